@@ -1,0 +1,258 @@
+"""The order of the stages, the plan of a run, and its result."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cotexp.jobs import stages
+from cotexp.jobs.stages import Context
+from cotexp.jobs.store import Spec, Store, check_writable, exclusive, read_json, write_json
+from cotexp.methods import statistics
+from cotexp.models import identity
+from cotexp.models.identity import ModelFiles
+from cotexp.records import Compressed, Prediction, Rationale, Round
+from cotexp.settings import ScratchModel, Settings
+from cotexp.tasks import load_questions
+
+log = logging.getLogger(__name__)
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished run: its folder and its flat metrics. `computed` is false when everything lay there already."""
+
+    folder: Path
+    metrics: Metrics
+    computed: bool
+
+    @property
+    def objective(self) -> float:
+        """What a sweeper maximises: accuracy of the last mode evaluated (with the mark, where there is one)."""
+        return next(self.metrics[f"eval/{mode}/accuracy"] for mode in ("compress", "full", "base") if f"eval/{mode}/accuracy" in self.metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """One line of a plan. `num_missing` is None when earlier stages decide how many rows there will be."""
+
+    name: str
+    spec: Spec
+    num_wanted: int | None
+    num_missing: int | None
+
+
+def run(settings: Settings, run_key: str, on_curve: Callable[[dict[str, float], int], None] = lambda row, num_steps: None) -> Result:
+    """Compute what is missing of this run and write its metrics.
+
+    Raises: ConfigError, StoreError before any expensive work when settings, files or folders cannot be used.
+    """
+    outputs = Path(settings.paths.outputs)
+    check_writable(outputs)
+    context = make_context(settings)
+    context.on_curve = on_curve
+    folder = outputs / "runs" / settings.name / run_key
+    wanted = {name: {"key": spec.key, "path": str(Path("store") / spec.stage / spec.key)} for name, spec in specs(context).items()}
+    if is_finished(folder, wanted):
+        return Result(folder, read_json(folder / "metrics.json"), computed=False)
+    busy = f"another process is working on this run ({folder}); wait for it, or change a setting such as seed=1"
+    with exclusive(folder / ".lock", busy), _log_file(folder / "log.txt"):
+        write_json(folder / "settings.json", dataclasses.asdict(settings))
+        metrics = _run_stages(context, folder)
+        write_json(folder / "metrics.json", metrics)
+        write_json(folder / "stages.json", wanted)
+    return Result(folder, metrics, computed=True)
+
+
+def is_finished(folder: Path, wanted: dict[str, Any]) -> bool:
+    """Whether this run has metrics, and all of its stages are the ones that would be used now."""
+    stored = folder / "stages.json"
+    return stored.is_file() and (folder / "metrics.json").is_file() and read_json(stored) == wanted
+
+
+def make_context(settings: Settings, *, plan: bool = False) -> Context:
+    """Questions, model files and store of a run; a model from scratch is made here unless only a plan is wanted."""
+    questions = load_questions(settings.task)
+    store = Store(Path(settings.paths.outputs) / "store")
+    if isinstance(settings.model, ScratchModel):
+        spec = stages.spec_model(settings)
+        folder = store.artifact_path(spec) if plan else stages.make_model(settings, store, questions)
+        base = ModelFiles(folder, spec.key)
+    else:
+        base = identity.find(settings.model)
+    compressor = None
+    if stages.compression.needs_rounds(settings.compression):
+        own = settings.compressor.name == "self"
+        compressor = base if own else identity.find(settings.compressor.model, path_setting="compressor.model.path")
+    return Context(settings=settings, store=store, questions=questions, base=base, compressor=compressor)
+
+
+def specs(context: Context) -> dict[str, Spec]:
+    """Every stage of this run with what it depends on, in order."""
+    found = {"model": stages.spec_model(context.settings) if isinstance(context.settings.model, ScratchModel) else None}
+    found |= {"rationales": stages.spec_rationales(context), "rounds": stages.spec_rounds(context), "checkpoint": stages.spec_checkpoint(context)}
+    for mode in context.settings.evaluation.modes:
+        found[f"predictions/{mode}"] = stages.spec_predictions(context, mode)
+        found[f"latency/{mode}"] = stages.spec_latency(context, mode) if context.settings.evaluation.latency else None
+    return {name: spec for name, spec in found.items() if spec is not None}
+
+
+def plan(settings: Settings) -> list[PlannedStage]:
+    """The stages of a run with keys and missing rows; computes nothing and writes nothing."""
+    context = make_context(settings, plan=True)
+    planned = []
+    for name, spec in specs(context).items():
+        wanted = _wanted_rows(context, name)
+        if wanted is None:
+            missing = int(not context.store.has_artifact(spec)) if spec.stage in ("model", "checkpoint") else None
+            if spec.stage == "rounds":
+                wanted, missing = _rounds_to_run(context, spec)
+        else:
+            missing = len(wanted - context.store.ledger(spec).read().keys())
+        total = 1 if spec.stage in ("model", "checkpoint") else len(wanted) if isinstance(wanted, set) else wanted
+        planned.append(PlannedStage(name, spec, total, missing))
+    return planned
+
+
+def _wanted_rows(context: Context, name: str) -> set[str] | None:
+    kind = name.split("/")[0]
+    if kind == "rationales":
+        samples = range(getattr(context.settings.teacher, "num_samples", 1))
+        return {f"{each.id}/{sample}" for each in context.training_questions for sample in samples}
+    if kind == "predictions":
+        return {f"{each.id}/0" for each in context.questions.test}
+    return {"batch1", "batchN"} if kind == "latency" else None
+
+
+def _rounds_to_run(context: Context, spec: Spec) -> tuple[int | None, int | None]:
+    """(most rows that the rounds can take, of these how many may be missing), exact once all rationales and rounds are stored.
+
+    A chain whose stored rounds do not end yet counts with every round up to the limit, so the second number is an upper bound.
+    """
+    rule, deterministic = context.settings.compression, stages._is_deterministic(context.settings)
+    limit = getattr(rule, "max_rounds", 1)
+    rationales = context.store.ledger(stages.spec_rationales(context)).read()
+    stored = context.store.ledger(spec).read()
+    total = missing = 0
+    for each in sorted(_wanted_rows(context, "rationales") or ()):
+        if each not in rationales:
+            total, missing = total + limit, missing + limit
+            continue
+        selected = stages.select(context, [Rationale.from_row(rationales[each])])
+        for rationale in selected:
+            rounds: list[Round] = []
+            while stages.compression.decide(rationale, rounds, rule, deterministic=deterministic) is None:
+                row = stored.get(f"{each}/{len(rounds) + 1}")
+                if row is None:
+                    missing += limit - len(rounds)
+                    total += limit - len(rounds)
+                    break
+                rounds.append(Round.from_row(row))
+            total += len(rounds)
+    return total, missing
+
+
+def print_plan(settings: Settings, run_key: str) -> None:
+    """Print the stages with their keys, what is cached, and how many rows would be computed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{settings.name}, run {run_key}: nothing is computed", title_justify="left")
+    for column in ("stage", "key", "rows", "cached", "to compute"):
+        table.add_column(column, justify="left" if column in ("stage", "key") else "right")
+    for each in plan(settings):
+        total, missing = each.num_wanted or 0, each.num_missing or 0
+        upper = "at most " if each.name == "rounds" and missing else ""
+        table.add_row(each.name, each.spec.key, str(total), str(total - missing), f"{upper}{missing}" if missing else "nothing")
+    Console().print(table)
+
+
+def _run_stages(context: Context, folder: Path) -> Metrics:
+    evaluation = context.settings.evaluation
+    seconds: Metrics = {}
+    with _timed(seconds, "rationales"):
+        written = stages.write_rationales(context)
+        rationales = stages.select(context, written)
+    with _timed(seconds, "rounds"):
+        rounds = stages.write_rounds(context, rationales)
+        compressed = stages.compress(context, rationales, rounds)
+    _write_compressed(folder / "compressed.jsonl", rationales, rounds, compressed)
+    with _timed(seconds, "training"):
+        examples = stages.make_examples(context, rationales, compressed)
+        checkpoint = stages.train(context, examples)
+    predictions: dict[str, list[Prediction]] = {}
+    latencies: dict[str, Metrics] = {}
+    with _timed(seconds, "evaluation"):
+        for mode in sorted(evaluation.modes, key=("base", "full", "compress").index):
+            predictions[mode] = stages.predict(context, mode)
+    if evaluation.latency:
+        with _timed(seconds, "latency"):
+            latencies = {mode: stages.measure_latency(context, mode) for mode in predictions}
+    metrics = _evaluation_metrics(predictions, latencies, evaluation.latency_batch_size)
+    if compressed:
+        dropped = len(rationales) - len(compressed)
+        metrics |= {f"compression/{name}": value for name, value in statistics.compression_metrics(compressed, dropped).items()}
+    return {**metrics, **_training_metrics(written, rationales, examples, checkpoint), **seconds}
+
+
+def _evaluation_metrics(predictions: dict[str, list[Prediction]], latencies: dict[str, Metrics], batch_size: int) -> Metrics:
+    metrics: Metrics = {"eval/latency_batch_size": batch_size} if latencies else {}
+    for mode, own in predictions.items():
+        values = {**statistics.accuracy_metrics(own), **latencies.get(mode, {})}
+        if mode != "base" and "base" in predictions:
+            values |= statistics.ratio_metrics(own, predictions["base"])
+        metrics |= {f"eval/{mode}/{name}": value for name, value in values.items()}
+    return metrics
+
+
+def _training_metrics(written: Sequence[Rationale], rationales: Sequence[Rationale], examples: stages.Examples, checkpoint: Path) -> Metrics:
+    training = read_json(checkpoint / "training.json")
+    return {
+        "rationales/num_written": len(written),
+        "rationales/num_correct": sum(each.correct for each in written),
+        "rationales/num_dropped": len(written) - len(rationales),
+        "rationales/num_truncated": sum(each.finish_reason == "length" for each in written),
+        "training/num_validation_examples": len(examples.validation),
+        **{f"training/{name}": value for name, value in training.items()},
+    }
+
+
+def _write_compressed(path: Path, rationales: Sequence[Rationale], rounds: dict[str, list[Round]], compressed: Sequence[Compressed]) -> None:
+    """One line per compressed rationale with the lengths of its rounds, for the report."""
+    import orjson
+
+    by_id = {each.id: each for each in rationales}
+    lines = []
+    for each in compressed:
+        run = rounds.get(each.rationale_id, [])[: each.num_rounds_run]
+        lengths = [by_id[each.rationale_id].num_cot_tokens, *(one.num_tokens for one in run)]
+        lines.append(orjson.dumps({**dataclasses.asdict(each), "round_num_tokens": lengths}) + b"\n")
+    path.write_bytes(b"".join(lines))
+
+
+@contextlib.contextmanager
+def _timed(seconds: Metrics, stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[f"seconds/{stage}"] = round(time.perf_counter() - started, 3)
+
+
+@contextlib.contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("cotexp")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,88 @@
+"""Training examples from rationales and their compressed forms.
+
+Source: MACC: compressed chains behind the `<compress>` mark, mixed with original chains without it. The share of originals is not
+published; `full_ratio` is ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from cotexp.records import Compressed, Example, Question, Rationale
+from cotexp.settings import Mixture
+from cotexp.tasks.answers import join_solution
+
+
+def full_examples(rationales: Sequence[Rationale], prompts: Mapping[str, str]) -> list[Example]:
+    """One example in full form per rationale, exactly as it was written."""
+    return [
+        Example(id=f"{each.id}/full", question_id=each.question_id, prompt=prompts[each.question_id], completion=each.text, form="full")
+        for each in rationales
+    ]
+
+
+def compressed_examples(rationales: Sequence[Rationale], compressed: Sequence[Compressed], prompts: Mapping[str, str]) -> list[Example]:
+    """One example with the mark per compressed rationale: the shorter chain, then the original closing sentence."""
+    by_id = {each.id: each for each in rationales}
+    examples = []
+    for each in compressed:
+        rationale = by_id[each.rationale_id]
+        examples.append(
+            Example(
+                id=f"{rationale.id}/compress",
+                question_id=rationale.question_id,
+                prompt=prompts[rationale.question_id],
+                completion=join_solution(each.text, rationale.closing, rationale.separator),
+                form="compress",
+            )
+        )
+    return examples
+
+
+def rewrite_examples(rationales: Sequence[Rationale], questions: Mapping[str, Question], prompt: str, count: int) -> list[Example]:
+    """`count` examples of the compressor's role from the questions' reference solutions: one level in, the next out.
+
+    No output is longer than its input, and the shortest level is never an input.
+    """
+    examples = []
+    for number in range(count):
+        rationale = rationales[number % len(rationales)]
+        question = questions[rationale.question_id]
+        chains = [reference.rsplit("\n", 1)[0] for reference in question.references]
+        level = _spread(f"{rationale.id}/{number // len(rationales)}", 0) % (len(chains) - 1)
+        examples.append(
+            Example(
+                id=f"{rationale.id}/rewrite/{number // len(rationales)}",
+                question_id=question.id,
+                prompt=prompt.format(question=question.text, rationale=chains[level], answer=question.answer),
+                completion=chains[level + 1],
+                form="rewrite",
+            )
+        )
+    return examples
+
+
+def mix(full: list[Example], short: list[Example], mixture: Mixture, *, seed: int) -> list[Example]:
+    """As many examples as `full_ratio` allows: one form whole, of the other a subset that depends on `seed` alone.
+
+    Subsets are nested: a larger share holds every example of a smaller one.
+    """
+    ratio = mixture.full_ratio
+    assert ratio is not None
+    if not short or ratio == 1:
+        return full
+    if ratio == 0:
+        return short
+    num_full = min(len(full), round(len(short) * ratio / (1 - ratio)))
+    num_short = min(len(short), round(len(full) * (1 - ratio) / ratio))
+    return _subset(full, num_full, seed) + _subset(short, num_short, seed)
+
+
+def _subset(examples: list[Example], count: int, seed: int) -> list[Example]:
+    chosen = {each.id for each in sorted(examples, key=lambda each: _spread(each.id, seed))[:count]}
+    return [each for each in examples if each.id in chosen]
+
+
+def _spread(text: str, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{text}".encode()).digest()[:8], "big")

@@ -1,0 +1,95 @@
+"""Which model a setting means, and the sha256 that stands for it in every key; without importing torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from cotexp.settings import ConfigError, PretrainedModel, suggestion
+
+SHIPPED = Path(__file__).parent / "shipped"
+"""Models that come with this package, one transformers folder each."""
+
+_SUFFIXES = {".safetensors", ".json", ".model", ".txt", ".jinja"}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model's folder and the sha256 over its weights, configuration and tokenizer."""
+
+    folder: Path
+    sha256: str
+
+
+def find(model: PretrainedModel, *, path_setting: str = "model.path") -> ModelFiles:
+    """The files of a model; downloads a hub model that is not cached.
+
+    Raises: ConfigError when there is no such model, or weights, configuration or tokenizer are missing.
+    """
+    folder = _folder(model, path_setting)
+    names = {path.name for path in folder.iterdir()}
+    for what, present in {
+        "config.json": "config.json" in names,
+        "weights (*.safetensors)": any(name.endswith(".safetensors") for name in names),
+        "a tokenizer (tokenizer.json or tokenizer.model)": bool(names & {"tokenizer.json", "tokenizer.model", "vocab.json"}),
+    }.items():
+        if not present:
+            raise ConfigError(f"{path_setting} must be a transformers folder with {what}; {folder} has {', '.join(sorted(names)) or 'no files'}")
+    return ModelFiles(folder, _sha256(folder))
+
+
+def _folder(model: PretrainedModel, path_setting: str) -> Path:
+    if model.path.startswith("shipped:"):
+        name = model.path.removeprefix("shipped:")
+        known = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir()) if SHIPPED.is_dir() else []
+        if name not in known:
+            raise ConfigError(f"{path_setting} must name a shipped model ({', '.join(known) or 'none is there; run make tiny'}); got {name!r}{suggestion(name, known)}")
+        return SHIPPED / name
+    if Path(model.path).is_dir():
+        return Path(model.path)
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model.path) or model.path.startswith("."):
+        raise ConfigError(f"{path_setting} must be a folder, a hub id or shipped:NAME; there is no folder {model.path!r}")
+    return _download(model, path_setting)
+
+
+def _download(model: PretrainedModel, path_setting: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = [f"*{suffix}" for suffix in sorted(_SUFFIXES)]
+    try:
+        return Path(snapshot_download(model.path, revision=model.revision, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"{path_setting} {model.path!r} is no folder here and cannot be had from the hub ({reason}); check the name or give a folder") from None
+
+
+def _sha256(folder: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _SUFFIXES and path.is_file():
+            total.update(f"{path.name}:{_file_sha256(path)}\n".encode())
+    return total.hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    """The hub's cache names large files by their sha256 already, which saves reading them."""
+    blob = path.resolve().name
+    if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):
+        return blob
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def device_type(wanted: str) -> str:
+    """The kind of device that a `device` setting means on this machine, found without importing torch."""
+    if wanted != "auto":
+        return wanted
+    if Path("/proc/driver/nvidia/version").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != "" and not version("torch").endswith("+cpu"):
+        return "cuda"
+    return "mps" if platform.system() == "Darwin" and platform.machine() == "arm64" else "cpu"

@@ -1,0 +1,114 @@
+"""Models and tokenizers from folders, the trained `<compress>` token, and saved fine-tuned models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from cotexp.models.encoding import Encoder
+from cotexp.models.identity import device_type
+from cotexp.settings import ConfigError, Lora, PretrainedModel
+
+transformers_logging.disable_progress_bar()
+transformers_logging.set_verbosity_error()
+
+
+@dataclass(slots=True)
+class LoadedModel:
+    """A causal model in evaluation mode with its tokenizer and encoder."""
+
+    model: Any
+    tokenizer: Any
+    encoder: Encoder
+    device: torch.device
+
+
+def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = None) -> LoadedModel:
+    """The model in `folder`, ready to generate. An adapter is merged into the model in `base_folder`.
+
+    Raises: ConfigError when transformers cannot load it.
+    """
+    device = torch.device(device_type(settings.device))
+    is_adapter = (folder / "adapter_config.json").is_file()
+    source = base_folder if is_adapter and base_folder else folder
+    model, tokenizer = load_trainable(source, settings)
+    if is_adapter:
+        from peft import PeftModel
+
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        add_compress_token(model, tokenizer, settings.compress_token)
+        model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    model = model.to(device=device, dtype=getattr(torch, settings.dtype)).eval()
+    encoder = Encoder.of(tokenizer, compress_token=settings.compress_token, literal=settings.literal_encoding)
+    return LoadedModel(model, tokenizer, encoder, device)
+
+
+def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedModel, Any]:
+    """The model in float32 on the CPU, and its tokenizer."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=settings.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"model.path: transformers cannot load {folder} ({str(error).strip().splitlines()[0]})") from None
+    if tokenizer.eos_token_id is None:
+        raise ConfigError(f"model.path: the tokenizer in {folder} has no end-of-sequence token; set eos_token in its tokenizer_config.json")
+    return model, tokenizer
+
+
+def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> int:
+    """Id of the `<compress>` token, added to tokenizer and model where it is missing; its row begins as the mean of all rows."""
+    if token not in tokenizer.get_vocab():
+        tokenizer.add_tokens([AddedToken(token, special=True, normalized=False)], special_tokens=True)
+        token_id = int(tokenizer.convert_tokens_to_ids(token))
+        rows = model.get_input_embeddings().weight.shape[0]
+        if len(tokenizer) > rows:
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        with torch.no_grad():
+            for layer in {id(each): each for each in (model.get_input_embeddings(), model.get_output_embeddings())}.values():
+                layer.weight[token_id] = layer.weight[:token_id].mean(dim=0)
+    return int(tokenizer.convert_tokens_to_ids(token))
+
+
+def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
+    """The model with trainable adapters and, of its embeddings, only the trainable row of `compress_id` (tied and untied heads)."""
+    from peft import LoraConfig, get_peft_model
+
+    names = {module: name for name, module in model.named_modules()}
+    trained = {names[model.get_input_embeddings()].rsplit(".", 1)[-1]: [compress_id]}
+    if not model.config.tie_word_embeddings:
+        trained[names[model.get_output_embeddings()].rsplit(".", 1)[-1]] = [compress_id]
+    targets: Any = lora.target_modules if lora.target_modules == "all-linear" else [each.strip() for each in lora.target_modules.split(",")]
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        trainable_token_indices=trained,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def save(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype | None = None) -> None:
+    """Weights (an adapter's alone under LoRA) as safetensors, and the tokenizer with its chat template."""
+    if dtype is not None:
+        model = model.to(dtype)
+    is_adapter = hasattr(model, "peft_config")
+    model.save_pretrained(folder, **({"save_embedding_layers": False} if is_adapter else {}))
+    tokenizer.save_pretrained(folder)
+
+
+def generation_stop_ids(loaded: LoadedModel) -> set[int]:
+    """Every id that ends a text: the tokenizer's EOS and those of the generation settings."""
+    listed = loaded.model.generation_config.eos_token_id
+    return {loaded.encoder.eos_id, *(listed if isinstance(listed, list) else [listed] if listed is not None else [])}
+
+

@@ -1,0 +1,129 @@
+"""What flows between the stages: one small dataclass per kind of row.
+
+Every record turns into one JSON object (`dataclasses.asdict`) and back (`from_row`), so a ledger is readable without this package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Self
+
+FinishReason = Literal["stop", "length"]
+Form = Literal["full", "compress", "rewrite"]
+StopReason = Literal["rebound", "limit", "fixed_point", "failed", "patience", "min_tokens", "answer_lost", "fixed_k", "none"]
+
+
+class Record:
+    """Adds `from_row`: a record from a JSON object, ignoring keys of the ledger itself."""
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Self:
+        names = {each.name for each in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{name: value for name, value in row.items() if name in names})
+
+
+@dataclass(slots=True, kw_only=True)
+class Question(Record):
+    """A question with its gold answer. `references` holds worked solutions, most verbose first; it may be empty."""
+
+    id: str
+    text: str
+    answer: str
+    task: str
+    references: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Rationale(Record):
+    """One written solution: `cot` is the chain of thought with its trailing white space, `closing` the sentence with the answer."""
+
+    id: str
+    question_id: str
+    sample: int
+    cot: str
+    closing: str
+    answer: str | None
+    correct: bool
+    num_tokens: int
+    num_cot_tokens: int
+    finish_reason: FinishReason
+    seconds: float = 0.0
+    source: str = ""
+
+    @property
+    def text(self) -> str:
+        return self.cot + self.closing
+
+    @property
+    def separator(self) -> str:
+        """The white space between chain and closing sentence, a line break where there is none."""
+        return self.cot[len(self.cot.rstrip()) :] or "\n"
+
+
+@dataclass(slots=True, kw_only=True)
+class Round(Record):
+    """One rewriting of a chain of thought. Round 0 is never stored: it is the rationale itself.
+
+    `outcome` is "ok", or why the rewrite cannot be used: "empty", "length" (cut off), "refused".
+    `previous_text_hash` names the text that went in, so that a reader can check the chain.
+    """
+
+    id: str
+    rationale_id: str
+    round: int
+    text: str
+    num_tokens: int
+    tokenizer: str
+    prompt_hash: str
+    previous_text_hash: str
+    finish_reason: FinishReason
+    outcome: Literal["ok", "empty", "length", "refused"]
+    answer_kept: bool
+    seconds: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Compressed(Record):
+    """What is kept of a rationale after the stop rule: `text` is round `kept_round` (0 = the original)."""
+
+    rationale_id: str
+    text: str
+    kept_round: int
+    num_tokens: int
+    num_tokens_original: int
+    stop_reason: StopReason
+    num_rounds_run: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Example(Record):
+    """One training example. `compressed` puts the `<compress>` mark behind the prompt (DESIGN: encoding in one place)."""
+
+    id: str
+    question_id: str
+    prompt: str
+    completion: str
+    form: Form
+
+    @property
+    def compressed(self) -> bool:
+        return self.form == "compress"
+
+
+@dataclass(slots=True, kw_only=True)
+class Prediction(Record):
+    """One answer of an evaluated model, with both token counts and the grade."""
+
+    id: str
+    question_id: str
+    task: str
+    mode: str
+    sample: int
+    text: str
+    extracted: str | None
+    extracted_by: str
+    correct: bool
+    num_tokens: int
+    num_cot_tokens: int
+    finish_reason: FinishReason
+    seconds: float = 0.0

@@ -1,0 +1,339 @@
+"""From a command line to checked settings: the only module besides run.py that knows Hydra and OmegaConf.
+
+All mistakes of a command line are found and reported together, before Hydra runs anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cotexp import settings as s
+from cotexp.settings import ConfigError, Settings, keyed, suggestion
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+SECTIONS: dict[str, dict[str, type]] = {
+    "task": {"stories": s.StoriesTask, "file": s.FileTask},
+    "model": {"hf": s.PretrainedModel, "scratch": s.ScratchModel},
+    "teacher": {"self": s.SelfTeacher, "reference": s.ReferenceTeacher},
+    "selection": {"all": s.Selection},
+    "compressor": {"self": s.SelfCompressor, "local": s.LocalCompressor},
+    "compression": {
+        "none": s.NoCompression,
+        "macc": s.Macc,
+        "single_round": s.SingleRound,
+        "truncate": s.Truncation,
+        "reference": s.ReferenceRounds,
+    },
+    "mixture": {"default": s.Mixture},
+    "trainer": {"single": s.Trainer},
+    "evaluation": {"default": s.Evaluation},
+    "tracking": {"none": s.NoTracking, "wandb": s.WandbTracking},
+    "paths": {"default": s.Paths},
+}
+"""Slot -> schema -> settings class. A file conf/SLOT/OPTION.yaml names the schema that it fills."""
+
+OVERLAYS = ("experiment", "sweep", "debug")
+
+
+def register() -> None:
+    """Make the dataclasses known to Hydra's ConfigStore under `schema/SLOT`."""
+    store = ConfigStore.instance()
+    store.store(name="settings_schema", node=Settings)
+    for slot, schemas in SECTIONS.items():
+        for name, section in schemas.items():
+            store.store(group=f"schema/{slot}", name=name, node=section)
+
+
+# --- checked settings from a composed config ---------------------------------------------------------------------------
+
+
+def load(config: DictConfig) -> Settings:
+    """The checked settings of a composed config.
+
+    Raises: ConfigError with every unknown key, missing value, broken bound and contradiction at once.
+    """
+    problems: list[str] = []
+    root = {each.name for each in dataclasses.fields(Settings)}
+    problems += [_unknown(str(key), str(key), sorted(root)) for key in config if key not in root]
+    sections: dict[str, Any] = {}
+    for slot in SECTIONS:
+        node = config.get(slot)
+        if not isinstance(node, DictConfig):
+            problems.append(f"{slot} must be one of {', '.join(options(slot))}; got {node!r}")
+        else:
+            sections[slot] = _build(node, slot, problems)
+    if problems:
+        raise ConfigError(*problems)
+    return Settings(name=config.name, seed=config.seed, plan=config.plan, **sections)
+
+
+def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
+    section = OmegaConf.get_type(node)
+    names = {each.name for each in dataclasses.fields(section)}
+    values: dict[str, Any] = {}
+    before = len(problems)
+    for key in map(str, node):
+        if key not in names:
+            problems.append(_unknown(f"{path}.{key}", key, sorted(names)))
+        elif OmegaConf.is_missing(node, key):
+            problems.append(f"{path}.{key} must be given; add {path}.{key}=... to the command")
+        else:
+            try:
+                value = node[key]
+            except OmegaConfBaseException as error:
+                problems.append(f"{path}.{key} cannot be resolved: {_first_line(error)}")
+                continue
+            if isinstance(value, DictConfig):
+                values[key] = _build(value, f"{path}.{key}", problems)
+            else:
+                values[key] = OmegaConf.to_container(value, resolve=True) if isinstance(value, ListConfig) else value
+    if len(problems) > before:
+        return None
+    try:
+        return section(**values)
+    except ConfigError as error:
+        problems += [f"{path}.{problem}" for problem in error.problems]
+        return None
+
+
+def run_key(settings: Settings) -> str:
+    """Twelve hex digits that stand for every setting that can change the result, however they were typed."""
+    text = json.dumps(keyed(settings), sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+# --- the command line --------------------------------------------------------------------------------------------------
+
+
+def check_command_line(overrides: list[str], *, multirun: bool) -> list[Settings]:
+    """The checked settings of every point that this command line asks for.
+
+    Raises: ConfigError with every mistake in it.
+    """
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        points = list(_points(overrides, multirun))
+        problems: dict[str, None] = {}
+        settings = []
+        for point in points:
+            try:
+                settings.append(_check_point(point))
+            except ConfigError as error:
+                problems.update(dict.fromkeys(error.problems))
+    if problems:
+        raise ConfigError(*problems)
+    return settings
+
+
+def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
+    parsed = _parse(overrides)
+    sweeps = [each.input_line for each in parsed if each.is_sweep_override()]
+    named = [each for each in parsed if each.key_or_group == "sweep" and each.value() is not None]
+    if not multirun:
+        if named:
+            raise ConfigError(f"sweep={named[0].value()} names a grid of runs; add -m: python run.py -m sweep={named[0].value()}")
+        if sweeps:
+            raise ConfigError(f"{sweeps[0]} names several values; add -m to run them all, or quote the value to mean the text itself")
+        yield overrides
+        return
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    grid = overrides
+    if named:
+        params = _compose([f"sweep={named[0].value()}"], full=True).hydra.sweeper.params or {}
+        grid = [f"{key}={value}" for key, value in params.items()] + overrides
+    for batch in BasicSweeper.split_arguments(_parse(grid), max_batch_size=None):
+        yield from (list(point) for point in batch)
+
+
+def _parse(overrides: list[str]) -> list[Override]:
+    parsed, problems = [], []
+    for text in overrides:
+        try:
+            parsed += OverridesParser.create().parse_overrides([text])
+        except HydraException as error:
+            problems.append(f"cannot read {text!r} as key=value ({_first_line(error)}); quote values that hold special characters: 'key=\"value\"'")
+    if problems:
+        raise ConfigError(*problems)
+    return parsed
+
+
+def _check_point(overrides: list[str]) -> Settings:
+    groups = {*SECTIONS, *OVERLAYS}
+    parsed = [each for each in _parse(overrides) if not (each.key_or_group or "").startswith("hydra")]
+    chosen = [each for each in parsed if each.key_or_group in groups and not each.key_or_group.startswith("+")]
+    values = [each for each in parsed if each not in chosen]
+    problems = [problem for each in chosen if (problem := _bad_option(each))]
+    if problems:
+        raise ConfigError(*problems)
+    config = _compose([f"{each.key_or_group}={_option(each)}" for each in chosen])
+    for each in values:
+        problems += _apply(config, each)
+    try:
+        settings = load(config)
+    except ConfigError as error:
+        raise ConfigError(*problems, *error.problems) from None
+    if problems:
+        raise ConfigError(*problems)
+    return settings
+
+
+def _compose(chosen: list[str], full: bool = False) -> DictConfig:
+    try:
+        return compose("config", overrides=chosen, return_hydra_config=full)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"the settings files of {' '.join(chosen) or 'the default run'} do not fit together: {_plain(error)}") from None
+
+
+def _option(override: Override) -> str:
+    value = override.value()
+    return "null" if value is None else str(value)
+
+
+def _bad_option(override: Override) -> str | None:
+    group, option = override.key_or_group, _option(override)
+    if override.is_delete() or override.is_add():
+        return f"{override.input_line}: choose an option by {group}=NAME; available: {', '.join(options(group))}"
+    if option == "null":
+        return None if group in OVERLAYS else f"{group} must be one of {', '.join(options(group))}; got null"
+    if option not in options(group):
+        return f"{group} must be one of {', '.join(options(group))}; got {option!r}{suggestion(option, options(group))}"
+    return None
+
+
+def options(group: str) -> list[str]:
+    """The names that GROUP=NAME accepts: the files under conf/GROUP."""
+    folder = CONF / group
+    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+
+
+def _apply(config: DictConfig, override: Override) -> Iterator[str]:
+    """Set one value in the composed config; yields what is wrong with it."""
+    path = override.key_or_group
+    if override.is_delete():
+        yield f"{override.input_line}: settings cannot be deleted; set {path} to another value"
+        return
+    node: Any = config
+    parts = path.split(".")
+    for depth, part in enumerate(parts):
+        if not isinstance(node, DictConfig) or part not in node:
+            known = sorted(map(str, node)) if isinstance(node, DictConfig) else []
+            yield _unknown(".".join(parts[: depth + 1]), part, known)
+            return
+        node = node._get_node(part) if depth == len(parts) - 1 else node[part]
+    if isinstance(node, DictConfig):
+        yield f"{path} is a group of settings; write {path}.NAME=VALUE for one of {', '.join(sorted(map(str, node)))}"
+        return
+    if override.is_add():
+        yield f"{override.input_line}: {path} exists; write {path}={override.value()} without '+'"
+        return
+    try:
+        OmegaConf.update(config, path, override.value())
+    except OmegaConfBaseException:
+        yield f"{path} must be {_kind(config, parts)}; got {override.value()!r}"
+
+
+def _kind(config: DictConfig, parts: list[str]) -> str:
+    """What a setting accepts, in words."""
+    parent = OmegaConf.select(config, ".".join(parts[:-1])) if len(parts) > 1 else config
+    hint = get_type_hints(OmegaConf.get_type(parent))[parts[-1]]
+    kinds = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
+    alternatives = get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
+    return " or ".join(kinds.get(each, "a list in brackets") for each in alternatives)
+
+
+def _unknown(path: str, key: str, known: list[str]) -> str:
+    listing = f"; settings here: {', '.join(known)}" if known else "; it has no settings of its own"
+    return f"{path} is not a setting{suggestion(key, known)}{listing}"
+
+
+def _plain(error: Exception) -> str:
+    """An error of Hydra in one line, without its advice to use '+'."""
+    text = re.sub(r"\s+", " ", str(error.__cause__ or error)).strip()
+    text = re.sub(r"To append to your config use.*", "", text)
+    return re.sub(r"full_key: (\S+).*", r"(setting \1)", text).strip()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+# --- Hydra's entry -----------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Command:
+    """A command line, split into Hydra's flags and overrides. `runs` is false for completion and Hydra's own listings."""
+
+    overrides: list[str]
+    multirun: bool
+    help_wanted: bool
+    runs: bool
+
+
+def read_command(arguments: list[str]) -> Command:
+    from hydra._internal.utils import get_args_parser
+
+    flags = get_args_parser().parse_args(arguments)
+    runs = not (flags.shell_completion or flags.hydra_help or flags.info)
+    return Command(overrides=flags.overrides, multirun=flags.multirun, help_wanted=flags.help, runs=runs)
+
+
+def hydra_main(task: Any) -> None:
+    import hydra
+
+    register()
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+
+
+HELP = """cotexp: how much of a chain of thought does a model need, and which should a small model learn from?
+
+  python run.py                              the quickstart: MACC on the embedded task and model
+  python run.py SLOT=OPTION SLOT.SETTING=VALUE ...
+  python run.py -m compression=macc,none seed=0,1    every combination
+  python run.py -m sweep=macc/stop_rules     a named grid
+  python run.py plan=true ...                print stages and what is cached, compute nothing
+  python run.py --cfg job ...                print the composed settings
+  python run.py --help SLOT=OPTION ...       this page for other options
+"""
+
+
+def help_text(overrides: list[str]) -> str:
+    """Usage, the options of each slot, and each setting of the chosen options with its sentence and default."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        groups = {*SECTIONS, *OVERLAYS}
+        chosen = [each for each in overrides if each.split("=")[0] in groups]
+        config = _compose(chosen)
+    lines = [HELP]
+    for group in (*SECTIONS, *OVERLAYS):
+        lines.append(f"{group}= {' | '.join(options(group))}")
+    for slot in SECTIONS:
+        section = OmegaConf.get_type(config[slot])
+        lines += ["", f"[{slot}] {(section.__doc__ or '').strip().splitlines()[0]}", *_settings_help(config[slot], slot)]
+    return "\n".join(lines)
+
+
+def _settings_help(node: DictConfig, path: str) -> Iterator[str]:
+    for each in dataclasses.fields(OmegaConf.get_type(node)):
+        value = "(must be given)" if OmegaConf.is_missing(node, each.name) else node[each.name]
+        if isinstance(value, DictConfig):
+            yield from _settings_help(value, f"{path}.{each.name}")
+        else:
+            shown = repr(value) if not isinstance(value, ListConfig) else str(list(value))
+            yield f"  {path}.{each.name} = {shown if len(shown) < 60 else shown[:57] + '...'}\n      {each.metadata.get('sentence', '')}"

@@ -1,0 +1,504 @@
+"""Every setting of an experiment: one sentence with its unit, its default and its bounds.
+
+`setting(...)` declares a field. `keyed=False` marks what cannot change a result (paths, devices, micro-batches): such fields never
+enter a key of the store. A value that is None by default means "decided where the sentence says".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """Settings that cannot be run. `problems` holds one finished sentence per mistake."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+def setting(
+    default: Any,
+    sentence: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    keyed: bool = True,
+) -> Any:
+    """A dataclass field with its sentence, inclusive bounds `low`/`high`, exclusive bound `above`, or allowed `choices`."""
+    metadata = {"sentence": sentence, "low": low, "high": high, "above": above, "choices": choices, "keyed": keyed}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def suggestion(word: str, known: list[str]) -> str:
+    """" (did you mean 'x'?)" or an empty string."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+class Section:
+    """Base of every settings dataclass: bounds are checked on construction."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        problems = [*self._out_of_bounds(), *self.contradictions()]
+        if problems:
+            raise ConfigError(*problems)
+
+    def contradictions(self) -> Iterator[str]:
+        """Sentences about fields of this section that cannot stand together; each begins with the field's name."""
+        yield from ()
+
+    def _out_of_bounds(self) -> Iterator[str]:
+        for each in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, bounds = getattr(self, each.name), each.metadata
+            for one in value if isinstance(value, list) else [value]:
+                if one is not None and (rule := _broken_bound(one, bounds)):
+                    yield f"{each.name} {rule}; got {one!r}"
+
+
+def _broken_bound(value: Any, bounds: Any) -> str | None:
+    choices = bounds.get("choices")
+    if choices and value not in choices:
+        return f"must be one of {', '.join(choices)}{suggestion(str(value), list(choices))}"
+    low, high, above = bounds.get("low"), bounds.get("high"), bounds.get("above")
+    if low is not None and high is not None and not low <= value <= high:
+        return f"must lie in [{low}, {high}]"
+    if low is not None and not value >= low:
+        return f"must be at least {low}"
+    if high is not None and not value <= high:
+        return f"must be at most {high}"
+    if above is not None and not value > above:
+        return f"must be greater than {above}"
+    return None
+
+
+def keyed(section: Any) -> dict[str, Any]:
+    """The part of a settings dataclass that can change a result, as plain JSON values."""
+    result: dict[str, Any] = {}
+    for each in dataclasses.fields(section):
+        if each.metadata.get("keyed", True):
+            value = getattr(section, each.name)
+            result[each.name] = keyed(value) if dataclasses.is_dataclass(value) else value
+    return result
+
+
+# --- task -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class StoriesTask(Section):
+    """Procedural word problems with reference solutions (no download)."""
+
+    name: str = setting("stories", "Name of the task.", choices=("stories",))
+    num_train: int = setting(1200, "Training questions.", low=1)
+    num_validation: int = setting(64, "Questions held back from training to choose the checkpoint.", low=1)
+    num_test: int = setting(500, "Test questions.", low=1)
+    min_operations: int = setting(2, "Fewest operations in a story.", low=1, high=8)
+    max_operations: int = setting(4, "Most operations in a story.", low=1, high=8)
+    max_value: int = setting(60, "Largest running total in a story.", low=10, high=99)
+    max_operand: int = setting(9, "Largest number added or taken away.", low=2, high=50)
+    seed: int = setting(0, "Seed of the generator; every seed keeps the splits disjoint.", low=0)
+    prompt: str = setting(
+        "{question}\nLet's think step by step, and put the final answer in \\boxed{{}}.",
+        "Prompt shown to the model; {question} is replaced, braces are doubled.",
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        if self.min_operations > self.max_operations:
+            yield f"min_operations must not exceed max_operations ({self.max_operations}); got {self.min_operations}"
+        yield from _bad_placeholders(self.prompt, {"question"}, {"question"})
+
+
+@dataclass(slots=True, kw_only=True)
+class FileTask(Section):
+    """Your own questions from JSON Lines files."""
+
+    name: str = setting("file", "Name of the task; ids of questions begin with it.")
+    train: str = setting("???", "JSON Lines file with the training questions.")
+    validation: str | None = setting(None, "JSON Lines file with the validation questions; without one they are taken from the training file's end.")
+    test: str = setting("???", "JSON Lines file with the test questions.")
+    question_field: str = setting("question", "Field that holds the question.")
+    answer_field: str = setting("answer", "Field that holds the gold answer, a number.")
+    num_train: int | None = setting(None, "Training questions to take from the head of the file; all by default.", low=1)
+    num_validation: int = setting(64, "Questions held back from training to choose the checkpoint.", low=1)
+    num_test: int | None = setting(None, "Test questions to take from the head of the file; all by default.", low=1)
+    prompt: str = setting(
+        "{question}\nLet's think step by step, and put the final answer in \\boxed{{}}.",
+        "Prompt shown to the model; {question} is replaced, braces are doubled.",
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        yield from _bad_placeholders(self.prompt, {"question"}, {"question"})
+
+
+# --- model ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class PretrainedModel(Section):
+    """A causal language model that transformers can load."""
+
+    name: str = setting("hf", "Short name for tables.", keyed=False)
+    path: str = setting("???", "Folder, hub id, or `shipped:NAME` for a model that comes with this package.", keyed=False)
+    revision: str | None = setting(None, "Hub revision; the weights' sha256 is part of every key in any case.", keyed=False)
+    dtype: str = setting("float32", "Number format of generation; bfloat16 texts depend on the batch.", choices=("float32", "bfloat16"))
+    device: str = setting("auto", "Device of generation; its type is part of every key.", choices=("auto", "cpu", "cuda", "mps"), keyed=False)
+    trust_remote_code: bool = setting(False, "Whether code from the model's repository may run; read it first.")
+    compress_token: str = setting("<compress>", "The token that asks for a short chain of thought.")
+    literal_encoding: bool = setting(False, "Whether chat models also get `Q EOS <compress> EOS` inside the user turn.")
+
+
+@dataclass(slots=True, kw_only=True)
+class ScratchModel(PretrainedModel):
+    """A small Llama-shaped model with random weights and a tokenizer trained on the task."""
+
+    path: str = setting("scratch", "Fixed: the model is made by the run itself.", choices=("scratch",), keyed=False)
+    vocab_size: int = setting(1024, "Most tokens in the tokenizer's vocabulary.", low=300)
+    hidden_size: int = setting(128, "Width of the model.", low=8)
+    intermediate_size: int = setting(384, "Width of the feed-forward layers.", low=8)
+    num_layers: int = setting(3, "Number of layers.", low=1)
+    num_heads: int = setting(4, "Number of attention heads.", low=1)
+    max_length: int = setting(1024, "Longest sequence, in tokens.", low=64)
+    seed: int = setting(0, "Seed of the random weights.", low=0)
+
+    def contradictions(self) -> Iterator[str]:
+        if self.hidden_size % self.num_heads:
+            yield f"hidden_size must be a multiple of num_heads ({self.num_heads}); got {self.hidden_size}"
+
+
+# --- teacher and compressor -------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Sampling(Section):
+    """How texts are drawn from a model."""
+
+    temperature: float = setting(0.0, "Sampling temperature; 0 takes the likeliest token.", low=0, high=5)
+    max_new_tokens: int = setting(512, "Most tokens generated per text.", low=1)
+    seed: int = setting(0, "Seed of sampling; each text has its own generator.", low=0)
+    batch_size: int = setting(64, "Texts generated at once.", low=1, keyed=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class SelfTeacher(Sampling):
+    """The model that is fine-tuned writes the rationales itself (MACC)."""
+
+    name: str = setting("self", "Name of the teacher.", choices=("self",))
+    num_samples: int = setting(1, "Rationales per question.", low=1)
+
+    def contradictions(self) -> Iterator[str]:
+        if self.num_samples > 1 and self.temperature == 0:
+            yield f"num_samples must be 1 at temperature 0, where all samples are equal; got {self.num_samples}"
+
+
+@dataclass(slots=True, kw_only=True)
+class ReferenceTeacher(Section):
+    """The task's own worked solutions are the rationales."""
+
+    name: str = setting("reference", "Name of the teacher.", choices=("reference",))
+
+
+@dataclass(slots=True, kw_only=True)
+class SelfCompressor(Sampling):
+    """The model that is fine-tuned also rewrites the chains of thought."""
+
+    name: str = setting("self", "Name of the compressor.", choices=("self",))
+    temperature: float = setting(0.7, "Sampling temperature; 0 takes the likeliest token (MACC does not state its own).", low=0, high=5)
+
+
+@dataclass(slots=True, kw_only=True)
+class LocalCompressor(Sampling):
+    """Another local model rewrites the chains of thought."""
+
+    name: str = setting("local", "Name of the compressor.", choices=("local",))
+    temperature: float = setting(0.7, "Sampling temperature; 0 takes the likeliest token (MACC does not state its own).", low=0, high=5)
+    model: PretrainedModel = setting(PretrainedModel, "The compressor's model.")
+
+
+# --- selection and compression ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Selection(Section):
+    """Which rationales go on to compression and training."""
+
+    name: str = setting("all", "Name of the selection.")
+
+
+@dataclass(slots=True, kw_only=True)
+class NoCompression(Section):
+    """Train on the full chains of thought alone."""
+
+    name: str = setting("none", "Name of the compression.", choices=("none",))
+
+
+@dataclass(slots=True, kw_only=True)
+class Truncation(Section):
+    """Cut every chain of thought after a share of its tokens."""
+
+    name: str = setting("truncate", "Name of the compression.", choices=("truncate",))
+    ratio: float = setting(0.5, "Share of the tokens that is kept.", above=0, high=1)
+
+
+DEFAULT_REWRITE_PROMPT = (
+    "Simplify the solution below by one small step: drop a little redundant wording, keep every calculation in order, and add no "
+    "information. Write only the shorter solution.\n\nQuestion: {question}\n\nSolution: {rationale}\n\nFinal answer: {answer}"
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Rewriting(Section):
+    """What single- and multi-round compression share."""
+
+    prompt: str = setting(DEFAULT_REWRITE_PROMPT, "Prompt of one round; {question}, {rationale} and {answer} are replaced.")
+    prompt_answer: str = setting("model", "Whose final answer the prompt holds.", choices=("model", "gold"))
+    failed_round: str = setting("keep_previous", "What a failed rewrite means: keep the round before, or drop the sample.", choices=("keep_previous", "drop"))
+
+    def contradictions(self) -> Iterator[str]:
+        yield from _bad_placeholders(self.prompt, {"question", "rationale", "answer"}, {"rationale"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Macc(Rewriting):
+    """Rewrite round by round until the text grows again (MACC)."""
+
+    name: str = setting("macc", "Name of the compression.", choices=("macc",))
+    max_rounds: int = setting(10, "Round limit T (MACC studies 2 to 10).", low=1)
+    stop: str = setting(
+        "rebound",
+        "Rule that ends the rounds besides the limit.",
+        choices=("rebound", "fixed_k", "patience", "min_tokens", "answer_kept"),
+    )
+    fixed_k: int | None = setting(None, "Number of rounds for stop=fixed_k.", low=1)
+    patience: int | None = setting(None, "Rounds without a new shortest text before stop=patience ends.", low=1)
+    min_tokens: int | None = setting(None, "For stop=min_tokens: a rewrite below this many tokens ends the rounds and is not kept.", low=1)
+    fixed_point: str = setting("auto", "Whether an unchanged text ends the rounds; auto: if the compressor does not sample.", choices=("auto", "stop", "continue"))
+
+    def contradictions(self) -> Iterator[str]:
+        yield from Rewriting.contradictions(self)
+        for rule in ("fixed_k", "patience", "min_tokens"):
+            value = getattr(self, rule)
+            if self.stop == rule and value is None:
+                yield f"{rule} must be set when stop={rule}; got None"
+            if self.stop != rule and value is not None:
+                yield f"{rule} is read only when stop={rule}; got {rule}={value} with stop={self.stop}"
+        if self.fixed_k is not None and self.fixed_k > self.max_rounds:
+            yield f"fixed_k must not exceed max_rounds ({self.max_rounds}); got {self.fixed_k}"
+
+
+@dataclass(slots=True, kw_only=True)
+class SingleRound(Rewriting):
+    """One rewrite, kept whatever its length."""
+
+    name: str = setting("single_round", "Name of the compression.", choices=("single_round",))
+
+
+@dataclass(slots=True, kw_only=True)
+class ReferenceRounds(Section):
+    """The task's own shorter solutions are the rounds; makes training data for a compressor."""
+
+    name: str = setting("reference", "Name of the compression.", choices=("reference",))
+    prompt: str = setting(DEFAULT_REWRITE_PROMPT, "Prompt of one round; {question}, {rationale} and {answer} are replaced.")
+
+
+# --- mixture, trainer, evaluation -------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Mixture(Section):
+    """Which training examples are made of the rationales and their compressed forms."""
+
+    originals: str = setting("all", "Which rationales take part: all, or those whose answer is correct.", choices=("all", "correct"))
+    full_ratio: float | None = setting(
+        None, "Share of the training examples in full form; by default 0.5 (every question in both), 1 without compression.", low=0, high=1
+    )
+    rewrite_ratio: float = setting(0.0, "Rewriting examples (one round in, the next out) per full example; teaches the compressor's role.", low=0, high=8)
+
+
+@dataclass(slots=True, kw_only=True)
+class Lora(Section):
+    """Low-rank adapters instead of training every weight."""
+
+    rank: int = setting(8, "Rank of the adapters (MACC: 8).", low=1)
+    alpha: int = setting(16, "Scale of the adapters (MACC: 16).", low=1)
+    dropout: float = setting(0.0, "Dropout on the adapters' input.", low=0, high=0.9)
+    target_modules: str = setting("all-linear", "Modules that get adapters, comma-separated; all-linear for every linear layer.")
+
+
+@dataclass(slots=True, kw_only=True)
+class Trainer(Section):
+    """Fine-tuning; defaults are MACC's where it states them."""
+
+    name: str = setting("single", "Short name.", keyed=False)
+    tuning: str = setting("lora", "Train adapters or every weight.", choices=("lora", "full"))
+    lora: Lora = setting(Lora, "Adapter settings; read only with tuning=lora.")
+    learning_rate: float = setting(2e-5, "Peak learning rate (MACC: 2e-5).", above=0, high=1)
+    batch_size: int = setting(32, "Examples per optimiser step over all devices (MACC: 32).", low=1)
+    max_epochs: float = setting(3.0, "Passes over the training examples (MACC: 3).", above=0)
+    warmup_ratio: float = setting(0.1, "Share of the steps in which the learning rate rises.", low=0, high=1)
+    weight_decay: float = setting(0.0, "Decoupled weight decay.", low=0)
+    gradient_clip: float = setting(1.0, "Largest gradient norm.", above=0)
+    max_length: int = setting(16384, "Longest example in tokens (MACC: 16,384); longer ones are left out and counted.", low=8)
+    precision: str = setting("float32", "Number format of the forward pass; weights stay float32.", choices=("float32", "bfloat16"))
+    num_validations: int = setting(5, "Validations, spread evenly; the best by validation loss is kept.", low=1)
+    checkpoint_every_seconds: float = setting(15.0, "Seconds between resumable checkpoints.", low=0, keyed=False)
+    micro_batch_size: int | None = setting(None, "Examples per forward pass and device; the whole share of a device by default.", low=1, keyed=False)
+    strategy: str = setting("auto", "How several devices share the work.", choices=("auto", "ddp"), keyed=False)
+    devices: int = setting(1, "Number of devices or worker processes.", low=1, keyed=False)
+    accelerator: str = setting("auto", "Kind of device for training.", choices=("auto", "cpu", "cuda", "mps"), keyed=False)
+
+    def contradictions(self) -> Iterator[str]:
+        if self.devices > 1 and self.strategy == "auto":
+            yield f"devices must be 1 unless trainer=ddp; got {self.devices}"
+        if self.batch_size % self.devices:
+            yield f"batch_size must be a multiple of devices ({self.devices}); got {self.batch_size}"
+        elif self.micro_batch_size and (self.batch_size // self.devices) % self.micro_batch_size:
+            share = self.batch_size // self.devices
+            yield f"micro_batch_size must divide batch_size / devices ({share}); got {self.micro_batch_size}"
+
+
+MODES = ("base", "full", "compress")
+
+
+@dataclass(slots=True, kw_only=True)
+class Evaluation(Section):
+    """How models are measured on the test questions."""
+
+    modes: list[str] | None = setting(
+        None,
+        "base: before fine-tuning; full: after it, without the mark; compress: after it, with the mark. All that apply by default.",
+        choices=MODES,
+    )
+    max_new_tokens: int = setting(512, "Most tokens generated per answer.", low=1)
+    truncate_ratio: float | None = setting(None, "Cut the output budget to this share of the base model's mean tokens (a baseline).", above=0, high=1)
+    batch_size: int = setting(64, "Answers generated at once.", low=1, keyed=False)
+    latency: bool = setting(True, "Whether to measure seconds per question.")
+    latency_questions: int = setting(32, "Test questions timed, after a warm-up.", low=1)
+    latency_batch_size: int = setting(32, "Batch N of the batched latency; batch 1 is always measured.", low=1)
+
+    def contradictions(self) -> Iterator[str]:
+        if self.modes == []:
+            yield f"modes must name at least one of {', '.join(MODES)}; got []"
+        if self.modes and len(set(self.modes)) < len(self.modes):
+            yield f"modes must not repeat; got {self.modes}"
+
+
+# --- edges ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class NoTracking(Section):
+    """Results stay in outputs/."""
+
+    name: str = setting("none", "Name of the tracker.", choices=("none",), keyed=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class WandbTracking(Section):
+    """One Weights & Biases run per experiment run; offline without an API key."""
+
+    name: str = setting("wandb", "Name of the tracker.", choices=("wandb",), keyed=False)
+    project: str = setting("cotexp", "W&B project.", keyed=False)
+    entity: str | None = setting(None, "W&B user or team.", keyed=False)
+    mode: str = setting("auto", "auto: online when an API key is found, else offline.", choices=("auto", "online", "offline"), keyed=False)
+    tags: list[str] = setting([], "W&B tags.", keyed=False)
+    notes: str = setting("", "W&B notes.", keyed=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class Paths(Section):
+    """Where things lie."""
+
+    outputs: str = setting("outputs", "Folder of the store and of the runs.", keyed=False)
+    data: str | None = setting(None, "Folder with benchmark data; the environment variable COTEXP_DATA by default.", keyed=False)
+
+    def __post_init__(self) -> None:
+        self.data = self.data or os.environ.get("COTEXP_DATA")
+
+
+@dataclass(slots=True, kw_only=True)
+class Settings:
+    """The root: one section per slot."""
+
+    name: str = field(default="unnamed", metadata={"keyed": False, "sentence": "Name of the experiment; runs lie in outputs/runs/NAME."})
+    seed: int = field(default=0, metadata={"sentence": "Seed of mixture, initialisation and data order."})
+    plan: bool = field(default=False, metadata={"keyed": False, "sentence": "Print the stages and what is cached, compute nothing."})
+    task: Any = None
+    model: Any = None
+    teacher: Any = None
+    selection: Any = None
+    compressor: Any = None
+    compression: Any = None
+    mixture: Any = None
+    trainer: Any = None
+    evaluation: Any = None
+    tracking: Any = None
+    paths: Any = None
+
+    def __post_init__(self) -> None:
+        has_short_form = self.compression.name not in ("none", "reference")
+        from_scratch = isinstance(self.model, ScratchModel)
+        if self.mixture.full_ratio is None:
+            self.mixture.full_ratio = 0.5 if has_short_form else 1.0
+        if self.evaluation.modes is None:
+            self.evaluation.modes = [mode for mode, applies in (("base", not from_scratch), ("full", True), ("compress", has_short_form)) if applies]
+        problems = [*_form_contradictions(self, has_short_form), *(_scratch_contradictions(self) if from_scratch else [])]
+        if self.seed < 0:
+            problems.append(f"seed must be at least 0; got {self.seed}")
+        if self.evaluation.truncate_ratio is not None and "base" not in self.evaluation.modes:
+            problems.append(f"evaluation.truncate_ratio needs 'base' in evaluation.modes, whose mean tokens it cuts; got {self.evaluation.modes}")
+        if problems:
+            raise ConfigError(*problems)
+
+
+def _form_contradictions(settings: Settings, has_short_form: bool) -> Iterator[str]:
+    name, mixture, modes = settings.compression.name, settings.mixture, settings.evaluation.modes
+    if not has_short_form and "compress" in modes:
+        yield f"evaluation.modes must not hold 'compress' with compression={name}, which trains no compressed form; got {modes}"
+    if not has_short_form and mixture.full_ratio != 1:
+        yield f"mixture.full_ratio must be 1 with compression={name}, which makes no other form; got {mixture.full_ratio}"
+    if has_short_form and mixture.full_ratio == 1:
+        yield f"mixture.full_ratio must be below 1 with compression={name}; got 1.0; use compression=none to train on full form alone"
+    if mixture.rewrite_ratio and name != "reference":
+        yield f"mixture.rewrite_ratio must be 0 unless compression=reference; got {mixture.rewrite_ratio}"
+    if name == "reference" and settings.teacher.name != "reference":
+        yield f"teacher must be 'reference' with compression=reference; got {settings.teacher.name!r}"
+    if settings.teacher.name == "reference" and settings.task.name != "stories":
+        yield f"teacher=reference needs a task with worked solutions, such as task=stories; got {settings.task.name!r}"
+
+
+def _scratch_contradictions(settings: Settings) -> Iterator[str]:
+    if settings.teacher.name == "self":
+        yield "teacher must not be 'self' with a model made from scratch, which can write nothing yet; use teacher=reference"
+    if settings.compressor.name == "self" and settings.compression.name not in ("none", "reference", "truncate"):
+        yield "compressor must not be 'self' with a model made from scratch; use compressor=tiny or another model"
+    if "base" in settings.evaluation.modes:
+        yield f"evaluation.modes must not hold 'base' with a model made from scratch; got {settings.evaluation.modes}"
+    if settings.trainer.tuning == "lora":
+        yield "trainer.tuning must be 'full' with a model made from scratch; got 'lora'"
+
+
+def _bad_placeholders(template: str, allowed: set[str], needed: set[str]) -> Iterator[str]:
+    try:
+        found = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        yield f"prompt must double every brace that is not a placeholder ({error}); got {template!r}"
+        return
+    if unknown := found - allowed:
+        yield f"prompt knows only {', '.join(sorted(allowed))} in braces (double other braces); got {sorted(unknown)}"
+    if missing := needed - found:
+        yield f"prompt must contain {{{'}, {'.join(sorted(missing))}}}; got {template!r}"

@@ -1,0 +1,165 @@
+"""Procedural word problems with reference solutions at nine levels of verbosity.
+
+A story gives somebody a number of things and changes it by a few operations. Every problem belongs to exactly one split by the
+hash of its *arithmetic* (start and operations, without names and things): two splits never share a calculation, whatever the seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cotexp.records import Question
+from cotexp.settings import ConfigError
+
+SPLITS = ("train", "validation", "test")
+NUM_WORDINGS = 5
+"""Wordings of one step: 0 is the most verbose, 4 a bare equation."""
+NUM_LEVELS = 2 * NUM_WORDINGS - 1
+"""Reference solutions per question. Level 2w has every step in wording w; at level 2w + 1 the first half is in wording w + 1 already."""
+
+NAMES = ("Ann", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo", "Ida", "Jon", "Kim", "Leo", "Mia", "Noah", "Olga", "Paul")
+THINGS = ("apples", "books", "coins", "cards", "pens", "shells", "stamps", "stones", "toys", "eggs", "nuts", "balls")
+VERBS = {
+    "+": ("buys {n} more {things}", "finds {n} more {things}", "gets {n} more {things}", "wins {n} more {things}"),
+    "-": ("loses {n} {things}", "sells {n} {things}", "gives away {n} {things}", "drops {n} {things}"),
+    "*": ("gets {n} times as many {things}",),
+}
+WORDS = {"+": "add", "-": "take away", "*": "multiply by"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation of a story: `before` `operator` `operand` = `after`; `verb` picks its wording."""
+
+    operator: str
+    operand: int
+    before: int
+    after: int
+    verb: int
+
+    @property
+    def equation(self) -> str:
+        return f"{self.before} {self.operator} {self.operand} = {self.after}"
+
+
+@dataclass(frozen=True, slots=True)
+class Difficulty:
+    """Bounds of the generated arithmetic; every running total lies in [1, max_value]."""
+
+    min_operations: int
+    max_operations: int
+    max_value: int
+    max_operand: int
+
+
+def generate(split: str, *, count: int, seed: int, difficulty: Difficulty) -> list[Question]:
+    """`count` different questions of `split`; the first n are the same whatever `count` is.
+
+    Raises: ConfigError when the difficulty leaves fewer than `count` different problems.
+    """
+    rng = random.Random(f"stories/{split}/{seed}/{difficulty}")
+    questions: list[Question] = []
+    seen: set[str] = set()
+    fruitless = 0
+    while len(questions) < count:
+        start, steps = _arithmetic(rng, difficulty)
+        name, things = rng.choice(NAMES), rng.choice(THINGS)
+        text = question_text(name, things, start, steps)
+        if split_of(start, steps) != split or text in seen:
+            fruitless += 1
+            if fruitless > 20_000:
+                raise ConfigError(
+                    f"task: these difficulty settings give only {len(questions)} different {split} questions, {count} were asked for; "
+                    "raise task.max_operations or task.max_value, or ask for fewer"
+                )
+            continue
+        fruitless = 0
+        seen.add(text)
+        questions.append(
+            Question(
+                id=f"stories-{hashlib.sha256(text.encode()).hexdigest()[:16]}",
+                text=text,
+                answer=str(steps[-1].after),
+                task="stories",
+                references=[f"{solve(name, things, start, steps, level)}\n{closing(steps[-1].after)}" for level in range(NUM_LEVELS)],
+            )
+        )
+    return questions
+
+
+def split_of(start: int, steps: list[Step]) -> str:
+    """The one split to which this arithmetic belongs: a tenth test, a tenth validation, the rest train."""
+    arithmetic = f"{start}" + "".join(f"{step.operator}{step.operand}" for step in steps)
+    bucket = int.from_bytes(hashlib.sha256(arithmetic.encode()).digest()[:4], "big") % 10
+    return {0: "test", 1: "validation"}.get(bucket, "train")
+
+
+def question_text(name: str, things: str, start: int, steps: list[Step]) -> str:
+    events = " ".join(f"{name} {_event(step, things)}." for step in steps)
+    return f"{name} has {start} {things}. {events} How many {things} does {name} have now?"
+
+
+def closing(answer: int) -> str:
+    """The sentence that states the answer; the same at every level."""
+    return f"The answer is \\boxed{{{answer}}}."
+
+
+def solve(name: str, things: str, start: int, steps: list[Step], level: int) -> str:
+    """The chain of thought at `level` (0 = most verbose ... NUM_LEVELS - 1 = equations alone), without the closing sentence."""
+    wording, half_way = divmod(level, 2)
+    ahead = (len(steps) + 1) // 2 if half_way else 0
+    sentences = [_sentence(name, things, step, wording + (number < ahead)) for number, step in enumerate(steps)]
+    return " ".join([*_opening(name, things, start, wording + half_way), *sentences])
+
+
+def _opening(name: str, things: str, start: int, wording: int) -> Iterator[str]:
+    if wording == 0:
+        yield f"At first, {name} has {start} {things}."
+    elif wording == 1:
+        yield f"{name} has {start} {things}."
+    elif wording == 2:
+        yield f"Start with {start}."
+
+
+def _sentence(name: str, things: str, step: Step, wording: int) -> str:
+    n, word = step.operand, WORDS[step.operator]
+    if wording == 0:
+        return f"Then {name} {_event(step, things)}, so we {word} {n}: {step.equation}. Now there are {step.after} {things}."
+    if wording == 1:
+        return f"{name} {_event(step, things)}, so {word} {n}: {step.equation}."
+    if wording == 2:
+        return f"Then {word} {n}: {step.equation}."
+    if wording == 3:
+        return f"{word} {n}: {step.equation}.".capitalize()
+    return f"{step.equation}."
+
+
+def _event(step: Step, things: str) -> str:
+    choices = VERBS[step.operator]
+    return choices[step.verb % len(choices)].format(n=step.operand, things=things)
+
+
+def _arithmetic(rng: random.Random, difficulty: Difficulty) -> tuple[int, list[Step]]:
+    total = start = rng.randint(2, difficulty.max_value // 2)
+    steps = []
+    for _ in range(rng.randint(difficulty.min_operations, difficulty.max_operations)):
+        operator, operand = rng.choice(_allowed(total, difficulty))
+        after = {"+": total + operand, "-": total - operand, "*": total * operand}[operator]
+        steps.append(Step(operator, operand, total, after, rng.randrange(12)))
+        total = after
+    return start, steps
+
+
+def _allowed(total: int, difficulty: Difficulty) -> list[tuple[str, int]]:
+    """The operations that keep the running total within bounds; one kind is as likely as another where several fit."""
+    operands = range(2, difficulty.max_operand + 1)
+    by_kind = {
+        "+": [n for n in operands if total + n <= difficulty.max_value],
+        "-": [n for n in operands if total - n >= 1],
+        "*": [n for n in (2, 3) if total * n <= difficulty.max_value],
+    }
+    longest = max(len(each) for each in by_kind.values())
+    return [(kind, ns[i % len(ns)]) for kind, ns in by_kind.items() if ns for i in range(longest)]

@@ -1,0 +1,144 @@
+"""Which examples stand in which batch, and the LightningDataModule that hands them out.
+
+Global batches are planned without regard to devices; each device gets its share, cut into micro-batches of similar length. So the
+loss of a step is the same for any number of devices and any micro-batch. Axes: B rows, T tokens.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from cotexp.models.encoding import Encoded
+from cotexp.records import Form
+from cotexp.settings import Trainer
+
+FORMS: tuple[Form, ...] = ("full", "compress", "rewrite")
+
+
+class EncodedExample(NamedTuple):
+    encoded: Encoded
+    form: Form
+
+
+class Batch(NamedTuple):
+    """A right-padded micro-batch. `form_B` indexes FORMS; `num_supervised_global` counts the global batch's supervised tokens."""
+
+    ids_BT: torch.Tensor
+    attention_BT: torch.Tensor
+    supervised_BT: torch.Tensor
+    form_B: torch.Tensor
+    num_supervised_global: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """Indices of the examples of every global batch, and how a batch is dealt to devices and micro-batches."""
+
+    global_batches: list[list[int]]
+    lengths: list[int]
+    num_devices: int
+    num_micro_batches: int
+
+    def micro_batches(self, step: int, device: int) -> list[list[int]]:
+        """The micro-batches of one device in one step. Sorted by length first, so that each micro-batch needs little padding."""
+        by_length = sorted(self.global_batches[step], key=lambda index: (self.lengths[index], index))
+        count = self.num_devices * self.num_micro_batches
+        size = len(by_length) // count
+        parts = [by_length[i * size : (i + 1) * size] for i in range(count)]
+        return parts[device :: self.num_devices]
+
+
+def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int) -> BatchPlan:
+    """Enough global batches for `max_epochs` passes, rounded to a multiple of `num_validations` (one, if there are fewer).
+
+    Every pass is a new permutation; the last batch is filled from one more pass.
+    """
+    steps = max(1, round(len(lengths) * trainer.max_epochs / trainer.batch_size))
+    steps = round_to_multiple(steps, trainer.num_validations)
+    stream = _permutations(len(lengths), seed)
+    batches = [[next(stream) for _ in range(trainer.batch_size)] for _ in range(steps)]
+    share = trainer.batch_size // trainer.devices
+    return BatchPlan(batches, list(lengths), trainer.devices, share // (trainer.micro_batch_size or _default_micro_batch(share)))
+
+
+def round_to_multiple(steps: int, parts: int) -> int:
+    """The multiple of `parts` nearest to `steps`; `steps` itself when it is smaller than `parts`."""
+    return steps if steps < parts else round(steps / parts) * parts
+
+
+def _default_micro_batch(share: int) -> int:
+    """A quarter of a device's share where that is whole and at least 8: less padding for the same gradient."""
+    return next((share // parts for parts in (4, 2) if share % parts == 0 and share // parts >= 8), share)
+
+
+def _permutations(count: int, seed: int) -> Iterator[int]:
+    rng = random.Random(f"data order/{seed}")
+    while True:
+        order = list(range(count))
+        rng.shuffle(order)
+        yield from order
+
+
+def collate(examples: Sequence[EncodedExample], pad_id: int, num_supervised_global: int) -> Batch:
+    longest = max(len(each.encoded.ids) for each in examples)
+    ids, attention, supervised = [], [], []
+    for each in examples:
+        padding = longest - len(each.encoded.ids)
+        ids.append(each.encoded.ids + [pad_id] * padding)
+        attention.append([1] * len(each.encoded.ids) + [0] * padding)
+        supervised.append(each.encoded.loss_mask + [0] * padding)
+    return Batch(
+        ids_BT=torch.tensor(ids),
+        attention_BT=torch.tensor(attention),
+        supervised_BT=torch.tensor(supervised, dtype=torch.bool),
+        form_B=torch.tensor([FORMS.index(each.form) for each in examples]),
+        num_supervised_global=num_supervised_global,
+    )
+
+
+class _MicroBatches(Dataset[Batch]):
+    """The micro-batches of one device, in order, from `first_step` on."""
+
+    def __init__(self, examples: Sequence[EncodedExample], plan: BatchPlan, device: int, first_step: int, pad_id: int) -> None:
+        self.examples, self.plan, self.device, self.first_step, self.pad_id = examples, plan, device, first_step, pad_id
+
+    def __len__(self) -> int:
+        return (len(self.plan.global_batches) - self.first_step) * self.plan.num_micro_batches
+
+    def __getitem__(self, index: int) -> Batch:
+        step, micro = divmod(index, self.plan.num_micro_batches)
+        step += self.first_step
+        supervised = sum(sum(self.examples[i].encoded.loss_mask) for i in self.plan.global_batches[step])
+        chosen = self.plan.micro_batches(step, self.device)[micro]
+        return collate([self.examples[i] for i in chosen], self.pad_id, supervised)
+
+
+class MixtureData(pl.LightningDataModule):
+    """Training micro-batches in the planned order, and validation batches sorted by length."""
+
+    def __init__(self, train: Sequence[EncodedExample], validation: Sequence[EncodedExample], plan: BatchPlan, pad_id: int) -> None:
+        super().__init__()
+        self.train, self.validation, self.plan, self.pad_id = train, validation, plan, pad_id
+        self.first_step = 0
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        assert self.trainer is not None
+        return _loader(_MicroBatches(self.train, self.plan, self.trainer.global_rank, self.first_step, self.pad_id))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        assert self.trainer is not None
+        order = sorted(range(len(self.validation)), key=lambda index: len(self.validation[index].encoded.ids))
+        share = [self.validation[i] for i in order[self.trainer.global_rank :: self.plan.num_devices]]
+        batches = [collate(share[i : i + 32], self.pad_id, 1) for i in range(0, len(share), 32)]
+        return _loader(batches)
+
+
+def _loader(batches: Any) -> DataLoader[Batch]:
+    return DataLoader(batches, batch_size=None, shuffle=False, num_workers=0)

@@ -1,0 +1,195 @@
+"""One fine-tuning from start to end, in a folder from which a killed one goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DDPStrategy
+from safetensors.torch import load_file, save_file
+
+from cotexp.models import loading
+from cotexp.models.encoding import Encoder
+from cotexp.records import Example
+from cotexp.settings import ConfigError, PretrainedModel, Trainer
+from cotexp.training.data import EncodedExample, MixtureData, plan_batches
+from cotexp.training.modules import MultitaskModule
+
+CurveRow = dict[str, float]
+
+
+@dataclass(slots=True, kw_only=True)
+class FitJob:
+    """Everything a fine-tuning needs. `folder` holds its resumable state while it runs and the fine-tuned model afterwards."""
+
+    folder: Path
+    base_folder: Path
+    model: PretrainedModel
+    trainer: Trainer
+    seed: int
+    train: list[Example]
+    validation: list[Example]
+    save_dtype: str = "float32"
+
+
+def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_steps: None) -> None:
+    """Fine-tune and leave the best model by validation loss in `job.folder`, with curve.jsonl and training.json.
+
+    `on_row(row, num_steps)` is called for every step and validation. A folder with a checkpoint is continued.
+    Raises: ConfigError when no example is short enough; TrainingDiverged when the loss is not finite.
+    """
+    model, tokenizer = loading.load_trainable(job.base_folder, job.model)
+    torch.manual_seed(job.seed)
+    compress_id = loading.add_compress_token(model, tokenizer, job.model.compress_token)
+    if job.trainer.tuning == "lora":
+        model = loading.add_lora(model, job.trainer.lora, compress_id)
+    encoder = Encoder.of(tokenizer, compress_token=job.model.compress_token, literal=job.model.literal_encoding)
+    train, num_too_long = _encode(job.train, encoder, job.trainer.max_length, "training")
+    validation, _ = _encode(job.validation, encoder, job.trainer.max_length, "validation")
+    plan = plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed)
+    num_steps = len(plan.global_batches)
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    data = MixtureData(train, validation, plan, pad_id)
+    module = MultitaskModule(model, job.trainer, num_steps=num_steps, seed=job.seed)
+    recorder = Recorder(job.folder, job.trainer, num_steps, on_row)
+    resumable = recorder.resumable if recorder.resumable.is_file() else None
+    if resumable:
+        data.first_step = recorder.rewind()
+    with _quiet():
+        trainer = pl.Trainer(
+            accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[job.trainer.accelerator],
+            devices=job.trainer.devices,
+            strategy=DDPStrategy() if job.trainer.strategy == "ddp" else "auto",
+            precision="bf16-mixed" if job.trainer.precision == "bfloat16" else "32-true",
+            max_steps=num_steps,
+            max_epochs=-1,
+            accumulate_grad_batches=plan.num_micro_batches,
+            gradient_clip_val=job.trainer.gradient_clip,
+            limit_val_batches=0,
+            callbacks=[recorder],
+            use_distributed_sampler=False,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, data, ckpt_path=resumable, weights_only=True)
+    if trainer.is_global_zero:
+        _finish(job, module, tokenizer, recorder, num_too_long, sum(sum(each.encoded.loss_mask) for each in train))
+
+
+def _encode(examples: list[Example], encoder: Encoder, max_length: int, what: str) -> tuple[list[EncodedExample], int]:
+    encoded = [EncodedExample(encoder.example(each.prompt, each.completion, compressed=each.compressed), each.form) for each in examples]
+    kept = [each for each in encoded if len(each.encoded.ids) <= max_length]
+    if not kept:
+        raise ConfigError(f"trainer.max_length leaves no {what} example of {len(examples)}; got {max_length}; raise it")
+    return kept, len(encoded) - len(kept)
+
+
+def _finish(job: FitJob, module: MultitaskModule, tokenizer: Any, recorder: Recorder, num_too_long: int, num_supervised: int) -> None:
+    module.load_state_dict(load_file(recorder.best), strict=False)
+    loading.save(module.model, tokenizer, job.folder, dtype=getattr(torch, job.save_dtype))
+    summary = {
+        "num_steps": recorder.num_steps,
+        "best_step": recorder.best_step,
+        "best_validation_loss": recorder.best_loss,
+        "num_examples": len(job.train),
+        "num_too_long": num_too_long,
+        "num_supervised_tokens": num_supervised,
+        "num_trained_parameters": sum(each.numel() for each in module.parameters() if each.requires_grad),
+    }
+    (job.folder / "training.json").write_text(json.dumps(summary, indent=2))
+    recorder.best.unlink()
+    recorder.resumable.unlink(missing_ok=True)
+
+
+class Recorder(pl.Callback):
+    """Writes the curve, validates, keeps the best weights and a resumable checkpoint: all of it at the ends of whole steps."""
+
+    def __init__(self, folder: Path, trainer: Trainer, num_steps: int, on_row: Callable[[CurveRow, int], None]) -> None:
+        self.curve, self.best, self.resumable = folder / "curve.jsonl", folder / "best.safetensors", folder / "resumable.ckpt"
+        self.num_steps, self.on_row = num_steps, on_row
+        self.steps_between_validations = max(1, num_steps // trainer.num_validations)
+        self.seconds_between_checkpoints = trainer.checkpoint_every_seconds
+        self.best_loss, self.best_step = float("inf"), 0
+        self.last_checkpoint = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_loss": self.best_loss, "best_step": self.best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_loss, self.best_step = state_dict["best_loss"], state_dict["best_step"]
+
+    def rewind(self) -> int:
+        """The step of the resumable checkpoint; drops what the curve says of later steps."""
+        step = int(torch.load(self.resumable, weights_only=True, map_location="cpu")["global_step"])
+        if int(os.environ.get("RANK", "0")) == 0 and self.curve.is_file():
+            lines = [line for line in self.curve.read_text().splitlines() if line.endswith("}")]
+            self.curve.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
+        return step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        step = trainer.global_step
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self._write(trainer, {"step": step, "learning_rate": rate, **{f"train/{name}": value for name, value in module.take_losses().items()}})
+        validates = step % self.steps_between_validations == 0
+        if validates:
+            self._validate(trainer, module, step)
+        due = time.monotonic() - self.last_checkpoint >= self.seconds_between_checkpoints
+        if trainer.strategy.broadcast(due or validates) and step < self.num_steps:
+            trainer.save_checkpoint(self.resumable.with_suffix(".new"), weights_only=False)
+            if trainer.is_global_zero:
+                os.replace(self.resumable.with_suffix(".new"), self.resumable)
+            self.last_checkpoint = time.monotonic()
+
+    @torch.no_grad()
+    def _validate(self, trainer: pl.Trainer, module: Any, step: int) -> None:
+        module.eval()
+        with trainer.precision_plugin.forward_context():
+            for index, batch in enumerate(trainer.datamodule.val_dataloader()):  # type: ignore[attr-defined]
+                module.validation_step(module.transfer_batch_to_device(batch, module.device, 0), index)
+        module.train()
+        losses = module.take_losses()
+        self._write(trainer, {"step": step, **{f"validation/{name}": value for name, value in losses.items()}})
+        if losses["loss"] < self.best_loss:
+            self.best_loss, self.best_step = losses["loss"], step
+            if trainer.is_global_zero:
+                trained = {name: each.detach().cpu().contiguous() for name, each in module.named_parameters() if each.requires_grad}
+                save_file(trained, self.best.with_suffix(".new"))
+                os.replace(self.best.with_suffix(".new"), self.best)
+
+    def _write(self, trainer: pl.Trainer, row: CurveRow) -> None:
+        row = {**row, "num_steps": self.num_steps}
+        if trainer.is_global_zero:
+            with self.curve.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            self.on_row(row, self.num_steps)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's advice on loaders, loggers and hardware is about choices that are made here on purpose."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators")]
+    levels = [each.level for each in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        for each in loggers:
+            each.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for each, level in zip(loggers, levels, strict=True):
+                each.setLevel(level)

@@ -1,0 +1,84 @@
+"""The LightningModule of multitask supervised fine-tuning."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from cotexp.settings import Trainer
+from cotexp.training.data import FORMS, Batch
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is no number any more."""
+
+
+def supervised_loss(model: Any, batch: Batch) -> torch.Tensor:
+    """Negative log-likelihood in nats and number of supervised tokens per form, shape (2, forms).
+
+    Logits are computed only from the first supervised position of the batch on.
+    """
+    first = int(batch.supervised_BT.any(dim=0).int().argmax())
+    length = batch.ids_BT.shape[1]
+    logits_BTV = model(input_ids=batch.ids_BT, attention_mask=batch.attention_BT, use_cache=False, logits_to_keep=length - first + 1).logits
+    supervised_BT = batch.supervised_BT[:, first:]
+    loss_N = torch.nn.functional.cross_entropy(logits_BTV[:, :-1][supervised_BT].float(), batch.ids_BT[:, first:][supervised_BT], reduction="none")
+    form_N = batch.form_B.unsqueeze(1).expand_as(supervised_BT)[supervised_BT]
+    is_form_FN = form_N.unsqueeze(0) == torch.arange(len(FORMS), device=form_N.device).unsqueeze(1)
+    return torch.stack([(is_form_FN * loss_N).sum(dim=1), is_form_FN.sum(dim=1).float()])
+
+
+class MultitaskModule(pl.LightningModule):
+    """Fine-tunes on full, compressed (and rewriting) examples at once.
+
+    The loss of a step is the summed token loss over the supervised tokens of the *global* batch: the micro-batch's share is scaled by
+    the number of devices and micro-batches, because Lightning and DDP divide by them.
+    """
+
+    def __init__(self, model: Any, trainer: Trainer, *, num_steps: int, seed: int) -> None:
+        super().__init__()
+        self.model, self.options, self.num_steps, self.seed = model, trainer, num_steps, seed
+        self.strict_loading = False
+        self.sums = torch.zeros(2, len(FORMS))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step * 1_009 + self.global_rank)
+        sums = supervised_loss(self.model, batch)
+        self.sums = self.sums.to(sums.device) + sums.detach()
+        loss = sums[0].sum() / batch.num_supervised_global
+        if not torch.isfinite(loss):
+            raise TrainingDiverged(
+                f"training diverged: the loss became {loss.item()} at step {self.global_step + 1}; lower trainer.learning_rate "
+                f"(now {self.options.learning_rate}) or raise trainer.warmup_ratio (now {self.options.warmup_ratio})"
+            )
+        return loss * self.trainer.world_size * self.trainer.accumulate_grad_batches
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.sums = self.sums.to(batch.ids_BT.device) + supervised_loss(self.model, batch)
+
+    def take_losses(self) -> dict[str, float]:
+        """Mean token loss over all devices since the last call, in nats: "loss", and "loss_FORM" for every form that occurred."""
+        sums = self.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
+        self.sums = torch.zeros_like(self.sums)
+        (total, count), per_form = sums.sum(dim=1).tolist(), zip(FORMS, *sums.tolist(), strict=True)
+        return {"loss": total / count, **{f"loss_{form}": loss / num for form, loss, num in per_form if num}}
+
+    def configure_optimizers(self) -> Any:
+        trained = [each for each in self.parameters() if each.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=self.options.learning_rate, weight_decay=self.options.weight_decay, foreach=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _learning_rate_factor(self, step: int) -> float:
+        """Linear warm-up, then half a cosine down to zero."""
+        warmup = max(1, round(self.num_steps * self.options.warmup_ratio))
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, self.num_steps - warmup)))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        trained = {name for name, each in self.named_parameters() if each.requires_grad}
+        checkpoint["state_dict"] = {name: each for name, each in checkpoint["state_dict"].items() if name in trained}
