@@ -19,20 +19,25 @@ def main() -> None:
     try:
         if command.runs:
             schema.check_command_line(command.overrides, multirun=command.multirun)
-        schema.hydra_main(run)
     except ConfigError as error:
-        sys.exit("\n".join(f"cotexp: {problem}" for problem in error.problems))
+        refuse(error)
+    schema.hydra_main(run)
 
 
 def run(config: object) -> float | None:
     """One point of a command; returns what a sweeper maximises."""
-    from cotexp.jobs import pipeline
+    from cotexp import commands
 
     settings = schema.load(config)
-    if settings.plan:
-        pipeline.print_plan(settings, schema.run_key(settings))
-        return None
-    return pipeline.run(settings, schema.run_key(settings)).objective
+    try:
+        return commands.run_experiment(settings, schema.run_key(settings))
+    except commands.USER_ERRORS as error:
+        refuse(error)
+
+
+def refuse(error: Exception) -> None:
+    """End with one clear line per mistake."""
+    sys.exit("\n".join(f"cotexp: {line}" for line in str(error).splitlines()))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ class ConfigError(ValueError):
         self.problems = list(problems)
 
 
+class RunFailed(RuntimeError):
+    """A run that cannot go on; the message names the place and the next step. Nothing already computed is lost."""
+
+
 def setting(
     default: Any,
     sentence: str,
@@ -43,7 +47,7 @@ def setting(
 
 
 def suggestion(word: str, known: list[str]) -> str:
-    """" (did you mean 'x'?)" or an empty string."""
+    """ " (did you mean 'x'?)" or an empty string."""
     near = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean '{near[0]}'?)" if near else ""
 
@@ -266,7 +270,9 @@ class Rewriting(Section):
 
     prompt: str = setting(DEFAULT_REWRITE_PROMPT, "Prompt of one round; {question}, {rationale} and {answer} are replaced.")
     prompt_answer: str = setting("model", "Whose final answer the prompt holds.", choices=("model", "gold"))
-    failed_round: str = setting("keep_previous", "What a failed rewrite means: keep the round before, or drop the sample.", choices=("keep_previous", "drop"))
+    failed_round: str = setting(
+        "keep_previous", "What a failed rewrite means: keep the round before, or drop the sample.", choices=("keep_previous", "drop")
+    )
 
     def contradictions(self) -> Iterator[str]:
         yield from _bad_placeholders(self.prompt, {"question", "rationale", "answer"}, {"rationale"})
@@ -286,7 +292,9 @@ class Macc(Rewriting):
     fixed_k: int | None = setting(None, "Number of rounds for stop=fixed_k.", low=1)
     patience: int | None = setting(None, "Rounds without a new shortest text before stop=patience ends.", low=1)
     min_tokens: int | None = setting(None, "For stop=min_tokens: a rewrite below this many tokens ends the rounds and is not kept.", low=1)
-    fixed_point: str = setting("auto", "Whether an unchanged text ends the rounds; auto: if the compressor does not sample.", choices=("auto", "stop", "continue"))
+    fixed_point: str = setting(
+        "auto", "Whether an unchanged text ends the rounds; auto: if the compressor does not sample.", choices=("auto", "stop", "continue")
+    )
 
     def contradictions(self) -> Iterator[str]:
         yield from Rewriting.contradictions(self)
@@ -326,7 +334,9 @@ class Mixture(Section):
     full_ratio: float | None = setting(
         None, "Share of the training examples in full form; by default 0.5 (every question in both), 1 without compression.", low=0, high=1
     )
-    rewrite_ratio: float = setting(0.0, "Rewriting examples (one round in, the next out) per full example; teaches the compressor's role.", low=0, high=8)
+    rewrite_ratio: float = setting(
+        0.0, "Rewriting examples (one round in, the next out) per full example; teaches the compressor's role.", low=0, high=8
+    )
 
 
 @dataclass(slots=True, kw_only=True)

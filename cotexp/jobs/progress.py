@@ -36,7 +36,9 @@ def bar(what: str, total: int) -> Iterator[Advance]:
             shown.start()
         count += 1
         now = time.monotonic()
-        shown.update(task, advance=None if completed is not None else 1, completed=completed, total=total, rate=f"{count / max(1e-9, now - started):.1f}/s")
+        shown.update(
+            task, advance=None if completed is not None else 1, completed=completed, total=total, rate=f"{count / max(1e-9, now - started):.1f}/s"
+        )
         if not console.is_terminal and now - noted > 30:
             noted = now
             log.info("%s: %s of %s, %.1f/s", what, completed or count, total or shown.tasks[0].total, count / (now - started))

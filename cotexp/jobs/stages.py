@@ -305,9 +305,7 @@ def write_rounds(context: Context, rationales: Sequence[Rationale]) -> dict[str,
     return rounds
 
 
-def _one_round(
-    context: Context, active: Sequence[Rationale], rounds: dict[str, list[Round]]
-) -> Callable[[list[str], Callable[[Row], None]], None]:
+def _one_round(context: Context, active: Sequence[Rationale], rounds: dict[str, list[Round]]) -> Callable[[list[str], Callable[[Row], None]], None]:
     rule, settings = context.settings.compression, context.settings
     questions = {each.id: each for each in context.training_questions}
     rationales = {each.id: each for each in active}
@@ -435,7 +433,9 @@ def predict(context: Context, mode: str, *, max_new_tokens: int | None = None) -
 
         engine = _evaluated_engine(context, mode)
         encoder = engine.loaded.encoder
-        requests = [Request(each, encoder.prompt(prompt_for(context.settings.task, questions[_parent(each)]), compressed=mode == "compress")) for each in ids]
+        requests = [
+            Request(each, encoder.prompt(prompt_for(context.settings.task, questions[_parent(each)]), compressed=mode == "compress")) for each in ids
+        ]
         engine.generate(requests, sampling, lambda output: emit(_prediction(output, questions[_parent(output.id)], mode, encoder.count)))
 
     ids = sorted((f"{each}/0" for each in questions), key=lambda each: (len(questions[_parent(each)].text), each))

@@ -25,6 +25,8 @@ import orjson
 import psutil
 from filelock import FileLock
 
+from cotexp.settings import RunFailed
+
 LEASE_SECONDS = 45.0
 """A claim that was not renewed for so long is void, wherever its owner ran."""
 POLL_SECONDS = 0.5
@@ -32,7 +34,7 @@ POLL_SECONDS = 0.5
 Row = dict[str, Any]
 
 
-class StoreError(RuntimeError):
+class StoreError(RunFailed):
     """The store cannot be used; the message names the place and the next step."""
 
 
@@ -314,7 +316,9 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             probe.unlink()
-        raise StoreError(f"paths.outputs: cannot write to {folder} ({error.strerror}); free some space, or choose another folder with paths.outputs=DIR") from None
+        raise StoreError(
+            f"paths.outputs: cannot write to {folder} ({error.strerror}); free some space, or choose another folder with paths.outputs=DIR"
+        ) from None
 
 
 def libraries() -> dict[str, str]:

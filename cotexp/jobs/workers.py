@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotexp.records import Example
-from cotexp.settings import ConfigError, Lora, PretrainedModel, Trainer
+from cotexp.settings import ConfigError, Lora, PretrainedModel, RunFailed, Trainer
 
 if TYPE_CHECKING:
     from cotexp.training.fit import FitJob
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 OnRow = Callable[[dict[str, float], int], None]
 
 
-class WorkersFailed(RuntimeError):
+class WorkersFailed(RunFailed):
     """A worker process ended with an error."""
 
 

@@ -48,7 +48,9 @@ def _folder(model: PretrainedModel, path_setting: str) -> Path:
         name = model.path.removeprefix("shipped:")
         known = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir()) if SHIPPED.is_dir() else []
         if name not in known:
-            raise ConfigError(f"{path_setting} must name a shipped model ({', '.join(known) or 'none is there; run make tiny'}); got {name!r}{suggestion(name, known)}")
+            raise ConfigError(
+                f"{path_setting} must name a shipped model ({', '.join(known) or 'none is there; run make tiny'}); got {name!r}{suggestion(name, known)}"
+            )
         return SHIPPED / name
     if Path(model.path).is_dir():
         return Path(model.path)
@@ -66,7 +68,9 @@ def _download(model: PretrainedModel, path_setting: str) -> Path:
         return Path(snapshot_download(model.path, revision=model.revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"{path_setting} {model.path!r} is no folder here and cannot be had from the hub ({reason}); check the name or give a folder") from None
+        raise ConfigError(
+            f"{path_setting} {model.path!r} is no folder here and cannot be had from the hub ({reason}); check the name or give a folder"
+        ) from None
 
 
 def _sha256(folder: Path) -> str:

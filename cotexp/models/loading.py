@@ -53,9 +53,7 @@ def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedM
     """The model in float32 on the CPU, and its tokenizer."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=settings.trust_remote_code
-        )
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=settings.trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"model.path: transformers cannot load {folder} ({str(error).strip().splitlines()[0]})") from None
     if tokenizer.eos_token_id is None:
@@ -110,5 +108,3 @@ def generation_stop_ids(loaded: LoadedModel) -> set[int]:
     """Every id that ends a text: the tokenizer's EOS and those of the generation settings."""
     listed = loaded.model.generation_config.eos_token_id
     return {loaded.encoder.eos_id, *(listed if isinstance(listed, list) else [listed] if listed is not None else [])}
-
-

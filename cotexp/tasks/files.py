@@ -72,5 +72,7 @@ def _question(task: FileTask, line: bytes, place: str) -> Question:
 
 def _field(row: dict[str, Any], name: str, setting: str, place: str) -> str:
     if row.get(name) is None or not str(row[name]).strip():
-        raise ConfigError(f"{place}: field {name!r} is missing or empty{suggestion(name, list(row))}; fields here: {', '.join(row)}; see task.{setting}")
+        raise ConfigError(
+            f"{place}: field {name!r} is missing or empty{suggestion(name, list(row))}; fields here: {', '.join(row)}; see task.{setting}"
+        )
     return str(row[name]).strip()

@@ -151,7 +151,7 @@ class Recorder(pl.Callback):
         if trainer.strategy.broadcast(due or validates) and step < self.num_steps:
             trainer.save_checkpoint(self.resumable.with_suffix(".new"), weights_only=False)
             if trainer.is_global_zero:
-                os.replace(self.resumable.with_suffix(".new"), self.resumable)
+                self.resumable.with_suffix(".new").replace(self.resumable)
             self.last_checkpoint = time.monotonic()
 
     @torch.no_grad()
@@ -168,7 +168,7 @@ class Recorder(pl.Callback):
             if trainer.is_global_zero:
                 trained = {name: each.detach().cpu().contiguous() for name, each in module.named_parameters() if each.requires_grad}
                 save_file(trained, self.best.with_suffix(".new"))
-                os.replace(self.best.with_suffix(".new"), self.best)
+                self.best.with_suffix(".new").replace(self.best)
 
     def _write(self, trainer: pl.Trainer, row: CurveRow) -> None:
         row = {**row, "num_steps": self.num_steps}

@@ -8,11 +8,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from cotexp.settings import Trainer
+from cotexp.settings import RunFailed, Trainer
 from cotexp.training.data import FORMS, Batch
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDiverged(RunFailed):
     """The loss is no number any more."""
 
 

@@ -1,0 +1,36 @@
+# Every target makes .venv first if need be.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install quickstart tiny test check fast lint types benchmark clean
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("cotexp needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+quickstart: install
+	$(BIN)/python run.py
+
+tiny: install
+	$(BIN)/python run.py experiment=tiny
+	$(BIN)/cotexp export tiny cotexp/models/shipped/tiny --dtype bfloat16
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+fast: install
+	$(BIN)/python -m pytest -m 'not slow'
+
+test check: lint types
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache

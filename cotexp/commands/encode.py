@@ -1,0 +1,50 @@
+"""`cotexp encode`: what the model really sees, token by token."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from cotexp import schema
+from cotexp.jobs import pipeline, stages
+from cotexp.jobs.store import check_writable
+from cotexp.models.encoding import Encoder
+from cotexp.records import Example
+from cotexp.tasks import QuestionSets
+
+
+def print_encoded(overrides: list[str], *, num_questions: int) -> None:
+    """Print the training examples of the first questions. Rationales and rounds come from the store or are made for these alone."""
+    settings = schema.check_command_line(overrides, multirun=False)[0]
+    context = pipeline.make_context(settings)
+    context.questions = QuestionSets(train=context.questions.train[:num_questions], validation=[], test=[])
+    check_writable(context.store.root)
+    rationales = stages.select(context, stages.write_rationales(context))
+    compressed = stages.compress(context, rationales, stages.write_rounds(context, rationales))
+    encoder = mark_ready_encoder(context)
+    console = Console()
+    console.print("dim: read only; ", Text("green: supervised", style="green"), "; ", Text("magenta: special token", style="bold magenta"), sep="")
+    for example in stages.make_examples(context, rationales, compressed).train:
+        console.print(coloured(example, encoder))
+
+
+def mark_ready_encoder(context: stages.Context) -> Encoder:
+    """The target model's encoder with the `<compress>` token added, as training adds it."""
+    from tokenizers import AddedToken
+
+    plain, model = stages.load_encoder(context), context.settings.model
+    if plain.compress_id is None:
+        plain.tokenizer.add_tokens([AddedToken(model.compress_token, special=True, normalized=False)], special_tokens=True)
+    return Encoder.of(plain.tokenizer, compress_token=model.compress_token, literal=model.literal_encoding)
+
+
+def coloured(example: Example, encoder: Encoder) -> Text:
+    """One example with every token shown; line breaks of the text stay visible as ⏎."""
+    encoded = encoder.example(example.prompt, example.completion, compressed=example.compressed)
+    special = set(encoder.tokenizer.all_special_ids) | {encoder.compress_id}
+    text = Text(f"\n{example.id}: {example.form}, {len(encoded.ids)} tokens, {sum(encoded.loss_mask)} supervised\n", style="bold")
+    for token, supervised in zip(encoded.ids, encoded.loss_mask, strict=True):
+        piece = encoder.tokenizer.decode([token], skip_special_tokens=False).replace("\n", "⏎\n")
+        style = "magenta" if token in special else "green" if supervised else "dim"
+        text.append(piece, style=f"not bold {style}" + (" underline" if supervised else ""))
+    return text

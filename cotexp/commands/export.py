@@ -1,0 +1,100 @@
+"""`cotexp export`: a fine-tuned model as an ordinary transformers folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from cotexp.jobs.store import read_json
+from cotexp.settings import ConfigError
+
+CARD = """---
+license: mit
+library_name: transformers
+tags: [chain-of-thought]
+---
+
+# {title}
+
+{what}
+
+* Made by `{command}`.
+* Parameters: {parameters:,}. Weights: {dtype}, safetensors.
+* Trained {num_steps} steps on {num_examples} examples ({num_supervised_tokens:,} supervised tokens); step {best_step} has the lowest validation loss.
+* Test results, as the run measured them in float32:
+
+{results}
+
+## Settings that differ from the defaults or matter most
+
+```json
+{settings}
+```
+"""
+
+
+def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
+    """Merge, convert and write the fine-tuned model of a finished run, with tokenizer, chat template and model card.
+
+    Raises: ConfigError when there is no such run, or `folder` holds something else.
+    """
+    source = find_run(run, outputs)
+    if folder.exists() and not (folder / "README.md").is_file():
+        raise ConfigError(f"export: {folder} exists and is no earlier export; name another folder")
+    import torch
+
+    from cotexp.models import loading
+    from cotexp.settings import PretrainedModel
+
+    settings: dict[str, Any] = read_json(source / "settings.json")
+    stages = read_json(source / "stages.json")
+    checkpoint = outputs / stages["checkpoint"]["path"]
+    base = outputs / stages["model"]["path"] if "model" in stages else _base_folder(settings)
+    loaded = loading.load(checkpoint, PretrainedModel(path=str(checkpoint), compress_token=settings["model"]["compress_token"]), base_folder=base)
+    temporary = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    loading.save(loaded.model, loaded.tokenizer, temporary, dtype=getattr(torch, dtype))
+    (temporary / "README.md").write_text(_card(source, settings, dtype, sum(each.numel() for each in loaded.model.parameters())))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary.rename(folder)
+    print(f"Wrote {folder} ({sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB)")
+
+
+def find_run(run: str, outputs: Path) -> Path:
+    """The folder of a finished run, by path or by the experiment's name (then the newest)."""
+    if (Path(run) / "stages.json").is_file():
+        return Path(run)
+    found = sorted((outputs / "runs" / run).glob("*/stages.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise ConfigError(f"export: no finished run {run!r} under {outputs / 'runs'}; name a run's folder or an experiment")
+    return found[-1].parent
+
+
+def _base_folder(settings: dict[str, Any]) -> Path:
+    from cotexp.models import identity
+    from cotexp.settings import PretrainedModel
+
+    return identity.find(PretrainedModel(path=settings["model"]["path"], revision=settings["model"]["revision"])).folder
+
+
+def _card(source: Path, settings: dict[str, Any], dtype: str, parameters: int) -> str:
+    from cotexp.report import tables
+
+    metrics = read_json(source / "metrics.json")
+    training = {
+        name.removeprefix("training/"): int(value) for name, value in metrics.items() if name.startswith("training/num") or name.endswith("best_step")
+    }
+    made_of = {name: settings[name] for name in ("task", "model", "teacher", "compression", "mixture", "trainer", "seed")}
+    return CARD.format(
+        title=settings["name"],
+        what=f"A causal language model fine-tuned by cotexp on the task `{settings['task']['name']}`.",
+        command=f"python run.py experiment={settings['name']}",
+        parameters=parameters,
+        dtype=dtype,
+        results=tables.markdown(metrics),
+        settings=json.dumps(made_of, indent=2),
+        **training,
+    )

@@ -1,0 +1,26 @@
+"""Tables, figures and examples of a finished run; reads only what lies under outputs/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cotexp.jobs.store import read_json
+from cotexp.report import examples, figures, tables
+
+
+def write(folder: Path) -> None:
+    """Write results.md, examples.md and figures/*.png into a finished run's folder."""
+    metrics = read_json(folder / "metrics.json")
+    shown = examples.pick(folder)
+    figure_names = figures.write(folder)
+    lines = [f"# {read_json(folder / 'settings.json')['name']}, run {folder.name}", ""]
+    lines += [tables.markdown(metrics), "", *tables.notes(metrics), ""]
+    lines += [f"![{name}](figures/{name})" for name in figure_names]
+    (folder / "results.md").write_text("\n".join(lines) + "\n")
+    (folder / "examples.md").write_text(examples.markdown(shown))
+
+
+def is_written(folder: Path) -> bool:
+    """Whether the report is as new as the metrics."""
+    report, metrics = folder / "examples.md", folder / "metrics.json"
+    return report.is_file() and report.stat().st_mtime >= metrics.stat().st_mtime

@@ -1,0 +1,65 @@
+"""Examples of compression, round by round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from cotexp.jobs.store import Ledger, Spec, read_json
+from cotexp.records import Rationale, Round
+from cotexp.report.figures import artifact_of
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One compressed chain of thought with all of its rounds; round 0 is the original."""
+
+    question_id: str
+    texts: list[str]
+    num_tokens: list[int]
+    kept_round: int
+    stop_reason: str
+    answer: str
+
+
+def pick(folder: Path, count: int = 10) -> list[Shown]:
+    """Up to `count` chains of a run: those with a rebound first, then those with the most rounds."""
+    if "rounds" not in read_json(folder / "stages.json"):
+        return []
+    compressed = [orjson.loads(line) for line in (folder / "compressed.jsonl").read_bytes().splitlines()]
+    compressed.sort(key=lambda each: (each["stop_reason"] != "rebound", -each["num_rounds_run"], each["rationale_id"]))
+    rationales, rounds = _rows(folder, "rationales"), _rows(folder, "rounds")
+    shown = []
+    for each in compressed[:count]:
+        original = Rationale.from_row(rationales[each["rationale_id"]])
+        run = [Round.from_row(rounds[f"{original.id}/{number}"]) for number in range(1, each["num_rounds_run"] + 1)]
+        shown.append(
+            Shown(
+                question_id=original.question_id,
+                texts=[original.cot.strip(), *(one.text for one in run)],
+                num_tokens=each["round_num_tokens"],
+                kept_round=each["kept_round"],
+                stop_reason=each["stop_reason"],
+                answer=original.answer or "",
+            )
+        )
+    return shown
+
+
+def _rows(folder: Path, stage: str) -> dict[str, dict[str, object]]:
+    return Ledger(folder=artifact_of(folder, stage), spec=Spec(stage, {}), writer="reader").read()
+
+
+def markdown(shown: list[Shown]) -> str:
+    """The chains as Markdown; model text stands in code blocks and is never interpreted."""
+    if not shown:
+        return "This run has no rounds.\n"
+    lines = ["# Compression, round by round", ""]
+    for each in shown:
+        lines += [f"## {each.question_id}: ended by {each.stop_reason.replace('_', ' ')}, round {each.kept_round} kept", ""]
+        for number, (text, tokens) in enumerate(zip(each.texts, each.num_tokens, strict=True)):
+            mark = " (kept)" if number == each.kept_round else " (rejected)" if number > each.kept_round else ""
+            lines += [f"Round {number}, {tokens} tokens{mark}:", "", *(f"    {line}" for line in text.splitlines() or [""]), ""]
+    return "\n".join(lines)

@@ -1,0 +1,78 @@
+"""The result table of one run, for a terminal and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+Metrics = dict[str, float]
+
+COLUMNS = ("model and mode", "accuracy (95 % interval)", "tokens", "compression ratio", "seconds per question, batch 1", "batch N")
+LABELS = {"base": "base, full chain of thought", "full": "fine-tuned, without `<compress>`", "compress": "fine-tuned, with `<compress>`"}
+
+
+def rows(metrics: Metrics) -> Iterator[list[str]]:
+    """One row of texts per evaluated mode, as COLUMNS says."""
+    for mode, label in LABELS.items():
+        own = {name.removeprefix(f"eval/{mode}/"): value for name, value in metrics.items() if name.startswith(f"eval/{mode}/")}
+        if own:
+            yield [
+                label,
+                f"{own['accuracy']:.1%} ({own['accuracy_low']:.1%} to {own['accuracy_high']:.1%})",
+                f"{own['num_tokens']:.1f}",
+                "1" if mode == "base" else _number(own, "compression_ratio", ".2f"),
+                _number(own, "latency_seconds_batch1", ".3f"),
+                _number(own, "latency_seconds_batchN", ".4f"),
+            ]
+
+
+def _number(values: Metrics, name: str, form: str) -> str:
+    return format(values[name], form) if name in values else "not measured"
+
+
+def markdown(metrics: Metrics) -> str:
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    return "\n".join([*lines, *("| " + " | ".join(each) + " |" for each in rows(metrics))])
+
+
+def notes(metrics: Metrics) -> list[str]:
+    """What a reader must know beside the table: sample size, stop reasons, everything dropped or cut."""
+    mode = next(each for each in LABELS if f"eval/{each}/num_questions" in metrics)
+    lines = [f"{metrics[f'eval/{mode}/num_questions']:.0f} test questions; all of them are in the denominator."]
+    for each in LABELS:
+        cut, unread = metrics.get(f"eval/{each}/num_truncated", 0), metrics.get(f"eval/{each}/num_unparsable", 0)
+        if cut or unread:
+            lines.append(f"{LABELS[each]}: {unread:.0f} answers could not be read, {cut:.0f} were cut off at the token limit.")
+    if "eval/latency_batch_size" in metrics:
+        lines.append(
+            f"Batch N is {metrics['eval/latency_batch_size']:.0f}. Compression ratio and stop rule count chain-of-thought tokens, the tokens column the whole text."
+        )
+    if "compression/num_rationales" in metrics:
+        lines.append(
+            f"{metrics['compression/num_rationales']:.0f} training chains compressed to {metrics['compression/compression_ratio']:.0%} of their tokens in "
+            f"{metrics['compression/num_rounds_mean']:.1f} rounds on average; ended by rebound {metrics['compression/num_rebounds']:.0f}, "
+            f"round limit {metrics['compression/num_limits']:.0f}, fixed point {metrics['compression/num_fixed_points']:.0f}, "
+            f"failed {metrics['compression/num_failed']:.0f}, other {metrics['compression/num_other_stops']:.0f}."
+        )
+    if metrics.get("rationales/num_dropped"):
+        lines.append(f"{metrics['rationales/num_dropped']:.0f} of {metrics['rationales/num_written']:.0f} rationales were left out.")
+    lines.append(
+        f"Trained {metrics['training/num_steps']:.0f} steps on {metrics['training/num_examples']:.0f} examples "
+        f"({metrics['training/num_supervised_tokens']:.0f} supervised tokens); step {metrics['training/best_step']:.0f} kept by validation loss."
+    )
+    return [f"- {each}" for each in lines]
+
+
+def show(metrics: Metrics, title: str) -> None:
+    """Print the table and its notes."""
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(COLUMNS):
+        table.add_column(column, justify="right" if index else "left", overflow="fold")
+    for each in rows(metrics):
+        table.add_row(*each)
+    console = Console(width=None if Console().is_terminal else 120)
+    console.print(table)
+    for note in notes(metrics):
+        console.print(note, markup=False, highlight=False)
