@@ -231,8 +231,8 @@ def _apply(config: DictConfig, override: Override) -> Iterator[str]:
     node: Any = config
     parts = path.split(".")
     for depth, part in enumerate(parts):
-        if not isinstance(node, DictConfig) or part not in node:
-            known = sorted(map(str, node)) if isinstance(node, DictConfig) else []
+        known = sorted(map(str, node.keys())) if isinstance(node, DictConfig) else []
+        if part not in known:
             yield _unknown(".".join(parts[: depth + 1]), part, known)
             return
         node = node._get_node(part) if depth == len(parts) - 1 else node[part]
@@ -287,6 +287,7 @@ class Command:
 
 
 def read_command(arguments: list[str]) -> Command:
+    """What a command line asks for."""
     from hydra._internal.utils import get_args_parser
 
     flags = get_args_parser().parse_args(arguments)
@@ -295,6 +296,7 @@ def read_command(arguments: list[str]) -> Command:
 
 
 def hydra_main(task: Any) -> None:
+    """Run `task(config)` for every point of the command line, through Hydra."""
     import hydra
 
     register()

@@ -90,18 +90,18 @@ class Tracker:
     def _init(self, wandb: Any, mode: str) -> Any:
         outputs, tracking = Path(self.settings.paths.outputs), self.settings.tracking
         (outputs / "wandb").mkdir(parents=True, exist_ok=True)
-        options = dict(
-            project=tracking.project,
-            entity=tracking.entity,
-            id=self.run_key,
-            name=f"{self.settings.name}-seed{self.settings.seed}",
-            group=self.settings.name,
-            job_type="experiment",
-            tags=list(tracking.tags),
-            notes=tracking.notes or None,
-            dir=str(outputs),
-            config=dataclasses.asdict(self.settings),
-        )
+        options = {
+            "project": tracking.project,
+            "entity": tracking.entity,
+            "id": self.run_key,
+            "name": f"{self.settings.name}-seed{self.settings.seed}",
+            "group": self.settings.name,
+            "job_type": "experiment",
+            "tags": list(tracking.tags),
+            "notes": tracking.notes or None,
+            "dir": str(outputs),
+            "config": dataclasses.asdict(self.settings),
+        }
         quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, init_timeout=30)
         try:
             return wandb.init(mode=mode, resume="allow" if mode == "online" else None, settings=quiet, **options)
@@ -134,7 +134,7 @@ class Tracker:
         """Tracking that breaks is reported once and given up; the run itself goes on."""
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever breaks in tracking must not break the run
             self.broken = True
             log.warning("W&B tracking stopped: %s: %s", type(error).__name__, error)
 

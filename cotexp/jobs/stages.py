@@ -24,7 +24,7 @@ from cotexp.methods import compression, mixture
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Compressed, Example, Prediction, Question, Rationale, Round
-from cotexp.settings import PretrainedModel, Sampling, ScratchModel, Settings, keyed
+from cotexp.settings import PretrainedModel, RunFailed, Sampling, ScratchModel, Settings, keyed
 from cotexp.tasks import QuestionSets, prompt_for
 from cotexp.tasks.answers import extract, last_number, number_of, split_solution
 from cotexp.tasks.grading import numbers_equal
@@ -388,6 +388,11 @@ def make_examples(context: Context, rationales: Sequence[Rationale], compressed:
         if settings.mixture.rewrite_ratio:
             count = round(len(full) * settings.mixture.rewrite_ratio)
             examples += mixture.rewrite_examples(own, questions, settings.compression.prompt, count)
+        if not examples:
+            raise RunFailed(
+                f"no {split} example is left: of {len(ids)} {split} questions {len(own)} have a usable rationale; look at the rationales in "
+                f"{context.store.artifact_path(spec_rationales(context))}, raise teacher.max_new_tokens or take another teacher"
+            )
         result[split] = examples
     return Examples(**result)
 

@@ -97,7 +97,7 @@ class Store:
                 partial.mkdir(parents=True, exist_ok=True)
                 build(partial)
                 write_json(partial / "manifest.json", {"stage": spec.stage, "key": spec.key, **spec.description, "libraries": libraries()})
-                os.replace(partial, path)
+                partial.replace(path)
         shutil.rmtree(claims.folder, ignore_errors=True)
         return path
 
@@ -296,7 +296,7 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON so that readers see the old file or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def read_json(path: Path) -> Any:

@@ -48,9 +48,8 @@ def _folder(model: PretrainedModel, path_setting: str) -> Path:
         name = model.path.removeprefix("shipped:")
         known = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir()) if SHIPPED.is_dir() else []
         if name not in known:
-            raise ConfigError(
-                f"{path_setting} must name a shipped model ({', '.join(known) or 'none is there; run make tiny'}); got {name!r}{suggestion(name, known)}"
-            )
+            listed = ", ".join(known) or "none is there; run make tiny"
+            raise ConfigError(f"{path_setting} must name a shipped model ({listed}); got {name!r}{suggestion(name, known)}")
         return SHIPPED / name
     if Path(model.path).is_dir():
         return Path(model.path)

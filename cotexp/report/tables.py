@@ -47,11 +47,13 @@ def notes(metrics: Metrics) -> list[str]:
             lines.append(f"{LABELS[each]}: {unread:.0f} answers could not be read, {cut:.0f} were cut off at the token limit.")
     if "eval/latency_batch_size" in metrics:
         lines.append(
-            f"Batch N is {metrics['eval/latency_batch_size']:.0f}. Compression ratio and stop rule count chain-of-thought tokens, the tokens column the whole text."
+            f"Batch N is {metrics['eval/latency_batch_size']:.0f}. Compression ratio and stop rule count chain-of-thought tokens, "
+            "the tokens column the whole text."
         )
     if "compression/num_rationales" in metrics:
         lines.append(
-            f"{metrics['compression/num_rationales']:.0f} training chains compressed to {metrics['compression/compression_ratio']:.0%} of their tokens in "
+            f"{metrics['compression/num_rationales']:.0f} chains (training and validation) compressed to "
+            f"{metrics['compression/compression_ratio']:.0%} of their tokens in "
             f"{metrics['compression/num_rounds_mean']:.1f} rounds on average; ended by rebound {metrics['compression/num_rebounds']:.0f}, "
             f"round limit {metrics['compression/num_limits']:.0f}, fixed point {metrics['compression/num_fixed_points']:.0f}, "
             f"failed {metrics['compression/num_failed']:.0f}, other {metrics['compression/num_other_stops']:.0f}."

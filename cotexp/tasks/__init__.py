@@ -25,18 +25,13 @@ def load_questions(task: StoriesTask | FileTask) -> QuestionSets:
 
     Raises: ConfigError when a file is missing, malformed or empty, or the difficulty leaves too few questions.
     """
-    return LOADERS[task.name](task) if task.name in LOADERS else files.load_sets(task, QuestionSets)
-
-
-def prompt_for(task: StoriesTask | FileTask, question: Question) -> str:
-    """The text that a model is asked to answer."""
-    return task.prompt.format(question=question.text)
-
-
-def _stories(task: StoriesTask) -> QuestionSets:
+    if isinstance(task, FileTask):
+        return QuestionSets(**files.load_sets(task))
     difficulty = stories.Difficulty(task.min_operations, task.max_operations, task.max_value, task.max_operand)
     counts = {"train": task.num_train, "validation": task.num_validation, "test": task.num_test}
     return QuestionSets(**{split: stories.generate(split, count=n, seed=task.seed, difficulty=difficulty) for split, n in counts.items()})
 
 
-LOADERS = {"stories": _stories}
+def prompt_for(task: StoriesTask | FileTask, question: Question) -> str:
+    """The text that a model is asked to answer."""
+    return task.prompt.format(question=question.text)

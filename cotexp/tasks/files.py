@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
@@ -13,10 +12,8 @@ from cotexp.records import Question
 from cotexp.settings import ConfigError, FileTask, suggestion
 from cotexp.tasks.answers import number_of
 
-Sets = TypeVar("Sets")
 
-
-def load_sets(task: FileTask, make: Callable[..., Sets]) -> Sets:
+def load_sets(task: FileTask) -> dict[str, list[Question]]:
     """The three splits; without a validation file its questions are the last ones of the training file.
 
     Raises: ConfigError naming setting, file, line and field.
@@ -36,7 +33,7 @@ def load_sets(task: FileTask, make: Callable[..., Sets]) -> Sets:
     overlap = {each.id for each in train} & {each.id for each in test}
     if overlap:
         raise ConfigError(f"task.test shares {len(overlap)} questions with task.train; remove them from {task.train}")
-    return make(train=train, validation=validation, test=test)
+    return {"train": train, "validation": validation, "test": test}
 
 
 def read_questions(task: FileTask, split: str, path: str) -> list[Question]:

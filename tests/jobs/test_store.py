@@ -1,0 +1,393 @@
+"""The store under interruptions, torn files, dead owners and several processes at once."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cotexp.jobs.store import Claims, Ledger, Row, Spec, Store, StoreError, check_writable, claim_is_alive, exclusive, key_of, owner
+
+SPEC = Spec("numbers", {"version": 1, "seed": 0})
+Emit = Callable[[Row], None]
+
+
+class Squares:
+    """A computation that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.chunks: list[int] = []
+
+    def __call__(self, ids: list[str], emit: Emit) -> None:
+        self.chunks.append(len(ids))
+        for each in ids:
+            self.asked.append(each)
+            emit({"id": each, "value": int(each) ** 2})
+
+
+def values(rows: dict[str, Row]) -> dict[str, int]:
+    return {name: row["value"] for name, row in rows.items()}
+
+
+def python(code: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def run_together(code: str, *arguments: object, count: int) -> list[list[str]]:
+    """The words that `count` processes print which start their work at the same time."""
+    processes = [python(code, *arguments) for _ in range(count)]
+    for each in processes:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    for each in processes:
+        assert each.stdin is not None
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    outputs = [each.communicate(timeout=120)[0].split() for each in processes]
+    assert [each.returncode for each in processes] == [0] * count
+    return outputs
+
+
+# --- ledgers -------------------------------------------------------------------------------------------------------------
+
+
+def test_fill_computes_only_the_missing_rows(tmp_path: Path) -> None:
+    first, second = Squares(), Squares()
+    Store(tmp_path).ledger(SPEC).fill(["1", "2"], first, chunk_size=8)
+    rows = Store(tmp_path).ledger(SPEC).fill(["3", "2", "1", "4"], second, chunk_size=8)
+    assert (first.asked, second.asked) == (["1", "2"], ["3", "4"])
+    assert list(rows) == ["3", "2", "1", "4"]
+    assert values(rows) == {"1": 1, "2": 4, "3": 9, "4": 16}
+
+
+def test_fill_keeps_to_the_chunk_size_and_the_order(tmp_path: Path) -> None:
+    squares, seen = Squares(), []
+    Store(tmp_path).ledger(SPEC).fill(list("54321"), squares, chunk_size=2, on_row=lambda row: seen.append(row["id"]))
+    assert squares.chunks == [2, 2, 1]
+    assert squares.asked == seen == list("54321")
+
+
+def test_fill_of_a_complete_ledger_writes_nothing(tmp_path: Path) -> None:
+    Store(tmp_path).ledger(SPEC).fill(["1"], Squares(), chunk_size=1)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    Store(tmp_path).ledger(SPEC).fill(["1"], Squares(), chunk_size=1)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_another_description_has_another_ledger(tmp_path: Path) -> None:
+    squares = Squares()
+    for version in (1, 2):
+        Store(tmp_path).ledger(Spec("numbers", {"version": version})).fill(["1"], squares, chunk_size=1)
+    assert squares.asked == ["1", "1"]
+
+
+def test_rows_of_an_interrupted_fill_are_kept(tmp_path: Path) -> None:
+    def breaks(ids: list[str], emit: Emit) -> None:
+        emit({"id": ids[0], "value": -1})
+        emit({"id": ids[1], "value": -1})
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path).ledger(SPEC).fill(["1", "2", "3", "4"], breaks, chunk_size=4)
+    squares = Squares()
+    started = time.monotonic()
+    rows = Store(tmp_path).ledger(SPEC).fill(["1", "2", "3", "4"], squares, chunk_size=4)
+    assert squares.asked == ["3", "4"]
+    assert values(rows) == {"1": -1, "2": -1, "3": 9, "4": 16}
+    assert time.monotonic() - started < 10, "the claim of the interrupted fill is still in force"
+
+
+def test_a_line_torn_at_any_byte_loses_only_its_own_record(tmp_path: Path) -> None:
+    squares = Squares()
+    Ledger(tmp_path / "whole", SPEC, "w").fill(["1", "2", "3"], squares, chunk_size=3)
+    content = (tmp_path / "whole" / "rows-w.jsonl").read_bytes()
+    last = content[:-1].rfind(b"\n") + 1
+    for cut in range(last, len(content)):
+        folder = tmp_path / f"cut{cut}"
+        folder.mkdir()
+        (folder / "rows-w.jsonl").write_bytes(content[:cut])
+        assert set(Ledger(folder, SPEC, "other").read()) == {"1", "2"}, cut
+        again = Squares()
+        Ledger(folder, SPEC, "w").fill(["1", "2", "3", "4"], again, chunk_size=4)
+        assert again.asked == ["3", "4"], cut
+        assert values(Ledger(folder, SPEC, "other").read()) == {"1": 1, "2": 4, "3": 9, "4": 16}, cut
+
+
+def test_the_earliest_of_rows_with_one_id_counts(tmp_path: Path) -> None:
+    ledger = Store(tmp_path).ledger(SPEC)
+    ledger.folder.mkdir(parents=True)
+    for name, written in {"a": 20.0, "b": 10.0, "c": 30.0}.items():
+        row = {"id": "1", "value": int(written), "written": written}
+        (ledger.folder / f"rows-{name}.jsonl").write_text(json.dumps(row) + "\n")
+    assert values(ledger.read()) == {"1": 10}
+    assert values(ledger.fill(["1"], Squares(), chunk_size=1)) == {"1": 10}
+
+
+def test_an_id_without_a_row_is_asked_for_once_in_a_call_and_again_in_the_next(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def fails_at_2(ids: list[str], emit: Emit) -> None:
+        asked.extend(ids)
+        for each in ids:
+            if each != "2":
+                emit({"id": each, "value": 0})
+
+    rows = Store(tmp_path).ledger(SPEC).fill(["1", "2", "3"], fails_at_2, chunk_size=1)
+    assert set(rows) == {"1", "3"}
+    assert asked == ["1", "2", "3"]
+    Store(tmp_path).ledger(SPEC).fill(["1", "2", "3"], fails_at_2, chunk_size=1)
+    assert asked == ["1", "2", "3", "2"]
+
+
+FILL_SLOWLY = """
+import sys, time
+from pathlib import Path
+from cotexp.jobs import store
+store.POLL_SECONDS = 0.02
+def compute(ids, emit):
+    for each in ids:
+        time.sleep(0.005)
+        print(each)
+        emit({"id": each, "value": int(each) ** 2})
+print("ready", flush=True)
+sys.stdin.readline()
+ids = [str(n) for n in range(60)]
+rows = store.Store(Path(sys.argv[1])).ledger(store.Spec("numbers", {"version": 1})).fill(ids, compute, chunk_size=3)
+assert list(rows) == ids and all(row["value"] == int(each) ** 2 for each, row in rows.items())
+"""
+
+
+def test_two_processes_fill_one_ledger_and_compute_every_row_once(tmp_path: Path) -> None:
+    first, second = run_together(FILL_SLOWLY, tmp_path, count=2)
+    assert Counter(first + second) == Counter({str(n): 1 for n in range(60)})
+
+
+CLAIM_AND_WAIT = """
+import sys, time
+from pathlib import Path
+from cotexp.jobs.store import Claims
+with Claims(Path(sys.argv[1]), "doomed").take(sys.argv[2:], most=99):
+    print("claimed", flush=True)
+    time.sleep(600)
+"""
+
+
+def claiming_process(folder: Path, *ids: str) -> subprocess.Popen[str]:
+    process = python(CLAIM_AND_WAIT, folder, *ids)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "claimed\n"
+    return process
+
+
+def test_the_claim_of_a_living_process_holds_and_that_of_a_killed_one_is_taken_over_at_once(tmp_path: Path) -> None:
+    ledger = Store(tmp_path).ledger(SPEC)
+    process = claiming_process(ledger.folder / "claims", "1", "2")
+    with Claims(ledger.folder / "claims", "me").take(["1", "2", "3"], most=3) as taken:
+        assert taken == ["3"]
+    process.kill()
+    process.communicate()
+    started, squares = time.monotonic(), Squares()
+    rows = ledger.fill(["1", "2"], squares, chunk_size=2)
+    assert set(rows) == {"1", "2"}
+    assert squares.asked == ["1", "2"]
+    assert time.monotonic() - started < 10
+
+
+def test_a_killed_process_that_its_parent_has_not_waited_for_holds_no_claim(tmp_path: Path) -> None:
+    process = claiming_process(tmp_path / "claims", "1")
+    claim = json.loads(next((tmp_path / "claims").glob("doomed-*.json")).read_text())
+    assert claim_is_alive(claim)
+    process.send_signal(signal.SIGKILL)
+    try:
+        time.sleep(0.5)
+        assert not claim_is_alive(claim)
+    finally:
+        process.communicate()
+
+
+def test_a_claim_of_a_reused_process_id_is_void() -> None:
+    claim = {"ids": ["1"], **owner(), "expires": time.time() + 60}
+    assert claim_is_alive(claim)
+    assert not claim_is_alive({**claim, "started": claim["started"] - 100})
+
+
+def foreign_claim(ledger: Ledger, ids: list[str], *, seconds: float) -> Path:
+    path = ledger.folder / "claims" / "elsewhere-1-abc-1.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"ids": ids, "host": "elsewhere", "pid": 1, "started": 0.0, "expires": time.time() + seconds}))
+    return path
+
+
+def test_an_expired_lease_of_another_host_is_taken_over(tmp_path: Path) -> None:
+    ledger, squares = Store(tmp_path).ledger(SPEC), Squares()
+    foreign_claim(ledger, ["1", "2"], seconds=-1)
+    ledger.fill(["1", "2", "3"], squares, chunk_size=3)
+    assert squares.asked == ["1", "2", "3"]
+
+
+def test_a_running_lease_of_another_host_is_respected_until_it_ends(tmp_path: Path) -> None:
+    ledger, squares, rows = Store(tmp_path).ledger(SPEC), Squares(), {}
+    claim = foreign_claim(ledger, ["1", "2"], seconds=3600)
+    filling = threading.Thread(target=lambda: rows.update(ledger.fill(["1", "2", "3"], squares, chunk_size=3)), daemon=True)
+    filling.start()
+    time.sleep(1.5)
+    assert squares.asked == ["3"]
+    assert filling.is_alive()
+    (ledger.folder / "rows-elsewhere.jsonl").write_text(json.dumps({"id": "1", "value": -1, "written": time.time()}) + "\n")
+    claim.unlink()
+    filling.join(timeout=30)
+    assert squares.asked == ["3", "2"], "row 1 was written by the other host"
+    assert values(rows) == {"1": -1, "2": 4, "3": 9}
+
+
+def test_a_claim_is_gone_after_use_even_when_the_work_raises(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="boom"), Claims(tmp_path, "a").take(["1"]):
+        raise RuntimeError("boom")
+    assert not list(tmp_path.glob("*.json"))
+
+
+# --- keys ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [Path("x"), {1, 2}, object(), b"bytes", float("nan"), float("inf"), 1j])
+def test_a_key_refuses_what_is_no_plain_json_value(value: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        key_of({"setting": [value]})
+
+
+def test_a_key_does_not_depend_on_the_order_of_a_dict_but_on_every_value() -> None:
+    first = {"a": 1, "b": {"c": [1, 2], "d": None}}
+    assert key_of(first) == key_of({"b": {"d": None, "c": [1, 2]}, "a": 1})
+    others = [
+        {"a": 2, "b": first["b"]},
+        {"a": 1.5, "b": first["b"]},
+        {"a": "1", "b": first["b"]},
+        {"a": 1, "b": {"c": [2, 1], "d": None}},
+        {"a": 1, "b": {"c": [1, 2]}},
+    ]
+    assert len({key_of(each) for each in [first, *others]}) == 6
+    assert len(key_of(first)) == 16
+
+
+# --- artifacts -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_artifact_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    store, seen = Store(tmp_path), []
+
+    def build(folder: Path) -> None:
+        seen.append((store.has_artifact(SPEC), store.artifact_path(SPEC).exists()))
+        (folder / "weights").write_text("whole")
+
+    path = store.artifact(SPEC, build)
+    assert seen == [(False, False)]
+    assert path == store.artifact_path(SPEC)
+    assert store.has_artifact(SPEC)
+    assert (path / "weights").read_text() == "whole"
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert (manifest["stage"], manifest["key"], manifest["seed"]) == ("numbers", SPEC.key, 0)
+    assert "torch" in manifest["libraries"]
+    assert [each.name for each in path.parent.iterdir()] == [SPEC.key], "nothing is left beside the artifact"
+    store.artifact(SPEC, build)
+    assert len(seen) == 1, "a finished artifact is not built again"
+
+
+def test_a_failed_build_leaves_a_partial_folder_that_the_next_build_continues(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def fails(folder: Path) -> None:
+        (folder / "step1").write_text("done")
+        raise RuntimeError("no power")
+
+    with pytest.raises(RuntimeError, match="no power"):
+        store.artifact(SPEC, fails)
+    assert not store.has_artifact(SPEC)
+    assert not store.artifact_path(SPEC).exists()
+    found: list[str] = []
+
+    def goes_on(folder: Path) -> None:
+        found.extend(each.name for each in folder.iterdir())
+        (folder / "step2").write_text("done")
+
+    path = store.artifact(SPEC, goes_on)
+    assert found == ["step1"]
+    assert {each.name for each in path.iterdir()} == {"step1", "step2", "manifest.json"}
+
+
+BUILD = """
+import sys, time
+from pathlib import Path
+from cotexp.jobs import store
+store.POLL_SECONDS = float(sys.argv[2])
+store.libraries = dict
+def build(folder):
+    print(spec.key)
+    time.sleep(float(sys.argv[3]))
+    (folder / "weights").write_text("whole")
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(int(sys.argv[4])):
+    spec = store.Spec("numbers", {"number": number})
+    path = store.Store(Path(sys.argv[1])).artifact(spec, build)
+    assert (path / "weights").read_text() == "whole"
+"""
+
+
+def test_two_processes_build_an_artifact_once(tmp_path: Path) -> None:
+    first, second = run_together(BUILD, tmp_path, 0.05, 0.5, 1, count=2)
+    assert len(first + second) == 1
+
+
+def test_processes_that_meet_at_many_artifacts_build_each_once(tmp_path: Path) -> None:
+    outputs = run_together(BUILD, tmp_path, 0.0, 0.001, 100, count=3)
+    built = Counter(name for each in outputs for name in each)
+    assert len(built) == 100
+    assert set(built.values()) == {1}
+
+
+# --- places and locks ----------------------------------------------------------------------------------------------------
+
+
+def test_a_writable_folder_passes_the_check_and_stays_clean(tmp_path: Path) -> None:
+    check_writable(tmp_path / "deep" / "outputs")
+    assert list((tmp_path / "deep" / "outputs").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StoreError, match=r"paths\.outputs.*file/outputs"):
+        check_writable(tmp_path / "file" / "outputs")
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from cotexp.jobs.store import exclusive
+with exclusive(Path(sys.argv[1]), "taken"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_an_exclusive_place_refuses_a_second_process_until_the_first_is_gone(tmp_path: Path) -> None:
+    lock = tmp_path / "run" / "lock"
+    process = python(HOLD, lock)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(StoreError, match="this run is under way"), exclusive(lock, "this run is under way"):
+        pass
+    process.kill()
+    process.communicate()
+    with exclusive(lock, "this run is under way"):
+        pass

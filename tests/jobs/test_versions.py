@@ -1,0 +1,63 @@
+"""What a stage stores depends on its code: a change of that code must raise the stage's version, or be declared harmless."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from cotexp.inference import local
+from cotexp.jobs import stages
+from cotexp.methods import compression, mixture
+from cotexp.models import encoding, loading, scratch
+from cotexp.tasks import answers, grading, stories
+from cotexp.training import data, fit, modules
+
+RECORDED = Path(__file__).with_name("stage_sources.json")
+
+ROWS = [stages._rationale_reader, encoding, answers, grading, local, loading]
+SOURCES: dict[str, list[Any]] = {
+    "model": [stages.make_model, scratch, stories],
+    "rationales": [stages.write_rationales, stages._own_rationales, stages._reference_rationales, stories, *ROWS],
+    "rounds": [stages.write_rounds, stages._one_round, compression.rewrite_prompt, *ROWS],
+    "checkpoint": [stages.select, stages.compress, stages.make_examples, stages.train, compression, mixture, data, modules, fit, loading, encoding],
+    "predictions": [stages.predict, stages._prediction, *ROWS],
+    "latency": [stages.measure_latency, local],
+}
+
+
+def fingerprint(stage: str) -> str:
+    """Hash of the syntax trees of a stage's sources: comments, docstrings and layout do not count."""
+    total = hashlib.sha256()
+    for each in SOURCES[stage]:
+        source = Path(str(each.__file__)).read_text() if isinstance(each, ModuleType) else inspect.getsource(each)
+        tree = ast.parse(source)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        total.update(ast.dump(tree).encode())
+    return total.hexdigest()[:16]
+
+
+def test_every_stage_has_a_version_and_sources() -> None:
+    assert set(stages.VERSIONS) == set(SOURCES)
+
+
+@pytest.mark.parametrize("stage", sorted(SOURCES))
+def test_code_of_a_stage_changes_only_with_its_version(stage: str) -> None:
+    recorded = json.loads(RECORDED.read_text()) if RECORDED.is_file() else {}
+    now = {"version": stages.VERSIONS[stage], "source": fingerprint(stage)}
+    if os.environ.get("COTEXP_RECORD") == "1":
+        RECORDED.write_text(json.dumps({**recorded, stage: now}, indent=2, sort_keys=True) + "\n")
+        return
+    assert recorded.get(stage) == now, (
+        f"the code behind stage '{stage}' changed: raise VERSIONS['{stage}'] in cotexp/jobs/stages.py if stored results would differ; then, or if they "
+        "would not, record it with COTEXP_RECORD=1 pytest tests/jobs/test_versions.py"
+    )

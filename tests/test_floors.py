@@ -1,0 +1,117 @@
+"""A file imports only from its own floor and the floors below, and every large library has one home."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "cotexp"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+FLOORS: dict[str, int] = {
+    "settings": 0,
+    "records": 0,
+    "tasks": 1,
+    "methods": 1,
+    "models": 2,
+    "inference": 2,
+    "training": 2,
+    "jobs": 3,
+    "schema": 4,
+    "tracking": 4,
+    "report": 4,
+    "commands": 4,
+    "__main__": 4,
+}
+"""First part of a module's name below `cotexp` -> its floor. The package's own empty __init__ stands outside."""
+
+HOMES: dict[str, tuple[str, ...]] = {
+    "hydra": ("run.py", "cotexp/schema.py"),
+    "omegaconf": ("run.py", "cotexp/schema.py"),
+    "wandb": ("cotexp/tracking.py",),
+    "pytorch_lightning": ("cotexp/training/",),
+    "lightning": ("cotexp/training/",),
+}
+"""Library -> the only files, or folders ending in /, that may import it."""
+
+LONGEST_FILE_LINES = 450
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Full dotted names of everything that a file imports, inside functions and by name as well; relative ones are made absolute."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            yield from (f"{module}.{each.name}" for each in node.names)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("import_module", "__import__"):
+            assert node.args, f"{path}: an import by name without a name"
+            assert isinstance(node.args[0], ast.Constant), f"{path}, line {node.lineno}: an import whose name cannot be read here"
+            yield str(node.args[0].value)
+
+
+def room_of(path: Path) -> str:
+    """`jobs` for cotexp/jobs/store.py, `settings` for cotexp/settings.py."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_every_file_of_the_package_has_a_floor() -> None:
+    assert len(FILES) > 20
+    without = [name_of(each) for each in FILES if room_of(each) not in FLOORS and each != PACKAGE / "__init__.py"]
+    assert without == []
+
+
+def test_every_floor_holds_a_file() -> None:
+    assert set(FLOORS) - {room_of(each) for each in FILES} == set()
+
+
+def test_the_reader_of_imports_sees_every_kind_of_import() -> None:
+    found = set(imports_of(PACKAGE / "schema.py"))
+    assert {"hydra.compose", "cotexp.settings", "dataclasses", "hydra._internal.utils.get_args_parser"} <= found
+
+
+@pytest.mark.parametrize("path", [each for each in FILES if each != PACKAGE / "__init__.py"], ids=name_of)
+def test_a_file_imports_only_its_own_floor_and_lower_ones(path: Path) -> None:
+    own = FLOORS[room_of(path)]
+    rooms = {name.split(".")[1] for name in imports_of(path) if name.startswith("cotexp.")}
+    assert rooms <= FLOORS.keys(), "an import of something that is no module of the package"
+    assert {room for room in rooms if FLOORS[room] > own} == set()
+
+
+def test_the_packages_own_init_imports_nothing() -> None:
+    assert list(imports_of(PACKAGE / "__init__.py")) == []
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_large_library_is_imported_only_in_its_home(library: str) -> None:
+    users = [name_of(path) for path in [ROOT / "run.py", *FILES] if any(name.split(".")[0] == library for name in imports_of(path))]
+    strangers = [user for user in users if not any(user == home or (home.endswith("/") and user.startswith(home)) for home in HOMES[library])]
+    assert strangers == []
+
+
+def test_floors_zero_and_one_import_no_torch() -> None:
+    heavy = {"torch", "transformers", "peft", "accelerate", "safetensors", "pytorch_lightning"}
+    low = [each for each in FILES if FLOORS.get(room_of(each), 9) <= 1]
+    assert len(low) >= 5
+    found = {name_of(path): names for path in low if (names := heavy & {name.split(".")[0] for name in imports_of(path)})}
+    assert found == {}
+
+
+def test_no_file_is_a_drawer_for_everything() -> None:
+    assert [name_of(each) for each in FILES if each.stem in ("utils", "util", "common", "helpers", "misc")] == []
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {name_of(each): len(each.read_text(encoding="utf-8").splitlines()) for each in FILES}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_FILE_LINES} == {}

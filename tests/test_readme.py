@@ -1,0 +1,35 @@
+"""What the README names exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cotexp import schema
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_run_command_of_the_readme_has_settings_that_pass_the_checks() -> None:
+    commands = re.findall(r"^python run\.py(.*)$", README, flags=re.MULTILINE)
+    assert len(commands) >= 5
+    for command in commands:
+        words = command.split("#")[0].split()
+        if "--help" in words:
+            continue
+        overrides = [each for each in words if not each.startswith("-") and each != "job"]
+        assert schema.check_command_line(overrides, multirun="-m" in words), command
+
+
+def test_every_make_target_and_file_of_the_readme_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
+        assert re.search(rf"^[\w ]*\b{target}\b[\w ]*:", makefile, flags=re.MULTILINE), target
+    for path in re.findall(r"`((?:cotexp|conf|tests|benchmarks)/[\w/.]+)`", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_ci_calls_the_test_command_of_the_readme() -> None:
+    assert "make test" in README
+    assert (ROOT / ".ci" / "run").read_text().strip().endswith("make test")

@@ -1,0 +1,133 @@
+"""A killed run goes on where it stood: real processes, real SIGKILL."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+SIZES = [
+    "tracking=none",
+    "task.num_train=48",
+    "task.num_validation=8",
+    "task.num_test=48",
+    "teacher.batch_size=8",
+    "compressor.batch_size=8",
+    "evaluation.batch_size=8",
+    "evaluation.latency=false",
+    "compression.max_rounds=3",
+    "trainer.max_epochs=8",
+    "trainer.precision=float32",
+    "trainer.checkpoint_every_seconds=0",
+]
+
+
+def start(outputs: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "run.py", *SIZES, f"paths.outputs={outputs}", *overrides]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def finish(outputs: Path, *overrides: str) -> None:
+    process = start(outputs, *overrides)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors.decode()
+
+
+def rows(outputs: Path, stage: str) -> list[dict[str, Any]]:
+    """Every stored line of a stage, duplicates included; an unterminated tail is left out."""
+    lines = [line for path in sorted((outputs / "store" / stage).glob("*/rows-*.jsonl")) for line in path.read_text().splitlines(keepends=True)]
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def content(outputs: Path, stage: str) -> dict[str, tuple[Any, ...]]:
+    return {row["id"]: (row.get("text"), row.get("cot"), row["num_tokens"], row.get("correct"), row.get("outcome")) for row in rows(outputs, stage)}
+
+
+def metrics(outputs: Path) -> dict[str, float]:
+    (path,) = outputs.glob("runs/*/*/*/metrics.json")
+    return {name: value for name, value in json.loads(path.read_text()).items() if not name.startswith("seconds/")}
+
+
+def curve(outputs: Path) -> list[dict[str, float]]:
+    (path,) = outputs.glob("store/checkpoint/*/curve.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def steps_done(outputs: Path) -> int:
+    paths = list(outputs.glob("store/checkpoint/*.partial/curve.jsonl"))
+    return len(paths[0].read_text().splitlines()) if paths else 0
+
+
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "generation": lambda outputs: len(rows(outputs, "rationales")) >= 10,
+    "round 2": lambda outputs: sum(row["round"] == 2 for row in rows(outputs, "rounds")) >= 5,
+    "fine-tuning": lambda outputs: steps_done(outputs) >= 8,
+    "evaluation": lambda outputs: len(rows(outputs, "predictions")) >= 60,
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outputs = tmp_path_factory.mktemp("undisturbed")
+    finish(outputs)
+    return outputs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_run_killed_in_any_stage_ends_equal_to_an_undisturbed_one_and_repeats_only_rows_in_flight(
+    tmp_path: Path, undisturbed: Path, moment: str
+) -> None:
+    process = start(tmp_path)
+    while not MOMENTS[moment](tmp_path):
+        assert process.poll() is None, f"the run ended before its {moment} was seen"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {stage: rows(tmp_path, stage) for stage in ("rationales", "rounds", "predictions")}
+    assert not list(tmp_path.glob("runs/*/*/*/metrics.json"))
+    finish(tmp_path)
+    for stage, kept in before.items():
+        after = rows(tmp_path, stage)
+        assert len(after) == len({row["id"] for row in after}), f"{stage}: a stored row was computed again"
+        assert [row for row in after if row["id"] in {each["id"] for each in kept}], f"{stage}: stored rows are gone" if kept else True
+        assert content(tmp_path, stage) == content(undisturbed, stage)
+    assert curve(tmp_path) == curve(undisturbed)
+    assert metrics(tmp_path) == metrics(undisturbed)
+
+
+@pytest.mark.slow
+def test_the_same_command_again_computes_nothing_and_a_new_seed_reuses_rationales_and_rounds(undisturbed: Path) -> None:
+    stages = ("rationales", "rounds", "predictions")
+    before, metrics_before = {stage: rows(undisturbed, stage) for stage in stages}, metrics(undisturbed)
+    finish(undisturbed)
+    assert {stage: rows(undisturbed, stage) for stage in stages} == before
+    assert metrics(undisturbed) == metrics_before
+    finish(undisturbed, "seed=1")
+    assert rows(undisturbed, "rationales") == before["rationales"]
+    assert rows(undisturbed, "rounds") == before["rounds"]
+    assert len(rows(undisturbed, "predictions")) == len(before["predictions"]) + 2 * 48, "base answers are shared, two new modes are not"
+
+
+@pytest.mark.slow
+def test_a_sweep_shares_every_stage_that_its_points_can_share(tmp_path: Path) -> None:
+    finish(tmp_path, "-m", "compression=macc,single_round,truncate,none", "seed=0,1", "compression.max_rounds=3", "trainer.max_epochs=1")
+
+
+@pytest.mark.slow
+def test_another_stop_rule_reads_the_rounds_that_exist(undisturbed: Path) -> None:
+    before = rows(undisturbed, "rounds")
+    finish(undisturbed, "compression.max_rounds=2")
+    finish(undisturbed, "compression.stop=fixed_k", "compression.fixed_k=1")
+    finish(undisturbed, "compression=single_round", "~compression.max_rounds")
+    assert rows(undisturbed, "rounds") == before

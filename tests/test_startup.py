@@ -1,0 +1,140 @@
+"""Help, completion, the composed settings and the plan come without heavy imports and leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf"
+
+SCRIPT = """
+import json, runpy, sys
+target, *sys.argv[1:] = sys.argv[1:]
+sys.argv[0] = target
+sys.path.insert(0, {root!r})
+code = 0
+try:
+    runpy.run_path(target, run_name="__main__")
+except SystemExit as end:
+    code = end.code
+print("MODULES", json.dumps([code, sorted(name for name in sys.modules if "." not in name)]), file=sys.stderr)
+"""
+
+HEAVY = {"torch", "transformers", "pytorch_lightning", "lightning", "peft", "datasets", "wandb", "matplotlib", "pandas", "scipy"}
+
+
+class Outcome(NamedTuple):
+    text: str
+    errors: str
+    heavy: set[str]
+
+
+def start(*arguments: str, folder: Path, **environment: str) -> Outcome:
+    """What run.py prints in `folder`, and which large libraries it has imported by the end.
+
+    Raises: AssertionError when it ends with anything but success.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(root=str(ROOT)), str(ROOT / "run.py"), *arguments],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    errors, marker, found = done.stderr.rpartition("MODULES ")
+    assert marker, f"the command died: {done.stderr}"
+    code, modules = json.loads(found)
+    assert code in (0, None), f"{code}\n{errors}"
+    return Outcome(done.stdout, errors, HEAVY & set(modules))
+
+
+@pytest.fixture(scope="module")
+def help_page(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return start("--help", folder=tmp_path_factory.mktemp("help"))
+
+
+def test_the_measurement_sees_a_heavy_import(tmp_path: Path) -> None:
+    script = SCRIPT.replace("code = 0", "code = 0; import scipy")
+    done = subprocess.run(
+        [sys.executable, "-c", script.format(root=str(ROOT)), str(ROOT / "run.py"), "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "scipy" in json.loads(done.stderr.rpartition("MODULES ")[2])[1]
+
+
+def test_help_imports_nothing_heavy(help_page: Outcome) -> None:
+    assert help_page.heavy == set()
+
+
+def test_help_names_every_option_of_every_slot(help_page: Outcome) -> None:
+    listed = {line.split("= ")[0]: set(line.split("= ")[1].split(" | ")) for line in help_page.text.splitlines() if "= " in line and line[0] != " "}
+    for group in (path for path in CONF.iterdir() if path.is_dir()):
+        assert listed[group.name] == {str(path.relative_to(group).with_suffix("")) for path in group.rglob("*.yaml")}
+
+
+def test_help_shows_each_setting_with_its_default_and_sentence(help_page: Outcome) -> None:
+    lines = help_page.text.splitlines()
+    place = lines.index("  trainer.batch_size = 32")
+    assert lines[place + 1].strip() == "Examples per optimiser step over all devices (MACC: 32)."
+    assert any(line.startswith("  trainer.lora.rank = ") for line in lines)
+    assert any(line.startswith("  compressor.model.path = ") for line in lines)
+
+
+def test_help_follows_the_chosen_options(tmp_path: Path) -> None:
+    page = start("--help", "model=hf", "compression=truncate", folder=tmp_path).text
+    assert "  model.path = (must be given)" in page
+    assert "  compression.ratio = 0.5" in page
+    assert "compression.max_rounds" not in page
+
+
+def test_the_composed_settings_are_printed_without_heavy_imports(tmp_path: Path) -> None:
+    outcome = start("--cfg", "job", "seed=7", folder=tmp_path)
+    assert outcome.heavy == set()
+    composed = yaml.safe_load(outcome.text)
+    assert composed["seed"] == 7
+    assert composed["compression"]["name"] == "macc"
+    assert list(tmp_path.iterdir()) == []
+
+
+def plan_arguments(model: Path, outputs: Path) -> list[str]:
+    return ["plan=true", "model=hf", f"model.path={model}", "compressor=self", f"paths.outputs={outputs}", "tracking=none", "task.num_train=30"]
+
+
+def test_a_plan_imports_nothing_heavy_and_names_each_stage(random_model: Path, tmp_path: Path) -> None:
+    outcome = start(*plan_arguments(random_model, tmp_path / "outputs"), folder=tmp_path)
+    assert outcome.heavy == set()
+    for stage in ("rationales", "rounds", "checkpoint", "predictions/base", "predictions/full", "predictions/compress", "latency/compress"):
+        assert stage in outcome.text
+    rows = next(line for line in outcome.text.splitlines() if "rationales" in line)
+    assert "94" in rows, "30 training and 64 validation questions, one rationale each"
+
+
+def test_a_plan_creates_no_file_and_no_folder(random_model: Path, tmp_path: Path) -> None:
+    start(*plan_arguments(random_model, tmp_path / "outputs"), folder=tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("compression=m", {"compression=macc"}),
+        ("trainer.learn", {"trainer.learning_rate="}),
+        ("sweep=macc/", {"sweep=macc/compressions", "sweep=macc/stop_rules"}),
+    ],
+)
+def test_tab_completion_offers_options_and_settings_without_heavy_imports(typed: str, offered: set[str], tmp_path: Path) -> None:
+    line = f"python run.py {typed}"
+    outcome = start("-sc", "query=bash", folder=tmp_path, COMP_LINE=line, COMP_POINT=str(len(line)))
+    assert outcome.heavy == set()
+    assert offered <= set(outcome.text.split())
+    assert all(each.startswith(typed) for each in outcome.text.split())
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cotexp.jobs import workers
+from cotexp.models import loading
+from cotexp.models.encoding import Encoder
+from cotexp.records import Example, Question
+from cotexp.settings import PretrainedModel, StoriesTask, Trainer
+from cotexp.tasks import QuestionSets, prompt_for
+from cotexp.training.data import EncodedExample, collate
+from cotexp.training.fit import FitJob, fit
+from cotexp.training.modules import TrainingDiverged, supervised_loss
+
+MakeJob = Callable[..., FitJob]
+
+
+class Killed(Exception):
+    """Stands for a process that ended in the middle of training."""
+
+
+def examples_of(task: StoriesTask, questions: list[Question]) -> list[Example]:
+    forms: tuple[tuple[Any, int], ...] = (("full", 0), ("compress", 8))
+    return [
+        Example(id=f"{each.id}/{form}", question_id=each.id, prompt=prompt_for(task, each), completion=each.references[level], form=form)
+        for each in questions
+        for form, level in forms
+    ]
+
+
+@pytest.fixture
+def make_job(tmp_path: Path, random_model: Path, small_task: StoriesTask, small_questions: QuestionSets) -> MakeJob:
+    def make(name: str, **trainer: Any) -> FitJob:
+        (tmp_path / name).mkdir(exist_ok=True)
+        settings = {"tuning": "full", "learning_rate": 1e-2, "batch_size": 16, "max_epochs": 2, "accelerator": "cpu", **trainer}
+        return FitJob(
+            folder=tmp_path / name,
+            base_folder=random_model,
+            model=PretrainedModel(path=str(random_model)),
+            trainer=Trainer(**settings),
+            seed=0,
+            train=examples_of(small_task, small_questions.train),
+            validation=examples_of(small_task, small_questions.validation),
+        )
+
+    return make
+
+
+def read_curve(job: FitJob) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (job.folder / "curve.jsonl").read_text().splitlines()]
+
+
+def weights(job: FitJob) -> dict[str, torch.Tensor]:
+    return load_file(next(job.folder.glob("*model.safetensors")))
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_a_killed_training_ends_with_the_same_weights_and_curve_as_an_undisturbed_one(make_job: MakeJob, tuning: str) -> None:
+    undisturbed = make_job("undisturbed", tuning=tuning)
+    fit(undisturbed)
+
+    def kill_at_step_7(row: dict[str, float], num_steps: int) -> None:
+        if row["step"] == 7:
+            raise Killed
+
+    killed = make_job("killed", tuning=tuning, checkpoint_every_seconds=0)
+    with pytest.raises(Killed):
+        fit(killed, kill_at_step_7)
+    repeated: list[float] = []
+    fit(killed, lambda row, num_steps: repeated.append(row["step"]))
+    assert min(repeated) == 7, "only the step in flight may be repeated"
+    assert read_curve(killed) == read_curve(undisturbed)
+    ours, theirs = weights(killed), weights(undisturbed)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_loss_and_weights_of_a_step_do_not_depend_on_micro_batches(make_job: MakeJob) -> None:
+    whole, parts = make_job("whole", micro_batch_size=16), make_job("parts", micro_batch_size=2)
+    fit(whole)
+    fit(parts)
+    for one, other in zip(read_curve(whole), read_curve(parts), strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_two_devices_give_the_loss_curve_of_one(make_job: MakeJob) -> None:
+    one, two = make_job("one"), make_job("two", devices=2, strategy="ddp")
+    fit(one)
+    seen: list[dict[str, float]] = []
+    workers.run_fit(two, lambda row, num_steps: seen.append(row))
+    assert seen == read_curve(two)
+    for ours, theirs in zip(read_curve(two), read_curve(one), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4), "float32 sums in another order: 1e-4 relative"
+
+
+@pytest.mark.slow
+def test_an_error_in_a_worker_process_ends_training_with_its_message(make_job: MakeJob) -> None:
+    job = make_job("two", devices=2, strategy="ddp", learning_rate=1.0, gradient_clip=1e30, warmup_ratio=0.0)
+    job.train = [Example(id="long", question_id="q", prompt="x" * 500, completion="y", form="full")]
+    job.trainer.max_length = 8
+    with pytest.raises(workers.WorkersFailed, match=r"trainer\.max_length leaves no training example"):
+        workers.run_fit(job, lambda row, num_steps: None)
+
+
+def test_the_checkpoint_with_the_lowest_validation_loss_is_kept(make_job: MakeJob) -> None:
+    job = make_job("job", learning_rate=0.3, max_epochs=3)
+    fit(job)
+    validations = {row["step"]: row["validation/loss"] for row in read_curve(job) if "validation/loss" in row}
+    summary = json.loads((job.folder / "training.json").read_text())
+    assert len(validations) == 5
+    assert summary["best_step"] == min(validations, key=lambda step: validations[step])
+    assert summary["best_validation_loss"] == min(validations.values())
+    assert measured_loss(job) == pytest.approx(min(validations.values()), rel=1e-4)
+
+
+def measured_loss(job: FitJob) -> float:
+    """Mean validation token loss of the saved model, example by example, from the full logits."""
+    loaded = loading.load(job.folder, job.model, base_folder=job.base_folder)
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for each in job.validation:
+            ids, mask = loaded.encoder.example(each.prompt, each.completion, compressed=each.compressed)
+            log_probabilities = loaded.model(torch.tensor([ids])).logits[0].log_softmax(dim=-1)
+            for position in range(1, len(ids)):
+                if mask[position]:
+                    total -= float(log_probabilities[position - 1, ids[position]])
+                    count += 1
+    return total / count
+
+
+def test_loss_is_the_sum_over_supervised_tokens_alone_and_padding_changes_nothing(random_model: Path) -> None:
+    model, tokenizer = loading.load_trainable(random_model, PretrainedModel(path=str(random_model)))
+    loading.add_compress_token(model, tokenizer, "<compress>")
+    encoder = Encoder.of(tokenizer, compress_token="<compress>")
+    short = EncodedExample(encoder.example("Ann has 2 apples.", "2 + 3 = 5.", compressed=True), "compress")
+    long = EncodedExample(encoder.example("Ben has 9 coins. Ben loses 3 coins. How many?", "9 - 3 = 6. 6.", compressed=False), "full")
+    together = supervised_loss(model, collate([short, long], 0, 1))
+    apart = supervised_loss(model, collate([short], 0, 1)) + supervised_loss(model, collate([long], 0, 1))
+    assert torch.allclose(together, apart, rtol=1e-5)
+    assert together[1].tolist() == [sum(long.encoded.loss_mask), sum(short.encoded.loss_mask), 0]
+
+
+def test_a_loss_that_is_no_number_stops_with_the_setting_to_change(make_job: MakeJob) -> None:
+    job = make_job("job")
+    model, tokenizer = loading.load_trainable(job.base_folder, job.model)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[5:] = math.nan
+    job.base_folder = job.folder / "broken"
+    loading.save(model, tokenizer, job.base_folder)
+    with pytest.raises(TrainingDiverged, match=r"loss became nan at step 1; lower trainer\.learning_rate"):
+        fit(job)
+
+
+def test_examples_that_are_too_long_are_left_out_and_counted(make_job: MakeJob) -> None:
+    job = make_job("job", max_length=130)
+    fit(job)
+    summary = json.loads((job.folder / "training.json").read_text())
+    assert 0 < summary["num_too_long"] < summary["num_examples"]
