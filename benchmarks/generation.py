@@ -33,7 +33,9 @@ def main() -> None:
         ours, our_seconds = with_engine(loaded, prompts, options)
         theirs, their_seconds = with_transformers(loaded, prompts, options)
     same = sum(one == other for one, other in zip(ours, theirs, strict=True))
-    print(f"{options.model} on {loaded.device}, {loaded.model.dtype}, {len(prompts)} questions, batches of {options.batch_size}, second of two rounds")
+    print(
+        f"{options.model} on {loaded.device}, {loaded.model.dtype}, {len(prompts)} questions, batches of {options.batch_size}, second of two rounds"
+    )
     print(f"cotexp engine      {our_seconds:7.2f} s")
     print(f"transformers       {their_seconds:7.2f} s   ratio {their_seconds / our_seconds:.2f}")
     print(f"equal greedy texts {same} of {len(prompts)}")

@@ -394,7 +394,6 @@ class Evaluation(Section):
         choices=MODES,
     )
     max_new_tokens: int = setting(512, "Most tokens generated per answer.", low=1)
-    truncate_ratio: float | None = setting(None, "Cut the output budget to this share of the base model's mean tokens (a baseline).", above=0, high=1)
     batch_size: int = setting(64, "Answers generated at once.", low=1, keyed=False)
     latency: bool = setting(True, "Whether to measure seconds per question.")
     latency_questions: int = setting(32, "Test questions timed, after a warm-up.", low=1)
@@ -469,8 +468,6 @@ class Settings:
         problems = [*_form_contradictions(self, has_short_form), *(_scratch_contradictions(self) if from_scratch else [])]
         if self.seed < 0:
             problems.append(f"seed must be at least 0; got {self.seed}")
-        if self.evaluation.truncate_ratio is not None and "base" not in self.evaluation.modes:
-            problems.append(f"evaluation.truncate_ratio needs 'base' in evaluation.modes, whose mean tokens it cuts; got {self.evaluation.modes}")
         if problems:
             raise ConfigError(*problems)
 

@@ -66,7 +66,11 @@ def help_page(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 def test_the_measurement_sees_a_heavy_import(tmp_path: Path) -> None:
     script = SCRIPT.replace("code = 0", "code = 0; import scipy")
     done = subprocess.run(
-        [sys.executable, "-c", script.format(root=str(ROOT)), str(ROOT / "run.py"), "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script.format(root=str(ROOT)), str(ROOT / "run.py"), "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "scipy" in json.loads(done.stderr.rpartition("MODULES ")[2])[1]
 

@@ -71,7 +71,12 @@ def test_a_finished_run_is_published_offline_with_curve_summary_and_settings_and
         if (item.key or "/".join(item.nested_key)) == "train/loss"
     ]
     assert losses == [1.0, 0.5, pytest.approx(1 / 3)]
-    summary = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for each in seen if each.HasField("summary") for item in each.summary.update}
+    summary = {
+        item.key or "/".join(item.nested_key): json.loads(item.value_json)
+        for each in seen
+        if each.HasField("summary")
+        for item in each.summary.update
+    }
     assert summary["eval/full/accuracy"] == 0.5
     with tracking.tracker(settings, "f00dcafe0000") as tracker:
         tracker.publish(finished, {"eval/full/accuracy": 0.5})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from cotexp.settings import ConfigError, RunFailed, Settings
 
 USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, RunFailed)
@@ -9,13 +11,29 @@ USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, RunFailed)
 
 
 def run_experiment(settings: Settings, run_key: str) -> float | None:
-    """Plan or run one point: compute, report, show the table, publish. Returns the objective."""
+    """Plan or run one point: compute, report, show the table, publish. Returns the objective.
+
+    Raises: ConfigError, RunFailed with what the user can do.
+    """
     from cotexp.jobs import pipeline
 
     if settings.plan:
         pipeline.print_plan(settings, run_key)
         return None
+    try:
+        return _run(settings, run_key)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+            raise
+        place = error.filename or settings.paths.outputs
+        raise RunFailed(
+            f"paths.outputs: {error.strerror} while writing {place}; free some space and run the same command again, it resumes"
+        ) from error
+
+
+def _run(settings: Settings, run_key: str) -> float:
     from cotexp import report, tracking
+    from cotexp.jobs import pipeline
     from cotexp.report import tables
 
     with tracking.tracker(settings, run_key) as tracker:

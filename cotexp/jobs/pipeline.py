@@ -87,11 +87,17 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
         folder = store.artifact_path(spec) if plan else stages.make_model(settings, store, questions)
         base = ModelFiles(folder, spec.key)
     else:
-        base = identity.find(settings.model)
+        base = identity.find(settings.model, download=not plan)
+    identity.check_device(settings.model.device, "model.device")
+    identity.check_device(settings.trainer.accelerator, "trainer.accelerator")
     compressor = None
     if stages.compression.needs_rounds(settings.compression):
         own = settings.compressor.name == "self"
-        compressor = base if own else identity.find(settings.compressor.model, path_setting="compressor.model.path")
+        if own:
+            compressor = base
+        else:
+            compressor = identity.find(settings.compressor.model, path_setting="compressor.model.path", download=not plan)
+            identity.check_device(settings.compressor.model.device, "compressor.model.device")
     return Context(settings=settings, store=store, questions=questions, base=base, compressor=compressor)
 
 
@@ -172,7 +178,17 @@ def print_plan(settings: Settings, run_key: str) -> None:
         total, missing = each.num_wanted or 0, each.num_missing or 0
         upper = "at most " if each.name == "rounds" and missing else ""
         table.add_row(each.name, each.spec.key, str(total), str(total - missing), f"{upper}{missing}" if missing else "nothing")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for name, path in _not_downloaded(settings):
+        console.print(f"{name} {path} is not downloaded yet: its weights are part of the keys, which will differ", markup=False)
+
+
+def _not_downloaded(settings: Settings) -> Iterator[tuple[str, str]]:
+    context = make_context(settings, plan=True)
+    for name, files in (("model", context.base), ("compressor", context.compressor)):
+        if files is not None and files.sha256.startswith(identity.NOT_DOWNLOADED):
+            yield name, str(files.folder)
 
 
 def _run_stages(context: Context, folder: Path) -> Metrics:

@@ -12,7 +12,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,6 @@ class Context:
     engine: LocalEngine | None = None
     engine_name: str = ""
     on_curve: Callable[[dict[str, float], int], None] = lambda row, num_steps: None
-    reused: dict[str, int] = field(default_factory=dict)
 
     @property
     def training_questions(self) -> list[Question]:
@@ -125,14 +124,12 @@ def spec_checkpoint(context: Context) -> Spec:
 def spec_predictions(context: Context, mode: str) -> Spec:
     settings = context.settings
     model = {"sha256": context.base.sha256} if mode == "base" else {"checkpoint": spec_checkpoint(context).key}
-    truncated = settings.evaluation.truncate_ratio is not None and mode == "base"
     return _spec(
         "predictions",
         **model,
         compressed=mode == "compress",
         prompt=settings.task.prompt,
         max_new_tokens=settings.evaluation.max_new_tokens,
-        truncate_ratio=settings.evaluation.truncate_ratio if truncated else None,
         **_environment(settings.model),
     )
 
@@ -428,10 +425,10 @@ def train(context: Context, examples: Examples) -> Path:
 # --- evaluation ----------------------------------------------------------------------------------------------------------
 
 
-def predict(context: Context, mode: str, *, max_new_tokens: int | None = None) -> list[Prediction]:
+def predict(context: Context, mode: str) -> list[Prediction]:
     """One greedy answer per test question by the base model, or the fine-tuned one without or with the mark."""
     questions = {each.id: each for each in context.questions.test}
-    sampling = Sampling(max_new_tokens=max_new_tokens or context.settings.evaluation.max_new_tokens)
+    sampling = Sampling(max_new_tokens=context.settings.evaluation.max_new_tokens)
 
     def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
         from cotexp.inference.local import Request

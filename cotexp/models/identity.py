@@ -15,6 +15,9 @@ from cotexp.settings import ConfigError, PretrainedModel, suggestion
 SHIPPED = Path(__file__).parent / "shipped"
 """Models that come with this package, one transformers folder each."""
 
+NOT_DOWNLOADED = "not downloaded:"
+"""Begins the stand-in for the sha256 of a hub model that a plan meets before its first use."""
+
 _SUFFIXES = {".safetensors", ".json", ".model", ".txt", ".jinja"}
 
 
@@ -26,12 +29,14 @@ class ModelFiles:
     sha256: str
 
 
-def find(model: PretrainedModel, *, path_setting: str = "model.path") -> ModelFiles:
-    """The files of a model; downloads a hub model that is not cached.
+def find(model: PretrainedModel, *, path_setting: str = "model.path", download: bool = True) -> ModelFiles:
+    """The files of a model. A hub model that is not cached is downloaded, or, without `download`, named by path and revision.
 
     Raises: ConfigError when there is no such model, or weights, configuration or tokenizer are missing.
     """
-    folder = _folder(model, path_setting)
+    folder = _folder(model, path_setting, download)
+    if folder is None:
+        return ModelFiles(Path(model.path), f"{NOT_DOWNLOADED} {model.path} {model.revision}")
     names = {path.name for path in folder.iterdir()}
     for what, present in {
         "config.json": "config.json" in names,
@@ -43,7 +48,7 @@ def find(model: PretrainedModel, *, path_setting: str = "model.path") -> ModelFi
     return ModelFiles(folder, _sha256(folder))
 
 
-def _folder(model: PretrainedModel, path_setting: str) -> Path:
+def _folder(model: PretrainedModel, path_setting: str, download: bool) -> Path | None:
     if model.path.startswith("shipped:"):
         name = model.path.removeprefix("shipped:")
         known = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir()) if SHIPPED.is_dir() else []
@@ -55,17 +60,19 @@ def _folder(model: PretrainedModel, path_setting: str) -> Path:
         return Path(model.path)
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model.path) or model.path.startswith("."):
         raise ConfigError(f"{path_setting} must be a folder, a hub id or shipped:NAME; there is no folder {model.path!r}")
-    return _download(model, path_setting)
+    return _cached_or_downloaded(model, path_setting, download)
 
 
-def _download(model: PretrainedModel, path_setting: str) -> Path:
+def _cached_or_downloaded(model: PretrainedModel, path_setting: str, download: bool) -> Path | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     patterns = [f"*{suffix}" for suffix in sorted(_SUFFIXES)]
     try:
-        return Path(snapshot_download(model.path, revision=model.revision, allow_patterns=patterns))
+        return Path(snapshot_download(model.path, revision=model.revision, allow_patterns=patterns, local_files_only=not download))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        if not download:
+            return None
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(
             f"{path_setting} {model.path!r} is no folder here and cannot be had from the hub ({reason}); check the name or give a folder"
@@ -93,6 +100,20 @@ def device_type(wanted: str) -> str:
     """The kind of device that a `device` setting means on this machine, found without importing torch."""
     if wanted != "auto":
         return wanted
-    if Path("/proc/driver/nvidia/version").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != "" and not version("torch").endswith("+cpu"):
+    if has_cuda():
         return "cuda"
     return "mps" if platform.system() == "Darwin" and platform.machine() == "arm64" else "cpu"
+
+
+def has_cuda() -> bool:
+    """Whether torch would find an NVIDIA GPU here, judged by the driver and torch's build."""
+    driver = Path("/proc/driver/nvidia/version").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
+    return driver and not version("torch").endswith("+cpu")
+
+
+def check_device(wanted: str, setting: str) -> None:
+    """Raises ConfigError when a device is asked for that this machine does not have."""
+    if wanted == "cuda" and not has_cuda():
+        raise ConfigError(
+            f"{setting} must name a device of this machine; got 'cuda', but there is no NVIDIA driver or torch is a CPU build; use auto"
+        )

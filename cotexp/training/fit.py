@@ -48,6 +48,8 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     `on_row(row, num_steps)` is called for every step and validation. A folder with a checkpoint is continued.
     Raises: ConfigError when no example is short enough; TrainingDiverged when the loss is not finite.
     """
+    if (job.folder / "training.json").is_file():
+        return
     model, tokenizer = loading.load_trainable(job.base_folder, job.model)
     torch.manual_seed(job.seed)
     compress_id = loading.add_compress_token(model, tokenizer, job.model.compress_token)
@@ -63,8 +65,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     module = MultitaskModule(model, job.trainer, num_steps=num_steps, seed=job.seed)
     recorder = Recorder(job.folder, job.trainer, num_steps, on_row)
     resumable = recorder.resumable if recorder.resumable.is_file() else None
-    if resumable:
-        data.first_step = recorder.rewind()
+    data.first_step = recorder.rewind()
     with _quiet():
         trainer = pl.Trainer(
             accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[job.trainer.accelerator],
@@ -131,8 +132,10 @@ class Recorder(pl.Callback):
         self.best_loss, self.best_step = state_dict["best_loss"], state_dict["best_step"]
 
     def rewind(self) -> int:
-        """The step of the resumable checkpoint; drops what the curve says of later steps."""
-        step = int(torch.load(self.resumable, weights_only=True, map_location="cpu")["global_step"])
+        """The step of the resumable checkpoint, 0 without one; drops what the curve says of later steps."""
+        step = 0
+        if self.resumable.is_file():
+            step = int(torch.load(self.resumable, weights_only=True, map_location="cpu")["global_step"])
         if int(os.environ.get("RANK", "0")) == 0 and self.curve.is_file():
             lines = [line for line in self.curve.read_text().splitlines() if line.endswith("}")]
             self.curve.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))

@@ -58,6 +58,6 @@ def test_code_of_a_stage_changes_only_with_its_version(stage: str) -> None:
         RECORDED.write_text(json.dumps({**recorded, stage: now}, indent=2, sort_keys=True) + "\n")
         return
     assert recorded.get(stage) == now, (
-        f"the code behind stage '{stage}' changed: raise VERSIONS['{stage}'] in cotexp/jobs/stages.py if stored results would differ; then, or if they "
-        "would not, record it with COTEXP_RECORD=1 pytest tests/jobs/test_versions.py"
+        f"the code behind stage '{stage}' changed: raise VERSIONS['{stage}'] in cotexp/jobs/stages.py if stored results would differ; "
+        "then, or if they would not, record it with COTEXP_RECORD=1 pytest tests/jobs/test_versions.py"
     )

@@ -122,7 +122,23 @@ def test_nested_braces_are_balanced() -> None:
 
 
 FRAGMENTS = st.sampled_from(
-    ["3 + 4 = 7", ". ", ".", "\n", "\n\n", " ", "The answer is 7", "the answer is", "#### 7", "\\boxed{7}", "\\boxed{7", "Then 1.5 more", "! ", "{", "}"]
+    [
+        "3 + 4 = 7",
+        ". ",
+        ".",
+        "\n",
+        "\n\n",
+        " ",
+        "The answer is 7",
+        "the answer is",
+        "#### 7",
+        "\\boxed{7}",
+        "\\boxed{7",
+        "Then 1.5 more",
+        "! ",
+        "{",
+        "}",
+    ],
 )
 
 
@@ -148,7 +164,11 @@ def test_the_closing_sentence_is_the_one_that_states_the_answer(sentences: list[
 
 @pytest.mark.parametrize(
     "text",
-    ["3 + 4 = 7. Thus \\boxed{7}. The answer is clear.", "3 + 4 = 7. The answer is 7. Check: \\boxed{7", "1 + 1 = 2.\n\\boxed{2}\nMy answer is final."],
+    [
+        "3 + 4 = 7. Thus \\boxed{7}. The answer is clear.",
+        "3 + 4 = 7. The answer is 7. Check: \\boxed{7",
+        "1 + 1 = 2.\n\\boxed{2}\nMy answer is final.",
+    ],
 )
 def test_the_closing_part_states_the_extracted_answer(text: str) -> None:
     assert extract(split_solution(text)[1]).text == extract(text).text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from itertools import pairwise
 from statistics import mean
 
 import pytest
@@ -93,7 +94,7 @@ def test_every_level_is_shorter_in_words_on_average_and_longer_for_no_question(q
         assert row == sorted(row, reverse=True)
         assert row[0] > 2 * row[-1]
     means = [mean(column) for column in zip(*lengths, strict=True)]
-    assert all(later < earlier for earlier, later in zip(means, means[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(means))
 
 
 @pytest.mark.parametrize(

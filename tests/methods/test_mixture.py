@@ -1,0 +1,115 @@
+"""Which examples training sees, in which form and in which share."""
+
+from __future__ import annotations
+
+import pytest
+
+from cotexp.methods.mixture import compressed_examples, full_examples, mix, rewrite_examples
+from cotexp.records import Compressed, Example, Rationale
+from cotexp.settings import DEFAULT_REWRITE_PROMPT, Mixture
+from cotexp.tasks import QuestionSets
+
+NUM = 200
+QUESTIONS = [f"q{number}" for number in range(NUM)]
+PROMPTS = {each: f"prompt of {each}" for each in QUESTIONS}
+
+
+def rationale(question: str, *, cot: str = "long chain\n\n", closing: str = "The answer is 7.") -> Rationale:
+    return Rationale(
+        id=f"{question}/0",
+        question_id=question,
+        sample=0,
+        cot=cot,
+        closing=closing,
+        answer="7",
+        correct=True,
+        num_tokens=9,
+        num_cot_tokens=5,
+        finish_reason="stop",
+    )
+
+
+def compressed(question: str, text: str = "short") -> Compressed:
+    return Compressed(
+        rationale_id=f"{question}/0", text=text, kept_round=1, num_tokens=1, num_tokens_original=5, stop_reason="rebound", num_rounds_run=2
+    )
+
+
+FULL = full_examples([rationale(each) for each in QUESTIONS], PROMPTS)
+SHORT = compressed_examples([rationale(each) for each in QUESTIONS], [compressed(each) for each in QUESTIONS], PROMPTS)
+
+
+def of_form(examples: list[Example], form: str) -> list[str]:
+    return [each.question_id for each in examples if each.form == form]
+
+
+def test_half_and_half_shows_every_question_in_both_forms() -> None:
+    mixed = mix(FULL, SHORT, Mixture(full_ratio=0.5), seed=3)
+    assert sorted(of_form(mixed, "full")) == sorted(of_form(mixed, "compress")) == sorted(QUESTIONS)
+
+
+def test_half_and_half_shows_the_same_questions_in_both_forms_when_some_were_dropped() -> None:
+    mixed = mix(FULL, SHORT[20:], Mixture(full_ratio=0.5), seed=3)
+    assert len(of_form(mixed, "full")) == len(of_form(mixed, "compress")) == NUM - 20
+    assert set(of_form(mixed, "full")) == set(of_form(mixed, "compress"))
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.1, 0.25, 1 / 3, 0.49, 0.6, 0.75, 0.9, 0.99, 1.0])
+def test_the_share_of_full_examples_is_exact_to_one_example(ratio: float) -> None:
+    mixed = mix(FULL, SHORT, Mixture(full_ratio=ratio), seed=0)
+    assert abs(len(of_form(mixed, "full")) - ratio * len(mixed)) <= 1
+    whole = max(len(of_form(mixed, "full")), len(of_form(mixed, "compress")))
+    assert whole == NUM, "one form is used whole"
+    assert len({each.id for each in mixed}) == len(mixed)
+
+
+def test_without_compression_everything_is_full() -> None:
+    assert mix(FULL, [], Mixture(full_ratio=1.0), seed=0) == FULL
+
+
+def test_subsets_are_nested_and_depend_on_the_seed() -> None:
+    def chosen(ratio: float, seed: int, form: str) -> set[str]:
+        return set(of_form(mix(FULL, SHORT, Mixture(full_ratio=ratio), seed=seed), form))
+
+    for form, ratios in (("full", (0.1, 0.2, 0.35, 0.5)), ("compress", (0.95, 0.8, 0.6, 0.5))):
+        for smaller, larger in zip(ratios, ratios[1:], strict=False):
+            assert chosen(smaller, 0, form) < chosen(larger, 0, form)
+            assert chosen(smaller, 0, form) != chosen(smaller, 1, form)
+            assert chosen(smaller, 0, form) == chosen(smaller, 0, form)
+
+
+def test_a_full_example_is_the_rationale_as_it_was_written() -> None:
+    example = full_examples([rationale("q1", cot="a  chain \n ", closing="The answer is 7. \n")], PROMPTS)[0]
+    assert example.completion == "a  chain \n The answer is 7. \n"
+    assert (example.prompt, example.form, example.compressed) == ("prompt of q1", "full", False)
+
+
+@pytest.mark.parametrize(("cot", "separator"), [("chain\n", "\n"), ("chain \n\n", " \n\n"), ("chain. ", " "), ("chain", "\n")])
+def test_a_compressed_example_is_chain_separator_and_original_closing(cot: str, separator: str) -> None:
+    example = compressed_examples([rationale("q1", cot=cot, closing="The answer is \\boxed{7}.")], [compressed("q1", "3+4=7")], PROMPTS)[0]
+    assert example.completion == f"3+4=7{separator}The answer is \\boxed{{7}}."
+    assert (example.prompt, example.form, example.compressed) == ("prompt of q1", "compress", True)
+
+
+def test_rewriting_examples_never_lengthen_and_never_begin_with_the_tersest_level(small_questions: QuestionSets) -> None:
+    questions = {each.id: each for each in small_questions.train}
+    examples = rewrite_examples([rationale(each) for each in questions], questions, "{question}|{rationale}|{answer}", 300)
+    assert len(examples) == len({each.id for each in examples}) == 300
+    levels = set()
+    for example in examples:
+        question = questions[example.question_id]
+        chains = [reference.rsplit("\n", 1)[0] for reference in question.references]
+        text, chain, answer = example.prompt.split("|")
+        assert (text, answer, example.form) == (question.text, question.answer, "rewrite")
+        assert len(example.completion.split()) <= len(chain.split())
+        assert example.completion in chains
+        assert chain != chains[-1]
+        assert chains[chains.index(chain) + 1] == example.completion
+        levels.add(chains.index(chain))
+    assert levels == set(range(8)), "every level but the last is an input"
+
+
+def test_more_rewriting_examples_hold_the_fewer(small_questions: QuestionSets) -> None:
+    questions = {each.id: each for each in small_questions.train}
+    few, many = (rewrite_examples([rationale(each) for each in questions], questions, DEFAULT_REWRITE_PROMPT, count) for count in (30, 130))
+    assert many[:30] == few

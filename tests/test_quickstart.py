@@ -1,0 +1,98 @@
+"""The default run, whole: what `make quickstart` promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TOLERANCE = 0.10
+"""Points of accuracy that one seed may lose; LOG.md has the means over three seeds, within 0.05."""
+
+
+def run(outputs: Path, *overrides: str) -> str:
+    command = [sys.executable, "run.py", f"paths.outputs={outputs}", *overrides]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    outputs = tmp_path_factory.mktemp("quickstart")
+    return outputs, run(outputs)
+
+
+def metrics_of(outputs: Path) -> dict[str, float]:
+    (path,) = outputs.glob("runs/macc/quickstart/*/metrics.json")
+    result: dict[str, float] = json.loads(path.read_text())
+    return result
+
+
+@pytest.mark.slow
+def test_the_quickstart_compresses_and_keeps_accuracy(quickstart: tuple[Path, str]) -> None:
+    metrics = metrics_of(quickstart[0])
+    base = metrics["eval/base/accuracy"]
+    assert metrics["eval/base/num_questions"] >= 500
+    assert base >= 0.95, "model=tiny solves its task with verbose chains of thought"
+    assert metrics["eval/compress/accuracy"] >= base - TOLERANCE
+    assert metrics["eval/compress/num_tokens"] <= 0.5 * metrics["eval/base/num_tokens"]
+    assert metrics["eval/full/accuracy"] >= base - TOLERANCE
+    assert metrics["eval/full/num_tokens"] >= 0.9 * metrics["eval/base/num_tokens"]
+
+
+@pytest.mark.slow
+def test_the_quickstart_counts_every_stop_reason_and_names_every_metric(quickstart: tuple[Path, str]) -> None:
+    metrics = metrics_of(quickstart[0])
+    reasons = [metrics[f"compression/num_{each}"] for each in ("rebounds", "limits", "fixed_points", "failed", "other_stops")]
+    assert sum(reasons) == metrics["compression/num_rationales"] + metrics["compression/num_dropped"]
+    for mode in ("base", "full", "compress"):
+        for name in ("accuracy", "accuracy_low", "accuracy_high", "num_questions", "num_tokens", "num_cot_tokens"):
+            assert f"eval/{mode}/{name}" in metrics
+        for name in ("latency_seconds_batch1", "latency_seconds_batchN"):
+            assert metrics[f"eval/{mode}/{name}"] > 0
+    for name in ("eval/latency_batch_size", "eval/compress/compression_ratio", "compression/compression_ratio", "compression/num_rounds_mean"):
+        assert name in metrics
+    assert {"seconds/rationales", "seconds/rounds", "seconds/training", "seconds/evaluation", "seconds/latency"} <= metrics.keys()
+    assert all(isinstance(value, int | float) for value in metrics.values())
+
+
+@pytest.mark.slow
+def test_the_quickstart_leaves_table_figures_examples_and_an_offline_wandb_run(quickstart: tuple[Path, str]) -> None:
+    outputs, text = quickstart
+    assert "fine-tuned, with `<compress>`" in text
+    (folder,) = outputs.glob("runs/macc/quickstart/*")
+    assert "| base, full chain of thought |" in (folder / "results.md").read_text()
+    assert {path.name for path in (folder / "figures").iterdir()} == {"tokens_per_round.png", "stop_rounds.png", "training_curve.png"}
+    assert "Round 1, " in (folder / "examples.md").read_text()
+    assert list((outputs / "wandb").glob(f"offline-run-*/run-{folder.name}.wandb"))
+
+
+@pytest.mark.slow
+def test_the_same_command_again_shows_the_same_table_without_computing(quickstart: tuple[Path, str]) -> None:
+    outputs, text = quickstart
+    before = {path: path.stat().st_mtime_ns for path in (outputs / "store").rglob("*") if path.is_file()}
+    started = time.monotonic()
+    again = run(outputs)
+    assert time.monotonic() - started < 60, "a finished run ends at once (20 s are promised on an idle machine)"
+    assert [line for line in again.splitlines() if "│" in line] == [line for line in text.splitlines() if "│" in line]
+    assert {path: path.stat().st_mtime_ns for path in (outputs / "store").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.slow
+def test_a_model_from_scratch_learns_both_skills_in_small(tmp_path: Path) -> None:
+    """`make tiny` with a fraction of the questions: the loss of both skills falls far below that of guessing."""
+    run(tmp_path, "experiment=tiny", "task.num_train=1600", "task.num_validation=32", "task.num_test=32", "tracking=none")
+    (path,) = tmp_path.glob("store/checkpoint/*/curve.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    validations = [row for row in rows if "validation/loss" in row]
+    assert validations[-1]["validation/loss_full"] < 1.0 < 3.0 < rows[0]["train/loss_full"]
+    assert validations[-1]["validation/loss_rewrite"] < rows[0]["train/loss_rewrite"] / 2
