@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from cotexp import schema
-from cotexp.settings import ConfigError
+from cotexp.sections import ConfigError
 
 
 def main() -> None:
@@ -28,9 +28,8 @@ def run(config: object) -> float | None:
     """One point of a command; returns what a sweeper maximises."""
     from cotexp import commands
 
-    settings = schema.load(config)
     try:
-        return commands.run_experiment(settings, schema.run_key(settings))
+        return commands.run_experiment(schema.load(config))
     except commands.USER_ERRORS as error:
         refuse(error)
 

@@ -6,8 +6,6 @@ All mistakes of a command line are found and reported together, before Hydra run
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +20,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cotexp import settings as s
-from cotexp.settings import ConfigError, Settings, keyed, suggestion
+from cotexp.sections import ConfigError, suggestion
+from cotexp.settings import Settings
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -70,6 +69,13 @@ def load(config: DictConfig) -> Settings:
     problems: list[str] = []
     root = {each.name for each in dataclasses.fields(Settings)}
     problems += [_unknown(str(key), str(key), sorted(root)) for key in config if key not in root]
+    values: dict[str, Any] = {}
+    for key in ("name", "seed", "plan"):
+        try:
+            values[key] = config[key]
+        except OmegaConfBaseException as error:
+            problems.append(f"{key} cannot be resolved: {_first_line(error)}")
+    problems += s.root_problems(str(values.get("name", "x")), values.get("seed", 0))
     sections: dict[str, Any] = {}
     for slot in SECTIONS:
         node = config.get(slot)
@@ -79,7 +85,7 @@ def load(config: DictConfig) -> Settings:
             sections[slot] = _build(node, slot, problems)
     if problems:
         raise ConfigError(*problems)
-    return Settings(name=config.name, seed=config.seed, plan=config.plan, **sections)
+    return Settings(**values, **sections)
 
 
 def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
@@ -111,12 +117,6 @@ def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
         return None
 
 
-def run_key(settings: Settings) -> str:
-    """Twelve hex digits that stand for every setting that can change the result, however they were typed."""
-    text = json.dumps(keyed(settings), sort_keys=True, ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 # --- the command line --------------------------------------------------------------------------------------------------
 
 
@@ -143,10 +143,10 @@ def check_command_line(overrides: list[str], *, multirun: bool) -> list[Settings
 def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
     parsed = _parse(overrides)
     sweeps = [each.input_line for each in parsed if each.is_sweep_override()]
-    named = [each for each in parsed if each.key_or_group == "sweep" and each.value() is not None]
+    named = [each for each in parsed if each.key_or_group == "sweep"]
     if not multirun:
         if named:
-            raise ConfigError(f"sweep={named[0].value()} names a grid of runs; add -m: python run.py -m sweep={named[0].value()}")
+            raise ConfigError(f"{named[0].input_line} names a grid of runs; add -m: python run.py -m {named[0].input_line}")
         if sweeps:
             raise ConfigError(f"{sweeps[0]} names several values; add -m to run them all, or quote the value to mean the text itself")
         yield overrides
@@ -155,6 +155,10 @@ def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
 
     grid = overrides
     if named:
+        if named[0].is_sweep_override():
+            raise ConfigError(f"{named[0].input_line} names several grids; run one at a time: python run.py -m sweep=NAME")
+        if problem := _bad_option(named[0]):
+            raise ConfigError(problem)
         params = _compose([f"sweep={named[0].value()}"], full=True).hydra.sweeper.params or {}
         grid = [f"{key}={value}" for key, value in params.items()] + overrides
     for batch in BasicSweeper.split_arguments(_parse(grid), max_batch_size=None):
@@ -175,7 +179,11 @@ def _parse(overrides: list[str]) -> list[Override]:
 
 def _check_point(overrides: list[str]) -> Settings:
     groups = {*SECTIONS, *OVERLAYS}
-    parsed = [each for each in _parse(overrides) if not (each.key_or_group or "").startswith("hydra")]
+    every = _parse(overrides)
+    for_hydra = [each.input_line for each in every if (each.key_or_group or "").startswith("hydra")]
+    if for_hydra:
+        _compose(for_hydra, full=True)
+    parsed = [each for each in every if each.input_line not in for_hydra]
     chosen = [each for each in parsed if each.key_or_group in groups and not each.key_or_group.startswith("+")]
     values = [each for each in parsed if each not in chosen]
     problems = [problem for each in chosen if (problem := _bad_option(each))]
@@ -209,8 +217,10 @@ def _bad_option(override: Override) -> str | None:
     group, option = override.key_or_group, _option(override)
     if override.is_delete() or override.is_add():
         return f"{override.input_line}: choose an option by {group}=NAME; available: {', '.join(options(group))}"
+    if override.package is not None:
+        return f"{override.input_line}: a slot cannot be moved; write {group}={option}"
     if option == "null":
-        return None if group in OVERLAYS else f"{group} must be one of {', '.join(options(group))}; got null"
+        return f"{group} must be one of {', '.join(options(group))}; got null"
     if option not in options(group):
         return f"{group} must be one of {', '.join(options(group))}; got {option!r}{suggestion(option, options(group))}"
     return None
@@ -333,9 +343,10 @@ def help_text(overrides: list[str]) -> str:
 
 def _settings_help(node: DictConfig, path: str) -> Iterator[str]:
     for each in dataclasses.fields(OmegaConf.get_type(node)):
-        value = "(must be given)" if OmegaConf.is_missing(node, each.name) else node[each.name]
+        missing = OmegaConf.is_missing(node, each.name)
+        value = None if missing else node[each.name]
         if isinstance(value, DictConfig):
             yield from _settings_help(value, f"{path}.{each.name}")
         else:
-            shown = repr(value) if not isinstance(value, ListConfig) else str(list(value))
+            shown = "(must be given)" if missing else str(list(value)) if isinstance(value, ListConfig) else repr(value)
             yield f"  {path}.{each.name} = {shown if len(shown) < 60 else shown[:57] + '...'}\n      {each.metadata.get('sentence', '')}"

@@ -6,99 +6,13 @@ enter a key of the store. A value that is None by default means "decided where t
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import os
-import string
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-
-class ConfigError(ValueError):
-    """Settings that cannot be run. `problems` holds one finished sentence per mistake."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
-
-
-class RunFailed(RuntimeError):
-    """A run that cannot go on; the message names the place and the next step. Nothing already computed is lost."""
-
-
-def setting(
-    default: Any,
-    sentence: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    choices: tuple[str, ...] | None = None,
-    keyed: bool = True,
-) -> Any:
-    """A dataclass field with its sentence, inclusive bounds `low`/`high`, exclusive bound `above`, or allowed `choices`."""
-    metadata = {"sentence": sentence, "low": low, "high": high, "above": above, "choices": choices, "keyed": keyed}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    if isinstance(default, type):
-        return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def suggestion(word: str, known: list[str]) -> str:
-    """ " (did you mean 'x'?)" or an empty string."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean '{near[0]}'?)" if near else ""
-
-
-class Section:
-    """Base of every settings dataclass: bounds are checked on construction."""
-
-    __slots__ = ()
-
-    def __post_init__(self) -> None:
-        problems = [*self._out_of_bounds(), *self.contradictions()]
-        if problems:
-            raise ConfigError(*problems)
-
-    def contradictions(self) -> Iterator[str]:
-        """Sentences about fields of this section that cannot stand together; each begins with the field's name."""
-        yield from ()
-
-    def _out_of_bounds(self) -> Iterator[str]:
-        for each in dataclasses.fields(self):  # type: ignore[arg-type]
-            value, bounds = getattr(self, each.name), each.metadata
-            for one in value if isinstance(value, list) else [value]:
-                if one is not None and (rule := _broken_bound(one, bounds)):
-                    yield f"{each.name} {rule}; got {one!r}"
-
-
-def _broken_bound(value: Any, bounds: Any) -> str | None:
-    choices = bounds.get("choices")
-    if choices and value not in choices:
-        return f"must be one of {', '.join(choices)}{suggestion(str(value), list(choices))}"
-    low, high, above = bounds.get("low"), bounds.get("high"), bounds.get("above")
-    if low is not None and high is not None and not low <= value <= high:
-        return f"must lie in [{low}, {high}]"
-    if low is not None and not value >= low:
-        return f"must be at least {low}"
-    if high is not None and not value <= high:
-        return f"must be at most {high}"
-    if above is not None and not value > above:
-        return f"must be greater than {above}"
-    return None
-
-
-def keyed(section: Any) -> dict[str, Any]:
-    """The part of a settings dataclass that can change a result, as plain JSON values."""
-    result: dict[str, Any] = {}
-    for each in dataclasses.fields(section):
-        if each.metadata.get("keyed", True):
-            value = getattr(section, each.name)
-            result[each.name] = keyed(value) if dataclasses.is_dataclass(value) else value
-    return result
-
+from cotexp.sections import ConfigError, Section, bad_placeholders, setting
 
 # --- task -------------------------------------------------------------------------------------------------------------
 
@@ -124,7 +38,7 @@ class StoriesTask(Section):
     def contradictions(self) -> Iterator[str]:
         if self.min_operations > self.max_operations:
             yield f"min_operations must not exceed max_operations ({self.max_operations}); got {self.min_operations}"
-        yield from _bad_placeholders(self.prompt, {"question"}, {"question"})
+        yield from bad_placeholders(self.prompt, {"question"}, {"question"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -132,9 +46,11 @@ class FileTask(Section):
     """Your own questions from JSON Lines files."""
 
     name: str = setting("file", "Name of the task; ids of questions begin with it.")
-    train: str = setting("???", "JSON Lines file with the training questions.")
-    validation: str | None = setting(None, "JSON Lines file with the validation questions; without one they are taken from the training file's end.")
-    test: str = setting("???", "JSON Lines file with the test questions.")
+    train: str = setting("???", "JSON Lines file with the training questions; its content is part of every key.", keyed=False)
+    validation: str | None = setting(
+        None, "JSON Lines file with the validation questions; without one they are taken from the training file's end.", keyed=False
+    )
+    test: str = setting("???", "JSON Lines file with the test questions; its content is part of every key.", keyed=False)
     question_field: str = setting("question", "Field that holds the question.")
     answer_field: str = setting("answer", "Field that holds the gold answer, a number.")
     num_train: int | None = setting(None, "Training questions to take from the head of the file; all by default.", low=1)
@@ -146,7 +62,7 @@ class FileTask(Section):
     )
 
     def contradictions(self) -> Iterator[str]:
-        yield from _bad_placeholders(self.prompt, {"question"}, {"question"})
+        yield from bad_placeholders(self.prompt, {"question"}, {"question"})
 
 
 # --- model ------------------------------------------------------------------------------------------------------------
@@ -275,7 +191,7 @@ class Rewriting(Section):
     )
 
     def contradictions(self) -> Iterator[str]:
-        yield from _bad_placeholders(self.prompt, {"question", "rationale", "answer"}, {"rationale"})
+        yield from bad_placeholders(self.prompt, {"question", "rationale", "answer"}, {"rationale"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -443,9 +359,9 @@ class Paths(Section):
 class Settings:
     """The root: one section per slot."""
 
-    name: str = field(default="unnamed", metadata={"keyed": False, "sentence": "Name of the experiment; runs lie in outputs/runs/NAME."})
-    seed: int = field(default=0, metadata={"sentence": "Seed of mixture, initialisation and data order."})
-    plan: bool = field(default=False, metadata={"keyed": False, "sentence": "Print the stages and what is cached, compute nothing."})
+    name: str = setting("unnamed", "Name of the experiment; runs lie in outputs/runs/NAME.", keyed=False)
+    seed: int = setting(0, "Seed of mixture, initialisation and data order.", low=0)
+    plan: bool = setting(False, "Print the stages and what is cached, compute nothing.", keyed=False)
     task: Any = None
     model: Any = None
     teacher: Any = None
@@ -465,11 +381,22 @@ class Settings:
             self.mixture.full_ratio = 0.5 if has_short_form else 1.0
         if self.evaluation.modes is None:
             self.evaluation.modes = [mode for mode, applies in (("base", not from_scratch), ("full", True), ("compress", has_short_form)) if applies]
-        problems = [*_form_contradictions(self, has_short_form), *(_scratch_contradictions(self) if from_scratch else [])]
-        if self.seed < 0:
-            problems.append(f"seed must be at least 0; got {self.seed}")
+        self.evaluation.modes = [mode for mode in MODES if mode in self.evaluation.modes]
+        problems = [
+            *root_problems(self.name, self.seed),
+            *_form_contradictions(self, has_short_form),
+            *(_scratch_contradictions(self) if from_scratch else []),
+        ]
         if problems:
             raise ConfigError(*problems)
+
+
+def root_problems(name: str, seed: int) -> Iterator[str]:
+    """What is wrong with the settings outside the sections."""
+    if seed < 0:
+        yield f"seed must be at least 0; got {seed}"
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", name):
+        yield f"name must be words joined by '/', which become folders under outputs/runs; got {name!r}"
 
 
 def _form_contradictions(settings: Settings, has_short_form: bool) -> Iterator[str]:
@@ -497,15 +424,3 @@ def _scratch_contradictions(settings: Settings) -> Iterator[str]:
         yield f"evaluation.modes must not hold 'base' with a model made from scratch; got {settings.evaluation.modes}"
     if settings.trainer.tuning == "lora":
         yield "trainer.tuning must be 'full' with a model made from scratch; got 'lora'"
-
-
-def _bad_placeholders(template: str, allowed: set[str], needed: set[str]) -> Iterator[str]:
-    try:
-        found = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
-    except ValueError as error:
-        yield f"prompt must double every brace that is not a placeholder ({error}); got {template!r}"
-        return
-    if unknown := found - allowed:
-        yield f"prompt knows only {', '.join(sorted(allowed))} in braces (double other braces); got {sorted(unknown)}"
-    if missing := needed - found:
-        yield f"prompt must contain {{{'}, {'.join(sorted(missing))}}}; got {template!r}"

@@ -13,6 +13,7 @@ PACKAGE = ROOT / "cotexp"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS: dict[str, int] = {
+    "sections": 0,
     "settings": 0,
     "records": 0,
     "tasks": 1,

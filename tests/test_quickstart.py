@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -80,9 +79,8 @@ def test_the_quickstart_leaves_table_figures_examples_and_an_offline_wandb_run(q
 def test_the_same_command_again_shows_the_same_table_without_computing(quickstart: tuple[Path, str]) -> None:
     outputs, text = quickstart
     before = {path: path.stat().st_mtime_ns for path in (outputs / "store").rglob("*") if path.is_file()}
-    started = time.monotonic()
     again = run(outputs)
-    assert time.monotonic() - started < 60, "a finished run ends at once (20 s are promised on an idle machine)"
+    assert "was finished already" in again
     assert [line for line in again.splitlines() if "│" in line] == [line for line in text.splitlines() if "│" in line]
     assert {path: path.stat().st_mtime_ns for path in (outputs / "store").rglob("*") if path.is_file()} == before
 

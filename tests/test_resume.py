@@ -25,11 +25,11 @@ SIZES = [
     "compressor.batch_size=8",
     "evaluation.batch_size=8",
     "evaluation.latency=false",
-    "compression.max_rounds=3",
     "trainer.max_epochs=8",
     "trainer.precision=float32",
     "trainer.checkpoint_every_seconds=0",
 ]
+MACC = ("compression=macc", "compression.max_rounds=3")
 
 
 def start(outputs: Path, *overrides: str) -> subprocess.Popen[bytes]:
@@ -54,7 +54,7 @@ def content(outputs: Path, stage: str) -> dict[str, tuple[Any, ...]]:
 
 
 def metrics(outputs: Path) -> dict[str, float]:
-    (path,) = outputs.glob("runs/*/*/*/metrics.json")
+    path = min(outputs.glob("runs/*/*/*/metrics.json"), key=lambda path: path.stat().st_mtime)
     return {name: value for name, value in json.loads(path.read_text()).items() if not name.startswith("seconds/")}
 
 
@@ -79,7 +79,7 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("undisturbed")
-    finish(outputs)
+    finish(outputs, *MACC)
     return outputs
 
 
@@ -88,7 +88,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_killed_in_any_stage_ends_equal_to_an_undisturbed_one_and_repeats_only_rows_in_flight(
     tmp_path: Path, undisturbed: Path, moment: str
 ) -> None:
-    process = start(tmp_path)
+    process = start(tmp_path, *MACC)
     while not MOMENTS[moment](tmp_path):
         assert process.poll() is None, f"the run ended before its {moment} was seen"
         time.sleep(0.005)
@@ -96,7 +96,7 @@ def test_a_run_killed_in_any_stage_ends_equal_to_an_undisturbed_one_and_repeats_
     process.wait()
     before = {stage: rows(tmp_path, stage) for stage in ("rationales", "rounds", "predictions")}
     assert not list(tmp_path.glob("runs/*/*/*/metrics.json"))
-    finish(tmp_path)
+    finish(tmp_path, *MACC)
     for stage, kept in before.items():
         after = rows(tmp_path, stage)
         assert len(after) == len({row["id"] for row in after}), f"{stage}: a stored row was computed again"
@@ -110,10 +110,10 @@ def test_a_run_killed_in_any_stage_ends_equal_to_an_undisturbed_one_and_repeats_
 def test_the_same_command_again_computes_nothing_and_a_new_seed_reuses_rationales_and_rounds(undisturbed: Path) -> None:
     stages = ("rationales", "rounds", "predictions")
     before, metrics_before = {stage: rows(undisturbed, stage) for stage in stages}, metrics(undisturbed)
-    finish(undisturbed)
+    finish(undisturbed, *MACC)
     assert {stage: rows(undisturbed, stage) for stage in stages} == before
     assert metrics(undisturbed) == metrics_before
-    finish(undisturbed, "seed=1")
+    finish(undisturbed, *MACC, "seed=1")
     assert rows(undisturbed, "rationales") == before["rationales"]
     assert rows(undisturbed, "rounds") == before["rounds"]
     assert len(rows(undisturbed, "predictions")) == len(before["predictions"]) + 2 * 48, "base answers are shared, two new modes are not"
@@ -121,13 +121,22 @@ def test_the_same_command_again_computes_nothing_and_a_new_seed_reuses_rationale
 
 @pytest.mark.slow
 def test_a_sweep_shares_every_stage_that_its_points_can_share(tmp_path: Path) -> None:
-    finish(tmp_path, "-m", "compression=macc,single_round,truncate,none", "seed=0,1", "compression.max_rounds=3", "trainer.max_epochs=1")
+    finish(tmp_path, "-m", "compression=macc,single_round,truncate,none", "seed=0,1", "compressor.max_new_tokens=120", "trainer.max_epochs=1")
+    assert len(list(tmp_path.glob("runs/*/*/*/metrics.json"))) == 8
+    assert len(list(tmp_path.glob("store/checkpoint/*/manifest.json"))) == 8
+    for stage in ("rationales", "rounds"):
+        assert len(list(tmp_path.glob(f"store/{stage}/*"))) == 1
+        stored = rows(tmp_path, stage)
+        assert len(stored) == len({row["id"] for row in stored})
+    assert len(rows(tmp_path, "rationales")) == 56
+    modes = 1 + 2 * 4 + 2 * 3
+    assert len(rows(tmp_path, "predictions")) == 48 * modes, "one base, eight full and six compressed sets of answers"
 
 
 @pytest.mark.slow
 def test_another_stop_rule_reads_the_rounds_that_exist(undisturbed: Path) -> None:
     before = rows(undisturbed, "rounds")
     finish(undisturbed, "compression.max_rounds=2")
-    finish(undisturbed, "compression.stop=fixed_k", "compression.fixed_k=1")
-    finish(undisturbed, "compression=single_round", "~compression.max_rounds")
+    finish(undisturbed, "compression.max_rounds=3", "compression.stop=fixed_k", "compression.fixed_k=1")
+    finish(undisturbed, "compression=single_round")
     assert rows(undisturbed, "rounds") == before

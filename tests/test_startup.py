@@ -132,7 +132,7 @@ def test_a_plan_creates_no_file_and_no_folder(random_model: Path, tmp_path: Path
     [
         ("compression=m", {"compression=macc"}),
         ("trainer.learn", {"trainer.learning_rate="}),
-        ("sweep=macc/", {"sweep=macc/compressions", "sweep=macc/stop_rules"}),
+        ("experiment=t", {"experiment=tiny"}),
     ],
 )
 def test_tab_completion_offers_options_and_settings_without_heavy_imports(typed: str, offered: set[str], tmp_path: Path) -> None:

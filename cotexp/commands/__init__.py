@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 
-from cotexp.settings import ConfigError, RunFailed, Settings
+from cotexp.sections import ConfigError, RunFailed
+from cotexp.settings import Settings
 
 USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, RunFailed)
 """Errors that a user can put right; shown as one line, without a traceback."""
 
 
-def run_experiment(settings: Settings, run_key: str) -> float | None:
+def run_experiment(settings: Settings) -> float | None:
     """Plan or run one point: compute, report, show the table, publish. Returns the objective.
 
     Raises: ConfigError, RunFailed with what the user can do.
@@ -18,10 +19,10 @@ def run_experiment(settings: Settings, run_key: str) -> float | None:
     from cotexp.jobs import pipeline
 
     if settings.plan:
-        pipeline.print_plan(settings, run_key)
+        pipeline.print_plan(settings)
         return None
     try:
-        return _run(settings, run_key)
+        return _run(settings)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
             raise
@@ -31,13 +32,16 @@ def run_experiment(settings: Settings, run_key: str) -> float | None:
         ) from error
 
 
-def _run(settings: Settings, run_key: str) -> float:
+def _run(settings: Settings) -> float:
     from cotexp import report, tracking
-    from cotexp.jobs import pipeline
+    from cotexp.jobs import pipeline, specs
     from cotexp.report import tables
 
+    context = pipeline.prepare(settings)
+    run_key = specs.run_key(context)
     with tracking.tracker(settings, run_key) as tracker:
-        result = pipeline.run(settings, run_key, tracker.on_curve)
+        context.on_curve = tracker.on_curve
+        result = pipeline.run(context)
         if result.computed or not report.is_written(result.folder):
             report.write(result.folder)
         tables.show(result.metrics, f"{settings.name}, run {run_key}{'' if result.computed else ' (was finished already)'}")

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from cotexp import schema
 from cotexp.jobs import pipeline, stages
-from cotexp.jobs.store import check_writable
+from cotexp.jobs.specs import Context
 from cotexp.models.encoding import Encoder
 from cotexp.records import Example
 from cotexp.tasks import QuestionSets
@@ -16,9 +16,8 @@ from cotexp.tasks import QuestionSets
 def print_encoded(overrides: list[str], *, num_questions: int) -> None:
     """Print the training examples of the first questions. Rationales and rounds come from the store or are made for these alone."""
     settings = schema.check_command_line(overrides, multirun=False)[0]
-    context = pipeline.make_context(settings)
+    context = pipeline.prepare(settings)
     context.questions = QuestionSets(train=context.questions.train[:num_questions], validation=[], test=[])
-    check_writable(context.store.root)
     rationales = stages.select(context, stages.write_rationales(context))
     compressed = stages.compress(context, rationales, stages.write_rounds(context, rationales))
     encoder = mark_ready_encoder(context)
@@ -28,7 +27,7 @@ def print_encoded(overrides: list[str], *, num_questions: int) -> None:
         console.print(coloured(example, encoder))
 
 
-def mark_ready_encoder(context: stages.Context) -> Encoder:
+def mark_ready_encoder(context: Context) -> Encoder:
     """The target model's encoder with the `<compress>` token added, as training adds it."""
     from tokenizers import AddedToken
 

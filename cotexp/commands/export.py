@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cotexp.jobs.store import read_json
-from cotexp.settings import ConfigError
+from cotexp.sections import ConfigError
 
 CARD = """---
 license: mit

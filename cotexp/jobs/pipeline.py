@@ -6,15 +6,15 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs import stages
-from cotexp.jobs.stages import Context
+from cotexp.jobs import specs, stages
+from cotexp.jobs.specs import Context
 from cotexp.jobs.store import Spec, Store, check_writable, exclusive, read_json, write_json
-from cotexp.methods import statistics
+from cotexp.methods import compression, statistics
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Compressed, Prediction, Rationale, Round
@@ -50,17 +50,23 @@ class PlannedStage:
     num_missing: int | None
 
 
-def run(settings: Settings, run_key: str, on_curve: Callable[[dict[str, float], int], None] = lambda row, num_steps: None) -> Result:
-    """Compute what is missing of this run and write its metrics.
+def prepare(settings: Settings) -> Context:
+    """Questions, model files and store of a run, after every check that needs no model in memory.
 
-    Raises: ConfigError, StoreError before any expensive work when settings, files or folders cannot be used.
+    Raises: ConfigError, StoreError when settings, files or folders cannot be used.
     """
-    outputs = Path(settings.paths.outputs)
-    check_writable(outputs)
-    context = make_context(settings)
-    context.on_curve = on_curve
-    folder = outputs / "runs" / settings.name / run_key
-    wanted = {name: {"key": spec.key, "path": str(Path("store") / spec.stage / spec.key)} for name, spec in specs(context).items()}
+    check_writable(Path(settings.paths.outputs))
+    return make_context(settings)
+
+
+def run(context: Context) -> Result:
+    """Compute what is missing of a prepared run and write its metrics.
+
+    Raises: StoreError when another process works on it.
+    """
+    settings = context.settings
+    folder = Path(settings.paths.outputs) / "runs" / settings.name / specs.run_key(context)
+    wanted = {name: {"key": spec.key, "path": str(Path("store") / spec.stage / spec.key)} for name, spec in specs_of(context).items()}
     if is_finished(folder, wanted):
         return Result(folder, read_json(folder / "metrics.json"), computed=False)
     busy = f"another process is working on this run ({folder}); wait for it, or change a setting such as seed=1"
@@ -83,7 +89,7 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
     questions = load_questions(settings.task)
     store = Store(Path(settings.paths.outputs) / "store")
     if isinstance(settings.model, ScratchModel):
-        spec = stages.spec_model(settings)
+        spec = specs.spec_model(settings)
         folder = store.artifact_path(spec) if plan else stages.make_model(settings, store, questions)
         base = ModelFiles(folder, spec.key)
     else:
@@ -91,7 +97,7 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
     identity.check_device(settings.model.device, "model.device")
     identity.check_device(settings.trainer.accelerator, "trainer.accelerator")
     compressor = None
-    if stages.compression.needs_rounds(settings.compression):
+    if compression.needs_rounds(settings.compression):
         own = settings.compressor.name == "self"
         if own:
             compressor = base
@@ -101,21 +107,20 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
     return Context(settings=settings, store=store, questions=questions, base=base, compressor=compressor)
 
 
-def specs(context: Context) -> dict[str, Spec]:
+def specs_of(context: Context) -> dict[str, Spec]:
     """Every stage of this run with what it depends on, in order."""
-    found = {"model": stages.spec_model(context.settings) if isinstance(context.settings.model, ScratchModel) else None}
-    found |= {"rationales": stages.spec_rationales(context), "rounds": stages.spec_rounds(context), "checkpoint": stages.spec_checkpoint(context)}
+    found = {"model": specs.spec_model(context.settings) if isinstance(context.settings.model, ScratchModel) else None}
+    found |= {"rationales": specs.spec_rationales(context), "rounds": specs.spec_rounds(context), "checkpoint": specs.spec_checkpoint(context)}
     for mode in context.settings.evaluation.modes:
-        found[f"predictions/{mode}"] = stages.spec_predictions(context, mode)
-        found[f"latency/{mode}"] = stages.spec_latency(context, mode) if context.settings.evaluation.latency else None
+        found[f"predictions/{mode}"] = specs.spec_predictions(context, mode)
+        found[f"latency/{mode}"] = specs.spec_latency(context, mode) if context.settings.evaluation.latency else None
     return {name: spec for name, spec in found.items() if spec is not None}
 
 
-def plan(settings: Settings) -> list[PlannedStage]:
+def plan(context: Context) -> list[PlannedStage]:
     """The stages of a run with keys and missing rows; computes nothing and writes nothing."""
-    context = make_context(settings, plan=True)
     planned = []
-    for name, spec in specs(context).items():
+    for name, spec in specs_of(context).items():
         wanted = _wanted_rows(context, name)
         if wanted is None:
             missing = int(not context.store.has_artifact(spec)) if spec.stage in ("model", "checkpoint") else None
@@ -143,9 +148,9 @@ def _rounds_to_run(context: Context, spec: Spec) -> tuple[int | None, int | None
 
     A chain whose stored rounds do not end yet counts with every round up to the limit, so the second number is an upper bound.
     """
-    rule, deterministic = context.settings.compression, stages._is_deterministic(context.settings)
+    rule, deterministic = context.settings.compression, specs.is_deterministic(context.settings)
     limit = getattr(rule, "max_rounds", 1)
-    rationales = context.store.ledger(stages.spec_rationales(context)).read()
+    rationales = context.store.ledger(specs.spec_rationales(context)).read()
     stored = context.store.ledger(spec).read()
     total = missing = 0
     for each in sorted(_wanted_rows(context, "rationales") or ()):
@@ -155,7 +160,7 @@ def _rounds_to_run(context: Context, spec: Spec) -> tuple[int | None, int | None
         selected = stages.select(context, [Rationale.from_row(rationales[each])])
         for rationale in selected:
             rounds: list[Round] = []
-            while stages.compression.decide(rationale, rounds, rule, deterministic=deterministic) is None:
+            while compression.decide(rationale, rounds, rule, deterministic=deterministic) is None:
                 row = stored.get(f"{each}/{len(rounds) + 1}")
                 if row is None:
                     missing += limit - len(rounds)
@@ -166,26 +171,26 @@ def _rounds_to_run(context: Context, spec: Spec) -> tuple[int | None, int | None
     return total, missing
 
 
-def print_plan(settings: Settings, run_key: str) -> None:
+def print_plan(settings: Settings) -> None:
     """Print the stages with their keys, what is cached, and how many rows would be computed."""
+    context = make_context(settings, plan=True)
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{settings.name}, run {run_key}: nothing is computed", title_justify="left")
+    table = Table(title=f"{settings.name}, run {specs.run_key(context)}: nothing is computed", title_justify="left")
     for column in ("stage", "key", "rows", "cached", "to compute"):
         table.add_column(column, justify="left" if column in ("stage", "key") else "right")
-    for each in plan(settings):
+    for each in plan(context):
         total, missing = each.num_wanted or 0, each.num_missing or 0
         upper = "at most " if each.name == "rounds" and missing else ""
         table.add_row(each.name, each.spec.key, str(total), str(total - missing), f"{upper}{missing}" if missing else "nothing")
     console = Console()
     console.print(table)
-    for name, path in _not_downloaded(settings):
+    for name, path in _not_downloaded(context):
         console.print(f"{name} {path} is not downloaded yet: its weights are part of the keys, which will differ", markup=False)
 
 
-def _not_downloaded(settings: Settings) -> Iterator[tuple[str, str]]:
-    context = make_context(settings, plan=True)
+def _not_downloaded(context: Context) -> Iterator[tuple[str, str]]:
     for name, files in (("model", context.base), ("compressor", context.compressor)):
         if files is not None and files.sha256.startswith(identity.NOT_DOWNLOADED):
             yield name, str(files.folder)

@@ -1,17 +1,10 @@
-"""The stages of the pipeline, one function each: which rows or files are wanted, and how the missing ones are made.
-
-`spec_*` functions say what a stage's result depends on and import nothing heavy, so that a plan can be printed at once. The other
-functions compute. Raising a number in VERSIONS sets aside everything that the stage and those after it have stored.
-"""
+"""The stages of the pipeline, one function each: which rows or files are wanted, and how the missing ones are made."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,130 +12,31 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from cotexp.jobs import progress
-from cotexp.jobs.store import Row, Spec, Store
+from cotexp.jobs.specs import (
+    Context,
+    compressor_model,
+    hash_of,
+    is_deterministic,
+    spec_checkpoint,
+    spec_latency,
+    spec_model,
+    spec_predictions,
+    spec_rationales,
+    spec_rounds,
+    timed_questions,
+)
+from cotexp.jobs.store import Row, Store
 from cotexp.methods import compression, mixture
-from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Compressed, Example, Prediction, Question, Rationale, Round
-from cotexp.settings import PretrainedModel, RunFailed, Sampling, ScratchModel, Settings, keyed
+from cotexp.sections import RunFailed, keyed
+from cotexp.settings import PretrainedModel, Sampling, ScratchModel, Settings
 from cotexp.tasks import QuestionSets, prompt_for
 from cotexp.tasks.answers import extract, last_number, number_of, split_solution
 from cotexp.tasks.grading import numbers_equal
 
 if TYPE_CHECKING:
     from cotexp.inference.local import LocalEngine
-
-log = logging.getLogger(__name__)
-
-VERSIONS = {"model": 1, "rationales": 1, "rounds": 1, "checkpoint": 1, "predictions": 1, "latency": 1}
-
-
-@dataclass(slots=True)
-class Context:
-    """What every stage may read, and the one engine that is held in memory at a time."""
-
-    settings: Settings
-    store: Store
-    questions: QuestionSets
-    base: ModelFiles
-    compressor: ModelFiles | None
-    engine: LocalEngine | None = None
-    engine_name: str = ""
-    on_curve: Callable[[dict[str, float], int], None] = lambda row, num_steps: None
-
-    @property
-    def training_questions(self) -> list[Question]:
-        """Questions that need rationales: those to train on and those that choose the checkpoint."""
-        return [*self.questions.train, *self.questions.validation]
-
-
-def _spec(stage: str, **description: Any) -> Spec:
-    return Spec(stage, {"version": VERSIONS[stage], **description})
-
-
-def _environment(model: PretrainedModel) -> dict[str, str]:
-    """What else decides a generated text: number format and kind of device."""
-    return {"engine": "local", "dtype": model.dtype, "device": identity.device_type(model.device)}
-
-
-def _hash(texts: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-
-
-# --- what each stage depends on ----------------------------------------------------------------------------------------
-
-
-def spec_model(settings: Settings) -> Spec:
-    """A model made from scratch; its tokenizer learns from the task and the rewriting prompt."""
-    return _spec("model", model=keyed(settings.model), task=keyed(settings.task), prompt=getattr(settings.compression, "prompt", ""))
-
-
-def spec_rationales(context: Context) -> Spec:
-    teacher = keyed(context.settings.teacher)
-    teacher.pop("num_samples", None)
-    source = {} if teacher["name"] == "reference" else _environment(context.settings.model)
-    return _spec("rationales", teacher=teacher, prompt=context.settings.task.prompt, model=context.base.sha256, **source)
-
-
-def spec_rounds(context: Context) -> Spec | None:
-    """None when this compression asks no compressor. Stop rules do not enter: every rule reads the same rounds."""
-    settings = context.settings
-    if not compression.needs_rounds(settings.compression):
-        return None
-    assert context.compressor is not None
-    return _spec(
-        "rounds",
-        rationales=spec_rationales(context).key,
-        compressor=keyed(settings.compressor),
-        model=context.compressor.sha256,
-        tokenizer=context.base.sha256,
-        prompt=settings.compression.prompt,
-        prompt_answer=settings.compression.prompt_answer,
-        **_environment(_compressor_model(settings)),
-    )
-
-
-def spec_checkpoint(context: Context) -> Spec:
-    settings, rounds = context.settings, spec_rounds(context)
-    return _spec(
-        "checkpoint",
-        model={**keyed(settings.model), "sha256": context.base.sha256},
-        rationales=spec_rationales(context).key,
-        num_samples=getattr(settings.teacher, "num_samples", 1),
-        rounds=rounds.key if rounds else None,
-        selection=keyed(settings.selection),
-        compression=keyed(settings.compression),
-        mixture=keyed(settings.mixture),
-        trainer=keyed(settings.trainer),
-        prompt=settings.task.prompt,
-        train=_hash(each.id for each in context.questions.train),
-        validation=_hash(each.id for each in context.questions.validation),
-        seed=settings.seed,
-    )
-
-
-def spec_predictions(context: Context, mode: str) -> Spec:
-    settings = context.settings
-    model = {"sha256": context.base.sha256} if mode == "base" else {"checkpoint": spec_checkpoint(context).key}
-    return _spec(
-        "predictions",
-        **model,
-        compressed=mode == "compress",
-        prompt=settings.task.prompt,
-        max_new_tokens=settings.evaluation.max_new_tokens,
-        **_environment(settings.model),
-    )
-
-
-def spec_latency(context: Context, mode: str) -> Spec:
-    evaluation = context.settings.evaluation
-    return _spec(
-        "latency",
-        predictions=spec_predictions(context, mode).key,
-        questions=_hash(each.id for each in _timed_questions(context)),
-        batch_size=evaluation.latency_batch_size,
-        machine=f"{platform.node()} {platform.machine()} {platform.processor()}",
-    )
 
 
 # --- model ---------------------------------------------------------------------------------------------------------------
@@ -273,21 +167,12 @@ def select(context: Context, rationales: Sequence[Rationale]) -> list[Rationale]
     return [each for each in stated if each.correct] if context.settings.mixture.originals == "correct" else stated
 
 
-def _compressor_model(settings: Settings) -> PretrainedModel:
-    model: PretrainedModel = settings.model if settings.compressor.name == "self" else settings.compressor.model
-    return model
-
-
-def _is_deterministic(settings: Settings) -> bool:
-    return bool(settings.compressor.temperature == 0)
-
-
 def write_rounds(context: Context, rationales: Sequence[Rationale]) -> dict[str, list[Round]]:
     """Rounds 1, 2, ... of every rationale, as many as the stop rule reads. Round by round: finished chains make no more rows."""
     spec = spec_rounds(context)
     if spec is None:
         return {}
-    rule, deterministic = context.settings.compression, _is_deterministic(context.settings)
+    rule, deterministic = context.settings.compression, is_deterministic(context.settings)
     ledger = context.store.ledger(spec)
     rounds: dict[str, list[Round]] = {each.id: [] for each in rationales}
     active = list(rationales)
@@ -311,7 +196,7 @@ def _one_round(context: Context, active: Sequence[Rationale], rounds: dict[str, 
         from cotexp.inference.local import Request
 
         assert context.compressor is not None
-        engine = load_engine(context, context.compressor, _compressor_model(settings))
+        engine = load_engine(context, context.compressor, compressor_model(settings))
         count = load_encoder(context).count
         prompts, previous = {}, {}
         for each in ids:
@@ -332,8 +217,8 @@ def _one_round(context: Context, active: Sequence[Rationale], rounds: dict[str, 
                     text=text,
                     num_tokens=count(text),
                     tokenizer=context.base.sha256[:12],
-                    prompt_hash=_hash([prompts[output.id]]),
-                    previous_text_hash=_hash([previous[output.id]]),
+                    prompt_hash=hash_of([prompts[output.id]]),
+                    previous_text_hash=hash_of([previous[output.id]]),
                     finish_reason=output.finish_reason,
                     outcome=outcome,  # type: ignore[arg-type]
                     answer_kept=rationale.answer is not None and last_number(text) == number_of(rationale.answer),
@@ -355,7 +240,7 @@ def compress(context: Context, rationales: Sequence[Rationale], rounds: dict[str
         return [compression.truncate(each, rule, cut=cut) for each in rationales]
     if not rounds:
         return []
-    deterministic = _is_deterministic(context.settings)
+    deterministic = is_deterministic(context.settings)
     kept = [compression.keep(each, rounds[each.id], rule, deterministic=deterministic) for each in rationales]
     return [each for each in kept if each is not None]
 
@@ -474,15 +359,11 @@ def _evaluated_engine(context: Context, mode: str) -> LocalEngine:
     return load_engine(context, context.base, context.settings.model, adapter=fine_tuned)
 
 
-def _timed_questions(context: Context) -> list[Question]:
-    return context.questions.test[: context.settings.evaluation.latency_questions]
-
-
 def measure_latency(context: Context, mode: str) -> dict[str, float]:
     """Wall seconds per question at batch 1 and batch N, on fixed questions after a warm-up, one measurement per machine at a time."""
     evaluation = context.settings.evaluation
     sizes = {"batch1": 1, "batchN": evaluation.latency_batch_size}
-    questions = _timed_questions(context)
+    questions = timed_questions(context)
 
     def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
         from cotexp.inference.local import Request

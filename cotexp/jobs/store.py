@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import socket
 import threading
 import time
@@ -25,7 +24,7 @@ import orjson
 import psutil
 from filelock import FileLock
 
-from cotexp.settings import RunFailed
+from cotexp.sections import RunFailed
 
 LEASE_SECONDS = 45.0
 """A claim that was not renewed for so long is void, wherever its owner ran."""
@@ -86,7 +85,7 @@ class Store:
         """
         path = self.artifact_path(spec)
         partial = path.with_name(f"{path.name}.partial")
-        claims = Claims(path.with_name(f"{path.name}.claims"), self.writer)
+        claims = Claims(path.with_name("claims"), self.writer)
         while not self.has_artifact(spec):
             with claims.take([spec.key]) as taken:
                 if not taken:
@@ -98,7 +97,6 @@ class Store:
                 build(partial)
                 write_json(partial / "manifest.json", {"stage": spec.stage, "key": spec.key, **spec.description, "libraries": libraries()})
                 partial.replace(path)
-        shutil.rmtree(claims.folder, ignore_errors=True)
         return path
 
 
@@ -223,8 +221,8 @@ class Claims:
     @contextlib.contextmanager
     def take(self, ids: Sequence[str], *, most: int = 1, refresh: Callable[[], Iterable[str]] = lambda: ()) -> Iterator[list[str]]:
         """Claim up to `most` of `ids` that nobody else holds and that `refresh()` does not name as done; may be none."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         own = self.folder / f"{self.writer}-{threading.get_ident()}.json"
+        self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock():
             held = self._held_by_others(own)
             done = refresh()
@@ -284,7 +282,8 @@ def claim_is_alive(claim: dict[str, Any]) -> bool:
 
 def process_is_alive(claim: dict[str, Any]) -> bool:
     try:
-        return abs(psutil.Process(claim["pid"]).create_time() - claim["started"]) < 1.0
+        process = psutil.Process(claim["pid"])
+        return abs(process.create_time() - claim["started"]) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 
@@ -305,9 +304,9 @@ def read_json(path: Path) -> Any:
 
 def check_writable(folder: Path) -> None:
     """Raises StoreError when nothing can be written under `folder`: read-only, or full."""
+    probe = folder / f".probe-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
         with probe.open("wb") as file:
             file.write(b"\0" * 65536)
             file.flush()

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotexp.records import Example
-from cotexp.settings import ConfigError, Lora, PretrainedModel, RunFailed, Trainer
+from cotexp.sections import ConfigError, RunFailed
+from cotexp.settings import Lora, PretrainedModel, Trainer
 
 if TYPE_CHECKING:
     from cotexp.training.fit import FitJob

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from cotexp.settings import ConfigError, PretrainedModel, suggestion
+from cotexp.sections import ConfigError, suggestion
+from cotexp.settings import PretrainedModel
 
 SHIPPED = Path(__file__).parent / "shipped"
 """Models that come with this package, one transformers folder each."""

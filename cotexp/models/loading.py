@@ -13,7 +13,8 @@ from transformers.utils import logging as transformers_logging
 
 from cotexp.models.encoding import Encoder
 from cotexp.models.identity import device_type
-from cotexp.settings import ConfigError, Lora, PretrainedModel
+from cotexp.sections import ConfigError
+from cotexp.settings import Lora, PretrainedModel
 
 transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
@@ -41,7 +42,7 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
     if is_adapter:
         from peft import PeftModel
 
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
         add_compress_token(model, tokenizer, settings.compress_token)
         model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     model = model.to(device=device, dtype=getattr(torch, settings.dtype)).eval()
@@ -63,10 +64,12 @@ def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedM
 
 def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> int:
     """Id of the `<compress>` token, added to tokenizer and model where it is missing; its row begins as the mean of all rows."""
-    if token not in tokenizer.get_vocab():
+    rows = model.get_input_embeddings().weight.shape[0]
+    is_new = token not in tokenizer.get_vocab()
+    if is_new:
         tokenizer.add_tokens([AddedToken(token, special=True, normalized=False)], special_tokens=True)
-        token_id = int(tokenizer.convert_tokens_to_ids(token))
-        rows = model.get_input_embeddings().weight.shape[0]
+    token_id = int(tokenizer.convert_tokens_to_ids(token))
+    if is_new or len(tokenizer) > rows:
         if len(tokenizer) > rows:
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         with torch.no_grad():

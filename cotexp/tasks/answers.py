@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 _STATEMENT = re.compile(r"(?:answer\s+is|####)\s*:?\s*", re.IGNORECASE)
-_NUMBER = re.compile(r"-?\d+(?:(?:,|\{,\})\d{3})*(?:\.\d+)?(?![\d])")
+_NUMBER = re.compile(r"[-−]?(?:\\?\$)?(?:\d+(?:(?:,|\{,\})\d{3})*(?:\.\d+)?|\.\d+)(?![\d])")
 _SENTENCE_END = re.compile(r"(?:[.!?]\s+|\n\s*)")
 
 
@@ -26,23 +26,34 @@ def extract(text: str) -> Extracted:
         return Extracted(boxed, "boxed")
     statements = list(_STATEMENT.finditer(text))
     if statements:
-        number = _NUMBER.search(text[statements[-1].end() :].split("\n")[0])
-        if number:
+        rest = text[statements[-1].end() :].split("\n")[0]
+        number = _NUMBER.search(rest)
+        if number and "\\boxed{" not in rest[: number.start()] and not re.match(r"\s*/\s*\d", rest[number.end() :]):
             return Extracted(number.group(), "statement")
     return Extracted(None, "none")
 
 
+_BOX_OR_BRACE = re.compile(r"\\boxed\{|[{}]")
+
+
 def last_boxed(text: str) -> str | None:
     """Content of the last `\\boxed{...}` whose braces balance; None when there is none."""
-    start = text.rfind("\\boxed{")
-    while start >= 0:
-        depth = 0
-        for position in range(start + len("\\boxed"), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[position], 0)
-            if depth == 0:
-                return text[start + len("\\boxed{") : position]
-        start = text.rfind("\\boxed{", 0, start)
-    return None
+    span = _last_box(text)
+    return None if span is None else text[span[0] + len("\\boxed{") : span[1]]
+
+
+def _last_box(text: str) -> tuple[int, int] | None:
+    """Where the last closed box begins and where its closing brace stands, found in one pass."""
+    opened: list[tuple[int, bool]] = []
+    best = None
+    for match in _BOX_OR_BRACE.finditer(text):
+        if match.group() != "}":
+            opened.append((match.start(), match.group() != "{"))
+        elif opened:
+            start, is_box = opened.pop()
+            if is_box and (best is None or start > best[0]):
+                best = (start, match.start())
+    return best
 
 
 def number_of(text: str) -> Decimal | None:
@@ -51,7 +62,7 @@ def number_of(text: str) -> Decimal | None:
     if len(found) != 1:
         return None
     try:
-        return Decimal(found[0].replace("{,}", "").replace(",", ""))
+        return Decimal(re.sub(r"\{,\}|[,$\\]", "", found[0]).replace("−", "-"))
     except InvalidOperation:
         return None
 
@@ -67,9 +78,8 @@ def split_solution(text: str) -> tuple[str, str]:
 
     Without a stated answer the closing part is empty.
     """
-    marks = [match.start() for match in _STATEMENT.finditer(text)]
-    if (boxed := text.rfind("\\boxed{")) >= 0:
-        marks.append(boxed)
+    boxed = _last_box(text)
+    marks = [boxed[0]] if boxed else [match.start() for match in _STATEMENT.finditer(text)]
     if not marks:
         return text, ""
     starts = [0, *(match.end() for match in _SENTENCE_END.finditer(text, 0, max(marks)))]

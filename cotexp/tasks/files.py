@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 
 from cotexp.records import Question
-from cotexp.settings import ConfigError, FileTask, suggestion
+from cotexp.sections import ConfigError, suggestion
+from cotexp.settings import FileTask
 from cotexp.tasks.answers import number_of
 
 
@@ -30,9 +31,9 @@ def load_sets(task: FileTask) -> dict[str, list[Question]]:
     else:
         validation = read_questions(task, "validation", task.validation)[: task.num_validation]
     train = train[: task.num_train]
-    overlap = {each.id for each in train} & {each.id for each in test}
+    overlap = {each.id for each in (*train, *validation)} & {each.id for each in test}
     if overlap:
-        raise ConfigError(f"task.test shares {len(overlap)} questions with task.train; remove them from {task.train}")
+        raise ConfigError(f"task.test shares {len(overlap)} questions with task.train or task.validation; remove them from one of the files")
     return {"train": train, "validation": validation, "test": test}
 
 

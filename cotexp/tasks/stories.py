@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cotexp.records import Question
-from cotexp.settings import ConfigError
+from cotexp.sections import ConfigError
 
 SPLITS = ("train", "validation", "test")
 NUM_WORDINGS = 5

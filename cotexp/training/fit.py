@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from cotexp.models import loading
 from cotexp.models.encoding import Encoder
 from cotexp.records import Example
-from cotexp.settings import ConfigError, PretrainedModel, Trainer
+from cotexp.sections import ConfigError
+from cotexp.settings import PretrainedModel, Trainer
 from cotexp.training.data import EncodedExample, MixtureData, plan_batches
 from cotexp.training.modules import MultitaskModule
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from cotexp.settings import RunFailed, Trainer
+from cotexp.sections import RunFailed
+from cotexp.settings import Trainer
 from cotexp.training.data import FORMS, Batch
 
 

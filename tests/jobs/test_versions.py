@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cotexp.inference import local
-from cotexp.jobs import stages
+from cotexp.jobs import specs, stages
 from cotexp.methods import compression, mixture
 from cotexp.models import encoding, loading, scratch
 from cotexp.tasks import answers, grading, stories
@@ -47,17 +47,17 @@ def fingerprint(stage: str) -> str:
 
 
 def test_every_stage_has_a_version_and_sources() -> None:
-    assert set(stages.VERSIONS) == set(SOURCES)
+    assert set(specs.VERSIONS) == set(SOURCES)
 
 
 @pytest.mark.parametrize("stage", sorted(SOURCES))
 def test_code_of_a_stage_changes_only_with_its_version(stage: str) -> None:
     recorded = json.loads(RECORDED.read_text()) if RECORDED.is_file() else {}
-    now = {"version": stages.VERSIONS[stage], "source": fingerprint(stage)}
+    now = {"version": specs.VERSIONS[stage], "source": fingerprint(stage)}
     if os.environ.get("COTEXP_RECORD") == "1":
         RECORDED.write_text(json.dumps({**recorded, stage: now}, indent=2, sort_keys=True) + "\n")
         return
     assert recorded.get(stage) == now, (
-        f"the code behind stage '{stage}' changed: raise VERSIONS['{stage}'] in cotexp/jobs/stages.py if stored results would differ; "
+        f"the code behind stage '{stage}' changed: raise VERSIONS['{stage}'] in cotexp/jobs/specs.py if stored results would differ; "
         "then, or if they would not, record it with COTEXP_RECORD=1 pytest tests/jobs/test_versions.py"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from cotexp.methods.mixture import compressed_examples, full_examples, mix, rewrite_examples
@@ -72,7 +74,7 @@ def test_subsets_are_nested_and_depend_on_the_seed() -> None:
         return set(of_form(mix(FULL, SHORT, Mixture(full_ratio=ratio), seed=seed), form))
 
     for form, ratios in (("full", (0.1, 0.2, 0.35, 0.5)), ("compress", (0.95, 0.8, 0.6, 0.5))):
-        for smaller, larger in zip(ratios, ratios[1:], strict=False):
+        for smaller, larger in pairwise(ratios):
             assert chosen(smaller, 0, form) < chosen(larger, 0, form)
             assert chosen(smaller, 0, form) != chosen(smaller, 1, form)
             assert chosen(smaller, 0, form) == chosen(smaller, 0, form)

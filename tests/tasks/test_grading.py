@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cotexp.tasks.answers import extract
@@ -45,12 +45,14 @@ def test_a_fraction_is_not_its_numerator(text: str) -> None:
     assert not numbers_equal(extract(text).text, "18")
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**12), 10**12), st.integers(-(10**12), 10**12))
 def test_integers_are_equal_only_to_themselves(ours: int, theirs: int) -> None:
     assert numbers_equal(str(ours), str(theirs)) == (ours == theirs)
     assert numbers_equal(f"{theirs:,}", str(theirs))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**9).filter(lambda n: n % 1000), st.integers(-2000, 2000))
 def test_decimals_are_equal_within_a_millionth_of_the_gold_answer(thousandths: int, parts: int) -> None:
     gold, difference = Fraction(thousandths, 1000), Fraction(parts, 10**9) * 1000

@@ -10,7 +10,8 @@ from statistics import mean
 import pytest
 
 from cotexp.records import Question
-from cotexp.settings import ConfigError, StoriesTask
+from cotexp.sections import ConfigError
+from cotexp.settings import StoriesTask
 from cotexp.tasks import load_questions, prompt_for
 from cotexp.tasks.answers import extract, split_solution
 from cotexp.tasks.grading import numbers_equal

@@ -1,0 +1,167 @@
+"""What every stage depends on, and nothing else: the keys of the store. Nothing heavy is imported, so that a plan can be printed at once.
+
+Raising a number in VERSIONS sets aside everything that the stage and those after it have stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cotexp.jobs.store import Spec, Store, key_of
+from cotexp.methods import compression
+from cotexp.models import identity
+from cotexp.models.identity import ModelFiles
+from cotexp.records import Question
+from cotexp.sections import keyed
+from cotexp.settings import PretrainedModel, Settings
+from cotexp.tasks import QuestionSets
+
+if TYPE_CHECKING:
+    from cotexp.inference.local import LocalEngine
+
+VERSIONS = {"model": 1, "rationales": 1, "rounds": 1, "checkpoint": 1, "predictions": 1, "latency": 1}
+
+
+@dataclass(slots=True)
+class Context:
+    """What every stage may read, and the one engine that is held in memory at a time."""
+
+    settings: Settings
+    store: Store
+    questions: QuestionSets
+    base: ModelFiles
+    compressor: ModelFiles | None
+    engine: LocalEngine | None = None
+    engine_name: str = ""
+    on_curve: Callable[[dict[str, float], int], None] = lambda row, num_steps: None
+
+    @property
+    def training_questions(self) -> list[Question]:
+        """Questions that need rationales: those to train on and those that choose the checkpoint."""
+        return [*self.questions.train, *self.questions.validation]
+
+
+def _spec(stage: str, **description: Any) -> Spec:
+    return Spec(stage, {"version": VERSIONS[stage], **description})
+
+
+def _environment(model: PretrainedModel) -> dict[str, str]:
+    """What else decides a generated text: number format and kind of device."""
+    return {"engine": "local", "dtype": model.dtype, "device": identity.device_type(model.device)}
+
+
+def hash_of(texts: Iterable[str]) -> str:
+    """Sixteen hex digits that stand for a sequence of texts."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
+# --- one run, and each of its stages ----------------------------------------------------------------------------------------
+
+
+def run_key(context: Context) -> str:
+    """Twelve hex digits that stand for all that can change the run's result: settings however typed, questions, weights."""
+    questions = context.questions
+    return key_of(
+        {
+            "settings": keyed(context.settings),
+            "questions": [hash_of(each.id for each in questions[split]) for split in ("train", "validation", "test")],
+            "models": [context.base.sha256, context.compressor.sha256 if context.compressor else None],
+        }
+    )[:12]
+
+
+def spec_model(settings: Settings) -> Spec:
+    """A model made from scratch; its tokenizer learns from the task and the rewriting prompt."""
+    return _spec("model", model=keyed(settings.model), task=keyed(settings.task), prompt=getattr(settings.compression, "prompt", ""))
+
+
+def spec_rationales(context: Context) -> Spec:
+    """What the teacher wrote; more questions and samples extend the same ledger."""
+    teacher = keyed(context.settings.teacher)
+    teacher.pop("num_samples", None)
+    source = {} if teacher["name"] == "reference" else _environment(context.settings.model)
+    return _spec("rationales", teacher=teacher, prompt=context.settings.task.prompt, model=context.base.sha256, **source)
+
+
+def spec_rounds(context: Context) -> Spec | None:
+    """None when this compression asks no compressor. Stop rules do not enter: every rule reads the same rounds."""
+    settings = context.settings
+    if not compression.needs_rounds(settings.compression):
+        return None
+    assert context.compressor is not None
+    return _spec(
+        "rounds",
+        rationales=spec_rationales(context).key,
+        compressor=keyed(settings.compressor),
+        model=context.compressor.sha256,
+        tokenizer=context.base.sha256,
+        prompt=settings.compression.prompt,
+        prompt_answer=settings.compression.prompt_answer,
+        **_environment(compressor_model(settings)),
+    )
+
+
+def spec_checkpoint(context: Context) -> Spec:
+    """The fine-tuned model: every setting, text and question that training sees."""
+    settings, rounds = context.settings, spec_rounds(context)
+    return _spec(
+        "checkpoint",
+        model={**keyed(settings.model), "sha256": context.base.sha256},
+        rationales=spec_rationales(context).key,
+        num_samples=getattr(settings.teacher, "num_samples", 1),
+        rounds=rounds.key if rounds else None,
+        selection=keyed(settings.selection),
+        compression=keyed(settings.compression),
+        mixture=keyed(settings.mixture),
+        trainer=keyed(settings.trainer),
+        prompt=settings.task.prompt,
+        train=hash_of(each.id for each in context.questions.train),
+        validation=hash_of(each.id for each in context.questions.validation),
+        seed=settings.seed,
+    )
+
+
+def spec_predictions(context: Context, mode: str) -> Spec:
+    """Answers of the base model, or of the fine-tuned one, in one mode."""
+    settings = context.settings
+    model = {"sha256": context.base.sha256} if mode == "base" else {"checkpoint": spec_checkpoint(context).key}
+    return _spec(
+        "predictions",
+        **model,
+        compressed=mode == "compress",
+        prompt=settings.task.prompt,
+        max_new_tokens=settings.evaluation.max_new_tokens,
+        **_environment(settings.model),
+    )
+
+
+def spec_latency(context: Context, mode: str) -> Spec:
+    """Seconds per question in one mode, on this machine."""
+    evaluation = context.settings.evaluation
+    return _spec(
+        "latency",
+        predictions=spec_predictions(context, mode).key,
+        questions=hash_of(each.id for each in timed_questions(context)),
+        batch_size=evaluation.latency_batch_size,
+        machine=f"{platform.node()} {platform.machine()} {platform.processor()}",
+    )
+
+
+def compressor_model(settings: Settings) -> PretrainedModel:
+    """The model behind the compressor that the settings name."""
+    model: PretrainedModel = settings.model if settings.compressor.name == "self" else settings.compressor.model
+    return model
+
+
+def is_deterministic(settings: Settings) -> bool:
+    """Whether the compressor would answer an unchanged text with the same text again."""
+    return bool(settings.compressor.temperature == 0)
+
+
+def timed_questions(context: Context) -> list[Question]:
+    """The test questions on which latency is measured."""
+    return context.questions.test[: context.settings.evaluation.latency_questions]

@@ -1,0 +1,122 @@
+"""How a setting is declared and checked.
+
+`setting(...)` declares a field. `keyed=False` marks what cannot change a result (paths, devices, micro-batches): such fields never
+enter a key of the store. A value that is None by default means "decided where the sentence says".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import string
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """Settings that cannot be run. `problems` holds one finished sentence per mistake."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+class RunFailed(RuntimeError):
+    """A run that cannot go on; the message names the place and the next step. Nothing already computed is lost."""
+
+
+def setting(
+    default: Any,
+    sentence: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    keyed: bool = True,
+) -> Any:
+    """A dataclass field with its sentence, inclusive bounds `low`/`high`, exclusive bound `above`, or allowed `choices`."""
+    metadata = {"sentence": sentence, "low": low, "high": high, "above": above, "choices": choices, "keyed": keyed}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def suggestion(word: str, known: list[str]) -> str:
+    """ " (did you mean 'x'?)" or an empty string."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+class Section:
+    """Base of every settings dataclass: bounds are checked on construction."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        problems = [*self._out_of_bounds(), *self.contradictions()]
+        if problems:
+            raise ConfigError(*problems)
+
+    def contradictions(self) -> Iterator[str]:
+        """Sentences about fields of this section that cannot stand together; each begins with the field's name."""
+        yield from ()
+
+    def _out_of_bounds(self) -> Iterator[str]:
+        for each in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, bounds = getattr(self, each.name), each.metadata
+            for one in value if isinstance(value, list) else [value]:
+                if one is not None and (rule := _broken_bound(one, bounds)):
+                    yield f"{each.name} {rule}; got {one!r}"
+
+
+def _broken_bound(value: Any, bounds: Any) -> str | None:
+    rule = _broken_range(value, bounds)
+    if rule is None and isinstance(value, float) and not math.isfinite(value):
+        return "must be a finite number"
+    return rule
+
+
+def _broken_range(value: Any, bounds: Any) -> str | None:
+    choices = bounds.get("choices")
+    if choices and value not in choices:
+        return f"must be one of {', '.join(choices)}{suggestion(str(value), list(choices))}"
+    low, high, above = bounds.get("low"), bounds.get("high"), bounds.get("above")
+    if low is not None and high is not None and not low <= value <= high:
+        return f"must lie in [{low}, {high}]"
+    if low is not None and not value >= low:
+        return f"must be at least {low}"
+    if high is not None and not value <= high:
+        return f"must be at most {high}"
+    if above is not None and not value > above:
+        return f"must be greater than {above}"
+    return None
+
+
+def keyed(section: Any) -> dict[str, Any]:
+    """The part of a settings dataclass that can change a result, as plain JSON values."""
+    result: dict[str, Any] = {}
+    for each in dataclasses.fields(section):
+        if each.metadata.get("keyed", True):
+            value = getattr(section, each.name)
+            result[each.name] = keyed(value) if dataclasses.is_dataclass(value) else value
+    return result
+
+
+def bad_placeholders(template: str, allowed: set[str], needed: set[str]) -> Iterator[str]:
+    try:
+        fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
+    except ValueError as error:
+        yield f"prompt must double every brace that is not a placeholder ({error}); got {template!r}"
+        return
+    found = {name for _, name, _, _ in fields}
+    if formatted := [name for _, name, form, conversion in fields if form or conversion]:
+        yield f"prompt takes placeholders without a format, such as {{question}}; got one on {formatted[0]}"
+    if unknown := found - allowed:
+        yield f"prompt knows only {', '.join(sorted(allowed))} in braces (double other braces); got {sorted(unknown)}"
+    if missing := needed - found:
+        yield f"prompt must contain {{{'}, {'.join(sorted(missing))}}}; got {template!r}"

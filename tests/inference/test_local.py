@@ -1,0 +1,153 @@
+"""Generated texts: independent of the batch in float32, in agreement with transformers, and drawn with the right probabilities."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from scipy.stats import chisquare
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from cotexp.inference.local import LocalEngine, Output, Request
+from cotexp.models import loading
+from cotexp.settings import PretrainedModel, Sampling, StoriesTask
+from cotexp.tasks import QuestionSets, prompt_for
+
+MAX_NEW_TOKENS = 24
+STOPS = list(range(5, 666, 16))
+"""Ids that end a text here besides EOS, as a model's generation settings may say: the random model hardly ever writes EOS itself."""
+
+
+@pytest.fixture(scope="module")
+def engine(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> LocalEngine:
+    """Large random weights and a head of its own: texts that wander, where the shared small weights repeat one token."""
+    folder = tmp_path_factory.mktemp("models") / "wandering"
+    torch.manual_seed(0)
+    LlamaForCausalLM(LlamaConfig.from_pretrained(random_model, tie_word_embeddings=False, initializer_range=0.3)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(random_model).save_pretrained(folder)
+    loaded = loading.load(folder, PretrainedModel(path=str(folder), device="cpu"))
+    loaded.model.generation_config.eos_token_id = [loaded.tokenizer.eos_token_id, *STOPS]
+    return LocalEngine(loaded)
+
+
+@pytest.fixture(scope="module")
+def requests(engine: LocalEngine, small_task: StoriesTask, small_questions: QuestionSets) -> list[Request]:
+    """64 prompts of very different length."""
+    texts = [prompt_for(small_task, each) for each in [*small_questions.train, *small_questions.validation, *small_questions.test]]
+    cut = [text[-(7 + 11 * number % len(text)) :] for number, text in enumerate(texts)]
+    result = [Request(f"{number}/0", engine.loaded.encoder.prompt(text)) for number, text in enumerate(cut)]
+    assert len(result) == 64
+    assert max(len(each.prompt_ids) for each in result) > 4 * min(len(each.prompt_ids) for each in result)
+    return result
+
+
+def generated(engine: LocalEngine, requests: Sequence[Request], sampling: Sampling, *, batch_size: int) -> dict[str, tuple[str, int, str]]:
+    """(text, num_tokens, finish_reason) by id."""
+    outputs: list[Output] = []
+    for first in range(0, len(requests), batch_size):
+        engine.generate(requests[first : first + batch_size], sampling, outputs.append)
+    assert sorted(each.id for each in outputs) == sorted(each.id for each in requests)
+    return {each.id: (each.text, each.num_tokens, each.finish_reason) for each in outputs}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_texts_are_the_same_alone_in_batches_and_shuffled(engine: LocalEngine, requests: list[Request], temperature: float) -> None:
+    sampling = Sampling(temperature=temperature, max_new_tokens=MAX_NEW_TOKENS)
+    alone = generated(engine, requests, sampling, batch_size=1)
+    shuffled = random.Random(0).sample(requests, len(requests))
+    assert generated(engine, requests, sampling, batch_size=7) == alone
+    assert generated(engine, shuffled, sampling, batch_size=32) == alone
+    assert len(set(alone.values())) > 16
+    assert {reason for *_, reason in alone.values()} == {"stop", "length"}, "rows of a batch end at different steps"
+
+
+def test_sampled_texts_differ_between_seeds_and_between_samples(engine: LocalEngine, requests: list[Request]) -> None:
+    prompt = requests[0].prompt_ids
+    samples = [Request(f"q/{number}", prompt) for number in range(16)]
+    first, second = (generated(engine, samples, Sampling(temperature=1.0, max_new_tokens=16, seed=seed), batch_size=16) for seed in (0, 1))
+    assert len(set(first.values())) >= 14, "one or two may end at once"
+    assert sum(first[each.id] == second[each.id] for each in samples) <= 2
+
+
+def test_a_sampled_text_is_the_start_of_the_same_text_with_a_larger_budget(engine: LocalEngine, requests: list[Request]) -> None:
+    short, long = (generated(engine, requests[:16], Sampling(temperature=0.7, max_new_tokens=n), batch_size=16) for n in (6, 12))
+    assert all(length <= 6 for _, length, _ in short.values())
+    assert all(long[name][0].startswith(text.rstrip("\ufffd")) for name, (text, _, _) in short.items())
+    assert all(long[name] == row for name, row in short.items() if row[2] == "stop")
+
+
+def test_greedy_texts_agree_with_transformers(engine: LocalEngine, requests: list[Request]) -> None:
+    model, tokenizer = engine.loaded.model, engine.loaded.tokenizer
+    ours = generated(engine, requests[:24], Sampling(max_new_tokens=MAX_NEW_TOKENS), batch_size=24)
+    reasons = set()
+    for each in requests[:24]:
+        prompt = torch.tensor([each.prompt_ids])
+        with torch.no_grad():
+            output = model.generate(
+                prompt,
+                attention_mask=torch.ones_like(prompt),
+                do_sample=False,
+                max_new_tokens=MAX_NEW_TOKENS,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        ids = output[0, len(each.prompt_ids) :].tolist()
+        stopped = ids[-1] in engine.stop_ids
+        written = ids[:-1] if stopped else ids
+        reasons.add(stopped)
+        assert ours[each.id] == (tokenizer.decode(written, skip_special_tokens=True), len(written), "stop" if stopped else "length")
+    assert reasons == {True, False}
+
+
+def test_the_end_token_is_neither_in_the_text_nor_counted(random_model: Path) -> None:
+    """A model whose every prediction is EOS, then one that never writes it."""
+    loaded = loading.load(random_model, PretrainedModel(path=str(random_model), device="cpu"))
+    eos = loaded.tokenizer.eos_token_id
+    favour = torch.zeros(loaded.model.config.vocab_size)
+    loaded.model.lm_head.register_forward_hook(lambda module, args, logits: logits + favour)
+    engine, requests = LocalEngine(loaded), [Request("a", [5, 6, 7]), Request("b", [8])]
+    favour[eos] = 1000
+    assert set(generated(engine, requests, Sampling(max_new_tokens=5), batch_size=2).values()) == {("", 0, "stop")}
+    favour[eos] = -1000
+    never = generated(engine, requests, Sampling(max_new_tokens=5), batch_size=2)
+    assert {(length, reason) for _, length, reason in never.values()} == {(5, "length")}
+    assert not any("<|end|>" in text for text, *_ in never.values())
+
+
+def test_an_end_token_in_the_last_possible_step_is_a_stop(engine: LocalEngine, requests: list[Request]) -> None:
+    whole = generated(engine, requests, Sampling(max_new_tokens=MAX_NEW_TOKENS), batch_size=64)
+    name, (text, length, _) = next((name, row) for name, row in whole.items() if row[2] == "stop" and row[1] > 1)
+    request = [each for each in requests if each.id == name]
+    assert generated(engine, request, Sampling(max_new_tokens=length + 1), batch_size=1)[name] == (text, length, "stop")
+    assert generated(engine, request, Sampling(max_new_tokens=length), batch_size=1)[name] == (text, length, "length")
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.5])
+def test_frequencies_of_sampled_tokens_agree_with_the_softmax(engine: LocalEngine, requests: list[Request], temperature: float) -> None:
+    prompt, num_draws = requests[3].prompt_ids, 6000
+    with torch.no_grad():
+        logits_V = engine.loaded.model(input_ids=torch.tensor([prompt])).logits[0, -1].double()
+
+    def expected_counts(at_temperature: float) -> Counter[tuple[str, str]]:
+        counts: Counter[tuple[str, str]] = Counter()
+        for token, probability in enumerate(torch.softmax(logits_V / at_temperature, dim=0).tolist()):
+            ends = token in engine.stop_ids
+            counts["" if ends else engine.loaded.encoder.decode([token]), "stop" if ends else "length"] += probability * num_draws  # type: ignore[assignment]
+        return counts
+
+    draws = [Request(f"draw {number}", prompt) for number in range(num_draws)]
+    outputs = generated(engine, draws, Sampling(temperature=temperature, max_new_tokens=1, seed=7), batch_size=1000)
+    observed = Counter((text, reason) for text, _, reason in outputs.values())
+
+    def p_value(expected: Counter[tuple[str, str]]) -> float:
+        common = [name for name, count in expected.items() if count >= 8]
+        rest = num_draws - sum(expected[name] for name in common)
+        ours, theirs = [observed[name] for name in common], [expected[name] for name in common]
+        assert len(common) > 10
+        return float(chisquare([*ours, num_draws - sum(ours)], [*theirs, rest]).pvalue)
+
+    assert p_value(expected_counts(temperature)) > 0.001
+    assert p_value(expected_counts(temperature * 1.5)) < 1e-6, "this test would notice another temperature"

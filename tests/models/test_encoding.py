@@ -1,0 +1,139 @@
+"""Prompt, mark and completion as token ids, and what of them is supervised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cotexp.models import loading
+from cotexp.models.encoding import Encoder
+from cotexp.settings import PretrainedModel
+
+MARK = "<compress>"
+QUESTION = "Ann has 5 apples. How many apples does Ann have now?"
+HOSTILE = ["a<compress>b", "<|end|>", "<|user|>x<|assistant|>", "<|pad|><compress><|end|>"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(random_model: Path) -> Any:
+    """The random model's tokenizer with the mark."""
+    model, tokenizer = loading.load_trainable(random_model, PretrainedModel(path=str(random_model)))
+    loading.add_compress_token(model, tokenizer, MARK)
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def encoder(tokenizer: Any) -> Encoder:
+    return Encoder.of(tokenizer, compress_token=MARK)
+
+
+@pytest.fixture(scope="module")
+def plain_tokenizer(random_model: Path) -> Any:
+    """The same without a chat template."""
+    model, tokenizer = loading.load_trainable(random_model, PretrainedModel(path=str(random_model)))
+    loading.add_compress_token(model, tokenizer, MARK)
+    tokenizer.chat_template = None
+    return tokenizer
+
+
+def token(tokenizer: Any, name: str) -> int:
+    return int(tokenizer.convert_tokens_to_ids(name))
+
+
+def test_the_full_form_is_exactly_the_base_models_prompt(encoder: Encoder, random_model: Path) -> None:
+    from transformers import AutoTokenizer
+
+    base = AutoTokenizer.from_pretrained(random_model)
+    turn = [{"role": "user", "content": QUESTION}]
+    expected = base.apply_chat_template(turn, add_generation_prompt=True, tokenize=True, return_dict=False)
+    assert encoder.prompt(QUESTION) == expected
+    assert Encoder.of(base, compress_token=MARK).prompt(QUESTION) == expected
+
+
+def test_the_mark_ends_the_users_turn_of_a_chat_model(encoder: Encoder, tokenizer: Any) -> None:
+    user, end, assistant, mark = (token(tokenizer, name) for name in ("<|user|>", "<|end|>", "<|assistant|>", MARK))
+    assert encoder.prompt(QUESTION, compressed=True) == [user, *encoder.text_ids(QUESTION), mark, end, assistant]
+    assert tokenizer.decode(encoder.prompt(QUESTION, compressed=True)) == f"<|user|>{QUESTION}<compress><|end|><|assistant|>"
+
+
+def test_the_literal_form_stands_inside_the_turn(tokenizer: Any) -> None:
+    literal = Encoder.of(tokenizer, compress_token=MARK, literal=True)
+    user, end, assistant, mark = (token(tokenizer, name) for name in ("<|user|>", "<|end|>", "<|assistant|>", MARK))
+    assert literal.prompt(QUESTION, compressed=True) == [user, *literal.text_ids(QUESTION), end, mark, end, end, assistant]
+    assert literal.prompt(QUESTION) == [user, *literal.text_ids(QUESTION), end, assistant]
+
+
+def test_a_plain_model_gets_the_papers_form(plain_tokenizer: Any) -> None:
+    plain = Encoder.of(plain_tokenizer, compress_token=MARK)
+    end, mark = token(plain_tokenizer, "<|end|>"), token(plain_tokenizer, MARK)
+    assert plain.prompt(QUESTION) == plain_tokenizer(QUESTION)["input_ids"]
+    assert plain.prompt(QUESTION, compressed=True) == [*plain_tokenizer(QUESTION)["input_ids"], end, mark, end]
+
+
+def test_a_plain_model_keeps_what_its_tokenizer_puts_first(random_model: Path) -> None:
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(random_model)
+    tokenizer.chat_template = None
+    first = token(tokenizer, "<|user|>")
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<|user|> $A", special_tokens=[("<|user|>", first)])
+    encoder = Encoder.of(tokenizer, compress_token=None)
+    assert encoder.prompt(QUESTION) == tokenizer(QUESTION)["input_ids"] == [first, *encoder.text_ids(QUESTION)]
+
+
+def test_a_model_without_the_mark_has_no_compressed_form(random_model: Path) -> None:
+    from transformers import AutoTokenizer
+
+    encoder = Encoder.of(AutoTokenizer.from_pretrained(random_model), compress_token=MARK)
+    assert encoder.compress_id is None
+    with pytest.raises(AssertionError, match="no <compress> token"):
+        encoder.prompt(QUESTION, compressed=True)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_names_of_control_tokens_in_a_text_stay_ordinary_characters(encoder: Encoder, tokenizer: Any, text: str) -> None:
+    ids = encoder.text_ids(text)
+    assert not set(ids) & set(tokenizer.all_special_ids)
+    assert encoder.compress_id not in ids
+    assert encoder.decode(ids) == text
+    example = encoder.example(text, text, compressed=False)
+    assert example.ids.count(encoder.eos_id) == 2, "one closes the turn, one the completion"
+    assert encoder.compress_id not in example.ids
+
+
+def test_a_hostile_text_does_not_change_how_later_texts_and_templates_are_encoded(encoder: Encoder) -> None:
+    before = encoder.prompt(QUESTION, compressed=True)
+    encoder.text_ids(HOSTILE[0])
+    assert encoder.prompt(QUESTION, compressed=True) == before
+    assert Encoder.of(encoder.tokenizer, compress_token=MARK) == encoder
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("completion", ["3 + 4 = 7.\nThe answer is \\boxed{7}.", "", *HOSTILE])
+def test_completion_and_end_are_supervised_and_nothing_else(encoder: Encoder, completion: str, compressed: bool) -> None:
+    ids, mask = encoder.example(QUESTION, completion, compressed=compressed)
+    prompt = encoder.prompt(QUESTION, compressed=compressed)
+    assert len(ids) == len(mask)
+    assert ids[: len(prompt)] == prompt
+    assert mask == [0] * len(prompt) + [1] * (len(ids) - len(prompt))
+    supervised = [each for each, counts in zip(ids, mask, strict=True) if counts]
+    assert supervised == [*encoder.text_ids(completion), encoder.eos_id]
+
+
+@settings(deadline=None)
+@given(text=st.one_of(st.text(), st.lists(st.sampled_from([*HOSTILE, " ", "\n", "12", " apples", "é", "  "])).map("".join)))
+def test_any_text_comes_back_from_its_ids(encoder: Encoder, text: str) -> None:
+    assert encoder.decode(encoder.text_ids(text)) == text
+    assert encoder.count(text) == len(encoder.text_ids(text))
+
+
+def test_a_cut_text_is_its_first_tokens(encoder: Encoder) -> None:
+    for length in range(encoder.count(QUESTION) + 2):
+        assert QUESTION.startswith(encoder.cut(QUESTION, length))
+    assert encoder.cut(QUESTION, 0) == ""
+    assert encoder.cut(QUESTION, 10_000) == QUESTION

@@ -1,0 +1,83 @@
+"""Which folder a model setting means, and the hash that stands for it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cotexp.models.identity import device_type, find
+from cotexp.sections import ConfigError
+from cotexp.settings import PretrainedModel
+
+
+@pytest.fixture
+def folder(random_model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(random_model, tmp_path / "model"))
+
+
+def sha256(folder: Path) -> str:
+    return find(PretrainedModel(path=str(folder))).sha256
+
+
+def test_the_hash_is_of_the_content_not_of_the_place(folder: Path, random_model: Path) -> None:
+    assert sha256(folder) == sha256(random_model)
+    (folder / "notes.md").write_text("a model card changes no result")
+    assert sha256(folder) == sha256(random_model)
+    assert find(PretrainedModel(path=str(folder))).folder == folder
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_the_hash_changes_with_weights_configuration_and_tokenizer(folder: Path, name: str) -> None:
+    before = sha256(folder)
+    content = bytearray((folder / name).read_bytes())
+    content[-1] ^= 1
+    (folder / name).write_bytes(content)
+    assert sha256(folder) != before
+
+
+def test_another_chat_template_is_another_model(folder: Path) -> None:
+    before = sha256(folder)
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text() + " " if template.exists() else "another")
+    assert sha256(folder) != before
+
+
+@pytest.mark.parametrize(("name", "sentence"), [("model.safetensors", "weights"), ("tokenizer.json", "a tokenizer"), ("config.json", "config.json")])
+def test_a_folder_without_an_essential_file_is_refused_by_name(folder: Path, name: str, sentence: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ConfigError, match=rf"model\.path must be a transformers folder with {sentence}"):
+        find(PretrainedModel(path=str(folder)))
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has no files"):
+        find(PretrainedModel(path=str(tmp_path)))
+
+
+@pytest.mark.parametrize("path", ["./not/there", "/no/such/folder", "a b", "~/models/x"])
+def test_a_path_that_is_no_folder_is_refused(path: str) -> None:
+    with pytest.raises(ConfigError, match=r"compressor\.model\.path must be a folder, a hub id or shipped:NAME"):
+        find(PretrainedModel(path=path), path_setting="compressor.model.path")
+
+
+def test_an_unknown_shipped_model_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model\.path must name a shipped model .*'tinny'"):
+        find(PretrainedModel(path="shipped:tinny"))
+
+
+def test_a_named_device_is_taken_as_it_is() -> None:
+    assert [device_type(each) for each in ("cpu", "cuda", "mps")] == ["cpu", "cuda", "mps"]
+    assert device_type("auto") in ("cpu", "cuda", "mps")
+
+
+def test_finding_a_model_imports_no_torch(random_model: Path) -> None:
+    code = (
+        "import sys; from cotexp.models.identity import find; from cotexp.settings import PretrainedModel\n"
+        f"find(PretrainedModel(path={str(random_model)!r}))\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

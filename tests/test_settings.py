@@ -1,0 +1,378 @@
+"""Bounds and contradictions are refused by name, all at once; the run key holds what can change a result and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cotexp import schema, settings
+from cotexp.jobs.store import key_of
+from cotexp.sections import ConfigError, Section, keyed
+from cotexp.settings import (
+    Evaluation,
+    FileTask,
+    LocalCompressor,
+    Lora,
+    Macc,
+    Mixture,
+    PretrainedModel,
+    Sampling,
+    ScratchModel,
+    SelfCompressor,
+    SelfTeacher,
+    Settings,
+    SingleRound,
+    StoriesTask,
+    Trainer,
+    Truncation,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+SECTIONS = [each for each in vars(settings).values() if isinstance(each, type) and issubclass(each, Section) and dataclasses.is_dataclass(each)]
+
+
+def problems_of(build: Callable[[], object]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        build()
+    return caught.value.problems
+
+
+def check(*overrides: str) -> Settings:
+    return schema.check_command_line(list(overrides), multirun=False)[0]
+
+
+def key(*overrides: str) -> str:
+    return key_of(keyed(check(*overrides)))
+
+
+# --- fields ------------------------------------------------------------------------------------------------------------
+
+
+def fields() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    for section in [*SECTIONS, Settings]:
+        for each in dataclasses.fields(section):
+            if section is not Settings or each.name not in schema.SECTIONS:
+                yield f"{section.__name__}.{each.name}", each
+
+
+def test_every_setting_has_one_sentence() -> None:
+    sentences = {name: each.metadata.get("sentence", "") for name, each in fields()}
+    assert len(sentences) > 100
+    assert [name for name, sentence in sentences.items() if not re.fullmatch(r"\S.*\S\.", sentence)] == []
+
+
+def test_every_settings_class_can_be_chosen() -> None:
+    parts_of_others = {Lora, Sampling, settings.Rewriting}
+    chosen = {section for schemas in schema.SECTIONS.values() for section in schemas.values()}
+    assert set(SECTIONS) - parts_of_others == chosen
+
+
+def test_the_settings_that_cannot_change_a_result_are_these() -> None:
+    unkeyed = {name for name, each in fields() if not each.metadata.get("keyed", True)}
+    model = {"name", "path", "revision", "device"}
+    trainer = {"name", "checkpoint_every_seconds", "micro_batch_size", "strategy", "devices", "accelerator"}
+    samplers = {"Sampling", "SelfTeacher", "SelfCompressor", "LocalCompressor", "Evaluation"}
+    assert unkeyed == {
+        "Settings.name",
+        "Settings.plan",
+        "NoTracking.name",
+        "Paths.outputs",
+        "Paths.data",
+        *(f"{section}.{name}" for section in ("PretrainedModel", "ScratchModel") for name in model),
+        *(f"Trainer.{name}" for name in trainer),
+        *(f"{section}.batch_size" for section in samplers),
+        *(f"WandbTracking.{name}" for name in ("name", "project", "entity", "mode", "tags", "notes")),
+    }
+
+
+# --- bounds ------------------------------------------------------------------------------------------------------------
+
+OUTSIDE: list[tuple[type, str, Any, str]] = [
+    (StoriesTask, "num_train", 0, "at least 1"),
+    (StoriesTask, "num_test", -3, "at least 1"),
+    (StoriesTask, "max_operations", 9, "[1, 8]"),
+    (StoriesTask, "max_value", 9, "[10, 99]"),
+    (StoriesTask, "max_operand", 51, "[2, 50]"),
+    (StoriesTask, "seed", -1, "at least 0"),
+    (FileTask, "num_validation", 0, "at least 1"),
+    (PretrainedModel, "dtype", "float16", "one of float32, bfloat16"),
+    (PretrainedModel, "device", "gpu", "one of auto, cpu, cuda, mps"),
+    (ScratchModel, "vocab_size", 299, "at least 300"),
+    (ScratchModel, "max_length", 63, "at least 64"),
+    (ScratchModel, "path", "elsewhere", "one of scratch"),
+    (SelfTeacher, "temperature", -0.1, "[0, 5]"),
+    (SelfCompressor, "temperature", 5.1, "[0, 5]"),
+    (LocalCompressor, "max_new_tokens", 0, "at least 1"),
+    (Truncation, "ratio", 0.0, "greater than 0"),
+    (Truncation, "ratio", 1.01, "at most 1"),
+    (Macc, "max_rounds", 0, "at least 1"),
+    (Macc, "stop", "rebounds", "did you mean 'rebound'?"),
+    (SingleRound, "prompt_answer", "teacher", "one of model, gold"),
+    (Mixture, "full_ratio", 1.5, "[0, 1]"),
+    (Mixture, "rewrite_ratio", 8.5, "[0, 8]"),
+    (Lora, "rank", 0, "at least 1"),
+    (Lora, "dropout", 0.95, "[0, 0.9]"),
+    (Trainer, "learning_rate", 0.0, "greater than 0"),
+    (Trainer, "learning_rate", 5.0, "at most 1"),
+    (Trainer, "max_epochs", 0.0, "greater than 0"),
+    (Trainer, "warmup_ratio", 1.2, "[0, 1]"),
+    (Trainer, "weight_decay", -0.01, "at least 0"),
+    (Trainer, "micro_batch_size", 0, "at least 1"),
+    (Trainer, "precision", "bf16", "one of float32, bfloat16"),
+    (Evaluation, "modes", ["base", "ful"], "did you mean 'full'?"),
+    (Evaluation, "latency_batch_size", 0, "at least 1"),
+]
+
+
+@pytest.mark.parametrize(("section", "name", "value", "rule"), OUTSIDE, ids=lambda each: getattr(each, "__name__", str(each)))
+def test_a_value_outside_its_bounds_is_refused_with_rule_and_value(section: type, name: str, value: Any, rule: str) -> None:
+    problem = next(each for each in problems_of(lambda: section(**{name: value})) if each.startswith(f"{name} "))
+    assert rule in problem
+    assert problem.endswith(f"got {value[-1] if isinstance(value, list) else value!r}")
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        (StoriesTask, "max_value", 10),
+        (StoriesTask, "max_value", 99),
+        (SelfTeacher, "temperature", 0.0),
+        (SelfTeacher, "temperature", 5.0),
+        (Truncation, "ratio", 1.0),
+        (Mixture, "full_ratio", 0.0),
+        (Lora, "dropout", 0.9),
+        (Trainer, "learning_rate", 1.0),
+        (Trainer, "warmup_ratio", 0.0),
+        (Macc, "max_rounds", 1),
+        (Evaluation, "modes", ["compress"]),
+    ],
+    ids=lambda each: getattr(each, "__name__", str(each)),
+)
+def test_a_value_on_its_bound_is_taken(section: type, name: str, value: Any) -> None:
+    assert getattr(section(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("name", ["learning_rate", "max_epochs", "warmup_ratio", "weight_decay", "gradient_clip", "checkpoint_every_seconds"])
+def test_a_number_that_is_not_finite_is_refused(name: str, value: float) -> None:
+    assert problems_of(lambda: Trainer(**{name: value}))[0].startswith(f"{name} must ")
+
+
+# --- contradictions within a section -----------------------------------------------------------------------------------
+
+CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
+    (lambda: StoriesTask(min_operations=4, max_operations=3), "min_operations must not exceed max_operations (3); got 4"),
+    (lambda: StoriesTask(prompt="Solve this."), "prompt must contain {question}"),
+    (lambda: FileTask(train="a", test="b", prompt="{question} {answer}"), "prompt knows only question in braces"),
+    (lambda: StoriesTask(prompt="{question} \\boxed{}"), "prompt knows only question in braces"),
+    (lambda: StoriesTask(prompt="{question"), "prompt must double every brace"),
+    (lambda: StoriesTask(prompt="{question:d}"), "prompt "),
+    (lambda: StoriesTask(prompt="{question!x}"), "prompt "),
+    (lambda: ScratchModel(hidden_size=30, num_heads=4), "hidden_size must be a multiple of num_heads (4); got 30"),
+    (lambda: SelfTeacher(num_samples=2), "num_samples must be 1 at temperature 0"),
+    (lambda: Macc(stop="fixed_k"), "fixed_k must be set when stop=fixed_k"),
+    (lambda: Macc(stop="patience"), "patience must be set when stop=patience"),
+    (lambda: Macc(stop="min_tokens"), "min_tokens must be set when stop=min_tokens"),
+    (lambda: Macc(fixed_k=3), "fixed_k is read only when stop=fixed_k"),
+    (lambda: Macc(stop="fixed_k", fixed_k=11), "fixed_k must not exceed max_rounds (10); got 11"),
+    (lambda: Macc(prompt="Shorten it."), "prompt must contain {rationale}"),
+    (lambda: SingleRound(prompt="{rationale} {solution}"), "prompt knows only answer, question, rationale"),
+    (lambda: Trainer(devices=2), "devices must be 1 unless trainer=ddp; got 2"),
+    (lambda: Trainer(strategy="ddp", devices=3), "batch_size must be a multiple of devices (3); got 32"),
+    (lambda: Trainer(strategy="ddp", devices=2, micro_batch_size=5), "micro_batch_size must divide batch_size / devices (16); got 5"),
+    (lambda: Evaluation(modes=[]), "modes must name at least one of base, full, compress; got []"),
+    (lambda: Evaluation(modes=["full", "full"]), "modes must not repeat"),
+]
+
+
+@pytest.mark.parametrize(("build", "beginning"), CONTRADICTIONS, ids=[beginning for _, beginning in CONTRADICTIONS])
+def test_two_fields_that_contradict_each_other_are_refused(build: Callable[[], object], beginning: str) -> None:
+    assert [each for each in problems_of(build) if each.startswith(beginning)]
+
+
+def test_settings_beside_a_contradiction_are_taken() -> None:
+    assert SelfTeacher(num_samples=2, temperature=0.5).num_samples == 2
+    assert Macc(stop="fixed_k", fixed_k=10).fixed_k == 10
+    assert Trainer(strategy="ddp", devices=2, micro_batch_size=4).devices == 2
+    assert StoriesTask(prompt="{question} in \\boxed{{}}").prompt.format(question="Q") == "Q in \\boxed{}"
+
+
+# --- contradictions between sections -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "beginning"),
+    [
+        (["compression=none", "evaluation.modes=[compress]"], "evaluation.modes must not hold 'compress' with compression=none"),
+        (["compression=none", "mixture.full_ratio=0.5"], "mixture.full_ratio must be 1 with compression=none"),
+        (["mixture.full_ratio=1"], "mixture.full_ratio must be below 1 with compression=macc"),
+        (["mixture.rewrite_ratio=1"], "mixture.rewrite_ratio must be 0 unless compression=reference"),
+        (["compression=reference"], "teacher must be 'reference' with compression=reference"),
+        (["experiment=tiny", "task=stories", "teacher=self"], "teacher must not be 'self' with a model made from scratch"),
+        (["experiment=tiny", "compression=macc", "compressor=self"], "compressor must not be 'self' with a model made from scratch"),
+        (["experiment=tiny", "evaluation.modes=[base,full]"], "evaluation.modes must not hold 'base' with a model made from scratch"),
+        (["experiment=tiny", "trainer.tuning=lora"], "trainer.tuning must be 'full' with a model made from scratch"),
+        (["seed=-1"], "seed must be at least 0; got -1"),
+    ],
+)
+def test_two_sections_that_contradict_each_other_are_refused(overrides: list[str], beginning: str) -> None:
+    assert [each for each in problems_of(lambda: check(*overrides)) if each.startswith(beginning)]
+
+
+def test_what_is_left_open_follows_from_the_other_settings() -> None:
+    both, plain, scratch = check(), check("compression=none"), check("experiment=tiny")
+    assert (both.mixture.full_ratio, both.evaluation.modes) == (0.5, ["base", "full", "compress"])
+    assert (plain.mixture.full_ratio, plain.evaluation.modes) == (1.0, ["base", "full"])
+    assert (scratch.mixture.full_ratio, scratch.evaluation.modes) == (1.0, ["full"])
+
+
+# --- everything at once ------------------------------------------------------------------------------------------------
+
+
+def test_one_section_reports_bounds_and_contradictions_together() -> None:
+    problems = problems_of(lambda: Trainer(learning_rate=0.0, warmup_ratio=2.0, devices=2, batch_size=33))
+    assert [each.split()[0] for each in problems] == ["learning_rate", "warmup_ratio", "devices", "batch_size"]
+
+
+def test_mistakes_of_all_kinds_and_sections_are_reported_together() -> None:
+    wrong = {
+        "seeed=1": "seeed is not a setting (did you mean 'seed'?)",
+        "trainer.batch_sise=8": "trainer.batch_sise is not a setting (did you mean 'batch_size'?)",
+        "trainer.learning_rate=0": "trainer.learning_rate must be greater than 0; got 0.0",
+        "compression.max_rounds=0": "compression.max_rounds must be at least 1; got 0",
+        "task.num_test=many": "task.num_test must be an integer; got 'many'",
+        "+mixture.share=1": "mixture.share is not a setting",
+        "~evaluation.latency": "~evaluation.latency: settings cannot be deleted",
+        "seed=-1": "seed must be at least 0; got -1",
+    }
+    problems = problems_of(lambda: check(*wrong))
+    assert [text for text in wrong.values() if not any(each.startswith(text) for each in problems)] == []
+    assert len(problems) == len(wrong)
+
+
+def test_the_mistakes_of_every_point_of_a_grid_are_reported_once() -> None:
+    problems = problems_of(lambda: schema.check_command_line(["seed=0,-1", "trainer.batch_size=0,8", "task.num_test=0"], multirun=True))
+    assert sorted(problems) == sorted(set(problems))
+    assert {each.split()[0] for each in problems} == {"seed", "trainer.batch_size", "task.num_test"}
+
+
+# --- the run key -------------------------------------------------------------------------------------------------------
+
+
+def test_the_order_of_the_command_line_does_not_change_the_key() -> None:
+    overrides = ["compression=single_round", "seed=3", "trainer.batch_size=16", "task.num_train=50"]
+    assert len({key(*order) for order in itertools.islice(itertools.permutations(overrides), 0, 24, 5)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["trainer.learning_rate=1e-3"], ["trainer.learning_rate=0.001"]),
+        (["trainer.max_epochs=2"], ["trainer.max_epochs=2.0"]),
+        (["seed=0"], []),
+        (["seed=5", "seed=2"], ["seed=2"]),
+        (["experiment=macc/quickstart"], []),
+        (["mixture.full_ratio=0.5"], ["mixture.full_ratio=null"]),
+        (["evaluation.modes=[base,full,compress]"], []),
+        (["evaluation.modes=[full,base]"], ["evaluation.modes=[base,full]"]),
+        (["task.prompt='{question}'"], ['task.prompt="{question}"']),
+        (["++seed=2"], ["seed=2"]),
+    ],
+)
+def test_the_same_settings_have_one_key_however_they_are_typed(one: list[str], other: list[str]) -> None:
+    assert key(*one) == key(*other)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["paths.outputs=/elsewhere"],
+        ["paths.data=/elsewhere"],
+        ["trainer=ddp"],
+        ["trainer=ddp", "trainer.devices=4"],
+        ["trainer.micro_batch_size=4"],
+        ["trainer.accelerator=cpu"],
+        ["trainer.checkpoint_every_seconds=1"],
+        ["tracking=none"],
+        ["tracking.project=other", "tracking.tags=[a,b]"],
+        ["name=another"],
+        ["plan=true"],
+        ["teacher.batch_size=1"],
+        ["compressor.batch_size=1"],
+        ["evaluation.batch_size=1"],
+        ["model.name=another"],
+        ["model.device=cpu"],
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_change_a_result_does_not_change_the_key(overrides: list[str]) -> None:
+    assert key(*overrides) == key()
+
+
+def test_each_setting_that_can_change_a_result_makes_another_key() -> None:
+    points: list[list[str]] = [
+        [],
+        ["seed=1"],
+        ["task.seed=1"],
+        ["task.num_train=1100"],
+        ["task.prompt='{question}'"],
+        ["model.dtype=bfloat16"],
+        ["model.compress_token='<short>'"],
+        ["teacher.max_new_tokens=100"],
+        ["teacher.seed=1"],
+        ["compressor=self"],
+        ["compressor.temperature=0"],
+        ["compressor.model.dtype=bfloat16"],
+        ["compression=none"],
+        ["compression=truncate"],
+        ["compression=truncate", "compression.ratio=0.3"],
+        ["compression=single_round"],
+        ["compression.max_rounds=3"],
+        ["compression.stop=fixed_k", "compression.fixed_k=2"],
+        ["compression.stop=fixed_k", "compression.fixed_k=3"],
+        ["mixture.full_ratio=0.25"],
+        ["mixture.originals=correct"],
+        ["trainer.learning_rate=2e-3"],
+        ["trainer.batch_size=16"],
+        ["trainer.tuning=lora"],
+        ["trainer.tuning=lora", "trainer.lora.rank=4"],
+        ["evaluation.max_new_tokens=100"],
+        ["evaluation.modes=[compress]"],
+        ["evaluation.latency=false"],
+    ]
+    keys = {" ".join(each): key(*each) for each in points}
+    same = [(one, other) for one, other in itertools.combinations(keys, 2) if keys[one] == keys[other]]
+    assert same == []
+
+
+def test_another_model_makes_another_run_and_the_same_model_elsewhere_the_same(random_model: Path, tmp_path: Path) -> None:
+    """A key holds the weights, not where they lie; otherwise two models would share, and overwrite, one run folder."""
+    moved, changed = tmp_path / "moved", tmp_path / "changed"
+    shutil.copytree(random_model, moved)
+    shutil.copytree(random_model, changed)
+    weights = next(changed.glob("*.safetensors"))
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    planned = {folder: planned_run_key(folder, tmp_path / "outputs") for folder in (random_model, moved, changed)}
+    assert planned[moved] == planned[random_model]
+    assert planned[changed] != planned[random_model]
+
+
+def planned_run_key(model: Path, outputs: Path) -> str:
+    """The run key that a plan prints in its first line."""
+    arguments = ["plan=true", f"model.path={model}", "compressor=self", "task.num_train=8", f"paths.outputs={outputs}", "tracking=none"]
+    done = subprocess.run([sys.executable, "run.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    found = re.search(r"run ([0-9a-f]{12})", done.stdout)
+    assert found, done.stdout
+    return found.group(1)

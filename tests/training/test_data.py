@@ -1,0 +1,131 @@
+"""The batch plan, how it is dealt to devices, and what a micro-batch holds."""
+
+from __future__ import annotations
+
+from itertools import chain, pairwise
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cotexp.models.encoding import Encoded
+from cotexp.settings import Trainer
+from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, plan_batches, round_to_multiple
+
+LENGTHS = [(number * 37) % 101 + 5 for number in range(100)]
+
+
+def trainer(
+    *, devices: int = 1, micro_batch_size: int | None = None, batch_size: int = 24, max_epochs: float = 3.0, num_validations: int = 1
+) -> Trainer:
+    return Trainer(
+        batch_size=batch_size,
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        micro_batch_size=micro_batch_size,
+        max_epochs=max_epochs,
+        num_validations=num_validations,
+    )
+
+
+LAYOUTS = [(1, None), (1, 24), (1, 8), (1, 1), (2, None), (2, 3), (3, 4), (4, 6), (4, 1), (8, None)]
+
+
+@pytest.mark.parametrize(("devices", "micro_batch_size"), LAYOUTS)
+def test_global_batches_are_the_same_for_any_devices_and_micro_batches(devices: int, micro_batch_size: int | None) -> None:
+    reference = plan_batches(LENGTHS, trainer(), seed=5)
+    plan = plan_batches(LENGTHS, trainer(devices=devices, micro_batch_size=micro_batch_size), seed=5)
+    assert plan.global_batches == reference.global_batches
+    assert {len(each) for each in plan.global_batches} == {24}
+
+
+@pytest.mark.parametrize(("devices", "micro_batch_size"), LAYOUTS)
+def test_every_example_of_a_step_is_dealt_exactly_once(devices: int, micro_batch_size: int | None) -> None:
+    plan = plan_batches(LENGTHS, trainer(devices=devices, micro_batch_size=micro_batch_size), seed=5)
+    assert plan.num_devices == devices
+    for step, batch in enumerate(plan.global_batches):
+        dealt = [plan.micro_batches(step, device) for device in range(devices)]
+        assert {len(each) for each in dealt} == {plan.num_micro_batches}
+        sizes = {len(micro) for each in dealt for micro in each}
+        assert sizes == {micro_batch_size} if micro_batch_size else len(sizes) == 1
+        assert sorted(chain.from_iterable(micro for each in dealt for micro in each)) == sorted(batch)
+
+
+def test_micro_batches_hold_examples_of_similar_length() -> None:
+    plan = plan_batches(LENGTHS, trainer(devices=2, micro_batch_size=3), seed=5)
+    ranges = sorted(
+        (min(LENGTHS[i] for i in micro), max(LENGTHS[i] for i in micro)) for device in range(2) for micro in plan.micro_batches(0, device)
+    )
+    assert all(highest <= lowest for (_, highest), (lowest, _) in pairwise(ranges))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 60), st.integers(1, 20), st.floats(0.1, 5), st.integers(0, 3))
+def test_every_pass_is_a_permutation_of_all_examples(count: int, batch_size: int, max_epochs: float, seed: int) -> None:
+    plan = plan_batches([10] * count, trainer(batch_size=batch_size, max_epochs=max_epochs), seed=seed)
+    assert len(plan.global_batches) == max(1, round(count * max_epochs / batch_size))
+    stream = list(chain.from_iterable(plan.global_batches))
+    assert len(stream) == batch_size * len(plan.global_batches)
+    for first in range(0, len(stream), count):
+        one_pass = stream[first : first + count]
+        assert len(set(one_pass)) == len(one_pass)
+        assert set(one_pass) <= set(range(count))
+
+
+def test_passes_and_seeds_differ_and_a_plan_can_be_made_again() -> None:
+    stream = list(chain.from_iterable(plan_batches(LENGTHS, trainer(batch_size=20), seed=5).global_batches))
+    assert stream[:100] != stream[100:200]
+    assert stream == list(chain.from_iterable(plan_batches(LENGTHS, trainer(batch_size=20), seed=5).global_batches))
+    assert stream != list(chain.from_iterable(plan_batches(LENGTHS, trainer(batch_size=20), seed=6).global_batches))
+
+
+@pytest.mark.parametrize(("steps", "parts", "expected"), [(12, 5, 10), (13, 5, 15), (4, 5, 4), (5, 5, 5), (300, 7, 301), (1, 1, 1)])
+def test_steps_are_rounded_to_whole_stretches_between_validations(steps: int, parts: int, expected: int) -> None:
+    assert round_to_multiple(steps, parts) == expected
+    assert len(plan_batches([9] * steps, trainer(batch_size=1, max_epochs=1, num_validations=parts), seed=0).global_batches) == expected
+
+
+def example(prompt: int, completion: int, form: str = "full", *, token: int = 7) -> EncodedExample:
+    return EncodedExample(Encoded([token] * (prompt + completion), [0] * prompt + [1] * completion), form)  # type: ignore[arg-type]
+
+
+def test_a_micro_batch_is_padded_on_the_right_and_its_padding_is_neither_seen_nor_supervised() -> None:
+    batch = collate([example(2, 3), example(1, 1, "compress"), example(3, 4, "rewrite")], pad_id=0, num_supervised_global=99)
+    assert batch.ids_BT.tolist() == [[7, 7, 7, 7, 7, 0, 0], [7, 7, 0, 0, 0, 0, 0], [7] * 7]
+    assert batch.attention_BT.tolist() == [[1, 1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0, 0], [1] * 7]
+    assert batch.supervised_BT.int().tolist() == [[0, 0, 1, 1, 1, 0, 0], [0, 1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1, 1]]
+    assert batch.supervised_BT.dtype == torch.bool
+    assert [FORMS[index] for index in batch.form_B.tolist()] == ["full", "compress", "rewrite"]
+    assert batch.num_supervised_global == 99
+
+
+def quiet_trainer() -> pl.Trainer:
+    return pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+
+
+@pytest.mark.filterwarnings("ignore:GPU available but not used")
+@pytest.mark.parametrize("first_step", [0, 3])
+def test_the_loader_hands_out_the_plan_from_a_step_on_with_the_global_count(first_step: int) -> None:
+    examples = [example(number % 4 + 1, number % 5 + 1, token=number) for number in range(40)]
+    plan = plan_batches([len(each.encoded.ids) for each in examples], trainer(batch_size=8, micro_batch_size=2), seed=1)
+    module = MixtureData(examples, examples[:5], plan, pad_id=999)
+    module.trainer, module.first_step = quiet_trainer(), first_step
+    batches = list(module.train_dataloader())
+    assert len(batches) == (len(plan.global_batches) - first_step) * 4
+    for step in range(first_step, len(plan.global_batches)):
+        own = batches[(step - first_step) * 4 : (step - first_step + 1) * 4]
+        assert sorted(row[0] for each in own for row in each.ids_BT.tolist()) == sorted(plan.global_batches[step])
+        supervised = sum(int(each.supervised_BT.sum()) for each in own)
+        assert {each.num_supervised_global for each in own} == {supervised}
+        assert supervised == sum(number % 5 + 1 for number in plan.global_batches[step])
+
+
+@pytest.mark.filterwarnings("ignore:GPU available but not used")
+def test_validation_shows_every_example_once() -> None:
+    examples = [example(number % 9 + 1, 2, token=number) for number in range(75)]
+    module = MixtureData(examples[:8], examples, plan_batches([9] * 8, trainer(batch_size=8), seed=0), pad_id=999)
+    module.trainer = quiet_trainer()
+    seen = [row[0] for each in module.val_dataloader() for row in each.ids_BT.tolist()]
+    assert sorted(seen) == list(range(75))
