@@ -47,7 +47,7 @@ def main() -> None:
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 loss = supervised_loss(model, collate([examples[i] for i in indices], 0, supervised))[0].sum() / supervised
             loss.backward()
-            total += float(loss)
+            total += loss.item()
         return total
 
     def usual(step: int) -> float:
@@ -56,7 +56,7 @@ def main() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = model(input_ids=batch.ids_BT, attention_mask=batch.attention_BT, labels=labels, use_cache=False).loss
         loss.backward()
-        return float(loss)
+        return loss.item()
 
     for _ in range(2):
         our_losses, our_seconds = timed(model, ours, options.steps)

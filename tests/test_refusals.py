@@ -200,7 +200,7 @@ FILE_CHECKS: dict[str, tuple[list[str], list[str]]] = {
         ["line 1: field 'gold' is missing", "fields here: question, answer"],
     ),
     "a folder in place of a file": (questions("good", "task.train=FILES"), ["task.train must name a readable file", "Is a directory"]),
-    "test questions among the validation questions": (questions("good", "task.validation=FILES/test.jsonl"), ["task.test shares 10 questions"]),
+    "test questions among the validation questions": (questions("good", "task.validation=FILES/test.jsonl"), ["task.test shares 2 questions"]),
     "fewer questions than are held back": (questions("good", "task.num_validation=10"), ["task.num_validation must leave training questions over"]),
 }
 

@@ -270,7 +270,7 @@ def make_examples(context: Context, rationales: Sequence[Rationale], compressed:
         if settings.mixture.rewrite_ratio:
             count = round(len(full) * settings.mixture.rewrite_ratio)
             examples += mixture.rewrite_examples(own, questions, settings.compression.prompt, count)
-        if not examples:
+        if ids and not examples:
             raise RunFailed(
                 f"no {split} example is left: of {len(ids)} {split} questions {len(own)} have a usable rationale; look at the rationales in "
                 f"{context.store.artifact_path(spec_rationales(context))}, raise teacher.max_new_tokens or take another teacher"
