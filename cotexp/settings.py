@@ -138,6 +138,7 @@ class SelfCompressor(Sampling):
 
     name: str = setting("self", "Name of the compressor.", choices=("self",))
     temperature: float = setting(0.7, "Sampling temperature; 0 takes the likeliest token (MACC does not state its own).", low=0, high=5)
+    rounds: int = setting(10, "Round limit T that suits this compressor, used where compression.max_rounds is not given.", low=1, keyed=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,6 +147,7 @@ class LocalCompressor(Sampling):
 
     name: str = setting("local", "Name of the compressor.", choices=("local",))
     temperature: float = setting(0.7, "Sampling temperature; 0 takes the likeliest token (MACC does not state its own).", low=0, high=5)
+    rounds: int = setting(10, "Round limit T that suits this compressor, used where compression.max_rounds is not given.", low=1, keyed=False)
     model: PretrainedModel = setting(PretrainedModel, "The compressor's model.")
 
 
@@ -199,7 +201,7 @@ class Macc(Rewriting):
     """Rewrite round by round until the text grows again (MACC)."""
 
     name: str = setting("macc", "Name of the compression.", choices=("macc",))
-    max_rounds: int = setting(10, "Round limit T (MACC studies 2 to 10).", low=1)
+    max_rounds: int | None = setting(None, "Round limit T (MACC studies 2 to 10); by default compressor.rounds.", low=1)
     stop: str = setting(
         "rebound",
         "Rule that ends the rounds besides the limit.",
@@ -220,7 +222,7 @@ class Macc(Rewriting):
                 yield f"{rule} must be set when stop={rule}; got None"
             if self.stop != rule and value is not None:
                 yield f"{rule} is read only when stop={rule}; got {rule}={value} with stop={self.stop}"
-        if self.fixed_k is not None and self.fixed_k > self.max_rounds:
+        if self.fixed_k is not None and self.max_rounds is not None and self.fixed_k > self.max_rounds:
             yield f"fixed_k must not exceed max_rounds ({self.max_rounds}); got {self.fixed_k}"
 
 
@@ -377,6 +379,8 @@ class Settings:
     def __post_init__(self) -> None:
         has_short_form = self.compression.name not in ("none", "reference")
         from_scratch = isinstance(self.model, ScratchModel)
+        if isinstance(self.compression, Macc) and self.compression.max_rounds is None:
+            self.compression.max_rounds = max(self.compressor.rounds, self.compression.fixed_k or 1)
         if self.mixture.full_ratio is None:
             self.mixture.full_ratio = 0.5 if has_short_form else 1.0
         if self.evaluation.modes is None:

@@ -62,7 +62,7 @@ def test_a_finished_run_is_published_offline_with_curve_summary_and_settings_and
     assert (run.run_id, run.run_group, list(run.tags)) == ("f00dcafe0000", "macc/quickstart", ["a", "b"])
     config = {each.key: json.loads(each.value_json) for each in run.config.update}
     assert config["seed"] == 7
-    assert config["compression"]["max_rounds"] == 10
+    assert config["compression"]["max_rounds"] == 6
     losses = [
         json.loads(item.value_json)
         for each in seen

@@ -149,7 +149,7 @@ def _rounds_to_run(context: Context, spec: Spec) -> tuple[int | None, int | None
     A chain whose stored rounds do not end yet counts with every round up to the limit, so the second number is an upper bound.
     """
     rule, deterministic = context.settings.compression, specs.is_deterministic(context.settings)
-    limit = getattr(rule, "max_rounds", 1)
+    limit = getattr(rule, "max_rounds", None) or 1
     rationales = context.store.ledger(specs.spec_rationales(context)).read()
     stored = context.store.ledger(spec).read()
     total = missing = 0
