@@ -74,7 +74,7 @@ def show(metrics: Metrics, title: str) -> None:
         table.add_column(column, justify="right" if index else "left", overflow="fold")
     for each in rows(metrics):
         table.add_row(*each)
-    console = Console(width=None if Console().is_terminal else 120)
+    console = Console(width=None if Console().is_terminal else 150)
     console.print(table)
     for note in notes(metrics):
         console.print(note, markup=False, highlight=False)
