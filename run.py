@@ -12,11 +12,12 @@ from cotexp.sections import ConfigError
 
 
 def main() -> None:
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants it before the settings
     command = schema.read_command(sys.argv[1:])
-    if command.help_wanted:
-        print(schema.help_text(command.overrides))
-        return
     try:
+        if command.help_wanted:
+            print(schema.help_text(command.overrides))
+            return
         if command.runs:
             schema.check_command_line(command.overrides, multirun=command.multirun)
     except ConfigError as error:

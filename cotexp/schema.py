@@ -330,11 +330,19 @@ def help_text(overrides: list[str]) -> str:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         groups = {*SECTIONS, *OVERLAYS}
-        chosen = [each for each in overrides if each.split("=")[0] in groups]
-        config = _compose(chosen)
+        chosen = [each for each in _parse(overrides) if each.key_or_group in groups]
+        problems = [problem for each in chosen if (problem := _bad_option(each))]
+        if problems:
+            raise ConfigError(*problems)
+        config = _compose([each.input_line for each in chosen])
     lines = [HELP]
     for group in (*SECTIONS, *OVERLAYS):
         lines.append(f"{group}= {' | '.join(options(group))}")
+    lines += [
+        "",
+        "[run]",
+        *(f"  {each.name} = {config[each.name]!r}\n      {each.metadata['sentence']}" for each in dataclasses.fields(Settings)[:3]),
+    ]
     for slot in SECTIONS:
         section = OmegaConf.get_type(config[slot])
         lines += ["", f"[{slot}] {(section.__doc__ or '').strip().splitlines()[0]}", *_settings_help(config[slot], slot)]

@@ -81,6 +81,12 @@ class PretrainedModel(Section):
     compress_token: str = setting("<compress>", "The token that asks for a short chain of thought.")
     literal_encoding: bool = setting(False, "Whether chat models also get `Q EOS <compress> EOS` inside the user turn.")
 
+    def contradictions(self) -> Iterator[str]:
+        if not self.compress_token.strip():
+            yield f"compress_token must not be empty; got {self.compress_token!r}"
+        if not self.path.strip():
+            yield f"path must name a folder, a hub id or shipped:NAME; got {self.path!r}"
+
 
 @dataclass(slots=True, kw_only=True)
 class ScratchModel(PretrainedModel):
@@ -96,6 +102,7 @@ class ScratchModel(PretrainedModel):
     seed: int = setting(0, "Seed of the random weights.", low=0)
 
     def contradictions(self) -> Iterator[str]:
+        yield from PretrainedModel.contradictions(self)
         if self.hidden_size % self.num_heads:
             yield f"hidden_size must be a multiple of num_heads ({self.num_heads}); got {self.hidden_size}"
 
@@ -138,7 +145,7 @@ class SelfCompressor(Sampling):
 
     name: str = setting("self", "Name of the compressor.", choices=("self",))
     temperature: float = setting(0.7, "Sampling temperature; 0 takes the likeliest token (MACC does not state its own).", low=0, high=5)
-    rounds: int = setting(10, "Round limit T that suits this compressor, used where compression.max_rounds is not given.", low=1, keyed=False)
+    rounds: int = setting(10, "Round limit T that suits this compressor, used where no limit is given.", low=1, keyed=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -147,7 +154,7 @@ class LocalCompressor(Sampling):
 
     name: str = setting("local", "Name of the compressor.", choices=("local",))
     temperature: float = setting(0.7, "Sampling temperature; 0 takes the likeliest token (MACC does not state its own).", low=0, high=5)
-    rounds: int = setting(10, "Round limit T that suits this compressor, used where compression.max_rounds is not given.", low=1, keyed=False)
+    rounds: int = setting(10, "Round limit T that suits this compressor, used where no limit is given.", low=1, keyed=False)
     model: PretrainedModel = setting(PretrainedModel, "The compressor's model.")
 
 
@@ -201,7 +208,7 @@ class Macc(Rewriting):
     """Rewrite round by round until the text grows again (MACC)."""
 
     name: str = setting("macc", "Name of the compression.", choices=("macc",))
-    max_rounds: int | None = setting(None, "Round limit T (MACC studies 2 to 10); by default compressor.rounds.", low=1)
+    max_rounds: int | None = setting(None, "Round limit T (MACC studies 2 to 10, second-hand); by default compressor.rounds.", low=1)
     stop: str = setting(
         "rebound",
         "Rule that ends the rounds besides the limit.",
@@ -261,26 +268,26 @@ class Mixture(Section):
 class Lora(Section):
     """Low-rank adapters instead of training every weight."""
 
-    rank: int = setting(8, "Rank of the adapters (MACC: 8).", low=1)
-    alpha: int = setting(16, "Scale of the adapters (MACC: 16).", low=1)
+    rank: int = setting(8, "Rank of the adapters (MACC, second-hand: 8).", low=1)
+    alpha: int = setting(16, "Scale of the adapters (MACC, second-hand: 16).", low=1)
     dropout: float = setting(0.0, "Dropout on the adapters' input.", low=0, high=0.9)
     target_modules: str = setting("all-linear", "Modules that get adapters, comma-separated; all-linear for every linear layer.")
 
 
 @dataclass(slots=True, kw_only=True)
 class Trainer(Section):
-    """Fine-tuning; defaults are MACC's where it states them."""
+    """Fine-tuning; defaults are MACC's as far as they are known second-hand."""
 
     name: str = setting("single", "Short name.", keyed=False)
     tuning: str = setting("lora", "Train adapters or every weight.", choices=("lora", "full"))
     lora: Lora = setting(Lora, "Adapter settings; read only with tuning=lora.")
-    learning_rate: float = setting(2e-5, "Peak learning rate (MACC: 2e-5).", above=0, high=1)
-    batch_size: int = setting(32, "Examples per optimiser step over all devices (MACC: 32).", low=1)
-    max_epochs: float = setting(3.0, "Passes over the training examples (MACC: 3).", above=0)
+    learning_rate: float = setting(2e-5, "Peak learning rate (MACC, second-hand: 2e-5).", above=0, high=1)
+    batch_size: int = setting(32, "Examples per optimiser step over all devices (MACC, second-hand: 32).", low=1)
+    max_epochs: float = setting(3.0, "Passes over the training examples (MACC, second-hand: 3).", above=0)
     warmup_ratio: float = setting(0.1, "Share of the steps in which the learning rate rises.", low=0, high=1)
     weight_decay: float = setting(0.0, "Decoupled weight decay.", low=0)
     gradient_clip: float = setting(1.0, "Largest gradient norm.", above=0)
-    max_length: int = setting(16384, "Longest example in tokens (MACC: 16,384); longer ones are left out and counted.", low=8)
+    max_length: int = setting(16384, "Longest example in tokens (MACC, second-hand: 16,384); longer ones are left out and counted.", low=8)
     precision: str = setting("float32", "Number format of the forward pass; weights stay float32.", choices=("float32", "bfloat16"))
     num_validations: int = setting(5, "Validations, spread evenly; the best by validation loss is kept.", low=1)
     checkpoint_every_seconds: float = setting(15.0, "Seconds between resumable checkpoints.", low=0, keyed=False)
@@ -415,7 +422,7 @@ def _form_contradictions(settings: Settings, has_short_form: bool) -> Iterator[s
         yield f"mixture.rewrite_ratio must be 0 unless compression=reference; got {mixture.rewrite_ratio}"
     if name == "reference" and settings.teacher.name != "reference":
         yield f"teacher must be 'reference' with compression=reference; got {settings.teacher.name!r}"
-    if settings.teacher.name == "reference" and settings.task.name != "stories":
+    if settings.teacher.name == "reference" and not isinstance(settings.task, StoriesTask):
         yield f"teacher=reference needs a task with worked solutions, such as task=stories; got {settings.task.name!r}"
 
 

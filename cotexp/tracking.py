@@ -50,20 +50,24 @@ class Tracker:
 
     def on_curve(self, row: dict[str, float], num_steps: int) -> None:
         """Log one row of the training curve as it is made."""
-        if self.wanted and self._begin():
-            self.run.log(row)
-            self.num_curve_rows += 1
+        if self.wanted:
+            with self._unharmed():
+                if self._begin():
+                    self.run.log(row)
+                    self.num_curve_rows += 1
 
     def publish(self, folder: Path, metrics: dict[str, float]) -> None:
         """Send everything of a finished run that is not there yet. A run that was published before is left alone."""
         mark = folder / "published.json"
         identity = {"metrics_modified": (folder / "metrics.json").stat().st_mtime_ns}
-        if not self.wanted or (mark.is_file() and read_json(mark) == identity) or not self._begin():
+        if not self.wanted or (mark.is_file() and read_json(mark) == identity):
             return
         with self._unharmed():
-            if self.num_curve_rows == 0:
-                for row in figures.curve(folder):
-                    self.run.log(row)
+            if not self._begin():
+                return
+            curve = figures.curve(folder)
+            for row in curve[: len(curve) - self.num_curve_rows]:
+                self.run.log(row)
             self.run.summary.update(metrics)
             self._log_rounds(folder)
             self._log_figures(folder)

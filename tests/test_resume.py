@@ -45,12 +45,18 @@ def finish(outputs: Path, *overrides: str) -> None:
 
 def rows(outputs: Path, stage: str) -> list[dict[str, Any]]:
     """Every stored line of a stage, duplicates included; an unterminated tail is left out."""
-    lines = [line for path in sorted((outputs / "store" / stage).glob("*/rows-*.jsonl")) for line in path.read_text().splitlines(keepends=True)]
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = [
+        (path.parent.name, line)
+        for path in sorted((outputs / "store" / stage).glob("*/rows-*.jsonl"))
+        for line in path.read_text().splitlines(keepends=True)
+    ]
+    return [{**json.loads(line), "place": (ledger, json.loads(line)["id"])} for ledger, line in lines if line.endswith("\n")]
 
 
-def content(outputs: Path, stage: str) -> dict[str, tuple[Any, ...]]:
-    return {row["id"]: (row.get("text"), row.get("cot"), row["num_tokens"], row.get("correct"), row.get("outcome")) for row in rows(outputs, stage)}
+def content(outputs: Path, stage: str) -> dict[tuple[str, str], tuple[Any, ...]]:
+    return {
+        row["place"]: (row.get("text"), row.get("cot"), row["num_tokens"], row.get("correct"), row.get("outcome")) for row in rows(outputs, stage)
+    }
 
 
 def metrics(outputs: Path) -> dict[str, float]:
@@ -93,14 +99,14 @@ def test_a_run_killed_in_any_stage_ends_equal_to_an_undisturbed_one_and_repeats_
         assert process.poll() is None, f"the run ended before its {moment} was seen"
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     before = {stage: rows(tmp_path, stage) for stage in ("rationales", "rounds", "predictions")}
     assert not list(tmp_path.glob("runs/*/*/*/metrics.json"))
     finish(tmp_path, *MACC)
     for stage, kept in before.items():
         after = rows(tmp_path, stage)
-        assert len(after) == len({row["id"] for row in after}), f"{stage}: a stored row was computed again"
-        assert [row for row in after if row["id"] in {each["id"] for each in kept}], f"{stage}: stored rows are gone" if kept else True
+        assert len(after) == len({row["place"] for row in after}), f"{stage}: a stored row was computed again"
+        assert [row for row in kept if row not in after] == [], f"{stage}: stored rows are gone"
         assert content(tmp_path, stage) == content(undisturbed, stage)
     assert curve(tmp_path) == curve(undisturbed)
     assert metrics(tmp_path) == metrics(undisturbed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 
 from cotexp.sections import ConfigError, RunFailed
@@ -44,7 +45,9 @@ def _run(settings: Settings) -> float:
         result = pipeline.run(context)
         if result.computed or not report.is_written(result.folder):
             report.write(result.folder)
-        tables.show(result.metrics, f"{settings.name}, run {run_key}{'' if result.computed else ' (was finished already)'}")
+        tables.show(
+            result.metrics, f"{settings.name}, run {run_key}{'' if result.computed else ' (was finished already)'}", dataclasses.asdict(settings)
+        )
         print(f"Results, figures and examples: {result.folder}")
         tracker.publish(result.folder, result.metrics)
     return result.objective

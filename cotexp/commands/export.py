@@ -10,8 +10,10 @@ from typing import Any
 from cotexp.jobs.store import read_json
 from cotexp.sections import ConfigError
 
+MARK = "A causal language model fine-tuned by cotexp"
+"""Stands in the card of every export, and nowhere else: only such a folder is replaced."""
+
 CARD = """---
-license: mit
 library_name: transformers
 tags: [chain-of-thought]
 ---
@@ -23,7 +25,7 @@ tags: [chain-of-thought]
 * Made by `{command}`.
 * Parameters: {parameters:,}. Weights: {dtype}, safetensors.
 * Trained {num_steps} steps on {num_examples} examples ({num_supervised_tokens:,} supervised tokens); step {best_step} has the lowest validation loss.
-* Test results, as the run measured them in float32:
+* Test results, as the run measured them with {measured} weights:
 
 {results}
 
@@ -41,18 +43,18 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     Raises: ConfigError when there is no such run, or `folder` holds something else.
     """
     source = find_run(run, outputs)
-    if folder.exists() and not (folder / "README.md").is_file():
+    card = folder / "README.md"
+    if folder.exists() and not (card.is_file() and MARK in card.read_text()):
         raise ConfigError(f"export: {folder} exists and is no earlier export; name another folder")
     import torch
 
     from cotexp.models import loading
-    from cotexp.settings import PretrainedModel
 
     settings: dict[str, Any] = read_json(source / "settings.json")
     stages = read_json(source / "stages.json")
     checkpoint = outputs / stages["checkpoint"]["path"]
     base = outputs / stages["model"]["path"] if "model" in stages else _base_folder(settings)
-    loaded = loading.load(checkpoint, PretrainedModel(path=str(checkpoint), compress_token=settings["model"]["compress_token"]), base_folder=base)
+    loaded = loading.load(checkpoint, _model_settings(settings), base_folder=base)
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     loading.save(loaded.model, loaded.tokenizer, temporary, dtype=getattr(torch, dtype))
@@ -61,6 +63,13 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary.rename(folder)
     print(f"Wrote {folder} ({sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB)")
+
+
+def _model_settings(settings: dict[str, Any]) -> Any:
+    from cotexp.settings import PretrainedModel
+
+    stored = settings["model"]
+    return PretrainedModel(path=stored["path"], compress_token=stored["compress_token"], trust_remote_code=stored["trust_remote_code"])
 
 
 def find_run(run: str, outputs: Path) -> Path:
@@ -90,10 +99,11 @@ def _card(source: Path, settings: dict[str, Any], dtype: str, parameters: int) -
     made_of = {name: settings[name] for name in ("task", "model", "teacher", "compression", "mixture", "trainer", "seed")}
     return CARD.format(
         title=settings["name"],
-        what=f"A causal language model fine-tuned by cotexp on the task `{settings['task']['name']}`.",
+        what=f"{MARK} on the task `{settings['task']['name']}`.",
         command=f"python run.py experiment={settings['name']}",
         parameters=parameters,
         dtype=dtype,
+        measured=settings["model"]["dtype"],
         results=tables.markdown(metrics),
         settings=json.dumps(made_of, indent=2),
         **training,

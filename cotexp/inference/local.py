@@ -43,9 +43,11 @@ class LocalEngine:
 
     loaded: LoadedModel
     stop_ids: set[int] = field(init=False)
+    special_ids: set[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.stop_ids = generation_stop_ids(self.loaded)
+        self.special_ids = set(self.loaded.tokenizer.all_special_ids)
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
@@ -74,7 +76,8 @@ class LocalEngine:
                 if stopped or step + 1 == sampling.max_new_tokens:
                     seconds = (time.perf_counter() - started) / size
                     text = self.loaded.encoder.decode(written[index])
-                    on_output(Output(rows[index].id, text, len(written[index]), "stop" if stopped else "length", seconds))
+                    length = sum(each not in self.special_ids for each in written[index])
+                    on_output(Output(rows[index].id, text, length, "stop" if stopped else "length", seconds))
                 else:
                     going_on.append(index)
             if not going_on:

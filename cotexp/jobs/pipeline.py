@@ -217,11 +217,11 @@ def _run_stages(context: Context, folder: Path) -> Metrics:
     if evaluation.latency:
         with _timed(seconds, "latency"):
             latencies = {mode: stages.measure_latency(context, mode) for mode in predictions}
-    metrics = _evaluation_metrics(predictions, latencies, evaluation.latency_batch_size)
+    metrics = _evaluation_metrics(predictions, latencies, min(evaluation.latency_batch_size, len(specs.timed_questions(context))))
     if compressed:
         dropped = len(rationales) - len(compressed)
         metrics |= {f"compression/{name}": value for name, value in statistics.compression_metrics(compressed, dropped).items()}
-    return {**metrics, **_training_metrics(written, rationales, examples, checkpoint), **seconds}
+    return {**metrics, **_training_metrics(written, rationales, checkpoint), **seconds}
 
 
 def _evaluation_metrics(predictions: dict[str, list[Prediction]], latencies: dict[str, Metrics], batch_size: int) -> Metrics:
@@ -234,14 +234,13 @@ def _evaluation_metrics(predictions: dict[str, list[Prediction]], latencies: dic
     return metrics
 
 
-def _training_metrics(written: Sequence[Rationale], rationales: Sequence[Rationale], examples: stages.Examples, checkpoint: Path) -> Metrics:
+def _training_metrics(written: Sequence[Rationale], rationales: Sequence[Rationale], checkpoint: Path) -> Metrics:
     training = read_json(checkpoint / "training.json")
     return {
         "rationales/num_written": len(written),
         "rationales/num_correct": sum(each.correct for each in written),
         "rationales/num_dropped": len(written) - len(rationales),
         "rationales/num_truncated": sum(each.finish_reason == "length" for each in written),
-        "training/num_validation_examples": len(examples.validation),
         **{f"training/{name}": value for name, value in training.items()},
     }
 

@@ -70,6 +70,7 @@ def run_key(context: Context) -> str:
             "settings": keyed(context.settings),
             "questions": [hash_of(each.id for each in questions[split]) for split in ("train", "validation", "test")],
             "models": [context.base.sha256, context.compressor.sha256 if context.compressor else None],
+            "devices": [identity.device_type(context.settings.model.device), identity.device_type(context.settings.trainer.accelerator)],
         }
     )[:12]
 
@@ -117,7 +118,7 @@ def spec_checkpoint(context: Context) -> Spec:
         selection=keyed(settings.selection),
         compression=keyed(settings.compression),
         mixture=keyed(settings.mixture),
-        trainer=keyed(settings.trainer),
+        trainer={**keyed(settings.trainer), "device": identity.device_type(settings.trainer.accelerator)},
         prompt=settings.task.prompt,
         train=hash_of(each.id for each in context.questions.train),
         validation=hash_of(each.id for each in context.questions.validation),
@@ -147,7 +148,7 @@ def spec_latency(context: Context, mode: str) -> Spec:
         predictions=spec_predictions(context, mode).key,
         questions=hash_of(each.id for each in timed_questions(context)),
         batch_size=evaluation.latency_batch_size,
-        machine=f"{platform.node()} {platform.machine()} {platform.processor()}",
+        machine=f"{platform.node()} {identity.device_name(identity.device_type(context.settings.model.device))}",
     )
 
 

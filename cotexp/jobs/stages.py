@@ -208,7 +208,6 @@ def _one_round(context: Context, active: Sequence[Rationale], rounds: dict[str, 
 
         def read(output: Any) -> Row:
             rationale, text = rationales[_parent(output.id)], output.text.strip()
-            outcome = "length" if output.finish_reason == "length" else "ok" if text else "empty"
             return asdict(
                 Round(
                     id=output.id,
@@ -220,7 +219,7 @@ def _one_round(context: Context, active: Sequence[Rationale], rounds: dict[str, 
                     prompt_hash=hash_of([prompts[output.id]]),
                     previous_text_hash=hash_of([previous[output.id]]),
                     finish_reason=output.finish_reason,
-                    outcome=outcome,  # type: ignore[arg-type]
+                    outcome=compression.outcome_of(text, output.finish_reason),
                     answer_kept=rationale.answer is not None and last_number(text) == number_of(rationale.answer),
                     seconds=output.seconds,
                 )
@@ -238,7 +237,7 @@ def compress(context: Context, rationales: Sequence[Rationale], rounds: dict[str
     if rule.name == "truncate":
         cut = load_encoder(context).cut
         return [compression.truncate(each, rule, cut=cut) for each in rationales]
-    if not rounds:
+    if not compression.needs_rounds(rule):
         return []
     deterministic = is_deterministic(context.settings)
     kept = [compression.keep(each, rounds[each.id], rule, deterministic=deterministic) for each in rationales]
@@ -266,6 +265,11 @@ def make_examples(context: Context, rationales: Sequence[Rationale], compressed:
         own_ids = {each.id for each in own}
         full = mixture.full_examples(own, prompts)
         short = mixture.compressed_examples(own, [each for each in compressed if each.rationale_id in own_ids], prompts)
+        if own and not short and settings.mixture.full_ratio != 1:
+            raise RunFailed(
+                f"no {split} chain is left in compressed form: the rounds of all {len(own)} failed; look at the rewrites in "
+                f"{context.store.root / 'rounds'}, change compression.prompt or the compressor, or use compression=none"
+            )
         examples = mixture.mix(full, short, settings.mixture, seed=settings.seed)
         if settings.mixture.rewrite_ratio:
             count = round(len(full) * settings.mixture.rewrite_ratio)

@@ -274,10 +274,10 @@ def owner() -> dict[str, Any]:
 
 
 def claim_is_alive(claim: dict[str, Any]) -> bool:
-    """Whether the owner of a claim or lock can still be working: its lease runs and, on this host, its process lives."""
-    if claim["expires"] < time.time():
-        return False
-    return claim["host"] != socket.gethostname() or process_is_alive(claim)
+    """Whether the owner of a claim can still be working: on this host its process lives (suspended or not), elsewhere its lease runs."""
+    if claim["host"] == socket.gethostname():
+        return process_is_alive(claim)
+    return bool(claim["expires"] > time.time())
 
 
 def process_is_alive(claim: dict[str, Any]) -> bool:

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cotexp.jobs.store import owner, process_is_alive
 from cotexp.records import Example
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import Lora, PretrainedModel, Trainer
 
 if TYPE_CHECKING:
     from cotexp.training.fit import FitJob
+
+PARENT = "COTEXP_PARENT"
+"""Environment variable that names the process whose end ends the workers."""
 
 OnRow = Callable[[dict[str, float], int], None]
 
@@ -30,16 +36,18 @@ class WorkersFailed(RunFailed):
 
 def run_fit(job: FitJob, on_row: OnRow) -> None:
     """Run `job` on the devices that its settings name; `on_row` is called for every row of the curve."""
-    from cotexp.training.fit import fit
+    from cotexp.training.fit import fit, settle
 
     if job.trainer.devices == 1:
         fit(job, on_row)
         return
+    settle(job)
     path = job.folder / "job.json"
     path.write_text(json.dumps(dataclasses.asdict(job), default=str))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={job.trainer.devices}"]
-    with (job.folder / "workers.log").open("ab") as output:
-        process = subprocess.Popen([*command, "-m", "cotexp.jobs.workers", str(path)], stdout=output, stderr=subprocess.STDOUT)
+    with (job.folder / "workers.log").open("wb") as output:
+        environment = {**os.environ, PARENT: json.dumps(owner())}
+        process = subprocess.Popen([*command, "-m", "cotexp.jobs.workers", str(path)], stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
             _follow(job.folder / "curve.jsonl", process, on_row)
         finally:
@@ -95,9 +103,22 @@ def read_job(path: Path) -> FitJob:
     )
 
 
+def end_with_parent() -> None:
+    """End this worker when the process that started the workers is gone, so that a restarted run finds nobody in its folder."""
+    parent = json.loads(os.environ[PARENT])
+
+    def watch() -> None:
+        while process_is_alive(parent):
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main() -> None:
     from cotexp.training.fit import fit
 
+    end_with_parent()
     try:
         fit(read_job(Path(sys.argv[1])))
     except ConfigError as error:

@@ -6,8 +6,10 @@ text before it is kept. All rules are functions of the rounds that exist, so ano
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from cotexp.records import Compressed, Rationale, Round, StopReason
 from cotexp.settings import Macc, NoCompression, ReferenceRounds, Rewriting, SingleRound, Truncation
@@ -87,6 +89,23 @@ def keep(original: Rationale, rounds: Sequence[Round], rule: Macc | SingleRound,
         stop_reason=stop.reason,
         num_rounds_run=needed,
     )
+
+
+_REFUSAL = re.compile(
+    r"(i['’]m|i am) (sorry|unable|not able)|sorry,|i (can['’]?t|cannot|won['’]t) (help|assist|provide|comply|rewrite|simplify)|as an ai\\b", re.I
+)
+    r"(i['’]m|i am) (sorry|unable|not able)|sorry,|i (can['’]?t|cannot|can not|won['’]t) (help|assist|provide|comply|rewrite|simplify)|as an ai\b",
+    re.I,
+)
+
+
+def outcome_of(text: str, finish_reason: str) -> Literal["ok", "empty", "length", "refused"]:
+    """Whether a rewrite can be used: cut off, empty and refused ones are failed rounds. A refusal is known by its first words."""
+    if finish_reason == "length":
+        return "length"
+    if not text:
+        return "empty"
+    return "refused" if _REFUSAL.match(text) else "ok"
 
 
 def rewrite_prompt(rule: Rewriting | ReferenceRounds, *, question: str, text: str, answer: str) -> str:

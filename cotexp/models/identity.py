@@ -103,7 +103,7 @@ def device_type(wanted: str) -> str:
         return wanted
     if has_cuda():
         return "cuda"
-    return "mps" if platform.system() == "Darwin" and platform.machine() == "arm64" else "cpu"
+    return "mps" if has_mps() else "cpu"
 
 
 def has_cuda() -> bool:
@@ -112,9 +112,21 @@ def has_cuda() -> bool:
     return driver and not version("torch").endswith("+cpu")
 
 
+def has_mps() -> bool:
+    """Whether this is a computer with Apple's GPU."""
+    return platform.system() == "Darwin" and platform.machine() == "arm64"
+
+
+def device_name(kind: str) -> str:
+    """What times depend on: the GPU's model, or the kind of processor."""
+    if kind == "cuda":
+        lines = [line for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")) for line in path.read_text().splitlines()]
+        return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("Model")), kind)
+    return f"{kind} {platform.machine()} {os.cpu_count()}"
+
+
 def check_device(wanted: str, setting: str) -> None:
     """Raises ConfigError when a device is asked for that this machine does not have."""
-    if wanted == "cuda" and not has_cuda():
-        raise ConfigError(
-            f"{setting} must name a device of this machine; got 'cuda', but there is no NVIDIA driver or torch is a CPU build; use auto"
-        )
+    missing = {"cuda": not has_cuda(), "mps": not has_mps()}
+    if missing.get(wanted):
+        raise ConfigError(f"{setting} must name a device of this machine, whose drivers and build of torch offer no {wanted!r}; use auto")

@@ -14,7 +14,7 @@ def write(folder: Path) -> None:
     shown = examples.pick(folder)
     figure_names = figures.write(folder)
     lines = [f"# {read_json(folder / 'settings.json')['name']}, run {folder.name}", ""]
-    lines += [tables.markdown(metrics), "", *tables.notes(metrics), ""]
+    lines += [tables.markdown(metrics), "", *tables.notes(metrics), *tables.choices(read_json(folder / "settings.json")), ""]
     lines += [f"![{name}](figures/{name})" for name in figure_names]
     (folder / "results.md").write_text("\n".join(lines) + "\n")
     (folder / "examples.md").write_text(examples.markdown(shown))

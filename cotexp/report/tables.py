@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -67,8 +68,25 @@ def notes(metrics: Metrics) -> list[str]:
     return [f"- {each}" for each in lines]
 
 
-def show(metrics: Metrics, title: str) -> None:
-    """Print the table and its notes."""
+def choices(settings: dict[str, Any]) -> list[str]:
+    """Footnotes: what MACC leaves open, as this run chose it, and how answers were generated."""
+    compression, compressor, model = settings.get("compression", {}), settings.get("compressor", {}), settings.get("model", {})
+    lines = []
+    if compression.get("name") in ("macc", "single_round"):
+        mixture = settings["mixture"]
+        lines.append(
+            f"Our choice where the paper is silent: round limit {compression.get('max_rounds', 1)}, "
+            f"stop rule {compression.get('stop', 'one round')}, compressor temperature {compressor.get('temperature')}, "
+            f"answer in its prompt: the {compression['prompt_answer']}'s, share of full chains {mixture['full_ratio']}, "
+            f"originals {mixture['originals']}, lengths by the target's tokenizer."
+        )
+    if model:
+        lines.append(f"Answers and times: transformers on this project's local engine, {model['dtype']}, device {model['device']}, greedy.")
+    return [f"- {each}" for each in lines]
+
+
+def show(metrics: Metrics, title: str, settings: dict[str, Any]) -> None:
+    """Print the table, its notes and its footnotes."""
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(COLUMNS):
         table.add_column(column, justify="right" if index else "left", overflow="fold")
@@ -76,5 +94,5 @@ def show(metrics: Metrics, title: str) -> None:
         table.add_row(*each)
     console = Console(width=None if Console().is_terminal else 150)
     console.print(table)
-    for note in notes(metrics):
+    for note in [*notes(metrics), *choices(settings)]:
         console.print(note, markup=False, highlight=False)

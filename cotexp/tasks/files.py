@@ -31,9 +31,10 @@ def load_sets(task: FileTask) -> dict[str, list[Question]]:
     else:
         validation = read_questions(task, "validation", task.validation)[: task.num_validation]
     train = train[: task.num_train]
-    overlap = {each.id for each in (*train, *validation)} & {each.id for each in test}
-    if overlap:
-        raise ConfigError(f"task.test shares {len(overlap)} questions with task.train or task.validation; remove them from one of the files")
+    texts = {split: {each.text for each in own} for split, own in (("train", train), ("validation", validation), ("test", test))}
+    for one, other in (("test", "train"), ("test", "validation"), ("validation", "train")):
+        if overlap := texts[one] & texts[other]:
+            raise ConfigError(f"task.{one} shares {len(overlap)} questions with task.{other}; remove them from one of the files")
     return {"train": train, "validation": validation, "test": test}
 
 

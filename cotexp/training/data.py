@@ -56,21 +56,20 @@ class BatchPlan:
 
 
 def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int) -> BatchPlan:
-    """Enough global batches for `max_epochs` passes, rounded to a multiple of `num_validations` (one, if there are fewer).
+    """The global batches of `max_epochs` passes, in whole steps.
 
     Every pass is a new permutation; the last batch is filled from one more pass.
     """
     steps = max(1, round(len(lengths) * trainer.max_epochs / trainer.batch_size))
-    steps = round_to_multiple(steps, trainer.num_validations)
     stream = _permutations(len(lengths), seed)
     batches = [[next(stream) for _ in range(trainer.batch_size)] for _ in range(steps)]
+    return BatchPlan(batches, list(lengths), trainer.devices, num_micro_batches(trainer))
+
+
+def num_micro_batches(trainer: Trainer) -> int:
+    """Into how many micro-batches each device cuts its share of a global batch."""
     share = trainer.batch_size // trainer.devices
-    return BatchPlan(batches, list(lengths), trainer.devices, share // (trainer.micro_batch_size or _default_micro_batch(share)))
-
-
-def round_to_multiple(steps: int, parts: int) -> int:
-    """The multiple of `parts` nearest to `steps`; `steps` itself when it is smaller than `parts`."""
-    return steps if steps < parts else round(steps / parts) * parts
+    return share // (trainer.micro_batch_size or _default_micro_batch(share))
 
 
 def _default_micro_batch(share: int) -> int:
@@ -104,17 +103,21 @@ def collate(examples: Sequence[EncodedExample], pad_id: int, num_supervised_glob
 
 
 class _MicroBatches(Dataset[Batch]):
-    """The micro-batches of one device, in order, from `first_step` on."""
+    """The micro-batches of one device, in order, from `first_step` on.
+
+    It stays as long as the whole training, because Lightning counts the batches before a resumed step as already taken from it;
+    what lies behind the last step is never asked for in earnest.
+    """
 
     def __init__(self, examples: Sequence[EncodedExample], plan: BatchPlan, device: int, first_step: int, pad_id: int) -> None:
         self.examples, self.plan, self.device, self.first_step, self.pad_id = examples, plan, device, first_step, pad_id
 
     def __len__(self) -> int:
-        return (len(self.plan.global_batches) - self.first_step) * self.plan.num_micro_batches
+        return len(self.plan.global_batches) * self.plan.num_micro_batches
 
     def __getitem__(self, index: int) -> Batch:
         step, micro = divmod(index, self.plan.num_micro_batches)
-        step += self.first_step
+        step = min(step + self.first_step, len(self.plan.global_batches) - 1)
         supervised = sum(sum(self.examples[i].encoded.loss_mask) for i in self.plan.global_batches[step])
         chosen = self.plan.micro_batches(step, self.device)[micro]
         return collate([self.examples[i] for i in chosen], self.pad_id, supervised)

@@ -23,10 +23,14 @@ from cotexp.models.encoding import Encoder
 from cotexp.records import Example
 from cotexp.sections import ConfigError
 from cotexp.settings import PretrainedModel, Trainer
-from cotexp.training.data import EncodedExample, MixtureData, plan_batches
+from cotexp.training.data import EncodedExample, MixtureData, num_micro_batches, plan_batches
 from cotexp.training.modules import MultitaskModule
 
+log = logging.getLogger(__name__)
+
 CurveRow = dict[str, float]
+
+CURVE, RESUMABLE = "curve.jsonl", "resumable.ckpt"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,15 +62,17 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
         model = loading.add_lora(model, job.trainer.lora, compress_id)
     encoder = Encoder.of(tokenizer, compress_token=job.model.compress_token, literal=job.model.literal_encoding)
     train, num_too_long = _encode(job.train, encoder, job.trainer.max_length, "training")
-    validation, _ = _encode(job.validation, encoder, job.trainer.max_length, "validation")
+    validation, num_validation_too_long = _encode(job.validation, encoder, job.trainer.max_length, "validation")
     plan = plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed)
     num_steps = len(plan.global_batches)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     data = MixtureData(train, validation, plan, pad_id)
     module = MultitaskModule(model, job.trainer, num_steps=num_steps, seed=job.seed)
     recorder = Recorder(job.folder, job.trainer, num_steps, on_row)
+    if "RANK" not in os.environ:
+        settle(job)
     resumable = recorder.resumable if recorder.resumable.is_file() else None
-    data.first_step = recorder.rewind()
+    data.first_step = saved_step(recorder.resumable)
     with _quiet():
         trainer = pl.Trainer(
             accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[job.trainer.accelerator],
@@ -87,7 +93,40 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
         )
         trainer.fit(module, data, ckpt_path=resumable, weights_only=True)
     if trainer.is_global_zero:
-        _finish(job, module, tokenizer, recorder, num_too_long, sum(sum(each.encoded.loss_mask) for each in train))
+        counts = {
+            "num_examples": len(train),
+            "num_too_long": num_too_long,
+            "num_validation_examples": len(validation),
+            "num_validation_too_long": num_validation_too_long,
+            "num_supervised_tokens": sum(sum(each.encoded.loss_mask) for each in train),
+        }
+        _finish(job, module, tokenizer, recorder, counts)
+
+
+def settle(job: FitJob) -> None:
+    """Make the folder of a killed fine-tuning consistent before it goes on: the curve ends where the checkpoint does.
+
+    A checkpoint of another number of devices or micro-batches counts other batches and is dropped.
+    """
+    curve, resumable = job.folder / CURVE, job.folder / RESUMABLE
+    if resumable.is_file():
+        callbacks = torch.load(resumable, weights_only=True, map_location="cpu")["callbacks"]
+        if callbacks[Recorder.__qualname__]["layout"] != _layout(job.trainer):
+            log.warning("fine-tuning begins anew: its checkpoint was made with another number of devices or micro-batches")
+            resumable.unlink()
+    if curve.is_file():
+        step = saved_step(resumable)
+        lines = [line for line in curve.read_text().splitlines() if line.endswith("}")]
+        curve.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
+
+
+def saved_step(resumable: Path) -> int:
+    """The step of a resumable checkpoint, 0 without one."""
+    return int(torch.load(resumable, weights_only=True, map_location="cpu")["global_step"]) if resumable.is_file() else 0
+
+
+def _layout(trainer: Trainer) -> list[int]:
+    return [trainer.devices, num_micro_batches(trainer)]
 
 
 def _encode(examples: list[Example], encoder: Encoder, max_length: int, what: str) -> tuple[list[EncodedExample], int]:
@@ -98,19 +137,19 @@ def _encode(examples: list[Example], encoder: Encoder, max_length: int, what: st
     return kept, len(encoded) - len(kept)
 
 
-def _finish(job: FitJob, module: MultitaskModule, tokenizer: Any, recorder: Recorder, num_too_long: int, num_supervised: int) -> None:
+def _finish(job: FitJob, module: MultitaskModule, tokenizer: Any, recorder: Recorder, counts: dict[str, int]) -> None:
     module.load_state_dict(load_file(recorder.best), strict=False)
     loading.save(module.model, tokenizer, job.folder, dtype=getattr(torch, job.save_dtype))
     summary = {
         "num_steps": recorder.num_steps,
         "best_step": recorder.best_step,
         "best_validation_loss": recorder.best_loss,
-        "num_examples": len(job.train),
-        "num_too_long": num_too_long,
-        "num_supervised_tokens": num_supervised,
+        **counts,
         "num_trained_parameters": sum(each.numel() for each in module.parameters() if each.requires_grad),
     }
-    (job.folder / "training.json").write_text(json.dumps(summary, indent=2))
+    unfinished = job.folder / "training.json.new"
+    unfinished.write_text(json.dumps(summary, indent=2))
+    unfinished.replace(job.folder / "training.json")
     recorder.best.unlink()
     recorder.resumable.unlink(missing_ok=True)
 
@@ -119,28 +158,18 @@ class Recorder(pl.Callback):
     """Writes the curve, validates, keeps the best weights and a resumable checkpoint: all of it at the ends of whole steps."""
 
     def __init__(self, folder: Path, trainer: Trainer, num_steps: int, on_row: Callable[[CurveRow, int], None]) -> None:
-        self.curve, self.best, self.resumable = folder / "curve.jsonl", folder / "best.safetensors", folder / "resumable.ckpt"
-        self.num_steps, self.on_row = num_steps, on_row
-        self.steps_between_validations = max(1, num_steps // trainer.num_validations)
+        self.curve, self.best, self.resumable = folder / CURVE, folder / "best.safetensors", folder / RESUMABLE
+        self.num_steps, self.on_row, self.layout = num_steps, on_row, _layout(trainer)
+        self.validation_steps = {round(part * num_steps / trainer.num_validations) for part in range(1, trainer.num_validations + 1)}
         self.seconds_between_checkpoints = trainer.checkpoint_every_seconds
         self.best_loss, self.best_step = float("inf"), 0
         self.last_checkpoint = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_loss": self.best_loss, "best_step": self.best_step}
+        return {"best_loss": self.best_loss, "best_step": self.best_step, "layout": self.layout}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_loss, self.best_step = state_dict["best_loss"], state_dict["best_step"]
-
-    def rewind(self) -> int:
-        """The step of the resumable checkpoint, 0 without one; drops what the curve says of later steps."""
-        step = 0
-        if self.resumable.is_file():
-            step = int(torch.load(self.resumable, weights_only=True, map_location="cpu")["global_step"])
-        if int(os.environ.get("RANK", "0")) == 0 and self.curve.is_file():
-            lines = [line for line in self.curve.read_text().splitlines() if line.endswith("}")]
-            self.curve.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
-        return step
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
@@ -148,7 +177,7 @@ class Recorder(pl.Callback):
         step = trainer.global_step
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self._write(trainer, {"step": step, "learning_rate": rate, **{f"train/{name}": value for name, value in module.take_losses().items()}})
-        validates = step % self.steps_between_validations == 0
+        validates = step in self.validation_steps
         if validates:
             self._validate(trainer, module, step)
         due = time.monotonic() - self.last_checkpoint >= self.seconds_between_checkpoints
