@@ -92,8 +92,6 @@ def keep(original: Rationale, rounds: Sequence[Round], rule: Macc | SingleRound,
 
 
 _REFUSAL = re.compile(
-    r"(i['’]m|i am) (sorry|unable|not able)|sorry,|i (can['’]?t|cannot|won['’]t) (help|assist|provide|comply|rewrite|simplify)|as an ai\\b", re.I
-)
     r"(i['’]m|i am) (sorry|unable|not able)|sorry,|i (can['’]?t|cannot|can not|won['’]t) (help|assist|provide|comply|rewrite|simplify)|as an ai\b",
     re.I,
 )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cotexp.methods.compression import Stop, decide, keep, needs_rounds, rewrite_prompt, truncate
+from cotexp.methods.compression import Stop, decide, keep, needs_rounds, outcome_of, rewrite_prompt, truncate
 from cotexp.records import Rationale, Round
 from cotexp.settings import Macc, NoCompression, ReferenceRounds, SingleRound, Truncation
 
@@ -242,3 +242,18 @@ def test_truncation_keeps_a_share_of_the_tokens() -> None:
 def test_only_rewriting_asks_a_compressor() -> None:
     assert [needs_rounds(each) for each in (Macc(), SingleRound())] == [True, True]
     assert [needs_rounds(each) for each in (Truncation(), NoCompression(), ReferenceRounds())] == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "outcome"),
+    [
+        ("2 + 3 = 5.", "stop", "ok"),
+        ("2 + 3", "length", "length"),
+        ("", "stop", "empty"),
+        ("I'm sorry, but I cannot do that.", "stop", "refused"),
+        ("I can't help with this request.", "stop", "refused"),
+        ("I can't tell how many she had, so call it x.", "stop", "ok"),
+    ],
+)
+def test_cut_off_empty_and_refused_rewrites_are_failed_rounds(text: str, finish_reason: str, outcome: str) -> None:
+    assert outcome_of(text, finish_reason) == outcome

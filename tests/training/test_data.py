@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cotexp.models.encoding import Encoded
 from cotexp.settings import Trainer
-from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, plan_batches, round_to_multiple
+from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, plan_batches
 
 LENGTHS = [(number * 37) % 101 + 5 for number in range(100)]
 
@@ -81,10 +81,11 @@ def test_passes_and_seeds_differ_and_a_plan_can_be_made_again() -> None:
     assert stream != list(chain.from_iterable(plan_batches(LENGTHS, trainer(batch_size=20), seed=6).global_batches))
 
 
-@pytest.mark.parametrize(("steps", "parts", "expected"), [(12, 5, 10), (13, 5, 15), (4, 5, 4), (5, 5, 5), (300, 7, 301), (1, 1, 1)])
-def test_steps_are_rounded_to_whole_stretches_between_validations(steps: int, parts: int, expected: int) -> None:
-    assert round_to_multiple(steps, parts) == expected
-    assert len(plan_batches([9] * steps, trainer(batch_size=1, max_epochs=1, num_validations=parts), seed=0).global_batches) == expected
+@pytest.mark.parametrize(("count", "epochs", "batch_size", "expected"), [(7, 1.0, 1, 7), (100, 3.0, 24, 12), (3, 1.0, 24, 1), (50, 0.5, 10, 2)])
+def test_steps_are_the_passes_asked_for_in_whole_batches(count: int, epochs: float, batch_size: int, expected: int) -> None:
+    planned = plan_batches([9] * count, trainer(batch_size=batch_size, max_epochs=epochs, num_validations=5), seed=0)
+    assert len(planned.global_batches) == expected
+    assert all(len(each) == batch_size for each in planned.global_batches)
 
 
 def example(prompt: int, completion: int, form: str = "full", *, token: int = 7) -> EncodedExample:

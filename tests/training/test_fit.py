@@ -62,25 +62,40 @@ def weights(job: FitJob) -> dict[str, torch.Tensor]:
     return load_file(next(job.folder.glob("*model.safetensors")))
 
 
-@pytest.mark.parametrize("tuning", ["full", "lora"])
-def test_a_killed_training_ends_with_the_same_weights_and_curve_as_an_undisturbed_one(make_job: MakeJob, tuning: str) -> None:
+@pytest.mark.parametrize(("tuning", "last_step"), [("full", 2), ("full", 5), ("full", 9), ("lora", 4)])
+def test_a_killed_training_ends_with_the_same_weights_and_curve_as_an_undisturbed_one(make_job: MakeJob, tuning: str, last_step: int) -> None:
     undisturbed = make_job("undisturbed", tuning=tuning)
     fit(undisturbed)
 
-    def kill_at_step_7(row: dict[str, float], num_steps: int) -> None:
-        if row["step"] == 7:
+    def kill(row: dict[str, float], num_steps: int) -> None:
+        if row["step"] == last_step:
             raise Killed
 
     killed = make_job("killed", tuning=tuning, checkpoint_every_seconds=0)
     with pytest.raises(Killed):
-        fit(killed, kill_at_step_7)
+        fit(killed, kill)
     repeated: list[float] = []
     fit(killed, lambda row, num_steps: repeated.append(row["step"]))
-    assert min(repeated) == 7, "only the step in flight may be repeated"
+    assert min(repeated) == last_step, "only the step in flight may be repeated"
     assert read_curve(killed) == read_curve(undisturbed)
     ours, theirs = weights(killed), weights(undisturbed)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_checkpoint_of_another_micro_batch_count_is_dropped_and_training_begins_anew(make_job: MakeJob) -> None:
+    def kill(row: dict[str, float], num_steps: int) -> None:
+        if row["step"] == 4:
+            raise Killed
+
+    job = make_job("job", micro_batch_size=8, checkpoint_every_seconds=0)
+    with pytest.raises(Killed):
+        fit(job, kill)
+    job.trainer.micro_batch_size = 16
+    fit(job)
+    undisturbed = make_job("undisturbed", micro_batch_size=16)
+    fit(undisturbed)
+    assert read_curve(job) == read_curve(undisturbed)
 
 
 def test_the_loss_and_weights_of_a_step_do_not_depend_on_micro_batches(make_job: MakeJob) -> None:
