@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,3 +147,34 @@ def test_another_stop_rule_reads_the_rounds_that_exist(undisturbed: Path) -> Non
     finish(undisturbed, "compression.max_rounds=3", "compression.stop=fixed_k", "compression.fixed_k=1")
     finish(undisturbed, "compression=single_round")
     assert rows(undisturbed, "rounds") == before
+
+
+@pytest.mark.slow
+def test_workers_of_a_killed_run_end_with_it_and_the_run_resumes(tmp_path: Path, undisturbed: Path) -> None:
+    ddp = (*MACC, "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+    process = start(tmp_path, *ddp)
+    while steps_done(tmp_path) < 4:
+        assert process.poll() is None, "the run ended before its workers were seen"
+        time.sleep(0.005)
+    assert workers_in(tmp_path)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    deadline = time.monotonic() + 60
+    while workers_in(tmp_path):
+        assert time.monotonic() < deadline, "workers outlive the run that started them"
+        time.sleep(0.2)
+    finish(tmp_path, *ddp)
+    ours, theirs = curve(tmp_path), curve(undisturbed)
+    assert [row["step"] for row in ours] == [row["step"] for row in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one == pytest.approx(other, rel=1e-2), "float32 sums in another order, over all steps"
+
+
+def workers_in(outputs: Path) -> list[int]:
+    """Processes whose command line names a file under `outputs` as a worker's job."""
+    found = []
+    for each in psutil.process_iter(["pid", "cmdline"]):
+        words = each.info["cmdline"] or []
+        if "cotexp.jobs.workers" in words and any(str(outputs) in word for word in words):
+            found.append(each.info["pid"])
+    return found
