@@ -66,7 +66,7 @@ def metrics(outputs: Path) -> dict[str, float]:
 
 
 def curve(outputs: Path) -> list[dict[str, float]]:
-    (path,) = outputs.glob("store/checkpoint/*/curve.jsonl")
+    path = min(outputs.glob("store/checkpoint/*/curve.jsonl"), key=lambda path: path.stat().st_mtime)
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
