@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,22 @@ def records(path: Path) -> Iterator[Any]:
         _, length, kind = struct.unpack("<IHB", content[position : position + 7])
         parts.append(content[position + 7 : position + 7 + length])
         position += 7 + length
+        if position > len(content):
+            return
         if kind in (1, 4):
             record = wandb_internal_pb2.Record()
             record.ParseFromString(b"".join(parts))
             parts = []
             yield record
+
+
+def written_records(path: Path) -> list[Any]:
+    """Every record of an ended run: W&B's own process may still be writing the file when `finish` returns."""
+    deadline = time.monotonic() + 60
+    while not any(each.HasField("exit") for each in (seen := list(records(path)))):
+        assert time.monotonic() < deadline, f"{path} holds no exit record; records: {[each.WhichOneof('record_type') for each in seen]}"
+        time.sleep(0.1)
+    return seen
 
 
 def settings_in(outputs: Path, *overrides: str) -> Settings:
@@ -57,7 +69,7 @@ def test_a_finished_run_is_published_offline_with_curve_summary_and_settings_and
     with tracking.tracker(settings, "f00dcafe0000") as tracker:
         tracker.publish(finished, {"eval/full/accuracy": 0.5})
     (path,) = (tmp_path / "wandb").glob("offline-run-*/run-f00dcafe0000.wandb")
-    seen = list(records(path))
+    seen = written_records(path)
     run = next(each.run for each in seen if each.HasField("run"))
     assert (run.run_id, run.run_group, list(run.tags)) == ("f00dcafe0000", "macc/quickstart", ["a", "b"])
     config = {each.key: json.loads(each.value_json) for each in run.config.update}
@@ -88,8 +100,9 @@ def test_a_planted_key_is_in_no_file(tmp_path: Path, finished: Path, monkeypatch
     monkeypatch.setenv("WANDB_API_KEY", secret)
     with tracking.tracker(settings_in(tmp_path, "tracking.mode=offline"), "f00dcafe0001") as tracker:
         tracker.publish(finished, {"eval/full/accuracy": 0.5})
+    (run,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    written_records(run)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert any(path.suffix == ".wandb" for path in files)
     assert not [path for path in files if secret.encode() in path.read_bytes()]
 
 
