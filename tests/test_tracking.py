@@ -41,10 +41,12 @@ def records(path: Path) -> Iterator[Any]:
 def written_records(path: Path) -> list[Any]:
     """Every record of an ended run: W&B's own process may still be writing the file when `finish` returns."""
     deadline = time.monotonic() + 60
-    while not any(each.HasField("exit") for each in (seen := list(records(path)))):
+    while True:
+        seen = list(records(path))
+        if any(each.HasField("exit") for each in seen):
+            return seen
         assert time.monotonic() < deadline, f"{path} holds no exit record; records: {[each.WhichOneof('record_type') for each in seen]}"
         time.sleep(0.1)
-    return seen
 
 
 def settings_in(outputs: Path, *overrides: str) -> Settings:
