@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 FinishReason = Literal["stop", "length"]
 Form = Literal["full", "compress", "rewrite"]
+AnswerType = Literal["integer", "decimal", "latex", "choice", "boolean"]
 StopReason = Literal["rebound", "limit", "fixed_point", "failed", "patience", "min_tokens", "answer_lost", "fixed_k", "none"]
 
 
@@ -24,12 +25,17 @@ class Record:
 
 @dataclass(slots=True, kw_only=True)
 class Question(Record):
-    """A question with its gold answer. `references` holds worked solutions, most verbose first; it may be empty."""
+    """A question with its gold answer, in the form that `answer_type` compares: a letter for a choice, "yes" or "no" for a boolean.
+
+    `options` maps letters to texts, for a choice only. `references` holds worked solutions, most verbose first; it may be empty.
+    """
 
     id: str
     text: str
     answer: str
     task: str
+    answer_type: AnswerType = "decimal"
+    options: dict[str, str] = field(default_factory=dict)
     references: list[str] = field(default_factory=list)
 
 
@@ -111,8 +117,25 @@ class Example(Record):
 
 
 @dataclass(slots=True, kw_only=True)
+class Grade(Record):
+    """The labels of one text under three rules; None where a rule does not apply.
+
+    `extracted` is the answer under the strict rule, `extracted_by` what found it: "boxed", "statement", "parentheses", "text" or "none".
+    `timed_out`: math-verify gave no verdict in time, which counts as wrong.
+    """
+
+    id: str
+    extracted: str | None
+    extracted_by: str
+    strict: bool
+    lenient: bool
+    math_verify: bool | None = None
+    timed_out: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
 class Prediction(Record):
-    """One answer of an evaluated model, with both token counts and the grade."""
+    """One answer of an evaluated model, with what it is graded by, both token counts and the grade."""
 
     id: str
     question_id: str
@@ -120,9 +143,15 @@ class Prediction(Record):
     mode: str
     sample: int
     text: str
+    gold: str
+    answer_type: AnswerType
+    options: dict[str, str]
     extracted: str | None
     extracted_by: str
-    correct: bool
+    strict: bool
+    lenient: bool
+    math_verify: bool | None
+    timed_out: bool
     num_tokens: int
     num_cot_tokens: int
     finish_reason: FinishReason

@@ -16,17 +16,18 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cotexp import settings as s
+from cotexp import task_settings as t
 from cotexp.sections import ConfigError, suggestion
 from cotexp.settings import Settings
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 SECTIONS: dict[str, dict[str, type]] = {
-    "task": {"stories": s.StoriesTask, "file": s.FileTask},
+    "task": {"stories": t.StoriesTask, "gsm_symbolic": t.GsmSymbolicTask, "benchmark": t.BenchmarkTask, "custom": t.CustomTask},
     "model": {"hf": s.PretrainedModel, "scratch": s.ScratchModel},
     "teacher": {"self": s.SelfTeacher, "reference": s.ReferenceTeacher},
     "selection": {"all": s.Selection},
@@ -46,13 +47,23 @@ SECTIONS: dict[str, dict[str, type]] = {
 }
 """Slot -> schema -> settings class. A file conf/SLOT/OPTION.yaml names the schema that it fills."""
 
+FOUND = ("tasks",)
+"""Fields of the root that are found by name after composition; nobody can set them."""
+DRAWN = (t.BenchmarkTask, t.CustomTask)
+SHARED_BY_TASKS = ("num_train", "num_validation", "num_test", "few_shot")
+"""Settings of a task that is drawn from files which also hold for the other tasks that it names, unless they say "all"."""
+
 OVERLAYS = ("experiment", "sweep", "debug")
 
 
 def register() -> None:
     """Make the dataclasses known to Hydra's ConfigStore under `schema/SLOT`."""
     store = ConfigStore.instance()
-    store.store(name="settings_schema", node=Settings)
+    root = OmegaConf.structured(Settings)
+    with open_dict(root):
+        for name in FOUND:
+            del root[name]
+    store.store(name="settings_schema", node=root)
     for slot, schemas in SECTIONS.items():
         for name, section in schemas.items():
             store.store(group=f"schema/{slot}", name=name, node=section)
@@ -67,7 +78,7 @@ def load(config: DictConfig) -> Settings:
     Raises: ConfigError with every unknown key, missing value, broken bound and contradiction at once.
     """
     problems: list[str] = []
-    root = {each.name for each in dataclasses.fields(Settings)}
+    root = {each.name for each in dataclasses.fields(Settings)} - set(FOUND)
     problems += [_unknown(str(key), str(key), sorted(root)) for key in config if key not in root]
     values: dict[str, Any] = {}
     for key in ("name", "seed", "plan"):
@@ -85,7 +96,31 @@ def load(config: DictConfig) -> Settings:
             sections[slot] = _build(node, slot, problems)
     if problems:
         raise ConfigError(*problems)
-    return Settings(**values, **sections)
+    settings = Settings(**values, **sections)
+    named = dict.fromkeys(settings.task.train, "task.train") | dict.fromkeys(settings.evaluation.tasks, "evaluation.tasks")
+    settings.tasks = {name: _task_named(name, setting, settings.task, problems) for name, setting in sorted(named.items())}
+    if problems:
+        raise ConfigError(*problems)
+    return settings
+
+
+def _task_named(name: str, setting: str, chosen: t.Task, problems: list[str]) -> Any:
+    """The settings of a task that `setting` names: those of `task` itself, or its file's with what `task` shares."""
+    if name == chosen.name:
+        return chosen
+    if name not in options("task"):
+        problems.append(f"{setting} must name tasks: {', '.join(options('task'))}; got {name!r}{suggestion(name, options('task'))}")
+        return None
+    file = OmegaConf.load(CONF / "task" / f"{name}.yaml")
+    assert isinstance(file, DictConfig)
+    section = SECTIONS["task"][file.pop("defaults")[0]["/schema/task@_here_"]]
+    node = OmegaConf.merge(OmegaConf.structured(section), file)
+    if missing := [key for key in map(str, node) if OmegaConf.is_missing(node, key)]:
+        problems.append(f"{setting}: task {name} needs {', '.join(missing)}, which only the main task can be given; choose it by task={name}")
+        return None
+    if isinstance(chosen, DRAWN):
+        node = OmegaConf.merge(node, {each: value for each in SHARED_BY_TASKS if (value := getattr(chosen, each)) is not None})
+    return _build(node, setting, problems)
 
 
 def _build(node: DictConfig, path: str, problems: list[str]) -> Any:

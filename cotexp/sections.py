@@ -103,8 +103,14 @@ def keyed(section: Any) -> dict[str, Any]:
     for each in dataclasses.fields(section):
         if each.metadata.get("keyed", True):
             value = getattr(section, each.name)
-            result[each.name] = keyed(value) if dataclasses.is_dataclass(value) else value
+            result[each.name] = _plain(value)
     return result
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return keyed(value) if dataclasses.is_dataclass(value) else value
 
 
 def bad_placeholders(template: str, allowed: set[str], needed: set[str]) -> Iterator[str]:
@@ -113,7 +119,7 @@ def bad_placeholders(template: str, allowed: set[str], needed: set[str]) -> Iter
     except ValueError as error:
         yield f"prompt must double every brace that is not a placeholder ({error}); got {template!r}"
         return
-    found = {name for _, name, _, _ in fields}
+    found = {str(name) for _, name, _, _ in fields}
     if formatted := [name for _, name, form, conversion in fields if form or conversion]:
         yield f"prompt takes placeholders without a format, such as {{question}}; got one on {formatted[0]}"
     if unknown := found - allowed:

@@ -13,57 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cotexp.sections import ConfigError, Section, bad_placeholders, setting
-
-# --- task -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True, kw_only=True)
-class StoriesTask(Section):
-    """Procedural word problems with reference solutions (no download)."""
-
-    name: str = setting("stories", "Name of the task.", choices=("stories",))
-    num_train: int = setting(1200, "Training questions.", low=1)
-    num_validation: int = setting(64, "Questions held back from training to choose the checkpoint.", low=1)
-    num_test: int = setting(500, "Test questions.", low=1)
-    min_operations: int = setting(2, "Fewest operations in a story.", low=1, high=8)
-    max_operations: int = setting(4, "Most operations in a story.", low=1, high=8)
-    max_value: int = setting(60, "Largest running total in a story.", low=10, high=99)
-    max_operand: int = setting(9, "Largest number added or taken away.", low=2, high=50)
-    seed: int = setting(0, "Seed of the generator; every seed keeps the splits disjoint.", low=0)
-    prompt: str = setting(
-        "{question}\nLet's think step by step, and put the final answer in \\boxed{{}}.",
-        "Prompt shown to the model; {question} is replaced, braces are doubled.",
-    )
-
-    def contradictions(self) -> Iterator[str]:
-        if self.min_operations > self.max_operations:
-            yield f"min_operations must not exceed max_operations ({self.max_operations}); got {self.min_operations}"
-        yield from bad_placeholders(self.prompt, {"question"}, {"question"})
-
-
-@dataclass(slots=True, kw_only=True)
-class FileTask(Section):
-    """Your own questions from JSON Lines files."""
-
-    name: str = setting("file", "Name of the task; ids of questions begin with it.")
-    train: str = setting("???", "JSON Lines file with the training questions; its content is part of every key.", keyed=False)
-    validation: str | None = setting(
-        None, "JSON Lines file with the validation questions; without one they are taken from the training file's end.", keyed=False
-    )
-    test: str = setting("???", "JSON Lines file with the test questions; its content is part of every key.", keyed=False)
-    question_field: str = setting("question", "Field that holds the question.")
-    answer_field: str = setting("answer", "Field that holds the gold answer, a number.")
-    num_train: int | None = setting(None, "Training questions to take from the head of the file; all by default.", low=1)
-    num_validation: int = setting(64, "Questions held back from training to choose the checkpoint.", low=1)
-    num_test: int | None = setting(None, "Test questions to take from the head of the file; all by default.", low=1)
-    prompt: str = setting(
-        "{question}\nLet's think step by step, and put the final answer in \\boxed{{}}.",
-        "Prompt shown to the model; {question} is replaced, braces are doubled.",
-    )
-
-    def contradictions(self) -> Iterator[str]:
-        yield from bad_placeholders(self.prompt, {"question"}, {"question"})
-
+from cotexp.task_settings import StoriesTask
 
 # --- model ------------------------------------------------------------------------------------------------------------
 
@@ -318,6 +268,12 @@ class Evaluation(Section):
         "base: before fine-tuning; full: after it, without the mark; compress: after it, with the mark. All that apply by default.",
         choices=MODES,
     )
+    tasks: list[str] | None = setting(
+        None, "Tasks whose test questions are answered, by name; by default those trained on, or `task` where it is evaluation only."
+    )
+    num_samples: int = setting(1, "Answers per question; accuracy is then avg@k, the mean over questions of the share of correct answers.", low=1)
+    temperature: float = setting(0.0, "Sampling temperature; 0 takes the likeliest token.", low=0, high=5)
+    seed: int = setting(0, "Seed of sampling; each answer has its own generator.", low=0)
     max_new_tokens: int = setting(512, "Most tokens generated per answer.", low=1)
     batch_size: int = setting(64, "Answers generated at once.", low=1, keyed=False)
     latency: bool = setting(True, "Whether to measure seconds per question.")
@@ -329,6 +285,10 @@ class Evaluation(Section):
             yield f"modes must name at least one of {', '.join(MODES)}; got []"
         if self.modes and len(set(self.modes)) < len(self.modes):
             yield f"modes must not repeat; got {self.modes}"
+        if self.tasks is not None and len(set(self.tasks)) < max(1, len(self.tasks)):
+            yield f"tasks must name at least one task, and none twice; got {self.tasks}"
+        if self.num_samples > 1 and self.temperature == 0:
+            yield f"num_samples must be 1 at temperature 0, where all answers are equal; got {self.num_samples}"
 
 
 # --- edges ------------------------------------------------------------------------------------------------------------
@@ -382,8 +342,15 @@ class Settings:
     evaluation: Any = None
     tracking: Any = None
     paths: Any = None
+    tasks: Any = setting(None, "Settings of every task that task.train and evaluation.tasks name; found by name, not set.")
 
     def __post_init__(self) -> None:
+        if self.task.train is None:
+            self.task.train = [self.task.name]
+        if self.evaluation.tasks is None:
+            self.evaluation.tasks = self.task.train if self.task.name in self.task.train else [self.task.name]
+        if self.tasks is None:
+            self.tasks = {self.task.name: self.task}
         has_short_form = self.compression.name not in ("none", "reference")
         from_scratch = isinstance(self.model, ScratchModel)
         if isinstance(self.compression, Macc) and self.compression.max_rounds is None:
@@ -422,8 +389,8 @@ def _form_contradictions(settings: Settings, has_short_form: bool) -> Iterator[s
         yield f"mixture.rewrite_ratio must be 0 unless compression=reference; got {mixture.rewrite_ratio}"
     if name == "reference" and settings.teacher.name != "reference":
         yield f"teacher must be 'reference' with compression=reference; got {settings.teacher.name!r}"
-    if settings.teacher.name == "reference" and not isinstance(settings.task, StoriesTask):
-        yield f"teacher=reference needs a task with worked solutions, such as task=stories; got {settings.task.name!r}"
+    if name == "reference" and not isinstance(settings.task, StoriesTask):
+        yield f"compression=reference needs solutions of several lengths, as task=stories has them; got task={settings.task.name}"
 
 
 def _scratch_contradictions(settings: Settings) -> Iterator[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cotexp.settings import ScratchModel, StoriesTask
+from cotexp.settings import ScratchModel
+from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, load_questions, prompt_for
 
 ROOT = Path(__file__).resolve().parent.parent

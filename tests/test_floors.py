@@ -15,6 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS: dict[str, int] = {
     "sections": 0,
     "settings": 0,
+    "task_settings": 0,
     "records": 0,
     "tasks": 1,
     "methods": 1,
@@ -36,6 +37,11 @@ HOMES: dict[str, tuple[str, ...]] = {
     "wandb": ("cotexp/tracking.py",),
     "pytorch_lightning": ("cotexp/training/",),
     "lightning": ("cotexp/training/",),
+    "datasets": ("cotexp/tasks/sources.py",),
+    "reasoning_gym": ("cotexp/tasks/symbolic.py",),
+    "math_verify": ("cotexp/tasks/equivalence.py",),
+    "pebble": ("cotexp/tasks/equivalence.py",),
+    "pyarrow": ("cotexp/tasks/rows.py",),
 }
 """Library -> the only files, or folders ending in /, that may import it."""
 

@@ -28,7 +28,10 @@ except SystemExit as end:
 print("MODULES", json.dumps([code, sorted(name for name in sys.modules if "." not in name)]), file=sys.stderr)
 """
 
-HEAVY = {"torch", "transformers", "pytorch_lightning", "lightning", "peft", "datasets", "wandb", "matplotlib", "pandas", "scipy"}
+HEAVY = {
+    *("torch", "transformers", "pytorch_lightning", "lightning", "peft", "wandb", "matplotlib", "pandas", "scipy"),
+    *("datasets", "pyarrow", "math_verify", "sympy", "latex2sympy2_extended", "pebble", "reasoning_gym"),
+}
 
 
 class Outcome(NamedTuple):

@@ -20,12 +20,35 @@ def main(arguments: list[str] | None = None) -> None:
     export.add_argument("folder", type=Path, help="where to write; must not exist or be an earlier export")
     export.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="number format of the weights")
     export.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
+    grade = commands.add_parser("grade", help="label answers under three rules: those of a run, or of a file with rows of id, gold and text")
+    grade.add_argument("answers", metavar="RUN|FILE", help="a run's folder or an experiment's name; with --task a JSON Lines file")
+    grade.add_argument("--task", help="the task whose rules grade FILE, such as gsm8k; its answer type decides")
+    grade.add_argument("--output", type=Path, help="write the labels here (FILE: standard output by default; RUN: no labels by default)")
+    grade.add_argument("--timeout", type=float, default=2.0, metavar="SECONDS", help="most seconds for one comparison by math-verify (default 2)")
+    grade.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
+    compare = commands.add_parser("compare", help="compare two finished runs on the questions that both answered")
+    compare.add_argument("first", metavar="RUN", help="a run's folder, or an experiment's name for its newest finished run")
+    compare.add_argument("second", metavar="RUN", help="the other run; differences are this one minus the first")
+    compare.add_argument("--mode", help="base, full or compress, or one for each run such as full,compress (default: each run's last)")
+    compare.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
     options = parser.parse_args(arguments)
     try:
         if options.command == "encode":
             from cotexp.commands.encode import print_encoded
 
             print_encoded(options.overrides, num_questions=options.questions)
+        elif options.command == "grade":
+            from cotexp.commands import grade as grading
+            from cotexp.commands.export import find_run
+
+            if options.task:
+                grading.grade_file(options.task, Path(options.answers), output=options.output, timeout_seconds=options.timeout)
+            else:
+                grading.grade_run(find_run(options.answers, options.outputs), output=options.output, timeout_seconds=options.timeout)
+        elif options.command == "compare":
+            from cotexp.commands.compare import compare_runs
+
+            compare_runs(options.first, options.second, outputs=options.outputs, mode=options.mode)
         else:
             from cotexp.commands.export import export_model
 

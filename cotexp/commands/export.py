@@ -78,7 +78,7 @@ def find_run(run: str, outputs: Path) -> Path:
         return Path(run)
     found = sorted((outputs / "runs" / run).glob("*/stages.json"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise ConfigError(f"export: no finished run {run!r} under {outputs / 'runs'}; name a run's folder or an experiment")
+        raise ConfigError(f"no finished run {run!r} under {outputs / 'runs'}; name a run's folder or an experiment")
     return found[-1].parent
 
 

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs import specs, stages
+from cotexp.jobs import evaluation, questions, specs, stages
 from cotexp.jobs.specs import Context
 from cotexp.jobs.store import Spec, Store, check_writable, exclusive, read_json, write_json
 from cotexp.methods import compression, statistics
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
-from cotexp.records import Compressed, Prediction, Rationale, Round
+from cotexp.records import Compressed, Rationale, Round
 from cotexp.settings import ScratchModel, Settings
-from cotexp.tasks import load_questions
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +71,7 @@ def run(context: Context) -> Result:
     busy = f"another process is working on this run ({folder}); wait for it, or change a setting such as seed=1"
     with exclusive(folder / ".lock", busy), _log_file(folder / "log.txt"):
         write_json(folder / "settings.json", dataclasses.asdict(settings))
+        write_json(folder / "questions.json", {"test": _wanted_answers(context)})
         metrics = _run_stages(context, folder)
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "stages.json", wanted)
@@ -86,11 +86,11 @@ def is_finished(folder: Path, wanted: dict[str, Any]) -> bool:
 
 def make_context(settings: Settings, *, plan: bool = False) -> Context:
     """Questions, model files and store of a run; a model from scratch is made here unless only a plan is wanted."""
-    questions = load_questions(settings.task)
+    sets, prompts = questions.load(settings)
     store = Store(Path(settings.paths.outputs) / "store")
     if isinstance(settings.model, ScratchModel):
         spec = specs.spec_model(settings)
-        folder = store.artifact_path(spec) if plan else stages.make_model(settings, store, questions)
+        folder = store.artifact_path(spec) if plan else stages.make_model(settings, store, sets, prompts)
         base = ModelFiles(folder, spec.key)
     else:
         base = identity.find(settings.model, download=not plan)
@@ -104,15 +104,21 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
         else:
             compressor = identity.find(settings.compressor.model, path_setting="compressor.model.path", download=not plan)
             identity.check_device(settings.compressor.model.device, "compressor.model.device")
-    return Context(settings=settings, store=store, questions=questions, base=base, compressor=compressor)
+    return Context(settings=settings, store=store, questions=sets, prompts=prompts, base=base, compressor=compressor)
 
 
 def specs_of(context: Context) -> dict[str, Spec]:
     """Every stage of this run with what it depends on, in order."""
     found = {"model": specs.spec_model(context.settings) if isinstance(context.settings.model, ScratchModel) else None}
-    found |= {"rationales": specs.spec_rationales(context), "rounds": specs.spec_rounds(context), "checkpoint": specs.spec_checkpoint(context)}
+    for task, own in specs.by_task(context.training_questions).items():
+        found[f"rationales/{task}"] = rationales = specs.spec_rationales(context, task)
+        found[f"grades/rationales/{task}"] = specs.spec_grades(rationales, own[0].answer_type, whole_text=False)
+        found[f"rounds/{task}"] = specs.spec_rounds(context, task)
+    found["checkpoint"] = specs.spec_checkpoint(context)
     for mode in context.settings.evaluation.modes:
-        found[f"predictions/{mode}"] = specs.spec_predictions(context, mode)
+        for task, own in specs.by_task(context.questions.test).items():
+            found[f"predictions/{mode}/{task}"] = predictions = specs.spec_predictions(context, mode, task)
+            found[f"grades/{mode}/{task}"] = specs.spec_grades(predictions, own[0].answer_type, whole_text=True)
         found[f"latency/{mode}"] = specs.spec_latency(context, mode) if context.settings.evaluation.latency else None
     return {name: spec for name, spec in found.items() if spec is not None}
 
@@ -125,7 +131,7 @@ def plan(context: Context) -> list[PlannedStage]:
         if wanted is None:
             missing = int(not context.store.has_artifact(spec)) if spec.stage in ("model", "checkpoint") else None
             if spec.stage == "rounds":
-                wanted, missing = _rounds_to_run(context, spec)
+                wanted, missing = _rounds_to_run(context, name.split("/")[1], spec)
         else:
             missing = len(wanted - context.store.ledger(spec).read().keys())
         total = 1 if spec.stage in ("model", "checkpoint") else len(wanted) if isinstance(wanted, set) else wanted
@@ -133,41 +139,44 @@ def plan(context: Context) -> list[PlannedStage]:
     return planned
 
 
+def _wanted_answers(context: Context) -> dict[str, list[str]]:
+    """Task -> ids of its answers in one mode."""
+    samples = context.settings.evaluation.num_samples
+    return {task: specs.wanted_rows(own, samples) for task, own in specs.by_task(context.questions.test).items()}
+
+
 def _wanted_rows(context: Context, name: str) -> set[str] | None:
-    kind = name.split("/")[0]
+    kind, _, task = name.removeprefix("grades/").rpartition("/")
     if kind == "rationales":
-        samples = range(getattr(context.settings.teacher, "num_samples", 1))
-        return {f"{each.id}/{sample}" for each in context.training_questions for sample in samples}
-    if kind == "predictions":
-        return {f"{each.id}/0" for each in context.questions.test}
-    return {"batch1", "batchN"} if kind == "latency" else None
+        own = specs.by_task(context.training_questions)[task]
+        return set(specs.wanted_rows(own, getattr(context.settings.teacher, "num_samples", 1)))
+    if kind == "latency":
+        return {"batch1", "batchN"}
+    return set(_wanted_answers(context)[task]) if name.startswith(("predictions/", "grades/")) else None
 
 
-def _rounds_to_run(context: Context, spec: Spec) -> tuple[int | None, int | None]:
+def _rounds_to_run(context: Context, task: str, spec: Spec) -> tuple[int | None, int | None]:
     """(most rows that the rounds can take, of these how many may be missing), exact once all rationales and rounds are stored.
 
     A chain whose stored rounds do not end yet counts with every round up to the limit, so the second number is an upper bound.
     """
     rule, deterministic = context.settings.compression, specs.is_deterministic(context.settings)
     limit = getattr(rule, "max_rounds", None) or 1
-    rationales = context.store.ledger(specs.spec_rationales(context)).read()
+    wanted = sorted(_wanted_rows(context, f"rationales/{task}") or ())
+    rationales = stages.stored_rationales(context, task)
     stored = context.store.ledger(spec).read()
-    total = missing = 0
-    for each in sorted(_wanted_rows(context, "rationales") or ()):
-        if each not in rationales:
-            total, missing = total + limit, missing + limit
-            continue
-        selected = stages.select(context, [Rationale.from_row(rationales[each])])
-        for rationale in selected:
-            rounds: list[Round] = []
-            while compression.decide(rationale, rounds, rule, deterministic=deterministic) is None:
-                row = stored.get(f"{each}/{len(rounds) + 1}")
-                if row is None:
-                    missing += limit - len(rounds)
-                    total += limit - len(rounds)
-                    break
-                rounds.append(Round.from_row(row))
-            total += len(rounds)
+    unknown = sum(each not in rationales for each in wanted)
+    total = missing = limit * unknown
+    for rationale in stages.select(context, [rationales[each] for each in wanted if each in rationales]):
+        rounds: list[Round] = []
+        while compression.decide(rationale, rounds, rule, deterministic=deterministic) is None:
+            row = stored.get(f"{rationale.id}/{len(rounds) + 1}")
+            if row is None:
+                missing += limit - len(rounds)
+                total += limit - len(rounds)
+                break
+            rounds.append(Round.from_row(row))
+        total += len(rounds)
     return total, missing
 
 
@@ -182,7 +191,7 @@ def print_plan(settings: Settings) -> None:
         table.add_column(column, justify="left" if column in ("stage", "key") else "right")
     for each in plan(context):
         total, missing = each.num_wanted or 0, each.num_missing or 0
-        upper = "at most " if each.name == "rounds" and missing else ""
+        upper = "at most " if each.spec.stage == "rounds" and missing else ""
         table.add_row(each.name, each.spec.key, str(total), str(total - missing), f"{upper}{missing}" if missing else "nothing")
     console = Console()
     console.print(table)
@@ -197,7 +206,7 @@ def _not_downloaded(context: Context) -> Iterator[tuple[str, str]]:
 
 
 def _run_stages(context: Context, folder: Path) -> Metrics:
-    evaluation = context.settings.evaluation
+    settings = context.settings.evaluation
     seconds: Metrics = {}
     with _timed(seconds, "rationales"):
         written = stages.write_rationales(context)
@@ -209,29 +218,26 @@ def _run_stages(context: Context, folder: Path) -> Metrics:
     with _timed(seconds, "training"):
         examples = stages.make_examples(context, rationales, compressed)
         checkpoint = stages.train(context, examples)
-    predictions: dict[str, list[Prediction]] = {}
-    latencies: dict[str, Metrics] = {}
     with _timed(seconds, "evaluation"):
-        for mode in sorted(evaluation.modes, key=("base", "full", "compress").index):
-            predictions[mode] = stages.predict(context, mode)
-    if evaluation.latency:
+        answers = evaluation.write_answers(context)
+    with _timed(seconds, "grading"):
+        predictions = evaluation.grade_answers(context, answers)
+    metrics = evaluation.metrics_of(context, predictions)
+    if settings.latency:
+        metrics["eval/latency_batch_size"] = min(settings.latency_batch_size, len(specs.timed_questions(context)))
         with _timed(seconds, "latency"):
-            latencies = {mode: stages.measure_latency(context, mode) for mode in predictions}
-    metrics = _evaluation_metrics(predictions, latencies, min(evaluation.latency_batch_size, len(specs.timed_questions(context))))
+            for mode in settings.modes:
+                metrics |= {f"eval/{mode}/{name}": value for name, value in evaluation.measure_latency(context, mode).items()}
     if compressed:
         dropped = len(rationales) - len(compressed)
         metrics |= {f"compression/{name}": value for name, value in statistics.compression_metrics(compressed, dropped).items()}
-    return {**metrics, **_training_metrics(written, rationales, checkpoint), **seconds}
+    return {**metrics, **_question_metrics(context), **_training_metrics(written, rationales, checkpoint), **seconds}
 
 
-def _evaluation_metrics(predictions: dict[str, list[Prediction]], latencies: dict[str, Metrics], batch_size: int) -> Metrics:
-    metrics: Metrics = {"eval/latency_batch_size": batch_size} if latencies else {}
-    for mode, own in predictions.items():
-        values = {**statistics.accuracy_metrics(own), **latencies.get(mode, {})}
-        if mode != "base" and "base" in predictions:
-            values |= statistics.ratio_metrics(own, predictions["base"])
-        metrics |= {f"eval/{mode}/{name}": value for name, value in values.items()}
-    return metrics
+def _question_metrics(context: Context) -> Metrics:
+    sets = context.questions
+    counts = {f"questions/num_{split}": len(sets[split]) for split in ("train", "validation", "test")}
+    return {**counts, **{f"questions/num_dropped_{reason}": count for reason, count in sets.dropped.items()}}
 
 
 def _training_metrics(written: Sequence[Rationale], rationales: Sequence[Rationale], checkpoint: Path) -> Metrics:

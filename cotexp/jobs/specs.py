@@ -15,24 +15,28 @@ from cotexp.jobs.store import Spec, Store, key_of
 from cotexp.methods import compression
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
-from cotexp.records import Question
+from cotexp.records import AnswerType, Question
 from cotexp.sections import keyed
 from cotexp.settings import PretrainedModel, Settings
-from cotexp.tasks import QuestionSets
+from cotexp.tasks import Prompt, QuestionSets
 
 if TYPE_CHECKING:
     from cotexp.inference.local import LocalEngine
 
-VERSIONS = {"model": 1, "rationales": 1, "rounds": 1, "checkpoint": 1, "predictions": 1, "latency": 1}
+VERSIONS = {"model": 1, "rationales": 2, "rounds": 1, "checkpoint": 1, "predictions": 2, "grades": 1, "latency": 1}
 
 
 @dataclass(slots=True)
 class Context:
-    """What every stage may read, and the one engine that is held in memory at a time."""
+    """What every stage may read, and the one engine that is held in memory at a time.
+
+    `questions` are those of all tasks: train and validation of the tasks to train on, test of the tasks to evaluate on.
+    """
 
     settings: Settings
     store: Store
     questions: QuestionSets
+    prompts: dict[str, Prompt]
     base: ModelFiles
     compressor: ModelFiles | None
     engine: LocalEngine | None = None
@@ -43,6 +47,28 @@ class Context:
     def training_questions(self) -> list[Question]:
         """Questions that need rationales: those to train on and those that choose the checkpoint."""
         return [*self.questions.train, *self.questions.validation]
+
+    def prompt_for(self, question: Question) -> str:
+        """What a model is asked: the prompt of the question's task."""
+        return self.prompts[question.task](question)
+
+
+def by_task(questions: Iterable[Question]) -> dict[str, list[Question]]:
+    """The questions of each task, in order."""
+    groups: dict[str, list[Question]] = {}
+    for each in questions:
+        groups.setdefault(each.task, []).append(each)
+    return groups
+
+
+def wanted_rows(questions: Iterable[Question], num_samples: int) -> list[str]:
+    """Ids of the texts for `questions`, sample by sample."""
+    return [f"{each.id}/{sample}" for each in questions for sample in range(num_samples)]
+
+
+def parent(row_id: str) -> str:
+    """The id without its last part: of a question for a rationale or an answer, of a rationale for a round."""
+    return row_id.rsplit("/", 1)[0]
 
 
 def _spec(stage: str, **description: Any) -> Spec:
@@ -69,6 +95,7 @@ def run_key(context: Context) -> str:
         {
             "settings": keyed(context.settings),
             "questions": [hash_of(each.id for each in questions[split]) for split in ("train", "validation", "test")],
+            "prompts": {name: prompt.identity for name, prompt in sorted(context.prompts.items())},
             "models": [context.base.sha256, context.compressor.sha256 if context.compressor else None],
             "devices": [identity.device_type(context.settings.model.device), identity.device_type(context.settings.trainer.accelerator)],
         }
@@ -76,19 +103,26 @@ def run_key(context: Context) -> str:
 
 
 def spec_model(settings: Settings) -> Spec:
-    """A model made from scratch; its tokenizer learns from the task and the rewriting prompt."""
-    return _spec("model", model=keyed(settings.model), task=keyed(settings.task), prompt=getattr(settings.compression, "prompt", ""))
+    """A model made from scratch; its tokenizer learns from the tasks and the rewriting prompt."""
+    tasks = {each: keyed(settings.tasks[each]) for each in settings.task.train}
+    return _spec("model", model=keyed(settings.model), tasks=tasks, prompt=getattr(settings.compression, "prompt", ""))
 
 
-def spec_rationales(context: Context) -> Spec:
-    """What the teacher wrote; more questions and samples extend the same ledger."""
+def spec_rationales(context: Context, task: str) -> Spec:
+    """What the teacher wrote for one task; more questions and samples extend the same ledger."""
     teacher = keyed(context.settings.teacher)
     teacher.pop("num_samples", None)
     source = {} if teacher["name"] == "reference" else _environment(context.settings.model)
-    return _spec("rationales", teacher=teacher, prompt=context.settings.task.prompt, model=context.base.sha256, **source)
+    prompt = {} if teacher["name"] == "reference" else {"prompt": context.prompts[task].identity}
+    return _spec("rationales", teacher=teacher, task=task, model=context.base.sha256, **prompt, **source)
 
 
-def spec_rounds(context: Context) -> Spec | None:
+def spec_grades(graded: Spec, answer_type: AnswerType, *, whole_text: bool) -> Spec:
+    """Labels of the texts of one ledger. A question's id stands for its gold answer and options."""
+    return _spec("grades", texts=graded.key, answer_type=answer_type, whole_text=whole_text)
+
+
+def spec_rounds(context: Context, task: str) -> Spec | None:
     """None when this compression asks no compressor. Stop rules do not enter: every rule reads the same rounds."""
     settings = context.settings
     if not compression.needs_rounds(settings.compression):
@@ -96,7 +130,7 @@ def spec_rounds(context: Context) -> Spec | None:
     assert context.compressor is not None
     return _spec(
         "rounds",
-        rationales=spec_rationales(context).key,
+        rationales=spec_rationales(context, task).key,
         compressor=keyed(settings.compressor),
         model=context.compressor.sha256,
         tokenizer=context.base.sha256,
@@ -108,34 +142,37 @@ def spec_rounds(context: Context) -> Spec | None:
 
 def spec_checkpoint(context: Context) -> Spec:
     """The fine-tuned model: every setting, text and question that training sees."""
-    settings, rounds = context.settings, spec_rounds(context)
+    settings, tasks = context.settings, context.settings.task.train
+    rounds = [spec_rounds(context, each) for each in tasks]
     return _spec(
         "checkpoint",
         model={**keyed(settings.model), "sha256": context.base.sha256},
-        rationales=spec_rationales(context).key,
+        rationales=[spec_rationales(context, each).key for each in tasks],
         num_samples=getattr(settings.teacher, "num_samples", 1),
-        rounds=rounds.key if rounds else None,
+        rounds=[each.key for each in rounds if each],
         selection=keyed(settings.selection),
         compression=keyed(settings.compression),
         mixture=keyed(settings.mixture),
+        grades=VERSIONS["grades"] if settings.mixture.originals == "correct" else None,
         trainer={**keyed(settings.trainer), "device": identity.device_type(settings.trainer.accelerator)},
-        prompt=settings.task.prompt,
+        prompts=[context.prompts[each].identity for each in tasks],
         train=hash_of(each.id for each in context.questions.train),
         validation=hash_of(each.id for each in context.questions.validation),
         seed=settings.seed,
     )
 
 
-def spec_predictions(context: Context, mode: str) -> Spec:
-    """Answers of the base model, or of the fine-tuned one, in one mode."""
-    settings = context.settings
+def spec_predictions(context: Context, mode: str, task: str) -> Spec:
+    """Answers to one task's test questions by the base model, or the fine-tuned one, in one mode; more samples extend the same ledger."""
+    settings, evaluation = context.settings, context.settings.evaluation
     model = {"sha256": context.base.sha256} if mode == "base" else {"checkpoint": spec_checkpoint(context).key}
     return _spec(
         "predictions",
         **model,
         compressed=mode == "compress",
-        prompt=settings.task.prompt,
-        max_new_tokens=settings.evaluation.max_new_tokens,
+        task=task,
+        prompt=context.prompts[task].identity,
+        sampling={"max_new_tokens": evaluation.max_new_tokens, "temperature": evaluation.temperature, "seed": evaluation.seed},
         **_environment(settings.model),
     )
 
@@ -145,7 +182,7 @@ def spec_latency(context: Context, mode: str) -> Spec:
     evaluation = context.settings.evaluation
     return _spec(
         "latency",
-        predictions=spec_predictions(context, mode).key,
+        predictions=[spec_predictions(context, mode, each).key for each in by_task(timed_questions(context))],
         questions=hash_of(each.id for each in timed_questions(context)),
         batch_size=evaluation.latency_batch_size,
         machine=f"{platform.node()} {identity.device_name(identity.device_type(context.settings.model.device))}",

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
-from cotexp.jobs import progress
+from cotexp.jobs import grades, progress
 from cotexp.jobs.specs import (
     Context,
+    by_task,
     compressor_model,
     hash_of,
     is_deterministic,
+    parent,
     spec_checkpoint,
-    spec_latency,
+    spec_grades,
     spec_model,
-    spec_predictions,
     spec_rationales,
     spec_rounds,
-    timed_questions,
+    wanted_rows,
 )
 from cotexp.jobs.store import Row, Store
 from cotexp.methods import compression, mixture
 from cotexp.models.identity import ModelFiles
-from cotexp.records import Compressed, Example, Prediction, Question, Rationale, Round
+from cotexp.records import Compressed, Example, Grade, Question, Rationale, Round
 from cotexp.sections import RunFailed, keyed
-from cotexp.settings import PretrainedModel, Sampling, ScratchModel, Settings
-from cotexp.tasks import QuestionSets, prompt_for
-from cotexp.tasks.answers import extract, last_number, number_of, split_solution
-from cotexp.tasks.grading import numbers_equal
+from cotexp.settings import PretrainedModel, ScratchModel, Settings
+from cotexp.tasks import Prompt, QuestionSets
+from cotexp.tasks.answers import split_solution
+from cotexp.tasks.equivalence import Judge
+from cotexp.tasks.grading import Answered, is_kept
 
 if TYPE_CHECKING:
     from cotexp.inference.local import LocalEngine
@@ -42,14 +40,14 @@ if TYPE_CHECKING:
 # --- model ---------------------------------------------------------------------------------------------------------------
 
 
-def make_model(settings: Settings, store: Store, questions: QuestionSets) -> Path:
+def make_model(settings: Settings, store: Store, questions: QuestionSets, prompts: dict[str, Prompt]) -> Path:
     """The folder of a model made from scratch."""
     from cotexp.models import scratch
 
     assert isinstance(settings.model, ScratchModel)
 
     def build(folder: Path) -> None:
-        texts = [text for each in questions.train[:4000] for text in (prompt_for(settings.task, each), *each.references)]
+        texts = [text for each in questions.train[:4000] for text in (prompts[each.task](each), *each.references)]
         template = getattr(settings.compression, "prompt", "")
         texts += [template.format(question="", rationale="", answer="")] * 100 if template else []
         scratch.make(settings.model, texts, folder)
@@ -75,24 +73,49 @@ def load_engine(context: Context, files: ModelFiles, model: PretrainedModel, *, 
 
 def write_rationales(context: Context) -> list[Rationale]:
     """One rationale per training and validation question and sample, from the teacher."""
-    settings = context.settings
-    questions = {each.id: each for each in context.training_questions}
-    ids = [f"{each}/{sample}" for each in questions for sample in range(getattr(settings.teacher, "num_samples", 1))]
-    ledger = context.store.ledger(spec_rationales(context))
-    make = _reference_rationales(context, questions) if settings.teacher.name == "reference" else _own_rationales(context, questions)
-    with progress.bar("rationales", len(ids)) as advance:
-        rows = ledger.fill(
-            sorted(ids, key=lambda each: (len(questions[_parent(each)].text), each)),
+    with Judge() as judge:
+        return [each for task, questions in by_task(context.training_questions).items() for each in _rationales_of(context, task, questions, judge)]
+
+
+def _rationales_of(context: Context, task: str, questions: Sequence[Question], judge: Judge) -> list[Rationale]:
+    by_id = {each.id: each for each in questions}
+    ids = wanted_rows(questions, getattr(context.settings.teacher, "num_samples", 1))
+    spec = spec_rationales(context, task)
+    make = _reference_rationales(context, by_id) if context.settings.teacher.name == "reference" else _own_rationales(context, by_id)
+    with progress.bar(f"rationales, {task}", len(ids)) as advance:
+        rows = context.store.ledger(spec).fill(
+            sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each)),
             make,
-            chunk_size=getattr(settings.teacher, "batch_size", 4096),
+            chunk_size=getattr(context.settings.teacher, "batch_size", 4096),
             on_row=advance,
         )
-    return [Rationale.from_row(rows[each]) for each in ids]
+    texts = [_to_grade(rows[each], by_id[parent(each)]) for each in ids]
+    graded = grades.grade(context, spec, texts, judge, what=f"rationales, {task}", whole_text=False)
+    return [_graded(rows[each], graded[each]) for each in ids]
 
 
-def _parent(row_id: str) -> str:
-    """The id without its last part: of a question for a rationale, of a rationale for a round."""
-    return row_id.rsplit("/", 1)[0]
+def stored_rationales(context: Context, task: str) -> dict[str, Rationale]:
+    """The rationales of one task that are stored and graded already, by id."""
+    spec = spec_rationales(context, task)
+    own = by_task(context.training_questions)[task]
+    graded = context.store.ledger(spec_grades(spec, own[0].answer_type, whole_text=False)).read()
+    rows = context.store.ledger(spec).read()
+    return {each: _graded(row, Grade.from_row(graded[each])) for each, row in rows.items() if each in graded}
+
+
+def _graded(row: Row, grade: Grade) -> Rationale:
+    return Rationale.from_row({**row, "answer": grade.extracted, "correct": grade.strict})
+
+
+def _to_grade(row: Row, question: Question) -> Answered:
+    return Answered(
+        id=row["id"],
+        text=row["cot"] + row["closing"],
+        gold=question.answer,
+        answer_type=question.answer_type,
+        options=question.options,
+        finish_reason=row["finish_reason"],
+    )
 
 
 def _own_rationales(context: Context, questions: dict[str, Question]) -> Callable[[list[str], Callable[[Row], None]], None]:
@@ -102,7 +125,7 @@ def _own_rationales(context: Context, questions: dict[str, Question]) -> Callabl
         from cotexp.inference.local import Request
 
         engine = load_engine(context, context.base, context.settings.model)
-        requests = [Request(each, engine.loaded.encoder.prompt(prompt_for(context.settings.task, questions[_parent(each)]))) for each in ids]
+        requests = [Request(each, engine.loaded.encoder.prompt(context.prompt_for(questions[parent(each)]))) for each in ids]
         engine.generate(requests, context.settings.teacher, lambda output: emit(from_output(output, engine.loaded.encoder.count)))
 
     return compute
@@ -110,25 +133,20 @@ def _own_rationales(context: Context, questions: dict[str, Question]) -> Callabl
 
 def _rationale_reader(context: Context, questions: dict[str, Question]) -> Callable[[Any, Callable[[str], int]], Row]:
     def read(output: Any, count: Callable[[str], int]) -> Row:
-        question = questions[_parent(output.id)]
-        chain, closing = split_solution(output.text)
-        answer = extract(output.text).text
-        return asdict(
-            Rationale(
-                id=output.id,
-                question_id=question.id,
-                sample=int(output.id.rsplit("/", 1)[1]),
-                cot=chain,
-                closing=closing,
-                answer=answer,
-                correct=numbers_equal(answer, question.answer),
-                num_tokens=output.num_tokens,
-                num_cot_tokens=count(chain.strip()),
-                finish_reason=output.finish_reason,
-                seconds=output.seconds,
-                source=context.settings.teacher.name,
-            )
-        )
+        question = questions[parent(output.id)]
+        chain, closing = split_solution(output.text, question.answer_type, question.options)
+        return {
+            "id": output.id,
+            "question_id": question.id,
+            "sample": int(output.id.rsplit("/", 1)[1]),
+            "cot": chain,
+            "closing": closing,
+            "num_tokens": output.num_tokens,
+            "num_cot_tokens": count(chain.strip()),
+            "finish_reason": output.finish_reason,
+            "seconds": output.seconds,
+            "source": context.settings.teacher.name,
+        }
 
     return read
 
@@ -141,7 +159,7 @@ def _reference_rationales(context: Context, questions: dict[str, Question]) -> C
 
         count = load_encoder(context).count
         for each in ids:
-            text = questions[_parent(each)].references[0]
+            text = questions[parent(each)].references[0]
             emit(from_output(Output(each, text, count(text), "stop", 0.0), count))
 
     return compute
@@ -168,8 +186,17 @@ def select(context: Context, rationales: Sequence[Rationale]) -> list[Rationale]
 
 
 def write_rounds(context: Context, rationales: Sequence[Rationale]) -> dict[str, list[Round]]:
-    """Rounds 1, 2, ... of every rationale, as many as the stop rule reads. Round by round: finished chains make no more rows."""
-    spec = spec_rounds(context)
+    """Rounds 1, 2, ... of every rationale, as many as the stop rule reads; none when this compression asks no compressor."""
+    task_of = {each.id: each.task for each in context.training_questions}
+    own: dict[str, list[Rationale]] = {}
+    for each in rationales:
+        own.setdefault(task_of[each.question_id], []).append(each)
+    return {name: rounds for task in own for name, rounds in _rounds_of(context, task, own[task]).items()}
+
+
+def _rounds_of(context: Context, task: str, rationales: Sequence[Rationale]) -> dict[str, list[Round]]:
+    """Round by round: finished chains make no more rows."""
+    spec = spec_rounds(context, task)
     if spec is None:
         return {}
     rule, deterministic = context.settings.compression, is_deterministic(context.settings)
@@ -200,14 +227,14 @@ def _one_round(context: Context, active: Sequence[Rationale], rounds: dict[str, 
         count = load_encoder(context).count
         prompts, previous = {}, {}
         for each in ids:
-            rationale = rationales[_parent(each)]
+            rationale = rationales[parent(each)]
             question = questions[rationale.question_id]
             previous[each] = rounds[rationale.id][-1].text if rounds[rationale.id] else rationale.cot.strip()
             answer = question.answer if rule.prompt_answer == "gold" else rationale.answer or ""
             prompts[each] = compression.rewrite_prompt(rule, question=question.text, text=previous[each], answer=answer)
 
         def read(output: Any) -> Row:
-            rationale, text = rationales[_parent(output.id)], output.text.strip()
+            rationale, text = rationales[parent(output.id)], output.text.strip()
             return asdict(
                 Round(
                     id=output.id,
@@ -220,7 +247,7 @@ def _one_round(context: Context, active: Sequence[Rationale], rounds: dict[str, 
                     previous_text_hash=hash_of([previous[output.id]]),
                     finish_reason=output.finish_reason,
                     outcome=compression.outcome_of(text, output.finish_reason),
-                    answer_kept=rationale.answer is not None and last_number(text) == number_of(rationale.answer),
+                    answer_kept=is_kept(rationale.answer, text, questions[rationale.question_id]),
                     seconds=output.seconds,
                 )
             )
@@ -257,7 +284,7 @@ def make_examples(context: Context, rationales: Sequence[Rationale], compressed:
     """Training and validation examples in the forms that the mixture asks for."""
     settings = context.settings
     questions = {each.id: each for each in context.training_questions}
-    prompts = {each.id: prompt_for(settings.task, each) for each in questions.values()}
+    prompts = {each.id: context.prompt_for(each) for each in questions.values()}
     result = {}
     for split in ("train", "validation"):
         ids = {each.id for each in context.questions[split]}
@@ -277,7 +304,7 @@ def make_examples(context: Context, rationales: Sequence[Rationale], compressed:
         if ids and not examples:
             raise RunFailed(
                 f"no {split} example is left: of {len(ids)} {split} questions {len(own)} have a usable rationale; look at the rationales in "
-                f"{context.store.artifact_path(spec_rationales(context))}, raise teacher.max_new_tokens or take another teacher"
+                f"{context.store.root / 'rationales'}, raise teacher.max_new_tokens or take another teacher"
             )
         result[split] = examples
     return Examples(**result)
@@ -309,81 +336,3 @@ def train(context: Context, examples: Examples) -> Path:
             workers.run_fit(job, on_row)
 
     return context.store.artifact(spec_checkpoint(context), build)
-
-
-# --- evaluation ----------------------------------------------------------------------------------------------------------
-
-
-def predict(context: Context, mode: str) -> list[Prediction]:
-    """One greedy answer per test question by the base model, or the fine-tuned one without or with the mark."""
-    questions = {each.id: each for each in context.questions.test}
-    sampling = Sampling(max_new_tokens=context.settings.evaluation.max_new_tokens)
-
-    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
-        from cotexp.inference.local import Request
-
-        engine = _evaluated_engine(context, mode)
-        encoder = engine.loaded.encoder
-        requests = [
-            Request(each, encoder.prompt(prompt_for(context.settings.task, questions[_parent(each)]), compressed=mode == "compress")) for each in ids
-        ]
-        engine.generate(requests, sampling, lambda output: emit(_prediction(output, questions[_parent(output.id)], mode, encoder.count)))
-
-    ids = sorted((f"{each}/0" for each in questions), key=lambda each: (len(questions[_parent(each)].text), each))
-    with progress.bar(f"answers, {mode}", len(ids)) as advance:
-        rows = context.store.ledger(spec_predictions(context, mode)).fill(
-            ids, compute, chunk_size=context.settings.evaluation.batch_size, on_row=advance
-        )
-    return [Prediction.from_row({**rows[f"{each}/0"], "mode": mode}) for each in questions]
-
-
-def _prediction(output: Any, question: Question, mode: str, count: Callable[[str], int]) -> Row:
-    extracted = extract(output.text)
-    return asdict(
-        Prediction(
-            id=output.id,
-            question_id=question.id,
-            task=question.task,
-            mode=mode,
-            sample=0,
-            text=output.text,
-            extracted=extracted.text,
-            extracted_by=extracted.rule,
-            correct=numbers_equal(extracted.text, question.answer),
-            num_tokens=output.num_tokens,
-            num_cot_tokens=count(split_solution(output.text)[0].strip()),
-            finish_reason=output.finish_reason,
-            seconds=output.seconds,
-        )
-    )
-
-
-def _evaluated_engine(context: Context, mode: str) -> LocalEngine:
-    fine_tuned = None if mode == "base" else context.store.artifact_path(spec_checkpoint(context))
-    return load_engine(context, context.base, context.settings.model, adapter=fine_tuned)
-
-
-def measure_latency(context: Context, mode: str) -> dict[str, float]:
-    """Wall seconds per question at batch 1 and batch N, on fixed questions after a warm-up, one measurement per machine at a time."""
-    evaluation = context.settings.evaluation
-    sizes = {"batch1": 1, "batchN": evaluation.latency_batch_size}
-    questions = timed_questions(context)
-
-    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
-        from cotexp.inference.local import Request
-
-        engine = _evaluated_engine(context, mode)
-        sampling = Sampling(max_new_tokens=evaluation.max_new_tokens)
-        encoder = engine.loaded.encoder
-        requests = [Request(each.id, encoder.prompt(prompt_for(context.settings.task, each), compressed=mode == "compress")) for each in questions]
-        with FileLock(Path(tempfile.gettempdir()) / "cotexp-latency.lock", mode=0o666):
-            for each in ids:
-                size = min(sizes[each], len(requests))
-                engine.generate(requests[:size], sampling, lambda output: None)
-                started = time.perf_counter()
-                for first in range(0, len(requests), size):
-                    engine.generate(requests[first : first + size], sampling, lambda output: None)
-                emit({"id": each, "seconds": (time.perf_counter() - started) / len(requests), "num_questions": len(requests)})
-
-    rows = context.store.ledger(spec_latency(context, mode)).fill(list(sizes), compute, chunk_size=len(sizes))
-    return {f"latency_seconds_{each}": rows[each]["seconds"] for each in sizes}

@@ -1,7 +1,8 @@
-"""Metrics of predictions and of compression, one definition each."""
+"""Metrics of predictions and of compression with their intervals, one definition each."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,6 +15,14 @@ class Interval(NamedTuple):
     high: float
 
 
+class Spread(NamedTuple):
+    """Mean and sample standard deviation (divisor n - 1) of n values; the deviation of a single value is nan."""
+
+    mean: float
+    deviation: float
+    num_values: int
+
+
 def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion; (0, 1) without observations."""
     from scipy.stats import binomtest
@@ -24,30 +33,104 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
     return Interval(float(interval.low), float(interval.high))
 
 
+def bootstrap_interval(
+    values: Sequence[float], *, confidence: float = 0.95, seed: int = 0, num_resamples: int = 10_000, bounds: Interval | None = None
+) -> Interval:
+    """Percentile bootstrap interval of the mean of `values`; it holds the mean, and the order of `values` does not matter.
+
+    Equal values cannot be resampled into anything else. With `bounds`, the range of a value, the interval then admits that a share
+    of unseen values up to Wilson's limit for none among n lies at the far end of the range (for shares all 0 or all 1 this is
+    Wilson's interval itself); without, it has no width. Raises: ValueError without values.
+    """
+    import numpy as np
+
+    if not values:
+        raise ValueError("an interval of a mean needs at least one value; got none")
+    distinct, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
+    if len(distinct) == 1:
+        value, unseen = float(distinct[0]), wilson(0, len(values), confidence).high
+        low, high = bounds or (value, value)
+        return Interval(value - unseen * (value - low), value + unseen * (high - value))
+    generator = np.random.default_rng(seed)
+    # Drawing n of n values with replacement = drawing how often each distinct value comes: the same distribution, far fewer numbers.
+    sizes = [min(1000, num_resamples - first) for first in range(0, num_resamples, 1000)]
+    means = np.concatenate([generator.multinomial(len(values), counts / len(values), size=size) @ distinct for size in sizes]) / len(values)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    centre = float(counts @ distinct) / len(values)
+    return Interval(min(float(low), centre), max(float(high), centre))
+
+
+def mean_and_deviation(values: Sequence[float]) -> Spread:
+    """Mean, sample standard deviation and number of `values`, one per seed. Raises: ValueError without values."""
+    if not values:
+        raise ValueError("a mean over seeds needs at least one value; got none")
+    centre = mean(values)
+    deviation = math.sqrt(math.fsum((each - centre) ** 2 for each in values) / (len(values) - 1)) if len(values) > 1 else math.nan
+    return Spread(centre, deviation, len(values))
+
+
+def shares_correct(predictions: Sequence[Prediction], rule: str = "strict") -> dict[str, float]:
+    """Share of correct samples of each question under a rule ("strict", "lenient" or "math_verify"), by the question's id."""
+    labels: dict[str, list[bool]] = {}
+    for each in predictions:
+        labels.setdefault(each.question_id, []).append(bool(getattr(each, rule)))
+    return {question: sum(own) / len(own) for question, own in labels.items()}
+
+
 def accuracy_metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Accuracy over *all* predictions, mean tokens, and the counts of what could not be read."""
-    total = len(predictions)
-    correct = sum(each.correct for each in predictions)
-    low, high = wilson(correct, total)
-    return {
-        "accuracy": correct / total,
+    """Accuracy over *all* questions with its 95 % interval, mean tokens, and the counts of what went wrong.
+
+    With several samples per question (`num_samples`, their mean number) `accuracy` is avg@k: the mean over questions of the share of
+    correct samples, every question counting the same. The interval is Wilson's for one sample, else a bootstrap over questions.
+    `num_unparsable`, `num_truncated`, `num_timed_out` and `num_flips_*` count answers, not questions. A key of math-verify is there
+    only where that rule applies: the accuracy to every answer, the flips to at least one. Raises: ValueError without predictions.
+    """
+    if not predictions:
+        raise ValueError("an accuracy needs at least one prediction; got none")
+    shares = shares_correct(predictions)
+    one_sample = len(shares) == len(predictions)
+    low, high = wilson(sum(each.strict for each in predictions), len(shares)) if one_sample else share_interval(list(shares.values()))
+    verified = [each for each in predictions if each.math_verify is not None]
+    metrics: dict[str, float] = {
+        "accuracy": mean(list(shares.values())),
         "accuracy_low": low,
         "accuracy_high": high,
-        "num_questions": total,
+        "accuracy_lenient": mean(list(shares_correct(predictions, "lenient").values())),
+        "num_questions": len(shares),
+        "num_samples": len(predictions) / len(shares),
         "num_tokens": mean([each.num_tokens for each in predictions]),
         "num_cot_tokens": mean([each.num_cot_tokens for each in predictions]),
         "num_unparsable": sum(each.extracted is None for each in predictions),
         "num_truncated": sum(each.finish_reason == "length" for each in predictions),
+        "num_timed_out": sum(each.timed_out for each in predictions),
+        "num_flips_lenient": sum(each.strict != each.lenient for each in predictions),
     }
+    if len(verified) == len(predictions):
+        metrics["accuracy_math_verify"] = mean(list(shares_correct(predictions, "math_verify").values()))
+    if verified:
+        metrics["num_flips_math_verify"] = sum(each.strict != each.math_verify for each in verified)
+    return metrics
+
+
+def share_interval(shares: Sequence[float]) -> Interval:
+    """95 % bootstrap interval of the mean of `shares`, which lie in [0, 1]."""
+    return bootstrap_interval(shares, bounds=Interval(0.0, 1.0))
 
 
 def ratio_metrics(short: Sequence[Prediction], base: Sequence[Prediction]) -> dict[str, float]:
-    """Chain-of-thought tokens against the base model's on the same questions: ratio of means, and mean of ratios."""
-    by_question = {(each.question_id, each.sample): each.num_cot_tokens for each in base}
-    pairs = [(each.num_cot_tokens, by_question[each.question_id, each.sample]) for each in short]
+    """Chain-of-thought tokens against the base model's: ratio of means, and mean of ratios, over common pairs.
+
+    A pair (`num_ratio_pairs`) is the same sample of the same question; an answer without a partner is left out. Without any token of
+    the base model in the pairs there is no ratio.
+    """
+    by_answer = {(each.question_id, each.sample): each.num_cot_tokens for each in base}
+    pairs = [(each.num_cot_tokens, by_answer[each.question_id, each.sample]) for each in short if (each.question_id, each.sample) in by_answer]
     ratios = [ours / theirs for ours, theirs in pairs if theirs]
-    result = {"compression_ratio": sum(ours for ours, _ in pairs) / max(1, sum(theirs for _, theirs in pairs))}
-    return {**result, "compression_ratio_per_sample": mean(ratios)} if ratios else result
+    result: dict[str, float] = {"num_ratio_pairs": len(pairs)}
+    if ratios:
+        result["compression_ratio"] = sum(ours for ours, _ in pairs) / sum(theirs for _, theirs in pairs)
+        result["compression_ratio_per_sample"] = mean(ratios)
+    return result
 
 
 def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> dict[str, float]:
@@ -68,5 +151,5 @@ def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> d
 
 
 def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean; 0 for no values."""
-    return sum(values) / len(values) if values else 0.0
+    """Arithmetic mean, the same in any order; 0 for no values."""
+    return math.fsum(values) / len(values) if values else 0.0

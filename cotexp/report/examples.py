@@ -26,14 +26,19 @@ class Shown:
 
 def pick(folder: Path, count: int = 10) -> list[Shown]:
     """Up to `count` chains of a run: those with a rebound first, then those with the most rounds."""
-    if "rounds" not in read_json(folder / "stages.json"):
+    tasks = [name.removeprefix("rounds/") for name in read_json(folder / "stages.json") if name.startswith("rounds/")]
+    if not tasks:
         return []
     compressed = [orjson.loads(line) for line in (folder / "compressed.jsonl").read_bytes().splitlines()]
     compressed.sort(key=lambda each: (each["stop_reason"] != "rebound", -each["num_rounds_run"], each["rationale_id"]))
-    rationales, rounds = _rows(folder, "rationales"), _rows(folder, "rounds")
+    rationales, rounds, grades = (
+        {name: row for task in tasks for name, row in _rows(folder, f"{stage}/{task}").items()}
+        for stage in ("rationales", "rounds", "grades/rationales")
+    )
     shown = []
     for each in compressed[:count]:
-        original = Rationale.from_row(rationales[each["rationale_id"]])
+        grade = grades[each["rationale_id"]]
+        original = Rationale.from_row({**rationales[each["rationale_id"]], "answer": grade["extracted"], "correct": grade["strict"]})
         run = [Round.from_row(rounds[f"{original.id}/{number}"]) for number in range(1, each["num_rounds_run"] + 1)]
         shown.append(
             Shown(

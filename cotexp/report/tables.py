@@ -15,18 +15,29 @@ LABELS = {"base": "base, full chain of thought", "full": "fine-tuned, without `<
 
 
 def rows(metrics: Metrics) -> Iterator[list[str]]:
-    """One row of texts per evaluated mode, as COLUMNS says."""
-    for mode, label in LABELS.items():
-        own = {name.removeprefix(f"eval/{mode}/"): value for name, value in metrics.items() if name.startswith(f"eval/{mode}/")}
-        if own:
-            yield [
-                label,
-                f"{own['accuracy']:.1%} ({own['accuracy_low']:.1%} to {own['accuracy_high']:.1%})",
-                f"{own['num_tokens']:.1f}",
-                "1" if mode == "base" else _number(own, "compression_ratio", ".2f"),
-                _number(own, "latency_seconds_batch1", ".3f"),
-                _number(own, "latency_seconds_batchN", ".4f"),
-            ]
+    """One row of texts per evaluated mode, as COLUMNS says; with several tasks, then one per task and mode."""
+    for task in ("", *tasks(metrics)):
+        for mode, label in LABELS.items():
+            prefix = f"eval/{mode}/{task}/" if task else f"eval/{mode}/"
+            own = {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
+            if "accuracy" in own:
+                yield [
+                    f"{task}: {label}" if task else label,
+                    f"{own['accuracy']:.1%} ({own['accuracy_low']:.1%} to {own['accuracy_high']:.1%})",
+                    f"{own['num_tokens']:.1f}",
+                    "1" if mode == "base" else _number(own, "compression_ratio", ".2f"),
+                    *(
+                        [_number(own, f"latency_seconds_{size}", form) for size, form in (("batch1", ".3f"), ("batchN", ".4f"))]
+                        if not task
+                        else ["", ""]
+                    ),
+                ]
+
+
+def tasks(metrics: Metrics) -> list[str]:
+    """The evaluated tasks in order where there are several."""
+    names = list(dict.fromkeys(name.split("/")[2] for name in metrics if name.startswith("eval/") and name.count("/") == 3))
+    return names if len(names) > 1 else []
 
 
 def _number(values: Metrics, name: str, form: str) -> str:
@@ -41,11 +52,14 @@ def markdown(metrics: Metrics) -> str:
 def notes(metrics: Metrics) -> list[str]:
     """What a reader must know beside the table: sample size, stop reasons, everything dropped or cut."""
     mode = next(each for each in LABELS if f"eval/{each}/num_questions" in metrics)
+    samples = metrics.get(f"eval/{mode}/num_samples", 1)
     lines = [f"{metrics[f'eval/{mode}/num_questions']:.0f} test questions; all of them are in the denominator."]
-    for each in LABELS:
-        cut, unread = metrics.get(f"eval/{each}/num_truncated", 0), metrics.get(f"eval/{each}/num_unparsable", 0)
-        if cut or unread:
-            lines.append(f"{LABELS[each]}: {unread:.0f} answers could not be read, {cut:.0f} were cut off at the token limit.")
+    if samples > 1:
+        lines.append(f"Accuracy is avg@{samples:.0f}: the mean over questions of the share of {samples:.0f} sampled answers that are right.")
+    lines += [line for each in LABELS for line in _grading_notes(metrics, each)]
+    lines += [line for each in LABELS for line in _differences(metrics, each)]
+    if overlap := metrics.get("questions/num_dropped_overlap"):
+        lines.append(f"{overlap:.0f} training and validation questions were left out, since their text is in the test questions too.")
     if "eval/latency_batch_size" in metrics:
         lines.append(
             f"Batch N is {metrics['eval/latency_batch_size']:.0f}. Compression ratio and stop rule count chain-of-thought tokens, "
@@ -66,6 +80,30 @@ def notes(metrics: Metrics) -> list[str]:
         f"({metrics['training/num_supervised_tokens']:.0f} supervised tokens); step {metrics['training/best_step']:.0f} kept by validation loss."
     )
     return [f"- {each}" for each in lines]
+
+
+def _grading_notes(metrics: Metrics, mode: str) -> Iterator[str]:
+    """What could not be read, and what other grading rules would say where they differ."""
+    values = {name: metrics.get(f"eval/{mode}/{name}", 0) for name in ("num_unparsable", "num_truncated", "num_timed_out")}
+    if any(values.values()):
+        yield (
+            f"{LABELS[mode]}: {values['num_unparsable']:.0f} answers could not be read, {values['num_truncated']:.0f} were cut off at the token "
+            f"limit, {values['num_timed_out']:.0f} took too long to compare; all count as wrong."
+        )
+    flips = {rule: metrics.get(f"eval/{mode}/num_flips_{rule}", 0) for rule in ("lenient", "math_verify")}
+    for rule in (rule for rule, count in flips.items() if count):
+        accuracy = metrics.get(f"eval/{mode}/accuracy_{rule}")
+        instead = "" if accuracy is None else f" (accuracy {accuracy:.1%})"
+        yield f"{LABELS[mode]}: the {rule} rule labels {flips[rule]:.0f} answers otherwise{instead}."
+
+
+def _differences(metrics: Metrics, mode: str) -> Iterator[str]:
+    """The paired difference to the base model, and whether it is noise."""
+    name = f"eval/{mode}/delta_accuracy_vs_base"
+    if name in metrics:
+        low, high, p_value = (metrics[f"{name}_{each}"] for each in ("low", "high", "p_value"))
+        noise = "within noise" if low <= 0 <= high or p_value >= 0.05 else "beyond noise"
+        yield f"{LABELS[mode]}, against base: {metrics[name] * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f}, p = {p_value:.2g}): {noise}."
 
 
 def choices(settings: dict[str, Any]) -> list[str]:

@@ -1,89 +1,292 @@
-"""Where the answer stands in a model's text, and what it is."""
+"""Where the answer stands in a model's text, and what it is.
+
+Strict order: the last closed `\\boxed{...}`; else what follows the last "answer is" or "####". Choices are also read from the last
+parentheses, and an option's text alone counts. Only the lenient rule goes on to the last number, letter or yes/no of the text.
+What a reasoning model thinks (up to `</think>`) holds no answer.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+
+from cotexp.records import AnswerType
+from cotexp.tasks import choices
+
+LETTERS = choices.LETTERS
+MOST_DIGITS = 100
+"""Longer runs of digits are no answer to any benchmark; converting them would cost time for nothing."""
 
 _STATEMENT = re.compile(r"(?:answer\s+is|####)\s*:?\s*", re.IGNORECASE)
-_NUMBER = re.compile(r"[-−]?(?:\\?\$)?(?:\d+(?:(?:,|\{,\})\d{3})*(?:\.\d+)?|\.\d+)(?![\d])")
-_SENTENCE_END = re.compile(r"(?:[.!?]\s+|\n\s*)")
+_SENTENCE_END = re.compile(r"[.!?][\"')*]*\s+|\n\s*")
+_OPENING = re.compile(r"(?:[\s*_~>]|\\\[|\\\(|\$\$)+")
+_DIGITS = r"(?:\d+(?:(?:,|\{,\}|\\[,!;]|\{,\}\\!|,\\!)\d{3}(?!\d))*(?:\.\d+)?|(?<![\w.])\.\d+)"
+_NUMBER = re.compile(rf"(?P<minus>(?<![\w)}}\]])[-−–]\s?(?=\\?[$€£]|\d|\.\d))?(?:\\?[$€£]\s?[-−–]?)?(?<![A-Za-z_\d])(?P<digits>{_DIGITS})(?!\d)")
+_SLASH = re.compile(r"\s*/\s*")
+_FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{\s*(-?\d{1,100})\s*\}|(\d))\s*(?:\{\s*(\d{1,100})\s*\}|(\d))")
+_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
+_UNIT_EXPONENT = re.compile(r"(?<=[A-Za-z}])\s*\^\s*(?:\{\s*[-−]?\d\s*\}|\d)")
+_COMMAND = re.compile(r"\\(?:[dtc]?frac|[A-Za-z]+)")
+_HARMLESS = {"\\quad", "\\qquad", "\\circ", "\\degree", "\\left", "\\right", "\\displaystyle", "\\pounds", "\\euro", "\\rm", "\\bf", "\\approx"}
+_EQUATION = re.compile(r"[A-Za-z\s$%)]{0,30}[-+*/×÷·x−]\s*\(?\s*\\?\$?\s*\d.*=|[A-Za-z\s$%)]{0,30}\\(?:times|div|cdot)\b.*=")
+_OPERATOR = re.compile(r"\s*\)?\s*(?:[+*×÷·]|[-−]\s*\d|\\times|\\div|\\cdot)")
+_CHANGES_VALUE = re.compile(r"\s*(?:\^(?!\s*\{?\s*\\circ)|\\(?:pi|sqrt|[dtc]?frac|log|ln|sin|cos|tan)\b)")
+_BOOLEAN = re.compile(r"\b(yes|no|true|false)\b(?![-'’]\w)", re.IGNORECASE)
+_WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """An answer's text and the rule that found it: "boxed", "statement" or "none"."""
+    """An answer in the form that is compared, the rule that found it, and where in the text its mark begins (the text's length if none).
+
+    Rules: "boxed", "statement", "parentheses", "text" (the text is an option or yes/no, nothing else), "last" (lenient only) or "none".
+    """
 
     text: str | None
     rule: str
+    start: int
 
 
-def extract(text: str) -> Extracted:
-    """The final answer under the strict rule: the last closed \\boxed{...}, else what follows the last "answer is" or "####"."""
-    boxed = last_boxed(text)
-    if boxed is not None:
-        return Extracted(boxed, "boxed")
-    statements = list(_STATEMENT.finditer(text))
-    if statements:
-        rest = text[statements[-1].end() :].split("\n")[0]
-        number = _NUMBER.search(rest)
-        if number and "\\boxed{" not in rest[: number.start()] and not re.match(r"\s*/\s*\d", rest[number.end() :]):
-            return Extracted(number.group(), "statement")
-    return Extracted(None, "none")
+def extract(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> Extracted:
+    """The final answer under the strict rule. `options` (letter -> text) is read for choices."""
+    begin = answer_begin(text)
+    found = _READERS[answer_type](text[begin:], options or {})
+    return Extracted(found.text, found.rule, found.start + begin)
 
 
-_BOX_OR_BRACE = re.compile(r"\\boxed\{|[{}]")
+def extract_lenient(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> Extracted:
+    """The final answer under the strict rule; without one the last number, letter or yes/no of the text."""
+    found = extract(text, answer_type, options)
+    if found.text is not None:
+        return found
+    last = last_mention(text, answer_type, options)
+    return Extracted(last, "last" if last is not None else "none", len(text))
+
+
+def last_mention(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> str | None:
+    """The last number, option letter or yes/no anywhere in a text; None without any."""
+    if answer_type == "boolean":
+        words = _BOOLEAN.findall(text)
+        return _WORDS[words[-1].lower()] if words else None
+    if answer_type == "choice":
+        return choices.last_letter(text, options or {})
+    last = None
+    for match in _NUMBER.finditer(text):
+        last = match
+    return _plain(last) if last else None
+
+
+def answer_begin(text: str) -> int:
+    """Where a reasoning model's answer part begins: behind the last `</think>`; at the end when its thinking never ends."""
+    end = text.rfind("</think>")
+    if end >= 0:
+        return end + len("</think>")
+    return len(text) if text.lstrip().startswith("<think>") else 0
+
+
+# --- numbers -------------------------------------------------------------------------------------------------------------
+
+
+def _read_number(text: str, _: Mapping[str, str]) -> Extracted:
+    box = _last_box(text)
+    if box is not None:
+        number = one_number(box.content)
+        return Extracted(number, "boxed" if number is not None else "none", box.start)
+    mark = _last_statement(text)
+    if mark is not None:
+        opening = _OPENING.match(text, mark.end())
+        rest = text[opening.end() if opening else mark.end() :].split("\n")[0]
+        sentence = rest[: end.start()] if (end := _SENTENCE_END.search(rest)) else rest
+        number = _stated_number(sentence) if _NUMBER.search(sentence) else _stated_number(rest)
+        if number is not None:
+            return Extracted(number, "statement", mark.start())
+    return Extracted(None, "none", len(text))
+
+
+def _stated_number(sentence: str) -> str | None:
+    """The number that a sentence behind "answer is" states: its first, or where an equation begins there, its result."""
+    fraction, first = _FRACTION.search(sentence), _NUMBER.search(sentence)
+    if first is None or "\\boxed" in sentence[: first.start()]:
+        return None
+    if fraction is not None and fraction.start() < first.start():
+        return one_number(fraction.group())
+    if _EQUATION.match(sentence, first.end()):
+        return one_number(sentence[sentence.rindex("=") + 1 :]) or None
+    if slash := _SLASH.match(sentence, first.end()):
+        second = _NUMBER.match(sentence, slash.end())
+        if second is not None:
+            return one_number(f"{_plain(first)}/{_plain(second)}")
+    goes_on = _OPERATOR.match(sentence, first.end()) and re.match(r"[^A-Za-z]*\d", sentence[first.end() :])
+    return None if goes_on or _CHANGES_VALUE.match(sentence, first.end()) else _plain(first)
+
+
+def one_number(text: str) -> str | None:
+    """The one number in a short answer such as "$1,080.50", "\\text{18 eggs}", "x = 18" or "\\frac{1}{2}", in plain characters ("1/2").
+
+    None without a number, with several, or with LaTeX around it that would change its value.
+    """
+    if "=" in text:
+        text = text.rsplit("=", 1)[1]
+    text = _UNIT_EXPONENT.sub("", _TEXT.sub(r" \1 ", text))
+    if fraction := _FRACTION.search(text):
+        top, bottom = fraction[1] or fraction[2], fraction[3] or fraction[4]
+        sign = "-" if text[: fraction.start()].rstrip().endswith(("-", "−")) else ""
+        alone = not _NUMBER.search(text[: fraction.start()] + " " + text[fraction.end() :])
+        return f"{sign}{top}/{bottom}" if alone and _harmless(text[: fraction.start()] + text[fraction.end() :]) else None
+    found = list(_NUMBER.finditer(text))
+    if len(found) == 2 and _SLASH.fullmatch(text, found[0].end(), found[1].start()):
+        return f"{_plain(found[0])}/{_plain(found[1])}"
+    return _plain(found[0]) if len(found) == 1 and _harmless(text) else None
+
+
+def _harmless(text: str) -> bool:
+    """Whether no LaTeX command stands there but spacing, units and the like."""
+    return all(command in _HARMLESS for command in _COMMAND.findall(text))
+
+
+def _plain(match: re.Match[str]) -> str | None:
+    """A matched number in plain characters; None for one of absurd length."""
+    digits = re.sub(r"[^\d.]", "", match["digits"])
+    minus = any(each in match.group()[: match.start("digits") - match.start()] for each in "-−–")
+    return f"{'-' if minus else ''}{digits}" if len(digits) <= MOST_DIGITS else None
+
+
+def number_of(text: str) -> Fraction | None:
+    """The value of the one number in a short answer; None without exactly one."""
+    plain = one_number(text)
+    if plain is None:
+        return None
+    top, _, bottom = plain.partition("/")
+    try:
+        return Fraction(top) / Fraction(bottom or 1)
+    except ZeroDivisionError:
+        return None
+
+
+# --- LaTeX, choices, yes and no ------------------------------------------------------------------------------------------
+
+
+def _read_latex(text: str, _: Mapping[str, str]) -> Extracted:
+    box = _last_box(text)
+    if box is not None:
+        content = box.content.strip()
+        return Extracted(content or None, "boxed" if content else "none", box.start)
+    mark = _last_statement(text)
+    if mark is not None:
+        stated = _stated_latex(text[mark.end() :])
+        if stated:
+            return Extracted(stated, "statement", mark.start())
+    return Extracted(None, "none", len(text))
+
+
+def _stated_latex(rest: str) -> str | None:
+    """The formula behind "answer is", or the rest of its sentence; None for a box that was cut off."""
+    formula = re.match(r"\s*(?:\$\$?([^$]+)\$|\\\[(.+?)\\\]|\\\((.+?)\\\))", rest[:4000], re.DOTALL)
+    if formula:
+        stated = next(each for each in formula.groups() if each is not None)
+    else:
+        line = rest.split("\n")[0]
+        end = _SENTENCE_END.search(line)
+        stated = line[: end.start()] if end else line.rstrip().removesuffix(".")
+    return None if "\\boxed" in stated else stated.strip().strip("*$").strip()
+
+
+def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
+    box, mark = _last_box(text), _last_statement(text)
+    if box is not None and (mark is None or box.start > mark.start()):
+        letter = choices.stated_letter(_TEXT.sub(r"\1", box.content), options)
+        if letter is not None:
+            return Extracted(letter, "boxed", box.start)
+    if mark is not None:
+        letter = choices.stated_letter(text[mark.end() :], options)
+        if letter is not None:
+            return Extracted(letter, "statement", mark.start())
+    inside = choices.last_in_parentheses(text, options)
+    if inside is not None:
+        return Extracted(inside.letter, "parentheses", inside.start)
+    alone = choices.letter_of_text(text, options)
+    return Extracted(alone, "text" if alone else "none", 0 if alone else len(text))
+
+
+def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
+    box, mark = _last_box(text), _last_statement(text)
+    if box is not None and (mark is None or box.start > mark.start()) and (word := boolean_word(_TEXT.sub(r"\1", box.content))):
+        return Extracted(word, "boxed", box.start)
+    if mark is not None:
+        rest = text[mark.end() :]
+        opening = _OPENING.match(rest)
+        at_once = _BOOLEAN.match(rest, opening.end() if opening else 0)
+        words = [at_once.group()] if at_once else _BOOLEAN.findall(rest.split("\n")[0]) or _BOOLEAN.findall(rest)
+        if words:
+            return Extracted(_WORDS[words[-1].lower()], "statement", mark.start())
+    alone = boolean_word(text)
+    return Extracted(alone, "text" if alone else "none", 0 if alone else len(text))
+
+
+def boolean_word(text: str) -> str | None:
+    """ "yes" or "no" for a text that says yes, no, true or false and nothing else."""
+    return _WORDS.get(text.strip().strip(".!*\"'").strip().lower())
+
+
+_READERS = {"integer": _read_number, "decimal": _read_number, "latex": _read_latex, "choice": _read_choice, "boolean": _read_boolean}
+
+# --- boxes and statements ------------------------------------------------------------------------------------------------
+
+_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    start: int
+    content: str
 
 
 def last_boxed(text: str) -> str | None:
     """Content of the last `\\boxed{...}` whose braces balance; None when there is none."""
-    span = _last_box(text)
-    return None if span is None else text[span[0] + len("\\boxed{") : span[1]]
+    box = _last_box(text)
+    return None if box is None else box.content
 
 
-def _last_box(text: str) -> tuple[int, int] | None:
-    """Where the last closed box begins and where its closing brace stands, found in one pass."""
-    opened: list[tuple[int, bool]] = []
-    best = None
+def _last_box(text: str) -> _Box | None:
+    """The last closed box, found in one pass; an escaped brace is a character."""
+    opened: list[tuple[int, int, bool]] = []
+    best: tuple[int, int, int] | None = None
     for match in _BOX_OR_BRACE.finditer(text):
-        if match.group() != "}":
-            opened.append((match.start(), match.group() != "{"))
+        token = match.group()
+        if token in ("\\{", "\\}"):
+            continue
+        if token != "}":
+            opened.append((match.start(), match.end(), token != "{"))
         elif opened:
-            start, is_box = opened.pop()
+            start, inside, is_box = opened.pop()
             if is_box and (best is None or start > best[0]):
-                best = (start, match.start())
-    return best
+                best = (start, inside, match.start())
+    return _Box(best[0], text[best[1] : best[2]]) if best else None
 
 
-def number_of(text: str) -> Decimal | None:
-    """The one number in a short answer such as "18", "$1,080.50", "18 dollars" or "\\text{18 eggs}"; None without exactly one."""
-    found = _NUMBER.findall(text)
-    if len(found) != 1:
-        return None
-    try:
-        return Decimal(re.sub(r"\{,\}|[,$\\]", "", found[0]).replace("−", "-"))
-    except InvalidOperation:
-        return None
+def _last_statement(text: str) -> re.Match[str] | None:
+    last = None
+    for match in _STATEMENT.finditer(text):
+        last = match
+    return last
 
 
-def last_number(text: str) -> Decimal | None:
-    """The last number anywhere in a text (the lenient rule)."""
-    found = _NUMBER.findall(text)
-    return number_of(found[-1]) if found else None
+# --- solutions -----------------------------------------------------------------------------------------------------------
 
 
-def split_solution(text: str) -> tuple[str, str]:
+def split_solution(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> tuple[str, str]:
     """(chain of thought with its trailing white space, closing sentence that states the answer); they join to `text`.
 
-    Without a stated answer the closing part is empty.
+    Without an answer under the strict rule the closing part is empty.
     """
-    boxed = _last_box(text)
-    marks = [boxed[0]] if boxed else [match.start() for match in _STATEMENT.finditer(text)]
-    if not marks:
+    found = extract(text, answer_type, options)
+    if found.text is None:
         return text, ""
-    starts = [0, *(match.end() for match in _SENTENCE_END.finditer(text, 0, max(marks)))]
-    start = max(each for each in starts if each <= max(marks))
+    begin = answer_begin(text)
+    starts = [begin, *(match.end() for match in _SENTENCE_END.finditer(text, begin, found.start))]
+    start = max(each for each in starts if each <= found.start)
     return text[:start], text[start:]
 
 

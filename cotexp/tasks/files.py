@@ -1,77 +1,87 @@
-"""Questions from the user's own JSON Lines files."""
+"""Questions from the user's own files."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-import orjson
-
-from cotexp.records import Question
+from cotexp.records import AnswerType, Question
 from cotexp.sections import ConfigError, suggestion
-from cotexp.settings import FileTask
-from cotexp.tasks.answers import number_of
+from cotexp.task_settings import CustomTask
+from cotexp.tasks.answers import split_solution
+from cotexp.tasks.benchmarks import with_closing
+from cotexp.tasks.draw import QuestionSets, draw, in_order, make_question, without_duplicates
+from cotexp.tasks.rows import Row, labels_of, options_of, read_rows
+
+TEST_PART = 5
+"""Without a test file every fifth question is a test question."""
 
 
-def load_sets(task: FileTask) -> dict[str, list[Question]]:
-    """The three splits; without a validation file its questions are the last ones of the training file.
+def load_sets(task: CustomTask) -> QuestionSets:
+    """The drawn splits. Without a test file, the first questions of the draw's order are the test split (a fifth, or num_test).
 
     Raises: ConfigError naming setting, file, line and field.
     """
-    train = read_questions(task, "train", task.train)
-    test = read_questions(task, "test", task.test)[: task.num_test]
-    if task.validation is None:
-        if len(train) <= task.num_validation:
-            raise ConfigError(
-                f"task.num_validation must leave training questions over: {task.train} has {len(train)}, {task.num_validation} are to be held "
-                "back; lower task.num_validation or give task.validation=FILE"
-            )
-        train, validation = train[: -task.num_validation], train[-task.num_validation :]
-    else:
-        validation = read_questions(task, "validation", task.validation)[: task.num_validation]
-    train = train[: task.num_train]
-    texts = {split: {each.text for each in own} for split, own in (("train", train), ("validation", validation), ("test", test))}
-    for one, other in (("test", "train"), ("test", "validation"), ("validation", "train")):
-        if overlap := texts[one] & texts[other]:
-            raise ConfigError(f"task.{one} shares {len(overlap)} questions with task.{other}; remove them from one of the files")
-    return {"train": train, "validation": validation, "test": test}
-
-
-def read_questions(task: FileTask, split: str, path: str) -> list[Question]:
-    """The different questions of one file, in order."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"task.{split} must name a readable file; got {path!r} ({error.strerror})") from None
-    questions: dict[str, Question] = {}
-    for number, line in enumerate(content.splitlines(), 1):
-        if line.strip():
-            question = _question(task, line, f"task.{split}: {path}, line {number}")
-            questions.setdefault(question.id, question)
-    if not questions:
-        raise ConfigError(f"task.{split} must hold at least one question; {path} is empty")
-    return list(questions.values())
-
-
-def _question(task: FileTask, line: bytes, place: str) -> Question:
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise ConfigError(f"{place} is not valid JSON ({error}); correct the line") from None
-    if not isinstance(row, dict):
-        raise ConfigError(f"{place} must be a JSON object; got {type(row).__name__}")
-    text = _field(row, task.question_field, "question_field", place)
-    answer = _field(row, task.answer_field, "answer_field", place)
-    if number_of(answer) is None:
-        raise ConfigError(f"{place}: field {task.answer_field!r} must hold one number; got {answer!r}")
-    digest = hashlib.sha256(f"{text}\n{answer}".encode()).hexdigest()[:16]
-    return Question(id=f"{task.name}-{digest}", text=text, answer=answer, task=task.name)
-
-
-def _field(row: dict[str, Any], name: str, setting: str, place: str) -> str:
-    if row.get(name) is None or not str(row[name]).strip():
+    questions = read_questions(task, "file", task.file)
+    validation = read_questions(task, "validation_file", task.validation_file) if task.validation_file else None
+    if task.test_file:
+        return draw(task, train=questions, validation=validation, test=read_questions(task, "test_file", task.test_file))
+    unique, num_duplicates = without_duplicates(questions)
+    order = in_order(unique, task.seed)
+    num_test = task.num_test or len(order) // TEST_PART
+    if not 0 < num_test < len(order):
         raise ConfigError(
-            f"{place}: field {name!r} is missing or empty{suggestion(name, list(row))}; fields here: {', '.join(row)}; see task.{setting}"
+            f"task.num_test must leave test and training questions: {task.file} has {len(order)} different questions, {num_test} of them would be "
+            "the test split; give task.test_file=FILE or another task.num_test"
         )
-    return str(row[name]).strip()
+    sets = draw(task, train=order[num_test:], validation=validation, test=order[:num_test])
+    if num_duplicates:
+        sets.dropped["duplicates"] = sets.dropped.get("duplicates", 0) + num_duplicates
+    return sets
+
+
+def read_questions(task: CustomTask, setting: str, path: str) -> list[Question]:
+    """The questions of one file, in order, duplicates included."""
+    questions = [_question(task, row) for row in read_rows(Path(path), f"task.{setting}: {path}")]
+    if not questions:
+        raise ConfigError(f"task.{setting} must hold at least one question; {path} is empty")
+    return questions
+
+
+def _question(task: CustomTask, row: Row) -> Question:
+    answer_type = cast(AnswerType, task.answer_type)
+    text = _text(row, task.question_field, "question_field")
+    if task.options_field:
+        _there(row, task.options_field, "options_field")
+    options = options_of(row, task.options_field) if task.options_field else {}
+    _there(row, task.answer_field, "answer_field")
+    answer = _letter_of_label(task, row, options) or row.gold(task.answer_field, answer_type, options)
+    solution = row.optional_text(task.solution_field) if task.solution_field else ""
+    if solution and not split_solution(solution, answer_type, options)[1]:
+        solution = with_closing(solution, answer, answer_type)
+    return make_question(task.name, text=text, answer=answer, answer_type=answer_type, options=options, references=[solution] if solution else [])
+
+
+def _text(row: Row, name: str, setting: str) -> str:
+    _there(row, name, setting)
+    return row.text(name)
+
+
+def _there(row: Row, name: str, setting: str) -> None:
+    value = row.fields.get(name)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        here = list(row.fields)
+        raise ConfigError(
+            f"{row.place}: field '{name}' is missing or empty{'' if name in here else suggestion(name, here)}; "
+            f"fields here: {', '.join(here)}; see task.{setting}"
+        )
+
+
+def _letter_of_label(task: CustomTask, row: Row, options: Mapping[str, str]) -> str | None:
+    """The letter of an answer that is a label of the row's own object of options, such as "2" of {"1": ..., "2": ...}."""
+    if not task.options_field:
+        return None
+    labels = [each.strip().casefold() for each in labels_of(row, task.options_field)]
+    answer = str(row.fields[task.answer_field]).strip().casefold()
+    return list(options)[labels.index(answer)] if answer in labels else None

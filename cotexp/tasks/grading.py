@@ -1,15 +1,183 @@
-"""Whether an extracted answer equals the gold answer."""
+"""Whether a text's answer equals the gold answer, under three rules.
+
+*strict*: our extraction, then equality by type; LaTeX is equal when its normalised strings are, or math-verify says so. A text that was
+cut off has no answer. *lenient*: the same, but without a stated answer the last number, letter or yes/no counts, cut off or not.
+*math_verify*: its own reading of the whole text; for numbers and LaTeX only.
+"""
 
 from __future__ import annotations
 
-from cotexp.tasks.answers import number_of
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cotexp.records import AnswerType, FinishReason, Grade, Question
+from cotexp.tasks.answers import extract, extract_lenient, last_mention, number_of
+from cotexp.tasks.equivalence import Comparison, Judge
+
+RELATIVE_TOLERANCE = 1e-6
+NUMBERS = ("integer", "decimal")
 
 
-def numbers_equal(extracted: str | None, gold: str) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A text to be graded, with what it is compared to."""
+
+    id: str
+    text: str
+    gold: str
+    answer_type: AnswerType
+    options: Mapping[str, str] = field(default_factory=dict)
+    finish_reason: FinishReason = "stop"
+
+
+def grade_all(
+    texts: Sequence[Answered],
+    *,
+    judge: Judge | None = None,
+    whole_text: bool = True,
+    on_grade: Callable[[Grade], None] = lambda grade: None,
+) -> list[Grade]:
+    """One grade per text, in order. `whole_text=False` leaves out the math_verify column; numbers then need no worker process.
+
+    `on_grade` is called for each grade as soon as it and all before it are known. A `judge` that is given keeps its workers.
+    """
+    if judge is None:
+        with Judge() as own:
+            return grade_all(texts, judge=own, whole_text=whole_text, on_grade=on_grade)
+    drafts = [_Draft.of(each, whole_text=whole_text) for each in texts]
+    for draft in drafts:
+        judge.ask(draft.comparisons())
+    grades = []
+    for draft in drafts:
+        grades.append(draft.graded(judge))
+        on_grade(grades[-1])
+    return grades
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A grade whose comparisons by math-verify are still open; None where none is needed."""
+
+    grade: Grade
+    strict: Comparison | None
+    lenient: Comparison | None
+    whole: Comparison | None
+
+    @classmethod
+    def of(cls, each: Answered, *, whole_text: bool) -> _Draft:
+        found = extract(each.text, each.answer_type, each.options)
+        lenient = found if found.text is not None else extract_lenient(each.text, each.answer_type, each.options)
+        is_whole = each.finish_reason != "length"
+        grade = Grade(
+            id=each.id,
+            extracted=found.text,
+            extracted_by=found.rule,
+            strict=is_whole and answers_equal(found.text, each.gold, each.answer_type),
+            lenient=answers_equal(lenient.text, each.gold, each.answer_type),
+        )
+        strict_open = each.answer_type == "latex" and is_whole and found.text is not None and not grade.strict
+        lenient_open = each.answer_type == "latex" and lenient.text is not None and not grade.lenient
+        return cls(
+            grade=grade,
+            strict=_formulas(each.gold, found.text) if strict_open else None,
+            lenient=_formulas(each.gold, lenient.text) if lenient_open else None,
+            whole=Comparison(each.gold, each.text, whole_text=True) if whole_text and each.answer_type in (*NUMBERS, "latex") else None,
+        )
+
+    def comparisons(self) -> list[Comparison]:
+        return [each for each in (self.strict, self.lenient, self.whole) if each is not None]
+
+    def graded(self, judge: Judge) -> Grade:
+        verdicts = {each: judge.verdict(each) for each in self.comparisons()}
+        grade = self.grade
+        return Grade(
+            id=grade.id,
+            extracted=grade.extracted,
+            extracted_by=grade.extracted_by,
+            strict=bool(verdicts[self.strict]) if self.strict else grade.strict,
+            lenient=bool(verdicts[self.lenient]) if self.lenient else grade.lenient,
+            math_verify=bool(verdicts[self.whole]) if self.whole else None,
+            timed_out=None in verdicts.values(),
+        )
+
+
+def answers_equal(answer: str | None, gold: str, answer_type: AnswerType) -> bool:
+    """Equality without math-verify: by value for numbers, by normalised string for LaTeX; no answer never equals anything."""
+    if answer is None:
+        return False
+    if answer_type in NUMBERS:
+        return numbers_equal(answer, gold)
+    if answer_type == "latex":
+        return normalised(answer) == normalised(gold) or (is_plain_number(gold) and is_plain_number(answer) and numbers_equal(answer, gold))
+    return answer == gold
+
+
+def numbers_equal(answer: str | None, gold: str) -> bool:
     """Exact for integers, within a relative 1e-6 for decimals; no answer never equals anything."""
-    ours, theirs = number_of(extracted) if extracted is not None else None, number_of(gold)
+    ours, theirs = number_of(answer) if answer is not None else None, number_of(gold)
     if ours is None or theirs is None:
         return False
-    if theirs == theirs.to_integral_value():
-        return ours == theirs
-    return abs(ours - theirs) <= abs(theirs) * type(theirs)("1e-6")
+    return ours == theirs or (theirs.denominator != 1 and abs(ours - theirs) <= abs(theirs) * RELATIVE_TOLERANCE)
+
+
+_UNIT = re.compile(
+    r"\\(?:text|mathrm|mbox)\s*\{[^{}\d]*\}|\\?[$%€£]|\^\s*\{?\\circ\}?|\\(?:degree|[,!; ])"
+    r"|(?<!\\)(?<![A-Za-z])[A-Za-z]{2,}(?:\^\{?\d\}?)?|[\s.~]+"
+)
+_PLAIN = re.compile(r"[-−]?(?:\d+(?:(?:,|\{,\})\d{3}(?!\d))*(?:\.\d+)?|\.\d+)|[-−]?\d+/\d+")
+
+
+_TEXT_OF_WORDS = re.compile(r"\\(?:text|mathrm|mbox)\s*\{[^{}\d]*\}(?:\^\{?\d\}?)?")
+
+
+def is_plain_number(latex: str) -> bool:
+    """Whether a formula is one number, but for its unit: "10{,}080", "\\$18", "18 \\text{ eggs}"; not "3x" or "3\\pi"."""
+    number = re.search(r"[-−]?[\d.][\d.,{}/]*", latex)
+    if number is None:
+        return False
+    digits = number.group().rstrip(".,{")
+    rest = latex[: number.start()] + " " + latex[number.start() + len(digits) :]
+    return bool(_PLAIN.fullmatch(digits)) and not _UNIT.sub("", _TEXT_OF_WORDS.sub(" ", rest)).strip()
+
+
+_SPACING = re.compile(r"\\(?:left|right|displaystyle|[,!;: ]|quad|qquad|big|Big|bigl|bigr)(?![A-Za-z])|\\?\$|~")
+_ONE_LONG_NUMBER = re.compile(r"[^,\d]*\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?[^,\d]*")
+_SAME = (
+    (re.compile(r"\\[dtc]frac"), r"\\frac"),
+    (re.compile(r"\\(?:text|mathrm|textbf|mbox|mathbf)\s*\{\s*([^{}]*?)\s*\}"), r"\1"),
+    (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree|\\?%"), ""),
+    (re.compile(r"\\frac\s*([^{\s\\])"), r"\\frac{\1}"),
+    (re.compile(r"(\\frac\{[^{}]*\})\s*([^{\s\\])"), r"\1{\2}"),
+    (re.compile(r"\\sqrt\s*([^{\[\s\\])"), r"\\sqrt{\1}"),
+    (re.compile(r"(?<!\d)\.(?=\d)"), "0."),
+    (re.compile(r"(\d)\.0+(?!\d)"), r"\1"),
+    (re.compile(r"−"), "-"),
+    (re.compile(r"\s+"), ""),
+)
+
+
+def normalised(latex: str) -> str:
+    """A formula without what does not change it: spaces, sizes, dollar, percent and degree signs, separators of thousands, `\\dfrac`."""
+    latex = _SPACING.sub("", latex).replace("{,}", ",")
+    if _ONE_LONG_NUMBER.fullmatch(latex):
+        latex = latex.replace(",", "")
+    for pattern, replacement in _SAME:
+        latex = pattern.sub(replacement, latex)
+    return latex.rstrip(".")
+
+
+def _formulas(gold: str, answer: str | None) -> Comparison:
+    """Percent signs are no part of the comparison: x and x/100 are different answers."""
+    assert answer is not None
+    return Comparison(re.sub(r"\\?%", "", gold), re.sub(r"\\?%", "", answer), whole_text=False)
+
+
+def is_kept(answer: str | None, chain: str, question: Question) -> bool:
+    """Whether a rewritten chain of thought still leads to `answer`: it is its last number, letter or yes/no, or a formula in it."""
+    if answer is None:
+        return False
+    if question.answer_type == "latex":
+        return normalised(answer) in normalised(chain)
+    last = last_mention(chain, question.answer_type, question.options)
+    return last is not None and (number_of(last) == number_of(answer) if question.answer_type in NUMBERS else last == answer)

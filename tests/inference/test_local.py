@@ -14,7 +14,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from cotexp.inference.local import LocalEngine, Output, Request
 from cotexp.models import loading
-from cotexp.settings import PretrainedModel, Sampling, StoriesTask
+from cotexp.settings import PretrainedModel, Sampling
+from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, prompt_for
 
 MAX_NEW_TOKENS = 24

@@ -1,27 +1,60 @@
-"""Metrics against cases computed by hand and formulas written out."""
+"""Metrics against cases computed by hand, formulas written out, scipy and statsmodels."""
 
 from __future__ import annotations
 
-from math import sqrt
+import statistics as standard
+from math import isnan, sqrt
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from cotexp.methods.statistics import accuracy_metrics, compression_metrics, mean, ratio_metrics, wilson
+from cotexp.methods.statistics import (
+    Interval,
+    accuracy_metrics,
+    bootstrap_interval,
+    compression_metrics,
+    mean,
+    mean_and_deviation,
+    ratio_metrics,
+    share_interval,
+    wilson,
+)
 from cotexp.records import Compressed, Prediction
 
+SHARES = st.lists(st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 2 / 3, 1.0]), min_size=1, max_size=40)
 
-def prediction(question: str, *, correct: bool = False, num_cot_tokens: int = 10, extracted: str | None = "7", finish: Any = "stop") -> Prediction:
+
+def prediction(
+    question: str,
+    *,
+    correct: bool = False,
+    sample: int = 0,
+    lenient: bool | None = None,
+    math_verify: bool | None = None,
+    timed_out: bool = False,
+    num_cot_tokens: int = 10,
+    extracted: str | None = "7",
+    finish: Any = "stop",
+) -> Prediction:
     return Prediction(
-        id=f"{question}/0",
+        id=f"{question}/{sample}",
         question_id=question,
         task="stories",
         mode="full",
-        sample=0,
+        sample=sample,
         text="",
+        gold="7",
+        answer_type="decimal",
+        options={},
         extracted=extracted,
         extracted_by="boxed",
-        correct=correct,
+        strict=correct,
+        lenient=correct if lenient is None else lenient,
+        math_verify=math_verify,
+        timed_out=timed_out,
         num_tokens=num_cot_tokens + 6,
         num_cot_tokens=num_cot_tokens,
         finish_reason=finish,
@@ -53,6 +86,25 @@ def test_wilsons_interval_solves_its_quadratic(successes: int, total: int) -> No
     assert wilson(successes, total) == pytest.approx(expected, abs=1e-9)
 
 
+@given(successes=st.integers(0, 60), more=st.integers(1, 60), confidence=st.sampled_from([0.8, 0.95, 0.99]))
+@settings(max_examples=50, deadline=None)
+def test_wilsons_interval_is_that_of_statsmodels_and_holds_the_proportion(successes: int, more: int, confidence: float) -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
+    total = successes + more
+    interval = wilson(successes, total, confidence)
+    assert interval == pytest.approx(proportion_confint(successes, total, 1 - confidence, method="wilson"), abs=1e-9)
+    assert interval.low <= successes / total <= interval.high
+
+
+@pytest.mark.parametrize(("total", "points"), [(1319, 2.7), (500, 4.4), (30, 17.9)])
+def test_half_widths_at_50_percent_are_those_of_the_methods_page(total: int, points: float) -> None:
+    """METHODS section 4 gives the normal half-width; Wilson's differs from it on AIME24 alone (16.8)."""
+    assert 100 * 1.959963984540054 * 0.5 / sqrt(total) == pytest.approx(points, abs=0.05)
+    interval = wilson(total // 2, total)
+    assert 100 * (interval.high - interval.low) / 2 == pytest.approx(points if total > 30 else 16.8, abs=0.06)
+
+
 def test_wilsons_interval_without_observations_is_everything() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
 
@@ -77,6 +129,120 @@ def test_accuracy_counts_every_question_in_the_denominator() -> None:
     assert (metrics["accuracy_low"], metrics["accuracy_high"]) == wilson(2, 5)
 
 
+def test_the_three_rules_and_their_flips_are_counted_apart() -> None:
+    metrics = accuracy_metrics(
+        [
+            prediction("a", correct=True, math_verify=True),
+            prediction("b", correct=False, lenient=True, math_verify=True),
+            prediction("c", correct=True, lenient=True, math_verify=False, timed_out=True),
+            prediction("d", correct=False, lenient=True, math_verify=False),
+        ]
+    )
+    assert (metrics["accuracy"], metrics["accuracy_lenient"], metrics["accuracy_math_verify"]) == (0.5, 1.0, 0.5)
+    assert (metrics["num_flips_lenient"], metrics["num_flips_math_verify"], metrics["num_timed_out"]) == (2, 2, 1)
+
+
+def test_math_verify_is_reported_only_where_it_applies() -> None:
+    mixed = accuracy_metrics([prediction("a", correct=True, math_verify=False), prediction("b")])
+    assert "accuracy_math_verify" not in mixed
+    assert mixed["num_flips_math_verify"] == 1
+    assert not [name for name in accuracy_metrics([prediction("a")]) if "math_verify" in name]
+
+
+def test_avg_at_k_is_the_mean_share_and_every_question_counts_the_same() -> None:
+    labels = {"a": [True, True, True, False], "b": [False, False, False, True], "c": [True, True]}
+    answers = [prediction(question, correct=each, sample=number) for question, own in labels.items() for number, each in enumerate(own)]
+    metrics = accuracy_metrics(answers)
+    assert metrics["accuracy"] == pytest.approx((3 / 4 + 1 / 4 + 1) / 3)
+    assert (metrics["num_questions"], metrics["num_samples"]) == (3, pytest.approx(10 / 3))
+    assert (metrics["accuracy_low"], metrics["accuracy_high"]) == share_interval([0.75, 0.25, 1.0])
+
+
+def test_repeated_samples_do_not_narrow_the_interval() -> None:
+    """Four copies of the same answers hold no more questions than one."""
+    labels = [number % 3 == 0 for number in range(60)]
+    one = accuracy_metrics([prediction(str(number), correct=each) for number, each in enumerate(labels)])
+    four = accuracy_metrics([prediction(str(number), correct=each, sample=sample) for number, each in enumerate(labels) for sample in range(4)])
+    assert four["accuracy"] == one["accuracy"]
+    assert four["accuracy_high"] - four["accuracy_low"] == pytest.approx(one["accuracy_high"] - one["accuracy_low"], rel=0.06)
+
+
+@pytest.mark.parametrize("correct", [False, True])
+def test_all_equal_samples_have_wilsons_interval_on_the_number_of_questions(correct: bool) -> None:
+    metrics = accuracy_metrics([prediction(str(number), correct=correct, sample=sample) for number in range(30) for sample in range(8)])
+    assert (metrics["accuracy_low"], metrics["accuracy_high"]) == pytest.approx(wilson(30 * correct, 30), abs=1e-12)
+
+
+def test_an_accuracy_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one prediction"):
+        accuracy_metrics([])
+
+
+@given(SHARES)
+@example([0.0])
+@example([1 / 3] * 7)
+@settings(max_examples=60, deadline=None)
+def test_a_bootstrap_interval_holds_its_mean_and_is_the_same_each_time_in_any_order(shares: list[float]) -> None:
+    interval = share_interval(shares)
+    assert -1e-12 <= interval.low <= mean(shares) + 1e-12
+    assert mean(shares) - 1e-12 <= interval.high <= 1 + 1e-12
+    assert interval == share_interval(shares) == share_interval(shares[::-1])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.0] * 12 + [0.0] * 28,
+        [0.0, 0.25, 0.25, 0.5, 0.75, 1.0, 1.0, 0.5, 0.125, 0.0] * 3,
+        list(np.random.default_rng(5).normal(3, 2, 400)),
+        [-1.0] * 9 + [0.0] * 80 + [1.0] * 15,
+    ],
+)
+def test_a_bootstrap_interval_is_that_of_scipy(values: list[float]) -> None:
+    """Two Monte Carlo draws of 40,000: their ends differ by less than a twentieth of a standard error, or by one step of the values."""
+    from scipy.stats import bootstrap
+
+    theirs = bootstrap((values,), np.mean, n_resamples=40_000, method="percentile", rng=np.random.default_rng(1)).confidence_interval
+    ours = bootstrap_interval(values, num_resamples=40_000)
+    step = min(np.diff(np.unique(values))) / len(values)
+    assert ours == pytest.approx(tuple(theirs), abs=max(0.05 * np.std(values) / sqrt(len(values)), step) + 1e-12)
+
+
+def test_a_bootstrap_interval_of_zeros_and_ones_has_the_quantiles_of_a_binomial() -> None:
+    from scipy.stats import binom
+
+    interval = bootstrap_interval([1.0] * 30 + [0.0] * 70, num_resamples=200_000)
+    assert interval == pytest.approx((binom.ppf(0.025, 100, 0.3) / 100, binom.ppf(0.975, 100, 0.3) / 100), abs=1e-9)
+
+
+def test_more_confidence_widens_a_bootstrap_interval() -> None:
+    values = [0.0, 0.5, 1.0, 1.0, 0.25] * 6
+    wide, narrow = bootstrap_interval(values, confidence=0.99), bootstrap_interval(values, confidence=0.8)
+    assert wide.low < narrow.low < mean(values) < narrow.high < wide.high
+
+
+def test_equal_values_have_no_width_unless_their_range_is_known() -> None:
+    assert bootstrap_interval([2.5] * 8) == (2.5, 2.5)
+    unseen = wilson(0, 8).high
+    assert bootstrap_interval([0.5] * 8, bounds=Interval(0, 1)) == pytest.approx((0.5 - unseen / 2, 0.5 + unseen / 2))
+    with pytest.raises(ValueError, match="at least one value"):
+        bootstrap_interval([])
+
+
+def test_mean_and_deviation_over_seeds() -> None:
+    """2, 4, 9: mean 5, squared deviations 9 + 1 + 16 = 26, divided by two."""
+    assert mean_and_deviation([2, 4, 9]) == pytest.approx((5, sqrt(13), 3))
+    alone = mean_and_deviation([0.7])
+    assert (alone.mean, alone.num_values, isnan(alone.deviation)) == (0.7, 1, True)
+    with pytest.raises(ValueError, match="at least one value"):
+        mean_and_deviation([])
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
+def test_mean_and_deviation_are_those_of_the_standard_library(values: list[float]) -> None:
+    assert mean_and_deviation(values) == pytest.approx((standard.fmean(values), standard.stdev(values), len(values)), abs=1e-12)
+
+
 def test_the_compression_ratio_is_a_ratio_of_means_and_the_other_a_mean_of_ratios() -> None:
     base = [prediction("a", num_cot_tokens=100), prediction("b", num_cot_tokens=20), prediction("unasked", num_cot_tokens=999)]
     short = [prediction("b", num_cot_tokens=20), prediction("a", num_cot_tokens=40)]
@@ -90,6 +256,19 @@ def test_an_empty_chain_of_the_base_model_has_no_ratio_of_its_own() -> None:
     metrics = ratio_metrics([prediction("a", num_cot_tokens=10), prediction("b", num_cot_tokens=10)], base)
     assert metrics["compression_ratio"] == pytest.approx(20 / 40)
     assert metrics["compression_ratio_per_sample"] == pytest.approx(10 / 40)
+
+
+def test_a_ratio_is_over_the_answers_that_have_a_partner() -> None:
+    base = [prediction("a", num_cot_tokens=100), prediction("b", num_cot_tokens=50)]
+    short = [prediction("a", num_cot_tokens=40, sample=0), prediction("a", num_cot_tokens=900, sample=1), prediction("c", num_cot_tokens=900)]
+    assert ratio_metrics(short, base) == {"num_ratio_pairs": 1, "compression_ratio": 0.4, "compression_ratio_per_sample": 0.4}
+    paired = [prediction("a", num_cot_tokens=60, sample=1), prediction("a", num_cot_tokens=100, sample=0)]
+    assert ratio_metrics(short[:2], paired)["compression_ratio"] == pytest.approx(940 / 160)
+
+
+def test_there_is_no_ratio_without_pairs_or_without_tokens() -> None:
+    assert ratio_metrics([prediction("a")], [prediction("b")]) == {"num_ratio_pairs": 0}
+    assert ratio_metrics([prediction("a")], [prediction("a", num_cot_tokens=0)]) == {"num_ratio_pairs": 1}
 
 
 def test_every_stop_reason_is_counted_once() -> None:

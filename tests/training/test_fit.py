@@ -14,7 +14,8 @@ from cotexp.jobs import workers
 from cotexp.models import loading
 from cotexp.models.encoding import Encoder
 from cotexp.records import Example, Question
-from cotexp.settings import PretrainedModel, StoriesTask, Trainer
+from cotexp.settings import PretrainedModel, Trainer
+from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, prompt_for
 from cotexp.training.data import EncodedExample, collate
 from cotexp.training.fit import FitJob, fit

@@ -1,0 +1,138 @@
+"""`cotexp compare`: two finished runs on the questions that both answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cotexp.commands.export import find_run
+from cotexp.methods.comparison import POOLED, ComparedTask, RunComparison, compare_answers
+from cotexp.records import Prediction
+from cotexp.sections import ConfigError
+
+MAX_NAMED_QUESTIONS = 5
+
+
+class Side(NamedTuple):
+    """One of the two runs: what to call it, and the answers of the mode that is compared."""
+
+    name: str
+    predictions: Sequence[Prediction]
+
+
+def compare_runs(first: str, second: str, *, outputs: Path, mode: str | None) -> None:
+    """Print the paired comparison of two finished runs, per task and pooled.
+
+    A run is named by its folder or its experiment. `mode` is one evaluated mode of both, or one for each, such as "full,compress";
+    by default each run's last one, with `<compress>` where it has that.
+    Raises: ConfigError for an unknown run or mode, the same answers twice, or runs without a common question.
+    """
+    from cotexp.jobs.grades import predictions_of_run
+
+    folders = [find_run(each, outputs) for each in (first, second)]
+    modes = _modes(mode)
+    sides = [_side(folder, predictions_of_run(folder), wanted) for folder, wanted in zip(folders, modes, strict=True)]
+    if folders[0].resolve() == folders[1].resolve() and sides[0].name == sides[1].name:
+        raise ConfigError(f"compare: both are {sides[0].name}; name another run by its folder, or two modes such as --mode full,compress")
+    print_comparison(*sides)
+
+
+def _modes(mode: str | None) -> list[str | None]:
+    if mode is None:
+        return [None, None]
+    names = mode.split(",")
+    if len(names) > 2:
+        raise ConfigError(f"compare: --mode takes one mode for both runs, or one for each such as full,compress; got {mode!r}")
+    return [names[0], names[-1]]
+
+
+def _side(folder: Path, predictions: dict[str, list[Prediction]], wanted: str | None) -> Side:
+    """The answers of one mode under the name EXPERIMENT/KEY, MODE."""
+    place = folder.resolve()
+    run = f"{place.parent.name}/{place.name}"
+    chosen = wanted or next((each for each in ("compress", "full", "base") if each in predictions), None)
+    if chosen not in predictions:
+        raise ConfigError(f"compare: run {run} has no answers in mode {chosen!r}; it has {', '.join(predictions) or 'none'}")
+    return Side(f"{run}, {chosen}", predictions[chosen])
+
+
+def print_comparison(first: Side, second: Side) -> None:
+    """Print the table of two sides, a verdict and notes. Raises: ConfigError when no question can be paired."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    found = compare_answers(first.predictions, second.predictions)
+    if not found.rows:
+        raise ConfigError(_nothing_in_common(first, second, found))
+    table = Table(title=escape(f"First: {first.name}\nSecond: {second.name}"), title_justify="left")
+    for index, column in enumerate(
+        ("task", "questions", "accuracy, first", "second", "difference, points (95 % interval)", "p", "only first right", "only second right")
+    ):
+        if not found.one_sample:
+            column = column.replace("right", "better")
+        table.add_column(column, justify="right" if index else "left", overflow="fold")
+    for each in found.rows:
+        table.add_row(*_cells(each))
+    console = Console(width=None if Console().is_terminal else 150)
+    console.print(table)
+    for line in (verdict(found.rows[-1]), *(f"- {each}" for each in notes(found))):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _nothing_in_common(first: Side, second: Side, found: RunComparison) -> str:
+    tasks = [", ".join(sorted({each.task for each in side.predictions})) or "nothing" for side in (first, second)]
+    if found.other_gold:
+        return (
+            f"compare: all {len(found.other_gold)} common questions of {first.name} and {second.name} have other gold answers; "
+            "run both again with one version of the questions"
+        )
+    return (
+        f"compare: {first.name} and {second.name} answered no common question ({tasks[0]}; {tasks[1]}); "
+        "compare runs of the same task with the same test questions (task.num_test, task.seed)"
+    )
+
+
+def _cells(row: ComparedTask) -> list[str]:
+    paired = row.paired
+    return [
+        row.task,
+        str(paired.num_questions),
+        f"{row.accuracy_first:.1%}",
+        f"{row.accuracy_second:.1%}",
+        f"{100 * paired.difference:+.1f} ({100 * paired.low:+.1f} to {100 * paired.high:+.1f})",
+        "< 0.0001" if paired.p_value < 0.0001 else f"{paired.p_value:.4f}",
+        str(paired.only_first),
+        str(paired.only_second),
+    ]
+
+
+def verdict(row: ComparedTask) -> str:
+    """One sentence: whether the difference of a row can be told from chance."""
+    questions = f"{row.paired.num_questions} question{'' if row.paired.num_questions == 1 else 's'}"
+    if row.within_noise:
+        return f"Within noise: {questions} cannot tell the two apart (beyond noise means p < 0.05 and an interval without 0)."
+    better = "second" if row.paired.difference > 0 else "first"
+    return f"Beyond noise: the {better} run is better by {100 * abs(row.paired.difference):.1f} points on {questions}."
+
+
+def notes(found: RunComparison) -> Iterator[str]:
+    """What a reader must know beside the table, everything left out included."""
+    if found.one_sample:
+        yield "Strict grading; p by McNemar's exact test, interval by bootstrap over questions; difference = second minus first."
+    else:
+        yield (
+            "Strict grading; several answers per question, each question counts by its share of correct ones; p by a paired sign-flip "
+            "permutation test, interval by bootstrap over questions; difference = second minus first."
+        )
+    if found.rows[-1].task == POOLED:
+        yield f"In the row {POOLED!r} every question counts the same; p-values of single tasks are not corrected for their number."
+    for questions, what in (
+        (found.only_first, "answered by the first run only"),
+        (found.only_second, "answered by the second run only"),
+        (found.other_gold, "graded against other gold answers"),
+    ):
+        if questions:
+            more = f" and {len(questions) - MAX_NAMED_QUESTIONS} more" if len(questions) > MAX_NAMED_QUESTIONS else ""
+            yield f"Left out, {what}: {len(questions)} ({', '.join(questions[:MAX_NAMED_QUESTIONS])}{more})."

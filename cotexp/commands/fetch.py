@@ -1,0 +1,62 @@
+"""`cotexp fetch`: benchmark files into a data folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from cotexp.sections import ConfigError
+from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark
+from cotexp.tasks.pinned import RECIPES
+from cotexp.tasks.sources import fetch, known_benchmark
+
+
+def fetch_tasks(names: list[str], folder: Path, *, force: bool) -> None:
+    """Download the tasks into `folder` and print what was written; complete files stay as they are unless `force`.
+
+    Raises: ConfigError for an unknown name (before anything is downloaded), or with every task that failed.
+    """
+    if not names:
+        raise ConfigError("fetch must be given at least one task, or --list; for example: cotexp fetch multiarith")
+    problems = []
+    for name in names:
+        try:
+            known_benchmark(name, "fetch")
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
+    for name in names:
+        try:
+            written = fetch(name, folder, force=force)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        for path in written:
+            print(f"{name}: wrote {path} ({path.read_bytes().count(10)} rows)")
+        if not written:
+            print(f"{name}: complete in {folder}, nothing to do (--force downloads again)")
+    if problems:
+        raise ConfigError(*problems)
+
+
+def print_tasks() -> None:
+    """A table of every task that can be fetched: type of answer, official rows, source and licence."""
+    table = Table(title="Tasks for cotexp fetch")
+    for heading in ("task", "answer", "train / validation / test", "source", "licence"):
+        table.add_column(heading, overflow="fold")
+    for name, benchmark in BENCHMARKS.items():
+        counts = (benchmark.splits[split].num_rows if split in benchmark.splits else "-" for split in ("train", "validation", "test"))
+        table.add_row(name, benchmark.answer_type, " / ".join(map(str, counts)), "\n".join(sources_of(name, benchmark)), benchmark.licence)
+    Console().print(table)
+
+
+def sources_of(name: str, benchmark: Benchmark) -> list[str]:
+    """Where the files come from: repositories at a commit, or hub copies."""
+    if name in RECIPES:
+        rows = RECIPES[name].rows
+        return [f"{rows.repository}@{rows.commit[:10]}: {rows.path}"]
+    copies = dict.fromkeys(split.hub for split in benchmark.splits.values() if split.hub)
+    return list(dict.fromkeys(f"hub: {copy.name}{f' ({copy.config})' if copy.config else ''}" for copy in copies))

@@ -1,0 +1,168 @@
+"""`cotexp grade`: labels under three rules for any file of answers, and for the stored answers of a run; no model is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import orjson
+
+from cotexp.jobs import progress
+from cotexp.methods.statistics import wilson
+from cotexp.records import AnswerType, FinishReason, Grade, Prediction
+from cotexp.sections import ConfigError, suggestion
+from cotexp.tasks.benchmarks import BENCHMARKS
+from cotexp.tasks.equivalence import TIMEOUT_SECONDS, Judge
+from cotexp.tasks.grading import Answered, grade_all
+from cotexp.tasks.rows import Row, read_rows
+
+ANSWER_TYPES: dict[str, AnswerType] = {
+    "stories": "integer",
+    "gsm_symbolic": "decimal",
+    **{name: each.answer_type for name, each in BENCHMARKS.items()},
+}
+RULES = ("strict", "lenient", "math_verify")
+LABELLED_OPTION = re.compile(r"\(?([A-Za-z0-9])(?:[).:]\s*(.*))?", re.DOTALL)
+
+
+class Graded(NamedTuple):
+    """A group of graded answers: its name, and for each answer whether it was cut off."""
+
+    name: str
+    grades: list[Grade]
+    truncated: list[bool]
+
+
+def grade_file(task: str, path: Path, *, output: Path | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """Grade rows of id, gold and text; JSON Lines go to `output` or standard output, the summary to standard error.
+
+    Raises: ConfigError naming file, line and field, before anything is graded.
+    """
+    if task not in ANSWER_TYPES:
+        raise ConfigError(f"--task must be one of {', '.join(ANSWER_TYPES)}; got {task!r}{suggestion(task, list(ANSWER_TYPES))}")
+    rows = list(read_rows(path, str(path)))
+    if not rows:
+        raise ConfigError(f"{path} must hold at least one row; it is empty")
+    texts = [_answered(number, row, ANSWER_TYPES[task]) for number, row in enumerate(rows)]
+    with _writer(output, otherwise=_print_line) as write, progress.bar(f"grades, {task}", len(texts)) as advance, Judge(timeout_seconds) as judge:
+
+        def on_grade(grade: Grade) -> None:
+            write(_line({"id": rows[int(grade.id)].value("id")}, grade))
+            advance()
+
+        grades = grade_all(texts, judge=judge, on_grade=on_grade)
+    print_summary(
+        [Graded(task, grades, [each.finish_reason == "length" for each in texts])],
+        sys.stderr,
+    )
+
+
+def grade_run(run: Path, *, output: Path | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """Grade the stored answers of a run anew and say which labels differ from the stored ones. The store is left as it is."""
+    from cotexp.jobs.grades import predictions_of_run
+
+    stored = [each for own in predictions_of_run(run).values() for each in own]
+    groups, changed = [], 0
+    with _writer(output, otherwise=lambda line: None) as write, progress.bar("grades", len(stored)) as advance, Judge(timeout_seconds) as judge:
+        for (mode, task), group in itertools.groupby(stored, key=lambda each: (each.mode, each.task)):
+            predictions = list(group)
+            grades = grade_all([_stored(each) for each in predictions], judge=judge, on_grade=advance)
+            for old, new in zip(predictions, grades, strict=True):
+                write(_line({"mode": mode, "id": new.id}, new))
+                changed += any(getattr(old, rule) != getattr(new, rule) for rule in RULES)
+            groups.append(Graded(f"{mode}, {task}", grades, [each.finish_reason == "length" for each in predictions]))
+    print_summary(groups, sys.stdout)
+    print(f"{changed} of {len(stored)} answers have other labels than the stored ones")
+
+
+def _stored(each: Prediction) -> Answered:
+    return Answered(id=each.id, text=each.text, gold=each.gold, answer_type=each.answer_type, options=each.options, finish_reason=each.finish_reason)
+
+
+def _line(names: dict[str, Any], grade: Grade) -> bytes:
+    return orjson.dumps({**names, "extracted": grade.extracted, **{rule: getattr(grade, rule) for rule in RULES}}) + b"\n"
+
+
+# --- a file's rows -------------------------------------------------------------------------------------------------------
+
+
+def _answered(number: int, row: Row, answer_type: AnswerType) -> Answered:
+    row.value("id")
+    text = row.value("text")
+    if not isinstance(text, str):
+        raise row.refusal("text", f"must be a text; got {text!r}")
+    options = _options(row) if answer_type == "choice" else {}
+    gold = row.gold("gold", answer_type, options)
+    reason: FinishReason = "length" if row.fields.get("finish_reason") in ("length", "max_tokens") else "stop"
+    return Answered(id=str(number), text=text, gold=gold, answer_type=answer_type, options=options, finish_reason=reason)
+
+
+def _options(row: Row) -> dict[str, str]:
+    """Letter -> text from a list of letters, of texts such as "A) dog", or an object."""
+    raw = row.value("options")
+    if isinstance(raw, dict) and raw:
+        return {str(letter): str(text) for letter, text in raw.items()}
+    if not isinstance(raw, list) or not raw or not all(isinstance(each, str) for each in raw):
+        raise row.refusal("options", f"must be a list of letters; got {raw!r}")
+    matches = [LABELLED_OPTION.fullmatch(each.strip()) for each in raw]
+    if None in matches:
+        raise row.refusal("options", f"must be letters, or texts such as 'A) dog'; got {raw!r}")
+    options = {match[1]: match[2] or "" for match in matches if match}
+    if len(options) < len(raw):
+        raise row.refusal("options", f"must not repeat; got {raw!r}")
+    return options
+
+
+# --- output --------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _writer(output: Path | None, *, otherwise: Callable[[bytes], object]) -> Iterator[Callable[[bytes], object]]:
+    """Writes lines to the file `output`, which appears when all are written; without one to `otherwise`."""
+    if output is None:
+        yield otherwise
+        return
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        file = partial.open("wb")
+    except OSError as error:
+        raise ConfigError(f"--output must name a file that can be written; got {str(output)!r} ({error.strerror})") from None
+    try:
+        with file:
+            yield file.write
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _print_line(line: bytes) -> None:
+    sys.stdout.write(line.decode())
+
+
+def print_summary(groups: Sequence[Graded], file: TextIO) -> None:
+    """Accuracy under each rule, what could not be read, and how many labels flip between rules."""
+    for group in groups:
+        print("\n".join(summary(group)), file=file)
+
+
+def summary(group: Graded) -> Iterator[str]:
+    """Lines of text about one group; a rule that does not apply is left out."""
+    yield f"{group.name}: {len(group.grades)} answers, all of them in the denominator"
+    labels = {
+        rule: [bool(getattr(each, rule)) for each in group.grades] for rule in RULES if None not in {getattr(each, rule) for each in group.grades}
+    }
+    for rule, own in labels.items():
+        low, high = wilson(sum(own), len(own))
+        yield f"  {rule:<12} {sum(own) / len(own):7.2%}  (95 % interval {low:.2%} to {high:.2%}; {sum(own)} correct)"
+    unparsable, timed_out = sum(each.extracted is None for each in group.grades), sum(each.timed_out for each in group.grades)
+    yield f"  unparsable {unparsable}, truncated {sum(group.truncated)}, timed out {timed_out}"
+    flips = [
+        f"{one}/{other} {sum(ours != theirs for ours, theirs in zip(labels[one], labels[other], strict=True))}"
+        for one, other in itertools.combinations(labels, 2)
+    ]
+    yield f"  labels that flip between rules: {', '.join(flips)}"

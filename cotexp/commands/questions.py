@@ -1,0 +1,99 @@
+"""`cotexp questions`: what a task really holds, and whether its gold answers can be graded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cotexp import schema
+from cotexp.records import Question
+from cotexp.settings import Settings
+from cotexp.task_settings import Task
+from cotexp.tasks import QuestionSets, answer_type_of, data_folders, load_questions, prompt_of
+from cotexp.tasks.benchmarks import closing
+from cotexp.tasks.grading import Answered, grade_all
+from cotexp.tasks.overlap import overlap as overlap_of
+
+SPLITS = ("train", "validation", "test")
+NUM_SHOWN = 5
+"""Overlapping test questions that are printed."""
+
+
+def print_questions(overrides: list[str], *, overlap: int | None, examples: int) -> None:
+    """Print each task that the settings name: rows per split, what was dropped, and `examples` prompts with their gold answers.
+
+    `overlap` is the length in words of the runs that are looked for in train and test; None looks for none. No experiment's settings
+    apply unless one is named, so that whole splits are shown.
+    """
+    console = Console()
+    chosen = [] if any(each.startswith("experiment=") for each in overrides) else ["experiment=none"]
+    for settings in schema.check_command_line([*chosen, *overrides], multirun=True):
+        folders = data_folders(settings.paths.data, settings.paths.outputs)
+        for task in settings.tasks.values():
+            show_task(console, task, folders, overlap=overlap, examples=examples)
+        if overlap is not None and len(settings.tasks) > 1:
+            show_overlap_between(console, settings, folders, overlap)
+
+
+def show_task(console: Console, task: Task, folders: Sequence[Path], *, overlap: int | None, examples: int) -> None:
+    """Print one task."""
+    sets = load_questions(task, folders)
+    console.print(summary(task, sets))
+    prompt = prompt_of(task, sets.shots)
+    for each in (sets.train or sets.test)[:examples]:
+        console.print(Text(f"\n{each.id}", style="bold"))
+        console.print(Text(prompt(each)))
+        console.print(Text(f"gold: {each.answer}", style="green"))
+        if each.references:
+            console.print(Text(f"worked solution: {each.references[0]}", style="dim"))
+    if overlap is not None:
+        show_overlap(console, f"{task.name}: train and test", sets.train, sets.test, overlap)
+
+
+def summary(task: Task, sets: QuestionSets) -> Table:
+    """Rows per split, with how many gold answers grade as correct when they are given as answers."""
+    dropped = ", ".join(f"{count} {reason}" for reason, count in sets.dropped.items()) or "none"
+    table = Table(title=f"{task.name}: {answer_type_of(task)} answers; left out: {dropped}")
+    for heading in ("split", "questions", "gold answers graded correct", "with worked solutions"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for split in SPLITS:
+        questions = sets[split]
+        num_correct, num_questions = self_check(questions)
+        table.add_row(split, str(num_questions), str(num_correct), str(sum(bool(each.references) for each in questions)))
+    return table
+
+
+def self_check(questions: Sequence[Question]) -> tuple[int, int]:
+    """(gold answers that grade as correct under the strict rule when a text states them, all questions)."""
+    grades = grade_all([_answered(each) for each in questions], whole_text=False)
+    return sum(each.strict for each in grades), len(questions)
+
+
+def _answered(question: Question) -> Answered:
+    text = closing(question.answer, question.answer_type) or f"The answer is $\\boxed{{{question.answer}}}$."
+    return Answered(id=question.id, text=text, gold=question.answer, answer_type=question.answer_type, options=question.options)
+
+
+def show_overlap(console: Console, title: str, train: Sequence[Question], test: Sequence[Question], num_words: int) -> None:
+    """Print how many test questions share a run of words with a training question, and the most similar ones."""
+    found = overlap_of(train, test, num_words)
+    console.print(
+        f"{title}: {len(found.rows)} of {len(test)} test questions share {num_words} words in a row with a training question; "
+        f"{found.num_exact} are exact duplicates",
+        markup=False,
+    )
+    for row in sorted(found.rows, key=lambda each: -each.found_ratio)[:NUM_SHOWN]:
+        console.print(Text(f"  {row.found_ratio:.0%} of {row.question.id}: {row.question.text[:100]}", style="dim"))
+
+
+def show_overlap_between(console: Console, settings: Settings, folders: Sequence[Path], num_words: int) -> None:
+    """Print the overlap of the tasks to train on with every other task to evaluate on."""
+    train_names, test_names = settings.task.train, settings.evaluation.tasks
+    loaded = {name: load_questions(task, folders) for name, task in settings.tasks.items()}
+    for train in train_names:
+        for test in (each for each in test_names if each != train):
+            show_overlap(console, f"{train} (train) and {test} (test)", loaded[train].train, loaded[test].test, num_words)

@@ -1,0 +1,145 @@
+"""How models are measured: answers, grades and latency of the base model and the fine-tuned one, and the metrics made of them."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from cotexp.jobs import grades, progress
+from cotexp.jobs.specs import Context, by_task, parent, spec_checkpoint, spec_latency, spec_predictions, timed_questions, wanted_rows
+from cotexp.jobs.stages import load_engine
+from cotexp.jobs.store import Row
+from cotexp.methods import comparison, statistics
+from cotexp.records import Prediction, Question
+from cotexp.settings import Sampling
+from cotexp.tasks.answers import split_solution
+from cotexp.tasks.draw import normal_text
+from cotexp.tasks.equivalence import Judge
+
+if TYPE_CHECKING:
+    from cotexp.inference.local import LocalEngine, Output
+
+Metrics = dict[str, float]
+Answers = dict[tuple[str, str], list[Row]]
+
+
+def write_answers(context: Context) -> Answers:
+    """(mode, task) -> the model's answers to the task's test questions."""
+    modes, tasks = context.settings.evaluation.modes, by_task(context.questions.test)
+    return {(mode, task): _answers(context, mode, task, questions) for mode in modes for task, questions in tasks.items()}
+
+
+def _answers(context: Context, mode: str, task: str, questions: Sequence[Question]) -> list[Row]:
+    evaluation, by_id = context.settings.evaluation, {each.id: each for each in questions}
+    sampling = Sampling(max_new_tokens=evaluation.max_new_tokens, temperature=evaluation.temperature, seed=evaluation.seed)
+    ids = wanted_rows(questions, evaluation.num_samples)
+
+    def compute(missing: list[str], emit: Callable[[Row], None]) -> None:
+        from cotexp.inference.local import Request
+
+        engine = _engine(context, mode)
+        encoder = engine.loaded.encoder
+        requests = [Request(each, encoder.prompt(context.prompt_for(by_id[parent(each)]), compressed=mode == "compress")) for each in missing]
+        engine.generate(requests, sampling, lambda output: emit(_row(output, by_id[parent(output.id)], encoder.count)))
+
+    with progress.bar(f"answers, {mode}, {task}", len(ids)) as advance:
+        rows = context.store.ledger(spec_predictions(context, mode, task)).fill(
+            sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each)), compute, chunk_size=evaluation.batch_size, on_row=advance
+        )
+    return [rows[each] for each in ids]
+
+
+def _row(output: Output, question: Question, count: Callable[[str], int]) -> Row:
+    """A stored answer; it holds what it is graded by, so that grading needs no task."""
+    chain, _ = split_solution(output.text, question.answer_type, question.options)
+    return {
+        "id": output.id,
+        "question_id": question.id,
+        "task": question.task,
+        "sample": int(output.id.rsplit("/", 1)[1]),
+        "text": output.text,
+        "gold": question.answer,
+        "answer_type": question.answer_type,
+        "options": question.options,
+        "num_tokens": output.num_tokens,
+        "num_cot_tokens": count(chain.strip()),
+        "finish_reason": output.finish_reason,
+        "seconds": output.seconds,
+    }
+
+
+def _engine(context: Context, mode: str) -> LocalEngine:
+    fine_tuned = None if mode == "base" else context.store.artifact_path(spec_checkpoint(context))
+    return load_engine(context, context.base, context.settings.model, adapter=fine_tuned)
+
+
+def grade_answers(context: Context, answers: Answers) -> dict[str, list[Prediction]]:
+    """Mode -> graded answers over all tasks."""
+    graded: dict[str, list[Prediction]] = {}
+    with Judge() as judge:
+        for (mode, task), rows in answers.items():
+            spec, texts = spec_predictions(context, mode, task), [grades.answered(each) for each in rows]
+            own = grades.grade(context, spec, texts, judge, what=f"{mode}, {task}", whole_text=True)
+            graded.setdefault(mode, []).extend(grades.joined(each, own[each["id"]], mode) for each in rows)
+    return graded
+
+
+def metrics_of(context: Context, predictions: dict[str, list[Prediction]]) -> Metrics:
+    """`eval/MODE/TASK/...` for each task, and `eval/MODE/...` for all of them without questions that an earlier task asked already."""
+    pooled_ids = _pooled(context.questions.test)
+    pooled = {mode: [each for each in own if each.question_id in pooled_ids] for mode, own in predictions.items()}
+    metrics: Metrics = {}
+    for mode, own in pooled.items():
+        metrics |= _of_mode(f"eval/{mode}", own, pooled.get("base") if mode != "base" else None)
+    metrics |= comparison.mode_comparisons(pooled)
+    for task in by_task(context.questions.test):
+        of_task = {mode: [each for each in own if each.task == task] for mode, own in predictions.items()}
+        for mode, own in of_task.items():
+            metrics |= _of_mode(f"eval/{mode}/{task}", own, of_task.get("base") if mode != "base" else None)
+    return metrics
+
+
+def _of_mode(prefix: str, own: Sequence[Prediction], base: Sequence[Prediction] | None) -> Metrics:
+    values = {**statistics.accuracy_metrics(own), **(statistics.ratio_metrics(own, base) if base else {})}
+    return {f"{prefix}/{name}": value for name, value in values.items()}
+
+
+def _pooled(questions: Sequence[Question]) -> set[str]:
+    """Ids of the questions whose text no earlier task holds."""
+    kept: set[str] = set()
+    seen: set[str] = set()
+    for own in by_task(questions).values():
+        kept.update(each.id for each in own if normal_text(each) not in seen)
+        seen.update(normal_text(each) for each in own)
+    return kept
+
+
+def measure_latency(context: Context, mode: str) -> Metrics:
+    """Wall seconds per question at batch 1 and batch N, on fixed questions after a warm-up, one measurement per machine at a time."""
+    evaluation = context.settings.evaluation
+    sizes = {"batch1": 1, "batchN": evaluation.latency_batch_size}
+    questions = timed_questions(context)
+
+    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
+        from cotexp.inference.local import Request
+
+        engine = _engine(context, mode)
+        sampling = Sampling(max_new_tokens=evaluation.max_new_tokens)
+        encoder = engine.loaded.encoder
+        requests = [Request(each.id, encoder.prompt(context.prompt_for(each), compressed=mode == "compress")) for each in questions]
+        with FileLock(Path(tempfile.gettempdir()) / "cotexp-latency.lock", mode=0o666):
+            for each in ids:
+                size = min(sizes[each], len(requests))
+                engine.generate(requests[:size], sampling, lambda output: None)
+                started = time.perf_counter()
+                for first in range(0, len(requests), size):
+                    engine.generate(requests[first : first + size], sampling, lambda output: None)
+                emit({"id": each, "seconds": (time.perf_counter() - started) / len(requests), "num_questions": len(requests)})
+
+    rows = context.store.ledger(spec_latency(context, mode)).fill(list(sizes), compute, chunk_size=len(sizes))
+    return {f"latency_seconds_{each}": rows[each]["seconds"] for each in sizes}

@@ -1,0 +1,71 @@
+"""Grades of stored texts: their own stage, so that a better grader never asks a model again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from cotexp.jobs import progress
+from cotexp.jobs.specs import Context, spec_grades
+from cotexp.jobs.store import Ledger, Row, Spec, read_json
+from cotexp.records import Grade, Prediction
+from cotexp.sections import RunFailed
+from cotexp.tasks.equivalence import Judge
+from cotexp.tasks.grading import Answered, grade_all
+
+MOST_AT_ONCE = 20_000
+
+
+def grade(context: Context, graded: Spec, texts: Sequence[Answered], judge: Judge, *, what: str, whole_text: bool) -> dict[str, Grade]:
+    """The grades of `texts`, which lie in the ledger of `graded`; missing ones are made in parallel."""
+    if not texts:
+        return {}
+    by_id = {each.id: each for each in texts}
+
+    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
+        grade_all([by_id[each] for each in ids], judge=judge, whole_text=whole_text, on_grade=lambda one: emit(asdict(one)))
+
+    ledger = context.store.ledger(spec_grades(graded, texts[0].answer_type, whole_text=whole_text))
+    with progress.bar(f"grades, {what}", len(by_id)) as advance:
+        rows = ledger.fill(list(by_id), compute, chunk_size=MOST_AT_ONCE, on_row=advance)
+    return {each: Grade.from_row(row) for each, row in rows.items()}
+
+
+def answered(row: Row) -> Answered:
+    """What is to be graded, of a stored answer."""
+    names = ("id", "text", "gold", "answer_type", "options", "finish_reason")
+    return Answered(**{name: row[name] for name in names})
+
+
+def predictions_of_run(folder: Path) -> dict[str, list[Prediction]]:
+    """Mode -> graded answers of a finished run in OUTPUTS/runs/NAME/KEY, in the order of its questions; needs no model and no task.
+
+    Raises: RunFailed when the store lacks some of them.
+    """
+    outputs = next((parent for parent in folder.absolute().parents if (parent / "store").is_dir()), None)
+    if outputs is None:
+        raise RunFailed(f"{folder} lies under no folder with a store; name a run as it lies in OUTPUTS/runs")
+    wanted: dict[str, list[str]] = read_json(folder / "questions.json")["test"]
+    stages: dict[str, dict[str, str]] = read_json(folder / "stages.json")
+    found: dict[str, list[Prediction]] = {}
+    for stage in stages:
+        kind, *parts = stage.split("/")
+        if kind == "predictions":
+            mode, task = parts
+            answers, grades = (_rows(outputs / stages[f"{each}/{mode}/{task}"]["path"]) for each in ("predictions", "grades"))
+            missing = [each for each in wanted[task] if each not in answers or each not in grades]
+            if missing:
+                raise RunFailed(
+                    f"{len(missing)} of {len(wanted[task])} {task} answers, mode {mode}, are no longer in {outputs / 'store'}; run it again"
+                )
+            found.setdefault(mode, []).extend(joined(answers[each], grades[each], mode) for each in wanted[task])
+    return found
+
+
+def joined(answer: Row, grade: Row | Grade, mode: str) -> Prediction:
+    return Prediction.from_row({**answer, **(asdict(grade) if isinstance(grade, Grade) else grade), "mode": mode})
+
+
+def _rows(folder: Path) -> dict[str, Row]:
+    return Ledger(folder=folder, spec=Spec(folder.parent.name, {}), writer="reader").read()

@@ -1,0 +1,41 @@
+"""The questions and prompts of a run, over all of its tasks."""
+
+from __future__ import annotations
+
+from cotexp.sections import ConfigError
+from cotexp.settings import Settings
+from cotexp.tasks import Prompt, QuestionSets, data_folders, load_questions, prompt_of
+from cotexp.tasks.draw import without_overlap
+
+
+def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
+    """Train and validation questions of the tasks to train on, test questions of the tasks to evaluate on, and each task's prompt.
+
+    A question that any evaluated task tests is left out of training and validation, and counted under "overlap".
+
+    Raises: ConfigError when questions cannot be had, or a task to train on has none.
+    """
+    train_names, test_names = settings.task.train, settings.evaluation.tasks
+    folders = data_folders(settings.paths.data, settings.paths.outputs)
+    loaded = {name: load_questions(task, folders) for name, task in settings.tasks.items()}
+    for name in train_names:
+        if not loaded[name].train:
+            raise ConfigError(f"task.train must name tasks with training questions; {name} has none: add task.train=[ANOTHER_TASK]")
+    prompts = {name: prompt_of(task, loaded[name].shots) for name, task in settings.tasks.items()}
+    test = [each for name in test_names for each in loaded[name].test]
+    dropped: dict[str, int] = {}
+    for name in train_names:
+        for reason, count in loaded[name].dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + count
+    sets = {}
+    for split in ("train", "validation"):
+        own = [each for name in train_names for each in loaded[name][split]]
+        sets[split], overlapping = without_overlap(own, test)
+        dropped["overlap"] = dropped.get("overlap", 0) + overlapping
+    _check_references(settings, sets["train"])
+    return QuestionSets(train=sets["train"], validation=sets["validation"], test=test, dropped=dropped), prompts
+
+
+def _check_references(settings: Settings, questions: list) -> None:
+    if settings.teacher.name == "reference" and (lacking := sorted({each.task for each in questions if not each.references})):
+        raise ConfigError(f"teacher=reference needs a worked solution for every training question; {', '.join(lacking)} has questions without one")

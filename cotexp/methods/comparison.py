@@ -1,0 +1,176 @@
+"""Paired comparisons: two sets of answers on the same questions. A difference is always second minus first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cotexp.methods.statistics import Interval, bootstrap_interval, mean, shares_correct
+from cotexp.records import Prediction
+
+COMPARED_MODES = (("full", "base"), ("compress", "base"), ("compress", "full"))
+"""(mode, the mode it is measured against)."""
+POOLED = "all tasks"
+"""Label of the row over every task."""
+
+
+class McNemar(NamedTuple):
+    """Discordant pairs, by which side alone was right, and the exact two-sided p-value."""
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+class PairedDifference(NamedTuple):
+    """Second minus first accuracy in [-1, 1] with its interval; `only_first` and `only_second` count questions where one was better."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    only_first: int
+    only_second: int
+    num_questions: int
+
+
+def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
+    """McNemar's exact test: a two-sided binomial test on the discordant pairs; p = 1 where there are none.
+
+    Raises: ValueError when the sequences differ in length.
+    """
+    from scipy.stats import binomtest
+
+    pairs = list(zip(first, second, strict=True))
+    only_first = sum(ours and not theirs for ours, theirs in pairs)
+    only_second = sum(theirs and not ours for ours, theirs in pairs)
+    discordant = only_first + only_second
+    return McNemar(only_first, only_second, float(binomtest(only_first, discordant).pvalue) if discordant else 1.0)
+
+
+def sign_flip_p_value(differences: Sequence[float], *, seed: int = 0, num_resamples: int = 100_000) -> float:
+    """Two-sided p of "the mean difference is zero": share of random sign changes with a sum at least as far from zero.
+
+    Monte Carlo with the observed signs counted among them, so it is never 0 and at least 1 / (num_resamples + 1).
+    """
+    import numpy as np
+
+    # Signs of equal magnitudes are summed at once: their number of plus signs is binomial.
+    signed = np.asarray(differences, dtype=float)
+    magnitudes, counts = np.unique(np.abs(signed[signed != 0]), return_counts=True)
+    generator = np.random.default_rng(seed)
+    sums = np.zeros(num_resamples)
+    for magnitude, count in zip(magnitudes, counts, strict=True):
+        sums += magnitude * (2 * generator.binomial(count, 0.5, size=num_resamples) - count)
+    as_far = np.count_nonzero(np.abs(sums) >= abs(signed.sum()) - 1e-9)
+    return float((as_far + 1) / (num_resamples + 1))
+
+
+def paired_difference(
+    first: Sequence[float], second: Sequence[float], *, confidence: float = 0.95, seed: int = 0, num_resamples: int = 10_000
+) -> PairedDifference:
+    """Difference of mean accuracy on the same questions, with a bootstrap interval over questions.
+
+    `first` and `second` hold each question's share of correct samples. The p-value is McNemar's exact one where all shares are 0 or 1,
+    else that of a paired sign-flip permutation test. Swapping the two negates the difference and mirrors the interval exactly.
+    Raises: ValueError without questions, or when the sequences differ in length.
+    """
+    # Rounded so that 1/3 - 0 and 1 - 2/3 are one value.
+    differences = [round(float(theirs) - float(ours), 12) for ours, theirs in zip(first, second, strict=True)]
+    bounds = Interval(-1.0, 1.0)
+    forward, backward = (
+        bootstrap_interval(each, confidence=confidence, seed=seed, num_resamples=num_resamples, bounds=bounds)
+        for each in (differences, [-each for each in differences])
+    )
+    if all(each in (0, 1) for each in (*first, *second)):
+        p_value = mcnemar([each == 1 for each in first], [each == 1 for each in second]).p_value
+    else:
+        p_value = sign_flip_p_value(differences, seed=seed)
+    difference = mean(second) - mean(first)
+    return PairedDifference(
+        difference=difference,
+        low=min(difference, (forward.low - backward.high) / 2),
+        high=max(difference, (forward.high - backward.low) / 2),
+        p_value=p_value,
+        only_first=sum(each < 0 for each in differences),
+        only_second=sum(each > 0 for each in differences),
+        num_questions=len(differences),
+    )
+
+
+def mode_comparisons(predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, float]:
+    """Paired differences between the modes of one run, under names such as eval/compress/delta_accuracy_vs_base(_low, _high, _p_value).
+
+    `_num_questions` counts the questions that both modes answered; a pair of modes without any is left out.
+    """
+    metrics: dict[str, float] = {}
+    for mode, other in COMPARED_MODES:
+        if mode in predictions and other in predictions:
+            ours, theirs = shares_correct(predictions[mode]), shares_correct(predictions[other])
+            if common := [each for each in ours if each in theirs]:
+                found = paired_difference([theirs[each] for each in common], [ours[each] for each in common])
+                name = f"eval/{mode}/delta_accuracy_vs_{other}"
+                metrics |= {name: found.difference, f"{name}_low": found.low, f"{name}_high": found.high}
+                metrics |= {f"{name}_p_value": found.p_value, f"{name}_num_questions": found.num_questions}
+    return metrics
+
+
+# --- two runs ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedTask:
+    """One row: a task, or all of them pooled, on the questions that both runs answered."""
+
+    task: str
+    accuracy_first: float
+    accuracy_second: float
+    paired: PairedDifference
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the difference may be chance: the interval holds 0, or p is at least 0.05."""
+        return self.paired.low <= 0 <= self.paired.high or self.paired.p_value >= 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunComparison:
+    """Rows by task, the pooled one last where there are several tasks, and the ids of questions that could not be paired.
+
+    `other_gold` were answered by both, but graded against different gold answers. `one_sample`: one answer per question on both sides.
+    """
+
+    rows: list[ComparedTask]
+    only_first: list[str]
+    only_second: list[str]
+    other_gold: list[str]
+    one_sample: bool
+
+
+def compare_answers(first: Sequence[Prediction], second: Sequence[Prediction]) -> RunComparison:
+    """Paired comparison of two runs under the strict rule, on the questions that both answered and graded by the same gold answer.
+
+    In the pooled row every question counts the same, whatever its task. No common question: no rows.
+    """
+    ours, theirs = shares_correct(first), shares_correct(second)
+    gold = {each.question_id: each.gold for each in second}
+    other_gold = {each.question_id for each in first if each.question_id in gold and each.gold != gold[each.question_id]}
+    tasks: dict[str, list[str]] = {}
+    for question, task in {each.question_id: each.task for each in first}.items():
+        if question in theirs and question not in other_gold:
+            tasks.setdefault(task, []).append(question)
+    groups = dict(sorted(tasks.items()))
+    if len(groups) > 1:
+        groups[POOLED] = [each for questions in tasks.values() for each in questions]
+    rows = []
+    for task, questions in groups.items():
+        left, right = [ours[each] for each in questions], [theirs[each] for each in questions]
+        rows.append(ComparedTask(task=task, accuracy_first=mean(left), accuracy_second=mean(right), paired=paired_difference(left, right)))
+    return RunComparison(
+        rows=rows,
+        only_first=[each for each in ours if each not in theirs],
+        only_second=[each for each in theirs if each not in ours],
+        other_gold=sorted(other_gold),
+        one_sample=len(ours) == len(first) and len(theirs) == len(second),
+    )

@@ -1,0 +1,144 @@
+"""Which questions of a split are taken, and in which order.
+
+The order of a split depends on the seed and the questions' ids alone, so a larger draw holds every question of a smaller one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cotexp.records import AnswerType, Question
+from cotexp.sections import ConfigError
+from cotexp.task_settings import Task
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionSets:
+    """The drawn splits of a task.
+
+    `shots` are the worked examples set aside for the prompt. `dropped` counts training and validation questions that were left out:
+    "duplicates" came before, "overlap" also stand in the test split (or, for training questions, in the validation file), "unanswered"
+    have no gold answer in the source.
+    """
+
+    train: list[Question]
+    validation: list[Question]
+    test: list[Question]
+    shots: list[Question] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def __getitem__(self, split: str) -> list[Question]:
+        result: list[Question] = getattr(self, split)
+        return result
+
+
+def make_question(
+    task: str, *, text: str, answer: str, answer_type: AnswerType, options: Mapping[str, str] | None = None, references: Iterable[str] = ()
+) -> Question:
+    """A question whose id is the task's name and a hash of text, answer and options."""
+    options = dict(options or {})
+    digest = hashlib.sha256("\n".join((text, answer, *options.values())).encode()).hexdigest()[:16]
+    kept = [each for each in references if each]
+    return Question(id=f"{task}-{digest}", text=text, answer=answer, task=task, answer_type=answer_type, options=options, references=kept)
+
+
+def normal_text(question: Question) -> str:
+    """Text and options without case and with single spaces; the order of the options does not matter."""
+    parts = (question.text, *sorted(question.options.values()))
+    return "\n".join(" ".join(each.casefold().split()) for each in parts)
+
+
+def in_order(questions: Iterable[Question], seed: int) -> list[Question]:
+    """The questions in the order of a draw."""
+    return sorted(questions, key=lambda each: hashlib.sha256(f"{seed}/{each.id}".encode()).digest())
+
+
+def without_duplicates(questions: Iterable[Question]) -> tuple[list[Question], int]:
+    """The questions whose text, options and answer did not come before, and how many were left out."""
+    questions = list(questions)
+    kept: dict[tuple[str, str], Question] = {}
+    for each in questions:
+        kept.setdefault((normal_text(each), each.options.get(each.answer, each.answer)), each)
+    return list(kept.values()), len(questions) - len(kept)
+
+
+def without_overlap(questions: Iterable[Question], *others: Iterable[Question]) -> tuple[list[Question], int]:
+    """The questions whose text occurs in none of the other lists, and how many were left out."""
+    questions = list(questions)
+    blocked = {normal_text(each) for other in others for each in other}
+    kept = [each for each in questions if normal_text(each) not in blocked]
+    return kept, len(questions) - len(kept)
+
+
+def with_unique_ids(questions: Iterable[Question]) -> list[Question]:
+    """All questions in their order; the second one with the same id gets "-2" behind it, the third "-3"."""
+    seen: Counter[str] = Counter()
+    result = []
+    for each in questions:
+        seen[each.id] += 1
+        result.append(each if seen[each.id] == 1 else dataclasses.replace(each, id=f"{each.id}-{seen[each.id]}"))
+    return result
+
+
+def draw(task: Task, *, train: Sequence[Question], validation: Sequence[Question] | None, test: Sequence[Question]) -> QuestionSets:
+    """The splits that `task` asks for; `validation` is None where the source has no such split.
+
+    Test questions are never dropped. A count larger than its split takes all of it, since tasks of different sizes share counts. A task
+    without training questions has no validation questions either.
+
+    Raises: ConfigError when too few questions are left to train on, or too few have a worked solution for the prompt.
+    """
+    unique, num_duplicates = without_duplicates(train)
+    held, more_duplicates = without_duplicates(validation or [])
+    held, held_overlap = without_overlap(held, test)
+    unique, overlap = without_overlap(unique, test, validation or [])
+    order = in_order(unique, task.seed)
+    shots = _shots(task, order)
+    order = _without(order, shots)
+    if not train:
+        chosen: list[Question] = []
+    elif validation is not None:
+        chosen = in_order(held, task.seed)[: task.num_validation]
+    else:
+        chosen = _held_back(task, order)
+        order = order[len(chosen) :]
+    dropped = {"duplicates": num_duplicates + more_duplicates, "overlap": overlap + held_overlap}
+    named = with_unique_ids(test)
+    return QuestionSets(
+        train=order[: task.num_train],
+        validation=chosen,
+        test=named if task.num_test is None else in_order(named, task.seed)[: task.num_test],
+        shots=shots,
+        dropped={name: count for name, count in dropped.items() if count},
+    )
+
+
+def _shots(task: Task, order: Sequence[Question]) -> list[Question]:
+    """The worked examples of the prompt: the first questions of the training order that have a solution."""
+    if not task.few_shot or task.few_shot_file:
+        return []
+    solved = [each for each in order if each.references]
+    if len(solved) < task.few_shot:
+        raise ConfigError(
+            f"task.few_shot must be at most {len(solved)}, the training questions of {task.name} that have a worked solution; got {task.few_shot}; "
+            "give task.few_shot_file=FILE with worked examples"
+        )
+    return solved[: task.few_shot]
+
+
+def _without(questions: Sequence[Question], left_out: Sequence[Question]) -> list[Question]:
+    ids = {each.id for each in left_out}
+    return [each for each in questions if each.id not in ids]
+
+
+def _held_back(task: Task, order: Sequence[Question]) -> list[Question]:
+    if len(order) <= task.num_validation:
+        raise ConfigError(
+            f"task.num_validation must leave training questions over: {task.name} has {len(order)}, {task.num_validation} are to be held back; "
+            "lower task.num_validation"
+        )
+    return list(order[: task.num_validation])

@@ -1,0 +1,53 @@
+"""How much of a test split's wording also stands in the training questions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cotexp.records import Question
+from cotexp.tasks.draw import normal_text
+
+NUM_WORDS = 13
+"""Length of the compared runs of words. Source: GPT-3 (arXiv:2005.14165, appendix C) looks for overlaps of 8 to 13 words."""
+
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapRow:
+    """A test question of which a training question holds at least one run of words; `found_ratio` of its runs are found."""
+
+    question: Question
+    found_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """`rows` in the order of the test split. `num_exact` test questions stand in training as they are, but for case and white space."""
+
+    rows: list[OverlapRow]
+    num_exact: int
+
+
+def overlap(train: Iterable[Question], test: Sequence[Question], num_words: int = NUM_WORDS) -> Overlap:
+    """The test questions that share a run of `num_words` words with a training question. Options are not compared.
+
+    A question shorter than that is one run as a whole, which only an equally short question can share.
+    """
+    train = list(train)
+    known = {run for each in train for run in word_runs(each.text, num_words)}
+    rows = []
+    for each in test:
+        runs = word_runs(each.text, num_words)
+        if num_found := sum(run in known for run in runs):
+            rows.append(OverlapRow(each, num_found / len(runs)))
+    exact = {normal_text(each) for each in train}
+    return Overlap(rows, sum(normal_text(each) in exact for each in test))
+
+
+def word_runs(text: str, num_words: int) -> set[tuple[str, ...]]:
+    """All different runs of `num_words` words, without case and punctuation; the whole text where it is shorter."""
+    words = _WORD.findall(text.casefold())
+    return {tuple(words[start : start + num_words]) for start in range(max(1, len(words) - num_words + 1))}

@@ -1,0 +1,74 @@
+"""What a model is asked: the task's template, with worked examples before the question or without."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cotexp.records import Question
+from cotexp.sections import ConfigError
+from cotexp.task_settings import Task
+from cotexp.tasks.rows import Row, options_of, read_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A template and the worked examples that come before each question, joined by blank lines. Call it with a question."""
+
+    template: str
+    shots: str = ""
+
+    def __call__(self, question: Question) -> str:
+        asked = _asked(self.template, question.text, question.options)
+        return f"{self.shots}\n\n{asked}" if self.shots else asked
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What decides the prompt, for keys: the template and a hash of the worked examples (empty without any)."""
+        return {"template": self.template, "shots": hashlib.sha256(self.shots.encode()).hexdigest()[:16] if self.shots else ""}
+
+
+def prompt_of(task: Task, shots: Sequence[Question] = ()) -> Prompt:
+    """The prompt of a task. `shots` are the questions that the draw set aside; a few_shot_file takes their place.
+
+    Raises: ConfigError when there are fewer worked examples than task.few_shot, or a line of the file cannot be read.
+    """
+    if not task.few_shot:
+        return Prompt(task.prompt)
+    if task.few_shot_file:
+        examples = _file_examples(task)
+    else:
+        examples = [(_asked(task.prompt, each.text, each.options), each.references[0]) for each in shots if each.references]
+    if len(examples) < task.few_shot:
+        where = f"task.few_shot_file: {task.few_shot_file} has" if task.few_shot_file else f"the training questions of {task.name} give"
+        raise ConfigError(
+            f"{where} {len(examples)} worked examples, but task.few_shot asks for {task.few_shot}; "
+            f"{'add lines to the file or lower task.few_shot' if task.few_shot_file else 'give task.few_shot_file=FILE with worked examples'}"
+        )
+    return Prompt(task.prompt, _joined(examples[: task.few_shot]))
+
+
+def shown_options(options: Mapping[str, str]) -> str:
+    """One line "(A) text" per option."""
+    return "\n".join(f"({letter}) {text}" for letter, text in options.items())
+
+
+def _asked(template: str, text: str, options: Mapping[str, str]) -> str:
+    return template.format(question=text, options=shown_options(options))
+
+
+def _joined(examples: Iterable[tuple[str, str]]) -> str:
+    return "\n\n".join(f"{asked}\n{solution}" for asked, solution in examples)
+
+
+def _file_examples(task: Task) -> list[tuple[str, str]]:
+    """Rows with `question` and `solution`, and `options` where the prompt shows them."""
+    path = Path(str(task.few_shot_file))
+    rows = read_rows(path, f"task.few_shot_file: {path}")
+    return [(_asked(task.prompt, row.text("question"), _row_options(task, row)), row.text("solution")) for row in rows]
+
+
+def _row_options(task: Task, row: Row) -> dict[str, str]:
+    return options_of(row, "options") if "{options}" in task.prompt else {}

@@ -1,0 +1,197 @@
+"""Rows of a file, each with the place where it stands, so that every refusal names file, line and field.
+
+A reader yields `Row`s lazily: it knows nothing of questions. What a row must hold is said by its `text`, `object` and `list_of` methods.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cotexp.records import AnswerType
+from cotexp.sections import ConfigError, suggestion
+from cotexp.tasks.answers import LETTERS
+from cotexp.tasks.gold import read_gold
+
+READERS = (".jsonl", ".json", ".csv", ".parquet")
+"""Endings of files that can be read; .json is read as JSON Lines too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row and its place, such as "gsm8k/train.jsonl, line 3"."""
+
+    fields: Mapping[str, Any]
+    place: str
+
+    def text(self, name: str) -> str:
+        """The field's text without outer white space.
+
+        Raises: ConfigError when the field is missing, empty or no text.
+        """
+        value = self.value(name)
+        if not isinstance(value, str):
+            raise self.refusal(name, f"must be a text; got {type(value).__name__}")
+        if not value.strip():
+            raise self.refusal(name, "must not be empty")
+        return value.strip()
+
+    def optional_text(self, name: str) -> str:
+        """The field's text, or an empty one where the field is missing, null or empty."""
+        value = self.fields.get(name)
+        if value is not None and not isinstance(value, str):
+            raise self.refusal(name, f"must be a text; got {type(value).__name__}")
+        return (value or "").strip()
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        value = self.value(name)
+        if not isinstance(value, Mapping):
+            raise self.refusal(name, f"must be an object; got {type(value).__name__}")
+        return value
+
+    def value(self, name: str) -> Any:
+        """The field as it is. Raises: ConfigError when it is missing or null."""
+        if self.fields.get(name) is None:
+            here = list(self.fields)
+            raise ConfigError(f"{self.place}: field '{name}' is missing{suggestion(name, here)}; fields here: {', '.join(here) or 'none'}")
+        return self.fields[name]
+
+    def gold(self, name: str, answer_type: AnswerType, options: Mapping[str, str] | None = None, *, raw: Any = None) -> str:
+        """The field's answer (or `raw` in its place) in the form that is compared. Raises: ConfigError when it is none of this type."""
+        given = self.value(name) if raw is None else raw
+        try:
+            return read_gold(given, answer_type, options)
+        except ValueError as error:
+            raise self.refusal(name, f"{error}; got {_short(given)} (answer type {answer_type})") from None
+
+    def refusal(self, name: str, rule: str) -> ConfigError:
+        return ConfigError(f"{self.place}: field '{name}' {rule}")
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:40]} ... {shown[-36:]}"
+
+
+def read_rows(path: Path, name: str) -> Iterator[Row]:
+    """The rows of a .jsonl, .json (JSON Lines), .csv or .parquet file; blank lines are skipped. `name` stands in errors.
+
+    Raises: ConfigError naming the line when a line cannot be read.
+    """
+    ending = path.suffix.lower()
+    if ending not in READERS:
+        raise ConfigError(f"{name} must end in {', '.join(READERS)}; got {path.name!r}")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{name} must name a readable file; got {str(path)!r} ({error.strerror})") from None
+    if ending == ".parquet":
+        return _parquet_rows(content, name)
+    return _csv_rows(content, name) if ending == ".csv" else _json_rows(content, name)
+
+
+def _json_rows(content: bytes, name: str) -> Iterator[Row]:
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        place = f"{name}, line {number}"
+        if not line.strip():
+            continue
+        _decoded(line, name, first_line=number)
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise ConfigError(f"{place} is not valid JSON ({error}); each line must be one JSON object") from None
+        if not isinstance(row, dict):
+            raise ConfigError(f"{place} must be a JSON object; got {type(row).__name__}")
+        yield Row(row, place)
+
+
+def _decoded(content: bytes, name: str, *, first_line: int = 1) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = first_line + content.count(b"\n", 0, error.start)
+        raise ConfigError(f"{name}, line {line} is not UTF-8 (byte 0x{content[error.start]:02x}); save the file as UTF-8") from None
+
+
+def _csv_rows(content: bytes, name: str) -> Iterator[Row]:
+    """Every cell is a text. A row's place is its first line in the file, whatever line breaks stand in its cells."""
+    reader = csv.reader(io.StringIO(_decoded(content.removeprefix(b"\xef\xbb\xbf"), name), newline=""), strict=True)
+    header: list[str] | None = None
+    first = 1
+    try:
+        for cells in reader:
+            if header is None and cells:
+                header = _header(cells, f"{name}, line {first}")
+            elif header is not None and cells:
+                if len(cells) != len(header):
+                    raise ConfigError(f"{name}, line {first} must have {len(header)} cells as the header; got {len(cells)}")
+                yield Row(dict(zip(header, cells, strict=True)), f"{name}, line {first}")
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise ConfigError(f"{name}, line {first} is not valid CSV ({error})") from None
+
+
+def _header(cells: list[str], place: str) -> list[str]:
+    names = [each.strip() for each in cells]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{place}: the header must not repeat a name; got {', '.join(names)}")
+    return names
+
+
+def _parquet_rows(content: bytes, name: str) -> Iterator[Row]:
+    try:
+        from pyarrow import ArrowException, BufferReader, parquet
+    except ImportError as error:
+        raise ConfigError(f"{name} is a Parquet file, which needs pyarrow ({error}); pip install pyarrow, or save the file as .jsonl") from None
+    try:
+        rows = parquet.read_table(BufferReader(content)).to_pylist()
+    except (ArrowException, OSError) as error:
+        raise ConfigError(f"{name} is not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    for number, row in enumerate(rows, 1):
+        yield Row(row, f"{name}, row {number}")
+
+
+def json_line(row: Any) -> bytes:
+    """One line of JSON Lines, as this project writes it."""
+    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+
+
+def options_of(row: Row, name: str) -> dict[str, str]:
+    """Options under the letters A, B, ...: from a list of texts, an object of label and text, or either of these as JSON in a text.
+
+    Raises: ConfigError when the field is none of these, or holds fewer than two options or more than there are letters.
+    """
+    value = _unpacked(row, name)
+    texts = list(value.values()) if isinstance(value, Mapping) else value
+    if not isinstance(texts, list):
+        raise row.refusal(name, f"must be a list of texts or an object of label and text; got {_short(value)}")
+    plain = [str(each).strip() if isinstance(each, str | int | float) and not isinstance(each, bool) else "" for each in texts]
+    if "" in plain:
+        raise row.refusal(name, f"must hold texts that are not empty; got {_short(texts[plain.index('')])}")
+    if not 2 <= len(plain) <= len(LETTERS):
+        raise row.refusal(name, f"must hold 2 to {len(LETTERS)} options; got {len(plain)}")
+    return dict(zip(LETTERS, plain, strict=False))
+
+
+def labels_of(row: Row, name: str) -> list[str]:
+    """The labels of an object of options, in order; empty for a list."""
+    value = _unpacked(row, name)
+    return [str(each) for each in value] if isinstance(value, Mapping) else []
+
+
+def _unpacked(row: Row, name: str) -> Any:
+    """The field, read as JSON where it is a text (a cell of a CSV file)."""
+    value = row.value(name)
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        raise row.refusal(name, f"must be a list of texts or an object of label and text; got the text {_short(value)}") from None

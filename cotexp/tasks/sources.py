@@ -1,0 +1,172 @@
+"""Where a benchmark's files come from: a data folder, the Hugging Face hub, or the pinned files of a public repository.
+
+Downloads are checked (official row counts, sha256 of pinned files) before anything is written; a file appears whole or not at all, and
+`source.json` beside it records where it came from.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cotexp.sections import ConfigError, suggestion
+from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark, HubCopy, Split
+from cotexp.tasks.pinned import RECIPES, cut
+from cotexp.tasks.rows import json_line
+
+
+def known_benchmark(name: str, setting: str) -> Benchmark:
+    """Raises: ConfigError naming `setting` when there is no such benchmark."""
+    if name not in BENCHMARKS:
+        raise ConfigError(f"{setting} must be one of {', '.join(BENCHMARKS)}{suggestion(name, list(BENCHMARKS))}; got {name!r}")
+    return BENCHMARKS[name]
+
+
+# --- local files ----------------------------------------------------------------------------------------------------------
+
+
+def data_folders(data: str | None, outputs: str | Path) -> list[Path]:
+    """The folders in which files are looked for: paths.data or else COTEXP_DATA, and then OUTPUTS/data, which takes downloads."""
+    own = data or os.environ.get("COTEXP_DATA")
+    return [*([Path(own)] if own else []), Path(outputs) / "data"]
+
+
+def find_file(split: Split, folders: Iterable[Path]) -> Path | None:
+    """The first place of a split that exists; earlier folders win."""
+    return next((folder / each for folder in folders for each in split.files if (folder / each).is_file()), None)
+
+
+def provide_files(name: str, benchmark: Benchmark, folders: Sequence[Path], revision: str | None) -> dict[str, Path]:
+    """Split -> file; what is in none of the folders is downloaded from the hub into the last one.
+
+    Raises: ConfigError that names the ways to get a file when there is no hub copy or no folder, or the download fails.
+    """
+    missing = [split for split, facts in benchmark.splits.items() if find_file(facts, folders) is None]
+    if missing and (not folders or any(benchmark.splits[each].hub is None for each in missing)):
+        raise ConfigError(_ways(name, benchmark.splits[missing[0]], folders))
+    if missing:
+        from_hub(name, benchmark, revision, folders[-1], splits=missing)
+    found = {split: find_file(facts, folders) for split, facts in benchmark.splits.items()}
+    return {split: path for split, path in found.items() if path is not None}
+
+
+def _ways(name: str, split: Split, folders: Sequence[Path]) -> str:
+    where = f"; looked in {', '.join(map(str, folders))}" if folders else ""
+    return (
+        f"task={name} needs {' or '.join(split.files)} in a data folder{where}; give paths.data=FOLDER (or set COTEXP_DATA), "
+        f"or run `cotexp fetch {name}` once on a machine with a network"
+    )
+
+
+# --- the hub --------------------------------------------------------------------------------------------------------------
+
+
+def from_hub(name: str, benchmark: Benchmark, revision: str | None, target: Path, *, splits: Iterable[str] | None = None) -> list[Path]:
+    """Download splits (all by default) through `datasets` and write them as JSON Lines below `target`; returns the files.
+
+    Raises: ConfigError when the hub cannot be reached, the split is not there, or its row count is not the official one.
+    """
+    contents: dict[str, bytes] = {}
+    entries: list[dict[str, Any]] = []
+    for split in splits or benchmark.splits:
+        facts = benchmark.splits[split]
+        assert facts.hub is not None, f"{name} has no hub copy of {split}"
+        commit, rows = _download(name, facts.hub, revision, target)
+        if len(rows) != facts.num_rows:
+            raise ConfigError(
+                f"task={name}: the {split} split of {facts.hub.name} must have {facts.num_rows} rows, the official count; got {len(rows)}; "
+                "give task.revision=HASH of a complete copy, or paths.data=FOLDER"
+            )
+        contents[facts.files[0]] = b"".join(map(json_line, rows))
+        entries.append({"split": split, "hub": facts.hub.name, "config": facts.hub.config, "hub_split": facts.hub.split, "commit": commit})
+    return _write(name, target, contents, entries)
+
+
+def _download(name: str, copy: HubCopy, revision: str | None, target: Path) -> tuple[str | None, list[dict[str, Any]]]:
+    """The commit (None for a local folder) and the rows of one hub split."""
+    import datasets
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    client_error: Any = HfHubHTTPError.__mro__[1]  # of whichever HTTP library this version of the hub's client is built on
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        local = Path(copy.name).is_dir()
+        commit = None if local else huggingface_hub.HfApi().dataset_info(copy.name, revision=revision).sha
+        with tempfile.TemporaryDirectory(dir=target, prefix=".hub-") as cache:
+            loaded = datasets.load_dataset(copy.name, copy.config, split=copy.split, revision=None if local else commit, cache_dir=cache)
+            return commit, loaded.to_list()
+    except (OSError, ValueError, datasets.exceptions.DatasetsError, client_error) as error:
+        first = next(iter(str(error.__cause__ or error).splitlines()), "") or type(error).__name__
+        raise ConfigError(
+            f"task={name}: {copy.name} could not be loaded from the Hugging Face hub ({first}); check the network and task.revision, or give "
+            "paths.data=FOLDER (or COTEXP_DATA) with the files"
+        ) from None
+
+
+# --- pinned files ---------------------------------------------------------------------------------------------------------
+
+
+def fetch(name: str, target: Path, *, force: bool = False, base: str | None = None) -> list[Path]:
+    """Download a task into `target`, from pinned files where there are any, else from the hub; returns the files written.
+
+    Files that are there and complete stay as they are unless `force`. `base` replaces the address of the repositories' host (COTEXP_FETCH_BASE).
+
+    Raises: ConfigError when a download fails, or what it holds is not what was pinned.
+    """
+    benchmark = known_benchmark(name, "fetch")
+    wanted = [split for split, facts in benchmark.splits.items() if force or not is_complete(name, split, target / facts.files[0])]
+    if not wanted:
+        return []
+    if name not in RECIPES:
+        return from_hub(name, benchmark, None, target, splits=wanted)
+    recipe = RECIPES[name]
+    contents = {benchmark.splits[split].files[0]: content for split, content in cut(name, base).items() if split in wanted}
+    entries = [{"split": split, "repository": recipe.rows.repository, "commit": recipe.rows.commit, "path": recipe.rows.path} for split in wanted]
+    return _write(name, target, contents, entries)
+
+
+def is_complete(name: str, split: str, path: Path) -> bool:
+    """Whether a file is the whole split: by its sha256 where it is known, else by its number of rows."""
+    if not path.is_file():
+        return False
+    content = path.read_bytes()
+    pinned = RECIPES[name].sha256.get(split) if name in RECIPES else None
+    if pinned:
+        return hashlib.sha256(content).hexdigest() == pinned
+    return sum(1 for line in content.splitlines() if line.strip()) == BENCHMARKS[name].splits[split].num_rows
+
+
+# --- writing --------------------------------------------------------------------------------------------------------------
+
+
+def _write(name: str, target: Path, contents: Mapping[str, bytes], entries: list[dict[str, Any]]) -> list[Path]:
+    """Write the files and TARGET/NAME/source.json, which keeps what it says of other splits."""
+    for place, content in contents.items():
+        _write_whole(target / place, content)
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    record = target / name / "source.json"
+    before = {each["split"]: each for each in json.loads(record.read_bytes())["splits"]} if record.is_file() else {}
+    for entry, (place, content) in zip(entries, contents.items(), strict=True):
+        checks = {"file": place, "num_rows": content.count(b"\n"), "sha256": hashlib.sha256(content).hexdigest(), "date": today}
+        before[entry["split"]] = {**entry, **checks}
+    _write_whole(record, json.dumps({"task": name, "splits": list(before.values())}, indent=2).encode() + b"\n")
+    return [target / place for place in contents]
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), 0o644)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

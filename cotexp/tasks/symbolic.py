@@ -1,0 +1,74 @@
+"""GSM-Symbolic questions through reasoning-gym (the optional extra `symbolic`).
+
+Every question belongs to exactly one split by the hash of its text: two splits never share a question, whatever the seed.
+Source: arXiv:2410.05229 (the benchmark).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from cotexp.records import Question
+from cotexp.sections import ConfigError
+from cotexp.tasks.benchmarks import with_closing
+from cotexp.tasks.draw import make_question
+from cotexp.tasks.gold import read_gold
+
+NAME = "gsm_symbolic"
+CHUNK = 500
+"""Questions asked of reasoning-gym at a time; a fixed number, so that the first questions do not depend on how many are wanted."""
+FRUITLESS_CHUNKS = 20
+SUFFIX = " Give the result as your final answer. Do not include units."
+"""Ends every question of reasoning-gym; our own prompt says how to answer."""
+
+
+def generate(split: str, *, count: int, seed: int, difficulty: float) -> list[Question]:
+    """`count` different questions of `split`; the first n are the same whatever `count` is.
+
+    Raises: ConfigError when reasoning-gym is not installed, refuses the difficulty or makes too few different questions.
+    """
+    questions: dict[str, Question] = {}
+    fruitless = 0
+    for entries in _chunks(split, seed, difficulty):
+        before = len(questions)
+        for each in map(_question, entries):
+            if split_of(each.text) == split and len(questions) < count:
+                questions.setdefault(each.text, each)
+        if len(questions) == count:
+            break
+        fruitless = 0 if len(questions) > before else fruitless + 1
+        if fruitless == FRUITLESS_CHUNKS:
+            raise ConfigError(f"task: gsm_symbolic has fewer than {count} different {split} questions; lower task.num_{split}")
+    return list(questions.values())
+
+
+def split_of(text: str) -> str:
+    """The one split to which a question belongs: a tenth test, a tenth validation, the rest train."""
+    bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 10
+    return {0: "test", 1: "validation"}.get(bucket, "train")
+
+
+def _chunks(split: str, seed: int, difficulty: float) -> Iterator[list[dict[str, Any]]]:
+    """Endless lists of reasoning-gym's entries, each from a seed of its own."""
+    try:
+        import reasoning_gym
+    except ImportError as error:
+        raise ConfigError(f"task=gsm_symbolic needs the package reasoning-gym ({error}); pip install 'cotexp[symbolic]'") from None
+    number = 0
+    while True:
+        chosen = int.from_bytes(hashlib.sha256(f"{NAME}/{split}/{seed}/{number}".encode()).digest()[:6], "big")
+        try:
+            made = reasoning_gym.create_dataset(NAME, seed=chosen, size=CHUNK, difficulty=difficulty)
+        except AssertionError as error:
+            raise ConfigError(f"task.difficulty is refused by reasoning-gym; got {difficulty}; its only difficulty for this task is 1.0") from error
+        yield [made[index] for index in range(CHUNK)]
+        number += 1
+
+
+def _question(entry: dict[str, Any]) -> Question:
+    answer = read_gold(entry["answer"], "decimal")
+    solution = entry["metadata"]["answer_cot"].rsplit("####", 1)[0].strip()
+    text = entry["question"].removesuffix(SUFFIX).strip()
+    return make_question(NAME, text=text, answer=answer, answer_type="decimal", references=[with_closing(solution, answer, "decimal")])

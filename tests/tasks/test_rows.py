@@ -1,0 +1,139 @@
+"""Rows of files: every kind of file, and a refusal with file, line and field for every kind of mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cotexp.sections import ConfigError
+from cotexp.tasks.rows import Row, labels_of, options_of, read_rows
+
+
+def rows(path: Path) -> list[Row]:
+    return list(read_rows(path, "the file"))
+
+
+def refusal(action: Callable[[], object]) -> str:
+    with pytest.raises(ConfigError) as error:
+        action()
+    assert len(error.value.problems) == 1
+    return str(error.value)
+
+
+def written(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "A.JSONL"])
+def test_json_lines_skip_blank_lines_and_keep_line_numbers(tmp_path: Path, name: str) -> None:
+    found = rows(written(tmp_path, name, '\ufeff{"a": 1}\r\n\n   \n{"a": "\u2028é"}'))
+    assert [(each.fields, each.place) for each in found] == [({"a": 1}, "the file, line 1"), ({"a": "\u2028é"}, "the file, line 4")]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b'{"a": 1}\n{"a": \n', "the file, line 2 is not valid JSON"),
+        (b'{"a": 1}\n[1]\n', "the file, line 2 must be a JSON object; got list"),
+        (b'{"a": 1}\n\n{"a": "\xe9"}\n', "the file, line 3 is not UTF-8 (byte 0xe9)"),
+        (b'{"a": NaN}', "the file, line 1 is not valid JSON"),
+    ],
+)
+def test_a_bad_json_line_is_named(tmp_path: Path, content: bytes, expected: str) -> None:
+    path = written(tmp_path, "a.jsonl", content)
+    assert expected in refusal(lambda: rows(path))
+
+
+def test_csv_cells_are_texts_and_lines_are_those_of_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", 'question,answer\r\n"two\nlines, and ""quotes""",007\r\n\r\nNA,\r\n')
+    found = rows(path)
+    assert [each.fields for each in found] == [{"question": 'two\nlines, and "quotes"', "answer": "007"}, {"question": "NA", "answer": ""}]
+    assert [each.place for each in found] == ["the file, line 2", "the file, line 5"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a,b\n1,2\n1,2,3\n", "the file, line 3 must have 2 cells as the header; got 3"),
+        (b"a,b\n1\n", "the file, line 2 must have 2 cells as the header; got 1"),
+        (b"a,a\n1,2\n", "the file, line 1: the header must not repeat a name"),
+        (b'a,b\n1,"x\n', "the file, line 2 is not valid CSV"),
+        (b"a,b\n1,2\n1,\xff\n", "the file, line 3 is not UTF-8 (byte 0xff)"),
+        (b"a,b\n1," + b"x" * 200_000 + b"\n", "the file, line 2 is not valid CSV (field larger than field limit"),
+    ],
+)
+def test_a_bad_csv_line_is_named(tmp_path: Path, content: bytes, expected: str) -> None:
+    path = written(tmp_path, "a.csv", content)
+    assert expected in refusal(lambda: rows(path))
+
+
+def test_parquet_rows_keep_lists_and_nulls(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"q": ["x", "y"], "n": [1, None], "options": [["a", "b"], []]}), path)
+    found = rows(path)
+    assert [each.fields for each in found] == [{"q": "x", "n": 1, "options": ["a", "b"]}, {"q": "y", "n": None, "options": []}]
+    assert found[1].place == "the file, row 2"
+    assert "field 'n' is missing" in refusal(lambda: found[1].value("n"))
+
+
+def test_what_is_no_parquet_file_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.parquet", "question,answer\n")
+    assert "the file is not a readable Parquet file" in refusal(lambda: rows(path))
+
+
+def test_unknown_endings_and_missing_files_are_refused(tmp_path: Path) -> None:
+    assert "must end in .jsonl, .json, .csv, .parquet; got 'a.xlsx'" in refusal(lambda: rows(tmp_path / "a.xlsx"))
+    assert "No such file" in refusal(lambda: rows(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"questions": "x"}, "here: field 'question' is missing (did you mean 'questions'?); fields here: questions"),
+        ({"question": None}, "here: field 'question' is missing"),
+        ({}, "here: field 'question' is missing; fields here: none"),
+        ({"question": 3}, "here: field 'question' must be a text; got int"),
+        ({"question": " \n"}, "here: field 'question' must not be empty"),
+    ],
+)
+def test_a_text_must_be_there(fields: dict[str, Any], expected: str) -> None:
+    assert expected in refusal(lambda: Row(fields, "here").text("question"))
+
+
+def test_a_gold_answer_of_the_wrong_type_is_shown_but_not_at_length() -> None:
+    message = refusal(lambda: Row({"answer": "no number " * 50}, "here").gold("answer", "integer"))
+    assert message.startswith("here: field 'answer' must hold one number; got 'no number")
+    assert len(message) < 200
+
+
+@pytest.mark.parametrize("value", [["x", " y "], {"A": "x", "B": "y"}, '["x", "y"]', '{"1": "x", "2": "y"}'])
+def test_options_take_the_letters_in_order(value: object) -> None:
+    assert options_of(Row({"options": value}, "here"), "options") == {"A": "x", "B": "y"}
+
+
+def test_labels_are_those_of_an_object_alone() -> None:
+    assert labels_of(Row({"options": {"1": "x", "2": "y"}}, "here"), "options") == ["1", "2"]
+    assert labels_of(Row({"options": ["x", "y"]}, "here"), "options") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("x; y", "must be a list of texts or an object of label and text; got the text 'x; y'"),
+        (3, "must be a list of texts or an object of label and text; got 3"),
+        (["x"], "must hold 2 to 26 options; got 1"),
+        (["x", ""], "must hold texts that are not empty; got ''"),
+        (["x", None], "must hold texts that are not empty; got None"),
+        ([str(n) for n in range(27)], "must hold 2 to 26 options; got 27"),
+    ],
+)
+def test_other_options_are_refused(value: object, expected: str) -> None:
+    assert f"here: field 'options' {expected}" in refusal(lambda: options_of(Row({"options": value}, "here"), "options"))
