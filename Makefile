@@ -12,6 +12,11 @@ install: .venv/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
+# Compiles C code: where that is not possible its tests are skipped with the reason.
+.venv/.symbolic: .venv/.installed
+	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[symbolic]'
+	touch $@
+
 quickstart: install
 	$(BIN)/python run.py
 
@@ -29,7 +34,7 @@ types: install
 fast: install
 	$(BIN)/python -m pytest -m 'not slow'
 
-test check: lint types
+test check: lint types .venv/.symbolic
 	$(BIN)/python -m pytest
 
 clean:

@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 
-from cotexp import schema, settings
+from cotexp import schema, settings, task_settings
 from cotexp.jobs.store import key_of
 from cotexp.sections import ConfigError, Section, keyed
 from cotexp.settings import (
     Evaluation,
-    FileTask,
     LocalCompressor,
     Lora,
     Macc,
@@ -32,13 +31,16 @@ from cotexp.settings import (
     SelfTeacher,
     Settings,
     SingleRound,
-    StoriesTask,
     Trainer,
     Truncation,
 )
+from cotexp.task_settings import BenchmarkTask, CustomTask, GsmSymbolicTask, StoriesTask, Task
 
 ROOT = Path(__file__).resolve().parent.parent
-SECTIONS = [each for each in vars(settings).values() if isinstance(each, type) and issubclass(each, Section) and dataclasses.is_dataclass(each)]
+NAMED = {**vars(settings), **vars(task_settings)}.values()
+SECTIONS = [
+    each for each in dict.fromkeys(each for each in NAMED if isinstance(each, type)) if issubclass(each, Section) and dataclasses.is_dataclass(each)
+]
 
 
 def problems_of(build: Callable[[], object]) -> list[str]:
@@ -72,7 +74,7 @@ def test_every_setting_has_one_sentence() -> None:
 
 
 def test_every_settings_class_can_be_chosen() -> None:
-    parts_of_others = {Lora, Sampling, settings.Rewriting}
+    parts_of_others = {Lora, Sampling, settings.Rewriting, Task}
     chosen = {section for schemas in schema.SECTIONS.values() for section in schemas.values()}
     assert set(SECTIONS) - parts_of_others == chosen
 
@@ -88,7 +90,9 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         "NoTracking.name",
         "Paths.outputs",
         "Paths.data",
-        *(f"FileTask.{name}" for name in ("train", "validation", "test")),
+        "BenchmarkTask.revision",
+        *(f"CustomTask.{name}" for name in ("file", "validation_file", "test_file")),
+        *(f"{section}.few_shot_file" for section in ("Task", "StoriesTask", "GsmSymbolicTask", "BenchmarkTask", "CustomTask")),
         *(f"{section}.rounds" for section in ("SelfCompressor", "LocalCompressor")),
         *(f"{section}.{name}" for section in ("PretrainedModel", "ScratchModel") for name in model),
         *(f"Trainer.{name}" for name in trainer),
@@ -106,7 +110,11 @@ OUTSIDE: list[tuple[type, str, Any, str]] = [
     (StoriesTask, "max_value", 9, "[10, 99]"),
     (StoriesTask, "max_operand", 51, "[2, 50]"),
     (StoriesTask, "seed", -1, "at least 0"),
-    (FileTask, "num_validation", 0, "at least 1"),
+    (GsmSymbolicTask, "difficulty", 0.0, "greater than 0"),
+    (BenchmarkTask, "few_shot", 65, "[0, 64]"),
+    (BenchmarkTask, "num_test", 0, "at least 1"),
+    (CustomTask, "num_validation", 0, "at least 1"),
+    (CustomTask, "answer_type", "number", "one of integer, decimal, latex, choice, boolean"),
     (PretrainedModel, "dtype", "float16", "one of float32, bfloat16"),
     (PretrainedModel, "device", "gpu", "one of auto, cpu, cuda, mps"),
     (ScratchModel, "vocab_size", 299, "at least 300"),
@@ -133,6 +141,8 @@ OUTSIDE: list[tuple[type, str, Any, str]] = [
     (Trainer, "precision", "bf16", "one of float32, bfloat16"),
     (Evaluation, "modes", ["base", "ful"], "did you mean 'full'?"),
     (Evaluation, "latency_batch_size", 0, "at least 1"),
+    (Evaluation, "num_samples", 0, "at least 1"),
+    (Evaluation, "temperature", 5.5, "[0, 5]"),
 ]
 
 
@@ -175,8 +185,19 @@ def test_a_number_that_is_not_finite_is_refused(name: str, value: float) -> None
 CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: StoriesTask(min_operations=4, max_operations=3), "min_operations must not exceed max_operations (3); got 4"),
     (lambda: StoriesTask(prompt="Solve this."), "prompt must contain {question}"),
-    (lambda: FileTask(train="a", test="b", prompt="{question} {answer}"), "prompt knows only question in braces"),
-    (lambda: StoriesTask(prompt="{question} \\boxed{}"), "prompt knows only question in braces"),
+    (lambda: StoriesTask(num_test=None), "num_test must be a number, since stories makes its questions; got None"),
+    (lambda: GsmSymbolicTask(num_train=None), "num_train must be a number, since gsm_symbolic makes its questions; got None"),
+    (lambda: BenchmarkTask(name="gsm8k", train=[]), "train must name at least one task; got []"),
+    (lambda: BenchmarkTask(name="gsm8k", train=["svamp", "svamp"]), "train must not repeat; got ['svamp', 'svamp']"),
+    (lambda: BenchmarkTask(name="gsm8k", few_shot_file="a.jsonl"), "few_shot_file is read only with few_shot above 0; got 'a.jsonl'"),
+    (lambda: CustomTask(file="a", answer_type="choice"), "options_field must be given with answer_type=choice; got None"),
+    (lambda: CustomTask(file="a", answer_type="choice", options_field="options"), "prompt must contain {options} with answer_type=choice"),
+    (
+        lambda: CustomTask(file="a", options_field="options"),
+        "options_field is read only with answer_type=choice; got 'options' with answer_type=decimal",
+    ),
+    (lambda: CustomTask(file="a", prompt="{question} {answer}"), "prompt knows only options, question in braces"),
+    (lambda: StoriesTask(prompt="{question} \\boxed{}"), "prompt knows only options, question in braces"),
     (lambda: StoriesTask(prompt="{question"), "prompt must double every brace"),
     (lambda: StoriesTask(prompt="{question:d}"), "prompt "),
     (lambda: StoriesTask(prompt="{question!x}"), "prompt "),
@@ -194,6 +215,9 @@ CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: Trainer(strategy="ddp", devices=2, micro_batch_size=5), "micro_batch_size must divide batch_size / devices (16); got 5"),
     (lambda: Evaluation(modes=[]), "modes must name at least one of base, full, compress; got []"),
     (lambda: Evaluation(modes=["full", "full"]), "modes must not repeat"),
+    (lambda: Evaluation(tasks=[]), "tasks must name at least one task, and none twice; got []"),
+    (lambda: Evaluation(tasks=["gsm8k", "gsm8k"]), "tasks must name at least one task, and none twice; got ['gsm8k', 'gsm8k']"),
+    (lambda: Evaluation(num_samples=4), "num_samples must be 1 at temperature 0, where all answers are equal; got 4"),
 ]
 
 
@@ -204,6 +228,9 @@ def test_two_fields_that_contradict_each_other_are_refused(build: Callable[[], o
 
 def test_settings_beside_a_contradiction_are_taken() -> None:
     assert SelfTeacher(num_samples=2, temperature=0.5).num_samples == 2
+    assert Evaluation(num_samples=2, temperature=0.5).num_samples == 2
+    assert CustomTask(file="a", answer_type="choice", options_field="o", prompt="{question} {options}").options_field == "o"
+    assert BenchmarkTask(name="gsm8k", few_shot=2, few_shot_file="a.jsonl").few_shot == 2
     assert Macc(stop="fixed_k", fixed_k=10).fixed_k == 10
     assert Trainer(strategy="ddp", devices=2, micro_batch_size=4).devices == 2
     assert StoriesTask(prompt="{question} in \\boxed{{}}").prompt.format(question="Q") == "Q in \\boxed{}"
@@ -220,6 +247,7 @@ def test_settings_beside_a_contradiction_are_taken() -> None:
         (["mixture.full_ratio=1"], "mixture.full_ratio must be below 1 with compression=macc"),
         (["mixture.rewrite_ratio=1"], "mixture.rewrite_ratio must be 0 unless compression=reference"),
         (["compression=reference"], "teacher must be 'reference' with compression=reference"),
+        (["compression=reference", "teacher=reference", "task=gsm8k"], "compression=reference needs solutions of several lengths"),
         (["experiment=tiny", "task=stories", "teacher=self"], "teacher must not be 'self' with a model made from scratch"),
         (["experiment=tiny", "compression=macc", "compressor=self"], "compressor must not be 'self' with a model made from scratch"),
         (["experiment=tiny", "evaluation.modes=[base,full]"], "evaluation.modes must not hold 'base' with a model made from scratch"),
@@ -236,6 +264,47 @@ def test_what_is_left_open_follows_from_the_other_settings() -> None:
     assert (both.mixture.full_ratio, both.evaluation.modes) == (0.5, ["base", "full", "compress"])
     assert (plain.mixture.full_ratio, plain.evaluation.modes) == (1.0, ["base", "full"])
     assert (scratch.mixture.full_ratio, scratch.evaluation.modes) == (1.0, ["full"])
+
+
+# --- tasks that others name --------------------------------------------------------------------------------------------
+
+
+def test_training_and_evaluation_tasks_follow_from_the_task_alone() -> None:
+    alone, only_evaluated, both = check("task=gsm8k"), check("task=aime24"), check("task=gsm8k", "task.train=[svamp,gsm8k]")
+    assert (alone.task.train, alone.evaluation.tasks) == (["gsm8k"], ["gsm8k"])
+    assert (only_evaluated.task.train, only_evaluated.evaluation.tasks) == (["math500"], ["aime24"])
+    assert (both.task.train, both.evaluation.tasks) == (["svamp", "gsm8k"], ["svamp", "gsm8k"])
+
+
+def test_a_named_task_has_its_own_prompt_and_the_counts_of_the_main_one() -> None:
+    chosen = check("task=gsm8k", "task.train=[gsm8k,aqua]", "evaluation.tasks=[strategyqa]", "task.num_train=20", "task.num_test=7")
+    assert sorted(chosen.tasks) == ["aqua", "gsm8k", "strategyqa"]
+    assert chosen.tasks["gsm8k"] is chosen.task
+    for name in ("aqua", "strategyqa"):
+        assert (chosen.tasks[name].num_train, chosen.tasks[name].num_test) == (20, 7)
+        assert chosen.tasks[name].prompt != chosen.task.prompt
+    assert "{options}" in chosen.tasks["aqua"].prompt
+
+
+def test_a_procedural_task_that_others_name_keeps_its_own_counts_only_where_none_are_given() -> None:
+    few = check("experiment=none", "task=gsm8k", "evaluation.tasks=[stories]", "task.num_test=7").tasks["stories"]
+    assert (few.num_train, few.num_test) == (StoriesTask().num_train, 7)
+
+
+def test_counts_of_a_procedural_main_task_do_not_cut_a_benchmark() -> None:
+    assert check("task=stories", "evaluation.tasks=[gsm8k]").tasks["gsm8k"].num_test is None
+
+
+def test_a_task_that_needs_settings_of_its_own_must_be_the_main_one() -> None:
+    assert problems_of(lambda: check("task=gsm8k", "evaluation.tasks=[custom]")) == [
+        "evaluation.tasks: task custom needs file, which only the main task can be given; choose it by task=custom"
+    ]
+
+
+def test_unknown_tasks_are_reported_by_the_setting_that_names_them_all_at_once() -> None:
+    problems = problems_of(lambda: check("task=gsm8k", "task.train=[gsm9k]", "evaluation.tasks=[gsm8k,swamp]"))
+    assert [each.split(" must name tasks: ")[0] for each in sorted(problems)] == ["evaluation.tasks", "task.train"]
+    assert [each.split("; got ")[1] for each in sorted(problems)] == ["'swamp' (did you mean 'svamp'?)", "'gsm9k' (did you mean 'gsm8k'?)"]
 
 
 # --- everything at once ------------------------------------------------------------------------------------------------
@@ -314,6 +383,8 @@ def test_the_same_settings_have_one_key_however_they_are_typed(one: list[str], o
         ["evaluation.batch_size=1"],
         ["model.name=another"],
         ["model.device=cpu"],
+        ["task.train=[stories]"],
+        ["evaluation.tasks=[stories]"],
     ],
     ids=" ".join,
 )
@@ -351,6 +422,13 @@ def test_each_setting_that_can_change_a_result_makes_another_key() -> None:
         ["evaluation.max_new_tokens=100"],
         ["evaluation.modes=[compress]"],
         ["evaluation.latency=false"],
+        ["evaluation.temperature=0.5"],
+        ["evaluation.temperature=0.5", "evaluation.seed=1"],
+        ["evaluation.temperature=0.5", "evaluation.num_samples=2"],
+        ["evaluation.tasks=[gsm8k]"],
+        ["evaluation.tasks=[stories,gsm8k]"],
+        ["task.train=[stories,gsm8k]"],
+        ["task.few_shot=2"],
     ]
     keys = {" ".join(each): key(*each) for each in points}
     same = [(one, other) for one, other in itertools.combinations(keys, 2) if keys[one] == keys[other]]

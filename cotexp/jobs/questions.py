@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from cotexp.records import Question
 from cotexp.sections import ConfigError
 from cotexp.settings import Settings
 from cotexp.tasks import Prompt, QuestionSets, data_folders, load_questions, prompt_of
@@ -32,10 +35,10 @@ def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
         own = [each for name in train_names for each in loaded[name][split]]
         sets[split], overlapping = without_overlap(own, test)
         dropped["overlap"] = dropped.get("overlap", 0) + overlapping
-    _check_references(settings, sets["train"])
+    _check_references(settings, [*sets["train"], *sets["validation"]])
     return QuestionSets(train=sets["train"], validation=sets["validation"], test=test, dropped=dropped), prompts
 
 
-def _check_references(settings: Settings, questions: list) -> None:
+def _check_references(settings: Settings, questions: Iterable[Question]) -> None:
     if settings.teacher.name == "reference" and (lacking := sorted({each.task for each in questions if not each.references})):
-        raise ConfigError(f"teacher=reference needs a worked solution for every training question; {', '.join(lacking)} has questions without one")
+        raise ConfigError(f"teacher=reference needs a worked solution for every training and validation question; {', '.join(lacking)} has questions without one")

@@ -95,6 +95,7 @@ def run_key(context: Context) -> str:
         {
             "settings": keyed(context.settings),
             "questions": [hash_of(each.id for each in questions[split]) for split in ("train", "validation", "test")],
+            "solutions": _solutions(context, context.training_questions),
             "prompts": {name: prompt.identity for name, prompt in sorted(context.prompts.items())},
             "models": [context.base.sha256, context.compressor.sha256 if context.compressor else None],
             "devices": [identity.device_type(context.settings.model.device), identity.device_type(context.settings.trainer.accelerator)],
@@ -112,9 +113,14 @@ def spec_rationales(context: Context, task: str) -> Spec:
     """What the teacher wrote for one task; more questions and samples extend the same ledger."""
     teacher = keyed(context.settings.teacher)
     teacher.pop("num_samples", None)
-    source = {} if teacher["name"] == "reference" else _environment(context.settings.model)
-    prompt = {} if teacher["name"] == "reference" else {"prompt": context.prompts[task].identity}
-    return _spec("rationales", teacher=teacher, task=task, model=context.base.sha256, **prompt, **source)
+    solutions = _solutions(context, by_task(context.training_questions)[task])
+    source = {"solutions": solutions} if solutions else {"prompt": context.prompts[task].identity, **_environment(context.settings.model)}
+    return _spec("rationales", teacher=teacher, task=task, model=context.base.sha256, **source)
+
+
+def _solutions(context: Context, questions: Iterable[Question]) -> str | None:
+    """Stands for the worked solutions where they are the teacher; a question's id says nothing of them."""
+    return hash_of(text for each in questions for text in each.references) if context.settings.teacher.name == "reference" else None
 
 
 def spec_grades(graded: Spec, answer_type: AnswerType, *, whole_text: bool) -> Spec:

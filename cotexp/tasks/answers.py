@@ -19,7 +19,7 @@ LETTERS = choices.LETTERS
 MOST_DIGITS = 100
 """Longer runs of digits are no answer to any benchmark; converting them would cost time for nothing."""
 
-_STATEMENT = re.compile(r"(?:answer\s+is|####)\s*:?\s*", re.IGNORECASE)
+_STATEMENT = re.compile(r"(?:answer\s+is(?![A-Za-z])|####)\s*:?\s*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?][\"')*]*\s+|\n\s*")
 _OPENING = re.compile(r"(?:[\s*_~>]|\\\[|\\\(|\$\$)+")
 _DIGITS = r"(?:\d+(?:(?:,|\{,\}|\\[,!;]|\{,\}\\!|,\\!)\d{3}(?!\d))*(?:\.\d+)?|(?<![\w.])\.\d+)"
@@ -30,10 +30,11 @@ _TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\s*
 _UNIT_EXPONENT = re.compile(r"(?<=[A-Za-z}])\s*\^\s*(?:\{\s*[-−]?\d\s*\}|\d)")
 _COMMAND = re.compile(r"\\(?:[dtc]?frac|[A-Za-z]+)")
 _HARMLESS = {"\\quad", "\\qquad", "\\circ", "\\degree", "\\left", "\\right", "\\displaystyle", "\\pounds", "\\euro", "\\rm", "\\bf", "\\approx"}
-_EQUATION = re.compile(r"[A-Za-z\s$%)]{0,30}[-+*/×÷·x−]\s*\(?\s*\\?\$?\s*\d.*=|[A-Za-z\s$%)]{0,30}\\(?:times|div|cdot)\b.*=")
-_OPERATOR = re.compile(r"\s*\)?\s*(?:[+*×÷·]|[-−]\s*\d|\\times|\\div|\\cdot)")
-_CHANGES_VALUE = re.compile(r"\s*(?:\^(?!\s*\{?\s*\\circ)|\\(?:pi|sqrt|[dtc]?frac|log|ln|sin|cos|tan)\b)")
-_BOOLEAN = re.compile(r"\b(yes|no|true|false)\b(?![-'’]\w)", re.IGNORECASE)
+_EQUATION = re.compile(r"[A-Za-z\s$%)]{0,30}(?:[-+*/×÷·x−][\s(\\$]*\d|\\(?:times|div|cdot)(?![A-Za-z])).*=")
+_OPERATOR = re.compile(r"\s*(?:\)\s*)?(?:[+*×÷·]|[-−x](?=\s*\d)|\\(?:times|div|cdot)(?![A-Za-z]))")
+_CHANGES_VALUE = re.compile(r"\s*(?:\^(?![\s{]*\\circ)|\\(?:pi|sqrt|[dtc]?frac|log|ln|sin|cos|tan)(?![A-Za-z]))|[,:'’]\d|[eE][-+]?\d|\s+\d")
+"""What makes a number another one: a power, a factor, more digits as in "1,2", "7:30", "1e5" or "3 1/2"."""
+_BOOLEAN = re.compile(r"(?<![^\W_])(yes|no|true|false)(?![^\W_])(?![-'’]\w)", re.IGNORECASE)
 _WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 
@@ -110,15 +111,18 @@ def _stated_number(sentence: str) -> str | None:
     fraction, first = _FRACTION.search(sentence), _NUMBER.search(sentence)
     if first is None or "\\boxed" in sentence[: first.start()]:
         return None
-    if fraction is not None and fraction.start() < first.start():
-        return one_number(fraction.group())
-    if _EQUATION.match(sentence, first.end()):
+    is_fraction = fraction is not None and fraction.start() < first.start()
+    end = fraction.end() if fraction is not None and is_fraction else first.end()
+    if _EQUATION.match(sentence, end):
         return one_number(sentence[sentence.rindex("=") + 1 :]) or None
+    if fraction is not None and is_fraction:
+        return one_number(fraction.group())
     if slash := _SLASH.match(sentence, first.end()):
         second = _NUMBER.match(sentence, slash.end())
         if second is not None:
             return one_number(f"{_plain(first)}/{_plain(second)}")
-    goes_on = _OPERATOR.match(sentence, first.end()) and re.match(r"[^A-Za-z]*\d", sentence[first.end() :])
+    operator = _OPERATOR.match(sentence, first.end())
+    goes_on = operator and re.match(r"[^A-Za-z]*\d", sentence[operator.end() :])
     return None if goes_on or _CHANGES_VALUE.match(sentence, first.end()) else _plain(first)
 
 

@@ -84,6 +84,7 @@ def generate(split: str, *, count: int, seed: int, difficulty: Difficulty) -> li
                 text=text,
                 answer=str(steps[-1].after),
                 task="stories",
+                answer_type="integer",
                 references=[f"{solve(name, things, start, steps, level)}\n{closing(steps[-1].after)}" for level in range(NUM_LEVELS)],
             )
         )

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from cotexp import schema
 from cotexp.commands.questions import print_questions, self_check
 from cotexp.records import Question
 from cotexp.sections import ConfigError
+from cotexp.tasks.benchmarks import BENCHMARKS
 from cotexp.tasks.draw import make_question
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
@@ -89,3 +91,13 @@ def test_the_check_of_gold_answers_can_fail() -> None:
     ]
     assert self_check([*GOLDS, *bad]) == (5, 7)
     assert self_check([]) == (0, 0)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_has_settings_whose_prompt_asks_in_its_answers_format(name: str) -> None:
+    (settings,) = schema.check_command_line([f"task={name}", "experiment=none"], multirun=False)
+    prompt = settings.task.prompt
+    formats = {"choice": "The answer is (X).", "boolean": 'The answer is yes." or "The answer is no.'}
+    assert formats.get(BENCHMARKS[name].answer_type, "\\boxed{{}}") in prompt
+    assert ("{options}" in prompt) == (BENCHMARKS[name].answer_type == "choice")
+    assert (settings.task.name, settings.task.train) == (name, ["math500"] if name == "aime24" else [name])

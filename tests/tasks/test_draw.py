@@ -8,7 +8,8 @@ import pytest
 
 from cotexp.records import Question
 from cotexp.sections import ConfigError
-from cotexp.task_settings import BenchmarkTask
+from cotexp.task_settings import BenchmarkTask, StoriesTask
+from cotexp.tasks import load_questions
 from cotexp.tasks.draw import QuestionSets, draw, make_question, normal_text
 
 
@@ -141,3 +142,13 @@ def test_an_id_is_the_tasks_name_and_a_hash_of_text_answer_and_options() -> None
     assert question("Q", "1").id == question("Q", "1", references=["x"]).id
     assert question("Q", "1").id.startswith("t-")
     assert len({question("Q", "1").id, question("Q", "2").id, question("R", "1").id}) == 3
+
+
+def test_worked_examples_of_a_generated_task_come_before_its_training_questions() -> None:
+    plain, shown = (load_questions(StoriesTask(num_train=6, num_validation=2, num_test=2, few_shot=count)) for count in (0, 2))
+    assert plain.shots == []
+    assert shown.shots == plain.train[:2]
+    assert shown.train[:4] == plain.train[2:]
+    assert len(shown.train) == 6
+    assert (shown.validation, shown.test) == (plain.validation, plain.test)
+    assert {each.answer_type for each in plain.train} == {"integer"}
