@@ -97,7 +97,7 @@ def load(config: DictConfig) -> Settings:
     if problems:
         raise ConfigError(*problems)
     settings = Settings(**values, **sections)
-    named = dict.fromkeys(settings.task.train, "task.train") | dict.fromkeys(settings.evaluation.tasks, "evaluation.tasks")
+    named = dict.fromkeys(settings.evaluation.tasks, "evaluation.tasks") | dict.fromkeys(settings.task.train, "task.train")
     settings.tasks = {name: _task_named(name, setting, settings.task, problems) for name, setting in sorted(named.items())}
     if problems:
         raise ConfigError(*problems)

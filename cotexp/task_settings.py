@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -70,7 +71,6 @@ class GsmSymbolicTask(Task):
     num_train: int | None = setting(1200, "Training questions.", low=1)
     num_test: int | None = setting(500, "Test questions.", low=1)
     seed: int = setting(0, "Seed of the generator; every seed keeps the splits disjoint.", low=0)
-    difficulty: float = setting(1.0, "Scale of the numbers, as reasoning-gym defines it.", above=0, high=100)
 
     def contradictions(self) -> Iterator[str]:
         yield from Task.contradictions(self)
@@ -100,6 +100,8 @@ class CustomTask(Task):
 
     def contradictions(self) -> Iterator[str]:
         yield from Task.contradictions(self)
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            yield f"name must be one word of letters, digits, '_', '-' and '.', which becomes part of the names of metrics; got {self.name!r}"
         if self.answer_type == "choice" and self.options_field is None:
             yield "options_field must be given with answer_type=choice; got None"
         if self.answer_type != "choice" and self.options_field is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ from hydra import compose, initialize_config_dir
 from cotexp import schema
 from cotexp.jobs import pipeline
 from cotexp.jobs.store import key_of
-from cotexp.sections import keyed
-from cotexp.settings import LocalCompressor, ScratchModel, Settings, StoriesTask
+from cotexp.sections import ConfigError, keyed
+from cotexp.settings import LocalCompressor, ScratchModel, Settings
+from cotexp.task_settings import GsmSymbolicTask, StoriesTask
+from cotexp.tasks.benchmarks import BENCHMARKS
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -26,9 +31,29 @@ NEEDS: dict[str, list[str]] = {
     "teacher=reference": ["experiment=tiny"],
     "compression=reference": ["experiment=tiny"],
     "compressor=local": ["compressor.model.path=FILES/model"],
-    "task=file": ["task.train=FILES/train.jsonl", "task.test=FILES/test.jsonl", "task.num_validation=2"],
+    "task=custom": ["task.file=FILES/train.jsonl", "task.test_file=FILES/test.jsonl"],
 }
 """What must stand beside an option that does not go with the default run alone."""
+
+
+LETTERED = [f"{letter}){number}" for number, letter in enumerate("ABCDE")]
+CHOICES = [{"label": letter, "text": f"thing {letter}"} for letter in "ABCDE"]
+ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "gsm8k": lambda n: {"question": f"What is {n} plus 1?", "answer": f"{n} + 1 = <<{n}+1={n + 1}>>{n + 1}.\n#### {n + 1}"},
+    "math500": lambda n: {"problem": f"Halve ${n}$.", "solution": f"It is $\\boxed{{\\frac{{{n}}}{{2}}}}$."},
+    "aime24": lambda n: {"problem": f"Find ${n}$.", "answer": f"{n:03}"},
+    "svamp": lambda n: {"Body": f"Ann has {n} apples", "Question": "How many apples has she?", "Answer": float(n)},
+    "multiarith": lambda n: {"sQuestion": f" Ann has {n} apples. How many? ", "lSolutions": [float(n)]},
+    "addsub": lambda n: {"sQuestion": f"Ben has {n} apples . How many ? ", "lSolutions": [str(n)]},
+    "singleeq": lambda n: {"sQuestion": f"Cid has {n} apples. How many ?", "lSolutions": [float(n)]},
+    "aqua": lambda n: {"question": f"Which of {n} is it?", "options": LETTERED, "rationale": "It is the second.", "correct": "B"},
+    "commonsense_qa": lambda n: {"question": {"stem": f"Where do {n} birds sit?", "choices": CHOICES}, "answerKey": "C"},
+    "strategyqa": lambda n: {"input": f"Is {n} a number?", "target_scores": {"Yes": 1, "No": 0}, "target": "Yes. It is a number."},
+    "date_understanding": lambda n: {"input": f"It is day {n}. Which is the next?", "target_scores": {f"{n + 1}": 1, f"{n}": 0, f"{n + 2}": 0}},
+    "tracking_shuffled_objects": lambda n: {"input": f"After {n} swaps Alice has the ", "target_scores": {"red ball.": 1, "blue ball.": 0}},
+    "arc_challenge": lambda n: {"question": {"stem": f"Which of {n} is a rock?", "choices": CHOICES[:4]}, "answerKey": "D"},
+}
+"""Benchmark -> its row number n, in the form of its source."""
 
 
 def name_of(path: Path) -> str:
@@ -51,8 +76,13 @@ def is_sweep(path: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two files of questions for task=file."""
+    """Two files of questions for task=custom, and a data folder with a few rows of every benchmark."""
     folder = tmp_path_factory.mktemp("questions")
+    for name, row in ROWS.items():
+        for number, split in enumerate(BENCHMARKS[name].splits.values()):
+            path = folder / "data" / split.files[0]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(json.dumps(row(n)) + "\n" for n in range(100 * number, 100 * number + 8)), encoding="utf-8")
     for name, first in (("train", 0), ("test", 100)):
         lines = [f'{{"question": "What is {n} plus 1?", "answer": {n + 1}}}' for n in range(first, first + 8)]
         (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
@@ -61,7 +91,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_file_under_conf_is_checked_and_belongs_to_a_known_group() -> None:
     checked = {path for path in CONF.glob("**/*.yaml") if name_of(path) == "config" or path.relative_to(CONF).parts[0] in known_groups()}
-    assert len(FILES) == len(checked) > 25
+    assert len(FILES) == len(checked) > 38
     assert {name_of(each) for each in FILES} == {name_of(each) for each in checked}
 
 
@@ -75,24 +105,48 @@ def test_a_file_can_be_composed_checked_and_planned(path: Path, files: Path, ran
     assert len(points) > 1 if is_sweep(path) else len(points) == 1
     assert len({key_of(keyed(each)) for each in points}) == len(points), "a grid that names one point twice"
     for point in points:
-        stages = pipeline.plan(pipeline.make_context(made_small(point, random_model, tmp_path / "outputs"), plan=True))
+        if isinstance(point.task, GsmSymbolicTask):
+            pytest.importorskip("reasoning_gym", reason="its questions come from reasoning-gym, the extra `symbolic`, which is not installed")
+        stages = pipeline.plan(pipeline.make_context(made_small(point, files, random_model, tmp_path / "outputs"), plan=True))
         names = [each.name for each in stages]
         assert "checkpoint" in names
-        assert [name for name in names if name.startswith("predictions/")] == [f"predictions/{mode}" for mode in point.evaluation.modes]
+        answers = [f"{mode}/{task}" for mode in point.evaluation.modes for task in point.evaluation.tasks]
+        assert [name for name in names if name.startswith("predictions/")] == [f"predictions/{each}" for each in answers]
+        assert [name for name in names if name.startswith("rationales/")] == [f"rationales/{task}" for task in point.task.train]
+        assert [name for name in names if name.startswith("grades/")] == [f"grades/{each}" for each in (*names_of_rationales(point), *answers)]
         assert all(each.num_missing == each.num_wanted for each in stages if each.num_missing is not None), "a fresh store holds nothing"
     assert list(tmp_path.iterdir()) == [], "a plan writes nothing"
 
 
-def made_small(settings: Settings, random_model: Path, outputs: Path) -> Settings:
-    """The same settings over a model that is here, with few questions."""
-    settings.paths.outputs = str(outputs)
+def names_of_rationales(settings: Settings) -> list[str]:
+    return [f"rationales/{task}" for task in settings.task.train]
+
+
+def made_small(settings: Settings, files: Path, random_model: Path, outputs: Path) -> Settings:
+    """The same settings over a model and questions that are here, with few questions."""
+    settings.paths.outputs, settings.paths.data = str(outputs), str(files / "data")
     if not isinstance(settings.model, ScratchModel):
         settings.model.path = str(random_model)
     if isinstance(settings.compressor, LocalCompressor):
         settings.compressor.model.path = str(random_model)
-    if isinstance(settings.task, StoriesTask):
-        settings.task.num_train, settings.task.num_validation, settings.task.num_test = 8, 2, 4
+    for task in settings.tasks.values():
+        task.num_validation = 2
+        if isinstance(task, StoriesTask | GsmSymbolicTask):
+            task.num_train, task.num_test = 8, 4
     return settings
+
+
+def test_every_benchmark_has_a_file_and_is_planned_over_rows_of_its_own() -> None:
+    files = {path.stem for path in (CONF / "task").glob("*.yaml")}
+    assert files - set(BENCHMARKS) == {"stories", "gsm_symbolic", "custom"}
+    assert set(ROWS) == set(BENCHMARKS)
+
+
+def test_without_its_extra_the_procedural_benchmark_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)
+    settings = schema.check_command_line(["task=gsm_symbolic"], multirun=False)[0]
+    with pytest.raises(ConfigError, match=r"task=gsm_symbolic needs the package reasoning-gym .*pip install 'cotexp\[symbolic\]'"):
+        pipeline.make_context(settings, plan=True)
 
 
 @pytest.mark.parametrize("path", [each for each in FILES if not is_sweep(each)], ids=name_of)
@@ -120,7 +174,7 @@ def test_each_option_file_names_one_schema_of_its_own_slot_and_lets_itself_win()
 def test_settings_classes_and_the_schemas_that_files_name_are_one_to_one() -> None:
     named = {(path.relative_to(CONF).parts[0], next(iter(defaults_of(path)[0].values()))) for path in OPTION_FILES}
     registered = {(slot, name) for slot, schemas in schema.SECTIONS.items() for name in schemas}
-    assert named == registered
+    assert named == registered, "a schema may stand behind several files, as that of the benchmarks does"
     classes = [section for schemas in schema.SECTIONS.values() for section in schemas.values()]
     assert len(classes) == len(set(classes)), "one class stands for one schema"
 

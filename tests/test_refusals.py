@@ -67,15 +67,23 @@ def files(tmp_path_factory: pytest.TempPathFactory, random_model: Path) -> Path:
         "no_answer": [good[0], json.dumps({"question": "What is 2 plus 2?", "anwser": 4})],
         "empty_question": [*good[:4], json.dumps({"question": "  ", "answer": 4})],
         "not_number": [good[0], good[1], json.dumps({"question": "Which animal?", "answer": "a cat"})],
+        "options": [json.dumps({"question": "Which?", "answer": "B", "options": ["one", "two"]})] * 2 + [good[0]],
+        "letters": [json.dumps({"question": "Which?", "answer": "C", "options": ["one", "two"]})],
         "two_numbers": [json.dumps({"question": "Which?", "answer": "3 or 4"})],
     }
     for name, lines in contents.items():
         (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "cells.csv").write_text("question,answer\nWhat is 1 plus 1?,2\nWhat is 2 plus 2?,4,5\n", encoding="utf-8")
+    (folder / "notes.txt").write_text("What?", encoding="utf-8")
+    (folder / "broken.parquet").write_bytes(b"PAR1 but nothing else")
+    (folder / "aime24").mkdir()
+    (folder / "aime24" / "test.jsonl").write_text(json.dumps({"problem": "What is 1 plus 1?", "answer": "002"}), encoding="utf-8")
     (folder / "bytes.jsonl").write_bytes(b'{"question": "\xff\xfe", "answer": 1}\n')
     for name, left_out in {"no_weights": "*.safetensors", "no_tokenizer": "tokenizer.json", "no_config": "config.json"}.items():
         shutil.copytree(random_model, folder / name, ignore=shutil.ignore_patterns(left_out))
     shutil.copytree(random_model, folder / "whole")
     (folder / "no_files").mkdir()
+    (folder / "no_files.jsonl").mkdir()
     return folder
 
 
@@ -84,14 +92,18 @@ def with_files(arguments: list[str], files: Path) -> list[str]:
 
 
 def questions(train: str, *more: str, test: str = "test") -> list[str]:
-    return ["task=file", f"task.train=FILES/{train}.jsonl", f"task.test=FILES/{test}.jsonl", "task.num_validation=2", *more]
+    named = [each if "." in each else f"{each}.jsonl" for each in (train, test)]
+    return ["task=custom", f"task.file=FILES/{named[0]}", f"task.test_file=FILES/{named[1]}", "task.num_validation=2", *more]
+
+
+CHOICE = ["task.answer_type=choice", "task.options_field=options", "task.prompt='{question} {options}'"]
 
 
 COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     # What is typed wrong.
     "a misspelt key": (["trainer.batch_sise=8"], ["trainer.batch_sise is not a setting (did you mean 'batch_size'?)"]),
     "a misspelt option": (["compression=mac"], ["compression must be one of ", "got 'mac' (did you mean 'macc'?)"]),
-    "an unknown task": (["task=gsm9k"], ["task must be one of file, stories; got 'gsm9k'"]),
+    "an unknown task": (["task=gsm9k"], ["task must be one of addsub, ", "got 'gsm9k' (did you mean 'gsm8k'?)"]),
     "a setting that does not exist, with +": (["+trainer.lr=1"], ["trainer.lr is not a setting"]),
     "a setting that exists, with +": (["+seed=1"], ["+seed=1", "seed exists; write seed=1 without '+'"]),
     "a deleted setting": (["~trainer.batch_size"], ["~trainer.batch_size", "cannot be deleted"]),
@@ -113,19 +125,34 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "a wrong type": (["trainer.batch_size=many"], ["trainer.batch_size must be an integer; got 'many'"]),
     "a prompt without its placeholder": (["task.prompt='Think.'"], ["task.prompt must contain {question}; got 'Think.'"]),
     "a name outside the folder of runs": (["name=../../elsewhere", "plan=true", "model.path=FILES/whole", "compressor=self"], ["name must"]),
+    "an unknown task to train on": (["task.train=[stories,gsm9k]"], ["task.train must name tasks: ", "got 'gsm9k' (did you mean 'gsm8k'?)"]),
+    "an unknown task to evaluate on": (["evaluation.tasks=[story]"], ["evaluation.tasks must name tasks: ", "got 'story' (did you mean 'stories'?)"]),
+    "a task without training questions": (
+        ["task=aime24", "task.train=[aime24]", "paths.data=FILES"],
+        ["task.train must name tasks with training questions; aime24 has none: add task.train=[ANOTHER_TASK]"],
+    ),
+    "the settings of all tasks": (["tasks={}"], ["tasks is not a setting (did you mean 'task'?)"]),
     # What cannot stand together.
+    "several equal answers": (
+        ["evaluation.num_samples=4"],
+        ["evaluation.num_samples must be 1 at temperature 0, where all answers are equal; got 4"],
+    ),
     "a form that is not trained": (["compression=none", "evaluation.modes=[compress]"], ["evaluation.modes must not hold 'compress'"]),
     "a stop rule without its number": (["compression.stop=fixed_k"], ["compression.fixed_k must be set when stop=fixed_k; got None"]),
     "several devices without ddp": (["trainer.devices=2"], ["trainer.devices must be 1 unless trainer=ddp; got 2"]),
     "a batch that devices cannot share": (["trainer=ddp", "trainer.batch_size=33"], ["trainer.batch_size must be a multiple of devices (2); got 33"]),
     "a model from scratch as teacher": (["model=scratch"], ["teacher must not be 'self' with a model made from scratch"]),
     # Files of questions.
-    "a missing file": (questions("nowhere"), ["task.train must name a readable file", "nowhere.jsonl"]),
-    "an empty file": (questions("good", test="empty"), ["task.test must hold at least one question", "empty.jsonl is empty"]),
-    "a file that is no JSON": (questions("not_json"), ["task.train", "not_json.jsonl, line 3 is not valid JSON"]),
+    "a missing file": (questions("nowhere"), ["task.file", "must name a readable file", "nowhere.jsonl"]),
+    "an empty file": (questions("good", test="empty"), ["task.test_file must hold at least one question", "empty.jsonl is empty"]),
+    "a file that is no JSON": (questions("not_json"), ["task.file", "not_json.jsonl, line 3 is not valid JSON"]),
     "a question without an answer": (questions("no_answer"), ["no_answer.jsonl, line 2", "field 'answer' is missing", "did you mean 'anwser'?"]),
-    "an answer that is no number": (questions("not_number"), ["not_number.jsonl, line 3", "field 'answer' must hold one number; got 'a cat'"]),
-    "test questions among the training questions": (questions("good", test="overlap"), ["task.test shares ", " questions with task.train"]),
+    "an answer that is no number": (questions("not_number"), ["not_number.jsonl, line 3", "field 'answer'", "got 'a cat' (answer type decimal)"]),
+    "a benchmark that is nowhere": (["task=svamp", "paths.data=FILES"], ["task=svamp", "paths.data=FOLDER"]),
+    "a benchmark without a download": (
+        ["task=multiarith", "paths.data=FILES"],
+        ["task=multiarith needs multiarith/train.jsonl in a data folder; looked in ", "paths.data=FOLDER", "`cotexp fetch multiarith`"],
+    ),
     # Models.
     "no model named": (["model=hf"], ["model.path must be given"]),
     "a model folder that does not exist": (["model=hf", "model.path=FILES/nowhere"], ["model.path", "there is no folder", "nowhere"]),
@@ -151,12 +178,20 @@ CHECKS: dict[str, tuple[list[str], list[str]]] = {
     "a setting that does not exist, with ++": (["++selection.kk=3"], ["selection.kk is not a setting"]),
     "an option added with +": (["+compression=none"], ["+compression=none", "choose an option by compression=NAME"]),
     "a number above its bound": (["mixture.full_ratio=1.5"], ["mixture.full_ratio must lie in [0, 1]; got 1.5"]),
-    "no training file named": (["task=file"], ["task.train must be given", "task.test must be given"]),
+    "no file of questions named": (["task=custom"], ["task.file must be given"]),
+    "choices without their field": (
+        ["task=custom", "task.file=a", "task.answer_type=choice"],
+        ["task.options_field must be given", "task.prompt must contain {options}"],
+    ),
+    "a custom task that is not the main one": (
+        ["evaluation.tasks=[custom]"],
+        ["evaluation.tasks: task custom needs file", "choose it by task=custom"],
+    ),
     "a misspelt setting of a part": (["trainer.lora.rang=4"], ["trainer.lora.rang is not a setting (did you mean 'rank'?)"]),
     "a setting of another option": (["compression=truncate", "compression.max_rounds=3"], ["compression.max_rounds is not a setting"]),
     "a setting below a setting": (["seed.more=1"], ["seed.more is not a setting; it has no settings of its own"]),
     "a slot without option": (["compression=null"], ["compression must be one of ", "got null"]),
-    "a slot with two options": (["task=[stories,file]"], ["task must be one of file, stories"]),
+    "a slot with two options": (["task=[stories,custom]"], ["task must be one of addsub, ", "got \"['stories', 'custom']\""]),
     "a value for a whole part": (["trainer.lora=3"], ["trainer.lora is a group of settings"]),
     "a text for true or false": (["evaluation.latency=perhaps"], ["evaluation.latency must be true or false; got 'perhaps'"]),
     "a fraction for an integer": (["seed=1.5"], ["seed must be an integer; got 1.5"]),
@@ -190,17 +225,31 @@ def test_two_grids_at_once_are_refused_in_words() -> None:
 
 
 FILE_CHECKS: dict[str, tuple[list[str], list[str]]] = {
-    "only blank lines": (questions("blank"), ["task.train must hold at least one question", "blank.jsonl is empty"]),
+    "only blank lines": (questions("blank"), ["task.file must hold at least one question", "blank.jsonl is empty"]),
     "a line that is no object": (questions("not_object"), ["not_object.jsonl, line 4 must be a JSON object; got list"]),
     "an empty question": (questions("empty_question"), ["empty_question.jsonl, line 5: field 'question' is missing or empty", "task.question_field"]),
-    "an answer with two numbers": (questions("two_numbers"), ["two_numbers.jsonl, line 1", "must hold one number; got '3 or 4'"]),
-    "bytes that are no text": (questions("bytes"), ["bytes.jsonl, line 1 is not valid JSON"]),
+    "an answer with two numbers": (questions("two_numbers"), ["two_numbers.jsonl, line 1", "field 'answer'", "got '3 or 4' (answer type decimal)"]),
+    "bytes that are no text": (questions("bytes"), ["bytes.jsonl, line 1 is not UTF-8 (byte 0xff)"]),
+    "a row with too many cells": (questions("cells.csv"), ["cells.csv, line 3 must have 2 cells as the header; got 3"]),
+    "a file of another kind": (questions("notes.txt"), ["task.file", "must end in .jsonl, .json, .csv, .parquet; got 'notes.txt'"]),
+    "a Parquet file that is none": (questions("broken.parquet"), ["broken.parquet is not a readable Parquet file"]),
+    "a question without options": (questions("options", *CHOICE), ["options.jsonl, line 3", "field 'options' is missing", "task.options_field"]),
+    "an answer that is no option": (questions("letters", *CHOICE), ["letters.jsonl, line 1", "field 'answer'", "got 'C' (answer type choice)"]),
+    "a yes or no that is none": (questions("good", "task.answer_type=boolean"), ["good.jsonl, line 1", "field 'answer'", "(answer type boolean)"]),
     "a field that no line has": (
         questions("good", "task.answer_field=gold"),
         ["line 1: field 'gold' is missing", "fields here: question, answer"],
     ),
-    "a folder in place of a file": (questions("good", "task.train=FILES"), ["task.train must name a readable file", "Is a directory"]),
-    "test questions among the validation questions": (questions("good", "task.validation=FILES/test.jsonl"), ["task.test shares 2 questions"]),
+    "a folder in place of a file": (
+        questions("good", "task.file=FILES/no_files.jsonl"),
+        ["task.file", "must name a readable file", "Is a directory"],
+    ),
+    "a validation file that is not there": (questions("good", "task.validation_file=FILES/no.jsonl"), ["task.validation_file", "readable file"]),
+    "no question left to train on": (
+        ["task=custom", "task.file=FILES/good.jsonl", "task.num_test=10"],
+        ["task.num_test must leave test and training"],
+    ),
+    "fewer worked examples than asked for": (questions("good", "task.few_shot=1"), ["task.few_shot must be at most 0", "task.few_shot_file=FILE"]),
     "fewer questions than are held back": (questions("good", "task.num_validation=10"), ["task.num_validation must leave training questions over"]),
 }
 

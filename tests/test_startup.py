@@ -119,10 +119,36 @@ def plan_arguments(model: Path, outputs: Path) -> list[str]:
 def test_a_plan_imports_nothing_heavy_and_names_each_stage(random_model: Path, tmp_path: Path) -> None:
     outcome = start(*plan_arguments(random_model, tmp_path / "outputs"), folder=tmp_path)
     assert outcome.heavy == set()
-    for stage in ("rationales", "rounds", "checkpoint", "predictions/base", "predictions/full", "predictions/compress", "latency/compress"):
+    for stage in (
+        *("rationales/stories", "grades/rationales/stories", "rounds/stories", "checkpoint", "latency/compress"),
+        *(f"{stage}/{mode}/stories" for stage in ("predictions", "grades") for mode in ("base", "full", "compress")),
+    ):
         assert stage in outcome.text
-    rows = next(line for line in outcome.text.splitlines() if "rationales" in line)
+    rows = next(line for line in outcome.text.splitlines() if "rationales/stories" in line)
     assert "94" in rows, "30 training and 64 validation questions, one rationale each"
+
+
+def test_a_plan_over_files_of_questions_imports_nothing_heavy(random_model: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data" / "svamp"
+    data.mkdir(parents=True)
+    for split, first in (("train", 0), ("test", 100)):
+        rows = [{"Body": f"Ann has {n} apples", "Question": "How many?", "Answer": n} for n in range(first, first + 20)]
+        (data / f"{split}.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps({"question": f"Simplify {n}/{n}x.", "answer": f"1/{n}x"}) + "\n" for n in range(1, 21)))
+    several = [
+        "task=custom",
+        f"task.file={tmp_path / 'own.jsonl'}",
+        "task.answer_type=latex",
+        "task.num_test=4",
+        "task.train=[custom,svamp]",
+        "task.num_validation=2",
+    ]
+    arguments = plan_arguments(random_model, tmp_path / "outputs")
+    outcome = start(*arguments, *several, f"paths.data={tmp_path / 'data'}", "evaluation.tasks=[svamp]", folder=tmp_path)
+    assert outcome.heavy == set()
+    assert "grades/rationales/custom" in outcome.text
+    assert "predictions/base/svamp" in outcome.text
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_a_plan_creates_no_file_and_no_folder(random_model: Path, tmp_path: Path) -> None:

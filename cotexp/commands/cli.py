@@ -31,27 +31,65 @@ def main(arguments: list[str] | None = None) -> None:
     compare.add_argument("second", metavar="RUN", help="the other run; differences are this one minus the first")
     compare.add_argument("--mode", help="base, full or compress, or one for each run such as full,compress (default: each run's last)")
     compare.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
+    fetch = commands.add_parser("fetch", help="download benchmark files into a data folder")
+    fetch.add_argument("tasks", nargs="*", metavar="TASK", help="tasks to download, such as multiarith; see --list")
+    fetch.add_argument("--list", action="store_true", help="list every task with its rows, source and licence")
+    fetch.add_argument("--folder", type=Path, default=Path("outputs/data"), help="data folder to write to (default outputs/data)")
+    fetch.add_argument("--force", action="store_true", help="download files that are there and complete as well")
+    questions = commands.add_parser("questions", help="show a task's questions: counts, what was left out, examples, overlap of train and test")
+    questions.add_argument("overrides", nargs="*", help="settings as for run.py, such as task=gsm8k,svamp paths.data=FOLDER")
+    questions.add_argument(
+        "--overlap", type=int, nargs="?", const=13, metavar="WORDS", help="look for runs of this many words in train and test (13)"
+    )
+    questions.add_argument("--examples", type=int, default=1, help="prompts to show per task (default 1)")
     options = parser.parse_args(arguments)
     try:
-        if options.command == "encode":
-            from cotexp.commands.encode import print_encoded
-
-            print_encoded(options.overrides, num_questions=options.questions)
-        elif options.command == "grade":
-            from cotexp.commands import grade as grading
-            from cotexp.commands.export import find_run
-
-            if options.task:
-                grading.grade_file(options.task, Path(options.answers), output=options.output, timeout_seconds=options.timeout)
-            else:
-                grading.grade_run(find_run(options.answers, options.outputs), output=options.output, timeout_seconds=options.timeout)
-        elif options.command == "compare":
-            from cotexp.commands.compare import compare_runs
-
-            compare_runs(options.first, options.second, outputs=options.outputs, mode=options.mode)
-        else:
-            from cotexp.commands.export import export_model
-
-            export_model(options.run, options.folder, dtype=options.dtype, outputs=options.outputs)
+        _RUN[options.command](options)
     except USER_ERRORS as error:
         sys.exit("\n".join(f"cotexp: {line}" for line in str(error).splitlines()))
+
+
+def _encode(options: argparse.Namespace) -> None:
+    from cotexp.commands.encode import print_encoded
+
+    print_encoded(options.overrides, num_questions=options.questions)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from cotexp.commands.export import export_model
+
+    export_model(options.run, options.folder, dtype=options.dtype, outputs=options.outputs)
+
+
+def _grade(options: argparse.Namespace) -> None:
+    from cotexp.commands.export import find_run
+    from cotexp.commands.grade import grade_file, grade_run
+
+    if options.task:
+        grade_file(options.task, Path(options.answers), output=options.output, timeout_seconds=options.timeout)
+    else:
+        grade_run(find_run(options.answers, options.outputs), output=options.output, timeout_seconds=options.timeout)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from cotexp.commands.compare import compare_runs
+
+    compare_runs(options.first, options.second, outputs=options.outputs, mode=options.mode)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from cotexp.commands.fetch import fetch_tasks, print_tasks
+
+    if options.list:
+        print_tasks()
+    else:
+        fetch_tasks(options.tasks, options.folder, force=options.force)
+
+
+def _questions(options: argparse.Namespace) -> None:
+    from cotexp.commands.questions import print_questions
+
+    print_questions(options.overrides, overlap=options.overlap, examples=options.examples)
+
+
+_RUN = {"encode": _encode, "export": _export, "grade": _grade, "compare": _compare, "fetch": _fetch, "questions": _questions}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cotexp.commands.export import find_run
+from cotexp.jobs.progress import page
 from cotexp.methods.comparison import POOLED, ComparedTask, RunComparison, compare_answers
 from cotexp.records import Prediction
 from cotexp.sections import ConfigError
@@ -59,7 +60,6 @@ def _side(folder: Path, predictions: dict[str, list[Prediction]], wanted: str | 
 
 def print_comparison(first: Side, second: Side) -> None:
     """Print the table of two sides, a verdict and notes. Raises: ConfigError when no question can be paired."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -75,7 +75,7 @@ def print_comparison(first: Side, second: Side) -> None:
         table.add_column(column, justify="right" if index else "left", overflow="fold")
     for each in found.rows:
         table.add_row(*_cells(each))
-    console = Console(width=None if Console().is_terminal else 150)
+    console = page()
     console.print(table)
     for line in (verdict(found.rows[-1]), *(f"- {each}" for each in notes(found))):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

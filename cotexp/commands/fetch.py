@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from cotexp.jobs.progress import page
 from cotexp.sections import ConfigError
 from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark
 from cotexp.tasks.pinned import RECIPES
@@ -50,7 +50,7 @@ def print_tasks() -> None:
     for name, benchmark in BENCHMARKS.items():
         counts = (benchmark.splits[split].num_rows if split in benchmark.splits else "-" for split in ("train", "validation", "test"))
         table.add_row(name, benchmark.answer_type, " / ".join(map(str, counts)), "\n".join(sources_of(name, benchmark)), benchmark.licence)
-    Console().print(table)
+    page().print(table)
 
 
 def sources_of(name: str, benchmark: Benchmark) -> list[str]:

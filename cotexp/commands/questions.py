@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cotexp import schema
+from cotexp.jobs.progress import page
 from cotexp.records import Question
 from cotexp.settings import Settings
 from cotexp.task_settings import Task
@@ -29,7 +30,7 @@ def print_questions(overrides: list[str], *, overlap: int | None, examples: int)
     `overlap` is the length in words of the runs that are looked for in train and test; None looks for none. No experiment's settings
     apply unless one is named, so that whole splits are shown.
     """
-    console = Console()
+    console = page()
     chosen = [] if any(each.startswith("experiment=") for each in overrides) else ["experiment=none"]
     for settings in schema.check_command_line([*chosen, *overrides], multirun=True):
         folders = data_folders(settings.paths.data, settings.paths.outputs)

@@ -14,6 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 log = logging.getLogger(__name__)
 
 
+PAGE_WIDTH = 150
+
+
+def page() -> Console:
+    """Standard output; where it is no terminal, a page wide enough for our tables."""
+    return Console(width=None if Console().is_terminal else PAGE_WIDTH)
+
+
 class Advance(Protocol):
     """Counts one more row; or sets `total` and `completed`."""
 

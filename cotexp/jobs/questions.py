@@ -41,4 +41,4 @@ def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
 
 def _check_references(settings: Settings, questions: Iterable[Question]) -> None:
     if settings.teacher.name == "reference" and (lacking := sorted({each.task for each in questions if not each.references})):
-        raise ConfigError(f"teacher=reference needs a worked solution for every training and validation question; {', '.join(lacking)} has questions without one")
+        raise ConfigError(f"teacher=reference needs a worked solution for every question to train on; {', '.join(lacking)} has questions without one")

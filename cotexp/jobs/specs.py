@@ -18,7 +18,7 @@ from cotexp.models.identity import ModelFiles
 from cotexp.records import AnswerType, Question
 from cotexp.sections import keyed
 from cotexp.settings import PretrainedModel, Settings
-from cotexp.tasks import Prompt, QuestionSets
+from cotexp.tasks import Prompt, QuestionSets, answer_type_of
 
 if TYPE_CHECKING:
     from cotexp.inference.local import LocalEngine
@@ -95,7 +95,6 @@ def run_key(context: Context) -> str:
         {
             "settings": keyed(context.settings),
             "questions": [hash_of(each.id for each in questions[split]) for split in ("train", "validation", "test")],
-            "solutions": _solutions(context, context.training_questions),
             "prompts": {name: prompt.identity for name, prompt in sorted(context.prompts.items())},
             "models": [context.base.sha256, context.compressor.sha256 if context.compressor else None],
             "devices": [identity.device_type(context.settings.model.device), identity.device_type(context.settings.trainer.accelerator)],
@@ -113,14 +112,10 @@ def spec_rationales(context: Context, task: str) -> Spec:
     """What the teacher wrote for one task; more questions and samples extend the same ledger."""
     teacher = keyed(context.settings.teacher)
     teacher.pop("num_samples", None)
-    solutions = _solutions(context, by_task(context.training_questions)[task])
-    source = {"solutions": solutions} if solutions else {"prompt": context.prompts[task].identity, **_environment(context.settings.model)}
-    return _spec("rationales", teacher=teacher, task=task, model=context.base.sha256, **source)
-
-
-def _solutions(context: Context, questions: Iterable[Question]) -> str | None:
-    """Stands for the worked solutions where they are the teacher; a question's id says nothing of them."""
-    return hash_of(text for each in questions for text in each.references) if context.settings.teacher.name == "reference" else None
+    if teacher["name"] != "reference":
+        teacher |= {"prompt": context.prompts[task].identity, **_environment(context.settings.model)}
+    answers = answer_type_of(context.settings.tasks[task])
+    return _spec("rationales", teacher=teacher, task=task, answers=answers, model=context.base.sha256)
 
 
 def spec_grades(graded: Spec, answer_type: AnswerType, *, whole_text: bool) -> Spec:
@@ -177,6 +172,7 @@ def spec_predictions(context: Context, mode: str, task: str) -> Spec:
         **model,
         compressed=mode == "compress",
         task=task,
+        answers=answer_type_of(settings.tasks[task]),
         prompt=context.prompts[task].identity,
         sampling={"max_new_tokens": evaluation.max_new_tokens, "temperature": evaluation.temperature, "seed": evaluation.seed},
         **_environment(settings.model),

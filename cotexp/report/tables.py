@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from cotexp.jobs.progress import page
 
 Metrics = dict[str, float]
 
@@ -119,7 +120,9 @@ def choices(settings: dict[str, Any]) -> list[str]:
             f"originals {mixture['originals']}, lengths by the target's tokenizer."
         )
     if model:
-        lines.append(f"Answers and times: transformers on this project's local engine, {model['dtype']}, device {model['device']}, greedy.")
+        temperature = settings.get("evaluation", {}).get("temperature", 0)
+        how = f"answers sampled at temperature {temperature}, times greedy" if temperature else "greedy"
+        lines.append(f"Answers and times: transformers on this project's local engine, {model['dtype']}, device {model['device']}, {how}.")
     return [f"- {each}" for each in lines]
 
 
@@ -130,7 +133,7 @@ def show(metrics: Metrics, title: str, settings: dict[str, Any]) -> None:
         table.add_column(column, justify="right" if index else "left", overflow="fold")
     for each in rows(metrics):
         table.add_row(*each)
-    console = Console(width=None if Console().is_terminal else 150)
+    console = page()
     console.print(table)
     for note in [*notes(metrics), *choices(settings)]:
         console.print(note, markup=False, highlight=False)

@@ -27,7 +27,7 @@ def load_questions(task: Task, folders: Sequence[Path] = ()) -> QuestionSets:
         difficulty = stories.Difficulty(task.min_operations, task.max_operations, task.max_value, task.max_operand)
         return _generated(task, lambda split, count: stories.generate(split, count=count, seed=task.seed, difficulty=difficulty))
     if isinstance(task, GsmSymbolicTask):
-        return _generated(task, lambda split, count: symbolic.generate(split, count=count, seed=task.seed, difficulty=task.difficulty))
+        return _generated(task, lambda split, count: symbolic.generate(split, count=count, seed=task.seed))
     if isinstance(task, CustomTask):
         return files.load_sets(task)
     assert isinstance(task, BenchmarkTask)

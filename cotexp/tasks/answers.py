@@ -24,6 +24,7 @@ _SENTENCE_END = re.compile(r"[.!?][\"')*]*\s+|\n\s*")
 _OPENING = re.compile(r"(?:[\s*_~>]|\\\[|\\\(|\$\$)+")
 _DIGITS = r"(?:\d+(?:(?:,|\{,\}|\\[,!;]|\{,\}\\!|,\\!)\d{3}(?!\d))*(?:\.\d+)?|(?<![\w.])\.\d+)"
 _NUMBER = re.compile(rf"(?P<minus>(?<![\w)}}\]])[-−–]\s?(?=\\?[$€£]|\d|\.\d))?(?:\\?[$€£]\s?[-−–]?)?(?<![A-Za-z_\d])(?P<digits>{_DIGITS})(?!\d)")
+_MINUS_BEFORE = re.compile(r"(?<![\w)}\]])[-−–]\s?$")
 _SLASH = re.compile(r"\s*/\s*")
 _FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{\s*(-?\d{1,100})\s*\}|(\d))\s*(?:\{\s*(\d{1,100})\s*\}|(\d))")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
@@ -32,9 +33,14 @@ _COMMAND = re.compile(r"\\(?:[dtc]?frac|[A-Za-z]+)")
 _HARMLESS = {"\\quad", "\\qquad", "\\circ", "\\degree", "\\left", "\\right", "\\displaystyle", "\\pounds", "\\euro", "\\rm", "\\bf", "\\approx"}
 _EQUATION = re.compile(r"[A-Za-z\s$%)]{0,30}(?:[-+*/×÷·x−][\s(\\$]*\d|\\(?:times|div|cdot)(?![A-Za-z])).*=")
 _OPERATOR = re.compile(r"\s*(?:\)\s*)?(?:[+*×÷·]|[-−x](?=\s*\d)|\\(?:times|div|cdot)(?![A-Za-z]))")
-_CHANGES_VALUE = re.compile(r"\s*(?:\^(?![\s{]*\\circ)|\\(?:pi|sqrt|[dtc]?frac|log|ln|sin|cos|tan)(?![A-Za-z]))|[,:'’]\d|[eE][-+]?\d|\s+\d")
-"""What makes a number another one: a power, a factor, more digits as in "1,2", "7:30", "1e5" or "3 1/2"."""
+_CHANGES_VALUE = re.compile(
+    r"\s*(?:\^(?![\s{]*\\circ)|\\(?:pi|sqrt|[dtc]?frac|log|ln|sin|cos|tan)(?![A-Za-z]))"
+    r"|[,:'’]\d|[eE][-+]?\d|\s+(?:(?:or|and)\s+\\?[$€£]?)?\d"
+)
+"""What makes a number another one, or one of several: a power, a factor, more digits as in "1,2", "7:30", "1e5", "3 1/2" or "3 or 4"."""
 _BOOLEAN = re.compile(r"(?<![^\W_])(yes|no|true|false)(?![^\W_])(?![-'’]\w)", re.IGNORECASE)
+_EITHER = re.compile(r"\b(?:yes|true)\s*(?:or|nor|/)\s*(?:no|false)\b", re.IGNORECASE)
+"""No answer: "not a simple yes or no"."""
 _WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 
@@ -69,7 +75,7 @@ def extract_lenient(text: str, answer_type: AnswerType = "decimal", options: Map
 def last_mention(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> str | None:
     """The last number, option letter or yes/no anywhere in a text; None without any."""
     if answer_type == "boolean":
-        words = _BOOLEAN.findall(text)
+        words = _BOOLEAN.findall(_EITHER.sub(" ", text))
         return _WORDS[words[-1].lower()] if words else None
     if answer_type == "choice":
         return choices.last_letter(text, options or {})
@@ -115,15 +121,17 @@ def _stated_number(sentence: str) -> str | None:
     end = fraction.end() if fraction is not None and is_fraction else first.end()
     if _EQUATION.match(sentence, end):
         return one_number(sentence[sentence.rindex("=") + 1 :]) or None
-    if fraction is not None and is_fraction:
-        return one_number(fraction.group())
-    if slash := _SLASH.match(sentence, first.end()):
+    if not is_fraction and (slash := _SLASH.match(sentence, end)):
         second = _NUMBER.match(sentence, slash.end())
         if second is not None:
             return one_number(f"{_plain(first)}/{_plain(second)}")
-    operator = _OPERATOR.match(sentence, first.end())
+    operator = _OPERATOR.match(sentence, end)
     goes_on = operator and re.match(r"[^A-Za-z]*\d", sentence[operator.end() :])
-    return None if goes_on or _CHANGES_VALUE.match(sentence, first.end()) else _plain(first)
+    if goes_on or _CHANGES_VALUE.match(sentence, end):
+        return None
+    if fraction is not None and is_fraction:
+        return one_number(f"{'-' if _MINUS_BEFORE.search(sentence, 0, fraction.start()) else ''}{fraction.group()}")
+    return _plain(first)
 
 
 def one_number(text: str) -> str | None:
@@ -136,7 +144,7 @@ def one_number(text: str) -> str | None:
     text = _UNIT_EXPONENT.sub("", _TEXT.sub(r" \1 ", text))
     if fraction := _FRACTION.search(text):
         top, bottom = fraction[1] or fraction[2], fraction[3] or fraction[4]
-        sign = "-" if text[: fraction.start()].rstrip().endswith(("-", "−")) else ""
+        sign = "-" if _MINUS_BEFORE.search(text, 0, fraction.start()) else ""
         alone = not _NUMBER.search(text[: fraction.start()] + " " + text[fraction.end() :])
         return f"{sign}{top}/{bottom}" if alone and _harmless(text[: fraction.start()] + text[fraction.end() :]) else None
     found = list(_NUMBER.finditer(text))
@@ -202,12 +210,13 @@ def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
     if box is not None and (mark is None or box.start > mark.start()):
         letter = choices.stated_letter(_TEXT.sub(r"\1", box.content), options)
         if letter is not None:
-            return Extracted(letter, "boxed", box.start)
+            return Extracted(letter or None, "boxed" if letter else "none", box.start)
+    cut = _cut_off(text)
     if mark is not None:
-        letter = choices.stated_letter(text[mark.end() :], options)
+        letter = choices.stated_letter(text[mark.end() : max(mark.end(), cut)], options)
         if letter is not None:
-            return Extracted(letter, "statement", mark.start())
-    inside = choices.last_in_parentheses(text, options)
+            return Extracted(letter or None, "statement" if letter else "none", mark.start())
+    inside = choices.last_in_parentheses(text, options) if cut == len(text) else None
     if inside is not None:
         return Extracted(inside.letter, "parentheses", inside.start)
     alone = choices.letter_of_text(text, options)
@@ -219,7 +228,7 @@ def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
     if box is not None and (mark is None or box.start > mark.start()) and (word := boolean_word(_TEXT.sub(r"\1", box.content))):
         return Extracted(word, "boxed", box.start)
     if mark is not None:
-        rest = text[mark.end() :]
+        rest = _EITHER.sub(" ", text[mark.end() : max(mark.end(), _cut_off(text))])
         opening = _OPENING.match(rest)
         at_once = _BOOLEAN.match(rest, opening.end() if opening else 0)
         words = [at_once.group()] if at_once else _BOOLEAN.findall(rest.split("\n")[0]) or _BOOLEAN.findall(rest)
@@ -231,13 +240,14 @@ def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
 
 def boolean_word(text: str) -> str | None:
     """ "yes" or "no" for a text that says yes, no, true or false and nothing else."""
-    return _WORDS.get(text.strip().strip(".!*\"'").strip().lower())
+    return _WORDS.get(text.strip(" \t\r\n.!*_$`()\"'“”‘’").lower())
 
 
 _READERS = {"integer": _read_number, "decimal": _read_number, "latex": _read_latex, "choice": _read_choice, "boolean": _read_boolean}
 
 # --- boxes and statements ------------------------------------------------------------------------------------------------
 
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|$)")
 _BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
 
 
@@ -268,6 +278,13 @@ def _last_box(text: str) -> _Box | None:
             if is_box and (best is None or start > best[0]):
                 best = (start, inside, match.start())
     return _Box(best[0], text[best[1] : best[2]]) if best else None
+
+
+def _cut_off(text: str) -> int:
+    """Where a box begins that never closes, behind the last closed one; the text's length without any."""
+    box = _last_box(text)
+    found = _BOX.search(text, 0 if box is None else box.start + 1)
+    return len(text) if found is None else found.start()
 
 
 def _last_statement(text: str) -> re.Match[str] | None:

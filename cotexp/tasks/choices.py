@@ -9,7 +9,8 @@ from typing import NamedTuple
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _MARKUP = re.compile(r"(?:[\s*_$`\"'“‘>:]|\\(?:text|textbf|mathrm|mathbf)\s*\{|\{|\\\(|\\\[)+")
 _PREFIX = re.compile(r"(?:(?:option|choice|letter)\b\s*:?\s*)+", re.IGNORECASE)
-_CLOSED = r"(?=\s*(?:[)\].,:;!?*_}$\"'”’`\\—–]|-\s|$|\n))"
+_CLOSED = r"(?=\s*(?:[.,:](?!\d)|[\"'”’](?!\w)|[()\];!?*_}$`\\—–]|-\s|$|\n))"
+_BORDERS = (r"(?<![\w'’-])(?<!\d[.,:])", r"(?![\w'’-]|[.,:]\d)")
 _REASON = r"(?=\s+(?:because|since|as|for|so|and|which|with|due|given)\b)"
 
 
@@ -19,7 +20,7 @@ class Found(NamedTuple):
 
 
 def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter that a box, or the text behind "answer is", states; None when it states none or more than one.
+    """The letter that a box, or the text behind "answer is", states; None when it states none, empty when it names several as equals.
 
     In this order: a letter at once that nothing but a mark follows; the last letter in parentheses; the option's text; a letter that a
     reason follows; one single letter in the sentence. An article is no letter: "A dog so (B)" is B.
@@ -29,19 +30,20 @@ def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
     line = text[begin:].split("\n")[0]
     first = re.match(rf"[(\[]?\s*(?:{label})(?![\w'’])", line, re.IGNORECASE)
     if first and _names_several(line[first.end() :], label):
-        return None
+        return ""
     at_once = re.match(rf"[(\[]\s*({label})\s*[)\]]|({label}){_CLOSED}", line, re.IGNORECASE)
     if at_once:
         return _as_option(at_once[1] or at_once[2], options)
     if (inside := last_in_parentheses(line, options)) is not None:
         return inside.letter
-    if (named := letter_of_text(line, options)) is not None:
-        return named
+    if (alone := letter_of_text(line, options)) is not None:
+        return alone
     reason = re.match(rf"({label}){_REASON}", line)
     if reason:
         return _as_option(reason[1], options)
     sentence = re.split(r"[.!?]\s", line, maxsplit=1)[0]
-    single = {each for each in re.findall(rf"(?<![\w'’-])({label})(?![\w'’-])", sentence) if each not in ("A", "I") or _stands_alone(each, sentence)}
+    named = set(re.findall(rf"{_BORDERS[0]}({label}){_BORDERS[1]}", sentence))
+    single = {each for each in named if each not in ("A", "I") or _stands_alone(each, sentence)}
     if len(single) == 1:
         return _as_option(single.pop(), options)
     if single:
@@ -73,7 +75,7 @@ def last_letter(text: str, options: Mapping[str, str]) -> str | None:
     """The last letter of an option at word borders, a capital or in parentheses."""
     last = None
     label = _label(options)
-    for match in re.finditer(rf"(?<![\w'’-])({label})(?![\w'’-])|\(({label.lower()})\)", text):
+    for match in re.finditer(rf"{_BORDERS[0]}({label}){_BORDERS[1]}|\(({label.lower()})\)", text):
         last = match
     return None if last is None else _as_option(last[1] or last[2], options)
 
@@ -97,7 +99,7 @@ def _skip(text: str) -> int:
 
 def _names_several(rest: str, label: str) -> bool:
     """Whether another letter follows at once, as in "A, B" or "A and C"."""
-    return bool(re.match(rf"[)\].*}}\s]*(?:,|and|or|&|/)\s*(?:and|or)?\s*[(\[]?\s*(?:{label})(?![\w'’])", rest))
+    return bool(re.match(rf"[)\].*}}\s]*(?:,|and|or|&|/)\s*(?:(?:and|or)\s*)?(?:[(\[]\s*)?(?:{label})(?![\w'’])", rest))
 
 
 def _stands_alone(letter: str, sentence: str) -> bool:

@@ -39,10 +39,9 @@ class QuestionSets:
 def make_question(
     task: str, *, text: str, answer: str, answer_type: AnswerType, options: Mapping[str, str] | None = None, references: Iterable[str] = ()
 ) -> Question:
-    """A question whose id is the task's name and a hash of text, answer and options."""
-    options = dict(options or {})
-    digest = hashlib.sha256("\n".join((text, answer, *options.values())).encode()).hexdigest()[:16]
-    kept = [each for each in references if each]
+    """A question whose id is the task's name and a hash of all that it says: text, answer, options and worked solutions."""
+    options, kept = dict(options or {}), [each for each in references if each]
+    digest = hashlib.sha256("\n".join((text, answer, *options.values(), *kept)).encode()).hexdigest()[:16]
     return Question(id=f"{task}-{digest}", text=text, answer=answer, task=task, answer_type=answer_type, options=options, references=kept)
 
 

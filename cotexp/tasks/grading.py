@@ -123,7 +123,7 @@ def numbers_equal(answer: str | None, gold: str) -> bool:
 
 _UNIT = re.compile(
     r"\\(?:text|mathrm|mbox)\s*\{[^{}\d]*\}|\\?[$%€£]|\^\s*\{?\\circ\}?|\\(?:degree|[,!; ])"
-    r"|(?<!\\)(?<![A-Za-z])[A-Za-z]{2,}(?:\^\{?\d\}?)?|[\s.~]+"
+    r"|(?<![\\A-Za-z\d}])(?:[A-Za-z]{3,}|[cmk]m|[mk]g|[mk]l|ft|in|mi|oz|lb|hr)(?![A-Za-z])(?:\^\{?\d\}?)?|[\s.~]+"
 )
 _PLAIN = re.compile(r"[-−]?(?:\d+(?:(?:,|\{,\})\d{3}(?!\d))*(?:\.\d+)?|\.\d+)|[-−]?\d+/\d+")
 
@@ -141,25 +141,27 @@ def is_plain_number(latex: str) -> bool:
     return bool(_PLAIN.fullmatch(digits)) and not _UNIT.sub("", _TEXT_OF_WORDS.sub(" ", rest)).strip()
 
 
-_SPACING = re.compile(r"\\(?:left|right|displaystyle|[,!;: ]|quad|qquad|big|Big|bigl|bigr)(?![A-Za-z])|\\?\$|~")
+_GROUPING = re.compile(r"(?<=\d)(?:,?\\[,!]|\{,\}(?:\\!)?)(?=\d{3}(?!\d))")
+_SPACING = re.compile(r"\\(?:[,!;: ]|(?:left|right|displaystyle|quad|qquad|big|Big|bigl|bigr)(?![A-Za-z]))|\\?\$|~")
 _ONE_LONG_NUMBER = re.compile(r"[^,\d]*\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?[^,\d]*")
 _SAME = (
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
-    (re.compile(r"\\(?:text|mathrm|textbf|mbox|mathbf)\s*\{\s*([^{}]*?)\s*\}"), r"\1"),
-    (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree|\\?%"), ""),
+    (re.compile(r"\\(?:text|mathrm|textbf|mbox|mathbf)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\^\s*(?:\{\s*)?\\circ(?:\s*\})?|\\degree|\\?%"), ""),
     (re.compile(r"\\frac\s*([^{\s\\])"), r"\\frac{\1}"),
     (re.compile(r"(\\frac\{[^{}]*\})\s*([^{\s\\])"), r"\1{\2}"),
     (re.compile(r"\\sqrt\s*([^{\[\s\\])"), r"\\sqrt{\1}"),
     (re.compile(r"(?<!\d)\.(?=\d)"), "0."),
     (re.compile(r"(\d)\.0+(?!\d)"), r"\1"),
     (re.compile(r"−"), "-"),
+    (re.compile(r"(?<=\d)\s+(?=\d)"), "␣"),
     (re.compile(r"\s+"), ""),
 )
 
 
 def normalised(latex: str) -> str:
     """A formula without what does not change it: spaces, sizes, dollar, percent and degree signs, separators of thousands, `\\dfrac`."""
-    latex = _SPACING.sub("", latex).replace("{,}", ",")
+    latex = _SPACING.sub(" ", _GROUPING.sub(",", latex)).replace("{,}", ",").strip()
     if _ONE_LONG_NUMBER.fullmatch(latex):
         latex = latex.replace(",", "")
     for pattern, replacement in _SAME:

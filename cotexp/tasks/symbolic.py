@@ -24,14 +24,14 @@ SUFFIX = " Give the result as your final answer. Do not include units."
 """Ends every question of reasoning-gym; our own prompt says how to answer."""
 
 
-def generate(split: str, *, count: int, seed: int, difficulty: float) -> list[Question]:
+def generate(split: str, *, count: int, seed: int) -> list[Question]:
     """`count` different questions of `split`; the first n are the same whatever `count` is.
 
-    Raises: ConfigError when reasoning-gym is not installed, refuses the difficulty or makes too few different questions.
+    Raises: ConfigError when reasoning-gym is not installed or makes too few different questions.
     """
     questions: dict[str, Question] = {}
     fruitless = 0
-    for entries in _chunks(split, seed, difficulty):
+    for entries in _chunks(split, seed):
         before = len(questions)
         for each in map(_question, entries):
             if split_of(each.text) == split and len(questions) < count:
@@ -50,7 +50,7 @@ def split_of(text: str) -> str:
     return {0: "test", 1: "validation"}.get(bucket, "train")
 
 
-def _chunks(split: str, seed: int, difficulty: float) -> Iterator[list[dict[str, Any]]]:
+def _chunks(split: str, seed: int) -> Iterator[list[dict[str, Any]]]:
     """Endless lists of reasoning-gym's entries, each from a seed of its own."""
     try:
         import reasoning_gym
@@ -59,10 +59,7 @@ def _chunks(split: str, seed: int, difficulty: float) -> Iterator[list[dict[str,
     number = 0
     while True:
         chosen = int.from_bytes(hashlib.sha256(f"{NAME}/{split}/{seed}/{number}".encode()).digest()[:6], "big")
-        try:
-            made = reasoning_gym.create_dataset(NAME, seed=chosen, size=CHUNK, difficulty=difficulty)
-        except AssertionError as error:
-            raise ConfigError(f"task.difficulty is refused by reasoning-gym; got {difficulty}; its only difficulty for this task is 1.0") from error
+        made = reasoning_gym.create_dataset(NAME, seed=chosen, size=CHUNK)
         yield [made[index] for index in range(CHUNK)]
         number += 1
 

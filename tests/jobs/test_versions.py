@@ -14,23 +14,41 @@ from typing import Any
 import pytest
 
 from cotexp.inference import local
-from cotexp.jobs import specs, stages
+from cotexp.jobs import evaluation, grades, specs, stages
 from cotexp.methods import compression, mixture
 from cotexp.models import encoding, loading, scratch
-from cotexp.tasks import answers, grading, stories
+from cotexp.tasks import answers, choices, equivalence, grading, prompts, stories
 from cotexp.training import data, fit, modules
 
 RECORDED = Path(__file__).with_name("stage_sources.json")
 
-ROWS = [stages._rationale_reader, encoding, answers, grading, local, loading]
+TEXTS = [stages.load_engine, stages.load_encoder, prompts, encoding, local, loading]
+SPLIT = [answers.split_solution, answers, choices]
 SOURCES: dict[str, list[Any]] = {
-    "model": [stages.make_model, scratch, stories],
-    "rationales": [stages.write_rationales, stages._own_rationales, stages._reference_rationales, stories, *ROWS],
-    "rounds": [stages.write_rounds, stages._one_round, compression.rewrite_prompt, *ROWS],
-    "checkpoint": [stages.select, stages.compress, stages.make_examples, stages.train, compression, mixture, data, modules, fit, loading, encoding],
-    "predictions": [stages.predict, stages._prediction, *ROWS],
-    "latency": [stages.measure_latency, local],
+    "model": [stages.make_model, scratch, prompts, stories],
+    "rationales": [
+        *(stages.write_rationales, stages._rationales_of, stages._own_rationales, stages._reference_rationales, stages._rationale_reader),
+        *(*SPLIT, stories, *TEXTS),
+    ],
+    "rounds": [
+        stages.write_rounds,
+        stages._rounds_of,
+        stages._one_round,
+        compression.rewrite_prompt,
+        grading.is_kept,
+        grading.normalised,
+        *SPLIT,
+        *TEXTS,
+    ],
+    "checkpoint": [
+        *(stages.select, stages.compress, stages.make_examples, stages.train, compression, mixture, data, modules, fit, loading, encoding),
+        prompts,
+    ],
+    "predictions": [evaluation.write_answers, evaluation._answers, evaluation._row, evaluation._engine, *SPLIT, *TEXTS],
+    "grades": [grades.grade, grades.answered, stages._to_grade, grading, answers, choices, equivalence],
+    "latency": [evaluation.measure_latency, evaluation._engine, local],
 }
+"""Stage -> functions and modules that decide its rows. Readers of questions need no entry: an id is a hash of what its question says."""
 
 
 def fingerprint(stage: str) -> str:

@@ -32,12 +32,21 @@ METRICS = {
 
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
-    """A finished run of three chains: a rebound in round 2, the limit in round 2, a failed round 1."""
+    """A finished run of three chains: a rebound in round 2, the limit in round 2, a failed round 1 (of another task)."""
     folder = tmp_path / "runs" / "name" / "key"
-    for each in ("checkpoint", "rationales", "rounds"):
-        (tmp_path / "store" / each / "k").mkdir(parents=True)
+    names = (
+        "checkpoint",
+        "rationales/stories",
+        "rationales/own",
+        "grades/rationales/stories",
+        "grades/rationales/own",
+        "rounds/stories",
+        "rounds/own",
+    )
+    stages = {each: {"key": each.split("/")[-1], "path": f"store/{each.split('/')[0]}/{each.split('/')[-1]}"} for each in names}
+    for each in stages.values():
+        (tmp_path / each["path"]).mkdir(parents=True)
     folder.mkdir(parents=True)
-    stages = {each: {"key": "k", "path": f"store/{each}/k"} for each in ("checkpoint", "rationales", "rounds")}
     chains = [("a", [10, 6, 8], 1, "rebound"), ("b", [12, 7, 7], 2, "limit"), ("c", [9, 0], 0, "failed")]
     (folder / "stages.json").write_text(json.dumps(stages))
     (folder / "settings.json").write_text(json.dumps({"name": "name"}))
@@ -50,8 +59,6 @@ def finished(tmp_path: Path) -> Path:
     rationale = {
         "sample": 0,
         "closing": "",
-        "answer": "5",
-        "correct": True,
         "num_tokens": 1,
         "num_cot_tokens": 1,
         "finish_reason": "stop",
@@ -64,10 +71,13 @@ def finished(tmp_path: Path) -> Path:
         for name, lengths, *_ in chains
         for n in range(1, len(lengths))
     ]
-    for stage, rows in (("rationales", rationales), ("rounds", rounds)):
-        (tmp_path / "store" / stage / "k" / "rows-w.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    grades = [{"id": each["id"], "extracted": "5", "extracted_by": "statement", "strict": True, "lenient": True, "written": 0} for each in rationales]
+    for stage, rows in (("rationales", rationales), ("rounds", rounds), ("grades", grades)):
+        for task, chains_of_task in (("stories", "ab"), ("own", "c")):
+            lines = [json.dumps(each) + "\n" for each in rows if each["id"][0] in chains_of_task]
+            (tmp_path / "store" / stage / task / "rows-w.jsonl").write_text("".join(lines))
     curve = [{"step": n, "train/loss": 1 / n, "train/loss_full": 1 / n, "validation/loss_full": 2 / n} for n in (1, 2, 3)]
-    (tmp_path / "store" / "checkpoint" / "k" / "curve.jsonl").write_text("".join(json.dumps(each) + "\n" for each in curve))
+    (tmp_path / "store" / "checkpoint" / "checkpoint" / "curve.jsonl").write_text("".join(json.dumps(each) + "\n" for each in curve))
     return folder
 
 
@@ -93,9 +103,71 @@ def test_a_report_holds_table_figures_and_examples(finished: Path) -> None:
 
 
 def test_an_example_with_a_rebound_comes_first_and_its_rejected_round_is_marked(finished: Path) -> None:
-    first = examples.pick(finished)[0]
+    first, *others = examples.pick(finished)
     assert (first.question_id, first.kept_round, first.stop_reason, first.num_tokens) == ("a", 1, "rebound", [10, 6, 8])
+    assert first.answer == "5", "the answer comes from the grade, not from the rationale"
+    assert [each.question_id for each in others] == ["b", "c"], "chains of every task"
     text = examples.markdown([first])
     assert "Round 1, 6 tokens (kept):" in text
     assert "Round 2, 8 tokens (rejected):" in text
     assert "\n    <script>a1</script>\n" in text, "model text stands in a code block"
+
+
+def several_tasks() -> dict[str, float]:
+    """Metrics of one mode over two tasks: 8 answers, and 6 of one task and 2 of the other."""
+    values = {"accuracy_low": 0.1, "accuracy_high": 0.9, "num_tokens": 10.0, "num_cot_tokens": 8.0, "num_samples": 1}
+    metrics = {f"eval/full/{name}": value for name, value in {**values, "accuracy": 0.5, "num_questions": 8, "latency_seconds_batch1": 0.2}.items()}
+    for task, accuracy, count in (("stories", 2 / 3, 6), ("own", 0.0, 2)):
+        metrics |= {f"eval/full/{task}/{name}": value for name, value in {**values, "accuracy": accuracy, "num_questions": count}.items()}
+    return metrics
+
+
+def test_with_several_tasks_each_has_its_row_below_the_pooled_one() -> None:
+    table = list(tables.rows(several_tasks()))
+    assert [(row[0], row[1].split(" ")[0]) for row in table] == [
+        ("fine-tuned, without `<compress>`", "50.0%"),
+        ("stories: fine-tuned, without `<compress>`", "66.7%"),
+        ("own: fine-tuned, without `<compress>`", "0.0%"),
+    ]
+    assert [row[4] for row in table] == ["0.200", "", ""], "latency is measured over all tasks together"
+    assert {len(row) for row in table} == {len(tables.COLUMNS)}
+
+
+def test_with_one_task_its_row_is_not_repeated() -> None:
+    one = {name: value for name, value in several_tasks().items() if not name.startswith("eval/full/own/")}
+    assert [row[0] for row in tables.rows(one)] == ["fine-tuned, without `<compress>`"]
+
+
+def notes_with(**more: float) -> str:
+    training = {name: value for name, value in METRICS.items() if name.startswith("training/")}
+    return "\n".join(tables.notes({**training, **several_tasks(), **{name.replace("__", "/"): value for name, value in more.items()}}))
+
+
+def test_the_notes_say_how_many_answers_an_accuracy_is_the_mean_of() -> None:
+    assert "avg@" not in notes_with()
+    assert "Accuracy is avg@4: the mean over questions" in notes_with(eval__full__num_samples=4)
+
+
+def test_the_notes_count_the_questions_that_were_left_out_for_overlap() -> None:
+    assert "left out, since their text" not in notes_with(questions__num_dropped_overlap=0)
+    assert "3 training and validation questions were left out, since their text is in the test" in notes_with(questions__num_dropped_overlap=3)
+
+
+def test_the_notes_name_the_rules_that_label_otherwise_with_their_accuracy() -> None:
+    assert "rule labels" not in notes_with(eval__full__num_flips_lenient=0)
+    text = notes_with(eval__full__num_flips_lenient=2, eval__full__accuracy_lenient=0.75, eval__full__num_flips_math_verify=1)
+    assert "the lenient rule labels 2 answers otherwise (accuracy 75.0%)." in text
+    assert "the math_verify rule labels 1 answers otherwise." in text
+
+
+@pytest.mark.parametrize(("low", "p_value", "verdict"), [(0.01, 0.01, "beyond noise"), (-0.01, 0.01, "within noise"), (0.01, 0.05, "within noise")])
+def test_the_notes_judge_a_difference_by_interval_and_p_value(low: float, p_value: float, verdict: str) -> None:
+    name = "eval__full__delta_accuracy_vs_base"
+    text = notes_with(**{name: 0.05, f"{name}_low": low, f"{name}_high": 0.09, f"{name}_p_value": p_value})
+    assert f"+5.0 points ({low * 100:+.1f} to +9.0, p = {p_value:.2g}): {verdict}." in text
+
+
+def test_the_footnote_says_how_answers_were_drawn() -> None:
+    model = {"dtype": "float32", "device": "cpu"}
+    assert tables.choices({"model": model, "evaluation": {"temperature": 0.0}})[0].endswith("device cpu, greedy.")
+    assert tables.choices({"model": model, "evaluation": {"temperature": 0.7}})[0].endswith("sampled at temperature 0.7, times greedy.")
