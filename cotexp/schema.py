@@ -115,8 +115,8 @@ def _task_named(name: str, setting: str, chosen: t.Task, problems: list[str]) ->
     assert isinstance(file, DictConfig)
     section = SECTIONS["task"][file.pop("defaults")[0]["/schema/task@_here_"]]
     node = OmegaConf.merge(OmegaConf.structured(section), file)
-    if missing := [key for key in map(str, node) if OmegaConf.is_missing(node, key)]:
-        problems.append(f"{setting}: task {name} needs {', '.join(missing)}, which only the main task can be given; choose it by task={name}")
+    if issubclass(section, t.CustomTask):
+        problems.append(f"{setting}: task {name} needs a file, which only the main task can be given; choose it by task={name}")
         return None
     if isinstance(chosen, DRAWN):
         node = OmegaConf.merge(node, {each: value for each in SHARED_BY_TASKS if (value := getattr(chosen, each)) is not None})

@@ -89,7 +89,11 @@ class CustomTask(Task):
     """Your own questions: JSON Lines, CSV or Parquet."""
 
     name: str = setting("custom", "Name of the task; ids of its questions begin with it.")
-    file: str = setting("???", "File with the questions (.jsonl, .csv, .parquet); its content is part of every key.", keyed=False)
+    file: str | None = setting(
+        None,
+        "File with the questions to train on (.jsonl, .csv, .parquet); its content is part of every key. None: the task is only evaluated.",
+        keyed=False,
+    )
     validation_file: str | None = setting(None, "File with the validation questions; without one they are held back from training.", keyed=False)
     test_file: str | None = setting(None, "File with the test questions; without one a fifth of `file`, or num_test of it.", keyed=False)
     question_field: str = setting("question", "Field that holds the question.")
@@ -102,6 +106,8 @@ class CustomTask(Task):
         yield from Task.contradictions(self)
         if not re.fullmatch(r"\w[\w.-]*", self.name):
             yield f"name must be one word of letters, digits, '_', '-' and '.', which becomes part of the names of metrics; got {self.name!r}"
+        if self.file is None and self.test_file is None:
+            yield "file must name your questions (or test_file, for a task that is only evaluated); add task.file=QUESTIONS.jsonl"
         if self.answer_type == "choice" and self.options_field is None:
             yield "options_field must be given with answer_type=choice; got None"
         if self.answer_type != "choice" and self.options_field is not None:

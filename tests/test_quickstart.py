@@ -55,12 +55,13 @@ def test_the_quickstart_counts_every_stop_reason_and_names_every_metric(quicksta
     assert sum(reasons) == metrics["compression/num_rationales"] + metrics["compression/num_dropped"]
     for mode in ("base", "full", "compress"):
         for name in ("accuracy", "accuracy_low", "accuracy_high", "num_questions", "num_tokens", "num_cot_tokens"):
-            assert f"eval/{mode}/{name}" in metrics
+            assert metrics[f"eval/{mode}/{name}"] == metrics[f"eval/{mode}/stories/{name}"], "one task alone is all that is pooled"
+        assert metrics[f"eval/{mode}/num_timed_out"] == 0
         for name in ("latency_seconds_batch1", "latency_seconds_batchN"):
             assert metrics[f"eval/{mode}/{name}"] > 0
     for name in ("eval/latency_batch_size", "eval/compress/compression_ratio", "compression/compression_ratio", "compression/num_rounds_mean"):
         assert name in metrics
-    assert {"seconds/rationales", "seconds/rounds", "seconds/training", "seconds/evaluation", "seconds/latency"} <= metrics.keys()
+    assert {"seconds/rationales", "seconds/rounds", "seconds/training", "seconds/evaluation", "seconds/grading", "seconds/latency"} <= metrics.keys()
     assert all(isinstance(value, int | float) for value in metrics.values())
 
 

@@ -178,14 +178,14 @@ CHECKS: dict[str, tuple[list[str], list[str]]] = {
     "a setting that does not exist, with ++": (["++selection.kk=3"], ["selection.kk is not a setting"]),
     "an option added with +": (["+compression=none"], ["+compression=none", "choose an option by compression=NAME"]),
     "a number above its bound": (["mixture.full_ratio=1.5"], ["mixture.full_ratio must lie in [0, 1]; got 1.5"]),
-    "no file of questions named": (["task=custom"], ["task.file must be given"]),
+    "no file of questions named": (["task=custom"], ["task.file must name your questions"]),
     "choices without their field": (
         ["task=custom", "task.file=a", "task.answer_type=choice"],
         ["task.options_field must be given", "task.prompt must contain {options}"],
     ),
     "a custom task that is not the main one": (
         ["evaluation.tasks=[custom]"],
-        ["evaluation.tasks: task custom needs file", "choose it by task=custom"],
+        ["evaluation.tasks: task custom needs a file", "choose it by task=custom"],
     ),
     "a misspelt setting of a part": (["trainer.lora.rang=4"], ["trainer.lora.rang is not a setting (did you mean 'rank'?)"]),
     "a setting of another option": (["compression=truncate", "compression.max_rounds=3"], ["compression.max_rounds is not a setting"]),

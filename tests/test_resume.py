@@ -54,10 +54,9 @@ def rows(outputs: Path, stage: str) -> list[dict[str, Any]]:
     return [{**json.loads(line), "place": (ledger, json.loads(line)["id"])} for ledger, line in lines if line.endswith("\n")]
 
 
-def content(outputs: Path, stage: str) -> dict[tuple[str, str], tuple[Any, ...]]:
-    return {
-        row["place"]: (row.get("text"), row.get("cot"), row["num_tokens"], row.get("correct"), row.get("outcome")) for row in rows(outputs, stage)
-    }
+def content(outputs: Path, stage: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The stored rows but for what depends on the clock."""
+    return {row["place"]: {name: value for name, value in row.items() if name not in ("seconds", "written")} for row in rows(outputs, stage)}
 
 
 def metrics(outputs: Path) -> dict[str, float]:
@@ -75,11 +74,13 @@ def steps_done(outputs: Path) -> int:
     return len(paths[0].read_text().splitlines()) if paths else 0
 
 
+STAGES = ("rationales", "rounds", "predictions", "grades")
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "generation": lambda outputs: len(rows(outputs, "rationales")) >= 10,
     "round 2": lambda outputs: sum(row["round"] == 2 for row in rows(outputs, "rounds")) >= 5,
     "fine-tuning": lambda outputs: steps_done(outputs) >= 8,
     "evaluation": lambda outputs: len(rows(outputs, "predictions")) >= 60,
+    "grading": lambda outputs: len(rows(outputs, "grades")) > 56,
 }
 
 
@@ -99,9 +100,12 @@ def test_a_run_killed_in_any_stage_ends_equal_to_an_undisturbed_one_and_repeats_
     while not MOMENTS[moment](tmp_path):
         assert process.poll() is None, f"the run ended before its {moment} was seen"
         time.sleep(0.005)
+    children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    before = {stage: rows(tmp_path, stage) for stage in ("rationales", "rounds", "predictions")}
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert alive == [], "processes outlive the run that started them"
+    before = {stage: rows(tmp_path, stage) for stage in STAGES}
     assert not list(tmp_path.glob("runs/*/*/*/metrics.json"))
     finish(tmp_path, *MACC)
     for stage, kept in before.items():
@@ -115,15 +119,15 @@ def test_a_run_killed_in_any_stage_ends_equal_to_an_undisturbed_one_and_repeats_
 
 @pytest.mark.slow
 def test_the_same_command_again_computes_nothing_and_a_new_seed_reuses_rationales_and_rounds(undisturbed: Path) -> None:
-    stages = ("rationales", "rounds", "predictions")
-    before, metrics_before = {stage: rows(undisturbed, stage) for stage in stages}, metrics(undisturbed)
+    before, metrics_before = {stage: rows(undisturbed, stage) for stage in STAGES}, metrics(undisturbed)
     finish(undisturbed, *MACC)
-    assert {stage: rows(undisturbed, stage) for stage in stages} == before
+    assert {stage: rows(undisturbed, stage) for stage in STAGES} == before
     assert metrics(undisturbed) == metrics_before
     finish(undisturbed, *MACC, "seed=1")
     assert rows(undisturbed, "rationales") == before["rationales"]
     assert rows(undisturbed, "rounds") == before["rounds"]
-    assert len(rows(undisturbed, "predictions")) == len(before["predictions"]) + 2 * 48, "base answers are shared, two new modes are not"
+    for stage in ("predictions", "grades"):
+        assert len(rows(undisturbed, stage)) == len(before[stage]) + 2 * 48, "base answers are shared, two new modes are not"
 
 
 @pytest.mark.slow
@@ -138,6 +142,7 @@ def test_a_sweep_shares_every_stage_that_its_points_can_share(tmp_path: Path) ->
     assert len(rows(tmp_path, "rationales")) == 56
     modes = 1 + 2 * 4 + 2 * 3
     assert len(rows(tmp_path, "predictions")) == 48 * modes, "one base, eight full and six compressed sets of answers"
+    assert len(rows(tmp_path, "grades")) == 56 + 48 * modes, "those of the rationales as well"
 
 
 @pytest.mark.slow

@@ -297,7 +297,7 @@ def test_counts_of_a_procedural_main_task_do_not_cut_a_benchmark() -> None:
 
 def test_a_task_that_needs_settings_of_its_own_must_be_the_main_one() -> None:
     assert problems_of(lambda: check("task=gsm8k", "evaluation.tasks=[custom]")) == [
-        "evaluation.tasks: task custom needs file, which only the main task can be given; choose it by task=custom"
+        "evaluation.tasks: task custom needs a file, which only the main task can be given; choose it by task=custom"
     ]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +29,8 @@ ANSWER_TYPES: dict[str, AnswerType] = {
     **{name: each.answer_type for name, each in BENCHMARKS.items()},
 }
 RULES = ("strict", "lenient", "math_verify")
+WHOLE, CUT_OFF = ("stop", "eos", "end_turn", "stop_sequence"), ("length", "max_tokens")
+"""What programs call the reason for which a text ended."""
 LABELLED_OPTION = re.compile(r"\(?([A-Za-z0-9])(?:[).:]\s*(.*))?", re.DOTALL)
 
 
@@ -45,6 +49,7 @@ def grade_file(task: str, path: Path, *, output: Path | None, timeout_seconds: f
     """
     if task not in ANSWER_TYPES:
         raise ConfigError(f"--task must be one of {', '.join(ANSWER_TYPES)}; got {task!r}{suggestion(task, list(ANSWER_TYPES))}")
+    _check_timeout(timeout_seconds)
     rows = list(read_rows(path, str(path)))
     if not rows:
         raise ConfigError(f"{path} must hold at least one row; it is empty")
@@ -66,6 +71,7 @@ def grade_run(run: Path, *, output: Path | None, timeout_seconds: float = TIMEOU
     """Grade the stored answers of a run anew and say which labels differ from the stored ones. The store is left as it is."""
     from cotexp.jobs.grades import predictions_of_run
 
+    _check_timeout(timeout_seconds)
     stored = [each for own in predictions_of_run(run).values() for each in own]
     groups, changed = [], 0
     with _writer(output, otherwise=lambda line: None) as write, progress.bar("grades", len(stored)) as advance, Judge(timeout_seconds) as judge:
@@ -78,6 +84,11 @@ def grade_run(run: Path, *, output: Path | None, timeout_seconds: float = TIMEOU
             groups.append(Graded(f"{mode}, {task}", grades, [each.finish_reason == "length" for each in predictions]))
     print_summary(groups, sys.stdout)
     print(f"{changed} of {len(stored)} answers have other labels than the stored ones")
+
+
+def _check_timeout(seconds: float) -> None:
+    if not 0 < seconds < math.inf:
+        raise ConfigError(f"--timeout must be a number of seconds above 0; got {seconds}")
 
 
 def _stored(each: Prediction) -> Answered:
@@ -98,24 +109,30 @@ def _answered(number: int, row: Row, answer_type: AnswerType) -> Answered:
         raise row.refusal("text", f"must be a text; got {text!r}")
     options = _options(row) if answer_type == "choice" else {}
     gold = row.gold("gold", answer_type, options)
-    reason: FinishReason = "length" if row.fields.get("finish_reason") in ("length", "max_tokens") else "stop"
-    return Answered(id=str(number), text=text, gold=gold, answer_type=answer_type, options=options, finish_reason=reason)
+    reason = row.fields.get("finish_reason") or "stop"
+    if reason not in (*WHOLE, *CUT_OFF):
+        raise row.refusal("finish_reason", f"must be one of {', '.join((*WHOLE, *CUT_OFF))}; got {reason!r}")
+    cut_off: FinishReason = "length" if reason in CUT_OFF else "stop"
+    return Answered(id=str(number), text=text, gold=gold, answer_type=answer_type, options=options, finish_reason=cut_off)
 
 
 def _options(row: Row) -> dict[str, str]:
     """Letter -> text from a list of letters, of texts such as "A) dog", or an object."""
     raw = row.value("options")
     if isinstance(raw, dict) and raw:
-        return {str(letter): str(text) for letter, text in raw.items()}
-    if not isinstance(raw, list) or not raw or not all(isinstance(each, str) for each in raw):
+        if not all(letter.strip() and isinstance(text, str) for letter, text in raw.items()):
+            raise row.refusal("options", f"must be an object of letter and text; got {raw!r}")
+        pairs = [(letter.strip(), text) for letter, text in raw.items()]
+    elif not isinstance(raw, list) or not raw or not all(isinstance(each, str) for each in raw):
         raise row.refusal("options", f"must be a list of letters; got {raw!r}")
-    matches = [LABELLED_OPTION.fullmatch(each.strip()) for each in raw]
-    if None in matches:
-        raise row.refusal("options", f"must be letters, or texts such as 'A) dog'; got {raw!r}")
-    options = {match[1]: match[2] or "" for match in matches if match}
-    if len(options) < len(raw):
+    else:
+        matches = [LABELLED_OPTION.fullmatch(each.strip()) for each in raw]
+        if None in matches:
+            raise row.refusal("options", f"must be letters, or texts such as 'A) dog'; got {raw!r}")
+        pairs = [(match[1], match[2] or "") for match in matches if match]
+    if len({letter.upper() for letter, _ in pairs}) < len(pairs):
         raise row.refusal("options", f"must not repeat; got {raw!r}")
-    return options
+    return dict(pairs)
 
 
 # --- output --------------------------------------------------------------------------------------------------------------
@@ -127,6 +144,8 @@ def _writer(output: Path | None, *, otherwise: Callable[[bytes], object]) -> Ite
     if output is None:
         yield otherwise
         return
+    if output.is_dir():
+        raise ConfigError(f"--output must name a file that can be written; got {str(output)!r} (it is a folder)")
     partial = output.with_name(f".{output.name}.partial")
     try:
         file = partial.open("wb")
@@ -141,7 +160,12 @@ def _writer(output: Path | None, *, otherwise: Callable[[bytes], object]) -> Ite
 
 
 def _print_line(line: bytes) -> None:
-    sys.stdout.write(line.decode())
+    """A reader such as `head` may stop early; the summary still follows."""
+    try:
+        sys.stdout.write(line.decode())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_summary(groups: Sequence[Graded], file: TextIO) -> None:

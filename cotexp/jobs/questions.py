@@ -8,13 +8,14 @@ from cotexp.records import Question
 from cotexp.sections import ConfigError
 from cotexp.settings import Settings
 from cotexp.tasks import Prompt, QuestionSets, data_folders, load_questions, prompt_of
-from cotexp.tasks.draw import without_overlap
+from cotexp.tasks.draw import without_duplicates, without_overlap
 
 
 def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
     """Train and validation questions of the tasks to train on, test questions of the tasks to evaluate on, and each task's prompt.
 
-    A question that any evaluated task tests is left out of training and validation, and counted under "overlap".
+    A question that any evaluated task tests is left out of training and validation and counted under "overlap", as is one of training that
+    validates; of a question that two tasks train on, one is kept, the others count under "duplicates".
 
     Raises: ConfigError when questions cannot be had, or a task to train on has none.
     """
@@ -30,13 +31,16 @@ def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
     for name in train_names:
         for reason, count in loaded[name].dropped.items():
             dropped[reason] = dropped.get(reason, 0) + count
-    sets = {}
-    for split in ("train", "validation"):
-        own = [each for name in train_names for each in loaded[name][split]]
-        sets[split], overlapping = without_overlap(own, test)
-        dropped["overlap"] = dropped.get("overlap", 0) + overlapping
-    _check_references(settings, [*sets["train"], *sets["validation"]])
-    return QuestionSets(train=sets["train"], validation=sets["validation"], test=test, dropped=dropped), prompts
+    train, validation = ([each for name in train_names for each in loaded[name][split]] for split in ("train", "validation"))
+    validation, in_test = without_overlap(validation, test)
+    train, in_others = without_overlap(train, test, validation)
+    train, repeated = without_duplicates(train)
+    dropped["overlap"] = dropped.get("overlap", 0) + in_test + in_others
+    dropped["duplicates"] = dropped.get("duplicates", 0) + repeated
+    if not train:
+        raise ConfigError(f"no question of {', '.join(train_names)} is left to train on: all are test or validation questions of an evaluated task")
+    _check_references(settings, [*train, *validation])
+    return QuestionSets(train=train, validation=validation, test=test, dropped=dropped), prompts
 
 
 def _check_references(settings: Settings, questions: Iterable[Question]) -> None:

@@ -39,8 +39,8 @@ _CHANGES_VALUE = re.compile(
 )
 """What makes a number another one, or one of several: a power, a factor, more digits as in "1,2", "7:30", "1e5", "3 1/2" or "3 or 4"."""
 _BOOLEAN = re.compile(r"(?<![^\W_])(yes|no|true|false)(?![^\W_])(?![-'’]\w)", re.IGNORECASE)
-_EITHER = re.compile(r"\b(?:yes|true)\s*(?:or|nor|/)\s*(?:no|false)\b", re.IGNORECASE)
-"""No answer: "not a simple yes or no"."""
+_EITHER = re.compile(r"\b(?:yes|true)\s*(?:(?:or|nor|/)\s*(?:no|false)\b|and\s+(?:no|false)(?=\s*(?:[.,;]|$)))", re.IGNORECASE)
+"""No answer: "not a simple yes or no", "yes and no"."""
 _WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 
@@ -141,7 +141,7 @@ def one_number(text: str) -> str | None:
     """
     if "=" in text:
         text = text.rsplit("=", 1)[1]
-    text = _UNIT_EXPONENT.sub("", _TEXT.sub(r" \1 ", text))
+    text = _UNIT_EXPONENT.sub("", _TEXT.sub(r" \1 ", text.replace("{,}", ",")))
     if fraction := _FRACTION.search(text):
         top, bottom = fraction[1] or fraction[2], fraction[3] or fraction[4]
         sign = "-" if _MINUS_BEFORE.search(text, 0, fraction.start()) else ""
@@ -150,7 +150,7 @@ def one_number(text: str) -> str | None:
     found = list(_NUMBER.finditer(text))
     if len(found) == 2 and _SLASH.fullmatch(text, found[0].end(), found[1].start()):
         return f"{_plain(found[0])}/{_plain(found[1])}"
-    return _plain(found[0]) if len(found) == 1 and _harmless(text) else None
+    return _plain(found[0]) if len(found) == 1 and _harmless(text) and not _CHANGES_VALUE.match(text, found[0].end()) else None
 
 
 def _harmless(text: str) -> bool:

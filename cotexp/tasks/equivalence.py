@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Iterable
+from concurrent import futures
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 2.0
 CACHED_FORMULAS = 20_000
+LOCK_SECONDS = 10
+"""How long the others wait for a worker that died with the pool's lock in its hand."""
 MEMORY_BYTES = 4 << 30
 """A worker's address space; a formula such as 9**9**9**9 must not take the machine's memory."""
 
@@ -43,23 +46,29 @@ class Judge:
         """Begin to work on `comparisons` of one text: one worker makes them, so that it parses a formula once."""
         new = list(dict.fromkeys(each for each in comparisons if each not in self._asked))
         if new:
-            future = self._started().schedule(_verdicts, args=(new,), timeout=self.timeout_seconds)
-            self._asked |= {each: _Place(future, number, len(new)) for number, each in enumerate(new)}
+            pool = self._started()
+            future = pool.schedule(_verdicts, args=(new,), timeout=self.timeout_seconds)
+            self._asked |= {each: _Place(pool, future, number, len(new)) for number, each in enumerate(new)}
 
     def verdict(self, comparison: Comparison) -> bool | None:
         """Wait for the verdict of a comparison that was asked for; None when it took too long or broke its worker.
 
-        Where a worker was lost over several comparisons, each is made again by itself, so that only the culprit goes without.
+        Where a worker was lost over several comparisons, each is made again by itself, so that only the culprit goes without. So is one
+        whose whole pool was lost: a worker that dies without work, as by the kernel's memory killer, takes the pool with it.
         """
         place = self._asked[comparison]
-        found = _wait(place.future)
-        if found is None and place.num_together > 1:
-            future = self._started().schedule(_verdicts, args=([comparison],), timeout=self.timeout_seconds)
-            self._asked[comparison] = place = _Place(future, 0, 1)
-            found = _wait(future)
+        found = _wait(place)
+        if found is None and (place.num_together > 1 or not place.pool.active):
+            pool = self._started()
+            future = pool.schedule(_verdicts, args=([comparison],), timeout=self.timeout_seconds)
+            self._asked[comparison] = place = _Place(pool, future, 0, 1)
+            found = _wait(place)
         return None if found is None else found[place.number]
 
     def _started(self) -> ProcessPool:
+        if self._pool is not None and not self._pool.active:
+            self.__exit__()
+            self._pool = None
         if self._pool is None:
             from pebble import ProcessPool
 
@@ -76,16 +85,20 @@ class Judge:
 
 
 class _Place(NamedTuple):
-    """Where a verdict will stand: in the list that `future` gives, of `num_together` comparisons made by one worker."""
+    """Where a verdict will stand: in the list that `future` of a pool gives, of `num_together` comparisons made by one worker."""
 
+    pool: ProcessPool
     future: ProcessFuture[list[bool]]
     number: int
     num_together: int
 
 
-def _wait(future: ProcessFuture[list[bool]]) -> list[bool] | None:
+def _wait(place: _Place) -> list[bool] | None:
+    while not futures.wait([place.future], timeout=0.5).done:
+        if not place.pool.active:  # it forgets what it had not begun
+            return None
     try:
-        found: list[bool] = future.result()
+        found: list[bool] = place.future.result()
     except Exception:  # noqa: BLE001 - too slow, out of memory, a crash in C or a bug of the library: no verdict in any case
         return None
     return found
@@ -98,8 +111,10 @@ def _prepare() -> None:
     """Runs once in every worker: its imports must not count against the first time-out."""
     import resource
 
+    import pebble
     from math_verify import parser
 
+    pebble.CONSTS.channel_lock_timeout = LOCK_SECONDS
     logging.disable(logging.CRITICAL)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

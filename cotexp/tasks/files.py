@@ -23,7 +23,7 @@ def load_sets(task: CustomTask) -> QuestionSets:
 
     Raises: ConfigError naming setting, file, line and field.
     """
-    questions = read_questions(task, "file", task.file)
+    questions = read_questions(task, "file", task.file) if task.file else []
     validation = read_questions(task, "validation_file", task.validation_file) if task.validation_file else None
     if task.test_file:
         return draw(task, train=questions, validation=validation, test=read_questions(task, "test_file", task.test_file))

@@ -6,6 +6,7 @@ Numbers become plain digits ("1,000" -> "1000", "025" -> "25"), choices a letter
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
@@ -57,7 +58,9 @@ def shuffled_options(texts: Iterable[str]) -> dict[str, str]:
 def _number(raw: Any, *, integral: bool) -> str:
     if isinstance(raw, bool):
         raise ValueError("must be a number")
-    text = str(raw)
+    if isinstance(raw, float) and not math.isfinite(raw):
+        raise ValueError("must hold one number")
+    text = plain(Fraction(str(raw))) if isinstance(raw, float) else str(raw)  # str() alone would give "1e-05"
     text = text.rsplit(STATEMENT, 1)[1] if STATEMENT in text else last_boxed(text) or text
     value = number_of(text)
     if value is None:

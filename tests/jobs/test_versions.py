@@ -23,7 +23,7 @@ from cotexp.training import data, fit, modules
 RECORDED = Path(__file__).with_name("stage_sources.json")
 
 TEXTS = [stages.load_engine, stages.load_encoder, prompts, encoding, local, loading]
-SPLIT = [answers.split_solution, answers, choices]
+SPLIT = [answers, choices]
 SOURCES: dict[str, list[Any]] = {
     "model": [stages.make_model, scratch, prompts, stories],
     "rationales": [
@@ -66,6 +66,24 @@ def fingerprint(stage: str) -> str:
 
 def test_every_stage_has_a_version_and_sources() -> None:
     assert set(specs.VERSIONS) == set(SOURCES)
+
+
+@pytest.mark.parametrize("stage", sorted(SOURCES))
+def test_what_labels_texts_stands_there_with_all_that_it_imports(stage: str) -> None:
+    """A module that a labelling one comes to import must not decide rows unseen."""
+    listed = {each.__name__ for each in SOURCES[stage] if isinstance(each, ModuleType)}
+    for module in (each for each in (answers, choices, equivalence, grading) if each.__name__ in listed):
+        imported = {name for node in ast.walk(ast.parse(inspect.getsource(module))) for name in tasks_modules(node)}
+        assert imported <= listed, module.__name__
+
+
+def tasks_modules(node: ast.AST) -> list[str]:
+    """Modules of cotexp.tasks that an import statement names."""
+    if isinstance(node, ast.ImportFrom) and node.module == "cotexp.tasks":
+        return [f"cotexp.tasks.{each.name}" for each in node.names]
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cotexp.tasks."):
+        return [str(node.module)]
+    return [each.name for each in node.names if each.name.startswith("cotexp.tasks.")] if isinstance(node, ast.Import) else []
 
 
 @pytest.mark.parametrize("stage", sorted(SOURCES))

@@ -1,0 +1,256 @@
+"""`cotexp grade --task TASK FILE`: rows in, labels out, a summary, and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cotexp.commands import cli
+from cotexp.commands.grade import ANSWER_TYPES
+
+KEYS = ["id", "extracted", "strict", "lenient", "math_verify"]
+RIGHT = {"id": "a", "gold": "18", "text": "The answer is 18."}
+
+
+def written(folder: Path, rows: list[Any], name: str = "answers.jsonl") -> Path:
+    path = folder / name
+    path.write_text("".join((each if isinstance(each, str) else json.dumps(each)) + "\n" for each in rows), encoding="utf-8")
+    return path
+
+
+def labels(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.split("\n") if line]
+
+
+def graded(task: str, path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[list[dict[str, Any]], str]:
+    """The rows on standard output and the summary on standard error."""
+    cli.main(["grade", "--task", task, str(path)])
+    shown = capsys.readouterr()
+    return labels(shown.out), shown.err
+
+
+def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["grade", *arguments])
+    message = str(end.value.code)
+    assert isinstance(end.value.code, str)  # Python prints it and ends with code 1
+    assert message.startswith("cotexp: ")
+    assert "\n" not in message
+    assert capsys.readouterr().out == ""
+    return message
+
+
+def test_every_row_gets_its_labels_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        RIGHT,
+        {"id": 7, "gold": "1,000", "text": "so \\boxed{1{,}000}$ dollars"},
+        {"id": ["x", 1], "gold": "She has <<9+9=18>>18.\n#### 18", "text": "It is 18"},
+        {"id": {"question": 3}, "gold": 18.0, "text": "The answer is 1800.", "finish_reason": "stop"},
+        {"id": 1.5, "gold": [18], "text": "The answer is 18", "finish_reason": "length"},
+        {"id": False, "gold": "18", "text": ""},
+        {"id": "é\u2028🎈", "gold": "18", "text": "The answer is \\boxed{18"},
+    ]
+    out, summary = graded("gsm8k", written(tmp_path, rows), capsys)
+    assert [list(each) for each in out] == [KEYS] * len(rows)
+    assert [each["id"] for each in out] == [each["id"] for each in rows]
+    assert [each["extracted"] for each in out] == ["18", "1000", None, "1800", "18", None, None]
+    assert [each["strict"] for each in out] == [True, True, False, False, False, False, False]
+    assert [each["lenient"] for each in out] == [True, True, True, False, True, False, True]
+    assert all(isinstance(each["math_verify"], bool) for each in out)
+    assert "7 answers" in summary
+    assert "strict        28.57%" in summary
+    assert "lenient       71.43%" in summary
+    assert "unparsable 3, truncated 1, timed out 0" in summary
+    assert "strict/lenient 3" in summary
+
+
+def test_choices_take_their_options_in_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "The answer is A dog so (B)"
+    rows = [
+        {"id": 0, "gold": "B", "text": text, "options": ["A", "B", "C"]},
+        {"id": 1, "gold": "(B)", "text": text, "options": ["A) dog", "B) cat"]},
+        {"id": 2, "gold": "cat", "text": text, "options": {"A": "dog", "B": "cat"}},
+        {"id": 3, "gold": "2", "text": "cat", "options": ["(A) dog", "(B) cat"]},
+        {"id": 4, "gold": {"dog": 0, "cat": 1}, "text": text, "options": {"A": "dog", "B": "cat"}},
+        {"id": 5, "gold": "B", "text": "The answer is (D). Or (B)?", "options": ["A", "B", "C"]},
+        {"id": 6, "gold": "2", "text": "The answer is 2", "options": ["1", "2", "3", "4"]},
+        {"id": 7, "gold": "B", "text": "so B it is", "options": ["A. dog", "B. cat"]},
+    ]
+    out, summary = graded("arc_challenge", written(tmp_path, rows), capsys)
+    assert [each["strict"] for each in out] == [True] * 7 + [False]
+    assert [each["lenient"] for each in out] == [True] * 8
+    assert [each["math_verify"] for each in out] == [None] * 8
+    assert [each["extracted"] for each in out] == ["B"] * 6 + ["2", None]
+    assert "math_verify" not in summary
+
+
+def test_yes_and_no_and_formulas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"id": 0, "gold": "true", "text": "The answer is yes."},
+        {"id": 1, "gold": {"Yes": 0, "No": 1}, "text": "The answer is no."},
+        {"id": 2, "gold": False, "text": "The answer is unknown."},
+    ]
+    out, _ = graded("strategyqa", written(tmp_path, rows), capsys)
+    assert [(each["strict"], each["math_verify"]) for each in out] == [(True, None), (True, None), (False, None)]
+    rows = [
+        {"id": 0, "gold": "so $\\boxed{\\frac{3}{4}}$", "text": "\\boxed{0.75}"},
+        {"id": 1, "gold": "\\text{Evelyn}", "text": "The answer is Evelyn."},
+        {"id": 2, "gold": "(1,2)", "text": "\\boxed{(2,1)}"},
+    ]
+    out, _ = graded("math500", written(tmp_path, rows), capsys)
+    assert [each["strict"] for each in out] == [True, True, False]
+    out, _ = graded("aime24", written(tmp_path, [{"id": 0, "gold": "025", "text": "\\boxed{25}"}]), capsys)
+    assert out == [{"id": 0, "extracted": "25", "strict": True, "lenient": True, "math_verify": True}]
+
+
+@pytest.mark.parametrize("task", sorted(ANSWER_TYPES))
+def test_every_task_of_the_project_can_be_graded(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cotexp.commands import grade
+    from cotexp.tasks.equivalence import Comparison, Judge
+
+    class Quiet(Judge):
+        def ask(self, comparisons: Any) -> None:
+            list(comparisons)
+
+        def verdict(self, comparison: Comparison) -> bool | None:
+            return None
+
+    monkeypatch.setattr(grade, "Judge", Quiet)
+    gold = {"choice": "B", "boolean": "yes"}.get(ANSWER_TYPES[task], "18")
+    rows = [{"id": number, "gold": gold, "text": f"The answer is {gold}.", "options": ["A", "B"]} for number in range(3)]
+    out, summary = graded(task, written(tmp_path, rows), capsys)
+    assert [each["strict"] for each in out] == [True] * 3
+    asked = ANSWER_TYPES[task] not in ("choice", "boolean")
+    assert [each["math_verify"] for each in out] == [False if asked else None] * 3
+    assert f"timed out {3 if asked else 0}" in summary
+
+
+def test_labels_go_to_a_file_when_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "labels.jsonl"
+    output.write_text("old\n")
+    cli.main(["grade", "--task", "gsm8k", str(written(tmp_path, [RIGHT])), "--output", str(output)])
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "strict" in shown.err
+    assert [list(each) for each in labels(output.read_text())] == [KEYS]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["answers.jsonl", "labels.jsonl"]
+
+
+CHOICE = {"id": 0, "gold": "B", "text": "The answer is (B)", "options": ["A", "B"]}
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "expected"),
+    [
+        ("gsm8k", [RIGHT, {"gold": "18", "text": ""}], "line 2: field 'id' is missing"),
+        ("gsm8k", [RIGHT, {"id": None, "gold": "18", "text": ""}], "line 2: field 'id' is missing"),
+        ("gsm8k", [RIGHT, {"id": 1, "text": ""}], "line 2: field 'gold' is missing"),
+        ("gsm8k", [RIGHT, {"id": 1, "gold": None, "text": ""}], "line 2: field 'gold' is missing"),
+        ("gsm8k", [RIGHT, {"id": 1, "gold": "18"}], "line 2: field 'text' is missing"),
+        ("gsm8k", [RIGHT, {"id": 1, "gold": "18", "text": None}], "line 2: field 'text' is missing"),
+        ("gsm8k", [RIGHT, {"id": 1, "gold": "18", "text": 18}], "line 2: field 'text' must be a text"),
+        ("gsm8k", [RIGHT, {"id": 1, "gold": "18", "text": ["18"]}], "line 2: field 'text' must be a text"),
+        ("gsm8k", [RIGHT, "", {"id": 1, "gold": "eggs", "text": ""}], "line 3: field 'gold' must hold one number; got 'eggs'"),
+        ("gsm8k", [{"id": 1, "gold": "", "text": ""}], "line 1: field 'gold' must not be empty"),
+        ("gsm8k", [{"id": 1, "gold": [], "text": ""}], "line 1: field 'gold' must not be an empty list"),
+        ("gsm8k", [{"id": 1, "gold": True, "text": ""}], "line 1: field 'gold' must be a number"),
+        ("aime24", [{"id": 1, "gold": "2.5", "text": ""}], "line 1: field 'gold' must be an integer"),
+        ("math500", [{"id": 1, "gold": "\\boxed{}", "text": ""}], "line 1: field 'gold' must not be empty"),
+        ("strategyqa", [{"id": 1, "gold": "maybe", "text": ""}], "line 1: field 'gold' must be yes, no, true or false"),
+        ("aqua", [CHOICE, {**CHOICE, "gold": "C"}], "line 2: field 'gold' must name one of the options A, B; got 'C'"),
+        ("aqua", [CHOICE, {"id": 0, "gold": "B", "text": ""}], "line 2: field 'options' is missing"),
+        ("aqua", [CHOICE, {**CHOICE, "options": None}], "line 2: field 'options' is missing"),
+        ("aqua", [CHOICE, {**CHOICE, "options": []}], "line 2: field 'options' must be a list"),
+        ("aqua", [CHOICE, {**CHOICE, "options": "AB"}], "line 2: field 'options' must be a list"),
+        ("aqua", [CHOICE, {**CHOICE, "options": [1, 2]}], "line 2: field 'options' must be a list"),
+        ("aqua", [CHOICE, {**CHOICE, "options": {}}], "line 2: field 'options' must be a list"),
+        ("aqua", [CHOICE, {**CHOICE, "options": ["A", "B", "A"]}], "line 2: field 'options' must not repeat"),
+        ("aqua", [CHOICE, {**CHOICE, "options": ["A", "b", "B"]}], "line 2: field 'options' must not repeat"),
+        ("aqua", [CHOICE, {**CHOICE, "options": {"A": "x", "a": "y"}}], "line 2: field 'options' must not repeat"),
+        ("aqua", [CHOICE, {**CHOICE, "options": ["dog", "cat"]}], "line 2: field 'options' must be letters, or texts such as 'A) dog'"),
+        ("aqua", [CHOICE, {**CHOICE, "options": ["", "B"]}], "line 2: field 'options' must be letters"),
+        ("aqua", [CHOICE, {**CHOICE, "options": {"A": None, "B": "y"}}], "line 2: field 'options' must"),
+        ("aqua", [CHOICE, {**CHOICE, "options": {"": "x", "B": "y"}}], "line 2: field 'options' must"),
+        ("gsm8k", [RIGHT, '{"id": 1, "gold": '], "line 2 is not valid JSON"),
+        ("gsm8k", [RIGHT, "[1]"], "line 2 must be a JSON object"),
+        ("gsm8k", [RIGHT, {**RIGHT, "finish_reason": 3}], "line 2: field 'finish_reason' must be"),
+        ("gsm8k", [RIGHT, {**RIGHT, "finish_reason": "lenght"}], "line 2: field 'finish_reason' must be"),
+        ("gsm8k", [], "it is empty"),
+        ("gsm8k", ["", " "], "it is empty"),
+        ("gsm9k", [RIGHT], "--task must be one of"),
+    ],
+)
+def test_a_mistake_is_named_with_file_line_and_field(
+    task: str, rows: list[Any], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, output = written(tmp_path, rows), tmp_path / "labels.jsonl"
+    message = refusal(["--task", task, str(path), "--output", str(output)], capsys)
+    assert expected in message
+    assert task == "gsm9k" or str(path) in message
+    assert [each.name for each in tmp_path.iterdir()] == ["answers.jsonl"]
+
+
+def test_a_file_that_cannot_be_read_or_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "No such file" in refusal(["--task", "gsm8k", str(tmp_path / "no.jsonl")], capsys)
+    assert "must end in .jsonl" in refusal(["--task", "gsm8k", str(tmp_path / "no.txt")], capsys)
+    (tmp_path / "folder.jsonl").mkdir()
+    assert "Is a directory" in refusal(["--task", "gsm8k", str(tmp_path / "folder.jsonl")], capsys)
+    (tmp_path / "latin.jsonl").write_bytes(b'{"id": 1, "gold": "1", "text": "\xe9"}\n')
+    assert "latin.jsonl, line 1 is not UTF-8" in refusal(["--task", "gsm8k", str(tmp_path / "latin.jsonl")], capsys)
+    path = written(tmp_path, [RIGHT])
+    assert "--output must name a file that can be written" in refusal(
+        ["--task", "gsm8k", str(path), "--output", str(tmp_path / "no" / "labels.jsonl")], capsys
+    )
+    assert "--output must name a file that can be written" in refusal(
+        ["--task", "gsm8k", str(path), "--output", str(tmp_path / "folder.jsonl")], capsys
+    )
+    for seconds in ("0", "-1", "nan"):
+        assert "--timeout must be" in refusal(["--task", "gsm8k", str(path), "--timeout", seconds], capsys)
+
+
+def test_a_csv_file_can_be_graded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text('id,gold,text\nx,18,"The answer is 18, sir."\ny,18,17\n')
+    out, _ = graded("gsm8k", path, capsys)
+    assert [(each["id"], each["strict"]) for each in out] == [("x", True), ("y", False)]
+
+
+def test_the_module_is_a_command(tmp_path: Path) -> None:
+    path = written(tmp_path, [RIGHT, {**RIGHT, "text": "\\boxed{19}"}])
+    command = [sys.executable, "-m", "cotexp", "grade", "--task", "math500", str(path), "--timeout", "20"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [each["strict"] for each in labels(done.stdout)] == [True, False]
+    assert "timed out 0" in done.stderr
+    path.write_text('{"id": 1}\n')
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "line 1: field 'text' is missing" in done.stderr or "line 1: field 'gold' is missing" in done.stderr
+
+
+def test_a_reader_that_stops_early_ends_the_command_quietly(tmp_path: Path) -> None:
+    path = written(tmp_path, [{**CHOICE, "id": number} for number in range(30_000)])
+    command = f"{sys.executable} -m cotexp grade --task aqua {path} | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    assert labels(done.stdout)[0]["id"] == 0
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_large_file_is_graded_in_one_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"id": number, "gold": str(number), "text": f"So {'x ' * 500}. The answer is {number + number % 2}."} for number in range(20_000)]
+    started = time.monotonic()
+    out, summary = graded("gsm8k", written(tmp_path, rows), capsys)
+    assert time.monotonic() - started < 300
+    assert [each["id"] for each in out] == list(range(20_000))
+    assert [each["strict"] for each in out] == [number % 2 == 0 for number in range(20_000)]
+    assert "20000 answers" in summary

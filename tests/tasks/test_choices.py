@@ -1,0 +1,204 @@
+"""Letters of multiple choice: from the question's own options, at word borders, or by an option's text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cotexp.tasks.answers import extract, extract_lenient
+from cotexp.tasks.choices import last_in_parentheses, last_letter, letter_of_text, stated_letter
+
+OPTIONS = {"A": "dog", "B": "cat", "C": "a mouse", "D": "river bank", "E": "None of the above"}
+NUMBERS = {"A": "5", "B": "3", "C": "0.5", "D": "1/2", "E": "50%"}
+
+
+def letter(text: str, options: dict[str, str] = OPTIONS) -> str | None:
+    return extract(text, "choice", options).text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # the examples of GRADING.md
+        (" Answer: (B)", "B"),
+        ("The answer is A dog so (B)", "B"),
+        ("...(B). Done.", "B"),
+        # behind "answer is"
+        ("The answer is B", "B"),
+        ("The answer is b.", "B"),
+        ("The answer is (b)", "B"),
+        ("The answer is B) cat", "B"),
+        ("The answer is B: cat, of course", "B"),
+        ("The answer is B, cat.", "B"),
+        ("The answer is B cat", "B"),
+        ("The answer is B (cat)", "B"),
+        ("The answer is A", "A"),
+        ("The answer is A (not B)", "A"),
+        ("The answer is A (D is wrong).", "A"),
+        ("The answer is A because a cat ...", "A"),
+        ("The answer is A, since I saw B", "A"),
+        ("The answer is option B", "B"),
+        ("The answer is Option (B).", "B"),
+        ("The answer is choice B: cat", "B"),
+        ("The answer is the cat (B)", "B"),
+        ("The answer is (B) and not (A)", "B"),
+        ("The answer is (B) cat, not (A) dog.", "B"),
+        ("The answer is B and this is final", "B"),
+        ("The answer is not B but (C)", "C"),
+        ("The answer is:\n\n(B) cat", "B"),
+        ("The answer is (A). No, the answer is (B).", "B"),
+        ("\\boxed{A} wait, the answer is B", "B"),
+        ("The answer is B. So \\boxed{A}", "A"),
+        ("<think>The answer is A</think> The answer is B", "B"),
+        # parentheses
+        ("It is (A) or rather (B).", "B"),
+        ("[B]", "B"),
+        # an option's text
+        ("cat", "B"),
+        ("Cat.", "B"),
+        ("B) cat", "B"),
+        ("The answer is cat.", "B"),
+        ("The answer is A mouse.", "C"),
+        ("The answer is a mouse", "C"),
+        ("The answer is river  bank", "D"),
+        ("None of the above.", "E"),
+        ("\\boxed{\\text{cat}}", "B"),
+        ("#### cat", "B"),
+    ],
+)
+def test_a_letter_is_read_where_it_is_stated(text: str, expected: str) -> None:
+    assert letter(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "The answer is",
+        "The answer is Because.",
+        "The answer is Bob",
+        "The answer is Apple",
+        "The answer is BC",
+        "The answer is B-side",
+        "The answer is B's",
+        "The answer is A cat",
+        "The answer is a cat.",
+        "The answer is A big cat",
+        "The answer is I",
+        "The answer is F",
+        "The answer is (F)",
+        "The answer is neither",
+        "The answer is A or B",
+        "The answer is A, B",
+        "The answer is A and B.",
+        "The answer is (A) or (B)",
+        "The answer is (A), (B) and (C)",
+        "The answer is (B) / (C)",
+        "Not (C). The answer is A or B",
+        "\\boxed{A, B}",
+        "\\boxed{BC}",
+        "\\boxed{F}",
+        "A cat is an animal",
+        "I think it is a cat.",
+        "Answer: B",
+        "B",
+        "<think>The answer is (B)",
+    ],
+)
+def test_an_article_a_word_or_several_letters_are_no_answer(text: str) -> None:
+    assert letter(text) is None
+
+
+DRESSES = [
+    *("{}", "{}.", "({})", "({}).", "[{}]", "{})", "**{}**", "**({})**", "_{}_", '"{}"', "'{}'", "`{}`", "${}$", "option {}", "Option ({})"),
+    *("\\text{{{}}}", "\\text{{({})}}", "\\textbf{{({})}}", "\\mathrm{{{}}}", "\\mathbf{{{}}}", " {} "),
+]
+POSITIONS = [
+    "The answer is {}",
+    "So the ANSWER  is: {}",
+    "the answer is {}\nI hope this is right.",
+    "The answer is **{}**",
+    "#### {}",
+    "####{}\n",
+    "\\boxed{{{}}}",
+    "$\\boxed{{{}}}$.",
+    "The answer is $\\boxed{{{}}}$.",
+    "Wrong: \\boxed{{A}}. Right: \\boxed{{{}}}",
+    "(A) is wrong and (D) too. The answer is {}",
+    "<think>The answer is A, or \\boxed{{A}} or (D).</think>\nThe answer is {}",
+]
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_a_correct_letter_is_read_in_any_dress_at_any_place(position: str) -> None:
+    for right in ("A", "B", "C", "b"):
+        for dress in DRESSES:
+            text = position.format(dress.format(right))
+            assert letter(text) == right.upper(), text
+            assert letter(text, dict.fromkeys("ABCDE", "")) == right.upper(), text
+    for right in ("A", "B", "D"):
+        for dress in ("{letter}) {text}", "({letter}) {text}", "{letter}. {text}", "{letter}: {text}", "{text}", "**{letter}. {text}**"):
+            text = position.format(dress.format(letter=right, text=OPTIONS[right]))
+            assert letter(text) == right, text
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_another_letter_is_never_read_as_the_right_one(position: str) -> None:
+    for wrong in ("(A)", "A", "C.", "dog", "a mouse", "Bob", "because", "F", "AB", "A or B", "(A) or (B)", "B-side"):
+        assert letter(position.format(wrong)) != "B", wrong
+
+
+def test_only_the_question_s_own_options_count() -> None:
+    three = {"A": "x", "B": "y", "C": "z"}
+    assert letter("The answer is (E). Or (B)?", three) == "B"
+    assert letter("The answer is (E).", three) is None
+    assert letter("The answer is (2).", {"1": "x", "2": "y"}) == "2"
+    assert letter("The answer is 2", {"1": "x", "2": "y"}) == "2"
+    for number in ("12", "1.5", "1,000", "2:30", "-1x"):
+        assert letter(f"The answer is {number}", {"1": "x", "2": "y"}) is None, number
+    assert letter("The answer is (E)", {}) == "E"
+    assert letter("The answer is (F)", {}) is None
+
+
+def test_the_full_option_text_counts_if_it_names_exactly_one_option() -> None:
+    assert letter_of_text("cat", {"A": "cat", "B": "cat"}) is None
+    assert letter_of_text("CAT!", {"A": "cat", "B": "dog"}) == "A"
+    assert letter_of_text("cats", {"A": "cat", "B": "dog"}) is None
+    assert letter_of_text("", {"A": "", "B": ""}) is None
+    assert letter_of_text("", {"A": "", "B": "dog"}) is None
+    assert letter("The answer is 3.", NUMBERS) == "B"
+    assert letter("The answer is 0.5", NUMBERS) == "C"
+    assert letter("\\boxed{3}", NUMBERS) == "B"
+    assert letter("The answer is 53", NUMBERS) is None
+    assert letter("The answer is (A) 3", NUMBERS) == "A"
+    assert letter("cat", {"A": "cat", "B": "cat"}) is None
+
+
+def test_the_last_letter_is_the_lenient_answer() -> None:
+    assert last_letter("A or B, then C", OPTIONS) == "C"
+    assert last_letter("so (b)", OPTIONS) == "B"
+    assert last_letter("Bob is a dog", OPTIONS) is None
+    assert last_letter("no", OPTIONS) is None
+    assert extract_lenient("I would say B", "choice", OPTIONS).text == "B"
+    assert extract_lenient("\\boxed{B", "choice", OPTIONS).text == "B"
+    assert extract_lenient("The answer is (A), not B", "choice", OPTIONS).text == "A"
+
+
+def test_parentheses_hold_nothing_but_a_letter() -> None:
+    found = last_in_parentheses("(A) (dog) (b ) (see B)", OPTIONS)
+    assert found is not None
+    assert (found.letter, found.start) == ("B", 10)
+    assert last_in_parentheses("(dog) (AB)", OPTIONS) is None
+
+
+def test_a_statement_of_several_letters_is_told_from_none() -> None:
+    assert stated_letter("A or B", OPTIONS) == ""
+    assert stated_letter("unclear", OPTIONS) is None
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="ABCab ().,*\\{}$'’\n\ud800٣", max_size=40), st.sampled_from([OPTIONS, NUMBERS, {}, {"(": "x", "\\": "y"}, {"A": "("}]))
+def test_any_text_gives_a_letter_of_the_options_or_none(text: str, options: dict[str, str]) -> None:
+    for found in (stated_letter(text, options), last_letter(text, options), letter_of_text(text, options)):
+        assert not found or found in (options or "ABCDE")
