@@ -29,7 +29,8 @@ ANSWER_TYPES: dict[str, AnswerType] = {
     **{name: each.answer_type for name, each in BENCHMARKS.items()},
 }
 RULES = ("strict", "lenient", "math_verify")
-WHOLE, CUT_OFF = ("stop", "eos", "end_turn", "stop_sequence"), ("length", "max_tokens")
+WHOLE = ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "tool_calls", "function_call", "content_filter", "abort")
+CUT_OFF = ("length", "max_tokens")
 """What programs call the reason for which a text ended."""
 LABELLED_OPTION = re.compile(r"\(?([A-Za-z0-9])(?:[).:]\s*(.*))?", re.DOTALL)
 

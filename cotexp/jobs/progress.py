@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -18,8 +19,8 @@ PAGE_WIDTH = 150
 
 
 def page() -> Console:
-    """Standard output; where it is no terminal, a page wide enough for our tables."""
-    return Console(width=None if Console().is_terminal else PAGE_WIDTH)
+    """Standard output; where it is no terminal and COLUMNS says nothing, a page wide enough for our tables."""
+    return Console(width=None if Console().is_terminal or "COLUMNS" in os.environ else PAGE_WIDTH)
 
 
 class Advance(Protocol):

@@ -35,7 +35,7 @@ _EQUATION = re.compile(r"[A-Za-z\s$%)]{0,30}(?:[-+*/×÷·x−][\s(\\$]*\d|\\(?:
 _OPERATOR = re.compile(r"\s*(?:\)\s*)?(?:[+*×÷·]|[-−x](?=\s*\d)|\\(?:times|div|cdot)(?![A-Za-z]))")
 _CHANGES_VALUE = re.compile(
     r"\s*(?:\^(?![\s{]*\\circ)|\\(?:pi|sqrt|[dtc]?frac|log|ln|sin|cos|tan)(?![A-Za-z]))"
-    r"|[,:'’]\d|[eE][-+]?\d|\s+(?:(?:or|and)\s+\\?[$€£]?)?\d"
+    r"|[,:'’]\d|[eE][-+]?\d|\s+(?:(?:or|and)\s+\\?[$€£]?)?\d|\s+(?:hundred|thousand|million|billion|trillion)\b"
 )
 """What makes a number another one, or one of several: a power, a factor, more digits as in "1,2", "7:30", "1e5", "3 1/2" or "3 or 4"."""
 _BOOLEAN = re.compile(r"(?<![^\W_])(yes|no|true|false)(?![^\W_])(?![-'’]\w)", re.IGNORECASE)

@@ -53,12 +53,12 @@ class Judge:
     def verdict(self, comparison: Comparison) -> bool | None:
         """Wait for the verdict of a comparison that was asked for; None when it took too long or broke its worker.
 
-        Where a worker was lost over several comparisons, each is made again by itself, so that only the culprit goes without. So is one
-        whose whole pool was lost: a worker that dies without work, as by the kernel's memory killer, takes the pool with it.
+        Where a worker was lost over several comparisons, formulas are made again by themselves, since the whole text is the likely culprit. So
+        is one whose whole pool was lost: a worker that dies without work, as by the kernel's memory killer, takes the pool with it.
         """
         place = self._asked[comparison]
         found = _wait(place)
-        if found is None and (place.num_together > 1 or not place.pool.active):
+        if found is None and ((place.num_together > 1 and not comparison.whole_text) or not place.pool.active):
             pool = self._started()
             future = pool.schedule(_verdicts, args=([comparison],), timeout=self.timeout_seconds)
             self._asked[comparison] = place = _Place(pool, future, 0, 1)

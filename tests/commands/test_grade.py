@@ -238,7 +238,7 @@ def test_the_module_is_a_command(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_stops_early_ends_the_command_quietly(tmp_path: Path) -> None:
-    path = written(tmp_path, [{**CHOICE, "id": number} for number in range(30_000)])
+    path = written(tmp_path, [{**CHOICE, "id": number} for number in range(5_000)])
     command = f"{sys.executable} -m cotexp grade --task aqua {path} | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
     assert labels(done.stdout)[0]["id"] == 0

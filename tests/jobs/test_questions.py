@@ -198,7 +198,7 @@ def test_worked_solutions_can_teach_only_where_every_question_has_one(data: Path
 
 def test_a_custom_task_with_test_questions_alone_is_evaluated_whole_while_another_one_trains(data: Path) -> None:
     own = write(data / "own.jsonl", [{"question": f"What is {n} plus 1?", "answer": n + 1} for n in range(3)])
-    sets, _, settings = load(data, "task=custom", f"task.test_file={own}", "task.train=[svamp]", "evaluation.tasks=[custom]")
+    sets, _, _ = load(data, "task=custom", f"task.test_file={own}", "task.train=[svamp]", "evaluation.tasks=[custom]")
     assert {each.task for each in sets.train} == {"svamp"}
     assert texts(sets, "test") == ["What is 0 plus 1?", "What is 1 plus 1?", "What is 2 plus 1?"]
     with pytest.raises(ConfigError, match=r"task\.train must name tasks with training questions; custom has none"):

@@ -530,10 +530,9 @@ def slowest(text: str) -> float:
     return max(worst, time.process_time() - started)
 
 
-@pytest.mark.parametrize("before", ["", "the answer is 5"])
 @pytest.mark.parametrize("unit", [" ", "A ", "9", "1,", "answer is ", "\\boxed{", "{", ". ", "(", "\\frac{1}", "\\text{", "\n"])
-def test_a_hostile_text_stays_fast(unit: str, before: str) -> None:
-    assert slowest(before + unit * (100_000 // len(unit))) < 2
+def test_a_hostile_text_stays_fast(unit: str) -> None:
+    assert slowest("the answer is 5" + unit * (100_000 // len(unit))) < 2
 
 
 @pytest.mark.slow

@@ -138,10 +138,11 @@ def test_too_few_worked_solutions_are_refused() -> None:
         drawn(few_shot=21)
 
 
-def test_an_id_is_the_tasks_name_and_a_hash_of_text_answer_and_options() -> None:
-    assert question("Q", "1").id == question("Q", "1", references=["x"]).id
+def test_an_id_is_the_tasks_name_and_a_hash_of_text_answer_options_and_solutions() -> None:
+    assert question("Q", "1").id == question("Q", "1", references=[""]).id
     assert question("Q", "1").id.startswith("t-")
-    assert len({question("Q", "1").id, question("Q", "2").id, question("R", "1").id}) == 3
+    others = (question("Q", "2"), question("R", "1"), question("Q", "1", references=["x"]))
+    assert len({question("Q", "1").id, *(each.id for each in others)}) == 4
 
 
 def test_worked_examples_of_a_generated_task_come_before_its_training_questions() -> None:

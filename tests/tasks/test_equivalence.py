@@ -78,7 +78,7 @@ HOSTILE = {
     "surrogate": "\ud800 \\boxed{7}",
     "control characters": "\x00\x01\\boxed{7}\x00",
 }
-QUICK = ("boxed tower", "nested braces", "surrogate")
+QUICK = ("boxed tower", "surrogate")
 
 
 def cost_beside_others(judge: Judge, name: str) -> float:
