@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pebble import ProcessFuture, ProcessPool
 
 TIMEOUT_SECONDS = 2.0
+BATCH_SIZE = 16
+"""Comparisons that a worker is handed at once; they take some hundredths of a second."""
 CACHED_FORMULAS = 20_000
 LOCK_SECONDS = 10
 """How long the others wait for a worker that died with the pool's lock in its hand."""
@@ -40,30 +42,43 @@ class Judge:
 
     timeout_seconds: float = TIMEOUT_SECONDS
     _pool: ProcessPool | None = None
-    _asked: dict[Comparison, _Place] = field(default_factory=dict)
+    _waiting: dict[Comparison, None] = field(default_factory=dict)
+    _asked: dict[Comparison, _Batch] = field(default_factory=dict)
 
     def ask(self, comparisons: Iterable[Comparison]) -> None:
-        """Begin to work on `comparisons` of one text: one worker makes them, so that it parses a formula once."""
-        new = list(dict.fromkeys(each for each in comparisons if each not in self._asked))
-        if new:
-            pool = self._started()
-            future = pool.schedule(_verdicts, args=(new,), timeout=self.timeout_seconds)
-            self._asked |= {each: _Place(pool, future, number, len(new)) for number, each in enumerate(new)}
+        """Begin to work on `comparisons`. Those of one text go to one worker, which parses a formula once."""
+        self._waiting.update(dict.fromkeys(each for each in comparisons if each not in self._asked))
+        if len(self._waiting) >= BATCH_SIZE:
+            self.send()
+
+    def send(self) -> None:
+        """Hand out what still waits for a batch to fill."""
+        if self._waiting:
+            self._schedule(list(self._waiting), self.timeout_seconds / 2)
+            self._waiting = {}
 
     def verdict(self, comparison: Comparison) -> bool | None:
         """Wait for the verdict of a comparison that was asked for; None when it took too long or broke its worker.
 
-        Where a worker was lost over several comparisons, formulas are made again by themselves, since the whole text is the likely culprit. So
-        is one whose whole pool was lost: a worker that dies without work, as by the kernel's memory killer, takes the pool with it.
+        A batch that took half the time-out, or whose worker died, is made again one by one, so that only the culprit goes without. So is
+        one whose whole pool was lost: a worker that dies without work, as by the kernel's memory killer, takes the pool with it.
         """
-        place = self._asked[comparison]
-        found = _wait(place)
-        if found is None and ((place.num_together > 1 and not comparison.whole_text) or not place.pool.active):
-            pool = self._started()
-            future = pool.schedule(_verdicts, args=([comparison],), timeout=self.timeout_seconds)
-            self._asked[comparison] = place = _Place(pool, future, 0, 1)
-            found = _wait(place)
-        return None if found is None else found[place.number]
+        if comparison in self._waiting:
+            self.send()
+        batch = self._asked[comparison]
+        found = _wait(batch)
+        for _ in range(2):
+            if found is None and (len(batch.comparisons) > 1 or not batch.pool.active):
+                for each in batch.comparisons:
+                    self._schedule([each], self.timeout_seconds)
+                batch = self._asked[comparison]
+                found = _wait(batch)
+        return None if found is None else found[batch.comparisons.index(comparison)]
+
+    def _schedule(self, comparisons: list[Comparison], timeout_seconds: float) -> None:
+        pool = self._started()
+        batch = _Batch(pool, pool.schedule(_verdicts, args=(comparisons,), timeout=timeout_seconds), comparisons)
+        self._asked |= dict.fromkeys(comparisons, batch)
 
     def _started(self) -> ProcessPool:
         if self._pool is not None and not self._pool.active:
@@ -84,21 +99,20 @@ class Judge:
             self._pool.join()
 
 
-class _Place(NamedTuple):
-    """Where a verdict will stand: in the list that `future` of a pool gives, of `num_together` comparisons made by one worker."""
+class _Batch(NamedTuple):
+    """Comparisons that one worker makes, and the list of their verdicts that `future` will give."""
 
     pool: ProcessPool
     future: ProcessFuture[list[bool]]
-    number: int
-    num_together: int
+    comparisons: list[Comparison]
 
 
-def _wait(place: _Place) -> list[bool] | None:
-    while not futures.wait([place.future], timeout=0.5).done:
-        if not place.pool.active:  # it forgets what it had not begun
+def _wait(batch: _Batch) -> list[bool] | None:
+    while not batch.future.done() and not futures.wait([batch.future], timeout=0.5).done:
+        if not batch.pool.active:  # it forgets what it had not begun
             return None
     try:
-        found: list[bool] = place.future.result()
+        found: list[bool] = batch.future.result()
     except Exception:  # noqa: BLE001 - too slow, out of memory, a crash in C or a bug of the library: no verdict in any case
         return None
     return found
@@ -129,11 +143,16 @@ def _verdicts(comparisons: list[Comparison]) -> list[bool]:
     found = []
     for gold, text, whole_text in comparisons:
         answer = parse(text, parsing_timeout=None) if whole_text else _parsed(text)
-        try:
-            found.append(_equal(gold, tuple(answer)))
-        except TypeError:  # a matrix cannot be looked up in a cache
-            found.append(_equal.__wrapped__(gold, tuple(answer)))
+        found.append(any(_equal(gold, each) for each in answer))
     return found
+
+
+def _equal(gold: str, answer: Any) -> bool:
+    """Whether one reading of an answer, a sympy expression or a string, equals the gold answer."""
+    try:
+        return _cached_equal(gold, answer)
+    except TypeError:  # a matrix cannot be looked up in a cache
+        return _cached_equal.__wrapped__(gold, answer)
 
 
 @functools.lru_cache(maxsize=CACHED_FORMULAS)
@@ -145,7 +164,7 @@ def _parsed(formula: str) -> list[Any]:
 
 
 @functools.lru_cache(maxsize=CACHED_FORMULAS, typed=True)
-def _equal(gold: str, answer: tuple[Any, ...]) -> bool:
+def _cached_equal(gold: str, answer: Any) -> bool:
     from math_verify import verify
 
-    return bool(verify(_parsed(gold), list(answer), timeout_seconds=None))
+    return bool(verify(_parsed(gold), answer, timeout_seconds=None))

@@ -48,6 +48,7 @@ def grade_all(
     drafts = [_Draft.of(each, whole_text=whole_text) for each in texts]
     for draft in drafts:
         judge.ask(draft.comparisons())
+    judge.send()
     grades = []
     for draft in drafts:
         grades.append(draft.graded(judge))
