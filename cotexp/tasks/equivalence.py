@@ -54,7 +54,7 @@ class Judge:
     def send(self) -> None:
         """Hand out what still waits for a batch to fill."""
         if self._waiting:
-            self._schedule(list(self._waiting), self.timeout_seconds / 2)
+            self._schedule(list(self._waiting), self.timeout_seconds / min(2, len(self._waiting)))
             self._waiting = {}
 
     def verdict(self, comparison: Comparison) -> bool | None:
@@ -143,16 +143,11 @@ def _verdicts(comparisons: list[Comparison]) -> list[bool]:
     found = []
     for gold, text, whole_text in comparisons:
         answer = parse(text, parsing_timeout=None) if whole_text else _parsed(text)
-        found.append(any(_equal(gold, each) for each in answer))
+        try:
+            found.append(_equal(gold, tuple(answer)))
+        except TypeError:  # a matrix cannot be looked up in a cache
+            found.append(_equal.__wrapped__(gold, tuple(answer)))
     return found
-
-
-def _equal(gold: str, answer: Any) -> bool:
-    """Whether one reading of an answer, a sympy expression or a string, equals the gold answer."""
-    try:
-        return _cached_equal(gold, answer)
-    except TypeError:  # a matrix cannot be looked up in a cache
-        return _cached_equal.__wrapped__(gold, answer)
 
 
 @functools.lru_cache(maxsize=CACHED_FORMULAS)
@@ -164,7 +159,8 @@ def _parsed(formula: str) -> list[Any]:
 
 
 @functools.lru_cache(maxsize=CACHED_FORMULAS, typed=True)
-def _cached_equal(gold: str, answer: Any) -> bool:
+def _equal(gold: str, answer: tuple[Any, ...]) -> bool:
+    """`answer` is a formula and the string that it was parsed from: formulas that sympy calls equal may still be told apart by math-verify."""
     from math_verify import verify
 
-    return bool(verify(_parsed(gold), answer, timeout_seconds=None))
+    return bool(verify(_parsed(gold), list(answer), timeout_seconds=None))

@@ -216,6 +216,7 @@ def test_the_pool_survives_workers_that_die_at_work() -> None:
         endless = [Comparison(str(number), "9^{9^{9^{9}}}", False) for number in range(os.cpu_count() or 1)]
         for each in endless:
             judge.ask([each])
+            judge.send()
         texts = [formula(f"\\boxed{{\\frac{{{2 * n}}}{{4}}}}", f"\\frac{{{n}}}{{2}}", str(n)) for n in range(1, 20)]
         time.sleep(0.5)
         own = [each for each in children() if each.pid not in before]
