@@ -50,8 +50,8 @@ SECTIONS: dict[str, dict[str, type]] = {
 FOUND = ("tasks",)
 """Fields of the root that are found by name after composition; nobody can set them."""
 DRAWN = (t.BenchmarkTask, t.CustomTask)
-SHARED_BY_TASKS = ("num_train", "num_validation", "num_test", "few_shot")
-"""Settings of a task that is drawn from files which also hold for the other tasks that it names, unless they say "all"."""
+SHARED_BY_TASKS = ("num_train", "num_validation", "num_test", "few_shot", "few_shot_file")
+"""Settings of `task` that also hold for the other tasks that it names, unless they are the default; the seed too, between tasks from files."""
 
 OVERLAYS = ("experiment", "sweep", "debug")
 
@@ -118,8 +118,9 @@ def _task_named(name: str, setting: str, chosen: t.Task, problems: list[str]) ->
     if issubclass(section, t.CustomTask):
         problems.append(f"{setting}: task {name} needs a file, which only the main task can be given; choose it by task={name}")
         return None
-    if isinstance(chosen, DRAWN):
-        node = OmegaConf.merge(node, {each: value for each in SHARED_BY_TASKS if (value := getattr(chosen, each)) is not None})
+    shared = (*SHARED_BY_TASKS, "seed") if isinstance(chosen, DRAWN) and issubclass(section, DRAWN) else SHARED_BY_TASKS
+    defaults = {each.name: each.default for each in dataclasses.fields(chosen)}
+    node = OmegaConf.merge(node, {each: value for each in shared if (value := getattr(chosen, each)) != defaults[each] and value is not None})
     return _build(node, setting, problems)
 
 

@@ -89,7 +89,7 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
     sets, prompts = questions.load(settings)
     store = Store(Path(settings.paths.outputs) / "store")
     if isinstance(settings.model, ScratchModel):
-        spec = specs.spec_model(settings)
+        spec = specs.spec_model(settings, sets, prompts)
         folder = store.artifact_path(spec) if plan else stages.make_model(settings, store, sets, prompts)
         base = ModelFiles(folder, spec.key)
     else:
@@ -109,7 +109,8 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
 
 def specs_of(context: Context) -> dict[str, Spec]:
     """Every stage of this run with what it depends on, in order."""
-    found = {"model": specs.spec_model(context.settings) if isinstance(context.settings.model, ScratchModel) else None}
+    from_scratch = isinstance(context.settings.model, ScratchModel)
+    found = {"model": specs.spec_model(context.settings, context.questions, context.prompts) if from_scratch else None}
     for task, own in specs.by_task(context.training_questions).items():
         found[f"rationales/{task}"] = rationales = specs.spec_rationales(context, task)
         found[f"grades/rationales/{task}"] = specs.spec_grades(rationales, own[0].answer_type, whole_text=False)

@@ -9,6 +9,7 @@ import hashlib
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from cotexp.jobs.store import Spec, Store, key_of
@@ -23,7 +24,7 @@ from cotexp.tasks import Prompt, QuestionSets, answer_type_of
 if TYPE_CHECKING:
     from cotexp.inference.local import LocalEngine
 
-VERSIONS = {"model": 1, "rationales": 2, "rounds": 1, "checkpoint": 1, "predictions": 2, "grades": 1, "latency": 1}
+VERSIONS = {"model": 2, "rationales": 2, "rounds": 1, "checkpoint": 1, "predictions": 2, "grades": 1, "latency": 1}
 
 
 @dataclass(slots=True)
@@ -102,10 +103,19 @@ def run_key(context: Context) -> str:
     )[:12]
 
 
-def spec_model(settings: Settings) -> Spec:
-    """A model made from scratch; its tokenizer learns from the tasks and the rewriting prompt."""
-    tasks = {each: keyed(settings.tasks[each]) for each in settings.task.train}
-    return _spec("model", model=keyed(settings.model), tasks=tasks, prompt=getattr(settings.compression, "prompt", ""))
+TOKENIZER_QUESTIONS = 4000
+"""Training questions, with their worked solutions, from which the tokenizer of a model made from scratch learns."""
+
+
+def spec_model(settings: Settings, questions: QuestionSets, prompts: dict[str, Prompt]) -> Spec:
+    """A model made from scratch; its tokenizer learns from the training questions and the rewriting prompt."""
+    return _spec(
+        "model",
+        model=keyed(settings.model),
+        questions=hash_of(each.id for each in questions.train[:TOKENIZER_QUESTIONS]),
+        prompts=[prompts[each].identity for each in settings.task.train],
+        rewriting=getattr(settings.compression, "prompt", ""),
+    )
 
 
 def spec_rationales(context: Context, task: str) -> Spec:
@@ -120,7 +130,7 @@ def spec_rationales(context: Context, task: str) -> Spec:
 
 def spec_grades(graded: Spec, answer_type: AnswerType, *, whole_text: bool) -> Spec:
     """Labels of the texts of one ledger. A question's id stands for its gold answer and options."""
-    return _spec("grades", texts=graded.key, answer_type=answer_type, whole_text=whole_text)
+    return _spec("grades", texts=graded.key, answer_type=answer_type, whole_text=whole_text, math_verify=version("math-verify"))
 
 
 def spec_rounds(context: Context, task: str) -> Spec | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cotexp.jobs import grades, progress
 from cotexp.jobs.specs import (
+    TOKENIZER_QUESTIONS,
     Context,
     by_task,
     compressor_model,
@@ -47,12 +48,12 @@ def make_model(settings: Settings, store: Store, questions: QuestionSets, prompt
     assert isinstance(settings.model, ScratchModel)
 
     def build(folder: Path) -> None:
-        texts = [text for each in questions.train[:4000] for text in (prompts[each.task](each), *each.references)]
+        texts = [text for each in questions.train[:TOKENIZER_QUESTIONS] for text in (prompts[each.task](each), *each.references)]
         template = getattr(settings.compression, "prompt", "")
         texts += [template.format(question="", rationale="", answer="")] * 100 if template else []
         scratch.make(settings.model, texts, folder)
 
-    return store.artifact(spec_model(settings), build)
+    return store.artifact(spec_model(settings, questions, prompts), build)
 
 
 def load_engine(context: Context, files: ModelFiles, model: PretrainedModel, *, adapter: Path | None = None) -> LocalEngine:

@@ -216,6 +216,8 @@ def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
         letter = choices.stated_letter(text[mark.end() : max(mark.end(), cut)], options)
         if letter is not None:
             return Extracted(letter or None, "statement" if letter else "none", mark.start())
+    if box is not None and (letter := choices.stated_letter(_TEXT.sub(r"\1", box.content), options)):
+        return Extracted(letter, "boxed", box.start)
     inside = choices.last_in_parentheses(text, options) if cut == len(text) else None
     if inside is not None:
         return Extracted(inside.letter, "parentheses", inside.start)
@@ -225,8 +227,9 @@ def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
 
 def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
     box, mark = _last_box(text), _last_statement(text)
-    if box is not None and (mark is None or box.start > mark.start()) and (word := boolean_word(_TEXT.sub(r"\1", box.content))):
-        return Extracted(word, "boxed", box.start)
+    boxed = boolean_word(_TEXT.sub(r"\1", box.content)) if box is not None else None
+    if box is not None and boxed and (mark is None or box.start > mark.start()):
+        return Extracted(boxed, "boxed", box.start)
     if mark is not None:
         rest = _EITHER.sub(" ", text[mark.end() : max(mark.end(), _cut_off(text))])
         opening = _OPENING.match(rest)
@@ -234,6 +237,8 @@ def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
         words = [at_once.group()] if at_once else _BOOLEAN.findall(rest.split("\n")[0]) or _BOOLEAN.findall(rest)
         if words:
             return Extracted(_WORDS[words[-1].lower()], "statement", mark.start())
+    if box is not None and boxed:
+        return Extracted(boxed, "boxed", box.start)
     alone = boolean_word(text)
     return Extracted(alone, "text" if alone else "none", 0 if alone else len(text))
 

@@ -15,7 +15,7 @@ from cotexp.records import AnswerType, Question
 from cotexp.sections import ConfigError
 from cotexp.tasks.answers import LETTERS, last_boxed
 from cotexp.tasks.draw import make_question
-from cotexp.tasks.gold import shuffled_options
+from cotexp.tasks.gold import BARE_BOX, shuffled_options
 from cotexp.tasks.rows import Row, read_rows
 
 
@@ -111,7 +111,6 @@ def closing(gold: str, answer_type: AnswerType) -> str:
 
 # --- one function per form of row ---------------------------------------------------------------------------------------
 
-_BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$]+)")
 _MARK = re.compile(r"<<[^<>\n]*>>")
 _LETTERED = re.compile(r"\s*\(?([A-Z])\s*\)\s*(.*?)\s*", re.DOTALL)
 
@@ -127,7 +126,7 @@ def math(row: Row) -> Parsed:
 
     Two training solutions write `\\boxed 2`, which becomes `\\boxed{2}`; two have an empty box, which counts as unanswered.
     """
-    solution = _BARE_BOX.sub(r"\\boxed{\1}", row.text("solution"))
+    solution = BARE_BOX.sub(r"\\boxed{\1}", row.text("solution"))
     if row.fields.get("answer") is not None:
         return Parsed(row.text("problem"), "answer", solution=solution)
     box = last_boxed(solution)

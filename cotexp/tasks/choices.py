@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _MARKUP = re.compile(r"(?:[\s*_$`\"'“‘>:]|\\(?:text|textbf|mathrm|mathbf)\s*\{|\{|\\\(|\\\[)+")
-_PREFIX = re.compile(r"(?:(?:option|choice|letter)\b\s*:?\s*)+", re.IGNORECASE)
+_PREFIX = re.compile(r"(?:(?:option|choice|letter|either|both|between)\b\s*:?\s*)+", re.IGNORECASE)
 _CLOSED = r"(?=\s*(?:[.,:](?!\d)|[\"'”’](?!\w)|[()\];!?*_}$`\\—–]|-\s|$|\n))"
 _BORDERS = (r"(?<![\w'’-])(?<!\d[.,:])", r"(?![\w'’-]|[.,:]\d)")
 _REASON = r"(?=\s+(?:because|since|as|for|so|and|which|with|due|given)\b)"
@@ -61,14 +61,20 @@ def last_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
 
 
 def letter_of_text(text: str, options: Mapping[str, str]) -> str | None:
-    """The one option whose text this is, alone or behind its own letter; None when no option or more than one fits."""
-    said = _plain(text)
-    fitting = [
-        letter
-        for letter, option in options.items()
-        if option and said in (_plain(each) for each in (option, f"{letter} {option}", f"{letter}) {option}"))
-    ]
-    return fitting[0] if len(fitting) == 1 else None
+    """The one option whose text this is, alone or behind its own letter; None when no option or more than one fits.
+
+    Case counts only where it tells options apart, such as "Ww" and "WW".
+    """
+    for fold in (str, str.lower):
+        said = _plain(fold(text))
+        fitting = [
+            letter
+            for letter, option in options.items()
+            if option and said in (_plain(fold(each)) for each in (option, f"{letter} {option}", f"{letter}) {option}"))
+        ]
+        if len(fitting) == 1:
+            return fitting[0]
+    return None
 
 
 def last_letter(text: str, options: Mapping[str, str]) -> str | None:
@@ -108,5 +114,5 @@ def _stands_alone(letter: str, sentence: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """A text for comparing: lower case, single spaces, no marks at its ends."""
-    return " ".join(text.lower().split()).strip(" .,:;!?*_\"'$()[]{}")
+    """A text for comparing: single spaces, no marks at its ends."""
+    return " ".join(text.split()).strip(" .,:;!?*_\"'$()[]{}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
@@ -87,8 +88,18 @@ def plain(value: Fraction) -> str:
     return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
 
 
+BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$]+)")
+_WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+MOST_WORDS = 12
+"""More words than this are prose, not a formula."""
+
+
 def _latex(text: str) -> str:
     inner = last_boxed(text)
+    if inner is None and (bare := BARE_BOX.findall(text)):
+        inner = bare[-1]
+    if inner is None and ("\\boxed" in text or len(_WORDS.findall(text)) > MOST_WORDS):
+        raise ValueError("must be a formula, or a solution that states it in \\boxed{...}")
     text = (text if inner is None else inner).strip()
     if len(text) > 2 and text.startswith("$") and text.endswith("$"):
         text = text.strip("$").strip()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,9 @@ class Row:
 
     def value(self, name: str) -> Any:
         """The field as it is. Raises: ConfigError when it is missing or null."""
-        if self.fields.get(name) is None:
+        if name in self.fields and self.fields[name] is None:
+            raise self.refusal(name, "must not be null")
+        if name not in self.fields:
             here = list(self.fields)
             raise ConfigError(f"{self.place}: field '{name}' is missing{suggestion(name, here)}; fields here: {', '.join(here) or 'none'}")
         return self.fields[name]
@@ -164,12 +167,19 @@ def json_line(row: Any) -> bytes:
 
 
 def options_of(row: Row, name: str) -> dict[str, str]:
-    """Options under the letters A, B, ...: from a list of texts, an object of label and text, or either of these as JSON in a text.
+    """Options under the letters A, B, ...: from a list of texts ("A) cat" loses its label), an object of label and text, a list of objects
+    with fields label and text or an object with two such lists, or any of these as JSON in a text.
 
     Raises: ConfigError when the field is none of these, or holds fewer than two options or more than there are letters.
     """
     value = _unpacked(row, name)
     texts = list(value.values()) if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping) and not all(isinstance(each, str) for each in texts):
+        raise row.refusal(name, f"must be an object of label and text; got {_short(value)}")
+    if isinstance(texts, list) and all(isinstance(each, str) for each in texts):
+        matches = [_LABELLED.fullmatch(each) for each in texts]
+        if [match[1] for match in matches if match] == list(LETTERS[: len(texts)]):
+            texts = [match[2] for match in matches if match]
     if not isinstance(texts, list):
         raise row.refusal(name, f"must be a list of texts or an object of label and text; got {_short(value)}")
     plain = [str(each).strip() if isinstance(each, str | int | float) and not isinstance(each, bool) else "" for each in texts]
@@ -186,12 +196,19 @@ def labels_of(row: Row, name: str) -> list[str]:
     return [str(each) for each in value] if isinstance(value, Mapping) else []
 
 
+_LABELLED = re.compile(r"\s*\(?([A-Z])[).:]\s+(.+)", re.DOTALL)
+
+
 def _unpacked(row: Row, name: str) -> Any:
-    """The field, read as JSON where it is a text (a cell of a CSV file)."""
+    """The field, read as JSON where it is a text (a cell of a CSV file); labels and texts that stand apart become one object."""
     value = row.value(name)
+    if isinstance(value, list) and value and all(isinstance(each, Mapping) and {"label", "text"} <= each.keys() for each in value):
+        return {str(each["label"]): each["text"] for each in value}
+    if isinstance(value, Mapping) and value.keys() == {"label", "text"} and all(isinstance(each, list) for each in value.values()):
+        return dict(zip(map(str, value["label"]), value["text"], strict=False))
     if not isinstance(value, str):
         return value
     try:
-        return orjson.loads(value)
+        return _unpacked(Row({name: orjson.loads(value)}, row.place), name)
     except orjson.JSONDecodeError:
         raise row.refusal(name, f"must be a list of texts or an object of label and text; got the text {_short(value)}") from None

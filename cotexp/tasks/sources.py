@@ -47,6 +47,8 @@ def provide_files(name: str, benchmark: Benchmark, folders: Sequence[Path], revi
 
     Raises: ConfigError that names the ways to get a file when there is no hub copy or no folder, or the download fails.
     """
+    if revision:
+        _check_revision(name, benchmark, folders, revision)
     missing = [split for split, facts in benchmark.splits.items() if find_file(facts, folders) is None]
     if missing and (not folders or any(benchmark.splits[each].hub is None for each in missing)):
         raise ConfigError(_ways(name, benchmark.splits[missing[0]], folders))
@@ -54,6 +56,19 @@ def provide_files(name: str, benchmark: Benchmark, folders: Sequence[Path], revi
         from_hub(name, benchmark, revision, folders[-1], splits=missing)
     found = {split: find_file(facts, folders) for split, facts in benchmark.splits.items()}
     return {split: path for split, path in found.items() if path is not None}
+
+
+def _check_revision(name: str, benchmark: Benchmark, folders: Sequence[Path], revision: str) -> None:
+    """Raises: ConfigError when files are there already that do not come from this revision of the hub's copy."""
+    for path in (found for facts in benchmark.splits.values() if (found := find_file(facts, folders))):
+        record = next((each / name / "source.json" for each in folders if path.is_relative_to(each)), path)
+        splits = json.loads(record.read_bytes())["splits"] if record.name == "source.json" and record.is_file() else []
+        commit = next((each.get("commit") for each in splits if path.as_posix().endswith(each["file"])), None)
+        if not (commit or "").startswith(revision):
+            raise ConfigError(
+                f"task.revision={revision} asks for the hub's copy, but {path} is used, which comes from {commit or 'elsewhere'}; "
+                "remove that file, name another paths.data or paths.outputs, or leave task.revision out"
+            )
 
 
 def _ways(name: str, split: Split, folders: Sequence[Path]) -> str:

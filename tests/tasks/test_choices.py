@@ -202,3 +202,22 @@ def test_a_statement_of_several_letters_is_told_from_none() -> None:
 def test_any_text_gives_a_letter_of_the_options_or_none(text: str, options: dict[str, str]) -> None:
     for found in (stated_letter(text, options), last_letter(text, options), letter_of_text(text, options)):
         assert not found or found in (options or "ABCDE")
+
+
+@pytest.mark.parametrize("text", ["The answer is either A or B.", "The answer is both (A) and (B).", "The answer is between A and B"])
+def test_two_letters_named_as_equals_are_no_answer(text: str) -> None:
+    assert extract(text, "choice", dict.fromkeys("ABC", "")).text is None
+
+
+def test_case_tells_options_apart_only_where_nothing_else_does() -> None:
+    options = {"A": "WW only", "B": "Ww only"}
+    assert extract("The answer is Ww only.", "choice", options).text == "B"
+    assert extract("The answer is WW only.", "choice", options).text == "A"
+    assert extract("The answer is ww only.", "choice", options).text is None
+    assert extract("The answer is Cat.", "choice", {"A": "cat", "B": "dog"}).text == "A"
+
+
+@pytest.mark.parametrize("text", ["\\boxed{B}. So the answer is clear.", "\\boxed{\\text{B}}\nThe answer is in the box above."])
+def test_a_box_counts_where_a_later_statement_states_nothing(text: str) -> None:
+    assert extract(text, "choice", dict.fromkeys("ABC", "")).text == "B"
+    assert extract(text.replace("B}", "yes}"), "boolean").text == "yes"

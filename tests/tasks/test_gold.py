@@ -165,3 +165,11 @@ def test_any_raw_form_is_read_or_refused_with_a_rule(raw: Any) -> None:
         except ValueError as error:
             refusal = str(error)
         assert gold or refusal.startswith("must ")
+
+
+def test_a_latex_solution_must_state_its_answer_in_a_box_that_may_lack_braces() -> None:
+    assert read_gold("We want the largest $x$, so our answer is $\\boxed 2$.", "latex") == "2"
+    for prose in ("We have no box and the answer is seven because four and three make seven here.", "It is $\\boxed{7$."):
+        with pytest.raises(ValueError, match="must be a formula, or a solution that states it"):
+            read_gold(prose, "latex")
+    assert read_gold("\\text{the line through both points}", "latex") == "\\text{the line through both points}"

@@ -81,7 +81,7 @@ def test_parquet_rows_keep_lists_and_nulls(tmp_path: Path) -> None:
     found = rows(path)
     assert [each.fields for each in found] == [{"q": "x", "n": 1, "options": ["a", "b"]}, {"q": "y", "n": None, "options": []}]
     assert found[1].place == "the file, row 2"
-    assert "field 'n' is missing" in refusal(lambda: found[1].value("n"))
+    assert "field 'n' must not be null" in refusal(lambda: found[1].value("n"))
 
 
 def test_what_is_no_parquet_file_is_refused(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_unknown_endings_and_missing_files_are_refused(tmp_path: Path) -> None:
     ("fields", "expected"),
     [
         ({"questions": "x"}, "here: field 'question' is missing (did you mean 'questions'?); fields here: questions"),
-        ({"question": None}, "here: field 'question' is missing"),
+        ({"question": None}, "here: field 'question' must not be null"),
         ({}, "here: field 'question' is missing; fields here: none"),
         ({"question": 3}, "here: field 'question' must be a text; got int"),
         ({"question": " \n"}, "here: field 'question' must not be empty"),
@@ -137,3 +137,24 @@ def test_labels_are_those_of_an_object_alone() -> None:
 )
 def test_other_options_are_refused(value: object, expected: str) -> None:
     assert f"here: field 'options' {expected}" in refusal(lambda: options_of(Row({"options": value}, "here"), "options"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["cat", "dog"],
+        ["A) cat", "B) dog"],
+        ["(A) cat", "(B) dog"],
+        {"1": "cat", "2": "dog"},
+        {"label": ["A", "B"], "text": ["cat", "dog"]},
+        [{"label": "A", "text": "cat"}, {"label": "B", "text": "dog"}],
+        '["A. cat", "B. dog"]',
+        '{"A": "cat", "B": "dog"}',
+    ],
+)
+def test_options_are_read_in_every_usual_form(given: Any) -> None:
+    assert options_of(Row({"options": given}, "here"), "options") == {"A": "cat", "B": "dog"}
+
+
+def test_options_with_scores_are_refused() -> None:
+    assert "must be an object of label and text" in refusal(lambda: options_of(Row({"options": {"cat": 1, "dog": 0}}, "here"), "options"))

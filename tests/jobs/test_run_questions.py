@@ -214,3 +214,37 @@ def test_a_question_that_two_tasks_hold_trains_once_and_never_validates_too(data
     assert len(train) == len(set(train))
     assert not set(train) & set(validation)
     assert sum(sets.dropped.values()) == 18 - len(train) - len(validation)
+
+
+def test_counts_examples_and_seed_hold_for_every_task_that_is_drawn_from_files(data: Path) -> None:
+    _, _, settings = load(data, "task=svamp", "task.train=[svamp,multiarith]", "task.num_test=2", "task.seed=3")
+    assert [(each.num_test, each.num_validation, each.seed) for each in settings.tasks.values()] == [(2, 2, 3), (2, 2, 3)]
+    shots = write(data / "shots.jsonl", [{"question": "1 + 1?", "solution": "The answer is 2."}])
+    _, prompts, _ = load(data, "task=svamp", "evaluation.tasks=[svamp,multiarith]", "task.few_shot=1", f"task.few_shot_file={shots}")
+    assert all("1 + 1?" in each.shots for each in prompts.values())
+
+
+def test_a_data_folder_that_is_none_is_refused_before_the_hub_is_asked(data: Path) -> None:
+    with pytest.raises(ConfigError, match=r"paths\.data \(or COTEXP_DATA\) must be a folder with benchmark files; got '.*nowhere'"):
+        load(data, "task=svamp", f"paths.data={data / 'nowhere'}")
+
+
+def test_a_revision_of_the_hub_is_refused_where_other_files_would_be_read(data: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"task\.revision=abc asks for the hub's copy, but .*svamp/train\.jsonl is used, which comes from elsewhere"
+    ):
+        load(data, "task=svamp", "task.revision=abc")
+    write(data / "svamp" / "source.json", [{"splits": [{"file": f"svamp/{each}.jsonl", "commit": "abcdef"} for each in ("train", "test")]}])
+    sets, _, _ = load(data, "task=svamp", "task.revision=abc")
+    assert len(sets.test) == 3
+
+
+def test_a_tokenizer_made_from_other_questions_is_another_model(data: Path) -> None:
+    keys = set()
+    for number in (1, 2):
+        rows = [{"question": f"What is {n} plus {number}?", "answer": n, "solution": f"It is {n}."} for n in range(9)]
+        own = write(data / f"own{number}.jsonl", rows)
+        arguments = ["task=custom", f"task.file={own}", "task.num_test=2", "task.solution_field=solution", "model=scratch", "teacher=reference"]
+        sets, prompts, settings = load(data, *arguments, "compression=none", "trainer.tuning=full")
+        keys.add(specs.spec_model(settings, sets, prompts).key)
+    assert len(keys) == 2
