@@ -22,6 +22,8 @@ TIMEOUT_SECONDS = 2.0
 BATCH_SIZE = 16
 """Comparisons that a worker is handed at once; they take some hundredths of a second."""
 CACHED_FORMULAS = 20_000
+NUM_RETRIES = 3
+"""How often a comparison is made again after its worker died."""
 LOCK_SECONDS = 10
 """How long the others wait for a worker that died with the pool's lock in its hand."""
 MEMORY_BYTES = 4 << 30
@@ -60,15 +62,15 @@ class Judge:
     def verdict(self, comparison: Comparison) -> bool | None:
         """Wait for the verdict of a comparison that was asked for; None when it took too long or broke its worker.
 
-        A batch that took half the time-out, or whose worker died, is made again one by one, so that only the culprit goes without. So is
-        one whose whole pool was lost: a worker that dies without work, as by the kernel's memory killer, takes the pool with it.
+        A batch that took half the time-out is made again one by one, so that only the culprit goes without. So is one whose worker died or
+        whose whole pool was lost, a few times: the kernel's memory killer may end a worker, and with it the pool, for another's fault.
         """
         if comparison in self._waiting:
             self.send()
         batch = self._asked[comparison]
         found = _wait(batch)
-        for _ in range(2):
-            if found is None and (len(batch.comparisons) > 1 or not batch.pool.active):
+        for _ in range(NUM_RETRIES):
+            if found is None and _deserves_another_try(batch):
                 for each in batch.comparisons:
                     self._schedule([each], self.timeout_seconds)
                 batch = self._asked[comparison]
@@ -116,6 +118,13 @@ def _wait(batch: _Batch) -> list[bool] | None:
     except Exception:  # noqa: BLE001 - too slow, out of memory, a crash in C or a bug of the library: no verdict in any case
         return None
     return found
+
+
+def _deserves_another_try(batch: _Batch) -> bool:
+    """Whether a batch without verdicts may get them: unless its one comparison itself took too long or raised an error."""
+    from pebble import ProcessExpired
+
+    return len(batch.comparisons) > 1 or not batch.pool.active or isinstance(batch.future.exception(), ProcessExpired)
 
 
 # --- in a worker process -------------------------------------------------------------------------------------------------

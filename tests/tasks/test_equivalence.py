@@ -211,7 +211,7 @@ def test_nothing_is_left_running_after_an_error() -> None:
 def test_the_pool_survives_workers_that_die_at_work() -> None:
     """A crash in C or the kernel's memory killer ends a worker without a word."""
     before = {each.pid for each in children()}
-    with Judge(60.0) as judge:
+    with Judge(4.0) as judge:
         wait_until_warm(judge)
         endless = [Comparison(str(number), "9^{9^{9^{9}}}", False) for number in range(os.cpu_count() or 1)]
         for each in endless:
@@ -225,7 +225,7 @@ def test_the_pool_survives_workers_that_die_at_work() -> None:
         started = time.monotonic()
         assert [judge.verdict(each) for each in endless] == [None] * len(own)
         assert all(each.strict and each.math_verify for each in grade_all(texts, judge=judge))
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 30
     assert {each.pid for each in children()} - before == set()
 
 
