@@ -13,8 +13,9 @@ import time
 import torch
 
 from cotexp.inference.local import LocalEngine, Request
+from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import identity, loading
-from cotexp.settings import PretrainedModel, Sampling, StoriesTask
+from cotexp.settings import StoriesTask
 from cotexp.tasks import load_questions, prompt_for
 
 

@@ -5,12 +5,16 @@ Every record turns into one JSON object (`dataclasses.asdict`) and back (`from_r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
 FinishReason = Literal["stop", "length"]
 Form = Literal["full", "compress", "rewrite"]
 AnswerType = Literal["integer", "decimal", "latex", "choice", "boolean"]
+MOST_NATS = 700.0
+"""Beyond this many nats per token a perplexity overflows."""
+
 StopReason = Literal["rebound", "limit", "fixed_point", "failed", "patience", "min_tokens", "answer_lost", "fixed_k", "none"]
 
 
@@ -64,6 +68,50 @@ class Rationale(Record):
     def separator(self) -> str:
         """The white space between chain and closing sentence, a line break where there is none."""
         return self.cot[len(self.cot.rstrip()) :] or "\n"
+
+
+@dataclass(slots=True, kw_only=True)
+class Score(Record):
+    """What the student, before distillation, makes of one rationale: negative log-likelihoods in nats.
+
+    `answer_nll` is that of the gold answer (`num_answer_tokens`, the end of the sequence included) after the question alone;
+    `answer_nll_plain`, `_masked` and `_hidden` after question and rationale: whole; without the sentence that states the answer; with the
+    answer's value hidden in equations as well. `nll` is that of the rationale's own `num_tokens` given the question.
+    Source: MoRSD for the ratio RD = PPL(answer | question, rationale) / PPL(answer | question); lower is better. The masks are ours.
+    """
+
+    id: str
+    question_id: str
+    num_answer_tokens: int
+    answer_nll: float
+    answer_nll_plain: float
+    answer_nll_masked: float
+    answer_nll_hidden: float
+    num_tokens: int
+    nll: float
+
+    def rd(self, kind: str) -> float:
+        """Rationale Difficulty, "plain", "masked" or "hidden"."""
+        with_rationale: float = getattr(self, f"answer_nll_{kind}")
+        return math.exp(min((with_rationale - self.answer_nll) / self.num_answer_tokens, MOST_NATS))
+
+    @property
+    def perplexity(self) -> float:
+        """Of the whole rationale given the question."""
+        return math.exp(min(self.nll / self.num_tokens, MOST_NATS))
+
+
+@dataclass(slots=True, kw_only=True)
+class Selected(Record):
+    """What became of one question's rationales: how many were written, how many were left after each filter, and the ids of those kept."""
+
+    question_id: str
+    num_written: int
+    num_usable: int
+    num_accurate: int
+    num_diverse: int
+    num_ordered: int
+    kept: list[str]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from cotexp import model_settings as m
 from cotexp import settings as s
 from cotexp import task_settings as t
 from cotexp.sections import ConfigError, suggestion
@@ -28,10 +29,11 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 SECTIONS: dict[str, dict[str, type]] = {
     "task": {"stories": t.StoriesTask, "gsm_symbolic": t.GsmSymbolicTask, "benchmark": t.BenchmarkTask, "custom": t.CustomTask},
-    "model": {"hf": s.PretrainedModel, "scratch": s.ScratchModel},
-    "teacher": {"self": s.SelfTeacher, "reference": s.ReferenceTeacher},
-    "selection": {"all": s.Selection},
-    "compressor": {"self": s.SelfCompressor, "local": s.LocalCompressor},
+    "model": {"hf": m.PretrainedModel, "gguf": m.GgufModel, "scratch": m.ScratchModel},
+    "teacher": {"self": m.SelfTeacher, "local": m.LocalTeacher, "recorded": m.RecordedTeacher, "reference": m.ReferenceTeacher},
+    "scoring": {"default": s.Scoring},
+    "selection": {"default": s.Selection},
+    "compressor": {"self": m.SelfCompressor, "local": m.LocalCompressor},
     "compression": {
         "none": s.NoCompression,
         "macc": s.Macc,

@@ -12,110 +12,71 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from cotexp.model_settings import ScratchModel
 from cotexp.sections import ConfigError, Section, bad_placeholders, setting
 from cotexp.task_settings import StoriesTask
-
-# --- model ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True, kw_only=True)
-class PretrainedModel(Section):
-    """A causal language model that transformers can load."""
-
-    name: str = setting("hf", "Short name for tables.", keyed=False)
-    path: str = setting("???", "Folder, hub id, or `shipped:NAME` for a model that comes with this package.", keyed=False)
-    revision: str | None = setting(None, "Hub revision; the weights' sha256 is part of every key in any case.", keyed=False)
-    dtype: str = setting("float32", "Number format of generation; bfloat16 texts depend on the batch.", choices=("float32", "bfloat16"))
-    device: str = setting("auto", "Device of generation; its type is part of every key.", choices=("auto", "cpu", "cuda", "mps"), keyed=False)
-    trust_remote_code: bool = setting(False, "Whether code from the model's repository may run; read it first.")
-    compress_token: str = setting("<compress>", "The token that asks for a short chain of thought.")
-    literal_encoding: bool = setting(False, "Whether chat models also get `Q EOS <compress> EOS` inside the user turn.")
-
-    def contradictions(self) -> Iterator[str]:
-        if not self.compress_token.strip():
-            yield f"compress_token must not be empty; got {self.compress_token!r}"
-        if not self.path.strip():
-            yield f"path must name a folder, a hub id or shipped:NAME; got {self.path!r}"
-
-
-@dataclass(slots=True, kw_only=True)
-class ScratchModel(PretrainedModel):
-    """A small Llama-shaped model with random weights and a tokenizer trained on the task."""
-
-    path: str = setting("scratch", "Fixed: the model is made by the run itself.", choices=("scratch",), keyed=False)
-    vocab_size: int = setting(1024, "Most tokens in the tokenizer's vocabulary.", low=300)
-    hidden_size: int = setting(128, "Width of the model.", low=8)
-    intermediate_size: int = setting(384, "Width of the feed-forward layers.", low=8)
-    num_layers: int = setting(3, "Number of layers.", low=1)
-    num_heads: int = setting(4, "Number of attention heads.", low=1)
-    max_length: int = setting(1024, "Longest sequence, in tokens.", low=64)
-    seed: int = setting(0, "Seed of the random weights.", low=0)
-
-    def contradictions(self) -> Iterator[str]:
-        yield from PretrainedModel.contradictions(self)
-        if self.hidden_size % self.num_heads:
-            yield f"hidden_size must be a multiple of num_heads ({self.num_heads}); got {self.hidden_size}"
-
-
-# --- teacher and compressor -------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True, kw_only=True)
-class Sampling(Section):
-    """How texts are drawn from a model."""
-
-    temperature: float = setting(0.0, "Sampling temperature; 0 takes the likeliest token.", low=0, high=5)
-    max_new_tokens: int = setting(512, "Most tokens generated per text.", low=1)
-    seed: int = setting(0, "Seed of sampling; each text has its own generator.", low=0)
-    batch_size: int = setting(64, "Texts generated at once.", low=1, keyed=False)
-
-
-@dataclass(slots=True, kw_only=True)
-class SelfTeacher(Sampling):
-    """The model that is fine-tuned writes the rationales itself (MACC)."""
-
-    name: str = setting("self", "Name of the teacher.", choices=("self",))
-    num_samples: int = setting(1, "Rationales per question.", low=1)
-
-    def contradictions(self) -> Iterator[str]:
-        if self.num_samples > 1 and self.temperature == 0:
-            yield f"num_samples must be 1 at temperature 0, where all samples are equal; got {self.num_samples}"
-
-
-@dataclass(slots=True, kw_only=True)
-class ReferenceTeacher(Section):
-    """The task's own worked solutions are the rationales."""
-
-    name: str = setting("reference", "Name of the teacher.", choices=("reference",))
-
-
-@dataclass(slots=True, kw_only=True)
-class SelfCompressor(Sampling):
-    """The model that is fine-tuned also rewrites the chains of thought."""
-
-    name: str = setting("self", "Name of the compressor.", choices=("self",))
-    temperature: float = setting(0.7, "Sampling temperature; 0 takes the likeliest token (MACC does not state its own).", low=0, high=5)
-    rounds: int = setting(10, "Round limit T that suits this compressor, used where no limit is given.", low=1, keyed=False)
-
-
-@dataclass(slots=True, kw_only=True)
-class LocalCompressor(Sampling):
-    """Another local model rewrites the chains of thought."""
-
-    name: str = setting("local", "Name of the compressor.", choices=("local",))
-    temperature: float = setting(0.7, "Sampling temperature; 0 takes the likeliest token (MACC does not state its own).", low=0, high=5)
-    rounds: int = setting(10, "Round limit T that suits this compressor, used where no limit is given.", low=1, keyed=False)
-    model: PretrainedModel = setting(PretrainedModel, "The compressor's model.")
-
 
 # --- selection and compression ----------------------------------------------------------------------------------------
 
 
+ORDERS = ("sample", "random", "shortest", "longest", "lowest_perplexity", "lowest_rd", "highest_rd")
+
+
+@dataclass(slots=True, kw_only=True)
+class Scoring(Section):
+    """How rationales are scored under the student as it is before distillation (MoRSD's self-evaluation)."""
+
+    connector: str = setting("The answer is ", "What stands before the gold answer, with a rationale and without.")
+    answer: str = setting(
+        "boxed",
+        "How the gold answer stands there: in a box, as tasks ask for it, or plain, as many recorded rationales have it.",
+        choices=("boxed", "plain"),
+    )
+    dtype: str = setting("float32", "Number format of the student; bfloat16 scores depend on the batch.", choices=("float32", "bfloat16"))
+    max_batch_tokens: int = setting(8192, "Most tokens that go through the student at once.", low=64, keyed=False)
+
+
 @dataclass(slots=True, kw_only=True)
 class Selection(Section):
-    """Which rationales go on to compression and training."""
+    """Which rationales are learnt from: MoRSD's filters in its order, each removable; the controls are the same filters, set otherwise."""
 
-    name: str = setting("all", "Name of the selection.")
+    name: str = setting("all", "Name of the selection.", keyed=False)
+    accuracy: bool = setting(False, "First filter: keep only rationales whose answer is the gold one.")
+    diversity: float | None = setting(
+        None,
+        "Second filter: drop a rationale whose word 3-grams have this Jaccard similarity or more with one kept before; off by default.",
+        above=0,
+        high=1,
+    )
+    order: str = setting("sample", "Third filter: the order in which the first k of each question are kept.", choices=ORDERS)
+    k: int | None = setting(None, "Most rationales kept per question; all by default.", low=1)
+    rd: str = setting(
+        "plain",
+        "Which Rationale Difficulty orders: plain; masked, without the answer sentence; hidden, where equations do not show the answer either.",
+        choices=("plain", "masked", "hidden"),
+    )
+    equal_questions: bool = setting(
+        False, "Whether to train only on questions with k correct and diverse rationales (similarity below 0.5), the same for every selection."
+    )
+    max_rationales: int | None = setting(None, "Most training rationales in all, taken rank by rank over the questions; no limit by default.", low=1)
+    max_tokens: int | None = setting(None, "Most tokens of training rationales in all, taken rank by rank; no limit by default.", low=1)
+    validation: str = setting(
+        "correct", "Which rationales of the validation questions choose the checkpoint, k of each in sample order.", choices=("all", "correct")
+    )
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether the student must score the rationales."""
+        return self.order in ("lowest_perplexity", "lowest_rd", "highest_rd")
+
+    def contradictions(self) -> Iterator[str]:
+        limits = (self.k, self.max_rationales, self.max_tokens)
+        if self.order != "sample" and limits == (None, None, None):
+            yield f"order is read only with k, max_rationales or max_tokens; got order={self.order} without any"
+        if self.rd != "plain" and not self.order.endswith("_rd"):
+            yield f"rd is read only with order=lowest_rd or highest_rd; got rd={self.rd} with order={self.order}"
+        if self.equal_questions and self.k is None:
+            yield "equal_questions needs k, the rationales that every question must have; got k=None"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -334,6 +295,7 @@ class Settings:
     task: Any = None
     model: Any = None
     teacher: Any = None
+    scoring: Any = None
     selection: Any = None
     compressor: Any = None
     compression: Any = None

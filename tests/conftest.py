@@ -1,13 +1,15 @@
-"""Shared pieces: a random small model as an ordinary folder, and a home without keys, caches or network."""
+"""Shared pieces: random small models as ordinary folders, and a home without keys, caches or network."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cotexp.settings import ScratchModel
+from cotexp.model_settings import ScratchModel
 from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, load_questions, prompt_for
 
@@ -37,3 +39,52 @@ def random_model(tmp_path_factory: pytest.TempPathFactory, small_task: StoriesTa
     texts = [text for each in small_questions.train for text in (prompt_for(small_task, each), *each.references)]
     scratch.make(ScratchModel(hidden_size=32, intermediate_size=64, num_layers=2), texts, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def encoder_decoders(
+    tmp_path_factory: pytest.TempPathFactory, small_task: StoriesTask, small_questions: QuestionSets, random_model: Path
+) -> dict[str, Path]:
+    """Folders of random encoder-decoder models: T5, whose head is its embedding; Flan-T5, with a head of its own and spare rows in its
+    vocabulary; the same without spare rows; and BART, whose tokenizer begins a source with a token as well.
+    """
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration, T5Tokenizer
+
+    texts = [text for each in small_questions.train for text in (prompt_for(small_task, each), *each.references)]
+    pieces = Tokenizer(models.Unigram())
+    pieces.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    trainer = trainers.UnigramTrainer(vocab_size=300, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False)
+    pieces.train_from_iterator(texts, trainer)
+    vocabulary = json.loads(pieces.to_str())["model"]["vocab"]
+    sentinels = [(f"<extra_id_{number}>", 0.0) for number in reversed(range(10))]
+    t5_tokenizer = T5Tokenizer(vocab=[*map(tuple, vocabulary), *sentinels], extra_ids=10)
+    shape: dict[str, Any] = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
+    flan: dict[str, Any] = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+    known, folders = len(t5_tokenizer), {}
+    for name, own in {"t5": {"vocab_size": known}, "flan": {"vocab_size": known + 28, **flan}, "full": {"vocab_size": known, **flan}}.items():
+        torch.manual_seed(0)
+        model = T5ForConditionalGeneration(T5Config(**shape, **own))
+        if name != "t5":
+            model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight) * 0.3)
+            model.config.tie_word_embeddings = False
+        folders[name] = tmp_path_factory.mktemp("models") / name
+        model.save_pretrained(folders[name])
+        t5_tokenizer.save_pretrained(folders[name])
+    bart_tokenizer = AutoTokenizer.from_pretrained(random_model)
+    bart_tokenizer.chat_template = None
+    begin, end = "<|user|>", bart_tokenizer.eos_token
+    ids = [(each, bart_tokenizer.convert_tokens_to_ids(each)) for each in (begin, end)]
+    bart_tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{begin} $A {end}", special_tokens=ids)
+    torch.manual_seed(0)
+    layers = {
+        f"{side}_{what}": number for side in ("encoder", "decoder") for what, number in {"layers": 2, "ffn_dim": 64, "attention_heads": 4}.items()
+    }
+    special = {"pad_token_id": bart_tokenizer.pad_token_id, "eos_token_id": ids[1][1], "decoder_start_token_id": ids[1][1]}
+    folders["bart"] = tmp_path_factory.mktemp("models") / "bart"
+    config = BartConfig(vocab_size=len(bart_tokenizer), d_model=32, max_position_embeddings=512, forced_eos_token_id=None, **layers, **special)
+    BartForConditionalGeneration(config).save_pretrained(folders["bart"])
+    bart_tokenizer.save_pretrained(folders["bart"])
+    return folders

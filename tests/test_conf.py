@@ -15,8 +15,9 @@ from hydra import compose, initialize_config_dir
 from cotexp import schema
 from cotexp.jobs import pipeline
 from cotexp.jobs.store import key_of
+from cotexp.model_settings import GgufModel, LocalCompressor, LocalTeacher, ScratchModel
 from cotexp.sections import ConfigError, keyed
-from cotexp.settings import LocalCompressor, ScratchModel, Settings
+from cotexp.settings import Settings
 from cotexp.task_settings import GsmSymbolicTask, StoriesTask
 from cotexp.tasks.benchmarks import BENCHMARKS
 
@@ -27,6 +28,11 @@ OPTION_FILES = [path for path in FILES if path.relative_to(CONF).parts[0] in sch
 
 NEEDS: dict[str, list[str]] = {
     "model=hf": ["model.path=FILES/model"],
+    "model=gguf": ["model.path=FILES/model.gguf"],
+    "teacher=local": ["teacher.model.path=FILES/model"],
+    "teacher=recorded": ["teacher.files=[FILES/rationales.jsonl]", "experiment=none", "task=svamp"],
+    "teacher=faithful_cot": ["experiment=none", "task=svamp"],
+    "sweep=morsd/arms": ["experiment=morsd/arithmetic"],
     "model=scratch": ["experiment=tiny"],
     "teacher=reference": ["experiment=tiny"],
     "compression=reference": ["experiment=tiny"],
@@ -83,6 +89,17 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path = folder / "data" / split.files[0]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(json.dumps(row(n)) + "\n" for n in range(100 * number, 100 * number + 8)), encoding="utf-8")
+    for task in ("svamp", "multiarith"):
+        own = folder / "data" / "teacher_rationales" / "faithful_cot" / f"{task}_train"
+        own.mkdir(parents=True)
+        texts = {"svamp": "Ann has {n} apples. How many apples has she?", "multiarith": "Ann has {n} apples. How many?"}
+        rows = [(n, texts[task].format(n=n), f"She has {n}. The answer is {n}.") for n in range(8)]
+        (own / "questions.jsonl").write_text("".join(json.dumps({"id": n, "question": question}) + "\n" for n, question, _ in rows))
+        (own / "gpt4.jsonl").write_text("".join(json.dumps({"id": n, "completion": text}) + "\n" for n, _, text in rows))
+        if task == "svamp":
+            lines = [json.dumps({"question": question, "text": text}) for _, question, text in rows]
+            (folder / "rationales.jsonl").write_text("\n".join(lines))
+    (folder / "model.gguf").write_bytes(b"GGUF")
     for name, first in (("train", 0), ("test", 100)):
         lines = [f'{{"question": "What is {n} plus 1?", "answer": {n + 1}}}' for n in range(first, first + 8)]
         (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
@@ -125,8 +142,12 @@ def names_of_rationales(settings: Settings) -> list[str]:
 def made_small(settings: Settings, files: Path, random_model: Path, outputs: Path) -> Settings:
     """The same settings over a model and questions that are here, with few questions."""
     settings.paths.outputs, settings.paths.data = str(outputs), str(files / "data")
-    if not isinstance(settings.model, ScratchModel):
+    if isinstance(settings.model, GgufModel):
+        settings.model.path = str(files / "model.gguf")
+    elif not isinstance(settings.model, ScratchModel):
         settings.model.path = str(random_model)
+    if isinstance(settings.teacher, LocalTeacher):
+        settings.teacher.model.path = str(random_model)
     if isinstance(settings.compressor, LocalCompressor):
         settings.compressor.model.path = str(random_model)
     for task in settings.tasks.values():

@@ -15,29 +15,24 @@ from typing import Any
 
 import pytest
 
-from cotexp import schema, settings, task_settings
+from cotexp import model_settings, schema, settings, task_settings
 from cotexp.jobs.store import key_of
-from cotexp.sections import ConfigError, Section, keyed
-from cotexp.settings import (
-    Evaluation,
+from cotexp.model_settings import (
     LocalCompressor,
-    Lora,
-    Macc,
-    Mixture,
+    LocalTeacher,
     PretrainedModel,
+    RecordedTeacher,
     Sampling,
     ScratchModel,
     SelfCompressor,
     SelfTeacher,
-    Settings,
-    SingleRound,
-    Trainer,
-    Truncation,
 )
+from cotexp.sections import ConfigError, Section, keyed
+from cotexp.settings import Evaluation, Lora, Macc, Mixture, Scoring, Selection, Settings, SingleRound, Trainer, Truncation
 from cotexp.task_settings import BenchmarkTask, CustomTask, GsmSymbolicTask, StoriesTask, Task
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMED = {**vars(settings), **vars(task_settings)}.values()
+NAMED = {**vars(settings), **vars(model_settings), **vars(task_settings)}.values()
 SECTIONS = [
     each for each in dict.fromkeys(each for each in NAMED if isinstance(each, type)) if issubclass(each, Section) and dataclasses.is_dataclass(each)
 ]
@@ -83,7 +78,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
     unkeyed = {name for name, each in fields() if not each.metadata.get("keyed", True)}
     model = {"name", "path", "revision", "device"}
     trainer = {"name", "checkpoint_every_seconds", "micro_batch_size", "strategy", "devices", "accelerator"}
-    samplers = {"Sampling", "SelfTeacher", "SelfCompressor", "LocalCompressor", "Evaluation"}
+    samplers = {"Sampling", "SelfTeacher", "LocalTeacher", "SelfCompressor", "LocalCompressor", "Evaluation"}
     assert unkeyed == {
         "Settings.name",
         "Settings.plan",
@@ -94,7 +89,10 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         *(f"CustomTask.{name}" for name in ("file", "validation_file", "test_file")),
         *(f"{section}.few_shot_file" for section in ("Task", "StoriesTask", "GsmSymbolicTask", "BenchmarkTask", "CustomTask")),
         *(f"{section}.rounds" for section in ("SelfCompressor", "LocalCompressor")),
-        *(f"{section}.{name}" for section in ("PretrainedModel", "ScratchModel") for name in model),
+        *(f"{section}.{name}" for section in ("PretrainedModel", "GgufModel", "ScratchModel") for name in model),
+        *(f"RecordedTeacher.{name}" for name in ("files", "questions_file", "id_field", "question_field", "text_field", "source_field")),
+        "Scoring.max_batch_tokens",
+        "Selection.name",
         *(f"Trainer.{name}" for name in trainer),
         *(f"{section}.batch_size" for section in samplers),
         *(f"WandbTracking.{name}" for name in ("name", "project", "entity", "mode", "tags", "notes")),
@@ -127,6 +125,18 @@ OUTSIDE: list[tuple[type, str, Any, str]] = [
     (Macc, "max_rounds", 0, "at least 1"),
     (Macc, "stop", "rebounds", "did you mean 'rebound'?"),
     (SingleRound, "prompt_answer", "teacher", "one of model, gold"),
+    (LocalTeacher, "num_samples", 0, "at least 1"),
+    (RecordedTeacher, "num_samples", 0, "at least 1"),
+    (Scoring, "dtype", "float16", "one of float32, bfloat16"),
+    (Scoring, "max_batch_tokens", 63, "at least 64"),
+    (Selection, "diversity", 0.0, "greater than 0"),
+    (Selection, "diversity", 1.01, "at most 1"),
+    (Selection, "order", "lowest_rdd", "did you mean 'lowest_rd'?"),
+    (Selection, "k", 0, "at least 1"),
+    (Selection, "rd", "hiden", "did you mean 'hidden'?"),
+    (Selection, "max_rationales", 0, "at least 1"),
+    (Selection, "max_tokens", 0, "at least 1"),
+    (Selection, "validation", "none", "one of all, correct"),
     (Mixture, "full_ratio", 1.5, "[0, 1]"),
     (Mixture, "rewrite_ratio", 8.5, "[0, 8]"),
     (Lora, "rank", 0, "at least 1"),
@@ -203,6 +213,11 @@ CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: StoriesTask(prompt="{question!x}"), "prompt "),
     (lambda: ScratchModel(hidden_size=30, num_heads=4), "hidden_size must be a multiple of num_heads (4); got 30"),
     (lambda: SelfTeacher(num_samples=2), "num_samples must be 1 at temperature 0"),
+    (lambda: LocalTeacher(temperature=0.0), "num_samples must be 1 at temperature 0, where all samples are equal; got 8"),
+    (lambda: RecordedTeacher(files=[]), "files must name at least one file; got []"),
+    (lambda: Selection(order="random"), "order is read only with k, max_rationales or max_tokens; got order=random without any"),
+    (lambda: Selection(rd="masked"), "rd is read only with order=lowest_rd or highest_rd; got rd=masked with order=sample"),
+    (lambda: Selection(equal_questions=True), "equal_questions needs k, the rationales that every question must have; got k=None"),
     (lambda: Macc(stop="fixed_k"), "fixed_k must be set when stop=fixed_k"),
     (lambda: Macc(stop="patience"), "patience must be set when stop=patience"),
     (lambda: Macc(stop="min_tokens"), "min_tokens must be set when stop=min_tokens"),
@@ -231,6 +246,9 @@ def test_settings_beside_a_contradiction_are_taken() -> None:
     assert Evaluation(num_samples=2, temperature=0.5).num_samples == 2
     assert CustomTask(file="a", answer_type="choice", options_field="o", prompt="{question} {options}").options_field == "o"
     assert BenchmarkTask(name="gsm8k", few_shot=2, few_shot_file="a.jsonl").few_shot == 2
+    assert Selection(order="random", max_tokens=1000).k is None
+    assert Selection(order="highest_rd", rd="hidden", k=1, equal_questions=True).needs_scores
+    assert LocalTeacher(num_samples=1, temperature=0.0).temperature == 0
     assert Macc(stop="fixed_k", fixed_k=10).fixed_k == 10
     assert Trainer(strategy="ddp", devices=2, micro_batch_size=4).devices == 2
     assert StoriesTask(prompt="{question} in \\boxed{{}}").prompt.format(question="Q") == "Q in \\boxed{}"

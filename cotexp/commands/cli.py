@@ -31,6 +31,16 @@ def main(arguments: list[str] | None = None) -> None:
     compare.add_argument("second", metavar="RUN", help="the other run; differences are this one minus the first")
     compare.add_argument("--mode", help="base, full or compress, or one for each run such as full,compress (default: each run's last)")
     compare.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
+    report = commands.add_parser("report", help="all finished runs of experiments as one table with a figure, an arm per row")
+    report.add_argument("names", nargs="+", metavar="NAME", help="an experiment's name, as its runs lie in OUTPUTS/runs/NAME")
+    report.add_argument(
+        "--baseline",
+        metavar="SETTINGS",
+        help='arm to measure against, by its label such as "selection=random" (default: random over all)',
+    )
+    report.add_argument("--mode", choices=("full", "compress", "base"), help="evaluated mode (default: each run's last)")
+    report.add_argument("--output", type=Path, metavar="DIR", help="folder to write table and figure to (default OUTPUTS/reports/NAME)")
+    report.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
     fetch = commands.add_parser("fetch", help="download benchmark files into a data folder")
     fetch.add_argument("tasks", nargs="*", metavar="TASK", help="tasks to download, such as multiarith; see --list")
     fetch.add_argument("--list", action="store_true", help="list every task with its rows, source and licence")
@@ -77,6 +87,12 @@ def _compare(options: argparse.Namespace) -> None:
     compare_runs(options.first, options.second, outputs=options.outputs, mode=options.mode)
 
 
+def _report(options: argparse.Namespace) -> None:
+    from cotexp.commands.report import report_experiments
+
+    report_experiments(options.names, outputs=options.outputs, baseline=options.baseline, mode=options.mode, folder=options.output)
+
+
 def _fetch(options: argparse.Namespace) -> None:
     from cotexp.commands.fetch import fetch_tasks, print_tasks
 
@@ -92,4 +108,4 @@ def _questions(options: argparse.Namespace) -> None:
     print_questions(options.overrides, overlap=options.overlap, examples=options.examples)
 
 
-_RUN = {"encode": _encode, "export": _export, "grade": _grade, "compare": _compare, "fetch": _fetch, "questions": _questions}
+_RUN = {"encode": _encode, "export": _export, "grade": _grade, "compare": _compare, "report": _report, "fetch": _fetch, "questions": _questions}

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cotexp import schema
-from cotexp.jobs import pipeline, stages
+from cotexp.jobs import engines, pipeline, rationales, stages
 from cotexp.jobs.specs import Context
 from cotexp.models.encoding import Encoder
 from cotexp.records import Example
@@ -18,12 +18,13 @@ def print_encoded(overrides: list[str], *, num_questions: int) -> None:
     settings = schema.check_command_line(overrides, multirun=False)[0]
     context = pipeline.prepare(settings)
     context.questions = QuestionSets(train=context.questions.train[:num_questions], validation=[], test=[])
-    rationales = stages.select(context, stages.write_rationales(context))
-    compressed = stages.compress(context, rationales, stages.write_rounds(context, rationales))
+    written = rationales.write_rationales(context)
+    chosen, _ = stages.select(context, written, stages.score(context, written))
+    compressed = stages.compress(context, chosen, stages.write_rounds(context, chosen))
     encoder = mark_ready_encoder(context)
     console = Console()
     console.print("dim: read only; ", Text("green: supervised", style="green"), "; ", Text("magenta: special token", style="bold magenta"), sep="")
-    for example in stages.make_examples(context, rationales, compressed).train:
+    for example in stages.make_examples(context, chosen, compressed).train:
         console.print(coloured(example, encoder))
 
 
@@ -31,10 +32,17 @@ def mark_ready_encoder(context: Context) -> Encoder:
     """The target model's encoder with the `<compress>` token added, as training adds it."""
     from tokenizers import AddedToken
 
-    plain, model = stages.load_encoder(context), context.settings.model
+    from cotexp.models.loading import is_encoder_decoder
+
+    plain, model = engines.load_encoder(context), context.settings.model
     if plain.compress_id is None:
         plain.tokenizer.add_tokens([AddedToken(model.compress_token, special=True, normalized=False)], special_tokens=True)
-    return Encoder.of(plain.tokenizer, compress_token=model.compress_token, literal=model.literal_encoding)
+    return Encoder.of(
+        plain.tokenizer,
+        compress_token=model.compress_token,
+        literal=model.literal_encoding,
+        encoder_decoder=is_encoder_decoder(context.base.folder, model),
+    )
 
 
 def coloured(example: Example, encoder: Encoder) -> Text:
@@ -43,7 +51,9 @@ def coloured(example: Example, encoder: Encoder) -> Text:
     special = set(encoder.tokenizer.all_special_ids) | {encoder.compress_id}
     text = Text(f"\n{example.id}: {example.form}, {len(encoded.ids)} tokens, {sum(encoded.loss_mask)} supervised\n", style="bold")
     for token, supervised in zip(encoded.ids, encoded.loss_mask, strict=True):
+        name = encoder.tokenizer.convert_ids_to_tokens(token)
         piece = encoder.tokenizer.decode([token], skip_special_tokens=False).replace("\n", "⏎\n")
+        piece = f" {piece}" if name.startswith("▁") and not piece.startswith(" ") else piece  # lost when one piece is decoded alone
         style = "magenta" if token in special else "green" if supervised else "dim"
         text.append(piece, style=f"not bold {style}" + (" underline" if supervised else ""))
     return text

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cotexp.jobs.store import read_json
 from cotexp.sections import ConfigError
 
-MARK = "A causal language model fine-tuned by cotexp"
+if TYPE_CHECKING:
+    from cotexp.models.loading import LoadedModel
+
+MARK = "language model fine-tuned by cotexp"
 """Stands in the card of every export, and nowhere else: only such a folder is replaced."""
 
 CARD = """---
@@ -28,6 +31,18 @@ tags: [chain-of-thought]
 * Test results, as the run measured them with {measured} weights:
 
 {results}
+
+## Use
+
+```python
+from transformers import {auto_class}, AutoTokenizer
+
+model, tokenizer = {auto_class}.from_pretrained("{title}"), AutoTokenizer.from_pretrained("{title}")
+prompt = "..." + {mark!r}  # the mark asks for a short chain of thought; leave it out for a full one
+inputs = {inputs}
+output = model.generate(**inputs, max_new_tokens=512)[0]
+print(tokenizer.decode({written}, skip_special_tokens=True))
+```
 
 ## Settings that differ from the defaults or matter most
 
@@ -58,7 +73,7 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     loading.save(loaded.model, loaded.tokenizer, temporary, dtype=getattr(torch, dtype))
-    (temporary / "README.md").write_text(_card(source, settings, dtype, sum(each.numel() for each in loaded.model.parameters())))
+    (temporary / "README.md").write_text(_card(source, settings, dtype, loaded))
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary.rename(folder)
@@ -66,10 +81,10 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
 
 
 def _model_settings(settings: dict[str, Any]) -> Any:
-    from cotexp.settings import PretrainedModel
+    from cotexp.model_settings import PretrainedModel
 
     stored = settings["model"]
-    return PretrainedModel(path=stored["path"], compress_token=stored["compress_token"], trust_remote_code=stored["trust_remote_code"])
+    return PretrainedModel(**{name: stored[name] for name in ("path", "compress_token", "trust_remote_code", "literal_encoding")})
 
 
 def find_run(run: str, outputs: Path) -> Path:
@@ -83,15 +98,17 @@ def find_run(run: str, outputs: Path) -> Path:
 
 
 def _base_folder(settings: dict[str, Any]) -> Path:
+    from cotexp.model_settings import PretrainedModel
     from cotexp.models import identity
-    from cotexp.settings import PretrainedModel
 
     return identity.find(PretrainedModel(path=settings["model"]["path"], revision=settings["model"]["revision"])).folder
 
 
-def _card(source: Path, settings: dict[str, Any], dtype: str, parameters: int) -> str:
+def _card(source: Path, settings: dict[str, Any], dtype: str, loaded: LoadedModel) -> str:
     from cotexp.report import tables
 
+    is_encoder_decoder = loaded.model.config.is_encoder_decoder
+    chat = 'tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=True, return_tensors="pt")'
     metrics = read_json(source / "metrics.json")
     training = {
         name.removeprefix("training/"): int(value) for name, value in metrics.items() if name.startswith("training/num") or name.endswith("best_step")
@@ -99,9 +116,13 @@ def _card(source: Path, settings: dict[str, Any], dtype: str, parameters: int) -
     made_of = {name: settings[name] for name in ("task", "model", "teacher", "compression", "mixture", "trainer", "seed")}
     return CARD.format(
         title=settings["name"],
-        what=f"{MARK} on the task `{settings['task']['name']}`.",
+        what=f"{'An encoder-decoder' if is_encoder_decoder else 'A causal'} {MARK} on the task `{settings['task']['name']}`.",
         command=f"python run.py experiment={settings['name']}",
-        parameters=parameters,
+        parameters=sum(each.numel() for each in loaded.model.parameters()),
+        auto_class="AutoModelForSeq2SeqLM" if is_encoder_decoder else "AutoModelForCausalLM",
+        mark="".join(loaded.tokenizer.convert_ids_to_tokens(loaded.encoder.mark_ids)),
+        inputs=chat if loaded.tokenizer.chat_template else 'tokenizer(prompt, return_tensors="pt")',
+        written="output" if is_encoder_decoder else 'output[inputs["input_ids"].shape[1] :]',
         dtype=dtype,
         measured=settings["model"]["dtype"],
         results=tables.markdown(metrics),

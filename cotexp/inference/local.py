@@ -1,6 +1,6 @@
-"""Generation with any causal transformers model on this machine.
+"""Generation with any causal or encoder-decoder transformers model on this machine.
 
-In float32 a row's text is the same alone, in any batch and in any order: rows are left-padded with exact masks, and sampling draws
+In float32 a row's text is the same alone, in any batch and in any order: rows are padded with exact masks, and sampling draws
 from a generator of the row's own. Axes: B rows, T tokens, V vocabulary.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from cotexp.models.loading import LoadedModel, generation_stop_ids
-from cotexp.settings import Sampling
+from cotexp.model_settings import Sampling
+from cotexp.models.loading import LoadedModel, decoder_inputs, generation_stop_ids
 
 
 class Request(NamedTuple):
@@ -56,17 +56,10 @@ class LocalEngine:
         rows = list(requests)
         written: list[list[int]] = [[] for _ in rows]
         uniform_BT = _uniform_draws(rows, sampling)
-        input_ids, attention_mask, positions = self._left_padded([each.prompt_ids for each in rows])
-        cache = DynamicCache(config=self.loaded.model.config)
+        kind = _SourceRows if self.loaded.model.config.is_encoder_decoder else _PromptRows
+        decoding = kind(self.loaded, [each.prompt_ids for each in rows])
+        logits_BV = decoding.first_logits()
         for step in range(sampling.max_new_tokens):
-            logits_BV = self.loaded.model(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]
             tokens = _choose(logits_BV.float(), sampling, uniform_BT[:, step] if uniform_BT is not None else None).tolist()
             going_on = []
             for index, token in enumerate(tokens):
@@ -84,23 +77,92 @@ class LocalEngine:
                 return
             if len(going_on) < len(rows):
                 kept = torch.tensor(going_on, device=self.loaded.device)
-                cache.batch_select_indices(kept)
-                attention_mask, positions = attention_mask[kept], positions[kept]
+                decoding.keep(kept)
                 uniform_BT = uniform_BT[kept.cpu()] if uniform_BT is not None else None
                 rows, written = [rows[i] for i in going_on], [written[i] for i in going_on]
                 tokens = [tokens[i] for i in going_on]
-            input_ids = torch.tensor(tokens, device=self.loaded.device).unsqueeze(1)
-            attention_mask = torch.cat([attention_mask, attention_mask.new_ones(len(rows), 1)], dim=1)
-            positions = positions[:, -1:] + 1
+            logits_BV = decoding.next_logits(torch.tensor(tokens, device=self.loaded.device).unsqueeze(1))
 
-    def _left_padded(self, prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(ids, mask, positions), each of shape (B, T) on the model's device."""
-        longest = max(map(len, prompts))
-        pad = self.loaded.tokenizer.pad_token_id if self.loaded.tokenizer.pad_token_id is not None else self.loaded.encoder.eos_id
-        ids = torch.tensor([[pad] * (longest - len(each)) + each for each in prompts])
-        mask = torch.tensor([[0] * (longest - len(each)) + [1] * len(each) for each in prompts])
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        return ids.to(self.loaded.device), mask.to(self.loaded.device), positions.to(self.loaded.device)
+
+class _PromptRows:
+    """What a causal model keeps of the rows it goes on with: prompts, padded on the left, and all that was written, in its cache."""
+
+    def __init__(self, loaded: LoadedModel, prompts: list[list[int]]) -> None:
+        self.model, self.cache = loaded.model, DynamicCache(config=loaded.model.config)
+        self.ids_BT, self.mask_BT = _padded(loaded, prompts, left=True)
+        self.positions_BT = (self.mask_BT.cumsum(dim=1) - 1).clamp(min=0)
+
+    def first_logits(self) -> torch.Tensor:
+        """(B, V) behind the prompts."""
+        return self._logits(self.ids_BT)
+
+    def next_logits(self, tokens_B1: torch.Tensor) -> torch.Tensor:
+        """(B, V) behind one more token of each row."""
+        self.mask_BT = torch.cat([self.mask_BT, self.mask_BT.new_ones(len(tokens_B1), 1)], dim=1)
+        self.positions_BT = self.positions_BT[:, -1:] + 1
+        return self._logits(tokens_B1)
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with these rows alone, given by number."""
+        self.cache.batch_select_indices(rows)
+        self.mask_BT, self.positions_BT = self.mask_BT[rows], self.positions_BT[rows]
+
+    def _logits(self, ids_BT: torch.Tensor) -> torch.Tensor:
+        output = self.model(
+            input_ids=ids_BT,
+            attention_mask=self.mask_BT,
+            position_ids=self.positions_BT,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits_BV: torch.Tensor = output.logits[:, -1]
+        return logits_BV
+
+
+class _SourceRows:
+    """The same for an encoder-decoder model: its sources, read once, and what its decoder wrote and looked up, in its cache."""
+
+    def __init__(self, loaded: LoadedModel, sources: list[list[int]]) -> None:
+        self.model = loaded.model
+        self.ids_BT, self.mask_BT = _padded(loaded, sources, left=False)
+        self.start_B1 = decoder_inputs(self.model, torch.full_like(self.ids_BT[:, :1], loaded.encoder.eos_id))
+
+    def first_logits(self) -> torch.Tensor:
+        """(B, V) behind the decoder's start token."""
+        output = self.model(input_ids=self.ids_BT, attention_mask=self.mask_BT, decoder_input_ids=self.start_B1, use_cache=True)
+        self.cache, self.states_BTD = output.past_key_values, output.encoder_last_hidden_state
+        logits_BV: torch.Tensor = output.logits[:, -1]
+        return logits_BV
+
+    def next_logits(self, tokens_B1: torch.Tensor) -> torch.Tensor:
+        """(B, V) behind one more token of each row."""
+        output = self.model(
+            encoder_outputs=(self.states_BTD,),
+            attention_mask=self.mask_BT,
+            decoder_input_ids=tokens_B1,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        logits_BV: torch.Tensor = output.logits[:, -1]
+        return logits_BV
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with these rows alone, given by number."""
+        self.cache.batch_select_indices(rows)
+        self.mask_BT, self.states_BTD = self.mask_BT[rows], self.states_BTD[rows]
+
+
+def _padded(loaded: LoadedModel, prompts: list[list[int]], *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, mask), each of shape (B, T) on the model's device."""
+    longest = max(map(len, prompts))
+    pad = loaded.tokenizer.pad_token_id if loaded.tokenizer.pad_token_id is not None else loaded.encoder.eos_id
+    ids, mask = [], []
+    for each in prompts:
+        filling = longest - len(each)
+        ids.append([pad] * filling + each if left else each + [pad] * filling)
+        mask.append([0] * filling + [1] * len(each) if left else [1] * len(each) + [0] * filling)
+    return torch.tensor(ids).to(loaded.device), torch.tensor(mask).to(loaded.device)
 
 
 def _uniform_draws(requests: Sequence[Request], sampling: Sampling) -> torch.Tensor | None:

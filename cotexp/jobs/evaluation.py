@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from cotexp.jobs import grades, progress
+from cotexp.jobs.engines import load_engine
 from cotexp.jobs.specs import Context, by_task, parent, spec_checkpoint, spec_latency, spec_predictions, timed_questions, wanted_rows
-from cotexp.jobs.stages import load_engine
 from cotexp.jobs.store import Row
 from cotexp.methods import comparison, statistics
+from cotexp.model_settings import Sampling
 from cotexp.records import Prediction, Question
-from cotexp.settings import Sampling
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.draw import normal_text
 from cotexp.tasks.equivalence import Judge

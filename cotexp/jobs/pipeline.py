@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs import evaluation, questions, specs, stages
+from cotexp.jobs import engines, evaluation, questions, rationales, scores, specs, stages
 from cotexp.jobs.specs import Context
 from cotexp.jobs.store import Spec, Store, check_writable, exclusive, read_json, write_json
 from cotexp.methods import compression, statistics
+from cotexp.model_settings import GgufModel, LocalTeacher, PretrainedModel, RecordedTeacher, ScratchModel
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Compressed, Rationale, Round
-from cotexp.settings import ScratchModel, Settings
+from cotexp.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -88,39 +89,52 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
     """Questions, model files and store of a run; a model from scratch is made here unless only a plan is wanted."""
     sets, prompts = questions.load(settings)
     store = Store(Path(settings.paths.outputs) / "store")
-    if isinstance(settings.model, ScratchModel):
-        spec = specs.spec_model(settings, sets, prompts)
-        folder = store.artifact_path(spec) if plan else stages.make_model(settings, store, sets, prompts)
-        base = ModelFiles(folder, spec.key)
-    else:
-        base = identity.find(settings.model, download=not plan)
-    identity.check_device(settings.model.device, "model.device")
     identity.check_device(settings.trainer.accelerator, "trainer.accelerator")
-    compressor = None
+    if is_made(settings.model):
+        spec = specs.spec_model(settings, sets, prompts)
+        folder = store.artifact_path(spec) if plan else engines.make_model(settings, store, sets, prompts)
+        base = ModelFiles(folder, spec.key)
+        identity.check_device(settings.model.device, "model.device")
+    else:
+        base = _find(settings.model, "model", plan)
+    context = Context(settings=settings, store=store, questions=sets, prompts=prompts, base=base)
     if compression.needs_rounds(settings.compression):
         own = settings.compressor.name == "self"
-        if own:
-            compressor = base
-        else:
-            compressor = identity.find(settings.compressor.model, path_setting="compressor.model.path", download=not plan)
-            identity.check_device(settings.compressor.model.device, "compressor.model.device")
-    return Context(settings=settings, store=store, questions=sets, prompts=prompts, base=base, compressor=compressor)
+        context.compressor = base if own else _find(settings.compressor.model, "compressor.model", plan)
+    if isinstance(settings.teacher, LocalTeacher):
+        context.teacher = _find(settings.teacher.model, "teacher.model", plan)
+    if isinstance(settings.teacher, RecordedTeacher):
+        context.recorded = questions.recorded(settings, context.training_questions)
+    return context
+
+
+def is_made(model: PretrainedModel) -> bool:
+    """Whether the run makes this model's folder itself."""
+    return isinstance(model, ScratchModel | GgufModel)
+
+
+def _find(model: PretrainedModel, setting: str, plan: bool) -> ModelFiles:
+    files = identity.find(model, path_setting=f"{setting}.path", download=not plan)
+    identity.check_device(model.device, f"{setting}.device")
+    return files
 
 
 def specs_of(context: Context) -> dict[str, Spec]:
     """Every stage of this run with what it depends on, in order."""
-    from_scratch = isinstance(context.settings.model, ScratchModel)
-    found = {"model": specs.spec_model(context.settings, context.questions, context.prompts) if from_scratch else None}
+    settings = context.settings
+    found = {"model": specs.spec_model(settings, context.questions, context.prompts) if is_made(settings.model) else None}
     for task, own in specs.by_task(context.training_questions).items():
-        found[f"rationales/{task}"] = rationales = specs.spec_rationales(context, task)
-        found[f"grades/rationales/{task}"] = specs.spec_grades(rationales, own[0].answer_type, whole_text=False)
+        found[f"texts/{task}"] = specs.spec_texts(context, task) if context.teacher else None
+        found[f"rationales/{task}"] = spec = specs.spec_rationales(context, task)
+        found[f"grades/rationales/{task}"] = specs.spec_grades(spec, own[0].answer_type, whole_text=False)
+        found[f"scores/{task}"] = specs.spec_scores(context, task) if settings.selection.needs_scores else None
         found[f"rounds/{task}"] = specs.spec_rounds(context, task)
     found["checkpoint"] = specs.spec_checkpoint(context)
-    for mode in context.settings.evaluation.modes:
+    for mode in settings.evaluation.modes:
         for task, own in specs.by_task(context.questions.test).items():
             found[f"predictions/{mode}/{task}"] = predictions = specs.spec_predictions(context, mode, task)
             found[f"grades/{mode}/{task}"] = specs.spec_grades(predictions, own[0].answer_type, whole_text=True)
-        found[f"latency/{mode}"] = specs.spec_latency(context, mode) if context.settings.evaluation.latency else None
+        found[f"latency/{mode}"] = specs.spec_latency(context, mode) if settings.evaluation.latency else None
     return {name: spec for name, spec in found.items() if spec is not None}
 
 
@@ -133,6 +147,8 @@ def plan(context: Context) -> list[PlannedStage]:
             missing = int(not context.store.has_artifact(spec)) if spec.stage in ("model", "checkpoint") else None
             if spec.stage == "rounds":
                 wanted, missing = _rounds_to_run(context, name.split("/")[1], spec)
+            if spec.stage == "scores":
+                wanted, missing = _scores_to_make(context, name.split("/")[1], spec)
         else:
             missing = len(wanted - context.store.ledger(spec).read().keys())
         total = 1 if spec.stage in ("model", "checkpoint") else len(wanted) if isinstance(wanted, set) else wanted
@@ -148,9 +164,8 @@ def _wanted_answers(context: Context) -> dict[str, list[str]]:
 
 def _wanted_rows(context: Context, name: str) -> set[str] | None:
     kind, _, task = name.removeprefix("grades/").rpartition("/")
-    if kind == "rationales":
-        own = specs.by_task(context.training_questions)[task]
-        return set(specs.wanted_rows(own, getattr(context.settings.teacher, "num_samples", 1)))
+    if kind in ("texts", "rationales"):
+        return set(specs.wanted_rationales(context, specs.by_task(context.training_questions)[task]))
     if kind == "latency":
         return {"batch1", "batchN"}
     return set(_wanted_answers(context)[task]) if name.startswith(("predictions/", "grades/")) else None
@@ -164,11 +179,14 @@ def _rounds_to_run(context: Context, task: str, spec: Spec) -> tuple[int | None,
     rule, deterministic = context.settings.compression, specs.is_deterministic(context.settings)
     limit = getattr(rule, "max_rounds", None) or 1
     wanted = sorted(_wanted_rows(context, f"rationales/{task}") or ())
-    rationales = stages.stored_rationales(context, task)
+    written = rationales.stored_rationales(context, task)
     stored = context.store.ledger(spec).read()
-    unknown = sum(each not in rationales for each in wanted)
-    total = missing = limit * unknown
-    for rationale in stages.select(context, [rationales[each] for each in wanted if each in rationales]):
+    found = [written[each] for each in wanted if each in written]
+    total = missing = limit * (len(wanted) - len(found))
+    scored = scores.stored_scores(context, found)
+    if context.settings.selection.needs_scores and any(each.id not in scored for each in scores.to_score(context, found)):
+        return limit * len(wanted), limit * len(wanted)
+    for rationale in stages.select(context, found, scored)[0]:
         rounds: list[Round] = []
         while compression.decide(rationale, rounds, rule, deterministic=deterministic) is None:
             row = stored.get(f"{rationale.id}/{len(rounds) + 1}")
@@ -179,6 +197,18 @@ def _rounds_to_run(context: Context, task: str, spec: Spec) -> tuple[int | None,
             rounds.append(Round.from_row(row))
         total += len(rounds)
     return total, missing
+
+
+def _scores_to_make(context: Context, task: str, spec: Spec) -> tuple[int, int]:
+    """(most rows of scores, of these how many may be missing), exact once all rationales are stored."""
+    questions = specs.by_task(context.questions.train).get(task, [])
+    wanted = specs.wanted_rationales(context, questions)
+    written = rationales.stored_rationales(context, task)
+    found = scores.to_score(context, [written[each] for each in wanted if each in written])
+    rows = scores.wanted_scores(questions, found)
+    stored = context.store.ledger(spec).read()
+    num_unknown = sum(each not in written for each in wanted) + (len(questions) if not rows else 0)
+    return len(rows) + num_unknown, sum(each not in stored for each in rows) + num_unknown
 
 
 def print_plan(settings: Settings) -> None:
@@ -192,7 +222,7 @@ def print_plan(settings: Settings) -> None:
         table.add_column(column, justify="left" if column in ("stage", "key") else "right")
     for each in plan(context):
         total, missing = each.num_wanted or 0, each.num_missing or 0
-        upper = "at most " if each.spec.stage == "rounds" and missing else ""
+        upper = "at most " if each.spec.stage in ("scores", "rounds") and missing else ""
         table.add_row(each.name, each.spec.key, str(total), str(total - missing), f"{upper}{missing}" if missing else "nothing")
     console = Console()
     console.print(table)
@@ -201,7 +231,7 @@ def print_plan(settings: Settings) -> None:
 
 
 def _not_downloaded(context: Context) -> Iterator[tuple[str, str]]:
-    for name, files in (("model", context.base), ("compressor", context.compressor)):
+    for name, files in (("model", context.base), ("compressor", context.compressor), ("teacher", context.teacher)):
         if files is not None and files.sha256.startswith(identity.NOT_DOWNLOADED):
             yield name, str(files.folder)
 
@@ -210,14 +240,17 @@ def _run_stages(context: Context, folder: Path) -> Metrics:
     settings = context.settings.evaluation
     seconds: Metrics = {}
     with _timed(seconds, "rationales"):
-        written = stages.write_rationales(context)
-        rationales = stages.select(context, written)
+        written = rationales.write_rationales(context)
+    with _timed(seconds, "scores"):
+        scored = stages.score(context, written)
+    chosen, outcomes = stages.select(context, written, scored)
+    _write_lines(folder / "selection.jsonl", [dataclasses.asdict(each) for each in outcomes])
     with _timed(seconds, "rounds"):
-        rounds = stages.write_rounds(context, rationales)
-        compressed = stages.compress(context, rationales, rounds)
-    _write_compressed(folder / "compressed.jsonl", rationales, rounds, compressed)
+        rounds = stages.write_rounds(context, chosen)
+        compressed = stages.compress(context, chosen, rounds)
+    _write_lines(folder / "compressed.jsonl", _compressed_lines(chosen, rounds, compressed))
     with _timed(seconds, "training"):
-        examples = stages.make_examples(context, rationales, compressed)
+        examples = stages.make_examples(context, chosen, compressed)
         checkpoint = stages.train(context, examples)
     with _timed(seconds, "evaluation"):
         answers = evaluation.write_answers(context)
@@ -230,9 +263,12 @@ def _run_stages(context: Context, folder: Path) -> Metrics:
             for mode in settings.modes:
                 metrics |= {f"eval/{mode}/{name}": value for name, value in evaluation.measure_latency(context, mode).items()}
     if compressed:
-        dropped = len(rationales) - len(compressed)
+        dropped = len(chosen) - len(compressed)
         metrics |= {f"compression/{name}": value for name, value in statistics.compression_metrics(compressed, dropped).items()}
-    return {**metrics, **_question_metrics(context), **_training_metrics(written, rationales, checkpoint), **seconds}
+    metrics |= _question_metrics(context) | _rationale_metrics(context, written, chosen)
+    metrics |= {f"selection/{name}": value for name, value in statistics.selection_metrics(outcomes, chosen).items()}
+    metrics |= {f"training/{name}": value for name, value in read_json(checkpoint / "training.json").items()}
+    return metrics | seconds
 
 
 def _question_metrics(context: Context) -> Metrics:
@@ -241,28 +277,34 @@ def _question_metrics(context: Context) -> Metrics:
     return {**counts, **{f"questions/num_dropped_{reason}": count for reason, count in sets.dropped.items()}}
 
 
-def _training_metrics(written: Sequence[Rationale], rationales: Sequence[Rationale], checkpoint: Path) -> Metrics:
-    training = read_json(checkpoint / "training.json")
-    return {
+def _rationale_metrics(context: Context, written: Sequence[Rationale], chosen: Sequence[Rationale]) -> Metrics:
+    """Counts over training and validation questions."""
+    counts: Metrics = {
         "rationales/num_written": len(written),
         "rationales/num_correct": sum(each.correct for each in written),
-        "rationales/num_dropped": len(written) - len(rationales),
+        "rationales/num_dropped": len(written) - len(chosen),
         "rationales/num_truncated": sum(each.finish_reason == "length" for each in written),
-        **{f"training/{name}": value for name, value in training.items()},
     }
+    if context.recorded:
+        counts["rationales/num_unmatched"] = sum(each.num_unmatched for each in context.recorded.values())
+    return counts
 
 
-def _write_compressed(path: Path, rationales: Sequence[Rationale], rounds: dict[str, list[Round]], compressed: Sequence[Compressed]) -> None:
+def _compressed_lines(chosen: Sequence[Rationale], rounds: dict[str, list[Round]], compressed: Sequence[Compressed]) -> list[dict[str, Any]]:
     """One line per compressed rationale with the lengths of its rounds, for the report."""
-    import orjson
-
-    by_id = {each.id: each for each in rationales}
+    by_id = {each.id: each for each in chosen}
     lines = []
     for each in compressed:
         run = rounds.get(each.rationale_id, [])[: each.num_rounds_run]
         lengths = [by_id[each.rationale_id].num_cot_tokens, *(one.num_tokens for one in run)]
-        lines.append(orjson.dumps({**dataclasses.asdict(each), "round_num_tokens": lengths}) + b"\n")
-    path.write_bytes(b"".join(lines))
+        lines.append({**dataclasses.asdict(each), "round_num_tokens": lengths})
+    return lines
+
+
+def _write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    import orjson
+
+    path.write_bytes(b"".join(orjson.dumps(each) + b"\n" for each in lines))
 
 
 @contextlib.contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from cotexp.jobs.specs import by_task
 from cotexp.records import Question
 from cotexp.sections import ConfigError
 from cotexp.settings import Settings
 from cotexp.task_settings import BenchmarkTask
 from cotexp.tasks import Prompt, QuestionSets, data_folders, load_questions, prompt_of
 from cotexp.tasks.draw import without_duplicates, without_overlap
+from cotexp.tasks.recorded import Recorded, read_recorded
 
 
 def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
@@ -51,3 +53,12 @@ def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
 def _check_references(settings: Settings, questions: Iterable[Question]) -> None:
     if settings.teacher.name == "reference" and (lacking := sorted({each.task for each in questions if not each.references})):
         raise ConfigError(f"teacher=reference needs a worked solution for every question to train on; {', '.join(lacking)} has questions without one")
+
+
+def recorded(settings: Settings, questions: Iterable[Question]) -> dict[str, Recorded]:
+    """The recorded rationales of `questions`, task by task.
+
+    Raises: ConfigError when files are missing or malformed, or belong to no question of a task.
+    """
+    folders = data_folders(settings.paths.data, settings.paths.outputs)
+    return {task: read_recorded(settings.teacher, task, own, folders) for task, own in by_task(questions).items()}

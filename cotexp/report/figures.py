@@ -1,29 +1,22 @@
-"""Figures of one run: tokens per round, where rounds stopped, the training curve. One style, safe for the colour-blind."""
+"""Figures of one run: difficulty and selection of rationales, tokens per round, where rounds stopped, the training curve."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from cotexp.jobs.store import read_json
+from cotexp.report import difficulty, funnel
+from cotexp.report.stored import artifact_of
+from cotexp.report.style import COLOURS, STYLE
 
-COLOURS = {"blue": "#0072B2", "orange": "#E69F00", "green": "#009E73", "red": "#D55E00", "purple": "#CC79A7", "grey": "#777777"}
 REASON_COLOURS = {"rebound": "red", "limit": "blue", "fixed_point": "green", "failed": "grey"}
 FORM_NAMES = {"full": "full form", "compress": "with <compress>", "rewrite": "rewriting"}
-STYLE = {
-    "figure.figsize": (6.0, 3.8),
-    "figure.dpi": 150,
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-}
 
 
 def write(folder: Path) -> list[str]:
@@ -35,22 +28,42 @@ def write(folder: Path) -> list[str]:
 
     target = folder / "figures"
     target.mkdir(exist_ok=True)
+    with plt.rc_context(STYLE):
+        drawings = list(_drawings(folder))
+        for each in drawings:
+            figure = plt.figure(figsize=each.size, layout="constrained")
+            each.draw(figure)
+            figure.savefig(target / each.name)
+            plt.close(figure)
+    return [each.name for each in drawings]
+
+
+class Drawing(NamedTuple):
+    """A figure's file name, how to draw it, and its width and height in inches where they are not the usual ones."""
+
+    name: str
+    draw: Callable[[Any], None]
+    size: tuple[float, float] | None = None
+
+
+def _drawings(folder: Path) -> Iterator[Drawing]:
+    """What there is to draw of the run in `folder`, in the order of its stages."""
+    settings = read_json(folder / "settings.json")
+    scored = difficulty.read(folder)
+    if scored:
+        shown = difficulty.kinds(settings["selection"]["rd"])
+        size = (11.0, difficulty.height_by_source(scored))
+        yield Drawing("difficulty_by_teacher.png", lambda figure: difficulty.draw_by_source(figure, scored, shown), size)
+        yield Drawing("difficulty_by_length.png", lambda figure: difficulty.draw_by_length(figure, scored, shown), (11.0, 4.6))
+    steps = funnel.steps(read_json(folder / "metrics.json"), settings)
+    if steps:
+        yield Drawing("selection.png", lambda figure: funnel.draw(figure.subplots(), steps), (8.0, 3.8))
     compressed = [orjson.loads(line) for line in (folder / "compressed.jsonl").read_bytes().splitlines()]
     rounds = [each for each in compressed if len(each["round_num_tokens"]) > 1]
-    drawn: dict[str, Any] = {"training_curve.png": lambda axes: _training_curve(axes, folder)}
     if rounds:
-        drawn = {
-            "tokens_per_round.png": lambda axes: _tokens_per_round(axes, rounds),
-            "stop_rounds.png": lambda axes: _stop_rounds(axes, rounds),
-            **drawn,
-        }
-    with plt.rc_context(STYLE):
-        for name, draw in drawn.items():
-            figure, axes = plt.subplots(layout="constrained")
-            draw(axes)
-            figure.savefig(target / name)
-            plt.close(figure)
-    return list(drawn)
+        yield Drawing("tokens_per_round.png", lambda figure: _tokens_per_round(figure.subplots(), rounds))
+        yield Drawing("stop_rounds.png", lambda figure: _stop_rounds(figure.subplots(), rounds))
+    yield Drawing("training_curve.png", lambda figure: _training_curve(figure.subplots(), folder))
 
 
 def _tokens_per_round(axes: Any, rounds: list[dict[str, Any]]) -> None:
@@ -111,9 +124,3 @@ def curve(folder: Path) -> list[dict[str, float]]:
     """Every row of the training curve of the run in `folder`."""
     checkpoint = artifact_of(folder, "checkpoint")
     return [json.loads(line) for line in (checkpoint / "curve.jsonl").read_text().splitlines()]
-
-
-def artifact_of(folder: Path, stage: str) -> Path:
-    """Where the store keeps what a stage of the run in `folder` made."""
-    outputs = next(parent for parent in folder.parents if (parent / "store").is_dir())
-    return outputs / str(read_json(folder / "stages.json")[stage]["path"])

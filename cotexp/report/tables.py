@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from cotexp.jobs.progress import page
+from cotexp.report import funnel
 
 Metrics = dict[str, float]
 
@@ -108,7 +109,7 @@ def _differences(metrics: Metrics, mode: str) -> Iterator[str]:
 
 
 def choices(settings: dict[str, Any]) -> list[str]:
-    """Footnotes: what MACC leaves open, as this run chose it, and how answers were generated."""
+    """Footnotes: what MACC and MoRSD leave open, as this run chose it, and how answers were generated."""
     compression, compressor, model = settings.get("compression", {}), settings.get("compressor", {}), settings.get("model", {})
     lines = []
     if compression.get("name") in ("macc", "single_round"):
@@ -119,11 +120,45 @@ def choices(settings: dict[str, Any]) -> list[str]:
             f"answer in its prompt: the {compression['prompt_answer']}'s, share of full chains {mixture['full_ratio']}, "
             f"originals {mixture['originals']}, lengths by the target's tokenizer."
         )
+    if settings.get("selection"):
+        lines += _selection_choices(settings)
     if model:
         temperature = settings.get("evaluation", {}).get("temperature", 0)
         how = f"answers sampled at temperature {temperature}, times greedy" if temperature else "greedy"
         lines.append(f"Answers and times: transformers on this project's local engine, {model['dtype']}, device {model['device']}, {how}.")
     return [f"- {each}" for each in lines]
+
+
+def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:
+    """What MoRSD leaves open, and what is known of it second-hand alone, where this run uses a part of it."""
+    selection, teacher = settings["selection"], settings["teacher"]
+    if selection["equal_questions"]:
+        yield (
+            "A control of ours: only questions with k correct and diverse rationales (similarity below 0.5) are trained on, "
+            "the same ones for every selection."
+        )
+    by_difficulty = selection["order"].endswith("_rd")
+    if not by_difficulty and selection["diversity"] is None:
+        return
+    ours = []
+    if teacher["name"] == "local":
+        ours.append(f"{teacher['num_samples']} rationales per question at temperature {teacher['temperature']}")
+    if selection["diversity"] is not None:
+        ours.append(f"near duplicates = Jaccard similarity of word 3-grams of {selection['diversity']} or more to one kept before")
+    if by_difficulty:
+        which = {"plain": "whole", "masked": "without its answer sentence", "hidden": "without its answer sentence and the value in equations"}
+        ours.append(
+            f"RD given the rationale {which[selection['rd']]} ({selection['rd']}), "
+            f"the {settings['scoring']['answer']} answer behind {settings['scoring']['connector']!r}"
+        )
+    judged = "those with the gold answer" if selection["validation"] == "correct" else "all"
+    ours.append(f"checkpoint by likelihood of the validation questions' rationales ({judged}), never by test questions")
+    yield f"Our choice where MoRSD's paper is silent: {'; '.join(ours)}."
+    formula = "RD = PPL(answer | question, rationale) / PPL(answer | question); " if by_difficulty else ""
+    yield (
+        f"Known of MoRSD second-hand only, not from the paper's own text: {formula}k = 6 (this run: {selection['k'] or 'no limit'}); "
+        "a checkpoint chosen on the test set, which this project does not follow."
+    )
 
 
 def show(metrics: Metrics, title: str, settings: dict[str, Any]) -> None:
@@ -135,5 +170,5 @@ def show(metrics: Metrics, title: str, settings: dict[str, Any]) -> None:
         table.add_row(*each)
     console = page()
     console.print(table)
-    for note in [*notes(metrics), *choices(settings)]:
+    for note in [*notes(metrics), *funnel.line(metrics, settings), *choices(settings)]:
         console.print(note, markup=False, highlight=False)

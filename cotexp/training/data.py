@@ -1,18 +1,19 @@
 """Which examples stand in which batch, and the LightningDataModule that hands them out.
 
 Global batches are planned without regard to devices; each device gets its share, cut into micro-batches of similar length. So the
-loss of a step is the same for any number of devices and any micro-batch. Axes: B rows, T tokens.
+loss of a step is the same for any number of devices and any micro-batch. Axes: B rows, T tokens, S tokens of a source.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from cotexp.models.encoding import Encoded
@@ -33,6 +34,19 @@ class Batch(NamedTuple):
     ids_BT: torch.Tensor
     attention_BT: torch.Tensor
     supervised_BT: torch.Tensor
+    form_B: torch.Tensor
+    num_supervised_global: int
+
+
+class SourceTargetBatch(NamedTuple):
+    """The same for an encoder-decoder model: what its encoder reads and what its decoder is to write, each right-padded by itself.
+
+    `target_BT` is -100 where there is no target.
+    """
+
+    source_BS: torch.Tensor
+    attention_BS: torch.Tensor
+    target_BT: torch.Tensor
     form_B: torch.Tensor
     num_supervised_global: int
 
@@ -102,46 +116,73 @@ def collate(examples: Sequence[EncodedExample], pad_id: int, num_supervised_glob
     )
 
 
-class _MicroBatches(Dataset[Batch]):
+def collate_source_target(examples: Sequence[EncodedExample], pad_id: int, num_supervised_global: int) -> SourceTargetBatch:
+    sources, targets = [], []
+    for ids, mask in (each.encoded for each in examples):
+        start = mask.index(1)
+        sources.append(torch.tensor(ids[:start]))
+        targets.append(torch.tensor(ids[start:]))
+    return SourceTargetBatch(
+        source_BS=pad_sequence(sources, batch_first=True, padding_value=pad_id),
+        attention_BS=pad_sequence([torch.ones_like(each) for each in sources], batch_first=True),
+        target_BT=pad_sequence(targets, batch_first=True, padding_value=-100),
+        form_B=torch.tensor([FORMS.index(each.form) for each in examples]),
+        num_supervised_global=num_supervised_global,
+    )
+
+
+Collate = Callable[[Sequence[EncodedExample], int, int], Batch | SourceTargetBatch]
+
+
+class _MicroBatches(Dataset[Any]):
     """The micro-batches of one device, in order, from `first_step` on.
 
     It stays as long as the whole training, because Lightning counts the batches before a resumed step as already taken from it;
     what lies behind the last step is never asked for in earnest.
     """
 
-    def __init__(self, examples: Sequence[EncodedExample], plan: BatchPlan, device: int, first_step: int, pad_id: int) -> None:
-        self.examples, self.plan, self.device, self.first_step, self.pad_id = examples, plan, device, first_step, pad_id
+    def __init__(self, examples: Sequence[EncodedExample], plan: BatchPlan, device: int, first_step: int, pad_id: int, collate: Collate) -> None:
+        self.examples, self.plan, self.device, self.first_step, self.pad_id, self.collate = examples, plan, device, first_step, pad_id, collate
 
     def __len__(self) -> int:
         return len(self.plan.global_batches) * self.plan.num_micro_batches
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> Batch | SourceTargetBatch:
         step, micro = divmod(index, self.plan.num_micro_batches)
         step = min(step + self.first_step, len(self.plan.global_batches) - 1)
         supervised = sum(sum(self.examples[i].encoded.loss_mask) for i in self.plan.global_batches[step])
         chosen = self.plan.micro_batches(step, self.device)[micro]
-        return collate([self.examples[i] for i in chosen], self.pad_id, supervised)
+        return self.collate([self.examples[i] for i in chosen], self.pad_id, supervised)
 
 
 class MixtureData(pl.LightningDataModule):
     """Training micro-batches in the planned order, and validation batches sorted by length."""
 
-    def __init__(self, train: Sequence[EncodedExample], validation: Sequence[EncodedExample], plan: BatchPlan, pad_id: int) -> None:
+    def __init__(
+        self,
+        train: Sequence[EncodedExample],
+        validation: Sequence[EncodedExample],
+        plan: BatchPlan,
+        pad_id: int,
+        *,
+        encoder_decoder: bool = False,
+    ) -> None:
         super().__init__()
         self.train, self.validation, self.plan, self.pad_id = train, validation, plan, pad_id
+        self.collate: Collate = collate_source_target if encoder_decoder else collate
         self.first_step = 0
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
-        return _loader(_MicroBatches(self.train, self.plan, self.trainer.global_rank, self.first_step, self.pad_id))
+        return _loader(_MicroBatches(self.train, self.plan, self.trainer.global_rank, self.first_step, self.pad_id, self.collate))
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
         order = sorted(range(len(self.validation)), key=lambda index: len(self.validation[index].encoded.ids))
         share = [self.validation[i] for i in order[self.trainer.global_rank :: self.plan.num_devices]]
-        batches = [collate(share[i : i + 32], self.pad_id, 1) for i in range(0, len(share), 32)]
+        batches = [self.collate(share[i : i + 32], self.pad_id, 1) for i in range(0, len(share), 32)]
         return _loader(batches)
 
 
-def _loader(batches: Any) -> DataLoader[Batch]:
+def _loader(batches: Any) -> DataLoader[Any]:
     return DataLoader(batches, batch_size=None, shuffle=False, num_workers=0)

@@ -18,11 +18,12 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy
 from safetensors.torch import load_file, save_file
 
+from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
 from cotexp.models.encoding import Encoder
 from cotexp.records import Example
 from cotexp.sections import ConfigError
-from cotexp.settings import PretrainedModel, Trainer
+from cotexp.settings import Trainer
 from cotexp.training.data import EncodedExample, MixtureData, num_micro_batches, plan_batches
 from cotexp.training.modules import MultitaskModule
 
@@ -60,14 +61,14 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     compress_id = loading.add_compress_token(model, tokenizer, job.model.compress_token)
     if job.trainer.tuning == "lora":
         model = loading.add_lora(model, job.trainer.lora, compress_id)
-    encoder = Encoder.of(tokenizer, compress_token=job.model.compress_token, literal=job.model.literal_encoding)
+    encoder = loading.make_encoder(model, tokenizer, job.model)
     train, num_too_long = _encode(job.train, encoder, job.trainer.max_length, "training")
     validation, num_validation_too_long = _encode(job.validation, encoder, job.trainer.max_length, "validation")
     plan = plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed)
     num_steps = len(plan.global_batches)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    data = MixtureData(train, validation, plan, pad_id)
-    module = MultitaskModule(model, job.trainer, num_steps=num_steps, seed=job.seed)
+    data = MixtureData(train, validation, plan, pad_id, encoder_decoder=model.config.is_encoder_decoder)
+    module = MultitaskModule(model, job.trainer, num_steps=num_steps, seed=job.seed).train()
     recorder = Recorder(job.folder, job.trainer, num_steps, on_row)
     if "RANK" not in os.environ:
         settle(job)

@@ -3,33 +3,54 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 
+from cotexp.models.loading import decoder_inputs
 from cotexp.sections import RunFailed
 from cotexp.settings import Trainer
-from cotexp.training.data import FORMS, Batch
+from cotexp.training.data import FORMS, Batch, SourceTargetBatch
 
 
 class TrainingDiverged(RunFailed):
     """The loss is no number any more."""
 
 
-def supervised_loss(model: Any, batch: Batch) -> torch.Tensor:
-    """Negative log-likelihood in nats and number of supervised tokens per form, shape (2, forms).
+def supervised_loss(model: Any, batch: Batch | SourceTargetBatch) -> torch.Tensor:
+    """Negative log-likelihood in nats and number of supervised tokens per form, shape (2, forms)."""
+    predicted = _from_source(model, batch) if isinstance(batch, SourceTargetBatch) else _from_prompt(model, batch)
+    loss_N = torch.nn.functional.cross_entropy(predicted.logits_NV.float(), predicted.target_N, reduction="none")
+    is_form_FN = predicted.form_N.unsqueeze(0) == torch.arange(len(FORMS), device=loss_N.device).unsqueeze(1)
+    return torch.stack([(is_form_FN * loss_N).sum(dim=1), is_form_FN.sum(dim=1).float()])
 
-    Logits are computed only from the first supervised position of the batch on.
-    """
+
+class _Predicted(NamedTuple):
+    """The N supervised tokens of a batch: logits, ids, and the index of their example's form."""
+
+    logits_NV: torch.Tensor
+    target_N: torch.Tensor
+    form_N: torch.Tensor
+
+
+def _from_prompt(model: Any, batch: Batch) -> _Predicted:
+    """Of a causal model. Logits are computed only from the first supervised position of the batch on."""
     first = int(batch.supervised_BT.any(dim=0).int().argmax())
     length = batch.ids_BT.shape[1]
     logits_BTV = model(input_ids=batch.ids_BT, attention_mask=batch.attention_BT, use_cache=False, logits_to_keep=length - first + 1).logits
     supervised_BT = batch.supervised_BT[:, first:]
-    loss_N = torch.nn.functional.cross_entropy(logits_BTV[:, :-1][supervised_BT].float(), batch.ids_BT[:, first:][supervised_BT], reduction="none")
-    form_N = batch.form_B.unsqueeze(1).expand_as(supervised_BT)[supervised_BT]
-    is_form_FN = form_N.unsqueeze(0) == torch.arange(len(FORMS), device=form_N.device).unsqueeze(1)
-    return torch.stack([(is_form_FN * loss_N).sum(dim=1), is_form_FN.sum(dim=1).float()])
+    form_BT = batch.form_B.unsqueeze(1).expand_as(supervised_BT)
+    return _Predicted(logits_BTV[:, :-1][supervised_BT], batch.ids_BT[:, first:][supervised_BT], form_BT[supervised_BT])
+
+
+def _from_source(model: Any, batch: SourceTargetBatch) -> _Predicted:
+    """Of an encoder-decoder model, whose decoder predicts targets alone."""
+    inputs_BT = decoder_inputs(model, batch.target_BT)
+    logits_BTV = model(input_ids=batch.source_BS, attention_mask=batch.attention_BS, decoder_input_ids=inputs_BT, use_cache=False).logits
+    supervised_BT = batch.target_BT != -100
+    form_BT = batch.form_B.unsqueeze(1).expand_as(supervised_BT)
+    return _Predicted(logits_BTV[supervised_BT], batch.target_BT[supervised_BT], form_BT[supervised_BT])
 
 
 class MultitaskModule(pl.LightningModule):
@@ -45,7 +66,7 @@ class MultitaskModule(pl.LightningModule):
         self.strict_loading = False
         self.sums = torch.zeros(2, len(FORMS))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+    def training_step(self, batch: Batch | SourceTargetBatch, batch_idx: int) -> torch.Tensor:
         torch.manual_seed(self.seed * 1_000_003 + self.global_step * 1_009 + self.global_rank)
         sums = supervised_loss(self.model, batch)
         self.sums = self.sums.to(sums.device) + sums.detach()
@@ -57,8 +78,8 @@ class MultitaskModule(pl.LightningModule):
             )
         return loss * self.trainer.world_size * self.trainer.accumulate_grad_batches
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.sums = self.sums.to(batch.ids_BT.device) + supervised_loss(self.model, batch)
+    def validation_step(self, batch: Batch | SourceTargetBatch, batch_idx: int) -> None:
+        self.sums = self.sums.to(batch.form_B.device) + supervised_loss(self.model, batch)
 
     def take_losses(self) -> dict[str, float]:
         """Mean token loss over all devices since the last call, in nats: "loss", and "loss_FORM" for every form that occurred."""

@@ -13,8 +13,8 @@ from scipy.stats import chisquare
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from cotexp.inference.local import LocalEngine, Output, Request
+from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
-from cotexp.settings import PretrainedModel, Sampling
 from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, prompt_for
 

@@ -13,11 +13,12 @@ import pytest
 
 from cotexp import schema
 from cotexp.inference.local import Output, Request
-from cotexp.jobs import evaluation, grades, pipeline, specs, stages
+from cotexp.jobs import evaluation, grades, pipeline, specs
+from cotexp.jobs.rationales import stored_rationales, write_rationales
 from cotexp.jobs.specs import Context
+from cotexp.model_settings import Sampling
 from cotexp.records import Grade, Prediction
 from cotexp.sections import RunFailed
-from cotexp.settings import Sampling
 from cotexp.tasks.grading import Answered, grade_all
 
 TEXTS = ("So the answer is {}.", "The answer is 99.", "I am at {} now", "It is \\boxed{{{}}}.")
@@ -195,20 +196,20 @@ def test_a_better_grader_grades_the_stored_answers_again_and_asks_no_model(setup
 
 
 def test_rationales_are_graded_beside_their_ledger_without_the_rule_for_whole_texts(setup: Setup) -> None:
-    rationales = stages.write_rationales(setup.context)
+    written = write_rationales(setup.context)
     spec = specs.spec_rationales(setup.context, "custom")
     rows = setup.context.store.ledger(spec).read()
-    assert {each.id for each in rationales} == rows.keys()
-    assert len(rationales) == 6
+    assert {each.id for each in written} == rows.keys()
+    assert len(written) == 6
     assert not {"answer", "correct"} & set().union(*rows.values())
-    assert [(each.answer, each.correct) for each in rationales] == [
-        (question.answer, True) for each in rationales for question in setup.context.training_questions if question.id == each.question_id
+    assert [(each.answer, each.correct) for each in written] == [
+        (question.answer, True) for each in written for question in setup.context.training_questions if question.id == each.question_id
     ]
     stored = setup.context.store.ledger(specs.spec_grades(spec, "decimal", whole_text=False)).read()
     assert {each["math_verify"] for each in stored.values()} == {None}
-    assert stages.stored_rationales(setup.context, "custom") == {each.id: each for each in rationales}
+    assert stored_rationales(setup.context, "custom") == {each.id: each for each in written}
     graded = len(setup.graders.graded)
-    assert stages.write_rationales(setup.context) == rationales
+    assert write_rationales(setup.context) == written
     assert len(setup.graders.graded) == graded == 6
 
 

@@ -13,23 +13,26 @@ from typing import Any
 
 import pytest
 
-from cotexp.inference import local
-from cotexp.jobs import evaluation, grades, specs, stages
-from cotexp.methods import compression, mixture
-from cotexp.models import encoding, loading, scratch
-from cotexp.tasks import answers, choices, equivalence, grading, prompts, stories
+from cotexp.inference import local, scoring
+from cotexp.jobs import engines, evaluation, grades, rationales, scores, specs, stages
+from cotexp.methods import compression, difficulty, mixture, selection
+from cotexp.models import encoding, gguf, loading, scratch
+from cotexp.tasks import answers, choices, equivalence, grading, prompts, recorded, stories
 from cotexp.training import data, fit, modules
 
 RECORDED = Path(__file__).with_name("stage_sources.json")
 
-TEXTS = [stages.load_engine, stages.load_encoder, prompts, encoding, local, loading]
+TEXTS = [engines.load_engine, engines.load_encoder, prompts, encoding, local, loading]
 SPLIT = [answers, choices]
 SOURCES: dict[str, list[Any]] = {
-    "model": [stages.make_model, scratch, prompts, stories],
+    "model": [engines.make_model, engines._tokenizer_texts, scratch, gguf, prompts, stories],
+    "texts": [rationales._teachers, rationales._generate, *TEXTS],
     "rationales": [
-        *(stages.write_rationales, stages._rationales_of, stages._own_rationales, stages._reference_rationales, stages._rationale_reader),
+        *(rationales.write_rationales, rationales._rationales_of, rationales._own, rationales._teachers, rationales._references),
+        *(rationales._recorded, rationales._known, rationales._generate, rationales._row, recorded),
         *(*SPLIT, stories, *TEXTS),
     ],
+    "scores": [scores, difficulty, scoring, *SPLIT, engines.load_engine, prompts, encoding, loading],
     "rounds": [
         stages.write_rounds,
         stages._rounds_of,
@@ -41,11 +44,11 @@ SOURCES: dict[str, list[Any]] = {
         *TEXTS,
     ],
     "checkpoint": [
-        *(stages.select, stages.compress, stages.make_examples, stages.train, compression, mixture, data, modules, fit, loading, encoding),
-        prompts,
+        *(stages.select, stages.compress, stages.make_examples, stages.train, selection, compression, mixture, data, modules, fit, loading),
+        *(encoding, prompts),
     ],
     "predictions": [evaluation.write_answers, evaluation._answers, evaluation._row, evaluation._engine, *SPLIT, *TEXTS],
-    "grades": [grades.grade, grades.answered, stages._to_grade, grading, answers, choices, equivalence],
+    "grades": [grades.grade, grades.answered, rationales._to_grade, grading, answers, choices, equivalence],
     "latency": [evaluation.measure_latency, evaluation._engine, local],
 }
 """Stage -> functions and modules that decide its rows. Readers of questions need no entry: an id is a hash of what its question says."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from cotexp.model_settings import PretrainedModel
 from cotexp.models.identity import device_type, find
 from cotexp.sections import ConfigError
-from cotexp.settings import PretrainedModel
 
 
 @pytest.fixture

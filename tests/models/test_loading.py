@@ -10,9 +10,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
 from cotexp.sections import ConfigError
-from cotexp.settings import Lora, PretrainedModel
+from cotexp.settings import Lora
 
 MARK = "<compress>"
 

@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from cotexp.jobs import workers
+from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
 from cotexp.models.encoding import Encoder
 from cotexp.records import Example, Question
-from cotexp.settings import PretrainedModel, Trainer
+from cotexp.settings import Trainer
 from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, prompt_for
 from cotexp.training.data import EncodedExample, collate

@@ -1,0 +1,255 @@
+"""Log-probabilities of given tokens, for many texts that follow one prompt and share beginnings with each other.
+
+A causal model sees all texts of an item as one packed row: the tree of their prefixes in depth-first order, each token at the position
+it has in its text and attending to its own prefix alone. So every distinct prefix is computed once. Models that cannot be masked like
+that (sliding windows shorter than the texts, recurrence, position biases) and decoders behind an encoder get a row for each distinct text.
+Axes: B rows, T tokens, K tokens seen, N tokens read, V vocabulary, S tokens of a prompt, D width.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from cotexp.models.loading import LoadedModel
+from cotexp.sections import RunFailed
+
+_SOFTMAX_ROWS = 256
+"""Tokens whose probabilities over the vocabulary are held in float32 at a time."""
+
+_Sized = TypeVar("_Sized")
+
+
+class Text(NamedTuple):
+    """What follows a prompt. `read` holds the indices into `ids`, ascending, whose log-probability is wanted."""
+
+    ids: list[int]
+    read: list[int]
+
+
+class Item(NamedTuple):
+    """A prompt, of one token at least, and the texts that may follow it."""
+
+    id: str
+    prompt_ids: list[int]
+    texts: list[Text]
+
+
+class _Read(NamedTuple):
+    """The token that follows the one at `index` of a row, and the (text, place) pairs that ask for its log-probability."""
+
+    index: int
+    token: int
+    places: list[tuple[int, int]]
+
+
+class _Row(NamedTuple):
+    """A tree of prefixes: tokens in depth-first order, their positions, and for each the index after its last descendant."""
+
+    ids_T: torch.Tensor
+    positions_T: torch.Tensor
+    ends_T: torch.Tensor
+    reads: list[_Read]
+
+
+class _Work(NamedTuple):
+    """The rows of an item, and its results by text and place."""
+
+    item: Item
+    rows: list[_Row]
+    scores: list[list[float]]
+
+
+@dataclass(slots=True)
+class Scorer:
+    """Scores in batches with one loaded model, causal or encoder-decoder.
+
+    `max_batch_tokens` bounds the tokens of one forward pass, padding included; None: 512 on a CPU and 8192 elsewhere. A longer packed
+    row passes in pieces, any other longer text alone. It never changes a result beyond rounding.
+    """
+
+    loaded: LoadedModel
+    max_batch_tokens: int | None = None
+    budget: int = field(init=False)
+    packs: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.budget = self.max_batch_tokens or (512 if self.loaded.device.type == "cpu" else 8192)
+        self.packs = self._takes_masks() and self._packs_rightly()
+
+    @torch.inference_mode()
+    def score(self, items: Sequence[Item], on_item: Callable[[str, list[list[float]]], None]) -> None:
+        """Call `on_item(id, scores)` once for each item, in any order, as they finish.
+
+        `scores` follows the item's texts, and each text's `read`: log p(token | prompt, the text's tokens before it) in nats, never above 0.
+        Raises: RunFailed, before anything is computed, for a text that the model's context cannot hold.
+        """
+        longest = max((self._length(item) for item in items), default=0)
+        for work in self._finished(items, packed=self.packs and longest <= self._window()):
+            on_item(work.item.id, work.scores)
+
+    def _length(self, item: Item) -> int:
+        """Tokens of the context that the item needs. Raises: RunFailed when the model's is shorter."""
+        config, lengths = self.loaded.model.config, [len(each.ids) for each in item.texts] or [0]
+        length = max(len(item.prompt_ids), *lengths) if config.is_encoder_decoder else len(item.prompt_ids) + max(lengths)
+        limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+        if limit is not None and length > limit:
+            raise RunFailed(
+                f"{item.id}: scoring needs a context of {length} tokens, the model has {limit}; leave this question or its long texts out"
+            )
+        return length
+
+    def _takes_masks(self) -> bool:
+        """Whether the model says of itself that its attention is what masks and positions make it."""
+        model, config = self.loaded.model, self.loaded.model.config.get_text_config()
+        return (
+            not config.is_encoder_decoder
+            and getattr(model, "_supports_attention_backend", False)
+            and config._attn_implementation in ("sdpa", "eager")
+            and "position_ids" in inspect.signature(model.forward).parameters
+            and set(getattr(config, "layer_types", None) or ()) <= {"full_attention", "sliding_attention", "chunked_attention"}
+        )
+
+    @torch.inference_mode()
+    def _packs_rightly(self) -> bool:
+        """Whether two texts packed have the scores that they have apart, up to rounding: some models count positions in their own way."""
+        vocabulary = self.loaded.model.get_input_embeddings().weight.shape[0]
+        first, second, third = torch.linspace(vocabulary // 8, vocabulary - 1, 12).long().view(3, 4).tolist()
+        item = Item("", first, [Text([*second, *third], list(range(8))), Text([*second[:2], *third], list(range(6)))])
+        packed, apart = (torch.cat([torch.tensor(each) for each in next(self._finished([item], packed=flag)).scores]) for flag in (True, False))
+        return bool((packed - apart).abs().max() < (1e-3 if torch.finfo(self.loaded.model.dtype).bits >= 32 else 0.3))
+
+    def _window(self) -> float:
+        """Tokens that every layer sees."""
+        config = self.loaded.model.config.get_text_config()
+        return min((size for name in ("sliding_window", "attention_chunk_size") if (size := getattr(config, name, None))), default=math.inf)
+
+    def _finished(self, items: Sequence[Item], *, packed: bool) -> Iterator[_Work]:
+        works = [self._work(item, packed=packed) for item in items]
+        yield from (each for each in works if not each.rows)
+        for group in _batches([each for each in works if each.rows], lambda each: sum(len(row.ids_T) for row in each.rows), self.budget):
+            memories = self._encoded(group) if self.loaded.model.config.is_encoder_decoder else [None] * len(group)
+            jobs = [(work, row, memory_SD) for work, memory_SD in zip(group, memories, strict=True) for row in work.rows]
+            for batch in _batches(jobs, lambda job: len(job[1].ids_T), self.budget):
+                self._run(*zip(*batch, strict=True), packed=packed)
+            yield from group
+
+    def _work(self, item: Item, *, packed: bool) -> _Work:
+        config = self.loaded.model.config
+        root = [config.decoder_start_token_id] if config.is_encoder_decoder else item.prompt_ids
+        assert item.prompt_ids, f"{item.id}: nothing precedes the first token"
+        seen = sorted((root + text.ids[: text.read[-1]], number) for number, text in enumerate(item.texts) if text.read)
+        rows: list[list[tuple[list[int], int]]] = []
+        for path, number in seen:
+            if not rows or not (packed or path[: len(rows[-1][-1][0])] == rows[-1][-1][0]):
+                rows.append([])
+            rows[-1].append((path, number))
+        return _Work(item, [_row(each, len(root), item.texts) for each in rows], [[0.0] * len(text.read) for text in item.texts])
+
+    def _encoded(self, works: list[_Work]) -> list[torch.Tensor]:
+        """The encoder's output for each prompt, of shape (S, D)."""
+        prompts = [torch.tensor(each.item.prompt_ids) for each in works]
+        memory_BSD = self.loaded.model.get_encoder()(input_ids=self._padded(prompts), attention_mask=self._lengths_mask(prompts)).last_hidden_state
+        return [memory_SD[: len(ids)] for memory_SD, ids in zip(memory_BSD, prompts, strict=True)]
+
+    def _run(self, works: Sequence[_Work], rows: Sequence[_Row], memories: Sequence[torch.Tensor | None], *, packed: bool) -> None:
+        """Fill in what the rows read, each a row of its work."""
+        ids_BT = self._padded([each.ids_T for each in rows])
+        length = step = ids_BT.shape[1]
+        inputs: dict[str, Any] = {"use_cache": False}
+        if packed:
+            positions_BT, ends_BT = (self._padded([getattr(each, name) for each in rows]) for name in ("positions_T", "ends_T"))
+            step = max(1, self.budget // len(rows))
+            if step < length:
+                inputs = {"use_cache": True, "past_key_values": DynamicCache()}
+        elif memories[0] is not None:
+            memory = BaseModelOutput(last_hidden_state=self._padded(memories))
+            inputs |= {"encoder_outputs": memory, "attention_mask": self._lengths_mask(memories)}
+        for first in range(0, length, step):
+            last = min(first + step, length)
+            inputs["input_ids" if memories[0] is None else "decoder_input_ids"] = ids_BT[:, first:last]
+            if packed:
+                inputs |= {"position_ids": positions_BT[:, first:last], "attention_mask": self._tree_mask(ends_BT[:, :last], first)}
+            reads = [(b, each) for b, row in enumerate(rows) for each in row.reads if first <= each.index < last]
+            found = self._log_probabilities(inputs, [(b, each.index - first, each.token) for b, each in reads])
+            for (b, read), value in zip(reads, found, strict=True):
+                for text, place in read.places:
+                    works[b].scores[text][place] = value
+
+    def _tree_mask(self, ends_BK: torch.Tensor, first: int) -> torch.Tensor:
+        """(B, 1, T, K) what is added to the attention of tokens `first` to K: 0 to a token's prefix and itself, else the least number."""
+        keys_K = torch.arange(ends_BK.shape[1], device=ends_BK.device)
+        queries_T1 = keys_K[first:, None]
+        ends_B1K = torch.maximum(ends_BK, keys_K + 1)[:, None]
+        seen_BTK = (keys_K <= queries_T1) & (queries_T1 < ends_B1K)
+        zero = torch.zeros((), dtype=self.loaded.model.dtype, device=ends_BK.device)
+        return zero.where(seen_BTK, torch.finfo(zero.dtype).min)[:, None]
+
+    def _log_probabilities(self, inputs: dict[str, Any], reads: list[tuple[int, int, int]]) -> list[float]:
+        """For each (row, index, next token) its log-probability."""
+        rows_N, columns_N, tokens_N = torch.tensor(reads, device=self.loaded.device, dtype=torch.long).reshape(-1, 3).unbind(dim=1)
+        with _logits_only_at(self.loaded.model, rows_N, columns_N):
+            logits_NV = self.loaded.model(**inputs).logits[0]
+        parts = zip(logits_NV.split(_SOFTMAX_ROWS), tokens_N[:, None].split(_SOFTMAX_ROWS), strict=True)
+        return torch.cat([part.float().log_softmax(dim=-1).gather(1, wanted)[:, 0] for part, wanted in parts]).tolist()
+
+    def _padded(self, rows: Sequence[Any]) -> torch.Tensor:
+        """The rows, right-padded with zeros, on the model's device."""
+        return pad_sequence(list(rows), batch_first=True).to(self.loaded.device)
+
+    def _lengths_mask(self, rows: Sequence[Any]) -> torch.Tensor:
+        return self._padded([torch.ones(len(each), dtype=torch.long) for each in rows])
+
+
+def _row(paths: list[tuple[list[int], int]], num_root: int, texts: list[Text]) -> _Row:
+    """The tree of (prefix to be seen, number of its text) pairs in lexicographic order: a path shares most with the one before it."""
+    ids: list[int] = []
+    positions: list[int] = []
+    ends: list[int] = []
+    reads: dict[tuple[int, int], _Read] = {}
+    before: list[int] = []
+    nodes: list[int] = []
+    for path, number in paths:
+        shared = next((i for i, (one, other) in enumerate(zip(before, path, strict=False)) if one != other), min(len(before), len(path)))
+        nodes = nodes[:shared] + list(range(len(ids), len(ids) + len(path) - shared))
+        ids += path[shared:]
+        positions += range(shared, len(path))
+        ends += [0] * (len(path) - shared)
+        for node in nodes:
+            ends[node] = len(ids)
+        for place, index in enumerate(texts[number].read):
+            key = nodes[num_root + index - 1], texts[number].ids[index]
+            reads.setdefault(key, _Read(*key, [])).places.append((number, place))
+        before = path
+    return _Row(torch.tensor(ids), torch.tensor(positions), torch.tensor(ends), list(reads.values()))
+
+
+def _batches(things: list[_Sized], length: Callable[[_Sized], int], budget: int) -> Iterator[list[_Sized]]:
+    """The longest first, in batches whose padded size stays within the budget, or of one."""
+    batch: list[_Sized] = []
+    for each in sorted(things, key=length, reverse=True):
+        if batch and (len(batch) + 1) * length(batch[0]) > budget:
+            yield batch
+            batch = []
+        batch.append(each)
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _logits_only_at(model: Any, rows_N: torch.Tensor, columns_N: torch.Tensor) -> Iterator[None]:
+    """Inside, logits have shape (1, N, V). What a model does to hidden states before its head, or to logits after it, stays its own."""
+    handle = model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0][rows_N, columns_N][None],))
+    try:
+        yield
+    finally:
+        handle.remove()

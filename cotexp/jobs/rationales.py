@@ -1,0 +1,162 @@
+"""Rationales of the training and validation questions: written by the model itself or a teacher, recorded, or the task's own solutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cotexp.jobs import grades, progress
+from cotexp.jobs.engines import load_encoder, load_engine
+from cotexp.jobs.specs import Context, by_task, parent, spec_grades, spec_rationales, spec_texts, wanted_rationales
+from cotexp.jobs.store import Row
+from cotexp.model_settings import PretrainedModel
+from cotexp.models.identity import ModelFiles
+from cotexp.records import Grade, Question, Rationale
+from cotexp.tasks.answers import split_solution
+from cotexp.tasks.equivalence import Judge
+from cotexp.tasks.grading import Answered
+
+Questions = dict[str, Question]
+Emit = Callable[[Row], None]
+Writer = Callable[[list[str], Emit], None]
+"""Makes the rows of the given ids, as a ledger asks for them."""
+
+CHUNK_OF_KNOWN_TEXTS = 4096
+
+
+def write_rationales(context: Context) -> list[Rationale]:
+    """One rationale per training and validation question and sample, from the teacher."""
+    with Judge() as judge:
+        return [each for task, questions in by_task(context.training_questions).items() for each in _rationales_of(context, task, questions, judge)]
+
+
+def _rationales_of(context: Context, task: str, questions: Sequence[Question], judge: Judge) -> list[Rationale]:
+    by_id = {each.id: each for each in questions}
+    ids = wanted_rationales(context, questions)
+    spec = spec_rationales(context, task)
+    with progress.bar(f"rationales, {task}", len(ids)) as advance:
+        rows = context.store.ledger(spec).fill(
+            sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each)),
+            WRITERS[context.settings.teacher.name](context, task, by_id),
+            chunk_size=getattr(context.settings.teacher, "batch_size", CHUNK_OF_KNOWN_TEXTS),
+            on_row=advance,
+        )
+    texts = [_to_grade(rows[each], by_id[parent(each)]) for each in ids]
+    graded = grades.grade(context, spec, texts, judge, what=f"rationales, {task}", whole_text=False)
+    return [_graded(rows[each], graded[each]) for each in ids]
+
+
+def stored_rationales(context: Context, task: str) -> dict[str, Rationale]:
+    """The rationales of one task that are stored and graded already, by id."""
+    spec = spec_rationales(context, task)
+    own = by_task(context.training_questions)[task]
+    graded = context.store.ledger(spec_grades(spec, own[0].answer_type, whole_text=False)).read()
+    rows = context.store.ledger(spec).read()
+    return {each: _graded(row, Grade.from_row(graded[each])) for each, row in rows.items() if each in graded}
+
+
+def _graded(row: Row, grade: Grade) -> Rationale:
+    return Rationale.from_row({**row, "answer": grade.extracted, "correct": grade.strict})
+
+
+def _to_grade(row: Row, question: Question) -> Answered:
+    return Answered(
+        id=row["id"],
+        text=row["cot"] + row["closing"],
+        gold=question.answer,
+        answer_type=question.answer_type,
+        options=question.options,
+        finish_reason=row["finish_reason"],
+    )
+
+
+# --- one writer per teacher ------------------------------------------------------------------------------------------------
+
+
+def _own(context: Context, task: str, questions: Questions) -> Writer:
+    def write(ids: list[str], emit: Emit) -> None:
+        count = load_encoder(context).count
+        _generate(
+            context,
+            context.base,
+            context.settings.model,
+            questions,
+            ids,
+            lambda output: emit(_row(output._asdict(), "self", questions[parent(output.id)], count)),
+        )
+
+    return write
+
+
+def _teachers(context: Context, task: str, questions: Questions) -> Writer:
+    """The teacher's texts have a ledger of their own, which serves every student; what is counted with the student's tokenizer has not."""
+    model = context.settings.teacher.model
+
+    def write_texts(ids: list[str], emit: Emit) -> None:
+        assert context.teacher is not None
+        _generate(context, context.teacher, model, questions, ids, lambda output: emit(output._asdict()))
+
+    def write(ids: list[str], emit: Emit) -> None:
+        texts = context.store.ledger(spec_texts(context, task)).fill(ids, write_texts, chunk_size=len(ids))
+        count = load_encoder(context).count
+        for each in ids:
+            output = {**texts[each], "num_tokens": count(texts[each]["text"])}
+            emit(_row(output, model.name, questions[parent(each)], count))
+
+    return write
+
+
+def _references(context: Context, task: str, questions: Questions) -> Writer:
+    return _known(context, questions, lambda each: (questions[parent(each)].references[0], "reference"))
+
+
+def _recorded(context: Context, task: str, questions: Questions) -> Writer:
+    rationales = context.recorded[task].rationales
+    return _known(context, questions, lambda each: rationales[parent(each)][int(each.rsplit("/", 1)[1])])
+
+
+WRITERS: dict[str, Callable[[Context, str, Questions], Writer]] = {
+    "self": _own,
+    "local": _teachers,
+    "reference": _references,
+    "recorded": _recorded,
+}
+
+
+def _known(context: Context, questions: Questions, find: Callable[[str], tuple[str, str]]) -> Writer:
+    """Rows of texts that are there already; `find` gives text and source of an id."""
+
+    def write(ids: list[str], emit: Emit) -> None:
+        count = load_encoder(context).count
+        for each in ids:
+            text, source = find(each)
+            output = {"id": each, "text": text, "num_tokens": count(text), "finish_reason": "stop", "seconds": 0.0}
+            emit(_row(output, source, questions[parent(each)], count))
+
+    return write
+
+
+def _generate(
+    context: Context, files: ModelFiles, model: PretrainedModel, questions: Questions, ids: Sequence[str], on_output: Callable[[Any], None]
+) -> None:
+    from cotexp.inference.local import Request
+
+    engine = load_engine(context, files, model)
+    requests = [Request(each, engine.loaded.encoder.prompt(context.prompt_for(questions[parent(each)]))) for each in ids]
+    engine.generate(requests, context.settings.teacher, on_output)
+
+
+def _row(output: Row, source: str, question: Question, count: Callable[[str], int]) -> Row:
+    chain, closing = split_solution(output["text"], question.answer_type, question.options)
+    return {
+        "id": output["id"],
+        "question_id": question.id,
+        "sample": int(output["id"].rsplit("/", 1)[1]),
+        "cot": chain,
+        "closing": closing,
+        "num_tokens": output["num_tokens"],
+        "num_cot_tokens": count(chain.strip()),
+        "finish_reason": output["finish_reason"],
+        "seconds": output["seconds"],
+        "source": source,
+    }

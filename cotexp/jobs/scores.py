@@ -1,0 +1,151 @@
+"""What the student, before distillation, makes of the rationales: likelihoods of the gold answer with and without each of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cotexp.jobs import progress
+from cotexp.jobs.engines import load_engine
+from cotexp.jobs.specs import Context, by_task, hash_of, spec_scores
+from cotexp.jobs.store import Row
+from cotexp.methods import difficulty, selection
+from cotexp.models.encoding import Encoder
+from cotexp.records import Question, Rationale, Score
+from cotexp.settings import Scoring
+
+if TYPE_CHECKING:
+    from cotexp.inference.scoring import Text
+
+SEPARATOR = "\n"
+"""Stands between a rationale and the connector."""
+CHUNK = 512
+"""Rows claimed at once."""
+
+Scores = dict[str, Score]
+
+
+def score(context: Context, rationales: Sequence[Rationale]) -> Scores:
+    """Rationale id -> its score; equal texts are scored once, and the question alone once per question."""
+    found: Scores = {}
+    for task, questions in by_task(context.questions.train).items():
+        own = _of(questions, rationales)
+        ids = wanted_scores(questions, own)
+        with progress.bar(f"scores, {task}", len(ids)) as advance:
+            rows = context.store.ledger(spec_scores(context, task)).fill(ids, _scorer(context, questions, own), chunk_size=CHUNK, on_row=advance)
+        found |= _scores(own, rows)
+    return found
+
+
+def stored_scores(context: Context, rationales: Sequence[Rationale]) -> Scores:
+    """Those of `score` that are in the store already."""
+    found: Scores = {}
+    for task, questions in by_task(context.questions.train).items():
+        found |= _scores(_of(questions, rationales), context.store.ledger(spec_scores(context, task)).read())
+    return found
+
+
+def to_score(context: Context, rationales: Sequence[Rationale]) -> list[Rationale]:
+    """Those that selection needs a score of: the usable ones of training questions."""
+    return _of(context.questions.train, selection.usable(rationales))
+
+
+def wanted_scores(questions: Sequence[Question], rationales: Sequence[Rationale]) -> list[str]:
+    """Ids of the rows: one for each question, one for each distinct text about it; a question's rows stand together."""
+    rows: dict[str, list[str]] = {each.id: [each.id] for each in sorted(questions, key=lambda each: (len(each.text), each.id))}
+    for each in rationales:
+        rows[each.question_id].append(row_id(each))
+    return [row for ids in rows.values() if len(ids) > 1 for row in dict.fromkeys(ids)]
+
+
+def row_id(rationale: Rationale) -> str:
+    """The same for equal texts about one question, whoever wrote them."""
+    return f"{rationale.question_id}/{hash_of([rationale.text])}"
+
+
+def _of(questions: Iterable[Question], rationales: Iterable[Rationale]) -> list[Rationale]:
+    ids = {each.id for each in questions}
+    return [each for each in rationales if each.question_id in ids]
+
+
+def _scores(rationales: Sequence[Rationale], rows: dict[str, Row]) -> Scores:
+    both = {each.id: (rows.get(row_id(each)), rows.get(each.question_id)) for each in rationales}
+    return {name: Score.from_row({**own, **alone, "id": name}) for name, (own, alone) in both.items() if own is not None and alone is not None}
+
+
+def _scorer(context: Context, questions: Sequence[Question], rationales: Sequence[Rationale]) -> Callable[[list[str], Callable[[Row], None]], None]:
+    question_of = {each.id: each for each in questions}
+    rationale_of = {row_id(each): each for each in rationales}
+
+    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
+        from cotexp.inference.scoring import Item, Scorer
+
+        settings = context.settings
+        engine = load_engine(context, context.base, dataclasses.replace(settings.model, dtype=settings.scoring.dtype))
+        encoder = engine.loaded.encoder
+        asked: dict[str, list[str]] = {}
+        for each in ids:
+            asked.setdefault(rationale_of[each].question_id if each in rationale_of else each, []).append(each)
+        forms = {name: _Forms(question_of[name], settings.scoring, encoder) for name in asked}
+        items = [
+            Item(
+                name,
+                encoder.prompt(context.prompt_for(question_of[name])),
+                [text for each in rows for text in forms[name].texts(rationale_of.get(each))],
+            )
+            for name, rows in asked.items()
+        ]
+
+        def on_item(name: str, found: list[list[float]]) -> None:
+            values = iter(found)
+            for each in asked[name]:
+                emit({"id": each, **forms[name].row(rationale_of.get(each), values)})
+
+        Scorer(engine.loaded, max_batch_tokens=settings.scoring.max_batch_tokens).score(items, on_item)
+
+    return compute
+
+
+@dataclass(frozen=True, slots=True)
+class _Forms:
+    """What is scored about one question: the answer alone, or a rationale in three forms, each with the answer behind it."""
+
+    question: Question
+    scoring: Scoring
+    encoder: Encoder
+
+    def texts(self, rationale: Rationale | None) -> list[Text]:
+        if rationale is None:
+            return [self._before_answer([], self.scoring.connector)]
+        whole = self.encoder.text_ids(rationale.text.strip())
+        shorter = [self.encoder.text_ids(text) for text in (difficulty.masked(rationale), difficulty.hidden(rationale, self.question))]
+        joint = SEPARATOR + self.scoring.connector
+        return [self._before_answer(whole, joint, read_text=True), *(self._before_answer(each, joint) for each in shorter)]
+
+    def row(self, rationale: Rationale | None, values: Iterator[list[float]]) -> Row:
+        """The sums of what the student gave for the texts of `rationale`, which come next in `values`."""
+        if rationale is None:
+            answer = next(values)
+            return {"num_answer_tokens": len(answer), "answer_nll": -math.fsum(answer)}
+        num_tokens = len(self.encoder.text_ids(rationale.text.strip()))
+        plain, masked, hidden = (next(values) for _ in range(3))
+        return {
+            "question_id": self.question.id,
+            "num_tokens": num_tokens,
+            "nll": -math.fsum(plain[:num_tokens]),
+            "answer_nll_plain": -math.fsum(plain[num_tokens:]),
+            "answer_nll_masked": -math.fsum(masked),
+            "answer_nll_hidden": -math.fsum(hidden),
+        }
+
+    def _before_answer(self, ids: list[int], joint: str, *, read_text: bool = False) -> Text:
+        from cotexp.inference.scoring import Text
+
+        before = [*ids, *self.encoder.text_ids(joint.rstrip())]
+        space = joint[len(joint.rstrip()) :]  # belongs to the word behind it, as tokenizers have learnt it
+        answer = [*self.encoder.text_ids(space + difficulty.answer_text(self.question, self.scoring.answer)), self.encoder.eos_id]
+        read = range(len(before), len(before) + len(answer))
+        return Text([*before, *answer], [*(range(len(ids)) if read_text else ()), *read])

@@ -1,0 +1,36 @@
+"""The texts behind Rationale Difficulty: what the student reads before the gold answer, and how the answer is written.
+
+Source: MoRSD (Findings of EMNLP 2025, arXiv 2509.23574), second-hand: RD = PPL(answer | question, rationale) / PPL(answer | question). A
+rationale that states the answer makes it trivially small, hence the two masks, which are ours.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cotexp.records import Question, Rationale
+from cotexp.tasks.answers import number_of
+
+HIDDEN = "?"
+"""Stands for the answer's value in an equation."""
+
+_AFTER_EQUALS = re.compile(r"(=\s*(?:\\boxed\{)?\$?\s*)(-?\d[\d,]*(?:\.\d+)?)(?![\d,]*\d|\.\d|\s*[-+*/×÷])")
+
+
+def answer_text(question: Question, form: str) -> str:
+    """The gold answer as it stands after "The answer is ", the full stop included; `form` is "boxed" or "plain" (letters and words are plain)."""
+    if question.answer_type == "choice":
+        return f"({question.answer})."
+    return f"\\boxed{{{question.answer}}}." if form == "boxed" and question.answer_type != "boolean" else f"{question.answer}."
+
+
+def masked(rationale: Rationale) -> str:
+    """The rationale without the sentence that states its answer."""
+    return rationale.cot.strip()
+
+
+def hidden(rationale: Rationale, question: Question) -> str:
+    """The masked rationale, in which no equation ends in the gold value."""
+    if question.answer_type in ("choice", "boolean") or (gold := number_of(question.answer)) is None:
+        return masked(rationale)
+    return _AFTER_EQUALS.sub(lambda found: found[1] + HIDDEN if number_of(found[2]) == gold else found[0], masked(rationale))

@@ -1,0 +1,30 @@
+"""A model from a GGUF file, as an ordinary transformers folder: weights dequantised to float32, tokenizer and chat template as in the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from cotexp.sections import ConfigError
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Write the model in `path` to `folder`.
+
+    Raises: ConfigError when transformers cannot read it.
+    """
+    transformers_logging.disable_progress_bar()
+    try:
+        read = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ConfigError(f"model.path: transformers cannot read {path} ({str(error).strip().splitlines()[0]})") from None
+    config = type(read.config).from_dict({name: value for name, value in read.config.to_dict().items() if name != "quantization_config"})
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # what was read counts as quantised, which cannot be saved
+    model.load_state_dict(read.state_dict())
+    model.generation_config = read.generation_config
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,145 @@
+"""Accuracy of an experiment's arms against the number of training rationales."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cotexp.report.arm_table import ArmRow, ArmTable
+from cotexp.report.style import COLOURS, STYLE
+
+NEAR = 0.05
+"""Share of the axis: points closer than this stand side by side instead, at this distance."""
+LINE_INCHES = 0.17
+LABEL_WIDTH = 52
+"""Characters in a line of a label."""
+TICK_DISTANCE = 0.12
+"""Share of the axis: where no two numbers of rationales are closer, they are the axis' ticks."""
+
+
+def write(path: Path, table: ArmTable) -> bool:
+    """Draw every arm that trained on rationales, and the model before fine-tuning as a line; false where there is no such arm."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = [each for each in table.rows if each.num_rationales]
+    if not rows:
+        return False
+    labels = [textwrap.fill(f"{each.label}: {each.accuracy:.1%}", LABEL_WIDTH) for each in rows]
+    label_inches = 0.1 + LINE_INCHES * max(each.count("\n") + 1 for each in labels)
+    height = max(3.0, label_inches * len(rows))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(9.0, height + 1.4), layout="constrained")
+        places = _draw_points(axes, rows, table.baseline)
+        _draw_bases(axes, table)
+        _draw_labels(axes, labels, list(zip(places, (100 * each.accuracy for each in rows), strict=True)), gap=label_inches / height)
+        _draw_legend(figure, rows)
+        figure.savefig(path)
+        plt.close(figure)
+    return True
+
+
+def _draw_points(axes: Any, rows: Sequence[ArmRow], baseline: str) -> list[float]:
+    """The interval, the mean and the seeds of every arm; returns where they stand."""
+    numbers = [each.num_rationales or 1.0 for each in rows]
+    wide = max(numbers) > 10 * min(numbers)
+    scaled = side_by_side([math.log10(each) if wide else each for each in numbers])
+    places = [10**each if wide else each for each in scaled]
+    for row, place in zip(rows, places, strict=True):
+        colour = COLOURS["orange" if row.label == baseline else "blue"]
+        filled = row.label == baseline or (row.against is not None and not row.against.within_noise)
+        axes.plot([place, place], [100 * row.low, 100 * row.high], color=colour, linewidth=2)
+        axes.plot(place, 100 * row.accuracy, marker="o", markersize=8, markeredgewidth=2, color=colour, markerfacecolor=colour if filled else "white")
+        if len(row.seeds) > 1:
+            axes.plot([place] * len(row.seeds), [100 * each for each in row.seed_accuracies], "_", markersize=10, color="black", zorder=3)
+    axes.set(xlabel="training rationales (arms with nearly the same number stand side by side)", ylabel="accuracy, %")
+    axes.set(title="Accuracy on the test questions", xscale="log" if wide else "linear")
+    spread = max(scaled) - min(scaled) or 1.0
+    limits = [min(scaled) - 0.1 * spread, max(scaled) + 0.1 * spread]
+    axes.set_xlim([10**each if wide else each for each in limits])
+    ticks = sorted(set(numbers))
+    if not wide and all(after - before > TICK_DISTANCE * spread for before, after in itertools.pairwise(ticks)):
+        axes.set_xticks(ticks, [f"{each:,.0f}" for each in ticks])
+    return places
+
+
+def side_by_side(numbers: Sequence[float]) -> list[float]:
+    """`numbers`, where groups that are nearly equal are spread out around their mean, in the order given."""
+    order = sorted(range(len(numbers)), key=lambda index: (numbers[index], index))
+    step = NEAR * ((max(numbers) - min(numbers)) or max(abs(max(numbers)), 1.0))
+    groups: list[list[int]] = []
+    for index in order:
+        if groups and numbers[index] - numbers[groups[-1][-1]] < step:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    places = list(numbers)
+    for group in (each for each in groups if len(each) > 1):
+        centre = sum(numbers[index] for index in group) / len(group)
+        for rank, index in enumerate(sorted(group)):
+            places[index] = centre + step * (rank - (len(group) - 1) / 2)
+    return places
+
+
+def _draw_bases(axes: Any, table: ArmTable) -> None:
+    for row in (each for each in table.rows if not each.seeds):
+        axes.axhline(100 * row.accuracy, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
+        text = f" {row.label}: {row.accuracy:.1%}"
+        axes.text(0, 100 * row.accuracy, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, color=COLOURS["grey"])
+
+
+def _draw_labels(axes: Any, labels: Sequence[str], points: Sequence[tuple[float, float]], gap: float) -> None:
+    """Beside the axes, in the order of the points, `gap` (a share of the height) apart at least, each with a line to its point."""
+    low, high = axes.get_ylim()
+    order = sorted(range(len(points)), key=lambda index: points[index][1])
+    heights = apart([(points[index][1] - low) / (high - low) for index in order], gap)
+    for index, height in zip(order, heights, strict=True):
+        axes.annotate(
+            labels[index],
+            xy=points[index],
+            xytext=(1.03, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=9,
+            arrowprops={"arrowstyle": "-", "color": COLOURS["grey"], "linewidth": 0.7, "alpha": 0.7, "shrinkB": 5, "relpos": (0, 0.5)},
+        )
+
+
+def apart(heights: Sequence[float], gap: float) -> list[float]:
+    """Rising `heights`, moved as little as it takes to stand `gap` apart within [0, 1], or evenly where they cannot.
+
+    Source: isotonic regression by pooling adjacent violators, of the heights less what the gaps below them take up.
+    """
+    room = 1 - gap * (len(heights) - 1)
+    if room < 0:
+        return [index / (len(heights) - 1) for index in range(len(heights))]
+    pools: list[tuple[float, int]] = []
+    for index, each in enumerate(heights):
+        pool = (each - gap * index, 1)
+        while pools and pools[-1][0] >= pool[0]:
+            mean, count = pools.pop()
+            pool = ((mean * count + pool[0] * pool[1]) / (count + pool[1]), count + pool[1])
+        pools.append(pool)
+    below = [min(max(mean, 0.0), room) for mean, count in pools for _ in range(count)]
+    return [each + gap * index for index, each in enumerate(below)]
+
+
+def _draw_legend(figure: Any, rows: Sequence[ArmRow]) -> None:
+    from matplotlib.lines import Line2D
+
+    orange, blue = COLOURS["orange"], COLOURS["blue"]
+    point = {"marker": "o", "markersize": 8, "markeredgewidth": 2, "linewidth": 2}
+    handles = [
+        Line2D([], [], color=orange, label="baseline", **point),
+        Line2D([], [], color=blue, label="differs from it", **point),
+        Line2D([], [], color=blue, markerfacecolor="white", label="within noise", **point),
+    ]
+    if any(len(each.seeds) > 1 for each in rows):
+        handles.append(Line2D([], [], color="black", marker="_", markersize=10, linestyle="none", label="one seed"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, title="bar: 95 % interval over questions", title_fontsize=9)

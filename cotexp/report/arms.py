@@ -1,0 +1,277 @@
+"""Finished runs of experiments as arms: runs whose settings differ in the seed alone are one arm, and its label says what sets it apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cotexp import schema
+from cotexp.jobs.grades import predictions_of_run
+from cotexp.jobs.store import read_json
+from cotexp.methods.statistics import mean
+from cotexp.records import Prediction
+from cotexp.sections import ConfigError, RunFailed, suggestion
+
+Flat = dict[str, str]
+"""Dotted path of a setting -> its value as a command line spells it."""
+
+MODES = ("compress", "full", "base")
+"""The last mode of a run comes first."""
+NAMES_CONTENT = {"path", "revision", "files", "file", "validation_file", "test_file", "few_shot_file", "questions_file"}
+"""Settings outside the keys that name models and files, whose content is inside."""
+MEASURED_BESIDES = ("evaluation.modes", "evaluation.latency")
+"""Beginnings of keyed settings that change no answer of a mode."""
+MAX_NAMED_RUNS = 5
+DERIVED = ("tasks.", "mixture.full_ratio")
+"""Settings that follow from others by default: part of a label only where it needs them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished run, with the answers of the mode that is reported and, where there are some, of the model before fine-tuning.
+
+    `identity` holds every setting that makes an arm, `names` the name of each section, `base_keys` what the base answers lie under.
+    """
+
+    name: str
+    key: str
+    seed: int
+    mode: str
+    identity: Flat
+    names: Flat
+    selection: dict[str, Any]
+    metrics: dict[str, float]
+    answers: list[Prediction]
+    base_answers: list[Prediction]
+    base_keys: tuple[str, ...]
+    finished: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """Runs that differ in their seeds alone, by seed."""
+
+    label: str
+    runs: list[Run]
+
+    @property
+    def seeds(self) -> list[int]:
+        return [each.seed for each in self.runs]
+
+    def answers(self, seeds: Iterable[int] | None = None) -> list[Prediction]:
+        """Of all seeds, or of `seeds`: they count like samples of a question."""
+        wanted = set(self.seeds if seeds is None else seeds)
+        return [answer for each in self.runs if each.seed in wanted for answer in each.answers]
+
+    def mean(self, metric: str) -> float | None:
+        """Over the seeds; None where a run is without this metric."""
+        values = [each.metrics[metric] for each in self.runs if metric in each.metrics]
+        return mean(values) if len(values) == len(self.runs) else None
+
+
+class Found(NamedTuple):
+    """Finished runs, and lines on the folders that are left out, by reason."""
+
+    runs: list[Run]
+    left_out: list[str]
+
+
+# --- runs ----------------------------------------------------------------------------------------------------------------
+
+
+def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None) -> Found:
+    """All finished runs of the named experiments with answers in `mode`, by default each run's last one.
+
+    Raises: ConfigError for an experiment without any, or when none has answers in this mode.
+    """
+    folders_of = {name: [path.parent for path in sorted((outputs / "runs" / name).glob("*/settings.json"))] for name in dict.fromkeys(names)}
+    problems = [_nothing_finished(name, own, outputs) for name, own in folders_of.items() if not any(map(_is_finished, own))]
+    if problems:
+        raise ConfigError(*problems)
+    runs: list[Run] = []
+    reasons: dict[str, list[str]] = {}
+    for folder in (folder for own in folders_of.values() for folder in own):
+        try:
+            runs.append(_read(folder, outputs, mode))
+        except RunFailed as error:
+            reasons.setdefault(str(error), []).append(str(folder.relative_to(outputs / "runs")))
+    left_out = [f"{_listed(folders)}: {reason}" for reason, folders in reasons.items()]
+    if not runs:
+        raise ConfigError(f"report: no run of {', '.join(names)} can be shown", *(f"left out: {each}" for each in left_out))
+    return Found(runs, left_out)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED_RUNS} more" if len(names) > MAX_NAMED_RUNS else ""
+    return ", ".join(names[:MAX_NAMED_RUNS]) + more
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / "metrics.json").is_file() and (folder / "stages.json").is_file()
+
+
+def _nothing_finished(name: str, folders: Sequence[Path], outputs: Path) -> str:
+    known = sorted({str(path.parent.parent.relative_to(outputs / "runs")) for path in (outputs / "runs").rglob("stages.json")})
+    there = f"; experiments with finished runs: {', '.join(known) or 'none'}"
+    if folders:
+        unfinished = ", ".join(each.name for each in folders)
+        return f"report: {name} has no finished run under {outputs / 'runs'}, only unfinished ones ({unfinished}){there}"
+    return f"report: no experiment {name!r} under {outputs / 'runs'}{suggestion(name, known)}{there}"
+
+
+def _read(folder: Path, outputs: Path, mode: str | None) -> Run:
+    """Raises: RunFailed when the run is not finished, or its answers cannot be read."""
+    if not _is_finished(folder):
+        raise RunFailed("not finished")
+    if not (folder / "questions.json").is_file():
+        raise RunFailed("made by an earlier version of this project; run it again")
+    answers = predictions_of_run(folder)
+    chosen = mode or next(each for each in MODES if each in answers)
+    if chosen not in answers:
+        raise RunFailed(f"no answers in mode {chosen!r}, only in {', '.join(answers)}")
+    settings, stages = read_json(folder / "settings.json"), read_json(folder / "stages.json")
+    return Run(
+        name=str(folder.parent.relative_to(outputs / "runs")),
+        key=folder.name,
+        seed=settings["seed"],
+        mode=chosen,
+        identity=identity_of(settings),
+        names={slot: str(section["name"]) for slot, section in settings.items() if isinstance(section, dict) and "name" in section},
+        selection=settings.get("selection") or {},
+        metrics=read_json(folder / "metrics.json"),
+        answers=answers[chosen],
+        base_answers=answers.get("base", []),
+        base_keys=tuple(stage["key"] for name, stage in sorted(stages.items()) if name.startswith("predictions/base/")),
+        finished=(folder / "metrics.json").stat().st_mtime,
+    )
+
+
+def identity_of(settings: dict[str, Any]) -> Flat:
+    """The stored settings that can change a run's answers, its seed apart."""
+    flat: Flat = {}
+    for slot, section in settings.items():
+        if slot == "tasks":
+            for task, own in section.items():
+                flat |= _flatten(own, f"tasks.{task}", "task")
+        elif isinstance(section, dict):
+            flat |= _flatten(section, slot, slot)
+    unread = (*MEASURED_BESIDES, *_unread(settings))
+    return {path: value for path, value in flat.items() if not path.startswith(unread)}
+
+
+def _unread(settings: dict[str, Any]) -> Iterator[str]:
+    """Beginnings of the settings that nothing reads, since no rationale is scored or rewritten."""
+    order = settings.get("selection", {}).get("order", "")
+    if not order.endswith("_rd") and order != "lowest_perplexity":
+        yield "scoring."
+    if settings.get("compression", {}).get("name") in ("none", "reference", "truncate"):
+        yield "compressor."
+
+
+def _flatten(section: dict[str, Any], path: str, slot: str) -> Flat:
+    flat: Flat = {}
+    for name, value in section.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{path}.{name}", name if name in schema.SECTIONS else slot)
+        elif name in NAMES_CONTENT or name not in _not_keyed(slot):
+            flat[f"{path}.{name}"] = _spelled(value)
+    return flat
+
+
+@cache
+def _not_keyed(slot: str) -> set[str]:
+    """Names of the settings of a slot that enter no key."""
+    fields = (field for section in schema.SECTIONS.get(slot, {}).values() for field in section.__dataclass_fields__.values())  # type: ignore[attr-defined]
+    return {each.name for each in fields if not each.metadata.get("keyed", True)}
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_spelled, value))}]"
+    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+# --- arms ----------------------------------------------------------------------------------------------------------------
+
+
+def arms_of(runs: Sequence[Run]) -> tuple[list[Arm], list[str]]:
+    """The arms of `runs` in the order of their labels, and a line on each run that a newer one with equal settings and seed replaces."""
+    groups: dict[tuple[Any, ...], dict[int, Run]] = {}
+    replaced: dict[str, str] = {}
+    for each in sorted(runs, key=lambda run: run.finished):
+        own = groups.setdefault((each.mode, *sorted(each.identity.items())), {})
+        older = own.get(each.seed)
+        if older is not None and older.key != each.key:
+            replaced[f"{older.name}/{older.key}"] = f"{older.name}/{older.key}: {each.name}/{each.key} has the same settings and seed, and is newer"
+        own[each.seed] = each
+    members = [[own[seed] for seed in sorted(own)] for own in groups.values()]
+    labelled = zip(labels([own[0] for own in members]), members, strict=True)
+    arms = [Arm(label=label, runs=own) for label, own in labelled]
+    return sorted(arms, key=lambda each: _by_number(each.label)), list(replaced.values())
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """One label for each arm, given by one of its runs: the settings that differ between the arms.
+
+    The name of a section stands for all of it, besides settings that differ between arms of the same name. A single arm is called by its
+    experiment's name.
+    """
+    if len(runs) == 1:
+        return [runs[0].name]
+    needed = [{path: value for path, value in each.identity.items() if not path.startswith(DERIVED)} for each in runs]
+    short = _labels(runs, needed)
+    return short if len(set(short)) == len(short) else _labels(runs, [each.identity for each in runs])
+
+
+def _labels(runs: Sequence[Run], flats: Sequence[Flat]) -> list[str]:
+    parts: list[list[str]] = [[] for _ in runs]
+    for slot in dict.fromkeys(path.partition(".")[0] for flat in flats for path in flat):
+        own = [{path: value for path, value in flat.items() if path.startswith(f"{slot}.")} for flat in flats]
+        present = [each for each in own if each]
+        if all(each == present[0] for each in present):
+            continue
+        names = [each.names.get(slot, "") for each in runs]
+        for index, name in enumerate(names):
+            if own[index] and len(set(names)) > 1:
+                parts[index].append(f"{slot}={name}")
+            same = [flat for flat, other in zip(own, names, strict=True) if flat and other == name]
+            for path in own[index]:
+                if path != f"{slot}.name" and len({flat.get(path) for flat in same}) > 1:
+                    parts[index].append(f"{path}={own[index][path]}")
+    if len({each.mode for each in runs}) > 1:
+        parts = [[*own, f"mode={each.mode}"] for own, each in zip(parts, runs, strict=True)]
+    return [", ".join(own) or each.name for own, each in zip(parts, runs, strict=True)]
+
+
+def _by_number(label: str) -> list[tuple[bool, float, str]]:
+    """Sorts the values in a label by number where they are numbers."""
+    words = label.replace("=", " ").replace(",", " ").split()
+    return [(False, float(each), "") if each.replace(".", "", 1).isdigit() else (True, 0.0, each) for each in words]
+
+
+def baseline_of(arms: Sequence[Arm], selector: str | None) -> Arm:
+    """The arm that the others are measured against: the one whose label has all parts of `selector`, such as "selection=random".
+
+    By default the first arm that selects at random among all rationales, or else the first. Raises: ConfigError unless exactly one fits.
+    """
+    if selector is None:
+        return next((each for each in arms if _is_random(each.runs[0].selection)), arms[0])
+    wanted = set(_parts(selector))
+    found = [each for each in arms if each.label == selector] or [each for each in arms if wanted <= set(_parts(each.label))]
+    if len(found) != 1:
+        known = [each.label for each in arms]
+        which = f"fits {len(found)} arms, name more of its settings" if found else f"is no arm{suggestion(selector, known)}"
+        raise ConfigError(f"report: --baseline {selector!r} {which}; arms: {'; '.join(known)}")
+    return found[0]
+
+
+def _parts(label: str) -> list[str]:
+    """The settings in a label; commas within brackets belong to a list."""
+    return [each.strip() for each in label.split(", ") if each.strip()]
+
+
+def _is_random(selection: dict[str, Any]) -> bool:
+    return selection.get("order") == "random" and not selection["accuracy"] and selection["diversity"] is None

@@ -1,0 +1,193 @@
+"""Figures of rationale difficulty: RD by teacher and by correctness, and against length. Reads the store alone: no model, no task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import orjson
+
+from cotexp.jobs.scores import row_id
+from cotexp.jobs.store import read_json
+from cotexp.methods import selection
+from cotexp.records import Rationale, Score
+from cotexp.report.stored import rows_of
+from cotexp.report.style import COLOURS, plain_log_ticks
+
+MOST_SOURCES = 8
+"""Teachers with a row of their own; the others share one."""
+OTHERS = "other teachers"
+MOST_POINTS = 6000
+"""Rationales drawn one by one in the scatter plot, evenly spaced in the order of the questions; medians are of all."""
+CORRECTNESS = ((True, "correct", COLOURS["blue"]), (False, "wrong", COLOURS["orange"]))
+TITLES = {
+    "plain": "plain RD: given the whole rationale",
+    "masked": "masked RD: without the answer sentence",
+    "hidden": "hidden RD: without its value in equations either",
+}
+
+
+class Scored(NamedTuple):
+    """One usable rationale of a training question: who wrote it, whether it is right, its tokens and its RD by kind."""
+
+    source: str
+    correct: bool
+    num_tokens: int
+    rd: dict[str, float]
+
+
+def read(folder: Path) -> list[Scored]:
+    """Every scored rationale of a finished run; none where no score was asked for."""
+    stages = read_json(folder / "stages.json")
+    tasks = [name.removeprefix("scores/") for name in stages if name.startswith("scores/")]
+    if not tasks:
+        return []
+    num_written = {each["question_id"]: each["num_written"] for each in map(orjson.loads, (folder / "selection.jsonl").read_bytes().splitlines())}
+    return [each for task in tasks for each in _of_task(folder, task, num_written)]
+
+
+def _of_task(folder: Path, task: str, num_written: dict[str, int]) -> Iterator[Scored]:
+    """The ledgers may hold rationales of other runs too: more questions, more samples, other texts."""
+    rationales, grades, scores = (rows_of(folder, f"{stage}/{task}") for stage in ("rationales", "grades/rationales", "scores"))
+    for name, row in rationales.items():
+        if row["sample"] < num_written.get(row["question_id"], 0):
+            rationale = Rationale.from_row({**row, "answer": grades[name]["extracted"], "correct": grades[name]["strict"]})
+            if selection.usable([rationale]):
+                score = Score.from_row({**scores[row_id(rationale)], **scores[rationale.question_id], "id": name})
+                yield Scored(rationale.source, rationale.correct, rationale.num_tokens, {kind: score.rd(kind) for kind in TITLES})
+
+
+def kinds(rd: str) -> tuple[str, str]:
+    """The two kinds to show: the plain one beside the one that the run selects by, or the masked one."""
+    return ("plain", "masked" if rd == "plain" else rd)
+
+
+# --- by teacher ----------------------------------------------------------------------------------------------------------
+
+
+def grouped(rationales: Sequence[Scored]) -> dict[str, list[Scored]]:
+    """The rationales of each teacher, the largest number first; beyond MOST_SOURCES they share one group."""
+    counts = Counter(each.source for each in rationales)
+    own = [name for name, _ in counts.most_common(MOST_SOURCES - 1 if len(counts) > MOST_SOURCES else MOST_SOURCES)]
+    groups: dict[str, list[Scored]] = {name: [] for name in own}
+    for each in rationales:
+        groups.setdefault(each.source if each.source in own else OTHERS, []).append(each)
+    return groups
+
+
+def height_by_source(rationales: Sequence[Scored]) -> float:
+    """Of the figure, in inches."""
+    return 1.7 + 0.75 * len(grouped(rationales))
+
+
+def draw_by_source(figure: Any, rationales: Sequence[Scored], shown: tuple[str, str]) -> None:
+    """One row per teacher with a box for correct and one for wrong rationales, one panel per kind of RD."""
+    groups = grouped(rationales)
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, kind in zip(panels, shown, strict=True):
+        axes.axvline(1, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
+        for offset, (correct, _, colour) in zip((-0.19, 0.19), CORRECTNESS, strict=True):
+            values = [[each.rd[kind] for each in own if each.correct is correct] for own in groups.values()]
+            present = [(row + offset, each) for row, each in enumerate(values) if each]
+            if present:
+                _boxes(axes, present, colour)
+        axes.set(xscale="log", xlabel="RD (log scale; lower is better)")
+        axes.set_title(TITLES[kind], fontsize=10)
+        axes.grid(axis="y", visible=False)
+    panels[0].set_yticks(range(len(groups)), [_with_counts(name, own) for name, own in groups.items()])
+    panels[0].invert_yaxis()
+    plain_log_ticks(panels[0].xaxis)
+    figure.suptitle("Rationale difficulty by teacher")
+    _legend(figure)
+
+
+def _boxes(axes: Any, present: list[tuple[float, list[float]]], colour: str) -> None:
+    from matplotlib.colors import to_rgba
+
+    axes.boxplot(
+        [values for _, values in present],
+        positions=[place for place, _ in present],
+        orientation="horizontal",
+        widths=0.32,
+        whis=(5, 95),
+        showfliers=False,
+        manage_ticks=False,
+        patch_artist=True,
+        boxprops={"facecolor": to_rgba(colour, 0.45), "edgecolor": colour},
+        whiskerprops={"color": colour},
+        capprops={"color": colour},
+        medianprops={"color": "black", "linewidth": 2},
+    )
+
+
+def _with_counts(name: str, own: Sequence[Scored]) -> str:
+    num_correct = sum(each.correct for each in own)
+    return f"{name or 'unnamed'}\n{num_correct:,} correct, {len(own) - num_correct:,} wrong"
+
+
+def _legend(figure: Any) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles = [Patch(facecolor=colour, alpha=0.5, edgecolor=colour, label=name) for _, name, colour in CORRECTNESS]
+    handles.append(Line2D([], [], color="black", linewidth=2, label="median (box: middle half, whiskers: 5 to 95 %)"))
+    handles.append(Line2D([], [], color=COLOURS["grey"], linewidth=1, linestyle="--", label="RD 1: the rationale changes nothing"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
+
+
+# --- by length -----------------------------------------------------------------------------------------------------------
+
+
+def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, str]) -> None:
+    """RD against length in tokens, one point per rationale, with a running median for the correct and for the wrong ones."""
+    from matplotlib.lines import Line2D
+
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    points = rationales[:: -(-len(rationales) // MOST_POINTS)]
+    alpha = max(0.2, min(0.7, 700 / len(points)))
+    colours = {correct: colour for correct, _, colour in CORRECTNESS}
+    for axes, kind in zip(panels, shown, strict=True):
+        axes.axhline(1, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
+        drawn = [(each.num_tokens, each.rd[kind], colours[each.correct]) for each in points]
+        lengths, difficulties, shades = zip(*drawn, strict=True)
+        axes.scatter(lengths, difficulties, s=8, c=shades, alpha=alpha, linewidths=0)
+        for correct, colour in colours.items():
+            own = [each for each in rationales if each.correct is correct]
+            line = running_median([(each.num_tokens, each.rd[kind]) for each in own])
+            if line:
+                axes.plot(*zip(*line, strict=True), color="white", linewidth=4.5)
+                axes.plot(*zip(*line, strict=True), color=colour, linewidth=2.2)
+        axes.set(xscale="log", yscale="log", xlabel="tokens of the rationale (log scale)")
+        axes.set_title(TITLES[kind], fontsize=10)
+    panels[0].set(ylabel="RD (log scale; lower is better)")
+    plain_log_ticks(panels[0].xaxis)
+    plain_log_ticks(panels[0].yaxis)
+    figure.suptitle("Rationale difficulty against length")
+    counts = Counter(each.correct for each in rationales)
+    lines = [
+        Line2D([], [], color=colour, marker="o", label=f"{name} ({counts[correct]:,}); line: running median") for correct, name, colour in CORRECTNESS
+    ]
+    figure.legend(handles=lines, loc="outside lower center", ncols=2, fontsize=9)
+
+
+def running_median(points: Sequence[tuple[float, float]], *, most_bins: int = 15, fewest_points: int = 30) -> list[tuple[float, float]]:
+    """Medians of both coordinates in bins along the first, of at least `fewest_points` points each; none for fewer points.
+
+    Points with the same first coordinate share a bin.
+    """
+    by_place: dict[float, list[float]] = {}
+    for place, value in sorted(points):
+        by_place.setdefault(place, []).append(value)
+    size = max(fewest_points, -(-len(points) // most_bins))
+    bins: list[list[tuple[float, float]]] = [[]]
+    for place, values in by_place.items():
+        if len(bins[-1]) >= size:
+            bins.append([])
+        bins[-1] += [(place, value) for value in values]
+    if len(bins) > 1 and len(bins[-1]) < size:
+        last = bins.pop()
+        bins[-1] += last
+    return [(median(place for place, _ in own), median(value for _, value in own)) for own in bins if len(own) >= fewest_points]

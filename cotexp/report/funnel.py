@@ -1,0 +1,106 @@
+"""What every filter of a run kept and dropped of the training questions' rationales: as a table, in words and as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from cotexp.report.style import COLOURS
+
+Metrics = dict[str, float]
+
+COLUMNS = ("filter of training rationales", "kept", "dropped", "kept of all written")
+
+
+class Step(NamedTuple):
+    """One filter in its order: how many rationales it left, and how many it dropped; `off` filters drop none."""
+
+    name: str
+    num_kept: int
+    num_dropped: int
+    off: bool = False
+
+
+def steps(metrics: Metrics, settings: dict[str, Any]) -> list[Step]:
+    """Every filter of a run, all that were written first; none where there was nothing to select, or the run is older than selections."""
+    selection = settings.get("selection")
+    if not selection or "selection/num_written" not in metrics:
+        return []
+    limits = [f"{selection[each]:,} {unit}" for each, unit in (("max_rationales", "rationales"), ("max_tokens", "tokens")) if selection[each]]
+    first = f"first {selection['k']} of each question" if selection["k"] else "all of each question"
+    common = ", common questions alone" if selection["equal_questions"] else ""
+    named = {
+        "written": ("written", False),
+        "usable": ("usable: finished, with a stated answer", False),
+        "accurate": ("accuracy: the answer is the gold one", not selection["accuracy"]),
+        "diverse": (f"diversity: similarity below {selection['diversity']}", selection["diversity"] is None),
+        "ordered": (f"order {order_of(selection)}: {first}{common}", not selection["k"] and not common),
+        "kept": (f"budget: {' and '.join(limits)}", not limits),
+    }
+    found = [
+        Step(
+            name.partition(":")[0] if off else name,
+            int(metrics[f"selection/num_{step}"]),
+            int(metrics.get(f"selection/num_dropped_{step}", 0)),
+            off,
+        )
+        for step, (name, off) in named.items()
+    ]
+    return found if found[-1].num_kept < found[0].num_kept or selection["name"] != "all" else []
+
+
+def order_of(selection: dict[str, Any]) -> str:
+    """Such as "lowest masked RD" or "random"."""
+    order: str = selection["order"]
+    return order.replace("_rd", f" {selection['rd']} RD").replace("_", " ")
+
+
+def markdown(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
+    """The table and what belongs to it, in lines; none where there was nothing to select."""
+    found = steps(metrics, settings)
+    if not found:
+        return []
+    lines = ["## Selection", "", "| " + " | ".join(COLUMNS) + " |", "|---|---:|---:|---:|"]
+    for each in found:
+        dropped = "" if each is found[0] else "off" if each.off else f"{each.num_dropped:,}"
+        lines.append(f"| {each.name} | {each.num_kept:,} | {dropped} | {each.num_kept / max(1, found[0].num_kept):.0%} |")
+    return [*lines, "", *(f"- {each}" for each in notes(metrics, settings)), ""]
+
+
+def line(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
+    """The same in one line, for a terminal, and the notes; none where there was nothing to select."""
+    found = steps(metrics, settings)
+    if not found:
+        return []
+    parts = [f"{each.num_kept:,} {'after ' if number > 1 else ''}{each.name.partition(':')[0]}" for number, each in enumerate(found) if not each.off]
+    return [f"- {each}" for each in ("Training rationales: " + " → ".join(parts) + ".", *notes(metrics, settings))]
+
+
+def notes(metrics: Metrics, settings: dict[str, Any]) -> Iterator[str]:
+    """Questions without any, what is trained on, rows that belong to no question, and where the details lie."""
+    correct_alone = settings["mixture"]["originals"] == "correct" and not settings["selection"]["accuracy"]
+    yield (
+        f"{metrics['selection/num_questions_without']:,.0f} of {metrics['selection/num_questions']:,.0f} training questions are left without any; "
+        f"{metrics['selection/num_kept']:,.0f} rationales are kept"
+        + (", of which those with the gold answer are trained on (mixture.originals=correct):" if correct_alone else " to train on:")
+        + f" {metrics['selection/num_tokens']:,.0f} tokens. Question by question: selection.jsonl."
+    )
+    if unmatched := metrics.get("rationales/num_unmatched"):
+        yield f"{unmatched:,.0f} recorded rows belong to none of the training and validation questions and were not read."
+
+
+def draw(axes: Any, found: list[Step]) -> None:
+    """One bar per filter that is on: what it left, and what it dropped of the bar above."""
+    shown = [each for each in found if not each.off]
+    rows = range(len(shown))
+    kept, dropped = [each.num_kept for each in shown], [each.num_dropped for each in shown]
+    axes.barh(rows, kept, color=COLOURS["blue"], label="kept")
+    axes.barh(rows, dropped, left=kept, color=COLOURS["orange"], alpha=0.55, hatch="///", edgecolor="white", linewidth=0, label="dropped here")
+    for row, each in zip(rows, shown, strict=True):
+        text = f" {each.num_kept:,}" + (f"  (−{each.num_dropped:,})" if each.num_dropped else "")
+        axes.text(each.num_kept + each.num_dropped, row, text, va="center", fontsize=9)
+    axes.set_yticks(list(rows), [each.name.replace(": ", ":\n", 1) for each in shown])
+    axes.set(xlabel="training rationales", title="What each filter kept and dropped", xlim=(0, 1.22 * shown[0].num_kept))
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.figure.legend(loc="outside lower center", ncols=2)

@@ -1,0 +1,340 @@
+"""`cotexp report`: arms out of runs, their table and figure, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cotexp.commands.cli import main
+from cotexp.commands.report import report_experiments
+from cotexp.report.arm_figure import apart, side_by_side
+from cotexp.report.arms import Run, arms_of, baseline_of, find_runs, identity_of, labels
+from cotexp.sections import ConfigError
+
+RANDOM = {"name": "random", "accuracy": False, "diversity": None, "order": "random", "k": 1}
+MORSD = {"name": "morsd", "accuracy": True, "diversity": 0.5, "order": "lowest_rd", "k": 1}
+
+
+def write_run(
+    outputs: Path,
+    key: str,
+    labels: str | dict[str, str],
+    *,
+    name: str = "exp",
+    seed: int = 0,
+    selection: dict[str, Any] = RANDOM,
+    num_kept: int = 100,
+    base: str | None = None,
+    finished: float = 0.0,
+    gold: str = "7",
+    **settings: Any,
+) -> Path:
+    """A finished run: one answer per character of `labels`, of one task or of each; 1 is right. `base` adds those before fine-tuning."""
+    folder = outputs / "runs" / name / key
+    folder.mkdir(parents=True)
+    of_task = {"full": {"svamp": labels} if isinstance(labels, str) else labels}
+    if base is not None:
+        of_task["base"] = {"svamp": base}
+    stages: dict[str, dict[str, str]] = {}
+    for mode, tasks in of_task.items():
+        for task, marks in tasks.items():
+            ids = [f"{task}-{number}/0" for number in range(len(marks))]
+            fields = {"task": task, "sample": 0, "text": "", "gold": gold, "answer_type": "integer", "options": {}, "num_tokens": 20}
+            fields |= {"num_cot_tokens": 15, "finish_reason": "stop", "written": 0}
+            grade = {"extracted": "7", "extracted_by": "statement", "lenient": True, "math_verify": None, "timed_out": False, "written": 0}
+            answers = [{"id": each, "question_id": each.split("/")[0], **fields} for each in ids]
+            grades = [{"id": each, "strict": mark == "1", **grade} for each, mark in zip(ids, marks, strict=True)]
+            for kind, rows in (("predictions", answers), ("grades", grades)):
+                own = "base" if mode == "base" else f"{name.replace('/', '-')}-{key}"
+                stages[f"{kind}/{mode}/{task}"] = {"key": own, "path": f"store/{kind}/{own}-{task}"}
+                place = outputs / "store" / kind / f"{own}-{task}"
+                place.mkdir(parents=True, exist_ok=True)
+                (place / "rows-w.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    own_settings = {
+        "name": name,
+        "seed": seed,
+        "selection": {**selection, "equal_questions": False},
+        "trainer": {"name": "single", "learning_rate": 1e-4, "micro_batch_size": None},
+        "paths": {"outputs": str(outputs)},
+        "evaluation": {"modes": list(of_task), "batch_size": 8},
+        **settings,
+    }
+    metrics = {"selection/num_kept": num_kept, "selection/num_tokens": 60 * num_kept}
+    wanted = {task: [f"{task}-{number}/0" for number in range(len(marks))] for task, marks in of_task["full"].items()}
+    for file, content in (("settings", own_settings), ("stages", stages), ("metrics", metrics), ("questions", {"test": wanted})):
+        (folder / f"{file}.json").write_text(json.dumps(content))
+    os.utime(folder / "metrics.json", (finished, finished))
+    return folder
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    """Two arms with two seeds each on 40 questions: random 20 and 24 right, MoRSD 30 and 34; the base 10. A third folder is unfinished."""
+    write_run(tmp_path, "a0", "1" * 20 + "0" * 20, base="1" * 10 + "0" * 30, num_kept=90)
+    write_run(tmp_path, "a1", "1" * 24 + "0" * 16, seed=1, num_kept=110)
+    write_run(tmp_path, "b0", "1" * 30 + "0" * 10, selection=MORSD)
+    write_run(tmp_path, "b1", "1" * 34 + "0" * 6, seed=1, selection=MORSD)
+    started = tmp_path / "runs" / "exp" / "c0"
+    started.mkdir()
+    (started / "settings.json").write_text("{}")
+    return tmp_path
+
+
+def report(outputs: Path, *names: str, baseline: str | None = None, mode: str | None = None, folder: Path | None = None) -> list[list[str]]:
+    """The cells of the written table, headings first."""
+    report_experiments(names or ("exp",), outputs=outputs, baseline=baseline, mode=mode, folder=folder)
+    text = next(iter(sorted(outputs.rglob("table.md"), key=lambda path: -path.stat().st_mtime_ns))).read_text()
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+
+
+def test_runs_that_differ_in_their_seed_are_one_arm_with_mean_deviation_and_paired_difference(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names, base, morsd, random = report(outputs)
+    assert names[:3] == ["arm", "seeds", "training rationales"]
+    assert morsd[:4] == ["selection=morsd", "0, 1", "100", "6,000"]
+    assert morsd[4].startswith("80.0 (")
+    assert morsd[5] == "7.1", "of 75 and 85 %: 10 / sqrt(2)"
+    assert morsd[6] == "20.0"
+    assert morsd[7].startswith("+25.0 ("), "55 % of random's answers are right, 80 % of MoRSD's"
+    assert morsd[9] == "real"
+    assert random[:3] == ["selection=random", "0, 1", "100"], "the mean of 90 and 110"
+    assert random[4].startswith("55.0 (")
+    assert random[7:] == ["baseline", "", ""]
+    assert base[:4] == ["base (not fine-tuned)", "", "", ""]
+    assert base[7].startswith("-30.0 (")
+    text = capsys.readouterr().out
+    assert "Left out: exp/c0: not finished" in text
+    assert "bootstrap over questions" in text
+    assert (outputs / "reports" / "exp" / "accuracy_against_rationales.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_seed_is_compared_by_mcnemar_and_has_wilsons_interval(tmp_path: Path) -> None:
+    """Two against eight discordant pairs of 40: p = 2 * 56 / 1024; Wilson's interval of 32 of 40 is 65.2 to 89.5 %."""
+    write_run(tmp_path, "a", "11" + "0" * 8 + "1" * 30)
+    write_run(tmp_path, "b", "00" + "1" * 8 + "1" * 30, selection=MORSD)
+    names, morsd, random = report(tmp_path)
+    assert "sd over seeds" not in names
+    assert random[4] == "80.0 (65.2 to 89.5)"
+    assert morsd[-3].startswith("+15.0 (")
+    assert morsd[-2:] == ["0.1094", "noise"]
+
+
+def test_the_baseline_can_be_chosen_by_its_label(outputs: Path) -> None:
+    *_, morsd, random = report(outputs, baseline="selection=morsd")
+    assert morsd[7] == "baseline"
+    assert random[7].startswith("-25.0 (")
+
+
+def test_several_tasks_have_a_column_each_and_the_difference_is_over_all_questions(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", {"svamp": "1100", "addsub": "10"})
+    write_run(tmp_path, "b", {"svamp": "1111", "addsub": "00"}, selection=MORSD)
+    names, morsd, random = report(tmp_path)
+    assert names[-2:] == ["svamp, %", "addsub, %"]
+    assert morsd[-2:] == ["100.0", "0.0"]
+    assert random[-2:] == ["50.0", "50.0"]
+    assert morsd[4].startswith("66.7 (")
+    assert morsd[6].startswith("+16.7 (")
+
+
+def test_only_common_seeds_are_paired_and_the_notes_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, "a0", "1000")
+    write_run(tmp_path, "a1", "1111", seed=1)
+    write_run(tmp_path, "b1", "1100", seed=1, selection=MORSD)
+    _, morsd, _ = report(tmp_path)
+    assert morsd[7].startswith("-50.0 ("), "against seed 1 alone"
+    assert "selection=morsd: other seeds than the baseline; compared on seeds 1 alone." in capsys.readouterr().out
+
+
+def test_questions_with_another_gold_answer_take_no_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, "a", "1000")
+    write_run(tmp_path, "b", "1100", selection=MORSD, gold="8")
+    _, morsd, _ = report(tmp_path)
+    assert morsd[6] == "no common question"
+    assert "selection=morsd: 4 questions are not in both arms" in capsys.readouterr().out
+
+
+def test_the_mode_base_can_be_reported_alone(outputs: Path) -> None:
+    """Only the first run answered in it; the others are named."""
+    rows = report(outputs, mode="base")
+    assert [row[0] for row in rows] == ["arm", "exp"]
+    assert rows[1][4].startswith("25.0 (")
+
+
+def test_several_experiments_are_one_table_in_a_folder_of_both_names(outputs: Path) -> None:
+    write_run(outputs, "d0", "1" * 40, name="other/one", selection=MORSD, trainer={"name": "single", "learning_rate": 2e-4})
+    rows = report(outputs, "exp", "other/one")
+    assert [row[0] for row in rows[2:]] == [
+        "selection=morsd, trainer.learning_rate=0.0001",
+        "selection=morsd, trainer.learning_rate=0.0002",
+        "selection=random, trainer.learning_rate=0.0001",
+    ]
+    assert (outputs / "reports" / "exp+other-one" / "table.md").is_file()
+
+
+def test_the_table_can_be_written_elsewhere(outputs: Path, tmp_path: Path) -> None:
+    report(outputs, folder=tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere" / "table.md").is_file()
+
+
+# --- labels --------------------------------------------------------------------------------------------------------------
+
+
+def run_with(mode: str = "full", names: dict[str, str] | None = None, **identity: str) -> Run:
+    flat = {path.replace("__", "."): value for path, value in identity.items()}
+    empty: dict[str, Any] = {"selection": {}, "metrics": {}, "answers": [], "base_answers": [], "base_keys": ()}
+    return Run(name="exp", key="k", seed=0, mode=mode, identity=flat, names=names or {}, finished=0.0, **empty)
+
+
+def test_a_label_names_the_section_and_what_differs_under_one_name() -> None:
+    runs = [
+        run_with(names={"selection": "morsd"}, selection__k="1", selection__order="lowest_rd"),
+        run_with(names={"selection": "morsd"}, selection__k="3", selection__order="lowest_rd"),
+        run_with(names={"selection": "random"}, selection__k="1", selection__order="random"),
+    ]
+    assert labels(runs) == ["selection=morsd, selection.k=1", "selection=morsd, selection.k=3", "selection=random"]
+    assert labels(runs[:2]) == ["selection.k=1", "selection.k=3"], "a name that all share says nothing"
+    assert labels(runs[:1]) == ["exp"], "nothing differs"
+
+
+def test_what_follows_from_other_settings_is_in_a_label_only_where_it_is_needed() -> None:
+    short, full, other = (
+        run_with(names={"compression": name}, compression__name=name, mixture__full_ratio=ratio)
+        for name, ratio in (("macc", "0.5"), ("none", "1.0"), ("macc", "0.7"))
+    )
+    assert labels([short, full]) == ["compression=macc", "compression=none"]
+    runs = [short, other]
+    assert labels(runs) == ["mixture.full_ratio=0.5", "mixture.full_ratio=0.7"]
+
+
+def test_modes_are_in_the_labels_where_they_differ() -> None:
+    assert labels([run_with(mode="full"), run_with(mode="compress")]) == ["mode=full", "mode=compress"]
+
+
+def test_an_arm_is_made_by_keyed_settings_and_by_the_files_that_they_name() -> None:
+    section = {"name": "hf", "path": "some/model", "device": "cpu", "dtype": "float32"}
+    found = identity_of({"name": "x", "seed": 3, "model": section, "teacher": {"files": ["a", "b"], "batch_size": 4, "model": section}})
+    assert found == {
+        "model.path": "some/model",
+        "model.dtype": "float32",
+        "teacher.files": "[a,b]",
+        "teacher.model.path": "some/model",
+        "teacher.model.dtype": "float32",
+    }
+
+
+def test_what_is_measured_besides_makes_no_arm() -> None:
+    one, other = (
+        {"evaluation": {"modes": modes, "latency": latency, "temperature": 0.0}} for modes, latency in ((["full"], True), (["base"], False))
+    )
+    assert identity_of(one) == identity_of(other) == {"evaluation.temperature": "0.0"}
+
+
+def test_sections_that_nothing_reads_make_no_arm_and_are_in_no_label() -> None:
+    stored = {"compression": {"name": "none"}, "scoring": {"dtype": "float32"}, "compressor": {"temperature": 0.7}}
+    random = identity_of({**stored, "selection": {"name": "random", "order": "random"}})
+    by_difficulty = identity_of({**stored, "selection": {"name": "morsd", "order": "lowest_rd"}})
+    assert random == {"compression.name": "none", "selection.order": "random"}
+    assert by_difficulty["scoring.dtype"] == "float32"
+    flats = ((random, "random"), (by_difficulty, "morsd"), ({**by_difficulty, "scoring.dtype": "bfloat16"}, "morsd"))
+    runs = [run_with(names={"selection": name}, **{path.replace(".", "__"): value for path, value in flat.items()}) for flat, name in flats]
+    assert labels(runs[:2]) == ["selection=random", "selection=morsd"]
+    assert labels(runs) == ["selection=random", "selection=morsd, scoring.dtype=float32", "selection=morsd, scoring.dtype=bfloat16"]
+
+
+def test_arms_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for k in (10, 2, 1):
+        write_run(tmp_path, f"k{k}", "10", selection={**RANDOM, "k": k})
+    arms, _ = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
+    assert [each.label for each in arms] == ["selection.k=1", "selection.k=2", "selection.k=10"]
+
+
+def test_of_two_runs_with_the_same_settings_and_seed_the_newer_counts_and_the_other_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path, "new", "11", finished=20.0)
+    write_run(tmp_path, "old", "00", finished=10.0)
+    arms, replaced = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
+    assert [each.key for arm in arms for each in arm.runs] == ["new"]
+    assert replaced == ["exp/old: exp/new has the same settings and seed, and is newer"]
+
+
+# --- mistakes ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_experiment_is_refused_with_the_names_there_are(outputs: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no experiment 'expp' under .*\(did you mean 'exp'\?\); experiments with finished runs: exp$"):
+        report(outputs, "expp")
+
+
+def test_an_experiment_with_unfinished_runs_alone_is_refused(outputs: Path) -> None:
+    (outputs / "runs" / "begun" / "x").mkdir(parents=True)
+    (outputs / "runs" / "begun" / "x" / "settings.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"begun has no finished run under .*, only unfinished ones \(x\); experiments with finished runs: exp$"):
+        report(outputs, "begun")
+
+
+def test_an_unknown_baseline_and_one_that_fits_several_arms_are_refused(outputs: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'selection=rando' is no arm \(did you mean 'selection=random'\?\); arms: selection=morsd; "):
+        report(outputs, baseline="selection=rando")
+    write_run(outputs, "k3", "1" * 40, selection={**MORSD, "k": 3})
+    with pytest.raises(ConfigError, match=r"'selection=morsd' fits 2 arms, name more of its settings; arms:"):
+        report(outputs, baseline="selection=morsd")
+
+
+def test_a_mode_that_no_run_answered_in_is_refused(outputs: Path) -> None:
+    with pytest.raises(ConfigError, match="left out: exp/a1, exp/b0, exp/b1: no answers in mode 'compress', only in full"):
+        report(outputs, mode="compress")
+
+
+def test_runs_of_an_earlier_version_are_named(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = write_run(outputs, "old", "1" * 40)
+    (old / "questions.json").unlink()
+    report(outputs)
+    assert "Left out: exp/old: made by an earlier version of this project; run it again" in capsys.readouterr().out
+
+
+def test_a_mistake_is_one_line_on_the_command_line(outputs: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^cotexp: report: no experiment 'nothing' under"):
+        main(["report", "nothing", "--outputs", str(outputs)])
+
+
+def test_the_first_arm_is_the_baseline_where_none_is_random_over_all(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", "10", selection=MORSD)
+    write_run(tmp_path, "b", "10", selection={**RANDOM, "name": "random_correct", "accuracy": True})
+    arms, _ = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
+    assert baseline_of(arms, None).label == "selection=morsd"
+
+
+def test_many_folders_left_out_for_one_reason_are_one_line(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(6):
+        (write_run(outputs, f"z{number}", "1") / "questions.json").unlink()
+    report(outputs)
+    assert "Left out: exp/z0, exp/z1, exp/z2, exp/z3, exp/z4 and 1 more: made by an earlier version" in capsys.readouterr().out
+
+
+# --- the figure ----------------------------------------------------------------------------------------------------------
+
+
+def test_points_with_nearly_the_same_number_stand_side_by_side() -> None:
+    assert side_by_side([0.0, 100.0]) == [0.0, 100.0]
+    assert side_by_side([0.0, 100.0, 100.0]) == [0.0, 97.5, 102.5]
+    assert side_by_side([100.0]) == [100.0]
+    assert len(set(side_by_side([50.0, 50.0, 50.0]))) == 3
+
+
+def test_labels_stand_apart_and_within_the_axes() -> None:
+    assert apart([0.1, 0.5, 0.9], 0.1) == pytest.approx([0.1, 0.5, 0.9])
+    assert apart([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55])
+    assert apart([0.95, 1.0, 1.0], 0.1) == pytest.approx([0.8, 0.9, 1.0])
+    assert apart([0.5] * 5, 0.5) == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+
+
+def test_long_labels_leave_room_for_the_figure(tmp_path: Path) -> None:
+    """Warnings, such as of axes that collapsed, are errors."""
+    for number in range(3):
+        settings = {"trainer": {"name": "single", **{f"some_long_setting_{index}": number for index in range(6)}}}
+        write_run(tmp_path, f"r{number}", "1100", **settings)
+    assert len(report(tmp_path)) == 4

@@ -1,0 +1,101 @@
+"""Texts of encoder-decoder models: independent of the batch in float32, and in agreement with transformers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from cotexp.inference.local import LocalEngine, Output, Request
+from cotexp.model_settings import PretrainedModel, Sampling
+from cotexp.models import loading
+from cotexp.task_settings import StoriesTask
+from cotexp.tasks import QuestionSets, prompt_for
+
+MAX_NEW_TOKENS = 24
+STOPS = {"t5": range(5, 250, 16), "flan": range(5, 250, 16), "bart": range(5, 690, 7)}
+"""Ids that end a text here besides EOS, as a model's generation settings may say: a random model hardly ever writes EOS itself."""
+
+
+@pytest.fixture(scope="module", params=STOPS)
+def engine(request: pytest.FixtureRequest, encoder_decoders: dict[str, Path]) -> LocalEngine:
+    """Larger random weights: texts that wander and depend on their sources."""
+    folder = encoder_decoders[request.param]
+    loaded = loading.load(folder, PretrainedModel(path=str(folder), device="cpu"))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for each in loaded.model.parameters():
+            if each.dim() == 2:
+                each.normal_(std=0.2)
+    loaded.model.generation_config.eos_token_id = [loaded.tokenizer.eos_token_id, *STOPS[request.param]]
+    return LocalEngine(loaded)
+
+
+@pytest.fixture(scope="module")
+def requests(engine: LocalEngine, small_task: StoriesTask, small_questions: QuestionSets) -> list[Request]:
+    """32 sources of very different length."""
+    texts = [prompt_for(small_task, each) for each in small_questions.train[:32]]
+    cut = [text[-(7 + 11 * number % len(text)) :] for number, text in enumerate(texts)]
+    result = [Request(f"{number}/0", engine.loaded.encoder.prompt(text)) for number, text in enumerate(cut)]
+    assert len(result) == 32
+    assert max(len(each.prompt_ids) for each in result) > 4 * min(len(each.prompt_ids) for each in result)
+    return result
+
+
+def generated(engine: LocalEngine, requests: Sequence[Request], sampling: Sampling, *, batch_size: int) -> dict[str, tuple[str, int, str]]:
+    """(text, num_tokens, finish_reason) by id."""
+    outputs: list[Output] = []
+    for first in range(0, len(requests), batch_size):
+        engine.generate(requests[first : first + batch_size], sampling, outputs.append)
+    assert sorted(each.id for each in outputs) == sorted(each.id for each in requests)
+    return {each.id: (each.text, each.num_tokens, each.finish_reason) for each in outputs}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_texts_are_the_same_alone_in_batches_and_shuffled(engine: LocalEngine, requests: list[Request], temperature: float) -> None:
+    sampling = Sampling(temperature=temperature, max_new_tokens=MAX_NEW_TOKENS)
+    alone = generated(engine, requests, sampling, batch_size=1)
+    shuffled = random.Random(0).sample(requests, len(requests))
+    assert generated(engine, requests, sampling, batch_size=7) == alone
+    assert generated(engine, shuffled, sampling, batch_size=20) == alone
+    assert len(set(alone.values())) > 12
+    assert {reason for *_, reason in alone.values()} == {"stop", "length"}, "rows of a batch end at different steps"
+
+
+def test_greedy_texts_agree_with_transformers(engine: LocalEngine, requests: list[Request]) -> None:
+    tokenizer, reasons = engine.loaded.tokenizer, set()
+    ours = generated(engine, requests, Sampling(max_new_tokens=MAX_NEW_TOKENS), batch_size=32)
+    for each in requests:
+        source = torch.tensor([each.prompt_ids])
+        with torch.no_grad():
+            ids = engine.loaded.model.generate(source, attention_mask=torch.ones_like(source), do_sample=False, max_new_tokens=MAX_NEW_TOKENS)[0]
+        ids = ids[1:].tolist()  # without the decoder's start token
+        stopped = ids[-1] in engine.stop_ids
+        written = ids[:-1] if stopped else ids
+        reasons.add(stopped)
+        length = len([token for token in written if token not in tokenizer.all_special_ids])
+        assert ours[each.id] == (tokenizer.decode(written, skip_special_tokens=True), length, "stop" if stopped else "length")
+    assert reasons == {True, False}
+
+
+def test_a_source_is_read_once_and_a_finished_row_is_not_decoded_any_more(
+    engine: LocalEngine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "special_ids", set())  # count unknown tokens too
+    encoded, decoded = [], []
+    sides = (engine.loaded.model.get_encoder(), engine.loaded.model.get_decoder())
+    hooks = [
+        side.register_forward_hook(lambda module, args, output, sizes=sizes: sizes.append(tuple(output.last_hidden_state.shape[:2])))
+        for side, sizes in zip(sides, (encoded, decoded), strict=True)
+    ]
+    texts = generated(engine, requests, Sampling(max_new_tokens=MAX_NEW_TOKENS), batch_size=32)
+    for each in hooks:
+        each.remove()
+    steps = [length + (reason == "stop") for _, length, reason in texts.values()]
+    assert encoded == [(32, max(len(each.prompt_ids) for each in requests))]
+    assert {length for _, length in decoded} == {1}
+    assert [rows for rows, _ in decoded] == [sum(each > step for each in steps) for step in range(max(steps))]
+    assert decoded[-1][0] < 32

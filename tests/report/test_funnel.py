@@ -1,0 +1,113 @@
+"""What the selection kept and dropped, in the report of a run."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from cotexp.report import funnel, tables
+
+SELECTION = {
+    "name": "morsd",
+    "accuracy": True,
+    "diversity": 0.5,
+    "order": "lowest_rd",
+    "k": 2,
+    "rd": "masked",
+    "equal_questions": False,
+    "max_rationales": None,
+    "max_tokens": None,
+    "validation": "correct",
+}
+COUNTS = {"written": 1000, "usable": 900, "accurate": 700, "diverse": 500, "ordered": 200, "kept": 200}
+
+
+def settings_with(**selection: Any) -> dict[str, Any]:
+    return {
+        "selection": {**SELECTION, **selection},
+        "mixture": {"originals": "all"},
+        "teacher": {"name": "local", "num_samples": 8, "temperature": 0.7},
+        "scoring": {"connector": "The answer is ", "answer": "boxed"},
+    }
+
+
+def metrics_with(**counts: int) -> dict[str, float]:
+    found = {**COUNTS, **counts}
+    names = list(found)
+    dropped = {f"selection/num_dropped_{after}": found[before] - found[after] for before, after in itertools.pairwise(names)}
+    kept = {f"selection/num_{name}": count for name, count in found.items()}
+    return {**kept, **dropped, "selection/num_questions": 110, "selection/num_questions_without": 10, "selection/num_tokens": 12345}
+
+
+def test_the_table_has_a_row_per_filter_with_what_it_kept_and_dropped() -> None:
+    text = funnel.markdown(metrics_with(), settings_with())
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text if line.startswith("| ")]
+    assert rows == [
+        ["filter of training rationales", "kept", "dropped", "kept of all written"],
+        ["written", "1,000", "", "100%"],
+        ["usable: finished, with a stated answer", "900", "100", "90%"],
+        ["accuracy: the answer is the gold one", "700", "200", "70%"],
+        ["diversity: similarity below 0.5", "500", "200", "50%"],
+        ["order lowest masked RD: first 2 of each question", "200", "300", "20%"],
+        ["budget", "200", "off", "20%"],
+    ]
+    assert (
+        "- 10 of 110 training questions are left without any; 200 rationales are kept to train on: 12,345 tokens. "
+        "Question by question: selection.jsonl." in text
+    )
+
+
+def test_a_filter_that_is_off_is_called_so_and_left_out_of_the_line() -> None:
+    settings = settings_with(name="random", accuracy=False, diversity=None, order="random", max_tokens=9000)
+    metrics = metrics_with(accurate=900, diverse=900, ordered=220)
+    rows = [line for line in funnel.markdown(metrics, settings) if line.startswith("| ")]
+    assert "| accuracy | 900 | off | 90% |" in rows
+    assert "| diversity | 900 | off | 90% |" in rows
+    assert "| budget: 9,000 tokens | 200 | 20 | 20% |" in rows
+    expected = "- Training rationales: 1,000 written → 900 usable → 220 after order random → 200 after budget."
+    assert funnel.line(metrics, settings)[0] == expected
+
+
+def test_common_questions_and_unmatched_rows_are_named() -> None:
+    settings = settings_with(equal_questions=True)
+    text = "\n".join(funnel.markdown(metrics_with() | {"rationales/num_unmatched": 3150}, settings))
+    assert "first 2 of each question, common questions alone | 200 |" in text
+    assert "3,150 recorded rows belong to none of the training and validation questions" in text
+    assert "recorded rows" not in "\n".join(funnel.markdown(metrics_with() | {"rationales/num_unmatched": 0}, settings))
+
+
+def test_nothing_is_shown_where_all_rationales_are_kept_by_the_selection_of_all() -> None:
+    settings = settings_with(name="all", accuracy=False, diversity=None, order="sample", k=None)
+    same = dict.fromkeys(COUNTS, 1000)
+    assert funnel.markdown(metrics_with(**same), settings) == funnel.line(metrics_with(**same), settings) == []
+    assert funnel.markdown(metrics_with(**{**same, "kept": 999}), settings), "something was dropped"
+    assert funnel.markdown(metrics_with(**same), settings_with(accuracy=False, diversity=None, k=None)), "another selection"
+    assert funnel.steps({}, {}) == [], "a run that is older than selections"
+
+
+# --- footnotes -----------------------------------------------------------------------------------------------------------
+
+
+def test_footnotes_tell_our_choices_from_what_is_known_second_hand() -> None:
+    ours, second_hand = tables.choices(settings_with())
+    assert ours.startswith("- Our choice where MoRSD's paper is silent: 8 rationales per question at temperature 0.7; near duplicates = Jaccard")
+    assert "RD given the rationale without its answer sentence (masked), the boxed answer behind 'The answer is '" in ours
+    assert "validation questions' rationales (those with the gold answer)" in ours
+    assert "k = 6" not in ours
+    assert second_hand.startswith("- Known of MoRSD second-hand only, not from the paper's own text: RD = PPL(answer | question, rationale) / PPL(")
+    assert "k = 6 (this run: 2)" in second_hand
+
+
+def test_a_control_without_a_part_of_morsd_has_no_such_footnote() -> None:
+    settings = settings_with(name="random", accuracy=True, diversity=None, order="random")
+    assert tables.choices(settings) == []
+    settings["selection"]["equal_questions"] = True
+    (line,) = tables.choices(settings)
+    assert line.startswith("- A control of ours: only questions with k correct and diverse rationales")
+
+
+@pytest.mark.parametrize(("order", "rd", "name"), [("lowest_rd", "plain", "lowest plain RD"), ("lowest_perplexity", "plain", "lowest perplexity")])
+def test_an_order_is_spelled_out(order: str, rd: str, name: str) -> None:
+    assert funnel.order_of({"order": order, "rd": rd}) == name

@@ -1,0 +1,144 @@
+"""Rationales from files find their questions, by id or text; whatever is wrong with a file is said in one line."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cotexp.model_settings import RecordedTeacher
+from cotexp.sections import ConfigError
+from cotexp.task_settings import BenchmarkTask
+from cotexp.tasks import load_questions
+from cotexp.tasks.answers import split_solution
+from cotexp.tasks.draw import make_question
+from cotexp.tasks.recorded import Recorded, read_recorded
+
+QUESTIONS = [make_question("t", text=f"Ann has {n} apples. How many?", answer=str(n), answer_type="decimal") for n in range(4)]
+
+
+def lines(path: Path, *rows: dict[str, Any]) -> str:
+    path.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    return str(path)
+
+
+def read(teacher: RecordedTeacher, *folders: Path) -> Recorded:
+    return read_recorded(teacher, "t", QUESTIONS, folders)
+
+
+def test_rows_are_joined_by_id_or_by_text_in_the_order_of_files_and_rows(tmp_path: Path) -> None:
+    first = lines(tmp_path / "a.jsonl", {"question_id": QUESTIONS[1].id, "text": "one", "source": "x"}, {"question_id": "other", "text": "lost"})
+    second = lines(
+        tmp_path / "b.jsonl", {"question": " ann has 1 apples.  How many", "text": "two"}, {"question": QUESTIONS[0].text, "text": "three"}
+    )
+    found = read(RecordedTeacher(files=[first, second]))
+    assert found.rationales == {
+        QUESTIONS[0].id: [("three", "b")],
+        QUESTIONS[1].id: [("one", "x"), ("two", "b")],
+        QUESTIONS[2].id: [],
+        QUESTIONS[3].id: [],
+    }
+    assert found.num_unmatched == 1
+
+
+def test_ids_of_another_project_go_through_the_questions_file(tmp_path: Path) -> None:
+    lines(tmp_path / "t_questions.jsonl", *({"id": n, "question": each.text} for n, each in enumerate(QUESTIONS)))
+    for source in ("gpt", "code"):
+        lines(tmp_path / f"t_{source}.jsonl", *({"id": n, "completion": f"{source} {n}"} for n in range(3)))
+    teacher = RecordedTeacher(files=["{task}_*.jsonl"], questions_file="{task}_questions.jsonl", id_field="id", text_field="completion")
+    found = read(teacher, Path("/nowhere"), tmp_path)
+    assert found.rationales[QUESTIONS[2].id] == [("code 2", "t_code"), ("gpt 2", "t_gpt")]
+    assert found.rationales[QUESTIONS[3].id] == []
+    assert found.num_unmatched == 0
+
+
+def test_the_first_rationales_of_a_question_are_those_of_a_smaller_pool(tmp_path: Path) -> None:
+    path = lines(tmp_path / "a.jsonl", *({"question_id": QUESTIONS[0].id, "text": str(n)} for n in range(5)))
+    whole, cut = (read(RecordedTeacher(files=[path], num_samples=count)) for count in (None, 2))
+    assert cut.rationales[QUESTIONS[0].id] == whole.rationales[QUESTIONS[0].id][:2]
+    assert len(whole.rationales[QUESTIONS[0].id]) == 5
+
+
+def test_other_content_has_another_hash_and_other_names_have_not(tmp_path: Path) -> None:
+    rows = [{"question_id": QUESTIONS[0].id, "text": "one", "source": "x"}, {"question_id": QUESTIONS[1].id, "text": "two", "source": "x"}]
+    first = read(RecordedTeacher(files=[lines(tmp_path / "a.jsonl", *rows)])).sha256
+    assert read(RecordedTeacher(files=[lines(tmp_path / "b.jsonl", *rows)])).sha256 == first
+    assert read(RecordedTeacher(files=[lines(tmp_path / "c.jsonl", *rows[:1])])).sha256 != first
+    assert read(RecordedTeacher(files=[lines(tmp_path / "d.jsonl", rows[0], {**rows[1], "text": "2"})])).sha256 != first
+
+
+def test_questions_that_share_a_text_share_its_rationales(tmp_path: Path) -> None:
+    twins = [
+        make_question(
+            "t", text="Which?", answer=answer, answer_type="choice", options={"A": "x", "B": "y"} if answer == "A" else {"A": "z", "B": "w"}
+        )
+        for answer in "AB"
+    ]
+    path = lines(tmp_path / "a.jsonl", {"question": "Which?", "text": "this"})
+    found = read_recorded(RecordedTeacher(files=[path]), "t", twins, ())
+    assert [found.rationales[each.id] for each in twins] == [[("this", "a")], [("this", "a")]]
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no such file": (
+        {"files": ["{task}/none*.jsonl"]},
+        "teacher.files must name files that exist; found none for 't/none*.jsonl' in the current folder, ",
+    ),
+    "no text": ({"files": ["no_text.jsonl"]}, "no_text.jsonl, line 1: field 'text' is missing"),
+    "empty text": ({"files": ["empty_text.jsonl"]}, "empty_text.jsonl, line 1: field 'text' must not be empty"),
+    "neither id nor question": ({"files": ["no_question.jsonl"]}, "no_question.jsonl, line 1: field 'question' is missing"),
+    "strangers only": ({"files": ["strangers.jsonl"]}, "teacher.files: none of the 2 rows in "),
+    "torn line": ({"files": ["torn.jsonl"]}, "torn.jsonl, line 2 is not valid JSON"),
+    "unknown id": (
+        {"files": ["strangers.jsonl"], "questions_file": "ids.jsonl"},
+        "field 'question_id' must be an id of teacher.questions_file; got 'a'",
+    ),
+    "nothing but the questions": ({"files": ["ids.jsonl"], "questions_file": "ids.jsonl"}, "teacher.files must name files besides"),
+    "no questions file": ({"files": ["ids.jsonl"], "questions_file": "none.jsonl"}, "teacher.questions_file must name files that exist"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_wrong_with_a_file_is_said(name: str, tmp_path: Path) -> None:
+    lines(tmp_path / "no_text.jsonl", {"question": "Ann", "texts": "one"})
+    lines(tmp_path / "empty_text.jsonl", {"question": "Ann", "text": " "})
+    lines(tmp_path / "no_question.jsonl", {"text": "one"})
+    lines(tmp_path / "strangers.jsonl", {"question_id": "a", "text": "one"}, {"question_id": "b", "text": "two"})
+    lines(tmp_path / "ids.jsonl", {"question_id": "1", "question": QUESTIONS[0].text})
+    (tmp_path / "torn.jsonl").write_text(json.dumps({"question": QUESTIONS[0].text, "text": "one"}) + '\n{"question": "Ann')
+    settings, message = REFUSED[name]
+    with pytest.raises(ConfigError) as caught:
+        read(RecordedTeacher(**settings), tmp_path)
+    assert message in str(caught.value)
+
+
+TEACHERS = ["code001", "code002", "gpt-3.5-turbo", "gpt4", "text002", "text003"]
+
+
+@pytest.mark.parametrize(("task", "num_questions"), [("svamp", 700), ("multiarith", 412), ("strategyqa", 1602), ("date_understanding", 252)])
+def test_the_rationales_of_six_real_teachers_find_their_questions(benchmark_data: Path, task: str, num_questions: int) -> None:
+    sets = load_questions(BenchmarkTask(name=task, prompt="{question}" + ("{options}" if task == "date_understanding" else "")), [benchmark_data])
+    questions = [*sets.train, *sets.validation]
+    teacher = RecordedTeacher(
+        files=["teacher_rationales/faithful_cot/{task}_train/*.jsonl"],
+        questions_file="teacher_rationales/faithful_cot/{task}_train/questions.jsonl",
+        id_field="id",
+        text_field="completion",
+    )
+    found = read_recorded(teacher, task, questions, [benchmark_data])
+    having = [each for each in found.rationales.values() if each]
+    sources = Counter(written.source for each in having for written in each)
+    assert sorted(sources) == TEACHERS
+    assert len(set(sources.values())) == 1
+    left_out = num_questions - len(having)
+    assert left_out <= sets.dropped.get("duplicates", 0) + sets.dropped.get("overlap", 0) + 8, "repeated and tested questions alone have no place"
+    by_id = {each.id: each for each in questions}
+    stated = [
+        bool(split_solution(written.text, by_id[name].answer_type, by_id[name].options)[1])
+        for name, rationales in found.rationales.items()
+        for written in rationales
+    ]
+    assert sum(stated) > 0.6 * len(stated)
