@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 CurveRow = dict[str, float]
 
+CHECKPOINT_SHARE = 0.02
+"""Most of the time that may go into resumable checkpoints: those of a large model come less often than asked for."""
+
 CURVE, RESUMABLE = "curve.jsonl", "resumable.ckpt"
 
 
@@ -164,7 +167,7 @@ class Recorder(pl.Callback):
         self.validation_steps = {round(part * num_steps / trainer.num_validations) for part in range(1, trainer.num_validations + 1)}
         self.seconds_between_checkpoints = trainer.checkpoint_every_seconds
         self.best_loss, self.best_step = float("inf"), 0
-        self.last_checkpoint = time.monotonic()
+        self.last_checkpoint, self.seconds_of_checkpoint = time.monotonic(), 0.0
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_loss": self.best_loss, "best_step": self.best_step, "layout": self.layout}
@@ -181,12 +184,17 @@ class Recorder(pl.Callback):
         validates = step in self.validation_steps
         if validates:
             self._validate(trainer, module, step)
-        due = time.monotonic() - self.last_checkpoint >= self.seconds_between_checkpoints
-        if trainer.strategy.broadcast(due or validates) and step < self.num_steps:
+        if trainer.strategy.broadcast(validates or self._is_due()) and step < self.num_steps:
+            started = time.monotonic()
             trainer.save_checkpoint(self.resumable.with_suffix(".new"), weights_only=False)
             if trainer.is_global_zero:
                 self.resumable.with_suffix(".new").replace(self.resumable)
             self.last_checkpoint = time.monotonic()
+            self.seconds_of_checkpoint = self.last_checkpoint - started
+
+    def _is_due(self) -> bool:
+        wait = self.seconds_between_checkpoints and max(self.seconds_between_checkpoints, self.seconds_of_checkpoint / CHECKPOINT_SHARE)
+        return time.monotonic() - self.last_checkpoint >= wait
 
     @torch.no_grad()
     def _validate(self, trainer: pl.Trainer, module: Any, step: int) -> None:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     BloomConfig,
     BloomForCausalLM,
     Gemma2Config,
@@ -39,6 +41,14 @@ from cotexp.sections import RunFailed
 VOCABULARY = 120
 SHAPE: dict[str, Any] = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA: dict[str, Any] = {**SHAPE, "num_key_value_heads": 2, "intermediate_size": 64, "max_position_embeddings": 128, "initializer_range": 0.3}
+BART: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "d_model": 32,
+    "max_position_embeddings": 64,
+    "decoder_start_token_id": 2,
+    "init_std": 0.3,
+    **{f"{part}_{name}": size for part in ("encoder", "decoder") for name, size in {"layers": 2, "attention_heads": 4, "ffn_dim": 64}.items()},
+}
 T5: dict[str, Any] = {"vocab_size": VOCABULARY, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
 GEMMA: dict[str, Any] = {"head_dim": 8, "final_logit_softcapping": 2.0, "attn_logit_softcapping": 5.0, "attn_implementation": "eager"}
 
@@ -52,6 +62,7 @@ MODELS: dict[str, tuple[bool, Callable[[], Any]]] = {
     "capped logits": (True, lambda: Gemma2ForCausalLM(Gemma2Config(**LLAMA, **GEMMA, sliding_window=100))),
     "biased by distance": (False, lambda: BloomForCausalLM(BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4))),
     "positions of its own": (False, lambda: RobertaForCausalLM(RobertaConfig(**SHAPE, intermediate_size=64, is_decoder=True, initializer_range=0.3))),
+    "BART": (False, lambda: BartForConditionalGeneration(BartConfig(**BART))),
     "Flan-T5": (False, lambda: T5ForConditionalGeneration(T5Config(**T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False))),
     "T5": (False, lambda: T5ForConditionalGeneration(T5Config(**T5, tie_word_embeddings=True))),
 }
@@ -191,6 +202,7 @@ def test_scores_in_bfloat16_are_the_models_own_up_to_rounding(anything: LoadedMo
     ours = torch.tensor([value for each in items for value in itertools.chain(*scores[each.id])])
     theirs = torch.tensor([value for each in items for value in itertools.chain(*slow_scores(loaded.model, each))])
     assert (ours - theirs).abs().mean() < 0.05
+    assert (ours != ours.bfloat16()).any(), "softmax in float32"
 
 
 @contextmanager
@@ -335,6 +347,15 @@ def test_a_text_beyond_the_context_is_refused_before_anything_is_computed(anythi
     with inputs_of(loaded.model.base_model) as passes, pytest.raises(RunFailed, match=r"^q/7: .* 129 tokens, the model has 128; .*$"):
         scored(scorer, [fits, beyond])
     assert not passes
+
+
+def test_prompt_and_text_have_a_context_each_where_an_encoder_reads_the_prompt(anything: LoadedModel) -> None:
+    scorer = Scorer(dataclasses.replace(anything, model=made("BART")), 64)
+    fits = Item("fits", [3] * 64, [Text([4] * 64, [0, 63])])
+    assert len(scored(scorer, [fits])["fits"][0]) == 2
+    for beyond in (Item("q", [3] * 65, [Text([4], [0])]), Item("q", [3], [Text([4] * 65, [0])])):
+        with pytest.raises(RunFailed, match="65 tokens, the model has 64"):
+            scored(scorer, [beyond])
 
 
 def test_t5_has_no_limit(t5: LoadedModel) -> None:
