@@ -201,7 +201,9 @@ class Trainer(Section):
     max_length: int = setting(16384, "Longest example in tokens (MACC, second-hand: 16,384); longer ones are left out and counted.", low=8)
     precision: str = setting("float32", "Number format of the forward pass; weights stay float32.", choices=("float32", "bfloat16"))
     num_validations: int = setting(5, "Validations, spread evenly; the best by validation loss is kept.", low=1)
-    checkpoint_every_seconds: float = setting(15.0, "Least seconds between resumable checkpoints (0: every step), which take 2 % of the time at most.", low=0, keyed=False)
+    checkpoint_every_seconds: float = setting(
+        15.0, "Least seconds between resumable checkpoints (0: every step), which take 2 % of the time at most.", low=0, keyed=False
+    )
     micro_batch_size: int | None = setting(None, "Examples per forward pass and device; the whole share of a device by default.", low=1, keyed=False)
     strategy: str = setting("auto", "How several devices share the work.", choices=("auto", "ddp"), keyed=False)
     devices: int = setting(1, "Number of devices or worker processes.", low=1, keyed=False)

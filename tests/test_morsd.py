@@ -184,3 +184,14 @@ def test_budgets_train_every_selection_on_the_same_number(tmp_path: Path) -> Non
         given = [f"selection={chosen}", "selection.k=2", "selection.diversity=null", "teacher.num_samples=3", "selection.max_rationales=9"]
         counts[chosen] = run(tmp_path / "outputs", *given).metrics["training/num_examples"]
     assert counts == {"random": 9, "morsd": 9, "longest": 9}
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_an_encoder_decoder_student_goes_all_the_way(tmp_path: Path, encoder_decoders: dict[str, Path], tuning: str) -> None:
+    folder = encoder_decoders["flan"]
+    given = ["model=hf", f"model.path={folder}", f"trainer.tuning={tuning}", "evaluation.max_new_tokens=8"]
+    result = run(tmp_path / "outputs", *given, "compression=truncate")
+    assert {"eval/base/accuracy", "eval/full/accuracy", "eval/compress/accuracy"} <= result.metrics.keys()
+    assert result.metrics["selection/num_kept"] > 0
+    assert len(rows(tmp_path / "outputs", "scores")) > 8
+    assert not run(tmp_path / "outputs", *given, "compression=truncate").computed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,12 @@ def select(context: Context, written: Sequence[Rationale], scores: Scores) -> tu
     groups: dict[str, list[Rationale]] = {each.id: [] for each in context.training_questions}
     for each in written:
         groups[each.question_id].append(each)
+    rule = settings.selection
+    if settings.mixture.originals == "correct":
+        rule = replace(rule, accuracy=True, validation="correct")
     train, validation = ({each.id: groups[each.id] for each in context.questions[split]} for split in ("train", "validation"))
-    kept, outcomes = selection.select(train, scores, settings.selection, seed=settings.seed)
-    kept += selection.for_validation(validation, settings.selection)
-    return [each for each in kept if each.correct or settings.mixture.originals == "all"], outcomes
+    kept, outcomes = selection.select(train, scores, rule, seed=settings.seed)
+    return kept + selection.for_validation(validation, rule), outcomes
 
 
 # --- rounds --------------------------------------------------------------------------------------------------------------
