@@ -109,11 +109,13 @@ class RecordedTeacher(Section):
     questions_file: str | None = setting(
         None, "File with id_field and question_field for files whose rows know only the id; {task} stands for the task's name.", keyed=False
     )
-    num_samples: int | None = setting(None, "Most rationales per question, in the order of files and rows; all by default.", low=1)
+    num_samples: int | None = setting(None, "Most rationales per question, in the order of files and rows; all by default.", low=1, keyed=False)
 
     def contradictions(self) -> Iterator[str]:
-        if not self.files:
-            yield "files must name at least one file; got []"
+        if not self.files or not all(each.strip() for each in self.files):
+            yield f"files must name at least one file, and none with an empty name; got {self.files}"
+        if self.questions_file is not None and not self.questions_file.strip():
+            yield f"questions_file must name a file; got {self.questions_file!r}"
 
 
 @dataclass(slots=True, kw_only=True)

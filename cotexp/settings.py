@@ -33,7 +33,17 @@ class Scoring(Section):
         choices=("boxed", "plain"),
     )
     dtype: str = setting("float32", "Number format of the student; bfloat16 scores depend on the batch.", choices=("float32", "bfloat16"))
-    max_batch_tokens: int = setting(8192, "Most tokens that go through the student at once.", low=64, keyed=False)
+    max_batch_tokens: int | None = setting(
+        None, "Most tokens that go through the student at once; by default 512 on a CPU and 8192 elsewhere.", low=64, keyed=False
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        if not self.connector.strip():
+            yield f"connector must not be blank; got {self.connector!r}"
+
+
+COMMON_DIVERSITY = 0.5
+"""Similarity from which rationales count as near duplicates when questions are chosen for all selections alike."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,6 +87,8 @@ class Selection(Section):
             yield f"rd is read only with order=lowest_rd or highest_rd; got rd={self.rd} with order={self.order}"
         if self.equal_questions and self.k is None:
             yield "equal_questions needs k, the rationales that every question must have; got k=None"
+        if self.equal_questions and self.diversity is not None and self.diversity < COMMON_DIVERSITY:
+            yield f"diversity must be at least {COMMON_DIVERSITY} with equal_questions, which counts rationales at that; got {self.diversity}"
 
 
 @dataclass(slots=True, kw_only=True)

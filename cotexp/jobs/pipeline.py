@@ -178,15 +178,18 @@ def _rounds_to_run(context: Context, task: str, spec: Spec) -> tuple[int | None,
     """
     rule, deterministic = context.settings.compression, specs.is_deterministic(context.settings)
     limit = getattr(rule, "max_rounds", None) or 1
-    wanted = sorted(_wanted_rows(context, f"rationales/{task}") or ())
-    written = rationales.stored_rationales(context, task)
+    wanted = {name: sorted(_wanted_rows(context, f"rationales/{name}") or ()) for name in specs.by_task(context.training_questions)}
     stored = context.store.ledger(spec).read()
-    found = [written[each] for each in wanted if each in written]
-    total = missing = limit * (len(wanted) - len(found))
+    found = []
+    for name, ids in wanted.items():  # budgets are for all tasks together
+        written = rationales.stored_rationales(context, name)
+        found += [written[each] for each in ids if each in written]
+    own = set(wanted[task])
+    total = missing = limit * (len(own) - sum(each.id in own for each in found))
     scored = scores.stored_scores(context, found)
     if context.settings.selection.needs_scores and any(each.id not in scored for each in scores.to_score(context, found)):
-        return limit * len(wanted), limit * len(wanted)
-    for rationale in stages.select(context, found, scored)[0]:
+        return limit * len(own), limit * len(own)
+    for rationale in (each for each in stages.select(context, found, scored)[0] if each.id in own):
         rounds: list[Round] = []
         while compression.decide(rationale, rounds, rule, deterministic=deterministic) is None:
             row = stored.get(f"{rationale.id}/{len(rounds) + 1}")
@@ -244,6 +247,7 @@ def _run_stages(context: Context, folder: Path) -> Metrics:
     with _timed(seconds, "scores"):
         scored = stages.score(context, written)
     chosen, outcomes = stages.select(context, written, scored)
+    stages.check_selection(context, written, chosen, outcomes)
     _write_lines(folder / "selection.jsonl", [dataclasses.asdict(each) for each in outcomes])
     with _timed(seconds, "rounds"):
         rounds = stages.write_rounds(context, chosen)

@@ -62,8 +62,8 @@ def wanted_scores(questions: Sequence[Question], rationales: Sequence[Rationale]
 
 
 def row_id(rationale: Rationale) -> str:
-    """The same for equal texts about one question, whoever wrote them."""
-    return f"{rationale.question_id}/{hash_of([rationale.text])}"
+    """The same for equal texts about one question, whoever wrote them, as long as they are split alike."""
+    return f"{rationale.question_id}/{hash_of([rationale.cot.strip(), rationale.text])}"
 
 
 def _of(questions: Iterable[Question], rationales: Iterable[Rationale]) -> list[Rationale]:

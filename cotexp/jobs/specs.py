@@ -26,7 +26,7 @@ from cotexp.tasks.recorded import Recorded
 if TYPE_CHECKING:
     from cotexp.inference.local import LocalEngine
 
-VERSIONS = {"model": 2, "texts": 1, "rationales": 3, "scores": 1, "rounds": 1, "checkpoint": 2, "predictions": 2, "grades": 1, "latency": 1}
+VERSIONS = {"model": 2, "texts": 1, "rationales": 3, "scores": 2, "rounds": 1, "checkpoint": 2, "predictions": 2, "grades": 1, "latency": 1}
 
 
 @dataclass(slots=True)
@@ -206,7 +206,7 @@ def spec_checkpoint(context: Context) -> Spec:
         "checkpoint",
         model={**keyed(settings.model), "sha256": context.base.sha256},
         rationales=[spec_rationales(context, each).key for each in tasks],
-        num_samples=getattr(settings.teacher, "num_samples", 1),
+        num_samples=None if context.recorded else getattr(settings.teacher, "num_samples", 1),
         rounds=[each.key for each in rounds if each],
         selection=keyed(selection),
         scores=[spec_scores(context, each).key for each in tasks] if selection.needs_scores else [],

@@ -39,6 +39,24 @@ def select(context: Context, written: Sequence[Rationale], scores: Scores) -> tu
     return kept + selection.for_validation(validation, rule), outcomes
 
 
+def check_selection(context: Context, written: Sequence[Rationale], chosen: Sequence[Rationale], outcomes: Sequence[Selected]) -> None:
+    """Raises: RunFailed when nothing is left to train on, or to choose the checkpoint by."""
+    look = f"look at the rationales in {context.store.root / 'rationales'}"
+    if outcomes and not any(each.kept for each in outcomes):
+        left = ", ".join(f"{sum(getattr(each, f'num_{step}') for each in outcomes)} {step}" for step in ("written", "usable", "accurate", "diverse"))
+        raise RunFailed(
+            f"no rationale of {len(outcomes)} training questions is left to train on ({left}; k, equal_questions and budgets come last): loosen "
+            f"the filter that took them, raise teacher.max_new_tokens or take another teacher; {look}"
+        )
+    ids = {each.id for each in context.questions.validation}
+    if ids and not any(each.question_id in ids for each in chosen):
+        num_usable = len(selection.usable([each for each in written if each.question_id in ids]))
+        raise RunFailed(
+            f"no rationale is left to choose the checkpoint by: {num_usable} of {len(ids)} validation rationales are usable, of those none "
+            f"is correct; raise task.num_validation or teacher.num_samples, or set selection.validation=all; {look}"
+        )
+
+
 # --- rounds --------------------------------------------------------------------------------------------------------------
 
 
@@ -158,11 +176,6 @@ def make_examples(context: Context, rationales: Sequence[Rationale], compressed:
         if settings.mixture.rewrite_ratio:
             count = round(len(full) * settings.mixture.rewrite_ratio)
             examples += mixture.rewrite_examples(own, questions, settings.compression.prompt, count)
-        if ids and not examples:
-            raise RunFailed(
-                f"no {split} example is left: of {len(ids)} {split} questions {len(own)} have a usable rationale; look at the rationales in "
-                f"{context.store.root / 'rationales'}, raise teacher.max_new_tokens or take another teacher"
-            )
         result[split] = examples
     return Examples(**result)
 

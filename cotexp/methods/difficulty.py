@@ -7,6 +7,7 @@ rationale that states the answer makes it trivially small, hence the two masks, 
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from cotexp.records import Question, Rationale
 from cotexp.tasks.answers import number_of
@@ -14,7 +15,11 @@ from cotexp.tasks.answers import number_of
 HIDDEN = "?"
 """Stands for the answer's value in an equation."""
 
-_AFTER_EQUALS = re.compile(r"(=\s*(?:\\boxed\{)?\$?\s*)(-?\d[\d,]*(?:\.\d+)?)(?![\d,]*\d|\.\d|\s*[-+*/×÷])")
+_AFTER_EQUALS = re.compile(
+    r"(=[^\S\n]*(?:<<[^<>\n]*=)?(?:\*\*|\\boxed\{)?)([-−]?[^\S\n]*\\?[$£€]?[^\S\n]*)"
+    r"(\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?![\d,]*\d|\.\d|[^\S\n]*[-+*/×÷x−][^\S\n]*[\d(])"
+)
+"""What ends an equation: a number that no further calculation follows on its line."""
 
 
 def answer_text(question: Question, form: str) -> str:
@@ -33,4 +38,10 @@ def hidden(rationale: Rationale, question: Question) -> str:
     """The masked rationale, in which no equation ends in the gold value."""
     if question.answer_type in ("choice", "boolean") or (gold := number_of(question.answer)) is None:
         return masked(rationale)
-    return _AFTER_EQUALS.sub(lambda found: found[1] + HIDDEN if number_of(found[2]) == gold else found[0], masked(rationale))
+    return _AFTER_EQUALS.sub(lambda found: _hide(found, gold), masked(rationale))
+
+
+def _hide(found: re.Match[str], gold: Fraction) -> str:
+    sign = "-" if "-" in found[2] or "−" in found[2] else ""
+    currency = found[2].replace("-", "").replace("−", "")
+    return f"{found[1]}{currency}{HIDDEN}" if number_of(f"{sign}{found[3]}") == gold else found[0]

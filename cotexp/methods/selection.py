@@ -11,10 +11,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from cotexp.records import Rationale, Score, Selected
-from cotexp.settings import Selection
+from cotexp.settings import COMMON_DIVERSITY, Selection
 
-COMMON_DIVERSITY = 0.5
-"""Similarity from which rationales count as near duplicates when questions are chosen for all selections alike."""
 NGRAM = 3
 
 
@@ -24,7 +22,8 @@ def select(
     """The rationales that are kept, rank by rank, and what became of each question.
 
     `rationales` maps every question to its rationales in sample order, `scores` the ids of the usable ones to what the student makes of
-    them; it may be empty where the order reads none. A larger `k`, `max_rationales` or `max_tokens` keeps all that a smaller one keeps.
+    them; it may be empty where the order reads none. A larger `max_rationales` or `max_tokens` keeps all that a smaller one
+    keeps, and so does a larger `k` unless it takes questions away (`equal_questions`).
     """
     ranked: dict[str, list[Rationale]] = {}
     outcomes: dict[str, Selected] = {}

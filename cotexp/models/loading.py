@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,9 +45,7 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
         add_compress_token(model, tokenizer, settings.compress_token)
-        with _shared_rows_named(model):
-            adapted = PeftModel.from_pretrained(model, str(folder))
-        model = adapted.merge_and_unload()
+        model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     model = model.to(device=device, dtype=getattr(torch, settings.dtype)).eval()
     return LoadedModel(model, tokenizer, make_encoder(model, tokenizer, settings), device)
 
@@ -66,7 +62,8 @@ def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedM
         raise ConfigError(f"model.path: the tokenizer in {folder} has no end-of-sequence token; set eos_token in its tokenizer_config.json")
     if model.config.is_encoder_decoder:
         _check_decoder_start(model, folder)
-        model.config.tie_word_embeddings = _has_tied_head(model)
+        # transformers takes every T5's head for tied, and ties a Flan-T5's when it is resized, unless the configuration tells the truth.
+        model.config.tie_word_embeddings = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     return model, tokenizer
 
 
@@ -95,32 +92,10 @@ def _check_decoder_start(model: PreTrainedModel, folder: Path) -> None:
     try:
         decoder_inputs(model, torch.zeros(1, 1, dtype=torch.long))
     except (AttributeError, ValueError, TypeError):
-        raise ConfigError(f"model.path: {folder} must say how its decoder starts; set decoder_start_token_id in its config.json") from None
-
-
-def _has_tied_head(model: PreTrainedModel) -> bool:
-    return model.get_output_embeddings().weight is model.get_input_embeddings().weight
-
-
-@contextmanager
-def _shared_rows_named(model: PreTrainedModel) -> Iterator[None]:
-    """For the time that peft wraps a Flan-T5: encoder and decoder share one embedding, while the head is another.
-
-    transformers takes every T5's head for tied until it has read the weights; `tie_word_embeddings` means the head alone (it is set
-    to the truth when a model is loaded, so that no later resizing ties the head). peft takes it for all three, and would train a row
-    for each of them.
-    """
-    if not model.config.is_encoder_decoder or model.config.tie_word_embeddings:
-        yield
-        return
-    head = next(name for name, module in model.named_modules() if module is model.get_output_embeddings())
-    model._tied_weights_keys = {each: source for each, source in (model._tied_weights_keys or {}).items() if each != f"{head}.weight"}
-    model.config.tie_word_embeddings = True
-    try:
-        yield
-    finally:
-        model.config.tie_word_embeddings = False
-        del model._tied_weights_keys
+        raise ConfigError(
+            f"model.path: the model in {folder} ({model.config.model_type}) does not say what its decoder reads first; "
+            "set decoder_start_token_id in its config.json, or take another kind of model"
+        ) from None
 
 
 def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> int:
@@ -144,9 +119,8 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
     names = {module: name for name, module in model.named_modules()}
-    trained = {names[model.get_input_embeddings()].rsplit(".", 1)[-1]: [compress_id]}
-    if not model.config.tie_word_embeddings:
-        trained[names[model.get_output_embeddings()].rsplit(".", 1)[-1]] = [compress_id]
+    head, tied = model.get_output_embeddings(), model.config.tie_word_embeddings
+    trained = {names[each].rsplit(".", 1)[-1]: [compress_id] for each in (model.get_input_embeddings(), *([] if tied else [head]))}
     targets: Any = lora.target_modules if lora.target_modules == "all-linear" else [each.strip() for each in lora.target_modules.split(",")]
     config = LoraConfig(
         r=lora.rank,
@@ -156,8 +130,14 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
         trainable_token_indices=trained,
         task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
     )
-    with _shared_rows_named(model):
+    if tied or not model.config.is_encoder_decoder:
         return get_peft_model(model, config)
+    # A Flan-T5's encoder and decoder share one embedding beside the head; peft sees that only where the configuration calls something tied.
+    model._tied_weights_keys = {each: source for each, source in (model._tied_weights_keys or {}).items() if each != f"{names[head]}.weight"}
+    model.config.tie_word_embeddings = True
+    adapted = get_peft_model(model, config)
+    model.config.tie_word_embeddings = False
+    return adapted
 
 
 def save(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype | None = None) -> None:

@@ -32,7 +32,7 @@ def steps(metrics: Metrics, settings: dict[str, Any]) -> list[Step]:
     named = {
         "written": ("written", False),
         "usable": ("usable: finished, with a stated answer", False),
-        "accurate": ("accuracy: the answer is the gold one", not selection["accuracy"]),
+        "accurate": ("accuracy: the answer is the gold one", not (selection["accuracy"] or settings["mixture"]["originals"] == "correct")),
         "diverse": (f"diversity: similarity below {selection['diversity']}", selection["diversity"] is None),
         "ordered": (f"order {order_of(selection)}: {first}{common}", not selection["k"] and not common),
         "kept": (f"budget: {' and '.join(limits)}", not limits),
@@ -78,12 +78,10 @@ def line(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
 
 def notes(metrics: Metrics, settings: dict[str, Any]) -> Iterator[str]:
     """Questions without any, what is trained on, rows that belong to no question, and where the details lie."""
-    correct_alone = settings["mixture"]["originals"] == "correct" and not settings["selection"]["accuracy"]
     yield (
         f"{metrics['selection/num_questions_without']:,.0f} of {metrics['selection/num_questions']:,.0f} training questions are left without any; "
-        f"{metrics['selection/num_kept']:,.0f} rationales are kept"
-        + (", of which those with the gold answer are trained on (mixture.originals=correct):" if correct_alone else " to train on:")
-        + f" {metrics['selection/num_tokens']:,.0f} tokens. Question by question: selection.jsonl."
+        f"{metrics['selection/num_kept']:,.0f} rationales are kept to train on: {metrics['selection/num_tokens']:,.0f} tokens. "
+        "Question by question: selection.jsonl."
     )
     if unmatched := metrics.get("rationales/num_unmatched"):
         yield f"{unmatched:,.0f} recorded rows belong to none of the training and validation questions and were not read."

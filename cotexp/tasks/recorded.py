@@ -46,7 +46,8 @@ def read_recorded(teacher: RecordedTeacher, task: str, questions: Sequence[Quest
     Raises: ConfigError when a file is missing or malformed, or no row belongs to a question.
     """
     id_file = teacher.questions_file and _files([teacher.questions_file], "teacher.questions_file", task, folders)[0]
-    paths = [path for path in _files(teacher.files, "teacher.files", task, folders) if path != id_file]
+    found_files = {path.resolve(): path for path in reversed(_files(teacher.files, "teacher.files", task, folders))}
+    paths = [path for resolved, path in reversed(found_files.items()) if not id_file or resolved != id_file.resolve()]
     if not paths:
         raise ConfigError(f"teacher.files must name files besides teacher.questions_file; got {', '.join(teacher.files)}")
     texts = _question_texts(teacher, id_file) if id_file else {}
@@ -113,7 +114,11 @@ def _files(patterns: Iterable[str], setting: str, task: str, folders: Sequence[P
 
 def _expanded(pattern: str, setting: str, folders: Sequence[Path]) -> list[Path]:
     for folder in (Path(), *folders):
-        if found := sorted(each for each in _glob(folder, pattern) if each.is_file()):
+        try:
+            found = sorted(each for each in _glob(folder, pattern) if each.is_file())
+        except (ValueError, IndexError, NotImplementedError) as error:
+            raise ConfigError(f"{setting} must hold names of files, in which * matches any name; got {pattern!r} ({error})") from None
+        if found:
             return found
     where = ", ".join(["the current folder", *map(str, folders)])
     raise ConfigError(f"{setting} must name files that exist; found none for {pattern!r} in {where}; set paths.data or give the whole path")

@@ -25,7 +25,7 @@ def engine(request: pytest.FixtureRequest, encoder_decoders: dict[str, Path]) ->
     """Larger random weights: texts that wander and depend on their sources."""
     folder = encoder_decoders[request.param]
     loaded = loading.load(folder, PretrainedModel(path=str(folder), device="cpu"))
-    torch.manual_seed(1)
+    torch.manual_seed(0)
     with torch.no_grad():
         for each in loaded.model.parameters():
             if each.dim() == 2:
@@ -62,7 +62,7 @@ def test_texts_are_the_same_alone_in_batches_and_shuffled(engine: LocalEngine, r
     assert generated(engine, requests, sampling, batch_size=7) == alone
     assert generated(engine, shuffled, sampling, batch_size=20) == alone
     assert len(set(alone.values())) > 12
-    assert {reason for *_, reason in alone.values()} == {"stop", "length"}, "rows of a batch end at different steps"
+    assert len({length for _, length, _ in alone.values()}) > 2, "rows of a batch end at different steps"
 
 
 def test_greedy_texts_agree_with_transformers(engine: LocalEngine, requests: list[Request]) -> None:

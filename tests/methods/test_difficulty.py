@@ -49,6 +49,13 @@ def test_the_mask_takes_the_sentence_with_the_answer_and_nothing_else() -> None:
         ("Then x = 17 + 4 = 21 follows. The answer is 17.", "17", "Then x = 17 + 4 = 21 follows."),
         ("He has 17 of them, 170 = 17 tens. The answer is 17.", "17", "He has 17 of them, 170 = ? tens."),
         ("It is 4 - 9 = -5 now. The answer is -5.", "-5", "It is 4 - 9 = ? now."),
+        ("It is 4 − 9 = −$5 now. The answer is -5.", "-5", "It is 4 − 9 = $? now."),
+        ("- 3 + 2 = 5\n- Then she leaves.\nThe answer is 5.", "5", "- 3 + 2 = ?\n- Then she leaves."),
+        ("So 3 + 2 = 5 - so five. The answer is 5.", "5", "So 3 + 2 = ? - so five."),
+        ("So 3 + 2 = **5** it is. The answer is 5.", "5", "So 3 + 2 = **?** it is."),
+        ("So 3 + 2 = £5, which is it. The answer is 5.", "5", "So 3 + 2 = £?, which is it."),
+        ("So 1 / 2 = .5 of it. The answer is 0.5.", "0.5", "So 1 / 2 = ? of it."),
+        ("So 3 + 2 = 5 x 2 = 10 of them. The answer is 5.", "5", "So 3 + 2 = 5 x 2 = 10 of them."),
     ],
 )
 def test_the_second_mask_hides_the_value_where_an_equation_ends_in_it(text: str, gold: str, expected: str) -> None:

@@ -20,7 +20,8 @@ from cotexp.models import loading
 from cotexp.models.encoding import Encoder
 from cotexp.sections import ConfigError
 from cotexp.settings import Lora
-from cotexp.tasks.answers import extract
+from cotexp.tasks import QuestionSets
+from cotexp.tasks.answers import extract, split_solution
 
 MARK = "<compress>"
 QUESTION = "Ann has 5 apples. How many apples does Ann have now?"
@@ -110,6 +111,20 @@ def test_a_chain_with_line_breaks_becomes_one_line_with_the_same_answer(t5_encod
     assert extract(read).text == extract(chain).text == "6"
 
 
+def test_a_boxed_answer_still_counts_where_there_are_no_braces(t5_encoder: Encoder, small_questions: QuestionSets) -> None:
+    assert t5_encoder.tokenizer.unk_token_id in t5_encoder.tokenizer("\\boxed{}")["input_ids"]
+    for each in small_questions.test:
+        text = each.references[0]
+        read = t5_encoder.decode(t5_encoder.text_ids(text))
+        assert "\\boxed{" in text
+        assert "\\boxed" not in read
+        assert extract(read).text == extract(text).text == each.answer
+        assert split_solution(read)[0].strip() == t5_encoder.decode(t5_encoder.text_ids(split_solution(text)[0]))
+    for answer, kind in (("(B)", "choice"), ("yes", "boolean")):
+        read = t5_encoder.decode(t5_encoder.text_ids(f"It has to be \\boxed{{{answer}}}."))
+        assert extract(read, kind, {"A": "no", "B": "perhaps"}).text == extract(answer, kind, {"A": "no", "B": "perhaps"}).text
+
+
 @settings(deadline=None)
 @given(text=st.one_of(st.text(), st.lists(st.sampled_from([*HOSTILE, " ", "\n", "12", " apples", "é", "{}", "\\boxed{5}"])).map("".join)))
 def test_any_text_can_be_encoded_and_what_comes_back_comes_back_again(t5_encoder: Encoder, text: str) -> None:
@@ -179,6 +194,7 @@ def merged(model: Any) -> Any:
 def test_lora_trains_adapters_and_the_one_row(load: Callable[[str], tuple[Any, Any, int]], kind: str) -> None:
     model, _, mark = load(kind)
     model = loading.add_lora(model, Lora(rank=4, alpha=8), mark)
+    assert model.peft_config["default"].task_type == "SEQ_2_SEQ_LM"
     trained = {name for name, each in model.named_parameters() if each.requires_grad}
     rows = {name for name in trained if "trainable_tokens_delta" in name}
     assert all("lora_" in name for name in trained - rows)
@@ -256,5 +272,5 @@ def test_a_model_whose_decoder_has_no_start_is_refused(encoder_decoders: dict[st
         content = json.loads((folder / name).read_text())
         content.pop("decoder_start_token_id")
         (folder / name).write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match=r"model\.path: .*startless must say how its decoder starts; set decoder_start_token_id"):
+    with pytest.raises(ConfigError, match=r"startless \(t5\) does not say what its decoder reads first; set decoder_start_token_id"):
         loading.load_trainable(folder, settings_of(folder))

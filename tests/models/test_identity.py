@@ -76,7 +76,7 @@ def test_a_named_device_is_taken_as_it_is() -> None:
 
 def test_finding_a_model_imports_no_torch(random_model: Path) -> None:
     code = (
-        "import sys; from cotexp.models.identity import find; from cotexp.settings import PretrainedModel\n"
+        "import sys; from cotexp.models.identity import find; from cotexp.model_settings import PretrainedModel\n"
         f"find(PretrainedModel(path={str(random_model)!r}))\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )

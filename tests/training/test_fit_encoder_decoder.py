@@ -168,7 +168,7 @@ TOY = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "tuning", "highest_loss"), [("t5", "full", 0.05), ("flan", "full", 0.05), ("flan", "lora", 0.2), ("t5", "lora", 1.1)]
+    ("kind", "tuning", "highest_loss"), [("t5", "full", 0.05), ("flan", "full", 0.05), ("flan", "lora", 0.2), ("t5", "lora", 1.3)]
 )
 def test_a_model_learns_to_write_short_with_the_mark_and_long_without(make_job: MakeJob, kind: str, tuning: str, highest_loss: float) -> None:
     """Adapters of a model with random weights reach no lower loss, because the head that they leave alone bounds its logits."""
