@@ -267,8 +267,8 @@ def test_a_file_of_questions_is_refused(what: str, files: Path) -> None:
 
 @pytest.mark.parametrize(("name", "missing"), [("no_config", "config.json"), ("no_files", "config.json")])
 def test_a_folder_that_holds_no_model_is_refused(name: str, missing: str, files: Path) -> None:
+    from cotexp.model_settings import PretrainedModel
     from cotexp.models import identity
-    from cotexp.settings import PretrainedModel
 
     with pytest.raises(ConfigError) as caught:
         identity.find(PretrainedModel(path=str(files / name)))

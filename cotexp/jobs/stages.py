@@ -52,8 +52,8 @@ def check_selection(context: Context, written: Sequence[Rationale], chosen: Sequ
     if ids and not any(each.question_id in ids for each in chosen):
         num_usable = len(selection.usable([each for each in written if each.question_id in ids]))
         raise RunFailed(
-            f"no rationale is left to choose the checkpoint by: {num_usable} of {len(ids)} validation rationales are usable, of those none "
-            f"is correct; raise task.num_validation or teacher.num_samples, or set selection.validation=all; {look}"
+            f"no rationale is left to choose the checkpoint by: {num_usable} rationales of {len(ids)} validation questions are usable, none "
+            f"of them correct; raise task.num_validation or teacher.num_samples, or set selection.validation=all; {look}"
         )
 
 
