@@ -12,7 +12,9 @@ from cotexp.inference.local import LocalEngine
 from cotexp.jobs import pipeline
 from cotexp.jobs.pipeline import Result
 from cotexp.jobs.rationales import write_rationales
+from cotexp.jobs.scores import row_id
 from cotexp.jobs.store import complete_lines, read_json
+from cotexp.records import Rationale
 from cotexp.schema import check_command_line
 from cotexp.settings import Settings
 
@@ -115,13 +117,11 @@ def test_what_is_kept_follows_from_stored_grades_and_scores(tmp_path: Path) -> N
     correct = {row["id"] for row in rows(outputs, "grades") if row["strict"]}
     texts = {row["id"]: row for row in rows(outputs, "rationales")}
     assert stages["scores/stories"]["path"].startswith("store/scores/")
-    from cotexp.jobs.specs import hash_of
-
     ratio = {row["id"]: row.get("answer_nll_plain", 0.0) for row in rows(outputs, "scores")}
     for outcome in (json.loads(line) for line in (result.folder / "selection.jsonl").read_text().splitlines()):
         own = [each for each in texts if texts[each]["question_id"] == outcome["question_id"]]
         usable = [each for each in own if each in correct and texts[each]["closing"] and texts[each]["finish_reason"] == "stop"]
-        nll = {each: ratio[f"{outcome['question_id']}/{hash_of([texts[each]['cot'] + texts[each]['closing']])}"] for each in usable}
+        nll = {each: ratio[row_id(Rationale.from_row({**texts[each], "answer": None, "correct": True}))] for each in usable}
         assert outcome["kept"] == ([min(usable, key=lambda each: (nll[each], texts[each]["sample"]))] if usable else [])
 
 
