@@ -16,7 +16,7 @@ from cotexp.tasks import QuestionSets, load_questions, prompt_for
 ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.update(HF_HUB_OFFLINE="1", WANDB_SILENT="true", MPLBACKEND="Agg", TOKENIZERS_PARALLELISM="false")
-for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "COTEXP_DATA"):
+for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "COTEXP_DATA", "COLUMNS"):
     os.environ.pop(name, None)
 
 
