@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -75,36 +76,28 @@ def test_the_answer_is_written_as_it_follows_the_connector() -> None:
     assert answer_text(question("\\frac{1}{2}", "latex"), "boxed") == "\\boxed{\\frac{1}{2}}."
 
 
+SCORE = Score(
+    id="q/0",
+    question_id="q",
+    num_answer_tokens=4,
+    answer_nll=10.0,
+    answer_nll_plain=2.0,
+    answer_nll_masked=6.0,
+    answer_nll_hidden=12.0,
+    num_tokens=20,
+    nll=30.0,
+)
+
+
 def test_the_ratio_is_that_of_two_perplexities() -> None:
-    score = Score(
-        id="q/0",
-        question_id="q",
-        num_answer_tokens=4,
-        answer_nll=10.0,
-        answer_nll_plain=2.0,
-        answer_nll_masked=6.0,
-        answer_nll_hidden=12.0,
-        num_tokens=20,
-        nll=30.0,
-    )
     alone = math.exp(10 / 4)
-    assert score.rd("plain") == pytest.approx(math.exp(2 / 4) / alone)
-    assert score.rd("masked") == pytest.approx(math.exp(6 / 4) / alone)
-    assert score.rd("hidden") == pytest.approx(math.exp(12 / 4) / alone)
-    assert score.perplexity == pytest.approx(math.exp(1.5))
+    assert SCORE.rd("plain") == pytest.approx(math.exp(2 / 4) / alone)
+    assert SCORE.rd("masked") == pytest.approx(math.exp(6 / 4) / alone)
+    assert SCORE.rd("hidden") == pytest.approx(math.exp(12 / 4) / alone)
+    assert SCORE.perplexity == pytest.approx(math.exp(1.5))
 
 
 def test_an_answer_that_the_student_thinks_impossible_has_a_finite_ratio() -> None:
-    score = Score(
-        id="q/0",
-        question_id="q",
-        num_answer_tokens=1,
-        answer_nll=0.0,
-        answer_nll_plain=5000.0,
-        answer_nll_masked=0.0,
-        answer_nll_hidden=0.0,
-        num_tokens=1,
-        nll=9000.0,
-    )
+    score = dataclasses.replace(SCORE, num_answer_tokens=1, answer_nll=0.0, answer_nll_plain=5000.0, num_tokens=1, nll=9000.0)
     assert math.isfinite(score.rd("plain"))
     assert math.isfinite(score.perplexity)
