@@ -12,7 +12,8 @@ import time
 
 import torch
 
-from cotexp.inference.local import LocalEngine, Request
+from cotexp.inference.engine import Request
+from cotexp.inference.local import LocalEngine
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import identity, loading
 from cotexp.settings import StoriesTask
@@ -29,7 +30,7 @@ def main() -> None:
     settings = PretrainedModel(path=options.model)
     loaded = loading.load(identity.find(settings).folder, settings)
     task = StoriesTask(num_test=options.questions)
-    prompts = [loaded.encoder.prompt(prompt_for(task, each)) for each in load_questions(task).test]
+    prompts = [prompt_for(task, each) for each in load_questions(task).test]
     for _ in range(2):
         ours, our_seconds = with_engine(loaded, prompts, options)
         theirs, their_seconds = with_transformers(loaded, prompts, options)
@@ -42,10 +43,10 @@ def main() -> None:
     print(f"equal greedy texts {same} of {len(prompts)}")
 
 
-def with_engine(loaded: loading.LoadedModel, prompts: list[list[int]], options: argparse.Namespace) -> tuple[list[str], float]:
+def with_engine(loaded: loading.LoadedModel, prompts: list[str], options: argparse.Namespace) -> tuple[list[str], float]:
     started = time.perf_counter()
     engine, texts = LocalEngine(loaded), {}
-    requests = sorted((Request(str(i), ids) for i, ids in enumerate(prompts)), key=lambda each: len(each.prompt_ids))
+    requests = sorted((Request(str(i), text) for i, text in enumerate(prompts)), key=lambda each: len(each.prompt))
     for first in range(0, len(requests), options.batch_size):
         engine.generate(
             requests[first : first + options.batch_size],
@@ -56,12 +57,12 @@ def with_engine(loaded: loading.LoadedModel, prompts: list[list[int]], options: 
 
 
 @torch.inference_mode()
-def with_transformers(loaded: loading.LoadedModel, prompts: list[list[int]], options: argparse.Namespace) -> tuple[list[str], float]:
+def with_transformers(loaded: loading.LoadedModel, prompts: list[str], options: argparse.Namespace) -> tuple[list[str], float]:
     started = time.perf_counter()
     texts = []
     pad = loaded.tokenizer.pad_token_id
     for first in range(0, len(prompts), options.batch_size):
-        batch = prompts[first : first + options.batch_size]
+        batch = [loaded.encoder.prompt(each) for each in prompts[first : first + options.batch_size]]
         longest = max(map(len, batch))
         ids = torch.tensor([[pad] * (longest - len(each)) + each for each in batch], device=loaded.device)
         mask = torch.tensor([[0] * (longest - len(each)) + [1] * len(each) for each in batch], device=loaded.device)

@@ -9,7 +9,10 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "empty", "refused", "filtered", "overflow"]
+"""How a text ended: by itself, at the token limit, with nothing in it; refused by the model, withheld by a server's content filter, or asked
+for with a prompt that does not fit the model's context. All but "stop" are outcomes, not results: they count, as wrong or unusable.
+"""
 Form = Literal["full", "compress", "rewrite"]
 AnswerType = Literal["integer", "decimal", "latex", "choice", "boolean"]
 MOST_NATS = 700.0

@@ -10,31 +10,14 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from transformers import DynamicCache
 
+from cotexp.inference.engine import Output, Request
 from cotexp.model_settings import Sampling
 from cotexp.models.loading import LoadedModel, decoder_inputs, generation_stop_ids
-
-
-class Request(NamedTuple):
-    """A text to be generated. `id` also seeds its sampling."""
-
-    id: str
-    prompt_ids: list[int]
-
-
-class Output(NamedTuple):
-    """A generated text without special tokens, its length in tokens, and its share of the batch's wall time."""
-
-    id: str
-    text: str
-    num_tokens: int
-    finish_reason: Literal["stop", "length"]
-    seconds: float
 
 
 @dataclass(slots=True)
@@ -49,6 +32,10 @@ class LocalEngine:
         self.stop_ids = generation_stop_ids(self.loaded)
         self.special_ids = set(self.loaded.tokenizer.all_special_ids)
 
+    def encode(self, request: Request) -> list[int]:
+        """Ids of the prompt in the model's own form."""
+        return self.loaded.encoder.prompt(request.prompt, compressed=request.compressed)
+
     @torch.inference_mode()
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
         """Generate all requests as one batch; `on_output` is called for each row when it ends."""
@@ -57,7 +44,7 @@ class LocalEngine:
         written: list[list[int]] = [[] for _ in rows]
         uniform_BT = _uniform_draws(rows, sampling)
         kind = _SourceRows if self.loaded.model.config.is_encoder_decoder else _PromptRows
-        decoding = kind(self.loaded, [each.prompt_ids for each in rows])
+        decoding = kind(self.loaded, [self.encode(each) for each in rows])
         logits_BV = decoding.first_logits()
         for step in range(sampling.max_new_tokens):
             tokens = _choose(logits_BV.float(), sampling, uniform_BT[:, step] if uniform_BT is not None else None).tolist()

@@ -22,7 +22,8 @@ from cotexp.tasks.draw import normal_text
 from cotexp.tasks.equivalence import Judge
 
 if TYPE_CHECKING:
-    from cotexp.inference.local import LocalEngine, Output
+    from cotexp.inference.engine import Output
+    from cotexp.inference.local import LocalEngine
 
 Metrics = dict[str, float]
 Answers = dict[tuple[str, str], list[Row]]
@@ -40,12 +41,12 @@ def _answers(context: Context, mode: str, task: str, questions: Sequence[Questio
     ids = wanted_rows(questions, evaluation.num_samples)
 
     def compute(missing: list[str], emit: Callable[[Row], None]) -> None:
-        from cotexp.inference.local import Request
+        from cotexp.inference.engine import Request
 
         engine = _engine(context, mode)
-        encoder = engine.loaded.encoder
-        requests = [Request(each, encoder.prompt(context.prompt_for(by_id[parent(each)]), compressed=mode == "compress")) for each in missing]
-        engine.generate(requests, sampling, lambda output: emit(_row(output, by_id[parent(output.id)], encoder.count)))
+        count = engine.loaded.encoder.count
+        requests = [Request(each, context.prompt_for(by_id[parent(each)]), compressed=mode == "compress") for each in missing]
+        engine.generate(requests, sampling, lambda output: emit(_row(output, by_id[parent(output.id)], count)))
 
     with progress.bar(f"answers, {mode}, {task}", len(ids)) as advance:
         rows = context.store.ledger(spec_predictions(context, mode, task)).fill(
@@ -126,12 +127,11 @@ def measure_latency(context: Context, mode: str) -> Metrics:
     questions = timed_questions(context)
 
     def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
-        from cotexp.inference.local import Request
+        from cotexp.inference.engine import Request
 
         engine = _engine(context, mode)
         sampling = Sampling(max_new_tokens=evaluation.max_new_tokens)
-        encoder = engine.loaded.encoder
-        requests = [Request(each.id, encoder.prompt(context.prompt_for(each), compressed=mode == "compress")) for each in questions]
+        requests = [Request(each.id, context.prompt_for(each), compressed=mode == "compress") for each in questions]
         with FileLock(Path(tempfile.gettempdir()) / "cotexp-latency.lock", mode=0o666):
             for each in ids:
                 size = min(sizes[each], len(requests))

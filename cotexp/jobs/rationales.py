@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from cotexp.jobs import grades, progress
@@ -82,7 +83,7 @@ def _own(context: Context, task: str, questions: Questions) -> Writer:
             context.settings.model,
             questions,
             ids,
-            lambda output: emit(_row(output._asdict(), "self", questions[parent(output.id)], count)),
+            lambda output: emit(_row(asdict(output), "self", questions[parent(output.id)], count)),
         )
 
     return write
@@ -94,7 +95,7 @@ def _teachers(context: Context, task: str, questions: Questions) -> Writer:
 
     def write_texts(ids: list[str], emit: Emit) -> None:
         assert context.teacher is not None
-        _generate(context, context.teacher, model, questions, ids, lambda output: emit(output._asdict()))
+        _generate(context, context.teacher, model, questions, ids, lambda output: emit(asdict(output)))
 
     def write(ids: list[str], emit: Emit) -> None:
         texts = context.store.ledger(spec_texts(context, task)).fill(ids, write_texts, chunk_size=len(ids))
@@ -139,10 +140,10 @@ def _known(context: Context, questions: Questions, find: Callable[[str], tuple[s
 def _generate(
     context: Context, files: ModelFiles, model: PretrainedModel, questions: Questions, ids: Sequence[str], on_output: Callable[[Any], None]
 ) -> None:
-    from cotexp.inference.local import Request
+    from cotexp.inference.engine import Request
 
     engine = load_engine(context, files, model)
-    requests = [Request(each, engine.loaded.encoder.prompt(context.prompt_for(questions[parent(each)]))) for each in ids]
+    requests = [Request(each, context.prompt_for(questions[parent(each)])) for each in ids]
     engine.generate(requests, context.settings.teacher, on_output)
 
 

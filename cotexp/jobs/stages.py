@@ -95,7 +95,7 @@ def _one_round(context: Context, active: Sequence[Rationale], rounds: dict[str, 
     rationales = {each.id: each for each in active}
 
     def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
-        from cotexp.inference.local import Request
+        from cotexp.inference.engine import Request
 
         assert context.compressor is not None
         engine = load_engine(context, context.compressor, compressor_model(settings))
@@ -127,7 +127,7 @@ def _one_round(context: Context, active: Sequence[Rationale], rounds: dict[str, 
                 )
             )
 
-        requests = [Request(each, engine.loaded.encoder.prompt(prompts[each])) for each in ids]
+        requests = [Request(each, prompts[each]) for each in ids]
         engine.generate(requests, settings.compressor, lambda output: emit(read(output)))
 
     return compute

@@ -69,7 +69,7 @@ class _Draft:
     def of(cls, each: Answered, *, whole_text: bool) -> _Draft:
         found = extract(each.text, each.answer_type, each.options)
         lenient = found if found.text is not None else extract_lenient(each.text, each.answer_type, each.options)
-        is_whole = each.finish_reason != "length"
+        is_whole = each.finish_reason == "stop"
         grade = Grade(
             id=each.id,
             extracted=found.text,

@@ -12,7 +12,8 @@ import torch
 from scipy.stats import chisquare
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from cotexp.inference.local import LocalEngine, Output, Request
+from cotexp.inference.engine import Output, Request
+from cotexp.inference.local import LocalEngine
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
 from cotexp.task_settings import StoriesTask
@@ -40,9 +41,9 @@ def requests(engine: LocalEngine, small_task: StoriesTask, small_questions: Ques
     """64 prompts of very different length."""
     texts = [prompt_for(small_task, each) for each in [*small_questions.train, *small_questions.validation, *small_questions.test]]
     cut = [text[-(7 + 11 * number % len(text)) :] for number, text in enumerate(texts)]
-    result = [Request(f"{number}/0", engine.loaded.encoder.prompt(text)) for number, text in enumerate(cut)]
+    result = [Request(f"{number}/0", text) for number, text in enumerate(cut)]
     assert len(result) == 64
-    assert max(len(each.prompt_ids) for each in result) > 4 * min(len(each.prompt_ids) for each in result)
+    assert max(len(engine.encode(each)) for each in result) > 4 * min(len(engine.encode(each)) for each in result)
     return result
 
 
@@ -67,7 +68,7 @@ def test_texts_are_the_same_alone_in_batches_and_shuffled(engine: LocalEngine, r
 
 
 def test_sampled_texts_differ_between_seeds_and_between_samples(engine: LocalEngine, requests: list[Request]) -> None:
-    prompt = requests[0].prompt_ids
+    prompt = requests[0].prompt
     samples = [Request(f"q/{number}", prompt) for number in range(16)]
     first, second = (generated(engine, samples, Sampling(temperature=1.0, max_new_tokens=16, seed=seed), batch_size=16) for seed in (0, 1))
     assert len(set(first.values())) >= 14, "one or two may end at once"
@@ -86,7 +87,7 @@ def test_greedy_texts_agree_with_transformers(engine: LocalEngine, requests: lis
     ours = generated(engine, requests[:24], Sampling(max_new_tokens=MAX_NEW_TOKENS), batch_size=24)
     reasons = set()
     for each in requests[:24]:
-        prompt = torch.tensor([each.prompt_ids])
+        prompt = torch.tensor([engine.encode(each)])
         with torch.no_grad():
             output = model.generate(
                 prompt,
@@ -95,7 +96,7 @@ def test_greedy_texts_agree_with_transformers(engine: LocalEngine, requests: lis
                 max_new_tokens=MAX_NEW_TOKENS,
                 pad_token_id=tokenizer.pad_token_id,
             )
-        ids = output[0, len(each.prompt_ids) :].tolist()
+        ids = output[0, prompt.shape[1] :].tolist()
         stopped = ids[-1] in engine.stop_ids
         written = ids[:-1] if stopped else ids
         reasons.add(stopped)
@@ -110,7 +111,7 @@ def test_the_end_token_is_neither_in_the_text_nor_counted(random_model: Path) ->
     eos = loaded.tokenizer.eos_token_id
     favour = torch.zeros(loaded.model.config.vocab_size)
     loaded.model.lm_head.register_forward_hook(lambda module, args, logits: logits + favour)
-    engine, requests = LocalEngine(loaded), [Request("a", [5, 6, 7]), Request("b", [8])]
+    engine, requests = LocalEngine(loaded), [Request("a", "How many?"), Request("b", "x")]
     favour[eos] = 1000
     assert set(generated(engine, requests, Sampling(max_new_tokens=5), batch_size=2).values()) == {("", 0, "stop")}
     favour[eos] = -1000
@@ -129,9 +130,9 @@ def test_an_end_token_in_the_last_possible_step_is_a_stop(engine: LocalEngine, r
 
 @pytest.mark.parametrize("temperature", [0.7, 1.5])
 def test_frequencies_of_sampled_tokens_agree_with_the_softmax(engine: LocalEngine, requests: list[Request], temperature: float) -> None:
-    prompt, num_draws = requests[3].prompt_ids, 6000
+    prompt, num_draws = requests[3].prompt, 6000
     with torch.no_grad():
-        logits_V = engine.loaded.model(input_ids=torch.tensor([prompt])).logits[0, -1].double()
+        logits_V = engine.loaded.model(input_ids=torch.tensor([engine.encode(requests[3])])).logits[0, -1].double()
 
     def expected_counts(at_temperature: float) -> Counter[tuple[str, str]]:
         counts: Counter[tuple[str, str]] = Counter()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cotexp.inference.local import LocalEngine, Output, Request
+from cotexp.inference.engine import Output, Request
+from cotexp.inference.local import LocalEngine
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
 from cotexp.task_settings import StoriesTask
@@ -39,9 +40,9 @@ def requests(engine: LocalEngine, small_task: StoriesTask, small_questions: Ques
     """32 sources of very different length."""
     texts = [prompt_for(small_task, each) for each in small_questions.train[:32]]
     cut = [text[-(7 + 11 * number % len(text)) :] for number, text in enumerate(texts)]
-    result = [Request(f"{number}/0", engine.loaded.encoder.prompt(text)) for number, text in enumerate(cut)]
+    result = [Request(f"{number}/0", text) for number, text in enumerate(cut)]
     assert len(result) == 32
-    assert max(len(each.prompt_ids) for each in result) > 4 * min(len(each.prompt_ids) for each in result)
+    assert max(len(engine.encode(each)) for each in result) > 4 * min(len(engine.encode(each)) for each in result)
     return result
 
 
@@ -69,7 +70,7 @@ def test_greedy_texts_agree_with_transformers(engine: LocalEngine, requests: lis
     tokenizer, reasons = engine.loaded.tokenizer, set()
     ours = generated(engine, requests, Sampling(max_new_tokens=MAX_NEW_TOKENS), batch_size=32)
     for each in requests:
-        source = torch.tensor([each.prompt_ids])
+        source = torch.tensor([engine.encode(each)])
         with torch.no_grad():
             ids = engine.loaded.model.generate(source, attention_mask=torch.ones_like(source), do_sample=False, max_new_tokens=MAX_NEW_TOKENS)[0]
         ids = ids[1:].tolist()  # without the decoder's start token
@@ -95,7 +96,7 @@ def test_a_source_is_read_once_and_a_finished_row_is_not_decoded_any_more(
     for each in hooks:
         each.remove()
     steps = [length + (reason == "stop") for _, length, reason in texts.values()]
-    assert encoded == [(32, max(len(each.prompt_ids) for each in requests))]
+    assert encoded == [(32, max(len(engine.encode(each)) for each in requests))]
     assert {length for _, length in decoded} == {1}
     assert [rows for rows, _ in decoded] == [sum(each > step for each in steps) for step in range(max(steps))]
     assert decoded[-1][0] < 32

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cotexp import schema
-from cotexp.inference.local import Output, Request
+from cotexp.inference.engine import Output, Request
 from cotexp.jobs import evaluation, grades, pipeline, specs
 from cotexp.jobs.rationales import stored_rationales, write_rationales
 from cotexp.jobs.specs import Context

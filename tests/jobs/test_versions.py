@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cotexp.inference import local, scoring
+from cotexp.inference import engine, local, scoring
 from cotexp.jobs import engines, evaluation, grades, rationales, scores, specs, stages
 from cotexp.methods import compression, difficulty, mixture, selection
 from cotexp.models import encoding, gguf, loading, scratch
@@ -22,7 +22,7 @@ from cotexp.training import data, fit, modules
 
 RECORDED = Path(__file__).with_name("stage_sources.json")
 
-TEXTS = [engines.load_engine, engines.load_encoder, prompts, encoding, local, loading]
+TEXTS = [engines.load_engine, engines.load_encoder, prompts, encoding, engine, local, loading]
 SPLIT = [answers, choices]
 SOURCES: dict[str, list[Any]] = {
     "model": [engines.make_model, engines._tokenizer_texts, scratch, gguf, prompts, stories],

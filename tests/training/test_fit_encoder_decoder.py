@@ -12,7 +12,8 @@ import pytest
 import torch
 from test_fit import Killed, examples_of, read_curve, weights
 
-from cotexp.inference.local import LocalEngine, Output, Request
+from cotexp.inference.engine import Output, Request
+from cotexp.inference.local import LocalEngine
 from cotexp.jobs import workers
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
@@ -185,7 +186,7 @@ def test_a_model_learns_to_write_short_with_the_mark_and_long_without(make_job: 
     loaded = loading.load(job.folder, job.model, base_folder=job.base_folder)
     for compressed in (False, True):
         written: list[Output] = []
-        requests = [Request(question, loaded.encoder.prompt(question, compressed=compressed)) for question in TOY]
+        requests = [Request(question, question, compressed) for question in TOY]
         LocalEngine(loaded).generate(requests, Sampling(max_new_tokens=40), written.append)
         expected = {question: loaded.encoder.decode(loaded.encoder.text_ids(texts[compressed])) for question, texts in TOY.items()}
         assert {each.id: each.text for each in written} == expected

@@ -1,0 +1,40 @@
+"""What every engine understands: requests in, outputs out. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from cotexp.model_settings import Sampling
+from cotexp.records import FinishReason
+
+
+class Request(NamedTuple):
+    """A text to be generated. `id` also seeds its sampling; `prompt` is what the user says, which the engine puts into the model's own form."""
+
+    id: str
+    prompt: str
+    compressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A generated text without special tokens, its length in tokens, and its share of the wall time.
+
+    `text` is empty where `finish_reason` says that nothing usable was written. `usage` is what a server said about it: tokens, money, model.
+    """
+
+    id: str
+    text: str
+    num_tokens: int
+    finish_reason: FinishReason
+    seconds: float
+    usage: dict[str, Any] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Whatever writes texts: a model on this machine, or a server."""
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
+        """Generate all requests; `on_output` is called for each as soon as it ends. A request that it is not called for was not answered."""
