@@ -48,7 +48,10 @@ class Question(Record):
 
 @dataclass(slots=True, kw_only=True)
 class Rationale(Record):
-    """One written solution: `cot` is the chain of thought with its trailing white space, `closing` the sentence with the answer."""
+    """One written solution: `cot` is the chain of thought with its trailing white space, `closing` the sentence with the answer.
+
+    What a reasoning model thinks is part of its chain; `num_thinking_tokens` of the `num_cot_tokens` are of that part.
+    """
 
     id: str
     question_id: str
@@ -60,6 +63,7 @@ class Rationale(Record):
     num_tokens: int
     num_cot_tokens: int
     finish_reason: FinishReason
+    num_thinking_tokens: int = 0
     seconds: float = 0.0
     source: str = ""
 
@@ -206,4 +210,5 @@ class Prediction(Record):
     num_tokens: int
     num_cot_tokens: int
     finish_reason: FinishReason
+    num_thinking_tokens: int = 0
     seconds: float = 0.0

@@ -14,7 +14,7 @@ from cotexp.jobs import grades, progress
 from cotexp.jobs.engines import load_engine
 from cotexp.jobs.specs import Context, by_task, parent, spec_checkpoint, spec_latency, spec_predictions, timed_questions, wanted_rows
 from cotexp.jobs.store import Row
-from cotexp.methods import comparison, statistics
+from cotexp.methods import comparison, reasoning, statistics
 from cotexp.model_settings import Sampling
 from cotexp.records import Prediction, Question
 from cotexp.tasks.answers import split_solution
@@ -58,6 +58,7 @@ def _answers(context: Context, mode: str, task: str, questions: Sequence[Questio
 def _row(output: Output, question: Question, count: Callable[[str], int]) -> Row:
     """A stored answer; it holds what it is graded by, so that grading needs no task."""
     chain, _ = split_solution(output.text, question.answer_type, question.options)
+    num_cot_tokens, num_thinking_tokens = reasoning.lengths(chain, count)
     return {
         "id": output.id,
         "question_id": question.id,
@@ -68,7 +69,8 @@ def _row(output: Output, question: Question, count: Callable[[str], int]) -> Row
         "answer_type": question.answer_type,
         "options": question.options,
         "num_tokens": output.num_tokens,
-        "num_cot_tokens": count(chain.strip()),
+        "num_cot_tokens": num_cot_tokens,
+        "num_thinking_tokens": num_thinking_tokens,
         "finish_reason": output.finish_reason,
         "seconds": output.seconds,
     }

@@ -14,7 +14,7 @@ from typing import Any
 from cotexp.jobs import engines, evaluation, questions, rationales, scores, specs, stages
 from cotexp.jobs.specs import Context
 from cotexp.jobs.store import Spec, Store, check_writable, exclusive, read_json, write_json
-from cotexp.methods import compression, statistics
+from cotexp.methods import compression, reasoning, statistics
 from cotexp.model_settings import GgufModel, LocalTeacher, PretrainedModel, RecordedTeacher, ScratchModel
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
@@ -189,7 +189,7 @@ def _rounds_to_run(context: Context, task: str, spec: Spec) -> tuple[int | None,
     scored = scores.stored_scores(context, found)
     if context.settings.selection.needs_scores and any(each.id not in scored for each in scores.to_score(context, found)):
         return limit * len(own), limit * len(own)
-    for rationale in (each for each in stages.select(context, found, scored)[0] if each.id in own):
+    for rationale in reasoning.chains([each for each in stages.select(context, found, scored)[0] if each.id in own]):
         rounds: list[Round] = []
         while compression.decide(rationale, rounds, rule, deterministic=deterministic) is None:
             row = stored.get(f"{rationale.id}/{len(rounds) + 1}")
@@ -250,9 +250,11 @@ def _run_stages(context: Context, folder: Path) -> Metrics:
     stages.check_selection(context, written, chosen, outcomes)
     _write_lines(folder / "selection.jsonl", [dataclasses.asdict(each) for each in outcomes])
     with _timed(seconds, "rounds"):
-        rounds = stages.write_rounds(context, chosen)
-        compressed = stages.compress(context, chosen, rounds)
-    _write_lines(folder / "compressed.jsonl", _compressed_lines(chosen, rounds, compressed))
+        chains = reasoning.chains(chosen)
+        rounds = stages.write_rounds(context, chains)
+        kept = stages.compress(context, chains, rounds)
+        compressed = reasoning.joined(chosen, kept)
+    _write_lines(folder / "compressed.jsonl", _compressed_lines(chains, rounds, kept))
     with _timed(seconds, "training"):
         examples = stages.make_examples(context, chosen, compressed)
         checkpoint = stages.train(context, examples)
@@ -268,7 +270,7 @@ def _run_stages(context: Context, folder: Path) -> Metrics:
                 metrics |= {f"eval/{mode}/{name}": value for name, value in evaluation.measure_latency(context, mode).items()}
     if compressed:
         dropped = len(chosen) - len(compressed)
-        metrics |= {f"compression/{name}": value for name, value in statistics.compression_metrics(compressed, dropped).items()}
+        metrics |= {f"compression/{name}": value for name, value in statistics.compression_metrics(kept, dropped).items()}
     metrics |= _question_metrics(context) | _rationale_metrics(context, written, chosen)
     metrics |= {f"selection/{name}": value for name, value in statistics.selection_metrics(outcomes, chosen).items()}
     metrics |= {f"training/{name}": value for name, value in read_json(checkpoint / "training.json").items()}
@@ -294,9 +296,9 @@ def _rationale_metrics(context: Context, written: Sequence[Rationale], chosen: S
     return counts
 
 
-def _compressed_lines(chosen: Sequence[Rationale], rounds: dict[str, list[Round]], compressed: Sequence[Compressed]) -> list[dict[str, Any]]:
-    """One line per compressed rationale with the lengths of its rounds, for the report."""
-    by_id = {each.id: each for each in chosen}
+def _compressed_lines(chains: Sequence[Rationale], rounds: dict[str, list[Round]], compressed: Sequence[Compressed]) -> list[dict[str, Any]]:
+    """One line per compressed chain with the lengths of its rounds, for the report."""
+    by_id = {each.id: each for each in chains}
     lines = []
     for each in compressed:
         run = rounds.get(each.rationale_id, [])[: each.num_rounds_run]

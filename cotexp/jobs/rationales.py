@@ -10,6 +10,7 @@ from cotexp.jobs import grades, progress
 from cotexp.jobs.engines import load_encoder, load_engine
 from cotexp.jobs.specs import Context, by_task, parent, spec_grades, spec_rationales, spec_texts, wanted_rationales
 from cotexp.jobs.store import Row
+from cotexp.methods import reasoning
 from cotexp.model_settings import PretrainedModel
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Grade, Question, Rationale
@@ -149,6 +150,7 @@ def _generate(
 
 def _row(output: Row, source: str, question: Question, count: Callable[[str], int]) -> Row:
     chain, closing = split_solution(output["text"], question.answer_type, question.options)
+    num_cot_tokens, num_thinking_tokens = reasoning.lengths(chain, count)
     return {
         "id": output["id"],
         "question_id": question.id,
@@ -156,7 +158,8 @@ def _row(output: Row, source: str, question: Question, count: Callable[[str], in
         "cot": chain,
         "closing": closing,
         "num_tokens": output["num_tokens"],
-        "num_cot_tokens": count(chain.strip()),
+        "num_cot_tokens": num_cot_tokens,
+        "num_thinking_tokens": num_thinking_tokens,
         "finish_reason": output["finish_reason"],
         "seconds": output["seconds"],
         "source": source,

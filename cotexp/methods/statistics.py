@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cotexp.methods.reasoning import THINKING
 from cotexp.records import Compressed, Prediction, Rationale, Selected
 
 
@@ -108,6 +109,8 @@ def accuracy_metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
     }
     if len(verified) == len(predictions):
         metrics["accuracy_math_verify"] = mean(list(shares_correct(predictions, "math_verify").values()))
+    if any(each.num_thinking_tokens for each in predictions):
+        metrics["num_thinking_tokens"] = mean([each.num_thinking_tokens for each in predictions])
     if verified:
         metrics["num_flips_math_verify"] = sum(each.strict != each.math_verify for each in verified)
     return metrics
@@ -135,10 +138,13 @@ def ratio_metrics(short: Sequence[Prediction], base: Sequence[Prediction]) -> di
 
 
 def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> dict[str, float]:
-    """What the rounds did to the training chains, with every stop reason counted."""
+    """What the rounds did to the training chains, with every stop reason counted; thinking and answer part apart where there is thinking."""
     reasons = Counter(each.stop_reason for each in compressed)
-    return {
-        "compression_ratio": sum(each.num_tokens for each in compressed) / max(1, sum(each.num_tokens_original for each in compressed)),
+    thinking = [each for each in compressed if each.rationale_id.endswith(f"/{THINKING}")]
+    answers = [each for each in compressed if not each.rationale_id.endswith(f"/{THINKING}")]
+    apart = {"compression_ratio_thinking": _ratio(thinking), "compression_ratio_answer": _ratio(answers)} if thinking else {}
+    return apart | {
+        "compression_ratio": _ratio(compressed),
         "num_rationales": len(compressed),
         "num_dropped": num_dropped,
         "num_rebounds": reasons["rebound"],
@@ -149,6 +155,10 @@ def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> d
         "num_rounds_mean": mean([each.num_rounds_run for each in compressed]),
         "num_kept_round_mean": mean([each.kept_round for each in compressed]),
     }
+
+
+def _ratio(compressed: Sequence[Compressed]) -> float:
+    return sum(each.num_tokens for each in compressed) / max(1, sum(each.num_tokens_original for each in compressed))
 
 
 def mean(values: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 
 from cotexp.jobs.store import read_json
+from cotexp.methods import reasoning
 from cotexp.records import Rationale, Round
 from cotexp.report.stored import rows_of
 
@@ -37,8 +38,10 @@ def pick(folder: Path, count: int = 10) -> list[Shown]:
     )
     shown = []
     for each in compressed[:count]:
-        grade = grades[each["rationale_id"]]
-        original = Rationale.from_row({**rationales[each["rationale_id"]], "answer": grade["extracted"], "correct": grade["strict"]})
+        whole = each["rationale_id"].removesuffix(f"/{reasoning.THINKING}")
+        grade = grades[whole]
+        rationale = Rationale.from_row({**rationales[whole], "answer": grade["extracted"], "correct": grade["strict"]})
+        original = next(chain for chain in reasoning.chains([rationale]) if chain.id == each["rationale_id"])
         run = [Round.from_row(rounds[f"{original.id}/{number}"]) for number in range(1, each["num_rounds_run"] + 1)]
         shown.append(
             Shown(

@@ -1,0 +1,90 @@
+"""Reasoning models write in two parts: what they think, up to `</think>`, and the answer part. Each is a chain of thought of its own.
+
+Source: MACC, second-hand: both parts are compressed separately and joined again. A text without `</think>` has one part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from cotexp.records import Compressed, Rationale
+
+OPEN, CLOSE = "<think>", "</think>"
+THINKING = "thinking"
+"""Ends the id of the part that is thought."""
+
+
+class Parts(NamedTuple):
+    """A chain of thought, cut; the five pieces join to it. `thinking` and `chain` are without white space at their ends."""
+
+    opening: str
+    thinking: str
+    middle: str
+    chain: str
+    end: str
+
+    @classmethod
+    def of(cls, cot: str) -> Parts:
+        """The last `</think>` ends the thinking, as it does where answers are read."""
+        before, mark, after = cot.rpartition(CLOSE)
+        head = before[: len(before) - len(before.lstrip())]
+        if before.lstrip().startswith(OPEN):
+            head += OPEN
+        inner = before[len(head) :]
+        thinking, chain = inner.strip(), after.strip()
+        begin = len(inner) - len(inner.lstrip())
+        lead = len(after) - len(after.lstrip()) if chain else len(after)
+        middle = inner[begin + len(thinking) :] + mark + after[:lead]
+        return cls(head + inner[:begin], thinking, middle, chain, after[lead + len(chain) :])
+
+
+def lengths(cot: str, count: Callable[[str], int]) -> tuple[int, int]:
+    """(tokens of thinking and chain, tokens of the thinking alone), without the marks between them."""
+    parts = Parts.of(cot)
+    num_thinking = count(parts.thinking) if parts.thinking else 0
+    return num_thinking + count(parts.chain), num_thinking
+
+
+def chains(rationales: Sequence[Rationale]) -> list[Rationale]:
+    """What is compressed: each rationale as it is, or its two parts as rationales of their own, those without any text left out."""
+    return [part for each in rationales for part in _chains_of(each)]
+
+
+def _chains_of(rationale: Rationale) -> list[Rationale]:
+    parts = Parts.of(rationale.cot)
+    if not parts.thinking:
+        return [rationale]
+    length = rationale.num_thinking_tokens
+    thinking = replace(rationale, id=f"{rationale.id}/{THINKING}", cot=parts.thinking, num_cot_tokens=length)
+    chain = replace(rationale, cot=parts.chain, num_cot_tokens=rationale.num_cot_tokens - length, num_thinking_tokens=0)
+    return [thinking, chain] if parts.chain else [thinking]
+
+
+def joined(rationales: Sequence[Rationale], kept: Sequence[Compressed]) -> list[Compressed]:
+    """One compressed chain per rationale from those of its parts; without any part that had to be dropped, it is dropped whole.
+
+    Lengths are sums; rounds and the reason to stop are those of the thinking.
+    """
+    by_id = {each.rationale_id: each for each in kept}
+    found = (_joined(each, by_id) for each in rationales)
+    return [each for each in found if each is not None]
+
+
+def _joined(rationale: Rationale, kept: Mapping[str, Compressed]) -> Compressed | None:
+    wanted = _chains_of(rationale)
+    own = [kept[each.id] for each in wanted if each.id in kept]
+    if len(own) < len(wanted):
+        return None
+    if wanted[0].id == rationale.id:
+        return own[0]
+    parts = Parts.of(rationale.cot)
+    chain = own[1].text if len(own) > 1 else ""
+    return replace(
+        own[0],
+        rationale_id=rationale.id,
+        text=f"{parts.opening}{own[0].text}{parts.middle}{chain}",
+        num_tokens=sum(each.num_tokens for each in own),
+        num_tokens_original=sum(each.num_tokens_original for each in own),
+    )

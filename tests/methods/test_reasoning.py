@@ -1,0 +1,122 @@
+"""Thinking and answer part of a reasoning model's chain are cut, compressed and counted apart, and joined again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cotexp.methods import compression, mixture, reasoning
+from cotexp.records import Compressed, Rationale, Round
+from cotexp.settings import Macc
+
+pieces = st.lists(st.sampled_from(["<think>", "</think>", "a b", "\n", " ", "12", "Wait."]), max_size=12).map("".join)
+
+
+def count(text: str) -> int:
+    return len(text.split())
+
+
+def rationale(cot: str, closing: str = "The answer is 4.") -> Rationale:
+    total, thinking = reasoning.lengths(cot, count)
+    return Rationale(
+        id="q/0",
+        question_id="q",
+        sample=0,
+        cot=cot,
+        closing=closing,
+        answer="4",
+        correct=True,
+        num_tokens=count(cot + closing),
+        num_cot_tokens=total,
+        num_thinking_tokens=thinking,
+        finish_reason="stop",
+    )
+
+
+def rounds_of(part: Rationale, *texts: str) -> list[Round]:
+    return [
+        Round(
+            id=f"{part.id}/{number}",
+            rationale_id=part.id,
+            round=number,
+            text=text,
+            num_tokens=count(text),
+            tokenizer="",
+            prompt_hash="",
+            previous_text_hash="",
+            finish_reason="stop",
+            outcome="ok" if text else "empty",
+            answer_kept=True,
+        )
+        for number, text in enumerate(texts, 1)
+    ]
+
+
+@given(pieces)
+def test_the_parts_join_to_the_text(cot: str) -> None:
+    parts = reasoning.Parts.of(cot)
+    assert "".join(parts) == cot
+    assert parts.thinking == parts.thinking.strip()
+    assert parts.chain == parts.chain.strip()
+
+
+@pytest.mark.parametrize(
+    ("cot", "thinking", "chain"),
+    [
+        ("Add two and two.\n", "", "Add two and two."),
+        ("Two and two. Wait, yes.\n</think>\n\nAdd them.\n", "Two and two. Wait, yes.", "Add them."),
+        ("<think>\nTwo and two.\n</think>\n\nAdd them.\n", "Two and two.", "Add them."),
+        ("<think>\nTwo.\n</think>\n\n", "Two.", ""),
+        ("<think>\n\n</think>\n\nAdd them. ", "", "Add them."),
+        ("one </think> two </think> three", "one </think> two", "three"),
+    ],
+)
+def test_what_was_thought_ends_at_the_last_mark(cot: str, thinking: str, chain: str) -> None:
+    parts = reasoning.Parts.of(cot)
+    assert (parts.thinking, parts.chain) == (thinking, chain)
+    assert reasoning.lengths(cot, count) == (count(thinking) + count(chain), count(thinking))
+
+
+def test_a_plain_rationale_is_its_own_only_chain() -> None:
+    plain = rationale("Add two and two.\n")
+    assert reasoning.chains([plain]) == [plain]
+    kept = Compressed(rationale_id="q/0", text="2+2", kept_round=1, num_tokens=1, num_tokens_original=4, stop_reason="limit", num_rounds_run=1)
+    assert reasoning.joined([plain], [kept]) == [kept]
+    assert reasoning.joined([plain], []) == []
+
+
+def test_both_parts_are_compressed_by_their_own_rounds_and_joined() -> None:
+    original = rationale("<think>\nTwo and two is four. Wait, yes four.\n</think>\n\nWe add two and two.\n")
+    thinking, chain = reasoning.chains([original])
+    assert (thinking.id, chain.id) == ("q/0/thinking", "q/0")
+    assert thinking.num_cot_tokens + chain.num_cot_tokens == original.num_cot_tokens == 13
+    thoughts = rounds_of(thinking, "Two and two is four.", "2+2 is 4.", "2+2 is 4, yes, 4.")
+    words = rounds_of(chain, "We add two and two now.")
+    rule = Macc(max_rounds=4)
+    kept = [compression.keep(each, rounds, rule, deterministic=False) for each, rounds in ((thinking, thoughts), (chain, words))]
+    assert [(each.kept_round, each.stop_reason) for each in kept if each] == [(2, "rebound"), (0, "rebound")]
+    [joined] = reasoning.joined([original], [each for each in kept if each])
+    assert joined.text == "<think>\n2+2 is 4.\n</think>\n\nWe add two and two."
+    assert (joined.num_tokens, joined.num_tokens_original) == (3 + 5, 13)
+    [example] = mixture.compressed_examples([original], [joined], {"q": "How many?"})
+    assert example.completion == "<think>\n2+2 is 4.\n</think>\n\nWe add two and two.\nThe answer is 4."
+
+
+def test_a_rationale_without_one_of_its_parts_is_dropped_whole() -> None:
+    original = rationale("Think.\n</think>\n\nAdd.\n")
+    thinking, chain = reasoning.chains([original])
+    kept = compression.keep(chain, rounds_of(chain, "Add two"), Macc(max_rounds=1), deterministic=False)
+    assert kept is not None
+    assert compression.keep(thinking, rounds_of(thinking, ""), Macc(max_rounds=1, failed_round="drop"), deterministic=False) is None
+    assert reasoning.joined([original], [kept]) == []
+
+
+def test_thinking_without_anything_behind_it_keeps_its_closing_sentence_in_place() -> None:
+    original = rationale("Two and two is four.\n</think>\n\n", closing="\\boxed{4}")
+    [thinking] = reasoning.chains([original])
+    kept = compression.keep(thinking, rounds_of(thinking, "2+2=4"), Macc(max_rounds=1), deterministic=False)
+    assert kept is not None
+    [joined] = reasoning.joined([original], [kept])
+    [example] = mixture.compressed_examples([original], [joined], {"q": "How many?"})
+    assert example.completion == "2+2=4\n</think>\n\n\\boxed{4}"
