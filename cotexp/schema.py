@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from cotexp import compression_settings as c
 from cotexp import model_settings as m
 from cotexp import settings as s
 from cotexp import task_settings as t
@@ -35,11 +36,13 @@ SECTIONS: dict[str, dict[str, type]] = {
     "selection": {"default": s.Selection},
     "compressor": {"self": m.SelfCompressor, "local": m.LocalCompressor},
     "compression": {
-        "none": s.NoCompression,
-        "macc": s.Macc,
-        "single_round": s.SingleRound,
-        "truncate": s.Truncation,
-        "reference": s.ReferenceRounds,
+        "none": c.NoCompression,
+        "macc": c.Macc,
+        "single_round": c.SingleRound,
+        "truncate": c.Truncation,
+        "c3ot": c.C3ot,
+        "prompt_only": c.PromptOnly,
+        "reference": c.ReferenceRounds,
     },
     "mixture": {"default": s.Mixture},
     "trainer": {"single": s.Trainer},

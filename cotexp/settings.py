@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from cotexp.compression_settings import Macc, PromptOnly
 from cotexp.model_settings import ScratchModel
-from cotexp.sections import ConfigError, Section, bad_placeholders, setting
+from cotexp.sections import ConfigError, Section, setting
 from cotexp.task_settings import StoriesTask
 
-# --- selection and compression ----------------------------------------------------------------------------------------
+# --- selection --------------------------------------------------------------------------------------------------------
 
 
 ORDERS = ("sample", "random", "shortest", "longest", "lowest_perplexity", "lowest_rd", "highest_rd")
@@ -91,86 +92,6 @@ class Selection(Section):
             yield f"diversity must be at least {COMMON_DIVERSITY} with equal_questions, which counts rationales at that; got {self.diversity}"
 
 
-@dataclass(slots=True, kw_only=True)
-class NoCompression(Section):
-    """Train on the full chains of thought alone."""
-
-    name: str = setting("none", "Name of the compression.", choices=("none",))
-
-
-@dataclass(slots=True, kw_only=True)
-class Truncation(Section):
-    """Cut every chain of thought after a share of its tokens."""
-
-    name: str = setting("truncate", "Name of the compression.", choices=("truncate",))
-    ratio: float = setting(0.5, "Share of the tokens that is kept.", above=0, high=1)
-
-
-DEFAULT_REWRITE_PROMPT = (
-    "Simplify the solution below by one small step: drop a little redundant wording, keep every calculation in order, and add no "
-    "information. Write only the shorter solution.\n\nQuestion: {question}\n\nSolution: {rationale}\n\nFinal answer: {answer}"
-)
-
-
-@dataclass(slots=True, kw_only=True)
-class Rewriting(Section):
-    """What single- and multi-round compression share."""
-
-    prompt: str = setting(DEFAULT_REWRITE_PROMPT, "Prompt of one round; {question}, {rationale} and {answer} are replaced.")
-    prompt_answer: str = setting("model", "Whose final answer the prompt holds.", choices=("model", "gold"))
-    failed_round: str = setting(
-        "keep_previous", "What a failed rewrite means: keep the round before, or drop the sample.", choices=("keep_previous", "drop")
-    )
-
-    def contradictions(self) -> Iterator[str]:
-        yield from bad_placeholders(self.prompt, {"question", "rationale", "answer"}, {"rationale"})
-
-
-@dataclass(slots=True, kw_only=True)
-class Macc(Rewriting):
-    """Rewrite round by round until the text grows again (MACC)."""
-
-    name: str = setting("macc", "Name of the compression.", choices=("macc",))
-    max_rounds: int | None = setting(None, "Round limit T (MACC studies 2 to 10, second-hand); by default compressor.rounds.", low=1)
-    stop: str = setting(
-        "rebound",
-        "Rule that ends the rounds besides the limit.",
-        choices=("rebound", "fixed_k", "patience", "min_tokens", "answer_kept"),
-    )
-    fixed_k: int | None = setting(None, "Number of rounds for stop=fixed_k.", low=1)
-    patience: int | None = setting(None, "Rounds without a new shortest text before stop=patience ends.", low=1)
-    min_tokens: int | None = setting(None, "For stop=min_tokens: a rewrite below this many tokens ends the rounds and is not kept.", low=1)
-    fixed_point: str = setting(
-        "auto", "Whether an unchanged text ends the rounds; auto: if the compressor does not sample.", choices=("auto", "stop", "continue")
-    )
-
-    def contradictions(self) -> Iterator[str]:
-        yield from Rewriting.contradictions(self)
-        for rule in ("fixed_k", "patience", "min_tokens"):
-            value = getattr(self, rule)
-            if self.stop == rule and value is None:
-                yield f"{rule} must be set when stop={rule}; got None"
-            if self.stop != rule and value is not None:
-                yield f"{rule} is read only when stop={rule}; got {rule}={value} with stop={self.stop}"
-        if self.fixed_k is not None and self.max_rounds is not None and self.fixed_k > self.max_rounds:
-            yield f"fixed_k must not exceed max_rounds ({self.max_rounds}); got {self.fixed_k}"
-
-
-@dataclass(slots=True, kw_only=True)
-class SingleRound(Rewriting):
-    """One rewrite, kept whatever its length."""
-
-    name: str = setting("single_round", "Name of the compression.", choices=("single_round",))
-
-
-@dataclass(slots=True, kw_only=True)
-class ReferenceRounds(Section):
-    """The task's own shorter solutions are the rounds; makes training data for a compressor."""
-
-    name: str = setting("reference", "Name of the compression.", choices=("reference",))
-    prompt: str = setting(DEFAULT_REWRITE_PROMPT, "Prompt of one round; {question}, {rationale} and {answer} are replaced.")
-
-
 # --- mixture, trainer, evaluation -------------------------------------------------------------------------------------
 
 
@@ -231,7 +152,9 @@ class Trainer(Section):
             yield f"micro_batch_size must divide batch_size / devices ({share}); got {self.micro_batch_size}"
 
 
-MODES = ("base", "full", "compress")
+MODES = ("base", "truncate", "full", "compress")
+"""In the order of the tables; the last one that a run has is what it is judged by."""
+FINE_TUNED_MODES = ("full", "compress")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -240,7 +163,7 @@ class Evaluation(Section):
 
     modes: list[str] | None = setting(
         None,
-        "base: before fine-tuning; full: after it, without the mark; compress: after it, with the mark. All that apply by default.",
+        "base: before fine-tuning; truncate: its answers, cut; full: fine-tuned, asked for full chains; compress: for short ones. All that apply.",
         choices=MODES,
     )
     tasks: list[str] | None = setting(
@@ -250,6 +173,12 @@ class Evaluation(Section):
     temperature: float = setting(0.0, "Sampling temperature; 0 takes the likeliest token.", low=0, high=5)
     seed: int = setting(0, "Seed of sampling; each answer has its own generator.", low=0)
     max_new_tokens: int = setting(512, "Most tokens generated per answer.", low=1)
+    truncate_ratio: float | None = setting(
+        None,
+        "Adds mode truncate: one output budget per task, at which the base model's answers have this share of their tokens on average.",
+        above=0,
+        high=1,
+    )
     batch_size: int = setting(64, "Answers generated at once.", low=1, keyed=False)
     latency: bool = setting(True, "Whether to measure seconds per question.")
     latency_questions: int = setting(32, "Test questions timed, after a warm-up.", low=1)
@@ -264,6 +193,8 @@ class Evaluation(Section):
             yield f"tasks must name at least one task, and none twice; got {self.tasks}"
         if self.num_samples > 1 and self.temperature == 0:
             yield f"num_samples must be 1 at temperature 0, where all answers are equal; got {self.num_samples}"
+        if self.truncate_ratio is not None and self.temperature > 0:
+            yield f"truncate_ratio needs temperature 0, where a smaller budget gives the same answer, cut; got temperature={self.temperature}"
 
 
 # --- edges ------------------------------------------------------------------------------------------------------------
@@ -328,21 +259,33 @@ class Settings:
         if self.tasks is None:
             self.tasks = {self.task.name: self.task}
         has_short_form = self.compression.name not in ("none", "reference")
+        is_tuned = not isinstance(self.compression, PromptOnly)
         from_scratch = isinstance(self.model, ScratchModel)
         if isinstance(self.compression, Macc) and self.compression.max_rounds is None:
             self.compression.max_rounds = max(self.compressor.rounds, self.compression.fixed_k or 1)
         if self.mixture.full_ratio is None:
-            self.mixture.full_ratio = 0.5 if has_short_form else 1.0
+            self.mixture.full_ratio = 0.5 if has_short_form and is_tuned else 1.0
         if self.evaluation.modes is None:
-            self.evaluation.modes = [mode for mode, applies in (("base", not from_scratch), ("full", True), ("compress", has_short_form)) if applies]
+            applies = (not from_scratch, self.evaluation.truncate_ratio is not None, is_tuned, has_short_form)
+            self.evaluation.modes = [mode for mode, each in zip(MODES, applies, strict=True) if each]
         self.evaluation.modes = [mode for mode in MODES if mode in self.evaluation.modes]
         problems = [
             *root_problems(self.name, self.seed),
             *_form_contradictions(self, has_short_form),
+            *_mode_contradictions(self, has_short_form),
             *(_scratch_contradictions(self) if from_scratch else []),
         ]
         if problems:
             raise ConfigError(*problems)
+
+    def is_fine_tuned(self, mode: str) -> bool:
+        """Whether the fine-tuned model answers in this mode, rather than the one before fine-tuning."""
+        return mode in FINE_TUNED_MODES and not isinstance(self.compression, PromptOnly)
+
+    @property
+    def trains(self) -> bool:
+        """Whether a mode needs a fine-tuned model; a run makes none that it does not evaluate."""
+        return any(map(self.is_fine_tuned, self.evaluation.modes))
 
 
 def root_problems(name: str, seed: int) -> Iterator[str]:
@@ -354,12 +297,10 @@ def root_problems(name: str, seed: int) -> Iterator[str]:
 
 
 def _form_contradictions(settings: Settings, has_short_form: bool) -> Iterator[str]:
-    name, mixture, modes = settings.compression.name, settings.mixture, settings.evaluation.modes
-    if not has_short_form and "compress" in modes:
-        yield f"evaluation.modes must not hold 'compress' with compression={name}, which trains no compressed form; got {modes}"
+    name, mixture, is_tuned = settings.compression.name, settings.mixture, not isinstance(settings.compression, PromptOnly)
     if not has_short_form and mixture.full_ratio != 1:
         yield f"mixture.full_ratio must be 1 with compression={name}, which makes no other form; got {mixture.full_ratio}"
-    if has_short_form and mixture.full_ratio == 1:
+    if has_short_form and is_tuned and mixture.full_ratio == 1:
         yield f"mixture.full_ratio must be below 1 with compression={name}; got 1.0; use compression=none to train on full form alone"
     if mixture.rewrite_ratio and name != "reference":
         yield f"mixture.rewrite_ratio must be 0 unless compression=reference; got {mixture.rewrite_ratio}"
@@ -369,6 +310,18 @@ def _form_contradictions(settings: Settings, has_short_form: bool) -> Iterator[s
         yield f"compression=reference needs solutions of several lengths, as task=stories has them; got task={settings.task.name}"
 
 
+def _mode_contradictions(settings: Settings, has_short_form: bool) -> Iterator[str]:
+    name, modes, ratio = settings.compression.name, settings.evaluation.modes, settings.evaluation.truncate_ratio
+    if not has_short_form and "compress" in modes:
+        yield f"evaluation.modes must not hold 'compress' with compression={name}, which trains no compressed form; got {modes}"
+    if isinstance(settings.compression, PromptOnly) and "full" in modes:
+        yield f"evaluation.modes must not hold 'full' with compression={name}, which trains nothing; got {modes}"
+    if "truncate" in modes and ratio is None:
+        yield f"evaluation.truncate_ratio must be set where evaluation.modes hold 'truncate'; got None with {modes}"
+    if ratio is not None and not {"base", "truncate"} <= set(modes):
+        yield f"evaluation.modes must hold 'base' and 'truncate' with evaluation.truncate_ratio, which cuts the base model's answers; got {modes}"
+
+
 def _scratch_contradictions(settings: Settings) -> Iterator[str]:
     if settings.teacher.name == "self":
         yield "teacher must not be 'self' with a model made from scratch, which can write nothing yet; use teacher=reference"
@@ -376,5 +329,7 @@ def _scratch_contradictions(settings: Settings) -> Iterator[str]:
         yield "compressor must not be 'self' with a model made from scratch; use compressor=tiny or another model"
     if "base" in settings.evaluation.modes:
         yield f"evaluation.modes must not hold 'base' with a model made from scratch; got {settings.evaluation.modes}"
+    if isinstance(settings.compression, PromptOnly):
+        yield "compression must not be 'prompt_only' with a model made from scratch, which can write nothing before fine-tuning"
     if settings.trainer.tuning == "lora":
         yield "trainer.tuning must be 'full' with a model made from scratch; got 'lora'"

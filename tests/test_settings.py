@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from cotexp import model_settings, schema, settings, task_settings
+from cotexp import compression_settings, model_settings, schema, settings, task_settings
+from cotexp.compression_settings import Macc, SingleRound, Truncation
 from cotexp.jobs.store import key_of
 from cotexp.model_settings import (
     LocalCompressor,
@@ -28,11 +29,11 @@ from cotexp.model_settings import (
     SelfTeacher,
 )
 from cotexp.sections import ConfigError, Section, keyed
-from cotexp.settings import Evaluation, Lora, Macc, Mixture, Scoring, Selection, Settings, SingleRound, Trainer, Truncation
+from cotexp.settings import Evaluation, Lora, Mixture, Scoring, Selection, Settings, Trainer
 from cotexp.task_settings import BenchmarkTask, CustomTask, GsmSymbolicTask, StoriesTask, Task
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMED = {**vars(settings), **vars(model_settings), **vars(task_settings)}.values()
+NAMED = {**vars(settings), **vars(compression_settings), **vars(model_settings), **vars(task_settings)}.values()
 SECTIONS = [
     each for each in dict.fromkeys(each for each in NAMED if isinstance(each, type)) if issubclass(each, Section) and dataclasses.is_dataclass(each)
 ]
@@ -69,14 +70,14 @@ def test_every_setting_has_one_sentence() -> None:
 
 
 def test_every_settings_class_can_be_chosen() -> None:
-    parts_of_others = {Lora, Sampling, settings.Rewriting, Task}
+    parts_of_others = {Lora, Sampling, compression_settings.Rewriting, Task}
     chosen = {section for schemas in schema.SECTIONS.values() for section in schemas.values()}
     assert set(SECTIONS) - parts_of_others == chosen
 
 
 def test_the_settings_that_cannot_change_a_result_are_these() -> None:
     unkeyed = {name for name, each in fields() if not each.metadata.get("keyed", True)}
-    model = {"name", "path", "revision", "device"}
+    model = {"name", "path", "revision", "device", "license"}
     trainer = {"name", "checkpoint_every_seconds", "micro_batch_size", "strategy", "devices", "accelerator"}
     samplers = {"Sampling", "SelfTeacher", "LocalTeacher", "SelfCompressor", "LocalCompressor", "Evaluation"}
     assert unkeyed == {
@@ -233,7 +234,7 @@ CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: Trainer(devices=2), "devices must be 1 unless trainer=ddp; got 2"),
     (lambda: Trainer(strategy="ddp", devices=3), "batch_size must be a multiple of devices (3); got 32"),
     (lambda: Trainer(strategy="ddp", devices=2, micro_batch_size=5), "micro_batch_size must divide batch_size / devices (16); got 5"),
-    (lambda: Evaluation(modes=[]), "modes must name at least one of base, full, compress; got []"),
+    (lambda: Evaluation(modes=[]), "modes must name at least one of base, truncate, full, compress; got []"),
     (lambda: Evaluation(modes=["full", "full"]), "modes must not repeat"),
     (lambda: Evaluation(tasks=[]), "tasks must name at least one task, and none twice; got []"),
     (lambda: Evaluation(tasks=["gsm8k", "gsm8k"]), "tasks must name at least one task, and none twice; got ['gsm8k', 'gsm8k']"),

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cotexp.compression_settings import Macc, NoCompression, ReferenceRounds, Rewriting, SingleRound, Truncation
 from cotexp.records import Compressed, Rationale, Round, StopReason
-from cotexp.settings import Macc, NoCompression, ReferenceRounds, Rewriting, SingleRound, Truncation
 
 
 @dataclass(frozen=True, slots=True)

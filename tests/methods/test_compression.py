@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cotexp.compression_settings import Macc, NoCompression, ReferenceRounds, SingleRound, Truncation
 from cotexp.methods.compression import Stop, decide, keep, needs_rounds, outcome_of, rewrite_prompt, truncate
 from cotexp.records import Rationale, Round
-from cotexp.settings import Macc, NoCompression, ReferenceRounds, SingleRound, Truncation
 
 
 def rationale(num_cot_tokens: int, cot: str = "the original chain \n") -> Rationale:

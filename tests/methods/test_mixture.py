@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import pytest
 
+from cotexp.compression_settings import DEFAULT_REWRITE_PROMPT
 from cotexp.methods.mixture import compressed_examples, full_examples, mix, rewrite_examples
 from cotexp.records import Compressed, Example, Rationale
-from cotexp.settings import DEFAULT_REWRITE_PROMPT, Mixture
+from cotexp.settings import Mixture
 from cotexp.tasks import QuestionSets
 
 NUM = 200

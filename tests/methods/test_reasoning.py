@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cotexp.compression_settings import Macc
 from cotexp.methods import compression, mixture, reasoning
 from cotexp.records import Compressed, Rationale, Round
-from cotexp.settings import Macc
 
 pieces = st.lists(st.sampled_from(["<think>", "</think>", "a b", "\n", " ", "12", "Wait."]), max_size=12).map("".join)
 
