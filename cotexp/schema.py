@@ -41,6 +41,7 @@ SECTIONS: dict[str, dict[str, type]] = {
         "single_round": c.SingleRound,
         "truncate": c.Truncation,
         "c3ot": c.C3ot,
+        "tokenskip": c.TokenSkip,
         "prompt_only": c.PromptOnly,
         "reference": c.ReferenceRounds,
     },
@@ -359,7 +360,7 @@ HELP = """cotexp: how much of a chain of thought does a model need, and which sh
   python run.py                              the quickstart: MACC on the embedded task and model
   python run.py SLOT=OPTION SLOT.SETTING=VALUE ...
   python run.py -m compression=macc,none seed=0,1    every combination
-  python run.py -m sweep=macc/stop_rules     a named grid
+  python run.py -m sweep=macc/rounds     a named grid
   python run.py plan=true ...                print stages and what is cached, compute nothing
   python run.py --cfg job ...                print the composed settings
   python run.py --help SLOT=OPTION ...       this page for other options

@@ -113,8 +113,8 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "no key=value": (["quickstart"], ["cannot read 'quickstart' as key=value"]),
     "several values without -m": (["seed=0,1"], ["seed=0,1 names several values; add -m"]),
-    "a grid without -m": (["sweep=macc/stop_rules"], ["sweep=macc/stop_rules names a grid of runs; add -m"]),
-    "an unknown grid": (["-m", "sweep=macc/stop_rule"], ["sweep must be one of ", "did you mean 'macc/stop_rules'?"]),
+    "a grid without -m": (["sweep=macc/rounds"], ["sweep=macc/rounds names a grid of runs; add -m"]),
+    "an unknown grid": (["-m", "sweep=macc/round"], ["sweep must be one of ", "did you mean 'macc/rounds'?"]),
     "one wrong point of a grid": (["-m", "seed=0,-4"], ["seed must be at least 0; got -4"]),
     "a value that refers to nothing": (["seed=${nothing}"], ["seed"]),
     "a setting of Hydra that does not exist": (["hydra.nothing=1"], ["hydra.nothing"]),
@@ -219,7 +219,7 @@ def test_the_check_of_a_command_line_refuses(what: str) -> None:
 
 def test_two_grids_at_once_are_refused_in_words() -> None:
     with pytest.raises(ConfigError) as caught:
-        schema.check_command_line(["sweep=macc/stop_rules,macc/compressions"], multirun=True)
+        schema.check_command_line(["sweep=macc/rounds,macc/compressions"], multirun=True)
     assert "ChoiceSweep" not in str(caught.value)
     assert "sweep" in str(caught.value)
 
