@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from cotexp.sections import Section, setting
 
 # --- model ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Vllm(Section):
+    """How engine vllm uses the GPUs of this machine; its texts are the same in any of these ways as far as rounding allows."""
+
+    tensor_parallel_size: int = setting(1, "GPUs over which each copy of the model is split.", low=1, keyed=False)
+    data_parallel_size: int = setting(1, "Copies of the model, each in a process of its own with its own GPUs; texts are divided among them.", low=1, keyed=False)
+    gpu_memory_utilization: float = setting(0.9, "Share of each GPU's memory that vLLM takes for weights and cache.", above=0, high=1, keyed=False)
+    max_model_len: int | None = setting(
+        None, "Tokens of prompt and text together that vLLM reserves its cache for; the model's context by default. Longer ones are refused.", low=16, keyed=False
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,13 +34,31 @@ class PretrainedModel(Section):
     revision: str | None = setting(None, "Hub revision; the weights' sha256 is part of every key in any case.", keyed=False)
     dtype: str = setting("float32", "Number format of generation; bfloat16 texts depend on the batch.", choices=("float32", "bfloat16"))
     device: str = setting("auto", "Device of generation; its type is part of every key.", choices=("auto", "cpu", "cuda", "mps"), keyed=False)
+    engine: str = setting(
+        "local", "What generates: transformers, or vLLM on NVIDIA GPUs; part of the keys of all texts.", choices=("local", "vllm"), keyed=False
+    )
+    compile: bool = setting(
+        False, "Whether engine local compiles its steps, over a cache of fixed size; for GPUs. Part of the keys of all texts.", keyed=False
+    )
+    max_batch_tokens: int = setting(
+        32768, "Most tokens in one batch of engine local: texts at once, times the longest prompt with its expected text.", low=1, keyed=False
+    )
+    vllm: Vllm = setting(Vllm, "How engine vllm uses the GPUs.", keyed=False)
     trust_remote_code: bool = setting(False, "Whether code from the model's repository may run; read it first.")
     compress_token: str = setting("<compress>", "The token that asks for a short chain of thought.")
     literal_encoding: bool = setting(False, "Whether chat models also get `Q EOS <compress> EOS` inside the user turn.")
+    system_prompt: str | None = setting(None, "What the system says to a chat model; what its template says without one by default.")
+    stop_tokens: list[str] = setting([], "Tokens that end a text, beside the end-of-sequence tokens that the model's files name.")
+    context_length: int | None = setting(None, "Most tokens of a prompt and its answer together; the model's own limit by default.", low=16)
+    license: str | None = setting(None, "Licence of the weights, for the cards of exports.", keyed=False)
 
     def contradictions(self) -> Iterator[str]:
         if not self.compress_token.strip():
             yield f"compress_token must not be empty; got {self.compress_token!r}"
+        if self.engine == "vllm" and self.device not in ("auto", "cuda"):
+            yield f"device must be auto or cuda for engine=vllm, which runs on NVIDIA GPUs; got {self.device!r}"
+        if self.engine == "vllm" and self.compile:
+            yield "compile must be false for engine=vllm, which compiles by itself; got true"
         if not self.path.strip():
             yield f"path must name a folder, a hub id or shipped:NAME; got {self.path!r}"
 
@@ -54,6 +87,69 @@ class ScratchModel(PretrainedModel):
         yield from PretrainedModel.contradictions(self)
         if self.hidden_size % self.num_heads:
             yield f"hidden_size must be a multiple of num_heads ({self.num_heads}); got {self.hidden_size}"
+
+
+# --- server -----------------------------------------------------------------------------------------------------------
+
+OWN_FIELDS = ("model", "messages", "temperature", "max_tokens", "max_completion_tokens", "seed", "n", "stream")
+"""Fields of a request that other settings decide."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ApiServer(Section):
+    """A server that speaks OpenAI's chat completions: a service, or vLLM, SGLang, llama.cpp or `transformers serve` on a machine of yours."""
+
+    service: str = setting("???", "Short name of the service, part of every key in place of its address: openai, deepseek, local, ...")
+    model: str = setting("???", "Name of the model at the service.")
+    base_url: str = setting("???", "Address, mostly ending in /v1; another address of the same service keeps all texts.", keyed=False)
+    api_key_env: str | None = setting(
+        None, "Name of the environment variable that holds the key, such as OPENAI_API_KEY; null for a server without keys.", keyed=False
+    )
+    input_price: float = setting(0.0, "US dollars per million prompt tokens; cached ones are counted in full.", low=0, keyed=False)
+    output_price: float = setting(0.0, "US dollars per million written tokens.", low=0, keyed=False)
+    max_cost: float | None = setting(
+        None, "Most US dollars that this role's texts of the run may cost, earlier starts included; no limit by default.", above=0, keyed=False
+    )
+    timeout: float = setting(120.0, "Seconds that one request may take.", above=0, keyed=False)
+    max_attempts: int = setting(8, "Most requests for one text, the first included.", low=1, keyed=False)
+    token_limit_field: str = setting(
+        "max_tokens", "Name under which the server takes max_new_tokens.", choices=("max_tokens", "max_completion_tokens"), keyed=False
+    )
+    send_seed: bool = setting(True, "Whether each request carries a seed of its own, for servers that know the field.")
+    extra_body: str = setting("{}", 'More fields of each request, as a JSON object: \'{"top_p": 0.9}\'.')
+
+    @property
+    def extra_fields(self) -> dict[str, Any]:
+        """`extra_body` as an object."""
+        fields: dict[str, Any] = json.loads(self.extra_body)
+        return fields
+
+    def __post_init__(self) -> None:
+        Section.__post_init__(self)
+        self.extra_body = json.dumps(self.extra_fields, sort_keys=True)
+
+    def contradictions(self) -> Iterator[str]:
+        for name in ("service", "model"):
+            if not getattr(self, name).strip():
+                yield f"{name} must not be empty; got {getattr(self, name)!r}"
+        if self.base_url != "???" and not re.fullmatch(r"https?://[^\s@]+", self.base_url):
+            yield "base_url must be an address that begins http:// or https://, without user name or password; the key's place is api_key_env"
+        if self.api_key_env is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]*", self.api_key_env):
+            yield "api_key_env must name an environment variable in capitals, such as OPENAI_API_KEY; what it was given is not repeated here"
+        if self.max_cost is not None and not (self.input_price and self.output_price):
+            yield f"max_cost needs input_price and output_price; got max_cost={self.max_cost} without both"
+        yield from self._wrong_extra_body()
+
+    def _wrong_extra_body(self) -> Iterator[str]:
+        try:
+            fields = json.loads(self.extra_body)
+        except json.JSONDecodeError as error:
+            yield f"extra_body must be a JSON object ({error}); got {self.extra_body!r}"
+            return
+        if not isinstance(fields, dict):
+            yield f"extra_body must be a JSON object; got {self.extra_body!r}"
+        elif taken := sorted(set(fields) & set(OWN_FIELDS)):
+            yield f"extra_body must leave {', '.join(taken)} to the settings of their own; got {self.extra_body!r}"
 
 
 # --- teacher and compressor -------------------------------------------------------------------------------------------
@@ -89,6 +185,17 @@ class LocalTeacher(SelfTeacher):
     num_samples: int = setting(8, "Rationales per question (MoRSD does not state its own); a larger pool begins with the smaller one.", low=1)
     temperature: float = setting(0.7, "Sampling temperature (MoRSD does not state its own); 0 takes the likeliest token.", low=0, high=5)
     model: PretrainedModel = setting(PretrainedModel, "The teacher's model.")
+
+
+@dataclass(slots=True, kw_only=True)
+class ApiTeacher(SelfTeacher):
+    """A model behind a server writes several rationales for each question (MoRSD)."""
+
+    name: str = setting("api", "Name of the teacher.", choices=("api",))
+    num_samples: int = setting(8, "Rationales per question (MoRSD does not state its own); a larger pool begins with the smaller one.", low=1)
+    temperature: float = setting(0.7, "Sampling temperature (MoRSD does not state its own); 0 takes the likeliest token.", low=0, high=5)
+    batch_size: int = setting(64, "Most requests in flight.", low=1, high=1000, keyed=False)
+    server: ApiServer = setting(ApiServer, "The server and the teacher's model there.")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,3 +249,14 @@ class LocalCompressor(Sampling):
     temperature: float = setting(0.7, "Sampling temperature; 0 takes the likeliest token (MACC does not state its own).", low=0, high=5)
     rounds: int = setting(10, "Round limit T that suits this compressor, used where no limit is given.", low=1, keyed=False)
     model: PretrainedModel = setting(PretrainedModel, "The compressor's model.")
+
+
+@dataclass(slots=True, kw_only=True)
+class ApiCompressor(Sampling):
+    """A model behind a server rewrites the chains of thought."""
+
+    name: str = setting("api", "Name of the compressor.", choices=("api",))
+    temperature: float = setting(0.7, "Sampling temperature; 0 takes the likeliest token (MACC does not state its own).", low=0, high=5)
+    rounds: int = setting(10, "Round limit T that suits this compressor, used where no limit is given.", low=1, keyed=False)
+    batch_size: int = setting(64, "Most requests in flight.", low=1, high=1000, keyed=False)
+    server: ApiServer = setting(ApiServer, "The server and the compressor's model there.")

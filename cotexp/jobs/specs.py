@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cotexp.jobs.store import Spec, Store, key_of
 from cotexp.methods import compression
+from cotexp.methods.condition import ask, instruction_of
 from cotexp.model_settings import GgufModel, PretrainedModel
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
@@ -88,9 +89,11 @@ def _spec(stage: str, **description: Any) -> Spec:
     return Spec(stage, {"version": VERSIONS[stage], **description})
 
 
-def _environment(model: PretrainedModel) -> dict[str, str]:
-    """What else decides a generated text: number format and kind of device."""
-    return {"engine": "local", "dtype": model.dtype, "device": identity.device_type(model.device)}
+def _environment(model: PretrainedModel) -> dict[str, Any]:
+    """What else decides a generated text: number format, kind of device, and what of the prompt's form and end is not the model's own."""
+    own = {"system_prompt": model.system_prompt, "stop_tokens": model.stop_tokens, "context_length": model.context_length}
+    changed = {name: value for name, value in own.items() if value not in (None, [])}
+    return {"engine": "local", "dtype": model.dtype, "device": identity.device_type(model.device), **changed}
 
 
 def hash_of(texts: Iterable[str]) -> str:
@@ -101,12 +104,18 @@ def hash_of(texts: Iterable[str]) -> str:
 # --- one run, and each of its stages ----------------------------------------------------------------------------------------
 
 
+READ_BY_TRAINING = ("seed", "teacher", "scoring", "selection", "compressor", "mixture", "trainer")
+"""Settings that nothing reads in a run that trains nothing."""
+
+
 def run_key(context: Context) -> str:
     """Twelve hex digits that stand for all that can change the run's result: settings however typed, questions, weights."""
-    questions = context.questions
+    questions, settings = context.questions, keyed(context.settings)
+    if not context.settings.trains:
+        settings = {name: value for name, value in settings.items() if name not in READ_BY_TRAINING}
     return key_of(
         {
-            "settings": keyed(context.settings),
+            "settings": settings,
             "questions": [hash_of(each.id for each in questions[split]) for split in ("train", "validation", "test")],
             "prompts": {name: prompt.identity for name, prompt in sorted(context.prompts.items())},
             "models": [each.sha256 if each else None for each in (context.base, context.compressor, context.teacher)],
@@ -224,16 +233,31 @@ def spec_checkpoint(context: Context) -> Spec:
 def spec_predictions(context: Context, mode: str, task: str) -> Spec:
     """Answers to one task's test questions by the base model, or the fine-tuned one, in one mode; more samples extend the same ledger."""
     settings, evaluation = context.settings, context.settings.evaluation
-    model = {"sha256": context.base.sha256} if mode == "base" else {"checkpoint": spec_checkpoint(context).key}
+    if mode == "truncate":
+        return _truncated(context, task)
+    model = {"checkpoint": spec_checkpoint(context).key} if settings.is_fine_tuned(mode) else {"sha256": context.base.sha256}
+    instruction = instruction_of(settings.compression, mode)
     return _spec(
         "predictions",
         **model,
-        compressed=mode == "compress",
+        compressed=ask(settings.compression, mode, "").compressed,
+        **({"instruction": instruction} if instruction else {}),
         task=task,
         answers=answer_type_of(settings.tasks[task]),
         prompt=context.prompts[task].identity,
         sampling={"max_new_tokens": evaluation.max_new_tokens, "temperature": evaluation.temperature, "seed": evaluation.seed},
         **_environment(settings.model),
+    )
+
+
+def _truncated(context: Context, task: str) -> Spec:
+    """The base model's answers, cut; their budget follows from the lengths of all of them, so other questions make another ledger."""
+    own = by_task(context.questions.test)[task]
+    return _spec(
+        "predictions",
+        answers=spec_predictions(context, "base", task).key,
+        truncate_ratio=context.settings.evaluation.truncate_ratio,
+        questions=hash_of(each.id for each in own),
     )
 
 

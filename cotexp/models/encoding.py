@@ -19,7 +19,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-_PROBE = "QUESTION_STANDS_HERE"
+from cotexp.models.tokenizer import frame
+
 _BOX = re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}")
 
 
@@ -105,9 +106,8 @@ def _template_pieces(tokenizer: Any, encoder_decoder: bool) -> tuple[list[int], 
     What it puts behind one ends a source; behind a causal model's prompt it would end the text that is to go on.
     """
     if tokenizer.chat_template:
-        rendered = tokenizer.apply_chat_template([{"role": "user", "content": _PROBE}], tokenize=False, add_generation_prompt=True)
-        before, after = rendered.split(_PROBE)
-        return tuple(tokenizer(piece, add_special_tokens=False)["input_ids"] if piece else [] for piece in (before, after))  # type: ignore[return-value]
+        before, after = ([] if not piece else tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in frame(tokenizer))
+        return before, after
     bare, framed = tokenizer("a", add_special_tokens=False)["input_ids"], tokenizer("a")["input_ids"]
     start = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
     return framed[:start], framed[start + len(bare) :] if encoder_decoder else []

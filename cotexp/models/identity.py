@@ -70,7 +70,7 @@ def _folder(model: PretrainedModel, path_setting: str, download: bool) -> Path |
 
 def _cached_or_downloaded(model: PretrainedModel, path_setting: str, download: bool) -> Path | None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
     patterns = [f"*{suffix}" for suffix in sorted(_SUFFIXES)]
     try:
@@ -79,10 +79,10 @@ def _cached_or_downloaded(model: PretrainedModel, path_setting: str, download: b
         if not download:
             return None
         reason = str(error).strip().splitlines()[0]
+        is_gated = isinstance(error, GatedRepoError)
+        advice = "accept its licence there and log in with hf auth login, or give a folder" if is_gated else "check the name or give a folder"
         instead = f", or take {WITHOUT_HUB[model.path]}" if model.path in WITHOUT_HUB else ""
-        raise ConfigError(
-            f"{path_setting} {model.path!r} is no folder here and cannot be had from the hub ({reason}); check the name or give a folder{instead}"
-        ) from None
+        raise ConfigError(f"{path_setting} {model.path!r} is no folder here and cannot be had from the hub ({reason}); {advice}{instead}") from None
 
 
 def find_gguf(model: GgufModel) -> Path:

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from tokenizers import AddedToken
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from cotexp.model_settings import PretrainedModel
 from cotexp.models.encoding import Encoder
 from cotexp.models.identity import device_type
+from cotexp.models.tokenizer import load_tokenizer
 from cotexp.sections import ConfigError
 from cotexp.settings import Lora
 
@@ -29,6 +30,8 @@ class LoadedModel:
     tokenizer: Any
     encoder: Encoder
     device: torch.device
+    context_length: int | None
+    """Most tokens that it can read and write in one go, None without a limit."""
 
 
 def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = None) -> LoadedModel:
@@ -43,23 +46,26 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
     if is_adapter:
         from peft import PeftModel
 
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
+        tokenizer = load_tokenizer(folder, settings)
         add_compress_token(model, tokenizer, settings.compress_token)
         model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     model = model.to(device=device, dtype=getattr(torch, settings.dtype)).eval()
-    return LoadedModel(model, tokenizer, make_encoder(model, tokenizer, settings), device)
+    return LoadedModel(model, tokenizer, make_encoder(model, tokenizer, settings), device, context_length(model, settings))
 
 
 def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedModel, Any]:
     """The model in float32 on the CPU, encoder-decoder or causal as its configuration says, and its tokenizer."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
+        tokenizer = load_tokenizer(folder, settings)
         kind = AutoModelForSeq2SeqLM if is_encoder_decoder(folder, settings) else AutoModelForCausalLM
         model = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=settings.trust_remote_code)
+    except ConfigError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"model.path: transformers cannot load {folder} ({str(error).strip().splitlines()[0]})") from None
     if tokenizer.eos_token_id is None:
         raise ConfigError(f"model.path: the tokenizer in {folder} has no end-of-sequence token; set eos_token in its tokenizer_config.json")
+    _add_stop_tokens(model, tokenizer, settings)
     if model.config.is_encoder_decoder:
         _check_decoder_start(model, folder)
         # transformers takes every T5's head for tied, and ties a Flan-T5's when it is resized, unless the configuration tells the truth.
@@ -70,6 +76,28 @@ def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedM
 def is_encoder_decoder(folder: Path, settings: PretrainedModel) -> bool:
     """Whether the model in `folder` reads with an encoder and writes with a decoder, like T5."""
     return bool(AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code).is_encoder_decoder)
+
+
+def context_length(model: PreTrainedModel, settings: PretrainedModel) -> int | None:
+    """Most tokens of prompt and answer together, of source and of target each where there is an encoder; None without a limit, as T5 has none.
+
+    Raises: ConfigError when the settings ask for more than the model has.
+    """
+    own: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    wanted = settings.context_length
+    if own and wanted and wanted > own:
+        raise ConfigError(f"model.context_length must be at most the model's own {own}; got {wanted}")
+    return wanted or own
+
+
+def _add_stop_tokens(model: PreTrainedModel, tokenizer: Any, settings: PretrainedModel) -> None:
+    """Among the end tokens of the model's generation settings, which are saved with it."""
+    unknown = [each for each in settings.stop_tokens if each not in tokenizer.get_vocab()]
+    if unknown:
+        raise ConfigError(f"model.stop_tokens must name tokens of the model's vocabulary; got {', '.join(map(repr, unknown))}")
+    if settings.stop_tokens:
+        ids = tokenizer.convert_tokens_to_ids(settings.stop_tokens)
+        model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, *ids, *_listed(model.generation_config.eos_token_id)})
 
 
 def make_encoder(model: PreTrainedModel, tokenizer: Any, settings: PretrainedModel) -> Encoder:
@@ -151,5 +179,8 @@ def save(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype | None 
 
 def generation_stop_ids(loaded: LoadedModel) -> set[int]:
     """Every id that ends a text: the tokenizer's EOS and those of the generation settings."""
-    listed = loaded.model.generation_config.eos_token_id
-    return {loaded.encoder.eos_id, *(listed if isinstance(listed, list) else [listed] if listed is not None else [])}
+    return {loaded.encoder.eos_id, *_listed(loaded.model.generation_config.eos_token_id)}
+
+
+def _listed(ids: int | list[int] | None) -> list[int]:
+    return ids if isinstance(ids, list) else [] if ids is None else [ids]

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
-from cotexp.models.encoding import Encoder
+from cotexp.models.encoding import Encoded, Encoder
 from cotexp.records import Example
 from cotexp.sections import ConfigError
 from cotexp.settings import Trainer
@@ -65,8 +65,9 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     if job.trainer.tuning == "lora":
         model = loading.add_lora(model, job.trainer.lora, compress_id)
     encoder = loading.make_encoder(model, tokenizer, job.model)
-    train, num_too_long = _encode(job.train, encoder, job.trainer.max_length, "training")
-    validation, num_validation_too_long = _encode(job.validation, encoder, job.trainer.max_length, "validation")
+    limits = Limits(job.trainer.max_length, loading.context_length(model, job.model), model.config.is_encoder_decoder)
+    train, num_too_long = _encode(job.train, encoder, limits, "training")
+    validation, num_validation_too_long = _encode(job.validation, encoder, limits, "validation")
     plan = plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed)
     num_steps = len(plan.global_batches)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -133,11 +134,30 @@ def _layout(trainer: Trainer) -> list[int]:
     return [trainer.devices, num_micro_batches(trainer)]
 
 
-def _encode(examples: list[Example], encoder: Encoder, max_length: int, what: str) -> tuple[list[EncodedExample], int]:
+class Limits(NamedTuple):
+    """Most tokens of an example as the trainer wants it, and of what the model can read in one go: source and target apart where it reads them so."""
+
+    max_length: int
+    context: int | None
+    reads_apart: bool
+
+    def allow(self, encoded: Encoded) -> bool:
+        """Whether an example is short enough for both."""
+        length, target = len(encoded.ids), sum(encoded.loss_mask)
+        needed = max(target, length - target) if self.reads_apart else length
+        return length <= self.max_length and (self.context is None or needed <= self.context)
+
+
+def _encode(examples: list[Example], encoder: Encoder, limits: Limits, what: str) -> tuple[list[EncodedExample], int]:
+    """The examples within the limits, and the number of the others."""
     encoded = [EncodedExample(encoder.example(each.prompt, each.completion, compressed=each.compressed), each.form) for each in examples]
-    kept = [each for each in encoded if len(each.encoded.ids) <= max_length]
+    kept = [each for each in encoded if limits.allow(each.encoded)]
     if not kept:
-        raise ConfigError(f"trainer.max_length leaves no {what} example of {len(examples)}; got {max_length}; raise it")
+        shortest = min((len(each.encoded.ids) for each in encoded), default=0)
+        raise ConfigError(
+            f"trainer.max_length leaves no {what} example of {len(examples)}, the shortest of {shortest} tokens; got {limits.max_length} and a "
+            f"model with a context of {limits.context or 'any'} tokens; raise it, or take another model"
+        )
     return kept, len(encoded) - len(kept)
 
 
