@@ -57,10 +57,9 @@ def load_engine(context: Context, files: ModelFiles, model: PretrainedModel, *, 
 
 def load_encoder(context: Context) -> Any:
     """The target model's encoder, without its weights."""
-    from transformers import AutoTokenizer
-
     from cotexp.models.encoding import Encoder
+    from cotexp.models.tokenizer import load_tokenizer
 
     model = context.settings.model
-    tokenizer = AutoTokenizer.from_pretrained(context.base.folder, trust_remote_code=model.trust_remote_code)
+    tokenizer = load_tokenizer(context.base.folder, model)
     return Encoder.of(tokenizer, compress_token=model.compress_token, literal=model.literal_encoding)
