@@ -9,9 +9,10 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
-FinishReason = Literal["stop", "length", "empty", "refused", "filtered", "overflow"]
+FinishReason = Literal["stop", "length", "budget", "empty", "refused", "filtered", "overflow"]
 """How a text ended: by itself, at the token limit, with nothing in it; refused by the model, withheld by a server's content filter, or asked
-for with a prompt that does not fit the model's context. All but "stop" are outcomes, not results: they count, as wrong or unusable.
+for with a prompt that does not fit the model's context. All but "stop" are outcomes, not results: they count, as wrong or unusable. A text
+that an evaluation cut at its "budget" on purpose is graded by what is left of it.
 """
 Form = Literal["full", "compress", "rewrite"]
 AnswerType = Literal["integer", "decimal", "latex", "choice", "boolean"]
@@ -165,10 +166,7 @@ class Example(Record):
     prompt: str
     completion: str
     form: Form
-
-    @property
-    def compressed(self) -> bool:
-        return self.form == "compress"
+    compressed: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

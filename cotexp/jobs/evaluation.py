@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from cotexp.jobs import grades, progress
-from cotexp.jobs.engines import load_engine
+from cotexp.jobs.engines import load_encoder, load_engine
 from cotexp.jobs.specs import Context, by_task, parent, spec_checkpoint, spec_latency, spec_predictions, timed_questions, wanted_rows
 from cotexp.jobs.store import Row
-from cotexp.methods import comparison, reasoning, statistics
+from cotexp.methods import comparison, output_budget, reasoning, statistics
+from cotexp.methods.condition import ask
 from cotexp.model_settings import Sampling
 from cotexp.records import Prediction, Question
 from cotexp.tasks.answers import split_solution
@@ -22,37 +23,70 @@ from cotexp.tasks.draw import normal_text
 from cotexp.tasks.equivalence import Judge
 
 if TYPE_CHECKING:
-    from cotexp.inference.engine import Output
+    from cotexp.inference.engine import Output, Request
     from cotexp.inference.local import LocalEngine
 
 Metrics = dict[str, float]
 Answers = dict[tuple[str, str], list[Row]]
+Compute = Callable[[list[str], Callable[[Row], None]], None]
 
 
 def write_answers(context: Context) -> Answers:
     """(mode, task) -> the model's answers to the task's test questions."""
-    modes, tasks = context.settings.evaluation.modes, by_task(context.questions.test)
-    return {(mode, task): _answers(context, mode, task, questions) for mode in modes for task, questions in tasks.items()}
+    answers: Answers = {}
+    for mode in context.settings.evaluation.modes:
+        for task, questions in by_task(context.questions.test).items():
+            compute = _cut(context, answers["base", task], questions) if mode == "truncate" else _asked(context, mode, questions)
+            answers[mode, task] = _answers(context, mode, task, questions, compute)
+    return answers
 
 
-def _answers(context: Context, mode: str, task: str, questions: Sequence[Question]) -> list[Row]:
+def _answers(context: Context, mode: str, task: str, questions: Sequence[Question], compute: Compute) -> list[Row]:
     evaluation, by_id = context.settings.evaluation, {each.id: each for each in questions}
-    sampling = Sampling(max_new_tokens=evaluation.max_new_tokens, temperature=evaluation.temperature, seed=evaluation.seed)
     ids = wanted_rows(questions, evaluation.num_samples)
-
-    def compute(missing: list[str], emit: Callable[[Row], None]) -> None:
-        from cotexp.inference.engine import Request
-
-        engine = _engine(context, mode)
-        count = engine.loaded.encoder.count
-        requests = [Request(each, context.prompt_for(by_id[parent(each)]), compressed=mode == "compress") for each in missing]
-        engine.generate(requests, sampling, lambda output: emit(_row(output, by_id[parent(output.id)], count)))
-
     with progress.bar(f"answers, {mode}, {task}", len(ids)) as advance:
         rows = context.store.ledger(spec_predictions(context, mode, task)).fill(
             sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each)), compute, chunk_size=evaluation.batch_size, on_row=advance
         )
     return [rows[each] for each in ids]
+
+
+def _asked(context: Context, mode: str, questions: Sequence[Question]) -> Compute:
+    """Answers are generated."""
+    evaluation, by_id = context.settings.evaluation, {each.id: each for each in questions}
+    sampling = Sampling(max_new_tokens=evaluation.max_new_tokens, temperature=evaluation.temperature, seed=evaluation.seed)
+
+    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
+        engine = _engine(context, mode)
+        count = engine.loaded.encoder.count
+        requests = [_request(context, mode, each, by_id[parent(each)]) for each in ids]
+        engine.generate(requests, sampling, lambda output: emit(_row(output, by_id[parent(output.id)], count)))
+
+    return compute
+
+
+def _request(context: Context, mode: str, name: str, question: Question) -> Request:
+    from cotexp.inference.engine import Request
+
+    return Request(name, *ask(context.settings.compression, mode, context.prompt_for(question)))
+
+
+def _cut(context: Context, answers: Sequence[Row], questions: Sequence[Question]) -> Compute:
+    """Answers are the base model's own, cut at one budget: what it would write greedily if that were its limit."""
+    most = output_budget.budget([each["num_tokens"] for each in answers], context.settings.evaluation.truncate_ratio)
+    by_name, by_id = {each["id"]: each for each in answers}, {each.id: each for each in questions}
+
+    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
+        from cotexp.inference.engine import Output
+
+        encoder = load_encoder(context)
+        for row in map(by_name.__getitem__, ids):
+            text, length, reason = row["text"], row["num_tokens"], row["finish_reason"]
+            if length > most:
+                text, length, reason = encoder.cut(text, most), most, "budget"
+            emit(_row(Output(row["id"], text, length, reason, 0.0), by_id[row["question_id"]], encoder.count))
+
+    return compute
 
 
 def _row(output: Output, question: Question, count: Callable[[str], int]) -> Row:
@@ -77,7 +111,7 @@ def _row(output: Output, question: Question, count: Callable[[str], int]) -> Row
 
 
 def _engine(context: Context, mode: str) -> LocalEngine:
-    fine_tuned = None if mode == "base" else context.store.artifact_path(spec_checkpoint(context))
+    fine_tuned = context.store.artifact_path(spec_checkpoint(context)) if context.settings.is_fine_tuned(mode) else None
     return load_engine(context, context.base, context.settings.model, adapter=fine_tuned)
 
 
@@ -104,6 +138,8 @@ def metrics_of(context: Context, predictions: dict[str, list[Prediction]]) -> Me
         of_task = {mode: [each for each in own if each.task == task] for mode, own in predictions.items()}
         for mode, own in of_task.items():
             metrics |= _of_mode(f"eval/{mode}/{task}", own, of_task.get("base") if mode != "base" else None)
+            if cut := [each.num_tokens for each in own if each.finish_reason == "budget"]:
+                metrics[f"eval/{mode}/{task}/budget_tokens"] = max(cut)
     return metrics
 
 
@@ -129,11 +165,9 @@ def measure_latency(context: Context, mode: str) -> Metrics:
     questions = timed_questions(context)
 
     def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
-        from cotexp.inference.engine import Request
-
         engine = _engine(context, mode)
         sampling = Sampling(max_new_tokens=evaluation.max_new_tokens)
-        requests = [Request(each.id, context.prompt_for(each), compressed=mode == "compress") for each in questions]
+        requests = [_request(context, mode, each.id, each) for each in questions]
         with FileLock(Path(tempfile.gettempdir()) / "cotexp-latency.lock", mode=0o666):
             for each in ids:
                 size = min(sizes[each], len(requests))

@@ -19,7 +19,7 @@ from cotexp.model_settings import GgufModel, LocalTeacher, PretrainedModel, Reco
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Compressed, Rationale, Round
-from cotexp.settings import Settings
+from cotexp.settings import MODES, Settings
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class Result:
 
     @property
     def objective(self) -> float:
-        """What a sweeper maximises: accuracy of the last mode evaluated (with the mark, where there is one)."""
-        return next(self.metrics[f"eval/{mode}/accuracy"] for mode in ("compress", "full", "base") if f"eval/{mode}/accuracy" in self.metrics)
+        """What a sweeper maximises: accuracy of the last mode evaluated (the short form, where there is one)."""
+        return next(self.metrics[f"eval/{mode}/accuracy"] for mode in reversed(MODES) if f"eval/{mode}/accuracy" in self.metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,8 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
     else:
         base = _find(settings.model, "model", plan)
     context = Context(settings=settings, store=store, questions=sets, prompts=prompts, base=base)
+    if not settings.trains:
+        return context
     if compression.needs_rounds(settings.compression):
         own = settings.compressor.name == "self"
         context.compressor = base if own else _find(settings.compressor.model, "compressor.model", plan)
@@ -123,18 +125,18 @@ def specs_of(context: Context) -> dict[str, Spec]:
     """Every stage of this run with what it depends on, in order."""
     settings = context.settings
     found = {"model": specs.spec_model(settings, context.questions, context.prompts) if is_made(settings.model) else None}
-    for task, own in specs.by_task(context.training_questions).items():
+    for task, own in specs.by_task(context.training_questions).items() if settings.trains else ():
         found[f"texts/{task}"] = specs.spec_texts(context, task) if context.teacher else None
         found[f"rationales/{task}"] = spec = specs.spec_rationales(context, task)
         found[f"grades/rationales/{task}"] = specs.spec_grades(spec, own[0].answer_type, whole_text=False)
         found[f"scores/{task}"] = specs.spec_scores(context, task) if settings.selection.needs_scores else None
         found[f"rounds/{task}"] = specs.spec_rounds(context, task)
-    found["checkpoint"] = specs.spec_checkpoint(context)
+    found["checkpoint"] = specs.spec_checkpoint(context) if settings.trains else None
     for mode in settings.evaluation.modes:
         for task, own in specs.by_task(context.questions.test).items():
             found[f"predictions/{mode}/{task}"] = predictions = specs.spec_predictions(context, mode, task)
             found[f"grades/{mode}/{task}"] = specs.spec_grades(predictions, own[0].answer_type, whole_text=True)
-        found[f"latency/{mode}"] = specs.spec_latency(context, mode) if settings.evaluation.latency else None
+        found[f"latency/{mode}"] = specs.spec_latency(context, mode) if mode in specs.timed_modes(context) else None
     return {name: spec for name, spec in found.items() if spec is not None}
 
 
@@ -240,8 +242,23 @@ def _not_downloaded(context: Context) -> Iterator[tuple[str, str]]:
 
 
 def _run_stages(context: Context, folder: Path) -> Metrics:
-    settings = context.settings.evaluation
     seconds: Metrics = {}
+    metrics = _question_metrics(context) | (_fine_tune(context, folder, seconds) if context.settings.trains else {})
+    with _timed(seconds, "evaluation"):
+        answers = evaluation.write_answers(context)
+    with _timed(seconds, "grading"):
+        predictions = evaluation.grade_answers(context, answers)
+    metrics |= evaluation.metrics_of(context, predictions)
+    if timed := specs.timed_modes(context):
+        metrics["eval/latency_batch_size"] = min(context.settings.evaluation.latency_batch_size, len(specs.timed_questions(context)))
+        with _timed(seconds, "latency"):
+            for mode in timed:
+                metrics |= {f"eval/{mode}/{name}": value for name, value in evaluation.measure_latency(context, mode).items()}
+    return metrics | seconds
+
+
+def _fine_tune(context: Context, folder: Path, seconds: Metrics) -> Metrics:
+    """Every stage up to the fine-tuned model, and its metrics; `seconds` gets the time of each."""
     with _timed(seconds, "rationales"):
         written = rationales.write_rationales(context)
     with _timed(seconds, "scores"):
@@ -258,23 +275,12 @@ def _run_stages(context: Context, folder: Path) -> Metrics:
     with _timed(seconds, "training"):
         examples = stages.make_examples(context, chosen, compressed)
         checkpoint = stages.train(context, examples)
-    with _timed(seconds, "evaluation"):
-        answers = evaluation.write_answers(context)
-    with _timed(seconds, "grading"):
-        predictions = evaluation.grade_answers(context, answers)
-    metrics = evaluation.metrics_of(context, predictions)
-    if settings.latency:
-        metrics["eval/latency_batch_size"] = min(settings.latency_batch_size, len(specs.timed_questions(context)))
-        with _timed(seconds, "latency"):
-            for mode in settings.modes:
-                metrics |= {f"eval/{mode}/{name}": value for name, value in evaluation.measure_latency(context, mode).items()}
+    metrics = _rationale_metrics(context, written, chosen)
     if compressed:
         dropped = len(chosen) - len(compressed)
         metrics |= {f"compression/{name}": value for name, value in statistics.compression_metrics(kept, dropped).items()}
-    metrics |= _question_metrics(context) | _rationale_metrics(context, written, chosen)
     metrics |= {f"selection/{name}": value for name, value in statistics.selection_metrics(outcomes, chosen).items()}
-    metrics |= {f"training/{name}": value for name, value in read_json(checkpoint / "training.json").items()}
-    return metrics | seconds
+    return metrics | {f"training/{name}": value for name, value in read_json(checkpoint / "training.json").items()}
 
 
 def _question_metrics(context: Context) -> Metrics:

@@ -284,6 +284,12 @@ def is_deterministic(settings: Settings) -> bool:
     return bool(settings.compressor.temperature == 0)
 
 
+def timed_modes(context: Context) -> list[str]:
+    """The modes whose latency is measured: all in which a model writes."""
+    evaluation = context.settings.evaluation
+    return [mode for mode in evaluation.modes if mode != "truncate"] if evaluation.latency else []
+
+
 def timed_questions(context: Context) -> list[Question]:
     """The test questions on which latency is measured."""
     return context.questions.test[: context.settings.evaluation.latency_questions]

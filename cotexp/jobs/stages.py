@@ -165,8 +165,8 @@ def make_examples(context: Context, rationales: Sequence[Rationale], compressed:
         ids = {each.id for each in context.questions[split]}
         own = [each for each in rationales if each.question_id in ids]
         own_ids = {each.id for each in own}
-        full = mixture.full_examples(own, prompts)
-        short = mixture.compressed_examples(own, [each for each in compressed if each.rationale_id in own_ids], prompts)
+        full = mixture.full_examples(own, prompts, settings.compression)
+        short = mixture.compressed_examples(own, [each for each in compressed if each.rationale_id in own_ids], prompts, settings.compression)
         if own and not short and settings.mixture.full_ratio != 1:
             raise RunFailed(
                 f"no {split} chain is left in compressed form: the rounds of all {len(own)} failed; look at the rewrites in "

@@ -1,7 +1,7 @@
 """Training examples from rationales and their compressed forms.
 
 Source: MACC: compressed chains behind the `<compress>` mark, mixed with original chains without it. The share of originals is not
-published; `full_ratio` is ours.
+published; `full_ratio` is ours. C3oT: the same two forms under two instructions.
 """
 
 from __future__ import annotations
@@ -9,21 +9,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from cotexp.methods.condition import ask
 from cotexp.records import Compressed, Example, Question, Rationale
+from cotexp.sections import Section
 from cotexp.settings import Mixture
 from cotexp.tasks.answers import join_solution
 
 
-def full_examples(rationales: Sequence[Rationale], prompts: Mapping[str, str]) -> list[Example]:
-    """One example in full form per rationale, exactly as it was written."""
+def full_examples(rationales: Sequence[Rationale], prompts: Mapping[str, str], rule: Section) -> list[Example]:
+    """One example in full form per rationale, exactly as it was written; the compression `rule` says how it is asked for."""
     return [
-        Example(id=f"{each.id}/full", question_id=each.question_id, prompt=prompts[each.question_id], completion=each.text, form="full")
+        Example(
+            id=f"{each.id}/full",
+            question_id=each.question_id,
+            **ask(rule, "full", prompts[each.question_id])._asdict(),
+            completion=each.text,
+            form="full",
+        )
         for each in rationales
     ]
 
 
-def compressed_examples(rationales: Sequence[Rationale], compressed: Sequence[Compressed], prompts: Mapping[str, str]) -> list[Example]:
-    """One example with the mark per compressed rationale: the shorter chain, then the original closing sentence."""
+def compressed_examples(
+    rationales: Sequence[Rationale], compressed: Sequence[Compressed], prompts: Mapping[str, str], rule: Section
+) -> list[Example]:
+    """One example in short form per compressed rationale: the shorter chain, then the original closing sentence."""
     by_id = {each.id: each for each in rationales}
     examples = []
     for each in compressed:
@@ -32,7 +42,7 @@ def compressed_examples(rationales: Sequence[Rationale], compressed: Sequence[Co
             Example(
                 id=f"{rationale.id}/compress",
                 question_id=rationale.question_id,
-                prompt=prompts[rationale.question_id],
+                **ask(rule, "compress", prompts[rationale.question_id])._asdict(),
                 completion=join_solution(each.text, rationale.closing, rationale.separator),
                 form="compress",
             )

@@ -1,8 +1,8 @@
 """Whether a text's answer equals the gold answer, under three rules.
 
 *strict*: our extraction, then equality by type; LaTeX is equal when its normalised strings are, or math-verify says so. A text that was
-cut off has no answer. *lenient*: the same, but without a stated answer the last number, letter or yes/no counts, cut off or not.
-*math_verify*: its own reading of the whole text; for numbers and LaTeX only.
+cut off has no answer, unless an evaluation cut it on purpose. *lenient*: the same, but without a stated answer the last number, letter or
+yes/no counts, cut off or not. *math_verify*: its own reading of the whole text; for numbers and LaTeX only.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class _Draft:
     def of(cls, each: Answered, *, whole_text: bool) -> _Draft:
         found = extract(each.text, each.answer_type, each.options)
         lenient = found if found.text is not None else extract_lenient(each.text, each.answer_type, each.options)
-        is_whole = each.finish_reason == "stop"
+        is_whole = each.finish_reason in ("stop", "budget")
         grade = Grade(
             id=each.id,
             extracted=found.text,

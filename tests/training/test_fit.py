@@ -32,7 +32,14 @@ class Killed(Exception):
 def examples_of(task: StoriesTask, questions: list[Question]) -> list[Example]:
     forms: tuple[tuple[Any, int], ...] = (("full", 0), ("compress", 8))
     return [
-        Example(id=f"{each.id}/{form}", question_id=each.id, prompt=prompt_for(task, each), completion=each.references[level], form=form)
+        Example(
+            id=f"{each.id}/{form}",
+            question_id=each.id,
+            prompt=prompt_for(task, each),
+            completion=each.references[level],
+            form=form,
+            compressed=form == "compress",
+        )
         for each in questions
         for form, level in forms
     ]

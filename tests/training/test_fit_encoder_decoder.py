@@ -177,7 +177,7 @@ def test_a_model_learns_to_write_short_with_the_mark_and_long_without(make_job: 
     job.trainer.lora = Lora(rank=32, alpha=64, dropout=0.0)
     forms: tuple[tuple[Any, int], ...] = (("full", 0), ("compress", 1))
     job.train = job.validation = [
-        Example(id=f"{question}/{form}", question_id=question, prompt=question, completion=texts[index], form=form)
+        Example(id=f"{question}/{form}", question_id=question, prompt=question, completion=texts[index], form=form, compressed=index > 0)
         for question, texts in TOY.items()
         for form, index in forms
     ]
