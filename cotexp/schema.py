@@ -247,7 +247,21 @@ def _compose(chosen: list[str], full: bool = False) -> DictConfig:
     try:
         return compose("config", overrides=chosen, return_hydra_config=full)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"the settings files of {' '.join(chosen) or 'the default run'} do not fit together: {_plain(error)}") from None
+        raise ConfigError(_misfit(chosen, error)) from None
+
+
+def _misfit(chosen: list[str], error: Exception) -> str:
+    """Why files do not go together: most often an experiment sets what only another option of a slot has."""
+    found = re.search(r"In '([^'/]+)/([^']+)'.*Key '(\w+)' not in '\w+'.*?full_key: ([\w.]+)", re.sub(r"\s+", " ", str(error.__cause__ or error)))
+    if found is None:
+        return f"the settings files of {' '.join(chosen) or 'the default run'} do not fit together: {_plain(error)}"
+    group, name, key, path = found.groups()
+    slot = path.split(".")[0]
+    option = next((each for each in chosen if each.startswith(f"{slot}=")), f"this {slot}")
+    return (
+        f"{group}={name} sets {path}, and {option} has no setting {key}: leave {option} out, "
+        f"or take experiment=none and name the settings that you want of {group}={name}"
+    )
 
 
 def _option(override: Override) -> str:
