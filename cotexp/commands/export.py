@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from cotexp.jobs.store import read_json
 from cotexp.sections import ConfigError
 
 if TYPE_CHECKING:
+    from transformers import GenerationConfig
+
+    from cotexp.model_settings import PretrainedModel
     from cotexp.models.loading import LoadedModel
 
 MARK = "language model fine-tuned by cotexp"
@@ -18,16 +22,20 @@ MARK = "language model fine-tuned by cotexp"
 
 CARD = """---
 library_name: transformers
-tags: [chain-of-thought]
+{front}tags: [chain-of-thought]
 ---
 
 # {title}
 
 {what}
 
-* Made by `{command}`.
+* Made from {source}.
+* Licence of those weights: {license}.
+* Made by run `{run_key}` of experiment `{experiment}` (`python run.py experiment={experiment}` with the settings below), by {libraries}.
 * Parameters: {parameters:,}. Weights: {dtype}, safetensors.
-* Trained {num_steps} steps on {num_examples} examples ({num_supervised_tokens:,} supervised tokens); step {best_step} has the lowest validation loss.
+* Trained {num_steps} steps on {num_examples} examples ({num_supervised_tokens:,} supervised tokens), rationales by `{teacher}`, compression
+  `{compression}`; step {best_step} has the lowest validation loss.
+* Generates as it was evaluated: {generation} (`generation_config.json`).
 * Test results, as the run measured them with {measured} weights:
 
 {results}
@@ -37,12 +45,17 @@ tags: [chain-of-thought]
 ```python
 from transformers import {auto_class}, AutoTokenizer
 
-model, tokenizer = {auto_class}.from_pretrained("{title}"), AutoTokenizer.from_pretrained("{title}")
-prompt = "..." + {mark!r}  # the mark asks for a short chain of thought; leave it out for a full one
+folder = "{title}"  # where this card lies
+model, tokenizer = {auto_class}.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+prompt = "..."{asked}
 inputs = {inputs}
-output = model.generate(**inputs, max_new_tokens=512)[0]
+output = model.generate(**inputs)[0]
 print(tokenizer.decode({written}, skip_special_tokens=True))
 ```
+
+In training, `prompt` held a question as each task's prompt puts it.
+
+{prompts}
 
 ## Settings that differ from the defaults or matter most
 
@@ -51,40 +64,69 @@ print(tokenizer.decode({written}, skip_special_tokens=True))
 ```
 """
 
+SHOWN = ("task", "model", "teacher", "selection", "compressor", "compression", "mixture", "trainer", "evaluation", "seed")
+"""Settings that the card lists."""
+
 
 def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
-    """Merge, convert and write the fine-tuned model of a finished run, with tokenizer, chat template and model card.
+    """Merge, convert and write the fine-tuned model of a finished run, with tokenizer, chat template, generation settings and model card.
 
-    Raises: ConfigError when there is no such run, or `folder` holds something else.
+    Raises: ConfigError when there is no such run, it trained nothing, its model has changed since, or `folder` holds something else.
     """
     source = find_run(run, outputs)
     card = folder / "README.md"
     if folder.exists() and not (card.is_file() and MARK in card.read_text()):
         raise ConfigError(f"export: {folder} exists and is no earlier export; name another folder")
+    settings: dict[str, Any] = read_json(source / "settings.json")
+    stages = read_json(source / "stages.json")
+    checkpoint = _checkpoint(source, settings, stages, outputs)
+    manifest = read_json(checkpoint / "manifest.json")
+    base = outputs / stages["model"]["path"] if "model" in stages else _base_folder(settings, manifest, checkpoint)
     import torch
 
     from cotexp.models import loading
 
-    settings: dict[str, Any] = read_json(source / "settings.json")
-    stages = read_json(source / "stages.json")
-    checkpoint = outputs / stages["checkpoint"]["path"]
-    base = outputs / stages["model"]["path"] if "model" in stages else _base_folder(settings)
     loaded = loading.load(checkpoint, _model_settings(settings), base_folder=base)
+    loaded.model.generation_config = _generation_config(loaded, settings["evaluation"])
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     loading.save(loaded.model, loaded.tokenizer, temporary, dtype=getattr(torch, dtype))
-    (temporary / "README.md").write_text(_card(source, settings, dtype, loaded))
+    made_from = _source(settings["model"], manifest, base, is_made="model" in stages)
+    (temporary / "README.md").write_text(_card(source, folder.name, settings, dtype, loaded, made_from, manifest["libraries"]))
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary.rename(folder)
     print(f"Wrote {folder} ({sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB)")
 
 
-def _model_settings(settings: dict[str, Any]) -> Any:
+def _checkpoint(source: Path, settings: dict[str, Any], stages: dict[str, Any], outputs: Path) -> Path:
+    """The folder of the run's fine-tuned model, or its adapter."""
+    if "checkpoint" not in stages:
+        compression = settings["compression"]["name"]
+        raise ConfigError(f"export: run {source} trained nothing (compression={compression}); its model is {settings['model']['path']} as it is")
+    checkpoint = outputs / stages["checkpoint"]["path"]
+    if not (checkpoint / "manifest.json").is_file():
+        raise ConfigError(f"export: the fine-tuned model of {source} is not in {checkpoint}; give --outputs, or run its command again")
+    return checkpoint
+
+
+def _model_settings(settings: dict[str, Any]) -> PretrainedModel:
+    """Those of the run's model that decide its form; merged in float32 on the CPU."""
     from cotexp.model_settings import PretrainedModel
 
-    stored = settings["model"]
-    return PretrainedModel(**{name: stored[name] for name in ("path", "compress_token", "trust_remote_code", "literal_encoding")})
+    names = (
+        "path",
+        "revision",
+        "compress_token",
+        "trust_remote_code",
+        "literal_encoding",
+        "system_prompt",
+        "stop_tokens",
+        "context_length",
+        "license",
+    )
+    stored = {name: settings["model"][name] for name in names if name in settings["model"]}
+    return PretrainedModel(**stored, device="cpu")
 
 
 def find_run(run: str, outputs: Path) -> Path:
@@ -97,35 +139,108 @@ def find_run(run: str, outputs: Path) -> Path:
     return found[-1].parent
 
 
-def _base_folder(settings: dict[str, Any]) -> Path:
-    from cotexp.model_settings import PretrainedModel
+def _base_folder(settings: dict[str, Any], manifest: dict[str, Any], checkpoint: Path) -> Path | None:
+    """The folder of the model that was fine-tuned. A whole checkpoint does not need it: None when it is gone, or another by now."""
     from cotexp.models import identity
 
-    return identity.find(PretrainedModel(path=settings["model"]["path"], revision=settings["model"]["revision"])).folder
+    is_adapter = (checkpoint / "adapter_config.json").is_file()
+    try:
+        files = identity.find(_model_settings(settings), download=is_adapter)
+    except ConfigError:
+        if is_adapter:
+            raise
+        return None
+    if files.sha256 == manifest["model"]["sha256"]:
+        return files.folder
+    if is_adapter:
+        raise ConfigError(f"export: the model in {files.folder} is not the one that this run's adapter was trained on; restore it, or run again")
+    return None
 
 
-def _card(source: Path, settings: dict[str, Any], dtype: str, loaded: LoadedModel) -> str:
+def _generation_config(loaded: LoadedModel, evaluation: dict[str, Any]) -> GenerationConfig:
+    """Generation as it was evaluated: greedy, or drawn from the whole vocabulary; no penalty that the source's own settings may hold."""
+    from transformers import GenerationConfig
+
+    from cotexp.models.loading import generation_stop_ids
+
+    own, temperature = loaded.model.generation_config, evaluation.get("temperature")
+    pad_id = loaded.tokenizer.pad_token_id
+    return GenerationConfig(
+        bos_token_id=own.bos_token_id,
+        decoder_start_token_id=own.decoder_start_token_id,
+        eos_token_id=sorted(generation_stop_ids(loaded)),
+        pad_token_id=loaded.encoder.eos_id if pad_id is None else pad_id,
+        max_new_tokens=evaluation["max_new_tokens"],
+        **({"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}),
+    )
+
+
+def _card(source: Path, title: str, settings: dict[str, Any], dtype: str, loaded: LoadedModel, made_from: str, libraries: dict[str, str]) -> str:
     from cotexp.report import tables
 
+    model, evaluation = settings["model"], settings["evaluation"]
     is_encoder_decoder = loaded.model.config.is_encoder_decoder
     chat = 'tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=True, return_tensors="pt")'
     metrics = read_json(source / "metrics.json")
     training = {
         name.removeprefix("training/"): int(value) for name, value in metrics.items() if name.startswith("training/num") or name.endswith("best_step")
     }
-    made_of = {name: settings[name] for name in ("task", "model", "teacher", "compression", "mixture", "trainer", "seed")}
+    how = f"sampled at temperature {evaluation['temperature']}" if evaluation.get("temperature") else "greedily"
+    tasks = ", ".join(f"`{each}`" for each in settings["task"].get("train") or [settings["task"]["name"]])
     return CARD.format(
-        title=settings["name"],
-        what=f"{'An encoder-decoder' if is_encoder_decoder else 'A causal'} {MARK} on the task `{settings['task']['name']}`.",
-        command=f"python run.py experiment={settings['name']}",
+        title=title,
+        front=_front(model),
+        what=f"{'An encoder-decoder' if is_encoder_decoder else 'A causal'} {MARK} on {tasks}.",
+        source=made_from,
+        license=model.get("license") or "not known to the run; see their source",
+        run_key=source.name,
+        experiment=settings["name"],
+        libraries=", ".join(f"{name} {version}" for name, version in libraries.items()),
         parameters=sum(each.numel() for each in loaded.model.parameters()),
+        teacher=settings["teacher"]["name"],
+        compression=settings["compression"]["name"],
+        generation=f"{how}, at most {evaluation['max_new_tokens']} new tokens",
         auto_class="AutoModelForSeq2SeqLM" if is_encoder_decoder else "AutoModelForCausalLM",
-        mark="".join(loaded.tokenizer.convert_ids_to_tokens(loaded.encoder.mark_ids)),
+        asked=_asked(settings, loaded),
         inputs=chat if loaded.tokenizer.chat_template else 'tokenizer(prompt, return_tensors="pt")',
         written="output" if is_encoder_decoder else 'output[inputs["input_ids"].shape[1] :]',
+        prompts=_prompts(settings),
         dtype=dtype,
-        measured=settings["model"]["dtype"],
-        results=tables.markdown(metrics),
-        settings=json.dumps(made_of, indent=2),
+        measured=model["dtype"],
+        results=tables.markdown(metrics, settings),
+        settings=json.dumps({name: settings[name] for name in SHOWN if name in settings}, indent=2),
         **training,
     )
+
+
+def _front(model: dict[str, Any]) -> str:
+    """What the hub reads of a card: licence, and the hub's name of the source."""
+    is_on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", model["path"]) and not Path(model["path"]).exists()
+    lines = {"license": model.get("license"), "base_model": model["path"] if is_on_hub else None}
+    return "".join(f"{name}: {value}\n" for name, value in lines.items() if value)
+
+
+def _source(model: dict[str, Any], manifest: dict[str, Any], base: Path | None, *, is_made: bool) -> str:
+    """The model that was fine-tuned: name, revision on the hub, and what stands for its content."""
+    revision = model.get("revision") or (base.name if base and base.parent.name == "snapshots" else None)
+    content = f"{'key of the stage that made it' if is_made else 'sha256 of its files'}: `{manifest['model']['sha256']}`"
+    return f"`{model['path']}`{f', revision `{revision}`' if revision else ''} ({content})"
+
+
+def _prompts(settings: dict[str, Any]) -> str:
+    """What stands around a training question, task by task."""
+    tasks = settings.get("tasks") or {settings["task"]["name"]: settings["task"]}
+    own = {name: tasks[name]["prompt"].replace("{{", "{").replace("}}", "}") for name in settings["task"].get("train") or tasks}
+    return "\n\n".join(f"`{name}`:\n\n```\n{prompt}\n```" for name, prompt in own.items())
+
+
+def _asked(settings: dict[str, Any], loaded: LoadedModel) -> str:
+    """What stands behind the prompt to ask for a short chain of thought, as code with a comment."""
+    if settings["compression"]["name"] in ("none", "reference"):
+        return ""
+    if instruction := settings["compression"].get("instruction"):
+        full = settings["compression"].get("long_instruction")
+        other = f"with {full!r} for a full one" if full else "leave it out for a full one"
+        return f" + {chr(10) + instruction!r}  # this line asks for a short chain of thought; {other}"
+    mark = "".join(loaded.tokenizer.convert_ids_to_tokens(loaded.encoder.mark_ids))
+    return f" + {mark!r}  # the mark asks for a short chain of thought; leave it out for a full one"

@@ -3,14 +3,15 @@
 What is supervised is decided next to what is written. Plain models: `Q` (full form) or `Q EOS <compress> EOS`. Chat models: the mark
 stands at the end of the user's turn, `Q<compress>`, since EOS closes the turn there; `literal` gives the plain form inside the turn.
 An encoder-decoder model reads the prompt as its source and writes the completion; where its tokenizer ends a source with EOS, as T5's
-does, that EOS is the mark's last: `Q EOS` and `Q EOS <compress> EOS`.
+does, that EOS is the mark's last: `Q EOS` and `Q EOS <compress> EOS`. A ratio stands in place of the mark as TokenSkip has it, `Q EOS 0.5
+EOS`, inside a user's turn too, where an EOS that ends the turn is the second one.
 Pieces of the chat template and texts are encoded apart, so no text can ever turn into a control token.
 
 Not every tokenizer can say everything. T5's reads any run of white space as one space, so a T5 neither sees nor writes line breaks, and
 what its vocabulary lacks (braces, backslashes, "<") is left out of decoded texts: LaTeX is lost on it. Where there are no braces, a
 `\\boxed{19}` in a text is read as "#### 19", the other mark of a final answer, so that such a model too can state one that counts.
 
-Source: MACC for the plain form; METHODS for the chat form, which is our choice.
+Source: MACC and TokenSkip for the plain forms; METHODS for the chat form, which is our choice.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cotexp.models.tokenizer import frame
+from cotexp.sections import RunFailed
 
 _BOX = re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}")
 
@@ -66,14 +68,19 @@ class Encoder:
             has_braces=tokenizer.unk_token_id not in tokenizer("{}", add_special_tokens=False)["input_ids"],
         )
 
-    def prompt(self, text: str, *, compressed: bool = False) -> list[int]:
-        """Ids up to where the model begins to write; the whole source of an encoder-decoder model."""
+    def prompt(self, text: str, *, compressed: bool = False, ratio: float | None = None) -> list[int]:
+        """Ids up to where the model begins to write; the whole source of an encoder-decoder model. A `ratio` asks by itself, without the mark."""
         assert self.mark_ids or not compressed, "this tokenizer has no <compress> token"
-        return [*self.prefix_ids, *self.text_ids(text), *(self.mark_ids if compressed else []), *self.suffix_ids]
+        asked = (self.mark_ids if compressed else []) if ratio is None else self._ratio_ids(ratio)
+        return [*self.prefix_ids, *self.text_ids(text), *asked, *self.suffix_ids]
 
-    def example(self, prompt: str, completion: str, *, compressed: bool) -> Encoded:
+    def _ratio_ids(self, ratio: float) -> list[int]:
+        closing = [] if self.suffix_ids[:1] == [self.eos_id] else [self.eos_id]
+        return [self.eos_id, *self.text_ids(f"{ratio:g}"), *closing]
+
+    def example(self, prompt: str, completion: str, *, compressed: bool = False, ratio: float | None = None) -> Encoded:
         """Ids of prompt, completion and EOS; completion and EOS are supervised."""
-        prompt_ids = self.prompt(prompt, compressed=compressed)
+        prompt_ids = self.prompt(prompt, compressed=compressed, ratio=ratio)
         target_ids = [*self.text_ids(completion), self.eos_id]
         return Encoded(prompt_ids + target_ids, [0] * len(prompt_ids) + [1] * len(target_ids))
 
@@ -82,10 +89,22 @@ class Encoder:
 
         Vocabularies like T5's hold some of these names as pieces of text too; such pieces are left out.
         """
-        if not self.has_braces:
-            text = _BOX.sub(r"#### \1", text)
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        ids: list[int] = self.tokenizer(self.readable(text), add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return ids if self.control_ids.isdisjoint(ids) else [each for each in ids if each not in self.control_ids]
+
+    def readable(self, text: str) -> str:
+        """The text with its final answer in a form that the tokenizer can write."""
+        return text if self.has_braces else _BOX.sub(r"#### \1", text)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters (first, end) of `readable(text)` that each token of `text_ids(text)` stands for.
+
+        Raises: RunFailed when the tokenizer cannot tell, as those written in Python alone.
+        """
+        if not self.tokenizer.is_fast:
+            raise RunFailed(f"{type(self.tokenizer).__name__} does not say where its tokens stand; give the model's folder a tokenizer.json")
+        found = self.tokenizer(self.readable(text), add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+        return [span for each, span in zip(found["input_ids"], found["offset_mapping"], strict=True) if each not in self.control_ids]
 
     def count(self, text: str) -> int:
         """Length of a text in tokens, without special tokens."""

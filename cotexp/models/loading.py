@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,8 @@ def save(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype | None 
     is_adapter = hasattr(model, "peft_config")
     model.save_pretrained(folder, **({"save_embedding_layers": False} if is_adapter else {}))
     tokenizer.save_pretrained(folder)
+    for path in folder.glob("*.safetensors"):
+        shutil.copymode(folder / ("adapter_config.json" if is_adapter else "config.json"), path)  # safetensors lets nobody else read them
 
 
 def generation_stop_ids(loaded: LoadedModel) -> set[int]:
