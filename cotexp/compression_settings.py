@@ -110,6 +110,34 @@ class PromptOnly(Section):
 
 
 @dataclass(slots=True, kw_only=True)
+class TokenSkip(Section):
+    """Drop the least important tokens of every chain, down to a ratio that the prompt names (TokenSkip)."""
+
+    name: str = setting("tokenskip", "Name of the compression.", choices=("tokenskip",))
+    ratios: list[float] = setting(
+        [0.9, 0.8, 0.7, 0.6, 0.5],
+        "Shares of its tokens that a chain is pruned to, one drawn for each (TokenSkip's; its ratio 1 is the full form, asked for without a ratio).",
+        above=0,
+        high=1,
+    )
+    importance: str = setting(
+        "surprisal",
+        "What ranks the tokens: their surprisal under the model before fine-tuning (ours), or LLMLingua-2's classifier (TokenSkip).",
+        choices=("surprisal", "llmlingua2"),
+    )
+    classifier: str = setting(
+        "microsoft/llmlingua-2-xlm-roberta-large-meetingbank", "LLMLingua-2's model, a folder or hub id; read only with importance=llmlingua2."
+    )
+    protect: bool = setting(True, "Whether numbers and operators are never dropped (ours).")
+
+    def contradictions(self) -> Iterator[str]:
+        if not self.ratios or len(set(self.ratios)) < len(self.ratios):
+            yield f"ratios must name at least one ratio, and none twice; got {self.ratios}"
+        if 1 in self.ratios:
+            yield f"ratios must lie below 1: chains in full form are mixture.full_ratio's share; got {self.ratios}"
+
+
+@dataclass(slots=True, kw_only=True)
 class ReferenceRounds(Section):
     """The task's own shorter solutions are the rounds; makes training data for a compressor."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cotexp.compression_settings import Macc, PromptOnly
+from cotexp.compression_settings import Macc, PromptOnly, TokenSkip
 from cotexp.model_settings import ScratchModel
 from cotexp.sections import ConfigError, Section, setting
 from cotexp.task_settings import StoriesTask
@@ -101,7 +101,10 @@ class Mixture(Section):
 
     originals: str = setting("all", "Which rationales take part: all, or those whose answer is correct.", choices=("all", "correct"))
     full_ratio: float | None = setting(
-        None, "Share of the training examples in full form; by default 0.5 (every question in both), 1 without compression.", low=0, high=1
+        None,
+        "Share of training examples in full form; by default 0.5 (every question in both), 1 without compression, one ratio's share with tokenskip.",
+        low=0,
+        high=1,
     )
     rewrite_ratio: float = setting(
         0.0, "Rewriting examples (one round in, the next out) per full example; teaches the compressor's role.", low=0, high=8
@@ -178,6 +181,9 @@ class Evaluation(Section):
         "Adds mode truncate: one output budget per task, at which the base model's answers have this share of their tokens on average.",
         above=0,
         high=1,
+    )
+    ratio: float | None = setting(
+        None, "With compression=tokenskip: which of its ratios mode compress asks for; the smallest by default.", above=0, high=1
     )
     batch_size: int = setting(64, "Answers generated at once.", low=1, keyed=False)
     latency: bool = setting(True, "Whether to measure seconds per question.")
@@ -263,6 +269,9 @@ class Settings:
         from_scratch = isinstance(self.model, ScratchModel)
         if isinstance(self.compression, Macc) and self.compression.max_rounds is None:
             self.compression.max_rounds = max(self.compressor.rounds, self.compression.fixed_k or 1)
+        if isinstance(self.compression, TokenSkip):
+            self.evaluation.ratio = self.evaluation.ratio or min(self.compression.ratios)
+            self.mixture.full_ratio = 1 / (len(self.compression.ratios) + 1) if self.mixture.full_ratio is None else self.mixture.full_ratio
         if self.mixture.full_ratio is None:
             self.mixture.full_ratio = 0.5 if has_short_form and is_tuned else 1.0
         if self.evaluation.modes is None:
@@ -320,16 +329,23 @@ def _mode_contradictions(settings: Settings, has_short_form: bool) -> Iterator[s
         yield f"evaluation.truncate_ratio must be set where evaluation.modes hold 'truncate'; got None with {modes}"
     if ratio is not None and not {"base", "truncate"} <= set(modes):
         yield f"evaluation.modes must hold 'base' and 'truncate' with evaluation.truncate_ratio, which cuts the base model's answers; got {modes}"
+    asked = settings.evaluation.ratio
+    if asked is not None and not isinstance(settings.compression, TokenSkip):
+        yield f"evaluation.ratio is read only with compression=tokenskip; got {asked} with compression={name}"
+    elif asked is not None and asked not in settings.compression.ratios:
+        yield f"evaluation.ratio must be one that compression.ratios trains ({', '.join(map(str, settings.compression.ratios))}); got {asked}"
 
 
 def _scratch_contradictions(settings: Settings) -> Iterator[str]:
     if settings.teacher.name == "self":
         yield "teacher must not be 'self' with a model made from scratch, which can write nothing yet; use teacher=reference"
-    if settings.compressor.name == "self" and settings.compression.name not in ("none", "reference", "truncate"):
+    if settings.compressor.name == "self" and settings.compression.name not in ("none", "reference", "truncate", "tokenskip"):
         yield "compressor must not be 'self' with a model made from scratch; use compressor=tiny or another model"
     if "base" in settings.evaluation.modes:
         yield f"evaluation.modes must not hold 'base' with a model made from scratch; got {settings.evaluation.modes}"
     if isinstance(settings.compression, PromptOnly):
         yield "compression must not be 'prompt_only' with a model made from scratch, which can write nothing before fine-tuning"
+    if isinstance(settings.compression, TokenSkip) and settings.compression.importance == "surprisal":
+        yield "compression.importance must not be 'surprisal' with a model made from scratch, which knows no text before fine-tuning"
     if settings.trainer.tuning == "lora":
         yield "trainer.tuning must be 'full' with a model made from scratch; got 'lora'"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from cotexp import compression_settings, model_settings, schema, settings, task_settings
-from cotexp.compression_settings import Macc, SingleRound, Truncation
+from cotexp.compression_settings import Macc, SingleRound, TokenSkip, Truncation
 from cotexp.jobs.store import key_of
 from cotexp.model_settings import (
     LocalCompressor,
@@ -70,14 +70,14 @@ def test_every_setting_has_one_sentence() -> None:
 
 
 def test_every_settings_class_can_be_chosen() -> None:
-    parts_of_others = {Lora, Sampling, compression_settings.Rewriting, Task}
+    parts_of_others = {Lora, Sampling, compression_settings.Rewriting, Task, model_settings.Vllm}
     chosen = {section for schemas in schema.SECTIONS.values() for section in schemas.values()}
     assert set(SECTIONS) - parts_of_others == chosen
 
 
 def test_the_settings_that_cannot_change_a_result_are_these() -> None:
     unkeyed = {name for name, each in fields() if not each.metadata.get("keyed", True)}
-    model = {"name", "path", "revision", "device", "license"}
+    model = {"name", "path", "revision", "device", "license", "engine", "compile", "max_batch_tokens", "vllm"}
     trainer = {"name", "checkpoint_every_seconds", "micro_batch_size", "strategy", "devices", "accelerator"}
     samplers = {"Sampling", "SelfTeacher", "LocalTeacher", "SelfCompressor", "LocalCompressor", "Evaluation"}
     assert unkeyed == {
@@ -91,6 +91,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         *(f"{section}.few_shot_file" for section in ("Task", "StoriesTask", "GsmSymbolicTask", "BenchmarkTask", "CustomTask")),
         *(f"{section}.rounds" for section in ("SelfCompressor", "LocalCompressor")),
         *(f"{section}.{name}" for section in ("PretrainedModel", "GgufModel", "ScratchModel") for name in model),
+        *(f"Vllm.{name}" for name in ("tensor_parallel_size", "data_parallel_size", "gpu_memory_utilization", "max_model_len")),
         *(f"RecordedTeacher.{name}" for name in ("files", "questions_file", "num_samples")),
         *(f"RecordedTeacher.{name}_field" for name in ("id", "question", "text", "source")),
         "Scoring.max_batch_tokens",
@@ -124,6 +125,9 @@ OUTSIDE: list[tuple[type, str, Any, str]] = [
     (LocalCompressor, "max_new_tokens", 0, "at least 1"),
     (Truncation, "ratio", 0.0, "greater than 0"),
     (Truncation, "ratio", 1.01, "at most 1"),
+    (TokenSkip, "ratios", [0.5, 1.5], "at most 1"),
+    (TokenSkip, "ratios", [0.5, 0.0], "greater than 0"),
+    (TokenSkip, "importance", "perplexity", "one of surprisal, llmlingua2"),
     (Macc, "max_rounds", 0, "at least 1"),
     (Macc, "stop", "rebounds", "did you mean 'rebound'?"),
     (SingleRound, "prompt_answer", "teacher", "one of model, gold"),
@@ -152,6 +156,7 @@ OUTSIDE: list[tuple[type, str, Any, str]] = [
     (Trainer, "precision", "bf16", "one of float32, bfloat16"),
     (Evaluation, "modes", ["base", "ful"], "did you mean 'full'?"),
     (Evaluation, "latency_batch_size", 0, "at least 1"),
+    (Evaluation, "ratio", 0.0, "greater than 0"),
     (Evaluation, "num_samples", 0, "at least 1"),
     (Evaluation, "temperature", 5.5, "[0, 5]"),
 ]
@@ -231,6 +236,9 @@ CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: Macc(stop="fixed_k", fixed_k=11, max_rounds=10), "fixed_k must not exceed max_rounds (10); got 11"),
     (lambda: Macc(prompt="Shorten it."), "prompt must contain {rationale}"),
     (lambda: SingleRound(prompt="{rationale} {solution}"), "prompt knows only answer, question, rationale"),
+    (lambda: TokenSkip(ratios=[]), "ratios must name at least one ratio, and none twice; got []"),
+    (lambda: TokenSkip(ratios=[0.5, 0.5]), "ratios must name at least one ratio, and none twice; got [0.5, 0.5]"),
+    (lambda: TokenSkip(ratios=[1.0, 0.5]), "ratios must lie below 1: chains in full form are mixture.full_ratio's share; got [1.0, 0.5]"),
     (lambda: Trainer(devices=2), "devices must be 1 unless trainer=ddp; got 2"),
     (lambda: Trainer(strategy="ddp", devices=3), "batch_size must be a multiple of devices (3); got 32"),
     (lambda: Trainer(strategy="ddp", devices=2, micro_batch_size=5), "micro_batch_size must divide batch_size / devices (16); got 5"),
@@ -276,6 +284,9 @@ def test_settings_beside_a_contradiction_are_taken() -> None:
         (["experiment=tiny", "compression=macc", "compressor=self"], "compressor must not be 'self' with a model made from scratch"),
         (["experiment=tiny", "evaluation.modes=[base,full]"], "evaluation.modes must not hold 'base' with a model made from scratch"),
         (["experiment=tiny", "trainer.tuning=lora"], "trainer.tuning must be 'full' with a model made from scratch"),
+        (["evaluation.ratio=0.5"], "evaluation.ratio is read only with compression=tokenskip; got 0.5 with compression=macc"),
+        (["compression=tokenskip", "evaluation.ratio=0.4"], "evaluation.ratio must be one that compression.ratios trains (0.9, 0.8, 0.7, 0.6, 0.5)"),
+        (["experiment=tiny", "compression=tokenskip"], "compression.importance must not be 'surprisal' with a model made from scratch"),
         (["seed=-1"], "seed must be at least 0; got -1"),
     ],
 )
@@ -288,6 +299,9 @@ def test_what_is_left_open_follows_from_the_other_settings() -> None:
     assert (both.mixture.full_ratio, both.evaluation.modes) == (0.5, ["base", "full", "compress"])
     assert (plain.mixture.full_ratio, plain.evaluation.modes) == (1.0, ["base", "full"])
     assert (scratch.mixture.full_ratio, scratch.evaluation.modes) == (1.0, ["full"])
+    pruned, few = check("compression=tokenskip"), check("compression=tokenskip", "compression.ratios=[0.8]", "mixture.full_ratio=0.25")
+    assert (pruned.mixture.full_ratio, pruned.evaluation.ratio) == (pytest.approx(1 / 6), 0.5), "each of six forms as often as the others"
+    assert (few.mixture.full_ratio, few.evaluation.ratio, both.evaluation.ratio) == (0.25, 0.8, None)
 
 
 # --- tasks that others name --------------------------------------------------------------------------------------------
@@ -434,6 +448,11 @@ def test_each_setting_that_can_change_a_result_makes_another_key() -> None:
         ["compression=truncate"],
         ["compression=truncate", "compression.ratio=0.3"],
         ["compression=single_round"],
+        ["compression=tokenskip"],
+        ["compression=tokenskip", "compression.ratios=[0.9,0.5]"],
+        ["compression=tokenskip", "compression.importance=llmlingua2"],
+        ["compression=tokenskip", "compression.protect=false"],
+        ["compression=tokenskip", "evaluation.ratio=0.9"],
         ["compression.max_rounds=3"],
         ["compression.stop=fixed_k", "compression.fixed_k=2"],
         ["compression.stop=fixed_k", "compression.fixed_k=3"],

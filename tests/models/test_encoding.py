@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
 from cotexp.models.encoding import Encoder
+from cotexp.sections import RunFailed
 
 MARK = "<compress>"
 QUESTION = "Ann has 5 apples. How many apples does Ann have now?"
@@ -137,3 +140,46 @@ def test_a_cut_text_is_its_first_tokens(encoder: Encoder) -> None:
         assert QUESTION.startswith(encoder.cut(QUESTION, length))
     assert encoder.cut(QUESTION, 0) == ""
     assert encoder.cut(QUESTION, 10_000) == QUESTION
+
+
+def test_a_ratio_stands_between_two_ends_behind_the_question(plain_tokenizer: Any) -> None:
+    plain = Encoder.of(plain_tokenizer, compress_token=MARK)
+    end = token(plain_tokenizer, "<|end|>")
+    expected = [*plain.text_ids(QUESTION), end, *plain.text_ids("0.5"), end]
+    assert plain.prompt(QUESTION, ratio=0.5) == expected
+    assert plain.prompt(QUESTION, compressed=True, ratio=0.5) == expected, "it asks by itself"
+    ids, mask = plain.example(QUESTION, "7.", ratio=0.5)
+    assert ids == [*expected, *plain.text_ids("7."), end]
+    assert mask == [0] * len(expected) + [1] * (len(ids) - len(expected))
+
+
+def test_a_chat_models_ratio_stands_in_the_users_turn_whose_end_is_the_second_one(encoder: Encoder, tokenizer: Any) -> None:
+    assert tokenizer.decode(encoder.prompt(QUESTION, ratio=0.7)) == f"<|user|>{QUESTION}<|end|>0.7<|end|><|assistant|>"
+
+
+def test_a_turn_that_ends_otherwise_holds_both_ends_of_the_ratio(tokenizer: Any) -> None:
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = "{% for each in messages %}<|user|>{{ each.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    asked = Encoder.of(other, compress_token=MARK).prompt(QUESTION, ratio=0.7)
+    assert other.decode(asked) == f"<|user|>{QUESTION}<|end|>0.7<|end|><|assistant|>"
+
+
+@settings(deadline=None)
+@given(text=st.one_of(st.text(), st.lists(st.sampled_from([*HOSTILE, " ", "\n", "128", " apples", "é", "日本"])).map("".join)))
+def test_spans_say_which_characters_a_token_stands_for(encoder: Encoder, text: str) -> None:
+    spans, ids = encoder.spans(text), encoder.text_ids(text)
+    assert len(spans) == len(ids)
+    assert spans == sorted(spans)
+    for (start, end), each in zip(spans, ids, strict=True):
+        piece = encoder.decode([each])
+        assert "�" in piece or piece.strip() == text[start:end].strip()
+    covered = {place for span in spans for place in range(*span)}
+    assert all(place in covered or text[place].isspace() for place in range(len(text)))
+
+
+def test_a_tokenizer_that_cannot_say_where_its_tokens_stand_is_named(encoder: Encoder) -> None:
+    class Slow:
+        is_fast = False
+
+    with pytest.raises(RunFailed, match=r"Slow does not say where its tokens stand; .* tokenizer\.json"):
+        dataclasses.replace(encoder, tokenizer=Slow()).spans("text")

@@ -1,0 +1,116 @@
+"""Token pruning: which tokens of a chain of thought stay when the least important ones are dropped.
+
+Source: TokenSkip (Xia et al. 2025): tokens are ranked by importance, and the most important share, the ratio, is kept in order. Ours:
+numbers and operators are never dropped; words go or stay whole, with the mean importance of their tokens, and take the white space before
+them along, so that neither a number nor a character of several bytes is torn and nothing grows together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_NUMBER = r"\d+(?:[.,]\d+)*"
+_LETTER = r"[^\W\d_\u2E80-\u9FFF\uF900-\uFAFF]"  # without the signs of languages that write no spaces: each is a word
+_WORD = rf"\\?{_LETTER}+(?:['’_/-]{_LETTER}+)*"
+_OPENING = r"[\"“‘'\[$£€#]*"
+_PIECE = re.compile(rf"\s*(?:{_OPENING}(?:{_NUMBER}|{_WORD})|\S|$)")
+"""Cuts a text into what goes or stays whole; joined, the matches are the text."""
+
+_PROTECTED = re.compile(
+    r"\w?[^\w\s]*\d+"  # numbers, with what stands right before them: two of them must not become one
+    r"|[+=×÷·√^<>≤≥≠≈%−(){}]"
+    r"|(?<!\*)\*(?!\*)"  # not the stars of bold print
+    rf"|[-/](?!{_LETTER})"
+    rf"|\\{_LETTER}+"
+    r"|\bx(?=\s*\d)"
+)
+"""Numbers and operators."""
+
+
+class Unit(NamedTuple):
+    """The tokens from `first` up to `end`, which go or stay together."""
+
+    first: int
+    end: int
+    protected: bool
+
+    @property
+    def length(self) -> int:
+        return self.end - self.first
+
+
+class Kept(NamedTuple):
+    """Indices of the tokens that stay, ascending, and whether protected ones alone were more than the ratio allows."""
+
+    tokens: list[int]
+    exceeded: bool
+
+
+def units(text: str, spans: Sequence[tuple[int, int]], *, protect: bool) -> list[Unit]:
+    """The units of a text whose tokens stand for the characters in `spans` (first, end); together they hold every token once.
+
+    Tokens that share a character belong together, and so does one that stands for white space alone with what follows it.
+    """
+    borders = {found.end() for found in _PIECE.finditer(text)}
+    special = [found.span() for found in _PROTECTED.finditer(text)] if protect else []
+    found, first, begin, end, place = [], 0, 0, 0, 0
+    for number, (start, stop) in enumerate(spans):
+        end = max(end, stop)
+        behind = spans[number + 1][0] if number + 1 < len(spans) else len(text)
+        last = number + 1 == len(spans)
+        if last or (start < stop and any(each in borders for each in range(end, behind + 1))):
+            while place < len(special) and special[place][1] <= begin:
+                place += 1
+            found.append(Unit(first, number + 1, place < len(special) and special[place][0] < end))
+            first, begin = number + 1, end
+    return found
+
+
+def keep(own: Sequence[Unit], importances: Sequence[float], ratio: float) -> Kept:
+    """round(ratio * tokens) tokens: the protected units, then the most important others that still fit; of equal ones the first.
+
+    `importances` holds a number for every token of the units `own`.
+    """
+    room = round(ratio * len(importances)) - sum(each.length for each in own if each.protected)
+    exceeded = room < 0
+    chosen = [each for each in own if each.protected]
+    means = {each: math.fsum(importances[each.first : each.end]) / each.length for each in own if not each.protected}
+    for each in sorted(means, key=lambda each: (-means[each], each.first)):
+        if each.length <= room:
+            chosen.append(each)
+            room -= each.length
+    return Kept([token for each in sorted(chosen) for token in range(each.first, each.end)], exceeded)
+
+
+def draw_ratio(rationale_id: str, ratios: Sequence[float], seed: int) -> float:
+    """The ratio that one chain is pruned to, each as likely as the others; it depends on nothing but its arguments."""
+    digest = hashlib.sha256(f"ratio/{seed}/{rationale_id}".encode()).digest()
+    return ratios[int.from_bytes(digest[:8], "big") % len(ratios)]
+
+
+def importances_of_words(text: str, words: Sequence[tuple[str, float]], spans: Sequence[tuple[int, int]]) -> list[float]:
+    """An importance for each token that stands for the characters in `spans`: the largest of the words it has a part in, 0 without one.
+
+    `words` stand in the text in this order; one that is not found there as it is written counts for nothing.
+    """
+    found, place = [], 0
+    for word, importance in words:
+        start = text.find(word, place)
+        if word and start >= 0:
+            place = start + len(word)
+            found.append((start, place, importance))
+    result, first = [], 0
+    for start, stop in spans:
+        while first < len(found) and found[first][1] <= start:
+            first += 1
+        touched = 0.0
+        for begin, end, importance in found[first:]:
+            if begin >= stop:
+                break
+            touched = max(touched, importance if end > start else 0.0)
+        result.append(touched)
+    return result
