@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ from transformers import AutoTokenizer
 
 from cotexp.commands.export import export_model
 from cotexp.model_settings import PretrainedModel
-from cotexp.models import loading
-from cotexp.settings import Lora
+from cotexp.models import identity, loading
+from cotexp.sections import ConfigError
+from cotexp.settings import Evaluation, Lora
 
 KINDS = ["t5", "flan", "bart", "chat", "plain"]
 
@@ -31,9 +34,9 @@ def base(request: pytest.FixtureRequest, encoder_decoders: dict[str, Path], rand
     return tmp_path / "plain"
 
 
-def finished_run(base: Path, outputs: Path, *, lora: bool) -> tuple[Path, loading.LoadedModel]:
+def finished_run(base: Path, outputs: Path, *, lora: bool, compression: dict[str, str] | None = None) -> tuple[Path, loading.LoadedModel]:
     """The folder of a run whose model was fine-tuned (here: changed), and that model."""
-    settings = PretrainedModel(path=str(base), device="cpu")
+    settings = PretrainedModel(path=str(base), device="cpu", license="mit")
     torch.manual_seed(0)
     model, tokenizer = loading.load_trainable(base, settings)
     mark = loading.add_compress_token(model, tokenizer, settings.compress_token)
@@ -43,12 +46,20 @@ def finished_run(base: Path, outputs: Path, *, lora: bool) -> tuple[Path, loadin
         for each in model.parameters():
             if each.requires_grad:
                 each += 0.1 * torch.randn_like(each)
-    loading.save(model, tokenizer, outputs / "checkpoints" / "some")
+    checkpoint = outputs / "checkpoints" / "some"
+    loading.save(model, tokenizer, checkpoint)
+    manifest = {"model": {"sha256": identity.find(settings).sha256}, "libraries": {"torch": "2"}}
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
     fine_tuned = loading.load(outputs / "checkpoints" / "some", settings, base_folder=base)
     run = outputs / "runs" / "toy" / "key"
     run.mkdir(parents=True)
-    stored: dict[str, Any] = dict.fromkeys(("teacher", "compression", "mixture", "trainer", "seed"), "as it was")
-    stored |= {"name": "toy", "task": {"name": "stories"}, "model": {name: getattr(settings, name) for name in settings.__dataclass_fields__}}
+    stored: dict[str, Any] = dict.fromkeys(("selection", "mixture", "trainer", "seed"), "as it was")
+    stored |= {"name": "toy", "model": dataclasses.asdict(settings), "evaluation": dataclasses.asdict(Evaluation(max_new_tokens=8))}
+    stored |= {
+        "task": {"name": "stories", "prompt": "{question} \\boxed{{}}"},
+        "teacher": {"name": "self"},
+        "compression": compression or {"name": "macc"},
+    }
     (run / "settings.json").write_text(json.dumps(stored))
     (run / "stages.json").write_text(json.dumps({"checkpoint": {"path": "checkpoints/some"}}))
     counted = ("num_steps", "num_examples", "num_supervised_tokens", "best_step")
@@ -67,7 +78,7 @@ def test_an_export_answers_as_its_card_says(base: Path, lora: bool, tmp_path: Pa
     snippet = re.search(r"```python\n(.*?)```", card, re.DOTALL)
     assert snippet is not None
     used: dict[str, Any] = {}
-    exec(snippet[1].replace('"..."', '"Ann has 5 apples."').replace("max_new_tokens=512", "max_new_tokens=8, do_sample=False"), used)
+    exec(snippet[1].replace('"..."', '"Ann has 5 apples."'), used)
     assert used["inputs"]["input_ids"][0].tolist() == fine_tuned.encoder.prompt("Ann has 5 apples.", compressed=True)
     prompt = used["inputs"]["input_ids"]
     expected = fine_tuned.model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=8, do_sample=False)[0]
@@ -87,3 +98,113 @@ def test_an_export_holds_the_number_format_that_was_asked_for(base: Path, tmp_pa
     head = fine_tuned.model.get_output_embeddings().weight
     assert torch.equal(loaded.model.get_output_embeddings().weight, head.bfloat16().float())
     assert json.loads((tmp_path / "small" / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_a_card_says_what_the_model_was_made_from_and_how(random_model: Path, tmp_path: Path) -> None:
+    run, _ = finished_run(random_model, tmp_path / "outputs", lora=True)
+    export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
+    card = (tmp_path / "new" / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\nlicense: mit\ntags:")
+    assert "# new\n" in card
+    assert f"Made from `{random_model}` (sha256 of its files: `{identity.find(PretrainedModel(path=str(random_model))).sha256}`)." in card
+    assert "Licence of those weights: mit." in card
+    assert "Made by run `key` of experiment `toy`" in card
+    assert "Generates as it was evaluated: greedily, at most 8 new tokens" in card
+    assert "{question} \\boxed{}\n" in card
+    assert '"max_new_tokens": 8' in card, "the settings"
+
+
+@pytest.mark.parametrize(("path", "listed"), [("Qwen/Qwen2.5-0.5B-Instruct", True), ("a/folder/of/mine", False), ("shipped:tiny", False)])
+def test_a_card_names_its_base_model_to_the_hub_where_it_has_one(path: str, listed: bool, random_model: Path, tmp_path: Path) -> None:
+    run, _ = finished_run(random_model, tmp_path / "outputs", lora=False)
+    rename_model(run, path)
+    export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
+    card = (tmp_path / "new" / "README.md").read_text()
+    assert (f"\nbase_model: {path}\n" in card) == listed
+    assert f"Made from `{path}`" in card
+
+
+def rename_model(run: Path, path: str) -> None:
+    stored = json.loads((run / "settings.json").read_text())
+    stored["model"]["path"] = path
+    (run / "settings.json").write_text(json.dumps(stored))
+
+
+@pytest.mark.parametrize(
+    ("compression", "asked"),
+    [
+        ({"name": "c3ot", "instruction": "Be brief.", "long_instruction": "Be long."}, "prompt = \"...\" + '\\nBe brief.'  # this line"),
+        ({"name": "truncate"}, "prompt = \"...\" + '<compress>'  # the mark"),
+        ({"name": "none"}, 'prompt = "..."\n'),
+    ],
+)
+def test_a_card_tells_how_to_ask_for_the_short_form(compression: dict[str, str], asked: str, random_model: Path, tmp_path: Path) -> None:
+    run, _ = finished_run(random_model, tmp_path / "outputs", lora=True, compression=compression)
+    export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
+    card = (tmp_path / "new" / "README.md").read_text()
+    assert asked in card
+    assert ("'Be long.' for a full one" in card) == (compression["name"] == "c3ot")
+
+
+def test_generation_settings_are_those_of_the_evaluation_and_not_of_the_source(random_model: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(random_model, tmp_path / "source"))
+    own = {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05, "eos_token_id": [3, 7], "bos_token_id": 5}
+    (source / "generation_config.json").write_text(json.dumps(own))
+    run, fine_tuned = finished_run(source, tmp_path / "outputs", lora=True)
+    export_model(str(run), tmp_path / "greedy", dtype="float32", outputs=tmp_path / "outputs")
+    written = json.loads((tmp_path / "greedy" / "generation_config.json").read_text())
+    written.pop("transformers_version")
+    pad = fine_tuned.tokenizer.pad_token_id
+    assert written == {"bos_token_id": 5, "eos_token_id": [3, 7], "pad_token_id": pad, "max_new_tokens": 8, "do_sample": False}
+    stored = json.loads((run / "settings.json").read_text())
+    stored["evaluation"]["temperature"] = 0.6
+    (run / "settings.json").write_text(json.dumps(stored))
+    export_model(str(run), tmp_path / "sampled", dtype="float32", outputs=tmp_path / "outputs")
+    written = json.loads((tmp_path / "sampled" / "generation_config.json").read_text())
+    assert {name: written.get(name) for name in ("do_sample", "temperature", "top_k", "top_p", "repetition_penalty")} == {
+        "do_sample": True,
+        "temperature": 0.6,
+        "top_k": 0,
+        "top_p": 1.0,
+        "repetition_penalty": None,
+    }
+    assert "sampled at temperature 0.6" in (tmp_path / "sampled" / "README.md").read_text()
+
+
+def test_a_run_that_trained_nothing_has_nothing_to_export(random_model: Path, tmp_path: Path) -> None:
+    run, _ = finished_run(random_model, tmp_path / "outputs", lora=True, compression={"name": "prompt_only", "instruction": "Be brief."})
+    (run / "stages.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"trained nothing \(compression=prompt_only\); its model is .* as it is"):
+        export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_run_whose_model_is_elsewhere_is_refused(random_model: Path, tmp_path: Path) -> None:
+    run, _ = finished_run(random_model, tmp_path / "outputs", lora=True)
+    with pytest.raises(ConfigError, match=r"the fine-tuned model of .* is not in .*elsewhere.*; give --outputs"):
+        export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_an_adapter_whose_base_has_changed_is_refused_and_a_whole_model_needs_none(lora: bool, random_model: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(random_model, tmp_path / "source"))
+    run, _ = finished_run(source, tmp_path / "outputs", lora=lora)
+    (source / "tokenizer_config.json").write_text((source / "tokenizer_config.json").read_text() + " ")
+    if lora:
+        with pytest.raises(ConfigError, match=r"is not the one that this run's adapter was trained on"):
+            export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
+        shutil.rmtree(source)
+        with pytest.raises(ConfigError, match=r"model\.path must be a folder, a hub id or shipped:NAME"):
+            export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
+    else:
+        export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
+        assert (tmp_path / "new" / "model.safetensors").stat().st_mode & 0o044 == (tmp_path / "new" / "config.json").stat().st_mode & 0o044
+
+
+def test_another_folder_is_never_replaced(random_model: Path, tmp_path: Path) -> None:
+    run, _ = finished_run(random_model, tmp_path / "outputs", lora=False)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("notes of mine")
+    with pytest.raises(ConfigError, match="exists and is no earlier export; name another folder"):
+        export_model(str(run), tmp_path / "mine", dtype="float32", outputs=tmp_path / "outputs")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["README.md"]
