@@ -18,10 +18,10 @@ class Vllm(Section):
     """How engine vllm uses the GPUs of this machine; its texts are the same in any of these ways as far as rounding allows."""
 
     tensor_parallel_size: int = setting(1, "GPUs over which each copy of the model is split.", low=1, keyed=False)
-    data_parallel_size: int = setting(1, "Copies of the model, each in a process of its own with its own GPUs; texts are divided among them.", low=1, keyed=False)
+    data_parallel_size: int = setting(1, "Copies of the model, each with GPUs of its own; texts are divided among them.", low=1, keyed=False)
     gpu_memory_utilization: float = setting(0.9, "Share of each GPU's memory that vLLM takes for weights and cache.", above=0, high=1, keyed=False)
     max_model_len: int | None = setting(
-        None, "Tokens of prompt and text together that vLLM reserves its cache for; the model's context by default. Longer ones are refused.", low=16, keyed=False
+        None, "Most tokens of prompt and text together that vLLM makes room for; the model's context by default.", low=16, keyed=False
     )
 
 
@@ -116,7 +116,7 @@ class ApiServer(Section):
         "max_tokens", "Name under which the server takes max_new_tokens.", choices=("max_tokens", "max_completion_tokens"), keyed=False
     )
     send_seed: bool = setting(True, "Whether each request carries a seed of its own, for servers that know the field.")
-    extra_body: str = setting("{}", 'More fields of each request, as a JSON object: \'{"top_p": 0.9}\'.')
+    extra_body: str = setting("{}", "More fields of each request, as a JSON object: '{\"top_p\": 0.9}'.")
 
     @property
     def extra_fields(self) -> dict[str, Any]:

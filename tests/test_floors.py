@@ -44,6 +44,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "math_verify": ("cotexp/tasks/equivalence.py",),
     "pebble": ("cotexp/tasks/equivalence.py",),
     "pyarrow": ("cotexp/tasks/rows.py",),
+    "vllm": ("cotexp/inference/vllm.py",),
 }
 """Library -> the only files, or folders ending in /, that may import it."""
 

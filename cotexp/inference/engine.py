@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -38,3 +39,13 @@ class Engine(Protocol):
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
         """Generate all requests; `on_output` is called for each as soon as it ends. A request that it is not called for was not answered."""
+
+
+def seed_of(request: Request, sampling: Sampling) -> bytes:
+    """32 bytes that seed the sampling of one text, whatever is generated beside it."""
+    return hashlib.sha256(f"{sampling.seed}/{request.id}".encode()).digest()
+
+
+def room(num_prompt_tokens: int, max_new_tokens: int, context_length: int | None) -> int:
+    """Most tokens that can be written behind a prompt; 0 where the prompt alone fills the context."""
+    return max_new_tokens if context_length is None else max(0, min(max_new_tokens, context_length - num_prompt_tokens))

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from cotexp.jobs.specs import TOKENIZER_QUESTIONS, Context, spec_model
-from cotexp.jobs.store import Store
-from cotexp.model_settings import GgufModel, PretrainedModel
+from cotexp.jobs.specs import TOKENIZER_QUESTIONS, Context, spec_merged, spec_model
+from cotexp.jobs.store import ChunkSize, Store
+from cotexp.model_settings import GgufModel, PretrainedModel, Sampling
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.sections import keyed
-from cotexp.settings import Settings
+from cotexp.settings import Evaluation, Settings
 from cotexp.tasks import Prompt, QuestionSets
 
 if TYPE_CHECKING:
+    from cotexp.inference.engine import Engine
     from cotexp.inference.local import LocalEngine
+    from cotexp.inference.vllm import VllmEngine
+
+E = TypeVar("E", bound="Engine")
 
 
 def make_model(settings: Settings, store: Store, questions: QuestionSets, prompts: dict[str, Prompt]) -> Path:
@@ -42,17 +49,79 @@ def _tokenizer_texts(settings: Settings, questions: QuestionSets, prompts: dict[
     return texts + ([template.format(question="", rationale="", answer="")] * 100 if template else [])
 
 
-def load_engine(context: Context, files: ModelFiles, model: PretrainedModel, *, adapter: Path | None = None) -> LocalEngine:
-    """The engine for a model (or its fine-tuned form in `adapter`); the previous one is freed when it differs."""
+def load_engine(context: Context, files: ModelFiles, model: PretrainedModel, *, adapter: Path | None = None) -> Engine:
+    """The engine that the settings name for a model (or its fine-tuned form in `adapter`); the previous one is freed when it differs."""
+    return (_load_vllm if model.engine == "vllm" else load_local)(context, files, model, adapter=adapter)
+
+
+def load_local(context: Context, files: ModelFiles, model: PretrainedModel, *, adapter: Path | None = None) -> LocalEngine:
+    """The same in this process, whatever the settings name."""
     from cotexp.inference.local import LocalEngine
     from cotexp.models import loading
 
-    name = f"{files.folder} {adapter} {keyed(model)} {model.device}"
+    def make() -> LocalEngine:
+        return LocalEngine(loading.load(adapter or files.folder, model, base_folder=files.folder), compile=model.compile)
+
+    return _held(context, f"local {files.folder} {adapter} {keyed(model)} {model.device} {model.compile}", make)
+
+
+def _load_vllm(context: Context, files: ModelFiles, model: PretrainedModel, *, adapter: Path | None = None) -> VllmEngine:
+    from cotexp.inference.vllm import VllmEngine
+
+    folder = _whole(context, files, model, adapter) if adapter else files.folder
+    return _held(context, f"vllm {folder} {keyed(model)}", lambda: VllmEngine(folder, model))
+
+
+def _held(context: Context, name: str, make: Callable[[], E]) -> E:
+    """The engine of this name, made when it is not the one in memory."""
     if context.engine is None or context.engine_name != name:
         context.engine = None
-        context.engine = LocalEngine(loading.load(adapter or files.folder, model, base_folder=files.folder))
+        context.engine = make()
         context.engine_name = name
-    return context.engine
+    return cast(E, context.engine)
+
+
+def _whole(context: Context, files: ModelFiles, model: PretrainedModel, adapter: Path) -> Path:
+    """The folder of a fine-tuned model with its whole weights: `adapter` itself, or that of the merged model, written once."""
+    if not (adapter / "adapter_config.json").is_file():
+        return adapter
+
+    def build(folder: Path) -> None:
+        from cotexp.models import loading
+
+        merged = loading.load(adapter, replace(model, device="cpu", engine="local"), base_folder=files.folder)
+        loading.save(merged.model, merged.tokenizer, folder)
+
+    return context.store.artifact(spec_merged(adapter.name, model), build)
+
+
+def rows_at_once(
+    context: Context,
+    model: PretrainedModel,
+    limits: Sampling | Evaluation,
+    prompt: Callable[[str], str],
+    expected: Callable[[str], int] | None = None,
+) -> ChunkSize:
+    """How many rows a model's engine gets at once: with engine local a batch within model.max_batch_tokens and limits.batch_size.
+
+    `prompt(id)` is what is asked, `expected(id)` the expected length of the text in tokens, without which it may be the longest allowed.
+    """
+    if model.engine == "vllm":
+        from cotexp.inference.vllm import ROWS_AT_ONCE
+
+        return ROWS_AT_ONCE * model.vllm.data_parallel_size
+    encoder = functools.cache(lambda: load_encoder(context))
+
+    def batch(ids: Sequence[str]) -> int:
+        longest = 0
+        for number, each in enumerate(ids[: limits.batch_size]):
+            length = min(expected(each), limits.max_new_tokens) if expected else limits.max_new_tokens
+            longest = max(longest, encoder().count(prompt(each)) + length)
+            if number and (number + 1) * longest > model.max_batch_tokens:
+                return number
+        return limits.batch_size
+
+    return batch
 
 
 def load_encoder(context: Context) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from cotexp.jobs import grades, progress
-from cotexp.jobs.engines import load_encoder, load_engine
+from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.jobs.specs import Context, by_task, parent, spec_checkpoint, spec_latency, spec_predictions, timed_questions, wanted_rows
 from cotexp.jobs.store import Row
 from cotexp.methods import comparison, output_budget, reasoning, statistics
@@ -23,8 +23,7 @@ from cotexp.tasks.draw import normal_text
 from cotexp.tasks.equivalence import Judge
 
 if TYPE_CHECKING:
-    from cotexp.inference.engine import Output, Request
-    from cotexp.inference.local import LocalEngine
+    from cotexp.inference.engine import Engine, Output, Request
 
 Metrics = dict[str, float]
 Answers = dict[tuple[str, str], list[Row]]
@@ -44,9 +43,10 @@ def write_answers(context: Context) -> Answers:
 def _answers(context: Context, mode: str, task: str, questions: Sequence[Question], compute: Compute) -> list[Row]:
     evaluation, by_id = context.settings.evaluation, {each.id: each for each in questions}
     ids = wanted_rows(questions, evaluation.num_samples)
+    chunk_size = rows_at_once(context, context.settings.model, evaluation, lambda each: _request(context, mode, each, by_id[parent(each)]).prompt)
     with progress.bar(f"answers, {mode}, {task}", len(ids)) as advance:
         rows = context.store.ledger(spec_predictions(context, mode, task)).fill(
-            sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each)), compute, chunk_size=evaluation.batch_size, on_row=advance
+            sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each)), compute, chunk_size=chunk_size, on_row=advance
         )
     return [rows[each] for each in ids]
 
@@ -58,7 +58,7 @@ def _asked(context: Context, mode: str, questions: Sequence[Question]) -> Comput
 
     def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
         engine = _engine(context, mode)
-        count = engine.loaded.encoder.count
+        count = load_encoder(context).count
         requests = [_request(context, mode, each, by_id[parent(each)]) for each in ids]
         engine.generate(requests, sampling, lambda output: emit(_row(output, by_id[parent(output.id)], count)))
 
@@ -110,7 +110,7 @@ def _row(output: Output, question: Question, count: Callable[[str], int]) -> Row
     }
 
 
-def _engine(context: Context, mode: str) -> LocalEngine:
+def _engine(context: Context, mode: str) -> Engine:
     fine_tuned = context.store.artifact_path(spec_checkpoint(context)) if context.settings.is_fine_tuned(mode) else None
     return load_engine(context, context.base, context.settings.model, adapter=fine_tuned)
 

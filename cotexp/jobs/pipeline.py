@@ -91,10 +91,10 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
     store = Store(Path(settings.paths.outputs) / "store")
     identity.check_device(settings.trainer.accelerator, "trainer.accelerator")
     if is_made(settings.model):
+        _check_place(settings.model, "model", plan)
         spec = specs.spec_model(settings, sets, prompts)
         folder = store.artifact_path(spec) if plan else engines.make_model(settings, store, sets, prompts)
         base = ModelFiles(folder, spec.key)
-        identity.check_device(settings.model.device, "model.device")
     else:
         base = _find(settings.model, "model", plan)
     context = Context(settings=settings, store=store, questions=sets, prompts=prompts, base=base)
@@ -117,8 +117,17 @@ def is_made(model: PretrainedModel) -> bool:
 
 def _find(model: PretrainedModel, setting: str, plan: bool) -> ModelFiles:
     files = identity.find(model, path_setting=f"{setting}.path", download=not plan)
-    identity.check_device(model.device, f"{setting}.device")
+    _check_place(model, setting, plan, files)
     return files
+
+
+def _check_place(model: PretrainedModel, setting: str, plan: bool, files: ModelFiles | None = None) -> None:
+    """Raises ConfigError when this machine cannot run the model as its settings say; a plan may be made anywhere for engine vllm."""
+    identity.check_device(model.device, f"{setting}.device")
+    if model.engine == "vllm" and not plan:
+        from cotexp.inference import vllm
+
+        vllm.check(model, setting, files)
 
 
 def specs_of(context: Context) -> dict[str, Spec]:

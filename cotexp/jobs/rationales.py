@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from cotexp.jobs import grades, progress
-from cotexp.jobs.engines import load_encoder, load_engine
+from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.jobs.specs import Context, by_task, parent, spec_grades, spec_rationales, spec_texts, wanted_rationales
-from cotexp.jobs.store import Row
+from cotexp.jobs.store import ChunkSize, Row
 from cotexp.methods import reasoning
 from cotexp.model_settings import PretrainedModel
 from cotexp.models.identity import ModelFiles
@@ -40,12 +40,21 @@ def _rationales_of(context: Context, task: str, questions: Sequence[Question], j
         rows = context.store.ledger(spec).fill(
             sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each)),
             WRITERS[context.settings.teacher.name](context, task, by_id),
-            chunk_size=getattr(context.settings.teacher, "batch_size", CHUNK_OF_KNOWN_TEXTS),
+            chunk_size=_chunk_size(context, by_id),
             on_row=advance,
         )
     texts = [_to_grade(rows[each], by_id[parent(each)]) for each in ids]
     graded = grades.grade(context, spec, texts, judge, what=f"rationales, {task}", whole_text=False)
     return [_graded(rows[each], graded[each]) for each in ids]
+
+
+def _chunk_size(context: Context, questions: Questions) -> ChunkSize:
+    """How many texts are claimed and written at once; known ones may be many."""
+    teacher = context.settings.teacher
+    if teacher.name not in ("self", "local"):
+        return getattr(teacher, "batch_size", CHUNK_OF_KNOWN_TEXTS)
+    model = context.settings.model if teacher.name == "self" else teacher.model
+    return rows_at_once(context, model, teacher, lambda each: context.prompt_for(questions[parent(each)]))
 
 
 def stored_rationales(context: Context, task: str) -> dict[str, Rationale]:

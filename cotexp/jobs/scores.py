@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cotexp.jobs import progress
-from cotexp.jobs.engines import load_engine
-from cotexp.jobs.specs import Context, by_task, hash_of, spec_scores
+from cotexp.jobs.engines import load_local
+from cotexp.jobs.specs import Context, by_task, hash_of, scoring_model, spec_scores
 from cotexp.jobs.store import Row
 from cotexp.methods import difficulty, selection
 from cotexp.models.encoding import Encoder
@@ -84,8 +83,8 @@ def _scorer(context: Context, questions: Sequence[Question], rationales: Sequenc
         from cotexp.inference.scoring import Item, Scorer
 
         settings = context.settings
-        engine = load_engine(context, context.base, dataclasses.replace(settings.model, dtype=settings.scoring.dtype))
-        encoder = engine.loaded.encoder
+        loaded = load_local(context, context.base, scoring_model(settings)).loaded
+        encoder = loaded.encoder
         asked: dict[str, list[str]] = {}
         for each in ids:
             asked.setdefault(rationale_of[each].question_id if each in rationale_of else each, []).append(each)
@@ -104,7 +103,7 @@ def _scorer(context: Context, questions: Sequence[Question], rationales: Sequenc
             for each in asked[name]:
                 emit({"id": each, **forms[name].row(rationale_of.get(each), values)})
 
-        Scorer(engine.loaded, max_batch_tokens=settings.scoring.max_batch_tokens).score(items, on_item)
+        Scorer(loaded, max_batch_tokens=settings.scoring.max_batch_tokens).score(items, on_item)
 
     return compute
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,20 @@ from cotexp.tasks import Prompt, QuestionSets, answer_type_of
 from cotexp.tasks.recorded import Recorded
 
 if TYPE_CHECKING:
-    from cotexp.inference.local import LocalEngine
+    from cotexp.inference.engine import Engine
 
-VERSIONS = {"model": 2, "texts": 1, "rationales": 3, "scores": 2, "rounds": 1, "checkpoint": 2, "predictions": 2, "grades": 1, "latency": 1}
+VERSIONS = {
+    "model": 2,
+    "texts": 1,
+    "rationales": 3,
+    "scores": 2,
+    "rounds": 1,
+    "checkpoint": 2,
+    "predictions": 2,
+    "grades": 1,
+    "latency": 1,
+    "merged": 1,
+}
 
 
 @dataclass(slots=True)
@@ -46,7 +57,7 @@ class Context:
     compressor: ModelFiles | None = None
     teacher: ModelFiles | None = None
     recorded: dict[str, Recorded] = field(default_factory=dict)
-    engine: LocalEngine | None = None
+    engine: Engine | None = None
     engine_name: str = ""
     on_curve: Callable[[dict[str, float], int], None] = lambda row, num_steps: None
 
@@ -93,7 +104,13 @@ def _environment(model: PretrainedModel) -> dict[str, Any]:
     """What else decides a generated text: number format, kind of device, and what of the prompt's form and end is not the model's own."""
     own = {"system_prompt": model.system_prompt, "stop_tokens": model.stop_tokens, "context_length": model.context_length}
     changed = {name: value for name, value in own.items() if value not in (None, [])}
-    return {"engine": "local", "dtype": model.dtype, "device": identity.device_type(model.device), **changed}
+    device = "cuda" if model.engine == "vllm" else identity.device_type(model.device)
+    return {"engine": engine_of(model), "dtype": model.dtype, "device": device, **changed}
+
+
+def engine_of(model: PretrainedModel) -> str:
+    """Name of what generates with a model; texts of another name are other texts."""
+    return "local compiled" if model.compile else model.engine
 
 
 def hash_of(texts: Iterable[str]) -> str:
@@ -121,8 +138,14 @@ def run_key(context: Context) -> str:
             "models": [each.sha256 if each else None for each in (context.base, context.compressor, context.teacher)],
             "recorded": {task: recorded.sha256 for task, recorded in context.recorded.items()},
             "devices": [identity.device_type(context.settings.model.device), identity.device_type(context.settings.trainer.accelerator)],
+            "engines": [engine_of(each) for each in _models(context.settings)],
         }
     )[:12]
+
+
+def _models(settings: Settings) -> list[PretrainedModel]:
+    """The models that the settings name: the one that is fine-tuned, and those of teacher and compressor that are models of their own."""
+    return [settings.model, *(role.model for role in (settings.teacher, settings.compressor) if hasattr(role, "model"))]
 
 
 TOKENIZER_QUESTIONS = 4000
@@ -170,7 +193,7 @@ def _written(context: Context, task: str, files: ModelFiles, model: PretrainedMo
 
 def spec_scores(context: Context, task: str) -> Spec:
     """Likelihoods under the student before distillation; ids of the rows stand for the texts, so every teacher shares this ledger."""
-    scoring, model = context.settings.scoring, context.settings.model
+    scoring = context.settings.scoring
     return _spec(
         "scores",
         student=context.base.sha256,
@@ -179,7 +202,7 @@ def spec_scores(context: Context, task: str) -> Spec:
         connector=scoring.connector,
         answer=scoring.answer,
         answers=answer_type_of(context.settings.tasks[task]),
-        **{**_environment(model), "dtype": scoring.dtype},
+        **_environment(scoring_model(context.settings)),
     )
 
 
@@ -271,6 +294,16 @@ def spec_latency(context: Context, mode: str) -> Spec:
         batch_size=evaluation.latency_batch_size,
         machine=f"{platform.node()} {identity.device_name(identity.device_type(context.settings.model.device))}",
     )
+
+
+def spec_merged(checkpoint: str, model: PretrainedModel) -> Spec:
+    """The whole weights of a fine-tuned model that was saved as an adapter, for engine vllm."""
+    return _spec("merged", checkpoint=checkpoint, dtype=model.dtype)
+
+
+def scoring_model(settings: Settings) -> PretrainedModel:
+    """The model that scores rationales: always with engine local, since vLLM's log-probabilities depend on the order of requests."""
+    return replace(settings.model, engine="local", compile=False, dtype=settings.scoring.dtype)
 
 
 def compressor_model(settings: Settings) -> PretrainedModel:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cotexp.jobs import progress, scores
-from cotexp.jobs.engines import load_encoder, load_engine
+from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.jobs.scores import Scores
 from cotexp.jobs.specs import Context, compressor_model, hash_of, is_deterministic, parent, spec_checkpoint, spec_rounds
-from cotexp.jobs.store import Row
+from cotexp.jobs.store import ChunkSize, Row
 from cotexp.methods import compression, mixture, selection
-from cotexp.records import Compressed, Example, Rationale, Round, Selected
+from cotexp.records import Compressed, Example, Question, Rationale, Round, Selected
 from cotexp.sections import RunFailed
 from cotexp.tasks.grading import is_kept
 
@@ -82,15 +82,36 @@ def _rounds_of(context: Context, task: str, rationales: Sequence[Rationale]) -> 
         number = len(rounds[active[0].id]) + 1
         lengths = {each.id: rounds[each.id][-1].num_tokens if number > 1 else each.num_cot_tokens for each in active}
         ids = [f"{each.id}/{number}" for each in sorted(active, key=lambda each: (lengths[each.id], each.id))]
+        chunk_size = _chunk_size(context, {each.id: each for each in active}, rounds, lengths)
         with progress.bar(f"round {number}", len(ids)) as advance:
-            rows = ledger.fill(ids, _one_round(context, active, rounds), chunk_size=context.settings.compressor.batch_size, on_row=advance)
+            rows = ledger.fill(ids, _one_round(context, active, rounds), chunk_size=chunk_size, on_row=advance)
         for each in active:
             rounds[each.id].append(Round.from_row(rows[f"{each.id}/{number}"]))
     return rounds
 
 
+def _chunk_size(context: Context, rationales: dict[str, Rationale], rounds: dict[str, list[Round]], lengths: dict[str, int]) -> ChunkSize:
+    """How many chains are claimed and rewritten at once; a rewrite is expected to be as long as what goes in."""
+    questions = {each.id: each for each in context.training_questions}
+
+    def prompt(name: str) -> str:
+        rationale = rationales[parent(name)]
+        return _rewriting(context, questions[rationale.question_id], rationale, rounds)[1]
+
+    model, compressor = compressor_model(context.settings), context.settings.compressor
+    return rows_at_once(context, model, compressor, prompt, lambda name: lengths[parent(name)])
+
+
+def _rewriting(context: Context, question: Question, rationale: Rationale, rounds: dict[str, list[Round]]) -> tuple[str, str]:
+    """(the chain that is rewritten next, what the compressor is asked)."""
+    rule = context.settings.compression
+    previous = rounds[rationale.id][-1].text if rounds[rationale.id] else rationale.cot.strip()
+    answer = question.answer if rule.prompt_answer == "gold" else rationale.answer or ""
+    return previous, compression.rewrite_prompt(rule, question=question.text, text=previous, answer=answer)
+
+
 def _one_round(context: Context, active: Sequence[Rationale], rounds: dict[str, list[Round]]) -> Callable[[list[str], Callable[[Row], None]], None]:
-    rule, settings = context.settings.compression, context.settings
+    settings = context.settings
     questions = {each.id: each for each in context.training_questions}
     rationales = {each.id: each for each in active}
 
@@ -103,10 +124,7 @@ def _one_round(context: Context, active: Sequence[Rationale], rounds: dict[str, 
         prompts, previous = {}, {}
         for each in ids:
             rationale = rationales[parent(each)]
-            question = questions[rationale.question_id]
-            previous[each] = rounds[rationale.id][-1].text if rounds[rationale.id] else rationale.cot.strip()
-            answer = question.answer if rule.prompt_answer == "gold" else rationale.answer or ""
-            prompts[each] = compression.rewrite_prompt(rule, question=question.text, text=previous[each], answer=answer)
+            previous[each], prompts[each] = _rewriting(context, questions[rationale.question_id], rationale, rounds)
 
         def read(output: Any) -> Row:
             rationale, text = rationales[parent(output.id)], output.text.strip()

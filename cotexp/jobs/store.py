@@ -31,6 +31,8 @@ LEASE_SECONDS = 45.0
 POLL_SECONDS = 0.5
 
 Row = dict[str, Any]
+ChunkSize = int | Callable[[Sequence[str]], int]
+"""How many rows are claimed and computed at once; a function says how many of the next ones."""
 
 
 class StoreError(RunFailed):
@@ -131,7 +133,7 @@ class Ledger:
         ids: Sequence[str],
         compute: Callable[[list[str], Callable[[Row], None]], None],
         *,
-        chunk_size: int,
+        chunk_size: ChunkSize,
         on_row: Callable[[Row], None] = lambda row: None,
     ) -> dict[str, Row]:
         """The rows of `ids`. Missing ones are computed by `compute(chunk_of_ids, emit)`, in the order of `ids`.
@@ -219,14 +221,15 @@ class Claims:
     writer: str
 
     @contextlib.contextmanager
-    def take(self, ids: Sequence[str], *, most: int = 1, refresh: Callable[[], Iterable[str]] = lambda: ()) -> Iterator[list[str]]:
+    def take(self, ids: Sequence[str], *, most: ChunkSize = 1, refresh: Callable[[], Iterable[str]] = lambda: ()) -> Iterator[list[str]]:
         """Claim up to `most` of `ids` that nobody else holds and that `refresh()` does not name as done; may be none."""
         own = self.folder / f"{self.writer}-{threading.get_ident()}.json"
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock():
             held = self._held_by_others(own)
             done = refresh()
-            taken = [each for each in ids if each not in held and each not in done][:most]
+            free = [each for each in ids if each not in held and each not in done]
+            taken = free[: most(free) if callable(most) else most]
             if taken:
                 self._write(own, taken)
         if not taken:

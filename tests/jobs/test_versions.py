@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cotexp.inference import engine, local, scoring
+from cotexp.inference import engine, local, scoring, vllm
 from cotexp.jobs import engines, evaluation, grades, rationales, scores, specs, stages
 from cotexp.methods import compression, difficulty, mixture, selection
 from cotexp.models import encoding, gguf, loading, scratch
@@ -22,7 +22,8 @@ from cotexp.training import data, fit, modules
 
 RECORDED = Path(__file__).with_name("stage_sources.json")
 
-TEXTS = [engines.load_engine, engines.load_encoder, prompts, encoding, engine, local, loading]
+ENGINES = [engines.load_engine, engines.load_local, engines._load_vllm, engines._held, engines.load_encoder, engine, local, vllm]
+TEXTS = [*ENGINES, prompts, encoding, loading]
 SPLIT = [answers, choices]
 SOURCES: dict[str, list[Any]] = {
     "model": [engines.make_model, engines._tokenizer_texts, scratch, gguf, prompts, stories],
@@ -32,11 +33,12 @@ SOURCES: dict[str, list[Any]] = {
         *(rationales._recorded, rationales._known, rationales._generate, rationales._row, recorded),
         *(*SPLIT, stories, *TEXTS),
     ],
-    "scores": [scores, difficulty, scoring, *SPLIT, engines.load_engine, prompts, encoding, loading],
+    "scores": [scores, difficulty, scoring, *SPLIT, engines.load_local, engines._held, specs.scoring_model, prompts, encoding, loading],
     "rounds": [
         stages.write_rounds,
         stages._rounds_of,
         stages._one_round,
+        stages._rewriting,
         compression.rewrite_prompt,
         grading.is_kept,
         grading.normalised,
@@ -49,7 +51,8 @@ SOURCES: dict[str, list[Any]] = {
     ],
     "predictions": [evaluation.write_answers, evaluation._answers, evaluation._row, evaluation._engine, *SPLIT, *TEXTS],
     "grades": [grades.grade, grades.answered, rationales._to_grade, grading, answers, choices, equivalence],
-    "latency": [evaluation.measure_latency, evaluation._engine, local],
+    "latency": [evaluation.measure_latency, evaluation._engine, local, vllm],
+    "merged": [engines._whole, loading],
 }
 """Stage -> functions and modules that decide its rows. Readers of questions need no entry: an id is a hash of what its question says."""
 

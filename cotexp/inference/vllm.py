@@ -1,0 +1,255 @@
+"""Generation with vLLM, an optional package, on the NVIDIA GPUs of this machine.
+
+Each copy of the model runs in a process of its own, with GPUs of its own: vLLM refuses several copies in one process, and what a copy
+holds of a GPU is free for training only when its process has ended. Copies know nothing of each other; texts are divided among them.
+Prompts go in and texts come out as token ids, so that chat form, `<compress>`, ends of texts and counts are those of every engine.
+A text depends on rounding, and so on what is generated beside it: vLLM promises no more, and seeds make samples repeatable up to that.
+
+Source: vLLM's documented interface, `vllm.LLM` and `vllm.SamplingParams` (https://docs.vllm.ai/en/stable/api/vllm/).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cotexp.inference.engine import Output, Request, room, seed_of
+from cotexp.model_settings import PretrainedModel, Sampling
+from cotexp.models import identity
+from cotexp.models.encoding import Encoder
+from cotexp.models.identity import ModelFiles
+from cotexp.models.tokenizer import load_tokenizer
+from cotexp.sections import ConfigError, RunFailed
+
+ROWS_AT_ONCE = 1024
+"""Texts that each copy gets at once: enough to keep a GPU busy; a run that is killed writes at most so many again."""
+
+END_SECONDS = 20.0
+"""After this time without an end, a copy's process is killed with all that it started."""
+
+
+def check(model: PretrainedModel, setting: str, files: ModelFiles | None = None) -> None:
+    """Raises ConfigError when engine vllm cannot run this model here; `setting` is the model's place in the settings."""
+    if importlib.util.find_spec("vllm") is None:
+        raise ConfigError(
+            f"{setting}.engine=vllm needs the package vllm, which is not installed; "
+            f"pip install 'cotexp[vllm]' in an environment of its own, since it brings a torch of its own, or use {setting}.engine=local"
+        )
+    if not identity.has_cuda():
+        offers = "this machine's drivers and build of torch offer none"
+        raise ConfigError(f"{setting}.engine=vllm needs an NVIDIA GPU, and {offers}; use {setting}.engine=local")
+    wanted, found = model.vllm.tensor_parallel_size * model.vllm.data_parallel_size, len(visible_gpus())
+    if wanted > found:
+        raise ConfigError(f"{setting}.vllm: tensor_parallel_size times data_parallel_size must be at most the number of GPUs ({found}); got {wanted}")
+    config = files.folder / "config.json" if files else None
+    if config and config.is_file() and json.loads(config.read_bytes()).get("is_encoder_decoder"):
+        raise ConfigError(f"{setting}.engine=vllm needs a causal model, and {setting}.path is an encoder-decoder; use {setting}.engine=local")
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES spells them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [each for each in named.split(",") if each]
+    return [str(number) for number, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
+
+
+class _Row(NamedTuple):
+    request: Request
+    prompt: list[int]
+    room: int
+
+
+class VllmEngine:
+    """Generates with the causal model in `folder`, which holds whole weights: vLLM takes no adapters that train a token's row.
+
+    Raises: RunFailed when vLLM cannot load it.
+    """
+
+    def __init__(self, folder: Path, model: PretrainedModel) -> None:
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
+        tokenizer = load_tokenizer(folder, model)
+        self.settings = model.vllm
+        self.encoder = Encoder.of(tokenizer, compress_token=model.compress_token, literal=model.literal_encoding)
+        self.stop_ids = {self.encoder.eos_id, *_named_ends(folder, config), *tokenizer.convert_tokens_to_ids(model.stop_tokens)}
+        self.special_ids = set(tokenizer.all_special_ids)
+        self.context_length: int | None = model.context_length or getattr(config.get_text_config(), "max_position_embeddings", None)
+        arguments = {
+            "model": str(folder),
+            "tokenizer": str(folder),
+            "dtype": model.dtype,
+            "seed": 0,
+            "tensor_parallel_size": self.settings.tensor_parallel_size,
+            "gpu_memory_utilization": self.settings.gpu_memory_utilization,
+            "max_model_len": self.settings.max_model_len or model.context_length,
+            "trust_remote_code": model.trust_remote_code,
+            "generation_config": "vllm",  # that of the model's folder would limit lengths and end texts beside our settings
+        }
+        gpus, size = visible_gpus(), self.settings.tensor_parallel_size
+        self.copies: list[_Copy] = []
+        self._end = weakref.finalize(self, _end_all, self.copies)
+        for number in range(self.settings.data_parallel_size):
+            self.copies.append(_Copy(arguments, gpus[number * size : (number + 1) * size]))
+        for _ in _replies(self.copies):
+            pass
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
+        """Generate all requests, divided among the copies; `on_output` is called when a copy has written its share.
+
+        A prompt that fills the model's context ends at once as "overflow"; a text ends as "length" where the context is full.
+        Raises: RunFailed when vLLM fails, or was started for shorter texts than these.
+        """
+        started, rows = time.perf_counter(), []
+        for each in requests:
+            prompt = self.encoder.prompt(each.prompt, compressed=each.compressed)
+            row = _Row(each, prompt, room(len(prompt), sampling.max_new_tokens, self.context_length))
+            if row.room:
+                rows.append(row)
+            else:
+                on_output(Output(each.id, "", 0, "overflow", 0.0))
+        self._check_length(rows)
+        shares = {copy: rows[number :: len(self.copies)] for number, copy in enumerate(self.copies)}
+        busy = [copy for copy, share in shares.items() if share]
+        for copy in busy:
+            copy.send({"prompts": [each.prompt for each in shares[copy]], "sampling": [self._sampling(each, sampling) for each in shares[copy]]})
+        for copy, reply in _replies(busy):
+            seconds = (time.perf_counter() - started) / len(requests)
+            for row, (ids, reason) in zip(shares[copy], reply["outputs"], strict=True):
+                on_output(self._output(row, ids, reason, seconds))
+
+    def _sampling(self, row: _Row, sampling: Sampling) -> dict[str, Any]:
+        """Arguments of vLLM's SamplingParams, whose defaults restrict nothing else."""
+        own = {"temperature": sampling.temperature, "max_tokens": row.room, "stop_token_ids": sorted(self.stop_ids), "detokenize": False}
+        return {**own, "seed": int.from_bytes(seed_of(row.request, sampling)[:8], "big") >> 1} if sampling.temperature else own
+
+    def _output(self, row: _Row, ids: list[int], reason: str | None, seconds: float) -> Output:
+        stopped = bool(ids) and ids[-1] in self.stop_ids  # vLLM may call an end in the last possible step "length"
+        if not stopped and reason != "length":
+            raise RunFailed(f"vLLM ended the text {row.request.id} for the reason {reason!r}; run the same command again")
+        written = ids[:-1] if stopped else ids
+        length = sum(each not in self.special_ids for each in written)
+        return Output(row.request.id, self.encoder.decode(written), length, "stop" if stopped else "length", seconds)
+
+    def _check_length(self, rows: Sequence[_Row]) -> None:
+        longest = max((len(each.prompt) + each.room for each in rows), default=0)
+        if self.settings.max_model_len is not None and longest > self.settings.max_model_len:
+            raise RunFailed(
+                f"model.vllm.max_model_len={self.settings.max_model_len} is too short: a prompt and max_new_tokens come to {longest} tokens; "
+                "raise it to that"
+            )
+
+
+def _named_ends(folder: Path, config: Any) -> list[int]:
+    """Ids that end a text by the folder's generation settings, or by its configuration where it has none."""
+    path = folder / "generation_config.json"
+    named = json.loads(path.read_bytes()).get("eos_token_id") if path.is_file() else config.get_text_config().eos_token_id
+    return named if isinstance(named, list) else [] if named is None else [named]
+
+
+# --- one copy of the model ----------------------------------------------------------------------------------------------
+
+
+class _Copy:
+    """A process with a copy of the model on `gpus`. It ends when this process does."""
+
+    def __init__(self, arguments: dict[str, Any], gpus: Sequence[str]) -> None:
+        self.log = Path(tempfile.mkstemp(prefix="cotexp-vllm-", suffix=".log")[1])
+        self.connection, other_end = Pipe()
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cotexp.inference.vllm", str(other_end.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(gpus)},
+                pass_fds=[other_end.fileno()],
+                start_new_session=True,
+            )
+        other_end.close()
+        self.send(arguments)
+
+    def send(self, content: dict[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError):  # waiting for the reply says what happened
+            self.connection.send_bytes(json.dumps(content).encode())
+
+    def receive(self) -> dict[str, Any]:
+        """Raises: RunFailed when the copy reports a failure or is gone."""
+        reply: dict[str, Any] = {"error": "its process ended"}
+        with contextlib.suppress(EOFError, ConnectionError):
+            if self.process.poll() is None or self.connection.poll():  # what it had started may hold the other end open
+                reply = json.loads(self.connection.recv_bytes())
+        if "error" in reply:
+            raise RunFailed(f"vLLM failed: {reply['error']} (log: {self.log}); nothing already computed is lost")
+        return reply
+
+    def end(self) -> None:
+        """End the process and all that it started, and remove its log unless it failed."""
+        self.connection.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(END_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process.wait() == 0:
+            self.log.unlink(missing_ok=True)
+
+
+def _replies(copies: Sequence[_Copy]) -> Iterator[tuple[_Copy, dict[str, Any]]]:
+    """One reply of each copy, as they come."""
+    waiting = list(copies)
+    while waiting:
+        ready = wait([each.connection for each in waiting], timeout=1.0)
+        for each in [each for each in waiting if each.connection in ready or each.process.poll() is not None]:
+            yield each, each.receive()
+            waiting.remove(each)
+
+
+def _end_all(copies: Sequence[_Copy]) -> None:
+    for each in copies:
+        each.end()
+
+
+def serve(connection: Connection) -> None:
+    """Load the model that the first message describes, then answer one message after the other until the other end is closed."""
+    from vllm import LLM, SamplingParams
+
+    llm = LLM(**json.loads(connection.recv_bytes()))
+    connection.send_bytes(b"{}")
+    while True:
+        content = json.loads(connection.recv_bytes())
+        prompts = [{"prompt_token_ids": each} for each in content["prompts"]]
+        outputs = llm.generate(prompts, [SamplingParams(**each) for each in content["sampling"]], use_tqdm=False)
+        written = [(list(each.outputs[0].token_ids), each.outputs[0].finish_reason) for each in outputs]
+        connection.send_bytes(json.dumps({"outputs": written}).encode())
+
+
+def main() -> None:
+    os.set_inheritable(int(sys.argv[1]), False)
+    connection = Connection(int(sys.argv[1]))
+    try:
+        serve(connection)
+    except EOFError:
+        return
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [""])[0]
+        with contextlib.suppress(OSError):
+            connection.send_bytes(json.dumps({"error": f"{type(error).__name__}: {line}"}).encode())
+        raise
+
+
+if __name__ == "__main__":
+    main()
