@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from cotexp.commands import USER_ERRORS
+from cotexp.settings import MODES
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     compare = commands.add_parser("compare", help="compare two finished runs on the questions that both answered")
     compare.add_argument("first", metavar="RUN", help="a run's folder, or an experiment's name for its newest finished run")
     compare.add_argument("second", metavar="RUN", help="the other run; differences are this one minus the first")
-    compare.add_argument("--mode", help="base, full or compress, or one for each run such as full,compress (default: each run's last)")
+    compare.add_argument("--mode", help="base, truncate, full or compress, or one for each run such as full,compress (default: each run's last)")
     compare.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
     report = commands.add_parser("report", help="all finished runs of experiments as one table with a figure, an arm per row")
     report.add_argument("names", nargs="+", metavar="NAME", help="an experiment's name, as its runs lie in OUTPUTS/runs/NAME")
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="SETTINGS",
         help='arm to measure against, by its label such as "selection=random" (default: random over all)',
     )
-    report.add_argument("--mode", choices=("full", "compress", "base"), help="evaluated mode (default: each run's last)")
+    report.add_argument("--mode", choices=MODES, help="evaluated mode (default: each run's last)")
     report.add_argument("--output", type=Path, metavar="DIR", help="folder to write table and figure to (default OUTPUTS/reports/NAME)")
     report.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
     fetch = commands.add_parser("fetch", help="download benchmark files into a data folder")

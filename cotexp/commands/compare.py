@@ -11,6 +11,7 @@ from cotexp.jobs.progress import page
 from cotexp.methods.comparison import POOLED, ComparedTask, RunComparison, compare_answers
 from cotexp.records import Prediction
 from cotexp.sections import ConfigError
+from cotexp.settings import MODES
 
 MAX_NAMED_QUESTIONS = 5
 
@@ -26,7 +27,7 @@ def compare_runs(first: str, second: str, *, outputs: Path, mode: str | None) ->
     """Print the paired comparison of two finished runs, per task and pooled.
 
     A run is named by its folder or its experiment. `mode` is one evaluated mode of both, or one for each, such as "full,compress";
-    by default each run's last one, with `<compress>` where it has that.
+    by default each run's last one, the short form where it has that.
     Raises: ConfigError for an unknown run or mode, the same answers twice, or runs without a common question.
     """
     from cotexp.jobs.grades import predictions_of_run
@@ -52,7 +53,7 @@ def _side(folder: Path, predictions: dict[str, list[Prediction]], wanted: str | 
     """The answers of one mode under the name EXPERIMENT/KEY, MODE."""
     place = folder.resolve()
     run = f"{place.parent.name}/{place.name}"
-    chosen = wanted or next((each for each in ("compress", "full", "base") if each in predictions), None)
+    chosen = wanted or next((each for each in reversed(MODES) if each in predictions), None)
     if chosen not in predictions:
         raise ConfigError(f"compare: run {run} has no answers in mode {chosen!r}; it has {', '.join(predictions) or 'none'}")
     return Side(f"{run}, {chosen}", predictions[chosen])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cotexp.methods.statistics import Interval, bootstrap_interval, mean, shares_correct
 from cotexp.records import Prediction
 
-COMPARED_MODES = (("full", "base"), ("compress", "base"), ("compress", "full"))
+COMPARED_MODES = (("truncate", "base"), ("full", "base"), ("compress", "base"), ("compress", "full"))
 """(mode, the mode it is measured against)."""
 POOLED = "all tasks"
 """Label of the row over every task."""

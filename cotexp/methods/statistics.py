@@ -85,7 +85,8 @@ def accuracy_metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
     With several samples per question (`num_samples`, their mean number) `accuracy` is avg@k: the mean over questions of the share of
     correct samples, every question counting the same. The interval is Wilson's for one sample, else a bootstrap over questions.
     `num_unparsable`, `num_truncated`, `num_timed_out` and `num_flips_*` count answers, not questions. A key of math-verify is there
-    only where that rule applies: the accuracy to every answer, the flips to at least one. `num_cut` answers were cut on purpose. Raises: ValueError without predictions.
+    only where that rule applies: the accuracy to every answer, the flips to at least one. `num_cut` is there where answers were cut on
+    purpose. Raises: ValueError without predictions.
     """
     if not predictions:
         raise ValueError("an accuracy needs at least one prediction; got none")

@@ -14,7 +14,8 @@ def write(folder: Path) -> None:
     shown = examples.pick(folder)
     figure_names = figures.write(folder)
     lines = [f"# {settings['name']}, run {folder.name}", ""]
-    lines += [tables.markdown(metrics), "", *tables.notes(metrics), *tables.choices(settings), "", *funnel.markdown(metrics, settings)]
+    lines += [tables.markdown(metrics, settings), "", *tables.notes(metrics, settings), *tables.choices(settings), ""]
+    lines += funnel.markdown(metrics, settings)
     lines += [f"![{name}](figures/{name})" for name in figure_names]
     (folder / "results.md").write_text("\n".join(lines) + "\n")
     (folder / "examples.md").write_text(examples.markdown(shown))

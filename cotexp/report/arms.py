@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 
 from cotexp import schema
 from cotexp.jobs.grades import predictions_of_run
+from cotexp.jobs.specs import READ_BY_TRAINING
 from cotexp.jobs.store import read_json
 from cotexp.methods.statistics import mean
 from cotexp.records import Prediction
 from cotexp.sections import ConfigError, RunFailed, suggestion
+from cotexp.settings import FINE_TUNED_MODES, MODES
 
 Flat = dict[str, str]
 """Dotted path of a setting -> its value as a command line spells it."""
 
-MODES = ("compress", "full", "base")
-"""The last mode of a run comes first."""
 NAMES_CONTENT = {"path", "revision", "files", "file", "validation_file", "test_file", "few_shot_file", "questions_file"}
 """Settings outside the keys that name models and files, whose content is inside."""
 MEASURED_BESIDES = ("evaluation.modes", "evaluation.latency")
@@ -129,7 +129,7 @@ def _read(folder: Path, outputs: Path, mode: str | None) -> Run:
     if not (folder / "questions.json").is_file():
         raise RunFailed("made by an earlier version of this project; run it again")
     answers = predictions_of_run(folder)
-    chosen = mode or next(each for each in MODES if each in answers)
+    chosen = mode or next(each for each in reversed(MODES) if each in answers)
     if chosen not in answers:
         raise RunFailed(f"no answers in mode {chosen!r}, only in {', '.join(answers)}")
     settings, stages = read_json(folder / "settings.json"), read_json(folder / "stages.json")
@@ -138,7 +138,7 @@ def _read(folder: Path, outputs: Path, mode: str | None) -> Run:
         key=folder.name,
         seed=settings["seed"],
         mode=chosen,
-        identity=identity_of(settings),
+        identity=identity_of(settings, chosen),
         names={slot: str(section["name"]) for slot, section in settings.items() if isinstance(section, dict) and "name" in section},
         selection=settings.get("selection") or {},
         metrics=read_json(folder / "metrics.json"),
@@ -149,8 +149,8 @@ def _read(folder: Path, outputs: Path, mode: str | None) -> Run:
     )
 
 
-def identity_of(settings: dict[str, Any]) -> Flat:
-    """The stored settings that can change a run's answers, its seed apart."""
+def identity_of(settings: dict[str, Any], mode: str) -> Flat:
+    """The stored settings that can change a run's answers in one mode, its seed apart."""
     flat: Flat = {}
     for slot, section in settings.items():
         if slot == "tasks":
@@ -158,17 +158,24 @@ def identity_of(settings: dict[str, Any]) -> Flat:
                 flat |= _flatten(own, f"tasks.{task}", "task")
         elif isinstance(section, dict):
             flat |= _flatten(section, slot, slot)
-    unread = (*MEASURED_BESIDES, *_unread(settings))
+    unread = (*MEASURED_BESIDES, *_unread(settings, mode))
     return {path: value for path, value in flat.items() if not path.startswith(unread)}
 
 
-def _unread(settings: dict[str, Any]) -> Iterator[str]:
-    """Beginnings of the settings that nothing reads, since no rationale is scored or rewritten."""
+def _unread(settings: dict[str, Any], mode: str) -> Iterator[str]:
+    """Beginnings of the settings that answers in this mode do not depend on: no rationale is scored or rewritten, nothing is trained or cut."""
     order = settings.get("selection", {}).get("order", "")
     if not order.endswith("_rd") and order != "lowest_perplexity":
         yield "scoring."
-    if settings.get("compression", {}).get("name") in ("none", "reference", "truncate"):
+    name = settings.get("compression", {}).get("name")
+    if name in ("none", "reference", "truncate"):
         yield "compressor."
+    if name == "prompt_only" or mode not in FINE_TUNED_MODES:
+        yield from (f"{each}." for each in READ_BY_TRAINING)
+    if mode not in FINE_TUNED_MODES:
+        yield "compression."
+    if mode != "truncate":
+        yield "evaluation.truncate_ratio"
 
 
 def _flatten(section: dict[str, Any], path: str, slot: str) -> Flat:

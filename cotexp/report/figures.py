@@ -16,7 +16,7 @@ from cotexp.report.stored import artifact_of
 from cotexp.report.style import COLOURS, STYLE
 
 REASON_COLOURS = {"rebound": "red", "limit": "blue", "fixed_point": "green", "failed": "grey"}
-FORM_NAMES = {"full": "full form", "compress": "with <compress>", "rewrite": "rewriting"}
+FORM_NAMES = {"full": "full form", "compress": "short form", "rewrite": "rewriting"}
 
 
 def write(folder: Path) -> list[str]:
@@ -58,6 +58,8 @@ def _drawings(folder: Path) -> Iterator[Drawing]:
     steps = funnel.steps(read_json(folder / "metrics.json"), settings)
     if steps:
         yield Drawing("selection.png", lambda figure: funnel.draw(figure.subplots(), steps), (8.0, 3.8))
+    if not is_trained(folder):
+        return
     compressed = [orjson.loads(line) for line in (folder / "compressed.jsonl").read_bytes().splitlines()]
     rounds = [each for each in compressed if len(each["round_num_tokens"]) > 1]
     if rounds:
@@ -120,7 +122,14 @@ def _training_curve(axes: Any, folder: Path) -> None:
     axes.legend()
 
 
+def is_trained(folder: Path) -> bool:
+    """Whether the run in `folder` fine-tuned a model."""
+    return "checkpoint" in read_json(folder / "stages.json")
+
+
 def curve(folder: Path) -> list[dict[str, float]]:
-    """Every row of the training curve of the run in `folder`."""
+    """Every row of the training curve of the run in `folder`; none where nothing was trained."""
+    if not is_trained(folder):
+        return []
     checkpoint = artifact_of(folder, "checkpoint")
     return [json.loads(line) for line in (checkpoint / "curve.jsonl").read_text().splitlines()]

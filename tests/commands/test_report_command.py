@@ -217,7 +217,7 @@ def test_modes_are_in_the_labels_where_they_differ() -> None:
 
 def test_an_arm_is_made_by_keyed_settings_and_by_the_files_that_they_name() -> None:
     section = {"name": "hf", "path": "some/model", "device": "cpu", "dtype": "float32"}
-    found = identity_of({"name": "x", "seed": 3, "model": section, "teacher": {"files": ["a", "b"], "batch_size": 4, "model": section}})
+    found = identity_of({"name": "x", "seed": 3, "model": section, "teacher": {"files": ["a", "b"], "batch_size": 4, "model": section}}, "compress")
     assert found == {
         "model.path": "some/model",
         "model.dtype": "float32",
@@ -231,13 +231,13 @@ def test_what_is_measured_besides_makes_no_arm() -> None:
     one, other = (
         {"evaluation": {"modes": modes, "latency": latency, "temperature": 0.0}} for modes, latency in ((["full"], True), (["base"], False))
     )
-    assert identity_of(one) == identity_of(other) == {"evaluation.temperature": "0.0"}
+    assert identity_of(one, "full") == identity_of(other, "full") == {"evaluation.temperature": "0.0"}
 
 
 def test_sections_that_nothing_reads_make_no_arm_and_are_in_no_label() -> None:
     stored = {"compression": {"name": "none"}, "scoring": {"dtype": "float32"}, "compressor": {"temperature": 0.7}}
-    random = identity_of({**stored, "selection": {"name": "random", "order": "random"}})
-    by_difficulty = identity_of({**stored, "selection": {"name": "morsd", "order": "lowest_rd"}})
+    random = identity_of({**stored, "selection": {"name": "random", "order": "random"}}, "compress")
+    by_difficulty = identity_of({**stored, "selection": {"name": "morsd", "order": "lowest_rd"}}, "compress")
     assert random == {"compression.name": "none", "selection.order": "random"}
     assert by_difficulty["scoring.dtype"] == "float32"
     flats = ((random, "random"), (by_difficulty, "morsd"), ({**by_difficulty, "scoring.dtype": "bfloat16"}, "morsd"))

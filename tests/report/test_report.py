@@ -82,14 +82,14 @@ def finished(tmp_path: Path) -> Path:
 
 
 def test_the_table_shows_interval_tokens_ratio_and_what_was_not_measured() -> None:
-    lines = tables.markdown(METRICS).splitlines()
+    lines = tables.markdown(METRICS, {}).splitlines()
     assert lines[2] == "| base, full chain of thought | 97.0% (95.0% to 98.2%) | 84.2 | 1 | not measured | not measured |"
     assert lines[3] == "| fine-tuned, with `<compress>` | 95.0% (93.0% to 96.6%) | 27.5 | 0.25 | 0.123 | not measured |"
     assert len(lines) == 4
 
 
 def test_the_notes_count_what_could_not_be_read() -> None:
-    assert any("3 answers could not be read, 2 were cut off" in each for each in tables.notes(METRICS))
+    assert any("3 answers could not be read, 2 were cut off" in each for each in tables.notes(METRICS, {}))
 
 
 def test_a_report_holds_table_figures_and_examples(finished: Path) -> None:
@@ -123,7 +123,7 @@ def several_tasks() -> dict[str, float]:
 
 
 def test_with_several_tasks_each_has_its_row_below_the_pooled_one() -> None:
-    table = list(tables.rows(several_tasks()))
+    table = list(tables.rows(several_tasks(), {}))
     assert [(row[0], row[1].split(" ")[0]) for row in table] == [
         ("fine-tuned, without `<compress>`", "50.0%"),
         ("stories: fine-tuned, without `<compress>`", "66.7%"),
@@ -135,12 +135,12 @@ def test_with_several_tasks_each_has_its_row_below_the_pooled_one() -> None:
 
 def test_with_one_task_its_row_is_not_repeated() -> None:
     one = {name: value for name, value in several_tasks().items() if not name.startswith("eval/full/own/")}
-    assert [row[0] for row in tables.rows(one)] == ["fine-tuned, without `<compress>`"]
+    assert [row[0] for row in tables.rows(one, {})] == ["fine-tuned, without `<compress>`"]
 
 
 def notes_with(**more: float) -> str:
     training = {name: value for name, value in METRICS.items() if name.startswith("training/")}
-    return "\n".join(tables.notes({**training, **several_tasks(), **{name.replace("__", "/"): value for name, value in more.items()}}))
+    return "\n".join(tables.notes({**training, **several_tasks(), **{name.replace("__", "/"): value for name, value in more.items()}}, {}))
 
 
 def test_the_notes_say_how_many_answers_an_accuracy_is_the_mean_of() -> None:
