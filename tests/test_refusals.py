@@ -223,7 +223,7 @@ def test_the_check_of_a_command_line_refuses(what: str) -> None:
 
 def test_two_grids_at_once_are_refused_in_words() -> None:
     with pytest.raises(ConfigError) as caught:
-        schema.check_command_line(["sweep=macc/rounds,macc/compressions"], multirun=True)
+        schema.check_command_line(["sweep=macc/rounds,macc/baselines"], multirun=True)
     assert "ChoiceSweep" not in str(caught.value)
     assert "sweep" in str(caught.value)
 

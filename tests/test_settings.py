@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from cotexp import compression_settings, model_settings, schema, settings, task_settings
-from cotexp.compression_settings import Macc, SingleRound, TokenSkip, Truncation
+from cotexp.compression_settings import C3ot, Macc, PromptOnly, SingleRound, TokenSkip, Truncation
 from cotexp.jobs.store import key_of
 from cotexp.model_settings import (
     LocalCompressor,
@@ -156,6 +156,8 @@ OUTSIDE: list[tuple[type, str, Any, str]] = [
     (Trainer, "precision", "bf16", "one of float32, bfloat16"),
     (Evaluation, "modes", ["base", "ful"], "did you mean 'full'?"),
     (Evaluation, "latency_batch_size", 0, "at least 1"),
+    (Evaluation, "truncate_ratio", 0.0, "greater than 0"),
+    (Evaluation, "truncate_ratio", 1.1, "at most 1"),
     (Evaluation, "ratio", 0.0, "greater than 0"),
     (Evaluation, "num_samples", 0, "at least 1"),
     (Evaluation, "temperature", 5.5, "[0, 5]"),
@@ -236,6 +238,10 @@ CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: Macc(stop="fixed_k", fixed_k=11, max_rounds=10), "fixed_k must not exceed max_rounds (10); got 11"),
     (lambda: Macc(prompt="Shorten it."), "prompt must contain {rationale}"),
     (lambda: SingleRound(prompt="{rationale} {solution}"), "prompt knows only answer, question, rationale"),
+    (lambda: PromptOnly(instruction=" "), "instruction must not be blank; got ' '"),
+    (lambda: C3ot(long_instruction=""), "long_instruction must not be blank; got ''"),
+    (lambda: C3ot(instruction="Go.", long_instruction=" Go."), "long_instruction must differ from instruction, or nothing tells the two forms apart"),
+    (lambda: C3ot(prompt="Shorten it."), "prompt must contain {rationale}"),
     (lambda: TokenSkip(ratios=[]), "ratios must name at least one ratio, and none twice; got []"),
     (lambda: TokenSkip(ratios=[0.5, 0.5]), "ratios must name at least one ratio, and none twice; got [0.5, 0.5]"),
     (lambda: TokenSkip(ratios=[1.0, 0.5]), "ratios must lie below 1: chains in full form are mixture.full_ratio's share; got [1.0, 0.5]"),
@@ -246,6 +252,7 @@ CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: Evaluation(modes=["full", "full"]), "modes must not repeat"),
     (lambda: Evaluation(tasks=[]), "tasks must name at least one task, and none twice; got []"),
     (lambda: Evaluation(tasks=["gsm8k", "gsm8k"]), "tasks must name at least one task, and none twice; got ['gsm8k', 'gsm8k']"),
+    (lambda: Evaluation(truncate_ratio=0.5, temperature=0.7), "truncate_ratio needs temperature 0, where a smaller budget gives"),
     (lambda: Evaluation(num_samples=4), "num_samples must be 1 at temperature 0, where all answers are equal; got 4"),
 ]
 
@@ -287,6 +294,11 @@ def test_settings_beside_a_contradiction_are_taken() -> None:
         (["evaluation.ratio=0.5"], "evaluation.ratio is read only with compression=tokenskip; got 0.5 with compression=macc"),
         (["compression=tokenskip", "evaluation.ratio=0.4"], "evaluation.ratio must be one that compression.ratios trains (0.9, 0.8, 0.7, 0.6, 0.5)"),
         (["experiment=tiny", "compression=tokenskip"], "compression.importance must not be 'surprisal' with a model made from scratch"),
+        (["compression=be_concise", "evaluation.modes=[base,full]"], "evaluation.modes must not hold 'full' with compression=prompt_only"),
+        (["compression=be_concise", "experiment=tiny"], "compression must not be 'prompt_only' with a model made from scratch"),
+        (["evaluation.modes=[base,truncate]"], "evaluation.truncate_ratio must be set where evaluation.modes hold 'truncate'; got None"),
+        (["evaluation.truncate_ratio=0.5", "evaluation.modes=[truncate]"], "evaluation.modes must hold 'base' and 'truncate' with evaluation.trunc"),
+        (["evaluation.truncate_ratio=0.5", "experiment=tiny"], "evaluation.modes must hold 'base' and 'truncate' with evaluation.truncate_ratio"),
         (["seed=-1"], "seed must be at least 0; got -1"),
     ],
 )
@@ -299,6 +311,9 @@ def test_what_is_left_open_follows_from_the_other_settings() -> None:
     assert (both.mixture.full_ratio, both.evaluation.modes) == (0.5, ["base", "full", "compress"])
     assert (plain.mixture.full_ratio, plain.evaluation.modes) == (1.0, ["base", "full"])
     assert (scratch.mixture.full_ratio, scratch.evaluation.modes) == (1.0, ["full"])
+    told, cut = check("compression=be_concise"), check("evaluation.truncate_ratio=0.5")
+    assert (told.mixture.full_ratio, told.evaluation.modes, told.trains) == (1.0, ["base", "compress"], False)
+    assert (cut.evaluation.modes, cut.trains) == (["base", "truncate", "full", "compress"], True)
     pruned, few = check("compression=tokenskip"), check("compression=tokenskip", "compression.ratios=[0.8]", "mixture.full_ratio=0.25")
     assert (pruned.mixture.full_ratio, pruned.evaluation.ratio) == (pytest.approx(1 / 6), 0.5), "each of six forms as often as the others"
     assert (few.mixture.full_ratio, few.evaluation.ratio, both.evaluation.ratio) == (0.25, 0.8, None)
@@ -448,6 +463,11 @@ def test_each_setting_that_can_change_a_result_makes_another_key() -> None:
         ["compression=truncate"],
         ["compression=truncate", "compression.ratio=0.3"],
         ["compression=single_round"],
+        ["compression=c3ot"],
+        ["compression=c3ot", "compression.instruction=Hurry."],
+        ["compression=be_concise"],
+        ["compression=abbreviate"],
+        ["evaluation.truncate_ratio=0.5"],
         ["compression=tokenskip"],
         ["compression=tokenskip", "compression.ratios=[0.9,0.5]"],
         ["compression=tokenskip", "compression.importance=llmlingua2"],

@@ -10,12 +10,19 @@ from cotexp.jobs import engines, pipeline, rationales, stages
 from cotexp.jobs.specs import Context
 from cotexp.models.encoding import Encoder
 from cotexp.records import Example
+from cotexp.sections import ConfigError
 from cotexp.tasks import QuestionSets
 
 
 def print_encoded(overrides: list[str], *, num_questions: int) -> None:
-    """Print the training examples of the first questions. Rationales and rounds come from the store or are made for these alone."""
+    """Print the training examples of the first questions. Rationales and rounds come from the store or are made for these alone.
+
+    Raises: ConfigError where nothing is trained.
+    """
     settings = schema.check_command_line(overrides, multirun=False)[0]
+    if not settings.trains:
+        compression, modes = settings.compression.name, settings.evaluation.modes
+        raise ConfigError(f"encode: compression={compression} with evaluation.modes={modes} trains nothing, so there are no examples to show")
     context = pipeline.prepare(settings)
     context.questions = QuestionSets(train=context.questions.train[:num_questions], validation=[], test=[])
     written = rationales.write_rationales(context)
@@ -47,7 +54,7 @@ def mark_ready_encoder(context: Context) -> Encoder:
 
 def coloured(example: Example, encoder: Encoder) -> Text:
     """One example with every token shown; line breaks of the text stay visible as ⏎."""
-    encoded = encoder.example(example.prompt, example.completion, compressed=example.compressed)
+    encoded = encoder.example(example.prompt, example.completion, compressed=example.compressed, ratio=example.ratio)
     special = set(encoder.tokenizer.all_special_ids) | {encoder.compress_id}
     text = Text(f"\n{example.id}: {example.form}, {len(encoded.ids)} tokens, {sum(encoded.loss_mask)} supervised\n", style="bold")
     for token, supervised in zip(encoded.ids, encoded.loss_mask, strict=True):

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from cotexp.compression_settings import DEFAULT_REWRITE_PROMPT
+from cotexp.compression_settings import DEFAULT_REWRITE_PROMPT, C3ot, Macc
 from cotexp.methods.mixture import compressed_examples, full_examples, mix, rewrite_examples
 from cotexp.records import Compressed, Example, Rationale
 from cotexp.settings import Mixture
@@ -38,8 +38,8 @@ def compressed(question: str, text: str = "short") -> Compressed:
     )
 
 
-FULL = full_examples([rationale(each) for each in QUESTIONS], PROMPTS)
-SHORT = compressed_examples([rationale(each) for each in QUESTIONS], [compressed(each) for each in QUESTIONS], PROMPTS)
+FULL = full_examples([rationale(each) for each in QUESTIONS], PROMPTS, Macc())
+SHORT = compressed_examples([rationale(each) for each in QUESTIONS], [compressed(each) for each in QUESTIONS], PROMPTS, Macc())
 
 
 def of_form(examples: list[Example], form: str) -> list[str]:
@@ -82,16 +82,23 @@ def test_subsets_are_nested_and_depend_on_the_seed() -> None:
 
 
 def test_a_full_example_is_the_rationale_as_it_was_written() -> None:
-    example = full_examples([rationale("q1", cot="a  chain \n ", closing="The answer is 7. \n")], PROMPTS)[0]
+    example = full_examples([rationale("q1", cot="a  chain \n ", closing="The answer is 7. \n")], PROMPTS, Macc())[0]
     assert example.completion == "a  chain \n The answer is 7. \n"
     assert (example.prompt, example.form, example.compressed) == ("prompt of q1", "full", False)
 
 
 @pytest.mark.parametrize(("cot", "separator"), [("chain\n", "\n"), ("chain \n\n", " \n\n"), ("chain. ", " "), ("chain", "\n")])
 def test_a_compressed_example_is_chain_separator_and_original_closing(cot: str, separator: str) -> None:
-    example = compressed_examples([rationale("q1", cot=cot, closing="The answer is \\boxed{7}.")], [compressed("q1", "3+4=7")], PROMPTS)[0]
+    example = compressed_examples([rationale("q1", cot=cot, closing="The answer is \\boxed{7}.")], [compressed("q1", "3+4=7")], PROMPTS, Macc())[0]
     assert example.completion == f"3+4=7{separator}The answer is \\boxed{{7}}."
     assert (example.prompt, example.form, example.compressed) == ("prompt of q1", "compress", True)
+
+
+def test_each_form_is_asked_for_as_its_compression_says() -> None:
+    rule = C3ot(instruction="Be brief.", long_instruction="Be thorough.")
+    long, short = full_examples([rationale("q1")], PROMPTS, rule)[0], compressed_examples([rationale("q1")], [compressed("q1")], PROMPTS, rule)[0]
+    assert (long.prompt, long.form, long.compressed) == ("prompt of q1\nBe thorough.", "full", False)
+    assert (short.prompt, short.form, short.compressed) == ("prompt of q1\nBe brief.", "compress", False)
 
 
 def test_rewriting_examples_never_lengthen_and_never_begin_with_the_tersest_level(small_questions: QuestionSets) -> None:

@@ -264,14 +264,14 @@ def test_no_repeated_piece_makes_the_comparison_slow(unit: str) -> None:
 # --- labels of a text ----------------------------------------------------------------------------------------------------
 
 
-def test_a_text_that_was_cut_off_is_wrong_under_strict_only() -> None:
+def test_a_text_that_was_cut_off_is_wrong_under_strict_only_unless_an_evaluation_cut_it() -> None:
     for text, gold, answer_type in [
         ("The answer is 18", "18", "decimal"),
         ("\\boxed{18}", "18", "latex"),
         ("The answer is (B)", "B", "choice"),
         ("The answer is yes", "yes", "boolean"),
     ]:
-        for reason, strict in (("stop", True), ("length", False)):
+        for reason, strict in (("stop", True), ("budget", True), ("length", False)):
             [grade] = grade_all([answered(text, gold, answer_type, finish_reason=reason)], judge=NoJudge())
             assert (grade.strict, grade.lenient) == (strict, True)
             assert grade.extracted == gold
