@@ -234,6 +234,15 @@ def test_what_is_measured_besides_makes_no_arm() -> None:
     assert identity_of(one, "full") == identity_of(other, "full") == {"evaluation.temperature": "0.0"}
 
 
+def test_answers_before_fine_tuning_depend_on_no_setting_of_training_and_on_a_cut_only_where_they_are_cut() -> None:
+    stored = {"compression": {"name": "macc"}, "trainer": {"rank": 8}, "evaluation": {"truncate_ratio": 0.5}, "model": {"dtype": "float32"}}
+    assert identity_of(stored, "base") == {"model.dtype": "float32"}
+    assert identity_of(stored, "truncate") == {"model.dtype": "float32", "evaluation.truncate_ratio": "0.5"}
+    assert identity_of(stored, "full") == {"model.dtype": "float32", "compression.name": "macc", "trainer.rank": "8"}
+    told = identity_of({**stored, "compression": {"name": "prompt_only", "instruction": "Be brief."}}, "compress")
+    assert told == {"model.dtype": "float32", "compression.name": "prompt_only", "compression.instruction": "Be brief."}
+
+
 def test_sections_that_nothing_reads_make_no_arm_and_are_in_no_label() -> None:
     stored = {"compression": {"name": "none"}, "scoring": {"dtype": "float32"}, "compressor": {"temperature": 0.7}}
     random = identity_of({**stored, "selection": {"name": "random", "order": "random"}}, "compress")

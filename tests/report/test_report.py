@@ -171,3 +171,68 @@ def test_the_footnote_says_how_answers_were_drawn() -> None:
     model = {"dtype": "float32", "device": "cpu"}
     assert tables.choices({"model": model, "evaluation": {"temperature": 0.0}})[0].endswith("device cpu, greedy.")
     assert tables.choices({"model": model, "evaluation": {"temperature": 0.7}})[0].endswith("sampled at temperature 0.7, times greedy.")
+
+
+# --- what is asked, and of which model ----------------------------------------------------------------------------------------
+
+
+def compressed_by(**compression: object) -> dict[str, object]:
+    return {"name": "name", "compression": compression, "evaluation": {"truncate_ratio": 0.7, "modes": ["base", "compress"]}}
+
+
+@pytest.mark.parametrize(
+    ("compression", "full", "short"),
+    [
+        ({"name": "macc"}, "fine-tuned, without `<compress>`", "fine-tuned, with `<compress>`"),
+        ({"name": "none"}, "fine-tuned, full chain of thought", None),
+        (
+            {"name": "c3ot", "instruction": "Be brief.", "long_instruction": "Be\nlong."},
+            "fine-tuned, asked: “Be long.”",
+            "fine-tuned, asked: “Be brief.”",
+        ),
+        ({"name": "prompt_only", "instruction": "Be brief."}, None, "base, asked: “Be brief.”"),
+    ],
+    ids=lambda each: each["name"] if isinstance(each, dict) else "",
+)
+def test_a_row_names_the_model_and_how_it_is_asked(compression: dict[str, str], full: str | None, short: str | None) -> None:
+    found = tables.labels(compressed_by(**compression))
+    assert list(found) == ["base", "truncate", "full", "compress"]
+    assert (found["base"], found["truncate"]) == ("base, full chain of thought", "base, output cut to 70% of its tokens")
+    for mode, expected in (("full", full), ("compress", short)):
+        assert expected in (None, found[mode])
+
+
+def test_a_bar_in_an_instruction_does_not_break_the_table() -> None:
+    line = tables.markdown(METRICS, compressed_by(name="prompt_only", instruction="Yes | no.")).splitlines()[3]
+    assert line.startswith("| base, asked: “Yes \\| no.” | 95.0%")
+
+
+def test_the_notes_say_where_the_output_was_cut_and_that_no_time_is_measured() -> None:
+    cut = {f"eval/truncate/{name}": value for name, value in {"accuracy": 0.5, "num_cut": 7, "own/budget_tokens": 61, "num_questions": 8}.items()}
+    text = "\n".join(tables.notes({**METRICS, **cut}, compressed_by(name="macc")))
+    assert "base, output cut to 70% of its tokens: 7 answers were cut at 61 tokens (own) and are graded by what is left" in text
+    assert "were cut at" not in "\n".join(tables.notes(METRICS, compressed_by(name="macc")))
+
+
+def test_a_run_that_trained_nothing_has_a_report_that_says_so(finished: Path) -> None:
+    metrics = {name: value for name, value in METRICS.items() if not name.startswith("training/")}
+    (finished / "metrics.json").write_text(json.dumps(metrics))
+    (finished / "stages.json").write_text("{}")
+    (finished / "settings.json").write_text(json.dumps(compressed_by(name="prompt_only", instruction="Be brief.")))
+    for name in ("compressed.jsonl", "selection.jsonl"):
+        (finished / name).unlink(missing_ok=True)
+    report.write(finished)
+    text = (finished / "results.md").read_text()
+    assert "- Nothing was trained.\n" in text
+    assert "- Our choice: an instruction stands on a line of its own behind the task's prompt.\n" in text
+    assert "fine-tuned" not in text
+    assert list((finished / "figures").iterdir()) == []
+
+
+def test_the_footnotes_of_two_instructions_say_whose_words_they_are() -> None:
+    mixture = {"full_ratio": 0.5, "originals": "all"}
+    compression = {"name": "c3ot", "prompt_answer": "model", "instruction": "Be brief.", "long_instruction": "Be long."}
+    lines = tables.choices({"compression": compression, "mixture": mixture, "evaluation": {"modes": ["full"]}})
+    assert any("its words (C3oT's own are not known to us)" in each for each in lines)
+    assert any("round limit 1" in each for each in lines)
+    assert not any("round limit" in each for each in tables.choices({"compression": compression, "evaluation": {"modes": ["base"]}}))

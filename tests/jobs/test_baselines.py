@@ -1,0 +1,125 @@
+"""Baselines through the pipeline: models that are only told, cut outputs, and two instructions in place of the mark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from cotexp import schema
+from cotexp.inference.engine import Output, Request
+from cotexp.jobs import evaluation, pipeline, rationales, specs, stages
+from cotexp.jobs.specs import Context
+from cotexp.model_settings import Sampling
+
+FAST = ("debug=fast", "tracking=none", "evaluation.latency=false")
+
+
+def context_of(outputs: Path, *overrides: str) -> Context:
+    return pipeline.make_context(schema.check_command_line([*FAST, f"paths.outputs={outputs}", *overrides], multirun=False)[0])
+
+
+class Listener:
+    """An engine that answers everything alike and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Request] = []
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling, emit: Callable[[Output], None]) -> None:
+        self.asked += requests
+        for each in requests:
+            emit(Output(each.id, "4 + 3 = 7\nThe answer is 7.", 9, "stop", 0.0))
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
+    engine = Listener()
+    monkeypatch.setattr(evaluation, "_engine", lambda context, mode: engine)
+    return engine
+
+
+def test_a_model_that_is_only_told_is_asked_with_the_instruction_and_not_trained(tmp_path: Path, listener: Listener) -> None:
+    context = context_of(tmp_path, "compression=be_concise")
+    result = pipeline.run(context)
+    prompts = [context.prompt_for(each) for each in context.questions.test]
+    assert sorted(each.prompt for each in listener.asked) == sorted([*prompts, *(f"{each}\nBe concise." for each in prompts)])
+    assert not any(each.compressed for each in listener.asked)
+    assert {path.name for path in (tmp_path / "store").iterdir()} == {"predictions", "grades"}
+    assert {"eval/base/accuracy", "eval/compress/accuracy", "eval/compress/delta_accuracy_vs_base"} <= result.metrics.keys()
+    assert not any(name.startswith(("training/", "rationales/", "selection/", "compression/")) for name in result.metrics)
+
+
+def test_other_words_share_the_base_answers_and_another_seed_is_the_same_run(tmp_path: Path, listener: Listener) -> None:
+    first = pipeline.run(context_of(tmp_path, "compression=be_concise"))
+    asked = len(listener.asked)
+    again = pipeline.run(context_of(tmp_path, "compression=be_concise", "seed=1", "trainer.learning_rate=1e-4"))
+    assert (again.folder, again.computed, len(listener.asked)) == (first.folder, False, asked)
+    other = pipeline.run(context_of(tmp_path, "compression=prompt_only", "compression.instruction=Hurry."))
+    assert other.folder != first.folder
+    assert len(listener.asked) == asked + 16
+    assert all(each.prompt.endswith("\nHurry.") for each in listener.asked[asked:])
+
+
+def test_a_cut_answer_is_what_the_model_writes_under_that_budget(tmp_path: Path) -> None:
+    cut = pipeline.run(context_of(tmp_path, "compression=none", "evaluation.modes=[base,truncate]", "evaluation.truncate_ratio=0.7"))
+    most = int(cut.metrics["eval/truncate/stories/budget_tokens"])
+    short = context_of(tmp_path, "compression=none", "evaluation.modes=[base]", f"evaluation.max_new_tokens={most}")
+    pipeline.run(short)
+    context = context_of(tmp_path, "compression=none", "evaluation.modes=[base,truncate]", "evaluation.truncate_ratio=0.7")
+    base, truncated, written = (
+        one.store.ledger(specs.spec_predictions(one, mode, "stories")).read()
+        for one, mode in ((context, "base"), (context, "truncate"), (short, "base"))
+    )
+    assert {name: row["text"] for name, row in truncated.items()} == {name: row["text"] for name, row in written.items()}
+    assert {name: row["num_tokens"] for name, row in truncated.items()} == {name: row["num_tokens"] for name, row in written.items()}
+    num_cut = sum(row["num_tokens"] > most for row in base.values())
+    assert 0 < num_cut < len(base)
+    assert cut.metrics["eval/truncate/num_cut"] == num_cut == sum(row["finish_reason"] == "budget" for row in truncated.values())
+    total = sum(row["num_tokens"] for row in base.values())
+    assert 0.6 * total < sum(row["num_tokens"] for row in truncated.values()) <= 0.7 * total
+    assert not (tmp_path / "store" / "checkpoint").exists()
+
+
+def test_a_cut_answer_that_has_its_result_already_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the answers go on after their result, so that it outlives the cut; those of the others are lost."""
+
+    class Talkative(Listener):
+        def generate(self, requests: Sequence[Request], sampling: Sampling, emit: Callable[[Output], None]) -> None:
+            for number, each in enumerate(requests):
+                gold = golds[each.id.rsplit("/", 1)[0]]
+                stated = f"The answer is {gold}."
+                text = f"{stated}{' I am sure.' * 20}" if number % 2 else f"{'Let me think. ' * 20}{stated}"
+                emit(Output(each.id, text, count(text), "stop", 0.0))
+
+    context = context_of(tmp_path, "compression=none", "evaluation.modes=[base,truncate]", "evaluation.truncate_ratio=0.5")
+    golds, count = {each.id: each.answer for each in context.questions.test}, stages.load_encoder(context).count
+    monkeypatch.setattr(evaluation, "_engine", lambda context, mode: Talkative())
+    metrics = pipeline.run(context).metrics
+    assert (metrics["eval/base/accuracy"], metrics["eval/truncate/accuracy"]) == (1.0, 0.5)
+    assert (metrics["eval/truncate/num_cut"], metrics["eval/truncate/num_truncated"]) == (16, 0)
+
+
+@pytest.mark.parametrize("compression", ["macc", "truncate", "c3ot"])
+def test_a_question_is_asked_in_evaluation_as_it_was_in_training(compression: str, random_model: Path, tmp_path: Path) -> None:
+    model = [f"{slot}.path={random_model}" for slot in ("model", "compressor.model")]
+    context = context_of(
+        tmp_path, "model=hf", "compressor=local", *model, "teacher=reference", f"compression={compression}", "compressor.max_new_tokens=4"
+    )
+    written = rationales.write_rationales(context)
+    chosen, _ = stages.select(context, written, {})
+    compressed = stages.compress(context, chosen, stages.write_rounds(context, chosen))
+    examples = stages.make_examples(context, chosen, compressed)
+    questions = {each.id: each for each in context.training_questions}
+    forms = {form: [each for each in examples.train if each.form == form] for form in ("full", "compress")}
+    assert [len(each) for each in forms.values()] == [24, 24]
+    for form, own in forms.items():
+        for each in own:
+            request = evaluation._request(context, form, each.id, questions[each.question_id])
+            assert (request.prompt, request.compressed) == (each.prompt, each.compressed)
+    asked = {
+        form: {(each.prompt.removeprefix(context.prompt_for(questions[each.question_id])), each.compressed) for each in own}
+        for form, own in forms.items()
+    }
+    assert all(len(each) == 1 for each in asked.values())
+    assert asked["full"] != asked["compress"]
