@@ -14,12 +14,13 @@ FinishReason = Literal["stop", "length", "budget", "empty", "refused", "filtered
 for with a prompt that does not fit the model's context. All but "stop" are outcomes, not results: they count, as wrong or unusable. A text
 that an evaluation cut at its "budget" on purpose is graded by what is left of it.
 """
+RoundOutcome = Literal["ok", "length", "empty", "refused", "filtered", "overflow"]
 Form = Literal["full", "compress", "rewrite"]
 AnswerType = Literal["integer", "decimal", "latex", "choice", "boolean"]
 MOST_NATS = 700.0
 """Beyond this many nats per token a perplexity overflows."""
 
-StopReason = Literal["rebound", "limit", "fixed_point", "failed", "patience", "min_tokens", "answer_lost", "fixed_k", "none"]
+StopReason = Literal["rebound", "limit", "fixed_point", "failed", "patience", "min_tokens", "answer_lost", "fixed_k", "protected", "none"]
 
 
 class Record:
@@ -126,7 +127,7 @@ class Selected(Record):
 class Round(Record):
     """One rewriting of a chain of thought. Round 0 is never stored: it is the rationale itself.
 
-    `outcome` is "ok", or why the rewrite cannot be used: "empty", "length" (cut off), "refused".
+    `outcome` is "ok", or why the rewrite cannot be used: "empty", "length" (cut off), "refused", "filtered", "overflow".
     `previous_text_hash` names the text that went in, so that a reader can check the chain.
     """
 
@@ -139,7 +140,7 @@ class Round(Record):
     prompt_hash: str
     previous_text_hash: str
     finish_reason: FinishReason
-    outcome: Literal["ok", "empty", "length", "refused"]
+    outcome: RoundOutcome
     answer_kept: bool
     seconds: float = 0.0
 
@@ -155,11 +156,12 @@ class Compressed(Record):
     num_tokens_original: int
     stop_reason: StopReason
     num_rounds_run: int
+    ratio: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Example(Record):
-    """One training example. `compressed` puts the `<compress>` mark behind the prompt (DESIGN: encoding in one place)."""
+    """One training example. `compressed` puts the `<compress>` mark behind the prompt, `ratio` a ratio (DESIGN: encoding in one place)."""
 
     id: str
     question_id: str
@@ -167,6 +169,7 @@ class Example(Record):
     completion: str
     form: Form
     compressed: bool = False
+    ratio: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)

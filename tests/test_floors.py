@@ -43,6 +43,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "reasoning_gym": ("cotexp/tasks/symbolic.py",),
     "math_verify": ("cotexp/tasks/equivalence.py",),
     "pebble": ("cotexp/tasks/equivalence.py",),
+    "llmlingua": ("cotexp/inference/llmlingua.py",),
     "pyarrow": ("cotexp/tasks/rows.py",),
     "vllm": ("cotexp/inference/vllm.py",),
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +18,7 @@ class Request(NamedTuple):
     id: str
     prompt: str
     compressed: bool = False
+    ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,20 @@ class Engine(Protocol):
 def seed_of(request: Request, sampling: Sampling) -> bytes:
     """32 bytes that seed the sampling of one text, whatever is generated beside it."""
     return hashlib.sha256(f"{sampling.seed}/{request.id}".encode()).digest()
+
+
+def rows_of_batch(lengths: Iterable[int], *, max_rows: int, max_tokens: int) -> int:
+    """How many of the next rows, of these expected lengths in tokens, make one batch: rows times the longest stay within `max_tokens`.
+
+    At least one row is taken; no more lengths are read than are needed.
+    """
+    longest = count = 0
+    for each in itertools.islice(lengths, max_rows):
+        longest = max(longest, each)
+        if count and (count + 1) * longest > max_tokens:
+            break
+        count += 1
+    return count
 
 
 def room(num_prompt_tokens: int, max_new_tokens: int, context_length: int | None) -> int:

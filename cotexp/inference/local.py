@@ -59,7 +59,7 @@ class LocalEngine:
 
     def encode(self, request: Request) -> list[int]:
         """Ids of the prompt in the model's own form."""
-        return self.loaded.encoder.prompt(request.prompt, compressed=request.compressed)
+        return self.loaded.encoder.prompt(request.prompt, compressed=request.compressed, ratio=request.ratio)
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
         """Generate all requests as one batch, or in ever smaller ones where it does not fit the GPU; `on_output` is called as each row ends.

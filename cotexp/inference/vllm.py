@@ -116,7 +116,7 @@ class VllmEngine:
         """
         started, rows = time.perf_counter(), []
         for each in requests:
-            prompt = self.encoder.prompt(each.prompt, compressed=each.compressed)
+            prompt = self.encoder.prompt(each.prompt, compressed=each.compressed, ratio=each.ratio)
             row = _Row(each, prompt, room(len(prompt), sampling.max_new_tokens, self.context_length))
             if row.room:
                 rows.append(row)

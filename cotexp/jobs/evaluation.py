@@ -68,7 +68,7 @@ def _asked(context: Context, mode: str, questions: Sequence[Question]) -> Comput
 def _request(context: Context, mode: str, name: str, question: Question) -> Request:
     from cotexp.inference.engine import Request
 
-    return Request(name, *ask(context.settings.compression, mode, context.prompt_for(question)))
+    return Request(name, *ask(context.settings.compression, mode, context.prompt_for(question), context.settings.evaluation.ratio))
 
 
 def _cut(context: Context, answers: Sequence[Row], questions: Sequence[Question]) -> Compute:

@@ -11,19 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs import engines, evaluation, questions, rationales, scores, specs, stages
+from cotexp.jobs import engines, evaluation, pruning, questions, rationales, scores, served, specs, stages
 from cotexp.jobs.specs import Context
 from cotexp.jobs.store import Spec, Store, check_writable, exclusive, read_json, write_json
 from cotexp.methods import compression, reasoning, statistics
-from cotexp.model_settings import GgufModel, LocalTeacher, PretrainedModel, RecordedTeacher, ScratchModel
+from cotexp.model_settings import ApiCompressor, GgufModel, LocalTeacher, PretrainedModel, RecordedTeacher, ScratchModel
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
-from cotexp.records import Compressed, Rationale, Round
+from cotexp.records import Compressed, FinishReason, Rationale, Round
 from cotexp.settings import MODES, Settings
 
 log = logging.getLogger(__name__)
 
 Metrics = dict[str, float]
+
+WITHOUT_TEXT: tuple[FinishReason, ...] = ("empty", "refused", "filtered", "overflow")
+"""Outcomes that leave no text; they count, and are never used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ def run(context: Context) -> Result:
     wanted = {name: {"key": spec.key, "path": str(Path("store") / spec.stage / spec.key)} for name, spec in specs_of(context).items()}
     if is_finished(folder, wanted):
         return Result(folder, read_json(folder / "metrics.json"), computed=False)
+    if settings.trains:
+        served.check_keys(settings)
     busy = f"another process is working on this run ({folder}); wait for it, or change a setting such as seed=1"
     with exclusive(folder / ".lock", busy), _log_file(folder / "log.txt"):
         write_json(folder / "settings.json", dataclasses.asdict(settings))
@@ -102,7 +107,9 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
         return context
     if compression.needs_rounds(settings.compression):
         own = settings.compressor.name == "self"
-        context.compressor = base if own else _find(settings.compressor.model, "compressor.model", plan)
+        if not isinstance(settings.compressor, ApiCompressor):
+            context.compressor = base if own else _find(settings.compressor.model, "compressor.model", plan)
+    context.classifier = pruning.find_classifier(settings.compression, plan=plan)
     if isinstance(settings.teacher, LocalTeacher):
         context.teacher = _find(settings.teacher.model, "teacher.model", plan)
     if isinstance(settings.teacher, RecordedTeacher):
@@ -135,11 +142,13 @@ def specs_of(context: Context) -> dict[str, Spec]:
     settings = context.settings
     found = {"model": specs.spec_model(settings, context.questions, context.prompts) if is_made(settings.model) else None}
     for task, own in specs.by_task(context.training_questions).items() if settings.trains else ():
-        found[f"texts/{task}"] = specs.spec_texts(context, task) if context.teacher else None
+        found[f"texts/{task}"] = specs.spec_texts(context, task)
         found[f"rationales/{task}"] = spec = specs.spec_rationales(context, task)
         found[f"grades/rationales/{task}"] = specs.spec_grades(spec, own[0].answer_type, whole_text=False)
         found[f"scores/{task}"] = specs.spec_scores(context, task) if settings.selection.needs_scores else None
+        found[f"rewrites/{task}"] = specs.spec_rewrites(context, task)
         found[f"rounds/{task}"] = specs.spec_rounds(context, task)
+        found[f"importances/{task}"] = specs.spec_importances(context, task)
     found["checkpoint"] = specs.spec_checkpoint(context) if settings.trains else None
     for mode in settings.evaluation.modes:
         for task, own in specs.by_task(context.questions.test).items():
@@ -156,8 +165,10 @@ def plan(context: Context) -> list[PlannedStage]:
         wanted = _wanted_rows(context, name)
         if wanted is None:
             missing = int(not context.store.has_artifact(spec)) if spec.stage in ("model", "checkpoint") else None
-            if spec.stage == "rounds":
-                wanted, missing = _rounds_to_run(context, name.split("/")[1], spec)
+            if spec.stage in ("rounds", "rewrites"):
+                wanted, missing = _rounds_to_run(context, name.split("/")[1])
+            if spec.stage == "importances":
+                wanted, missing = _importances_to_make(context, name.split("/")[1], spec)
             if spec.stage == "scores":
                 wanted, missing = _scores_to_make(context, name.split("/")[1], spec)
         else:
@@ -182,25 +193,18 @@ def _wanted_rows(context: Context, name: str) -> set[str] | None:
     return set(_wanted_answers(context)[task]) if name.startswith(("predictions/", "grades/")) else None
 
 
-def _rounds_to_run(context: Context, task: str, spec: Spec) -> tuple[int | None, int | None]:
+def _rounds_to_run(context: Context, task: str) -> tuple[int, int]:
     """(most rows that the rounds can take, of these how many may be missing), exact once all rationales and rounds are stored.
 
     A chain whose stored rounds do not end yet counts with every round up to the limit, so the second number is an upper bound.
     """
     rule, deterministic = context.settings.compression, specs.is_deterministic(context.settings)
     limit = getattr(rule, "max_rounds", None) or 1
-    wanted = {name: sorted(_wanted_rows(context, f"rationales/{name}") or ()) for name in specs.by_task(context.training_questions)}
-    stored = context.store.ledger(spec).read()
-    found = []
-    for name, ids in wanted.items():  # budgets are for all tasks together
-        written = rationales.stored_rationales(context, name)
-        found += [written[each] for each in ids if each in written]
-    own = set(wanted[task])
-    total = missing = limit * (len(own) - sum(each.id in own for each in found))
-    scored = scores.stored_scores(context, found)
-    if context.settings.selection.needs_scores and any(each.id not in scored for each in scores.to_score(context, found)):
-        return limit * len(own), limit * len(own)
-    for rationale in reasoning.chains([each for each in stages.select(context, found, scored)[0] if each.id in own]):
+    spec = specs.spec_rounds(context, task)
+    stored = context.store.ledger(spec).read() if spec else {}
+    chains, num_unknown = _chains_so_far(context, task)
+    total = missing = limit * num_unknown
+    for rationale in chains:
         rounds: list[Round] = []
         while compression.decide(rationale, rounds, rule, deterministic=deterministic) is None:
             row = stored.get(f"{rationale.id}/{len(rounds) + 1}")
@@ -211,6 +215,28 @@ def _rounds_to_run(context: Context, task: str, spec: Spec) -> tuple[int | None,
             rounds.append(Round.from_row(row))
         total += len(rounds)
     return total, missing
+
+
+def _importances_to_make(context: Context, task: str, spec: Spec) -> tuple[int, int]:
+    """(most chains whose tokens are ranked, of these how many may be missing), exact once all rationales are stored."""
+    stored = context.store.ledger(spec).read()
+    chains, num_unknown = _chains_so_far(context, task)
+    return len(chains) + num_unknown, sum(each.id not in stored for each in chains) + num_unknown
+
+
+def _chains_so_far(context: Context, task: str) -> tuple[list[Rationale], int]:
+    """(chains of one task that will be compressed, as far as the store can tell; rationales of which it cannot tell yet)."""
+    wanted = {name: sorted(_wanted_rows(context, f"rationales/{name}") or ()) for name in specs.by_task(context.training_questions)}
+    found = []
+    for name, ids in wanted.items():  # budgets are for all tasks together
+        written = rationales.stored_rationales(context, name)
+        found += [written[each] for each in ids if each in written]
+    own = set(wanted[task])
+    scored = scores.stored_scores(context, found)
+    if context.settings.selection.needs_scores and any(each.id not in scored for each in scores.to_score(context, found)):
+        return [], len(own)
+    chains = reasoning.chains([each for each in stages.select(context, found, scored)[0] if each.id in own])
+    return chains, len(own) - sum(each.id in own for each in found)
 
 
 def _scores_to_make(context: Context, task: str, spec: Spec) -> tuple[int, int]:
@@ -236,7 +262,7 @@ def print_plan(settings: Settings) -> None:
         table.add_column(column, justify="left" if column in ("stage", "key") else "right")
     for each in plan(context):
         total, missing = each.num_wanted or 0, each.num_missing or 0
-        upper = "at most " if each.spec.stage in ("scores", "rounds") and missing else ""
+        upper = "at most " if each.spec.stage in ("scores", "rewrites", "rounds", "importances") and missing else ""
         table.add_row(each.name, each.spec.key, str(total), str(total - missing), f"{upper}{missing}" if missing else "nothing")
     console = Console()
     console.print(table)
@@ -245,7 +271,8 @@ def print_plan(settings: Settings) -> None:
 
 
 def _not_downloaded(context: Context) -> Iterator[tuple[str, str]]:
-    for name, files in (("model", context.base), ("compressor", context.compressor), ("teacher", context.teacher)):
+    used = {"model": context.base, "compressor": context.compressor, "teacher": context.teacher, "classifier": context.classifier}
+    for name, files in used.items():
         if files is not None and files.sha256.startswith(identity.NOT_DOWNLOADED):
             yield name, str(files.folder)
 
@@ -284,7 +311,7 @@ def _fine_tune(context: Context, folder: Path, seconds: Metrics) -> Metrics:
     with _timed(seconds, "training"):
         examples = stages.make_examples(context, chosen, compressed)
         checkpoint = stages.train(context, examples)
-    metrics = _rationale_metrics(context, written, chosen)
+    metrics = _rationale_metrics(context, written, chosen) | _round_metrics(rounds) | served.metrics(context)
     if compressed:
         dropped = len(chosen) - len(compressed)
         metrics |= {f"compression/{name}": value for name, value in statistics.compression_metrics(kept, dropped).items()}
@@ -305,10 +332,18 @@ def _rationale_metrics(context: Context, written: Sequence[Rationale], chosen: S
         "rationales/num_correct": sum(each.correct for each in written),
         "rationales/num_dropped": len(written) - len(chosen),
         "rationales/num_truncated": sum(each.finish_reason == "length" for each in written),
+        **{f"rationales/num_{outcome}": sum(each.finish_reason == outcome for each in written) for outcome in WITHOUT_TEXT},
     }
     if context.recorded:
         counts["rationales/num_unmatched"] = sum(each.num_unmatched for each in context.recorded.values())
     return counts
+
+
+def _round_metrics(rounds: dict[str, list[Round]]) -> Metrics:
+    """How many rewrites there are, and how many of them cannot be used, by outcome; nothing where no compressor was asked."""
+    outcomes = [each.outcome for run in rounds.values() for each in run]
+    failed = ("length", *WITHOUT_TEXT)
+    return {"rounds/num_written": len(outcomes), **{f"rounds/num_{each}": outcomes.count(each) for each in failed}} if outcomes else {}
 
 
 def _compressed_lines(chains: Sequence[Rationale], rounds: dict[str, list[Round]], compressed: Sequence[Compressed]) -> list[dict[str, Any]]:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from cotexp.compression_settings import TokenSkip
 from cotexp.jobs.store import Spec, Store, key_of
 from cotexp.methods import compression
 from cotexp.methods.condition import ask, instruction_of
-from cotexp.model_settings import GgufModel, PretrainedModel
+from cotexp.model_settings import ApiCompressor, ApiTeacher, GgufModel, PretrainedModel
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.records import AnswerType, Question
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
 VERSIONS = {
     "model": 2,
     "texts": 1,
+    "rewrites": 1,
     "rationales": 3,
     "scores": 2,
     "rounds": 1,
+    "importances": 1,
     "checkpoint": 2,
     "predictions": 2,
     "grades": 1,
@@ -46,7 +49,7 @@ class Context:
     """What every stage may read, and the one engine that is held in memory at a time.
 
     `questions` are those of all tasks: train and validation of the tasks to train on, test of the tasks to evaluate on. `teacher` is the
-    model of teacher=local; `recorded` holds the rationales of teacher=recorded for each task.
+    model of teacher=local; `classifier` ranks tokens for pruning by LLMLingua-2; `recorded` holds the rationales of teacher=recorded for each task.
     """
 
     settings: Settings
@@ -56,6 +59,7 @@ class Context:
     base: ModelFiles
     compressor: ModelFiles | None = None
     teacher: ModelFiles | None = None
+    classifier: ModelFiles | None = None
     recorded: dict[str, Recorded] = field(default_factory=dict)
     engine: Engine | None = None
     engine_name: str = ""
@@ -113,6 +117,10 @@ def engine_of(model: PretrainedModel) -> str:
     return "local compiled" if model.compile else model.engine
 
 
+API = {"engine": "api"}
+"""Stands in the keys of texts from a server, which has neither weights nor a number format that we know."""
+
+
 def hash_of(texts: Iterable[str]) -> str:
     """Sixteen hex digits that stand for a sequence of texts."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
@@ -136,6 +144,7 @@ def run_key(context: Context) -> str:
             "questions": [hash_of(each.id for each in questions[split]) for split in ("train", "validation", "test")],
             "prompts": {name: prompt.identity for name, prompt in sorted(context.prompts.items())},
             "models": [each.sha256 if each else None for each in (context.base, context.compressor, context.teacher)],
+            **({"classifier": context.classifier.sha256} if context.classifier else {}),
             "recorded": {task: recorded.sha256 for task, recorded in context.recorded.items()},
             "devices": [identity.device_type(context.settings.model.device), identity.device_type(context.settings.trainer.accelerator)],
             "engines": [engine_of(each) for each in _models(context.settings)],
@@ -165,17 +174,21 @@ def spec_model(settings: Settings, questions: QuestionSets, prompts: dict[str, P
     )
 
 
-def spec_texts(context: Context, task: str) -> Spec:
-    """What a teacher that is a model of its own wrote for one task; more questions and samples extend the same ledger."""
-    assert context.teacher is not None
-    return _spec("texts", **_written(context, task, context.teacher, context.settings.teacher.model))
+def spec_texts(context: Context, task: str) -> Spec | None:
+    """What a teacher that is a model of its own wrote for one task, None for other teachers; more questions and samples extend the same ledger."""
+    teacher = context.settings.teacher
+    if isinstance(teacher, ApiTeacher):
+        return _spec("texts", teacher=_asked(context, task, API), task=task)
+    if context.teacher is None:
+        return None
+    return _spec("texts", **_written(context, task, context.teacher, teacher.model))
 
 
 def spec_rationales(context: Context, task: str) -> Spec:
     """The texts of the teacher, split and counted for the model that is trained."""
     teacher = context.settings.teacher
-    if teacher.name == "local":
-        texts: dict[str, Any] = {"teacher": {"texts": spec_texts(context, task).key}, "task": task}
+    if (spec := spec_texts(context, task)) is not None:
+        texts: dict[str, Any] = {"teacher": {"texts": spec.key}, "task": task}
     elif teacher.name == "self":
         texts = _written(context, task, context.base, context.settings.model)
     elif teacher.name == "recorded":
@@ -186,9 +199,13 @@ def spec_rationales(context: Context, task: str) -> Spec:
 
 
 def _written(context: Context, task: str, files: ModelFiles, model: PretrainedModel) -> dict[str, Any]:
-    teacher = keyed(context.settings.teacher)
-    own = {name: value for name, value in teacher.items() if name not in ("name", "num_samples", "model")}
-    return {"teacher": {**own, "prompt": context.prompts[task].identity, **_environment(model)}, "task": task, "model": files.sha256}
+    return {"teacher": _asked(context, task, _environment(model)), "task": task, "model": files.sha256}
+
+
+def _asked(context: Context, task: str, environment: dict[str, Any]) -> dict[str, Any]:
+    """How the teacher was asked."""
+    own = {name: value for name, value in keyed(context.settings.teacher).items() if name not in ("name", "num_samples", "model")}
+    return {**own, "prompt": context.prompts[task].identity, **environment}
 
 
 def spec_scores(context: Context, task: str) -> Spec:
@@ -216,30 +233,66 @@ def spec_rounds(context: Context, task: str) -> Spec | None:
     settings = context.settings
     if not compression.needs_rounds(settings.compression):
         return None
-    assert context.compressor is not None
+    rewrites = spec_rewrites(context, task)
+    if rewrites is not None:
+        compressor: dict[str, Any] = {"compressor": {"rewrites": rewrites.key}}
+    else:
+        assert context.compressor is not None
+        compressor = {
+            "compressor": keyed(settings.compressor),
+            "model": context.compressor.sha256,
+            **_environment(compressor_model(settings)),
+        }
     return _spec(
         "rounds",
         rationales=spec_rationales(context, task).key,
-        compressor=keyed(settings.compressor),
-        model=context.compressor.sha256,
         tokenizer=context.base.sha256,
         prompt=settings.compression.prompt,
         prompt_answer=settings.compression.prompt_answer,
-        **_environment(compressor_model(settings)),
+        **compressor,
     )
+
+
+def spec_rewrites(context: Context, task: str) -> Spec | None:
+    """What a server wrote as compressor; None for other compressors. Ids of the rows hold a hash of the prompt, so no count enters."""
+    settings = context.settings
+    if not (isinstance(settings.compressor, ApiCompressor) and compression.needs_rounds(settings.compression)):
+        return None
+    rationales = spec_rationales(context, task).description
+    return _spec(
+        "rewrites",
+        rationales={name: rationales[name] for name in ("teacher", "task", "model") if name in rationales},
+        compressor={name: value for name, value in keyed(settings.compressor).items() if name != "name"},
+        prompt=settings.compression.prompt,
+        prompt_answer=settings.compression.prompt_answer,
+        **API,
+    )
+
+
+def spec_importances(context: Context, task: str) -> Spec | None:
+    """None when this compression prunes no tokens. Ratios do not enter: every ratio reads the same rows."""
+    settings, rule = context.settings, context.settings.compression
+    if not isinstance(rule, TokenSkip):
+        return None
+    rationales = spec_rationales(context, task).key
+    if context.classifier:
+        return _spec("importances", rationales=rationales, classifier=context.classifier.sha256)
+    model = scoring_model(settings)
+    return _spec("importances", rationales=rationales, model=context.base.sha256, prompt=context.prompts[task].identity, **_environment(model))
 
 
 def spec_checkpoint(context: Context) -> Spec:
     """The fine-tuned model: every setting, text and question that training sees."""
     settings, selection, tasks = context.settings, context.settings.selection, context.settings.task.train
     reads_grades = settings.mixture.originals == "correct" or selection.accuracy or selection.equal_questions or selection.validation == "correct"
-    rounds = [spec_rounds(context, each) for each in tasks]
+    rounds, importances = ([spec(context, each) for each in tasks] for spec in (spec_rounds, spec_importances))
     return _spec(
         "checkpoint",
         model={**keyed(settings.model), "sha256": context.base.sha256},
         rationales=[spec_rationales(context, each).key for each in tasks],
         num_samples=None if context.recorded else getattr(settings.teacher, "num_samples", 1),
         rounds=[each.key for each in rounds if each],
+        **({"importances": [each.key for each in importances if each]} if any(importances) else {}),
         selection=keyed(selection),
         scores=[spec_scores(context, each).key for each in tasks] if selection.needs_scores else [],
         compression=keyed(settings.compression),
@@ -259,11 +312,12 @@ def spec_predictions(context: Context, mode: str, task: str) -> Spec:
     if mode == "truncate":
         return _truncated(context, task)
     model = {"checkpoint": spec_checkpoint(context).key} if settings.is_fine_tuned(mode) else {"sha256": context.base.sha256}
-    instruction = instruction_of(settings.compression, mode)
+    instruction, asked = instruction_of(settings.compression, mode), ask(settings.compression, mode, "", evaluation.ratio)
     return _spec(
         "predictions",
         **model,
-        compressed=ask(settings.compression, mode, "").compressed,
+        compressed=asked.compressed,
+        **({"ratio": asked.ratio} if asked.ratio else {}),
         **({"instruction": instruction} if instruction else {}),
         task=task,
         answers=answer_type_of(settings.tasks[task]),
@@ -314,7 +368,7 @@ def compressor_model(settings: Settings) -> PretrainedModel:
 
 def is_deterministic(settings: Settings) -> bool:
     """Whether the compressor would answer an unchanged text with the same text again."""
-    return bool(settings.compressor.temperature == 0)
+    return bool(settings.compressor.temperature == 0) and not isinstance(settings.compressor, ApiCompressor)
 
 
 def timed_modes(context: Context) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs import progress, scores
+from cotexp.jobs import progress, pruning, scores
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.jobs.scores import Scores
 from cotexp.jobs.specs import Context, compressor_model, hash_of, is_deterministic, parent, spec_checkpoint, spec_rounds
@@ -157,6 +157,8 @@ def compress(context: Context, rationales: Sequence[Rationale], rounds: dict[str
     if rule.name == "truncate":
         cut = load_encoder(context).cut
         return [compression.truncate(each, rule, cut=cut) for each in rationales]
+    if rule.name == "tokenskip":
+        return pruning.prune(context, rationales)
     if not compression.needs_rounds(rule):
         return []
     deterministic = is_deterministic(context.settings)

@@ -42,7 +42,7 @@ def compressed_examples(
             Example(
                 id=f"{rationale.id}/compress",
                 question_id=rationale.question_id,
-                **ask(rule, "compress", prompts[rationale.question_id])._asdict(),
+                **ask(rule, "compress", prompts[rationale.question_id], each.ratio)._asdict(),
                 completion=join_solution(each.text, rationale.closing, rationale.separator),
                 form="compress",
             )

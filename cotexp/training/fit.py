@@ -150,7 +150,9 @@ class Limits(NamedTuple):
 
 def _encode(examples: list[Example], encoder: Encoder, limits: Limits, what: str) -> tuple[list[EncodedExample], int]:
     """The examples within the limits, and the number of the others."""
-    encoded = [EncodedExample(encoder.example(each.prompt, each.completion, compressed=each.compressed), each.form) for each in examples]
+    encoded = [
+        EncodedExample(encoder.example(each.prompt, each.completion, compressed=each.compressed, ratio=each.ratio), each.form) for each in examples
+    ]
     kept = [each for each in encoded if limits.allow(each.encoded)]
     if not kept:
         shortest = min((len(each.encoded.ids) for each in encoded), default=0)

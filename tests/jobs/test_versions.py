@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from cotexp.inference import engine, local, scoring, vllm
+from cotexp.inference import engine, llmlingua, local, scoring, vllm
 from cotexp.jobs import engines, evaluation, grades, rationales, scores, specs, stages
-from cotexp.methods import compression, difficulty, mixture, selection
+from cotexp.jobs import pruning as importances
+from cotexp.methods import compression, difficulty, mixture, pruning, selection
 from cotexp.models import encoding, gguf, loading, scratch
 from cotexp.tasks import answers, choices, equivalence, grading, prompts, recorded, stories
 from cotexp.training import data, fit, modules
@@ -45,7 +46,12 @@ SOURCES: dict[str, list[Any]] = {
         *SPLIT,
         *TEXTS,
     ],
+    "importances": [
+        *(importances._importances, importances._by_surprisal, importances._text, importances._by_classifier, pruning.importances_of_words),
+        *(llmlingua, scoring, engines.load_local, engines._held, specs.scoring_model, prompts, encoding, loading),
+    ],
     "checkpoint": [
+        *(importances.prune, importances._pruned, pruning),
         *(stages.select, stages.compress, stages.make_examples, stages.train, selection, compression, mixture, data, modules, fit, loading),
         *(encoding, prompts),
     ],

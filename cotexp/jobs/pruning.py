@@ -1,0 +1,134 @@
+"""Chains of thought without their least important tokens: the importances, kept in a ledger, and what is left at each chain's ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from cotexp.compression_settings import TokenSkip
+from cotexp.jobs import progress
+from cotexp.jobs.engines import load_encoder, load_local
+from cotexp.jobs.specs import Context, scoring_model, spec_importances
+from cotexp.jobs.store import Row
+from cotexp.methods import pruning
+from cotexp.methods.reasoning import CLOSE, THINKING
+from cotexp.model_settings import PretrainedModel
+from cotexp.models import identity
+from cotexp.models.encoding import Encoder
+from cotexp.models.identity import ModelFiles
+from cotexp.records import Compressed, Question, Rationale
+from cotexp.sections import Section
+
+if TYPE_CHECKING:
+    from cotexp.inference.scoring import Text
+
+CHUNK = 512
+"""Rows claimed at once."""
+
+Compute = Callable[[list[str], Callable[[Row], None]], None]
+
+
+def find_classifier(rule: Section, *, plan: bool) -> ModelFiles | None:
+    """The files of LLMLingua-2's model where the compression `rule` asks it, else None. Raises: ConfigError when it cannot be used."""
+    if not isinstance(rule, TokenSkip) or rule.importance != "llmlingua2":
+        return None
+    from cotexp.inference import llmlingua
+
+    files = identity.find(PretrainedModel(path=rule.classifier), path_setting="compression.classifier", download=not plan)
+    if not plan:
+        llmlingua.check(files.folder)
+    return files
+
+
+def prune(context: Context, chains: Sequence[Rationale]) -> list[Compressed]:
+    """Each chain at the ratio that is drawn for it; the parts of one rationale have one ratio."""
+    importances, encoder = _importances(context, chains), load_encoder(context)
+    return [_pruned(each, importances[each.id], context.settings.compression, encoder, context.settings.seed) for each in chains]
+
+
+def _pruned(chain: Rationale, importances: Sequence[float], rule: TokenSkip, encoder: Encoder, seed: int) -> Compressed:
+    text = encoder.readable(chain.cot.strip())
+    ids, units = encoder.text_ids(text), pruning.units(text, encoder.spans(text), protect=rule.protect)
+    assert len(ids) == len(importances), f"{chain.id} has {len(ids)} tokens and {len(importances)} importances"
+    ratio = pruning.draw_ratio(chain.id.removesuffix(f"/{THINKING}"), rule.ratios, seed)
+    kept = pruning.keep(units, importances, ratio)
+    short = encoder.decode([ids[each] for each in kept.tokens]).strip()
+    return Compressed(
+        rationale_id=chain.id,
+        text=short,
+        kept_round=1,
+        num_tokens=encoder.count(short),
+        num_tokens_original=chain.num_cot_tokens,
+        stop_reason="protected" if kept.exceeded else "none",
+        num_rounds_run=0,
+        ratio=ratio,
+    )
+
+
+def _importances(context: Context, chains: Sequence[Rationale]) -> dict[str, list[float]]:
+    """Chain id -> a number for each of its tokens, the larger the more important."""
+    questions = {each.id: each for each in context.training_questions}
+    own: dict[str, list[Rationale]] = {}
+    for each in sorted(chains, key=lambda each: (each.question_id, each.num_cot_tokens)):
+        own.setdefault(questions[each.question_id].task, []).append(each)
+    found = {}
+    for task, of_task in own.items():
+        spec = spec_importances(context, task)
+        assert spec is not None
+        compute = _by_classifier(context, of_task) if context.classifier else _by_surprisal(context, questions, of_task)
+        with progress.bar(f"importances, {task}", len(of_task)) as advance:
+            rows = context.store.ledger(spec).fill([each.id for each in of_task], compute, chunk_size=CHUNK, on_row=advance)
+        found |= {each.id: rows[each.id]["importances"] for each in of_task}
+    return found
+
+
+def _by_surprisal(context: Context, questions: dict[str, Question], chains: Sequence[Rationale]) -> Compute:
+    """-log p(token | question, chain so far) in nats under the model before fine-tuning."""
+    chain_of = {each.id: each for each in chains}
+
+    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
+        from cotexp.inference.scoring import Item, Scorer
+
+        loaded = load_local(context, context.base, scoring_model(context.settings)).loaded
+        asked: dict[str, list[str]] = {}
+        for each in ids:
+            asked.setdefault(chain_of[each].question_id, []).append(each)
+        items = [
+            Item(name, loaded.encoder.prompt(context.prompt_for(questions[name])), [_text(chain_of, each, loaded.encoder) for each in own])
+            for name, own in asked.items()
+        ]
+
+        def on_item(name: str, scores: list[list[float]]) -> None:
+            for each, own in zip(asked[name], scores, strict=True):
+                emit({"id": each, "importances": [float(f"{-score:.4g}") for score in own]})
+
+        Scorer(loaded, max_batch_tokens=context.settings.scoring.max_batch_tokens).score(items, on_item)
+
+    return compute
+
+
+def _text(chain_of: dict[str, Rationale], name: str, encoder: Encoder) -> Text:
+    """A chain, behind what was thought before it where there is something."""
+    from cotexp.inference.scoring import Text
+
+    thinking = chain_of.get(f"{name}/{THINKING}")
+    before = encoder.text_ids(f"{thinking.cot}\n{CLOSE}\n\n") if thinking else []
+    ids = [*before, *encoder.text_ids(chain_of[name].cot.strip())]
+    return Text(ids, list(range(len(before), len(ids))))
+
+
+def _by_classifier(context: Context, chains: Sequence[Rationale]) -> Compute:
+    """What LLMLingua-2 makes of the words, for the tokens of the model that is trained."""
+    chain_of = {each.id: each for each in chains}
+
+    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
+        from cotexp.inference.llmlingua import Classifier
+
+        assert context.classifier is not None
+        context.engine = None
+        encoder, classifier = load_encoder(context), Classifier(context.classifier.folder, identity.device_type(context.settings.model.device))
+        for each in ids:
+            text = encoder.readable(chain_of[each].cot.strip())
+            emit({"id": each, "importances": pruning.importances_of_words(text, classifier.words(text), encoder.spans(text))})
+
+    return compute
