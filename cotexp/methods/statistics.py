@@ -141,11 +141,14 @@ def ratio_metrics(short: Sequence[Prediction], base: Sequence[Prediction]) -> di
 
 
 def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> dict[str, float]:
-    """What the rounds did to the training chains, with every stop reason counted; thinking and answer part apart where there is thinking."""
+    """What the rounds did to the training chains, with every stop reason counted; parts and pruning ratios apart where there are some."""
     reasons = Counter(each.stop_reason for each in compressed)
     thinking = [each for each in compressed if each.rationale_id.endswith(f"/{THINKING}")]
     answers = [each for each in compressed if not each.rationale_id.endswith(f"/{THINKING}")]
     apart = {"compression_ratio_thinking": _ratio(thinking), "compression_ratio_answer": _ratio(answers)} if thinking else {}
+    asked = sorted({each.ratio for each in compressed if each.ratio is not None})
+    apart |= {f"compression_ratio_at_{ratio:g}": _ratio([each for each in compressed if each.ratio == ratio]) for ratio in asked}
+    apart |= {"num_protected": reasons["protected"]} if asked else {}
     return apart | {
         "compression_ratio": _ratio(compressed),
         "num_rationales": len(compressed),

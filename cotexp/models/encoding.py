@@ -71,10 +71,11 @@ class Encoder:
     def prompt(self, text: str, *, compressed: bool = False, ratio: float | None = None) -> list[int]:
         """Ids up to where the model begins to write; the whole source of an encoder-decoder model. A `ratio` asks by itself, without the mark."""
         assert self.mark_ids or not compressed, "this tokenizer has no <compress> token"
-        asked = (self.mark_ids if compressed else []) if ratio is None else self._ratio_ids(ratio)
+        asked = (self.mark_ids if compressed else []) if ratio is None else self.ratio_ids(ratio)
         return [*self.prefix_ids, *self.text_ids(text), *asked, *self.suffix_ids]
 
-    def _ratio_ids(self, ratio: float) -> list[int]:
+    def ratio_ids(self, ratio: float) -> list[int]:
+        """What asks for a ratio, behind the text of the prompt."""
         closing = [] if self.suffix_ids[:1] == [self.eos_id] else [self.eos_id]
         return [self.eos_id, *self.text_ids(f"{ratio:g}"), *closing]
 

@@ -24,6 +24,8 @@ def labels(settings: dict[str, Any]) -> dict[str, str]:
     name, ratio = compression.get("name"), settings.get("evaluation", {}).get("truncate_ratio")
     model = "base" if name == "prompt_only" else "fine-tuned"
     marks = {"full": "full chain of thought" if name in ("none", "reference") else "without `<compress>`", "compress": "with `<compress>`"}
+    if name == "tokenskip":
+        marks = {"full": "without a ratio", "compress": f"asked for ratio {settings['evaluation']['ratio']:g}"}
     asked = {mode: _quoted(compression[key]) if key in compression else marks[mode] for mode, key in INSTRUCTIONS.items()}
     return {
         "base": "base, full chain of thought",
@@ -89,7 +91,9 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
             f"Batch N is {metrics['eval/latency_batch_size']:.0f}. Compression ratio and stop rule count chain-of-thought tokens, "
             "the tokens column the whole text."
         )
-    if "compression/num_rationales" in metrics:
+    if "compression/num_protected" in metrics:
+        lines.append(_pruning_note(metrics))
+    elif "compression/num_rationales" in metrics:
         lines.append(
             f"{metrics['compression/num_rationales']:.0f} chains (training and validation) compressed to "
             f"{metrics['compression/compression_ratio']:.0%} of their tokens in "
@@ -106,6 +110,16 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
         f"({metrics['training/num_supervised_tokens']:.0f} supervised tokens); step {metrics['training/best_step']:.0f} kept by validation loss."
     )
     return [f"- {each}" for each in lines]
+
+
+def _pruning_note(metrics: Metrics) -> str:
+    """Which ratios the training chains were pruned to, and which came out."""
+    name = "compression/compression_ratio_at_"
+    ratios = ", ".join(f"{value:.2f} at {each.removeprefix(name)}" for each, value in sorted(metrics.items()) if each.startswith(name))
+    return (
+        f"{metrics['compression/num_rationales']:.0f} chains (training and validation) pruned to {metrics['compression/compression_ratio']:.0%} of "
+        f"their tokens ({ratios}); in {metrics['compression/num_protected']:.0f} of them numbers and operators alone are more than the ratio allows."
+    )
 
 
 def _grading_notes(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
@@ -157,6 +171,8 @@ def choices(settings: dict[str, Any]) -> list[str]:
     if compression.get("name") in ("c3ot", "prompt_only"):
         words = " and its words (C3oT's own are not known to us)" if compression["name"] == "c3ot" else ""
         lines.append(f"Our choice: an instruction stands on a line of its own behind the task's prompt{words}.")
+    if is_trained and compression.get("name") == "tokenskip":
+        lines += _pruning_choices(compression, settings["mixture"])
     if settings.get("evaluation", {}).get("truncate_ratio"):
         lines.append(
             "Our choice where published truncation rows are silent: one budget per task, the largest that keeps at most this share of tokens."
@@ -168,6 +184,16 @@ def choices(settings: dict[str, Any]) -> list[str]:
         how = f"answers sampled at temperature {temperature}, times greedy" if temperature else "greedy"
         lines.append(f"Answers and times: transformers on this project's local engine, {model['dtype']}, device {model['device']}, {how}.")
     return [f"- {each}" for each in lines]
+
+
+def _pruning_choices(compression: dict[str, Any], mixture: dict[str, Any]) -> Iterator[str]:
+    """Where this run goes beside TokenSkip."""
+    ranked = "LLMLingua-2's classifier" if compression["importance"] == "llmlingua2" else "their surprisal under the model before fine-tuning"
+    protected = "numbers and operators are never dropped" if compression["protect"] else "nothing is protected"
+    yield (
+        f"Our choice beside TokenSkip: tokens of the target model, ranked by {ranked}, dropped word by word; {protected}; one ratio of "
+        f"{', '.join(f'{each:g}' for each in compression['ratios'])} drawn for each chain, share of full chains {mixture['full_ratio']:.2g}."
+    )
 
 
 def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:
