@@ -218,14 +218,12 @@ def test_a_plan_counts_answers_and_grades_that_are_missing(setup: Setup) -> None
         return {each.name: each.num_missing for each in pipeline.plan(setup.context) if each.name.split("/")[0] in ("predictions", "grades")}
 
     assert missing() == {
-        "grades/rationales/custom": 6,
         **{f"{stage}/base/{task}": count for stage in ("predictions", "grades") for task, count in (("custom", 8), ("strategyqa", 12))},
     }
     setup.graders.most = 9
     with pytest.raises(KeyboardInterrupt):
         answered_and_graded(setup.context)
     assert missing() == {
-        "grades/rationales/custom": 6,
         **{f"predictions/base/{task}": 0 for task in ("custom", "strategyqa")},
         "grades/base/custom": 0,
         "grades/base/strategyqa": 11,

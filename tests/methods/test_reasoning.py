@@ -99,7 +99,7 @@ def test_both_parts_are_compressed_by_their_own_rounds_and_joined() -> None:
     [joined] = reasoning.joined([original], [each for each in kept if each])
     assert joined.text == "<think>\n2+2 is 4.\n</think>\n\nWe add two and two."
     assert (joined.num_tokens, joined.num_tokens_original) == (3 + 5, 13)
-    [example] = mixture.compressed_examples([original], [joined], {"q": "How many?"})
+    [example] = mixture.compressed_examples([original], [joined], {"q": "How many?"}, Macc())
     assert example.completion == "<think>\n2+2 is 4.\n</think>\n\nWe add two and two.\nThe answer is 4."
 
 
@@ -118,5 +118,5 @@ def test_thinking_without_anything_behind_it_keeps_its_closing_sentence_in_place
     kept = compression.keep(thinking, rounds_of(thinking, "2+2=4"), Macc(max_rounds=1), deterministic=False)
     assert kept is not None
     [joined] = reasoning.joined([original], [kept])
-    [example] = mixture.compressed_examples([original], [joined], {"q": "How many?"})
+    [example] = mixture.compressed_examples([original], [joined], {"q": "How many?"}, Macc())
     assert example.completion == "2+2=4\n</think>\n\n\\boxed{4}"
