@@ -1,76 +1,129 @@
-"""Generation: our engine beside transformers' own `generate`, same model, same prompts, same batch size, in one run.
+"""Generation: our engine in fixed batches and in batches of a token budget, beside transformers' own `generate`: same model and prompts, one run.
 
-    python benchmarks/generation.py [--model shipped:tiny] [--questions 256] [--batch-size 64]
+    python benchmarks/generation.py [--model shipped:tiny] [--rows 512] [--batch-size 64] [--max-batch-tokens 8192] [--most-rows 128]
 
-Prints seconds of each and their ratio, and how many greedy texts agree.
+Two loads: answers to questions, whose lengths nobody knows before, and rewrites of chains of thought of every level of verbosity, whose
+lengths are expected to be those of the chains; rows as they come, or ordered by expected length. Prints the seconds of each way (of the
+processor where that generates), their ratio to the first line's, and equal greedy texts.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 
-from cotexp.inference.engine import Request
+from cotexp.compression_settings import Macc
+from cotexp.inference.engine import Request, rows_of_batch
 from cotexp.inference.local import LocalEngine
+from cotexp.methods.compression import rewrite_prompt
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import identity, loading
-from cotexp.settings import StoriesTask
+from cotexp.task_settings import StoriesTask
 from cotexp.tasks import load_questions, prompt_for
+from cotexp.tasks.answers import split_solution
+
+
+class Row(NamedTuple):
+    """A prompt, its length, and that of the text behind it, in tokens, as far as it is known before."""
+
+    prompt: str
+    read: int
+    expected: int
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="shipped:tiny")
-    parser.add_argument("--questions", type=int, default=256)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--rows", type=int, default=512)
+    parser.add_argument("--batch-size", type=int, default=64, help="rows of a fixed batch")
+    parser.add_argument("--most-rows", type=int, default=128, help="most rows of a batch of a token budget")
+    parser.add_argument("--max-batch-tokens", type=int, default=8192)
     parser.add_argument("--max-new-tokens", type=int, default=192)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--rounds", type=int, default=2, help="the fastest of so many counts")
     options = parser.parse_args()
-    settings = PretrainedModel(path=options.model)
+    settings = PretrainedModel(path=options.model, dtype=options.dtype)
     loaded = loading.load(identity.find(settings).folder, settings)
-    task = StoriesTask(num_test=options.questions)
-    prompts = [prompt_for(task, each) for each in load_questions(task).test]
-    for _ in range(2):
-        ours, our_seconds = with_engine(loaded, prompts, options)
-        theirs, their_seconds = with_transformers(loaded, prompts, options)
-    same = sum(one == other for one, other in zip(ours, theirs, strict=True))
-    print(
-        f"{options.model} on {loaded.device}, {loaded.model.dtype}, {len(prompts)} questions, batches of {options.batch_size}, second of two rounds"
-    )
-    print(f"cotexp engine      {our_seconds:7.2f} s")
-    print(f"transformers       {their_seconds:7.2f} s   ratio {their_seconds / our_seconds:.2f}")
-    print(f"equal greedy texts {same} of {len(prompts)}")
+    clock = time.process_time if loaded.device.type == "cpu" else time.perf_counter
+    print(f"{options.model} on {loaded.device}, {loaded.model.dtype}, {options.rows} rows, fastest of {options.rounds} rounds")
+    for name, rows in loads(loaded, options).items():
+        ways: dict[str, Callable[[], dict[str, str]]] = {
+            "transformers, as they come": lambda rows=rows: by_transformers(loaded, fixed(rows, options), options),
+            "transformers, ordered": lambda rows=rows: by_transformers(loaded, fixed(ordered(rows), options), options),
+            "cotexp, as they come": lambda rows=rows: by_engine(loaded, fixed(rows, options), options),
+            "cotexp, ordered": lambda rows=rows: by_engine(loaded, fixed(ordered(rows), options), options),
+            "cotexp, ordered, token budget": lambda rows=rows: by_engine(loaded, budgeted(rows, options), options),
+        }
+        texts, seconds = {}, dict.fromkeys(ways, float("inf"))
+        for _ in range(options.rounds):
+            for way, generate in ways.items():
+                started = clock()
+                texts[way] = generate()
+                seconds[way] = min(seconds[way], clock() - started)
+        first = next(iter(ways))
+        sizes = [len(each) for each in budgeted(rows, options)]
+        print(f"{name}: batches of {options.batch_size}, or of {min(sizes)} to {max(sizes)}")
+        for way in ways:
+            same = sum(texts[way][each.prompt] == texts[first][each.prompt] for each in rows)
+            print(f"  {way:29} {seconds[way]:7.2f} s   ratio {seconds[first] / seconds[way]:5.2f}   equal texts {same} of {len(rows)}")
 
 
-def with_engine(loaded: loading.LoadedModel, prompts: list[str], options: argparse.Namespace) -> tuple[list[str], float]:
-    started = time.perf_counter()
+def loads(loaded: loading.LoadedModel, options: argparse.Namespace) -> dict[str, list[Row]]:
+    task = StoriesTask(num_test=options.rows)
+    questions, drawn = load_questions(task).test, random.Random(0)
+    chains = [split_solution(drawn.choice(each.references), each.answer_type, each.options)[0].strip() for each in questions]
+    rewrites = [rewrite_prompt(Macc(), question=each.text, text=chain, answer=each.answer) for each, chain in zip(questions, chains, strict=True)]
+    count = loaded.encoder.count
+    return {
+        "answers": [Row(prompt, count(prompt), options.max_new_tokens) for prompt in (prompt_for(task, each) for each in questions)],
+        "rewrites": [Row(prompt, count(prompt), count(chain)) for prompt, chain in zip(rewrites, chains, strict=True)],
+    }
+
+
+def ordered(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda each: (each.expected, each.read))
+
+
+def fixed(rows: Sequence[Row], options: argparse.Namespace) -> Iterator[list[Row]]:
+    for first in range(0, len(rows), options.batch_size):
+        yield list(rows[first : first + options.batch_size])
+
+
+def budgeted(rows: Sequence[Row], options: argparse.Namespace) -> Iterator[list[Row]]:
+    rest = ordered(rows)
+    while rest:
+        size = rows_of_batch((each.read + each.expected for each in rest), max_rows=options.most_rows, max_tokens=options.max_batch_tokens)
+        yield rest[:size]
+        rest = rest[size:]
+
+
+def by_engine(loaded: loading.LoadedModel, batches: Iterator[list[Row]], options: argparse.Namespace) -> dict[str, str]:
+    """Prompt -> text."""
     engine, texts = LocalEngine(loaded), {}
-    requests = sorted((Request(str(i), text) for i, text in enumerate(prompts)), key=lambda each: len(each.prompt))
-    for first in range(0, len(requests), options.batch_size):
-        engine.generate(
-            requests[first : first + options.batch_size],
-            Sampling(max_new_tokens=options.max_new_tokens),
-            lambda output: texts.__setitem__(output.id, output.text),
-        )
-    return [texts[str(i)] for i in range(len(prompts))], time.perf_counter() - started
+    for batch in batches:
+        requests = [Request(each.prompt, each.prompt) for each in batch]
+        engine.generate(requests, Sampling(max_new_tokens=options.max_new_tokens), lambda output: texts.__setitem__(output.id, output.text))
+    return texts
 
 
 @torch.inference_mode()
-def with_transformers(loaded: loading.LoadedModel, prompts: list[str], options: argparse.Namespace) -> tuple[list[str], float]:
-    started = time.perf_counter()
-    texts = []
-    pad = loaded.tokenizer.pad_token_id
-    for first in range(0, len(prompts), options.batch_size):
-        batch = [loaded.encoder.prompt(each) for each in prompts[first : first + options.batch_size]]
-        longest = max(map(len, batch))
-        ids = torch.tensor([[pad] * (longest - len(each)) + each for each in batch], device=loaded.device)
-        mask = torch.tensor([[0] * (longest - len(each)) + [1] * len(each) for each in batch], device=loaded.device)
-        out = loaded.model.generate(
-            ids, attention_mask=mask, max_new_tokens=options.max_new_tokens, do_sample=False, pad_token_id=pad, eos_token_id=loaded.encoder.eos_id
-        )
-        texts += [loaded.encoder.decode(row) for row in out[:, longest:].tolist()]
-    return texts, time.perf_counter() - started
+def by_transformers(loaded: loading.LoadedModel, batches: Iterator[list[Row]], options: argparse.Namespace) -> dict[str, str]:
+    """Prompt -> text."""
+    texts, pad = {}, loaded.tokenizer.pad_token_id
+    for batch in batches:
+        prompts = [loaded.encoder.prompt(each.prompt) for each in batch]
+        longest = max(map(len, prompts))
+        ids = torch.tensor([[pad] * (longest - len(each)) + each for each in prompts], device=loaded.device)
+        mask = torch.tensor([[0] * (longest - len(each)) + [1] * len(each) for each in prompts], device=loaded.device)
+        limits = {"max_new_tokens": options.max_new_tokens, "do_sample": False, "pad_token_id": pad, "eos_token_id": loaded.encoder.eos_id}
+        out = loaded.model.generate(ids, attention_mask=mask, **limits)
+        texts |= {each.prompt: loaded.encoder.decode(row) for each, row in zip(batch, out[:, longest:].tolist(), strict=True)}
+    return texts
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -106,22 +106,19 @@ def rows_at_once(
 
     `prompt(id)` is what is asked, `expected(id)` the expected length of the text in tokens, without which it may be the longest allowed.
     """
+    from cotexp.inference.engine import rows_of_batch
+
     if model.engine == "vllm":
         from cotexp.inference.vllm import ROWS_AT_ONCE
 
         return ROWS_AT_ONCE * model.vllm.data_parallel_size
     encoder = functools.cache(lambda: load_encoder(context))
 
-    def batch(ids: Sequence[str]) -> int:
-        longest = 0
-        for number, each in enumerate(ids[: limits.batch_size]):
-            length = min(expected(each), limits.max_new_tokens) if expected else limits.max_new_tokens
-            longest = max(longest, encoder().count(prompt(each)) + length)
-            if number and (number + 1) * longest > model.max_batch_tokens:
-                return number
-        return limits.batch_size
+    def length(name: str) -> int:
+        text = min(expected(name), limits.max_new_tokens) if expected else limits.max_new_tokens
+        return encoder().count(prompt(name)) + text
 
-    return batch
+    return lambda ids: rows_of_batch(map(length, ids), max_rows=limits.batch_size, max_tokens=model.max_batch_tokens)
 
 
 def load_encoder(context: Context) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import random
+import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from cotexp.inference.engine import Output, Request
 from cotexp.inference.local import LocalEngine
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
+from cotexp.sections import RunFailed
 from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, prompt_for
 
@@ -154,3 +158,109 @@ def test_frequencies_of_sampled_tokens_agree_with_the_softmax(engine: LocalEngin
 
     assert p_value(expected_counts(temperature)) > 0.001
     assert p_value(expected_counts(temperature * 1.5)) < 1e-6, "this test would notice another temperature"
+
+
+@contextlib.contextmanager
+def passes_of(engine: LocalEngine, *, most: int = 10**6) -> Iterator[list[tuple[int, ...]]]:
+    """(rows, tokens) of every forward pass; one of more than `most` rows finds no memory."""
+    shapes: list[tuple[int, ...]] = []
+
+    def watch(module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, torch.Tensor]) -> None:
+        shapes.append(tuple(kwargs["input_ids"].shape))
+        if shapes[-1][0] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    hook = engine.loaded.model.register_forward_pre_hook(watch, with_kwargs=True)
+    try:
+        yield shapes
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_texts_over_a_cache_of_fixed_size_are_the_same(engine: LocalEngine, requests: list[Request], temperature: float) -> None:
+    sampling = Sampling(temperature=temperature, max_new_tokens=MAX_NEW_TOKENS)
+    compiled = LocalEngine(engine.loaded, compile=True)
+    with torch.compiler.set_stance("force_eager"), passes_of(engine) as shapes:
+        texts = generated(compiled, requests[:50], sampling, batch_size=50)
+    assert texts == generated(engine, requests[:50], sampling, batch_size=50)
+    rows = [rows for rows, _ in shapes]
+    assert set(rows) <= {64, 32, 16, 8, 4, 2, 1}, "a compiled step meets few sizes"
+    assert rows == sorted(rows, reverse=True)
+    assert rows[-1] < rows[0], "rows that ended leave"
+
+
+@pytest.mark.slow
+def test_texts_by_compiled_steps_are_the_same(engine: LocalEngine, requests: list[Request]) -> None:
+    """Compiled for the CPU: in float32 the likeliest tokens are far enough apart for its other order of sums."""
+    if shutil.which("c++") is None:
+        pytest.skip("torch.compile needs a C++ compiler on the CPU, and there is none")
+    sampling, compiled = Sampling(max_new_tokens=8), LocalEngine(engine.loaded, compile=True)
+    torch._dynamo.utils.counters.clear()
+    texts = generated(compiled, requests[:3], sampling, batch_size=3)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    assert texts == generated(engine, requests[:3], sampling, batch_size=3)
+
+
+def test_a_text_ends_where_the_context_is_full_and_a_prompt_that_fills_it_is_an_overflow(engine: LocalEngine, requests: list[Request]) -> None:
+    sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS)
+    whole = generated(engine, requests, sampling, batch_size=64)
+    lengths = {each.id: len(engine.encode(each)) for each in requests}
+    context = sorted(lengths.values())[40]
+    small = generated(LocalEngine(dataclasses.replace(engine.loaded, context_length=context)), requests, sampling, batch_size=64)
+    reasons = Counter()
+    for name, (text, length, reason) in small.items():
+        room = context - lengths[name]
+        reasons[reason if room >= MAX_NEW_TOKENS else f"cut {reason}"] += 1
+        if room <= 0:
+            assert (text, length, reason) == ("", 0, "overflow")
+        elif whole[name][1] < room:
+            assert (text, length, reason) == whole[name]
+        else:
+            assert reason == "length"
+            assert whole[name][0].startswith(text.rstrip("\ufffd"))
+            assert length <= room
+    assert {"stop", "length", "cut overflow", "cut length"} <= set(reasons)
+
+
+def test_a_batch_that_finds_no_memory_is_halved_and_the_texts_stay_the_same(
+    engine: LocalEngine, requests: list[Request], caplog: pytest.LogCaptureFixture
+) -> None:
+    sampling = Sampling(temperature=0.7, max_new_tokens=MAX_NEW_TOKENS)
+    whole = generated(engine, requests, sampling, batch_size=64)
+    with passes_of(engine, most=20) as shapes:
+        assert generated(engine, requests, sampling, batch_size=64) == whole
+    first = [rows for rows, tokens in shapes if tokens > 1]
+    assert first == [64, 32, 16, 16, 16, 16]
+    assert "out of GPU memory with 64 texts at once: going on with 32" in caplog.text
+
+
+def test_memory_that_runs_out_midway_costs_only_the_texts_that_had_not_ended(engine: LocalEngine, requests: list[Request]) -> None:
+    sampling, ends = Sampling(max_new_tokens=MAX_NEW_TOKENS), []
+    whole = generated(engine, requests[:16], sampling, batch_size=16)
+    steps, limit = 0, 6
+
+    def fail_once(module: torch.nn.Module, args: tuple[object, ...]) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    hook = engine.loaded.model.register_forward_pre_hook(fail_once)
+    try:
+        engine.generate(
+            requests[:16], sampling, lambda output: ends.append((steps, output.id, (output.text, output.num_tokens, output.finish_reason)))
+        )
+    finally:
+        hook.remove()
+    assert {name: row for _, name, row in ends} == whole
+    assert len(ends) == 16
+    assert 0 < sum(step < limit for step, *_ in ends) < 16, "some had ended before"
+
+
+def test_one_text_that_finds_no_memory_ends_with_a_clear_line(engine: LocalEngine, requests: list[Request]) -> None:
+    with (
+        passes_of(engine, most=0),
+        pytest.raises(RunFailed, match=r"out of GPU memory with one text alone \(\d+ tokens read, up to 5 written\); lower max_new"),
+    ):
+        engine.generate(requests[:4], Sampling(max_new_tokens=5), lambda output: None)

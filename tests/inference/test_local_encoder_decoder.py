@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from cotexp.inference.engine import Output, Request
 from cotexp.inference.local import LocalEngine
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
+from cotexp.sections import ConfigError
 from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, prompt_for
 
@@ -100,3 +102,23 @@ def test_a_source_is_read_once_and_a_finished_row_is_not_decoded_any_more(
     assert {length for _, length in decoded} == {1}
     assert [rows for rows, _ in decoded] == [sum(each > step for each in steps) for step in range(max(steps))]
     assert decoded[-1][0] < 32
+
+
+def test_source_and_text_have_a_context_of_their_own_each(engine: LocalEngine, requests: list[Request]) -> None:
+    sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS)
+    whole = generated(engine, requests, sampling, batch_size=32)
+    lengths = {each.id: len(engine.encode(each)) for each in requests}
+    context = max(sorted(lengths.values())[20], MAX_NEW_TOKENS)
+    small = generated(LocalEngine(dataclasses.replace(engine.loaded, context_length=context)), requests, sampling, batch_size=32)
+    for name, row in small.items():
+        assert row == (whole[name] if lengths[name] <= context else ("", 0, "overflow"))
+    assert {"stop", "overflow"} <= {reason for *_, reason in small.values()}
+    short = generated(
+        LocalEngine(dataclasses.replace(engine.loaded, context_length=context)), requests, Sampling(max_new_tokens=10**4), batch_size=32
+    )
+    assert all(length <= context for _, length, _ in short.values())
+
+
+def test_compiled_steps_are_refused(engine: LocalEngine) -> None:
+    with pytest.raises(ConfigError, match=r"^model\.compile must be false for an encoder-decoder model"):
+        LocalEngine(engine.loaded, compile=True)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,21 @@ def test_fill_keeps_to_the_chunk_size_and_the_order(tmp_path: Path) -> None:
     Store(tmp_path).ledger(SPEC).fill(list("54321"), squares, chunk_size=2, on_row=lambda row: seen.append(row["id"]))
     assert squares.chunks == [2, 2, 1]
     assert squares.asked == seen == list("54321")
+
+
+def test_a_function_says_how_many_of_the_next_free_rows_make_a_chunk(tmp_path: Path) -> None:
+    ledger, squares, seen = Store(tmp_path).ledger(SPEC), Squares(), []
+    foreign_claim(ledger, ["2", "3"], seconds=1.5)
+
+    def chunk_size(ids: Sequence[str]) -> int:
+        seen.append(list(ids))
+        return int(ids[0]) if ids else 0
+
+    ledger.fill(list("1234567"), squares, chunk_size=chunk_size)
+    assert squares.chunks[:2] == [1, 4]
+    assert seen[:2] == [["1", "4", "5", "6", "7"], ["4", "5", "6", "7"]], "what another process holds is not offered"
+    assert squares.asked[:5] == list("14567")
+    assert sorted(squares.asked) == list("1234567")
 
 
 def test_fill_of_a_complete_ledger_writes_nothing(tmp_path: Path) -> None:
