@@ -201,12 +201,17 @@ CHECKS: dict[str, tuple[list[str], list[str]]] = {
     "a fraction for an integer": (["seed=1.5"], ["seed must be an integer; got 1.5"]),
     "nothing for a number": (["trainer.batch_size=null"], ["trainer.batch_size must be an integer; got None"]),
     "a text for a list": (["evaluation.modes=full"], ["evaluation.modes must be a list in brackets or null; got 'full'"]),
-    "a mode that does not exist": (["evaluation.modes=[fulll]"], ["evaluation.modes must be one of base, truncate, full, compress (did you mean 'full'?)"]),
+    "a mode that does not exist": (
+        ["evaluation.modes=[fulll]"],
+        ["evaluation.modes must be one of base, truncate, full, compress (did you mean 'full'?)"],
+    ),
     "two modes alike": (["evaluation.modes=[full,full]"], ["evaluation.modes must not repeat"]),
     "an open brace in a prompt": (["task.prompt='{question'"], ["task.prompt must double every brace"]),
     "an unknown placeholder": (["compression.prompt='{rationale} {text}'"], ["compression.prompt knows only answer, question, rationale"]),
     "a deleted slot": (["~tracking"], ["~tracking: choose an option by tracking=NAME; available: none, wandb"]),
     "a number that is none": (["trainer.learning_rate=nan"], ["trainer.learning_rate must be at most 1; got nan"]),
+    "no words for a model that is only told": (["compression=prompt_only"], ["compression.instruction must be given; add compression.instruction="]),
+    "a cut without a ratio": (["evaluation.modes=[base,truncate]"], ["evaluation.truncate_ratio must be set where evaluation.modes hold 'truncate'"]),
     "a compressor without a model": (["compressor=local"], ["compressor.model.path must be given"]),
     "a stop rule's number without the rule": (["compression.patience=2"], ["compression.patience is read only when stop=patience"]),
 }

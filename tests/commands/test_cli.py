@@ -34,6 +34,11 @@ def test_encode_names_every_wrong_setting(tmp_path: Path) -> None:
         cli.main(["encode", "compression.kk=3", f"paths.outputs={tmp_path}"])
 
 
+def test_encode_refuses_what_trains_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"cotexp: encode: compression=prompt_only with evaluation\.modes=\['base', 'compress'\] trains nothing"):
+        cli.main(["encode", "compression=be_concise", f"paths.outputs={tmp_path}"])
+
+
 def test_export_refuses_an_unknown_run_and_a_folder_that_is_no_export(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no finished run 'nothing'"):
         cli.main(["export", "nothing", str(tmp_path / "new"), "--outputs", str(tmp_path)])
