@@ -31,10 +31,16 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 SECTIONS: dict[str, dict[str, type]] = {
     "task": {"stories": t.StoriesTask, "gsm_symbolic": t.GsmSymbolicTask, "benchmark": t.BenchmarkTask, "custom": t.CustomTask},
     "model": {"hf": m.PretrainedModel, "gguf": m.GgufModel, "scratch": m.ScratchModel},
-    "teacher": {"self": m.SelfTeacher, "local": m.LocalTeacher, "recorded": m.RecordedTeacher, "reference": m.ReferenceTeacher},
+    "teacher": {
+        "self": m.SelfTeacher,
+        "local": m.LocalTeacher,
+        "api": m.ApiTeacher,
+        "recorded": m.RecordedTeacher,
+        "reference": m.ReferenceTeacher,
+    },
     "scoring": {"default": s.Scoring},
     "selection": {"default": s.Selection},
-    "compressor": {"self": m.SelfCompressor, "local": m.LocalCompressor},
+    "compressor": {"self": m.SelfCompressor, "local": m.LocalCompressor, "api": m.ApiCompressor},
     "compression": {
         "none": c.NoCompression,
         "macc": c.Macc,

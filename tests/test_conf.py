@@ -30,6 +30,8 @@ NEEDS: dict[str, list[str]] = {
     "model=hf": ["model.path=FILES/model"],
     "model=gguf": ["model.path=FILES/model.gguf"],
     "teacher=local": ["teacher.model.path=FILES/model"],
+    "teacher=api": ["teacher.server.service=local", "teacher.server.model=m", "teacher.server.base_url=http://localhost:8000/v1"],
+    "compressor=api": ["compressor.server.service=local", "compressor.server.model=m", "compressor.server.base_url=http://localhost:8000/v1"],
     "teacher=recorded": ["teacher.files=[FILES/rationales.jsonl]", "experiment=none", "task=svamp"],
     "teacher=faithful_cot": ["experiment=none", "task=svamp"],
     "sweep=morsd/arms": ["experiment=morsd/arithmetic"],

@@ -46,6 +46,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "llmlingua": ("cotexp/inference/llmlingua.py",),
     "pyarrow": ("cotexp/tasks/rows.py",),
     "vllm": ("cotexp/inference/vllm.py",),
+    "openai": ("cotexp/inference/api.py",),
+    "tenacity": ("cotexp/inference/api.py",),
 }
 """Library -> the only files, or folders ending in /, that may import it."""
 

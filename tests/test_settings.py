@@ -70,7 +70,7 @@ def test_every_setting_has_one_sentence() -> None:
 
 
 def test_every_settings_class_can_be_chosen() -> None:
-    parts_of_others = {Lora, Sampling, compression_settings.Rewriting, Task, model_settings.Vllm}
+    parts_of_others = {Lora, Sampling, compression_settings.Rewriting, Task, model_settings.Vllm, model_settings.ApiServer}
     chosen = {section for schemas in schema.SECTIONS.values() for section in schemas.values()}
     assert set(SECTIONS) - parts_of_others == chosen
 
@@ -79,7 +79,8 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
     unkeyed = {name for name, each in fields() if not each.metadata.get("keyed", True)}
     model = {"name", "path", "revision", "device", "license", "engine", "compile", "max_batch_tokens", "vllm"}
     trainer = {"name", "checkpoint_every_seconds", "micro_batch_size", "strategy", "devices", "accelerator"}
-    samplers = {"Sampling", "SelfTeacher", "LocalTeacher", "SelfCompressor", "LocalCompressor", "Evaluation"}
+    samplers = {"Sampling", "Evaluation", *(f"{kind}{role}" for kind in ("Self", "Local", "Api") for role in ("Teacher", "Compressor"))}
+    server = {"base_url", "api_key_env", "input_price", "output_price", "max_cost", "timeout", "max_attempts", "token_limit_field"}
     assert unkeyed == {
         "Settings.name",
         "Settings.plan",
@@ -89,7 +90,8 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         "BenchmarkTask.revision",
         *(f"CustomTask.{name}" for name in ("file", "validation_file", "test_file")),
         *(f"{section}.few_shot_file" for section in ("Task", "StoriesTask", "GsmSymbolicTask", "BenchmarkTask", "CustomTask")),
-        *(f"{section}.rounds" for section in ("SelfCompressor", "LocalCompressor")),
+        *(f"{section}.rounds" for section in ("SelfCompressor", "LocalCompressor", "ApiCompressor")),
+        *(f"ApiServer.{name}" for name in server),
         *(f"{section}.{name}" for section in ("PretrainedModel", "GgufModel", "ScratchModel") for name in model),
         *(f"Vllm.{name}" for name in ("tensor_parallel_size", "data_parallel_size", "gpu_memory_utilization", "max_model_len")),
         *(f"RecordedTeacher.{name}" for name in ("files", "questions_file", "num_samples")),

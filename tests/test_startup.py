@@ -31,6 +31,7 @@ print("MODULES", json.dumps([code, sorted(name for name in sys.modules if "." no
 HEAVY = {
     *("torch", "transformers", "pytorch_lightning", "lightning", "peft", "wandb", "matplotlib", "pandas", "scipy"),
     *("datasets", "pyarrow", "math_verify", "sympy", "latex2sympy2_extended", "pebble", "reasoning_gym"),
+    *("openai", "tenacity", "httpx2"),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from cotexp.jobs import grades, progress
+from cotexp.jobs import grades, progress, served
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.jobs.specs import Context, by_task, parent, spec_grades, spec_rationales, spec_texts, wanted_rationales
 from cotexp.jobs.store import ChunkSize, Row
@@ -52,7 +52,7 @@ def _chunk_size(context: Context, questions: Questions) -> ChunkSize:
     """How many texts are claimed and written at once; known ones may be many."""
     teacher = context.settings.teacher
     if teacher.name not in ("self", "local"):
-        return getattr(teacher, "batch_size", CHUNK_OF_KNOWN_TEXTS)
+        return served.EVERYTHING if teacher.name == "api" else CHUNK_OF_KNOWN_TEXTS
     model = context.settings.model if teacher.name == "self" else teacher.model
     return rows_at_once(context, model, teacher, lambda each: context.prompt_for(questions[parent(each)]))
 
@@ -101,18 +101,23 @@ def _own(context: Context, task: str, questions: Questions) -> Writer:
 
 def _teachers(context: Context, task: str, questions: Questions) -> Writer:
     """The teacher's texts have a ledger of their own, which serves every student; what is counted with the student's tokenizer has not."""
-    model = context.settings.teacher.model
+    teacher, spec = context.settings.teacher, spec_texts(context, task)
+    assert spec is not None
 
     def write_texts(ids: list[str], emit: Emit) -> None:
         assert context.teacher is not None
-        _generate(context, context.teacher, model, questions, ids, lambda output: emit(asdict(output)))
+        _generate(context, context.teacher, teacher.model, questions, ids, lambda output: emit(asdict(output)))
 
     def write(ids: list[str], emit: Emit) -> None:
-        texts = context.store.ledger(spec_texts(context, task)).fill(ids, write_texts, chunk_size=len(ids))
+        if teacher.name == "api":
+            prompts = {each: context.prompt_for(questions[parent(each)]) for each in ids}
+            texts, source = served.texts(context, "teacher", spec, prompts, what=f"texts, {task}"), teacher.server.model
+        else:
+            texts, source = context.store.ledger(spec).fill(ids, write_texts, chunk_size=len(ids)), teacher.model.name
         count = load_encoder(context).count
         for each in ids:
             output = {**texts[each], "num_tokens": count(texts[each]["text"])}
-            emit(_row(output, model.name, questions[parent(each)], count))
+            emit(_row(output, source, questions[parent(each)], count))
 
     return write
 
@@ -129,6 +134,7 @@ def _recorded(context: Context, task: str, questions: Questions) -> Writer:
 WRITERS: dict[str, Callable[[Context, str, Questions], Writer]] = {
     "self": _own,
     "local": _teachers,
+    "api": _teachers,
     "reference": _references,
     "recorded": _recorded,
 }

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from cotexp.jobs import progress, pruning, scores
+from cotexp.jobs import progress, pruning, scores, served
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.jobs.scores import Scores
-from cotexp.jobs.specs import Context, compressor_model, hash_of, is_deterministic, parent, spec_checkpoint, spec_rounds
+from cotexp.jobs.specs import Context, compressor_model, hash_of, is_deterministic, parent, spec_checkpoint, spec_rewrites, spec_rounds
 from cotexp.jobs.store import ChunkSize, Row
 from cotexp.methods import compression, mixture, selection
+from cotexp.model_settings import ApiCompressor
 from cotexp.records import Compressed, Example, Question, Rationale, Round, Selected
 from cotexp.sections import RunFailed
 from cotexp.tasks.grading import is_kept
@@ -84,7 +84,7 @@ def _rounds_of(context: Context, task: str, rationales: Sequence[Rationale]) -> 
         ids = [f"{each.id}/{number}" for each in sorted(active, key=lambda each: (lengths[each.id], each.id))]
         chunk_size = _chunk_size(context, {each.id: each for each in active}, rounds, lengths)
         with progress.bar(f"round {number}", len(ids)) as advance:
-            rows = ledger.fill(ids, _one_round(context, active, rounds), chunk_size=chunk_size, on_row=advance)
+            rows = ledger.fill(ids, _one_round(context, task, active, rounds), chunk_size=chunk_size, on_row=advance)
         for each in active:
             rounds[each.id].append(Round.from_row(rows[f"{each.id}/{number}"]))
     return rounds
@@ -92,6 +92,8 @@ def _rounds_of(context: Context, task: str, rationales: Sequence[Rationale]) -> 
 
 def _chunk_size(context: Context, rationales: dict[str, Rationale], rounds: dict[str, list[Round]], lengths: dict[str, int]) -> ChunkSize:
     """How many chains are claimed and rewritten at once; a rewrite is expected to be as long as what goes in."""
+    if isinstance(context.settings.compressor, ApiCompressor):
+        return served.EVERYTHING
     questions = {each.id: each for each in context.training_questions}
 
     def prompt(name: str) -> str:
@@ -110,43 +112,51 @@ def _rewriting(context: Context, question: Question, rationale: Rationale, round
     return previous, compression.rewrite_prompt(rule, question=question.text, text=previous, answer=answer)
 
 
-def _one_round(context: Context, active: Sequence[Rationale], rounds: dict[str, list[Round]]) -> Callable[[list[str], Callable[[Row], None]], None]:
-    settings = context.settings
+def _one_round(
+    context: Context, task: str, active: Sequence[Rationale], rounds: dict[str, list[Round]]
+) -> Callable[[list[str], Callable[[Row], None]], None]:
+    settings, rewrites = context.settings, spec_rewrites(context, task)
     questions = {each.id: each for each in context.training_questions}
     rationales = {each.id: each for each in active}
 
     def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
-        from cotexp.inference.engine import Request
-
-        assert context.compressor is not None
-        engine = load_engine(context, context.compressor, compressor_model(settings))
         count = load_encoder(context).count
         prompts, previous = {}, {}
         for each in ids:
             rationale = rationales[parent(each)]
             previous[each], prompts[each] = _rewriting(context, questions[rationale.question_id], rationale, rounds)
 
-        def read(output: Any) -> Row:
-            rationale, text = rationales[parent(output.id)], output.text.strip()
-            return asdict(
-                Round(
-                    id=output.id,
-                    rationale_id=rationale.id,
-                    round=int(output.id.rsplit("/", 1)[1]),
-                    text=text,
-                    num_tokens=count(text),
-                    tokenizer=context.base.sha256[:12],
-                    prompt_hash=hash_of([prompts[output.id]]),
-                    previous_text_hash=hash_of([previous[output.id]]),
-                    finish_reason=output.finish_reason,
-                    outcome=compression.outcome_of(text, output.finish_reason),
-                    answer_kept=is_kept(rationale.answer, text, questions[rationale.question_id]),
-                    seconds=output.seconds,
-                )
+        def read(name: str, output: Row) -> Row:
+            rationale, text = rationales[parent(name)], output["text"].strip()
+            one = Round(
+                id=name,
+                rationale_id=rationale.id,
+                round=int(name.rsplit("/", 1)[1]),
+                text=text,
+                num_tokens=count(text),
+                tokenizer=context.base.sha256[:12],
+                prompt_hash=hash_of([prompts[name]]),
+                previous_text_hash=hash_of([previous[name]]),
+                finish_reason=output["finish_reason"],
+                outcome=compression.outcome_of(text, output["finish_reason"]),
+                answer_kept=is_kept(rationale.answer, text, questions[rationale.question_id]),
+                seconds=output["seconds"],
             )
+            return asdict(one) | ({"usage": output["usage"]} if output["usage"] else {})
 
+        if rewrites is not None:
+            names = {each: f"{each}/{hash_of([prompts[each]])}" for each in ids}
+            asked = {names[each]: prompts[each] for each in ids}
+            texts = served.texts(context, "compressor", rewrites, asked, what=f"rewrites, {len(rounds[parent(ids[0])]) + 1}")
+            for each in ids:
+                emit(read(each, texts[names[each]]))
+            return
+        from cotexp.inference.engine import Request
+
+        assert context.compressor is not None
+        engine = load_engine(context, context.compressor, compressor_model(settings))
         requests = [Request(each, prompts[each]) for each in ids]
-        engine.generate(requests, settings.compressor, lambda output: emit(read(output)))
+        engine.generate(requests, settings.compressor, lambda output: emit(read(output.id, asdict(output))))
 
     return compute
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from cotexp.compression_settings import Macc, NoCompression, ReferenceRounds, Rewriting, SingleRound, Truncation
-from cotexp.records import Compressed, Rationale, Round, StopReason
+from cotexp.records import Compressed, FinishReason, Rationale, Round, RoundOutcome, StopReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +96,10 @@ _REFUSAL = re.compile(
 )
 
 
-def outcome_of(text: str, finish_reason: str) -> Literal["ok", "empty", "length", "refused"]:
-    """Whether a rewrite can be used: cut off, empty and refused ones are failed rounds. A refusal is known by its first words."""
-    if finish_reason == "length":
-        return "length"
+def outcome_of(text: str, finish_reason: FinishReason) -> RoundOutcome:
+    """Whether a rewrite can be used; any other outcome is a failed round. A refusal that nobody marked is known by its first words."""
+    if finish_reason != "stop" and finish_reason != "budget":
+        return finish_reason
     if not text:
         return "empty"
     return "refused" if _REFUSAL.match(text) else "ok"

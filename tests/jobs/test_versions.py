@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from cotexp.inference import engine, llmlingua, local, scoring, vllm
-from cotexp.jobs import engines, evaluation, grades, rationales, scores, specs, stages
+from cotexp.inference import api, engine, llmlingua, local, scoring, vllm
+from cotexp.jobs import engines, evaluation, grades, rationales, scores, served, specs, stages
 from cotexp.jobs import pruning as importances
-from cotexp.methods import compression, difficulty, mixture, pruning, selection
+from cotexp.methods import compression, condition, difficulty, mixture, output_budget, pruning, selection
 from cotexp.models import encoding, gguf, loading, scratch
 from cotexp.tasks import answers, choices, equivalence, grading, prompts, recorded, stories
 from cotexp.training import data, fit, modules
@@ -28,7 +28,8 @@ TEXTS = [*ENGINES, prompts, encoding, loading]
 SPLIT = [answers, choices]
 SOURCES: dict[str, list[Any]] = {
     "model": [engines.make_model, engines._tokenizer_texts, scratch, gguf, prompts, stories],
-    "texts": [rationales._teachers, rationales._generate, *TEXTS],
+    "texts": [rationales._teachers, rationales._generate, served.texts, api, *TEXTS],
+    "rewrites": [served.texts, stages._one_round, stages._rewriting, compression.rewrite_prompt, engine, api],
     "rationales": [
         *(rationales.write_rationales, rationales._rationales_of, rationales._own, rationales._teachers, rationales._references),
         *(rationales._recorded, rationales._known, rationales._generate, rationales._row, recorded),
@@ -53,11 +54,22 @@ SOURCES: dict[str, list[Any]] = {
     "checkpoint": [
         *(importances.prune, importances._pruned, pruning),
         *(stages.select, stages.compress, stages.make_examples, stages.train, selection, compression, mixture, data, modules, fit, loading),
-        *(encoding, prompts),
+        *(condition, encoding, prompts),
     ],
-    "predictions": [evaluation.write_answers, evaluation._answers, evaluation._row, evaluation._engine, *SPLIT, *TEXTS],
+    "predictions": [
+        *(
+            evaluation.write_answers,
+            evaluation._answers,
+            evaluation._asked,
+            evaluation._request,
+            evaluation._cut,
+            evaluation._row,
+            evaluation._engine,
+        ),
+        *(condition, output_budget, *SPLIT, *TEXTS),
+    ],
     "grades": [grades.grade, grades.answered, rationales._to_grade, grading, answers, choices, equivalence],
-    "latency": [evaluation.measure_latency, evaluation._engine, local, vllm],
+    "latency": [evaluation.measure_latency, evaluation._request, evaluation._engine, condition, local, vllm],
     "merged": [engines._whole, loading],
 }
 """Stage -> functions and modules that decide its rows. Readers of questions need no entry: an id is a hash of what its question says."""

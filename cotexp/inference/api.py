@@ -1,0 +1,333 @@
+"""Generation by any server that speaks OpenAI's chat completions.
+
+A request ends in one of three ways. It is *answered*: with a text, or with an outcome that asking again would not change (cut off, empty,
+refused, filtered, too long for the model), which is stored like a text and paid once. Or it meets a *fault* that passes, and is sent again,
+by one layer of retries. Or the server says what no repetition mends (a wrong key, no credit), and the run ends with that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, Timeout
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from cotexp.inference.engine import Output, Request
+from cotexp.inference.throttle import OutOfMoney, Stopped, Throttle
+from cotexp.methods.reasoning import CLOSE, OPEN
+from cotexp.model_settings import ApiServer, Sampling
+from cotexp.records import FinishReason
+from cotexp.sections import RunFailed
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 300.0
+"""A server that asks for a longer pause ends the run, which goes on when it is started again."""
+MOST_REJECTED_IN_A_ROW = 8
+TEMPLATE_TOKENS = 100
+"""Tokens that a chat template may add to a prompt, of which each byte is a token at most."""
+
+NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+OVERFLOW = re.compile(r"context_length_exceeded|exceed_context_size|maximum context length|maximum model length|model's context length|context size")
+FILTERED = re.compile(r"content_filter|content_policy_violation|content management policy|Content Exists Risk|invalid_prompt")
+"""What OpenAI, Azure, DeepSeek, vLLM, SGLang and llama.cpp say in a 400 that is about the text; known from their documentation and sources."""
+
+
+class Fault(Exception):
+    """A request that failed in a way that may pass. `retry_after`: least seconds until the next, where the server said so."""
+
+    def __init__(self, kind: str, *, retry_after: float | None = None, means_too_many: bool = False) -> None:
+        super().__init__(kind)
+        self.kind, self.retry_after, self.means_too_many = kind, retry_after, means_too_many
+
+
+class Rejected(Exception):
+    """A request that the server finds wrong in itself."""
+
+
+@dataclass(slots=True)
+class ApiEngine:
+    """Generates with the model behind `server`, for one role: teacher or compressor.
+
+    `paid()` gives the dollars that the role's stored texts have cost so far. The key is read here, from the environment.
+    """
+
+    server: ApiServer
+    role: str
+    paid: Callable[[], float] = lambda: 0.0
+    keep_thinking: bool = True
+    _key: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._key = os.environ.get(self.server.api_key_env, "") if self.server.api_key_env else ""
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would note each request
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
+        """Generate all requests, many at once; `on_output` is called for each as soon as its answer arrives.
+
+        Raises: RunFailed when the server can or may not answer some of them; everything answered was handed over then.
+        """
+        try:
+            asyncio.run(_Batch(self, sampling, on_output).run(requests))
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    def client(self) -> AsyncOpenAI:
+        """A client that never repeats a request by itself. A server without keys is not sent the user's OpenAI key either."""
+        timeout = Timeout(self.server.timeout, connect=min(CONNECT_SECONDS, self.server.timeout))
+        return AsyncOpenAI(api_key=self._key or "none", base_url=self.server.base_url, max_retries=0, timeout=timeout)
+
+    def body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
+        """The fields of one request."""
+        assert not request.compressed, "a server knows no <compress> mark"
+        fields: dict[str, Any] = {
+            "model": self.server.model,
+            "messages": [{"role": "user", "content": request.prompt}],
+            "temperature": sampling.temperature,
+            self.server.token_limit_field: sampling.max_new_tokens,
+        }
+        if self.server.send_seed:
+            fields["seed"] = int.from_bytes(hashlib.sha256(f"{sampling.seed}/{request.id}".encode()).digest()[:4], "big") >> 1
+        return {**fields, "extra_body": self.server.extra_fields}
+
+    def most_cost(self, request: Request, sampling: Sampling) -> float:
+        """Dollars that one answer can cost at most."""
+        return self.cost(len(request.prompt.encode()) + TEMPLATE_TOKENS, sampling.max_new_tokens)
+
+    def cost(self, num_prompt_tokens: int, num_written_tokens: int) -> float:
+        """Dollars."""
+        return (num_prompt_tokens * self.server.input_price + num_written_tokens * self.server.output_price) / 1e6
+
+    def scrubbed(self, text: str) -> str:
+        """`text` without the key."""
+        return text.replace(self._key, "***") if self._key else text
+
+    def failure(self, what: str) -> RunFailed:
+        return RunFailed(f"{self.role}.server ({self.server.service}, {self.server.model}): {what}")
+
+
+class _Batch:
+    """The requests of one call, all under one throttle."""
+
+    def __init__(self, engine: ApiEngine, sampling: Sampling, on_output: Callable[[Output], None]) -> None:
+        self.engine, self.server, self.sampling, self.on_output = engine, engine.server, sampling, on_output
+        self.throttle = Throttle(sampling.batch_size, self.server.max_cost, engine.paid())
+        self.faults: Counter[str] = Counter()
+        self.num_unanswered = self.rejected_in_a_row = 0
+        self.last_rejection = ""
+
+    async def run(self, requests: Sequence[Request]) -> None:
+        throttle, worked_on, paid_before = self.throttle, asyncio.Semaphore(self.sampling.batch_size), self.throttle.spent
+        async with self.engine.client() as client, asyncio.TaskGroup() as tasks:
+            self.create = client.chat.completions.with_raw_response.create
+            for each in requests:
+                await worked_on.acquire()
+                if throttle.reason is not None:
+                    break
+                tasks.create_task(self.text(each)).add_done_callback(lambda _: worked_on.release())
+        log.info(
+            "%s: %d of %d texts answered, %.4f dollars%s",
+            *(self.engine.role, throttle.num_answers, len(requests), throttle.spent - paid_before),
+            f"; faults: {self.listed_faults()}" if self.faults else "",
+        )
+        if throttle.reason is not None:
+            raise throttle.reason
+        if self.num_unanswered:
+            raise self.engine.failure(
+                f"{self.num_unanswered} of {len(requests)} texts were not answered ({self.listed_faults()}){self.last_rejection}; "
+                "the others are kept: run the same command again to ask for these"
+            )
+
+    async def text(self, request: Request) -> None:
+        """Ask until there is an answer, the attempts are used up, or no more requests may be sent."""
+        throttle, num_answers = self.throttle, self.throttle.num_answers
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Fault),
+            stop=stop_after_attempt(self.server.max_attempts),
+            wait=_wait,
+            sleep=throttle.sleep,
+            reraise=True,
+        )
+        try:
+            await retrying(self.ask, request)
+        except Stopped:
+            pass
+        except OutOfMoney:
+            throttle.stop(self.engine.failure(self.no_money(request)))
+        except RunFailed as error:
+            throttle.stop(error)
+        except Fault as fault:
+            self.num_unanswered += 1
+            if throttle.num_answers == num_answers:
+                attempts = f"{self.server.max_attempts} requests for one text failed, the last with: {fault}"
+                throttle.stop(self.engine.failure(f"no answer from {self.server.base_url}; {attempts}; run the same command again when it is back"))
+        except Rejected as error:
+            self.num_unanswered += 1
+            self.rejected_in_a_row += 1
+            self.last_rejection = f"; the last was found wrong: {error}"
+            if self.rejected_in_a_row >= MOST_REJECTED_IN_A_ROW:
+                throttle.stop(self.engine.failure(f"it finds the requests wrong: {error}; look at server.model and server.extra_body"))
+
+    async def ask(self, request: Request) -> None:
+        """Send one request and hand over its answer. Raises: Fault, Rejected, RunFailed, Stopped, OutOfMoney."""
+        most_cost = self.engine.most_cost(request, self.sampling)
+        sent = await self.throttle.begin(most_cost)
+        try:
+            output = await self.answer(request, most_cost, sent)
+            self.throttle.answered()
+            self.rejected_in_a_row = 0
+            self.on_output(output)
+        except (Fault, Rejected) as fault:
+            self.faults[fault.kind if isinstance(fault, Fault) else "rejected"] += 1
+            if isinstance(fault, Fault) and fault.means_too_many:
+                self.throttle.refused(sent, fault.retry_after or 1.0)
+            raise
+        finally:
+            self.throttle.end(most_cost)
+
+    async def answer(self, request: Request, most_cost: float, sent: float) -> Output:
+        num_answers = self.throttle.num_answers
+        try:
+            async with asyncio.timeout(self.server.timeout):
+                response = await self.create(**self.engine.body(request, self.sampling))
+            content = response.content
+        except (APITimeoutError, TimeoutError):
+            raise Fault("time-outs", means_too_many=self.throttle.num_answers == num_answers) from None
+        except APIConnectionError:
+            raise Fault("connection errors") from None
+        except APIStatusError as error:
+            outcome = self.judged(error)
+            return Output(request.id, "", 0, outcome, time.monotonic() - sent, {"cost": 0.0, "model": self.server.model})
+        try:
+            completion = json.loads(content)
+        except ValueError:
+            raise Fault("unreadable answers") from None
+        if not isinstance(completion, dict):
+            raise Fault("unreadable answers")
+        usage = self.usage(completion, most_cost)
+        self.throttle.spent += usage["cost"]
+        text, reason = self.written(completion)
+        return Output(request.id, text, usage.get("completion_tokens", 0), reason, time.monotonic() - sent, usage)
+
+    def written(self, completion: dict[str, Any]) -> tuple[str, FinishReason]:
+        """The text and how it ended. Raises: Fault when there is no choice, or the server gave up half-way."""
+        choices = completion.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        message = choice.get("message") if isinstance(choice, dict) else None
+        if not isinstance(choice, dict) or not isinstance(message, dict):
+            raise Fault("answers without a choice")
+        ended = choice.get("finish_reason")
+        if ended == "insufficient_system_resource":
+            raise Fault("server errors", means_too_many=True)
+        if ended == "content_filter":
+            return "", "filtered"
+        if message.get("refusal"):
+            return "", "refused"
+        text = str(message.get("content") or "")
+        thinking = message.get("reasoning_content") or message.get("reasoning")
+        if self.engine.keep_thinking and isinstance(thinking, str) and thinking.strip():
+            text = f"{OPEN}\n{thinking.strip()}\n{CLOSE}\n\n{text}"
+        if ended == "length":
+            return self.engine.scrubbed(text), "length"
+        return (self.engine.scrubbed(text), "stop") if text.strip() else ("", "empty")
+
+    def usage(self, completion: dict[str, Any], most_cost: float) -> dict[str, Any]:
+        """What is stored beside a text; without a word from the server, the most that it can have cost."""
+        stated = completion.get("usage")
+        counts = stated if isinstance(stated, dict) else {}
+        num_prompt, num_written = counts.get("prompt_tokens"), counts.get("completion_tokens")
+        known = isinstance(num_prompt, int) and isinstance(num_written, int)
+        details = counts.get("completion_tokens_details")
+        found = {
+            "prompt_tokens": num_prompt if known else None,
+            "completion_tokens": num_written if known else None,
+            "reasoning_tokens": details.get("reasoning_tokens") if isinstance(details, dict) else None,
+            "cost": self.engine.cost(num_prompt, num_written) if known else most_cost,
+        }
+        names = (each for each in ("model", "system_fingerprint") if isinstance(completion.get(each), str))
+        found |= {name: self.engine.scrubbed(completion[name]) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def judged(self, error: APIStatusError) -> FinishReason:
+        """The outcome that an error status stands for. Raises: Fault, Rejected, RunFailed for all others."""
+        status, said = error.status_code, self.said(error)
+        codes = f"{error.code} {error.type}"
+        if status == 402 or any(each in codes for each in NO_CREDIT):
+            raise self.engine.failure(
+                f"the account has no credit left ({said}); everything answered is kept: run the same command again with new credit"
+            )
+        if status == 429 or status in (408, 409, 425) or status >= 500:
+            wait = retry_after(error.response.headers, time.time())
+            if wait is not None and wait > LONGEST_WAIT_SECONDS:
+                raise self.engine.failure(f"it asks to wait {wait:.0f} s ({said}); everything answered is kept: run the same command again then")
+            kind = "too many requests" if status == 429 else "time-outs" if status == 408 else "server errors"
+            raise Fault(kind, retry_after=wait, means_too_many=status == 429)
+        if status == 401:
+            name = self.server.api_key_env or "no key, since server.api_key_env is null"
+            raise self.engine.failure(f"{self.server.base_url} does not accept the key ({name}): {said}")
+        if status in (403, 404):
+            raise self.engine.failure(f"{self.server.base_url} does not offer this model to this key (status {status}): {said}")
+        for pattern, outcome in ((OVERFLOW, "overflow"), (FILTERED, "filtered")):
+            if pattern.search(f"{codes} {said}"):
+                return outcome  # type: ignore[return-value]
+        raise Rejected(f"{said} (status {status})")
+
+    def said(self, error: APIStatusError) -> str:
+        """The server's own words in one line, without the key."""
+        body = error.body
+        words = body.get("message") or body.get("detail") if isinstance(body, dict) else body
+        return self.engine.scrubbed(" ".join(str(words or error.response.reason_phrase).split()))[:300]
+
+    def no_money(self, request: Request) -> str:
+        limit, spent = self.server.max_cost, self.throttle.spent
+        next_cost = self.engine.most_cost(request, self.sampling)
+        return (
+            f"max_cost is reached: {spent:.4f} of {limit} dollars are spent and the next text may cost {next_cost:.4f}; everything answered is "
+            f"kept: raise {self.engine.role}.server.max_cost and run the same command again"
+        )
+
+    def listed_faults(self) -> str:
+        return ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items())) or "no faults"
+
+
+_jitter = wait_random_exponential(multiplier=1, max=60)
+
+
+def _wait(state: RetryCallState) -> float:
+    """Seconds until the next attempt: a random part of a growing window, behind the pause that the server asked for."""
+    fault = state.outcome.exception() if state.outcome else None
+    wait = getattr(fault, "retry_after", None)
+    return _jitter(state) if wait is None else wait + min(1.0, _jitter(state))
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Least seconds until the next request, as the headers of an answer have it, in seconds or as a date; None when they are silent.
+
+    A date is compared with the server's own, where it gives one, since clocks differ.
+    """
+    for name, factor in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers.get(name, "")) * factor)
+        except ValueError:
+            continue
+    until = _time_of(headers.get("retry-after"))
+    return None if until is None else max(0.0, until - (_time_of(headers.get("date")) or now))
+
+
+def _time_of(date: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp() if date else None
+    except ValueError:
+        return None

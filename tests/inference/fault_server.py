@@ -1,0 +1,174 @@
+"""A server of chat completions that fails as real ones do, with a record of every request; runs as a process of its own.
+
+    python fault_server.py '{"latency": 0.02, "shares": {"too_many": 0.1}}'
+
+prints its port. The prompt names the row. What befalls a request is decided by hashes of (seed, row, how often the row was asked), so a
+run can be repeated; `filtered` and `length` are decided by the row alone. GET /requests gives the record, GET /counts a summary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import socket
+import struct
+import sys
+import time
+from collections import Counter
+from email.utils import formatdate
+from typing import Any
+
+FAULTS = {"too_many": 0.10, "server_error": 0.05, "reset": 0.02, "hang": 0.01, "invalid": 0.01, "no_choice": 0.01}
+"""Shares of the requests that meet each fault, unless told otherwise."""
+OUTCOMES = {"filtered": 0.01, "length": 0.01}
+"""Shares of the rows."""
+REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests", 500: "Internal Server Error"}
+
+
+class Server:
+    def __init__(self, *, latency: float = 0.02, seed: int = 0, shares: dict[str, float] | None = None, fixed: dict[str, Any] | None = None) -> None:
+        """`fixed` maps parts of a prompt to what is answered instead: {"status", "body"}, in every case."""
+        self.latency, self.seed, self.fixed = latency, seed, fixed or {}
+        shares = {**FAULTS, **OUTCOMES} if shares is None else shares
+        self.faults = {name: share for name, share in shares.items() if name in FAULTS}
+        self.outcomes = {name: share for name, share in shares.items() if name in OUTCOMES}
+        self.requests: list[dict[str, Any]] = []
+        self.times_asked: Counter[str] = Counter()
+        self.in_flight = self.most_in_flight = 0
+
+    def drawn(self, shares: dict[str, float], *words: object) -> str | None:
+        """The name on which a number drawn for `words` falls."""
+        digest = hashlib.sha256("/".join(map(str, (self.seed, *words))).encode()).digest()
+        number, total = int.from_bytes(digest[:6], "big") / 2**48, 0.0
+        for name, share in shares.items():
+            total += share
+            if number < total:
+                return name
+        return None
+
+    async def answer(self, connection: Connection, body: dict[str, Any], headers: dict[str, str]) -> None:
+        row = body["messages"][-1]["content"]
+        self.times_asked[row] += 1
+        number = self.times_asked[row]
+        kind = self.drawn(self.faults, "fault", row, number) or self.drawn(self.outcomes, "outcome", row) or "ok"
+        record = {"row": row, "arrived": time.time(), "kind": kind, "not_before": 0.0, "answered": None}
+        record |= {"body": body, "authorization": headers.get("authorization")} if self.fixed else {}
+        self.requests.append(record)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await asyncio.sleep(self.latency)
+            self.reply(connection, record, number)
+            if kind == "hang":
+                await connection.closed.wait()
+        finally:
+            self.in_flight -= 1
+
+    def reply(self, connection: Connection, record: dict[str, Any], number: int) -> None:
+        row, kind = record["row"], record["kind"]
+        fixed = next((value for part, value in self.fixed.items() if part in row), None)
+        if fixed is not None:
+            connection.send(fixed["status"], fixed["body"], fixed.get("headers", {}))
+        elif kind == "too_many":
+            headers = {}
+            form = ("seconds", "date", "nothing")[hashlib.sha256(f"{row}/{number}".encode()).digest()[0] % 3]
+            now = time.time()
+            if form == "seconds":
+                headers, record["not_before"] = {"Retry-After": "1"}, now + 1
+            elif form == "date":
+                until = int(now) + 2
+                headers, record["not_before"] = {"Retry-After": formatdate(until, usegmt=True)}, until
+            connection.send(429, {"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}, headers)
+        elif kind == "server_error":
+            connection.send((500, 502, 503)[number % 3], {"error": {"message": "The server had an error"}})
+        elif kind == "reset":
+            connection.reset(completion(row, "stop"))
+        elif kind == "invalid":
+            connection.send(200, b'{"choices": [{"message": {"content": "cut o')
+        elif kind == "no_choice":
+            connection.send(200, {**completion(row, "stop"), "choices": []})
+        elif kind == "filtered":
+            record["answered"] = time.time()
+            connection.send(200, completion(row, "content_filter", text=""))
+        elif kind in ("length", "ok"):
+            record["answered"] = time.time()
+            connection.send(200, completion(row, "length" if kind == "length" else "stop"))
+
+    def counts(self) -> dict[str, Any]:
+        kinds = Counter(each["kind"] for each in self.requests)
+        answered = sum(each["answered"] is not None for each in self.requests)
+        return {"requests": len(self.requests), "answered": answered, "kinds": kinds, "in_flight": self.in_flight, "most": self.most_in_flight}
+
+
+def completion(row: str, finish_reason: str, text: str | None = None) -> dict[str, Any]:
+    """A chat completion that answers `row`, in tokens that are words."""
+    text = f"answer to {row}" if text is None else text
+    usage = {"prompt_tokens": len(row.split()), "completion_tokens": len(text.split()), "total_tokens": len(row.split()) + len(text.split())}
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
+    shared = {"id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": "model-of-today", "system_fingerprint": "fp_1"}
+    return {**shared, "choices": [choice], "usage": usage}
+
+
+class Connection(asyncio.Protocol):
+    """HTTP/1.1 with kept connections and bodies of stated length; one request at a time."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.received = server, b""
+        self.closed = asyncio.Event()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        head, end, rest = self.received.partition(b"\r\n\r\n")
+        if not end:
+            return
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        length = int(headers.get("content-length", 0))
+        if len(rest) < length:
+            return
+        body, self.received = rest[:length], rest[length:]
+        path = first.split()[1]
+        if path in ("/requests", "/counts"):
+            self.send(200, self.server.requests if path == "/requests" else self.server.counts())
+            return
+        task = asyncio.ensure_future(self.server.answer(self, json.loads(body), headers))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(self.message(status, body, headers))
+
+    def message(self, status: int, body: Any, headers: dict[str, str] | None = None) -> bytes:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        named = {"Content-Type": "application/json", "Content-Length": str(len(content)), "Date": formatdate(usegmt=True), **(headers or {})}
+        lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}", *(f"{name}: {value}" for name, value in named.items())]
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
+
+    def reset(self, body: Any) -> None:
+        """Send half of an answer, then a reset in place of the rest."""
+        message = self.message(200, body)
+        self.transport.write(message[: len(message) - 40])
+        connection: socket.socket = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+
+async def main(options: dict[str, Any]) -> None:
+    server = Server(**options)
+    listener = await asyncio.get_running_loop().create_server(lambda: Connection(server), "127.0.0.1", 0, backlog=1024)
+    print(listener.sockets[0].getsockname()[1], flush=True)
+    await listener.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}))
