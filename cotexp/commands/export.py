@@ -204,7 +204,7 @@ def _card(source: Path, title: str, settings: dict[str, Any], dtype: str, loaded
         asked=_asked(settings, loaded),
         inputs=chat if loaded.tokenizer.chat_template else 'tokenizer(prompt, return_tensors="pt")',
         written="output" if is_encoder_decoder else 'output[inputs["input_ids"].shape[1] :]',
-        prompts=_prompts(settings),
+        prompts=_prompts(settings, loaded),
         dtype=dtype,
         measured=model["dtype"],
         results=tables.markdown(metrics, settings),
@@ -227,10 +227,11 @@ def _source(model: dict[str, Any], manifest: dict[str, Any], base: Path | None, 
     return f"`{model['path']}`{f', revision `{revision}`' if revision else ''} ({content})"
 
 
-def _prompts(settings: dict[str, Any]) -> str:
-    """What stands around a training question, task by task."""
+def _prompts(settings: dict[str, Any], loaded: LoadedModel) -> str:
+    """What stands around a training question, task by task, as the model read it."""
     tasks = settings.get("tasks") or {settings["task"]["name"]: settings["task"]}
-    own = {name: tasks[name]["prompt"].replace("{{", "{").replace("}}", "}") for name in settings["task"].get("train") or tasks}
+    names = settings["task"].get("train") or tasks
+    own = {name: loaded.encoder.readable(tasks[name]["prompt"].replace("{{", "{").replace("}}", "}")) for name in names}
     return "\n\n".join(f"`{name}`:\n\n```\n{prompt}\n```" for name, prompt in own.items())
 
 
@@ -242,5 +243,9 @@ def _asked(settings: dict[str, Any], loaded: LoadedModel) -> str:
         full = settings["compression"].get("long_instruction")
         other = f"with {full!r} for a full one" if full else "leave it out for a full one"
         return f" + {chr(10) + instruction!r}  # this line asks for a short chain of thought; {other}"
+    if ratio := settings["evaluation"].get("ratio"):
+        asked = loaded.tokenizer.decode(loaded.encoder.ratio_ids(ratio), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        others = ", ".join(f"{each:g}" for each in settings["compression"]["ratios"])
+        return f" + {asked!r}  # asks for this share of a full chain of thought (one of {others}); leave it out for a full one"
     mark = "".join(loaded.tokenizer.convert_ids_to_tokens(loaded.encoder.mark_ids))
     return f" + {mark!r}  # the mark asks for a short chain of thought; leave it out for a full one"

@@ -1,0 +1,36 @@
+"""Folders of tiny models that resemble real families, each made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from families import FAMILIES, write_family, write_gguf
+
+from cotexp.task_settings import StoriesTask
+from cotexp.tasks import QuestionSets, prompt_for
+
+MakeFamily = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def story_texts(small_task: StoriesTask, small_questions: QuestionSets) -> list[str]:
+    """What the tokenizers learn from."""
+    return [text for each in small_questions.train for text in (prompt_for(small_task, each), *each.references)]
+
+
+@pytest.fixture(scope="session")
+def family_folder(tmp_path_factory: pytest.TempPathFactory, story_texts: list[str], encoder_decoders: dict[str, Path]) -> MakeFamily:
+    """The folder of a family's model, or "gguf"'s file; made once."""
+    made: dict[str, Path] = {"flan_t5": encoder_decoders["flan"]}
+
+    def make(name: str) -> Path:
+        if name not in made and name == "gguf":
+            made[name] = write_gguf(make("smollm2"), tmp_path_factory.mktemp("gguf") / "model.gguf")
+        elif name not in made:
+            made[name] = tmp_path_factory.mktemp("families") / name
+            write_family(FAMILIES[name], story_texts, made[name])
+        return made[name]
+
+    return make
