@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install quickstart tiny test check fast lint types benchmark clean
+.PHONY: install quickstart tiny test check fast lint types benchmark soak clean
 
 install: .venv/.installed
 
@@ -44,6 +44,10 @@ fast: install
 # One process per core and file, one thread each: threads of several processes would wait for each other.
 test check: lint types .venv/.symbolic .venv/.smollm2
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# Ten thousand requests to a server that fails in every way, the client killed twice in between; the figures belong into LOG.md.
+soak: install
+	COTEXP_SOAK=10000 $(BIN)/python -m pytest -s tests/inference/test_api_faults.py
 
 clean:
 	rm -rf .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache

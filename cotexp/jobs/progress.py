@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with rate and time left on a terminal, a line at start and end in a log."""
+"""Progress of long work: a bar with rate, money spent and time left on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 
 PAGE_WIDTH = 150
+NOTE_SECONDS = 30.0
+"""Between two lines of a log."""
 
 
 def page() -> Console:
@@ -31,30 +34,39 @@ class Advance(Protocol):
 
 @contextlib.contextmanager
 def bar(what: str, total: int) -> Iterator[Advance]:
-    """A progress bar that shows only when something is computed; everything cached advances nothing."""
+    """A progress bar that shows only when something is computed; everything cached advances nothing. Rows state what they cost in `usage`."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    texts = (TextColumn("{task.description:>18}"), TextColumn("{task.fields[rate]}{task.fields[spent]}"))
+    columns = (texts[0], BarColumn(), MofNCompleteColumn(), texts[1], TimeRemainingColumn())
     shown = Progress(*columns, console=console, disable=not console.is_terminal)
-    task = shown.add_task(what, total=total or None, rate="")
-    started, count = time.monotonic(), 0
+    task = shown.add_task(what, total=total or None, rate="", spent="")
+    started, count, dollars = time.monotonic(), 0, 0.0
     noted = started
 
     def advance(row: Any = None, *, total: int | None = None, completed: int | None = None) -> None:
-        nonlocal count, noted
+        nonlocal count, dollars, noted
         if count == 0:
             shown.start()
         count += 1
+        dollars += _cost(row)
         now = time.monotonic()
-        shown.update(
-            task, advance=None if completed is not None else 1, completed=completed, total=total, rate=f"{count / max(1e-9, now - started):.1f}/s"
-        )
-        if not console.is_terminal and now - noted > 30:
+        rate, spent = count / max(1e-9, now - started), f", {dollars:.2f} dollars" if dollars else ""
+        shown.update(task, advance=None if completed is not None else 1, completed=completed, total=total, rate=f"{rate:.1f}/s", spent=spent)
+        if not console.is_terminal and now - noted > NOTE_SECONDS:
             noted = now
-            log.info("%s: %s of %s, %.1f/s", what, completed or count, total or shown.tasks[0].total, count / (now - started))
+            done, of = completed or count, total or shown.tasks[0].total
+            left = f", {timedelta(seconds=round((of - done) / rate))} left" if of else ""
+            log.info("%s: %s of %s, %.1f/s%s%s", what, done, int(of) if of else of, rate, spent, left)
 
     try:
         yield advance
     finally:
         shown.stop()
         if count:
-            log.info("%s: %d computed in %.1f s", what, count, time.monotonic() - started)
+            spent = f" for {dollars:.4f} dollars" if dollars else ""
+            log.info("%s: %d computed in %.1f s%s", what, count, time.monotonic() - started, spent)
+
+
+def _cost(row: Any) -> float:
+    usage = row.get("usage") if isinstance(row, dict) else None
+    return float(usage.get("cost", 0.0)) if usage else 0.0
