@@ -1,4 +1,4 @@
-"""Examples of compression, round by round."""
+"""Examples of compression, round by round, or before and after where tokens were cut."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cotexp.report.stored import rows_of
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One compressed chain of thought with all of its rounds; round 0 is the original."""
+    """One compressed chain of thought with all of its rounds; round 0 is the original. What was cut has one, which no rule ended."""
 
     question_id: str
     texts: list[str]
@@ -24,16 +24,21 @@ class Shown:
     stop_reason: str
     answer: str
 
+    @property
+    def is_cut(self) -> bool:
+        return self.stop_reason in ("none", "protected")
+
 
 def pick(folder: Path, count: int = 10) -> list[Shown]:
     """Up to `count` chains of a run: those with a rebound first, then those with the most rounds."""
-    tasks = [name.removeprefix("rounds/") for name in read_json(folder / "stages.json") if name.startswith("rounds/")]
+    stages = read_json(folder / "stages.json")
+    tasks = [name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")]
     if not tasks:
         return []
     compressed = [orjson.loads(line) for line in (folder / "compressed.jsonl").read_bytes().splitlines()]
     compressed.sort(key=lambda each: (each["stop_reason"] != "rebound", -each["num_rounds_run"], each["rationale_id"]))
     rationales, rounds, grades = (
-        {name: row for task in tasks for name, row in rows_of(folder, f"{stage}/{task}").items()}
+        {name: row for task in tasks if f"{stage}/{task}" in stages for name, row in rows_of(folder, f"{stage}/{task}").items()}
         for stage in ("rationales", "rounds", "grades/rationales")
     )
     shown = []
@@ -46,8 +51,8 @@ def pick(folder: Path, count: int = 10) -> list[Shown]:
         shown.append(
             Shown(
                 question_id=original.question_id,
-                texts=[original.cot.strip(), *(one.text for one in run)],
-                num_tokens=each["round_num_tokens"],
+                texts=[original.cot.strip(), *([one.text for one in run] or [each["text"]])],
+                num_tokens=each["round_num_tokens"] if run else [each["num_tokens_original"], each["num_tokens"]],
                 kept_round=each["kept_round"],
                 stop_reason=each["stop_reason"],
                 answer=original.answer or "",
@@ -59,9 +64,13 @@ def pick(folder: Path, count: int = 10) -> list[Shown]:
 def markdown(shown: list[Shown]) -> str:
     """The chains as Markdown; model text stands in code blocks and is never interpreted."""
     if not shown:
-        return "This run has no rounds.\n"
-    lines = ["# Compression, round by round", ""]
+        return "This run has no compressed chains.\n"
+    lines = ["# Compression" if shown[0].is_cut else "# Compression, round by round", ""]
     for each in shown:
+        if each.is_cut:
+            lines += [f"## {each.question_id}: {each.num_tokens[1]} of {each.num_tokens[0]} tokens", ""]
+            lines += [line for text in each.texts for line in (*(f"    {line}" for line in text.splitlines() or [""]), "")]
+            continue
         lines += [f"## {each.question_id}: ended by {each.stop_reason.replace('_', ' ')}, round {each.kept_round} kept", ""]
         for number, (text, tokens) in enumerate(zip(each.texts, each.num_tokens, strict=True)):
             mark = " (kept)" if number == each.kept_round else " (rejected)" if number > each.kept_round else ""

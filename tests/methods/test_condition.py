@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cotexp.compression_settings import C3ot, Macc, NoCompression, PromptOnly, ReferenceRounds, SingleRound, Truncation
+from cotexp.compression_settings import C3ot, Macc, NoCompression, PromptOnly, ReferenceRounds, SingleRound, TokenSkip, Truncation
 from cotexp.methods.condition import ask, instruction_of
 from cotexp.sections import Section
 
@@ -33,6 +33,11 @@ def test_the_mark_or_an_instruction_on_its_own_line_asks_for_the_short_form(rule
     for form, expected in (("full", full), ("compress", short)):
         asked = ask(rule, form, "Q?")
         assert (asked.prompt, asked.compressed) == expected
+
+
+def test_a_ratio_asks_for_the_short_form_in_place_of_the_mark() -> None:
+    assert ask(TokenSkip(), "compress", "Q?", 0.6) == ("Q?", False, 0.6)
+    assert [ask(TokenSkip(), form, "Q?", 0.6) for form in ("base", "full", "truncate")] == [("Q?", False, None)] * 3
 
 
 def test_only_compressions_that_say_something_have_an_instruction() -> None:

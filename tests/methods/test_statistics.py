@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics as standard
 from math import isnan, sqrt
 from typing import Any
@@ -288,6 +289,18 @@ def test_every_stop_reason_is_counted_once() -> None:
     assert metrics["compression_ratio"] == pytest.approx(100 / 300)
     assert metrics["num_rounds_mean"] == pytest.approx(28 / 7)
     assert metrics["num_kept_round_mean"] == pytest.approx(18 / 7)
+
+
+def test_pruned_chains_are_counted_by_the_ratio_they_were_pruned_to() -> None:
+    kept = [
+        dataclasses.replace(compressed(reason, num_tokens=tokens, original=10, kept=1, run=0), ratio=ratio)
+        for reason, tokens, ratio in (("none", 5, 0.5), ("protected", 7, 0.5), ("none", 9, 0.9))
+    ]
+    metrics = compression_metrics(kept, num_dropped=0)
+    assert metrics["compression_ratio_at_0.5"] == pytest.approx(12 / 20)
+    assert metrics["compression_ratio_at_0.9"] == pytest.approx(9 / 10)
+    assert metrics["num_protected"] == 1
+    assert "num_protected" not in compression_metrics([compressed("limit", num_tokens=1, original=2, kept=1, run=1)], num_dropped=0)
 
 
 def test_a_mean_of_nothing_is_zero() -> None:

@@ -202,6 +202,18 @@ def test_a_row_names_the_model_and_how_it_is_asked(compression: dict[str, str], 
         assert expected in (None, found[mode])
 
 
+def test_a_row_names_the_ratio_that_was_asked_for_and_the_notes_what_came_out() -> None:
+    settings = compressed_by(name="tokenskip", ratios=[0.9, 0.5], importance="surprisal", protect=True)
+    settings |= {"evaluation": {"ratio": 0.5, "modes": ["base", "full", "compress"]}, "mixture": {"full_ratio": 1 / 3}}
+    found = tables.labels(settings)
+    assert (found["full"], found["compress"]) == ("fine-tuned, without a ratio", "fine-tuned, asked for ratio 0.5")
+    pruned = {"num_rationales": 40, "compression_ratio": 0.72, "compression_ratio_at_0.9": 0.9, "compression_ratio_at_0.5": 0.54, "num_protected": 3}
+    text = "\n".join(tables.notes({**METRICS, **{f"compression/{name}": value for name, value in pruned.items()}}, settings))
+    assert "40 chains (training and validation) pruned to 72% of their tokens (0.54 at 0.5, 0.90 at 0.9); in 3 of them numbers and" in text
+    assert "rounds on average" not in text
+    assert any("ranked by their surprisal" in each and "one ratio of 0.9, 0.5 drawn" in each for each in tables.choices(settings))
+
+
 def test_a_bar_in_an_instruction_does_not_break_the_table() -> None:
     line = tables.markdown(METRICS, compressed_by(name="prompt_only", instruction="Yes | no.")).splitlines()[3]
     assert line.startswith("| base, asked: “Yes \\| no.” | 95.0%")
