@@ -244,8 +244,8 @@ def _asked(settings: dict[str, Any], loaded: LoadedModel) -> str:
         other = f"with {full!r} for a full one" if full else "leave it out for a full one"
         return f" + {chr(10) + instruction!r}  # this line asks for a short chain of thought; {other}"
     if ratio := settings["evaluation"].get("ratio"):
-        asked = loaded.tokenizer.decode(loaded.encoder.ratio_ids(ratio), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        others = ", ".join(f"{each:g}" for each in settings["compression"]["ratios"])
-        return f" + {asked!r}  # asks for this share of a full chain of thought (one of {others}); leave it out for a full one"
+        ratios = ", ".join(map(str, settings["compression"]["ratios"]))
+        form = loaded.tokenizer.decode(loaded.encoder.ratio_ids(ratio), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return f" + {form!r}  # the share of its tokens that is wanted of a chain of thought, of {ratios}; leave it out for a full one"
     mark = "".join(loaded.tokenizer.convert_ids_to_tokens(loaded.encoder.mark_ids))
     return f" + {mark!r}  # the mark asks for a short chain of thought; leave it out for a full one"

@@ -34,7 +34,7 @@ def base(request: pytest.FixtureRequest, encoder_decoders: dict[str, Path], rand
     return tmp_path / "plain"
 
 
-def finished_run(base: Path, outputs: Path, *, lora: bool, compression: dict[str, str] | None = None) -> tuple[Path, loading.LoadedModel]:
+def finished_run(base: Path, outputs: Path, *, lora: bool, compression: dict[str, Any] | None = None) -> tuple[Path, loading.LoadedModel]:
     """The folder of a run whose model was fine-tuned (here: changed), and that model."""
     settings = PretrainedModel(path=str(base), device="cpu", license="mit")
     torch.manual_seed(0)
@@ -53,8 +53,9 @@ def finished_run(base: Path, outputs: Path, *, lora: bool, compression: dict[str
     fine_tuned = loading.load(outputs / "checkpoints" / "some", settings, base_folder=base)
     run = outputs / "runs" / "toy" / "key"
     run.mkdir(parents=True)
+    ratio = 0.5 if compression and compression["name"] == "tokenskip" else None
     stored: dict[str, Any] = dict.fromkeys(("selection", "mixture", "trainer", "seed"), "as it was")
-    stored |= {"name": "toy", "model": dataclasses.asdict(settings), "evaluation": dataclasses.asdict(Evaluation(max_new_tokens=8))}
+    stored |= {"name": "toy", "model": dataclasses.asdict(settings), "evaluation": dataclasses.asdict(Evaluation(max_new_tokens=8, ratio=ratio))}
     stored |= {
         "task": {"name": "stories", "prompt": "{question} \\boxed{{}}"},
         "teacher": {"name": "self"},
@@ -136,14 +137,19 @@ def rename_model(run: Path, path: str) -> None:
         ({"name": "c3ot", "instruction": "Be brief.", "long_instruction": "Be long."}, "prompt = \"...\" + '\\nBe brief.'  # this line"),
         ({"name": "truncate"}, "prompt = \"...\" + '<compress>'  # the mark"),
         ({"name": "none"}, 'prompt = "..."\n'),
+        ({"name": "tokenskip", "ratios": [1.0, 0.5]}, "prompt = \"...\" + '<|end|>0.5'  # the share of its tokens"),
     ],
 )
-def test_a_card_tells_how_to_ask_for_the_short_form(compression: dict[str, str], asked: str, random_model: Path, tmp_path: Path) -> None:
-    run, _ = finished_run(random_model, tmp_path / "outputs", lora=True, compression=compression)
+def test_a_card_tells_how_to_ask_for_the_short_form(compression: dict[str, Any], asked: str, random_model: Path, tmp_path: Path) -> None:
+    run, fine_tuned = finished_run(random_model, tmp_path / "outputs", lora=True, compression=compression)
     export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
     card = (tmp_path / "new" / "README.md").read_text()
     assert asked in card
     assert ("'Be long.' for a full one" in card) == (compression["name"] == "c3ot")
+    if compression["name"] == "tokenskip":
+        turn = [{"role": "user", "content": "Q<|end|>0.5"}]
+        ids = AutoTokenizer.from_pretrained(tmp_path / "new").apply_chat_template(turn, add_generation_prompt=True, return_dict=False)
+        assert ids == fine_tuned.encoder.prompt("Q", ratio=0.5)
 
 
 def test_generation_settings_are_those_of_the_evaluation_and_not_of_the_source(random_model: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ MARK = "<compress>"
 
 
 @pytest.fixture(scope="module")
-def folders(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The random model with a tied head, its twin with a head of its own, and one with spare rows in its vocabulary."""
+def folders(random_model: Path, family_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The random model with a tied head, its twin with a head of its own, one with spare rows in its vocabulary; and models of real kinds."""
     tokenizer = AutoTokenizer.from_pretrained(random_model)
-    result = {"tied": random_model}
+    result = {"tied": random_model, **{kind: family_folder(kind) for kind in ("qwen2_5", "qwen2_5_untied", "llama_3_1")}}
     for name, changes in {"untied": {"tie_word_embeddings": False}, "padded": {"vocab_size": len(tokenizer) + 40}}.items():
         config = LlamaConfig.from_pretrained(random_model, **changes)
         torch.manual_seed(1)
@@ -32,7 +33,8 @@ def folders(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return result
 
 
-KINDS = pytest.mark.parametrize("kind", ["tied", "untied", "padded"])
+KINDS = pytest.mark.parametrize("kind", ["tied", "untied", "padded", "qwen2_5", "qwen2_5_untied", "llama_3_1"])
+UNTIED = ("untied", "qwen2_5_untied", "llama_3_1")
 
 
 def settings_of(folder: Path) -> PretrainedModel:
@@ -75,7 +77,7 @@ def test_adding_the_mark_changes_no_other_logits(folders: dict[str, Path], kind:
     for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
         torch.testing.assert_close(layer.weight[mark], layer.weight[:mark].mean(dim=0))
     shared = model.get_input_embeddings().weight is model.get_output_embeddings().weight
-    assert shared == (kind != "untied")
+    assert shared == (kind not in UNTIED)
 
 
 def token_id(tokenizer: Any) -> int:
@@ -179,3 +181,30 @@ def test_every_end_token_stops_generation(random_model: Path) -> None:
     assert loading.generation_stop_ids(loaded) == {loaded.tokenizer.eos_token_id}
     loaded.model.generation_config.eos_token_id = [7, 9]
     assert loading.generation_stop_ids(loaded) == {loaded.tokenizer.eos_token_id, 7, 9}
+
+
+def test_stop_tokens_end_texts_and_are_saved_with_the_model(random_model: Path, tmp_path: Path) -> None:
+    settings = PretrainedModel(path=str(random_model), device="cpu", stop_tokens=["<|user|>"])
+    loaded = loading.load(random_model, settings)
+    ends = {loaded.tokenizer.eos_token_id, int(loaded.tokenizer.convert_tokens_to_ids("<|user|>"))}
+    assert loading.generation_stop_ids(loaded) == ends
+    loading.save(loaded.model, loaded.tokenizer, tmp_path)
+    assert loading.generation_stop_ids(loading.load(tmp_path, settings_of(tmp_path))) == ends
+
+
+def test_a_stop_token_that_the_model_does_not_know_is_refused(random_model: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model\.stop_tokens must name tokens of the model's vocabulary; got '<\|nobody\|>'"):
+        loading.load(random_model, PretrainedModel(path=str(random_model), stop_tokens=["<|user|>", "<|nobody|>"]))
+
+
+def test_the_context_is_the_models_own_or_a_shorter_one(random_model: Path, encoder_decoders: dict[str, Path]) -> None:
+    def context(folder: Path, length: int | None) -> int | None:
+        return loading.load(folder, PretrainedModel(path=str(folder), device="cpu", context_length=length)).context_length
+
+    assert context(random_model, None) == 1024
+    assert context(random_model, 100) == 100
+    assert context(encoder_decoders["bart"], None) == 512
+    assert context(encoder_decoders["t5"], None) is None, "its positions are relative"
+    assert context(encoder_decoders["t5"], 100) == 100
+    with pytest.raises(ConfigError, match=r"model\.context_length must be at most the model's own 1024; got 1025"):
+        context(random_model, 1025)
