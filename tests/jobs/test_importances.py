@@ -91,6 +91,14 @@ def test_every_ratio_reads_the_same_importances(context: Context, chains: list[R
     assert (planned["importances/stories"].num_wanted, planned["importances/stories"].num_missing) == (34, 0)
 
 
+def test_rows_that_lie_there_are_not_made_again(random_model: Path, tmp_path: Path, chains: list[Rationale]) -> None:
+    context = context_of(tmp_path, random_model)
+    pruning._importances(context, chains[:10])
+    found = pruning._importances(context, chains)
+    lines = [line for path in (tmp_path / "store" / "importances").glob("*/rows-*") for line in path.read_text().splitlines()]
+    assert len(lines) == len({json.loads(line)["id"] for line in lines}) == len(found) == 34
+
+
 def test_pruned_chains_have_their_ratios_and_keep_every_number_in_order(context: Context, chains: list[Rationale]) -> None:
     pruned = stages.compress(context, chains, {})
     originals = {each.id: each for each in chains}
