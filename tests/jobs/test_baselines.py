@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -98,6 +99,27 @@ def test_a_cut_answer_that_has_its_result_already_is_right(tmp_path: Path, monke
     metrics = pipeline.run(context).metrics
     assert (metrics["eval/base/accuracy"], metrics["eval/truncate/accuracy"]) == (1.0, 0.5)
     assert (metrics["eval/truncate/num_cut"], metrics["eval/truncate/num_truncated"]) == (16, 0)
+
+
+def test_each_task_has_an_output_budget_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Uneven(Listener):
+        def generate(self, requests: Sequence[Request], sampling: Sampling, emit: Callable[[Output], None]) -> None:
+            for each in requests:
+                text = "4 + 3 = 7. " * (3 if each.id.startswith("stories") else 12)
+                emit(Output(each.id, text, count(text), "stop", 0.0))
+
+    for name, first in (("file", 0), ("test", 50)):
+        lines = [json.dumps({"question": f"What is {n} plus 1?", "answer": n + 1}) for n in range(first, first + 8)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    own = ("task=custom", f"task.file={tmp_path / 'file.jsonl'}", f"task.test_file={tmp_path / 'test.jsonl'}", "task.num_validation=2")
+    both = ("evaluation.tasks=[custom,stories]", "evaluation.modes=[base,truncate]", "evaluation.truncate_ratio=0.5", "compression=none")
+    context = context_of(tmp_path / "outputs", *own, *both)
+    count = stages.load_encoder(context).count
+    monkeypatch.setattr(evaluation, "_engine", lambda context, mode: Uneven())
+    metrics = pipeline.run(context).metrics
+    for task, repeated in (("stories", 3), ("custom", 12)):
+        assert metrics[f"eval/truncate/{task}/budget_tokens"] == count("4 + 3 = 7. " * repeated) // 2
+        assert metrics[f"eval/truncate/{task}/num_cut"] == metrics[f"eval/truncate/{task}/num_questions"]
 
 
 @pytest.mark.parametrize("compression", ["macc", "truncate", "c3ot"])
