@@ -33,6 +33,9 @@ def run(config: object) -> float | None:
         return commands.run_experiment(schema.load(config))
     except commands.USER_ERRORS as error:
         refuse(error)
+    except KeyboardInterrupt:
+        print("cotexp: interrupted; everything computed is kept, run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
 
 
 def refuse(error: Exception) -> None:

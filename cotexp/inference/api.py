@@ -91,7 +91,7 @@ class ApiEngine:
 
     def body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
         """The fields of one request."""
-        assert not request.compressed, "a server knows no <compress> mark"
+        assert not request.compressed and request.ratio is None, "a server knows no marks of ours"
         fields: dict[str, Any] = {
             "model": self.server.model,
             "messages": [{"role": "user", "content": request.prompt}],

@@ -13,9 +13,13 @@ import hashlib
 import json
 import socket
 import struct
+import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Any
 
@@ -27,9 +31,17 @@ REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found",
 
 
 class Server:
-    def __init__(self, *, latency: float = 0.02, seed: int = 0, shares: dict[str, float] | None = None, fixed: dict[str, Any] | None = None) -> None:
-        """`fixed` maps parts of a prompt to what is answered instead: {"status", "body"}, in every case."""
-        self.latency, self.seed, self.fixed = latency, seed, fixed or {}
+    def __init__(
+        self,
+        *,
+        latency: float = 0.02,
+        seed: int = 0,
+        shares: dict[str, float] | None = None,
+        fixed: dict[str, Any] | None = None,
+        text: str | None = None,
+    ) -> None:
+        """`fixed` maps parts of a prompt to what is answered in every case, {"status", "body", "headers"}; `text` is every other answer."""
+        self.latency, self.seed, self.fixed, self.text = latency, seed, fixed or {}, text
         shares = {**FAULTS, **OUTCOMES} if shares is None else shares
         self.faults = {name: share for name, share in shares.items() if name in FAULTS}
         self.outcomes = {name: share for name, share in shares.items() if name in OUTCOMES}
@@ -54,22 +66,25 @@ class Server:
         kind = self.drawn(self.faults, "fault", row, number) or self.drawn(self.outcomes, "outcome", row) or "ok"
         record = {"row": row, "arrived": time.time(), "kind": kind, "not_before": 0.0, "answered": None}
         record |= {"body": body, "authorization": headers.get("authorization")} if self.fixed else {}
+        secret = headers.get("authorization")
         self.requests.append(record)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await asyncio.sleep(self.latency)
-            self.reply(connection, record, number)
+            self.reply(connection, record, number, secret)
             if kind == "hang":
                 await connection.closed.wait()
         finally:
             self.in_flight -= 1
 
-    def reply(self, connection: Connection, record: dict[str, Any], number: int) -> None:
+    def reply(self, connection: Connection, record: dict[str, Any], number: int, secret: str | None) -> None:
+        """Servers of this kind repeat the key in their errors."""
         row, kind = record["row"], record["kind"]
         fixed = next((value for part, value in self.fixed.items() if part in row), None)
         if fixed is not None:
-            connection.send(fixed["status"], fixed["body"], fixed.get("headers", {}))
+            body = json.loads(json.dumps(fixed["body"]).replace("SECRET", str(secret)))
+            connection.send(fixed["status"], body, fixed.get("headers", {}))
         elif kind == "too_many":
             headers = {}
             form = ("seconds", "date", "nothing")[hashlib.sha256(f"{row}/{number}".encode()).digest()[0] % 3]
@@ -81,7 +96,7 @@ class Server:
                 headers, record["not_before"] = {"Retry-After": formatdate(until, usegmt=True)}, until
             connection.send(429, {"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}, headers)
         elif kind == "server_error":
-            connection.send((500, 502, 503)[number % 3], {"error": {"message": "The server had an error"}})
+            connection.send((500, 502, 503)[number % 3], {"error": {"message": f"The server had an error with {secret}"}})
         elif kind == "reset":
             connection.reset(completion(row, "stop"))
         elif kind == "invalid":
@@ -93,7 +108,7 @@ class Server:
             connection.send(200, completion(row, "content_filter", text=""))
         elif kind in ("length", "ok"):
             record["answered"] = time.time()
-            connection.send(200, completion(row, "length" if kind == "length" else "stop"))
+            connection.send(200, completion(row, "length" if kind == "length" else "stop", self.text))
 
     def counts(self) -> dict[str, Any]:
         kinds = Counter(each["kind"] for each in self.requests)
@@ -161,6 +176,24 @@ class Connection(asyncio.Protocol):
         connection: socket.socket = self.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
+
+
+@contextmanager
+def served(**options: Any) -> Iterator[str]:
+    """The address of such a server in a process of its own, ended with the block."""
+    process = subprocess.Popen([sys.executable, __file__, json.dumps(options)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def told(url: str, what: str) -> Any:
+    """What the server at `url` says of its requests or counts."""
+    with urllib.request.urlopen(f"{url}/{what}", timeout=60) as answer:
+        return json.load(answer)
 
 
 async def main(options: dict[str, Any]) -> None:

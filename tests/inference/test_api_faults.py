@@ -5,44 +5,25 @@ COTEXP_SOAK=10000 asks for that many rows (`make soak`) and prints what happened
 
 from __future__ import annotations
 
-import json
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fault_client import MOST_IN_FLIGHT, SPEC
+from fault_server import served, told
 
 from cotexp.jobs.store import Store
 
 HERE = Path(__file__).resolve().parent
 NUM_ROWS = int(os.environ.get("COTEXP_SOAK", "1000"))
 TRANSIENT = ("too_many", "server_error", "reset", "hang", "invalid", "no_choice")
-
-
-@contextmanager
-def served(**options: Any) -> Iterator[str]:
-    """The address of a server process, ended with the block."""
-    process = subprocess.Popen([sys.executable, str(HERE / "fault_server.py"), json.dumps(options)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def told(url: str, what: str) -> Any:
-    with urllib.request.urlopen(f"{url}/{what}", timeout=60) as answer:
-        return json.load(answer)
 
 
 def start(store: Path, url: str) -> subprocess.Popen[str]:
@@ -98,14 +79,16 @@ def test_no_row_is_lost_and_none_paid_twice_whatever_fails_and_whoever_is_killed
     num_retries = len(requests) - len(of_row) - num_paid_again
     assert len(faults) == len(TRANSIENT), "every kind of fault occurred"
     assert num_retries <= 1.3 * sum(faults.values())
-    pairs = [(one, other) for own in of_row.values() for one, other in zip(own, own[1:], strict=False)]
+    pairs = [(one, other) for own in of_row.values() for one, other in itertools.pairwise(own)]
     assert [one["row"] for one, other in pairs if other["arrived"] < one["not_before"]] == [], "a retry came before Retry-After"
     assert sum(one["not_before"] > 0 for one, _ in pairs) > NUM_ROWS / 50
     assert 8 <= most_in_flight <= MOST_IN_FLIGHT + faults["hang"]
 
     endings = Counter(row["finish_reason"] for row in rows.values())
+    num_faults = sum(faults.values())
+    num_faults, seconds = sum(faults.values()), time.monotonic() - started
     print(
-        f"\n{len(rows)} rows ({dict(sorted(endings.items()))}), {len(requests)} requests, {sum(faults.values())} faults {dict(sorted(faults.items()))}, "
-        f"{num_retries} retries = {num_retries / sum(faults.values()):.3f} x faults; two SIGKILLs, {num_paid_again} answers paid again, "
-        f"0 after they were flushed; 0 retries before Retry-After; second run: 0 requests; {time.monotonic() - started:.0f} s"
+        f"\n{len(rows)} rows {dict(sorted(endings.items()))}, {len(requests)} requests, {num_faults} faults {dict(sorted(faults.items()))}, "
+        f"{num_retries} retries = {num_retries / num_faults:.3f} x faults; two SIGKILLs, {num_paid_again} answers paid again, "
+        f"0 after they were flushed; 0 retries before Retry-After; second run: 0 requests; {seconds:.0f} s"
     )

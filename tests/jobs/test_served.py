@@ -1,0 +1,171 @@
+"""A role behind a server in the pipeline: what its texts are keyed by, that they are paid once, and that a key leaks nowhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cotexp import schema
+from cotexp.jobs import pipeline, served, specs
+from cotexp.jobs.specs import Context
+from cotexp.sections import ConfigError, RunFailed
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.append(str(ROOT / "tests" / "inference"))
+from fault_server import served as serving  # noqa: E402
+from fault_server import told  # noqa: E402
+
+KEY = "sk-planted-9876543210"
+ANSWER = "We add both numbers. \n The answer is \\boxed{7}."
+
+
+def overrides(role: str, url: str, *more: str) -> list[str]:
+    return [
+        *(f"{role}=api", f"{role}.server.service=test", f"{role}.server.model=m", f"{role}.server.base_url={url}"),
+        *("task.num_train=12", "task.num_validation=4", "task.num_test=4", "tracking=none", *more),
+    ]
+
+
+def context(model: Path, outputs: Path, *chosen: str) -> Context:
+    own = [f"model.path={model}", f"paths.outputs={outputs}"]
+    return pipeline.make_context(schema.check_command_line([*chosen, *own], multirun=False)[0], plan=True)
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------------
+
+SAME = ("base_url=http://b/v1", "input_price=3", "output_price=3", "timeout=9", "max_attempts=3", "api_key_env=K", "token_limit_field=max_tokens")
+OTHER = ("service=other", "model=other", "send_seed=false", '\'extra_body="{\\\\"top_p\\\\": 0.9}"\'')
+
+
+@pytest.mark.parametrize("role", ["teacher", "compressor"])
+def test_texts_are_keyed_by_service_model_and_sampling_and_not_by_address_prices_or_limits(role: str, random_model: Path, tmp_path: Path) -> None:
+    def keys(*changes: str) -> tuple[str, str]:
+        made = context(random_model, tmp_path, *overrides(role, "http://a/v1", *changes))
+        spec = (specs.spec_texts if role == "teacher" else specs.spec_rewrites)(made, "stories")
+        assert spec is not None
+        return spec.key, specs.run_key(made)
+
+    first = keys()
+    same = {change: keys(f"{role}.server.{change}") for change in SAME}
+    assert {change for change, own in same.items() if own != first} == set()
+    others = [keys(f"{role}.server.{change}")[0] for change in OTHER[:3]]
+    others += [keys(f"{role}.{change}")[0] for change in ("temperature=0.1", "seed=1", "max_new_tokens=9")]
+    others.append(keys("task.prompt='{question}'" if role == "teacher" else "compression.prompt='{rationale}'")[0])
+    assert len({first[0], *others}) == 1 + len(others)
+
+
+def test_a_server_is_never_taken_to_answer_the_same_twice(random_model: Path, tmp_path: Path) -> None:
+    made = context(random_model, tmp_path, *overrides("compressor", "http://a/v1", "compressor.temperature=0"))
+    assert not specs.is_deterministic(made.settings)
+
+
+def test_a_plan_names_the_texts_of_servers_and_needs_no_key(random_model: Path, tmp_path: Path) -> None:
+    made = context(
+        random_model, tmp_path, *overrides("compressor", "http://a/v1", "compressor.server.api_key_env=NOT_SET", "compression.max_rounds=3")
+    )
+    planned = {each.name: (each.num_wanted, each.num_missing) for each in pipeline.plan(made)}
+    assert planned["rewrites/stories"] == planned["rounds/stories"] == (48, 48)
+    with pytest.raises(
+        ConfigError, match=r"compressor\.server\.api_key_env must name an environment variable that holds the key; NOT_SET is not set"
+    ):
+        served.check_keys(made.settings)
+
+
+# --- money -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_limit_on_money_counts_what_earlier_starts_paid(random_model: Path, tmp_path: Path) -> None:
+    prices = ["teacher.server.input_price=1e6", "teacher.server.output_price=1e6", "teacher.max_new_tokens=10"]  # a token is a dollar
+    prompts = {f"q/{number}": f"row {number}" for number in range(60)}
+
+    def texts(url: str, max_cost: float) -> tuple[int, float, str]:
+        """(texts stored afterwards, dollars spent on them, failure)."""
+        made = context(random_model, tmp_path, *overrides("teacher", f"{url}/v1", f"teacher.server.max_cost={max_cost}", *prices))
+        spec = specs.spec_texts(made, "stories")
+        assert spec is not None
+        failure = ""
+        try:
+            assert set(served.texts(made, "teacher", spec, prompts, what="texts")) == set(prompts)
+        except RunFailed as error:
+            failure = str(error)
+        return len(made.store.ledger(spec).read()), served.paid(made, "teacher"), failure
+
+    with serving(latency=0.0, shares={}) as url:
+        first, spent_first, failure = texts(url, 230.0)
+        again, spent_again, failure_again = texts(url, 230.0)
+        assert told(url, "counts")["requests"] == first, "the second start may spend nothing more"
+        whole, spent, none = texts(url, 1000.0)
+        assert told(url, "counts")["requests"] == len(prompts)
+    assert 0 < first == again < whole == len(prompts)
+    assert 0 < spent_first == spent_again <= 230 < spent
+    assert "max_cost is reached" in failure
+    assert "max_cost is reached" in failure_again
+    assert none == ""
+
+
+# --- a whole run -------------------------------------------------------------------------------------------------------------
+
+
+def everything_below(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_counts_every_outcome_and_leaves_no_key_anywhere(random_model: Path, tmp_path: Path) -> None:
+    """Teacher and compressor sit behind servers that fail and repeat the key in their errors; W&B writes its offline files."""
+    environment = {**os.environ, "PLANTED": KEY, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+    names = [f"{role}.server.{name}" for role in ("teacher", "compressor") for name in ("api_key_env=PLANTED", "input_price=1", "output_price=2")]
+    sizes = ["teacher.num_samples=3", "teacher.batch_size=4", "compression.max_rounds=2", "trainer.max_epochs=1", "evaluation.latency=false"]
+    shares = {"too_many": 0.05, "server_error": 0.1, "filtered": 0.1, "length": 0.1}
+
+    def start(teacher: str, compressor: str) -> subprocess.Popen[str]:
+        chosen = [*overrides("teacher", f"{teacher}/v1"), *overrides("compressor", f"{compressor}/v1", *names, *sizes), "selection.validation=all"]
+        command = [sys.executable, "run.py", *chosen, "tracking=wandb", f"model.path={random_model}", f"paths.outputs={tmp_path / 'outputs'}"]
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    with serving(latency=0.3, shares=shares, text=ANSWER) as teacher, serving(latency=0.0, shares=shares, text="We add.") as compressor:
+        said = []
+        for number, (ending, code) in enumerate([(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)], 1):
+            process = start(teacher, compressor)
+            while told(teacher, "counts")["answered"] < 8 * number:
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.1)
+            process.send_signal(ending)
+            said.append(process.communicate(timeout=120)[0])
+            assert process.returncode == code, said[-1]
+            assert "Traceback" not in said[-1]
+        assert "interrupted; everything computed is kept" in said[0]
+        process = start(teacher, compressor)
+        said.append(process.communicate(timeout=600)[0])
+        assert process.returncode == 0, said[-1]
+        requests: list[dict[str, Any]] = told(teacher, "requests")
+        final = told(teacher, "counts")["requests"], told(compressor, "counts")["requests"]
+    assert "Retry" not in "".join(said)
+
+    texts = [json.loads(line) for path in (tmp_path / "outputs" / "store" / "texts").rglob("rows-*.jsonl") for line in path.read_text().splitlines()]
+    assert len({each["id"] for each in texts}) == len(texts) == 3 * 16
+    num_answered = sum(each["answered"] is not None for each in requests)
+    assert num_answered <= len(texts) + 2 * 4, "at most the texts in flight are paid again"
+
+    metrics = json.loads(next((tmp_path / "outputs" / "runs").rglob("metrics.json")).read_text())
+    assert metrics["rationales/num_written"] == metrics["teacher/num_texts"] == 48
+    assert metrics["rationales/num_filtered"] == sum(each["finish_reason"] == "filtered" for each in texts) > 0
+    assert metrics["rationales/num_truncated"] == sum(each["finish_reason"] == "length" for each in texts) > 0
+    assert metrics["rounds/num_filtered"] > 0
+    assert metrics["rounds/num_written"] == metrics["compressor/num_texts"] < final[1]
+    expected = sum(each["usage"]["prompt_tokens"] * 1 + each["usage"]["completion_tokens"] * 2 for each in texts) / 1e6
+    assert metrics["teacher/cost_dollars"] == pytest.approx(expected)
+
+    stored = everything_below(tmp_path)
+    assert b"PLANTED" in stored, "the variable's name is a setting"
+    assert list((tmp_path / "outputs" / "wandb").rglob("*.wandb"))
+    assert KEY.encode() not in stored
+    assert KEY not in "".join(said)
