@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -81,3 +84,41 @@ def test_finding_a_model_imports_no_torch(random_model: Path) -> None:
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Gate(BaseHTTPRequestHandler):
+    """A hub that wants its licence accepted first."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(403)
+        self.send_header("X-Error-Code", "GatedRepo")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD
+
+    def log_message(self, *arguments: object) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize("hub", ["gated", "unreachable"])
+def test_a_hub_that_gives_nothing_is_one_line_that_says_what_to_do(hub: str, tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    code = (
+        "from cotexp.models.identity import find; from cotexp.model_settings import PretrainedModel; from cotexp.sections import ConfigError\n"
+        "try: find(PretrainedModel(path='meta-llama/Llama-3.1-8B-Instruct'))\n"
+        "except ConfigError as error: print(*error.problems, sep='|')"
+    )
+    address = {"gated": f"http://127.0.0.1:{server.server_port}", "unreachable": "http://127.0.0.1:9"}[hub]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "HF_TOKEN": "hf_planted_key"}
+    try:
+        outcome = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    finally:
+        server.shutdown()
+        server.server_close()
+    (line,) = outcome.stdout.splitlines()
+    assert line.startswith("model.path 'meta-llama/Llama-3.1-8B-Instruct' is no folder here and cannot be had from the hub (")
+    advice = {"gated": "accept its licence there and log in with hf auth login, or give a folder", "unreachable": "check the name or give a folder"}
+    assert line.endswith(advice[hub])
+    assert "hf_planted_key" not in outcome.stdout + outcome.stderr

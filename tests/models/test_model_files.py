@@ -101,6 +101,31 @@ def test_large_models_generate_in_bfloat16_and_every_file_of_a_real_model_names_
     assert {name for name in FILES if settings[name].model.license is None} == {"hf", "gguf", "scratch"}
 
 
+def test_what_a_model_is_told_besides_its_own_is_part_of_the_keys_of_its_texts(
+    settings: dict[str, Settings], family_folder: MakeFamily, tmp_path: Path
+) -> None:
+    own = copy.deepcopy(settings["hf"])
+    own.paths.outputs, own.model.path = str(tmp_path), str(family_folder("qwen2_5"))
+
+    def keys(**told: Any) -> tuple[str, ...]:
+        changed = copy.deepcopy(own)
+        for name, value in told.items():
+            setattr(changed.model, name, value)
+        found = pipeline.specs_of(pipeline.make_context(changed, plan=True))
+        return tuple(found[name].key for name in ("rationales/stories", "predictions/base/stories", "checkpoint"))
+
+    told: list[dict[str, Any]] = [
+        {},
+        {"system_prompt": ""},
+        {"system_prompt": "Be brief."},
+        {"stop_tokens": ["<|im_start|>"]},
+        {"context_length": 99},
+    ]
+    found = [keys(**each) for each in told]
+    assert keys(license="mit") == found[0]
+    assert all(len({each[stage] for each in found}) == len(found) for stage in range(3))
+
+
 # --- fine-tuned, evaluated, exported, reloaded ----------------------------------------------------------------------------
 
 

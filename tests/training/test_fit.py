@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 from cotexp.jobs import workers
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
-from cotexp.models.encoding import Encoder
+from cotexp.models.encoding import Encoded, Encoder
 from cotexp.records import Example, Question
+from cotexp.sections import ConfigError
 from cotexp.settings import Trainer
 from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, prompt_for
 from cotexp.training.data import EncodedExample, collate
-from cotexp.training.fit import FitJob, fit
+from cotexp.training.fit import FitJob, Limits, fit
 from cotexp.training.modules import TrainingDiverged, supervised_loss
 
 MakeJob = Callable[..., FitJob]
@@ -189,3 +190,30 @@ def test_examples_that_are_too_long_are_left_out_and_counted(make_job: MakeJob) 
     fit(job)
     summary = json.loads((job.folder / "training.json").read_text())
     assert 0 < summary["num_too_long"] < summary["num_examples"]
+
+
+def test_examples_beyond_the_models_context_are_left_out_and_counted_like_too_long_ones(make_job: MakeJob) -> None:
+    by_length, by_context = make_job("length", max_length=130), make_job("context")
+    by_context.model.context_length = 130
+    fit(by_length)
+    fit(by_context)
+    counts = [json.loads((job.folder / "training.json").read_text())["num_too_long"] for job in (by_length, by_context)]
+    assert counts[0] == counts[1] > 0
+    assert read_curve(by_length) == read_curve(by_context)
+
+
+def test_a_context_too_short_for_every_example_is_refused_with_both_limits(make_job: MakeJob) -> None:
+    job = make_job("job")
+    job.model.context_length = 16
+    with pytest.raises(ConfigError, match=r"trainer\.max_length leaves no training example of 80, the shortest of \d+ tokens; got 16384 and .* 16"):
+        fit(job)
+
+
+def test_source_and_target_of_an_encoder_decoder_do_not_share_the_context() -> None:
+    example = Encoded([5] * 9, [0] * 5 + [1] * 4)
+    assert Limits(max_length=9, context=5, reads_apart=True).allow(example)
+    assert not Limits(max_length=9, context=4, reads_apart=True).allow(example)
+    assert not Limits(max_length=8, context=5, reads_apart=True).allow(example)
+    assert not Limits(max_length=9, context=8, reads_apart=False).allow(example)
+    assert Limits(max_length=9, context=9, reads_apart=False).allow(example)
+    assert Limits(max_length=9, context=None, reads_apart=False).allow(example)
