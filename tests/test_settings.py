@@ -27,6 +27,7 @@ from cotexp.model_settings import (
     ScratchModel,
     SelfCompressor,
     SelfTeacher,
+    Vllm,
 )
 from cotexp.sections import ConfigError, Section, keyed
 from cotexp.settings import Evaluation, Lora, Mixture, Scoring, Selection, Settings, Trainer
@@ -97,6 +98,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         *(f"RecordedTeacher.{name}" for name in ("files", "questions_file", "num_samples")),
         *(f"RecordedTeacher.{name}_field" for name in ("id", "question", "text", "source")),
         "Scoring.max_batch_tokens",
+        "TokenSkip.classifier",
         "Selection.name",
         *(f"Trainer.{name}" for name in trainer),
         *(f"{section}.batch_size" for section in samplers),
@@ -137,6 +139,12 @@ OUTSIDE: list[tuple[type, str, Any, str]] = [
     (RecordedTeacher, "num_samples", 0, "at least 1"),
     (Scoring, "dtype", "float16", "one of float32, bfloat16"),
     (Scoring, "max_batch_tokens", 63, "at least 64"),
+    (PretrainedModel, "engine", "vlm", "did you mean 'vllm'?"),
+    (PretrainedModel, "max_batch_tokens", 0, "at least 1"),
+    (Vllm, "tensor_parallel_size", 0, "at least 1"),
+    (Vllm, "data_parallel_size", 0, "at least 1"),
+    (Vllm, "gpu_memory_utilization", 1.01, "at most 1"),
+    (Vllm, "max_model_len", 15, "at least 16"),
     (Selection, "diversity", 0.0, "greater than 0"),
     (Selection, "diversity", 1.01, "at most 1"),
     (Selection, "order", "lowest_rdd", "did you mean 'lowest_rd'?"),

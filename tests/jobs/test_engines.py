@@ -1,0 +1,61 @@
+"""How many rows an engine gets at once, and which keys know what generates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cotexp import schema
+from cotexp.inference.vllm import ROWS_AT_ONCE
+from cotexp.jobs import pipeline, specs
+from cotexp.jobs.engines import load_encoder, rows_at_once
+from cotexp.jobs.specs import Context
+from cotexp.model_settings import PretrainedModel, Sampling, Vllm
+
+WORDS = {name: "ten " * number for name, number in {"a": 1, "b": 2, "c": 4, "d": 40, "e": 41}.items()}
+
+
+def context_of(outputs: Path, *overrides: str) -> Context:
+    typed = ["task.num_train=8", "task.num_validation=2", "task.num_test=4", f"paths.outputs={outputs}", "tracking=none", *overrides]
+    return pipeline.make_context(schema.check_command_line(typed, multirun=False)[0], plan=True)
+
+
+def test_a_batch_of_the_local_engine_keeps_to_its_tokens_and_its_rows(tmp_path: Path) -> None:
+    context = context_of(tmp_path)
+    length = {name: load_encoder(context).count(text) for name, text in WORDS.items()}
+    limits, ids = Sampling(max_new_tokens=50, batch_size=64), list(WORDS)
+
+    def rows(tokens: int, limits: Sampling = limits, expected: dict[str, int] | None = None) -> int:
+        model = PretrainedModel(path="x", max_batch_tokens=tokens)
+        return rows_at_once(context, model, limits, WORDS.__getitem__, expected.__getitem__ if expected else None)(ids)  # type: ignore[operator]
+
+    assert rows(5 * (length["e"] + 50)) == 5
+    assert rows(5 * (length["e"] + 50) - 1) == 4
+    assert rows(4 * (length["d"] + 50) - 1) == 3, "rows times the longest, not the sum"
+    assert rows(1) == 1, "one row is always taken"
+    assert rows(10**9, Sampling(max_new_tokens=50, batch_size=2)) == 2
+    assert [rows(3 * (length["c"] + 7) - less, expected={"a": 9, "b": 8, "c": 7, "d": 49, "e": 49}) for less in (0, 1)] == [3, 2]
+    assert rows(3 * (length["b"] + 8), expected={"a": 1, "b": 8, "c": 1, "d": 500, "e": 500}) == 3
+    assert rows(5 * (length["e"] + 50), expected=dict.fromkeys(ids, 10**6)) == 5, "no text is longer than max_new_tokens"
+
+
+def test_engine_vllm_gets_many_rows_for_each_copy(tmp_path: Path) -> None:
+    model = PretrainedModel(path="x", engine="vllm", vllm=Vllm(data_parallel_size=3))
+    assert rows_at_once(context_of(tmp_path), model, Sampling(batch_size=2), WORDS.__getitem__) == 3 * ROWS_AT_ONCE
+
+
+@pytest.mark.parametrize("other", ["model.engine=vllm", "model.compile=true"])
+def test_texts_of_another_engine_are_other_texts_and_likelihoods_are_the_same(tmp_path: Path, other: str) -> None:
+    common = ("teacher=reference", "selection=morsd", "compression=none", "selection.k=1")
+    own, its = (context_of(tmp_path, *common, *extra) for extra in ((), (other,)))
+    before, after = pipeline.specs_of(own), pipeline.specs_of(its)
+    changed = {name.split("/")[0] for name in before if before[name].key != after[name].key}
+    assert changed == {"predictions", "grades", "latency"}, "the model is not trained again"
+    assert specs.run_key(own) != specs.run_key(its)
+
+
+def test_how_an_engine_uses_the_machine_is_in_no_key(tmp_path: Path) -> None:
+    own, its = context_of(tmp_path), context_of(tmp_path, "model.max_batch_tokens=100", "model.vllm.tensor_parallel_size=2")
+    assert pipeline.specs_of(own) == pipeline.specs_of(its)
+    assert specs.run_key(own) == specs.run_key(its)
