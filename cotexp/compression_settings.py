@@ -126,7 +126,9 @@ class TokenSkip(Section):
         choices=("surprisal", "llmlingua2"),
     )
     classifier: str = setting(
-        "microsoft/llmlingua-2-xlm-roberta-large-meetingbank", "LLMLingua-2's model, a folder or hub id; read only with importance=llmlingua2."
+        "microsoft/llmlingua-2-xlm-roberta-large-meetingbank",
+        "LLMLingua-2's model, a folder or hub id; read only with importance=llmlingua2. Keys hold its weights instead.",
+        keyed=False,
     )
     protect: bool = setting(True, "Whether numbers and operators are never dropped (ours).")
 

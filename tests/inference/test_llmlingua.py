@@ -92,6 +92,7 @@ def test_a_run_prunes_by_the_classifier(folder: Path, random_model: Path, tmp_pa
     from cotexp import schema
     from cotexp.jobs import pipeline, stages
     from cotexp.jobs.rationales import write_rationales
+    from cotexp.jobs.specs import spec_importances
 
     given = [
         *("experiment=none", "compression=tokenskip_llmlingua2", f"compression.classifier={folder}", "teacher=reference", "compressor=self"),
@@ -103,10 +104,14 @@ def test_a_run_prunes_by_the_classifier(folder: Path, random_model: Path, tmp_pa
     for each, chain in zip(pruned, chains, strict=True):
         assert re.findall(r"\d+", each.text) == re.findall(r"\d+", chain.cot)
         assert each.stop_reason == "protected" or abs(each.num_tokens - each.ratio * each.num_tokens_original) <= 2
+    spec = spec_importances(context, "stories")
+    assert spec is not None
+    assert context.classifier is not None
+    assert spec.description["classifier"] == context.classifier.sha256, "its weights make the key, wherever they lie"
     planned = {each.name: each for each in pipeline.plan(context)}
     assert planned["importances/stories"].num_missing == 0
-    (manifest,) = (tmp_path / "store" / "importances").glob("*/rows-*")
-    assert len(manifest.read_text().splitlines()) == 6
+    (rows,) = (tmp_path / "store" / "importances").glob("*/rows-*")
+    assert len(rows.read_text().splitlines()) == 6
 
 
 def test_a_classifier_that_cannot_be_had_ends_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
