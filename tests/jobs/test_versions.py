@@ -17,14 +17,14 @@ from cotexp.inference import api, engine, llmlingua, local, scoring, vllm
 from cotexp.jobs import engines, evaluation, grades, rationales, scores, served, specs, stages
 from cotexp.jobs import pruning as importances
 from cotexp.methods import compression, condition, difficulty, mixture, output_budget, pruning, selection
-from cotexp.models import encoding, gguf, loading, scratch
+from cotexp.models import encoding, gguf, loading, scratch, tokenizer
 from cotexp.tasks import answers, choices, equivalence, grading, prompts, recorded, stories
 from cotexp.training import data, fit, modules
 
 RECORDED = Path(__file__).with_name("stage_sources.json")
 
 ENGINES = [engines.load_engine, engines.load_local, engines._load_vllm, engines._held, engines.load_encoder, engine, local, vllm]
-TEXTS = [*ENGINES, prompts, encoding, loading]
+TEXTS = [*ENGINES, prompts, encoding, tokenizer, loading]
 SPLIT = [answers, choices]
 SOURCES: dict[str, list[Any]] = {
     "model": [engines.make_model, engines._tokenizer_texts, scratch, gguf, prompts, stories],
@@ -35,7 +35,7 @@ SOURCES: dict[str, list[Any]] = {
         *(rationales._recorded, rationales._known, rationales._generate, rationales._row, recorded),
         *(*SPLIT, stories, *TEXTS),
     ],
-    "scores": [scores, difficulty, scoring, *SPLIT, engines.load_local, engines._held, specs.scoring_model, prompts, encoding, loading],
+    "scores": [scores, difficulty, scoring, *SPLIT, engines.load_local, engines._held, specs.scoring_model, prompts, encoding, tokenizer, loading],
     "rounds": [
         stages.write_rounds,
         stages._rounds_of,
@@ -49,12 +49,12 @@ SOURCES: dict[str, list[Any]] = {
     ],
     "importances": [
         *(importances._importances, importances._by_surprisal, importances._text, importances._by_classifier, pruning.importances_of_words),
-        *(llmlingua, scoring, engines.load_local, engines._held, specs.scoring_model, prompts, encoding, loading),
+        *(llmlingua, scoring, engines.load_local, engines._held, specs.scoring_model, prompts, encoding, tokenizer, loading),
     ],
     "checkpoint": [
         *(importances.prune, importances._pruned, pruning),
         *(stages.select, stages.compress, stages.make_examples, stages.train, selection, compression, mixture, data, modules, fit, loading),
-        *(condition, encoding, prompts),
+        *(condition, encoding, tokenizer, prompts),
     ],
     "predictions": [
         *(
