@@ -35,6 +35,8 @@ NEEDS: dict[str, list[str]] = {
     "teacher=recorded": ["teacher.files=[FILES/rationales.jsonl]", "experiment=none", "task=svamp"],
     "teacher=faithful_cot": ["experiment=none", "task=svamp"],
     "sweep=morsd/arms": ["experiment=morsd/arithmetic"],
+    "sweep=morsd/students": ["experiment=morsd/gsm8k"],
+    "sweep=morsd/selections": ["experiment=morsd/gsm8k"],
     "model=scratch": ["experiment=tiny"],
     "teacher=reference": ["experiment=tiny"],
     "compression=reference": ["experiment=tiny"],
@@ -123,7 +125,7 @@ def known_groups() -> set[str]:
 def test_a_file_can_be_composed_checked_and_planned(path: Path, files: Path, random_model: Path, tmp_path: Path) -> None:
     points = schema.check_command_line(overrides_of(path, files), multirun=is_sweep(path))
     assert len(points) > 1 if is_sweep(path) else len(points) == 1
-    assert len({key_of(keyed(each)) for each in points}) == len(points), "a grid that names one point twice"
+    assert len({key_of({**keyed(each), "path": each.model.path}) for each in points}) == len(points), "a grid that names one point twice"
     for point in points:
         if isinstance(point.task, GsmSymbolicTask):
             pytest.importorskip("reasoning_gym", reason="its questions come from reasoning-gym, the extra `symbolic`, which is not installed")

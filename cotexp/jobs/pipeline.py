@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs import engines, evaluation, pruning, questions, rationales, scores, served, specs, stages
+from cotexp.jobs import costs, engines, evaluation, progress, pruning, questions, rationales, scores, served, specs, stages
 from cotexp.jobs.specs import Context
 from cotexp.jobs.store import Spec, Store, check_writable, exclusive, read_json, write_json
 from cotexp.methods import compression, reasoning, statistics
@@ -254,18 +254,20 @@ def _scores_to_make(context: Context, task: str, spec: Spec) -> tuple[int, int]:
 def print_plan(settings: Settings) -> None:
     """Print the stages with their keys, what is cached, and how many rows would be computed."""
     context = make_context(settings, plan=True)
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"{settings.name}, run {specs.run_key(context)}: nothing is computed", title_justify="left")
     for column in ("stage", "key", "rows", "cached", "to compute"):
         table.add_column(column, justify="left" if column in ("stage", "key") else "right")
-    for each in plan(context):
+    planned = plan(context)
+    for each in planned:
         total, missing = each.num_wanted or 0, each.num_missing or 0
         upper = "at most " if each.spec.stage in ("scores", "rewrites", "rounds", "importances") and missing else ""
         table.add_row(each.name, each.spec.key, str(total), str(total - missing), f"{upper}{missing}" if missing else "nothing")
-    console = Console()
+    console = progress.page()
     console.print(table)
+    for cost in costs.estimate(context, [(each.name, each.spec, each.num_missing or 0) for each in planned]):
+        console.print(str(cost), markup=False)
     for name, path in _not_downloaded(context):
         console.print(f"{name} {path} is not downloaded yet: its weights are part of the keys, which will differ", markup=False)
 
