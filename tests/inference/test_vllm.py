@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,6 +63,8 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
     monkeypatch.syspath_prepend(str(INTERFACE))
     monkeypatch.setenv("DOCUMENTED_VLLM_LOG", str(log))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return lambda: [json.loads(line) for line in log.read_text().splitlines()]
 
 
@@ -132,6 +135,7 @@ def test_greedy_texts_are_those_of_the_local_engine_and_samples_depend_on_id_and
     del engine
     gc.collect()
     assert not lives(pid), "its GPU memory is free"
+    assert list(Path(tempfile.gettempdir()).glob("cotexp-vllm-*")) == []
 
 
 @pytest.mark.slow
@@ -165,9 +169,6 @@ def test_failures_end_with_one_clear_line(folder: Path, requests: list[Request],
     os.kill(started()[-1]["pid"], signal.SIGKILL)
     with pytest.raises(RunFailed, match=r"vLLM failed: its process ended \(log: "):
         engine.generate(requests[:2], Sampling(max_new_tokens=4), lambda output: None)
-    for each in Path(log).parent.glob("cotexp-vllm-*.log"):
-        if each == log or each == engine.copies[0].log:
-            each.unlink()
 
 
 PARENT = """
