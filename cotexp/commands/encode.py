@@ -8,6 +8,7 @@ from rich.text import Text
 from cotexp import schema
 from cotexp.jobs import engines, pipeline, rationales, stages
 from cotexp.jobs.specs import Context
+from cotexp.methods import reasoning
 from cotexp.models.encoding import Encoder
 from cotexp.records import Example
 from cotexp.sections import ConfigError
@@ -27,7 +28,8 @@ def print_encoded(overrides: list[str], *, num_questions: int) -> None:
     context.questions = QuestionSets(train=context.questions.train[:num_questions], validation=[], test=[])
     written = rationales.write_rationales(context)
     chosen, _ = stages.select(context, written, stages.score(context, written))
-    compressed = stages.compress(context, chosen, stages.write_rounds(context, chosen))
+    chains = reasoning.chains(chosen)
+    compressed = reasoning.joined(chosen, stages.compress(context, chains, stages.write_rounds(context, chains)))
     encoder = mark_ready_encoder(context)
     console = Console()
     console.print("dim: read only; ", Text("green: supervised", style="green"), "; ", Text("magenta: special token", style="bold magenta"), sep="")
