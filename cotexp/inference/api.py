@@ -91,7 +91,8 @@ class ApiEngine:
 
     def body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
         """The fields of one request."""
-        assert not request.compressed and request.ratio is None, "a server knows no marks of ours"
+        assert not request.compressed, "a server knows no marks of ours"
+        assert request.ratio is None, "a server knows no marks of ours"
         fields: dict[str, Any] = {
             "model": self.server.model,
             "messages": [{"role": "user", "content": request.prompt}],

@@ -1,0 +1,90 @@
+"""Requests per second of the API engine, against a server process that answers each after 200 ms, 64 in flight, and beside a bare loop.
+
+    python benchmarks/api.py
+
+Ours is the whole path: throttle, retries, reading the answer, a row of the store's ledger flushed per text. The bare loop is the same client
+in 64 tasks that throw the answers away. Both are timed after ramp-up, in turns, several times; the shares printed are of the medians.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "inference"))
+from fault_server import served
+
+from cotexp.inference.api import ApiEngine
+from cotexp.inference.engine import Request
+from cotexp.jobs.store import Spec, Store
+from cotexp.model_settings import ApiServer, Sampling
+
+LATENCY_SECONDS, IN_FLIGHT = 0.2, 64
+NUM_REQUESTS, RAMP_UP, NUM_TURNS = 2000, 400, 5
+SAMPLING = Sampling(temperature=0.7, max_new_tokens=64, batch_size=IN_FLIGHT)
+
+
+def rate(ends: Sequence[float]) -> float:
+    """Answers per second from number RAMP_UP until the last requests are out."""
+    steady = ends[RAMP_UP:-IN_FLIGHT]
+    return (len(steady) - 1) / (steady[-1] - steady[0])
+
+
+def ours(engine: ApiEngine) -> float:
+    ends: list[float] = []
+
+    def ask(ids: list[str], emit: Any) -> None:
+        engine.generate([Request(each, f"row {each}") for each in ids], SAMPLING, lambda output: emit(asdict(output)))
+
+    with tempfile.TemporaryDirectory() as folder:
+        ids = [str(number) for number in range(NUM_REQUESTS)]
+        Store(Path(folder)).ledger(Spec("texts", {})).fill(ids, ask, chunk_size=len(ids), on_row=lambda row: ends.append(time.perf_counter()))
+    return rate(ends)
+
+
+def bare(engine: ApiEngine) -> float:
+    async def loop() -> list[float]:
+        ends: list[float] = []
+        left = iter(range(NUM_REQUESTS))
+
+        async def ask() -> None:
+            for number in left:
+                messages: Any = [{"role": "user", "content": f"row {number}"}]
+                await client.chat.completions.create(model="m", messages=messages, temperature=0.7, max_tokens=64, seed=number)
+                ends.append(time.perf_counter())
+
+        async with engine.client() as client:
+            await asyncio.gather(*(ask() for _ in range(IN_FLIGHT)))
+        return ends
+
+    return rate(asyncio.run(loop()))
+
+
+def timed(loop: Callable[[ApiEngine], float], engine: ApiEngine) -> tuple[float, float]:
+    """(answers per second, CPU seconds of this process per request), the second not blurred by what else the machine does."""
+    started = time.process_time()
+    return loop(engine), (time.process_time() - started) / NUM_REQUESTS
+
+
+def main() -> None:
+    ideal = IN_FLIGHT / LATENCY_SECONDS
+    with served(latency=LATENCY_SECONDS, shares={}) as url:
+        engine = ApiEngine(ApiServer(service="benchmark", model="m", base_url=f"{url}/v1", input_price=1.0, output_price=1.0), "teacher")
+        turns = [(timed(bare, engine), timed(ours, engine)) for _ in range(NUM_TURNS)]
+    for name, own in zip(("bare loop", "ours"), zip(*turns, strict=True), strict=True):
+        rates = [each for each, _ in own]
+        middle, cpu = statistics.median(rates), 1000 * statistics.median(each for _, each in own)
+        listed = ", ".join(f"{each:.0f}" for each in rates)
+        print(f"{name:>10}: {middle:6.1f} requests/s, {middle / ideal:.3f} of {ideal:.0f}/s ({listed}); {cpu:.2f} ms of the client's CPU each")
+    print(f"ours / bare: {statistics.median(one[0] / other[0] for other, one in turns):.3f} (median of {NUM_TURNS} turns)")
+
+
+if __name__ == "__main__":
+    main()
