@@ -102,8 +102,8 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
 def _checkpoint(source: Path, settings: dict[str, Any], stages: dict[str, Any], outputs: Path) -> Path:
     """The folder of the run's fine-tuned model, or its adapter."""
     if "checkpoint" not in stages:
-        compression = settings["compression"]["name"]
-        raise ConfigError(f"export: run {source} trained nothing (compression={compression}); its model is {settings['model']['path']} as it is")
+        why = f"compression={settings['compression']['name']}, evaluation.modes={settings['evaluation']['modes']}"
+        raise ConfigError(f"export: run {source} trained nothing ({why}); its model is {settings['model']['path']} as it is")
     checkpoint = outputs / stages["checkpoint"]["path"]
     if not (checkpoint / "manifest.json").is_file():
         raise ConfigError(f"export: the fine-tuned model of {source} is not in {checkpoint}; give --outputs, or run its command again")

@@ -180,7 +180,7 @@ def test_generation_settings_are_those_of_the_evaluation_and_not_of_the_source(r
 def test_a_run_that_trained_nothing_has_nothing_to_export(random_model: Path, tmp_path: Path) -> None:
     run, _ = finished_run(random_model, tmp_path / "outputs", lora=True, compression={"name": "prompt_only", "instruction": "Be brief."})
     (run / "stages.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"trained nothing \(compression=prompt_only\); its model is .* as it is"):
+    with pytest.raises(ConfigError, match=r"trained nothing \(compression=prompt_only, evaluation\.modes=.*\); its model is .* as it is"):
         export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
     assert not (tmp_path / "new").exists()
 
