@@ -19,6 +19,8 @@ from cotexp import compression_settings, model_settings, schema, settings, task_
 from cotexp.compression_settings import C3ot, Macc, PromptOnly, SingleRound, TokenSkip, Truncation
 from cotexp.jobs.store import key_of
 from cotexp.model_settings import (
+    ApiServer,
+    ApiTeacher,
     LocalCompressor,
     LocalTeacher,
     PretrainedModel,
@@ -210,7 +212,21 @@ def test_a_number_that_is_not_finite_is_refused(name: str, value: float) -> None
 
 # --- contradictions within a section -----------------------------------------------------------------------------------
 
+
+def server(**changes: Any) -> ApiServer:
+    return ApiServer(**{"service": "s", "model": "m", "base_url": "https://a/v1", **changes})
+
+
 CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
+    (lambda: server(service=" "), "service must not be empty; got ' '"),
+    (lambda: server(base_url="localhost:8000"), "base_url must be an address that begins http:// or https://, without user name"),
+    (lambda: server(base_url="https://me:secret@a/v1"), "base_url must be an address that begins http:// or https://, without user name or password"),
+    (lambda: server(api_key_env="sk-secret"), "api_key_env must name an environment variable in capitals, such as OPENAI_API_KEY"),
+    (lambda: server(max_cost=1.0, input_price=1.0), "max_cost needs input_price and output_price; got max_cost=1.0 without both"),
+    (lambda: server(extra_body="{"), "extra_body must be a JSON object (Expecting property name"),
+    (lambda: server(extra_body="[1]"), "extra_body must be a JSON object; got '[1]'"),
+    (lambda: server(extra_body='{"n": 2, "top_p": 1}'), "extra_body must leave n to the settings of their own"),
+    (lambda: ApiTeacher(temperature=0.0), "num_samples must be 1 at temperature 0, where all samples are equal; got 8"),
     (lambda: StoriesTask(min_operations=4, max_operations=3), "min_operations must not exceed max_operations (3); got 4"),
     (lambda: StoriesTask(prompt="Solve this."), "prompt must contain {question}"),
     (lambda: StoriesTask(num_test=None), "num_test must be a number, since stories makes its questions; got None"),
@@ -270,6 +286,15 @@ CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
 @pytest.mark.parametrize(("build", "beginning"), CONTRADICTIONS, ids=[beginning for _, beginning in CONTRADICTIONS])
 def test_two_fields_that_contradict_each_other_are_refused(build: Callable[[], object], beginning: str) -> None:
     assert [each for each in problems_of(build) if each.startswith(beginning)]
+
+
+def test_what_may_hold_a_secret_is_not_repeated() -> None:
+    for build in (lambda: server(base_url="https://me:secret@a/v1"), lambda: server(api_key_env="sk-secret")):
+        assert "secret" not in problems_of(build)[0]
+
+
+def test_more_fields_of_a_request_have_one_spelling() -> None:
+    assert server(extra_body='{"b":1, "a" :2}').extra_body == server(extra_body='{"a": 2, "b": 1}').extra_body == '{"a": 2, "b": 1}'
 
 
 def test_settings_beside_a_contradiction_are_taken() -> None:
