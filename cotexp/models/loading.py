@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
 
         tokenizer = load_tokenizer(folder, settings)
         add_compress_token(model, tokenizer, settings.compress_token)
-        model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+            model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     model = model.to(device=device, dtype=getattr(torch, settings.dtype)).eval()
     return LoadedModel(model, tokenizer, make_encoder(model, tokenizer, settings), device, context_length(model, settings))
 
