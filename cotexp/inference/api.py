@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
 import os
 import re
@@ -101,7 +100,7 @@ class ApiEngine:
         }
         if self.server.send_seed:
             fields["seed"] = int.from_bytes(hashlib.sha256(f"{sampling.seed}/{request.id}".encode()).digest()[:4], "big") >> 1
-        return {**fields, "extra_body": self.server.extra_fields}
+        return {**fields, **self.server.extra_fields}
 
     def most_cost(self, request: Request, sampling: Sampling) -> float:
         """Dollars that one answer can cost at most."""
@@ -132,7 +131,7 @@ class _Batch:
     async def run(self, requests: Sequence[Request]) -> None:
         throttle, worked_on, paid_before = self.throttle, asyncio.Semaphore(self.sampling.batch_size), self.throttle.spent
         async with self.engine.client() as client, asyncio.TaskGroup() as tasks:
-            self.create = client.chat.completions.with_raw_response.create
+            self.client = client
             for each in requests:
                 await worked_on.acquire()
                 if throttle.reason is not None:
@@ -201,9 +200,8 @@ class _Batch:
     async def answer(self, request: Request, most_cost: float, sent: float) -> Output:
         num_answers = self.throttle.num_answers
         try:
-            async with asyncio.timeout(self.server.timeout):
-                response = await self.create(**self.engine.body(request, self.sampling))
-            content = response.content
+            async with asyncio.timeout(self.server.timeout):  # post() leaves out the checks of chat.completions.create(), a fifth of its work
+                completion = await self.client.post("/chat/completions", cast_to=object, body=self.engine.body(request, self.sampling))
         except (APITimeoutError, TimeoutError):
             raise Fault("time-outs", means_too_many=self.throttle.num_answers == num_answers) from None
         except APIConnectionError:
@@ -211,8 +209,6 @@ class _Batch:
         except APIStatusError as error:
             outcome = self.judged(error)
             return Output(request.id, "", 0, outcome, time.monotonic() - sent, {"cost": 0.0, "model": self.server.model})
-        try:
-            completion = json.loads(content)
         except ValueError:
             raise Fault("unreadable answers") from None
         if not isinstance(completion, dict):

@@ -1,6 +1,6 @@
 """Asks a server for N texts through a ledger of the store, as a stage does; runs as a process of its own that can be killed.
 
-    python fault_client.py STORE URL N
+python fault_client.py STORE URL N
 """
 
 from __future__ import annotations
