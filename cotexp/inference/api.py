@@ -129,14 +129,18 @@ class _Batch:
         self.last_rejection = ""
 
     async def run(self, requests: Sequence[Request]) -> None:
-        throttle, worked_on, paid_before = self.throttle, asyncio.Semaphore(self.sampling.batch_size), self.throttle.spent
+        throttle, paid_before, left = self.throttle, self.throttle.spent, iter(requests)
+
+        async def work() -> None:
+            for each in left:
+                if throttle.reason is not None:
+                    return
+                await self.text(each)
+
         async with self.engine.client() as client, asyncio.TaskGroup() as tasks:
             self.client = client
-            for each in requests:
-                await worked_on.acquire()
-                if throttle.reason is not None:
-                    break
-                tasks.create_task(self.text(each)).add_done_callback(lambda _: worked_on.release())
+            for _ in range(min(self.sampling.batch_size, len(requests))):
+                tasks.create_task(work())
         log.info(
             "%s: %d of %d texts answered, %.4f dollars%s",
             *(self.engine.role, throttle.num_answers, len(requests), throttle.spent - paid_before),
