@@ -208,7 +208,7 @@ def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:
     if not by_difficulty and selection["diversity"] is None:
         return
     ours = []
-    if teacher["name"] == "local":
+    if teacher["name"] in ("local", "api"):
         ours.append(f"{teacher['num_samples']} rationales per question at temperature {teacher['temperature']}")
     if selection["diversity"] is not None:
         ours.append(f"near duplicates = Jaccard similarity of word 3-grams of {selection['diversity']} or more to one kept before")
