@@ -317,7 +317,8 @@ def _fine_tune(context: Context, folder: Path, seconds: Metrics) -> Metrics:
     if compressed:
         dropped = len(chosen) - len(compressed)
         metrics |= {f"compression/{name}": value for name, value in statistics.compression_metrics(kept, dropped).items()}
-    metrics |= {f"selection/{name}": value for name, value in statistics.selection_metrics(outcomes, chosen).items()}
+    selected = statistics.selection_metrics(outcomes, chosen) | statistics.difficulty_metrics(written, scored)
+    metrics |= {f"selection/{name}": value for name, value in selected.items()}
     return metrics | {f"training/{name}": value for name, value in read_json(checkpoint / "training.json").items()}
 
 

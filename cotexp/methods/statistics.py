@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from cotexp.methods.reasoning import THINKING
-from cotexp.records import Compressed, Prediction, Rationale, Selected
+from cotexp.records import Compressed, Prediction, Rationale, Score, Selected
 
 
 class Interval(NamedTuple):
@@ -161,6 +161,20 @@ def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> d
         "num_rounds_mean": mean([each.num_rounds_run for each in compressed]),
         "num_kept_round_mean": mean([each.kept_round for each in compressed]),
     }
+
+
+def difficulty_metrics(rationales: Sequence[Rationale], scores: Mapping[str, Score]) -> dict[str, float]:
+    """How well low Rationale Difficulty tells correct rationales from wrong ones: the share of pairs of one of each, over all questions, in which
+    the correct one has the lower RD, ties counting half (the area under the ROC curve). Nothing where one kind is missing.
+    """
+    from scipy.stats import mannwhitneyu
+
+    groups = [[scores[each.id] for each in rationales if each.id in scores and each.correct == correct] for correct in (True, False)]
+    if not all(groups):
+        return {}
+    num_pairs = len(groups[0]) * len(groups[1])
+    kinds = ("plain", "masked", "hidden")
+    return {f"auc_rd_{kind}": 1 - float(mannwhitneyu(*([each.rd(kind) for each in own] for own in groups)).statistic) / num_pairs for kind in kinds}
 
 
 def _ratio(compressed: Sequence[Compressed]) -> float:

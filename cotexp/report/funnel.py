@@ -83,6 +83,9 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> Iterator[str]:
         f"{metrics['selection/num_kept']:,.0f} rationales are kept to train on: {metrics['selection/num_tokens']:,.0f} tokens. "
         "Question by question: selection.jsonl."
     )
+    if "selection/auc_rd_plain" in metrics:
+        shares = ", ".join(f"{kind} RD {metrics[f'selection/auc_rd_{kind}']:.1%}" for kind in ("plain", "masked", "hidden"))
+        yield f"Of a correct and a wrong rationale the correct one has the lower difficulty in: {shares} of all pairs (half is chance)."
     if unmatched := metrics.get("rationales/num_unmatched"):
         yield f"{unmatched:,.0f} recorded rows belong to none of the training and validation questions and were not read."
 

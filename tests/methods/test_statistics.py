@@ -17,13 +17,14 @@ from cotexp.methods.statistics import (
     accuracy_metrics,
     bootstrap_interval,
     compression_metrics,
+    difficulty_metrics,
     mean,
     mean_and_deviation,
     ratio_metrics,
     share_interval,
     wilson,
 )
-from cotexp.records import Compressed, Prediction
+from cotexp.records import Compressed, Prediction, Rationale, Score
 
 SHARES = st.lists(st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 2 / 3, 1.0]), min_size=1, max_size=40)
 
@@ -306,3 +307,29 @@ def test_pruned_chains_are_counted_by_the_ratio_they_were_pruned_to() -> None:
 def test_a_mean_of_nothing_is_zero() -> None:
     assert mean([]) == 0
     assert mean([1, 2, 6]) == 3
+
+
+def test_the_share_of_pairs_in_which_the_correct_rationale_is_easier() -> None:
+    def scored(name: str, nll: float) -> Score:
+        return Score(
+            id=name,
+            question_id="q",
+            num_answer_tokens=2,
+            answer_nll=4.0,
+            answer_nll_plain=nll,
+            answer_nll_masked=-nll,
+            answer_nll_hidden=1.0,
+            num_tokens=3,
+            nll=1.0,
+        )
+
+    def rationale(name: str, correct: bool) -> Rationale:
+        counts = {"num_tokens": 1, "num_cot_tokens": 1, "sample": 0}
+        return Rationale(id=name, question_id="q", cot="", closing="", answer=None, correct=correct, finish_reason="stop", **counts)
+
+    rationales = [rationale("a", True), rationale("b", True), rationale("c", False), rationale("unscored", False)]
+    scores = {name: scored(name, nll) for name, nll in {"a": 1.0, "b": 3.0, "c": 2.0}.items()}
+    assert difficulty_metrics(rationales, scores) == {"auc_rd_plain": 0.5, "auc_rd_masked": 0.5, "auc_rd_hidden": 0.5}
+    scores["b"] = scored("b", 1.5)
+    assert difficulty_metrics(rationales, scores) == {"auc_rd_plain": 1.0, "auc_rd_masked": 0.0, "auc_rd_hidden": 0.5}
+    assert difficulty_metrics(rationales[:2], scores) == {}
