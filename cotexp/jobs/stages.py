@@ -11,7 +11,7 @@ from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.jobs.scores import Scores
 from cotexp.jobs.specs import Context, compressor_model, hash_of, is_deterministic, parent, spec_checkpoint, spec_rewrites, spec_rounds
 from cotexp.jobs.store import ChunkSize, Row
-from cotexp.methods import compression, mixture, selection
+from cotexp.methods import compression, mixture, reasoning, selection
 from cotexp.model_settings import ApiCompressor
 from cotexp.records import Compressed, Example, Question, Rationale, Round, Selected
 from cotexp.sections import RunFailed
@@ -127,7 +127,7 @@ def _one_round(
             previous[each], prompts[each] = _rewriting(context, questions[rationale.question_id], rationale, rounds)
 
         def read(name: str, output: Row) -> Row:
-            rationale, text = rationales[parent(name)], output["text"].strip()
+            rationale, text = rationales[parent(name)], reasoning.without_thinking(output["text"])
             one = Round(
                 id=name,
                 rationale_id=rationale.id,

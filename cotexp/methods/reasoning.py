@@ -47,6 +47,11 @@ def lengths(cot: str, count: Callable[[str], int]) -> tuple[int, int]:
     return num_thinking + count(parts.chain), num_thinking
 
 
+def without_thinking(text: str) -> str:
+    """What a model says behind its thinking: of a compressor that reasons, the rewrite."""
+    return text.rpartition(CLOSE)[2].strip()
+
+
 def chains(rationales: Sequence[Rationale]) -> list[Rationale]:
     """What is compressed: each rationale as it is, or its two parts as rationales of their own, those without any text left out."""
     return [part for each in rationales for part in _chains_of(each)]

@@ -120,3 +120,8 @@ def test_thinking_without_anything_behind_it_keeps_its_closing_sentence_in_place
     [joined] = reasoning.joined([original], [kept])
     [example] = mixture.compressed_examples([original], [joined], {"q": "How many?"}, Macc())
     assert example.completion == "2+2=4\n</think>\n\n\\boxed{4}"
+
+
+@pytest.mark.parametrize(("text", "rewrite"), [(" 2+2=4 ", "2+2=4"), ("<think>\nShorter?\n</think>\n\n2+2=4\n", "2+2=4"), ("Shorter.</think>", "")])
+def test_what_a_compressor_thinks_is_no_part_of_its_rewrite(text: str, rewrite: str) -> None:
+    assert reasoning.without_thinking(text) == rewrite
