@@ -93,6 +93,8 @@ class ScratchModel(PretrainedModel):
 
 OWN_FIELDS = ("model", "messages", "temperature", "max_tokens", "max_completion_tokens", "seed", "n", "stream")
 """Fields of a request that other settings decide."""
+SECRET_FIELD = re.compile(r"(api|access|auth|secret)[ _-]?(key|token)|authorization|password|\bBearer ", re.I)
+"""Finds what looks like a key among the fields of a request."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -132,8 +134,8 @@ class ApiServer(Section):
         for name in ("service", "model"):
             if not getattr(self, name).strip():
                 yield f"{name} must not be empty; got {getattr(self, name)!r}"
-        if self.base_url != "???" and not re.fullmatch(r"https?://[^\s@]+", self.base_url):
-            yield "base_url must be an address that begins http:// or https://, without user name or password; the key's place is api_key_env"
+        if self.base_url != "???" and not re.fullmatch(r"https?://[^\s@?#]+", self.base_url):
+            yield "base_url must be an address that begins http:// or https://, without user name, password or query; the key's place is api_key_env"
         if self.api_key_env is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]*", self.api_key_env):
             yield "api_key_env must name an environment variable in capitals, such as OPENAI_API_KEY; what it was given is not repeated here"
         if self.max_cost is not None and not (self.input_price and self.output_price):
@@ -141,6 +143,9 @@ class ApiServer(Section):
         yield from self._wrong_extra_body()
 
     def _wrong_extra_body(self) -> Iterator[str]:
+        if SECRET_FIELD.search(self.extra_body):
+            yield "extra_body must hold no key or password, since settings are written to files; name its variable in api_key_env"
+            return
         try:
             fields = json.loads(self.extra_body)
         except json.JSONDecodeError as error:

@@ -220,9 +220,11 @@ def server(**changes: Any) -> ApiServer:
 CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: server(service=" "), "service must not be empty; got ' '"),
     (lambda: server(base_url="localhost:8000"), "base_url must be an address that begins http:// or https://, without user name"),
-    (lambda: server(base_url="https://me:secret@a/v1"), "base_url must be an address that begins http:// or https://, without user name or password"),
+    (lambda: server(base_url="https://me:secret@a/v1"), "base_url must be an address that begins http:// or https://, without user name, password"),
+    (lambda: server(base_url="https://a/v1?key=secret"), "base_url must be an address that begins http:// or https://, without user name, password"),
     (lambda: server(api_key_env="sk-secret"), "api_key_env must name an environment variable in capitals, such as OPENAI_API_KEY"),
     (lambda: server(max_cost=1.0, input_price=1.0), "max_cost needs input_price and output_price; got max_cost=1.0 without both"),
+    (lambda: server(extra_body='{"headers": {"api_key": "secret"}, "n": 2}'), "extra_body must hold no key or password"),
     (lambda: server(extra_body="{"), "extra_body must be a JSON object (Expecting property name"),
     (lambda: server(extra_body="[1]"), "extra_body must be a JSON object; got '[1]'"),
     (lambda: server(extra_body='{"n": 2, "top_p": 1}'), "extra_body must leave n to the settings of their own"),

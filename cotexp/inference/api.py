@@ -35,6 +35,7 @@ CONNECT_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 300.0
 """A server that asks for a longer pause ends the run, which goes on when it is started again."""
 MOST_REJECTED_IN_A_ROW = 8
+SHORTEST_KEY = 8
 TEMPLATE_TOKENS = 100
 """Tokens that a chat template may add to a prompt, of which each byte is a token at most."""
 
@@ -70,7 +71,7 @@ class ApiEngine:
     _key: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._key = os.environ.get(self.server.api_key_env, "") if self.server.api_key_env else ""
+        self._key = os.environ.get(self.server.api_key_env, "").strip() if self.server.api_key_env else ""
         logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would note each request
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
@@ -111,8 +112,12 @@ class ApiEngine:
         return (num_prompt_tokens * self.server.input_price + num_written_tokens * self.server.output_price) / 1e6
 
     def scrubbed(self, text: str) -> str:
-        """`text` without the key."""
-        return text.replace(self._key, "***") if self._key else text
+        """`text` without the key, where that is long enough to be one: a server without keys is often given "x", which no text may lose."""
+        return text.replace(self._key, "***") if len(self._key) >= SHORTEST_KEY else text
+
+    def scrubbed_words(self, text: str) -> str:
+        """`text` without words that begin as the key does."""
+        return re.sub(re.escape(self._key[:6]) + r"\S*", "***", text) if len(self._key) >= SHORTEST_KEY else text
 
     def failure(self, what: str) -> RunFailed:
         return RunFailed(f"{self.role}.server ({self.server.service}, {self.server.model}): {what}")
@@ -279,17 +284,18 @@ class _Batch:
             name = self.server.api_key_env or "no key, since server.api_key_env is null"
             raise self.engine.failure(f"{self.server.base_url} does not accept the key ({name}): {said}")
         if status in (403, 404):
-            raise self.engine.failure(f"{self.server.base_url} does not offer this model to this key (status {status}): {said}")
+            look = "look at server.base_url, which mostly ends in /v1, and server.model"
+            raise self.engine.failure(f"{self.server.base_url} does not offer this model to this key (status {status}): {said}; {look}")
         for pattern, outcome in ((OVERFLOW, "overflow"), (FILTERED, "filtered")):
             if pattern.search(f"{codes} {said}"):
                 return outcome  # type: ignore[return-value]
         raise Rejected(f"{said} (status {status})")
 
     def said(self, error: APIStatusError) -> str:
-        """The server's own words in one line, without the key."""
+        """The server's own words in one line, without the key and its beginning, which some services repeat."""
         body = error.body
         words = body.get("message") or body.get("detail") if isinstance(body, dict) else body
-        return self.engine.scrubbed(" ".join(str(words or error.response.reason_phrase).split()))[:300]
+        return self.engine.scrubbed_words(" ".join(str(words or error.response.reason_phrase).split()))[:300]
 
     def no_money(self, request: Request) -> str:
         limit, spent = self.server.max_cost, self.throttle.spent

@@ -59,12 +59,12 @@ def chains(rationales: Sequence[Rationale]) -> list[Rationale]:
 
 def _chains_of(rationale: Rationale) -> list[Rationale]:
     parts = Parts.of(rationale.cot)
-    if not parts.thinking:
+    if CLOSE not in rationale.cot or not (parts.thinking or parts.chain):
         return [rationale]
     length = rationale.num_thinking_tokens
     thinking = replace(rationale, id=f"{rationale.id}/{THINKING}", cot=parts.thinking, num_cot_tokens=length)
     chain = replace(rationale, cot=parts.chain, num_cot_tokens=rationale.num_cot_tokens - length, num_thinking_tokens=0)
-    return [thinking, chain] if parts.chain else [thinking]
+    return [each for each in (thinking, chain) if each.cot]
 
 
 def joined(rationales: Sequence[Rationale], kept: Sequence[Compressed]) -> list[Compressed]:
@@ -82,14 +82,14 @@ def _joined(rationale: Rationale, kept: Mapping[str, Compressed]) -> Compressed 
     own = [kept[each.id] for each in wanted if each.id in kept]
     if len(own) < len(wanted):
         return None
-    if wanted[0].id == rationale.id:
+    if wanted[0] is rationale:
         return own[0]
     parts = Parts.of(rationale.cot)
-    chain = own[1].text if len(own) > 1 else ""
+    texts = {each.rationale_id: each.text for each in own}
     return replace(
         own[0],
         rationale_id=rationale.id,
-        text=f"{parts.opening}{own[0].text}{parts.middle}{chain}",
+        text=f"{parts.opening}{texts.get(f'{rationale.id}/{THINKING}', '')}{parts.middle}{texts.get(rationale.id, '')}",
         num_tokens=sum(each.num_tokens for each in own),
         num_tokens_original=sum(each.num_tokens_original for each in own),
     )

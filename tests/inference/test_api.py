@@ -106,6 +106,7 @@ def test_a_request_says_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -
 
 FATAL = {
     "key": (error(401, "Incorrect API key provided: SECRET", code="invalid_api_key"), "does not accept the key (PLANTED): Incorrect API key"),
+    "part of the key": (error(401, f"Incorrect API key: {KEY[:8]}****{KEY[-4:]}."), "does not accept the key (PLANTED): Incorrect API key: ***"),
     "rights": (error(403, "No access for SECRET"), "does not offer this model to this key (status 403): No access"),
     "model": (error(404, "The model `m` does not exist", code="model_not_found"), "does not offer this model to this key (status 404): The model"),
     "balance": (error(402, "Insufficient Balance"), "the account has no credit left (Insufficient Balance)"),
@@ -137,6 +138,15 @@ def test_a_key_that_a_server_repeats_in_its_answers_is_not_stored(monkeypatch: p
         output = asked(ApiEngine(server(url, api_key_env="PLANTED"), "teacher"), "q")[0]["q"]
     assert KEY not in str(output)
     assert output.text == "You sent Bearer ***."
+
+
+@pytest.mark.parametrize(("key", "sent"), [("4", "Bearer 4"), (f"{KEY}\r\n", f"Bearer {KEY}")])
+def test_a_key_is_sent_without_white_space_and_a_placeholder_takes_nothing_from_a_text(key: str, sent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANTED", key)
+    with served(latency=0.0, fixed={"q": answer({"content": "2 + 2 = 4"})}) as url:
+        output = asked(ApiEngine(server(url, api_key_env="PLANTED"), "teacher"), "q")[0]["q"]
+        assert told(url, "requests")[0]["authorization"] == sent
+    assert output.text == "2 + 2 = 4"
 
 
 def test_rows_that_stay_unanswered_are_counted_by_fault_and_the_others_are_kept() -> None:

@@ -122,6 +122,16 @@ def test_thinking_without_anything_behind_it_keeps_its_closing_sentence_in_place
     assert example.completion == "2+2=4\n</think>\n\n\\boxed{4}"
 
 
+def test_thinking_that_is_empty_is_no_part_of_what_is_compressed_and_stays_in_place() -> None:
+    original = rationale("<think>\n\n</think>\n\nWe add two and two.\n")
+    [chain] = reasoning.chains([original])
+    assert (chain.id, chain.cot, chain.num_cot_tokens) == ("q/0", "We add two and two.", 5)
+    kept = compression.keep(chain, rounds_of(chain, "2+2"), Macc(max_rounds=1), deterministic=False)
+    assert kept is not None
+    [joined] = reasoning.joined([original], [kept])
+    assert (joined.text, joined.num_tokens, joined.num_tokens_original) == ("<think>\n\n</think>\n\n2+2", 1, 5)
+
+
 @pytest.mark.parametrize(("text", "rewrite"), [(" 2+2=4 ", "2+2=4"), ("<think>\nShorter?\n</think>\n\n2+2=4\n", "2+2=4"), ("Shorter.</think>", "")])
 def test_what_a_compressor_thinks_is_no_part_of_its_rewrite(text: str, rewrite: str) -> None:
     assert reasoning.without_thinking(text) == rewrite
