@@ -69,10 +69,12 @@ def _tokens(context: Context, spec: Spec, questions: Sequence[Question], most: i
     solutions = [VERBOSITY * _num_tokens(each.references[0]) for each in questions if each.references]
     written = min(mean(solutions), most) if solutions else most
     prompt = mean([_num_tokens(context.prompt_for(each)) for each in questions])
+    thinks = ""
     if spec.stage == "rewrites":
+        thinks = "; of a model that thinks first each chain has two parts, with calls of their own: up to twice as many, and far longer"
         prompt = mean([_num_tokens(each.text) for each in questions]) + _num_tokens(context.settings.compression.prompt) + written
     of_what = f"{VERBOSITY} times the task's worked solutions" if solutions else "as long as max_new_tokens allows"
-    return prompt, written, f"{of_what}, {CHARACTERS_PER_TOKEN} characters a token"
+    return prompt, written, f"{of_what}, {CHARACTERS_PER_TOKEN} characters a token{thinks}"
 
 
 def _is_counted(row: Row) -> bool:

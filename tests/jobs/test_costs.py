@@ -34,6 +34,7 @@ def test_calls_are_bounded_and_priced_before_the_first_is_made(tmp_path: Path) -
     assert cost.dollars == pytest.approx(24 * (2 * cost.prompt_tokens + 10 * cost.written_tokens) / 1e6)
     assert "at most 24 calls to m of local" in str(cost)
     assert "US dollars" in str(cost)
+    assert "of a model that thinks first each chain has two parts" in str(cost)
 
 
 def test_calls_that_were_made_are_the_measure_of_those_to_come(tmp_path: Path) -> None:
