@@ -118,6 +118,11 @@ def everything_below(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
+def heed_interrupts() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_counts_every_outcome_and_leaves_no_key_anywhere(random_model: Path, tmp_path: Path) -> None:
     """Teacher and compressor sit behind servers that fail and repeat the key in their errors; W&B writes its offline files."""
@@ -129,7 +134,8 @@ def test_an_interrupted_run_goes_on_counts_every_outcome_and_leaves_no_key_anywh
     def start(teacher: str, compressor: str) -> subprocess.Popen[str]:
         chosen = [*overrides("teacher", f"{teacher}/v1"), *overrides("compressor", f"{compressor}/v1", *names, *sizes), "selection.validation=all"]
         command = [sys.executable, "run.py", *chosen, "tracking=wandb", f"model.path={random_model}", f"paths.outputs={tmp_path / 'outputs'}"]
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(command, cwd=ROOT, env=environment, preexec_fn=heed_interrupts, **pipes)
 
     with serving(latency=0.3, shares=shares, text=ANSWER) as teacher, serving(latency=0.0, shares=shares, text="We add.") as compressor:
         said = []
