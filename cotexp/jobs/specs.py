@@ -104,12 +104,18 @@ def _spec(stage: str, **description: Any) -> Spec:
     return Spec(stage, {"version": VERSIONS[stage], **description})
 
 
+OWN = ("system_prompt", "stop_tokens", "context_length")
+"""Settings that change what a model's own files say; where they say nothing they enter no key."""
+
+
+def _own(model: PretrainedModel) -> dict[str, Any]:
+    return {name: value for name in OWN if (value := getattr(model, name)) not in (None, [])}
+
+
 def _environment(model: PretrainedModel) -> dict[str, Any]:
     """What else decides a generated text: number format, kind of device, and what of the prompt's form and end is not the model's own."""
-    own = {"system_prompt": model.system_prompt, "stop_tokens": model.stop_tokens, "context_length": model.context_length}
-    changed = {name: value for name, value in own.items() if value not in (None, [])}
     device = "cuda" if model.engine == "vllm" else identity.device_type(model.device)
-    return {"engine": engine_of(model), "dtype": model.dtype, "device": device, **changed}
+    return {"engine": engine_of(model), "dtype": model.dtype, "device": device, **_own(model)}
 
 
 def engine_of(model: PretrainedModel) -> str:
@@ -288,7 +294,11 @@ def spec_checkpoint(context: Context) -> Spec:
     rounds, importances = ([spec(context, each) for each in tasks] for spec in (spec_rounds, spec_importances))
     return _spec(
         "checkpoint",
-        model={**keyed(settings.model), "sha256": context.base.sha256},
+        model={
+            **{name: value for name, value in keyed(settings.model).items() if name not in OWN},
+            **_own(settings.model),
+            "sha256": context.base.sha256,
+        },
         rationales=[spec_rationales(context, each).key for each in tasks],
         num_samples=None if context.recorded else getattr(settings.teacher, "num_samples", 1),
         rounds=[each.key for each in rounds if each],

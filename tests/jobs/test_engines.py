@@ -59,3 +59,10 @@ def test_how_an_engine_uses_the_machine_is_in_no_key(tmp_path: Path) -> None:
     own, its = context_of(tmp_path), context_of(tmp_path, "model.max_batch_tokens=100", "model.vllm.tensor_parallel_size=2")
     assert pipeline.specs_of(own) == pipeline.specs_of(its)
     assert specs.run_key(own) == specs.run_key(its)
+
+
+def test_a_model_that_says_nothing_of_its_own_keeps_the_keys_that_it_had_before_it_could(tmp_path: Path) -> None:
+    checkpoint = pipeline.specs_of(context_of(tmp_path))["checkpoint"].description["model"]
+    assert not {"system_prompt", "stop_tokens", "context_length"} & checkpoint.keys()
+    told = pipeline.specs_of(context_of(tmp_path, "model.system_prompt=Hello"))["checkpoint"].description["model"]
+    assert told == {**checkpoint, "system_prompt": "Hello"}
