@@ -25,7 +25,7 @@ NAMES_CONTENT = {"path", "revision", "files", "file", "validation_file", "test_f
 MEASURED_BESIDES = ("evaluation.modes", "evaluation.latency")
 """Beginnings of keyed settings that change no answer of a mode."""
 MAX_NAMED_RUNS = 5
-DERIVED = ("tasks.", "mixture.full_ratio")
+DERIVED = ("tasks.", "mixture.full_ratio", "evaluation.ratio")
 """Settings that follow from others by default: part of a label only where it needs them."""
 
 
