@@ -73,7 +73,7 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
 
     Raises: ConfigError when there is no such run, it trained nothing, its model has changed since, or `folder` holds something else.
     """
-    source = find_run(run, outputs)
+    source = find_run(run, outputs, trained=True)
     card = folder / "README.md"
     if folder.exists() and not (card.is_file() and MARK in card.read_text()):
         raise ConfigError(f"export: {folder} exists and is no earlier export; name another folder")
@@ -129,14 +129,15 @@ def _model_settings(settings: dict[str, Any]) -> PretrainedModel:
     return PretrainedModel(**stored, device="cpu")
 
 
-def find_run(run: str, outputs: Path) -> Path:
-    """The folder of a finished run, by path or by the experiment's name (then the newest)."""
+def find_run(run: str, outputs: Path, *, trained: bool = False) -> Path:
+    """The folder of a finished run, by path or by the experiment's name: then the newest, or with `trained` the newest that trained a model, if any."""
     if (Path(run) / "stages.json").is_file():
         return Path(run)
     found = sorted((outputs / "runs" / run).glob("*/stages.json"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise ConfigError(f"no finished run {run!r} under {outputs / 'runs'}; name a run's folder or an experiment")
-    return found[-1].parent
+    with_model = [each for each in found if "checkpoint" in read_json(each)] if trained else []
+    return (with_model or found)[-1].parent
 
 
 def _base_folder(settings: dict[str, Any], manifest: dict[str, Any], checkpoint: Path) -> Path | None:

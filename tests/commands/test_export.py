@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from cotexp.commands.export import export_model
+from cotexp.commands.export import export_model, find_run
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import identity, loading
 from cotexp.sections import ConfigError
@@ -214,3 +215,14 @@ def test_another_folder_is_never_replaced(random_model: Path, tmp_path: Path) ->
     with pytest.raises(ConfigError, match="exists and is no earlier export; name another folder"):
         export_model(str(run), tmp_path / "mine", dtype="float32", outputs=tmp_path / "outputs")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["README.md"]
+
+
+def test_an_experiment_stands_for_its_newest_run_that_trained_a_model(tmp_path: Path) -> None:
+    for age, (name, stages) in enumerate({"newest": {}, "trained": {"checkpoint": {}}, "older": {"checkpoint": {}}}.items()):
+        folder = tmp_path / "runs" / "macc" / name
+        folder.mkdir(parents=True)
+        (folder / "stages.json").write_text(json.dumps(stages))
+        os.utime(folder / "stages.json", (1000 - age, 1000 - age))
+    assert find_run("macc", tmp_path).name == "newest"
+    assert find_run("macc", tmp_path, trained=True).name == "trained"
+    assert find_run(str(tmp_path / "runs" / "macc" / "older"), tmp_path, trained=True).name == "older"
