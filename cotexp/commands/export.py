@@ -130,7 +130,7 @@ def _model_settings(settings: dict[str, Any]) -> PretrainedModel:
 
 
 def find_run(run: str, outputs: Path, *, trained: bool = False) -> Path:
-    """The folder of a finished run, by path or by the experiment's name: then the newest, with `trained` the newest with a model of its own, if any."""
+    """The folder of a finished run, by path or by the experiment's name: its newest, or with `trained` its newest that has a model, if any."""
     if (Path(run) / "stages.json").is_file():
         return Path(run)
     found = sorted((outputs / "runs" / run).glob("*/stages.json"), key=lambda path: path.stat().st_mtime)
