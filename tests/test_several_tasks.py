@@ -153,6 +153,18 @@ def test_the_stored_predictions_of_the_run_give_its_metrics(both: Run) -> None:
 
 
 @pytest.mark.slow
+def test_a_finished_run_says_what_was_asked_and_the_gold_answer(both: Run, folder: Path) -> None:
+    asked = json.loads((both.folder / "questions.json").read_text())["questions"]
+    lines = [line for name in ("file.jsonl", "test.jsonl") for line in (folder / name).read_text().splitlines()]
+    own = {each["question"]: each["answer"] for each in map(json.loads, lines)}
+    shown = [each for each in asked.values() if each["text"] in own]
+    assert len(shown) > NUM_TEST, "training questions as well"
+    assert all(each["answer"] == own[each["text"]] for each in shown)
+    answered = [each for answers in grades.predictions_of_run(both.folder).values() for each in answers]
+    assert all(asked[each.question_id]["answer"] == each.gold for each in answered)
+
+
+@pytest.mark.slow
 def test_several_sampled_answers_give_avg_at_k_and_more_of_them_extend_the_same_rows(folder: Path, both: Run) -> None:
     two = Run(run(folder, *SAMPLED, "evaluation.num_samples=2"))
     assert two.stages["checkpoint"] == both.stages["checkpoint"], "sampling trains nothing anew"

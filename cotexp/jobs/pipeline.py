@@ -20,6 +20,7 @@ from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Compressed, FinishReason, Rationale, Round
 from cotexp.settings import MODES, Settings
+from cotexp.tasks.prompts import shown_options
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def run(context: Context) -> Result:
     busy = f"another process is working on this run ({folder}); wait for it, or change a setting such as seed=1"
     with exclusive(folder / ".lock", busy), _log_file(folder / "log.txt"):
         write_json(folder / "settings.json", dataclasses.asdict(settings))
-        write_json(folder / "questions.json", {"test": _wanted_answers(context)})
+        write_json(folder / "questions.json", {"test": _wanted_answers(context), "questions": _what_was_asked(context)})
         metrics = _run_stages(context, folder)
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "stages.json", wanted)
@@ -182,6 +183,14 @@ def _wanted_answers(context: Context) -> dict[str, list[str]]:
     """Task -> ids of its answers in one mode."""
     samples = context.settings.evaluation.num_samples
     return {task: specs.wanted_rows(own, samples) for task, own in specs.by_task(context.questions.test).items()}
+
+
+def _what_was_asked(context: Context) -> dict[str, dict[str, str]]:
+    """Id of every question of the run -> its text, with the options of a choice, and its gold answer: a reader of answers needs no task."""
+    return {
+        each.id: {"text": "\n".join(filter(None, [each.text, shown_options(each.options)])), "answer": each.answer}
+        for each in [*context.training_questions, *context.questions.test]
+    }
 
 
 def _wanted_rows(context: Context, name: str) -> set[str] | None:
