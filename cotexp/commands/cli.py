@@ -40,7 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
         help='arm to measure against, by its label such as "selection=random" (default: random over all)',
     )
     report.add_argument("--mode", choices=MODES, help="evaluated mode (default: each run's last)")
-    report.add_argument("--output", type=Path, metavar="DIR", help="folder to write table and figure to (default OUTPUTS/reports/NAME)")
+    report.add_argument("--format", default="md", metavar="FORMATS", help="md, csv, several joined by commas, or all (default md)")
+    report.add_argument("--output", type=Path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME)")
     report.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
     fetch = commands.add_parser("fetch", help="download benchmark files into a data folder")
     fetch.add_argument("tasks", nargs="*", metavar="TASK", help="tasks to download, such as multiarith; see --list")
@@ -89,9 +90,16 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from cotexp.commands.report import report_experiments
+    from cotexp.commands.report import formats_of, report_experiments
 
-    report_experiments(options.names, outputs=options.outputs, baseline=options.baseline, mode=options.mode, folder=options.output)
+    report_experiments(
+        options.names,
+        outputs=options.outputs,
+        baseline=options.baseline,
+        mode=options.mode,
+        formats=formats_of(options.format),
+        folder=options.output,
+    )
 
 
 def _fetch(options: argparse.Namespace) -> None:

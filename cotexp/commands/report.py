@@ -1,64 +1,85 @@
-"""`cotexp report`: all finished runs of some experiments as one table with a figure, an arm per row."""
+"""`cotexp report`: runs as tables and figures, on the terminal and as files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Table as Shown
+from rich.text import Text
 
 from cotexp.jobs.progress import page
-from cotexp.report import arm_figure
-from cotexp.report.arm_table import ArmTable, cells, columns, make_table, markdown, notes, task_cells
-from cotexp.report.arms import arms_of, baseline_of, find_runs
+from cotexp.report import build, markdown, tidy
+from cotexp.report.content import Cell, Report, Table
+from cotexp.sections import ConfigError, suggestion
 
-TABLE = "table.md"
-FIGURE = "accuracy_against_rationales.png"
 PART = ", "
 """Between the settings in a label."""
 
+WRITERS: dict[str, Callable[[Report], dict[str, bytes]]] = {"md": markdown.files, "csv": tidy.files}
+"""Format -> what it writes: file name -> content."""
 
-def report_experiments(names: Sequence[str], *, outputs: Path, baseline: str | None, mode: str | None, folder: Path | None) -> None:
-    """Print the table of the named experiments' arms, and write it with its figure to `folder`, by default OUTPUTS/reports/NAME.
 
-    `baseline` chooses an arm by its label or by settings in it; `mode` is the evaluated mode, by default each run's last one.
+def report_experiments(
+    names: Sequence[str],
+    *,
+    outputs: Path,
+    baseline: str | None = None,
+    mode: str | None = None,
+    formats: Sequence[str] = ("md",),
+    folder: Path | None = None,
+) -> None:
+    """Print a report and write it in these formats to `folder`, by default OUTPUTS/reports/NAME.
+
     Raises: ConfigError for an experiment without a finished run, an unknown mode or baseline.
     """
-    found = find_runs(names, outputs, mode=mode)
-    arms, replaced = arms_of(found.runs)
-    table = make_table(arms, baseline_of(arms, baseline))
-    remarks = [*notes(table), *(f"Left out: {each}" for each in (*found.left_out, *replaced))]
-    title = " and ".join(dict.fromkeys(names))
-    _print(title, table, remarks)
-    target = folder or outputs / "reports" / _folder_name(names)
-    target.mkdir(parents=True, exist_ok=True)
-    drawn = arm_figure.write(target / FIGURE, table)
-    lines = [f"# {title}", "", *markdown(table), "", *(f"- {each}" for each in remarks), *(["", f"![accuracy]({FIGURE})"] if drawn else [])]
-    (target / TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"Table{' and figure' if drawn else ''}: {target}")
+    report = build.of_experiments(names, outputs, baseline=baseline, mode=mode)
+    _print(report)
+    target = folder or outputs / "reports" / report.name
+    for written in formats:
+        for name, content in WRITERS[written](report).items():
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    print(f"Report: {', '.join(str(target / f'report.{each}') for each in formats)}")
 
 
-def _folder_name(names: Sequence[str]) -> str:
-    own = list(dict.fromkeys(names))
-    return own[0] if len(own) == 1 else "+".join(each.replace("/", "-") for each in own)
+def formats_of(word: str) -> list[str]:
+    """The formats that a word such as "md,csv" or "all" names. Raises: ConfigError for an unknown one."""
+    names = list(WRITERS) if word == "all" else [each.strip() for each in word.split(",")]
+    if unknown := [each for each in names if each not in WRITERS]:
+        known = [*WRITERS, "all"]
+        raise ConfigError(f"report: --format must be of {', '.join(known)}; got {unknown[0]!r}{suggestion(unknown[0], known)}")
+    return names
 
 
-def _print(title: str, table: ArmTable, remarks: Sequence[str]) -> None:
+def _print(report: Report) -> None:
     console = page()
-    console.print(_shown(title, columns(table), [cells(each, table) for each in table.rows]))
-    if table.tasks:
-        console.print(_shown("Accuracy by task, %", ["arm", *table.tasks], [[each.label, *task_cells(each, table)] for each in table.rows]))
-    for each in remarks:
+    for table in report.tables:
+        console.print(_shown(table))
+        for each in table.notes:
+            console.print(f"- {each}", markup=False, highlight=False, soft_wrap=True)
+    for gap in report.gaps:
+        seed = "" if gap.seed is None else f", seed {gap.seed}"
+        console.print(f"- Missing: {gap.row}{seed}: {markdown.state_of(gap)}", markup=False, highlight=False, soft_wrap=True)
+        if gap.command:
+            console.print(f"    {gap.command}", markup=False, highlight=False, soft_wrap=True)
+    for each in (*report.footnotes, *(f"Left out: {line}" for line in report.left_out)):
         console.print(f"- {each}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _shown(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def _shown(table: Table) -> Shown:
     """A table for a terminal: headings are wrapped, and labels have a line for each of their settings."""
-    shown = Table(title=escape(title), title_justify="left")
-    for index, name in enumerate(names):
-        width = max(len(row[index]) for row in rows)
-        shown.add_column(name.replace(" ", "\n", 1), justify="right" if index else "left", overflow="fold", min_width=width if index else None)
-    for label, *others in rows:
-        shown.add_row(escape(label.replace(PART, ",\n")), *map(escape, others))
+    shown = Shown(title=escape(table.title), title_justify="left")
+    shown.add_column(table.row_title, overflow="fold")
+    for index, column in enumerate(table.columns):
+        width = max(len(_text(row.cells[index]).plain) for row in table.rows)
+        shown.add_column(escape(column.title.replace(" ", "\n", 1)), justify="right", overflow="fold", min_width=width)
+    for row in table.rows:
+        shown.add_row(escape(row.label.replace(PART, ",\n")), *(_text(cell) for cell in row.cells))
     return shown
+
+
+def _text(cell: Cell) -> Text:
+    return Text(cell.text + (markdown.NOISE if cell.within_noise else ""), style="bold" if cell.bold else "")

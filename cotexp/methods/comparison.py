@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cotexp.methods.statistics import Interval, bootstrap_interval, mean, shares_correct
+from cotexp.methods.statistics import Interval, bootstrap_interval, mean, mean_and_deviation, shares_correct
 from cotexp.records import Prediction
 
 COMPARED_MODES = (("truncate", "base"), ("full", "base"), ("compress", "base"), ("compress", "full"))
@@ -97,6 +98,27 @@ def paired_difference(
         only_second=sum(each > 0 for each in differences),
         num_questions=len(differences),
     )
+
+
+def token_difference(first: Sequence[Prediction], second: Sequence[Prediction]) -> Interval | None:
+    """95 % interval (Student's t over questions) of second minus first tokens per answer, on the questions that both answered; None below two."""
+    from scipy.stats import t
+
+    ours, theirs = _tokens_of(first), _tokens_of(second)
+    differences = [theirs[each] - ours[each] for each in ours if each in theirs]
+    if len(differences) < 2:
+        return None
+    spread = mean_and_deviation(differences)
+    half = float(t.ppf(0.975, len(differences) - 1)) * spread.deviation / math.sqrt(len(differences))
+    return Interval(spread.mean - half, spread.mean + half)
+
+
+def _tokens_of(answers: Sequence[Prediction]) -> dict[str, float]:
+    """Mean tokens of each question's answers."""
+    lengths: dict[str, list[int]] = {}
+    for each in answers:
+        lengths.setdefault(each.question_id, []).append(each.num_tokens)
+    return {question: mean(own) for question, own in lengths.items()}
 
 
 def mode_comparisons(predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, float]:

@@ -6,11 +6,11 @@ import itertools
 import math
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from cotexp.report.arm_table import ArmRow, ArmTable
-from cotexp.report.style import COLOURS, STYLE
+from cotexp.report.arm_rows import ArmRow
+from cotexp.report.content import Figure
+from cotexp.report.style import COLOURS, picture
 
 NEAR = 0.05
 """Share of the axis: points closer than this stand side by side instead, at this distance."""
@@ -21,39 +21,41 @@ TICK_DISTANCE = 0.12
 """Share of the axis: where no two numbers of rationales are closer, they are the axis' ticks."""
 
 
-def write(path: Path, table: ArmTable) -> bool:
-    """Draw every arm that trained on rationales, and the model before fine-tuning as a line; false where there is no such arm."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    rows = [each for each in table.rows if each.num_rationales]
-    if not rows:
-        return False
-    labels = [textwrap.fill(f"{each.label}: {each.accuracy:.1%}", LABEL_WIDTH) for each in rows]
+def accuracy_against_rationales(rows: Sequence[ArmRow]) -> Figure | None:
+    """Every arm that trained on rationales, and models before fine-tuning as lines; None where all trained on the same number."""
+    shown = [each for each in rows if each.answers and each.num_rationales]
+    if len({each.num_rationales for each in shown}) < 2 and not any(each.is_selected for each in shown):
+        return None
+    labels = [textwrap.fill(f"{each.label}: {each.accuracy:.1%}", LABEL_WIDTH) for each in shown]
     label_inches = 0.1 + LINE_INCHES * max(each.count("\n") + 1 for each in labels)
-    height = max(3.0, label_inches * len(rows))
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(9.0, height + 1.4), layout="constrained")
-        places = _draw_points(axes, rows, table.baseline)
-        _draw_bases(axes, table)
-        _draw_labels(axes, labels, list(zip(places, (100 * each.accuracy for each in rows), strict=True)), gap=label_inches / height)
-        _draw_legend(figure, rows)
-        figure.savefig(path)
-        plt.close(figure)
-    return True
+    height = max(3.0, label_inches * len(shown))
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        places = _draw_points(axes, shown)
+        _draw_bases(axes, rows)
+        points = list(zip(places, (100 * each.accuracy for each in shown), strict=True))
+        _draw_labels(axes, labels, points, gap=label_inches / height)
+        _draw_legend(figure, shown)
+
+    return picture(
+        "accuracy_against_rationales",
+        "Accuracy against training rationales",
+        "Accuracy of each arm with its 95 % interval over the number of rationales that it was trained on.",
+        draw,
+        (9.0, height + 1.4),
+    )
 
 
-def _draw_points(axes: Any, rows: Sequence[ArmRow], baseline: str) -> list[float]:
+def _draw_points(axes: Any, rows: Sequence[ArmRow]) -> list[float]:
     """The interval, the mean and the seeds of every arm; returns where they stand."""
     numbers = [each.num_rationales or 1.0 for each in rows]
     wide = max(numbers) > 10 * min(numbers)
     scaled = side_by_side([math.log10(each) if wide else each for each in numbers])
     places = [10**each if wide else each for each in scaled]
     for row, place in zip(rows, places, strict=True):
-        colour = COLOURS["orange" if row.label == baseline else "blue"]
-        filled = row.label == baseline or (row.against is not None and not row.against.within_noise)
+        colour = COLOURS["orange" if row.is_baseline else "blue"]
+        filled = row.is_baseline or (row.against is not None and not row.against.within_noise)
         axes.plot([place, place], [100 * row.low, 100 * row.high], color=colour, linewidth=2)
         axes.plot(place, 100 * row.accuracy, marker="o", markersize=8, markeredgewidth=2, color=colour, markerfacecolor=colour if filled else "white")
         if len(row.seeds) > 1:
@@ -87,8 +89,8 @@ def side_by_side(numbers: Sequence[float]) -> list[float]:
     return places
 
 
-def _draw_bases(axes: Any, table: ArmTable) -> None:
-    for row in (each for each in table.rows if not each.seeds):
+def _draw_bases(axes: Any, rows: Sequence[ArmRow]) -> None:
+    for row in (each for each in rows if each.answers and not each.arm):
         axes.axhline(100 * row.accuracy, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
         text = f" {row.label}: {row.accuracy:.1%}"
         axes.text(0, 100 * row.accuracy, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, color=COLOURS["grey"])

@@ -1,183 +1,213 @@
-"""The table of an experiment's arms: accuracy over seeds and questions, and the paired difference to the baseline."""
+"""Rows of numbers as a table of cells: which columns there are, how each is written, and what a reader must know beside it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
-from cotexp.methods.comparison import ComparedTask, compare_answers
-from cotexp.methods.statistics import Spread, accuracy_metrics, mean, mean_and_deviation, shares_correct
-from cotexp.records import Prediction
-from cotexp.report.arms import Arm
+from cotexp.report.arm_rows import ArmRow, most_accurate, shortest
+from cotexp.report.content import Cell, Column, Row, State, Table
+from cotexp.sections import suggestion
 
-BASE = "base (not fine-tuned)"
-LAST_COLUMNS = ("answer tokens", "difference (95 % interval)", "p", "verdict")
+NO_CELL = Cell()
+USUAL = ("seeds", "rationales", "rationale_tokens", "accuracy", "deviation", "tokens", "ratio", "difference", "p")
+"""Columns of a table that declares none, without those that no row fills."""
+TASK = "accuracy:"
+"""Before a task's name: the column of its accuracy."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmRow:
-    """One arm, or the model before fine-tuning (no seeds, no rationales).
+class Shown(NamedTuple):
+    """A column and how a row fills it."""
 
-    `accuracy` is the mean over seeds and questions in [0, 1], `low` and `high` its 95 % interval over questions, `over_seeds` holds the
-    accuracies' mean and deviation. `against` is None for the baseline, and where no question can be paired.
+    column: Column
+    cell: Callable[[ArmRow], Cell]
+
+
+def make_table(name: str, title: str, rows: Sequence[ArmRow], columns: Sequence[str] = ()) -> Table:
+    """A table of `rows` with these columns (see `shown`), by default the usual ones that a row fills and one for each of several tasks."""
+    wanted = [shown(each) for each in columns] if columns else _usual(rows)
+    bold = {"accuracy": most_accurate(rows), "tokens": shortest(rows)}
+    return Table(
+        name=name,
+        title=title,
+        columns=tuple(each.column for each in wanted),
+        rows=tuple(_row(each, wanted, bold) for each in rows),
+        notes=tuple(notes(rows)),
+    )
+
+
+def _usual(rows: Sequence[ArmRow]) -> list[Shown]:
+    found = [shown(each) for each in USUAL]
+    tasks = list(dict.fromkeys(task for row in rows for task in row.accuracy_of))
+    filled = [each for each in found if any(row.arm and each.cell(row).text for row in rows)]
+    return [*filled, *(shown(TASK + task) for task in tasks if len(tasks) > 1)]
+
+
+def _row(row: ArmRow, wanted: Sequence[Shown], bold: dict[str, set[str]]) -> Row:
+    return Row(
+        label=row.label,
+        kind="arm" if row.arm or row.gaps else "base",
+        cells=tuple(_cell(row, each, bold) for each in wanted),
+        seeds=tuple(row.seeds),
+        num_questions=row.num_questions if row.answers else None,
+        is_baseline=row.is_baseline,
+        gaps=row.gaps,
+    )
+
+
+def _cell(row: ArmRow, each: Shown, bold: dict[str, set[str]]) -> Cell:
+    if not row.answers:
+        state: State = row.gaps[0].state if len({gap.state for gap in row.gaps}) == 1 else "missing"
+        return Cell(text=state, state=state)
+    cell = each.cell(row)
+    if row.label in bold.get(each.column.name, ()):
+        cell = replace(cell, bold=True)
+    return replace(cell, state="partial") if row.gaps and cell.text else cell
+
+
+# --- columns -------------------------------------------------------------------------------------------------------------
+
+
+def shown(name: str) -> Shown:
+    """The column of this name: one of COLUMNS, `accuracy:TASK`, or any number of metrics.json, such as compression/num_rounds_mean.
+
+    Raises: ValueError for another name.
     """
-
-    label: str
-    seeds: list[int]
-    num_rationales: float | None
-    num_rationale_tokens: float | None
-    accuracy: float
-    low: float
-    high: float
-    over_seeds: Spread | None
-    seed_accuracies: list[float]
-    num_tokens: float
-    num_questions: int
-    accuracy_of: dict[str, float]
-    against: ComparedTask | None
-    num_unpaired: int = 0
+    if name in COLUMNS:
+        return COLUMNS[name]
+    if name.startswith(TASK):
+        task = name.removeprefix(TASK)
+        return Shown(Column(name=name, title=f"{task}, %", better="higher"), lambda row: _percent(row.accuracy_of.get(task)))
+    if "/" in name:
+        return Shown(Column(name=name, title=name.replace("_", " ")), lambda row: _metric(row, name, ".4g"))
+    raise ValueError(f"must be one of {', '.join(COLUMNS)}, accuracy:TASK, or a name in metrics.json with a slash; got {name!r}{_near(name)}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmTable:
-    """Rows with those of the model before fine-tuning first; tasks in order, only where there are several."""
-
-    rows: list[ArmRow]
-    tasks: list[str]
-    baseline: str
-    modes: list[str]
+def _near(name: str) -> str:
+    return suggestion(name, list(COLUMNS))
 
 
-def make_table(arms: Sequence[Arm], baseline: Arm) -> ArmTable:
-    """Every arm against the baseline, paired on the same questions and, where the two share seeds, on the same seeds."""
-    bases: dict[tuple[str, ...], list[Arm]] = {}
-    for each in arms:
-        if each.runs[0].base_answers and each.runs[0].mode != "base":
-            bases.setdefault(each.runs[0].base_keys, []).append(each)
-    rows = []
-    for own in bases.values():
-        label = BASE if len(bases) == 1 else f"{BASE} of {own[0].label}"
-        rows.append(_row(label, own[0].runs[0].base_answers, baseline.answers()))
-    for arm in arms:
-        common = sorted(set(arm.seeds) & set(baseline.seeds)) or None
-        first, second = (baseline.answers(common), arm.answers(common)) if common else (baseline.answers(), arm.answers())
-        rows.append(_row(arm.label, arm.answers(), None if arm is baseline else first, paired_answers=second, arm=arm))
-    tasks = list(dict.fromkeys(answer.task for arm in arms for answer in arm.runs[0].answers))
-    return ArmTable(
-        rows=rows,
-        tasks=tasks if len(tasks) > 1 else [],
-        baseline=baseline.label,
-        modes=list(dict.fromkeys(each.runs[0].mode for each in arms)),
-    )
+def _seeds(row: ArmRow) -> Cell:
+    return Cell(text=", ".join(map(str, row.seeds)))
 
 
-def _row(
-    label: str,
-    answers: Sequence[Prediction],
-    baseline: Sequence[Prediction] | None,
-    *,
-    paired_answers: Sequence[Prediction] | None = None,
-    arm: Arm | None = None,
-) -> ArmRow:
-    metrics = accuracy_metrics(answers)
-    compared = None if baseline is None else compare_answers(baseline, answers if paired_answers is None else paired_answers)
-    own: dict[str, list[Prediction]] = {}
-    for each in answers:
-        own.setdefault(each.task, []).append(each)
-    accuracies = [mean(list(shares_correct(each.answers).values())) for each in arm.runs] if arm else []
-    return ArmRow(
-        label=label,
-        seeds=arm.seeds if arm else [],
-        num_rationales=arm.mean("selection/num_kept") if arm else None,
-        num_rationale_tokens=arm.mean("selection/num_tokens") if arm else None,
-        accuracy=metrics["accuracy"],
-        low=metrics["accuracy_low"],
-        high=metrics["accuracy_high"],
-        over_seeds=mean_and_deviation(accuracies) if arm else None,
-        seed_accuracies=accuracies,
-        num_tokens=metrics["num_tokens"],
-        num_questions=int(metrics["num_questions"]),
-        accuracy_of={task: mean(list(shares_correct(each).values())) for task, each in own.items()},
-        against=compared.rows[-1] if compared and compared.rows else None,
-        num_unpaired=len(compared.only_first) + len(compared.only_second) + len(compared.other_gold) if compared else 0,
-    )
+def _accuracy(row: ArmRow) -> Cell:
+    value, low, high = (100 * each for each in (row.accuracy, row.low, row.high))
+    deviation = 100 * row.over_seeds.deviation if row.over_seeds else math.nan
+    return Cell(text=f"{value:.1f} ({low:.1f} to {high:.1f})", value=value, low=low, high=high, deviation=_number(deviation))
 
 
-# --- as texts ------------------------------------------------------------------------------------------------------------
+def _deviation(row: ArmRow) -> Cell:
+    deviation = 100 * row.over_seeds.deviation if row.over_seeds else math.nan
+    return NO_CELL if math.isnan(deviation) else Cell(text=f"{deviation:.1f}", value=deviation)
 
 
-def columns(table: ArmTable) -> list[str]:
-    """Headings of `cells`, without the tasks."""
-    spread = ["sd over seeds"] if _has_deviation(table) else []
-    return ["arm", "seeds", "training rationales", "training tokens", "accuracy, % (95 % interval)", *spread, *LAST_COLUMNS]
+def _percent(share: float | None) -> Cell:
+    return NO_CELL if share is None else Cell(text=f"{100 * share:.1f}", value=100 * share)
 
 
-def cells(row: ArmRow, table: ArmTable) -> list[str]:
-    """The texts of a row, as `columns` says; accuracies, deviations and differences in points."""
-    deviation = row.over_seeds.deviation if row.over_seeds else math.nan
-    spread = ["" if math.isnan(deviation) else f"{100 * deviation:.1f}"] if _has_deviation(table) else []
-    return [
-        row.label,
-        ", ".join(map(str, row.seeds)),
-        "" if row.num_rationales is None else f"{row.num_rationales:,.0f}",
-        "" if row.num_rationale_tokens is None else f"{row.num_rationale_tokens:,.0f}",
-        f"{100 * row.accuracy:.1f} ({100 * row.low:.1f} to {100 * row.high:.1f})",
-        *spread,
-        f"{row.num_tokens:.1f}",
-        *_difference(row, table),
-    ]
+def _ratio(row: ArmRow) -> Cell:
+    return Cell(text="1", value=1.0) if row.mode == "base" else _metric(row, "compression_ratio", ".2f")
 
 
-def task_cells(row: ArmRow, table: ArmTable) -> list[str]:
-    """Accuracy on each of `table.tasks`, in percent."""
-    return [f"{100 * row.accuracy_of[task]:.1f}" if task in row.accuracy_of else "" for task in table.tasks]
+def _metric(row: ArmRow, name: str, form: str) -> Cell:
+    found = row.metric(name)
+    if found is None:
+        return NO_CELL
+    spread = "" if math.isnan(found.deviation) or not found.deviation or form != ".4g" else f" ± {found.deviation:.2g}"
+    return Cell(text=f"{found.mean:{form}}{spread}", value=found.mean, deviation=_number(found.deviation))
 
 
-def _has_deviation(table: ArmTable) -> bool:
-    return any(len(each.seeds) > 1 for each in table.rows)
-
-
-def _difference(row: ArmRow, table: ArmTable) -> list[str]:
+def _difference(row: ArmRow) -> Cell:
     if row.against is None:
-        return ["baseline" if row.label == table.baseline else "no common question", "", ""]
+        return Cell(text="baseline" if row.is_baseline else "no common question")
     paired = row.against.paired
-    return [
-        f"{100 * paired.difference:+.1f} ({100 * paired.low:+.1f} to {100 * paired.high:+.1f})",
-        "< 0.0001" if paired.p_value < 0.0001 else f"{paired.p_value:.4f}",
-        "noise" if row.against.within_noise else "real",
-    ]
+    value, low, high = (100 * each for each in (paired.difference, paired.low, paired.high))
+    text = f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+    return Cell(text=text, value=value, low=low, high=high, within_noise=row.against.within_noise)
 
 
-def markdown(table: ArmTable) -> list[str]:
-    """The table in lines, with a column per task where there are several."""
-    names = [*columns(table), *(f"{task}, %" for task in table.tasks)]
-    body = [[*cells(each, table), *task_cells(each, table)] for each in table.rows]
-    return ["| " + " | ".join(names) + " |", "|---|" + "---:|" * (len(names) - 1), *("| " + " | ".join(each) + " |" for each in body)]
+def _p_value(row: ArmRow) -> Cell:
+    if row.against is None:
+        return NO_CELL
+    value = row.against.paired.p_value
+    return Cell(text="< 0.0001" if value < 0.0001 else f"{value:.4f}", value=value)
 
 
-def notes(table: ArmTable) -> Iterator[str]:
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _tokens(row: ArmRow, value: float) -> Cell:
+    return Cell(text=f"{value:.1f}", value=value)
+
+
+COLUMNS: dict[str, Shown] = {
+    each.column.name: each
+    for each in (
+        Shown(Column(name="seeds", title="seeds"), _seeds),
+        Shown(Column(name="rationales", title="training rationales"), lambda row: _metric(row, "selection/num_kept", ",.0f")),
+        Shown(Column(name="rationale_tokens", title="training tokens"), lambda row: _metric(row, "selection/num_tokens", ",.0f")),
+        Shown(Column(name="accuracy", title="accuracy, % (95 % interval)", better="higher"), _accuracy),
+        Shown(Column(name="deviation", title="sd over seeds"), _deviation),
+        Shown(Column(name="tokens", title="answer tokens", better="lower"), lambda row: _tokens(row, row.num_tokens)),
+        Shown(Column(name="cot_tokens", title="chain-of-thought tokens", better="lower"), lambda row: _tokens(row, row.num_cot_tokens)),
+        Shown(Column(name="ratio", title="compression ratio", better="lower"), _ratio),
+        Shown(
+            Column(name="latency", title="seconds per question, batch 1", better="lower"),
+            lambda row: _metric(row, "latency_seconds_batch1", ".3f"),
+        ),
+        Shown(Column(name="difference", title="difference (95 % interval)", better="higher"), _difference),
+        Shown(Column(name="p", title="p"), _p_value),
+    )
+}
+
+
+# --- notes ---------------------------------------------------------------------------------------------------------------
+
+
+def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
     """What a reader must know beside the table."""
-    counts = sorted({each.num_questions for each in table.rows})
+    measured = [each for each in rows if each.answers]
+    if not measured:
+        return
+    counts = sorted({each.num_questions for each in measured})
     questions = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    yield f"{questions} test questions, mode {', '.join(table.modes)}, strict grading; differences are to the baseline, {table.baseline}."
-    several = any(len(each.seeds) > 1 for each in table.rows)
+    modes = dict.fromkeys(each.mode for each in measured if each.arm)
+    compared = [each for each in rows if each.is_baseline]
+    against = f"; differences are to the baseline, {compared[0].label}" if len(compared) == 1 else ""
+    if len(compared) != 1 and any(each.against for each in rows):
+        against = "; differences are to the model that each arm was made of"
+    yield f"{questions} test questions, mode {', '.join(modes)}, strict grading{against}."
+    several = any(len(each.seeds) > 1 for each in measured)
     if several:
         yield (
             "Accuracy is the mean over seeds and questions, its interval a bootstrap over questions (Wilson's for a single seed); what another "
             "training run would change is the sd over seeds, and no part of the intervals."
         )
+    if any(each.against for each in rows):
+        yield (
+            "Differences are paired on the same questions"
+            + (" and on the seeds that both arms have, every question with its share of correct answers" if several else "")
+            + "; interval by bootstrap over questions, p by McNemar's exact test for one answer per question, else by a sign-flip permutation test."
+        )
+        yield "≈: within noise, since the interval holds 0 or p is at least 0.05; p-values are not corrected for the number of arms."
     yield (
-        "Differences are paired on the same questions"
-        + (" and on the seeds that both arms have, every question with its share of correct answers" if several else "")
-        + "; interval by bootstrap over questions, p by McNemar's exact test for one answer per question, else by a sign-flip permutation test."
+        "Bold: the best accuracy and those that a paired test cannot tell from it; the same for tokens, among arms that are not less accurate "
+        "than the baseline beyond noise. Nothing is bold where nothing can be told apart."
     )
-    yield 'Verdict: "noise" where the interval holds 0 or p is at least 0.05, else "real"; p-values are not corrected for the number of arms.'
-    baseline = next(each for each in table.rows if each.label == table.baseline)
-    for each in table.rows:
+    yield from _unequal(measured)
+
+
+def _unequal(rows: Sequence[ArmRow]) -> Iterator[str]:
+    """Arms that could be compared in part only."""
+    baseline = next((each for each in rows if each.is_baseline and each.arm), None)
+    for each in rows:
         if each.num_unpaired:
             yield f"{each.label}: {each.num_unpaired:,} questions are not in both arms with one gold answer, and take no part in the difference."
-        if each.seeds and each.seeds != baseline.seeds:
+        if baseline and each.seeds and each.seeds != baseline.seeds:
             common = sorted(set(each.seeds) & set(baseline.seeds))
             which = f"on seeds {', '.join(map(str, common))} alone" if common else "over all seeds of both, since they share none"
             yield f"{each.label}: other seeds than the baseline; compared {which}."

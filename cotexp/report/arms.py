@@ -12,7 +12,7 @@ from cotexp import schema
 from cotexp.jobs.grades import predictions_of_run
 from cotexp.jobs.specs import READ_BY_TRAINING
 from cotexp.jobs.store import read_json
-from cotexp.methods.statistics import mean
+from cotexp.methods.statistics import Spread, mean_and_deviation
 from cotexp.records import Prediction
 from cotexp.sections import ConfigError, RunFailed, suggestion
 from cotexp.settings import FINE_TUNED_MODES, MODES
@@ -42,12 +42,13 @@ class Run:
     mode: str
     identity: Flat
     names: Flat
-    selection: dict[str, Any]
+    settings: dict[str, Any]
     metrics: dict[str, float]
     answers: list[Prediction]
     base_answers: list[Prediction]
     base_keys: tuple[str, ...]
     finished: float
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +67,10 @@ class Arm:
         wanted = set(self.seeds if seeds is None else seeds)
         return [answer for each in self.runs if each.seed in wanted for answer in each.answers]
 
-    def mean(self, metric: str) -> float | None:
-        """Over the seeds; None where a run is without this metric."""
-        values = [each.metrics[metric] for each in self.runs if metric in each.metrics]
-        return mean(values) if len(values) == len(self.runs) else None
+    def metric(self, name: str) -> Spread | None:
+        """Mean and deviation over the seeds; None where a run is without this metric."""
+        values = [each.metrics[name] for each in self.runs if name in each.metrics]
+        return mean_and_deviation(values) if values and len(values) == len(self.runs) else None
 
 
 class Found(NamedTuple):
@@ -140,12 +141,13 @@ def _read(folder: Path, outputs: Path, mode: str | None) -> Run:
         mode=chosen,
         identity=identity_of(settings, chosen),
         names={slot: str(section["name"]) for slot, section in settings.items() if isinstance(section, dict) and "name" in section},
-        selection=settings.get("selection") or {},
+        settings=settings,
         metrics=read_json(folder / "metrics.json"),
         answers=answers[chosen],
         base_answers=answers.get("base", []),
         base_keys=tuple(stage["key"] for name, stage in sorted(stages.items()) if name.startswith("predictions/base/")),
         finished=(folder / "metrics.json").stat().st_mtime,
+        folder=folder,
     )
 
 
@@ -265,7 +267,7 @@ def baseline_of(arms: Sequence[Arm], selector: str | None) -> Arm:
     By default the first arm that selects at random among all rationales, or else the first. Raises: ConfigError unless exactly one fits.
     """
     if selector is None:
-        return next((each for each in arms if _is_random(each.runs[0].selection)), arms[0])
+        return next((each for each in arms if _is_random(each.runs[0].settings.get("selection") or {})), arms[0])
     wanted = set(_parts(selector))
     found = [each for each in arms if each.label == selector] or [each for each in arms if wanted <= set(_parts(each.label))]
     if len(found) != 1:

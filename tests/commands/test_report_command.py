@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cotexp.commands.cli import main
-from cotexp.commands.report import report_experiments
+from cotexp.commands.report import formats_of, report_experiments
 from cotexp.report.arm_figure import apart, side_by_side
 from cotexp.report.arms import Run, arms_of, baseline_of, find_runs, identity_of, labels
 from cotexp.sections import ConfigError
@@ -84,101 +84,123 @@ def outputs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def report(outputs: Path, *names: str, baseline: str | None = None, mode: str | None = None, folder: Path | None = None) -> list[list[str]]:
-    """The cells of the written table, headings first."""
+def report(outputs: Path, *names: str, baseline: str | None = None, mode: str | None = None, folder: Path | None = None) -> dict[str, dict[str, str]]:
+    """The cells of the written table, by the row's label and the column's heading."""
     report_experiments(names or ("exp",), outputs=outputs, baseline=baseline, mode=mode, folder=folder)
-    text = next(iter(sorted(outputs.rglob("table.md"), key=lambda path: -path.stat().st_mtime_ns))).read_text()
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    text = next(iter(sorted(outputs.rglob("report.md"), key=lambda path: -path.stat().st_mtime_ns))).read_text()
+    headings, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    return {row[0].replace("\\", ""): dict(zip(headings, row, strict=True)) for row in rows}
+
+
+ACCURACY = "accuracy, % (95 % interval)"
+DIFFERENCE = "difference (95 % interval)"
 
 
 def test_runs_that_differ_in_their_seed_are_one_arm_with_mean_deviation_and_paired_difference(
     outputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names, base, morsd, random = report(outputs)
-    assert names[:3] == ["arm", "seeds", "training rationales"]
-    assert morsd[:4] == ["selection=morsd", "0, 1", "100", "6,000"]
-    assert morsd[4].startswith("80.0 (")
-    assert morsd[5] == "7.1", "of 75 and 85 %: 10 / sqrt(2)"
-    assert morsd[6] == "20.0"
-    assert morsd[7].startswith("+25.0 ("), "55 % of random's answers are right, 80 % of MoRSD's"
-    assert morsd[9] == "real"
-    assert random[:3] == ["selection=random", "0, 1", "100"], "the mean of 90 and 110"
-    assert random[4].startswith("55.0 (")
-    assert random[7:] == ["baseline", "", ""]
-    assert base[:4] == ["base (not fine-tuned)", "", "", ""]
-    assert base[7].startswith("-30.0 (")
+    rows = report(outputs)
+    base, morsd, random = rows.values()
+    assert list(rows) == ["base (not fine-tuned)", "selection=morsd", "selection=random"]
+    assert (morsd["seeds"], morsd["training rationales"], morsd["training tokens"]) == ("0, 1", "100", "6,000")
+    assert morsd[ACCURACY].startswith("**80.0 (")
+    assert morsd["sd over seeds"] == "7.1", "of 75 and 85 %: 10 / sqrt(2)"
+    assert morsd["answer tokens"] == "20.0"
+    assert morsd[DIFFERENCE].startswith("+25.0 ("), "55 % of random's answers are right, 80 % of MoRSD's"
+    assert "≈" not in morsd[DIFFERENCE]
+    assert random["training rationales"] == "100", "the mean of 90 and 110"
+    assert random[ACCURACY].startswith("55.0 ("), "told apart from the best, so not bold"
+    assert (random[DIFFERENCE], random["p"]) == ("baseline", "")
+    assert (base["seeds"], base["training rationales"]) == ("", "")
+    assert base[DIFFERENCE].startswith("-30.0 (")
     text = capsys.readouterr().out
     assert "Left out: exp/c0: not finished" in text
     assert "bootstrap over questions" in text
-    assert (outputs / "reports" / "exp" / "accuracy_against_rationales.png").read_bytes().startswith(b"\x89PNG")
+    assert (outputs / "reports" / "exp" / "figures" / "accuracy_against_rationales.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_report_twice_is_the_same_bytes(outputs: Path) -> None:
+    first, second = (outputs / each for each in ("first", "second"))
+    for folder in (first, second):
+        report_experiments(["exp"], outputs=outputs, formats=formats_of("all"), folder=folder)
+    names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
+    assert {"report.md", "report.csv", "figures/accuracy_against_rationales.svg"} <= set(names)
+    assert {each: (first / each).read_bytes() for each in names} == {each: (second / each).read_bytes() for each in names}
 
 
 def test_one_seed_is_compared_by_mcnemar_and_has_wilsons_interval(tmp_path: Path) -> None:
     """Two against eight discordant pairs of 40: p = 2 * 56 / 1024; Wilson's interval of 32 of 40 is 65.2 to 89.5 %."""
     write_run(tmp_path, "a", "11" + "0" * 8 + "1" * 30)
     write_run(tmp_path, "b", "00" + "1" * 8 + "1" * 30, selection=MORSD)
-    names, morsd, random = report(tmp_path)
-    assert "sd over seeds" not in names
-    assert random[4] == "80.0 (65.2 to 89.5)"
-    assert morsd[-3].startswith("+15.0 (")
-    assert morsd[-2:] == ["0.1094", "noise"]
+    morsd, random = report(tmp_path).values()
+    assert "sd over seeds" not in morsd
+    assert random[ACCURACY] == "80.0 (65.2 to 89.5)", "not told apart from the best, which then is not bold either"
+    assert morsd[DIFFERENCE].startswith("+15.0 (")
+    assert morsd[DIFFERENCE].endswith(" ≈")
+    assert morsd["p"] == "0.1094"
 
 
 def test_the_baseline_can_be_chosen_by_its_label(outputs: Path) -> None:
-    *_, morsd, random = report(outputs, baseline="selection=morsd")
-    assert morsd[7] == "baseline"
-    assert random[7].startswith("-25.0 (")
+    *_, morsd, random = report(outputs, baseline="selection=morsd").values()
+    assert morsd[DIFFERENCE] == "baseline"
+    assert random[DIFFERENCE].startswith("-25.0 (")
+
+
+def test_every_arm_can_be_measured_against_the_model_that_it_was_made_of(outputs: Path) -> None:
+    write_run(outputs, "own", "1" * 40, name="own", base="1" * 20 + "0" * 20)
+    base, own = report(outputs, "own", baseline="base").values()
+    assert base[DIFFERENCE] == "baseline"
+    assert own[DIFFERENCE].startswith("+50.0 (")
 
 
 def test_several_tasks_have_a_column_each_and_the_difference_is_over_all_questions(tmp_path: Path) -> None:
     write_run(tmp_path, "a", {"svamp": "1100", "addsub": "10"})
     write_run(tmp_path, "b", {"svamp": "1111", "addsub": "00"}, selection=MORSD)
-    names, morsd, random = report(tmp_path)
-    assert names[-2:] == ["svamp, %", "addsub, %"]
-    assert morsd[-2:] == ["100.0", "0.0"]
-    assert random[-2:] == ["50.0", "50.0"]
-    assert morsd[4].startswith("66.7 (")
-    assert morsd[6].startswith("+16.7 (")
+    morsd, random = report(tmp_path).values()
+    assert (morsd["svamp, %"], morsd["addsub, %"]) == ("100.0", "0.0")
+    assert (random["svamp, %"], random["addsub, %"]) == ("50.0", "50.0")
+    assert morsd[ACCURACY].startswith("66.7 (")
+    assert morsd[DIFFERENCE].startswith("+16.7 (")
 
 
 def test_only_common_seeds_are_paired_and_the_notes_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, "a0", "1000")
     write_run(tmp_path, "a1", "1111", seed=1)
     write_run(tmp_path, "b1", "1100", seed=1, selection=MORSD)
-    _, morsd, _ = report(tmp_path)
-    assert morsd[7].startswith("-50.0 ("), "against seed 1 alone"
+    morsd, _ = report(tmp_path).values()
+    assert morsd[DIFFERENCE].startswith("-50.0 ("), "against seed 1 alone"
     assert "selection=morsd: other seeds than the baseline; compared on seeds 1 alone." in capsys.readouterr().out
 
 
 def test_questions_with_another_gold_answer_take_no_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, "a", "1000")
     write_run(tmp_path, "b", "1100", selection=MORSD, gold="8")
-    _, morsd, _ = report(tmp_path)
-    assert morsd[6] == "no common question"
+    morsd, _ = report(tmp_path).values()
+    assert morsd[DIFFERENCE] == "no common question"
     assert "selection=morsd: 4 questions are not in both arms" in capsys.readouterr().out
 
 
 def test_the_mode_base_can_be_reported_alone(outputs: Path) -> None:
     """Only the first run answered in it; the others are named."""
     rows = report(outputs, mode="base")
-    assert [row[0] for row in rows] == ["arm", "exp"]
-    assert rows[1][4].startswith("25.0 (")
+    assert list(rows) == ["exp"]
+    assert rows["exp"][ACCURACY].startswith("25.0 (")
 
 
 def test_several_experiments_are_one_table_in_a_folder_of_both_names(outputs: Path) -> None:
     write_run(outputs, "d0", "1" * 40, name="other/one", selection=MORSD, trainer={"name": "single", "learning_rate": 2e-4})
     rows = report(outputs, "exp", "other/one")
-    assert [row[0] for row in rows[2:]] == [
+    assert list(rows)[1:] == [
         "selection=morsd, trainer.learning_rate=0.0001",
         "selection=morsd, trainer.learning_rate=0.0002",
         "selection=random, trainer.learning_rate=0.0001",
     ]
-    assert (outputs / "reports" / "exp+other-one" / "table.md").is_file()
+    assert (outputs / "reports" / "exp+other-one" / "report.md").is_file()
 
 
 def test_the_table_can_be_written_elsewhere(outputs: Path, tmp_path: Path) -> None:
     report(outputs, folder=tmp_path / "elsewhere")
-    assert (tmp_path / "elsewhere" / "table.md").is_file()
+    assert (tmp_path / "elsewhere" / "report.md").is_file()
 
 
 # --- labels --------------------------------------------------------------------------------------------------------------
@@ -186,7 +208,7 @@ def test_the_table_can_be_written_elsewhere(outputs: Path, tmp_path: Path) -> No
 
 def run_with(mode: str = "full", names: dict[str, str] | None = None, **identity: str) -> Run:
     flat = {path.replace("__", "."): value for path, value in identity.items()}
-    empty: dict[str, Any] = {"selection": {}, "metrics": {}, "answers": [], "base_answers": [], "base_keys": ()}
+    empty: dict[str, Any] = {"settings": {}, "folder": Path(), "metrics": {}, "answers": [], "base_answers": [], "base_keys": ()}
     return Run(name="exp", key="k", seed=0, mode=mode, identity=flat, names=names or {}, finished=0.0, **empty)
 
 
@@ -346,4 +368,4 @@ def test_long_labels_leave_room_for_the_figure(tmp_path: Path) -> None:
     for number in range(3):
         settings = {"trainer": {"name": "single", **{f"some_long_setting_{index}": number for index in range(6)}}}
         write_run(tmp_path, f"r{number}", "1100", **settings)
-    assert len(report(tmp_path)) == 4
+    assert len(report(tmp_path)) == 3

@@ -1,0 +1,65 @@
+"""A report as tidy CSV: a row per value."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from cotexp.report.content import Cell, Column, Report, Row, Table
+
+COLUMNS = (
+    *("report", "table", "row", "kind", "column", "value", "text", "low", "high", "deviation", "num_questions", "num_seeds", "seeds"),
+    *("is_baseline", "is_best", "within_noise", "state", "missing_seeds", "runs", "source", "commands"),
+)
+
+
+def files(report: Report) -> dict[str, bytes]:
+    """File name -> content: report.csv alone."""
+    return {"report.csv": tidy(report).encode()}
+
+
+def tidy(report: Report) -> str:
+    """One line per cell of every table, with its interval, deviation over seeds, questions, seeds and runs; commands fill what is missing."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for table in report.tables:
+        for row in table.rows:
+            writer.writerows(_line(report, table, row, column, cell) for column, cell in _filled(table, row))
+    return out.getvalue()
+
+
+def _filled(table: Table, row: Row) -> Iterator[tuple[Column, Cell]]:
+    yield from ((column, cell) for column, cell in zip(table.columns, row.cells, strict=True) if cell.text)
+
+
+def _line(report: Report, table: Table, row: Row, column: Column, cell: Cell) -> dict[str, object]:
+    return {
+        "report": report.name,
+        "table": table.name,
+        "row": row.label,
+        "kind": row.kind,
+        "column": column.name,
+        "value": _number(cell.value),
+        "text": cell.text,
+        "low": _number(cell.low),
+        "high": _number(cell.high),
+        "deviation": _number(cell.deviation),
+        "num_questions": row.num_questions,
+        "num_seeds": len(row.seeds) if row.kind == "arm" else None,
+        "seeds": " ".join(map(str, row.seeds)),
+        "is_baseline": int(row.is_baseline),
+        "is_best": int(cell.bold),
+        "within_noise": int(cell.within_noise) if column.name == "difference" and cell.value is not None else None,
+        "state": cell.state,
+        "missing_seeds": " ".join("any" if gap.seed is None else str(gap.seed) for gap in row.gaps),
+        "runs": " ".join(f"{run.name}/{run.key}" for run in report.runs if run.row == row.label),
+        "source": row.source,
+        "commands": "; ".join(gap.command for gap in row.gaps if gap.command),
+    }
+
+
+def _number(value: float | None) -> str | None:
+    """Ten significant digits: more than any statistic here is worth, and the same on every machine."""
+    return None if value is None else f"{value:.10g}"
