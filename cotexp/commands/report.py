@@ -10,14 +10,14 @@ from rich.table import Table as Shown
 from rich.text import Text
 
 from cotexp.jobs.progress import page
-from cotexp.report import build, markdown, tidy
+from cotexp.report import build, markdown, tidy, web_page
 from cotexp.report.content import Cell, Report, Table
 from cotexp.sections import ConfigError, suggestion
 
 PART = ", "
 """Between the settings in a label."""
 
-WRITERS: dict[str, Callable[[Report], dict[str, bytes]]] = {"md": markdown.files, "csv": tidy.files}
+WRITERS: dict[str, Callable[[Report], dict[str, bytes]]] = {"md": markdown.files, "csv": tidy.files, "html": web_page.files}
 """Format -> what it writes: file name -> content."""
 
 
@@ -25,7 +25,8 @@ def report_experiments(
     names: Sequence[str],
     *,
     outputs: Path,
-    wanted: build.Wanted | None = None,
+    baseline: str | None = None,
+    mode: str | None = None,
     formats: Sequence[str] = ("md",),
     folder: Path | None = None,
 ) -> None:
@@ -33,7 +34,7 @@ def report_experiments(
 
     Raises: ConfigError for an experiment without a finished run, an unknown mode or baseline.
     """
-    report = build.make(names, outputs, wanted or build.Wanted())
+    report = build.of_experiments(names, outputs, baseline=baseline, mode=mode)
     _print(report)
     target = folder or outputs / "reports" / report.name
     for written in formats:
@@ -76,8 +77,7 @@ def _shown(table: Table) -> Shown:
         width = max(len(_text(row.cells[index]).plain) for row in table.rows)
         shown.add_column(escape(column.title.replace(" ", "\n", 1)), justify="right", overflow="fold", min_width=width)
     for row in table.rows:
-        label = row.label if row.kind == "published" else row.label.replace(PART, ",\n")
-        shown.add_row(escape(label), *(_text(cell) for cell in row.cells))
+        shown.add_row(escape(row.label.replace(PART, ",\n")), *(_text(cell) for cell in row.cells))
     return shown
 
 

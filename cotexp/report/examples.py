@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
-from cotexp.jobs.store import read_json
+from cotexp.jobs.store import Row, read_json
 from cotexp.methods import reasoning
 from cotexp.records import Rationale, Round
 from cotexp.report.stored import rows_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """One compressed chain of thought with all of its rounds; round 0 is the original. What was cut has one, which no rule ended."""
+    """One compressed chain of thought with all of its rounds; round 0 is the original. What was cut has one, which no rule ended.
 
+    `answer` and `correct` are those of the original; `remarks` says of each text what speaks against it, or nothing.
+    """
+
+    id: str
     question_id: str
+    task: str
     texts: list[str]
     num_tokens: list[int]
+    remarks: list[str]
     kept_round: int
     stop_reason: str
     answer: str
+    correct: bool
 
     @property
     def is_cut(self) -> bool:
@@ -31,34 +39,52 @@ class Shown:
 
 def pick(folder: Path, count: int = 10) -> list[Shown]:
     """Up to `count` chains of a run: those with a rebound first, then those with the most rounds."""
+    rows = compressed(folder)
+    rows.sort(key=lambda each: (each["stop_reason"] != "rebound", -each["num_rounds_run"], each["rationale_id"]))
+    return shown(folder, rows[:count])
+
+
+def compressed(folder: Path) -> list[Row]:
+    """A row for every chain that a run compressed."""
+    path = folder / "compressed.jsonl"
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.is_file() else []
+
+
+def shown(folder: Path, rows: Sequence[Row]) -> list[Shown]:
+    """The chains of `rows`, which lie in `compressed.jsonl`, with their texts."""
     stages = read_json(folder / "stages.json")
-    tasks = [name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")]
-    if not tasks:
-        return []
-    compressed = [orjson.loads(line) for line in (folder / "compressed.jsonl").read_bytes().splitlines()]
-    compressed.sort(key=lambda each: (each["stop_reason"] != "rebound", -each["num_rounds_run"], each["rationale_id"]))
+    tasks = [name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")] if rows else []
     rationales, rounds, grades = (
-        {name: row for task in tasks if f"{stage}/{task}" in stages for name, row in rows_of(folder, f"{stage}/{task}").items()}
+        {name: {**row, "task": task} for task in tasks if f"{stage}/{task}" in stages for name, row in rows_of(folder, f"{stage}/{task}").items()}
         for stage in ("rationales", "rounds", "grades/rationales")
     )
-    shown = []
-    for each in compressed[:count]:
-        whole = each["rationale_id"].removesuffix(f"/{reasoning.THINKING}")
-        grade = grades[whole]
-        rationale = Rationale.from_row({**rationales[whole], "answer": grade["extracted"], "correct": grade["strict"]})
-        original = next(chain for chain in reasoning.chains([rationale]) if chain.id == each["rationale_id"])
-        run = [Round.from_row(rounds[f"{original.id}/{number}"]) for number in range(1, each["num_rounds_run"] + 1)]
-        shown.append(
-            Shown(
-                question_id=original.question_id,
-                texts=[original.cot.strip(), *([one.text for one in run] or [each["text"]])],
-                num_tokens=each["round_num_tokens"] if run else [each["num_tokens_original"], each["num_tokens"]],
-                kept_round=each["kept_round"],
-                stop_reason=each["stop_reason"],
-                answer=original.answer or "",
-            )
-        )
-    return shown
+    return [_shown(each, rationales, rounds, grades) for each in rows]
+
+
+def _shown(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades: dict[str, Row]) -> Shown:
+    whole = row["rationale_id"].removesuffix(f"/{reasoning.THINKING}")
+    grade = grades[whole]
+    rationale = Rationale.from_row({**rationales[whole], "answer": grade["extracted"], "correct": grade["strict"]})
+    original = next(chain for chain in reasoning.chains([rationale]) if chain.id == row["rationale_id"])
+    run = [Round.from_row(rounds[f"{original.id}/{number}"]) for number in range(1, row["num_rounds_run"] + 1)]
+    return Shown(
+        id=original.id,
+        question_id=original.question_id,
+        task=rationales[whole]["task"],
+        texts=[original.cot.strip(), *([one.text for one in run] or [row["text"]])],
+        num_tokens=row["round_num_tokens"] if run else [row["num_tokens_original"], row["num_tokens"]],
+        remarks=["", *([_remark(one) for one in run] or [""])],
+        kept_round=row["kept_round"],
+        stop_reason=row["stop_reason"],
+        answer=original.answer or "",
+        correct=original.correct,
+    )
+
+
+def _remark(one: Round) -> str:
+    if one.outcome != "ok":
+        return {"length": "cut off", "overflow": "prompt too long"}.get(one.outcome, one.outcome)
+    return "" if one.answer_kept else "answer lost"
 
 
 def markdown(shown: list[Shown]) -> str:

@@ -1,0 +1,137 @@
+"""Examples of several runs, as many as a page should hold, for its reader to browse.
+
+A sweep holds far more texts than that: `choose` says which are shown, and a text that runs share stands in the page once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+
+from cotexp.jobs.store import read_json
+from cotexp.report.differences import differences
+from cotexp.report.run_examples import Column, Example, Kind, sources
+
+MOST_OF_RUN = 60
+"""Examples of one kind and run, ..."""
+MOST_OF_KIND = 600
+"""... of one kind in all runs of a page, but ..."""
+FEWEST_OF_RUN = 10
+"""... no fewer than these of each run, ..."""
+MOST_CHARACTERS = 3_000_000
+"""... as long as all their texts together are no longer than this. What a run leaves of its share falls to those after it."""
+LONGEST_TEXT = 12_000
+"""Characters of one text; how many stand behind them is said in their place."""
+
+
+@dataclass(slots=True)
+class Browser:
+    """What a page embeds, ready for JSON: examples refer to runs, questions and texts by number.
+
+    A text is a string, or the pieces [change, text] of its difference to the text before it. `counts` says for every run and kind how many
+    examples are shown, of how many there are.
+    """
+
+    runs: list[str] = field(default_factory=list)
+    questions: list[dict[str, str | None]] = field(default_factory=list)
+    texts: list[Any] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    counts: list[dict[Kind, tuple[int, int]]] = field(default_factory=list)
+    num_characters: int = 0
+    places: dict[Any, int] = field(default_factory=dict)
+
+    def embedded(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("runs", "questions", "texts", "examples", "counts")}
+
+    def add(self, run: int, kind: Kind, example: Example, asked: Mapping[str, Mapping[str, str]]) -> None:
+        """Add an example of a run, whose questions stand in `asked` by id, with their gold answers."""
+        known = asked.get(example.question_id, {})
+        question = {"id": example.question_id, "task": example.task, "text": known.get("text"), "gold": known.get("answer")}
+        self.examples.append(
+            {
+                "id": example.id,
+                "kind": kind,
+                "run": run,
+                "question": self._place(self.questions, tuple(question.values()), question),
+                "outcome": example.outcome,
+                "columns": [self._column(each) for each in example.columns],
+            }
+        )
+
+    def _column(self, column: Column) -> dict[str, Any]:
+        text, previous = clipped(column.text), None if column.previous is None else clipped(column.previous)
+        pieces = None if (text, previous) in self.places or previous is None else [list(each) for each in differences(previous, text)]
+        place = self._place(self.texts, (text, previous), pieces or text)
+        own = {"title": column.title, "text": place, "facts": column.facts, "mode": column.mode, "outcome": column.outcome, "kept": column.kept}
+        return {name: value for name, value in own.items() if value not in ("", None)}
+
+    def _place(self, among: list[Any], key: Any, entry: Any) -> int:
+        """Where `entry` stands `among` the others, which it joins where it is new."""
+        if key not in self.places:
+            self.places[key] = len(among)
+            among.append(entry)
+            self.num_characters += sum(len(each) for each in key if each)
+        return self.places[key]
+
+
+def browse(runs: Mapping[str, Path]) -> Browser:
+    """Examples of finished runs, which are given by label and folder."""
+    browser = Browser()
+    for number, (label, folder) in enumerate(runs.items()):
+        browser.runs.append(label)
+        browser.counts.append(_add(browser, number, folder, most_of_run(len(runs)), MOST_CHARACTERS * (number + 1) // len(runs)))
+    return browser
+
+
+def most_of_run(num_runs: int) -> int:
+    """Examples of one kind that a page shows of each of its runs, where texts are short enough."""
+    return min(MOST_OF_RUN, max(FEWEST_OF_RUN, MOST_OF_KIND // num_runs))
+
+
+def _add(browser: Browser, run: int, folder: Path, most: int, most_characters: int) -> dict[Kind, tuple[int, int]]:
+    """Add a run's examples, kind by kind in turn until there is no more room, and at least one of each kind."""
+    asked = read_json(folder / "questions.json").get("questions", {})
+    found = sources(folder)
+    waiting: dict[Kind, Iterator[Example]] = {kind: iter(own.make(choose(own.groups, most))) for kind, own in found.items()}
+    num_shown: dict[Kind, int] = dict.fromkeys(waiting, 0)
+    while waiting:
+        for kind in list(waiting):
+            has_room = not num_shown[kind] or browser.num_characters < most_characters
+            example = next(waiting[kind], None) if has_room else None
+            if example is None:
+                del waiting[kind]
+            else:
+                browser.add(run, kind, example, asked)
+                num_shown[kind] += 1
+    return {kind: (num_shown[kind], len(own.groups)) for kind, own in found.items()}
+
+
+def choose(groups: Mapping[str, Any], most: int) -> list[str]:
+    """Up to `most` ids of `groups`, which holds for each what sets it apart.
+
+    In turn: the next in an order that depends on the ids alone, so that runs show the same questions; and the next of each group, rare groups
+    first, so that what happens seldom is there as well.
+    """
+    order = sorted(groups, key=lambda name: hashlib.sha256(name.encode()).digest())
+    members: dict[Any, list[str]] = {}
+    for each in order:
+        members.setdefault(groups[each], []).append(each)
+    of_each_group = [each for rank in zip_longest(*sorted(members.values(), key=len)) for each in rank if each is not None]
+    return list(dict.fromkeys(chain.from_iterable(zip(order, of_each_group, strict=True))))[:most]
+
+
+def clipped(text: str) -> str:
+    more = len(text) - LONGEST_TEXT
+    return f"{text[:LONGEST_TEXT]} […] ({more:,} more characters)" if more > 0 else text
+
+
+def explanation(num_runs: int) -> str:
+    """How many examples there are, and which, for readers of the page."""
+    return (
+        f"At most {most_of_run(max(num_runs, 1))} of each kind and run, {MOST_CHARACTERS:,} characters in all: every second one in an order that "
+        "depends on the question alone, so that runs show the same questions; between them one of each outcome in turn, rare ones first."
+    )

@@ -1,0 +1,42 @@
+"""What changed from one text to another, word by word."""
+
+from __future__ import annotations
+
+import re
+from difflib import SequenceMatcher
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+Change = Literal["same", "removed", "added"]
+
+_WORD = re.compile(r"(\d[\d.,]*\d|\w+|[^\w\s]|\A(?=\s))(\s*)")
+"""A number, a word, a sign, or nothing before leading white space; each with the white space behind it."""
+MOST_COMPARED = 250_000
+"""Product of two lengths in words above which words that occur often are no anchors: two texts of 3,000 words took 4 s with them, 0.1 s without."""
+
+
+class Piece(NamedTuple):
+    change: Change
+    text: str
+
+
+def differences(old: str, new: str) -> list[Piece]:
+    """`new` in pieces, with what it lacks of `old` between them; without the removed pieces it is exactly `new`.
+
+    White space alone is no difference.
+    """
+    before, after = _WORD.findall(old), _WORD.findall(new)
+    often = len(before) * len(after) > MOST_COMPARED
+    matcher = SequenceMatcher(None, [word for word, _ in before], [word for word, _ in after], autojunk=often)
+    pieces = []
+    for kind, start, end, new_start, new_end in matcher.get_opcodes():
+        if kind == "equal":
+            pieces.append(Piece("same", _text(after[new_start:new_end])))
+            continue
+        pieces += [Piece("removed", _text(before[start:end])), Piece("added", _text(after[new_start:new_end]))]
+    filled = (each for each in pieces if each.text)
+    return [Piece(change, "".join(each.text for each in own)) for change, own in groupby(filled, key=lambda each: each.change)]
+
+
+def _text(words: list[tuple[str, str]]) -> str:
+    return "".join(word + space for word, space in words)

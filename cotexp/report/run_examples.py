@@ -1,0 +1,209 @@
+"""What of a finished run can be read as an example: a chain of thought round by round, all rationales of a question, its answers in every mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from cotexp.jobs.grades import predictions_of_run
+from cotexp.jobs.scores import row_id
+from cotexp.jobs.store import Row, read_json
+from cotexp.records import Prediction, Rationale, Score
+from cotexp.report import examples, tables
+from cotexp.report.examples import Shown
+from cotexp.report.stored import rows_of
+
+Kind = Literal["chains", "rationales", "answers"]
+
+ENDINGS = {"limit": "ended by round limit", "failed": "a round failed", "none": "cut to a share", "protected": "cut to a share"}
+"""Reasons to stop that are not said by their own name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One text of an example; `previous` is the text that it is a change of, `mode` that of an answer."""
+
+    title: str
+    text: str
+    facts: list[str]
+    previous: str | None = None
+    mode: str = ""
+    outcome: str = ""
+    kept: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """Texts about one question that stand side by side; `outcome` is that of the whole. A gold answer may be known from the run alone."""
+
+    id: str
+    question_id: str
+    task: str
+    columns: list[Column]
+    outcome: str = ""
+
+
+class Source(NamedTuple):
+    """Examples of one kind: their ids with what sets them apart, and what makes those of some ids, in order."""
+
+    groups: Mapping[str, Any]
+    make: Callable[[Sequence[str]], Iterable[Example]]
+
+
+def sources(folder: Path) -> dict[Kind, Source]:
+    """Where the examples of the run in `folder` come from; a kind that it has none of is left out."""
+    found: dict[Kind, Source] = {"chains": _chains(folder), "rationales": _rationales(folder), "answers": _answers(folder)}
+    return {kind: source for kind, source in found.items() if source.groups}
+
+
+def outcome_of(*, correct: bool, finish_reason: str, extracted: str | None, timed_out: bool = False) -> str:
+    """What became of a graded text, in one word or two."""
+    if correct:
+        return "right"
+    if finish_reason not in ("stop", "budget"):
+        return {"length": "truncated", "overflow": "prompt too long"}.get(finish_reason, finish_reason)
+    if extracted is None:
+        return "unparsable"
+    return "not compared in time" if timed_out else "wrong"
+
+
+# --- chains of thought, round by round --------------------------------------------------------------------------------------
+
+
+def _chains(folder: Path) -> Source:
+    rows = {each["rationale_id"]: each for each in examples.compressed(folder)}
+    groups = {name: (each["stop_reason"], each["kept_round"] == 0) for name, each in rows.items()}
+    return Source(groups, lambda ids: map(_chain, examples.shown(folder, [rows[each] for each in ids])))
+
+
+def _chain(shown: Shown) -> Example:
+    return Example(
+        id=shown.id,
+        question_id=shown.question_id,
+        task=shown.task,
+        outcome=ENDINGS.get(shown.stop_reason) or f"ended by {shown.stop_reason.replace('_', ' ')}",
+        columns=[_round(shown, number) for number in range(len(shown.texts))],
+    )
+
+
+def _round(shown: Shown, number: int) -> Column:
+    length, original = shown.num_tokens[number], shown.num_tokens[0]
+    facts = [f"{length:,} tokens", *([f"{length / original:.0%} of the original"] if number and original else [])]
+    if not number:
+        facts.append(f"answer {shown.answer}" if shown.answer else "no answer could be read")
+    return Column(
+        title=("shortened" if shown.is_cut else f"round {number}") if number else "original",
+        text=shown.texts[number],
+        previous=shown.texts[number - 1] if number else None,
+        facts=[*facts, *filter(None, [shown.remarks[number]])],
+        outcome="" if number else "right" if shown.correct else "wrong",
+        kept=number == shown.kept_round,
+    )
+
+
+# --- all rationales of a question -------------------------------------------------------------------------------------------
+
+
+def _rationales(folder: Path) -> Source:
+    """Questions for which there was something to choose."""
+    path = folder / "selection.jsonl"
+    lines = [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.is_file() else []
+    rows = {each["question_id"]: each for each in lines if each["num_written"] > max(1, len(each["kept"]))}
+    groups = {name: (bool(each["kept"]), each["num_usable"] == each["num_written"]) for name, each in rows.items()}
+
+    def make(ids: Sequence[str]) -> Iterator[Example]:
+        written = _Written.read(folder)
+        return (written.example(rows[each]) for each in ids)
+
+    return Source(groups, make)
+
+
+class _Written(NamedTuple):
+    """The rationales of a run with their grades and scores by id, and the task of each question."""
+
+    rationales: dict[str, list[Rationale]]
+    scores: dict[str, Row]
+    tasks: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> _Written:
+        stages = read_json(folder / "stages.json")
+        found = cls({}, {}, {})
+        for task in (name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")):
+            grades = rows_of(folder, f"grades/rationales/{task}")
+            for name, row in rows_of(folder, f"rationales/{task}").items():
+                if name in grades:
+                    grade = {"answer": grades[name]["extracted"], "correct": grades[name]["strict"]}
+                    found.rationales.setdefault(row["question_id"], []).append(Rationale.from_row({**row, **grade}))
+                    found.tasks[row["question_id"]] = task
+            if f"scores/{task}" in stages:
+                found.scores.update(rows_of(folder, f"scores/{task}"))
+        return found
+
+    def example(self, row: Row) -> Example:
+        """Kept rationales first, in their order, then the others."""
+        name, kept = row["question_id"], row["kept"]
+        own = sorted((each for each in self.rationales[name] if each.sample < row["num_written"]), key=lambda each: each.sample)
+        own.sort(key=lambda each: kept.index(each.id) if each.id in kept else len(kept))
+        outcome = f"{len(kept)} of {row['num_written']} rationales kept"
+        return Example(
+            id=name, question_id=name, task=self.tasks[name], outcome=outcome, columns=[self._column(each, each.id in kept) for each in own]
+        )
+
+    def _column(self, one: Rationale, kept: bool) -> Column:
+        facts = [f"{one.num_tokens:,} tokens", f"answer {one.answer}" if one.answer else "no answer could be read"]
+        if (score := self.scores.get(row_id(one))) and one.question_id in self.scores:
+            scored = Score.from_row({**score, **self.scores[one.question_id], "id": one.id})
+            facts.append("RD " + ", ".join(f"{scored.rd(kind):.3g} {kind}" for kind in ("plain", "masked", "hidden")))
+        outcome = outcome_of(correct=one.correct, finish_reason=one.finish_reason, extracted=one.answer)
+        source = f", {one.source}" if one.source else ""
+        return Column(title=f"rationale {one.sample}{source}", text=one.text, facts=facts, outcome=outcome, kept=kept)
+
+
+# --- answers to a test question ---------------------------------------------------------------------------------------------
+
+
+def _answers(folder: Path) -> Source:
+    by_question: dict[str, dict[str, list[Prediction]]] = {}
+    for mode, answers in predictions_of_run(folder).items():
+        for each in answers:
+            by_question.setdefault(each.question_id, {}).setdefault(mode, []).append(each)
+    labels = tables.labels(read_json(folder / "settings.json"))
+    groups = {name: tuple((mode, _outcome(answers[0])) for mode, answers in own.items()) for name, own in by_question.items()}
+
+    def make(ids: Sequence[str]) -> Iterator[Example]:
+        for name in ids:
+            own = by_question[name]
+            task = next(iter(own.values()))[0].task
+            columns = [_answer(answers, labels[mode].replace("`", "")) for mode, answers in own.items()]
+            yield Example(id=name, question_id=name, task=task, columns=columns, outcome=_against_base(own))
+
+    return Source(groups, make)
+
+
+def _outcome(one: Prediction) -> str:
+    return outcome_of(correct=one.strict, finish_reason=one.finish_reason, extracted=one.extracted, timed_out=one.timed_out)
+
+
+def _against_base(answers: Mapping[str, list[Prediction]]) -> str:
+    """Whether the last mode won or lost the question against the base model."""
+    base, last = (answers[mode][0].strict if mode in answers else None for mode in ("base", list(answers)[-1]))
+    if base is None or len(answers) == 1 or base == last:
+        return ""
+    return "lost against base" if base else "won against base"
+
+
+def _answer(answers: Sequence[Prediction], title: str) -> Column:
+    """The first of the sampled answers in one mode."""
+    first = answers[0]
+    facts = [f"{first.num_tokens:,} tokens, {first.num_cot_tokens:,} of them chain of thought"]
+    facts.append(f"answer {first.extracted}" if first.extracted is not None else "no answer could be read")
+    labels = {"lenient": first.lenient, "math-verify": first.math_verify}
+    facts += [f"{rule}: {'right' if label else 'wrong'}" for rule, label in labels.items() if label not in (None, first.strict)]
+    if len(answers) > 1:
+        facts.append(f"{sum(each.strict for each in answers)} of {len(answers)} samples right; this is the first")
+    return Column(title=title, text=first.text, facts=facts, mode=first.mode, outcome=_outcome(first))

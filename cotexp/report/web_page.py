@@ -1,0 +1,72 @@
+"""A report as one HTML page that works from disk: tables that sort, figures, and examples to browse.
+
+Nothing on the page comes from elsewhere and nothing that a model wrote is markup: texts are embedded as data, a script puts them into text nodes,
+and a content security policy admits this one script and style sheet alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+
+import orjson
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from cotexp.report import browser
+from cotexp.report.content import Figure, Gap, Report, Row
+from cotexp.report.markdown import NOISE, state_of
+
+LARGEST_SVG = 400_000
+"""Bytes; a drawing with so many points that it takes more is shown as PNG."""
+
+
+def files(report: Report) -> dict[str, bytes]:
+    """File name -> content: one self-contained page."""
+    return {"report.html": html(report).encode()}
+
+
+def html(report: Report) -> str:
+    """The page; the same report twice is the same text."""
+    style, script = (resources.files("cotexp.report").joinpath("templates", f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    browsed = browser.browse({f"{each.row}, seed {each.seed}": each.folder for each in report.runs})
+    environment = Environment(loader=PackageLoader("cotexp.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"source": _source, "state": state_of, "is_gap": _is_gap, "seed": _seed}
+    return environment.get_template("page.html").render(
+        report=report,
+        noise=NOISE.strip(),
+        policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'",
+        style=Markup(style),
+        script=Markup(script),
+        data=Markup(embedded(browsed.embedded())),
+        num_examples=len(browsed.examples),
+        choice=browser.explanation(len(browsed.runs)),
+    )
+
+
+def embedded(content: object) -> str:
+    """`content` as JSON within a script element: nothing in it can end the element or begin a comment."""
+    text = orjson.dumps(content).decode()
+    for mark in "<>&\u2028\u2029":
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    return text
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _source(figure: Figure) -> str:
+    """Where an image element finds a figure: in itself."""
+    kind, content = ("svg+xml", figure.svg) if len(figure.svg) <= LARGEST_SVG else ("png", figure.png)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _is_gap(row: Row) -> bool:
+    """Whether nothing of a row is known."""
+    return bool(row.gaps) and all(each.state not in ("ok", "partial") for each in row.cells)
+
+
+def _seed(gap: Gap) -> str:
+    return "" if gap.seed is None else f"seed {gap.seed}: "

@@ -1,0 +1,74 @@
+"""What of a run can be read as an example."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from written_runs import write_run
+
+from cotexp.report.run_examples import outcome_of, sources
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_run(
+        tmp_path,
+        "k",
+        chains={"a": ["it is right so seven", "right so seven", "right it is so seven"], "b": ["no", ""]},
+        answers={"base": {"t": "right 7", "u": "?"}, "compress": {"t": "", "u": "?"}},
+        rationales={"c": ["right one", "wrong one", "right two"]},
+        kept={"c": [2]},
+    )
+
+
+def test_a_chain_shows_every_round_with_tokens_and_which_is_kept(folder: Path) -> None:
+    chains = sources(folder)["chains"]
+    first, second = chains.make(["a/0", "b/0"])
+    assert (first.id, first.question_id, first.task, first.outcome) == ("a/0", "a", "sums", "ended by rebound")
+    assert [each.title for each in first.columns] == ["original", "round 1", "round 2"]
+    assert [each.kept for each in first.columns] == [False, True, False]
+    assert [each.previous for each in first.columns] == [None, "it is right so seven", "right so seven"]
+    assert first.columns[0].outcome == "right"
+    assert first.columns[0].facts == ["5 tokens", "answer 7"]
+    assert first.columns[1].facts == ["3 tokens", "60% of the original"]
+    assert second.columns[0].outcome == "wrong"
+    assert second.columns[1].facts == ["0 tokens", "0% of the original", "empty"]
+
+
+def test_the_rationales_of_a_question_stand_with_the_kept_ones_first(folder: Path) -> None:
+    source = sources(folder)["rationales"]
+    assert list(source.groups) == ["c"]
+    (one,) = source.make(["c"])
+    assert one.outcome == "1 of 3 rationales kept"
+    assert [(each.text, each.kept, each.outcome) for each in one.columns] == [
+        ("right two", True, "right"),
+        ("right one", False, "right"),
+        ("wrong one", False, "unparsable"),
+    ]
+
+
+def test_the_answers_to_a_question_stand_mode_by_mode_and_say_what_fine_tuning_changed(folder: Path) -> None:
+    lost, same = sources(folder)["answers"].make(["t", "u"])
+    assert [(each.mode, each.outcome) for each in lost.columns] == [("base", "right"), ("compress", "unparsable")]
+    assert lost.outcome == "lost against base"
+    assert same.outcome == ""
+
+
+def test_a_run_that_selected_and_compressed_nothing_has_answers_alone(tmp_path: Path) -> None:
+    assert list(sources(write_run(tmp_path, "k", answers={"full": {"t": "x"}}))) == ["answers"]
+
+
+@pytest.mark.parametrize(
+    ("graded", "outcome"),
+    [
+        ({"correct": True, "finish_reason": "budget", "extracted": "7"}, "right"),
+        ({"correct": False, "finish_reason": "length", "extracted": "7"}, "truncated"),
+        ({"correct": False, "finish_reason": "refused", "extracted": None}, "refused"),
+        ({"correct": False, "finish_reason": "stop", "extracted": None}, "unparsable"),
+        ({"correct": False, "finish_reason": "stop", "extracted": "8", "timed_out": True}, "not compared in time"),
+        ({"correct": False, "finish_reason": "stop", "extracted": "8"}, "wrong"),
+    ],
+)
+def test_an_outcome_says_first_how_a_wrong_text_ended(graded: dict[str, object], outcome: str) -> None:
+    assert outcome_of(**graded) == outcome  # type: ignore[arg-type]
