@@ -5,6 +5,7 @@ All mistakes of a command line are found and reported together, before Hydra run
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from collections.abc import Iterator
@@ -168,24 +169,40 @@ def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
 # --- the command line --------------------------------------------------------------------------------------------------
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Point:
+    """One point of a command line: its words, of which `sweep=NAME` may be one, and its checked settings."""
+
+    words: list[str]
+    settings: Settings
+
+
 def check_command_line(overrides: list[str], *, multirun: bool) -> list[Settings]:
     """The checked settings of every point that this command line asks for.
 
     Raises: ConfigError with every mistake in it.
     """
+    return [each.settings for each in points_of(overrides, multirun=multirun)]
+
+
+def points_of(overrides: list[str], *, multirun: bool) -> list[Point]:
+    """Every point that this command line asks for.
+
+    Raises: ConfigError with every mistake in it.
+    """
     register()
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    problems: dict[str, None] = {}
+    points = []
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        points = list(_points(overrides, multirun))
-        problems: dict[str, None] = {}
-        settings = []
-        for point in points:
+        for point in _points(overrides, multirun):
             try:
-                settings.append(_check_point(point))
+                points.append(Point(point, _check_point(point, composed)))
             except ConfigError as error:
                 problems.update(dict.fromkeys(error.problems))
     if problems:
         raise ConfigError(*problems)
-    return settings
+    return points
 
 
 def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
@@ -225,7 +242,8 @@ def _parse(overrides: list[str]) -> list[Override]:
     return parsed
 
 
-def _check_point(overrides: list[str]) -> Settings:
+def _check_point(overrides: list[str], composed: dict[tuple[str, ...], DictConfig]) -> Settings:
+    """The settings of one point; `composed` keeps what Hydra made of the options of those before."""
     groups = {*SECTIONS, *OVERLAYS}
     every = _parse(overrides)
     for_hydra = [each.input_line for each in every if (each.key_or_group or "").startswith("hydra")]
@@ -237,7 +255,10 @@ def _check_point(overrides: list[str]) -> Settings:
     problems = [problem for each in chosen if (problem := _bad_option(each))]
     if problems:
         raise ConfigError(*problems)
-    config = _compose([f"{each.key_or_group}={_option(each)}" for each in chosen])
+    names = tuple(f"{each.key_or_group}={_option(each)}" for each in chosen)
+    if names not in composed:
+        composed[names] = _compose(list(names))
+    config = copy.deepcopy(composed[names])
     for each in values:
         problems += _apply(config, each)
     try:

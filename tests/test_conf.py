@@ -16,6 +16,7 @@ from cotexp import schema
 from cotexp.jobs import pipeline
 from cotexp.jobs.store import key_of
 from cotexp.model_settings import GgufModel, LocalCompressor, LocalTeacher, ScratchModel
+from cotexp.report import declared
 from cotexp.sections import ConfigError, keyed
 from cotexp.settings import Settings
 from cotexp.task_settings import GsmSymbolicTask, StoriesTask
@@ -23,7 +24,8 @@ from cotexp.tasks.benchmarks import BENCHMARKS
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
-FILES = sorted(path for path in CONF.rglob("*") if path.is_file())
+FILES = sorted(path for path in CONF.rglob("*") if path.is_file() and path.relative_to(CONF).parts[0] != "report")
+"""All but declared reports, which no run reads: tests/report/test_declared.py."""
 OPTION_FILES = [path for path in FILES if path.relative_to(CONF).parts[0] in schema.SECTIONS]
 
 NEEDS: dict[str, list[str]] = {
@@ -113,6 +115,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_file_under_conf_is_checked_and_belongs_to_a_known_group() -> None:
     checked = {path for path in CONF.glob("**/*.yaml") if name_of(path) == "config" or path.relative_to(CONF).parts[0] in known_groups()}
+    reports = {f"report/{each}" for each in declared.names()} | {f"report/published/{each}" for each in declared.published_names()}
+    assert {name_of(path) for path in (CONF / "report").rglob("*") if path.is_file()} == reports
     assert len(FILES) == len(checked) > 38
     assert {name_of(each) for each in FILES} == {name_of(each) for each in checked}
 

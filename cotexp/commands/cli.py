@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from cotexp.commands import USER_ERRORS
 from cotexp.settings import MODES
@@ -32,17 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     compare.add_argument("second", metavar="RUN", help="the other run; differences are this one minus the first")
     compare.add_argument("--mode", help="base, truncate, full or compress, or one for each run such as full,compress (default: each run's last)")
     compare.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
-    report = commands.add_parser("report", help="all finished runs of experiments as one table with a figure, an arm per row")
-    report.add_argument("names", nargs="+", metavar="NAME", help="an experiment's name, as its runs lie in OUTPUTS/runs/NAME")
-    report.add_argument(
-        "--baseline",
-        metavar="SETTINGS",
-        help='arm to measure against, by its label such as "selection=random" (default: random over all)',
-    )
-    report.add_argument("--mode", choices=MODES, help="evaluated mode (default: each run's last)")
-    report.add_argument("--format", default="md", metavar="FORMATS", help="md, csv, html, several joined by commas, or all (default md)")
-    report.add_argument("--output", type=Path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME)")
-    report.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
+    _add_report(commands)
     fetch = commands.add_parser("fetch", help="download benchmark files into a data folder")
     fetch.add_argument("tasks", nargs="*", metavar="TASK", help="tasks to download, such as multiarith; see --list")
     fetch.add_argument("--list", action="store_true", help="list every task with its rows, source and licence")
@@ -59,6 +50,36 @@ def main(arguments: list[str] | None = None) -> None:
         _RUN[options.command](options)
     except USER_ERRORS as error:
         sys.exit("\n".join(f"cotexp: {line}" for line in str(error).splitlines()))
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser(
+        "report",
+        help="runs as tables and figures: a declared report, or all finished runs of experiments with an arm per row",
+        description="Reads what lies under OUTPUTS alone: no network, no model. conf/report/NAME.yaml declares a report: the runs that it expects, "
+        "columns, baseline; what is missing is named with the command that fills it.",
+        epilog="cotexp report macc/quickstart_ablation --format all; cotexp report morsd/arithmetic --baseline selection=random",
+    )
+    report.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="a declared report, or experiments as their runs lie in OUTPUTS/runs/NAME; "
+        "words such as task.num_train=600 that stood beside the sweep of a declared report: its runs are expected with them",
+    )
+    report.add_argument(
+        "--runs", nargs="+", default=[], metavar="RUN", help="only these: experiments, run keys, NAME/KEY, or patterns such as 'macc/*'"
+    )
+    report.add_argument(
+        "--baseline",
+        metavar="SETTINGS",
+        help='arm to measure against, by its label such as "selection=random", or base for the model that each arm was made of '
+        "(default: as declared, or random over all, or the first)",
+    )
+    report.add_argument("--mode", choices=MODES, help="evaluated mode (default: as declared, or each run's last)")
+    report.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, several joined by commas, or all (default md)")
+    report.add_argument("--output", type=Path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME)")
+    report.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
 
 
 def _encode(options: argparse.Namespace) -> None:
@@ -91,12 +112,17 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from cotexp.commands.report import formats_of, report_experiments
+    from cotexp.report.build import Wanted
 
     report_experiments(
-        options.names,
+        [each for each in options.names if "=" not in each],
         outputs=options.outputs,
-        baseline=options.baseline,
-        mode=options.mode,
+        wanted=Wanted(
+            baseline=options.baseline,
+            mode=options.mode,
+            only=tuple(options.runs),
+            overrides=tuple(each for each in options.names if "=" in each),
+        ),
         formats=formats_of(options.format),
         folder=options.output,
     )

@@ -25,8 +25,7 @@ def report_experiments(
     names: Sequence[str],
     *,
     outputs: Path,
-    baseline: str | None = None,
-    mode: str | None = None,
+    wanted: build.Wanted | None = None,
     formats: Sequence[str] = ("md",),
     folder: Path | None = None,
 ) -> None:
@@ -34,7 +33,7 @@ def report_experiments(
 
     Raises: ConfigError for an experiment without a finished run, an unknown mode or baseline.
     """
-    report = build.of_experiments(names, outputs, baseline=baseline, mode=mode)
+    report = build.make(names, outputs, wanted or build.Wanted())
     _print(report)
     target = folder or outputs / "reports" / report.name
     for written in formats:
@@ -77,7 +76,8 @@ def _shown(table: Table) -> Shown:
         width = max(len(_text(row.cells[index]).plain) for row in table.rows)
         shown.add_column(escape(column.title.replace(" ", "\n", 1)), justify="right", overflow="fold", min_width=width)
     for row in table.rows:
-        shown.add_row(escape(row.label.replace(PART, ",\n")), *(_text(cell) for cell in row.cells))
+        label = row.label if row.kind == "published" else row.label.replace(PART, ",\n")
+        shown.add_row(escape(label), *(_text(cell) for cell in row.cells))
     return shown
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from cotexp.methods.statistics import Interval, bootstrap_interval, mean, mean_and_deviation, shares_correct
 from cotexp.records import Prediction
@@ -100,11 +100,14 @@ def paired_difference(
     )
 
 
-def token_difference(first: Sequence[Prediction], second: Sequence[Prediction]) -> Interval | None:
+TokenCount = Literal["num_tokens", "num_cot_tokens"]
+
+
+def token_difference(first: Sequence[Prediction], second: Sequence[Prediction], length: TokenCount = "num_tokens") -> Interval | None:
     """95 % interval (Student's t over questions) of second minus first tokens per answer, on the questions that both answered; None below two."""
     from scipy.stats import t
 
-    ours, theirs = _tokens_of(first), _tokens_of(second)
+    ours, theirs = _tokens_of(first, length), _tokens_of(second, length)
     differences = [theirs[each] - ours[each] for each in ours if each in theirs]
     if len(differences) < 2:
         return None
@@ -113,11 +116,11 @@ def token_difference(first: Sequence[Prediction], second: Sequence[Prediction]) 
     return Interval(spread.mean - half, spread.mean + half)
 
 
-def _tokens_of(answers: Sequence[Prediction]) -> dict[str, float]:
+def _tokens_of(answers: Sequence[Prediction], length: TokenCount) -> dict[str, float]:
     """Mean tokens of each question's answers."""
     lengths: dict[str, list[int]] = {}
     for each in answers:
-        lengths.setdefault(each.question_id, []).append(each.num_tokens)
+        lengths.setdefault(each.question_id, []).append(getattr(each, length))
     return {question: mean(own) for question, own in lengths.items()}
 
 

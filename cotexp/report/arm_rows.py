@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from cotexp.methods.comparison import ComparedTask, compare_answers, token_difference
+from cotexp.methods.comparison import ComparedTask, TokenCount, compare_answers, token_difference
 from cotexp.methods.statistics import Spread, accuracy_metrics, mean, mean_and_deviation, shares_correct
 from cotexp.records import Prediction
 from cotexp.report.arms import Arm
 from cotexp.report.content import Gap
 
 BASE = "base (not fine-tuned)"
+BASELINE = "baseline"
 OWN_BASE = "base"
 """As the name of a baseline: every arm is measured against the model that it was made of."""
 
@@ -22,7 +24,7 @@ class ArmRow:
     """One arm, or the model before fine-tuning (no arm, no seeds), or an arm without a finished run (no answers).
 
     `accuracy` is the mean over seeds and questions in [0, 1], `low` and `high` its 95 % interval over questions, `over_seeds` holds the
-    accuracies' mean and deviation. `against` is None for the baseline, and where no question can be paired.
+    accuracies' mean and deviation. `against` is None for the baseline, and where nothing can be paired: `uncompared` says why.
     """
 
     label: str
@@ -39,14 +41,18 @@ class ArmRow:
     accuracy_of: dict[str, float] = field(default_factory=dict)
     over_seeds: Spread | None = None
     seed_accuracies: list[float] = field(default_factory=list)
-    is_baseline: bool = False
     against: ComparedTask | None = None
+    uncompared: str = ""
     num_unpaired: int = 0
     gaps: tuple[Gap, ...] = ()
 
     @property
     def seeds(self) -> list[int]:
         return self.arm.seeds if self.arm else []
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.uncompared == BASELINE
 
     @property
     def num_rationales(self) -> float | None:
@@ -72,8 +78,9 @@ class ArmRow:
         return Spread(self.metrics[own], math.nan, 1) if own in self.metrics else None
 
 
-def rows_of(arms: Sequence[Arm], baseline: Arm | None) -> list[ArmRow]:
-    """Models before fine-tuning first, then every arm against the baseline, or without one against its own base model.
+def rows_of(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow]:
+    """Models before fine-tuning first, then every arm against the baseline, or without one against its own base model; a text says why there
+    is nothing to compare with.
 
     Pairs are the same questions and, where the two share seeds, the same seeds.
     """
@@ -81,65 +88,48 @@ def rows_of(arms: Sequence[Arm], baseline: Arm | None) -> list[ArmRow]:
     for each in arms:
         if each.runs[0].base_answers and each.runs[0].mode != "base":
             bases.setdefault(each.runs[0].base_keys, []).append(each)
-    rows = []
-    for own in bases.values():
-        first = own[0].runs[0]
-        rows.append(
-            _measured(
-                BASE if len(bases) == 1 else f"{BASE} of {own[0].label}",
-                "base",
-                first.base_answers,
-                baseline=None if baseline is None else baseline.answers(),
-                is_baseline=baseline is None,
-                metrics=first.metrics,
-            )
-        )
-    for arm in arms:
-        run = arm.runs[0]
-        if baseline is None:
-            rows.append(_measured(arm.label, run.mode, arm.answers(), baseline=run.base_answers or None, arm=arm))
-            continue
+    return [*(_base_row(own, baseline, len(bases)) for own in bases.values()), *(_arm_row(each, baseline) for each in arms)]
+
+
+def _base_row(arms: Sequence[Arm], baseline: Arm | str | None, num_bases: int) -> ArmRow:
+    run = arms[0].runs[0]
+    against = Against(baseline.answers(), run.base_answers) if isinstance(baseline, Arm) else Against(reason=baseline or BASELINE)
+    label = BASE if num_bases == 1 else f"{BASE} of {arms[0].label}"
+    return replace(_measured(label, "base", run.base_answers, against), metrics=run.metrics)
+
+
+def _arm_row(arm: Arm, baseline: Arm | str | None) -> ArmRow:
+    run = arm.runs[0]
+    if baseline is None:
+        against = Against(run.base_answers, arm.answers()) if run.base_answers else Against(reason="its base model did not answer")
+    elif isinstance(baseline, str) or arm is baseline:
+        against = Against(reason=baseline if isinstance(baseline, str) else BASELINE)
+    else:
         common = sorted(set(arm.seeds) & set(baseline.seeds)) or None
-        is_baseline = arm is baseline
-        paired = arm.answers(common) if common else None
-        rows.append(
-            _measured(
-                arm.label,
-                run.mode,
-                arm.answers(),
-                baseline=None if is_baseline else baseline.answers(common),
-                paired=paired,
-                is_baseline=is_baseline,
-                arm=arm,
-            )
-        )
-    return rows
+        against = Against(baseline.answers(common), arm.answers(common))
+    accuracies = [mean(list(shares_correct(each.answers).values())) for each in arm.runs]
+    row = _measured(arm.label, run.mode, arm.answers(), against)
+    return replace(row, arm=arm, over_seeds=mean_and_deviation(accuracies), seed_accuracies=accuracies)
 
 
-def _measured(
-    label: str,
-    mode: str,
-    answers: Sequence[Prediction],
-    *,
-    baseline: Sequence[Prediction] | None,
-    paired: Sequence[Prediction] | None = None,
-    is_baseline: bool = False,
-    arm: Arm | None = None,
-    metrics: dict[str, float] | None = None,
-) -> ArmRow:
-    """`paired` are the answers that are compared with the baseline's, where those are not all."""
+class Against(NamedTuple):
+    """The baseline's answers and those to compare with them, or why there are none."""
+
+    first: Sequence[Prediction] = ()
+    second: Sequence[Prediction] = ()
+    reason: str = ""
+
+
+def _measured(label: str, mode: str, answers: Sequence[Prediction], against: Against) -> ArmRow:
     own = accuracy_metrics(answers)
-    compared = None if baseline is None else compare_answers(baseline, answers if paired is None else paired)
+    compared = None if against.reason else compare_answers(against.first, against.second)
     by_task: dict[str, list[Prediction]] = {}
     for each in answers:
         by_task.setdefault(each.task, []).append(each)
-    accuracies = [mean(list(shares_correct(each.answers).values())) for each in arm.runs] if arm else []
     return ArmRow(
         label=label,
         mode=mode,
-        arm=arm,
         answers=list(answers),
-        metrics=metrics or {},
         accuracy=own["accuracy"],
         low=own["accuracy_low"],
         high=own["accuracy_high"],
@@ -147,10 +137,8 @@ def _measured(
         num_cot_tokens=own["num_cot_tokens"],
         num_questions=int(own["num_questions"]),
         accuracy_of={task: mean(list(shares_correct(each).values())) for task, each in by_task.items()},
-        over_seeds=mean_and_deviation(accuracies) if arm else None,
-        seed_accuracies=accuracies,
-        is_baseline=is_baseline,
         against=compared.rows[-1] if compared and compared.rows else None,
+        uncompared=against.reason or "no common question",
         num_unpaired=len(compared.only_first) + len(compared.only_second) + len(compared.other_gold) if compared else 0,
     )
 
@@ -168,16 +156,16 @@ def most_accurate(rows: Sequence[ArmRow]) -> set[str]:
     return _best([each for each in rows if each.answers], lambda each: -each.accuracy, alike)
 
 
-def shortest(rows: Sequence[ArmRow]) -> set[str]:
+def shortest(rows: Sequence[ArmRow], length: TokenCount) -> set[str]:
     """Labels of the row with the fewest tokens and of those that a paired test cannot tell from it, among rows that are not less accurate
     than the baseline beyond noise; none where it can tell none apart.
     """
 
     def alike(first: ArmRow, second: ArmRow) -> bool:
-        interval = token_difference(first.answers, second.answers)
+        interval = token_difference(first.answers, second.answers, length)
         return interval is None or interval.low <= 0 <= interval.high
 
-    return _best([each for each in rows if each.answers and not each.worse], lambda each: each.num_tokens, alike)
+    return _best([each for each in rows if each.answers and not each.worse], lambda each: getattr(each, length), alike)
 
 
 def _best(rows: Sequence[ArmRow], loss: Callable[[ArmRow], float], alike: Callable[[ArmRow, ArmRow], bool]) -> set[str]:

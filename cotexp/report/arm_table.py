@@ -28,7 +28,7 @@ class Shown(NamedTuple):
 def make_table(name: str, title: str, rows: Sequence[ArmRow], columns: Sequence[str] = ()) -> Table:
     """A table of `rows` with these columns (see `shown`), by default the usual ones that a row fills and one for each of several tasks."""
     wanted = [shown(each) for each in columns] if columns else _usual(rows)
-    bold = {"accuracy": most_accurate(rows), "tokens": shortest(rows)}
+    bold = {"accuracy": most_accurate(rows), "tokens": shortest(rows, "num_tokens"), "cot_tokens": shortest(rows, "num_cot_tokens")}
     return Table(
         name=name,
         title=title,
@@ -122,7 +122,7 @@ def _metric(row: ArmRow, name: str, form: str) -> Cell:
 
 def _difference(row: ArmRow) -> Cell:
     if row.against is None:
-        return Cell(text="baseline" if row.is_baseline else "no common question")
+        return Cell(text=row.uncompared)
     paired = row.against.paired
     value, low, high = (100 * each for each in (paired.difference, paired.low, paired.high))
     text = f"{value:+.1f} ({low:+.1f} to {high:+.1f})"

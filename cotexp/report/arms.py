@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from cotexp import schema
 from cotexp.jobs.grades import predictions_of_run
@@ -83,34 +84,56 @@ class Found(NamedTuple):
 # --- runs ----------------------------------------------------------------------------------------------------------------
 
 
-def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None) -> Found:
+def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Sequence[str] = ()) -> Found:
     """All finished runs of the named experiments with answers in `mode`, by default each run's last one.
 
+    With `only`, runs of any experiment that fit one of these patterns instead: see `fits`.
     Raises: ConfigError for an experiment without any, or when none has answers in this mode.
     """
-    folders_of = {name: [path.parent for path in sorted((outputs / "runs" / name).glob("*/settings.json"))] for name in dict.fromkeys(names)}
-    problems = [_nothing_finished(name, own, outputs) for name, own in folders_of.items() if not any(map(_is_finished, own))]
+    if only:
+        folders_of = {pattern: [each for each in run_folders(outputs) if fits(each, (pattern,), outputs)] for pattern in only}
+    else:
+        folders_of = {name: [each for each in run_folders(outputs, name) if name_of(each, outputs) == name] for name in dict.fromkeys(names)}
+    problems = [_nothing_finished(name, own, outputs) for name, own in folders_of.items() if not any(map(is_finished, own))]
     if problems:
         raise ConfigError(*problems)
     runs: list[Run] = []
     reasons: dict[str, list[str]] = {}
     for folder in (folder for own in folders_of.values() for folder in own):
         try:
-            runs.append(_read(folder, outputs, mode))
+            runs.append(read_run(folder, outputs, mode))
         except RunFailed as error:
             reasons.setdefault(str(error), []).append(str(folder.relative_to(outputs / "runs")))
-    left_out = [f"{_listed(folders)}: {reason}" for reason, folders in reasons.items()]
+    left_out = [f"{listed(folders)}: {reason}" for reason, folders in reasons.items()]
     if not runs:
         raise ConfigError(f"report: no run of {', '.join(names)} can be shown", *(f"left out: {each}" for each in left_out))
     return Found(runs, left_out)
 
 
-def _listed(names: Sequence[str]) -> str:
+def run_folders(outputs: Path, name: str = "") -> list[Path]:
+    """Every folder of a run that has begun, of this experiment and those below it."""
+    return sorted(each.parent for each in (outputs / "runs" / name).rglob("settings.json"))
+
+
+def name_of(folder: Path, outputs: Path) -> str:
+    """The experiment that the run in `folder` belongs to."""
+    return str(folder.parent.relative_to(outputs / "runs"))
+
+
+def fits(folder: Path, patterns: Sequence[str], outputs: Path) -> bool:
+    """Whether a run is meant by one of these patterns: its experiment's name, its key, both joined by a slash, with * and ? as in a shell."""
+    own = (name_of(folder, outputs), folder.name, f"{name_of(folder, outputs)}/{folder.name}")
+    return any(fnmatch(name, pattern) for name in own for pattern in patterns)
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few of `names`, and how many more there are."""
     more = f" and {len(names) - MAX_NAMED_RUNS} more" if len(names) > MAX_NAMED_RUNS else ""
     return ", ".join(names[:MAX_NAMED_RUNS]) + more
 
 
-def _is_finished(folder: Path) -> bool:
+def is_finished(folder: Path) -> bool:
+    """Whether the run in `folder` has ended with its metrics."""
     return (folder / "metrics.json").is_file() and (folder / "stages.json").is_file()
 
 
@@ -123,9 +146,12 @@ def _nothing_finished(name: str, folders: Sequence[Path], outputs: Path) -> str:
     return f"report: no experiment {name!r} under {outputs / 'runs'}{suggestion(name, known)}{there}"
 
 
-def _read(folder: Path, outputs: Path, mode: str | None) -> Run:
-    """Raises: RunFailed when the run is not finished, or its answers cannot be read."""
-    if not _is_finished(folder):
+def read_run(folder: Path, outputs: Path, mode: str | None) -> Run:
+    """The run in `folder` with its answers in `mode`, by default its last.
+
+    Raises: RunFailed when it is not finished, or its answers cannot be read.
+    """
+    if not is_finished(folder):
         raise RunFailed("not finished")
     if not (folder / "questions.json").is_file():
         raise RunFailed("made by an earlier version of this project; run it again")
@@ -140,7 +166,7 @@ def _read(folder: Path, outputs: Path, mode: str | None) -> Run:
         seed=settings["seed"],
         mode=chosen,
         identity=identity_of(settings, chosen),
-        names={slot: str(section["name"]) for slot, section in settings.items() if isinstance(section, dict) and "name" in section},
+        names=names_of(settings),
         settings=settings,
         metrics=read_json(folder / "metrics.json"),
         answers=answers[chosen],
@@ -149,6 +175,11 @@ def _read(folder: Path, outputs: Path, mode: str | None) -> Run:
         finished=(folder / "metrics.json").stat().st_mtime,
         folder=folder,
     )
+
+
+def names_of(settings: dict[str, Any]) -> Flat:
+    """The name of each section."""
+    return {slot: str(section["name"]) for slot, section in settings.items() if isinstance(section, dict) and "name" in section}
 
 
 def identity_of(settings: dict[str, Any], mode: str) -> Flat:
@@ -186,7 +217,7 @@ def _flatten(section: dict[str, Any], path: str, slot: str) -> Flat:
         if isinstance(value, dict):
             flat |= _flatten(value, f"{path}.{name}", name if name in schema.SECTIONS else slot)
         elif name in NAMES_CONTENT or name not in _not_keyed(slot):
-            flat[f"{path}.{name}"] = _spelled(value)
+            flat[f"{path}.{name}"] = spelled(value)
     return flat
 
 
@@ -197,9 +228,10 @@ def _not_keyed(slot: str) -> set[str]:
     return {each.name for each in fields if not each.metadata.get("keyed", True)}
 
 
-def _spelled(value: Any) -> str:
+def spelled(value: Any) -> str:
+    """A value as a command line has it."""
     if isinstance(value, list):
-        return f"[{','.join(map(_spelled, value))}]"
+        return f"[{','.join(map(spelled, value))}]"
     return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
 
 
@@ -222,7 +254,20 @@ def arms_of(runs: Sequence[Run]) -> tuple[list[Arm], list[str]]:
     return sorted(arms, key=lambda each: _by_number(each.label)), list(replaced.values())
 
 
-def labels(runs: Sequence[Run]) -> list[str]:
+class Labelled(Protocol):
+    """What a label is made of: a run, or one that is expected."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def identity(self) -> Flat: ...
+    @property
+    def names(self) -> Flat: ...
+
+
+def labels(runs: Sequence[Labelled]) -> list[str]:
     """One label for each arm, given by one of its runs: the settings that differ between the arms.
 
     The name of a section stands for all of it, besides settings that differ between arms of the same name. A single arm is called by its
@@ -235,7 +280,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
     return short if len(set(short)) == len(short) else _labels(runs, [each.identity for each in runs])
 
 
-def _labels(runs: Sequence[Run], flats: Sequence[Flat]) -> list[str]:
+def _labels(runs: Sequence[Labelled], flats: Sequence[Flat]) -> list[str]:
     parts: list[list[str]] = [[] for _ in runs]
     for slot in dict.fromkeys(path.partition(".")[0] for flat in flats for path in flat):
         own = [{path: value for path, value in flat.items() if path.startswith(f"{slot}.")} for flat in flats]
@@ -262,17 +307,22 @@ def _by_number(label: str) -> list[tuple[bool, float, str]]:
 
 
 def baseline_of(arms: Sequence[Arm], selector: str | None) -> Arm:
-    """The arm that the others are measured against: the one whose label has all parts of `selector`, such as "selection=random".
+    """The arm that the others are measured against: the one that `selector` names, see `label_of`.
 
     By default the first arm that selects at random among all rationales, or else the first. Raises: ConfigError unless exactly one fits.
     """
     if selector is None:
         return next((each for each in arms if _is_random(each.runs[0].settings.get("selection") or {})), arms[0])
+    label = label_of([each.label for each in arms], selector)
+    return next(each for each in arms if each.label == label)
+
+
+def label_of(known: Sequence[str], selector: str) -> str:
+    """The label that has all parts of `selector`, such as "selection=random". Raises: ConfigError unless exactly one fits."""
     wanted = set(_parts(selector))
-    found = [each for each in arms if each.label == selector] or [each for each in arms if wanted <= set(_parts(each.label))]
+    found = [each for each in known if each == selector] or [each for each in known if wanted <= set(_parts(each))]
     if len(found) != 1:
-        known = [each.label for each in arms]
-        which = f"fits {len(found)} arms, name more of its settings" if found else f"is no arm{suggestion(selector, known)}"
+        which = f"fits {len(found)} arms, name more of its settings" if found else f"is no arm{suggestion(selector, list(known))}"
         raise ConfigError(f"report: --baseline {selector!r} {which}; arms: {'; '.join(known)}")
     return found[0]
 

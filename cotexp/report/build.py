@@ -1,29 +1,59 @@
-"""From runs under outputs/ to a report."""
+"""From what lies under outputs/ to a report: of experiments by name, or as a file in conf/report declares it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
-from cotexp.report import arm_figure
+from cotexp import schema
+from cotexp.report import arm_figure, declared, peers
 from cotexp.report.arm_rows import OWN_BASE, ArmRow, rows_of
 from cotexp.report.arm_table import make_table
-from cotexp.report.arms import arms_of, baseline_of, find_runs
-from cotexp.report.content import Figure, Report, UsedRun
+from cotexp.report.arms import Arm, arms_of, baseline_of, find_runs, fits, label_of, name_of, run_folders
+from cotexp.report.content import Figure, Gap, Report, Table, UsedRun
+from cotexp.report.declared import DeclaredTable
+from cotexp.report.planned import Plan, Planned, check_where, chosen, expected_of, plan_of, stored_runs
+from cotexp.sections import ConfigError
 
 
-def of_experiments(names: Sequence[str], outputs: Path, *, baseline: str | None = None, mode: str | None = None) -> Report:
-    """All finished runs of the named experiments, an arm per row.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a command line asks for beside the name: see `cotexp report --help`."""
 
-    `baseline` chooses an arm by its label or by settings in it; `mode` is the evaluated mode, by default each run's last one.
-    Raises: ConfigError for an experiment without a finished run, an unknown mode or baseline.
+    baseline: str | None = None
+    mode: str | None = None
+    only: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+
+
+def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
+    """The declared report of this name, or else all finished runs of the named experiments, an arm per row.
+
+    Raises: ConfigError for an unknown name, mode or baseline, or mistakes in a declaration.
     """
-    found = find_runs(names, outputs, mode=mode)
+    own = list(dict.fromkeys(names))
+    if len(own) == 1 and own[0] in declared.names():
+        return of_declaration(own[0], outputs, wanted)
+    if wanted.overrides:
+        raise ConfigError(
+            f"report: {' '.join(wanted.overrides)} is read only with one declared report, whose runs it names: {', '.join(declared.names())}"
+        )
+    return of_experiments(own, outputs, wanted)
+
+
+# --- experiments ---------------------------------------------------------------------------------------------------------
+
+
+def of_experiments(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
+    """All finished runs of the named experiments, or those that `wanted.only` fits. Raises: as `make`."""
+    found = find_runs(names, outputs, mode=wanted.mode, only=wanted.only)
     arms, replaced = arms_of(found.runs)
-    rows = rows_of(arms, None if baseline == OWN_BASE else baseline_of(arms, baseline))
-    title = " and ".join(dict.fromkeys(names))
+    rows = rows_of(arms, None if wanted.baseline == OWN_BASE else baseline_of(arms, wanted.baseline))
+    title = " and ".join(names)
     return Report(
-        name=_name(names),
+        name=names[0] if len(names) == 1 else "+".join(each.replace("/", "-") for each in names),
         title=title,
         tables=(make_table("arms", title, rows),),
         figures=tuple(figures(rows)),
@@ -32,9 +62,95 @@ def of_experiments(names: Sequence[str], outputs: Path, *, baseline: str | None 
     )
 
 
-def _name(names: Sequence[str]) -> str:
-    own = list(dict.fromkeys(names))
-    return own[0] if len(own) == 1 else "+".join(each.replace("/", "-") for each in own)
+# --- declared ------------------------------------------------------------------------------------------------------------
+
+
+def of_declaration(name: str, outputs: Path, wanted: Wanted) -> Report:
+    """The report that conf/report/NAME.yaml declares. Raises: as `make`."""
+    report = declared.report_named(name)
+    tables, rows, left_out, sources = [], [], [], []
+    for number, each in enumerate(report.tables, 1):
+        plan = _plan(each, outputs, wanted)
+        own = _rows(plan.arms, wanted.baseline or each.baseline)
+        table = make_table(f"{number}", each.title or report.title, own, each.columns)
+        published = [peers.rows_of(peer, table.columns) for peer in each.published]
+        tables.append(_with(table, each, published))
+        rows += own
+        left_out += plan.left_out
+        sources += [note for peer in published for note in peer.notes]
+    return Report(
+        name=name,
+        title=report.title,
+        tables=tuple(tables),
+        figures=tuple(figures(rows)),
+        footnotes=tuple(dict.fromkeys((*report.footnotes, *sources))),
+        left_out=tuple(dict.fromkeys(left_out)),
+        runs=tuple(runs_of(rows)),
+    )
+
+
+def _with(table: Table, settings: DeclaredTable, published: Sequence[peers.PeerRows]) -> Table:
+    rows = (*table.rows, *(row for each in published for row in each.rows))
+    return replace(table, rows=rows, notes=(*settings.notes, *table.notes))
+
+
+@cache
+def grid(words: tuple[str, ...]) -> list[schema.Point]:
+    """The points of a command line, composed once."""
+    return schema.points_of(list(words), multirun=True)
+
+
+def _plan(table: DeclaredTable, outputs: Path, wanted: Wanted) -> Plan:
+    mode = wanted.mode or table.mode
+    if table.sweep is None:
+        return _found(table, outputs, mode, wanted)
+    expected = expected_of(grid((f"sweep={table.sweep}", *table.overrides, *wanted.overrides)), mode)
+    check_where(table.where, expected)
+    expected = [each for each in expected if chosen(each, table.where)]
+    names = {each.name for each in expected}
+    folders = [each for each in run_folders(outputs) if (fits(each, wanted.only, outputs) if wanted.only else name_of(each, outputs) in names)]
+    stored = [each for each in stored_runs(folders, outputs, mode) if chosen(each, table.where)]
+    return plan_of(expected, stored, outputs, any_name=bool(wanted.only))
+
+
+def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted) -> Plan:
+    """Arms of whatever runs are there, with the seeds that each lacks."""
+    found = find_runs(table.runs, outputs, mode=mode, only=wanted.only)
+    check_where(table.where, found.runs)
+    arms, replaced = arms_of([each for each in found.runs if chosen(each, table.where)])
+    planned = [
+        Planned(
+            label=each.label,
+            mode=each.runs[0].mode,
+            arm=each,
+            gaps=tuple(Gap(row=each.label, seed=seed, state="missing") for seed in table.seeds if seed not in each.seeds),
+        )
+        for each in arms
+    ]
+    return Plan(planned, [*found.left_out, *replaced])
+
+
+def _rows(planned: Sequence[Planned], baseline: str | None) -> list[ArmRow]:
+    """Base models first, then every arm in the order of the plan; those without a finished run have gaps alone."""
+    label = None if baseline in (None, OWN_BASE) else label_of([each.label for each in planned], baseline or "")
+    arms = [each.arm for each in planned if each.arm]
+    measured = rows_of(arms, _baseline(arms, baseline, label))
+    by_label = {each.label: each for each in measured if each.arm}
+    bases = [each for each in measured if not each.arm]
+    rows = [by_label.get(each.label, ArmRow(label=each.label, mode=each.mode)) for each in planned]
+    return [*bases, *(replace(row, gaps=each.gaps) for row, each in zip(rows, planned, strict=True))]
+
+
+def _baseline(arms: Sequence[Arm], baseline: str | None, label: str | None) -> Arm | str | None:
+    """The arm to measure against; None for each arm's own base model, a text where the arm has no finished run."""
+    if baseline == OWN_BASE or not arms:
+        return None
+    if label is None:
+        return baseline_of(arms, None)
+    return next((each for each in arms if each.label == label), f"no finished run of the baseline, {label}")
+
+
+# --- figures and runs ----------------------------------------------------------------------------------------------------
 
 
 def figures(rows: Sequence[ArmRow]) -> Iterator[Figure]:

@@ -1,0 +1,53 @@
+"""Published numbers of other systems as rows under ours, each with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cotexp.report.content import Cell, Column, Row
+from cotexp.report.declared import Peers, PublishedRow, published_named
+from cotexp.sections import ConfigError
+
+MEASURES = ("accuracy", "cot_tokens", "ratio", "latency")
+"""Columns that a published row can fill; the others stay empty."""
+NOT_AVAILABLE = Cell(text="not available", state="not available")
+
+
+class PeerRows(NamedTuple):
+    """Rows, and what a reader must know of them."""
+
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+def rows_of(peers: Peers, columns: Sequence[Column]) -> PeerRows:
+    """The published rows of this model and task. Raises: ConfigError when there is none."""
+    file = published_named(peers.file)
+    found = [each for each in file.rows if (peers.model in (None, each.model)) and (peers.task in (None, each.task))]
+    if not found:
+        pairs = sorted({f"{each.model}, {each.task}" for each in file.rows})
+        raise ConfigError(f"report: conf/report/published/{peers.file}.yaml has no row of {peers.model}, {peers.task}; it has {'; '.join(pairs)}")
+    rows = tuple(
+        Row(
+            label=_label(file.system, each, with_model=peers.model is None),
+            kind="published",
+            cells=tuple(_cell(each, column.name) for column in columns),
+            source=file.source,
+        )
+        for each in found
+    )
+    return PeerRows(rows, (f"{file.system} (published): {file.source}.", *file.notes))
+
+
+def _label(system: str, row: PublishedRow, *, with_model: bool) -> str:
+    method = "" if row.method == system else f": {row.method}"
+    return f"{system}{method}{f', {row.model}' if with_model and row.model else ''} (published)"
+
+
+def _cell(row: PublishedRow, column: str) -> Cell:
+    """The number as it was published, in its own digits."""
+    if column not in MEASURES:
+        return Cell()
+    value = getattr(row, column)
+    return NOT_AVAILABLE if value is None else Cell(text=max(f"{value:g}", f"{value:.1f}", key=len), value=value)

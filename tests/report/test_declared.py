@@ -1,0 +1,177 @@
+"""Declared reports: what is expected is found or named with the command that fills it, and every mistake in a declaration is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_folders import write_run
+
+from cotexp import schema
+from cotexp.report import build, declared
+from cotexp.report.build import Wanted
+from cotexp.report.content import Report
+from cotexp.report.declared import DeclaredReport
+from cotexp.report.planned import alone
+from cotexp.sections import ConfigError
+
+ABLATION = "macc/quickstart_ablation"
+"""A declared report whose runs are a sweep's."""
+
+
+@pytest.fixture(scope="module")
+def points() -> list[schema.Point]:
+    return build.grid((f"sweep={ABLATION}",))
+
+
+def write_point(outputs: Path, number: int, point: schema.Point, labels: str, **changes: Any) -> Path:
+    settings = dataclasses.asdict(point.settings) | changes
+    return write_run(outputs, f"run{number}", labels, base="1" * len(labels), mode="compress", **settings)
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, points: list[schema.Point]) -> Path:
+    """Every run of the sweep, all questions right."""
+    for number, point in enumerate(points):
+        write_point(tmp_path, number, point, "1" * 8)
+    return tmp_path
+
+
+def made(outputs: Path, **wanted: Any) -> Report:
+    return build.make([ABLATION], outputs, Wanted(**wanted))
+
+
+def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills_it(outputs: Path, points: list[schema.Point]) -> None:
+    whole = made(outputs)
+    assert whole.gaps == []
+    assert sum(len(row.seeds) for row in whole.tables[0].rows) == len(points)
+    assert whole == made(outputs), "the same report twice"
+
+    shutil.rmtree(outputs / "runs" / ABLATION / "run3")
+    report = made(outputs)
+    (gap,) = report.gaps
+    assert (gap.seed, gap.state) == (points[3].settings.seed, "missing")
+    row = next(each for each in report.tables[0].rows if each.label == gap.row)
+    assert gap.seed not in row.seeds
+    assert {cell.state for cell in row.cells if cell.text} == {"partial"}
+    program, script, *words = shlex.split(gap.command)
+    assert (program, script) == ("python", "run.py")
+    assert schema.check_command_line(words, multirun=False) == [points[3].settings], "the command makes the very run that is missing"
+
+
+def test_an_arm_without_any_run_is_a_row_that_says_so(outputs: Path, points: list[schema.Point]) -> None:
+    first = [number for number, point in enumerate(points) if point.words[:3] == points[0].words[:3]]
+    for number in first:
+        shutil.rmtree(outputs / "runs" / ABLATION / f"run{number}")
+    report = made(outputs)
+    row = next(each for each in report.tables[0].rows if each.gaps)
+    assert len(first) == len(row.gaps) == 2
+    assert {cell.text for cell in row.cells} == {"missing"}
+
+
+def test_without_any_run_every_expected_one_is_missing(tmp_path: Path, points: list[schema.Point]) -> None:
+    assert len(made(tmp_path).gaps) == len(points)
+
+
+def test_words_beside_the_sweep_change_what_is_expected(tmp_path: Path, points: list[schema.Point]) -> None:
+    settings = dataclasses.asdict(points[0].settings)
+    small = {**settings["task"], "num_train": 24}
+    write_point(tmp_path, 0, points[0], "1100", task=small, tasks={"stories": small})
+    report = made(tmp_path)
+    assert len(report.gaps) == len(points)
+    assert report.left_out == (
+        f"{ABLATION}/run0: no expected run has these settings; `cotexp report NAME SETTING=VALUE` expects them with other settings",
+    )
+    report = made(tmp_path, overrides=("task.num_train=24",))
+    assert len(report.gaps) == len(points) - 1
+    assert "task.num_train=24" in report.gaps[0].command
+
+
+def test_a_run_made_before_a_setting_existed_is_still_found(tmp_path: Path, points: list[schema.Point]) -> None:
+    trainer = dataclasses.asdict(points[0].settings)["trainer"]
+    del trainer["warmup_ratio"]
+    write_point(tmp_path, 0, points[0], "1100", trainer=trainer)
+    assert len(made(tmp_path).gaps) == len(points) - 1
+
+
+def test_patterns_choose_the_runs_that_take_part(outputs: Path, points: list[schema.Point]) -> None:
+    assert len(made(outputs, only=("run1*",)).runs) == len([each for each in range(len(points)) if str(each).startswith("1")])
+
+
+# --- declarations --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", declared.names())
+def test_every_declared_report_can_be_made_of_nothing(name: str, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    report = build.make([name], tmp_path, Wanted())
+    assert report.tables
+    assert report.gaps
+    assert all(len(row.cells) == len(table.columns) for table in report.tables for row in table.rows)
+
+
+@pytest.mark.parametrize("name", declared.published_names())
+def test_published_numbers_have_a_source_and_are_in_range(name: str) -> None:
+    file = declared.published_named(name)
+    assert len(file.source) > 20
+    assert file.rows
+    assert all(each.method for each in file.rows)
+
+
+def test_what_a_paper_does_not_show_is_not_available(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    table = build.make(["macc/main"], tmp_path, Wanted()).tables[0]
+    by_label = {row.label: dict(zip((column.name for column in table.columns), row.cells, strict=True)) for row in table.rows}
+    ours = by_label["MACC, Qwen2.5-7B-Instruct (published)"]
+    assert {ours[each].text for each in ("accuracy", "cot_tokens", "ratio", "latency")} == {"not available"}
+    theirs = by_label["TokenSkip: ratio 0.5, Llama-3.1-8B-Instruct (published)"]
+    assert [theirs[each].text for each in ("accuracy", "cot_tokens", "latency")] == ["78.2", "113.05", "3.4"]
+
+
+def mistakes(content: Any) -> list[str]:
+    problems: list[str] = []
+    declared.build(DeclaredReport, content, "", problems)
+    return problems
+
+
+def test_every_mistake_in_a_declaration_is_told_with_its_place() -> None:
+    table = {"sweep": "macc/roundz", "colums": [], "mode": "short"}
+    found = mistakes({"title": 3, "tables": [table, {"sweep": "macc/rounds", "runs": ["a"]}, {"runs": ["x"], "columns": ["acuracy"]}], "foot": []})
+    assert found[0].startswith("foot is not a setting (did you mean 'footnotes'?); settings here: title, ")
+    assert found[1] == "title must be a text; got 3"
+    assert found[2].startswith("tables[0].colums is not a setting (did you mean 'columns'?)")
+    assert found[3].startswith("tables[1].sweep or runs must be given, one of them; got sweep=macc/rounds")
+    assert found[4].startswith("tables[2].columns must be one of seeds, ")
+    assert found[4].endswith("got 'acuracy' (did you mean 'accuracy'?)")
+    assert "tables[0].sweep must be one of" in mistakes({"title": "x", "tables": [{"sweep": "macc/roundz"}]})[0]
+    assert mistakes([])[0] == "the file must be settings with their values; got []"
+
+
+def test_a_filter_that_fits_nothing_is_refused(points: list[schema.Point], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    for where, message in (
+        ({"tsk": "stories"}, r"where.tsk is a setting of no run \(did you mean 'task'\?\)"),
+        ({"task": "gsm8k"}, "no run has task=gsm8k"),
+    ):
+        table = declared.DeclaredTable(sweep=ABLATION, where=where)
+        monkeypatch.setattr(declared, "report_named", lambda _, table=table: DeclaredReport(title="x", tables=[table]))
+        with pytest.raises(ConfigError, match=message):
+            made(tmp_path)
+
+
+def test_settings_beside_undeclared_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="seed=1 is read only with one declared report, whose runs it names: macc/baselines, "):
+        build.make(["exp"], tmp_path, Wanted(overrides=("seed=1",)))
+
+
+@pytest.mark.parametrize(
+    "words", [["sweep=macc/main_reasoning"], [f"sweep={ABLATION}", "task.num_train=24"], ["sweep=morsd/arms", "experiment=morsd/arithmetic"]]
+)
+def test_a_point_of_a_sweep_can_be_run_alone(words: list[str]) -> None:
+    first, *_, last = schema.points_of(words, multirun=True)
+    for point in (first, last):
+        assert schema.check_command_line(list(alone(point.words)), multirun=False) == [point.settings]
