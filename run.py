@@ -5,9 +5,10 @@ Nothing heavy is imported before the settings have been checked.
 
 from __future__ import annotations
 
+import logging
 import sys
 
-from cotexp import schema
+from cotexp import schema, stopping, sweeper
 from cotexp.sections import ConfigError
 
 
@@ -21,26 +22,37 @@ def main() -> None:
         if command.runs:
             schema.check_command_line(command.overrides, multirun=command.multirun)
     except ConfigError as error:
-        refuse(error)
-    schema.hydra_main(run)
+        sys.exit(told(error))
+    try:
+        with stopping.handled():
+            schema.hydra_main(run)
+    except stopping.Stopped as stop:
+        print(f"cotexp: {stop}; everything computed is kept, run the same command again to go on", file=sys.stderr)
+        raise
 
 
 def run(config: object) -> float | None:
-    """One point of a command; returns what a sweeper maximises."""
+    """One point of a command; returns what a sweeper maximises. One that fails raises, which a sweep survives and a sweeper can count."""
     from cotexp import commands
 
-    try:
-        return commands.run_experiment(schema.load(config))
-    except commands.USER_ERRORS as error:
-        refuse(error)
-    except KeyboardInterrupt:
-        print("cotexp: interrupted; everything computed is kept, run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    words, is_one_of_many = sweeper.point()
+    with stopping.handled():
+        try:
+            return commands.run_experiment(schema.load(config), words)
+        except commands.USER_ERRORS as error:
+            if not is_one_of_many:
+                sys.exit(told(error))
+            print(told(error), file=sys.stderr)
+            raise
+        except Exception:
+            if is_one_of_many:
+                logging.getLogger("cotexp").exception("the point %s failed", " ".join(words))
+            raise
 
 
-def refuse(error: Exception) -> None:
-    """End with one clear line per mistake."""
-    sys.exit("\n".join(f"cotexp: {line}" for line in str(error).splitlines()))
+def told(error: Exception) -> str:
+    """One clear line per mistake."""
+    return "\n".join(f"cotexp: {line}" for line in str(error).splitlines())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From a command line to checked settings: the only module besides run.py that knows Hydra and OmegaConf.
+"""From a command line to checked settings: the only module besides run.py and sweeper.py that knows Hydra and OmegaConf.
 
 All mistakes of a command line are found and reported together, before Hydra runs anything.
 """
@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cotexp import compression_settings as c
 from cotexp import model_settings as m
 from cotexp import settings as s
+from cotexp import sweeper
 from cotexp import task_settings as t
 from cotexp.sections import ConfigError, suggestion
 from cotexp.settings import Settings
@@ -393,6 +394,7 @@ def hydra_main(task: Any) -> None:
     import hydra
 
     register()
+    sweeper.register()
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
 
 

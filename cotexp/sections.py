@@ -27,6 +27,10 @@ class RunFailed(RuntimeError):
     """A run that cannot go on; the message names the place and the next step. Nothing already computed is lost."""
 
 
+class TrainingDiverged(RunFailed):
+    """The loss is no number any more."""
+
+
 def setting(
     default: Any,
     sentence: str,

@@ -14,6 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS: dict[str, int] = {
     "sections": 0,
+    "stopping": 0,
     "settings": 0,
     "compression_settings": 0,
     "model_settings": 0,
@@ -26,6 +27,7 @@ FLOORS: dict[str, int] = {
     "training": 2,
     "jobs": 3,
     "schema": 4,
+    "sweeper": 4,
     "tracking": 4,
     "report": 4,
     "commands": 4,
@@ -34,7 +36,7 @@ FLOORS: dict[str, int] = {
 """First part of a module's name below `cotexp` -> its floor. The package's own empty __init__ stands outside."""
 
 HOMES: dict[str, tuple[str, ...]] = {
-    "hydra": ("run.py", "cotexp/schema.py"),
+    "hydra": ("run.py", "cotexp/schema.py", "cotexp/sweeper.py"),
     "omegaconf": ("run.py", "cotexp/schema.py"),
     "wandb": ("cotexp/tracking.py",),
     "pytorch_lightning": ("cotexp/training/",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from cotexp.jobs.status import Status, read_status
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -69,6 +72,12 @@ def curve(outputs: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def status(outputs: Path) -> Status:
+    found = read_status(next(outputs.glob("runs/*/*/*/status.json")).parent)
+    assert found is not None
+    return found
+
+
 def steps_done(outputs: Path) -> int:
     paths = list(outputs.glob("store/checkpoint/*.partial/curve.jsonl"))
     return len(paths[0].read_text().splitlines()) if paths else 0
@@ -92,29 +101,83 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_run_killed_in_any_stage_ends_equal_to_an_undisturbed_one_and_repeats_only_rows_in_flight(
-    tmp_path: Path, undisturbed: Path, moment: str
-) -> None:
-    process = start(tmp_path, *MACC)
-    while not MOMENTS[moment](tmp_path):
-        assert process.poll() is None, f"the run ended before its {moment} was seen"
-        time.sleep(0.005)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    _, alive = psutil.wait_procs(children, timeout=60)
-    assert alive == [], "processes outlive the run that started them"
+def test_a_run_ended_in_every_stage_ends_equal_to_an_undisturbed_one_and_repeats_only_rows_in_flight(tmp_path: Path, undisturbed: Path) -> None:
+    """Killed in each but fine-tuning, where it gets a signal that lets it save its state."""
+    for moment, has_come in MOMENTS.items():
+        process = start(tmp_path, *MACC)
+        while not has_come(tmp_path):
+            assert process.poll() is None, f"the run ended before its {moment} was seen"
+            time.sleep(0.005)
+        if moment == "fine-tuning":
+            ends_in_order(process, signal.SIGTERM)
+            assert status(tmp_path).state == "stopped"
+            assert (status(tmp_path).stage, status(tmp_path).error) == ("training", "stopped by SIGTERM")
+        else:
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            process.communicate()
+            _, alive = psutil.wait_procs(children, timeout=60)
+            assert alive == [], "processes outlive the run that started them"
+            assert status(tmp_path).state == "killed"
+        assert not list(tmp_path.glob("runs/*/*/*/metrics.json"))
     before = {stage: rows(tmp_path, stage) for stage in STAGES}
-    assert not list(tmp_path.glob("runs/*/*/*/metrics.json"))
     finish(tmp_path, *MACC)
+    assert status(tmp_path).state == "finished"
+    assert_equal(tmp_path, undisturbed, before)
+
+
+def ends_in_order(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Fine-tuning saves a checkpoint at the end of its step, whenever the next one would be due."""
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, errors.decode()
+    said = errors.decode().splitlines()
+    assert f"cotexp: {number.name} received: ends at the end of this training step, with a checkpoint; a second signal ends it at once" in said
+    assert said[-1] == f"cotexp: stopped by {number.name}; everything computed is kept, run the same command again to go on"
+
+
+def assert_equal(outputs: Path, undisturbed: Path, before: dict[str, list[dict[str, Any]]]) -> None:
+    """The same rows, curve and metrics, and nothing of `before` was computed again."""
     for stage, kept in before.items():
-        after = rows(tmp_path, stage)
+        after = rows(outputs, stage)
         assert len(after) == len({row["place"] for row in after}), f"{stage}: a stored row was computed again"
         assert [row for row in kept if row not in after] == [], f"{stage}: stored rows are gone"
-        assert content(tmp_path, stage) == content(undisturbed, stage)
-    assert curve(tmp_path) == curve(undisturbed)
-    assert metrics(tmp_path) == metrics(undisturbed)
+        assert content(outputs, stage) == content(undisturbed, stage)
+    assert curve(outputs) == curve(undisturbed)
+    assert metrics(outputs) == metrics(undisturbed)
+
+
+@pytest.mark.slow
+def test_a_stopped_training_goes_on_at_the_very_step_with_the_same_loss_curve(tmp_path: Path, undisturbed: Path) -> None:
+    """No checkpoint is ever due here: the signal alone makes the one that training goes on from."""
+    never = (*MACC, "trainer.checkpoint_every_seconds=3600", "trainer.num_validations=1")
+    process = start(tmp_path, *never)
+    while steps_done(tmp_path) < 5:
+        assert process.poll() is None, "the run ended before its training was seen"
+        time.sleep(0.005)
+    ends_in_order(process, signal.SIGUSR1)
+    steps = steps_done(tmp_path)
+    finish(tmp_path, *never)
+    ours, theirs = ([row for row in curve(each) if "train/loss" in row] for each in (tmp_path, undisturbed))
+    assert [row["step"] for row in ours] == [row["step"] for row in theirs]
+    assert [row["train/loss"] for row in ours] == pytest.approx([row["train/loss"] for row in theirs], abs=1e-6)
+    log = next(tmp_path.glob("runs/*/*/*/log.txt")).read_text()
+    assert int(re.findall(r"training: (\d+) computed", log)[-1]) == len(curve(tmp_path)) - steps, "a step was made again"
+    assert 5 <= steps < len(ours)
+
+
+@pytest.mark.slow
+def test_a_point_that_diverges_does_not_end_its_sweep_and_is_named_at_its_end(tmp_path: Path) -> None:
+    small = ("compression=truncate", "trainer.max_epochs=1", "task.num_test=8")
+    process = start(tmp_path, "-m", *small, "trainer.weight_decay=1e38,0.0")
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert errors.decode().splitlines()[-1] == ("cotexp: 1 of 2 points failed: trainer.weight_decay=1e+38 (the same command again tries these alone)")
+    found = {each.state: each for path in tmp_path.glob("runs/*/*/*/status.json") if (each := read_status(path.parent))}
+    assert set(found) == {"diverged", "finished"}
+    assert "the loss became nan at step" in str(found["diverged"].error)
+    assert found["diverged"].stage == "training"
+    assert "trainer.weight_decay=1e+38" in found["diverged"].overrides
 
 
 @pytest.mark.slow

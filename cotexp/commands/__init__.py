@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+from collections.abc import Sequence
 
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import Settings
@@ -12,8 +13,8 @@ USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, RunFailed)
 """Errors that a user can put right; shown as one line, without a traceback."""
 
 
-def run_experiment(settings: Settings) -> float | None:
-    """Plan or run one point: compute, report, show the table, publish. Returns the objective.
+def run_experiment(settings: Settings, overrides: Sequence[str] = ()) -> float | None:
+    """Plan or run one point: compute, report, show the table, publish. Returns the objective. `overrides` are the words that make it.
 
     Raises: ConfigError, RunFailed with what the user can do.
     """
@@ -23,7 +24,7 @@ def run_experiment(settings: Settings) -> float | None:
         pipeline.print_plan(settings)
         return None
     try:
-        return _run(settings)
+        return _run(settings, overrides)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
             raise
@@ -33,7 +34,7 @@ def run_experiment(settings: Settings) -> float | None:
         ) from error
 
 
-def _run(settings: Settings) -> float:
+def _run(settings: Settings, overrides: Sequence[str]) -> float:
     from cotexp import report, tracking
     from cotexp.jobs import pipeline, specs
     from cotexp.report import tables
@@ -42,7 +43,7 @@ def _run(settings: Settings) -> float:
     run_key = specs.run_key(context)
     with tracking.tracker(settings, run_key) as tracker:
         context.on_curve = tracker.on_curve
-        result = pipeline.run(context)
+        result = pipeline.run(context, overrides)
         if result.computed or not report.is_written(result.folder):
             report.write(result.folder)
         tables.show(

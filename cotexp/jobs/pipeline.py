@@ -6,12 +6,12 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs import costs, engines, evaluation, progress, pruning, questions, rationales, scores, served, specs, stages
+from cotexp.jobs import costs, engines, evaluation, progress, pruning, questions, rationales, scores, served, specs, stages, status
 from cotexp.jobs.specs import Context
 from cotexp.jobs.store import Spec, Store, check_writable, exclusive, read_json, write_json
 from cotexp.methods import compression, reasoning, statistics
@@ -63,8 +63,8 @@ def prepare(settings: Settings) -> Context:
     return make_context(settings)
 
 
-def run(context: Context) -> Result:
-    """Compute what is missing of a prepared run and write its metrics.
+def run(context: Context, overrides: Sequence[str] = ()) -> Result:
+    """Compute what is missing of a prepared run and write its metrics; `overrides` are the words that its status shows.
 
     Raises: StoreError when another process works on it.
     """
@@ -76,10 +76,10 @@ def run(context: Context) -> Result:
     if settings.trains:
         served.check_keys(settings)
     busy = f"another process is working on this run ({folder}); wait for it, or change a setting such as seed=1"
-    with exclusive(folder / ".lock", busy), _log_file(folder / "log.txt"):
+    with exclusive(folder / ".lock", busy), _log_file(folder / "log.txt"), status.recorded(folder, overrides) as enter:
         write_json(folder / "settings.json", dataclasses.asdict(settings))
         write_json(folder / "questions.json", {"test": _wanted_answers(context), "questions": _what_was_asked(context)})
-        metrics = _run_stages(context, folder)
+        metrics = _run_stages(context, folder, _Clock(enter))
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "stages.json", wanted)
     return Result(folder, metrics, computed=True)
@@ -288,38 +288,37 @@ def _not_downloaded(context: Context) -> Iterator[tuple[str, str]]:
             yield name, str(files.folder)
 
 
-def _run_stages(context: Context, folder: Path) -> Metrics:
-    seconds: Metrics = {}
-    metrics = _question_metrics(context) | (_fine_tune(context, folder, seconds) if context.settings.trains else {})
-    with _timed(seconds, "evaluation"):
+def _run_stages(context: Context, folder: Path, clock: _Clock) -> Metrics:
+    metrics = _question_metrics(context) | (_fine_tune(context, folder, clock) if context.settings.trains else {})
+    with clock.timed("evaluation"):
         answers = evaluation.write_answers(context)
-    with _timed(seconds, "grading"):
+    with clock.timed("grading"):
         predictions = evaluation.grade_answers(context, answers)
     metrics |= evaluation.metrics_of(context, predictions)
     if timed := specs.timed_modes(context):
         metrics["eval/latency_batch_size"] = min(context.settings.evaluation.latency_batch_size, len(specs.timed_questions(context)))
-        with _timed(seconds, "latency"):
+        with clock.timed("latency"):
             for mode in timed:
                 metrics |= {f"eval/{mode}/{name}": value for name, value in evaluation.measure_latency(context, mode).items()}
-    return metrics | seconds
+    return metrics | clock.seconds
 
 
-def _fine_tune(context: Context, folder: Path, seconds: Metrics) -> Metrics:
-    """Every stage up to the fine-tuned model, and its metrics; `seconds` gets the time of each."""
-    with _timed(seconds, "rationales"):
+def _fine_tune(context: Context, folder: Path, clock: _Clock) -> Metrics:
+    """Every stage up to the fine-tuned model, and its metrics."""
+    with clock.timed("rationales"):
         written = rationales.write_rationales(context)
-    with _timed(seconds, "scores"):
+    with clock.timed("scores"):
         scored = stages.score(context, written)
     chosen, outcomes = stages.select(context, written, scored)
     stages.check_selection(context, written, chosen, outcomes)
     _write_lines(folder / "selection.jsonl", [dataclasses.asdict(each) for each in outcomes])
-    with _timed(seconds, "rounds"):
+    with clock.timed("rounds"):
         chains = reasoning.chains(chosen)
         rounds = stages.write_rounds(context, chains)
         kept = stages.compress(context, chains, rounds)
         compressed = reasoning.joined(chosen, kept)
     _write_lines(folder / "compressed.jsonl", _compressed_lines(chains, rounds, kept))
-    with _timed(seconds, "training"):
+    with clock.timed("training"):
         examples = stages.make_examples(context, chosen, compressed)
         checkpoint = stages.train(context, examples)
     metrics = _rationale_metrics(context, written, chosen) | _round_metrics(rounds) | served.metrics(context)
@@ -375,11 +374,19 @@ def _write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     path.write_bytes(b"".join(orjson.dumps(each) + b"\n" for each in lines))
 
 
-@contextlib.contextmanager
-def _timed(seconds: Metrics, stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    seconds[f"seconds/{stage}"] = round(time.perf_counter() - started, 3)
+@dataclass(slots=True)
+class _Clock:
+    """Times the stages of one run, and says which is at work."""
+
+    enter: Callable[[str], None]
+    seconds: Metrics = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        self.enter(stage)
+        started = time.perf_counter()
+        yield
+        self.seconds[f"seconds/{stage}"] = round(time.perf_counter() - started, 3)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ import orjson
 import psutil
 from filelock import FileLock
 
+from cotexp import stopping
 from cotexp.sections import RunFailed
 
 LEASE_SECONDS = 45.0
@@ -89,6 +90,7 @@ class Store:
         partial = path.with_name(f"{path.name}.partial")
         claims = Claims(path.with_name("claims"), self.writer)
         while not self.has_artifact(spec):
+            stopping.check()
             with claims.take([spec.key]) as taken:
                 if not taken:
                     time.sleep(POLL_SECONDS)
@@ -97,8 +99,9 @@ class Store:
                     break
                 partial.mkdir(parents=True, exist_ok=True)
                 build(partial)
-                write_json(partial / "manifest.json", {"stage": spec.stage, "key": spec.key, **spec.description, "libraries": libraries()})
-                partial.replace(path)
+                with stopping.at_safe_points():
+                    write_json(partial / "manifest.json", {"stage": spec.stage, "key": spec.key, **spec.description, "libraries": libraries()})
+                    partial.replace(path)
         return path
 
 
@@ -155,6 +158,7 @@ class Ledger:
                 on_row(row)
 
             while missing := [each for each in ids if each not in rows and each not in tried]:
+                stopping.check()
                 with claims.take(missing, most=chunk_size, refresh=lambda: self._take_in(rows, on_row)) as taken:
                     if taken:
                         compute(taken, emit)
@@ -185,8 +189,9 @@ class Ledger:
                 file.write(b"\n")
 
             def append(row: Row) -> None:
-                file.write(orjson.dumps({**row, "written": time.time()}) + b"\n")
-                file.flush()
+                with stopping.at_safe_points():
+                    file.write(orjson.dumps({**row, "written": time.time()}) + b"\n")
+                    file.flush()
 
             yield append
 
@@ -278,15 +283,18 @@ def owner() -> dict[str, Any]:
 
 def claim_is_alive(claim: dict[str, Any]) -> bool:
     """Whether the owner of a claim can still be working: on this host its process lives (suspended or not), elsewhere its lease runs."""
-    if claim["host"] == socket.gethostname():
-        return process_is_alive(claim)
-    return bool(claim["expires"] > time.time())
+    return bool(claim["expires"] > time.time()) if is_elsewhere(claim) else process_is_alive(claim)
 
 
-def process_is_alive(claim: dict[str, Any]) -> bool:
+def is_elsewhere(owner: dict[str, Any]) -> bool:
+    """Whether a process runs on another host, where nobody here can look."""
+    return bool(owner["host"] != socket.gethostname())
+
+
+def process_is_alive(owner: dict[str, Any]) -> bool:
     try:
-        process = psutil.Process(claim["pid"])
-        return abs(process.create_time() - claim["started"]) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(owner["pid"])
+        return abs(process.create_time() - owner["started"]) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 
@@ -297,8 +305,9 @@ def process_is_alive(claim: dict[str, Any]) -> bool:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that readers see the old file or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
-    temporary.replace(path)
+    with stopping.at_safe_points():
+        temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
+        temporary.replace(path)
 
 
 def read_json(path: Path) -> Any:

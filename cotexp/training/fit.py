@@ -18,6 +18,7 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy
 from safetensors.torch import load_file, save_file
 
+from cotexp import stopping
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
 from cotexp.models.encoding import Encoded, Encoder
@@ -96,7 +97,9 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module, data, ckpt_path=resumable, weights_only=True)
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # it would end stopped runs with status 0
+        with stopping.at_safe_points("the end of this training step, with a checkpoint"):
+            trainer.fit(module, data, ckpt_path=resumable, weights_only=True)
     if trainer.is_global_zero:
         counts = {
             "num_examples": len(train),
@@ -206,13 +209,23 @@ class Recorder(pl.Callback):
         validates = step in self.validation_steps
         if validates:
             self._validate(trainer, module, step)
-        if trainer.strategy.broadcast(validates or self._is_due()) and step < self.num_steps:
+        is_due, signal_number = self._agreed(trainer, validates or self._is_due())
+        if (is_due or signal_number) and step < self.num_steps:
             started = time.monotonic()
             trainer.save_checkpoint(self.resumable.with_suffix(".new"), weights_only=False)
             if trainer.is_global_zero:
                 self.resumable.with_suffix(".new").replace(self.resumable)
             self.last_checkpoint = time.monotonic()
             self.seconds_of_checkpoint = self.last_checkpoint - started
+        if signal_number and step < self.num_steps:
+            stopping.check()
+            raise stopping.Stopped(signal_number)
+
+    def _agreed(self, trainer: pl.Trainer, is_due: bool) -> tuple[bool, int]:
+        """(whether a checkpoint is due on any device, the signal that any device received or 0): the same on all of them."""
+        wishes = torch.tensor([int(is_due), stopping.noted()], device=trainer.strategy.root_device)
+        due, number = trainer.strategy.reduce(wishes, reduce_op="max").tolist()
+        return bool(due), int(number)
 
     def _is_due(self) -> bool:
         wait = self.seconds_between_checkpoints and max(self.seconds_between_checkpoints, self.seconds_of_checkpoint / CHECKPOINT_SHARE)

@@ -9,13 +9,9 @@ import pytorch_lightning as pl
 import torch
 
 from cotexp.models.loading import decoder_inputs
-from cotexp.sections import RunFailed
+from cotexp.sections import TrainingDiverged
 from cotexp.settings import Trainer
 from cotexp.training.data import FORMS, Batch, SourceTargetBatch
-
-
-class TrainingDiverged(RunFailed):
-    """The loss is no number any more."""
 
 
 def supervised_loss(model: Any, batch: Batch | SourceTargetBatch) -> torch.Tensor:

@@ -15,13 +15,13 @@ from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
 from cotexp.models.encoding import Encoded, Encoder
 from cotexp.records import Example, Question
-from cotexp.sections import ConfigError
+from cotexp.sections import ConfigError, TrainingDiverged
 from cotexp.settings import Trainer
 from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, prompt_for
 from cotexp.training.data import EncodedExample, collate
 from cotexp.training.fit import FitJob, Limits, fit
-from cotexp.training.modules import TrainingDiverged, supervised_loss
+from cotexp.training.modules import supervised_loss
 
 MakeJob = Callable[..., FitJob]
 

@@ -1,0 +1,80 @@
+"""What became of a run, or is becoming of it: `status.json` in its folder, for people and for every command that lists runs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cotexp.jobs.store import is_elsewhere, owner, process_is_alive, read_json, write_json
+from cotexp.sections import TrainingDiverged
+
+log = logging.getLogger(__name__)
+
+FILE = "status.json"
+
+
+@dataclass(slots=True, kw_only=True)
+class Status:
+    """`state` is running, finished, failed, diverged or stopped; read from a folder also killed: running once, its process is gone.
+
+    `stage` is at work, or the one it ended in. Times are unix seconds. `overrides` are the words after run.py that make this run.
+    """
+
+    state: str
+    error: str | None = None
+    stage: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    owner: dict[str, Any] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def recorded(folder: Path, overrides: Sequence[str]) -> Iterator[Callable[[str], None]]:
+    """Keep the status of a run while the block computes it; yields a function that notes the stage at work."""
+    status = Status(state="running", started=time.time(), owner=owner(), overrides=list(overrides))
+
+    def write() -> None:
+        write_json(folder / FILE, dataclasses.asdict(status))
+
+    def enter(stage: str) -> None:
+        status.stage = stage
+        write()
+
+    write()
+    try:
+        yield enter
+        status.state = "finished"
+    except TrainingDiverged as error:
+        status.state, status.error = "diverged", str(error)
+        raise
+    except Exception as error:
+        status.state, status.error = "failed", str(error) or type(error).__name__
+        raise
+    except BaseException as error:
+        status.state, status.error = "stopped", str(error) or type(error).__name__
+        raise
+    finally:
+        status.ended = time.time()
+        try:
+            write()
+        except OSError as error:  # what ends the run is told anyway
+            log.warning("the state of this run (%s) could not be written to %s: %s", status.state, folder / FILE, error.strerror)
+
+
+def read_status(folder: Path) -> Status | None:
+    """The status of the run in `folder`; None where no run was begun. On another host a running process counts as alive."""
+    try:
+        content = read_json(folder / FILE)
+    except FileNotFoundError:
+        return Status(state="finished") if (folder / "stages.json").is_file() else None
+    status = Status(**{each.name: content[each.name] for each in dataclasses.fields(Status) if each.name in content})
+    if status.state == "running" and not is_elsewhere(status.owner) and not process_is_alive(status.owner):
+        status.state = "killed"
+    return status
