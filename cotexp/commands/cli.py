@@ -77,7 +77,7 @@ def _add_report(commands: Any) -> None:
         "(default: as declared, or random over all, or the first)",
     )
     report.add_argument("--mode", choices=MODES, help="evaluated mode (default: as declared, or each run's last)")
-    report.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, several joined by commas, or all (default md)")
+    report.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
     report.add_argument("--output", type=Path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME)")
     report.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
 

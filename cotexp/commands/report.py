@@ -10,15 +10,17 @@ from rich.table import Table as Shown
 from rich.text import Text
 
 from cotexp.jobs.progress import page
-from cotexp.report import build, markdown, tidy, web_page
+from cotexp.report import build, latex, markdown, tidy, web_page
 from cotexp.report.content import Cell, Report, Table
 from cotexp.sections import ConfigError, suggestion
 
 PART = ", "
 """Between the settings in a label."""
 
-WRITERS: dict[str, Callable[[Report], dict[str, bytes]]] = {"md": markdown.files, "csv": tidy.files, "html": web_page.files}
+WRITERS: dict[str, Callable[[Report], dict[str, bytes]]] = {"md": markdown.files, "latex": latex.files, "csv": tidy.files, "html": web_page.files}
 """Format -> what it writes: file name -> content."""
+ENDINGS = {"latex": "tex"}
+"""Of report.* where it is not the format's name."""
 
 
 def report_experiments(
@@ -41,7 +43,7 @@ def report_experiments(
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-    print(f"Report: {', '.join(str(target / f'report.{each}') for each in formats)}")
+    print(f"Report: {', '.join(str(target / f'report.{ENDINGS.get(each, each)}') for each in formats)}")
 
 
 def formats_of(word: str) -> list[str]:
