@@ -78,10 +78,10 @@ class Browser:
         return self.places[key]
 
 
-def browse(runs: Mapping[str, Path]) -> Browser:
-    """Examples of finished runs, which are given by label and folder."""
+def browse(runs: Mapping[Path, str]) -> Browser:
+    """Examples of finished runs, which are given by folder and name."""
     browser = Browser()
-    for number, (label, folder) in enumerate(runs.items()):
+    for number, (folder, label) in enumerate(runs.items()):
         browser.runs.append(label)
         browser.counts.append(_add(browser, number, folder, most_of_run(len(runs)), MOST_CHARACTERS * (number + 1) // len(runs)))
     return browser

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from collections.abc import Sequence
 from importlib import resources
+from pathlib import Path
 
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from cotexp.report import browser
-from cotexp.report.content import Figure, Gap, Report, Row
+from cotexp.report.content import Figure, Gap, Report, Row, UsedRun
 from cotexp.report.markdown import NOISE, state_of
 
 LARGEST_SVG = 400_000
@@ -30,9 +33,9 @@ def files(report: Report) -> dict[str, bytes]:
 def html(report: Report) -> str:
     """The page; the same report twice is the same text."""
     style, script = (resources.files("cotexp.report").joinpath("templates", f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
-    browsed = browser.browse({f"{each.row}, seed {each.seed}": each.folder for each in report.runs})
+    browsed = browser.browse(_labelled(report.runs))
     environment = Environment(loader=PackageLoader("cotexp.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"source": _source, "state": state_of, "is_gap": _is_gap, "seed": _seed}
+    environment.filters |= {"source": _source, "state": state_of, "is_gap": _is_gap, "seed": _seed, "breakable": _breakable}
     return environment.get_template("page.html").render(
         report=report,
         noise=NOISE.strip(),
@@ -43,6 +46,17 @@ def html(report: Report) -> str:
         num_examples=len(browsed.examples),
         choice=browser.explanation(len(browsed.runs)),
     )
+
+
+def _labelled(runs: Sequence[UsedRun]) -> dict[Path, str]:
+    """Folder -> what a run is called: by the first of its rows, and by its key where another run has the same name."""
+    labels = {each.folder: f"{each.row}, seed {each.seed}" for each in reversed(runs)}
+    return {each.folder: _unique(labels, each) for each in runs}
+
+
+def _unique(labels: dict[Path, str], run: UsedRun) -> str:
+    label = labels[run.folder]
+    return f"{label} ({run.key})" if list(labels.values()).count(label) > 1 else label
 
 
 def embedded(content: object) -> str:
@@ -70,3 +84,8 @@ def _is_gap(row: Row) -> bool:
 
 def _seed(gap: Gap) -> str:
     return "" if gap.seed is None else f"seed {gap.seed}: "
+
+
+def _breakable(text: str) -> Markup:
+    """Names of settings and metrics may be broken between their words."""
+    return Markup("<wbr>").join(escape(each) for each in re.split(r"(?<=[/._=])(?=[A-Za-z])", text))

@@ -26,7 +26,7 @@ def test_what_is_chosen_is_half_by_the_id_alone_and_half_one_of_each_group_in_tu
 
 def test_texts_and_questions_that_runs_share_stand_in_the_page_once(tmp_path: Path) -> None:
     own = {"chains": {"a": ["one two", "one", "one two"]}, "answers": {"base": {"t": "right 7"}}}
-    runs = {key: write_run(tmp_path, key, **own) for key in ("k", "l")}
+    runs = {write_run(tmp_path, key, **own): key for key in ("k", "l")}
     found = browse(runs)
     assert found.runs == ["k", "l"]
     assert found.counts == [{"chains": (1, 1), "answers": (1, 1)}] * 2
@@ -41,7 +41,7 @@ def test_every_run_has_its_share_of_the_page_and_at_least_one_example_of_each_ki
     monkeypatch.setattr(browser, "MOST_CHARACTERS", 1000)
     monkeypatch.setattr(browser, "LONGEST_TEXT", 150)
     answers = {f"t{number}": "x" * 200 for number in range(20)}
-    runs = {key: write_run(tmp_path, key, answers={"full": {name: key + name + text for name, text in answers.items()}}) for key in "klm"}
+    runs = {write_run(tmp_path, key, answers={"full": {name: key + name + text for name, text in answers.items()}}): key for key in "klm"}
     found = browse(runs)
     shown = [each["answers"] for each in found.counts]
     assert [of for _, of in shown] == [20, 20, 20]
@@ -52,4 +52,4 @@ def test_every_run_has_its_share_of_the_page_and_at_least_one_example_of_each_ki
 def test_a_run_that_kept_no_questions_is_shown_without_their_text(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "k", answers={"full": {"t": "right 7"}})
     (folder / "questions.json").write_text('{"test": {"sums": ["t/0"]}}')
-    assert browse({"k": folder}).questions == [{"id": "t", "task": "sums", "text": None, "gold": None}]
+    assert browse({folder: "k"}).questions == [{"id": "t", "task": "sums", "text": None, "gold": None}]

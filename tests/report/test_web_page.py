@@ -28,7 +28,7 @@ COMMAND = "python run.py seed=3 'model.path=my \"model\"'"
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update")
 
 
-def report_of(folders: dict[str, Path]) -> Report:
+def report_of(folders: dict[Path, str]) -> Report:
     """Three rows with numbers, one of them without one, and a row whose run failed."""
     gap = Gap(row="gone", seed=3, state="failed", reason="no <b>space</b> left", command=COMMAND)
     columns = (Column(name="accuracy", title="accuracy, %", better="higher"), Column(name="tokens", title="tokens"))
@@ -41,7 +41,7 @@ def report_of(folders: dict[str, Path]) -> Report:
     figure = Figure(
         name="f", title="A figure", description="what it shows", png=b"", svg=b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
     )
-    runs = tuple(UsedRun(row=label, name="exp", key="k", seed=0, folder=folder) for label, folder in folders.items())
+    runs = tuple(UsedRun(row=label, name="exp", key="k", seed=0, folder=folder) for folder, label in folders.items())
     table = Table(name="t", title="A table", columns=columns, rows=rows, notes=("a note & <b>more</b>",))
     return Report(name="exp", title=f"exp {HOSTILE}", tables=(table,), figures=(figure,), footnotes=("a footnote",), runs=runs)
 
@@ -63,7 +63,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         kept={"c": [0]},
         answers={"full": {"t": "right 7", "u": "right 7"}},
     )
-    return report_of({"arm one": first, "arm two": second})
+    return report_of({first: "arm one", second: "arm two"})
 
 
 def test_the_page_is_one_file_and_the_same_report_gives_the_same_bytes(report: Report) -> None:
@@ -90,6 +90,15 @@ def test_a_report_without_runs_figures_or_gaps_has_a_table_alone() -> None:
     text = html(Report(name="r", title="r", tables=(table,)))
     assert "<table" in text
     assert not re.search('id="(examples|figures|filters)"', text)
+
+
+def test_runs_of_the_same_name_are_told_apart_by_their_keys_and_a_run_of_two_tables_is_shown_once(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path, key, answers={"full": {"t": "right 7"}}) for key in "kl"]
+    rows = (("arm", 0), ("arm", 1), ("other", 0), ("alone", 0))
+    runs = tuple(UsedRun(row=row, name="exp", key="kl"[number], seed=0, folder=folders[number]) for row, number in rows)
+    table = Table(name="t", title="t", columns=(), rows=())
+    data = json.loads(re.findall('id="data">(.*)</script>', html(Report(name="r", title="r", tables=(table,), runs=runs)))[0])
+    assert data["runs"] == ["arm, seed 0 (k)", "arm, seed 0 (l)"]
 
 
 # --- in a browser -----------------------------------------------------------------------------------------------------------
@@ -189,7 +198,7 @@ def test_a_missing_cell_names_the_command_and_copies_it(page: Chrome) -> None:
     from selenium.webdriver import Keys
 
     cell = one(page, "td.gap")
-    assert cell.text == f"seed 3: failed: no <b>space</b> left {COMMAND} Copy"
+    assert cell.text == f"seed 3: failed: no <b>space</b> left Copy {COMMAND}"
     button = cell.find_element("css selector", "button")
     button.click()
     search = page.find_element("name", "text")
