@@ -11,6 +11,8 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 
+from cotexp.grids import alone
+
 Plugins.instance()  # loads Hydra's own modules anew, so that classes imported before it are not those that it uses
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
 
@@ -18,7 +20,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E40
 def point() -> tuple[list[str], bool]:
     """(the words that make the point at work by `python run.py WORDS`, whether it is one of a sweep)."""
     hydra_config = HydraConfig.get()
-    return [each for each in hydra_config.overrides.task if not each.startswith("sweep=")], hydra_config.mode == RunMode.MULTIRUN
+    return list(alone(hydra_config.overrides.task)), hydra_config.mode == RunMode.MULTIRUN
 
 
 class Sweeper(BasicSweeper):

@@ -27,6 +27,7 @@ FLOORS: dict[str, int] = {
     "training": 2,
     "jobs": 3,
     "schema": 4,
+    "grids": 4,
     "sweeper": 4,
     "tracking": 4,
     "report": 4,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from cotexp import schema
+from cotexp.grids import spelled
 from cotexp.jobs.grades import predictions_of_run
 from cotexp.jobs.specs import READ_BY_TRAINING
 from cotexp.jobs.store import read_json
@@ -75,10 +76,11 @@ class Arm:
 
 
 class Found(NamedTuple):
-    """Finished runs, and lines on the folders that are left out, by reason."""
+    """Finished runs, lines on those that are left out, by reason, and folders of runs that began and did not finish."""
 
     runs: list[Run]
     left_out: list[str]
+    unfinished: list[Path]
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------------
@@ -99,7 +101,8 @@ def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Se
         raise ConfigError(*problems)
     runs: list[Run] = []
     reasons: dict[str, list[str]] = {}
-    for folder in (folder for own in folders_of.values() for folder in own):
+    folders = [folder for own in folders_of.values() for folder in own]
+    for folder in filter(is_finished, folders):
         try:
             runs.append(read_run(folder, outputs, mode))
         except RunFailed as error:
@@ -107,7 +110,7 @@ def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Se
     left_out = [f"{listed(folders)}: {reason}" for reason, folders in reasons.items()]
     if not runs:
         raise ConfigError(f"report: no run of {', '.join(names)} can be shown", *(f"left out: {each}" for each in left_out))
-    return Found(runs, left_out)
+    return Found(runs, left_out, [each for each in folders if not is_finished(each)])
 
 
 def run_folders(outputs: Path, name: str = "") -> list[Path]:
@@ -226,13 +229,6 @@ def _not_keyed(slot: str) -> set[str]:
     """Names of the settings of a slot that enter no key."""
     fields = (field for section in schema.SECTIONS.get(slot, {}).values() for field in section.__dataclass_fields__.values())  # type: ignore[attr-defined]
     return {each.name for each in fields if not each.metadata.get("keyed", True)}
-
-
-def spelled(value: Any) -> str:
-    """A value as a command line has it."""
-    if isinstance(value, list):
-        return f"[{','.join(map(spelled, value))}]"
-    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
 
 
 # --- arms ----------------------------------------------------------------------------------------------------------------

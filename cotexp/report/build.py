@@ -14,7 +14,7 @@ from cotexp.report.arm_table import make_table
 from cotexp.report.arms import Arm, arms_of, baseline_of, find_runs, fits, label_of, name_of, run_folders
 from cotexp.report.content import Figure, Gap, Report, Table, UsedRun
 from cotexp.report.declared import DeclaredTable
-from cotexp.report.planned import Plan, Planned, check_where, chosen, expected_of, plan_of, stored_runs
+from cotexp.report.planned import Plan, Planned, check_where, chosen, expected_of, plan_of, state_of, stored_runs, unfinished_of
 from cotexp.sections import ConfigError
 
 
@@ -48,16 +48,15 @@ def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
 
 def of_experiments(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
     """All finished runs of the named experiments, or those that `wanted.only` fits. Raises: as `make`."""
-    found = find_runs(names, outputs, mode=wanted.mode, only=wanted.only)
-    arms, replaced = arms_of(found.runs)
-    rows = rows_of(arms, None if wanted.baseline == OWN_BASE else baseline_of(arms, wanted.baseline))
+    plan = _found(DeclaredTable(runs=list(names)), outputs, wanted.mode, wanted)
+    rows = _rows(plan.arms, wanted.baseline)
     title = " and ".join(names)
     return Report(
         name=names[0] if len(names) == 1 else "+".join(each.replace("/", "-") for each in names),
         title=title,
         tables=(make_table("arms", title, rows),),
         figures=tuple(figures(rows)),
-        left_out=(*found.left_out, *replaced),
+        left_out=tuple(plan.left_out),
         runs=tuple(runs_of(rows)),
     )
 
@@ -118,16 +117,20 @@ def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted
     found = find_runs(table.runs, outputs, mode=mode, only=wanted.only)
     check_where(table.where, found.runs)
     arms, replaced = arms_of([each for each in found.runs if chosen(each, table.where)])
-    planned = [
-        Planned(
-            label=each.label,
-            mode=each.runs[0].mode,
-            arm=each,
-            gaps=tuple(Gap(row=each.label, seed=seed, state="missing") for seed in table.seeds if seed not in each.seeds),
-        )
-        for each in arms
-    ]
-    return Plan(planned, [*found.left_out, *replaced])
+    gaps = unfinished_of(arms, stored_runs(found.unfinished, outputs, mode), outputs)
+    for arm in arms:
+        named = {*arm.seeds, *(gap.seed for gap in gaps[arm.label])}
+        gaps[arm.label] += [Gap(row=arm.label, seed=seed, state="missing") for seed in table.seeds if seed not in named]
+    begun = {gap.folder for own in gaps.values() for gap in own}
+    planned = [Planned(label=each.label, mode=each.runs[0].mode, arm=each, gaps=tuple(gaps[each.label])) for each in arms]
+    others = [each for each in found.unfinished if str(each.relative_to(outputs)) not in begun]
+    return Plan(planned, [*(_begun(each, outputs) for each in others), *found.left_out, *replaced])
+
+
+def _begun(folder: Path, outputs: Path) -> str:
+    state, reason, command = state_of(folder)
+    why = f"{state} {reason}".rstrip() if state != "unfinished" else "not finished"
+    return f"{folder.relative_to(outputs / 'runs')}: {why}{f'; {command}' if command else ''}"
 
 
 def _rows(planned: Sequence[Planned], baseline: str | None) -> list[ArmRow]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from cotexp.grids import alone, spelled
+from cotexp.jobs.status import read_status
 from cotexp.jobs.store import read_json
-from cotexp.report.arms import Arm, Flat, Run, identity_of, is_finished, labels, listed, names_of, read_run, spelled
+from cotexp.report.arms import Arm, Flat, Run, identity_of, is_finished, labels, listed, names_of, read_run
 from cotexp.report.content import Gap
-from cotexp.schema import CONF, Point
+from cotexp.schema import Point
 from cotexp.sections import ConfigError, RunFailed, suggestion
 from cotexp.settings import MODES
 
@@ -85,27 +85,6 @@ def expected_of(points: Sequence[Point], mode: str | None) -> list[Expected]:
         )
         found.setdefault((own, each.name, each.seed, *sorted(each.identity.items())), each)
     return list(found.values())
-
-
-def alone(words: Sequence[str]) -> Iterator[str]:
-    """The words of a point with what its sweep's file sets in place of `sweep=NAME`, which only a grid takes."""
-    for word in words:
-        if word.startswith("sweep="):
-            file = CONF / "sweep" / f"{word.removeprefix('sweep=')}.yaml"
-            yield from _words_of(yaml.safe_load(file.read_text(encoding="utf-8")))
-        else:
-            yield word
-
-
-def _words_of(file: dict[str, Any], path: str = "") -> Iterator[str]:
-    for key, value in file.items():
-        if not path and key == "defaults":
-            chosen = (each for each in value if isinstance(each, dict))
-            yield from (f"{group.removeprefix('override /')}={option}" for each in chosen for group, option in each.items())
-        elif isinstance(value, dict):
-            yield from () if (path, key) == ("", "hydra") else _words_of(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}={spelled(value)}"
 
 
 def last_mode(settings: dict[str, Any]) -> str:
@@ -183,18 +162,50 @@ def _newest(expected: Expected, found: Sequence[Stored], outputs: Path, label: s
     """The newest finished run, or why there is none."""
     for each in found:
         each.used = True
-    newest = sorted(found, key=lambda each: (each.is_finished, each.changed))
-    gap = Gap(row=label, seed=expected.seed, state="missing", command=expected.command)
-    if not newest:
-        return gap
-    last = newest[-1]
-    gap = dataclasses.replace(gap, folder=str(last.folder.relative_to(outputs)))
-    if not last.is_finished:
-        return dataclasses.replace(gap, state="unfinished")
-    try:
-        return read_run(last.folder, outputs, expected.mode)
-    except RunFailed as error:
-        return dataclasses.replace(gap, state="unreadable", reason=str(error))
+    if not found:
+        return Gap(row=label, seed=expected.seed, state="missing", command=expected.command)
+    last = max(found, key=lambda each: (each.is_finished, each.changed))
+    if last.is_finished:
+        try:
+            return read_run(last.folder, outputs, expected.mode)
+        except RunFailed as error:
+            state, reason = "unreadable", str(error)
+    else:
+        state, reason, _ = state_of(last.folder)
+    folder = str(last.folder.relative_to(outputs))
+    return Gap(row=label, seed=expected.seed, state=state, reason=reason, command=expected.command, folder=folder)  # type: ignore[arg-type]
+
+
+def unfinished_of(arms: Sequence[Arm], stored: Sequence[Stored], outputs: Path) -> dict[str, list[Gap]]:
+    """Label of an arm -> what became of its runs that have begun and not finished."""
+    gaps: dict[str, list[Gap]] = {each.label: [] for each in arms}
+    for run in (each for each in stored if not each.is_finished):
+        own = [arm for arm in arms if (arm.runs[0].mode, arm.runs[0].identity) == (run.mode, run.identity) and run.seed not in arm.seeds]
+        for arm in own:
+            run.used = True
+            state, reason, command = state_of(run.folder)
+            folder = str(run.folder.relative_to(outputs))
+            gaps[arm.label].append(Gap(row=arm.label, seed=run.seed, state=state, reason=reason, command=command, folder=folder))  # type: ignore[arg-type]
+    return gaps
+
+
+class Told(NamedTuple):
+    """The state of a run that is not finished, its error and stage in words, and the command that goes on with it, where it is known."""
+
+    state: str
+    reason: str
+    command: str
+
+
+def state_of(folder: Path) -> Told:
+    """What became of the run in `folder`."""
+    status = read_status(folder)
+    if status is None or status.state == "finished":
+        return Told("unfinished", "", "")
+    reason = " ".join((status.error or "").split())
+    where = f"in {status.stage}" if status.stage else ""
+    command = shlex.join([*COMMAND.split(), *status.overrides]) if status.overrides else ""
+    return Told(status.state, "; ".join(each for each in (where, reason) if each), command)
 
 
 def _others(stored: Sequence[Stored]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 import shutil
 from pathlib import Path
@@ -12,13 +13,16 @@ import pytest
 from run_folders import write_run
 
 from cotexp import schema
+from cotexp.grids import alone
+from cotexp.jobs.store import owner
 from cotexp.report import build, declared
 from cotexp.report.build import Wanted
 from cotexp.report.content import Report
 from cotexp.report.declared import DeclaredReport
-from cotexp.report.planned import alone
 from cotexp.sections import ConfigError
 
+OWNER = json.loads(json.dumps(owner()))
+"""This process, as a run's owner."""
 ABLATION = "macc/quickstart_ablation"
 """A declared report whose runs are a sweep's."""
 
@@ -96,6 +100,47 @@ def test_a_run_made_before_a_setting_existed_is_still_found(tmp_path: Path, poin
     del trainer["warmup_ratio"]
     write_point(tmp_path, 0, points[0], "1100", trainer=trainer)
     assert len(made(tmp_path).gaps) == len(points) - 1
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ({"state": "failed", "error": "no space\nleft", "stage": "checkpoint"}, ("failed", "in checkpoint; no space left")),
+        ({"state": "diverged", "error": "the loss is nan"}, ("diverged", "the loss is nan")),
+        ({"state": "running", "stage": "rounds/stories", "owner": OWNER}, ("running", "in rounds/stories")),
+        ({"state": "running", "owner": {**OWNER, "started": 1.0}}, ("killed", "")),
+        ({"state": "stopped", "error": "SIGTERM"}, ("stopped", "SIGTERM")),
+        (None, ("unfinished", "")),
+    ],
+)
+def test_a_run_that_did_not_finish_says_what_became_of_it(
+    state: dict[str, Any] | None, told: tuple[str, str], tmp_path: Path, points: list[schema.Point]
+) -> None:
+    for number in (0, 1):
+        write_point(tmp_path, number, points[number], "1100")
+    begun = tmp_path / "runs" / ABLATION / "run1"
+    (begun / "metrics.json").unlink()
+    if state:
+        (begun / "status.json").write_text(json.dumps(state | {"overrides": ["seed=1"]}))
+    gap = next(each for each in made(tmp_path).gaps if each.folder)
+    assert (gap.state, gap.reason, gap.seed) == (*told, points[1].settings.seed)
+    assert gap.folder == f"runs/{ABLATION}/run1"
+    assert gap.command.startswith("python run.py compression=macc ")
+
+    row = build.make([ABLATION], tmp_path, Wanted(only=(f"{ABLATION}/*",))).tables[0].rows[1]
+    assert row.gaps == (gap,), "the same under patterns"
+
+
+def test_experiments_that_no_file_declares_name_their_unfinished_runs_as_well(tmp_path: Path) -> None:
+    write_run(tmp_path, "a0", "1100")
+    for key, seed in (("a1", 1), ("other", 0)):
+        folder = write_run(tmp_path, key, "1100", seed=seed, **({"trainer": {"name": "single", "learning_rate": 1.0}} if key == "other" else {}))
+        (folder / "metrics.json").unlink()
+        (folder / "status.json").write_text(json.dumps({"state": "diverged", "error": "nan", "overrides": [f"seed={seed}"]}))
+    report = build.make(["exp"], tmp_path, Wanted())
+    (gap,) = report.gaps
+    assert (gap.row, gap.seed, gap.state, gap.reason, gap.command) == ("exp", 1, "diverged", "nan", "python run.py seed=1")
+    assert report.left_out == ("exp/other: diverged nan; python run.py seed=0",), "no finished run has its settings"
 
 
 def test_patterns_choose_the_runs_that_take_part(outputs: Path, points: list[schema.Point]) -> None:
