@@ -51,22 +51,31 @@ def compressed(folder: Path) -> list[Row]:
 
 
 def shown(folder: Path, rows: Sequence[Row]) -> list[Shown]:
-    """The chains of `rows`, which lie in `compressed.jsonl`, with their texts."""
+    """The chains of `rows`, which lie in `compressed.jsonl`, with their texts; those that are no longer in the store are left out."""
     stages = read_json(folder / "stages.json")
     tasks = [name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")] if rows else []
     rationales, rounds, grades = (
         {name: {**row, "task": task} for task in tasks if f"{stage}/{task}" in stages for name, row in rows_of(folder, f"{stage}/{task}").items()}
         for stage in ("rationales", "rounds", "grades/rationales")
     )
-    return [_shown(each, rationales, rounds, grades) for each in rows]
+    return [_shown(each, rationales, rounds, grades) for each in rows if _whole(each) in grades and all(one in rounds for one in _rounds_of(each))]
+
+
+def _whole(row: Row) -> str:
+    """Id of the rationale that a chain is, or is a part of."""
+    return str(row["rationale_id"].removesuffix(f"/{reasoning.THINKING}"))
+
+
+def _rounds_of(row: Row) -> list[str]:
+    return [f"{row['rationale_id']}/{number}" for number in range(1, row["num_rounds_run"] + 1)]
 
 
 def _shown(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades: dict[str, Row]) -> Shown:
-    whole = row["rationale_id"].removesuffix(f"/{reasoning.THINKING}")
+    whole = _whole(row)
     grade = grades[whole]
     rationale = Rationale.from_row({**rationales[whole], "answer": grade["extracted"], "correct": grade["strict"]})
     original = next(chain for chain in reasoning.chains([rationale]) if chain.id == row["rationale_id"])
-    run = [Round.from_row(rounds[f"{original.id}/{number}"]) for number in range(1, row["num_rounds_run"] + 1)]
+    run = [Round.from_row(rounds[each]) for each in _rounds_of(row)]
     return Shown(
         id=original.id,
         question_id=original.question_id,

@@ -55,7 +55,10 @@ class Source(NamedTuple):
 
 
 def sources(folder: Path) -> dict[Kind, Source]:
-    """Where the examples of the run in `folder` come from; a kind that it has none of is left out."""
+    """Where the examples of the run in `folder` come from; a kind that it has none of is left out.
+
+    What was taken out of the store since is counted among them, and not made.
+    """
     found: dict[Kind, Source] = {"chains": _chains(folder), "rationales": _rationales(folder), "answers": _answers(folder)}
     return {kind: source for kind, source in found.items() if source.groups}
 
@@ -69,6 +72,10 @@ def outcome_of(*, correct: bool, finish_reason: str, extracted: str | None, time
     if extracted is None:
         return "unparsable"
     return "not compared in time" if timed_out else "wrong"
+
+
+def _tokens(number: int) -> str:
+    return f"{number:,} token{'' if number == 1 else 's'}"
 
 
 # --- chains of thought, round by round --------------------------------------------------------------------------------------
@@ -92,7 +99,7 @@ def _chain(shown: Shown) -> Example:
 
 def _round(shown: Shown, number: int) -> Column:
     length, original = shown.num_tokens[number], shown.num_tokens[0]
-    facts = [f"{length:,} tokens", *([f"{length / original:.0%} of the original"] if number and original else [])]
+    facts = [_tokens(length), *([f"{length / original:.0%} of the original"] if number and original else [])]
     if not number:
         facts.append(f"answer {shown.answer}" if shown.answer else "no answer could be read")
     return Column(
@@ -117,7 +124,7 @@ def _rationales(folder: Path) -> Source:
 
     def make(ids: Sequence[str]) -> Iterator[Example]:
         written = _Written.read(folder)
-        return (written.example(rows[each]) for each in ids)
+        return (written.example(rows[each]) for each in ids if each in written.rationales)
 
     return Source(groups, make)
 
@@ -155,7 +162,7 @@ class _Written(NamedTuple):
         )
 
     def _column(self, one: Rationale, kept: bool) -> Column:
-        facts = [f"{one.num_tokens:,} tokens", f"answer {one.answer}" if one.answer else "no answer could be read"]
+        facts = [_tokens(one.num_tokens), f"answer {one.answer}" if one.answer else "no answer could be read"]
         if (score := self.scores.get(row_id(one))) and one.question_id in self.scores:
             scored = Score.from_row({**score, **self.scores[one.question_id], "id": one.id})
             facts.append("RD " + ", ".join(f"{scored.rd(kind):.3g} {kind}" for kind in ("plain", "masked", "hidden")))
@@ -200,7 +207,7 @@ def _against_base(answers: Mapping[str, list[Prediction]]) -> str:
 def _answer(answers: Sequence[Prediction], title: str) -> Column:
     """The first of the sampled answers in one mode."""
     first = answers[0]
-    facts = [f"{first.num_tokens:,} tokens, {first.num_cot_tokens:,} of them chain of thought"]
+    facts = [f"{_tokens(first.num_tokens)}, {first.num_cot_tokens:,} of them chain of thought"]
     facts.append(f"answer {first.extracted}" if first.extracted is not None else "no answer could be read")
     labels = {"lenient": first.lenient, "math-verify": first.math_verify}
     facts += [f"{rule}: {'right' if label else 'wrong'}" for rule, label in labels.items() if label not in (None, first.strict)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,17 @@ def test_the_answers_to_a_question_stand_mode_by_mode_and_say_what_fine_tuning_c
 
 def test_a_run_that_selected_and_compressed_nothing_has_answers_alone(tmp_path: Path) -> None:
     assert list(sources(write_run(tmp_path, "k", answers={"full": {"t": "x"}}))) == ["answers"]
+
+
+@pytest.mark.parametrize("stage", ["rounds", "rationales"])
+def test_what_is_no_longer_in_the_store_is_left_out(folder: Path, stage: str) -> None:
+    shutil.rmtree(folder.parents[2] / "store" / stage)
+    if stage == "rationales":
+        shutil.rmtree(folder.parents[2] / "store" / "grades" / stage)
+    found = sources(folder)
+    assert list(found["chains"].make(["a/0"])) == []
+    assert len(list(found["rationales"].make(["c"]))) == (stage == "rounds")
+    assert len(list(found["answers"].make(["t"]))) == 1
 
 
 @pytest.mark.parametrize(
