@@ -146,6 +146,17 @@ class Round(Record):
 
 
 @dataclass(slots=True, kw_only=True)
+class Likelihood(Record):
+    """What a model before fine-tuning makes of a chain of thought given its question: tokens, and their negative log-likelihood in nats.
+
+    `nll` is None for a chain that does not fit the model's context.
+    """
+
+    num_tokens: int
+    nll: float | None
+
+
+@dataclass(slots=True, kw_only=True)
 class Compressed(Record):
     """What is kept of a rationale after the stop rule: `text` is round `kept_round` (0 = the original)."""
 

@@ -25,7 +25,7 @@ ORDERS = ("sample", "random", "shortest", "longest", "lowest_perplexity", "lowes
 
 @dataclass(slots=True, kw_only=True)
 class Scoring(Section):
-    """How rationales are scored under the student as it is before distillation (MoRSD's self-evaluation)."""
+    """How rationales are scored under the model as it is before fine-tuning: MoRSD's self-evaluation, and the perplexity of compressed chains."""
 
     connector: str = setting("The answer is ", "What stands before the gold answer, with a rationale and without.")
     answer: str = setting(
@@ -36,6 +36,12 @@ class Scoring(Section):
     dtype: str = setting("float32", "Number format of the student; bfloat16 scores depend on the batch.", choices=("float32", "bfloat16"))
     max_batch_tokens: int | None = setting(
         None, "Most tokens that go through the student at once; by default 512 on a CPU and 8192 elsewhere.", low=64, keyed=False
+    )
+    perplexity_chains: int = setting(
+        256,
+        "Training chains whose perplexity is measured in every round, drawn by question; `cotexp forecast` needs it. 0 leaves it out.",
+        low=0,
+        keyed=False,
     )
 
     def contradictions(self) -> Iterator[str]:

@@ -97,12 +97,26 @@ class Scorer:
         for work in self._finished(items, packed=self.packs and longest <= self._window()):
             on_item(work.item.id, work.scores)
 
+    def fits(self, item: Item) -> bool:
+        """Whether the model's context can hold the item."""
+        return self._needed(item) <= self._limit()
+
+    def _needed(self, item: Item) -> int:
+        """Tokens of the context that the item needs."""
+        lengths = [len(each.ids) for each in item.texts] or [0]
+        if self.loaded.model.config.is_encoder_decoder:
+            return max(len(item.prompt_ids), *lengths)
+        return len(item.prompt_ids) + max(lengths)
+
+    def _limit(self) -> float:
+        """Tokens of the model's context."""
+        limit = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
+        return math.inf if limit is None else limit
+
     def _length(self, item: Item) -> int:
         """Tokens of the context that the item needs. Raises: RunFailed when the model's is shorter."""
-        config, lengths = self.loaded.model.config, [len(each.ids) for each in item.texts] or [0]
-        length = max(len(item.prompt_ids), *lengths) if config.is_encoder_decoder else len(item.prompt_ids) + max(lengths)
-        limit = getattr(config.get_text_config(), "max_position_embeddings", None)
-        if limit is not None and length > limit:
+        length, limit = self._needed(item), self._limit()
+        if length > limit:
             raise RunFailed(
                 f"{item.id}: scoring needs a context of {length} tokens, the model has {limit}; leave this question or its long texts out"
             )

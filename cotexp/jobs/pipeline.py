@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs import costs, engines, evaluation, progress, pruning, questions, rationales, scores, served, specs, stages, status
+from cotexp.jobs import compressed_set, costs, engines, evaluation, progress, pruning, questions, rationales, scores, served, specs, stages, status
 from cotexp.jobs.specs import Context
 from cotexp.jobs.store import Spec, Store, check_writable, exclusive, read_json, write_json
 from cotexp.methods import compression, reasoning, statistics
 from cotexp.model_settings import ApiCompressor, GgufModel, LocalTeacher, PretrainedModel, RecordedTeacher, ScratchModel
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
-from cotexp.records import Compressed, FinishReason, Rationale, Round
+from cotexp.records import FinishReason, Rationale, Round
 from cotexp.settings import MODES, Settings
 from cotexp.tasks.prompts import shown_options
 
@@ -70,7 +70,7 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
     """
     settings = context.settings
     folder = Path(settings.paths.outputs) / "runs" / settings.name / specs.run_key(context)
-    wanted = {name: {"key": spec.key, "path": str(Path("store") / spec.stage / spec.key)} for name, spec in specs_of(context).items()}
+    wanted = stages_used(context)
     if is_finished(folder, wanted):
         return Result(folder, read_json(folder / "metrics.json"), computed=False)
     if settings.trains:
@@ -150,6 +150,7 @@ def specs_of(context: Context) -> dict[str, Spec]:
         found[f"rewrites/{task}"] = specs.spec_rewrites(context, task)
         found[f"rounds/{task}"] = specs.spec_rounds(context, task)
         found[f"importances/{task}"] = specs.spec_importances(context, task)
+        found[f"perplexity/{task}"] = specs.spec_perplexity(context, task) if specs.by_task(context.questions.train).get(task) else None
     found["checkpoint"] = specs.spec_checkpoint(context) if settings.trains else None
     for mode in settings.evaluation.modes:
         for task, own in specs.by_task(context.questions.test).items():
@@ -157,6 +158,14 @@ def specs_of(context: Context) -> dict[str, Spec]:
             found[f"grades/{mode}/{task}"] = specs.spec_grades(predictions, own[0].answer_type, whole_text=True)
         found[f"latency/{mode}"] = specs.spec_latency(context, mode) if mode in specs.timed_modes(context) else None
     return {name: spec for name, spec in found.items() if spec is not None}
+
+
+def stages_used(context: Context) -> dict[str, Any]:
+    """What stages.json says of a finished run: the key and place of every stage, and how much of it was read where no key says so."""
+    used: dict[str, Any] = {name: {"key": spec.key, "path": str(Path("store") / spec.stage / spec.key)} for name, spec in specs_of(context).items()}
+    for name in (each for each in used if each.startswith("perplexity/")):
+        used[name]["num_chains"] = context.settings.scoring.perplexity_chains
+    return used
 
 
 def plan(context: Context) -> list[PlannedStage]:
@@ -170,6 +179,8 @@ def plan(context: Context) -> list[PlannedStage]:
                 wanted, missing = _rounds_to_run(context, name.split("/")[1])
             if spec.stage == "importances":
                 wanted, missing = _importances_to_make(context, name.split("/")[1], spec)
+            if spec.stage == "perplexity":
+                wanted, missing = _texts_to_read(context, name.split("/")[1], spec)
             if spec.stage == "scores":
                 wanted, missing = _scores_to_make(context, name.split("/")[1], spec)
         else:
@@ -248,6 +259,15 @@ def _chains_so_far(context: Context, task: str) -> tuple[list[Rationale], int]:
     return chains, len(own) - sum(each.id in own for each in found)
 
 
+def _texts_to_read(context: Context, task: str, spec: Spec) -> tuple[int, int]:
+    """(most texts whose perplexity is measured, of these how many may be missing): exact once a run read the same rounds, else every round counts."""
+    most, limit = context.settings.scoring.perplexity_chains, getattr(context.settings.compression, "max_rounds", None) or 1
+    num_chains = len(specs.wanted_rationales(context, specs.by_task(context.questions.train)[task]))
+    stored = len(context.store.ledger(spec).read())
+    total = min(most, num_chains) * (limit + 1)
+    return total, max(0, total - stored)
+
+
 def _scores_to_make(context: Context, task: str, spec: Spec) -> tuple[int, int]:
     """(most rows of scores, of these how many may be missing), exact once all rationales are stored."""
     questions = specs.by_task(context.questions.train).get(task, [])
@@ -271,7 +291,7 @@ def print_plan(settings: Settings) -> None:
     planned = plan(context)
     for each in planned:
         total, missing = each.num_wanted or 0, each.num_missing or 0
-        upper = "at most " if each.spec.stage in ("scores", "rewrites", "rounds", "importances") and missing else ""
+        upper = "at most " if each.spec.stage in ("scores", "rewrites", "rounds", "importances", "perplexity") and missing else ""
         table.add_row(each.name, each.spec.key, str(total), str(total - missing), f"{upper}{missing}" if missing else "nothing")
     console = progress.page()
     console.print(table)
@@ -317,14 +337,15 @@ def _fine_tune(context: Context, folder: Path, clock: _Clock) -> Metrics:
         rounds = stages.write_rounds(context, chains)
         kept = stages.compress(context, chains, rounds)
         compressed = reasoning.joined(chosen, kept)
-    _write_lines(folder / "compressed.jsonl", _compressed_lines(chains, rounds, kept))
+    with clock.timed("perplexity"):
+        likelihoods = compressed_set.measure(context, chains, rounds, kept)
+    _write_lines(folder / "compressed.jsonl", compressed_set.lines(chains, rounds, kept, likelihoods))
     with clock.timed("training"):
         examples = stages.make_examples(context, chosen, compressed)
         checkpoint = stages.train(context, examples)
     metrics = _rationale_metrics(context, written, chosen) | _round_metrics(rounds) | served.metrics(context)
     if compressed:
-        dropped = len(chosen) - len(compressed)
-        metrics |= {f"compression/{name}": value for name, value in statistics.compression_metrics(kept, dropped).items()}
+        metrics |= compressed_set.metrics(context, chains, kept, likelihoods, num_dropped=len(chosen) - len(compressed))
     selected = statistics.selection_metrics(outcomes, chosen) | statistics.difficulty_metrics(written, scored)
     metrics |= {f"selection/{name}": value for name, value in selected.items()}
     return metrics | {f"training/{name}": value for name, value in read_json(checkpoint / "training.json").items()}
@@ -355,17 +376,6 @@ def _round_metrics(rounds: dict[str, list[Round]]) -> Metrics:
     outcomes = [each.outcome for run in rounds.values() for each in run]
     failed = ("length", *WITHOUT_TEXT)
     return {"rounds/num_written": len(outcomes), **{f"rounds/num_{each}": outcomes.count(each) for each in failed}} if outcomes else {}
-
-
-def _compressed_lines(chains: Sequence[Rationale], rounds: dict[str, list[Round]], compressed: Sequence[Compressed]) -> list[dict[str, Any]]:
-    """One line per compressed chain with the lengths of its rounds, for the report."""
-    by_id = {each.id: each for each in chains}
-    lines = []
-    for each in compressed:
-        run = rounds.get(each.rationale_id, [])[: each.num_rounds_run]
-        lengths = [by_id[each.rationale_id].num_cot_tokens, *(one.num_tokens for one in run)]
-        lines.append({**dataclasses.asdict(each), "round_num_tokens": lengths})
-    return lines
 
 
 def _write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:

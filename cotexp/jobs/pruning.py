@@ -10,8 +10,8 @@ from cotexp.jobs import progress
 from cotexp.jobs.engines import load_encoder, load_local
 from cotexp.jobs.specs import Context, scoring_model, spec_importances
 from cotexp.jobs.store import Row
-from cotexp.methods import pruning
-from cotexp.methods.reasoning import CLOSE, THINKING
+from cotexp.methods import pruning, reasoning
+from cotexp.methods.reasoning import THINKING
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import identity
 from cotexp.models.encoding import Encoder
@@ -111,8 +111,7 @@ def _text(chain_of: dict[str, Rationale], name: str, encoder: Encoder) -> Text:
     """A chain, behind what was thought before it where there is something."""
     from cotexp.inference.scoring import Text
 
-    thinking = chain_of.get(f"{name}/{THINKING}")
-    before = encoder.text_ids(f"{thinking.cot}\n{CLOSE}\n\n") if thinking else []
+    before = encoder.text_ids(reasoning.before_answer_part(chain_of[name], chain_of))
     ids = [*before, *encoder.text_ids(chain_of[name].cot.strip())]
     return Text(ids, list(range(len(before), len(ids))))
 

@@ -16,7 +16,7 @@ from cotexp.compression_settings import TokenSkip
 from cotexp.jobs.store import Spec, Store, key_of
 from cotexp.methods import compression
 from cotexp.methods.condition import ask, instruction_of
-from cotexp.model_settings import ApiCompressor, ApiTeacher, GgufModel, PretrainedModel
+from cotexp.model_settings import ApiCompressor, ApiTeacher, GgufModel, PretrainedModel, ScratchModel
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.records import AnswerType, Question
@@ -36,6 +36,7 @@ VERSIONS = {
     "scores": 2,
     "rounds": 1,
     "importances": 1,
+    "perplexity": 1,
     "checkpoint": 2,
     "predictions": 2,
     "grades": 1,
@@ -285,6 +286,15 @@ def spec_importances(context: Context, task: str) -> Spec | None:
         return _spec("importances", rationales=rationales, classifier=context.classifier.sha256)
     model = scoring_model(settings)
     return _spec("importances", rationales=rationales, model=context.base.sha256, prompt=context.prompts[task].identity, **_environment(model))
+
+
+def spec_perplexity(context: Context, task: str) -> Spec | None:
+    """None where nothing is compressed or measured. Ids of the rows stand for the texts, so every compression and compressor shares this ledger."""
+    settings = context.settings
+    if not settings.scoring.perplexity_chains or settings.compression.name in ("none", "reference") or isinstance(settings.model, ScratchModel):
+        return None
+    model = scoring_model(settings)
+    return _spec("perplexity", model=context.base.sha256, task=task, prompt=context.prompts[task].identity, **_environment(model))
 
 
 def spec_checkpoint(context: Context) -> Spec:

@@ -67,6 +67,12 @@ def _chains_of(rationale: Rationale) -> list[Rationale]:
     return [each for each in (thinking, chain) if each.cot]
 
 
+def before_answer_part(chain: Rationale, chain_of: Mapping[str, Rationale]) -> str:
+    """What stands between question and chain: of the answer part of a rationale whose thinking is one of the chains too, that thinking."""
+    thinking = chain_of.get(f"{chain.id}/{THINKING}")
+    return f"{thinking.cot}\n{CLOSE}\n\n" if thinking else ""
+
+
 def joined(rationales: Sequence[Rationale], kept: Sequence[Compressed]) -> list[Compressed]:
     """One compressed chain per rationale from those of its parts; without any part that had to be dropped, it is dropped whole.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cotexp.methods.reasoning import THINKING
-from cotexp.records import Compressed, Prediction, Rationale, Score, Selected
+from cotexp.records import MOST_NATS, Compressed, Likelihood, Prediction, Rationale, Score, Selected
 
 
 class Interval(NamedTuple):
@@ -161,6 +161,25 @@ def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> d
         "num_rounds_mean": mean([each.num_rounds_run for each in compressed]),
         "num_kept_round_mean": mean([each.kept_round for each in compressed]),
     }
+
+
+def perplexity(likelihoods: Iterable[Likelihood | None]) -> float | None:
+    """exp(total negative log-likelihood / total tokens) of a set of texts; None without a token."""
+    read = [(each.nll, each.num_tokens) for each in likelihoods if each is not None and each.nll is not None]
+    total = sum(count for _, count in read)
+    return math.exp(min(math.fsum(nll for nll, _ in read) / total, MOST_NATS)) if total else None
+
+
+def perplexity_metrics(kept: Sequence[Likelihood], rounds: Sequence[Sequence[Likelihood | None]]) -> dict[str, float]:
+    """Perplexities under the model before fine-tuning: of the texts that are kept, of the chains as written, and of every round's own rewrites.
+
+    `rounds` holds for each chain its text as written, round 1, 2, ...; None for a rewrite that cannot be used.
+    """
+    by_round = [perplexity(own) for own in itertools.zip_longest(*rounds)]
+    named = {"perplexity": perplexity(kept), "original_perplexity": by_round[0]}
+    named |= {f"perplexity_round_{number}": value for number, value in enumerate(by_round) if number}
+    counts = {"num_perplexity_chains": len(kept), "num_beyond_context": sum(each.nll is None for each in kept)}
+    return {name: value for name, value in named.items() if value is not None} | counts
 
 
 def difficulty_metrics(rationales: Sequence[Rationale], scores: Mapping[str, Score]) -> dict[str, float]:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from cotexp.inference import api, engine, llmlingua, local, scoring, vllm
-from cotexp.jobs import engines, evaluation, grades, rationales, scores, served, specs, stages
+from cotexp.jobs import compressed_set, engines, evaluation, grades, rationales, scores, served, specs, stages
 from cotexp.jobs import pruning as importances
-from cotexp.methods import compression, condition, difficulty, mixture, output_budget, pruning, selection
+from cotexp.methods import compression, condition, difficulty, mixture, output_budget, pruning, reasoning, selection
 from cotexp.models import encoding, gguf, loading, scratch, tokenizer
 from cotexp.tasks import answers, choices, equivalence, grading, prompts, recorded, stories
 from cotexp.training import data, fit, modules
@@ -49,7 +49,12 @@ SOURCES: dict[str, list[Any]] = {
     ],
     "importances": [
         *(importances._importances, importances._by_surprisal, importances._text, importances._by_classifier, pruning.importances_of_words),
+        reasoning.before_answer_part,
         *(llmlingua, scoring, engines.load_local, engines._held, specs.scoring_model, prompts, encoding, tokenizer, loading),
+    ],
+    "perplexity": [
+        *(compressed_set._Text, compressed_set._reader, reasoning.before_answer_part),
+        *(scoring, engines.load_local, engines._held, specs.scoring_model, prompts, encoding, tokenizer, loading),
     ],
     "checkpoint": [
         *(importances.prune, importances._pruned, pruning),

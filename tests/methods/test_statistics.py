@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics as standard
-from math import isnan, sqrt
+from math import exp, isnan, sqrt
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,13 @@ from cotexp.methods.statistics import (
     difficulty_metrics,
     mean,
     mean_and_deviation,
+    perplexity,
+    perplexity_metrics,
     ratio_metrics,
     share_interval,
     wilson,
 )
-from cotexp.records import Compressed, Prediction, Rationale, Score
+from cotexp.records import Compressed, Likelihood, Prediction, Rationale, Score
 
 SHARES = st.lists(st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 2 / 3, 1.0]), min_size=1, max_size=40)
 
@@ -333,3 +335,32 @@ def test_the_share_of_pairs_in_which_the_correct_rationale_is_easier() -> None:
     scores["b"] = scored("b", 1.5)
     assert difficulty_metrics(rationales, scores) == {"auc_rd_plain": 1.0, "auc_rd_masked": 0.0, "auc_rd_hidden": 0.5}
     assert difficulty_metrics(rationales[:2], scores) == {}
+
+
+# --- perplexities --------------------------------------------------------------------------------------------------------
+
+
+def likelihood(num_tokens: int, nll: float | None) -> Likelihood:
+    return Likelihood(num_tokens=num_tokens, nll=nll)
+
+
+def test_a_perplexity_is_of_all_tokens_together_not_a_mean_over_texts() -> None:
+    """exp((3 + 1) / (1 + 7)) = exp(0.5); a text that could not be read counts with neither."""
+    texts = [likelihood(1, 3.0), likelihood(7, 1.0), likelihood(100, None), None]
+    assert perplexity(texts) == pytest.approx(exp(0.5))
+    assert perplexity([likelihood(0, 0.0)]) is None
+    assert perplexity([likelihood(1, 1e9)]) == pytest.approx(exp(700)), "a number, not an overflow"
+
+
+def test_perplexities_of_rounds_are_of_the_chains_that_have_them() -> None:
+    first = [likelihood(10, 1.0), likelihood(5, 5.0), likelihood(2, 4.0)]
+    second = [likelihood(10, 2.0), None]
+    found = perplexity_metrics([first[2], likelihood(10, None)], [first, second])
+    assert found == {
+        "perplexity": pytest.approx(exp(2)),
+        "original_perplexity": pytest.approx(exp(3 / 20)),
+        "perplexity_round_1": pytest.approx(exp(1)),
+        "perplexity_round_2": pytest.approx(exp(2)),
+        "num_perplexity_chains": 2,
+        "num_beyond_context": 1,
+    }
