@@ -19,7 +19,7 @@ from cotexp.report.stored import rows_of
 
 Kind = Literal["chains", "rationales", "answers"]
 
-ENDINGS = {"limit": "ended by round limit", "failed": "a round failed", "none": "cut to a share", "protected": "cut to a share"}
+ENDINGS = {"limit": "ended by round limit", "failed": "a round failed", "none": "shortened to a share", "protected": "shortened, numbers kept"}
 """Reasons to stop that are not said by their own name."""
 
 

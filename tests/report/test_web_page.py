@@ -257,6 +257,11 @@ def test_the_list_is_walked_by_keys_and_the_same_question_is_found_in_another_ru
     assert [each.get_attribute("aria-selected") for each in all_of(page, ".item")].index("true") == 1
     assert one(page, "#list").get_attribute("aria-activedescendant") == all_of(page, ".item")[1].get_attribute("id")
     assert one(page, ".question").text == items[1]
+    one(page, "body").send_keys("k")
+    assert one(page, ".question").text == items[0]
+    one(page, "body").send_keys("j")
+    one(page, "body").send_keys("/")
+    assert page.switch_to.active_element.get_attribute("name") == "text"
     asked = one(page, ".question").text
     menu = one(page, ".bar select")
     here = page.execute_script("return arguments[0].selectedOptions[0].textContent", menu)

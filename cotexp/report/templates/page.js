@@ -180,7 +180,7 @@ function startBrowser(data, form, list, article, status) {
 
   function badge(outcome, text = outcome) {
     const good = ["right", "won against base"].includes(outcome);
-    const isNeutral = /^(ended by|cut to|\d+ of)/.test(outcome);
+    const isNeutral = /^(ended by|shortened|\d+ of)/.test(outcome);
     return make("span", { className: `badge ${good ? "good" : isNeutral ? "" : "bad"}`, textContent: text });
   }
 
