@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import orjson
 
 from cotexp.jobs.store import Row, read_json
 from cotexp.methods import reasoning
-from cotexp.records import Rationale, Round
+from cotexp.records import MOST_NATS, Rationale, Round
 from cotexp.report.stored import rows_of
 
 
@@ -18,7 +20,8 @@ from cotexp.report.stored import rows_of
 class Shown:
     """One compressed chain of thought with all of its rounds; round 0 is the original. What was cut has one, which no rule ended.
 
-    `answer` and `correct` are those of the original; `remarks` says of each text what speaks against it, or nothing.
+    `answer` and `correct` are those of the original; `remarks` says of each text what speaks against it, or nothing; `perplexities` are under
+    the model before fine-tuning, None where they were not measured.
     """
 
     id: str
@@ -26,6 +29,7 @@ class Shown:
     task: str
     texts: list[str]
     num_tokens: list[int]
+    perplexities: list[float | None]
     remarks: list[str]
     kept_round: int
     stop_reason: str
@@ -76,18 +80,25 @@ def _shown(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades:
     rationale = Rationale.from_row({**rationales[whole], "answer": grade["extracted"], "correct": grade["strict"]})
     original = next(chain for chain in reasoning.chains([rationale]) if chain.id == row["rationale_id"])
     run = [Round.from_row(rounds[each]) for each in _rounds_of(row)]
+    num_tokens = row["round_num_tokens"] if run else [row["num_tokens_original"], row["num_tokens"]]
+    nll = row.get("round_nll", []) if run else [*row.get("round_nll", [None])[:1], row.get("nll")]
     return Shown(
         id=original.id,
         question_id=original.question_id,
         task=rationales[whole]["task"],
         texts=[original.cot.strip(), *([one.text for one in run] or [row["text"]])],
-        num_tokens=row["round_num_tokens"] if run else [row["num_tokens_original"], row["num_tokens"]],
+        num_tokens=num_tokens,
+        perplexities=[_perplexity(*each) for each in zip_longest(nll, num_tokens)],
         remarks=["", *([_remark(one) for one in run] or [""])],
         kept_round=row["kept_round"],
         stop_reason=row["stop_reason"],
         answer=original.answer or "",
         correct=original.correct,
     )
+
+
+def _perplexity(nll: float | None, num_tokens: int) -> float | None:
+    return None if nll is None or not num_tokens else math.exp(min(nll / num_tokens, MOST_NATS))
 
 
 def _remark(one: Round) -> str:

@@ -100,6 +100,8 @@ def _chain(shown: Shown) -> Example:
 def _round(shown: Shown, number: int) -> Column:
     length, original = shown.num_tokens[number], shown.num_tokens[0]
     facts = [_tokens(length), *([f"{length / original:.0%} of the original"] if number and original else [])]
+    if (perplexity := shown.perplexities[number]) is not None:
+        facts.append(f"perplexity {perplexity:.3g}")
     if not number:
         facts.append(f"answer {shown.answer}" if shown.answer else "no answer could be read")
     return Column(

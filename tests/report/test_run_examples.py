@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 from pathlib import Path
 
@@ -35,6 +37,16 @@ def test_a_chain_shows_every_round_with_tokens_and_which_is_kept(folder: Path) -
     assert first.columns[1].facts == ["3 tokens", "60% of the original"]
     assert second.columns[0].outcome == "wrong"
     assert second.columns[1].facts == ["0 tokens", "0% of the original", "empty"]
+
+
+def test_a_round_shows_its_perplexity_where_it_was_measured(folder: Path) -> None:
+    path = folder / "compressed.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[0] |= {"nll": 3 * math.log(4), "round_nll": [5 * math.log(2), 3 * math.log(4), None]}
+    path.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    first, second = sources(folder)["chains"].make(["a/0", "b/0"])
+    assert [[fact for fact in each.facts if "perplexity" in fact] for each in first.columns] == [["perplexity 2"], ["perplexity 4"], []]
+    assert not any("perplexity" in fact for each in second.columns for fact in each.facts)
 
 
 def test_the_rationales_of_a_question_stand_with_the_kept_ones_first(folder: Path) -> None:
