@@ -14,6 +14,8 @@ from cotexp.report import build, latex, markdown, tidy, web_page
 from cotexp.report.content import Cell, Report, Table
 from cotexp.sections import ConfigError, suggestion
 
+MOST_GAPS = 6
+"""Missing runs that are named on the terminal."""
 PART = ", "
 """Between the settings in a label."""
 
@@ -61,11 +63,13 @@ def _print(report: Report) -> None:
         console.print(_shown(table))
         for each in table.notes:
             console.print(f"- {each}", markup=False, highlight=False, soft_wrap=True)
-    for gap in report.gaps:
+    for gap in report.gaps[:MOST_GAPS]:
         seed = "" if gap.seed is None else f", seed {gap.seed}"
         console.print(f"- Missing: {gap.row}{seed}: {markdown.state_of(gap)}", markup=False, highlight=False, soft_wrap=True)
         if gap.command:
             console.print(f"    {gap.command}", markup=False, highlight=False, soft_wrap=True)
+    if len(report.gaps) > MOST_GAPS:
+        console.print(f"- Missing: {len(report.gaps) - MOST_GAPS} more, with their commands in every written format", markup=False, highlight=False)
     for each in (*report.footnotes, *(f"Left out: {line}" for line in report.left_out)):
         console.print(f"- {each}", markup=False, highlight=False, soft_wrap=True)
 

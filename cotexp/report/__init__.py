@@ -6,15 +6,16 @@ from pathlib import Path
 
 from cotexp.jobs.store import read_json
 from cotexp.report import examples, figures, funnel, tables
+from cotexp.report.choices import choices
 
 
 def write(folder: Path) -> None:
-    """Write results.md, examples.md and figures/*.png into a finished run's folder."""
+    """Write results.md, examples.md and figures/*.png and *.svg into a finished run's folder."""
     metrics, settings = read_json(folder / "metrics.json"), read_json(folder / "settings.json")
     shown = examples.pick(folder)
     figure_names = figures.write(folder)
     lines = [f"# {settings['name']}, run {folder.name}", ""]
-    lines += [tables.markdown(metrics, settings), "", *tables.notes(metrics, settings), *tables.choices(settings), ""]
+    lines += [tables.markdown(metrics, settings), "", *tables.notes(metrics, settings), *(f"- {each}" for each in choices([settings])), ""]
     lines += funnel.markdown(metrics, settings)
     lines += [f"![{name}](figures/{name})" for name in figure_names]
     (folder / "results.md").write_text("\n".join(lines) + "\n")

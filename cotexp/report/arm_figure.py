@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cotexp.report.arm_rows import ArmRow
-from cotexp.report.content import Figure
-from cotexp.report.style import COLOURS, picture
+from cotexp.report.style import COLOURS, Drawing
 
 NEAR = 0.05
 """Share of the axis: points closer than this stand side by side instead, at this distance."""
@@ -21,11 +20,11 @@ TICK_DISTANCE = 0.12
 """Share of the axis: where no two numbers of rationales are closer, they are the axis' ticks."""
 
 
-def accuracy_against_rationales(rows: Sequence[ArmRow]) -> Figure | None:
-    """Every arm that trained on rationales, and models before fine-tuning as lines; None where all trained on the same number."""
+def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
+    """Every arm that trained on rationales, and models before fine-tuning as lines; none where all trained on all of the same number."""
     shown = [each for each in rows if each.answers and each.num_rationales]
     if len({each.num_rationales for each in shown}) < 2 and not any(each.is_selected for each in shown):
-        return None
+        return []
     labels = [textwrap.fill(f"{each.label}: {each.accuracy:.1%}", LABEL_WIDTH) for each in shown]
     label_inches = 0.1 + LINE_INCHES * max(each.count("\n") + 1 for each in labels)
     height = max(3.0, label_inches * len(shown))
@@ -38,13 +37,15 @@ def accuracy_against_rationales(rows: Sequence[ArmRow]) -> Figure | None:
         _draw_labels(axes, labels, points, gap=label_inches / height)
         _draw_legend(figure, shown)
 
-    return picture(
-        "accuracy_against_rationales",
-        "Accuracy against training rationales",
-        "Accuracy of each arm with its 95 % interval over the number of rationales that it was trained on.",
-        draw,
-        (9.0, height + 1.4),
-    )
+    return [
+        Drawing(
+            "accuracy_against_rationales",
+            "Accuracy against training rationales",
+            "Accuracy of each arm with its 95 % interval over the number of rationales that it was trained on.",
+            draw,
+            (9.0, height + 1.4),
+        )
+    ]
 
 
 def _draw_points(axes: Any, rows: Sequence[ArmRow]) -> list[float]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from cotexp import schema
-from cotexp.report import arm_figure, declared, peers
+from cotexp.report import arm_figures, declared, peers
 from cotexp.report.arm_rows import OWN_BASE, ArmRow, rows_of
 from cotexp.report.arm_table import make_table
 from cotexp.report.arms import Arm, arms_of, baseline_of, find_runs, fits, label_of, name_of, run_folders
-from cotexp.report.content import Figure, Gap, Report, Table, UsedRun
+from cotexp.report.choices import choices
+from cotexp.report.content import Gap, Report, Table, UsedRun
 from cotexp.report.declared import DeclaredTable
-from cotexp.report.planned import Plan, Planned, check_where, chosen, expected_of, plan_of, state_of, stored_runs, unfinished_of
+from cotexp.report.planned import Plan, Planned, check_where, chosen, expected_of, named, plan_of, state_of, stored_runs, unfinished_of
+from cotexp.report.style import picture
 from cotexp.sections import ConfigError
 
 
@@ -55,7 +58,8 @@ def of_experiments(names: Sequence[str], outputs: Path, wanted: Wanted) -> Repor
         name=names[0] if len(names) == 1 else "+".join(each.replace("/", "-") for each in names),
         title=title,
         tables=(make_table("arms", title, rows),),
-        figures=tuple(figures(rows)),
+        figures=tuple(map(picture, arm_figures.drawings(rows))),
+        footnotes=tuple(_choices(rows)),
         left_out=tuple(plan.left_out),
         runs=tuple(runs_of(rows)),
     )
@@ -69,7 +73,7 @@ def of_declaration(name: str, outputs: Path, wanted: Wanted) -> Report:
     report = declared.report_named(name)
     tables, rows, left_out, sources = [], [], [], []
     for number, each in enumerate(report.tables, 1):
-        plan = _plan(each, outputs, wanted)
+        plan = named(_plan(each, outputs, wanted), each.labels)
         own = _rows(plan.arms, wanted.baseline or each.baseline)
         table = make_table(f"{number}", each.title or report.title, own, each.columns)
         published = [peers.rows_of(peer, table.columns) for peer in each.published]
@@ -81,8 +85,8 @@ def of_declaration(name: str, outputs: Path, wanted: Wanted) -> Report:
         name=name,
         title=report.title,
         tables=tuple(tables),
-        figures=tuple(figures(rows)),
-        footnotes=tuple(dict.fromkeys((*report.footnotes, *sources))),
+        figures=tuple(map(picture, arm_figures.drawings(rows, {path: short for each in report.tables for path, short in each.labels.items()}))),
+        footnotes=tuple(dict.fromkeys((*report.footnotes, *sources, *_choices(rows)))),
         left_out=tuple(dict.fromkeys(left_out)),
         runs=tuple(runs_of(rows)),
     )
@@ -90,7 +94,16 @@ def of_declaration(name: str, outputs: Path, wanted: Wanted) -> Report:
 
 def _with(table: Table, settings: DeclaredTable, published: Sequence[peers.PeerRows]) -> Table:
     rows = (*table.rows, *(row for each in published for row in each.rows))
-    return replace(table, rows=rows, notes=(*settings.notes, *table.notes))
+    return replace(table, rows=rows, notes=(*settings.notes, *table.notes, *_missing(table, settings)))
+
+
+def _missing(table: Table, settings: DeclaredTable) -> Iterator[str]:
+    """How to fill all gaps at once; a sweep computes only what is missing."""
+    gaps = [gap for row in table.rows for gap in row.gaps]
+    if gaps and settings.sweep and not settings.where:
+        words = shlex.join([f"sweep={settings.sweep}", *settings.overrides])
+        num_runs = len(gaps) + sum(len(row.seeds) for row in table.rows)
+        yield f"{len(gaps)} of {num_runs} expected runs are not there; all of them: python run.py -m {words}"
 
 
 @cache
@@ -153,13 +166,11 @@ def _baseline(arms: Sequence[Arm], baseline: str | None, label: str | None) -> A
     return next((each for each in arms if each.label == label), f"no finished run of the baseline, {label}")
 
 
-# --- figures and runs ----------------------------------------------------------------------------------------------------
+# --- runs ----------------------------------------------------------------------------------------------------------------
 
 
-def figures(rows: Sequence[ArmRow]) -> Iterator[Figure]:
-    """What there is to draw of the rows."""
-    if drawn := arm_figure.accuracy_against_rationales(rows):
-        yield drawn
+def _choices(rows: Sequence[ArmRow]) -> list[str]:
+    return choices([run.settings for row in rows if row.arm for run in row.arm.runs[:1]])
 
 
 def runs_of(rows: Sequence[ArmRow]) -> Iterator[UsedRun]:

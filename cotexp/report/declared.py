@@ -52,6 +52,7 @@ class DeclaredTable(Section):
         "Arm to measure against, by settings in its label; `base` for the model that each was made of; by default random selection or the first.",
     )
     columns: list[str] = setting([], "Columns in order; the usual ones by default.")
+    labels: dict[str, str] = setting(dict, "Short names of settings in the rows' labels; a setting with an empty one is left out.")
     published: list[Peers] = setting([], "Other people's numbers under ours.")
     notes: list[str] = setting([], "Sentences under the table.")
 
@@ -162,6 +163,8 @@ def build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
         problems.append(f"{path} must be {NOUNS[origin]}; got {value!r}")
     elif origin is list:
         return [build(arguments[0], each, f"{path}[{number}]", problems) for number, each in enumerate(value)]
+    elif origin is dict:
+        return {str(key): build(arguments[1], each, f"{path}.{key}", problems) for key, each in value.items()}
     return value
 
 

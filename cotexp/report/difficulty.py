@@ -15,7 +15,7 @@ from cotexp.jobs.store import read_json
 from cotexp.methods import selection
 from cotexp.records import Rationale, Score
 from cotexp.report.stored import rows_of
-from cotexp.report.style import COLOURS, plain_log_ticks
+from cotexp.report.style import COLOURS, Drawing, plain_log_ticks
 
 MOST_SOURCES = 8
 """Teachers with a row of their own; the others share one."""
@@ -78,9 +78,22 @@ def grouped(rationales: Sequence[Scored]) -> dict[str, list[Scored]]:
     return groups
 
 
-def height_by_source(rationales: Sequence[Scored]) -> float:
-    """Of the figure, in inches."""
-    return 1.7 + 0.75 * len(grouped(rationales))
+def drawings(rationales: Sequence[Scored], shown: tuple[str, str]) -> Iterator[Drawing]:
+    """The two figures of difficulty, with these kinds of RD."""
+    yield Drawing(
+        "difficulty_by_teacher",
+        "Rationale difficulty by teacher",
+        "Distribution of rationale difficulty of correct and of wrong rationales, a row for each teacher.",
+        lambda figure: draw_by_source(figure, rationales, shown),
+        (11.0, 1.7 + 0.75 * len(grouped(rationales))),
+    )
+    yield Drawing(
+        "difficulty_by_length",
+        "Rationale difficulty against length",
+        "Rationale difficulty over the tokens of a rationale, a point for each, with running medians of correct and of wrong ones.",
+        lambda figure: draw_by_length(figure, rationales, shown),
+        (11.0, 4.6),
+    )
 
 
 def draw_by_source(figure: Any, rationales: Sequence[Scored], shown: tuple[str, str]) -> None:

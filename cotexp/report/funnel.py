@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from cotexp.report.style import COLOURS
+from cotexp.report.style import COLOURS, Drawing
 
 Metrics = dict[str, float]
 
@@ -90,6 +90,36 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> Iterator[str]:
         yield f"{unmatched:,.0f} recorded rows belong to none of the training and validation questions and were not read."
 
 
+MOST_PANELS = 8
+"""Arms with a panel of their own."""
+
+
+def drawings(of_arm: Mapping[str, list[Step]]) -> Iterator[Drawing]:
+    """What every filter kept and dropped, a panel for each arm; no figure without any."""
+    if not of_arm:
+        return
+    shown = dict(list(of_arm.items())[:MOST_PANELS])
+    height = 1.6 + 0.5 * max(map(len, shown.values())) if len(shown) > 1 else 3.8
+    yield Drawing(
+        "selection",
+        "What each filter kept and dropped",
+        "How many training rationales each filter kept and dropped.",
+        lambda figure: _panels(figure, shown),
+        (8.0 if len(shown) == 1 else 12.0, height * -(-len(shown) // 2)),
+    )
+
+
+def _panels(figure: Any, of_arm: Mapping[str, list[Step]]) -> None:
+    wide = min(2, len(of_arm))
+    panels = figure.subplots(-(-len(of_arm) // wide), wide, squeeze=False).flat
+    for axes, (label, found) in zip(panels, of_arm.items(), strict=False):
+        draw(axes, found)
+        axes.set_title(label or "What each filter kept and dropped", fontsize=10)
+    for axes in list(panels)[len(of_arm) :]:
+        axes.axis("off")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+
+
 def draw(axes: Any, found: list[Step]) -> None:
     """One bar per filter that is on: what it left, and what it dropped of the bar above."""
     shown = [each for each in found if not each.off]
@@ -101,7 +131,6 @@ def draw(axes: Any, found: list[Step]) -> None:
         text = f" {each.num_kept:,}" + (f"  (−{each.num_dropped:,})" if each.num_dropped else "")
         axes.text(each.num_kept + each.num_dropped, row, text, va="center", fontsize=9)
     axes.set_yticks(list(rows), [each.name.replace(": ", ":\n", 1) for each in shown])
-    axes.set(xlabel="training rationales", title="What each filter kept and dropped", xlim=(0, 1.22 * shown[0].num_kept))
+    axes.set(xlabel="training rationales", xlim=(0, 1.22 * shown[0].num_kept))
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.figure.legend(loc="outside lower center", ncols=2)

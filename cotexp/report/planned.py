@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -150,6 +150,26 @@ def plan_of(expected: Sequence[Expected], stored: Sequence[Stored], outputs: Pat
         arm = Arm(label=label, runs=sorted(runs, key=lambda run: run.seed)) if runs else None
         planned.append(Planned(label=label, mode=own[0].mode, arm=arm, gaps=tuple(gaps)))
     return Plan(planned, list(_others(stored)))
+
+
+def named(plan: Plan, names: Mapping[str, str]) -> Plan:
+    """The plan with these short names of settings in its labels. Raises: ConfigError where two arms would be called the same."""
+    short = [renamed(each.label, names) for each in plan.arms]
+    if len(set(short)) < len(short):
+        alike = next(each for each in short if short.count(each) > 1)
+        raise ConfigError(f"report: labels must tell all arms apart; several would be called {alike!r}, with {dict(names)}")
+    arms = []
+    for label, each in zip(short, plan.arms, strict=True):
+        arm = dataclasses.replace(each.arm, label=label) if each.arm else None
+        arms.append(dataclasses.replace(each, label=label, arm=arm, gaps=tuple(dataclasses.replace(gap, row=label) for gap in each.gaps)))
+    return plan._replace(arms=arms)
+
+
+def renamed(label: str, names: Mapping[str, str]) -> str:
+    """The label with short names of settings; those with an empty one are left out."""
+    parts = [part.partition("=") for part in label.split(", ")]
+    kept = [f"{names.get(path, path)}{sign}{value}" for path, sign, value in parts if names.get(path, path)]
+    return ", ".join(kept) or label
 
 
 def _is(run: Stored, expected: Expected, any_name: bool) -> bool:

@@ -46,21 +46,31 @@ LINES = tuple(
 )
 
 
-def picture(name: str, title: str, description: str, draw: Callable[[Any], None], size: tuple[float, float] | None = None) -> Figure:
-    """What `draw` puts on an empty figure, as PNG and SVG; the same bytes for the same drawing. `size` is in inches."""
+class Drawing(NamedTuple):
+    """A figure to be: its lasting name, its title, what it shows in words, how to draw it, and its width and height in inches, if not the usual."""
+
+    name: str
+    title: str
+    description: str
+    draw: Callable[[Any], None]
+    size: tuple[float, float] | None = None
+
+
+def picture(drawing: Drawing) -> Figure:
+    """The drawing as PNG and SVG; the same drawing twice is the same bytes."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=size, layout="constrained")
-        draw(figure)
+        figure = plt.figure(figsize=drawing.size, layout="constrained")
+        drawing.draw(figure)
         png, svg = io.BytesIO(), io.BytesIO()
         figure.savefig(png, format="png", metadata={"Software": None})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         plt.close(figure)
-    return Figure(name=name, title=title, description=description, png=png.getvalue(), svg=svg.getvalue())
+    return Figure(name=drawing.name, title=drawing.title, description=drawing.description, png=png.getvalue(), svg=svg.getvalue())
 
 
 def plain_log_ticks(axis: Any) -> None:
@@ -73,3 +83,10 @@ def plain_log_ticks(axis: Any) -> None:
         axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def whole_numbers(axis: Any) -> None:
+    """Ticks of an axis that counts."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))

@@ -11,7 +11,7 @@ from rich.table import Table
 from cotexp.jobs.progress import page
 from cotexp.methods.condition import INSTRUCTIONS
 from cotexp.report import funnel
-from cotexp.settings import FINE_TUNED_MODES
+from cotexp.report.choices import choices
 
 Metrics = dict[str, float]
 
@@ -154,80 +154,6 @@ def _differences(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
         yield f"{label}, against base: {metrics[name] * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f}, p = {p_value:.2g}): {noise}."
 
 
-def choices(settings: dict[str, Any]) -> list[str]:
-    """Footnotes: what MACC and MoRSD leave open, as this run chose it, and how answers were generated."""
-    compression, compressor, model = settings.get("compression", {}), settings.get("compressor", {}), settings.get("model", {})
-    lines = []
-    modes = settings.get("evaluation", {}).get("modes", FINE_TUNED_MODES)
-    is_trained = compression.get("name") != "prompt_only" and not set(modes).isdisjoint(FINE_TUNED_MODES)
-    if is_trained and compression.get("name") in ("macc", "single_round", "c3ot"):
-        mixture = settings["mixture"]
-        lines.append(
-            f"Our choice where the paper is silent: round limit {compression.get('max_rounds', 1)}, "
-            f"stop rule {compression.get('stop', 'one round')}, compressor temperature {compressor.get('temperature')}, "
-            f"answer in its prompt: the {compression['prompt_answer']}'s, share of full chains {mixture['full_ratio']}, "
-            f"originals {mixture['originals']}, lengths by the target's tokenizer."
-        )
-    if compression.get("name") in ("c3ot", "prompt_only"):
-        words = " and its words (C3oT's own are not known to us)" if compression["name"] == "c3ot" else ""
-        lines.append(f"Our choice: an instruction stands on a line of its own behind the task's prompt{words}.")
-    if is_trained and compression.get("name") == "tokenskip":
-        lines += _pruning_choices(compression, settings["mixture"])
-    if settings.get("evaluation", {}).get("truncate_ratio"):
-        lines.append(
-            "Our choice where published truncation rows are silent: one budget per task, the largest that keeps at most this share of tokens."
-        )
-    if is_trained and settings.get("selection"):
-        lines += _selection_choices(settings)
-    if model:
-        temperature = settings.get("evaluation", {}).get("temperature", 0)
-        how = f"answers sampled at temperature {temperature}, times greedy" if temperature else "greedy"
-        lines.append(f"Answers and times: transformers on this project's local engine, {model['dtype']}, device {model['device']}, {how}.")
-    return [f"- {each}" for each in lines]
-
-
-def _pruning_choices(compression: dict[str, Any], mixture: dict[str, Any]) -> Iterator[str]:
-    """Where this run goes beside TokenSkip."""
-    ranked = "LLMLingua-2's classifier" if compression["importance"] == "llmlingua2" else "their surprisal under the model before fine-tuning"
-    protected = "numbers and operators are never dropped" if compression["protect"] else "nothing is protected"
-    yield (
-        f"Our choice beside TokenSkip: tokens of the target model, ranked by {ranked}, dropped word by word; {protected}; one ratio of "
-        f"{', '.join(f'{each:g}' for each in compression['ratios'])} drawn for each chain, share of full chains {mixture['full_ratio']:.2g}."
-    )
-
-
-def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:
-    """What MoRSD leaves open, and what is known of it second-hand alone, where this run uses a part of it."""
-    selection, teacher = settings["selection"], settings["teacher"]
-    if selection["equal_questions"]:
-        yield (
-            "A control of ours: only questions with k correct and diverse rationales (similarity below 0.5) are trained on, "
-            "the same ones for every selection."
-        )
-    by_difficulty = selection["order"].endswith("_rd")
-    if not by_difficulty and selection["diversity"] is None:
-        return
-    ours = []
-    if teacher["name"] in ("local", "api"):
-        ours.append(f"{teacher['num_samples']} rationales per question at temperature {teacher['temperature']}")
-    if selection["diversity"] is not None:
-        ours.append(f"near duplicates = Jaccard similarity of word 3-grams of {selection['diversity']} or more to one kept before")
-    if by_difficulty:
-        which = {"plain": "whole", "masked": "without its answer sentence", "hidden": "without its answer sentence and the value in equations"}
-        ours.append(
-            f"RD given the rationale {which[selection['rd']]} ({selection['rd']}), "
-            f"the {settings['scoring']['answer']} answer behind {settings['scoring']['connector']!r}"
-        )
-    judged = "those with the gold answer" if selection["validation"] == "correct" else "all"
-    ours.append(f"checkpoint by likelihood of the validation questions' rationales ({judged}), never by test questions")
-    yield f"Our choice where MoRSD's paper is silent: {'; '.join(ours)}."
-    formula = "RD = PPL(answer | question, rationale) / PPL(answer | question); " if by_difficulty else ""
-    yield (
-        f"Known of MoRSD second-hand only, not from the paper's own text: {formula}k = 6 (this run: {selection['k'] or 'no limit'}); "
-        "a checkpoint chosen on the test set, which this project does not follow."
-    )
-
-
 def show(metrics: Metrics, title: str, settings: dict[str, Any]) -> None:
     """Print the table, its notes and its footnotes."""
     table = Table(title=title, title_justify="left")
@@ -237,5 +163,5 @@ def show(metrics: Metrics, title: str, settings: dict[str, Any]) -> None:
         table.add_row(*each)
     console = page()
     console.print(table)
-    for note in [*notes(metrics, settings), *funnel.line(metrics, settings), *choices(settings)]:
+    for note in [*notes(metrics, settings), *funnel.line(metrics, settings), *(f"- {each}" for each in choices([settings]))]:
         console.print(note, markup=False, highlight=False)

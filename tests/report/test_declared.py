@@ -19,6 +19,7 @@ from cotexp.report import build, declared
 from cotexp.report.build import Wanted
 from cotexp.report.content import Report
 from cotexp.report.declared import DeclaredReport
+from cotexp.report.planned import renamed
 from cotexp.sections import ConfigError
 
 OWNER = json.loads(json.dumps(owner()))
@@ -145,6 +146,19 @@ def test_experiments_that_no_file_declares_name_their_unfinished_runs_as_well(tm
 
 def test_patterns_choose_the_runs_that_take_part(outputs: Path, points: list[schema.Point]) -> None:
     assert len(made(outputs, only=("run1*",)).runs) == len([each for each in range(len(points)) if str(each).startswith("1")])
+
+
+def test_labels_may_be_short_but_must_tell_arms_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert renamed("a.b=1, c.d=[x,y], e=2", {"a.b": "b", "e": ""}) == "b=1, c.d=[x,y]"
+    table = declared.DeclaredTable(sweep=ABLATION, labels={"compression.max_rounds": ""})
+    monkeypatch.setattr(declared, "report_named", lambda _: DeclaredReport(title="x", tables=[table]))
+    with pytest.raises(ConfigError, match="labels must tell all arms apart; several would be called"):
+        made(tmp_path)
+
+
+def test_footnotes_join_what_runs_chose_differently(outputs: Path) -> None:
+    (line,) = (each for each in made(outputs).footnotes if "round limit" in each)
+    assert "round limit 2 or 4 or 6 or 7 or 8, stop rule rebound or min_tokens, compressor temperature 0.7" in line
 
 
 # --- declarations --------------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cotexp.report import funnel, tables
+from cotexp.report import funnel
+from cotexp.report.choices import choices
 
 SELECTION = {
     "name": "morsd",
@@ -91,21 +92,21 @@ def test_nothing_is_shown_where_all_rationales_are_kept_by_the_selection_of_all(
 
 
 def test_footnotes_tell_our_choices_from_what_is_known_second_hand() -> None:
-    ours, second_hand = tables.choices(settings_with())
-    assert ours.startswith("- Our choice where MoRSD's paper is silent: 8 rationales per question at temperature 0.7; near duplicates = Jaccard")
+    ours, second_hand = choices([settings_with()])
+    assert ours.startswith("Our choice where MoRSD's paper is silent: 8 rationales per question at temperature 0.7; near duplicates = Jaccard")
     assert "RD given the rationale without its answer sentence (masked), the boxed answer behind 'The answer is '" in ours
     assert "validation questions' rationales (those with the gold answer)" in ours
     assert "k = 6" not in ours
-    assert second_hand.startswith("- Known of MoRSD second-hand only, not from the paper's own text: RD = PPL(answer | question, rationale) / PPL(")
+    assert second_hand.startswith("Known of MoRSD second-hand only, not from the paper's own text: RD = PPL(answer | question, rationale) / PPL(")
     assert "k = 6 (this run: 2)" in second_hand
 
 
 def test_a_control_without_a_part_of_morsd_has_no_such_footnote() -> None:
     settings = settings_with(name="random", accuracy=True, diversity=None, order="random")
-    assert tables.choices(settings) == []
+    assert choices([settings]) == []
     settings["selection"]["equal_questions"] = True
-    (line,) = tables.choices(settings)
-    assert line.startswith("- A control of ours: only questions with k correct and diverse rationales")
+    (line,) = choices([settings])
+    assert line.startswith("A control of ours: only questions with k correct and diverse rationales")
 
 
 @pytest.mark.parametrize(("order", "rd", "name"), [("lowest_rd", "plain", "lowest plain RD"), ("lowest_perplexity", "plain", "lowest perplexity")])

@@ -7,6 +7,7 @@ import pytest
 
 from cotexp import report
 from cotexp.report import examples, tables
+from cotexp.report.choices import choices
 
 METRICS = {
     "eval/base/accuracy": 0.97,
@@ -169,8 +170,8 @@ def test_the_notes_judge_a_difference_by_interval_and_p_value(low: float, p_valu
 
 def test_the_footnote_says_how_answers_were_drawn() -> None:
     model = {"dtype": "float32", "device": "cpu"}
-    assert tables.choices({"model": model, "evaluation": {"temperature": 0.0}})[0].endswith("device cpu, greedy.")
-    assert tables.choices({"model": model, "evaluation": {"temperature": 0.7}})[0].endswith("sampled at temperature 0.7, times greedy.")
+    assert choices([{"model": model, "evaluation": {"temperature": 0.0}}])[0].endswith("device cpu, greedy.")
+    assert choices([{"model": model, "evaluation": {"temperature": 0.7}}])[0].endswith("sampled at temperature 0.7, times greedy.")
 
 
 # --- what is asked, and of which model ----------------------------------------------------------------------------------------
@@ -211,7 +212,7 @@ def test_a_row_names_the_ratio_that_was_asked_for_and_the_notes_what_came_out() 
     text = "\n".join(tables.notes({**METRICS, **{f"compression/{name}": value for name, value in pruned.items()}}, settings))
     assert "40 chains (training and validation) pruned to 72% of their tokens (0.54 at 0.5, 0.90 at 0.9); in 3 of them numbers and" in text
     assert "rounds on average" not in text
-    assert any("ranked by their surprisal" in each and "one ratio of 0.9, 0.5 drawn" in each for each in tables.choices(settings))
+    assert any("ranked by their surprisal" in each and "one ratio of 0.9, 0.5 drawn" in each for each in choices([settings]))
 
 
 def test_a_bar_in_an_instruction_does_not_break_the_table() -> None:
@@ -244,7 +245,7 @@ def test_a_run_that_trained_nothing_has_a_report_that_says_so(finished: Path) ->
 def test_the_footnotes_of_two_instructions_say_whose_words_they_are() -> None:
     mixture = {"full_ratio": 0.5, "originals": "all"}
     compression = {"name": "c3ot", "prompt_answer": "model", "instruction": "Be brief.", "long_instruction": "Be long."}
-    lines = tables.choices({"compression": compression, "mixture": mixture, "evaluation": {"modes": ["full"]}})
+    lines = choices([{"compression": compression, "mixture": mixture, "evaluation": {"modes": ["full"]}}])
     assert any("its words (C3oT's own are not known to us)" in each for each in lines)
     assert any("round limit 1" in each for each in lines)
-    assert not any("round limit" in each for each in tables.choices({"compression": compression, "evaluation": {"modes": ["base"]}}))
+    assert not any("round limit" in each for each in choices([{"compression": compression, "evaluation": {"modes": ["base"]}}]))

@@ -1,0 +1,47 @@
+"""Figures of a report: of its rows, and of what their runs compressed and selected, each thing that runs share drawn once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from cotexp.jobs.store import read_json
+from cotexp.report import arm_figure, figures, front, funnel, rounds
+from cotexp.report.arm_rows import ArmRow
+from cotexp.report.arms import Run, labels
+from cotexp.report.planned import renamed
+from cotexp.report.style import Drawing
+
+
+def drawings(rows: Sequence[ArmRow], short_names: Mapping[str, str] = MappingProxyType({})) -> Iterator[Drawing]:
+    """What there is to draw of the rows and of the first run of each arm; `short_names` of settings stand in labels."""
+    yield from front.drawings(rows)
+    yield from arm_figure.drawings(rows)
+    runs = [row.arm.runs[0] for row in rows if row.arm]
+    yield from rounds.drawings([replace(each, label=renamed(each.label, short_names)) for each in _compressed_sets(runs)])
+    yield from _difficulties(runs)
+    steps = {row.label: funnel.steps(run.metrics, run.settings) for row in rows if row.arm for run in row.arm.runs[:1]}
+    yield from funnel.drawings({label: found for label, found in steps.items() if found})
+
+
+def _compressed_sets(runs: Sequence[Run]) -> list[rounds.CompressedSet]:
+    """Every compressed training set once, called by what sets it apart from the others."""
+    found: dict[str, tuple[Run, rounds.CompressedSet]] = {}
+    for run in runs:
+        if own := rounds.read(run.folder):
+            found.setdefault(own.content, (run, own))
+    names = labels([run for run, _ in found.values()]) if found else []
+    return [replace(own, label=name) for name, (_, own) in zip(names, found.values(), strict=True)]
+
+
+def _difficulties(runs: Sequence[Run]) -> Iterator[Drawing]:
+    """Rationale difficulty, for every set of scores; the second and later ones are numbered."""
+    scored: dict[tuple[str, ...], Run] = {}
+    for run in runs:
+        stages = read_json(run.folder / "stages.json")
+        if keys := tuple(stages[name]["key"] for name in sorted(stages) if name.startswith("scores/")):
+            scored.setdefault(keys, run)
+    for number, run in enumerate(scored.values(), 1):
+        ending = "" if number == 1 else f"_{number}"
+        yield from (each._replace(name=each.name + ending) for each in figures.of_difficulty(run.folder))

@@ -1,0 +1,105 @@
+"""Footnotes: what the papers leave open, as runs chose it, and how answers were generated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cotexp.settings import FINE_TUNED_MODES
+
+Settings = dict[str, Any]
+
+
+def choices(runs: Sequence[Settings]) -> list[str]:
+    """One sentence for each thing that MACC and MoRSD leave open or is known of them second-hand; where runs differ, all of their values."""
+    lines = [*_rounds_choices([each for each in runs if _is_trained(each) and _compression(each) in ("macc", "single_round", "c3ot")])]
+    for settings in runs:
+        lines += _other_choices(settings)
+    return list(dict.fromkeys(lines))
+
+
+def _compression(settings: Settings) -> Any:
+    return settings.get("compression", {}).get("name")
+
+
+def _is_trained(settings: Settings) -> bool:
+    modes = settings.get("evaluation", {}).get("modes", FINE_TUNED_MODES)
+    return _compression(settings) != "prompt_only" and not set(modes).isdisjoint(FINE_TUNED_MODES)
+
+
+def _rounds_choices(runs: Sequence[Settings]) -> Iterator[str]:
+    chosen: dict[str, dict[str, None]] = {}
+    for each in runs:
+        compression, mixture = each["compression"], each["mixture"]
+        own = {
+            "round limit": compression.get("max_rounds", 1),
+            "stop rule": compression.get("stop", "one round"),
+            "compressor temperature": each.get("compressor", {}).get("temperature"),
+            "answer in its prompt: the": f"{compression['prompt_answer']}'s",
+            "share of full chains": mixture["full_ratio"],
+            "originals": mixture["originals"],
+        }
+        for name, value in own.items():
+            chosen.setdefault(name, {})[str(value)] = None
+    if chosen:
+        listed = ", ".join(f"{name} {' or '.join(values)}" for name, values in chosen.items())
+        yield f"Our choice where the paper is silent: {listed}, lengths by the target's tokenizer."
+
+
+def _other_choices(settings: Settings) -> Iterator[str]:
+    compression, model = settings.get("compression", {}), settings.get("model", {})
+    if compression.get("name") in ("c3ot", "prompt_only"):
+        words = " and its words (C3oT's own are not known to us)" if compression["name"] == "c3ot" else ""
+        yield f"Our choice: an instruction stands on a line of its own behind the task's prompt{words}."
+    if _is_trained(settings) and compression.get("name") == "tokenskip":
+        yield from _pruning_choices(compression, settings["mixture"])
+    if settings.get("evaluation", {}).get("truncate_ratio"):
+        yield "Our choice where published truncation rows are silent: one budget per task, the largest that keeps at most this share of tokens."
+    if _is_trained(settings) and {"selection", "teacher", "scoring"} <= settings.keys():
+        yield from _selection_choices(settings)
+    if model:
+        temperature = settings.get("evaluation", {}).get("temperature", 0)
+        how = f"answers sampled at temperature {temperature}, times greedy" if temperature else "greedy"
+        yield f"Answers and times: transformers on this project's local engine, {model['dtype']}, device {model['device']}, {how}."
+
+
+def _pruning_choices(compression: dict[str, Any], mixture: dict[str, Any]) -> Iterator[str]:
+    """Where this run goes beside TokenSkip."""
+    ranked = "LLMLingua-2's classifier" if compression["importance"] == "llmlingua2" else "their surprisal under the model before fine-tuning"
+    protected = "numbers and operators are never dropped" if compression["protect"] else "nothing is protected"
+    yield (
+        f"Our choice beside TokenSkip: tokens of the target model, ranked by {ranked}, dropped word by word; {protected}; one ratio of "
+        f"{', '.join(f'{each:g}' for each in compression['ratios'])} drawn for each chain, share of full chains {mixture['full_ratio']:.2g}."
+    )
+
+
+def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:
+    """What MoRSD leaves open, and what is known of it second-hand alone, where this run uses a part of it."""
+    selection, teacher = settings["selection"], settings["teacher"]
+    if selection["equal_questions"]:
+        yield (
+            "A control of ours: only questions with k correct and diverse rationales (similarity below 0.5) are trained on, "
+            "the same ones for every selection."
+        )
+    by_difficulty = selection["order"].endswith("_rd")
+    if not by_difficulty and selection["diversity"] is None:
+        return
+    ours = []
+    if teacher["name"] in ("local", "api"):
+        ours.append(f"{teacher['num_samples']} rationales per question at temperature {teacher['temperature']}")
+    if selection["diversity"] is not None:
+        ours.append(f"near duplicates = Jaccard similarity of word 3-grams of {selection['diversity']} or more to one kept before")
+    if by_difficulty:
+        which = {"plain": "whole", "masked": "without its answer sentence", "hidden": "without its answer sentence and the value in equations"}
+        ours.append(
+            f"RD given the rationale {which[selection['rd']]} ({selection['rd']}), "
+            f"the {settings['scoring']['answer']} answer behind {settings['scoring']['connector']!r}"
+        )
+    judged = "those with the gold answer" if selection["validation"] == "correct" else "all"
+    ours.append(f"checkpoint by likelihood of the validation questions' rationales ({judged}), never by test questions")
+    yield f"Our choice where MoRSD's paper is silent: {'; '.join(ours)}."
+    formula = "RD = PPL(answer | question, rationale) / PPL(answer | question); " if by_difficulty else ""
+    yield (
+        f"Known of MoRSD second-hand only, not from the paper's own text: {formula}k = 6 (this run: {selection['k'] or 'no limit'}); "
+        "a checkpoint chosen on the test set, which this project does not follow."
+    )

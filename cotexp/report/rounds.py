@@ -1,0 +1,205 @@
+"""Compression round by round, of a run or of several: lengths, where and why rounds stopped, ratio and perplexity."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cotexp.jobs.store import read_json
+from cotexp.report.style import COLOURS, LINES, Drawing, plain_log_ticks, whole_numbers
+
+REASON_COLOURS = {"rebound": "red", "limit": "blue", "fixed_point": "green", "failed": "grey"}
+REASON_HATCHES = {"rebound": "", "limit": "//", "fixed_point": "..", "failed": "xx"}
+LABEL_WIDTH = 44
+"""Characters in a line of a label."""
+MOST_SETS = 16
+"""Compressed sets with a row of their own in the figure of stops."""
+ROUND_PERPLEXITY = "compression/perplexity_round_{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressedSet:
+    """The compressed chains of a run: `lengths` are each chain's tokens by round, 0 first, `stops` (round, reason), `kept` the round kept.
+
+    `perplexities` are those of the texts of round 0, 1, ... under the model before fine-tuning, None where that was not measured. Sets with
+    equal `content` are one set, sets with equal `source` stop the same rounds in their own ways.
+    """
+
+    label: str
+    content: str
+    source: tuple[str, ...]
+    lengths: list[list[int]]
+    stops: list[tuple[int, str]]
+    kept: list[int]
+    perplexities: list[float | None]
+
+    @property
+    def num_rounds(self) -> int:
+        """Of the chain with the most."""
+        return max(map(len, self.lengths)) - 1
+
+    def kept_lengths(self) -> list[list[int]]:
+        """By round, every chain's tokens of the text kept so far."""
+        return [[own[min(number, kept)] for own, kept in zip(self.lengths, self.kept, strict=True)] for number in range(self.num_rounds + 1)]
+
+
+def read(folder: Path, label: str = "") -> CompressedSet | None:
+    """The compressed chains of the run in `folder`; None where nothing was compressed round by round."""
+    file = folder / "compressed.jsonl"
+    content = file.read_bytes() if file.is_file() else b""
+    rows = [row for row in map(orjson.loads, content.splitlines()) if len(row["round_num_tokens"]) > 1]
+    if not rows:
+        return None
+    stages, metrics = read_json(folder / "stages.json"), read_json(folder / "metrics.json")
+    lengths = [row["round_num_tokens"] for row in rows]
+    rounds = range(1, max(map(len, lengths)))
+    return CompressedSet(
+        label=label,
+        content=sha256(content).hexdigest(),
+        source=tuple(stages[name]["key"] for name in sorted(stages) if name.startswith("rounds/")),
+        lengths=lengths,
+        stops=[(row["num_rounds_run"], row["stop_reason"]) for row in rows],
+        kept=[row["kept_round"] for row in rows],
+        perplexities=[metrics.get("compression/original_perplexity"), *(metrics.get(ROUND_PERPLEXITY.format(each)) for each in rounds)],
+    )
+
+
+def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
+    """Tokens, stops, and ratio with perplexity. Of sets that stop the same rounds the longest stands for their lengths and perplexities."""
+    if not sets:
+        return
+    longest: dict[tuple[str, ...], CompressedSet] = {}
+    for each in sorted(sets, key=lambda own: -own.num_rounds):
+        longest.setdefault(each.source, each)
+    shown = list(longest.values())[: len(LINES)]
+    yield Drawing(
+        "tokens_per_round",
+        "Tokens per round",
+        "Mean tokens of the text kept after each round over all chains, and of the rewrites themselves.",
+        lambda figure: _tokens(figure.subplots(), shown),
+    )
+    several = list({each.content: each for each in reversed(sets)}.values())[::-1]
+    yield Drawing(
+        "stop_rounds",
+        "Where and why rounds stopped",
+        "How many training chains stopped in which round, and for which reason.",
+        lambda figure: _stops(figure.subplots(), several[0].stops) if len(several) == 1 else _stops_of_sets(figure, several[:MOST_SETS]),
+        None if len(several) == 1 else (9.0, 1.8 + 0.34 * min(len(several), MOST_SETS)),
+    )
+    measured = [each for each in shown if any(value is not None for value in each.perplexities)]
+    if measured:
+        yield Drawing(
+            "perplexity_per_round",
+            "Compression ratio and perplexity per round",
+            "Tokens kept after each round over those of the chain as written, and perplexity of each round's texts given the question, under the "
+            "model before fine-tuning.",
+            lambda figure: _ratio_and_perplexity(figure, measured),
+            (9.0, 3.8),
+        )
+
+
+# --- drawn ---------------------------------------------------------------------------------------------------------------
+
+
+def _tokens(axes: Any, sets: Sequence[CompressedSet]) -> None:
+    import numpy as np
+
+    for line, each in zip(LINES, sets, strict=False):
+        numbers = np.arange(each.num_rounds + 1)
+        kept = np.array(each.kept_lengths(), dtype=float)
+        mean, spread = kept.mean(axis=1), kept.std(axis=1)
+        name = "kept text, all chains" if len(sets) == 1 else each.label
+        if len(sets) == 1:
+            axes.fill_between(numbers, mean - spread, mean + spread, color=line.colour, alpha=0.2, linewidth=0, label="± one standard deviation")
+        axes.plot(numbers, mean, marker=line.marker, linestyle=line.style, color=line.colour, label=name)
+        if len(sets) == 1:
+            rewritten = [[own[number] for own in each.lengths if number < len(own)] for number in numbers]
+            axes.plot(
+                numbers, [np.mean(own) for own in rewritten], marker="s", linestyle="--", color=COLOURS["orange"], label="rewrites of this round"
+            )
+            axes.set_xticks(numbers, [f"{number}\n{len(own)}" for number, own in zip(numbers, rewritten, strict=True)])
+    axes.set(xlabel="round (below: texts in it)" if len(sets) == 1 else "round", ylabel="tokens of the chain of thought", ylim=(0, None))
+    axes.set_title("Tokens per round" if len(sets) == 1 else "Tokens kept after each round")
+    if len(sets) > 1:
+        whole_numbers(axes.xaxis)
+    axes.legend(fontsize=9 if len(sets) == 1 else 7)
+
+
+def _stops(axes: Any, stops: Sequence[tuple[int, str]]) -> None:
+    """How many chains of one set ended in which round, and why."""
+    counts = Counter(stops)
+    numbers = range(1, max(number for number, _ in counts) + 1)
+    bottom = [0] * len(numbers)
+    for reason in _reasons(stops):
+        heights = [counts[number, reason] for number in numbers]
+        name = f"{reason.replace('_', ' ')} ({sum(heights)})"
+        axes.bar(numbers, heights, bottom=bottom, color=_colour(reason), hatch=_hatch(reason), label=name, edgecolor="white")
+        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    axes.set_xticks(list(numbers))
+    axes.set(xlabel="round in which the chain stopped", ylabel="training chains", title="Where and why rounds stopped")
+    axes.legend()
+
+
+def _stops_of_sets(figure: Any, sets: Sequence[CompressedSet]) -> None:
+    """A row per set: left the share of chains that stopped in each round, right the share of each reason."""
+    where, why = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (3, 2)})
+    last = max(number for each in sets for number, _ in each.stops)
+    shares = [[sum(number == own for own, _ in each.stops) / len(each.stops) for number in range(1, last + 1)] for each in sets]
+    where.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", extent=(0.5, last + 0.5, len(sets) - 0.5, -0.5))
+    for row, own in enumerate(shares):
+        for number, share in enumerate(own, 1):
+            if share:
+                colour = "white" if share > 0.6 else "black"
+                where.text(number, row, f"{100 * share:.0f}" if share >= 0.005 else "<1", ha="center", va="center", fontsize=8, color=colour)
+    where.set_xticks(range(1, last + 1))
+    where.set_yticks(range(len(sets)), [textwrap.fill(each.label, LABEL_WIDTH) for each in sets], fontsize=8)
+    where.set(xlabel="round in which chains stopped", title="% of the chains")
+    where.grid(visible=False)
+    left = [0.0] * len(sets)
+    for reason in _reasons([stop for each in sets for stop in each.stops]):
+        widths = [100 * sum(own == reason for _, own in each.stops) / len(each.stops) for each in sets]
+        name = reason.replace("_", " ")
+        why.barh(range(len(sets)), widths, left=left, color=_colour(reason), hatch=_hatch(reason), label=name, edgecolor="white")
+        left = [before + width for before, width in zip(left, widths, strict=True)]
+    why.set(xlabel="% of the chains", title="Why", xlim=(0, 100))
+    why.grid(axis="y", visible=False)
+    figure.legend(loc="outside lower center", ncols=5, fontsize=9)
+
+
+def _ratio_and_perplexity(figure: Any, sets: Sequence[CompressedSet]) -> None:
+    ratio, perplexity = figure.subplots(1, 2)
+    for line, each in zip(LINES, sets, strict=False):
+        totals = list(map(sum, each.kept_lengths()))
+        look = {"marker": line.marker, "linestyle": line.style, "color": line.colour, "label": each.label}
+        ratio.plot(range(len(totals)), [each / totals[0] for each in totals], **look)
+        known = [(number, value) for number, value in enumerate(each.perplexities) if value is not None]
+        perplexity.plot(*zip(*known, strict=True), **look)
+    values = [value for each in sets for value in each.perplexities if value is not None]
+    if max(values) > 10 * min(values):
+        perplexity.set_yscale("log")
+        plain_log_ticks(perplexity.yaxis)
+    ratio.set(xlabel="round", ylabel="tokens kept / tokens as written", title="Compression ratio", ylim=(0, 1.05))
+    perplexity.set(xlabel="round (0: as written)", ylabel="perplexity given the question", title="Perplexity before fine-tuning")
+    for axes in (ratio, perplexity):
+        whole_numbers(axes.xaxis)
+    if len(sets) > 1:
+        figure.legend(*ratio.get_legend_handles_labels(), loc="outside lower center", ncols=1, fontsize=8)
+
+
+def _reasons(stops: Sequence[tuple[int, str]]) -> list[str]:
+    return sorted({reason for _, reason in stops}, key=lambda each: (each not in REASON_COLOURS, each))
+
+
+def _colour(reason: str) -> str:
+    return COLOURS[REASON_COLOURS.get(reason, "purple")]
+
+
+def _hatch(reason: str) -> str:
+    return REASON_HATCHES.get(reason, "\\\\")
