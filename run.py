@@ -38,7 +38,7 @@ def run(config: object) -> float | None:
     words, is_one_of_many = sweeper.point()
     with stopping.handled():
         try:
-            return commands.run_experiment(schema.load(config), words)
+            return commands.run_experiment(schema.load(config), words, sweeper.chosen_options())
         except commands.USER_ERRORS as error:
             if not is_one_of_many:
                 sys.exit(told(error))

@@ -29,7 +29,9 @@ def _words_of(file: dict[str, Any], path: str = "") -> Iterator[str]:
         elif isinstance(value, dict):
             yield from () if (path, key) == ("", "hydra") else _words_of(value, f"{path}{key}.")
         else:
-            yield f"{path}{key}={spelled(value)}"
+            text = spelled(value)
+            quote = "'" if isinstance(value, str) and "=" in text else ""
+            yield f"{path}{key}={quote}{text}{quote}"
 
 
 def spelled(value: Any) -> str:

@@ -61,6 +61,8 @@ SECTIONS: dict[str, dict[str, type]] = {
 }
 """Slot -> schema -> settings class. A file conf/SLOT/OPTION.yaml names the schema that it fills."""
 
+ROOT = ("name", "seed", "plan", "baseline")
+"""Settings outside the slots."""
 FOUND = ("tasks",)
 """Fields of the root that are found by name after composition; nobody can set them."""
 DRAWN = (t.BenchmarkTask, t.CustomTask)
@@ -95,12 +97,12 @@ def load(config: DictConfig) -> Settings:
     root = {each.name for each in dataclasses.fields(Settings)} - set(FOUND)
     problems += [_unknown(str(key), str(key), sorted(root)) for key in config if key not in root]
     values: dict[str, Any] = {}
-    for key in ("name", "seed", "plan"):
+    for key in ROOT:
         try:
             values[key] = config[key]
         except OmegaConfBaseException as error:
             problems.append(f"{key} cannot be resolved: {_first_line(error)}")
-    problems += s.root_problems(str(values.get("name", "x")), values.get("seed", 0))
+    problems += s.root_problems(str(values.get("name", "x")), values.get("seed", 0), values.get("baseline", ""))
     sections: dict[str, Any] = {}
     for slot in SECTIONS:
         node = config.get(slot)
@@ -426,7 +428,7 @@ def help_text(overrides: list[str]) -> str:
     lines += [
         "",
         "[run]",
-        *(f"  {each.name} = {config[each.name]!r}\n      {each.metadata['sentence']}" for each in dataclasses.fields(Settings)[:3]),
+        *(f"  {each.name} = {config[each.name]!r}\n      {each.metadata['sentence']}" for each in dataclasses.fields(Settings) if each.name in ROOT),
     ]
     for slot in SECTIONS:
         section = OmegaConf.get_type(config[slot])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from cotexp.compression_settings import Macc, PromptOnly, TokenSkip
@@ -164,6 +164,8 @@ class Trainer(Section):
 MODES = ("base", "truncate", "full", "compress")
 """In the order of the tables; the last one that a run has is what it is judged by."""
 FINE_TUNED_MODES = ("full", "compress")
+BASE = "base"
+"""The mode before fine-tuning; as a baseline, what every run is measured against in itself."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -219,6 +221,10 @@ class NoTracking(Section):
     name: str = setting("none", "Name of the tracker.", choices=("none",), keyed=False)
 
 
+ARTIFACTS = ("dataset", "texts", "rationales", "scores", "rewrites", "rounds", "importances", "selection", "model", "checkpoint", "predictions")
+"""Kinds of what a run makes and reads, in the order of the pipeline."""
+
+
 @dataclass(slots=True, kw_only=True)
 class WandbTracking(Section):
     """One Weights & Biases run per experiment run; offline without an API key."""
@@ -227,8 +233,13 @@ class WandbTracking(Section):
     project: str = setting("cotexp", "W&B project.", keyed=False)
     entity: str | None = setting(None, "W&B user or team.", keyed=False)
     mode: str = setting("auto", "auto: online when an API key is found, else offline.", choices=("auto", "online", "offline"), keyed=False)
-    tags: list[str] = setting([], "W&B tags.", keyed=False)
+    tags: list[str] = setting([], "W&B tags, beside the name of the sweep that a run belongs to.", keyed=False)
     notes: str = setting("", "W&B notes.", keyed=False)
+    job_type: str | None = setting(None, "W&B job type; by default train, or evaluate where nothing is trained.", keyed=False)
+    upload: list[str] = setting([], "Artifacts whose files are uploaded; of all others W&B gets paths and checksums.", choices=ARTIFACTS, keyed=False)
+    finish_seconds: float = setting(
+        60.0, "Most seconds that a finished run waits for an upload; what is left lies in OUTPUTS/wandb for `wandb sync`.", low=1, keyed=False
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -249,6 +260,11 @@ class Settings:
     name: str = setting("unnamed", "Name of the experiment; runs lie in outputs/runs/NAME.", keyed=False)
     seed: int = setting(0, "Seed of mixture, initialisation and data order.", low=0)
     plan: bool = setting(False, "Print the stages and what is cached, compute nothing.", keyed=False)
+    baseline: str = setting(
+        "",
+        "What the runs of this experiment are measured against: settings joined by commas, such as compression=none, or base, before fine-tuning.",
+        keyed=False,
+    )
     task: Any = None
     model: Any = None
     teacher: Any = None
@@ -285,7 +301,7 @@ class Settings:
             self.evaluation.modes = [mode for mode, each in zip(MODES, applies, strict=True) if each]
         self.evaluation.modes = [mode for mode in MODES if mode in self.evaluation.modes]
         problems = [
-            *root_problems(self.name, self.seed),
+            *root_problems(self.name, self.seed, self.baseline),
             *_form_contradictions(self, has_short_form),
             *_mode_contradictions(self, has_short_form),
             *(_scratch_contradictions(self) if from_scratch else []),
@@ -303,8 +319,13 @@ class Settings:
         return any(map(self.is_fine_tuned, self.evaluation.modes))
 
 
-def root_problems(name: str, seed: int) -> Iterator[str]:
+def root_problems(name: str, seed: int, baseline: str) -> Iterator[str]:
     """What is wrong with the settings outside the sections."""
+    slots = [each.name for each in fields(Settings)]
+    for part in filter(None, map(str.strip, baseline.split(","))):
+        path, equals, _ = part.partition("=")
+        if baseline != BASE and (not equals or path.split(".")[0] not in slots):
+            yield f"baseline must be base, or settings such as compression=none joined by commas; got {part!r}"
     if seed < 0:
         yield f"seed must be at least 0; got {seed}"
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", name):

@@ -23,6 +23,11 @@ def point() -> tuple[list[str], bool]:
     return list(alone(hydra_config.overrides.task)), hydra_config.mode == RunMode.MULTIRUN
 
 
+def chosen_options() -> dict[str, str | None]:
+    """Slot -> its option at the point at work; `sweep` is the named grid that the point is of, if any."""
+    return dict(HydraConfig.get().runtime.choices)
+
+
 class Sweeper(BasicSweeper):
     """Runs every point with any launcher; when some failed it ends the process with the status 1 after the last one, and names them.
 

@@ -39,7 +39,7 @@ FLOORS: dict[str, int] = {
 HOMES: dict[str, tuple[str, ...]] = {
     "hydra": ("run.py", "cotexp/schema.py", "cotexp/sweeper.py"),
     "omegaconf": ("run.py", "cotexp/schema.py"),
-    "wandb": ("cotexp/tracking.py",),
+    "wandb": ("cotexp/tracking/",),
     "pytorch_lightning": ("cotexp/training/",),
     "lightning": ("cotexp/training/",),
     "datasets": ("cotexp/tasks/sources.py",),

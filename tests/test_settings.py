@@ -85,6 +85,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
     samplers = {"Sampling", "Evaluation", *(f"{kind}{role}" for kind in ("Self", "Local", "Api") for role in ("Teacher", "Compressor"))}
     server = {"base_url", "api_key_env", "input_price", "output_price", "max_cost", "timeout", "max_attempts", "token_limit_field"}
     assert unkeyed == {
+        "Settings.baseline",
         "Settings.name",
         "Settings.plan",
         "NoTracking.name",
@@ -104,7 +105,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         "Selection.name",
         *(f"Trainer.{name}" for name in trainer),
         *(f"{section}.batch_size" for section in samplers),
-        *(f"WandbTracking.{name}" for name in ("name", "project", "entity", "mode", "tags", "notes")),
+        *(f"WandbTracking.{name}" for name in ("name", "project", "entity", "mode", "tags", "notes", "job_type", "upload", "finish_seconds")),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import Settings
@@ -13,9 +13,10 @@ USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, RunFailed)
 """Errors that a user can put right; shown as one line, without a traceback."""
 
 
-def run_experiment(settings: Settings, overrides: Sequence[str] = ()) -> float | None:
-    """Plan or run one point: compute, report, show the table, publish. Returns the objective. `overrides` are the words that make it.
+def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: Mapping[str, str | None] | None = None) -> float | None:
+    """Plan or run one point: compute, report, show the table, publish. Returns the objective.
 
+    `overrides` are the words that make it, `options` the option of each slot and the sweep that it is a point of.
     Raises: ConfigError, RunFailed with what the user can do.
     """
     from cotexp.jobs import pipeline
@@ -24,7 +25,7 @@ def run_experiment(settings: Settings, overrides: Sequence[str] = ()) -> float |
         pipeline.print_plan(settings)
         return None
     try:
-        return _run(settings, overrides)
+        return _run(settings, overrides, options or {})
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
             raise
@@ -34,15 +35,15 @@ def run_experiment(settings: Settings, overrides: Sequence[str] = ()) -> float |
         ) from error
 
 
-def _run(settings: Settings, overrides: Sequence[str]) -> float:
+def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str | None]) -> float:
     from cotexp import report, tracking
     from cotexp.jobs import pipeline, specs
     from cotexp.report import tables
 
     context = pipeline.prepare(settings)
     run_key = specs.run_key(context)
-    with tracking.tracker(settings, run_key) as tracker:
-        context.on_curve = tracker.on_curve
+    with tracking.tracker(settings, run_key, overrides=overrides, options=options) as tracker:
+        context.on_metrics, context.on_curve = tracker.on_metrics, tracker.on_curve
         result = pipeline.run(context, overrides)
         if result.computed or not report.is_written(result.folder):
             report.write(result.folder)

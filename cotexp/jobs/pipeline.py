@@ -309,12 +309,16 @@ def _not_downloaded(context: Context) -> Iterator[tuple[str, str]]:
 
 
 def _run_stages(context: Context, folder: Path, clock: _Clock) -> Metrics:
-    metrics = _question_metrics(context) | (_fine_tune(context, folder, clock) if context.settings.trains else {})
+    metrics = _question_metrics(context)
+    context.on_metrics(metrics)
+    metrics |= _fine_tune(context, folder, clock) if context.settings.trains else {}
+    context.on_metrics(metrics)
     with clock.timed("evaluation"):
         answers = evaluation.write_answers(context)
     with clock.timed("grading"):
         predictions = evaluation.grade_answers(context, answers)
     metrics |= evaluation.metrics_of(context, predictions)
+    context.on_metrics(metrics)
     if timed := specs.timed_modes(context):
         metrics["eval/latency_batch_size"] = min(context.settings.evaluation.latency_batch_size, len(specs.timed_questions(context)))
         with clock.timed("latency"):

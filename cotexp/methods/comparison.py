@@ -199,3 +199,24 @@ def compare_answers(first: Sequence[Prediction], second: Sequence[Prediction]) -
         other_gold=sorted(other_gold),
         one_sample=len(ours) == len(first) and len(theirs) == len(second),
     )
+
+
+def paired_metrics(first: Sequence[Prediction], second: Sequence[Prediction]) -> dict[str, float]:
+    """Second minus first on the questions that both answered: accuracy, num_tokens and num_cot_tokens, each with `_low`, `_high` and `_p_value`.
+
+    Lengths are compared question by question too: the interval by Student's t, p by a sign-flip permutation test. Empty without a common question.
+    """
+    found = compare_answers(first, second)
+    if not found.rows:
+        return {}
+    paired = found.rows[-1].paired
+    metrics: dict[str, float] = {"accuracy": paired.difference, "accuracy_low": paired.low, "accuracy_high": paired.high}
+    metrics |= {"accuracy_p_value": paired.p_value, "num_questions": paired.num_questions}
+    lengths: tuple[TokenCount, ...] = ("num_tokens", "num_cot_tokens")
+    for name in lengths:
+        ours, theirs = _tokens_of(first, name), _tokens_of(second, name)
+        differences = [theirs[each] - ours[each] for each in ours if each in theirs]
+        metrics |= {name: mean(differences), f"{name}_p_value": sign_flip_p_value(differences)}
+        if interval := token_difference(first, second, name):
+            metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return metrics

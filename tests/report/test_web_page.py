@@ -48,7 +48,7 @@ def report_of(folders: dict[Path, str]) -> Report:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """Two runs; 130 answers in the second, so that the list is longer than its first part."""
+    """Two runs on one task, and two on another with 70 answers each, of which 60 are shown."""
     outputs = tmp_path_factory.mktemp("page")
     first = write_run(
         outputs,
@@ -63,7 +63,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         kept={"c": [0]},
         answers={"full": {"t": "right 7", "u": "right 7"}},
     )
-    return report_of({first: "arm one", second: "arm two"})
+    dates = {f"d{number}": "right 7" for number in range(70)}
+    others = [write_run(outputs, key, answers={"full": dates}, task="dates") for key in "mn"]
+    return report_of({first: "arm one", second: "arm two", others[0]: "arm three", others[1]: "arm four"})
 
 
 def test_the_page_is_one_file_and_the_same_report_gives_the_same_bytes(report: Report) -> None:
@@ -230,7 +232,8 @@ def test_hostile_and_empty_texts_are_shown_as_they_are(page: Chrome) -> None:
 
 def test_examples_are_filtered_by_run_mode_outcome_and_text(page: Chrome) -> None:
     choose(page, "kind", "answers to test questions")
-    assert one(page, "#status").text == "4 of 4 examples"
+    choose(page, "task", "sums")
+    assert one(page, "#status").text == "4 of 124 examples; these 4 runs have 144"
     choose(page, "outcome", "lost against base (1)")
     assert texts(page, ".item p") == ["Question t?"]
     assert texts(page, ".column .badge") == ["right", "unparsable"]
@@ -246,6 +249,21 @@ def test_examples_are_filtered_by_run_mode_outcome_and_text(page: Chrome) -> Non
     page.find_element("name", "text").send_keys("nowhere")
     assert one(page, "#status").text == "0 of 2 examples"
     assert one(page, "#example").text == "No example fits these filters."
+
+
+def test_a_long_list_grows_when_asked_and_when_walked(page: Chrome) -> None:
+    from selenium.webdriver import Keys
+
+    choose(page, "kind", "answers to test questions")
+    assert len(all_of(page, ".item")) == 100
+    one(page, ".more").click()
+    assert (len(all_of(page, ".item")), all_of(page, ".more")) == (124, [])
+    choose(page, "task", "dates")
+    assert one(page, "#status").text == "120 of 124 examples; these 4 runs have 144"
+    one(page, "#list").send_keys(Keys.END)
+    assert len(all_of(page, ".item")) == 120
+    assert all_of(page, ".item")[-1].get_attribute("aria-selected") == "true"
+    assert not page.find_element("xpath", "//button[.='Next']").is_enabled()
 
 
 def test_the_list_is_walked_by_keys_and_the_same_question_is_found_in_another_run(page: Chrome) -> None:

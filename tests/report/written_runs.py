@@ -19,8 +19,9 @@ def write_run(
     right: str = "right",
     rationales: Mapping[str, Texts] = {},
     kept: Mapping[str, Sequence[int]] = {},
+    task: str = "sums",
 ) -> Path:
-    """The folder of a run on task "sums".
+    """The folder of a run on one task.
 
     `chains` holds for each training question the original and its rounds, the last but one kept as after a rebound; `answers` for each
     mode the answers to test questions, graded as right where they contain the word `right`; `rationales` for each training question
@@ -38,19 +39,19 @@ def write_run(
 
     written = {name: [texts[0]] for name, texts in chains.items()} | {name: list(texts) for name, texts in rationales.items()}
     all_written = [(name, sample, text) for name, texts in written.items() for sample, text in enumerate(texts)]
-    ledger("rationales/sums", [_rationale(*each) for each in all_written])
-    ledger("grades/rationales/sums", [_grade(f"{name}/{sample}", right in text) for name, sample, text in all_written])
-    ledger("rounds/sums", [_round(name, number, text) for name, texts in chains.items() for number, text in enumerate(texts) if number])
+    ledger(f"rationales/{task}", [_rationale(*each) for each in all_written])
+    ledger(f"grades/rationales/{task}", [_grade(f"{name}/{sample}", right in text) for name, sample, text in all_written])
+    ledger(f"rounds/{task}", [_round(name, number, text) for name, texts in chains.items() for number, text in enumerate(texts) if number])
     for mode, texts in answers.items():
-        ledger(f"predictions/{mode}/sums", [_answer(name, text) for name, text in texts.items()])
-        ledger(f"grades/{mode}/sums", [_grade(f"{name}/0", right in text) for name, text in texts.items()])
+        ledger(f"predictions/{mode}/{task}", [_answer(name, text, task) for name, text in texts.items()])
+        ledger(f"grades/{mode}/{task}", [_grade(f"{name}/0", right in text) for name, text in texts.items()])
     questions = {*written, *(name for texts in answers.values() for name in texts)}
     test = [f"{name}/0" for name in next(iter(answers.values()), {})]
     contents = {
         "settings": {"name": "exp", "seed": 0},
         "stages": stages,
         "metrics": {},
-        "questions": {"test": {"sums": test}, "questions": {each: {"text": f"Question {each}?", "answer": "7"} for each in sorted(questions)}},
+        "questions": {"test": {task: test}, "questions": {each: {"text": f"Question {each}?", "answer": "7"} for each in sorted(questions)}},
     }
     for name, content in contents.items():
         (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
@@ -86,9 +87,9 @@ def _round(name: str, number: int, text: str) -> dict[str, Any]:
     }
 
 
-def _answer(name: str, text: str) -> dict[str, Any]:
+def _answer(name: str, text: str, task: str) -> dict[str, Any]:
     graded = {"gold": "7", "answer_type": "integer", "options": {}, "num_tokens": len(text.split()), "num_cot_tokens": len(text.split())}
-    return {"id": f"{name}/0", "question_id": name, "task": "sums", "sample": 0, "text": text, "finish_reason": "stop", **graded}
+    return {"id": f"{name}/0", "question_id": name, "task": task, "sample": 0, "text": text, "finish_reason": "stop", **graded}
 
 
 def _compressed(name: str, texts: Texts) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""What a run is compared by in W&B: flat settings to filter and group by, and its paired differences to the declared baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cotexp.jobs.grades import predictions_of_run
+from cotexp.jobs.store import read_json
+from cotexp.methods.comparison import paired_metrics
+from cotexp.report.arms import DERIVED, Flat, identity_of
+from cotexp.settings import BASE, MODES
+
+SLOTS = ("task", "model", "teacher", "selection", "compressor", "compression")
+"""Slots whose options ablations compare."""
+COMMON = ("task.", "tasks.", "model.", "teacher.", "evaluation.")
+"""Beginnings of settings that a run and its baseline share, unless the baseline is declared by one of them."""
+
+
+def flat_settings(settings: Mapping[str, Any], options: Mapping[str, str | None], overrides: Sequence[str]) -> dict[str, Any]:
+    """`ablation/SLOT`: the option of every slot, and `ablation/SLOT/SETTING`: every setting of a slot that the command line names.
+
+    Where `options` does not know a slot, its section's own name stands for it. A name holds no dots, which W&B would take for levels.
+    """
+    found = {f"ablation/{slot}": options.get(slot) or settings[slot]["name"] for slot in SLOTS}
+    for path in (word.partition("=")[0] for word in overrides):
+        slot, *rest = path.split(".")
+        value: Any = settings.get(slot)
+        for part in rest:
+            value = value.get(part) if isinstance(value, dict) else None
+        if rest and slot not in ("tracking", "paths", "hydra") and value is not None:
+            found[f"ablation/{path.replace('.', '/')}"] = value
+    return found
+
+
+# --- the baseline --------------------------------------------------------------------------------------------------------
+
+
+def find_baseline(folder: Path, declared: str) -> Path | None:
+    """The finished run of the same experiment and seed that has the declared settings and otherwise differs least from the run in `folder`.
+
+    None where nothing is declared, where none is finished, and for a run that is such a baseline itself. It answers the same tasks with the
+    same model and teacher, unless one of these is what the baseline is declared by. Of every run the baseline `base` is in its own folder.
+    """
+    if declared == BASE:
+        return folder if BASE in read_json(folder / "settings.json")["evaluation"]["modes"] else None
+    wanted = dict(_parts(declared))
+    own = read_json(folder / "settings.json")
+    if not wanted or _has(own, wanted):
+        return None
+    near = []
+    for path in sorted(folder.parent.glob("*/stages.json")):
+        settings = read_json(path.with_name("settings.json"))
+        if settings["seed"] == own["seed"] and _has(settings, wanted):
+            distance = _distance(own, settings, wanted)
+            if distance is not None and (path.parent / "metrics.json").is_file():
+                near.append((distance, -path.stat().st_mtime, path.parent))
+    return min(near)[2] if near else None
+
+
+def deltas(folder: Path, baseline: Path) -> dict[str, Any]:
+    """`delta/METRIC` of a run's last mode against its baseline's, with `_low`, `_high` and `_p_value`, on the questions that both answered."""
+    ours = predictions_of_run(folder)
+    theirs = ours[BASE] if baseline == folder else _last(predictions_of_run(baseline))
+    return {f"delta/{name}": value for name, value in paired_metrics(theirs, _last(ours)).items()}
+
+
+def _last(answers: Mapping[str, Any]) -> Any:
+    return next(answers[mode] for mode in reversed(MODES) if mode in answers)
+
+
+def _parts(declared: str) -> Iterator[tuple[str, str]]:
+    for part in filter(None, map(str.strip, declared.split(","))):
+        path, _, value = part.partition("=")
+        yield path, value
+
+
+def _has(settings: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+    """Whether stored settings are those that a baseline is declared by; a slot stands for the name of its section."""
+    flat: Flat = {}
+    for path in wanted:
+        value: Any = settings
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        flat[path] = str(value["name"] if isinstance(value, dict) and "name" in value else value)
+    return all(flat[path].lower() == value.lower() for path, value in wanted.items())
+
+
+def _distance(own: dict[str, Any], other: dict[str, Any], wanted: Mapping[str, str]) -> int | None:
+    """Number of settings in which two runs differ besides the declared ones; None when they cannot be compared."""
+    declared = tuple(f"{path.split('.')[0]}." for path in wanted)
+    ours, theirs = (identity_of(each, _mode(each)) for each in (own, other))
+    differing = [path for path in ours.keys() & theirs.keys() if ours[path] != theirs[path] and not path.startswith((*declared, *DERIVED))]
+    return None if any(path.startswith(COMMON) for path in differing) else len(differing)
+
+
+def _mode(settings: Mapping[str, Any]) -> str:
+    return next(mode for mode in reversed(MODES) if mode in settings["evaluation"]["modes"])

@@ -1,0 +1,85 @@
+"""What a run read and what it made, as artifacts that name their inputs: dataset, rationales, rounds, selection, checkpoint, predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cotexp.jobs.status import read_status
+from cotexp.jobs.store import read_json
+from cotexp.settings import FINE_TUNED_MODES
+
+INPUTS = {
+    "texts": {"dataset"},
+    "rationales": {"dataset", "texts"},
+    "scores": {"rationales", "model"},
+    "rewrites": {"rationales"},
+    "rounds": {"rationales", "rewrites"},
+    "importances": {"rationales", "model"},
+    "selection": {"rationales", "scores", "rounds", "importances"},
+    "checkpoint": {"selection", "model"},
+}
+"""Kind of artifact -> kinds that it is made of, where the run has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One artifact of a run. `scope` is its task, or mode/task, or empty; `files` maps names inside it to where they lie.
+
+    `is_input`: the run found it, in the data or in the store, and did not make it. `inputs` are names of other artifacts of the run.
+    """
+
+    kind: str
+    scope: str
+    name: str
+    files: dict[str, Path]
+    is_input: bool
+    inputs: list[str]
+
+
+def lineage(folder: Path) -> list[Artifact]:
+    """The artifacts of the finished run in `folder`, each behind those that it is made of."""
+    status = read_status(folder)
+    started = (status.started if status else None) or 0.0
+    found: list[Artifact] = []
+    for kind, scope, name, files in _stored(folder):
+        made = min(path.stat().st_mtime for path in files.values() if path.suffix == ".json") if kind != "selection" else started
+        inputs = [each.name for each in found if _reads(kind, scope, each, found)]
+        found.append(Artifact(kind, scope, name, files, kind == "dataset" or made < started, inputs))
+    return found
+
+
+def _stored(folder: Path) -> Iterator[tuple[str, str, str, dict[str, Path]]]:
+    """(kind, scope, name, files) of every artifact, in the order of the pipeline. What a ledger's grades say goes with its texts."""
+    outputs = next(parent for parent in folder.absolute().parents if (parent / "store").is_dir())
+    stages: Mapping[str, Mapping[str, str]] = read_json(folder / "stages.json")
+    tasks = read_json(folder / "questions.json")["test"]
+    yield "dataset", "", f"dataset-{'-'.join(tasks)}", {"questions.json": folder.absolute() / "questions.json"}
+    for stage, entry in stages.items():
+        kind, _, scope = stage.partition("/")
+        if kind in ("grades", "latency"):
+            continue
+        if kind == "checkpoint":
+            own = (folder.absolute() / name for name in ("selection.jsonl", "compressed.jsonl"))
+            yield "selection", "", f"selection-{folder.name}", {each.name: each for each in own if each.is_file()}
+        files = _files(outputs / entry["path"])
+        if grades := stages.get(f"grades/{scope}" if kind == "predictions" else f"grades/{stage}"):
+            files |= {f"grades/{name}": path for name, path in _files(outputs / grades["path"]).items()}
+        yield kind, scope, "-".join(filter(None, [kind, *scope.split("/"), entry["key"]])), files
+
+
+def _files(place: Path) -> dict[str, Path]:
+    """The files of a ledger or an artifact by their names in it, without its claims."""
+    return {str(path.relative_to(place)): path for path in sorted(place.rglob("*")) if path.is_file() and "claims" not in path.parts}
+
+
+def _reads(kind: str, scope: str, other: Artifact, found: Sequence[Artifact]) -> bool:
+    """Whether the artifact of this kind and scope is made of `other`."""
+    if kind == "predictions":
+        mode, _, task = scope.partition("/")
+        if mode == "truncate":
+            return other.scope == f"base/{task}"
+        is_trained = mode in FINE_TUNED_MODES and any(each.kind == "checkpoint" for each in found)
+        return other.kind in ("dataset", "checkpoint" if is_trained else "model")
+    return other.kind in INPUTS.get(kind, ()) and (scope == other.scope or not scope or not other.scope)

@@ -1,0 +1,66 @@
+"""What W&B shows as tables and as a curve by round: rows of plain values, read from a finished run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cotexp.jobs.grades import predictions_of_run
+from cotexp.jobs.store import read_json
+from cotexp.methods.statistics import mean
+from cotexp.report import examples
+
+MAX_ROWS = 200
+"""Of a table; its artifact holds the rest."""
+MAX_CHAINS = 25
+
+ROUNDS = ("question", "round", "num_tokens", "text", "kept", "stop_reason")
+PREDICTIONS = (
+    *("question_id", "task", "question", "gold", "mode", "text", "extracted", "correct", "correct_lenient", "correct_math_verify"),
+    *("num_tokens", "num_cot_tokens", "finish_reason"),
+)
+
+
+def rounds(folder: Path) -> list[list[Any]]:
+    """A row for each round of some compressed chains, in the columns of `ROUNDS`."""
+    rows = [
+        [each.question_id, number, each.num_tokens[number], text, number == each.kept_round, each.stop_reason]
+        for each in examples.pick(folder, count=MAX_CHAINS)
+        for number, text in enumerate(each.texts)
+    ]
+    return rows[:MAX_ROWS]
+
+
+def predictions(folder: Path) -> list[list[Any]]:
+    """The answers of every mode to the first questions, side by side, in the columns of `PREDICTIONS`."""
+    asked = read_json(folder / "questions.json").get("questions", {})
+    answers = predictions_of_run(folder)
+    by_id = {mode: {each.id: each for each in own} for mode, own in answers.items()}
+    rows = []
+    for name in next(iter(by_id.values())):
+        for each in (own[name] for own in by_id.values() if name in own):
+            grades = [each.extracted, each.strict, each.lenient, each.math_verify]
+            lengths = [each.num_tokens, each.num_cot_tokens, each.finish_reason]
+            rows.append(
+                [each.question_id, each.task, asked.get(each.question_id, {}).get("text", ""), each.gold, each.mode, each.text, *grades, *lengths]
+            )
+    return rows[:MAX_ROWS]
+
+
+def round_curve(folder: Path) -> Iterator[dict[str, float]]:
+    """For every round: how many chains have it, its mean length, and the mean length of what is kept so far of all chains."""
+    path = folder / "compressed.jsonl"
+    chains = [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.is_file() else []
+    runs = [(each["round_num_tokens"], each["kept_round"]) for each in chains]
+    for number in range(max((len(lengths) for lengths, _ in runs), default=0)):
+        written = [lengths[number] for lengths, _ in runs if number < len(lengths)]
+        kept = [lengths[min(number, last)] for lengths, last in runs]
+        yield {
+            "rounds/round": number,
+            "rounds/num_chains": len(written),
+            "rounds/num_tokens": mean(written),
+            "rounds/num_tokens_kept": mean(kept),
+        }

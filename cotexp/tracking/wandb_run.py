@@ -1,0 +1,262 @@
+"""One run of Weights & Biases, as far as it goes: begun when there is something to tell, published when the experiment's run is finished.
+
+Online a run that goes on is continued under its id. Offline W&B cannot continue what it wrote, so every attempt has a folder of its own; the
+attempt that publishes the finished run tells all of it, and takes the folders of earlier attempts away.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import logging
+import netrc
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+
+from cotexp.jobs.store import read_json, write_json
+from cotexp.report import figures
+from cotexp.settings import BASE, Settings, WandbTracking
+from cotexp.tracking import ablation, tables
+from cotexp.tracking.lineage import Artifact, lineage
+
+log = logging.getLogger(__name__)
+
+AXES = {"train": "train/step", "validation": "validation/step", "rounds": "rounds/round"}
+"""Phase -> what its curves are drawn over; W&B's own count of steps is one for all phases."""
+INIT_SECONDS = 30.0
+PROBE_SECONDS = 5.0
+
+unreachable: set[str] = set()
+"""Servers that this process asked in vain: the next points of a sweep do not wait again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A run as its command line asked for it: checked settings, key, the words behind run.py, and the option of each slot."""
+
+    settings: Settings
+    run_key: str
+    overrides: list[str] = field(default_factory=list)
+    options: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where W&B keeps its files."""
+        return Path(self.settings.paths.outputs) / "wandb"
+
+    @property
+    def tags(self) -> list[str]:
+        """Those of the settings, and the sweep that the run is a point of."""
+        sweep = self.options.get("sweep")
+        return [*self.settings.tracking.tags, *([sweep] if sweep else [])]
+
+    @property
+    def job_type(self) -> str:
+        return self.settings.tracking.job_type or ("train" if self.settings.trains else "evaluate")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All resolved settings, and the flat ones that ablations are compared by."""
+        settings = dataclasses.asdict(self.settings)
+        return settings | ablation.flat_settings(settings, self.options, self.overrides)
+
+
+@dataclass(slots=True)
+class WandbRun:
+    """`logged` holds the last step of each phase that W&B has."""
+
+    point: Point
+    run: Any = None
+    logged: dict[str, float] = field(default_factory=dict)
+    mark: tuple[Path, dict[str, Any]] | None = None
+    lock: FileLock | None = None
+
+    @property
+    def tracking(self) -> WandbTracking:
+        tracking: WandbTracking = self.point.settings.tracking
+        return tracking
+
+    def summarise(self, metrics: Mapping[str, float | str]) -> None:
+        """Metrics into the summary, at once: a run that dies keeps what it had."""
+        self._begin()
+        self.run.summary.update(dict(metrics))
+
+    def log_curve(self, rows: Iterable[Mapping[str, float]]) -> None:
+        """Rows of the training curve that W&B does not have yet."""
+        self._begin()
+        for row in rows:
+            phase = "validation" if "validation/loss" in row else "train"
+            if row["step"] > self.logged.get(phase, 0):
+                losses = {name: value for name, value in row.items() if name.startswith(f"{phase}/")}
+                rate = {"train/learning_rate": row["learning_rate"]} if "learning_rate" in row else {}
+                self.run.log({f"{phase}/step": row["step"], **rate, **losses})
+                self.logged[phase] = row["step"]
+
+    def publish(self, folder: Path, metrics: Mapping[str, float]) -> None:
+        """All of a finished run, or what is new since it was published: tags of another sweep, a baseline that is finished by now."""
+        path = folder / "published.json"
+        before: dict[str, Any] = read_json(path) if path.is_file() else {}
+        baseline = ablation.find_baseline(folder, self.point.settings.baseline)
+        against = BASE if baseline == folder else baseline.name if baseline else None
+        now = {
+            "metrics_modified": (folder / "metrics.json").stat().st_mtime_ns,
+            "tags": sorted({*before.get("tags", []), *self.point.tags}),
+            "baseline": against,
+        }
+        if now == before or not self._is_alone(folder):
+            return
+        self.summarise({**metrics, **(ablation.deltas(folder, baseline) | {"delta/baseline": against} if baseline else {})})
+        self.run.tags = now["tags"]
+        if self.run.offline or before.get("metrics_modified") != now["metrics_modified"]:
+            self._tell(folder)
+        self.mark = (path, now)
+
+    def finish(self, *, failed: bool) -> None:
+        """End W&B's run. What was published is marked so once W&B has all of it. Raises: TimeoutError when the upload takes too long."""
+        try:
+            if self.run is not None:
+                self.run.finish(exit_code=1 if failed else 0)
+            if self.mark is not None:
+                write_json(*self.mark)
+                if self.run.offline:
+                    self._take_earlier_away()
+        finally:
+            if self.lock is not None:
+                self.lock.release()
+
+    def _is_alone(self, folder: Path) -> bool:
+        """Whether no other process is publishing this run."""
+        self.lock = FileLock(folder / ".publishing.lock", timeout=0)
+        try:
+            self.lock.acquire()
+        except Timeout:
+            self.lock = None
+        return self.lock is not None
+
+    def _begin(self) -> None:
+        """Start W&B's run; without a key or a network it is kept on disk for `wandb sync`."""
+        if self.run is not None:
+            return
+        import wandb
+
+        mode = self.tracking.mode
+        if mode == "auto":
+            mode = "online" if has_api_key() else "offline"
+        if mode == "online" and not is_reachable():
+            log.warning("W&B (%s) cannot be reached; this run is kept on disk for `wandb sync`", address())
+            mode = "offline"
+        self.run = self._init(wandb, mode)
+        for phase, axis in AXES.items():
+            self.run.define_metric(axis, hidden=True)
+            self.run.define_metric(f"{phase}/*", step_metric=axis)
+        if self.run.resumed:
+            self.logged = {phase: last for phase, axis in AXES.items() if (last := self.run.summary.get(axis)) is not None}
+
+    def _init(self, wandb: Any, mode: str) -> Any:
+        self.point.folder.mkdir(parents=True, exist_ok=True)
+        options = {
+            "project": self.tracking.project,
+            "entity": self.tracking.entity,
+            "id": self.point.run_key,
+            "name": f"{self.point.settings.name}-seed{self.point.settings.seed}",
+            "group": self.point.settings.name,
+            "job_type": self.point.job_type,
+            "tags": self.point.tags,
+            "notes": self.tracking.notes or None,
+            "dir": str(self.point.folder.parent),
+            "config": self.point.config,
+            "reinit": "create_new",
+        }
+        quiet = wandb.Settings(
+            silent=True,
+            console="off",
+            x_disable_stats=True,
+            init_timeout=min(INIT_SECONDS, self.tracking.finish_seconds),
+            finish_timeout=self.tracking.finish_seconds,
+            finish_timeout_raises=True,
+        )
+        try:
+            return wandb.init(mode=mode, resume="allow" if mode == "online" else None, settings=quiet, **options)
+        except wandb.errors.Error as error:
+            if mode == "offline":
+                raise
+            unreachable.add(address())
+            log.warning("W&B does not take this run (%s); it is kept on disk for `wandb sync`", error)
+            wandb.teardown()  # its own process still holds the id
+            return wandb.init(mode="offline", settings=quiet, **options)
+
+    def _tell(self, folder: Path) -> None:
+        import wandb
+
+        self.log_curve(figures.curve(folder))
+        for row in tables.round_curve(folder):
+            if row["rounds/round"] > self.logged.get("rounds", -1):
+                self.run.log(row)
+        for name, columns, rows in (
+            ("rounds", tables.ROUNDS, tables.rounds(folder)),
+            ("predictions", tables.PREDICTIONS, tables.predictions(folder)),
+        ):
+            if rows:
+                self.run.log({f"tables/{name}": wandb.Table(columns=list(columns), data=rows)})
+        for path in sorted((folder / "figures").glob("*.png")):
+            self.run.log({f"figures/{path.stem}": wandb.Image(str(path))})
+        for each in lineage(folder):
+            self._declare(wandb, each)
+
+    def _declare(self, wandb: Any, each: Artifact) -> None:
+        """One artifact as an input or output of W&B's run: its files by reference with checksums, or uploaded where the settings ask for it."""
+        metadata = {"scope": each.scope, "inputs": each.inputs, "run": self.point.run_key}
+        artifact = wandb.Artifact(each.name, type=each.kind, metadata=metadata)
+        for name, path in each.files.items():
+            if each.kind in self.tracking.upload:
+                artifact.add_file(str(path), name=name, policy="immutable")
+            else:
+                artifact.add_reference(path.as_uri(), name=name)
+        if not each.is_input:
+            self.run.log_artifact(artifact)
+        elif not self.run.offline:
+            self.run.use_artifact(artifact)
+        else:  # W&B's `use_artifact` refuses offline; this is what it does with a new artifact online, and `wandb sync` knows the record
+            self.run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
+
+    def _take_earlier_away(self) -> None:
+        own = Path(self.run.dir).resolve().parent
+        for each in self.point.folder.glob(f"offline-run-*-{self.point.run_key}"):
+            if each.resolve() != own:
+                shutil.rmtree(each)
+
+
+def address() -> str:
+    """Of the W&B server that is used."""
+    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+
+
+def has_api_key() -> bool:
+    """Whether W&B would find a key without asking: in the environment or in the netrc file."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(urlsplit(address()).hostname or "") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def is_reachable() -> bool:
+    """Whether the server answers at all; one that did not is not asked again by this process."""
+    if address() not in unreachable:
+        try:
+            urllib.request.urlopen(address(), timeout=PROBE_SECONDS).close()
+        except urllib.error.HTTPError:
+            return True
+        except (OSError, ValueError, http.client.HTTPException):
+            unreachable.add(address())
+    return address() not in unreachable

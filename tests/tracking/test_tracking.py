@@ -1,0 +1,276 @@
+"""What W&B gets offline, read back from its own files; and that nothing in it holds a run up."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from finished_runs import CURVE, KEY, settings_in, write_run
+from wandb_files import Written, written_in
+
+from cotexp import tracking
+from cotexp.settings import Settings
+
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+SECRETS = ("WANDB_API_KEY", "OPENAI_API_KEY", "HF_TOKEN")
+
+
+def png() -> bytes:
+    """One black pixel."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0\0")), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+def publish(settings: Settings, folder: Path, *, overrides: Sequence[str] = (), options: Mapping[str, str] | None = None) -> tracking.Tracker:
+    with tracking.tracker(settings, folder.name, overrides=overrides, options=options) as tracker:
+        tracker.publish(folder, json.loads((folder / "metrics.json").read_text()))
+    assert not tracker.broken
+    return tracker
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """What W&B keeps of a run of a sweep that is measured against a baseline, published while keys lie in the environment."""
+    outputs = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SECRETS:
+            patch.setenv(name, SECRET)
+        settings = settings_in(
+            outputs, "tracking.mode=offline", "tracking.tags=[mine]", "tracking.notes=why", "baseline='compression=none'", "seed=7"
+        )
+        write_run(outputs, settings_in(outputs, "compression=none", "seed=7"), "beefbeefbeef", right="0" * 8, num_tokens=30)
+        write_run(outputs, settings_in(outputs, "compression=none", "seed=8"), "beefbeefbeee", right="1" * 8, num_tokens=10)
+        folder = write_run(outputs, settings, right="1" * 7 + "0")
+        (folder / "figures").mkdir()
+        (folder / "figures" / "curve.png").write_bytes(png())
+        options = {"sweep": "macc/rounds", "compression": "macc", "compressor": "tiny"}
+        publish(settings, folder, overrides=["compression.max_rounds=6", "seed=7", "paths.outputs=x"], options=options)
+    return written_in(outputs, KEY)
+
+
+def test_a_run_has_its_key_group_job_type_notes_and_the_tag_of_its_sweep(whole: Written) -> None:
+    assert (whole.run.run_id, whole.run.run_group, whole.run.job_type, whole.run.notes) == (KEY, "macc/quickstart", "train", "why")
+    assert whole.tags == ["macc/rounds", "mine"]
+
+
+def test_all_settings_are_there_and_flat_ones_name_the_option_of_each_slot_and_what_the_command_line_set(whole: Written) -> None:
+    assert whole.config["trainer"]["learning_rate"] == 1e-3
+    assert whole.config["compression"]["max_rounds"] == 6
+    flat = {name: value for name, value in whole.config.items() if name.startswith("ablation/")}
+    assert flat == {
+        "ablation/task": "stories",
+        "ablation/model": "hf",
+        "ablation/teacher": "self",
+        "ablation/selection": "all",
+        "ablation/compressor": "tiny",
+        "ablation/compression": "macc",
+        "ablation/compression/max_rounds": 6,
+    }
+
+
+def test_each_phase_has_its_curve_over_an_axis_of_its_own(whole: Written) -> None:
+    assert whole.axes == {"train/*": "train/step", "validation/*": "validation/step", "rounds/*": "rounds/round"}
+    assert whole.curve("train/loss") == [1.0, 0.5, pytest.approx(1 / 3)]
+    assert whole.curve("train/loss_compress") == [2.0, 1.0, pytest.approx(2 / 3)]
+    assert (whole.curve("train/step"), whole.curve("validation/step"), whole.curve("validation/loss")) == ([1, 2, 3], [3], [0.25])
+    assert (whole.curve("rounds/round"), whole.curve("rounds/num_tokens"), whole.curve("rounds/num_tokens_kept")) == ([0, 1, 2], [6, 4, 3], [6, 4, 4])
+
+
+def test_the_summary_holds_metrics_and_the_paired_difference_to_the_declared_baseline_of_the_same_seed(whole: Written) -> None:
+    """Seven of eight questions are right in this run alone: McNemar's p is 2 / 2 ** 7; each answer is ten tokens shorter."""
+    assert whole.summary["eval/compress/accuracy"] == 7 / 8
+    assert whole.summary["eval/compress/accuracy_low"] == 0.1
+    assert whole.summary["delta/baseline"] == "beefbeefbeef"
+    assert whole.summary["delta/accuracy"] == 7 / 8
+    assert whole.summary["delta/accuracy_low"] < 7 / 8 < whole.summary["delta/accuracy_high"]
+    assert whole.summary["delta/accuracy_p_value"] == pytest.approx(2 / 2**7)
+    assert whole.summary["delta/num_tokens"] == -10
+    assert whole.summary["delta/num_tokens_p_value"] == pytest.approx(2 / 2**8, rel=0.2), "all signs equal, by permutation"
+
+
+def test_the_summary_is_written_before_curves_tables_and_artifacts(whole: Written) -> None:
+    kinds = [each.WhichOneof("record_type") for each in whole.records]
+    assert kinds.index("summary") < kinds.index("history") < kinds.index("artifact")
+
+
+def test_tables_hold_predictions_side_by_side_and_rounds_and_figures_are_images(whole: Written) -> None:
+    columns, rows = whole.table("tables/predictions")
+    seen = [dict(zip(columns, row, strict=True)) for row in rows]
+    assert [each["mode"] for each in seen[:3]] == ["base", "full", "compress"]
+    first = seen[0]
+    assert (first["question"], first["gold"], first["text"], first["extracted"]) == (
+        "How many is stories-0?",
+        "7",
+        "<b>stories-0</b> The answer is 7.",
+        "7",
+    )
+    assert (first["correct"], first["num_tokens"], seen[-1]["correct"]) == (True, 20, False)
+    columns, rows = whole.table("tables/rounds")
+    assert [row[columns.index("text")] for row in rows] == ["One. Two.", "Two.", "Two.Two."]
+    assert [row[columns.index("kept")] for row in rows] == [False, True, False]
+    assert whole.curve("figures/curve/_type") == ["image-file"]
+
+
+def test_artifacts_lead_from_the_dataset_to_predictions_by_reference_with_checksums(whole: Written) -> None:
+    inputs = {kind: json.loads(each.metadata)["inputs"] for kind, each in whole.artifacts.items()}
+    names = {kind: each.name for kind, each in whole.artifacts.items()}
+    assert inputs == {
+        "dataset": [],
+        "rationales stories": [names["dataset"]],
+        "rounds stories": [names["rationales stories"]],
+        "selection": [names["rationales stories"], names["rounds stories"]],
+        "checkpoint": [names["selection"]],
+        "predictions base/stories": [names["dataset"]],
+        "predictions full/stories": [names["dataset"], names["checkpoint"]],
+        "predictions compress/stories": [names["dataset"], names["checkpoint"]],
+    }
+    is_input = {kind for kind, each in whole.artifacts.items() if each.use_after_commit}
+    assert is_input == {"dataset", "rationales stories"}, "what lay in the store before the run began is read, not made"
+    for entry in (entry for each in whole.artifacts.values() for entry in each.manifest.contents):
+        path = Path(entry.ref.removeprefix("file://"))
+        assert entry.ref.startswith("file:///")
+        assert path.is_file()
+        assert entry.size == path.stat().st_size
+        assert len(entry.digest) == 24, "an MD5 in base64"
+    grades = [entry.path for entry in whole.artifacts["predictions full/stories"].manifest.contents]
+    assert "rows-w.jsonl" in grades
+    assert "grades/rows-w.jsonl" in grades
+
+
+def test_planted_keys_are_in_no_file(whole: Written) -> None:
+    files = [path for path in whole.folder.parents[1].rglob("*") if path.is_file()]
+    assert len(files) > 20
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_files_are_uploaded_where_the_settings_ask_for_it(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, "tracking.upload=[checkpoint]")
+    publish(settings, write_run(tmp_path, settings))
+    artifacts = written_in(tmp_path, KEY).artifacts
+    assert [entry.path for entry in artifacts["checkpoint"].manifest.contents if entry.local_path and not entry.ref] == [
+        "curve.jsonl",
+        "manifest.json",
+    ]
+    assert all(entry.ref for entry in artifacts["rounds stories"].manifest.contents)
+
+
+def die_after_one_step(settings: Settings) -> None:
+    with tracking.tracker(settings, KEY) as tracker:
+        tracker.on_metrics({"questions/num_test": 2})
+        tracker.on_curve(CURVE[0], 3)
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_dies_keeps_its_curve_and_its_early_metrics_and_the_next_attempt_leaves_one_whole_run(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        die_after_one_step(settings)
+    first = written_in(tmp_path, KEY)
+    assert (first.curve("train/loss"), first.summary["questions/num_test"]) == ([1.0], 2)
+    folder = write_run(tmp_path, settings)
+    time.sleep(1)  # W&B names its folders by the second
+    with tracking.tracker(settings, KEY) as tracker:
+        for row in CURVE[:2]:
+            tracker.on_curve(row, 3)
+        tracker.publish(folder, {"eval/compress/accuracy": 0.5})
+    assert written_in(tmp_path, KEY).curve("train/loss") == [1.0, 0.5, pytest.approx(1 / 3)]
+    assert not first.folder.exists()
+
+
+def test_a_finished_run_is_published_once_and_again_for_another_sweep_or_a_baseline_that_came_later(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, "baseline='compression=none'")
+    folder = write_run(tmp_path, settings)
+    publish(settings, folder, options={"sweep": "first"})
+    assert "delta/accuracy" not in written_in(tmp_path, KEY).summary
+    assert publish(settings, folder, options={"sweep": "first"}).run.run is None, "what W&B has begins no other run"
+    time.sleep(1)
+    publish(settings, folder, options={"sweep": "second"})
+    assert written_in(tmp_path, KEY).tags == ["first", "second"]
+    write_run(tmp_path, settings_in(tmp_path, "compression=none"), "beefbeefbeef", right="00")
+    time.sleep(1)
+    publish(settings, folder)
+    last = written_in(tmp_path, KEY)
+    assert (last.tags, last.summary["delta/accuracy"]) == (["first", "second"], 0.5)
+
+
+def test_a_run_can_be_measured_against_the_model_before_fine_tuning(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, "baseline=base")
+    publish(settings, write_run(tmp_path, settings))
+    summary = written_in(tmp_path, KEY).summary
+    assert (summary["delta/baseline"], summary["delta/accuracy"], summary["delta/accuracy_p_value"]) == ("base", 0, 1)
+
+
+def test_no_tracking_starts_nothing(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, "tracking=none")
+    folder = write_run(tmp_path, settings)
+    with tracking.tracker(settings, KEY) as tracker:
+        tracker.on_curve({"step": 1}, 1)
+        tracker.publish(folder, {})
+    assert tracker.thread is None
+    assert not (tmp_path / "wandb").exists()
+
+
+def test_a_broken_tracker_does_not_break_the_run(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    folder = write_run(tmp_path, settings)
+    (tmp_path / "store" / "checkpoint" / f"c{KEY}000" / "curve.jsonl").write_text("not json\n")
+    with tracking.tracker(settings, KEY) as tracker:
+        tracker.publish(folder, {"eval/full/accuracy": 0.5})
+    assert tracker.broken
+    assert not (folder / "published.json").exists(), "the next command tries again"
+
+
+SCRIPT = """
+import json, sys, time
+from finished_runs import KEY, settings_in, write_run
+from pathlib import Path
+from cotexp import tracking
+outputs = Path(sys.argv[1])
+settings = settings_in(outputs, "tracking.mode=online", "tracking.finish_seconds=20")
+folder = write_run(outputs, settings)
+with tracking.tracker(settings, KEY) as tracker:
+    began = time.monotonic()
+    for step in range(1000):
+        tracker.on_curve({"step": step + 1, "train/loss": 1.0}, 1000)
+    tracker.publish(folder, {"eval/full/accuracy": 0.5})
+    held_up = time.monotonic() - began
+ended = time.monotonic() - began
+began = time.monotonic()
+with tracking.tracker(settings, "f00dcafe0001") as tracker:
+    tracker.on_metrics({"a": 1})
+print(json.dumps([held_up, ended, time.monotonic() - began]))
+"""
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["nobody listens", "somebody listens and never answers"])
+def test_a_network_that_is_lost_holds_nothing_up_and_the_run_is_kept_on_disk(tmp_path: Path, answers: bool) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if answers:
+            server.listen()
+        here, root = str(Path(__file__).parent), str(Path(tracking.__file__).parents[2])
+        environment = {**os.environ, "WANDB_BASE_URL": f"http://127.0.0.1:{server.getsockname()[1]}", "WANDB_API_KEY": SECRET}
+        environment["PYTHONPATH"] = os.pathsep.join([here, root])
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    held_up, ended, second = json.loads(done.stdout.splitlines()[-1])
+    assert held_up < 1.0, "a thousand steps and all of the results are handed over at once"
+    assert ended < 20 + tracking.MARGIN_SECONDS
+    assert second < 5, "the next point of a sweep does not wait again"
+    assert "cannot be reached" in done.stderr
+    written = written_in(tmp_path, KEY)
+    assert len(written.curve("train/loss")) == 1000
+    assert written.summary["eval/full/accuracy"] == 0.5
