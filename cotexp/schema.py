@@ -1,4 +1,4 @@
-"""From a command line to checked settings: the only module besides run.py and sweeper.py that knows Hydra and OmegaConf.
+"""From a command line to checked settings.
 
 All mistakes of a command line are found and reported together, before Hydra runs anything.
 """
@@ -7,28 +7,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cotexp import compression_settings as c
+from cotexp import launchers, sweeper
 from cotexp import model_settings as m
 from cotexp import settings as s
-from cotexp import sweeper
 from cotexp import task_settings as t
+from cotexp.overrides import CONF, apply, bad_option, compose, first_line, option_of, options, parse, unknown
 from cotexp.sections import ConfigError, suggestion
 from cotexp.settings import Settings
-
-CONF = Path(__file__).resolve().parent.parent / "conf"
 
 SECTIONS: dict[str, dict[str, type]] = {
     "task": {"stories": t.StoriesTask, "gsm_symbolic": t.GsmSymbolicTask, "benchmark": t.BenchmarkTask, "custom": t.CustomTask},
@@ -83,6 +77,7 @@ def register() -> None:
     for slot, schemas in SECTIONS.items():
         for name, section in schemas.items():
             store.store(group=f"schema/{slot}", name=name, node=section)
+    launchers.register()
 
 
 # --- checked settings from a composed config ---------------------------------------------------------------------------
@@ -95,13 +90,13 @@ def load(config: DictConfig) -> Settings:
     """
     problems: list[str] = []
     root = {each.name for each in dataclasses.fields(Settings)} - set(FOUND)
-    problems += [_unknown(str(key), str(key), sorted(root)) for key in config if key not in root]
+    problems += [unknown(str(key), str(key), sorted(root)) for key in config if key not in root]
     values: dict[str, Any] = {}
     for key in ROOT:
         try:
             values[key] = config[key]
         except OmegaConfBaseException as error:
-            problems.append(f"{key} cannot be resolved: {_first_line(error)}")
+            problems.append(f"{key} cannot be resolved: {first_line(error)}")
     problems += s.root_problems(str(values.get("name", "x")), values.get("seed", 0), values.get("baseline", ""))
     sections: dict[str, Any] = {}
     for slot in SECTIONS:
@@ -147,14 +142,14 @@ def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
     before = len(problems)
     for key in map(str, node):
         if key not in names:
-            problems.append(_unknown(f"{path}.{key}", key, sorted(names)))
+            problems.append(unknown(f"{path}.{key}", key, sorted(names)))
         elif OmegaConf.is_missing(node, key):
             problems.append(f"{path}.{key} must be given; add {path}.{key}=... to the command")
         else:
             try:
                 value = node[key]
             except OmegaConfBaseException as error:
-                problems.append(f"{path}.{key} cannot be resolved: {_first_line(error)}")
+                problems.append(f"{path}.{key} cannot be resolved: {first_line(error)}")
                 continue
             if isinstance(value, DictConfig):
                 values[key] = _build(value, f"{path}.{key}", problems)
@@ -198,7 +193,7 @@ def points_of(overrides: list[str], *, multirun: bool) -> list[Point]:
     problems: dict[str, None] = {}
     points = []
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        for point in _points(overrides, multirun):
+        for point in _points(launchers.without_hydras_own(overrides, multirun=multirun), multirun):
             try:
                 points.append(Point(point, _check_point(point, composed)))
             except ConfigError as error:
@@ -209,7 +204,7 @@ def points_of(overrides: list[str], *, multirun: bool) -> list[Point]:
 
 
 def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
-    parsed = _parse(overrides)
+    parsed = parse(overrides)
     sweeps = [each.input_line for each in parsed if each.is_sweep_override()]
     named = [each for each in parsed if each.key_or_group == "sweep"]
     if not multirun:
@@ -225,45 +220,29 @@ def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
     if named:
         if named[0].is_sweep_override():
             raise ConfigError(f"{named[0].input_line} names several grids; run one at a time: python run.py -m sweep=NAME")
-        if problem := _bad_option(named[0]):
+        if problem := bad_option(named[0]):
             raise ConfigError(problem)
-        params = _compose([f"sweep={named[0].value()}"], full=True).hydra.sweeper.params or {}
+        params = compose([f"sweep={named[0].value()}"], full=True).hydra.sweeper.params or {}
         grid = [f"{key}={value}" for key, value in params.items()] + overrides
-    for batch in BasicSweeper.split_arguments(_parse(grid), max_batch_size=None):
+    for batch in BasicSweeper.split_arguments(parse(grid), max_batch_size=None):
         yield from (list(point) for point in batch)
-
-
-def _parse(overrides: list[str]) -> list[Override]:
-    parsed, problems = [], []
-    for text in overrides:
-        try:
-            parsed += OverridesParser.create().parse_overrides([text])
-        except HydraException as error:
-            problems.append(f"cannot read {text!r} as key=value ({_first_line(error)}); quote values that hold special characters: 'key=\"value\"'")
-    if problems:
-        raise ConfigError(*problems)
-    return parsed
 
 
 def _check_point(overrides: list[str], composed: dict[tuple[str, ...], DictConfig]) -> Settings:
     """The settings of one point; `composed` keeps what Hydra made of the options of those before."""
     groups = {*SECTIONS, *OVERLAYS}
-    every = _parse(overrides)
-    for_hydra = [each.input_line for each in every if (each.key_or_group or "").startswith("hydra")]
-    if for_hydra:
-        _compose(for_hydra, full=True)
-    parsed = [each for each in every if each.input_line not in for_hydra]
+    parsed = parse(overrides)
     chosen = [each for each in parsed if each.key_or_group in groups and not each.key_or_group.startswith("+")]
     values = [each for each in parsed if each not in chosen]
-    problems = [problem for each in chosen if (problem := _bad_option(each))]
+    problems = [problem for each in chosen if (problem := bad_option(each))]
     if problems:
         raise ConfigError(*problems)
-    names = tuple(f"{each.key_or_group}={_option(each)}" for each in chosen)
+    names = tuple(f"{each.key_or_group}={option_of(each)}" for each in chosen)
     if names not in composed:
-        composed[names] = _compose(list(names))
+        composed[names] = compose(list(names))
     config = copy.deepcopy(composed[names])
     for each in values:
-        problems += _apply(config, each)
+        problems += apply(config, each)
     try:
         settings = load(config)
     except ConfigError as error:
@@ -271,102 +250,6 @@ def _check_point(overrides: list[str], composed: dict[tuple[str, ...], DictConfi
     if problems:
         raise ConfigError(*problems)
     return settings
-
-
-def _compose(chosen: list[str], full: bool = False) -> DictConfig:
-    try:
-        return compose("config", overrides=chosen, return_hydra_config=full)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_misfit(chosen, error)) from None
-
-
-def _misfit(chosen: list[str], error: Exception) -> str:
-    """Why files do not go together: most often an experiment sets what only another option of a slot has."""
-    found = re.search(r"In '([^'/]+)/([^']+)'.*Key '(\w+)' not in '\w+'.*?full_key: ([\w.]+)", re.sub(r"\s+", " ", str(error.__cause__ or error)))
-    if found is None:
-        return f"the settings files of {' '.join(chosen) or 'the default run'} do not fit together: {_plain(error)}"
-    group, name, key, path = found.groups()
-    slot = path.split(".")[0]
-    option = next((each for each in chosen if each.startswith(f"{slot}=")), f"this {slot}")
-    return (
-        f"{group}={name} sets {path}, and {option} has no setting {key}: leave {option} out, "
-        f"or take experiment=none and name the settings that you want of {group}={name}"
-    )
-
-
-def _option(override: Override) -> str:
-    value = override.value()
-    return "null" if value is None else str(value)
-
-
-def _bad_option(override: Override) -> str | None:
-    group, option = override.key_or_group, _option(override)
-    if override.is_delete() or override.is_add():
-        return f"{override.input_line}: choose an option by {group}=NAME; available: {', '.join(options(group))}"
-    if override.package is not None:
-        return f"{override.input_line}: a slot cannot be moved; write {group}={option}"
-    if option == "null":
-        return f"{group} must be one of {', '.join(options(group))}; got null"
-    if option not in options(group):
-        return f"{group} must be one of {', '.join(options(group))}; got {option!r}{suggestion(option, options(group))}"
-    return None
-
-
-def options(group: str) -> list[str]:
-    """The names that GROUP=NAME accepts: the files under conf/GROUP."""
-    folder = CONF / group
-    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
-
-
-def _apply(config: DictConfig, override: Override) -> Iterator[str]:
-    """Set one value in the composed config; yields what is wrong with it."""
-    path = override.key_or_group
-    if override.is_delete():
-        yield f"{override.input_line}: settings cannot be deleted; set {path} to another value"
-        return
-    node: Any = config
-    parts = path.split(".")
-    for depth, part in enumerate(parts):
-        known = sorted(map(str, node.keys())) if isinstance(node, DictConfig) else []
-        if part not in known:
-            yield _unknown(".".join(parts[: depth + 1]), part, known)
-            return
-        node = node._get_node(part) if depth == len(parts) - 1 else node[part]
-    if isinstance(node, DictConfig):
-        yield f"{path} is a group of settings; write {path}.NAME=VALUE for one of {', '.join(sorted(map(str, node)))}"
-        return
-    if override.is_add():
-        yield f"{override.input_line}: {path} exists; write {path}={override.value()} without '+'"
-        return
-    try:
-        OmegaConf.update(config, path, override.value())
-    except OmegaConfBaseException:
-        yield f"{path} must be {_kind(config, parts)}; got {override.value()!r}"
-
-
-def _kind(config: DictConfig, parts: list[str]) -> str:
-    """What a setting accepts, in words."""
-    parent = OmegaConf.select(config, ".".join(parts[:-1])) if len(parts) > 1 else config
-    hint = get_type_hints(OmegaConf.get_type(parent))[parts[-1]]
-    kinds = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
-    alternatives = get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
-    return " or ".join(kinds.get(each, "a list in brackets") for each in alternatives)
-
-
-def _unknown(path: str, key: str, known: list[str]) -> str:
-    listing = f"; settings here: {', '.join(known)}" if known else "; it has no settings of its own"
-    return f"{path} is not a setting{suggestion(key, known)}{listing}"
-
-
-def _plain(error: Exception) -> str:
-    """An error of Hydra in one line, without its advice to use '+'."""
-    text = re.sub(r"\s+", " ", str(error.__cause__ or error)).strip()
-    text = re.sub(r"To append to your config use.*", "", text)
-    return re.sub(r"full_key: (\S+).*", r"(setting \1)", text).strip()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 # --- Hydra's entry -----------------------------------------------------------------------------------------------------
@@ -417,14 +300,15 @@ def help_text(overrides: list[str]) -> str:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         groups = {*SECTIONS, *OVERLAYS}
-        chosen = [each for each in _parse(overrides) if each.key_or_group in groups]
-        problems = [problem for each in chosen if (problem := _bad_option(each))]
+        chosen = [each for each in parse(overrides) if each.key_or_group in groups]
+        problems = [problem for each in chosen if (problem := bad_option(each))]
         if problems:
             raise ConfigError(*problems)
-        config = _compose([each.input_line for each in chosen])
+        config = compose([each.input_line for each in chosen])
     lines = [HELP]
     for group in (*SECTIONS, *OVERLAYS):
         lines.append(f"{group}= {' | '.join(options(group))}")
+    lines.append(f"{launchers.GROUP}= {' | '.join(launchers.names())}    (with -m; settings and comments in conf/{launchers.GROUP})")
     lines += [
         "",
         "[run]",

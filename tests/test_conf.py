@@ -24,8 +24,8 @@ from cotexp.tasks.benchmarks import BENCHMARKS
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
-FILES = sorted(path for path in CONF.rglob("*") if path.is_file() and path.relative_to(CONF).parts[0] != "report")
-"""All but declared reports, which no run reads: tests/report/test_declared.py."""
+FILES = sorted(path for path in CONF.rglob("*") if path.is_file() and path.relative_to(CONF).parts[0] not in ("report", "hydra"))
+"""All but declared reports, which no run reads (tests/report/test_declared.py), and launchers (tests/test_launchers.py)."""
 OPTION_FILES = [path for path in FILES if path.relative_to(CONF).parts[0] in schema.SECTIONS]
 
 NEEDS: dict[str, list[str]] = {

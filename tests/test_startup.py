@@ -31,7 +31,7 @@ print("MODULES", json.dumps([code, sorted(name for name in sys.modules if "." no
 HEAVY = {
     *("torch", "transformers", "pytorch_lightning", "lightning", "peft", "wandb", "matplotlib", "pandas", "scipy"),
     *("datasets", "pyarrow", "math_verify", "sympy", "latex2sympy2_extended", "pebble", "reasoning_gym"),
-    *("openai", "tenacity", "httpx2"),
+    *("openai", "tenacity", "httpx2", "joblib", "submitit", "ray", "optuna"),
 }
 
 
@@ -85,8 +85,12 @@ def test_help_imports_nothing_heavy(help_page: Outcome) -> None:
 
 def test_help_names_every_option_of_every_slot(help_page: Outcome) -> None:
     listed = {line.split("= ")[0]: set(line.split("= ")[1].split(" | ")) for line in help_page.text.splitlines() if "= " in line and line[0] != " "}
-    for group in (path for path in CONF.iterdir() if path.is_dir() and path.name != "report"):
+    for group in (path for path in CONF.iterdir() if path.is_dir() and path.name not in ("report", "hydra")):
         assert listed[group.name] == {str(path.relative_to(group).with_suffix("")) for path in group.rglob("*.yaml")}
+
+
+def test_help_names_every_launcher(help_page: Outcome) -> None:
+    assert "hydra/launcher= basic | joblib | submitit_local | submitit_slurm | ray " in help_page.text
 
 
 def test_help_shows_each_setting_with_its_default_and_sentence(help_page: Outcome) -> None:

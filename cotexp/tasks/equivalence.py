@@ -89,6 +89,8 @@ class Judge:
         if self._pool is None:
             from pebble import ProcessPool
 
+            if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+                multiprocessing.set_start_method("spawn", force=True)  # joblib's workers have one of their own, which no spawned process knows
             self._pool = ProcessPool(max_workers=os.cpu_count() or 1, initializer=_prepare, context=multiprocessing.get_context("spawn"))
         return self._pool
 

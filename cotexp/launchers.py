@@ -1,0 +1,92 @@
+"""Launchers of a sweep's points, such as hydra/launcher=joblib: what each needs on this machine. Their settings lie in conf/hydra/launcher/."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+
+from cotexp.overrides import apply, compose, option_of, parse
+from cotexp.sections import ConfigError, suggestion
+
+GROUP = "hydra/launcher"
+BASIC = "basic"
+"""Hydra's own, the default: one point after the other in this process."""
+
+
+class Needed(NamedTuple):
+    """What a launcher is made of: modules, the package that brings them, and the extra of ours that installs that package."""
+
+    modules: tuple[str, ...]
+    package: str
+    extra: str
+
+
+_SUBMITIT = Needed(("hydra_plugins.hydra_submitit_launcher",), "hydra-submitit-launcher", "launchers")
+NEEDED = {
+    "joblib": Needed(("hydra_plugins.hydra_joblib_launcher",), "hydra-joblib-launcher", "launchers"),
+    "submitit_local": _SUBMITIT,
+    "submitit_slurm": _SUBMITIT,
+    "ray": Needed(("hydra_plugins.hydra_ray_launcher", "ray"), "hydra-ray-launcher", "ray"),
+}
+
+
+def names() -> list[str]:
+    """Every launcher that can be chosen, Hydra's own first."""
+    return [BASIC, *NEEDED]
+
+
+def register() -> None:
+    """Make what plugins declare the schemas of our files of the same names, which Hydra would match by name with a warning."""
+    Plugins.instance()
+    store = ConfigStore.instance()
+    for name in NEEDED:
+        if node := store.repo["hydra"]["launcher"].pop(f"{name}.yaml", None):
+            store.store(group="schema/launcher", name=name, node=node.node)
+
+
+def without_hydras_own(overrides: list[str], *, multirun: bool) -> list[str]:
+    """The overrides that are settings of ours.
+
+    Raises: ConfigError for a launcher that cannot start the points of this command, and for its settings.
+    """
+    every = parse(overrides)
+    own = [each for each in every if each.key_or_group.startswith("hydra")]
+    values = [each for each in own if each.key_or_group.startswith("hydra.launcher.")]
+    chosen = [option_of(each) for each in own if each.key_or_group == GROUP]
+    found = [problem for name in chosen for problem in problems(name, multirun=multirun)]
+    if values and chosen in ([], [BASIC]):
+        found.append(f"{values[0].input_line} is a setting of a launcher; choose one of {', '.join(NEEDED)} by {GROUP}=NAME")
+    if own and not found:
+        config = compose([each.input_line for each in own if each not in values], full=True)
+        found = [problem for each in values for problem in apply(config, each)]
+    if found:
+        raise ConfigError(*found)
+    return [each.input_line for each in every if each not in own]
+
+
+def problems(name: str, *, multirun: bool) -> Iterator[str]:
+    """Why this launcher cannot start the points of a command here."""
+    if name == BASIC:
+        return
+    if name not in NEEDED:
+        yield f"{GROUP} must be one of {', '.join(names())}; got {name!r}{suggestion(name, names())}"
+        return
+    if not multirun:
+        yield f"{GROUP}={name} starts the points of a sweep; add -m: python run.py -m {GROUP}={name} ..."
+    needed = NEEDED[name]
+    if not all(map(_is_installed, needed.modules)):
+        yield f"{GROUP}={name} needs the package {needed.package}, which is not installed; pip install 'cotexp[{needed.extra}]'"
+    if name == "submitit_slurm" and shutil.which("srun") is None:
+        yield f"{GROUP}={name} needs Slurm, whose command srun is not here; start it on a login node, or try {GROUP}=submitit_local"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:  # the package above it is missing
+        return False

@@ -1,0 +1,127 @@
+"""The words of a command line, such as trainer.batch_size=8: read, checked, and put into a composed config, with a sentence for each mistake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cotexp.sections import ConfigError, suggestion
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+def parse(overrides: list[str]) -> list[Override]:
+    parsed, problems = [], []
+    for text in overrides:
+        try:
+            parsed += OverridesParser.create().parse_overrides([text])
+        except HydraException as error:
+            problems.append(f"cannot read {text!r} as key=value ({first_line(error)}); quote values that hold special characters: 'key=\"value\"'")
+    if problems:
+        raise ConfigError(*problems)
+    return parsed
+
+
+def compose(chosen: list[str], full: bool = False) -> DictConfig:
+    try:
+        return hydra.compose("config", overrides=chosen, return_hydra_config=full)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_misfit(chosen, error)) from None
+
+
+def _misfit(chosen: list[str], error: Exception) -> str:
+    """Why files do not go together: most often an experiment sets what only another option of a slot has."""
+    found = re.search(r"In '([^'/]+)/([^']+)'.*Key '(\w+)' not in '\w+'.*?full_key: ([\w.]+)", re.sub(r"\s+", " ", str(error.__cause__ or error)))
+    if found is None:
+        return f"the settings files of {' '.join(chosen) or 'the default run'} do not fit together: {_plain(error)}"
+    group, name, key, path = found.groups()
+    slot = path.split(".")[0]
+    option = next((each for each in chosen if each.startswith(f"{slot}=")), f"this {slot}")
+    return (
+        f"{group}={name} sets {path}, and {option} has no setting {key}: leave {option} out, "
+        f"or take experiment=none and name the settings that you want of {group}={name}"
+    )
+
+
+def option_of(override: Override) -> str:
+    value = override.value()
+    return "null" if value is None else str(value)
+
+
+def bad_option(override: Override) -> str | None:
+    group, option = override.key_or_group, option_of(override)
+    if override.is_delete() or override.is_add():
+        return f"{override.input_line}: choose an option by {group}=NAME; available: {', '.join(options(group))}"
+    if override.package is not None:
+        return f"{override.input_line}: a slot cannot be moved; write {group}={option}"
+    if option == "null":
+        return f"{group} must be one of {', '.join(options(group))}; got null"
+    if option not in options(group):
+        return f"{group} must be one of {', '.join(options(group))}; got {option!r}{suggestion(option, options(group))}"
+    return None
+
+
+def options(group: str) -> list[str]:
+    """The names that GROUP=NAME accepts: the files under conf/GROUP."""
+    folder = CONF / group
+    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+
+
+def apply(config: DictConfig, override: Override) -> Iterator[str]:
+    """Set one value in the composed config; yields what is wrong with it."""
+    path = override.key_or_group
+    if override.is_delete():
+        yield f"{override.input_line}: settings cannot be deleted; set {path} to another value"
+        return
+    node: Any = config
+    parts = path.split(".")
+    for depth, part in enumerate(parts):
+        known = sorted(map(str, node.keys())) if isinstance(node, DictConfig) else []
+        if part not in known:
+            yield unknown(".".join(parts[: depth + 1]), part, known)
+            return
+        node = node._get_node(part) if depth == len(parts) - 1 else node[part]
+    if isinstance(node, DictConfig):
+        yield f"{path} is a group of settings; write {path}.NAME=VALUE for one of {', '.join(sorted(map(str, node)))}"
+        return
+    if override.is_add():
+        yield f"{override.input_line}: {path} exists; write {path}={override.value()} without '+'"
+        return
+    try:
+        OmegaConf.update(config, path, override.value())
+    except OmegaConfBaseException:
+        yield f"{path} must be {_kind(config, parts)}; got {override.value()!r}"
+
+
+def _kind(config: DictConfig, parts: list[str]) -> str:
+    """What a setting accepts, in words."""
+    parent = OmegaConf.select(config, ".".join(parts[:-1])) if len(parts) > 1 else config
+    hint = get_type_hints(OmegaConf.get_type(parent))[parts[-1]]
+    kinds = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
+    alternatives = get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
+    return " or ".join(kinds.get(each, "a list in brackets") for each in alternatives)
+
+
+def unknown(path: str, key: str, known: list[str]) -> str:
+    listing = f"; settings here: {', '.join(known)}" if known else "; it has no settings of its own"
+    return f"{path} is not a setting{suggestion(key, known)}{listing}"
+
+
+def _plain(error: Exception) -> str:
+    """An error of Hydra in one line, without its advice to use '+'."""
+    text = re.sub(r"\s+", " ", str(error.__cause__ or error)).strip()
+    text = re.sub(r"To append to your config use.*", "", text)
+    return re.sub(r"full_key: (\S+).*", r"(setting \1)", text).strip()
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
