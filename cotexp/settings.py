@@ -221,7 +221,20 @@ class NoTracking(Section):
     name: str = setting("none", "Name of the tracker.", choices=("none",), keyed=False)
 
 
-ARTIFACTS = ("dataset", "texts", "rationales", "scores", "rewrites", "rounds", "importances", "selection", "model", "checkpoint", "predictions")
+ARTIFACTS = (
+    "dataset",
+    "texts",
+    "rationales",
+    "scores",
+    "rewrites",
+    "rounds",
+    "importances",
+    "perplexity",
+    "selection",
+    "model",
+    "checkpoint",
+    "predictions",
+)
 """Kinds of what a run makes and reads, in the order of the pipeline."""
 
 

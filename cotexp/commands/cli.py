@@ -33,6 +33,10 @@ def main(arguments: list[str] | None = None) -> None:
     compare.add_argument("second", metavar="RUN", help="the other run; differences are this one minus the first")
     compare.add_argument("--mode", help="base, truncate, full or compress, or one for each run such as full,compress (default: each run's last)")
     compare.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
+    clean = commands.add_parser("clean", help="show what of the store no run needs any more, and delete it when told to")
+    clean.add_argument("--delete", action="store_true", help="delete it; without this word only sizes are shown")
+    clean.add_argument("--paid", action="store_true", help="also texts that a server was paid for and no run needs")
+    clean.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
     _add_report(commands)
     fetch = commands.add_parser("fetch", help="download benchmark files into a data folder")
     fetch.add_argument("tasks", nargs="*", metavar="TASK", help="tasks to download, such as multiarith; see --list")
@@ -110,6 +114,12 @@ def _compare(options: argparse.Namespace) -> None:
     compare_runs(options.first, options.second, outputs=options.outputs, mode=options.mode)
 
 
+def _clean(options: argparse.Namespace) -> None:
+    from cotexp.commands.clean import clean_store
+
+    clean_store(options.outputs, delete=options.delete, paid=options.paid)
+
+
 def _report(options: argparse.Namespace) -> None:
     from cotexp.commands.report import formats_of, report_experiments
     from cotexp.report.build import Wanted
@@ -143,4 +153,13 @@ def _questions(options: argparse.Namespace) -> None:
     print_questions(options.overrides, overlap=options.overlap, examples=options.examples)
 
 
-_RUN = {"encode": _encode, "export": _export, "grade": _grade, "compare": _compare, "report": _report, "fetch": _fetch, "questions": _questions}
+_RUN = {
+    "encode": _encode,
+    "export": _export,
+    "grade": _grade,
+    "compare": _compare,
+    "clean": _clean,
+    "report": _report,
+    "fetch": _fetch,
+    "questions": _questions,
+}

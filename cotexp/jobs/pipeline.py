@@ -77,6 +77,7 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
         served.check_keys(settings)
     busy = f"another process is working on this run ({folder}); wait for it, or change a setting such as seed=1"
     with exclusive(folder / ".lock", busy), _log_file(folder / "log.txt"), status.recorded(folder, overrides) as enter:
+        write_json(folder / status.PLANNED, wanted)
         write_json(folder / "settings.json", dataclasses.asdict(settings))
         write_json(folder / "questions.json", {"test": _wanted_answers(context), "questions": _what_was_asked(context)})
         metrics = _run_stages(context, folder, _Clock(enter))

@@ -17,6 +17,8 @@ from cotexp.sections import TrainingDiverged
 log = logging.getLogger(__name__)
 
 FILE = "status.json"
+PLANNED = "planned.json"
+"""What stages.json will say once the run is finished: the parts of the store that it goes on from."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -17,6 +17,7 @@ INPUTS = {
     "rewrites": {"rationales"},
     "rounds": {"rationales", "rewrites"},
     "importances": {"rationales", "model"},
+    "perplexity": {"rationales", "rounds", "importances", "model"},
     "selection": {"rationales", "scores", "rounds", "importances"},
     "checkpoint": {"selection", "model"},
 }

@@ -1,0 +1,52 @@
+"""`cotexp clean`: frees what no run under outputs/runs needs any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from cotexp.jobs.cleaning import Entry, plan_cleaning, remove
+from cotexp.jobs.progress import page
+from cotexp.sections import ConfigError
+
+
+def clean_store(outputs: Path, *, delete: bool, paid: bool) -> None:
+    """Print what of the store no run needs, by stage, and delete it if asked to.
+
+    Raises: ConfigError without a store, and for a run that does not say what it needs.
+    """
+    if not (outputs / "store").is_dir():
+        raise ConfigError(f"clean: {outputs} has no store; give the folder of a store and runs by --outputs DIR")
+    found = plan_cleaning(outputs, paid=paid)
+    table = Table(title=f"{outputs / 'store'}: what {found.num_runs} runs need", title_justify="left")
+    for column in ("stage", "needed", "size", "not needed", "size"):
+        table.add_column(column, justify="right" if column != "stage" else "left")
+    for stage in sorted({each.stage for each in (*found.needed, *found.unneeded)}):
+        kept, gone = ([each for each in own if each.stage == stage] for own in (found.needed, found.unneeded))
+        table.add_row(stage, str(len(kept)), size(kept), str(len(gone)), size(gone))
+    table.add_section()
+    table.add_row("all", str(len(found.needed)), size(found.needed), str(len(found.unneeded)), size(found.unneeded))
+    console = page()
+    console.print(table)
+    if found.paid:
+        console.print(f"Left alone: {len(found.paid)} ledgers of texts from servers that no run needs ({size(found.paid)}); --paid removes them too")
+    if found.recent:
+        console.print(
+            f"Left alone: {len(found.recent)} entries that another process works on, or wrote in the last ten minutes ({size(found.recent)})"
+        )
+    if delete:
+        remove(found.unneeded)
+        console.print(f"Deleted {len(found.unneeded)} entries, {size(found.unneeded)}")
+    elif found.unneeded:
+        console.print("Nothing is deleted yet; --delete does. A run that you delete (its folder in runs/) needs nothing any more")
+
+
+def size(entries: list[Entry]) -> str:
+    """Bytes of all entries, in decimal units."""
+    amount = float(sum(each.num_bytes for each in entries))
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
