@@ -11,11 +11,13 @@ from rich.text import Text
 
 from cotexp.jobs.progress import page
 from cotexp.report import build, latex, markdown, tidy, web_page
-from cotexp.report.content import Cell, Report, Table
+from cotexp.report.content import Cell, Report, Row, Table
 from cotexp.sections import ConfigError, suggestion
 
 MOST_GAPS = 6
 """Missing runs that are named on the terminal."""
+WIDEST_LABEL = 30
+"""Characters of a label that a terminal always has room for."""
 PART = ", "
 """Between the settings in a label."""
 
@@ -77,14 +79,19 @@ def _print(report: Report) -> None:
 def _shown(table: Table) -> Shown:
     """A table for a terminal: headings are wrapped, and labels have a line for each of their settings."""
     shown = Shown(title=escape(table.title), title_justify="left")
-    shown.add_column(table.row_title, overflow="fold")
+    parts = [part for row in table.rows for part in _label(row).split("\n")]
+    shown.add_column(table.row_title, overflow="fold", min_width=min(WIDEST_LABEL, max(map(len, parts), default=0)))
     for index, column in enumerate(table.columns):
         width = max(len(_text(row.cells[index]).plain) for row in table.rows)
         shown.add_column(escape(column.title.replace(" ", "\n", 1)), justify="right", overflow="fold", min_width=width)
     for row in table.rows:
-        label = row.label if row.kind == "published" else row.label.replace(PART, ",\n")
-        shown.add_row(escape(label), *(_text(cell) for cell in row.cells))
+        shown.add_row(escape(_label(row)), *(_text(cell) for cell in row.cells))
     return shown
+
+
+def _label(row: Row) -> str:
+    """Ours in a line for each setting."""
+    return row.label if row.kind == "published" else row.label.replace(PART, ",\n")
 
 
 def _text(cell: Cell) -> Text:

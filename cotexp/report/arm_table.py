@@ -81,7 +81,7 @@ def shown(name: str) -> Shown:
         task = name.removeprefix(TASK)
         return Shown(Column(name=name, title=f"{task}, %", better="higher"), lambda row: _percent(row.accuracy_of.get(task)))
     if "/" in name:
-        return Shown(Column(name=name, title=name.replace("_", " ")), lambda row: _metric(row, name, ".4g"))
+        return Shown(Column(name=name, title=name.replace("_", " ").replace("/", ": ")), lambda row: _metric(row, name, ".4g"))
     raise ValueError(f"must be one of {', '.join(COLUMNS)}, accuracy:TASK, or a name in metrics.json with a slash; got {name!r}{_near(name)}")
 
 
