@@ -19,7 +19,13 @@ from cotexp.report.stored import rows_of
 
 Kind = Literal["chains", "rationales", "answers"]
 
-ENDINGS = {"limit": "ended by round limit", "failed": "a round failed", "none": "shortened to a share", "protected": "shortened, numbers kept"}
+ENDINGS = {
+    "limit": "ended by round limit",
+    "min_tokens": "ended by token minimum",
+    "failed": "a round failed",
+    "none": "shortened to a share",
+    "protected": "shortened, numbers kept",
+}
 """Reasons to stop that are not said by their own name."""
 
 
