@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +92,23 @@ def encoder_decoders(
     BartForConditionalGeneration(config).save_pretrained(folders["bart"])
     bart_tokenizer.save_pretrained(folders["bart"])
     return folders
+
+
+@pytest.fixture
+def mounted() -> Callable[[Path, str], contextlib.AbstractContextManager[None]]:
+    """Mounts a file system in memory on a folder for a block; skips the test where that is not allowed."""
+    return _mounted
+
+
+@contextlib.contextmanager
+def _mounted(folder: Path, options: str) -> Iterator[None]:
+    """A file system in memory at `folder`; skips the test where mounting is not allowed."""
+    if shutil.which("mount") is None or os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a file system cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

@@ -8,15 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from cotexp import schema
-from cotexp.jobs import pipeline, specs
-from cotexp.jobs.store import exclusive
 from cotexp.sections import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -297,6 +295,9 @@ def test_more_questions_than_there_are_stories_are_refused() -> None:
 # --- folders and other processes ---------------------------------------------------------------------------------------
 
 
+Mounted = Callable[[Path, str], contextlib.AbstractContextManager[None]]
+
+
 def small_run(model: Path) -> list[str]:
     return [f"model.path={model}", "compressor=self", "task.num_train=8", "task.num_validation=2", "task.num_test=2"]
 
@@ -310,7 +311,7 @@ def test_outputs_that_are_no_folder_are_refused(place: str, random_model: Path, 
     assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_outputs_that_are_read_only_are_refused(random_model: Path, tmp_path: Path) -> None:
+def test_outputs_that_are_read_only_are_refused(random_model: Path, tmp_path: Path, mounted: Mounted) -> None:
     folder = tmp_path / "locked"
     folder.mkdir()
     with mounted(folder, "ro") if os.geteuid() == 0 else mode_of(folder, 0o500):
@@ -320,7 +321,7 @@ def test_outputs_that_are_read_only_are_refused(random_model: Path, tmp_path: Pa
         assert list(folder.iterdir()) == []
 
 
-def test_a_full_disk_is_refused_before_any_work_and_left_clean(random_model: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_refused_before_any_work_and_left_clean(random_model: Path, tmp_path: Path, mounted: Mounted) -> None:
     folder = tmp_path / "full"
     folder.mkdir()
     with mounted(folder, "size=16k"):
@@ -331,39 +332,12 @@ def test_a_full_disk_is_refused_before_any_work_and_left_clean(random_model: Pat
 
 
 @contextlib.contextmanager
-def mounted(folder: Path, options: str) -> Iterator[None]:
-    """A file system in memory at `folder`; skips the test where mounting is not allowed."""
-    if shutil.which("mount") is None or os.geteuid() != 0:
-        pytest.skip("only root can mount a file system")
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a file system cannot be mounted here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-@contextlib.contextmanager
 def mode_of(folder: Path, mode: int) -> Iterator[None]:
     folder.chmod(mode)
     try:
         yield
     finally:
         folder.chmod(0o700)
-
-
-def test_a_run_that_another_process_works_on_is_refused(random_model: Path, tmp_path: Path) -> None:
-    outputs = tmp_path / "outputs"
-    arguments = small_run(random_model)
-    settings = schema.check_command_line([*arguments, f"paths.outputs={outputs}", "tracking=none"], multirun=False)[0]
-    folder = outputs / "runs" / settings.name / specs.run_key(pipeline.make_context(settings))
-    with exclusive(folder / ".lock", "this test could not take the lock"):
-        outcome = command(*arguments, outputs=outputs)
-    assert outcome.code == 1, outcome
-    assert_clear(outcome.errors, ["another process is working on this run", str(folder), "wait for it, or change a setting"])
-    assert not (folder / "settings.json").exists()
-    assert not (outputs / "store" / "rationales").exists(), "the refused process has computed something"
 
 
 def test_an_overlay_can_be_switched_off_or_is_refused_in_words(random_model: Path, tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import Settings
@@ -20,19 +20,13 @@ def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: M
     Raises: ConfigError, RunFailed with what the user can do.
     """
     from cotexp.jobs import pipeline
+    from cotexp.jobs.disk import clear_errors
 
     if settings.plan:
         pipeline.print_plan(settings)
         return None
-    try:
+    with clear_errors(Path(settings.paths.outputs)):
         return _run(settings, overrides, options or {})
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
-            raise
-        place = error.filename or settings.paths.outputs
-        raise RunFailed(
-            f"paths.outputs: {error.strerror} while writing {place}; free some space and run the same command again, it resumes"
-        ) from error
 
 
 def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str | None]) -> float:
@@ -42,7 +36,7 @@ def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str
 
     context = pipeline.prepare(settings)
     run_key = specs.run_key(context)
-    with tracking.tracker(settings, run_key, overrides=overrides, options=options) as tracker:
+    with pipeline.alone(context), tracking.tracker(settings, run_key, overrides=overrides, options=options) as tracker:
         context.on_metrics, context.on_curve = tracker.on_metrics, tracker.on_curve
         result = pipeline.run(context, overrides)
         if result.computed or not report.is_written(result.folder):

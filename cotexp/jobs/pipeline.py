@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from cotexp.jobs import compressed_set, costs, engines, evaluation, progress, pruning, questions, rationales, scores, served, specs, stages, status
+from cotexp.jobs.disk import check_writable, clear_errors, exclusive
 from cotexp.jobs.specs import Context
-from cotexp.jobs.store import Spec, Store, check_writable, exclusive, read_json, write_json
+from cotexp.jobs.store import Spec, Store, read_json, write_json
 from cotexp.methods import compression, reasoning, statistics
 from cotexp.model_settings import ApiCompressor, GgufModel, LocalTeacher, PretrainedModel, RecordedTeacher, ScratchModel
 from cotexp.models import identity
@@ -66,24 +67,37 @@ def prepare(settings: Settings) -> Context:
 def run(context: Context, overrides: Sequence[str] = ()) -> Result:
     """Compute what is missing of a prepared run and write its metrics; `overrides` are the words that its status shows.
 
-    Raises: StoreError when another process works on it.
+    Raises: RunFailed with what the user can do.
     """
-    settings = context.settings
-    folder = Path(settings.paths.outputs) / "runs" / settings.name / specs.run_key(context)
-    wanted = stages_used(context)
+    settings, folder, wanted = context.settings, folder_of(context), stages_used(context)
     if is_finished(folder, wanted):
         return Result(folder, read_json(folder / "metrics.json"), computed=False)
-    if settings.trains:
-        served.check_keys(settings)
-    busy = f"another process is working on this run ({folder}); wait for it, or change a setting such as seed=1"
-    with exclusive(folder / ".lock", busy), _log_file(folder / "log.txt"), status.recorded(folder, overrides) as enter:
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs = Path(settings.paths.outputs)
+    with _log_file(folder / "log.txt"), status.recorded(folder, overrides) as enter, clear_errors(outputs):
         write_json(folder / status.PLANNED, wanted)
         write_json(folder / "settings.json", dataclasses.asdict(settings))
         write_json(folder / "questions.json", {"test": _wanted_answers(context), "questions": _what_was_asked(context)})
-        metrics = _run_stages(context, folder, _Clock(enter))
+        metrics = _run_stages(context, folder, _Clock(enter)) | _duplicates(context, specs_of(context))
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "stages.json", wanted)
     return Result(folder, metrics, computed=True)
+
+
+def alone(context: Context) -> contextlib.AbstractContextManager[None]:
+    """One process at a time computes, reports and publishes a run; another waits here until then, and says for whom.
+
+    Raises: ConfigError when the run is not finished and the key of a server that it asks is missing.
+    """
+    folder = folder_of(context)
+    if context.settings.trains and not is_finished(folder, stages_used(context)):
+        served.check_keys(context.settings)
+    return exclusive(folder / ".lock", status.waiting(folder))
+
+
+def folder_of(context: Context) -> Path:
+    """Where the results of a run lie."""
+    return Path(context.settings.paths.outputs) / "runs" / context.settings.name / specs.run_key(context)
 
 
 def is_finished(folder: Path, wanted: dict[str, Any]) -> bool:
@@ -356,6 +370,18 @@ def _fine_tune(context: Context, folder: Path, clock: _Clock) -> Metrics:
     return metrics | {f"training/{name}": value for name, value in read_json(checkpoint / "training.json").items()}
 
 
+def _duplicates(context: Context, used: dict[str, Spec]) -> Metrics:
+    """How many rows of this run's ledgers two processes wrote, though each claims before it computes: never counted twice, but paid."""
+    num_duplicates = 0
+    for name, spec in used.items():
+        ledger = context.store.ledger(spec)
+        ledger.read()
+        if ledger.num_duplicates:
+            log.warning("%s: %d rows were computed twice, since the first process was out of reach; the earlier count", name, ledger.num_duplicates)
+        num_duplicates += ledger.num_duplicates
+    return {"store/num_duplicates": num_duplicates}
+
+
 def _question_metrics(context: Context) -> Metrics:
     sets = context.questions
     counts = {f"questions/num_{split}": len(sets[split]) for split in ("train", "validation", "test")}
@@ -407,6 +433,7 @@ class _Clock:
 @contextlib.contextmanager
 def _log_file(path: Path) -> Iterator[None]:
     handler = logging.FileHandler(path)
+    handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk is told by the work itself
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("cotexp")
     logger.addHandler(handler)
@@ -414,4 +441,5 @@ def _log_file(path: Path) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()

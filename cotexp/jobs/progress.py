@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -19,6 +19,21 @@ log = logging.getLogger(__name__)
 PAGE_WIDTH = 150
 NOTE_SECONDS = 30.0
 """Between two lines of a log."""
+WATCH_SECONDS = 5.0
+"""Between two calls of a watcher."""
+
+Watcher = Callable[[str, int, int | None], None]
+_watchers: list[Watcher] = []
+
+
+@contextlib.contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Tell `watcher(what, done, total)` now and then how far the work of this block is."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
 
 
 def page() -> Console:
@@ -41,10 +56,10 @@ def bar(what: str, total: int) -> Iterator[Advance]:
     shown = Progress(*columns, console=console, disable=not console.is_terminal)
     task = shown.add_task(what, total=total or None, rate="", spent="")
     started, count, dollars = time.monotonic(), 0, 0.0
-    noted = started
+    noted = watched_at = started
 
     def advance(row: Any = None, *, total: int | None = None, completed: int | None = None) -> None:
-        nonlocal count, dollars, noted
+        nonlocal count, dollars, noted, watched_at
         if count == 0:
             shown.start()
         count += 1
@@ -52,9 +67,13 @@ def bar(what: str, total: int) -> Iterator[Advance]:
         now = time.monotonic()
         rate, spent = count / max(1e-9, now - started), f", {dollars:.2f} dollars" if dollars else ""
         shown.update(task, advance=None if completed is not None else 1, completed=completed, total=total, rate=f"{rate:.1f}/s", spent=spent)
+        done, of = completed or count, total or shown.tasks[0].total
+        if now - watched_at > WATCH_SECONDS:
+            watched_at = now
+            for watcher in _watchers:
+                watcher(what, done, int(of) if of else None)
         if not console.is_terminal and now - noted > NOTE_SECONDS:
             noted = now
-            done, of = completed or count, total or shown.tasks[0].total
             left = f", {timedelta(seconds=round((of - done) / rate))} left" if of else ""
             log.info("%s: %s of %s, %.1f/s%s%s", what, done, int(of) if of else of, rate, spent, left)
 

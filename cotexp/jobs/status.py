@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cotexp.jobs import progress
 from cotexp.jobs.store import is_elsewhere, owner, process_is_alive, read_json, write_json
 from cotexp.sections import TrainingDiverged
 
@@ -25,12 +26,15 @@ PLANNED = "planned.json"
 class Status:
     """`state` is running, finished, failed, diverged or stopped; read from a folder also killed: running once, its process is gone.
 
-    `stage` is at work, or the one it ended in. Times are unix seconds. `overrides` are the words after run.py that make this run.
+    `stage` is at work, or the one it ended in, `done` of `total` rows or steps of it as of a few seconds ago. Times are unix seconds.
+    `overrides` are the words after run.py that make this run.
     """
 
     state: str
     error: str | None = None
     stage: str | None = None
+    done: int | None = None
+    total: int | None = None
     started: float | None = None
     ended: float | None = None
     owner: dict[str, Any] = field(default_factory=dict)
@@ -46,12 +50,18 @@ def recorded(folder: Path, overrides: Sequence[str]) -> Iterator[Callable[[str],
         write_json(folder / FILE, dataclasses.asdict(status))
 
     def enter(stage: str) -> None:
-        status.stage = stage
+        status.stage, status.done, status.total = stage, None, None
         write()
+
+    def advance(what: str, done: int, total: int | None) -> None:
+        status.done, status.total = done, total
+        with contextlib.suppress(OSError):  # the work itself will say so
+            write()
 
     write()
     try:
-        yield enter
+        with progress.watched(advance):
+            yield enter
         status.state = "finished"
     except TrainingDiverged as error:
         status.state, status.error = "diverged", str(error)
@@ -68,6 +78,29 @@ def recorded(folder: Path, overrides: Sequence[str]) -> Iterator[Callable[[str],
             write()
         except OSError as error:  # what ends the run is told anyway
             log.warning("the state of this run (%s) could not be written to %s: %s", status.state, folder / FILE, error.strerror)
+
+
+def waiting(folder: Path) -> Callable[[], None]:
+    """A function that says, the first time and then now and again, for whom a second process on the run in `folder` waits."""
+    said_at = float("-inf")
+
+    def say() -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at < progress.NOTE_SECONDS:
+            return
+        said_at = time.monotonic()
+        found = read_status(folder)
+        if found is None or not found.owner:
+            log.info("waiting for another process that works on this run: %s", folder)
+            return
+        rows = f", {found.done} of {found.total}" if found.total else ""
+        since = time.strftime("%H:%M:%S", time.localtime(found.started))
+        log.info(
+            "waiting for process %d on %s, which has worked on this run since %s (now at %s%s): %s",
+            *(found.owner["pid"], found.owner["host"], since, found.stage or "its start", rows, folder),
+        )
+
+    return say
 
 
 def read_status(folder: Path) -> Status | None:

@@ -8,6 +8,7 @@ processes may work on one store: a claim is a small file that its owner keeps re
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 import psutil
@@ -30,6 +31,10 @@ from cotexp.sections import RunFailed
 LEASE_SECONDS = 45.0
 """A claim that was not renewed for so long is void, wherever its owner ran."""
 POLL_SECONDS = 0.5
+LOCK_SECONDS = 60.0
+"""Longest wait for the lock of a folder of claims, which is held for milliseconds."""
+SYNC_SECONDS = 1.0
+"""Rows reach the operating system at once, and the disk at most so much later: what a power failure can cost."""
 
 Row = dict[str, Any]
 ChunkSize = int | Callable[[Sequence[str]], int]
@@ -100,9 +105,18 @@ class Store:
                 partial.mkdir(parents=True, exist_ok=True)
                 build(partial)
                 with stopping.at_safe_points():
+                    _sync(partial)
                     write_json(partial / "manifest.json", {"stage": spec.stage, "key": spec.key, **spec.description, "libraries": libraries()})
                     partial.replace(path)
         return path
+
+
+def _sync(folder: Path) -> None:
+    """Bring the files of a folder to the disk, so that the manifest that declares them complete cannot get there first."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 @dataclass(slots=True)
@@ -113,12 +127,16 @@ class Ledger:
     spec: Spec
     writer: str
     offsets: dict[Path, int] = field(default_factory=dict)
+    num_duplicates: int = 0
+    """Rows that were read and do not count: two processes wrote them, since the claim of the first had run out."""
 
     def read(self) -> dict[str, Row]:
         """All complete rows by id; of two rows with one id the earliest counts. A torn last line is left out."""
         self.offsets.clear()
+        self.num_duplicates = 0
         rows: dict[str, Row] = {}
         for row in self._new_rows():
+            self.num_duplicates += row["id"] in rows
             if row["id"] not in rows or row["written"] < rows[row["id"]]["written"]:
                 rows[row["id"]] = row
         return rows
@@ -184,16 +202,31 @@ class Ledger:
     @contextlib.contextmanager
     def _appender(self) -> Iterator[Callable[[Row], None]]:
         path = self.folder / f"rows-{self.writer}.jsonl"
-        with path.open("ab") as file:
-            if file.tell() and not path.read_bytes().endswith(b"\n"):
-                file.write(b"\n")
+        with path.open("ab+") as file:
+            synced = time.monotonic()
 
             def append(row: Row) -> None:
+                nonlocal synced
+                if not os.fstat(file.fileno()).st_nlink:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
                 with stopping.at_safe_points():
                     file.write(orjson.dumps({**row, "written": time.time()}) + b"\n")
                     file.flush()
+                    if time.monotonic() - synced > SYNC_SECONDS:
+                        os.fsync(file.fileno())
+                        synced = time.monotonic()
 
+            _begin_on_a_fresh_line(file)
             yield append
+            os.fsync(file.fileno())
+
+
+def _begin_on_a_fresh_line(file: BinaryIO) -> None:
+    """After a torn line, a row that follows on it would be lost with it."""
+    if file.tell():
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
 
 
 def complete_lines(path: Path, offset: int = 0) -> tuple[list[Row], int]:
@@ -251,7 +284,7 @@ class Claims:
             own.unlink(missing_ok=True)
 
     def _lock(self) -> FileLock:
-        return FileLock(self.folder / "lock", timeout=60)
+        return FileLock(self.folder / "lock", timeout=LOCK_SECONDS)
 
     def _held_by_others(self, own: Path) -> set[str]:
         held: set[str] = set()
@@ -306,30 +339,16 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON so that readers see the old file or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     with stopping.at_safe_points():
-        temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
-        temporary.replace(path)
+        try:
+            temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def read_json(path: Path) -> Any:
     return orjson.loads(path.read_bytes())
-
-
-def check_writable(folder: Path) -> None:
-    """Raises StoreError when nothing can be written under `folder`: read-only, or full."""
-    probe = folder / f".probe-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with probe.open("wb") as file:
-            file.write(b"\0" * 65536)
-            file.flush()
-            os.fsync(file.fileno())
-        probe.unlink()
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            probe.unlink()
-        raise StoreError(
-            f"paths.outputs: cannot write to {folder} ({error.strerror}); free some space, or choose another folder with paths.outputs=DIR"
-        ) from None
 
 
 def libraries() -> dict[str, str]:
@@ -339,18 +358,3 @@ def libraries() -> dict[str, str]:
 
     names = ("torch", "transformers", "peft", "pytorch-lightning", "tokenizers", "numpy")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
-@contextlib.contextmanager
-def exclusive(path: Path, message: str) -> Iterator[None]:
-    """Hold the lock file `path`. Raises StoreError with `message` when a living process holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=0)
-    try:
-        lock.acquire()
-    except TimeoutError:
-        raise StoreError(message) from None
-    try:
-        yield
-    finally:
-        lock.release()

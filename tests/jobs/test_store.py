@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cotexp.jobs.store import Claims, Ledger, Row, Spec, Store, StoreError, check_writable, claim_is_alive, exclusive, key_of, owner
+from cotexp.jobs.store import Claims, Ledger, Row, Spec, Store, claim_is_alive, key_of, owner
 
 SPEC = Spec("numbers", {"version": 1, "seed": 0})
 Emit = Callable[[Row], None]
@@ -123,20 +124,27 @@ def test_rows_of_an_interrupted_fill_are_kept(tmp_path: Path) -> None:
     assert time.monotonic() - started < 10, "the claim of the interrupted fill is still in force"
 
 
-def test_a_line_torn_at_any_byte_loses_only_its_own_record(tmp_path: Path) -> None:
-    squares = Squares()
-    Ledger(tmp_path / "whole", SPEC, "w").fill(["1", "2", "3"], squares, chunk_size=3)
+def test_a_ledger_cut_at_every_byte_of_its_last_three_records_loses_only_what_is_torn_and_takes_the_next_row(tmp_path: Path) -> None:
+    texts = {"1": "plain", "2": "line\nbreak", "3": 'é { " } \\', "4": "\u2028 and \x00", "5": ""}
+    whole = Ledger(tmp_path / "whole", SPEC, "w")
+    whole.fill(list(texts), lambda ids, emit: [emit({"id": each, "value": 0, "text": texts[each]}) for each in ids], chunk_size=5)
     content = (tmp_path / "whole" / "rows-w.jsonl").read_bytes()
-    last = content[:-1].rfind(b"\n") + 1
-    for cut in range(last, len(content)):
+    ends = [number + 1 for number, byte in enumerate(content) if byte == ord(b"\n")]
+    assert len(ends) == 5, "no text breaks a line"
+    for cut in range(ends[1], len(content) + 1):
         folder = tmp_path / f"cut{cut}"
         folder.mkdir()
         (folder / "rows-w.jsonl").write_bytes(content[:cut])
-        assert set(Ledger(folder, SPEC, "other").read()) == {"1", "2"}, cut
+        complete = list(texts)[: sum(end <= cut for end in ends)]
+        found = Ledger(folder, SPEC, "other").read()
+        assert {name: row["text"] for name, row in found.items()} == {name: texts[name] for name in complete}, cut
         again = Squares()
-        Ledger(folder, SPEC, "w").fill(["1", "2", "3", "4"], again, chunk_size=4)
-        assert again.asked == ["3", "4"], cut
-        assert values(Ledger(folder, SPEC, "other").read()) == {"1": 1, "2": 4, "3": 9, "4": 16}, cut
+        Ledger(folder, SPEC, "w").fill([*texts, "6"], again, chunk_size=6)
+        assert again.asked == [each for each in [*texts, "6"] if each not in complete], cut
+        read = Ledger(folder, SPEC, "other").read()
+        assert set(read) == {*texts, "6"}, cut
+        assert {name: read[name]["text"] for name in complete} == {name: texts[name] for name in complete}, cut
+        assert read["6"]["value"] == 36
 
 
 def test_the_earliest_of_rows_with_one_id_counts(tmp_path: Path) -> None:
@@ -146,6 +154,7 @@ def test_the_earliest_of_rows_with_one_id_counts(tmp_path: Path) -> None:
         row = {"id": "1", "value": int(written), "written": written}
         (ledger.folder / f"rows-{name}.jsonl").write_text(json.dumps(row) + "\n")
     assert values(ledger.read()) == {"1": 10}
+    assert ledger.num_duplicates == 2
     assert values(ledger.fill(["1"], Squares(), chunk_size=1)) == {"1": 10}
 
 
@@ -272,6 +281,18 @@ def test_a_claim_is_gone_after_use_even_when_the_work_raises(tmp_path: Path) -> 
     assert not list(tmp_path.glob("*.json"))
 
 
+def test_a_ledger_whose_folder_vanishes_is_missed_at_the_next_row(tmp_path: Path) -> None:
+    ledger = Store(tmp_path).ledger(SPEC)
+
+    def loses_it(ids: list[str], emit: Emit) -> None:
+        emit({"id": "1", "value": 1})
+        shutil.rmtree(tmp_path)
+        emit({"id": "2", "value": 4})
+
+    with pytest.raises(FileNotFoundError, match="rows-"):
+        ledger.fill(["1", "2"], loses_it, chunk_size=2)
+
+
 # --- keys ----------------------------------------------------------------------------------------------------------------
 
 
@@ -369,40 +390,3 @@ def test_processes_that_meet_at_many_artifacts_build_each_once(tmp_path: Path) -
     built = Counter(name for each in outputs for name in each)
     assert len(built) == 100
     assert set(built.values()) == {1}
-
-
-# --- places and locks ----------------------------------------------------------------------------------------------------
-
-
-def test_a_writable_folder_passes_the_check_and_stays_clean(tmp_path: Path) -> None:
-    check_writable(tmp_path / "deep" / "outputs")
-    assert list((tmp_path / "deep" / "outputs").iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("no folder")
-    with pytest.raises(StoreError, match=r"paths\.outputs.*file/outputs"):
-        check_writable(tmp_path / "file" / "outputs")
-
-
-HOLD = """
-import sys
-from pathlib import Path
-from cotexp.jobs.store import exclusive
-with exclusive(Path(sys.argv[1]), "taken"):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_an_exclusive_place_refuses_a_second_process_until_the_first_is_gone(tmp_path: Path) -> None:
-    lock = tmp_path / "run" / "lock"
-    process = python(HOLD, lock)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    with pytest.raises(StoreError, match="this run is under way"), exclusive(lock, "this run is under way"):
-        pass
-    process.kill()
-    process.communicate()
-    with exclusive(lock, "this run is under way"):
-        pass

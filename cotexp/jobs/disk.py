@@ -1,0 +1,87 @@
+"""The disk under the outputs: whether it can be written, one process at a time in a place, and its errors in words."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cotexp import stopping
+from cotexp.jobs.store import LOCK_SECONDS, POLL_SECONDS, StoreError
+from cotexp.sections import RunFailed
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NEXT_STEPS = {
+    **dict.fromkeys(FULL, "free some space"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make it writable, or choose another folder with paths.outputs=DIR"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ESTALE), "it was there a moment ago: bring it back, or let what is gone be made anew"),
+    **dict.fromkeys((errno.ENOLCK, errno.ENOSYS), "its file system has no locks: choose another folder with paths.outputs=DIR"),
+    errno.ENOTEMPTY: "remove that folder, which is incomplete",
+    errno.EIO: "look at the disk",
+}
+
+
+def check_writable(folder: Path) -> None:
+    """Raises StoreError when nothing can be written under `folder`: read-only, or full."""
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with probe.open("wb") as file:
+            file.write(b"\0" * 65536)
+            file.flush()
+            os.fsync(file.fileno())
+        probe.unlink()
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+        raise StoreError(
+            f"paths.outputs: cannot write to {folder} ({error.strerror}); free some space, or choose another folder with paths.outputs=DIR"
+        ) from None
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock file `path`. While a living process holds it this one waits, and calls `waiting()` again and again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=POLL_SECONDS)
+    while not lock.is_locked:
+        stopping.check()
+        try:
+            lock.acquire()
+        except Timeout:
+            waiting()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def clear_errors(outputs: Path) -> Iterator[None]:
+    """Raises StoreError, with the next step, where the disk under `outputs` fails the block: full, read-only, vanished, without locks."""
+    try:
+        yield
+    except Timeout as error:
+        raise StoreError(
+            f"paths.outputs: another process has held {error.lock_file} for {LOCK_SECONDS:.0f} s, which takes milliseconds: it hangs or was "
+            "suspended; resume or end it, and run the same command again, it goes on"
+        ) from error
+    except OSError as error:
+        place = Path(str(error.filename or outputs))
+        if error.errno in FULL or (error.errno in NEXT_STEPS and place.absolute().is_relative_to(outputs.absolute())):
+            raise _failure(place, error.errno) from error
+        raise
+    except Exception as error:
+        if os.strerror(errno.ENOSPC) not in str(error) or isinstance(error, RunFailed):  # libraries that are not written in Python
+            raise
+        raise _failure(outputs, errno.ENOSPC) from error
+
+
+def _failure(place: Path, number: int) -> StoreError:
+    return StoreError(
+        f"paths.outputs: {os.strerror(number)} while writing {place}; {NEXT_STEPS[number]}, and run the same command again: it goes on where it was"
+    )
