@@ -51,9 +51,11 @@ fast: install
 test check: lint types .venv/.symbolic .venv/.smollm2 .venv/.ray
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-# Ten thousand requests to a server that fails in every way, the client killed twice in between; the figures belong into LOG.md.
+# Ten thousand requests to a server that fails in every way, the client killed twice in between; then a small run that is killed 50 times
+# at random moments over all its stages. The figures belong into LOG.md.
 soak: install
 	COTEXP_SOAK=10000 $(BIN)/python -m pytest -s tests/inference/test_api_faults.py
+	COTEXP_KILLS=50 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/test_resume.py -k random_moments
 
 clean:
 	rm -rf .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,14 +1,19 @@
-"""A killed run goes on where it stood: real processes, real SIGKILL."""
+"""A killed run goes on where it stood: real processes, real SIGKILL.
+
+COTEXP_KILLS=50 kills as often at random moments (`make soak`) and prints in which stages.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +88,7 @@ def steps_done(outputs: Path) -> int:
     return len(paths[0].read_text().splitlines()) if paths else 0
 
 
+NUM_KILLS = int(os.environ.get("COTEXP_KILLS", "5"))
 STAGES = ("rationales", "rounds", "predictions", "grades")
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "generation": lambda outputs: len(rows(outputs, "rationales")) >= 10,
@@ -145,6 +151,45 @@ def assert_equal(outputs: Path, undisturbed: Path, before: dict[str, list[dict[s
         assert content(outputs, stage) == content(undisturbed, stage)
     assert curve(outputs) == curve(undisturbed)
     assert metrics(outputs) == metrics(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_a_run_killed_at_random_moments_ends_equal_to_an_undisturbed_one(tmp_path: Path, undisturbed: Path) -> None:
+    """Killed when it has stored so many more bytes, or before it stores any; begun anew elsewhere when it finishes in between."""
+    draw, stages, num_finished = random.Random(NUM_KILLS), Counter[str](), 0
+    share = 2 * num_bytes(undisturbed) / (min(NUM_KILLS, 10) + 1)
+    while sum(stages.values()) < NUM_KILLS:
+        outputs = tmp_path / str(num_finished)
+        before = {stage: rows(outputs, stage) for stage in STAGES}
+        moment, pause = num_bytes(outputs) + draw.uniform(-0.1, 1) * share, draw.uniform(0, 0.3)
+        process = start(outputs, *MACC)
+        while process.poll() is None and num_bytes(outputs) < moment:
+            time.sleep(0.02)
+        time.sleep(pause)
+        process.kill()
+        _, errors = process.communicate()
+        if process.returncode == 0:
+            assert_equal(outputs, undisturbed, before)
+            num_finished += 1
+            continue
+        assert process.returncode == -signal.SIGKILL, errors.decode()
+        for stage, kept in before.items():
+            now = rows(outputs, stage)
+            assert len(now) == len({row["place"] for row in now}), f"{stage}: a stored row was computed again"
+            assert [row for row in kept if row not in now] == [], f"{stage}: stored rows are gone"
+        folder = next(outputs.glob("runs/*/*/*"), None)
+        stages[str(ended.stage) if folder and (ended := read_status(folder)) else "start"] += 1
+    before = {stage: rows(outputs, stage) for stage in STAGES}
+    finish(outputs, *MACC)
+    assert_equal(outputs, undisturbed, before)
+    print(f"\n{NUM_KILLS} kills {dict(stages)}, {num_finished + 1} runs equal to the undisturbed one")
+    assert len(stages) >= min(3, NUM_KILLS)
+
+
+def num_bytes(outputs: Path) -> int:
+    """Of all ledgers and training curves: it grows with every row and every step."""
+    return sum(path.stat().st_size for pattern in ("rows-*.jsonl", "curve.jsonl") for path in outputs.glob(f"store/*/*/{pattern}"))
 
 
 @pytest.mark.slow
