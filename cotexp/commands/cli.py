@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     compare.add_argument("second", metavar="RUN", help="the other run; differences are this one minus the first")
     compare.add_argument("--mode", help="base, truncate, full or compress, or one for each run such as full,compress (default: each run's last)")
     compare.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
+    _add_runs(commands)
     clean = commands.add_parser("clean", help="show what of the store no run needs any more, and delete it when told to")
     clean.add_argument("--delete", action="store_true", help="delete it; without this word only sizes are shown")
     clean.add_argument("--paid", action="store_true", help="also texts that a server was paid for and no run needs")
@@ -54,6 +55,23 @@ def main(arguments: list[str] | None = None) -> None:
         _RUN[options.command](options)
     except USER_ERRORS as error:
         sys.exit("\n".join(f"cotexp: {line}" for line in str(error).splitlines()))
+
+
+def _add_runs(commands: Any) -> None:
+    from cotexp.jobs.status import FAILED, STATES
+
+    runs = commands.add_parser(
+        "runs",
+        help="list runs with state, progress, metrics and cost; show one, compare two, start failed ones again",
+        epilog="cotexp runs; cotexp runs macc/quickstart; cotexp runs 3f2a; cotexp runs 3f2a 91bc; cotexp runs --failed --relaunch",
+    )
+    runs.add_argument(
+        "runs", nargs="*", metavar="RUN", help="experiments, run keys or their first digits, NAME/KEY, patterns such as 'macc/*'; all by default"
+    )
+    runs.add_argument("--state", action="append", default=[], choices=STATES, help="only runs in this state; may be given again")
+    runs.add_argument("--failed", action="store_true", help=f"only those that {', '.join(FAILED[:-1])} or were {FAILED[-1]}")
+    runs.add_argument("--relaunch", action="store_true", help="start those listed again that neither finished nor run, one after another")
+    runs.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
 
 
 def _add_report(commands: Any) -> None:
@@ -114,6 +132,13 @@ def _compare(options: argparse.Namespace) -> None:
     compare_runs(options.first, options.second, outputs=options.outputs, mode=options.mode)
 
 
+def _runs(options: argparse.Namespace) -> None:
+    from cotexp.commands.runs import show_runs
+    from cotexp.jobs.status import FAILED
+
+    show_runs(options.runs, outputs=options.outputs, states=[*options.state, *(FAILED if options.failed else ())], relaunch=options.relaunch)
+
+
 def _clean(options: argparse.Namespace) -> None:
     from cotexp.commands.clean import clean_store
 
@@ -159,6 +184,7 @@ _RUN = {
     "grade": _grade,
     "compare": _compare,
     "clean": _clean,
+    "runs": _runs,
     "report": _report,
     "fetch": _fetch,
     "questions": _questions,

@@ -18,6 +18,8 @@ from cotexp.sections import TrainingDiverged
 log = logging.getLogger(__name__)
 
 FILE = "status.json"
+FAILED = ("failed", "diverged", "killed")
+STATES = ("running", "finished", *FAILED, "stopped")
 PLANNED = "planned.json"
 """What stages.json will say once the run is finished: the parts of the store that it goes on from."""
 

@@ -284,16 +284,19 @@ def _labels(runs: Sequence[Labelled], flats: Sequence[Flat]) -> list[str]:
         if all(each == present[0] for each in present):
             continue
         names = [each.names.get(slot, "") for each in runs]
+        varying = {name: _varying([flat for flat, other in zip(own, names, strict=True) if flat and other == name]) for name in set(names)}
         for index, name in enumerate(names):
-            if own[index] and len(set(names)) > 1:
+            if own[index] and len(varying) > 1:
                 parts[index].append(f"{slot}={name}")
-            same = [flat for flat, other in zip(own, names, strict=True) if flat and other == name]
-            for path in own[index]:
-                if path != f"{slot}.name" and len({flat.get(path) for flat in same}) > 1:
-                    parts[index].append(f"{path}={own[index][path]}")
+            parts[index] += [f"{path}={value}" for path, value in own[index].items() if path != f"{slot}.name" and path in varying[name]]
     if len({each.mode for each in runs}) > 1:
         parts = [[*own, f"mode={each.mode}"] for own, each in zip(parts, runs, strict=True)]
     return [", ".join(own) or each.name for own, each in zip(parts, runs, strict=True)]
+
+
+def _varying(flats: Sequence[Flat]) -> set[str]:
+    """Settings that have several values in `flats`, or are not in all of them."""
+    return {path for path in {path for flat in flats for path in flat} if len({flat.get(path) for flat in flats}) > 1}
 
 
 def _by_number(label: str) -> list[tuple[bool, float, str]]:

@@ -1,0 +1,198 @@
+"""`cotexp runs`: every run with its state, one of them whole, two side by side, and those that failed started again."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cotexp.jobs.progress import page
+from cotexp.jobs.store import read_json
+from cotexp.report.arms import labels
+from cotexp.report.overview import Seen, differing, metrics_side_by_side, progress, runs_seen
+from cotexp.sections import RunFailed
+
+RUN = Path(__file__).resolve().parents[2] / "run.py"
+COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "diverged": "red", "killed": "red", "stopped": "yellow"}
+
+
+def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], relaunch: bool) -> None:
+    """Print the runs that are meant: one that is named alone whole, two that are named side by side, else a line for each; or start them again.
+
+    Raises: ConfigError where a pattern fits no run; RunFailed when a run that was started again fails.
+    """
+    seen = runs_seen(outputs, patterns, states)
+    console = page()
+    if relaunch:
+        _relaunch(seen, outputs, console)
+    elif not states and len(patterns) == len(seen) == 1:
+        _show(seen[0], outputs, console)
+    elif not states and len(patterns) == len(seen) == 2:
+        ordered = [next(iter(runs_seen(outputs, [each]))) for each in patterns]
+        _compare(ordered[0], ordered[1], outputs, console)
+    else:
+        _list(seen, outputs, console)
+
+
+# --- many runs -------------------------------------------------------------------------------------------------------------
+
+
+def _list(seen: Sequence[Seen], outputs: Path, console: Console) -> None:
+    if not seen:
+        console.print("No run is in this state.")
+    for name, group in groupby(seen, key=lambda each: each.name):
+        own = list(group)
+        console.print(_table(name, own, outputs))
+        for each in own:
+            if each.status.error and each.status.state != "finished":
+                _say(console, f"{each.key} {each.status.state} in {each.status.stage or 'its beginning'}: {_line(each.status.error)}")
+            if each.status.state in ("failed", "diverged", "killed", "stopped"):
+                _say(console, f"    {command(each, outputs)}")
+
+
+def _table(name: str, own: Sequence[Seen], outputs: Path) -> Table:
+    """A line for each run of one experiment, the newest last; columns that would be empty are left out."""
+    rows = [_cells(each, "" if label == name else label, outputs) for each, label in zip(own, labels(own), strict=True)]
+    table = Table(title=f"{escape(name)}: {_counts(own)}", title_justify="left")
+    for column in (shown := [column for column in rows[0] if any(row[column] for row in rows)]):
+        table.add_column(column, justify="left" if column in ("run", "settings", "state") else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(row[column] for column in shown))
+    return table
+
+
+def _say(console: Console, text: str) -> None:
+    """Print a line as it is, whatever the terminal's width."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _counts(own: Sequence[Seen]) -> str:
+    states = [each.status.state for each in own]
+    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys((*COLOURS, *states)) if state in states)
+
+
+def _cells(each: Seen, label: str, outputs: Path) -> dict[str, str]:
+    state, how_far = each.status.state, progress(each, outputs)
+    accuracy, tokens, dollars, seconds = each.metric("accuracy"), each.metric("num_tokens"), each.dollars, each.seconds
+    return {
+        "run": each.key,
+        "settings": escape(label.replace(", ", "\n")),
+        "seed": str(each.seed),
+        "state": f"[{COLOURS.get(state, 'white')}]{state}[/]{f' ({how_far})' if how_far else ''}",
+        "accuracy": "" if accuracy is None else f"{accuracy:.1%}",
+        "tokens": "" if tokens is None else f"{tokens:.1f}",
+        "time": "" if seconds is None else duration(seconds),
+        "cost": "" if dollars is None else f"${dollars:.2f}",
+        "age": duration(time.time() - each.modified),
+    }
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit that leaves a whole number: 48s, 12m, 5h, 3d."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+# --- starting again --------------------------------------------------------------------------------------------------------
+
+
+def words_of(each: Seen, outputs: Path) -> list[str]:
+    """What stands behind run.py to make this run, in this folder of outputs whatever it was called then."""
+    words = [word for word in each.status.overrides if not word.startswith("paths.outputs=")]
+    return words if outputs == Path("outputs") else [*words, f"paths.outputs={outputs}"]
+
+
+def command(each: Seen, outputs: Path) -> str:
+    """The command that goes on with a run."""
+    return shlex.join(["python", "run.py", *words_of(each, outputs)])
+
+
+def _relaunch(seen: Sequence[Seen], outputs: Path, console: Console) -> None:
+    """Run the commands of all that neither finished nor run, one after another; each goes on where it stood."""
+    to_run = [each for each in seen if each.status.state not in ("finished", "running") and (each.folder / "status.json").is_file()]
+    if not to_run:
+        console.print("No run is to be started again.")
+    failed = []
+    for number, each in enumerate(to_run, 1):
+        _say(console, f"{number} of {len(to_run)}: {command(each, outputs)}")
+        code = subprocess.run([sys.executable, str(RUN), *words_of(each, outputs)], check=False).returncode
+        if code:
+            failed.append(each.key)
+        if code > 128 or code < 0:
+            break
+    if failed:
+        raise RunFailed(f"runs: {len(failed)} of {len(to_run)} did not finish: {', '.join(failed)}; `cotexp runs --failed` shows their errors")
+
+
+# --- one run, two runs -----------------------------------------------------------------------------------------------------
+
+
+def _show(each: Seen, outputs: Path, console: Console) -> None:
+    from cotexp.report import tables
+
+    status = each.status
+    how_far = progress(each, outputs)
+    _say(console, f"{each.name}/{each.key}: {status.state}{f', {how_far}' if how_far else ''}")
+    if status.error and status.state != "finished":
+        _say(console, f"  error    {_line(status.error)}")
+    if status.started is not None:
+        _say(console, f"  began    {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(status.started))}")
+    if each.seconds is not None:
+        spent = {name.removeprefix("seconds/"): value for name, value in each.metrics.items() if name.startswith("seconds/")}
+        _say(console, f"  took     {duration(each.seconds)}{f' ({_listed(spent)})' if spent else ''}")
+    if each.dollars is not None:
+        _say(console, f"  cost     ${each.dollars:.4f} for all texts of servers that it reads")
+    if (each.folder / "status.json").is_file():
+        _say(console, f"  command  {command(each, outputs)}")
+    _say(console, f"  folder   {each.folder}")
+    stages = each.folder / "stages.json"
+    for name, stage in (read_json(stages) if stages.is_file() else {}).items():
+        _say(console, f"  {name:40} {stage['path']}")
+    if each.metrics:
+        tables.show(each.metrics, f"{each.name}, run {each.key}", each.settings)
+
+
+def _listed(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value >= 1)
+
+
+def _compare(first: Seen, second: Seen, outputs: Path, console: Console) -> None:
+    """Settings that differ, metrics side by side and, where both have answers, the paired test of `cotexp compare`."""
+    from cotexp.commands.compare import compare_runs
+
+    _say(console, f"First:  {first.name}/{first.key}, {first.status.state}\nSecond: {second.name}/{second.key}, {second.status.state}")
+    _side_by_side("Settings that differ", "setting", differing(first, second), console)
+    rows = [(name, *(_number(value) for value in values)) for name, values in metrics_side_by_side((first, second))]
+    _side_by_side("Metrics", "metric", [(name, ours, theirs) for name, ours, theirs in rows], console)
+    if first.metrics and second.metrics:
+        compare_runs(str(first.folder), str(second.folder), outputs=outputs, mode=None)
+
+
+def _side_by_side(title: str, what: str, rows: Sequence[tuple[str, str, str]], console: Console) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in (what, "first", "second"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    if rows:
+        console.print(table)
+    else:
+        _say(console, f"{title}: none")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

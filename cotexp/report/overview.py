@@ -1,0 +1,161 @@
+"""Every run under outputs/runs at a glance: its state, how far it is, what it came to and what it cost; reads small files alone."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cotexp.jobs.status import PLANNED, Status, read_status
+from cotexp.jobs.store import read_json
+from cotexp.report.arms import Flat, fits, identity_of, name_of, names_of, run_folders
+from cotexp.sections import ConfigError
+from cotexp.settings import MODES
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A run as its folder tells of it. `status.state` is "unfinished" where an earlier version of this project left it."""
+
+    folder: Path
+    name: str
+    status: Status
+    settings: dict[str, Any]
+    metrics: dict[str, float]
+
+    @property
+    def key(self) -> str:
+        return self.folder.name
+
+    @property
+    def seed(self) -> int:
+        seed: int = self.settings["seed"]
+        return seed
+
+    @property
+    def mode(self) -> str:
+        """The evaluated mode that the run is judged by."""
+        return next(each for each in reversed(MODES) if each in self.settings["evaluation"]["modes"])
+
+    @property
+    def names(self) -> Flat:
+        return names_of(self.settings)
+
+    @property
+    def identity(self) -> Flat:
+        return identity_of(self.settings, self.mode)
+
+    def metric(self, name: str) -> float | None:
+        """A metric of the mode that the run is judged by."""
+        return self.metrics.get(f"eval/{self.mode}/{name}")
+
+    @property
+    def dollars(self) -> float | None:
+        """What the servers' texts that the run reads have cost; None where it asks no server."""
+        paid = [value for name, value in self.metrics.items() if name.endswith("/cost_dollars")]
+        return sum(paid) if paid else None
+
+    @property
+    def seconds(self) -> float | None:
+        """Of all stages of its last attempt that computed something; so far, of a running one."""
+        if self.metrics:
+            return sum(value for name, value in self.metrics.items() if name.startswith("seconds/"))
+        started, ended = self.status.started, self.status.ended
+        return None if started is None else (ended or (time.time() if self.status.state == "running" else started)) - started
+
+    @property
+    def modified(self) -> float:
+        """When it ended, or began last."""
+        return self.status.ended or self.status.started or self.folder.stat().st_mtime
+
+
+def runs_seen(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str] = ()) -> list[Seen]:
+    """Every run in one of `states` that fits a pattern, by experiment and age; all of them without.
+
+    Raises: ConfigError where nothing was run, or a pattern fits nothing.
+    """
+    folders = run_folders(outputs)
+    if not folders:
+        raise ConfigError(f"runs: there are no runs under {outputs / 'runs'}; give the folder that holds them by --outputs DIR")
+    found: dict[Path, None] = {}
+    for pattern in patterns or ["*"]:
+        own = [each for each in folders if fits(each, (pattern, f"{pattern}/*"), outputs) or (len(pattern) > 3 and each.name.startswith(pattern))]
+        if not own:
+            known = ", ".join(sorted({name_of(each, outputs) for each in folders}))
+            raise ConfigError(f"runs: no run fits {pattern!r}; name an experiment ({known}), a run's key or its first digits")
+        found.update(dict.fromkeys(own))
+    seen = [each for each in (_read(folder, outputs) for folder in found) if not states or each.status.state in states]
+    return sorted(seen, key=lambda each: (each.name, each.modified))
+
+
+def _read(folder: Path, outputs: Path) -> Seen:
+    metrics = folder / "metrics.json"
+    status = read_status(folder) or Status(state="unfinished")
+    is_whole = status.state == "finished" and metrics.is_file()
+    return Seen(folder, name_of(folder, outputs), status, read_json(folder / "settings.json"), read_json(metrics) if is_whole else {})
+
+
+def progress(seen: Seen, outputs: Path) -> str:
+    """How far a run is: its stage, with rows or steps done of all; empty for a finished one."""
+    stage = seen.status.stage
+    if seen.status.state == "finished" or stage is None:
+        return ""
+    done, total = _done(seen, stage, outputs)
+    return f"{stage} {min(done, total):,} of {total:,}" if total else stage
+
+
+def _done(seen: Seen, stage: str, outputs: Path) -> tuple[int, int]:
+    """(done, in all) of the stage at work, as far as the store tells; (0, 0) where the number of rows is not known before."""
+    planned: Mapping[str, Mapping[str, Any]] = read_json(seen.folder / PLANNED) if (seen.folder / PLANNED).is_file() else {}
+    if stage == "training" and "checkpoint" in planned:
+        curve = outputs / f"{planned['checkpoint']['path']}.partial" / "curve.jsonl"
+        last = curve.read_bytes().splitlines()[-1:] if curve.is_file() else []
+        row = orjson.loads(last[0]) if last and last[0].endswith(b"}") else {}
+        return int(row.get("step", 0)), int(row.get("num_steps", 0))
+    asked = read_json(seen.folder / "questions.json")
+    num_answers = {task: len(ids) for task, ids in asked["test"].items()}
+    if stage in ("evaluation", "grading"):
+        kind = "predictions" if stage == "evaluation" else "grades"
+        ledgers = [(planned.get(f"{kind}/{mode}/{task}"), num) for mode in seen.settings["evaluation"]["modes"] for task, num in num_answers.items()]
+        return sum(min(_num_rows(each, outputs), num) for each, num in ledgers), sum(num for _, num in ledgers)
+    if stage == "rationales":
+        names = [name for name in planned if name.startswith("texts/")] or [name for name in planned if name.startswith("rationales/")]
+        tests = {each.rsplit("/", 1)[0] for ids in asked["test"].values() for each in ids}
+        total = (len(asked.get("questions", {})) - len(tests)) * seen.settings["teacher"].get("num_samples", 1)
+        return sum(_num_rows(planned[name], outputs) for name in names), max(0, total)
+    return 0, 0
+
+
+def _num_rows(entry: Mapping[str, Any] | None, outputs: Path) -> int:
+    """Lines of a ledger."""
+    return sum(path.read_bytes().count(b"\n") for path in (outputs / entry["path"]).glob("rows-*.jsonl")) if entry else 0
+
+
+# --- what sets runs apart --------------------------------------------------------------------------------------------------
+
+
+def differing(first: Seen, second: Seen) -> list[tuple[str, str, str]]:
+    """(setting, value in the first run, in the second) of every setting that can change a result and differs; "-" where a run has none."""
+    flats = [{"seed": str(each.seed), **each.identity} for each in (first, second)]
+    paths = dict.fromkeys(path for flat in flats for path in flat)
+    rows = [(path, *(flat.get(path, "-") for flat in flats)) for path in paths]
+    return [(path, ours, theirs) for path, ours, theirs in rows if ours != theirs]
+
+
+@functools.cache
+def _is_shown(name: str) -> bool:
+    last = name.rsplit("/", 1)[-1]
+    told = {"accuracy", "num_tokens", "num_cot_tokens", "compression_ratio", "latency_seconds_batch1", "latency_seconds_batchN", "num_rounds_mean"}
+    return (last in told and name.count("/") < 3) or name in ("training/num_examples", "training/num_steps", "training/best_validation_loss")
+
+
+def metrics_side_by_side(runs: Iterable[Seen]) -> list[tuple[str, list[float | None]]]:
+    """(metric, its value in each run) of those that tables show, where a run has it."""
+    own = list(runs)
+    names = dict.fromkeys(name for each in own for name in each.metrics if _is_shown(name))
+    return [(name, [each.metrics.get(name) for each in own]) for name in names]
