@@ -34,6 +34,12 @@ class PretrainedModel(Section):
     revision: str | None = setting(None, "Hub revision; the weights' sha256 is part of every key in any case.", keyed=False)
     dtype: str = setting("float32", "Number format of generation; bfloat16 texts depend on the batch.", choices=("float32", "bfloat16"))
     device: str = setting("auto", "Device of generation; its type is part of every key.", choices=("auto", "cpu", "cuda", "mps"), keyed=False)
+    devices: str = setting(
+        "1",
+        "Devices of this machine that engine local uses at once, a process and a copy of the model on each: a number (on a CPU of processes), "
+        "or auto for all GPUs.",
+        keyed=False,
+    )
     engine: str = setting(
         "local", "What generates: transformers, or vLLM on NVIDIA GPUs; part of the keys of all texts.", choices=("local", "vllm"), keyed=False
     )
@@ -57,6 +63,10 @@ class PretrainedModel(Section):
             yield f"compress_token must not be empty; got {self.compress_token!r}"
         if self.engine == "vllm" and self.device not in ("auto", "cuda"):
             yield f"device must be auto or cuda for engine=vllm, which runs on NVIDIA GPUs; got {self.device!r}"
+        if not re.fullmatch(r"auto|[1-9][0-9]*", self.devices):
+            yield f"devices must be a number from 1, or auto; got {self.devices!r}"
+        if self.engine == "vllm" and self.devices != "1":
+            yield f"devices must be 1 for engine=vllm, which divides texts by vllm.data_parallel_size; got {self.devices}"
         if self.engine == "vllm" and self.compile:
             yield "compile must be false for engine=vllm, which compiles by itself; got true"
         if not self.path.strip():

@@ -147,18 +147,44 @@ class Trainer(Section):
         15.0, "Least seconds between resumable checkpoints (0: every step), which take 2 % of the time at most.", low=0, keyed=False
     )
     micro_batch_size: int | None = setting(None, "Examples per forward pass and device; the whole share of a device by default.", low=1, keyed=False)
-    strategy: str = setting("auto", "How several devices share the work.", choices=("auto", "ddp"), keyed=False)
-    devices: int = setting(1, "Number of devices or worker processes.", low=1, keyed=False)
+    gradient_checkpointing: bool = setting(
+        False, "Whether activations are computed again in the backward pass: less memory, about a third more time, the same loss.", keyed=False
+    )
+    strategy: str = setting(
+        "auto",
+        "How several devices share the work: ddp copies the model to each, fsdp shards it over all of them (FSDP2), deepspeed shards gradients and "
+        "optimiser (ZeRO 2, NVIDIA GPUs).",
+        choices=("auto", "ddp", "fsdp", "deepspeed"),
+        keyed=False,
+    )
+    devices: int = setting(1, "Number of devices or worker processes per machine.", low=1, keyed=False)
+    num_nodes: int = setting(1, "Number of machines; each starts the same command once, on one shared outputs folder.", low=1, keyed=False)
+    node_rank: int | None = setting(None, "Number of this machine, from 0; what Slurm or torchrun say by default.", low=0, keyed=False)
+    main_address: str | None = setting(
+        None, "Host name or address of machine 0, as the others reach it; what Slurm or torchrun say by default.", keyed=False
+    )
+    main_port: int = setting(29511, "Free port of machine 0 at which the workers of all machines meet.", low=1024, high=65535, keyed=False)
     accelerator: str = setting("auto", "Kind of device for training.", choices=("auto", "cpu", "cuda", "mps"), keyed=False)
 
+    @property
+    def num_workers(self) -> int:
+        """Devices of all machines together."""
+        return self.devices * self.num_nodes
+
     def contradictions(self) -> Iterator[str]:
-        if self.devices > 1 and self.strategy == "auto":
-            yield f"devices must be 1 unless trainer=ddp; got {self.devices}"
-        if self.batch_size % self.devices:
-            yield f"batch_size must be a multiple of devices ({self.devices}); got {self.batch_size}"
-        elif self.micro_batch_size and (self.batch_size // self.devices) % self.micro_batch_size:
-            share = self.batch_size // self.devices
-            yield f"micro_batch_size must divide batch_size / devices ({share}); got {self.micro_batch_size}"
+        if self.devices < 1 or self.num_nodes < 1:
+            return
+        if self.num_workers > 1 and self.strategy == "auto":
+            yield f"devices and num_nodes must be 1 unless trainer is ddp, fsdp or deepspeed; got devices={self.devices}, num_nodes={self.num_nodes}"
+        if self.num_workers > 1 and self.accelerator == "mps":
+            yield f"accelerator must not be mps, of which a machine has one, with several devices; got devices={self.devices}"
+        if self.node_rank is not None and self.node_rank >= self.num_nodes:
+            yield f"node_rank must be below num_nodes ({self.num_nodes}); got {self.node_rank}"
+        if self.batch_size % self.num_workers:
+            yield f"batch_size must be a multiple of devices * num_nodes ({self.num_workers}); got {self.batch_size}"
+        elif self.micro_batch_size and (self.batch_size // self.num_workers) % self.micro_batch_size:
+            share = self.batch_size // self.num_workers
+            yield f"micro_batch_size must divide batch_size / (devices * num_nodes) ({share}); got {self.micro_batch_size}"
 
 
 MODES = ("base", "truncate", "full", "compress")

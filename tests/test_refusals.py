@@ -141,8 +141,14 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a form that is not trained": (["compression=none", "evaluation.modes=[compress]"], ["evaluation.modes must not hold 'compress'"]),
     "a stop rule without its number": (["compression.stop=fixed_k"], ["compression.fixed_k must be set when stop=fixed_k; got None"]),
-    "several devices without ddp": (["trainer.devices=2"], ["trainer.devices must be 1 unless trainer=ddp; got 2"]),
-    "a batch that devices cannot share": (["trainer=ddp", "trainer.batch_size=33"], ["trainer.batch_size must be a multiple of devices (2); got 33"]),
+    "several devices without ddp": (
+        ["trainer.devices=2"],
+        ["trainer.devices and num_nodes must be 1 unless trainer is ddp, fsdp or deepspeed; got devices=2, num_nodes=1"],
+    ),
+    "a batch that devices cannot share": (
+        ["trainer=ddp", "trainer.batch_size=33"],
+        ["trainer.batch_size must be a multiple of devices *"],
+    ),
     "a model from scratch as teacher": (["model=scratch"], ["teacher must not be 'self' with a model made from scratch"]),
     # Files of questions.
     "a missing file": (questions("nowhere"), ["task.file", "must name a readable file", "nowhere.jsonl"]),

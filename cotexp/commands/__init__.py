@@ -29,12 +29,16 @@ def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: M
         return _run(settings, overrides, options or {})
 
 
-def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str | None]) -> float:
+def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str | None]) -> float | None:
     from cotexp import report, tracking
-    from cotexp.jobs import pipeline, specs
+    from cotexp.jobs import crew, nodes, pipeline, specs
     from cotexp.report import tables
 
     context = pipeline.prepare(settings)
+    if rank := nodes.rank(settings.trainer):
+        crew.assist(context)
+        print(f"Machine {rank} has done its part; machine 0 reports.")
+        return None
     run_key = specs.run_key(context)
     with pipeline.alone(context), tracking.tracker(settings, run_key, overrides=overrides, options=options) as tracker:
         context.on_metrics, context.on_curve = tracker.on_metrics, tracker.on_curve

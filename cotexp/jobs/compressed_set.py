@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cotexp.jobs import progress
-from cotexp.jobs.engines import load_local
+from cotexp.jobs.engines import load_local, share
 from cotexp.jobs.specs import Context, by_task, hash_of, scoring_model, spec_perplexity
 from cotexp.jobs.store import Row
 from cotexp.methods import reasoning, statistics
@@ -56,7 +56,8 @@ def measure(context: Context, chains: Sequence[Rationale], rounds: Mapping[str, 
         if spec is None:
             return {}
         with progress.bar(f"perplexity, {task}", len(texts)) as advance:
-            rows |= context.store.ledger(spec).fill(list(texts), _reader(context, texts), chunk_size=CHUNK, on_row=advance)
+            chunk_size = share(context.settings.model, CHUNK)
+            rows |= context.store.ledger(spec).fill(list(texts), _reader(context, texts), chunk_size=chunk_size, on_row=advance)
     return _measured(wanted, rows)
 
 

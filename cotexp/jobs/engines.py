@@ -73,7 +73,8 @@ def _load_vllm(context: Context, files: ModelFiles, model: PretrainedModel, *, a
 
 
 def _held(context: Context, name: str, make: Callable[[], E]) -> E:
-    """The engine of this name, made when it is not the one in memory."""
+    """The engine of this name, made when it is not the one in memory. Other devices of the stage hear that there is something to compute."""
+    context.on_compute()
     if context.engine is None or context.engine_name != name:
         context.engine = None
         context.engine = make()
@@ -118,7 +119,19 @@ def rows_at_once(
         text = min(expected(name), limits.max_new_tokens) if expected else limits.max_new_tokens
         return encoder().count(prompt(name)) + text
 
-    return lambda ids: rows_of_batch(map(length, ids), max_rows=limits.batch_size, max_tokens=model.max_batch_tokens)
+    return share(model, lambda ids: rows_of_batch(map(length, ids), max_rows=limits.batch_size, max_tokens=model.max_batch_tokens))
+
+
+LEAST_SHARE = 8
+"""Rows: smaller batches waste more of a device than an even end of the stage saves."""
+
+
+def share(model: PretrainedModel, most: ChunkSize) -> ChunkSize:
+    """`most` rows at once, and with several devices no more than leaves something for each of them."""
+    count = identity.devices_of(model)
+    if count == 1:
+        return most
+    return lambda ids: min(most(ids) if callable(most) else most, max(LEAST_SHARE, -(-len(ids) // count)))
 
 
 def load_encoder(context: Context) -> Any:

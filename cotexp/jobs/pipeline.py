@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cotexp.jobs import compressed_set, costs, engines, evaluation, progress, pruning, questions, rationales, scores, served, specs, stages, status
+from cotexp.jobs.crew import beside, check_devices, compressor_model, teacher_model
 from cotexp.jobs.disk import check_writable, clear_errors, exclusive
 from cotexp.jobs.specs import Context
 from cotexp.jobs.store import Spec, Store, read_json, write_json
@@ -61,6 +62,7 @@ def prepare(settings: Settings) -> Context:
     Raises: ConfigError, StoreError when settings, files or folders cannot be used.
     """
     check_writable(Path(settings.paths.outputs))
+    check_devices(settings)
     return make_context(settings)
 
 
@@ -328,7 +330,7 @@ def _run_stages(context: Context, folder: Path, clock: _Clock) -> Metrics:
     context.on_metrics(metrics)
     metrics |= _fine_tune(context, folder, clock) if context.settings.trains else {}
     context.on_metrics(metrics)
-    with clock.timed("evaluation"):
+    with clock.timed("evaluation"), beside(context, "answers", context.settings.model):
         answers = evaluation.write_answers(context)
     with clock.timed("grading"):
         predictions = evaluation.grade_answers(context, answers)
@@ -344,19 +346,22 @@ def _run_stages(context: Context, folder: Path, clock: _Clock) -> Metrics:
 
 def _fine_tune(context: Context, folder: Path, clock: _Clock) -> Metrics:
     """Every stage up to the fine-tuned model, and its metrics."""
-    with clock.timed("rationales"):
+    settings = context.settings
+    with clock.timed("rationales"), beside(context, "rationales", teacher_model(settings)):
         written = rationales.write_rationales(context)
-    with clock.timed("scores"):
+    with clock.timed("scores"), beside(context, "scores", settings.model):
         scored = stages.score(context, written)
     chosen, outcomes = stages.select(context, written, scored)
     stages.check_selection(context, written, chosen, outcomes)
     _write_lines(folder / "selection.jsonl", [dataclasses.asdict(each) for each in outcomes])
     with clock.timed("rounds"):
         chains = reasoning.chains(chosen)
-        rounds = stages.write_rounds(context, chains)
-        kept = stages.compress(context, chains, rounds)
+        with beside(context, "rounds", compressor_model(settings)):
+            rounds = stages.write_rounds(context, chains)
+        with beside(context, "compression", settings.model):
+            kept = stages.compress(context, chains, rounds)
         compressed = reasoning.joined(chosen, kept)
-    with clock.timed("perplexity"):
+    with clock.timed("perplexity"), beside(context, "perplexity", settings.model):
         likelihoods = compressed_set.measure(context, chains, rounds, kept)
     _write_lines(folder / "compressed.jsonl", compressed_set.lines(chains, rounds, kept, likelihoods))
     with clock.timed("training"):

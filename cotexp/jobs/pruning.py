@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cotexp.compression_settings import TokenSkip
 from cotexp.jobs import progress
-from cotexp.jobs.engines import load_encoder, load_local
+from cotexp.jobs.engines import load_encoder, load_local, share
 from cotexp.jobs.specs import Context, scoring_model, spec_importances
 from cotexp.jobs.store import Row
 from cotexp.methods import pruning, reasoning
@@ -77,7 +77,9 @@ def _importances(context: Context, chains: Sequence[Rationale]) -> dict[str, lis
         assert spec is not None
         compute = _by_classifier(context, of_task) if context.classifier else _by_surprisal(context, questions, of_task)
         with progress.bar(f"importances, {task}", len(of_task)) as advance:
-            rows = context.store.ledger(spec).fill([each.id for each in of_task], compute, chunk_size=CHUNK, on_row=advance)
+            rows = context.store.ledger(spec).fill(
+                [each.id for each in of_task], compute, chunk_size=share(context.settings.model, CHUNK), on_row=advance
+            )
         found |= {each.id: rows[each.id]["importances"] for each in of_task}
     return found
 

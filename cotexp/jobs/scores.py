@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cotexp.jobs import progress
-from cotexp.jobs.engines import load_local
+from cotexp.jobs.engines import load_local, share
 from cotexp.jobs.specs import Context, by_task, hash_of, scoring_model, spec_scores
 from cotexp.jobs.store import Row
 from cotexp.methods import difficulty, selection
@@ -34,7 +34,9 @@ def score(context: Context, rationales: Sequence[Rationale]) -> Scores:
         own = _of(questions, rationales)
         ids = wanted_scores(questions, own)
         with progress.bar(f"scores, {task}", len(ids)) as advance:
-            rows = context.store.ledger(spec_scores(context, task)).fill(ids, _scorer(context, questions, own), chunk_size=CHUNK, on_row=advance)
+            rows = context.store.ledger(spec_scores(context, task)).fill(
+                ids, _scorer(context, questions, own), chunk_size=share(context.settings.model, CHUNK), on_row=advance
+            )
         found |= _scores(own, rows)
     return found
 

@@ -64,6 +64,7 @@ class Context:
     recorded: dict[str, Recorded] = field(default_factory=dict)
     engine: Engine | None = None
     engine_name: str = ""
+    on_compute: Callable[[], None] = lambda: None
     on_metrics: Callable[[dict[str, float]], None] = lambda metrics: None
     on_curve: Callable[[dict[str, float], int], None] = lambda row, num_steps: None
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from cotexp import stopping
 from cotexp.jobs import progress, pruning, scores, served
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.jobs.scores import Scores
 from cotexp.jobs.specs import Context, compressor_model, hash_of, is_deterministic, parent, spec_checkpoint, spec_rewrites, spec_rounds
-from cotexp.jobs.store import ChunkSize, Row
+from cotexp.jobs.store import POLL_SECONDS, ChunkSize, Row
 from cotexp.methods import compression, mixture, reasoning, selection
 from cotexp.model_settings import ApiCompressor
 from cotexp.records import Compressed, Example, Question, Rationale, Round, Selected
@@ -236,3 +238,17 @@ def train(context: Context, examples: Examples) -> Path:
             workers.run_fit(job, on_row)
 
     return context.store.artifact(spec_checkpoint(context), build)
+
+
+def join_training(context: Context) -> None:
+    """Be one of the machines on which another one fine-tunes, until the model is there."""
+    from cotexp.jobs import workers
+
+    context.engine = None
+    spec = spec_checkpoint(context)
+    unfinished = context.store.unfinished_path(spec)
+    while not context.store.has_artifact(spec):
+        stopping.check()
+        if (unfinished / workers.JOB).is_file():
+            workers.join(unfinished, context.settings.trainer)
+        time.sleep(POLL_SECONDS)

@@ -76,12 +76,19 @@ class Store:
 
     root: Path
     writer: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
+    watch: Callable[[], None] = lambda: None
+    """Called after each new row and between two looks at what others do; raises when they cannot do it."""
 
     def ledger(self, spec: Spec) -> Ledger:
-        return Ledger(folder=self.root / spec.stage / spec.key, spec=spec, writer=self.writer)
+        return Ledger(folder=self.root / spec.stage / spec.key, spec=spec, writer=self.writer, watch=self.watch)
 
     def artifact_path(self, spec: Spec) -> Path:
         return self.root / spec.stage / spec.key
+
+    def unfinished_path(self, spec: Spec) -> Path:
+        """Where an artifact is built."""
+        path = self.artifact_path(spec)
+        return path.with_name(f"{path.name}.partial")
 
     def has_artifact(self, spec: Spec) -> bool:
         return (self.artifact_path(spec) / "manifest.json").is_file()
@@ -92,7 +99,7 @@ class Store:
         `build` gets the same unfinished folder again after a kill, so that it can go on from what lies there.
         """
         path = self.artifact_path(spec)
-        partial = path.with_name(f"{path.name}.partial")
+        partial = self.unfinished_path(spec)
         claims = Claims(path.with_name("claims"), self.writer)
         while not self.has_artifact(spec):
             stopping.check()
@@ -126,6 +133,7 @@ class Ledger:
     folder: Path
     spec: Spec
     writer: str
+    watch: Callable[[], None] = lambda: None
     offsets: dict[Path, int] = field(default_factory=dict)
     num_duplicates: int = 0
     """Rows that were read and do not count: two processes wrote them, since the claim of the first had run out."""
@@ -174,6 +182,7 @@ class Ledger:
                 append(row)
                 rows[row["id"]] = row
                 on_row(row)
+                self.watch()
 
             while missing := [each for each in ids if each not in rows and each not in tried]:
                 stopping.check()
@@ -181,6 +190,7 @@ class Ledger:
                     if taken:
                         compute(taken, emit)
                         tried.update(taken)
+                self.watch()
                 if not taken and any(each not in rows for each in missing):
                     time.sleep(POLL_SECONDS)
         return {each: rows[each] for each in ids if each in rows}

@@ -1,32 +1,42 @@
 """Fine-tuning in this process, or in one worker process per device through torch's elastic launcher.
 
-Workers read a plain settings file, so that they never re-enter Hydra, and their memory is free again when the stage ends.
+Workers read a plain settings file, so that they never re-enter Hydra, and their memory is free again when the stage ends. They end when
+this process does; a signal to this process is passed on to them, and waited for until they have saved a checkpoint.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cotexp import stopping
+from cotexp.jobs import nodes, plain
 from cotexp.jobs.store import owner, process_is_alive
-from cotexp.model_settings import PretrainedModel
-from cotexp.records import Example
-from cotexp.sections import ConfigError, RunFailed
-from cotexp.settings import Lora, Trainer
+from cotexp.models import identity
+from cotexp.sections import ConfigError, RunFailed, TrainingDiverged
 
 if TYPE_CHECKING:
+    from cotexp.settings import Trainer
     from cotexp.training.fit import FitJob
 
 PARENT = "COTEXP_PARENT"
 """Environment variable that names the process whose end ends the workers."""
+JOB, LOG = "job.json", "workers.log"
+
+SHUTDOWN_SECONDS = 3600
+"""What the launcher grants workers after a signal, to end their step and save a checkpoint, before it kills them."""
 
 OnRow = Callable[[dict[str, float], int], None]
 
@@ -36,37 +46,81 @@ class WorkersFailed(RunFailed):
 
 
 def run_fit(job: FitJob, on_row: OnRow) -> None:
-    """Run `job` on the devices that its settings name; `on_row` is called for every row of the curve."""
+    """Run `job` on the devices that its settings name; `on_row` is called for every row of the curve.
+
+    Raises: WorkersFailed, TrainingDiverged with the error of the worker that failed first; Stopped when a signal ended it.
+    """
     from cotexp.training.fit import fit, settle
 
-    if job.trainer.devices == 1:
+    if job.trainer.num_workers == 1:
         fit(job, on_row)
         return
     settle(job)
-    path = job.folder / "job.json"
-    path.write_text(json.dumps(dataclasses.asdict(job), default=str))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={job.trainer.devices}"]
-    with (job.folder / "workers.log").open("wb") as output:
-        environment = {**os.environ, PARENT: json.dumps(owner())}
-        process = subprocess.Popen([*command, "-m", "cotexp.jobs.workers", str(path)], stdout=output, stderr=subprocess.STDOUT, env=environment)
+    plain.write(job.folder / JOB, {each.name: getattr(job, each.name) for each in dataclasses.fields(job)})
+    _launch(job.folder, job.trainer, on_row)
+    for name in (JOB, LOG):
+        (job.folder / name).unlink()
+
+
+def _launch(folder: Path, trainer: Trainer, on_row: OnRow, log: str = LOG) -> None:
+    """Start this machine's workers for the job in `folder`, and wait for their end."""
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={trainer.devices}", *nodes.rendezvous(trainer)]
+    with stopping.at_safe_points("the end of this training step, with a checkpoint"), (folder / log).open("wb") as output:
+        # In a session of their own, workers hear of a terminal's Ctrl-C from this process alone.
+        process = subprocess.Popen(
+            [*command, "-m", "cotexp.jobs.workers", str(folder / JOB)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+            start_new_session=True,
+        )
         try:
-            _follow(job.folder / "curve.jsonl", process, on_row)
+            _follow(folder / "curve.jsonl", process, on_row)
         finally:
-            process.terminate()
-            process.wait()
+            _end(process)
+    stopping.check()
     if process.returncode:
-        raise WorkersFailed(f"training on {job.trainer.devices} devices failed: {_last_error(job.folder / 'workers.log')}")
-    for each in (path, job.folder / "workers.log"):
-        each.unlink()
+        raise failure((folder / log).read_text(errors="replace"), f"training on {trainer.num_workers} devices failed", folder / log)
+
+
+def join(folder: Path, trainer: Trainer) -> None:
+    """Start this machine's workers for the job that machine 0 has put in `folder`, and wait for their end."""
+    _launch(folder, trainer, lambda row, num_steps: None, log=f"workers-{nodes.rank(trainer)}.log")
+
+
+def check(trainer: Trainer) -> None:
+    """Raises ConfigError when the devices, machines or libraries that fine-tuning asks for are not here."""
+    if trainer.num_workers == 1:
+        return
+    kind = identity.device_type(trainer.accelerator)
+    if trainer.strategy == "deepspeed":
+        if importlib.util.find_spec("deepspeed") is None:
+            raise ConfigError("trainer=deepspeed needs a library that is not installed: pip install 'cotexp[deepspeed]', or use trainer=fsdp")
+        if kind != "cuda":
+            raise ConfigError(f"trainer=deepspeed needs NVIDIA GPUs; trainer.accelerator={trainer.accelerator} is {kind} here; use trainer=fsdp")
+    identity.check_number(trainer.devices, trainer.accelerator, "trainer.devices")
+    nodes.check(trainer)
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with what the launcher and its workers need to know, without what another launcher said to this process."""
+    own = {name: value for name, value in os.environ.items() if name not in nodes.OF_ONE_PROCESS}
+    signals = ",".join(signal.Signals(each).name for each in (*stopping.SIGNALS, signal.SIGHUP, signal.SIGQUIT))
+    launcher = {"TORCHELASTIC_SIGNALS_TO_HANDLE": signals, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SHUTDOWN_SECONDS)}
+    return {**own, **launcher, PARENT: json.dumps(owner())}
 
 
 def _follow(curve: Path, process: subprocess.Popen[bytes], on_row: OnRow) -> None:
-    """Call `on_row` for every line that the workers add to the curve until they end."""
-    position, going_on = 0, True
+    """Call `on_row` for every line that the workers add to the curve until they end; pass on a signal that was noted."""
+    position = curve.stat().st_size if curve.is_file() else 0
+    going_on, passed_on = True, False
     while going_on:
         going_on = process.poll() is None
         if going_on:
             time.sleep(0.2)
+            if stopping.noted() and not passed_on:
+                process.send_signal(stopping.noted())
+                passed_on = True
         if curve.is_file():
             with curve.open() as file:
                 file.seek(position)
@@ -78,30 +132,48 @@ def _follow(curve: Path, process: subprocess.Popen[bytes], on_row: OnRow) -> Non
                 on_row(row, int(row["num_steps"]))
 
 
-def _last_error(path: Path) -> str:
-    """The line of a worker's log that says what went wrong, and where the whole log lies."""
-    lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
-    errors = [line for line in lines if "Error" in line or "Diverged" in line]
-    own = [line for line in errors if "torch.distributed" not in line and "ChildFailedError" not in line]
-    return f"{(own or errors or lines or ['no output'])[0]} (log: {path})"
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the launcher and with it the workers, where that is not over."""
+    if process.poll() is None:
+        process.terminate()
+    process.wait()
 
 
-def read_job(path: Path) -> FitJob:
-    from cotexp.training.fit import FitJob
+# --- errors --------------------------------------------------------------------------------------------------------------
 
-    content: dict[str, Any] = json.loads(path.read_text())
-    lora = Lora(**content["trainer"].pop("lora"))
-    model = {name: value for name, value in content["model"].items() if name in {each.name for each in dataclasses.fields(PretrainedModel)}}
-    return FitJob(
-        folder=Path(content["folder"]),
-        base_folder=Path(content["base_folder"]),
-        model=PretrainedModel(**model),
-        trainer=Trainer(**content["trainer"], lora=lora),
-        seed=content["seed"],
-        train=[Example(**each) for each in content["train"]],
-        validation=[Example(**each) for each in content["validation"]],
-        save_dtype=content["save_dtype"],
-    )
+TOLD = re.compile(r"^cotexp worker: (?:rank (\d+): )?(\w+): (.*)$", re.M)
+"""A worker's last words. The first to speak is the one that failed by itself; others follow when they miss it."""
+KILLED = re.compile(r"exitcode\s*: -(\d+)\) local_rank: (\d+)")
+"""The launcher's word for a worker that could say nothing."""
+
+
+def tell(error: BaseException) -> None:
+    """Say why this worker ends, for the process that started it; with a traceback where it is no mistake of the user's."""
+    rank = f"rank {os.environ['RANK']}: " if "RANK" in os.environ else ""
+    message = "; ".join(str(error).splitlines()) or "without a message"
+    print(f"cotexp worker: {rank}{type(error).__name__}: {message}", file=sys.stderr, flush=True)
+    if not isinstance(error, RunFailed | ValueError | stopping.Stopped):
+        traceback.print_exc()
+
+
+def failure(text: str, what: str, log: Path, returncode: int = 1) -> RunFailed:
+    """The error that a log of workers tells of, or, for one that ended by itself, its return code."""
+    told, killed = TOLD.search(text), KILLED.search(text)
+    if told and told[2] == TrainingDiverged.__name__:
+        return TrainingDiverged(told[3])
+    if killed or returncode < 0:
+        who, number = (f"worker {killed[2]}", int(killed[1])) if killed else ("a worker", -returncode)
+        name = signal.Signals(number).name
+        reason = f"{who} was killed by {name}{'; the kernel does so when memory runs out' if name == 'SIGKILL' else ''}"
+    elif told:
+        reason = f"{f'worker {told[1]}: ' if told[1] else ''}{told[2]}: {told[3]}"
+    else:
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        reason = next((line for line in lines if "Error" in line), lines[-1] if lines else "no output")
+    return WorkersFailed(f"{what}: {reason} (log: {log}); nothing that was stored is lost, the same command again goes on")
+
+
+# --- in a worker -----------------------------------------------------------------------------------------------------------
 
 
 def end_with_parent() -> None:
@@ -117,13 +189,15 @@ def end_with_parent() -> None:
 
 
 def main() -> None:
-    from cotexp.training.fit import fit
-
     end_with_parent()
     try:
-        fit(read_job(Path(sys.argv[1])))
-    except ConfigError as error:
-        sys.exit(f"ConfigError: {error}")
+        with stopping.handled():
+            from cotexp.training.fit import FitJob, fit
+
+            fit(FitJob(**plain.read(Path(sys.argv[1]))))
+    except BaseException as error:  # noqa: BLE001 - whatever ends a worker is told to the process that waits for it
+        tell(error)
+        sys.exit(error.code if isinstance(error, stopping.Stopped) else 1)
 
 
 if __name__ == "__main__":

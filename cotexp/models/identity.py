@@ -139,6 +139,32 @@ def has_mps() -> bool:
     return platform.system() == "Darwin" and platform.machine() == "arm64"
 
 
+def visible_gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls the NVIDIA GPUs that this process may use."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        return [each.strip() for each in listed.split(",") if each.strip()]
+    return [str(number) for number in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))] if has_cuda() else []
+
+
+def num_devices(kind: str) -> int | None:
+    """How many devices of a kind this process may use; None for processors, which any number of processes can share."""
+    return {"cuda": len(visible_gpus()), "mps": 1}.get(kind)
+
+
+def devices_of(model: PretrainedModel) -> int:
+    """On how many devices engine local writes a model's texts."""
+    return (num_devices(device_type(model.device)) or 1) if model.devices == "auto" else int(model.devices)
+
+
+def check_number(wanted: int, device: str, setting: str) -> None:
+    """Raises ConfigError when more devices are asked for than this machine offers."""
+    kind = device_type(device)
+    available = num_devices(kind)
+    if available is not None and wanted > max(1, available):
+        raise ConfigError(f"{setting} must be at most {available}, the devices of kind {kind} that this machine offers; got {wanted}")
+
+
 def device_name(kind: str) -> str:
     """What times depend on: the GPU's model, or the kind of processor."""
     if kind == "cuda":

@@ -21,6 +21,10 @@ from cotexp.records import Form
 from cotexp.settings import Trainer
 
 FORMS: tuple[Form, ...] = ("full", "compress", "rewrite")
+NO_FORM = -1
+"""In place of a form's index: tokens of such an example count in no loss."""
+VALIDATION_BATCH = 32
+"""Examples per device."""
 
 
 class EncodedExample(NamedTuple):
@@ -77,12 +81,12 @@ def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int) -> Batc
     steps = max(1, round(len(lengths) * trainer.max_epochs / trainer.batch_size))
     stream = _permutations(len(lengths), seed)
     batches = [[next(stream) for _ in range(trainer.batch_size)] for _ in range(steps)]
-    return BatchPlan(batches, list(lengths), trainer.devices, num_micro_batches(trainer))
+    return BatchPlan(batches, list(lengths), trainer.num_workers, num_micro_batches(trainer))
 
 
 def num_micro_batches(trainer: Trainer) -> int:
     """Into how many micro-batches each device cuts its share of a global batch."""
-    share = trainer.batch_size // trainer.devices
+    share = trainer.batch_size // trainer.num_workers
     return share // (trainer.micro_batch_size or _default_micro_batch(share))
 
 
@@ -135,21 +139,16 @@ Collate = Callable[[Sequence[EncodedExample], int, int], Batch | SourceTargetBat
 
 
 class _MicroBatches(Dataset[Any]):
-    """The micro-batches of one device, in order, from `first_step` on.
-
-    It stays as long as the whole training, because Lightning counts the batches before a resumed step as already taken from it;
-    what lies behind the last step is never asked for in earnest.
-    """
+    """The micro-batches of one device, in order, from `first_step` on."""
 
     def __init__(self, examples: Sequence[EncodedExample], plan: BatchPlan, device: int, first_step: int, pad_id: int, collate: Collate) -> None:
         self.examples, self.plan, self.device, self.first_step, self.pad_id, self.collate = examples, plan, device, first_step, pad_id, collate
 
     def __len__(self) -> int:
-        return len(self.plan.global_batches) * self.plan.num_micro_batches
+        return (len(self.plan.global_batches) - self.first_step) * self.plan.num_micro_batches
 
     def __getitem__(self, index: int) -> Batch | SourceTargetBatch:
-        step, micro = divmod(index, self.plan.num_micro_batches)
-        step = min(step + self.first_step, len(self.plan.global_batches) - 1)
+        step, micro = divmod(index + self.first_step * self.plan.num_micro_batches, self.plan.num_micro_batches)
         supervised = sum(sum(self.examples[i].encoded.loss_mask) for i in self.plan.global_batches[step])
         chosen = self.plan.micro_batches(step, self.device)[micro]
         return self.collate([self.examples[i] for i in chosen], self.pad_id, supervised)
@@ -178,10 +177,18 @@ class MixtureData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
-        order = sorted(range(len(self.validation)), key=lambda index: len(self.validation[index].encoded.ids))
-        share = [self.validation[i] for i in order[self.trainer.global_rank :: self.plan.num_devices]]
-        batches = [self.collate(share[i : i + 32], self.pad_id, 1) for i in range(0, len(share), 32)]
-        return _loader(batches)
+        by_length = sorted(self.validation, key=lambda each: len(each.encoded.ids))
+        size = VALIDATION_BATCH * self.plan.num_devices
+        shared = [by_length[i : i + size] for i in range(0, len(by_length), size)]
+        return _loader([self._share(batch, self.trainer.global_rank) for batch in shared])
+
+    def _share(self, batch: Sequence[EncodedExample], device: int) -> Batch | SourceTargetBatch:
+        """What one device sees of a validation batch. Sharded weights are gathered by all devices at once, so none may be left without."""
+        own = batch[device :: self.plan.num_devices]
+        if own:
+            return self.collate(own, self.pad_id, 1)
+        filling = self.collate(batch[:1], self.pad_id, 1)
+        return filling._replace(form_B=torch.full_like(filling.form_B, NO_FORM))
 
 
 def _loader(batches: Any) -> DataLoader[Any]:

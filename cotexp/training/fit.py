@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.strategies import DDPStrategy
 from safetensors.torch import load_file, save_file
 
 from cotexp import stopping
@@ -25,8 +23,11 @@ from cotexp.models.encoding import Encoded, Encoder
 from cotexp.records import Example
 from cotexp.sections import ConfigError
 from cotexp.settings import Trainer
-from cotexp.training.data import EncodedExample, MixtureData, num_micro_batches, plan_batches
+from cotexp.training import resumable
+from cotexp.training.data import EncodedExample, MixtureData, plan_batches
 from cotexp.training.modules import MultitaskModule
+from cotexp.training.resumable import Progress
+from cotexp.training.sharding import environment_of, strategy_of, trained, whole
 
 log = logging.getLogger(__name__)
 
@@ -60,46 +61,24 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     """
     if (job.folder / "training.json").is_file():
         return
-    model, tokenizer = loading.load_trainable(job.base_folder, job.model)
-    torch.manual_seed(job.seed)
-    compress_id = loading.add_compress_token(model, tokenizer, job.model.compress_token)
-    if job.trainer.tuning == "lora":
-        model = loading.add_lora(model, job.trainer.lora, compress_id)
+    model, tokenizer = _load(job)
     encoder = loading.make_encoder(model, tokenizer, job.model)
     limits = Limits(job.trainer.max_length, loading.context_length(model, job.model), model.config.is_encoder_decoder)
     train, num_too_long = _encode(job.train, encoder, limits, "training")
     validation, num_validation_too_long = _encode(job.validation, encoder, limits, "validation")
     plan = plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed)
-    num_steps = len(plan.global_batches)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     data = MixtureData(train, validation, plan, pad_id, encoder_decoder=model.config.is_encoder_decoder)
-    module = MultitaskModule(model, job.trainer, num_steps=num_steps, seed=job.seed).train()
-    recorder = Recorder(job.folder, job.trainer, num_steps, on_row)
-    if "RANK" not in os.environ:
+    if job.trainer.num_workers == 1:
         settle(job)
-    resumable = recorder.resumable if recorder.resumable.is_file() else None
-    data.first_step = saved_step(recorder.resumable)
+    recorder = Recorder(job.folder, job.trainer, len(plan.global_batches), on_row)
+    data.first_step = recorder.done.step
+    module = MultitaskModule(model, job.trainer, num_steps=recorder.num_steps, first_step=recorder.done.step, seed=job.seed).train()
     with _quiet():
-        trainer = pl.Trainer(
-            accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[job.trainer.accelerator],
-            devices=job.trainer.devices,
-            strategy=DDPStrategy() if job.trainer.strategy == "ddp" else "auto",
-            precision="bf16-mixed" if job.trainer.precision == "bfloat16" else "32-true",
-            max_steps=num_steps,
-            max_epochs=-1,
-            accumulate_grad_batches=plan.num_micro_batches,
-            gradient_clip_val=job.trainer.gradient_clip,
-            limit_val_batches=0,
-            callbacks=[recorder],
-            use_distributed_sampler=False,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = _lightning(job.trainer, recorder, num_steps=recorder.num_steps - recorder.done.step, num_micro_batches=plan.num_micro_batches)
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # it would end stopped runs with status 0
         with stopping.at_safe_points("the end of this training step, with a checkpoint"):
-            trainer.fit(module, data, ckpt_path=resumable, weights_only=True)
+            trainer.fit(module, data)
     if trainer.is_global_zero:
         counts = {
             "num_examples": len(train),
@@ -108,33 +87,51 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
             "num_validation_too_long": num_validation_too_long,
             "num_supervised_tokens": sum(sum(each.encoded.loss_mask) for each in train),
         }
-        _finish(job, module, tokenizer, recorder, counts)
+        _finish(job, recorder, counts)
+
+
+def _load(job: FitJob) -> tuple[Any, Any]:
+    """The model as it is before the first step, and its tokenizer."""
+    with _quiet():
+        model, tokenizer = loading.load_trainable(job.base_folder, job.model)
+        torch.manual_seed(job.seed)
+        compress_id = loading.add_compress_token(model, tokenizer, job.model.compress_token)
+        if job.trainer.tuning == "lora":
+            model = loading.add_lora(model, job.trainer.lora, compress_id)
+        if job.trainer.gradient_checkpointing:
+            model.activation_checkpointing_enable()
+    return model, tokenizer
+
+
+def _lightning(trainer: Trainer, recorder: Recorder, *, num_steps: int, num_micro_batches: int) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[trainer.accelerator],
+        devices=trainer.devices,
+        num_nodes=trainer.num_nodes,
+        strategy=strategy_of(trainer),
+        plugins=[environment_of(trainer)],
+        precision="bf16-mixed" if trainer.precision == "bfloat16" else "32-true",
+        max_steps=num_steps,
+        max_epochs=-1,
+        accumulate_grad_batches=num_micro_batches,
+        gradient_clip_val=trainer.gradient_clip,
+        limit_val_batches=0,
+        callbacks=[recorder],
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
 
 
 def settle(job: FitJob) -> None:
-    """Make the folder of a killed fine-tuning consistent before it goes on: the curve ends where the checkpoint does.
-
-    A checkpoint of another number of devices or micro-batches counts other batches and is dropped.
-    """
-    curve, resumable = job.folder / CURVE, job.folder / RESUMABLE
-    if resumable.is_file():
-        callbacks = torch.load(resumable, weights_only=True, map_location="cpu")["callbacks"]
-        if callbacks[Recorder.__qualname__]["layout"] != _layout(job.trainer):
-            log.warning("fine-tuning begins anew: its checkpoint was made with another number of devices or micro-batches")
-            resumable.unlink()
+    """Make the folder of a killed fine-tuning consistent before it goes on: the curve ends where the checkpoint does."""
+    curve = job.folder / CURVE
     if curve.is_file():
-        step = saved_step(resumable)
+        step = resumable.progress(job.folder / RESUMABLE).step
         lines = [line for line in curve.read_text().splitlines() if line.endswith("}")]
         curve.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
-
-
-def saved_step(resumable: Path) -> int:
-    """The step of a resumable checkpoint, 0 without one."""
-    return int(torch.load(resumable, weights_only=True, map_location="cpu")["global_step"]) if resumable.is_file() else 0
-
-
-def _layout(trainer: Trainer) -> list[int]:
-    return [trainer.devices, num_micro_batches(trainer)]
 
 
 class Limits(NamedTuple):
@@ -166,15 +163,17 @@ def _encode(examples: list[Example], encoder: Encoder, limits: Limits, what: str
     return kept, len(encoded) - len(kept)
 
 
-def _finish(job: FitJob, module: MultitaskModule, tokenizer: Any, recorder: Recorder, counts: dict[str, int]) -> None:
-    module.load_state_dict(load_file(recorder.best), strict=False)
-    loading.save(module.model, tokenizer, job.folder, dtype=getattr(torch, job.save_dtype))
+def _finish(job: FitJob, recorder: Recorder, counts: dict[str, int]) -> None:
+    """Save the best model, made anew: the one that was trained may lie in parts on many devices."""
+    model, tokenizer = _load(job)
+    model.load_state_dict({name.removeprefix("model."): each for name, each in load_file(recorder.best).items()}, strict=False)
+    loading.save(model, tokenizer, job.folder, dtype=getattr(torch, job.save_dtype))
     summary = {
         "num_steps": recorder.num_steps,
-        "best_step": recorder.best_step,
-        "best_validation_loss": recorder.best_loss,
+        "best_step": recorder.done.best_step,
+        "best_validation_loss": recorder.done.best_loss,
         **counts,
-        "num_trained_parameters": sum(each.numel() for each in module.parameters() if each.requires_grad),
+        "num_trained_parameters": sum(each.numel() for _, each in trained(model)),
     }
     unfinished = job.folder / "training.json.new"
     unfinished.write_text(json.dumps(summary, indent=2))
@@ -184,40 +183,33 @@ def _finish(job: FitJob, module: MultitaskModule, tokenizer: Any, recorder: Reco
 
 
 class Recorder(pl.Callback):
-    """Writes the curve, validates, keeps the best weights and a resumable checkpoint: all of it at the ends of whole steps."""
+    """Writes the curve, validates, keeps the best weights, and saves a resumable checkpoint between whole steps."""
 
     def __init__(self, folder: Path, trainer: Trainer, num_steps: int, on_row: Callable[[CurveRow, int], None]) -> None:
         self.curve, self.best, self.resumable = folder / CURVE, folder / "best.safetensors", folder / RESUMABLE
-        self.num_steps, self.on_row, self.layout = num_steps, on_row, _layout(trainer)
+        self.num_steps, self.on_row, self.strategy = num_steps, on_row, trainer.strategy
         self.validation_steps = {round(part * num_steps / trainer.num_validations) for part in range(1, trainer.num_validations + 1)}
         self.seconds_between_checkpoints = trainer.checkpoint_every_seconds
-        self.best_loss, self.best_step = float("inf"), 0
+        self.done = resumable.progress(self.resumable)
         self.last_checkpoint, self.seconds_of_checkpoint = time.monotonic(), 0.0
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"best_loss": self.best_loss, "best_step": self.best_step, "layout": self.layout}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_loss, self.best_step = state_dict["best_loss"], state_dict["best_step"]
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        if self.done.step:
+            resumable.restore(self.resumable, module, trainer.optimizers[0])
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
-        step = trainer.global_step
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self._write(trainer, {"step": step, "learning_rate": rate, **{f"train/{name}": value for name, value in module.take_losses().items()}})
-        validates = step in self.validation_steps
+        self.done = self.done._replace(step=module.step)
+        self._write(trainer, {"step": module.step, "learning_rate": rate, **{f"train/{name}": value for name, value in module.take_losses().items()}})
+        validates = module.step in self.validation_steps
         if validates:
-            self._validate(trainer, module, step)
+            self._validate(trainer, module)
         is_due, signal_number = self._agreed(trainer, validates or self._is_due())
-        if (is_due or signal_number) and step < self.num_steps:
-            started = time.monotonic()
-            trainer.save_checkpoint(self.resumable.with_suffix(".new"), weights_only=False)
-            if trainer.is_global_zero:
-                self.resumable.with_suffix(".new").replace(self.resumable)
-            self.last_checkpoint = time.monotonic()
-            self.seconds_of_checkpoint = self.last_checkpoint - started
-        if signal_number and step < self.num_steps:
+        if (is_due or signal_number) and module.step < self.num_steps:
+            self._save(trainer, module)
+        if signal_number and module.step < self.num_steps:
             stopping.check()
             raise stopping.Stopped(signal_number)
 
@@ -227,24 +219,33 @@ class Recorder(pl.Callback):
         due, number = trainer.strategy.reduce(wishes, reduce_op="max").tolist()
         return bool(due), int(number)
 
+    def _save(self, trainer: pl.Trainer, module: Any) -> None:
+        """A checkpoint; none of DeepSpeed's state, which is not laid open."""
+        if self.strategy == "deepspeed":
+            return
+        started = time.monotonic()
+        resumable.save(self.resumable, module, trainer.optimizers[0], self.done, writes=trainer.is_global_zero)
+        self.last_checkpoint = time.monotonic()
+        self.seconds_of_checkpoint = self.last_checkpoint - started
+
     def _is_due(self) -> bool:
         wait = self.seconds_between_checkpoints and max(self.seconds_between_checkpoints, self.seconds_of_checkpoint / CHECKPOINT_SHARE)
         return time.monotonic() - self.last_checkpoint >= wait
 
     @torch.no_grad()
-    def _validate(self, trainer: pl.Trainer, module: Any, step: int) -> None:
+    def _validate(self, trainer: pl.Trainer, module: Any) -> None:
         module.eval()
         with trainer.precision_plugin.forward_context():
             for index, batch in enumerate(trainer.datamodule.val_dataloader()):  # type: ignore[attr-defined]
                 module.validation_step(module.transfer_batch_to_device(batch, module.device, 0), index)
         module.train()
         losses = module.take_losses()
-        self._write(trainer, {"step": step, **{f"validation/{name}": value for name, value in losses.items()}})
-        if losses["loss"] < self.best_loss:
-            self.best_loss, self.best_step = losses["loss"], step
+        self._write(trainer, {"step": module.step, **{f"validation/{name}": value for name, value in losses.items()}})
+        if losses["loss"] < self.done.best_loss:
+            self.done = Progress(module.step, losses["loss"], module.step)
+            weights = {name: whole(each).detach() for name, each in trained(module)}
             if trainer.is_global_zero:
-                trained = {name: each.detach().cpu().contiguous() for name, each in module.named_parameters() if each.requires_grad}
-                save_file(trained, self.best.with_suffix(".new"))
+                save_file({name: each.cpu().contiguous() for name, each in weights.items()}, self.best.with_suffix(".new"))
                 self.best.with_suffix(".new").replace(self.best)
 
     def _write(self, trainer: pl.Trainer, row: CurveRow) -> None:

@@ -12,6 +12,7 @@ from cotexp.models.loading import decoder_inputs
 from cotexp.sections import TrainingDiverged
 from cotexp.settings import Trainer
 from cotexp.training.data import FORMS, Batch, SourceTargetBatch
+from cotexp.training.sharding import shard, trained
 
 
 def supervised_loss(model: Any, batch: Batch | SourceTargetBatch) -> torch.Tensor:
@@ -53,23 +54,31 @@ class MultitaskModule(pl.LightningModule):
     """Fine-tunes on full, compressed (and rewriting) examples at once.
 
     The loss of a step is the summed token loss over the supervised tokens of the *global* batch: the micro-batch's share is scaled by
-    the number of devices and micro-batches, because Lightning and DDP divide by them.
+    the number of devices and micro-batches, because Lightning, DDP and FSDP divide by them.
     """
 
-    def __init__(self, model: Any, trainer: Trainer, *, num_steps: int, seed: int) -> None:
+    def __init__(self, model: Any, trainer: Trainer, *, num_steps: int, first_step: int, seed: int) -> None:
         super().__init__()
-        self.model, self.options, self.num_steps, self.seed = model, trainer, num_steps, seed
-        self.strict_loading = False
+        self.model, self.options, self.num_steps, self.first_step, self.seed = model, trainer, num_steps, first_step, seed
         self.sums = torch.zeros(2, len(FORMS))
 
+    @property
+    def step(self) -> int:
+        """Optimiser steps taken, those before a restart included."""
+        return self.first_step + self.global_step
+
+    def configure_model(self) -> None:
+        if self.device_mesh is not None:
+            shard(self.model, self.device_mesh)
+
     def training_step(self, batch: Batch | SourceTargetBatch, batch_idx: int) -> torch.Tensor:
-        torch.manual_seed(self.seed * 1_000_003 + self.global_step * 1_009 + self.global_rank)
+        torch.manual_seed(self.seed * 1_000_003 + self.step * 1_009 + self.global_rank)
         sums = supervised_loss(self.model, batch)
         self.sums = self.sums.to(sums.device) + sums.detach()
         loss = sums[0].sum() / batch.num_supervised_global
         if not torch.isfinite(loss):
             raise TrainingDiverged(
-                f"training diverged: the loss became {loss.item()} at step {self.global_step + 1}; lower trainer.learning_rate "
+                f"training diverged: the loss became {loss.item()} at step {self.step + 1}; lower trainer.learning_rate "
                 f"(now {self.options.learning_rate}) or raise trainer.warmup_ratio (now {self.options.warmup_ratio})"
             )
         return loss * self.trainer.world_size * self.trainer.accumulate_grad_batches
@@ -85,18 +94,16 @@ class MultitaskModule(pl.LightningModule):
         return {"loss": total / count, **{f"loss_{form}": loss / num for form, loss, num in per_form if num}}
 
     def configure_optimizers(self) -> Any:
-        trained = [each for each in self.parameters() if each.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=self.options.learning_rate, weight_decay=self.options.weight_decay, foreach=True)
+        optimizer = torch.optim.AdamW(
+            [each for _, each in trained(self)], lr=self.options.learning_rate, weight_decay=self.options.weight_decay, foreach=True
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _learning_rate_factor(self, step: int) -> float:
+    def _learning_rate_factor(self, steps_since_start: int) -> float:
         """Linear warm-up, then half a cosine down to zero."""
+        step = self.first_step + steps_since_start
         warmup = max(1, round(self.num_steps * self.options.warmup_ratio))
         if step < warmup:
             return (step + 1) / warmup
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, self.num_steps - warmup)))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        trained = {name for name, each in self.named_parameters() if each.requires_grad}
-        checkpoint["state_dict"] = {name: each for name, each in checkpoint["state_dict"].items() if name in trained}

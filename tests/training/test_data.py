@@ -114,7 +114,7 @@ def test_the_loader_hands_out_the_plan_from_a_step_on_with_the_global_count(firs
     module = MixtureData(examples, examples[:5], plan, pad_id=999)
     module.trainer, module.first_step = quiet_trainer(), first_step
     batches = list(module.train_dataloader())
-    assert len(batches) == len(plan.global_batches) * 4, "as long as the whole training, whatever the first step"
+    assert len(batches) == (len(plan.global_batches) - first_step) * 4
     for step in range(first_step, len(plan.global_batches)):
         own = batches[(step - first_step) * 4 : (step - first_step + 1) * 4]
         assert sorted(row[0] for each in own for row in each.ids_BT.tolist()) == sorted(plan.global_batches[step])
@@ -130,3 +130,16 @@ def test_validation_shows_every_example_once() -> None:
     module.trainer = quiet_trainer()
     seen = [row[0] for each in module.val_dataloader() for row in each.ids_BT.tolist()]
     assert sorted(seen) == list(range(75))
+
+
+def test_devices_see_each_validation_example_once_between_them_and_take_part_in_every_batch() -> None:
+    """Sharded weights are gathered by all devices at once: one that had a batch less would keep the others waiting for ever."""
+    examples = [example(number % 9 + 1, 2, token=number) for number in range(65)]
+    module = MixtureData(examples[:8], examples, plan_batches([9] * 8, trainer(batch_size=8, devices=2), seed=0), pad_id=999)
+    by_length = sorted(examples, key=lambda each: len(each.encoded.ids))
+    shares = [[module._share(by_length[first : first + 64], device) for first in (0, 64)] for device in (0, 1)]
+    assert [[len(each.ids_BT) for each in share] for share in shares] == [[32, 1], [32, 1]]
+    counted = [
+        row[0] for share in shares for each in share for row, form in zip(each.ids_BT.tolist(), each.form_B.tolist(), strict=True) if form >= 0
+    ]
+    assert sorted(counted) == list(range(65)), "what fills the last batch counts in no loss"

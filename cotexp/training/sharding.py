@@ -1,0 +1,67 @@
+"""How devices share one fine-tuning: Lightning's strategy, which parts of a model are sharded, and tensors gathered from all devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
+from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, ModelParallelStrategy, Strategy
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from cotexp.settings import Trainer
+
+
+def strategy_of(trainer: Trainer) -> Strategy | str:
+    """Lightning's strategy; one device needs none."""
+    if trainer.num_workers == 1:
+        return "auto"
+    if trainer.strategy == "fsdp":
+        return ModelParallelStrategy(data_parallel_size=trainer.num_workers, tensor_parallel_size=1)
+    return DeepSpeedStrategy(stage=2) if trainer.strategy == "deepspeed" else DDPStrategy()
+
+
+def environment_of(trainer: Trainer) -> ClusterEnvironment:
+    """Who started the processes: torch's elastic launcher where there are several. Slurm's variables are not ours to read in a worker."""
+    return TorchElasticEnvironment() if trainer.num_workers > 1 else LightningEnvironment()
+
+
+def shard(model: Any, mesh: DeviceMesh) -> None:
+    """Divide every block's weights among the devices of `mesh`, then those of what is left: embeddings, head and last norm."""
+    for each in _blocks(model):
+        fully_shard(each, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def _blocks(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """The members of the outermost lists of modules, which are a transformer's blocks."""
+    for each in module.children():
+        if isinstance(each, torch.nn.ModuleList):
+            yield from each
+        else:
+            yield from _blocks(each)
+
+
+def trained(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """Name and weights of everything that is trained, the same on every device and under every strategy."""
+    return ((name, each) for name, each in module.named_parameters() if each.requires_grad)
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor with the parts of all devices, which all of them must ask for."""
+    if isinstance(tensor, DTensor):
+        return tensor.full_tensor()
+    if hasattr(tensor, "_hp_mapping"):  # DeepSpeed keeps the weights that it trains apart from those that it computes with
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        return safe_get_full_fp32_param(tensor)
+    return tensor
+
+
+def placed(full: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """What this device holds of a whole tensor, where it is divided like `like`."""
+    full = full.to(like.device)
+    return distribute_tensor(full, like.device_mesh, like.placements, src_data_rank=None) if isinstance(like, DTensor) else full
