@@ -96,7 +96,7 @@ def _add_report(commands: Any) -> None:
         "--baseline",
         metavar="SETTINGS",
         help='arm to measure against, by its label such as "selection=random", or base for the model that each arm was made of '
-        "(default: as declared, or random over all, or the first)",
+        "(default: what the runs declare as their baseline, or random over all, or the first)",
     )
     report.add_argument("--mode", choices=MODES, help="evaluated mode (default: as declared, or each run's last)")
     report.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")

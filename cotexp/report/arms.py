@@ -318,12 +318,17 @@ def baseline_of(arms: Sequence[Arm], selector: str | None) -> Arm:
 
 def label_of(known: Sequence[str], selector: str) -> str:
     """The label that has all parts of `selector`, such as "selection=random". Raises: ConfigError unless exactly one fits."""
-    wanted = set(_parts(selector))
-    found = [each for each in known if each == selector] or [each for each in known if wanted <= set(_parts(each))]
+    found = fitting(known, selector)
     if len(found) != 1:
         which = f"fits {len(found)} arms, name more of its settings" if found else f"is no arm{suggestion(selector, list(known))}"
         raise ConfigError(f"report: --baseline {selector!r} {which}; arms: {'; '.join(known)}")
     return found[0]
+
+
+def fitting(known: Sequence[str], selector: str) -> list[str]:
+    """The labels that have all parts of `selector`; none where it has none."""
+    wanted = set(_parts(selector))
+    return [each for each in known if each == selector] or [each for each in known if wanted and wanted <= set(_parts(each))]
 
 
 def _parts(label: str) -> list[str]:

@@ -7,18 +7,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cotexp import schema
 from cotexp.report import arm_figures, declared, peers
 from cotexp.report.arm_rows import OWN_BASE, ArmRow, rows_of
 from cotexp.report.arm_table import make_table
-from cotexp.report.arms import Arm, arms_of, baseline_of, find_runs, fits, label_of, name_of, run_folders
+from cotexp.report.arms import Arm, arms_of, baseline_of, find_runs, fits, fitting, label_of, name_of, run_folders
 from cotexp.report.choices import choices
 from cotexp.report.content import Gap, Report, Table, UsedRun
 from cotexp.report.declared import DeclaredTable
-from cotexp.report.planned import Plan, Planned, check_where, chosen, expected_of, named, plan_of, state_of, stored_runs, unfinished_of
+from cotexp.report.planned import (
+    Plan,
+    Planned,
+    check_where,
+    chosen,
+    common_baseline,
+    expected_of,
+    named,
+    plan_of,
+    state_of,
+    stored_runs,
+    unfinished_of,
+)
 from cotexp.report.style import picture
-from cotexp.sections import ConfigError
+from cotexp.sections import ConfigError, suggestion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +56,12 @@ def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
         raise ConfigError(
             f"report: {' '.join(wanted.overrides)} is read only with one declared report, whose runs it names: {', '.join(declared.names())}"
         )
-    return of_experiments(own, outputs, wanted)
+    try:
+        return of_experiments(own, outputs, wanted)
+    except ConfigError as error:
+        unknown = [name for name in own if not (outputs / "runs" / name).is_dir()]
+        near = [f"declared reports: {', '.join(declared.names())}{suggestion(unknown[0], declared.names())}"] if unknown and not wanted.only else []
+        raise ConfigError(*error.problems, *near) from None
 
 
 # --- experiments ---------------------------------------------------------------------------------------------------------
@@ -52,16 +70,16 @@ def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
 def of_experiments(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
     """All finished runs of the named experiments, or those that `wanted.only` fits. Raises: as `make`."""
     plan = _found(DeclaredTable(runs=list(names)), outputs, wanted.mode, wanted)
-    rows = _rows(plan.arms, wanted.baseline)
+    rows = _rows(plan, wanted.baseline)
     title = " and ".join(names)
     return Report(
         name=names[0] if len(names) == 1 else "+".join(each.replace("/", "-") for each in names),
         title=title,
         tables=(make_table("arms", title, rows),),
         figures=tuple(map(picture, arm_figures.drawings(rows))),
-        footnotes=tuple(_choices(rows)),
+        footnotes=tuple(choices(settings_of(rows))),
         left_out=tuple(plan.left_out),
-        runs=tuple(runs_of(rows)),
+        runs=tuple(runs_of(rows, "arms")),
     )
 
 
@@ -71,24 +89,26 @@ def of_experiments(names: Sequence[str], outputs: Path, wanted: Wanted) -> Repor
 def of_declaration(name: str, outputs: Path, wanted: Wanted) -> Report:
     """The report that conf/report/NAME.yaml declares. Raises: as `make`."""
     report = declared.report_named(name)
-    tables, rows, left_out, sources = [], [], [], []
+    tables, drawn, runs, chosen_by, left_out, sources = [], [], [], [], [], []
     for number, each in enumerate(report.tables, 1):
         plan = named(_plan(each, outputs, wanted), each.labels)
-        own = _rows(plan.arms, wanted.baseline or each.baseline)
-        table = make_table(f"{number}", each.title or report.title, own, each.columns)
+        rows = _rows(plan, wanted.baseline or each.baseline)
+        table = make_table(f"{number}", each.title or report.title, rows, each.columns)
         published = [peers.rows_of(peer, table.columns) for peer in each.published]
         tables.append(_with(table, each, published))
-        rows += own
+        drawn += [drawing.of_table(table, len(report.tables)) for drawing in arm_figures.drawings(rows, each.labels)]
+        runs += runs_of(rows, table.name)
         left_out += plan.left_out
+        chosen_by += settings_of(rows)
         sources += [note for peer in published for note in peer.notes]
     return Report(
         name=name,
         title=report.title,
         tables=tuple(tables),
-        figures=tuple(map(picture, arm_figures.drawings(rows, {path: short for each in report.tables for path, short in each.labels.items()}))),
-        footnotes=tuple(dict.fromkeys((*report.footnotes, *sources, *_choices(rows)))),
+        figures=tuple(map(picture, drawn)),
+        footnotes=tuple(dict.fromkeys((*report.footnotes, *sources, *choices(chosen_by)))),
         left_out=tuple(dict.fromkeys(left_out)),
-        runs=tuple(runs_of(rows)),
+        runs=tuple(runs),
     )
 
 
@@ -137,7 +157,8 @@ def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted
     begun = {gap.folder for own in gaps.values() for gap in own}
     planned = [Planned(label=each.label, mode=each.runs[0].mode, arm=each, gaps=tuple(gaps[each.label])) for each in arms]
     others = [each for each in found.unfinished if str(each.relative_to(outputs)) not in begun]
-    return Plan(planned, [*(_begun(each, outputs) for each in others), *found.left_out, *replaced])
+    left_out = [*(_begun(each, outputs) for each in others), *found.left_out, *replaced]
+    return Plan(planned, left_out, common_baseline(run.settings.get("baseline", "") for arm in arms for run in arm.runs))
 
 
 def _begun(folder: Path, outputs: Path) -> str:
@@ -146,35 +167,40 @@ def _begun(folder: Path, outputs: Path) -> str:
     return f"{folder.relative_to(outputs / 'runs')}: {why}{f'; {command}' if command else ''}"
 
 
-def _rows(planned: Sequence[Planned], baseline: str | None) -> list[ArmRow]:
+def _rows(plan: Plan, baseline: str | None) -> list[ArmRow]:
     """Base models first, then every arm in the order of the plan; those without a finished run have gaps alone."""
-    label = None if baseline in (None, OWN_BASE) else label_of([each.label for each in planned], baseline or "")
-    arms = [each.arm for each in planned if each.arm]
-    measured = rows_of(arms, _baseline(arms, baseline, label))
+    planned = plan.arms
+    measured = rows_of([each.arm for each in planned if each.arm], _baseline(plan, baseline))
     by_label = {each.label: each for each in measured if each.arm}
     bases = [each for each in measured if not each.arm]
     rows = [by_label.get(each.label, ArmRow(label=each.label, mode=each.mode)) for each in planned]
     return [*bases, *(replace(row, gaps=each.gaps) for row, each in zip(rows, planned, strict=True))]
 
 
-def _baseline(arms: Sequence[Arm], baseline: str | None, label: str | None) -> Arm | str | None:
-    """The arm to measure against; None for each arm's own base model, a text where the arm has no finished run."""
-    if baseline == OWN_BASE or not arms:
+def _baseline(plan: Plan, asked: str | None) -> Arm | str | None:
+    """The arm to measure against: the one that is asked for, or that the runs declare, or the usual one; None for each arm's own base model, a
+    text where the arm has no finished run.
+    """
+    arms = [each.arm for each in plan.arms if each.arm]
+    if (asked or plan.baseline) == OWN_BASE or not arms:
         return None
-    if label is None:
+    known = [each.label for each in plan.arms]
+    if not asked and not fitting(known, plan.baseline):
         return baseline_of(arms, None)
+    label = label_of(known, asked) if asked else fitting(known, plan.baseline)[0]
     return next((each for each in arms if each.label == label), f"no finished run of the baseline, {label}")
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------------
 
 
-def _choices(rows: Sequence[ArmRow]) -> list[str]:
-    return choices([run.settings for row in rows if row.arm for run in row.arm.runs[:1]])
+def settings_of(rows: Sequence[ArmRow]) -> list[dict[str, Any]]:
+    """The settings of each arm, but for its seeds."""
+    return [row.arm.runs[0].settings for row in rows if row.arm]
 
 
-def runs_of(rows: Sequence[ArmRow]) -> Iterator[UsedRun]:
+def runs_of(rows: Sequence[ArmRow], table: str) -> Iterator[UsedRun]:
     """The runs behind the rows, in their order."""
     for row in rows:
-        if row.arm:
-            yield from (UsedRun(row=row.label, name=run.name, key=run.key, seed=run.seed, folder=run.folder) for run in row.arm.runs)
+        for run in row.arm.runs if row.arm else []:
+            yield UsedRun(table=table, row=row.label, name=run.name, key=run.key, seed=run.seed, folder=run.folder)

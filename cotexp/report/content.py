@@ -59,13 +59,14 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsedRun:
-    """A run that a row is made of; `folder` is where it lies now."""
+    """A run that a row of a table is made of; `folder` is where it lies now."""
 
     row: str
     name: str
     key: str
     seed: int
     folder: Path
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

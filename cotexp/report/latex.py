@@ -67,7 +67,7 @@ def document(report: Report) -> str:
         lines += [r"\subsection*{Missing}", *_items(map(_gap, report.gaps), is_escaped=True)]
     for figure in report.figures:
         picture = rf"\includegraphics[width=0.7\linewidth,height=0.8\textheight,keepaspectratio]{{figures/{figure.name}.png}}"
-        lines += [r"\begin{center}", picture, rf"\\ \small {escaped(figure.description)}", r"\end{center}"]
+        lines += [r"\begin{center}", picture, rf"\\ \small {escaped(f'{figure.title}. {figure.description}')}", r"\end{center}"]
     lines += _items([*report.footnotes, *(f"Left out: {each}" for each in report.left_out)])
     return "\n".join([*lines, r"\end{document}", ""])
 

@@ -29,6 +29,7 @@ def markdown(report: Report) -> str:
     if report.gaps:
         lines += ["## Missing", "", *_gaps(report), ""]
     for figure in report.figures:
+        lines += [f"**{_text(figure.title)}**", ""] if len(report.tables) > 1 else []
         lines += [f"![{_text(figure.description)}](figures/{figure.name}.png)", ""]
     notes = [*report.footnotes, *(f"Left out: {each}" for each in report.left_out)]
     lines += [f"- {_text(each)}" for each in notes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ class Expected:
     identity: Flat
     names: Flat
     words: tuple[str, ...]
+    baseline: str
 
     @property
     def command(self) -> str:
@@ -63,10 +64,11 @@ class Stored:
 
 
 class Plan(NamedTuple):
-    """Arms in the order of the expected runs, and lines on runs that take no part."""
+    """Arms in the order of the expected runs, lines on runs that take no part, and the baseline that the settings of all runs declare."""
 
     arms: list[Planned]
     left_out: list[str]
+    baseline: str = ""
 
 
 def expected_of(points: Sequence[Point], mode: str | None) -> list[Expected]:
@@ -82,6 +84,7 @@ def expected_of(points: Sequence[Point], mode: str | None) -> list[Expected]:
             identity=identity_of(settings, own),
             names=names_of(settings),
             words=tuple(alone(point.words)),
+            baseline=point.settings.baseline,
         )
         found.setdefault((own, each.name, each.seed, *sorted(each.identity.items())), each)
     return list(found.values())
@@ -149,7 +152,13 @@ def plan_of(expected: Sequence[Expected], stored: Sequence[Stored], outputs: Pat
             (runs if isinstance(run_or_gap, Run) else gaps).append(run_or_gap)  # type: ignore[arg-type]
         arm = Arm(label=label, runs=sorted(runs, key=lambda run: run.seed)) if runs else None
         planned.append(Planned(label=label, mode=own[0].mode, arm=arm, gaps=tuple(gaps)))
-    return Plan(planned, list(_others(stored)))
+    return Plan(planned, list(_others(stored)), common_baseline(each.baseline for each in expected))
+
+
+def common_baseline(declared: Iterable[str]) -> str:
+    """What all declare, or nothing."""
+    found = set(declared)
+    return found.pop() if len(found) == 1 else ""
 
 
 def named(plan: Plan, names: Mapping[str, str]) -> Plan:
@@ -162,7 +171,7 @@ def named(plan: Plan, names: Mapping[str, str]) -> Plan:
     for label, each in zip(short, plan.arms, strict=True):
         arm = dataclasses.replace(each.arm, label=label) if each.arm else None
         arms.append(dataclasses.replace(each, label=label, arm=arm, gaps=tuple(dataclasses.replace(gap, row=label) for gap in each.gaps)))
-    return plan._replace(arms=arms)
+    return plan._replace(arms=arms, baseline=renamed(plan.baseline, names))
 
 
 def renamed(label: str, names: Mapping[str, str]) -> str:

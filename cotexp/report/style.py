@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from cotexp.report.content import Figure
+from cotexp.report.content import Figure, Table
 
 COLOURS = {"blue": "#0072B2", "orange": "#E69F00", "green": "#009E73", "red": "#D55E00", "purple": "#CC79A7", "sky": "#56B4E9", "grey": "#777777"}
 """Okabe and Ito's, without the yellow that paper swallows."""
@@ -54,6 +54,10 @@ class Drawing(NamedTuple):
     description: str
     draw: Callable[[Any], None]
     size: tuple[float, float] | None = None
+
+    def of_table(self, table: Table, num_tables: int) -> Drawing:
+        """The same, named after its table where there are several."""
+        return self if num_tables == 1 else self._replace(name=f"{self.name}_{table.name}", title=f"{table.title}: {self.title}")
 
 
 def picture(drawing: Drawing) -> Figure:

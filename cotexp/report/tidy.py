@@ -54,7 +54,7 @@ def _line(report: Report, table: Table, row: Row, column: Column, cell: Cell) ->
         "within_noise": int(cell.within_noise) if column.name == "difference" and cell.value is not None else None,
         "state": cell.state,
         "missing_seeds": " ".join("any" if gap.seed is None else str(gap.seed) for gap in row.gaps),
-        "runs": " ".join(f"{run.name}/{run.key}" for run in report.runs if run.row == row.label),
+        "runs": " ".join(f"{run.name}/{run.key}" for run in report.runs if (run.table, run.row) == (table.name, row.label)),
         "source": row.source,
         "commands": "; ".join(gap.command for gap in row.gaps if gap.command),
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +244,7 @@ def test_of_two_runs_with_the_same_settings_and_seed_the_newer_counts_and_the_ot
 
 
 def test_an_unknown_experiment_is_refused_with_the_names_there_are(outputs: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no experiment 'expp' under .*\(did you mean 'exp'\?\); experiments with finished runs: exp$"):
+    with pytest.raises(ConfigError, match=r"no experiment 'expp' under .*\(did you mean 'exp'\?\); experiments .*: exp\ndeclared reports: "):
         report(outputs, "expp")
 
 
@@ -289,6 +292,33 @@ def test_many_folders_left_out_for_one_reason_are_one_line(outputs: Path, capsys
         (write_run(outputs, f"z{number}", "1") / "questions.json").unlink()
     report(outputs)
     assert "Left out: exp/z0, exp/z1, exp/z2, exp/z3, exp/z4 and 1 more: made by an earlier version" in capsys.readouterr().out
+
+
+def test_an_unknown_name_is_told_the_declared_reports_as_well(outputs: Path) -> None:
+    with pytest.raises(ConfigError, match=r"declared reports: macc/baselines, .*\(did you mean 'macc/baselines'\?\)"):
+        report(outputs, "macc/baseline")
+
+
+def test_a_report_needs_no_model_and_no_network(outputs: Path) -> None:
+    script = f"""
+import socket, sys
+def refuse(*arguments): raise AssertionError("a report opened a connection")
+socket.socket.connect = refuse
+from cotexp.commands.cli import main
+main(["report", "exp", "--outputs", {str(outputs)!r}, "--format", "all"])
+print([name for name in ("torch", "transformers", "peft", "pytorch_lightning", "wandb", "datasets", "openai") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, "MPLBACKEND": "Agg"})
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_baseline_is_by_default_what_all_runs_declare(outputs: Path) -> None:
+    for key, marks, selection in (("x", "1100", MORSD), ("y", "1111", RANDOM)):
+        write_run(outputs, key, marks, name="own", selection=selection, baseline="selection=morsd")
+    rows = report(outputs, "own")
+    assert rows["selection=morsd"][DIFFERENCE] == "baseline"
+    write_run(outputs, "z", "1111", name="own", selection={**MORSD, "k": 3}, baseline="selection=nothing")
+    assert report(outputs, "own")["selection=random"][DIFFERENCE] == "baseline", "they disagree"
 
 
 # --- the figure ----------------------------------------------------------------------------------------------------------
