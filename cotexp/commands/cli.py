@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cotexp import stopping
 from cotexp.commands import USER_ERRORS
 from cotexp.settings import MODES
 
@@ -52,9 +53,13 @@ def main(arguments: list[str] | None = None) -> None:
     questions.add_argument("--examples", type=int, default=1, help="prompts to show per task (default 1)")
     options = parser.parse_args(arguments)
     try:
-        _RUN[options.command](options)
+        with stopping.handled():
+            _RUN[options.command](options)
     except USER_ERRORS as error:
         sys.exit("\n".join(f"cotexp: {line}" for line in str(error).splitlines()))
+    except stopping.Stopped as stop:
+        print(f"cotexp: {stop}", file=sys.stderr)
+        raise
 
 
 def _add_runs(commands: Any) -> None:

@@ -1,0 +1,120 @@
+"""The status of a run: what its folder says of every ending, and whom a second process waits for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cotexp.jobs import progress, status
+from cotexp.jobs.status import read_status, recorded
+from cotexp.jobs.store import owner
+from cotexp.sections import RunFailed, TrainingDiverged
+from cotexp.stopping import Stopped
+
+
+def test_a_run_is_running_with_its_stage_owner_and_words_until_it_is_finished(tmp_path: Path) -> None:
+    assert read_status(tmp_path) is None
+    with recorded(tmp_path, ["seed=1", "task=stories"]) as enter:
+        enter("rounds")
+        now = read_status(tmp_path)
+        assert now is not None
+        assert (now.state, now.stage, now.error, now.ended) == ("running", "rounds", None, None)
+        assert (now.owner, now.overrides) == (owner(), ["seed=1", "task=stories"])
+    done = read_status(tmp_path)
+    assert done is not None
+    assert (done.state, done.stage, done.error) == ("finished", "rounds", None)
+    assert done.started is not None
+    assert done.ended is not None
+    assert done.started <= done.ended
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "text"),
+    [
+        (TrainingDiverged("the loss became nan"), "diverged", "the loss became nan"),
+        (RunFailed("no credit is left"), "failed", "no credit is left"),
+        (ZeroDivisionError(), "failed", "ZeroDivisionError"),
+        (Stopped(signal.SIGTERM), "stopped", "stopped by SIGTERM"),
+        (KeyboardInterrupt(), "stopped", "KeyboardInterrupt"),
+    ],
+)
+def test_every_ending_is_told_apart(error: BaseException, state: str, text: str, tmp_path: Path) -> None:
+    with pytest.raises(type(error)):
+        ends_with(error, tmp_path)
+    ended = read_status(tmp_path)
+    assert ended is not None
+    assert (ended.state, ended.error, ended.stage) == (state, text, "training")
+
+
+def ends_with(error: BaseException, folder: Path) -> None:
+    with recorded(folder, []) as enter:
+        enter("training")
+        raise error
+
+
+RUNS = """
+import sys, time
+from pathlib import Path
+from cotexp.jobs import progress, status
+progress.WATCH_SECONDS = 0
+with status.recorded(Path(sys.argv[1]), []) as enter:
+    enter("rounds")
+    with progress.bar("round 1", 40) as advance:
+        for _ in range(12):
+            advance()
+        print("at work", flush=True)
+        time.sleep(600)
+"""
+
+
+def test_a_run_whose_process_is_gone_was_killed_and_a_second_one_says_for_whom_it_waits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    process = subprocess.Popen([sys.executable, "-c", RUNS, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "at work\n"
+    try:
+        alive = read_status(tmp_path)
+        with caplog.at_level(logging.INFO, logger="cotexp"):
+            say = status.waiting(tmp_path)
+            say()
+            say()
+    finally:
+        process.kill()
+        process.communicate()
+    gone = read_status(tmp_path)
+    assert alive is not None
+    assert gone is not None
+    assert (alive.state, gone.state) == ("running", "killed")
+    assert (gone.stage, gone.done, gone.total) == ("rounds", 12, 40)
+    (line,) = caplog.messages
+    assert line.startswith(f"waiting for process {process.pid} on {gone.owner['host']}, which has worked on this run since ")
+    assert line.endswith(f"(now at rounds, 12 of 40): {tmp_path}")
+
+
+def test_of_another_host_nothing_can_be_told_and_a_run_from_before_there_were_states_is_finished(tmp_path: Path) -> None:
+    running = {"state": "running", "owner": {"host": "elsewhere", "pid": 1, "started": 0.0}, "unknown": 1}
+    (tmp_path / "status.json").write_text(json.dumps(running))
+    found = read_status(tmp_path)
+    assert found is not None
+    assert found.state == "running"
+    (tmp_path / "status.json").unlink()
+    (tmp_path / "stages.json").write_text("{}")
+    old = read_status(tmp_path)
+    assert old is not None
+    assert old.state == "finished"
+
+
+def test_a_watcher_hears_of_progress_only_while_it_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "WATCH_SECONDS", -1.0)
+    heard: list[tuple[str, int, int | None]] = []
+    with progress.bar("texts", 3) as advance:
+        advance()
+        with progress.watched(lambda what, done, total: heard.append((what, done, total))):
+            advance()
+        advance()
+    assert heard == [("texts", 2, 3)]
