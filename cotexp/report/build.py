@@ -25,6 +25,7 @@ from cotexp.report.planned import (
     common_baseline,
     expected_of,
     named,
+    place_of,
     plan_of,
     state_of,
     stored_runs,
@@ -95,7 +96,7 @@ def of_declaration(name: str, outputs: Path, wanted: Wanted) -> Report:
         rows = _rows(plan, wanted.baseline or each.baseline)
         table = make_table(f"{number}", each.title or report.title, rows, each.columns)
         published = [peers.rows_of(peer, table.columns) for peer in each.published]
-        tables.append(_with(table, each, published))
+        tables.append(_with(table, each, published, [*wanted.overrides, *place_of(outputs)]))
         drawn += [drawing.of_table(table, len(report.tables)) for drawing in arm_figures.drawings(rows, each.labels)]
         runs += runs_of(rows, table.name)
         left_out += plan.left_out
@@ -112,18 +113,18 @@ def of_declaration(name: str, outputs: Path, wanted: Wanted) -> Report:
     )
 
 
-def _with(table: Table, settings: DeclaredTable, published: Sequence[peers.PeerRows]) -> Table:
+def _with(table: Table, settings: DeclaredTable, published: Sequence[peers.PeerRows], words: Sequence[str]) -> Table:
     rows = (*table.rows, *(row for each in published for row in each.rows))
-    return replace(table, rows=rows, notes=(*settings.notes, *table.notes, *_missing(table, settings)))
+    return replace(table, rows=rows, notes=(*settings.notes, *table.notes, *_missing(table, settings, words)))
 
 
-def _missing(table: Table, settings: DeclaredTable) -> Iterator[str]:
-    """How to fill all gaps at once; a sweep computes only what is missing."""
+def _missing(table: Table, settings: DeclaredTable, words: Sequence[str]) -> Iterator[str]:
+    """How to fill all gaps at once, by a sweep with these words beside it: it computes only what is missing."""
     gaps = [gap for row in table.rows for gap in row.gaps]
     if gaps and settings.sweep and not settings.where:
-        words = shlex.join([f"sweep={settings.sweep}", *settings.overrides])
+        sweep = shlex.join([f"sweep={settings.sweep}", *settings.overrides, *words])
         num_runs = len(gaps) + sum(len(row.seeds) for row in table.rows)
-        yield f"{len(gaps)} of {num_runs} expected runs are not there; all of them: python run.py -m {words}"
+        yield f"{len(gaps)} of {num_runs} expected runs are not there; all of them: python run.py -m {sweep}"
 
 
 @cache
@@ -136,7 +137,7 @@ def _plan(table: DeclaredTable, outputs: Path, wanted: Wanted) -> Plan:
     mode = wanted.mode or table.mode
     if table.sweep is None:
         return _found(table, outputs, mode, wanted)
-    expected = expected_of(grid((f"sweep={table.sweep}", *table.overrides, *wanted.overrides)), mode)
+    expected = expected_of(grid((f"sweep={table.sweep}", *table.overrides, *wanted.overrides)), mode, outputs)
     check_where(table.where, expected)
     expected = [each for each in expected if chosen(each, table.where)]
     names = {each.name for each in expected}

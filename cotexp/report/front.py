@@ -9,7 +9,8 @@ from typing import Any
 from cotexp.report.arm_rows import ArmRow
 from cotexp.report.style import COLOURS, Drawing
 
-LABEL_WIDTH = 60
+LABEL_WIDTH = 58
+"""Characters in a line of a label."""
 ROOM = 1.6
 """Inches for the axis' name and the legend."""
 
@@ -42,7 +43,7 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
 
 
 def _label(number: int, row: ArmRow) -> list[str]:
-    text = f"{number}  {row.label}: {row.accuracy:.1%}, {row.num_tokens:.1f} tokens"
+    text = f"{number}  {row.label}: {100 * row.accuracy:.1f} %, {row.num_tokens:.0f} tokens"
     return textwrap.wrap(text, LABEL_WIDTH, subsequent_indent="    ")
 
 

@@ -71,8 +71,9 @@ class Plan(NamedTuple):
     baseline: str = ""
 
 
-def expected_of(points: Sequence[Point], mode: str | None) -> list[Expected]:
+def expected_of(points: Sequence[Point], mode: str | None, outputs: Path = Path("outputs")) -> list[Expected]:
     """The runs that these points of a grid make, each once; `mode` is by default the last that a point evaluates."""
+    place = place_of(outputs)
     found: dict[tuple[Any, ...], Expected] = {}
     for point in points:
         settings = dataclasses.asdict(point.settings)
@@ -83,11 +84,16 @@ def expected_of(points: Sequence[Point], mode: str | None) -> list[Expected]:
             seed=point.settings.seed if point.settings.trains else None,
             identity=identity_of(settings, own),
             names=names_of(settings),
-            words=tuple(alone(point.words)),
+            words=(*alone(point.words), *place),
             baseline=point.settings.baseline,
         )
         found.setdefault((own, each.name, each.seed, *sorted(each.identity.items())), each)
     return list(found.values())
+
+
+def place_of(outputs: Path) -> list[str]:
+    """The words that make runs lie there."""
+    return [] if outputs == Path("outputs") else [f"paths.outputs={outputs}"]
 
 
 def last_mode(settings: dict[str, Any]) -> str:

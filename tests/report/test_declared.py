@@ -65,7 +65,10 @@ def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills
     assert {cell.state for cell in row.cells if cell.text} == {"partial"}
     program, script, *words = shlex.split(gap.command)
     assert (program, script) == ("python", "run.py")
-    assert schema.check_command_line(words, multirun=False) == [points[3].settings], "the command makes the very run that is missing"
+    (settings,) = schema.check_command_line(words, multirun=False)
+    assert settings.paths.outputs == str(outputs)
+    assert dataclasses.replace(settings, paths=points[3].settings.paths) == points[3].settings, "the command makes the very run that is missing"
+    assert f"1 of {len(points)} expected runs are not there; all of them: python run.py -m sweep={ABLATION} " in report.tables[0].notes[-1]
 
 
 def test_an_arm_without_any_run_is_a_row_that_says_so(outputs: Path, points: list[schema.Point]) -> None:
