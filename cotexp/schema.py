@@ -55,7 +55,7 @@ SECTIONS: dict[str, dict[str, type]] = {
 }
 """Slot -> schema -> settings class. A file conf/SLOT/OPTION.yaml names the schema that it fills."""
 
-ROOT = ("name", "seed", "plan", "baseline")
+ROOT = ("name", "seed", "plan", "compress_only", "baseline")
 """Settings outside the slots."""
 FOUND = ("tasks",)
 """Fields of the root that are found by name after composition; nobody can set them."""

@@ -299,6 +299,9 @@ class Settings:
     name: str = setting("unnamed", "Name of the experiment; runs lie in outputs/runs/NAME.", keyed=False)
     seed: int = setting(0, "Seed of mixture, initialisation and data order.", low=0)
     plan: bool = setting(False, "Print the stages and what is cached, compute nothing.", keyed=False)
+    compress_only: bool = setting(
+        False, "Stop before fine-tuning: write and compress the rationales, so that `cotexp forecast` can rank what may be worth it.", keyed=False
+    )
     baseline: str = setting(
         "",
         "What the runs of this experiment are measured against: settings joined by commas, such as compression=none, or base, before fine-tuning.",

@@ -87,6 +87,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
     server = {"base_url", "api_key_env", "input_price", "output_price", "max_cost", "timeout", "max_attempts", "token_limit_field"}
     assert unkeyed == {
         "Settings.baseline",
+        "Settings.compress_only",
         "Settings.name",
         "Settings.plan",
         "NoTracking.name",
@@ -102,6 +103,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         *(f"RecordedTeacher.{name}" for name in ("files", "questions_file", "num_samples")),
         *(f"RecordedTeacher.{name}_field" for name in ("id", "question", "text", "source")),
         "Scoring.max_batch_tokens",
+        "Scoring.perplexity_chains",
         "TokenSkip.classifier",
         "Selection.name",
         *(f"Trainer.{name}" for name in trainer),

@@ -26,7 +26,24 @@ def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: M
         pipeline.print_plan(settings)
         return None
     with clear_errors(Path(settings.paths.outputs)):
+        if settings.compress_only:
+            _compress(settings)
+            return None
         return _run(settings, overrides, options or {})
+
+
+def _compress(settings: Settings) -> None:
+    """Everything before fine-tuning, and a line on what came out."""
+    from cotexp.jobs import pipeline, training_set
+
+    metrics = training_set.compress(pipeline.prepare(settings))
+    perplexity = metrics.get("compression/perplexity")
+    read = f"perplexity {perplexity:.4g} (as written {metrics['compression/original_perplexity']:.4g})" if perplexity else "perplexity not measured"
+    print(
+        f"{settings.name}: {metrics['compression/num_rationales']:.0f} chains compressed to {metrics['compression/compression_ratio']:.1%} of their "
+        f"tokens, {metrics['compression/answer_kept_ratio']:.1%} keep their answer, {read}; nothing is fine-tuned. "
+        "Next: cotexp forecast NAME --candidates, with these words"
+    )
 
 
 def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str | None]) -> float | None:

@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     clean.add_argument("--paid", action="store_true", help="also texts that a server was paid for and no run needs")
     clean.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
     _add_report(commands)
+    _add_forecast(commands)
     fetch = commands.add_parser("fetch", help="download benchmark files into a data folder")
     fetch.add_argument("tasks", nargs="*", metavar="TASK", help="tasks to download, such as multiarith; see --list")
     fetch.add_argument("--list", action="store_true", help="list every task with its rows, source and licence")
@@ -109,6 +110,29 @@ def _add_report(commands: Any) -> None:
     report.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
 
 
+def _add_forecast(commands: Any) -> None:
+    forecast = commands.add_parser(
+        "forecast",
+        help="how well finished runs foretell accuracy and tokens of a fine-tuned model from its compressed training set; rank candidates",
+        description="Fits Bayesian ridge and a random forest on finished runs and says how far they miss runs of compressed training sets that they "
+        "have not seen, beside two trivial baselines. With --candidates it ranks configurations whose rounds are in the store and whose model is "
+        "not fine-tuned yet. Computes nothing but these fits: no model is loaded.",
+        epilog="cotexp forecast macc/quickstart_ablation; "
+        "cotexp forecast macc/quickstart_ablation --candidates macc/quickstart_ablation compression.max_rounds=3,5 mixture.full_ratio=0.5",
+    )
+    forecast.add_argument("names", nargs="+", metavar="NAME", help="experiments to learn from, as their runs lie in OUTPUTS/runs/NAME, or 'macc/*'")
+    forecast.add_argument(
+        "--candidates",
+        nargs="+",
+        default=[],
+        metavar="SWEEP",
+        help="a named grid, and words that replace or add to its settings, as behind `python run.py -m`",
+    )
+    forecast.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
+    forecast.add_argument("--output", type=Path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME/forecast)")
+    forecast.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
+
+
 def _encode(options: argparse.Namespace) -> None:
     from cotexp.commands.encode import print_encoded
 
@@ -168,6 +192,15 @@ def _report(options: argparse.Namespace) -> None:
     )
 
 
+def _forecast(options: argparse.Namespace) -> None:
+    from cotexp.commands.forecast import forecast_experiments
+    from cotexp.commands.report import formats_of
+
+    forecast_experiments(
+        options.names, outputs=options.outputs, candidates=options.candidates, formats=formats_of(options.format), folder=options.output
+    )
+
+
 def _fetch(options: argparse.Namespace) -> None:
     from cotexp.commands.fetch import fetch_tasks, print_tasks
 
@@ -191,6 +224,7 @@ _RUN = {
     "clean": _clean,
     "runs": _runs,
     "report": _report,
+    "forecast": _forecast,
     "fetch": _fetch,
     "questions": _questions,
 }

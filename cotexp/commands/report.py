@@ -40,8 +40,12 @@ def report_experiments(
     Raises: ConfigError for an experiment without a finished run, an unknown mode or baseline.
     """
     report = build.make(names, outputs, wanted or build.Wanted())
+    publish(report, formats, folder or outputs / "reports" / report.name)
+
+
+def publish(report: Report, formats: Sequence[str], target: Path) -> None:
+    """Print a report and write it in these formats to the folder `target`."""
     _print(report)
-    target = folder or outputs / "reports" / report.name
     for written in formats:
         for name, content in WRITERS[written](report).items():
             path = target / name

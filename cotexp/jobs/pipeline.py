@@ -5,31 +5,26 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs import compressed_set, costs, engines, evaluation, progress, pruning, questions, rationales, scores, served, specs, stages, status
-from cotexp.jobs.crew import beside, check_devices, compressor_model, teacher_model
+from cotexp.jobs import costs, engines, evaluation, progress, pruning, questions, rationales, scores, served, specs, stages, status, training_set
+from cotexp.jobs.crew import beside, check_devices
 from cotexp.jobs.disk import check_writable, clear_errors, exclusive
 from cotexp.jobs.specs import Context
+from cotexp.jobs.status import Clock, Metrics
 from cotexp.jobs.store import Spec, Store, read_json, write_json
-from cotexp.methods import compression, reasoning, statistics
+from cotexp.methods import compression, reasoning
 from cotexp.model_settings import ApiCompressor, GgufModel, LocalTeacher, PretrainedModel, RecordedTeacher, ScratchModel
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
-from cotexp.records import FinishReason, Rationale, Round
+from cotexp.records import Rationale, Round
 from cotexp.settings import MODES, Settings
 from cotexp.tasks.prompts import shown_options
 
 log = logging.getLogger(__name__)
-
-Metrics = dict[str, float]
-
-WITHOUT_TEXT: tuple[FinishReason, ...] = ("empty", "refused", "filtered", "overflow")
-"""Outcomes that leave no text; they count, and are never used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +75,7 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
         write_json(folder / status.PLANNED, wanted)
         write_json(folder / "settings.json", dataclasses.asdict(settings))
         write_json(folder / "questions.json", {"test": _wanted_answers(context), "questions": _what_was_asked(context)})
-        metrics = _run_stages(context, folder, _Clock(enter)) | _duplicates(context, specs_of(context))
+        metrics = _run_stages(context, folder, Clock(enter)) | _duplicates(context, specs_of(context))
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "stages.json", wanted)
     return Result(folder, metrics, computed=True)
@@ -325,7 +320,7 @@ def _not_downloaded(context: Context) -> Iterator[tuple[str, str]]:
             yield name, str(files.folder)
 
 
-def _run_stages(context: Context, folder: Path, clock: _Clock) -> Metrics:
+def _run_stages(context: Context, folder: Path, clock: Clock) -> Metrics:
     metrics = _question_metrics(context)
     context.on_metrics(metrics)
     metrics |= _fine_tune(context, folder, clock) if context.settings.trains else {}
@@ -344,35 +339,12 @@ def _run_stages(context: Context, folder: Path, clock: _Clock) -> Metrics:
     return metrics | clock.seconds
 
 
-def _fine_tune(context: Context, folder: Path, clock: _Clock) -> Metrics:
+def _fine_tune(context: Context, folder: Path, clock: Clock) -> Metrics:
     """Every stage up to the fine-tuned model, and its metrics."""
-    settings = context.settings
-    with clock.timed("rationales"), beside(context, "rationales", teacher_model(settings)):
-        written = rationales.write_rationales(context)
-    with clock.timed("scores"), beside(context, "scores", settings.model):
-        scored = stages.score(context, written)
-    chosen, outcomes = stages.select(context, written, scored)
-    stages.check_selection(context, written, chosen, outcomes)
-    _write_lines(folder / "selection.jsonl", [dataclasses.asdict(each) for each in outcomes])
-    with clock.timed("rounds"):
-        chains = reasoning.chains(chosen)
-        with beside(context, "rounds", compressor_model(settings)):
-            rounds = stages.write_rounds(context, chains)
-        with beside(context, "compression", settings.model):
-            kept = stages.compress(context, chains, rounds)
-        compressed = reasoning.joined(chosen, kept)
-    with clock.timed("perplexity"), beside(context, "perplexity", settings.model):
-        likelihoods = compressed_set.measure(context, chains, rounds, kept)
-    _write_lines(folder / "compressed.jsonl", compressed_set.lines(chains, rounds, kept, likelihoods))
+    made = training_set.make(context, folder, clock)
     with clock.timed("training"):
-        examples = stages.make_examples(context, chosen, compressed)
-        checkpoint = stages.train(context, examples)
-    metrics = _rationale_metrics(context, written, chosen) | _round_metrics(rounds) | served.metrics(context)
-    if compressed:
-        metrics |= compressed_set.metrics(context, chains, kept, likelihoods, num_dropped=len(chosen) - len(compressed))
-    selected = statistics.selection_metrics(outcomes, chosen) | statistics.difficulty_metrics(written, scored)
-    metrics |= {f"selection/{name}": value for name, value in selected.items()}
-    return metrics | {f"training/{name}": value for name, value in read_json(checkpoint / "training.json").items()}
+        checkpoint = stages.train(context, stages.make_examples(context, made.chosen, made.compressed))
+    return made.metrics | {f"training/{name}": value for name, value in read_json(checkpoint / "training.json").items()}
 
 
 def _duplicates(context: Context, used: dict[str, Spec]) -> Metrics:
@@ -391,48 +363,6 @@ def _question_metrics(context: Context) -> Metrics:
     sets = context.questions
     counts = {f"questions/num_{split}": len(sets[split]) for split in ("train", "validation", "test")}
     return {**counts, **{f"questions/num_dropped_{reason}": count for reason, count in sets.dropped.items()}}
-
-
-def _rationale_metrics(context: Context, written: Sequence[Rationale], chosen: Sequence[Rationale]) -> Metrics:
-    """Counts over training and validation questions."""
-    counts: Metrics = {
-        "rationales/num_written": len(written),
-        "rationales/num_correct": sum(each.correct for each in written),
-        "rationales/num_dropped": len(written) - len(chosen),
-        "rationales/num_truncated": sum(each.finish_reason == "length" for each in written),
-        **{f"rationales/num_{outcome}": sum(each.finish_reason == outcome for each in written) for outcome in WITHOUT_TEXT},
-    }
-    if context.recorded:
-        counts["rationales/num_unmatched"] = sum(each.num_unmatched for each in context.recorded.values())
-    return counts
-
-
-def _round_metrics(rounds: dict[str, list[Round]]) -> Metrics:
-    """How many rewrites there are, and how many of them cannot be used, by outcome; nothing where no compressor was asked."""
-    outcomes = [each.outcome for run in rounds.values() for each in run]
-    failed = ("length", *WITHOUT_TEXT)
-    return {"rounds/num_written": len(outcomes), **{f"rounds/num_{each}": outcomes.count(each) for each in failed}} if outcomes else {}
-
-
-def _write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    import orjson
-
-    path.write_bytes(b"".join(orjson.dumps(each) + b"\n" for each in lines))
-
-
-@dataclass(slots=True)
-class _Clock:
-    """Times the stages of one run, and says which is at work."""
-
-    enter: Callable[[str], None]
-    seconds: Metrics = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        self.enter(stage)
-        started = time.perf_counter()
-        yield
-        self.seconds[f"seconds/{stage}"] = round(time.perf_counter() - started, 3)
 
 
 @contextlib.contextmanager

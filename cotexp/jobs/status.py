@@ -18,6 +18,8 @@ from cotexp.sections import TrainingDiverged
 log = logging.getLogger(__name__)
 
 FILE = "status.json"
+
+Metrics = dict[str, float]
 FAILED = ("failed", "diverged", "killed")
 STATES = ("running", "finished", *FAILED, "stopped")
 PLANNED = "planned.json"
@@ -115,3 +117,18 @@ def read_status(folder: Path) -> Status | None:
     if status.state == "running" and not is_elsewhere(status.owner) and not process_is_alive(status.owner):
         status.state = "killed"
     return status
+
+
+@dataclass(slots=True)
+class Clock:
+    """Times the stages of one run, and says which is at work."""
+
+    enter: Callable[[str], None]
+    seconds: Metrics = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        self.enter(stage)
+        started = time.perf_counter()
+        yield
+        self.seconds[f"seconds/{stage}"] = round(time.perf_counter() - started, 3)

@@ -151,6 +151,7 @@ def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> d
     apart |= {"num_protected": reasons["protected"]} if asked else {}
     return apart | {
         "compression_ratio": _ratio(compressed),
+        "num_tokens_original_mean": mean([each.num_tokens_original for each in compressed]),
         "num_rationales": len(compressed),
         "num_dropped": num_dropped,
         "num_rebounds": reasons["rebound"],

@@ -1,0 +1,62 @@
+"""`cotexp forecast`: accuracy and length before fine-tuning, learnt from finished runs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from cotexp import schema
+from cotexp.commands.report import publish
+from cotexp.grids import alone
+from cotexp.jobs import progress
+from cotexp.jobs.candidates import Lookup
+from cotexp.methods import forecasting
+from cotexp.report import forecast, observed
+from cotexp.report.arms import labels, listed
+from cotexp.report.forecast import Asked
+from cotexp.report.planned import expected_of
+from cotexp.sections import RunFailed
+
+
+def forecast_experiments(
+    names: Sequence[str], *, outputs: Path, candidates: Sequence[str] = (), formats: Sequence[str] = ("md",), folder: Path | None = None
+) -> None:
+    """Print and write how well finished runs foretell each other, and rank the points of `candidates` that are not fine-tuned yet.
+
+    `candidates` are words behind `python run.py -m`; one without "=" is the name of a sweep.
+    Raises: ConfigError for an unknown name or bad words, or too few runs.
+    """
+    points = schema.points_of([each if "=" in each else f"sweep={each}" for each in candidates], multirun=True) if candidates else []
+    found = observed.find(list(dict.fromkeys(names)), outputs)
+    asked, not_asked = look_up(points, outputs)
+    report = forecast.make(list(dict.fromkeys(names)), found, asked, not_asked)
+    publish(report, formats, folder or outputs / "reports" / report.name)
+
+
+def look_up(points: Sequence[schema.Point], outputs: Path) -> tuple[list[Asked], list[str]]:
+    """The points that are compressed and not fine-tuned, each once whatever its seed, and lines on the others by reason."""
+    lookup, asked = Lookup(), dict[str, Asked]()
+    reasons: dict[str, list[str]] = {}
+    with progress.bar("candidates", len(points)) as advance:
+        for point, label in zip(points, _labels(points), strict=True):
+            point.settings.paths.outputs = str(outputs)
+            try:
+                candidate = lookup.candidate(point.settings)
+                if candidate.is_trained:
+                    raise RunFailed("fine-tuned already")
+                features = forecasting.features_of(candidate.metrics, point.settings.mixture.full_ratio)
+                command = shlex.join(["python", "run.py", *alone(point.words)])
+                asked.setdefault(label, Asked(label=label, command=command, features=list(features.values())))
+            except RunFailed as error:
+                reasons.setdefault(str(error), []).append(f"{label}, seed={point.settings.seed}")
+            advance()
+    return list(asked.values()), [f"candidates {listed(own)}: {reason}" for reason, own in reasons.items()]
+
+
+def _labels(points: Sequence[schema.Point]) -> list[str]:
+    """What sets each point apart, its seed left out."""
+    expected = [each for point in points for each in expected_of([point], observed.MODE)]
+    distinct = list({tuple(sorted(each.identity.items())): each for each in expected}.values())
+    label_of = {tuple(sorted(each.identity.items())): label for each, label in zip(distinct, labels(distinct), strict=True)}
+    return [label_of[tuple(sorted(each.identity.items()))] for each in expected]

@@ -1,0 +1,265 @@
+"""A forecast as a report: how well accuracy and length are foretold for training sets never seen, and what candidates are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cotexp.methods import forecasting
+from cotexp.methods.forecasting import COVERAGES, FEATURES, METHODS, MIN_GROUPS, Effect, Fold, Forecast, Groups, Skill
+from cotexp.report import forecast_figure
+from cotexp.report.content import Cell, Column, Report, Row, Table
+from cotexp.report.observed import Found, Observed
+
+
+class Truth(NamedTuple):
+    """What is forecast: its name, title, the unit in which it is shown and how often that goes into 1, and the most that it can be."""
+
+    name: str
+    title: str
+    unit: str
+    scale: float
+    most: float
+
+
+ACCURACY = Truth("accuracy", "Test accuracy", "points", 100, 1.0)
+NUM_TOKENS = Truth("num_tokens", "Test tokens", "tokens", 1, float("inf"))
+TRUTHS = (ACCURACY, NUM_TOKENS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A configuration to forecast: what sets it apart, the command that fine-tunes it, its features."""
+
+    label: str
+    command: str
+    features: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validated:
+    """One truth, forecast by every method in grouped folds, in random splits and target by target (none where there is one target)."""
+
+    truth: Truth
+    grouped: dict[str, list[Forecast]]
+    random: dict[str, list[Forecast]]
+    by_target: dict[str, list[Forecast]]
+
+    @property
+    def best(self) -> str:
+        """The method with the smallest error in grouped folds, the trivial baselines apart."""
+        return forecasting.best_of([each for each in METHODS if each not in forecasting.TRIVIAL], self.grouped)
+
+
+def make(names: Sequence[str], found: Found, asked: Sequence[Asked] = (), not_asked: Sequence[str] = ()) -> Report:
+    """The report on forecasts from these runs; `not_asked` are lines on candidates that cannot be forecast."""
+    runs = found.runs
+    groups = forecasting.groups_of([each.compressor for each in runs], [each.training_set for each in runs])
+    validated = [validate(truth, runs, groups) for truth in TRUTHS]
+    tables = [*(_errors(each) for each in validated), _features(runs)]
+    if asked:
+        tables.insert(0, _candidates(asked, runs, validated, groups))
+    title = " and ".join(names)
+    return Report(
+        name=f"{names[0] if len(names) == 1 else '+'.join(each.replace('/', '-') for each in names)}/forecast",
+        title=f"{title}: forecasts from the compressed training set",
+        tables=tuple(tables),
+        figures=(forecast_figure.against_truth(validated),),
+        footnotes=tuple(_footnotes(runs, groups, validated)),
+        left_out=(*found.left_out, *not_asked),
+    )
+
+
+def validate(truth: Truth, runs: Sequence[Observed], groups: Groups) -> Validated:
+    """Every method's forecasts of one truth."""
+    features, truths = [each.features for each in runs], [getattr(each, truth.name) for each in runs]
+
+    def by(folds: Sequence[Fold]) -> dict[str, list[Forecast]]:
+        return {method: forecasting.cross_validate(method, features, truths, folds) for method in METHODS} if folds else {}
+
+    return Validated(
+        truth=truth,
+        grouped=by(forecasting.grouped_folds(groups.names)),
+        random=by(forecasting.random_folds(len(runs))),
+        by_target=by(forecasting.folds_by_target([each.target for each in runs])),
+    )
+
+
+# --- errors --------------------------------------------------------------------------------------------------------------
+
+
+GROUPED, BY_TARGET, RANDOM = "grouped", "other targets", "80/20 (leaks)"
+
+
+def _errors(each: Validated) -> Table:
+    columns = (
+        Column(name="num_forecasts", title="forecasts"),
+        Column(name="r2", title="R²", better="higher"),
+        Column(name="mae", title=f"mean error, {each.truth.unit}", better="lower"),
+        Column(name="rank_correlation", title="rank correlation", better="higher"),
+        *(Column(name=f"covered_{coverage:.0%}".rstrip("%"), title=f"in {coverage:.0%} interval") for coverage in COVERAGES),
+        Column(name="residual", title="errors over deviation"),
+    )
+    schemes = {GROUPED: each.grouped, BY_TARGET: each.by_target, RANDOM: each.random}
+    rows = []
+    for scheme, forecasts in schemes.items():
+        skills = {method: forecasting.skill_of(own) for method, own in forecasts.items()}
+        least = min((skill.mae for skill in skills.values()), default=None)
+        for method, skill in skills.items():
+            bold = scheme != RANDOM and skill.mae == least
+            rows.append(Row(label=f"{scheme}: {method}", kind="arm", cells=_skill_cells(skill, each.truth, bold=bold)))
+    return Table(
+        name=f"errors_{each.truth.name}", title=f"{each.truth.title}: errors of forecasts", columns=columns, rows=tuple(rows), row_title="from"
+    )
+
+
+def _skill_cells(skill: Skill, truth: Truth, *, bold: bool) -> tuple[Cell, ...]:
+    return (
+        Cell(text=f"{skill.num_forecasts}", value=skill.num_forecasts),
+        _number(skill.r2, ".2f"),
+        Cell(text=f"{skill.mae * truth.scale:.1f}", value=skill.mae * truth.scale, bold=bold),
+        _number(skill.rank_correlation, ".2f"),
+        *(Cell(text=f"{share:.0%}", value=share) for share in skill.covered.values()),
+        _number(skill.residual, ".2f"),
+    )
+
+
+def _number(value: float | None, form: str) -> Cell:
+    return Cell() if value is None else Cell(text=f"{value:{form}}", value=value)
+
+
+# --- features --------------------------------------------------------------------------------------------------------------
+
+
+def _features(runs: Sequence[Observed]) -> Table:
+    columns = [list(each) for each in zip(*(run.features for run in runs), strict=True)]
+    found = {truth: forecasting.effects([each.features for each in runs], [getattr(each, truth.name) for each in runs]) for truth in TRUTHS}
+    rows = [
+        Row(
+            label=title,
+            kind="arm",
+            cells=(
+                Cell(text=f"{min(column):.4g}", value=min(column)),
+                Cell(text=f"{max(column):.4g}", value=max(column)),
+                *(_effect(effects[number], truth) for truth, effects in found.items()),
+            ),
+        )
+        for number, (title, column) in enumerate(zip(FEATURES.values(), columns, strict=True))
+    ]
+    changes = (Column(name=f"effect_{truth.name}", title=f"{truth.unit} per deviation") for truth in TRUTHS)
+    return Table(
+        name="features",
+        title="Features: range over the runs, and what Bayesian ridge makes of one standard deviation more",
+        columns=(Column(name="least", title="least"), Column(name="most", title="most"), *changes),
+        rows=tuple(rows),
+        row_title="feature",
+    )
+
+
+def _effect(effect: Effect | None, truth: Truth) -> Cell:
+    if effect is None:
+        return Cell(text="constant")
+    change, deviation = effect.change * truth.scale, effect.deviation * truth.scale
+    return Cell(text=f"{change:+.1f} ± {deviation:.1f}", value=change, deviation=deviation)
+
+
+# --- candidates ------------------------------------------------------------------------------------------------------------
+
+
+def _candidates(asked: Sequence[Asked], runs: Sequence[Observed], validated: Sequence[Validated], groups: Groups) -> Table:
+    features = [each.features for each in runs]
+    forecasts = {
+        each.truth: forecasting.predict(each.best, features, [getattr(run, each.truth.name) for run in runs], [one.features for one in asked])
+        for each in validated
+    }
+    accuracies, lengths = ([min(each.mean, truth.most) for each in forecasts[truth]] for truth in TRUTHS)
+    on_front = forecasting.front(accuracies, lengths)
+    order = sorted(range(len(asked)), key=lambda index: (-accuracies[index], lengths[index], asked[index].label))
+    rows = tuple(
+        Row(
+            label=asked[index].label,
+            kind="arm",
+            cells=(
+                Cell(text=f"{rank}", value=rank),
+                *(_interval(forecasts[truth][index], truth, bold=on_front[index]) for truth in TRUTHS),
+                _beyond(forecasting.outside(features, asked[index].features)),
+            ),
+        )
+        for rank, index in enumerate(order, 1)
+    )
+    return Table(
+        name="candidates",
+        title="Compressed, not yet fine-tuned: the most accurate forecast first",
+        columns=(
+            Column(name="rank", title="rank"),
+            Column(name="accuracy", title="accuracy, % (95 % interval)", better="higher"),
+            Column(name="num_tokens", title="tokens (95 % interval)", better="lower"),
+            Column(name="outside", title="features beyond all runs"),
+        ),
+        rows=rows,
+        row_title="configuration",
+        notes=tuple(_notes_on_candidates(asked[order[0]], validated, groups)),
+    )
+
+
+def _interval(each: Forecast, truth: Truth, *, bold: bool) -> Cell:
+    low, high = (bound * truth.scale for bound in each.interval(high=truth.most))
+    value = min(max(each.mean, 0.0), truth.most) * truth.scale
+    return Cell(text=f"{value:.1f} ({low:.1f} to {high:.1f})", value=value, low=low, high=high, deviation=each.deviation * truth.scale, bold=bold)
+
+
+def _beyond(features: Sequence[str]) -> Cell:
+    return Cell(text=f"{len(features)} of {len(FEATURES)}" if features else "none", value=len(features))
+
+
+def _notes_on_candidates(first: Asked, validated: Sequence[Validated], groups: Groups) -> Iterator[str]:
+    methods = " and ".join(f"{each.truth.title.lower()} by {each.best}" for each in validated)
+    yield f"Forecast: {methods}, fitted on all runs; intervals are those of the model and the noise between runs that it has seen."
+    yield "Bold: no other candidate is forecast to be more accurate and shorter."
+    if groups.num < MIN_GROUPS:
+        yield f"From {groups.num} groups of runs alone: a guess, not a claim."
+    yield "A feature beyond all runs: the forecast extrapolates."
+    yield f"Fine-tune the first: {first.command}"
+
+
+# --- what it says ------------------------------------------------------------------------------------------------------------
+
+
+def _footnotes(runs: Sequence[Observed], groups: Groups, validated: Sequence[Validated]) -> Iterator[str]:
+    num_sets, targets = len({each.training_set for each in runs}), sorted({each.target for each in runs})
+    near = "; sets that share nine tenths of the smaller one's chains are one group" if groups.kind != "compressor" else ""
+    yield (
+        f"{len(runs)} runs with {num_sets} different compressed training sets; folds are grouped by {groups.kind}: "
+        f"{groups.num} groups, each whole in one fold{near}."
+    )
+    if groups.num < MIN_GROUPS:
+        yield f"No claim: {groups.num} groups are too few to tell a good forecast from a lucky one; it takes {MIN_GROUPS}."
+    else:
+        yield from (claim(each, groups) for each in validated)
+    yield (
+        "80/20: random splits as in the paper (second-hand). Runs of one training set stand on both sides, so these errors are too small: "
+        "they say nothing about a training set that has not been fine-tuned on yet."
+    )
+    if len(targets) == 1:
+        yield f"Leave-one-target-out: not possible, all runs fine-tune {targets[0]}."
+    else:
+        yield f"Leave-one-target-out: {', '.join(targets)} are each forecast from the runs of the others."
+    yield (
+        "Errors over deviation: root mean square of errors in units of the predicted deviation; above 1 intervals are too narrow. Perplexity is "
+        "that of the compressed chains under the target before fine-tuning, given the question; training accuracy of the target is the share of "
+        "its chains that are correct, and the compressor's is the share of kept chains that still lead to their answer."
+    )
+
+
+def claim(each: Validated, groups: Groups) -> str:
+    """Whether the better of the two methods beats the better of the two trivial baselines, over groups."""
+    found = forecasting.advantage(each.grouped, groups.names)
+    scale, unit = each.truth.scale, each.truth.unit
+    errors: Mapping[str, float] = {name: forecasting.skill_of(each.grouped[name]).mae * scale for name in (found.method, found.trivial)}
+    verdict = "beyond noise" if found.is_real else "within noise"
+    return (
+        f"{each.truth.title}: {found.method} errs by {errors[found.method]:.1f} {unit}, the better trivial baseline ({found.trivial}) by "
+        f"{errors[found.trivial]:.1f}; {found.less * scale:+.1f} {unit} less per group ({found.low * scale:+.1f} to {found.high * scale:+.1f} over "
+        f"{groups.num} groups): {verdict}."
+    )

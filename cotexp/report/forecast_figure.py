@@ -1,0 +1,55 @@
+"""Forecasts against what came out, each run forecast from training sets other than its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cotexp.methods import forecasting
+from cotexp.report.content import Figure
+from cotexp.report.style import COLOURS, Drawing, picture
+
+if TYPE_CHECKING:
+    from cotexp.report.forecast import Validated
+
+
+def against_truth(validated: Sequence[Validated]) -> Figure:
+    """A panel for accuracy and one for tokens: the better method with its 80 % intervals, the better trivial baseline in grey."""
+
+    def draw(figure: Any) -> None:
+        for axes, each in zip(figure.subplots(1, len(validated)), validated, strict=True):
+            _panel(axes, each)
+
+    return picture(
+        Drawing(
+            "forecast_against_truth",
+            "Forecast against truth",
+            "Accuracy and tokens of each fine-tuned model against what was forecast without its compressed training set.",
+            draw,
+            (9.5, 4.6),
+        )
+    )
+
+
+def _panel(axes: Any, each: Validated) -> None:
+    scale = each.truth.scale
+    trivial = forecasting.best_of(forecasting.TRIVIAL, each.grouped)
+    for method, colour, marker in ((trivial, COLOURS["grey"], "x"), (each.best, COLOURS["blue"], "o")):
+        own = each.grouped[method]
+        truths, means = [scale * (one.truth or 0.0) for one in own], [scale * one.mean for one in own]
+        label = f"{method} (error {forecasting.skill_of(own).mae * scale:.1f} {each.truth.unit})"
+        if method == each.best:
+            bounds = [one.interval(0.8, high=each.truth.most) for one in own]
+            below = [max(0.0, mean - scale * low) for mean, (low, _) in zip(means, bounds, strict=True)]
+            above = [max(0.0, scale * high - mean) for mean, (_, high) in zip(means, bounds, strict=True)]
+            axes.errorbar(truths, means, yerr=[below, above], fmt=marker, color=colour, ecolor=colour, elinewidth=0.8, alpha=0.8, label=label)
+        else:
+            axes.plot(truths, means, marker, color=colour, alpha=0.8, label=label)
+    ends = [min(*axes.get_xlim(), *axes.get_ylim()), max(*axes.get_xlim(), *axes.get_ylim())]
+    axes.plot(ends, ends, color="black", linewidth=0.8, linestyle="--", zorder=0)
+    axes.set(title=each.truth.title, xlabel=f"measured, {_unit(each)}", ylabel=f"forecast, {_unit(each)}")
+    axes.legend(fontsize=8, loc="upper left")
+
+
+def _unit(each: Validated) -> str:
+    return "%" if each.truth.scale == 100 else each.truth.unit

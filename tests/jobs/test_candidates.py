@@ -1,0 +1,83 @@
+"""What the store tells of configurations before fine-tuning: what is missing, and the metrics that a run would write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cotexp.commands import run_experiment
+from cotexp.jobs import pipeline, training_set
+from cotexp.jobs.candidates import Lookup
+from cotexp.jobs.store import Spec
+from cotexp.schema import check_command_line
+from cotexp.sections import RunFailed
+from cotexp.settings import Settings
+
+SMALL = (
+    *("experiment=none", "teacher=reference", "compressor=tiny", "compressor.max_new_tokens=96", "evaluation.latency=false", "tracking=none"),
+    *("task.num_train=6", "task.num_validation=2", "task.num_test=2"),
+)
+
+
+def settings_of(outputs: Path, *overrides: str) -> Settings:
+    return check_command_line([*SMALL, f"paths.outputs={outputs}", *overrides], multirun=False)[0]
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two rounds of every chain and their perplexities."""
+    folder = tmp_path_factory.mktemp("outputs")
+    assert run_experiment(settings_of(folder, "compression.max_rounds=2", "compress_only=true")) is None
+    return folder
+
+
+def test_compressing_alone_trains_nothing_makes_no_run_and_says_what_came_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_experiment(settings_of(tmp_path, "compression.max_rounds=1", "compress_only=true"))
+    assert {each.name for each in (tmp_path / "store").iterdir()} == {"grades", "perplexity", "rationales", "rounds"}
+    assert not (tmp_path / "runs").exists()
+    text = " ".join(capsys.readouterr().out.split())
+    assert "none: 8 chains compressed to " in text
+    assert "perplexity " in text
+    with pytest.raises(RunFailed, match=r"^compress_only: compression=none with modes \['base', 'full'\] compresses nothing$"):
+        run_experiment(settings_of(tmp_path, "compression=none", "compress_only=true"))
+
+
+def test_every_stop_rule_within_the_stored_rounds_is_a_candidate_with_the_metrics_of_its_run(outputs: Path) -> None:
+    lookup = Lookup()
+    limit = lookup.candidate(settings_of(outputs, "compression.max_rounds=2"))
+    assert limit.metrics["rationales/num_correct"] == limit.metrics["rationales/num_written"] == 8
+    assert limit.metrics["compression/num_kept_round_mean"] == 2
+    again = training_set.compress(pipeline.make_context(settings_of(outputs, "compression.max_rounds=2")))
+    assert limit.metrics.items() <= again.items(), "what a run writes before it fine-tunes"
+    one = lookup.candidate(settings_of(outputs, "compression.max_rounds=1"))
+    few = lookup.candidate(settings_of(outputs, "compression=macc_min_tokens", "compression.min_tokens=1", "compression.max_rounds=2"))
+    assert one.metrics["compression/compression_ratio"] > limit.metrics["compression/compression_ratio"]
+    assert few.metrics == limit.metrics
+    assert [each.is_trained for each in (limit, one, few)] == [False, False, False]
+
+
+def test_what_is_not_compressed_yet_says_what_is_missing_and_computes_nothing(outputs: Path) -> None:
+    before = sorted(outputs.rglob("*"))
+    lookup = Lookup()
+    for overrides, reason in {
+        ("compression.max_rounds=3",): r"rounds of 8 of 8 chains are not written yet",
+        ("task.num_train=7",): r"1 of 9 rationales are not written yet",
+        ("compression=truncate",): r"compression=truncate makes no rounds to forecast from",
+        ("evaluation.modes=[base]",): r"compression=macc makes no rounds|nothing",
+        ("compression.max_rounds=2", "scoring.perplexity_chains=0"): r"the perplexity of its chains is not measured yet",
+        ("compression.max_rounds=2", "scoring.dtype=bfloat16"): r"the perplexity of its chains is not measured yet",
+    }.items():
+        with pytest.raises(RunFailed, match=reason):
+            lookup.candidate(settings_of(outputs, *overrides))
+    assert sorted(outputs.rglob("*")) == before
+
+
+def test_a_fine_tuned_configuration_is_told_apart(outputs: Path) -> None:
+    settings = settings_of(outputs, "compression.max_rounds=2", "seed=7")
+    context = pipeline.make_context(settings, plan=True)
+    spec: Spec = pipeline.specs_of(context)["checkpoint"]
+    context.store.artifact(spec, lambda folder: None)
+    lookup = Lookup()
+    assert lookup.candidate(settings).is_trained
+    assert not lookup.candidate(settings_of(outputs, "compression.max_rounds=2", "seed=8")).is_trained
