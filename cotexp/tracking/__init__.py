@@ -56,7 +56,7 @@ class Tracker:
 
     def on_curve(self, row: dict[str, float], num_steps: int) -> None:
         """One row of the training curve as it is made."""
-        self._hand_over(lambda run: run.log_curve([row]))
+        self._hand_over(lambda run: run.on_curve(row))
 
     def publish(self, folder: Path, metrics: Mapping[str, float]) -> None:
         """Everything of the finished run in `folder` that W&B does not have yet."""

@@ -77,6 +77,7 @@ class WandbRun:
     point: Point
     run: Any = None
     logged: dict[str, float] = field(default_factory=dict)
+    held: list[Mapping[str, float]] = field(default_factory=list)
     mark: tuple[Path, dict[str, Any]] | None = None
     lock: FileLock | None = None
 
@@ -90,9 +91,16 @@ class WandbRun:
         self._begin()
         self.run.summary.update(dict(metrics))
 
-    def log_curve(self, rows: Iterable[Mapping[str, float]]) -> None:
-        """Rows of the training curve that W&B does not have yet."""
+    def on_curve(self, row: Mapping[str, float]) -> None:
+        """A row of the training curve as it is made. Where W&B lacks the earlier ones, it waits for them, or for the end."""
         self._begin()
+        if self.held or (not self.logged and row["step"] > 1):
+            self.held.append(row)
+        else:
+            self._log_curve([row])
+
+    def _log_curve(self, rows: Iterable[Mapping[str, float]]) -> None:
+        """Rows of the training curve that W&B does not have yet."""
         for row in rows:
             phase = "validation" if "validation/loss" in row else "train"
             if row["step"] > self.logged.get(phase, 0):
@@ -124,6 +132,7 @@ class WandbRun:
         """End W&B's run. What was published is marked so once W&B has all of it. Raises: TimeoutError when the upload takes too long."""
         try:
             if self.run is not None:
+                self._log_curve(self.held)
                 self.run.finish(exit_code=1 if failed else 0)
             if self.mark is not None:
                 write_json(*self.mark)
@@ -146,6 +155,7 @@ class WandbRun:
         """Start W&B's run; without a key or a network it is kept on disk for `wandb sync`."""
         if self.run is not None:
             return
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its reports of usage wait for the network when the process ends
         import wandb
 
         mode = self.tracking.mode
@@ -197,7 +207,8 @@ class WandbRun:
     def _tell(self, folder: Path) -> None:
         import wandb
 
-        self.log_curve(figures.curve(folder))
+        self._log_curve(figures.curve(folder))
+        self.held.clear()
         for row in tables.round_curve(folder):
             if row["rounds/round"] > self.logged.get("rounds", -1):
                 self.run.log(row)

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from finished_runs import CURVE, KEY, settings_in, write_run
 from wandb_files import Written, written_in
+from wandb_server import WandbServer
 
 from cotexp import tracking
 from cotexp.settings import Settings
@@ -181,11 +183,19 @@ def test_a_run_that_dies_keeps_its_curve_and_its_early_metrics_and_the_next_atte
     folder = write_run(tmp_path, settings)
     time.sleep(1)  # W&B names its folders by the second
     with tracking.tracker(settings, KEY) as tracker:
-        for row in CURVE[:2]:
+        for row in CURVE[1:3]:
             tracker.on_curve(row, 3)
         tracker.publish(folder, {"eval/compress/accuracy": 0.5})
     assert written_in(tmp_path, KEY).curve("train/loss") == [1.0, 0.5, pytest.approx(1 / 3)]
     assert not first.folder.exists()
+
+
+def test_an_attempt_that_goes_on_in_the_middle_and_dies_keeps_its_part_of_the_curve(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    with tracking.tracker(settings, KEY) as tracker:
+        for row in CURVE[1:3]:
+            tracker.on_curve(row, 3)
+    assert written_in(tmp_path, KEY).curve("train/step") == [2, 3]
 
 
 def test_a_finished_run_is_published_once_and_again_for_another_sweep_or_a_baseline_that_came_later(tmp_path: Path) -> None:
@@ -274,3 +284,55 @@ def test_a_network_that_is_lost_holds_nothing_up_and_the_run_is_kept_on_disk(tmp
     written = written_in(tmp_path, KEY)
     assert len(written.curve("train/loss")) == 1000
     assert written.summary["eval/full/accuracy"] == 0.5
+
+
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., WandbServer]]:
+    """Starts a server that W&B's client takes for its own; W&B's own process ends with the test."""
+    import wandb
+
+    servers = []
+
+    def start(**options: Any) -> WandbServer:
+        servers.append(WandbServer(**options))
+        monkeypatch.setenv("WANDB_BASE_URL", servers[-1].address)
+        monkeypatch.setenv("WANDB_API_KEY", SECRET)
+        wandb.teardown()
+        return servers[-1]
+
+    yield start
+    wandb.teardown()
+    for each in servers:
+        each.close()
+
+
+def test_online_a_run_that_goes_on_continues_its_curve_where_the_server_has_it(tmp_path: Path, online: Callable[..., WandbServer]) -> None:
+    server = online(resumed_at={"train/step": 2, "train/loss": 0.5})
+    with tracking.tracker(settings_in(tmp_path), KEY) as tracker:
+        tracker.on_metrics({"questions/num_test": 2})
+        for row in CURVE:
+            tracker.on_curve(row, 3)
+    assert not tracker.broken
+    assert [row["train/step"] for row in server.history if "train/step" in row] == [3]
+    assert [row["validation/step"] for row in server.history if "validation/step" in row] == [3]
+    assert server.summary["questions/num_test"] == 2
+
+
+def test_a_server_that_is_lost_in_the_middle_holds_nothing_up_and_all_is_on_disk(tmp_path: Path, online: Callable[..., WandbServer]) -> None:
+    server = online()
+    settings = settings_in(tmp_path, "tracking.finish_seconds=3")
+    with tracking.tracker(settings, KEY) as tracker:
+        tracker.on_curve(CURVE[0], 3)
+        deadline = time.monotonic() + 30
+        while not server.history and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert server.history
+        server.close()
+        began = time.monotonic()
+        for step in range(2, 1000):
+            tracker.on_curve({"step": step, "train/loss": 1.0}, 1000)
+        assert time.monotonic() - began < 1
+        began = time.monotonic()
+    assert time.monotonic() - began < 3 + tracking.MARGIN_SECONDS
+    (path,) = (tmp_path / "wandb").glob(f"run-*/run-{KEY}.wandb")
+    assert len(Written(path).curve("train/loss")) == 999
