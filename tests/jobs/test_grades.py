@@ -16,6 +16,7 @@ from cotexp.inference.engine import Output, Request
 from cotexp.jobs import evaluation, grades, pipeline, specs
 from cotexp.jobs.rationales import stored_rationales, write_rationales
 from cotexp.jobs.specs import Context
+from cotexp.jobs.status import Clock
 from cotexp.model_settings import Sampling
 from cotexp.records import Grade, Prediction
 from cotexp.sections import RunFailed
@@ -102,7 +103,7 @@ def finished(context: Context, monkeypatch: pytest.MonkeyPatch) -> tuple[pipelin
     """A run of the evaluation alone, with what it computed."""
     computed: dict[str, list[Prediction]] = {}
 
-    def run_stages(context: Context, folder: Path) -> dict[str, float]:
+    def run_stages(context: Context, folder: Path, clock: Clock) -> dict[str, float]:
         computed.update(evaluation.grade_answers(context, evaluation.write_answers(context)))
         return evaluation.metrics_of(context, computed)
 
