@@ -90,7 +90,8 @@ def _near(name: str) -> str:
 
 
 def _seeds(row: ArmRow) -> Cell:
-    return Cell(text=", ".join(map(str, row.seeds)))
+    missing = ", ".join("any" if gap.seed is None else str(gap.seed) for gap in row.gaps)
+    return Cell(text=", ".join(map(str, row.seeds)) + (f" (missing {missing})" if missing else ""))
 
 
 def _accuracy(row: ArmRow) -> Cell:

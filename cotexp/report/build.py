@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cotexp import schema
 from cotexp.report import arm_figures, declared, peers
@@ -16,7 +16,7 @@ from cotexp.report.arm_table import make_table
 from cotexp.report.arms import Arm, arms_of, baseline_of, find_runs, fits, fitting, label_of, name_of, run_folders
 from cotexp.report.choices import choices
 from cotexp.report.content import Gap, Report, Table, UsedRun
-from cotexp.report.declared import DeclaredTable
+from cotexp.report.declared import DeclaredReport, DeclaredTable
 from cotexp.report.planned import (
     Plan,
     Planned,
@@ -31,7 +31,7 @@ from cotexp.report.planned import (
     stored_runs,
     unfinished_of,
 )
-from cotexp.report.style import picture
+from cotexp.report.style import Drawing, picture
 from cotexp.sections import ConfigError, suggestion
 
 
@@ -52,64 +52,58 @@ def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
     """
     own = list(dict.fromkeys(names))
     if len(own) == 1 and own[0] in declared.names():
-        return of_declaration(own[0], outputs, wanted)
+        return _report(own[0], declared.report_named(own[0]), outputs, wanted)
     if wanted.overrides:
         raise ConfigError(
             f"report: {' '.join(wanted.overrides)} is read only with one declared report, whose runs it names: {', '.join(declared.names())}"
         )
+    name = own[0] if len(own) == 1 else "+".join(each.replace("/", "-") for each in own)
     try:
-        return of_experiments(own, outputs, wanted)
+        return _report(name, DeclaredReport(title=" and ".join(own), tables=[DeclaredTable(runs=own)]), outputs, wanted)
     except ConfigError as error:
         unknown = [name for name in own if not (outputs / "runs" / name).is_dir()]
         near = [f"declared reports: {', '.join(declared.names())}{suggestion(unknown[0], declared.names())}"] if unknown and not wanted.only else []
         raise ConfigError(*error.problems, *near) from None
 
 
-# --- experiments ---------------------------------------------------------------------------------------------------------
+class Part(NamedTuple):
+    """What one table brings to a report."""
+
+    table: Table
+    drawings: list[Drawing]
+    runs: list[UsedRun]
+    settings: list[dict[str, Any]]
+    left_out: list[str]
+    sources: list[str]
 
 
-def of_experiments(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
-    """All finished runs of the named experiments, or those that `wanted.only` fits. Raises: as `make`."""
-    plan = _found(DeclaredTable(runs=list(names)), outputs, wanted.mode, wanted)
-    rows = _rows(plan, wanted.baseline)
-    title = " and ".join(names)
-    return Report(
-        name=names[0] if len(names) == 1 else "+".join(each.replace("/", "-") for each in names),
-        title=title,
-        tables=(make_table("arms", title, rows),),
-        figures=tuple(map(picture, arm_figures.drawings(rows))),
-        footnotes=tuple(choices(settings_of(rows))),
-        left_out=tuple(plan.left_out),
-        runs=tuple(runs_of(rows, "arms")),
-    )
-
-
-# --- declared ------------------------------------------------------------------------------------------------------------
-
-
-def of_declaration(name: str, outputs: Path, wanted: Wanted) -> Report:
-    """The report that conf/report/NAME.yaml declares. Raises: as `make`."""
-    report = declared.report_named(name)
-    tables, drawn, runs, chosen_by, left_out, sources = [], [], [], [], [], []
-    for number, each in enumerate(report.tables, 1):
-        plan = named(_plan(each, outputs, wanted), each.labels)
-        rows = _rows(plan, wanted.baseline or each.baseline)
-        table = make_table(f"{number}", each.title or report.title, rows, each.columns)
-        published = [peers.rows_of(peer, table.columns) for peer in each.published]
-        tables.append(_with(table, each, published, [*wanted.overrides, *place_of(outputs)]))
-        drawn += [drawing.of_table(table, len(report.tables)) for drawing in arm_figures.drawings(rows, each.labels)]
-        runs += runs_of(rows, table.name)
-        left_out += plan.left_out
-        chosen_by += settings_of(rows)
-        sources += [note for peer in published for note in peer.notes]
+def _report(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted) -> Report:
+    parts = [_part(f"{number}", each, report.title, outputs, wanted) for number, each in enumerate(report.tables, 1)]
+    sources = [note for each in parts for note in each.sources]
+    settings = [own for each in parts for own in each.settings]
     return Report(
         name=name,
         title=report.title,
-        tables=tuple(tables),
-        figures=tuple(map(picture, drawn)),
-        footnotes=tuple(dict.fromkeys((*report.footnotes, *sources, *choices(chosen_by)))),
-        left_out=tuple(dict.fromkeys(left_out)),
-        runs=tuple(runs),
+        tables=tuple(each.table for each in parts),
+        figures=tuple(picture(drawing.of_table(each.table, len(parts))) for each in parts for drawing in each.drawings),
+        footnotes=tuple(dict.fromkeys((*report.footnotes, *sources, *choices(settings)))),
+        left_out=tuple(dict.fromkeys(line for each in parts for line in each.left_out)),
+        runs=tuple(run for each in parts for run in each.runs),
+    )
+
+
+def _part(name: str, settings: DeclaredTable, title: str, outputs: Path, wanted: Wanted) -> Part:
+    plan = named(_plan(settings, outputs, wanted), settings.labels)
+    rows = _rows(plan, wanted.baseline or settings.baseline)
+    table = make_table(name, settings.title or title, rows, settings.columns)
+    published = [peers.rows_of(each, table.columns) for each in settings.published]
+    return Part(
+        table=_with(table, settings, published, [*wanted.overrides, *place_of(outputs)]),
+        drawings=list(arm_figures.drawings(rows, settings.labels)),
+        runs=list(_runs_of(rows, name)),
+        settings=[row.arm.runs[0].settings for row in rows if row.arm],
+        left_out=plan.left_out,
+        sources=[note for each in published for note in each.notes],
     )
 
 
@@ -192,15 +186,7 @@ def _baseline(plan: Plan, asked: str | None) -> Arm | str | None:
     return next((each for each in arms if each.label == label), f"no finished run of the baseline, {label}")
 
 
-# --- runs ----------------------------------------------------------------------------------------------------------------
-
-
-def settings_of(rows: Sequence[ArmRow]) -> list[dict[str, Any]]:
-    """The settings of each arm, but for its seeds."""
-    return [row.arm.runs[0].settings for row in rows if row.arm]
-
-
-def runs_of(rows: Sequence[ArmRow], table: str) -> Iterator[UsedRun]:
+def _runs_of(rows: Sequence[ArmRow], table: str) -> Iterator[UsedRun]:
     """The runs behind the rows, in their order."""
     for row in rows:
         for run in row.arm.runs if row.arm else []:

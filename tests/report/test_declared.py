@@ -63,6 +63,7 @@ def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills
     row = next(each for each in report.tables[0].rows if each.label == gap.row)
     assert gap.seed not in row.seeds
     assert {cell.state for cell in row.cells if cell.text} == {"partial"}
+    assert row.cells[0].text == f"{row.seeds[0]} (missing {gap.seed})"
     program, script, *words = shlex.split(gap.command)
     assert (program, script) == ("python", "run.py")
     (settings,) = schema.check_command_line(words, multirun=False)
