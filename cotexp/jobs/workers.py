@@ -14,6 +14,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -57,15 +58,14 @@ def run_fit(job: FitJob, on_row: OnRow) -> None:
         return
     settle(job)
     plain.write(job.folder / JOB, {each.name: getattr(job, each.name) for each in dataclasses.fields(job)})
-    _launch(job.folder, job.trainer, on_row)
-    for name in (JOB, LOG):
-        (job.folder / name).unlink()
+    _launch(job.folder, job.trainer, on_row, job.folder / LOG)
+    (job.folder / JOB).unlink()
 
 
-def _launch(folder: Path, trainer: Trainer, on_row: OnRow, log: str = LOG) -> None:
-    """Start this machine's workers for the job in `folder`, and wait for their end."""
+def _launch(folder: Path, trainer: Trainer, on_row: OnRow, log: Path) -> None:
+    """Start this machine's workers for the job in `folder`, and wait for their end; what they say is kept in `log` where they fail."""
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={trainer.devices}", *nodes.rendezvous(trainer)]
-    with stopping.at_safe_points("the end of this training step, with a checkpoint"), (folder / log).open("wb") as output:
+    with stopping.at_safe_points("the end of this training step, with a checkpoint"), log.open("wb") as output:
         # In a session of their own, workers hear of a terminal's Ctrl-C from this process alone.
         process = subprocess.Popen(
             [*command, "-m", "cotexp.jobs.workers", str(folder / JOB)],
@@ -80,12 +80,13 @@ def _launch(folder: Path, trainer: Trainer, on_row: OnRow, log: str = LOG) -> No
             _end(process)
     stopping.check()
     if process.returncode:
-        raise failure((folder / log).read_text(errors="replace"), f"training on {trainer.num_workers} devices failed", folder / log)
+        raise failure(log.read_text(errors="replace"), f"training on {trainer.num_workers} devices failed", log)
+    log.unlink()
 
 
 def join(folder: Path, trainer: Trainer) -> None:
     """Start this machine's workers for the job that machine 0 has put in `folder`, and wait for their end."""
-    _launch(folder, trainer, lambda row, num_steps: None, log=f"workers-{nodes.rank(trainer)}.log")
+    _launch(folder, trainer, lambda row, num_steps: None, Path(tempfile.gettempdir()) / f"cotexp-workers-{os.getpid()}.log")
 
 
 def check(trainer: Trainer) -> None:
