@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from cotexp import schema, stopping, sweeper
+from cotexp import schema, stopping, sweep_agents, sweeper
 from cotexp.sections import ConfigError
 
 
@@ -23,6 +23,8 @@ def main() -> None:
             schema.check_command_line(command.overrides, multirun=command.multirun)
     except ConfigError as error:
         sys.exit(told(error))
+    if command.multirun:
+        sweep_agents.leave()
     try:
         with stopping.handled():
             schema.hydra_main(run)
@@ -38,7 +40,8 @@ def run(config: object) -> float | None:
     words, is_one_of_many = sweeper.point()
     with stopping.handled():
         try:
-            return commands.run_experiment(schema.load(config), words, sweeper.chosen_options())
+            result = commands.run_experiment(schema.load(config), words, sweeper.chosen_options())
+            return result.objective if result else None
         except commands.USER_ERRORS as error:
             if not is_one_of_many:
                 sys.exit(told(error))

@@ -196,7 +196,7 @@ BASE = "base"
 
 @dataclass(slots=True, kw_only=True)
 class Evaluation(Section):
-    """How models are measured on the test questions."""
+    """How models are measured."""
 
     modes: list[str] | None = setting(
         None,
@@ -205,6 +205,11 @@ class Evaluation(Section):
     )
     tasks: list[str] | None = setting(
         None, "Tasks whose test questions are answered, by name; by default those trained on, or `task` where it is evaluation only."
+    )
+    split: str = setting(
+        "test",
+        "Questions that are answered: those of the test; or validation, which a search may choose by and a paper must not report.",
+        choices=("test", "validation"),
     )
     num_samples: int = setting(1, "Answers per question; accuracy is then avg@k, the mean over questions of the share of correct answers.", low=1)
     temperature: float = setting(0.0, "Sampling temperature; 0 takes the likeliest token.", low=0, high=5)

@@ -31,6 +31,7 @@ FLOORS: dict[str, int] = {
     "sweeper": 4,
     "overrides": 4,
     "launchers": 4,
+    "sweep_agents": 4,
     "tracking": 4,
     "report": 4,
     "commands": 4,
@@ -52,6 +53,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pyarrow": ("cotexp/tasks/rows.py",),
     "vllm": ("cotexp/inference/vllm.py",),
     "openai": ("cotexp/inference/api.py",),
+    "optuna": ("cotexp/commands/search.py",),
     "tenacity": ("cotexp/inference/api.py",),
 }
 """Library -> the only files, or folders ending in /, that may import it."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import Settings
+
+if TYPE_CHECKING:
+    from cotexp.jobs.pipeline import Result
 
 USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, RunFailed)
 """Errors that a user can put right; shown as one line, without a traceback."""
 
 
-def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: Mapping[str, str | None] | None = None) -> float | None:
-    """Plan or run one point: compute, report, show the table, publish. Returns the objective.
+def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: Mapping[str, str | None] | None = None) -> Result | None:
+    """Plan or run one point: compute, report, show the table, publish. A plan has no result.
 
     `overrides` are the words that make it, `options` the option of each slot and the sweep that it is a point of.
     Raises: ConfigError, RunFailed with what the user can do.
@@ -46,7 +50,7 @@ def _compress(settings: Settings) -> None:
     )
 
 
-def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str | None]) -> float | None:
+def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str | None]) -> Result | None:
     from cotexp import report, tracking
     from cotexp.jobs import crew, nodes, pipeline, specs
     from cotexp.report import tables
@@ -67,4 +71,4 @@ def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str
         )
         print(f"Results, figures and examples: {result.folder}")
         tracker.publish(result.folder, result.metrics)
-    return result.objective
+    return result

@@ -9,6 +9,7 @@ from typing import Any
 
 from cotexp import stopping
 from cotexp.commands import USER_ERRORS
+from cotexp.sections import ConfigError
 from cotexp.settings import MODES
 
 
@@ -52,7 +53,10 @@ def main(arguments: list[str] | None = None) -> None:
         "--overlap", type=int, nargs="?", const=13, metavar="WORDS", help="look for runs of this many words in train and test (13)"
     )
     questions.add_argument("--examples", type=int, default=1, help="prompts to show per task (default 1)")
-    options = parser.parse_args(arguments)
+    _add_search(commands)
+    words = sys.argv[1:] if arguments is None else arguments
+    end = words.index("--") if words[:1] == ["search"] and "--" in words else len(words)
+    options = parser.parse_args(words[:end], argparse.Namespace(settings=words[end + 1 :]))
     try:
         with stopping.handled():
             _RUN[options.command](options)
@@ -131,6 +135,57 @@ def _add_forecast(commands: Any) -> None:
     forecast.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
     forecast.add_argument("--output", type=Path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME/forecast)")
     forecast.add_argument("--outputs", type=Path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
+
+
+def _add_search(commands: Any) -> None:
+    search = commands.add_parser(
+        "search",
+        help="let Optuna choose settings: every trial is a run",
+        usage="cotexp search NAME --space KEY=VALUES ... [--trials N] [--metric METRIC | --front METRIC,METRIC] [--seed N] [-- SETTING ...]",
+        description="The same command goes on where it stopped, and several processes may work on one search. Trials answer validation questions "
+        "unless evaluation.split=test stands behind --.",
+        epilog="cotexp search learning_rate --trials 20 --space trainer.learning_rate=log:1e-4,1e-2 compression.max_rounds=int:2,8 -- "
+        "experiment=macc/quickstart",
+    )
+    search.add_argument("name", metavar="NAME", help="name of the search and of its runs: OUTPUTS/searches/NAME, OUTPUTS/runs/NAME")
+    search.add_argument(
+        "--space",
+        nargs="+",
+        required=True,
+        metavar="KEY=VALUES",
+        help="settings to vary: KEY=A,B,C, KEY=int:LOW,HIGH, KEY=float:LOW,HIGH, or KEY=log:LOW,HIGH on a logarithmic scale",
+    )
+    search.add_argument("--trials", type=int, default=20, help="trials in all, those of earlier starts and of other processes included (default 20)")
+    wanted = search.add_mutually_exclusive_group()
+    wanted.add_argument(
+        "--metric",
+        default="accuracy",
+        help="accuracy (default), tokens, loss (of validation), or a name of metrics.json such as eval/full/accuracy",
+    )
+    wanted.add_argument("--front", metavar="METRIC,METRIC", help="search the front of several metrics, such as accuracy,tokens")
+    direction = search.add_mutually_exclusive_group()
+    direction.add_argument(
+        "--minimize", action="store_const", const="minimize", dest="direction", help="small is good (default for losses, lengths and times)"
+    )
+    direction.add_argument("--maximize", action="store_const", const="maximize", dest="direction", help="large is good (default for all others)")
+    search.add_argument("--seed", type=int, default=0, help="seed of the trials that are tried (default 0); the setting seed is another one")
+
+
+def _search(options: argparse.Namespace) -> None:
+    from cotexp.commands.search import run_search
+
+    metrics = options.front.split(",") if options.front else [options.metric]
+    if options.front and len(metrics) < 2:
+        raise ConfigError(f"--front needs two metrics or more, joined by commas; got {options.front}")
+    run_search(
+        options.name,
+        options.settings,
+        space=options.space,
+        metrics=metrics,
+        direction=options.direction,
+        num_trials=options.trials,
+        seed=options.seed,
+    )
 
 
 def _encode(options: argparse.Namespace) -> None:
@@ -227,4 +282,5 @@ _RUN = {
     "forecast": _forecast,
     "fetch": _fetch,
     "questions": _questions,
+    "search": _search,
 }

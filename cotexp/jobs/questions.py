@@ -18,6 +18,8 @@ from cotexp.tasks.recorded import Recorded, read_recorded
 def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
     """Train and validation questions of the tasks to train on, test questions of the tasks to evaluate on, and each task's prompt.
 
+    With evaluation.split=validation the validation questions stand in the place of the test ones, which nobody reads then.
+
     A question that any evaluated task tests is left out of training and validation and counted under "overlap", as is one of training that
     validates; of a question that two tasks train on, one is kept, the others count under "duplicates".
 
@@ -47,6 +49,13 @@ def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
     if not train:
         raise ConfigError(f"no question of {', '.join(train_names)} is left to train on: all are test or validation questions of an evaluated task")
     _check_references(settings, [*train, *validation])
+    if settings.evaluation.split == "validation":
+        test = [each for each in validation if each.task in test_names]
+        if lacking := sorted(set(test_names) - {each.task for each in test}):
+            raise ConfigError(
+                f"evaluation.split=validation needs validation questions of {', '.join(lacking)}, which has none here; "
+                "train on it too (task.train), raise task.num_validation, or leave it out of evaluation.tasks"
+            )
     return QuestionSets(train=train, validation=validation, test=test, dropped=dropped), prompts
 
 

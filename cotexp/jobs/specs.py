@@ -145,6 +145,8 @@ READ_BY_TRAINING = ("seed", "teacher", "scoring", "selection", "compressor", "mi
 def run_key(context: Context) -> str:
     """Twelve hex digits that stand for all that can change the run's result: settings however typed, questions, weights."""
     questions, settings = context.questions, keyed(context.settings)
+    if settings["evaluation"]["split"] == "test":  # as it was before there was a choice
+        del settings["evaluation"]["split"]
     if not context.settings.trains:
         settings = {name: value for name, value in settings.items() if name not in READ_BY_TRAINING}
     return key_of(

@@ -181,7 +181,8 @@ def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
     against = f"; differences are to the baseline, {compared[0].label}" if len(compared) == 1 else ""
     if len(compared) != 1 and any(each.against for each in rows):
         against = "; differences are to the model that each arm was made of"
-    yield f"{questions} test questions, mode {', '.join(modes)}, strict grading{against}."
+    splits = {run.identity.get("evaluation.split", "test") for each in measured if each.arm for run in each.arm.runs} or {"test"}
+    yield f"{questions} {' or '.join(sorted(splits))} questions, mode {', '.join(modes)}, strict grading{against}."
     several = any(len(each.seeds) > 1 for each in measured)
     if several:
         yield (

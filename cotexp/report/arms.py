@@ -194,6 +194,8 @@ def identity_of(settings: dict[str, Any], mode: str) -> Flat:
                 flat |= _flatten(own, f"tasks.{task}", "task")
         elif isinstance(section, dict):
             flat |= _flatten(section, slot, slot)
+    if flat.get("evaluation.split") == "test":  # runs made before there was a choice do not state it
+        del flat["evaluation.split"]
     unread = (*MEASURED_BESIDES, *_unread(settings, mode))
     return {path: value for path, value in flat.items() if not path.startswith(unread)}
 

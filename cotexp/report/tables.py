@@ -78,7 +78,8 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     named = labels(settings)
     mode = next(each for each in named if f"eval/{each}/num_questions" in metrics)
     samples = metrics.get(f"eval/{mode}/num_samples", 1)
-    lines = [f"{metrics[f'eval/{mode}/num_questions']:.0f} test questions; all of them are in the denominator."]
+    split = settings.get("evaluation", {}).get("split", "test")
+    lines = [f"{metrics[f'eval/{mode}/num_questions']:.0f} {split} questions; all of them are in the denominator."]
     if samples > 1:
         lines.append(f"Accuracy is avg@{samples:.0f}: the mean over questions of the share of {samples:.0f} sampled answers that are right.")
     lines += [line for each, label in named.items() for line in _grading_notes(metrics, each, label)]

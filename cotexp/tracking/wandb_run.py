@@ -2,6 +2,7 @@
 
 Online a run that goes on is continued under its id. Offline W&B cannot continue what it wrote, so every attempt has a folder of its own; the
 attempt that publishes the finished run tells all of it, and takes the folders of earlier attempts away.
+A sweep agent of W&B's names the run instead: one that was published before is told again, as the run that the agent waits for.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
+from cotexp import sweep_agents
 from cotexp.jobs.store import read_json, write_json
 from cotexp.report import figures
 from cotexp.settings import BASE, Settings, WandbTracking
@@ -120,11 +122,12 @@ class WandbRun:
             "tags": sorted({*before.get("tags", []), *self.point.tags}),
             "baseline": against,
         }
-        if now == before or not self._is_alone(folder):
+        asked_for = sweep_agents.is_asked_for()  # wandb then takes the agent's id in place of ours
+        if (now == before and not asked_for) or not self._is_alone(folder):
             return
         self.summarise({**metrics, **(ablation.deltas(folder, baseline) | {"delta/baseline": against} if baseline else {})})
         self.run.tags = now["tags"]
-        if self.run.offline or before.get("metrics_modified") != now["metrics_modified"]:
+        if self.run.offline or asked_for or before.get("metrics_modified") != now["metrics_modified"]:
             self._tell(folder)
         self.mark = (path, now)
 

@@ -1,0 +1,110 @@
+"""What `cotexp search` varies, and what it looks for: read from the words of its command line."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cotexp.sections import ConfigError
+from cotexp.settings import MODES, Settings
+
+KINDS = "KEY=A,B,C (choices), KEY=int:LOW,HIGH, KEY=float:LOW,HIGH or KEY=log:LOW,HIGH"
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One setting that is varied: among `choices`, or between `low` and `high`."""
+
+    path: str
+    kind: str
+    choices: tuple[str, ...] = ()
+    low: float = 0
+    high: float = 0
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """Values that must be allowed: every choice, or both ends."""
+        return self.choices or (self.spelled(self.low), self.spelled(self.high))
+
+    def spelled(self, value: Any) -> str:
+        """A value as the command line has it."""
+        return str(round(value)) if self.kind == "int" else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+    def suggest(self, trial: Any) -> str:
+        """The value that Optuna tries next."""
+        if self.choices:
+            return str(trial.suggest_categorical(self.path, self.choices))
+        if self.kind == "int":
+            return self.spelled(trial.suggest_int(self.path, round(self.low), round(self.high)))
+        return self.spelled(trial.suggest_float(self.path, self.low, self.high, log=self.kind == "log"))
+
+
+def read_space(words: Sequence[str]) -> list[Dimension]:
+    """The dimensions that `words` name, in order. Raises: ConfigError with every word that names none."""
+    problems, dimensions = [], []
+    for word in words:
+        path, equals, value = word.partition("=")
+        try:
+            if not (path and equals):
+                raise ValueError("is not KEY=VALUES")
+            dimensions.append(_dimension(path, value))
+        except ValueError as error:
+            problems.append(f"--space {word}: {error}; write {KINDS}")
+    paths = [each.path for each in dimensions]
+    problems += [f"--space names {path} twice; give all of its values at once" for path in sorted(set(paths)) if paths.count(path) > 1]
+    if problems:
+        raise ConfigError(*problems)
+    return dimensions
+
+
+def _dimension(path: str, value: str) -> Dimension:
+    kind, colon, ends = value.partition(":")
+    if not colon or kind not in ("int", "float", "log"):
+        choices = tuple(each.strip() for each in re.split(r",(?![^\[]*\])", value))
+        if len(set(choices)) < 2 or "" in choices:
+            raise ValueError("needs two choices or more, each once")
+        return Dimension(path, "choice", choices)
+    try:
+        low, high = map(int if kind == "int" else float, ends.split(","))
+    except ValueError:
+        raise ValueError(f"needs two {'integers' if kind == 'int' else 'numbers'} behind {kind}:") from None
+    if not low < high or not all(map(math.isfinite, (low, high))) or (kind == "log" and low <= 0):
+        raise ValueError(f"needs LOW below HIGH{', both above 0' if kind == 'log' else ''}")
+    return Dimension(path, kind, low=low, high=high)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number of metrics.json to make large or small."""
+
+    name: str
+    minimized: bool
+
+    @property
+    def direction(self) -> str:
+        return "minimize" if self.minimized else "maximize"
+
+    @property
+    def reads_answers(self) -> bool:
+        """Whether it is measured on the questions that evaluation.split names."""
+        return self.name.startswith("eval/")
+
+
+SHORT = {"accuracy": "eval/{mode}/accuracy", "tokens": "eval/{mode}/num_tokens", "loss": "training/best_validation_loss"}
+"""What short names stand for; the mode is the last that is evaluated."""
+SMALL_IS_GOOD = ("loss", "tokens", "ratio", "seconds", "perplexity", "cost", "unparsable", "truncated", "timed_out")
+
+
+def read_metric(word: str, settings: Settings, direction: str | None = None) -> Metric:
+    """The metric that a word means. `direction` is minimize or maximize; by default small is good for losses, lengths and times."""
+    mode = next(each for each in reversed(MODES) if each in settings.evaluation.modes)
+    name = SHORT.get(word, word).format(mode=mode)
+    if "/" not in name:
+        raise ConfigError(f"a metric is {', '.join(SHORT)} or a name of metrics.json such as {SHORT['accuracy'].format(mode=mode)}; got {word!r}")
+    if name.startswith("training/") and not settings.trains:
+        raise ConfigError(f"metric {name} is measured by fine-tuning, which these settings leave out; take accuracy, or another evaluation.modes")
+    small = any(each in name.rsplit("/", 1)[1] for each in SMALL_IS_GOOD) if direction is None else direction == "minimize"
+    return Metric(name, small)

@@ -1,0 +1,97 @@
+"""The trials of a search as a table and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from cotexp.jobs.progress import page
+from cotexp.report.style import COLOURS, Drawing, picture
+
+TABLE = "trials.md"
+FIGURE = "trials"
+
+
+def counts(trial: Any) -> bool:
+    """Whether a trial of Optuna's is one of the search: not when it only waits, or its process ended before it and it was tried again."""
+    return trial.state.name in ("RUNNING", "COMPLETE") or (trial.state.name == "FAIL" and "error" in trial.user_attrs)
+
+
+def best_of(study: Any) -> list[Any]:
+    """The best trial, the first of equals; with several metrics those that no other beats in all of them."""
+    best = sorted(study.best_trials, key=lambda each: each.number)
+    return best[:1] if len(study.directions) == 1 else best
+
+
+def write_report(folder: Path, name: str, metrics: Sequence[str], study: Any) -> list[Any]:
+    """Print the trials, write them with a figure to `folder`, and return the best: one, or those that no other beats in all metrics."""
+    trials = [each for each in study.get_trials(deepcopy=False) if counts(each) and "values" in each.user_attrs]
+    complete = [each for each in trials if each.state.name == "COMPLETE"]
+    best = best_of(study) if complete else []
+    paths = list(dict.fromkeys(path for each in trials for path in each.user_attrs["values"]))
+    columns = ["trial", *paths, *metrics, "state", "seconds", "run"]
+    rows = [_row(each, paths, len(metrics), each in best) for each in trials]
+    table = Table(title=f"Search {name}", title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column in (*metrics, "seconds", "trial") else "left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    page().print(table)
+    lines = [f"# Search {name}", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    (folder / TABLE).write_text("\n".join(lines) + f"\n\n* best{' (no other trial beats it in every metric)' if len(metrics) > 1 else ''}\n")
+    if complete:
+        drawing = Drawing(FIGURE, f"Trials of {name}", "Every trial of the search.", lambda figure: _draw(figure, metrics, complete, best, study))
+        drawn = picture(drawing)
+        (folder / f"{FIGURE}.png").write_bytes(drawn.png)
+        (folder / f"{FIGURE}.svg").write_bytes(drawn.svg)
+    print(f"Table{' and figure' if complete else ''}: {folder}")
+    return best
+
+
+def _row(trial: Any, paths: Sequence[str], num_metrics: int, is_best: bool) -> list[str]:
+    values = [f"{each:.6g}" for each in trial.values] if trial.values else [""] * num_metrics
+    state = {"COMPLETE": "finished", "FAIL": "failed", "RUNNING": "running"}.get(trial.state.name, trial.state.name.lower())
+    error = trial.user_attrs.get("error", "")
+    return [
+        f"{trial.number}{' *' if is_best else ''}",
+        *(trial.user_attrs["values"].get(path, "") for path in paths),
+        *values,
+        f"{state}: {error}" if error else state,
+        f"{trial.duration.total_seconds():.0f}" if trial.duration else "",
+        Path(trial.user_attrs["run"]).name if "run" in trial.user_attrs else "",
+    ]
+
+
+def _draw(figure: Any, metrics: Sequence[str], trials: Sequence[Any], best: Sequence[Any], study: Any) -> None:
+    axes = figure.subplots()
+    red = {"color": COLOURS["red"], "marker": "o"}
+    if len(metrics) == 1:
+        minimized = study.directions[0].name == "MINIMIZE"
+        reached: list[float] = []
+        for each in trials:
+            reached.append((min if minimized else max)([*reached[-1:], each.value]))
+        numbers = [each.number for each in trials]
+        axes.plot(numbers, [each.value for each in trials], linestyle="none", marker="o", color=COLOURS["blue"], label="trial")
+        axes.step(numbers, reached, where="post", linestyle="--", color=COLOURS["red"], label="best so far")
+        axes.set(xlabel="trial", ylabel=metrics[0])
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    else:
+        front = sorted(best, key=lambda each: (each.values[1], each.values[0]))
+        axes.plot(
+            [each.values[1] for each in trials],
+            [each.values[0] for each in trials],
+            linestyle="none",
+            marker="o",
+            color=COLOURS["blue"],
+            label="trial",
+        )
+        axes.plot([each.values[1] for each in front], [each.values[0] for each in front], linestyle="--", label="Pareto front", **red)
+        for each in front:
+            axes.annotate(str(each.number), (each.values[1], each.values[0]), xytext=(4, 5), textcoords="offset points", fontsize=9)
+        axes.set(xlabel=metrics[1], ylabel=metrics[0])
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
