@@ -58,7 +58,15 @@ def _draw_points(axes: Any, rows: Sequence[ArmRow]) -> list[float]:
         colour = COLOURS["orange" if row.is_baseline else "blue"]
         filled = row.is_baseline or (row.against is not None and not row.against.within_noise)
         axes.plot([place, place], [100 * row.low, 100 * row.high], color=colour, linewidth=2)
-        axes.plot(place, 100 * row.accuracy, marker="o", markersize=8, markeredgewidth=2, color=colour, markerfacecolor=colour if filled else "white")
+        axes.plot(
+            place,
+            100 * row.accuracy,
+            marker="D" if row.is_baseline else "o",
+            markersize=8,
+            markeredgewidth=2,
+            color=colour,
+            markerfacecolor=colour if filled else "white",
+        )
         if len(row.seeds) > 1:
             axes.plot([place] * len(row.seeds), [100 * each for each in row.seed_accuracies], "_", markersize=10, color="black", zorder=3)
     axes.set(xlabel="training rationales (arms with nearly the same number stand side by side)", ylabel="accuracy, %")
@@ -137,11 +145,11 @@ def _draw_legend(figure: Any, rows: Sequence[ArmRow]) -> None:
     from matplotlib.lines import Line2D
 
     orange, blue = COLOURS["orange"], COLOURS["blue"]
-    point = {"marker": "o", "markersize": 8, "markeredgewidth": 2, "linewidth": 2}
+    point = {"markersize": 8, "markeredgewidth": 2, "linewidth": 2}
     handles = [
-        Line2D([], [], color=orange, label="baseline", **point),
-        Line2D([], [], color=blue, label="differs from it", **point),
-        Line2D([], [], color=blue, markerfacecolor="white", label="within noise", **point),
+        Line2D([], [], color=orange, marker="D", label="baseline", **point),
+        Line2D([], [], color=blue, marker="o", label="differs from it", **point),
+        Line2D([], [], color=blue, marker="o", markerfacecolor="white", label="within noise", **point),
     ]
     if any(len(each.seeds) > 1 for each in rows):
         handles.append(Line2D([], [], color="black", marker="_", markersize=10, linestyle="none", label="one seed"))

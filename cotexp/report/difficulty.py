@@ -22,7 +22,8 @@ MOST_SOURCES = 8
 OTHERS = "other teachers"
 MOST_POINTS = 6000
 """Rationales drawn one by one in the scatter plot, evenly spaced in the order of the questions; medians are of all."""
-CORRECTNESS = ((True, "correct", COLOURS["blue"]), (False, "wrong", COLOURS["orange"]))
+CORRECTNESS = ((True, "correct", COLOURS["blue"], "", "-"), (False, "wrong", COLOURS["orange"], "////", "--"))
+"""Correctness, its name, colour, hatch and line."""
 TITLES = {
     "plain": "plain RD: given the whole rationale",
     "masked": "masked RD: without the answer sentence",
@@ -102,11 +103,11 @@ def draw_by_source(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, kind in zip(panels, shown, strict=True):
         axes.axvline(1, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
-        for offset, (correct, _, colour) in zip((-0.19, 0.19), CORRECTNESS, strict=True):
+        for offset, (correct, _, colour, hatch, _) in zip((-0.19, 0.19), CORRECTNESS, strict=True):
             values = [[each.rd[kind] for each in own if each.correct is correct] for own in groups.values()]
             present = [(row + offset, each) for row, each in enumerate(values) if each]
             if present:
-                _boxes(axes, present, colour)
+                _boxes(axes, present, colour, hatch)
         axes.set(xscale="log", xlabel="RD (log scale; lower is better)")
         axes.set_title(TITLES[kind], fontsize=10)
         axes.grid(axis="y", visible=False)
@@ -117,7 +118,7 @@ def draw_by_source(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
     _legend(figure)
 
 
-def _boxes(axes: Any, present: list[tuple[float, list[float]]], colour: str) -> None:
+def _boxes(axes: Any, present: list[tuple[float, list[float]]], colour: str, hatch: str) -> None:
     from matplotlib.colors import to_rgba
 
     axes.boxplot(
@@ -129,7 +130,7 @@ def _boxes(axes: Any, present: list[tuple[float, list[float]]], colour: str) -> 
         showfliers=False,
         manage_ticks=False,
         patch_artist=True,
-        boxprops={"facecolor": to_rgba(colour, 0.45), "edgecolor": colour},
+        boxprops={"facecolor": to_rgba(colour, 0.45), "edgecolor": colour, "hatch": hatch},
         whiskerprops={"color": colour},
         capprops={"color": colour},
         medianprops={"color": "black", "linewidth": 2},
@@ -145,7 +146,7 @@ def _legend(figure: Any) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles = [Patch(facecolor=colour, alpha=0.5, edgecolor=colour, label=name) for _, name, colour in CORRECTNESS]
+    handles = [Patch(facecolor=colour, alpha=0.5, edgecolor=colour, hatch=hatch, label=name) for _, name, colour, hatch, _ in CORRECTNESS]
     handles.append(Line2D([], [], color="black", linewidth=2, label="median (box: middle half, whiskers: 5 to 95 %)"))
     handles.append(Line2D([], [], color=COLOURS["grey"], linewidth=1, linestyle="--", label="RD 1: the rationale changes nothing"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
@@ -161,18 +162,18 @@ def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     points = rationales[:: -(-len(rationales) // MOST_POINTS)]
     alpha = max(0.2, min(0.7, 700 / len(points)))
-    colours = {correct: colour for correct, _, colour in CORRECTNESS}
+    colours = {correct: colour for correct, _, colour, *_ in CORRECTNESS}
     for axes, kind in zip(panels, shown, strict=True):
         axes.axhline(1, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
         drawn = [(each.num_tokens, each.rd[kind], colours[each.correct]) for each in points]
         lengths, difficulties, shades = zip(*drawn, strict=True)
         axes.scatter(lengths, difficulties, s=8, c=shades, alpha=alpha, linewidths=0)
-        for correct, colour in colours.items():
+        for correct, _, colour, _, style in CORRECTNESS:
             own = [each for each in rationales if each.correct is correct]
             line = running_median([(each.num_tokens, each.rd[kind]) for each in own])
             if line:
                 axes.plot(*zip(*line, strict=True), color="white", linewidth=4.5)
-                axes.plot(*zip(*line, strict=True), color=colour, linewidth=2.2)
+                axes.plot(*zip(*line, strict=True), color=colour, linewidth=2.2, linestyle=style)
         axes.set(xscale="log", yscale="log", xlabel="tokens of the rationale (log scale)")
         axes.set_title(TITLES[kind], fontsize=10)
     panels[0].set(ylabel="RD (log scale; lower is better)")
@@ -181,7 +182,8 @@ def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
     figure.suptitle("Rationale difficulty against length")
     counts = Counter(each.correct for each in rationales)
     lines = [
-        Line2D([], [], color=colour, marker="o", label=f"{name} ({counts[correct]:,}); line: running median") for correct, name, colour in CORRECTNESS
+        Line2D([], [], color=colour, marker="o", linestyle=style, label=f"{name} ({counts[correct]:,}); line: running median")
+        for correct, name, colour, _, style in CORRECTNESS
     ]
     figure.legend(handles=lines, loc="outside lower center", ncols=2, fontsize=9)
 
