@@ -257,9 +257,9 @@ def claim(each: Validated, groups: Groups) -> str:
     found = forecasting.advantage(each.grouped, groups.names)
     scale, unit = each.truth.scale, each.truth.unit
     errors: Mapping[str, float] = {name: forecasting.skill_of(each.grouped[name]).mae * scale for name in (found.method, found.trivial)}
-    verdict = "beyond noise" if found.is_real else "within noise"
+    verdict = f"{'better' if found.less > 0 else 'worse'} beyond noise" if found.is_real else "within noise"
     return (
         f"{each.truth.title}: {found.method} errs by {errors[found.method]:.1f} {unit}, the better trivial baseline ({found.trivial}) by "
-        f"{errors[found.trivial]:.1f}; {found.less * scale:+.1f} {unit} less per group ({found.low * scale:+.1f} to {found.high * scale:+.1f} over "
-        f"{groups.num} groups): {verdict}."
+        f"{errors[found.trivial]:.1f}; a difference of {-found.less * scale:+.1f} {unit} with every group counted once "
+        f"({-found.high * scale:+.1f} to {-found.low * scale:+.1f} over {groups.num} groups): {verdict}."
     )

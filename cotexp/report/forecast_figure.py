@@ -37,7 +37,8 @@ def _panel(axes: Any, each: Validated) -> None:
     for method, colour, marker in ((trivial, COLOURS["grey"], "x"), (each.best, COLOURS["blue"], "o")):
         own = each.grouped[method]
         truths, means = [scale * (one.truth or 0.0) for one in own], [scale * one.mean for one in own]
-        label = f"{method} (error {forecasting.skill_of(own).mae * scale:.1f} {each.truth.unit})"
+        bars = ", bars: 80 %" if method == each.best else ""
+        label = f"{method} (error {forecasting.skill_of(own).mae * scale:.1f} {each.truth.unit}{bars})"
         if method == each.best:
             bounds = [one.interval(0.8, high=each.truth.most) for one in own]
             below = [max(0.0, mean - scale * low) for mean, (low, _) in zip(means, bounds, strict=True)]

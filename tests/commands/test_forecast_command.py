@@ -86,7 +86,7 @@ def test_forecasts_of_unseen_training_sets_are_judged_against_trivial_ones(tmp_p
     assert "20 runs with 10 different compressed training sets; folds are grouped by compressed training set: 10 groups" in text
     assert "Test accuracy: Bayesian ridge errs by " in text
     assert "the better trivial baseline (compression ratio alone) by " in text
-    assert "over 10 groups): beyond noise." in text
+    assert "over 10 groups): better beyond noise." in text
     assert "Leave-one-target-out: not possible, all runs fine-tune small-target." in text
     errors = cells(tmp_path, "Test accuracy: errors")
     assert list(errors) == [f"{scheme}: {method}" for scheme in ("grouped", "80/20 (leaks)") for method in METHOD_NAMES]
