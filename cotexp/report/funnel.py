@@ -111,11 +111,11 @@ def drawings(of_arm: Mapping[str, list[Step]]) -> Iterator[Drawing]:
 
 def _panels(figure: Any, of_arm: Mapping[str, list[Step]]) -> None:
     wide = min(2, len(of_arm))
-    panels = figure.subplots(-(-len(of_arm) // wide), wide, squeeze=False).flat
+    panels = list(figure.subplots(-(-len(of_arm) // wide), wide, squeeze=False).flat)
     for axes, (label, found) in zip(panels, of_arm.items(), strict=False):
         draw(axes, found)
         axes.set_title(label or "What each filter kept and dropped", fontsize=10)
-    for axes in list(panels)[len(of_arm) :]:
+    for axes in panels[len(of_arm) :]:
         axes.axis("off")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 

@@ -112,3 +112,14 @@ def test_a_control_without_a_part_of_morsd_has_no_such_footnote() -> None:
 @pytest.mark.parametrize(("order", "rd", "name"), [("lowest_rd", "plain", "lowest plain RD"), ("lowest_perplexity", "plain", "lowest perplexity")])
 def test_an_order_is_spelled_out(order: str, rd: str, name: str) -> None:
     assert funnel.order_of({"order": order, "rd": rd}) == name
+
+
+def test_several_arms_have_a_panel_each_and_no_panel_is_left_empty() -> None:
+    from matplotlib.figure import Figure
+
+    steps = [funnel.Step("written", 10, 0), funnel.Step("accuracy: the answer is the gold one", 6, 4)]
+    (drawing,) = funnel.drawings({"first": steps, "second": steps, "third": steps[:1]})
+    figure = Figure(figsize=drawing.size, layout="constrained")
+    drawing.draw(figure)
+    assert [axes.get_title() for axes in figure.axes if axes.axison] == ["first", "second", "third"]
+    assert list(funnel.drawings({})) == []
