@@ -96,12 +96,13 @@ def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Se
         folders_of = {pattern: [each for each in run_folders(outputs) if fits(each, (pattern,), outputs)] for pattern in only}
     else:
         folders_of = {name: [each for each in run_folders(outputs, name) if name_of(each, outputs) == name] for name in dict.fromkeys(names)}
-    problems = [_nothing_finished(name, own, outputs) for name, own in folders_of.items() if not any(map(is_finished, own))]
+    what = "run that fits" if only else "experiment"
+    problems = [_nothing_finished(name, own, outputs, what) for name, own in folders_of.items() if not any(map(is_finished, own))]
     if problems:
         raise ConfigError(*problems)
     runs: list[Run] = []
     reasons: dict[str, list[str]] = {}
-    folders = [folder for own in folders_of.values() for folder in own]
+    folders = list(dict.fromkeys(folder for own in folders_of.values() for folder in own))
     for folder in filter(is_finished, folders):
         try:
             runs.append(read_run(folder, outputs, mode))
@@ -140,13 +141,13 @@ def is_finished(folder: Path) -> bool:
     return (folder / "metrics.json").is_file() and (folder / "stages.json").is_file()
 
 
-def _nothing_finished(name: str, folders: Sequence[Path], outputs: Path) -> str:
+def _nothing_finished(name: str, folders: Sequence[Path], outputs: Path, what: str) -> str:
     known = sorted({str(path.parent.parent.relative_to(outputs / "runs")) for path in (outputs / "runs").rglob("stages.json")})
     there = f"; experiments with finished runs: {', '.join(known) or 'none'}"
     if folders:
         unfinished = ", ".join(each.name for each in folders)
         return f"report: {name} has no finished run under {outputs / 'runs'}, only unfinished ones ({unfinished}){there}"
-    return f"report: no experiment {name!r} under {outputs / 'runs'}{suggestion(name, known)}{there}"
+    return f"report: no {what} {name!r} under {outputs / 'runs'}{suggestion(name, known)}{there}"
 
 
 def read_run(folder: Path, outputs: Path, mode: str | None) -> Run:

@@ -294,6 +294,16 @@ def test_many_folders_left_out_for_one_reason_are_one_line(outputs: Path, capsys
     assert "Left out: exp/z0, exp/z1, exp/z2, exp/z3, exp/z4 and 1 more: made by an earlier version" in capsys.readouterr().out
 
 
+def test_runs_may_be_chosen_by_patterns_whatever_their_experiment(outputs: Path) -> None:
+    write_run(outputs, "d0", "1" * 40, name="other/one", selection=MORSD)
+    report_experiments(["mine"], outputs=outputs, wanted=Wanted(only=("exp/b*", "b0", "other/one")), folder=outputs / "mine")
+    text = (outputs / "mine" / "report.md").read_text()
+    assert text.startswith("# mine\n")
+    assert "exp/b0: other/one/d0 has the same settings and seed, and is newer" in text or "other/one/d0: exp/b0 has" in text
+    with pytest.raises(ConfigError, match=r"no run that fits 'z\*' under"):
+        report_experiments(["mine"], outputs=outputs, wanted=Wanted(only=("z*",)))
+
+
 def test_an_unknown_name_is_told_the_declared_reports_as_well(outputs: Path) -> None:
     with pytest.raises(ConfigError, match=r"declared reports: macc/baselines, .*\(did you mean 'macc/baselines'\?\)"):
         report(outputs, "macc/baseline")

@@ -24,6 +24,7 @@ from cotexp.sections import ConfigError
 
 OWNER = json.loads(json.dumps(owner()))
 """This process, as a run's owner."""
+STOPS = ("rebound", "min_tokens")
 ABLATION = "macc/quickstart_ablation"
 """A declared report whose runs are a sweep's."""
 
@@ -163,6 +164,18 @@ def test_labels_may_be_short_but_must_tell_arms_apart(tmp_path: Path, monkeypatc
 def test_footnotes_join_what_runs_chose_differently(outputs: Path) -> None:
     (line,) = (each for each in made(outputs).footnotes if "round limit" in each)
     assert "round limit 2 or 4 or 6 or 7 or 8, stop rule rebound or min_tokens, compressor temperature 0.7" in line
+
+
+def test_several_tables_have_runs_and_figures_of_their_own(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = [
+        declared.DeclaredTable(title=f"Two {stop}", sweep=ABLATION, where={"compression.stop": stop, "compression.max_rounds": 2}) for stop in STOPS
+    ]
+    monkeypatch.setattr(declared, "report_named", lambda _: DeclaredReport(title="x", tables=tables))
+    report = made(outputs)
+    assert [len(table.rows) for table in report.tables] == [3, 3], "the base model and two shares of full chains"
+    assert [(each.table, each.seed) for each in report.runs] == [(table, seed) for table in ("1", "2") for seed in (0, 1, 0, 1)]
+    assert [each.name for each in report.figures] == ["accuracy_against_tokens_1", "accuracy_against_tokens_2"]
+    assert report.figures[1].title == "Two min_tokens: Accuracy against tokens"
 
 
 # --- declarations --------------------------------------------------------------------------------------------------------
