@@ -72,7 +72,7 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
     folder.mkdir(parents=True, exist_ok=True)
     outputs = Path(settings.paths.outputs)
     with _log_file(folder / "log.txt"), status.recorded(folder, overrides) as enter, clear_errors(outputs):
-        write_json(folder / status.PLANNED, wanted)
+        _plan_once(folder / status.PLANNED, wanted)
         write_json(folder / "settings.json", dataclasses.asdict(settings))
         write_json(folder / "questions.json", {"test": _wanted_answers(context), "questions": _what_was_asked(context)})
         metrics = _run_stages(context, folder, Clock(enter)) | _duplicates(context, specs_of(context))
@@ -95,6 +95,12 @@ def alone(context: Context) -> contextlib.AbstractContextManager[None]:
 def folder_of(context: Context) -> Path:
     """Where the results of a run lie."""
     return Path(context.settings.paths.outputs) / "runs" / context.settings.name / specs.run_key(context)
+
+
+def _plan_once(path: Path, wanted: dict[str, Any]) -> None:
+    """Write what the run goes on from, unless it stands there: the file's time is that of the first attempt."""
+    if not path.is_file() or read_json(path) != wanted:
+        write_json(path, wanted)
 
 
 def is_finished(folder: Path, wanted: dict[str, Any]) -> bool:

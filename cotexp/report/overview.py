@@ -65,8 +65,8 @@ class Seen:
         """Of all stages of its last attempt that computed something; so far, of a running one."""
         if self.metrics:
             return sum(value for name, value in self.metrics.items() if name.startswith("seconds/"))
-        started, ended = self.status.started, self.status.ended
-        return None if started is None else (ended or (time.time() if self.status.state == "running" else started)) - started
+        ended = time.time() if self.status.state == "running" else self.status.ended
+        return None if self.status.started is None or ended is None else ended - self.status.started
 
     @property
     def modified(self) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cotexp.jobs.status import read_status
+from cotexp.jobs.status import PLANNED
 from cotexp.jobs.store import read_json
 from cotexp.settings import FINE_TUNED_MODES
 
@@ -41,8 +41,8 @@ class Artifact:
 
 def lineage(folder: Path) -> list[Artifact]:
     """The artifacts of the finished run in `folder`, each behind those that it is made of."""
-    status = read_status(folder)
-    started = (status.started if status else None) or 0.0
+    planned = folder / PLANNED
+    started = planned.stat().st_mtime if planned.is_file() else 0.0  # of the first attempt
     found: list[Artifact] = []
     for kind, scope, name, files in _stored(folder):
         made = min(path.stat().st_mtime for path in files.values() if path.suffix == ".json") if kind != "selection" else started

@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
-
 from cotexp import sweep_agents
 from cotexp.jobs.store import read_json, write_json
 from cotexp.report import figures
@@ -81,7 +79,6 @@ class WandbRun:
     logged: dict[str, float] = field(default_factory=dict)
     held: list[Mapping[str, float]] = field(default_factory=list)
     mark: tuple[Path, dict[str, Any]] | None = None
-    lock: FileLock | None = None
 
     @property
     def tracking(self) -> WandbTracking:
@@ -123,7 +120,7 @@ class WandbRun:
             "baseline": against,
         }
         asked_for = sweep_agents.is_asked_for()  # wandb then takes the agent's id in place of ours
-        if (now == before and not asked_for) or not self._is_alone(folder):
+        if now == before and not asked_for:
             return
         self.summarise({**metrics, **(ablation.deltas(folder, baseline) | {"delta/baseline": against} if baseline else {})})
         self.run.tags = now["tags"]
@@ -133,26 +130,13 @@ class WandbRun:
 
     def finish(self, *, failed: bool) -> None:
         """End W&B's run. What was published is marked so once W&B has all of it. Raises: TimeoutError when the upload takes too long."""
-        try:
-            if self.run is not None:
-                self._log_curve(self.held)
-                self.run.finish(exit_code=1 if failed else 0)
-            if self.mark is not None:
-                write_json(*self.mark)
-                if self.run.offline:
-                    self._take_earlier_away()
-        finally:
-            if self.lock is not None:
-                self.lock.release()
-
-    def _is_alone(self, folder: Path) -> bool:
-        """Whether no other process is publishing this run."""
-        self.lock = FileLock(folder / ".publishing.lock", timeout=0)
-        try:
-            self.lock.acquire()
-        except Timeout:
-            self.lock = None
-        return self.lock is not None
+        if self.run is not None:
+            self._log_curve(self.held)
+            self.run.finish(exit_code=1 if failed else 0)
+        if self.mark is not None:
+            write_json(*self.mark)
+            if self.run.offline:
+                self._take_earlier_away()
 
     def _begin(self) -> None:
         """Start W&B's run; without a key or a network it is kept on disk for `wandb sync`."""

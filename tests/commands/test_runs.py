@@ -44,7 +44,7 @@ def outputs(tmp_path: Path) -> Path:
     (tmp_path / "store" / "checkpoint" / "k.partial").mkdir(parents=True)
     (tmp_path / "store" / "checkpoint" / "k.partial" / "curve.jsonl").write_text('{"step": 40, "num_steps": 113}\n')
     gone = {**owner(), "pid": 2**22 + 1}
-    began(tmp_path, "eeee00000000", "running", stage="evaluation", owner=gone)
+    began(tmp_path, "eeee00000000", "running", stage="evaluation", owner=gone, ended=None)
     return tmp_path
 
 
@@ -81,6 +81,7 @@ def test_a_list_shows_state_progress_metrics_cost_and_what_sets_runs_apart(outpu
         "cost": "$1.50",
     }
     assert rows["bbbb00000000"]["settings"] == "selection=morsd"
+    assert rows["eeee00000000"]["time"] == "", "when a killed run ended is not known"
 
 
 def test_failed_ones_come_with_their_last_error_and_the_command_that_goes_on(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,7 +127,7 @@ def test_only_failed_runs_are_started_again_one_after_another_and_what_fails_aga
     with pytest.raises(SystemExit, match=r"runs: 1 of 2 did not finish: cccc00000000; `cotexp runs --failed` shows"):
         main(["runs", "--failed", "--relaunch", "--outputs", str(outputs)])
     out, err = capfd.readouterr()
-    assert f"1 of 2: python run.py selection.kk=1 paths.outputs={outputs}" in out
+    assert f" of 2: python run.py selection.kk=1 paths.outputs={outputs}" in out
     assert "selection.kk is not a setting" in err
     assert "trainer.batch_size = 32" in out
 

@@ -65,13 +65,13 @@ def write_run(outputs: Path, settings: Settings, key: str = KEY, *, right: str =
     write_lines(folder / "compressed.jsonl", [{**compressed, "num_rounds_run": 2, "round_num_tokens": [6, 4, 3]}])
     write_lines(folder / "selection.jsonl", [{"question_id": "t", "kept": ["t/0"]}])
     asked = {name: {"text": f"How many is {name}?", "answer": "7"} for name in questions}
-    status = {"state": "finished", "started": started, "overrides": []}
     for name, content in (
         ("settings", dataclasses.asdict(settings)),
         ("stages", stages),
         ("metrics", {"eval/compress/accuracy": right.count("1") / len(right), "eval/compress/accuracy_low": 0.1}),
         ("questions", {"test": {"stories": [f"{each}/0" for each in questions]}, "questions": asked}),
-        ("status", status),
+        ("planned", stages),
     ):
         (folder / f"{name}.json").write_text(json.dumps(content))
+    os.utime(folder / "planned.json", (started, started))
     return folder
