@@ -27,7 +27,7 @@ from cotexp.training import resumable
 from cotexp.training.data import EncodedExample, MixtureData, plan_batches
 from cotexp.training.modules import MultitaskModule
 from cotexp.training.resumable import Progress
-from cotexp.training.sharding import environment_of, strategy_of, trained, whole
+from cotexp.training.sharding import environment_of, is_sharded, strategy_of, trained, whole
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
             "num_validation_too_long": num_validation_too_long,
             "num_supervised_tokens": sum(sum(each.encoded.loss_mask) for each in train),
         }
-        _finish(job, recorder, counts)
+        _finish(job, *(_load(job) if is_sharded(job.trainer) else (model, tokenizer)), recorder, counts)
 
 
 def _load(job: FitJob) -> tuple[Any, Any]:
@@ -163,9 +163,8 @@ def _encode(examples: list[Example], encoder: Encoder, limits: Limits, what: str
     return kept, len(encoded) - len(kept)
 
 
-def _finish(job: FitJob, recorder: Recorder, counts: dict[str, int]) -> None:
-    """Save the best model, made anew: the one that was trained may lie in parts on many devices."""
-    model, tokenizer = _load(job)
+def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts: dict[str, int]) -> None:
+    """Save the best weights, put into a model that is not in parts on many devices."""
     model.load_state_dict({name.removeprefix("model."): each for name, each in load_file(recorder.best).items()}, strict=False)
     loading.save(model, tokenizer, job.folder, dtype=getattr(torch, job.save_dtype))
     summary = {

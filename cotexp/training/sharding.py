@@ -24,6 +24,11 @@ def strategy_of(trainer: Trainer) -> Strategy | str:
     return DeepSpeedStrategy(stage=2) if trainer.strategy == "deepspeed" else DDPStrategy()
 
 
+def is_sharded(trainer: Trainer) -> bool:
+    """Whether the model that is trained cannot be saved as it is."""
+    return trainer.num_workers > 1 and trainer.strategy in ("fsdp", "deepspeed")
+
+
 def environment_of(trainer: Trainer) -> ClusterEnvironment:
     """Who started the processes: torch's elastic launcher where there are several. Slurm's variables are not ours to read in a worker."""
     return TorchElasticEnvironment() if trainer.num_workers > 1 else LightningEnvironment()

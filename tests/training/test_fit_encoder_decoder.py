@@ -151,9 +151,9 @@ def test_training_in_bfloat16_follows_the_curve_of_float32(make_job: MakeJob, tu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tuning", ["full", "lora"])
-def test_two_devices_give_the_loss_curve_of_one(make_job: MakeJob, tuning: str) -> None:
-    one, two = make_job("one", dropout=0.0, tuning=tuning), make_job("two", dropout=0.0, tuning=tuning, devices=2, strategy="ddp")
+@pytest.mark.parametrize(("tuning", "strategy"), [("lora", "ddp"), ("full", "fsdp")])
+def test_two_devices_give_the_loss_curve_of_one(make_job: MakeJob, tuning: str, strategy: str) -> None:
+    one, two = make_job("one", dropout=0.0, tuning=tuning), make_job("two", dropout=0.0, tuning=tuning, devices=2, strategy=strategy)
     fit(one)
     workers.run_fit(two, lambda row, num_steps: None)
     for ours, theirs in zip(read_curve(two), read_curve(one), strict=True):
