@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from filelock import FileLock, Timeout
 
 from cotexp import stopping
 from cotexp.jobs.store import LOCK_SECONDS, POLL_SECONDS, StoreError
-from cotexp.sections import RunFailed
+from cotexp.sections import ConfigError, RunFailed
+
+PROBE_BYTES = 65536
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NEXT_STEPS = {
@@ -31,7 +34,7 @@ def check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with probe.open("wb") as file:
-            file.write(b"\0" * 65536)
+            file.write(b"\0" * PROBE_BYTES)
             file.flush()
             os.fsync(file.fileno())
         probe.unlink()
@@ -75,10 +78,17 @@ def clear_errors(outputs: Path) -> Iterator[None]:
         if error.errno in FULL or (error.errno in NEXT_STEPS and place.absolute().is_relative_to(outputs.absolute())):
             raise _failure(place, error.errno) from error
         raise
+    except (RunFailed, ConfigError):
+        raise
     except Exception as error:
-        if os.strerror(errno.ENOSPC) not in str(error) or isinstance(error, RunFailed):  # libraries that are not written in Python
-            raise
-        raise _failure(outputs, errno.ENOSPC) from error
+        if os.strerror(errno.ENOSPC) in str(error) or is_full(outputs):  # what is written in other languages fails in its own words
+            raise _failure(outputs, errno.ENOSPC) from error
+        raise
+
+
+def is_full(folder: Path) -> bool:
+    """Whether not even a small file has room on the disk of `folder`."""
+    return folder.is_dir() and shutil.disk_usage(folder).free < PROBE_BYTES
 
 
 def _failure(place: Path, number: int) -> StoreError:

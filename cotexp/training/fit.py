@@ -131,7 +131,9 @@ def settle(job: FitJob) -> None:
     if curve.is_file():
         step = resumable.progress(job.folder / RESUMABLE).step
         lines = [line for line in curve.read_text().splitlines() if line.endswith("}")]
-        curve.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
+        unfinished = curve.with_suffix(".new")
+        unfinished.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
+        unfinished.replace(curve)
 
 
 class Limits(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 import pytest
+import torch
 from filelock import FileLock
 
 from cotexp import schema
@@ -165,6 +166,11 @@ def test_an_error_of_the_disk_names_place_and_next_step(number: int, step: str, 
 def test_a_full_disk_that_a_library_tells_of_in_its_own_words_is_understood(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="free some space"), clear_errors(tmp_path):
         raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+
+def test_a_checkpoint_that_does_not_fit_is_a_full_disk_though_torch_says_otherwise(small_disk: Path) -> None:
+    with pytest.raises(StoreError, match=r"No space left on device while writing .*free some space"), clear_errors(small_disk):
+        torch.save({"weights": torch.zeros(200_000)}, small_disk / "resumable.new")
 
 
 def test_errors_about_other_places_stay_what_they_are(tmp_path: Path) -> None:
