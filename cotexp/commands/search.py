@@ -183,6 +183,7 @@ def _next_trial(optuna: Any, study: Any, search: Search, num_trials: int) -> Any
         trial = study.ask()
         trial.set_user_attr("values", {each.path: each.suggest(trial) for each in search.space})
         trial.set_user_attr("owner", owner())
+        trial.set_user_attr("place", len(taken) + 1)
     return trial
 
 
@@ -197,7 +198,8 @@ def _dead(optuna: Any, study: Any) -> Iterator[Any]:
 def _run(optuna: Any, study: Any, search: Search, trial: Any, num_trials: int) -> None:
     """Run one trial and tell its values; one that fails is told as failed."""
     values = trial.user_attrs["values"]
-    print(f"\nTrial {trial.number} (of {num_trials}): {' '.join(f'{path}={value}' for path, value in values.items())}", flush=True)
+    chosen = " ".join(f"{path}={value}" for path, value in values.items())
+    print(f"\nTrial {trial.number} ({trial.user_attrs['place']} of {num_trials}): {chosen}", flush=True)
     words = search.words_of(values)
     try:
         result = commands.run_experiment(_one(words), words)

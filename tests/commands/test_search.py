@@ -154,7 +154,7 @@ def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(random_model: Pa
     killed = start(searched(tmp_path / "killed", *words, trials=6, options=tokens))
     assert killed.stdout is not None
     for line in killed.stdout:
-        if line.startswith("Trial 2 (of"):
+        if line.startswith("Trial 2 (3 of 6)"):
             killed.send_signal(signal.SIGKILL)
             break
     killed.communicate()
