@@ -51,6 +51,11 @@ class Validated:
         """The method with the smallest error in grouped folds, the trivial baselines apart."""
         return forecasting.best_of([each for each in METHODS if each not in forecasting.TRIVIAL], self.grouped)
 
+    @property
+    def for_candidates(self) -> str:
+        """The method with the smallest error of all: where a trivial baseline errs least, nothing speaks for another."""
+        return forecasting.best_of(list(METHODS), self.grouped)
+
 
 def make(names: Sequence[str], found: Found, asked: Sequence[Asked] = (), not_asked: Sequence[str] = ()) -> Report:
     """The report on forecasts from these runs; `not_asked` are lines on candidates that cannot be forecast."""
@@ -170,7 +175,9 @@ def _effect(effect: Effect | None, truth: Truth) -> Cell:
 def _candidates(asked: Sequence[Asked], runs: Sequence[Observed], validated: Sequence[Validated], groups: Groups) -> Table:
     features = [each.features for each in runs]
     forecasts = {
-        each.truth: forecasting.predict(each.best, features, [getattr(run, each.truth.name) for run in runs], [one.features for one in asked])
+        each.truth: forecasting.predict(
+            each.for_candidates, features, [getattr(run, each.truth.name) for run in runs], [one.features for one in asked]
+        )
         for each in validated
     }
     accuracies, lengths = ([min(each.mean, truth.most) for each in forecasts[truth]] for truth in TRUTHS)
@@ -214,7 +221,7 @@ def _beyond(features: Sequence[str]) -> Cell:
 
 
 def _notes_on_candidates(first: Asked, validated: Sequence[Validated], groups: Groups) -> Iterator[str]:
-    methods = " and ".join(f"{each.truth.title.lower()} by {each.best}" for each in validated)
+    methods = " and ".join(f"{each.truth.title.lower()} by {each.for_candidates}" for each in validated)
     yield f"Forecast: {methods}, fitted on all runs; intervals are those of the model and the noise between runs that it has seen."
     yield "Bold: no other candidate is forecast to be more accurate and shorter."
     if groups.num < MIN_GROUPS:
