@@ -76,6 +76,13 @@ def stored(
     return _measured(wanted, rows), num_missing
 
 
+def wanted_rows(
+    context: Context, chains: Sequence[Rationale], rounds: Mapping[str, Sequence[Round]], kept: Sequence[Compressed]
+) -> dict[str, list[str]]:
+    """Task -> ids of the rows that `measure` reads."""
+    return {task: list(texts) for task, texts in _by_task(context, _wanted(context, chains, rounds, kept)).items()}
+
+
 def metrics(
     context: Context, chains: Sequence[Rationale], kept: Sequence[Compressed], likelihoods: Mapping[str, Measured], *, num_dropped: int
 ) -> dict[str, float]:

@@ -10,7 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs import costs, engines, evaluation, progress, pruning, questions, rationales, scores, served, specs, stages, status, training_set
+from cotexp.jobs import (
+    compressed_set,
+    costs,
+    engines,
+    evaluation,
+    progress,
+    pruning,
+    questions,
+    rationales,
+    scores,
+    served,
+    specs,
+    stages,
+    status,
+    training_set,
+)
 from cotexp.jobs.crew import beside, check_devices
 from cotexp.jobs.disk import check_writable, clear_errors, exclusive
 from cotexp.jobs.specs import Context
@@ -236,23 +251,32 @@ def _rounds_to_run(context: Context, task: str) -> tuple[int, int]:
 
     A chain whose stored rounds do not end yet counts with every round up to the limit, so the second number is an upper bound.
     """
+    chains, num_unknown = _chains_so_far(context, task)
+    rounds, missing = _rounds_so_far(context, task, chains)
+    missing += _round_limit(context) * num_unknown
+    return sum(map(len, rounds.values())) + missing, missing
+
+
+def _rounds_so_far(context: Context, task: str, chains: Sequence[Rationale]) -> tuple[dict[str, list[Round]], int]:
+    """(the stored rounds of each chain, as far as the stop rule reads them; how many more there may be)."""
     rule, deterministic = context.settings.compression, specs.is_deterministic(context.settings)
-    limit = getattr(rule, "max_rounds", None) or 1
     spec = specs.spec_rounds(context, task)
     stored = context.store.ledger(spec).read() if spec else {}
-    chains, num_unknown = _chains_so_far(context, task)
-    total = missing = limit * num_unknown
+    found: dict[str, list[Round]] = {each.id: [] for each in chains}
+    missing = 0
     for rationale in chains:
-        rounds: list[Round] = []
+        rounds = found[rationale.id]
         while compression.decide(rationale, rounds, rule, deterministic=deterministic) is None:
             row = stored.get(f"{rationale.id}/{len(rounds) + 1}")
             if row is None:
-                missing += limit - len(rounds)
-                total += limit - len(rounds)
+                missing += _round_limit(context) - len(rounds)
                 break
             rounds.append(Round.from_row(row))
-        total += len(rounds)
-    return total, missing
+    return found, missing
+
+
+def _round_limit(context: Context) -> int:
+    return getattr(context.settings.compression, "max_rounds", None) or 1
 
 
 def _importances_to_make(context: Context, task: str, spec: Spec) -> tuple[int, int]:
@@ -278,12 +302,22 @@ def _chains_so_far(context: Context, task: str) -> tuple[list[Rationale], int]:
 
 
 def _texts_to_read(context: Context, task: str, spec: Spec) -> tuple[int, int]:
-    """(most texts whose perplexity is measured, of these how many may be missing): exact once a run read the same rounds, else every round counts."""
-    most, limit = context.settings.scoring.perplexity_chains, getattr(context.settings.compression, "max_rounds", None) or 1
-    num_chains = len(specs.wanted_rationales(context, specs.by_task(context.questions.train)[task]))
-    stored = len(context.store.ledger(spec).read())
-    total = min(most, num_chains) * (limit + 1)
-    return total, max(0, total - stored)
+    """(most texts whose perplexity is measured, of these how many may be missing): exact once all rounds are stored, else every round counts."""
+    stored = context.store.ledger(spec).read()
+    chains: list[Rationale] = []
+    rounds: dict[str, list[Round]] = {}
+    num_open = 0
+    for name in specs.by_task(context.training_questions):  # chains are drawn from all tasks together
+        own, num_unknown = _chains_so_far(context, name)
+        own_rounds, missing = _rounds_so_far(context, name, own) if compression.needs_rounds(context.settings.compression) else ({}, 1)
+        chains, rounds, num_open = chains + own, rounds | own_rounds, num_open + num_unknown + missing
+    if not num_open:
+        wanted = compressed_set.wanted_rows(context, chains, rounds, stages.compress(context, chains, rounds)).get(task, [])
+        return len(wanted), sum(each not in stored for each in wanted)
+    ids = {each.id for each in specs.by_task(context.questions.train)[task]}
+    own, num_unknown = _chains_so_far(context, task)
+    total = min(context.settings.scoring.perplexity_chains, sum(each.question_id in ids for each in own) + num_unknown) * (_round_limit(context) + 1)
+    return total, max(0, total - len(stored))
 
 
 def _scores_to_make(context: Context, task: str, spec: Spec) -> tuple[int, int]:

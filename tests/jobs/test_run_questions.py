@@ -157,7 +157,8 @@ def test_the_content_of_a_users_file_is_part_of_the_keys_and_its_place_is_not(ch
     run_key, stages = keys("there")
     assert run_key != before[0]
     same = {name for name, key in stages.items() if key == before[1][name]}
-    texts_of_base = {"rationales/custom", "rounds/custom", "predictions/base/custom", "grades/base/custom", "grades/rationales/custom"}
+    ledgers = ("rationales", "grades/rationales", "rounds", "perplexity", "predictions/base", "grades/base")
+    texts_of_base = {f"{each}/custom" for each in ledgers}
     expected = {
         "file": texts_of_base,
         "test_file": set(stages) - {f"latency/{mode}" for mode in ("base", "full", "compress")},

@@ -141,7 +141,7 @@ def test_a_saved_adapter_comes_back_merged_with_the_same_logits(folders: dict[st
     loading.save(model, tokenizer, tmp_path)
     loaded = loading.load(tmp_path, settings_of(tmp_path), base_folder=folders[kind])
     assert not hasattr(loaded.model, "peft_config") or not any("lora" in name for name, _ in loaded.model.named_parameters())
-    torch.testing.assert_close(logits(loaded.model, batch(mark)), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits(loaded.model, batch(mark)), expected, rtol=1e-5, atol=1e-4)
     assert loaded.encoder.compress_id == mark == token_id(loaded.tokenizer)
     assert loaded.tokenizer.chat_template == tokenizer.chat_template
     weights = sum(path.stat().st_size for path in tmp_path.glob("*.safetensors"))
@@ -158,7 +158,7 @@ def test_a_fully_trained_model_comes_back_with_the_same_logits(folders: dict[str
     assert (expected - untrained).abs().max() > 0.01
     loading.save(model, tokenizer, tmp_path)
     loaded = loading.load(tmp_path, settings_of(tmp_path))
-    torch.testing.assert_close(logits(loaded.model, batch(mark)), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits(loaded.model, batch(mark)), expected, rtol=1e-5, atol=1e-4)
     assert loaded.encoder.compress_id == mark
     assert not loaded.model.training
 
