@@ -13,7 +13,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from cotexp import schema
-from cotexp.jobs import pipeline
+from cotexp.jobs import pipeline, planning
 from cotexp.jobs.store import key_of
 from cotexp.model_settings import GgufModel, LocalCompressor, LocalTeacher, ScratchModel
 from cotexp.report import declared
@@ -133,7 +133,7 @@ def test_a_file_can_be_composed_checked_and_planned(path: Path, files: Path, ran
     for point in points:
         if isinstance(point.task, GsmSymbolicTask):
             pytest.importorskip("reasoning_gym", reason="its questions come from reasoning-gym, the extra `symbolic`, which is not installed")
-        stages = pipeline.plan(pipeline.make_context(made_small(point, files, random_model, tmp_path / "outputs"), plan=True))
+        stages = planning.plan(pipeline.make_context(made_small(point, files, random_model, tmp_path / "outputs"), plan=True))
         names = [each.name for each in stages]
         assert ("checkpoint" in names) == point.trains
         answers = [f"{mode}/{task}" for mode in point.evaluation.modes for task in point.evaluation.tasks]

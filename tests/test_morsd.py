@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cotexp.inference.local import LocalEngine
-from cotexp.jobs import pipeline
+from cotexp.jobs import pipeline, planning
 from cotexp.jobs.pipeline import Result
 from cotexp.jobs.rationales import write_rationales
 from cotexp.jobs.scores import row_id
@@ -142,12 +142,12 @@ def test_both_slots_make_compressed_distillation_in_one_command(tmp_path: Path) 
 def test_a_plan_counts_texts_scores_and_rounds_before_and_after(tmp_path: Path) -> None:
     given = ["compression=macc", "compressor=tiny", "compressor.max_new_tokens=160", "compression.max_rounds=1"]
     settings = settings_of(tmp_path / "outputs", *given)
-    before = {each.name: each for each in pipeline.plan(pipeline.make_context(settings, plan=True))}
+    before = {each.name: each for each in planning.plan(pipeline.make_context(settings, plan=True))}
     assert (before["texts/stories"].num_missing, before["rationales/stories"].num_missing) == (24, 24)
     assert before["scores/stories"].num_missing == 8 + 16
     assert not (tmp_path / "outputs").exists()
     run(tmp_path / "outputs", *given)
-    after = pipeline.plan(pipeline.make_context(settings_of(tmp_path / "outputs", *given), plan=True))
+    after = planning.plan(pipeline.make_context(settings_of(tmp_path / "outputs", *given), plan=True))
     assert {each.name: each.num_missing for each in after} == dict.fromkeys(before, 0)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cotexp.jobs import pipeline
+from cotexp.jobs import pipeline, planning
 from cotexp.jobs.store import complete_lines
 from cotexp.methods.reasoning import Parts
 from cotexp.report import examples
@@ -70,7 +70,7 @@ def test_thinking_and_answer_part_are_compressed_apart_and_learnt_together(tmp_p
     assert {each.texts[0] for each in examples.pick(result.folder, 16)} == {
         text for row in rationales.values() for text in (Parts.of(row["cot"]).thinking, Parts.of(row["cot"]).chain)
     }
-    assert all(each.num_missing == 0 for each in pipeline.plan(pipeline.make_context(settings_of(tmp_path, recorded), plan=True)))
+    assert all(each.num_missing == 0 for each in planning.plan(pipeline.make_context(settings_of(tmp_path, recorded), plan=True)))
 
 
 def test_the_student_is_trained_on_both_parts_with_their_marks(tmp_path: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cotexp import schema
-from cotexp.jobs import grades, pipeline
+from cotexp.jobs import grades, pipeline, planning
 from cotexp.task_settings import StoriesTask
 from cotexp.tasks import load_questions
 
@@ -136,7 +136,7 @@ def test_the_same_command_again_computes_nothing_and_a_plan_agrees(folder: Path,
     assert [line for line in again.splitlines() if "│" in line] == [line for line in both.text.splitlines() if "│" in line]
     assert stored(folder) == before
     (settings,) = schema.check_command_line(arguments(folder, BOTH), multirun=False)
-    planned = pipeline.plan(pipeline.make_context(settings, plan=True))
+    planned = planning.plan(pipeline.make_context(settings, plan=True))
     assert {each.name for each in planned} == set(both.stages)
     assert {each.name: each.num_missing for each in planned if each.num_missing != 0} == {}
 

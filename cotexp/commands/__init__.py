@@ -23,11 +23,12 @@ def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: M
     `overrides` are the words that make it, `options` the option of each slot and the sweep that it is a point of.
     Raises: ConfigError, RunFailed with what the user can do.
     """
-    from cotexp.jobs import pipeline
     from cotexp.jobs.disk import clear_errors
 
     if settings.plan:
-        pipeline.print_plan(settings)
+        from cotexp.jobs import planning
+
+        planning.print_plan(settings)
         return None
     with clear_errors(Path(settings.paths.outputs)):
         if settings.compress_only:

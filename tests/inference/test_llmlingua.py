@@ -90,7 +90,7 @@ def test_importances_have_the_order_of_the_classifiers_probabilities(folder: Pat
 @pytest.mark.usefixtures("table")
 def test_a_run_prunes_by_the_classifier(folder: Path, random_model: Path, tmp_path: Path) -> None:
     from cotexp import schema
-    from cotexp.jobs import pipeline, stages
+    from cotexp.jobs import pipeline, planning, stages
     from cotexp.jobs.rationales import write_rationales
     from cotexp.jobs.specs import spec_importances
 
@@ -108,7 +108,7 @@ def test_a_run_prunes_by_the_classifier(folder: Path, random_model: Path, tmp_pa
     assert spec is not None
     assert context.classifier is not None
     assert spec.description["classifier"] == context.classifier.sha256, "its weights make the key, wherever they lie"
-    planned = {each.name: each for each in pipeline.plan(context)}
+    planned = {each.name: each for each in planning.plan(context)}
     assert planned["importances/stories"].num_missing == 0
     (rows,) = (tmp_path / "store" / "importances").glob("*/rows-*")
     assert len(rows.read_text().splitlines()) == 6

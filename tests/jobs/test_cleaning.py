@@ -15,7 +15,7 @@ import pytest
 
 from cotexp import schema
 from cotexp.commands.cli import main
-from cotexp.jobs import pipeline
+from cotexp.jobs import pipeline, planning
 from cotexp.jobs.cleaning import RECENT_SECONDS, Cleaning, Entry, plan_cleaning, remove
 from cotexp.jobs.specs import Context
 from cotexp.jobs.store import Claims, Spec, Store
@@ -169,7 +169,7 @@ def lived_in(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 
 def still_to_do(context: Context) -> list[int | None]:
-    return [each.num_missing for each in pipeline.plan(context)]
+    return [each.num_missing for each in planning.plan(context)]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cotexp.jobs import costs, pipeline
+from cotexp.jobs import costs, pipeline, planning
 from cotexp.jobs.costs import ApiCost
 from cotexp.jobs.specs import Context, spec_rewrites
 from cotexp.schema import check_command_line
@@ -21,7 +21,7 @@ def context_of(tmp_path: Path, *overrides: str) -> Context:
 
 
 def estimated(context: Context) -> list[ApiCost]:
-    return list(costs.estimate(context, [(each.name, each.spec, each.num_missing or 0) for each in pipeline.plan(context)]))
+    return list(costs.estimate(context, [(each.name, each.spec, each.num_missing or 0) for each in planning.plan(context)]))
 
 
 def test_calls_are_bounded_and_priced_before_the_first_is_made(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_what_no_server_writes_costs_nothing(tmp_path: Path) -> None:
 
 
 def test_the_plan_prints_what_paid_calls_will_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pipeline.print_plan(context_of(tmp_path).settings)
+    planning.print_plan(context_of(tmp_path).settings)
     printed = capsys.readouterr().out
     assert "rewrites/stories: at most 24 calls to m of local" in printed.replace("\n", " ")
     assert not (tmp_path / "outputs").exists()

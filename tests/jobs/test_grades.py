@@ -13,7 +13,7 @@ import pytest
 
 from cotexp import schema
 from cotexp.inference.engine import Output, Request
-from cotexp.jobs import evaluation, grades, pipeline, specs
+from cotexp.jobs import evaluation, grades, pipeline, planning, specs
 from cotexp.jobs.rationales import stored_rationales, write_rationales
 from cotexp.jobs.specs import Context
 from cotexp.jobs.status import Clock
@@ -216,7 +216,7 @@ def test_rationales_are_graded_beside_their_ledger_without_the_rule_for_whole_te
 
 def test_a_plan_counts_answers_and_grades_that_are_missing(setup: Setup) -> None:
     def missing() -> dict[str, int | None]:
-        return {each.name: each.num_missing for each in pipeline.plan(setup.context) if each.name.split("/")[0] in ("predictions", "grades")}
+        return {each.name: each.num_missing for each in planning.plan(setup.context) if each.name.split("/")[0] in ("predictions", "grades")}
 
     assert missing() == {
         **{f"{stage}/base/{task}": count for stage in ("predictions", "grades") for task, count in (("custom", 8), ("strategyqa", 12))},

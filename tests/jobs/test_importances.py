@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from cotexp import schema
-from cotexp.jobs import evaluation, pipeline, pruning, stages
+from cotexp.jobs import evaluation, pipeline, planning, pruning, stages
 from cotexp.jobs.engines import load_encoder
 from cotexp.jobs.rationales import write_rationales
 from cotexp.jobs.specs import Context, spec_importances, spec_latency
@@ -87,7 +87,7 @@ def test_every_ratio_reads_the_same_importances(context: Context, chains: list[R
     pruned = stages.compress(other, chains, {})
     assert {path: path.read_bytes() for path in ledger.glob("rows-*")} == before
     assert {each.ratio for each in pruned} == {0.3}
-    planned = {each.name: each for each in pipeline.plan(other)}
+    planned = {each.name: each for each in planning.plan(other)}
     assert (planned["importances/stories"].num_wanted, planned["importances/stories"].num_missing) == (34, 0)
 
 

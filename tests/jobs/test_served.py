@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cotexp import schema
-from cotexp.jobs import pipeline, served, specs
+from cotexp.jobs import pipeline, planning, served, specs
 from cotexp.jobs.specs import Context
 from cotexp.sections import ConfigError, RunFailed
 
@@ -71,7 +71,7 @@ def test_a_plan_names_the_texts_of_servers_and_needs_no_key(random_model: Path, 
     made = context(
         random_model, tmp_path, *overrides("compressor", "http://a/v1", "compressor.server.api_key_env=NOT_SET", "compression.max_rounds=3")
     )
-    planned = {each.name: (each.num_wanted, each.num_missing) for each in pipeline.plan(made)}
+    planned = {each.name: (each.num_wanted, each.num_missing) for each in planning.plan(made)}
     assert planned["rewrites/stories"] == planned["rounds/stories"] == (48, 48)
     with pytest.raises(
         ConfigError, match=r"compressor\.server\.api_key_env must name an environment variable that holds the key; NOT_SET is not set"

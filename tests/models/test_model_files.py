@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from cotexp import schema
 from cotexp.commands.export import export_model
-from cotexp.jobs import pipeline, specs
+from cotexp.jobs import pipeline, planning, specs
 from cotexp.jobs.specs import Context
 from cotexp.model_settings import GgufModel, PretrainedModel
 from cotexp.models import identity, loading
@@ -77,7 +77,7 @@ def test_a_file_is_planned_without_a_network(name: str, settings: dict[str, Sett
     if isinstance(own.model, GgufModel):
         own.model.path = str(family_folder("gguf"))
     context = pipeline.make_context(own, plan=True)
-    stages = pipeline.plan(context)
+    stages = planning.plan(context)
     assert "checkpoint" in [each.name for each in stages]
     on_hub = not isinstance(own.model, GgufModel) and name not in ("tiny", "tiny_student", "scratch")
     assert context.base.sha256.startswith(identity.NOT_DOWNLOADED) == on_hub
