@@ -241,6 +241,7 @@ class Recorder(pl.Callback):
                 module.validation_step(module.transfer_batch_to_device(batch, module.device, 0), index)
         module.train()
         losses = module.take_losses()
+        module.check_finite(losses["loss"], module.step)
         self._write(trainer, {"step": module.step, **{f"validation/{name}": value for name, value in losses.items()}})
         if losses["loss"] < self.done.best_loss:
             self.done = Progress(module.step, losses["loss"], module.step)

@@ -76,15 +76,19 @@ class MultitaskModule(pl.LightningModule):
         sums = supervised_loss(self.model, batch)
         self.sums = self.sums.to(sums.device) + sums.detach()
         loss = sums[0].sum() / batch.num_supervised_global
-        if not torch.isfinite(loss):
-            raise TrainingDiverged(
-                f"training diverged: the loss became {loss.item()} at step {self.step + 1}; lower trainer.learning_rate "
-                f"(now {self.options.learning_rate}) or raise trainer.warmup_ratio (now {self.options.warmup_ratio})"
-            )
+        self.check_finite(loss.item(), self.step + 1)
         return loss * self.trainer.world_size * self.trainer.accumulate_grad_batches
 
     def validation_step(self, batch: Batch | SourceTargetBatch, batch_idx: int) -> None:
         self.sums = self.sums.to(batch.form_B.device) + supervised_loss(self.model, batch)
+
+    def check_finite(self, loss: float, step: int) -> None:
+        """Raises: TrainingDiverged when a loss is no number any more."""
+        if not math.isfinite(loss):
+            raise TrainingDiverged(
+                f"training diverged: the loss became {loss} at step {step}; lower trainer.learning_rate (now {self.options.learning_rate}) "
+                f"or raise trainer.warmup_ratio (now {self.options.warmup_ratio})"
+            )
 
     def take_losses(self) -> dict[str, float]:
         """Mean token loss over all devices since the last call, in nats: "loss", and "loss_FORM" for every form that occurred."""

@@ -256,6 +256,13 @@ def test_a_loss_that_is_no_number_stops_with_the_setting_to_change(make_job: Mak
         fit(job)
 
 
+def test_weights_that_the_last_step_ruins_are_told_by_the_validation_after_it(make_job: MakeJob) -> None:
+    job = make_job("ruined", weight_decay=1e38, batch_size=24, max_epochs=0.01, num_validations=1)
+    with pytest.raises(TrainingDiverged, match=r"training diverged: the loss became nan at step \d"):
+        fit(job)
+    assert not (job.folder / "training.json").exists()
+
+
 def test_examples_that_are_too_long_are_left_out_and_counted(make_job: MakeJob) -> None:
     job = make_job("job", max_length=130)
     fit(job)
