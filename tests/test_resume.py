@@ -184,7 +184,7 @@ def test_a_run_killed_at_random_moments_ends_equal_to_an_undisturbed_one(tmp_pat
     finish(outputs, *MACC)
     assert_equal(outputs, undisturbed, before)
     print(f"\n{NUM_KILLS} kills {dict(stages)}, {num_finished + 1} runs equal to the undisturbed one")
-    assert len(stages) >= min(3, NUM_KILLS)
+    assert len(stages) >= min(3, NUM_KILLS // 5), "few kills may meet the same stage"
 
 
 def num_bytes(outputs: Path) -> int:
