@@ -192,19 +192,26 @@ class Forecast:
         return Interval(max(0.0, self.mean - half), min(high, self.mean + half))
 
 
-def predict(method: str, fit: Sequence[Sequence[float]], truths: Sequence[float], asked: Sequence[Sequence[float]]) -> list[Forecast]:
-    """What a method, fitted on the features and truths of all finished runs, forecasts for the features `asked`."""
+def predict(
+    method: str, fit: Sequence[Sequence[float]], truths: Sequence[float], asked: Sequence[Sequence[float]], *, most: float = math.inf
+) -> list[Forecast]:
+    """What a method, fitted on the features and truths of all finished runs, forecasts for the features `asked`.
+
+    Forecasts lie from 0 to `most`, for every method alike: none is to look worse for a value that everybody knows to be impossible.
+    """
     import numpy as np
 
     found = METHODS[method](np.asarray(fit, dtype=float), np.asarray(truths, dtype=float), np.asarray(asked, dtype=float))
-    return [Forecast(run, float(mean), float(deviation)) for run, (mean, deviation) in enumerate(zip(*found, strict=True))]
+    return [Forecast(run, min(most, max(0.0, float(mean))), float(deviation)) for run, (mean, deviation) in enumerate(zip(*found, strict=True))]
 
 
-def cross_validate(method: str, features: Sequence[Sequence[float]], truths: Sequence[float], folds: Sequence[Fold]) -> list[Forecast]:
+def cross_validate(
+    method: str, features: Sequence[Sequence[float]], truths: Sequence[float], folds: Sequence[Fold], *, most: float = math.inf
+) -> list[Forecast]:
     """Each run of each fold, forecast by a method that saw only the fold's other runs."""
     found = []
     for fit, test in folds:
-        own = predict(method, [features[i] for i in fit], [truths[i] for i in fit], [features[i] for i in test])
+        own = predict(method, [features[i] for i in fit], [truths[i] for i in fit], [features[i] for i in test], most=most)
         found += [Forecast(run, each.mean, each.deviation, truths[run]) for run, each in zip(test, own, strict=True)]
     return found
 

@@ -81,7 +81,7 @@ def validate(truth: Truth, runs: Sequence[Observed], groups: Groups) -> Validate
     features, truths = [each.features for each in runs], [getattr(each, truth.name) for each in runs]
 
     def by(folds: Sequence[Fold]) -> dict[str, list[Forecast]]:
-        return {method: forecasting.cross_validate(method, features, truths, folds) for method in METHODS} if folds else {}
+        return {method: forecasting.cross_validate(method, features, truths, folds, most=truth.most) for method in METHODS} if folds else {}
 
     return Validated(
         truth=truth,
@@ -176,11 +176,11 @@ def _candidates(asked: Sequence[Asked], runs: Sequence[Observed], validated: Seq
     features = [each.features for each in runs]
     forecasts = {
         each.truth: forecasting.predict(
-            each.for_candidates, features, [getattr(run, each.truth.name) for run in runs], [one.features for one in asked]
+            each.for_candidates, features, [getattr(run, each.truth.name) for run in runs], [one.features for one in asked], most=each.truth.most
         )
         for each in validated
     }
-    accuracies, lengths = ([min(each.mean, truth.most) for each in forecasts[truth]] for truth in TRUTHS)
+    accuracies, lengths = ([each.mean for each in forecasts[truth]] for truth in TRUTHS)
     on_front = forecasting.front(accuracies, lengths)
     order = sorted(range(len(asked)), key=lambda index: (-accuracies[index], lengths[index], asked[index].label))
     rows = tuple(
@@ -212,7 +212,7 @@ def _candidates(asked: Sequence[Asked], runs: Sequence[Observed], validated: Seq
 
 def _interval(each: Forecast, truth: Truth, *, bold: bool) -> Cell:
     low, high = (bound * truth.scale for bound in each.interval(high=truth.most))
-    value = min(max(each.mean, 0.0), truth.most) * truth.scale
+    value = each.mean * truth.scale
     return Cell(text=f"{value:.1f} ({low:.1f} to {high:.1f})", value=value, low=low, high=high, deviation=each.deviation * truth.scale, bold=bold)
 
 

@@ -49,7 +49,7 @@ def _panel(axes: Any, each: Validated) -> None:
     ends = [min(*axes.get_xlim(), *axes.get_ylim()), max(*axes.get_xlim(), *axes.get_ylim())]
     axes.plot(ends, ends, color="black", linewidth=0.8, linestyle="--", zorder=0)
     axes.set(title=each.truth.title, xlabel=f"measured, {_unit(each)}", ylabel=f"forecast, {_unit(each)}")
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
 def _unit(each: Validated) -> str:

@@ -186,6 +186,14 @@ def test_one_run_and_equal_truths_are_forecast_without_a_warning(method: str) ->
         assert math.isfinite(found.deviation)
 
 
+def test_no_method_forecasts_what_cannot_be() -> None:
+    fit = [[ratio, 1.0, 80.0, 1.0, 1.0, 2.0, 0.5] for ratio in (0.2, 0.3, 0.4)]
+    asked = [[ratio, *fit[0][1:]] for ratio in (0.05, 0.9)]
+    beyond = predict("compression ratio alone", fit, [0.1, 0.5, 0.9], asked)
+    assert beyond[1].mean > 1
+    assert [each.mean for each in predict("compression ratio alone", fit, [0.1, 0.5, 0.9], asked, most=1.0)] == [0.0, 1.0]
+
+
 # --- features and candidates -----------------------------------------------------------------------------------------------
 
 
