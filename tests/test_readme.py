@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 from cotexp import launchers, schema
@@ -37,3 +38,12 @@ def test_every_make_target_and_file_of_the_readme_exists() -> None:
 def test_ci_calls_the_test_command_of_the_readme() -> None:
     assert "make test" in README
     assert (ROOT / ".ci" / "run").read_text().strip().endswith("make test")
+
+
+def test_every_extra_that_users_are_told_to_install_exists() -> None:
+    offered = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    texts = [path.read_text() for path in (ROOT / "README.md", *(ROOT / "cotexp").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml"))]
+    named = {extra for text in texts for extra in re.findall(r"cotexp\[(\w+)\]", text)}
+    assert {"search", "launchers"} <= named
+    assert named <= offered.keys()
+    assert set(offered["search"] + offered["launchers"]) <= set(offered["dev"]), "or CI would skip their tests"
