@@ -228,6 +228,7 @@ def train(context: Context, examples: Examples) -> Path:
             seed=context.settings.seed,
             train=examples.train,
             validation=examples.validation,
+            tasks={each.id: each.task for each in context.training_questions},
         )
         with progress.bar("training", 0) as advance:
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,12 @@ def drawings(folder: Path) -> Iterator[Drawing]:
     if compressed := rounds.read(folder):
         yield from rounds.drawings([compressed])
     if is_trained(folder):
-        about = "Loss of training, smoothed over steps, and of validation, by form of the answer."
-        yield Drawing("training_curve", "Training curve", about, lambda figure: _training_curve(figure.subplots(), folder))
+        rows = curve(folder)
+        about = "Loss of every training step and of validation, by form of the answer."
+        yield Drawing("training_curve", "Training curve", about, lambda figure: _training_curve(figure.subplots(), rows, FORM_NAMES))
+        if tasks := _tasks(rows):
+            about = "Loss of every training step and of validation, by task."
+            yield Drawing("training_curve_per_task", "Training curve per task", about, lambda figure: _training_curve(figure.subplots(), rows, tasks))
 
 
 def of_difficulty(folder: Path) -> Iterator[Drawing]:
@@ -46,12 +51,17 @@ def of_difficulty(folder: Path) -> Iterator[Drawing]:
         yield from difficulty.drawings(scored, difficulty.kinds(read_json(folder / "settings.json")["selection"]["rd"]))
 
 
-def _training_curve(axes: Any, folder: Path) -> None:
-    """Training loss per form, smoothed over steps, and validation loss."""
-    rows = curve(folder)
-    for line, (form, name) in zip(LINES, FORM_NAMES.items(), strict=False):
-        steps = [(row["step"], row[f"train/loss_{form}"]) for row in rows if f"train/loss_{form}" in row]
-        checks = [(row["step"], row[f"validation/loss_{form}"]) for row in rows if f"validation/loss_{form}" in row]
+def _tasks(rows: list[dict[str, float]]) -> dict[str, str]:
+    """The tasks whose losses stand apart in a curve, as their own names."""
+    parts = (column.removeprefix("train/loss_") for row in rows for column in row if column.startswith("train/loss_"))
+    return {part: part for part in parts if part not in FORM_NAMES}
+
+
+def _training_curve(axes: Any, rows: list[dict[str, float]], names: Mapping[str, str]) -> None:
+    """Loss of every step and validation; `names` says what stands apart, and how it is called."""
+    for line, (part, name) in zip(itertools.cycle(LINES), names.items(), strict=False):
+        steps = [(row["step"], row[f"train/loss_{part}"]) for row in rows if f"train/loss_{part}" in row]
+        checks = [(row["step"], row[f"validation/loss_{part}"]) for row in rows if f"validation/loss_{part}" in row]
         if steps:
             axes.plot(*zip(*steps, strict=True), color=line.colour, linestyle=line.style, linewidth=1, alpha=0.8, label=f"{name}, training")
         if checks:

@@ -21,24 +21,32 @@ from cotexp.records import Form
 from cotexp.settings import Trainer
 
 FORMS: tuple[Form, ...] = ("full", "compress", "rewrite")
-NO_FORM = -1
-"""In place of a form's index: tokens of such an example count in no loss."""
+NO_KIND = -1
+"""In place of a kind: tokens of such an example count in no loss."""
 VALIDATION_BATCH = 32
 """Examples per device."""
 
 
 class EncodedExample(NamedTuple):
+    """`task` is the index of its question's task among those trained on."""
+
     encoded: Encoded
     form: Form
+    task: int = 0
+
+    @property
+    def kind(self) -> int:
+        """Task and form in one number: its index in the losses that are told apart, flat."""
+        return self.task * len(FORMS) + FORMS.index(self.form)
 
 
 class Batch(NamedTuple):
-    """A right-padded micro-batch. `form_B` indexes FORMS; `num_supervised_global` counts the global batch's supervised tokens."""
+    """A right-padded micro-batch. `kind_B` says whose loss is whose; `num_supervised_global` counts the global batch's supervised tokens."""
 
     ids_BT: torch.Tensor
     attention_BT: torch.Tensor
     supervised_BT: torch.Tensor
-    form_B: torch.Tensor
+    kind_B: torch.Tensor
     num_supervised_global: int
 
 
@@ -51,7 +59,7 @@ class SourceTargetBatch(NamedTuple):
     source_BS: torch.Tensor
     attention_BS: torch.Tensor
     target_BT: torch.Tensor
-    form_B: torch.Tensor
+    kind_B: torch.Tensor
     num_supervised_global: int
 
 
@@ -115,7 +123,7 @@ def collate(examples: Sequence[EncodedExample], pad_id: int, num_supervised_glob
         ids_BT=torch.tensor(ids),
         attention_BT=torch.tensor(attention),
         supervised_BT=torch.tensor(supervised, dtype=torch.bool),
-        form_B=torch.tensor([FORMS.index(each.form) for each in examples]),
+        kind_B=torch.tensor([each.kind for each in examples]),
         num_supervised_global=num_supervised_global,
     )
 
@@ -130,7 +138,7 @@ def collate_source_target(examples: Sequence[EncodedExample], pad_id: int, num_s
         source_BS=pad_sequence(sources, batch_first=True, padding_value=pad_id),
         attention_BS=pad_sequence([torch.ones_like(each) for each in sources], batch_first=True),
         target_BT=pad_sequence(targets, batch_first=True, padding_value=-100),
-        form_B=torch.tensor([FORMS.index(each.form) for each in examples]),
+        kind_B=torch.tensor([each.kind for each in examples]),
         num_supervised_global=num_supervised_global,
     )
 
@@ -188,7 +196,7 @@ class MixtureData(pl.LightningDataModule):
         if own:
             return self.collate(own, self.pad_id, 1)
         filling = self.collate(batch[:1], self.pad_id, 1)
-        return filling._replace(form_B=torch.full_like(filling.form_B, NO_FORM))
+        return filling._replace(kind_B=torch.full_like(filling.kind_B, NO_KIND))
 
 
 def _loader(batches: Any) -> DataLoader[Any]:

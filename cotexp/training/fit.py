@@ -7,8 +7,8 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +41,10 @@ CURVE, RESUMABLE = "curve.jsonl", "resumable.ckpt"
 
 @dataclass(slots=True, kw_only=True)
 class FitJob:
-    """Everything a fine-tuning needs. `folder` holds its resumable state while it runs and the fine-tuned model afterwards."""
+    """Everything a fine-tuning needs. `folder` holds its resumable state while it runs and the fine-tuned model afterwards.
+
+    `tasks` maps question ids to tasks, whose losses stand apart in the curve where there are several.
+    """
 
     folder: Path
     base_folder: Path
@@ -50,6 +53,7 @@ class FitJob:
     seed: int
     train: list[Example]
     validation: list[Example]
+    tasks: dict[str, str] = field(default_factory=dict)
     save_dtype: str = "float32"
 
 
@@ -64,8 +68,10 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     model, tokenizer = _load(job)
     encoder = loading.make_encoder(model, tokenizer, job.model)
     limits = Limits(job.trainer.max_length, loading.context_length(model, job.model), model.config.is_encoder_decoder)
-    train, num_too_long = _encode(job.train, encoder, limits, "training")
-    validation, num_validation_too_long = _encode(job.validation, encoder, limits, "validation")
+    tasks = sorted(set(job.tasks.values())) or [""]
+    task_of = {question: tasks.index(task) for question, task in job.tasks.items()}
+    train, num_too_long = _encode(job.train, encoder, limits, task_of, "training")
+    validation, num_validation_too_long = _encode(job.validation, encoder, limits, task_of, "validation")
     plan = plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     data = MixtureData(train, validation, plan, pad_id, encoder_decoder=model.config.is_encoder_decoder)
@@ -73,7 +79,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
         settle(job)
     recorder = Recorder(job.folder, job.trainer, len(plan.global_batches), on_row)
     data.first_step = recorder.done.step
-    module = MultitaskModule(model, job.trainer, num_steps=recorder.num_steps, first_step=recorder.done.step, seed=job.seed).train()
+    module = MultitaskModule(model, job.trainer, tasks=tasks, num_steps=recorder.num_steps, first_step=recorder.done.step, seed=job.seed).train()
     with _quiet():
         trainer = _lightning(job.trainer, recorder, num_steps=recorder.num_steps - recorder.done.step, num_micro_batches=plan.num_micro_batches)
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # it would end stopped runs with status 0
@@ -150,10 +156,13 @@ class Limits(NamedTuple):
         return length <= self.max_length and (self.context is None or needed <= self.context)
 
 
-def _encode(examples: list[Example], encoder: Encoder, limits: Limits, what: str) -> tuple[list[EncodedExample], int]:
+def _encode(examples: list[Example], encoder: Encoder, limits: Limits, task_of: Mapping[str, int], what: str) -> tuple[list[EncodedExample], int]:
     """The examples within the limits, and the number of the others."""
     encoded = [
-        EncodedExample(encoder.example(each.prompt, each.completion, compressed=each.compressed, ratio=each.ratio), each.form) for each in examples
+        EncodedExample(
+            encoder.example(each.prompt, each.completion, compressed=each.compressed, ratio=each.ratio), each.form, task_of.get(each.question_id, 0)
+        )
+        for each in examples
     ]
     kept = [each for each in encoded if limits.allow(each.encoded)]
     if not kept:

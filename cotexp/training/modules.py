@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -15,20 +16,20 @@ from cotexp.training.data import FORMS, Batch, SourceTargetBatch
 from cotexp.training.sharding import shard, trained
 
 
-def supervised_loss(model: Any, batch: Batch | SourceTargetBatch) -> torch.Tensor:
-    """Negative log-likelihood in nats and number of supervised tokens per form, shape (2, forms)."""
+def supervised_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int = 1) -> torch.Tensor:
+    """Negative log-likelihood in nats and number of supervised tokens per task and form, shape (2, tasks, forms)."""
     predicted = _from_source(model, batch) if isinstance(batch, SourceTargetBatch) else _from_prompt(model, batch)
     loss_N = torch.nn.functional.cross_entropy(predicted.logits_NV.float(), predicted.target_N, reduction="none")
-    is_form_FN = predicted.form_N.unsqueeze(0) == torch.arange(len(FORMS), device=loss_N.device).unsqueeze(1)
-    return torch.stack([(is_form_FN * loss_N).sum(dim=1), is_form_FN.sum(dim=1).float()])
+    is_kind_KN = predicted.kind_N.unsqueeze(0) == torch.arange(num_tasks * len(FORMS), device=loss_N.device).unsqueeze(1)
+    return torch.stack([(is_kind_KN * loss_N).sum(dim=1), is_kind_KN.sum(dim=1).float()]).unflatten(1, (num_tasks, len(FORMS)))
 
 
 class _Predicted(NamedTuple):
-    """The N supervised tokens of a batch: logits, ids, and the index of their example's form."""
+    """The N supervised tokens of a batch: logits, ids, and the kind of their example."""
 
     logits_NV: torch.Tensor
     target_N: torch.Tensor
-    form_N: torch.Tensor
+    kind_N: torch.Tensor
 
 
 def _from_prompt(model: Any, batch: Batch) -> _Predicted:
@@ -37,8 +38,8 @@ def _from_prompt(model: Any, batch: Batch) -> _Predicted:
     length = batch.ids_BT.shape[1]
     logits_BTV = model(input_ids=batch.ids_BT, attention_mask=batch.attention_BT, use_cache=False, logits_to_keep=length - first + 1).logits
     supervised_BT = batch.supervised_BT[:, first:]
-    form_BT = batch.form_B.unsqueeze(1).expand_as(supervised_BT)
-    return _Predicted(logits_BTV[:, :-1][supervised_BT], batch.ids_BT[:, first:][supervised_BT], form_BT[supervised_BT])
+    kind_BT = batch.kind_B.unsqueeze(1).expand_as(supervised_BT)
+    return _Predicted(logits_BTV[:, :-1][supervised_BT], batch.ids_BT[:, first:][supervised_BT], kind_BT[supervised_BT])
 
 
 def _from_source(model: Any, batch: SourceTargetBatch) -> _Predicted:
@@ -46,21 +47,21 @@ def _from_source(model: Any, batch: SourceTargetBatch) -> _Predicted:
     inputs_BT = decoder_inputs(model, batch.target_BT)
     logits_BTV = model(input_ids=batch.source_BS, attention_mask=batch.attention_BS, decoder_input_ids=inputs_BT, use_cache=False).logits
     supervised_BT = batch.target_BT != -100
-    form_BT = batch.form_B.unsqueeze(1).expand_as(supervised_BT)
-    return _Predicted(logits_BTV[supervised_BT], batch.target_BT[supervised_BT], form_BT[supervised_BT])
+    kind_BT = batch.kind_B.unsqueeze(1).expand_as(supervised_BT)
+    return _Predicted(logits_BTV[supervised_BT], batch.target_BT[supervised_BT], kind_BT[supervised_BT])
 
 
 class MultitaskModule(pl.LightningModule):
     """Fine-tunes on full, compressed (and rewriting) examples at once.
 
     The loss of a step is the summed token loss over the supervised tokens of the *global* batch: the micro-batch's share is scaled by
-    the number of devices and micro-batches, because Lightning, DDP and FSDP divide by them.
+    the number of devices and micro-batches, because Lightning, DDP and FSDP divide by them. `tasks` names what `EncodedExample.task` counts.
     """
 
-    def __init__(self, model: Any, trainer: Trainer, *, num_steps: int, first_step: int, seed: int) -> None:
+    def __init__(self, model: Any, trainer: Trainer, *, tasks: Sequence[str], num_steps: int, first_step: int, seed: int) -> None:
         super().__init__()
         self.model, self.options, self.num_steps, self.first_step, self.seed = model, trainer, num_steps, first_step, seed
-        self.sums = torch.zeros(2, len(FORMS))
+        self.tasks, self.sums = tasks, torch.zeros(2, len(tasks), len(FORMS))
 
     @property
     def step(self) -> int:
@@ -73,14 +74,14 @@ class MultitaskModule(pl.LightningModule):
 
     def training_step(self, batch: Batch | SourceTargetBatch, batch_idx: int) -> torch.Tensor:
         torch.manual_seed(self.seed * 1_000_003 + self.step * 1_009 + self.global_rank)
-        sums = supervised_loss(self.model, batch)
+        sums = supervised_loss(self.model, batch, len(self.tasks))
         self.sums = self.sums.to(sums.device) + sums.detach()
         loss = sums[0].sum() / batch.num_supervised_global
         self.check_finite(loss.item(), self.step + 1)
         return loss * self.trainer.world_size * self.trainer.accumulate_grad_batches
 
     def validation_step(self, batch: Batch | SourceTargetBatch, batch_idx: int) -> None:
-        self.sums = self.sums.to(batch.form_B.device) + supervised_loss(self.model, batch)
+        self.sums = self.sums.to(batch.kind_B.device) + supervised_loss(self.model, batch, len(self.tasks))
 
     def check_finite(self, loss: float, step: int) -> None:
         """Raises: TrainingDiverged when a loss is no number any more."""
@@ -91,11 +92,16 @@ class MultitaskModule(pl.LightningModule):
             )
 
     def take_losses(self) -> dict[str, float]:
-        """Mean token loss over all devices since the last call, in nats: "loss", and "loss_FORM" for every form that occurred."""
+        """Mean token loss over all devices since the last call, in nats: "loss", "loss_FORM" for every form that occurred and, where several
+        tasks are trained on, "loss_TASK" for every one of them that did.
+        """
         sums = self.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
         self.sums = torch.zeros_like(self.sums)
-        (total, count), per_form = sums.sum(dim=1).tolist(), zip(FORMS, *sums.tolist(), strict=True)
-        return {"loss": total / count, **{f"loss_{form}": loss / num for form, loss, num in per_form if num}}
+        total, count = sums.sum(dim=(1, 2)).tolist()
+        parts = [*zip(FORMS, *sums.sum(dim=1).tolist(), strict=True)]
+        if len(self.tasks) > 1:
+            parts += zip(self.tasks, *sums.sum(dim=2).tolist(), strict=True)
+        return {"loss": total / count, **{f"loss_{name}": loss / num for name, loss, num in parts if num}}
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(

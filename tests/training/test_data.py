@@ -88,17 +88,17 @@ def test_steps_are_the_passes_asked_for_in_whole_batches(count: int, epochs: flo
     assert all(len(each) == batch_size for each in planned.global_batches)
 
 
-def example(prompt: int, completion: int, form: str = "full", *, token: int = 7) -> EncodedExample:
-    return EncodedExample(Encoded([token] * (prompt + completion), [0] * prompt + [1] * completion), form)  # type: ignore[arg-type]
+def example(prompt: int, completion: int, form: str = "full", *, task: int = 0, token: int = 7) -> EncodedExample:
+    return EncodedExample(Encoded([token] * (prompt + completion), [0] * prompt + [1] * completion), form, task)  # type: ignore[arg-type]
 
 
 def test_a_micro_batch_is_padded_on_the_right_and_its_padding_is_neither_seen_nor_supervised() -> None:
-    batch = collate([example(2, 3), example(1, 1, "compress"), example(3, 4, "rewrite")], pad_id=0, num_supervised_global=99)
+    batch = collate([example(2, 3), example(1, 1, "compress", task=1), example(3, 4, "rewrite")], pad_id=0, num_supervised_global=99)
     assert batch.ids_BT.tolist() == [[7, 7, 7, 7, 7, 0, 0], [7, 7, 0, 0, 0, 0, 0], [7] * 7]
     assert batch.attention_BT.tolist() == [[1, 1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0, 0], [1] * 7]
     assert batch.supervised_BT.int().tolist() == [[0, 0, 1, 1, 1, 0, 0], [0, 1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1, 1]]
     assert batch.supervised_BT.dtype == torch.bool
-    assert [FORMS[index] for index in batch.form_B.tolist()] == ["full", "compress", "rewrite"]
+    assert [divmod(kind, len(FORMS)) for kind in batch.kind_B.tolist()] == [(0, 0), (1, 1), (0, 2)], "tasks and forms"
     assert batch.num_supervised_global == 99
 
 
@@ -140,6 +140,6 @@ def test_devices_see_each_validation_example_once_between_them_and_take_part_in_
     shares = [[module._share(by_length[first : first + 64], device) for first in (0, 64)] for device in (0, 1)]
     assert [[len(each.ids_BT) for each in share] for share in shares] == [[32, 1], [32, 1]]
     counted = [
-        row[0] for share in shares for each in share for row, form in zip(each.ids_BT.tolist(), each.form_B.tolist(), strict=True) if form >= 0
+        row[0] for share in shares for each in share for row, kind in zip(each.ids_BT.tolist(), each.kind_B.tolist(), strict=True) if kind >= 0
     ]
     assert sorted(counted) == list(range(65)), "what fills the last batch counts in no loss"

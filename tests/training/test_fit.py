@@ -215,15 +215,15 @@ def test_the_checkpoint_with_the_lowest_validation_loss_is_kept(make_job: MakeJo
     assert len(validations) == 5
     assert summary["best_step"] == min(validations, key=lambda step: validations[step])
     assert summary["best_validation_loss"] == min(validations.values())
-    assert measured_loss(job) == pytest.approx(min(validations.values()), rel=1e-4)
+    assert measured_loss(job, job.validation) == pytest.approx(min(validations.values()), rel=1e-4)
 
 
-def measured_loss(job: FitJob) -> float:
-    """Mean validation token loss of the saved model, example by example, from the full logits."""
+def measured_loss(job: FitJob, examples: list[Example]) -> float:
+    """Mean token loss of the saved model, example by example, from the full logits."""
     loaded = loading.load(job.folder, job.model, base_folder=job.base_folder)
     total, count = 0.0, 0
     with torch.no_grad():
-        for each in job.validation:
+        for each in examples:
             ids, mask = loaded.encoder.example(each.prompt, each.completion, compressed=each.compressed)
             log_probabilities = loaded.model(torch.tensor([ids])).logits[0].log_softmax(dim=-1)
             for position in range(1, len(ids)):
@@ -242,7 +242,26 @@ def test_loss_is_the_sum_over_supervised_tokens_alone_and_padding_changes_nothin
     together = supervised_loss(model, collate([short, long], 0, 1))
     apart = supervised_loss(model, collate([short], 0, 1)) + supervised_loss(model, collate([long], 0, 1))
     assert torch.allclose(together, apart, rtol=1e-5)
-    assert together[1].tolist() == [sum(long.encoded.loss_mask), sum(short.encoded.loss_mask), 0]
+    assert together[1].tolist() == [[sum(long.encoded.loss_mask), sum(short.encoded.loss_mask), 0]]
+
+
+def test_losses_of_several_tasks_stand_apart_in_the_curve(make_job: MakeJob) -> None:
+    """Each is the mean over its own examples' tokens; a fine-tuning on one task keeps its curve free of them."""
+    job, plain = make_job("job"), make_job("plain")
+    job.tasks = {question: "ab"[number % 2] for number, question in enumerate(sorted({each.question_id for each in [*job.train, *job.validation]}))}
+    plain.tasks = dict.fromkeys(job.tasks, "a")
+    fit(job)
+    fit(plain)
+    for with_tasks, without in zip(read_curve(job), read_curve(plain), strict=True):
+        phase = "train" if "train/loss" in with_tasks else "validation"
+        assert {name for name in without if "/" in name} == {f"{phase}/{each}" for each in ("loss", "loss_full", "loss_compress")}
+        assert {name: with_tasks[name] for name in without} == pytest.approx(without, rel=1e-5)
+    best = json.loads((job.folder / "training.json").read_text())["best_step"]
+    [losses] = [row for row in read_curve(job) if "validation/loss" in row and row["step"] == best]
+    for task in "ab":
+        own = [each for each in job.validation if job.tasks[each.question_id] == task]
+        assert 0 < len(own) < len(job.validation)
+        assert measured_loss(job, own) == pytest.approx(losses[f"validation/loss_{task}"], rel=1e-4)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_setting_to_change(make_job: MakeJob) -> None:

@@ -65,7 +65,7 @@ def test_sources_and_targets_are_padded_each_by_itself() -> None:
     assert batch.source_BS.tolist() == [[5, 6, 1], [8, 1, 0]]
     assert batch.attention_BS.tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch.target_BT.tolist() == [[7, 1, -100, -100], [9, 10, 11, 1]]
-    assert [FORMS[index] for index in batch.form_B.tolist()] == ["full", "compress"]
+    assert [FORMS[index] for index in batch.kind_B.tolist()] == ["full", "compress"]
     assert batch.num_supervised_global == 99
 
 
@@ -98,9 +98,9 @@ def test_the_loss_is_that_of_transformers_summed_over_tokens_and_padding_changes
         ids, mask = each.encoded
         source, target = ids[: mask.index(1)], ids[mask.index(1) :]
         theirs = model(input_ids=torch.tensor([source]), labels=torch.tensor([target])).loss.item()
-        assert together[1, FORMS.index(form)] == len(target) == sum(mask)
-        assert together[0, FORMS.index(form)].item() == pytest.approx(theirs * len(target), rel=1e-5)
-    assert together[:, FORMS.index("rewrite")].tolist() == [0, 0]
+        assert together[1, 0, FORMS.index(form)] == len(target) == sum(mask)
+        assert together[0, 0, FORMS.index(form)].item() == pytest.approx(theirs * len(target), rel=1e-5)
+    assert together[:, 0, FORMS.index("rewrite")].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(("kind", "tuning", "last_step"), [("flan", "full", 1), ("t5", "full", 4), ("flan", "lora", 5)])
