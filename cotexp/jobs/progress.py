@@ -66,7 +66,7 @@ def bar(what: str, total: int) -> Iterator[Advance]:
         dollars += _cost(row)
         now = time.monotonic()
         rate, spent = count / max(1e-9, now - started), f", {dollars:.2f} dollars" if dollars else ""
-        shown.update(task, advance=None if completed is not None else 1, completed=completed, total=total, rate=f"{rate:.1f}/s", spent=spent)
+        shown.update(task, advance=None if completed is not None else 1, completed=completed, total=total, rate=_pace(rate), spent=spent)
         done, of = completed or count, total or shown.tasks[0].total
         if now - watched_at > WATCH_SECONDS:
             watched_at = now
@@ -75,7 +75,7 @@ def bar(what: str, total: int) -> Iterator[Advance]:
         if not console.is_terminal and now - noted > NOTE_SECONDS:
             noted = now
             left = f", {timedelta(seconds=round((of - done) / rate))} left" if of else ""
-            log.info("%s: %s of %s, %.1f/s%s%s", what, done, int(of) if of else of, rate, spent, left)
+            log.info("%s: %s of %s, %s%s%s", what, done, int(of) if of else of, _pace(rate), spent, left)
 
     try:
         yield advance
@@ -84,6 +84,11 @@ def bar(what: str, total: int) -> Iterator[Advance]:
         if count:
             spent = f" for {dollars:.4f} dollars" if dollars else ""
             log.info("%s: %d computed in %.1f s%s", what, count, time.monotonic() - started, spent)
+
+
+def _pace(rate: float) -> str:
+    """Rows per second, and what is slower as seconds for each."""
+    return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
 
 
 def _cost(row: Any) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,6 +31,18 @@ def test_rows_without_a_price_and_bars_without_a_total_are_shown_without(monkeyp
     assert re.fullmatch(r"training: 1 of None, [\d.]+/s", caplog.messages[0])
     assert re.fullmatch(r"training: 2 of 8, [\d.]+/s, \d:\d\d:\d\d left", caplog.messages[1])
     assert "dollars" not in caplog.text
+
+
+@pytest.mark.parametrize(("seconds", "pace"), [(0.125, "8.0/s"), (20.0, "20.0 s each")])
+def test_slow_rows_are_shown_in_seconds_for_each(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seconds: float, pace: str
+) -> None:
+    monkeypatch.setattr(progress, "NOTE_SECONDS", -1.0)
+    times = itertools.count(step=seconds)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    with caplog.at_level(logging.INFO, logger="cotexp"), progress.bar("texts", 4) as advance:
+        advance()
+    assert caplog.messages[0].startswith(f"texts: 1 of 4, {pace}, ")
 
 
 def test_nothing_is_said_of_what_is_cached(caplog: pytest.LogCaptureFixture) -> None:
