@@ -39,10 +39,13 @@ def drawings(folder: Path) -> Iterator[Drawing]:
     if is_trained(folder):
         rows = curve(folder)
         about = "Loss of every training step and of validation, by form of the answer."
-        yield Drawing("training_curve", "Training curve", about, lambda figure: _training_curve(figure.subplots(), rows, FORM_NAMES))
+        yield Drawing(
+            "training_curve", "Training curve", about, lambda figure: _training_curve(figure.subplots(), "Training curve", rows, FORM_NAMES)
+        )
         if tasks := _tasks(rows):
             about = "Loss of every training step and of validation, by task."
-            yield Drawing("training_curve_per_task", "Training curve per task", about, lambda figure: _training_curve(figure.subplots(), rows, tasks))
+            title = "Training curve per task"
+            yield Drawing("training_curve_per_task", title, about, lambda figure: _training_curve(figure.subplots(), title, rows, tasks))
 
 
 def of_difficulty(folder: Path) -> Iterator[Drawing]:
@@ -57,7 +60,7 @@ def _tasks(rows: list[dict[str, float]]) -> dict[str, str]:
     return {part: part for part in parts if part not in FORM_NAMES}
 
 
-def _training_curve(axes: Any, rows: list[dict[str, float]], names: Mapping[str, str]) -> None:
+def _training_curve(axes: Any, title: str, rows: list[dict[str, float]], names: Mapping[str, str]) -> None:
     """Loss of every step and validation; `names` says what stands apart, and how it is called."""
     for line, (part, name) in zip(itertools.cycle(LINES), names.items(), strict=False):
         steps = [(row["step"], row[f"train/loss_{part}"]) for row in rows if f"train/loss_{part}" in row]
@@ -66,7 +69,7 @@ def _training_curve(axes: Any, rows: list[dict[str, float]], names: Mapping[str,
             axes.plot(*zip(*steps, strict=True), color=line.colour, linestyle=line.style, linewidth=1, alpha=0.8, label=f"{name}, training")
         if checks:
             axes.plot(*zip(*checks, strict=True), color=line.colour, marker=line.marker, linestyle="none", label=f"{name}, validation")
-    axes.set(xlabel="step", ylabel="loss (nats per token)", title="Training curve", yscale="log")
+    axes.set(xlabel="step", ylabel="loss (nats per token)", title=title, yscale="log")
     axes.legend()
 
 
