@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,7 @@ def drawings(folder: Path) -> Iterator[Drawing]:
     if compressed := rounds.read(folder):
         yield from rounds.drawings([compressed])
     if is_trained(folder):
-        rows = curve(folder)
-        about = "Loss of every training step and of validation, by form of the answer."
-        yield Drawing(
-            "training_curve", "Training curve", about, lambda figure: _training_curve(figure.subplots(), "Training curve", rows, FORM_NAMES)
-        )
-        if tasks := _tasks(rows):
-            about = "Loss of every training step and of validation, by task."
-            title = "Training curve per task"
-            yield Drawing("training_curve_per_task", title, about, lambda figure: _training_curve(figure.subplots(), title, rows, tasks))
+        yield from _training_curves(curve(folder))
 
 
 def of_difficulty(folder: Path) -> Iterator[Drawing]:
@@ -54,17 +47,22 @@ def of_difficulty(folder: Path) -> Iterator[Drawing]:
         yield from difficulty.drawings(scored, difficulty.kinds(read_json(folder / "settings.json")["selection"]["rd"]))
 
 
-def _tasks(rows: list[dict[str, float]]) -> dict[str, str]:
-    """The tasks whose losses stand apart in a curve, as their own names."""
-    parts = (column.removeprefix("train/loss_") for row in rows for column in row if column.startswith("train/loss_"))
-    return {part: part for part in parts if part not in FORM_NAMES}
+def _training_curves(rows: list[dict[str, float]]) -> Iterator[Drawing]:
+    """Losses by form of the answer and, where they stand apart, by task."""
+    forms = {f"loss_{form}": name for form, name in FORM_NAMES.items()}
+    tasks = {column.removeprefix("train/"): column.removeprefix("train/loss/") for row in rows for column in row if column.startswith("train/loss/")}
+    for name, title, losses in (("training_curve", "Training curve", forms), ("training_curve_per_task", "Training curve per task", tasks)):
+        if losses:
+            about = "Loss of every training step and of validation."
+            yield Drawing(name, title, about, partial(_draw_losses, rows=rows, losses=losses, title=title))
 
 
-def _training_curve(axes: Any, title: str, rows: list[dict[str, float]], names: Mapping[str, str]) -> None:
-    """Loss of every step and validation; `names` says what stands apart, and how it is called."""
-    for line, (part, name) in zip(itertools.cycle(LINES), names.items(), strict=False):
-        steps = [(row["step"], row[f"train/loss_{part}"]) for row in rows if f"train/loss_{part}" in row]
-        checks = [(row["step"], row[f"validation/loss_{part}"]) for row in rows if f"validation/loss_{part}" in row]
+def _draw_losses(figure: Any, rows: list[dict[str, float]], losses: Mapping[str, str], title: str) -> None:
+    """`losses` maps columns of the curve, less their phase, to names."""
+    axes = figure.subplots()
+    for line, (loss, name) in zip(itertools.cycle(LINES), losses.items(), strict=False):
+        steps = [(row["step"], row[f"train/{loss}"]) for row in rows if f"train/{loss}" in row]
+        checks = [(row["step"], row[f"validation/{loss}"]) for row in rows if f"validation/{loss}" in row]
         if steps:
             axes.plot(*zip(*steps, strict=True), color=line.colour, linestyle=line.style, linewidth=1, alpha=0.8, label=f"{name}, training")
         if checks:

@@ -93,15 +93,16 @@ class MultitaskModule(pl.LightningModule):
 
     def take_losses(self) -> dict[str, float]:
         """Mean token loss over all devices since the last call, in nats: "loss", "loss_FORM" for every form that occurred and, where several
-        tasks are trained on, "loss_TASK" for every one of them that did.
+        tasks are trained on, "loss/TASK" for every one of them that did.
         """
         sums = self.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
         self.sums = torch.zeros_like(self.sums)
         total, count = sums.sum(dim=(1, 2)).tolist()
-        parts = [*zip(FORMS, *sums.sum(dim=1).tolist(), strict=True)]
+        names = [f"loss_{form}" for form in FORMS]
+        parts = [*zip(names, *sums.sum(dim=1).tolist(), strict=True)]
         if len(self.tasks) > 1:
-            parts += zip(self.tasks, *sums.sum(dim=2).tolist(), strict=True)
-        return {"loss": total / count, **{f"loss_{name}": loss / num for name, loss, num in parts if num}}
+            parts += zip([f"loss/{task}" for task in self.tasks], *sums.sum(dim=2).tolist(), strict=True)
+        return {"loss": total / count, **{name: loss / num for name, loss, num in parts if num}}
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(

@@ -93,18 +93,20 @@ def test_the_notes_count_what_could_not_be_read() -> None:
     assert any("3 answers could not be read, 2 were cut off" in each for each in tables.notes(METRICS, {}))
 
 
-@pytest.mark.parametrize("tasks", [(), ("stories", "own")])
+@pytest.mark.parametrize("tasks", [(), ("stories", "own"), ("stories", "compress")])
 def test_the_training_curve_is_drawn_by_form_and_where_there_are_several_by_task(finished: Path, tasks: tuple[str, ...]) -> None:
     path = finished.parents[2] / "store" / "checkpoint" / "checkpoint" / "curve.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    more = {f"{phase}/loss_{task}": 1.0 for phase in ("train", "validation") for task in tasks}
+    more = {f"{phase}/loss/{task}": 1.0 for phase in ("train", "validation") for task in tasks}
     path.write_text("".join(json.dumps({**row, **more}) + "\n" for row in rows))
     report.write(finished)
     svg = finished / "figures" / "training_curve_per_task.svg"
     assert svg.exists() == bool(tasks)
     for task in tasks:
         assert f"{task}, validation" in svg.read_text()
-    assert "own, validation" not in (finished / "figures" / "training_curve.svg").read_text()
+    by_form = (finished / "figures" / "training_curve.svg").read_text()
+    assert "full form, validation" in by_form
+    assert not any(f"{task}, validation" in by_form for task in tasks)
 
 
 def test_a_report_holds_table_figures_and_examples(finished: Path) -> None:

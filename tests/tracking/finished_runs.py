@@ -13,7 +13,10 @@ from cotexp.settings import Settings
 
 KEY = "f00dcafe0000"
 CURVE = [
-    *({"step": step, "num_steps": 3, "learning_rate": 0.1, "train/loss": 1 / step, "train/loss_compress": 2 / step} for step in (1, 2, 3)),
+    *(
+        {"step": step, "num_steps": 3, "learning_rate": 0.1, "train/loss": 1 / step, "train/loss_compress": 2 / step, "train/loss/svamp": 4 / step}
+        for step in (1, 2, 3)
+    ),
     {"step": 3, "num_steps": 3, "validation/loss": 0.25},
 ]
 

@@ -85,6 +85,7 @@ def test_each_phase_has_its_curve_over_an_axis_of_its_own(whole: Written) -> Non
     assert whole.axes == {"train/*": "train/step", "validation/*": "validation/step", "rounds/*": "rounds/round"}
     assert whole.curve("train/loss") == [1.0, 0.5, pytest.approx(1 / 3)]
     assert whole.curve("train/loss_compress") == [2.0, 1.0, pytest.approx(2 / 3)]
+    assert whole.curve("train/loss/svamp") == [4.0, 2.0, pytest.approx(4 / 3)]
     assert (whole.curve("train/step"), whole.curve("validation/step"), whole.curve("validation/loss")) == ([1, 2, 3], [3], [0.25])
     assert (whole.curve("rounds/round"), whole.curve("rounds/num_tokens"), whole.curve("rounds/num_tokens_kept")) == ([0, 1, 2], [6, 4, 3], [6, 4, 4])
 
