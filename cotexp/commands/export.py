@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotexp.jobs.store import read_json
+from cotexp.report.arms import name_of
 from cotexp.sections import ConfigError
 
 if TYPE_CHECKING:
@@ -130,12 +131,21 @@ def _model_settings(settings: dict[str, Any]) -> PretrainedModel:
 
 
 def find_run(run: str, outputs: Path, *, trained: bool = False) -> Path:
-    """The folder of a finished run, by path or by the experiment's name: its newest, or with `trained` its newest that has a model, if any."""
+    """The folder of a finished run, by path, by its key or the first digits of it, or by the experiment's name: its newest, or with `trained`
+    its newest that has a model, if any.
+    """
     if (Path(run) / "stages.json").is_file():
         return Path(run)
-    found = sorted((outputs / "runs" / run).glob("*/stages.json"), key=lambda path: path.stat().st_mtime)
+    finished = sorted((outputs / "runs").rglob("stages.json"), key=lambda path: path.stat().st_mtime)
+    found = [each for each in finished if name_of(each.parent, outputs) == run]
     if not found:
-        raise ConfigError(f"no finished run {run!r} under {outputs / 'runs'}; name a run's folder or an experiment")
+        found = [each for each in finished if each.parent.name.startswith(run)]
+        if len(found) != 1:
+            fitting = f"{len(found)} runs begin with it" if found else "there is none"
+            raise ConfigError(
+                f"RUN must be the folder, key or experiment of a finished run under {outputs / 'runs'}; got {run!r} ({fitting}); "
+                "`cotexp runs` lists them"
+            )
     with_model = [each for each in found if "checkpoint" in read_json(each)] if trained else []
     return (with_model or found)[-1].parent
 

@@ -40,7 +40,7 @@ def test_encode_refuses_what_trains_nothing(tmp_path: Path) -> None:
 
 
 def test_export_refuses_an_unknown_run_and_a_folder_that_is_no_export(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="no finished run 'nothing'"):
+    with pytest.raises(SystemExit, match=r"got 'nothing' \(there is none\)"):
         cli.main(["export", "nothing", str(tmp_path / "new"), "--outputs", str(tmp_path)])
     run = tmp_path / "runs" / "some" / "key"
     run.mkdir(parents=True)

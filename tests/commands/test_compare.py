@@ -160,7 +160,7 @@ def test_two_modes_of_one_run_can_be_compared(outputs: Path, capsys: pytest.Capt
         (("full_only", "macc"), "compress", r"run full_only/0123 has no answers in mode 'compress'; it has base, full"),
         (("macc", "macc"), None, r"both are macc/0123, compress; name another run by its folder, or two modes such as --mode full,compress"),
         (("macc", "full_only"), "base,full,compress", r"--mode takes one mode for both runs, or one for each"),
-        (("macc", "nothing"), None, r"no finished run 'nothing'"),
+        (("macc", "nothing"), None, r"got 'nothing' \(there is none\)"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(runs: tuple[str, str], mode: str | None, message: str, outputs: Path) -> None:

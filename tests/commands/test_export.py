@@ -226,3 +226,14 @@ def test_an_experiment_stands_for_its_newest_run_that_trained_a_model(tmp_path: 
     assert find_run("macc", tmp_path).name == "newest"
     assert find_run("macc", tmp_path, trained=True).name == "trained"
     assert find_run(str(tmp_path / "runs" / "macc" / "older"), tmp_path, trained=True).name == "older"
+
+
+def test_a_run_is_found_by_the_first_digits_of_its_key(tmp_path: Path) -> None:
+    for name in ("macc/quickstart/3f0a55d2c1e4", "macc/custom/3f91bc000000"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "stages.json").write_text("{}")
+    assert find_run("3f0a", tmp_path) == tmp_path / "runs" / "macc" / "quickstart" / "3f0a55d2c1e4"
+    with pytest.raises(ConfigError, match=r"got '3f' \(2 runs begin with it\); `cotexp runs` lists them"):
+        find_run("3f", tmp_path)
+    with pytest.raises(ConfigError, match=r"got 'macc/quickstrt' \(there is none\)"):
+        find_run("macc/quickstrt", tmp_path)
