@@ -36,7 +36,7 @@ def compare_runs(first: str, second: str, *, outputs: Path, mode: str | None) ->
     modes = _modes(mode)
     sides = [_side(folder, predictions_of_run(folder), wanted) for folder, wanted in zip(folders, modes, strict=True)]
     if folders[0].resolve() == folders[1].resolve() and sides[0].name == sides[1].name:
-        raise ConfigError(f"compare: both are {sides[0].name}; name another run by its folder, or two modes such as --mode full,compress")
+        raise ConfigError(f"compare: both are {sides[0].name}; name another run by its key, or two modes such as --mode full,compress")
     print_comparison(*sides)
 
 

@@ -158,7 +158,7 @@ def test_two_modes_of_one_run_can_be_compared(outputs: Path, capsys: pytest.Capt
     ("runs", "mode", "message"),
     [
         (("full_only", "macc"), "compress", r"run full_only/0123 has no answers in mode 'compress'; it has base, full"),
-        (("macc", "macc"), None, r"both are macc/0123, compress; name another run by its folder, or two modes such as --mode full,compress"),
+        (("macc", "macc"), None, r"both are macc/0123, compress; name another run by its key, or two modes such as --mode full,compress"),
         (("macc", "full_only"), "base,full,compress", r"--mode takes one mode for both runs, or one for each"),
         (("macc", "nothing"), None, r"got 'nothing' \(there is none\)"),
     ],
