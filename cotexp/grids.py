@@ -30,7 +30,7 @@ def _words_of(file: dict[str, Any], path: str = "") -> Iterator[str]:
             yield from () if (path, key) == ("", "hydra") else _words_of(value, f"{path}{key}.")
         else:
             text = spelled(value)
-            quote = "'" if isinstance(value, str) and "=" in text else ""
+            quote = '"' if isinstance(value, str) and "=" in text else ""
             yield f"{path}{key}={quote}{text}{quote}"
 
 

@@ -37,6 +37,7 @@ NEEDS: dict[str, list[str]] = {
     "teacher=recorded": ["teacher.files=[FILES/rationales.jsonl]", "experiment=none", "task=svamp"],
     "teacher=faithful_cot": ["experiment=none", "task=svamp"],
     "sweep=morsd/arms": ["experiment=morsd/arithmetic"],
+    "sweep=morsd/full_size": ["experiment=morsd/arithmetic"],
     "sweep=morsd/students": ["experiment=morsd/gsm8k"],
     "sweep=morsd/selections": ["experiment=morsd/gsm8k"],
     "model=scratch": ["experiment=tiny"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from cotexp.report.planned import (
     plan_of,
     state_of,
     stored_runs,
+    unexpected,
     unfinished_of,
 )
 from cotexp.report.style import Drawing, picture
@@ -74,6 +75,7 @@ class Part(NamedTuple):
     runs: list[UsedRun]
     settings: list[dict[str, Any]]
     left_out: list[str]
+    takes_part: Mapping[str, bool]
     sources: list[str]
 
 
@@ -87,7 +89,7 @@ def _report(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted) ->
         tables=tuple(each.table for each in parts),
         figures=tuple(picture(drawing.of_table(each.table, len(parts))) for each in parts for drawing in each.drawings),
         footnotes=tuple(dict.fromkeys((*report.footnotes, *sources, *choices(settings)))),
-        left_out=tuple(dict.fromkeys(line for each in parts for line in each.left_out)),
+        left_out=tuple(dict.fromkeys((*(line for each in parts for line in each.left_out), *unexpected(each.takes_part for each in parts)))),
         runs=tuple(run for each in parts for run in each.runs),
     )
 
@@ -103,6 +105,7 @@ def _part(name: str, settings: DeclaredTable, title: str, outputs: Path, wanted:
         runs=list(_runs_of(rows, name)),
         settings=[row.arm.runs[0].settings for row in rows if row.arm],
         left_out=plan.left_out,
+        takes_part=plan.takes_part,
         sources=[note for each in published for note in each.notes],
     )
 

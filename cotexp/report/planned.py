@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cotexp.grids import alone, spelled
@@ -64,11 +65,15 @@ class Stored:
 
 
 class Plan(NamedTuple):
-    """Arms in the order of the expected runs, lines on runs that take no part, and the baseline that the settings of all runs declare."""
+    """Arms in the order of the expected runs, lines on runs that take no part, and the baseline that the settings of all runs declare.
+
+    `takes_part` says of every run that lies there whether it is one of the expected.
+    """
 
     arms: list[Planned]
     left_out: list[str]
     baseline: str = ""
+    takes_part: Mapping[str, bool] = MappingProxyType({})
 
 
 def expected_of(points: Sequence[Point], mode: str | None, outputs: Path = Path("outputs")) -> list[Expected]:
@@ -158,7 +163,8 @@ def plan_of(expected: Sequence[Expected], stored: Sequence[Stored], outputs: Pat
             (runs if isinstance(run_or_gap, Run) else gaps).append(run_or_gap)  # type: ignore[arg-type]
         arm = Arm(label=label, runs=sorted(runs, key=lambda run: run.seed)) if runs else None
         planned.append(Planned(label=label, mode=own[0].mode, arm=arm, gaps=tuple(gaps)))
-    return Plan(planned, list(_others(stored)), common_baseline(each.baseline for each in expected))
+    takes_part = {f"{each.name}/{each.folder.name}": each.used for each in stored}
+    return Plan(planned, [], common_baseline(each.baseline for each in expected), takes_part)
 
 
 def common_baseline(declared: Iterable[str]) -> str:
@@ -243,7 +249,11 @@ def state_of(folder: Path) -> Told:
     return Told(status.state, "; ".join(each for each in (where, reason) if each), command)
 
 
-def _others(stored: Sequence[Stored]) -> Iterator[str]:
-    others = [f"{each.name}/{each.folder.name}" for each in stored if not each.used]
+def unexpected(plans: Iterable[Mapping[str, bool]]) -> Iterator[str]:
+    """A line on the runs that take part in none of the plans, whose `takes_part` these are."""
+    used: dict[str, bool] = {}
+    for name, takes_part in (item for each in plans for item in each.items()):
+        used[name] = takes_part or used.get(name, False)
+    others = [name for name, takes_part in used.items() if not takes_part]
     if others:
         yield f"{listed(others)}: no expected run has these settings; `cotexp report NAME SETTING=VALUE` expects them with other settings"

@@ -101,6 +101,18 @@ def test_words_beside_the_sweep_change_what_is_expected(tmp_path: Path, points: 
     assert "task.num_train=24" in report.gaps[0].command
 
 
+def test_a_run_of_one_table_is_not_told_as_left_out_by_another(tmp_path: Path, points: list[schema.Point], monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = [declared.DeclaredTable(sweep=ABLATION, overrides=[f"task.num_train={size}"]) for size in (23, 24)]
+    monkeypatch.setattr(declared, "report_named", lambda _: DeclaredReport(title="x", tables=tables))
+    for number, size in enumerate((23, 24, 25)):
+        task = {**dataclasses.asdict(points[0].settings)["task"], "num_train": size}
+        write_point(tmp_path, number, points[0], "1100", task=task, tasks={"stories": task})
+    report = made(tmp_path)
+    assert [len(table.rows[1].seeds) for table in report.tables] == [1, 1]
+    (line,) = report.left_out
+    assert line.startswith(f"{ABLATION}/run2: no expected run has these settings")
+
+
 def test_a_run_made_before_a_setting_existed_is_still_found(tmp_path: Path, points: list[schema.Point]) -> None:
     trainer = dataclasses.asdict(points[0].settings)["trainer"]
     del trainer["warmup_ratio"]
@@ -245,7 +257,7 @@ def test_settings_beside_undeclared_names_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["sweep=macc/main_reasoning"], [f"sweep={ABLATION}", "task.num_train=24"], ["sweep=morsd/arms", "experiment=morsd/arithmetic"]]
+    "words", [["sweep=macc/main_reasoning"], [f"sweep={ABLATION}", "task.num_train=24"], ["sweep=morsd/full_size", "experiment=morsd/arithmetic"]]
 )
 def test_a_point_of_a_sweep_can_be_run_alone(words: list[str]) -> None:
     first, *_, last = schema.points_of(words, multirun=True)
