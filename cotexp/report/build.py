@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -80,7 +81,10 @@ class Part(NamedTuple):
 
 
 def _report(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted) -> Report:
-    parts = [_part(f"{number}", each, report.title, outputs, wanted) for number, each in enumerate(report.tables, 1)]
+    plans = [named(_plan(each, outputs, wanted), each.labels) for each in report.tables]
+    asked = _asked(plans, wanted.baseline)
+    words = [*wanted.overrides, *place_of(outputs)]
+    parts = [_part(f"{number}", *each, report.title, words) for number, each in enumerate(zip(report.tables, plans, asked, strict=True), 1)]
     sources = [note for each in parts for note in each.sources]
     settings = [own for each in parts for own in each.settings]
     return Report(
@@ -94,13 +98,22 @@ def _report(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted) ->
     )
 
 
-def _part(name: str, settings: DeclaredTable, title: str, outputs: Path, wanted: Wanted) -> Part:
-    plan = named(_plan(settings, outputs, wanted), settings.labels)
-    rows = _rows(plan, wanted.baseline or settings.baseline)
+def _asked(plans: Sequence[Plan], baseline: str | None) -> list[str | None]:
+    """The wanted baseline for every table that has it; None, for a table's own, where only another has. Raises: ConfigError where none has."""
+    labels = [[each.label for each in plan.arms] for plan in plans]
+    if baseline is None or baseline == OWN_BASE:
+        return [baseline for _ in plans]
+    if not any(fitting(each, baseline) for each in labels):
+        label_of(list(dict.fromkeys(itertools.chain(*labels))), baseline)
+    return [baseline if fitting(each, baseline) else None for each in labels]
+
+
+def _part(name: str, settings: DeclaredTable, plan: Plan, baseline: str | None, title: str, words: Sequence[str]) -> Part:
+    rows = _rows(plan, baseline or settings.baseline)
     table = make_table(name, settings.title or title, rows, settings.columns)
     published = [peers.rows_of(each, table.columns) for each in settings.published]
     return Part(
-        table=_with(table, settings, published, [*wanted.overrides, *place_of(outputs)]),
+        table=_with(table, settings, published, words),
         drawings=list(arm_figures.drawings(rows, settings.labels)),
         runs=list(_runs_of(rows, name)),
         settings=[row.arm.runs[0].settings for row in rows if row.arm],

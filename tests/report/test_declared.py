@@ -113,6 +113,18 @@ def test_a_run_of_one_table_is_not_told_as_left_out_by_another(tmp_path: Path, p
     assert line.startswith(f"{ABLATION}/run2: no expected run has these settings")
 
 
+def test_a_baseline_that_one_table_has_leaves_the_other_its_own(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = [declared.DeclaredTable(sweep=ABLATION, where=where) for where in ({}, {"compression.stop": STOPS[0]})]
+    monkeypatch.setattr(declared, "report_named", lambda _: DeclaredReport(title="x", tables=tables))
+    usual = made(outputs).tables
+    label = next(row.label for row in usual[0].rows if STOPS[1] in row.label)
+    first, second = made(outputs, baseline=label).tables
+    assert (first.rows == usual[0].rows, second.rows == usual[1].rows) == (False, True)
+    assert any(f"differences are to the baseline, {label}" in each for each in first.notes)
+    with pytest.raises(ConfigError, match="--baseline 'nothing' is no arm; arms: "):
+        made(outputs, baseline="nothing")
+
+
 def test_a_run_made_before_a_setting_existed_is_still_found(tmp_path: Path, points: list[schema.Point]) -> None:
     trainer = dataclasses.asdict(points[0].settings)["trainer"]
     del trainer["warmup_ratio"]
