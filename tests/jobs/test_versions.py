@@ -29,7 +29,7 @@ ROOTS: dict[str, tuple[str, ...]] = {
     "checkpoint": ("training_set.make", "stages.make_examples", "stages.train"),
     "predictions": ("evaluation.write_answers",),
     "grades": ("grades.grade", "grades.answered", "rationales._to_grade"),
-    "latency": ("evaluation.measure_latency",),
+    "latency": ("latency.measure",),
     "merged": ("engines._whole",),
 }
 """Stage -> the functions of cotexp.jobs that write it. All that they reach decides its rows, but for what LEFT_OUT names and for other
