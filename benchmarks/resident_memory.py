@@ -1,6 +1,6 @@
 """Resident memory of fine-tuning over many steps of varying lengths, in bfloat16 on the CPU; it must not grow with the steps.
 
-    python benchmarks/resident_memory.py [--steps 300] [--model smollm2_135m_gguf] [--batch-size 4] [--unrounded]
+    python benchmarks/resident_memory.py [--steps 300] [--model smollm2] [--batch-size 4] [--unrounded]
 
 Prints resident memory every 25 steps, its growth after the first 50, and the sum of the losses; `--unrounded` trains on batches padded
 no further than their longest example, as a comparison.
@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import argparse
 import random
+import tempfile
 import time
+from pathlib import Path
 
 import psutil
 import torch
 
+from cotexp.model_settings import PretrainedModel
+from cotexp.models import gguf, identity, loading
 from cotexp.models.encoding import Encoded
+from cotexp.schema import check_command_line
 from cotexp.training import data
 from cotexp.training.modules import supervised_loss
 
@@ -59,7 +64,10 @@ def _small() -> torch.nn.Module:
 
 
 def _smollm2() -> torch.nn.Module:
-    raise SystemExit
+    settings = check_command_line(["model=smollm2_135m_gguf"], multirun=False)[0].model
+    with tempfile.TemporaryDirectory() as folder:
+        gguf.unpack(identity.find_gguf(settings), Path(folder))
+        return loading.load_trainable(Path(folder), PretrainedModel(path=folder))[0]
 
 
 MODELS = {"small": _small, "smollm2": _smollm2}
