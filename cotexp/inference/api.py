@@ -205,14 +205,16 @@ class _Batch:
         except Fault as fault:
             self.num_unanswered += 1
             if throttle.num_answers == num_answers:
-                attempts = f"{self.server.max_attempts} requests for one text failed, the last with: {fault}"
-                throttle.stop(self.engine.failure(f"no answer from {self.server.base_url}; {attempts}; run the same command again when it is back"))
+                throttle.stop(self.no_answer(f"{self.server.max_attempts} requests for one text failed, the last with: {fault}"))
         except Rejected as error:
             self.num_unanswered += 1
             self.rejected_in_a_row += 1
             self.last_rejection = f"; the last was found wrong: {error}"
             if self.rejected_in_a_row >= MOST_REJECTED_IN_A_ROW:
                 throttle.stop(self.engine.failure(f"it finds the requests wrong: {error}; look at server.model and server.extra_body"))
+
+    def no_answer(self, why: str) -> RunFailed:
+        return self.engine.failure(f"no answer from {self.server.base_url}; {why}; run the same command again when it is back")
 
     async def ask(self, request: Request) -> None:
         """Send one request and hand over its answer. Raises: Fault, Rejected, RunFailed, Stopped, OutOfMoney."""
@@ -227,6 +229,8 @@ class _Batch:
             self.faults[fault.kind if isinstance(fault, Fault) else "rejected"] += 1
             if isinstance(fault, Fault) and fault.means_too_many:
                 self.throttle.refused(sent, fault.retry_after)
+                if self.throttle.num_holds >= self.server.max_attempts and self.throttle.in_flight == 1:
+                    self.throttle.stop(self.no_answer(f"everyone was held back {self.throttle.num_holds} times in a row, the last time for: {fault}"))
             raise
         finally:
             self.throttle.end(most_cost)
@@ -350,16 +354,14 @@ class _Batch:
             raise self.engine.failure(f"{self.server.base_url} does not offer this model to this key (status {status}): {said}; {look}")
         if FILTERED.search(f"{refusal.codes} {refusal.words}"):
             return "filtered"
-        if status in ABOUT_THE_REQUEST:
-            was_lowered = limit != self.sampling.max_new_tokens
-            found = too_long(refusal.words, refusal.codes, limit, again=was_lowered)
-            if found is not None and found.room == 0:
-                return "overflow"
-            if found is not None and was_lowered:
-                raise Rejected(f"{said} (status {status}), also for the {limit} tokens that fit: lower {self.engine.role}.max_new_tokens")
+        was_lowered = limit != self.sampling.max_new_tokens
+        found = too_long(refusal.words, refusal.codes, limit, again=was_lowered) if status in ABOUT_THE_REQUEST else None
+        if found is not None and found.room == 0:
+            return "overflow"
         if status == 200:
             raise Fault("errors in place of answers")
-        raise Rejected(f"{said} (status {status})")
+        also = f", also for the {limit} tokens that fit: lower {self.engine.role}.max_new_tokens" if was_lowered and limit else ""
+        raise Rejected(f"{said} (status {status}){also}")
 
     def no_money(self, request: Request) -> str:
         limit, spent = self.server.max_cost, self.throttle.spent

@@ -37,9 +37,10 @@ SPOKEN = ("text", "output_text", "value", "content")
 """Fields of a part that hold what it says, and of one that thinks, more."""
 THOUGHT = ("thinking", "reasoning", "reasoning_content", "reasoning_text", *SPOKEN, "summary")
 
-_MARK = r"(?:think|thinking|thought|reasoning)"
-_INLINE = re.compile(rf"\s*(?:<{_MARK}>|\[THINK\])?(.*?)(?:</{_MARK}>|\[/THINK\])\s*", re.DOTALL | re.IGNORECASE)
-_UNCLOSED = re.compile(rf"\s*(?:<{_MARK}>|\[THINK\])(.*)\Z", re.DOTALL | re.IGNORECASE)
+_BEGIN, _END = (rf"(?:<{slash}(?:think|thinking|thought|reasoning)>|\[{slash}THINK\])" for slash in ("", "/"))
+_MARKED = re.compile(rf"\s*{_BEGIN}(.*?)(?:{_END}\s*|\Z)", re.DOTALL | re.IGNORECASE)
+_ENDED = re.compile(rf"(.*?){_END}\s*", re.DOTALL | re.IGNORECASE)
+_MARKS = re.compile(rf"\A\s*{_BEGIN}|{_END}\s*\Z", re.IGNORECASE)
 
 
 class Written(NamedTuple):
@@ -173,7 +174,9 @@ def _told_apart(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
         return text, ""
     if any(_plain(each) == _plain(text) for each in own):
         return text, "\n\n".join(each for each in own if _plain(each) != _plain(text))
-    inline = _INLINE.match(text) or _UNCLOSED.match(text)
+    inline = _MARKED.match(text)
+    if inline is None and (ended := _ENDED.match(text)) and any(_plain(ended.group(1)) in _plain(each) for each in own):
+        inline = ended
     if inline:
         return text[inline.end() :], "\n\n".join(_each_once([*own, inline.group(1)]))
     for each in own:
@@ -184,9 +187,9 @@ def _told_apart(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
 
 
 def _each_once(thoughts: Iterable[str]) -> list[str]:
-    """Thoughts without white space at their ends, none of them part of another."""
+    """Thoughts without marks and white space at their ends, none of them part of another."""
     found: list[str] = []
-    for each in filter(None, (thought.strip() for thought in thoughts)):
+    for each in filter(None, (_MARKS.sub("", thought).strip() for thought in thoughts)):
         if not any(_plain(each) in _plain(other) for other in found):
             found = [other for other in found if _plain(other) not in _plain(each)] + [each]
     return found

@@ -24,7 +24,7 @@ BORNE = 0.1
 """Share of refusals for which nothing is changed."""
 MOST_BORNE = 0.4
 """Share up to which refusals can be found to have nothing to do with the number in flight."""
-FIRST_HOLD_SECONDS, LONGEST_HOLD_SECONDS = 0.25, 60.0
+FIRST_HOLD_SECONDS, LONGEST_HOLD_SECONDS = 0.5, 60.0
 
 
 class Stopped(Exception):
@@ -46,7 +46,8 @@ class Cut(NamedTuple):
 class Throttle:
     """Lets as many requests out as the server takes, `most` at once, and no more than `max_cost` dollars can pay.
 
-    `spent` are the dollars paid so far, those of earlier starts included.
+    `spent` are the dollars paid so far, those of earlier starts included; `num_holds` how often everyone was held back since the last answer,
+    by a server that does not say for how long.
     """
 
     most: int
@@ -54,6 +55,7 @@ class Throttle:
     spent: float = 0.0
     reason: RunFailed | None = None
     num_answers: int = 0
+    num_holds: int = 0
     in_flight: int = 0
     limit: float = field(init=False)
     _reserved: float = 0.0
@@ -61,7 +63,6 @@ class Throttle:
     _was_cut: bool = False
     _on_trial: Cut | None = None
     _refused_in_a_row: int = 0
-    _num_holds: int = 0
     _is_settled: bool = False
     _last_cut: float = 0.0
     _round_trip: float = 0.0
@@ -107,7 +108,7 @@ class Throttle:
         if sent is not None:
             latest = time.monotonic() - sent
             self._round_trip += (latest - self._round_trip) / min(self.num_answers, FIRST_IN_FLIGHT)
-        self._refused_in_a_row = self._num_holds = 0
+        self._refused_in_a_row = self.num_holds = 0
         self.limit = min(self.most, self.limit + (1 / self.limit if self._was_cut else 1))
         if not self._is_settled and (sent is None or sent >= self._last_cut):
             self._is_settled = True
@@ -122,9 +123,7 @@ class Throttle:
         if wait is not None and self._refused_in_a_row > 1:
             self._hold(wait)
         elif self._refused_in_a_row > max(1, int(self.limit)) and sent >= self._last_hold:
-            self._hold(min(LONGEST_HOLD_SECONDS, FIRST_HOLD_SECONDS * 2**self._num_holds) * random.uniform(0.5, 1.0))
-            self._num_holds += 1
-            self._last_hold = time.monotonic()
+            self._hold_for_a_while()
         if self._is_settled:
             self._refused_in_window += 1
             self._judge()
@@ -174,6 +173,14 @@ class Throttle:
     def _begin_window(self, now: float) -> None:
         self._answered_in_window = self._refused_in_window = 0
         self._window_began = now
+
+    def _hold_for_a_while(self) -> None:
+        """Longer each time; about until the next answer, where one is due."""
+        seconds = min(LONGEST_HOLD_SECONDS, FIRST_HOLD_SECONDS * 2**self.num_holds)
+        due = self._round_trip if self.in_flight > 1 and self._round_trip else seconds
+        self._hold(min(seconds, due) * random.uniform(0.5, 1.0))
+        self.num_holds += 1
+        self._last_hold = time.monotonic()
 
     def _hold(self, seconds: float) -> None:
         self._not_before = max(self._not_before, time.monotonic() + seconds)

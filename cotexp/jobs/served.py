@@ -72,6 +72,7 @@ def metrics(context: Context) -> dict[str, float]:
             f"{role}/num_texts": len(usages),
             f"{role}/num_prompt_tokens": sum(each.get("prompt_tokens", 0) for each in usages),
             f"{role}/num_completion_tokens": sum(each.get("completion_tokens", 0) for each in usages),
+            f"{role}/num_lowered_limits": sum("lowered_to" in each for each in usages),
             f"{role}/cost_dollars": sum(each.get("cost", 0.0) for each in usages),
         }
     return found
