@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
-import os
 import re
 import time
 from collections import Counter
@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, Timeout
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from cotexp import credentials
 from cotexp.inference import completions
 from cotexp.inference.engine import Output, Request
 from cotexp.inference.limits import TooLong, too_long
@@ -91,9 +92,12 @@ class ApiEngine:
     paid: Callable[[], float] = lambda: 0.0
     keep_thinking: bool = True
     _key: str = field(init=False, repr=False)
+    _secrets: list[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._key = os.environ.get(self.server.api_key_env, "").strip() if self.server.api_key_env else ""
+        self._key = credentials.held(self.server.api_key_env) if self.server.api_key_env else ""
+        held = (credentials.held(name) for name in self.server.variables)
+        self._secrets = sorted((each for each in held if len(each) >= SHORTEST_KEY), key=len, reverse=True)
         logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would note each request
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
@@ -109,7 +113,9 @@ class ApiEngine:
     def client(self) -> AsyncOpenAI:
         """A client that never repeats a request by itself. A server without keys is not sent the user's OpenAI key either."""
         timeout = Timeout(self.server.timeout, connect=min(CONNECT_SECONDS, self.server.timeout))
-        return AsyncOpenAI(api_key=self._key or "none", base_url=self.server.base_url, max_retries=0, timeout=timeout)
+        address = credentials.filled_address(self.server.base_url)
+        headers = {name: credentials.held(variable) for name, variable in json.loads(self.server.headers_env).items()}
+        return AsyncOpenAI(api_key=self._key or "none", base_url=address, default_headers=headers, max_retries=0, timeout=timeout)
 
     def body(self, request: Request, sampling: Sampling, limit: int | None) -> dict[str, Any]:
         """The fields of one request for at most `limit` tokens; None leaves the limit to the server."""
@@ -124,7 +130,7 @@ class ApiEngine:
             fields[self.server.token_limit_field] = limit
         if self.server.send_seed:
             fields["seed"] = int.from_bytes(hashlib.sha256(f"{sampling.seed}/{request.id}".encode()).digest()[:4], "big") >> 1
-        return {**fields, **self.server.extra_fields}
+        return {**fields, **credentials.filled(self.server.extra_fields)}
 
     def most_cost(self, request: Request, sampling: Sampling) -> float:
         """Dollars that one answer can cost at most."""
@@ -135,12 +141,16 @@ class ApiEngine:
         return (num_prompt_tokens * self.server.input_price + num_written_tokens * self.server.output_price) / 1e6
 
     def scrubbed(self, text: str) -> str:
-        """`text` without the key, where that is long enough to be one: a server without keys is often given "x", which no text may lose."""
-        return text.replace(self._key, "***") if len(self._key) >= SHORTEST_KEY else text
+        """`text` without keys, where those are long enough to be some: a server without keys is often given "x", which no text may lose."""
+        for each in self._secrets:
+            text = text.replace(each, "***")
+        return text
 
     def scrubbed_words(self, text: str) -> str:
-        """`text` without words that begin as the key does."""
-        return re.sub(re.escape(self._key[:6]) + r"\S*", "***", text) if len(self._key) >= SHORTEST_KEY else text
+        """`text` without words that begin as a key does."""
+        for each in self._secrets:
+            text = re.sub(re.escape(each[:6]) + r"\S*", "***", text)
+        return text
 
     def failure(self, what: str) -> RunFailed:
         return RunFailed(f"{self.role}.server ({self.server.service}, {self.server.model}): {what}")
