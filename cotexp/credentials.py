@@ -26,7 +26,8 @@ _OWN_WEAK = {*_WEAK, "api", "access", "x", "my", "user", "client", "service", "p
 _HARMLESS = {"eos_token", "bos_token", "pad_token", "unk_token", "stop_token", "prompt_cache_key"}
 """Names that hold texts of a tokenizer, or a label."""
 _SECRET = re.compile(
-    r"\b(?:bearer|basic)[ :+%]+\S{4,}|\bsk-\w|\b(?:sk|pk|rk)_(?:live|test)_|\b(?:hf|gh[pousr]|glpat|xox[abeprs]|gsk|xai|nvapi|pplx|csk|tvly|dapi)[-_]\w{6,}"
+    r"\b(?:bearer|basic)[ :+%]+\S{4,}|\bsk-\w|\b(?:sk|pk|rk)_(?:live|test)_"
+    r"|\b(?:hf|gh[pousr]|glpat|xox[abeprs]|gsk|xai|nvapi|pplx|csk|tvly|dapi)[-_]\w{6,}"
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{12,}|\bAIza[\w-]{20,}|\beyJ[\w-]{8,}\.|-----BEGIN|://[^/\s@]+:[^/\s@]*@"
     r"|[?&;](?:\w*(?:key|token|secret|sig|auth|password))=|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b",
     re.IGNORECASE,

@@ -104,8 +104,8 @@ def apply(config: DictConfig, override: Override) -> Iterator[str]:
         yield f"{path} is a group of settings; write {path}.NAME=VALUE for one of {', '.join(sorted(map(str, node)))}"
         return
     if override.is_add():
-        value = override.value() if credentials.is_shown(override.input_line or "") else "..."
-        yield f"+{path}: {path} exists; write {path}={value} without '+'"
+        word = override.input_line if credentials.is_shown(override.input_line or "") else f"+{path}=..."
+        yield f"{word}: {path} exists; write {str(word).removeprefix('+')} without '+'"
         return
     try:
         OmegaConf.update(config, path, override.value())

@@ -64,13 +64,15 @@ class Server:
                 return name
         return None
 
-    async def answer(self, connection: Connection, body: dict[str, Any], headers: dict[str, str]) -> None:
+    async def answer(self, connection: Connection, path: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         row = body["messages"][-1]["content"]
         self.times_asked[row] += 1
         number = self.times_asked[row]
         kind = self.drawn(self.faults, "fault", row, number) or self.drawn(self.outcomes, "outcome", row) or "ok"
         record = {"row": row, "arrived": time.time(), "kind": kind, "not_before": 0.0, "answered": None}
-        record |= {"body": body, "headers": headers, "authorization": headers.get("authorization")} if self.fixed or self.context else {}
+        record |= (
+            {"body": body, "path": path, "headers": headers, "authorization": headers.get("authorization")} if self.fixed or self.context else {}
+        )
         secret = headers.get("authorization")
         self.requests.append(record)
         self.in_flight += 1
@@ -175,7 +177,7 @@ class Connection(asyncio.Protocol):
         if path in ("/requests", "/counts"):
             self.send(200, self.server.requests if path == "/requests" else self.server.counts())
             return
-        task = asyncio.ensure_future(self.server.answer(self, json.loads(body), headers))
+        task = asyncio.ensure_future(self.server.answer(self, path, json.loads(body), headers))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 

@@ -255,6 +255,24 @@ def test_what_no_repetition_mends_ends_the_run_at_once_with_one_line_and_no_key(
     assert KEY not in failure + captured.out + captured.err
 
 
+def test_what_variables_hold_goes_into_address_body_and_headers_and_is_stored_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GATE", "TEAM", "TICKET"):
+        monkeypatch.setenv(name, f"planted-{name.lower()}")
+    changes = {"extra_body": '{"ticket": {"token": "{TICKET}"}}', "headers_env": '{"X-Team": "TEAM"}'}
+    said = "You sent planted-gate, planted-team and planted-ticket."
+    with served(latency=0.0, fixed={"good": answer({"content": said}), "bad": error(400, said)}) as url:
+        engine = ApiEngine(server(f"{url}/{{GATE}}", **changes), "teacher")
+        outputs, failure = asked(engine, "good", "bad")
+        sent = told(url, "requests")[0]
+    assert (sent["path"], sent["body"]["ticket"], sent["headers"]["x-team"]) == (
+        "/planted-gate/v1/chat/completions",
+        {"token": "planted-ticket"},
+        "planted-team",
+    )
+    assert outputs["good"].text == "You sent ***, *** and ***."
+    assert "planted" not in str(outputs) + failure + str(engine.server)
+
+
 def test_a_key_that_a_server_repeats_in_its_answers_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANTED", KEY)
     with served(latency=0.0, fixed={"q": answer({"content": "You sent SECRET."}, model="SECRET", system_fingerprint="SECRET")}) as url:
