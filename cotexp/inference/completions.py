@@ -42,6 +42,9 @@ _MARKED = re.compile(rf"\s*{_BEGIN}(.*?)(?:{_END}\s*|\Z)", re.DOTALL | re.IGNORE
 _ENDED = re.compile(rf"(.*?){_END}\s*", re.DOTALL | re.IGNORECASE)
 _MARKS = re.compile(rf"\A\s*{_BEGIN}|{_END}\s*\Z", re.IGNORECASE)
 
+_ANY_MARK = r"(?:<\|[^|\s]*\|>(?:assistant|analysis|commentary|final)?|[<\[◁][^<>\[\]◁▷\s]{1,40}[>\]▷])+"
+"""Marks of any family, the channels of gpt-oss among them; taken for marks only where they enclose what is known to be a thought."""
+
 
 class Written(NamedTuple):
     """`ending` is a name of ENDINGS, or the server's own word where nobody knows it ("" for none); `num_dropped` parts say nothing that is kept."""
@@ -181,7 +184,7 @@ def _told_apart(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
         return text[inline.end() :], "\n\n".join(_each_once([*own, inline.group(1)]))
     for each in own:
         words = r"\s+".join(map(re.escape, each.split()))
-        if begins := re.match(rf"\s*{words}\s*\n\s*", text):
+        if begins := re.match(rf"\s*(?:{_ANY_MARK}\s*{words}\s*{_ANY_MARK}|{words}\s*\n)\s*", text):
             return text[begins.end() :], "\n\n".join(own)
     return text, "\n\n".join(own)
 

@@ -70,6 +70,12 @@ FORMS: dict[str, tuple[dict[str, Any], str, str]] = {
     "inline and field": ({"content": "<think>\n2 + 2\n</think>\n\nFour.", "reasoning_content": "2 + 2"}, "Four.", "2 + 2"),
     "inline without its opening and field": ({"content": "2 + 2</think>Four.", "reasoning": "2 + 2"}, "Four.", "2 + 2"),
     "inline with other marks and field": ({"content": "[THINK]2 + 2[/THINK]Four.", "reasoning": "2 + 2"}, "Four.", "2 + 2"),
+    "channels and field": (
+        {"content": "<|channel|>analysis<|message|>2 + 2<|end|><|start|>assistant<|channel|>final<|message|>Four.", "reasoning": "2 + 2"},
+        "Four.",
+        "2 + 2",
+    ),
+    "rare marks and field": ({"content": "◁think▷2 + 2◁/think▷Four.", "reasoning": "2 + 2"}, "Four.", "2 + 2"),
     "inline and part": ({"content": [*THOUGHT, {"type": "text", "text": "<thinking>2 + 2</thinking> Four."}]}, "Four.", "2 + 2"),
     "inline without marks and field": ({"content": "2 + 2\n\nFour.", "reasoning": "2 + 2"}, "Four.", "2 + 2"),
     "inline cut off and field": ({"content": "<think>2 +", "reasoning": "2 +"}, "", "2 +"),
