@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, Timeout
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from cotexp import credentials
+from cotexp import credentials, stopping
 from cotexp.inference import completions
 from cotexp.inference.engine import Output, Request
 from cotexp.inference.limits import TooLong, too_long
@@ -105,10 +105,21 @@ class ApiEngine:
 
         Raises: RunFailed when the server can or may not answer some of them; everything answered was handed over then.
         """
+        batch = _Batch(self, sampling, on_output)
+
+        async def run() -> stopping.Stopped | None:
+            try:
+                await batch.run(requests)
+            except stopping.Stopped as stop:  # left in its task, asyncio would log it as one that nobody retrieved
+                return stop
+            return None
+
         try:
-            asyncio.run(_Batch(self, sampling, on_output).run(requests))
+            stop = asyncio.run(run())
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
+        if stop is not None:
+            raise stop
 
     def client(self) -> AsyncOpenAI:
         """A client that never repeats a request by itself. A server without keys is not sent the user's OpenAI key either."""

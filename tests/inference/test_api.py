@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from fault_server import completion, served, told
 
+from cotexp import stopping
 from cotexp.inference.api import ApiEngine, retry_after
 from cotexp.inference.engine import Output, Request
 from cotexp.model_settings import ApiServer, Sampling
@@ -353,6 +355,18 @@ def test_a_failure_of_ours_is_shown_as_it_is() -> None:
 
     with served(latency=0.0, shares={}) as url, pytest.raises(OSError, match="No space left on device"):
         ApiEngine(server(url), "teacher").generate([Request(str(n), str(n)) for n in range(20)], SAMPLING, full)
+
+
+def test_a_signal_ends_the_requests_without_a_word_of_asyncio(caplog: pytest.LogCaptureFixture) -> None:
+    """It is raised wherever the process is at work, a task of one text among others."""
+
+    def stop(output: Output) -> None:
+        raise stopping.Stopped(15)
+
+    with served(latency=0.0, shares={}) as url, pytest.raises(stopping.Stopped):
+        ApiEngine(server(url), "teacher").generate([Request(str(n), str(n)) for n in range(20)], SAMPLING, stop)
+    gc.collect()
+    assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []
 
 
 # --- pauses --------------------------------------------------------------------------------------------------------------
