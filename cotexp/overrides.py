@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cotexp import credentials
 from cotexp.sections import ConfigError, suggestion
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -25,10 +26,19 @@ def parse(overrides: list[str]) -> list[Override]:
         try:
             parsed += OverridesParser.create().parse_overrides([text])
         except HydraException as error:
-            problems.append(f"cannot read {text!r} as key=value ({first_line(error)}); quote values that hold special characters: 'key=\"value\"'")
+            problems.append(f"cannot read {_shown(text, error)}; quote values that hold special characters: 'key=\"value\"'")
     if problems:
         raise ConfigError(*problems)
     return parsed
+
+
+def _shown(text: str, error: Exception) -> str:
+    """A word that Hydra cannot read, and why; of one that may hold a key, its setting alone."""
+    if credentials.is_shown(text):
+        return f"{text!r} as key=value ({first_line(error)})"
+    key, sign, _ = text.partition("=")
+    named = f"the value of {key!r}" if sign and not credentials.looks_secret(key) else "a word"
+    return f"{named} as key=value (it is not repeated, since it may hold a key)"
 
 
 def compose(chosen: list[str], full: bool = False) -> DictConfig:
@@ -94,12 +104,14 @@ def apply(config: DictConfig, override: Override) -> Iterator[str]:
         yield f"{path} is a group of settings; write {path}.NAME=VALUE for one of {', '.join(sorted(map(str, node)))}"
         return
     if override.is_add():
-        yield f"{override.input_line}: {path} exists; write {path}={override.value()} without '+'"
+        word = override.input_line if credentials.is_shown(override.input_line or "") else f"+{path}=..."
+        yield f"{word}: {path} exists; write {str(word).removeprefix('+')} without '+'"
         return
     try:
         OmegaConf.update(config, path, override.value())
     except OmegaConfBaseException:
-        yield f"{path} must be {_kind(config, parts)}; got {override.value()!r}"
+        got = f"; got {override.value()!r}" if credentials.is_shown(override.input_line or "") else ""
+        yield f"{path} must be {_kind(config, parts)}{got}"
 
 
 def _kind(config: DictConfig, parts: list[str]) -> str:

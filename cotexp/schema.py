@@ -16,7 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cotexp import compression_settings as c
-from cotexp import launchers, sweeper
+from cotexp import credentials, launchers, sweeper
 from cotexp import model_settings as m
 from cotexp import settings as s
 from cotexp import task_settings as t
@@ -211,7 +211,8 @@ def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
         if named:
             raise ConfigError(f"{named[0].input_line} names a grid of runs; add -m: python run.py -m {named[0].input_line}")
         if sweeps:
-            raise ConfigError(f"{sweeps[0]} names several values; add -m to run them all, or quote the value to mean the text itself")
+            shown = sweeps[0] if credentials.is_shown(sweeps[0]) else sweeps[0].partition("=")[0]
+            raise ConfigError(f"{shown} names several values; add -m to run them all, or quote the value to mean the text itself")
         yield overrides
         return
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper

@@ -84,7 +84,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
     trainer = {"name", "checkpoint_every_seconds", "micro_batch_size", "strategy", "devices", "accelerator", "gradient_checkpointing"}
     trainer |= {"num_nodes", "node_rank", "main_address", "main_port"}
     samplers = {"Sampling", "Evaluation", *(f"{kind}{role}" for kind in ("Self", "Local", "Api") for role in ("Teacher", "Compressor"))}
-    server = {"base_url", "api_key_env", "input_price", "output_price", "max_cost", "timeout", "max_attempts", "token_limit_field"}
+    server = {"base_url", "api_key_env", "input_price", "output_price", "max_cost", "timeout", "max_attempts", "token_limit_field", "headers_env"}
     assert unkeyed == {
         "Settings.baseline",
         "Settings.compress_only",

@@ -3,28 +3,34 @@
 A request ends in one of three ways. It is *answered*: with a text, or with an outcome that asking again would not change (cut off, empty,
 refused, filtered, too long for the model), which is stored like a text and paid once. Or it meets a *fault* that passes, and is sent again,
 by one layer of retries. Or the server says what no repetition mends (a wrong key, no credit), and the run ends with that.
+
+A server that has no room for all the tokens that a text may have is asked once more for as many as fit: `usage` of the text says so, in
+`lowered_to` (0 where the server did not say how many fit, and was asked without a limit). Only a prompt that fills the context by itself
+overflows. What answers say, in which forms, and how they end is told in `completions`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
-import os
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, Timeout
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from cotexp import credentials, stopping
+from cotexp.inference import completions
 from cotexp.inference.engine import Output, Request
+from cotexp.inference.limits import TooLong, too_long
 from cotexp.inference.throttle import OutOfMoney, Stopped, Throttle
-from cotexp.methods.reasoning import CLOSE, OPEN
 from cotexp.model_settings import ApiServer, Sampling
 from cotexp.records import FinishReason
 from cotexp.sections import RunFailed
@@ -35,12 +41,15 @@ CONNECT_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 300.0
 """A server that asks for a longer pause ends the run, which goes on when it is started again."""
 MOST_REJECTED_IN_A_ROW = 8
+MOST_SAID = 300
+"""Characters of a server's own words in an error of ours."""
+ABOUT_THE_REQUEST = (200, 400, 413, 422)
+"""Statuses under which a server says that a request is too long for it."""
 SHORTEST_KEY = 8
 TEMPLATE_TOKENS = 100
 """Tokens that a chat template may add to a prompt, of which each byte is a token at most."""
 
 NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
-OVERFLOW = re.compile(r"context_length_exceeded|exceed_context_size|maximum context length|maximum model length|model's context length|context size")
 FILTERED = re.compile(r"content_filter|content_policy_violation|content management policy|Content Exists Risk|invalid_prompt")
 """What OpenAI, Azure, DeepSeek, vLLM, SGLang and llama.cpp say in a 400 that is about the text; known from their documentation and sources."""
 
@@ -54,7 +63,21 @@ class Fault(Exception):
 
 
 class Rejected(Exception):
-    """A request that the server finds wrong in itself."""
+    """A request that the server finds wrong in itself, or an answer that cannot be read and would be the same again."""
+
+
+class Refusal(NamedTuple):
+    """What a server says in place of an answer, in its own words; `status` is that of HTTP, or the one that an answer of status 200 names."""
+
+    status: int
+    words: str
+    codes: str
+    headers: Mapping[str, str]
+
+    @property
+    def said(self) -> str:
+        """Its words, as far as an error of ours repeats them."""
+        return self.words[:MOST_SAID]
 
 
 @dataclass(slots=True)
@@ -69,9 +92,12 @@ class ApiEngine:
     paid: Callable[[], float] = lambda: 0.0
     keep_thinking: bool = True
     _key: str = field(init=False, repr=False)
+    _secrets: list[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._key = os.environ.get(self.server.api_key_env, "").strip() if self.server.api_key_env else ""
+        self._key = credentials.held(self.server.api_key_env) if self.server.api_key_env else ""
+        held = (credentials.held(name) for name in self.server.variables)
+        self._secrets = sorted((each for each in held if len(each) >= SHORTEST_KEY), key=len, reverse=True)
         logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would note each request
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
@@ -79,29 +105,43 @@ class ApiEngine:
 
         Raises: RunFailed when the server can or may not answer some of them; everything answered was handed over then.
         """
+        batch = _Batch(self, sampling, on_output)
+
+        async def run() -> stopping.Stopped | None:
+            try:
+                await batch.run(requests)
+            except stopping.Stopped as stop:  # left in its task, asyncio would log it as one that nobody retrieved
+                return stop
+            return None
+
         try:
-            asyncio.run(_Batch(self, sampling, on_output).run(requests))
+            stop = asyncio.run(run())
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
+        if stop is not None:
+            raise stop
 
     def client(self) -> AsyncOpenAI:
         """A client that never repeats a request by itself. A server without keys is not sent the user's OpenAI key either."""
         timeout = Timeout(self.server.timeout, connect=min(CONNECT_SECONDS, self.server.timeout))
-        return AsyncOpenAI(api_key=self._key or "none", base_url=self.server.base_url, max_retries=0, timeout=timeout)
+        address = credentials.filled_address(self.server.base_url)
+        headers = {name: credentials.held(variable) for name, variable in json.loads(self.server.headers_env).items()}
+        return AsyncOpenAI(api_key=self._key or "none", base_url=address, default_headers=headers, max_retries=0, timeout=timeout)
 
-    def body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
-        """The fields of one request."""
+    def body(self, request: Request, sampling: Sampling, limit: int | None) -> dict[str, Any]:
+        """The fields of one request for at most `limit` tokens; None leaves the limit to the server."""
         assert not request.compressed, "a server knows no marks of ours"
         assert request.ratio is None, "a server knows no marks of ours"
         fields: dict[str, Any] = {
             "model": self.server.model,
             "messages": [{"role": "user", "content": request.prompt}],
             "temperature": sampling.temperature,
-            self.server.token_limit_field: sampling.max_new_tokens,
         }
+        if limit is not None:
+            fields[self.server.token_limit_field] = limit
         if self.server.send_seed:
             fields["seed"] = int.from_bytes(hashlib.sha256(f"{sampling.seed}/{request.id}".encode()).digest()[:4], "big") >> 1
-        return {**fields, **self.server.extra_fields}
+        return {**fields, **credentials.filled(self.server.extra_fields)}
 
     def most_cost(self, request: Request, sampling: Sampling) -> float:
         """Dollars that one answer can cost at most."""
@@ -112,12 +152,16 @@ class ApiEngine:
         return (num_prompt_tokens * self.server.input_price + num_written_tokens * self.server.output_price) / 1e6
 
     def scrubbed(self, text: str) -> str:
-        """`text` without the key, where that is long enough to be one: a server without keys is often given "x", which no text may lose."""
-        return text.replace(self._key, "***") if len(self._key) >= SHORTEST_KEY else text
+        """`text` without keys, where those are long enough to be some: a server without keys is often given "x", which no text may lose."""
+        for each in self._secrets:
+            text = text.replace(each, "***")
+        return text
 
     def scrubbed_words(self, text: str) -> str:
-        """`text` without words that begin as the key does."""
-        return re.sub(re.escape(self._key[:6]) + r"\S*", "***", text) if len(self._key) >= SHORTEST_KEY else text
+        """`text` without words that begin as a key does."""
+        for each in self._secrets:
+            text = re.sub(re.escape(each[:6]) + r"\S*", "***", text)
+        return text
 
     def failure(self, what: str) -> RunFailed:
         return RunFailed(f"{self.role}.server ({self.server.service}, {self.server.model}): {what}")
@@ -130,6 +174,7 @@ class _Batch:
         self.engine, self.server, self.sampling, self.on_output = engine, engine.server, sampling, on_output
         self.throttle = Throttle(sampling.batch_size, self.server.max_cost, engine.paid())
         self.faults: Counter[str] = Counter()
+        self.oddities: Counter[str] = Counter()
         self.num_unanswered = self.rejected_in_a_row = 0
         self.last_rejection = ""
 
@@ -144,18 +189,19 @@ class _Batch:
 
         async with self.engine.client() as client, asyncio.TaskGroup() as tasks:
             self.client = client
-            for _ in range(min(self.sampling.batch_size, len(requests))):
+            for _ in range(min(2 * self.sampling.batch_size, len(requests))):  # some wait to ask again while others are in flight
                 tasks.create_task(work())
         log.info(
-            "%s: %d of %d texts answered, %.4f dollars%s",
+            "%s: %d of %d texts answered, %.4f dollars%s%s",
             *(self.engine.role, throttle.num_answers, len(requests), throttle.spent - paid_before),
-            f"; faults: {self.listed_faults()}" if self.faults else "",
+            f"; faults: {_listed(self.faults)}" if self.faults else "",
+            f"; {_listed(self.oddities)}" if self.oddities else "",
         )
         if throttle.reason is not None:
             raise throttle.reason
         if self.num_unanswered:
             raise self.engine.failure(
-                f"{self.num_unanswered} of {len(requests)} texts were not answered ({self.listed_faults()}){self.last_rejection}; "
+                f"{self.num_unanswered} of {len(requests)} texts were not answered ({_listed(self.faults)}){self.last_rejection}; "
                 "the others are kept: run the same command again to ask for these"
             )
 
@@ -180,8 +226,7 @@ class _Batch:
         except Fault as fault:
             self.num_unanswered += 1
             if throttle.num_answers == num_answers:
-                attempts = f"{self.server.max_attempts} requests for one text failed, the last with: {fault}"
-                throttle.stop(self.engine.failure(f"no answer from {self.server.base_url}; {attempts}; run the same command again when it is back"))
+                throttle.stop(self.no_answer(f"{self.server.max_attempts} requests for one text failed, the last with: {fault}"))
         except Rejected as error:
             self.num_unanswered += 1
             self.rejected_in_a_row += 1
@@ -189,93 +234,135 @@ class _Batch:
             if self.rejected_in_a_row >= MOST_REJECTED_IN_A_ROW:
                 throttle.stop(self.engine.failure(f"it finds the requests wrong: {error}; look at server.model and server.extra_body"))
 
+    def no_answer(self, why: str) -> RunFailed:
+        return self.engine.failure(f"no answer from {self.server.base_url}; {why}; run the same command again when it is back")
+
     async def ask(self, request: Request) -> None:
         """Send one request and hand over its answer. Raises: Fault, Rejected, RunFailed, Stopped, OutOfMoney."""
         most_cost = self.engine.most_cost(request, self.sampling)
         sent = await self.throttle.begin(most_cost)
         try:
             output = await self.answer(request, most_cost, sent)
-            self.throttle.answered()
+            self.throttle.answered(sent)
             self.rejected_in_a_row = 0
             self.on_output(output)
         except (Fault, Rejected) as fault:
             self.faults[fault.kind if isinstance(fault, Fault) else "rejected"] += 1
             if isinstance(fault, Fault) and fault.means_too_many:
-                self.throttle.refused(sent, fault.retry_after or 1.0)
+                self.throttle.refused(sent, fault.retry_after)
+                if self.throttle.num_holds >= self.server.max_attempts and self.throttle.in_flight == 1:
+                    self.throttle.stop(self.no_answer(f"everyone was held back {self.throttle.num_holds} times in a row, the last time for: {fault}"))
             raise
         finally:
             self.throttle.end(most_cost)
 
     async def answer(self, request: Request, most_cost: float, sent: float) -> Output:
-        num_answers = self.throttle.num_answers
+        """The answer to one request; where not all the tokens fit that it may have, to a second one for fewer."""
+        limit: int | None = self.sampling.max_new_tokens
+        lowered: dict[str, Any] = {}
+        said = await self.post(request, limit)
+        if isinstance(said, Refusal) and (room := self.room(said, limit)):
+            limit, lowered = room.room, {"lowered_to": room.room or 0}
+            self.oddities["texts asked for with fewer tokens, since max_new_tokens does not fit the server's context"] += 1
+            said = await self.post(request, limit)
+        if isinstance(said, Refusal):
+            stated = {"cost": 0.0, "model": self.server.model, **lowered}
+            return Output(request.id, "", 0, self.judged(said, limit), time.monotonic() - sent, stated)
+        usage = self.usage(said, most_cost) | lowered
+        self.throttle.spent += usage["cost"]
+        text, reason = self.written(said, limit)
+        return Output(request.id, text, usage.get("completion_tokens", 0), reason, time.monotonic() - sent, usage)
+
+    async def post(self, request: Request, limit: int | None) -> dict[str, Any] | Refusal:
+        """What the server says to one request. Raises: Fault when nothing arrives that can be read."""
+        num_answers, body = self.throttle.num_answers, self.engine.body(request, self.sampling, limit)
         try:
             async with asyncio.timeout(self.server.timeout):  # post() leaves out the checks of chat.completions.create(), a fifth of its work
-                completion = await self.client.post("/chat/completions", cast_to=object, body=self.engine.body(request, self.sampling))
+                answer = completions.parsed(await self.client.post("/chat/completions", cast_to=object, body=body))
         except (APITimeoutError, TimeoutError):
             raise Fault("time-outs", means_too_many=self.throttle.num_answers == num_answers) from None
         except APIConnectionError:
             raise Fault("connection errors") from None
         except APIStatusError as error:
-            outcome = self.judged(error)
-            return Output(request.id, "", 0, outcome, time.monotonic() - sent, {"cost": 0.0, "model": self.server.model})
-        except ValueError:
+            body = error.body if isinstance(error.body, dict) else {"message": error.body}
+            return self.refusal(body, error.response.headers, status=error.status_code, otherwise=error.response.reason_phrase)
+        except (ValueError, RecursionError):
             raise Fault("unreadable answers") from None
-        if not isinstance(completion, dict):
+        if answer is None:
             raise Fault("unreadable answers")
-        usage = self.usage(completion, most_cost)
-        self.throttle.spent += usage["cost"]
-        text, reason = self.written(completion)
-        return Output(request.id, text, usage.get("completion_tokens", 0), reason, time.monotonic() - sent, usage)
+        if not answer.get("choices") and (answer.get("error") or answer.get("object") == "error"):
+            error_body = answer.get("error") or answer
+            return self.refusal(error_body if isinstance(error_body, dict) else {"message": error_body}, {}, status=None, otherwise="an error")
+        return answer
 
-    def written(self, completion: dict[str, Any]) -> tuple[str, FinishReason]:
-        """The text and how it ended. Raises: Fault when there is no choice, or the server gave up half-way."""
-        choices = completion.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        message = choice.get("message") if isinstance(choice, dict) else None
-        if not isinstance(choice, dict) or not isinstance(message, dict):
+    def refusal(self, body: Mapping[str, Any], headers: Mapping[str, str], *, status: int | None, otherwise: str) -> Refusal:
+        """What `body` says, in one line, without the key and its beginning, which some services repeat; its own status where HTTP's is 200."""
+        codes = f"{body.get('code')} {body.get('type')} {body.get('error_type')} {body.get('status')}"
+        stated = re.search(r"\b[45]\d\d\b", codes)
+        if status is None:
+            status = int(stated.group()) if stated else 429 if re.search(r"rate_?limit|RESOURCE_EXHAUSTED", codes, re.I) else 200
+        words = body.get("message") or body.get("detail") or body.get("error") or otherwise
+        return Refusal(status, self.engine.scrubbed_words(" ".join(str(words).split())), codes, headers)
+
+    def room(self, refusal: Refusal, limit: int | None) -> TooLong | None:
+        """What fits, where a refusal for `limit` tokens means that fewer may; None where it means anything else."""
+        if refusal.status not in ABOUT_THE_REQUEST or self.is_final(refusal):
+            return None
+        found = too_long(refusal.words, refusal.codes, limit)
+        return None if found is None or found.room == 0 else found
+
+    def is_final(self, refusal: Refusal) -> bool:
+        return refusal.status == 402 or any(each in refusal.codes for each in NO_CREDIT)
+
+    def written(self, completion: dict[str, Any], limit: int | None) -> tuple[str, FinishReason]:
+        """The text and how it ended. Raises: Fault when there is none, or the server gave up half-way; Rejected when it is in no form we know."""
+        answer = completions.written(completion)
+        if answer is None and completions.has_choice(completion):
+            raise Rejected("its answers hold a content that is neither a text nor a list of parts")
+        if answer is None:
             raise Fault("answers without a choice")
-        ended = choice.get("finish_reason")
-        if ended == "insufficient_system_resource":
-            raise Fault("server errors", means_too_many=True)
-        if ended == "content_filter":
+        if answer.ending == "fault":
+            raise Fault("answers that the server gave up", means_too_many=completions.means_too_many(completion))
+        if answer.num_dropped:
+            self.oddities["parts of answers left out, which hold no text"] += answer.num_dropped
+        if answer.ending == "filtered":
             return "", "filtered"
-        if message.get("refusal"):
+        if answer.refusal or answer.ending == "refused":
             return "", "refused"
-        text = str(message.get("content") or "")
-        thinking = message.get("reasoning_content") or message.get("reasoning")
-        if self.engine.keep_thinking and isinstance(thinking, str) and thinking.strip():
-            text = f"{OPEN}\n{thinking.strip()}\n{CLOSE}\n\n{text}"
-        if ended == "length":
-            return self.engine.scrubbed(text), "length"
-        return (self.engine.scrubbed(text), "stop") if text.strip() else ("", "empty")
+        ending = answer.ending
+        if ending not in completions.ENDINGS:
+            if ending:
+                self.oddities[f"answers that ended by {self.engine.scrubbed(ending)[:30]!r}, which is no reason that we know"] += 1
+            num_written = completions.num_written(completion)
+            ending = "length" if limit is not None and num_written is not None and num_written >= limit else "stop"
+        text = self.engine.scrubbed(answer.joined(keep_thinking=self.engine.keep_thinking))
+        if ending == "length":
+            return text, "length"
+        return (text, "stop") if text.strip() else ("", "empty")
 
     def usage(self, completion: dict[str, Any], most_cost: float) -> dict[str, Any]:
         """What is stored beside a text; without a word from the server, the most that it can have cost."""
-        stated = completion.get("usage")
-        counts = stated if isinstance(stated, dict) else {}
-        num_prompt, num_written = counts.get("prompt_tokens"), counts.get("completion_tokens")
-        known = isinstance(num_prompt, int) and isinstance(num_written, int)
-        details = counts.get("completion_tokens_details")
+        num_prompt, num_written = completions.num_read(completion), completions.num_written(completion)
+        known = num_prompt is not None and num_written is not None
         found = {
             "prompt_tokens": num_prompt if known else None,
-            "completion_tokens": num_written if known else None,
-            "reasoning_tokens": details.get("reasoning_tokens") if isinstance(details, dict) else None,
-            "cost": self.engine.cost(num_prompt, num_written) if known else most_cost,
+            "completion_tokens": num_written,
+            "reasoning_tokens": completions.num_thought(completion),
+            "cost": self.engine.cost(num_prompt, num_written) if num_prompt is not None and num_written is not None else most_cost,
         }
         names = (each for each in ("model", "system_fingerprint") if isinstance(completion.get(each), str))
         found |= {name: self.engine.scrubbed(completion[name]) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 
-    def judged(self, error: APIStatusError) -> FinishReason:
-        """The outcome that an error status stands for. Raises: Fault, Rejected, RunFailed for all others."""
-        status, said = error.status_code, self.said(error)
-        codes = f"{error.code} {error.type}"
-        if status == 402 or any(each in codes for each in NO_CREDIT):
+    def judged(self, refusal: Refusal, limit: int | None) -> FinishReason:
+        """The outcome that a refusal stands for. Raises: Fault, Rejected, RunFailed for all others."""
+        status, said = refusal.status, refusal.said
+        if self.is_final(refusal):
             raise self.engine.failure(
                 f"the account has no credit left ({said}); everything answered is kept: run the same command again with new credit"
             )
         if status == 429 or status in (408, 409, 425) or status >= 500:
-            wait = retry_after(error.response.headers, time.time())
+            wait = retry_after(refusal.headers, time.time())
             if wait is not None and wait > LONGEST_WAIT_SECONDS:
                 raise self.engine.failure(f"it asks to wait {wait:.0f} s ({said}); everything answered is kept: run the same command again then")
             kind = "too many requests" if status == 429 else "time-outs" if status == 408 else "server errors"
@@ -286,16 +373,16 @@ class _Batch:
         if status in (403, 404):
             look = "look at server.base_url, which mostly ends in /v1, and server.model"
             raise self.engine.failure(f"{self.server.base_url} does not offer this model to this key (status {status}): {said}; {look}")
-        for pattern, outcome in ((OVERFLOW, "overflow"), (FILTERED, "filtered")):
-            if pattern.search(f"{codes} {said}"):
-                return outcome  # type: ignore[return-value]
-        raise Rejected(f"{said} (status {status})")
-
-    def said(self, error: APIStatusError) -> str:
-        """The server's own words in one line, without the key and its beginning, which some services repeat."""
-        body = error.body
-        words = body.get("message") or body.get("detail") if isinstance(body, dict) else body
-        return self.engine.scrubbed_words(" ".join(str(words or error.response.reason_phrase).split()))[:300]
+        if FILTERED.search(f"{refusal.codes} {refusal.words}"):
+            return "filtered"
+        was_lowered = limit != self.sampling.max_new_tokens
+        found = too_long(refusal.words, refusal.codes, limit, again=was_lowered) if status in ABOUT_THE_REQUEST else None
+        if found is not None and found.room == 0:
+            return "overflow"
+        if status == 200:
+            raise Fault("errors in place of answers")
+        also = f", also for the {limit} tokens that fit: lower {self.engine.role}.max_new_tokens" if was_lowered and limit else ""
+        raise Rejected(f"{said} (status {status}){also}")
 
     def no_money(self, request: Request) -> str:
         limit, spent = self.server.max_cost, self.throttle.spent
@@ -305,18 +392,25 @@ class _Batch:
             f"kept: raise {self.engine.role}.server.max_cost and run the same command again"
         )
 
-    def listed_faults(self) -> str:
-        return ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items())) or "no faults"
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "no faults"
 
 
 _jitter = wait_random_exponential(multiplier=1, max=60)
+_short_jitter = wait_random_exponential(multiplier=0.25, max=60)
 
 
 def _wait(state: RetryCallState) -> float:
-    """Seconds until the next attempt: a random part of a growing window, behind the pause that the server asked for."""
+    """Seconds until the next attempt: a random part of a growing window, behind the pause that the server asked for.
+
+    The window is short for a request that was one too many, since the throttle decides how many are sent.
+    """
     fault = state.outcome.exception() if state.outcome else None
     wait = getattr(fault, "retry_after", None)
-    return _jitter(state) if wait is None else wait + min(1.0, _jitter(state))
+    if wait is not None:
+        return wait + min(1.0, _jitter(state))
+    return _short_jitter(state) if getattr(fault, "means_too_many", False) else _jitter(state)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

@@ -1,19 +1,30 @@
 """How many requests a server is sent at once, and when no more may be sent.
 
-As in TCP's congestion control, the number in flight doubles per round trip until the server first refuses one for being too many, is
-halved then, and grows by one per round trip from there on. Two refusals in a row, with no answer between them, hold everyone back for as
-long as the server asks. The numbers are ours.
+The number in flight doubles per round trip until a cut, and grows by one per round trip from there on. Cuts are decided once per round
+trip, by the share of the requests that were refused for being too many: a few refusals are chance, and their requests alone are sent
+again. A share beyond chance cuts the number to what was answered, by a half at most. Where a cut to what was answered leaves as large a
+share refused, the number was not the cause: it is put back, and such a share is borne from then on. Refusals in a row, with no answer
+between them, hold everyone back: two for as long as the server asks, a round trip full of them for a growing while where it does not say.
+The numbers are ours.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cotexp.sections import RunFailed
 
 FIRST_IN_FLIGHT = 8
+BORNE = 0.1
+"""Share of refusals for which nothing is changed."""
+MOST_BORNE = 0.4
+"""Share up to which refusals can be found to have nothing to do with the number in flight."""
+FIRST_HOLD_SECONDS, LONGEST_HOLD_SECONDS = 0.5, 60.0
 
 
 class Stopped(Exception):
@@ -24,11 +35,19 @@ class OutOfMoney(Exception):
     """Nothing is in flight, and even so the next request could cost more than is left."""
 
 
+class Cut(NamedTuple):
+    """What was before a cut whose effect is not known yet."""
+
+    limit: float
+    share: float
+
+
 @dataclass(slots=True)
 class Throttle:
     """Lets as many requests out as the server takes, `most` at once, and no more than `max_cost` dollars can pay.
 
-    `spent` are the dollars paid so far, those of earlier starts included.
+    `spent` are the dollars paid so far, those of earlier starts included; `num_holds` how often everyone was held back since the last answer,
+    by a server that does not say for how long.
     """
 
     most: int
@@ -36,12 +55,21 @@ class Throttle:
     spent: float = 0.0
     reason: RunFailed | None = None
     num_answers: int = 0
+    num_holds: int = 0
     in_flight: int = 0
     limit: float = field(init=False)
     _reserved: float = 0.0
-    _was_refused: bool = False
+    _borne: float = BORNE
+    _was_cut: bool = False
+    _on_trial: Cut | None = None
     _refused_in_a_row: int = 0
+    _is_settled: bool = False
     _last_cut: float = 0.0
+    _round_trip: float = 0.0
+    _window_began: float = 0.0
+    _last_hold: float = 0.0
+    _answered_in_window: int = 0
+    _refused_in_window: int = 0
     _not_before: float = 0.0
     _turnstile: asyncio.Lock = field(default_factory=asyncio.Lock)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -57,12 +85,16 @@ class Throttle:
         """
         async with self._turnstile:
             self._check()
-            while not (self._has_room() and self._has_money(most_cost)):
-                await self._wait_for_a_change()
+            while True:
+                now = time.monotonic()
+                held_back = self._not_before - now
+                if held_back <= 0 and self._has_room() and self._has_money(most_cost):
+                    break
+                await self._wait_for_a_change(held_back)
                 self._check()
             self.in_flight += 1
             self._reserved += most_cost
-            return time.monotonic()
+            return now
 
     def end(self, most_cost: float) -> None:
         """The request is over, whatever became of it."""
@@ -70,21 +102,33 @@ class Throttle:
         self._reserved = self._reserved - most_cost if self.in_flight else 0.0
         self._changed.set()
 
-    def answered(self) -> None:
-        """It was answered: more may be in flight."""
+    def answered(self, sent: float | None = None) -> None:
+        """The request sent at `sent` was answered: more may be in flight."""
         self.num_answers += 1
-        self._refused_in_a_row = 0
-        self.limit = min(self.most, self.limit + (1 / self.limit if self._was_refused else 1))
+        if sent is not None:
+            latest = time.monotonic() - sent
+            self._round_trip += (latest - self._round_trip) / min(self.num_answers, FIRST_IN_FLIGHT)
+        self._refused_in_a_row = self.num_holds = 0
+        self.limit = min(self.most, self.limit + (1 / self.limit if self._was_cut else 1))
+        if not self._is_settled and (sent is None or sent >= self._last_cut):
+            self._is_settled = True
+            self._begin_window(time.monotonic())
+        if self._is_settled:
+            self._answered_in_window += 1
+            self._judge()
 
-    def refused(self, sent: float, wait: float) -> None:
-        """The request sent at `sent` was one too many: fewer may be in flight, once for all that were sent before this was known."""
+    def refused(self, sent: float, wait: float | None) -> None:
+        """The request sent at `sent` was one too many, and the server asks to wait so many seconds, if it says how many."""
         self._refused_in_a_row += 1
-        if self._refused_in_a_row > 1:
-            self._not_before = max(self._not_before, time.monotonic() + wait)
-        if sent >= self._last_cut:
-            self._was_refused = True
-            self._last_cut = time.monotonic()
-            self.limit = max(1.0, min(self.limit, self.in_flight) / 2)
+        if wait is not None and self._refused_in_a_row > 1:
+            self._hold(wait)
+        elif self._refused_in_a_row > max(1, int(self.limit)) and sent >= self._last_hold:
+            self._hold_for_a_while()
+        if self._is_settled:
+            self._refused_in_window += 1
+            self._judge()
+        elif sent >= self._last_cut and self._refused_in_a_row >= int(self.limit):
+            self._cut(1.0)
 
     def stop(self, reason: RunFailed) -> None:
         """Let no more requests out; those in flight may still be answered."""
@@ -101,12 +145,54 @@ class Throttle:
             pass
         self._check()
 
+    # --- the number in flight -------------------------------------------------------------------------------------------
+
+    def _judge(self) -> None:
+        """Once per round trip: cut the number where the refusals are beyond what is borne and beyond chance, or take a vain cut back."""
+        num, refused = self._answered_in_window + self._refused_in_window, self._refused_in_window
+        now = time.monotonic()
+        if num < max(FIRST_IN_FLIGHT, min(int(self.limit), self.in_flight)) or now - self._window_began < self._round_trip:
+            return  # refusals may come at once, and answers in flocks: less than a round trip shows no share
+        share, before = refused / num, self._on_trial
+        self._begin_window(now)
+        self._on_trial = None
+        if before is not None and share > before.share / 2:
+            self.limit, self._borne = max(self.limit, before.limit), min(MOST_BORNE, max(before.share, share))
+        elif refused - 2 * math.sqrt(refused) > self._borne * num:
+            self._cut(share)
+        elif share < BORNE and before is None:
+            self._borne = BORNE
+
+    def _cut(self, share: float) -> None:
+        """Fewer may be in flight, by the share that was refused. Nothing is judged until the first request sent from now on is answered."""
+        before, self.limit = self.limit, max(1.0, min(self.limit, self.in_flight) * max(0.5, 1 - share))
+        self._on_trial = Cut(before, share) if share <= MOST_BORNE else None
+        self._was_cut, self._is_settled = True, False
+        self._last_cut = time.monotonic()
+
+    def _begin_window(self, now: float) -> None:
+        self._answered_in_window = self._refused_in_window = 0
+        self._window_began = now
+
+    def _hold_for_a_while(self) -> None:
+        """Longer each time; about until the next answer, where one is due."""
+        seconds = min(LONGEST_HOLD_SECONDS, FIRST_HOLD_SECONDS * 2**self.num_holds)
+        due = self._round_trip if self.in_flight > 1 and self._round_trip else seconds
+        self._hold(min(seconds, due) * random.uniform(0.5, 1.0))
+        self.num_holds += 1
+        self._last_hold = time.monotonic()
+
+    def _hold(self, seconds: float) -> None:
+        self._not_before = max(self._not_before, time.monotonic() + seconds)
+
+    # --- what lets a request out ----------------------------------------------------------------------------------------
+
     def _check(self) -> None:
         if self.reason is not None:
             raise Stopped
 
     def _has_room(self) -> bool:
-        return self.in_flight < int(self.limit) and time.monotonic() >= self._not_before
+        return self.in_flight < int(self.limit)
 
     def _has_money(self, most_cost: float) -> bool:
         if self.max_cost is None or self.spent + self._reserved + most_cost <= self.max_cost:
@@ -115,9 +201,10 @@ class Throttle:
             raise OutOfMoney
         return False
 
-    async def _wait_for_a_change(self) -> None:
+    async def _wait_for_a_change(self, held_back: float) -> None:
+        """Wait until a request ends, or for the seconds that everyone is held back. One of them comes: without a hold somebody is in flight."""
+        assert held_back > 0 or self.in_flight, "nobody would ever wake this"
         self._changed.clear()
-        held_back = self._not_before - time.monotonic()
         try:
             async with asyncio.timeout(held_back if held_back > 0 else None):
                 await self._changed.wait()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from cotexp import credentials
 from cotexp.jobs import progress
 from cotexp.jobs.specs import Context, by_task, spec_rewrites, spec_texts
 from cotexp.jobs.store import Row, Spec, complete_lines
@@ -45,15 +45,19 @@ def texts(context: Context, role: str, spec: Spec, prompts: Mapping[str, str], *
 
 
 def check_keys(settings: Settings) -> None:
-    """Raises ConfigError when the key of a server that this run will ask is not in the environment."""
+    """Raises ConfigError when what a server that this run will ask needs from the environment is not there."""
     problems = []
     for role, section in _served(settings):
-        name = section.server.api_key_env
-        if name is not None and not os.environ.get(name, "").strip():
-            problems.append(
-                f"{role}.server.api_key_env must name an environment variable that holds the key; {name} is not set: export it, or set "
-                f"{role}.server.api_key_env=null for a server without keys"
-            )
+        for name, place in section.server.variables.items():
+            if credentials.held(name):
+                continue
+            if place == "api_key_env":
+                problems.append(
+                    f"{role}.server.api_key_env must name an environment variable that holds the key; {name} is not set: export it, or set "
+                    f"{role}.server.api_key_env=null for a server without keys"
+                )
+            else:
+                problems.append(f"{role}.server.{place} must name environment variables that are set; {name} is not: export it")
     if problems:
         raise ConfigError(*problems)
 
@@ -72,6 +76,7 @@ def metrics(context: Context) -> dict[str, float]:
             f"{role}/num_texts": len(usages),
             f"{role}/num_prompt_tokens": sum(each.get("prompt_tokens", 0) for each in usages),
             f"{role}/num_completion_tokens": sum(each.get("completion_tokens", 0) for each in usages),
+            f"{role}/num_lowered_limits": sum("lowered_to" in each for each in usages),
             f"{role}/cost_dollars": sum(each.get("cost", 0.0) for each in usages),
         }
     return found

@@ -25,7 +25,7 @@ from cotexp import sweep_agents
 from cotexp.jobs.store import read_json, write_json
 from cotexp.report import figures
 from cotexp.settings import BASE, Settings, WandbTracking
-from cotexp.tracking import ablation, tables
+from cotexp.tracking import ablation, tables, wishes
 from cotexp.tracking.lineage import Artifact, lineage
 
 log = logging.getLogger(__name__)
@@ -51,13 +51,13 @@ class Point:
     @property
     def folder(self) -> Path:
         """Where W&B keeps its files."""
-        return Path(self.settings.paths.outputs) / "wandb"
+        return wishes.folder(self.settings.paths.outputs)
 
     @property
     def tags(self) -> list[str]:
-        """Those of the settings, and the sweep that the run is a point of."""
+        """Those of the settings and of the environment, and the sweep that the run is a point of."""
         sweep = self.options.get("sweep")
-        return [*self.settings.tracking.tags, *([sweep] if sweep else [])]
+        return list(dict.fromkeys([*self.settings.tracking.tags, *wishes.tags(), *([sweep] if sweep else [])]))
 
     @property
     def job_type(self) -> str:
@@ -145,9 +145,8 @@ class WandbRun:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its reports of usage wait for the network when the process ends
         import wandb
 
-        mode = self.tracking.mode
-        if mode == "auto":
-            mode = "online" if has_api_key() else "offline"
+        wishes.tell_unheeded()
+        mode = wishes.mode(self.tracking, has_api_key=has_api_key())
         if mode == "online" and not is_reachable():
             log.warning("W&B (%s) cannot be reached; this run is kept on disk for `wandb sync`", address())
             mode = "offline"
@@ -160,7 +159,7 @@ class WandbRun:
 
     def _init(self, wandb: Any, mode: str) -> Any:
         self.point.folder.mkdir(parents=True, exist_ok=True)
-        options = {
+        ours = {
             "project": self.tracking.project,
             "entity": self.tracking.entity,
             "id": self.point.run_key,
@@ -173,10 +172,9 @@ class WandbRun:
             "config": self.point.config,
             "reinit": "create_new",
         }
+        options = wishes.options(self.tracking, ours)
         quiet = wandb.Settings(
-            silent=True,
-            console="off",
-            x_disable_stats=True,
+            **wishes.quiet(),
             init_timeout=min(INIT_SECONDS, self.tracking.finish_seconds),
             finish_timeout=self.tracking.finish_seconds,
             finish_timeout_raises=True,
@@ -240,7 +238,7 @@ def address() -> str:
 
 def has_api_key() -> bool:
     """Whether W&B would find a key without asking: in the environment or in the netrc file."""
-    if os.environ.get("WANDB_API_KEY"):
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     try:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(urlsplit(address()).hostname or "") is not None

@@ -9,6 +9,7 @@ run can be repeated; `filtered` and `length` are decided by the row alone. GET /
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 import socket
@@ -23,8 +24,8 @@ from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Any
 
-FAULTS = {"too_many": 0.10, "server_error": 0.05, "reset": 0.02, "hang": 0.01, "invalid": 0.01, "no_choice": 0.01}
-"""Shares of the requests that meet each fault, unless told otherwise."""
+FAULTS = {"too_many": 0.10, "server_error": 0.05, "reset": 0.02, "hang": 0.01, "invalid": 0.01, "no_choice": 0.01, "busy": 0.0}
+"""Shares of the requests that meet each fault, unless told otherwise; "busy" is a refusal that never says how long to wait."""
 OUTCOMES = {"filtered": 0.01, "length": 0.01}
 """Shares of the rows."""
 REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests", 500: "Internal Server Error"}
@@ -39,9 +40,13 @@ class Server:
         shares: dict[str, float] | None = None,
         fixed: dict[str, Any] | None = None,
         text: str | None = None,
+        context: dict[str, Any] | None = None,
     ) -> None:
-        """`fixed` maps parts of a prompt to what is answered in every case, {"status", "body", "headers"}; `text` is every other answer."""
-        self.latency, self.seed, self.fixed, self.text = latency, seed, fixed or {}, text
+        """`fixed` maps parts of a prompt to what is answered in every case, {"status", "body", "headers"}; `text` is every other answer.
+
+        A body that is a text is sent as it is. `context` is {"length", "said"}: prompts and tokens asked for that do not fit are refused so.
+        """
+        self.latency, self.seed, self.fixed, self.text, self.context = latency, seed, fixed or {}, text, context
         shares = {**FAULTS, **OUTCOMES} if shares is None else shares
         self.faults = {name: share for name, share in shares.items() if name in FAULTS}
         self.outcomes = {name: share for name, share in shares.items() if name in OUTCOMES}
@@ -59,13 +64,15 @@ class Server:
                 return name
         return None
 
-    async def answer(self, connection: Connection, body: dict[str, Any], headers: dict[str, str]) -> None:
+    async def answer(self, connection: Connection, path: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         row = body["messages"][-1]["content"]
         self.times_asked[row] += 1
         number = self.times_asked[row]
         kind = self.drawn(self.faults, "fault", row, number) or self.drawn(self.outcomes, "outcome", row) or "ok"
         record = {"row": row, "arrived": time.time(), "kind": kind, "not_before": 0.0, "answered": None}
-        record |= {"body": body, "authorization": headers.get("authorization")} if self.fixed else {}
+        record |= (
+            {"body": body, "path": path, "headers": headers, "authorization": headers.get("authorization")} if self.fixed or self.context else {}
+        )
         secret = headers.get("authorization")
         self.requests.append(record)
         self.in_flight += 1
@@ -84,7 +91,13 @@ class Server:
         fixed = next((value for part, value in self.fixed.items() if part in row), None)
         if fixed is not None:
             body = json.loads(json.dumps(fixed["body"]).replace("SECRET", str(secret)))
-            connection.send(fixed["status"], body, fixed.get("headers", {}))
+            body = body.encode() if isinstance(body, str) else body
+            headers = fixed.get("headers", {})
+            if headers.get("Content-Encoding") == "gzip":
+                body = gzip.compress(body if isinstance(body, bytes) else json.dumps(body).encode())
+            connection.send(fixed["status"], body, headers)
+        elif self.context is not None and (said := self.too_long(row, record["body"])):
+            connection.send(400, {"error": {"message": said, "type": "BadRequestError", "code": 400}})
         elif kind == "too_many":
             headers = {}
             form = ("seconds", "date", "nothing")[hashlib.sha256(f"{row}/{number}".encode()).digest()[0] % 3]
@@ -95,6 +108,8 @@ class Server:
                 until = int(now) + 2
                 headers, record["not_before"] = {"Retry-After": formatdate(until, usegmt=True)}, until
             connection.send(429, {"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}, headers)
+        elif kind == "busy":
+            connection.send(429, {"error": {"message": "Too many requests", "type": "requests", "code": "rate_limit_exceeded"}})
         elif kind == "server_error":
             connection.send((500, 502, 503)[number % 3], {"error": {"message": f"The server had an error with {secret}"}})
         elif kind == "reset":
@@ -109,6 +124,13 @@ class Server:
         elif kind in ("length", "ok"):
             record["answered"] = time.time()
             connection.send(200, completion(row, "length" if kind == "length" else "stop", self.text))
+
+    def too_long(self, row: str, body: dict[str, Any]) -> str | None:
+        """What is said to a request whose prompt, in words, and tokens asked for exceed the context."""
+        assert self.context is not None
+        length, prompt, limit = self.context["length"], len(row.split()), body.get("max_tokens", body.get("max_completion_tokens", 0))
+        said: str = self.context["said"].format(length=length, prompt=prompt, limit=limit, total=prompt + limit, left=length - limit)
+        return said if prompt + max(1, limit) > length else None
 
     def counts(self) -> dict[str, Any]:
         kinds = Counter(each["kind"] for each in self.requests)
@@ -155,7 +177,7 @@ class Connection(asyncio.Protocol):
         if path in ("/requests", "/counts"):
             self.send(200, self.server.requests if path == "/requests" else self.server.counts())
             return
-        task = asyncio.ensure_future(self.server.answer(self, json.loads(body), headers))
+        task = asyncio.ensure_future(self.server.answer(self, path, json.loads(body), headers))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
+import gc
+import json
 import time
 from typing import Any
 
 import pytest
 from fault_server import completion, served, told
 
+from cotexp import stopping
 from cotexp.inference.api import ApiEngine, retry_after
 from cotexp.inference.engine import Output, Request
-from cotexp.inference.throttle import OutOfMoney, Stopped, Throttle
 from cotexp.model_settings import ApiServer, Sampling
 from cotexp.sections import RunFailed
 
@@ -43,6 +43,8 @@ def answer(message: dict[str, Any], finish_reason: str = "stop", **changes: Any)
     return {"status": 200, "body": {**body, "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}]}}
 
 
+DELTAS = [{"delta": {"content": "Fo"}, "finish_reason": None}, {"delta": {"content": "ur."}, "finish_reason": "stop"}]
+STREAM = "".join(f"data: {json.dumps({'choices': [each]})}\n\n" for each in DELTAS) + "data: [DONE]\n\n"
 OUTCOMES: dict[str, tuple[dict[str, Any], str, str]] = {
     "a text": (answer({"content": " Four. "}), "stop", " Four. "),
     "no reason given": (answer({"content": "Four."}, finish_reason=""), "stop", "Four."),
@@ -56,6 +58,39 @@ OUTCOMES: dict[str, tuple[dict[str, Any], str, str]] = {
     "filter of DeepSeek": (error(400, "Content Exists Risk", code="invalid_request_error"), "filtered", ""),
     "overflow at OpenAI": (error(400, "This model's maximum context length is 9 tokens.", code="context_length_exceeded"), "overflow", ""),
     "overflow at llama.cpp": (error(400, "the request exceeds the available context size", type="exceed_context_size_error"), "overflow", ""),
+    "parts": (answer({"content": [{"type": "text", "text": "Fo"}, {"type": "text", "text": "ur."}]}), "stop", "Four."),
+    "no text": (answer({"content": None, "tool_calls": [{"id": "1"}]}, "tool_calls"), "empty", ""),
+    "a call with text": (answer({"content": "Four.", "tool_calls": [{"id": "1"}]}, "tool_calls"), "stop", "Four."),
+    "the limit of Mistral": (answer({"content": "Fo"}, "model_length"), "length", "Fo"),
+    "the limit of Anthropic": (answer({"content": "Fo"}, "max_tokens"), "length", "Fo"),
+    "null": (
+        {"status": 200, "body": {**completion("x", "stop"), "choices": [{"message": {"content": "Four."}, "finish_reason": None}]}},
+        "stop",
+        "Four.",
+    ),
+    "as long as allowed": (answer({"content": "Fo"}, "", usage={"prompt_tokens": 1, "completion_tokens": 50}), "length", "Fo"),
+    "part that refuses": (answer({"content": [{"type": "refusal", "refusal": "I will not."}]}), "refused", ""),
+    "refusal of Anthropic": (answer({"content": "No."}, "refusal"), "refused", ""),
+    "withheld by Gemini": (answer({"content": "Fo"}, "SAFETY"), "filtered", ""),
+    "several choices": (
+        {"status": 200, "body": {**completion("x", "stop", "Four."), "choices": completion("x", "stop", "Four.")["choices"] * 3}},
+        "stop",
+        "Four.",
+    ),
+    "a stream": ({"status": 200, "body": STREAM, "headers": {"Content-Type": "text/event-stream"}}, "stop", "Four."),
+    "another type": (
+        {"status": 200, "body": json.dumps(completion("x", "stop", "Four.")), "headers": {"Content-Type": "text/plain"}},
+        "stop",
+        "Four.",
+    ),
+    "packed": ({"status": 200, "body": completion("x", "stop", "Four."), "headers": {"Content-Encoding": "gzip"}}, "stop", "Four."),
+    "an error under 200": ({"status": 200, "body": {"error": {"message": "filtered", "code": "content_filter"}}}, "filtered", ""),
+    "overflow under 200": (
+        {"status": 200, "body": {"error": {"message": "The prompt is too long: 9, model maximum context length: 8"}}},
+        "overflow",
+        "",
+    ),
+    "overflow at TGI": ({"status": 422, "body": {"error": "`inputs` must have less than 8 tokens. Given: 9", "error_type": "x"}}, "overflow", ""),
     "overflow at SGLang": ({"status": 400, "body": {"message": "The input (9 tokens) is longer than the model's context length"}}, "overflow", ""),
 }
 
@@ -104,6 +139,96 @@ def test_a_request_says_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -
     assert "sk-of" not in str(three["authorization"]), "a server without keys gets none"
 
 
+# --- what is asked again ---------------------------------------------------------------------------------------------------
+
+AGAIN: dict[str, tuple[dict[str, Any], str]] = {
+    "gave up": (answer({"content": "Fo"}, "error"), "2 answers that the server gave up"),
+    "stopped": (answer({"content": "Fo"}, "abort"), "2 answers that the server gave up"),
+    "no room": (answer({"content": "Fo"}, "insufficient_system_resource"), "2 answers that the server gave up"),
+    "no choices": ({"status": 200, "body": {**completion("x", "stop"), "choices": []}}, "2 answers without a choice"),
+    "null choices": ({"status": 200, "body": {"choices": None}}, "2 answers without a choice"),
+    "a stream that broke off": ({"status": 200, "body": STREAM[:60], "headers": {"Content-Type": "text/event-stream"}}, "2 unreadable answers"),
+    "a page": ({"status": 200, "body": "<html>", "headers": {"Content-Type": "text/html"}}, "2 unreadable answers"),
+    "nothing": ({"status": 200, "body": ""}, "2 unreadable answers"),
+    "wrongly packed": ({"status": 200, "body": "", "headers": {"Content-Encoding": "br"}}, "2 unreadable answers"),
+    "busy under 200": ({"status": 200, "body": {"error": {"message": "Slow down", "code": 429}}}, "2 too many requests"),
+    "down under 200": ({"status": 200, "body": {"error": {"message": "Upstream", "code": "502"}}}, "2 server errors"),
+    "an unknown error under 200": ({"status": 200, "body": {"object": "error", "message": "Hm"}}, "2 errors in place of answers"),
+}
+
+
+def test_what_may_pass_is_asked_again_and_never_stored() -> None:
+    with served(latency=0.0, fixed={**{name: said for name, (said, _) in AGAIN.items()}, "good": answer({"content": "Four."})}) as url:
+        for name, (_, counted) in AGAIN.items():
+            outputs, failure = asked(ApiEngine(server(url), "teacher"), "good", name)
+            assert set(outputs) == {"good"}, name
+            assert f"({counted})" in failure or f"the last with: {counted[2:]}" in failure, name
+        requests = told(url, "requests")
+    assert {name: sum(each["row"] == name for each in requests) for name in AGAIN} == dict.fromkeys(AGAIN, 2)
+
+
+def test_a_content_of_a_kind_that_holds_no_text_is_not_paid_for_again() -> None:
+    with served(latency=0.0, fixed={"bad": answer({"content": 7}), "good": answer({"content": "Four."})}) as url:
+        outputs, failure = asked(ApiEngine(server(url), "teacher"), "good", "bad")
+        assert told(url, "counts")["requests"] == 2
+    assert set(outputs) == {"good"}
+    assert "the last was found wrong: its answers hold a content that is neither a text nor a list of parts" in failure
+
+
+# --- room for fewer tokens -------------------------------------------------------------------------------------------------
+
+WORDINGS = {
+    "vLLM 0.11": "'max_tokens' or 'max_completion_tokens' is too large: {limit}. This model's maximum context length is {length} tokens and your "
+    "request has {prompt} input tokens ({limit} > {length} - {prompt}).",
+    "vLLM 0.15": "This model's maximum context length is {left} tokens. However, your request has {prompt} input tokens. Please reduce the length.",
+    "vLLM 0.25": "This model's maximum context length is {length} tokens. However, you requested {limit} output tokens and your prompt contains "
+    "{prompt} input tokens, for a total of {total} tokens.",
+    "SGLang": "Requested token count exceeds the model's maximum context length of {length} tokens. You requested a total of {total} tokens: "
+    "{prompt} tokens from the input messages and {limit} tokens for the completion.",
+    "TGI": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= {length}. Given: {prompt} `inputs` tokens and {limit} "
+    "`max_new_tokens`",
+    "OpenAI": "This model's maximum context length is {length} tokens. However, you requested {total} tokens ({prompt} in the messages, {limit} in "
+    "the completion). Please reduce the length of the messages or completion.",
+}
+LONG = " ".join(["word"] * 60)
+
+
+@pytest.mark.parametrize("name", WORDINGS)
+def test_tokens_that_do_not_fit_are_asked_for_once_more_as_many_as_do(name: str) -> None:
+    with served(latency=0.0, shares={}, context={"length": 50, "said": WORDINGS[name]}) as url:
+        outputs, failure = asked(ApiEngine(server(url, input_price=1.0, output_price=1.0), "teacher"), "row of four words", LONG)
+        requests = told(url, "requests")
+    assert failure == ""
+    output = outputs["row of four words"]
+    assert (output.finish_reason, output.text, output.usage["lowered_to"]) == ("stop", "answer to row of four words", 46)
+    assert [each["body"]["max_tokens"] for each in requests if each["row"] == "row of four words"] == [50, 46]
+    assert output.usage["cost"] == pytest.approx(10 / 1e6), "the refusal costs nothing"
+    assert (outputs[LONG].finish_reason, outputs[LONG].usage["cost"]) == ("overflow", 0.0)
+
+
+def test_where_a_server_does_not_say_what_fits_it_is_asked_without_a_limit() -> None:
+    said = (
+        "This model's maximum context length is {length} tokens. However, you requested {limit} output tokens and your prompt contains at least 1 "
+        "input tokens, for a total of at least 51 tokens."
+    )
+    with served(latency=0.0, shares={}, context={"length": 50, "said": said}) as url:
+        outputs, failure = asked(ApiEngine(server(url), "teacher"), "row of four words", LONG)
+        requests = told(url, "requests")
+    assert failure == ""
+    assert [each["body"].get("max_tokens") for each in requests if each["row"] == "row of four words"] == [50, None]
+    assert {name: each.finish_reason for name, each in outputs.items()} == {"row of four words": "stop", LONG: "overflow"}
+    assert outputs["row of four words"].usage["lowered_to"] == 0
+
+
+def test_a_server_that_refuses_what_it_has_room_for_stores_nothing() -> None:
+    wrong = error(400, "max_tokens is too large: this model supports at most 40 output tokens")
+    with served(latency=0.0, fixed={"wrong": wrong, "good": answer({"content": "Four."})}) as url:
+        outputs, failure = asked(ApiEngine(server(url), "teacher"), "good", "wrong")
+        assert [each["body"]["max_tokens"] for each in told(url, "requests") if each["row"] == "wrong"] == [50, 40]
+    assert set(outputs) == {"good"}
+    assert "(status 400), also for the 40 tokens that fit: lower teacher.max_new_tokens" in failure
+
+
 FATAL = {
     "key": (error(401, "Incorrect API key provided: SECRET", code="invalid_api_key"), "does not accept the key (PLANTED): Incorrect API key"),
     "part of the key": (error(401, f"Incorrect API key: {KEY[:8]}****{KEY[-4:]}."), "does not accept the key (PLANTED): Incorrect API key: ***"),
@@ -130,6 +255,24 @@ def test_what_no_repetition_mends_ends_the_run_at_once_with_one_line_and_no_key(
     assert "\n" not in failure
     captured = capsys.readouterr()
     assert KEY not in failure + captured.out + captured.err
+
+
+def test_what_variables_hold_goes_into_address_body_and_headers_and_is_stored_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GATE", "TEAM", "TICKET"):
+        monkeypatch.setenv(name, f"planted-{name.lower()}")
+    changes = {"extra_body": '{"ticket": {"token": "{TICKET}"}}', "headers_env": '{"X-Team": "TEAM"}'}
+    said = "You sent planted-gate, planted-team and planted-ticket."
+    with served(latency=0.0, fixed={"good": answer({"content": said}), "bad": error(400, said)}) as url:
+        engine = ApiEngine(server(f"{url}/{{GATE}}", **changes), "teacher")
+        outputs, failure = asked(engine, "good", "bad")
+        sent = told(url, "requests")[0]
+    assert (sent["path"], sent["body"]["ticket"], sent["headers"]["x-team"]) == (
+        "/planted-gate/v1/chat/completions",
+        {"token": "planted-ticket"},
+        "planted-team",
+    )
+    assert outputs["good"].text == "You sent ***, *** and ***."
+    assert "planted" not in str(outputs) + failure + str(engine.server)
 
 
 def test_a_key_that_a_server_repeats_in_its_answers_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +313,14 @@ def test_a_dead_server_fails_soon_whatever_is_left_to_ask() -> None:
     assert time.monotonic() - started < 20
 
 
+def test_a_server_that_refuses_everyone_without_a_word_when_to_come_back_ends_the_run() -> None:
+    with served(latency=0.0, fixed={"": error(429, "Slow down")}) as url:
+        outputs, failure = asked(ApiEngine(server(url), "teacher"), *(f"row {n}" for n in range(500)))
+        assert told(url, "counts")["requests"] < 100
+    assert outputs == {}
+    assert "no answer from http://127.0.0.1:" in failure
+
+
 def test_requests_that_a_server_finds_wrong_are_not_repeated_and_end_the_run_when_all_are() -> None:
     wrong = error(400, "Unrecognized request argument supplied: top_q")
     with served(latency=0.0, fixed={"wrong": wrong, "good": answer({"content": "Four."})}) as url:
@@ -206,6 +357,18 @@ def test_a_failure_of_ours_is_shown_as_it_is() -> None:
         ApiEngine(server(url), "teacher").generate([Request(str(n), str(n)) for n in range(20)], SAMPLING, full)
 
 
+def test_a_signal_ends_the_requests_without_a_word_of_asyncio(caplog: pytest.LogCaptureFixture) -> None:
+    """It is raised wherever the process is at work, a task of one text among others."""
+
+    def stop(output: Output) -> None:
+        raise stopping.Stopped(15)
+
+    with served(latency=0.0, shares={}) as url, pytest.raises(stopping.Stopped):
+        ApiEngine(server(url), "teacher").generate([Request(str(n), str(n)) for n in range(20)], SAMPLING, stop)
+    gc.collect()
+    assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []
+
+
 # --- pauses --------------------------------------------------------------------------------------------------------------
 
 DATE, LATER = "Sun, 22 Nov 2026 10:00:00 GMT", "Sun, 22 Nov 2026 10:00:07 GMT"
@@ -230,90 +393,3 @@ def test_a_pause_is_read_in_every_form(headers: dict[str, str], expected: float 
 
 def test_without_a_date_of_its_own_a_servers_date_is_compared_with_our_clock() -> None:
     assert retry_after({"retry-after": LATER}, now=retry_after({"retry-after": DATE}, now=0.0) or 0.0) == 7.0
-
-
-# --- how many at once ------------------------------------------------------------------------------------------------------
-
-
-async def rounds_of_answers(throttle: Throttle, count: int) -> list[int]:
-    """How many requests get out per round trip, when each is answered."""
-    sizes = []
-    for _ in range(count):
-        sent = 0
-        while throttle.in_flight < int(throttle.limit):
-            await throttle.begin(0.0)
-            sent += 1
-        sizes.append(sent)
-        for _ in range(sent):
-            throttle.answered()
-            throttle.end(0.0)
-    return sizes
-
-
-def test_requests_in_flight_double_until_the_first_refusal_and_then_grow_by_one() -> None:
-    async def scenario() -> tuple[list[int], float, list[int]]:
-        throttle = Throttle(most=200)
-        doubling = await rounds_of_answers(throttle, 4)
-        sent = [await throttle.begin(0.0) for _ in range(64)]
-        for each in sent:
-            throttle.refused(each, wait=0.0)
-        for _ in sent:
-            throttle.end(0.0)
-        halved = throttle.limit
-        return doubling, halved, await rounds_of_answers(throttle, 4)
-
-    doubling, halved, growing = asyncio.run(scenario())
-    assert doubling == [8, 16, 32, 64]
-    assert halved == 32, "one cut for all that were sent before it was known"
-    assert growing[0] == 32
-    assert all(0 <= other - one <= 1 for one, other in itertools.pairwise(growing))
-    assert growing[-1] > growing[0]
-
-
-def test_two_refusals_in_a_row_hold_everyone_back_and_one_between_answers_does_not() -> None:
-    async def seconds(between: bool) -> float:
-        throttle = Throttle(most=8)
-        sent = [await throttle.begin(0.0) for _ in range(3)]
-        throttle.refused(sent[0], wait=0.3)
-        if between:
-            throttle.answered()
-        throttle.refused(sent[1], wait=0.3)
-        for _ in sent:
-            throttle.end(0.0)
-        started = time.monotonic()
-        await throttle.begin(0.0)
-        return time.monotonic() - started
-
-    assert asyncio.run(seconds(between=False)) >= 0.29
-    assert asyncio.run(seconds(between=True)) < 0.2
-
-
-def test_money_is_held_for_what_is_in_flight() -> None:
-    async def scenario() -> None:
-        throttle = Throttle(most=8, max_cost=1.0)
-        await throttle.begin(0.6)
-        waiting = asyncio.ensure_future(throttle.begin(0.6))
-        await asyncio.sleep(0.05)
-        assert not waiting.done(), "the first may still cost 0.6"
-        throttle.spent += 0.1
-        throttle.end(0.6)
-        await waiting
-        throttle.spent += 0.6
-        throttle.end(0.6)
-        with pytest.raises(OutOfMoney):
-            await throttle.begin(0.6)
-
-    asyncio.run(scenario())
-
-
-def test_a_stop_wakes_who_waits_and_who_sleeps() -> None:
-    async def scenario() -> None:
-        throttle = Throttle(most=1)
-        await throttle.begin(0.0)
-        waiters = [asyncio.ensure_future(throttle.begin(0.0)), asyncio.ensure_future(throttle.begin(0.0)), asyncio.ensure_future(throttle.sleep(60))]
-        await asyncio.sleep(0.05)
-        throttle.stop(RunFailed("over"))
-        ends = await asyncio.wait_for(asyncio.gather(*waiters, return_exceptions=True), timeout=5)
-        assert [type(each) for each in ends] == [Stopped] * 3
-
-    asyncio.run(scenario())

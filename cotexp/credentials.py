@@ -1,0 +1,150 @@
+"""What may hold a key or a password: it may stand in no setting, since settings are written to files, and in no error.
+
+A setting names it by the environment variable that holds it: `{MY_KEY}` in an address or as a value among the fields of a request.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+"""The name of an environment variable."""
+PLACE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+"""Where the value of an environment variable is put in."""
+DEEPEST = 32
+"""Levels of a JSON value that are looked through; deeper ones are refused."""
+
+_STRONG = {"password", "passwd", "passphrase", "pwd", "secret", "auth", "authorization", "authentication", "credential", "bearer", "cookie", "jwt"}
+_STRONG |= {"apikey", "accesskey", "secretkey", "authkey", "apitoken", "accesstoken", "authtoken", "signature", "sig", "header", "salt"}
+"""Words of a field's name that leave no doubt."""
+_WEAK = {"token", "key"}
+_OWN_WEAK = {*_WEAK, "api", "access", "x", "my", "user", "client", "service", "private", "id", "account", "session", "subscription", "license"}
+_HARMLESS = {"eos_token", "bos_token", "pad_token", "unk_token", "stop_token", "prompt_cache_key"}
+"""Names that hold texts of a tokenizer, or a label."""
+_SECRET = re.compile(
+    r"\b(?:bearer|basic)[ :+%]+\S{4,}|\bsk-\w|\b(?:sk|pk|rk)_(?:live|test)_"
+    r"|\b(?:hf|gh[pousr]|glpat|xox[abeprs]|gsk|xai|nvapi|pplx|csk|tvly|dapi)[-_]\w{6,}"
+    r"|\b(?:AKIA|ASIA)[0-9A-Z]{12,}|\bAIza[\w-]{20,}|\beyJ[\w-]{8,}\.|-----BEGIN|://[^/\s@]+:[^/\s@]*@"
+    r"|[?&;](?:\w*(?:key|token|secret|sig|auth|password))=|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b",
+    re.IGNORECASE,
+)
+"""Forms of keys that services are known for, addresses with a password, and UUIDs."""
+_SPOKEN_OF = re.compile(r"key|token|secret|passw|pwd|auth|bearer|credential|cookie|header|\.server\.", re.IGNORECASE)
+
+
+def looks_secret(text: str) -> bool:
+    """Whether a text holds what has the form of a key."""
+    return bool(_SECRET.search(text)) or any(_is_random(each, 20) for each in re.findall(r"[A-Za-z0-9]+", text))
+
+
+def _is_random(word: str, shortest: int) -> bool:
+    """Whether letters and digits mix in one long word, as they do in a key."""
+    num_digits = sum(each.isdigit() for each in word)
+    return len(word) >= shortest and num_digits >= 3 and (num_digits == len(word) or len(word) - num_digits >= 3)
+
+
+def is_secret_address(address: str) -> bool:
+    """Whether the host or path of an address may hold a key, `{NAME}` left aside."""
+    host, *segments = unquote(PLACE.sub("", address)).partition("://")[2].split("/")
+    if looks_secret("/".join(segments)) or looks_secret(host):
+        return True
+    before = ""
+    for each in segments:
+        words = _words(each)
+        if any(word in _STRONG | _WEAK for word in words) and len(words) > 1:
+            return True
+        if each and any(word in _STRONG | _WEAK for word in _words(before)):
+            return True
+        if re.search(r"[=;@]", each) or any(_is_random(part, 12) for part in re.findall(r"[A-Za-z0-9]+", each)):
+            return True
+        before = each
+    return False
+
+
+def secret_fields(value: Any, *, depth: int = 0) -> Iterator[str]:
+    """Names of the fields, at any depth of a JSON value, that are headers or may hold a key; "" for one whose name must not be told."""
+    if depth > DEEPEST:
+        yield ""
+    elif isinstance(value, list):
+        for each in value:
+            yield from secret_fields(each, depth=depth + 1)
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            if looks_secret(name):
+                yield ""
+            elif _is_secret_field(name, each):
+                yield name
+            else:
+                yield from secret_fields(each, depth=depth + 1)
+    elif isinstance(value, str) and not PLACE.fullmatch(value) and looks_secret(value):
+        yield ""
+
+
+def _is_secret_field(name: str, value: Any) -> bool:
+    words = _words(name)
+    if "header" in words or re.match(r"x-", name, re.IGNORECASE):
+        return True
+    if value is None or isinstance(value, bool) or (isinstance(value, str) and PLACE.fullmatch(value)) or name in _HARMLESS:
+        return False
+    if any(word in _STRONG for word in words):
+        return True
+    return any(word in _WEAK for word in words) and (_holds_text(value) or (set(words) <= _OWN_WEAK and not isinstance(value, dict | list)))
+
+
+def _holds_text(value: Any, depth: int = 0) -> bool:
+    """Whether there is a text that an environment variable does not hold; a schema of JSON is none, whatever its fields are called."""
+    if isinstance(value, str):
+        return not PLACE.fullmatch(value)
+    if isinstance(value, dict) and isinstance(value.get("type"), str) and depth == 0:
+        return False
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth <= DEEPEST and any(_holds_text(each, depth + 1) for each in below)
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name, in lower case and singular: `xApi-Keys` is x, api, key."""
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)
+    whole = re.findall(r"[A-Za-z]+", name)
+    return [word.removesuffix("s") for word in dict.fromkeys(each.lower() for each in (*parts, *whole))]
+
+
+# --- what is put in ---------------------------------------------------------------------------------------------------
+
+
+def names_in(value: Any) -> list[str]:
+    """The environment variables that a text or a JSON value names, in braces."""
+    if isinstance(value, str):
+        return PLACE.findall(value)
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [name for each in below for name in names_in(each)]
+
+
+def filled(value: Any) -> Any:
+    """A text with the values of the environment variables that it names, or a JSON value whose texts that are `{NAME}` alone have theirs."""
+    if isinstance(value, dict):
+        return {name: filled(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [filled(each) for each in value]
+    return held(PLACE.fullmatch(value)[1]) if isinstance(value, str) and PLACE.fullmatch(value) else value  # type: ignore[index]
+
+
+def filled_address(address: str) -> str:
+    """An address with the values of the environment variables that it names."""
+    return PLACE.sub(lambda found: held(found[1]), address)
+
+
+def held(name: str) -> str:
+    """What an environment variable holds, without white space at its ends; "" where it is not set."""
+    return os.environ.get(name, "").strip()
+
+
+# --- what is repeated -------------------------------------------------------------------------------------------------
+
+
+def is_shown(word: str) -> bool:
+    """Whether a word of a command line may be repeated in an error: neither it nor the setting that it names has to do with keys."""
+    return not looks_secret(word) and not _SPOKEN_OF.search(word)

@@ -1,0 +1,259 @@
+"""What a chat completion says, whichever server wrote it: the answer, the thought before it, and how it ended.
+
+`content` is a text, null, or a list of parts; a thought stands in a part, in a field of its own (`reasoning_content`, `reasoning`,
+`reasoning_details`, ...), or between marks in the content, often in two of these places at once. What is said twice counts once.
+
+Reasons to end are read in the words of OpenAI, Anthropic, Gemini, Mistral, Cohere, vLLM and SGLang. Decided here: a text that ended in a
+call of a tool is that text (`stop`), since no request offers tools; one without a reason, or with a word that nobody knows, is cut off
+(`length`) where it has as many tokens as were allowed, and has ended (`stop`) otherwise; a server that gave up half-way is asked again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from cotexp.methods.reasoning import CLOSE, OPEN
+
+ENDINGS = {
+    "stop": "stop stop_sequence stop_token end_turn end_of_turn eos eos_token end_of_sequence complete completed finished done "
+    "tool_calls tool_call tool_use function_call",
+    "length": "length max_tokens max_completion_tokens max_output_tokens max_new_tokens max_length max_len model_length token_limit "
+    "model_context_window_exceeded context_length context_length_exceeded truncated incomplete",
+    "filtered": "content_filter content_filtered content_filter_error safety recitation prohibited_content blocklist spii sensitive "
+    "guardrail_intervened moderation error_toxic",
+    "refused": "refusal refused",
+    "fault": "error abort aborted cancel cancelled canceled user_cancel interrupted failed failure timeout time_limit network_error "
+    "server_error engine_error internal_error insufficient_system_resource overloaded error_limit malformed_response",
+}
+"""What became of a text -> the words that say so."""
+_ENDING_OF = {word: ending for ending, words in ENDINGS.items() for word in words.split()}
+
+OWN_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thought", "thinking_blocks", "reasoning_details")
+"""Fields of a message that hold what was thought."""
+SPOKEN = ("text", "output_text", "value", "content")
+"""Fields of a part that hold what it says, and of one that thinks, more."""
+THOUGHT = ("thinking", "reasoning", "reasoning_content", "reasoning_text", *SPOKEN, "summary")
+
+_BEGIN, _END = (rf"(?:<{slash}(?:think|thinking|thought|reasoning)>|\[{slash}THINK\])" for slash in ("", "/"))
+_MARKED = re.compile(rf"\s*{_BEGIN}(.*?)(?:{_END}\s*|\Z)", re.DOTALL | re.IGNORECASE)
+_ENDED = re.compile(rf"(.*?){_END}\s*", re.DOTALL | re.IGNORECASE)
+_MARKS = re.compile(rf"\A\s*{_BEGIN}|{_END}\s*\Z", re.IGNORECASE)
+
+_ANY_MARK = r"(?:<\|[^|\s]*\|>(?:assistant|analysis|commentary|final)?|[<\[◁][^<>\[\]◁▷\s]{1,40}[>\]▷])+"
+"""Marks of any family, the channels of gpt-oss among them; taken for marks only where they enclose what is known to be a thought."""
+
+
+class Written(NamedTuple):
+    """`ending` is a name of ENDINGS, or the server's own word where nobody knows it ("" for none); `num_dropped` parts say nothing that is kept."""
+
+    text: str
+    thinking: str
+    refusal: str
+    ending: str
+    num_dropped: int = 0
+
+    def joined(self, *, keep_thinking: bool) -> str:
+        """The answer behind what was thought, in the marks that the rest of the project reads."""
+        return f"{OPEN}\n{self.thinking}\n{CLOSE}\n\n{self.text}" if keep_thinking and self.thinking else self.text
+
+
+def written(completion: dict[str, Any]) -> Written | None:
+    """What the first choice of a completion says; None where there is no choice, or its content is of a kind that holds no text."""
+    choice = _first_choice(completion)
+    if choice is None:
+        return None
+    message = next((choice[name] for name in ("message", "delta") if isinstance(choice.get(name), dict)), None)
+    message = {"content": choice.get("text")} if message is None and isinstance(choice.get("text"), str) else message
+    if message is None:
+        return None
+    content = message.get("content")
+    parts = [content] if isinstance(content, str | dict) else [] if content is None else content
+    if not isinstance(parts, list):
+        return None
+    thoughts = [said for name in OWN_FIELDS for said in _each_said(message.get(name), THOUGHT)]
+    texts, refusals, num_dropped = [], [_said(message.get("refusal"), SPOKEN)], 0
+    for part in parts:
+        kind, said = _of_part(part)
+        {"text": texts, "thinking": thoughts, "refusal": refusals, "none": []}[kind].append(said)
+        num_dropped += kind == "none"
+    text, thinking = _told_apart("".join(texts), thoughts)
+    return Written(text, thinking, "".join(refusals).strip(), ending(choice.get("finish_reason")), num_dropped)
+
+
+def ending(reason: Any) -> str:
+    """What became of a text, from the reason that the server gives: a name of ENDINGS, or the word itself."""
+    word = str(reason or "").strip().rpartition(".")[2].lower().replace("-", "_").removeprefix("finish_reason_")
+    return _ENDING_OF.get(word, word)
+
+
+def has_choice(completion: dict[str, Any]) -> bool:
+    """Whether there is a choice with a message, readable or not."""
+    choice = _first_choice(completion)
+    return choice is not None and isinstance(choice.get("message"), dict)
+
+
+def means_too_many(completion: dict[str, Any]) -> bool:
+    """Whether a server gave up for want of resources."""
+    return str((_first_choice(completion) or {}).get("finish_reason")) in ("insufficient_system_resource", "overloaded")
+
+
+def num_read(completion: dict[str, Any]) -> int | None:
+    """Tokens of the prompt, as the server counts them."""
+    return _count(completion.get("usage"), "prompt_tokens", "input_tokens")
+
+
+def num_written(completion: dict[str, Any]) -> int | None:
+    """Tokens of the answer with what was thought, as the server counts them."""
+    return _count(completion.get("usage"), "completion_tokens", "output_tokens")
+
+
+def num_thought(completion: dict[str, Any]) -> int | None:
+    """Tokens of what was thought, where the server tells them apart."""
+    usage = completion.get("usage")
+    details = usage.get("completion_tokens_details") or usage.get("output_tokens_details") if isinstance(usage, dict) else None
+    return _count(details, "reasoning_tokens")
+
+
+def _count(counts: Any, *names: str) -> int | None:
+    found = (counts.get(name) for name in names) if isinstance(counts, dict) else ()
+    whole = (int(each) for each in found if isinstance(each, int | float) and not isinstance(each, bool) and each >= 0 and each == each // 1)
+    return next(whole, None)
+
+
+def _first_choice(completion: dict[str, Any]) -> dict[str, Any] | None:
+    choices = completion.get("choices")
+    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _of_part(part: Any) -> tuple[str, str]:
+    """(kind, what it says) of one part of a content: "text", "thinking", "refusal", or "none" for pictures, calls and what is unknown."""
+    if isinstance(part, str):
+        return "text", part
+    if not isinstance(part, dict):
+        return "none", ""
+    kind = str(part.get("type") or "").lower()
+    if "refusal" in kind:
+        return "refusal", _said(part, ("refusal", *SPOKEN))
+    if "think" in kind or "reason" in kind or "thought" in kind or part.get("thought") is True:
+        return "thinking", _said(part, THOUGHT)
+    if "tool" in kind or "function" in kind:
+        return "none", ""
+    if said := _said(part, SPOKEN):
+        return "text", said
+    if thought := _said(part, THOUGHT):
+        return "thinking", thought
+    return ("text", "") if any(isinstance(part.get(name), str) for name in SPOKEN) else ("none", "")
+
+
+def _said(value: Any, names: tuple[str, ...]) -> str:
+    """The text in `value`, however deep: of an object, in the first of the fields `names` that holds any."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(_said(each, names) for each in value)
+    return next((said for name in names if (said := _said(value.get(name), names))), "") if isinstance(value, dict) else ""
+
+
+def _each_said(value: Any, names: tuple[str, ...]) -> Iterator[str]:
+    yield from (_said(each, names) for each in (value if isinstance(value, list) else [value]))
+
+
+# --- thoughts ---------------------------------------------------------------------------------------------------------
+
+
+def _told_apart(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
+    """(answer, thought): what stands in both is taken out of the answer, unless it is all that there is.
+
+    Without a thought in a place of its own the text stays as the model wrote it, marks included.
+    """
+    own = _each_once(thoughts)
+    if not own:
+        return text, ""
+    if any(_plain(each) == _plain(text) for each in own):
+        return text, "\n\n".join(each for each in own if _plain(each) != _plain(text))
+    inline = _MARKED.match(text)
+    if inline is None and (ended := _ENDED.match(text)) and any(_plain(ended.group(1)) in _plain(each) for each in own):
+        inline = ended
+    if inline:
+        return text[inline.end() :], "\n\n".join(_each_once([*own, inline.group(1)]))
+    for each in own:
+        words = r"\s+".join(map(re.escape, each.split()))
+        if begins := re.match(rf"\s*(?:{_ANY_MARK}\s*{words}\s*{_ANY_MARK}|{words}\s*\n)\s*", text):
+            return text[begins.end() :], "\n\n".join(own)
+    return text, "\n\n".join(own)
+
+
+def _each_once(thoughts: Iterable[str]) -> list[str]:
+    """Thoughts without marks and white space at their ends, none of them part of another."""
+    found: list[str] = []
+    for each in filter(None, (_MARKS.sub("", thought).strip() for thought in thoughts)):
+        if not any(_plain(each) in _plain(other) for other in found):
+            found = [other for other in found if _plain(other) not in _plain(each)] + [each]
+    return found
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+# --- what arrives -----------------------------------------------------------------------------------------------------
+
+
+def parsed(answer: Any) -> dict[str, Any] | None:
+    """The completion in what arrived: an object, the JSON of one under another type of content, or a stream of events that nobody asked for.
+
+    None where it is none of these, a stream that breaks off among them.
+    """
+    if not isinstance(answer, str):
+        return answer if isinstance(answer, dict) else None
+    try:
+        whole = json.loads(answer)
+    except ValueError:
+        return _streamed(answer)
+    return whole if isinstance(whole, dict) else None
+
+
+def _streamed(answer: str) -> dict[str, Any] | None:
+    """One completion from the events of a stream."""
+    lines = [line.partition(":")[2].strip() for line in answer.splitlines() if line.startswith("data:")]
+    try:
+        events = [each for line in lines if line and line != "[DONE]" and isinstance(each := json.loads(line), dict)]
+    except ValueError:
+        return None
+    if failed := next((each for each in events if each.get("error")), None):
+        return failed
+    choices = [choice for each in events if (choice := _first_choice(each)) is not None and choice.get("index", 0) == 0]
+    reason = next((each["finish_reason"] for each in reversed(choices) if each.get("finish_reason")), None)
+    if not choices or (reason is None and "[DONE]" not in lines):
+        return None
+    message: dict[str, Any] = {}
+    for choice in choices:
+        delta = next((choice[name] for name in ("delta", "message") if isinstance(choice.get(name), dict)), {"content": choice.get("text")})
+        for name, value in delta.items():
+            message[name] = _longer(message.get(name), value)
+    head = {name: value for each in events for name, value in each.items() if name != "choices" and value is not None}
+    return {**head, "choices": [{"message": message, "finish_reason": reason}]}
+
+
+def _longer(before: Any, more: Any) -> Any:
+    """A field of a message so far with the next piece of it; pieces of one kind of part become one part."""
+    if more is None or before is None:
+        return before if more is None else more
+    if isinstance(before, str) and isinstance(more, str):
+        return before + more
+    if not isinstance(before, str | list) or not isinstance(more, str | list):
+        return more
+    parts: list[Any] = []
+    for piece in (*([before] if isinstance(before, str) else before), *([more] if isinstance(more, str) else more)):
+        kind, said = _of_part(piece)
+        if parts and kind in ("text", "thinking") and _of_part(parts[-1])[0] == kind:
+            parts[-1] = {"type": kind, "text": _of_part(parts[-1])[1] + said}
+        else:
+            parts.append(piece)
+    return parts

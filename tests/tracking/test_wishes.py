@@ -1,0 +1,113 @@
+"""What the environment asks of W&B is done: nothing is written where nothing is wanted, and nothing sent where it is to stay on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from finished_runs import KEY, settings_in, write_run
+from wandb_files import written_in
+
+from cotexp import tracking
+from cotexp.settings import WandbTracking
+from cotexp.tracking import wandb_run, wishes
+
+API_KEY = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize("setting", ["auto", "online", "offline"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("WANDB_MODE", value) for value in ("disabled", "Disabled", " disabled ")),
+        *(("WANDB_DISABLED", value) for value in ("true", "1", "True", "yes")),
+    ],
+)
+def test_a_wish_to_write_nothing_writes_nothing(name: str, value: str, setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", API_KEY)
+    monkeypatch.setenv(name, value)
+    settings = settings_in(tmp_path, f"tracking.mode={setting}")
+    folder = write_run(tmp_path, settings)
+    before = sorted(tmp_path.rglob("*"))
+    with tracking.tracker(settings, KEY) as tracker:
+        tracker.on_metrics({"a": 1})
+        tracker.on_curve({"step": 1}, 1)
+        tracker.publish(folder, {"a": 1})
+    assert tracker.thread is None
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_offline_beside_a_key_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", API_KEY)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr(wandb_run, "is_reachable", lambda: pytest.fail("nobody is to be asked"))
+    with tracking.tracker(settings_in(tmp_path), KEY) as tracker:
+        tracker.on_metrics({"questions/num_test": 2})
+    assert not tracker.broken
+    assert written_in(tmp_path, KEY).summary["questions/num_test"] == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "wish", "has_key", "expected"),
+    [
+        ("auto", None, True, "online"),
+        ("auto", None, False, "offline"),
+        ("auto", "", True, "online"),
+        ("auto", "online", True, "online"),
+        ("auto", "run", True, "online"),
+        ("auto", "online", False, "offline"),
+        ("auto", "offline", True, "offline"),
+        ("auto", "OFFLINE ", True, "offline"),
+        ("auto", "dryrun", True, "offline"),
+        ("auto", "ofline", True, "offline"),
+        ("online", "offline", True, "online"),
+        ("offline", "online", True, "offline"),
+    ],
+)
+def test_the_mode_is_that_of_the_setting_then_of_the_environment_then_of_the_key(
+    setting: str, wish: str | None, has_key: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if wish is not None:
+        monkeypatch.setenv("WANDB_MODE", wish)
+    assert wishes.mode(WandbTracking(mode=setting), has_api_key=has_key) == expected
+
+
+@pytest.mark.parametrize("value", ["", "false", "0", "no", "FALSE"])
+def test_what_is_not_disabled_is_not(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_DISABLED", value)
+    assert not wishes.is_disabled()
+
+
+def test_names_of_the_environment_hold_where_settings_are_at_their_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"PROJECT": "theirs", "ENTITY": "team", "NAME": "called", "RUN_GROUP": "grouped", "JOB_TYPE": "other", "NOTES": "noted", "TAGS": "a, b"}
+    for name, value in wanted.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "elsewhere"))
+    with tracking.tracker(settings_in(tmp_path, "tracking.tags=[mine]"), KEY) as tracker:
+        tracker.on_metrics({"a": 1})
+    assert not (tmp_path / "wandb").exists()
+    written = written_in(tmp_path / "elsewhere", KEY)
+    run = written.run
+    assert (run.project, run.entity, run.display_name, run.run_group, run.job_type, run.notes) == (
+        "theirs",
+        "team",
+        "called",
+        "grouped",
+        "other",
+        "noted",
+    )
+    assert (run.run_id, written.tags) == (KEY, ["mine", "a", "b"])
+
+
+def test_settings_that_say_more_than_their_default_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PROJECT", "ENTITY", "JOB_TYPE", "NOTES"):
+        monkeypatch.setenv(f"WANDB_{name}", "theirs")
+    own = WandbTracking(project="ours", entity="ours", job_type="ours", notes="ours")
+    ours = {"project": "ours", "entity": "ours", "job_type": "ours", "notes": "ours"}
+    assert wishes.options(own, ours) == ours
+
+
+def test_an_id_that_is_not_heeded_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "mine")
+    wishes.tell_unheeded()
+    assert "WANDB_RUN_ID is not heeded: a W&B run has the key of its run as its id" in caplog.text
