@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from cotexp.models.joint import JointTokenizer, Pieces
 from cotexp.models.tokenizer import frame, opening_of_answers, prompt_text
-from cotexp.sections import RunFailed
+from cotexp.sections import ConfigError, RunFailed
 
 _BOX = re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}")
 
@@ -63,6 +63,7 @@ class Encoder:
 
     @classmethod
     def of(cls, tokenizer: Any, *, compress_token: str | None, literal: bool = False, encoder_decoder: bool = False) -> Encoder:
+        """Raises: ConfigError where the tokenizer takes its own mark for text behind a question."""
         compress_id = tokenizer.convert_tokens_to_ids(compress_token) if compress_token in tokenizer.get_vocab() else None
         eos_id, mark = tokenizer.eos_token_id, [] if compress_id is None else [compress_id]
         joint = JointTokenizer.of(tokenizer, (tokenizer.eos_token, compress_token))
@@ -85,6 +86,11 @@ class Encoder:
             before=(before, *_seam(joint, before)) if before else (),
             lead="" if encoder_decoder else _lead(tokenizer, joint, before),
         )
+        if mark and compress_id not in encoder.prompt("a", compressed=True):
+            raise ConfigError(
+                f"model.compress_token: the tokenizer of {tokenizer.name_or_path} reads {compress_token!r} behind a question as text; "
+                "set single_word and normalized of that token to false in its tokenizer.json"
+            )
         shown = encoder.decode(encoder.text_ids("a"))
         return dataclasses.replace(encoder, opening=shown.removesuffix("a") if shown.strip() == "a" else "")
 

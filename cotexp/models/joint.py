@@ -7,14 +7,14 @@ and everything else, `<compress>` in a question too, is ordinary text to it. All
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tokenizers import Tokenizer
+import orjson
+from tokenizers import Encoding, Tokenizer
 
 _ANCHORS = ("\n", ".", ")", "]", ":", "a")
 """Texts to stand before one that goes on, tried in turn: behind one of them a tokenizer puts no space and joins no token."""
@@ -46,32 +46,46 @@ class JointTokenizer:
         own = {str(each) for each in tokenizer.added_tokens_decoder.values() if each.special} | set(tokenizer.all_special_tokens)
         own |= {each for each in special if each and each in tokenizer.get_vocab()}
         key = uuid.uuid4().hex  # nobody can write it into a text
-        secrets = {name: f"{key}{number}s" for number, name in enumerate(sorted(own))}
+        secrets = {name: f"<{key}{number}s>" for number, name in enumerate(sorted(own))}
         longest_first = sorted(own, key=len, reverse=True)
         names = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-        return cls(tokenizer, key, secrets, names, _renamed(tokenizer.backend_tokenizer, secrets, f"{key}seam") if tokenizer.is_fast else None)
+        return cls(tokenizer, key, secrets, names, _renamed(tokenizer.backend_tokenizer, secrets, f"<{key}>") if tokenizer.is_fast else None)
 
     @property
     def seam(self) -> str:
         """A special token of no kind: a text behind it stands as behind any other, and loses no white space to it."""
-        return f"{self.key}seam" if self.backend else ""
+        return f"<{self.key}>" if self.backend else ""
 
     def hide(self, text: str) -> str:
         """A text for a chat template, in which names of special tokens are spelled so that they can be told from the template's own."""
-        return self.names.sub(lambda found: self.secrets[found[0]][:-1] + "t", text)
+        return self.names.sub(lambda found: self.secrets[found[0]].replace("s>", "t>"), text)
 
     def control(self, rendered: str) -> str:
         """What a template made, for `pieces`: its special tokens by their secret names, and what `hide` hid as it was."""
-        secret = self.names.sub(lambda found: self.secrets[found[0]], rendered)
-        own = list(self.secrets)
-        return re.sub(f"{self.key}(\\d+)t", lambda found: own[int(found[1])], secret)
+        own, hidden = list(self.secrets), re.compile(f"<{self.key}(\\d+)t>|{self.names.pattern}")
+        return hidden.sub(lambda found: own[int(found[1])] if found[1] else self.secrets[found[0]], rendered)
 
     def pieces(self, text: str) -> Pieces:
         """Only secret names are special tokens; names of special tokens are ordinary characters."""
         if self.backend is None:
             return self._pieces_apart(text)
         found = self.backend.encode(text, add_special_tokens=False)
+        if self.key in text and (other := self._as_read(text, found)) != text:
+            return self.pieces(other)
         return Pieces(found.ids, found.offsets)
+
+    def _as_read(self, text: str, found: Encoding) -> str:
+        """The text with ordinary names where the tokenizer takes a special token for text: single words beside a letter, or normalized ones."""
+        assert self.backend is not None
+        own = {self.backend.token_to_id(secret) for secret in (*self.secrets.values(), self.seam)}
+        read = [span for each, span in zip(found.ids, found.offsets, strict=True) if each in own]
+        names = {secret: name for name, secret in self.secrets.items()}
+
+        def name(secret: re.Match[str]) -> str:
+            is_read = any(first <= secret.start() and secret.end() <= end for first, end in read)
+            return secret[0] if is_read else names[secret[0]]
+
+        return re.sub(f"<{self.key}\\d+s>", name, text)
 
     def behind(self, before: Iterable[str], text: str) -> Pieces:
         """The text as it goes on behind the first of `before`, or else behind other texts, with which it joins no token.
@@ -91,7 +105,7 @@ class JointTokenizer:
     def _pieces_apart(self, text: str) -> Pieces:
         control = {secret: self.tokenizer.convert_tokens_to_ids(name) for name, secret in self.secrets.items()}
         ids: list[int] = []
-        for each in re.split(f"({self.key}\\d+s)", text):
+        for each in re.split(f"(<{self.key}\\d+s>)", text):
             if each in control:
                 ids.append(control[each])
             elif each:
@@ -102,7 +116,7 @@ class JointTokenizer:
 
 def _renamed(backend: Tokenizer, secrets: dict[str, str], seam: str) -> Tokenizer:
     """A copy in which special tokens have their other names, in the vocabulary as well, so that no text spells one."""
-    rules = json.loads(backend.to_str())
+    rules = orjson.loads(backend.to_str())
     model, added = rules["model"], rules["added_tokens"]
     for each in added:
         each["content"] = secrets.get(each["content"], each["content"])
@@ -118,7 +132,7 @@ def _renamed(backend: Tokenizer, secrets: dict[str, str], seam: str) -> Tokenize
     known = {each["content"] for each in added}
     added += [{"id": backend.token_to_id(name), "content": secret, **plain} for name, secret in secrets.items() if secret not in known]
     added.append({"id": backend.get_vocab_size(), "content": seam, **plain})
-    copy = Tokenizer.from_str(json.dumps({**rules, "truncation": None, "padding": None}))
+    copy = Tokenizer.from_str(orjson.dumps({**rules, "truncation": None, "padding": None}).decode())
     assert all(copy.token_to_id(secret) == backend.token_to_id(name) for name, secret in secrets.items()), "the copy has other ids"
     return copy
 

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import orjson
 from tokenizers import Tokenizer
 
 from cotexp.methods import reasoning
@@ -72,17 +73,23 @@ def _own(folder: Path, settings: PretrainedModel) -> Any:
 
 
 def follows(tokenizer: Any, file: Path) -> bool:
-    """Whether a tokenizer splits, merges and joins texts as the tokenizer.json `file` says; true where there is none."""
-    return not tokenizer.is_fast or not file.is_file() or _rules(Tokenizer.from_file(str(file))) == _rules(tokenizer.backend_tokenizer)
+    """Whether a tokenizer splits, merges and joins texts as the tokenizer.json `file` says, and adds no token; true where there is none."""
+    from transformers import PreTrainedTokenizerFast
+
+    if type(tokenizer) is PreTrainedTokenizerFast or not tokenizer.is_fast or not file.is_file():
+        return True
+    own = Tokenizer.from_file(str(file))
+    return len(tokenizer) == own.get_vocab_size() and _rules(own) == _rules(tokenizer.backend_tokenizer)
 
 
 def _rules(backend: Tokenizer) -> Any:
     """All that decides about ids and texts, but for special tokens and what stands around a text."""
-    rules = json.loads(backend.to_str())
+    rules = orjson.loads(backend.to_str())
     merges = ["".join(each) if isinstance(each, list) else each.replace(" ", "") for each in rules["model"].get("merges", [])]
     special = {each["content"] for each in rules["added_tokens"]}
     pieces = rules["model"]["vocab"]
-    vocabulary = sorted((piece, number) for piece, number in (pieces.items() if isinstance(pieces, dict) else pieces) if piece not in special)
+    numbers = pieces.items() if isinstance(pieces, dict) else ((piece, round(score, 6)) for piece, score in pieces)  # files round scores
+    vocabulary = sorted(each for each in numbers if each[0] not in special)
     model = rules["model"] | {"merges": merges, "vocab": vocabulary}
     return _said({"model": model, **{part: rules[part] for part in ("normalizer", "pre_tokenizer", "decoder")}})
 

@@ -5,6 +5,7 @@ All know the same special tokens, so each tokenizer can be asked with each templ
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ LOSSY = ("word pieces", "T5", "unigram always", "unigram first", "bytes with a s
 
 
 def make(kind: str, texts: Sequence[str], template: str | None = None) -> Any:
-    """A tokenizer of that kind. Its turns' ends swallow white space as Phi-3's do, and as Gemma's it has tokens of line breaks."""
+    """A tokenizer of that kind; as Gemma's, one has tokens of line breaks."""
     from transformers import PreTrainedTokenizerFast
 
     model, normalizer, splitting, decoder = KINDS[kind]()
@@ -103,10 +104,14 @@ def make(kind: str, texts: Sequence[str], template: str | None = None) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, unk_token=UNK, chat_template=template)
 
 
+def swallow(tokenizer: Any) -> None:
+    """Let the tokens of its turns take the white space behind them away, as Phi-3's do."""
+    tokens = [AddedToken(each, rstrip=True, normalized=False, special=True) for each in TURNS]
+    tokenizer.add_special_tokens({"extra_special_tokens": tokens})
+
+
 def _without(tokenizer: Tokenizer, added: Sequence[str]) -> Tokenizer:
     """The same, in which these are pieces of the vocabulary and no added tokens."""
-    import json
-
     rules = json.loads(tokenizer.to_str())
     rules["added_tokens"] = [each for each in rules["added_tokens"] if each["content"] not in added]
     return Tokenizer.from_str(json.dumps(rules))
@@ -126,7 +131,7 @@ def _turn(before: str, after: str, *, trim: bool = False) -> str:
 TEMPLATES: dict[str, str | None] = {
     "none": None,
     "inst": _template(_turn("[INST] ", " [/INST]"), "", _turn("", EOS)),
-    "llama 2": _template(_turn(f"{BOS}[INST] ", " [/INST]", trim=True), "", _turn(" ", f" {EOS}", trim=True)),
+    "llama 2": _template(_turn(f"{BOS}[INST] ", " [/INST]", trim=True), "", _turn(" ", EOS, trim=True)),
     "zephyr": _template(_turn("<|user|>\n", f"{EOS}\n"), "<|assistant|>\n", _turn("<|assistant|>\n", f"{EOS}\n")),
     "vicuna": _template(_turn("USER: ", " "), "ASSISTANT:", _turn("ASSISTANT: ", EOS), first=f"{BOS}A chat. "),
     "colon and space": _template(_turn("Q: ", "\n"), "A: ", _turn("A: ", EOS)),
@@ -139,12 +144,11 @@ TEMPLATES: dict[str, str | None] = {
 }
 
 
-def save(tokenizer: Any, folder: Path, **described: Any) -> Path:
-    """A folder as a hub has it."""
-    import json
-
+def save(tokenizer: Any, folder: Path, *, model_type: str, tokenizer_class: str | None) -> Path:
+    """A folder as a hub has it, of a model of that type."""
     tokenizer.save_pretrained(folder)
     config = json.loads((folder / "tokenizer_config.json").read_text())
-    own = {name: value for name, value in {**config, **described}.items() if value is not None}
-    (folder / "tokenizer_config.json").write_text(json.dumps(own))
+    own = {name: value for name, value in config.items() if name not in ("tokenizer_class", "backend")}
+    (folder / "tokenizer_config.json").write_text(json.dumps(own | ({"tokenizer_class": tokenizer_class} if tokenizer_class else {})))
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
     return folder
