@@ -10,14 +10,16 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import orjson
 from tokenizers import Encoding, Tokenizer
 
 _ANCHORS = ("\n", ".", ")", "]", ":", "a")
-"""Texts to stand before one that goes on, tried in turn: behind one of them a tokenizer puts no space and joins no token."""
+"""Texts to stand before one that goes on, tried in turn: behind one of them a tokenizer puts no space and joins no token. A line break would
+take white space to itself, so it is the last where there is some.
+"""
 
 
 class Pieces(NamedTuple):
@@ -29,8 +31,10 @@ class Pieces(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JointTokenizer:
-    """Encodes for one tokenizer. `secrets` are the other names of its special tokens; `backend` is the copy that knows them alone.
+    """Encodes for one tokenizer. `secrets` are the other names of its special tokens; `backend` is the copy that knows them alone, with the
+    old ids, as `control_ids` has them.
 
+    It `starts_plainly` when a text alone has the ids that it has behind another one; SentencePiece puts a space before it.
     A tokenizer written in Python has no such copy: it splits at special tokens itself and encodes what stands between them apart.
     """
 
@@ -39,6 +43,8 @@ class JointTokenizer:
     secrets: dict[str, str]
     names: re.Pattern[str]
     backend: Tokenizer | None
+    control_ids: dict[str, int]
+    starts_plainly: bool = False
 
     @classmethod
     def of(cls, tokenizer: Any, special: Iterable[str | None] = ()) -> JointTokenizer:
@@ -49,7 +55,10 @@ class JointTokenizer:
         secrets = {name: f"<{key}{number}s>" for number, name in enumerate(sorted(own))}
         longest_first = sorted(own, key=len, reverse=True)
         names = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-        return cls(tokenizer, key, secrets, names, _renamed(tokenizer.backend_tokenizer, secrets, f"<{key}>") if tokenizer.is_fast else None)
+        control_ids = {secret: tokenizer.convert_tokens_to_ids(name) for name, secret in secrets.items()}
+        backend = _renamed(tokenizer.backend_tokenizer, secrets, f"<{key}>") if tokenizer.is_fast else None
+        joint = cls(tokenizer, key, secrets, names, backend, control_ids)
+        return replace(joint, starts_plainly=tokenizer.decode(joint.pieces("a").ids * 2) == "aa")
 
     @property
     def seam(self) -> str:
@@ -76,8 +85,7 @@ class JointTokenizer:
 
     def _as_read(self, text: str, found: Encoding) -> str:
         """The text with ordinary names where the tokenizer takes a special token for text: single words beside a letter, or normalized ones."""
-        assert self.backend is not None
-        own = {self.backend.token_to_id(secret) for secret in (*self.secrets.values(), self.seam)}
+        own = set(self.control_ids.values())
         read = [span for each, span in zip(found.ids, found.offsets, strict=True) if each in own]
         names = {secret: name for name, secret in self.secrets.items()}
 
@@ -94,7 +102,8 @@ class JointTokenizer:
         """
         if not text:
             return Pieces([], [])
-        for each in (*before, *_ANCHORS):
+        anchors = () if self.starts_plainly else (*_ANCHORS[1:], _ANCHORS[0]) if text[0].isspace() else _ANCHORS
+        for each in (*before, *anchors):
             alone, both = self.pieces(each), self.pieces(each + text)
             ends = both.spans[len(alone.ids) - 1][1] if both.spans and alone.ids else len(each)
             if both.ids[: len(alone.ids)] == alone.ids and ends <= len(each):
@@ -103,14 +112,14 @@ class JointTokenizer:
         return self.pieces(text)
 
     def _pieces_apart(self, text: str) -> Pieces:
-        control = {secret: self.tokenizer.convert_tokens_to_ids(name) for name, secret in self.secrets.items()}
+        control, own = self.control_ids, set(self.control_ids.values()) - {self.tokenizer.unk_token_id}
         ids: list[int] = []
         for each in re.split(f"(<{self.key}\\d+s>)", text):
             if each in control:
                 ids.append(control[each])
             elif each:
                 found = self.tokenizer(each, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-                ids += [one for one in found if one not in control.values() or one == self.tokenizer.unk_token_id]
+                ids += [one for one in found if one not in own]
         return Pieces(ids, [])
 
 
