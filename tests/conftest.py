@@ -35,6 +35,12 @@ def small_questions(small_task: StoriesTask) -> QuestionSets:
 
 
 @pytest.fixture(scope="session")
+def story_texts(small_task: StoriesTask, small_questions: QuestionSets) -> list[str]:
+    """What small tokenizers learn from."""
+    return [text for each in small_questions.train for text in (prompt_for(small_task, each), *each.references)]
+
+
+@pytest.fixture(scope="session")
 def random_model(tmp_path_factory: pytest.TempPathFactory, small_task: StoriesTask, small_questions: QuestionSets) -> Path:
     """A transformers folder with a chat template and random weights (2 layers of width 32)."""
     from cotexp.models import scratch

@@ -44,14 +44,14 @@ library_name: transformers
 ## Use
 
 ```python
-from transformers import {auto_class}, AutoTokenizer
+from transformers import {auto_class}, {tokenizer_class}
 
 folder = "{title}"  # where this card lies
-model, tokenizer = {auto_class}.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+model, tokenizer = {auto_class}.from_pretrained(folder), {tokenizer_class}.from_pretrained(folder){why_class}
 prompt = "..."{asked}
 inputs = {inputs}
 output = model.generate(**inputs)[0]
-print(tokenizer.decode({written}, skip_special_tokens=True))
+print({printed})
 ```
 
 In training, `prompt` held a question as each task's prompt puts it.
@@ -64,6 +64,12 @@ In training, `prompt` held a question as each task's prompt puts it.
 {settings}
 ```
 """
+
+GENERIC = "PreTrainedTokenizerFast"
+"""The class of transformers that does what a tokenizer.json says."""
+
+ASKED, READ, TENSORS = '[{"role": "user", "content": prompt}]', 'inputs["input_ids"][0]', '"pt"'
+"""Pieces of the card's code."""
 
 SHOWN = ("task", "model", "teacher", "selection", "compressor", "compression", "mixture", "trainer", "evaluation", "seed")
 """Settings that the card lists."""
@@ -93,11 +99,26 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     loading.save(loaded.model, loaded.tokenizer, temporary, dtype=getattr(torch, dtype))
     made_from = _source(settings["model"], manifest, base, is_made="model" in stages)
-    (temporary / "README.md").write_text(_card(source, folder.name, settings, dtype, loaded, made_from, manifest["libraries"]))
+    is_followed = _is_followed(temporary)
+    (temporary / "README.md").write_text(_card(source, folder.name, settings, dtype, loaded, made_from, manifest["libraries"], is_followed))
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary.rename(folder)
+    if not is_followed:
+        print(f"{folder}: transformers' AutoTokenizer does not keep to tokenizer.json for such a model; {GENERIC} does, as the card says")
     print(f"Wrote {folder} ({sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB)")
+
+
+def _is_followed(folder: Path) -> bool:
+    """Whether AutoTokenizer reads the tokenizer in `folder` as the run did: for some kinds of models it has rules of its own."""
+    from transformers import AutoTokenizer
+
+    from cotexp.models.tokenizer import TOKENIZER_FILE, follows
+
+    try:
+        return follows(AutoTokenizer.from_pretrained(folder), folder / TOKENIZER_FILE)
+    except (TypeError, ValueError):  # a class that cannot hold this vocabulary, or code of the model's own that was not asked for
+        return not (folder / TOKENIZER_FILE).is_file()
 
 
 def _checkpoint(source: Path, settings: dict[str, Any], stages: dict[str, Any], outputs: Path) -> Path:
@@ -186,12 +207,20 @@ def _generation_config(loaded: LoadedModel, evaluation: dict[str, Any]) -> Gener
     )
 
 
-def _card(source: Path, title: str, settings: dict[str, Any], dtype: str, loaded: LoadedModel, made_from: str, libraries: dict[str, str]) -> str:
+def _card(
+    source: Path,
+    title: str,
+    settings: dict[str, Any],
+    dtype: str,
+    loaded: LoadedModel,
+    made_from: str,
+    libraries: dict[str, str],
+    is_followed: bool,
+) -> str:
     from cotexp.report import tables
 
     model, evaluation = settings["model"], settings["evaluation"]
     is_encoder_decoder = loaded.model.config.is_encoder_decoder
-    chat = 'tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=True, return_tensors="pt")'
     metrics = read_json(source / "metrics.json")
     training = {
         name.removeprefix("training/"): int(value) for name, value in metrics.items() if name.startswith("training/num") or name.endswith("best_step")
@@ -213,8 +242,10 @@ def _card(source: Path, title: str, settings: dict[str, Any], dtype: str, loaded
         generation=f"{how}, at most {evaluation['max_new_tokens']} new tokens",
         auto_class="AutoModelForSeq2SeqLM" if is_encoder_decoder else "AutoModelForCausalLM",
         asked=_asked(settings, loaded),
-        inputs=chat if loaded.tokenizer.chat_template else 'tokenizer(prompt, return_tensors="pt")',
-        written="output" if is_encoder_decoder else 'output[inputs["input_ids"].shape[1] :]',
+        tokenizer_class="AutoTokenizer" if is_followed else GENERIC,
+        why_class="" if is_followed else "  # AutoTokenizer would not keep to tokenizer.json",
+        inputs=_inputs(loaded),
+        printed=_printed(loaded),
         prompts=_prompts(settings, loaded),
         dtype=dtype,
         measured=model["dtype"],
@@ -256,7 +287,30 @@ def _asked(settings: dict[str, Any], loaded: LoadedModel) -> str:
         return f" + {chr(10) + instruction!r}  # this line asks for a short chain of thought; {other}"
     if ratio := settings["evaluation"].get("ratio"):
         ratios = ", ".join(map(str, settings["compression"]["ratios"]))
-        form = loaded.tokenizer.decode(loaded.encoder.ratio_ids(ratio), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        form = loaded.encoder.asked(ratio=ratio)
         return f" + {form!r}  # the share of its tokens that is wanted of a chain of thought, of {ratios}; leave it out for a full one"
-    mark = "".join(loaded.tokenizer.convert_ids_to_tokens(loaded.encoder.mark_ids))
-    return f" + {mark!r}  # the mark asks for a short chain of thought; leave it out for a full one"
+    return f" + {loaded.encoder.asked(compressed=True)!r}  # the mark asks for a short chain of thought; leave it out for a full one"
+
+
+def _inputs(loaded: LoadedModel) -> str:
+    """How transformers makes the run's prompts, as code."""
+    if loaded.tokenizer.chat_template:
+        return f"tokenizer.apply_chat_template({ASKED}, add_generation_prompt=True, return_dict=True, return_tensors={TENSORS})"
+    if loaded.tokenizer("a")["input_ids"] == loaded.encoder.prompt("a"):
+        return f"tokenizer(prompt, return_tensors={TENSORS})"
+    first = "".join(loaded.tokenizer.convert_ids_to_tokens(loaded.encoder.prefix_ids))  # it would end the text that is to go on
+    return f"tokenizer({f'{first!r} + ' if first else ''}prompt, add_special_tokens=False, return_tensors={TENSORS})"
+
+
+def _printed(loaded: LoadedModel) -> str:
+    """The text that was written, as the run has it, as code."""
+    if loaded.model.config.is_encoder_decoder:
+        return "tokenizer.decode(output, skip_special_tokens=True)"
+    encoder, whole = loaded.encoder, "tokenizer.decode({}, skip_special_tokens=True)"
+    written = whole.format(f"output[len({READ}) :]")
+    alike = [loaded.tokenizer.decode(encoder.text_ids(text), skip_special_tokens=True) for text in ("a", " a")]
+    if alike == ["a", " a"]:
+        return written
+    if alike == ["a", "a"]:  # the text's first space is lost where it is decoded alone
+        written = f"{whole.format('output')}[len({whole.format(READ)}) :]"
+    return written + (f".removeprefix({encoder.opening!r})" if encoder.opening else "")

@@ -164,7 +164,7 @@ def _reader(context: Context, texts: Texts) -> Callable[[list[str], Callable[[Ro
         items: dict[str, Item] = {}
         for name in ids:
             each = texts[name]
-            before, own = encoder.text_ids(each.before), encoder.text_ids(each.text)
+            before, own = encoder.text_ids(each.before), encoder.text_ids(each.text, goes_on=bool(each.before))
             item = Item(each.question_id, encoder.prompt(context.prompt_for(questions[each.question_id])), [])
             text = Text([*before, *own], list(range(len(before), len(before) + len(own))))
             if not scorer.fits(item._replace(texts=[text])):

@@ -145,8 +145,9 @@ class _Forms:
     def _before_answer(self, ids: list[int], joint: str, *, read_text: bool = False) -> Text:
         from cotexp.inference.scoring import Text
 
-        before = [*ids, *self.encoder.text_ids(joint.rstrip())]
+        before = [*ids, *self.encoder.text_ids(joint.rstrip(), goes_on=bool(ids))]
         space = joint[len(joint.rstrip()) :]  # belongs to the word behind it, as tokenizers have learnt it
-        answer = [*self.encoder.text_ids(space + difficulty.answer_text(self.question, self.scoring.answer)), self.encoder.eos_id]
+        answer = self.encoder.text_ids(space + difficulty.answer_text(self.question, self.scoring.answer), goes_on=bool(before))
+        answer = [*answer, self.encoder.eos_id]
         read = range(len(before), len(before) + len(answer))
         return Text([*before, *answer], [*(range(len(ids)) if read_text else ()), *read])

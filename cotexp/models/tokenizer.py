@@ -1,4 +1,4 @@
-"""A model's tokenizer, with a chat template that says by itself all that this project's prompts hold.
+"""A model's tokenizer by its folder's own rules, with a chat template that says by itself all that this project's prompts hold.
 
 So prompts are the same on every day, and whoever takes an exported folder gets them from its template alone.
 """
@@ -6,19 +6,28 @@ So prompts are the same on every day, and whoever takes an exported folder gets 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import orjson
+from tokenizers import Tokenizer
+
 from cotexp.methods import reasoning
 from cotexp.model_settings import PretrainedModel
 from cotexp.sections import ConfigError
+
+log = logging.getLogger(__name__)
 
 TODAY = date(2024, 7, 26)
 """What templates that ask for the day's date are told: Llama-3.1's own default. Prompts, and so results, must not depend on the day."""
 
 PROBE = "QUESTION_STANDS_HERE"
+ANSWER_PROBE = "ANSWER_STANDS_HERE"
+
+TOKENIZER_FILE = "tokenizer.json"
 
 _NOW = re.compile(r"""strftime_now\(\s*("[^"]*"|'[^']*')\s*\)""")
 
@@ -28,9 +37,8 @@ def load_tokenizer(folder: Path, settings: PretrainedModel) -> Any:
 
     Raises: ConfigError when the template cannot hold them, or does not show the user's text once; whatever transformers raises.
     """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
+    tokenizer = _own(folder, settings)
+    _make_special(tokenizer, [each for each in (settings.compress_token,) if each in tokenizer.get_vocab()])
     if tokenizer.chat_template:
         tokenizer.chat_template = _each(tokenizer.chat_template, settings.system_prompt)
         _protect(tokenizer, "".join(frame(tokenizer)))
@@ -41,6 +49,58 @@ def load_tokenizer(folder: Path, settings: PretrainedModel) -> Any:
     return tokenizer
 
 
+def _own(folder: Path, settings: PretrainedModel) -> Any:
+    """The tokenizer that `folder` describes.
+
+    For many kinds of models transformers takes a class with rules of its own, whatever the folder's tokenizer.json says: there the class
+    gives no more than its special tokens.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    file, named = folder / TOKENIZER_FILE, {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
+    except TypeError:  # its class cannot hold a vocabulary of the folder's kind
+        if not file.is_file():
+            raise
+    else:
+        if not type(tokenizer).__module__.startswith("transformers.") or follows(tokenizer, file):
+            return tokenizer
+        log.info("%s: tokenizer.json holds, and not the rules of %s, which transformers would take", folder, type(tokenizer).__name__)
+        known = Tokenizer.from_file(str(file)).get_vocab()
+        named = {name: each for name, each in tokenizer.special_tokens_map.items() if isinstance(each, str) and each in known}
+    return PreTrainedTokenizerFast.from_pretrained(folder, **named)
+
+
+def follows(tokenizer: Any, file: Path) -> bool:
+    """Whether a tokenizer splits, merges and joins texts as the tokenizer.json `file` says, and adds no token; true where there is none."""
+    from transformers import PreTrainedTokenizerFast
+
+    if type(tokenizer) is PreTrainedTokenizerFast or not tokenizer.is_fast or not file.is_file():
+        return True
+    own = Tokenizer.from_file(str(file))
+    return len(tokenizer) == own.get_vocab_size() and _rules(own) == _rules(tokenizer.backend_tokenizer)
+
+
+def _rules(backend: Tokenizer) -> Any:
+    """All that decides about ids and texts, but for special tokens and what stands around a text."""
+    rules = orjson.loads(backend.to_str())
+    merges = ["".join(each) if isinstance(each, list) else each.replace(" ", "") for each in rules["model"].get("merges", [])]
+    special = {each["content"] for each in rules["added_tokens"]}
+    pieces = rules["model"]["vocab"]
+    numbers = pieces.items() if isinstance(pieces, dict) else ((piece, round(score, 6)) for piece, score in pieces)  # files round scores
+    vocabulary = sorted(each for each in numbers if each[0] not in special)
+    model = rules["model"] | {"merges": merges, "vocab": vocabulary}
+    return _said({"model": model, **{part: rules[part] for part in ("normalizer", "pre_tokenizer", "decoder")}})
+
+
+def _said(rules: Any) -> Any:
+    """Rules without what says nothing: None, empty texts, and where the characters of a token lie."""
+    if isinstance(rules, dict):
+        return {name: _said(each) for name, each in rules.items() if each not in (None, "") and name != "trim_offsets"}
+    return rules if not isinstance(rules, list) or not rules or not isinstance(rules[0], dict) else [_said(each) for each in rules]
+
+
 def frame(tokenizer: Any) -> tuple[str, str]:
     """What the chat template puts before and after the user's text when the model is to answer.
 
@@ -49,7 +109,7 @@ def frame(tokenizer: Any) -> tuple[str, str]:
     from jinja2 import TemplateError
 
     try:
-        rendered = tokenizer.apply_chat_template([{"role": "user", "content": PROBE}], tokenize=False, add_generation_prompt=True)
+        rendered = prompt_text(tokenizer, PROBE)
     except TemplateError as error:
         raise ConfigError(f"model.path: the chat template of {tokenizer.name_or_path} refuses a user's turn ({error})") from None
     pieces = rendered.split(PROBE)
@@ -57,6 +117,26 @@ def frame(tokenizer: Any) -> tuple[str, str]:
         times = f"it shows it {len(pieces) - 1} times"
         raise ConfigError(f"model.path: the chat template of {tokenizer.name_or_path} must show the user's text once; {times}")
     return pieces[0], pieces[1]
+
+
+def prompt_text(tokenizer: Any, message: str) -> str:
+    """What the chat template makes of a user's message up to where the model begins to write."""
+    text: str = tokenizer.apply_chat_template([{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True)
+    return text
+
+
+def opening_of_answers(tokenizer: Any) -> str:
+    """White space that the chat template puts between the end of a prompt and the answer, as Llama-2's does after "[/INST]"; else nothing."""
+    from jinja2 import TemplateError
+
+    turns = [{"role": "user", "content": PROBE}, {"role": "assistant", "content": ANSWER_PROBE}]
+    try:
+        before, found, _ = tokenizer.apply_chat_template(turns, tokenize=False).partition(ANSWER_PROBE)
+    except TemplateError:
+        return ""
+    prompt = PROBE.join(frame(tokenizer))
+    lead = before.removeprefix(prompt)
+    return lead if found and before.startswith(prompt) and not lead.strip() else ""
 
 
 def _each(template: Any, system_prompt: str | None) -> Any:
@@ -80,9 +160,14 @@ def _settled(template: str, system_prompt: str | None) -> str:
 def _protect(tokenizer: Any, text: str) -> None:
     """Make tokens of the template's frame special, as R1's `<｜User｜>` is not, so that no question can hold one.
 
-    The marks of thinking stay what they are: models write them.
+    The marks of thinking stay what they are, and so does white space, of which Gemma has tokens: models write them.
     """
     marks = (reasoning.OPEN, reasoning.CLOSE)
-    added = [str(each) for each in tokenizer.added_tokens_decoder.values() if not each.special and str(each) in text and str(each) not in marks]
-    if added:
-        tokenizer.add_special_tokens({"extra_special_tokens": added}, replace_extra_special_tokens=False)
+    names = [str(each) for each in tokenizer.added_tokens_decoder.values() if not each.special]
+    added = [each for each in names if each in text and each.strip() and each not in marks]
+    _make_special(tokenizer, added)
+
+
+def _make_special(tokenizer: Any, names: list[str]) -> None:
+    if new := [each for each in names if each not in tokenizer.all_special_tokens]:
+        tokenizer.add_special_tokens({"extra_special_tokens": new}, replace_extra_special_tokens=False)

@@ -11,28 +11,60 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizer_kinds
 import torch
 from transformers import AutoTokenizer
 
 from cotexp.commands.export import export_model, find_run
-from cotexp.model_settings import PretrainedModel
+from cotexp.inference.engine import Request
+from cotexp.inference.local import LocalEngine
+from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import identity, loading
 from cotexp.sections import ConfigError
 from cotexp.settings import Evaluation, Lora
 
 KINDS = ["t5", "flan", "bart", "chat", "plain"]
+TOKENIZERS = {
+    "llama 2": ("llama", "prepended as Llama-2", "llama 2"),
+    "inst": ("llama", "metaspace always, words apart", "inst"),
+    "zephyr": ("llama", "metaspace first", "zephyr"),
+    "phi 3": ("llama", "prepended as Llama-2", "phi 3"),
+    "gemma": ("gemma", "replaced as Gemma", "chatml"),
+    "bytes": ("llama", "bytes as GPT-2", "llama 2"),
+    "space first": ("llama", "bytes with a space first", "turns touch"),
+    "overruled": ("qwen2", "bytes, digits apart", "chatml"),
+    "no template": ("llama", "metaspace always", "none"),
+}
+"""Name -> architecture, kind of tokenizer and template."""
 
 
 @pytest.fixture
-def base(request: pytest.FixtureRequest, encoder_decoders: dict[str, Path], random_model: Path, tmp_path: Path) -> Path:
+def base(request: pytest.FixtureRequest, encoder_decoders: dict[str, Path], random_model: Path, story_texts: list[str], tmp_path: Path) -> Path:
     if request.param in encoder_decoders:
         return encoder_decoders[request.param]
+    if request.param in TOKENIZERS:
+        return small_model(*TOKENIZERS[request.param], story_texts, tmp_path / "base")
     if request.param == "chat":
         return random_model
     model, tokenizer = loading.load_trainable(random_model, PretrainedModel(path=str(random_model)))
     tokenizer.chat_template = None
     loading.save(model, tokenizer, tmp_path / "plain")
     return tmp_path / "plain"
+
+
+def small_model(architecture: str, kind: str, template: str, texts: list[str], folder: Path) -> Path:
+    """A random model of that architecture whose tokenizer is of that kind."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    tokenizer = tokenizer_kinds.make(kind, texts, tokenizer_kinds.TEMPLATES[template])
+    if template == "phi 3":
+        tokenizer_kinds.swallow(tokenizer)
+    shape: dict[str, Any] = {"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "head_dim": 8}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 4, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
+    torch.manual_seed(0)
+    tokenizer_kinds.save(tokenizer, folder, model_type=architecture, tokenizer_class=None)
+    AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **shape, **heads)).save_pretrained(folder)
+    return folder
 
 
 def finished_run(base: Path, outputs: Path, *, lora: bool, compression: dict[str, Any] | None = None) -> tuple[Path, loading.LoadedModel]:
@@ -90,6 +122,27 @@ def test_an_export_answers_as_its_card_says(base: Path, lora: bool, tmp_path: Pa
     for name, each in fine_tuned.model.state_dict().items():
         torch.testing.assert_close(used["model"].state_dict()[name], each, rtol=0, atol=1e-6)
     assert AutoTokenizer.from_pretrained("toy").chat_template == fine_tuned.tokenizer.chat_template
+
+
+@pytest.mark.parametrize("base", TOKENIZERS, indirect=True)
+def test_transformers_alone_writes_what_the_run_wrote_for_every_kind_of_tokenizer(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, fine_tuned = finished_run(base, tmp_path / "outputs", lora=False)
+    monkeypatch.chdir(tmp_path)
+    export_model(str(run), Path("toy"), dtype="float32", outputs=tmp_path / "outputs")
+    assert ("AutoTokenizer does not keep to tokenizer.json" in capsys.readouterr().out) == (fine_tuned.model.config.model_type == "qwen2")
+    snippet = re.search(r"```python\n(.*?)```", Path("toy/README.md").read_text(), re.DOTALL)
+    assert snippet is not None
+    questions = ["Ann has 15 apples.", " two  spaces \n", "How many?", "3 + 4 = 7.\nSo", "é日本", "Lea has 12 pens. Lea wins 3."]
+    written: dict[str, str] = {}
+    requests = [Request(each, each, compressed=True) for each in questions]
+    LocalEngine(fine_tuned).generate(requests, Sampling(max_new_tokens=8), lambda output: written.update({output.id: output.text}))
+    for each in questions:
+        used: dict[str, Any] = {}
+        exec(snippet[1].replace('"..."', repr(each)), used)
+        assert used["inputs"]["input_ids"][0].tolist() == fine_tuned.encoder.prompt(each, compressed=True)
+        assert capsys.readouterr().out == written[each] + "\n"
 
 
 @pytest.mark.parametrize("base", ["flan"], indirect=True)

@@ -8,16 +8,7 @@ from pathlib import Path
 import pytest
 from families import FAMILIES, write_family, write_gguf
 
-from cotexp.task_settings import StoriesTask
-from cotexp.tasks import QuestionSets, prompt_for
-
 MakeFamily = Callable[[str], Path]
-
-
-@pytest.fixture(scope="session")
-def story_texts(small_task: StoriesTask, small_questions: QuestionSets) -> list[str]:
-    """What the tokenizers learn from."""
-    return [text for each in small_questions.train for text in (prompt_for(small_task, each), *each.references)]
 
 
 @pytest.fixture(scope="session")

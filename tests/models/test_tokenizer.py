@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizer_kinds
 from families import CHATML, FAMILIES
+from tokenizers import AddedToken, Tokenizer
 from transformers import AutoTokenizer
 from transformers.utils import chat_template_utils
 
 from cotexp.model_settings import PretrainedModel
+from cotexp.models.encoding import Encoder
 from cotexp.models.tokenizer import frame, load_tokenizer
 from cotexp.sections import ConfigError
 
@@ -151,3 +154,57 @@ def test_a_saved_tokenizer_keeps_the_tokens_of_its_template_special(family_folde
     special = {str(each) for each in again.added_tokens_decoder.values() if each.special}
     assert {"<｜User｜>", "<｜Assistant｜>"} <= special
     assert not {"<think>", "</think>"} & special
+
+
+@pytest.mark.parametrize("kind", tokenizer_kinds.KINDS)
+def test_a_folder_is_read_by_its_own_tokenizer_json_and_not_by_the_rules_of_its_kind_of_model(
+    kind: str, story_texts: list[str], tmp_path: Path
+) -> None:
+    made = tokenizer_kinds.make(kind, story_texts, CHATML)
+    overruled = 0
+    for model_type in ("qwen2", "llama", "gemma2", "phi3", "gpt_neox", "t5"):
+        for name in (None, "PreTrainedTokenizerFast", "LlamaTokenizer"):
+            folder = tokenizer_kinds.save(made, tmp_path / f"{model_type}-{name}", model_type=model_type, tokenizer_class=name)
+            own = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            tokenizer = load(folder)
+            texts = ["Ann has 15 apples,  and 3.5\nHow many 日本?", " a", "\n\n", "it's 1,234!\n\n"]
+            for text in texts:
+                assert tokenizer(text, add_special_tokens=False)["input_ids"] == own.encode(text, add_special_tokens=False).ids
+                assert tokenizer.decode(own.encode(text).ids) == own.decode(own.encode(text).ids, skip_special_tokens=False)
+            assert tokenizer.get_vocab() == own.get_vocab()
+            assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.unk_token) == ("<s>", "</s>", "<unk>")
+            assert tokenizer.chat_template == CHATML
+            overruled += not follows_own(folder, texts, own)
+    assert overruled >= 4, "transformers alone reads many of them otherwise"
+
+
+def follows_own(folder: Path, texts: list[str], own: Tokenizer) -> bool:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except TypeError:
+        return False
+    return all(tokenizer(text, add_special_tokens=False)["input_ids"] == own.encode(text, add_special_tokens=False).ids for text in texts)
+
+
+def test_a_class_that_keeps_to_the_folder_is_left_as_it_is(family_folder: Callable[[str], Path]) -> None:
+    assert type(load(family_folder("flan_t5"))).__name__ == "T5Tokenizer"
+
+
+def test_line_breaks_of_a_template_stay_text(story_texts: list[str], tmp_path: Path) -> None:
+    made = tokenizer_kinds.make("replaced as Gemma", story_texts, tokenizer_kinds.TEMPLATES["trimmed"])
+    made.add_tokens([AddedToken("\n", normalized=False)])
+    tokenizer = load(tokenizer_kinds.save(made, tmp_path, model_type="gemma2", tokenizer_class="GemmaTokenizer"))
+    assert "\n\n" in frame(tokenizer)[0]
+    encoder = Encoder.of(tokenizer, compress_token=None)
+    text = "One.\n\nTwo.\nThree."
+    assert tokenizer.convert_tokens_to_ids("\n\n") in encoder.text_ids(text)
+    assert encoder.decode(encoder.text_ids(text)) == text
+
+
+def test_a_mark_that_is_an_ordinary_token_of_the_folder_becomes_special(story_texts: list[str], tmp_path: Path) -> None:
+    made = tokenizer_kinds.make("bytes as GPT-2", story_texts, CHATML)
+    made.add_tokens([AddedToken("<compress>", special=False, normalized=False)])
+    tokenizer = load(tokenizer_kinds.save(made, tmp_path, model_type="llama", tokenizer_class=None))
+    mark = made.convert_tokens_to_ids("<compress>")
+    assert mark in tokenizer.all_special_ids
+    assert tokenizer.convert_tokens_to_ids("<compress>") == mark
