@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from cotexp import schema, stopping, sweep_agents, sweeper
+from cotexp import schema, spelling, stopping, sweep_agents, sweeper
 from cotexp.sections import ConfigError
 
 
@@ -23,6 +23,8 @@ def main() -> None:
             schema.check_command_line(command.overrides, multirun=command.multirun)
     except ConfigError as error:
         sys.exit(told(error))
+    words = dict(zip(command.overrides, spelling.as_typed(command.overrides), strict=True))
+    sys.argv[1:] = [words.get(word, word) for word in sys.argv[1:]]
     if command.multirun:
         sweep_agents.leave()
     try:

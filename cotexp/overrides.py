@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cotexp import spelling
 from cotexp.sections import ConfigError, suggestion
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -22,9 +23,13 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 def parse(overrides: list[str]) -> list[Override]:
     parsed, problems = [], []
     for text in overrides:
+        key = text.partition("=")[0]
+        if problem := spelling.problem_of(text):
+            problems.append(f"{key[:60]}: the word {problem}")
+            continue
         try:
             parsed += OverridesParser.create().parse_overrides([text])
-        except HydraException as error:
+        except (HydraException, ValueError) as error:  # the second for integers of thousands of digits
             problems.append(f"cannot read {text!r} as key=value ({first_line(error)}); quote values that hold special characters: 'key=\"value\"'")
     if problems:
         raise ConfigError(*problems)

@@ -12,6 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 
 from cotexp.grids import alone
+from cotexp.spelling import as_typed
 
 Plugins.instance()  # loads Hydra's own modules anew, so that classes imported before it are not those that it uses
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
@@ -50,6 +51,9 @@ class Sweeper(BasicSweeper):
             return returns
 
         self.launcher.launch = launch_and_note
+
+    def _parse_config(self) -> list[str]:
+        return as_typed(super()._parse_config())
 
     def sweep(self, arguments: list[str]) -> Any:
         returns = super().sweep(arguments)

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from cotexp import schema
 from cotexp.jobs import engines, pipeline, rationales, stages
+from cotexp.jobs.room import check_room
 from cotexp.jobs.specs import Context
 from cotexp.methods import reasoning
 from cotexp.models.encoding import Encoder
@@ -25,6 +26,7 @@ def print_encoded(overrides: list[str], *, num_questions: int) -> None:
         compression, modes = settings.compression.name, settings.evaluation.modes
         raise ConfigError(f"encode: compression={compression} with evaluation.modes={modes} trains nothing, so there are no examples to show")
     context = pipeline.prepare(settings)
+    check_room(context)
     context.questions = QuestionSets(train=context.questions.train[:num_questions], validation=[], test=[])
     written = rationales.write_rationales(context)
     chosen, _ = stages.select(context, written, stages.score(context, written))

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cotexp.jobs.disk import check_writable
 from cotexp.jobs.store import read_json
 from cotexp.report.arms import name_of
 from cotexp.sections import ConfigError
@@ -78,6 +79,7 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     card = folder / "README.md"
     if folder.exists() and not (card.is_file() and MARK in card.read_text()):
         raise ConfigError(f"export: {folder} exists and is no earlier export; name another folder")
+    check_writable(folder.absolute().parent, "export: the folder")
     settings: dict[str, Any] = read_json(source / "settings.json")
     stages = read_json(source / "stages.json")
     checkpoint = _checkpoint(source, settings, stages, outputs)

@@ -12,7 +12,7 @@ from rich.text import Text
 from cotexp.jobs.progress import page
 from cotexp.report import build, latex, markdown, tidy, web_page
 from cotexp.report.content import Cell, Report, Row, Table
-from cotexp.sections import ConfigError, suggestion
+from cotexp.sections import ConfigError, broken_path, shortened, suggestion
 
 MOST_GAPS = 6
 """Missing runs that are named on the terminal."""
@@ -39,8 +39,18 @@ def report_experiments(
 
     Raises: ConfigError for an experiment without a finished run, an unknown mode or baseline.
     """
-    report = build.make(names, outputs, wanted or build.Wanted())
-    publish(report, formats, folder or outputs / "reports" / report.name)
+    own = folder or target_of(names, outputs)
+    publish(build.make(names, outputs, wanted or build.Wanted()), formats, own)
+
+
+def target_of(names: Sequence[str], outputs: Path, below: str = "") -> Path:
+    """The folder of a report that is told no other: OUTPUTS/reports/NAME. Raises: ConfigError for names that lead out of it or make no folder."""
+    if outside := [each for each in names if not {"", ".", ".."}.isdisjoint(each.split("/"))]:
+        raise ConfigError(f"report: NAME must be a declared report or an experiment, words joined by '/'; got {shortened(outside[0])}")
+    name = build.name_of_several(names)
+    if problem := broken_path(name):
+        raise ConfigError(f"report: the names together {problem}, since they name its folder; add --output DIR; got {shortened(name)}")
+    return outputs / "reports" / name / below
 
 
 def publish(report: Report, formats: Sequence[str], target: Path) -> None:
