@@ -10,6 +10,7 @@ import sys
 
 from cotexp import schema, spelling, stopping, sweep_agents, sweeper
 from cotexp.sections import ConfigError
+from cotexp.visible import visible
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ def run(config: object) -> float | None:
 
 def told(error: Exception) -> str:
     """One clear line per mistake."""
-    return "\n".join(f"cotexp: {line}" for line in str(error).splitlines())
+    return "\n".join(f"cotexp: {visible(line)}" for line in str(error).splitlines())
 
 
 if __name__ == "__main__":

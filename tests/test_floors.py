@@ -15,6 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS: dict[str, int] = {
     "sections": 0,
     "stopping": 0,
+    "visible": 0,
     "settings": 0,
     "compression_settings": 0,
     "model_settings": 0,

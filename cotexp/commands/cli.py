@@ -12,6 +12,7 @@ from cotexp import stopping
 from cotexp.commands import USER_ERRORS
 from cotexp.sections import LARGEST, LARGEST_SEED, ConfigError, broken_path
 from cotexp.settings import MODES
+from cotexp.visible import visible
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
         with stopping.handled():
             _RUN[options.command](options)
     except USER_ERRORS as error:
-        sys.exit("\n".join(f"cotexp: {line}" for line in str(error).splitlines()))
+        sys.exit("\n".join(f"cotexp: {visible(line)}" for line in str(error).splitlines()))
     except OSError as error:
         if error.filename is None:
             raise

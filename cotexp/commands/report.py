@@ -13,6 +13,7 @@ from cotexp.jobs.progress import page
 from cotexp.report import build, latex, markdown, tidy, web_page
 from cotexp.report.content import Cell, Report, Row, Table
 from cotexp.sections import ConfigError, broken_path, shortened, suggestion
+from cotexp.visible import visible
 
 MOST_GAPS = 6
 """Missing runs that are named on the terminal."""
@@ -94,7 +95,7 @@ def _shown(table: Table) -> Shown:
     """A table for a terminal: headings are wrapped, and labels have a line for each of their settings."""
     shown = Shown(title=escape(table.title), title_justify="left")
     parts = [part for row in table.rows for part in _label(row).split("\n")]
-    shown.add_column(table.row_title, overflow="fold", min_width=min(WIDEST_LABEL, max(map(len, parts), default=0)))
+    shown.add_column(escape(table.row_title), overflow="fold", min_width=min(WIDEST_LABEL, max(map(len, parts), default=0)))
     for index, column in enumerate(table.columns):
         width = max(len(_text(row.cells[index]).plain) for row in table.rows)
         shown.add_column(escape(column.title.replace(" ", "\n", 1)), justify="right", overflow="fold", min_width=width)
@@ -109,4 +110,4 @@ def _label(row: Row) -> str:
 
 
 def _text(cell: Cell) -> Text:
-    return Text(cell.text + (markdown.NOISE if cell.within_noise else ""), style="bold" if cell.bold else "")
+    return Text(visible(cell.text) + (markdown.NOISE if cell.within_noise else ""), style="bold" if cell.bold else "")
