@@ -83,6 +83,10 @@ def _show_as_is(figure: Any) -> None:
     """Names of others are no formulas and hold no control characters; only powers of ten on an axis are formulas, of matplotlib's own."""
     from matplotlib.text import Text
 
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        names = [each.get_text() for each in axis.get_ticklabels()]
+        if names != (shown := list(map(visible_lines, names))):
+            axis.set_ticklabels(shown)
     for each in figure.findobj(Text):
         if r"\mathdefault" not in each.get_text():
             each.set_parse_math(False)
