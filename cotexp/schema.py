@@ -173,8 +173,6 @@ def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
             raise ConfigError(f"{sweeps[0]} names several values; add -m to run them all, or quote the value to mean the text itself")
         yield overrides
         return
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
     grid = overrides
     if named:
         if named[0].is_sweep_override():
@@ -183,7 +181,7 @@ def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
             raise ConfigError(problem)
         params = compose([f"sweep={named[0].value()}"], full=True).hydra.sweeper.params or {}
         grid = as_typed(f"{key}={value}" for key, value in params.items()) + overrides
-    for batch in BasicSweeper.split_arguments(parse(grid), max_batch_size=None):
+    for batch in sweeper.Sweeper.split_arguments(parse(grid), max_batch_size=None):
         yield from (list(point) for point in batch)
 
 

@@ -66,7 +66,7 @@ def _as_typed(word: str) -> str:
     except HydraException:
         return word  # its reader says what is wrong with it
     for start, end in reversed(spans):
-        word = f"{word[:start]}'{word[start:end]}'{word[end:]}"
+        word = f"{word[:start]}'{word[start:end].strip()}'{word[end:]}"
     return word
 
 
@@ -92,13 +92,13 @@ def _tree_of(word: str) -> Any:
 
 
 def _numbers(node: Any) -> Iterator[tuple[int, int]]:
-    """(start, end) of the values in a word that Hydra takes for numbers and truth values."""
+    """(start, end) of the values in a word that Hydra takes for numbers and truth values, with the white space around them."""
     if isinstance(node, OverrideParser.FunctionContext) and node.getChild(0).getText() not in OF_TEXTS:
         return
     if isinstance(node, OverrideParser.PrimitiveContext):
-        tokens = [each.symbol for each in node.getChildren() if each.symbol.type != OverrideLexer.WS]
-        if len(tokens) == 1 and tokens[0].type in READ_AS_OTHER:
-            yield tokens[0].start, tokens[0].stop + 1
+        tokens = [each.symbol for each in node.getChildren()]
+        if [each.type in READ_AS_OTHER for each in tokens if each.type != OverrideLexer.WS] == [True]:
+            yield tokens[0].start, tokens[-1].stop + 1
         return
     for each in getattr(node, "children", None) or ():
         yield from _numbers(each)

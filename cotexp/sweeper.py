@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
@@ -51,6 +52,11 @@ class Sweeper(BasicSweeper):
             return returns
 
         self.launcher.launch = launch_and_note
+
+    @staticmethod
+    def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
+        batches = BasicSweeper.split_arguments(overrides, max_batch_size)
+        return [[as_typed(words) for words in batch] for batch in batches]  # the arguments of a function such as choice lose their quotes
 
     def _parse_config(self) -> list[str]:
         return as_typed(super()._parse_config())
