@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cotexp.sections import LARGEST_SEED, Section, setting
+from cotexp.sections import LARGEST_SEED, Section, setting, shortened
 
 # --- model ------------------------------------------------------------------------------------------------------------
 
@@ -93,6 +93,8 @@ class ScratchModel(PretrainedModel):
 
     def contradictions(self) -> Iterator[str]:
         yield from PretrainedModel.contradictions(self)
+        if self.num_heads < 1:
+            return
         if self.hidden_size % self.num_heads:
             yield f"hidden_size must be a multiple of num_heads ({self.num_heads}); got {self.hidden_size}"
         elif self.hidden_size // self.num_heads % 2:
@@ -100,7 +102,7 @@ class ScratchModel(PretrainedModel):
         layer = 4 * self.hidden_size**2 + 3 * self.hidden_size * self.intermediate_size
         num_weights = self.vocab_size * self.hidden_size + self.num_layers * layer
         if num_weights > MOST_WEIGHTS:
-            yield f"hidden_size, intermediate_size, num_layers and vocab_size must make at most {MOST_WEIGHTS:.0e} weights; got {num_weights:.1e}"
+            yield f"hidden_size, intermediate_size, num_layers and vocab_size must make at most {MOST_WEIGHTS} weights; got {shortened(num_weights)}"
 
 
 MOST_WEIGHTS = 2_000_000_000
@@ -166,8 +168,8 @@ class ApiServer(Section):
             return
         try:
             fields = json.loads(self.extra_body)
-        except json.JSONDecodeError as error:
-            yield f"extra_body must be a JSON object ({error}); got {self.extra_body!r}"
+        except (json.JSONDecodeError, RecursionError) as error:
+            yield f"extra_body must be a JSON object ({error}); got {shortened(self.extra_body)}"
             return
         if not isinstance(fields, dict):
             yield f"extra_body must be a JSON object; got {self.extra_body!r}"

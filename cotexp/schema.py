@@ -98,7 +98,7 @@ def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
     section = OmegaConf.get_type(node)
     names = {each.name for each in dataclasses.fields(section)}
     values: dict[str, Any] = {}
-    before = len(problems)
+    before, of_parts = len(problems), list[str]()
     for key in map(str, node):
         if key not in names:
             problems.append(unknown(f"{path}.{key}", key, sorted(names)))
@@ -111,16 +111,19 @@ def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
                 problems.append(f"{path}.{key} cannot be resolved: {first_line(error)}")
                 continue
             if isinstance(value, DictConfig):
-                values[key] = _build(value, f"{path}.{key}", problems)
+                part = _build(value, f"{path}.{key}", of_parts)
+                values |= {} if part is None else {key: part}
             else:
                 values[key] = OmegaConf.to_container(value, resolve=True) if isinstance(value, ListConfig) else value
-    if len(problems) > before:
+    problems += of_parts
+    if len(problems) > before + len(of_parts):
         return None
     try:
-        return section(**values)
+        built = section(**values)
     except ConfigError as error:
         problems += [f"{path}.{problem}" for problem in error.problems]
         return None
+    return None if of_parts else built
 
 
 # --- the command line --------------------------------------------------------------------------------------------------

@@ -385,12 +385,12 @@ def root_problems(name: str, seed: int, baseline: str) -> Iterator[str]:
             yield f"baseline must be base, or settings such as compression=none joined by commas; got {part!r}"
     if not 0 <= seed <= LARGEST_SEED:
         yield f"seed must be at {'least 0' if seed < 0 else f'most {LARGEST_SEED}'}; got {shortened(seed)}"
-    if problem := broken_name(name):
+    if (problem := broken_name(name)) is not None:
         yield f"name must be words joined by '/', which become folders under outputs/runs{problem}; got {shortened(name)}"
 
 
 def broken_name(name: str) -> str | None:
-    """What is wrong with the name of an experiment, if anything: it becomes folders, and must not lead out of those of the runs."""
+    """What else the name of an experiment must be than words, None where it is right: it becomes folders, none of them outside those of the runs."""
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", name):
         return ""
     longest = max(len(os.fsencode(each)) for each in name.split("/"))
