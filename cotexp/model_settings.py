@@ -93,7 +93,7 @@ class ScratchModel(PretrainedModel):
 
     def contradictions(self) -> Iterator[str]:
         yield from PretrainedModel.contradictions(self)
-        if self.num_heads < 1:
+        if any(self._out_of_bounds()):
             return
         if self.hidden_size % self.num_heads:
             yield f"hidden_size must be a multiple of num_heads ({self.num_heads}); got {self.hidden_size}"

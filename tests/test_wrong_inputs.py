@@ -332,7 +332,7 @@ def test_a_report_and_labels_that_cannot_be_written_end_in_a_line(places: Path, 
             assert str(end.value.code).startswith("cotexp: ")
 
 
-@pytest.mark.parametrize("target", ["good.jsonl/below", "/proc/nowhere/x", "/dev/null", "pipe.jsonl", "x" * 200 + "/" + "y" * 250])
+@pytest.mark.parametrize("target", ["good.jsonl/below", "/proc/nowhere/x", "/dev/null", "pipe.jsonl", "x" * 200 + "/" + "y" * 253])
 def test_an_export_that_cannot_be_written_is_refused_before_the_model_is_loaded(target: str, places: Path, tmp_path: Path) -> None:
     run = tmp_path / "outputs" / "runs" / "exp" / "k0"
     run.mkdir(parents=True)
