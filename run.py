@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import sys
 
-from cotexp import schema, stopping, sweep_agents, sweeper
+from cotexp import schema, spelling, stopping, sweep_agents, sweeper
 from cotexp.sections import ConfigError
+from cotexp.visible import visible
 
 
 def main() -> None:
@@ -23,6 +24,8 @@ def main() -> None:
             schema.check_command_line(command.overrides, multirun=command.multirun)
     except ConfigError as error:
         sys.exit(told(error))
+    words = dict(zip(command.overrides, spelling.as_typed(command.overrides), strict=True))
+    sys.argv[1:] = [words.get(word, word) for word in sys.argv[1:]]
     if command.multirun:
         sweep_agents.leave()
     try:
@@ -55,7 +58,7 @@ def run(config: object) -> float | None:
 
 def told(error: Exception) -> str:
     """One clear line per mistake."""
-    return "\n".join(f"cotexp: {line}" for line in str(error).splitlines())
+    return "\n".join(f"cotexp: {visible(line)}" for line in str(error).splitlines())
 
 
 if __name__ == "__main__":

@@ -48,14 +48,14 @@ class Macc(Rewriting):
     """Rewrite round by round until the text grows again (MACC)."""
 
     name: str = setting("macc", "Name of the compression.", choices=("macc",))
-    max_rounds: int | None = setting(None, "Round limit T (MACC studies 2 to 10, second-hand); by default compressor.rounds.", low=1)
+    max_rounds: int | None = setting(None, "Round limit T (MACC studies 2 to 10, second-hand); by default compressor.rounds.", low=1, most=100)
     stop: str = setting(
         "rebound",
         "Rule that ends the rounds besides the limit.",
         choices=("rebound", "fixed_k", "patience", "min_tokens", "answer_kept"),
     )
-    fixed_k: int | None = setting(None, "Number of rounds for stop=fixed_k.", low=1)
-    patience: int | None = setting(None, "Rounds without a new shortest text before stop=patience ends.", low=1)
+    fixed_k: int | None = setting(None, "Number of rounds for stop=fixed_k.", low=1, most=100)
+    patience: int | None = setting(None, "Rounds without a new shortest text before stop=patience ends.", low=1, most=100)
     min_tokens: int | None = setting(None, "For stop=min_tokens: a rewrite below this many tokens ends the rounds and is not kept.", low=1)
     fixed_point: str = setting(
         "auto", "Whether an unchanged text ends the rounds; auto: if the compressor does not sample.", choices=("auto", "stop", "continue")
@@ -129,6 +129,7 @@ class TokenSkip(Section):
         "microsoft/llmlingua-2-xlm-roberta-large-meetingbank",
         "LLMLingua-2's model, a folder or hub id; read only with importance=llmlingua2. Keys hold its weights instead.",
         keyed=False,
+        is_path=True,
     )
     protect: bool = setting(True, "Whether numbers and operators are never dropped (ours).")
 

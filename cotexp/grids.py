@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from cotexp.spelling import is_text, quoted, read_yaml
 
 SWEEPS = Path(__file__).resolve().parent.parent / "conf" / "sweep"
 
@@ -16,7 +16,7 @@ def alone(words: Sequence[str]) -> Iterator[str]:
     for word in words:
         if word.startswith("sweep="):
             file = SWEEPS / f"{word.removeprefix('sweep=')}.yaml"
-            yield from _words_of(yaml.safe_load(file.read_text(encoding="utf-8")))
+            yield from _words_of(read_yaml(file.read_text(encoding="utf-8"), "", is_text))
         else:
             yield word
 
@@ -29,13 +29,18 @@ def _words_of(file: dict[str, Any], path: str = "") -> Iterator[str]:
         elif isinstance(value, dict):
             yield from () if (path, key) == ("", "hydra") else _words_of(value, f"{path}{key}.")
         else:
-            text = spelled(value)
-            quote = '"' if isinstance(value, str) and "=" in text else ""
-            yield f"{path}{key}={quote}{text}{quote}"
+            yield f"{path}{key}={_word(value)}"
+
+
+def _word(value: Any) -> str:
+    """A value so that the command line reads it back."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_word, value))}]"
+    return quoted(value) if isinstance(value, str) else spelled(value)
 
 
 def spelled(value: Any) -> str:
-    """A value as a command line has it."""
+    """A value as labels and tables show it."""
     if isinstance(value, list):
         return f"[{','.join(map(spelled, value))}]"
     return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cotexp import credentials
-from cotexp.sections import Section, setting
+from cotexp.sections import LARGEST_SEED, Section, setting, shortened
 
 # --- model ------------------------------------------------------------------------------------------------------------
 
@@ -31,7 +31,7 @@ class PretrainedModel(Section):
     """A causal or encoder-decoder language model that transformers can load."""
 
     name: str = setting("hf", "Short name for tables.", keyed=False)
-    path: str = setting("???", "Folder, hub id, or `shipped:NAME` for a model that comes with this package.", keyed=False)
+    path: str = setting("???", "Folder, hub id, or `shipped:NAME` for a model that comes with this package.", keyed=False, is_path=True)
     revision: str | None = setting(None, "Hub revision; the weights' sha256 is part of every key in any case.", keyed=False)
     dtype: str = setting("float32", "Number format of generation; bfloat16 texts depend on the batch.", choices=("float32", "bfloat16"))
     device: str = setting("auto", "Device of generation; its type is part of every key.", choices=("auto", "cpu", "cuda", "mps"), keyed=False)
@@ -64,21 +64,19 @@ class PretrainedModel(Section):
             yield f"compress_token must not be empty; got {self.compress_token!r}"
         if self.engine == "vllm" and self.device not in ("auto", "cuda"):
             yield f"device must be auto or cuda for engine=vllm, which runs on NVIDIA GPUs; got {self.device!r}"
-        if not re.fullmatch(r"auto|[1-9][0-9]*", self.devices):
-            yield f"devices must be a number from 1, or auto; got {self.devices!r}"
+        if not re.fullmatch(r"auto|[1-9][0-9]{0,2}", self.devices):
+            yield f"devices must be a number from 1 to 999, or auto; got {self.devices!r}"
         if self.engine == "vllm" and self.devices != "1":
             yield f"devices must be 1 for engine=vllm, which divides texts by vllm.data_parallel_size; got {self.devices}"
         if self.engine == "vllm" and self.compile:
             yield "compile must be false for engine=vllm, which compiles by itself; got true"
-        if not self.path.strip():
-            yield f"path must name a folder, a hub id or shipped:NAME; got {self.path!r}"
 
 
 @dataclass(slots=True, kw_only=True)
 class GgufModel(PretrainedModel):
     """A model in a GGUF file, also one that a Python package carries; the run turns it into an ordinary folder once."""
 
-    path: str = setting("???", "The GGUF file, or `package:NAME/FILE` for a file of an installed Python package.", keyed=False)
+    path: str = setting("???", "The GGUF file, or `package:NAME/FILE` for a file of an installed Python package.", keyed=False, is_path=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,18 +84,30 @@ class ScratchModel(PretrainedModel):
     """A small Llama-shaped model with random weights and a tokenizer trained on the task."""
 
     path: str = setting("scratch", "Fixed: the model is made by the run itself.", choices=("scratch",), keyed=False)
-    vocab_size: int = setting(1024, "Most tokens in the tokenizer's vocabulary.", low=300)
-    hidden_size: int = setting(128, "Width of the model.", low=8)
-    intermediate_size: int = setting(384, "Width of the feed-forward layers.", low=8)
-    num_layers: int = setting(3, "Number of layers.", low=1)
-    num_heads: int = setting(4, "Number of attention heads.", low=1)
-    max_length: int = setting(1024, "Longest sequence, in tokens.", low=64)
-    seed: int = setting(0, "Seed of the random weights.", low=0)
+    vocab_size: int = setting(1024, "Most tokens in the tokenizer's vocabulary.", low=300, most=1_000_000)
+    hidden_size: int = setting(128, "Width of the model.", low=8, most=16_384)
+    intermediate_size: int = setting(384, "Width of the feed-forward layers.", low=8, most=65_536)
+    num_layers: int = setting(3, "Number of layers.", low=1, most=1000)
+    num_heads: int = setting(4, "Number of attention heads.", low=1, most=1000)
+    max_length: int = setting(1024, "Longest sequence, in tokens.", low=64, most=1_000_000)
+    seed: int = setting(0, "Seed of the random weights.", low=0, most=LARGEST_SEED)
 
     def contradictions(self) -> Iterator[str]:
         yield from PretrainedModel.contradictions(self)
+        if any(self._out_of_bounds()):
+            return
         if self.hidden_size % self.num_heads:
             yield f"hidden_size must be a multiple of num_heads ({self.num_heads}); got {self.hidden_size}"
+        elif self.hidden_size // self.num_heads % 2:
+            yield f"hidden_size must give each of the {self.num_heads} heads an even width, for its rotary positions; got {self.hidden_size}"
+        layer = 4 * self.hidden_size**2 + 3 * self.hidden_size * self.intermediate_size
+        num_weights = self.vocab_size * self.hidden_size + self.num_layers * layer
+        if num_weights > MOST_WEIGHTS:
+            yield f"hidden_size, intermediate_size, num_layers and vocab_size must make at most {MOST_WEIGHTS} weights; got {shortened(num_weights)}"
+
+
+MOST_WEIGHTS = 2_000_000_000
+"""Of a model made from scratch: 8 GB in float32."""
 
 
 # --- server -----------------------------------------------------------------------------------------------------------
@@ -230,8 +240,8 @@ class Sampling(Section):
     """How texts are drawn from a model."""
 
     temperature: float = setting(0.0, "Sampling temperature; 0 takes the likeliest token.", low=0, high=5)
-    max_new_tokens: int = setting(512, "Most tokens generated per text.", low=1)
-    seed: int = setting(0, "Seed of sampling; each text has its own generator.", low=0)
+    max_new_tokens: int = setting(512, "Most tokens generated per text.", low=1, most=10_000_000)
+    seed: int = setting(0, "Seed of sampling; each text has its own generator.", low=0, most=LARGEST_SEED)
     batch_size: int = setting(64, "Texts generated at once.", low=1, keyed=False)
 
 
@@ -240,7 +250,7 @@ class SelfTeacher(Sampling):
     """The model that is fine-tuned writes the rationales itself (MACC)."""
 
     name: str = setting("self", "Name of the teacher.", choices=("self",))
-    num_samples: int = setting(1, "Rationales per question; a larger pool begins with the smaller one.", low=1)
+    num_samples: int = setting(1, "Rationales per question; a larger pool begins with the smaller one.", low=1, most=10_000)
 
     def contradictions(self) -> Iterator[str]:
         if self.num_samples > 1 and self.temperature == 0:
@@ -252,7 +262,9 @@ class LocalTeacher(SelfTeacher):
     """Another local model writes several rationales for each question (MoRSD)."""
 
     name: str = setting("local", "Name of the teacher.", choices=("local",))
-    num_samples: int = setting(8, "Rationales per question (MoRSD does not state its own); a larger pool begins with the smaller one.", low=1)
+    num_samples: int = setting(
+        8, "Rationales per question (MoRSD does not state its own); a larger pool begins with the smaller one.", low=1, most=10_000
+    )
     temperature: float = setting(0.7, "Sampling temperature (MoRSD does not state its own); 0 takes the likeliest token.", low=0, high=5)
     model: PretrainedModel = setting(PretrainedModel, "The teacher's model.")
 
@@ -262,7 +274,9 @@ class ApiTeacher(SelfTeacher):
     """A model behind a server writes several rationales for each question (MoRSD)."""
 
     name: str = setting("api", "Name of the teacher.", choices=("api",))
-    num_samples: int = setting(8, "Rationales per question (MoRSD does not state its own); a larger pool begins with the smaller one.", low=1)
+    num_samples: int = setting(
+        8, "Rationales per question (MoRSD does not state its own); a larger pool begins with the smaller one.", low=1, most=10_000
+    )
     temperature: float = setting(0.7, "Sampling temperature (MoRSD does not state its own); 0 takes the likeliest token.", low=0, high=5)
     batch_size: int = setting(64, "Most requests in flight.", low=1, high=1000, keyed=False)
     server: ApiServer = setting(ApiServer, "The server and the teacher's model there.")
@@ -278,21 +292,23 @@ class RecordedTeacher(Section):
         "Files with one rationale per row (JSON Lines, CSV or Parquet); * matches any name, {task} stands for the task's; "
         "relative to the current folder or to a data folder.",
         keyed=False,
+        is_path=True,
     )
     text_field: str = setting("text", "Field with the rationale, its final answer included.", keyed=False)
     question_field: str = setting("question", "Field with the text of the question.", keyed=False)
     id_field: str = setting("question_id", "Field with the id of the question: this project's, or the one in questions_file.", keyed=False)
     source_field: str = setting("source", "Field that names the author; the file's name where a row lacks it.", keyed=False)
     questions_file: str | None = setting(
-        None, "File with id_field and question_field for files whose rows know only the id; {task} stands for the task's name.", keyed=False
+        None,
+        "File with id_field and question_field for files whose rows know only the id; {task} stands for the task's name.",
+        keyed=False,
+        is_path=True,
     )
     num_samples: int | None = setting(None, "Most rationales per question, in the order of files and rows; all by default.", low=1, keyed=False)
 
     def contradictions(self) -> Iterator[str]:
-        if not self.files or not all(each.strip() for each in self.files):
-            yield f"files must name at least one file, and none with an empty name; got {self.files}"
-        if self.questions_file is not None and not self.questions_file.strip():
-            yield f"questions_file must name a file; got {self.questions_file!r}"
+        if not self.files:
+            yield "files must name at least one file; got []"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -308,7 +324,7 @@ class SelfCompressor(Sampling):
 
     name: str = setting("self", "Name of the compressor.", choices=("self",))
     temperature: float = setting(0.7, "Sampling temperature; 0 takes the likeliest token (MACC does not state its own).", low=0, high=5)
-    rounds: int = setting(10, "Round limit T that suits this compressor, used where no limit is given.", low=1, keyed=False)
+    rounds: int = setting(10, "Round limit T that suits this compressor, used where no limit is given.", low=1, most=100, keyed=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -317,7 +333,7 @@ class LocalCompressor(Sampling):
 
     name: str = setting("local", "Name of the compressor.", choices=("local",))
     temperature: float = setting(0.7, "Sampling temperature; 0 takes the likeliest token (MACC does not state its own).", low=0, high=5)
-    rounds: int = setting(10, "Round limit T that suits this compressor, used where no limit is given.", low=1, keyed=False)
+    rounds: int = setting(10, "Round limit T that suits this compressor, used where no limit is given.", low=1, most=100, keyed=False)
     model: PretrainedModel = setting(PretrainedModel, "The compressor's model.")
 
 
@@ -327,6 +343,6 @@ class ApiCompressor(Sampling):
 
     name: str = setting("api", "Name of the compressor.", choices=("api",))
     temperature: float = setting(0.7, "Sampling temperature; 0 takes the likeliest token (MACC does not state its own).", low=0, high=5)
-    rounds: int = setting(10, "Round limit T that suits this compressor, used where no limit is given.", low=1, keyed=False)
+    rounds: int = setting(10, "Round limit T that suits this compressor, used where no limit is given.", low=1, most=100, keyed=False)
     batch_size: int = setting(64, "Most requests in flight.", low=1, high=1000, keyed=False)
     server: ApiServer = setting(ApiServer, "The server and the compressor's model there.")

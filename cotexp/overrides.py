@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import hydra
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cotexp import credentials
-from cotexp.sections import ConfigError, suggestion
+from cotexp import credentials, spelling
+from cotexp.sections import MOST_SHOWN, ConfigError, suggestion
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -23,9 +24,18 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 def parse(overrides: list[str]) -> list[Override]:
     parsed, problems = [], []
     for text in overrides:
+        key = text.partition("=")[0]
+        if problem := spelling.problem_of(text):
+            problems.append(f"{key[:60]}: the word {problem}")
+            continue
         try:
             parsed += OverridesParser.create().parse_overrides([text])
-        except HydraException as error:
+        except (HydraException, ValueError) as error:  # the second for integers of thousands of digits
+            if len(text) > MOST_SHOWN:
+                problems.append(
+                    f"{key[:60]}: the word of {len(text):,} characters cannot be read as key=value; quote values that hold special characters"
+                )
+                continue
             problems.append(f"cannot read {_shown(text, error)}; quote values that hold special characters: 'key=\"value\"'")
     if problems:
         raise ConfigError(*problems)
@@ -46,6 +56,8 @@ def compose(chosen: list[str], full: bool = False) -> DictConfig:
         return hydra.compose("config", overrides=chosen, return_hydra_config=full)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_misfit(chosen, error)) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"a settings file of {' '.join(chosen) or 'the default run'} is no YAML: {_plain(error)}") from None
 
 
 def _misfit(chosen: list[str], error: Exception) -> str:

@@ -15,55 +15,14 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cotexp import compression_settings as c
-from cotexp import credentials, launchers, sweeper
-from cotexp import model_settings as m
+from cotexp import credentials, launchers, spelling, sweeper
 from cotexp import settings as s
 from cotexp import task_settings as t
 from cotexp.overrides import CONF, apply, bad_option, compose, first_line, option_of, options, parse, unknown
 from cotexp.sections import ConfigError, suggestion
 from cotexp.settings import Settings
-
-SECTIONS: dict[str, dict[str, type]] = {
-    "task": {"stories": t.StoriesTask, "gsm_symbolic": t.GsmSymbolicTask, "benchmark": t.BenchmarkTask, "custom": t.CustomTask},
-    "model": {"hf": m.PretrainedModel, "gguf": m.GgufModel, "scratch": m.ScratchModel},
-    "teacher": {
-        "self": m.SelfTeacher,
-        "local": m.LocalTeacher,
-        "api": m.ApiTeacher,
-        "recorded": m.RecordedTeacher,
-        "reference": m.ReferenceTeacher,
-    },
-    "scoring": {"default": s.Scoring},
-    "selection": {"default": s.Selection},
-    "compressor": {"self": m.SelfCompressor, "local": m.LocalCompressor, "api": m.ApiCompressor},
-    "compression": {
-        "none": c.NoCompression,
-        "macc": c.Macc,
-        "single_round": c.SingleRound,
-        "truncate": c.Truncation,
-        "c3ot": c.C3ot,
-        "tokenskip": c.TokenSkip,
-        "prompt_only": c.PromptOnly,
-        "reference": c.ReferenceRounds,
-    },
-    "mixture": {"default": s.Mixture},
-    "trainer": {"single": s.Trainer},
-    "evaluation": {"default": s.Evaluation},
-    "tracking": {"none": s.NoTracking, "wandb": s.WandbTracking},
-    "paths": {"default": s.Paths},
-}
-"""Slot -> schema -> settings class. A file conf/SLOT/OPTION.yaml names the schema that it fills."""
-
-ROOT = ("name", "seed", "plan", "compress_only", "baseline")
-"""Settings outside the slots."""
-FOUND = ("tasks",)
-"""Fields of the root that are found by name after composition; nobody can set them."""
-DRAWN = (t.BenchmarkTask, t.CustomTask)
-SHARED_BY_TASKS = ("num_train", "num_validation", "num_test", "few_shot", "few_shot_file")
-"""Settings of `task` that also hold for the other tasks that it names, unless they are the default; the seed too, between tasks from files."""
-
-OVERLAYS = ("experiment", "sweep", "debug")
+from cotexp.slots import DRAWN, FOUND, OVERLAYS, ROOT, SECTIONS, SHARED_BY_TASKS
+from cotexp.spelling import as_typed
 
 
 def register() -> None:
@@ -78,6 +37,7 @@ def register() -> None:
         for name, section in schemas.items():
             store.store(group=f"schema/{slot}", name=name, node=section)
     launchers.register()
+    spelling.register()
 
 
 # --- checked settings from a composed config ---------------------------------------------------------------------------
@@ -122,8 +82,7 @@ def _task_named(name: str, setting: str, chosen: t.Task, problems: list[str]) ->
     if name not in options("task"):
         problems.append(f"{setting} must name tasks: {', '.join(options('task'))}; got {name!r}{suggestion(name, options('task'))}")
         return None
-    file = OmegaConf.load(CONF / "task" / f"{name}.yaml")
-    assert isinstance(file, DictConfig)
+    file = spelling.read_file(CONF / "task" / f"{name}.yaml", "task")
     section = SECTIONS["task"][file.pop("defaults")[0]["/schema/task@_here_"]]
     node = OmegaConf.merge(OmegaConf.structured(section), file)
     if issubclass(section, t.CustomTask):
@@ -139,7 +98,7 @@ def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
     section = OmegaConf.get_type(node)
     names = {each.name for each in dataclasses.fields(section)}
     values: dict[str, Any] = {}
-    before = len(problems)
+    before, of_parts = len(problems), list[str]()
     for key in map(str, node):
         if key not in names:
             problems.append(unknown(f"{path}.{key}", key, sorted(names)))
@@ -152,16 +111,19 @@ def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
                 problems.append(f"{path}.{key} cannot be resolved: {first_line(error)}")
                 continue
             if isinstance(value, DictConfig):
-                values[key] = _build(value, f"{path}.{key}", problems)
+                part = _build(value, f"{path}.{key}", of_parts)
+                values |= {} if part is None else {key: part}
             else:
                 values[key] = OmegaConf.to_container(value, resolve=True) if isinstance(value, ListConfig) else value
-    if len(problems) > before:
+    problems += of_parts
+    if len(problems) > before + len(of_parts):
         return None
     try:
-        return section(**values)
+        built = section(**values)
     except ConfigError as error:
         problems += [f"{path}.{problem}" for problem in error.problems]
         return None
+    return None if of_parts else built
 
 
 # --- the command line --------------------------------------------------------------------------------------------------
@@ -193,7 +155,7 @@ def points_of(overrides: list[str], *, multirun: bool) -> list[Point]:
     problems: dict[str, None] = {}
     points = []
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        for point in _points(launchers.without_hydras_own(overrides, multirun=multirun), multirun):
+        for point in _points(launchers.without_hydras_own(as_typed(overrides), multirun=multirun), multirun):
             try:
                 points.append(Point(point, _check_point(point, composed)))
             except ConfigError as error:
@@ -215,8 +177,6 @@ def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
             raise ConfigError(f"{shown} names several values; add -m to run them all, or quote the value to mean the text itself")
         yield overrides
         return
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
     grid = overrides
     if named:
         if named[0].is_sweep_override():
@@ -224,8 +184,8 @@ def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
         if problem := bad_option(named[0]):
             raise ConfigError(problem)
         params = compose([f"sweep={named[0].value()}"], full=True).hydra.sweeper.params or {}
-        grid = [f"{key}={value}" for key, value in params.items()] + overrides
-    for batch in BasicSweeper.split_arguments(parse(grid), max_batch_size=None):
+        grid = as_typed(f"{key}={value}" for key, value in params.items()) + overrides
+    for batch in sweeper.Sweeper.split_arguments(parse(grid), max_batch_size=None):
         yield from (list(point) for point in batch)
 
 
@@ -301,7 +261,7 @@ def help_text(overrides: list[str]) -> str:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         groups = {*SECTIONS, *OVERLAYS}
-        chosen = [each for each in parse(overrides) if each.key_or_group in groups]
+        chosen = [each for each in parse(as_typed(overrides)) if each.key_or_group in groups]
         problems = [problem for each in chosen if (problem := bad_option(each))]
         if problems:
             raise ConfigError(*problems)

@@ -9,10 +9,21 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 import string
 from collections.abc import Iterator
 from dataclasses import field
 from typing import Any
+
+LARGEST = 1_000_000_000
+"""Bound of every number whose setting has no upper bound of its own: beyond it a number is a slip of the keyboard."""
+LARGEST_SEED = 2**32 - 1
+"""The largest that every library here takes."""
+MOST_SHOWN = 200
+"""Characters of a value that an error repeats."""
+LONGEST_FILE_NAME = 255
+LONGEST_PATH = 4000
+"""Bytes of one name and of a whole path that common file systems take."""
 
 
 class ConfigError(ValueError):
@@ -38,11 +49,15 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
+    most: float = LARGEST,
     choices: tuple[str, ...] | None = None,
     keyed: bool = True,
+    is_path: bool = False,
 ) -> Any:
-    """A dataclass field with its sentence, inclusive bounds `low`/`high`, exclusive bound `above`, or allowed `choices`."""
-    metadata = {"sentence": sentence, "low": low, "high": high, "above": above, "choices": choices, "keyed": keyed}
+    """A dataclass field with its sentence, inclusive bounds `low`/`high`, exclusive bound `above`, or allowed `choices`. `most` is where a number
+    becomes a slip of the keyboard that would run for ever; `is_path` marks names of files and folders, which must be such that a disk can have them.
+    """
+    metadata = {"sentence": sentence, "low": low, "high": high, "above": above, "most": most, "choices": choices, "keyed": keyed, "is_path": is_path}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     if isinstance(default, type):
@@ -54,6 +69,15 @@ def suggestion(word: str, known: list[str]) -> str:
     """ " (did you mean 'x'?)" or an empty string."""
     near = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def shortened(value: Any) -> str:
+    """A value as an error shows it: some hundred characters at most, and no control character."""
+    try:
+        shown = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a number of thousands of digits"
+    return shown if len(shown) <= MOST_SHOWN else f"{shown[: MOST_SHOWN // 2]} ... {shown[-MOST_SHOWN // 4 :]}"
 
 
 class Section:
@@ -75,14 +99,36 @@ class Section:
             value, bounds = getattr(self, each.name), each.metadata
             for one in value if isinstance(value, list) else [value]:
                 if one is not None and (rule := _broken_bound(one, bounds)):
-                    yield f"{each.name} {rule}; got {one!r}"
+                    yield f"{each.name} {rule}; got {shortened(one)}"
 
 
 def _broken_bound(value: Any, bounds: Any) -> str | None:
     rule = _broken_range(value, bounds)
     if rule is None and isinstance(value, float) and not math.isfinite(value):
         return "must be a finite number"
+    most = bounds.get("most", LARGEST)
+    if rule is None and isinstance(value, int | float) and abs(value) > most:
+        return f"must be at most {most}"
+    if rule is None and isinstance(value, str):
+        return _broken_text(value) or (broken_path(value) if bounds.get("is_path") else None)
     return rule
+
+
+def _broken_text(value: str) -> str | None:
+    """Files of settings hold UTF-8, which cannot spell bytes that the shell passed on and that are none."""
+    return "must be text in UTF-8" if any("\ud800" <= sign <= "\udfff" for sign in value) else None
+
+
+def broken_path(value: str) -> str | None:
+    """Why no file or folder can have this name, if none can."""
+    if not value.strip():
+        return "must name a file or folder"
+    if "\0" in value:
+        return "must hold no NUL, which ends a name"
+    names = [len(os.fsencode(each)) for each in value.split("/")]
+    if max(names) > LONGEST_FILE_NAME or sum(names) + len(names) > LONGEST_PATH:
+        return f"must have names of at most {LONGEST_FILE_NAME} bytes, {LONGEST_PATH} in all"
+    return None
 
 
 def _broken_range(value: Any, bounds: Any) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from cotexp.compression_settings import Macc, PromptOnly, TokenSkip
 from cotexp.model_settings import ScratchModel
-from cotexp.sections import ConfigError, Section, setting
+from cotexp.sections import LARGEST_SEED, ConfigError, Section, setting, shortened
 from cotexp.task_settings import StoriesTask
 
 # --- selection --------------------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class Mixture(Section):
 class Lora(Section):
     """Low-rank adapters instead of training every weight."""
 
-    rank: int = setting(8, "Rank of the adapters (MACC, second-hand: 8).", low=1)
+    rank: int = setting(8, "Rank of the adapters (MACC, second-hand: 8).", low=1, most=8192)
     alpha: int = setting(16, "Scale of the adapters (MACC, second-hand: 16).", low=1)
     dropout: float = setting(0.0, "Dropout on the adapters' input.", low=0, high=0.9)
     target_modules: str = setting("all-linear", "Modules that get adapters, comma-separated; all-linear for every linear layer.")
@@ -136,13 +136,13 @@ class Trainer(Section):
     lora: Lora = setting(Lora, "Adapter settings; read only with tuning=lora.")
     learning_rate: float = setting(2e-5, "Peak learning rate (MACC, second-hand: 2e-5).", above=0, high=1)
     batch_size: int = setting(32, "Examples per optimiser step over all devices (MACC, second-hand: 32).", low=1)
-    max_epochs: float = setting(3.0, "Passes over the training examples (MACC, second-hand: 3).", above=0)
+    max_epochs: float = setting(3.0, "Passes over the training examples (MACC, second-hand: 3).", above=0, most=10_000)
     warmup_ratio: float = setting(0.1, "Share of the steps in which the learning rate rises.", low=0, high=1)
-    weight_decay: float = setting(0.0, "Decoupled weight decay.", low=0)
+    weight_decay: float = setting(0.0, "Decoupled weight decay.", low=0, most=100)
     gradient_clip: float = setting(1.0, "Largest gradient norm.", above=0)
     max_length: int = setting(16384, "Longest example in tokens (MACC, second-hand: 16,384); longer ones are left out and counted.", low=8)
     precision: str = setting("float32", "Number format of the forward pass; weights stay float32.", choices=("float32", "bfloat16"))
-    num_validations: int = setting(5, "Validations, spread evenly; the best by validation loss is kept.", low=1)
+    num_validations: int = setting(5, "Validations, spread evenly; the best by validation loss is kept.", low=1, most=10_000)
     checkpoint_every_seconds: float = setting(
         15.0, "Least seconds between resumable checkpoints (0: every step), which take 2 % of the time at most.", low=0, keyed=False
     )
@@ -157,8 +157,10 @@ class Trainer(Section):
         choices=("auto", "ddp", "fsdp", "deepspeed"),
         keyed=False,
     )
-    devices: int = setting(1, "Number of devices or worker processes per machine.", low=1, keyed=False)
-    num_nodes: int = setting(1, "Number of machines; each starts the same command once, on one shared outputs folder.", low=1, keyed=False)
+    devices: int = setting(1, "Number of devices or worker processes per machine.", low=1, most=1024, keyed=False)
+    num_nodes: int = setting(
+        1, "Number of machines; each starts the same command once, on one shared outputs folder.", low=1, most=10_000, keyed=False
+    )
     node_rank: int | None = setting(None, "Number of this machine, from 0; what Slurm or torchrun say by default.", low=0, keyed=False)
     main_address: str | None = setting(
         None, "Host name or address of machine 0, as the others reach it; what Slurm or torchrun say by default.", keyed=False
@@ -211,10 +213,12 @@ class Evaluation(Section):
         "Questions that are answered: those of the test; or validation, which a search may choose by and a paper must not report.",
         choices=("test", "validation"),
     )
-    num_samples: int = setting(1, "Answers per question; accuracy is then avg@k, the mean over questions of the share of correct answers.", low=1)
+    num_samples: int = setting(
+        1, "Answers per question; accuracy is then avg@k, the mean over questions of the share of correct answers.", low=1, most=10_000
+    )
     temperature: float = setting(0.0, "Sampling temperature; 0 takes the likeliest token.", low=0, high=5)
-    seed: int = setting(0, "Seed of sampling; each answer has its own generator.", low=0)
-    max_new_tokens: int = setting(512, "Most tokens generated per answer.", low=1)
+    seed: int = setting(0, "Seed of sampling; each answer has its own generator.", low=0, most=LARGEST_SEED)
+    max_new_tokens: int = setting(512, "Most tokens generated per answer.", low=1, most=10_000_000)
     truncate_ratio: float | None = setting(
         None,
         "Adds mode truncate: one output budget per task, at which the base model's answers have this share of their tokens on average.",
@@ -294,11 +298,13 @@ class WandbTracking(Section):
 class Paths(Section):
     """Where things lie."""
 
-    outputs: str = setting("outputs", "Folder of the store and of the runs.", keyed=False)
-    data: str | None = setting(None, "Folder with benchmark data; the environment variable COTEXP_DATA by default.", keyed=False)
+    outputs: str = setting("outputs", "Folder of the store and of the runs.", keyed=False, is_path=True)
+    data: str | None = setting(None, "Folder with benchmark data; the environment variable COTEXP_DATA by default.", keyed=False, is_path=True)
 
     def __post_init__(self) -> None:
-        self.data = self.data or os.environ.get("COTEXP_DATA")
+        if self.data is None:
+            self.data = os.environ.get("COTEXP_DATA") or None
+        Section.__post_init__(self)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -306,7 +312,7 @@ class Settings:
     """The root: one section per slot."""
 
     name: str = setting("unnamed", "Name of the experiment; runs lie in outputs/runs/NAME.", keyed=False)
-    seed: int = setting(0, "Seed of mixture, initialisation and data order.", low=0)
+    seed: int = setting(0, "Seed of mixture, initialisation and data order.", low=0, most=LARGEST_SEED)
     plan: bool = setting(False, "Print the stages and what is cached, compute nothing.", keyed=False)
     compress_only: bool = setting(
         False, "Stop before fine-tuning: write and compress the rationales, so that `cotexp forecast` can rank what may be worth it.", keyed=False
@@ -370,6 +376,10 @@ class Settings:
         return any(map(self.is_fine_tuned, self.evaluation.modes))
 
 
+LONGEST_NAME = 200
+"""Bytes of one word of an experiment's name: a folder's name may have 255, and files beside it add an ending."""
+
+
 def root_problems(name: str, seed: int, baseline: str) -> Iterator[str]:
     """What is wrong with the settings outside the sections."""
     slots = [each.name for each in fields(Settings)]
@@ -377,10 +387,18 @@ def root_problems(name: str, seed: int, baseline: str) -> Iterator[str]:
         path, equals, _ = part.partition("=")
         if baseline != BASE and (not equals or path.split(".")[0] not in slots):
             yield f"baseline must be base, or settings such as compression=none joined by commas; got {part!r}"
-    if seed < 0:
-        yield f"seed must be at least 0; got {seed}"
+    if not 0 <= seed <= LARGEST_SEED:
+        yield f"seed must be at {'least 0' if seed < 0 else f'most {LARGEST_SEED}'}; got {shortened(seed)}"
+    if (problem := broken_name(name)) is not None:
+        yield f"name must be words joined by '/', which become folders under outputs/runs{problem}; got {shortened(name)}"
+
+
+def broken_name(name: str) -> str | None:
+    """What else the name of an experiment must be than words, None where it is right: it becomes folders, none of them outside those of the runs."""
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", name):
-        yield f"name must be words joined by '/', which become folders under outputs/runs; got {name!r}"
+        return ""
+    longest = max(len(os.fsencode(each)) for each in name.split("/"))
+    return f", of at most {LONGEST_NAME} bytes each and {4 * LONGEST_NAME} in all" if longest > LONGEST_NAME or len(name) > 4 * LONGEST_NAME else None
 
 
 def _form_contradictions(settings: Settings, has_short_form: bool) -> Iterator[str]:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 
 from cotexp.grids import alone
+from cotexp.spelling import as_typed
 
 Plugins.instance()  # loads Hydra's own modules anew, so that classes imported before it are not those that it uses
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
@@ -50,6 +52,14 @@ class Sweeper(BasicSweeper):
             return returns
 
         self.launcher.launch = launch_and_note
+
+    @staticmethod
+    def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
+        batches = BasicSweeper.split_arguments(overrides, max_batch_size)
+        return [[as_typed(words) for words in batch] for batch in batches]  # the arguments of a function such as choice lose their quotes
+
+    def _parse_config(self) -> list[str]:
+        return as_typed(super()._parse_config())
 
     def sweep(self, arguments: list[str]) -> Any:
         returns = super().sweep(arguments)

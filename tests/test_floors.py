@@ -16,6 +16,7 @@ FLOORS: dict[str, int] = {
     "sections": 0,
     "stopping": 0,
     "credentials": 0,
+    "visible": 0,
     "settings": 0,
     "compression_settings": 0,
     "model_settings": 0,
@@ -27,6 +28,8 @@ FLOORS: dict[str, int] = {
     "inference": 2,
     "training": 2,
     "jobs": 3,
+    "slots": 4,
+    "spelling": 4,
     "schema": 4,
     "grids": 4,
     "sweeper": 4,
@@ -41,8 +44,8 @@ FLOORS: dict[str, int] = {
 """First part of a module's name below `cotexp` -> its floor. The package's own empty __init__ stands outside."""
 
 HOMES: dict[str, tuple[str, ...]] = {
-    "hydra": ("run.py", "cotexp/schema.py", "cotexp/overrides.py", "cotexp/sweeper.py", "cotexp/launchers.py"),
-    "omegaconf": ("run.py", "cotexp/schema.py", "cotexp/overrides.py"),
+    "hydra": ("run.py", "cotexp/schema.py", "cotexp/overrides.py", "cotexp/sweeper.py", "cotexp/launchers.py", "cotexp/spelling.py"),
+    "omegaconf": ("run.py", "cotexp/schema.py", "cotexp/overrides.py", "cotexp/spelling.py"),
     "wandb": ("cotexp/tracking/",),
     "pytorch_lightning": ("cotexp/training/",),
     "lightning": ("cotexp/training/",),

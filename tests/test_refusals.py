@@ -291,7 +291,7 @@ def test_a_folder_that_holds_no_model_is_refused(name: str, missing: str, files:
 def test_more_questions_than_there_are_stories_are_refused() -> None:
     from cotexp.tasks import load_questions
 
-    narrow = ["task.min_operations=1", "task.max_operations=1", "task.max_value=10", "task.max_operand=2", "task.num_train=500000"]
+    narrow = ["task.min_operations=1", "task.max_operations=1", "task.max_value=10", "task.max_operand=2", "task.num_train=100000"]
     settings = schema.check_command_line(narrow, multirun=False)[0]
     with pytest.raises(ConfigError) as caught:
         load_questions(settings.task)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.text import Text
 
 from cotexp import schema
 from cotexp.jobs import engines, pipeline, rationales, stages
+from cotexp.jobs.progress import page
+from cotexp.jobs.room import check_room
 from cotexp.jobs.specs import Context
 from cotexp.methods import reasoning
 from cotexp.models.encoding import Encoder
 from cotexp.records import Example
 from cotexp.sections import ConfigError
 from cotexp.tasks import QuestionSets
+from cotexp.visible import visible
 
 
 def print_encoded(overrides: list[str], *, num_questions: int) -> None:
@@ -25,13 +27,14 @@ def print_encoded(overrides: list[str], *, num_questions: int) -> None:
         compression, modes = settings.compression.name, settings.evaluation.modes
         raise ConfigError(f"encode: compression={compression} with evaluation.modes={modes} trains nothing, so there are no examples to show")
     context = pipeline.prepare(settings)
+    check_room(context)
     context.questions = QuestionSets(train=context.questions.train[:num_questions], validation=[], test=[])
     written = rationales.write_rationales(context)
     chosen, _ = stages.select(context, written, stages.score(context, written))
     chains = reasoning.chains(chosen)
     compressed = reasoning.joined(chosen, stages.compress(context, chains, stages.write_rounds(context, chains)))
     encoder = mark_ready_encoder(context)
-    console = Console()
+    console = page()
     console.print("dim: read only; ", Text("green: supervised", style="green"), "; ", Text("magenta: special token", style="bold magenta"), sep="")
     for example in stages.make_examples(context, chosen, compressed).train:
         console.print(coloured(example, encoder))
@@ -61,7 +64,8 @@ def coloured(example: Example, encoder: Encoder) -> Text:
     text = Text(f"\n{example.id}: {example.form}, {len(encoded.ids)} tokens, {sum(encoded.loss_mask)} supervised\n", style="bold")
     for token, supervised in zip(encoded.ids, encoded.loss_mask, strict=True):
         name = encoder.tokenizer.convert_ids_to_tokens(token)
-        piece = encoder.tokenizer.decode([token], skip_special_tokens=False).replace("\n", "⏎\n")
+        piece = encoder.tokenizer.decode([token], skip_special_tokens=False)
+        piece = visible(piece, keep="\n").replace("\n", "⏎\n")
         piece = f" {piece}" if name.startswith("▁") and not piece.startswith(" ") else piece  # lost when one piece is decoded alone
         style = "magenta" if token in special else "green" if supervised else "dim"
         text.append(piece, style=f"not bold {style}" + (" underline" if supervised else ""))

@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cotexp.jobs.disk import check_writable
 from cotexp.jobs.store import read_json
 from cotexp.report.arms import name_of
-from cotexp.sections import ConfigError
+from cotexp.sections import ConfigError, broken_path
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
@@ -84,6 +85,10 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     card = folder / "README.md"
     if folder.exists() and not (card.is_file() and MARK in card.read_text()):
         raise ConfigError(f"export: {folder} exists and is no earlier export; name another folder")
+    temporary = folder.with_name(f".{folder.name}.new")
+    if problem := broken_path(temporary.name):
+        raise ConfigError(f"export: FOLDER {problem}, five of them for the unfinished one; got {folder.name!r}")
+    check_writable(folder.absolute().parent, "export: the folder")
     settings: dict[str, Any] = read_json(source / "settings.json")
     stages = read_json(source / "stages.json")
     checkpoint = _checkpoint(source, settings, stages, outputs)
@@ -95,7 +100,6 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
 
     loaded = loading.load(checkpoint, _model_settings(settings), base_folder=base)
     loaded.model.generation_config = _generation_config(loaded, settings["evaluation"])
-    temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     loading.save(loaded.model, loaded.tokenizer, temporary, dtype=getattr(torch, dtype))
     made_from = _source(settings["model"], manifest, base, is_made="model" in stages)

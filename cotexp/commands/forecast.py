@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cotexp import schema
-from cotexp.commands.report import publish
+from cotexp.commands.report import publish, target_of
 from cotexp.grids import alone
 from cotexp.jobs import progress
 from cotexp.jobs.candidates import Lookup
@@ -28,11 +28,12 @@ def forecast_experiments(
     `candidates` are words behind `python run.py -m`; one without "=" is the name of a sweep.
     Raises: ConfigError for an unknown name or bad words, or too few runs.
     """
+    target = folder or target_of(names, outputs, "forecast")
     points = schema.points_of([each if "=" in each else f"sweep={each}" for each in candidates], multirun=True) if candidates else []
     found = observed.find(list(dict.fromkeys(names)), outputs)
     asked, not_asked = look_up(points, outputs, found.runs[0].conditions)
     report = forecast.make(list(dict.fromkeys(names)), found, asked, not_asked)
-    publish(report, formats, folder or outputs / "reports" / report.name)
+    publish(report, formats, target)
 
 
 def look_up(points: Sequence[schema.Point], outputs: Path, conditions: Flat) -> tuple[list[Asked], list[str]]:

@@ -22,6 +22,7 @@ from cotexp.tasks.benchmarks import BENCHMARKS
 from cotexp.tasks.equivalence import TIMEOUT_SECONDS, Judge
 from cotexp.tasks.grading import Answered, grade_all
 from cotexp.tasks.rows import Row, read_rows
+from cotexp.visible import in_json
 
 ANSWER_TYPES: dict[str, AnswerType] = {
     "stories": "integer",
@@ -163,7 +164,7 @@ def _writer(output: Path | None, *, otherwise: Callable[[bytes], object]) -> Ite
 def _print_line(line: bytes) -> None:
     """A reader such as `head` may stop early; the summary still follows."""
     try:
-        sys.stdout.write(line.decode())
+        sys.stdout.write(in_json(line.decode()))
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,7 +13,6 @@ from cotexp import schema
 from cotexp.jobs.progress import page
 from cotexp.records import Question
 from cotexp.report import incomplete
-from cotexp.sections import ConfigError
 from cotexp.settings import Settings
 from cotexp.task_settings import Task
 from cotexp.tasks import QuestionSets, answer_type_of, data_folders, load_questions, prompt_of
@@ -32,10 +31,6 @@ def print_questions(overrides: list[str], *, overlap: int | None, examples: int)
     `overlap` is the length in words of the runs that are looked for in train and test; None looks for none. No experiment's settings
     apply unless one is named, so that whole splits are shown.
     """
-    if overlap is not None and overlap < 1:
-        raise ConfigError(f"--overlap must be at least 1 word; got {overlap}")
-    if examples < 0:
-        raise ConfigError(f"--examples must be at least 0; got {examples}")
     console = page()
     chosen = [] if any(each.startswith("experiment=") for each in overrides) else ["experiment=none"]
     for settings in schema.check_command_line([*chosen, *overrides], multirun=True):

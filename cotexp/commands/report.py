@@ -12,7 +12,8 @@ from rich.text import Text
 from cotexp.jobs.progress import page
 from cotexp.report import build, latex, markdown, tidy, web_page
 from cotexp.report.content import Cell, Report, Row, Table
-from cotexp.sections import ConfigError, suggestion
+from cotexp.sections import ConfigError, broken_path, shortened, suggestion
+from cotexp.visible import visible
 
 MOST_GAPS = 6
 """Missing runs that are named on the terminal."""
@@ -39,8 +40,18 @@ def report_experiments(
 
     Raises: ConfigError for an experiment without a finished run, an unknown mode or baseline.
     """
-    report = build.make(names, outputs, wanted or build.Wanted())
-    publish(report, formats, folder or outputs / "reports" / report.name)
+    own = folder or target_of(names, outputs)
+    publish(build.make(names, outputs, wanted or build.Wanted()), formats, own)
+
+
+def target_of(names: Sequence[str], outputs: Path, below: str = "") -> Path:
+    """The folder of a report that is told no other: OUTPUTS/reports/NAME. Raises: ConfigError for names that lead out of it or make no folder."""
+    if outside := [each for each in names if not {"", ".", ".."}.isdisjoint(each.split("/"))]:
+        raise ConfigError(f"report: NAME must be a declared report or an experiment, words joined by '/'; got {shortened(outside[0])}")
+    name = build.name_of_several(names)
+    if problem := broken_path(name):
+        raise ConfigError(f"report: the names together {problem}, since they name its folder; add --output DIR; got {shortened(name)}")
+    return outputs / "reports" / name / below
 
 
 def publish(report: Report, formats: Sequence[str], target: Path) -> None:
@@ -84,7 +95,7 @@ def _shown(table: Table) -> Shown:
     """A table for a terminal: headings are wrapped, and labels have a line for each of their settings."""
     shown = Shown(title=escape(table.title), title_justify="left")
     parts = [part for row in table.rows for part in _label(row).split("\n")]
-    shown.add_column(table.row_title, overflow="fold", min_width=min(WIDEST_LABEL, max(map(len, parts), default=0)))
+    shown.add_column(escape(table.row_title), overflow="fold", min_width=min(WIDEST_LABEL, max(map(len, parts), default=0)))
     for index, column in enumerate(table.columns):
         width = max(len(_text(row.cells[index]).plain) for row in table.rows)
         shown.add_column(escape(column.title.replace(" ", "\n", 1)), justify="right", overflow="fold", min_width=width)
@@ -99,4 +110,4 @@ def _label(row: Row) -> str:
 
 
 def _text(cell: Cell) -> Text:
-    return Text(cell.text + (markdown.NOISE if cell.within_noise else ""), style="bold" if cell.bold else "")
+    return Text(visible(cell.text) + (markdown.NOISE if cell.within_noise else ""), style="bold" if cell.bold else "")

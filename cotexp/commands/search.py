@@ -46,8 +46,6 @@ def run_search(
     Raises: ConfigError before anything runs when the space, a metric or the settings cannot be used.
     """
     optuna = _optuna()
-    if num_trials < 1:
-        raise ConfigError(f"--trials must be at least 1; got {num_trials}")
     sweep_agents.leave()
     search, settings = _read(name, words, space, metrics, direction, seed)
     _introduce(search, settings, num_trials)

@@ -11,6 +11,8 @@ from typing import Any
 from cotexp.sections import ConfigError
 from cotexp.settings import MODES, Settings
 
+_SEPARATORS = re.compile(r""",(?=(?:[^'"\[\]]|'[^']*'|"[^"]*"|\[[^\]]*\])*$)""")
+"""Commas outside quotes and lists."""
 KINDS = "KEY=A,B,C (choices), KEY=int:LOW,HIGH, KEY=float:LOW,HIGH or KEY=log:LOW,HIGH"
 
 
@@ -63,7 +65,7 @@ def read_space(words: Sequence[str]) -> list[Dimension]:
 def _dimension(path: str, value: str) -> Dimension:
     kind, colon, ends = value.partition(":")
     if not colon or kind not in ("int", "float", "log"):
-        choices = tuple(each.strip() for each in re.split(r",(?![^\[]*\])", value))
+        choices = tuple(each.strip() for each in _SEPARATORS.split(value))
         if len(set(choices)) < 2 or "" in choices:
             raise ValueError("needs two choices or more, each once")
         return Dimension(path, "choice", choices)

@@ -28,8 +28,8 @@ NEXT_STEPS = {
 }
 
 
-def check_writable(folder: Path) -> None:
-    """Raises StoreError when nothing can be written under `folder`: read-only, or full."""
+def check_writable(folder: Path, what: str = "paths.outputs") -> None:
+    """Raises StoreError when nothing can be written under `folder`, which `what` names: read-only, or full."""
     probe = folder / f".probe-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,9 +41,8 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             probe.unlink()
-        raise StoreError(
-            f"paths.outputs: cannot write to {folder} ({error.strerror}); free some space, or choose another folder with paths.outputs=DIR"
-        ) from None
+        other = "choose another folder with paths.outputs=DIR" if what == "paths.outputs" else "name another folder"
+        raise StoreError(f"{what}: cannot write to {folder} ({error.strerror}); free some space, or {other}") from None
 
 
 @contextlib.contextmanager

@@ -136,9 +136,13 @@ def share(model: PretrainedModel, most: ChunkSize) -> ChunkSize:
 
 def load_encoder(context: Context) -> Any:
     """The target model's encoder, without its weights."""
+    return encoder_of(context.base, context.settings.model)
+
+
+def encoder_of(files: ModelFiles, model: PretrainedModel) -> Any:
+    """A model's encoder, without its weights."""
     from cotexp.models.encoding import Encoder
     from cotexp.models.tokenizer import load_tokenizer
 
-    model = context.settings.model
-    tokenizer = load_tokenizer(context.base.folder, model)
+    tokenizer = load_tokenizer(files.folder, model)
     return Encoder.of(tokenizer, compress_token=model.compress_token, literal=model.literal_encoding)

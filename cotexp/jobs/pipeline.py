@@ -13,6 +13,7 @@ from typing import Any
 from cotexp.jobs import engines, evaluation, latency, pruning, questions, served, specs, stages, status, training_set
 from cotexp.jobs.crew import beside, check_devices
 from cotexp.jobs.disk import check_writable, clear_errors, exclusive
+from cotexp.jobs.room import check_room
 from cotexp.jobs.specs import Context
 from cotexp.jobs.status import Clock, Metrics
 from cotexp.jobs.store import Spec, Store, read_json, write_json
@@ -58,6 +59,7 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
     settings, folder, wanted = context.settings, folder_of(context), stages_used(context)
     if is_finished(folder, wanted):
         return Result(folder, read_json(folder / "metrics.json"), computed=False)
+    check_room(context)
     folder.mkdir(parents=True, exist_ok=True)
     outputs = Path(settings.paths.outputs)
     with _log_file(folder / "log.txt"), status.recorded(folder, overrides) as enter, clear_errors(outputs):

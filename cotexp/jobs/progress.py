@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, Protocol
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.text import Span, Text
+
+from cotexp.visible import visible, visible_lines
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +41,33 @@ def watched(watcher: Watcher) -> Iterator[None]:
         _watchers.remove(watcher)
 
 
-def page() -> Console:
+class Page(Console):
+    """A console that obeys none of the texts on it: control characters are spelled out, and `:name:` is no emoji."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible_lines(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        return super().render(_shown(renderable) if isinstance(renderable, Text) else renderable, options)
+
+
+def _shown(text: Text) -> Text:
+    """The same with control characters spelled out, and every style where it was."""
+    pieces = [visible(each, keep="\n\t") for each in text.plain]
+    if len(pieces) == sum(map(len, pieces)):
+        return text
+    places = [0, *itertools.accumulate(map(len, pieces))]
+    copy = text.blank_copy("".join(pieces))
+    copy.spans = [Span(places[each.start], places[min(each.end, len(pieces))], each.style) for each in text.spans]
+    return copy
+
+
+def page() -> Page:
     """Standard output; where it is no terminal and COLUMNS says nothing, a page wide enough for our tables."""
-    return Console(width=None if Console().is_terminal or "COLUMNS" in os.environ else PAGE_WIDTH)
+    return Page(width=None if Console().is_terminal or "COLUMNS" in os.environ else PAGE_WIDTH)
 
 
 class Advance(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 
 from cotexp.jobs import compressed_set, rationales, served, stages
 from cotexp.jobs.crew import beside, compressor_model, teacher_model
+from cotexp.jobs.room import check_room
 from cotexp.jobs.specs import Context
 from cotexp.jobs.status import Clock, Metrics
 from cotexp.methods import reasoning, statistics
@@ -29,6 +30,7 @@ def compress(context: Context) -> Metrics:
     if not settings.trains or settings.compression.name in ("none", "reference"):
         raise RunFailed(f"compress_only: compression={settings.compression.name} with modes {settings.evaluation.modes} compresses nothing")
     served.check_keys(settings)
+    check_room(context)
     return make(context, None, Clock(lambda stage: None)).metrics
 
 

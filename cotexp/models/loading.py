@@ -82,12 +82,21 @@ def is_encoder_decoder(folder: Path, settings: PretrainedModel) -> bool:
     return bool(AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code).is_encoder_decoder)
 
 
+def context_of(folder: Path, settings: PretrainedModel) -> int | None:
+    """As `context_length`, of a model that is not in memory."""
+    return _context_length(AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code), settings)
+
+
 def context_length(model: PreTrainedModel, settings: PretrainedModel) -> int | None:
     """Most tokens of prompt and answer together, of source and of target each where there is an encoder; None without a limit, as T5 has none.
 
     Raises: ConfigError when the settings ask for more than the model has.
     """
-    own: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return _context_length(model.config, settings)
+
+
+def _context_length(config: Any, settings: PretrainedModel) -> int | None:
+    own: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
     wanted = settings.context_length
     if own and wanted and wanted > own:
         raise ConfigError(f"model.context_length must be at most the model's own {own}; got {wanted}")

@@ -7,6 +7,8 @@ from pathlib import Path
 from cotexp.jobs.store import read_json
 from cotexp.report import examples, figures, funnel, tables
 from cotexp.report.choices import choices
+from cotexp.report.markdown import plain
+from cotexp.visible import visible_lines
 
 
 def write(folder: Path) -> None:
@@ -14,11 +16,11 @@ def write(folder: Path) -> None:
     metrics, settings = read_json(folder / "metrics.json"), read_json(folder / "settings.json")
     shown = examples.pick(folder)
     figure_names = figures.write(folder)
-    lines = [f"# {settings['name']}, run {folder.name}", ""]
+    lines = [f"# {plain(settings['name'])}, run {folder.name}", ""]
     lines += [tables.markdown(metrics, settings), "", *tables.notes(metrics, settings), *(f"- {each}" for each in choices([settings])), ""]
     lines += funnel.markdown(metrics, settings)
     lines += [f"![{name}](figures/{name})" for name in figure_names]
-    (folder / "results.md").write_text("\n".join(lines) + "\n")
+    (folder / "results.md").write_text(visible_lines("\n".join(lines)) + "\n")
     (folder / "examples.md").write_text(examples.markdown(shown))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from cotexp.jobs.store import read_json
 from cotexp.report.differences import differences
 from cotexp.report.run_examples import Column, Example, Kind, sources
+from cotexp.visible import visible, visible_lines
 
 MOST_OF_RUN = 60
 """Examples of one kind and run, ..."""
@@ -50,10 +51,15 @@ class Browser:
     def add(self, run: int, kind: Kind, example: Example, asked: Mapping[str, Mapping[str, str]]) -> None:
         """Add an example of a run, whose questions stand in `asked` by id, with their gold answers."""
         known = asked.get(example.question_id, {})
-        question = {"id": example.question_id, "task": example.task, "text": known.get("text"), "gold": known.get("answer")}
+        question = {
+            "id": visible(example.question_id),
+            "task": visible(example.task),
+            "text": _shown(known.get("text")),
+            "gold": _shown(known.get("answer")),
+        }
         self.examples.append(
             {
-                "id": example.id,
+                "id": visible(example.id),
                 "kind": kind,
                 "run": run,
                 "question": self._place(self.questions, tuple(question.values()), question),
@@ -66,7 +72,8 @@ class Browser:
         text, previous = clipped(column.text), None if column.previous is None else clipped(column.previous)
         pieces = None if (text, previous) in self.places or previous is None else [list(each) for each in differences(previous, text)]
         place = self._place(self.texts, (text, previous), pieces or text)
-        own = {"title": column.title, "text": place, "facts": column.facts, "mode": column.mode, "outcome": column.outcome, "kept": column.kept}
+        facts = [visible(each) for each in column.facts]
+        own = {"title": visible(column.title), "text": place, "facts": facts, "mode": column.mode, "outcome": column.outcome, "kept": column.kept}
         return {name: value for name, value in own.items() if value not in ("", None)}
 
     def _place(self, among: list[Any], key: Any, entry: Any) -> int:
@@ -82,7 +89,7 @@ def browse(runs: Mapping[Path, str]) -> Browser:
     """Examples of finished runs, which are given by folder and name."""
     browser = Browser()
     for number, (folder, label) in enumerate(runs.items()):
-        browser.runs.append(label)
+        browser.runs.append(visible(label))
         browser.counts.append(_add(browser, number, folder, most_of_run(len(runs)), MOST_CHARACTERS * (number + 1) // len(runs)))
     return browser
 
@@ -124,7 +131,13 @@ def choose(groups: Mapping[str, Any], most: int) -> list[str]:
     return list(dict.fromkeys(chain.from_iterable(zip(order, of_each_group, strict=True))))[:most]
 
 
+def _shown(text: str | None) -> str | None:
+    return None if text is None else visible_lines(text)
+
+
 def clipped(text: str) -> str:
+    """A text as the page shows it: no longer than it has room for, and nothing in it that turns or hides what stands around it."""
+    text = visible_lines(text)
     more = len(text) - LONGEST_TEXT
     return f"{text[:LONGEST_TEXT]} […] ({more:,} more characters)" if more > 0 else text
 

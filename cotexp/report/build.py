@@ -59,13 +59,18 @@ def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
         raise ConfigError(
             f"report: {' '.join(wanted.overrides)} is read only with one declared report, whose runs it names: {', '.join(declared.names())}"
         )
-    name = own[0] if len(own) == 1 else "+".join(each.replace("/", "-") for each in own)
     try:
-        return _report(name, DeclaredReport(title=" and ".join(own), tables=[DeclaredTable(runs=own)]), outputs, wanted)
+        return _report(name_of_several(own), DeclaredReport(title=" and ".join(own), tables=[DeclaredTable(runs=own)]), outputs, wanted)
     except ConfigError as error:
         unknown = [name for name in own if not (outputs / "runs" / name).is_dir()]
         near = [f"declared reports: {', '.join(declared.names())}{suggestion(unknown[0], declared.names())}"] if unknown and not wanted.only else []
         raise ConfigError(*error.problems, *near) from None
+
+
+def name_of_several(names: Sequence[str]) -> str:
+    """What a report of these experiments is called."""
+    own = list(dict.fromkeys(names))
+    return own[0] if len(own) == 1 else "+".join(each.replace("/", "-") for each in own)
 
 
 class Part(NamedTuple):

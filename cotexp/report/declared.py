@@ -16,6 +16,7 @@ from cotexp.report import arm_table
 from cotexp.schema import CONF, options
 from cotexp.sections import ConfigError, Section, setting, suggestion
 from cotexp.settings import MODES
+from cotexp.spelling import read_yaml
 
 FOLDER = CONF / "report"
 S = TypeVar("S", bound=Section)
@@ -134,10 +135,26 @@ def published_named(name: str) -> Published:
     return _read(FOLDER / PUBLISHED / f"{name}.yaml", Published)
 
 
+def _texts_of(section: Any, path: str = "") -> tuple[str, ...]:
+    """Paths of all settings in a file that hold texts, also in lists; of a dict of texts the beginning of its paths."""
+    found: tuple[str, ...] = ()
+    for name, hint in get_type_hints(section).items():
+        own, arguments = f"{path}{name}", get_args(hint)
+        if parts := [each for each in (hint, *arguments) if dataclasses.is_dataclass(each)]:
+            found += _texts_of(parts[0], f"{own}.")
+        elif hint == dict[str, str]:
+            found += (f"{own}.",)
+        elif hint is str or (str in arguments and get_origin(hint) is not dict):
+            found += (own,)
+    return found
+
+
 def _read(path: Path, section: type[S]) -> S:
     shown = path.relative_to(CONF.parent)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        texts = _texts_of(section)
+        dicts = tuple(each for each in texts if each.endswith("."))
+        content = read_yaml(path.read_text(encoding="utf-8"), "", lambda place: place in texts or place.startswith(dicts))
     except yaml.YAMLError as error:
         raise ConfigError(f"{shown}: no YAML: {' '.join(str(error).split())}") from None
     problems: list[str] = []

@@ -13,6 +13,7 @@ import orjson
 from cotexp.jobs.store import Row, read_json
 from cotexp.methods import reasoning
 from cotexp.records import MOST_NATS, Rationale, Round
+from cotexp.report.markdown import block, plain
 from cotexp.report.stored import rows_of
 
 
@@ -114,11 +115,11 @@ def markdown(shown: list[Shown]) -> str:
     lines = ["# Compression" if shown[0].is_cut else "# Compression, round by round", ""]
     for each in shown:
         if each.is_cut:
-            lines += [f"## {each.question_id}: {each.num_tokens[1]} of {each.num_tokens[0]} tokens", ""]
-            lines += [line for text in each.texts for line in (*(f"    {line}" for line in text.splitlines() or [""]), "")]
+            lines += [f"## {plain(each.question_id)}: {each.num_tokens[1]} of {each.num_tokens[0]} tokens", ""]
+            lines += [line for text in each.texts for line in (*block(text), "")]
             continue
-        lines += [f"## {each.question_id}: ended by {each.stop_reason.replace('_', ' ')}, round {each.kept_round} kept", ""]
+        lines += [f"## {plain(each.question_id)}: ended by {each.stop_reason.replace('_', ' ')}, round {each.kept_round} kept", ""]
         for number, (text, tokens) in enumerate(zip(each.texts, each.num_tokens, strict=True)):
             mark = " (kept)" if number == each.kept_round else " (rejected)" if number > each.kept_round else ""
-            lines += [f"Round {number}, {tokens} tokens{mark}:", "", *(f"    {line}" for line in text.splitlines() or [""]), ""]
+            lines += [f"Round {number}, {tokens} tokens{mark}:", "", *block(text), ""]
     return "\n".join(lines)

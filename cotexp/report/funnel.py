@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from cotexp.report.markdown import cell
 from cotexp.report.style import COLOURS, Drawing
 
 Metrics = dict[str, float]
@@ -63,7 +64,7 @@ def markdown(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     lines = ["## Selection", "", "| " + " | ".join(COLUMNS) + " |", "|---|---:|---:|---:|"]
     for each in found:
         dropped = "" if each is found[0] else "off" if each.off else f"{each.num_dropped:,}"
-        lines.append(f"| {each.name} | {each.num_kept:,} | {dropped} | {each.num_kept / max(1, found[0].num_kept):.0%} |")
+        lines.append(f"| {cell(each.name)} | {each.num_kept:,} | {dropped} | {each.num_kept / max(1, found[0].num_kept):.0%} |")
     return [*lines, "", *(f"- {each}" for each in notes(metrics, settings)), ""]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cotexp.report.content import Cell, Column, Gap, Report, Row, Table
 from cotexp.report.markdown import figure_files, state_of
+from cotexp.visible import visible_lines
 
 MOST_ROWS = 30
 """Rows on one page; longer tables go on in another tabular."""
@@ -120,7 +121,7 @@ def _items(texts: Iterable[str], *, is_escaped: bool = False) -> list[str]:
 
 def escaped(text: str) -> str:
     """`text` as LaTeX prints it; characters that its usual fonts lack become their plain form, or their code point."""
-    return "".join(map(_sign, " ".join(text.split())))
+    return "".join(map(_sign, " ".join(visible_lines(text).split())))
 
 
 def _sign(sign: str) -> str:

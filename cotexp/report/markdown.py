@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from cotexp.report.content import Cell, Gap, Report, Table
+from cotexp.visible import visible_lines
 
 NOISE = " ≈"
 
@@ -22,29 +24,29 @@ def figure_files(report: Report) -> dict[str, bytes]:
 
 def markdown(report: Report) -> str:
     """Title, tables with their notes, gaps, figures, footnotes."""
-    lines = [f"# {_text(report.title)}", ""]
+    lines = [f"# {plain(report.title)}", ""]
     for table in report.tables:
-        lines += [f"## {_text(table.title)}", ""] if len(report.tables) > 1 else []
-        lines += [*_table(table), "", *(f"- {_text(each)}" for each in table.notes), ""]
+        lines += [f"## {plain(table.title)}", ""] if len(report.tables) > 1 else []
+        lines += [*_table(table), "", *(f"- {plain(each)}" for each in table.notes), ""]
     if report.gaps:
         lines += ["## Missing", "", *_gaps(report), ""]
     for figure in report.figures:
-        lines += [f"**{_text(figure.title)}**", ""] if len(report.tables) > 1 else []
-        lines += [f"![{_text(figure.description)}](figures/{figure.name}.png)", ""]
+        lines += [f"**{plain(figure.title)}**", ""] if len(report.tables) > 1 else []
+        lines += [f"![{plain(figure.description)}](figures/{figure.name}.png)", ""]
     notes = [*report.footnotes, *(f"Left out: {each}" for each in report.left_out)]
-    lines += [f"- {_text(each)}" for each in notes]
+    lines += [f"- {plain(each)}" for each in notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield "| " + " | ".join(map(_text, (table.row_title, *(each.title for each in table.columns)))) + " |"
+    yield "| " + " | ".join(map(plain, (table.row_title, *(each.title for each in table.columns)))) + " |"
     yield "|---|" + "---:|" * len(table.columns)
     for row in table.rows:
-        yield "| " + " | ".join((_text(row.label), *map(_cell, row.cells))) + " |"
+        yield "| " + " | ".join((plain(row.label), *map(_cell, row.cells))) + " |"
 
 
 def _cell(cell: Cell) -> str:
-    text = _text(cell.text)
+    text = plain(cell.text)
     return f"{'**' + text + '**' if cell.bold else text}{NOISE if cell.within_noise else ''}"
 
 
@@ -52,8 +54,7 @@ def _gaps(report: Report) -> Iterator[str]:
     yield "| arm | seed | state | command |"
     yield "|---|---|---|---|"
     for gap in report.gaps:
-        command = f"`{gap.command.replace('|', chr(92) + '|')}`" if gap.command else ""
-        yield f"| {_text(gap.row)} | {'any' if gap.seed is None else gap.seed} | {_text(state_of(gap))} | {command} |"
+        yield f"| {plain(gap.row)} | {'any' if gap.seed is None else gap.seed} | {plain(state_of(gap))} | {code(gap.command)} |"
 
 
 def state_of(gap: Gap) -> str:
@@ -61,9 +62,27 @@ def state_of(gap: Gap) -> str:
     return f"{gap.state}: {gap.reason}" if gap.reason else gap.state
 
 
-def _text(text: str) -> str:
+def plain(text: str) -> str:
     """`text` on one line, with what Markdown or HTML would take for markup made harmless."""
-    flat = " ".join(text.split())
-    for mark in "\\|*_`[]<":
+    flat = " ".join(visible_lines(text).split())
+    for mark in "\\|*_`[]<&~":
         flat = flat.replace(mark, f"\\{mark}")
     return flat
+
+
+def code(text: str) -> str:
+    """`text` on one line as code within a table: between more backticks than it holds in a row."""
+    flat = " ".join(visible_lines(text).split()).replace("|", "\\|")
+    fence = "`" * (max(map(len, re.findall("`+", flat)), default=0) + 1)
+    space = " " if "`" in (flat[:1], flat[-1:]) else ""
+    return f"{fence}{space}{flat}{space}{fence}" if flat else ""
+
+
+def cell(text: str) -> str:
+    """A cell of a table whose text is Markdown of ours already: on one line, and without bars of its own."""
+    return " ".join(visible_lines(text).split()).replace("|", "\\|")
+
+
+def block(text: str) -> list[str]:
+    """Lines of a code block that shows a text as it is."""
+    return [f"    {line}" for line in visible_lines(text).split("\n")]

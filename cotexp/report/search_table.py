@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cotexp.jobs.progress import page
+from cotexp.report.markdown import cell, plain
 from cotexp.report.style import COLOURS, Drawing, picture
 
 TABLE = "trials.md"
@@ -35,14 +36,14 @@ def write_report(folder: Path, name: str, metrics: Sequence[str], study: Any) ->
     paths = list(dict.fromkeys(path for each in trials for path in each.user_attrs["values"]))
     columns = ["trial", *paths, *metrics, "state", "seconds", "run"]
     rows = [_row(each, paths, len(metrics), each in best) for each in trials]
-    table = Table(title=f"Search {name}", title_justify="left")
+    table = Table(title=escape(f"Search {name}"), title_justify="left")
     for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column in (*metrics, "seconds", "trial") else "left")
+        table.add_column(escape(column), overflow="fold", justify="right" if column in (*metrics, "seconds", "trial") else "left")
     for row in rows:
         table.add_row(*map(escape, row))
     page().print(table)
-    lines = [f"# Search {name}", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    lines = [f"# Search {plain(name)}", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    lines += [f"| {' | '.join(cell(each).replace('<', chr(92) + '<') for each in row)} |" for row in rows]
     (folder / TABLE).write_text("\n".join(lines) + f"\n\n* best{' (no other trial beats it in every metric)' if len(metrics) > 1 else ''}\n")
     if complete:
         drawing = Drawing(FIGURE, f"Trials of {name}", "Every trial of the search.", lambda figure: _draw(figure, metrics, complete, best, study))

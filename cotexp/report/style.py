@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cotexp.report.content import Figure, Table
+from cotexp.visible import visible_lines
 
 COLOURS = {"blue": "#0072B2", "orange": "#E69F00", "green": "#009E73", "red": "#D55E00", "purple": "#CC79A7", "sky": "#56B4E9", "grey": "#777777"}
 """Okabe and Ito's, without the yellow that paper swallows."""
@@ -70,11 +71,26 @@ def picture(drawing: Drawing) -> Figure:
     with plt.rc_context(STYLE):
         figure = plt.figure(figsize=drawing.size, layout="constrained")
         drawing.draw(figure)
+        _show_as_is(figure)
         png, svg = io.BytesIO(), io.BytesIO()
         figure.savefig(png, format="png", metadata={"Software": None})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         plt.close(figure)
     return Figure(name=drawing.name, title=drawing.title, description=drawing.description, png=png.getvalue(), svg=svg.getvalue())
+
+
+def _show_as_is(figure: Any) -> None:
+    """Names of others are no formulas and hold no control characters; only powers of ten on an axis are formulas, of matplotlib's own."""
+    from matplotlib.text import Text
+
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        names = [each.get_text() for each in axis.get_ticklabels()]
+        if names != (shown := list(map(visible_lines, names))):
+            axis.set_ticklabels(shown)
+    for each in figure.findobj(Text):
+        if r"\mathdefault" not in each.get_text():
+            each.set_parse_math(False)
+            each.set_text(visible_lines(each.get_text()))
 
 
 def plain_log_ticks(axis: Any) -> None:

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from cotexp.jobs.progress import page
 from cotexp.methods.condition import INSTRUCTIONS
 from cotexp.report import funnel, incomplete, times
 from cotexp.report.choices import choices
+from cotexp.report.markdown import cell
 
 Metrics = dict[str, float]
 
@@ -71,7 +73,7 @@ def _number(values: Metrics, name: str, form: str) -> str:
 
 def markdown(metrics: Metrics, settings: dict[str, Any]) -> str:
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    return "\n".join([*lines, *("| " + " | ".join(cell.replace("|", "\\|") for cell in each) + " |" for each in rows(metrics, settings))])
+    return "\n".join([*lines, *("| " + " | ".join(map(cell, each)) + " |" for each in rows(metrics, settings))])
 
 
 def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
@@ -160,11 +162,11 @@ def _differences(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
 
 def show(metrics: Metrics, title: str, settings: dict[str, Any]) -> None:
     """Print the table, its notes and its footnotes."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for index, column in enumerate(COLUMNS):
         table.add_column(column, justify="right" if index else "left", overflow="fold")
     for each in rows(metrics, settings):
-        table.add_row(*each)
+        table.add_row(*map(escape, each))
     console = page()
     console.print(table)
     for note in [*notes(metrics, settings), *funnel.line(metrics, settings), *(f"- {each}" for each in choices([settings]))]:

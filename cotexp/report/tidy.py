@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 
 from cotexp.report.content import Cell, Column, Report, Row, Table
+from cotexp.visible import visible
 
 COLUMNS = (
     *("report", "table", "row", "kind", "column", "value", "text", "low", "high", "deviation", "num_questions", "num_seeds", "seeds"),
     *("is_baseline", "is_best", "within_noise", "state", "missing_seeds", "runs", "source", "commands"),
 )
+
+
+TEXTS = frozenset(("report", "table", "row", "kind", "column", "text", "state", "runs", "source", "commands"))
+FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""Begin what spreadsheets compute."""
 
 
 def files(report: Report) -> dict[str, bytes]:
@@ -26,7 +33,8 @@ def tidy(report: Report) -> str:
     writer.writeheader()
     for table in report.tables:
         for row in table.rows:
-            writer.writerows(_line(report, table, row, column, cell) for column, cell in _filled(table, row))
+            lines = (_line(report, table, row, column, cell) for column, cell in _filled(table, row))
+            writer.writerows({name: harmless(each) if name in TEXTS else each for name, each in line.items()} for line in lines)
     return out.getvalue()
 
 
@@ -58,6 +66,15 @@ def _line(report: Report, table: Table, row: Row, column: Column, cell: Cell) ->
         "source": row.source,
         "commands": "; ".join(gap.command for gap in row.gaps if gap.command),
     }
+
+
+def harmless(text: object) -> object:
+    """A text that no spreadsheet takes for a formula: behind an apostrophe where it would, unless it is a number with its interval."""
+    if not isinstance(text, str):
+        return text
+    shown = visible(text, keep="\n")
+    begins_formula = shown.lstrip().startswith(FORMULAS) and not re.fullmatch(r"[+-](?:[\d.,%()±≈−+ -]|to)*", shown)
+    return f"'{shown}" if begins_formula else shown
 
 
 def _number(value: float | None) -> str | None:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,6 +21,7 @@ from markupsafe import Markup, escape
 from cotexp.report import browser
 from cotexp.report.content import Figure, Gap, Report, Row, UsedRun
 from cotexp.report.markdown import NOISE, state_of
+from cotexp.visible import visible_lines
 
 LARGEST_SVG = 400_000
 """Bytes; a drawing with so many points that it takes more is shown as PNG."""
@@ -34,7 +36,9 @@ def html(report: Report) -> str:
     """The page; the same report twice is the same text."""
     style, script = (resources.files("cotexp.report").joinpath("templates", f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
     browsed = browser.browse(_labelled(report.runs))
-    environment = Environment(loader=PackageLoader("cotexp.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("cotexp.report"), autoescape=True, finalize=_shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"source": _source, "state": state_of, "is_gap": _is_gap, "seed": _seed, "breakable": _breakable}
     return environment.get_template("page.html").render(
         report=report,
@@ -46,6 +50,11 @@ def html(report: Report) -> str:
         num_examples=len(browsed.examples),
         choice=browser.explanation(len(browsed.runs)),
     )
+
+
+def _shown(value: Any) -> Any:
+    """Every value that the template puts in; markup is what it makes itself."""
+    return visible_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _labelled(runs: Sequence[UsedRun]) -> dict[Path, str]:
@@ -88,4 +97,4 @@ def _seed(gap: Gap) -> str:
 
 def _breakable(text: str) -> Markup:
     """Names of settings and metrics may be broken between their words."""
-    return Markup("<wbr>").join(escape(each) for each in re.split(r"(?<=[/._=])(?=[A-Za-z])", text))
+    return Markup("<wbr>").join(escape(each) for each in re.split(r"(?<=[/._=])(?=[A-Za-z])", visible_lines(text)))

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,13 +92,21 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
     ending = path.suffix.lower()
     if ending not in READERS:
         raise ConfigError(f"{name} must end in {', '.join(READERS)}; got {path.name!r}")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{name} must name a readable file; got {str(path)!r} ({error.strerror})") from None
+    content = _content(path, name)
     if ending == ".parquet":
         return _parquet_rows(content, name)
     return _csv_rows(content, name) if ending == ".csv" else _json_rows(content, name)
+
+
+def _content(path: Path, name: str) -> bytes:
+    """Raises: ConfigError for what is no file, or cannot be read; a pipe or device is not even opened, since that may wait for ever."""
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise ConfigError(f"{name} must name a readable file; got {str(path)!r} (a pipe, socket or device)")
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{name} must name a readable file; got {str(path)!r} ({error.strerror})") from None
 
 
 def _json_rows(content: bytes, name: str) -> Iterator[Row]:

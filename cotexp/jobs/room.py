@@ -1,0 +1,87 @@
+"""Whether models have room for what they are to be asked: known from prompts and tokenizers, before anything is written or paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from cotexp.jobs import engines
+from cotexp.jobs.specs import Context
+from cotexp.methods import compression
+from cotexp.model_settings import LocalTeacher, PretrainedModel
+from cotexp.models.identity import ModelFiles
+from cotexp.records import Question
+from cotexp.sections import ConfigError
+from cotexp.settings import Trainer
+
+LEAST_ANSWER = 2
+"""Tokens behind a prompt that nobody can do without: one of the answer, and the one that ends it."""
+
+
+class Role(NamedTuple):
+    """A local model at work: where its settings stand, its files, and the prompts that it gets."""
+
+    setting: str
+    model: PretrainedModel
+    files: ModelFiles
+    what: str
+    prompts: Iterable[str]
+
+
+def check_room(context: Context) -> None:
+    """Look whether every local model has room for an answer behind one prompt at least; longer prompts are counted one by one later.
+
+    Raises: ConfigError that names the setting which leaves no room for any of them.
+    """
+    problems = [problem for role in _roles(context) for problem in _problems(role, context.settings.trainer)]
+    if problems:
+        raise ConfigError(*dict.fromkeys(problems))
+
+
+def _roles(context: Context) -> Iterator[Role]:
+    settings, test, train = context.settings, context.questions.test, context.questions.train
+    own = ("model", settings.model, context.base)
+    yield Role(*own, "test", (context.prompt_for(each) for each in test))
+    if not settings.trains:
+        return
+    yield Role(*own, "training", (context.prompt_for(each) for each in train))
+    if isinstance(settings.teacher, LocalTeacher) and context.teacher:
+        yield Role("teacher.model", settings.teacher.model, context.teacher, "training", (context.prompt_for(each) for each in train))
+    if compression.needs_rounds(settings.compression) and context.compressor:
+        rewriter = own if settings.compressor.name == "self" else ("compressor.model", settings.compressor.model, context.compressor)
+        yield Role(*rewriter, "rewriting", (_rewriting(context, each) for each in train))
+
+
+def _rewriting(context: Context, question: Question) -> str:
+    """What a compressor is asked at least: the chain that is to be rewritten is not known yet."""
+    return compression.rewrite_prompt(context.settings.compression, question=question.text, text="", answer="")
+
+
+def _problems(role: Role, trainer: Trainer) -> Iterator[str]:
+    from cotexp.models import loading
+
+    limits = {f"{role.setting}.context_length": loading.context_of(role.files.folder, role.model)}
+    if role.model.engine == "vllm":
+        limits[f"{role.setting}.vllm.max_model_len"] = role.model.vllm.max_model_len
+    if role.what == "training" and role.setting == "model":
+        limits["trainer.max_length"] = trainer.max_length
+    encoder = engines.encoder_of(role.files, role.model)
+    known = {name: limit for name, limit in limits.items() if limit is not None}
+    shortest = _shortest(role.prompts, lambda text: len(encoder.prompt(text)) + LEAST_ANSWER, min(known.values(), default=None))
+    for name, limit in known.items():
+        if shortest is not None and shortest > limit:
+            yield (
+                f"{name} must leave room for an answer: the shortest {role.what} prompt takes {shortest - LEAST_ANSWER} tokens; got {limit}; raise "
+                "it, take another model, or shorten task.prompt or task.few_shot"
+            )
+
+
+def _shortest(prompts: Iterable[str], length: Callable[[str], int], limit: int | None) -> int | None:
+    """The least length, or None as soon as one is within the limit."""
+    found: int | None = None
+    for each in prompts if limit is not None else ():
+        own = length(each)
+        if limit is not None and own <= limit:
+            return None
+        found = own if found is None else min(found, own)
+    return found

@@ -1,0 +1,72 @@
+"""The slots of a run, the settings class of each option, and which settings are texts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, get_args, get_type_hints
+
+from cotexp import compression_settings as c
+from cotexp import model_settings as m
+from cotexp import settings as s
+from cotexp import task_settings as t
+
+SECTIONS: dict[str, dict[str, type]] = {
+    "task": {"stories": t.StoriesTask, "gsm_symbolic": t.GsmSymbolicTask, "benchmark": t.BenchmarkTask, "custom": t.CustomTask},
+    "model": {"hf": m.PretrainedModel, "gguf": m.GgufModel, "scratch": m.ScratchModel},
+    "teacher": {
+        "self": m.SelfTeacher,
+        "local": m.LocalTeacher,
+        "api": m.ApiTeacher,
+        "recorded": m.RecordedTeacher,
+        "reference": m.ReferenceTeacher,
+    },
+    "scoring": {"default": s.Scoring},
+    "selection": {"default": s.Selection},
+    "compressor": {"self": m.SelfCompressor, "local": m.LocalCompressor, "api": m.ApiCompressor},
+    "compression": {
+        "none": c.NoCompression,
+        "macc": c.Macc,
+        "single_round": c.SingleRound,
+        "truncate": c.Truncation,
+        "c3ot": c.C3ot,
+        "tokenskip": c.TokenSkip,
+        "prompt_only": c.PromptOnly,
+        "reference": c.ReferenceRounds,
+    },
+    "mixture": {"default": s.Mixture},
+    "trainer": {"single": s.Trainer},
+    "evaluation": {"default": s.Evaluation},
+    "tracking": {"none": s.NoTracking, "wandb": s.WandbTracking},
+    "paths": {"default": s.Paths},
+}
+"""Slot -> schema -> settings class. A file conf/SLOT/OPTION.yaml names the schema that it fills."""
+
+ROOT = ("name", "seed", "plan", "compress_only", "baseline")
+"""Settings outside the slots."""
+FOUND = ("tasks",)
+"""Fields of the root that are found by name after composition; nobody can set them."""
+DRAWN = (t.BenchmarkTask, t.CustomTask)
+SHARED_BY_TASKS = ("num_train", "num_validation", "num_test", "few_shot", "few_shot_file")
+"""Settings of `task` that also hold for the other tasks that it names, unless they are the default; the seed too, between tasks from files."""
+
+OVERLAYS = ("experiment", "sweep", "debug")
+
+
+def text_settings() -> frozenset[str]:
+    """Paths of all settings that hold a text, or a list of texts, and of the slots themselves, whose options have names."""
+    own = (name for name, hint in get_type_hints(s.Settings).items() if name in ROOT and _holds_text(hint))
+    named = (path for slot, schemas in SECTIONS.items() for section in schemas.values() for path in _texts_of(section, slot))
+    return frozenset((*own, *named, *SECTIONS, *OVERLAYS))
+
+
+def _texts_of(section: type, path: str) -> Iterator[str]:
+    for name, hint in get_type_hints(section).items():
+        if dataclasses.is_dataclass(hint):
+            yield from _texts_of(hint, f"{path}.{name}")  # type: ignore[arg-type]
+        elif _holds_text(hint):
+            yield f"{path}.{name}"
+
+
+def _holds_text(hint: Any) -> bool:
+    return hint is str or any(map(_holds_text, get_args(hint)))

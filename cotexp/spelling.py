@@ -1,0 +1,169 @@
+"""Words of a command line and scalars of a settings file as they are typed, where the setting holds a text.
+
+Hydra reads name=2026_11_28 as a number and YAML reads a version 1.10 as 1.1; for a text the characters themselves are meant.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from antlr4 import CommonTokenStream, InputStream
+from hydra._internal.core_plugins.file_config_source import FileConfigSource as HydrasSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.override_parser.overrides_visitor import HydraErrorListener
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.grammar.gen.OverrideLexer import OverrideLexer
+from hydra.grammar.gen.OverrideParser import OverrideParser
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import get_yaml_loader
+
+from cotexp.slots import text_settings
+
+READ_AS_OTHER = (OverrideLexer.INT, OverrideLexer.FLOAT, OverrideLexer.BOOL)
+"""Tokens that Hydra makes a number or a truth value of."""
+OF_TEXTS = ("choice", "shuffle", "tag", "str")
+"""Functions of Hydra's grammar whose arguments are values of the setting itself; range(1,3) wants its numbers."""
+SCALARS = tuple(f"tag:yaml.org,2002:{each}" for each in ("int", "float", "bool", "timestamp"))
+"""What YAML makes of a plain scalar that is no text; null stays null."""
+TEXT = "tag:yaml.org,2002:str"
+POINTS = "hydra.sweeper.params."
+"""Begins the path of what a named grid varies."""
+GROUP, GLOBAL = "_group_", "_global_"
+"""Packages of a settings file: that of its folder, and the root."""
+LONGEST_WORD = 100_000
+"""Characters of one word KEY=VALUE; a prompt of a few pages has a tenth."""
+DEEPEST_WORD = 50
+"""Brackets within brackets of one word."""
+
+
+@functools.cache
+def texts() -> frozenset[str]:
+    """Paths of all settings that hold texts."""
+    return text_settings()
+
+
+# --- the command line --------------------------------------------------------------------------------------------------
+
+
+def as_typed(words: Iterable[str]) -> list[str]:
+    """The same words, with quotes around what Hydra would take for a number or a truth value where the setting is a text."""
+    return [_as_typed(each) for each in words]
+
+
+def _as_typed(word: str) -> str:
+    key, equals, value = word.partition("=")
+    if not equals or key.lstrip("+~").partition("@")[0] not in texts() or not re.search(r"\d|true|false|inf|nan", value, re.I) or problem_of(word):
+        return word
+    try:
+        spans = list(_numbers(_tree_of(word)))
+    except HydraException:
+        return word  # its reader says what is wrong with it
+    for start, end in reversed(spans):
+        word = f"{word[:start]}'{word[start:end].strip()}'{word[end:]}"
+    return word
+
+
+def problem_of(word: str) -> str | None:
+    """What no reader should be given: it would take minutes, or end without a reason."""
+    if len(word) > LONGEST_WORD:
+        return f"has {len(word):,} characters; one word may have {LONGEST_WORD:,}"
+    depth = deepest = 0
+    for sign in word:
+        depth += (sign in "[{(") - (sign in "]})")
+        deepest = max(deepest, depth)
+    return f"nests brackets {deepest} deep; one word may nest {DEEPEST_WORD}" if deepest > DEEPEST_WORD else None
+
+
+def _tree_of(word: str) -> Any:
+    """Hydra's syntax tree of a word."""
+    lexer = OverrideLexer(InputStream(word))
+    parser = OverrideParser(CommonTokenStream(lexer))
+    for each in (lexer, parser):
+        each.removeErrorListeners()
+        each.addErrorListener(HydraErrorListener())  # type: ignore[no-untyped-call]
+    return parser.override()
+
+
+def _numbers(node: Any) -> Iterator[tuple[int, int]]:
+    """(start, end) of the values in a word that Hydra takes for numbers and truth values, with the white space around them."""
+    if isinstance(node, OverrideParser.FunctionContext) and node.getChild(0).getText() not in OF_TEXTS:
+        return
+    if isinstance(node, OverrideParser.PrimitiveContext):
+        tokens = [each.symbol for each in node.getChildren()]
+        if [each.type in READ_AS_OTHER for each in tokens if each.type != OverrideLexer.WS] == [True]:
+            yield tokens[0].start, tokens[-1].stop + 1
+        return
+    for each in getattr(node, "children", None) or ():
+        yield from _numbers(each)
+
+
+def quoted(text: str) -> str:
+    """`text` as a word of a command line spells it so that Hydra reads this text: in quotes where it must be."""
+    if re.fullmatch(r"[A-Za-z_./-][A-Za-z0-9_./-]*|", text) and text.lower() not in ("null", "true", "false", "inf", "nan", "-inf", "-nan"):
+        return text
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)  # Hydra halves the backslashes before a quote, and those at the end
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+
+
+# --- files -------------------------------------------------------------------------------------------------------------
+
+
+class FileConfigSource(HydrasSource):
+    """Hydra's reader of settings files, with texts as they are typed."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        result = super().load_config(config_path)
+        package = result.header.get("package") or GROUP
+        group = config_path.split("/")[0] if package == GROUP and "/" in config_path else package.replace(GROUP, "")
+        result.config = read_file(Path(self.path, self._normalize_file_name(config_path)), group.replace(GLOBAL, ""))
+        return result
+
+
+def read_file(path: Path, package: str) -> DictConfig:
+    """A settings file whose content belongs at `package`, such as task; empty for the root. Raises: yaml.YAMLError."""
+    return OmegaConf.create(read_yaml(path.read_text(encoding="utf-8"), package, is_text) or {})
+
+
+def is_text(path: str) -> bool:
+    """Whether a place in a settings file holds texts: a setting of that type, or one that a sweep varies, whose values are words."""
+    return path in texts() or path.startswith(POINTS)
+
+
+def read_yaml(text: str, package: str, is_text: Callable[[str], bool]) -> Any:
+    """What a YAML text holds, which belongs at `package`; scalars are as they are typed at every path that `is_text`.
+
+    Raises: yaml.YAMLError.
+    """
+    loader = get_yaml_loader()(text)
+    try:
+        node = loader.get_single_node()
+        if node is not None:
+            _keep_spelling(node, package, is_text)
+        return None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _keep_spelling(node: yaml.Node, path: str, is_text: Callable[[str], bool]) -> None:
+    if isinstance(node, yaml.ScalarNode) and node.style is None and node.tag in SCALARS and is_text(path):
+        node.tag = TEXT
+    elif isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            _keep_spelling(each, path, is_text)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = [path, *([] if key.value == "<<" else [str(key.value)])]
+            _keep_spelling(value, ".".join(filter(None, inner)), is_text)
+
+
+def register() -> None:
+    """Put this reader of files in the place of Hydra's."""
+    Plugins.instance()
+    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
