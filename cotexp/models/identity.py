@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cotexp.model_settings import GgufModel, PretrainedModel
+from cotexp.models import files
 from cotexp.sections import ConfigError, suggestion
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -24,6 +25,9 @@ NOT_DOWNLOADED = "not downloaded:"
 """Begins the stand-in for the sha256 of a hub model that a plan meets before its first use."""
 
 _SUFFIXES = {".safetensors", ".json", ".model", ".txt", ".jinja"}
+_CODE = {".py", ".tiktoken"}
+"""What decides a result beside them where a model's own code may run."""
+_TEMPLATES = "additional_chat_templates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class ModelFiles:
 def find(model: PretrainedModel, *, path_setting: str = "model.path", download: bool = True) -> ModelFiles:
     """The files of a model. A hub model that is not cached is downloaded, or, without `download`, named by path and revision.
 
-    Raises: ConfigError when there is no such model, or weights, configuration or tokenizer are missing.
+    Raises: ConfigError when there is no such model, or weights, configuration or tokenizer are missing, broken or of different models.
     """
     folder = _folder(model, path_setting, download)
     if folder is None:
@@ -50,7 +54,8 @@ def find(model: PretrainedModel, *, path_setting: str = "model.path", download: 
     }.items():
         if not present:
             raise ConfigError(f"{path_setting} must be a transformers folder with {what}; {folder} has {', '.join(sorted(names)) or 'no files'}")
-    return ModelFiles(folder, _sha256(folder))
+    files.check(folder, path_setting, trust_remote_code=model.trust_remote_code)
+    return ModelFiles(folder, _sha256(folder, code=model.trust_remote_code))
 
 
 def _folder(model: PretrainedModel, path_setting: str, download: bool) -> Path | None:
@@ -72,9 +77,11 @@ def _cached_or_downloaded(model: PretrainedModel, path_setting: str, download: b
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
-    patterns = [f"*{suffix}" for suffix in sorted(_SUFFIXES)]
+    patterns = [f"*{suffix}" for suffix in sorted(_SUFFIXES | (_CODE if model.trust_remote_code else set()))]  # "*" stands for folders too
     try:
-        return Path(snapshot_download(model.path, revision=model.revision, allow_patterns=patterns, local_files_only=not download))
+        folder = Path(snapshot_download(model.path, revision=model.revision, allow_patterns=patterns, local_files_only=not download))
+        is_partial = not download and model.trust_remote_code and bool(files.missing_code(folder))  # fetched before its code might run
+        return None if is_partial else folder
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         if not download:
             return None
@@ -102,12 +109,19 @@ def find_gguf(model: GgufModel) -> Path:
     return path
 
 
-def _sha256(folder: Path) -> str:
+def _sha256(folder: Path, *, code: bool) -> str:
     total = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _SUFFIXES and path.is_file():
-            total.update(f"{path.name}:{file_sha256(path)}\n".encode())
+    for name, sha256 in hashes(folder, code=code).items():
+        total.update(f"{name}:{sha256}\n".encode())
     return total.hexdigest()
+
+
+def hashes(folder: Path, *, code: bool = False) -> dict[str, str]:
+    """Path below `folder` -> sha256 of all that transformers reads: its files, further chat templates and, where it may run, `code` at any depth."""
+    own = [path for path in folder.iterdir() if path.suffix in _SUFFIXES]
+    own += (folder / _TEMPLATES).glob("*.jinja")
+    own += [path for path in folder.rglob("*") if path.suffix in _CODE] if code else []
+    return {str(path.relative_to(folder)): file_sha256(path) for path in sorted(own) if path.is_file()}
 
 
 def file_sha256(path: Path) -> str:

@@ -42,7 +42,7 @@ def finished_run(base: Path, outputs: Path, *, lora: bool, compression: dict[str
     model, tokenizer = loading.load_trainable(base, settings)
     mark = loading.add_compress_token(model, tokenizer, settings.compress_token)
     if lora:
-        model = loading.add_lora(model, Lora(rank=2, alpha=4), mark)
+        model = adapters.add_lora(model, Lora(rank=2, alpha=4), mark)
     with torch.no_grad():
         for each in model.parameters():
             if each.requires_grad:

@@ -37,7 +37,10 @@ def test_the_hash_is_of_the_content_not_of_the_place(folder: Path, random_model:
 def test_the_hash_changes_with_weights_configuration_and_tokenizer(folder: Path, name: str) -> None:
     before = sha256(folder)
     content = bytearray((folder / name).read_bytes())
-    content[-1] ^= 1
+    if name.endswith(".json"):
+        content += b" "  # still JSON, which what is broken would not be
+    else:
+        content[-1] ^= 1
     (folder / name).write_bytes(content)
     assert sha256(folder) != before
 

@@ -1,0 +1,143 @@
+"""Whether a model is what its files say: every tensor found, none left over, none of another shape, all of them numbers.
+
+transformers fills what it does not find with random numbers and says so in a warning; here that is an error. Tied heads, and tensors that
+the architecture itself declares optional, are no fault.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForTokenClassification, PreTrainedModel
+
+from cotexp.models import files
+from cotexp.models.files import Stored
+from cotexp.sections import ConfigError
+
+LANGUAGE, LABELS = "language", "labels"
+"""Kinds of models: those that write, and those that label tokens, as LLMLingua-2 does."""
+
+
+def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LANGUAGE, meta: bool = False) -> PreTrainedModel:
+    """The model in `folder` in float32 on the CPU, encoder-decoder or causal as its configuration says; with `meta` its shapes alone.
+
+    Raises: ConfigError with folder and tensors when the weights do not fit the configuration, or are no numbers; or transformers cannot load it.
+    """
+    stored, report = files.stored(folder, setting), []
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        writes = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        with _reported() as report:
+            model, found = (AutoModelForTokenClassification if kind == LABELS else writes).from_pretrained(
+                folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are in the report
+                **({"device_map": "meta"} if meta else {}),
+            )
+    except Exception as error:  # noqa: BLE001 - transformers, and code that comes with a model, raise whatever they meet
+        if names := [line.split("|")[0].strip() for line in report if "| CONVERSION" in line]:
+            fault = f"parts are missing or of another shape, of what transformers puts together: {files.listed(names)}"
+            raise ConfigError(_do_not_fit(setting, folder, [fault])) from None
+        raise ConfigError(f"{setting}: transformers cannot load {folder} ({files.first_line(error)})") from None
+    faults = _faults(model, found, stored, folder)
+    if not meta and (infinite := [name for name, each in model.named_parameters() if not _is_finite(each)]):
+        faults.append(_nan(infinite))
+    if faults:
+        raise ConfigError(_do_not_fit(setting, folder, faults))
+    return model
+
+
+@functools.cache
+def check(folder: Path, sha256: str, setting: str, *, trust_remote_code: bool, kind: str = LANGUAGE) -> PreTrainedModel:
+    """The same refusals as `read`, without holding the weights in memory: each tensor is looked at once. Returns the model's shapes.
+
+    `sha256` stands for the content of `folder`: what was checked once is not read again.
+    """
+    model = read(folder, setting, trust_remote_code=trust_remote_code, kind=kind, meta=True)
+    check_numbers(folder, sha256, setting)
+    return model
+
+
+@functools.cache
+def check_numbers(folder: Path, sha256: str, setting: str) -> None:
+    """Raises ConfigError when tensors in `folder` hold NaN or infinity; masks may. `sha256` stands for its content."""
+    if infinite := sorted(_not_finite(files.stored(folder, setting))):
+        raise ConfigError(_do_not_fit(setting, folder, [_nan(infinite)]))
+
+
+def _not_finite(stored: dict[str, Stored]) -> Iterator[str]:
+    for path in sorted({each.file for each in stored.values()}):
+        with safe_open(path, framework="pt") as file:
+            yield from (name for name, each in stored.items() if each.file == path and not each.is_mask and not _is_finite(file.get_tensor(name)))
+
+
+def check_finite(model: Any, folder: Path, setting: str) -> None:
+    """Raises ConfigError when a model in memory holds NaN or infinity."""
+    if infinite := [name for name, each in model.named_parameters() if not _is_finite(each)]:
+        raise ConfigError(_do_not_fit(setting, folder, [_nan(infinite)]))
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    if not tensor.is_floating_point():
+        return True
+    return bool(torch.isfinite(tensor.float() if tensor.itemsize == 1 else tensor).all())
+
+
+def _nan(names: list[str]) -> str:
+    return f"NaN or infinite values in {files.listed(names)}"
+
+
+def _do_not_fit(setting: str, folder: Path, faults: Iterable[str]) -> str:
+    return f"{setting}: the weights in {folder} cannot be used with its config.json: {'; '.join(faults)}; restore both, or fetch the model again"
+
+
+def _faults(model: Any, found: dict[str, Any], stored: dict[str, Stored], folder: Path) -> list[str]:
+    """What of transformers' report makes the model another one than its files say."""
+    shapes = [f"{name} is {list(its)} instead of {list(own)}" for name, its, own in sorted(found["mismatched_keys"])]
+    missing, left = sorted(found["missing_keys"]), sorted(each for each in found["unexpected_keys"] if each in stored and not stored[each].is_mask)
+    left += sorted(each for each in found["unexpected_keys"] if each not in stored)
+    is_quantized = getattr(model.config, "quantization_config", None) is not None
+    whole = sorted(name for name, each in stored.items() if name.endswith(".weight") and each.dtype[0] in "IU" and not is_quantized)
+    missing += _tied_against_config(model, stored, folder)
+    faults = {"missing": missing, "unexpected": left, "of another shape": shapes, "whole numbers, as of a quantised model": whole}
+    return [f"{what}: {files.listed(names)}" for what, names in faults.items() if names]
+
+
+def _tied_against_config(model: Any, stored: dict[str, Stored], folder: Path) -> list[str]:
+    """The head, where config.json says that it is the model's own, the weights have none, and transformers takes the embedding, as for T5."""
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is None or embedding is None or files.config(folder).get("tie_word_embeddings", True):
+        return []
+    name = next(name for name, each in model.named_modules() if each is head)
+    is_there = any(each.endswith(f"{name}.weight") for each in stored)
+    return [f"{name}.weight"] if head.weight is embedding.weight and not is_there else []
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[list[str]]:
+    """What transformers warns of in this block, line by line: its error leaves out which tensors it could not convert."""
+    lines: list[str] = []
+    logger = logging.getLogger("transformers.modeling_utils")
+    level = logger.level
+
+    def keep(record: logging.LogRecord) -> bool:
+        lines.extend(record.getMessage().splitlines())
+        return record.levelno > logging.WARNING
+
+    logger.addFilter(keep)
+    logger.setLevel(logging.WARNING)
+    try:
+        yield lines
+    finally:
+        logger.setLevel(level)
+        logger.removeFilter(keep)
