@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any
 
@@ -16,6 +17,8 @@ from cotexp.settings import Lora
 ALL = "all-linear"
 LAYERS = (torch.nn.Linear, torch.nn.Embedding, torch.nn.Conv1d, torch.nn.Conv2d, Conv1D)
 """Kinds of modules that can have an adapter."""
+KNOWN_WARNINGS = ("fan_in_fan_out is set to False", "`is_gradient_checkpointing` is deprecated", ".*_pattern keys did not match")
+"""What peft says of choices that it makes rightly by itself."""
 PROBE_TOKENS = 8
 """Length of the text on which a fresh adapter is tried."""
 ROUNDING = 1e-4
@@ -27,15 +30,8 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
 
     Raises: ConfigError when it has no such targets, or gives other logits with untrained adapters than without.
     """
-    check_targets(model, lora)
     before = _logits(model, compress_id)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False", category=UserWarning)
-            adapted = _wrapped(model, lora, compress_id)
-    except (ValueError, TypeError, NotImplementedError) as error:
-        reason = f"peft cannot give adapters to {lora.target_modules} of a {model.config.model_type} ({first_line(error)})"
-        raise ConfigError(f"trainer.lora.target_modules: {reason}; name other modules, or take trainer.tuning=full") from None
+    adapted = _adapted(model, lora, compress_id)
     _carry_biases(adapted)
     change = float((_logits(adapted, compress_id) - before).abs().max())
     if not change <= ROUNDING * float(before.abs().max()):
@@ -47,15 +43,32 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
 
 
 def check_targets(model: PreTrainedModel, lora: Lora) -> None:
-    """Raises ConfigError when a module that is to get adapters is not there, or can have none; the shapes of `model` suffice."""
+    """Raises ConfigError when a module that is to get adapters is not there, or can have none. The shapes of `model` suffice."""
+    _adapted(copy.deepcopy(model), lora, 0)
+
+
+def _adapted(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
+    """The model with fresh adapters, as peft makes them. Raises: ConfigError when it cannot."""
+    _check_names(model, lora)
+    try:
+        with warnings.catch_warnings():
+            for known in KNOWN_WARNINGS:
+                warnings.filterwarnings("ignore", message=known)
+            return _wrapped(model, lora, compress_id)
+    except Exception as error:  # noqa: BLE001 - peft raises what its layers meet
+        reason = f"peft cannot give adapters to {lora.target_modules} of a {model.config.model_type} ({first_line(error)})"
+        raise ConfigError(f"trainer.lora.target_modules: {reason}; name other modules, or take trainer.tuning=full") from None
+
+
+def _check_names(model: PreTrainedModel, lora: Lora) -> None:
     if lora.target_modules == ALL:
         return
     used = {id(each) for each in (model.get_input_embeddings(), model.get_output_embeddings())}
     layers = [(name, each) for name, each in model.named_modules() if isinstance(each, LAYERS) and id(each) not in used]
     known = sorted({name.rsplit(".", 1)[-1] for name, _ in layers})
     for target in _targets(lora):
-        found = [each for name, each in model.named_modules() if name == target or name.endswith(f".{target}")]
-        if target and found and all(isinstance(each, LAYERS) and id(each) not in used for each in found):
+        found = [each for name, each in model.named_modules() if target and (name == target or name.endswith(f".{target}"))]
+        if found and all(isinstance(each, LAYERS) and id(each) not in used for each in found):
             continue
         why = "is none of them" if not found else "has none of its own, as embeddings and heads, whose one row is trained beside adapters"
         why = why if not found or any(id(each) in used for each in found) else "is no layer with weights that could have one"

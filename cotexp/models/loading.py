@@ -66,9 +66,6 @@ def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedM
     _add_stop_tokens(model, tokenizer, settings)
     if model.config.is_encoder_decoder:
         _check_decoder_start(model, folder)
-    # transformers takes every T5's head for tied, and ties heads that have weights of their own when it resizes them, unless the configuration tells.
-    for config in (model.config, model.config.get_text_config()):
-        config.tie_word_embeddings = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     return model, tokenizer
 
 

@@ -49,6 +49,7 @@ def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LAN
             fault = f"parts are missing or of another shape, of what transformers puts together: {files.listed(names)}"
             raise ConfigError(_do_not_fit(setting, folder, [fault])) from None
         raise ConfigError(f"{setting}: transformers cannot load {folder} ({files.first_line(error)})") from None
+    _tell_whether_tied(model)
     faults = _faults(model, found, stored, folder)
     if not meta and (infinite := [name for name, each in model.named_parameters() if not _is_finite(each)]):
         faults.append(_nan(infinite))
@@ -99,6 +100,14 @@ def _nan(names: list[str]) -> str:
 
 def _do_not_fit(setting: str, folder: Path, faults: Iterable[str]) -> str:
     return f"{setting}: the weights in {folder} cannot be used with its config.json: {'; '.join(faults)}; restore both, or fetch the model again"
+
+
+def _tell_whether_tied(model: Any) -> None:
+    """In the configuration: transformers takes every T5's head for tied, and ties heads that have weights of their own when it resizes them."""
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is not None and embedding is not None:
+        for config in (model.config, model.config.get_text_config()):
+            config.tie_word_embeddings = head.weight is embedding.weight
 
 
 def _faults(model: Any, found: dict[str, Any], stored: dict[str, Stored], folder: Path) -> list[str]:

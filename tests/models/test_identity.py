@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cotexp.model_settings import PretrainedModel
+from cotexp.models import identity
 from cotexp.models.identity import device_type, find
 from cotexp.sections import ConfigError
 
@@ -87,6 +88,71 @@ def test_finding_a_model_imports_no_torch(random_model: Path) -> None:
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+DRIVER = """
+#include <stdlib.h>
+#include <string.h>
+int cuInit(unsigned flags) { return getenv("NO_DEVICE") ? 100 : 0; }
+int cuDeviceGetCount(int *count) { *count = atoi(getenv("VISIBLE")); return 0; }
+int cuDeviceGetName(char *name, int length, int device) { strncpy(name, device ? "Second GPU" : "First GPU", length); return 0; }
+"""
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A library with the driver's interface, which shows as many GPUs as VISIBLE says."""
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
+    library = tmp_path / "libcuda.so.1"
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-o", str(library), "-"], input=DRIVER, text=True, check=True)
+    monkeypatch.setattr(identity, "DRIVERS", ("libnothing.so.1", str(library)))
+    monkeypatch.setattr(identity, "_built_for_cuda", lambda: True)
+    identity._gpu_names.cache_clear()
+    return library
+
+
+@pytest.mark.parametrize(
+    ("listed", "shown", "names"),
+    [(None, 2, ["0", "1"]), ("", 0, []), ("-1", 0, []), ("NoDevFiles", 0, []), ("1,0,-1,2", 2, ["1", "0"]), (" 3 , GPU-5f", 2, ["3", "GPU-5f"])],
+)
+def test_gpus_are_those_that_the_driver_shows(
+    listed: str | None, shown: int, names: list[str], driver: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISIBLE", str(shown))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if listed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    assert identity.visible_gpus() == names
+    assert identity.has_cuda() == bool(shown)
+    assert device_type("auto") == ("cuda" if shown else "cpu")
+    assert identity.num_devices("cuda") == shown
+    assert identity.device_name("cuda") == ("First GPU" if shown else "cuda")
+    if not shown:
+        with pytest.raises(ConfigError, match=r"^model\.device must name a device of this machine"):
+            identity.check_device("cuda", "model.device")
+        with pytest.raises(ConfigError, match=r"^model\.devices must be at most 0"):
+            identity.check_number(2, "cuda", "model.devices")
+
+
+def test_a_driver_without_a_device_shows_none(driver: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISIBLE", "2")
+    monkeypatch.setenv("NO_DEVICE", "1")
+    assert identity.visible_gpus() == []
+
+
+def test_without_a_driver_there_are_no_gpus_whatever_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "DRIVERS", ("libnothing.so.1",))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,no driver")
+    assert identity.visible_gpus() == []
+
+
+def test_whether_torch_was_built_for_gpus_is_known_without_importing_it() -> None:
+    code = "import sys; from cotexp.models import identity\nprint(identity._built_for_cuda(), identity.has_cuda())\nassert 'torch' not in sys.modules"
+    outcome = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    import torch
+
+    assert outcome.stdout.split() == [str(torch.version.cuda is not None), str(torch.cuda.is_available())]
 
 
 class Gate(BaseHTTPRequestHandler):
