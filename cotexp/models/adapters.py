@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -17,8 +21,14 @@ from cotexp.settings import Lora
 ALL = "all-linear"
 LAYERS = (torch.nn.Linear, torch.nn.Embedding, torch.nn.Conv1d, torch.nn.Conv2d, Conv1D)
 """Kinds of modules that can have an adapter."""
-KNOWN_WARNINGS = ("fan_in_fan_out is set to False", "`is_gradient_checkpointing` is deprecated", ".*_pattern keys did not match")
-"""What peft says of choices that it makes rightly by itself."""
+KNOWN_WARNINGS = (
+    "fan_in_fan_out is set to False",
+    "`is_gradient_checkpointing` is deprecated",
+    ".*_pattern keys did not match",
+    "Found missing adapter keys",
+)
+"""What peft says of choices that it makes rightly by itself, and what is an error here."""
+REMAKE = "remove that folder, and let the run make it anew"
 PROBE_TOKENS = 8
 """Length of the text on which a fresh adapter is tried."""
 ROUNDING = 1e-4
@@ -42,6 +52,35 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
     return adapted
 
 
+def merged(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """The model with the adapter that `add_lora` made and `folder` holds in its weights.
+
+    Raises: ConfigError when it is damaged, or was made for another model.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+
+    try:
+        with safe_open(folder / "adapter_model.safetensors", framework="pt") as file, _quiet():
+            adapted = PeftModel.from_pretrained(model, str(folder))
+            its, own = set(file.keys()), set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+            infinite = [name for name in its if not torch.isfinite(file.get_tensor(name)).all()]
+    except Exception as error:  # noqa: BLE001 - peft and safetensors raise what they meet
+        raise ConfigError(f"the adapter in {folder} cannot be put on a {model.config.model_type} ({first_line(error)}); {REMAKE}") from None
+    for what, names in {"lacks": own - its, "holds for another model": its - own, "has NaN or infinite values in": set(infinite)}.items():
+        if names:
+            raise ConfigError(f"the adapter in {folder} {what} {listed(sorted(names))}; {REMAKE}")
+    whole: PreTrainedModel = adapted.merge_and_unload()
+    return whole
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for known in KNOWN_WARNINGS:
+            warnings.filterwarnings("ignore", message=known)
+        yield
+
+
 def check_targets(model: PreTrainedModel, lora: Lora) -> None:
     """Raises ConfigError when a module that is to get adapters is not there, or can have none. The shapes of `model` suffice."""
     _adapted(copy.deepcopy(model), lora, 0)
@@ -51,9 +90,7 @@ def _adapted(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
     """The model with fresh adapters, as peft makes them. Raises: ConfigError when it cannot."""
     _check_names(model, lora)
     try:
-        with warnings.catch_warnings():
-            for known in KNOWN_WARNINGS:
-                warnings.filterwarnings("ignore", message=known)
+        with _quiet():
             return _wrapped(model, lora, compress_id)
     except Exception as error:  # noqa: BLE001 - peft raises what its layers meet
         reason = f"peft cannot give adapters to {lora.target_modules} of a {model.config.model_type} ({first_line(error)})"

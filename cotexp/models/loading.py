@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from cotexp.model_settings import PretrainedModel
-from cotexp.models import weights
+from cotexp.models import adapters, weights
 from cotexp.models.encoding import Encoder
 from cotexp.models.files import first_line, too_large
 from cotexp.models.identity import ModelFiles, device_type
@@ -40,20 +39,16 @@ class LoadedModel:
 def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = None) -> LoadedModel:
     """The model in `folder`, ready to generate. An adapter is merged into the model in `base_folder`.
 
-    Raises: ConfigError when transformers cannot load it.
+    Raises: ConfigError when transformers cannot load it, or its weights do not fit its configuration.
     """
     device = torch.device(device_type(settings.device))
     is_adapter = (folder / "adapter_config.json").is_file()
     source = base_folder if is_adapter and base_folder else folder
     model, tokenizer = load_trainable(source, settings)
     if is_adapter:
-        from peft import PeftModel
-
-        tokenizer = load_tokenizer(folder, settings)
+        tokenizer = _tokenizer(folder, settings, "model.path")
         add_compress_token(model, tokenizer, settings.compress_token)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
-            model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        model = adapters.merged(model, folder)
     model = model.to(device=device, dtype=getattr(torch, settings.dtype)).eval()
     return LoadedModel(model, tokenizer, make_encoder(model, tokenizer, settings), device, context_length(model, settings))
 

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 
 from cotexp.commands.export import export_model, find_run
 from cotexp.model_settings import PretrainedModel
-from cotexp.models import identity, loading
+from cotexp.models import adapters, identity, loading
 from cotexp.sections import ConfigError
 from cotexp.settings import Evaluation, Lora
 

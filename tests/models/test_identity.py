@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -100,7 +101,7 @@ int cuDeviceGetName(char *name, int length, int device) { strncpy(name, device ?
 
 
 @pytest.fixture
-def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A library with the driver's interface, which shows as many GPUs as VISIBLE says."""
     if shutil.which("cc") is None:
         pytest.skip("there is no C compiler")
@@ -109,7 +110,8 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(identity, "DRIVERS", ("libnothing.so.1", str(library)))
     monkeypatch.setattr(identity, "_built_for_cuda", lambda: True)
     identity._gpu_names.cache_clear()
-    return library
+    yield library
+    identity._gpu_names.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -143,6 +145,7 @@ def test_a_driver_without_a_device_shows_none(driver: Path, monkeypatch: pytest.
 
 def test_without_a_driver_there_are_no_gpus_whatever_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "DRIVERS", ("libnothing.so.1",))
+    identity._gpu_names.cache_clear()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,no driver")
     assert identity.visible_gpus() == []
 
