@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ from cotexp.sections import ConfigError
 
 LANGUAGE, LABELS = "language", "labels"
 """Kinds of models: those that write, and those that label tokens, as LLMLingua-2 does."""
+
+NOT_FINITE = "NaN or infinite values"
 
 
 def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LANGUAGE, meta: bool = False) -> PreTrainedModel:
@@ -46,15 +49,13 @@ def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LAN
             )
     except Exception as error:  # noqa: BLE001 - transformers, and code that comes with a model, raise whatever they meet
         if names := [line.split("|")[0].strip() for line in report if "| CONVERSION" in line]:
-            fault = f"parts are missing or of another shape, of what transformers puts together: {files.listed(names)}"
-            raise ConfigError(_do_not_fit(setting, folder, [fault])) from None
+            problem = f"parts are missing or of another shape, of what transformers puts together: {files.listed(names)}"
+            raise ConfigError(_do_not_fit(setting, folder, [problem])) from None
         raise ConfigError(f"{setting}: transformers cannot load {folder} ({files.first_line(error)})") from None
     _tell_whether_tied(model)
-    faults = _faults(model, found, stored, folder)
-    if not meta and (infinite := [name for name, each in model.named_parameters() if not _is_finite(each)]):
-        faults.append(_nan(infinite))
-    if faults:
-        raise ConfigError(_do_not_fit(setting, folder, faults))
+    found["missing_keys"] = {*found["missing_keys"], *_tied_against_config(model, stored, folder)}
+    if problems := faults(model, found, stored):
+        raise ConfigError(_do_not_fit(setting, folder, problems))
     return model
 
 
@@ -73,7 +74,7 @@ def check(folder: Path, sha256: str, setting: str, *, trust_remote_code: bool, k
 def check_numbers(folder: Path, sha256: str, setting: str) -> None:
     """Raises ConfigError when tensors in `folder` hold NaN or infinity; masks may. `sha256` stands for its content."""
     if infinite := sorted(_not_finite(files.stored(folder, setting))):
-        raise ConfigError(_do_not_fit(setting, folder, [_nan(infinite)]))
+        raise ConfigError(_do_not_fit(setting, folder, [f"{NOT_FINITE}: {files.listed(infinite)}"]))
 
 
 def _not_finite(stored: dict[str, Stored]) -> Iterator[str]:
@@ -82,24 +83,14 @@ def _not_finite(stored: dict[str, Stored]) -> Iterator[str]:
             yield from (name for name, each in stored.items() if each.file == path and not each.is_mask and not _is_finite(file.get_tensor(name)))
 
 
-def check_finite(model: Any, folder: Path, setting: str) -> None:
-    """Raises ConfigError when a model in memory holds NaN or infinity."""
-    if infinite := [name for name, each in model.named_parameters() if not _is_finite(each)]:
-        raise ConfigError(_do_not_fit(setting, folder, [_nan(infinite)]))
-
-
 def _is_finite(tensor: torch.Tensor) -> bool:
     if not tensor.is_floating_point():
         return True
     return bool(torch.isfinite(tensor.float() if tensor.itemsize == 1 else tensor).all())
 
 
-def _nan(names: list[str]) -> str:
-    return f"NaN or infinite values in {files.listed(names)}"
-
-
-def _do_not_fit(setting: str, folder: Path, faults: Iterable[str]) -> str:
-    return f"{setting}: the weights in {folder} cannot be used with its config.json: {'; '.join(faults)}; restore both, or fetch the model again"
+def _do_not_fit(setting: str, folder: Path, problems: Iterable[str]) -> str:
+    return f"{setting}: the weights in {folder} cannot be used with its config.json: {'; '.join(problems)}; restore both, or fetch the model again"
 
 
 def _tell_whether_tied(model: Any) -> None:
@@ -110,16 +101,24 @@ def _tell_whether_tied(model: Any) -> None:
             config.tie_word_embeddings = head.weight is embedding.weight
 
 
-def _faults(model: Any, found: dict[str, Any], stored: dict[str, Stored], folder: Path) -> list[str]:
-    """What of transformers' report makes the model another one than its files say."""
-    shapes = [f"{name} is {list(its)} instead of {list(own)}" for name, its, own in sorted(found["mismatched_keys"])]
-    missing, left = sorted(found["missing_keys"]), sorted(each for each in found["unexpected_keys"] if each in stored and not stored[each].is_mask)
-    left += sorted(each for each in found["unexpected_keys"] if each not in stored)
+def faults(model: Any, found: dict[str, Any], stored: Mapping[str, Stored] = MappingProxyType({})) -> list[str]:
+    """What of transformers' report, and of the loaded numbers, makes `model` another one than its files say; `stored` tells what holds no weights."""
     is_quantized = getattr(model.config, "quantization_config", None) is not None
-    whole = sorted(name for name, each in stored.items() if name.endswith(".weight") and each.dtype[0] in "IU" and not is_quantized)
-    missing += _tied_against_config(model, stored, folder)
-    faults = {"missing": missing, "unexpected": left, "of another shape": shapes, "whole numbers, as of a quantised model": whole}
-    return [f"{what}: {files.listed(names)}" for what, names in faults.items() if names]
+    names = {
+        "missing": found["missing_keys"],
+        "unexpected": [each for each in found["unexpected_keys"] if not _is_mask(each, stored)],
+        "of another shape": [f"{name} is {list(its)} instead of {list(own)}" for name, its, own in found["mismatched_keys"]],
+        "whole numbers, as of a quantised model": [
+            name for name, each in stored.items() if name.endswith(".weight") and each.dtype[0] in "IU" and not is_quantized
+        ],
+        NOT_FINITE: [name for name, each in model.named_parameters() if not each.is_meta and not _is_finite(each)],
+    }
+    return [f"{what}: {files.listed(sorted(own))}" for what, own in names.items() if own]
+
+
+def _is_mask(name: str, stored: Mapping[str, Stored]) -> bool:
+    """Whether a tensor that the model has no place for holds no weights; transformers may have changed the beginning of its name."""
+    return any(each.is_mask for own, each in stored.items() if own.endswith(name) or name.endswith(own))
 
 
 def _tied_against_config(model: Any, stored: dict[str, Stored], folder: Path) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -105,8 +106,8 @@ TENSORS: dict[str, tuple[str, Callable[[dict[str, torch.Tensor]], object], str]]
     "a missing embedding": ("tied", lambda tensors: tensors.pop(EMBEDDING), "missing: "),
     "Flan-T5 without its head": ("flan", lambda tensors: tensors.pop(HEAD), rf"missing: {re.escape(HEAD)}"),
     "another head beside": ("untied", lambda tensors: tensors.update({"v_head.weight": torch.ones(2, 32)}), r"unexpected: v_head\.weight"),
-    "NaN": ("tied", other(float("nan")), rf"NaN or infinite values in {re.escape(NORM)}"),
-    "infinity": ("untied", other(float("-inf")), rf"NaN or infinite values in {re.escape(NORM)}"),
+    "NaN": ("tied", other(float("nan")), rf"NaN or infinite values: {re.escape(NORM)}"),
+    "infinity": ("untied", other(float("-inf")), rf"NaN or infinite values: {re.escape(NORM)}"),
     "whole numbers": ("tied", as_type(torch.int8), r"whole numbers, as of a quantised model: model\.embed_tokens\.weight"),
 }
 
@@ -237,3 +238,28 @@ def test_a_classifier_without_its_head_is_refused(random_model: Path, tmp_path: 
     weights.check(tmp_path / "whole", "", "compression.classifier", trust_remote_code=False, kind=weights.LABELS)
     with pytest.raises(ConfigError, match=r"^compression\.classifier: .*missing: classifier\.bias, classifier\.weight"):
         weights.check(tmp_path / "headless", "", "compression.classifier", trust_remote_code=False, kind=weights.LABELS)
+
+
+def test_a_gguf_file_that_is_cut_short_or_lacks_a_tensor_is_one_line(family_folder: MakeFamily, tmp_path: Path) -> None:
+    from cotexp.models import gguf
+
+    whole = family_folder("gguf").read_bytes()
+    gguf.unpack(family_folder("gguf"), tmp_path / "whole")
+    norm = np.float32(np.nan).tobytes() * 16
+    damaged = {
+        "empty": b"",
+        "cut": whole[:-2000],
+        "cut in its header": whole[:2000],
+        "no gguf": b"hello",
+        "lacks: model\\.norm\\.weight": whole.replace(b"output_norm.weight", b"outpux_norm.weight"),
+        "NaN or infinite values": whole[: -len(norm)] + norm,
+    }
+    for name, content in damaged.items():
+        path = tmp_path / "model.gguf"
+        path.write_bytes(content)
+        with pytest.raises(
+            ConfigError, match=rf"^model\.path: .*{path}.*{name.replace('lacks', 'missing') if ':' in name or 'NaN' in name else ''}"
+        ) as caught:
+            gguf.unpack(path, tmp_path / "out")
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "out").exists()
