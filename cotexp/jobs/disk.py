@@ -106,7 +106,7 @@ def sealed(build: Callable[[Path], None]) -> Callable[[Path], None]:
 
     def build_and_seal(folder: Path) -> None:
         build(folder)
-        write_json(folder / HASHES, {name: sha256 for name, sha256 in identity.hashes(folder).items() if name != HASHES})
+        write_json(folder / HASHES, {name: sha256 for name, sha256 in identity.hashes(folder, code=True).items() if name != HASHES})
 
     return build_and_seal
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ def _object(path: Path, setting: str) -> dict[str, Any]:
 
 def _check_code(folder: Path, setting: str) -> None:
     """Code that may run must lie in the folder, where its content is part of the model's hash."""
-    if elsewhere := [each for each in _code(folder) if "--" in each]:
+    if elsewhere := [each for each in code(folder) if "--" in each]:
         raise ConfigError(
             f"{setting}: {folder} takes its code from another place, {elsewhere[0]}, which no hash covers; put its *.py files into the folder, "
             f"and write {elsewhere[0].rpartition('--')[2]} in its auto_map"
@@ -139,16 +140,17 @@ def _check_code(folder: Path, setting: str) -> None:
 
 def missing_code(folder: Path) -> list[str]:
     """Files of code that configuration or tokenizer name and the folder lacks."""
-    return [name for each in _code(folder) if not (folder / (name := f"{each.rpartition('--')[2].split('.')[0]}.py")).is_file()]
+    return [name for each in code(folder) if not (folder / (name := f"{each.rpartition('--')[2].split('.')[0]}.py")).is_file()]
 
 
-def _code(folder: Path) -> list[str]:
-    """What the folder's auto_map names, as `module.Class` or `owner/repository--module.Class`, each once."""
+def code(folder: Path) -> list[str]:
+    """What the folder's auto_map names, as `module.Class` or `owner/repository--module.Class`, each once; nothing where its files are broken."""
     found: list[str] = []
     for path in (folder / name for name in ("config.json", "tokenizer_config.json")):
-        auto_map = json.loads(path.read_bytes()).get("auto_map") if path.is_file() else None
-        values = auto_map.values() if isinstance(auto_map, dict) else auto_map if isinstance(auto_map, list) else []
-        found += [one for each in values for one in (each if isinstance(each, list) else [each]) if isinstance(one, str)]
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            auto_map = json.loads(path.read_bytes()).get("auto_map")
+            values = auto_map if isinstance(auto_map, list) else (auto_map or {}).values()
+            found += [one for each in values for one in (each if isinstance(each, list) else [each]) if isinstance(one, str)]
     return list(dict.fromkeys(found))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -52,6 +53,55 @@ def test_another_chat_template_is_another_model(folder: Path) -> None:
     template = folder / "chat_template.jinja"
     template.write_text(template.read_text() + " " if template.exists() else "another")
     assert sha256(folder) != before
+
+
+def test_a_further_chat_template_is_part_of_the_hash(folder: Path) -> None:
+    before = sha256(folder)
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "rag.jinja").write_text("{{ messages }}")
+    with_one = sha256(folder)
+    (folder / "additional_chat_templates" / "rag.jinja").write_text("{{ messages[0] }}")
+    assert len({before, with_one, sha256(folder)}) == 3
+
+
+def test_code_is_part_of_the_hash_where_it_may_run(folder: Path) -> None:
+    def trusted() -> str:
+        return find(PretrainedModel(path=str(folder), trust_remote_code=True)).sha256
+
+    assert trusted() == sha256(folder), "a model without code is the same model"
+    found = [trusted()]
+    (folder / "layers").mkdir()
+    for name in ("modeling_x.py", "layers/attention.py", "vocabulary.tiktoken"):
+        for content in ("scale = 1", "scale = 2"):
+            (folder / name).write_text(content)
+            found.append(trusted())
+    assert len(set(found)) == 7
+    assert sha256(folder) == found[0], "what cannot run changes nothing"
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_all_that_decides_a_result_is_fetched_from_the_hub(trusted: bool, random_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.utils import filter_repo_objects
+
+    asked: list[list[str]] = []
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, allow_patterns, **__: asked.append(allow_patterns) or str(random_model))
+    find(PretrainedModel(path="owner/model", trust_remote_code=trusted))
+    files = ["model.safetensors", "config.json", "spiece.model", "merges.txt", "chat_template.jinja", "additional_chat_templates/rag.jinja"]
+    code = ["modeling_x.py", "layers/attention.py", "qwen.tiktoken"]
+    other = ["pytorch_model.bin", "README.md", "picture.png"]
+    assert list(filter_repo_objects([*files, *code, *other], allow_patterns=asked[0])) == files + (code if trusted else [])
+
+
+def test_a_plan_counts_a_model_whose_code_was_never_fetched_as_not_downloaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModelForCausalLM": "modeling_x.X"}}))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
+    model = PretrainedModel(path="owner/model", trust_remote_code=True)
+    assert find(model, download=False).sha256.startswith(identity.NOT_DOWNLOADED)
+    with pytest.raises(ConfigError, match=r"names code that is not there: modeling_x\.py"):
+        find(model)
+    (folder / "modeling_x.py").write_text("")
+    assert find(model, download=False) == find(model)
 
 
 @pytest.mark.parametrize(("name", "sentence"), [("model.safetensors", "weights"), ("tokenizer.json", "a tokenizer"), ("config.json", "config.json")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,33 @@ def test_a_configuration_that_transformers_refuses_is_one_line(changes: dict[str
     reconfigured(folder, **changes)
     with pytest.raises(ConfigError, match=rf"^model\.path: transformers cannot load {folder} \(.+\)$"):
         weights.read(folder, "model.path", trust_remote_code=False)
+
+
+CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def test_a_model_with_code_of_its_own_is_loaded_where_that_may_run(random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sys.path", [*sys.path])
+    folder = Path(shutil.copytree(random_model, tmp_path / "own_model"))
+    reconfigured(folder, model_type="own", auto_map={"AutoConfig": "code_own.OwnConfig", "AutoModelForCausalLM": "code_own.OwnModel"})
+    (folder / "code_own.py").write_text(CODE)
+    settings = PretrainedModel(path=str(folder), device="cpu", trust_remote_code=True)
+    loading.check(find(settings), settings, "model.path")
+    assert type(loading.load(folder, settings).model).__name__ == "OwnModel"
+    with pytest.raises(ConfigError, match=r"it brings code of its own, which may run with teacher\.model\.trust_remote_code=true: read it first$"):
+        loading.check(find(settings_of(folder)), settings_of(folder), "teacher.model.path")
+    reconfigured(folder, num_hidden_layers=3)
+    with pytest.raises(ConfigError, match=r"missing: model\.layers\.2"):
+        loading.check(find(settings), settings, "model.path")
 
 
 def test_a_model_that_only_reads_is_no_language_model(random_model: Path, tmp_path: Path) -> None:
