@@ -56,7 +56,7 @@ def check(folder: Path, setting: str, *, trust_remote_code: bool = False) -> Non
         raise ConfigError(
             f"{setting} must be a whole model; {folder} holds an adapter (adapter_config.json), whose base lies elsewhere: merge the two"
         )
-    stored(folder, setting)
+    _check_size(folder, config, len(stored(folder, setting)), setting)
     if trust_remote_code:
         _check_code(folder, setting)
     if "tokenizer.json" in read:
@@ -71,7 +71,8 @@ def stored(folder: Path, setting: str) -> dict[str, Stored]:
     elif (folder / INDEX).is_file():
         found = _sharded(folder, setting)
     else:
-        names = ", ".join(sorted(path.name for path in folder.glob("*.safetensors"))) or "none"
+        files = sorted(folder.glob("*.safetensors"))
+        names = ", ".join(f"{path.name}{'' if path.is_file() else ', which is no file'}" for path in files) or "none"
         raise ConfigError(f"{setting}: weights must lie in {WEIGHTS}, or in parts that {INDEX} lists; {folder} has {names}")
     if not found:
         raise ConfigError(f"{setting}: the weights in {folder} hold no tensors; {_AGAIN}")
@@ -127,6 +128,13 @@ def _object(path: Path, setting: str) -> dict[str, Any]:
     return content
 
 
+def _check_size(folder: Path, config: dict[str, Any], num_tensors: int, setting: str) -> None:
+    """A layer has a tensor at the least; transformers would take minutes to make thousands that the weights cannot fill."""
+    layers = [value for name in ("num_hidden_layers", "num_layers", "n_layer", "n_layers") if isinstance(value := config.get(name), int)]
+    if layers and max(layers) > num_tensors:
+        raise ConfigError(f"{setting}: config.json in {folder} asks for {max(layers)} layers, and its weights are {num_tensors} tensors; {_AGAIN}")
+
+
 def _check_code(folder: Path, setting: str) -> None:
     """Code that may run must lie in the folder, where its content is part of the model's hash."""
     if elsewhere := [each for each in code(folder) if "--" in each]:
@@ -162,6 +170,8 @@ def _check_vocabulary(folder: Path, tokenizer: dict[str, Any], config: dict[str,
         raise ConfigError(f"{setting}: tokenizer.json in {folder} holds no model with a vocab; {_AGAIN}")
     ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
     largest = max((each for each in ids if isinstance(each, int)), default=-1)
+    if largest < 0:
+        raise ConfigError(f"{setting}: tokenizer.json in {folder} holds an empty vocab; {_AGAIN}")
     if rows is not None and largest >= rows:
         raise ConfigError(too_large(setting, folder, largest, rows))
 
@@ -181,5 +191,7 @@ def _vocab_size(config: dict[str, Any]) -> int | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its kind where it has none."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """What an error says first, with its kind where that is needed to understand it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
+    return f"{type(error).__name__}: {first}" if isinstance(error, LookupError | AttributeError | TypeError) or not first else first

@@ -93,11 +93,14 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: Any, settings: Pretrain
     """
     if model.get_output_embeddings() is None:
         raise ConfigError(f"{setting}: the model in {folder} ({model.config.model_type}) has no head that writes tokens; take a language model")
+    try:
+        prompt = make_encoder(model, tokenizer, settings).prompt("How many are 2 and 3?")
+    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
+        raise ConfigError(f"{setting}: the tokenizer in {folder} cannot encode a text ({first_line(error)})") from None
     rows = model.get_input_embeddings().weight.shape[0]
     beyond = {number for name, number in tokenizer.get_vocab().items() if number >= rows and name != settings.compress_token}
     special = {number for number, each in tokenizer.added_tokens_decoder.items() if each.special}
-    used = {tokenizer.eos_token_id, tokenizer.pad_token_id, *make_encoder(model, tokenizer, settings).prompt("a")} if beyond else set()
-    if unusable := (beyond - special) | (beyond & used):
+    if unusable := (beyond - special) | (beyond & {tokenizer.eos_token_id, tokenizer.pad_token_id, *prompt}):
         raise ConfigError(too_large(setting, folder, max(unusable), rows))
 
 
@@ -156,6 +159,10 @@ def _check_decoder_start(model: PreTrainedModel, folder: Path) -> None:
 
 def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> int:
     """Id of the `<compress>` token, added to tokenizer and model where it is missing; its row begins as the mean of all rows."""
+    try:
+        prompt = make_encoder(model, tokenizer, settings).prompt("How many are 2 and 3?")
+    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
+        raise ConfigError(f"{setting}: the tokenizer in {folder} cannot encode a text ({first_line(error)})") from None
     rows = model.get_input_embeddings().weight.shape[0]
     is_new = token not in tokenizer.get_vocab()
     if is_new:

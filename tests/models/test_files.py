@@ -68,6 +68,8 @@ def test_weights_without_tensors_are_refused(folder: Path) -> None:
 def test_weights_of_another_name_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "weights.safetensors")
     assert refusal(folder).endswith("has weights.safetensors")
+    (folder / "model.safetensors").symlink_to(folder / "nowhere")
+    assert "model.safetensors, which is no file" in refusal(folder)
 
 
 def sharded(folder: Path) -> dict[str, str]:
@@ -121,6 +123,12 @@ def test_a_configuration_without_a_kind_of_model_is_refused(folder: Path) -> Non
     assert f"config.json in {folder} does not name a model_type" in refusal(folder)
 
 
+def test_more_layers_than_there_are_tensors_are_refused_without_making_them(folder: Path) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, "num_hidden_layers": 100_000}))
+    assert "asks for 100000 layers, and its weights are 20 tensors" in refusal(folder)
+
+
 def test_numbers_that_python_alone_writes_are_read_in_a_configuration(folder: Path) -> None:
     content = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**content, "time_step_limit": [0.0, float("inf")]}))
@@ -136,6 +144,9 @@ def test_a_tokenizer_of_a_larger_model_is_refused_before_anything_is_loaded(fold
     tokenizer["model"] = {"type": "BPE"}
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     assert "holds no model with a vocab" in refusal(folder)
+    tokenizer["model"] = {"type": "BPE", "vocab": {}, "merges": []}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert "holds an empty vocab" in refusal(folder)
 
 
 def test_a_folder_with_an_adapter_is_no_whole_model(folder: Path) -> None:
