@@ -29,6 +29,7 @@ def print_encoded(overrides: list[str], *, num_questions: int) -> None:
     context = pipeline.prepare(settings)
     check_room(context)
     context.questions = QuestionSets(train=context.questions.train[:num_questions], validation=[], test=[])
+    engines.check_models(context)
     written = rationales.write_rationales(context)
     chosen, _ = stages.select(context, written, stages.score(context, written))
     chains = reasoning.chains(chosen)

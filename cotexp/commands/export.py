@@ -96,8 +96,11 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     base = outputs / stages["model"]["path"] if "model" in stages else _base_folder(settings, manifest, checkpoint)
     import torch
 
+    from cotexp.jobs.disk import check_unchanged
     from cotexp.models import loading
 
+    for each in filter(None, (checkpoint, base)):
+        check_unchanged(each)
     loaded = loading.load(checkpoint, _model_settings(settings), base_folder=base)
     loaded.model.generation_config = _generation_config(loaded, settings["evaluation"])
     shutil.rmtree(temporary, ignore_errors=True)

@@ -51,20 +51,12 @@ def check(model: PretrainedModel, setting: str, files: ModelFiles | None = None)
     if not identity.has_cuda():
         offers = "this machine's drivers and build of torch offer none"
         raise ConfigError(f"{setting}.engine=vllm needs an NVIDIA GPU, and {offers}; use {setting}.engine=local")
-    wanted, found = model.vllm.tensor_parallel_size * model.vllm.data_parallel_size, len(visible_gpus())
+    wanted, found = model.vllm.tensor_parallel_size * model.vllm.data_parallel_size, len(identity.visible_gpus())
     if wanted > found:
         raise ConfigError(f"{setting}.vllm: tensor_parallel_size times data_parallel_size must be at most the number of GPUs ({found}); got {wanted}")
     config = files.folder / "config.json" if files else None
     if config and config.is_file() and json.loads(config.read_bytes()).get("is_encoder_decoder"):
         raise ConfigError(f"{setting}.engine=vllm needs a causal model, and {setting}.path is an encoder-decoder; use {setting}.engine=local")
-
-
-def visible_gpus() -> list[str]:
-    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES spells them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [each for each in named.split(",") if each]
-    return [str(number) for number, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
 
 
 class _Row(NamedTuple):
@@ -100,7 +92,7 @@ class VllmEngine:
             "trust_remote_code": model.trust_remote_code,
             "generation_config": "vllm",  # that of the model's folder would limit lengths and end texts beside our settings
         }
-        gpus, size = visible_gpus(), self.settings.tensor_parallel_size
+        gpus, size = identity.visible_gpus(), self.settings.tensor_parallel_size
         self.copies: list[_Copy] = []
         self._end = weakref.finalize(self, _end_all, self.copies)
         for number in range(self.settings.data_parallel_size):

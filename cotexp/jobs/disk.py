@@ -12,10 +12,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cotexp import stopping
-from cotexp.jobs.store import LOCK_SECONDS, POLL_SECONDS, StoreError
+from cotexp.jobs.store import LOCK_SECONDS, POLL_SECONDS, StoreError, read_json, write_json
+from cotexp.models import identity
 from cotexp.sections import ConfigError, RunFailed
 
 PROBE_BYTES = 65536
+
+HASHES = "hashes.json"
+"""File of a stored model that names the content of the others."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NEXT_STEPS = {
@@ -94,3 +98,29 @@ def _failure(place: Path, number: int) -> StoreError:
     return StoreError(
         f"paths.outputs: {os.strerror(number)} while writing {place}; {NEXT_STEPS[number]}, and run the same command again: it goes on where it was"
     )
+
+
+def sealed(build: Callable[[Path], None]) -> Callable[[Path], None]:
+    """`build`, and then the sha256 of every file of the model that it left, by which `check_unchanged` knows them again."""
+
+    def build_and_seal(folder: Path) -> None:
+        build(folder)
+        write_json(folder / HASHES, {name: sha256 for name, sha256 in identity.hashes(folder, code=True).items() if name != HASHES})
+
+    return build_and_seal
+
+
+def check_unchanged(folder: Path) -> None:
+    """Raises StoreError when a file of the stored model in `folder` is not what was written. Folders that are no stored model pass."""
+    if not (folder / HASHES).is_file():
+        return
+    try:
+        written: dict[str, str] = read_json(folder / HASHES)
+        changed = [name for name, sha256 in written.items() if not (folder / name).is_file() or identity.file_sha256(folder / name) != sha256]
+    except (ValueError, AttributeError):
+        changed = [HASHES]
+    if changed:
+        raise StoreError(
+            f"paths.outputs: {', '.join(changed)} in {folder} changed after it was stored, on a failing disk or by hand; "
+            "remove that folder, and run the same command again: it is made anew"
+        )

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from cotexp.jobs.specs import TOKENIZER_QUESTIONS, Context, spec_merged, spec_model
+from cotexp.jobs.disk import check_unchanged, sealed
+from cotexp.jobs.specs import TOKENIZER_QUESTIONS, Context, spec_checkpoint, spec_merged, spec_model
 from cotexp.jobs.store import ChunkSize, Store
 from cotexp.model_settings import GgufModel, PretrainedModel, Sampling
 from cotexp.models import identity
@@ -39,7 +40,31 @@ def make_model(settings: Settings, store: Store, questions: QuestionSets, prompt
 
             scratch.make(model, _tokenizer_texts(settings, questions, prompts), folder)
 
-    return store.artifact(spec_model(settings, questions, prompts), build)
+    return store.artifact(spec_model(settings, questions, prompts), sealed(build))
+
+
+def check_models(context: Context) -> None:
+    """Before anything is computed: the weights of every model that the run uses fit their configuration and tokenizer, and can be trained as asked.
+
+    Raises: ConfigError that names setting, folder and tensors; StoreError for a stored model whose files have changed.
+    """
+    from cotexp.models import adapters, loading, weights
+
+    settings = context.settings
+    check_unchanged(context.base.folder)
+    if settings.trains or settings.model.engine != "vllm":
+        shapes = loading.check(context.base, settings.model, "model.path")
+        if settings.trains and settings.trainer.tuning == "lora" and not context.store.has_artifact(spec_checkpoint(context)):
+            adapters.check_targets(shapes, settings.trainer.lora)
+    for role, files in {"teacher": context.teacher, "compressor": context.compressor}.items():
+        if files is not None and files != context.base:
+            model: PretrainedModel = getattr(settings, role).model
+            if model.engine == "vllm":  # which loads what transformers cannot, and says itself what it misses
+                weights.check_numbers(files.folder, files.sha256, f"{role}.model.path")
+            else:
+                loading.check(files, model, f"{role}.model.path")
+    if context.classifier is not None:
+        weights.check(context.classifier.folder, context.classifier.sha256, "compression.classifier", trust_remote_code=False, kind=weights.LABELS)
 
 
 def _tokenizer_texts(settings: Settings, questions: QuestionSets, prompts: dict[str, Prompt]) -> list[str]:
@@ -60,6 +85,8 @@ def load_local(context: Context, files: ModelFiles, model: PretrainedModel, *, a
     from cotexp.models import loading
 
     def make() -> LocalEngine:
+        for each in filter(None, (adapter, files.folder)):
+            check_unchanged(each)
         return LocalEngine(loading.load(adapter or files.folder, model, base_folder=files.folder), compile=model.compile)
 
     return _held(context, f"local {files.folder} {adapter} {keyed(model)} {model.device} {model.compile}", make)
@@ -69,7 +96,12 @@ def _load_vllm(context: Context, files: ModelFiles, model: PretrainedModel, *, a
     from cotexp.inference.vllm import VllmEngine
 
     folder = _whole(context, files, model, adapter) if adapter else files.folder
-    return _held(context, f"vllm {folder} {keyed(model)}", lambda: VllmEngine(folder, model))
+
+    def make() -> VllmEngine:
+        check_unchanged(folder)
+        return VllmEngine(folder, model)
+
+    return _held(context, f"vllm {folder} {keyed(model)}", make)
 
 
 def _held(context: Context, name: str, make: Callable[[], E]) -> E:
@@ -90,10 +122,11 @@ def _whole(context: Context, files: ModelFiles, model: PretrainedModel, adapter:
     def build(folder: Path) -> None:
         from cotexp.models import loading
 
+        check_unchanged(adapter)
         merged = loading.load(adapter, replace(model, device="cpu", engine="local"), base_folder=files.folder)
         loading.save(merged.model, merged.tokenizer, folder)
 
-    return context.store.artifact(spec_merged(adapter.name, model), build)
+    return context.store.artifact(spec_merged(adapter.name, model), sealed(build))
 
 
 def rows_at_once(

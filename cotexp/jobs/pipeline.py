@@ -54,11 +54,12 @@ def prepare(settings: Settings) -> Context:
 def run(context: Context, overrides: Sequence[str] = ()) -> Result:
     """Compute what is missing of a prepared run and write its metrics; `overrides` are the words that its status shows.
 
-    Raises: RunFailed with what the user can do.
+    Raises: ConfigError before anything is written when a model's weights cannot be used; RunFailed with what the user can do.
     """
     settings, folder, wanted = context.settings, folder_of(context), stages_used(context)
     if is_finished(folder, wanted):
         return Result(folder, read_json(folder / "metrics.json"), computed=False)
+    engines.check_models(context)
     check_room(context)
     folder.mkdir(parents=True, exist_ok=True)
     outputs = Path(settings.paths.outputs)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cotexp import stopping
 from cotexp.jobs import progress, pruning, scores, served
+from cotexp.jobs.disk import sealed
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.jobs.scores import Scores
 from cotexp.jobs.specs import Context, compressor_model, hash_of, is_deterministic, parent, spec_checkpoint, spec_rewrites, spec_rounds
@@ -238,7 +239,7 @@ def train(context: Context, examples: Examples) -> Path:
 
             workers.run_fit(job, on_row)
 
-    return context.store.artifact(spec_checkpoint(context), build)
+    return context.store.artifact(spec_checkpoint(context), sealed(build))
 
 
 def join_training(context: Context) -> None:

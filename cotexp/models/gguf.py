@@ -8,20 +8,27 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from cotexp.models import weights
+from cotexp.models.files import first_line
 from cotexp.sections import ConfigError
 
 
 def unpack(path: Path, folder: Path) -> None:
     """Write the model in `path` to `folder`.
 
-    Raises: ConfigError when transformers cannot read it.
+    Raises: ConfigError when transformers cannot read it, or finds tensors missing, left over, of another shape, or not finite.
     """
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
-        read = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+        read, found = AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+        )
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise ConfigError(f"model.path: transformers cannot read {path} ({str(error).strip().splitlines()[0]})") from None
+    except Exception as error:  # noqa: BLE001 - a file that is cut short is met in many places
+        raise ConfigError(f"model.path: transformers cannot read {path} ({first_line(error)})") from None
+    if faults := weights.faults(read, found):
+        raise ConfigError(f"model.path: the tensors in {path} are not those of the model that it describes: {'; '.join(faults)}; fetch it again")
     config = type(read.config).from_dict({name: value for name, value in read.config.to_dict().items() if name != "quantization_config"})
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # what was read counts as quantised, which cannot be saved
     model.load_state_dict(read.state_dict())

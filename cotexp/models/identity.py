@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import hashlib
 import importlib.util
+import itertools
 import os
 import platform
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from cotexp.model_settings import GgufModel, PretrainedModel
+from cotexp.models import files
 from cotexp.sections import ConfigError, suggestion
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -23,7 +28,22 @@ WITHOUT_HUB = {"HuggingFaceTB/SmolLM2-135M-Instruct": "model=smollm2_135m_gguf (
 NOT_DOWNLOADED = "not downloaded:"
 """Begins the stand-in for the sha256 of a hub model that a plan meets before its first use."""
 
+DRIVERS = ("libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1")
+"""The library through which NVIDIA's driver is asked; WSL2 has it, and no files under /proc."""
+ASK_SECONDS = 60
+_ASK = """
+import ctypes, sys
+cuda, count, name = ctypes.CDLL(sys.argv[1]), ctypes.c_int(), ctypes.create_string_buffer(256)
+if cuda.cuInit(0) == 0 and cuda.cuDeviceGetCount(ctypes.byref(count)) == 0:
+    for number in range(count.value):
+        cuda.cuDeviceGetName(name, len(name), number)
+        print(name.value.decode())
+"""
+
 _SUFFIXES = {".safetensors", ".json", ".model", ".txt", ".jinja"}
+_CODE = {".py", ".tiktoken"}
+"""What decides a result beside them where a model's own code may run."""
+_TEMPLATES = "additional_chat_templates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +57,7 @@ class ModelFiles:
 def find(model: PretrainedModel, *, path_setting: str = "model.path", download: bool = True) -> ModelFiles:
     """The files of a model. A hub model that is not cached is downloaded, or, without `download`, named by path and revision.
 
-    Raises: ConfigError when there is no such model, or weights, configuration or tokenizer are missing.
+    Raises: ConfigError when there is no such model, or weights, configuration or tokenizer are missing, broken or of different models.
     """
     folder = _folder(model, path_setting, download)
     if folder is None:
@@ -50,7 +70,8 @@ def find(model: PretrainedModel, *, path_setting: str = "model.path", download: 
     }.items():
         if not present:
             raise ConfigError(f"{path_setting} must be a transformers folder with {what}; {folder} has {', '.join(sorted(names)) or 'no files'}")
-    return ModelFiles(folder, _sha256(folder))
+    files.check(folder, path_setting, trust_remote_code=model.trust_remote_code)
+    return ModelFiles(folder, _sha256(folder, code=model.trust_remote_code))
 
 
 def _folder(model: PretrainedModel, path_setting: str, download: bool) -> Path | None:
@@ -72,9 +93,11 @@ def _cached_or_downloaded(model: PretrainedModel, path_setting: str, download: b
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
-    patterns = [f"*{suffix}" for suffix in sorted(_SUFFIXES)]
+    patterns = [f"*{suffix}" for suffix in sorted(_SUFFIXES | (_CODE if model.trust_remote_code else set()))]  # "*" stands for folders too
     try:
-        return Path(snapshot_download(model.path, revision=model.revision, allow_patterns=patterns, local_files_only=not download))
+        folder = Path(snapshot_download(model.path, revision=model.revision, allow_patterns=patterns, local_files_only=not download))
+        is_partial = not download and model.trust_remote_code and bool(files.missing_code(folder))  # fetched before its code might run
+        return None if is_partial else folder
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         if not download:
             return None
@@ -102,12 +125,19 @@ def find_gguf(model: GgufModel) -> Path:
     return path
 
 
-def _sha256(folder: Path) -> str:
+def _sha256(folder: Path, *, code: bool) -> str:
     total = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _SUFFIXES and path.is_file():
-            total.update(f"{path.name}:{file_sha256(path)}\n".encode())
+    for name, sha256 in hashes(folder, code=code).items():
+        total.update(f"{name}:{sha256}\n".encode())
     return total.hexdigest()
+
+
+def hashes(folder: Path, *, code: bool = False) -> dict[str, str]:
+    """Path below `folder` -> sha256 of all that transformers reads: its files, further chat templates and, where it may run, `code` at any depth."""
+    own = [path for path in folder.iterdir() if path.suffix in _SUFFIXES]
+    own += (folder / _TEMPLATES).glob("*.jinja")
+    own += [path for path in folder.rglob("*") if path.suffix in _CODE] if code else []
+    return {str(path.relative_to(folder)): file_sha256(path) for path in sorted(own) if path.is_file()}
 
 
 def file_sha256(path: Path) -> str:
@@ -129,9 +159,41 @@ def device_type(wanted: str) -> str:
 
 
 def has_cuda() -> bool:
-    """Whether torch would find an NVIDIA GPU here, judged by the driver and torch's build."""
-    driver = Path("/proc/driver/nvidia/version").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
-    return driver and not version("torch").endswith("+cpu")
+    """Whether torch would find an NVIDIA GPU that this process may use, judged by torch's build and the driver."""
+    return _built_for_cuda() and bool(gpu_names())
+
+
+def gpu_names() -> list[str]:
+    """Models of the NVIDIA GPUs that this process may use, in order, as the driver tells: CUDA_VISIBLE_DEVICES, containers and WSL2 included."""
+    return list(_gpu_names(os.environ.get("CUDA_VISIBLE_DEVICES")))
+
+
+@functools.cache
+def _gpu_names(visible: str | None) -> tuple[str, ...]:
+    """As the driver tells a process of its own; one that has asked can no longer fork workers which use a GPU. None without a driver."""
+    library = next((each for each in DRIVERS if _can_load(each)), None)
+    if library is None:
+        return ()
+    try:
+        asked = subprocess.run([sys.executable, "-I", "-c", _ASK, library], capture_output=True, text=True, timeout=ASK_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return ()
+    return tuple(asked.stdout.splitlines())
+
+
+def _can_load(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _built_for_cuda() -> bool:
+    """Whether the installed torch was built for NVIDIA GPUs, read from the file in which its build is described."""
+    found = importlib.util.find_spec("torch")
+    path = Path(found.origin).with_name("version.py") if found and found.origin else None
+    return path is not None and path.is_file() and re.search(r"^cuda\b[^=]*=\s*['\"]", path.read_text(), re.MULTILINE) is not None
 
 
 def has_mps() -> bool:
@@ -140,11 +202,11 @@ def has_mps() -> bool:
 
 
 def visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES calls the NVIDIA GPUs that this process may use."""
+    """What CUDA_VISIBLE_DEVICES calls the NVIDIA GPUs that this process may use: it counts up to its first entry that is none, such as -1."""
+    count = len(gpu_names())
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if listed is not None:
-        return [each.strip() for each in listed.split(",") if each.strip()]
-    return [str(number) for number in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))] if has_cuda() else []
+    names = map(str, range(count)) if listed is None else (each.strip() for each in listed.split(","))
+    return list(itertools.islice(names, count))
 
 
 def num_devices(kind: str) -> int | None:
@@ -168,8 +230,7 @@ def check_number(wanted: int, device: str, setting: str) -> None:
 def device_name(kind: str) -> str:
     """What times depend on: the GPU's model, or the kind of processor."""
     if kind == "cuda":
-        lines = [line for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")) for line in path.read_text().splitlines()]
-        return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("Model")), kind)
+        return next(iter(gpu_names()), kind)
     return f"{kind} {platform.machine()} {os.cpu_count()}"
 
 

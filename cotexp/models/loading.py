@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import AddedToken
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from cotexp.model_settings import PretrainedModel
+from cotexp.models import adapters, weights
 from cotexp.models.encoding import Encoder
-from cotexp.models.identity import device_type
+from cotexp.models.files import first_line, too_large
+from cotexp.models.identity import ModelFiles, device_type
 from cotexp.models.tokenizer import load_tokenizer
 from cotexp.sections import ConfigError
-from cotexp.settings import Lora
 
 transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
@@ -39,42 +39,69 @@ class LoadedModel:
 def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = None) -> LoadedModel:
     """The model in `folder`, ready to generate. An adapter is merged into the model in `base_folder`.
 
-    Raises: ConfigError when transformers cannot load it.
+    Raises: ConfigError when transformers cannot load it, or its weights do not fit its configuration.
     """
     device = torch.device(device_type(settings.device))
     is_adapter = (folder / "adapter_config.json").is_file()
     source = base_folder if is_adapter and base_folder else folder
     model, tokenizer = load_trainable(source, settings)
     if is_adapter:
-        from peft import PeftModel
-
-        tokenizer = load_tokenizer(folder, settings)
+        tokenizer = _tokenizer(folder, settings, "model.path")
         add_compress_token(model, tokenizer, settings.compress_token)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
-            model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        model = adapters.merged(model, folder)
     model = model.to(device=device, dtype=getattr(torch, settings.dtype)).eval()
     return LoadedModel(model, tokenizer, make_encoder(model, tokenizer, settings), device, context_length(model, settings))
 
 
 def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedModel, Any]:
     """The model in float32 on the CPU, encoder-decoder or causal as its configuration says, and its tokenizer."""
-    try:
-        tokenizer = load_tokenizer(folder, settings)
-        kind = AutoModelForSeq2SeqLM if is_encoder_decoder(folder, settings) else AutoModelForCausalLM
-        model = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=settings.trust_remote_code)
-    except ConfigError:
-        raise
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"model.path: transformers cannot load {folder} ({str(error).strip().splitlines()[0]})") from None
-    if tokenizer.eos_token_id is None:
-        raise ConfigError(f"model.path: the tokenizer in {folder} has no end-of-sequence token; set eos_token in its tokenizer_config.json")
+    tokenizer = _tokenizer(folder, settings, "model.path")
+    model = weights.read(folder, "model.path", trust_remote_code=settings.trust_remote_code)
+    _check_vocabulary(model, tokenizer, settings, folder, "model.path")
     _add_stop_tokens(model, tokenizer, settings)
     if model.config.is_encoder_decoder:
         _check_decoder_start(model, folder)
-        # transformers takes every T5's head for tied, and ties a Flan-T5's when it is resized, unless the configuration tells the truth.
-        model.config.tie_word_embeddings = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     return model, tokenizer
+
+
+def check(files: ModelFiles, settings: PretrainedModel, setting: str) -> PreTrainedModel:
+    """The shapes of a model that can be used as it is; its weights are looked at, and not kept in memory.
+
+    Raises: ConfigError, with `setting` as its place, for all that `load` refuses in weights, configuration and tokenizer.
+    """
+    model = weights.check(files.folder, files.sha256, setting, trust_remote_code=settings.trust_remote_code)
+    _check_vocabulary(model, _tokenizer(files.folder, settings, setting), settings, files.folder, setting)
+    return model
+
+
+def _tokenizer(folder: Path, settings: PretrainedModel, setting: str) -> Any:
+    try:
+        tokenizer = load_tokenizer(folder, settings)
+    except ConfigError:
+        raise
+    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower for a file that it cannot read
+        raise ConfigError(f"{setting}: transformers cannot load the tokenizer in {folder} ({first_line(error)})") from None
+    if tokenizer.eos_token_id is None:
+        raise ConfigError(f"{setting}: the tokenizer in {folder} has no end-of-sequence token; set eos_token in its tokenizer_config.json")
+    return tokenizer
+
+
+def _check_vocabulary(model: PreTrainedModel, tokenizer: Any, settings: PretrainedModel, folder: Path, setting: str) -> None:
+    """The model must write tokens, and every id that prompts, texts and padding can hold must have a row in its embeddings.
+
+    Special tokens that nothing uses may lie behind the last row, as Gemma 3's mark of images does, and so may the mark, which gets one.
+    """
+    if model.get_output_embeddings() is None:
+        raise ConfigError(f"{setting}: the model in {folder} ({model.config.model_type}) has no head that writes tokens; take a language model")
+    try:
+        prompt = make_encoder(model, tokenizer, settings).prompt("How many are 2 and 3?")
+    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
+        raise ConfigError(f"{setting}: the tokenizer in {folder} cannot encode a text ({first_line(error)})") from None
+    rows = model.get_input_embeddings().weight.shape[0]
+    beyond = {number for name, number in tokenizer.get_vocab().items() if number >= rows and name != settings.compress_token}
+    special = {number for number, each in tokenizer.added_tokens_decoder.items() if each.special}
+    if unusable := (beyond - special) | (beyond & {tokenizer.eos_token_id, tokenizer.pad_token_id, *prompt}):
+        raise ConfigError(too_large(setting, folder, max(unusable), rows))
 
 
 def is_encoder_decoder(folder: Path, settings: PretrainedModel) -> bool:
@@ -151,34 +178,9 @@ def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> in
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         with torch.no_grad():
             for layer in {id(each): each for each in (model.get_input_embeddings(), model.get_output_embeddings())}.values():
-                layer.weight[token_id] = layer.weight[:token_id].mean(dim=0)
+                for values in filter(lambda each: each is not None, (layer.weight, getattr(layer, "bias", None))):
+                    values[token_id] = values[:token_id].mean(dim=0)
     return int(tokenizer.convert_tokens_to_ids(token))
-
-
-def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
-    """The model with trainable adapters and, of its embeddings, only the trainable row of `compress_id` (tied and untied heads)."""
-    from peft import LoraConfig, get_peft_model
-
-    names = {module: name for name, module in model.named_modules()}
-    head, tied = model.get_output_embeddings(), model.config.tie_word_embeddings
-    trained = {names[each].rsplit(".", 1)[-1]: [compress_id] for each in (model.get_input_embeddings(), *([] if tied else [head]))}
-    targets: Any = lora.target_modules if lora.target_modules == "all-linear" else [each.strip() for each in lora.target_modules.split(",")]
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=targets,
-        trainable_token_indices=trained,
-        task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
-    )
-    if tied or not model.config.is_encoder_decoder:
-        return get_peft_model(model, config)
-    # A Flan-T5's encoder and decoder share one embedding beside the head; peft sees that only where the configuration calls something tied.
-    model._tied_weights_keys = {each: source for each, source in (model._tied_weights_keys or {}).items() if each != f"{names[head]}.weight"}
-    model.config.tie_word_embeddings = True
-    adapted = get_peft_model(model, config)
-    model.config.tie_word_embeddings = False
-    return adapted
 
 
 def save(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype | None = None) -> None:

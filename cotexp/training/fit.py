@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from cotexp import stopping
 from cotexp.model_settings import PretrainedModel
-from cotexp.models import loading
+from cotexp.models import adapters, loading
 from cotexp.models.encoding import Encoded, Encoder
 from cotexp.records import Example
 from cotexp.sections import ConfigError
@@ -104,7 +104,7 @@ def _load(job: FitJob) -> tuple[Any, Any]:
         torch.manual_seed(job.seed)
         compress_id = loading.add_compress_token(model, tokenizer, job.model.compress_token)
         if job.trainer.tuning == "lora":
-            model = loading.add_lora(model, job.trainer.lora, compress_id)
+            model = adapters.add_lora(model, job.trainer.lora, compress_id)
         if job.trainer.gradient_checkpointing:
             model.activation_checkpointing_enable()
     return model, tokenizer

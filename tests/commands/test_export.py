@@ -19,7 +19,7 @@ from cotexp.commands.export import export_model, find_run
 from cotexp.inference.engine import Request
 from cotexp.inference.local import LocalEngine
 from cotexp.model_settings import PretrainedModel, Sampling
-from cotexp.models import identity, loading
+from cotexp.models import adapters, identity, loading
 from cotexp.sections import ConfigError
 from cotexp.settings import Evaluation, Lora
 
@@ -74,7 +74,7 @@ def finished_run(base: Path, outputs: Path, *, lora: bool, compression: dict[str
     model, tokenizer = loading.load_trainable(base, settings)
     mark = loading.add_compress_token(model, tokenizer, settings.compress_token)
     if lora:
-        model = loading.add_lora(model, Lora(rank=2, alpha=4), mark)
+        model = adapters.add_lora(model, Lora(rank=2, alpha=4), mark)
     with torch.no_grad():
         for each in model.parameters():
             if each.requires_grad:

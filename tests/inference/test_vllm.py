@@ -63,6 +63,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
     monkeypatch.syspath_prepend(str(INTERFACE))
     monkeypatch.setenv("DOCUMENTED_VLLM_LOG", str(log))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    monkeypatch.setattr(identity, "gpu_names", lambda: ["A GPU"] * len(os.environ["CUDA_VISIBLE_DEVICES"].split(",")))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return lambda: [json.loads(line) for line in log.read_text().splitlines()]

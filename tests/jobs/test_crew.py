@@ -110,6 +110,7 @@ def test_rows_are_left_for_each_device_but_no_tiny_batches() -> None:
 
 def test_more_gpus_than_there_are_are_refused_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("cotexp.models.identity.has_cuda", lambda: True)
+    monkeypatch.setattr("cotexp.models.identity.gpu_names", lambda: ["A GPU", "A GPU"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
     with pytest.raises(ConfigError, match=r"^model\.devices must be at most 2, the devices of kind cuda that this machine offers; got 3$"):
         prepare(tmp_path, "model.device=cuda", "model.devices=3")

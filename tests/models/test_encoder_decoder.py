@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from cotexp.model_settings import PretrainedModel
-from cotexp.models import loading
+from cotexp.models import adapters, loading
 from cotexp.models.encoding import Encoder
 from cotexp.sections import ConfigError
 from cotexp.settings import Lora
@@ -193,7 +193,7 @@ def merged(model: Any) -> Any:
 @KINDS
 def test_lora_trains_adapters_and_the_one_row(load: Callable[[str], tuple[Any, Any, int]], kind: str) -> None:
     model, _, mark = load(kind)
-    model = loading.add_lora(model, Lora(rank=4, alpha=8), mark)
+    model = adapters.add_lora(model, Lora(rank=4, alpha=8), mark)
     assert model.peft_config["default"].task_type == "SEQ_2_SEQ_LM"
     trained = {name for name, each in model.named_parameters() if each.requires_grad}
     rows = {name for name in trained if "trainable_tokens_delta" in name}
@@ -220,7 +220,7 @@ def test_a_saved_adapter_comes_back_merged_with_the_same_logits(
     encoder_decoders: dict[str, Path], load: Callable[[str], tuple[Any, Any, int]], kind: str, tmp_path: Path
 ) -> None:
     model, tokenizer, mark = load(kind)
-    model = loading.add_lora(model, Lora(rank=4, alpha=8), mark)
+    model = adapters.add_lora(model, Lora(rank=4, alpha=8), mark)
     untrained = logits(model, mark)
     learn(model, mark, steps=5)
     expected = logits(model, mark)

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from cotexp.model_settings import PretrainedModel
-from cotexp.models import loading
+from cotexp.models import adapters, loading
 from cotexp.sections import ConfigError
 from cotexp.settings import Lora
 
@@ -104,7 +104,7 @@ def merged(model: Any) -> Any:
 def test_lora_trains_adapters_and_the_one_row(folders: dict[str, Path], kind: str) -> None:
     model, tokenizer = loading.load_trainable(folders[kind], settings_of(folders[kind]))
     mark = loading.add_compress_token(model, tokenizer, MARK)
-    model = loading.add_lora(model, Lora(rank=4, alpha=8), mark)
+    model = adapters.add_lora(model, Lora(rank=4, alpha=8), mark)
     trained = {name for name, each in model.named_parameters() if each.requires_grad}
     assert all("lora_" in name or "trainable_tokens_delta" in name for name in trained)
     assert {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in trained if "lora_" in name} == {
@@ -133,7 +133,7 @@ def test_a_saved_adapter_comes_back_merged_with_the_same_logits(folders: dict[st
     torch.manual_seed(0)
     model, tokenizer = loading.load_trainable(folders[kind], settings_of(folders[kind]))
     mark = loading.add_compress_token(model, tokenizer, MARK)
-    model = loading.add_lora(model, Lora(rank=4, alpha=8), mark)
+    model = adapters.add_lora(model, Lora(rank=4, alpha=8), mark)
     untrained = logits(model, batch(mark))
     one_step(model, mark, steps=5)
     expected = logits(model, batch(mark))

@@ -1,0 +1,175 @@
+"""LoRA adapters beside one trained row of the vocabulary."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from cotexp.models.files import first_line, listed
+from cotexp.sections import ConfigError
+from cotexp.settings import Lora
+
+ALL = "all-linear"
+LAYERS = (torch.nn.Linear, torch.nn.Embedding, torch.nn.Conv1d, torch.nn.Conv2d, Conv1D)
+"""Kinds of modules that can have an adapter."""
+KNOWN_WARNINGS = (
+    "fan_in_fan_out is set to False",
+    "`is_gradient_checkpointing` is deprecated",
+    ".*_pattern keys did not match",
+    "Found missing adapter keys",
+)
+"""What peft says of choices that it makes rightly by itself, and what is an error here."""
+REMAKE = "remove that folder, and let the run make it anew"
+PROBE_TOKENS = 8
+"""Length of the text on which a fresh adapter is tried."""
+ROUNDING = 1e-4
+"""Largest change of a logit, as a share of the largest, that rounding explains."""
+
+
+def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
+    """The model with trainable adapters and, of its embeddings, only the trainable row of `compress_id` (tied and untied heads).
+
+    Raises: ConfigError when it has no such targets, or gives other logits with untrained adapters than without.
+    """
+    before = _logits(model, compress_id)
+    adapted = _adapted(model, lora, compress_id)
+    _carry_biases(adapted)
+    change = float((_logits(adapted, compress_id) - before).abs().max())
+    if not change <= ROUNDING * float(before.abs().max()):
+        raise ConfigError(
+            f"trainer.tuning=lora: untrained adapters change the logits of a {model.config.model_type} by up to {change:.2g}, so that another model "
+            "would be trained than is merged; take trainer.tuning=full"
+        )
+    return adapted
+
+
+def merged(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """The model with the adapter that `add_lora` made and `folder` holds in its weights.
+
+    Raises: ConfigError when it is damaged, or was made for another model.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+
+    try:
+        with safe_open(folder / "adapter_model.safetensors", framework="pt") as file, _quiet():
+            adapted = PeftModel.from_pretrained(model, str(folder))
+            its, own = set(file.keys()), set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+            infinite = [name for name in its if not torch.isfinite(file.get_tensor(name)).all()]
+    except Exception as error:  # noqa: BLE001 - peft and safetensors raise what they meet
+        raise ConfigError(f"the adapter in {folder} cannot be put on a {model.config.model_type} ({first_line(error)}); {REMAKE}") from None
+    for what, names in {"lacks": own - its, "holds for another model": its - own, "has NaN or infinite values in": set(infinite)}.items():
+        if names:
+            raise ConfigError(f"the adapter in {folder} {what} {listed(sorted(names))}; {REMAKE}")
+    whole: PreTrainedModel = adapted.merge_and_unload()
+    return whole
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for known in KNOWN_WARNINGS:
+            warnings.filterwarnings("ignore", message=known)
+        yield
+
+
+def check_targets(model: PreTrainedModel, lora: Lora) -> None:
+    """Raises ConfigError when a module that is to get adapters is not there, or can have none. The shapes of `model` suffice."""
+    _adapted(copy.deepcopy(model), lora, 0)
+
+
+def _adapted(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
+    """The model with fresh adapters, as peft makes them. Raises: ConfigError when it cannot."""
+    _check_names(model, lora)
+    try:
+        with _quiet():
+            return _wrapped(model, lora, compress_id)
+    except Exception as error:  # noqa: BLE001 - peft raises what its layers meet
+        reason = f"peft cannot give adapters to {lora.target_modules} of a {model.config.model_type} ({first_line(error)})"
+        raise ConfigError(f"trainer.lora.target_modules: {reason}; name other modules, or take trainer.tuning=full") from None
+
+
+def _check_names(model: PreTrainedModel, lora: Lora) -> None:
+    if lora.target_modules == ALL:
+        return
+    used = {id(each) for each in (model.get_input_embeddings(), model.get_output_embeddings())}
+    layers = [(name, each) for name, each in model.named_modules() if isinstance(each, LAYERS) and id(each) not in used]
+    known = sorted({name.rsplit(".", 1)[-1] for name, _ in layers})
+    for target in _targets(lora):
+        found = [each for name, each in model.named_modules() if target and (name == target or name.endswith(f".{target}"))]
+        if found and all(isinstance(each, LAYERS) and id(each) not in used for each in found):
+            continue
+        why = "is none of them" if not found else "has none of its own, as embeddings and heads, whose one row is trained beside adapters"
+        why = why if not found or any(id(each) in used for each in found) else "is no layer with weights that could have one"
+        raise ConfigError(
+            f"trainer.lora.target_modules must name layers of the model ({model.config.model_type}: {listed(known, most=12)}), or be {ALL}; "
+            f"{target!r} {why}"
+        )
+
+
+def _targets(lora: Lora) -> list[str]:
+    return [each.strip() for each in lora.target_modules.split(",")]
+
+
+def _wrapped(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    names = {module: name for name, module in model.named_modules()}
+    head, tied = model.get_output_embeddings(), model.config.tie_word_embeddings
+    trained = {names[each].rsplit(".", 1)[-1]: [compress_id] for each in (model.get_input_embeddings(), *([] if tied else [head]))}
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=ALL if lora.target_modules == ALL else _targets(lora),
+        trainable_token_indices=trained,
+        task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
+    )
+    if tied or not model.config.is_encoder_decoder:
+        return get_peft_model(model, config)
+    # A Flan-T5's encoder and decoder share one embedding beside the head; peft sees that only where the configuration calls something tied.
+    model._tied_weights_keys = {each: source for each, source in (model._tied_weights_keys or {}).items() if each != f"{names[head]}.weight"}
+    model.config.tie_word_embeddings = True
+    adapted = get_peft_model(model, config)
+    model.config.tie_word_embeddings = False
+    return adapted
+
+
+def _carry_biases(model: Any) -> None:
+    """Give heads with a bias (Phi, GPT-J, CodeGen) theirs back, which peft leaves out while it trains a row of them.
+
+    Differs from peft 0.21: its issue 3649. Layers that keep their bias, as those of a later peft may, are left as they are.
+    """
+    from peft.tuners.trainable_tokens import TrainableTokensLayer
+
+    for layer in (each for each in model.modules() if isinstance(each, TrainableTokensLayer)):
+        bias = getattr(layer.get_base_layer(), "bias", None)
+        if bias is not None:
+            with torch.no_grad():
+                of_nothing = layer(torch.zeros(1, layer.in_features, dtype=bias.dtype, device=bias.device))
+            if not torch.allclose(of_nothing[0], bias):
+                layer.register_forward_hook(_add_bias)
+
+
+def _add_bias(layer: Any, _: Any, output: torch.Tensor) -> torch.Tensor:
+    uses_the_layer_itself = layer.disable_adapters or layer.merged
+    return output if uses_the_layer_itself else output + layer.get_base_layer().bias
+
+
+@torch.no_grad()
+def _logits(model: Any, compress_id: int) -> torch.Tensor:
+    """(1, T, V) of a short text with the mark; the decoder of an encoder-decoder model reads the same."""
+    was_training = model.training
+    ids_BT = torch.tensor([[*range(PROBE_TOKENS - 1), compress_id]], device=model.device)
+    both = {"decoder_input_ids": ids_BT} if model.config.is_encoder_decoder else {}
+    logits_BTV: torch.Tensor = model.eval()(input_ids=ids_BT, use_cache=False, **both).logits
+    model.train(was_training)
+    return logits_BTV

@@ -1,0 +1,153 @@
+"""Whether a model is what its files say: every tensor found, none left over, none of another shape, all of them numbers.
+
+transformers fills what it does not find with random numbers and says so in a warning; here that is an error. Tied heads, and tensors that
+the architecture itself declares optional, are no fault.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForTokenClassification, PreTrainedModel
+
+from cotexp.models import files
+from cotexp.models.files import Stored
+from cotexp.sections import ConfigError
+
+LANGUAGE, LABELS = "language", "labels"
+"""Kinds of models: those that write, and those that label tokens, as LLMLingua-2 does."""
+
+NOT_FINITE = "NaN or infinite values"
+
+
+def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LANGUAGE, meta: bool = False) -> PreTrainedModel:
+    """The model in `folder` in float32 on the CPU, encoder-decoder or causal as its configuration says; with `meta` its shapes alone.
+
+    Raises: ConfigError with folder and tensors when the weights do not fit the configuration, or are no numbers; or transformers cannot load it.
+    """
+    stored, report = files.stored(folder, setting), []
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        writes = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        with _reported() as report:
+            model, found = (AutoModelForTokenClassification if kind == LABELS else writes).from_pretrained(
+                folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are in the report
+                **({"device_map": "meta"} if meta else {}),
+            )
+    except Exception as error:  # noqa: BLE001 - transformers, and code that comes with a model, raise whatever they meet
+        if names := [line.split("|")[0].strip() for line in report if "| CONVERSION" in line]:
+            problem = f"parts are missing or of another shape, of what transformers puts together: {files.listed(names)}"
+            raise ConfigError(_do_not_fit(setting, folder, [problem])) from None
+        own = f"; it brings code of its own, which may run with {setting.removesuffix('.path')}.trust_remote_code=true: read it first"
+        advice = own if files.code(folder) and not trust_remote_code else ""
+        raise ConfigError(f"{setting}: transformers cannot load {folder} ({files.first_line(error)}){advice}") from None
+    _tell_whether_tied(model)
+    found["missing_keys"] = {*found["missing_keys"], *_tied_against_config(model, stored, folder)}
+    if problems := faults(model, found, stored):
+        raise ConfigError(_do_not_fit(setting, folder, problems))
+    return model
+
+
+@functools.cache
+def check(folder: Path, sha256: str, setting: str, *, trust_remote_code: bool, kind: str = LANGUAGE) -> PreTrainedModel:
+    """The same refusals as `read`, without holding the weights in memory: each tensor is looked at once. Returns the model's shapes.
+
+    `sha256` stands for the content of `folder`: what was checked once is not read again.
+    """
+    model = read(folder, setting, trust_remote_code=trust_remote_code, kind=kind, meta=True)
+    check_numbers(folder, sha256, setting)
+    return model
+
+
+@functools.cache
+def check_numbers(folder: Path, sha256: str, setting: str) -> None:
+    """Raises ConfigError when tensors in `folder` hold NaN or infinity; masks may. `sha256` stands for its content."""
+    if infinite := sorted(_not_finite(files.stored(folder, setting))):
+        raise ConfigError(_do_not_fit(setting, folder, [f"{NOT_FINITE}: {files.listed(infinite)}"]))
+
+
+def _not_finite(stored: dict[str, Stored]) -> Iterator[str]:
+    for path in sorted({each.file for each in stored.values()}):
+        with safe_open(path, framework="pt") as file:
+            yield from (name for name, each in stored.items() if each.file == path and not each.is_mask and not _is_finite(file.get_tensor(name)))
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    if not tensor.is_floating_point():
+        return True
+    return bool(torch.isfinite(tensor.float() if tensor.itemsize == 1 else tensor).all())
+
+
+def _do_not_fit(setting: str, folder: Path, problems: Iterable[str]) -> str:
+    return f"{setting}: the weights in {folder} cannot be used with its config.json: {'; '.join(problems)}; restore both, or fetch the model again"
+
+
+def _tell_whether_tied(model: Any) -> None:
+    """In the configuration: transformers takes every T5's head for tied, and ties heads that have weights of their own when it resizes them."""
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is not None and embedding is not None:
+        for config in (model.config, model.config.get_text_config()):
+            config.tie_word_embeddings = head.weight is embedding.weight
+
+
+def faults(model: Any, found: dict[str, Any], stored: Mapping[str, Stored] = MappingProxyType({})) -> list[str]:
+    """What of transformers' report, and of the loaded numbers, makes `model` another one than its files say; `stored` tells what holds no weights."""
+    is_quantized = getattr(model.config, "quantization_config", None) is not None
+    names = {
+        "missing": found["missing_keys"],
+        "unexpected": [each for each in found["unexpected_keys"] if not _is_mask(each, stored)],
+        "of another shape": [f"{name} is {list(its)} instead of {list(own)}" for name, its, own in found["mismatched_keys"]],
+        "whole numbers, as of a quantised model": [
+            name for name, each in stored.items() if name.endswith(".weight") and each.dtype[0] in "IU" and not is_quantized
+        ],
+        NOT_FINITE: [name for name, each in model.named_parameters() if not each.is_meta and not _is_finite(each)],
+    }
+    return [f"{what}: {files.listed(sorted(own))}" for what, own in names.items() if own]
+
+
+def _is_mask(name: str, stored: Mapping[str, Stored]) -> bool:
+    """Whether a tensor that the model has no place for holds no weights; transformers may have changed the beginning of its name."""
+    return any(each.is_mask for own, each in stored.items() if own.endswith(name) or name.endswith(own))
+
+
+def _tied_against_config(model: Any, stored: dict[str, Stored], folder: Path) -> list[str]:
+    """The head, where config.json says that it is the model's own, the weights have none, and transformers takes the embedding, as for T5."""
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is None or embedding is None or files.config(folder).get("tie_word_embeddings", True):
+        return []
+    name = next(name for name, each in model.named_modules() if each is head)
+    is_there = any(each.endswith(f"{name}.weight") for each in stored)
+    return [f"{name}.weight"] if head.weight is embedding.weight and not is_there else []
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[list[str]]:
+    """What transformers warns of in this block, line by line: its error leaves out which tensors it could not convert."""
+    lines: list[str] = []
+    logger = logging.getLogger("transformers.modeling_utils")
+    level = logger.level
+
+    def keep(record: logging.LogRecord) -> bool:
+        lines.extend(record.getMessage().splitlines())
+        return record.levelno > logging.WARNING
+
+    logger.addFilter(keep)
+    logger.setLevel(logging.WARNING)
+    try:
+        yield lines
+    finally:
+        logger.setLevel(level)
+        logger.removeFilter(keep)
