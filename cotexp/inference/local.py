@@ -26,6 +26,7 @@ from cotexp.sections import ConfigError, RunFailed
 
 log = logging.getLogger(__name__)
 
+
 class _Row(NamedTuple):
     """A request, the ids of its prompt, and the most tokens that it may write."""
 
