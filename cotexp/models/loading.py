@@ -14,8 +14,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging as transformers_logging
 
 from cotexp.model_settings import PretrainedModel
+from cotexp.models.causality import check_causal
 from cotexp.models.encoding import Encoder
 from cotexp.models.identity import device_type
+from cotexp.models.memory import bound_shape_caches
 from cotexp.models.tokenizer import load_tokenizer
 from cotexp.sections import ConfigError
 from cotexp.settings import Lora
@@ -62,6 +64,7 @@ def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedM
     try:
         tokenizer = load_tokenizer(folder, settings)
         kind = AutoModelForSeq2SeqLM if is_encoder_decoder(folder, settings) else AutoModelForCausalLM
+        bound_shape_caches()
         model = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=settings.trust_remote_code)
     except ConfigError:
         raise
@@ -69,6 +72,7 @@ def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedM
         raise ConfigError(f"model.path: transformers cannot load {folder} ({str(error).strip().splitlines()[0]})") from None
     if tokenizer.eos_token_id is None:
         raise ConfigError(f"model.path: the tokenizer in {folder} has no end-of-sequence token; set eos_token in its tokenizer_config.json")
+    check_causal(model)
     _add_stop_tokens(model, tokenizer, settings)
     if model.config.is_encoder_decoder:
         _check_decoder_start(model, folder)

@@ -17,7 +17,7 @@ WINDOW, ROPE_LIMIT, CONTEXT = 16, 64, 256
 WIDTH: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "initializer_range": 0.3}
 LLAMA: dict[str, Any] = {**WIDTH, "num_key_value_heads": 2, "intermediate_size": 64, "max_position_embeddings": CONTEXT, "tie_word_embeddings": False}
 MOE: dict[str, Any] = {**LLAMA, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
-STATES: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "initializer_range": 0.3}
+STATES: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "initializer_range": 0.3, "tie_word_embeddings": False}
 LONG: dict[str, Any] = {
     "rope_type": "longrope",
     "rope_theta": 10000.0,

@@ -17,6 +17,7 @@ from cotexp.inference.local import LocalEngine
 from cotexp.inference.scoring import Item, Scorer, Text
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
+from cotexp.models.causality import check_causal
 from cotexp.models.encoding import Encoded
 from cotexp.models.loading import LoadedModel
 from cotexp.sections import ConfigError
@@ -148,6 +149,7 @@ def test_the_training_loss_is_that_of_plain_passes(loaded: LoadedModel) -> None:
     with torch.no_grad():
         sums = supervised_loss(loaded.model, batch)
     losses = [torch.nn.functional.cross_entropy(logits_of(loaded.model, *each).double(), torch.tensor(each[1]), reduction="sum") for each in pairs]
+    check_causal(loaded.model)
     assert sums[1].sum() == sum(len(ids) for _, ids in pairs)
     assert sums[0].sum().item() == pytest.approx(sum(losses).item(), rel=1e-5)
 
@@ -157,6 +159,8 @@ def test_a_model_that_is_not_causal_is_refused_in_one_line(anything: LoadedModel
     loaded = loaded_with(anything, REFUSED[name])
     with pytest.raises(ConfigError, match=r"^model\.path: \w+ carried on step by step differs from \w+ on a whole text .*take another model"):
         LocalEngine(loaded)
+    with pytest.raises(ConfigError, match=r"^model\.path: \w+ is not causal: .*; take a causal model$"):
+        check_causal(loaded.model)
     with pytest.raises(ConfigError, match=r"^model\.path: \w+ cannot be scored: .*depends on the tokens behind it; take a causal model$"):
         Scorer(loaded)
 
