@@ -17,7 +17,7 @@ import torch
 
 from cotexp.inference import sharing
 from cotexp.inference.engine import Output, Request, room, seed_of
-from cotexp.inference.rows import PromptRows, Rows, SourceRows, StaticPromptRows
+from cotexp.inference.rows import PromptRows, Rows, SourceRows, StaticPromptRows, widest
 from cotexp.inference.sharing import Sharing
 from cotexp.model_settings import Sampling
 from cotexp.models.loading import LoadedModel, generation_stop_ids
@@ -91,8 +91,10 @@ class LocalEngine:
     def _groups(self, rows: Sequence[_Row]) -> list[list[_Row]]:
         """Those that may share a batch."""
         groups: dict[tuple[int, ...], list[_Row]] = {}
+        width = max((len(each.prompt) for each in rows), default=0) + max((each.room for each in rows), default=0)
+        padded = self.sharing.padded and width <= widest(self.loaded.model)
         for number, each in enumerate(rows):
-            company = () if self.sharing.padded else (len(each.prompt),) if self.sharing.together else (number,)
+            company = () if padded else (len(each.prompt),) if self.sharing.together else (number,)
             groups.setdefault((self._side(each), *company), []).append(each)
         return list(groups.values())
 

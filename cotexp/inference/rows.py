@@ -7,6 +7,7 @@ T tokens, V vocabulary.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -149,6 +150,12 @@ def padded(loaded: LoadedModel, prompts: Sequence[list[int]], *, left: bool) -> 
         ids.append([pad] * filling + each if left else each + [pad] * filling)
         mask.append([0] * filling + [1] * len(each) if left else [1] * len(each) + [0] * filling)
     return torch.tensor(ids).to(loaded.device), torch.tensor(mask).to(loaded.device)
+
+
+def widest(model: Any) -> float:
+    """Tokens that a batch may have, padding included: masks that some architectures (GPT-Neo, GPT-J) hold in full are no wider than a text."""
+    masks = (each for each in model.buffers() if each.dim() == 4 and each.shape[-1] == each.shape[-2])
+    return min((each.shape[-1] for each in masks), default=math.inf)
 
 
 def accepted(model: Any, **inputs: Any) -> dict[str, Any]:

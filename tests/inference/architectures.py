@@ -49,6 +49,7 @@ CAUSAL: dict[str, tuple[str, dict[str, Any]]] = {
     "Llama with YaRN": ("Llama", {**LLAMA, "rope_parameters": SCALED["yarn"]}),
     "Llama with dynamic RoPE": ("Llama", {**LLAMA, "rope_parameters": SCALED["dynamic"], "max_position_embeddings": ROPE_LIMIT}),
     "GPT-2": ("GPT2", {**WIDTH, "n_positions": CONTEXT}),
+    "GPT-Neo": ("GPTNeo", {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": WINDOW}),
     "OPT": ("OPT", {**WIDTH, "ffn_dim": 64, "word_embed_proj_dim": 32, "max_position_embeddings": CONTEXT, "init_std": 0.3}),
     "BLOOM": ("Bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3}),
     "Mixtral": ("Mixtral", {**LLAMA, "num_local_experts": 4, "num_experts_per_tok": 2}),

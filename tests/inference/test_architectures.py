@@ -28,7 +28,7 @@ from cotexp.training.modules import supervised_loss
 
 KINDS = {**CAUSAL, **ENCODER_DECODERS}
 MAX_NEW_TOKENS = 12
-WITHOUT_STATIC_CACHE = {"Mamba", "Mamba2", "FalconMamba", "RWKV", "MiniMax"}
+WITHOUT_STATIC_CACHE = {"GPT-Neo", "Mamba", "Mamba2", "FalconMamba", "RWKV", "MiniMax"}
 """Of the causal kinds, those that compiled steps are refused for."""
 
 
@@ -94,6 +94,22 @@ def test_a_text_is_the_same_alone_in_any_batch_and_by_transformers(loaded: Loade
     assert generated(engine, requests[::-2]) == {each.id: alone[each.id] for each in requests[::-2]}
     assert {each.id: by_transformers(engine, each) for each in requests} == alone
     assert len(set(alone.values())) > 3, "texts that depend on their prompts"
+
+
+@pytest.mark.parametrize("name", ["GPT-Neo", "GPT-2", "OPT", "Mistral"])
+def test_a_batch_may_grow_wider_than_any_text_of_it(anything: LoadedModel, requests: list[Request], name: str) -> None:
+    """The longest prompt fills the context at once, and the shortest goes on behind as much padding."""
+    architecture, own = CAUSAL[name]
+    context = ROPE_LIMIT + 32
+    limits = {"n_positions" if name == "GPT-2" else "max_position_embeddings": context}
+    loaded = dataclasses.replace(loaded_with(anything, (architecture, {**own, **limits})), context_length=context)
+    loaded.model.generation_config.eos_token_id = None
+    engine, outputs = LocalEngine(loaded), []
+    engine.generate([requests[0], requests[-1]], Sampling(max_new_tokens=context), outputs.append)
+    alone: list[Output] = []
+    engine.generate(requests[:1], Sampling(max_new_tokens=context), alone.append)
+    assert {each.id: each.text for each in outputs}[requests[0].id] == alone[0].text
+    assert alone[0].num_tokens > context // 2
 
 
 @pytest.mark.parametrize("name", CAUSAL)
