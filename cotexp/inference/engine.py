@@ -23,8 +23,9 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A generated text without special tokens, its length in tokens, and its share of the wall time.
+    """A generated text without special tokens, the number of tokens generated for it, special ones left out, and its share of the wall time.
 
+    Stored lengths are counted in the text instead: the same text may have been generated in other, more tokens than its tokenizer gives it.
     `text` is empty where `finish_reason` says that nothing usable was written. `usage` is what a server said about it: tokens, money, model.
     """
 

@@ -3,6 +3,8 @@
 A causal model sees all texts of an item as one packed row: the tree of their prefixes in depth-first order, each token at the position
 it has in its text and attending to its own prefix alone. So every distinct prefix is computed once. Models that cannot be masked like
 that (sliding windows shorter than the texts, recurrence, position biases) and decoders behind an encoder get a row for each distinct text.
+So do texts beyond the length where rotary positions change: each is scored as it stands whole. A text written across that length was
+written with both kinds of positions, so its score is not the sum of what its writer saw.
 Axes: B rows, T tokens, K tokens seen, N tokens read, V vocabulary, S tokens of a prompt, D width.
 """
 
@@ -21,7 +23,8 @@ from transformers import DynamicCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from cotexp.models.loading import LoadedModel
-from cotexp.sections import RunFailed
+from cotexp.models.rope import RopeLimit
+from cotexp.sections import ConfigError, RunFailed
 
 _SOFTMAX_ROWS = 256
 """Tokens whose probabilities over the vocabulary are held in float32 at a time."""
@@ -53,12 +56,16 @@ class _Read(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A tree of prefixes: tokens in depth-first order, their positions, and for each the index after its last descendant."""
+    """A tree of prefixes: tokens in depth-first order, their positions, and for each the index after its last descendant.
+
+    `side` is that of the texts' lengths, by `RopeLimit`.
+    """
 
     ids_T: torch.Tensor
     positions_T: torch.Tensor
     ends_T: torch.Tensor
     reads: list[_Read]
+    side: int
 
 
 class _Work(NamedTuple):
@@ -69,22 +76,32 @@ class _Work(NamedTuple):
     scores: list[list[float]]
 
 
+_Job = tuple[_Work, _Row, torch.Tensor | None]
+
+
 @dataclass(slots=True)
 class Scorer:
     """Scores in batches with one loaded model, causal or encoder-decoder.
 
     `max_batch_tokens` bounds the tokens of one forward pass, padding included; None: 512 on a CPU and 8192 elsewhere. A longer packed
-    row passes in pieces, any other longer text alone. It never changes a result beyond rounding.
+    row passes in pieces, any other longer text alone. It never changes a result beyond rounding. What may share a pass is tried out first.
+
+    Raises: ConfigError for a model whose scores of a text are not those of one plain pass over it.
     """
 
     loaded: LoadedModel
     max_batch_tokens: int | None = None
     budget: int = field(init=False)
+    rope_limit: RopeLimit | None = field(init=False)
+    padded: bool = field(init=False, default=True)
+    together: bool = field(init=False, default=True)
     packs: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.budget = self.max_batch_tokens or (512 if self.loaded.device.type == "cpu" else 8192)
-        self.packs = self._takes_masks() and self._packs_rightly()
+        self.rope_limit = RopeLimit.of(self.loaded.model)
+        self._choose_company()
+        self.packs = self._takes_masks() and self._difference(packed=True) < self._rounding()
 
     @torch.inference_mode()
     def score(self, items: Sequence[Item], on_item: Callable[[str, list[list[float]]], None]) -> None:
@@ -93,9 +110,13 @@ class Scorer:
         `scores` follows the item's texts, and each text's `read`: log p(token | prompt, the text's tokens before it) in nats, never above 0.
         Raises: RunFailed, before anything is computed, for a text that the model's context cannot hold.
         """
-        longest = max((self._length(item) for item in items), default=0)
-        for work in self._finished(items, packed=self.packs and longest <= self._window()):
-            on_item(work.item.id, work.scores)
+        most = min(self._window(), self.rope_limit.length if self.rope_limit else math.inf)
+        parts: dict[bool, list[Item]] = {True: [], False: []}
+        for each in items:
+            parts[self._length(each) <= most and self.packs].append(each)
+        for packed, own in parts.items():
+            for work in self._finished(own, packed=packed):
+                on_item(work.item.id, work.scores)
 
     def fits(self, item: Item) -> bool:
         """Whether the model's context can hold the item."""
@@ -133,14 +154,44 @@ class Scorer:
             and set(getattr(config, "layer_types", None) or ()) <= {"full_attention", "sliding_attention", "chunked_attention"}
         )
 
+    def _choose_company(self) -> None:
+        """Whether rows of different length, or of equal length, may share a pass."""
+        for self.padded, self.together in ((True, True), (False, True), (False, False)):
+            difference = self._difference(packed=False)
+            if difference < self._rounding():
+                return
+        if not difference < 10 * self._rounding():
+            name = type(self.loaded.model).__name__
+            raise ConfigError(f"model.path: {name} cannot be scored: what it says of a token depends on the tokens behind it; take a causal model")
+
+    def _rounding(self) -> float:
+        """Nats that two ways of computing the same scores may differ by."""
+        return 1e-3 if torch.finfo(self.loaded.model.dtype).bits >= 32 else 0.15
+
     @torch.inference_mode()
-    def _packs_rightly(self) -> bool:
-        """Whether two texts packed have the scores that they have apart, up to rounding: some models count positions in their own way."""
+    def _difference(self, *, packed: bool) -> float:
+        """Nats by which texts scored in company differ from one plain pass each: in 16 bits the mean, since rounding may choose another expert."""
         vocabulary = self.loaded.model.get_input_embeddings().weight.shape[0]
         first, second, third = torch.linspace(vocabulary // 8, vocabulary - 1, 12).long().view(3, 4).tolist()
-        item = Item("", first, [Text([*second, *third], list(range(8))), Text([*second[:2], *third], list(range(6)))])
-        packed, apart = (torch.cat([torch.tensor(each) for each in next(self._finished([item], packed=flag)).scores]) for flag in (True, False))
-        return bool((packed - apart).abs().max() < (1e-3 if torch.finfo(self.loaded.model.dtype).bits >= 32 else 0.3))
+        texts = [[*second, *third], [*second[:2], *third], second, [*third, *second]]
+        item = Item("", first, [Text(each, list(range(len(each)))) for each in texts])
+        try:
+            found = torch.tensor([value for each in next(self._finished([item], packed=packed)).scores for value in each])
+        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError):
+            return math.inf
+        differences = (found - torch.cat([self._plain(first, each) for each in texts])).abs()
+        return float(differences.max() if self._rounding() < 0.1 else differences.mean())
+
+    def _plain(self, prompt_ids: list[int], ids: list[int]) -> torch.Tensor:
+        """(N,) the log-probabilities of a text's tokens by one pass over it alone."""
+        config, device = self.loaded.model.config, self.loaded.device
+        if config.is_encoder_decoder:
+            start = torch.tensor([[config.decoder_start_token_id, *ids]], device=device)
+            inputs = {"input_ids": torch.tensor([prompt_ids], device=device), "decoder_input_ids": start}
+        else:
+            inputs = {"input_ids": torch.tensor([prompt_ids + ids], device=device)}
+        logits_TV = self.loaded.model(**inputs, use_cache=False).logits[0, -len(ids) - 1 : -1]
+        return torch.log_softmax(logits_TV.float(), dim=-1).gather(1, torch.tensor(ids, device=device)[:, None])[:, 0].cpu()
 
     def _window(self) -> float:
         """Tokens that every layer sees."""
@@ -153,30 +204,50 @@ class Scorer:
         for group in _batches([each for each in works if each.rows], lambda each: sum(len(row.ids_T) for row in each.rows), self.budget):
             memories = self._encoded(group) if self.loaded.model.config.is_encoder_decoder else [None] * len(group)
             jobs = [(work, row, memory_SD) for work, memory_SD in zip(group, memories, strict=True) for row in work.rows]
-            for batch in _batches(jobs, lambda job: len(job[1].ids_T), self.budget):
-                self._run(*zip(*batch, strict=True), packed=packed)
+            for company in self._companies(jobs, packed=packed):
+                for batch in _batches(company, lambda job: len(job[1].ids_T), self.budget):
+                    self._run(*zip(*batch, strict=True), packed=packed)
             yield from group
+
+    def _companies(self, jobs: Sequence[_Job], *, packed: bool) -> list[list[_Job]]:
+        """Rows that may share a pass."""
+        companies: dict[tuple[int, ...], list[_Job]] = {}
+        for number, (work, row, memory_SD) in enumerate(jobs):
+            lengths = (len(row.ids_T), 0 if memory_SD is None else len(memory_SD))
+            own = () if packed or self.padded else lengths if self.together else (number,)
+            companies.setdefault((row.side, *own), []).append((work, row, memory_SD))
+        return list(companies.values())
 
     def _work(self, item: Item, *, packed: bool) -> _Work:
         config = self.loaded.model.config
         root = [config.decoder_start_token_id] if config.is_encoder_decoder else item.prompt_ids
         assert item.prompt_ids, f"{item.id}: nothing precedes the first token"
-        seen = sorted((root + text.ids[: text.read[-1]], number) for number, text in enumerate(item.texts) if text.read)
-        rows: list[list[tuple[list[int], int]]] = []
-        for path, number in seen:
-            if not rows or not (packed or path[: len(rows[-1][-1][0])] == rows[-1][-1][0]):
-                rows.append([])
-            rows[-1].append((path, number))
-        return _Work(item, [_row(each, len(root), item.texts) for each in rows], [[0.0] * len(text.read) for text in item.texts])
+        seen = sorted((*self._path(root, text), number) for number, text in enumerate(item.texts) if text.read)
+        rows: list[tuple[int, list[tuple[list[int], int]]]] = []
+        for side, path, number in seen:
+            if not rows or not (packed or (side == rows[-1][0] and path[: len(rows[-1][1][-1][0])] == rows[-1][1][-1][0])):
+                rows.append((side, []))
+            rows[-1][1].append((path, number))
+        scores = [[0.0] * len(text.read) for text in item.texts]
+        return _Work(item, [_row(paths, len(root), item.texts, side) for side, paths in rows], scores)
+
+    def _path(self, root: list[int], text: Text) -> tuple[int, list[int]]:
+        """(side, what is seen of a text): up to the last token that is read, and where its whole length decides about positions, all of it."""
+        side = self.rope_limit.side(len(root) + len(text.ids)) if self.rope_limit else 0
+        return side, root + (text.ids if side else text.ids[: text.read[-1]])
 
     def _encoded(self, works: list[_Work]) -> list[torch.Tensor]:
         """The encoder's output for each prompt, of shape (S, D)."""
         prompts = [torch.tensor(each.item.prompt_ids) for each in works]
+        if not self.padded and len(works) > 1:
+            return [memory_SD for each in works for memory_SD in self._encoded([each])]
         memory_BSD = self.loaded.model.get_encoder()(input_ids=self._padded(prompts), attention_mask=self._lengths_mask(prompts)).last_hidden_state
         return [memory_SD[: len(ids)] for memory_SD, ids in zip(memory_BSD, prompts, strict=True)]
 
     def _run(self, works: Sequence[_Work], rows: Sequence[_Row], memories: Sequence[torch.Tensor | None], *, packed: bool) -> None:
         """Fill in what the rows read, each a row of its work."""
+        if self.rope_limit:
+            self.rope_limit.restart(self.loaded.model)
         ids_BT = self._padded([each.ids_T for each in rows])
         length = step = ids_BT.shape[1]
         inputs: dict[str, Any] = {"use_cache": False}
@@ -224,7 +295,7 @@ class Scorer:
         return self._padded([torch.ones(len(each), dtype=torch.long) for each in rows])
 
 
-def _row(paths: list[tuple[list[int], int]], num_root: int, texts: list[Text]) -> _Row:
+def _row(paths: list[tuple[list[int], int]], num_root: int, texts: list[Text], side: int) -> _Row:
     """The tree of (prefix to be seen, number of its text) pairs in lexicographic order: a path shares most with the one before it."""
     ids: list[int] = []
     positions: list[int] = []
@@ -244,7 +315,7 @@ def _row(paths: list[tuple[list[int], int]], num_root: int, texts: list[Text]) -
             key = nodes[num_root + index - 1], texts[number].ids[index]
             reads.setdefault(key, _Read(*key, [])).places.append((number, place))
         before = path
-    return _Row(torch.tensor(ids), torch.tensor(positions), torch.tensor(ends), list(reads.values()))
+    return _Row(torch.tensor(ids), torch.tensor(positions), torch.tensor(ends), list(reads.values()), side)
 
 
 def _batches(things: list[_Sized], length: Callable[[_Sized], int], budget: int) -> Iterator[list[_Sized]]:

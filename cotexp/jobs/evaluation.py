@@ -92,7 +92,9 @@ def _cut(context: Context, answers: Sequence[Row], questions: Sequence[Question]
 
 
 def _row(output: Output, question: Question, count: Callable[[str], int]) -> Row:
-    """A stored answer; it holds what it is graded by, so that grading needs no task."""
+    """A stored answer; it holds what it is graded by, so that grading needs no task. All lengths are counted in its text, as every stage does:
+    the ids that were generated may spell the same text otherwise.
+    """
     chain, _ = split_solution(output.text, question.answer_type, question.options)
     num_cot_tokens, num_thinking_tokens = reasoning.lengths(chain, count)
     return {
@@ -104,7 +106,7 @@ def _row(output: Output, question: Question, count: Callable[[str], int]) -> Row
         "gold": question.answer,
         "answer_type": question.answer_type,
         "options": question.options,
-        "num_tokens": output.num_tokens,
+        "num_tokens": count(output.text),
         "num_cot_tokens": num_cot_tokens,
         "num_thinking_tokens": num_thinking_tokens,
         "finish_reason": output.finish_reason,

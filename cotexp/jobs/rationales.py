@@ -93,7 +93,7 @@ def _own(context: Context, task: str, questions: Questions) -> Writer:
             context.settings.model,
             questions,
             ids,
-            lambda output: emit(_row(asdict(output), "self", questions[parent(output.id)], count)),
+            lambda output: emit(_row({**asdict(output), "num_tokens": count(output.text)}, "self", questions[parent(output.id)], count)),
         )
 
     return write

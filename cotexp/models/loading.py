@@ -14,9 +14,11 @@ from transformers.utils import logging as transformers_logging
 
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import adapters, weights
+from cotexp.models.causality import check_causal
 from cotexp.models.encoding import Encoder
 from cotexp.models.files import first_line, too_large
 from cotexp.models.identity import ModelFiles, device_type
+from cotexp.models.memory import bound_shape_caches
 from cotexp.models.tokenizer import load_tokenizer
 from cotexp.sections import ConfigError
 
@@ -55,9 +57,11 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
 
 def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedModel, Any]:
     """The model in float32 on the CPU, encoder-decoder or causal as its configuration says, and its tokenizer."""
+    bound_shape_caches()
     tokenizer = _tokenizer(folder, settings, "model.path")
     model = weights.read(folder, "model.path", trust_remote_code=settings.trust_remote_code)
     _check_vocabulary(model, tokenizer, settings, folder, "model.path")
+    check_causal(model)
     _add_stop_tokens(model, tokenizer, settings)
     if model.config.is_encoder_decoder:
         _check_decoder_start(model, folder)

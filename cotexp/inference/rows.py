@@ -1,0 +1,164 @@
+"""What a model keeps of the rows of a batch between two steps, by the generation hooks of its own architecture.
+
+So whatever a model remembers by (keys and values, recurrent states, both), it is carried on as transformers carries it. Axes: B rows,
+T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from transformers import Cache, GenerationConfig, StaticCache
+from transformers.generation import GenerationMode
+from transformers.modeling_outputs import BaseModelOutput
+
+from cotexp.models.loading import LoadedModel, decoder_inputs
+
+STATIC_BLOCK = 256
+"""Caches of fixed size are multiples of so many tokens, so that a compiled step serves many batches."""
+
+
+class Rows(Protocol):
+    """The rows of one batch that are still written."""
+
+    def first_logits(self) -> torch.Tensor:
+        """(B, V) behind the prompts."""
+
+    def next_logits(self, tokens_B1: torch.Tensor) -> torch.Tensor:
+        """(B, V) behind one more token of each row."""
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with these rows alone, given by number."""
+
+
+class PromptRows:
+    """Of a causal model: prompts, padded on the left, and all that was written.
+
+    `leave` says whether rows that ended can leave the batch; those that stay are carried along unread, and `slots_B` says where the others
+    stand. `most_positions` bounds the positions of rows that ended.
+    """
+
+    def __init__(self, loaded: LoadedModel, prompts: Sequence[list[int]], *, leave: bool = True, most_positions: int | None = None) -> None:
+        self.model = self.step = loaded.model
+        self.leave, self.most_positions = leave, most_positions
+        self.slots_B = torch.arange(len(prompts), device=loaded.device)
+        self.ids_BT, mask_BT = padded(loaded, prompts, left=True)
+        positions_BT = (mask_BT.cumsum(dim=1) - 1).clamp(min=0)
+        self.inputs: dict[str, Any] = {"use_cache": True}
+        self.inputs |= accepted(loaded.model, attention_mask=mask_BT, position_ids=positions_BT, logits_to_keep=1)
+        self._prepare_cache()
+
+    def _prepare_cache(self) -> None:
+        """A memory that grows, under the name by which the model knows it; some models make their own in the first pass."""
+        plain = GenerationConfig(use_cache=True)
+        self.model._prepare_cache_for_generation(plain, self.inputs, GenerationMode.GREEDY_SEARCH, *self.ids_BT.shape)
+
+    def first_logits(self) -> torch.Tensor:
+        return self._logits(self.model, is_first_iteration=True)
+
+    def next_logits(self, tokens_B1: torch.Tensor) -> torch.Tensor:
+        if len(tokens_B1) < len(self.ids_BT):
+            tokens_B1 = tokens_B1.new_zeros(len(self.ids_BT), 1).index_copy(0, self.slots_B, tokens_B1)
+        self.ids_BT = torch.cat([self.ids_BT, tokens_B1], dim=1)
+        return self._logits(self.step, next_sequence_length=1)
+
+    def _logits(self, model: Any, **which: Any) -> torch.Tensor:
+        output = model(**self.model.prepare_inputs_for_generation(self.ids_BT, **which, **self.inputs), return_dict=True)
+        self.inputs = self.model._update_model_kwargs_for_generation(output, self.inputs, self.model.config.is_encoder_decoder)
+        if self.most_positions and "position_ids" in self.inputs:
+            self.inputs["position_ids"].clamp_(max=self.most_positions - 1)
+        logits_BV: torch.Tensor = output.logits[:, -1]
+        return logits_BV if len(self.slots_B) == len(logits_BV) else logits_BV[self.slots_B]
+
+    def keep(self, rows: torch.Tensor) -> None:
+        self.slots_B = self.slots_B[rows]
+        size = self._size(len(self.slots_B))
+        if size < len(self.ids_BT):
+            kept = torch.cat([self.slots_B, self.slots_B[:1].expand(size - len(self.slots_B))])
+            self.inputs = {name: _selected(each, kept) for name, each in self.inputs.items()}
+            self.ids_BT = self.ids_BT[kept]
+            self.slots_B = torch.arange(len(self.slots_B), device=kept.device)
+
+    def _size(self, num_rows: int) -> int:
+        """With how many rows the batch goes on, of which so many are read."""
+        return num_rows if self.leave else len(self.ids_BT)
+
+
+class StaticPromptRows(PromptRows):
+    """The same over a cache of fixed size, so that steps can be compiled: sizes of batches are powers of two.
+
+    A row that ended stays in the batch, unread, until half of the batch can go.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, prompts: Sequence[list[int]], most_tokens: int, *, most_positions: int | None = None, compiled: bool = True
+    ) -> None:
+        total = max(map(len, prompts)) + most_tokens
+        self.total = -(-total // STATIC_BLOCK) * STATIC_BLOCK
+        filled = [*prompts, *prompts[:1] * (_power_of_two(len(prompts)) - len(prompts))]
+        super().__init__(loaded, filled, most_positions=most_positions or self.total)
+        self.slots_B = self.slots_B[: len(prompts)]
+        if compiled:
+            self.step = loaded.model.get_compiled_call(None)
+
+    def _prepare_cache(self) -> None:
+        self.inputs["past_key_values"] = StaticCache(config=self.model.config, max_cache_len=self.total)
+
+    def _size(self, num_rows: int) -> int:
+        return _power_of_two(num_rows)
+
+
+def _power_of_two(number: int) -> int:
+    """The smallest one that is at least `number`."""
+    return 1 << (number - 1).bit_length()
+
+
+def _selected(value: Any, kept: torch.Tensor) -> Any:
+    """An input of the next step, of these rows alone."""
+    if isinstance(value, Cache):
+        value.reorder_cache(kept)
+    if isinstance(value, BaseModelOutput):
+        return BaseModelOutput(last_hidden_state=value.last_hidden_state[kept])
+    return value[kept] if isinstance(value, torch.Tensor) else value
+
+
+class SourceRows(PromptRows):
+    """The same of an encoder-decoder model: its sources, padded on the right and read once, and what its decoder wrote and looked up."""
+
+    def __init__(self, loaded: LoadedModel, sources: Sequence[list[int]], *, leave: bool = True) -> None:
+        self.model = self.step = loaded.model
+        self.leave, self.most_positions = leave, None
+        self.slots_B = torch.arange(len(sources), device=loaded.device)
+        ids_BT, mask_BT = padded(loaded, sources, left=False)
+        states_BTD = self.model.get_encoder()(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state
+        self.ids_BT = decoder_inputs(self.model, torch.full_like(ids_BT[:, :1], loaded.encoder.eos_id))
+        self.inputs = {"use_cache": True, "attention_mask": mask_BT, "encoder_outputs": BaseModelOutput(last_hidden_state=states_BTD)}
+        self._prepare_cache()
+
+
+def padded(loaded: LoadedModel, prompts: Sequence[list[int]], *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, mask), each of shape (B, T) on the model's device."""
+    longest = max(map(len, prompts))
+    pad = loaded.tokenizer.pad_token_id if loaded.tokenizer.pad_token_id is not None else loaded.encoder.eos_id
+    ids, mask = [], []
+    for each in prompts:
+        filling = longest - len(each)
+        ids.append([pad] * filling + each if left else each + [pad] * filling)
+        mask.append([0] * filling + [1] * len(each) if left else [1] * len(each) + [0] * filling)
+    return torch.tensor(ids).to(loaded.device), torch.tensor(mask).to(loaded.device)
+
+
+def widest(model: Any) -> float:
+    """Tokens that a batch may have, padding included: masks that some architectures (GPT-Neo, GPT-J) hold in full are no wider than a text."""
+    masks = (each for each in model.buffers() if each.dim() == 4 and each.shape[-1] == each.shape[-2])
+    return min((each.shape[-1] for each in masks), default=math.inf)
+
+
+def accepted(model: Any, **inputs: Any) -> dict[str, Any]:
+    """Those inputs that the model's forward names."""
+    names = inspect.signature(model.forward).parameters
+    return {name: value for name, value in inputs.items() if name in names}

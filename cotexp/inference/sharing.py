@@ -1,0 +1,139 @@
+"""Which rows a model may carry on in one batch without changing their texts: tried out once for each loaded model, on a few short rows.
+
+A row with its memory must be what the model says of the whole row at once, or the model is refused. Rows of other lengths, then of the
+same length, may stand beside it where they change nothing: masks of some architectures do not reach all that they remember.
+Axes: N steps, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+
+from cotexp.inference.rows import PromptRows, Rows, SourceRows, StaticPromptRows, accepted
+from cotexp.models.loading import LoadedModel, decoder_inputs
+from cotexp.sections import ConfigError
+
+log = logging.getLogger(__name__)
+
+NUM_STEPS = 4
+SHORT, LONG = 5, 20
+"""Tokens of the prompts that are tried."""
+FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
+"""What architectures raise where they have no such way of going on."""
+LOST = 0.03
+"""In parts of the logits' spread, what a step may differ from the whole text in float32 (10 times that in 16 bits). A memory that is lost
+costs far more; some architectures (Nemotron-H) round or clamp their states otherwise in a step, and write so everywhere.
+"""
+
+
+class Sharing(NamedTuple):
+    """Whether rows of different length may share a batch, rows of equal length may, and those that ended may leave it before the others."""
+
+    padded: bool
+    together: bool
+    leave: bool
+
+
+class _Tried(NamedTuple):
+    """A prompt, what is written behind it, and logits of shape (N, V): what the model says of all of it at once, and of this row alone."""
+
+    prompt: list[int]
+    written: list[int]
+    whole_NV: torch.Tensor
+    alone_NV: torch.Tensor
+
+
+@torch.inference_mode()
+def tried(loaded: LoadedModel, *, compiled: bool) -> Sharing:
+    """How rows may share a batch.
+
+    Raises: ConfigError where the model, carried on step by step, says something else than of a whole text; and where `compiled` steps over
+    a cache of fixed size do.
+    """
+    name, exact = type(loaded.model).__name__, torch.finfo(loaded.model.dtype).bits >= 32
+    make: Callable[..., Rows] = SourceRows if loaded.model.config.is_encoder_decoder else PromptRows
+    short, long, other = (_try(loaded, make, *each) for each in _rows(loaded))
+    lost = max(_distance(each.alone_NV, each.whole_NV) for each in (short, long, other))
+    if not lost < (LOST if exact else 10 * LOST):
+        raise ConfigError(
+            f"model.path: {name} carried on step by step differs from {name} on a whole text (by {lost:.1g} of its logits' spread), "
+            "so its texts would be wrong; take another model, or a version of transformers that is right about this one"
+        )
+    most = 1e-4 if exact else max(0.1, 4 * lost)
+    if compiled and not _difference(lambda prompts: StaticPromptRows(loaded, prompts, NUM_STEPS, compiled=False), [short, long]) <= most:
+        raise ConfigError(f"model.compile must be false for {name}, which is not exact over a cache of fixed size; got true")
+    for sharing, rows in (
+        (Sharing(padded=True, together=True, leave=True), [short, long]),
+        (Sharing(padded=True, together=True, leave=False), [short, long]),
+        (Sharing(padded=False, together=True, leave=True), [long, other]),
+        (Sharing(padded=False, together=True, leave=False), [long, other]),
+    ):
+        if _difference(lambda prompts, leave=sharing.leave: make(loaded, prompts, leave=leave), rows) <= most:
+            break
+    else:
+        sharing = Sharing(padded=False, together=False, leave=False)
+    if not sharing.padded:
+        log.warning("%s is exact only %s: its batches are small", name, "among rows of equal length" if sharing.together else "for a row alone")
+    return sharing
+
+
+def _rows(loaded: LoadedModel) -> list[tuple[list[int], list[int]]]:
+    """Prompts and what is written behind them, from all over the vocabulary."""
+    vocabulary = loaded.model.get_input_embeddings().weight.shape[0]
+    lengths = [SHORT, LONG, LONG]
+    ids = torch.linspace(vocabulary // 8, vocabulary - 1, sum(lengths) + NUM_STEPS * len(lengths)).long()
+    ids = ids[torch.randperm(len(ids), generator=torch.Generator().manual_seed(0))]
+    parts = [each.tolist() for each in ids.split([size for length in lengths for size in (length, NUM_STEPS)])]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _try(loaded: LoadedModel, make: Callable[..., Rows], prompt: list[int], written: list[int]) -> _Tried:
+    model, device = loaded.model, loaded.device
+    if model.config.is_encoder_decoder:
+        target = torch.tensor([written], device=device)
+        ids = {"input_ids": torch.tensor([prompt], device=device), "decoder_input_ids": decoder_inputs(model, target)}
+    else:
+        ids = {"input_ids": torch.tensor([prompt + written[:-1]], device=device)}
+    whole_NV = model(**ids, **accepted(model, use_cache=False)).logits[0, -len(written) :]
+    try:
+        alone_NV = torch.stack(_carried_on(make(loaded, [prompt]), [written])[0])
+    except FAILURES:
+        alone_NV = torch.full_like(whole_NV, math.nan)
+    return _Tried(prompt, written, whole_NV, alone_NV)
+
+
+def _difference(make: Callable[[list[list[int]]], Rows], rows: Sequence[_Tried]) -> float:
+    """The largest difference of a row from the same alone; all rows but the first leave midway. Infinite where they cannot be carried on."""
+    try:
+        found = _carried_on(make([each.prompt for each in rows]), [each.written for each in rows])
+    except FAILURES:
+        return math.inf
+    return max(_distance(torch.stack(own), each.alone_NV[: len(own)]) for own, each in zip(found, rows, strict=True))
+
+
+def _carried_on(rows: Rows, written: Sequence[list[int]]) -> list[list[torch.Tensor]]:
+    found: list[list[torch.Tensor]] = [[] for _ in written]
+    logits_BV, left = rows.first_logits(), list(range(len(written)))
+    for step in range(NUM_STEPS):
+        for number, logits_V in zip(left, logits_BV, strict=True):
+            found[number].append(logits_V)
+        if step == NUM_STEPS // 2 - 1 and len(left) > 1:
+            rows.keep(torch.zeros(1, dtype=torch.long, device=logits_BV.device))
+            left = left[:1]
+        if step + 1 < NUM_STEPS:
+            tokens = [[written[number][step]] for number in left]
+            logits_BV = rows.next_logits(torch.tensor(tokens, device=logits_BV.device))
+    return found
+
+
+def _distance(found_NV: torch.Tensor, expected_NV: torch.Tensor) -> float:
+    """In parts of the spread of the logits; infinite for what is no number."""
+    found_NV, expected_NV = found_NV.double(), expected_NV.double()
+    spread = (expected_NV - expected_NV.mean(dim=-1, keepdim=True)).norm()
+    distance = float((found_NV - expected_NV).norm() / spread.clamp(min=1e-12))
+    return distance if math.isfinite(distance) else math.inf

@@ -1,0 +1,29 @@
+"""Whether what a model says of a token depends on the tokens behind it, as in models that read both sides (BERT, XLNet)."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+
+from cotexp.sections import ConfigError
+
+
+@torch.inference_mode()
+def check_causal(model: Any) -> None:
+    """Raises: ConfigError for a model that sees what it is to predict; nothing that is trained on or scored with it would mean anything."""
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    first, second, third = torch.linspace(vocabulary // 8, vocabulary - 1, 12, device=model.device).long().view(3, 4)
+    ids_BT = torch.stack([torch.cat([first, second]), torch.cat([first, third])])
+    inputs: dict[str, Any] = {"input_ids": ids_BT}
+    if model.config.is_encoder_decoder:
+        inputs = {"input_ids": ids_BT[:, :4], "decoder_input_ids": ids_BT}
+    if "use_cache" in inspect.signature(model.forward).parameters:
+        inputs["use_cache"] = False
+    was_training = model.training
+    one_TV, other_TV = model.eval()(**inputs).logits[:, :4].float()
+    model.train(was_training)
+    if (one_TV - other_TV).norm() > 0.03 * (one_TV - one_TV.mean(dim=-1, keepdim=True)).norm():
+        name = type(model).__name__
+        raise ConfigError(f"model.path: {name} is not causal: what it says of a token depends on the tokens behind it; take a causal model")

@@ -1,0 +1,190 @@
+"""Whatever a model remembers a text by, its texts, scores and losses are its own, whatever stands beside them in a batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from architectures import CAUSAL, CONTEXT, ENCODER_DECODERS, REFUSED, ROPE_LIMIT, WINDOW, make
+
+from cotexp.inference.engine import Output, Request
+from cotexp.inference.local import LocalEngine
+from cotexp.inference.scoring import Item, Scorer, Text
+from cotexp.model_settings import PretrainedModel, Sampling
+from cotexp.models import loading
+from cotexp.models.causality import check_causal
+from cotexp.models.encoding import Encoded
+from cotexp.models.loading import LoadedModel
+from cotexp.sections import ConfigError
+from cotexp.task_settings import StoriesTask
+from cotexp.tasks import QuestionSets, prompt_for
+from cotexp.training.data import EncodedExample, collate, collate_source_target
+from cotexp.training.modules import supervised_loss
+
+KINDS = {**CAUSAL, **ENCODER_DECODERS}
+MAX_NEW_TOKENS = 12
+WITHOUT_STATIC_CACHE = {"GPT-Neo", "Mamba", "Mamba2", "FalconMamba", "RWKV", "MiniMax"}
+"""Of the causal kinds, those that compiled steps are refused for."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """With models this small, threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def anything(random_model: Path) -> LoadedModel:
+    return loading.load(random_model, PretrainedModel(path=str(random_model), device="cpu"))
+
+
+def loaded_with(anything: LoadedModel, kind: tuple[str, dict[str, Any]]) -> LoadedModel:
+    model = make(kind, len(anything.tokenizer), anything.encoder.eos_id)
+    model.generation_config.eos_token_id = [anything.encoder.eos_id, *range(5, 660, 16)]  # a random model hardly ever writes EOS itself
+    return dataclasses.replace(anything, model=model, context_length=CONTEXT)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def loaded(request: pytest.FixtureRequest, anything: LoadedModel) -> LoadedModel:
+    return loaded_with(anything, KINDS[request.param])
+
+
+@pytest.fixture(scope="module")
+def requests(anything: LoadedModel, small_task: StoriesTask, small_questions: QuestionSets) -> list[Request]:
+    """Of lengths far below and far above window and rotary limit, some that reach the limit while they are written, and two of one length."""
+    text = " ".join(prompt_for(small_task, each) for each in small_questions.train[:4])
+    frame = len(anything.encoder.prompt(""))
+    wanted = [frame + 2, frame + 9, ROPE_LIMIT - 5, ROPE_LIMIT - 2, ROPE_LIMIT - 2, ROPE_LIMIT + 9, ROPE_LIMIT + 30]
+    result = [Request(f"{number}/0", anything.encoder.cut(text[31 * number :], length - frame)) for number, length in enumerate(wanted)]
+    lengths = [len(anything.encoder.prompt(each.prompt)) for each in result]
+    assert min(lengths) < WINDOW < ROPE_LIMIT - 2 * MAX_NEW_TOKENS < max(lengths) - MAX_NEW_TOKENS
+    return result
+
+
+def generated(engine: LocalEngine, requests: Sequence[Request]) -> dict[str, str]:
+    outputs: list[Output] = []
+    engine.generate(requests, Sampling(max_new_tokens=MAX_NEW_TOKENS), outputs.append)
+    assert sorted(each.id for each in outputs) == sorted(each.id for each in requests)
+    return {each.id: each.text for each in outputs}
+
+
+def by_transformers(engine: LocalEngine, request: Request) -> str:
+    model = engine.loaded.model
+    prompt = torch.tensor([engine.encode(request)])
+    if engine.rope_limit:
+        engine.rope_limit.restart(model)
+    with torch.no_grad():
+        ids = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=MAX_NEW_TOKENS, pad_token_id=0)[0]
+    written = ids[1 if engine.is_encoder_decoder else prompt.shape[1] :].tolist()
+    return engine.loaded.encoder.decode(written[:-1] if written[-1] in engine.stop_ids else written)
+
+
+def test_a_text_is_the_same_alone_in_any_batch_and_by_transformers(loaded: LoadedModel, requests: list[Request]) -> None:
+    engine = LocalEngine(loaded)
+    alone = {name: text for each in requests for name, text in generated(engine, [each]).items()}
+    assert generated(engine, requests) == alone
+    assert generated(engine, requests[::-2]) == {each.id: alone[each.id] for each in requests[::-2]}
+    assert {each.id: by_transformers(engine, each) for each in requests} == alone
+    assert len(set(alone.values())) > 3, "texts that depend on their prompts"
+
+
+@pytest.mark.parametrize("name", ["GPT-Neo", "GPT-2", "OPT", "Mistral"])
+def test_a_batch_may_grow_wider_than_any_text_of_it(anything: LoadedModel, requests: list[Request], name: str) -> None:
+    """The longest prompt fills the context at once, and the shortest goes on behind as much padding."""
+    architecture, own = CAUSAL[name]
+    context = ROPE_LIMIT + 32
+    limits = {"n_positions" if name == "GPT-2" else "max_position_embeddings": context}
+    loaded = dataclasses.replace(loaded_with(anything, (architecture, {**own, **limits})), context_length=context)
+    loaded.model.generation_config.eos_token_id = None
+    engine, outputs = LocalEngine(loaded), []
+    engine.generate([requests[0], requests[-1]], Sampling(max_new_tokens=context), outputs.append)
+    alone: list[Output] = []
+    engine.generate(requests[:1], Sampling(max_new_tokens=context), alone.append)
+    assert {each.id: each.text for each in outputs}[requests[0].id] == alone[0].text
+    assert alone[0].num_tokens > context // 2
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_compiled_steps_write_the_same_or_are_refused(anything: LoadedModel, requests: list[Request], name: str) -> None:
+    loaded = loaded_with(anything, CAUSAL[name])
+    if name in WITHOUT_STATIC_CACHE:
+        with pytest.raises(ConfigError, match=r"^model\.compile must be false for \w+, which is not exact over a cache of fixed size; got true$"):
+            LocalEngine(loaded, compile=True)
+    else:
+        with torch.compiler.set_stance("force_eager"):
+            assert generated(LocalEngine(loaded, compile=True), requests) == generated(LocalEngine(loaded), requests)
+
+
+def random_ids(draw: random.Random, count: int) -> list[int]:
+    return [draw.randrange(10, 600) for _ in range(count)]
+
+
+def items() -> list[Item]:
+    """Texts below and above window and rotary limit, which share beginnings."""
+    draw, result = random.Random(3), []
+    for number, (num_prompt, lengths) in enumerate([(4, [2, 9, 30]), (20, [44, 45, 70]), (6, [ROPE_LIMIT - 6, ROPE_LIMIT - 7]), (70, [3, 12])]):
+        base = random_ids(draw, max(lengths))
+        texts = [[*base[: length - 1], *random_ids(draw, 1)] for length in lengths] + [base]
+        result.append(Item(str(number), random_ids(draw, num_prompt), [Text(ids, [0, len(ids) // 2, len(ids) - 1]) for ids in texts]))
+    return result
+
+
+@torch.no_grad()
+def logits_of(model: Any, prompt: list[int], ids: list[int]) -> torch.Tensor:
+    """(T, V) logits for each token of a text, by one plain pass."""
+    if model.config.is_encoder_decoder:
+        inputs = {"input_ids": torch.tensor([prompt]), "decoder_input_ids": torch.tensor([[model.config.decoder_start_token_id, *ids[:-1]]])}
+        return model(**inputs, use_cache=False).logits[0]
+    return model(input_ids=torch.tensor([prompt + ids]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+
+
+def test_scores_are_those_of_one_plain_pass(loaded: LoadedModel) -> None:
+    scorer, found = Scorer(loaded, 400), {}
+    own = [each for each in items() if scorer.fits(each)]
+    scorer.score(own, lambda name, scores: found.update({name: scores}))
+    for each in own:
+        for text, scores in zip(each.texts, found[each.id], strict=True):
+            expected = torch.log_softmax(logits_of(loaded.model, each.prompt_ids, text.ids).double(), dim=-1)
+            assert scores == pytest.approx([expected[index, text.ids[index]].item() for index in text.read], abs=2e-4)
+    assert len(own) > 1
+
+
+def test_the_training_loss_is_that_of_plain_passes(loaded: LoadedModel) -> None:
+    draw = random.Random(5)
+    pairs = [(random_ids(draw, prompt), random_ids(draw, target)) for prompt, target in ((5, 3), (30, 20), (17, 9), (2, 40))]
+    examples = [EncodedExample(Encoded(prompt + ids, [0] * len(prompt) + [1] * len(ids)), "full") for prompt, ids in pairs]
+    batch = (collate_source_target if loaded.model.config.is_encoder_decoder else collate)(examples, 0, 1)
+    with torch.no_grad():
+        sums = supervised_loss(loaded.model, batch)
+    losses = [torch.nn.functional.cross_entropy(logits_of(loaded.model, *each).double(), torch.tensor(each[1]), reduction="sum") for each in pairs]
+    check_causal(loaded.model)
+    assert sums[1].sum() == sum(len(ids) for _, ids in pairs)
+    assert sums[0].sum().item() == pytest.approx(sum(losses).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_model_that_is_not_causal_is_refused_in_one_line(anything: LoadedModel, name: str) -> None:
+    loaded = loaded_with(anything, REFUSED[name])
+    with pytest.raises(ConfigError, match=r"^model\.path: \w+ carried on step by step differs from \w+ on a whole text .*take another model"):
+        LocalEngine(loaded)
+    with pytest.raises(ConfigError, match=r"^model\.path: \w+ is not causal: .*; take a causal model$"):
+        check_causal(loaded.model)
+    with pytest.raises(ConfigError, match=r"^model\.path: \w+ cannot be scored: .*depends on the tokens behind it; take a causal model$"):
+        Scorer(loaded)
+
+
+def test_a_model_that_loses_its_memory_is_refused(anything: LoadedModel) -> None:
+    """Its forward takes what it is given under any name, and looks at none of it."""
+    loaded = loaded_with(anything, CAUSAL["Llama"])
+    forward = loaded.model.forward
+    loaded.model.forward = lambda input_ids, **others: forward(input_ids=input_ids)
+    with pytest.raises(ConfigError, match="carried on step by step differs"):
+        LocalEngine(loaded)
