@@ -14,6 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS: dict[str, int] = {
     "sections": 0,
+    "durable": 0,
     "stopping": 0,
     "settings": 0,
     "compression_settings": 0,

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cotexp import durable
 from cotexp.jobs.store import read_json
 from cotexp.report.arms import name_of
 from cotexp.sections import ConfigError
@@ -96,7 +97,7 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     (temporary / "README.md").write_text(_card(source, folder.name, settings, dtype, loaded, made_from, manifest["libraries"]))
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary.rename(folder)
+    durable.put(temporary, folder)
     print(f"Wrote {folder} ({sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB)")
 
 
