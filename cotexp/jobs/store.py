@@ -205,9 +205,7 @@ class Ledger:
                 raise Damaged(path, f"cannot be read ({error.strerror})") from None
             rows = [each for each in lines if is_row(each)]
             if num_others := len(lines) - len(rows):
-                say_once(
-                    f"{path}: {num_others} of its lines are torn or no rows, and are left out; what they stood for is made again when a run needs it"
-                )
+                say_once(f"{path}: {num_others} of its lines are torn or no rows and are left out; what they stood for is made again when needed")
             yield from ((path, each) for each in rows)
 
     def fill(
