@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotexp import durable
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import Damaged, metrics_of, read_json, settings_of, stages_of, understood
 from cotexp.report.arms import name_of
 from cotexp.sections import ConfigError
 
@@ -79,10 +79,12 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     card = folder / "README.md"
     if folder.exists() and not (card.is_file() and MARK in card.read_text()):
         raise ConfigError(f"export: {folder} exists and is no earlier export; name another folder")
-    settings: dict[str, Any] = read_json(source / "settings.json")
-    stages = read_json(source / "stages.json")
-    checkpoint = _checkpoint(source, settings, stages, outputs)
-    manifest = read_json(checkpoint / "manifest.json")
+    settings: dict[str, Any] = settings_of(source)
+    stages = stages_of(source)
+    metrics_of(source)  # the card shows them
+    with understood(source):
+        checkpoint = _checkpoint(source, settings, stages, outputs)
+    manifest = read_json(checkpoint / "manifest.json", "model", "libraries")
     base = outputs / stages["model"]["path"] if "model" in stages else _base_folder(settings, manifest, checkpoint)
     import torch
 
@@ -147,8 +149,15 @@ def find_run(run: str, outputs: Path, *, trained: bool = False) -> Path:
                 f"RUN must be the folder, key or experiment of a finished run under {outputs / 'runs'}; got {run!r} ({fitting}); "
                 "`cotexp runs` lists them"
             )
-    with_model = [each for each in found if "checkpoint" in read_json(each)] if trained else []
+    with_model = [each for each in found if _has_model(each.parent)] if trained else []
     return (with_model or found)[-1].parent
+
+
+def _has_model(folder: Path) -> bool:
+    try:
+        return "checkpoint" in stages_of(folder)
+    except Damaged:
+        return False
 
 
 def _base_folder(settings: dict[str, Any], manifest: dict[str, Any], checkpoint: Path) -> Path | None:
@@ -193,7 +202,7 @@ def _card(source: Path, title: str, settings: dict[str, Any], dtype: str, loaded
     model, evaluation = settings["model"], settings["evaluation"]
     is_encoder_decoder = loaded.model.config.is_encoder_decoder
     chat = 'tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=True, return_tensors="pt")'
-    metrics = read_json(source / "metrics.json")
+    metrics = metrics_of(source)
     training = {
         name.removeprefix("training/"): int(value) for name, value in metrics.items() if name.startswith("training/num") or name.endswith("best_step")
     }

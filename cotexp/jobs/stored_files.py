@@ -123,7 +123,7 @@ def understood(folder: Path) -> Iterator[None]:
     """Raises Damaged where what the files of the run in `folder` hold cannot be worked with, though each can be read."""
     try:
         yield
-    except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, StopIteration) as error:
         if isinstance(error, ConfigError):
             raise
         raise StoreError(
@@ -193,12 +193,19 @@ def compressed_of(folder: Path) -> list[Row]:
 
 def check_run(folder: Path) -> None:
     """Raises: Damaged when a file that the run in `folder` left is broken or gone, but for status.json, which says nothing of its results."""
-    settings_of(folder)
-    metrics_of(folder)
+    settings, metrics = settings_of(folder), metrics_of(folder)
+    needed = [f"eval/{mode}/{name}" for mode in settings["evaluation"]["modes"] for name in ("accuracy", "num_questions")]
+    if missing := [each for each in needed if each not in metrics]:
+        raise Damaged(folder / METRICS, f"lacks {', '.join(missing)}")
     stages_of(folder)
     questions_of(folder)
     selection_of(folder)
     compressed_of(folder)
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a run has left something of itself in its folder, not only a lock."""
+    return any(os.path.lexists(folder / name) for name in OF_RUNS)
 
 
 class Folders:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import compressed_of, metrics_of, settings_of, stages_of, understood
 from cotexp.methods import forecasting
 from cotexp.report.arms import fits, is_finished, listed, name_of, run_folders
 from cotexp.sections import ConfigError, RunFailed, suggestion
@@ -52,7 +50,8 @@ def find(names: Sequence[str], outputs: Path) -> Found:
     reasons: dict[str, list[str]] = {}
     for folder in (each for each in everything if fits(each, names, outputs)):
         try:
-            runs.append(_read(folder))
+            with understood(folder):
+                runs.append(_read(folder))
         except RunFailed as error:
             reasons.setdefault(str(error), []).append(str(folder.relative_to(outputs / "runs")))
     left_out = [f"{listed(folders)}: {reason}" for reason, folders in reasons.items()]
@@ -69,9 +68,9 @@ def _read(folder: Path) -> Observed:
     """Raises: RunFailed when nothing can be learnt from this run."""
     if not is_finished(folder):
         raise RunFailed("not finished")
-    if "checkpoint" not in read_json(folder / "stages.json"):
+    if "checkpoint" not in stages_of(folder):
         raise RunFailed("fine-tuned nothing")
-    settings, metrics = read_json(folder / "settings.json"), read_json(folder / "metrics.json")
+    settings, metrics = settings_of(folder), metrics_of(folder)
     if f"eval/{MODE}/accuracy" not in metrics:
         raise RunFailed(f"no answers in mode {MODE}")
     try:
@@ -99,5 +98,5 @@ def _compressor(settings: dict[str, Any]) -> str:
 
 
 def _training_set(folder: Path) -> frozenset[str]:
-    lines = map(orjson.loads, (folder / "compressed.jsonl").read_bytes().splitlines())
-    return frozenset(hashlib.blake2b(f"{each['rationale_id']}\n{each['text']}".encode(), digest_size=8).hexdigest() for each in lines)
+    lines = [f"{each['rationale_id']}\n{each['text']}" for each in compressed_of(folder)]
+    return frozenset(hashlib.blake2b(line.encode(), digest_size=8).hexdigest() for line in lines)

@@ -100,113 +100,41 @@ def test_a_killed_training_ends_with_the_same_weights_and_curve_as_an_undisturbe
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def damage_nothing(path: Path) -> None:
-    """As a kill leaves it."""
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def cut_off(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def cut_its_end_off(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-def flip_a_byte_in_the_middle(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
-
-
-def hold_zeros(path: Path) -> None:
-    path.write_bytes(b"\0" * path.stat().st_size)
-
-
-def hold_json(path: Path) -> None:
-    path.write_text("{}")
-
-
-def be_of_another_form(path: Path) -> None:
-    torch.save([1, 2], path)
-
-
-def lack_moments(path: Path) -> None:
-    torch.save({name: value for name, value in torch.load(path, weights_only=True).items() if name != "moments"}, path)
-
-
-DAMAGES = (damage_nothing, empty, cut_off, cut_its_end_off, flip_a_byte_in_the_middle, hold_zeros, hold_json, be_of_another_form, lack_moments)
-
-
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda each: each.__name__)
-@pytest.mark.parametrize("both", [False, True])
-def test_a_broken_state_is_told_and_training_goes_on_from_the_last_good_one(
-    make_job: MakeJob, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None], both: bool
+def test_a_broken_state_and_torn_lines_are_left_out_and_training_goes_on_from_the_last_good_state(
+    make_job: MakeJob, caplog: pytest.LogCaptureFixture
 ) -> None:
-    undisturbed = make_job("undisturbed", max_epochs=1)
+    undisturbed = make_job("undisturbed", max_epochs=1, num_validations=5)
     fit(undisturbed)
 
     def kill(row: dict[str, float], num_steps: int) -> None:
         if row["step"] == 4:
             raise Killed
 
-    job = make_job("job", max_epochs=1, checkpoint_every_seconds=0)
-    with pytest.raises(Killed):
-        fit(job, kill)
-    state = job.folder / RESUMABLE
-    for each in (state, resumable.before(state)) if both else (state,):
-        assert each.is_file()
-        damage(each)
-    repeated: list[float] = []
-    fit(job, lambda row, num_steps: repeated.append(row["step"]))
-    first = 4 if damage is damage_nothing else 1 if both else 3
-    assert min(repeated) == first
-    said = [each.getMessage() for each in caplog.records if "last good state" in each.getMessage()]
-    assert len(said) == (damage is not damage_nothing)
-    assert all(f"{state} " in each and f"after step {first - 1}" in each for each in said)
-    assert read_curve(job) == read_curve(undisturbed)
-    assert all(torch.equal(own, weights(undisturbed)[name]) for name, own in weights(job).items())
-    assert not list(job.folder.glob("resumable.*"))
+    def interrupted(name: str) -> FitJob:
+        job = make_job(name, max_epochs=1, num_validations=5, checkpoint_every_seconds=0)
+        with pytest.raises(Killed):
+            fit(job, kill)
+        with (job.folder / "curve.jsonl").open("ab") as file:
+            file.write(b'123\n{}\nnull\n\xff\xfe\n[1]\n{"step": 3, "tr')
+        return job
 
+    def goes_on_after(job: FitJob, step: int) -> None:
+        repeated: list[float] = []
+        fit(job, lambda row, num_steps: repeated.append(row["step"]))
+        assert min(repeated) == step + 1
+        assert read_curve(job) == read_curve(undisturbed)
+        assert all(torch.equal(own, weights(undisturbed)[name]) for name, own in weights(job).items())
+        assert not list(job.folder.glob("resumable.*"))
 
-@pytest.mark.parametrize("damage", [empty, cut_off, hold_zeros, Path.unlink], ids=lambda each: each.__name__)
-def test_broken_best_weights_are_told_and_training_begins_anew(
-    make_job: MakeJob, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
-) -> None:
-    def kill(row: dict[str, float], num_steps: int) -> None:
-        if row["step"] == 5:
-            raise Killed
-
-    undisturbed, job = (
-        make_job("undisturbed", max_epochs=1, num_validations=5),
-        make_job("job", max_epochs=1, num_validations=5, checkpoint_every_seconds=0),
-    )
-    fit(undisturbed)
-    with pytest.raises(Killed):
-        fit(job, kill)
-    damage(job.folder / "best.safetensors")
-    fit(job)
-    assert "training begins anew" in caplog.text
-    assert read_curve(job) == read_curve(undisturbed)
-    assert all(torch.equal(own, weights(undisturbed)[name]) for name, own in weights(job).items())
-
-
-def test_torn_lines_of_a_curve_are_left_out_when_training_goes_on(make_job: MakeJob) -> None:
-    def kill(row: dict[str, float], num_steps: int) -> None:
-        if row["step"] == 4:
-            raise Killed
-
-    undisturbed, job = make_job("undisturbed", max_epochs=1), make_job("job", max_epochs=1, checkpoint_every_seconds=0)
-    fit(undisturbed)
-    with pytest.raises(Killed):
-        fit(job, kill)
-    with (job.folder / "curve.jsonl").open("ab") as file:
-        file.write(b'123\n{}\nnull\n\xff\xfe\n[1]\n{"step": 3, "tr')
-    fit(job)
-    assert read_curve(job) == read_curve(undisturbed)
+    cut_off, without_best = interrupted("cut_off"), interrupted("without_best")
+    state = cut_off.folder / RESUMABLE
+    state.write_bytes(state.read_bytes()[:-1])
+    goes_on_after(cut_off, 2)
+    assert f"{state} cannot be read" in caplog.text
+    assert "goes on from the last good state, after step 2" in caplog.text
+    (without_best.folder / "best.safetensors").write_bytes(b"")
+    goes_on_after(without_best, 0)
+    assert "best.safetensors, the best weights so far, cannot be read; training begins anew" in caplog.text
 
 
 def test_a_checkpoint_of_another_micro_batch_count_goes_on(make_job: MakeJob) -> None:
