@@ -86,8 +86,9 @@ def plan_cleaning(outputs: Path, *, paid: bool = False, now: float | None = None
             found.paid.append(each)
         elif each.modified > recent or _is_claimed(each):
             found.recent.append(each)
-        elif reasons := [*doubts, *filter(None, [each.doubt])]:
-            found.unproven.setdefault(reasons[0], []).append(each)
+        elif reasons := [*filter(None, [each.doubt]), *doubts]:
+            more = f" (and {len(reasons) - 1} more such reasons)" if len(reasons) > 1 else ""
+            found.unproven.setdefault(f"{reasons[0]}{more}", []).append(each)
         else:
             found.unneeded.append(each)
     return found

@@ -129,7 +129,7 @@ def understood(folder: Path) -> Iterator[None]:
         raise StoreError(
             f"{folder}: its files, or rows of the store that it reads, do not hold what is needed ({type(error).__name__}: {error}); "
             "run its command again, or remove the folder"
-        ) from error
+        ) from (None if isinstance(error, StopIteration) else error)  # contextlib would take it for what a generator may not raise
 
 
 # --- files of a run --------------------------------------------------------------------------------------------------------

@@ -307,7 +307,7 @@ def test_the_command_says_why_something_stays(tmp_path: Path, capsys: pytest.Cap
     folder = tmp_path / "store" / "rationales" / spec.key
     for path in folder.rglob("*"):
         os.utime(path, (0, 0))
-    run(tmp_path, "one")
+    run(tmp_path, "one", Spec("rationales", {"n": 2}))
     (tmp_path / "runs" / "exp" / "one" / "planned.json").write_text("{")
     main(["clean", "--outputs", str(tmp_path), "--delete"])
     said = capsys.readouterr().out
