@@ -10,6 +10,8 @@ import pytest
 
 from cotexp.commands.cli import main
 from cotexp.jobs import ledger_files
+from cotexp.report.arms import find_runs, run_folders
+from cotexp.report.planned import stored_runs
 from tests.run_folders import write_run
 
 Damage = Callable[[Path], None]
@@ -61,7 +63,7 @@ def outputs(tmp_path: Path) -> Path:
     shared = {"selection": {"name": "all", "accuracy": True, "diversity": None, "order": "none", "k": 1}}
     write_run(tmp_path, "aaaa", "1101")
     write_run(tmp_path, "bbbb", "1111", **shared)  # type: ignore[arg-type]
-    folder = write_run(tmp_path, "cccc", "0001", seed=1, **shared)  # type: ignore[arg-type]
+    folder = write_run(tmp_path, "cccc", "0001", selection={**shared["selection"], "k": 2})
     for each in (tmp_path / "runs" / "exp").iterdir():
         (each / "status.json").write_text('{"state": "finished", "overrides": ["seed=1"]}')
         (each / "planned.json").write_bytes((each / "stages.json").read_bytes())
@@ -95,43 +97,52 @@ def said(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, m
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda each: each.__name__)
 def test_a_broken_file_of_a_run_is_named_and_hides_no_other_run(outputs: Path, said: Callable[..., str], name: str, damage: Damage) -> None:
-    broken = outputs / "runs" / "exp" / "cccc" / name
-    damage(broken)
+    damage(outputs / "runs" / "exp" / "cccc" / name)
     place = ("--outputs", outputs)
     everything = said("runs", *place)
     assert {"aaaa", "bbbb"} <= set(everything.split())
-    if name in ("settings.json", "status.json") and not (name == "status.json" and damage in (gone, a_dangling_link)):
+    if name == "settings.json" or (name == "status.json" and damage is not gone):
         assert "exp/cccc cannot be read" in everything
-        assert name in everything
-        assert "run that run's command again" in everything or "run its command again" in everything
-    alone = said("runs", "cccc", *place)
-    assert "cccc" in alone
-    said("runs", "aaaa", "cccc", *place)
-    report = said("report", "exp", *place)
-    assert "selection=random" in report
-    assert "selection=all" in report
-    if name in READ_BY_REPORTS:
-        assert "cccc" in report, "what is left out is told"
-    assert "100.0" in report
-    compared = said("compare", "aaaa", "cccc", *place)
-    assert (name in compared and "cccc" in compared) or name not in ("stages.json", "questions.json")
-    assert "paired" in said("compare", "aaaa", "bbbb", *place) or True
-    said("grade", "cccc", *place)
-    said("forecast", "exp", *place)
+        assert name in everything or damage is NESTED
+        assert "command again" in everything
+    assert "cccc" in said("runs", "cccc", *place)
+    found = find_runs(["exp"], outputs, mode=None)
+    assert {"aaaa", "bbbb"} <= {each.key for each in found.runs}
+    told = [*found.left_out, *map(str, found.unfinished)]
+    assert [each for each in told if "cccc" in each] == told
+    assert len(told) == (name != "status.json")
+    assert len(stored_runs([*run_folders(outputs)], outputs, None)) == 3 - (name == "settings.json")
     cleaned = said("clean", "--delete", *place)
-    assert "Deleted" in cleaned or "does not say what it goes on from" in cleaned
+    assert "Deleted 0 entries" in cleaned or "does not say what it goes on from" in cleaned
     for kind in ("predictions", "grades"):
         assert len(list((outputs / "store" / kind).iterdir())) == 3, "what the broken run needs stays"
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"), [("settings.json", cut_off), ("stages.json", empty), ("metrics.json", DAMAGES[6]), ("questions.json", binary)]
+)
+def test_reports_comparisons_and_forecasts_tell_of_a_broken_run_and_show_the_others(
+    outputs: Path, said: Callable[..., str], name: str, damage: Damage
+) -> None:
+    damage(outputs / "runs" / "exp" / "cccc" / name)
+    place = ("--outputs", outputs)
+    report = said("report", "exp", "--format", "md", *place)
+    assert "selection=random" in report
+    assert "100.0" in report
+    assert f"exp/cccc/{name} " in report
+    if name in ("stages.json", "questions.json"):
+        assert f"exp/cccc/{name} " in said("compare", "aaaa", "cccc", *place)
+        assert f"exp/cccc/{name} " in said("grade", "cccc", *place)
+    assert f"exp/cccc/{name} " in said("forecast", "exp", *place) or name == "questions.json"
 
 
 @pytest.mark.parametrize("damage", [each for each in DAMAGES if each is not NESTED], ids=lambda each: each.__name__)
 @pytest.mark.parametrize("kind", ["predictions", "grades"])
 def test_broken_rows_of_one_run_are_told_and_hide_no_other_run(outputs: Path, said: Callable[..., str], kind: str, damage: Damage) -> None:
-    rows = outputs / "store" / kind / "exp-cccc-svamp" / "rows-w.jsonl"
-    damage(rows)
-    report = said("report", "exp", "--outputs", outputs)
-    assert "cccc" in report
-    assert "100.0" in report
+    damage(outputs / "store" / kind / "exp-cccc-svamp" / "rows-w.jsonl")
+    found = find_runs(["exp"], outputs, mode=None)
+    assert [each.key for each in found.runs] == ["aaaa", "bbbb"]
+    assert "exp/cccc: " in found.left_out[0]
     assert "cccc" in said("compare", "bbbb", "cccc", "--outputs", outputs)
 
 
@@ -150,25 +161,29 @@ def test_lines_that_are_no_rows_are_counted_and_the_others_read(outputs: Path, s
 def test_a_row_that_lacks_what_it_should_hold_is_named(outputs: Path, said: Callable[..., str]) -> None:
     rows = outputs / "store" / "predictions" / "exp-cccc-svamp" / "rows-w.jsonl"
     rows.write_text('{"id": "svamp-0/0", "written": -1}\n' + "".join(rows.read_text().splitlines(keepends=True)[1:]))
-    report = said("report", "exp", "--outputs", outputs)
-    assert "the stored row 'svamp-0/0' is no whole Prediction" in report
-    assert "100.0" in report
+    found = find_runs(["exp"], outputs, mode=None)
+    assert [each.key for each in found.runs] == ["aaaa", "bbbb"]
+    assert "the stored row 'svamp-0/0' is no whole Prediction" in found.left_out[0]
 
 
-def test_rows_of_one_id_that_say_different_things_are_told(outputs: Path, said: Callable[..., str]) -> None:
+def test_rows_of_one_id_that_say_different_things_are_told(outputs: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = outputs / "store" / "grades" / "exp-cccc-svamp" / "rows-w.jsonl"
-    before = said("report", "exp", "--outputs", outputs)
-    assert "twice" not in before
+
+    def num_right() -> int:
+        ledger_files.SAID.clear()
+        return sum(each.strict for run in find_runs(["exp"], outputs, mode=None).runs if run.key == "cccc" for each in run.answers)
+
+    assert num_right() == 1
+    assert "twice" not in caplog.text
     changed = rows.read_text().replace('"strict": false', '"strict": true').replace('"written": 0', '"written": -5')
-    rows.with_name("rows-x.jsonl").write_text(changed)
-    after = said("report", "exp", "--outputs", outputs)
-    assert "3 rows stand there twice and say different things, such as 'svamp-0/0'" in after
-    rows.with_name("rows-x.jsonl").unlink()
     with rows.open("a") as file:
         file.write(changed)
-    after = said("report", "exp", "--outputs", outputs)
-    assert "3 rows stand there twice and say different things" in after
-    assert after.split("3 rows")[0].count("25.0") == before.count("25.0"), "in one file the upper row is the earlier one, whatever its time"
+    assert num_right() == 1, "in one file the upper row is the earlier one, whatever its time"
+    assert "3 rows stand there twice and say different things, such as 'svamp-0/0'" in caplog.text
+    caplog.clear()
+    rows.with_name("rows-x.jsonl").write_text(changed)
+    num_right()
+    assert "remove the line that should not count" in caplog.text
 
 
 def test_runs_behind_links_are_listed_and_reported(outputs: Path, said: Callable[..., str]) -> None:
