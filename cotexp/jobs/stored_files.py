@@ -13,6 +13,7 @@ import orjson
 
 from cotexp import durable, stopping
 from cotexp.sections import ConfigError, RunFailed
+from cotexp.settings import MODES
 
 Row = dict[str, Any]
 
@@ -140,8 +141,9 @@ def settings_of(folder: Path) -> dict[str, Any]:
     path = folder / SETTINGS
     settings = read_json(path, "name", "seed", "evaluation")
     modes = settings["evaluation"].get("modes") if isinstance(settings["evaluation"], dict) else None
-    if not isinstance(modes, list) or not modes or not isinstance(settings["seed"], int):
-        raise Damaged(path, "holds no seed or no evaluation.modes")
+    known = isinstance(modes, list) and any(each in MODES for each in modes)
+    if not known or not isinstance(settings["seed"], int) or not isinstance(settings["name"], str):
+        raise Damaged(path, "holds no name, seed or evaluation.modes")
     return settings
 
 
