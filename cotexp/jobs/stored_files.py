@@ -182,15 +182,23 @@ def questions_of(folder: Path) -> tuple[dict[str, list[str]], dict[str, dict[str
 
 def selection_of(folder: Path) -> list[Row]:
     """A row for every question of the run in `folder` whose rationales were chosen among; none where nothing was. Raises: Damaged."""
-    path = folder / SELECTION
-    return read_lines(path, "question_id", "num_written", "num_usable", "kept") if path.exists() else []
+    return _counted(folder, SELECTION, "selection/num_questions", "question_id", "num_written", "num_usable", "kept")
 
 
 def compressed_of(folder: Path) -> list[Row]:
     """A row for every chain that the run in `folder` compressed. Raises: Damaged."""
-    path = folder / COMPRESSED
     needed = ("rationale_id", "text", "kept_round", "stop_reason", "num_rounds_run", "num_tokens", "num_tokens_original", "round_num_tokens")
-    return read_lines(path, *needed) if path.exists() else []
+    return _counted(folder, COMPRESSED, "compression/num_rationales", *needed)
+
+
+def _counted(folder: Path, name: str, metric: str, *needed: str) -> list[Row]:
+    """The rows of a file, which are as many as the run's metrics say, where they say it."""
+    path = folder / name
+    expected = metrics_of(folder).get(metric) if (folder / METRICS).exists() else None
+    rows = read_lines(path, *needed) if os.path.lexists(path) or expected else []
+    if expected is not None and len(rows) != expected:
+        raise Damaged(path, f"holds {len(rows)} of {expected:.0f} rows")
+    return rows
 
 
 def check_run(folder: Path) -> None:
