@@ -152,7 +152,7 @@ def _wanted(runs: Iterable[Path]) -> tuple[set[str], list[str]]:
             (unread if _begins(run) else silent).append(f"a process begins {run} and has not said yet what it needs" if _begins(run) else str(run))
         for name in names:
             try:
-                wanted.update(each["key"] for each in stages_of(run, name).values())
+                wanted.update(each["key"] for each in stages_of(run, name, whole=True).values())
             except Damaged as error:
                 unread.append(str(error))
     silent = [each for each in silent if not _is_untouched(Path(each))]

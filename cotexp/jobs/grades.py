@@ -47,7 +47,7 @@ def predictions_of_run(folder: Path) -> dict[str, list[Prediction]]:
     outputs = next((parent for parent in folder.absolute().parents if (parent / "store").is_dir()), None)
     if outputs is None:
         raise RunFailed(f"{folder} lies under no folder with a store; name a run as it lies in OUTPUTS/runs")
-    wanted, stages = questions_of(folder)[0], stages_of(folder)
+    wanted, stages = questions_of(folder)[0], stages_of(folder, whole=True)
     with understood(folder):
         return _predictions(outputs, wanted, stages)
 
@@ -62,11 +62,9 @@ def _predictions(outputs: Path, wanted: Mapping[str, Sequence[str]], stages: Map
             missing = [each for each in wanted[task] if each not in answers or each not in grades]
             if missing:
                 raise RunFailed(
-                    f"{len(missing)} of {len(wanted[task])} {task} answers, mode {mode}, are no longer in {outputs / 'store'}; run it again"
+                    f"{len(missing)} of {len(wanted[task])} {task} answers, mode {mode}, are no longer in {outputs / 'store'}; run it again, its folder removed"
                 )
             found.setdefault(mode, []).extend(joined(answers[each], grades[each], mode) for each in wanted[task])
-    if not found:
-        raise LookupError("no answers")
     return found
 
 

@@ -83,16 +83,16 @@ def read_json(path: Path, *needed: str) -> dict[str, Any]:
     return content
 
 
-def read_lines(path: Path, *needed: str) -> list[Row]:
-    """The objects of a JSON Lines file. Raises: Damaged, naming the line, when one is none or lacks one of the names `needed`."""
+def read_lines(path: Path) -> list[Row]:
+    """The objects of a JSON Lines file. Raises: Damaged, naming the line, when one is none or an empty one."""
     content = _read(path)
     if content and not content.endswith(b"\n"):
         raise Damaged(path, f"is cut off in line {content.count(bytes([10])) + 1}")
     rows = []
     for number, line in enumerate(content.splitlines(), 1):
         row = _parsed(path, line, f"holds no JSON in line {number}")
-        if not isinstance(row, dict) or any(each not in row for each in needed):
-            raise Damaged(path, f"holds no row with {', '.join(needed) or 'names'} in line {number}")
+        if not isinstance(row, dict) or not row:
+            raise Damaged(path, f"holds no row in line {number}")
         rows.append(row)
     return rows
 
@@ -139,11 +139,13 @@ def understood(folder: Path) -> Iterator[None]:
 def settings_of(folder: Path) -> dict[str, Any]:
     """The settings of the run in `folder`. Raises: Damaged."""
     path = folder / SETTINGS
-    settings = read_json(path, "name", "seed", "evaluation")
-    modes = settings["evaluation"].get("modes") if isinstance(settings["evaluation"], dict) else None
-    known = isinstance(modes, list) and any(each in MODES for each in modes)
-    if not known or not isinstance(settings["seed"], int) or not isinstance(settings["name"], str):
-        raise Damaged(path, "holds no name, seed or evaluation.modes")
+    settings = read_json(path, "name")
+    if not isinstance(settings.get("seed", 0), int) or not isinstance(settings["name"], str):
+        raise Damaged(path, "holds no name or seed")
+    evaluation = settings.get("evaluation", {"modes": MODES})
+    modes = evaluation.get("modes", MODES) if isinstance(evaluation, dict) else None
+    if not isinstance(modes, list | tuple) or not any(each in MODES for each in modes):
+        raise Damaged(path, "holds no known mode in evaluation.modes")
     return settings
 
 
@@ -157,14 +159,17 @@ def metrics_of(folder: Path) -> dict[str, float]:
     return metrics
 
 
-def stages_of(folder: Path, name: str = STAGES) -> dict[str, dict[str, Any]]:
-    """Stage -> key and place in the store of what the run in `folder` used, or, in planned.json, goes on from. Raises: Damaged."""
+def stages_of(folder: Path, name: str = STAGES, *, whole: bool = False) -> dict[str, dict[str, Any]]:
+    """Stage -> key and place in the store of what the run in `folder` used, or, in planned.json, goes on from.
+
+    Raises: Damaged; with `whole` also where a run that has come so far names no stage at all.
+    """
     path = folder / name
     stages = read_json(path)
-    if not stages and any((folder / each).exists() for each in (METRICS, PLANNED)):
+    if whole and not stages and any((folder / each).exists() for each in (METRICS, PLANNED)):
         raise Damaged(path, "names no stage")
     for stage, entry in stages.items():
-        if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or not isinstance(entry.get("path"), str):
+        if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or not isinstance(entry.get("path", ""), str):
             raise Damaged(path, f"holds no key and path for {stage}")
     return stages
 
@@ -182,20 +187,20 @@ def questions_of(folder: Path) -> tuple[dict[str, list[str]], dict[str, dict[str
 
 def selection_of(folder: Path) -> list[Row]:
     """A row for every question of the run in `folder` whose rationales were chosen among; none where nothing was. Raises: Damaged."""
-    return _counted(folder, SELECTION, "selection/num_questions", "question_id", "num_written", "num_usable", "kept")
+    return _counted(folder, SELECTION, "selection/num_questions")
 
 
 def compressed_of(folder: Path) -> list[Row]:
     """A row for every chain that the run in `folder` compressed. Raises: Damaged."""
-    needed = ("rationale_id", "text", "kept_round", "stop_reason", "num_rounds_run", "num_tokens", "num_tokens_original", "round_num_tokens")
-    return _counted(folder, COMPRESSED, "compression/num_rationales", *needed)
+    return _counted(folder, COMPRESSED, "compression/num_rationales")
 
 
-def _counted(folder: Path, name: str, metric: str, *needed: str) -> list[Row]:
-    """The rows of a file, which are as many as the run's metrics say, where they say it."""
-    path = folder / name
-    expected = metrics_of(folder).get(metric) if (folder / METRICS).exists() else None
-    rows = read_lines(path, *needed) if os.path.lexists(path) or expected else []
+def _counted(folder: Path, name: str, metric: str) -> list[Row]:
+    """The rows of a file, which are as many as the run's metrics say, where they can be read and say it."""
+    path, expected = folder / name, None
+    with contextlib.suppress(Damaged):
+        expected = metrics_of(folder).get(metric)
+    rows = read_lines(path) if os.path.lexists(path) or expected else []
     if expected is not None and len(rows) != expected:
         raise Damaged(path, f"holds {len(rows)} of {expected:.0f} rows")
     return rows
@@ -204,10 +209,12 @@ def _counted(folder: Path, name: str, metric: str, *needed: str) -> list[Row]:
 def check_run(folder: Path) -> None:
     """Raises: Damaged when a file that the run in `folder` left is broken or gone, but for status.json, which says nothing of its results."""
     settings, metrics = settings_of(folder), metrics_of(folder)
+    if "modes" not in settings.get("evaluation", {}):
+        raise Damaged(folder / SETTINGS, "lacks evaluation.modes")
     needed = [f"eval/{mode}/{name}" for mode in settings["evaluation"]["modes"] for name in ("accuracy", "num_questions")]
     if missing := [each for each in needed if each not in metrics]:
         raise Damaged(folder / METRICS, f"lacks {', '.join(missing)}")
-    stages_of(folder)
+    stages_of(folder, whole=True)
     questions_of(folder)
     selection_of(folder)
     compressed_of(folder)
