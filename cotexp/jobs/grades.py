@@ -61,9 +61,8 @@ def _predictions(outputs: Path, wanted: Mapping[str, Sequence[str]], stages: Map
             answers, grades = (_rows(outputs / stages[f"{each}/{mode}/{task}"]["path"]) for each in ("predictions", "grades"))
             missing = [each for each in wanted[task] if each not in answers or each not in grades]
             if missing:
-                raise RunFailed(
-                    f"{len(missing)} of {len(wanted[task])} {task} answers, mode {mode}, are no longer in {outputs / 'store'}; run it again, its folder removed"
-                )
+                gone = f"{len(missing)} of {len(wanted[task])} {task} answers, mode {mode}, are no longer in {outputs / 'store'}"
+                raise RunFailed(f"{gone}; run it again, its folder removed")
             found.setdefault(mode, []).extend(joined(answers[each], grades[each], mode) for each in wanted[task])
     return found
 

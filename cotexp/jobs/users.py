@@ -53,8 +53,6 @@ def present(outputs: Path) -> Iterator[Callable[[Iterable[str]], None]]:
         renewer.join()
         with contextlib.suppress(OSError):
             place.unlink()
-            place.with_name("clock").unlink(missing_ok=True)
-            place.parent.rmdir()
 
 
 def _renew(place: Path, stop: threading.Event) -> None:
@@ -138,6 +136,8 @@ def living(outputs: Path) -> tuple[set[str], list[str]]:
                 silent.append(str(error))
             continue
         if not _is_alive(user, age):
+            if not is_elsewhere(user):
+                path.unlink(missing_ok=True)
             continue
         if isinstance(user["keys"], list):
             keys.update(map(str, user["keys"]))
