@@ -162,14 +162,15 @@ def metrics_of(folder: Path) -> dict[str, float]:
 def stages_of(folder: Path, name: str = STAGES, *, whole: bool = False) -> dict[str, dict[str, Any]]:
     """Stage -> key and place in the store of what the run in `folder` used, or, in planned.json, goes on from.
 
-    Raises: Damaged; with `whole` also where a run that has come so far names no stage at all.
+    Raises: Damaged; with `whole` also where a key or place is missing, or a run that has come so far names no stage at all.
     """
     path = folder / name
     stages = read_json(path)
     if whole and not stages and any((folder / each).exists() for each in (METRICS, PLANNED)):
         raise Damaged(path, "names no stage")
+    needed = ("key", "path") if whole else ()
     for stage, entry in stages.items():
-        if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or not isinstance(entry.get("path", ""), str):
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(each), str) for each in needed):
             raise Damaged(path, f"holds no key and path for {stage}")
     return stages
 

@@ -8,10 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs.ledger_files import complete_lines, say_once
-from cotexp.jobs.stored_files import Damaged, metrics_of, settings_of, stages_of
+from cotexp.jobs.stored_files import metrics_of, read_lines, settings_of, stages_of
 from cotexp.report import difficulty, funnel, rounds
-from cotexp.report.stored import artifact_of
+from cotexp.report.stored import artifact_of, told
 from cotexp.report.style import LINES, Drawing, picture
 
 FORM_NAMES = {"full": "full form", "compress": "short form", "rewrite": "rewriting"}
@@ -36,7 +35,7 @@ def drawings(folder: Path) -> Iterator[Drawing]:
     if compressed := rounds.read(folder):
         yield from rounds.drawings([compressed])
     if is_trained(folder):
-        yield from _training_curves(curve(folder))
+        yield from _training_curves(told(folder, curve, []))
 
 
 def of_difficulty(folder: Path) -> Iterator[Drawing]:
@@ -78,12 +77,4 @@ def curve(folder: Path) -> list[dict[str, float]]:
     """Every row of the training curve of the run in `folder`; none where nothing was trained."""
     if not is_trained(folder):
         return []
-    path = artifact_of(folder, "checkpoint") / "curve.jsonl"
-    try:
-        lines, _ = complete_lines(path)
-    except OSError as error:
-        raise Damaged(path, f"cannot be read ({error.strerror})") from None
-    rows = [each for each in lines if isinstance(each, dict) and isinstance(each.get("step"), int)]
-    if len(rows) < len(lines):
-        say_once(f"{path}: {len(lines) - len(rows)} of its lines are torn or no steps, and are left out of figures")
-    return rows
+    return read_lines(artifact_of(folder, "checkpoint") / "curve.jsonl")
