@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from cotexp.jobs.stored_files import compressed_of, metrics_of, stages_of
+from cotexp.jobs.stored_files import METRICS, compressed_of, read_json, stages_of
 from cotexp.report.style import COLOURS, LINES, Drawing, plain_log_ticks, whole_numbers
 
 REASON_COLOURS = {"rebound": "red", "limit": "blue", "fixed_point": "green", "failed": "grey"}
@@ -56,7 +56,7 @@ def read(folder: Path, label: str = "") -> CompressedSet | None:
     rows = [row for row in everything if len(row["round_num_tokens"]) > 1]
     if not rows:
         return None
-    stages, metrics = stages_of(folder), metrics_of(folder)
+    stages, metrics = stages_of(folder), read_json(folder / METRICS)
     lengths = [row["round_num_tokens"] for row in rows]
     rounds = range(1, max(map(len, lengths)))
     return CompressedSet(
