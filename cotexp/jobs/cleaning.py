@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -193,18 +194,30 @@ def _entries(store: Path) -> Iterator[Entry]:
             continue
         named = NAME.fullmatch(folder.name)
         key = named["key"] if named else folder.name.split(".")[0]
-        files = [each.lstat() for each in folder.rglob("*") if each.is_symlink() or each.is_file()]
+        try:
+            own = folder.lstat()
+        except FileNotFoundError:
+            continue
+        files = list(_files(folder))
         described, doubt = _description(folder)
         if not named:
             doubt = f"{folder} is called as nothing that this project stores"
         elif folder.is_symlink() or folder.parent.is_symlink():
             doubt = f"{folder if folder.is_symlink() else folder.parent} is a link, and others may use what it leads to; delete it by hand"
-        elif any(each.st_dev != folder.lstat().st_dev for each in files):
+        elif any(each.st_dev != own.st_dev for each in files):
             doubt = f"another disk is mounted in {folder}"
         is_paid = stage == "rewrites" or (stage == "texts" and _engine(described) == "api")
-        modified = max([each.st_mtime for each in files] or [folder.lstat().st_mtime])
+        modified = max([each.st_mtime for each in files] or [own.st_mtime])
         inputs = frozenset(_keys_in(described)) - {key}
         yield Entry(stage, key, folder, sum(each.st_size for each in files), modified, inputs, is_paid, doubt)
+
+
+def _files(folder: Path) -> Iterator[os.stat_result]:
+    """Of the files, links and mounted folders in an entry; a living process may take some away meanwhile."""
+    for each in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if each.is_symlink() or not each.is_dir() or each.is_mount():
+                yield each.lstat()
 
 
 def _engine(described: dict[str, Any]) -> Any:

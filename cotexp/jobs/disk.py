@@ -25,6 +25,8 @@ NEXT_STEPS = {
     **dict.fromkeys((errno.ENOLCK, errno.ENOSYS), "its file system has no locks: choose another folder with paths.outputs=DIR"),
     errno.ENOTEMPTY: "remove that folder, which is incomplete",
     errno.EISDIR: "a folder stands where a file belongs: move it away",
+    errno.EEXIST: "a file, or a link that leads nowhere, stands where a folder belongs: move it away",
+    errno.ELOOP: "a link there leads back to itself: remove it",
     errno.EIO: "look at the disk",
 }
 

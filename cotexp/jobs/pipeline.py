@@ -107,6 +107,7 @@ def is_finished(folder: Path, wanted: dict[str, Any]) -> bool:
         is_current = stages_of(folder) == wanted
         if is_current:
             check_run(folder)
+            status.read_status(folder)
         return is_current
     except Damaged as error:
         log.warning("%s: this is that command", error)

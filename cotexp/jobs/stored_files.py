@@ -208,7 +208,7 @@ def _counted(folder: Path, name: str, metric: str) -> list[Row]:
 
 
 def check_run(folder: Path) -> None:
-    """Raises: Damaged when a file that the run in `folder` left is broken or gone, but for status.json, which says nothing of its results."""
+    """Raises: Damaged when a file that the run in `folder` left is broken, or one of its results gone; of status.json status.py knows."""
     settings, metrics = settings_of(folder), metrics_of(folder)
     if "modes" not in settings.get("evaluation", {}):
         raise Damaged(folder / SETTINGS, "lacks evaluation.modes")
@@ -216,6 +216,8 @@ def check_run(folder: Path) -> None:
     if missing := [each for each in needed if each not in metrics]:
         raise Damaged(folder / METRICS, f"lacks {', '.join(missing)}")
     stages_of(folder, whole=True)
+    if os.path.lexists(folder / PLANNED):
+        stages_of(folder, PLANNED, whole=True)
     questions_of(folder)
     selection_of(folder)
     compressed_of(folder)

@@ -121,7 +121,10 @@ def living(outputs: Path) -> tuple[set[str], list[str]]:
     paths = sorted(place.glob("*.json"))
     if not paths:
         return set(), []
-    now = now_at(place / "clock")
+    try:
+        now = now_at(place / "clock")
+    except OSError as error:
+        return set(), [f"{place} cannot be written ({error.strerror}), so that nobody can tell which processes work on this store"]
     keys: set[str] = set()
     silent = []
     for path in paths:
