@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -273,6 +274,38 @@ def test_the_same_command_again_computes_nothing_and_a_new_seed_reuses_rationale
     assert rows(undisturbed, "rounds") == before["rounds"]
     for stage in ("predictions", "grades"):
         assert len(rows(undisturbed, stage)) == len(before[stage]) + 2 * 48, "base answers are shared, two new modes are not"
+
+
+@pytest.mark.slow
+def test_broken_files_of_a_finished_run_are_written_anew_by_its_command_and_a_missing_manifest_is_told_before_any_work(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    outputs = tmp_path / "outputs"
+    shutil.copytree(undisturbed, outputs)
+    folder = min(outputs.glob("runs/*/*/*/metrics.json"), key=lambda path: path.stat().st_mtime).parent
+    stored = {stage: rows(outputs, stage) for stage in STAGES}
+    before = {path.name: path.read_bytes() for path in folder.glob("*.json*")}
+    for number, name in enumerate(sorted(before)):
+        (folder / name).write_bytes((b"", b"{", b"{}", b"[]", b"123", b"null")[number % 6])
+    finish(outputs, *MACC)
+    assert metrics(outputs) == metrics(undisturbed)
+    for name, content in before.items():
+        same = name in ("metrics.json", "status.json") or (folder / name).read_bytes() == content
+        assert same or name == "settings.json", name
+        assert (folder / name).read_bytes(), name
+    assert {stage: rows(outputs, stage) for stage in STAGES} == stored, "nothing is computed again"
+    manifest = outputs / json.loads((folder / "stages.json").read_text())["checkpoint"]["path"] / "manifest.json"
+    manifest.unlink()
+    (folder / "stages.json").unlink()
+    process = start(outputs, *MACC)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 1
+    told = f"cotexp: {manifest} is not there; put it back, or remove the folder {manifest.parent}: it is made again"
+    assert errors.decode().splitlines()[-1] == told
+    assert not list(outputs.glob("store/checkpoint/*.partial"))
+    shutil.rmtree(manifest.parent)
+    finish(outputs, *MACC)
+    assert metrics(outputs) == metrics(undisturbed)
 
 
 @pytest.mark.slow
