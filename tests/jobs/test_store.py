@@ -67,7 +67,7 @@ def run_together(code: str, *arguments: object, count: int) -> list[list[str]]:
         assert each.stdin is not None
         each.stdin.write("go\n")
         each.stdin.flush()
-    outputs = [each.communicate(timeout=120)[0].split() for each in processes]
+    outputs = [each.communicate(timeout=600)[0].split() for each in processes]
     assert [each.returncode for each in processes] == [0] * count
     return outputs
 
@@ -284,7 +284,7 @@ def test_a_running_lease_of_another_host_is_respected_until_it_ends_and_the_wait
     assert said[0].endswith("it is taken over within 45 s")
     (ledger.folder / "rows-elsewhere.jsonl").write_text(json.dumps({"id": "1", "value": -1, "written": time.time()}) + "\n")
     claim.unlink()
-    filling.join(timeout=30)
+    filling.join(timeout=300)
     assert squares.asked == ["3", "2"], "row 1 was written by the other host"
     assert values(rows) == {"1": -1, "2": 4, "3": 9}
 
