@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import subprocess
 import sys
@@ -164,7 +165,7 @@ def _show(each: Seen, outputs: Path, console: Console) -> None:
     if (each.folder / "status.json").is_file():
         _say(console, f"  command  {command(each, outputs)}")
     _say(console, f"  folder   {each.folder}")
-    stages = told(each.folder, stages_of, {}) if (each.folder / STAGES).exists() else {}
+    stages = told(each.folder, functools.partial(stages_of, whole=True), {}) if (each.folder / STAGES).exists() else {}
     for name, stage in stages.items():
         _say(console, f"  {name:40} {stage['path']}")
     if each.metrics:
