@@ -227,6 +227,7 @@ class Evaluation(Section):
     batch_size: int = setting(64, "Answers generated at once.", low=1, keyed=False)
     latency: bool = setting(True, "Whether to measure seconds per question.")
     latency_questions: int = setting(32, "Test questions timed, after a warm-up.", low=1)
+    latency_passes: int = setting(3, "Times that all of them are timed; tables show the median and, as spread, the quartiles.", low=1)
     latency_batch_size: int = setting(32, "Batch N of the batched latency; batch 1 is always measured.", low=1)
 
     def contradictions(self) -> Iterator[str]:

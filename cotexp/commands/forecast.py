@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from cotexp.jobs import progress
 from cotexp.jobs.candidates import Lookup
 from cotexp.methods import forecasting
 from cotexp.report import forecast, observed
-from cotexp.report.arms import labels, listed
+from cotexp.report.arms import Flat, labels, listed
 from cotexp.report.forecast import Asked
 from cotexp.report.planned import expected_of
 from cotexp.sections import RunFailed
@@ -29,13 +30,16 @@ def forecast_experiments(
     """
     points = schema.points_of([each if "=" in each else f"sweep={each}" for each in candidates], multirun=True) if candidates else []
     found = observed.find(list(dict.fromkeys(names)), outputs)
-    asked, not_asked = look_up(points, outputs)
+    asked, not_asked = look_up(points, outputs, found.runs[0].conditions)
     report = forecast.make(list(dict.fromkeys(names)), found, asked, not_asked)
     publish(report, formats, folder or outputs / "reports" / report.name)
 
 
-def look_up(points: Sequence[schema.Point], outputs: Path) -> tuple[list[Asked], list[str]]:
-    """The points that are compressed and not fine-tuned, each once whatever its seed, and lines on the others by reason."""
+def look_up(points: Sequence[schema.Point], outputs: Path, conditions: Flat) -> tuple[list[Asked], list[str]]:
+    """The points that are compressed and not fine-tuned, each once whatever its seed, and lines on the others by reason.
+
+    A point that would be trained or measured under other conditions than the runs to learn from is one of the others.
+    """
     lookup, asked = Lookup(), dict[str, Asked]()
     reasons: dict[str, list[str]] = {}
     with progress.bar("candidates", len(points)) as advance:
@@ -45,6 +49,8 @@ def look_up(points: Sequence[schema.Point], outputs: Path) -> tuple[list[Asked],
                 candidate = lookup.candidate(point.settings)
                 if candidate.is_trained:
                     raise RunFailed("fine-tuned already")
+                if difference := observed.unlike(observed.conditions_of(dataclasses.asdict(point.settings), candidate.answers), conditions):
+                    raise RunFailed(f"not comparable with the runs: {difference}")
                 features = forecasting.features_of(candidate.metrics, point.settings.mixture.full_ratio)
                 command = shlex.join(["python", "run.py", *alone(point.words)])
                 asked.setdefault(label, Asked(label=label, command=command, features=list(features.values())))

@@ -12,6 +12,7 @@ from rich.text import Text
 from cotexp import schema
 from cotexp.jobs.progress import page
 from cotexp.records import Question
+from cotexp.report import incomplete
 from cotexp.sections import ConfigError
 from cotexp.settings import Settings
 from cotexp.task_settings import Task
@@ -49,6 +50,8 @@ def show_task(console: Console, task: Task, folders: Sequence[Path], *, overlap:
     """Print one task."""
     sets = load_questions(task, folders)
     console.print(summary(task, sets))
+    for name, rows in sets.incomplete.items():
+        console.print(Text(incomplete.line(name, *rows), style="yellow"))
     prompt = prompt_of(task, sets.shots)
     for each in (sets.train or sets.test)[:examples]:
         console.print(Text(f"\n{each.id}", style="bold"))

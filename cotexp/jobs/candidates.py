@@ -16,10 +16,14 @@ from cotexp.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """`metrics` are those that a run would write of its compressed training set; `is_trained`: the fine-tuned model is there already."""
+    """`metrics` are those that a run would write of its compressed training set; `is_trained`: the fine-tuned model is there already.
+
+    `answers`: task -> ids of the answers that its run would ask for.
+    """
 
     metrics: dict[str, float]
     is_trained: bool
+    answers: dict[str, list[str]]
 
 
 class Lookup:
@@ -42,7 +46,8 @@ class Lookup:
         found = self.known[key]
         if isinstance(found, RunFailed):
             raise found
-        return Candidate(metrics=found, is_trained=context.store.has_artifact(spec_checkpoint(context)))
+        is_trained = context.store.has_artifact(spec_checkpoint(context))
+        return Candidate(metrics=found, is_trained=is_trained, answers=pipeline.wanted_answers(context))
 
 
 def _key(context: Context) -> str:

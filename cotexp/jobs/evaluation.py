@@ -1,23 +1,19 @@
-"""How models are measured: answers, grades and latency of the base model and the fine-tuned one, and the metrics made of them."""
+"""How models are measured: answers and grades of the base model and the fine-tuned one, and the metrics made of them."""
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from filelock import FileLock
 
 from cotexp.jobs import grades, progress
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
-from cotexp.jobs.specs import Context, by_task, parent, spec_checkpoint, spec_latency, spec_predictions, timed_questions, wanted_rows
+from cotexp.jobs.specs import Context, by_task, parent, spec_checkpoint, spec_predictions, wanted_rows
 from cotexp.jobs.store import Row
 from cotexp.methods import comparison, output_budget, reasoning, statistics
 from cotexp.methods.condition import ask
 from cotexp.model_settings import Sampling
 from cotexp.records import Prediction, Question
+from cotexp.settings import Evaluation
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.draw import normal_text
 from cotexp.tasks.equivalence import Judge
@@ -43,7 +39,7 @@ def write_answers(context: Context) -> Answers:
 def _answers(context: Context, mode: str, task: str, questions: Sequence[Question], compute: Compute) -> list[Row]:
     evaluation, by_id = context.settings.evaluation, {each.id: each for each in questions}
     ids = wanted_rows(questions, evaluation.num_samples)
-    chunk_size = rows_at_once(context, context.settings.model, evaluation, lambda each: _request(context, mode, each, by_id[parent(each)]).prompt)
+    chunk_size = rows_at_once(context, context.settings.model, evaluation, lambda each: request_for(context, mode, each, by_id[parent(each)]).prompt)
     with progress.bar(f"answers, {mode}, {task}", len(ids)) as advance:
         rows = context.store.ledger(spec_predictions(context, mode, task)).fill(
             sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each)), compute, chunk_size=chunk_size, on_row=advance
@@ -54,18 +50,24 @@ def _answers(context: Context, mode: str, task: str, questions: Sequence[Questio
 def _asked(context: Context, mode: str, questions: Sequence[Question]) -> Compute:
     """Answers are generated."""
     evaluation, by_id = context.settings.evaluation, {each.id: each for each in questions}
-    sampling = Sampling(max_new_tokens=evaluation.max_new_tokens, temperature=evaluation.temperature, seed=evaluation.seed)
+    sampling = sampling_of(evaluation)
 
     def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
-        engine = _engine(context, mode)
+        engine = answering_engine(context, mode)
         count = load_encoder(context).count
-        requests = [_request(context, mode, each, by_id[parent(each)]) for each in ids]
+        requests = [request_for(context, mode, each, by_id[parent(each)]) for each in ids]
         engine.generate(requests, sampling, lambda output: emit(_row(output, by_id[parent(output.id)], count)))
 
     return compute
 
 
-def _request(context: Context, mode: str, name: str, question: Question) -> Request:
+def sampling_of(evaluation: Evaluation) -> Sampling:
+    """How answers are sampled."""
+    return Sampling(max_new_tokens=evaluation.max_new_tokens, temperature=evaluation.temperature, seed=evaluation.seed)
+
+
+def request_for(context: Context, mode: str, name: str, question: Question) -> Request:
+    """The question as it is asked in this mode; `name` is the answer's id, from which it is sampled."""
     from cotexp.inference.engine import Request
 
     return Request(name, *ask(context.settings.compression, mode, context.prompt_for(question), context.settings.evaluation.ratio))
@@ -110,7 +112,8 @@ def _row(output: Output, question: Question, count: Callable[[str], int]) -> Row
     }
 
 
-def _engine(context: Context, mode: str) -> Engine:
+def answering_engine(context: Context, mode: str) -> Engine:
+    """What answers in this mode: the model before fine-tuning or the fine-tuned one."""
     fine_tuned = context.store.artifact_path(spec_checkpoint(context)) if context.settings.is_fine_tuned(mode) else None
     return load_engine(context, context.base, context.settings.model, adapter=fine_tuned)
 
@@ -156,26 +159,3 @@ def _pooled(questions: Sequence[Question]) -> set[str]:
         kept.update(each.id for each in own if normal_text(each) not in seen)
         seen.update(normal_text(each) for each in own)
     return kept
-
-
-def measure_latency(context: Context, mode: str) -> Metrics:
-    """Wall seconds per question at batch 1 and batch N, on fixed questions after a warm-up, one measurement per machine at a time."""
-    evaluation = context.settings.evaluation
-    sizes = {"batch1": 1, "batchN": evaluation.latency_batch_size}
-    questions = timed_questions(context)
-
-    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
-        engine = _engine(context, mode)
-        sampling = Sampling(max_new_tokens=evaluation.max_new_tokens)
-        requests = [_request(context, mode, each.id, each) for each in questions]
-        with FileLock(Path(tempfile.gettempdir()) / "cotexp-latency.lock", mode=0o666):
-            for each in ids:
-                size = min(sizes[each], len(requests))
-                engine.generate(requests[:size], sampling, lambda output: None)
-                started = time.perf_counter()
-                for first in range(0, len(requests), size):
-                    engine.generate(requests[first : first + size], sampling, lambda output: None)
-                emit({"id": each, "seconds": (time.perf_counter() - started) / len(requests), "num_questions": len(requests)})
-
-    rows = context.store.ledger(spec_latency(context, mode)).fill(list(sizes), compute, chunk_size=len(sizes))
-    return {f"latency_seconds_{each}": rows[each]["seconds"] for each in sizes}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs import engines, evaluation, pruning, questions, served, specs, stages, status, training_set
+from cotexp.jobs import engines, evaluation, latency, pruning, questions, served, specs, stages, status, training_set
 from cotexp.jobs.crew import beside, check_devices
 from cotexp.jobs.disk import check_writable, clear_errors, exclusive
 from cotexp.jobs.specs import Context
@@ -220,7 +220,7 @@ def _run_stages(context: Context, folder: Path, clock: Clock) -> Metrics:
         metrics["eval/latency_batch_size"] = min(context.settings.evaluation.latency_batch_size, len(specs.timed_questions(context)))
         with clock.timed("latency"):
             for mode in timed:
-                metrics |= {f"eval/{mode}/{name}": value for name, value in evaluation.measure_latency(context, mode).items()}
+                metrics |= {f"eval/{mode}/{name}": value for name, value in latency.measure(context, mode).items()}
     return metrics | clock.seconds
 
 
@@ -247,7 +247,10 @@ def _duplicates(context: Context, used: dict[str, Spec]) -> Metrics:
 def _question_metrics(context: Context) -> Metrics:
     sets = context.questions
     counts = {f"questions/num_{split}": len(sets[split]) for split in ("train", "validation", "test")}
-    return {**counts, **{f"questions/num_dropped_{reason}": count for reason, count in sets.dropped.items()}}
+    counts |= {f"questions/num_dropped_{reason}": count for reason, count in sets.dropped.items()}
+    for name, (count, official) in sets.incomplete.items():
+        counts |= {f"questions/{name}/num_rows": count, f"questions/{name}/num_rows_official": official}
+    return counts
 
 
 @contextlib.contextmanager

@@ -79,7 +79,7 @@ def _wanted_rows(context: Context, name: str) -> set[str] | None:
     if kind in ("texts", "rationales"):
         return set(specs.wanted_rationales(context, specs.by_task(context.training_questions)[task]))
     if kind == "latency":
-        return {"batch1", "batchN"}
+        return set(specs.latency_rows(context))
     return set(pipeline.wanted_answers(context)[task]) if name.startswith(("predictions/", "grades/")) else None
 
 

@@ -56,7 +56,14 @@ def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
                 f"evaluation.split=validation needs validation questions of {', '.join(lacking)}, which has none here; "
                 "train on it too (task.train), raise task.num_validation, or leave it out of evaluation.tasks"
             )
-    return QuestionSets(train=train, validation=validation, test=test, dropped=dropped), prompts
+    incomplete = {name: rows for each in loaded.values() for name, rows in each.incomplete.items() if name in _read(settings)}
+    return QuestionSets(train=train, validation=validation, test=test, dropped=dropped, incomplete=incomplete), prompts
+
+
+def _read(settings: Settings) -> set[str]:
+    """ "TASK/SPLIT" of the files that the run takes questions from."""
+    trained = {f"{task}/{split}" for task in settings.task.train for split in ("train", "validation")}
+    return trained | {f"{task}/test" for task in settings.evaluation.tasks if settings.evaluation.split == "test"}
 
 
 def _check_references(settings: Settings, questions: Iterable[Question]) -> None:

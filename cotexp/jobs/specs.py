@@ -40,7 +40,7 @@ VERSIONS = {
     "checkpoint": 2,
     "predictions": 2,
     "grades": 1,
-    "latency": 1,
+    "latency": 2,
     "merged": 1,
 }
 
@@ -363,7 +363,7 @@ def _truncated(context: Context, task: str) -> Spec:
 
 
 def spec_latency(context: Context, mode: str) -> Spec:
-    """Seconds per question in one mode, on this machine."""
+    """Seconds per question in one mode, on this machine; a row is one pass."""
     evaluation = context.settings.evaluation
     return _spec(
         "latency",
@@ -399,6 +399,11 @@ def timed_modes(context: Context) -> list[str]:
     """The modes whose latency is measured: all in which a model writes."""
     evaluation = context.settings.evaluation
     return [mode for mode in evaluation.modes if mode != "truncate"] if evaluation.latency else []
+
+
+def latency_rows(context: Context) -> list[str]:
+    """Ids of the passes: batch size and number."""
+    return [f"{size}/{number}" for size in ("batch1", "batchN") for number in range(context.settings.evaluation.latency_passes)]
 
 
 def timed_questions(context: Context) -> list[Question]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from cotexp.report import incomplete, times
 from cotexp.report.arm_rows import ArmRow, most_accurate, shortest
 from cotexp.report.content import Cell, Column, Row, State, Table
 from cotexp.sections import suggestion
@@ -34,7 +35,7 @@ def make_table(name: str, title: str, rows: Sequence[ArmRow], columns: Sequence[
         title=title,
         columns=tuple(each.column for each in wanted),
         rows=tuple(_row(each, wanted, bold) for each in rows),
-        notes=tuple(notes(rows)),
+        notes=(*notes(rows), *(_doubts(rows) if any(each.column.name == "latency" for each in wanted) else ())),
     )
 
 
@@ -121,6 +122,28 @@ def _metric(row: ArmRow, name: str, form: str) -> Cell:
     return Cell(text=f"{found.mean:{form}}{spread}", value=found.mean, deviation=_number(found.deviation))
 
 
+def _latency(row: ArmRow) -> Cell:
+    """The median over passes, its mean over seeds, and the outermost quartiles."""
+    cell = _metric(row, "latency_seconds_batch1", ".3f")
+    own = list(_times(row))
+    if cell.value is None or not all("latency_seconds_batch1_low" in each for each in own):
+        return cell
+    low, high = min(each["latency_seconds_batch1_low"] for each in own), max(each["latency_seconds_batch1_high"] for each in own)
+    return replace(cell, text=f"{cell.text} ({low:.3f} to {high:.3f})", low=low, high=high)
+
+
+def _metrics_of(row: ArmRow) -> list[Mapping[str, float]]:
+    """All metrics of each run of the row."""
+    return [run.metrics for run in row.arm.runs] if row.arm else [row.metrics]
+
+
+def _times(row: ArmRow) -> Iterator[dict[str, float]]:
+    """What each run of the row measured in its mode."""
+    prefix = f"eval/{row.mode}/"
+    for metrics in _metrics_of(row):
+        yield {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(f"{prefix}latency_")}
+
+
 def _difference(row: ArmRow) -> Cell:
     if row.against is None:
         return Cell(text=row.uncompared)
@@ -158,7 +181,7 @@ COLUMNS: dict[str, Shown] = {
         Shown(Column(name="ratio", title="compression ratio", better="lower"), _ratio),
         Shown(
             Column(name="latency", title="seconds per question, batch 1", better="lower"),
-            lambda row: _metric(row, "latency_seconds_batch1", ".3f"),
+            _latency,
         ),
         Shown(Column(name="difference", title="difference (95 % interval)", better="higher"), _difference),
         Shown(Column(name="p", title="p"), _p_value),
@@ -183,6 +206,7 @@ def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
         against = "; differences are to the model that each arm was made of"
     splits = {run.identity.get("evaluation.split", "test") for each in measured if each.arm for run in each.arm.runs} or {"test"}
     yield f"{questions} {' or '.join(sorted(splits))} questions, mode {', '.join(modes)}, strict grading{against}."
+    yield from dict.fromkeys(line for each in measured for metrics in _metrics_of(each) for line in incomplete.lines(metrics))
     several = any(len(each.seeds) > 1 for each in measured)
     if several:
         yield (
@@ -201,6 +225,13 @@ def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
         "than the baseline beyond noise. Nothing is bold where nothing can be told apart."
     )
     yield from _unequal(measured)
+
+
+def _doubts(rows: Sequence[ArmRow]) -> Iterator[str]:
+    """Arms whose seconds say nothing."""
+    for each in rows:
+        if each.answers:
+            yield from dict.fromkeys(line for own in _times(each) for line in times.doubts(own, each.label))
 
 
 def _unequal(rows: Sequence[ArmRow]) -> Iterator[str]:

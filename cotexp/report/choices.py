@@ -55,12 +55,22 @@ def _other_choices(settings: Settings) -> Iterator[str]:
         yield from _pruning_choices(compression, settings["mixture"])
     if settings.get("evaluation", {}).get("truncate_ratio"):
         yield "Our choice where published truncation rows are silent: one budget per task, the largest that keeps at most this share of tokens."
+    if _is_trained(settings) and "trainer" in settings:
+        yield _training_choices(settings["trainer"])
     if _is_trained(settings) and {"selection", "teacher", "scoring"} <= settings.keys():
         yield from _selection_choices(settings)
     if model:
         temperature = settings.get("evaluation", {}).get("temperature", 0)
-        how = f"answers sampled at temperature {temperature}, times greedy" if temperature else "greedy"
+        how = f"sampled at temperature {temperature}" if temperature else "greedy"
         yield f"Answers and times: transformers on this project's local engine, {model['dtype']}, device {model['device']}, {how}."
+
+
+def _training_choices(trainer: dict[str, Any]) -> str:
+    """What of fine-tuning the papers do not say."""
+    targets = trainer["lora"]["target_modules"]
+    modules = {"all-linear": "on all linear layers"}.get(targets, f"on {targets}")
+    how = f"; adapters {modules}" if trainer["tuning"] == "lora" else "; every weight is trained, where MACC trains adapters"
+    return f"Our choice where the papers are silent: the learning rate rises in the first {trainer['warmup_ratio']:.0%} of the steps{how}."
 
 
 def _pruning_choices(compression: dict[str, Any], mixture: dict[str, Any]) -> Iterator[str]:

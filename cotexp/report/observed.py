@@ -1,16 +1,21 @@
-"""Finished runs as a forecast reads them: what was known before fine-tuning, what came out, and whose training set it was."""
+"""Finished runs as a forecast reads them: what was known before fine-tuning, what came out, and whose training set it was.
+
+Only runs that were trained and measured alike form one forecast: the same test questions, asked and answered in the same way by models that
+were fine-tuned with the same settings. What a forecast reads as a feature, the compressed training set, may differ, and so may the seed.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cotexp.jobs.stored_files import compressed_of, metrics_of, settings_of, stages_of, understood
+from cotexp.jobs.specs import hash_of
+from cotexp.jobs.stored_files import compressed_of, metrics_of, questions_of, settings_of, stages_of, understood
 from cotexp.methods import forecasting
-from cotexp.report.arms import fits, is_finished, listed, name_of, run_folders
+from cotexp.report.arms import Flat, fits, identity_of, is_finished, listed, name_of, run_folders
 from cotexp.sections import ConfigError, RunFailed, suggestion
 
 MODE = "compress"
@@ -19,8 +24,10 @@ MODE = "compress"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """One finished run. `training_set` holds a word for each compressed chain, the same for the same text."""
+    """One finished run. `training_set` holds a word for each compressed chain, the same for the same text; `conditions` see `conditions_of`."""
 
+    folder: Path
+    conditions: Flat
     features: list[float]
     accuracy: float
     num_tokens: float
@@ -30,10 +37,29 @@ class Observed:
 
 
 class Found(NamedTuple):
-    """Runs to learn from, and lines on those that are left out, by reason."""
+    """Runs to learn from, all under the same conditions, and lines on those that are left out, by reason."""
 
     runs: list[Observed]
     left_out: list[str]
+
+
+def conditions_of(settings: Mapping[str, Any], answers: Mapping[str, Sequence[str]]) -> Flat:
+    """What must be equal for results to be comparable: settings of training, evaluation and prompts, and the test questions.
+
+    `answers` maps tasks to the ids of the run's answers. The ratio that is asked for with tokenskip belongs to the compression.
+    """
+    identity = identity_of(dict(settings), MODE)
+    asked = {
+        path: value for path, value in identity.items() if path.startswith(("trainer.", "evaluation.")) or path.endswith((".prompt", ".few_shot"))
+    }
+    asked.pop("evaluation.ratio", None)
+    return {"test questions": f"{sum(map(len, answers.values()))} ({hash_of(each for own in answers.values() for each in own)})", **asked}
+
+
+def unlike(conditions: Flat, others: Flat) -> str:
+    """What sets conditions apart from others, such as "trainer.max_epochs=1.0, not 3.0"; empty where they are the same."""
+    differing = sorted(name for name in {*conditions, *others} if conditions.get(name) != others.get(name))
+    return ", ".join(f"{name}={conditions.get(name, 'not there')}, not {others.get(name, 'there')}" for name in differing)
 
 
 def find(names: Sequence[str], outputs: Path) -> Found:
@@ -54,6 +80,9 @@ def find(names: Sequence[str], outputs: Path) -> Found:
                 runs.append(_read(folder))
         except RunFailed as error:
             reasons.setdefault(str(error), []).append(str(folder.relative_to(outputs / "runs")))
+    runs, others = _comparable(runs)
+    for each, difference in others:
+        reasons.setdefault(f"not comparable with the other runs: {difference}", []).append(str(each.folder.relative_to(outputs / "runs")))
     left_out = [f"{listed(folders)}: {reason}" for reason, folders in reasons.items()]
     if len({each.training_set for each in runs}) < 2:
         raise ConfigError(
@@ -62,6 +91,17 @@ def find(names: Sequence[str], outputs: Path) -> Found:
             *(f"forecast: left out {each}" for each in left_out),
         )
     return Found(runs, left_out)
+
+
+def _comparable(runs: Sequence[Observed]) -> tuple[list[Observed], list[tuple[Observed, str]]]:
+    """(the largest set of runs under the same conditions, the newest of equal ones; every other run with what sets it apart)."""
+    groups: dict[tuple[tuple[str, str], ...], list[Observed]] = {}
+    for each in runs:
+        groups.setdefault(tuple(sorted(each.conditions.items())), []).append(each)
+    if not groups:
+        return [], []
+    kept = max(groups.values(), key=lambda own: (len(own), max((each.folder / "metrics.json").stat().st_mtime for each in own)))
+    return kept, [(each, unlike(each.conditions, kept[0].conditions)) for own in groups.values() if own is not kept for each in own]
 
 
 def _read(folder: Path) -> Observed:
@@ -73,11 +113,15 @@ def _read(folder: Path) -> Observed:
     settings, metrics = settings_of(folder), metrics_of(folder)
     if f"eval/{MODE}/accuracy" not in metrics:
         raise RunFailed(f"no answers in mode {MODE}")
+    if not (folder / "questions.json").is_file():
+        raise RunFailed("made by an earlier version of this project; run it again")
     try:
         features = forecasting.features_of(metrics, settings["mixture"]["full_ratio"])
     except KeyError as error:
         raise RunFailed(f"without the metric {error.args[0]}; start its command again, which measures it and trains nothing") from None
     return Observed(
+        folder=folder,
+        conditions=conditions_of(settings, questions_of(folder)[0]),
         features=list(features.values()),
         accuracy=metrics[f"eval/{MODE}/accuracy"],
         num_tokens=metrics[f"eval/{MODE}/num_tokens"],

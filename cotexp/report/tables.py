@@ -10,12 +10,12 @@ from rich.table import Table
 
 from cotexp.jobs.progress import page
 from cotexp.methods.condition import INSTRUCTIONS
-from cotexp.report import funnel
+from cotexp.report import funnel, incomplete, times
 from cotexp.report.choices import choices
 
 Metrics = dict[str, float]
 
-COLUMNS = ("model and mode", "accuracy (95 % interval)", "tokens", "compression ratio", "seconds per question, batch 1", "batch N")
+COLUMNS = ("model and mode", "accuracy (95 % interval)", "tokens", "compression ratio", "seconds per question, batch 1", "batch N", "tokens timed")
 
 
 def labels(settings: dict[str, Any]) -> dict[str, str]:
@@ -42,20 +42,21 @@ def rows(metrics: Metrics, settings: dict[str, Any]) -> Iterator[list[str]]:
     """One row of texts per evaluated mode, as COLUMNS says; with several tasks, then one per task and mode."""
     for task in ("", *tasks(metrics)):
         for mode, label in labels(settings).items():
-            prefix = f"eval/{mode}/{task}/" if task else f"eval/{mode}/"
-            own = {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
+            own = _of_mode(metrics, f"{mode}/{task}" if task else mode)
             if "accuracy" in own:
                 yield [
                     f"{task}: {label}" if task else label,
                     f"{own['accuracy']:.1%} ({own['accuracy_low']:.1%} to {own['accuracy_high']:.1%})",
                     f"{own['num_tokens']:.1f}",
                     "1" if mode == "base" else _number(own, "compression_ratio", ".2f"),
-                    *(
-                        [_number(own, f"latency_seconds_{size}", form) for size, form in (("batch1", ".3f"), ("batchN", ".4f"))]
-                        if not task
-                        else ["", ""]
-                    ),
+                    *(["", "", ""] if task else [times.shown(own, "batch1", ".3f"), times.shown(own, "batchN", ".4f"), times.tokens(own)]),
                 ]
+
+
+def _of_mode(metrics: Metrics, mode: str) -> Metrics:
+    """The metrics of a mode, or of "MODE/TASK", by what follows it in their names."""
+    prefix = f"eval/{mode}/"
+    return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
 
 
 def tasks(metrics: Metrics) -> list[str]:
@@ -80,6 +81,7 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     samples = metrics.get(f"eval/{mode}/num_samples", 1)
     split = settings.get("evaluation", {}).get("split", "test")
     lines = [f"{metrics[f'eval/{mode}/num_questions']:.0f} {split} questions; all of them are in the denominator."]
+    lines += incomplete.lines(metrics)
     if samples > 1:
         lines.append(f"Accuracy is avg@{samples:.0f}: the mean over questions of the share of {samples:.0f} sampled answers that are right.")
     lines += [line for each, label in named.items() for line in _grading_notes(metrics, each, label)]
@@ -89,9 +91,10 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
         lines.append(f"{overlap:.0f} training and validation questions were left out, since their text is in the test questions too.")
     if "eval/latency_batch_size" in metrics:
         lines.append(
-            f"Batch N is {metrics['eval/latency_batch_size']:.0f}. Compression ratio and stop rule count chain-of-thought tokens, "
-            "the tokens column the whole text."
+            f"Batch N is {metrics['eval/latency_batch_size']:.0f}; seconds are the median of several passes (and quartiles). Compression "
+            "ratio and stop rule count chain-of-thought tokens, the tokens column the whole text."
         )
+        lines += [line for each, label in named.items() for line in times.doubts(_of_mode(metrics, each), label)]
     if "compression/num_protected" in metrics:
         lines.append(_pruning_note(metrics))
     elif "compression/num_rationales" in metrics:

@@ -59,6 +59,10 @@ def _benchmark(task: BenchmarkTask, folders: Sequence[Path]) -> QuestionSets:
     sets = draw(task, train=questions.get("train", []), validation=questions.get("validation"), test=questions["test"])
     if num_unanswered := sum(each.num_unanswered for each in found.values()):
         sets.dropped["unanswered"] = num_unanswered
+    for split, each in found.items():
+        num_rows, official = len(each.questions) + each.num_unanswered, benchmark.splits[split].num_rows
+        if num_rows != official:
+            sets.incomplete[f"{task.name}/{split}"] = (num_rows, official)
     return sets
 
 

@@ -22,7 +22,7 @@ class QuestionSets:
 
     `shots` are the worked examples set aside for the prompt. `dropped` counts training and validation questions that were left out:
     "duplicates" came before, "overlap" also stand in the test split (or, for training questions, in the validation file), "unanswered"
-    have no gold answer in the source.
+    have no gold answer in the source. `incomplete`: of a file that does not have the official number of rows, "TASK/SPLIT" -> (rows, official).
     """
 
     train: list[Question]
@@ -30,6 +30,7 @@ class QuestionSets:
     test: list[Question]
     shots: list[Question] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
+    incomplete: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __getitem__(self, split: str) -> list[Question]:
         result: list[Question] = getattr(self, split)

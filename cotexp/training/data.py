@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -17,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from cotexp.models.encoding import Encoded
+from cotexp.models.identity import device_type
 from cotexp.records import Form
 from cotexp.settings import Trainer
 
@@ -25,6 +27,8 @@ NO_KIND = -1
 """In place of a kind: tokens of such an example count in no loss."""
 VALIDATION_BATCH = 32
 """Examples per device."""
+LENGTH_MULTIPLE = 64
+"""Lengths of bfloat16 batches on a CPU, in tokens: oneDNN and PyTorch keep memory for every shape of a matrix that they have met."""
 
 
 class EncodedExample(NamedTuple):
@@ -41,13 +45,17 @@ class EncodedExample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A right-padded micro-batch. `kind_B` says whose loss is whose; `num_supervised_global` counts the global batch's supervised tokens."""
+    """A right-padded micro-batch. `kind_B` says whose loss is whose; `num_supervised_global` counts the global batch's supervised tokens.
+
+    No token before `first_read` predicts a supervised one.
+    """
 
     ids_BT: torch.Tensor
     attention_BT: torch.Tensor
     supervised_BT: torch.Tensor
     kind_B: torch.Tensor
     num_supervised_global: int
+    first_read: int
 
 
 class SourceTargetBatch(NamedTuple):
@@ -92,6 +100,11 @@ def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int) -> Batc
     return BatchPlan(batches, list(lengths), trainer.num_workers, num_micro_batches(trainer))
 
 
+def length_multiple(trainer: Trainer) -> int:
+    """Of how many tokens the lengths of batches are multiples, so that training in bfloat16 on a CPU does not take ever more memory."""
+    return LENGTH_MULTIPLE if trainer.precision == "bfloat16" and device_type(trainer.accelerator) == "cpu" else 1
+
+
 def num_micro_batches(trainer: Trainer) -> int:
     """Into how many micro-batches each device cuts its share of a global batch."""
     share = trainer.batch_size // trainer.num_workers
@@ -111,8 +124,8 @@ def _permutations(count: int, seed: int) -> Iterator[int]:
         yield from order
 
 
-def collate(examples: Sequence[EncodedExample], pad_id: int, num_supervised_global: int) -> Batch:
-    longest = max(len(each.encoded.ids) for each in examples)
+def collate(examples: Sequence[EncodedExample], pad_id: int, num_supervised_global: int, multiple: int = 1) -> Batch:
+    longest = _rounded(max(len(each.encoded.ids) for each in examples), multiple)
     ids, attention, supervised = [], [], []
     for each in examples:
         padding = longest - len(each.encoded.ids)
@@ -125,22 +138,34 @@ def collate(examples: Sequence[EncodedExample], pad_id: int, num_supervised_glob
         supervised_BT=torch.tensor(supervised, dtype=torch.bool),
         kind_B=torch.tensor([each.kind for each in examples]),
         num_supervised_global=num_supervised_global,
+        first_read=max(0, min(each.encoded.loss_mask.index(1) for each in examples) - 1) // multiple * multiple,
     )
 
 
-def collate_source_target(examples: Sequence[EncodedExample], pad_id: int, num_supervised_global: int) -> SourceTargetBatch:
+def collate_source_target(examples: Sequence[EncodedExample], pad_id: int, num_supervised_global: int, multiple: int = 1) -> SourceTargetBatch:
     sources, targets = [], []
     for ids, mask in (each.encoded for each in examples):
         start = mask.index(1)
         sources.append(torch.tensor(ids[:start]))
         targets.append(torch.tensor(ids[start:]))
     return SourceTargetBatch(
-        source_BS=pad_sequence(sources, batch_first=True, padding_value=pad_id),
-        attention_BS=pad_sequence([torch.ones_like(each) for each in sources], batch_first=True),
-        target_BT=pad_sequence(targets, batch_first=True, padding_value=-100),
+        source_BS=_padded(sources, pad_id, multiple),
+        attention_BS=_padded([torch.ones_like(each) for each in sources], 0, multiple),
+        target_BT=_padded(targets, -100, multiple),
         kind_B=torch.tensor([each.kind for each in examples]),
         num_supervised_global=num_supervised_global,
     )
+
+
+def _padded(rows: Sequence[torch.Tensor], value: int, multiple: int) -> torch.Tensor:
+    rows_BT = pad_sequence(rows, batch_first=True, padding_value=value)
+    length = rows_BT.shape[1]
+    return torch.nn.functional.pad(rows_BT, (0, _rounded(length, multiple) - length), value=value)
+
+
+def _rounded(length: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-length // multiple) * multiple
 
 
 Collate = Callable[[Sequence[EncodedExample], int, int], Batch | SourceTargetBatch]
@@ -163,7 +188,7 @@ class _MicroBatches(Dataset[Any]):
 
 
 class MixtureData(pl.LightningDataModule):
-    """Training micro-batches in the planned order, and validation batches sorted by length."""
+    """Training micro-batches in the planned order, and validation batches sorted by length; their lengths are multiples of `multiple` tokens."""
 
     def __init__(
         self,
@@ -173,10 +198,11 @@ class MixtureData(pl.LightningDataModule):
         pad_id: int,
         *,
         encoder_decoder: bool = False,
+        multiple: int = 1,
     ) -> None:
         super().__init__()
         self.train, self.validation, self.plan, self.pad_id = train, validation, plan, pad_id
-        self.collate: Collate = collate_source_target if encoder_decoder else collate
+        self.collate: Collate = partial(collate_source_target if encoder_decoder else collate, multiple=multiple)
         self.first_step = 0
 
     def train_dataloader(self) -> DataLoader[Any]:

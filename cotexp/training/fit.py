@@ -25,7 +25,7 @@ from cotexp.records import Example
 from cotexp.sections import ConfigError
 from cotexp.settings import Trainer
 from cotexp.training import resumable
-from cotexp.training.data import EncodedExample, MixtureData, plan_batches
+from cotexp.training.data import EncodedExample, MixtureData, length_multiple, plan_batches
 from cotexp.training.modules import MultitaskModule
 from cotexp.training.resumable import Progress
 from cotexp.training.sharding import environment_of, is_sharded, strategy_of, trained, whole
@@ -75,7 +75,8 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     validation, num_validation_too_long = _encode(job.validation, encoder, limits, task_of, "validation")
     plan = plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    data = MixtureData(train, validation, plan, pad_id, encoder_decoder=model.config.is_encoder_decoder)
+    multiple = length_multiple(job.trainer)
+    data = MixtureData(train, validation, plan, pad_id, encoder_decoder=model.config.is_encoder_decoder, multiple=multiple)
     if job.trainer.num_workers == 1:
         settle(job)
     recorder = Recorder(job.folder, job.trainer, len(plan.global_batches), on_row)

@@ -33,13 +33,12 @@ class _Predicted(NamedTuple):
 
 
 def _from_prompt(model: Any, batch: Batch) -> _Predicted:
-    """Of a causal model. Logits are computed only from the first supervised position of the batch on."""
-    first = int(batch.supervised_BT.any(dim=0).int().argmax())
-    length = batch.ids_BT.shape[1]
-    logits_BTV = model(input_ids=batch.ids_BT, attention_mask=batch.attention_BT, use_cache=False, logits_to_keep=length - first + 1).logits
-    supervised_BT = batch.supervised_BT[:, first:]
+    """Of a causal model. Logits are computed only where one of the batch's rows is supervised."""
+    first, length = batch.first_read, batch.ids_BT.shape[1]
+    logits_BTV = model(input_ids=batch.ids_BT, attention_mask=batch.attention_BT, use_cache=False, logits_to_keep=length - first).logits
+    supervised_BT = batch.supervised_BT[:, first + 1 :]
     kind_BT = batch.kind_B.unsqueeze(1).expand_as(supervised_BT)
-    return _Predicted(logits_BTV[:, :-1][supervised_BT], batch.ids_BT[:, first:][supervised_BT], kind_BT[supervised_BT])
+    return _Predicted(logits_BTV[:, :-1][supervised_BT], batch.ids_BT[:, first + 1 :][supervised_BT], kind_BT[supervised_BT])
 
 
 def _from_source(model: Any, batch: SourceTargetBatch) -> _Predicted:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from cotexp.commands import run_experiment
 from cotexp.commands.cli import main
 from cotexp.commands.forecast import forecast_experiments
+from cotexp.jobs.candidates import Lookup
 from cotexp.schema import check_command_line
 from cotexp.sections import ConfigError
 
@@ -30,13 +34,15 @@ def write_run(
     compressor: str = "small-compressor",
     target: str = "small-target",
     name: str = "exp",
+    sections: Mapping[str, Any] = MappingProxyType({}),
+    test: Sequence[str] = ("q1/0", "q2/0"),
     **metrics: float,
 ) -> Path:
-    """A finished run. `training_set` is the text of each of its ten compressed chains."""
+    """A finished run. `training_set` is the text of each of its ten compressed chains; `test` are the ids of its answers."""
     folder = outputs / "runs" / name / key
     folder.mkdir(parents=True)
     settings: dict[str, Any] = {"name": name, "seed": seed, "mixture": {"full_ratio": full_ratio}, "compression": {"name": "macc"}}
-    settings |= {"compressor": {"model": {"path": compressor}}, "model": {"path": target}}
+    settings |= {"compressor": {"model": {"path": compressor}}, "model": {"path": target}, **sections}
     found = {
         "compression/compression_ratio": ratio,
         "compression/perplexity": perplexity,
@@ -51,6 +57,7 @@ def write_run(
     (folder / "settings.json").write_text(json.dumps(settings))
     (folder / "metrics.json").write_text(json.dumps(found | metrics))
     (folder / "stages.json").write_text(json.dumps({"checkpoint": {}}))
+    (folder / "questions.json").write_text(json.dumps({"test": {"small": list(test)}}))
     lines = [{"rationale_id": f"q{number}/0", "text": f"{training_set} {number}"} for number in range(10)]
     (folder / "compressed.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
     return folder
@@ -151,6 +158,36 @@ def test_runs_that_teach_nothing_are_named_with_the_reason(tmp_path: Path, capsy
     assert "Left out: exp/begun: not finished" in text
 
 
+@pytest.mark.parametrize(
+    ("others", "difference"),
+    [
+        ({"test": ["q1/0"]}, "test questions=1 ("),
+        ({"test": ["q1/0", "q3/0"]}, "test questions=2 ("),
+        ({"sections": {"evaluation": {"max_new_tokens": 64}}}, "evaluation.max_new_tokens=64, not 512"),
+        ({"sections": {"trainer": {"max_epochs": 1.0}}}, "trainer.max_epochs=1.0, not 3.0"),
+        ({"sections": {"trainer": {"lora": {"rank": 4}}}}, "trainer.lora.rank=4, not 8"),
+        ({"sections": {"tasks": {"small": {"prompt": "{question} Briefly."}}}}, "tasks.small.prompt='{question} Briefly.', not"),
+    ],
+)
+def test_only_runs_that_were_trained_and_measured_alike_form_one_forecast(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], others: dict[str, Any], difference: str
+) -> None:
+    usual = {"evaluation": {"max_new_tokens": 512}, "trainer": {"max_epochs": 3.0, "lora": {"rank": 8}}, "tasks": {"small": {"prompt": "{question}"}}}
+    write_runs(tmp_path, 3, sections=usual)
+    for number in range(2):
+        own = {**others, "sections": {slot: {**own, **others.get("sections", {}).get(slot, {})} for slot, own in usual.items()}}
+        write_run(tmp_path, f"other{number}", training_set=f"other set {number}", ratio=0.5, perplexity=1.0, accuracy=0.1, seed=number, **own)
+    text = forecast(tmp_path, capsys)
+    assert "6 runs with 3 different compressed training sets" in text
+    assert f"Left out: exp/other0, exp/other1: not comparable with the other runs: {difference}" in text
+
+
+def test_what_a_forecast_reads_may_differ_between_its_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_runs(tmp_path, 2, sections={"evaluation": {"max_new_tokens": 64, "batch_size": 8, "latency": True, "ratio": 0.5}})
+    write_runs(tmp_path, 2, target="u", sections={"evaluation": {"max_new_tokens": 64, "batch_size": 64, "latency": False, "ratio": 0.7}})
+    assert "8 runs with 2 different compressed training sets" in forecast(tmp_path, capsys)
+
+
 def test_unknown_experiments_and_too_few_training_sets_are_one_line_each(tmp_path: Path) -> None:
     write_run(tmp_path, "only", training_set="x", ratio=0.5, perplexity=1.0, accuracy=0.5)
     with pytest.raises(SystemExit, match=r"^cotexp: forecast: no finished run of 'expp' under .*\(did you mean 'exp'\?\); .* finished runs: exp$"):
@@ -161,13 +198,16 @@ def test_unknown_experiments_and_too_few_training_sets_are_one_line_each(tmp_pat
 
 def test_candidates_are_ranked_with_intervals_and_others_are_named_with_what_they_lack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two rounds are in the store, written for real: one round is the longer text, which the runs say is the more accurate."""
-    write_runs(tmp_path, 10)
     words = ["experiment=none", "teacher=reference", "compressor=tiny", "compressor.max_new_tokens=96", "tracking=none"]
     words += ["task.num_train=6", "task.num_validation=2", "task.num_test=2"]
     given = [*words, "compression.max_rounds=2", "compress_only=true", f"paths.outputs={tmp_path}"]
-    run_experiment(check_command_line(given, multirun=False)[0])
+    settings = check_command_line(given, multirun=False)[0]
+    run_experiment(settings)
     capsys.readouterr()
-    text = forecast(tmp_path, capsys, *words, "compression.max_rounds=1,2,3", "seed=0,1")
+    like = {slot: own for slot, own in json.loads(json.dumps(asdict(settings))).items() if slot in ("trainer", "evaluation", "tasks")}
+    write_runs(tmp_path, 10, sections=like, test=Lookup().candidate(settings).answers["stories"])
+    text = forecast(tmp_path, capsys, *words, "compression.max_rounds=1,2,3", "seed=0,1", "trainer.max_epochs=3,1")
+    assert "not comparable with the runs: trainer.max_epochs=1.0, not 3.0" in text
     ranked = cells(tmp_path, "Compressed, not yet fine-tuned")
     assert list(ranked) == ["compression.max\\_rounds=1", "compression.max\\_rounds=2"], "each once, whatever its seed"
     assert [own[0] for own in ranked.values()] == ["1", "2"]

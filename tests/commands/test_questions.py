@@ -9,6 +9,7 @@ import pytest
 
 from cotexp import schema
 from cotexp.commands.questions import print_questions, self_check
+from cotexp.jobs import questions
 from cotexp.records import Question
 from cotexp.sections import ConfigError
 from cotexp.tasks.benchmarks import BENCHMARKS
@@ -46,6 +47,22 @@ def test_rows_dropped_questions_and_checked_gold_answers_are_shown(data: Path, c
     assert "gsm8k: decimal answers; left out: 1 duplicates, 1 overlap" in text
     assert [cells(text, split) for split in ("train", "validation", "test")] == [["8"] * 3, ["2"] * 3, ["2"] * 3]
     assert "share" not in text
+
+
+def test_a_file_with_another_number_of_rows_than_the_official_one_is_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(shown(capsys, data, "task=gsm8k").split())
+    assert "gsm8k: the test file holds 2 rows, officially there are 1,319; a score on it is not one on the whole benchmark" in text
+    assert "gsm8k: the train file holds 12 rows, officially there are 7,473." in text
+
+
+def test_a_run_counts_the_rows_of_the_files_that_it_reads(data: Path) -> None:
+    words = ["task=gsm8k", "experiment=none", "evaluation.tasks=[svamp]", f"paths.data={data}", "task.num_validation=2"]
+    sets, _ = questions.load(schema.check_command_line(words, multirun=False)[0])
+    assert sets.incomplete == {"gsm8k/train": (12, 7473), "svamp/test": (2, 300)}
+    official = BENCHMARKS["svamp"].splits["test"].num_rows
+    path = data / "svamp" / "test.jsonl"
+    path.write_text("".join(json.dumps({"Body": f"{n} eggs", "Question": "How many?", "Answer": 1.0}) + "\n" for n in range(official)))
+    assert list(questions.load(schema.check_command_line(words, multirun=False)[0])[0].incomplete) == ["gsm8k/train"], "a whole file needs no word"
 
 
 def test_examples_show_the_prompt_the_gold_answer_and_the_worked_solution(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

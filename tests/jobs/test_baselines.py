@@ -137,7 +137,7 @@ def test_a_question_is_asked_in_evaluation_as_it_was_in_training(compression: st
     assert [len(each) for each in forms.values()] == [24, 24]
     for form, own in forms.items():
         for each in own:
-            request = evaluation._request(context, form, each.id, questions[each.question_id])
+            request = evaluation.request_for(context, form, each.id, questions[each.question_id])
             assert (request.prompt, request.compressed) == (each.prompt, each.compressed)
     asked = {
         form: {(each.prompt.removeprefix(context.prompt_for(questions[each.question_id])), each.compressed) for each in own}

@@ -152,9 +152,9 @@ def test_a_run_counts_what_was_pruned_to_which_ratio(context: Context) -> None:
 
 def test_answers_are_asked_for_at_the_ratio_of_the_evaluation(context: Context) -> None:
     question = context.questions.test[0]
-    assert evaluation._request(context, "compress", "x/0", question).ratio == 0.5
-    assert evaluation._request(context, "full", "x/0", question).ratio is None
-    assert not evaluation._request(context, "compress", "x/0", question).compressed
+    assert evaluation.request_for(context, "compress", "x/0", question).ratio == 0.5
+    assert evaluation.request_for(context, "full", "x/0", question).ratio is None
+    assert not evaluation.request_for(context, "compress", "x/0", question).compressed
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cotexp.models.encoding import Encoded
 from cotexp.settings import Trainer
-from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, plan_batches
+from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, collate_source_target, length_multiple, plan_batches
 
 LENGTHS = [(number * 37) % 101 + 5 for number in range(100)]
 
@@ -100,6 +100,35 @@ def test_a_micro_batch_is_padded_on_the_right_and_its_padding_is_neither_seen_no
     assert batch.supervised_BT.dtype == torch.bool
     assert [divmod(kind, len(FORMS)) for kind in batch.kind_B.tolist()] == [(0, 0), (1, 1), (0, 2)], "tasks and forms"
     assert batch.num_supervised_global == 99
+
+
+def test_lengths_are_multiples_where_they_are_asked_for_and_logits_begin_at_one() -> None:
+    batch = collate([example(17, 6), example(18, 2)], pad_id=0, num_supervised_global=8, multiple=8)
+    assert batch.ids_BT.shape == batch.attention_BT.shape == batch.supervised_BT.shape == (2, 24)
+    assert batch.attention_BT.sum(dim=1).tolist() == [23, 20]
+    assert batch.supervised_BT.sum(dim=1).tolist() == [6, 2]
+    assert batch.first_read == 16, "token 16 predicts token 17, the first supervised one"
+    assert collate([example(16, 6)], 0, 6, multiple=8).first_read == 8, "token 15 predicts token 16"
+    assert collate([example(16, 6)], 0, 6).first_read == 15
+
+
+def test_sources_and_targets_are_padded_to_multiples_apart() -> None:
+    batch = collate_source_target([example(9, 3), example(2, 5)], 0, 8, multiple=4)
+    assert batch.source_BS.tolist() == [[7] * 9 + [0] * 3, [7] * 2 + [0] * 10]
+    assert batch.attention_BS.sum(dim=1).tolist() == [9, 2]
+    assert batch.target_BT.tolist() == [[7] * 3 + [-100] * 5, [7] * 5 + [-100] * 3]
+
+
+@pytest.mark.parametrize(("precision", "accelerator", "multiple"), [("bfloat16", "cpu", 64), ("float32", "cpu", 1), ("bfloat16", "cuda", 1)])
+def test_shapes_are_few_only_where_each_new_one_would_keep_memory(precision: str, accelerator: str, multiple: int) -> None:
+    options = Trainer(precision=precision, accelerator=accelerator)
+    assert length_multiple(options) == multiple
+    examples = [example(number % 90 + 1, number % 50 + 1, token=number) for number in range(64)]
+    plan = plan_batches([len(each.encoded.ids) for each in examples], trainer(batch_size=8, micro_batch_size=2), seed=1)
+    module = MixtureData(examples, examples, plan, pad_id=999, multiple=length_multiple(options))
+    module.trainer = quiet_trainer()
+    for batch in [*module.train_dataloader(), *module.val_dataloader()]:
+        assert batch.ids_BT.shape[1] % multiple == batch.first_read % multiple == 0
 
 
 def quiet_trainer() -> pl.Trainer:

@@ -278,7 +278,9 @@ def test_loss_is_the_sum_over_supervised_tokens_alone_and_padding_changes_nothin
     long = EncodedExample(encoder.example("Ben has 9 coins. Ben loses 3 coins. How many?", "9 - 3 = 6. 6.", compressed=False), "full")
     together = supervised_loss(model, collate([short, long], 0, 1))
     apart = supervised_loss(model, collate([short], 0, 1)) + supervised_loss(model, collate([long], 0, 1))
+    rounded = supervised_loss(model, collate([short, long], 0, 1, multiple=64))
     assert torch.allclose(together, apart, rtol=1e-5)
+    assert torch.allclose(together, rounded, rtol=1e-5)
     assert together[1].tolist() == [[sum(long.encoded.loss_mask), sum(short.encoded.loss_mask), 0]]
 
 

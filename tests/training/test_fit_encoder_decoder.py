@@ -94,6 +94,7 @@ def test_the_loss_is_that_of_transformers_summed_over_tokens_and_padding_changes
     together = supervised_loss(model, collate_source_target([short, long], 0, 1))
     apart = supervised_loss(model, collate_source_target([short], 0, 1)) + supervised_loss(model, collate_source_target([long], 0, 1))
     torch.testing.assert_close(together, apart, rtol=1e-5, atol=0)
+    torch.testing.assert_close(together, supervised_loss(model, collate_source_target([short, long], 0, 1, multiple=64)), rtol=1e-5, atol=0)
     for form, each in (("full", long), ("compress", short)):
         ids, mask = each.encoded
         source, target = ids[: mask.index(1)], ids[mask.index(1) :]

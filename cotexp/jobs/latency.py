@@ -1,0 +1,127 @@
+"""How long a model takes per question: several passes over the same questions, one measurement per machine at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+from filelock import FileLock, Timeout
+
+from cotexp import stopping
+from cotexp.jobs import progress
+from cotexp.jobs.evaluation import answering_engine, request_for, sampling_of
+from cotexp.jobs.specs import Context, latency_rows, spec_latency, timed_questions
+from cotexp.jobs.store import Row
+from cotexp.model_settings import Sampling
+
+if TYPE_CHECKING:
+    from cotexp.inference.engine import Engine, Output, Request
+
+log = logging.getLogger(__name__)
+
+LOCK = Path(tempfile.gettempdir()) / "cotexp-latency.lock"
+LOCK_SECONDS = 1.0
+"""Between two looks at the lock."""
+
+
+def measure(context: Context, mode: str) -> dict[str, float]:
+    """Metrics of the seconds per question at batch 1 and batch N, sampled as the evaluation samples, after a warm-up.
+
+    Of several passes: the median and the quartiles, so that a disturbed pass counts for little once there are more; tokens per question of
+    what was timed, and how busy others kept the machine.
+    """
+    evaluation, questions = context.settings.evaluation, timed_questions(context)
+    sizes = {"batch1": 1, "batchN": min(evaluation.latency_batch_size, len(questions))}
+    ids = latency_rows(context)
+
+    def compute(wanted: list[str], emit: Callable[[Row], None]) -> None:
+        engine = answering_engine(context, mode)
+        sampling, requests = sampling_of(evaluation), [request_for(context, mode, f"{each.id}/0", each) for each in questions]
+        with _alone(), progress.bar(f"times, {mode}", len(wanted) * len(questions)) as advance:
+            for size in sizes:
+                own = [each for each in wanted if each.startswith(f"{size}/")]
+                if own:
+                    engine.generate(requests[: sizes[size]], sampling, lambda output: None)
+                for each in own:
+                    emit({"id": each, **_timed(engine, requests, sizes[size], sampling, advance)})
+
+    rows = context.store.ledger(spec_latency(context, mode)).fill(ids, compute, chunk_size=len(ids))
+    return {
+        f"latency_{name}_{size}{end}": value
+        for size in sizes
+        for (name, end), value in _summary([rows[each] for each in ids if each.startswith(f"{size}/")]).items()
+    }
+
+
+def _timed(engine: Engine, requests: Sequence[Request], size: int, sampling: Sampling, advance: progress.Advance) -> Row:
+    """One pass over the questions in batches of `size`."""
+    lengths: list[int] = []
+
+    def on_output(output: Output) -> None:
+        lengths.append(output.num_tokens)
+        advance()
+
+    before, own_before, started = _busy_seconds(), _own_seconds(), time.perf_counter()
+    for first in range(0, len(requests), size):
+        engine.generate(requests[first : first + size], sampling, on_output)
+    seconds = time.perf_counter() - started
+    others = _busy_seconds() - before - (_own_seconds() - own_before)
+    return {
+        "seconds": seconds / len(requests),
+        "num_questions": len(requests),
+        "num_tokens": sum(lengths) / len(requests),
+        "busy_ratio": min(1.0, max(0.0, others / (seconds * (psutil.cpu_count() or 1)))),
+    }
+
+
+def _busy_seconds() -> float:
+    """Processor seconds that this machine has worked, whoever for."""
+    times = psutil.cpu_times()
+    return sum(times) - sum(getattr(times, name, 0.0) for name in ("idle", "iowait", "guest", "guest_nice"))
+
+
+def _own_seconds() -> float:
+    """Processor seconds that this process and those it started have worked."""
+    total = 0.0
+    for each in (own := psutil.Process(), *own.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += sum(each.cpu_times()[:2])
+    return total
+
+
+def _summary(passes: Sequence[Row]) -> dict[tuple[str, str], float]:
+    """(what, end of its name) -> number."""
+    seconds = [each["seconds"] for each in passes]
+    low, median, high = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else seconds * 3
+    return {
+        ("seconds", ""): median,
+        ("seconds", "_low"): low,
+        ("seconds", "_high"): high,
+        ("tokens", ""): statistics.median([each["num_tokens"] for each in passes]),
+        ("busy_ratio", ""): statistics.median([each["busy_ratio"] for each in passes]),
+    }
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """While this holds, nobody else measures on this machine."""
+    lock = FileLock(LOCK, mode=0o666)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.warning("times: another run measures on this machine; waiting until it has ended (evaluation.latency=false measures none)")
+        while not lock.is_locked:
+            stopping.check()
+            with contextlib.suppress(Timeout):
+                lock.acquire(timeout=LOCK_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,45 @@
+"""Seconds per question in tables: the median of several passes with its quartiles, and when such a figure is worth nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+MOST_SPREAD_RATIO = 0.1
+"""Distance of the quartiles over the median, of passes over the same texts beyond which a median cannot be compared with another."""
+MOST_BUSY_RATIO = 0.1
+"""Share of the machine's processor time that others may use while it is measured."""
+SIZES = ("batch1", "batchN")
+
+
+def shown(values: Mapping[str, float], size: str, form: str) -> str:
+    """The cell of one batch size, from the metrics of a mode."""
+    name = f"latency_seconds_{size}"
+    if name not in values:
+        return "not measured"
+    median = format(values[name], form)
+    if f"{name}_low" not in values:
+        return median
+    return f"{median} ({values[f'{name}_low']:{form}} to {values[f'{name}_high']:{form}})"
+
+
+def tokens(values: Mapping[str, float]) -> str:
+    """The cell of the tokens that the timed texts have, per question."""
+    return f"{values['latency_tokens_batch1']:.1f}" if "latency_tokens_batch1" in values else ""
+
+
+def doubts(values: Mapping[str, float], label: str) -> Iterator[str]:
+    """A line where the passes differ too much, or others kept the machine too busy, for the seconds to say anything."""
+    for size in SIZES:
+        name = f"latency_seconds_{size}"
+        if f"{name}_low" not in values:
+            continue
+        spread = (values[f"{name}_high"] - values[f"{name}_low"]) / values[name]
+        busy = values[f"latency_busy_ratio_{size}"]
+        reasons = [f"passes over the same texts differ by {spread:.0%}"] if spread > MOST_SPREAD_RATIO else []
+        reasons += [f"others used {busy:.0%} of the machine's processors"] if busy > MOST_BUSY_RATIO else []
+        if reasons:
+            of = "batch 1" if size == "batch1" else "batch N"
+            yield (
+                f"{label}: seconds at {of} are worth nothing, {' and '.join(reasons)}; measure on an idle machine, with a larger "
+                "evaluation.latency_passes, which adds passes to those that are stored."
+            )
