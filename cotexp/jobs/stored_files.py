@@ -224,8 +224,8 @@ def check_run(folder: Path) -> None:
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether a run has left something of itself in its folder, not only a lock."""
-    return any(os.path.lexists(folder / name) for name in OF_RUNS)
+    """Whether a run has left settings or results in its folder; before, it has only locked and planned."""
+    return any(os.path.lexists(folder / name) for name in (SETTINGS, STAGES, METRICS))
 
 
 class Folders:
