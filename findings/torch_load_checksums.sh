@@ -30,7 +30,7 @@ open("state.ckpt", "wb").write(content[:-1])
 try:
     torch.load("state.ckpt", weights_only=True)
     cut_off = "loads"
-except RuntimeError as error:
+except (RuntimeError, OSError) as error:
     cut_off = f"{type(error).__name__}: {str(error).splitlines()[0][:70]}"
 print("a changed byte: loads, first weight", first, "in place of 0.5")
 print("zipfile names as broken:", broken)
