@@ -140,7 +140,7 @@ def settings_of(folder: Path) -> dict[str, Any]:
     """The settings of the run in `folder`. Raises: Damaged."""
     path = folder / SETTINGS
     settings = read_json(path, "name")
-    if not isinstance(settings.get("seed", 0), int) or not isinstance(settings["name"], str):
+    if not isinstance(settings.get("seed"), int | None) or not isinstance(settings["name"], str):
         raise Damaged(path, "holds no name or seed")
     evaluation = settings.get("evaluation", {"modes": MODES})
     modes = evaluation.get("modes", MODES) if isinstance(evaluation, dict) else None
