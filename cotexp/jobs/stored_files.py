@@ -140,8 +140,8 @@ def settings_of(folder: Path) -> dict[str, Any]:
     """The settings of the run in `folder`. Raises: Damaged."""
     path = folder / SETTINGS
     settings = read_json(path, "name")
-    if not isinstance(settings.get("seed"), int | None) or not isinstance(settings["name"], str):
-        raise Damaged(path, "holds no name or seed")
+    if not isinstance(settings["name"], str):
+        raise Damaged(path, "holds no name")
     evaluation = settings.get("evaluation", {"modes": MODES})
     modes = evaluation.get("modes", MODES) if isinstance(evaluation, dict) else None
     if not isinstance(modes, list | tuple) or not any(each in MODES for each in modes):

@@ -111,7 +111,8 @@ def _read(folder: Path, outputs: Path) -> Seen:
     status = read_status(folder) or Status(state="unfinished")
     is_whole = status.state == "finished" and metrics.is_file()
     seen = Seen(folder, name_of(folder, outputs), status, settings_of(folder), metrics_of(folder) if is_whole else {})
-    assert seen.mode in MODES
+    if not isinstance(seen.seed, int) or seen.mode not in MODES:
+        raise ValueError(f"seed {seen.seed!r}, mode {seen.mode!r}")
     labels([seen])  # reads what a label is made of
     return seen
 
