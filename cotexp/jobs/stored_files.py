@@ -143,7 +143,7 @@ def settings_of(folder: Path) -> dict[str, Any]:
     if not isinstance(settings["name"], str):
         raise Damaged(path, "holds no name")
     evaluation = settings.get("evaluation", {"modes": MODES})
-    modes = evaluation.get("modes", MODES) if isinstance(evaluation, dict) else None
+    modes = (evaluation.get("modes") or MODES) if isinstance(evaluation, dict) else None
     if not isinstance(modes, list | tuple) or not any(each in MODES for each in modes):
         raise Damaged(path, "holds no known mode in evaluation.modes")
     return settings
