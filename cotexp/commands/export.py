@@ -80,7 +80,7 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     if folder.exists() and not (card.is_file() and MARK in card.read_text()):
         raise ConfigError(f"export: {folder} exists and is no earlier export; name another folder")
     settings: dict[str, Any] = settings_of(source)
-    stages = stages_of(source, whole=True)
+    stages = stages_of(source)
     metrics_of(source)  # the card shows them
     with understood(source):
         checkpoint = _checkpoint(source, settings, stages, outputs)
