@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
+from cotexp.sections import RunFailed
+
 FinishReason = Literal["stop", "length", "budget", "empty", "refused", "filtered", "overflow"]
 """How a text ended: by itself, at the token limit, with nothing in it; refused by the model, withheld by a server's content filter, or asked
 for with a prompt that does not fit the model's context. All but "stop" are outcomes, not results: they count, as wrong or unusable. A text
@@ -29,7 +31,11 @@ class Record:
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Self:
         names = {each.name for each in fields(cls)}  # type: ignore[arg-type]
-        return cls(**{name: value for name, value in row.items() if name in names})
+        try:
+            return cls(**{name: value for name, value in row.items() if name in names})
+        except TypeError as error:
+            problem = str(error).partition(") ")[2] or error
+            raise RunFailed(f"the stored row {row.get('id')!r} is no whole {cls.__name__} ({problem}); remove its line: it is made again") from None
 
 
 @dataclass(slots=True, kw_only=True)

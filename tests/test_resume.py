@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,9 +42,50 @@ SIZES = [
 MACC = ("compression=macc", "compression.max_rounds=3")
 
 
-def start(outputs: Path, *overrides: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "run.py", *SIZES, f"paths.outputs={outputs}", *overrides]
+def start(outputs: Path, *overrides: str, held_at: str = "") -> subprocess.Popen[bytes]:
+    """A run; one that is `held_at` a moment goes no further than there, so that no clock decides where it is killed."""
+    program = ["run.py"] if not held_at else ["-c", HELD, str(outputs), held_at]
+    command = [sys.executable, *program, *SIZES, f"paths.outputs={outputs}", *overrides]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+HELD = """
+import runpy, sys, time
+from pathlib import Path
+from cotexp import stopping
+from cotexp.jobs import store
+from cotexp.training import fit
+from tests.test_resume import MOMENTS
+
+outputs, moment = Path(sys.argv[1]), sys.argv[2]
+fill, write = store.Ledger.fill, fit.Recorder._write
+
+def hold():
+    if MOMENTS[moment](outputs):
+        (outputs / "held").touch()
+        while not stopping.noted():
+            time.sleep(0.02)
+
+def held_fill(self, ids, compute, **words):
+    def held_compute(chunk, emit):
+        compute(chunk, lambda row: (emit(row), hold()))
+    return fill(self, ids, held_compute, **words)
+
+def held_write(self, trainer, row):
+    write(self, trainer, row)
+    hold()
+
+store.Ledger.fill, fit.Recorder._write = held_fill, held_write
+sys.argv = ["run.py", *sys.argv[3:]]
+runpy.run_path("run.py", run_name="__main__")
+"""
+
+
+def wait_until_held(outputs: Path, process: subprocess.Popen[bytes]) -> None:
+    while not (outputs / "held").exists():
+        assert process.poll() is None, "the run ended before it was held"
+        time.sleep(0.02)
+    (outputs / "held").unlink()
 
 
 def finish(outputs: Path, *overrides: str) -> None:
@@ -109,11 +151,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_a_run_ended_in_every_stage_ends_equal_to_an_undisturbed_one_and_repeats_only_rows_in_flight(tmp_path: Path, undisturbed: Path) -> None:
     """Killed in each but fine-tuning, where it gets a signal that lets it save its state."""
-    for moment, has_come in MOMENTS.items():
-        process = start(tmp_path, *MACC)
-        while not has_come(tmp_path):
-            assert process.poll() is None, f"the run ended before its {moment} was seen"
-            time.sleep(0.005)
+    for moment in MOMENTS:
+        process = start(tmp_path, *MACC, held_at=moment)
+        wait_until_held(tmp_path, process)
         if moment == "fine-tuning":
             ends_in_order(process, signal.SIGTERM)
             assert status(tmp_path).state == "stopped"
@@ -122,7 +162,7 @@ def test_a_run_ended_in_every_stage_ends_equal_to_an_undisturbed_one_and_repeats
             children = psutil.Process(process.pid).children(recursive=True)
             process.kill()
             process.communicate()
-            _, alive = psutil.wait_procs(children, timeout=60)
+            _, alive = psutil.wait_procs(children, timeout=600)
             assert alive == [], "processes outlive the run that started them"
             assert status(tmp_path).state == "killed"
         assert not list(tmp_path.glob("runs/*/*/*/metrics.json"))
@@ -135,7 +175,7 @@ def test_a_run_ended_in_every_stage_ends_equal_to_an_undisturbed_one_and_repeats
 def ends_in_order(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     """Fine-tuning saves a checkpoint at the end of its step, whenever the next one would be due."""
     process.send_signal(number)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 128 + number, errors.decode()
     said = errors.decode().splitlines()
     assert f"cotexp: {number.name} received: ends at the end of this training step, with a checkpoint; a second signal ends it at once" in said
@@ -196,10 +236,8 @@ def num_bytes(outputs: Path) -> int:
 def test_a_stopped_training_goes_on_at_the_very_step_with_the_same_loss_curve(tmp_path: Path, undisturbed: Path) -> None:
     """No checkpoint is ever due here: the signal alone makes the one that training goes on from."""
     never = (*MACC, "trainer.checkpoint_every_seconds=3600", "trainer.num_validations=1")
-    process = start(tmp_path, *never)
-    while steps_done(tmp_path) < 5:
-        assert process.poll() is None, "the run ended before its training was seen"
-        time.sleep(0.005)
+    process = start(tmp_path, *never, held_at="fine-tuning")
+    wait_until_held(tmp_path, process)
     ends_in_order(process, signal.SIGUSR1)
     steps = steps_done(tmp_path)
     finish(tmp_path, *never)
@@ -239,6 +277,38 @@ def test_the_same_command_again_computes_nothing_and_a_new_seed_reuses_rationale
 
 
 @pytest.mark.slow
+def test_broken_files_of_a_finished_run_are_written_anew_by_its_command_and_a_missing_manifest_is_told_before_any_work(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    outputs = tmp_path / "outputs"
+    shutil.copytree(undisturbed, outputs)
+    folder = min(outputs.glob("runs/*/*/*/metrics.json"), key=lambda path: path.stat().st_mtime).parent
+    stored = {stage: rows(outputs, stage) for stage in STAGES}
+    before = {path.name: path.read_bytes() for path in folder.glob("*.json*")}
+    for number, name in enumerate(sorted(before)):
+        (folder / name).write_bytes((b"", b"{", b"{}", b"[]", b"123", b"null")[number % 6])
+    finish(outputs, *MACC)
+    assert metrics(outputs) == metrics(undisturbed)
+    for name, content in before.items():
+        same = name in ("metrics.json", "status.json") or (folder / name).read_bytes() == content
+        assert same or name == "settings.json", name
+        assert (folder / name).read_bytes(), name
+    assert {stage: rows(outputs, stage) for stage in STAGES} == stored, "nothing is computed again"
+    manifest = outputs / json.loads((folder / "stages.json").read_text())["checkpoint"]["path"] / "manifest.json"
+    manifest.unlink()
+    (folder / "stages.json").unlink()
+    process = start(outputs, *MACC)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 1
+    told = f"cotexp: {manifest} is not there; put it back, or remove the folder {manifest.parent}: it is made again"
+    assert errors.decode().splitlines()[-1] == told
+    assert not list(outputs.glob("store/checkpoint/*.partial"))
+    shutil.rmtree(manifest.parent)
+    finish(outputs, *MACC)
+    assert metrics(outputs) == metrics(undisturbed)
+
+
+@pytest.mark.slow
 def test_a_sweep_shares_every_stage_that_its_points_can_share(tmp_path: Path) -> None:
     finish(tmp_path, "-m", "compression=macc,single_round,truncate,none", "seed=0,1", "compressor.max_new_tokens=120", "trainer.max_epochs=1")
     assert len(list(tmp_path.glob("runs/*/*/*/metrics.json"))) == 8
@@ -272,7 +342,7 @@ def test_workers_of_a_killed_run_end_with_it_and_the_run_resumes(tmp_path: Path,
     assert workers_in(tmp_path)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while workers_in(tmp_path):
         assert time.monotonic() < deadline, "workers outlive the run that started them"
         time.sleep(0.2)

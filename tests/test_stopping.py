@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from cotexp import stopping
 
 PROGRAM = """
-import signal, sys, time
+import select, signal, sys, time
 from cotexp import stopping
 
 def steps(count):
     for number in range(count):
         print("step", number, flush=True)
-        time.sleep(0.05)
+        time.sleep(0.01)
+
+def held():
+    # until all signals were sent
+    print("held", flush=True)
+    was_noted = False
+    while not select.select([sys.stdin], [], [], 0.01)[0]:
+        if stopping.noted() and not was_noted:
+            was_noted = True
+            print("noted", flush=True)
 
 with stopping.handled():
     try:
@@ -30,18 +39,27 @@ with stopping.handled():
 """
 
 
-def ended(body: str, *signals: signal.Signals, pause: float = 0.4, before: str = "") -> tuple[int, list[str], str]:
-    """(status, lines printed, errors) of a process that gets `signals` once it has begun its steps."""
+def ended(body: str, *signals: signal.Signals, together: bool = False, before: str = "") -> tuple[int, list[str], str]:
+    """(status, lines printed, errors) of a process that gets `signals` once it has printed a line.
+
+    A second one is sent when the first was noted in `held()` and is no part of the same wish any more, or `together` with it.
+    """
     code = before + PROGRAM.format(body=body.replace("\n", "\n        "))
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
-    assert process.stdout is not None
-    first = process.stdout.readline()
-    for number in signals:
-        process.send_signal(number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(pause)
-    output, errors = process.communicate(timeout=60)
-    return process.returncode, [first.strip(), *output.splitlines()], errors
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", code], preexec_fn=heed_interrupts, **pipes)  # type: ignore[call-overload]
+    lines = [process.stdout.readline().strip()]
+    if together:
+        process.send_signal(signal.SIGSTOP)
+    for number, each in enumerate(signals):
+        if number and not together:
+            lines.append(process.stdout.readline().strip())
+            assert lines[-1] == "noted"
+            time.sleep(2 * stopping.SAME_WISH_SECONDS)
+        process.send_signal(each)
+    if together:
+        process.send_signal(signal.SIGCONT)
+    output, errors = process.communicate(timeout=300)
+    return process.returncode, [*lines, *output.splitlines()], errors
 
 
 def heed_interrupts() -> None:
@@ -59,9 +77,9 @@ def test_the_first_signal_ends_a_process_in_order_with_its_status(number: signal
 
 
 def test_a_signal_is_held_back_until_the_next_safe_point() -> None:
-    body = "with stopping.at_safe_points('the end of this'):\n    steps(10)\nprint('beyond', flush=True)"
+    body = "with stopping.at_safe_points('the end of this'):\n    held()\n    steps(10)\nprint('beyond', flush=True)"
     status, lines, errors = ended(body, signal.SIGTERM)
-    assert (status, lines) == (143, [*(f"step {number}" for number in range(10)), "tidied"])
+    assert (status, [each for each in lines if each != "noted"]) == (143, ["held", *(f"step {number}" for number in range(10)), "tidied"])
     assert errors == "cotexp: SIGTERM received: ends at the end of this; a second signal ends it at once\n"
 
 
@@ -73,20 +91,18 @@ def test_work_at_safe_points_asks_itself_whether_to_end() -> None:
 
 
 def test_a_second_signal_ends_a_process_at_once() -> None:
-    status, lines, errors = ended("with stopping.at_safe_points('the very end'):\n    steps(1200)", signal.SIGINT, signal.SIGINT)
-    assert status == 130
-    assert len(lines) < 100
-    assert "tidied" not in lines
+    status, lines, errors = ended("with stopping.at_safe_points('the very end'):\n    held()", signal.SIGINT, signal.SIGINT)
+    assert (status, lines) == (130, ["held", "noted"])
     assert errors.endswith("cotexp: ended at once by a second signal (SIGINT); everything stored is kept\n")
 
 
 def test_a_signal_that_arrives_twice_at_the_same_time_is_one_wish() -> None:
-    _, lines, _ = ended("with stopping.at_safe_points():\n    steps(20)", signal.SIGTERM, signal.SIGINT, pause=0.01)
+    _, lines, _ = ended("with stopping.at_safe_points():\n    held()\n    steps(20)", signal.SIGTERM, signal.SIGINT, together=True)
     assert lines[-1] == "tidied"
 
 
 def test_an_error_in_a_block_is_not_replaced_by_a_signal() -> None:
-    body = "with stopping.at_safe_points():\n    steps(10)\n    raise RuntimeError('no space')"
+    body = "with stopping.at_safe_points():\n    held()\n    raise RuntimeError('no space')"
     status, _, errors = ended(body, signal.SIGTERM)
     assert status == 1
     assert errors.splitlines()[-1] == "RuntimeError: no space"
@@ -101,7 +117,7 @@ def test_tidying_up_is_not_interrupted_by_the_signal_that_caused_it() -> None:
 
 
 def test_a_signal_that_was_ignored_stays_ignored() -> None:
-    status, lines, _ = ended("steps(10)", signal.SIGINT, before="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n")
+    status, lines, _ = ended("held()\nsteps(10)", signal.SIGINT, before="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n")
     assert (status, lines[-2:]) == (0, ["whole", "tidied"])
 
 
@@ -144,7 +160,7 @@ signal.signal(signal.SIGTERM, Handler().bypass)
 
 
 def test_submitits_own_handlers_requeue_but_not_before_the_next_safe_point() -> None:
-    body = "with stopping.at_safe_points():\n    steps(20)\n    print('saved', flush=True)\n    stopping.check()"
+    body = "with stopping.at_safe_points():\n    held()\n    print('saved', flush=True)\n    stopping.check()"
     status, lines, _ = ended(body, signal.SIGUSR2, signal.SIGTERM, before=SUBMITIT)
     assert status == 255
     assert "bypassed" in lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from cotexp.settings import Settings
 if TYPE_CHECKING:
     from cotexp.jobs.pipeline import Result
 
+Use = Callable[[Iterable[str]], None]
+"""Tells the store which keys this process uses."""
 USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, RunFailed)
 """Errors that a user can put right; shown as one line, without a traceback."""
 
@@ -23,25 +25,31 @@ def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: M
     `overrides` are the words that make it, `options` the option of each slot and the sweep that it is a point of.
     Raises: ConfigError, RunFailed with what the user can do.
     """
-    from cotexp.jobs.disk import clear_errors
+    from cotexp.jobs import users
+    from cotexp.jobs.disk import check_writable, clear_errors
 
     if settings.plan:
         from cotexp.jobs import planning
 
         planning.print_plan(settings)
         return None
-    with clear_errors(Path(settings.paths.outputs)):
-        if settings.compress_only:
-            _compress(settings)
-            return None
-        return _run(settings, overrides, options or {})
+    outputs = Path(settings.paths.outputs)
+    with clear_errors(outputs):
+        check_writable(outputs)
+        with users.present(outputs) as use:
+            if settings.compress_only:
+                _compress(settings, use)
+                return None
+            return _run(settings, overrides, options or {}, use)
 
 
-def _compress(settings: Settings) -> None:
+def _compress(settings: Settings, use: Use) -> None:
     """Everything before fine-tuning, and a line on what came out."""
     from cotexp.jobs import pipeline, training_set
 
-    metrics = training_set.compress(pipeline.prepare(settings))
+    context = pipeline.prepare(settings)
+    use(each.key for each in pipeline.specs_of(context).values())
+    metrics = training_set.compress(context)
     perplexity = metrics.get("compression/perplexity")
     read = f"perplexity {perplexity:.4g} (as written {metrics['compression/original_perplexity']:.4g})" if perplexity else "perplexity not measured"
     print(
@@ -51,12 +59,13 @@ def _compress(settings: Settings) -> None:
     )
 
 
-def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str | None]) -> Result | None:
+def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str | None], use: Use) -> Result | None:
     from cotexp import report, tracking
     from cotexp.jobs import crew, nodes, pipeline, specs
     from cotexp.report import tables
 
     context = pipeline.prepare(settings)
+    use(each.key for each in pipeline.specs_of(context).values())
     if rank := nodes.rank(settings.trainer):
         crew.assist(context)
         print(f"Machine {rank} has done its part; machine 0 reports.")

@@ -35,9 +35,14 @@ def clean_store(outputs: Path, *, delete: bool, paid: bool) -> None:
         console.print(
             f"Left alone: {len(found.recent)} entries that another process works on, or wrote in the last ten minutes ({size(found.recent)})"
         )
+    for reason, entries in found.unproven.items():
+        said = f"Left alone: {len(entries)} entries that nothing seems to need, which cannot be proven ({size(entries)}): {reason}"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
     if delete:
-        remove(found.unneeded)
-        console.print(f"Deleted {len(found.unneeded)} entries, {size(found.unneeded)}")
+        gone = remove(found.unneeded)
+        console.print(f"Deleted {len(gone)} entries, {size(gone)}")
+        if stayed := len(found.unneeded) - len(gone):
+            console.print(f"Left alone: {stayed} entries that a process has begun to work on meanwhile")
     elif found.unneeded:
         console.print("Nothing is deleted yet; --delete does. A run that you delete (its folder in runs/) needs nothing any more")
 

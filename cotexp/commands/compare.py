@@ -10,7 +10,7 @@ from cotexp.commands.export import find_run
 from cotexp.jobs.progress import page
 from cotexp.methods.comparison import POOLED, ComparedTask, RunComparison, compare_answers
 from cotexp.records import Prediction
-from cotexp.sections import ConfigError
+from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import MODES
 
 MAX_NAMED_QUESTIONS = 5
@@ -30,14 +30,21 @@ def compare_runs(first: str, second: str, *, outputs: Path, mode: str | None) ->
     by default each run's last one, the short form where it has that.
     Raises: ConfigError for an unknown run or mode, the same answers twice, or runs without a common question.
     """
-    from cotexp.jobs.grades import predictions_of_run
-
     folders = [find_run(each, outputs) for each in (first, second)]
     modes = _modes(mode)
-    sides = [_side(folder, predictions_of_run(folder), wanted) for folder, wanted in zip(folders, modes, strict=True)]
+    sides = [_side(folder, _answers(folder), wanted) for folder, wanted in zip(folders, modes, strict=True)]
     if folders[0].resolve() == folders[1].resolve() and sides[0].name == sides[1].name:
         raise ConfigError(f"compare: both are {sides[0].name}; name another run by its key, or two modes such as --mode full,compress")
     print_comparison(*sides)
+
+
+def _answers(folder: Path) -> dict[str, list[Prediction]]:
+    from cotexp.jobs.grades import predictions_of_run
+
+    try:
+        return predictions_of_run(folder)
+    except RunFailed as error:
+        raise RunFailed(f"compare: {folder} cannot be compared: {error}") from None
 
 
 def _modes(mode: str | None) -> list[str | None]:

@@ -8,8 +8,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cotexp import durable
 from cotexp.jobs.disk import check_writable
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import Damaged, metrics_of, read_json, settings_of, stages_of, understood
 from cotexp.report.arms import name_of
 from cotexp.sections import ConfigError, broken_path
 
@@ -89,10 +90,12 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     if problem := broken_path(temporary.name):
         raise ConfigError(f"export: FOLDER {problem}, five of them for the unfinished one; got {folder.name!r}")
     check_writable(folder.absolute().parent, "export: the folder")
-    settings: dict[str, Any] = read_json(source / "settings.json")
-    stages = read_json(source / "stages.json")
-    checkpoint = _checkpoint(source, settings, stages, outputs)
-    manifest = read_json(checkpoint / "manifest.json")
+    settings: dict[str, Any] = settings_of(source)
+    stages = stages_of(source)
+    metrics_of(source)  # the card shows them
+    with understood(source):
+        checkpoint = _checkpoint(source, settings, stages, outputs)
+    manifest = read_json(checkpoint / "manifest.json", "model", "libraries")
     base = outputs / stages["model"]["path"] if "model" in stages else _base_folder(settings, manifest, checkpoint)
     import torch
 
@@ -110,7 +113,7 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     (temporary / "README.md").write_text(_card(source, folder.name, settings, dtype, loaded, made_from, manifest["libraries"], is_followed))
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary.rename(folder)
+    durable.put(temporary, folder)
     if not is_followed:
         print(f"{folder}: transformers' AutoTokenizer does not keep to tokenizer.json for such a model; {GENERIC} does, as the card says")
     print(f"Wrote {folder} ({sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB)")
@@ -174,8 +177,15 @@ def find_run(run: str, outputs: Path, *, trained: bool = False) -> Path:
                 f"RUN must be the folder, key or experiment of a finished run under {outputs / 'runs'}; got {run!r} ({fitting}); "
                 "`cotexp runs` lists them"
             )
-    with_model = [each for each in found if "checkpoint" in read_json(each)] if trained else []
+    with_model = [each for each in found if _has_model(each.parent)] if trained else []
     return (with_model or found)[-1].parent
+
+
+def _has_model(folder: Path) -> bool:
+    try:
+        return "checkpoint" in stages_of(folder)
+    except Damaged:
+        return False
 
 
 def _base_folder(settings: dict[str, Any], manifest: dict[str, Any], checkpoint: Path) -> Path | None:
@@ -228,7 +238,7 @@ def _card(
 
     model, evaluation = settings["model"], settings["evaluation"]
     is_encoder_decoder = loaded.model.config.is_encoder_decoder
-    metrics = read_json(source / "metrics.json")
+    metrics = metrics_of(source)
     training = {
         name.removeprefix("training/"): int(value) for name, value in metrics.items() if name.startswith("training/num") or name.endswith("best_step")
     }

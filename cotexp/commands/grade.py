@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TextIO
 
 import orjson
 
+from cotexp import durable
 from cotexp.jobs import progress
 from cotexp.methods.statistics import wilson
 from cotexp.records import AnswerType, FinishReason, Grade, Prediction
@@ -156,7 +157,7 @@ def _writer(output: Path | None, *, otherwise: Callable[[bytes], object]) -> Ite
     try:
         with file:
             yield file.write
-        partial.replace(output)
+        durable.put(partial, output)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from cotexp.jobs.progress import page
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import STAGES, stages_of
 from cotexp.report.arms import labels
 from cotexp.report.overview import Seen, differing, metrics_side_by_side, progress, runs_seen
+from cotexp.report.stored import told
 from cotexp.sections import RunFailed
 
 RUN = Path(__file__).resolve().parents[2] / "run.py"
@@ -29,17 +31,21 @@ def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], 
 
     Raises: ConfigError where a pattern fits no run; RunFailed when a run that was started again fails.
     """
-    seen = runs_seen(outputs, patterns, states)
+    seen, broken = runs_seen(outputs, patterns, states)
     console = page()
+    if broken and not seen and patterns:
+        raise RunFailed("\n".join(f"runs: {each}" for each in broken))
     if relaunch:
         _relaunch(seen, outputs, console)
     elif not states and len(patterns) == len(seen) == 1:
         _show(seen[0], outputs, console)
     elif not states and len(patterns) == len(seen) == 2:
-        ordered = [next(iter(runs_seen(outputs, [each]))) for each in patterns]
+        ordered = [runs_seen(outputs, [each]).runs[0] for each in patterns]
         _compare(ordered[0], ordered[1], outputs, console)
     else:
         _list(seen, outputs, console)
+    for line in broken:
+        _say(console, line)
 
 
 # --- many runs -------------------------------------------------------------------------------------------------------------
@@ -159,11 +165,11 @@ def _show(each: Seen, outputs: Path, console: Console) -> None:
     if (each.folder / "status.json").is_file():
         _say(console, f"  command  {command(each, outputs)}")
     _say(console, f"  folder   {each.folder}")
-    stages = each.folder / "stages.json"
-    for name, stage in (read_json(stages) if stages.is_file() else {}).items():
+    stages = told(each.folder, functools.partial(stages_of, whole=True), {}) if (each.folder / STAGES).exists() else {}
+    for name, stage in stages.items():
         _say(console, f"  {name:40} {stage['path']}")
     if each.metrics:
-        tables.show(each.metrics, f"{each.name}, run {each.key}", each.settings)
+        told(each.folder, lambda _: tables.show(each.metrics, f"{each.name}, run {each.key}", each.settings), None)
 
 
 def _listed(seconds: dict[str, float]) -> str:

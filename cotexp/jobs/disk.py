@@ -28,6 +28,9 @@ NEXT_STEPS = {
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ESTALE), "it was there a moment ago: bring it back, or let what is gone be made anew"),
     **dict.fromkeys((errno.ENOLCK, errno.ENOSYS), "its file system has no locks: choose another folder with paths.outputs=DIR"),
     errno.ENOTEMPTY: "remove that folder, which is incomplete",
+    errno.EISDIR: "a folder stands where a file belongs: move it away",
+    errno.EEXIST: "a file, or a link that leads nowhere, stands where a folder belongs: move it away",
+    errno.ELOOP: "a link there leads back to itself: remove it",
     errno.EIO: "look at the disk",
 }
 
@@ -77,7 +80,7 @@ def clear_errors(outputs: Path) -> Iterator[None]:
             "suspended; resume or end it, and run the same command again, it goes on"
         ) from error
     except OSError as error:
-        place = Path(str(error.filename or outputs))
+        place = Path(str(error.filename2 or error.filename or outputs))
         if error.errno in FULL or (error.errno in NEXT_STEPS and place.absolute().is_relative_to(outputs.absolute())):
             raise _failure(place, error.errno) from error
         raise

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from cotexp.jobs import progress
 from cotexp.jobs.specs import Context, spec_grades
-from cotexp.jobs.store import Ledger, Row, Spec, read_json
+from cotexp.jobs.store import Ledger, Row, Spec
+from cotexp.jobs.stored_files import questions_of, stages_of, understood
 from cotexp.records import Grade, Prediction
 from cotexp.sections import RunFailed
 from cotexp.tasks.equivalence import Judge
@@ -46,8 +47,12 @@ def predictions_of_run(folder: Path) -> dict[str, list[Prediction]]:
     outputs = next((parent for parent in folder.absolute().parents if (parent / "store").is_dir()), None)
     if outputs is None:
         raise RunFailed(f"{folder} lies under no folder with a store; name a run as it lies in OUTPUTS/runs")
-    wanted: dict[str, list[str]] = read_json(folder / "questions.json")["test"]
-    stages: dict[str, dict[str, str]] = read_json(folder / "stages.json")
+    wanted, stages = questions_of(folder)[0], stages_of(folder, whole=True)
+    with understood(folder):
+        return _predictions(outputs, wanted, stages)
+
+
+def _predictions(outputs: Path, wanted: Mapping[str, Sequence[str]], stages: Mapping[str, Mapping[str, str]]) -> dict[str, list[Prediction]]:
     found: dict[str, list[Prediction]] = {}
     for stage in stages:
         kind, *parts = stage.split("/")
@@ -56,9 +61,8 @@ def predictions_of_run(folder: Path) -> dict[str, list[Prediction]]:
             answers, grades = (_rows(outputs / stages[f"{each}/{mode}/{task}"]["path"]) for each in ("predictions", "grades"))
             missing = [each for each in wanted[task] if each not in answers or each not in grades]
             if missing:
-                raise RunFailed(
-                    f"{len(missing)} of {len(wanted[task])} {task} answers, mode {mode}, are no longer in {outputs / 'store'}; run it again"
-                )
+                gone = f"{len(missing)} of {len(wanted[task])} {task} answers, mode {mode}, are no longer in {outputs / 'store'}"
+                raise RunFailed(f"{gone}; run it again, its folder removed")
             found.setdefault(mode, []).extend(joined(answers[each], grades[each], mode) for each in wanted[task])
     return found
 

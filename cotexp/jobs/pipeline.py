@@ -16,7 +16,8 @@ from cotexp.jobs.disk import check_writable, clear_errors, exclusive
 from cotexp.jobs.room import check_room
 from cotexp.jobs.specs import Context
 from cotexp.jobs.status import Clock, Metrics
-from cotexp.jobs.store import Spec, Store, read_json, write_json
+from cotexp.jobs.store import Spec, Store
+from cotexp.jobs.stored_files import METRICS, PLANNED, STAGES, Damaged, check_run, metrics_of, read_json, stages_of, write_json
 from cotexp.methods import compression
 from cotexp.model_settings import ApiCompressor, GgufModel, LocalTeacher, PretrainedModel, RecordedTeacher, ScratchModel
 from cotexp.models import identity
@@ -58,13 +59,15 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
     """
     settings, folder, wanted = context.settings, folder_of(context), stages_used(context)
     if is_finished(folder, wanted):
-        return Result(folder, read_json(folder / "metrics.json"), computed=False)
+        return Result(folder, metrics_of(folder), computed=False)
+    for spec in (each for each in specs_of(context).values() if each.stage in ("model", "checkpoint")):
+        context.store.has_artifact(spec)  # one that is broken is told before anything is computed
     engines.check_models(context)
     check_room(context)
     folder.mkdir(parents=True, exist_ok=True)
     outputs = Path(settings.paths.outputs)
     with _log_file(folder / "log.txt"), status.recorded(folder, overrides) as enter, clear_errors(outputs):
-        _plan_once(folder / status.PLANNED, wanted)
+        _plan_once(folder / PLANNED, wanted)
         write_json(folder / "settings.json", dataclasses.asdict(settings))
         write_json(folder / "questions.json", {"test": wanted_answers(context), "questions": _what_was_asked(context)})
         metrics = _run_stages(context, folder, Clock(enter)) | _duplicates(context, specs_of(context))
@@ -91,14 +94,27 @@ def folder_of(context: Context) -> Path:
 
 def _plan_once(path: Path, wanted: dict[str, Any]) -> None:
     """Write what the run goes on from, unless it stands there: the file's time is that of the first attempt."""
-    if not path.is_file() or read_json(path) != wanted:
+    try:
+        stands_there = read_json(path) == wanted
+    except Damaged:
+        stands_there = False
+    if not stands_there:
         write_json(path, wanted)
 
 
 def is_finished(folder: Path, wanted: dict[str, Any]) -> bool:
-    """Whether this run has metrics, and all of its stages are the ones that would be used now."""
-    stored = folder / "stages.json"
-    return stored.is_file() and (folder / "metrics.json").is_file() and read_json(stored) == wanted
+    """Whether this run has metrics, all of its stages are the ones that would be used now, and what it left can be read."""
+    if not (folder / STAGES).exists() or not (folder / METRICS).exists():
+        return False
+    try:
+        is_current = stages_of(folder) == wanted
+        if is_current:
+            check_run(folder)
+            status.read_status(folder)
+        return is_current
+    except Damaged as error:
+        log.warning("%s: this is that command", error)
+        return False
 
 
 def make_context(settings: Settings, *, plan: bool = False) -> Context:

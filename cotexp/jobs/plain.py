@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cotexp import compression_settings, model_settings, records, settings, task_settings
+from cotexp import compression_settings, durable, model_settings, records, settings, task_settings
 
 MODULES = {each.__name__: each for each in (settings, model_settings, compression_settings, task_settings, records)}
 """Whose dataclasses a file may hold; no others are made, whatever it says."""
@@ -17,7 +17,7 @@ def write(path: Path, content: Any) -> None:
     """Keep a tree of dataclasses, lists, dictionaries, paths and plain values at `path`, for `read`."""
     unfinished = path.with_name(f".{path.name}")
     unfinished.write_text(json.dumps(_plain(content)), encoding="utf-8")
-    unfinished.replace(path)
+    durable.put(unfinished, path)
 
 
 def read(path: Path) -> Any:

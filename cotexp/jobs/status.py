@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,18 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from cotexp.jobs import progress
-from cotexp.jobs.store import is_elsewhere, owner, process_is_alive, read_json, write_json
+from cotexp.jobs.processes import is_elsewhere, is_owner, owner, process_is_alive
+from cotexp.jobs.stored_files import PLANNED as PLANNED
+from cotexp.jobs.stored_files import STAGES, Damaged, read_json, write_json
+from cotexp.jobs.stored_files import STATUS as FILE
 from cotexp.sections import TrainingDiverged
 
 log = logging.getLogger(__name__)
 
-FILE = "status.json"
-
 Metrics = dict[str, float]
 FAILED = ("failed", "diverged", "killed")
 STATES = ("running", "finished", *FAILED, "stopped")
-PLANNED = "planned.json"
-"""What stages.json will say once the run is finished: the parts of the store that it goes on from."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,7 +93,10 @@ def waiting(folder: Path) -> Callable[[], None]:
         if time.monotonic() - said_at < progress.NOTE_SECONDS:
             return
         said_at = time.monotonic()
-        found = read_status(folder)
+        try:
+            found = read_status(folder)
+        except Damaged:
+            found = None
         if found is None or not found.owner:
             log.info("waiting for another process that works on this run: %s", folder)
             return
@@ -108,15 +111,27 @@ def waiting(folder: Path) -> Callable[[], None]:
 
 
 def read_status(folder: Path) -> Status | None:
-    """The status of the run in `folder`; None where no run was begun. On another host a running process counts as alive."""
-    try:
-        content = read_json(folder / FILE)
-    except FileNotFoundError:
-        return Status(state="finished") if (folder / "stages.json").is_file() else None
+    """The status of the run in `folder`; None where no run was begun. On another host a running process counts as alive.
+
+    Raises: Damaged.
+    """
+    path = folder / FILE
+    if not os.path.lexists(path):
+        return Status(state="finished") if (folder / STAGES).is_file() else None
+    content = read_json(path, "state")
     status = Status(**{each.name: content[each.name] for each in dataclasses.fields(Status) if each.name in content})
+    if not _is_sound(status):
+        raise Damaged(path, "holds no state that a run can be in")
     if status.state == "running" and not is_elsewhere(status.owner) and not process_is_alive(status.owner):
         status.state = "killed"
     return status
+
+
+def _is_sound(status: Status) -> bool:
+    texts, numbers = (status.state, status.error, status.stage), (status.done, status.total, status.started, status.ended)
+    of_kind = all(each is None or isinstance(each, str) for each in texts) and all(each is None or isinstance(each, int | float) for each in numbers)
+    words = isinstance(status.overrides, list) and all(isinstance(each, str) for each in status.overrides)
+    return of_kind and words and status.state in STATES and (is_owner(status.owner) or (status.owner == {} and status.state != "running"))
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import socket
 import threading
@@ -19,30 +20,52 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
-import psutil
 from filelock import FileLock
 
-from cotexp import stopping
-from cotexp.sections import RunFailed
+from cotexp import durable, stopping
+from cotexp.jobs import progress
+from cotexp.jobs.ledger_files import begin_on_a_fresh_line, complete_lines, is_row, say_once, says
+from cotexp.jobs.processes import is_elsewhere, is_owner, now_at, owner, process_is_alive
+from cotexp.jobs.stored_files import Damaged, Row, StoreError, read_json, write_json
+
+log = logging.getLogger(__name__)
+
+__all__ = [
+    "LOCK_SECONDS",
+    "POLL_SECONDS",
+    "ChunkSize",
+    "Claims",
+    "Damaged",
+    "Ledger",
+    "Row",
+    "Spec",
+    "Store",
+    "StoreError",
+    "claim_is_alive",
+    "is_elsewhere",
+    "key_of",
+    "libraries",
+    "owner",
+    "process_is_alive",
+    "read_json",
+    "write_json",
+]
 
 LEASE_SECONDS = 45.0
 """A claim that was not renewed for so long is void, wherever its owner ran."""
 POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 5.0
+"""A wait for another process of this host is said after so long; devices of one run often wait for each other for a moment."""
 LOCK_SECONDS = 60.0
 """Longest wait for the lock of a folder of claims, which is held for milliseconds."""
 SYNC_SECONDS = 1.0
 """Rows reach the operating system at once, and the disk at most so much later: what a power failure can cost."""
 
-Row = dict[str, Any]
 ChunkSize = int | Callable[[Sequence[str]], int]
 """How many rows are claimed and computed at once; a function says how many of the next ones."""
-
-
-class StoreError(RunFailed):
-    """The store cannot be used; the message names the place and the next step."""
 
 
 def key_of(description: dict[str, Any]) -> str:
@@ -91,12 +114,20 @@ class Store:
         return path.with_name(f"{path.name}.partial")
 
     def has_artifact(self, spec: Spec) -> bool:
-        return (self.artifact_path(spec) / "manifest.json").is_file()
+        """Whether this artifact is there, whole. Raises: Damaged when there is a folder that does not say so."""
+        path = self.artifact_path(spec)
+        manifest = path / "manifest.json"
+        if not os.path.lexists(path) or (path.is_dir() and not os.path.lexists(manifest) and not any(path.iterdir())):
+            return False
+        if read_json(manifest, "stage", "key")["key"] != spec.key:
+            raise Damaged(manifest, f"belongs to another {spec.stage}")
+        return True
 
     def artifact(self, spec: Spec, build: Callable[[Path], None]) -> Path:
         """The folder of this artifact, built by `build(folder)` unless it exists.
 
         `build` gets the same unfinished folder again after a kill, so that it can go on from what lies there.
+        Raises: Damaged where its place is taken by a folder that does not say that it is whole; nothing is built then.
         """
         path = self.artifact_path(spec)
         partial = self.unfinished_path(spec)
@@ -105,6 +136,7 @@ class Store:
             stopping.check()
             with claims.take([spec.key]) as taken:
                 if not taken:
+                    claims.say_waiting(f"{spec.stage} {spec.key}")
                     time.sleep(POLL_SECONDS)
                     continue
                 if self.has_artifact(spec):
@@ -112,18 +144,9 @@ class Store:
                 partial.mkdir(parents=True, exist_ok=True)
                 build(partial)
                 with stopping.at_safe_points():
-                    _sync(partial)
                     write_json(partial / "manifest.json", {"stage": spec.stage, "key": spec.key, **spec.description, "libraries": libraries()})
-                    partial.replace(path)
+                    durable.put(partial, path)
         return path
-
-
-def _sync(folder: Path) -> None:
-    """Bring the files of a folder to the disk, so that the manifest that declares them complete cannot get there first."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
 
 
 @dataclass(slots=True)
@@ -139,23 +162,51 @@ class Ledger:
     """Rows that were read and do not count: two processes wrote them, since the claim of the first had run out."""
 
     def read(self) -> dict[str, Row]:
-        """All complete rows by id; of two rows with one id the earliest counts. A torn last line is left out."""
+        """All complete rows by id. A torn last line is left out.
+
+        Of two rows with one id the earlier counts: the upper one of a file, by their times in two files. Clocks of two hosts may differ, so
+        that rows which say different things are told.
+        """
         self.offsets.clear()
         self.num_duplicates = 0
         rows: dict[str, Row] = {}
-        for row in self._new_rows():
-            self.num_duplicates += row["id"] in rows
-            if row["id"] not in rows or row["written"] < rows[row["id"]]["written"]:
-                rows[row["id"]] = row
+        places: dict[str, Path] = {}
+        contradicted: list[str] = []
+        for path, row in self._new_rows():
+            name = row["id"]
+            if name not in rows:
+                rows[name], places[name] = row, path
+                continue
+            self.num_duplicates += 1
+            if says(row) != says(rows[name]):
+                contradicted.append(name)
+            if path != places[name] and row["written"] < rows[name]["written"]:
+                rows[name], places[name] = row, path
+        if contradicted:
+            first = contradicted[0]
+            say_once(
+                f"{self.folder}: {len(set(contradicted))} rows stand there twice and say different things, such as {first!r}; the one with the "
+                f"earlier time counts ({places[first].name}), which another host's clock may have set: figures made before the other came may "
+                "differ; remove the line that should not count"
+            )
         return rows
 
-    def _new_rows(self) -> Iterator[Row]:
-        """Rows that were appended, by anyone, since this was called last."""
+    def _new_rows(self) -> Iterator[tuple[Path, Row]]:
+        """(file, row) of what was appended, by anyone, since this was called last. Lines that are no rows are told and left out."""
         for path in sorted(self.folder.glob("rows-*.jsonl")):
             offset = self.offsets.get(path, 0)
-            if path.stat().st_size > offset:
+            try:
+                if path.stat().st_size <= offset:
+                    continue
                 lines, self.offsets[path] = complete_lines(path, offset)
-                yield from lines
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise Damaged(path, f"cannot be read ({error.strerror})") from None
+            rows = [each for each in lines if is_row(each)]
+            if num_others := len(lines) - len(rows):
+                say_once(f"{path}: {num_others} of its lines are torn or no rows and are left out; what they stood for is made again when needed")
+            yield from ((path, each) for each in rows)
 
     def fill(
         self,
@@ -179,6 +230,9 @@ class Ledger:
         with self._appender() as append:
 
             def emit(row: Row) -> None:
+                if claims.are_in_doubt() and row["id"] in self._take_in(rows, on_row):
+                    log.warning("%s: row %r was written by another process meanwhile, which counts", self.folder, row["id"])
+                    return
                 append(row)
                 rows[row["id"]] = row
                 on_row(row)
@@ -191,13 +245,14 @@ class Ledger:
                         compute(taken, emit)
                         tried.update(taken)
                 self.watch()
-                if not taken and any(each not in rows for each in missing):
+                if not taken and (left := sum(each not in rows for each in missing)):
+                    claims.say_waiting(f"{left} rows of {self.spec.stage} {self.folder.name}")
                     time.sleep(POLL_SECONDS)
         return {each: rows[each] for each in ids if each in rows}
 
     def _take_in(self, rows: dict[str, Row], on_row: Callable[[Row], None]) -> Iterable[str]:
         """Add rows that others have finished meanwhile to `rows`; returns all ids that are known now."""
-        for row in self._new_rows():
+        for _, row in self._new_rows():
             if row["id"] not in rows:
                 rows[row["id"]] = row
                 on_row(row)
@@ -206,7 +261,11 @@ class Ledger:
     def _describe(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "spec.json"
-        if not path.exists():
+        try:
+            read_json(path, "stage", "key")
+        except Damaged as error:
+            if path.exists():
+                log.warning("%s: it is written anew", error)
             write_json(path, {"stage": self.spec.stage, "key": self.spec.key, **self.spec.description})
 
     @contextlib.contextmanager
@@ -226,33 +285,9 @@ class Ledger:
                         os.fsync(file.fileno())
                         synced = time.monotonic()
 
-            _begin_on_a_fresh_line(file)
+            begin_on_a_fresh_line(file)
             yield append
             os.fsync(file.fileno())
-
-
-def _begin_on_a_fresh_line(file: BinaryIO) -> None:
-    """After a torn line, a row that follows on it would be lost with it."""
-    if file.tell():
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.write(b"\n")
-
-
-def complete_lines(path: Path, offset: int = 0) -> tuple[list[Row], int]:
-    """The whole records of a JSON Lines file from byte `offset`, and where the next reader goes on.
-
-    An unterminated tail may still be being written and is left for later; a torn line before a later append is dropped.
-    """
-    with path.open("rb") as file:
-        file.seek(offset)
-        content = file.read()
-    end = content.rfind(b"\n") + 1
-    rows = []
-    for line in content[:end].splitlines():
-        with contextlib.suppress(orjson.JSONDecodeError):
-            rows.append(orjson.loads(line))
-    return rows, offset + end
 
 
 # --- claims ------------------------------------------------------------------------------------------------------------
@@ -262,16 +297,25 @@ def complete_lines(path: Path, offset: int = 0) -> tuple[list[Row], int]:
 class Claims:
     """Who computes what: one file per owner, read and written under a short file lock.
 
-    Differs from a log of leases: an owner rewrites its own small file, so nothing grows and nothing is left behind.
+    Differs from a log of leases: an owner rewrites its own small file, so nothing grows and nothing is left behind. A claim outlives no
+    process, so it need not survive a power cut. `seen` holds claims of other hosts as they were and since when, by this process's clock.
     """
 
     folder: Path
     writer: str
+    seen: dict[Path, tuple[bytes, float]] = field(default_factory=dict)
+    holders: list[dict[str, Any]] = field(default_factory=list)
+    """Whose claims kept rows from this process at its last look."""
+    own: Path | None = None
+    doubtful: bool = False
+    """Whether a claim of another host was taken over here, or the own one there: what the other one still writes comes late."""
+    waits_since: float | None = None
+    said_at: float | None = None
 
     @contextlib.contextmanager
     def take(self, ids: Sequence[str], *, most: ChunkSize = 1, refresh: Callable[[], Iterable[str]] = lambda: ()) -> Iterator[list[str]]:
         """Claim up to `most` of `ids` that nobody else holds and that `refresh()` does not name as done; may be none."""
-        own = self.folder / f"{self.writer}-{threading.get_ident()}.json"
+        self.own = own = self.folder / f"{self.writer}-{threading.get_ident()}.json"
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock():
             held = self._held_by_others(own)
@@ -283,6 +327,7 @@ class Claims:
         if not taken:
             yield []
             return
+        self.waits_since = self.said_at = None
         stop = threading.Event()
         renewer = threading.Thread(target=self._renew, args=(own, taken, stop), daemon=True)
         renewer.start()
@@ -293,72 +338,89 @@ class Claims:
             renewer.join()
             own.unlink(missing_ok=True)
 
+    def are_in_doubt(self) -> bool:
+        """Whether another process may have computed what is claimed here: one of the two was out of reach for longer than a lease."""
+        return self.doubtful or (self.own is not None and not self.own.exists())
+
+    def say_waiting(self, what: str) -> None:
+        """Say now and then for whom this process waits: at once for another host, whose processes cannot be looked at from here."""
+        now = time.monotonic()
+        since = self.waits_since = now if self.waits_since is None else self.waits_since
+        holder = next((each for each in self.holders if is_elsewhere(each)), self.holders[0] if self.holders else None)
+        if holder is None:
+            return
+        due = now - since >= PATIENCE_SECONDS or is_elsewhere(holder) if self.said_at is None else now - self.said_at >= progress.NOTE_SECONDS
+        if due:
+            self.said_at = now
+            until = f"; unless that one renews its claim, it is taken over within {LEASE_SECONDS:.0f} s" if is_elsewhere(holder) else ""
+            log.info("waiting for %s, which process %d on %s has claimed%s", what, holder["pid"], holder["host"], until)
+
     def _lock(self) -> FileLock:
         return FileLock(self.folder / "lock", timeout=LOCK_SECONDS)
 
     def _held_by_others(self, own: Path) -> set[str]:
         held: set[str] = set()
+        self.holders = []
+        now = now_at(self.folder / "clock")
         for path in self.folder.glob("*.json"):
-            if path != own:
-                try:
-                    claim = orjson.loads(path.read_bytes())
-                except (OSError, orjson.JSONDecodeError):
-                    continue
-                if claim_is_alive(claim):
-                    held.update(claim["ids"])
-                else:
-                    path.unlink(missing_ok=True)
+            if path == own:
+                continue
+            try:
+                content, age = path.read_bytes(), now - path.stat().st_mtime
+                claim = claim_in(content)
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError) as error:
+                log.warning("%s is no claim (%s) and holds nothing; remove it if no process works here", path, error)
+                continue
+            if self._is_alive(path, content, claim, age):
+                held.update(claim["ids"])
+                self.holders.append(claim)
+            else:
+                self.doubtful |= is_elsewhere(claim)
+                path.unlink(missing_ok=True)
         return held
 
+    def _is_alive(self, path: Path, content: bytes, claim: dict[str, Any], age: float) -> bool:
+        """A lease that was not renewed while this process looked on for its whole length is over, whatever any clock says."""
+        before, since = self.seen.get(path, (b"", 0.0))
+        if before != content:
+            since = time.monotonic()
+            self.seen[path] = (content, since)
+        watched = time.monotonic() - since
+        return claim_is_alive(claim, age=max(age, watched))
+
     def _write(self, path: Path, ids: list[str]) -> None:
-        write_json(path, {"ids": ids, **owner(), "expires": time.time() + LEASE_SECONDS})
+        now = time.time()
+        write_json(path, {"ids": ids, **owner(), "renewed": now, "expires": now + LEASE_SECONDS}, lasting=False)
 
     def _renew(self, path: Path, ids: list[str], stop: threading.Event) -> None:
         while not stop.wait(LEASE_SECONDS / 4):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), self._lock():
+                if not path.exists():  # it ran out meanwhile, and others may hold a part
+                    self.doubtful = True
+                    held = self._held_by_others(path)
+                    ids = [each for each in ids if each not in held]
                 self._write(path, ids)
 
 
-def owner() -> dict[str, Any]:
-    """Host, process id and start time: together they name one process for good."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+def claim_in(content: bytes) -> dict[str, Any]:
+    """The claim that a file holds. Raises: ValueError."""
+    claim = orjson.loads(content)
+    if not is_owner(claim) or not isinstance(claim.get("ids"), list) or not isinstance(claim.get("expires"), int | float):
+        raise ValueError("it names no rows, process or time")
+    return dict(claim)
 
 
-def claim_is_alive(claim: dict[str, Any]) -> bool:
-    """Whether the owner of a claim can still be working: on this host its process lives (suspended or not), elsewhere its lease runs."""
-    return bool(claim["expires"] > time.time()) if is_elsewhere(claim) else process_is_alive(claim)
+def claim_is_alive(claim: dict[str, Any], *, age: float = 0.0) -> bool:
+    """Whether the owner of a claim that was renewed `age` seconds ago can still be working.
 
-
-def is_elsewhere(owner: dict[str, Any]) -> bool:
-    """Whether a process runs on another host, where nobody here can look."""
-    return bool(owner["host"] != socket.gethostname())
-
-
-def process_is_alive(owner: dict[str, Any]) -> bool:
-    try:
-        process = psutil.Process(owner["pid"])
-        return abs(process.create_time() - owner["started"]) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-# --- files -------------------------------------------------------------------------------------------------------------
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that readers see the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    with stopping.at_safe_points():
-        try:
-            temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def read_json(path: Path) -> Any:
-    return orjson.loads(path.read_bytes())
+    On this host its process lives, suspended or not. Elsewhere its lease runs, which is never trusted for longer than its length: the other
+    host's clock may be wrong. Claims of earlier versions do not say when they were renewed, and end by that clock too.
+    """
+    if not is_elsewhere(claim):
+        return process_is_alive(claim)
+    return age < LEASE_SECONDS and ("renewed" in claim or claim["expires"] > time.time())
 
 
 def libraries() -> dict[str, str]:

@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cotexp.jobs import compressed_set, rationales, served, stages
 from cotexp.jobs.crew import beside, compressor_model, teacher_model
 from cotexp.jobs.room import check_room
 from cotexp.jobs.specs import Context
 from cotexp.jobs.status import Clock, Metrics
+from cotexp.jobs.stored_files import COMPRESSED, SELECTION, write_lines
 from cotexp.methods import reasoning, statistics
 from cotexp.records import Compressed, FinishReason, Rationale, Round
 from cotexp.sections import RunFailed
@@ -62,8 +62,8 @@ def make(context: Context, folder: Path | None, clock: Clock) -> TrainingSet:
     with clock.timed("perplexity"), beside(context, "perplexity", settings.model):
         likelihoods = compressed_set.measure(context, chains, rounds, kept)
     if folder:
-        _write_lines(folder / "selection.jsonl", [dataclasses.asdict(each) for each in outcomes])
-        _write_lines(folder / "compressed.jsonl", compressed_set.lines(chains, rounds, kept, likelihoods))
+        write_lines(folder / SELECTION, [dataclasses.asdict(each) for each in outcomes])
+        write_lines(folder / COMPRESSED, compressed_set.lines(chains, rounds, kept, likelihoods))
     metrics = _rationale_metrics(context, written, chosen) | _round_metrics(rounds) | served.metrics(context)
     if compressed:
         metrics |= compressed_set.metrics(context, chains, kept, likelihoods, num_dropped=len(chosen) - len(compressed))
@@ -90,9 +90,3 @@ def _round_metrics(rounds: dict[str, list[Round]]) -> Metrics:
     outcomes = [each.outcome for run in rounds.values() for each in run]
     failed = ("length", *WITHOUT_TEXT)
     return {"rounds/num_written": len(outcomes), **{f"rounds/num_{each}": outcomes.count(each) for each in failed}} if outcomes else {}
-
-
-def _write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    import orjson
-
-    path.write_bytes(b"".join(orjson.dumps(each) + b"\n" for each in lines))

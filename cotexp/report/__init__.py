@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import metrics_of, settings_of
 from cotexp.report import examples, figures, funnel, tables
 from cotexp.report.choices import choices
 from cotexp.report.markdown import plain
@@ -13,7 +13,7 @@ from cotexp.visible import visible_lines
 
 def write(folder: Path) -> None:
     """Write results.md, examples.md and figures/*.png and *.svg into a finished run's folder."""
-    metrics, settings = read_json(folder / "metrics.json"), read_json(folder / "settings.json")
+    metrics, settings = metrics_of(folder), settings_of(folder)
     shown = examples.pick(folder)
     figure_names = figures.write(folder)
     lines = [f"# {plain(settings['name'])}, run {folder.name}", ""]

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import stages_of
 from cotexp.report import arm_figure, figures, front, funnel, rounds
 from cotexp.report.arm_rows import ArmRow
 from cotexp.report.arms import Run, labels
 from cotexp.report.planned import renamed
+from cotexp.report.stored import told
 from cotexp.report.style import Drawing
 
 
@@ -29,7 +30,7 @@ def _compressed_sets(runs: Sequence[Run]) -> list[rounds.CompressedSet]:
     """Every compressed training set once, called by what sets it apart from the others."""
     found: dict[str, tuple[Run, rounds.CompressedSet]] = {}
     for run in runs:
-        if own := rounds.read(run.folder):
+        if own := told(run.folder, rounds.read, None):
             found.setdefault(own.content, (run, own))
     names = labels([run for run, _ in found.values()]) if found else []
     return [replace(own, label=name) for name, (_, own) in zip(names, found.values(), strict=True)]
@@ -39,9 +40,9 @@ def _difficulties(runs: Sequence[Run]) -> Iterator[Drawing]:
     """Rationale difficulty, for every set of scores; the second and later ones are numbered."""
     scored: dict[tuple[str, ...], Run] = {}
     for run in runs:
-        stages = read_json(run.folder / "stages.json")
+        stages = told(run.folder, stages_of, {})
         if keys := tuple(stages[name]["key"] for name in sorted(stages) if name.startswith("scores/")):
             scored.setdefault(keys, run)
     for number, run in enumerate(scored.values(), 1):
         ending = "" if number == 1 else f"_{number}"
-        yield from (each._replace(name=each.name + ending) for each in figures.of_difficulty(run.folder))
+        yield from (each._replace(name=each.name + ending) for each in told(run.folder, lambda folder: list(figures.of_difficulty(folder)), []))

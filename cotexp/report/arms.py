@@ -13,7 +13,7 @@ from cotexp import schema
 from cotexp.grids import spelled
 from cotexp.jobs.grades import predictions_of_run
 from cotexp.jobs.specs import READ_BY_TRAINING
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import Folders, has_begun, metrics_of, settings_of, stages_of, understood
 from cotexp.methods.statistics import Spread, mean_and_deviation
 from cotexp.records import Prediction
 from cotexp.sections import ConfigError, RunFailed, suggestion
@@ -115,8 +115,8 @@ def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Se
 
 
 def run_folders(outputs: Path, name: str = "") -> list[Path]:
-    """Every folder of a run that has begun, of this experiment and those below it."""
-    return sorted(each.parent for each in (outputs / "runs" / name).rglob("settings.json"))
+    """Every folder of a run that has begun, of this experiment and those below it, also through links."""
+    return [each for each in Folders(outputs / "runs" / name).found if has_begun(each)]
 
 
 def name_of(folder: Path, outputs: Path) -> str:
@@ -159,11 +159,16 @@ def read_run(folder: Path, outputs: Path, mode: str | None) -> Run:
         raise RunFailed("not finished")
     if not (folder / "questions.json").is_file():
         raise RunFailed("made by an earlier version of this project; run it again")
+    with understood(folder):
+        return _run(folder, outputs, mode)
+
+
+def _run(folder: Path, outputs: Path, mode: str | None) -> Run:
     answers = predictions_of_run(folder)
     chosen = mode or next(each for each in reversed(MODES) if each in answers)
     if chosen not in answers:
         raise RunFailed(f"no answers in mode {chosen!r}, only in {', '.join(answers)}")
-    settings, stages = read_json(folder / "settings.json"), read_json(folder / "stages.json")
+    settings, stages = settings_of(folder), stages_of(folder)
     return Run(
         name=str(folder.parent.relative_to(outputs / "runs")),
         key=folder.name,
@@ -172,7 +177,7 @@ def read_run(folder: Path, outputs: Path, mode: str | None) -> Run:
         identity=identity_of(settings, chosen),
         names=names_of(settings),
         settings=settings,
-        metrics=read_json(folder / "metrics.json"),
+        metrics=metrics_of(folder),
         answers=answers[chosen],
         base_answers=answers.get("base", []),
         base_keys=tuple(stage["key"] for name, stage in sorted(stages.items()) if name.startswith("predictions/base/")),

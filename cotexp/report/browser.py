@@ -12,9 +12,10 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import questions_of
 from cotexp.report.differences import differences
-from cotexp.report.run_examples import Column, Example, Kind, sources
+from cotexp.report.run_examples import Column, Example, Kind, Source, sources
+from cotexp.report.stored import told
 from cotexp.visible import visible, visible_lines
 
 MOST_OF_RUN = 60
@@ -101,8 +102,8 @@ def most_of_run(num_runs: int) -> int:
 
 def _add(browser: Browser, run: int, folder: Path, most: int, most_characters: int) -> dict[Kind, tuple[int, int]]:
     """Add a run's examples, kind by kind in turn until there is no more room, and at least one of each kind."""
-    asked = read_json(folder / "questions.json").get("questions", {})
-    found = sources(folder)
+    asked = told(folder, lambda own: questions_of(own)[1], {})
+    found: dict[Kind, Source] = told(folder, sources, {})
     waiting: dict[Kind, Iterator[Example]] = {kind: iter(own.make(choose(own.groups, most))) for kind, own in found.items()}
     num_shown: dict[Kind, int] = dict.fromkeys(waiting, 0)
     while waiting:

@@ -55,7 +55,7 @@ def _other_choices(settings: Settings) -> Iterator[str]:
         yield from _pruning_choices(compression, settings["mixture"])
     if settings.get("evaluation", {}).get("truncate_ratio"):
         yield "Our choice where published truncation rows are silent: one budget per task, the largest that keeps at most this share of tokens."
-    if _is_trained(settings) and "trainer" in settings:
+    if _is_trained(settings) and {"lora", "tuning", "warmup_ratio"} <= settings.get("trainer", {}).keys():
         yield _training_choices(settings["trainer"])
     if _is_trained(settings) and {"selection", "teacher", "scoring"} <= settings.keys():
         yield from _selection_choices(settings)

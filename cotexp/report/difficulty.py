@@ -8,10 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import orjson
-
 from cotexp.jobs.scores import row_id
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import selection_of, stages_of
 from cotexp.methods import selection
 from cotexp.records import Rationale, Score
 from cotexp.report.stored import rows_of
@@ -42,11 +40,11 @@ class Scored(NamedTuple):
 
 def read(folder: Path) -> list[Scored]:
     """Every scored rationale of a finished run; none where no score was asked for."""
-    stages = read_json(folder / "stages.json")
+    stages = stages_of(folder)
     tasks = [name.removeprefix("scores/") for name in stages if name.startswith("scores/")]
     if not tasks:
         return []
-    num_written = {each["question_id"]: each["num_written"] for each in map(orjson.loads, (folder / "selection.jsonl").read_bytes().splitlines())}
+    num_written = {each["question_id"]: each["num_written"] for each in selection_of(folder)}
     return [each for task in tasks for each in _of_task(folder, task, num_written)]
 
 

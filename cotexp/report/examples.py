@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-import orjson
-
-from cotexp.jobs.store import Row, read_json
+from cotexp.jobs.store import Row
+from cotexp.jobs.stored_files import compressed_of, stages_of
 from cotexp.methods import reasoning
 from cotexp.records import MOST_NATS, Rationale, Round
 from cotexp.report.markdown import block, plain
@@ -51,13 +50,12 @@ def pick(folder: Path, count: int = 10) -> list[Shown]:
 
 def compressed(folder: Path) -> list[Row]:
     """A row for every chain that a run compressed."""
-    path = folder / "compressed.jsonl"
-    return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.is_file() else []
+    return compressed_of(folder)
 
 
 def shown(folder: Path, rows: Sequence[Row]) -> list[Shown]:
     """The chains of `rows`, which lie in `compressed.jsonl`, with their texts; those that are no longer in the store are left out."""
-    stages = read_json(folder / "stages.json")
+    stages = stages_of(folder)
     tasks = [name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")] if rows else []
     rationales, rounds, grades = (
         {name: {**row, "task": task} for task in tasks if f"{stage}/{task}" in stages for name, row in rows_of(folder, f"{stage}/{task}").items()}

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import metrics_of, read_lines, settings_of, stages_of
 from cotexp.report import difficulty, funnel, rounds
-from cotexp.report.stored import artifact_of
+from cotexp.report.stored import artifact_of, told
 from cotexp.report.style import LINES, Drawing, picture
 
 FORM_NAMES = {"full": "full form", "compress": "short form", "rewrite": "rewriting"}
@@ -32,19 +31,17 @@ def write(folder: Path) -> list[str]:
 def drawings(folder: Path) -> Iterator[Drawing]:
     """What there is to draw of the run in `folder`, in the order of its stages."""
     yield from of_difficulty(folder)
-    yield from funnel.drawings(
-        {"": steps} if (steps := funnel.steps(read_json(folder / "metrics.json"), read_json(folder / "settings.json"))) else {}
-    )
+    yield from funnel.drawings({"": steps} if (steps := funnel.steps(metrics_of(folder), settings_of(folder))) else {})
     if compressed := rounds.read(folder):
         yield from rounds.drawings([compressed])
     if is_trained(folder):
-        yield from _training_curves(curve(folder))
+        yield from _training_curves(told(folder, curve, []))
 
 
 def of_difficulty(folder: Path) -> Iterator[Drawing]:
     """Difficulty of rationales by teacher and by length, where it was scored."""
     if scored := difficulty.read(folder):
-        yield from difficulty.drawings(scored, difficulty.kinds(read_json(folder / "settings.json")["selection"]["rd"]))
+        yield from difficulty.drawings(scored, difficulty.kinds(settings_of(folder)["selection"]["rd"]))
 
 
 def _training_curves(rows: list[dict[str, float]]) -> Iterator[Drawing]:
@@ -73,12 +70,11 @@ def _draw_losses(figure: Any, rows: list[dict[str, float]], losses: Mapping[str,
 
 def is_trained(folder: Path) -> bool:
     """Whether the run in `folder` fine-tuned a model."""
-    return "checkpoint" in read_json(folder / "stages.json")
+    return "checkpoint" in stages_of(folder)
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
     """Every row of the training curve of the run in `folder`; none where nothing was trained."""
     if not is_trained(folder):
         return []
-    checkpoint = artifact_of(folder, "checkpoint")
-    return [json.loads(line) for line in (checkpoint / "curve.jsonl").read_text().splitlines()]
+    return read_lines(artifact_of(folder, "checkpoint") / "curve.jsonl")

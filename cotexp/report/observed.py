@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
 from cotexp.jobs.specs import hash_of
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import compressed_of, metrics_of, questions_of, settings_of, stages_of, understood
 from cotexp.methods import forecasting
 from cotexp.report.arms import Flat, fits, identity_of, is_finished, listed, name_of, run_folders
 from cotexp.sections import ConfigError, RunFailed, suggestion
@@ -78,7 +76,8 @@ def find(names: Sequence[str], outputs: Path) -> Found:
     reasons: dict[str, list[str]] = {}
     for folder in (each for each in everything if fits(each, names, outputs)):
         try:
-            runs.append(_read(folder))
+            with understood(folder):
+                runs.append(_read(folder))
         except RunFailed as error:
             reasons.setdefault(str(error), []).append(str(folder.relative_to(outputs / "runs")))
     runs, others = _comparable(runs)
@@ -109,9 +108,9 @@ def _read(folder: Path) -> Observed:
     """Raises: RunFailed when nothing can be learnt from this run."""
     if not is_finished(folder):
         raise RunFailed("not finished")
-    if "checkpoint" not in read_json(folder / "stages.json"):
+    if "checkpoint" not in stages_of(folder):
         raise RunFailed("fine-tuned nothing")
-    settings, metrics = read_json(folder / "settings.json"), read_json(folder / "metrics.json")
+    settings, metrics = settings_of(folder), metrics_of(folder)
     if f"eval/{MODE}/accuracy" not in metrics:
         raise RunFailed(f"no answers in mode {MODE}")
     if not (folder / "questions.json").is_file():
@@ -122,7 +121,7 @@ def _read(folder: Path) -> Observed:
         raise RunFailed(f"without the metric {error.args[0]}; start its command again, which measures it and trains nothing") from None
     return Observed(
         folder=folder,
-        conditions=conditions_of(settings, read_json(folder / "questions.json")["test"]),
+        conditions=conditions_of(settings, questions_of(folder)[0]),
         features=list(features.values()),
         accuracy=metrics[f"eval/{MODE}/accuracy"],
         num_tokens=metrics[f"eval/{MODE}/num_tokens"],
@@ -143,5 +142,5 @@ def _compressor(settings: dict[str, Any]) -> str:
 
 
 def _training_set(folder: Path) -> frozenset[str]:
-    lines = map(orjson.loads, (folder / "compressed.jsonl").read_bytes().splitlines())
-    return frozenset(hashlib.blake2b(f"{each['rationale_id']}\n{each['text']}".encode(), digest_size=8).hexdigest() for each in lines)
+    lines = [f"{each['rationale_id']}\n{each['text']}" for each in compressed_of(folder)]
+    return frozenset(hashlib.blake2b(line.encode(), digest_size=8).hexdigest() for line in lines)

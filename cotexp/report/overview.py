@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import orjson
-
-from cotexp.jobs.status import PLANNED, Status, read_status
-from cotexp.jobs.store import read_json
-from cotexp.report.arms import Flat, fits, identity_of, name_of, names_of, run_folders
-from cotexp.sections import ConfigError
+from cotexp.jobs.ledger_files import complete_lines
+from cotexp.jobs.status import Status, read_status
+from cotexp.jobs.stored_files import PLANNED, metrics_of, questions_of, settings_of, stages_of, understood
+from cotexp.report.arms import Flat, fits, identity_of, labels, name_of, names_of, run_folders
+from cotexp.report.stored import told
+from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import MODES
 
 
@@ -74,7 +74,14 @@ class Seen:
         return self.status.ended or self.status.started or self.folder.stat().st_mtime
 
 
-def runs_seen(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str] = ()) -> list[Seen]:
+class Listed(NamedTuple):
+    """Runs whose files can be read, and a line on each of the others."""
+
+    runs: list[Seen]
+    broken: list[str]
+
+
+def runs_seen(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str] = ()) -> Listed:
     """Every run in one of `states` that fits a pattern, by experiment and age; all of them without.
 
     Raises: ConfigError where nothing was run, or a pattern fits nothing.
@@ -89,15 +96,25 @@ def runs_seen(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str]
             known = ", ".join(sorted({name_of(each, outputs) for each in folders}))
             raise ConfigError(f"runs: no run fits {pattern!r}; name an experiment ({known}), a run's key or its first digits")
         found.update(dict.fromkeys(own))
-    seen = [each for each in (_read(folder, outputs) for folder in found) if not states or each.status.state in states]
-    return sorted(seen, key=lambda each: (each.name, each.modified))
+    seen, broken = [], []
+    for folder in found:
+        try:
+            with understood(folder):
+                seen.append(_read(folder, outputs))
+        except RunFailed as error:
+            broken.append(f"{name_of(folder, outputs)}/{folder.name} cannot be read: {error}")
+    return Listed(sorted((each for each in seen if not states or each.status.state in states), key=lambda each: (each.name, each.modified)), broken)
 
 
 def _read(folder: Path, outputs: Path) -> Seen:
     metrics = folder / "metrics.json"
     status = read_status(folder) or Status(state="unfinished")
     is_whole = status.state == "finished" and metrics.is_file()
-    return Seen(folder, name_of(folder, outputs), status, read_json(folder / "settings.json"), read_json(metrics) if is_whole else {})
+    seen = Seen(folder, name_of(folder, outputs), status, settings_of(folder), metrics_of(folder) if is_whole else {})
+    if not isinstance(seen.seed, int) or seen.mode not in MODES:
+        raise ValueError(f"seed {seen.seed!r}, mode {seen.mode!r}")
+    labels([seen])  # reads what a label is made of
+    return seen
 
 
 def progress(seen: Seen, outputs: Path) -> str:
@@ -105,28 +122,28 @@ def progress(seen: Seen, outputs: Path) -> str:
     stage = seen.status.stage
     if seen.status.state == "finished" or stage is None:
         return ""
-    done, total = _done(seen, stage, outputs)
+    done, total = told(seen.folder, lambda folder: _done(seen, stage, outputs), (0, 0))
     return f"{stage} {min(done, total):,} of {total:,}" if total else stage
 
 
 def _done(seen: Seen, stage: str, outputs: Path) -> tuple[int, int]:
     """(done, in all) of the stage at work, as far as the store tells; (0, 0) where the number of rows is not known before."""
-    planned: Mapping[str, Mapping[str, Any]] = read_json(seen.folder / PLANNED) if (seen.folder / PLANNED).is_file() else {}
+    planned = stages_of(seen.folder, PLANNED) if (seen.folder / PLANNED).exists() else {}
     if stage == "training" and "checkpoint" in planned:
         curve = outputs / f"{planned['checkpoint']['path']}.partial" / "curve.jsonl"
-        last = curve.read_bytes().splitlines()[-1:] if curve.is_file() else []
-        row = orjson.loads(last[0]) if last and last[0].endswith(b"}") else {}
+        rows = [each for each in complete_lines(curve)[0] if isinstance(each, dict)] if curve.is_file() else []
+        row = rows[-1] if rows else {}
         return int(row.get("step", 0)), int(row.get("num_steps", 0))
-    asked = read_json(seen.folder / "questions.json")
-    num_answers = {task: len(ids) for task, ids in asked["test"].items()}
+    answers, asked = questions_of(seen.folder)
+    num_answers = {task: len(ids) for task, ids in answers.items()}
     if stage in ("evaluation", "grading"):
         kind = "predictions" if stage == "evaluation" else "grades"
         ledgers = [(planned.get(f"{kind}/{mode}/{task}"), num) for mode in seen.settings["evaluation"]["modes"] for task, num in num_answers.items()]
         return sum(min(_num_rows(each, outputs), num) for each, num in ledgers), sum(num for _, num in ledgers)
     if stage == "rationales":
         names = [name for name in planned if name.startswith("texts/")] or [name for name in planned if name.startswith("rationales/")]
-        tests = {each.rsplit("/", 1)[0] for ids in asked["test"].values() for each in ids}
-        total = (len(asked.get("questions", {})) - len(tests)) * seen.settings["teacher"].get("num_samples", 1)
+        tests = {each.rsplit("/", 1)[0] for ids in answers.values() for each in ids}
+        total = (len(asked) - len(tests)) * seen.settings["teacher"].get("num_samples", 1)
         return sum(_num_rows(planned[name], outputs) for name in names), max(0, total)
     return 0, 0
 

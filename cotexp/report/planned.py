@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ from typing import Any, NamedTuple
 
 from cotexp.grids import alone, spelled
 from cotexp.jobs.status import read_status
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import Damaged, settings_of
 from cotexp.report.arms import Arm, Flat, Run, identity_of, is_finished, labels, listed, names_of, read_run
 from cotexp.report.content import Gap
+from cotexp.report.stored import told
 from cotexp.schema import Point
 from cotexp.sections import ConfigError, RunFailed, suggestion
 from cotexp.settings import MODES
@@ -108,25 +110,24 @@ def last_mode(settings: dict[str, Any]) -> str:
 
 
 def stored_runs(folders: Sequence[Path], outputs: Path, mode: str | None) -> list[Stored]:
-    """What lies in these folders of runs."""
-    found = []
-    for folder in folders:
-        settings = read_json(folder / "settings.json")
-        own = mode or last_mode(settings)
-        finished = is_finished(folder)
-        found.append(
-            Stored(
-                folder=folder,
-                name=str(folder.parent.relative_to(outputs / "runs")),
-                seed=settings.get("seed", 0),
-                mode=own,
-                identity=identity_of(settings, own),
-                names=names_of(settings),
-                is_finished=finished,
-                changed=(folder / ("metrics.json" if finished else "settings.json")).stat().st_mtime,
-            )
-        )
-    return found
+    """What lies in these folders of runs; one whose settings cannot be read is told, and left out."""
+    found = (told(folder, functools.partial(_stored, outputs=outputs, mode=mode), None) for folder in folders)
+    return [each for each in found if each is not None]
+
+
+def _stored(folder: Path, outputs: Path, mode: str | None) -> Stored:
+    settings, finished = settings_of(folder), is_finished(folder)
+    own = mode or last_mode(settings)
+    return Stored(
+        folder=folder,
+        name=str(folder.parent.relative_to(outputs / "runs")),
+        seed=settings.get("seed", 0),
+        mode=own,
+        identity=identity_of(settings, own),
+        names=names_of(settings),
+        is_finished=finished,
+        changed=(folder / ("metrics.json" if finished else "settings.json")).stat().st_mtime,
+    )
 
 
 def chosen(each: Expected | Stored | Run, where: dict[str, Any]) -> bool:
@@ -240,7 +241,10 @@ class Told(NamedTuple):
 
 def state_of(folder: Path) -> Told:
     """What became of the run in `folder`."""
-    status = read_status(folder)
+    try:
+        status = read_status(folder)
+    except Damaged as error:
+        return Told("unreadable", str(error), "")
     if status is None or status.state == "finished":
         return Told("unfinished", "", "")
     reason = " ".join((status.error or "").split())

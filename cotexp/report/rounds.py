@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import METRICS, compressed_of, read_json, stages_of
 from cotexp.report.style import COLOURS, LINES, Drawing, plain_log_ticks, whole_numbers
 
 REASON_COLOURS = {"rebound": "red", "limit": "blue", "fixed_point": "green", "failed": "grey"}
@@ -52,17 +52,16 @@ class CompressedSet:
 
 def read(folder: Path, label: str = "") -> CompressedSet | None:
     """The compressed chains of the run in `folder`; None where nothing was compressed round by round."""
-    file = folder / "compressed.jsonl"
-    content = file.read_bytes() if file.is_file() else b""
-    rows = [row for row in map(orjson.loads, content.splitlines()) if len(row["round_num_tokens"]) > 1]
+    everything = compressed_of(folder)
+    rows = [row for row in everything if len(row["round_num_tokens"]) > 1]
     if not rows:
         return None
-    stages, metrics = read_json(folder / "stages.json"), read_json(folder / "metrics.json")
+    stages, metrics = stages_of(folder), read_json(folder / METRICS)
     lengths = [row["round_num_tokens"] for row in rows]
     rounds = range(1, max(map(len, lengths)))
     return CompressedSet(
         label=label,
-        content=sha256(content).hexdigest(),
+        content=sha256(orjson.dumps(everything)).hexdigest(),
         source=tuple(stages[name]["key"] for name in sorted(stages) if name.startswith("rounds/")),
         lengths=lengths,
         stops=[(row["num_rounds_run"], row["stop_reason"]) for row in rows],

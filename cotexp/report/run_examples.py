@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import orjson
-
 from cotexp.jobs.grades import predictions_of_run
 from cotexp.jobs.scores import row_id
-from cotexp.jobs.store import Row, read_json
+from cotexp.jobs.store import Row
+from cotexp.jobs.stored_files import selection_of, settings_of, stages_of
 from cotexp.records import Prediction, Rationale, Score
 from cotexp.report import examples, tables
 from cotexp.report.examples import Shown
@@ -125,9 +124,7 @@ def _round(shown: Shown, number: int) -> Column:
 
 def _rationales(folder: Path) -> Source:
     """Questions for which there was something to choose."""
-    path = folder / "selection.jsonl"
-    lines = [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.is_file() else []
-    rows = {each["question_id"]: each for each in lines if each["num_written"] > max(1, len(each["kept"]))}
+    rows = {each["question_id"]: each for each in selection_of(folder) if each["num_written"] > max(1, len(each["kept"]))}
     groups = {name: (bool(each["kept"]), each["num_usable"] == each["num_written"]) for name, each in rows.items()}
 
     def make(ids: Sequence[str]) -> Iterator[Example]:
@@ -146,7 +143,7 @@ class _Written(NamedTuple):
 
     @classmethod
     def read(cls, folder: Path) -> _Written:
-        stages = read_json(folder / "stages.json")
+        stages = stages_of(folder)
         found = cls({}, {}, {})
         for task in (name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")):
             grades = rows_of(folder, f"grades/rationales/{task}")
@@ -187,7 +184,7 @@ def _answers(folder: Path) -> Source:
     for mode, answers in predictions_of_run(folder).items():
         for each in answers:
             by_question.setdefault(each.question_id, {}).setdefault(mode, []).append(each)
-    labels = tables.labels(read_json(folder / "settings.json"))
+    labels = tables.labels(settings_of(folder))
     groups = {name: tuple((mode, _outcome(answers[0])) for mode, answers in own.items()) for name, own in by_question.items()}
 
     def make(ids: Sequence[str]) -> Iterator[Example]:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from cotexp.jobs.store import Ledger, Row, Spec, read_json
+from cotexp.jobs.ledger_files import say_once
+from cotexp.jobs.store import Ledger, Row, Spec
+from cotexp.jobs.stored_files import stages_of, understood
+from cotexp.sections import RunFailed
+
+T = TypeVar("T")
+
+
+def told(folder: Path, read: Callable[[Path], T], otherwise: T) -> T:
+    """What `read` makes of the run in `folder`; `otherwise`, with a line, where a file is broken: one run never hides the others."""
+    try:
+        with understood(folder):
+            return read(folder)
+    except RunFailed as error:
+        say_once(f"{folder}: a part of it is not shown: {error}")
+        return otherwise
 
 
 def artifact_of(folder: Path, stage: str) -> Path:
     """Where the store keeps what a stage of the run in `folder` made."""
     outputs = next(parent for parent in folder.absolute().parents if (parent / "store").is_dir())
-    return outputs / str(read_json(folder / "stages.json")[stage]["path"])
+    return outputs / str(stages_of(folder)[stage]["path"])
 
 
 def rows_of(folder: Path, stage: str) -> dict[str, Row]:

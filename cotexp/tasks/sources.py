@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cotexp import durable
 from cotexp.sections import ConfigError, suggestion
 from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark, HubCopy, Split
 from cotexp.tasks.pinned import RECIPES, cut
@@ -182,6 +183,6 @@ def _write_whole(path: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             os.fchmod(file.fileno(), 0o644)
-        Path(temporary).replace(path)
+        durable.put(Path(temporary), path)
     finally:
         Path(temporary).unlink(missing_ok=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cotexp.jobs.grades import predictions_of_run
-from cotexp.jobs.store import read_json
+from cotexp.jobs.ledger_files import say_once
+from cotexp.jobs.stored_files import Damaged, settings_of
 from cotexp.methods.comparison import paired_metrics
 from cotexp.report.arms import DERIVED, Flat, identity_of
 from cotexp.settings import BASE, MODES
@@ -44,14 +45,18 @@ def find_baseline(folder: Path, declared: str) -> Path | None:
     same model and teacher, unless one of these is what the baseline is declared by. Of every run the baseline `base` is in its own folder.
     """
     if declared == BASE:
-        return folder if BASE in read_json(folder / "settings.json")["evaluation"]["modes"] else None
+        return folder if BASE in settings_of(folder)["evaluation"]["modes"] else None
     wanted = dict(_parts(declared))
-    own = read_json(folder / "settings.json")
+    own = settings_of(folder)
     if not wanted or _has(own, wanted):
         return None
     near = []
     for path in sorted(folder.parent.glob("*/stages.json")):
-        settings = read_json(path.with_name("settings.json"))
+        try:
+            settings = settings_of(path.parent)
+        except Damaged as error:
+            say_once(f"baseline: {error}")
+            continue
         if settings["seed"] == own["seed"] and _has(settings, wanted):
             distance = _distance(own, settings, wanted)
             if distance is not None and (path.parent / "metrics.json").is_file():

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cotexp.jobs.status import PLANNED
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import PLANNED, questions_of, stages_of
 from cotexp.settings import FINE_TUNED_MODES
 
 INPUTS = {
@@ -54,8 +53,8 @@ def lineage(folder: Path) -> list[Artifact]:
 def _stored(folder: Path) -> Iterator[tuple[str, str, str, dict[str, Path]]]:
     """(kind, scope, name, files) of every artifact, in the order of the pipeline. What a ledger's grades say goes with its texts."""
     outputs = next(parent for parent in folder.absolute().parents if (parent / "store").is_dir())
-    stages: Mapping[str, Mapping[str, str]] = read_json(folder / "stages.json")
-    tasks = read_json(folder / "questions.json")["test"]
+    stages: Mapping[str, Mapping[str, str]] = stages_of(folder)
+    tasks = questions_of(folder)[0]
     yield "dataset", "", f"dataset-{'-'.join(tasks)}", {"questions.json": folder.absolute() / "questions.json"}
     for stage, entry in stages.items():
         kind, _, scope = stage.partition("/")

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from cotexp.jobs.grades import predictions_of_run
-from cotexp.jobs.store import read_json
+from cotexp.jobs.stored_files import compressed_of, questions_of
 from cotexp.methods.statistics import mean
 from cotexp.report import examples
 
@@ -36,7 +34,7 @@ def rounds(folder: Path) -> list[list[Any]]:
 
 def predictions(folder: Path) -> list[list[Any]]:
     """The answers of every mode to the first questions, side by side, in the columns of `PREDICTIONS`."""
-    asked = read_json(folder / "questions.json").get("questions", {})
+    asked = questions_of(folder)[1]
     answers = predictions_of_run(folder)
     by_id = {mode: {each.id: each for each in own} for mode, own in answers.items()}
     rows = []
@@ -52,8 +50,7 @@ def predictions(folder: Path) -> list[list[Any]]:
 
 def round_curve(folder: Path) -> Iterator[dict[str, float]]:
     """For every round: how many chains have it, its mean length, and the mean length of what is kept so far of all chains."""
-    path = folder / "compressed.jsonl"
-    chains = [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.is_file() else []
+    chains = compressed_of(folder)
     runs = [(each["round_num_tokens"], each["kept_round"]) for each in chains]
     for number in range(max((len(lengths) for lengths, _ in runs), default=0)):
         written = [lengths[number] for lengths, _ in runs if number < len(lengths)]

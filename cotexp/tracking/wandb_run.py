@@ -7,6 +7,7 @@ A sweep agent of W&B's names the run instead: one that was published before is t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import http.client
 import logging
@@ -22,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cotexp import sweep_agents
-from cotexp.jobs.store import read_json, write_json
+from cotexp.jobs.store import Damaged, read_json, write_json
 from cotexp.report import figures
 from cotexp.settings import BASE, Settings, WandbTracking
 from cotexp.tracking import ablation, tables, wishes
@@ -111,7 +112,9 @@ class WandbRun:
     def publish(self, folder: Path, metrics: Mapping[str, float]) -> None:
         """All of a finished run, or what is new since it was published: tags of another sweep, a baseline that is finished by now."""
         path = folder / "published.json"
-        before: dict[str, Any] = read_json(path) if path.is_file() else {}
+        before: dict[str, Any] = {}
+        with contextlib.suppress(Damaged):  # it is published again
+            before = read_json(path)
         baseline = ablation.find_baseline(folder, self.point.settings.baseline)
         against = BASE if baseline == folder else baseline.name if baseline else None
         now = {

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from cotexp import stopping
+from cotexp import durable, stopping
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import adapters, loading
 from cotexp.models.encoding import Encoded, Encoder
@@ -36,7 +37,7 @@ CurveRow = dict[str, float]
 CHECKPOINT_SHARE = 0.02
 """Most of the time that may go into resumable checkpoints: those of a large model come less often than asked for."""
 
-CURVE, RESUMABLE = "curve.jsonl", "resumable.ckpt"
+CURVE, RESUMABLE, BEST = "curve.jsonl", "resumable.ckpt", "best.safetensors"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -132,14 +133,36 @@ def _lightning(trainer: Trainer, recorder: Recorder, *, num_steps: int, num_micr
 
 
 def settle(job: FitJob) -> None:
-    """Make the folder of a killed fine-tuning consistent before it goes on: the curve ends where the checkpoint does."""
-    curve = job.folder / CURVE
+    """Make the folder of a killed fine-tuning consistent before it goes on: a state that is whole, and a curve that ends where it does."""
+    curve, state, best = job.folder / CURVE, job.folder / RESUMABLE, job.folder / BEST
+    resumable.settle(state)
+    if resumable.progress(state).best_step and not _can_be_read(best):
+        log.warning("%s, the best weights so far, cannot be read; training begins anew", best)
+        resumable.remove(state)
     if curve.is_file():
-        step = resumable.progress(job.folder / RESUMABLE).step
-        lines = [line for line in curve.read_text().splitlines() if line.endswith("}")]
+        step = resumable.progress(state).step
         unfinished = curve.with_suffix(".new")
-        unfinished.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
-        unfinished.replace(curve)
+        unfinished.write_text("".join(f"{json.dumps(row)}\n" for row in rows_of(curve) if row["step"] <= step))
+        durable.put(unfinished, curve)
+
+
+def rows_of(curve: Path) -> list[CurveRow]:
+    """The whole rows of a curve; a kill may have torn the last one."""
+    rows = []
+    for line in curve.read_text(errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                rows.append(row)
+    return rows
+
+
+def _can_be_read(weights: Path) -> bool:
+    try:
+        load_file(weights)
+    except (OSError, SafetensorError):
+        return False
+    return True
 
 
 class Limits(NamedTuple):
@@ -187,16 +210,16 @@ def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts:
     }
     unfinished = job.folder / "training.json.new"
     unfinished.write_text(json.dumps(summary, indent=2))
-    unfinished.replace(job.folder / "training.json")
+    durable.put(unfinished, job.folder / "training.json")
     recorder.best.unlink()
-    recorder.resumable.unlink(missing_ok=True)
+    resumable.remove(recorder.resumable)
 
 
 class Recorder(pl.Callback):
     """Writes the curve, validates, keeps the best weights, and saves a resumable checkpoint between whole steps."""
 
     def __init__(self, folder: Path, trainer: Trainer, num_steps: int, on_row: Callable[[CurveRow, int], None]) -> None:
-        self.curve, self.best, self.resumable = folder / CURVE, folder / "best.safetensors", folder / RESUMABLE
+        self.curve, self.best, self.resumable = folder / CURVE, folder / BEST, folder / RESUMABLE
         self.num_steps, self.on_row, self.strategy = num_steps, on_row, trainer.strategy
         self.validation_steps = {round(part * num_steps / trainer.num_validations) for part in range(1, trainer.num_validations + 1)}
         self.seconds_between_checkpoints = trainer.checkpoint_every_seconds
@@ -234,6 +257,8 @@ class Recorder(pl.Callback):
         if self.strategy == "deepspeed":
             return
         started = time.monotonic()
+        if trainer.is_global_zero:
+            durable.sync(self.curve)  # a state on the disk must not know of steps that the curve there lacks
         resumable.save(self.resumable, module, trainer.optimizers[0], self.done, writes=trainer.is_global_zero)
         self.last_checkpoint = time.monotonic()
         self.seconds_of_checkpoint = self.last_checkpoint - started
@@ -257,7 +282,7 @@ class Recorder(pl.Callback):
             weights = {name: whole(each).detach() for name, each in trained(module)}
             if trainer.is_global_zero:
                 save_file({name: each.cpu().contiguous() for name, each in weights.items()}, self.best.with_suffix(".new"))
-                self.best.with_suffix(".new").replace(self.best)
+                durable.put(self.best.with_suffix(".new"), self.best)
 
     def _write(self, trainer: pl.Trainer, row: CurveRow) -> None:
         row = {**row, "num_steps": self.num_steps}

@@ -40,7 +40,7 @@ def test_two_devices_write_the_texts_of_one_each_once_and_in_a_file_of_its_own(t
     context = prepare(tmp_path / "two", "model.devices=2")
     with crew.beside(context, "rationales", context.settings.model):
         context.on_compute()
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while not any(writers(tmp_path / "two").values()):
             context.store.watch()
             assert time.monotonic() < deadline, "the other device has written nothing"

@@ -1,0 +1,95 @@
+"""The state from which training goes on, whatever a power cut or a failing disk made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from cotexp.training import resumable
+from cotexp.training.resumable import Progress
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def cut_its_end_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip_a_byte_of_a_tensor(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.full((8,), 0.5).numpy().tobytes())] ^= 0xFF
+    path.write_bytes(content)
+
+
+def hold_zeros(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def hold_json(path: Path) -> None:
+    path.write_text("{}")
+
+
+def hold_a_list(path: Path) -> None:
+    torch.save([1, 2], path)
+
+
+def lack_the_moments(path: Path) -> None:
+    torch.save({name: value for name, value in torch.load(path, weights_only=True).items() if name != "moments"}, path)
+
+
+def lack_a_step(path: Path) -> None:
+    torch.save({**torch.load(path, weights_only=True), "progress": {"steps": 3}}, path)
+
+
+DAMAGES = (empty, cut_off, cut_its_end_off, flip_a_byte_of_a_tensor, hold_zeros, hold_json, hold_a_list, lack_the_moments, lack_a_step)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A state after step 2 with that after step 1 beside it, of a layer whose weights are a half."""
+    path = tmp_path / "resumable.ckpt"
+    module = torch.nn.Linear(8, 8, bias=False)
+    torch.nn.init.constant_(module.weight, 0.5)
+    optimizer = torch.optim.AdamW(module.parameters())
+    for step in (1, 2):
+        resumable.save(path, module, optimizer, Progress(step, 1.0, step), writes=True)
+    return path
+
+
+def test_the_state_before_the_last_one_stays_beside_it(saved: Path) -> None:
+    resumable.settle(saved)
+    assert resumable.progress(saved) == Progress(2, 1.0, 2)
+    assert resumable.progress(resumable.before(saved)) == Progress(1, 1.0, 1)
+    resumable.remove(saved)
+    assert not list(saved.parent.iterdir())
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda each: each.__name__)
+def test_a_broken_state_gives_way_to_the_one_before_it_with_a_line(
+    saved: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(saved)
+    resumable.settle(saved)
+    assert resumable.progress(saved).step == 1
+    assert [each.getMessage().count("\n") for each in caplog.records] == [0]
+    assert str(saved) in caplog.text
+    assert "last good state, after step 1" in caplog.text
+    damage(saved)
+    resumable.settle(saved)
+    assert resumable.progress(saved) == Progress()
+    assert "last good state, after step 0" in caplog.text
+
+
+def test_a_state_that_a_kill_left_between_two_names_is_found(saved: Path) -> None:
+    saved.unlink()
+    resumable.settle(saved)
+    assert resumable.progress(saved).step == 1
