@@ -14,6 +14,10 @@ from fractions import Fraction
 
 from cotexp.records import AnswerType
 from cotexp.tasks import choices
+from cotexp.tasks.boxes import cut_off as _cut_off
+from cotexp.tasks.boxes import last_box as _last_box
+from cotexp.tasks.boxes import last_boxed
+from cotexp.tasks.stated_formulas import stated_formula
 
 LETTERS = choices.LETTERS
 MOST_DIGITS = 100
@@ -181,28 +185,7 @@ def number_of(text: str) -> Fraction | None:
 
 
 def _read_latex(text: str, _: Mapping[str, str]) -> Extracted:
-    box = _last_box(text)
-    if box is not None:
-        content = box.content.strip()
-        return Extracted(content or None, "boxed" if content else "none", box.start)
-    mark = _last_statement(text)
-    if mark is not None:
-        stated = _stated_latex(text[mark.end() :])
-        if stated:
-            return Extracted(stated, "statement", mark.start())
-    return Extracted(None, "none", len(text))
-
-
-def _stated_latex(rest: str) -> str | None:
-    """The formula behind "answer is", or the rest of its sentence; None for a box that was cut off."""
-    formula = re.match(r"\s*(?:\$\$?([^$]+)\$|\\\[(.+?)\\\]|\\\((.+?)\\\))", rest[:4000], re.DOTALL)
-    if formula:
-        stated = next(each for each in formula.groups() if each is not None)
-    else:
-        line = rest.split("\n")[0]
-        end = _SENTENCE_END.search(line)
-        stated = line[: end.start()] if end else line.rstrip().removesuffix(".")
-    return None if "\\boxed" in stated else stated.strip().strip("*$").strip()
+    return Extracted(*stated_formula(text))
 
 
 def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
@@ -250,47 +233,7 @@ def boolean_word(text: str) -> str | None:
 
 _READERS = {"integer": _read_number, "decimal": _read_number, "latex": _read_latex, "choice": _read_choice, "boolean": _read_boolean}
 
-# --- boxes and statements ------------------------------------------------------------------------------------------------
-
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|$)")
-_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
-
-
-@dataclass(frozen=True, slots=True)
-class _Box:
-    start: int
-    content: str
-
-
-def last_boxed(text: str) -> str | None:
-    """Content of the last `\\boxed{...}` whose braces balance; None when there is none."""
-    box = _last_box(text)
-    return None if box is None else box.content
-
-
-def _last_box(text: str) -> _Box | None:
-    """The last closed box, found in one pass; an escaped brace is a character."""
-    opened: list[tuple[int, int, bool]] = []
-    best: tuple[int, int, int] | None = None
-    for match in _BOX_OR_BRACE.finditer(text):
-        token = match.group()
-        if token in ("\\{", "\\}"):
-            continue
-        if token != "}":
-            opened.append((match.start(), match.end(), token != "{"))
-        elif opened:
-            start, inside, is_box = opened.pop()
-            if is_box and (best is None or start > best[0]):
-                best = (start, inside, match.start())
-    return _Box(best[0], text[best[1] : best[2]]) if best else None
-
-
-def _cut_off(text: str) -> int:
-    """Where a box begins that never closes, behind the last closed one; the text's length without any."""
-    box = _last_box(text)
-    found = _BOX.search(text, 0 if box is None else box.start + 1)
-    return len(text) if found is None else found.start()
-
+# --- statements ------------------------------------------------------------------------------------------------------
 
 def _last_statement(text: str) -> re.Match[str] | None:
     last = None

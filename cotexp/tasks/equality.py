@@ -50,6 +50,17 @@ def is_formula(latex: str) -> bool:
     return _read(latex) is not None
 
 
+def kind_of(latex: str) -> str | None:
+    """What a formula is: "InBase", "Relation", "()", "{}", ... or "value"; None for one that cannot be read."""
+    node = _read(latex)
+    if node is None:
+        return None
+    bare = _bare(node)
+    if isinstance(bare, Group):
+        return "value" if bare.kind == "list" else bare.kind
+    return type(bare).__name__ if isinstance(bare, InBase | Relation) else "value"
+
+
 def _equal_as_read(gold: str, answer: str, *, with_sympy: bool) -> bool:
     theirs = _read(gold)
     ours = _read(answer) if theirs is not None else None

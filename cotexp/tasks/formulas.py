@@ -81,7 +81,7 @@ Node = Number | Symbol | Apply | InBase | Group | Relation | Quantity
 
 RELATIONS = {
     "=": "=", "<": "<", ">": ">", "\\lt": "<", "\\gt": ">", "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\ge": ">=", "\\geq": ">=",
-    "\\geqslant": ">=", "\\ne": "!=", "\\neq": "!=", "\\in": "in",
+    "\\geqslant": ">=", "\\approx": "=", "\\ne": "!=", "\\neq": "!=", "\\in": "in",
 }  # fmt: skip
 FUNCTIONS = {f"\\{name}": name for name in "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp".split()}
 GREEK = frozenset(
@@ -160,6 +160,7 @@ class _Reader:
         return members[0] if len(members) == 1 else Group("list", tuple(members), joined)
 
     def relation(self) -> Node:
+        self.take("\\approx")
         name = self.assigned_name()
         outer, self.unit = self.unit, None
         sides = [name if name is not None else Symbol("") if self.next_is(*RELATIONS) else self.union()]

@@ -55,6 +55,7 @@ _DRESS = re.compile(
     r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|displaystyle|textstyle|limits|large|Large|small|tiny|rm|bf|it|boldsymbol)"
     r"(?![A-Za-z])\.?|\\color\s*\{[a-z]+\}|\\phantom\s*\{[^{}]*\}|\\hfill(?![A-Za-z])"
 )
+_DOLLAR = re.compile(r"(?<!\\)\$")
 _FONT = re.compile(r"\\(?:mathit|mathsf|mathtt|mathnormal|texttt|textsf|underline|mathord|boxed|fbox|ensuremath|operatorname|bold)(?![A-Za-z])\s*(?=\{)")
 _COLOURED = re.compile(r"\\textcolor\s*\{[a-z]+\}")
 _SPACE = re.compile(r"(?<!\\)\\(?:quad|qquad|enspace|thinspace|;|:|!|,| |\n)(?![A-Za-z])|(?<!\\)\\[;:!, ]|~")
@@ -96,7 +97,9 @@ def tokens(latex: str) -> list[Token]:
     """The words of a formula. Raises: Unsure for one that is too long."""
     if len(latex) > MOST_CHARACTERS:
         raise Unsure("too long")
-    latex = stripped(latex)
+    latex = stripped(latex).replace("\\(", " ").replace("\\)", " ")
+    if len(dollars := _DOLLAR.findall(latex)) % 2 == 0 and dollars:
+        latex = _DOLLAR.sub(" ", latex)
     for sign, command in _UNICODE.items():
         latex = latex.replace(sign, command)
     for pattern, replacement in ((_DRESS, " "), (_COLOURED, ""), (_FONT, ""), (_THIN, _without_separators)):
@@ -142,12 +145,15 @@ WORDS_OF_MATHS = {
 }  # fmt: skip
 _WORD = re.compile(r"(?=.*[aeiouyAEIOUY])[A-Za-z]{3,}|[ck]m|mm|[mk]g|ml|mL|ft|oz|lbs?|hrs?|mph|min|or|and|in")
 """Letters behind a space that are a word or a unit; other letters are variables, as in "3xyz" and "12mn"."""
+_SMALL_WORDS = frozenset("an is it at on of no to so we if by as".split())
 _LETTERS_OF_VARIABLES = re.compile(r"[a-d]{3,}|[x-z]{3,}|[p-t]{3}|[A-D]{3,}|[P-T]{3}|[X-Z]{3}")
 
 
 def _of_letters(text: str, after_space: bool, before: Token | None) -> list[Token]:
     if text in WORDS_OF_MATHS:
         return [Token("command", WORDS_OF_MATHS[text])]
+    if text in _SMALL_WORDS and (before is None or before.kind in ("number", "text") or before.text == ","):
+        return [Token("text", text)]
     is_word = _WORD.fullmatch(text) and not _LETTERS_OF_VARIABLES.fullmatch(text)
     if is_word and (after_space or (before is not None and before.kind == "number" and text in ("cm", "km", "mm", "kg", "mg"))):
         return [Token("text", text)]
@@ -161,6 +167,8 @@ def _of_text(text: str) -> list[Token]:
         return [Token("letter", bare)]
     if not bare:
         return []
+    if re.fullmatch(r"[A-Z](?:,\s*[A-Z])+", bare):
+        return [Token("letter" if each.isalpha() else "sign", each) for each in bare if not each.isspace()]
     pieces = re.findall(r"\d[\d,]*(?:\.\d+)?|[^\d]+", bare)
     if len(pieces) == 2 and pieces[0][0].isdigit() and "/" not in bare and _BY_THREE.fullmatch(pieces[0]) is None and "," in pieces[0]:
         return [Token("text", bare)]
