@@ -41,8 +41,12 @@ def same_spelling(gold: str, answer: str) -> bool:
     """Whether the normalised strings are the same; words may differ in their capitals."""
     ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(each)) for each in (answer, gold))
     if ours == theirs:
-        return True
+        return units_agree(_sign_of(gold), _sign_of(answer))
     return ours.casefold() == theirs.casefold() and ours.isalpha() and len(ours) > 2 and not ours.isupper() and not theirs.isupper()
+
+
+def _sign_of(latex: str) -> str | None:
+    return "%" if "%" in latex else "°" if re.search(r"\\circ|\\degree|°", latex) else None
 
 
 def is_formula(latex: str) -> bool:
@@ -224,9 +228,9 @@ class _Comparison:
         is_decimal = _has_decimal(gold) or _has_decimal(answer)
         if one is not None and other is not None:
             return one == other or (is_decimal and one.denominator != 1 and abs(one - other) <= abs(one) * Fraction(RELATIVE_TOLERANCE))
-        if not self.with_sympy or (one is None) != (other is None) and (_symbols(gold) or _symbols(answer)) and not (_symbols(gold) and _symbols(answer)):
-            return self.with_sympy and _same_expression(_expression(gold), _expression(answer), is_decimal=False)
-        return _same_expression(_expression(gold), _expression(answer), is_decimal=is_decimal)
+        if not self.with_sympy:
+            return False
+        return _same_constant(gold, answer, is_decimal=is_decimal) if not _symbols(gold) | _symbols(answer) else _same_expression(gold, answer)
 
 
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
@@ -447,8 +451,8 @@ def _bits(value: Fraction) -> int:
     return max(value.numerator.bit_length(), value.denominator.bit_length())
 
 
-def _expression(node: Node, *, is_angle: bool = False) -> Any:
-    """The sympy expression of a tree. Raises: Unsure for what is no expression, or too large."""
+def _expression(node: Node, *, is_angle: bool = False, positive: bool = False) -> Any:
+    """The sympy expression of a tree, with `positive` variables or complex ones. Raises: Unsure for what is no expression, or too large."""
     import sympy
 
     rational = _rational(node) if not is_angle else None
@@ -457,20 +461,20 @@ def _expression(node: Node, *, is_angle: bool = False) -> Any:
     if isinstance(node, Number):
         return sympy.Rational(node.value.numerator, node.value.denominator)
     if isinstance(node, Symbol):
-        return _symbol(node.name)
+        return _symbol(node.name, positive)
     if isinstance(node, Quantity):
-        return _expression(node.value)
+        return _expression(node.value, positive=positive)
     if not isinstance(node, Apply):
         raise Unsure("no expression")
     if node.name == "degrees":
-        value = _expression(node.operands[0])
+        value = _expression(node.operands[0], positive=positive)
         return value * sympy.pi / 180 if is_angle else value
     trigonometric = node.name in ("sin", "cos", "tan", "cot", "sec", "csc")
-    operands = [_expression(each, is_angle=is_angle or trigonometric) for each in node.operands]
+    operands = [_expression(each, is_angle=is_angle or trigonometric, positive=positive) for each in node.operands]
     return _applied(node.name, operands)
 
 
-def _symbol(name: str) -> Any:
+def _symbol(name: str, positive: bool) -> Any:
     import sympy
 
     known = {"\\pi": sympy.pi, "\\infty": sympy.oo, "e": sympy.E, "i": sympy.I}
@@ -478,7 +482,7 @@ def _symbol(name: str) -> Any:
         return known[name]
     if name in ("", "reals", "integers", "naturals", "empty") or name.startswith("name "):
         raise Unsure("no variable")
-    return sympy.Symbol(name, positive=True)
+    return sympy.Symbol(name, positive=True) if positive else sympy.Symbol(name)
 
 
 def _applied(name: str, operands: list[Any]) -> Any:
@@ -535,57 +539,52 @@ def _check_power(base: Any, exponent: Any) -> None:
         raise Unsure("a huge power")
 
 
-def _same_expression(gold: Any, answer: Any, *, is_decimal: bool) -> bool:
-    if gold == answer:
+def _same_expression(gold: Node, answer: Node) -> bool:
+    one, other = _expression(gold), _expression(answer)
+    if one == other:
         return True
-    if gold.free_symbols != answer.free_symbols and not _may_vanish(gold, answer):
+    if one.free_symbols != other.free_symbols and not _may_vanish(one, other):
         return False
-    if not gold.free_symbols and not answer.free_symbols:
-        return _same_constant(gold, answer, is_decimal=is_decimal)
-    return _agree_at_points(gold, answer) and _proved_zero(gold - answer)
+    return _agree_at_points(one, other) and _proved_zero(_expression(gold, positive=True) - _expression(answer, positive=True))
 
 
-def _may_vanish(gold: Any, answer: Any) -> bool:
+def _may_vanish(one: Any, other: Any) -> bool:
     """Whether variables that only one of them has may cancel, as in x/x; a bare letter more is another expression."""
     import sympy
 
-    return bool(sympy.simplify(gold).free_symbols == sympy.simplify(answer).free_symbols)
+    return bool(sympy.simplify(one).free_symbols == sympy.simplify(other).free_symbols)
 
 
-def _same_constant(gold: Any, answer: Any, *, is_decimal: bool) -> bool:
+def _same_constant(gold: Node, answer: Node, *, is_decimal: bool) -> bool:
     import sympy
 
-    if not (gold.is_finite and answer.is_finite):
-        return bool(gold == answer)
-    one, other = (each.evalf(50) for each in (gold, answer))
-    size = max(abs(one), abs(other))
+    exact, given = _expression(gold), _expression(answer)
+    if exact == given or not (exact.is_finite and given.is_finite):
+        return bool(exact == given)
+    one, other = (each.evalf(50) for each in (exact, given))
     if is_decimal:
-        return bool(not gold.is_integer and abs(one - other) <= abs(one) * RELATIVE_TOLERANCE)
-    if bool(abs(one - other) > size * sympy.Float("1e-40", 50)):
+        return bool(not exact.is_integer and abs(one - other) <= abs(one) * RELATIVE_TOLERANCE)
+    if bool(abs(one - other) > max(abs(one), abs(other)) * sympy.Float("1e-40", 50)):
         return False
-    return _proved_zero(gold - answer)
+    return _proved_zero(exact - given)
 
 
 _POINTS = tuple(Fraction(top, bottom) for top, bottom in ((7, 3), (-5, 7), (13, 11), (-17, 5), (3, 19), (29, 13), (-2, 23), (41, 9)))
 
 
 def _agree_at_points(gold: Any, answer: Any) -> bool:
-    """Whether the values are the same wherever both are real, positive and negative; where they never are, as complex numbers."""
+    """Whether the values are the same at some points: wherever both are real, and where all variables are positive."""
     import sympy
 
     names = sorted(gold.free_symbols | answer.free_symbols, key=str)
-    free = {each: sympy.Symbol(f"{each} anywhere") for each in names}
-    one, other = gold.subs(free), answer.subs(free)
-    num_real = 0
     for shift in range(len(_POINTS)):
-        values = {free[each]: sympy.Rational(*_POINTS[(shift + 3 * place) % len(_POINTS)].as_integer_ratio()) for place, each in enumerate(names)}
-        theirs, ours = (each.subs(values).evalf(30) for each in (one, other))
+        values = {each: sympy.Rational(*_POINTS[(shift + 3 * place) % len(_POINTS)].as_integer_ratio()) for place, each in enumerate(names)}
+        theirs, ours = (each.subs(values).evalf(30) for each in (gold, answer))
         if not (ours.is_number and theirs.is_number and ours.is_finite and theirs.is_finite):
             continue
-        both_real = ours.is_real and theirs.is_real
-        num_real += bool(both_real)
         size = max(abs(ours), abs(theirs))
-        if (both_real or all(each > 0 for each in values.values())) and bool(abs(ours - theirs) > size * sympy.Float("1e-20", 30)):
+        counts = (ours.is_real and theirs.is_real) or all(each > 0 for each in values.values())
+        if counts and bool(abs(ours - theirs) > size * sympy.Float("1e-20", 30)):
             return False
     return True
 

@@ -5,7 +5,9 @@ No clock on the wall decides anything: on a machine that is busy a comparison ta
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 from collections import deque
 from collections.abc import Iterable
@@ -52,11 +54,16 @@ class Judge:
 
     def send(self) -> None:
         """Hand out what is queued to workers that have nothing to do."""
-        while self._queue and len(self._workers) < (os.cpu_count() or 1) and all(each.pending or not each.ready for each in self._workers):
+        while self._queue and len(self._workers) < (os.cpu_count() or 1) and self._need_more():
             self._workers.append(_Worker.started(self.timeout_seconds))
         for worker in list(self._workers):
             if self._queue and worker.ready and not worker.pending:
                 self._hand(worker)
+
+    def _need_more(self) -> bool:
+        """Whether all workers are busy, and those that are starting will have more than a batch each."""
+        starting = sum(not each.ready for each in self._workers)
+        return all(each.pending or not each.ready for each in self._workers) and len(self._queue) > starting * BATCH_SIZE
 
     def verdict(self, comparison: Comparison) -> bool | None:
         """Wait for the verdict of a comparison that was asked for; None when it ran out of processor time or memory.
@@ -134,9 +141,6 @@ class _Worker:
 
     def stop(self) -> None:
         """End the keeper and its child, whatever they are at; both lie in a process group of their own."""
-        import contextlib
-        import signal
-
         self.connection.close()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)

@@ -55,6 +55,7 @@ _DRESS = re.compile(
     r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|displaystyle|textstyle|limits|large|Large|small|tiny|rm|bf|it|boldsymbol)"
     r"(?![A-Za-z])\.?|\\color\s*\{[a-z]+\}|\\phantom\s*\{[^{}]*\}|\\hfill(?![A-Za-z])"
 )
+_TEXT_DOLLAR = re.compile(r"\\text(?:dollar|degree|euro)(?![A-Za-z])")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _FONT = re.compile(r"\\(?:mathit|mathsf|mathtt|mathnormal|texttt|textsf|underline|mathord|boxed|fbox|ensuremath|operatorname|bold)(?![A-Za-z])\s*(?=\{)")
 _COLOURED = re.compile(r"\\textcolor\s*\{[a-z]+\}")
@@ -98,6 +99,7 @@ def tokens(latex: str) -> list[Token]:
     if len(latex) > MOST_CHARACTERS:
         raise Unsure("too long")
     latex = stripped(latex).replace("\\(", " ").replace("\\)", " ")
+    latex = _TEXT_DOLLAR.sub(lambda match: {"\\textdollar": "\\$", "\\textdegree": "^\\circ ", "\\texteuro": "€"}[match.group()], latex)
     if len(dollars := _DOLLAR.findall(latex)) % 2 == 0 and dollars:
         latex = _DOLLAR.sub(" ", latex)
     for sign, command in _UNICODE.items():
