@@ -16,7 +16,7 @@ from cotexp.records import AnswerType
 from cotexp.tasks import choices
 from cotexp.tasks.boxes import cut_off as _cut_off
 from cotexp.tasks.boxes import last_box as _last_box
-from cotexp.tasks.boxes import last_boxed
+from cotexp.tasks.boxes import last_boxed as last_boxed
 from cotexp.tasks.stated_formulas import stated_formula
 
 LETTERS = choices.LETTERS
@@ -234,6 +234,7 @@ def boolean_word(text: str) -> str | None:
 _READERS = {"integer": _read_number, "decimal": _read_number, "latex": _read_latex, "choice": _read_choice, "boolean": _read_boolean}
 
 # --- statements ------------------------------------------------------------------------------------------------------
+
 
 def _last_statement(text: str) -> re.Match[str] | None:
     last = None

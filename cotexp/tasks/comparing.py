@@ -71,7 +71,12 @@ def _prepare() -> None:
     for name in ("parse_latex_cached", "parse_expr_cached"):  # pure functions that the library caches for 20 formulas; answers recur far more often
         if own := getattr(getattr(parser, name, None), "__wrapped__", None):
             setattr(parser, name, functools.lru_cache(maxsize=CACHED_FORMULAS)(own))
-    for gold, text in (("\\frac{\\sqrt{3}}{2}x", "so $\\boxed{\\frac12\\sqrt{3}x}$"), ("(1,2)", "$\\{1,2\\}$"), ("x<3", "$(-\\infty,3)$"), ("5", "5.0")):
+    for gold, text in (
+        ("\\frac{\\sqrt{3}}{2}x", "so $\\boxed{\\frac12\\sqrt{3}x}$"),
+        ("(1,2)", "$\\{1,2\\}$"),
+        ("x<3", "$(-\\infty,3)$"),
+        ("5", "5.0"),
+    ):
         for whole_text in (True, False):
             verdict_of(Comparison(gold, text.strip("so $"), whole_text))
 

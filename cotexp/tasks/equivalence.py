@@ -136,7 +136,9 @@ class _Worker:
     def started(cls, seconds: float) -> _Worker:
         ours, theirs = Pipe()
         with theirs:
-            process = subprocess.Popen(command(theirs.fileno(), seconds), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True)
+            process = subprocess.Popen(
+                command(theirs.fileno(), seconds), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+            )
         return cls(process, ours)
 
     def stop(self) -> None:

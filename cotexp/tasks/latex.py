@@ -57,7 +57,9 @@ _DRESS = re.compile(
 )
 _TEXT_DOLLAR = re.compile(r"\\text(?:dollar|degree|euro)(?![A-Za-z])")
 _DOLLAR = re.compile(r"(?<!\\)\$")
-_FONT = re.compile(r"\\(?:mathit|mathsf|mathtt|mathnormal|texttt|textsf|underline|mathord|boxed|fbox|ensuremath|operatorname|bold)(?![A-Za-z])\s*(?=\{)")
+_FONT = re.compile(
+    r"\\(?:mathit|mathsf|mathtt|mathnormal|texttt|textsf|underline|mathord|boxed|fbox|ensuremath|operatorname|bold)(?![A-Za-z])\s*(?=\{)"
+)
 _COLOURED = re.compile(r"\\textcolor\s*\{[a-z]+\}")
 _SPACE = re.compile(r"(?<!\\)\\(?:quad|qquad|enspace|thinspace|;|:|!|,| |\n)(?![A-Za-z])|(?<!\\)\\[;:!, ]|~")
 _THIN = re.compile(r"(?<![\d.,])(\d{1,3})((?:(?:,?\\,|,\\!|\{,\}\\!|\s?\{,\}\s?|\\text\{,\}|~|\\ | )\d{3})+)(?![\d])")
@@ -147,7 +149,8 @@ WORDS_OF_MATHS = {
 }  # fmt: skip
 _WORD = re.compile(r"(?=.*[aeiouyAEIOUY])[A-Za-z]{3,}|[ck]m|mm|[mk]g|ml|mL|ft|oz|lbs?|hrs?|mph|min|or|and|in")
 """Letters behind a space that are a word or a unit; other letters are variables, as in "3xyz" and "12mn"."""
-_SMALL_WORDS = frozenset("an is it at on of no to so we if by as".split())
+_IN_SMALL_WORDS = "an is it at on of no to so we if by as"
+_SMALL_WORDS = frozenset(_IN_SMALL_WORDS.split())
 _LETTERS_OF_VARIABLES = re.compile(r"[a-d]{3,}|[x-z]{3,}|[p-t]{3}|[A-D]{3,}|[P-T]{3}|[X-Z]{3}")
 
 

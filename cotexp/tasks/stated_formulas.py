@@ -17,20 +17,25 @@ LONGEST = 4_000
 _MARK = re.compile(r"answers?\s+(?:is|are)(?![A-Za-z])|####", re.IGNORECASE)
 _OPENING = re.compile(r"[\s*_~>:]*")
 _SENTENCE_END = re.compile(r"[.!?][\"')*]*\s+|\n\s*|[.!?]?[\"')*]*$")
-_MATH = r"(?:\$\$(?P<dd>[^$]+)\$\$|\$(?P<d>[^$]+)\$|\\\[(?P<b>.+?)\\\]|\\\((?P<p>.+?)\\\)|\\begin\{(?P<env>equation|align|gather|displaymath)\*?\}(?P<e>.+?)\\end\{(?P=env)\*?\})"
+_MATH = (
+    r"(?:\$\$(?P<dd>[^$]+)\$\$|\$(?P<d>[^$]+)\$|\\\[(?P<b>.+?)\\\]|\\\((?P<p>.+?)\\\)"
+    r"|\\begin\{(?P<env>equation|align|gather|displaymath)\*?\}(?P<e>.+?)\\end\{(?P=env)\*?\})"
+)
 _FIRST_MATH = re.compile(rf"(?P<filler>(?:[A-Za-z'’-]+[,:]?\s+){{0,6}}){_MATH}", re.DOTALL)
 _NEXT_MATH = re.compile(rf"\s*(?:[,;]\s*(?:and|or)?|and|or)\s*(?P<filler>){_MATH}", re.DOTALL)
 _CONCLUSION = re.compile(
-    rf"[^.$\n]*?(?:\$[^$]*\$[^.$\n]*?)?,?\s*(?:which|that)\s+(?:is|equals|gives|makes|simplifies\s+to)\s+(?:equal\s+to\s+)?(?P<filler>){_MATH}", re.DOTALL
+    rf"[^.$\n]*?(?:\$[^$]*\$[^.$\n]*?)?,?\s*(?:which|that)\s+(?:is|equals|gives|makes|simplifies\s+to)\s+(?:equal\s+to\s+)?(?P<filler>){_MATH}",
+    re.DOTALL,
 )
 _NEGATED = re.compile(r"(?:definitely\s+|certainly\s+)?(?:not|never|no\s+longer|neither)\b", re.IGNORECASE)
 _BUT = re.compile(r"[^.\n]*?\bbut\s+(?:rather\s+|instead\s+)?")
-_FILLERS = frozenset(
+_IN_FILLERS = (
     "then thus therefore hence so simply just exactly indeed clearly obviously now equal to given by the a an set interval intervals pair pairs "
     "ordered point points value values number numbers expression fraction matrix vector ratio product solution solutions root roots polynomial "
     "function equation line integer integers positive real complex quantity that we get have it is both also either union pairs tuple triple "
-    "coordinates angle angles length area volume probability only final all of which equals".split()
+    "coordinates angle angles length area volume probability only final all of which equals"
 )
+_FILLERS = frozenset(_IN_FILLERS.split())
 _CHANGING = re.compile(
     r"\s*(?:(?:of|times|plus|minus|more|less|divided|multiplied|squared|cubed|to|through|hundred|thousand|million|billion|trillion|dozen|percent\s+of"
     r"|or\s+(?:more|less|fewer|higher|lower|greater|above|below)|and\s+a\s+(?:half|quarter|third))(?![A-Za-z])|or\s+\d|\\?%\s+of\b|[-+×*/^!](?!\s*\n)"
@@ -64,10 +69,12 @@ def stated_formula(text: str) -> Stated:
     in_words: Stated | None = None
     for mark in reversed(list(_MARK.finditer(text))):
         found = _heading(text, mark.end()) if mark.group() == "####" else _behind(text[mark.end() : mark.end() + LONGEST])
+        if found == "":
+            return Stated(None, "none", len(text))
         if found is None or _REMARK.match(found):
             continue
         if not _is_words(found):
-            return Stated(found or None, "statement" if found else "none", mark.start())
+            return Stated(found, "statement", mark.start())
         if in_words is None:
             in_words = Stated(found, "statement", mark.start())
     return in_words or Stated(None, "none", len(text))
@@ -124,7 +131,8 @@ def _behind(rest: str) -> str | None:
     return _sentence(rest)
 
 
-_BOUNDS = frozenset("least most than below above under over almost nearly about between minus negative half twice double not".split())
+_IN_BOUNDS = "least most than below above under over almost nearly about between minus negative half twice double not"
+_BOUNDS = frozenset(_IN_BOUNDS.split())
 
 
 def _several(rest: str, first: re.Match[str]) -> str | None:

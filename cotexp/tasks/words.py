@@ -75,16 +75,18 @@ FACTORS = {
     "doz": 12,
     "score": 20,
 }
-_OTHER_VALUE = frozenset(
+_IN_OTHER_VALUE = (
     "about above add added almost and approximately approx around at below besides best better between beyond bigger but by combined cubed decreased "
     "divided double doubled either exceeding except fewer fifth first fourth from greater half higher increased infinitely infinity larger less "
     "lower many mod modulo more most minus multiplied negative neither no nor not of off or over past per-cent pi plus quarter range remainder "
     "roughly second-power set short smaller some squared than third thirds through till times to triple twice under until up upto vs with without "
     "one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty ninety zero nil none "
-    "cube root square-root sqrt factorial power prime sin cos tan log ln exp e pm am".split()
+    "cube root square-root sqrt factorial power prime sin cos tan log ln exp e pm am"
 )
+_OTHER_VALUE = frozenset(_IN_OTHER_VALUE.split())
 """Words that make the number beside them another value, one of several, or a mere bound; and functions."""
-_BEFORE = frozenset("usd rs a an the is equals exactly total of answer value only just so thus".split()) - {"of"}
+_IN_BEFORE = "usd rs a an the is equals exactly total answer value only just so thus"
+_BEFORE = frozenset(_IN_BEFORE.split())
 _PIECES = re.compile(r"[A-Za-z]+|[$€£¢°%]|\^\s*\{?\s*[-−]?\d\s*\}?|[/²³]|[^\sA-Za-z]")
 _SINGLE = frozenset("k m g s h l L N J W")
 
@@ -95,7 +97,8 @@ def unit_of(words: str) -> Unit:
     Raises: Unsure when they may change the number: "or more", "hours 30 minutes", "squared", "k" of a variable.
     """
     pieces = _PIECES.findall(words.replace("\\", " "))
-    factor, names, power, per = Fraction(1), [], "", False
+    factor, power, per = Fraction(1), "", False
+    names: list[str] = []
     for piece in pieces:
         lower = piece.lower().rstrip(".")
         if lower in FACTORS and not names:
@@ -109,7 +112,11 @@ def unit_of(words: str) -> Unit:
             power = {"²": "2", "³": "3"}.get(piece, "") or re.sub(r"[^\d−-]", "", piece)
         elif piece in ".,;:()'’-":
             continue
-        elif lower in _OTHER_VALUE or re.fullmatch(r"[^A-Za-z$€£¢°%]", piece) or (len(piece) == 1 and piece.isalpha() and piece not in _SINGLE and not per):
+        elif (
+            lower in _OTHER_VALUE
+            or re.fullmatch(r"[^A-Za-z$€£¢°%]", piece)
+            or (len(piece) == 1 and piece.isalpha() and piece not in _SINGLE and not per)
+        ):
             raise Unsure(f"{words!r} may change the value")
         else:
             names.append(_name(piece))

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from cotexp.tasks.equality import formulas_equal, is_formula, kind_of, plainly_equal
 
 SAME = [
-    *[("\\frac{5}{2}", each) for each in ("2.5", "2\\frac12", "2 1/2", "2½", "2\\ \\frac{1}{2}", "\\frac{10}{4}", "5/2", "2.50", "x=\\frac52", "5 \\div 2")],
+    *[
+        ("\\frac{5}{2}", each)
+        for each in ("2.5", "2\\frac12", "2 1/2", "2½", "2\\ \\frac{1}{2}", "\\frac{10}{4}", "5/2", "2.50", "x=\\frac52", "5 \\div 2")
+    ],
     *[("\\frac{1}{3}", each) for each in ("0.\\overline{3}", "0.\\bar{3}", "0.\\overline{33}", "\\frac{2}{6}", "3^{-1}")],
     *[("\\frac{1}{6}", each) for each in ("0.1\\overline{6}", "0.1\\overline{66}")],
     ("1", "0.\\overline{9}"),
@@ -141,7 +144,10 @@ DIFFERENT = [
     ("1, 2, \\ldots, n", "1, 3, 5, \\ldots, 2n-1"),
     ("1,2,3,\\dots", "1,2,3"),
     # equations
-    *[("5", each) for each in ("x^2=5", "2x=5", "|x|=5", "x+y=5", "-x=5", "x+1=5", "\\frac1x=5", "\\sqrt{x}=5", "3+5=5", "\\log x=5", "x>5", "x\\ne5")],
+    *[
+        ("5", each)
+        for each in ("x^2=5", "2x=5", "|x|=5", "x+y=5", "-x=5", "x+1=5", "\\frac1x=5", "\\sqrt{x}=5", "3+5=5", "\\log x=5", "x>5", "x\\ne5")
+    ],
     ("0", "x^2-4=0"),
     ("3", "n=3k"),
     ("3", "n = 3k, k \\in \\mathbb{Z}"),
@@ -152,9 +158,26 @@ DIFFERENT = [
     # words that change a number
     *[
         ("5", f"5\\text{{ {each}}}")
-        for each in ("or more", "million", "thousand", "hundred", "dozen", "squared", "hours 30 minutes", "k", "doz.", "pi", "to 6", "out of 7", "percent of 8")
+        for each in (
+            "or more",
+            "million",
+            "thousand",
+            "hundred",
+            "dozen",
+            "squared",
+            "hours 30 minutes",
+            "k",
+            "doz.",
+            "pi",
+            "to 6",
+            "out of 7",
+            "percent of 8",
+        )
     ],
-    *[("5", f"\\text{{{each} }}5") for each in ("at least", "more than", "less than", "not", "no solution, not", "minus", "negative", "half of", "twice", "double")],
+    *[
+        ("5", f"\\text{{{each} }}5")
+        for each in ("at least", "more than", "less than", "not", "no solution, not", "minus", "negative", "half of", "twice", "double")
+    ],
     ("5", "5 \\text{ hours } 30 \\text{ minutes}"),
     ("5", "5\\sqrt{}"),
     ("4", "4\\sqrt(2)"),
@@ -187,7 +210,20 @@ def test_formulas_of_another_value_or_kind_are_not(gold: str, answer: str) -> No
     assert not plainly_equal(gold, answer)
 
 
-UNREADABLE = ["1/2x", "\\frac{1}{2", "2 \\frac{3}{2}", "a \\equiv 3 \\pmod 5", "\\sum_{n=1}^{5} n", "1, 2, \\ldots, n", "3 \\pm", "\\foo{3}", "", "()", "5\\sqrt{}", "9_5"]
+UNREADABLE = [
+    "1/2x",
+    "\\frac{1}{2",
+    "2 \\frac{3}{2}",
+    "a \\equiv 3 \\pmod 5",
+    "\\sum_{n=1}^{5} n",
+    "1, 2, \\ldots, n",
+    "3 \\pm",
+    "\\foo{3}",
+    "",
+    "()",
+    "5\\sqrt{}",
+    "9_5",
+]
 
 
 @pytest.mark.parametrize("formula", UNREADABLE)

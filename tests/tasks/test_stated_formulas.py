@@ -1,0 +1,122 @@
+"""Which formula a text states as its answer, and what states nothing."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from cotexp.tasks.equality import formulas_equal
+from cotexp.tasks.stated_formulas import in_one, joined, stated_formula
+
+STATED = [
+    ("5", "The answer is $5$ dollars.", True),
+    ("5", "The answer is $5$ or more.", False),
+    ("5", "The answer is at least $5$.", False),
+    ("5", "The answer is $-5$.", False),
+    ("5", "The answer is negative $5$.", False),
+    ("\\frac{3}{4}", "The final answer is: $\\frac{3}{4}$.", True),
+    ("(2,3)", "So the answer is the interval $(2,3)$.", True),
+    ("5", "The answer is $5$, because $x>2$.", True),
+    ("5", "**Answer:** the answer is **5**.", True),
+    ("x=5", "The answer is $x = 5$.", True),
+    ("3,5", "The answers are $3$ and $5$.", True),
+    ("3,5", "The answer is 3 and 5.", True),
+    ("3", "The answer is 3 and 5.", False),
+    ("3,5", "The answer is x = 3 or x = 5.", True),
+    ("3", "The answer is x = 3 or x = 5.", False),
+    ("5", "#### Step 3: so $x=5$", False),
+    ("5", "#### 5", True),
+    ("5", "#### $5$", True),
+    ("5", "### Final answer\n\nThe answer is\n$$5$$", True),
+    ("5", "#### Final Answer\n$$5$$", True),
+    ("5", "#### Answer: $5$", True),
+    ("5", "The answer is $5$.\n\n#### Summary\nWe solved it in 3 steps.", True),
+    ("3", "The answer is $5$.\n\n#### 3. Check", False),
+    ("5", "The answer is $5$.\n#### 3. Check the result", True),
+    ("5", "The answer is not $3$ but $5$.", True),
+    ("3", "The answer is not $3$ but $5$.", False),
+    ("5", "The answer is $5$, not $3$.", True),
+    ("5", "The answer is clearly $5$.", True),
+    ("5", "$\\boxed{3}$ is wrong. So $\\boxed{5}$.", True),
+    ("3,5", "$\\boxed{3}$ and $\\boxed{5}$", True),
+    ("3", "$\\boxed{3}$ and $\\boxed{5}$", False),
+    ("5", "First $\\boxed{3}$, then $\\boxed{5}$", True),
+    ("\\text{Evelyn}", "The answer is Evelyn.", True),
+    ("\\text{Evelyn}", "The answer is Evelyn. This answer is reasonable.", True),
+    ("\\text{(C)}", "The answer is (C).", True),
+    ("\\text{(C)}", "The answer is C.", True),
+    ("\\text{even}", "The answer is even.", True),
+    ("\\text{Evelyn}", "The answer is not Evelyn.", False),
+    ("2\\sqrt{3}", "The answer is 2\u221a3.", True),
+    ("2\\sqrt{3}", "The answer is $\\sqrt{12}$, which is $2\\sqrt{3}$.", True),
+    ("12", "The answer is $3 \\cdot 4 = 12$.", True),
+    ("12", "The answer is 3*4 = 12.", True),
+    ("7", "The answer is $3+5=7$.", False),
+    ("8", "The answer is $3+5=8$.", True),
+    ("\\frac{1}{2}", "The answer is $1/2$.", True),
+    ("2", "The answer is $2$ times $3$, which equals $6$.", False),
+    ("6", "The answer is $2$ times $3$, which equals $6$.", True),
+    ("5", "The answer is between $5$ and $7$.", False),
+    ("5", "The answer is about $5$.", False),
+    ("5", "The answer is $5$ hours and $30$ minutes.", False),
+    ("3", "The answer is $3$, $4$, or $5$.", False),
+    ("3,4,5", "The answer is $3$, $4$, or $5$.", True),
+    ("5", "The answer is:\n\n\\[ x = 5 \\]", True),
+    ("5", "The answer is \\begin{align*} x &= 5 \\end{align*}", True),
+    ("5", "The answer is independent of $5$.", False),
+    ("7", "The answer is $5$. Wait, the answer is $7$.", True),
+    ("5", "The answer is $5$. Wait, the answer is $7$.", False),
+]
+
+
+@pytest.mark.parametrize(("value", "text", "is_stated"), STATED)
+def test_the_statement_that_answers_is_read_whole(value: str, text: str, is_stated: bool) -> None:
+    stated = stated_formula(text).text
+    assert (stated is not None and formulas_equal(value, stated)) == is_stated
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is not 5.",
+        "The answer is no longer $5$.",
+        "#### 2. Solve",
+        "#### Step 2: $x=5$ follows\nNow we go on.",
+        "The answer is at least $5$.",
+        "The answer is $5$ of $10$.",
+        "The answer is independent of $x$.",
+        "The answer is \\boxed{5",
+        "\\boxed{}",
+        "It is 5.",
+        "",
+    ],
+)
+def test_a_text_that_states_no_value_has_no_answer(text: str) -> None:
+    assert stated_formula(text).text is None
+    assert stated_formula(text).rule == "none"
+
+
+def test_the_place_of_a_statement_is_that_of_its_mark() -> None:
+    text = "So $x=\\boxed{3}$ or $x=\\boxed{5}$. Done."
+    assert stated_formula(text) == ("3, 5", "boxed", text.index("\\boxed"))
+    text = "First $\\boxed{3}$, then $\\boxed{5}$."
+    assert stated_formula(text) == ("5", "boxed", text.rindex("\\boxed"))
+    text = "It fits. The answer is $5$. This answer is reasonable."
+    assert stated_formula(text) == ("5", "statement", text.index("answer"))
+
+
+def test_parts_are_joined_so_that_each_stays_whole() -> None:
+    assert joined(["1,200", "3"]) == "1{,}200, 3"
+    assert joined(["1,200"]) == "1,200"
+    assert in_one(["3", "5"]) == ["3", "5"]
+    assert in_one(["28", "28_9"]) == ["28_9"]
+
+
+@pytest.mark.parametrize(
+    "unit", ["answer is ", "####", "$", "\\boxed{", "\\boxed{1} and ", "a ", "answer is $1$ and ", "answer is not ", " , ", "(", "answer is a "]
+)
+def test_no_repeated_piece_takes_long_to_be_searched(unit: str) -> None:
+    started = time.process_time()
+    stated_formula(unit * (100_000 // len(unit)))
+    assert time.process_time() - started < 10
