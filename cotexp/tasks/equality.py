@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from cotexp.tasks.formulas import read
-from cotexp.tasks.latex import normalised
+from cotexp.tasks.latex import normalised, stripped
 from cotexp.tasks.nodes import Apply, Group, InBase, Node, Quantity, Relation, Symbol
 from cotexp.tasks.real_sets import TURNED, is_set, set_of
 from cotexp.tasks.values import (
@@ -46,7 +46,7 @@ def plainly_equal(gold: str, answer: str) -> bool:
 
 def same_spelling(gold: str, answer: str) -> bool:
     """Whether the normalised strings are the same; words may differ in their capitals."""
-    ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(each)) for each in (answer, gold))
+    ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(stripped(each))) for each in (answer, gold))
     if ours == theirs:
         return units_agree(_sign_of(gold), _sign_of(answer))
     return ours.casefold() == theirs.casefold() and ours.isalpha() and len(ours) > 2 and not ours.isupper() and not theirs.isupper()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -19,6 +20,8 @@ _IN_GREEK = (
 GREEK = frozenset(_IN_GREEK.split())
 _SETS = {"\\mathbbR": "reals", "\\mathbbZ": "integers", "\\mathbbN": "naturals", "\\emptyset": "empty", "\\varnothing": "empty"}
 _CLOSING = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil", "\\lvert": "\\rvert"}
+_TWO_NUMBERS = re.compile(r"(?:\{ number \}|number) (?:\{ number \}|number)|number(?! \{)")
+"""What follows `\\frac` where both of its parts are numbers: {1}{2}, 1{2}, {1}2, 1 2, 12."""
 _MATRICES = ("pmatrix", "bmatrix", "Bmatrix", "matrix")
 
 
@@ -230,14 +233,13 @@ class Expressions(Cursor):
         return self.mixed_in_latex(whole) if self.next_is("\\frac", "\\dfrac", "\\tfrac", "\\cfrac") else self.mixed_in_digits(whole)
 
     def mixed_in_latex(self, whole: Number) -> Node | None:
-        start = self.place
-        part = self.fraction() if self.starts_factor() else None
-        if part is None:
+        """Looks before it reads, so that nested fractions are read once."""
+        kinds = " ".join(each.text if each.text in ("{", "}") else each.kind for each in self.tokens[self.place + 1 : self.place + 7])
+        if not _TWO_NUMBERS.match(kinds):
             return None
-        top, bottom = part.operands
+        top, bottom = self.fraction().operands
         if not (isinstance(top, Number) and isinstance(bottom, Number)):
-            self.place = start
-            return None
+            raise Unsure("a mixed number")
         if top.value >= bottom.value or top.value.denominator != 1 or bottom.value.denominator != 1:
             raise Unsure("a mixed number or a product")
         return Number(whole.value + top.value / bottom.value)

@@ -25,6 +25,10 @@ _NAME = re.compile(
 )
 
 
+MOST_MEMBERS = 60
+"""Longer lists are compared as strings only: matching takes time that grows with the square."""
+
+
 def read(latex: str) -> Node:
     """The whole of a formula. Raises: Unsure when a part of it cannot be read."""
     reader = _Reader(tokens(latex))
@@ -54,6 +58,8 @@ class _Reader(Expressions):
                 break
             joined = word or joined
             members.append(self.relation())
+            if len(members) > MOST_MEMBERS:
+                raise Unsure("too many values")
         self.depth -= 1
         return members[0] if len(members) == 1 else Group("list", tuple(members), joined)
 

@@ -255,10 +255,13 @@ def test_fractions_are_equal_exactly_when_their_values_are(one: Fraction, other:
     assert plainly_equal(spelled(one, 1), spelled(one, 6))
 
 
-@pytest.mark.parametrize("unit", [" ", "\\text{", "^{", "\\frac{1}", "1 ", "1,", "9", "{", "(", "a ", "\\sqrt{", "\\,", "-", "!", "\\pm ", "x=", "_"])
+@pytest.mark.parametrize(
+    "unit",
+    [" ", "\\text{", "^{", "\\frac{1}", "1 ", "1,", "9", "{", "(", "a ", "\\sqrt{", "\\,", "-", "!", "\\pm ", "x=", "_", "2\\frac{", "1,2 or "],
+)
 def test_no_repeated_piece_takes_long_to_be_read(unit: str) -> None:
     for before, after in itertools.product(["", "5^"], ["", "}x"]):
         for length in (1_900, 100_000):
             started = time.process_time()
-            plainly_equal("18", before + unit * (length // len(unit)) + after)
+            plainly_equal("1,2,3", before + unit * (length // len(unit)) + after)
             assert time.process_time() - started < 2

@@ -6,7 +6,8 @@ from fractions import Fraction
 
 import pytest
 
-from cotexp.tasks.formulas import Apply, Group, InBase, Node, Number, Quantity, Relation, Symbol, read
+from cotexp.tasks.formulas import read
+from cotexp.tasks.nodes import Apply, Group, InBase, Node, Number, Quantity, Relation, Symbol
 from cotexp.tasks.words import Unsure
 
 ONE, TWO, FIVE = (Number(Fraction(each)) for each in (1, 2, 5))
