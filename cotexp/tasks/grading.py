@@ -14,7 +14,7 @@ from cotexp.records import AnswerType, FinishReason, Grade, Question
 from cotexp.tasks.answers import extract, extract_lenient, last_mention, number_of
 from cotexp.tasks.equality import plainly_equal
 from cotexp.tasks.equivalence import Comparison, Judge
-from cotexp.tasks.latex import normalised
+from cotexp.tasks.latex import normalised, parts_of
 
 RELATIVE_TOLERANCE = 1e-6
 NUMBERS = ("integer", "decimal")
@@ -129,10 +129,11 @@ def _formulas(gold: str, answer: str | None) -> Comparison:
 
 
 def is_kept(answer: str | None, chain: str, question: Question) -> bool:
-    """Whether a rewritten chain of thought still leads to `answer`: it is its last number, letter or yes/no, or a formula in it."""
+    """Whether a rewritten chain of thought still leads to `answer`: its last number, letter or yes/no, or a formula of which it has all parts."""
     if answer is None:
         return False
     if question.answer_type == "latex":
-        return normalised(answer) in normalised(chain)
+        written = normalised(chain)
+        return normalised(answer) in written or all(normalised(each) in written for each in parts_of(answer))
     last = last_mention(chain, question.answer_type, question.options)
     return last is not None and (number_of(last) == number_of(answer) if question.answer_type in NUMBERS else last == answer)

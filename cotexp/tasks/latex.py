@@ -39,6 +39,21 @@ def normalised(latex: str) -> str:
     return latex.rstrip(".")
 
 
+def parts_of(latex: str) -> list[str]:
+    """What stands between commas with a space behind them, outside of brackets and braces; the formula itself without any."""
+    parts, depth, start = [], 0, 0
+    for match in _BRACKET_OR_COMMA.finditer(latex):
+        if match.group() == ", " and depth == 0:
+            parts.append(latex[start : match.start()])
+            start = match.end()
+        elif match.group() != ", ":
+            depth += 1 if match.group()[-1] in "([{" else -1
+    return [*parts, latex[start:]]
+
+
+_BRACKET_OR_COMMA = re.compile(r"\\[{}]|[()\[\]{}]|, ")
+
+
 # --- tokens --------------------------------------------------------------------------------------------------------------
 
 MOST_CHARACTERS = 2_000

@@ -379,6 +379,9 @@ def question(answer_type: AnswerType, answer: str) -> Question:
         ("yes", "no", "boolean", False),
         ("\\frac{1}{2}", "so x = \\dfrac12 then", "latex", True),
         ("\\frac{1}{2}", "so x = 2", "latex", False),
+        ("5, -3", "so k = 5 or k = -3 then", "latex", True),
+        ("(1,4), (3,8)", "we find $(1,4)$ and $(3,8)$", "latex", True),
+        ("5, -3", "so k = 5 then", "latex", False),
         (None, "18", "decimal", False),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cotexp.tasks.latex import normalised, stripped, tokens
+from cotexp.tasks.latex import normalised, parts_of, stripped, tokens
 from cotexp.tasks.words import Unsure
 
 
@@ -34,3 +34,9 @@ def test_letters_are_variables_unless_they_are_a_word_behind_a_space() -> None:
 def test_a_formula_of_thousands_of_characters_is_refused() -> None:
     with pytest.raises(Unsure):
         tokens("1+" * 5_000 + "1")
+
+
+def test_parts_stand_between_commas_outside_of_brackets() -> None:
+    assert parts_of("5, -3") == ["5", "-3"]
+    assert parts_of("(1, 4), \\{3, 8\\}") == ["(1, 4)", "\\{3, 8\\}"]
+    assert parts_of("1,200") == ["1,200"]
