@@ -31,6 +31,8 @@ def set_of(node: Node) -> tuple[str, Any] | None:
         left, right = (constant_of(each) for each in node.members)
         if left is None or right is None or (left < right) is not sympy.true:
             return None
+        if (node.kind[0] == "[" and not left.is_finite) or (node.kind[1] == "]" and not right.is_finite):
+            return None  # infinity belongs to no interval
         return "", sympy.Interval(left, right, node.kind[0] == "(", node.kind[1] == ")")
     if isinstance(node, Group) and node.kind == "{}":
         ends = [constant_of(each) for each in node.members]

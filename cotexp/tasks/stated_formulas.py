@@ -24,11 +24,12 @@ _MATH = (
 _FIRST_MATH = re.compile(rf"(?P<filler>(?:[A-Za-z'’-]+[,:]?\s+){{0,6}}){_MATH}", re.DOTALL)
 _NEXT_MATH = re.compile(rf"\s*(?:[,;]\s*(?:and|or)?|and|or)\s*(?P<filler>){_MATH}", re.DOTALL)
 _CONCLUSION = re.compile(
-    rf"[^.$\n]*?(?:\$[^$]*\$[^.$\n]*?)?,?\s*(?:which|that)\s+(?:is|equals|gives|makes|simplifies\s+to)\s+(?:equal\s+to\s+)?(?P<filler>){_MATH}",
+    r"[^.$\n]*?(?:\$[^$]*\$[^.$\n]*?|\\\(.*?\\\)[^.$\n]*?)?,?\s*"
+    rf"(?:(?:which|that)\s+(?:is|equals|gives|makes|simplifies\s+to)\s+(?:equal\s+to\s+)?|i\.e\.,?\s*|namely,?\s+|giving\s+|or\s+(?:simply\s+)?)(?P<filler>){_MATH}",
     re.DOTALL,
 )
 _NEGATED = re.compile(r"(?:definitely\s+|certainly\s+)?(?:not|never|no\s+longer|neither)\b", re.IGNORECASE)
-_BUT = re.compile(r"[^.\n]*?\bbut\s+(?:rather\s+|instead\s+)?")
+_BUT = re.compile(r"[^.\n]*?(?:\bbut\s+(?:rather\s+|instead\s+)?|[;,]\s*(?:rather|instead),?\s+|[;,]\s*it(?:'s|\s+is|\s+becomes)\s+)")
 _IN_FILLERS = (
     "then thus therefore hence so simply just exactly indeed clearly obviously now equal to given by the a an set interval intervals pair pairs "
     "ordered point points value values number numbers expression fraction matrix vector ratio product solution solutions root roots polynomial "

@@ -140,6 +140,8 @@ def _applied(name: str, operands: list[Any]) -> Any:
         if first.is_number and not (first.is_integer and 0 <= first <= MOST_BITS // 10):
             raise Unsure("a factorial")
         return sympy.factorial(first)
+    if name == "conjugate" and first.is_real:
+        raise Unsure("a bar over a number")
     if name == "binom":
         if any(each.is_number and abs(each) > MOST_BITS // 10 for each in operands):
             raise Unsure("a binomial coefficient")
