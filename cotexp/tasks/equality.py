@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from cotexp.tasks.formulas import read
+from cotexp.tasks.grammar import read
 from cotexp.tasks.latex import normalised, stripped
 from cotexp.tasks.nodes import Apply, Group, InBase, Node, Quantity, Relation, Symbol
 from cotexp.tasks.real_sets import TURNED, is_set, set_of

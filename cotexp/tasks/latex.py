@@ -1,6 +1,6 @@
 """LaTeX as strings: what does not change a formula is taken away, and a formula becomes words of a small language (tokens).
 
-Nothing is guessed here: a command that nobody knows stays, and the reader of `formulas` then refuses the whole.
+Nothing is guessed here: a command that nobody knows stays, and the reader of `grammar` then refuses the whole.
 """
 
 from __future__ import annotations

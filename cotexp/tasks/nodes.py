@@ -1,4 +1,4 @@
-"""What a formula is made of: the nodes of the tree that `formulas` reads."""
+"""What a formula is made of: the nodes of the tree that `grammar` reads."""
 
 from __future__ import annotations
 

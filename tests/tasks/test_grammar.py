@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from cotexp.tasks.formulas import read
+from cotexp.tasks.grammar import read
 from cotexp.tasks.nodes import Apply, Group, InBase, Node, Number, Quantity, Relation, Symbol
 from cotexp.tasks.words import Unsure
 
