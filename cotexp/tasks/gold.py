@@ -14,6 +14,7 @@ from typing import Any
 
 from cotexp.records import AnswerType
 from cotexp.tasks.answers import LETTERS, boolean_word, last_boxed, number_of
+from cotexp.tasks.quantities import plain
 
 STATEMENT = "####"
 
@@ -69,23 +70,6 @@ def _number(raw: Any, *, integral: bool) -> str:
     if integral and value.denominator != 1:
         raise ValueError("must be an integer")
     return plain(value)
-
-
-def plain(value: Fraction) -> str:
-    """A number in plain digits where these end, such as "1080" or "0.25"; else as a fraction such as "1/3"."""
-    if value.denominator == 1:
-        return str(value.numerator)
-    places, rest = 0, value.denominator
-    for factor in (2, 5):
-        count = 0
-        while rest % factor == 0:
-            rest //= factor
-            count += 1
-        places = max(places, count)
-    if rest != 1:
-        return f"{value.numerator}/{value.denominator}"
-    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
-    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
 
 
 BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$]+)")
