@@ -15,7 +15,7 @@ _REASON = re.compile(
     r"(?<=\w)[\s,;:—–-]*\b(?:because|since|as|although|though|even\s+though|while|whereas|when|if|unless|given|despite|considering|due)\b", re.IGNORECASE
 )
 _TURN = re.compile(r"[;:—]|\s[–-]\s|\bbut\b|(?<=[\w,])\s+\b(?:so|thus|hence|therefore|meaning)\b", re.IGNORECASE)
-_DENIAL = re.compile(r"(?:\b(?:not|never|hardly|cannot)|n['’]t)\s+((?:\w+\s+){0,3})\Z", re.IGNORECASE)
+_DENIAL = re.compile(r"(?:\b(?:not|never|hardly|cannot|unlikely|doubtful|no\s+longer)|n['’]t)\s+((?:\w+\s+){0,3})\Z", re.IGNORECASE)
 _MILD = {"really", "in", "fact", "at", "all", "actually", "just", "simply"}
 _NUMBERED = re.compile(r"no\.?\s*\d", re.IGNORECASE)
 _BEHIND_NO = re.compile(r"\s+([^\W\d_]+)")
@@ -47,13 +47,14 @@ def stated_word(sentence: str) -> str | None:
         return WORDS[first[1].lower()]
     reason = _REASON.search(text)
     text = text[: reason.start()] if reason else text
-    start = 0
+    start, is_unsure = 0, False
     for end in (*(turn.start() for turn in _TURN.finditer(text)), len(text)):
         said = [_said(text, start, each) for each in _MENTION.finditer(text, start, end) if _is_meant(text, each)]
-        if said:
+        if said and said[-1]:
             return said[-1]
+        is_unsure = is_unsure or bool(said)
         start = end
-    return None
+    return "" if is_unsure else None
 
 
 def _is_meant(text: str, mention: re.Match[str]) -> bool:

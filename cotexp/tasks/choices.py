@@ -26,10 +26,10 @@ _REASON_WORD = r"because|since|as|for|given|due|although|though|while|whereas|if
 _REASON = re.compile(rf"[\s,;:(]*\b(?:{_REASON_WORD})\b", re.IGNORECASE)
 _DENIAL = re.compile(
     r"[\s,;(]*\b(?:(?:and|but)\s+)?(?:not|rather\s+than|instead\s+of|as\s+opposed\s+to|over|unlike|never|except|neither|nor|(?:ca|is|wo|do|does)n['’]t"
-    r"|cannot|rul(?:e|es|ed|ing)\s+out|eliminat(?:e|es|ed|ing)|exclud(?:e|es|ed|ing)|without)\b",
+    r"|cannot|than|rul(?:e|es|ed|ing)\s+out|eliminat(?:e|es|ed|ing)|exclud(?:e|es|ed|ing)|without)\b",
     re.IGNORECASE,
 )
-_CONCLUSION = re.compile(r"[\s,;]*\b(?:so|thus|hence|therefore|i\.e\.?|namely|which\s+is|that\s+is|making\s+it)(?=[\s,:])|=>|→", re.IGNORECASE)
+_CONCLUSION = re.compile(r"[\s,;]*\b(?:so|thus|hence|therefore|i\.e\.?|namely|which\s+is|that\s+is|it\s+(?:is|must\s+be)|it['’]s|making\s+it)(?=[\s,:])|=>|→", re.IGNORECASE)
 _BUT = re.compile(r"[\s,;]*\b(?:but|or\s+(?:maybe|possibly|perhaps))\b", re.IGNORECASE)
 _LINK = re.compile(
     f"(?P<reason>{_REASON.pattern})|(?P<denial>{_DENIAL.pattern})|(?P<conclusion>{_CONCLUSION.pattern})|(?P<but>{_BUT.pattern})", re.IGNORECASE
@@ -218,13 +218,18 @@ def letter_of_text(text: str, options: Mapping[str, str]) -> str | None:
             fitting = [
                 letter
                 for letter, option in options.items()
-                if option and said and said in {form(fold(each)) for each in (option, f"{letter} {option}", f"{letter}) {option}", f"({letter}) {option}")}
+                if option and said and said in {form(fold(each)) for each in _spellings(letter, option)}
             ]
             if len(fitting) == 1:
                 return fitting[0]
     amount = _amount(text)
     near = [letter for letter, option in options.items() if amount is not None and _fits(amount, _amount(option))]
     return near[0] if len(near) == 1 else None
+
+
+def _spellings(letter: str, option: str) -> tuple[str, ...]:
+    """An option's text without its article ("bank" for "a bank"), or behind its letter."""
+    return option, re.sub(r"^(?:an?|the)\s+", "", option, flags=re.IGNORECASE), f"{letter} {option}", f"{letter}) {option}", f"({letter}) {option}"
 
 
 def _folded(text: str) -> str:
@@ -237,7 +242,7 @@ def _canonical(text: str) -> str:
     """A text without what does not change it: LaTeX's dress, spaces beside signs, separators of thousands, articles at its head."""
     bare = re.sub(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", undressed(re.sub(r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\1/\2", text)))
     bare = re.sub(r"(?<=\d)[,\u2009\u202f](?=\d{3}(?!\d))", "", " ".join(bare.split()))
-    bare = re.sub(r"(\d+)\.0+(?!\d)|(\.\d*?[1-9])0+(?!\d)", lambda found: found[1] or found[2], bare)
+    bare = re.sub(r"(\d+)\.0+(?!\d)|((?<=\d)\.\d*?[1-9])0+(?!\d)", lambda found: found[1] or found[2], bare)
     bare = re.sub(r"\bper\s?cent(?:age)?\b", "%", re.sub(r"\b([Rr]s)\.", r"\1", bare), flags=re.IGNORECASE)
     bare = re.sub(r"\s*([:/%=+*×÷^<>≤≥√,;°-])\s*", r"\1", bare.replace("−", "-"))
     bare = re.sub(r"(?<=\d)\s+(?=[A-Za-z])|(?<=[A-Za-z$£€₹])\s+(?=\d)", "", bare)
@@ -255,14 +260,15 @@ def _amount(text: str) -> _Amount | None:
     reading = one_reading(text)
     if reading.value is None or re.search(r"[:=]|\bor\b|\band\b", text):
         return None
-    words = re.sub(r"\\[A-Za-z]+|[\d.,{}\s$\\/()-]|[½⅓¼¾]", " ", undressed(text).replace("$", " dollars ")).lower().split()
-    units = [_unit_name(each) for each in words if each not in ("a", "an", "the", "about", "approximately", "rs")]
+    words = re.sub(r"\\[A-Za-z]+|[\d.,{}\s$\\/()-]|[½⅓¼¾]", " ", undressed(text).replace("$", " dollars ").replace("₹", " rupees ")).lower().split()
+    units = [_unit_name(each) for each in words if each not in ("a", "an", "the", "about", "approximately")]
     return _Amount(reading.value, " ".join(units)) if len(words) <= 3 else None
 
 
 def _unit_name(word: str) -> str:
     unit = UNITS.get(word)
-    return f"{unit.kind}:{unit.size}" if unit else word.removesuffix("s")
+    name = {"rs": "rupee", "inr": "rupee", "usd": "dollar"}.get(word, word.removesuffix("s"))
+    return f"{unit.kind}:{unit.size}" if unit and unit.kind != "money" else name
 
 
 def _fits(said: _Amount, option: _Amount | None) -> bool:

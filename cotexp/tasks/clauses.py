@@ -72,8 +72,8 @@ _MODIFIERS = {
 _FILLERS = {
     *("approximately", "approx", "about", "around", "roughly", "exactly", "simply", "just", "only", "therefore", "thus", "then", "hence", "precisely"),
     *("equal", "equals", "to", "also", "still", "now", "actually", "indeed", "clearly", "obviously", "nearly", "almost", "a", "an", "the", "of", "total"),
-    *("number", "value", "sum", "is", "be", "rs", "usd", "inr", "us", "answer", "final", "result", "given", "by", "as", "follows", "all", "amount"),
-    *("would", "be", "now", "being", "definitely", "certainly", "probably", "likely", "closest", "rounded", "ca", "circa", "some", "whole", "integer", "eur"),
+    *("number", "value", "sum", "is", "be", "rs", "usd", "inr", "us", "answer", "final", "result", "as", "follows", "all", "amount"),
+    *("would", "be", "now", "being", "definitely", "certainly", "probably", "likely", "closest", "ca", "circa", "some", "whole", "integer", "eur"),
     *("gbp", "cad", "aud", "option", "positive", "whopping", "mere", "full", "estimated", "correct", "exact", "so", "loss", "profit", "gain", "average"),
 }
 """Words that may stand between "the answer is" and its number."""
@@ -81,7 +81,7 @@ _REMARKS = {
     *("reasonable", "valid", "consistent", "independent", "clear", "plausible", "sensible", "verified", "confirmed", "helpful", "obvious", "right", "wrong"),
     *("incorrect", "justified", "checked", "complete", "below", "above", "shown", "unclear", "unknown", "based", "derived", "obtained", "different", "similar"),
     *("supported", "easy", "hard", "simple", "interesting", "useful", "dependent", "known", "unchanged", "same", "what", "how", "why", "where", "because"),
-    *("provided", "written", "stated", "calculated", "computed", "determined", "important", "good", "fine", "ok", "okay", "too", "very", "quite", "well"),
+    *("provided", "written", "stated", "found", "given", "already", "rounded", "indicated", "in", "on", "out", "up", "by", "after", "before", "simplified", "calculated", "computed", "determined", "important", "good", "fine", "ok", "okay", "too", "very", "quite", "well"),
     *("true", "false", "accurate", "logical", "sound", "realistic", "less", "greater", "more", "smaller", "larger", "bigger", "between", "within", "under", "over"),
     *("at", "not", "an", "divisible", "even", "odd", "near", "close", "lower", "higher", "final", "your", "yours", "here", "there", "as", "for", "from", "with"),
 }
@@ -214,7 +214,7 @@ def _word_link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[st
     if word in _NOT or (word == "no" and words[1] in ("longer", "more")):
         return "not", 1
     if word == "but":
-        return "but", 1
+        return "but", 2 if words[1] in ("rather", "instead", "actually") else 1
     if word in _SO and (has_quantity or not clause or word not in ("so", "thus", "therefore", "hence")):
         return "so", 1
     if word == "for" and words[1:4] == ["a", "total", "of"]:
@@ -287,14 +287,14 @@ def _side(row: Sequence[Item], *, is_whole: bool) -> Side:
         return Side("unread")
     if any(isinstance(each, Word) and len(each.text) == 1 and each.text.lower() not in ("a", "i") for each in row[:first]):
         return Side("unread")
+    if _begins_bound(row[first + 1 :]):
+        return Side("unread")
     if not is_whole:
         row = _head(row, first)
-    else:
-        row = _unspecified(row, first)
     if len([each for each in row if isinstance(each, Quantity)]) > 1:
         return Side("several")
     tail = row[first + 1 :]
-    if tail and isinstance(tail[0], Word) and (_is_variable(tail[0]) or _begins_bound(tail)):
+    if tail and isinstance(tail[0], Word) and _is_variable(tail[0]):
         return Side("unread")
     quantity = row[first]
     assert isinstance(quantity, Quantity)
@@ -348,18 +348,18 @@ def _head(row: Sequence[Item], first: int) -> list[Item]:
     return list(row)
 
 
-def _unspecified(row: Sequence[Item], first: int) -> list[Item]:
-    """A box's side: "18 of the 20 eggs" and "18 eggs in 5 days" are no single number there."""
-    return list(row)
-
-
 def _is_variable(word: Word) -> bool:
     return len(word.text) == 1 and word.text.isascii() and word.text not in ("a", "i", "I", "A")
 
 
 def _begins_bound(tail: Sequence[Item]) -> bool:
-    words = [each.text.lower() for each in tail[:3] if isinstance(each, Word)]
-    return words[:2] in (["at", "least"], ["at", "most"], ["and", "up"], ["and", "above"], ["and", "over"], ["and", "more"], ["and", "counting"])
+    words = [each.text.lower() if isinstance(each, Word) else "" for each in tail[:4]]
+    pairs = [words[at : at + 2] for at in range(2)]
+    return any(each in _BOUNDS_BEHIND for each in pairs)
+
+
+_BOUNDS_BEHIND = (
+["at", "least"], ["at", "most"], ["and", "up"], ["and", "above"], ["and", "over"], ["and", "more"], ["and", "counting"], ["or", "more"])
 
 
 def _sum(row: Sequence[Item]) -> Side:
@@ -463,7 +463,7 @@ def _reading(clauses: Sequence[Clause], *, is_whole: bool) -> Reading:
     """Go through the clauses; each may replace, confirm or contradict what was read before it."""
     first = clauses[0]
     if not is_whole and first.row and not _may_state(first.row):
-        if not any(isinstance(each, Quantity) for each in first.row) or isinstance(first.row[0], Word) and first.row[0].text.lower() in _REMARKS:
+        if not any(isinstance(each, Quantity) for each in first.row) or _is_remark(first.row):
             rest = [each for each in clauses[1:] if each.link == "comma" and isinstance(each.row[0], Quantity)]
             if not rest or _is_remark(first.row):
                 return SILENT
@@ -499,8 +499,13 @@ def _reading(clauses: Sequence[Clause], *, is_whole: bool) -> Reading:
 
 def _next(state: Side, new: Side, clause: Clause, *, is_whole: bool) -> Side:
     """What stands after another clause."""
+    behind = next((each.text.lower() for each in clause.row[1:2] if isinstance(each, Word)), "")
+    if clause.link == "comma" and behind in ("more", "less", "fewer", "greater", "higher", "lower", "older", "younger"):
+        return state
+    if clause.link == "or" and new.kind in ("several", "unread", "sum"):
+        return Side("unread")
     if new.kind != "value" or new.quantity is None:
-        if new.kind in ("several", "unread", "sum") and (is_whole or clause.link == "or" or (new.kind == "several" and clause.link == "comma")):
+        if new.kind in ("several", "unread", "sum") and (is_whole or (new.kind == "several" and clause.link == "comma")):
             begins = bool(clause.row) and isinstance(clause.row[0], Quantity | Stop)
             return Side("unread") if is_whole or begins else state
         return state
@@ -529,7 +534,10 @@ def _same(one: Quantity, other: Quantity) -> bool:
 
 
 def _is_remark(row: Sequence[Item]) -> bool:
-    return isinstance(row[0], Word) and row[0].text.lower() in _REMARKS
+    if not row or not isinstance(row[0], Word):
+        return False
+    word = row[0].text
+    return word.lower() in _REMARKS or (word.islower() and len(word) > 3 and word.endswith("ed"))
 
 
 def _may_state(row: Sequence[Item]) -> bool:

@@ -73,7 +73,7 @@ def undressed(text: str) -> str:
             break
     text = _EMPHASIS.sub("", _ANGLED.sub(r" \1 ", _TAG.sub(" ", _BAR.sub(_repeating, _ROUNDED.sub(r"\1", _SWITCH.sub("", text))))))
     text = text.replace("\\(", " ").replace("\\)", " ").replace("\\[", " ").replace("\\]", " ").replace("\\{", "(").replace("\\}", ")")
-    text = re.sub(r"(?<=\d)(?:\\[,;: ]|~)(?=\d)", "\u2009", text.replace("\\!", ""))
+    text = re.sub(r"(?<=\d)(?:\\[,;: ]|~)(?=\d)", "\u2009", text.replace("\\!", "")).replace("~", " ")
     text = re.sub(r"\\[,;:> ]|\\\n", " ", text).replace("\\$", "＄").replace("\\%", "%").replace("\\_", "_").replace("\\&", "&").replace("\\#", "#")
     text = _ORDINAL.sub("", _CIRCLE.sub("°", text))
     text = _COMMAND.sub(lambda found: _NAMED.get(found[1], found[0]), _UNIT_FRACTION.sub(r" \1/\2 ", text))
@@ -106,7 +106,7 @@ _TOKEN = re.compile(
     rf"(?P<space>\s+)|(?P<frac>{_FRAC})|(?P<scientific>(?:{_DIGITS.replace('gap', 'gap2')})(?:[eE](?P<e>[-+−]?\d{{1,3}})(?![\w.])"
     r"|\s*(?:[×x*])\s*10\s*\^\s*(?:\{\s*(?P<power>[-−+]?\s*\d{1,3})\s*\}|(?P<power1>[-−]?\d{1,3}))(?![\d])))"
     rf"|(?P<number>{_DIGITS})|(?P<by>(?<=\d)x(?=\d))|(?P<other>[¼-¾⅐-⅞⅟²³¹⁰-₉])|(?P<glued>(?<=\d)(?:hrs?|h|mins?|m|ft|lbs?|kg|km)(?=\d))"
-    r"|(?P<word>[^\W\d_]+(?:[-'’][^\W\d_]+|(?<=[A-Za-z])\.(?=[A-Za-z]\.)|[\d_](?=[\w]*))*)|(?P<dots>\.\.+|…)"
+    r"|(?P<word>[^\W\d_]+(?:[-'’][^\W\d_]+|(?<=[A-Za-z])\.(?=[A-Za-z]\.)[A-Za-z]|[\d_](?=[\w]*))*)|(?P<dots>\.\.+|…)"
     r"|(?P<arrow>→|=>|->|⇒|∴)|(?P<equals>==?|≈|≅)|(?P<operator>[-+*/×÷·⋅^−–—])|(?P<separator>[,;&]|\.)|(?P<colon>:)"
     r"|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<currency>[$£€¥₹₩])|(?P<percent>%)|(?P<degree>°)|(?P<bang>!)|(?P<rest>.)",
     re.DOTALL,
@@ -193,4 +193,4 @@ def _other(text: str, spaced: bool) -> Token | None:
         return Token("number", "fraction", spaced, value, f"{value.numerator}/{value.denominator}")
     if text in "<>≤≥≠±√π∞|‰′″\\^" or vulgar is not None:
         return Token("bad", text, spaced)
-    return Token("tilde", text, spaced) if text in "~～" else None
+    return None

@@ -157,7 +157,7 @@ def items(found: Sequence[Token]) -> list[Item]:
             result.append(Word(token.text, token.spaced))
         elif token.kind in ("word", "bad", "bang", "degree", "percent", "number"):
             result.append(Stop(token.text))
-        elif token.kind not in ("currency", "tilde"):
+        elif token.kind != "currency":
             result.append(Sign(token.kind, token.text, token.spaced))
         at += 1
     return _compounds(result)
@@ -176,8 +176,6 @@ def _quantity(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[
         negative, start = True, start + 1
     if start >= len(found):
         return None
-    if found[start].kind == "tilde" and start == at:
-        return (Stop("~"), at + 1) if before and isinstance(before[-1], Quantity) else None
     spoken = _spoken(found, start)
     if spoken is not None:
         value, end = spoken

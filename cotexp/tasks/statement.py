@@ -177,7 +177,7 @@ def _heading(line: str, behind: str) -> str | None:
     return None if _NUMBERED.match(line) else line
 
 
-_OPENING = re.compile(r"(?:[\s*_~>]|\\\[|\\\(|\$\$|\\begin\s*\{[a-z]+\*?\})+")
+_OPENING = re.compile(r"(?:[\s*_~]|(?<=\n)>|\\\[|\\\(|\$\$|\\begin\s*\{[a-z]+\*?\})+")
 _SENTENCE_END = re.compile(r"[.!?][\"')*\]]*\s+|\n\s*")
 _ABBREVIATED = re.compile(
     r"\b(?:approx|ca|rs|nos?|st|vs|i\.e|e\.g|doz|eq|sq|ft|in|lbs?|oz|hrs?|mins?|secs?|u\.s|a\.m|p\.m|[A-Z])\.\Z", re.IGNORECASE
