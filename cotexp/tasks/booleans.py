@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from cotexp.tasks.lexing import MOST_CHARACTERS, undressed
+from cotexp.tasks.wording import AFTER_NO, MILD
 
 WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 _OTHER = {"yes": "no", "no": "yes"}
@@ -12,19 +13,13 @@ _MENTION = re.compile(r"(?<![^\W_])(yes|no|true|false)(?![^\W_])(?![-'’]\w)", 
 _EITHER = re.compile(r"\b(?:yes|true)\s*(?:(?:or|nor|/)\s*(?:no|false)\b|and\s+(?:no|false)(?=\s*(?:[.,;]|$)))", re.IGNORECASE)
 """No answer: "not a simple yes or no", "yes and no"."""
 _REASON = re.compile(
-    r"(?<=\w)[\s,;:—–-]*\b(?:because|since|as|although|though|even\s+though|while|whereas|when|if|unless|given|despite|considering|due)\b", re.IGNORECASE
+    r"(?<=\w)[\s,;:—–-]*\b(?:because|since|as|although|though|even\s+though|while|whereas|when|if|unless|given|despite|considering|due)\b",
+    re.IGNORECASE,
 )
 _TURN = re.compile(r"[;:—]|\s[–-]\s|\bbut\b|(?<=[\w,])\s+\b(?:so|thus|hence|therefore|meaning)\b", re.IGNORECASE)
 _DENIAL = re.compile(r"(?:\b(?:not|never|hardly|cannot|unlikely|doubtful|no\s+longer)|n['’]t)\s+((?:\w+\s+){0,3})\Z", re.IGNORECASE)
-_MILD = {"really", "in", "fact", "at", "all", "actually", "just", "simply"}
 _NUMBERED = re.compile(r"no\.?\s*\d", re.IGNORECASE)
 _BEHIND_NO = re.compile(r"\s+([^\W\d_]+)")
-_AFTER_NO = {
-    *("because", "since", "as", "for", "but", "and", "it", "he", "she", "they", "this", "that", "these", "those", "there", "in", "if", "unless", "due"),
-    *("when", "while", "so", "although", "though", "we", "you", "i", "the", "a", "an", "or", "is", "was", "not", "to", "at", "on", "by", "with", "his", "her"),
-    *("their", "its", "my", "our", "your", "who", "which", "under", "based", "given", "according", "generally", "usually", "typically", "probably"),
-}
-"""What may follow "no" where it is the answer; before any other word it belongs to that word: "no doubt", "no bird"."""
 
 
 def boolean_word(text: str) -> str | None:
@@ -62,7 +57,7 @@ def _is_meant(text: str, mention: re.Match[str]) -> bool:
     if mention[1].lower() != "no":
         return True
     behind = _BEHIND_NO.match(text, mention.end())
-    return not _NUMBERED.match(text, mention.start()) and (behind is None or behind[1].lower() in _AFTER_NO)
+    return not _NUMBERED.match(text, mention.start()) and (behind is None or behind[1].lower() in AFTER_NO)
 
 
 def _said(text: str, begin: int, mention: re.Match[str]) -> str:
@@ -70,5 +65,5 @@ def _said(text: str, begin: int, mention: re.Match[str]) -> str:
     denial = _DENIAL.search(text, max(begin, mention.start() - 60), mention.start())
     if denial is None:
         return word
-    is_plain = mention[1].lower() in ("true", "false") and all(each.lower() in _MILD for each in denial[1].split())
+    is_plain = mention[1].lower() in ("true", "false") and all(each.lower() in MILD for each in denial[1].split())
     return _OTHER[word] if is_plain else ""

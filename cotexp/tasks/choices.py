@@ -29,7 +29,10 @@ _DENIAL = re.compile(
     r"|cannot|than|rul(?:e|es|ed|ing)\s+out|eliminat(?:e|es|ed|ing)|exclud(?:e|es|ed|ing)|without)\b",
     re.IGNORECASE,
 )
-_CONCLUSION = re.compile(r"[\s,;]*\b(?:so|thus|hence|therefore|i\.e\.?|namely|which\s+is|that\s+is|it\s+(?:is|must\s+be)|it['’]s|making\s+it)(?=[\s,:])|=>|→", re.IGNORECASE)
+_CONCLUSION = re.compile(
+    r"[\s,;]*\b(?:so|thus|hence|therefore|i\.e\.?|namely|which\s+is|that\s+is|it\s+(?:is|must\s+be)|it['’]s|making\s+it)(?=[\s,:])|=>|→",
+    re.IGNORECASE,
+)
 _BUT = re.compile(r"[\s,;]*\b(?:but|or\s+(?:maybe|possibly|perhaps))\b", re.IGNORECASE)
 _LINK = re.compile(
     f"(?P<reason>{_REASON.pattern})|(?P<denial>{_DENIAL.pattern})|(?P<conclusion>{_CONCLUSION.pattern})|(?P<but>{_BUT.pattern})", re.IGNORECASE
@@ -41,6 +44,10 @@ _REFUSED_BEHIND = re.compile(
     re.IGNORECASE,
 )
 _FORMULA = re.compile(r"\\(?!text|mathrm|mathbf|mathit|mathsf|mathtt|quad|[,;! ])[A-Za-z]+|[=+^<>]|(?<=\w)_(?=[\w{])")
+
+
+MOST_MENTIONS = 40
+"""Letters in parentheses that are looked at, from the text's end."""
 
 
 class Found(NamedTuple):
@@ -88,9 +95,7 @@ def _left_over(line: str, options: Mapping[str, str]) -> str | None:
 def _is_taken_back(rest: str, letter: str, options: Mapping[str, str]) -> bool:
     """Whether another letter is offered behind the first: "probably (A), but maybe (C)"."""
     sentence = re.split(r"[.!?]\s|\n", rest, maxsplit=1)[0]
-    return any(
-        clause.link == "but" and _names(clause.text, options) - {letter} and not _denied(clause.text) for clause in _clauses(sentence)[1:]
-    )
+    return any(clause.link == "but" and _names(clause.text, options) - {letter} and not _denied(clause.text) for clause in _clauses(sentence)[1:])
 
 
 def _denied(text: str) -> bool:
@@ -164,14 +169,16 @@ def heading_letter(line: str, options: Mapping[str, str], *, goes_on: bool) -> s
 def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
     """The one option that the last sentence with letters in parentheses names, those left out that it rules out; None where it names several."""
     label = _label(options)
-    mentions = list(re.finditer(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE))
+    mentions = list(re.finditer(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE))[-MOST_MENTIONS:]
     while mentions:
         begin, end = _sentence_around(text, mentions[-1].start())
         own = [each for each in mentions if each.start() >= begin]
         mentions = mentions[: len(mentions) - len(own)]
         kept = [each for each in own if not _is_refused(text, begin, end, each)]
         letters = {_as_option(each[1], options) for each in kept}
-        corrected = len(kept) > 1 and re.search(r"\b(?:rather|no,|wait|actually|instead)\b[\s,]*(?!than)", text[kept[-2].end() : kept[-1].start()], re.IGNORECASE)
+        corrected = len(kept) > 1 and re.search(
+            r"\b(?:rather|no,|wait|actually|instead)\b[\s,]*(?!than)", text[kept[-2].end() : kept[-1].start()], re.IGNORECASE
+        )
         if len(letters) == 1 or corrected:
             return Found(_as_option(kept[-1][1], options), kept[-1].start())
         if letters:
@@ -216,9 +223,7 @@ def letter_of_text(text: str, options: Mapping[str, str]) -> str | None:
         for fold in (str, str.lower):
             said = form(fold(text))
             fitting = [
-                letter
-                for letter, option in options.items()
-                if option and said and said in {form(fold(each)) for each in _spellings(letter, option)}
+                letter for letter, option in options.items() if option and said and said in {form(fold(each)) for each in _spellings(letter, option)}
             ]
             if len(fitting) == 1:
                 return fitting[0]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from cotexp.tasks.lexing import MOST_CHARACTERS, Token, tokens, undressed
 from cotexp.tasks.quantities import Item, Quantity, Sign, Stop, Word, items
+from cotexp.tasks.wording import AFTER_OR, BECAUSE, BOUND_BEFORE, EQUALS, FILLERS, MODIFIERS, NOT, REMARKS, SO, STOP_ANYWHERE, SUBJECTS, VERBS
 
 
 class Reading(NamedTuple):
@@ -31,8 +32,8 @@ UNREADABLE = Reading()
 
 
 class Side(NamedTuple):
-    """One side of an equation. Kinds: "value" (a number), "sum" (it can be computed), "words", "name" (a variable), "letters" (m+n),
-    "several" (numbers beside each other) and "unread".
+    """One side of an equation. Kinds: "value" (a number), "sum" (it can be computed), "words", "aside" (words with a number that is not the
+    answer's), "name" (a variable), "letters" (m+n), "several" (numbers beside each other) and "unread".
     """
 
     kind: str
@@ -48,50 +49,6 @@ class Clause(NamedTuple):
     row: list[Item]
 
 
-_NOT = {"not", "never", "isn't", "isn’t", "aren't", "aren’t", "wasn't", "wasn’t", "cannot", "can't", "can’t", "neither", "nor", "unlike", "except"}
-_SO = {"so", "thus", "hence", "therefore", "giving", "making", "totaling", "totalling", "yielding", "consequently", "altogether"}
-_BECAUSE = {
-    *("because", "since", "as", "given", "if", "when", "where", "while", "due", "though", "although", "whereas", "unless", "considering"),
-    *("assuming", "according", "provided", "whenever", "until"),
-}
-_EQUALS = {"is", "equals", "equal", "makes", "gives", "was", "are", "becomes", "yields", "means"}
-_BOUND_BEFORE = {
-    *("least", "most", "over", "under", "above", "below", "between", "beyond", "than", "exceeding", "exceeds", "exceed", "within", "up", "past"),
-    *("from", "twice", "double", "triple", "thrice", "quadruple", "half", "third", "quarter", "not", "no", "minus", "plus", "without", "underneath"),
-    *("squared", "sqrt", "root", "log", "ln", "sin", "cos", "tan", "ceil", "floor", "max", "min", "gcd", "lcm", "mod", "modulo", "approaching"),
-    *("until", "till", "every", "rather", "except", "besides", "plus-minus", "outside", "times", "non", "maybe", "perhaps", "possibly", "either", "neither"),
-}
-"""Before a number they make it another, a bound or none."""
-_STOP_ANYWHERE = {"out", "versus", "vs", "or-more", "choose", "modulo"}
-_AFTER_OR = {"more", "less", "fewer", "greater", "higher", "lower", "above", "below", "older", "younger", "longer", "over", "under", "better", "up", "beyond"}
-_MODIFIERS = {
-    *("in", "for", "at", "after", "by", "per", "within", "on", "during", "over", "each", "every", "from", "with", "before", "until", "against", "to"),
-    *("across", "among", "between", "under", "above", "below", "around", "than", "through", "throughout", "into", "left", "who", "that", "of", "about"),
-}
-"""Behind a number they begin what says more of it: numbers there are others."""
-_FILLERS = {
-    *("approximately", "approx", "about", "around", "roughly", "exactly", "simply", "just", "only", "therefore", "thus", "then", "hence", "precisely"),
-    *("equal", "equals", "to", "also", "still", "now", "actually", "indeed", "clearly", "obviously", "nearly", "almost", "a", "an", "the", "of", "total"),
-    *("number", "value", "sum", "is", "be", "rs", "usd", "inr", "us", "answer", "final", "result", "as", "follows", "all", "amount"),
-    *("would", "be", "now", "being", "definitely", "certainly", "probably", "likely", "closest", "ca", "circa", "some", "whole", "integer", "eur"),
-    *("gbp", "cad", "aud", "option", "positive", "whopping", "mere", "full", "estimated", "correct", "exact", "so", "loss", "profit", "gain", "average"),
-}
-"""Words that may stand between "the answer is" and its number."""
-_REMARKS = {
-    *("reasonable", "valid", "consistent", "independent", "clear", "plausible", "sensible", "verified", "confirmed", "helpful", "obvious", "right", "wrong"),
-    *("incorrect", "justified", "checked", "complete", "below", "above", "shown", "unclear", "unknown", "based", "derived", "obtained", "different", "similar"),
-    *("supported", "easy", "hard", "simple", "interesting", "useful", "dependent", "known", "unchanged", "same", "what", "how", "why", "where", "because"),
-    *("provided", "written", "stated", "found", "given", "already", "rounded", "indicated", "in", "on", "out", "up", "by", "after", "before", "simplified", "calculated", "computed", "determined", "important", "good", "fine", "ok", "okay", "too", "very", "quite", "well"),
-    *("true", "false", "accurate", "logical", "sound", "realistic", "less", "greater", "more", "smaller", "larger", "bigger", "between", "within", "under", "over"),
-    *("at", "not", "an", "divisible", "even", "odd", "near", "close", "lower", "higher", "final", "your", "yours", "here", "there", "as", "for", "from", "with"),
-}
-"""Words that begin a remark about the answer where no number follows at once."""
-_SUBJECTS = {"that", "there", "he", "she", "it", "they", "we", "you", "i", "this", "these", "the", "his", "her", "their", "its", "each", "all", "every"}
-_VERBS = {
-    *("is", "are", "was", "were", "be", "has", "have", "had", "will", "can", "could", "would", "should", "must", "may", "pays", "paid", "pay", "makes", "made"),
-    *("make", "earn", "cost", "get", "got", "need", "spend", "spent", "take", "took", "sell", "sold", "buy", "bought", "eat", "ate", "left", "leave", "remain"),
-    *("read", "give", "gave", "receive", "save", "use", "won", "lost", "ran", "run", "drove", "drive", "walk", "use", "owe", "keep", "kept", "found", "did", "do"),
-}
 _WORD_OPERATORS = {"times": "×", "plus": "+", "minus": "-", "x": "×"}
 
 
@@ -112,7 +69,7 @@ def heading_reading(piece: str, *, goes_on: bool) -> Reading:
     is_equation = any(isinstance(each, Sign) and each.kind == "equals" for each in row[:at])
     leads = [each.text for each in row[:at] if isinstance(each, Word)]
     is_label = any(isinstance(each, Sign) and each.kind == "colon" for each in row[:at])
-    if at == len(row) or (not is_equation and (is_label or any(each.lower() not in _FILLERS for each in leads))):
+    if at == len(row) or (not is_equation and (is_label or any(each.lower() not in FILLERS for each in leads))):
         return SILENT
     behind = row[at + 1] if at + 1 < len(row) else None
     if goes_on and isinstance(behind, Word) and behind.text[0].isupper():
@@ -133,6 +90,7 @@ def _without_end(found: list[Token]) -> list[Token]:
 def _with_operators(row: list[Item]) -> list[Item]:
     """Words such as "times" between two quantities are operators, "of" behind a share is "times"; a slash between units is none."""
     row = [each for at, each in enumerate(row) if not (_is_rate(row[at - 1 : at + 2]) or (isinstance(each, Word) and _is_rate(row[at - 2 : at + 1])))]
+    row = [each for at, each in enumerate(row) if not _is_hyphen(row, at)]
     for at in range(1, len(row) - 1):
         item, before = row[at], row[at - 1]
         following = next((each for each in row[at + 1 :] if not (isinstance(each, Word) and each.text.lower() in ("the", "by", "of", "a"))), None)
@@ -147,6 +105,15 @@ def _with_operators(row: list[Item]) -> list[Item]:
         elif word == "of" and isinstance(before, Quantity) and (before.is_percent or before.is_fraction):
             row[at] = Sign("operator", "of", True)
     return row
+
+
+def _is_hyphen(row: Sequence[Item], at: int) -> bool:
+    """Whether a "-" ties a number to a word, as in "6-year-old"."""
+    item = row[at]
+    if not (isinstance(item, Sign) and item.text == "-" and not item.spaced and 0 < at < len(row) - 1 and isinstance(row[at - 1], Quantity)):
+        return False
+    after = row[at + 1]
+    return isinstance(after, Word) and not after.spaced and len(after.text) > 1
 
 
 def _is_rate(three: Sequence[Item]) -> bool:
@@ -191,6 +158,13 @@ def _link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | N
         is_dash = item.kind == "operator" and item.text in "–—"
         if is_dash and (item.text == "—" or (item.spaced and clause and (at + 1 == len(row) or isinstance(row[at + 1], Word)))):
             return "comma", 1
+        if (
+            item.kind == "colon"
+            and at + 1 < len(row)
+            and not isinstance(row[at + 1], Quantity)
+            and any(isinstance(each, Quantity) for each in clause)
+        ):
+            return "comma", 1
         return None, 0
     if not isinstance(item, Word):
         return None, 0
@@ -203,7 +177,7 @@ def _word_link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[st
     has_quantity = any(isinstance(each, Quantity | Stop) for each in row[:at])
     if word in ("i.e", "ie", "i.e.") or (word == "i" and words[1] == "e"):
         return "which", 1
-    if word in ("which", "that") and words[1] in _EQUALS and has_quantity:
+    if word in ("which", "that") and words[1] in EQUALS and has_quantity:
         return "which", 3 if words[2] in ("to",) else 2
     if word == "namely" or (word == "or" and words[1] in ("equivalently", "simply", "rather")):
         return "which", 1 + (word == "or")
@@ -211,15 +185,15 @@ def _word_link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[st
         return "not", 2
     if word in ("instead", "opposed") or (word == "as" and words[1] == "opposed"):
         return "not", 1
-    if word in _NOT or (word == "no" and words[1] in ("longer", "more")):
+    if word in NOT or (word == "no" and words[1] in ("longer", "more")):
         return "not", 1
     if word == "but":
         return "but", 2 if words[1] in ("rather", "instead", "actually") else 1
-    if word in _SO and (has_quantity or not clause or word not in ("so", "thus", "therefore", "hence")):
+    if word in SO and (has_quantity or not clause or word not in ("so", "thus", "therefore", "hence")):
         return "so", 1
     if word == "for" and words[1:4] == ["a", "total", "of"]:
         return "so", 4
-    if word in _BECAUSE and (clause or word in ("because", "since")) and not (word in ("given", "as") and words[1] in ("by", "follows")):
+    if word in BECAUSE and (clause or word in ("because", "since")) and not (word in ("given", "as") and words[1] in ("by", "follows")):
         return "because", 1
     if word == "or":
         return "or", 1
@@ -253,7 +227,7 @@ def _sides(row: Sequence[Item]) -> list[list[Item]]:
     """What "=", "is" or a label's colon parts."""
     found: list[list[Item]] = [[]]
     for at, item in enumerate(row):
-        is_verb = isinstance(item, Word) and item.text.lower() in _EQUALS and bool(found[-1])
+        is_verb = isinstance(item, Word) and item.text.lower() in EQUALS and bool(found[-1])
         is_label = isinstance(item, Sign) and item.kind == "colon" and not any(isinstance(each, Quantity | Stop) for each in found[-1])
         if (isinstance(item, Sign) and item.kind == "equals") or is_verb or is_label:
             if at + 1 < len(row) and isinstance(after := row[at + 1], Word) and after.text.lower() == "to" and is_verb:
@@ -276,14 +250,14 @@ def _side(row: Sequence[Item], *, is_whole: bool) -> Side:
     quantities = [each for each in row if isinstance(each, Quantity)]
     signs = [each for each in row if isinstance(each, Sign)]
     words = [each for each in row if isinstance(each, Word)]
-    if any(isinstance(each, Stop) for each in row) or any(each.text.lower() in _STOP_ANYWHERE for each in words):
+    if any(isinstance(each, Stop) for each in row) or any(each.text.lower() in STOP_ANYWHERE for each in words):
         return Side("unread")
     if not quantities:
         return _side_of_words(row, words, signs)
     first = next(at for at, each in enumerate(row) if isinstance(each, Quantity))
     if any(each.kind == "operator" for each in signs):
         return _sum(row)
-    if any(isinstance(each, Word) and each.text.lower() in _BOUND_BEFORE for each in row[:first][-3:]):
+    if any(isinstance(each, Word) and each.text.lower() in BOUND_BEFORE for each in row[:first][-3:]):
         return Side("unread")
     if any(isinstance(each, Word) and len(each.text) == 1 and each.text.lower() not in ("a", "i") for each in row[:first]):
         return Side("unread")
@@ -326,7 +300,7 @@ def _side_of_words(row: Sequence[Item], words: Sequence[Word], signs: Sequence[S
         return Side("unread")
     if len(words) == 1 and len(words[0].text) == 1:
         return Side("name")
-    if any(each.text.lower() in _NOT for each in words):
+    if any(each.text.lower() in NOT for each in words):
         return Side("unread")
     return Side("words")
 
@@ -335,7 +309,7 @@ def _head(row: Sequence[Item], first: int) -> list[Item]:
     """A side up to the modifier behind its first quantity. Quantities that "and" joins, or that stand beside each other, all belong to it."""
     for at in range(first + 1, len(row)):
         item = row[at]
-        if isinstance(item, Word) and item.text.lower() in _MODIFIERS:
+        if isinstance(item, Word) and item.text.lower() in MODIFIERS:
             tail = row[at + 1 :]
             joined = any(isinstance(each, Word) and each.text.lower() == "and" for each in tail)
             article = bool(tail) and isinstance(tail[0], Word) and tail[0].text.lower() in ("the", "these", "those", "his", "her", "their", "all")
@@ -355,11 +329,19 @@ def _is_variable(word: Word) -> bool:
 def _begins_bound(tail: Sequence[Item]) -> bool:
     words = [each.text.lower() if isinstance(each, Word) else "" for each in tail[:4]]
     pairs = [words[at : at + 2] for at in range(2)]
-    return any(each in _BOUNDS_BEHIND for each in pairs)
+    return any(each in _BOUNDS_BEHIND for each in pairs) or words == ["give"]
 
 
 _BOUNDS_BEHIND = (
-["at", "least"], ["at", "most"], ["and", "up"], ["and", "above"], ["and", "over"], ["and", "more"], ["and", "counting"], ["or", "more"])
+    ["at", "least"],
+    ["at", "most"],
+    ["and", "up"],
+    ["and", "above"],
+    ["and", "over"],
+    ["and", "more"],
+    ["and", "counting"],
+    ["or", "more"],
+)
 
 
 def _sum(row: Sequence[Item]) -> Side:
@@ -469,7 +451,7 @@ def _reading(clauses: Sequence[Clause], *, is_whole: bool) -> Reading:
                 return SILENT
             return _reading([Clause("first", rest[0].row), *clauses[clauses.index(rest[0]) + 1 :]], is_whole=False)
         num_numbers = sum(isinstance(each, Quantity | Stop) for each in first.row)
-        state = Side("unread" if num_numbers > 1 else "words")
+        state = Side("unread" if num_numbers > 1 else "aside" if num_numbers else "words")
     else:
         state = _equation(first.row, is_whole=is_whole) if first.row else Side("words")
     denied: Fraction | None = None
@@ -487,12 +469,12 @@ def _reading(clauses: Sequence[Clause], *, is_whole: bool) -> Reading:
         if is_denied and state.kind in ("words", "name") and new.kind == "value" and clause.link in ("but", "which", "so", "comma", "dot"):
             state = new
             continue
-        if clause.link == "or" and clause.row and isinstance(clause.row[0], Word) and clause.row[0].text.lower() in _AFTER_OR:
+        if clause.link == "or" and clause.row and isinstance(clause.row[0], Word) and clause.row[0].text.lower() in AFTER_OR:
             return UNREADABLE
         state = _next(state, new, clause, is_whole=is_whole)
     if state.kind == "value" and state.quantity is not None:
         return Reading(state.quantity.plain, state.quantity.value, denied=denied)
-    if state.kind in ("words", "name"):
+    if state.kind in ("words", "name", "aside"):
         return Reading(is_silent=not is_whole, denied=denied)
     return UNREADABLE
 
@@ -500,7 +482,7 @@ def _reading(clauses: Sequence[Clause], *, is_whole: bool) -> Reading:
 def _next(state: Side, new: Side, clause: Clause, *, is_whole: bool) -> Side:
     """What stands after another clause."""
     behind = next((each.text.lower() for each in clause.row[1:2] if isinstance(each, Word)), "")
-    if clause.link == "comma" and behind in ("more", "less", "fewer", "greater", "higher", "lower", "older", "younger"):
+    if clause.link == "comma" and behind in ("more", "less", "fewer", "greater", "higher", "lower", "older", "younger", "of"):
         return state
     if clause.link == "or" and new.kind in ("several", "unread", "sum"):
         return Side("unread")
@@ -537,7 +519,7 @@ def _is_remark(row: Sequence[Item]) -> bool:
     if not row or not isinstance(row[0], Word):
         return False
     word = row[0].text
-    return word.lower() in _REMARKS or (word.islower() and len(word) > 3 and word.endswith("ed"))
+    return word.lower() in REMARKS or (word.islower() and len(word) > 3 and word.endswith("ed"))
 
 
 def _may_state(row: Sequence[Item]) -> bool:
@@ -545,10 +527,10 @@ def _may_state(row: Sequence[Item]) -> bool:
     at = next((n for n, each in enumerate(row) if isinstance(each, Quantity | Stop)), len(row))
     lead = [each for each in row[:at] if isinstance(each, Word)]
     words = [each.text.lower() for each in lead]
-    if all(each in _FILLERS or len(each) == 1 for each in words):
+    if all(each in FILLERS or len(each) == 1 for each in words):
         return True
     if any(isinstance(each, Sign) and (each.kind in ("equals", "colon")) for each in row[:at]) and not _is_remark(row):
         return True
-    starts = words[0] in _SUBJECTS or lead[0].text[0].isupper()
-    verb = any(each in _VERBS or (len(each) > 3 and each.endswith(("s", "ed")) and lead[n].text[0].islower()) for n, each in enumerate(words[1:], 1))
-    return starts and verb and not any(each in _NOT or each in ("no", "never") for each in words)
+    starts = words[0] in SUBJECTS or lead[0].text[0].isupper()
+    verb = any(each in VERBS or (len(each) > 3 and each.endswith(("s", "ed")) and lead[n].text[0].islower()) for n, each in enumerate(words[1:], 1))
+    return starts and verb and not any(each in NOT or each in ("no", "never") for each in words)

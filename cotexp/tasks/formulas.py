@@ -28,6 +28,8 @@ _RESULT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _REASON = re.compile(r"\b(?:because|since|as|where|for|when|if|with|given|by|from|due|while|not|rather|instead)\b", re.IGNORECASE)
+_CASES = re.compile(r"\A[^.!?]{0,40}(?:\b(?:and|or)|,)\s+[$\\][^.!?]{1,80}?\b(?:when|if|for)\b", re.IGNORECASE)
+"""Another formula under another condition."""
 _LEAD = re.compile(
     r"[\s*_:]*(?:(?:simply|just|exactly|therefore|thus|then|hence|the|a|an|ordered|pair|pairs|point|interval|set|value|values|number|numbers|matrix|vector|fraction"
     r"|equal|to|given|by|of|approximately|about|either|both|clearly|indeed)\b[\s*_:,]*)*",
@@ -84,7 +86,7 @@ def _formulas(piece: str, first: re.Match[str]) -> str | None:
         elif re.match(r"\s*(?:of|times|plus|minus|divided|multiplied|to|through|[-–—+*/])(?![A-Za-z])", gap):
             complete = False
         elif _REASON.search(gap) or gap.strip():
-            break
+            return None if _CASES.search(piece[match.end() : match.end() + 200]) else together(found) if complete else None
         at = match.end()
     return together(found) if complete else None
 

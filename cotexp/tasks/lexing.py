@@ -31,7 +31,18 @@ class Token(NamedTuple):
 
 # --- LaTeX's dress -------------------------------------------------------------------------------------------------------
 
-_WIDE = {0xFF10 + n: 48 + n for n in range(10)} | {0xFF0C: ",", 0xFF0E: ".", 0xFF05: "%", 0xFF1D: "=", 0xFF1A: ":", 0xFF08: "(", 0xFF09: ")", 0xFF04: "$"}
+_WIDE: dict[int, int | str] = {0xFF10 + n: 48 + n for n in range(10)} | {
+    0xFF0C: ",",
+    0xFF0E: ".",
+    0xFF05: "%",
+    0xFF1D: "=",
+    0xFF1A: ":",
+    0xFF08: "(",
+    0xFF09: ")",
+    0xFF04: "$",
+    0xFF0B: "+",
+    0xFF0D: "-",
+}
 _COMMA = re.compile(r"\s*(?:\\(?:text|mathord|mathrm|mathpunct)\s*\{\s*,\s*\}|\{\s*,\s*\}(?:\\!)?|,\s*\\!|\\!\s*,)\s*(?=\d)")
 _COLOR = re.compile(r"\\(?:text)?color\s*(?:\[[^\[\]]*\])?\s*\{[^{}]*\}")
 _WORDS_OF = re.compile(
@@ -42,14 +53,14 @@ _SWITCH = re.compile(
     r"\\(?:displaystyle|textstyle|scriptstyle|left|right|bigl?|bigr?|Bigl?|Bigr?|biggl?|biggr?|Biggl?|Biggr?|tiny|scriptsize|footnotesize|small"
     r"|normalsize|large|Large|LARGE|huge|Huge|bf|it|rm|sf|tt|bfseries|itshape|mathstrut|strut|limits|nolimits|hfill|par|noindent|protect)(?![A-Za-z])"
 )
-_NAMED = {
-    **{"times": "×", "cdot": "×", "div": "÷", "ast": "×", "pm": "±", "mp": "±", "le": "≤", "leq": "≤", "leqslant": "≤", "ge": "≥", "geq": "≥"},
-    **{"geqslant": "≥", "neq": "≠", "ne": "≠", "lt": "<", "gt": ">", "approx": "≈", "simeq": "≈", "pi": "π", "sqrt": "√", "infty": "∞"},
-    **{"degree": "°", "textdollar": "$", "pounds": "£", "textsterling": "£", "euro": "€", "texteuro": "€", "yen": "¥", "cents": " cents "},
-    **{"quad": " ", "qquad": " ", "enspace": " ", "enskip": " ", "thinspace": " ", "space": " ", "lbrace": "(", "rbrace": ")", "lbrack": "["},
-    **{"rbrack": "]", "lvert": "|", "rvert": "|", "to": "→", "rightarrow": "→", "Rightarrow": "→", "implies": "→", "therefore": "→"},
-    **{"ldots": "...", "dots": "...", "cdots": "...", "equiv": "=", "colon": ":", "percent": "%", "copyright": "\\?"},
-}
+_NAMED = (
+    {"times": "×", "cdot": "×", "div": "÷", "ast": "×", "pm": "±", "mp": "±", "le": "≤", "leq": "≤", "leqslant": "≤", "ge": "≥", "geq": "≥"}
+    | {"geqslant": "≥", "neq": "≠", "ne": "≠", "lt": "<", "gt": ">", "approx": "≈", "simeq": "≈", "pi": "π", "sqrt": "√", "infty": "∞"}
+    | {"degree": "°", "textdollar": "$", "pounds": "£", "textsterling": "£", "euro": "€", "texteuro": "€", "yen": "¥", "cents": " cents "}
+    | {"quad": " ", "qquad": " ", "enspace": " ", "enskip": " ", "thinspace": " ", "space": " ", "lbrace": "(", "rbrace": ")", "lbrack": "["}
+    | {"rbrack": "]", "lvert": "|", "rvert": "|", "to": "→", "rightarrow": "→", "Rightarrow": "→", "implies": "→", "therefore": "→"}
+    | {"ldots": "...", "dots": "...", "cdots": "...", "equiv": "=", "colon": ":", "percent": "%", "copyright": "\\?"}
+)
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _CIRCLE = re.compile(r"\^\s*(?:\{\s*(?:\\circ|o)\s*\}|\\circ(?![A-Za-z]))")
 _ORDINAL = re.compile(r"\^\s*\{\s*(?:st|nd|rd|th)\s*\}")
@@ -58,7 +69,8 @@ _BAR = re.compile(r"(\d+\.\d*)\\(?:overline|bar|dot)\s*(?:\{\s*(\d+)\s*\}|(\d))"
 _PAIR = re.compile(r"(?<!\\)\$([^$]*)(?<!\\)\$(?![\d.])")
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,30}>|<\|[^<>|]{1,40}\|>")
 _ANGLED = re.compile(r"<([^<>\s][^<>]*)>")
-_EMPHASIS = re.compile(r"\*{2,}|`+|[\"“”„«»]|(?<!\w)_+|_+(?!\w)|^\s*\*(?=[^\s*])|(?<=[^\s*])\*(?=\s*[.,;:!?]?\s*$)|(?<!\w)['‘]|['’](?![\w])")
+_EMPHASIS = re.compile(r"\*{2,}|`+|[\"“”„«»]|(?<!\w)_+|_+(?![\w{])|^\s*\*(?=[^\s*])|(?<=[^\s*])\*(?=\s*[.,;:!?]?\s*$)")
+_QUOTED = re.compile(r"(?<!\w)['‘]([^'’\n]*)['’](?!\w)")
 _UNIT = r"(?:cm|mm|km|dm|m|in|ft|yd|mi|inch|inches|feet|foot|yards?|miles?|met(?:er|re)s?|centimet(?:er|re)s?|units?|sq|square)"
 _UNIT_POWER = re.compile(rf"(?<![A-Za-z])({_UNIT})\s*(?:\^\s*(?:\{{\s*[-−]?[23]\s*\}}|[-−]?[23])|[²³])(?![\d])")
 _UNIT_FRACTION = re.compile(r"\\[dtc]?frac\s*\{\s*([A-Za-z$£€ ]*)\s*\}\s*\{\s*([A-Za-z ²³]+)\s*\}")
@@ -66,11 +78,12 @@ _UNIT_FRACTION = re.compile(r"\\[dtc]?frac\s*\{\s*([A-Za-z$£€ ]*)\s*\}\s*\{\s
 
 def undressed(text: str) -> str:
     """A short text without LaTeX's and Markdown's dress: fonts, sizes, spaces, dollars around a formula; signs in place of their names."""
-    text = _WIDE_OF(text)
+    text = text.translate(_WIDE)
     for _ in range(8):
         text, num_found = _WORDS_OF.subn(r" \1 ", _COLOR.sub("", _COMMA.sub(",", text)))
         if not num_found:
             break
+    text = _EMPHASIS.sub("", _QUOTED.sub(r"\1", text))
     text = _EMPHASIS.sub("", _ANGLED.sub(r" \1 ", _TAG.sub(" ", _BAR.sub(_repeating, _ROUNDED.sub(r"\1", _SWITCH.sub("", text))))))
     text = text.replace("\\(", " ").replace("\\)", " ").replace("\\[", " ").replace("\\]", " ").replace("\\{", "(").replace("\\}", ")")
     text = re.sub(r"(?<=\d)(?:\\[,;: ]|~)(?=\d)", "\u2009", text.replace("\\!", "")).replace("~", " ")
@@ -78,10 +91,6 @@ def undressed(text: str) -> str:
     text = _ORDINAL.sub("", _CIRCLE.sub("°", text))
     text = _COMMAND.sub(lambda found: _NAMED.get(found[1], found[0]), _UNIT_FRACTION.sub(r" \1/\2 ", text))
     return _UNIT_POWER.sub(r"\1", _PAIR.sub(r" \1 ", text).replace("＄", "$")).strip()
-
-
-def _WIDE_OF(text: str) -> str:
-    return text.translate(_WIDE)
 
 
 def _repeating(found: re.Match[str]) -> str:
@@ -98,15 +107,13 @@ def _repeating(found: re.Match[str]) -> str:
 # --- tokens --------------------------------------------------------------------------------------------------------------
 
 _GAP = "\u2009\u202f\u00a0\u2007"
-_DIGITS = (
-    rf"(?:[1-9]\d{{0,2}}(?P<gap>[ {_GAP}'’])\d{{3}}(?:(?P=gap)\d{{3}})*(?![\d])(?!(?P=gap)\d)|\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
-)
+_DIGITS = rf"(?:[1-9]\d{{0,2}}(?P<gap>[ {_GAP}'’])\d{{3}}(?:(?P=gap)\d{{3}})*(?![\d])(?!(?P=gap)\d)|\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
 _FRAC = r"\\[dtc]?frac\s*(?:\{\s*(?P<minus>[-−])?\s*(?P<top>[\d.]{1,100})\s*\}|(?P<top1>\d))\s*(?:\{\s*(?P<bottom>[\d.]{1,100})\s*\}|(?P<bottom1>\d))"
 _TOKEN = re.compile(
     rf"(?P<space>\s+)|(?P<frac>{_FRAC})|(?P<scientific>(?:{_DIGITS.replace('gap', 'gap2')})(?:[eE](?P<e>[-+−]?\d{{1,3}})(?![\w.])"
     r"|\s*(?:[×x*])\s*10\s*\^\s*(?:\{\s*(?P<power>[-−+]?\s*\d{1,3})\s*\}|(?P<power1>[-−]?\d{1,3}))(?![\d])))"
     rf"|(?P<number>{_DIGITS})|(?P<by>(?<=\d)x(?=\d))|(?P<other>[¼-¾⅐-⅞⅟²³¹⁰-₉])|(?P<glued>(?<=\d)(?:hrs?|h|mins?|m|ft|lbs?|kg|km)(?=\d))"
-    r"|(?P<word>[^\W\d_]+(?:[-'’][^\W\d_]+|(?<=[A-Za-z])\.(?=[A-Za-z]\.)[A-Za-z]|[\d_](?=[\w]*))*)|(?P<dots>\.\.+|…)"
+    r"|(?P<word>[^\W\d_]+(?:[-'’][^\W\d_]+|(?<=[A-Za-z])\.(?=[A-Za-z]\.)[A-Za-z]|(?<=[A-Za-z\d_])[\d_])*)|(?P<dots>\.\.+|…)"
     r"|(?P<arrow>→|=>|->|⇒|∴)|(?P<equals>==?|≈|≅)|(?P<operator>[-+*/×÷·⋅^−–—])|(?P<separator>[,;&]|\.)|(?P<colon>:)"
     r"|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<currency>[$£€¥₹₩])|(?P<percent>%)|(?P<degree>°)|(?P<bang>!)|(?P<rest>.)",
     re.DOTALL,
@@ -129,6 +136,10 @@ def tokens(text: str) -> list[Token]:
         token = _token(kind, match, spaced)
         if kind in ("number", "scientific", "frac") and (broken := _BROKEN.match(text, at)) and not text.startswith(". ", at):
             at, token = broken.end(), Token("bad", match.group() + broken.group(), spaced)
+        if kind == "rest" and match.group() in "'’" and found and found[-1].kind == "number" and not spaced:
+            token = Token("bad", "'", spaced)
+        if kind == "dots" and found and "." in found[-1].plain and not spaced:
+            token = Token("bad", "...", spaced)
         if token is not None:
             found.append(token)
         spaced = False
@@ -191,6 +202,6 @@ def _other(text: str, spaced: bool) -> Token | None:
     if vulgar is not None and "FRACTION" in unicodedata.name(text, ""):
         value = Fraction(vulgar).limit_denominator(100)
         return Token("number", "fraction", spaced, value, f"{value.numerator}/{value.denominator}")
-    if text in "<>≤≥≠±√π∞|‰′″\\^" or vulgar is not None:
+    if text in "<>≤≥≠±√π∞|‰′″\\^_" or vulgar is not None:
         return Token("bad", text, spaced)
     return None

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from cotexp.tasks.lexing import MOST_DIGITS, Token
+from cotexp.tasks.wording import ATTACHED, CHANGING
 
 
 class Unit(NamedTuple):
@@ -100,28 +101,27 @@ _TABLE = {
     },
 }
 UNITS = {name: Unit(kind, Fraction(size)) for kind, names in _TABLE.items() for name, size in names.items()}
-_ATTACHED = {"st", "nd", "rd", "th", "pm", "am", "mph", "kph", "kmph", "kmh", "pts", "pcs", "usd", "eur", "gbp", "inr", "cal", "kcal", "gb", "mb", "kb", "tb"}
-"""Short words beside the units that may stand right at a number."""
 _OWN_LETTERS = {"a", "i", "A", "I"}
-MAGNITUDES = {
-    **{"hundred": 10**2, "thousand": 10**3, "thousands": 10**3, "million": 10**6, "millions": 10**6, "billion": 10**9, "billions": 10**9},
-    **{"trillion": 10**12, "trillions": 10**12, "lakh": 10**5, "lakhs": 10**5, "crore": 10**7, "crores": 10**7, "dozen": 12, "dozens": 12, "doz": 12},
-    **{"mil": 10**6, "mln": 10**6, "mn": 10**6, "bn": 10**9, "bln": 10**9},
-}
+MAGNITUDES = (
+    {"hundred": 10**2, "thousand": 10**3, "thousands": 10**3, "million": 10**6, "millions": 10**6, "billion": 10**9, "billions": 10**9}
+    | {"trillion": 10**12, "trillions": 10**12, "lakh": 10**5, "lakhs": 10**5, "crore": 10**7, "crores": 10**7, "dozen": 12, "dozens": 12, "doz": 12}
+    | {"mil": 10**6, "mln": 10**6, "mn": 10**6, "bn": 10**9, "bln": 10**9}
+)
 _LETTER_MAGNITUDES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "MM": 10**6, "Mn": 10**6, "mn": 10**6, "bn": 10**9, "Bn": 10**9, "tn": 10**12}
 _HAN = {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8, "만": 10**4, "억": 10**8}
-_SMALL = {
-    **{"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11},
-    **{"twelve": 12, "fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "eighty": 80, "ninety": 90},
+_SMALL = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11} | {
+    "twelve": 12,
+    "fifteen": 15,
+    "twenty": 20,
+    "thirty": 30,
+    "forty": 40,
+    "fifty": 50,
+    "sixty": 60,
+    "eighty": 80,
+    "ninety": 90,
 }
 """Words for numbers, read before a magnitude only."""
 _PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4), "third": Fraction(1, 3)}
-_CHANGING = {
-    *("squared", "cubed", "factorial", "pi", "halves", "thirds", "fourths", "fifths", "sixths", "sevenths", "eighths", "ninths", "tenths"),
-    *("hundredths", "thousandths", "millionths", "hundreds", "tens", "third", "fifth", "sixth", "tenth", "hundredth", "thousandth", "percentile"),
-    *("π", "root", "choose", "mod", "modulo", "base", "score", "gross", "quintillion", "quadrillion", "googol", "half", "halved", "doubled", "tripled"),
-}
-"""Words right behind a number that make it another one."""
 MOST_FACTORIAL = 60
 
 
@@ -246,7 +246,13 @@ def _over(found: Sequence[Token], at: int) -> tuple[Token, int] | None:
     """The denominator behind a slash, one that is not zero and that no other slash follows."""
     if at + 1 < len(found) and found[at].kind == "operator" and found[at].text == "/":
         second = at + 1 + (found[at + 1].kind == "currency")
-        if second < len(found) and found[second].kind == "number" and found[second].text != "fraction" and found[second].value and found[second].plain:
+        if (
+            second < len(found)
+            and found[second].kind == "number"
+            and found[second].text != "fraction"
+            and found[second].value
+            and found[second].plain
+        ):
             after = found[second + 1] if second + 1 < len(found) else None
             if after is None or after.kind != "operator" or after.text not in "/^":
                 return found[second], second + 1
@@ -285,7 +291,7 @@ def _dressed(quantity: Quantity, found: Sequence[Token], at: int, *, currency: s
             return Stop("!"), at + 1
         value, changed, at = Fraction(math.factorial(int(value))), True, at + 1
     while at < len(found) and (factor := _magnitude(found[at], currency)) is not None:
-        value, changed, is_letter, at = value * factor, True, is_letter or len(found[at].text) == 1 and found[at].text.isascii(), at + 1
+        value, changed, is_letter, at = value * factor, True, is_letter or (len(found[at].text) == 1 and found[at].text.isascii()), at + 1
         if at < len(found) and found[at].kind == "separator" and found[at].text == "." and found[at - 1].text.lower() == "doz":
             at += 1
     if at < len(found) and found[at].kind == "word" and found[at].text.lower() in MAGNITUDES:
@@ -346,14 +352,14 @@ def _is_scale(token: Token | None) -> bool:
 def _with_word(quantity: Quantity, found: Sequence[Token], at: int) -> tuple[Quantity | Stop, int]:
     token = found[at]
     word = token.text.lower()
-    unit = UNITS.get(token.text) or UNITS.get(word)
-    if word in _CHANGING:
+    unit = UNITS.get(token.text) or (UNITS.get(word) if len(word) > 1 else None)
+    if word in CHANGING:
         return Stop(word), at + 1
     if unit is not None and (len(token.text) > 1 or _stands(found, at)):
         return quantity._replace(unit=unit, unit_name=token.text), at + 1
     if len(token.text) == 1 and token.text not in _OWN_LETTERS and token.text.isascii() and token.text != "x":
         return Stop(token.text), at + 1
-    if not token.spaced and token.text.isascii() and word not in _ATTACHED and len(token.text) < 4:
+    if not token.spaced and token.text.isascii() and word not in ATTACHED and len(token.text) < 4:
         return Stop(token.text), at + 1
     return quantity, at
 
@@ -361,7 +367,7 @@ def _with_word(quantity: Quantity, found: Sequence[Token], at: int) -> tuple[Qua
 def _stands(found: Sequence[Token], at: int) -> bool:
     """Whether a single letter is a unit here: nothing that makes it a variable follows, such as an operator."""
     after = found[at + 1] if at + 1 < len(found) else None
-    return after is None or not (after.kind == "operator" and after.text in "+-*^×−" or (after.kind == "open" and not after.spaced))
+    return after is None or not ((after.kind == "operator" and after.text in "+-*^×−") or (after.kind == "open" and not after.spaced))
 
 
 # --- compounds -----------------------------------------------------------------------------------------------------------

@@ -57,9 +57,7 @@ _USER_TURN = (
 )
 _QUESTION = r"^[ \t>*_#]*(?:(?:next |new |another )?question|q)[*_ \t]*:"
 _MAYBE_QUESTION = r"^[ \t>*_#]*(?:(?:next |new |another )?(?:question|problem|exercise|example)|q)[ \t]*(?:\d+|#\d+)?[*_ \t]*[:.]"
-_RUN_ON = re.compile(
-    rf"(?P<turn>{_END_OF_TURN}|{_USER_TURN})|(?P<question>{_QUESTION})|(?P<maybe>{_MAYBE_QUESTION})", re.IGNORECASE | re.MULTILINE
-)
+_RUN_ON = re.compile(rf"(?P<turn>{_END_OF_TURN}|{_USER_TURN})|(?P<question>{_QUESTION})|(?P<maybe>{_MAYBE_QUESTION})", re.IGNORECASE | re.MULTILINE)
 _TOKENS_ONLY = re.compile(r"(?:\s|<[|｜][^<>|｜]{0,60}[|｜]>|</?s>|<bos>|assistant|model)*", re.IGNORECASE)
 _OPENING_LINE = re.compile(r"[^\d\n]{0,80}[:!.,]?\s*")
 """A line such as "Sure, here is the solution:", behind which a question is only repeated."""
@@ -75,9 +73,11 @@ def answer_part(text: str) -> Span:
 def _run_on(text: str, begin: int) -> int:
     """Where another question or turn begins; the text's length without any. A question that the text begins by repeating is this one's."""
     stated: int | None = None
+    blank = begin
     for match in _RUN_ON.finditer(text, begin):
         start = match.start()
-        if _TOKENS_ONLY.fullmatch(text, begin, start):
+        if _TOKENS_ONLY.fullmatch(text, blank, start):
+            blank = start
             continue
         if match["turn"] is not None:
             return start
@@ -114,7 +114,8 @@ def boxes(text: str) -> list[Box]:
 
 
 _BETWEEN = re.compile(
-    r"[\s$]*(?:,|;|\\quad|\\qquad|\\text\s*\{\s*(?:and|or)\s*\}|and\b|or\b)(?:[\s$,]|\\quad|\\qquad|\\[,; ]|and\b|or\b)*(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?[\s$]*"
+    r"[\s$]*(?:,|;|\\quad|\\qquad|\\text\s*\{\s*(?:and|or)\s*\}|and\b|or\b)(?:[\s$,]|\\quad|\\qquad|\\[,; ]|and\b|or\b)*"
+    r"(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?[\s$]*"
 )
 MOST_BETWEEN = 40
 MOST_BOXES = 30
@@ -148,7 +149,9 @@ _DOUBTED = re.compile(
 """What makes "the answer is 18" no statement: "if the answer is 18", "a wrong answer is 18"."""
 MOST_BEFORE = 60
 MOST_LINES_BEHIND = 4000
-_TITLE = re.compile(r"[\s*_]*(?:(?:the|my|our|so|thus|hence|therefore)[\s,]+)*(?:final\s+)?(?:answer|result)[\s*_]*(?:[:=]|is)?[\s*_:]*", re.IGNORECASE)
+_TITLE = re.compile(
+    r"[\s*_]*(?:(?:the|my|our|so|thus|hence|therefore)[\s,]+)*(?:final\s+)?(?:answer|result)[\s*_]*(?:[:=]|is)?[\s*_:]*", re.IGNORECASE
+)
 _NUMBERED = re.compile(r"[\s*_]*\d{1,2}\s*[.):]\s*[*_]*(?=[A-Za-z])")
 
 
@@ -179,9 +182,7 @@ def _heading(line: str, behind: str) -> str | None:
 
 _OPENING = re.compile(r"(?:[\s*_~]|(?<=\n)>|\\\[|\\\(|\$\$|\\begin\s*\{[a-z]+\*?\})+")
 _SENTENCE_END = re.compile(r"[.!?][\"')*\]]*\s+|\n\s*")
-_ABBREVIATED = re.compile(
-    r"\b(?:approx|ca|rs|nos?|st|vs|i\.e|e\.g|doz|eq|sq|ft|in|lbs?|oz|hrs?|mins?|secs?|u\.s|a\.m|p\.m|[A-Z])\.\Z", re.IGNORECASE
-)
+_ABBREVIATED = re.compile(r"\b(?:approx|ca|rs|nos?|st|vs|i\.e|e\.g|doz|eq|sq|ft|in|lbs?|oz|hrs?|mins?|secs?|u\.s|a\.m|p\.m|[A-Z])\.\Z", re.IGNORECASE)
 _TITLED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|i\.e|e\.g|Rs|approx)\.\Z")
 """Their full stop ends no sentence before a small letter, a digit or a currency's sign; a title's never does."""
 
@@ -197,9 +198,9 @@ def first_sentence(piece: str) -> str:
     line = first_line(piece)
     for end in _SENTENCE_END.finditer(line):
         following = line[end.end() : end.end() + 1]
-        goes_on = following.islower() or following.isdecimal() or following in ("$", "(", "£", "€")
+        goes_on = following.islower() or following.isdecimal() or following in ("$", "(", "£", "€", "=")
         short = line[max(0, end.start() - 8) : end.start() + 1]
-        if not _TITLED.search(short) and not (goes_on and _ABBREVIATED.search(short)):
+        if not _TITLED.search(short) and not (goes_on and _ABBREVIATED.search(short)) and following != "=":
             return line[: end.start()]
     return re.sub(r"[.!?]+([\"')*\]$]*)\s*\Z", r"\1", line)
 
