@@ -175,7 +175,7 @@ def options_of(row: Row, name: str) -> dict[str, str]:
     """
     value = _unpacked(row, name)
     texts = list(value.values()) if isinstance(value, Mapping) else value
-    if isinstance(value, Mapping) and not all(isinstance(each, str | int | float) and not isinstance(each, bool) for each in texts):
+    if isinstance(value, Mapping) and not all(isinstance(each, str) for each in texts):
         raise row.refusal(name, f"must be an object of label and text; got {_short(value)}")
     if isinstance(texts, list) and all(isinstance(each, str) for each in texts):
         labelled = [label_and_text(each) for each in texts]
@@ -220,7 +220,7 @@ def _unpacked(row: Row, name: str) -> Any:
         return value
     decoded = _decoded_cell(value)
     if decoded is None:
-        raise row.refusal(name, f"must be a list of texts or an object of label and text, as JSON in a text; got the text {_short(value)}")
+        raise row.refusal(name, f"must be a list of texts or an object of label and text; got the text {_short(value)}")
     return _unpacked(Row({name: decoded}, row.place), name)
 
 
