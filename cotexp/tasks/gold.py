@@ -13,9 +13,11 @@ from fractions import Fraction
 from typing import Any
 
 from cotexp.records import AnswerType
-from cotexp.tasks.answers import LETTERS, boolean_word, number_of
-from cotexp.tasks.boxes import last_boxed, parts_of_answer
+from cotexp.tasks.answers import LETTERS, last_boxed, number_of
+from cotexp.tasks.booleans import boolean_word
+from cotexp.tasks.boxes import parts_of_answer
 from cotexp.tasks.latex import stripped
+from cotexp.tasks.quantities import plain
 from cotexp.tasks.stated_formulas import in_one, joined
 
 STATEMENT = "####"
@@ -84,23 +86,6 @@ def _number(raw: Any, *, integral: bool) -> str:
     if integral and value.denominator != 1:
         raise ValueError("must be an integer")
     return plain(value)
-
-
-def plain(value: Fraction) -> str:
-    """A number in plain digits where these end, such as "1080" or "0.25"; else as a fraction such as "1/3"."""
-    if value.denominator == 1:
-        return str(value.numerator)
-    places, rest = 0, value.denominator
-    for factor in (2, 5):
-        count = 0
-        while rest % factor == 0:
-            rest //= factor
-            count += 1
-        places = max(places, count)
-    if rest != 1:
-        return f"{value.numerator}/{value.denominator}"
-    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
-    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
 
 
 EMPTY_BOX = re.compile(r"\\boxed\s*\{\s*\}")

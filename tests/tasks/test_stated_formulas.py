@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from cotexp.tasks.answers import extract
 from cotexp.tasks.equality import formulas_equal
 from cotexp.tasks.stated_formulas import in_one, joined, stated_formula
 
@@ -88,6 +89,16 @@ STATED = [
     ("12", "The answer is $\\frac13$ of $36$, i.e. $12$.", True),
     ("12", "The answer is $20\\%$ of $60$, which equals $12$.", True),
     ("20\\%", "The answer is $20\\%$ of $60$, which equals $12$.", False),
+    ("3", "$\\boxed{3}$ and $\\boxed{3}$", True),
+    ("5", "The answer is $5$ because $2+3=5$.", True),
+    ("5", "The answer is **$5$**.", True),
+    ("5", "The answer is $5$!", True),
+    ("5", "If the answer is $5$, fine.", False),
+    ("5", "I wonder whether the answer is $5$.", False),
+    ("5", "The answer is $5$ when $n=1$ and $7$ when $n=2$.", False),
+    ("5", "The answer is $5$ if $n>0$.", True),
+    ("5", "The answer is $5$. Put it in \\boxed{\\text{answer}}.", True),
+    ("5", "The answer is $5$ + $3$.", False),
 ]
 
 
@@ -141,3 +152,47 @@ def test_no_repeated_piece_takes_long_to_be_searched(unit: str) -> None:
     started = time.process_time()
     stated_formula(unit * (100_000 // len(unit)))
     assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("The answer is $3$, $5$, and $7$.", "3, 5, 7"),
+        ("The answer is $x=3$ and $y=5$.", "x=3, y=5"),
+        ("The answer is $5$ since $x>2$.", "5"),
+        ("The answer is $5$ for $x>2$.", "5"),
+        ("The answer is not $5$ but $6$.", "6"),
+        ("#### 2. Solve\n$x=5$", None),
+        ("#### Step 2\n$x=5$", None),
+        ("The answer is\n\\begin{align*}\n5\n\\end{align*}", "5"),
+        ("$\\boxed{3}$ and $\\boxed{3}$", "3"),
+        ("$\\boxed{3}$. No wait, $\\boxed{5}$", "5"),
+        ("First $\\boxed{3}$.\n\nThen $\\boxed{5}$", "5"),
+        ("$\\boxed{18}$.\n(I put the final answer within \\boxed{}.)", "18"),
+        ("The answer is simply $5$.", "5"),
+        ("The answer is the ordered pair $(1,2)$.", "(1,2)"),
+        ("The answer is $$\\frac12$$", "\\frac12"),
+        ("The answer is $a+b=7$.", "a+b=7"),
+        ("The answer is $2\\cdot 3 = 6$.", "2\\cdot 3 = 6"),
+        ("The answer is $5$.\n\nQuestion: x\nThe answer is $6$", "5"),
+        ("#### $\\frac12$", "\\frac12"),
+        ("#### Final Answer\n$5$", "5"),
+        ("The answer is Evelyn.", "Evelyn"),
+        ("The answer is even.", "even"),
+        ("The answer is $5$ because $2+3=5$.", "5"),
+        ("The answer is $5$ units.", "5"),
+        ("The answer is $5\\text{ cm}$.", "5\\text{ cm}"),
+        ("The answer is **$5$**.", "5"),
+        ("The answer is clear: $5$.", None),
+        ("The answer is $3$ to $5$.", None),
+        ("The answer is $3$ plus $5$, which is $8$.", "8"),
+        ("The answer is $3 < x < 5$.", "3 < x < 5"),
+        ("If the answer is $5$, fine.", None),
+        ("The answer is 3 or 5.", "3 or 5"),
+        ("The answer is $5$ when $n=1$ and $7$ when $n=2$.", None),
+        ("\\boxed{\\}}", "\\}"),
+        ("\\boxed{\\text{answer}} and the answer is $5$", "5"),
+    ],
+)
+def test_a_statement_gives_its_whole_formula(text: str, formula: str | None) -> None:
+    assert extract(text, "latex").text == formula
