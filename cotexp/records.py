@@ -194,7 +194,7 @@ class Grade(Record):
     """The labels of one text under three rules; None where a rule does not apply.
 
     `extracted` is the answer under the strict rule, `extracted_by` what found it: "boxed", "statement", "parentheses", "text" or "none".
-    `timed_out`: math-verify gave no verdict in time, which counts as wrong.
+    `timed_out`: a comparison of this text ran out of processor time or memory, under whichever rule; it counts as wrong there.
     """
 
     id: str

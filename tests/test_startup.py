@@ -30,7 +30,7 @@ print("MODULES", json.dumps([code, sorted(name for name in sys.modules if "." no
 
 HEAVY = {
     *("torch", "transformers", "pytorch_lightning", "lightning", "peft", "wandb", "matplotlib", "pandas", "scipy"),
-    *("datasets", "pyarrow", "math_verify", "sympy", "latex2sympy2_extended", "pebble", "reasoning_gym"),
+    *("datasets", "pyarrow", "math_verify", "sympy", "latex2sympy2_extended", "reasoning_gym"),
     *("openai", "tenacity", "httpx2", "joblib", "submitit", "ray", "optuna"),
 }
 

@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     grade.add_argument("answers", metavar="RUN|FILE", help="a run's folder, key or experiment; with --task a JSON Lines file")
     grade.add_argument("--task", help="the task whose rules grade FILE, such as gsm8k; its answer type decides")
     grade.add_argument("--output", type=_place, help="write the labels here (FILE: standard output by default; RUN: no labels by default)")
-    grade.add_argument("--timeout", type=float, default=2.0, metavar="SECONDS", help="most seconds for one comparison by math-verify (default 2)")
+    grade.add_argument("--timeout", type=float, default=2.0, metavar="SECONDS", help="most seconds of processor time for one comparison (default 2)")
     grade.add_argument("--outputs", type=_place, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
     compare = commands.add_parser("compare", help="compare two finished runs on the questions that both answered")
     compare.add_argument(

@@ -17,9 +17,10 @@ import orjson
 from cotexp import durable
 from cotexp.jobs import progress
 from cotexp.methods.statistics import wilson
-from cotexp.records import AnswerType, FinishReason, Grade, Prediction
+from cotexp.records import AnswerType, Grade, Prediction
 from cotexp.sections import ConfigError, suggestion
 from cotexp.tasks.benchmarks import BENCHMARKS
+from cotexp.tasks.endings import finish_reason
 from cotexp.tasks.equivalence import TIMEOUT_SECONDS, Judge
 from cotexp.tasks.grading import Answered, grade_all
 from cotexp.tasks.rows import Row, read_rows
@@ -31,9 +32,6 @@ ANSWER_TYPES: dict[str, AnswerType] = {
     **{name: each.answer_type for name, each in BENCHMARKS.items()},
 }
 RULES = ("strict", "lenient", "math_verify")
-WHOLE = ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "tool_calls", "function_call", "content_filter", "abort")
-CUT_OFF = ("length", "max_tokens")
-"""What programs call the reason for which a text ended."""
 LABELLED_OPTION = re.compile(r"\(?([A-Za-z0-9])(?:[).:]\s*(.*))?", re.DOTALL)
 
 
@@ -91,7 +89,7 @@ def grade_run(run: Path, *, output: Path | None, timeout_seconds: float = TIMEOU
 
 def _check_timeout(seconds: float) -> None:
     if not 0 < seconds < math.inf:
-        raise ConfigError(f"--timeout must be a number of seconds above 0; got {seconds}")
+        raise ConfigError(f"--timeout must be a number of seconds of processor time above 0; got {seconds}")
 
 
 def _stored(each: Prediction) -> Answered:
@@ -99,7 +97,8 @@ def _stored(each: Prediction) -> Answered:
 
 
 def _line(names: dict[str, Any], grade: Grade) -> bytes:
-    return orjson.dumps({**names, "extracted": grade.extracted, **{rule: getattr(grade, rule) for rule in RULES}}) + b"\n"
+    labels = {rule: getattr(grade, rule) for rule in RULES}
+    return orjson.dumps({**names, "extracted": grade.extracted, **labels, "timed_out": grade.timed_out}) + b"\n"
 
 
 # --- a file's rows -------------------------------------------------------------------------------------------------------
@@ -112,11 +111,11 @@ def _answered(number: int, row: Row, answer_type: AnswerType) -> Answered:
         raise row.refusal("text", f"must be a text; got {text!r}")
     options = _options(row) if answer_type == "choice" else {}
     gold = row.gold("gold", answer_type, options)
-    reason = row.fields.get("finish_reason") or "stop"
-    if reason not in (*WHOLE, *CUT_OFF):
-        raise row.refusal("finish_reason", f"must be one of {', '.join((*WHOLE, *CUT_OFF))}; got {reason!r}")
-    cut_off: FinishReason = "length" if reason in CUT_OFF else "stop"
-    return Answered(id=str(number), text=text, gold=gold, answer_type=answer_type, options=options, finish_reason=cut_off)
+    try:
+        ended = finish_reason(row.fields.get("finish_reason"))
+    except ValueError as error:
+        raise row.refusal("finish_reason", str(error)) from None
+    return Answered(id=str(number), text=text, gold=gold, answer_type=answer_type, options=options, finish_reason=ended)
 
 
 def _options(row: Row) -> dict[str, str]:

@@ -17,6 +17,7 @@ from cotexp.records import Grade, Question, Rationale
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.equivalence import Judge
 from cotexp.tasks.grading import Answered
+from cotexp.tasks.recorded import Written
 
 Questions = dict[str, Question]
 Emit = Callable[[Row], None]
@@ -123,7 +124,7 @@ def _teachers(context: Context, task: str, questions: Questions) -> Writer:
 
 
 def _references(context: Context, task: str, questions: Questions) -> Writer:
-    return _known(context, questions, lambda each: (questions[parent(each)].references[0], "reference"))
+    return _known(context, questions, lambda each: Written(questions[parent(each)].references[0], "reference"))
 
 
 def _recorded(context: Context, task: str, questions: Questions) -> Writer:
@@ -140,14 +141,14 @@ WRITERS: dict[str, Callable[[Context, str, Questions], Writer]] = {
 }
 
 
-def _known(context: Context, questions: Questions, find: Callable[[str], tuple[str, str]]) -> Writer:
-    """Rows of texts that are there already; `find` gives text and source of an id."""
+def _known(context: Context, questions: Questions, find: Callable[[str], Written]) -> Writer:
+    """Rows of texts that are there already; `find` gives that of an id."""
 
     def write(ids: list[str], emit: Emit) -> None:
         count = load_encoder(context).count
         for each in ids:
-            text, source = find(each)
-            output = {"id": each, "text": text, "num_tokens": count(text), "finish_reason": "stop", "seconds": 0.0}
+            text, source, reason = find(each)
+            output = {"id": each, "text": text, "num_tokens": count(text), "finish_reason": reason, "seconds": 0.0}
             emit(_row(output, source, questions[parent(each)], count))
 
     return write

@@ -1,10 +1,12 @@
-"""Reasoning models write in two parts: what they think, up to `</think>`, and the answer part. Each is a chain of thought of its own.
+"""Reasoning models write in two parts: what they think, up to a mark such as `</think>`, and the answer part. Each is a chain of thought of its own.
 
-Source: MACC, second-hand: both parts are compressed separately and joined again. A text without `</think>` has one part.
+Source: MACC, second-hand: both parts are compressed separately and joined again. A text without a closing mark has one part. Every family
+has marks of its own: tags, tokens, or channels such as gpt-oss's `analysis` and `final`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -14,6 +16,60 @@ from cotexp.records import Compressed, Rationale
 OPEN, CLOSE = "<think>", "</think>"
 THINKING = "thinking"
 """Ends the id of the part that is thought."""
+
+_NAME = r"(?:(?!end)[a-z]{1,12}[:_])?(?:think|thinking|thoughts?|reasoning|analysis|scratchpad|inner_monologue|antthinking)"
+_CLOSING = (
+    rf"<[ ]?/[ ]?{_NAME}[ ]?>|<\|[ ]?/[ ]?{_NAME}[ ]?\|>|(?-i:\[/THINK\])|◁[ ]?/[ ]?{_NAME}[ ]?▷"
+    r"|<\|(?:end_of_thought|end_thinking|inner_suffix|think_end)\|>|<unused95>|<channel\|>"
+    r"|<\|channel\|>[ ]?final[^<\n]{0,200}<\|message\|>|assistantfinal|^here(?:'s| is) my response:"
+)
+_OPENING = (
+    rf"<[ ]?{_NAME}[ ]?>|<\|[ ]?{_NAME}[ ]?\|>|(?-i:\[THINK\])|◁[ ]?{_NAME}[ ]?▷"
+    r"|<\|(?:begin_of_thought|inner_prefix|think_start)\|>|<unused94>thought|<\|channel>thought"
+    r"|<\|channel\|>[ ]?(?:analysis|commentary)[^<\n]{0,200}<\|message\|>|\A\s*analysis(?=[A-Z0-9\"'(\\$])|assistantanalysis|assistantcommentary"
+)
+_MARK = re.compile(rf"(?<![`'\"])(?:(?P<close>{_CLOSING})|{_OPENING})", re.IGNORECASE | re.MULTILINE)
+_TURN = re.compile(r"(?:<\|end\|>)?\s?(?:<\|start\|>)?(?:assistant)?\Z")
+"""What stands between a channel's text and the name of the next one."""
+_TOKEN = re.compile(r"<\|[^<>|\s]{1,40}\|>|<｜[^<>｜\s]{1,40}｜>|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>")
+"""A model's own mark that a decoder left in a text, such as `<|end|>`."""
+
+MOST_BETWEEN = 40
+"""No turn's mark between two channels is longer."""
+
+
+class Thought(NamedTuple):
+    """Where what is thought stands in a text: `opening` is the end of the first opening mark (0 without one, as where a template writes
+    it), `end` and `answer` are where the last closing mark begins and ends; both are the text's length for thinking that never ends.
+    """
+
+    opening: int
+    end: int
+    answer: int
+
+
+def thought_in(text: str) -> Thought | None:
+    """What a text thinks, in the marks of any family; None when it thinks nothing. A mark within quotes is only spoken of."""
+    opening, closing, unclosed = None, None, False
+    for match in _MARK.finditer(text):
+        is_opening = match["close"] is None
+        opening = match if opening is None and is_opening and closing is None else opening
+        closing = closing if is_opening else match
+        unclosed = is_opening
+    if opening is None and closing is None:
+        return None
+    begin = 0 if opening is None else opening.end()
+    if unclosed or closing is None:
+        return Thought(begin, len(text), len(text))
+    last = max(begin, closing.start() - MOST_BETWEEN)
+    between = _TURN.search(text, last, closing.start())
+    return Thought(begin, between.start() if between else closing.start(), closing.end())
+
+
+def answer_begin(text: str) -> int:
+    """Where a reasoning model's answer part begins: behind its thinking; at the end of a text whose thinking never ends."""
+    thought = thought_in(text)
+    return 0 if thought is None else thought.answer
 
 
 class Parts(NamedTuple):
@@ -27,17 +83,15 @@ class Parts(NamedTuple):
 
     @classmethod
     def of(cls, cot: str) -> Parts:
-        """The last `</think>` ends the thinking, as it does where answers are read."""
-        before, mark, after = cot.rpartition(CLOSE)
-        head = before[: len(before) - len(before.lstrip())]
-        if before.lstrip().startswith(OPEN):
-            head += OPEN
-        inner = before[len(head) :]
+        """The last closing mark ends the thinking, as it does where answers are read; thinking that never ends is no part of its own."""
+        thought = thought_in(cot)
+        if thought is None or thought.end == len(cot):
+            thought = Thought(0, 0, 0)
+        inner, after = cot[thought.opening : thought.end], cot[thought.answer :]
         thinking, chain = inner.strip(), after.strip()
-        begin = len(inner) - len(inner.lstrip())
-        lead = len(after) - len(after.lstrip()) if chain else len(after)
-        middle = inner[begin + len(thinking) :] + mark + after[:lead]
-        return cls(head + inner[:begin], thinking, middle, chain, after[lead + len(chain) :])
+        begin = thought.opening + len(inner) - len(inner.lstrip()) if thinking else thought.opening
+        lead = thought.answer + (len(after) - len(after.lstrip()) if chain else len(after))
+        return cls(cot[:begin], thinking, cot[begin + len(thinking) : lead], chain, cot[lead + len(chain) :])
 
 
 def lengths(cot: str, count: Callable[[str], int]) -> tuple[int, int]:
@@ -48,8 +102,8 @@ def lengths(cot: str, count: Callable[[str], int]) -> tuple[int, int]:
 
 
 def without_thinking(text: str) -> str:
-    """What a model says behind its thinking: of a compressor that reasons, the rewrite."""
-    return text.rpartition(CLOSE)[2].strip()
+    """What a model says behind its thinking: of a compressor that reasons, the rewrite; nothing where the thinking never ends."""
+    return _TOKEN.sub("", text[answer_begin(text) :]).strip() if thought_in(text) else text.strip()
 
 
 def chains(rationales: Sequence[Rationale]) -> list[Rationale]:
@@ -59,7 +113,7 @@ def chains(rationales: Sequence[Rationale]) -> list[Rationale]:
 
 def _chains_of(rationale: Rationale) -> list[Rationale]:
     parts = Parts.of(rationale.cot)
-    if CLOSE not in rationale.cot or not (parts.thinking or parts.chain):
+    if not parts.middle.strip() or not (parts.thinking or parts.chain):
         return [rationale]
     length = rationale.num_thinking_tokens
     thinking = replace(rationale, id=f"{rationale.id}/{THINKING}", cot=parts.thinking, num_cot_tokens=length)

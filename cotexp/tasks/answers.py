@@ -1,8 +1,8 @@
 """Where the answer stands in a model's text, and what it is.
 
-Strict order: the last closed `\\boxed{...}`; else what follows the last "answer is" or "####". Choices are also read from the last
+Strict order: the last closed `\\boxed{...}`; else what the last "answer is" or "####" states. Choices are also read from the last
 parentheses, and an option's text alone counts. Only the lenient rule goes on to the last number, letter or yes/no of the text.
-What a reasoning model thinks (up to `</think>`) holds no answer.
+What a reasoning model thinks holds no answer, nor does what follows a new question or turn.
 """
 
 from __future__ import annotations
@@ -12,36 +12,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from cotexp.methods.reasoning import answer_begin
 from cotexp.records import AnswerType
-from cotexp.tasks import choices
+from cotexp.tasks import booleans, choices
+from cotexp.tasks.booleans import boolean_word
+from cotexp.tasks.clauses import heading_reading, one_reading, stated_reading
+from cotexp.tasks.lexing import MOST_DIGITS
+from cotexp.tasks.stated_formulas import stated_formula
+from cotexp.tasks.statement import answer_part, boxes, first_sentence, last_boxes, marks, sentence_starts
+
+__all__ = [
+    *("LETTERS", "Extracted", "answer_begin", "boolean_word", "extract", "extract_lenient", "join_solution", "last_boxed", "last_mention"),
+    *("number_of", "one_number", "split_solution"),
+]
 
 LETTERS = choices.LETTERS
-MOST_DIGITS = 100
-"""Longer runs of digits are no answer to any benchmark; converting them would cost time for nothing."""
 
-_STATEMENT = re.compile(r"(?:answer\s+is(?![A-Za-z])|####)\s*:?\s*", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?][\"')*]*\s+|\n\s*")
-_OPENING = re.compile(r"(?:[\s*_~>]|\\\[|\\\(|\$\$)+")
 _DIGITS = r"(?:\d+(?:(?:,|\{,\}|\\[,!;]|\{,\}\\!|,\\!)\d{3}(?!\d))*(?:\.\d+)?|(?<![\w.])\.\d+)"
 _NUMBER = re.compile(rf"(?P<minus>(?<![\w)}}\]])[-−–]\s?(?=\\?[$€£]|\d|\.\d))?(?:\\?[$€£]\s?[-−–]?)?(?<![A-Za-z_\d])(?P<digits>{_DIGITS})(?!\d)")
-_MINUS_BEFORE = re.compile(r"(?<![\w)}\]])[-−–]\s?$")
-_SLASH = re.compile(r"\s*/\s*")
-_FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{\s*(-?\d{1,100})\s*\}|(\d))\s*(?:\{\s*(\d{1,100})\s*\}|(\d))")
-_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
-_UNIT_EXPONENT = re.compile(r"(?<=[A-Za-z}])\s*\^\s*(?:\{\s*[-−]?\d\s*\}|\d)")
-_COMMAND = re.compile(r"\\(?:[dtc]?frac|[A-Za-z]+)")
-_HARMLESS = {"\\quad", "\\qquad", "\\circ", "\\degree", "\\left", "\\right", "\\displaystyle", "\\pounds", "\\euro", "\\rm", "\\bf", "\\approx"}
-_EQUATION = re.compile(r"[A-Za-z\s$%)]{0,30}(?:[-+*/×÷·x−][\s(\\$]*\d|\\(?:times|div|cdot)(?![A-Za-z])).*=")
-_OPERATOR = re.compile(r"\s*(?:\)\s*)?(?:[+*×÷·]|[-−x](?=\s*\d)|\\(?:times|div|cdot)(?![A-Za-z]))")
-_CHANGES_VALUE = re.compile(
-    r"\s*(?:\^(?![\s{]*\\circ)|\\(?:pi|sqrt|[dtc]?frac|log|ln|sin|cos|tan)(?![A-Za-z]))"
-    r"|[,:'’]\d|[eE][-+]?\d|\s+(?:(?:or|and)\s+\\?[$€£]?)?\d|\s+(?:hundred|thousand|million|billion|trillion)\b"
-)
-"""What makes a number another one, or one of several: a power, a factor, more digits as in "1,2", "7:30", "1e5", "3 1/2" or "3 or 4"."""
-_BOOLEAN = re.compile(r"(?<![^\W_])(yes|no|true|false)(?![^\W_])(?![-'’]\w)", re.IGNORECASE)
-_EITHER = re.compile(r"\b(?:yes|true)\s*(?:(?:or|nor|/)\s*(?:no|false)\b|and\s+(?:no|false)(?=\s*(?:[.,;]|$)))", re.IGNORECASE)
-"""No answer: "not a simple yes or no", "yes and no"."""
-_WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +46,9 @@ class Extracted:
 
 def extract(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> Extracted:
     """The final answer under the strict rule. `options` (letter -> text) is read for choices."""
-    begin = answer_begin(text)
-    found = _READERS[answer_type](text[begin:], options or {})
-    return Extracted(found.text, found.rule, found.start + begin)
+    part = answer_part(text)
+    found = _READERS[answer_type](text[part.begin : part.end], options or {})
+    return Extracted(found.text, found.rule, len(text) if found.text is None else found.start + part.begin)
 
 
 def extract_lenient(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> Extracted:
@@ -75,87 +63,13 @@ def extract_lenient(text: str, answer_type: AnswerType = "decimal", options: Map
 def last_mention(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> str | None:
     """The last number, option letter or yes/no anywhere in a text; None without any."""
     if answer_type == "boolean":
-        words = _BOOLEAN.findall(_EITHER.sub(" ", text))
-        return _WORDS[words[-1].lower()] if words else None
+        return booleans.last_word(text)
     if answer_type == "choice":
         return choices.last_letter(text, options or {})
     last = None
     for match in _NUMBER.finditer(text):
         last = match
     return _plain(last) if last else None
-
-
-def answer_begin(text: str) -> int:
-    """Where a reasoning model's answer part begins: behind the last `</think>`; at the end when its thinking never ends."""
-    end = text.rfind("</think>")
-    if end >= 0:
-        return end + len("</think>")
-    return len(text) if text.lstrip().startswith("<think>") else 0
-
-
-# --- numbers -------------------------------------------------------------------------------------------------------------
-
-
-def _read_number(text: str, _: Mapping[str, str]) -> Extracted:
-    box = _last_box(text)
-    if box is not None:
-        number = one_number(box.content)
-        return Extracted(number, "boxed" if number is not None else "none", box.start)
-    mark = _last_statement(text)
-    if mark is not None:
-        opening = _OPENING.match(text, mark.end())
-        rest = text[opening.end() if opening else mark.end() :].split("\n")[0]
-        sentence = rest[: end.start()] if (end := _SENTENCE_END.search(rest)) else rest
-        number = _stated_number(sentence) if _NUMBER.search(sentence) else _stated_number(rest)
-        if number is not None:
-            return Extracted(number, "statement", mark.start())
-    return Extracted(None, "none", len(text))
-
-
-def _stated_number(sentence: str) -> str | None:
-    """The number that a sentence behind "answer is" states: its first, or where an equation begins there, its result."""
-    fraction, first = _FRACTION.search(sentence), _NUMBER.search(sentence)
-    if first is None or "\\boxed" in sentence[: first.start()]:
-        return None
-    is_fraction = fraction is not None and fraction.start() < first.start()
-    end = fraction.end() if fraction is not None and is_fraction else first.end()
-    if _EQUATION.match(sentence, end):
-        return one_number(sentence[sentence.rindex("=") + 1 :]) or None
-    if not is_fraction and (slash := _SLASH.match(sentence, end)):
-        second = _NUMBER.match(sentence, slash.end())
-        if second is not None:
-            return one_number(f"{_plain(first)}/{_plain(second)}")
-    operator = _OPERATOR.match(sentence, end)
-    goes_on = operator and re.match(r"[^A-Za-z]*\d", sentence[operator.end() :])
-    if goes_on or _CHANGES_VALUE.match(sentence, end):
-        return None
-    if fraction is not None and is_fraction:
-        return one_number(f"{'-' if _MINUS_BEFORE.search(sentence, 0, fraction.start()) else ''}{fraction.group()}")
-    return _plain(first)
-
-
-def one_number(text: str) -> str | None:
-    """The one number in a short answer such as "$1,080.50", "\\text{18 eggs}", "x = 18" or "\\frac{1}{2}", in plain characters ("1/2").
-
-    None without a number, with several, or with LaTeX around it that would change its value.
-    """
-    if "=" in text:
-        text = text.rsplit("=", 1)[1]
-    text = _UNIT_EXPONENT.sub("", _TEXT.sub(r" \1 ", text.replace("{,}", ",")))
-    if fraction := _FRACTION.search(text):
-        top, bottom = fraction[1] or fraction[2], fraction[3] or fraction[4]
-        sign = "-" if _MINUS_BEFORE.search(text, 0, fraction.start()) else ""
-        alone = not _NUMBER.search(text[: fraction.start()] + " " + text[fraction.end() :])
-        return f"{sign}{top}/{bottom}" if alone and _harmless(text[: fraction.start()] + text[fraction.end() :]) else None
-    found = list(_NUMBER.finditer(text))
-    if len(found) == 2 and _SLASH.fullmatch(text, found[0].end(), found[1].start()):
-        return f"{_plain(found[0])}/{_plain(found[1])}"
-    return _plain(found[0]) if len(found) == 1 and _harmless(text) and not _CHANGES_VALUE.match(text, found[0].end()) else None
-
-
-def _harmless(text: str) -> bool:
-    """Whether no LaTeX command stands there but spacing, units and the like."""
-    return all(command in _HARMLESS for command in _COMMAND.findall(text))
 
 
 def _plain(match: re.Match[str]) -> str | None:
@@ -165,138 +79,99 @@ def _plain(match: re.Match[str]) -> str | None:
     return f"{'-' if minus else ''}{digits}" if len(digits) <= MOST_DIGITS else None
 
 
+# --- numbers -------------------------------------------------------------------------------------------------------------
+
+_NONE = Extracted(None, "none", 0)
+
+
+def _read_number(text: str, _: Mapping[str, str]) -> Extracted:
+    group = last_boxes(text)
+    if group:
+        readings = [one_reading(each.content) for each in group]
+        agree = all(each.value is not None and each.value == readings[0].value for each in readings)
+        return Extracted(readings[-1].text, "boxed", group[0].start) if agree else _NONE
+    denied: list[Fraction] = []
+    for mark in marks(text):
+        found = heading_reading(mark.piece, goes_on=mark.goes_on) if mark.is_heading else stated_reading(first_sentence(mark.piece))
+        if found.denied is not None:
+            denied.append(found.denied)
+        if found.text is not None:
+            return Extracted(found.text, "statement", mark.start) if found.value not in denied else _NONE
+        if not found.is_silent:
+            return _NONE
+    return _NONE
+
+
+def one_number(text: str) -> str | None:
+    """The one number that a short answer is, read whole, in plain characters: "$1,080.50", "\\text{18 eggs}", "x = 18", "2 1/2", "120k".
+
+    None without a number, with several, a range or a bound, or with anything around it that changes its value in a way that is not read.
+    """
+    return one_reading(text).text
+
+
 def number_of(text: str) -> Fraction | None:
-    """The value of the one number in a short answer; None without exactly one."""
-    plain = one_number(text)
-    if plain is None:
-        return None
-    top, _, bottom = plain.partition("/")
-    try:
-        return Fraction(top) / Fraction(bottom or 1)
-    except ZeroDivisionError:
-        return None
+    """The value of `one_number`: exact, whatever its form."""
+    return one_reading(text).value
 
 
 # --- LaTeX, choices, yes and no ------------------------------------------------------------------------------------------
 
 
 def _read_latex(text: str, _: Mapping[str, str]) -> Extracted:
-    box = _last_box(text)
-    if box is not None:
-        content = box.content.strip()
-        return Extracted(content or None, "boxed" if content else "none", box.start)
-    mark = _last_statement(text)
-    if mark is not None:
-        stated = _stated_latex(text[mark.end() :])
-        if stated:
-            return Extracted(stated, "statement", mark.start())
-    return Extracted(None, "none", len(text))
-
-
-def _stated_latex(rest: str) -> str | None:
-    """The formula behind "answer is", or the rest of its sentence; None for a box that was cut off."""
-    formula = re.match(r"\s*(?:\$\$?([^$]+)\$|\\\[(.+?)\\\]|\\\((.+?)\\\))", rest[:4000], re.DOTALL)
-    if formula:
-        stated = next(each for each in formula.groups() if each is not None)
-    else:
-        line = rest.split("\n")[0]
-        end = _SENTENCE_END.search(line)
-        stated = line[: end.start()] if end else line.rstrip().removesuffix(".")
-    return None if "\\boxed" in stated else stated.strip().strip("*$").strip()
+    return Extracted(*stated_formula(text))
 
 
 def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
-    box, mark = _last_box(text), _last_statement(text)
-    if box is not None and (mark is None or box.start > mark.start()):
-        letter = choices.stated_letter(_TEXT.sub(r"\1", box.content), options)
+    group = last_boxes(text)
+    in_box = _boxed_letter([each.content for each in group], options) if group else None
+    for mark in marks(text):
+        if group and mark.start < group[0].start and in_box is not None:
+            break
+        letter = choices.heading_letter(mark.piece, options, goes_on=mark.goes_on) if mark.is_heading else choices.stated_letter(mark.piece, options)
         if letter is not None:
-            return Extracted(letter or None, "boxed" if letter else "none", box.start)
-    cut = _cut_off(text)
-    if mark is not None:
-        letter = choices.stated_letter(text[mark.end() : max(mark.end(), cut)], options)
-        if letter is not None:
-            return Extracted(letter or None, "statement" if letter else "none", mark.start())
-    if box is not None and (letter := choices.stated_letter(_TEXT.sub(r"\1", box.content), options)):
-        return Extracted(letter, "boxed", box.start)
-    inside = choices.last_in_parentheses(text, options) if cut == len(text) else None
+            return Extracted(letter, "statement", mark.start) if letter else _NONE
+    if in_box is not None:
+        return Extracted(in_box, "boxed", group[0].start) if in_box else _NONE
+    inside = choices.said_in_parentheses(text, options)
     if inside is not None:
         return Extracted(inside.letter, "parentheses", inside.start)
     alone = choices.letter_of_text(text, options)
-    return Extracted(alone, "text" if alone else "none", 0 if alone else len(text))
+    return Extracted(alone, "text", 0) if alone else _NONE
+
+
+def _boxed_letter(contents: list[str], options: Mapping[str, str]) -> str | None:
+    letters = {choices.boxed_letter(each, options) for each in contents}
+    return letters.pop() if len(letters) == 1 else ""
 
 
 def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
-    box, mark = _last_box(text), _last_statement(text)
-    boxed = boolean_word(_TEXT.sub(r"\1", box.content)) if box is not None else None
-    if box is not None and boxed and (mark is None or box.start > mark.start()):
-        return Extracted(boxed, "boxed", box.start)
-    if mark is not None:
-        rest = _EITHER.sub(" ", text[mark.end() : max(mark.end(), _cut_off(text))])
-        opening = _OPENING.match(rest)
-        at_once = _BOOLEAN.match(rest, opening.end() if opening else 0)
-        words = [at_once.group()] if at_once else _BOOLEAN.findall(rest.split("\n")[0]) or _BOOLEAN.findall(rest)
-        if words:
-            return Extracted(_WORDS[words[-1].lower()], "statement", mark.start())
-    if box is not None and boxed:
-        return Extracted(boxed, "boxed", box.start)
+    group = last_boxes(text)
+    words = {boolean_word(each.content) for each in group}
+    in_box = words.pop() if len(words) == 1 else None
+    for mark in marks(text):
+        if in_box and mark.start < group[0].start:
+            break
+        word = _stated_word(mark.piece, is_heading=mark.is_heading)
+        if word is not None:
+            return Extracted(word, "statement", mark.start) if word else _NONE
+    if in_box:
+        return Extracted(in_box, "boxed", group[0].start)
     alone = boolean_word(text)
-    return Extracted(alone, "text" if alone else "none", 0 if alone else len(text))
+    return Extracted(alone, "text", 0) if alone else _NONE
 
 
-def boolean_word(text: str) -> str | None:
-    """ "yes" or "no" for a text that says yes, no, true or false and nothing else."""
-    return _WORDS.get(text.strip(" \t\r\n.!*_$`()\"'“”‘’").lower())
+def _stated_word(piece: str, *, is_heading: bool) -> str | None:
+    return boolean_word(piece) if is_heading else booleans.stated_word(first_sentence(piece))
 
 
 _READERS = {"integer": _read_number, "decimal": _read_number, "latex": _read_latex, "choice": _read_choice, "boolean": _read_boolean}
 
-# --- boxes and statements ------------------------------------------------------------------------------------------------
-
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|$)")
-_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
-
-
-@dataclass(frozen=True, slots=True)
-class _Box:
-    start: int
-    content: str
-
 
 def last_boxed(text: str) -> str | None:
     """Content of the last `\\boxed{...}` whose braces balance; None when there is none."""
-    box = _last_box(text)
-    return None if box is None else box.content
-
-
-def _last_box(text: str) -> _Box | None:
-    """The last closed box, found in one pass; an escaped brace is a character."""
-    opened: list[tuple[int, int, bool]] = []
-    best: tuple[int, int, int] | None = None
-    for match in _BOX_OR_BRACE.finditer(text):
-        token = match.group()
-        if token in ("\\{", "\\}"):
-            continue
-        if token != "}":
-            opened.append((match.start(), match.end(), token != "{"))
-        elif opened:
-            start, inside, is_box = opened.pop()
-            if is_box and (best is None or start > best[0]):
-                best = (start, inside, match.start())
-    return _Box(best[0], text[best[1] : best[2]]) if best else None
-
-
-def _cut_off(text: str) -> int:
-    """Where a box begins that never closes, behind the last closed one; the text's length without any."""
-    box = _last_box(text)
-    found = _BOX.search(text, 0 if box is None else box.start + 1)
-    return len(text) if found is None else found.start()
-
-
-def _last_statement(text: str) -> re.Match[str] | None:
-    last = None
-    for match in _STATEMENT.finditer(text):
-        last = match
-    return last
+    found = boxes(text)
+    return found[-1].content if found else None
 
 
 # --- solutions -----------------------------------------------------------------------------------------------------------
@@ -310,9 +185,7 @@ def split_solution(text: str, answer_type: AnswerType = "decimal", options: Mapp
     found = extract(text, answer_type, options)
     if found.text is None:
         return text, ""
-    begin = answer_begin(text)
-    starts = [begin, *(match.end() for match in _SENTENCE_END.finditer(text, begin, found.start))]
-    start = max(each for each in starts if each <= found.start)
+    start = max(each for each in sentence_starts(text, answer_begin(text), found.start) if each <= found.start)
     return text[:start], text[start:]
 
 

@@ -4,14 +4,50 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
+from cotexp.tasks.clauses import one_reading
+from cotexp.tasks.lexing import undressed
+from cotexp.tasks.quantities import UNITS
+from cotexp.tasks.statement import first_line, first_sentence
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_MARKUP = re.compile(r"(?:[\s*_$`\"'“‘>:]|\\(?:text|textbf|mathrm|mathbf)\s*\{|\{|\\\(|\\\[)+")
-_PREFIX = re.compile(r"(?:(?:option|choice|letter|either|both|between)\b\s*:?\s*)+", re.IGNORECASE)
-_CLOSED = r"(?=\s*(?:[.,:](?!\d)|[\"'”’](?!\w)|[()\];!?*_}$`\\—–]|-\s|$|\n))"
-_BORDERS = (r"(?<![\w'’-])(?<!\d[.,:])", r"(?![\w'’-]|[.,:]\d)")
-_REASON = r"(?=\s+(?:because|since|as|for|so|and|which|with|due|given)\b)"
+SEVERAL = ""
+"""A statement of several letters, or of a formula: no answer, and no earlier one counts."""
+_MARKUP = re.compile(r"(?:[\s*_$`\"'“‘>:]|\\(?:text|textbf|textit|texttt|textrm|mathrm|mathbf|mathit|mathsf|mathtt)\s*\{|\{|\\\(|\\\[)+")
+_PREFIX = re.compile(
+    r"(?:(?:option|choice|letter|answer|either|both|between|clearly|therefore|thus|definitely|probably|likely|most|simply|just|indeed)\b\s*[:,]?\s*)+",
+    re.IGNORECASE,
+)
+_CLOSED = r"(?=\s*(?:[.,:](?!\d)|[\"'”’](?!\w)|[()\];!?*}$`—–]|_(?![\w{])|\\(?![A-Za-z])|-\s|$|\n))"
+_BORDERS = (r"(?<![\w'’\\-])(?<!\d[.,:])", r"(?![\w'’-]|[.,:]\d)")
+_REASON_WORD = r"because|since|as|for|given|due|although|though|while|whereas|if|when|where"
+_REASON = re.compile(rf"[\s,;:(]*\b(?:{_REASON_WORD})\b", re.IGNORECASE)
+_DENIAL = re.compile(
+    r"[\s,;(]*\b(?:(?:and|but)\s+)?(?:not|rather\s+than|instead\s+of|as\s+opposed\s+to|over|unlike|never|except|neither|nor|(?:ca|is|wo|do|does)n['’]t"
+    r"|cannot|than|rul(?:e|es|ed|ing)\s+out|eliminat(?:e|es|ed|ing)|exclud(?:e|es|ed|ing)|without)\b",
+    re.IGNORECASE,
+)
+_CONCLUSION = re.compile(
+    r"[\s,;]*\b(?:so|thus|hence|therefore|i\.e\.?|namely|which\s+is|that\s+is|it\s+(?:is|must\s+be)|it['’]s|making\s+it)(?=[\s,:])|=>|→",
+    re.IGNORECASE,
+)
+_BUT = re.compile(r"[\s,;]*\b(?:but|or\s+(?:maybe|possibly|perhaps))\b", re.IGNORECASE)
+_LINK = re.compile(
+    f"(?P<reason>{_REASON.pattern})|(?P<denial>{_DENIAL.pattern})|(?P<conclusion>{_CONCLUSION.pattern})|(?P<but>{_BUT.pattern})", re.IGNORECASE
+)
+_LEAVES = r"\b(?:leaves|leaving|leave|left\s+with)\s+(?:us\s+with\s+|only\s+|just\s+|option\s+|with\s+|the\s+)*"
+_REFUSED_BEHIND = re.compile(
+    r"\s*(?:[\w\s]{0,20}\b)?(?:is|are|was|seems|looks)\s+(?:\w+\s+)?(?:not|wrong|incorrect|false|out|too|unlikely|impossible|eliminated|excluded|implausible|no)\b"
+    r"|\s*(?:[\w\s]{0,20}\b)?(?:cannot|can't|can’t|isn't|isn’t|doesn't|doesn’t)\b",
+    re.IGNORECASE,
+)
+_FORMULA = re.compile(r"\\(?!text|mathrm|mathbf|mathit|mathsf|mathtt|quad|[,;! ])[A-Za-z]+|[=+^<>]|(?<=\w)_(?=[\w{])")
+
+
+MOST_MENTIONS = 40
+"""Letters in parentheses that are looked at, from the text's end."""
 
 
 class Found(NamedTuple):
@@ -19,37 +55,149 @@ class Found(NamedTuple):
     start: int
 
 
-def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter that a box, or the text behind "answer is", states; None when it states none, empty when it names several as equals.
+class _Clause(NamedTuple):
+    link: str
+    text: str
 
-    In this order: a letter at once that nothing but a mark follows; the last letter in parentheses; the option's text; a letter that a
-    reason follows; one single letter in the sentence. An article is no letter: "A dog so (B)" is B.
+
+# --- a statement ---------------------------------------------------------------------------------------------------------
+
+
+def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
+    """The letter that the text behind "answer is" states; None when it states none, empty when it names several as equals.
+
+    In this order: a letter at once that nothing but a mark follows; a conclusion's letter; letters in parentheses before any denial or
+    reason; the option's text; one single letter. An article is no letter: "A dog so (B)" is B.
     """
+    line = first_line(text)[:1000]
+    line = line[_skip(line) :]
     label = _label(options)
-    begin = _skip(text)
-    line = text[begin:].split("\n")[0]
     first = re.match(rf"[(\[]?\s*(?:{label})(?![\w'’])", line, re.IGNORECASE)
-    if first and _names_several(line[first.end() :], label):
-        return ""
-    at_once = re.match(rf"[(\[]\s*({label})\s*[)\]]|({label}){_CLOSED}", line, re.IGNORECASE)
-    if at_once:
-        return _as_option(at_once[1] or at_once[2], options)
-    if (inside := last_in_parentheses(line, options)) is not None:
-        return inside.letter
-    if (alone := letter_of_text(line, options)) is not None:
+    several = bool(first) and _names_several(line[first.end() :], label) if first else False
+    if not several:
+        at_once = re.match(rf"[(\[]\s*({label})\s*[)\]]|({label}){_CLOSED}", line, re.IGNORECASE)
+        if at_once:
+            letter = _as_option(at_once[1] or at_once[2], options)
+            return SEVERAL if _is_taken_back(line[at_once.end() :], letter, options) else letter
+    left = _left_over(line, options)
+    if several or left is not None:
+        return left if left is not None else SEVERAL
+    if (alone := letter_of_text(first_line(text), options) or letter_of_text(line, options)) is not None:
         return alone
-    reason = re.match(rf"({label}){_REASON}", line)
-    if reason:
-        return _as_option(reason[1], options)
-    sentence = re.split(r"[.!?]\s", line, maxsplit=1)[0]
-    named = set(re.findall(rf"{_BORDERS[0]}({label}){_BORDERS[1]}", sentence))
-    single = {each for each in named if each not in ("A", "I") or _stands_alone(each, sentence)}
-    if len(single) == 1:
-        return _as_option(single.pop(), options)
-    if single:
-        return None
-    inside = last_in_parentheses(text[begin:], options)
-    return inside.letter if inside is not None else None
+    return _clausewise(first_sentence(line), options)
+
+
+def _left_over(line: str, options: Mapping[str, str]) -> str | None:
+    found = re.findall(rf"{_LEAVES}[(\[]?\s*({_label(options)})(?![\w'’])", line)
+    return _as_option(found[-1], options) if found else None
+
+
+def _is_taken_back(rest: str, letter: str, options: Mapping[str, str]) -> bool:
+    """Whether another letter is offered behind the first: "probably (A), but maybe (C)"."""
+    sentence = re.split(r"[.!?]\s|\n", rest, maxsplit=1)[0]
+    return any(clause.link == "but" and _names(clause.text, options) - {letter} and not _denied(clause.text) for clause in _clauses(sentence)[1:])
+
+
+def _denied(text: str) -> bool:
+    return bool(_DENIAL.search(text) or _REFUSED_BEHIND.search(text))
+
+
+def _clauses(sentence: str) -> list[_Clause]:
+    """A sentence cut before every reason, denial, conclusion and "but"; each clause without the word that ties it."""
+    found, link, start = [], "first", 0
+    for match in _LINK.finditer(sentence):
+        found.append(_Clause(link, sentence[start : match.start()]))
+        link, start = str(match.lastgroup), match.end()
+    return [*found, _Clause(link, sentence[start:])]
+
+
+def _clausewise(sentence: str, options: Mapping[str, str]) -> str | None:
+    state: str | None = None
+    is_text = False
+    for clause in _clauses(sentence):
+        if clause.link == "reason":
+            break
+        if clause.link == "denial":
+            continue
+        letters = _names(clause.text, options)
+        text = clause.text.strip(" ,;")
+        new: str | None = SEVERAL if len(letters) > 1 else letters.pop() if letters else None
+        if new is None and (state is None or clause.link == "conclusion"):
+            new, is_text = letter_of_text(text[_skip(text) :], options), True
+        elif new is not None and state and new != state and not (clause.link == "conclusion" and is_text):
+            return SEVERAL
+        if new is not None:
+            is_text = is_text and not letters
+            state = new
+    return state
+
+
+def _names(text: str, options: Mapping[str, str]) -> set[str]:
+    """The letters that a clause names: in parentheses if any stand there, else alone at word borders."""
+    label = _label(options)
+    inside = {_as_option(each, options) for each in re.findall(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE)}
+    if inside:
+        return inside
+    text = text[_skip(text) :] if text.strip() else text
+    if _FORMULA.search(text):
+        return set()
+    named = set(re.findall(rf"{_BORDERS[0]}({label}){_BORDERS[1]}", text))
+    return {_as_option(each, options) for each in named if each not in ("A", "I") or _stands_alone(each, text)}
+
+
+def boxed_letter(content: str, options: Mapping[str, str]) -> str | None:
+    """The letter that a box states; empty for a formula, such as "C = 5"."""
+    alone = letter_of_text(content, options)
+    if alone is not None:
+        return alone
+    bare = re.sub(r"\\(?:text|textbf|textit|texttt|textrm|mathrm|mathbf|mathit|mathsf|mathtt)\s*\{([^{}]*)\}", r"\1", content)
+    return SEVERAL if _FORMULA.search(bare) else stated_letter(bare, options)
+
+
+def heading_letter(line: str, options: Mapping[str, str], *, goes_on: bool) -> str | None:
+    """The letter on a line behind "####"; a title such as "B. shelf" or "Option B" above more text states nothing."""
+    bare = line.strip().strip("*_ ")
+    if not goes_on:
+        return stated_letter(line, options)
+    alone = re.fullmatch(rf"[(\[]?\s*({_label(options)})\s*[)\]]?\.?", bare, re.IGNORECASE)
+    return _as_option(alone[1], options) if alone else None
+
+
+# --- parentheses ---------------------------------------------------------------------------------------------------------
+
+
+def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
+    """The one option that the last sentence with letters in parentheses names, those left out that it rules out; None where it names several."""
+    label = _label(options)
+    mentions = list(re.finditer(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE))[-MOST_MENTIONS:]
+    while mentions:
+        begin, end = _sentence_around(text, mentions[-1].start())
+        own = [each for each in mentions if each.start() >= begin]
+        mentions = mentions[: len(mentions) - len(own)]
+        kept = [each for each in own if not _is_refused(text, begin, end, each)]
+        letters = {_as_option(each[1], options) for each in kept}
+        corrected = len(kept) > 1 and re.search(
+            r"\b(?:rather|no,|wait|actually|instead)\b[\s,]*(?!than)", text[kept[-2].end() : kept[-1].start()], re.IGNORECASE
+        )
+        if len(letters) == 1 or corrected:
+            return Found(_as_option(kept[-1][1], options), kept[-1].start())
+        if letters:
+            return None
+    return None
+
+
+def _sentence_around(text: str, at: int) -> tuple[int, int]:
+    begin = max(text.rfind("\n", 0, at), *(text.rfind(mark, 0, at) for mark in (". ", "! ", "? "))) + 1
+    ends = [each for each in (text.find(mark, at) for mark in ("\n", ". ", "! ", "? ")) if each >= 0]
+    return begin, min(ends, default=len(text))
+
+
+def _is_refused(text: str, begin: int, end: int, mention: re.Match[str]) -> bool:
+    before = text[max(begin, mention.start() - 300) : mention.start()]
+    links = [each for each in _clauses(before) if each.link != "first"]
+    if links and (links[-1].link == "denial" or any(each.link == "reason" for each in links)):
+        return True
+    return bool(_REFUSED_BEHIND.match(text[mention.end() : min(end, mention.end() + 60)]))
 
 
 def last_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
@@ -60,21 +208,79 @@ def last_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
     return None if last is None else Found(_as_option(last[1], options), last.start())
 
 
+# --- an option's text ----------------------------------------------------------------------------------------------------
+
+
 def letter_of_text(text: str, options: Mapping[str, str]) -> str | None:
     """The one option whose text this is, alone or behind its own letter; None when no option or more than one fits.
 
-    Case counts only where it tells options apart, such as "Ww" and "WW".
+    Case counts only where it tells options apart, such as "Ww" and "WW". Spaces, LaTeX, separators of thousands, "the" and a unit that only
+    one of the two names do not count.
     """
-    for fold in (str, str.lower):
-        said = _plain(fold(text))
-        fitting = [
-            letter
-            for letter, option in options.items()
-            if option and said in (_plain(fold(each)) for each in (option, f"{letter} {option}", f"{letter}) {option}"))
-        ]
-        if len(fitting) == 1:
-            return fitting[0]
-    return None
+    if len(text) > 1000 or not options:
+        return None
+    for form in (_folded, _canonical):
+        for fold in (str, str.lower):
+            said = form(fold(text))
+            fitting = [
+                letter for letter, option in options.items() if option and said and said in {form(fold(each)) for each in _spellings(letter, option)}
+            ]
+            if len(fitting) == 1:
+                return fitting[0]
+    amount = _amount(text)
+    near = [letter for letter, option in options.items() if amount is not None and _fits(amount, _amount(option))]
+    return near[0] if len(near) == 1 else None
+
+
+def _spellings(letter: str, option: str) -> tuple[str, ...]:
+    """An option's text without its article ("bank" for "a bank"), or behind its letter."""
+    return option, re.sub(r"^(?:an?|the)\s+", "", option, flags=re.IGNORECASE), f"{letter} {option}", f"{letter}) {option}", f"({letter}) {option}"
+
+
+def _folded(text: str) -> str:
+    """A text for comparing: single spaces, no marks at its ends."""
+    return " ".join(text.split()).strip(" .,:;!?*_\"'$()[]{}")
+
+
+@lru_cache(maxsize=4096)
+def _canonical(text: str) -> str:
+    """A text without what does not change it: LaTeX's dress, spaces beside signs, separators of thousands, articles at its head."""
+    bare = re.sub(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", undressed(re.sub(r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\1/\2", text)))
+    bare = re.sub(r"(?<=\d)[,\u2009\u202f](?=\d{3}(?!\d))", "", " ".join(bare.split()))
+    bare = re.sub(r"(\d+)\.0+(?!\d)|((?<=\d)\.\d*?[1-9])0+(?!\d)", lambda found: found[1] or found[2], bare)
+    bare = re.sub(r"\bper\s?cent(?:age)?\b", "%", re.sub(r"\b([Rr]s)\.", r"\1", bare), flags=re.IGNORECASE)
+    bare = re.sub(r"\s*([:/%=+*×÷^<>≤≥√,;°-])\s*", r"\1", bare.replace("−", "-"))
+    bare = re.sub(r"(?<=\d)\s+(?=[A-Za-z])|(?<=[A-Za-z$£€₹])\s+(?=\d)", "", bare)
+    return re.sub(r"^the\s+", "", bare.strip(" .,:;!?*_\"'$()[]{}"), flags=re.IGNORECASE) or bare
+
+
+class _Amount(NamedTuple):
+    value: object
+    unit: str
+
+
+@lru_cache(maxsize=4096)
+def _amount(text: str) -> _Amount | None:
+    """A text that is one number and its unit."""
+    reading = one_reading(text)
+    if reading.value is None or re.search(r"[:=]|\bor\b|\band\b", text):
+        return None
+    words = re.sub(r"\\[A-Za-z]+|[\d.,{}\s$\\/()-]|[½⅓¼¾]", " ", undressed(text).replace("$", " dollars ").replace("₹", " rupees ")).lower().split()
+    units = [_unit_name(each) for each in words if each not in ("a", "an", "the", "about", "approximately")]
+    return _Amount(reading.value, " ".join(units)) if len(words) <= 3 else None
+
+
+def _unit_name(word: str) -> str:
+    unit = UNITS.get(word)
+    name = {"rs": "rupee", "inr": "rupee", "usd": "dollar"}.get(word, word.removesuffix("s"))
+    return f"{unit.kind}:{unit.size}" if unit and unit.kind != "money" else name
+
+
+def _fits(said: _Amount, option: _Amount | None) -> bool:
+    return option is not None and said.value == option.value and (said.unit == option.unit or not said.unit or not option.unit)
+
+
+# --- letters anywhere ----------------------------------------------------------------------------------------------------
 
 
 def last_letter(text: str, options: Mapping[str, str]) -> str | None:
@@ -111,8 +317,3 @@ def _names_several(rest: str, label: str) -> bool:
 def _stands_alone(letter: str, sentence: str) -> bool:
     """Whether "A" or "I" is no article or pronoun: a mark or the end follows it."""
     return bool(re.search(rf"(?<![\w'’-]){letter}{_CLOSED}", sentence))
-
-
-def _plain(text: str) -> str:
-    """A text for comparing: single spaces, no marks at its ends."""
-    return " ".join(text.split()).strip(" .,:;!?*_\"'$()[]{}")

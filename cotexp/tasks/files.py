@@ -12,7 +12,7 @@ from cotexp.task_settings import CustomTask
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.benchmarks import with_closing
 from cotexp.tasks.draw import QuestionSets, draw, in_order, make_question, without_duplicates
-from cotexp.tasks.rows import Row, labels_of, options_of, read_rows
+from cotexp.tasks.rows import Row, label_and_text, labels_of, options_of, read_rows
 
 TEST_PART = 5
 """Without a test file every fifth question is a test question."""
@@ -56,6 +56,8 @@ def _question(task: CustomTask, row: Row) -> Question:
         _there(row, task.options_field, "options_field")
     options = options_of(row, task.options_field) if task.options_field else {}
     _there(row, task.answer_field, "answer_field")
+    if options:
+        _not_from_zero(task, row)
     answer = _letter_of_label(task, row, options) or row.gold(task.answer_field, answer_type, options)
     solution = row.optional_text(task.solution_field) if task.solution_field else ""
     if solution and not split_solution(solution, answer_type, options)[1]:
@@ -78,10 +80,25 @@ def _there(row: Row, name: str, setting: str) -> None:
         )
 
 
+def _not_from_zero(task: CustomTask, row: Row) -> None:
+    """Raises: ConfigError for an answer 0 that is no option's label or text: other rows' 1, 2, ... would then be read as the wrong options."""
+    answer = str(row.fields[task.answer_field]).strip()
+    known = [*labels_of(row, task.options_field), *options_of(row, task.options_field).values()] if task.options_field else []
+    if answer in ("0", "0.0") and not {"0", "0.0"} & {each.strip() for each in known}:
+        raise row.refusal(
+            task.answer_field,
+            "must count options from 1; got 0: where a file counts them from 0, every number names the option before the right one; "
+            "write letters (0 -> A, 1 -> B), or options as an object of label and text with the labels 0, 1, ...",
+        )
+
+
 def _letter_of_label(task: CustomTask, row: Row, options: Mapping[str, str]) -> str | None:
-    """The letter of an answer that is a label of the row's own object of options, such as "2" of {"1": ..., "2": ...}."""
+    """The letter of an answer that is a label of the row's own object of options, such as "2" of {"1": ..., "2": ...}, or label and text."""
     if not task.options_field:
         return None
     labels = [each.strip().casefold() for each in labels_of(row, task.options_field)]
-    answer = str(row.fields[task.answer_field]).strip().casefold()
-    return list(options)[labels.index(answer)] if answer in labels else None
+    answer = str(row.fields[task.answer_field]).strip()
+    if answer.casefold() in labels:
+        return list(options)[labels.index(answer.casefold())]
+    label, text = label_and_text(answer)
+    return label if label and options.get(label) == text else None

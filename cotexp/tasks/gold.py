@@ -13,20 +13,27 @@ from fractions import Fraction
 from typing import Any
 
 from cotexp.records import AnswerType
-from cotexp.tasks.answers import LETTERS, boolean_word, last_boxed, number_of
+from cotexp.tasks.answers import LETTERS, last_boxed, number_of
+from cotexp.tasks.booleans import boolean_word
+from cotexp.tasks.boxes import parts_of_answer
+from cotexp.tasks.latex import stripped
+from cotexp.tasks.quantities import plain
+from cotexp.tasks.stated_formulas import in_one, joined
 
 STATEMENT = "####"
 
 
 def read_gold(raw: Any, answer_type: AnswerType, options: Mapping[str, str] | None = None) -> str:
-    """The gold answer of a source's raw form: a number, a text, GSM8K's whole solution, a solution with a box, a list whose first item
-    counts, or an object of option text and score.
+    """The gold answer of a source's raw form: a number, a text, GSM8K's whole solution, a solution with a box or with several that are parts of
+    one answer, a list of such parts, or an object of option text and score.
 
     Raises: ValueError with the rule that the value breaks ("must be ...").
     """
     if isinstance(raw, list):
         if not raw:
             raise ValueError("must not be an empty list")
+        if len(raw) > 1:
+            return _parts(raw, answer_type)
         raw = raw[0]
     if isinstance(raw, Mapping):
         raw = _best_option(raw, options or shuffled_options(raw) if answer_type == "choice" else None)
@@ -43,6 +50,16 @@ def read_gold(raw: Any, answer_type: AnswerType, options: Mapping[str, str] | No
         raise ValueError("must be a text")
     text = str(raw).strip()
     return _letter(text, options or {}) if answer_type == "choice" else _latex(text)
+
+
+def _parts(raw: list[Any], answer_type: AnswerType) -> str:
+    """Several parts of one answer, which only LaTeX has; else they must all be one and the same."""
+    parts = [read_gold(each, answer_type) for each in raw]
+    if answer_type == "latex":
+        return joined(parts)
+    if len(set(parts)) > 1:
+        raise ValueError(f"must be one answer; {len(parts)} stand in its list")
+    return parts[0]
 
 
 def shuffled_options(texts: Iterable[str]) -> dict[str, str]:
@@ -71,23 +88,8 @@ def _number(raw: Any, *, integral: bool) -> str:
     return plain(value)
 
 
-def plain(value: Fraction) -> str:
-    """A number in plain digits where these end, such as "1080" or "0.25"; else as a fraction such as "1/3"."""
-    if value.denominator == 1:
-        return str(value.numerator)
-    places, rest = 0, value.denominator
-    for factor in (2, 5):
-        count = 0
-        while rest % factor == 0:
-            rest //= factor
-            count += 1
-        places = max(places, count)
-    if rest != 1:
-        return f"{value.numerator}/{value.denominator}"
-    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
-    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
-
-
+EMPTY_BOX = re.compile(r"\\boxed\s*\{\s*\}")
+_BRACE = re.compile(r"\\[{}]")
 BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$]+)")
 _WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 MOST_WORDS = 12
@@ -95,16 +97,19 @@ MOST_WORDS = 12
 
 
 def _latex(text: str) -> str:
-    inner = last_boxed(text)
+    boxes = parts_of_answer(text)
+    inner = joined(in_one([each.content.strip() for each in boxes])) if boxes else None
     if inner is None and (bare := BARE_BOX.findall(text)):
         inner = bare[-1]
+    if inner is None and EMPTY_BOX.search(text):
+        raise ValueError("must not be empty")
     if inner is None and ("\\boxed" in text or len(_WORDS.findall(text)) > MOST_WORDS):
         raise ValueError("must be a formula, or a solution that states it in \\boxed{...}")
-    text = (text if inner is None else inner).strip()
-    if len(text) > 2 and text.startswith("$") and text.endswith("$"):
-        text = text.strip("$").strip()
+    text = stripped(text if inner is None else inner)
     if not text:
         raise ValueError("must not be empty")
+    if num_open := _BRACE.sub("", text).count("{") - _BRACE.sub("", text).count("}"):
+        raise ValueError(f"must be a whole formula; {abs(num_open)} of its braces {'do not close' if num_open > 0 else 'were never opened'}")
     return text
 
 

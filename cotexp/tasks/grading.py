@@ -1,19 +1,20 @@
 """Whether a text's answer equals the gold answer, under three rules.
 
-*strict*: our extraction, then equality by type; LaTeX is equal when its normalised strings are, or math-verify says so. A text that was
+*strict*: our extraction, then equality by type; LaTeX is equal as `equality` says, exactly and by what it is. A text that was
 cut off has no answer, unless an evaluation cut it on purpose. *lenient*: the same, but without a stated answer the last number, letter or
 yes/no counts, cut off or not. *math_verify*: its own reading of the whole text; for numbers and LaTeX only.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cotexp.records import AnswerType, FinishReason, Grade, Question
 from cotexp.tasks.answers import extract, extract_lenient, last_mention, number_of
+from cotexp.tasks.equality import plainly_equal
 from cotexp.tasks.equivalence import Comparison, Judge
+from cotexp.tasks.latex import normalised, parts_of
 
 RELATIVE_TOLERANCE = 1e-6
 NUMBERS = ("integer", "decimal")
@@ -104,13 +105,13 @@ class _Draft:
 
 
 def answers_equal(answer: str | None, gold: str, answer_type: AnswerType) -> bool:
-    """Equality without math-verify: by value for numbers, by normalised string for LaTeX; no answer never equals anything."""
+    """Equality that needs no worker process: by value for numbers, by spelling and rational value for LaTeX; no answer equals nothing."""
     if answer is None:
         return False
     if answer_type in NUMBERS:
         return numbers_equal(answer, gold)
     if answer_type == "latex":
-        return normalised(answer) == normalised(gold) or (is_plain_number(gold) and is_plain_number(answer) and numbers_equal(answer, gold))
+        return plainly_equal(gold, answer)
     return answer == gold
 
 
@@ -122,65 +123,17 @@ def numbers_equal(answer: str | None, gold: str) -> bool:
     return ours == theirs or (theirs.denominator != 1 and abs(ours - theirs) <= abs(theirs) * RELATIVE_TOLERANCE)
 
 
-_UNIT = re.compile(
-    r"\\(?:text|mathrm|mbox)\s*\{[^{}\d]*\}|\\?[$%€£]|\^\s*\{?\\circ\}?|\\(?:degree|[,!; ])"
-    r"|(?<![\\A-Za-z\d}])(?:[A-Za-z]{3,}|[cmk]m|[mk]g|[mk]l|ft|in|mi|oz|lb|hr)(?![A-Za-z])(?:\^\{?\d\}?)?|[\s.~]+"
-)
-_PLAIN = re.compile(r"[-−]?(?:\d+(?:(?:,|\{,\})\d{3}(?!\d))*(?:\.\d+)?|\.\d+)|[-−]?\d+/\d+")
-
-
-_TEXT_OF_WORDS = re.compile(r"\\(?:text|mathrm|mbox)\s*\{[^{}\d]*\}(?:\^\{?\d\}?)?")
-
-
-def is_plain_number(latex: str) -> bool:
-    """Whether a formula is one number, but for its unit: "10{,}080", "\\$18", "18 \\text{ eggs}"; not "3x" or "3\\pi"."""
-    number = re.search(r"[-−]?[\d.][\d.,{}/]*", latex)
-    if number is None:
-        return False
-    digits = number.group().rstrip(".,{")
-    rest = latex[: number.start()] + " " + latex[number.start() + len(digits) :]
-    return bool(_PLAIN.fullmatch(digits)) and not _UNIT.sub("", _TEXT_OF_WORDS.sub(" ", rest)).strip()
-
-
-_GROUPING = re.compile(r"(?<=\d)(?:,?\\[,!]|\{,\}(?:\\!)?)(?=\d{3}(?!\d))")
-_SPACING = re.compile(r"\\(?:[,!;: ]|(?:left|right|displaystyle|quad|qquad|big|Big|bigl|bigr)(?![A-Za-z]))|\\?\$|~")
-_ONE_LONG_NUMBER = re.compile(r"[^,\d]*\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?[^,\d]*")
-_SAME = (
-    (re.compile(r"\\[dtc]frac"), r"\\frac"),
-    (re.compile(r"\\(?:text|mathrm|textbf|mbox|mathbf)\s*\{([^{}]*)\}"), r"\1"),
-    (re.compile(r"\^\s*(?:\{\s*)?\\circ(?:\s*\})?|\\degree|\\?%"), ""),
-    (re.compile(r"\\frac\s*([^{\s\\])"), r"\\frac{\1}"),
-    (re.compile(r"(\\frac\{[^{}]*\})\s*([^{\s\\])"), r"\1{\2}"),
-    (re.compile(r"\\sqrt\s*([^{\[\s\\])"), r"\\sqrt{\1}"),
-    (re.compile(r"(?<!\d)\.(?=\d)"), "0."),
-    (re.compile(r"(\d)\.0+(?!\d)"), r"\1"),
-    (re.compile(r"−"), "-"),
-    (re.compile(r"(?<=\d)\s+(?=\d)"), "␣"),
-    (re.compile(r"\s+"), ""),
-)
-
-
-def normalised(latex: str) -> str:
-    """A formula without what does not change it: spaces, sizes, dollar, percent and degree signs, separators of thousands, `\\dfrac`."""
-    latex = _SPACING.sub(" ", _GROUPING.sub(",", latex)).replace("{,}", ",").strip()
-    if _ONE_LONG_NUMBER.fullmatch(latex):
-        latex = latex.replace(",", "")
-    for pattern, replacement in _SAME:
-        latex = pattern.sub(replacement, latex)
-    return latex.rstrip(".")
-
-
 def _formulas(gold: str, answer: str | None) -> Comparison:
-    """Percent signs are no part of the comparison: x and x/100 are different answers."""
     assert answer is not None
-    return Comparison(re.sub(r"\\?%", "", gold), re.sub(r"\\?%", "", answer), whole_text=False)
+    return Comparison(gold, answer, whole_text=False)
 
 
 def is_kept(answer: str | None, chain: str, question: Question) -> bool:
-    """Whether a rewritten chain of thought still leads to `answer`: it is its last number, letter or yes/no, or a formula in it."""
+    """Whether a rewritten chain of thought still leads to `answer`: its last number, letter or yes/no, or a formula of which it has all parts."""
     if answer is None:
         return False
     if question.answer_type == "latex":
-        return normalised(answer) in normalised(chain)
+        written = normalised(chain)
+        return normalised(answer) in written or all(normalised(each) in written for each in parts_of(answer))
     last = last_mention(chain, question.answer_type, question.options)
     return last is not None and (number_of(last) == number_of(answer) if question.answer_type in NUMBERS else last == answer)

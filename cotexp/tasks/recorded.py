@@ -12,16 +12,18 @@ from typing import NamedTuple
 import orjson
 
 from cotexp.model_settings import RecordedTeacher
-from cotexp.records import Question
+from cotexp.records import FinishReason, Question
 from cotexp.sections import ConfigError
+from cotexp.tasks.endings import finish_reason
 from cotexp.tasks.rows import Row, read_rows
 
 
 class Written(NamedTuple):
-    """One rationale as it stands in a file, and who wrote it."""
+    """One rationale as it stands in a file, who wrote it, and how it ended: a row's `finish_reason`, "stop" where it has none."""
 
     text: str
     source: str
+    finish_reason: FinishReason = "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,8 @@ class Recorded:
 
     @property
     def sha256(self) -> str:
-        """Sixteen hex digits that stand for all of it."""
-        rows = [[name, *each] for name, rationales in sorted(self.rationales.items()) for each in rationales]
+        """Sixteen hex digits that stand for all of it; a text that ended by itself counts as one without a reason."""
+        rows = [[name, *each[: 2 + (each.finish_reason != "stop")]] for name, rationales in sorted(self.rationales.items()) for each in rationales]
         return hashlib.sha256(orjson.dumps(rows)).hexdigest()[:16]
 
 
@@ -57,7 +59,7 @@ def read_recorded(teacher: RecordedTeacher, task: str, questions: Sequence[Quest
     for path in paths:
         for row in read_rows(path, f"teacher.files: {path}"):
             matches = _matches(teacher, row, texts, ids)
-            written = Written(row.text(teacher.text_field), row.optional_text(teacher.source_field) or path.stem)
+            written = Written(row.text(teacher.text_field), row.optional_text(teacher.source_field) or path.stem, _finish_reason(row))
             for each in matches:
                 found[each].append(written)
             num_unmatched += not matches
@@ -67,6 +69,13 @@ def read_recorded(teacher: RecordedTeacher, task: str, questions: Sequence[Quest
             "teacher.question_field, teacher.id_field and teacher.questions_file"
         )
     return Recorded({name: rows[: teacher.num_samples] for name, rows in found.items()}, num_unmatched)
+
+
+def _finish_reason(row: Row) -> FinishReason:
+    try:
+        return finish_reason(row.fields.get("finish_reason"))
+    except ValueError as error:
+        raise row.refusal("finish_reason", str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ A reader yields `Row`s lazily: it knows nothing of questions. What a row must ho
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
@@ -177,7 +178,7 @@ def json_line(row: Any) -> bytes:
 
 def options_of(row: Row, name: str) -> dict[str, str]:
     """Options under the letters A, B, ...: from a list of texts ("A) cat" loses its label), an object of label and text, a list of objects
-    with fields label and text or an object with two such lists, or any of these as JSON in a text.
+    with fields label and text or an object with two such lists, or any of these as JSON (or as Python spells it) in a text.
 
     Raises: ConfigError when the field is none of these, or holds fewer than two options or more than there are letters.
     """
@@ -186,9 +187,9 @@ def options_of(row: Row, name: str) -> dict[str, str]:
     if isinstance(value, Mapping) and not all(isinstance(each, str) for each in texts):
         raise row.refusal(name, f"must be an object of label and text; got {_short(value)}")
     if isinstance(texts, list) and all(isinstance(each, str) for each in texts):
-        matches = [_LABELLED.fullmatch(each) for each in texts]
-        if [match[1] for match in matches if match] == list(LETTERS[: len(texts)]):
-            texts = [match[2] for match in matches if match]
+        labelled = [label_and_text(each) for each in texts]
+        if [label for label, _ in labelled] == list(LETTERS[: len(texts)]):
+            texts = [text for _, text in labelled]
     if not isinstance(texts, list):
         raise row.refusal(name, f"must be a list of texts or an object of label and text; got {_short(value)}")
     plain = [str(each).strip() if isinstance(each, str | int | float) and not isinstance(each, bool) else "" for each in texts]
@@ -205,7 +206,16 @@ def labels_of(row: Row, name: str) -> list[str]:
     return [str(each) for each in value] if isinstance(value, Mapping) else []
 
 
-_LABELLED = re.compile(r"\s*\(?([A-Z])[).:]\s+(.+)", re.DOTALL)
+def label_and_text(option: str) -> tuple[str, str]:
+    """An option's own label, a capital, and its text; no label where it has none."""
+    match = _LABELLED.fullmatch(option)
+    return ((match[1] or match[2]).upper(), match[3].strip()) if match else ("", option)
+
+
+_LABELLED = re.compile(r"\s*(?:\(?([A-Za-z])\)\s*|([A-Za-z])[.:]\s+)(\S.*)", re.DOTALL)
+"""An option behind its own label: "A) cat", AQuA's "A)cat", "(A) cat", "A. cat"."""
+_ARRAY = re.compile(r"\barray\(\s*(\[.*?\])\s*(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
+"""How pandas writes the arrays of a Parquet file into a cell of a CSV file."""
 
 
 def _unpacked(row: Row, name: str) -> Any:
@@ -217,7 +227,20 @@ def _unpacked(row: Row, name: str) -> Any:
         return dict(zip(map(str, value["label"]), value["text"], strict=False))
     if not isinstance(value, str):
         return value
+    decoded = _decoded_cell(value)
+    if decoded is None:
+        raise row.refusal(name, f"must be a list of texts or an object of label and text; got the text {_short(value)}")
+    return _unpacked(Row({name: decoded}, row.place), name)
+
+
+def _decoded_cell(cell: str) -> Any:
+    """What a cell spells as JSON, or as Python writes lists and objects into a CSV file; None for neither."""
     try:
-        return _unpacked(Row({name: orjson.loads(value)}, row.place), name)
+        return orjson.loads(cell)
     except orjson.JSONDecodeError:
-        raise row.refusal(name, f"must be a list of texts or an object of label and text; got the text {_short(value)}") from None
+        pass
+    try:
+        found = ast.literal_eval(_ARRAY.sub(r"\1", cell.strip()))
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return None
+    return found if isinstance(found, list | dict) else None

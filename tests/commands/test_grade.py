@@ -14,7 +14,7 @@ import pytest
 from cotexp.commands import cli
 from cotexp.commands.grade import ANSWER_TYPES
 
-KEYS = ["id", "extracted", "strict", "lenient", "math_verify"]
+KEYS = ["id", "extracted", "strict", "lenient", "math_verify", "timed_out"]
 RIGHT = {"id": "a", "gold": "18", "text": "The answer is 18."}
 
 
@@ -106,7 +106,24 @@ def test_yes_and_no_and_formulas(tmp_path: Path, capsys: pytest.CaptureFixture[s
     out, _ = graded("math500", written(tmp_path, rows), capsys)
     assert [each["strict"] for each in out] == [True, True, False]
     out, _ = graded("aime24", written(tmp_path, [{"id": 0, "gold": "025", "text": "\\boxed{25}"}]), capsys)
-    assert out == [{"id": 0, "extracted": "25", "strict": True, "lenient": True, "math_verify": True}]
+    assert out == [{"id": 0, "extracted": "25", "strict": True, "lenient": True, "math_verify": True, "timed_out": False}]
+
+
+def test_a_comparison_that_ran_out_is_marked_on_its_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"id": 0, "gold": "5", "text": "\\boxed{\\frac{10}{2}}"}, {"id": 1, "gold": "5", "text": "The answer is $9^{9^{9^{9}}}$"}]
+    path = written(tmp_path, rows)
+    cli.main(["grade", "--task", "math500", str(path), "--timeout", "0.5"])
+    shown = capsys.readouterr()
+    assert [(each["strict"], each["timed_out"]) for each in labels(shown.out)] == [(True, False), (False, True)]
+    assert "timed out 1" in shown.err
+
+
+def test_what_other_tools_say_of_the_end_of_a_text_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = {"STOP": True, "completed": True, "FinishReason.STOP": True, "end_turn": True, None: True, "eos-token": True}
+    said |= dict.fromkeys(("length", "MAX_TOKENS", "max_tokens", "model_length", "FinishReason.MAX_TOKENS", "incomplete"), False)
+    out, summary = graded("gsm8k", written(tmp_path, [{**RIGHT, "id": str(each), "finish_reason": each} for each in said]), capsys)
+    assert {each["id"]: each["strict"] for each in out} == {str(each): whole for each, whole in said.items()}
+    assert "truncated 6" in summary
 
 
 @pytest.mark.parametrize("task", sorted(ANSWER_TYPES))
@@ -181,8 +198,8 @@ CHOICE = {"id": 0, "gold": "B", "text": "The answer is (B)", "options": ["A", "B
         ("aqua", [CHOICE, {**CHOICE, "options": {"": "x", "B": "y"}}], "line 2: field 'options' must"),
         ("gsm8k", [RIGHT, '{"id": 1, "gold": '], "line 2 is not valid JSON"),
         ("gsm8k", [RIGHT, "[1]"], "line 2 must be a JSON object"),
-        ("gsm8k", [RIGHT, {**RIGHT, "finish_reason": 3}], "line 2: field 'finish_reason' must be"),
-        ("gsm8k", [RIGHT, {**RIGHT, "finish_reason": "lenght"}], "line 2: field 'finish_reason' must be"),
+        ("gsm8k", [RIGHT, {**RIGHT, "finish_reason": 3}], "line 2: field 'finish_reason' must say how the text ended"),
+        ("gsm8k", [RIGHT, {**RIGHT, "finish_reason": "lenght"}], "line 2: field 'finish_reason' must say how the text ended"),
         ("gsm8k", [], "it is empty"),
         ("gsm8k", ["", " "], "it is empty"),
         ("gsm9k", [RIGHT], "--task must be one of"),

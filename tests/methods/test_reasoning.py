@@ -10,7 +10,9 @@ from cotexp.compression_settings import Macc
 from cotexp.methods import compression, mixture, reasoning
 from cotexp.records import Compressed, Rationale, Round
 
-pieces = st.lists(st.sampled_from(["<think>", "</think>", "a b", "\n", " ", "12", "Wait."]), max_size=12).map("".join)
+pieces = st.lists(
+    st.sampled_from(["<think>", "</think>", "[THINK]", "</thought>", "assistantfinal", "a b", "\n", " ", "12", "Wait."]), max_size=12
+).map("".join)
 
 
 def count(text: str) -> int:
@@ -135,3 +137,32 @@ def test_thinking_that_is_empty_is_no_part_of_what_is_compressed_and_stays_in_pl
 @pytest.mark.parametrize(("text", "rewrite"), [(" 2+2=4 ", "2+2=4"), ("<think>\nShorter?\n</think>\n\n2+2=4\n", "2+2=4"), ("Shorter.</think>", "")])
 def test_what_a_compressor_thinks_is_no_part_of_its_rewrite(text: str, rewrite: str) -> None:
     assert reasoning.without_thinking(text) == rewrite
+
+
+@pytest.mark.parametrize(
+    ("cot", "thinking", "chain"),
+    [
+        ("<thinking>\nTwo.\n</thinking>\n\nAdd them.\n", "Two.", "Add them."),
+        ("[THINK]Two.[/THINK]Add them.", "Two.", "Add them."),
+        ("Sure!\n<think>Two.</think>Add them.", "Two.", "Add them."),
+        ("<|channel|>analysis<|message|>Two.<|end|><|start|>assistant<|channel|>final<|message|>Add them.", "Two.", "Add them."),
+        ("analysisTwo.assistantfinalAdd them.", "Two.", "Add them."),
+        ("<think>One.</think> Two. <think>Three.</think> Add them.", "One.</think> Two. <think>Three.", "Add them."),
+        ("<think>Two. Never ends", "", "<think>Two. Never ends"),
+        ("No `<think>` here", "", "No `<think>` here"),
+    ],
+)
+def test_the_marks_of_every_family_part_thinking_and_answer(cot: str, thinking: str, chain: str) -> None:
+    parts = reasoning.Parts.of(cot)
+    assert "".join(parts) == cot
+    assert (parts.thinking, parts.chain) == (thinking, chain)
+    assert [each.cot for each in reasoning.chains([rationale(cot)])] == [each for each in (thinking, chain) if each] if thinking else [cot]
+
+
+def test_a_rewrite_is_what_a_compressor_says_behind_its_thinking() -> None:
+    for text in ("2+2=4", " 2+2=4\n", "<think>Short.</think>\n2+2=4", "[THINK]Short.[/THINK]2+2=4", "a</think>b</think>2+2=4"):
+        assert reasoning.without_thinking(text) == "2+2=4"
+    assert (
+        reasoning.without_thinking("<|channel|>analysis<|message|>Hm<|end|><|start|>assistant<|channel|>final<|message|>2+2=4<|return|>") == "2+2=4"
+    )
+    assert reasoning.without_thinking("<think>Short. Never ends") == ""

@@ -182,3 +182,52 @@ def test_a_file_too_small_for_a_test_split_is_refused(tmp_path: Path) -> None:
 
 def test_options_in_the_prompt_go_with_multiple_choice_alone(tmp_path: Path) -> None:
     assert "task.prompt must not contain {options}" in refusal(custom(json_lines(tmp_path, ROWS), prompt="{question} {options}"))
+
+
+SPELLINGS = [
+    *(
+        '["x", "y"]',
+        '{"A": "x", "B": "y"}',
+        '{"text": ["x", "y"], "label": ["A", "B"]}',
+        '[{"label": "A", "text": "x"}, {"label": "B", "text": "y"}]',
+    ),
+    *(
+        "['x', 'y']",
+        "{'text': ['x', 'y'], 'label': ['A', 'B']}",
+        "{'text': array(['x', 'y'], dtype=object), 'label': array(['A', 'B'], dtype=object)}",
+    ),
+    *('["A)x", "B)y"]', '["(A)x", "(B) y"]', '["A. x", "B. y"]', '["a) x", "b) y"]', '["A: x", "B: y"]'),
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_options_in_a_cell_are_read_as_json_or_as_python_spells_them(tmp_path: Path, spelling: str) -> None:
+    path = tmp_path / "all.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["stem", "key", "choices"], *([f"Which, {n}?", "B", spelling] for n in range(10))])
+    questions = read_questions(CustomTask(file=str(path), **CHOICE_SETTINGS), "file", str(path))
+    assert [(each.options, each.answer) for each in questions] == [({"A": "x", "B": "y"}, "B")] * 10
+
+
+def test_a_letter_that_is_part_of_an_option_s_text_is_no_label(tmp_path: Path) -> None:
+    path = json_lines(tmp_path, [{"stem": f"Which, {n}?", "key": "A", "choices": ["A.5", "B.6"]} for n in range(10)])
+    assert read_questions(CustomTask(file=path, **CHOICE_SETTINGS), "file", path)[0].options == {"A": "A.5", "B": "B.6"}
+
+
+def test_an_answer_may_be_an_option_as_it_is_labelled(tmp_path: Path) -> None:
+    path = json_lines(tmp_path, [{"stem": f"Which, {n}?", "key": "B)y", "choices": ["A)x", "B)y"]} for n in range(10)])
+    assert read_questions(CustomTask(file=path, **CHOICE_SETTINGS), "file", path)[0].answer == "B"
+
+
+def test_answers_that_count_options_from_zero_are_refused_in_one_line(tmp_path: Path) -> None:
+    rows = [{"stem": f"Which, {n}?", "key": n % 2, "choices": ["x", "y"]} for n in range(10)]
+    said = refusal(custom(json_lines(tmp_path, rows), **CHOICE_SETTINGS))
+    assert "line 1: field 'key' must count options from 1; got 0" in said
+    assert "write letters" in said
+    assert "\n" not in said
+    labelled = [{"stem": f"Which, {n}?", "key": n % 2, "choices": {"0": "x", "1": "y"}} for n in range(10)]
+    path = json_lines(tmp_path, labelled, "labelled.jsonl")
+    assert [each.answer for each in read_questions(CustomTask(file=path, **CHOICE_SETTINGS), "file", path)][:2] == ["A", "B"]
+    numbers = [{"stem": f"Which, {n}?", "key": 0, "choices": ["5", "0"]} for n in range(10)]
+    path = json_lines(tmp_path, numbers, "numbers.jsonl")
+    assert read_questions(CustomTask(file=path, **CHOICE_SETTINGS), "file", path)[0].answer == "B"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from cotexp.records import AnswerType
 from cotexp.tasks.answers import number_of
+from cotexp.tasks.boxes import last_boxed
 from cotexp.tasks.gold import plain, read_gold, shuffled_options
 
 OPTIONS = {"A": "dog", "B": "cat", "C": "a mouse", "D": "river bank"}
@@ -31,7 +34,7 @@ DATES = {"01/02/2021": 1, "01/03/2021": 0, "02/02/2021": 0, "01/02/2020": 0, "01
         (1e-5, "decimal", "0.00001"),
         ([18.0], "decimal", "18"),
         (["18"], "decimal", "18"),
-        (["18.0", "3"], "decimal", "18"),
+        (["18.0", "18"], "decimal", "18"),
         ("18", "decimal", "18"),
         ("1,000", "decimal", "1000"),
         ("1{,}000", "decimal", "1000"),
@@ -56,6 +59,19 @@ DATES = {"01/02/2021": 1, "01/03/2021": 0, "02/02/2021": 0, "01/02/2020": 0, "01
         ("\\text{Evelyn}", "latex", "\\text{Evelyn}"),
         ("Evelyn", "latex", "Evelyn"),
         (5, "latex", "5"),
+        ("\\(\\frac{3}{4}\\)", "latex", "\\frac{3}{4}"),
+        ("\\[ 5 \\]", "latex", "5"),
+        # several parts of one answer
+        ("The points are $\\boxed{(1,4)}$ and $\\boxed{(3,8)}$.", "latex", "(1,4), (3,8)"),
+        ("so $k = \\boxed{5}$ or $k = \\boxed{-3}.$", "latex", "5, -3"),
+        ("$g(x)=\\boxed{2x+1}$ or $g(x)=\\boxed{-2x-1}$", "latex", "2x+1, -2x-1"),
+        ("They are $\\boxed{1,200}$, $\\boxed{3}$ and $\\boxed{4}$.", "latex", "1{,}200, 3, 4"),
+        (["3", "5"], "latex", "3, 5"),
+        ([3, "\\boxed{5}"], "latex", "3, 5"),
+        # forms of one answer, and a box on the way
+        ("This is $\\boxed{28}$ or $\\boxed{28_9}$.", "latex", "28_9"),
+        ("It is $\\boxed{20\\!:\\!34}$ or $\\boxed{8\\!:\\!34 \\text{ p.m.}}$.", "latex", "8\\!:\\!34 \\text{ p.m.}"),
+        ("$\\log_2 4=\\boxed{2}$, so $\\log_2 16 = \\boxed{4}$", "latex", "4"),
         # choices
         ("B", "choice", "B"),
         ("b", "choice", "B"),
@@ -117,6 +133,11 @@ def test_every_raw_form_is_read(raw: Any, answer_type: AnswerType, gold: str) ->
         (1, "boolean", "yes, no, true or false"),
         ({"Yes": 1, "No": 1}, "boolean", "exactly one option"),
         ([["x"]], "latex", "a text"),
+        (["18.0", "3"], "decimal", "one answer; 2 stand in its list"),
+        (["A", "B"], "choice", "one answer"),
+        (["3", ""], "latex", "empty"),
+        ("\\frac{1}{2", "latex", "a whole formula; 1 of its braces do not close"),
+        ("3}", "latex", "a whole formula; 1 of its braces were never opened"),
     ],
 )
 def test_a_raw_form_that_is_no_answer_is_refused_with_its_rule(raw: Any, answer_type: AnswerType, rule: str) -> None:
@@ -173,3 +194,13 @@ def test_a_latex_solution_must_state_its_answer_in_a_box_that_may_lack_braces() 
         with pytest.raises(ValueError, match="must be a formula, or a solution that states it"):
             read_gold(prose, "latex")
     assert read_gold("\\text{the line through both points}", "latex") == "\\text{the line through both points}"
+
+
+@pytest.mark.slow
+def test_eleven_solutions_of_math_have_an_answer_of_several_parts(benchmark_data: Path) -> None:
+    rows = [json.loads(line) for line in (benchmark_data / "math/train.jsonl").read_text(encoding="utf-8").split("\n") if line]
+    whole = {number: read_gold(row["solution"], "latex") for number, row in enumerate(rows, 1) if (last_boxed(row["solution"]) or "").strip()}
+    several = {number: gold for number, gold in whole.items() if gold != read_gold(last_boxed(rows[number - 1]["solution"]), "latex")}
+    assert list(several) == [335, 505, 3461, 3695, 3998, 4254, 6309, 6781, 6817, 6844, 7415]
+    assert several[335] == "(-2,18), (8,38)"
+    assert several[6844] == "30^\\circ, 150^\\circ"

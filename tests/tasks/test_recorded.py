@@ -15,7 +15,7 @@ from cotexp.task_settings import BenchmarkTask
 from cotexp.tasks import load_questions
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.draw import make_question
-from cotexp.tasks.recorded import Recorded, read_recorded
+from cotexp.tasks.recorded import Recorded, Written, read_recorded
 
 QUESTIONS = [make_question("t", text=f"Ann has {n} apples. How many?", answer=str(n), answer_type="decimal") for n in range(4)]
 
@@ -29,6 +29,19 @@ def read(teacher: RecordedTeacher, *folders: Path) -> Recorded:
     return read_recorded(teacher, "t", QUESTIONS, folders)
 
 
+def test_how_a_rationale_ended_is_read_from_its_row(tmp_path: Path) -> None:
+    rows = [{"question_id": QUESTIONS[0].id, "text": str(n), "source": "x"} for n in range(4)]
+    said = ("STOP", "MAX_TOKENS", "model_length", "completed")
+    path = lines(tmp_path / "a.jsonl", *({**row, "finish_reason": each} for row, each in zip(rows, said, strict=True)))
+    found = read(RecordedTeacher(files=[path]))
+    assert [each.finish_reason for each in found.rationales[QUESTIONS[0].id]] == ["stop", "length", "length", "stop"]
+    plain = lines(tmp_path / "b.jsonl", *rows)
+    assert read(RecordedTeacher(files=[plain])).sha256 == read(RecordedTeacher(files=[lines(tmp_path / "c.jsonl", *rows)])).sha256 != found.sha256
+    bad = lines(tmp_path / "d.jsonl", {**rows[0], "finish_reason": "lenght"})
+    with pytest.raises(ConfigError, match="line 1: field 'finish_reason' must say how the text ended"):
+        read(RecordedTeacher(files=[bad]))
+
+
 def test_rows_are_joined_by_id_or_by_text_in_the_order_of_files_and_rows(tmp_path: Path) -> None:
     first = lines(tmp_path / "a.jsonl", {"question_id": QUESTIONS[1].id, "text": "one", "source": "x"}, {"question_id": "other", "text": "lost"})
     second = lines(
@@ -36,8 +49,8 @@ def test_rows_are_joined_by_id_or_by_text_in_the_order_of_files_and_rows(tmp_pat
     )
     found = read(RecordedTeacher(files=[first, second]))
     assert found.rationales == {
-        QUESTIONS[0].id: [("three", "b")],
-        QUESTIONS[1].id: [("one", "x"), ("two", "b")],
+        QUESTIONS[0].id: [Written("three", "b")],
+        QUESTIONS[1].id: [Written("one", "x"), Written("two", "b")],
         QUESTIONS[2].id: [],
         QUESTIONS[3].id: [],
     }
@@ -50,7 +63,7 @@ def test_ids_of_another_project_go_through_the_questions_file(tmp_path: Path) ->
         lines(tmp_path / f"t_{source}.jsonl", *({"id": n, "completion": f"{source} {n}"} for n in range(3)))
     teacher = RecordedTeacher(files=["{task}_*.jsonl"], questions_file="{task}_questions.jsonl", id_field="id", text_field="completion")
     found = read(teacher, Path("/nowhere"), tmp_path)
-    assert found.rationales[QUESTIONS[2].id] == [("code 2", "t_code"), ("gpt 2", "t_gpt")]
+    assert found.rationales[QUESTIONS[2].id] == [Written("code 2", "t_code"), Written("gpt 2", "t_gpt")]
     assert found.rationales[QUESTIONS[3].id] == []
     assert found.num_unmatched == 0
 
@@ -79,7 +92,7 @@ def test_questions_that_share_a_text_share_its_rationales(tmp_path: Path) -> Non
     ]
     path = lines(tmp_path / "a.jsonl", {"question": "Which?", "text": "this"})
     found = read_recorded(RecordedTeacher(files=[path]), "t", twins, ())
-    assert [found.rationales[each.id] for each in twins] == [[("this", "a")], [("this", "a")]]
+    assert [found.rationales[each.id] for each in twins] == [[Written("this", "a")], [Written("this", "a")]]
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

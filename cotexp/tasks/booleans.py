@@ -1,0 +1,69 @@
+"""Yes or no in the statement that answers: "a clear yes: no bird ...", "not true", "no doubt yes", "No. 10 ..., so yes"."""
+
+from __future__ import annotations
+
+import re
+
+from cotexp.tasks.lexing import MOST_CHARACTERS, undressed
+from cotexp.tasks.wording import AFTER_NO, MILD
+
+WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
+_OTHER = {"yes": "no", "no": "yes"}
+_MENTION = re.compile(r"(?<![^\W_])(yes|no|true|false)(?![^\W_])(?![-'’]\w)", re.IGNORECASE)
+_EITHER = re.compile(r"\b(?:yes|true)\s*(?:(?:or|nor|/)\s*(?:no|false)\b|and\s+(?:no|false)(?=\s*(?:[.,;]|$)))", re.IGNORECASE)
+"""No answer: "not a simple yes or no", "yes and no"."""
+_REASON = re.compile(
+    r"(?<=\w)[\s,;:—–-]*\b(?:because|since|as|although|though|even\s+though|while|whereas|when|if|unless|given|despite|considering|due)\b",
+    re.IGNORECASE,
+)
+_TURN = re.compile(r"[;:—]|\s[–-]\s|\bbut\b|(?<=[\w,])\s+\b(?:so|thus|hence|therefore|meaning)\b", re.IGNORECASE)
+_DENIAL = re.compile(r"(?:\b(?:not|never|hardly|cannot|unlikely|doubtful|no\s+longer)|n['’]t)\s+((?:\w+\s+){0,3})\Z", re.IGNORECASE)
+_NUMBERED = re.compile(r"no\.?\s*\d", re.IGNORECASE)
+_BEHIND_NO = re.compile(r"\s+([^\W\d_]+)")
+
+
+def boolean_word(text: str) -> str | None:
+    """ "yes" or "no" for a text that says yes, no, true or false and nothing else."""
+    bare = text.strip(" \t\r\n.!*_$`()\"'“”‘’").lower()
+    return WORDS.get(bare) or (WORDS.get(undressed(text).strip(" .!()").lower()) if len(text) <= MOST_CHARACTERS else None)
+
+
+def last_word(text: str) -> str | None:
+    """The last yes, no, true or false anywhere in a text."""
+    found = _MENTION.findall(_EITHER.sub(" ", text))
+    return WORDS[found[-1].lower()] if found else None
+
+
+def stated_word(sentence: str) -> str | None:
+    """What the sentence behind "the answer is" says: "yes", "no", None for neither, or "" where it is unsure."""
+    text = _EITHER.sub(" ", undressed(sentence[:MOST_CHARACTERS])).lstrip(" .,:;(*")
+    first = _MENTION.match(text)
+    if first is not None and _is_meant(text, first):
+        return WORDS[first[1].lower()]
+    reason = _REASON.search(text)
+    text = text[: reason.start()] if reason else text
+    start, is_unsure = 0, False
+    for end in (*(turn.start() for turn in _TURN.finditer(text)), len(text)):
+        said = [_said(text, start, each) for each in _MENTION.finditer(text, start, end) if _is_meant(text, each)]
+        if said and said[-1]:
+            return said[-1]
+        is_unsure = is_unsure or bool(said)
+        start = end
+    return "" if is_unsure else None
+
+
+def _is_meant(text: str, mention: re.Match[str]) -> bool:
+    """Whether "no" is no number's sign ("No. 10") and no word's own ("no doubt")."""
+    if mention[1].lower() != "no":
+        return True
+    behind = _BEHIND_NO.match(text, mention.end())
+    return not _NUMBERED.match(text, mention.start()) and (behind is None or behind[1].lower() in AFTER_NO)
+
+
+def _said(text: str, begin: int, mention: re.Match[str]) -> str:
+    word = WORDS[mention[1].lower()]
+    denial = _DENIAL.search(text, max(begin, mention.start() - 60), mention.start())
+    if denial is None:
+        return word
+    is_plain = mention[1].lower() in ("true", "false") and all(each.lower() in MILD for each in denial[1].split())
+    return _OTHER[word] if is_plain else ""

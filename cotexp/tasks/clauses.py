@@ -1,0 +1,267 @@
+"""The one number that a statement gives, read clause by clause; or that it gives none, or something that is no single number.
+
+A statement is a first clause and what follows it: "60% of 30, or 18", "5 times 3, which is 15", "not 18 but 20", "18, since 9 * 2 = 18".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from cotexp.tasks.equations import Side, equation, with_operators
+from cotexp.tasks.lexing import MOST_CHARACTERS, Token, tokens, undressed
+from cotexp.tasks.quantities import Item, Quantity, Sign, Stop, Word, items
+from cotexp.tasks.wording import AFTER_OR, BECAUSE, EQUALS, FILLERS, NOT, REMARKS, SO, SUBJECTS, VERBS
+
+
+class Reading(NamedTuple):
+    """What a piece of text gives: a number, in plain characters and with its value; else whether it was a number's place at all.
+
+    `is_silent`: it states nothing (a remark, a negation) and hides no earlier statement. `denied`: the value of "not 18".
+    """
+
+    text: str | None = None
+    value: Fraction | None = None
+    is_silent: bool = False
+    denied: Fraction | None = None
+
+
+SILENT = Reading(is_silent=True)
+UNREADABLE = Reading()
+
+
+class Clause(NamedTuple):
+    """`link`: how it is tied to what stands before it."""
+
+    link: str
+    row: list[Item]
+
+
+def one_reading(piece: str) -> Reading:
+    """What a box, a gold answer or a `####` line holds as a whole: every clause of it counts."""
+    return _reading(_clauses(_items(piece)), is_whole=True) if len(piece) <= MOST_CHARACTERS else UNREADABLE
+
+
+def stated_reading(piece: str) -> Reading:
+    """What the sentence behind "the answer is" gives."""
+    return _reading(_clauses(_items(piece[:MOST_CHARACTERS])), is_whole=False)
+
+
+def heading_reading(piece: str, *, goes_on: bool) -> Reading:
+    """What a line behind "####" gives: a title such as "Step 2: Money" or "2 Checks" above more text gives nothing."""
+    row = _items(piece[:MOST_CHARACTERS])
+    at = next((n for n, each in enumerate(row) if isinstance(each, Quantity | Stop)), len(row))
+    is_equation = any(isinstance(each, Sign) and each.kind == "equals" for each in row[:at])
+    leads = [each.text for each in row[:at] if isinstance(each, Word)]
+    is_label = any(isinstance(each, Sign) and each.kind == "colon" for each in row[:at])
+    if at == len(row) or (not is_equation and (is_label or any(each.lower() not in FILLERS for each in leads))):
+        return SILENT
+    behind = row[at + 1] if at + 1 < len(row) else None
+    if goes_on and isinstance(behind, Word) and behind.text[0].isupper():
+        return SILENT
+    return _reading(_clauses(row), is_whole=False)
+
+
+def _items(piece: str) -> list[Item]:
+    return with_operators(items(_without_end(tokens(undressed(piece)))))
+
+
+def _without_end(found: list[Token]) -> list[Token]:
+    while found and found[-1].kind == "separator":
+        found.pop()
+    return found
+
+
+# --- clauses -------------------------------------------------------------------------------------------------------------
+
+
+def _clauses(row: Sequence[Item]) -> list[Clause]:
+    """The clauses, cut at separators and at words that conclude, give a reason or deny; asides in parentheses are left out."""
+    row = _without_asides(row)
+    found = [Clause("first", [])]
+    at = 0
+    while at < len(row):
+        link, width = _link(row, at, found[-1].row)
+        if link is None:
+            found[-1].row.append(row[at])
+            at += 1
+            continue
+        at += width
+        if found[-1].row or link not in ("comma", "dot") or len(found) == 1:
+            if not found[-1].row and found[-1].link in ("comma", "dot", "or") and len(found) > 1:
+                link = "or" if found[-1].link == "or" and link == "comma" else link
+                found.pop()
+            found.append(Clause(link, []))
+    return [each for n, each in enumerate(found) if each.row or n == 0 or each.link == "not"]
+
+
+def _link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | None, int]:
+    """How the item at `at` ties a new clause to the one before, and how many items say so; None inside a clause."""
+    item = row[at]
+    if isinstance(item, Sign):
+        if item.kind == "separator":
+            return ("comma" if item.text in ",&" else "dot"), 1
+        if item.kind == "arrow":
+            return "so", 1
+        is_dash = item.kind == "operator" and item.text in "–—"
+        if is_dash and (item.text == "—" or (item.spaced and clause and (at + 1 == len(row) or isinstance(row[at + 1], Word)))):
+            return "comma", 1
+        if (
+            item.kind == "colon"
+            and at + 1 < len(row)
+            and not isinstance(row[at + 1], Quantity)
+            and any(isinstance(each, Quantity) for each in clause)
+        ):
+            return "comma", 1
+        return None, 0
+    if not isinstance(item, Word):
+        return None, 0
+    return _word_link(row, at, clause)
+
+
+def _word_link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | None, int]:
+    words = [each.text.lower() if isinstance(each, Word) else "" for each in row[at : at + 4]] + ["", "", "", ""]
+    word = words[0]
+    has_quantity = any(isinstance(each, Quantity | Stop) for each in row[:at])
+    if word in ("i.e", "ie", "i.e.") or (word == "i" and words[1] == "e"):
+        return "which", 1
+    if word in ("which", "that") and words[1] in EQUALS and has_quantity:
+        return "which", 3 if words[2] in ("to",) else 2
+    if word == "namely" or (word == "or" and words[1] in ("equivalently", "simply", "rather")):
+        return "which", 1 + (word == "or")
+    if word == "rather" and words[1] == "than":
+        return "not", 2
+    if word in ("instead", "opposed") or (word == "as" and words[1] == "opposed"):
+        return "not", 1
+    if word in NOT or (word == "no" and words[1] in ("longer", "more")):
+        return "not", 1
+    if word == "but":
+        return "but", 2 if words[1] in ("rather", "instead", "actually") else 1
+    if word in SO and (has_quantity or not clause or word not in ("so", "thus", "therefore", "hence")):
+        return "so", 1
+    if word == "for" and words[1:4] == ["a", "total", "of"]:
+        return "so", 4
+    if word in BECAUSE and (clause or word in ("because", "since")) and not (word in ("given", "as") and words[1] in ("by", "follows")):
+        return "because", 1
+    if word == "or":
+        return "or", 1
+    return None, 0
+
+
+def _without_asides(row: Sequence[Item]) -> list[Item]:
+    """Without parentheses behind a quantity or a longer word: "Tom (age 12) pays $18", "18 (9 * 2)"."""
+    kept: list[Item] = []
+    depth = 0
+    for item in row:
+        if isinstance(item, Sign) and item.kind in ("open", "close"):
+            if item.kind == "open":
+                behind = kept[-1] if kept else None
+                aside = isinstance(behind, Quantity) or (isinstance(behind, Word) and len(behind.text) > 1)
+                if depth or aside:
+                    depth += 1
+                    continue
+            elif depth:
+                depth -= 1
+                continue
+        if not depth:
+            kept.append(item)
+    return kept
+
+
+# --- the statement -------------------------------------------------------------------------------------------------------
+
+
+def _reading(clauses: Sequence[Clause], *, is_whole: bool) -> Reading:
+    """Go through the clauses; each may replace, confirm or contradict what was read before it."""
+    first = clauses[0]
+    if not is_whole and first.row and not _may_state(first.row):
+        if not any(isinstance(each, Quantity) for each in first.row) or _is_remark(first.row):
+            rest = [each for each in clauses[1:] if each.link == "comma" and isinstance(each.row[0], Quantity)]
+            if not rest or _is_remark(first.row):
+                return SILENT
+            return _reading([Clause("first", rest[0].row), *clauses[clauses.index(rest[0]) + 1 :]], is_whole=False)
+        num_numbers = sum(isinstance(each, Quantity | Stop) for each in first.row)
+        state = Side("unread" if num_numbers > 1 else "aside" if num_numbers else "words")
+    else:
+        state = equation(first.row, is_whole=is_whole) if first.row else Side("words")
+    denied: Fraction | None = None
+    is_denied = False
+    for clause in clauses[1:]:
+        if clause.link == "because":
+            break
+        new = equation(clause.row, is_whole=is_whole) if clause.row else Side("words")
+        if clause.link == "not":
+            is_denied = True
+            denied = new.value if denied is None else denied
+            if is_whole:
+                return Reading(denied=denied)
+            continue
+        if is_denied and state.kind in ("words", "name") and new.kind == "value" and clause.link in ("but", "which", "so", "comma", "dot"):
+            state = new
+            continue
+        if clause.link == "or" and clause.row and isinstance(clause.row[0], Word) and clause.row[0].text.lower() in AFTER_OR:
+            return UNREADABLE
+        state = _next(state, new, clause, is_whole=is_whole)
+    if state.kind == "value" and state.quantity is not None:
+        return Reading(state.quantity.plain, state.quantity.value, denied=denied)
+    if state.kind in ("words", "name", "aside"):
+        return Reading(is_silent=not is_whole, denied=denied)
+    return UNREADABLE
+
+
+def _next(state: Side, new: Side, clause: Clause, *, is_whole: bool) -> Side:
+    """What stands after another clause."""
+    behind = next((each.text.lower() for each in clause.row[1:2] if isinstance(each, Word)), "")
+    if clause.link == "comma" and behind in ("more", "less", "fewer", "greater", "higher", "lower", "older", "younger", "of"):
+        return state
+    if clause.link == "or" and new.kind in ("several", "unread", "sum"):
+        return Side("unread")
+    if new.kind != "value" or new.quantity is None:
+        if new.kind in ("several", "unread", "sum") and (is_whole or (new.kind == "several" and clause.link == "comma")):
+            begins = bool(clause.row) and isinstance(clause.row[0], Quantity | Stop)
+            return Side("unread") if is_whole or begins else state
+        return state
+    if state.kind == "value" and state.quantity is not None:
+        if _same(state.quantity, new.quantity):
+            return state
+        if clause.link == "so" and not is_whole:
+            return new if new.begins else Side("unread")
+        if is_whole or new.begins or clause.link in ("but", "which"):
+            return Side("unread")
+        return state
+    if clause.link in ("so", "which") or (clause.link == "or" and state.kind == "sum"):
+        return new
+    if clause.link in ("comma", "dot", "or", "but") and state.kind in ("words", "name"):
+        return new if new.begins or is_whole else state
+    if state.kind == "sum" and clause.link in ("comma", "dot") and new.begins:
+        return Side("unread")
+    return Side("unread") if new.begins else state
+
+
+def _same(one: Quantity, other: Quantity) -> bool:
+    """Whether two quantities are the same amount, perhaps in two units."""
+    if one.unit is not None and other.unit is not None and one.unit.kind == other.unit.kind:
+        return one.value * one.unit.size == other.value * other.unit.size
+    return one.value == other.value and (one.is_percent == other.is_percent)
+
+
+def _is_remark(row: Sequence[Item]) -> bool:
+    if not row or not isinstance(row[0], Word):
+        return False
+    word = row[0].text
+    return word.lower() in REMARKS or (word.islower() and len(word) > 3 and word.endswith("ed"))
+
+
+def _may_state(row: Sequence[Item]) -> bool:
+    """Whether a first clause behind "the answer is" begins as one that states something: with a number, a filler, a variable, a subject."""
+    at = next((n for n, each in enumerate(row) if isinstance(each, Quantity | Stop)), len(row))
+    lead = [each for each in row[:at] if isinstance(each, Word)]
+    words = [each.text.lower() for each in lead]
+    if all(each in FILLERS or len(each) == 1 for each in words):
+        return True
+    if any(isinstance(each, Sign) and (each.kind in ("equals", "colon")) for each in row[:at]) and not _is_remark(row):
+        return True
+    starts = words[0] in SUBJECTS or lead[0].text[0].isupper()
+    verb = any(each in VERBS or (len(each) > 3 and each.endswith(("s", "ed")) and lead[n].text[0].islower()) for n, each in enumerate(words[1:], 1))
+    return starts and verb and not any(each in NOT or each in ("no", "never") for each in words)

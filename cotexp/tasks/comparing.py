@@ -1,0 +1,144 @@
+"""What compares formulas: a process that stays warm and forks one child after another, each with a limit of processor time.
+
+The keeper imports math-verify once. Its child makes the comparisons; one that runs out of processor time is ended by the kernel's own clock
+(`ITIMER_PROF`), which stands still while other programs have the processor. The keeper then forks the next child, in milliseconds.
+math-verify's own time-out is an alarm of wall time, which does not work outside a main thread and cannot end a long step in C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CACHED_FORMULAS = 20_000
+MEMORY_BYTES = 4 << 30
+"""A child's address space; a formula such as 9**9**9**9 must not take the machine's memory."""
+READY = "ready"
+RAN_OUT = "ran out"
+_OUT_OF_MEMORY = 3
+_RAN_OUT_BY = (signal.SIGPROF, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
+"""How a child ends whose comparison took too much time, or too much of the stack: by its own fault, and again if it were asked again."""
+
+
+class Comparison(NamedTuple):
+    """Does `text` equal `gold`? `whole_text`: by math-verify, which finds the answer in a text itself; else both are formulas, and we say."""
+
+    gold: str
+    text: str
+    whole_text: bool
+
+
+def command(descriptor: int, seconds: float) -> list[str]:
+    """The command line of a keeper that talks over the inherited connection `descriptor`."""
+    root = str(Path(__file__).resolve().parents[2])
+    code = f"import sys; sys.path.insert(0, {root!r}); from cotexp.tasks.comparing import serve; serve({descriptor}, {seconds!r})"
+    return [sys.executable, "-P", "-c", code]
+
+
+def serve(descriptor: int, seconds: float) -> None:
+    """Answer lists of comparisons, verdict by verdict, until the other side hangs up.
+
+    A child that ended by its own fault is replaced and `RAN_OUT` sent in place of a verdict; after any other end the keeper ends too, since
+    nobody knows how much of a message is lost.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who asked decides
+    connection = Connection(descriptor)
+    _prepare()
+    connection.send(READY)
+    while True:
+        child = os.fork()
+        if child == 0:
+            os._exit(_work(connection, seconds))
+        _, status = os.waitpid(child, 0)
+        ran_out = os.WIFSIGNALED(status) and os.WTERMSIG(status) in _RAN_OUT_BY
+        if not ran_out and not (os.WIFEXITED(status) and os.WEXITSTATUS(status) == _OUT_OF_MEMORY):
+            return
+        connection.send(RAN_OUT)
+
+
+def _prepare() -> None:
+    """The imports and first uses, which count against no comparison."""
+    from math_verify import parser
+
+    logging.disable(logging.CRITICAL)
+    for name in ("parse_latex_cached", "parse_expr_cached"):  # pure functions that the library caches for 20 formulas; answers recur far more often
+        if own := getattr(getattr(parser, name, None), "__wrapped__", None):
+            setattr(parser, name, functools.lru_cache(maxsize=CACHED_FORMULAS)(own))
+    for gold, text in (
+        ("\\frac{\\sqrt{3}}{2}x", "so $\\boxed{\\frac12\\sqrt{3}x}$"),
+        ("(1,2)", "$\\{1,2\\}$"),
+        ("x<3", "$(-\\infty,3)$"),
+        ("5", "5.0"),
+    ):
+        for whole_text in (True, False):
+            verdict_of(Comparison(gold, text.strip("so $"), whole_text))
+
+
+def _work(connection: Connection, seconds: float) -> int:
+    """Runs in the child. The exit code: 0 when the other side hung up."""
+    import resource
+
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        while True:
+            for comparison in connection.recv():
+                signal.setitimer(signal.ITIMER_PROF, seconds)
+                verdict = verdict_of(Comparison(*comparison))
+                signal.setitimer(signal.ITIMER_PROF, 0)
+                connection.send(verdict)
+    except (EOFError, OSError):
+        return 0
+    except MemoryError:
+        return _OUT_OF_MEMORY
+
+
+def verdict_of(comparison: Comparison) -> bool:
+    """The verdict; what a library cannot compare is not equal."""
+    try:
+        return _library_verdict(comparison.gold, comparison.text) if comparison.whole_text else _own_verdict(comparison.gold, comparison.text)
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception:  # noqa: BLE001 - a bug of a library, or a formula that is nested too deep for it
+        return False
+
+
+def _own_verdict(gold: str, text: str) -> bool:
+    from cotexp.tasks.equality import formulas_equal
+
+    return formulas_equal(gold, text)
+
+
+def _library_verdict(gold: str, text: str) -> bool:
+    from math_verify import parse
+
+    answer = parse(text, parsing_timeout=None)
+    try:
+        return _equal(gold, tuple(answer))
+    except TypeError:  # a matrix cannot be looked up in a cache
+        return _equal.__wrapped__(gold, tuple(answer))
+
+
+@functools.lru_cache(maxsize=CACHED_FORMULAS)
+def _parsed(formula: str) -> list[Any]:
+    from math_verify import parse
+
+    found: list[Any] = parse(f"${formula}$", parsing_timeout=None)
+    return found
+
+
+@functools.lru_cache(maxsize=CACHED_FORMULAS, typed=True)
+def _equal(gold: str, answer: tuple[Any, ...]) -> bool:
+    """`answer` is a formula and the string that it was parsed from: formulas that sympy calls equal may still be told apart by math-verify."""
+    from math_verify import verify
+
+    return bool(verify(_parsed(gold), list(answer), timeout_seconds=None))

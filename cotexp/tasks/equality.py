@@ -1,0 +1,309 @@
+"""When two formulas are equal: by what they are (number, pair, set, interval, equation, ...), and then exactly.
+
+Rational numbers need no library. Other expressions are equal when sympy proves that their difference is zero; values to fifty digits only tell
+expressions apart. There is no absolute tolerance: decimals may be off by a relative 1e-6. What cannot be read or proved is not equal.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+
+from cotexp.tasks.grammar import read
+from cotexp.tasks.latex import normalised, stripped
+from cotexp.tasks.nodes import Apply, Group, InBase, Node, Quantity, Relation, Symbol
+from cotexp.tasks.real_sets import TURNED, is_set, set_of
+from cotexp.tasks.values import (
+    RELATIVE_TOLERANCE,
+    bare,
+    expression_of,
+    has_decimal,
+    is_name,
+    parts_of,
+    proved_zero,
+    rational_of,
+    same_constant,
+    same_expression,
+    symbols_of,
+)
+from cotexp.tasks.words import Unsure, units_agree
+
+_CACHED = 20_000
+_LETTER_IN_BRACKETS = re.compile(r"^\(([A-Z])\)$")
+
+
+def formulas_equal(gold: str, answer: str) -> bool:
+    """Whether `answer` has the value of `gold`. May need sympy, and much time: run it where processor time is limited."""
+    return same_spelling(gold, answer) or _equal_as_read(gold, answer, with_sympy=True)
+
+
+def plainly_equal(gold: str, answer: str) -> bool:
+    """As `formulas_equal`, but only where strings and rational numbers decide; takes no time."""
+    return same_spelling(gold, answer) or _equal_as_read(gold, answer, with_sympy=False)
+
+
+def same_spelling(gold: str, answer: str) -> bool:
+    """Whether the normalised strings are the same; words may differ in their capitals."""
+    ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(stripped(each))) for each in (answer, gold))
+    if ours == theirs:
+        return units_agree(_sign_of(gold), _sign_of(answer))
+    return ours.casefold() == theirs.casefold() and ours.isalpha() and len(ours) > 2 and not ours.isupper() and not theirs.isupper()
+
+
+def _sign_of(latex: str) -> str | None:
+    return "%" if "%" in latex else "°" if re.search(r"\\circ|\\degree|°", latex) else None
+
+
+def is_formula(latex: str) -> bool:
+    """Whether the whole of it can be read."""
+    return _read(latex) is not None
+
+
+def kind_of(latex: str) -> str | None:
+    """What a formula is: "InBase", "Relation", "()", "{}", ... or "value"; None for one that cannot be read."""
+    node = _read(latex)
+    if node is None:
+        return None
+    node = bare(node)
+    if isinstance(node, Group):
+        return "value" if node.kind == "list" else node.kind
+    return type(node).__name__ if isinstance(node, InBase | Relation) else "value"
+
+
+def _equal_as_read(gold: str, answer: str, *, with_sympy: bool) -> bool:
+    theirs = _read(gold)
+    ours = _read(answer) if theirs is not None else None
+    if theirs is None or ours is None:
+        return False
+    try:
+        return _Comparison(with_sympy).same(theirs, ours)
+    except (Unsure, ArithmeticError, RecursionError):
+        return False
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _read(latex: str) -> Node | None:
+    try:
+        return read(latex)
+    except (Unsure, RecursionError, ValueError):
+        return None
+
+
+class _Comparison:
+    """One comparison of two trees. Without sympy only rational numbers are equal."""
+
+    def __init__(self, with_sympy: bool) -> None:
+        self.with_sympy = with_sympy
+
+    def same(self, gold: Node, answer: Node) -> bool:
+        """Whether two formulas mean the same, whatever they are."""
+        gold_unit, answer_unit = _unit_of(gold), _unit_of(answer)
+        if not units_agree(gold_unit, answer_unit):
+            return False
+        gold, answer = _several(bare(gold)), _several(bare(answer))
+        if isinstance(gold, Relation) or isinstance(answer, Relation) or is_set(gold) or is_set(answer):
+            return self.same_relation(gold, answer)
+        if isinstance(gold, Group) or isinstance(answer, Group):
+            return self.same_group(gold, answer)
+        if isinstance(gold, InBase) or isinstance(answer, InBase):
+            return gold == answer
+        return self.same_value(gold, answer)
+
+    # --- equations, inequalities, intervals
+
+    def same_relation(self, gold: Node, answer: Node) -> bool:
+        ours, theirs = self.assigned(answer), self.assigned(gold)
+        if ours and theirs:
+            return _same_name(theirs[0], ours[0]) and self.same(theirs[1], ours[1])
+        if ours and not isinstance(gold, Relation):
+            return self.same(gold, ours[1])
+        if theirs and not isinstance(answer, Relation):
+            return self.same(theirs[1], answer)
+        if not self.with_sympy:
+            return False
+        if _is_equation(gold) and _is_equation(answer):
+            return self.same_equation(gold, answer)
+        one, other = set_of(gold), set_of(answer)
+        if one is None or other is None:
+            return self.same_inequality(gold, answer)
+        if one[0] and other[0] and one[0] != other[0]:
+            return False
+        return bool(one[1] == other[1] or one[1].symmetric_difference(other[1]).is_empty)
+
+    def assigned(self, node: Node) -> tuple[Node | None, Node] | None:
+        """(name, value) of `x = 5`, `f(x) = 2x`, `x = y = 5`, and of a chain of equal numbers (3 + 4 = 7); None for any other relation."""
+        if not isinstance(node, Relation):
+            return None
+        if node.signs == ("in",) and is_name(node.sides[0]):
+            return node.sides[0], node.sides[1]
+        if set(node.signs) != {"="}:
+            return None
+        *before, last = node.sides
+        if is_name(before[0]) and not _mentions(last, before[0]):
+            if all(is_name(each) or self.same(each, last) for each in before[1:]):
+                return before[0], last
+            return None
+        if len(before) == 1 and is_name(last) and not _mentions(before[0], last):
+            return last, before[0]
+        if _is_tuple(before[0]) and all(is_name(each) for each in before[0].members) and len(before) == 1:  # type: ignore[union-attr]
+            return before[0], last
+        if len(before) > 1 and not symbols_of(last) and self.same(before[-1], last):
+            return None if not self._gives_last_side(before) else (None, last)
+        return (None, last) if not any(symbols_of(each) for each in node.sides) and all(self.same(last, each) for each in before) else None
+
+    def _gives_last_side(self, before: Sequence[Node]) -> bool:
+        """x + y = 3 + 4 = 7: what stands between the first and the last side has no variables."""
+        return not any(symbols_of(each) for each in before[1:])
+
+    def same_equation(self, gold: Node, answer: Node) -> bool:
+        """Whether one equation is the other times a constant."""
+        if not (isinstance(gold, Relation) and isinstance(answer, Relation) and len(gold.sides) == len(answer.sides) == 2):
+            return gold == answer
+        import sympy
+
+        one, other = (expression_of(each.sides[0]) - expression_of(each.sides[1]) for each in (gold, answer))
+        if one.free_symbols != other.free_symbols or other == 0:
+            return False
+        ratio = sympy.cancel(sympy.together(one / other))
+        return bool(ratio.is_number and ratio != 0 and ratio.is_finite is not False) or proved_zero(one - other) or proved_zero(one + other)
+
+    def same_inequality(self, gold: Node, answer: Node) -> bool:
+        """2x + y < 3 and 3 > y + 2x: one sign, and sides whose difference is the same up to a positive factor."""
+        pairs = []
+        for node in (gold, answer):
+            if not isinstance(node, Relation) or len(node.signs) != 1 or node.signs[0] not in TURNED:
+                return False
+            left, right = node.sides
+            sign = node.signs[0]
+            if sign in (">", ">="):
+                left, right, sign = right, left, TURNED[sign]
+            pairs.append((sign, expression_of(left) - expression_of(right)))
+        (one_sign, one), (other_sign, other) = pairs
+        if one_sign != other_sign or one.free_symbols != other.free_symbols or other == 0:
+            return False
+        import sympy
+
+        ratio = sympy.cancel(one / other)
+        return bool(ratio.is_number and (ratio.is_positive or (one_sign == "!=" and ratio.is_nonzero)))
+
+    # --- pairs, sets, lists, matrices
+
+    def same_group(self, gold: Node, answer: Node) -> bool:
+        if not isinstance(gold, Group) or not isinstance(answer, Group):
+            group, single = (gold, answer) if isinstance(gold, Group) else (answer, gold)
+            assert isinstance(group, Group)
+            return group.kind in ("list", "{}") and all(self.same(single, each) for each in group.members)
+        kinds = {gold.kind, answer.kind}
+        if kinds == {"list", "()"}:
+            return self.same_coordinates(gold, answer)
+        if kinds <= {"list", "{}"}:
+            return self.same_members(gold, answer, once="{}" in kinds)
+        if len(kinds) > 1 or len(gold.members) != len(answer.members):
+            return False
+        return all(self.same(one, other) for one, other in zip(gold.members, answer.members, strict=True))
+
+    def same_coordinates(self, gold: Group, answer: Group) -> bool:
+        """(3, -1) and x = 3, y = -1: all have names, in the order of the alphabet."""
+        named, pair = (gold, answer) if gold.kind == "list" else (answer, gold)
+        values = [self.assigned(each) for each in named.members]
+        names = [each[0].name for each in values if each and isinstance(each[0], Symbol)]
+        if len(names) < len(named.members) or len(names) != len(pair.members) or names != sorted(set(names)):
+            return False
+        return all(self.same(one, each[1]) for one, each in zip(pair.members, values, strict=True) if each)
+
+    def same_members(self, gold: Group, answer: Group, *, once: bool) -> bool:
+        """Whether the same values stand in both, in any order; in a set each counts `once`. Values with names keep the order of bare ones."""
+        theirs, ours = list(gold.members), list(answer.members)
+        names = [{str(pair[0]) for each in group if (pair := self.assigned(each)) and pair[0] is not None} for group in (theirs, ours)]
+        if sorted(map(len, names))[0] == 0 and max(map(len, names)) > 1:  # x = 1, y = 2 beside 1, 2
+            return len(theirs) == len(ours) and all(self.same(one, other) for one, other in zip(theirs, ours, strict=True))
+        if once:
+            theirs, ours = self.different(theirs), self.different(ours)
+        if len(theirs) != len(ours):
+            return False
+        for each in theirs:
+            match = next((place for place, other in enumerate(ours) if self.same(each, other)), None)
+            if match is None:
+                return False
+            del ours[match]
+        return True
+
+    def different(self, members: list[Node]) -> list[Node]:
+        found: list[Node] = []
+        for each in members:
+            if not any(self.same(other, each) for other in found):
+                found.append(each)
+        return found
+
+    # --- values
+
+    def same_value(self, gold: Node, answer: Node) -> bool:
+        if gold == answer:
+            return True
+        one, other = rational_of(gold), rational_of(answer)
+        is_decimal = has_decimal(gold) or has_decimal(answer)
+        if one is not None and other is not None:
+            return one == other or (is_decimal and one.denominator != 1 and abs(one - other) <= abs(one) * Fraction(RELATIVE_TOLERANCE))
+        if not self.with_sympy:
+            return False
+        return same_constant(gold, answer, is_decimal=is_decimal) if not symbols_of(gold) | symbols_of(answer) else same_expression(gold, answer)
+
+
+def _unit_of(node: Node) -> str | None:
+    if isinstance(node, Relation) and node.signs == ("=",):
+        return _unit_of(node.sides[-1])
+    return node.unit if isinstance(node, Quantity) else None
+
+
+def _several(node: Node) -> Node:
+    """3 \\pm 2 is two values. Raises: Unsure for more than one such sign, since they may go together or not."""
+    if isinstance(node, Group) and node.kind in ("list", "{}"):
+        members = [each for own in node.members for each in _members(_several(own))]
+        return Group(node.kind, tuple(members), node.joined_by)
+    if isinstance(node, Relation) and node.signs == ("=",) and _count_signs(node) == 1:
+        return Group("list", tuple(Relation(("=",), (node.sides[0], _with_sign(node.sides[1], each))) for each in ("+", "-")))
+    count = _count_signs(node)
+    if count == 0 or isinstance(node, Group | Relation):
+        return node
+    if count > 1:
+        raise Unsure("several plus-minus signs")
+    return Group("list", (_with_sign(node, "+"), _with_sign(node, "-")))
+
+
+def _members(node: Node) -> tuple[Node, ...]:
+    return node.members if isinstance(node, Group) and node.kind == "list" else (node,)
+
+
+def _count_signs(node: Node) -> int:
+    return (isinstance(node, Apply) and node.name == "pm") + sum(_count_signs(each) for each in parts_of(node))
+
+
+def _with_sign(node: Node, sign: str) -> Node:
+    """The tree with one of the two values of its plus-minus sign."""
+    if isinstance(node, Quantity):
+        return Quantity(_with_sign(node.value, sign), node.unit)
+    if not isinstance(node, Apply):
+        return node
+    operands = tuple(_with_sign(each, sign) for each in node.operands)
+    if node.name != "pm":
+        return Apply(node.name, operands)
+    last = operands[-1] if sign == "+" else Apply("neg", (operands[-1],))
+    return Apply("+", (operands[0], last)) if len(operands) == 2 else last
+
+
+def _mentions(node: Node, name: Node) -> bool:
+    return bool(symbols_of(node) & symbols_of(name))
+
+
+def _same_name(gold: Node | None, answer: Node | None) -> bool:
+    return gold is None or answer is None or gold == answer
+
+
+def _is_tuple(node: Node) -> bool:
+    return isinstance(node, Group) and node.kind == "()"
+
+
+def _is_equation(node: Node) -> bool:
+    return isinstance(node, Relation) and set(node.signs) == {"="}

@@ -1,0 +1,279 @@
+"""Equations in a row of items: "x = 18", "9 + 9 = 18", "60% of 30 = 18". A side gives a number only if nothing in it changes that number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from cotexp.tasks.quantities import Item, Quantity, Sign, Stop, Word
+from cotexp.tasks.wording import BOUND_BEFORE, EQUALS, MODIFIERS, NOT, STOP_ANYWHERE
+
+
+class Side(NamedTuple):
+    """One side of an equation. Kinds: "value" (a number), "sum" (it can be computed), "words", "aside" (words with a number that is not the
+    answer's), "name" (a variable), "letters" (m+n), "several" (numbers beside each other) and "unread".
+    """
+
+    kind: str
+    quantity: Quantity | None = None
+    value: Fraction | None = None
+    begins: bool = False
+
+
+_WORD_OPERATORS = {"times": "×", "plus": "+", "minus": "-", "x": "×"}
+
+
+def with_operators(row: list[Item]) -> list[Item]:
+    """Words such as "times" between two quantities are operators, "of" behind a share is "times"; a slash between units is none."""
+    row = [each for at, each in enumerate(row) if not (_is_rate(row[at - 1 : at + 2]) or (isinstance(each, Word) and _is_rate(row[at - 2 : at + 1])))]
+    row = [each for at, each in enumerate(row) if not _is_hyphen(row, at)]
+    for at in range(1, len(row) - 1):
+        item, before = row[at], row[at - 1]
+        following = next((each for each in row[at + 1 :] if not (isinstance(each, Word) and each.text.lower() in ("the", "by", "of", "a"))), None)
+        if not isinstance(item, Word) or not isinstance(following, Quantity):
+            continue
+        word = item.text.lower()
+        operand = isinstance(before, Quantity) or (isinstance(before, Word) and at > 1 and isinstance(row[at - 2], Quantity))
+        if word in _WORD_OPERATORS and operand:
+            row[at] = Sign("operator", _WORD_OPERATORS[word], True)
+        elif word in ("multiplied", "divided") and operand:
+            row[at] = Sign("operator", "×" if word == "multiplied" else "/", True)
+        elif word == "of" and isinstance(before, Quantity) and (before.is_percent or before.is_fraction):
+            row[at] = Sign("operator", "of", True)
+    return row
+
+
+def _is_hyphen(row: Sequence[Item], at: int) -> bool:
+    """Whether a "-" ties a number to a word, as in "6-year-old"."""
+    item = row[at]
+    if not (isinstance(item, Sign) and item.text == "-" and not item.spaced and 0 < at < len(row) - 1 and isinstance(row[at - 1], Quantity)):
+        return False
+    after = row[at + 1]
+    return isinstance(after, Word) and not after.spaced and len(after.text) > 1
+
+
+def _is_rate(three: Sequence[Item]) -> bool:
+    if len(three) < 3:
+        return False
+    before, slash, after = three
+    named = isinstance(before, Word) or (isinstance(before, Quantity) and bool(before.unit_name))
+    return isinstance(slash, Sign) and slash.text == "/" and named and isinstance(after, Word)
+
+
+# --- sides ---------------------------------------------------------------------------------------------------------------
+
+
+def _sides(row: Sequence[Item]) -> list[list[Item]]:
+    """What "=", "is" or a label's colon parts."""
+    found: list[list[Item]] = [[]]
+    for at, item in enumerate(row):
+        is_verb = isinstance(item, Word) and item.text.lower() in EQUALS and bool(found[-1])
+        is_label = isinstance(item, Sign) and item.kind == "colon" and not any(isinstance(each, Quantity | Stop) for each in found[-1])
+        if (isinstance(item, Sign) and item.kind == "equals") or is_verb or is_label:
+            if at + 1 < len(row) and isinstance(after := row[at + 1], Word) and after.text.lower() == "to" and is_verb:
+                found.append([])
+                continue
+            if found[-1]:
+                found.append([])
+            continue
+        if isinstance(item, Sign) and item.kind == "colon" and found[-1]:
+            found[-1].append(Stop(":"))
+            continue
+        found[-1].append(item)
+    return [each for each in found if each] if len(found) > 1 else found
+
+
+def _side(row: Sequence[Item], *, is_whole: bool) -> Side:
+    if row and isinstance(row[0], Word) and row[0].text.lower() == "to":
+        row = row[1:]
+    row = _bare(row)
+    quantities = [each for each in row if isinstance(each, Quantity)]
+    signs = [each for each in row if isinstance(each, Sign)]
+    words = [each for each in row if isinstance(each, Word)]
+    if any(isinstance(each, Stop) for each in row) or any(each.text.lower() in STOP_ANYWHERE for each in words):
+        return Side("unread")
+    if not quantities:
+        return _side_of_words(row, words, signs)
+    first = next(at for at, each in enumerate(row) if isinstance(each, Quantity))
+    if any(each.kind == "operator" for each in signs):
+        return _sum(row)
+    if any(isinstance(each, Word) and each.text.lower() in BOUND_BEFORE for each in row[:first][-3:]):
+        return Side("unread")
+    if any(isinstance(each, Word) and len(each.text) == 1 and each.text.lower() not in ("a", "i") for each in row[:first]):
+        return Side("unread")
+    if _begins_bound(row[first + 1 :]):
+        return Side("unread")
+    if not is_whole:
+        row = _head(row, first)
+    if len([each for each in row if isinstance(each, Quantity)]) > 1:
+        return Side("several")
+    tail = row[first + 1 :]
+    if tail and isinstance(tail[0], Word) and _is_variable(tail[0]):
+        return Side("unread")
+    quantity = row[first]
+    assert isinstance(quantity, Quantity)
+    return Side("value", quantity, quantity.value, begins=first == 0)
+
+
+def _bare(row: Sequence[Item]) -> list[Item]:
+    """Without brackets that hold the whole side, and those that stand at its edges."""
+    row = list(row)
+    while row and isinstance(row[-1], Sign) and row[-1].kind in ("separator", "colon"):
+        row.pop()
+    while len(row) > 2 and isinstance(row[0], Sign) and row[0].kind == "open" and isinstance(row[-1], Sign) and row[-1].kind == "close":
+        depth = 0
+        for at, each in enumerate(row):
+            depth += isinstance(each, Sign) and {"open": 1, "close": -1}.get(each.kind, 0)
+            if depth == 0 and at < len(row) - 1:
+                return row
+        row = row[1:-1]
+    return row
+
+
+def _side_of_words(row: Sequence[Item], words: Sequence[Word], signs: Sequence[Sign]) -> Side:
+    operators = [each.text for each in signs if each.kind == "operator"]
+    if operators:
+        letters = [each.text for each in words]
+        is_sum = len(row) == len(words) + len(operators) and all(len(each) == 1 for each in letters) and set(operators) == {"+"}
+        return Side("letters" if is_sum and not {"x", "y", "z"} & set(letters) and len(letters) == len(operators) + 1 else "unread")
+    if any(each.kind in ("open", "close") for each in signs) and words and len(words[0].text) == 1:
+        return Side("unread")
+    if len(words) == 1 and len(words[0].text) == 1:
+        return Side("name")
+    if any(each.text.lower() in NOT for each in words):
+        return Side("unread")
+    return Side("words")
+
+
+def _head(row: Sequence[Item], first: int) -> list[Item]:
+    """A side up to the modifier behind its first quantity. Quantities that "and" joins, or that stand beside each other, all belong to it."""
+    for at in range(first + 1, len(row)):
+        item = row[at]
+        if isinstance(item, Word) and item.text.lower() in MODIFIERS:
+            tail = row[at + 1 :]
+            joined = any(isinstance(each, Word) and each.text.lower() == "and" for each in tail)
+            article = bool(tail) and isinstance(tail[0], Word) and tail[0].text.lower() in ("the", "these", "those", "his", "her", "their", "all")
+            numbers = [each for each in tail if isinstance(each, Quantity)]
+            if item.text.lower() in ("to", "than", "through") and tail and isinstance(tail[0], Quantity):
+                return [*row, *numbers]
+            if item.text.lower() == "of" and numbers and not article:
+                return [*row[:at], Sign("operator", "of", True), *tail, *numbers]
+            return list(row) if joined and numbers else list(row[:at])
+    return list(row)
+
+
+def _is_variable(word: Word) -> bool:
+    return len(word.text) == 1 and word.text.isascii() and word.text not in ("a", "i", "I", "A")
+
+
+def _begins_bound(tail: Sequence[Item]) -> bool:
+    words = [each.text.lower() if isinstance(each, Word) else "" for each in tail[:4]]
+    pairs = [words[at : at + 2] for at in range(2)]
+    return any(each in _BOUNDS_BEHIND for each in pairs) or words == ["give"]
+
+
+_BOUNDS_BEHIND = (
+    ["at", "least"],
+    ["at", "most"],
+    ["and", "up"],
+    ["and", "above"],
+    ["and", "over"],
+    ["and", "more"],
+    ["and", "counting"],
+    ["or", "more"],
+)
+
+
+def _sum(row: Sequence[Item]) -> Side:
+    """A calculation, with its value where all of it can be read."""
+    core = [each for each in row if not isinstance(each, Word)]
+    names = [each for each in row if isinstance(each, Word) and _is_variable(each)]
+    if names:
+        return Side("unread")
+    return Side("sum", None, _computed(core))
+
+
+def _computed(row: Sequence[Item]) -> Fraction | None:
+    """The value of numbers, + - × ÷ and brackets; None for anything else."""
+    values: list[Fraction] = []
+    waiting: list[str] = []
+    rank = {"+": 1, "-": 1, "×": 2, "/": 2}
+    expects_value = True
+    for item in row:
+        if isinstance(item, Quantity) and expects_value:
+            values.append(item.value / 100 if item.is_percent and len(row) > 1 else item.value)
+            expects_value = False
+        elif isinstance(item, Sign) and item.kind == "open" and expects_value:
+            waiting.append("(")
+        elif isinstance(item, Sign) and item.kind == "close" and not expects_value:
+            while waiting and waiting[-1] != "(":
+                if not _apply(values, waiting.pop()):
+                    return None
+            if not waiting:
+                return None
+            waiting.pop()
+        elif isinstance(item, Sign) and item.kind == "operator" and not expects_value:
+            name = {"−": "-", "–": "-", "*": "×", "·": "×", "⋅": "×", "÷": "/", "of": "×"}.get(item.text, item.text)
+            if name not in rank:
+                return None
+            while waiting and waiting[-1] != "(" and rank[waiting[-1]] >= rank[name]:
+                if not _apply(values, waiting.pop()):
+                    return None
+            waiting.append(name)
+            expects_value = True
+        else:
+            return None
+    while waiting:
+        if waiting[-1] == "(" or not _apply(values, waiting.pop()):
+            return None
+    return values[0] if len(values) == 1 and not expects_value else None
+
+
+def _apply(values: list[Fraction], name: str) -> bool:
+    if len(values) < 2:
+        return False
+    second, first = values.pop(), values.pop()
+    if name == "/" and second == 0:
+        return False
+    values.append({"+": first + second, "-": first - second, "×": first * second, "/": first / second if second else first}[name])
+    return True
+
+
+# --- equations -----------------------------------------------------------------------------------------------------------
+
+
+def equation(row: Sequence[Item], *, is_whole: bool) -> Side:
+    """What a clause gives: the last side of a chain of equations, if all sides agree; a variable's or a label's value."""
+    sides = [_side(each, is_whole=is_whole) for each in _sides(row)]
+    if len(sides) == 1:
+        return sides[0]
+    if any(each.kind in ("unread", "several") for each in sides):
+        return Side("unread")
+    last = sides[-1]
+    if last.kind == "sum" and sides[0].kind == "value" and sides[0].value == last.value:
+        last = sides[0]  # "18 = 9 + 9"
+    if last.quantity is not None and last.quantity.is_letter and sides[0].kind in ("name", "letters"):
+        return Side("unread")  # "n = 3k"
+    if last.kind != "value":
+        return Side("unread" if last.kind != "words" else "words")
+    numeric = [each for each in sides if each.value is not None]
+    if not all(_agree(each, last) for each in numeric):
+        return Side("unread")
+    return last._replace(begins=True)
+
+
+def _agree(one: Side, last: Side) -> bool:
+    """Whether two sides are equal, but for rounding, a percent sign or another unit."""
+    if one.value is None or last.value is None or last.quantity is None:
+        return True
+    if one.quantity is not None and one.quantity.unit != last.quantity.unit and one.quantity.unit_name != last.quantity.unit_name:
+        return True
+    places = len(last.quantity.plain.partition(".")[2])
+    if one.value.denominator == last.value.denominator == 1:
+        return one.value == last.value or (last.quantity.is_percent and one.value * 100 == last.value)
+    for scale in (Fraction(1), Fraction(100)) if last.quantity.is_percent else (Fraction(1),):
+        difference = abs(one.value * scale - last.value)
+        if difference < max(Fraction(1, 10**places), abs(last.value) / 100):
+            return True
+    return False

@@ -1,0 +1,400 @@
+"""The part of the grammar below a relation: sums, products, powers, functions, brackets, numbers in all their spellings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+
+from cotexp.tasks.cursor import DEEPEST, Cursor
+from cotexp.tasks.latex import Token
+from cotexp.tasks.nodes import Apply, Group, InBase, Node, Number, Relation, Symbol
+from cotexp.tasks.words import Unsure
+
+_FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp"
+FUNCTIONS = {f"\\{name}": name for name in _FUNCTION_NAMES.split()}
+_IN_GREEK = (
+    "\\alpha \\beta \\gamma \\delta \\epsilon \\varepsilon \\zeta \\eta \\theta \\iota \\kappa \\lambda \\mu \\nu \\xi \\rho \\sigma \\tau \\phi "
+    "\\varphi \\chi \\psi \\omega \\Gamma \\Delta \\Theta \\Lambda \\Sigma \\Phi \\Psi \\Omega \\pi \\infty \\ell"
+)
+GREEK = frozenset(_IN_GREEK.split())
+_SETS = {"\\mathbbR": "reals", "\\mathbbZ": "integers", "\\mathbbN": "naturals", "\\emptyset": "empty", "\\varnothing": "empty"}
+_CLOSING = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil", "\\lvert": "\\rvert"}
+_TWO_NUMBERS = re.compile(r"(?:\{ number \}|number) (?:\{ number \}|number)|number(?! \{)")
+"""What follows `\\frac` where both of its parts are numbers: {1}{2}, 1{2}, {1}2, 1 2, 12."""
+_MATRICES = ("pmatrix", "bmatrix", "Bmatrix", "matrix")
+
+
+class Expressions(Cursor):
+    """Reads expressions. What stands in brackets or a matrix is read by `list_of` and `relation`, words beside a value by `with_unit`."""
+
+    __slots__ = ()
+
+    def list_of(self, until: tuple[str, ...]) -> Node:
+        raise NotImplementedError
+
+    def relation(self) -> Node:
+        raise NotImplementedError
+
+    def currency(self) -> str | None:
+        raise NotImplementedError
+
+    def with_unit(self, value: Node, before: str | None) -> Node:
+        raise NotImplementedError
+
+    # --- expressions
+
+    def sum(self) -> Node:
+        unit_before = self.currency()
+        found: Node | None = None
+        while True:
+            sign = self.take("+", "-", "\\pm", "\\mp")
+            if sign is None and found is not None:
+                break
+            unit_before = unit_before or self.currency()
+            term = self.term()
+            if sign in ("\\pm", "\\mp"):
+                found = Apply("pm", (term,) if found is None else (found, term))
+            elif found is None:
+                found = Apply("neg", (term,)) if sign == "-" else term
+            else:
+                found = Apply("+", (found, Apply("neg", (term,)) if sign == "-" else term))
+        return self.with_unit(found, unit_before)
+
+    def term(self) -> Node:
+        """Factors; a division whose denominator goes on without a sign (1/2x) is read either way by people, so by nobody here."""
+        found = self.factor()
+        divided = False
+        while True:
+            if self.take("*", "\\cdot", "\\times", "\\ast"):
+                found, divided = Apply("*", (found, self.signed_factor())), False
+            elif self.take("\\div"):
+                found, divided = Apply("/", (found, self.signed_factor())), True
+            elif self.next_is("/"):
+                self.place += 1
+                found, divided = Apply("/", (found, self.signed_factor())), True
+            elif self.starts_factor():
+                if divided or self.here().kind == "number":
+                    raise Unsure("a factor without a sign")
+                found = Apply("*", (found, self.factor()))
+            else:
+                return found
+
+    def signed_factor(self) -> Node:
+        if self.take("-"):
+            return Apply("neg", (self.factor(),))
+        return self.factor()
+
+    def starts_factor(self) -> bool:
+        here = self.here()
+        if here.kind in ("number", "letter"):
+            return True
+        if here.text == "\\frac" and here.kind == "command":
+            own = [each.kind for each in self.tokens[self.place : self.place + 7]]
+            return own[2:3] != ["text"]
+        return self.next_is("(", "[", "\\{", "{", "\\sqrt", "\\binom", "\\lfloor", "\\lceil", "\\overline", *FUNCTIONS, *GREEK)
+
+    def factor(self) -> Node:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise Unsure("nested too deep")
+        found = self.postfix(self.primary())
+        self.depth -= 1
+        return found
+
+    def postfix(self, found: Node) -> Node:
+        while True:
+            if self.next_is("^"):
+                self.place += 1
+                if self.take("\\circ", "\\degree", "\\prime"):
+                    found = self.degrees(found)
+                elif self.next_is("{") and self.here(1).text in ("\\circ", "\\degree"):
+                    self.place += 2
+                    self.must("}")
+                    found = self.degrees(found)
+                elif self.next_is("{") and self.here(1).kind == "text" and self.here(1).text in ("th", "st", "nd", "rd"):
+                    self.place += 2
+                    self.must("}")
+                else:
+                    found = Apply("^", (found, self.argument(whole_number=True)))
+            elif self.take("\\circ", "\\degree"):
+                found = self.degrees(found)
+            elif self.take("\\%", "%"):
+                self.set_unit("%")
+            elif self.take("!"):
+                if self.next_is("!"):
+                    raise Unsure("a double factorial")
+                found = Apply("!", (found,))
+            else:
+                return found
+
+    def degrees(self, found: Node) -> Node:
+        self.set_unit("°")
+        return Apply("degrees", (found,))
+
+    # --- what an expression is made of
+
+    def primary(self) -> Node:
+        here = self.here()
+        if here.kind == "number":
+            return self.number()
+        if here.kind == "letter":
+            return self.letter()
+        if here.kind == "begin":
+            return self.matrix()
+        if here.kind in ("command", "sign"):
+            reader = self.readers().get(here.text)
+            if reader is not None:
+                return reader()
+            if here.text in _SETS:
+                self.place += 1
+                return Symbol(_SETS[here.text])
+            if here.text in GREEK:
+                return self.letter()
+            if here.text in FUNCTIONS:
+                return self.function()
+        raise Unsure(f"{here.text!r} cannot be read here")
+
+    def readers(self) -> dict[str, Callable[[], Node]]:
+        return {
+            "(": self.brackets,
+            "[": self.brackets,
+            "\\{": self.brackets,
+            "\\langle": self.brackets,
+            "{": self.braces,
+            "|": self.absolute,
+            "\\vert": self.absolute,
+            "\\lvert": self.between,
+            "\\lfloor": self.between,
+            "\\lceil": self.between,
+            "\\frac": self.fraction,
+            "\\dfrac": self.fraction,
+            "\\tfrac": self.fraction,
+            "\\cfrac": self.fraction,
+            "\\binom": self.fraction,
+            "\\dbinom": self.fraction,
+            "\\tbinom": self.fraction,
+            "\\sqrt": self.root,
+            "\\overline": self.conjugate,
+        }
+
+    def number(self) -> Node:
+        text = self.here().text
+        self.place += 1
+        if self.next_is("_"):
+            return self.in_base(text)
+        if repeating := self.repeating(text):
+            return repeating
+        if scientific := self.scientific(text):
+            return scientific
+        value = Number(Fraction(text), "." in text)
+        return value if "." in text else self.mixed(value) or value
+
+    def in_base(self, digits: str) -> Node:
+        self.place += 1
+        base = self.argument(whole_number=True)
+        if not isinstance(base, Number) or base.value.denominator != 1 or not 2 <= base.value <= 36 or "." in digits:
+            raise Unsure("a base")
+        number = int(base.value)
+        if any(int(each) >= number for each in digits):
+            raise Unsure("a digit that its base does not have")
+        return Number(Fraction(digits)) if number == 10 else InBase(digits.lstrip("0") or "0", number)
+
+    def repeating(self, text: str) -> Node | None:
+        """0.1\\overline{6}: the bar stands over whole digits behind the decimal point."""
+        if self.next_is(".") and self.here(1).text in ("\\overline", "\\bar", "\\dot"):
+            self.place += 1
+        elif "." not in text or not self.next_is("\\overline", "\\bar", "\\dot"):
+            return None
+        self.place += 1
+        bar = self.argument_tokens()
+        if len(bar) != 1 or bar[0].kind != "number" or "." in bar[0].text:
+            raise Unsure("a repeating decimal")
+        before, _, places = text.partition(".")
+        digits = bar[0].text
+        scale = 10 ** len(places)
+        return Number(Fraction(before or "0") + Fraction(places or "0") / scale + Fraction(int(digits), scale * (10 ** len(digits) - 1)))
+
+    def scientific(self, text: str) -> Node | None:
+        """1.6e-19, 5e3; but 2e-5 may be 2e minus 5."""
+        letter, sign, digits = self.here(), self.here(1), self.here(2)
+        if letter.kind != "letter" or letter.text not in "eE":
+            return None
+        if sign.kind == "number" and "." not in sign.text and ("." in text or letter.text == "E" or len(sign.text) <= 2):
+            self.place += 2
+            return _power_of_ten(text, sign.text)
+        if sign.text in ("+", "-") and digits.kind == "number" and ("." in text or letter.text == "E") and "." not in digits.text:
+            self.place += 3
+            return _power_of_ten(text, sign.text + digits.text)
+        return None
+
+    def mixed(self, whole: Number) -> Node | None:
+        """2\\frac{1}{2} and 2 1/2 are two and a half; None where no fraction follows."""
+        return self.mixed_in_latex(whole) if self.next_is("\\frac", "\\dfrac", "\\tfrac", "\\cfrac") else self.mixed_in_digits(whole)
+
+    def mixed_in_latex(self, whole: Number) -> Node | None:
+        """Looks before it reads, so that nested fractions are read once."""
+        kinds = " ".join(each.text if each.text in ("{", "}") else each.kind for each in self.tokens[self.place + 1 : self.place + 7])
+        if not _TWO_NUMBERS.match(kinds):
+            return None
+        top, bottom = self.fraction().operands
+        if not (isinstance(top, Number) and isinstance(bottom, Number)):
+            raise Unsure("a mixed number")
+        if top.value >= bottom.value or top.value.denominator != 1 or bottom.value.denominator != 1:
+            raise Unsure("a mixed number or a product")
+        return Number(whole.value + top.value / bottom.value)
+
+    def mixed_in_digits(self, whole: Number) -> Node | None:
+        top, slash, bottom = self.here(), self.here(1), self.here(2)
+        if top.kind != "number" or slash.text != "/" or bottom.kind != "number" or "." in top.text + bottom.text:
+            return None
+        if not 0 < int(top.text) < int(bottom.text):
+            raise Unsure("a mixed number")
+        self.place += 3
+        return Number(whole.value + Fraction(int(top.text), int(bottom.text)))
+
+    def letter(self) -> Node:
+        name = self.here().text
+        self.place += 1
+        if self.next_is("_"):
+            self.place += 1
+            name += "_" + "".join(each.text for each in self.argument_tokens())
+        while self.take("'", "\\prime"):
+            name += "'"
+        if name in ("f", "g") and self.next_is("("):
+            inside = self.brackets()
+            return Apply(f"call {name}", inside.members if isinstance(inside, Group) else (inside,))
+        return Symbol(name)
+
+    def argument(self, *, whole_number: bool = False) -> Node:
+        """A braced expression; else the next digit, or the next number where people mean `whole_number` (2^10)."""
+        if self.next_is("{"):
+            return self.braces()
+        here = self.here()
+        if here.kind == "number" and not whole_number and len(here.text) > 1:
+            if "." in here.text:
+                raise Unsure("an argument without braces")
+            self.tokens[self.place] = Token("number", here.text[1:])
+            return Number(Fraction(here.text[0]))
+        if here.kind == "number":
+            self.place += 1
+            return Number(Fraction(here.text), "." in here.text)
+        if whole_number and self.take("-"):
+            return Apply("neg", (self.argument(whole_number=True),))
+        return self.primary()
+
+    def braces(self) -> Node:
+        self.must("{")
+        found = self.sum() if not self.next_is("}") else None
+        if found is None:
+            raise Unsure("empty braces")
+        self.must("}")
+        return found
+
+    def brackets(self) -> Node:
+        opening = self.here().text
+        self.place += 1
+        closings = (")", "]") if opening in "([" else (_CLOSING[opening],)
+        if opening == "\\{" and self.take("\\}"):
+            return Symbol("empty")
+        inside = self.list_of(until=closings)
+        closing = self.take(*closings)
+        if closing is None:
+            raise Unsure("a bracket is missing")
+        if isinstance(inside, Group) and inside.kind == "list":
+            return Group("{}" if opening == "\\{" else opening + closing, inside.members)
+        if opening == "\\{":
+            return Group("{}", (inside,))
+        if opening + closing not in ("()", "[]") or isinstance(inside, Relation):
+            raise Unsure("brackets around one value")
+        return inside
+
+    def absolute(self) -> Node:
+        bar = self.here().text
+        self.place += 1
+        found = self.sum()
+        self.must(bar)
+        return Apply("abs", (found,))
+
+    def between(self) -> Node:
+        opening = self.here().text
+        self.place += 1
+        found = self.sum()
+        self.must(_CLOSING[opening])
+        return Apply({"\\lvert": "abs", "\\lfloor": "floor", "\\lceil": "ceil"}[opening], (found,))
+
+    def fraction(self) -> Apply:
+        name = "binom" if self.here().text.endswith("binom") else "/"
+        self.place += 1
+        top = self.argument()
+        return Apply(name, (top, self.argument()))
+
+    def root(self) -> Node:
+        self.place += 1
+        index: Node = Number(Fraction(2))
+        if self.take("["):
+            index = self.sum()
+            self.must("]")
+        if self.here().kind == "number" and len(self.here().text) > 1:
+            raise Unsure("a root without braces")
+        return Apply("root", (self.argument(), index))
+
+    def conjugate(self) -> Node:
+        self.place += 1
+        return Apply("conjugate", (self.braces(),))
+
+    def function(self) -> Node:
+        name = FUNCTIONS[self.here().text]
+        self.place += 1
+        base: tuple[Node, ...] = ()
+        power: Node | None = None
+        while self.next_is("_", "^"):
+            if self.take("_"):
+                base = (self.argument(whole_number=True),)
+            else:
+                self.place += 1
+                power = self.argument(whole_number=True)
+        if power == Apply("neg", (Number(Fraction(1)),)) and name in ("sin", "cos", "tan"):
+            name, power = f"arc{name}", None
+        if base and name != "log":
+            raise Unsure("a function with an index")
+        argument = self.brackets() if self.next_is("(") else self.plain_argument()
+        found: Node = Apply(name, (argument, *base))
+        return found if power is None else Apply("^", (found, power))
+
+    def plain_argument(self) -> Node:
+        """What a function without brackets is taken of: `\\sin 2x`, up to a sign, a bracket or another function."""
+        found = self.in_degrees()
+        while self.starts_factor() and not self.next_is("(", "[", "\\{", *FUNCTIONS) and self.here().kind != "number":
+            found = Apply("*", (found, self.in_degrees()))
+        return found
+
+    def in_degrees(self) -> Node:
+        """A factor of an angle; its degrees are no unit of the whole."""
+        outer, self.unit = self.unit, None
+        found = self.signed_factor()
+        self.unit = outer
+        return found
+
+    def matrix(self) -> Node:
+        kind = self.here().text
+        if kind not in _MATRICES:
+            raise Unsure(f"environment {kind}")
+        self.place += 1
+        rows: list[list[Node]] = [[]]
+        while self.here().kind != "end":
+            if self.take("\\\\"):
+                rows.append([])
+            elif not self.take("&"):
+                rows[-1].append(self.relation())
+        self.place += 1
+        rows = [each for each in rows if each]
+        if not rows or len({len(each) for each in rows}) > 1:
+            raise Unsure("a matrix with rows of several lengths")
+        return Group("matrix", tuple(Group("row", tuple(each)) for each in rows))
+
+
+def _power_of_ten(text: str, exponent: str) -> Number:
+    if abs(int(exponent)) > 400:
+        raise Unsure("a huge power of ten")
+    return Number(Fraction(text) * Fraction(10) ** int(exponent), "." in text or int(exponent) < 0)

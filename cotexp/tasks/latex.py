@@ -1,0 +1,205 @@
+"""LaTeX as strings: what does not change a formula is taken away, and a formula becomes words of a small language (tokens).
+
+Nothing is guessed here: a command that nobody knows stays, and the reader of `grammar` then refuses the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from cotexp.tasks.words import Unsure
+
+_GROUPING = re.compile(r"(?<=\d)(?:,?\\[,!]|\{,\}(?:\\!)?)(?=\d{3}(?!\d))")
+_SPACING = re.compile(r"\\(?:[,!;: ]|(?:left|right|displaystyle|quad|qquad|big|Big|bigl|bigr)(?![A-Za-z]))|\\?\$|~")
+_ONE_LONG_NUMBER = re.compile(r"[^,\d]*\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?[^,\d]*")
+_SAME = (
+    (re.compile(r"\\[dtc]frac"), r"\\frac"),
+    (re.compile(r"\\(?:text|mathrm|textbf|mbox|mathbf)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\^\s*(?:\{\s*)?\\circ(?:\s*\})?|\\degree|\\?%"), ""),
+    (re.compile(r"\\frac\s*([^{\s\\])"), r"\\frac{\1}"),
+    (re.compile(r"(\\frac\{[^{}]*\})\s*([^{\s\\])"), r"\1{\2}"),
+    (re.compile(r"\\sqrt\s*([^{\[\s\\])"), r"\\sqrt{\1}"),
+    (re.compile(r"\{([:;])\}"), r"\1"),
+    (re.compile(r"(?<!\d)\.(?=\d)"), "0."),
+    (re.compile(r"(\d)\.0+(?!\d)"), r"\1"),
+    (re.compile(r"−"), "-"),
+    (re.compile(r"(?<=\d)\s+(?=\d)"), "␣"),
+    (re.compile(r"\s+"), ""),
+)
+
+
+def normalised(latex: str) -> str:
+    """A formula without what does not change it: spaces, sizes, dollar, percent and degree signs, separators of thousands, `\\dfrac`."""
+    latex = _SPACING.sub(" ", _GROUPING.sub(",", latex)).replace("{,}", ",").strip()
+    if _ONE_LONG_NUMBER.fullmatch(latex):
+        latex = latex.replace(",", "")
+    for pattern, replacement in _SAME:
+        latex = pattern.sub(replacement, latex)
+    return latex.rstrip(".")
+
+
+def parts_of(latex: str) -> list[str]:
+    """What stands between commas with a space behind them, outside of brackets and braces; the formula itself without any."""
+    parts, depth, start = [], 0, 0
+    for match in _BRACKET_OR_COMMA.finditer(latex):
+        if match.group() == ", " and depth == 0:
+            parts.append(latex[start : match.start()])
+            start = match.end()
+        elif match.group() != ", ":
+            depth += 1 if match.group()[-1] in "([{" else -1
+    return [*parts, latex[start:]]
+
+
+_BRACKET_OR_COMMA = re.compile(r"\\[{}]|[()\[\]{}]|, ")
+
+
+# --- tokens --------------------------------------------------------------------------------------------------------------
+
+MOST_CHARACTERS = 2_000
+"""Longer formulas are no answers, and are compared as strings only."""
+_UNICODE = {
+    "−": "-", "–": "-", "×": "\\times ", "÷": "\\div ", "·": "\\cdot ", "⋅": "\\cdot ", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ",
+    "≠": "\\ne ", "±": "\\pm ", "∓": "\\mp ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ", "ℝ": "\\mathbb{R}", "θ": "\\theta ",
+    "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "λ": "\\lambda ", "φ": "\\phi ", "ω": "\\omega ", "√": "\\sqrt ", "°": "^\\circ ",
+    "²": "^{2}", "³": "^{3}", "⁴": "^{4}", "½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}", "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}",
+    "⅕": "\\frac{1}{5}", "⅖": "\\frac{2}{5}", "⅗": "\\frac{3}{5}", "⅘": "\\frac{4}{5}", "⅙": "\\frac{1}{6}", "⅚": "\\frac{5}{6}", "⅛": "\\frac{1}{8}",
+    "⅜": "\\frac{3}{8}", "⅝": "\\frac{5}{8}", "⅞": "\\frac{7}{8}", "，": ",", "\u00a0": " ", "\u202f": "\\,", "\u2009": "\\,", "…": "\\ldots ",
+}  # fmt: skip
+_DRESS = re.compile(
+    r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|displaystyle|textstyle|limits|large|Large|small|tiny|rm|bf|it|boldsymbol)"
+    r"(?![A-Za-z])\.?|\\color\s*\{[a-z]+\}|\\phantom\s*\{[^{}]*\}|\\hfill(?![A-Za-z])"
+)
+_TEXT_DOLLAR = re.compile(r"\\text(?:dollar|degree|euro)(?![A-Za-z])")
+_DOLLAR = re.compile(r"(?<!\\)\$")
+_FONT = re.compile(
+    r"\\(?:mathit|mathsf|mathtt|mathnormal|texttt|textsf|underline|mathord|boxed|fbox|ensuremath|operatorname|bold)(?![A-Za-z])\s*(?=\{)"
+)
+_COLOURED = re.compile(r"\\textcolor\s*\{[a-z]+\}")
+_SPACE = re.compile(r"(?<!\\)\\(?:quad|qquad|enspace|thinspace|;|:|!|,| |\n)(?![A-Za-z])|(?<!\\)\\[;:!, ]|~")
+_THIN = re.compile(r"(?<![\d.,])(\d{1,3})((?:(?:,?\\,|,\\!|\{,\}\\!|\s?\{,\}\s?|\\text\{,\}|~|\\ | )\d{3})+)(?![\d])")
+_COMMAS = re.compile(r"(?<![\d.])\d+(?:,\d+)+(?!\d)")
+_BY_THREE = re.compile(r"\d{1,3}(?:,\d{3})+")
+_TEXT = r"\\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|mathbf)\s*\{(?P<text>[^{}]*)\}"
+_TOKEN = re.compile(
+    rf"(?P<space>\s+)|{_TEXT}"
+    r"|(?P<number>\d+\.\d+|\d+|\.\d+)"
+    r"|\\begin\s*\{(?P<begin>[a-z*]+)\}|\\end\s*\{(?P<end>[a-z*]+)\}"
+    r"|\\mathbb\s*\{?(?P<blackboard>[A-Z])\}?|(?P<row>\\\\)|(?P<command>\\(?:[A-Za-z]+|[{}|%$#&_]))|(?P<letters>[A-Za-z]+)|(?P<sign>.)",
+    re.DOTALL,
+)
+
+
+class Token(NamedTuple):
+    """One word of a formula. Kinds: "number", "letter", "command", "text", "sign", "begin", "end"."""
+
+    kind: str
+    text: str
+
+
+def stripped(latex: str) -> str:
+    """A formula without the marks around it: dollars, `\\( \\)`, `\\[ \\]`, a final full stop."""
+    latex = latex.strip()
+    before = ""
+    while latex != before:
+        before = latex
+        latex = latex.rstrip(".;, \n") if not latex.endswith(("\\,", "\\;", "\\ ")) else latex[:-2].rstrip()
+        for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**")):
+            inside = latex[len(opening) : len(latex) - len(closing)]
+            if latex.startswith(opening) and latex.endswith(closing) and len(latex) > len(opening) + len(closing) and opening not in inside:
+                latex = inside.strip()
+    return latex
+
+
+def tokens(latex: str) -> list[Token]:
+    """The words of a formula. Raises: Unsure for one that is too long."""
+    if len(latex) > MOST_CHARACTERS:
+        raise Unsure("too long")
+    latex = stripped(latex).replace("\\(", " ").replace("\\)", " ")
+    latex = _TEXT_DOLLAR.sub(lambda match: {"\\textdollar": "\\$", "\\textdegree": "^\\circ ", "\\texteuro": "€"}[match.group()], latex)
+    if len(dollars := _DOLLAR.findall(latex)) % 2 == 0 and dollars:
+        latex = _DOLLAR.sub(" ", latex)
+    for sign, command in _UNICODE.items():
+        latex = latex.replace(sign, command)
+    for pattern, replacement in ((_DRESS, " "), (_COLOURED, ""), (_FONT, ""), (_THIN, _without_separators)):
+        latex = pattern.sub(replacement, latex)
+    latex = _without_commas(_SPACE.sub(" ", latex).replace("{,}", ","))
+    found: list[Token] = []
+    after_space = True
+    for match in _TOKEN.finditer(latex):
+        kind, text = match.lastgroup or "", match[match.lastgroup or ""]
+        if kind == "letters":
+            found += _of_letters(text, after_space, found[-1] if found else None)
+        elif kind == "text":
+            found += _of_text(text)
+        elif kind == "blackboard":
+            found.append(Token("command", f"\\mathbb{text}"))
+        elif kind == "row":
+            found.append(Token("sign", "\\\\"))
+        elif kind != "space":
+            found.append(Token(kind, text))
+        after_space = kind == "space"
+    return found
+
+
+def _without_separators(match: re.Match[str]) -> str:
+    return match[1] + "".join(re.findall(r"\d{3}", match[2]))
+
+
+def _without_commas(latex: str) -> str:
+    """Numbers such as 1,200 lose their commas, unless these separate the members of a pair or set."""
+    pieces, last = [], 0
+    for match in _COMMAS.finditer(latex):
+        before = latex[: match.start()]
+        depth = len(re.findall(r"[(\[]|\\\{|\\langle", before)) - len(re.findall(r"[)\]]|\\\}|\\rangle", before))
+        is_one = depth <= 0 and _BY_THREE.fullmatch(match.group())
+        pieces += [latex[last : match.start()], match.group().replace(",", "") if is_one else match.group()]
+        last = match.end()
+    return "".join([*pieces, latex[last:]])
+
+
+WORDS_OF_MATHS = {
+    "sqrt": "\\sqrt", "pi": "\\pi", "infinity": "\\infty", "inf": "\\infty", "infty": "\\infty", "sin": "\\sin", "cos": "\\cos", "tan": "\\tan",
+    "log": "\\log", "ln": "\\ln", "exp": "\\exp", "theta": "\\theta", "alpha": "\\alpha", "beta": "\\beta", "cup": "\\cup", "union": "\\cup",
+}  # fmt: skip
+_WORD = re.compile(r"(?=.*[aeiouyAEIOUY])[A-Za-z]{3,}|[ck]m|mm|[mk]g|ml|mL|ft|oz|lbs?|hrs?|mph|min|or|and|in")
+"""Letters behind a space that are a word or a unit; other letters are variables, as in "3xyz" and "12mn"."""
+_IN_SMALL_WORDS = "an is it at on of no to so we if by as"
+_SMALL_WORDS = frozenset(_IN_SMALL_WORDS.split())
+_LETTERS_OF_VARIABLES = re.compile(r"[a-d]{3,}|[x-z]{3,}|[p-t]{3}|[A-D]{3,}|[P-T]{3}|[X-Z]{3}")
+
+
+def _of_letters(text: str, after_space: bool, before: Token | None) -> list[Token]:
+    if text in WORDS_OF_MATHS:
+        return [Token("command", WORDS_OF_MATHS[text])]
+    if text in _SMALL_WORDS and (before is None or before.kind in ("number", "text") or before.text == ","):
+        return [Token("text", text)]
+    is_word = _WORD.fullmatch(text) and not _LETTERS_OF_VARIABLES.fullmatch(text)
+    if is_word and (after_space or (before is not None and before.kind == "number" and text in ("cm", "km", "mm", "kg", "mg"))):
+        return [Token("text", text)]
+    return [Token("letter", each) for each in text]
+
+
+def _of_text(text: str) -> list[Token]:
+    """A letter or number that was only set in another font is itself; a number among words is a number among words."""
+    bare = text.strip()
+    if re.fullmatch(r"[A-Za-z]", bare) and text == bare and bare not in "kmgshlLM":
+        return [Token("letter", bare)]
+    if not bare:
+        return []
+    if re.fullmatch(r"[A-Z](?:,\s*[A-Z])+", bare):
+        return [Token("letter" if each.isalpha() else "sign", each) for each in bare if not each.isspace()]
+    pieces = re.findall(r"\d[\d,]*(?:\.\d+)?|[^\d]+", bare)
+    if len(pieces) == 2 and pieces[0][0].isdigit() and "/" not in bare and _BY_THREE.fullmatch(pieces[0]) is None and "," in pieces[0]:
+        return [Token("text", bare)]
+    if len(pieces) > 2 or (len(pieces) == 2 and not pieces[0][0].isdigit() and pieces[0].strip() not in ("$", "\\$", "-")):
+        return [Token("text", bare)]
+    found = []
+    for each in pieces:
+        if each[0].isdigit():
+            found.append(Token("number", each.replace(",", "")))
+        elif each.strip() in ("-", "$", "\\$", ",", "/", "%", "\\%"):
+            found.append(Token("sign", each.strip().removeprefix("\\")))
+        elif each.strip():
+            found.append(Token("text", each.strip()))
+    return found

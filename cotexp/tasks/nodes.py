@@ -1,0 +1,68 @@
+"""What a formula is made of: the nodes of the tree that `grammar` reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An exact value; `is_decimal`: written with a decimal point, and so perhaps rounded."""
+
+    value: Fraction
+    is_decimal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A variable, a constant such as `\\pi`, or the name before an equals sign."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """A function or operator on operands: "+", "*", "/", "^", "neg", "sqrt", "!", "abs", "sin", "cup", ..."""
+
+    name: str
+    operands: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InBase:
+    """Digits with a base: 204_5."""
+
+    digits: str
+    base: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Several values. Kinds: "(]" and the like for what stands in brackets, "{}" a set, "list" values beside each other, "matrix" its rows.
+
+    `joined_by` is "or" or "and" for a list in such words.
+    """
+
+    kind: str
+    members: tuple[Node, ...]
+    joined_by: str = ","
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Sides and the signs between them: = < > <= >= != in."""
+
+    signs: tuple[str, ...]
+    sides: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A value with the name of its unit."""
+
+    value: Node
+    unit: str
+
+
+Node = Number | Symbol | Apply | InBase | Group | Relation | Quantity

@@ -1,0 +1,411 @@
+"""Quantities in a row of tokens: a number with all that changes its value (sign, fraction, magnitude, factorial, a second unit).
+
+What is not read whole becomes a `Stop`, which makes the whole statement unreadable: a part of a number is another number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from cotexp.tasks.lexing import MOST_DIGITS, Token
+from cotexp.tasks.wording import ATTACHED, CHANGING
+
+
+class Unit(NamedTuple):
+    """What a unit measures, and how many of the smallest unit of its kind it is."""
+
+    kind: str
+    size: Fraction
+
+
+class Quantity(NamedTuple):
+    """`plain`: the value in plain characters, as written where nothing changed it. `is_letter`: a lone letter is its magnitude ("3k")."""
+
+    value: Fraction
+    plain: str
+    unit: Unit | None = None
+    unit_name: str = ""
+    is_percent: bool = False
+    is_fraction: bool = False
+    is_letter: bool = False
+
+
+class Word(NamedTuple):
+    text: str
+    spaced: bool = True
+
+
+class Sign(NamedTuple):
+    """An operator, "=", a separator or a bracket."""
+
+    kind: str
+    text: str
+    spaced: bool
+
+
+class Stop(NamedTuple):
+    """Something that changes a value in a way that is not read."""
+
+    text: str
+
+
+Item = Quantity | Word | Sign | Stop
+
+_TABLE = {
+    "time": {
+        **dict.fromkeys(("week", "weeks", "wk", "wks"), 604800),
+        **dict.fromkeys(("day", "days"), 86400),
+        **dict.fromkeys(("hour", "hours", "hr", "hrs", "h"), 3600),
+        **dict.fromkeys(("minute", "minutes", "min", "mins"), 60),
+        **dict.fromkeys(("second", "seconds", "sec", "secs", "s"), 1),
+    },
+    "years": {**dict.fromkeys(("year", "years", "yr", "yrs"), 12), **dict.fromkeys(("month", "months"), 1)},
+    "length": {
+        **dict.fromkeys(("mile", "miles", "mi"), 63360),
+        **dict.fromkeys(("yard", "yards", "yd", "yds"), 36),
+        **dict.fromkeys(("foot", "feet", "ft"), 12),
+        **dict.fromkeys(("inch", "inches", "in"), 1),
+    },
+    "metre": {
+        **dict.fromkeys(("km", "kms", "kilometer", "kilometers", "kilometre", "kilometres"), 1_000_000),
+        **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1000),
+        **dict.fromkeys(("cm", "cms", "centimeter", "centimeters", "centimetre", "centimetres"), 10),
+        **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1),
+    },
+    "pound": {
+        **dict.fromkeys(("pound", "pounds", "lb", "lbs"), 16),
+        **dict.fromkeys(("ounce", "ounces", "oz"), 1),
+    },
+    "gram": {
+        **dict.fromkeys(("ton", "tons", "tonne", "tonnes"), 1_000_000_000),
+        **dict.fromkeys(("kg", "kgs", "kilo", "kilos", "kilogram", "kilograms"), 1_000_000),
+        **dict.fromkeys(("g", "gram", "grams"), 1000),
+        **dict.fromkeys(("mg", "milligram", "milligrams"), 1),
+    },
+    "litre": {
+        **dict.fromkeys(("l", "L", "liter", "liters", "litre", "litres"), 1000),
+        **dict.fromkeys(("ml", "mL", "mls", "milliliter", "milliliters", "millilitre", "millilitres"), 1),
+    },
+    "gallon": {
+        **dict.fromkeys(("gallon", "gallons", "gal"), 16),
+        **dict.fromkeys(("quart", "quarts"), 4),
+        **dict.fromkeys(("pint", "pints"), 2),
+        **dict.fromkeys(("cup", "cups"), 1),
+    },
+    "money": {
+        **dict.fromkeys(("dollar", "dollars", "usd", "buck", "bucks", "euro", "euros", "rupee", "rupees", "$", "€", "£", "₹"), 100),
+        **dict.fromkeys(("cent", "cents", "¢", "pence", "p", "c", "paise"), 1),
+    },
+}
+UNITS = {name: Unit(kind, Fraction(size)) for kind, names in _TABLE.items() for name, size in names.items()}
+_OWN_LETTERS = {"a", "i", "A", "I"}
+MAGNITUDES = (
+    {"hundred": 10**2, "thousand": 10**3, "thousands": 10**3, "million": 10**6, "millions": 10**6, "billion": 10**9, "billions": 10**9}
+    | {"trillion": 10**12, "trillions": 10**12, "lakh": 10**5, "lakhs": 10**5, "crore": 10**7, "crores": 10**7, "dozen": 12, "dozens": 12, "doz": 12}
+    | {"mil": 10**6, "mln": 10**6, "mn": 10**6, "bn": 10**9, "bln": 10**9}
+)
+_LETTER_MAGNITUDES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "MM": 10**6, "Mn": 10**6, "mn": 10**6, "bn": 10**9, "Bn": 10**9, "tn": 10**12}
+_HAN = {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8, "만": 10**4, "억": 10**8}
+_SMALL = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11} | {
+    "twelve": 12,
+    "fifteen": 15,
+    "twenty": 20,
+    "thirty": 30,
+    "forty": 40,
+    "fifty": 50,
+    "sixty": 60,
+    "eighty": 80,
+    "ninety": 90,
+}
+"""Words for numbers, read before a magnitude only."""
+_PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4), "third": Fraction(1, 3)}
+MOST_FACTORIAL = 60
+
+
+def plain(value: Fraction) -> str:
+    """A number in plain digits where these end, such as "1080" or "0.25"; else as a fraction such as "1/3"."""
+    if value.denominator == 1:
+        return str(value.numerator)
+    places, rest = 0, value.denominator
+    for factor in (2, 5):
+        count = 0
+        while rest % factor == 0:
+            rest //= factor
+            count += 1
+        places = max(places, count)
+    if rest != 1:
+        return f"{value.numerator}/{value.denominator}"
+    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
+    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
+
+
+def items(found: Sequence[Token]) -> list[Item]:
+    """The tokens with their quantities put together, compounds such as "2 hours and 30 minutes" too."""
+    result: list[Item] = []
+    at = 0
+    while at < len(found):
+        read = _quantity(found, at, result)
+        if read is not None:
+            item, at = read
+            result.append(item)
+            continue
+        token = found[at]
+        if token.kind == "word" and token.text.lower() not in ("π", "pi"):
+            result.append(Word(token.text, token.spaced))
+        elif token.kind in ("word", "bad", "bang", "degree", "percent", "number"):
+            result.append(Stop(token.text))
+        elif token.kind != "currency":
+            result.append(Sign(token.kind, token.text, token.spaced))
+        at += 1
+    return _compounds(result)
+
+
+# --- one quantity --------------------------------------------------------------------------------------------------------
+
+
+def _quantity(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[Quantity | Stop, int] | None:
+    """The quantity that begins at a token, and where it ends; None when none begins there."""
+    negative, start = _sign(found, at, before)
+    currency = ""
+    while start < len(found) and found[start].kind == "currency":
+        currency, start = found[start].text, start + 1
+    if not negative and currency and start < len(found) and _is_minus(found[start]):
+        negative, start = True, start + 1
+    if start >= len(found):
+        return None
+    spoken = _spoken(found, start)
+    if spoken is not None:
+        value, end = spoken
+        quantity = Quantity(value, plain(value))
+    elif found[start].kind == "number":
+        if before and isinstance(before[-1], Word) and not found[start].spaced and not currency and len(before[-1].text) == 1:
+            return Stop(found[start].text), start + 1
+        quantity, end = _simple(found, start)
+    else:
+        return None
+    return _dressed(quantity, found, end, currency=currency, negative=negative)
+
+
+def _sign(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[bool, int]:
+    """Whether a minus stands there, and where what it belongs to begins. Behind a quantity it is an operator."""
+    token = found[at]
+    operand = bool(before) and (isinstance(before[-1], Quantity | Stop) or (isinstance(before[-1], Sign) and before[-1].kind == "close"))
+    glued = bool(before) and isinstance(before[-1], Word) and not token.spaced
+    if _is_minus(token) and not operand and not glued and at + 1 < len(found):
+        tight = not found[at + 1].spaced or found[at + 1].kind in ("number", "currency")
+        after_word = bool(before) and isinstance(before[-1], Word) and found[at + 1].spaced
+        if tight and not after_word and found[at + 1].kind in ("number", "currency"):
+            return True, at + 1
+    if token.kind == "operator" and token.text == "+" and not operand and not glued and at + 1 < len(found) and found[at + 1].kind == "number":
+        return False, at + 1
+    if token.kind == "word" and token.text.lower() in ("negative", "minus") and not operand and at + 1 < len(found):
+        return True, at + 1
+    return False, at
+
+
+def _is_minus(token: Token) -> bool:
+    return token.kind == "operator" and token.text in "-−–"
+
+
+def _spoken(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
+    """ "two dozen", "a million", "half a dozen": words for a number before a magnitude."""
+    words = [each.text.lower() if each.kind == "word" else "" for each in found[at : at + 3]] + ["", "", ""]
+    if words[0] == "half" and words[1] in ("a", "") and words[2] in MAGNITUDES:
+        return Fraction(1, 2), at + 2
+    if words[0] in _SMALL and words[1] in MAGNITUDES:
+        return Fraction(_SMALL[words[0]]), at + 1
+    if words[0] == "a" and words[1] == "half" and words[2] in MAGNITUDES:
+        return Fraction(1, 2), at + 2
+    return None
+
+
+def _simple(found: Sequence[Token], at: int) -> tuple[Quantity, int]:
+    """A number, a fraction "a/b", or a mixed one."""
+    token = found[at]
+    assert token.value is not None
+    quantity = Quantity(token.value, token.plain or plain(token.value), is_fraction=token.text == "fraction")
+    end = at + 1
+    over = _over(found, end) if not quantity.is_fraction else None
+    if over is not None and quantity.value is not None:
+        bottom, end = over
+        assert bottom.value is not None
+        return Quantity(token.value / bottom.value, f"{token.plain}/{bottom.plain}", is_fraction=True), end
+    if quantity.is_fraction or token.value.denominator != 1:
+        return quantity, end
+    part = _part(found, end)
+    if part is None:
+        return quantity, end
+    value = token.value + part[0]
+    return Quantity(value, plain(value)), part[1]
+
+
+def _over(found: Sequence[Token], at: int) -> tuple[Token, int] | None:
+    """The denominator behind a slash, one that is not zero and that no other slash follows."""
+    if at + 1 < len(found) and found[at].kind == "operator" and found[at].text == "/":
+        second = at + 1 + (found[at + 1].kind == "currency")
+        if (
+            second < len(found)
+            and found[second].kind == "number"
+            and found[second].text != "fraction"
+            and found[second].value
+            and found[second].plain
+        ):
+            after = found[second + 1] if second + 1 < len(found) else None
+            if after is None or after.kind != "operator" or after.text not in "/^":
+                return found[second], second + 1
+    return None
+
+
+def _part(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
+    """The fraction of a mixed number behind its whole part: "1/2", "½", "and 1/2", "and a half"."""
+    joined = at < len(found) and found[at].kind == "word" and found[at].text.lower() == "and"
+    at += joined
+    if at >= len(found):
+        return None
+    if found[at].kind == "number":
+        part, end = (found[at].value, at + 1) if found[at].text == "fraction" else (None, at)
+        if part is None and (over := _over(found, at + 1)) is not None and found[at].value is not None and found[at].value.denominator == 1:  # type: ignore[union-attr]
+            assert found[at].value is not None
+            part, end = found[at].value / over[0].value, over[1]  # type: ignore[operator]
+        return (part, end) if part is not None and 0 < part < 1 else None
+    words = [each.text.lower() if each.kind == "word" else "" for each in found[at : at + 2]] + ["", ""]
+    if joined and words[0] in ("a", "one") and words[1] in _PARTS:
+        return _PARTS[words[1]], at + 2
+    if joined and words[0] in ("two", "three") and words[1].removesuffix("s") in _PARTS:
+        part = _PARTS[words[1].removesuffix("s")] * _SMALL[words[0]]
+        return (part, at + 2) if part < 1 else None
+    return None
+
+
+# --- what stands behind it -----------------------------------------------------------------------------------------------
+
+
+def _dressed(quantity: Quantity, found: Sequence[Token], at: int, *, currency: str, negative: bool) -> tuple[Quantity | Stop, int]:
+    """The quantity with factorial, magnitudes, sign and unit. Anything right behind it that is not read stops the reading."""
+    value, changed, is_letter = quantity.value, quantity.plain == "", False
+    if at < len(found) and found[at].kind == "bang" and not found[at].spaced:
+        if value.denominator != 1 or not 0 <= value <= MOST_FACTORIAL:
+            return Stop("!"), at + 1
+        value, changed, at = Fraction(math.factorial(int(value))), True, at + 1
+    while at < len(found) and (factor := _magnitude(found[at], currency)) is not None:
+        value, changed, is_letter, at = value * factor, True, is_letter or (len(found[at].text) == 1 and found[at].text.isascii()), at + 1
+        if at < len(found) and found[at].kind == "separator" and found[at].text == "." and found[at - 1].text.lower() == "doz":
+            at += 1
+    if at < len(found) and found[at].kind == "word" and found[at].text.lower() in MAGNITUDES:
+        return Stop(found[at].text), at + 1
+    value = -value if negative else value
+    text = plain(value) if changed else f"{'-' if negative else ''}{quantity.plain}"
+    if len(text) > MOST_DIGITS + 10:
+        return Stop(""), at
+    read = Quantity(value, text, UNITS.get(currency), currency, is_fraction=quantity.is_fraction, is_letter=is_letter)
+    return _with_unit(read, found, at)
+
+
+def _magnitude(token: Token, currency: str) -> int | None:
+    if token.kind != "word":
+        return None
+    if not token.spaced and token.text in _LETTER_MAGNITUDES:
+        return _LETTER_MAGNITUDES[token.text]
+    if not token.spaced and token.text == "m" and currency:
+        return 10**6
+    if token.text.lower() in MAGNITUDES:
+        return MAGNITUDES[token.text.lower()]
+    if token.text[0] in _HAN and token.text[1:2] not in ("克", "米", "瓦", "卡", "帕"):
+        factor = 1
+        for each in token.text:
+            if each not in _HAN:
+                break
+            factor *= _HAN[each]
+        return factor
+    return None
+
+
+def _with_unit(quantity: Quantity, found: Sequence[Token], at: int) -> tuple[Quantity | Stop, int]:
+    if at >= len(found):
+        return quantity, at
+    token, after = found[at], found[at + 1] if at + 1 < len(found) else None
+    if token.kind == "percent":
+        return quantity._replace(is_percent=True, unit=None, unit_name="%"), at + 1
+    if token.kind == "degree":
+        is_split = after is not None and after.kind == "number"
+        return (Stop("°"), at + 1) if is_split else (quantity._replace(unit_name="°"), at + 1 + _is_scale(after))
+    if token.kind in ("bad", "bang"):
+        return Stop(token.text), at + 1
+    if token.kind == "open" and not token.spaced and token.text == "(":
+        return Stop("("), at + 1
+    if token.kind == "currency" and (after is None or after.kind != "number"):
+        return quantity._replace(unit=UNITS.get(token.text), unit_name=token.text), at + 1
+    if token.kind == "operator" and token.text == "/" and after is not None and after.kind == "word":
+        return quantity._replace(unit_name="/"), at + 2
+    if token.kind != "word":
+        return quantity, at
+    return _with_word(quantity, found, at)
+
+
+def _is_scale(token: Token | None) -> bool:
+    return token is not None and token.kind == "word" and token.text in ("C", "F", "K")
+
+
+def _with_word(quantity: Quantity, found: Sequence[Token], at: int) -> tuple[Quantity | Stop, int]:
+    token = found[at]
+    word = token.text.lower()
+    unit = UNITS.get(token.text) or (UNITS.get(word) if len(word) > 1 else None)
+    if word in CHANGING:
+        return Stop(word), at + 1
+    if unit is not None and (len(token.text) > 1 or _stands(found, at)):
+        return quantity._replace(unit=unit, unit_name=token.text), at + 1
+    if len(token.text) == 1 and token.text not in _OWN_LETTERS and token.text.isascii() and token.text != "x":
+        return Stop(token.text), at + 1
+    if not token.spaced and token.text.isascii() and word not in ATTACHED and len(token.text) < 4:
+        return Stop(token.text), at + 1
+    return quantity, at
+
+
+def _stands(found: Sequence[Token], at: int) -> bool:
+    """Whether a single letter is a unit here: nothing that makes it a variable follows, such as an operator."""
+    after = found[at + 1] if at + 1 < len(found) else None
+    return after is None or not ((after.kind == "operator" and after.text in "+-*^×−") or (after.kind == "open" and not after.spaced))
+
+
+# --- compounds -----------------------------------------------------------------------------------------------------------
+
+
+def _compounds(row: Sequence[Item]) -> list[Item]:
+    """Quantities of one kind in falling units, joined: "18 dollars and 50 cents" is 18.5 dollars."""
+    result: list[Item] = []
+    at = 0
+    while at < len(row):
+        item = row[at]
+        if isinstance(item, Quantity) and result and (first := _first_of_compound(result)) is not None:
+            whole = result[first]
+            assert isinstance(whole, Quantity)
+            combined = _joined(whole, item)
+            if combined is not None:
+                del result[first:]
+                item = combined
+        result.append(item)
+        at += 1
+    return result
+
+
+def _first_of_compound(result: Sequence[Item]) -> int | None:
+    """Where the quantity stands that only "and" or a comma parts from what comes next."""
+    at = len(result) - 1
+    while at >= 0 and ((isinstance(each := result[at], Word) and each.text.lower() == "and") or (isinstance(each, Sign) and each.text == ",")):
+        at -= 1
+    return at if at >= 0 and isinstance(result[at], Quantity) else None
+
+
+def _joined(whole: Quantity, part: Quantity) -> Quantity | None:
+    if part.unit_name == "m" and whole.unit is not None and whole.unit.kind == "time":
+        part = part._replace(unit=UNITS["min"])
+    if whole.unit is None or part.unit is None or whole.unit.kind != part.unit.kind or part.value < 0:
+        return None
+    if part.unit.size >= whole.unit.size or whole.value.denominator != 1:
+        return None
+    share = part.value * part.unit.size / whole.unit.size
+    value = whole.value - share if whole.plain.startswith("-") else whole.value + share
+    return Quantity(value, plain(value), whole.unit, whole.unit_name)

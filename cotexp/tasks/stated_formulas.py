@@ -1,0 +1,179 @@
+"""Which formula a text states as its answer: its last box, with the boxes joined to it; else the last statement that gives a formula.
+
+A heading, a remark about the answer and a negated statement state nothing. What is stated with words that change it ("at least $5$",
+"$5$ of $10$") is no formula, and neither is the first of several; "$3$ or $5$" are both.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from cotexp.tasks.boxes import parts_of_answer
+from cotexp.tasks.equality import is_formula, kind_of
+
+LONGEST = 4_000
+"""Characters behind a mark in which a formula is looked for."""
+_MARK = re.compile(r"answers?\s+(?:is|are)(?![A-Za-z])|####", re.IGNORECASE)
+_OPENING = re.compile(r"[\s*_~>:]*")
+_SENTENCE_END = re.compile(r"[.!?][\"')*]*\s+|\n\s*|[.!?]?[\"')*]*$")
+_MATH = (
+    r"(?:\$\$(?P<dd>[^$]+)\$\$|\$(?P<d>[^$]+)\$|\\\[(?P<b>.+?)\\\]|\\\((?P<p>.+?)\\\)"
+    r"|\\begin\{(?P<env>equation|align|gather|displaymath)\*?\}(?P<e>.+?)\\end\{(?P=env)\*?\})"
+)
+_FIRST_MATH = re.compile(rf"(?P<filler>(?:[A-Za-z'’-]+[,:]?\s+){{0,6}}){_MATH}", re.DOTALL)
+_NEXT_MATH = re.compile(rf"\s*(?:[,;]\s*(?:and|or)?|and|or)\s*(?P<filler>){_MATH}", re.DOTALL)
+_CONCLUSION = re.compile(
+    r"[^.$\n]*?(?:\$[^$]*\$[^.$\n]*?|\\\(.*?\\\)[^.$\n]*?)?,?\s*"
+    rf"(?:(?:which|that)\s+(?:is|equals|gives|makes|simplifies\s+to)\s+(?:equal\s+to\s+)?|i\.e\.,?\s*|namely,?\s+|giving\s+|or\s+(?:simply\s+)?)(?P<filler>){_MATH}",
+    re.DOTALL,
+)
+_NEGATED = re.compile(r"(?:definitely\s+|certainly\s+)?(?:not|never|no\s+longer|neither)\b", re.IGNORECASE)
+_BUT = re.compile(r"[^.\n]*?(?:\bbut\s+(?:rather\s+|instead\s+)?|[;,]\s*(?:rather|instead),?\s+|[;,]\s*it(?:'s|\s+is|\s+becomes)\s+)")
+_IN_FILLERS = (
+    "then thus therefore hence so simply just exactly indeed clearly obviously now equal to given by the a an set interval intervals pair pairs "
+    "ordered point points value values number numbers expression fraction matrix vector ratio product solution solutions root roots polynomial "
+    "function equation line integer integers positive real complex quantity that we get have it is both also either union pairs tuple triple "
+    "coordinates angle angles length area volume probability only final all of which equals"
+)
+_FILLERS = frozenset(_IN_FILLERS.split())
+_CHANGING = re.compile(
+    r"\s*(?:(?:of|times|plus|minus|more|less|divided|multiplied|squared|cubed|to|through|hundred|thousand|million|billion|trillion|dozen|percent\s+of"
+    r"|or\s+(?:more|less|fewer|higher|lower|greater|above|below)|and\s+a\s+(?:half|quarter|third))(?![A-Za-z])|or\s+\d|\\?%\s+of\b|[-+×*/^](?=\s*[\d$(])"
+    r"|(?!(?:because|since|as|for|when|where|if|with|so|by|from|at|in|after|which|that|is|on|not)\b)[A-Za-z]+\s+(?:and\s+)?(?=\$\d|\\\(\d))",
+    re.IGNORECASE,
+)
+"""What behind a formula makes its value another one, one of a range, or the first part of a compound ("$5$ hours $30$ minutes")."""
+_CASES = re.compile(r"\s*(?:when|if|for)\b[^.\n]{0,80}?(?:\band|\bor|,)\s+(?:\$|\\\()[^.\n]{1,80}?\b(?:when|if|for|otherwise)\b", re.IGNORECASE)
+"""Another formula under another condition."""
+_HYPOTHETICAL = re.compile(r"\b(?:if|whether|suppose|assuming|unless)\s+(?:that\s+)?(?:the|your|this|our|an|my)\s+(?:\w+\s+)?$", re.IGNORECASE)
+MOST_MARKS = 100
+"""Statements further back are not read, so that a text of nothing but marks costs no time."""
+_REMARK = re.compile(
+    r"(?:also\s+|very\s+|quite\s+|indeed\s+|clearly\s+)*(?:reasonable|valid|correct|right|consistent|independent|clear|unique|plausible|sensible|verified|"
+    r"confirmed|helpful|what\s|as\s|an?\s+integer|an?\s+whole|in\s|based|because|since|supposed|expected|given|obtained|found|written|rounded|complete)\b",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(r",?\s+(?:because|since|as|which|where|when|if|so|with|after|for)\b|\s+\((?=[a-z])")
+_HEADING = re.compile(r"\**\s*(?:the\s+)?(?:final\s+)?answer\s*:?\s*\**:?\s*", re.IGNORECASE)
+
+
+class Stated(NamedTuple):
+    """A formula, the rule that found it ("boxed", "statement", "none"), and where its mark begins."""
+
+    text: str | None
+    rule: str
+    start: int
+
+
+def stated_formula(text: str) -> Stated:
+    """The formula, or the words, that `text` gives as its answer."""
+    if boxes := parts_of_answer(text):
+        parts = in_one([each.content.strip() for each in boxes])
+        return Stated(joined(parts), "boxed", boxes[-len(parts)].start)
+    in_words: Stated | None = None
+    for mark in reversed(list(_MARK.finditer(text))[-MOST_MARKS:]):
+        if _HYPOTHETICAL.search(text[max(0, mark.start() - 40) : mark.start()]):
+            continue
+        found = _heading(text, mark.end()) if mark.group() == "####" else _behind(text[mark.end() : mark.end() + LONGEST])
+        if found == "":
+            return Stated(None, "none", len(text))
+        if found is None or _REMARK.match(found):
+            continue
+        if not _is_words(found):
+            return Stated(found, "statement", mark.start())
+        if in_words is None:
+            in_words = Stated(found, "statement", mark.start())
+    return in_words or Stated(None, "none", len(text))
+
+
+def joined(parts: list[str]) -> str:
+    """Several parts as one answer, separated by commas."""
+    parts = list(dict.fromkeys(parts))
+    return ", ".join(_BY_THREE.sub("{,}", each) if len(parts) > 1 and _ONE_NUMBER.fullmatch(each) else each for each in parts)
+
+
+_BY_THREE = re.compile(r"(?<=\d),(?=\d{3})")
+_ONE_NUMBER = re.compile(r"[^,\d]*\d{1,3}(?:,\d{3})+(?:\.\d+)?[^,\d]*")
+
+
+def in_one(parts: list[str]) -> list[str]:
+    """`parts`; the last alone where they are not of one readable kind, but forms of one answer, such as 28 and 28_9."""
+    kinds = {kind_of(each) for each in parts}
+    return parts if len(kinds) == 1 and None not in kinds else parts[-1:]
+
+
+def _is_words(stated: str) -> bool:
+    return not re.search(r"[\d\\$=<>^_{}|+*/]", stated) and not is_formula(stated)
+
+
+def _heading(text: str, place: int) -> str | None:
+    """The formula of a line behind "####", or below a heading that says "Final answer"; None for any other heading."""
+    line, _, rest = text[place : place + LONGEST].lstrip(" \t#").partition("\n")
+    label = _HEADING.match(line)
+    bare = _clean(line[label.end() :] if label else line)
+    if label and not bare:
+        line, _, rest = rest.lstrip().partition("\n")
+        bare = _clean(line)
+    if not bare or "\\boxed" in bare:
+        return None
+    if (first := _FIRST_MATH.match(line.lstrip("* "))) and not first["filler"]:
+        return _behind(line)
+    if is_formula(bare):
+        return bare
+    return bare if not rest.strip() and not bare.endswith(":") and not re.match(r"\d+\.\s|step\b", bare, re.IGNORECASE) else None
+
+
+def _behind(rest: str) -> str | None:
+    """What is stated right behind "answer is"; "" for a statement that gives a value which cannot be read, None for one that gives none."""
+    rest = rest[_OPENING.match(rest).end() :]  # type: ignore[union-attr]
+    if negation := _NEGATED.match(rest):
+        but = _BUT.match(rest, negation.end())
+        return _behind(rest[but.end() :]) if but else None
+    if (first := _FIRST_MATH.match(rest)) is not None:
+        fillers = re.findall(r"[A-Za-z]+", first["filler"].lower())
+        if all(each in _FILLERS for each in fillers):
+            return _several(rest, first)
+        if any(each in _BOUNDS for each in fillers):
+            return ""
+    return _sentence(rest)
+
+
+_IN_BOUNDS = "least most than below above under over almost nearly about between minus negative half twice double not"
+_BOUNDS = frozenset(_IN_BOUNDS.split())
+
+
+def _several(rest: str, first: re.Match[str]) -> str | None:
+    """The formula, and those that are joined to it."""
+    formulas, end = [_inside(first)], first.end()
+    while (more := _NEXT_MATH.match(rest, end)) is not None:
+        formulas.append(_inside(more))
+        end = more.end()
+    if any("\\boxed" in each for each in formulas):
+        return None
+    if _CASES.match(rest, end):
+        return ""
+    if _CHANGING.match(rest, end):
+        conclusion = _CONCLUSION.match(rest, end)
+        return _inside(conclusion) if conclusion else ""
+    return ", ".join(formulas)
+
+
+def _inside(match: re.Match[str]) -> str:
+    found = next(match[each] for each in ("dd", "d", "b", "p", "e") if match[each] is not None)
+    return found.strip().rstrip(".,;").replace("&", "") if match["e"] else found.strip().strip("*").strip()
+
+
+def _sentence(rest: str) -> str | None:
+    """The rest of the sentence, or of its first clause where that alone is a formula; None for a box that was cut off."""
+    end = _SENTENCE_END.search(rest)
+    whole = _clean(rest[: end.start()] if end else rest)
+    if "\\boxed" in whole:
+        return None
+    if not is_formula(whole) and (clause := _CLAUSE.search(whole)) and is_formula(_clean(whole[: clause.start()])):
+        return _clean(whole[: clause.start()])
+    return whole or None
+
+
+def _clean(text: str) -> str:
+    return text.strip().strip("*$").strip().removesuffix(".").strip()

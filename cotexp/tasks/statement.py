@@ -1,0 +1,210 @@
+"""Where a text states its answer: boxes, and what stands behind "answer is" or "####", in the part that answers this question.
+
+What is thought before it, and a new question or turn behind it, are no part of the answer. A Markdown heading states nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cotexp.methods.reasoning import answer_begin
+
+
+class Mark(NamedTuple):
+    """A statement: where its mark begins, and the text behind it (up to the next mark). `is_heading`: its mark is "####", and `goes_on` says
+    that more text stands below its line. `is_remark`: "this answer is ...".
+    """
+
+    start: int
+    piece: str
+    is_heading: bool = False
+    goes_on: bool = False
+    is_remark: bool = False
+
+
+class Box(NamedTuple):
+    start: int
+    end: int
+    content: str
+
+
+class Span(NamedTuple):
+    begin: int
+    end: int
+
+
+_STATEMENT = re.compile(r"answer\s+is(?![A-Za-z])\s*:?[ \t]*|#{4,6}(?!#)[ \t]*:?[ \t]*", re.IGNORECASE)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|$)")
+_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
+_BLANK = r"(?:[\s$.…_?,;:!~\[\]<>]|\\[,;:! _]|\\(?:quad|qquad|[lc]?dots)(?![A-Za-z]))*"
+_PLACEHOLDER = re.compile(
+    rf"{_BLANK}(?:\\(?:text|textbf|mathrm|mathbf)\s*\{{)?{_BLANK}(?:(?:(?:the|your|my|final|correct|numerical|numeric)\s+)*"
+    rf"(?:answer|result|value|number|letter|choice|option|here)(?:\s+here)?)?{_BLANK}\}}?{_BLANK}",
+    re.IGNORECASE,
+)
+"""A box without an answer in it, such as an echoed instruction has."""
+
+# --- the part that answers ----------------------------------------------------------------------------------------------
+
+_END_OF_TURN = (
+    r"<\|(?:im_end|eot_id|endoftext|end_of_text|end|return|eom_id|call|END_OF_TURN_TOKEN)\|>|<｜end▁of▁sentence｜>|</s>|<eos>|<end_of_turn>"
+)
+_USER_TURN = (
+    r"<\|im_start\|>\s*user|<\|start_header_id\|>\s*user|<\|user\|>|<start_of_turn>\s*user|\[INST\]|<｜User｜>|<\|USER_TOKEN\|>|<\|start\|>\s*user"
+    r"|^[ \t>*_#]*(?:(?:user|human)[*_ \t]*:|instruction[*_ \t]*:)"
+)
+_QUESTION = r"^[ \t>*_#]*(?:(?:next |new |another )?question|q)[*_ \t]*:"
+_MAYBE_QUESTION = r"^[ \t>*_#]*(?:(?:next |new |another )?(?:question|problem|exercise|example)|q)[ \t]*(?:\d+|#\d+)?[*_ \t]*[:.]"
+_RUN_ON = re.compile(rf"(?P<turn>{_END_OF_TURN}|{_USER_TURN})|(?P<question>{_QUESTION})|(?P<maybe>{_MAYBE_QUESTION})", re.IGNORECASE | re.MULTILINE)
+_TOKENS_ONLY = re.compile(r"(?:\s|<[|｜][^<>|｜]{0,60}[|｜]>|</?s>|<bos>|assistant|model)*", re.IGNORECASE)
+_OPENING_LINE = re.compile(r"[^\d\n]{0,80}[:!.,]?\s*")
+"""A line such as "Sure, here is the solution:", behind which a question is only repeated."""
+
+
+def answer_part(text: str) -> Span:
+    """The part of a text that answers: behind what is thought, before a new question or turn, and before a box that was cut off."""
+    begin = answer_begin(text)
+    end = _run_on(text, begin)
+    return Span(begin, min(end, begin + cut_off(text[begin:end])))
+
+
+def _run_on(text: str, begin: int) -> int:
+    """Where another question or turn begins; the text's length without any. A question that the text begins by repeating is this one's."""
+    stated: int | None = None
+    blank = begin
+    for match in _RUN_ON.finditer(text, begin):
+        start = match.start()
+        if _TOKENS_ONLY.fullmatch(text, blank, start):
+            blank = start
+            continue
+        if match["turn"] is not None:
+            return start
+        if stated is None:
+            stated = _first_statement(text, begin)
+        if stated < start or (match["question"] is not None and not _OPENING_LINE.fullmatch(text, begin, start)):
+            return start
+    return len(text)
+
+
+def _first_statement(text: str, begin: int) -> int:
+    found = [match.start() for pattern in (_STATEMENT, _BOX) if (match := pattern.search(text, begin))]
+    return min(found, default=len(text))
+
+
+# --- boxes ---------------------------------------------------------------------------------------------------------------
+
+
+def boxes(text: str) -> list[Box]:
+    """All closed boxes, in the order in which they begin, found in one pass; an escaped brace is a character."""
+    opened: list[tuple[int, int, bool]] = []
+    found: list[Box] = []
+    for match in _BOX_OR_BRACE.finditer(text):
+        token = match.group()
+        if token in ("\\{", "\\}"):
+            continue
+        if token != "}":
+            opened.append((match.start(), match.end(), token != "{"))
+        elif opened:
+            start, inside, is_box = opened.pop()
+            if is_box:
+                found.append(Box(start, match.end(), text[inside : match.start()]))
+    return sorted(found)
+
+
+_BETWEEN = re.compile(
+    r"[\s$]*(?:,|;|\\quad|\\qquad|\\text\s*\{\s*(?:and|or)\s*\}|and\b|or\b)(?:[\s$,]|\\quad|\\qquad|\\[,; ]|and\b|or\b)*"
+    r"(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?[\s$]*"
+)
+MOST_BETWEEN = 40
+MOST_BOXES = 30
+
+
+def last_boxes(text: str) -> list[Box]:
+    """The last closed box that is not empty, with those before it that "and", "or" or a comma ties to it: all parts of one answer."""
+    found = [each for each in boxes(text) if not _PLACEHOLDER.fullmatch(each.content[:200])]
+    group = found[-1:]
+    for before in reversed(found[:-1]):
+        gap = text[before.end : group[0].start]
+        if before.end > group[0].start or len(gap) > MOST_BETWEEN or len(group) >= MOST_BOXES or not _BETWEEN.fullmatch(gap):
+            break
+        group.insert(0, before)
+    return group
+
+
+def cut_off(text: str) -> int:
+    """Where a box begins that never closes, behind the last closed one; the text's length without any."""
+    closed = boxes(text)
+    found = _BOX.search(text, closed[-1].start + 1 if closed else 0)
+    return len(text) if found is None else found.start()
+
+
+# --- statements ----------------------------------------------------------------------------------------------------------
+
+_DOUBTED = re.compile(
+    r"\b(?:if|whether|suppose|supposing|assume|assuming|unless|wrong|incorrect|tempting|naive|erroneous)\s+(?:that\s+)?(?:(?:the|my|your|our|an?)\s+)?(?:\w+\s+)?\Z",
+    re.IGNORECASE,
+)
+"""What makes "the answer is 18" no statement: "if the answer is 18", "a wrong answer is 18"."""
+MOST_BEFORE = 60
+MOST_LINES_BEHIND = 4000
+_TITLE = re.compile(
+    r"[\s*_]*(?:(?:the|my|our|so|thus|hence|therefore)[\s,]+)*(?:final\s+)?(?:answer|result)[\s*_]*(?:[:=]|is)?[\s*_:]*", re.IGNORECASE
+)
+_NUMBERED = re.compile(r"[\s*_]*\d{1,2}\s*[.):]\s*[*_]*(?=[A-Za-z])")
+
+
+def marks(text: str) -> Iterator[Mark]:
+    """The statements of a text, the last one first."""
+    found = list(_STATEMENT.finditer(text))
+    end = len(text)
+    for match in reversed(found):
+        piece, is_heading = text[match.end() : min(end, match.end() + MOST_LINES_BEHIND)], match.group().startswith("#")
+        end = match.start()
+        if is_heading:
+            line, _, behind = piece.partition("\n")
+            if (heading := _heading(line, behind)) is not None:
+                yield Mark(match.start(), heading, is_heading=True, goes_on=bool(behind.strip()) and heading == line)
+        elif not _DOUBTED.search(text, max(0, match.start() - MOST_BEFORE), match.start()):
+            is_remark = text[max(0, match.start() - 5) : match.start()].lower() == "this "
+            yield Mark(match.start(), piece, is_remark=is_remark)
+
+
+def _heading(line: str, behind: str) -> str | None:
+    """What a line behind "####" may state; None for a title such as "2. Check". "Final answer" states what stands below it."""
+    title = _TITLE.match(line)
+    if title is not None:
+        rest = line[title.end() :]
+        return rest if rest.strip(" *_#") else behind.lstrip().split("\n")[0]
+    return None if _NUMBERED.match(line) else line
+
+
+_OPENING = re.compile(r"(?:[\s*_~]|(?<=\n)>|\\\[|\\\(|\$\$|\\begin\s*\{[a-z]+\*?\})+")
+_SENTENCE_END = re.compile(r"[.!?][\"')*\]]*\s+|\n\s*")
+_ABBREVIATED = re.compile(r"\b(?:approx|ca|rs|nos?|st|vs|i\.e|e\.g|doz|eq|sq|ft|in|lbs?|oz|hrs?|mins?|secs?|u\.s|a\.m|p\.m|[A-Z])\.\Z", re.IGNORECASE)
+_TITLED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|i\.e|e\.g|Rs|approx)\.\Z")
+"""Their full stop ends no sentence before a small letter, a digit or a currency's sign; a title's never does."""
+
+
+def first_line(piece: str) -> str:
+    """The first line of a piece that holds more than marks of layout."""
+    opening = _OPENING.match(piece)
+    return piece[opening.end() if opening else 0 :].split("\n")[0]
+
+
+def first_sentence(piece: str) -> str:
+    """The first sentence of a piece's first line, an abbreviation's full stop not taken for its end."""
+    line = first_line(piece)
+    for end in _SENTENCE_END.finditer(line):
+        following = line[end.end() : end.end() + 1]
+        goes_on = following.islower() or following.isdecimal() or following in ("$", "(", "£", "€", "=")
+        short = line[max(0, end.start() - 8) : end.start() + 1]
+        if not _TITLED.search(short) and not (goes_on and _ABBREVIATED.search(short)) and following != "=":
+            return line[: end.start()]
+    return re.sub(r"[.!?]+([\"')*\]$]*)\s*\Z", r"\1", line)
+
+
+def sentence_starts(text: str, begin: int, end: int) -> list[int]:
+    """Where sentences begin between two places, the first of them included."""
+    return [begin, *(match.end() for match in _SENTENCE_END.finditer(text, begin, end))]

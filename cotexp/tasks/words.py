@@ -1,0 +1,158 @@
+"""What words beside a number mean: a unit, a factor such as "million", or something that makes the number another value.
+
+Words that nobody knows ("eggs") are units of no known kind. Where a word may change the value, the reading is unsure.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+
+class Unsure(ValueError):
+    """A text that cannot be read whole."""
+
+
+class Unit(NamedTuple):
+    """What stands behind a number: a factor ("million"), and the unit's one name; None for a word that is no known unit."""
+
+    factor: Fraction
+    name: str | None
+
+
+_NAMES = {
+    "mm": "mm millimeter millimetre",
+    "cm": "cm centimeter centimetre",
+    "m": "m meter metre",
+    "km": "km kilometer kilometre",
+    "in": "in inch inches",
+    "ft": "ft foot feet",
+    "yd": "yd yard",
+    "mi": "mi mile",
+    "mg": "mg milligram",
+    "g": "g gram gm",
+    "kg": "kg kilogram kilo",
+    "oz": "oz ounce",
+    "lb": "lb lbs pound",
+    "ml": "ml mL milliliter millilitre",
+    "l": "l L liter litre",
+    "gal": "gal gallon",
+    "qt": "qt quart",
+    "pint": "pint",
+    "cup": "cup",
+    "ms": "ms millisecond",
+    "s": "s sec second",
+    "min": "min mins minute",
+    "h": "h hr hrs hour",
+    "day": "day",
+    "week": "week",
+    "month": "month",
+    "year": "yr yrs year",
+    "$": "$ dollar usd USD buck",
+    "cent": "cent ¢ penny pennies",
+    "€": "€ euro",
+    "rupee": "rupee rs Rs",
+    "%": "% percent",
+    "°": "° degree degrees deg",
+    "rad": "radian rad",
+    "mph": "mph",
+    "N": "N newton",
+    "J": "J joule",
+    "W": "W watt",
+    "Hz": "Hz hertz",
+    "unit": "unit",
+}
+UNITS = {alias: name for name, aliases in _NAMES.items() for alias in aliases.split()}
+FACTORS = {
+    "k": 10**3,
+    "hundred": 10**2,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+    "dozen": 12,
+    "doz": 12,
+    "score": 20,
+}
+_IN_OTHER_VALUE = (
+    "about above add added almost and approximately approx around at below besides best better between beyond bigger but by combined cubed decreased "
+    "divided double doubled either exceeding except fewer fifth first fourth from greater half higher increased infinitely infinity larger less "
+    "lower many mod modulo more most minus multiplied negative neither no nor not of off or over past per-cent pi plus quarter range remainder "
+    "roughly second-power set short smaller some squared than third thirds through till times to triple twice under until up upto vs with without "
+    "one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty ninety zero nil none "
+    "cube root square-root sqrt factorial power prime sin cos tan log ln exp e pm am"
+)
+_OTHER_VALUE = frozenset(_IN_OTHER_VALUE.split())
+"""Words that make the number beside them another value, one of several, or a mere bound; and functions."""
+_IN_BEFORE = "usd rs a an the is equals exactly total answer value only just so thus"
+_BEFORE = frozenset(_IN_BEFORE.split())
+_PIECES = re.compile(r"[A-Za-z]+|[$€£¢°%]|\^\s*\{?\s*[-−]?\d\s*\}?|[/²³]|[^\sA-Za-z]")
+_SINGLE = frozenset("k m g s h l L N J W")
+
+
+def unit_of(words: str) -> Unit:
+    """The unit that the words behind a number name.
+
+    Raises: Unsure when they may change the number: "or more", "hours 30 minutes", "squared", "k" of a variable.
+    """
+    pieces = _PIECES.findall(words.replace("\\", " "))
+    factor, power, per = Fraction(1), "", False
+    names: list[str] = []
+    for piece in pieces:
+        lower = piece.lower().rstrip(".")
+        if lower in FACTORS and not names:
+            factor *= FACTORS[lower]
+        elif lower in ("square", "sq", "cubic") or (lower in ("squared", "cubed") and names):
+            power = "3" if lower in ("cubic", "cubed") else "2"
+        elif lower == "per" or piece == "/":
+            per = True
+            names.append("/")
+        elif piece[0] == "^" or piece in "²³":
+            power = {"²": "2", "³": "3"}.get(piece, "") or re.sub(r"[^\d−-]", "", piece)
+        elif piece in ".,;:()'’-":
+            continue
+        elif (
+            lower in _OTHER_VALUE
+            or re.fullmatch(r"[^A-Za-z$€£¢°%]", piece)
+            or (len(piece) == 1 and piece.isalpha() and piece not in _SINGLE and not per)
+        ):
+            raise Unsure(f"{words!r} may change the value")
+        else:
+            names.append(_name(piece))
+    return Unit(factor, _joined(names, power))
+
+
+def _name(piece: str) -> str:
+    for each in (piece, piece.lower(), piece.lower().removesuffix("s"), piece.lower().removesuffix("es")):
+        if each in UNITS:
+            return UNITS[each]
+    return "?"
+
+
+def _joined(names: list[str], power: str) -> str | None:
+    """One name of all; None where a part is no known unit, or "units" of whatever."""
+    if not names or "?" in names or "unit" in names or names == ["/"]:
+        return None
+    name = " ".join(names) + (f"^{power}" if power not in ("", "1") else "")
+    return {"mi / h": "mph"}.get(name, name)
+
+
+def check_before(words: str) -> str | None:
+    """The unit that the words before a number name, a currency; None without.
+
+    Raises: Unsure when they may change the number: "at least", "minus", "half of".
+    """
+    unit = None
+    for piece in _PIECES.findall(words.replace("\\", " ")):
+        name = UNITS.get(piece) or UNITS.get(piece.lower())
+        if name in ("$", "€", "rupee") or piece == "£":
+            unit = name
+        elif piece.lower() not in _BEFORE and piece not in ".,:":
+            raise Unsure(f"{words!r} may change the value")
+    return unit
+
+
+def units_agree(one: str | None, other: str | None) -> bool:
+    """Units do not matter, unless both name one and they differ in kind or size."""
+    return one is None or other is None or one == other
