@@ -13,8 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from cotexp.records import AnswerType
-from cotexp.tasks.answers import LETTERS, last_boxed, number_of
-from cotexp.tasks.booleans import boolean_word
+from cotexp.tasks.answers import LETTERS, boolean_word, last_boxed, number_of
 from cotexp.tasks.quantities import plain
 
 STATEMENT = "####"
