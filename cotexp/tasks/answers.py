@@ -22,8 +22,18 @@ from cotexp.tasks.stated_formulas import stated_formula
 from cotexp.tasks.statement import answer_part, boxes, first_sentence, last_boxes, marks, sentence_starts
 
 __all__ = [
-    *("LETTERS", "Extracted", "answer_begin", "boolean_word", "extract", "extract_lenient", "join_solution", "last_boxed", "last_mention"),
-    *("number_of", "one_number", "split_solution"),
+    "LETTERS",
+    "Extracted",
+    "answer_begin",
+    "boolean_word",
+    "extract",
+    "extract_lenient",
+    "join_solution",
+    "last_boxed",
+    "last_mention",
+    "number_of",
+    "one_number",
+    "split_solution",
 ]
 
 LETTERS = choices.LETTERS
