@@ -61,12 +61,16 @@ _JOINED = re.compile(
 """What stands between two parts of one answer: "and", "or", a comma, perhaps the variable's name."""
 
 
+_PLACEHOLDER = re.compile(r"\s*(?:\\text\s*\{)?\s*(?:(?:your |the |final )*answer|\.\.\.|\\l?dots)?\s*\}?\s*", re.IGNORECASE)
+"""What a box holds that only repeats how to answer: nothing, or "your final answer"."""
+
+
 def parts_of_answer(text: str) -> list[Box]:
     """The last box that holds something, and the boxes before it with nothing but "and", "or" or a comma between them; empty without a box.
 
     A box within another is a part of that.
     """
-    found = [each for each in closed_boxes(text) if each.content.strip()]
+    found = [each for each in closed_boxes(text) if not _PLACEHOLDER.fullmatch(each.content)]
     found = [each for each in found if not any(other.start < each.start and each.end <= other.end for other in found[-40:])]
     parts = found[-1:]
     for before in reversed(found[:-1]):

@@ -39,11 +39,16 @@ _IN_FILLERS = (
 _FILLERS = frozenset(_IN_FILLERS.split())
 _CHANGING = re.compile(
     r"\s*(?:(?:of|times|plus|minus|more|less|divided|multiplied|squared|cubed|to|through|hundred|thousand|million|billion|trillion|dozen|percent\s+of"
-    r"|or\s+(?:more|less|fewer|higher|lower|greater|above|below)|and\s+a\s+(?:half|quarter|third))(?![A-Za-z])|or\s+\d|\\?%\s+of\b|[-+×*/^!](?!\s*\n)"
-    r"|[A-Za-z]+\s+(?:and\s+)?(?=\$\d|\\\(\d))",
+    r"|or\s+(?:more|less|fewer|higher|lower|greater|above|below)|and\s+a\s+(?:half|quarter|third))(?![A-Za-z])|or\s+\d|\\?%\s+of\b|[-+×*/^](?=\s*[\d$(])"
+    r"|(?!(?:because|since|as|for|when|where|if|with|so|by|from|at|in|after|which|that|is|on|not)\b)[A-Za-z]+\s+(?:and\s+)?(?=\$\d|\\\(\d))",
     re.IGNORECASE,
 )
 """What behind a formula makes its value another one, one of a range, or the first part of a compound ("$5$ hours $30$ minutes")."""
+_CASES = re.compile(r"\s*(?:when|if|for)\b[^.\n]{0,80}?(?:\band|\bor|,)\s+(?:\$|\\\()[^.\n]{1,80}?\b(?:when|if|for|otherwise)\b", re.IGNORECASE)
+"""Another formula under another condition."""
+_HYPOTHETICAL = re.compile(r"\b(?:if|whether|suppose|assuming|unless)\s+(?:that\s+)?(?:the|your|this|our|an|my)\s+(?:\w+\s+)?$", re.IGNORECASE)
+MOST_MARKS = 100
+"""Statements further back are not read, so that a text of nothing but marks costs no time."""
 _REMARK = re.compile(
     r"(?:also\s+|very\s+|quite\s+|indeed\s+|clearly\s+)*(?:reasonable|valid|correct|right|consistent|independent|clear|unique|plausible|sensible|verified|"
     r"confirmed|helpful|what\s|as\s|an?\s+integer|an?\s+whole|in\s|based|because|since|supposed|expected|given|obtained|found|written|rounded|complete)\b",
@@ -64,11 +69,12 @@ class Stated(NamedTuple):
 def stated_formula(text: str) -> Stated:
     """The formula, or the words, that `text` gives as its answer."""
     if boxes := parts_of_answer(text):
-        contents = [each.content.strip() for each in boxes]
-        parts = in_one(contents)
+        parts = in_one([each.content.strip() for each in boxes])
         return Stated(joined(parts), "boxed", boxes[-len(parts)].start)
     in_words: Stated | None = None
-    for mark in reversed(list(_MARK.finditer(text))):
+    for mark in reversed(list(_MARK.finditer(text))[-MOST_MARKS:]):
+        if _HYPOTHETICAL.search(text[max(0, mark.start() - 40) : mark.start()]):
+            continue
         found = _heading(text, mark.end()) if mark.group() == "####" else _behind(text[mark.end() : mark.end() + LONGEST])
         if found == "":
             return Stated(None, "none", len(text))
@@ -83,6 +89,7 @@ def stated_formula(text: str) -> Stated:
 
 def joined(parts: list[str]) -> str:
     """Several parts as one answer, separated by commas."""
+    parts = list(dict.fromkeys(parts))
     return ", ".join(_BY_THREE.sub("{,}", each) if len(parts) > 1 and _ONE_NUMBER.fullmatch(each) else each for each in parts)
 
 
@@ -144,6 +151,8 @@ def _several(rest: str, first: re.Match[str]) -> str | None:
         end = more.end()
     if any("\\boxed" in each for each in formulas):
         return None
+    if _CASES.match(rest, end):
+        return ""
     if _CHANGING.match(rest, end):
         conclusion = _CONCLUSION.match(rest, end)
         return _inside(conclusion) if conclusion else ""

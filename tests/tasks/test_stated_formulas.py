@@ -88,6 +88,16 @@ STATED = [
     ("12", "The answer is $\\frac13$ of $36$, i.e. $12$.", True),
     ("12", "The answer is $20\\%$ of $60$, which equals $12$.", True),
     ("20\\%", "The answer is $20\\%$ of $60$, which equals $12$.", False),
+    ("3", "$\\boxed{3}$ and $\\boxed{3}$", True),
+    ("5", "The answer is $5$ because $2+3=5$.", True),
+    ("5", "The answer is **$5$**.", True),
+    ("5", "The answer is $5$!", True),
+    ("5", "If the answer is $5$, fine.", False),
+    ("5", "I wonder whether the answer is $5$.", False),
+    ("5", "The answer is $5$ when $n=1$ and $7$ when $n=2$.", False),
+    ("5", "The answer is $5$ if $n>0$.", True),
+    ("5", "The answer is $5$. Put it in \\boxed{\\text{answer}}.", True),
+    ("5", "The answer is $5$ + $3$.", False),
 ]
 
 
