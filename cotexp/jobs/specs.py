@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 VERSIONS = {
     "model": 2,
-    "texts": 1,
-    "rewrites": 1,
-    "rationales": 3,
-    "scores": 2,
-    "rounds": 1,
-    "importances": 1,
-    "perplexity": 1,
-    "checkpoint": 2,
-    "predictions": 2,
-    "grades": 1,
+    "texts": 2,
+    "rewrites": 2,
+    "rationales": 4,
+    "scores": 3,
+    "rounds": 2,
+    "importances": 2,
+    "perplexity": 2,
+    "checkpoint": 3,
+    "predictions": 3,
+    "grades": 2,
     "latency": 2,
-    "merged": 1,
+    "merged": 2,
 }
 
 
