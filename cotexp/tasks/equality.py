@@ -13,11 +13,12 @@ from fractions import Fraction
 
 from cotexp.tasks.grammar import read
 from cotexp.tasks.latex import normalised, stripped
-from cotexp.tasks.nodes import Apply, Group, InBase, Node, Quantity, Relation, Symbol
+from cotexp.tasks.nodes import Apply, Group, InBase, Node, Number, Quantity, Relation, Symbol
 from cotexp.tasks.real_sets import TURNED, is_set, set_of
 from cotexp.tasks.values import (
     RELATIVE_TOLERANCE,
     bare,
+    constant_of,
     expression_of,
     has_decimal,
     is_name,
@@ -53,6 +54,8 @@ def same_spelling(gold: str, answer: str) -> bool:
 
 
 def _sign_of(latex: str) -> str | None:
+    if re.search(r"\\\$|^\s*\$[^$]*$|€|£", latex):
+        return "$"
     return "%" if "%" in latex else "°" if re.search(r"\\circ|\\degree|°", latex) else None
 
 
@@ -99,6 +102,10 @@ class _Comparison:
 
     def same(self, gold: Node, answer: Node) -> bool:
         """Whether two formulas mean the same, whatever they are."""
+        if gold == answer:
+            return True
+        if _is_rounding(gold) or _is_rounding(answer):
+            return self.same_rounded(gold, answer)
         gold_unit, answer_unit = _unit_of(gold), _unit_of(answer)
         if not units_agree(gold_unit, answer_unit):
             return False
@@ -110,6 +117,24 @@ class _Comparison:
         if isinstance(gold, InBase) or isinstance(answer, InBase):
             return gold == answer
         return self.same_value(gold, answer)
+
+    def same_rounded(self, gold: Node, answer: Node) -> bool:
+        """The exact side counts; what it is rounded to, beside another decimal only, and only where it is rounded right."""
+        theirs, ours = self.forms(gold), self.forms(answer)
+        decimal = has_decimal(gold) and has_decimal(answer)
+        return any(self.same(one, other) for one in theirs[: 1 + decimal] for other in ours[: 1 + decimal])
+
+    def forms(self, node: Node) -> list[Node]:
+        if not _is_rounding(node):
+            return [node]
+        exact, rounded = (each for each in node.sides)  # type: ignore[union-attr]
+        named = self.assigned(exact)
+        value, written = constant_of(bare(named[1] if named else exact)) if self.with_sympy else None, rational_of(bare(rounded))
+        if value is None or written is None or not value.is_finite:
+            return []
+        places = next((each for each in range(30) if 10**each % written.denominator == 0), None)
+        off = abs(value - expression_of(Number(written))).evalf(30)
+        return [exact, rounded] if places is not None and off * 10**places < 1 else []
 
     # --- equations, inequalities, intervals
 
@@ -164,7 +189,7 @@ class _Comparison:
         import sympy
 
         one, other = (expression_of(each.sides[0]) - expression_of(each.sides[1]) for each in (gold, answer))
-        if one.free_symbols != other.free_symbols or other == 0:
+        if one.free_symbols != other.free_symbols or not one.free_symbols or other == 0:
             return False
         ratio = sympy.cancel(sympy.together(one / other))
         return bool(ratio.is_number and ratio != 0 and ratio.is_finite is not False) or proved_zero(one - other) or proved_zero(one + other)
@@ -303,6 +328,10 @@ def _same_name(gold: Node | None, answer: Node | None) -> bool:
 
 def _is_tuple(node: Node) -> bool:
     return isinstance(node, Group) and node.kind == "()"
+
+
+def _is_rounding(node: Node) -> bool:
+    return isinstance(node, Relation) and node.signs == ("~",)
 
 
 def _is_equation(node: Node) -> bool:

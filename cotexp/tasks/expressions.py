@@ -9,7 +9,7 @@ from fractions import Fraction
 from cotexp.tasks.cursor import DEEPEST, Cursor
 from cotexp.tasks.latex import Token
 from cotexp.tasks.nodes import Apply, Group, InBase, Node, Number, Relation, Symbol
-from cotexp.tasks.words import Unsure
+from cotexp.tasks.words import Unsure, number_in_words
 
 _FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp"
 FUNCTIONS = {f"\\{name}": name for name in _FUNCTION_NAMES.split()}
@@ -56,7 +56,7 @@ class Expressions(Cursor):
             if sign in ("\\pm", "\\mp"):
                 found = Apply("pm", (term,) if found is None else (found, term))
             elif found is None:
-                found = Apply("neg", (term,)) if sign == "-" else term
+                found = negative(term) if sign == "-" else term
             else:
                 found = Apply("+", (found, Apply("neg", (term,)) if sign == "-" else term))
         return self.with_unit(found, unit_before)
@@ -67,16 +67,16 @@ class Expressions(Cursor):
         divided = False
         while True:
             if self.take("*", "\\cdot", "\\times", "\\ast"):
-                found, divided = Apply("*", (found, self.signed_factor())), False
+                found, divided = times(found, self.signed_factor()), False
             elif self.take("\\div"):
                 found, divided = Apply("/", (found, self.signed_factor())), True
             elif self.next_is("/"):
                 self.place += 1
                 found, divided = Apply("/", (found, self.signed_factor())), True
             elif self.starts_factor():
-                if divided or self.here().kind == "number":
+                if divided or self.here().kind == "number" or (isinstance(found, Number) and found.value == 0):
                     raise Unsure("a factor without a sign")
-                found = Apply("*", (found, self.factor()))
+                found = times(found, self.factor())
             else:
                 return found
 
@@ -92,7 +92,9 @@ class Expressions(Cursor):
         if here.text == "\\frac" and here.kind == "command":
             own = [each.kind for each in self.tokens[self.place : self.place + 7]]
             return own[2:3] != ["text"]
-        return self.next_is("(", "[", "\\{", "{", "\\sqrt", "\\binom", "\\lfloor", "\\lceil", "\\overline", *FUNCTIONS, *GREEK)
+        return here.kind == "begin" or self.next_is(
+            "(", "[", "\\{", "{", "\\sqrt", "\\binom", "\\lfloor", "\\lceil", "\\overline", *FUNCTIONS, *GREEK
+        )
 
     def factor(self) -> Node:
         self.depth += 1
@@ -162,6 +164,7 @@ class Expressions(Cursor):
             "\\{": self.brackets,
             "\\langle": self.brackets,
             "{": self.braces,
+            ".": self.number,
             "|": self.absolute,
             "\\vert": self.absolute,
             "\\lvert": self.between,
@@ -179,6 +182,10 @@ class Expressions(Cursor):
         }
 
     def number(self) -> Node:
+        if self.next_is("."):  # .\overline{3}
+            if (repeating := self.repeating("0")) is None:
+                raise Unsure("a point")
+            return repeating
         text = self.here().text
         self.place += 1
         if self.next_is("_"):
@@ -192,7 +199,12 @@ class Expressions(Cursor):
 
     def in_base(self, digits: str) -> Node:
         self.place += 1
-        base = self.argument(whole_number=True)
+        if self.here(1).kind == "text" and self.next_is("{") and (named := number_in_words(self.here(1).text)) is not None:
+            self.place += 2
+            self.must("}")
+            base: Node = Number(named)
+        else:
+            base = self.argument(whole_number=True)
         if not isinstance(base, Number) or base.value.denominator != 1 or not 2 <= base.value <= 36 or "." in digits:
             raise Unsure("a base")
         number = int(base.value)
@@ -288,6 +300,8 @@ class Expressions(Cursor):
         found = self.sum() if not self.next_is("}") else None
         if found is None:
             raise Unsure("empty braces")
+        if self.take("\\over"):
+            found = Apply("/", (found, self.sum()))
         self.must("}")
         return found
 
@@ -297,17 +311,28 @@ class Expressions(Cursor):
         closings = (")", "]") if opening in "([" else (_CLOSING[opening],)
         if opening == "\\{" and self.take("\\}"):
             return Symbol("empty")
+        condition = opening == "\\{" and self.named_member()
         inside = self.list_of(until=closings)
         closing = self.take(*closings)
         if closing is None:
             raise Unsure("a bracket is missing")
         if isinstance(inside, Group) and inside.kind == "list":
-            return Group("{}" if opening == "\\{" else opening + closing, inside.members)
+            return Group({"\\{": "{}", "\\langle": "()"}.get(opening, opening + closing), inside.members)
         if opening == "\\{":
-            return Group("{}", (inside,))
+            return inside if condition else Group("{}", (inside,))
         if opening + closing not in ("()", "[]") or isinstance(inside, Relation):
             raise Unsure("brackets around one value")
         return inside
+
+    def named_member(self) -> bool:
+        """Takes the name before the condition of a set: `\\{x \\mid`, `\\{x \\in \\mathbb{R} :`."""
+        name, place = self.here(), self.place + 1
+        if self.here(1).text == "\\in" and self.here(2).text == "\\mathbbR":
+            place += 2
+        if name.kind != "letter" or place >= len(self.tokens) or self.tokens[place].text not in ("\\mid", "|", ":", "\\vert"):
+            return False
+        self.place = place + 1
+        return True
 
     def absolute(self) -> Node:
         bar = self.here().text
@@ -392,6 +417,19 @@ class Expressions(Cursor):
         if not rows or len({len(each) for each in rows}) > 1:
             raise Unsure("a matrix with rows of several lengths")
         return Group("matrix", tuple(Group("row", tuple(each)) for each in rows))
+
+
+def times(one: Node, other: Node) -> Node:
+    """A product; a number times a matrix is taken into the matrix."""
+    if isinstance(other, Group) and other.kind == "matrix" and not isinstance(one, Group):
+        return Group(
+            "matrix", tuple(Group("row", tuple(Apply("*", (one, each)) for each in row.members)) for row in other.members if isinstance(row, Group))
+        )
+    return Apply("*", (one, other))
+
+
+def negative(node: Node) -> Node:
+    return times(Number(Fraction(-1)), node) if isinstance(node, Group) and node.kind == "matrix" else Apply("neg", (node,))
 
 
 def _power_of_ten(text: str, exponent: str) -> Number:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from cotexp.tasks.words import Unsure
+from cotexp.tasks.words import Unsure, number_in_words
 
 _GROUPING = re.compile(r"(?<=\d)(?:,?\\[,!]|\{,\}(?:\\!)?)(?=\d{3}(?!\d))")
 _SPACING = re.compile(r"\\(?:[,!;: ]|(?:left|right|displaystyle|quad|qquad|big|Big|bigl|bigr)(?![A-Za-z]))|\\?\$|~")
 _ONE_LONG_NUMBER = re.compile(r"[^,\d]*\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?[^,\d]*")
 _SAME = (
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
-    (re.compile(r"\\(?:text|mathrm|textbf|mbox|mathbf)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\(?:text|mathrm|textbf|textrm|textit|textnormal|mbox|hbox|mathbf)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\[lc]?dots(?:[cbm](?![A-Za-z]))?|…|\.\.\."), r"\\ldots"),
     (re.compile(r"\^\s*(?:\{\s*)?\\circ(?:\s*\})?|\\degree|\\?%"), ""),
     (re.compile(r"\\frac\s*([^{\s\\])"), r"\\frac{\1}"),
     (re.compile(r"(\\frac\{[^{}]*\})\s*([^{\s\\])"), r"\1{\2}"),
@@ -61,7 +62,7 @@ MOST_CHARACTERS = 2_000
 _UNICODE = {
     "−": "-", "–": "-", "×": "\\times ", "÷": "\\div ", "·": "\\cdot ", "⋅": "\\cdot ", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ",
     "≠": "\\ne ", "±": "\\pm ", "∓": "\\mp ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ", "ℝ": "\\mathbb{R}", "θ": "\\theta ",
-    "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "λ": "\\lambda ", "φ": "\\phi ", "ω": "\\omega ", "√": "\\sqrt ", "°": "^\\circ ",
+    "≈": "\\approx ", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "λ": "\\lambda ", "φ": "\\phi ", "ω": "\\omega ", "√": "\\sqrt ", "°": "^\\circ ",
     "²": "^{2}", "³": "^{3}", "⁴": "^{4}", "½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}", "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}",
     "⅕": "\\frac{1}{5}", "⅖": "\\frac{2}{5}", "⅗": "\\frac{3}{5}", "⅘": "\\frac{4}{5}", "⅙": "\\frac{1}{6}", "⅚": "\\frac{5}{6}", "⅛": "\\frac{1}{8}",
     "⅜": "\\frac{3}{8}", "⅝": "\\frac{5}{8}", "⅞": "\\frac{7}{8}", "，": ",", "\u00a0": " ", "\u202f": "\\,", "\u2009": "\\,", "…": "\\ldots ",
@@ -70,6 +71,20 @@ _DRESS = re.compile(
     r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|displaystyle|textstyle|limits|large|Large|small|tiny|rm|bf|it|boldsymbol)"
     r"(?![A-Za-z])\.?|\\color\s*\{[a-z]+\}|\\phantom\s*\{[^{}]*\}|\\hfill(?![A-Za-z])"
 )
+_ALIASES = (
+    (re.compile(r"\\lbrace(?![A-Za-z])"), r"\\{"),
+    (re.compile(r"\\rbrace(?![A-Za-z])"), r"\\}"),
+    (re.compile(r"\\lbrack(?![A-Za-z])"), "["),
+    (re.compile(r"\\rbrack(?![A-Za-z])"), "]"),
+    (re.compile(r"\{([:;])\}"), r" \1 "),
+    (re.compile(r"(\\\\)\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm)\s*\]"), r"\1"),
+    (
+        re.compile(r"\\left\s*[(\[]\s*\\begin\s*\{array\}\s*\{[clr ]+\}(.*?)\\end\s*\{array\}\s*\\right\s*[)\]]", re.DOTALL),
+        r"\\begin{pmatrix}\1\\end{pmatrix}",
+    ),
+)
+"""Other spellings of a few commands, and what only moves lines apart."""
+_WORDS = re.compile(r"(?:\\(?:text|textbf|textrm|mbox|mathrm)\s*\{)?([A-Za-z -]+)\}?")
 _TEXT_DOLLAR = re.compile(r"\\text(?:dollar|degree|euro)(?![A-Za-z])")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _FONT = re.compile(
@@ -116,6 +131,10 @@ def tokens(latex: str) -> list[Token]:
     if len(latex) > MOST_CHARACTERS:
         raise Unsure("too long")
     latex = stripped(latex).replace("\\(", " ").replace("\\)", " ")
+    if (words := _WORDS.fullmatch(latex)) and (value := number_in_words(words[1])) is not None:
+        latex = f"{'-' * (value < 0)}\\frac{{{abs(value.numerator)}}}{{{value.denominator}}}" if value.denominator > 1 else str(value)
+    for pattern, spelled in _ALIASES:
+        latex = pattern.sub(spelled, latex)
     latex = _TEXT_DOLLAR.sub(lambda match: {"\\textdollar": "\\$", "\\textdegree": "^\\circ ", "\\texteuro": "€"}[match.group()], latex)
     if len(dollars := _DOLLAR.findall(latex)) % 2 == 0 and dollars:
         latex = _DOLLAR.sub(" ", latex)
@@ -187,6 +206,8 @@ def _of_text(text: str) -> list[Token]:
         return [Token("letter", bare)]
     if not bare:
         return []
+    if bare.lower() in ("all real numbers", "all reals", "all real"):
+        return [Token("command", "\\mathbbR")]
     if re.fullmatch(r"[A-Z](?:,\s*[A-Z])+", bare):
         return [Token("letter" if each.isalpha() else "sign", each) for each in bare if not each.isspace()]
     pieces = re.findall(r"\d[\d,]*(?:\.\d+)?|[^\d]+", bare)

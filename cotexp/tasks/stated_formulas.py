@@ -18,7 +18,7 @@ _MARK = re.compile(r"answers?\s+(?:is|are)(?![A-Za-z])|####", re.IGNORECASE)
 _OPENING = re.compile(r"[\s*_~>:]*")
 _SENTENCE_END = re.compile(r"[.!?][\"')*]*\s+|\n\s*|[.!?]?[\"')*]*$")
 _MATH = (
-    r"(?:\$\$(?P<dd>[^$]+)\$\$|\$(?P<d>[^$]+)\$|\\\[(?P<b>.+?)\\\]|\\\((?P<p>.+?)\\\)"
+    r"(?:\$\$(?P<dd>(?:\\.|[^$\\])+)\$\$|\$(?P<d>(?:\\.|[^$\\])+)\$|\\\[(?P<b>.+?)\\\]|\\\((?P<p>.+?)\\\)"
     r"|\\begin\{(?P<env>equation|align|gather|displaymath)\*?\}(?P<e>.+?)\\end\{(?P=env)\*?\})"
 )
 _FIRST_MATH = re.compile(rf"(?P<filler>(?:[A-Za-z'’-]+[,:]?\s+){{0,6}}){_MATH}", re.DOTALL)
@@ -176,4 +176,4 @@ def _sentence(rest: str) -> str | None:
 
 
 def _clean(text: str) -> str:
-    return text.strip().strip("*$").strip().removesuffix(".").strip()
+    return text.strip().strip("*$`").strip().removesuffix(".").strip()
