@@ -32,6 +32,7 @@ from cotexp.tasks.values import (
 from cotexp.tasks.words import Unsure, units_agree
 
 _CACHED = 20_000
+_OF_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _LETTER_IN_BRACKETS = re.compile(r"^\(([A-Z])\)$")
 
 
@@ -49,7 +50,8 @@ def same_spelling(gold: str, answer: str) -> bool:
     """Whether the normalised strings are the same; words may differ in their capitals."""
     ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(stripped(each))) for each in (answer, gold))
     if ours == theirs:
-        return units_agree(_sign_of(gold), _sign_of(answer))
+        signs = _sign_of(gold), _sign_of(answer)
+        return signs[0] == signs[1] if _OF_ANGLE.search(ours) else units_agree(*signs)
     return ours.casefold() == theirs.casefold() and ours.isalpha() and len(ours) > 2 and not ours.isupper() and not theirs.isupper()
 
 
@@ -133,8 +135,9 @@ class _Comparison:
         if value is None or written is None or not value.is_finite:
             return []
         places = next((each for each in range(30) if 10**each % written.denominator == 0), None)
-        off = abs(value - expression_of(Number(written))).evalf(30)
-        return [exact, rounded] if places is not None and off * 10**places < 1 else []
+        beyond = abs(value).evalf(30) - expression_of(Number(abs(written)))
+        is_right = places is not None and value * expression_of(Number(written)) > 0 and -0.5 <= beyond * 10**places < 1
+        return [exact, rounded] if is_right else []
 
     # --- equations, inequalities, intervals
 
@@ -196,6 +199,8 @@ class _Comparison:
 
     def same_inequality(self, gold: Node, answer: Node) -> bool:
         """2x + y < 3 and 3 > y + 2x: one sign, and sides whose difference is the same up to a positive factor."""
+        if _ascending(gold) == _ascending(answer):
+            return True
         pairs = []
         for node in (gold, answer):
             if not isinstance(node, Relation) or len(node.signs) != 1 or node.signs[0] not in TURNED:
@@ -328,6 +333,13 @@ def _same_name(gold: Node | None, answer: Node | None) -> bool:
 
 def _is_tuple(node: Node) -> bool:
     return isinstance(node, Group) and node.kind == "()"
+
+
+def _ascending(node: Node) -> Node:
+    """a < b < c for c > b > a."""
+    if not isinstance(node, Relation) or not set(node.signs) <= {">", ">="}:
+        return node
+    return Relation(tuple(TURNED[each] for each in reversed(node.signs)), node.sides[::-1])
 
 
 def _is_rounding(node: Node) -> bool:

@@ -179,6 +179,7 @@ class Expressions(Cursor):
             "\\tbinom": self.fraction,
             "\\sqrt": self.root,
             "\\overline": self.conjugate,
+            "\\bar": self.conjugate,
         }
 
     def number(self) -> Node:
@@ -302,6 +303,8 @@ class Expressions(Cursor):
             raise Unsure("empty braces")
         if self.take("\\over"):
             found = Apply("/", (found, self.sum()))
+        elif self.take("\\choose"):
+            found = Apply("binom", (found, self.sum()))
         self.must("}")
         return found
 

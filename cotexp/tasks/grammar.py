@@ -20,13 +20,14 @@ RELATIONS = {
     "=": "=", "<": "<", ">": ">", "\\lt": "<", "\\gt": ">", "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\ge": ">=", "\\geq": ">=",
     "\\geqslant": ">=", "\\approx": "~", "\\ne": "!=", "\\neq": "!=", "\\in": "in",
 }  # fmt: skip
-_CURRENCY = ("$", "\\$", "€", "£")
+_CURRENCY = {"$": "$", "\\$": "$", "€": "€", "£": "£"}
 _NAME = re.compile(
     r"(?:m )?\\(?:angle|measuredangle|triangle)(?: [A-Z]){1,3}|(?:\\overline|\\vec|\\overrightarrow|\\widehat) (?:\{(?: [A-Za-z])+ \}|[A-Za-z])"
     r"|[A-Z](?: [A-Z])+|[A-Za-z] \( (?:[A-Za-z]|-? ?\d+)(?: , (?:[A-Za-z]|-? ?\d+))* \)|\[(?: [A-Z]){3,6} \]"
 )
 
 
+_UNIT_FRACTION = re.compile(r"\\[dt]?frac\{\0(?:\^\{?(?P<top>[23])\}?)?\}\{\0(?:\^\{?(?P<bottom>[23])\}?)?\}")
 MOST_MEMBERS = 60
 """Longer lists are compared as strings only: matching takes time that grows with the square."""
 
@@ -118,6 +119,8 @@ class _Reader(Expressions):
             members.append(self.union())
         if len(members) == 1:
             return members[0]
+        if all(is_name(each) for each in members):
+            return Symbol("name " + ":".join(each.name for each in members if isinstance(each, Symbol)))
         if any(symbols_of(each) for each in members):
             raise Unsure("a colon")
         return Group(":", tuple(members))
@@ -132,8 +135,8 @@ class _Reader(Expressions):
 
     def currency(self) -> str | None:
         """The unit that stands before a number."""
-        if self.take(*_CURRENCY):
-            return "$"
+        if (sign := self.take(*_CURRENCY)) is not None:
+            return _CURRENCY[sign]
         here = self.here()
         if here.kind == "text" and self.here(1).kind in ("number", "command", "sign") and self.here(1).text not in RELATIONS:
             unit = check_before(here.text)
@@ -179,8 +182,15 @@ class _Reader(Expressions):
 
     def unit_fraction(self) -> str | None:
         """`\\frac{\\text{km}}{\\text{h}}`."""
-        own = self.tokens[self.place : self.place + 7]
-        if [each.text if each.kind != "text" else "text" for each in own[1:]] != ["{", "text", "}", "{", "text", "}"]:
+        spelled = "".join("\0" if each.kind == "text" else each.text for each in self.tokens[self.place : self.place + 15])
+        match = _UNIT_FRACTION.match(spelled)
+        if match is None:
             return None
-        self.place += 7
-        return f" {own[2].text} / {own[5].text}"
+        count, names, end = 0, [], self.place
+        while count < match.end():
+            token = self.tokens[end]
+            count, end = count + (1 if token.kind == "text" else len(token.text)), end + 1
+            names += [token.text] if token.kind == "text" else []
+        self.place = end
+        powers = [f"^{each}" if each else "" for each in (match["top"], match["bottom"])]
+        return f" {names[0]}{powers[0]} / {names[1]}{powers[1]}"

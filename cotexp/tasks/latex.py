@@ -25,6 +25,7 @@ _SAME = (
     (re.compile(r"(?<!\d)\.(?=\d)"), "0."),
     (re.compile(r"(\d)\.0+(?!\d)"), r"\1"),
     (re.compile(r"−"), "-"),
+    (re.compile(r"([\^_])\s*([A-Za-z\d])(?![A-Za-z\d])"), r"\1{\2}"),
     (re.compile(r"(?<=\d)\s+(?=\d)"), "␣"),
     (re.compile(r"\s+"), ""),
 )
@@ -62,8 +63,9 @@ MOST_CHARACTERS = 2_000
 _UNICODE = {
     "−": "-", "–": "-", "×": "\\times ", "÷": "\\div ", "·": "\\cdot ", "⋅": "\\cdot ", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ",
     "≠": "\\ne ", "±": "\\pm ", "∓": "\\mp ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ", "ℝ": "\\mathbb{R}", "θ": "\\theta ",
-    "≈": "\\approx ", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "λ": "\\lambda ", "φ": "\\phi ", "ω": "\\omega ", "√": "\\sqrt ", "°": "^\\circ ",
-    "²": "^{2}", "³": "^{3}", "⁴": "^{4}", "½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}", "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}",
+    "≈": "\\approx ", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "λ": "\\lambda ", "φ": "\\phi ", "ω": "\\omega ", "√": "\\sqrt ",
+    "°": "^\\circ ", "²": "^{2}", "³": "^{3}", "⁴": "^{4}", "½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}",
+    "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}",
     "⅕": "\\frac{1}{5}", "⅖": "\\frac{2}{5}", "⅗": "\\frac{3}{5}", "⅘": "\\frac{4}{5}", "⅙": "\\frac{1}{6}", "⅚": "\\frac{5}{6}", "⅛": "\\frac{1}{8}",
     "⅜": "\\frac{3}{8}", "⅝": "\\frac{5}{8}", "⅞": "\\frac{7}{8}", "，": ",", "\u00a0": " ", "\u202f": "\\,", "\u2009": "\\,", "…": "\\ldots ",
 }  # fmt: skip
@@ -74,6 +76,8 @@ _DRESS = re.compile(
 _ALIASES = (
     (re.compile(r"\\lbrace(?![A-Za-z])"), r"\\{"),
     (re.compile(r"\\rbrace(?![A-Za-z])"), r"\\}"),
+    (re.compile(r"\(\s*(\d+)\s*\)\s*_"), r"\1_"),
+    (re.compile("¢"), r"\\text{ cent}"),
     (re.compile(r"\\lbrack(?![A-Za-z])"), "["),
     (re.compile(r"\\rbrack(?![A-Za-z])"), "]"),
     (re.compile(r"\{([:;])\}"), r" \1 "),
@@ -112,9 +116,13 @@ class Token(NamedTuple):
     text: str
 
 
+_LONE_BACKSLASH = re.compile(r"(?<!\\)\\$")
+"""What is left of a space behind a formula."""
+
+
 def stripped(latex: str) -> str:
     """A formula without the marks around it: dollars, `\\( \\)`, `\\[ \\]`, a final full stop."""
-    latex = latex.strip()
+    latex = _LONE_BACKSLASH.sub("", latex.strip())
     before = ""
     while latex != before:
         before = latex
@@ -208,8 +216,8 @@ def _of_text(text: str) -> list[Token]:
         return []
     if bare.lower() in ("all real numbers", "all reals", "all real"):
         return [Token("command", "\\mathbbR")]
-    if re.fullmatch(r"[A-Z](?:,\s*[A-Z])+", bare):
-        return [Token("letter" if each.isalpha() else "sign", each) for each in bare if not each.isspace()]
+    if re.fullmatch(r"[A-Z](?:(?:,|,? and )\s*[A-Z])+", bare):
+        return [Token("letter" if each.isalpha() else "sign", each) for each in bare.replace(" and ", ",").replace(",,", ",") if not each.isspace()]
     pieces = re.findall(r"\d[\d,]*(?:\.\d+)?|[^\d]+", bare)
     if len(pieces) == 2 and pieces[0][0].isdigit() and "/" not in bare and _BY_THREE.fullmatch(pieces[0]) is None and "," in pieces[0]:
         return [Token("text", bare)]

@@ -108,20 +108,25 @@ def unit_of(words: str) -> Unit:
     Raises: Unsure when they may change the number: "or more", "hours 30 minutes", "squared", "k" of a variable.
     """
     pieces = _PIECES.findall(words.replace("\\", " "))
-    factor, power, per = Fraction(1), "", False
+    factor, power, per = Fraction(1), "", False  # `power`: of the next name
     names: list[str] = []
     for piece in pieces:
         lower = piece.lower().rstrip(".")
         one = lower.removesuffix("s")
         if {lower, one} & set(FACTORS) and not names:
             factor *= FACTORS.get(lower) or FACTORS[one]
-        elif lower in ("square", "sq", "cubic") or (lower in ("squared", "cubed") and names):
-            power = "3" if lower in ("cubic", "cubed") else "2"
+        elif lower in ("square", "sq", "cubic"):
+            power = "3" if lower == "cubic" else "2"
+        elif lower in ("squared", "cubed") and names:
+            names[-1] += "^3" if lower == "cubed" else "^2"
         elif lower == "per" or piece == "/":
             per = True
             names.append("/")
         elif piece[0] == "^" or piece in "²³":
-            power = {"²": "2", "³": "3"}.get(piece, "") or re.sub(r"[^\d−-]", "", piece)
+            if not names:
+                raise Unsure(f"{words!r} is a power of nothing")
+            exponent = {"²": "2", "³": "3"}.get(piece, "") or re.sub(r"[^\d−-]", "", piece)
+            names[-1] += f"^{exponent}" if exponent != "1" else ""
         elif piece in ".,;:()'’-":
             continue
         elif (
@@ -132,8 +137,9 @@ def unit_of(words: str) -> Unit:
         ):
             raise Unsure(f"{words!r} may change the value")
         else:
-            names.append(_name(piece))
-    return Unit(factor, _joined(names, power))
+            names.append(_name(piece) + (f"^{power}" if power else ""))
+            power = ""
+    return Unit(factor, _joined(names))
 
 
 def number_in_words(words: str) -> Fraction | None:
@@ -162,11 +168,11 @@ def _name(piece: str) -> str:
     return "?"
 
 
-def _joined(names: list[str], power: str) -> str | None:
+def _joined(names: list[str]) -> str | None:
     """One name of all; None where a part is no known unit, or "units" of whatever."""
-    if not names or "?" in names or "unit" in names or names == ["/"]:
+    if not names or {each.partition("^")[0] for each in names} & {"?", "unit"} or names == ["/"]:
         return None
-    name = " ".join(names) + (f"^{power}" if power not in ("", "1") else "")
+    name = " ".join(names)
     return {"mi / h": "mph"}.get(name, name)
 
 
