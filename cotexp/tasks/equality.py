@@ -13,7 +13,8 @@ from fractions import Fraction
 
 from cotexp.tasks.grammar import read
 from cotexp.tasks.latex import normalised, stripped
-from cotexp.tasks.nodes import Apply, Group, InBase, Node, Number, Quantity, Relation, Symbol
+from cotexp.tasks.nodes import Group, InBase, Node, Number, Quantity, Relation, Symbol
+from cotexp.tasks.plus_minus import several
 from cotexp.tasks.real_sets import TURNED, is_set, set_of
 from cotexp.tasks.values import (
     RELATIVE_TOLERANCE,
@@ -22,7 +23,6 @@ from cotexp.tasks.values import (
     expression_of,
     has_decimal,
     is_name,
-    parts_of,
     proved_zero,
     rational_of,
     same_constant,
@@ -111,7 +111,7 @@ class _Comparison:
         gold_unit, answer_unit = _unit_of(gold), _unit_of(answer)
         if not units_agree(gold_unit, answer_unit):
             return False
-        gold, answer = _several(bare(gold)), _several(bare(answer))
+        gold, answer = several(bare(gold)), several(bare(answer))
         if isinstance(gold, Relation) or isinstance(answer, Relation) or is_set(gold) or is_set(answer):
             return self.same_relation(gold, answer)
         if isinstance(gold, Group) or isinstance(answer, Group):
@@ -285,42 +285,6 @@ def _unit_of(node: Node) -> str | None:
     if isinstance(node, Relation) and node.signs == ("=",):
         return _unit_of(node.sides[-1])
     return node.unit if isinstance(node, Quantity) else None
-
-
-def _several(node: Node) -> Node:
-    """3 \\pm 2 is two values. Raises: Unsure for more than one such sign, since they may go together or not."""
-    if isinstance(node, Group) and node.kind in ("list", "{}"):
-        members = [each for own in node.members for each in _members(_several(own))]
-        return Group(node.kind, tuple(members), node.joined_by)
-    if isinstance(node, Relation) and node.signs == ("=",) and _count_signs(node) == 1:
-        return Group("list", tuple(Relation(("=",), (node.sides[0], _with_sign(node.sides[1], each))) for each in ("+", "-")))
-    count = _count_signs(node)
-    if count == 0 or isinstance(node, Group | Relation):
-        return node
-    if count > 1:
-        raise Unsure("several plus-minus signs")
-    return Group("list", (_with_sign(node, "+"), _with_sign(node, "-")))
-
-
-def _members(node: Node) -> tuple[Node, ...]:
-    return node.members if isinstance(node, Group) and node.kind == "list" else (node,)
-
-
-def _count_signs(node: Node) -> int:
-    return (isinstance(node, Apply) and node.name == "pm") + sum(_count_signs(each) for each in parts_of(node))
-
-
-def _with_sign(node: Node, sign: str) -> Node:
-    """The tree with one of the two values of its plus-minus sign."""
-    if isinstance(node, Quantity):
-        return Quantity(_with_sign(node.value, sign), node.unit)
-    if not isinstance(node, Apply):
-        return node
-    operands = tuple(_with_sign(each, sign) for each in node.operands)
-    if node.name != "pm":
-        return Apply(node.name, operands)
-    last = operands[-1] if sign == "+" else Apply("neg", (operands[-1],))
-    return Apply("+", (operands[0], last)) if len(operands) == 2 else last
 
 
 def _mentions(node: Node, name: Node) -> bool:

@@ -16,8 +16,8 @@ from cotexp.tasks.answers import extract, extract_lenient, last_mention, number_
 from cotexp.tasks.equality import plainly_equal
 from cotexp.tasks.equivalence import Comparison, Judge
 from cotexp.tasks.latex import normalised, parts_of
+from cotexp.tasks.values import RELATIVE_TOLERANCE
 
-RELATIVE_TOLERANCE = 1e-6
 NUMBERS = ("integer", "decimal")
 _UNIT_BEHIND = re.compile(r"(?<=\S)\s*\\text\{[^{}]*\}$")
 
