@@ -9,6 +9,7 @@ from cotexp.tasks.cursor import DEEPEST
 from cotexp.tasks.latex import Token
 from cotexp.tasks.nodes import Apply, Group, Node, Number, Relation, Symbol
 from cotexp.tasks.numerals import Numerals
+from cotexp.tasks.values import symbols_of
 from cotexp.tasks.words import Unsure
 
 _FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp"
@@ -228,7 +229,7 @@ class Expressions(Numerals):
         closings = (")", "]") if opening in "([" else (_CLOSING[opening],)
         if opening == "\\{" and self.take("\\}"):
             return Symbol("empty")
-        condition = opening == "\\{" and self.named_member()
+        condition = self.named_member() if opening == "\\{" else None
         inside = self.list_of(until=closings)
         closing = self.take(*closings)
         if closing is None:
@@ -236,20 +237,22 @@ class Expressions(Numerals):
         if isinstance(inside, Group) and inside.kind == "list":
             return Group({"\\{": "{}", "\\langle": "()"}.get(opening, opening + closing), inside.members)
         if opening == "\\{":
+            if condition and condition not in symbols_of(inside):
+                raise Unsure("a condition on something else")
             return inside if condition else Group("{}", (inside,))
         if opening + closing not in ("()", "[]") or isinstance(inside, Relation):
             raise Unsure("brackets around one value")
         return inside
 
-    def named_member(self) -> bool:
-        """Takes the name before the condition of a set: `\\{x \\mid`, `\\{x \\in \\mathbb{R} :`."""
+    def named_member(self) -> str | None:
+        """Takes and gives the name before the condition of a set: `\\{x \\mid`, `\\{x \\in \\mathbb{R} :`."""
         name, place = self.here(), self.place + 1
         if self.here(1).text == "\\in" and self.here(2).text == "\\mathbbR":
             place += 2
         if name.kind != "letter" or place >= len(self.tokens) or self.tokens[place].text not in ("\\mid", "|", ":", "\\vert"):
-            return False
+            return None
         self.place = place + 1
-        return True
+        return name.text
 
     def absolute(self) -> Node:
         bar = self.here().text
