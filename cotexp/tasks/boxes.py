@@ -1,58 +1,10 @@
-"""Boxes of LaTeX in a text: where each begins and what it holds."""
+"""Which boxes of a text are the parts of its one answer."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|$)")
-_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A box that closes: where its command begins and where its brace ends."""
-
-    start: int
-    end: int
-    content: str
-
-
-def closed_boxes(text: str) -> list[Box]:
-    """All boxes whose braces balance, in order, found in one pass; an escaped brace is a character. A box in a box comes after it."""
-    opened: list[tuple[int, int, bool]] = []
-    found = []
-    for match in _BOX_OR_BRACE.finditer(text):
-        token = match.group()
-        if token in ("\\{", "\\}"):
-            continue
-        if token != "}":
-            opened.append((match.start(), match.end(), token != "{"))
-        elif opened:
-            start, inside, is_box = opened.pop()
-            if is_box:
-                found.append((start, inside, match.start()))
-    return [Box(start, end + 1, text[inside:end]) for start, inside, end in sorted(found)]
-
-
-def last_box(text: str) -> Box | None:
-    """The last closed box; None without any."""
-    found = closed_boxes(text)
-    return found[-1] if found else None
-
-
-def last_boxed(text: str) -> str | None:
-    """Content of the last `\\boxed{...}` whose braces balance; None when there is none."""
-    box = last_box(text)
-    return None if box is None else box.content
-
-
-def cut_off(text: str) -> int:
-    """Where a box begins that never closes, behind the last closed one; the text's length without any."""
-    box = last_box(text)
-    found = _BOX.search(text, 0 if box is None else box.start + 1)
-    return len(text) if found is None else found.start()
-
+from cotexp.tasks.statement import Box, boxes
 
 _JOINED = re.compile(
     r"(?:[\s$]|\\[,;! )\]]|\\q?quad)*(?:[,;]|(?:,\s*)?(?<![A-Za-z])(?:and|or)(?![A-Za-z])|\\text\s*\{\s*,?\s*(?:and|or)\s*\})"
@@ -70,7 +22,7 @@ def parts_of_answer(text: str) -> list[Box]:
 
     A box within another is a part of that.
     """
-    found = [each for each in closed_boxes(text) if not _PLACEHOLDER.fullmatch(each.content)]
+    found = [each for each in boxes(text) if not _PLACEHOLDER.fullmatch(each.content)]
     found = [each for each in found if not any(other.start < each.start and each.end <= other.end for other in found[-40:])]
     parts = found[-1:]
     for before in reversed(found[:-1]):

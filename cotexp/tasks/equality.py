@@ -13,15 +13,16 @@ from fractions import Fraction
 
 from cotexp.tasks.grammar import read
 from cotexp.tasks.latex import normalised, stripped
-from cotexp.tasks.nodes import Apply, Group, InBase, Node, Quantity, Relation, Symbol
+from cotexp.tasks.nodes import Group, InBase, Node, Number, Quantity, Relation, Symbol
+from cotexp.tasks.plus_minus import several
 from cotexp.tasks.real_sets import TURNED, is_set, set_of
 from cotexp.tasks.values import (
     RELATIVE_TOLERANCE,
     bare,
+    constant_of,
     expression_of,
     has_decimal,
     is_name,
-    parts_of,
     proved_zero,
     rational_of,
     same_constant,
@@ -31,6 +32,7 @@ from cotexp.tasks.values import (
 from cotexp.tasks.words import Unsure, units_agree
 
 _CACHED = 20_000
+_OF_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _LETTER_IN_BRACKETS = re.compile(r"^\(([A-Z])\)$")
 
 
@@ -48,11 +50,14 @@ def same_spelling(gold: str, answer: str) -> bool:
     """Whether the normalised strings are the same; words may differ in their capitals."""
     ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(stripped(each))) for each in (answer, gold))
     if ours == theirs:
-        return units_agree(_sign_of(gold), _sign_of(answer))
+        signs = _sign_of(gold), _sign_of(answer)
+        return signs[0] == signs[1] if _OF_ANGLE.search(ours) else units_agree(*signs)
     return ours.casefold() == theirs.casefold() and ours.isalpha() and len(ours) > 2 and not ours.isupper() and not theirs.isupper()
 
 
 def _sign_of(latex: str) -> str | None:
+    if re.search(r"\\\$|^\s*\$[^$]*$|€|£", latex):
+        return "$"
     return "%" if "%" in latex else "°" if re.search(r"\\circ|\\degree|°", latex) else None
 
 
@@ -99,10 +104,14 @@ class _Comparison:
 
     def same(self, gold: Node, answer: Node) -> bool:
         """Whether two formulas mean the same, whatever they are."""
+        if gold == answer:
+            return True
+        if _is_rounding(gold) or _is_rounding(answer):
+            return self.same_rounded(gold, answer)
         gold_unit, answer_unit = _unit_of(gold), _unit_of(answer)
         if not units_agree(gold_unit, answer_unit):
             return False
-        gold, answer = _several(bare(gold)), _several(bare(answer))
+        gold, answer = several(bare(gold)), several(bare(answer))
         if isinstance(gold, Relation) or isinstance(answer, Relation) or is_set(gold) or is_set(answer):
             return self.same_relation(gold, answer)
         if isinstance(gold, Group) or isinstance(answer, Group):
@@ -110,6 +119,25 @@ class _Comparison:
         if isinstance(gold, InBase) or isinstance(answer, InBase):
             return gold == answer
         return self.same_value(gold, answer)
+
+    def same_rounded(self, gold: Node, answer: Node) -> bool:
+        """The exact side counts; what it is rounded to, beside another decimal only, and only where it is rounded right."""
+        theirs, ours = self.forms(gold), self.forms(answer)
+        decimal = has_decimal(gold) and has_decimal(answer)
+        return any(self.same(one, other) for one in theirs[: 1 + decimal] for other in ours[: 1 + decimal])
+
+    def forms(self, node: Node) -> list[Node]:
+        if not _is_rounding(node):
+            return [node]
+        exact, rounded = (each for each in node.sides)  # type: ignore[union-attr]
+        named = self.assigned(exact)
+        value, written = constant_of(bare(named[1] if named else exact)) if self.with_sympy else None, rational_of(bare(rounded))
+        if value is None or written is None or not value.is_finite:
+            return []
+        places = next((each for each in range(30) if 10**each % written.denominator == 0), None)
+        beyond = abs(value).evalf(30) - expression_of(Number(abs(written)))
+        is_right = places is not None and value * expression_of(Number(written)) > 0 and -0.5 <= beyond * 10**places < 1
+        return [exact, rounded] if is_right else []
 
     # --- equations, inequalities, intervals
 
@@ -164,13 +192,15 @@ class _Comparison:
         import sympy
 
         one, other = (expression_of(each.sides[0]) - expression_of(each.sides[1]) for each in (gold, answer))
-        if one.free_symbols != other.free_symbols or other == 0:
+        if one.free_symbols != other.free_symbols or not one.free_symbols or other == 0:
             return False
         ratio = sympy.cancel(sympy.together(one / other))
         return bool(ratio.is_number and ratio != 0 and ratio.is_finite is not False) or proved_zero(one - other) or proved_zero(one + other)
 
     def same_inequality(self, gold: Node, answer: Node) -> bool:
         """2x + y < 3 and 3 > y + 2x: one sign, and sides whose difference is the same up to a positive factor."""
+        if _ascending(gold) == _ascending(answer):
+            return True
         pairs = []
         for node in (gold, answer):
             if not isinstance(node, Relation) or len(node.signs) != 1 or node.signs[0] not in TURNED:
@@ -257,42 +287,6 @@ def _unit_of(node: Node) -> str | None:
     return node.unit if isinstance(node, Quantity) else None
 
 
-def _several(node: Node) -> Node:
-    """3 \\pm 2 is two values. Raises: Unsure for more than one such sign, since they may go together or not."""
-    if isinstance(node, Group) and node.kind in ("list", "{}"):
-        members = [each for own in node.members for each in _members(_several(own))]
-        return Group(node.kind, tuple(members), node.joined_by)
-    if isinstance(node, Relation) and node.signs == ("=",) and _count_signs(node) == 1:
-        return Group("list", tuple(Relation(("=",), (node.sides[0], _with_sign(node.sides[1], each))) for each in ("+", "-")))
-    count = _count_signs(node)
-    if count == 0 or isinstance(node, Group | Relation):
-        return node
-    if count > 1:
-        raise Unsure("several plus-minus signs")
-    return Group("list", (_with_sign(node, "+"), _with_sign(node, "-")))
-
-
-def _members(node: Node) -> tuple[Node, ...]:
-    return node.members if isinstance(node, Group) and node.kind == "list" else (node,)
-
-
-def _count_signs(node: Node) -> int:
-    return (isinstance(node, Apply) and node.name == "pm") + sum(_count_signs(each) for each in parts_of(node))
-
-
-def _with_sign(node: Node, sign: str) -> Node:
-    """The tree with one of the two values of its plus-minus sign."""
-    if isinstance(node, Quantity):
-        return Quantity(_with_sign(node.value, sign), node.unit)
-    if not isinstance(node, Apply):
-        return node
-    operands = tuple(_with_sign(each, sign) for each in node.operands)
-    if node.name != "pm":
-        return Apply(node.name, operands)
-    last = operands[-1] if sign == "+" else Apply("neg", (operands[-1],))
-    return Apply("+", (operands[0], last)) if len(operands) == 2 else last
-
-
 def _mentions(node: Node, name: Node) -> bool:
     return bool(symbols_of(node) & symbols_of(name))
 
@@ -303,6 +297,17 @@ def _same_name(gold: Node | None, answer: Node | None) -> bool:
 
 def _is_tuple(node: Node) -> bool:
     return isinstance(node, Group) and node.kind == "()"
+
+
+def _ascending(node: Node) -> Node:
+    """a < b < c for c > b > a."""
+    if not isinstance(node, Relation) or not set(node.signs) <= {">", ">="}:
+        return node
+    return Relation(tuple(TURNED[each] for each in reversed(node.signs)), node.sides[::-1])
+
+
+def _is_rounding(node: Node) -> bool:
+    return isinstance(node, Relation) and node.signs == ("~",)
 
 
 def _is_equation(node: Node) -> bool:

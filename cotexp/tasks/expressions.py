@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from cotexp.tasks.cursor import DEEPEST, Cursor
+from cotexp.tasks.cursor import DEEPEST
 from cotexp.tasks.latex import Token
-from cotexp.tasks.nodes import Apply, Group, InBase, Node, Number, Relation, Symbol
+from cotexp.tasks.nodes import Apply, Group, Node, Number, Relation, Symbol
+from cotexp.tasks.numerals import Numerals
+from cotexp.tasks.values import symbols_of
 from cotexp.tasks.words import Unsure
 
 _FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp"
@@ -20,12 +21,10 @@ _IN_GREEK = (
 GREEK = frozenset(_IN_GREEK.split())
 _SETS = {"\\mathbbR": "reals", "\\mathbbZ": "integers", "\\mathbbN": "naturals", "\\emptyset": "empty", "\\varnothing": "empty"}
 _CLOSING = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil", "\\lvert": "\\rvert"}
-_TWO_NUMBERS = re.compile(r"(?:\{ number \}|number) (?:\{ number \}|number)|number(?! \{)")
-"""What follows `\\frac` where both of its parts are numbers: {1}{2}, 1{2}, {1}2, 1 2, 12."""
 _MATRICES = ("pmatrix", "bmatrix", "Bmatrix", "matrix")
 
 
-class Expressions(Cursor):
+class Expressions(Numerals):
     """Reads expressions. What stands in brackets or a matrix is read by `list_of` and `relation`, words beside a value by `with_unit`."""
 
     __slots__ = ()
@@ -56,7 +55,7 @@ class Expressions(Cursor):
             if sign in ("\\pm", "\\mp"):
                 found = Apply("pm", (term,) if found is None else (found, term))
             elif found is None:
-                found = Apply("neg", (term,)) if sign == "-" else term
+                found = negative(term) if sign == "-" else term
             else:
                 found = Apply("+", (found, Apply("neg", (term,)) if sign == "-" else term))
         return self.with_unit(found, unit_before)
@@ -67,16 +66,16 @@ class Expressions(Cursor):
         divided = False
         while True:
             if self.take("*", "\\cdot", "\\times", "\\ast"):
-                found, divided = Apply("*", (found, self.signed_factor())), False
+                found, divided = times(found, self.signed_factor()), False
             elif self.take("\\div"):
                 found, divided = Apply("/", (found, self.signed_factor())), True
             elif self.next_is("/"):
                 self.place += 1
                 found, divided = Apply("/", (found, self.signed_factor())), True
             elif self.starts_factor():
-                if divided or self.here().kind == "number":
+                if divided or self.here().kind == "number" or (isinstance(found, Number) and found.value == 0):
                     raise Unsure("a factor without a sign")
-                found = Apply("*", (found, self.factor()))
+                found = times(found, self.factor())
             else:
                 return found
 
@@ -92,7 +91,9 @@ class Expressions(Cursor):
         if here.text == "\\frac" and here.kind == "command":
             own = [each.kind for each in self.tokens[self.place : self.place + 7]]
             return own[2:3] != ["text"]
-        return self.next_is("(", "[", "\\{", "{", "\\sqrt", "\\binom", "\\lfloor", "\\lceil", "\\overline", *FUNCTIONS, *GREEK)
+        return here.kind == "begin" or self.next_is(
+            "(", "[", "\\{", "{", "\\sqrt", "\\binom", "\\lfloor", "\\lceil", "\\overline", *FUNCTIONS, *GREEK
+        )
 
     def factor(self) -> Node:
         self.depth += 1
@@ -162,6 +163,7 @@ class Expressions(Cursor):
             "\\{": self.brackets,
             "\\langle": self.brackets,
             "{": self.braces,
+            ".": self.number,
             "|": self.absolute,
             "\\vert": self.absolute,
             "\\lvert": self.between,
@@ -176,82 +178,8 @@ class Expressions(Cursor):
             "\\tbinom": self.fraction,
             "\\sqrt": self.root,
             "\\overline": self.conjugate,
+            "\\bar": self.conjugate,
         }
-
-    def number(self) -> Node:
-        text = self.here().text
-        self.place += 1
-        if self.next_is("_"):
-            return self.in_base(text)
-        if repeating := self.repeating(text):
-            return repeating
-        if scientific := self.scientific(text):
-            return scientific
-        value = Number(Fraction(text), "." in text)
-        return value if "." in text else self.mixed(value) or value
-
-    def in_base(self, digits: str) -> Node:
-        self.place += 1
-        base = self.argument(whole_number=True)
-        if not isinstance(base, Number) or base.value.denominator != 1 or not 2 <= base.value <= 36 or "." in digits:
-            raise Unsure("a base")
-        number = int(base.value)
-        if any(int(each) >= number for each in digits):
-            raise Unsure("a digit that its base does not have")
-        return Number(Fraction(digits)) if number == 10 else InBase(digits.lstrip("0") or "0", number)
-
-    def repeating(self, text: str) -> Node | None:
-        """0.1\\overline{6}: the bar stands over whole digits behind the decimal point."""
-        if self.next_is(".") and self.here(1).text in ("\\overline", "\\bar", "\\dot"):
-            self.place += 1
-        elif "." not in text or not self.next_is("\\overline", "\\bar", "\\dot"):
-            return None
-        self.place += 1
-        bar = self.argument_tokens()
-        if len(bar) != 1 or bar[0].kind != "number" or "." in bar[0].text:
-            raise Unsure("a repeating decimal")
-        before, _, places = text.partition(".")
-        digits = bar[0].text
-        scale = 10 ** len(places)
-        return Number(Fraction(before or "0") + Fraction(places or "0") / scale + Fraction(int(digits), scale * (10 ** len(digits) - 1)))
-
-    def scientific(self, text: str) -> Node | None:
-        """1.6e-19, 5e3; but 2e-5 may be 2e minus 5."""
-        letter, sign, digits = self.here(), self.here(1), self.here(2)
-        if letter.kind != "letter" or letter.text not in "eE":
-            return None
-        if sign.kind == "number" and "." not in sign.text and ("." in text or letter.text == "E" or len(sign.text) <= 2):
-            self.place += 2
-            return _power_of_ten(text, sign.text)
-        if sign.text in ("+", "-") and digits.kind == "number" and ("." in text or letter.text == "E") and "." not in digits.text:
-            self.place += 3
-            return _power_of_ten(text, sign.text + digits.text)
-        return None
-
-    def mixed(self, whole: Number) -> Node | None:
-        """2\\frac{1}{2} and 2 1/2 are two and a half; None where no fraction follows."""
-        return self.mixed_in_latex(whole) if self.next_is("\\frac", "\\dfrac", "\\tfrac", "\\cfrac") else self.mixed_in_digits(whole)
-
-    def mixed_in_latex(self, whole: Number) -> Node | None:
-        """Looks before it reads, so that nested fractions are read once."""
-        kinds = " ".join(each.text if each.text in ("{", "}") else each.kind for each in self.tokens[self.place + 1 : self.place + 7])
-        if not _TWO_NUMBERS.match(kinds):
-            return None
-        top, bottom = self.fraction().operands
-        if not (isinstance(top, Number) and isinstance(bottom, Number)):
-            raise Unsure("a mixed number")
-        if top.value >= bottom.value or top.value.denominator != 1 or bottom.value.denominator != 1:
-            raise Unsure("a mixed number or a product")
-        return Number(whole.value + top.value / bottom.value)
-
-    def mixed_in_digits(self, whole: Number) -> Node | None:
-        top, slash, bottom = self.here(), self.here(1), self.here(2)
-        if top.kind != "number" or slash.text != "/" or bottom.kind != "number" or "." in top.text + bottom.text:
-            return None
-        if not 0 < int(top.text) < int(bottom.text):
-            raise Unsure("a mixed number")
-        self.place += 3
-        return Number(whole.value + Fraction(int(top.text), int(bottom.text)))
 
     def letter(self) -> Node:
         name = self.here().text
@@ -288,6 +216,10 @@ class Expressions(Cursor):
         found = self.sum() if not self.next_is("}") else None
         if found is None:
             raise Unsure("empty braces")
+        if self.take("\\over"):
+            found = Apply("/", (found, self.sum()))
+        elif self.take("\\choose"):
+            found = Apply("binom", (found, self.sum()))
         self.must("}")
         return found
 
@@ -297,17 +229,30 @@ class Expressions(Cursor):
         closings = (")", "]") if opening in "([" else (_CLOSING[opening],)
         if opening == "\\{" and self.take("\\}"):
             return Symbol("empty")
+        condition = self.named_member() if opening == "\\{" else None
         inside = self.list_of(until=closings)
         closing = self.take(*closings)
         if closing is None:
             raise Unsure("a bracket is missing")
         if isinstance(inside, Group) and inside.kind == "list":
-            return Group("{}" if opening == "\\{" else opening + closing, inside.members)
+            return Group({"\\{": "{}", "\\langle": "()"}.get(opening, opening + closing), inside.members)
         if opening == "\\{":
-            return Group("{}", (inside,))
+            if condition and condition not in symbols_of(inside):
+                raise Unsure("a condition on something else")
+            return inside if condition else Group("{}", (inside,))
         if opening + closing not in ("()", "[]") or isinstance(inside, Relation):
             raise Unsure("brackets around one value")
         return inside
+
+    def named_member(self) -> str | None:
+        """Takes and gives the name before the condition of a set: `\\{x \\mid`, `\\{x \\in \\mathbb{R} :`."""
+        name, place = self.here(), self.place + 1
+        if self.here(1).text == "\\in" and self.here(2).text == "\\mathbbR":
+            place += 2
+        if name.kind != "letter" or place >= len(self.tokens) or self.tokens[place].text not in ("\\mid", "|", ":", "\\vert"):
+            return None
+        self.place = place + 1
+        return name.text
 
     def absolute(self) -> Node:
         bar = self.here().text
@@ -394,7 +339,14 @@ class Expressions(Cursor):
         return Group("matrix", tuple(Group("row", tuple(each)) for each in rows))
 
 
-def _power_of_ten(text: str, exponent: str) -> Number:
-    if abs(int(exponent)) > 400:
-        raise Unsure("a huge power of ten")
-    return Number(Fraction(text) * Fraction(10) ** int(exponent), "." in text or int(exponent) < 0)
+def times(one: Node, other: Node) -> Node:
+    """A product; a number times a matrix is taken into the matrix."""
+    if isinstance(other, Group) and other.kind == "matrix" and not isinstance(one, Group):
+        return Group(
+            "matrix", tuple(Group("row", tuple(Apply("*", (one, each)) for each in row.members)) for row in other.members if isinstance(row, Group))
+        )
+    return Apply("*", (one, other))
+
+
+def negative(node: Node) -> Node:
+    return times(Number(Fraction(-1)), node) if isinstance(node, Group) and node.kind == "matrix" else Apply("neg", (node,))

@@ -7,6 +7,7 @@ yes/no counts, cut off or not. *math_verify*: its own reading of the whole text;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,9 +16,10 @@ from cotexp.tasks.answers import extract, extract_lenient, last_mention, number_
 from cotexp.tasks.equality import plainly_equal
 from cotexp.tasks.equivalence import Comparison, Judge
 from cotexp.tasks.latex import normalised, parts_of
+from cotexp.tasks.values import RELATIVE_TOLERANCE
 
-RELATIVE_TOLERANCE = 1e-6
 NUMBERS = ("integer", "decimal")
+_UNIT_BEHIND = re.compile(r"(?<=\S)\s*\\text\{[^{}]*\}$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,7 @@ def is_kept(answer: str | None, chain: str, question: Question) -> bool:
         return False
     if question.answer_type == "latex":
         written = normalised(chain)
-        return normalised(answer) in written or all(normalised(each) in written for each in parts_of(answer))
+        bare = _UNIT_BEHIND.sub("", answer)
+        return any(normalised(each) in written for each in (answer, bare)) or all(normalised(each) in written for each in parts_of(answer))
     last = last_mention(chain, question.answer_type, question.options)
     return last is not None and (number_of(last) == number_of(answer) if question.answer_type in NUMBERS else last == answer)

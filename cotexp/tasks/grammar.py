@@ -7,24 +7,27 @@ dropped or guessed, as parsers do that look for a formula somewhere in a text.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from cotexp.tasks.cursor import DEEPEST
 from cotexp.tasks.expressions import Expressions
 from cotexp.tasks.latex import tokens
 from cotexp.tasks.nodes import Apply, Group, Node, Number, Quantity, Relation, Symbol
+from cotexp.tasks.values import is_name, symbols_of
 from cotexp.tasks.words import Unsure, check_before, unit_of
 
 RELATIONS = {
     "=": "=", "<": "<", ">": ">", "\\lt": "<", "\\gt": ">", "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\ge": ">=", "\\geq": ">=",
-    "\\geqslant": ">=", "\\approx": "=", "\\ne": "!=", "\\neq": "!=", "\\in": "in",
+    "\\geqslant": ">=", "\\approx": "~", "\\ne": "!=", "\\neq": "!=", "\\in": "in",
 }  # fmt: skip
-_CURRENCY = ("$", "\\$", "€", "£")
+_CURRENCY = {"$": "$", "\\$": "$", "€": "€", "£": "£"}
 _NAME = re.compile(
     r"(?:m )?\\(?:angle|measuredangle|triangle)(?: [A-Z]){1,3}|(?:\\overline|\\vec|\\overrightarrow|\\widehat) (?:\{(?: [A-Za-z])+ \}|[A-Za-z])"
     r"|[A-Z](?: [A-Z])+|[A-Za-z] \( (?:[A-Za-z]|-? ?\d+)(?: , (?:[A-Za-z]|-? ?\d+))* \)|\[(?: [A-Z]){3,6} \]"
 )
 
 
+_UNIT_FRACTION = re.compile(r"\\[dt]?frac\{\0(?:\^\{?(?P<top>[23])\}?)?\}\{\0(?:\^\{?(?P<bottom>[23])\}?)?\}")
 MOST_MEMBERS = 60
 """Longer lists are compared as strings only: matching takes time that grows with the square."""
 
@@ -36,6 +39,17 @@ def read(latex: str) -> Node:
     if reader.place < len(reader.tokens):
         raise Unsure(f"{reader.tokens[reader.place].text!r} cannot be read here")
     return found
+
+
+def _rounded(signs: list[str], sides: list[Node], units: Sequence[str | None]) -> Node:
+    """`x \\approx 5.1` is x = 5.1; in `x = \\sqrt{26} \\approx 5.1` the last side is another form of what stands before it."""
+    sides = [Quantity(each, unit) if unit and not isinstance(each, Quantity) else each for each, unit in zip(sides, units, strict=True)]
+    *before, last = sides
+    if set(signs[:-1]) - {"="}:
+        raise Unsure("several roundings")
+    if len(before) == 1 and is_name(before[0]):
+        return Relation(("=",), (before[0], last))
+    return Relation(("~",), (before[0] if len(before) == 1 else Relation(tuple(signs[:-1]), tuple(before)), last))
 
 
 class _Reader(Expressions):
@@ -67,14 +81,16 @@ class _Reader(Expressions):
         self.take("\\approx")
         name = self.assigned_name()
         outer, self.unit = self.unit, None
-        sides = [name if name is not None else Symbol("") if self.next_is(*RELATIONS) else self.union()]
+        sides = [name if name is not None else Symbol("") if self.next_is(*RELATIONS) else self.ratio()]
         units, signs = [self.unit], []
         while (sign := self.take(*RELATIONS)) is not None:
             signs.append(RELATIONS[sign])
             self.unit = None
-            sides.append(self.union())
+            sides.append(self.ratio())
             units.append(self.unit)
         self.unit = outer
+        if "~" in signs:
+            return _rounded(signs, sides, units)
         sides[-1] = Quantity(sides[-1], units[-1]) if units[-1] else sides[-1]
         if not signs:
             return sides[0]
@@ -96,6 +112,19 @@ class _Reader(Expressions):
         self.place = end
         return Symbol(f"name {spelled}")
 
+    def ratio(self) -> Node:
+        """Numbers with colons between them: 3:2, or 10:30 of a clock; "3 to 2" is read alike."""
+        members = [self.union()]
+        while self.take(":") or self.word("to"):
+            members.append(self.union())
+        if len(members) == 1:
+            return members[0]
+        if all(is_name(each) for each in members):
+            return Symbol("name " + ":".join(each.name for each in members if isinstance(each, Symbol)))
+        if any(symbols_of(each) for each in members):
+            raise Unsure("a colon")
+        return Group(":", tuple(members))
+
     def union(self) -> Node:
         found = self.sum()
         while (sign := self.take("\\cup", "\\cap", "\\setminus", "\\backslash")) is not None:
@@ -106,8 +135,8 @@ class _Reader(Expressions):
 
     def currency(self) -> str | None:
         """The unit that stands before a number."""
-        if self.take(*_CURRENCY):
-            return "$"
+        if (sign := self.take(*_CURRENCY)) is not None:
+            return _CURRENCY[sign]
         here = self.here()
         if here.kind == "text" and self.here(1).kind in ("number", "command", "sign") and self.here(1).text not in RELATIONS:
             unit = check_before(here.text)
@@ -134,7 +163,7 @@ class _Reader(Expressions):
         found = ""
         while True:
             here = self.here()
-            if here.kind == "text" and here.text.strip(" ,").lower() not in ("and", "or"):
+            if here.kind == "text" and here.text.strip(" ,").lower() not in ("and", "or", "to"):
                 found += f" {here.text}"
                 self.place += 1
                 if self.next_is("^"):
@@ -153,8 +182,15 @@ class _Reader(Expressions):
 
     def unit_fraction(self) -> str | None:
         """`\\frac{\\text{km}}{\\text{h}}`."""
-        own = self.tokens[self.place : self.place + 7]
-        if [each.text if each.kind != "text" else "text" for each in own[1:]] != ["{", "text", "}", "{", "text", "}"]:
+        spelled = "".join("\0" if each.kind == "text" else each.text for each in self.tokens[self.place : self.place + 15])
+        match = _UNIT_FRACTION.match(spelled)
+        if match is None:
             return None
-        self.place += 7
-        return f" {own[2].text} / {own[5].text}"
+        count, names, end = 0, [], self.place
+        while count < match.end():
+            token = self.tokens[end]
+            count, end = count + (1 if token.kind == "text" else len(token.text)), end + 1
+            names += [token.text] if token.kind == "text" else []
+        self.place = end
+        powers = [f"^{each}" if each else "" for each in (match["top"], match["bottom"])]
+        return f" {names[0]}{powers[0]} / {names[1]}{powers[1]}"

@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from cotexp.tasks.words import Unsure
+from cotexp.tasks.words import Unsure, number_in_words
 
 _GROUPING = re.compile(r"(?<=\d)(?:,?\\[,!]|\{,\}(?:\\!)?)(?=\d{3}(?!\d))")
 _SPACING = re.compile(r"\\(?:[,!;: ]|(?:left|right|displaystyle|quad|qquad|big|Big|bigl|bigr)(?![A-Za-z]))|\\?\$|~")
 _ONE_LONG_NUMBER = re.compile(r"[^,\d]*\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?[^,\d]*")
 _SAME = (
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
-    (re.compile(r"\\(?:text|mathrm|textbf|mbox|mathbf)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\(?:text|mathrm|textbf|textrm|textit|textnormal|mbox|hbox|mathbf)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\[lc]?dots(?:[cbm](?![A-Za-z]))?|…|\.\.\."), r"\\ldots"),
     (re.compile(r"\^\s*(?:\{\s*)?\\circ(?:\s*\})?|\\degree|\\?%"), ""),
     (re.compile(r"\\frac\s*([^{\s\\])"), r"\\frac{\1}"),
     (re.compile(r"(\\frac\{[^{}]*\})\s*([^{\s\\])"), r"\1{\2}"),
@@ -24,6 +25,7 @@ _SAME = (
     (re.compile(r"(?<!\d)\.(?=\d)"), "0."),
     (re.compile(r"(\d)\.0+(?!\d)"), r"\1"),
     (re.compile(r"−"), "-"),
+    (re.compile(r"([\^_])\s*([A-Za-z\d])(?![A-Za-z\d])"), r"\1{\2}"),
     (re.compile(r"(?<=\d)\s+(?=\d)"), "␣"),
     (re.compile(r"\s+"), ""),
 )
@@ -61,8 +63,9 @@ MOST_CHARACTERS = 2_000
 _UNICODE = {
     "−": "-", "–": "-", "×": "\\times ", "÷": "\\div ", "·": "\\cdot ", "⋅": "\\cdot ", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ",
     "≠": "\\ne ", "±": "\\pm ", "∓": "\\mp ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ", "ℝ": "\\mathbb{R}", "θ": "\\theta ",
-    "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "λ": "\\lambda ", "φ": "\\phi ", "ω": "\\omega ", "√": "\\sqrt ", "°": "^\\circ ",
-    "²": "^{2}", "³": "^{3}", "⁴": "^{4}", "½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}", "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}",
+    "≈": "\\approx ", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "λ": "\\lambda ", "φ": "\\phi ", "ω": "\\omega ", "√": "\\sqrt ",
+    "°": "^\\circ ", "²": "^{2}", "³": "^{3}", "⁴": "^{4}", "½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}",
+    "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}",
     "⅕": "\\frac{1}{5}", "⅖": "\\frac{2}{5}", "⅗": "\\frac{3}{5}", "⅘": "\\frac{4}{5}", "⅙": "\\frac{1}{6}", "⅚": "\\frac{5}{6}", "⅛": "\\frac{1}{8}",
     "⅜": "\\frac{3}{8}", "⅝": "\\frac{5}{8}", "⅞": "\\frac{7}{8}", "，": ",", "\u00a0": " ", "\u202f": "\\,", "\u2009": "\\,", "…": "\\ldots ",
 }  # fmt: skip
@@ -70,6 +73,22 @@ _DRESS = re.compile(
     r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|displaystyle|textstyle|limits|large|Large|small|tiny|rm|bf|it|boldsymbol)"
     r"(?![A-Za-z])\.?|\\color\s*\{[a-z]+\}|\\phantom\s*\{[^{}]*\}|\\hfill(?![A-Za-z])"
 )
+_ALIASES = (
+    (re.compile(r"\\lbrace(?![A-Za-z])"), r"\\{"),
+    (re.compile(r"\\rbrace(?![A-Za-z])"), r"\\}"),
+    (re.compile(r"\(\s*(\d+)\s*\)\s*_"), r"\1_"),
+    (re.compile("¢"), r"\\text{ cent}"),
+    (re.compile(r"\\lbrack(?![A-Za-z])"), "["),
+    (re.compile(r"\\rbrack(?![A-Za-z])"), "]"),
+    (re.compile(r"\{([:;])\}"), r" \1 "),
+    (re.compile(r"(\\\\)\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm)\s*\]"), r"\1"),
+    (
+        re.compile(r"\\left\s*[(\[]\s*\\begin\s*\{array\}\s*\{[clr ]+\}(.*?)\\end\s*\{array\}\s*\\right\s*[)\]]", re.DOTALL),
+        r"\\begin{pmatrix}\1\\end{pmatrix}",
+    ),
+)
+"""Other spellings of a few commands, and what only moves lines apart."""
+_WORDS = re.compile(r"(?:\\(?:text|textbf|textrm|mbox|mathrm)\s*\{)?([A-Za-z -]+)\}?")
 _TEXT_DOLLAR = re.compile(r"\\text(?:dollar|degree|euro)(?![A-Za-z])")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _FONT = re.compile(
@@ -97,9 +116,13 @@ class Token(NamedTuple):
     text: str
 
 
+_LONE_BACKSLASH = re.compile(r"(?<!\\)\\$")
+"""What is left of a space behind a formula."""
+
+
 def stripped(latex: str) -> str:
     """A formula without the marks around it: dollars, `\\( \\)`, `\\[ \\]`, a final full stop."""
-    latex = latex.strip()
+    latex = _LONE_BACKSLASH.sub("", latex.strip())
     before = ""
     while latex != before:
         before = latex
@@ -116,6 +139,10 @@ def tokens(latex: str) -> list[Token]:
     if len(latex) > MOST_CHARACTERS:
         raise Unsure("too long")
     latex = stripped(latex).replace("\\(", " ").replace("\\)", " ")
+    if (words := _WORDS.fullmatch(latex)) and (value := number_in_words(words[1])) is not None:
+        latex = f"{'-' * (value < 0)}\\frac{{{abs(value.numerator)}}}{{{value.denominator}}}" if value.denominator > 1 else str(value)
+    for pattern, spelled in _ALIASES:
+        latex = pattern.sub(spelled, latex)
     latex = _TEXT_DOLLAR.sub(lambda match: {"\\textdollar": "\\$", "\\textdegree": "^\\circ ", "\\texteuro": "€"}[match.group()], latex)
     if len(dollars := _DOLLAR.findall(latex)) % 2 == 0 and dollars:
         latex = _DOLLAR.sub(" ", latex)
@@ -187,8 +214,10 @@ def _of_text(text: str) -> list[Token]:
         return [Token("letter", bare)]
     if not bare:
         return []
-    if re.fullmatch(r"[A-Z](?:,\s*[A-Z])+", bare):
-        return [Token("letter" if each.isalpha() else "sign", each) for each in bare if not each.isspace()]
+    if bare.lower() in ("all real numbers", "all reals", "all real"):
+        return [Token("command", "\\mathbbR")]
+    if re.fullmatch(r"[A-Z](?:(?:,|,? and )\s*[A-Z])+", bare):
+        return [Token("letter" if each.isalpha() else "sign", each) for each in bare.replace(" and ", ",").replace(",,", ",") if not each.isspace()]
     pieces = re.findall(r"\d[\d,]*(?:\.\d+)?|[^\d]+", bare)
     if len(pieces) == 2 and pieces[0][0].isdigit() and "/" not in bare and _BY_THREE.fullmatch(pieces[0]) is None and "," in pieces[0]:
         return [Token("text", bare)]

@@ -39,7 +39,8 @@ class InBase:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Several values. Kinds: "(]" and the like for what stands in brackets, "{}" a set, "list" values beside each other, "matrix" its rows.
+    """Several values. Kinds: "(]" and the like for what stands in brackets, "{}" a set, "list" values beside each other,
+    ":" a ratio or a time, "matrix" its rows.
 
     `joined_by` is "or" or "and" for a list in such words.
     """
@@ -51,7 +52,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """Sides and the signs between them: = < > <= >= != in."""
+    """Sides and the signs between them: = < > <= >= != in, or "~" alone between a value and what it is rounded to."""
 
     signs: tuple[str, ...]
     sides: tuple[Node, ...]

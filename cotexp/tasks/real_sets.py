@@ -19,8 +19,15 @@ def is_set(node: Node) -> bool:
     if isinstance(node, Symbol):
         return node.name in ("reals", "integers", "naturals", "empty")
     if isinstance(node, Group) and node.kind == "list":
-        return node.joined_by != "," and all(isinstance(each, Relation) and "=" not in each.signs for each in node.members)
+        return _is_condition(node)
     return isinstance(node, Group) and node.kind in ("(]", "[)")
+
+
+def _is_condition(node: Group) -> bool:
+    """Inequalities joined by a word, or by a comma where one of them excludes a number: 0 < x < 5, x \\ne 2."""
+    signs = [each.signs for each in node.members if isinstance(each, Relation)]
+    joined = node.joined_by != "," or ("!=",) in signs
+    return node.kind == "list" and joined and len(signs) == len(node.members) and not any("=" in each for each in signs)
 
 
 def set_of(node: Node) -> tuple[str, Any] | None:
@@ -37,7 +44,7 @@ def set_of(node: Node) -> tuple[str, Any] | None:
     if isinstance(node, Group) and node.kind == "{}":
         ends = [constant_of(each) for each in node.members]
         return None if None in ends else ("", sympy.FiniteSet(*ends))
-    if isinstance(node, Group) and node.kind == "list" and node.joined_by != ",":
+    if isinstance(node, Group) and _is_condition(node):
         return _joined([set_of(each) for each in node.members], "cup" if node.joined_by == "or" else "cap")
     if isinstance(node, Apply) and node.name in ("cup", "cap", "minus"):
         return _joined([set_of(bare(each)) for each in node.operands], node.name)

@@ -11,14 +11,15 @@ from typing import NamedTuple
 
 from cotexp.tasks.boxes import parts_of_answer
 from cotexp.tasks.equality import is_formula, kind_of
+from cotexp.tasks.words import Unsure, unit_of
 
 LONGEST = 4_000
 """Characters behind a mark in which a formula is looked for."""
 _MARK = re.compile(r"answers?\s+(?:is|are)(?![A-Za-z])|####", re.IGNORECASE)
-_OPENING = re.compile(r"[\s*_~>:]*")
+_OPENING = re.compile(r"(?:[\s*_~:]|(?<=\n)>)*")
 _SENTENCE_END = re.compile(r"[.!?][\"')*]*\s+|\n\s*|[.!?]?[\"')*]*$")
 _MATH = (
-    r"(?:\$\$(?P<dd>[^$]+)\$\$|\$(?P<d>[^$]+)\$|\\\[(?P<b>.+?)\\\]|\\\((?P<p>.+?)\\\)"
+    r"(?:\$\$(?P<dd>(?:\\.|[^$\\])+)\$\$|\$(?P<d>(?:\\.|[^$\\])+)\$|\\\[(?P<b>.+?)\\\]|\\\((?P<p>.+?)\\\)"
     r"|\\begin\{(?P<env>equation|align|gather|displaymath)\*?\}(?P<e>.+?)\\end\{(?P=env)\*?\})"
 )
 _FIRST_MATH = re.compile(rf"(?P<filler>(?:[A-Za-z'’-]+[,:]?\s+){{0,6}}){_MATH}", re.DOTALL)
@@ -39,11 +40,12 @@ _IN_FILLERS = (
 _FILLERS = frozenset(_IN_FILLERS.split())
 _CHANGING = re.compile(
     r"\s*(?:(?:of|times|plus|minus|more|less|divided|multiplied|squared|cubed|to|through|hundred|thousand|million|billion|trillion|dozen|percent\s+of"
-    r"|or\s+(?:more|less|fewer|higher|lower|greater|above|below)|and\s+a\s+(?:half|quarter|third))(?![A-Za-z])|or\s+\d|\\?%\s+of\b|[-+×*/^](?=\s*[\d$(])"
+    r"|in\s+base|base|mod|or\s+(?:more|less|fewer|higher|lower|greater|above|below)|and\s+a\s+(?:half|quarter|third))(?![A-Za-z])|or\s+\d|\\?%\s+of\b|[-+×*/^](?=\s*[\d$(])"
     r"|(?!(?:because|since|as|for|when|where|if|with|so|by|from|at|in|after|which|that|is|on|not)\b)[A-Za-z]+\s+(?:and\s+)?(?=\$\d|\\\(\d))",
     re.IGNORECASE,
 )
 """What behind a formula makes its value another one, one of a range, or the first part of a compound ("$5$ hours $30$ minutes")."""
+_UNIT = re.compile(r"\s*(?:(?:square|cubic|sq)\.?\s+)?(?P<name>[A-Za-z]{2,})(?:\s+per\s+[a-z]+)?(?![A-Za-z])")
 _CASES = re.compile(r"\s*(?:when|if|for)\b[^.\n]{0,80}?(?:\band|\bor|,)\s+(?:\$|\\\()[^.\n]{1,80}?\b(?:when|if|for|otherwise)\b", re.IGNORECASE)
 """Another formula under another condition."""
 _HYPOTHETICAL = re.compile(r"\b(?:if|whether|suppose|assuming|unless)\s+(?:that\s+)?(?:the|your|this|our|an|my)\s+(?:\w+\s+)?$", re.IGNORECASE)
@@ -156,7 +158,19 @@ def _several(rest: str, first: re.Match[str]) -> str | None:
     if _CHANGING.match(rest, end):
         conclusion = _CONCLUSION.match(rest, end)
         return _inside(conclusion) if conclusion else ""
-    return ", ".join(formulas)
+    return formulas[0] + _unit_behind(rest[end:]) if len(formulas) == 1 else ", ".join(formulas)
+
+
+def _unit_behind(rest: str) -> str:
+    """The known unit that stands behind a formula, as LaTeX; "in" may be no inches."""
+    unit = _UNIT.match(rest)
+    if unit is None or unit["name"] == "in":
+        return ""
+    try:
+        named = unit_of(unit[0]).name
+    except Unsure:
+        return ""
+    return "" if named is None else f"\\text{{ {unit[0].strip()}}}"
 
 
 def _inside(match: re.Match[str]) -> str:
@@ -176,4 +190,4 @@ def _sentence(rest: str) -> str | None:
 
 
 def _clean(text: str) -> str:
-    return text.strip().strip("*$").strip().removesuffix(".").strip()
+    return text.strip().strip("*$`").strip().removesuffix(".").strip()

@@ -93,7 +93,7 @@ def expression_of(node: Node, *, is_angle: bool = False, positive: bool = False)
     if isinstance(node, Symbol):
         return _symbol(node.name, positive)
     if isinstance(node, Quantity):
-        return expression_of(node.value, positive=positive)
+        return expression_of(node.value, is_angle=is_angle, positive=positive)
     if not isinstance(node, Apply):
         raise Unsure("no expression")
     if node.name == "degrees":
@@ -165,7 +165,7 @@ def _applied(name: str, operands: list[Any]) -> Any:
 def _check_power(base: Any, exponent: Any) -> None:
     if exponent.is_number and base.is_number and base not in (0, 1, -1):
         size = abs(exponent.evalf(10)) if exponent.is_finite else math.inf
-        if not size * max(1, abs(math.log2(abs(float(base.evalf(10))) or 1))) <= MOST_BITS:
+        if not size * max(1, abs(math.log2(abs(complex(base.evalf(10))) or 1))) <= MOST_BITS:
             raise Unsure("a huge power")
     elif exponent.is_number and exponent.is_finite and abs(exponent.evalf(10)) > 200:
         raise Unsure("a huge power")

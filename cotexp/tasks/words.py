@@ -75,15 +75,26 @@ FACTORS = {
     "doz": 12,
     "score": 20,
 }
+_IN_UNITS_DIGIT = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+NUMBERS = {word: value for value, word in enumerate(_IN_UNITS_DIGIT.split())} | {word: 10 * value for value, word in enumerate(_TENS.split(), 2)}
+_IN_PARTS = "half third fourth fifth sixth seventh eighth ninth tenth"
+_PARTS = {word: value for value, word in enumerate(_IN_PARTS.split(), 2)} | {
+    "quarter": 4,
+    "halve": 2,
+    "hundredth": 100,
+    "thousandth": 1000,
+    "millionth": 10**6,
+}
 _IN_OTHER_VALUE = (
     "about above add added almost and approximately approx around at below besides best better between beyond bigger but by combined cubed decreased "
-    "divided double doubled either exceeding except fewer fifth first fourth from greater half higher increased infinitely infinity larger less "
-    "lower many mod modulo more most minus multiplied negative neither no nor not of off or over past per-cent pi plus quarter range remainder "
-    "roughly second-power set short smaller some squared than third thirds through till times to triple twice under until up upto vs with without "
-    "one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty ninety zero nil none "
+    "divided double doubled either exceeding except fewer first from greater higher increased infinitely infinity larger less "
+    "lower many mod modulo more most minus multiplied negative neither no nor not of off or over past per-cent pi plus range remainder "
+    "roughly second-power set short smaller some squared than through till times to triple twice under until up upto vs with without "
+    "nil none "
     "cube root square-root sqrt factorial power prime sin cos tan log ln exp e pm am"
 )
-_OTHER_VALUE = frozenset(_IN_OTHER_VALUE.split())
+_OTHER_VALUE = frozenset(_IN_OTHER_VALUE.split()) | set(NUMBERS) | set(_PARTS)
 """Words that make the number beside them another value, one of several, or a mere bound; and functions."""
 _IN_BEFORE = "usd rs a an the is equals exactly total answer value only just so thus"
 _BEFORE = frozenset(_IN_BEFORE.split())
@@ -97,30 +108,57 @@ def unit_of(words: str) -> Unit:
     Raises: Unsure when they may change the number: "or more", "hours 30 minutes", "squared", "k" of a variable.
     """
     pieces = _PIECES.findall(words.replace("\\", " "))
-    factor, power, per = Fraction(1), "", False
+    factor, power, per = Fraction(1), "", False  # `power`: of the next name
     names: list[str] = []
     for piece in pieces:
         lower = piece.lower().rstrip(".")
-        if lower in FACTORS and not names:
-            factor *= FACTORS[lower]
-        elif lower in ("square", "sq", "cubic") or (lower in ("squared", "cubed") and names):
-            power = "3" if lower in ("cubic", "cubed") else "2"
+        one = lower.removesuffix("s")
+        if {lower, one} & set(FACTORS) and not names:
+            factor *= FACTORS.get(lower) or FACTORS[one]
+        elif lower in ("square", "sq", "cubic"):
+            power = "3" if lower == "cubic" else "2"
+        elif lower in ("squared", "cubed") and names:
+            names[-1] += "^3" if lower == "cubed" else "^2"
         elif lower == "per" or piece == "/":
             per = True
             names.append("/")
         elif piece[0] == "^" or piece in "²³":
-            power = {"²": "2", "³": "3"}.get(piece, "") or re.sub(r"[^\d−-]", "", piece)
+            if not names:
+                raise Unsure(f"{words!r} is a power of nothing")
+            exponent = {"²": "2", "³": "3"}.get(piece, "") or re.sub(r"[^\d−-]", "", piece)
+            names[-1] += f"^{exponent}" if exponent != "1" else ""
         elif piece in ".,;:()'’-":
             continue
         elif (
             lower in _OTHER_VALUE
+            or (one in _OTHER_VALUE and lower not in UNITS)
             or re.fullmatch(r"[^A-Za-z$€£¢°%]", piece)
             or (len(piece) == 1 and piece.isalpha() and piece not in _SINGLE and not per)
         ):
             raise Unsure(f"{words!r} may change the value")
         else:
-            names.append(_name(piece))
-    return Unit(factor, _joined(names, power))
+            names.append(_name(piece) + (f"^{power}" if power else ""))
+            power = ""
+    return Unit(factor, _joined(names))
+
+
+def number_in_words(words: str) -> Fraction | None:
+    """The value of "twelve", "Forty-two", "negative three", "one half"; None for any other words."""
+    pieces = re.split(r"[\s-]+", words.strip().lower())
+    sign = 1
+    if pieces[0] in ("negative", "minus"):
+        sign, pieces = -1, pieces[1:]
+    parts = _PARTS.get(pieces[-1].removesuffix("s")) if pieces else None
+    if parts is not None:
+        pieces = pieces[:-1]
+        if pieces in ([], ["a"], ["an"]):
+            return Fraction(sign, parts)
+    values = [NUMBERS.get(each) for each in pieces]
+    if not values or None in values or len(values) > 2:
+        return None
+    if len(values) == 2 and not (values[0] in range(20, 100, 10) and values[1] in range(1, 10)):
+        return None
+    return sign * Fraction(sum(each for each in values if each is not None), parts or 1)
 
 
 def _name(piece: str) -> str:
@@ -130,11 +168,11 @@ def _name(piece: str) -> str:
     return "?"
 
 
-def _joined(names: list[str], power: str) -> str | None:
+def _joined(names: list[str]) -> str | None:
     """One name of all; None where a part is no known unit, or "units" of whatever."""
-    if not names or "?" in names or "unit" in names or names == ["/"]:
+    if not names or {each.partition("^")[0] for each in names} & {"?", "unit"} or names == ["/"]:
         return None
-    name = " ".join(names) + (f"^{power}" if power not in ("", "1") else "")
+    name = " ".join(names)
     return {"mi / h": "mph"}.get(name, name)
 
 

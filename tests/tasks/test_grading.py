@@ -382,6 +382,8 @@ def question(answer_type: AnswerType, answer: str) -> Question:
         ("5, -3", "so k = 5 or k = -3 then", "latex", True),
         ("(1,4), (3,8)", "we find $(1,4)$ and $(3,8)$", "latex", True),
         ("5, -3", "so k = 5 then", "latex", False),
+        ("12\\text{ cents}", "so it costs $12$ pennies", "latex", True),
+        ("12\\text{ cents}", "so it costs $13$ cents", "latex", False),
         (None, "18", "decimal", False),
     ],
 )

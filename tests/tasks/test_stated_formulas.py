@@ -99,6 +99,19 @@ STATED = [
     ("5", "The answer is $5$ if $n>0$.", True),
     ("5", "The answer is $5$. Put it in \\boxed{\\text{answer}}.", True),
     ("5", "The answer is $5$ + $3$.", False),
+    ("\\$36", "The answer is $\\$36$.", True),
+    ("\\$1,\\!657", "#### $\\$1,\\!657$", True),
+    ("5", "The answer is `5`.", True),
+    ("12", "The answer is twelve.", True),
+    ("\\frac12", "The answer is one half.", True),
+    ("5", "The answer is > 5.", False),
+    ("5", "The answer is\n> $5$", True),
+    ("5", "The answer is $5$ in base $8$.", False),
+    ("\\$12", "The answer is $12$ cents.", False),
+    ("12\\text{ cm}^2", "The answer is $12$ square meters.", False),
+    ("12\\text{ cm}^2", "The answer is $12$ square centimeters.", True),
+    ("12", "The answer is $12$ in lowest terms.", True),
+    ("12\\text{ cm}", "The answer is $12$ apples.", True),
 ]
 
 

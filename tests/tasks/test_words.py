@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
-from cotexp.tasks.words import Unsure, check_before, unit_of, units_agree
+from cotexp.tasks.words import Unsure, check_before, number_in_words, unit_of, units_agree
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,10 @@ from cotexp.tasks.words import Unsure, check_before, unit_of, units_agree
         ("brown eggs", 1, None),
         ("units", 1, None),
         ("square units", 1, None),
+        ("m/s^2", 1, "m / s^2"),
+        ("m^2/s", 1, "m^2 / s"),
+        ("square meters per second", 1, "m^2 / s"),
+        ("hundreds", 100, None),
     ],
 )
 def test_a_unit_has_one_name_and_a_word_for_a_size_is_a_factor(words: str, factor: int, name: str | None) -> None:
@@ -33,7 +39,24 @@ def test_a_unit_has_one_name_and_a_word_for_a_size_is_a_factor(words: str, facto
 
 
 @pytest.mark.parametrize(
-    "words", ["or more", "hours 30 minutes", "squared", "of 10", "to 6", "and a half", "M", "x", "pi", "percent of 8", "times", "out of 7", "p.m."]
+    "words",
+    [
+        "or more",
+        "hours 30 minutes",
+        "squared",
+        "of 10",
+        "to 6",
+        "and a half",
+        "M",
+        "x",
+        "pi",
+        "percent of 8",
+        "times",
+        "out of 7",
+        "p.m.",
+        "fifths",
+        "^2",
+    ],
 )
 def test_words_that_may_change_the_number_are_refused(words: str) -> None:
     with pytest.raises(Unsure):
@@ -51,3 +74,26 @@ def test_units_matter_only_where_both_are_named() -> None:
     assert units_agree(None, "cm")
     assert units_agree("cm", "cm")
     assert not units_agree("cm", "m")
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("twelve", 12),
+        ("Forty-two", 42),
+        ("negative three", -3),
+        ("zero", 0),
+        ("half", Fraction(1, 2)),
+        ("a third", Fraction(1, 3)),
+        ("three-quarters", Fraction(3, 4)),
+        ("two hundred", None),
+        ("one and a half", None),
+        ("two three", None),
+        ("twelve eggs", None),
+        ("not three", None),
+        ("minus", None),
+        ("", None),
+    ],
+)
+def test_a_number_in_words_is_read_whole_or_not_at_all(words: str, value: Fraction | int | None) -> None:
+    assert number_in_words(words) == value

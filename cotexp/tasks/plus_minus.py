@@ -1,0 +1,43 @@
+"""The two values that a plus-minus sign gives."""
+
+from __future__ import annotations
+
+from cotexp.tasks.nodes import Apply, Group, Node, Quantity, Relation
+from cotexp.tasks.values import parts_of
+from cotexp.tasks.words import Unsure
+
+
+def several(node: Node) -> Node:
+    """3 \\pm 2 is two values. Raises: Unsure for more than one such sign, since they may go together or not."""
+    if isinstance(node, Group) and node.kind in ("list", "{}"):
+        members = [each for own in node.members for each in _members(several(own))]
+        return Group(node.kind, tuple(members), node.joined_by)
+    if isinstance(node, Relation) and node.signs == ("=",) and _count_signs(node) == 1:
+        return Group("list", tuple(Relation(("=",), (node.sides[0], _with_sign(node.sides[1], each))) for each in ("+", "-")))
+    count = _count_signs(node)
+    if count == 0 or isinstance(node, Group | Relation):
+        return node
+    if count > 1:
+        raise Unsure("several plus-minus signs")
+    return Group("list", (_with_sign(node, "+"), _with_sign(node, "-")))
+
+
+def _members(node: Node) -> tuple[Node, ...]:
+    return node.members if isinstance(node, Group) and node.kind == "list" else (node,)
+
+
+def _count_signs(node: Node) -> int:
+    return (isinstance(node, Apply) and node.name == "pm") + sum(_count_signs(each) for each in parts_of(node))
+
+
+def _with_sign(node: Node, sign: str) -> Node:
+    """The tree with one of the two values of its plus-minus sign."""
+    if isinstance(node, Quantity):
+        return Quantity(_with_sign(node.value, sign), node.unit)
+    if not isinstance(node, Apply):
+        return node
+    operands = tuple(_with_sign(each, sign) for each in node.operands)
+    if node.name != "pm":
+        return Apply(node.name, operands)
+    last = operands[-1] if sign == "+" else Apply("neg", (operands[-1],))
+    return Apply("+", (operands[0], last)) if len(operands) == 2 else last
