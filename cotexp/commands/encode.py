@@ -27,9 +27,9 @@ def print_encoded(overrides: list[str], *, num_questions: int) -> None:
         compression, modes = settings.compression.name, settings.evaluation.modes
         raise ConfigError(f"encode: compression={compression} with evaluation.modes={modes} trains nothing, so there are no examples to show")
     context = pipeline.prepare(settings)
+    engines.check_models(context)
     check_room(context)
     context.questions = QuestionSets(train=context.questions.train[:num_questions], validation=[], test=[])
-    engines.check_models(context)
     written = rationales.write_rationales(context)
     chosen, _ = stages.select(context, written, stages.score(context, written))
     chains = reasoning.chains(chosen)

@@ -12,7 +12,9 @@ from cotexp.sections import ConfigError
 
 @torch.inference_mode()
 def check_causal(model: Any) -> None:
-    """Raises: ConfigError for a model that sees what it is to predict; nothing that is trained on or scored with it would mean anything."""
+    """Raises: ConfigError for a model that sees what it is to predict; nothing that is trained on or scored with it would mean anything. And for
+    one that computes no numbers, whose training would seem to diverge.
+    """
     vocabulary = model.get_input_embeddings().weight.shape[0]
     first, second, third = torch.linspace(vocabulary // 8, vocabulary - 1, 12, device=model.device).long().view(3, 4)
     ids_BT = torch.stack([torch.cat([first, second]), torch.cat([first, third])])
@@ -24,6 +26,11 @@ def check_causal(model: Any) -> None:
     was_training = model.training
     one_TV, other_TV = model.eval()(**inputs).logits[:, :4].float()
     model.train(was_training)
+    name = type(model).__name__
+    if not (one_TV + other_TV).isfinite().all():
+        raise ConfigError(
+            f"model.path: {name} in {model.name_or_path} computes NaN or infinite values from its config.json and weights; restore both, or fetch "
+            "the model again"
+        )
     if (one_TV - other_TV).norm() > 0.03 * (one_TV - one_TV.mean(dim=-1, keepdim=True)).norm():
-        name = type(model).__name__
         raise ConfigError(f"model.path: {name} is not causal: what it says of a token depends on the tokens behind it; take a causal model")

@@ -87,6 +87,8 @@ class JointTokenizer:
         """The text with ordinary names where the tokenizer takes a special token for text: single words beside a letter, or normalized ones."""
         own = set(self.control_ids.values())
         read = [span for each, span in zip(found.ids, found.offsets, strict=True) if each in own]
+        if len(read) == text.count(self.key):
+            return text
         names = {secret: name for name, secret in self.secrets.items()}
 
         def name(secret: re.Match[str]) -> str:

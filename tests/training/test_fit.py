@@ -19,6 +19,7 @@ from cotexp.jobs import workers
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
 from cotexp.models.encoding import Encoded, Encoder
+from cotexp.models.rope import RopeLimit
 from cotexp.records import Example, Question
 from cotexp.sections import ConfigError, TrainingDiverged
 from cotexp.settings import Trainer
@@ -26,7 +27,7 @@ from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, prompt_for
 from cotexp.training import resumable
 from cotexp.training.data import EncodedExample, collate
-from cotexp.training.fit import RESUMABLE, FitJob, Limits, fit
+from cotexp.training.fit import RESUMABLE, FitJob, Limits, check_sides, fit
 from cotexp.training.modules import supervised_loss
 
 MakeJob = Callable[..., FitJob]
@@ -279,6 +280,20 @@ def test_loss_is_the_sum_over_supervised_tokens_alone_and_padding_changes_nothin
     apart = supervised_loss(model, collate([short], 0, 1)) + supervised_loss(model, collate([long], 0, 1))
     assert torch.allclose(together, apart, rtol=1e-5)
     assert together[1].tolist() == [[sum(long.encoded.loss_mask), sum(short.encoded.loss_mask), 0]]
+
+
+def test_examples_on_two_sides_of_a_rotary_limit_are_refused_where_devices_hold_parts_of_the_weights() -> None:
+    """All of them must make the same passes."""
+    sharded, limit = Trainer(strategy="fsdp", devices=2), RopeLimit(4096, grows=False)
+    with pytest.raises(ConfigError, match=r"^trainer\.max_length must be at most 4096 with trainer\.strategy=fsdp: .*5000 tokens; .*strategy=ddp$"):
+        check_sides([100, 5000], limit, sharded)
+    for lengths, own, trainer in (
+        ([100, 4096], limit, sharded),
+        ([4097, 5000], limit, sharded),
+        ([100, 5000], None, sharded),
+        ([100, 5000], limit, Trainer(strategy="ddp", devices=2)),
+    ):
+        check_sides(lengths, own, trainer)
 
 
 def test_losses_of_several_tasks_stand_apart_in_the_curve(make_job: MakeJob) -> None:
