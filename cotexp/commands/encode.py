@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from rich.text import Text
 
 from cotexp import schema
@@ -48,10 +50,11 @@ def mark_ready_encoder(context: Context) -> Encoder:
     from cotexp.models.loading import is_encoder_decoder
 
     plain, model = engines.load_encoder(context), context.settings.model
+    tokenizer = copy.deepcopy(plain.tokenizer)
     if plain.compress_id is None:
-        plain.tokenizer.add_tokens([AddedToken(model.compress_token, special=True, normalized=False)], special_tokens=True)
+        tokenizer.add_tokens([AddedToken(model.compress_token, special=True, normalized=False)], special_tokens=True)
     return Encoder.of(
-        plain.tokenizer,
+        tokenizer,
         compress_token=model.compress_token,
         literal=model.literal_encoding,
         encoder_decoder=is_encoder_decoder(context.base.folder, model),

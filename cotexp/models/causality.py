@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from cotexp.models.files import first_line
 from cotexp.sections import ConfigError
 
 
@@ -24,9 +25,14 @@ def check_causal(model: Any) -> None:
     if "use_cache" in inspect.signature(model.forward).parameters:
         inputs["use_cache"] = False
     was_training = model.training
-    one_TV, other_TV = model.eval()(**inputs).logits[:, :4].float()
-    model.train(was_training)
     name = type(model).__name__
+    try:
+        one_TV, other_TV = model.eval()(**inputs).logits[:, :4].float()
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:  # whatever numbers in config.json do not go together
+        raise ConfigError(
+            f"model.path: {name} in {model.name_or_path} cannot read a text as its config.json has it ({first_line(error)}); restore that file"
+        ) from None
+    model.train(was_training)
     if not (one_TV + other_TV).isfinite().all():
         raise ConfigError(
             f"model.path: {name} in {model.name_or_path} computes NaN or infinite values from its config.json and weights; restore both, or fetch "

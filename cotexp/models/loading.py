@@ -129,6 +129,8 @@ def context_length(model: PreTrainedModel, settings: PretrainedModel) -> int | N
 
 def _context_length(config: Any, settings: PretrainedModel) -> int | None:
     own: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if own is not None and own < 1:  # XLNet's -1 stands for no limit
+        own = None
     wanted = settings.context_length
     if own and wanted and wanted > own:
         raise ConfigError(f"model.context_length must be at most the model's own {own}; got {wanted}")
