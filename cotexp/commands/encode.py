@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from rich.text import Text
 
 from cotexp import schema
@@ -27,9 +29,9 @@ def print_encoded(overrides: list[str], *, num_questions: int) -> None:
         compression, modes = settings.compression.name, settings.evaluation.modes
         raise ConfigError(f"encode: compression={compression} with evaluation.modes={modes} trains nothing, so there are no examples to show")
     context = pipeline.prepare(settings)
+    engines.check_models(context)
     check_room(context)
     context.questions = QuestionSets(train=context.questions.train[:num_questions], validation=[], test=[])
-    engines.check_models(context)
     written = rationales.write_rationales(context)
     chosen, _ = stages.select(context, written, stages.score(context, written))
     chains = reasoning.chains(chosen)
@@ -48,10 +50,11 @@ def mark_ready_encoder(context: Context) -> Encoder:
     from cotexp.models.loading import is_encoder_decoder
 
     plain, model = engines.load_encoder(context), context.settings.model
+    tokenizer = copy.deepcopy(plain.tokenizer)
     if plain.compress_id is None:
-        plain.tokenizer.add_tokens([AddedToken(model.compress_token, special=True, normalized=False)], special_tokens=True)
+        tokenizer.add_tokens([AddedToken(model.compress_token, special=True, normalized=False)], special_tokens=True)
     return Encoder.of(
-        plain.tokenizer,
+        tokenizer,
         compress_token=model.compress_token,
         literal=model.literal_encoding,
         encoder_decoder=is_encoder_decoder(context.base.folder, model),

@@ -132,7 +132,7 @@ class Scorer:
     def _limit(self) -> float:
         """Tokens of the model's context."""
         limit = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
-        return math.inf if limit is None else limit
+        return math.inf if limit is None or limit < 1 else limit
 
     def _length(self, item: Item) -> int:
         """Tokens of the context that the item needs. Raises: RunFailed when the model's is shorter."""

@@ -120,7 +120,7 @@ def check_unchanged(folder: Path) -> None:
     try:
         written: dict[str, str] = read_json(folder / HASHES)
         changed = [name for name, sha256 in written.items() if not (folder / name).is_file() or identity.file_sha256(folder / name) != sha256]
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, StoreError):
         changed = [HASHES]
     if changed:
         raise StoreError(

@@ -174,8 +174,14 @@ def load_encoder(context: Context) -> Any:
 
 def encoder_of(files: ModelFiles, model: PretrainedModel) -> Any:
     """A model's encoder, without its weights."""
+    return _encoder(files, model.compress_token, model.system_prompt, literal=model.literal_encoding, trust_remote_code=model.trust_remote_code)
+
+
+@functools.lru_cache(maxsize=4)
+def _encoder(files: ModelFiles, compress_token: str, system_prompt: str | None, *, literal: bool, trust_remote_code: bool) -> Any:
+    """Read once: with a large vocabulary it takes as long as many texts do."""
     from cotexp.models.encoding import Encoder
     from cotexp.models.tokenizer import load_tokenizer
 
-    tokenizer = load_tokenizer(files.folder, model)
-    return Encoder.of(tokenizer, compress_token=model.compress_token, literal=model.literal_encoding)
+    asked = PretrainedModel(path=str(files.folder), compress_token=compress_token, system_prompt=system_prompt, trust_remote_code=trust_remote_code)
+    return Encoder.of(load_tokenizer(files.folder, asked), compress_token=compress_token, literal=literal)

@@ -85,7 +85,7 @@ def _cut(context: Context, answers: Sequence[Row], questions: Sequence[Question]
         for row in map(by_name.__getitem__, ids):
             text, length, reason = row["text"], row["num_tokens"], row["finish_reason"]
             if length > most:
-                text, length, reason = encoder.cut(text, most), most, "budget"
+                text, length, reason = encoder.cut(text.lstrip(), most), most, "budget"
             emit(_row(Output(row["id"], text, length, reason, 0.0), by_id[row["question_id"]], encoder.count))
 
     return compute
@@ -106,7 +106,7 @@ def _row(output: Output, question: Question, count: Callable[[str], int]) -> Row
         "gold": question.answer,
         "answer_type": question.answer_type,
         "options": question.options,
-        "num_tokens": count(output.text),
+        "num_tokens": reasoning.length(output.text, count),
         "num_cot_tokens": num_cot_tokens,
         "num_thinking_tokens": num_thinking_tokens,
         "finish_reason": output.finish_reason,

@@ -10,8 +10,8 @@ from cotexp.jobs import progress
 from cotexp.jobs.engines import load_encoder, load_local, share
 from cotexp.jobs.specs import Context, scoring_model, spec_importances
 from cotexp.jobs.store import Row
-from cotexp.methods import pruning, reasoning
-from cotexp.methods.reasoning import THINKING
+from cotexp.methods import pruning
+from cotexp.methods.reasoning import THINKING, before_answer_part
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import identity
 from cotexp.models.encoding import Encoder
@@ -42,13 +42,15 @@ def find_classifier(rule: Section, *, plan: bool) -> ModelFiles | None:
 
 def prune(context: Context, chains: Sequence[Rationale]) -> list[Compressed]:
     """Each chain at the ratio that is drawn for it; the parts of one rationale have one ratio."""
-    importances, encoder = _importances(context, chains), load_encoder(context)
-    return [_pruned(each, importances[each.id], context.settings.compression, encoder, context.settings.seed) for each in chains]
+    importances, encoder, chain_of = _importances(context, chains), load_encoder(context), {each.id: each for each in chains}
+    rule, seed = context.settings.compression, context.settings.seed
+    return [_pruned(each, importances[each.id], rule, encoder, seed, goes_on=bool(before_answer_part(each, chain_of))) for each in chains]
 
 
-def _pruned(chain: Rationale, importances: Sequence[float], rule: TokenSkip, encoder: Encoder, seed: int) -> Compressed:
+def _pruned(chain: Rationale, importances: Sequence[float], rule: TokenSkip, encoder: Encoder, seed: int, *, goes_on: bool) -> Compressed:
     text = encoder.readable(chain.cot.strip())
-    ids, units = encoder.text_ids(text), pruning.units(text, encoder.spans(text), protect=rule.protect)
+    ids, spans = encoder.text_ids(text, goes_on=goes_on), encoder.spans(text, goes_on=goes_on)
+    units = pruning.units(text, spans, protect=rule.protect)
     assert len(ids) == len(importances), f"{chain.id} has {len(ids)} tokens and {len(importances)} importances"
     ratio = pruning.draw_ratio(chain.id.removesuffix(f"/{THINKING}"), rule.ratios, seed)
     kept = pruning.keep(units, importances, ratio)
@@ -113,8 +115,8 @@ def _text(chain_of: dict[str, Rationale], name: str, encoder: Encoder) -> Text:
     """A chain, behind what was thought before it where there is something."""
     from cotexp.inference.scoring import Text
 
-    before = encoder.text_ids(reasoning.before_answer_part(chain_of[name], chain_of))
-    ids = [*before, *encoder.text_ids(chain_of[name].cot.strip())]
+    before = encoder.text_ids(before_answer_part(chain_of[name], chain_of))
+    ids = [*before, *encoder.text_ids(chain_of[name].cot.strip(), goes_on=bool(before))]
     return Text(ids, list(range(len(before), len(ids))))
 
 
@@ -130,6 +132,7 @@ def _by_classifier(context: Context, chains: Sequence[Rationale]) -> Compute:
         encoder, classifier = load_encoder(context), Classifier(context.classifier.folder, identity.device_type(context.settings.model.device))
         for each in ids:
             text = encoder.readable(chain_of[each].cot.strip())
-            emit({"id": each, "importances": pruning.importances_of_words(text, classifier.words(text), encoder.spans(text))})
+            spans = encoder.spans(text, goes_on=bool(before_answer_part(chain_of[each], chain_of)))
+            emit({"id": each, "importances": pruning.importances_of_words(text, classifier.words(text), spans)})
 
     return compute

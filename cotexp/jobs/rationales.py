@@ -94,7 +94,7 @@ def _own(context: Context, task: str, questions: Questions) -> Writer:
             context.settings.model,
             questions,
             ids,
-            lambda output: emit(_row({**asdict(output), "num_tokens": count(output.text)}, "self", questions[parent(output.id)], count)),
+            lambda output: emit(_row(asdict(output), "self", questions[parent(output.id)], count)),
         )
 
     return write
@@ -117,8 +117,7 @@ def _teachers(context: Context, task: str, questions: Questions) -> Writer:
             texts, source = context.store.ledger(spec).fill(ids, write_texts, chunk_size=len(ids)), teacher.model.name
         count = load_encoder(context).count
         for each in ids:
-            output = {**texts[each], "num_tokens": count(texts[each]["text"])}
-            emit(_row(output, source, questions[parent(each)], count))
+            emit(_row(texts[each], source, questions[parent(each)], count))
 
     return write
 
@@ -148,7 +147,7 @@ def _known(context: Context, questions: Questions, find: Callable[[str], Written
         count = load_encoder(context).count
         for each in ids:
             text, source, reason = find(each)
-            output = {"id": each, "text": text, "num_tokens": count(text), "finish_reason": reason, "seconds": 0.0}
+            output = {"id": each, "text": text, "finish_reason": reason, "seconds": 0.0}
             emit(_row(output, source, questions[parent(each)], count))
 
     return write
@@ -165,6 +164,7 @@ def _generate(
 
 
 def _row(output: Row, source: str, question: Question, count: Callable[[str], int]) -> Row:
+    """A stored rationale. All lengths are counted in its text, as every stage does: the ids that were generated may spell it otherwise."""
     chain, closing = split_solution(output["text"], question.answer_type, question.options)
     num_cot_tokens, num_thinking_tokens = reasoning.lengths(chain, count)
     return {
@@ -173,7 +173,7 @@ def _row(output: Row, source: str, question: Question, count: Callable[[str], in
         "sample": int(output["id"].rsplit("/", 1)[1]),
         "cot": chain,
         "closing": closing,
-        "num_tokens": output["num_tokens"],
+        "num_tokens": reasoning.length(output["text"], count),
         "num_cot_tokens": num_cot_tokens,
         "num_thinking_tokens": num_thinking_tokens,
         "finish_reason": output["finish_reason"],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cotexp.jobs import compressed_set, rationales, served, stages
+from cotexp.jobs import compressed_set, engines, rationales, served, stages
 from cotexp.jobs.crew import beside, compressor_model, teacher_model
 from cotexp.jobs.room import check_room
 from cotexp.jobs.specs import Context
@@ -30,6 +30,7 @@ def compress(context: Context) -> Metrics:
     if not settings.trains or settings.compression.name in ("none", "reference"):
         raise RunFailed(f"compress_only: compression={settings.compression.name} with modes {settings.evaluation.modes} compresses nothing")
     served.check_keys(settings)
+    engines.check_models(context)
     check_room(context)
     return make(context, None, Clock(lambda stage: None)).metrics
 

@@ -94,6 +94,11 @@ class Parts(NamedTuple):
         return cls(cot[:begin], thinking, cot[begin + len(thinking) : lead], chain, cot[lead + len(chain) :])
 
 
+def length(text: str, count: Callable[[str], int]) -> int:
+    """Tokens of a text without white space at its start, which no chain of thought holds and which would join the first word to another token."""
+    return count(text.lstrip())
+
+
 def lengths(cot: str, count: Callable[[str], int]) -> tuple[int, int]:
     """(tokens of thinking and chain, tokens of the thinking alone), without the marks between them."""
     parts = Parts.of(cot)

@@ -7,12 +7,15 @@ from typing import Any
 
 import torch
 
+from cotexp.models.files import first_line
 from cotexp.sections import ConfigError
 
 
 @torch.inference_mode()
 def check_causal(model: Any) -> None:
-    """Raises: ConfigError for a model that sees what it is to predict; nothing that is trained on or scored with it would mean anything."""
+    """Raises: ConfigError for a model that sees what it is to predict; nothing that is trained on or scored with it would mean anything. And for
+    one that computes no numbers, whose training would seem to diverge.
+    """
     vocabulary = model.get_input_embeddings().weight.shape[0]
     first, second, third = torch.linspace(vocabulary // 8, vocabulary - 1, 12, device=model.device).long().view(3, 4)
     ids_BT = torch.stack([torch.cat([first, second]), torch.cat([first, third])])
@@ -22,8 +25,18 @@ def check_causal(model: Any) -> None:
     if "use_cache" in inspect.signature(model.forward).parameters:
         inputs["use_cache"] = False
     was_training = model.training
-    one_TV, other_TV = model.eval()(**inputs).logits[:, :4].float()
+    name = type(model).__name__
+    try:
+        one_TV, other_TV = model.eval()(**inputs).logits[:, :4].float()
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:  # whatever numbers in config.json do not go together
+        raise ConfigError(
+            f"model.path: {name} in {model.name_or_path} cannot read a text as its config.json has it ({first_line(error)}); restore that file"
+        ) from None
     model.train(was_training)
+    if not (one_TV + other_TV).isfinite().all():
+        raise ConfigError(
+            f"model.path: {name} in {model.name_or_path} computes NaN or infinite values from its config.json and weights; restore both, or fetch "
+            "the model again"
+        )
     if (one_TV - other_TV).norm() > 0.03 * (one_TV - one_TV.mean(dim=-1, keepdim=True)).norm():
-        name = type(model).__name__
         raise ConfigError(f"model.path: {name} is not causal: what it says of a token depends on the tokens behind it; take a causal model")

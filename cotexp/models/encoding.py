@@ -137,14 +137,14 @@ class Encoder:
         """The text with its final answer in a form that the tokenizer can write."""
         return text if self.has_braces else _BOX.sub(r"#### \1", text)
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """The characters (first, end) of `readable(text)` that each token of `text_ids(text)` stands for.
+    def spans(self, text: str, *, goes_on: bool = False) -> list[tuple[int, int]]:
+        """The characters (first, end) of `readable(text)` that each token of `text_ids(text, goes_on=goes_on)` stands for.
 
         Raises: RunFailed when the tokenizer cannot tell, as those written in Python alone.
         """
         if not self.tokenizer.is_fast:
             raise RunFailed(f"{type(self.tokenizer).__name__} does not say where its tokens stand; give the model's folder a tokenizer.json")
-        return self._pieces(text).spans
+        return self._pieces(text, goes_on=goes_on).spans
 
     def count(self, text: str) -> int:
         """Length of a text in tokens, without special tokens."""

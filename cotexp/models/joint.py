@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import orjson
@@ -45,6 +45,8 @@ class JointTokenizer:
     backend: Tokenizer | None
     control_ids: dict[str, int]
     starts_plainly: bool = False
+    anchors: dict[str, Pieces] = field(default_factory=dict)
+    """What texts have been asked to stand behind."""
 
     @classmethod
     def of(cls, tokenizer: Any, special: Iterable[str | None] = ()) -> JointTokenizer:
@@ -87,6 +89,8 @@ class JointTokenizer:
         """The text with ordinary names where the tokenizer takes a special token for text: single words beside a letter, or normalized ones."""
         own = set(self.control_ids.values())
         read = [span for each, span in zip(found.ids, found.offsets, strict=True) if each in own]
+        if len(read) == text.count(self.key):
+            return text
         names = {secret: name for name, secret in self.secrets.items()}
 
         def name(secret: re.Match[str]) -> str:
@@ -104,7 +108,9 @@ class JointTokenizer:
             return Pieces([], [])
         anchors = () if self.starts_plainly else (*_ANCHORS[1:], _ANCHORS[0]) if text[0].isspace() else _ANCHORS
         for each in (*before, *anchors):
-            alone, both = self.pieces(each), self.pieces(each + text)
+            if each not in self.anchors:
+                self.anchors[each] = self.pieces(each)
+            alone, both = self.anchors[each], self.pieces(each + text)
             ends = both.spans[len(alone.ids) - 1][1] if both.spans and alone.ids else len(each)
             if both.ids[: len(alone.ids)] == alone.ids and ends <= len(each):
                 spans = [(max(0, first - len(each)), end - len(each)) for first, end in both.spans[len(alone.ids) :]]

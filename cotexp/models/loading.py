@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +82,8 @@ def check(files: ModelFiles, settings: PretrainedModel, setting: str) -> PreTrai
 def _tokenizer(folder: Path, settings: PretrainedModel, setting: str) -> Any:
     try:
         tokenizer = load_tokenizer(folder, settings)
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        raise ConfigError(*(re.sub(r"^model\.", setting.removesuffix("path"), each) for each in error.problems)) from None
     except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower for a file that it cannot read
         raise ConfigError(f"{setting}: transformers cannot load the tokenizer in {folder} ({first_line(error)})") from None
     if tokenizer.eos_token_id is None:
@@ -128,6 +129,8 @@ def context_length(model: PreTrainedModel, settings: PretrainedModel) -> int | N
 
 def _context_length(config: Any, settings: PretrainedModel) -> int | None:
     own: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if own is not None and own < 1:  # XLNet's -1 stands for no limit
+        own = None
     wanted = settings.context_length
     if own and wanted and wanted > own:
         raise ConfigError(f"model.context_length must be at most the model's own {own}; got {wanted}")

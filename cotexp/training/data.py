@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from cotexp.models.encoding import Encoded
+from cotexp.models.rope import RopeLimit
 from cotexp.records import Form
 from cotexp.settings import Trainer
 
@@ -126,6 +127,22 @@ def collate(examples: Sequence[EncodedExample], pad_id: int, num_supervised_glob
         kind_B=torch.tensor([each.kind for each in examples]),
         num_supervised_global=num_supervised_global,
     )
+
+
+def by_side(batch: Batch, limit: RopeLimit | None) -> list[Batch]:
+    """The rows that may share a pass, each part as wide as its longest row: rotary factors of some models follow the longest row of a pass."""
+    if limit is None:
+        return [batch]
+    rows_of: dict[int, list[int]] = {}
+    lengths = batch.attention_BT.sum(dim=1).tolist()
+    for row, length in enumerate(lengths):
+        rows_of.setdefault(limit.side(length), []).append(row)
+    parts = []
+    for rows in rows_of.values():
+        width = max(lengths[row] for row in rows)
+        tokens = {name: getattr(batch, name)[rows, :width] for name in ("ids_BT", "attention_BT", "supervised_BT")}
+        parts.append(batch._replace(**tokens, kind_B=batch.kind_B[rows]))
+    return parts
 
 
 def collate_source_target(examples: Sequence[EncodedExample], pad_id: int, num_supervised_global: int) -> SourceTargetBatch:

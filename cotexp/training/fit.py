@@ -21,6 +21,7 @@ from cotexp import durable, stopping
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import adapters, loading
 from cotexp.models.encoding import Encoded, Encoder
+from cotexp.models.rope import RopeLimit
 from cotexp.records import Example
 from cotexp.sections import ConfigError
 from cotexp.settings import Trainer
@@ -73,6 +74,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     task_of = {question: tasks.index(task) for question, task in job.tasks.items()}
     train, num_too_long = _encode(job.train, encoder, limits, task_of, "training")
     validation, num_validation_too_long = _encode(job.validation, encoder, limits, task_of, "validation")
+    check_sides([len(each.encoded.ids) for each in (*train, *validation)], RopeLimit.of(model), job.trainer)
     plan = plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     data = MixtureData(train, validation, plan, pad_id, encoder_decoder=model.config.is_encoder_decoder)
@@ -195,6 +197,15 @@ def _encode(examples: list[Example], encoder: Encoder, limits: Limits, task_of: 
             f"model with a context of {limits.context or 'any'} tokens; raise it, or take another model"
         )
     return kept, len(encoded) - len(kept)
+
+
+def check_sides(lengths: list[int], limit: RopeLimit | None, trainer: Trainer) -> None:
+    """Raises ConfigError where devices that hold parts of the weights, and so must make the same passes, would meet both sides of a rotary limit."""
+    if limit is not None and is_sharded(trainer) and len({limit.side(each) for each in lengths}) > 1:
+        raise ConfigError(
+            f"trainer.max_length must be at most {limit.length} with trainer.strategy={trainer.strategy}: the model's rotary factors are others for "
+            f"longer texts, and the longest example has {max(lengths)} tokens; got {trainer.max_length}; lower it, or take trainer.strategy=ddp"
+        )
 
 
 def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts: dict[str, int]) -> None:

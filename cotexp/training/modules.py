@@ -10,14 +10,21 @@ import pytorch_lightning as pl
 import torch
 
 from cotexp.models.loading import decoder_inputs
+from cotexp.models.rope import RopeLimit
 from cotexp.sections import TrainingDiverged
 from cotexp.settings import Trainer
-from cotexp.training.data import FORMS, Batch, SourceTargetBatch
+from cotexp.training.data import FORMS, Batch, SourceTargetBatch, by_side
 from cotexp.training.sharding import shard, trained
 
 
 def supervised_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int = 1) -> torch.Tensor:
     """Negative log-likelihood in nats and number of supervised tokens per task and form, shape (2, tasks, forms)."""
+    parts = [batch] if isinstance(batch, SourceTargetBatch) else by_side(batch, RopeLimit.of(model))
+    return torch.stack([_summed_loss(model, each, num_tasks) for each in parts]).sum(dim=0)
+
+
+def _summed_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int) -> torch.Tensor:
+    """The same of rows that may share a pass."""
     predicted = _from_source(model, batch) if isinstance(batch, SourceTargetBatch) else _from_prompt(model, batch)
     loss_N = torch.nn.functional.cross_entropy(predicted.logits_NV.float(), predicted.target_N, reduction="none")
     is_kind_KN = predicted.kind_N.unsqueeze(0) == torch.arange(num_tasks * len(FORMS), device=loss_N.device).unsqueeze(1)

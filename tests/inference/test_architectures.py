@@ -159,7 +159,7 @@ def test_scores_are_those_of_one_plain_pass(loaded: LoadedModel) -> None:
 
 def test_the_training_loss_is_that_of_plain_passes(loaded: LoadedModel) -> None:
     draw = random.Random(5)
-    pairs = [(random_ids(draw, prompt), random_ids(draw, target)) for prompt, target in ((5, 3), (30, 20), (17, 9), (2, 40))]
+    pairs = [(random_ids(draw, prompt), random_ids(draw, target)) for prompt, target in ((5, 3), (30, 20), (ROPE_LIMIT, 20), (17, 9), (2, 40))]
     examples = [EncodedExample(Encoded(prompt + ids, [0] * len(prompt) + [1] * len(ids)), "full") for prompt, ids in pairs]
     batch = (collate_source_target if loaded.model.config.is_encoder_decoder else collate)(examples, 0, 1)
     with torch.no_grad():

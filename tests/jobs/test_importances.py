@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizer_kinds
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from cotexp import schema
 from cotexp.jobs import evaluation, pipeline, planning, pruning, stages
@@ -76,6 +77,28 @@ def test_an_answer_part_is_read_behind_its_thinking_and_both_parts_have_one_rati
     parts = pruning.prune(context, [thinking, chain])
     (joined,) = reasoning.joined([thought], parts)
     assert parts[0].ratio == parts[1].ratio == joined.ratio
+
+
+@pytest.mark.parametrize("kind", ["metaspace first", "metaspace always", "bytes as GPT-4"])
+def test_an_answer_part_has_the_tokens_that_go_on_behind_its_thinking(kind: str, random_model: Path, tmp_path: Path, story_texts: list[str]) -> None:
+    """SentencePiece puts a space before a text, and none before what goes on; nothing of the chain is lost."""
+    folder = tmp_path / "model"
+    tokenizer = tokenizer_kinds.make(kind, story_texts, tokenizer_kinds.TEMPLATES["zephyr"])
+    config = AutoConfig.from_pretrained(random_model, vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, bos_token_id=None)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    context = context_of(tmp_path / "outputs", folder, "compression.ratios=[0.99]")
+    cot = "Ann has 3 apples. 3 plus 4 is 7."
+    written = write_rationales(context)[0]
+    thought = dataclasses.replace(written, cot=f"<think>\nSo 3 and 4.\n</think>\n\n{cot}", num_thinking_tokens=5)
+    thinking, chain = reasoning.chains([thought])
+    encoder, before = load_encoder(context), "So 3 and 4.\n</think>\n\n"
+    found = pruning._importances(context, [thinking, chain])
+    assert len(found[chain.id]) == len(encoder.text_ids(cot, goes_on=True))
+    scored = pruning._text({thinking.id: thinking, chain.id: chain}, chain.id, encoder)
+    assert scored.ids == [*encoder.text_ids(before), *encoder.text_ids(cot, goes_on=True)]
+    assert encoder.decode(scored.ids) == before + cot
+    assert pruning.prune(context, [thinking, chain])[1].text == cot
 
 
 def test_every_ratio_reads_the_same_importances(context: Context, chains: list[Rationale], random_model: Path, outputs: Path) -> None:

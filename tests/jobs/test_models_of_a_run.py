@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cotexp import schema
+from cotexp.commands import run_experiment
+from cotexp.commands.encode import print_encoded
 from cotexp.commands.export import export_model
 from cotexp.jobs import disk, pipeline
 from cotexp.jobs.store import StoreError
@@ -65,6 +68,34 @@ def test_a_model_of_any_role_that_does_not_fit_its_configuration_ends_the_run_be
     with pytest.raises(ConfigError, match=rf"^{role}\.path: the weights in {broken} cannot be used with its config.json: missing: model\.layers\.2"):
         run(own, tmp_path / "outputs", *given)
     assert list(written(tmp_path / "outputs")) == []
+
+
+def only_compress(typed: list[str]) -> None:
+    run_experiment(schema.check_command_line([*typed, "compress_only=true"], multirun=False)[0])
+
+
+@pytest.mark.parametrize("command", [only_compress, functools.partial(print_encoded, num_questions=2)])
+def test_a_model_that_does_not_fit_ends_every_command_that_writes_texts(command: Callable[[list[str]], None], broken: Path, tmp_path: Path) -> None:
+    typed = [*SMALL, *REFERENCE, f"model.path={broken}", f"paths.outputs={tmp_path / 'outputs'}"]
+    with pytest.raises(ConfigError, match=r"^model\.path: the weights in .* cannot be used with its config.json: missing: model\.layers\.2"):
+        command(typed)
+    assert list(written(tmp_path / "outputs")) == []
+
+
+def test_a_template_is_named_by_the_role_of_its_model(random_model: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(random_model, tmp_path / "model"))
+    (folder / "chat_template.jinja").write_text("hello")
+    given = ["teacher=local", "compression=none", f"teacher.model.path={folder}", "teacher.model.device=cpu"]
+    with pytest.raises(ConfigError, match=r"^teacher\.model\.path: the chat template of .* must show the user's text once"):
+        run(random_model, tmp_path / "outputs", *given)
+
+
+def test_a_model_that_computes_no_numbers_is_named_before_it_is_trained(random_model: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(random_model, tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "rms_norm_eps": float("nan")}))
+    with pytest.raises(ConfigError, match=r"^model\.path: LlamaForCausalLM in .* computes NaN or infinite values from its config\.json"):
+        run(folder, tmp_path / "outputs", *REFERENCE)
 
 
 def test_targets_that_the_model_cannot_have_end_the_run_before_anything_is_written(random_model: Path, tmp_path: Path) -> None:

@@ -164,9 +164,19 @@ def test_what_every_checkpoint_may_hold_is_no_fault(kind: str, sources: dict[str
 @pytest.mark.parametrize("kind", ["phi", "gptj", "codegen", "gpt2", "gemma3_text", "mixtral", "bloom", "gpt_neox", "opt", "falcon", "mamba", "qwen3"])
 def test_whole_models_of_many_architectures_pass(kind: str, random_model: Path, tmp_path: Path) -> None:
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    own = {"opt": {"ffn_dim": 64, "word_embed_proj_dim": 32}, "mamba": {"state_size": 4}}
+    own = {"opt": {"ffn_dim": 64, "word_embed_proj_dim": 32}, "mamba": {"state_size": 4}, "qwen3": {"num_key_value_heads": 2, "head_dim": 8}}
     known = {} if kind in ("phi", "gptj", "codegen", "gpt2", "gemma3_text", "mixtral") else {**shape, **own.get(kind, {})}
     check(write_model(kind, random_model, tmp_path / "model", **known))
+
+
+def test_weights_of_a_shape_that_no_text_goes_through_are_refused_in_one_line(random_model: Path, tmp_path: Path) -> None:
+    """More heads of keys than of queries: config.json and weights fit each other."""
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "num_key_value_heads": 32}
+    folder = write_model("qwen3", random_model, tmp_path / "model", **shape)
+    with pytest.raises(
+        ConfigError, match=r"^model\.path: Qwen3ForCausalLM in .* cannot read a text as its config\.json has it \(.*\); restore that file$"
+    ):
+        loading.load_trainable(folder, settings_of(folder))
 
 
 def test_a_head_beside_a_tied_configuration_stays_the_models_own(sources: dict[str, Path], tmp_path: Path) -> None:

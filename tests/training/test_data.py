@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cotexp.models.encoding import Encoded
+from cotexp.models.rope import RopeLimit
 from cotexp.settings import Trainer
-from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, plan_batches
+from cotexp.training.data import FORMS, EncodedExample, MixtureData, by_side, collate, plan_batches
 
 LENGTHS = [(number * 37) % 101 + 5 for number in range(100)]
 
@@ -107,6 +108,20 @@ def quiet_trainer() -> pl.Trainer:
 
 
 @pytest.mark.filterwarnings("ignore:GPU available but not used")
+def test_rows_on_two_sides_of_a_rotary_limit_are_read_in_passes_of_their_own() -> None:
+    lengths = [3, 9, 5, 12]
+    rows = [EncodedExample(Encoded(list(range(1, length + 1)), [0] * (length - 2) + [1, 1]), FORMS[length % 2]) for length in lengths]
+    batch = collate(rows, 0, 8)
+    assert by_side(batch, None)[0] is batch
+    assert len(by_side(batch, RopeLimit(12, grows=False))) == 1
+    for grows, expected in ((False, [[3, 5], [9, 12]]), (True, [[3, 5], [9], [12]])):
+        parts = by_side(batch, RopeLimit(5, grows=grows))
+        assert [each.attention_BT.sum(dim=1).tolist() for each in parts] == expected
+        for part, own in zip(parts, expected, strict=True):
+            alone = collate([rows[lengths.index(length)] for length in own], 0, 8)
+            assert all(torch.equal(torch.as_tensor(one), torch.as_tensor(other)) for one, other in zip(part, alone, strict=True))
+
+
 @pytest.mark.parametrize("first_step", [0, 3])
 def test_the_loader_hands_out_the_plan_from_a_step_on_with_the_global_count(first_step: int) -> None:
     examples = [example(number % 4 + 1, number % 5 + 1, token=number) for number in range(40)]

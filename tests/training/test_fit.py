@@ -19,6 +19,7 @@ from cotexp.jobs import workers
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
 from cotexp.models.encoding import Encoded, Encoder
+from cotexp.models.rope import RopeLimit
 from cotexp.records import Example, Question
 from cotexp.sections import ConfigError, TrainingDiverged
 from cotexp.settings import Trainer
@@ -26,7 +27,7 @@ from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, prompt_for
 from cotexp.training import resumable
 from cotexp.training.data import EncodedExample, collate
-from cotexp.training.fit import RESUMABLE, FitJob, Limits, fit
+from cotexp.training.fit import RESUMABLE, FitJob, Limits, check_sides, fit
 from cotexp.training.modules import supervised_loss
 
 MakeJob = Callable[..., FitJob]
@@ -281,6 +282,20 @@ def test_loss_is_the_sum_over_supervised_tokens_alone_and_padding_changes_nothin
     assert together[1].tolist() == [[sum(long.encoded.loss_mask), sum(short.encoded.loss_mask), 0]]
 
 
+def test_examples_on_two_sides_of_a_rotary_limit_are_refused_where_devices_hold_parts_of_the_weights() -> None:
+    """All of them must make the same passes."""
+    sharded, limit = Trainer(strategy="fsdp", devices=2), RopeLimit(4096, grows=False)
+    with pytest.raises(ConfigError, match=r"^trainer\.max_length must be at most 4096 with trainer\.strategy=fsdp: .*5000 tokens; .*strategy=ddp$"):
+        check_sides([100, 5000], limit, sharded)
+    for lengths, own, trainer in (
+        ([100, 4096], limit, sharded),
+        ([4097, 5000], limit, sharded),
+        ([100, 5000], None, sharded),
+        ([100, 5000], limit, Trainer(strategy="ddp", devices=2)),
+    ):
+        check_sides(lengths, own, trainer)
+
+
 def test_losses_of_several_tasks_stand_apart_in_the_curve(make_job: MakeJob) -> None:
     """Each is the mean over its own examples' tokens; a fine-tuning on one task keeps its curve free of them. A task may be called like a form."""
     job, plain = make_job("job"), make_job("plain")
@@ -315,7 +330,8 @@ def test_a_loss_that_is_no_number_stops_with_the_setting_to_change(make_job: Mak
 
 
 def test_weights_that_the_last_step_ruins_are_told_by_the_validation_after_it(make_job: MakeJob) -> None:
-    job = make_job("ruined", weight_decay=1e38, batch_size=24, max_epochs=0.01, num_validations=1)
+    job = make_job("ruined", batch_size=24, max_epochs=0.01, num_validations=1)
+    job.trainer.weight_decay = 1e38  # more than a setting may say
     with pytest.raises(TrainingDiverged, match=r"training diverged: the loss became nan at step \d"):
         fit(job)
     assert not (job.folder / "training.json").exists()
