@@ -15,8 +15,8 @@ from cotexp.visible import visible
 
 def main() -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants it before the settings
-    command = schema.read_command(sys.argv[1:])
     try:
+        command = schema.read_command(sys.argv[1:])
         if command.help_wanted:
             print(schema.help_text(command.overrides))
             return

@@ -5,9 +5,10 @@ A setting names it by the environment variable that holds it: `{MY_KEY}` in an a
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,8 +21,9 @@ DEEPEST = 32
 
 _STRONG = {"password", "passwd", "passphrase", "pwd", "secret", "auth", "authorization", "authentication", "credential", "bearer", "cookie", "jwt"}
 _STRONG |= {"apikey", "accesskey", "secretkey", "authkey", "apitoken", "accesstoken", "authtoken", "signature", "sig", "header", "salt"}
+_STRONG |= {"pass", "passcode", "passkey", "pw", "pin", "otp", "totp", "login", "cred", "oauth", "authn", "authz", "hmac"}
 """Words of a field's name that leave no doubt."""
-_WEAK = {"token", "key"}
+_WEAK = {"token", "tok", "key", "license"}
 _OWN_WEAK = {*_WEAK, "api", "access", "x", "my", "user", "client", "service", "private", "id", "account", "session", "subscription", "license"}
 _HARMLESS = {"eos_token", "bos_token", "pad_token", "unk_token", "stop_token", "prompt_cache_key"}
 """Names that hold texts of a tokenizer, or a label."""
@@ -29,10 +31,13 @@ _SECRET = re.compile(
     r"\b(?:bearer|basic)[ :+%]+\S{4,}|\bsk-\w|\b(?:sk|pk|rk)_(?:live|test)_"
     r"|\b(?:hf|gh[pousr]|glpat|xox[abeprs]|gsk|xai|nvapi|pplx|csk|tvly|dapi)[-_]\w{6,}"
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{12,}|\bAIza[\w-]{20,}|\beyJ[\w-]{8,}\.|-----BEGIN|://[^/\s@]+:[^/\s@]*@"
-    r"|[?&;](?:\w*(?:key|token|secret|sig|auth|password))=|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b",
+    r"|(?:^|[?&;\s])(?:\w*(?:key|token|secret|sig|auth|password))=|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b",
     re.IGNORECASE,
 )
 """Forms of keys that services are known for, addresses with a password, and UUIDs."""
+_TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
+_OF_SCHEMAS = {"type", "title", "description", "format", "pattern", "enum", "required"}
+"""Fields of a JSON schema that describe what is wanted; its default and its constants are values."""
 _SPOKEN_OF = re.compile(r"key|token|secret|passw|pwd|auth|bearer|credential|cookie|header|\.server\.", re.IGNORECASE)
 
 
@@ -80,8 +85,19 @@ def secret_fields(value: Any, *, depth: int = 0) -> Iterator[str]:
                 yield name
             else:
                 yield from secret_fields(each, depth=depth + 1)
-    elif isinstance(value, str) and not PLACE.fullmatch(value) and looks_secret(value):
-        yield ""
+    elif isinstance(value, str) and not PLACE.fullmatch(value):
+        if looks_secret(value):
+            yield ""
+        elif value.lstrip()[:1] in ("{", "["):
+            yield from secret_fields(_within(value), depth=depth + 1)
+
+
+def _within(text: str) -> Any:
+    """The JSON value that a text spells; None where it spells none."""
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return None
 
 
 def _is_secret_field(name: str, value: Any) -> bool:
@@ -91,16 +107,21 @@ def _is_secret_field(name: str, value: Any) -> bool:
     if value is None or isinstance(value, bool) or (isinstance(value, str) and PLACE.fullmatch(value)) or name in _HARMLESS:
         return False
     if any(word in _STRONG for word in words):
-        return True
+        return not _is_schema(value) or _holds_text(value)
     return any(word in _WEAK for word in words) and (_holds_text(value) or (set(words) <= _OWN_WEAK and not isinstance(value, dict | list)))
 
 
+def _is_schema(value: Any) -> bool:
+    """Whether a JSON value says of what kind a value is to be, as schemas of answers do."""
+    return isinstance(value, dict) and str(value.get("type")) in _TYPES
+
+
 def _holds_text(value: Any, depth: int = 0) -> bool:
-    """Whether there is a text that an environment variable does not hold; a schema of JSON is none, whatever its fields are called."""
+    """Whether there is a text that an environment variable does not hold; what a schema of JSON says of its values is none."""
     if isinstance(value, str):
         return not PLACE.fullmatch(value)
-    if isinstance(value, dict) and isinstance(value.get("type"), str) and depth == 0:
-        return False
+    if _is_schema(value):
+        value = {name: each for name, each in value.items() if name not in _OF_SCHEMAS}
     below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return depth <= DEEPEST and any(_holds_text(each, depth + 1) for each in below)
 
@@ -109,7 +130,7 @@ def _words(name: str) -> list[str]:
     """The words of a name, in lower case and singular: `xApi-Keys` is x, api, key."""
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)
     whole = re.findall(r"[A-Za-z]+", name)
-    return [word.removesuffix("s") for word in dict.fromkeys(each.lower() for each in (*parts, *whole))]
+    return [word if word.endswith("ss") else word.removesuffix("s") for word in dict.fromkeys(each.lower() for each in (*parts, *whole))]
 
 
 # --- what is put in ---------------------------------------------------------------------------------------------------
@@ -148,3 +169,8 @@ def held(name: str) -> str:
 def is_shown(word: str) -> bool:
     """Whether a word of a command line may be repeated in an error: neither it nor the setting that it names has to do with keys."""
     return not looks_secret(word) and not _SPOKEN_OF.search(word)
+
+
+def shown(words: Iterable[str]) -> str:
+    """Words of a command line as an error repeats them: of one that may hold a key, the setting alone."""
+    return " ".join(each if is_shown(each) else f"{each.partition('=')[0]}=..." for each in words)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
+from cotexp import credentials
 from cotexp.overrides import apply, compose, option_of, parse
 from cotexp.sections import ConfigError, suggestion
 
@@ -60,7 +61,9 @@ def without_hydras_own(overrides: list[str], *, multirun: bool) -> list[str]:
     chosen = [option_of(each) for each in own if each.key_or_group == GROUP]
     found = [problem for name in chosen for problem in problems(name, multirun=multirun)]
     if values and chosen in ([], [BASIC]):
-        found.append(f"{values[0].input_line} is a setting of a launcher; choose one of {', '.join(NEEDED)} by {GROUP}=NAME")
+        found.append(
+            f"{credentials.shown([values[0].input_line or GROUP])} is a setting of a launcher; choose one of {', '.join(NEEDED)} by {GROUP}=NAME"
+        )
     if own and not found:
         config = compose([each.input_line for each in own if each not in values], full=True)
         found = [problem for each in values for problem in apply(config, each)]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from cotexp import credentials
 from cotexp.sections import LARGEST_SEED, Section, setting, shortened
@@ -185,7 +186,7 @@ class ApiServer(Section):
         yield from self._wrong_extra_body()
 
     def _wrong_address(self) -> Iterator[str]:
-        if not re.fullmatch(r"https?://[^\s@?#]+", self.base_url):
+        if not re.fullmatch(r"https?://[^\s@?#]+", self.base_url) or not _has_port(self.base_url):
             yield "base_url must be an address that begins http:// or https://, without user name, password or query; the key's place is api_key_env"
         elif credentials.is_secret_address(self.base_url):
             yield (
@@ -222,9 +223,21 @@ class ApiServer(Section):
                 f'files{named}: write "{{NAME}}" for the value of an environment variable, and name headers in headers_env'
             )
         elif not isinstance(fields, dict):
-            yield f"extra_body must be a JSON object; got {self.extra_body!r}"
+            yield f"extra_body must be a JSON object; got a JSON {_KINDS[type(fields)]}, which is not repeated here"
         elif taken := sorted(set(fields) & set(OWN_FIELDS)):
-            yield f"extra_body must leave {', '.join(taken)} to the settings of their own; got {self.extra_body!r}"
+            yield f"extra_body must leave {', '.join(taken)} to the settings of their own; their values are not repeated here"
+
+
+_KINDS = {list: "list", str: "text", int: "number", float: "number", bool: "truth value", type(None): "null"}
+
+
+def _has_port(address: str) -> bool:
+    """Whether what stands behind the host's colon, if anything does, is a number."""
+    try:
+        urlsplit(credentials.PLACE.sub("1", address)).port  # noqa: B018
+    except ValueError:
+        return False
+    return True
 
 
 def _is_variable(name: str) -> bool:

@@ -57,14 +57,14 @@ def compose(chosen: list[str], full: bool = False) -> DictConfig:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_misfit(chosen, error)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"a settings file of {' '.join(chosen) or 'the default run'} is no YAML: {_plain(error)}") from None
+        raise ConfigError(f"a settings file of {credentials.shown(chosen) or 'the default run'} is no YAML: {_plain(error)}") from None
 
 
 def _misfit(chosen: list[str], error: Exception) -> str:
     """Why files do not go together: most often an experiment sets what only another option of a slot has."""
     found = re.search(r"In '([^'/]+)/([^']+)'.*Key '(\w+)' not in '\w+'.*?full_key: ([\w.]+)", re.sub(r"\s+", " ", str(error.__cause__ or error)))
     if found is None:
-        return f"the settings files of {' '.join(chosen) or 'the default run'} do not fit together: {_plain(error)}"
+        return f"the settings files of {credentials.shown(chosen) or 'the default run'} do not fit together: {_plain(error)}"
     group, name, key, path = found.groups()
     slot = path.split(".")[0]
     option = next((each for each in chosen if each.startswith(f"{slot}=")), f"this {slot}")
@@ -82,13 +82,14 @@ def option_of(override: Override) -> str:
 def bad_option(override: Override) -> str | None:
     group, option = override.key_or_group, option_of(override)
     if override.is_delete() or override.is_add():
-        return f"{override.input_line}: choose an option by {group}=NAME; available: {', '.join(options(group))}"
+        return f"{credentials.shown([override.input_line or group])}: choose an option by {group}=NAME; available: {', '.join(options(group))}"
     if override.package is not None:
-        return f"{override.input_line}: a slot cannot be moved; write {group}={option}"
+        return f"{credentials.shown([override.input_line or group])}: a slot cannot be moved; write {group}=NAME"
     if option == "null":
         return f"{group} must be one of {', '.join(options(group))}; got null"
     if option not in options(group):
-        return f"{group} must be one of {', '.join(options(group))}; got {option!r}{suggestion(option, options(group))}"
+        got = f"; got {option!r}{suggestion(option, options(group))}" if credentials.is_shown(override.input_line or "") else ""
+        return f"{group} must be one of {', '.join(options(group))}{got}"
     return None
 
 
@@ -102,7 +103,7 @@ def apply(config: DictConfig, override: Override) -> Iterator[str]:
     """Set one value in the composed config; yields what is wrong with it."""
     path = override.key_or_group
     if override.is_delete():
-        yield f"{override.input_line}: settings cannot be deleted; set {path} to another value"
+        yield f"{credentials.shown([override.input_line or path])}: settings cannot be deleted; set {path} to another value"
         return
     node: Any = config
     parts = path.split(".")

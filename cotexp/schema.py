@@ -227,10 +227,12 @@ class Command:
 
 
 def read_command(arguments: list[str]) -> Command:
-    """What a command line asks for."""
+    """What a command line asks for. Raises: ConfigError for an option that there is not, whose value is not repeated."""
     from hydra._internal.utils import get_args_parser
 
-    flags = get_args_parser().parse_args(arguments)
+    flags, unread = get_args_parser().parse_known_args(arguments)
+    if unread:
+        raise ConfigError(f"run.py has no option {unread[0].partition('=')[0]}; settings are words KEY=VALUE, and --help lists them")
     runs = not (flags.shell_completion or flags.hydra_help or flags.info)
     return Command(overrides=flags.overrides, multirun=flags.multirun, help_wanted=flags.help, runs=runs)
 

@@ -157,7 +157,7 @@ class Trainer(Section):
         choices=("auto", "ddp", "fsdp", "deepspeed"),
         keyed=False,
     )
-    devices: int = setting(1, "Number of devices or worker processes per machine.", low=1, most=1024, keyed=False)
+    devices: int = setting(1, "Number of devices, or of worker processes on a CPU, per machine.", low=1, most=1024, keyed=False)
     num_nodes: int = setting(
         1, "Number of machines; each starts the same command once, on one shared outputs folder.", low=1, most=10_000, keyed=False
     )

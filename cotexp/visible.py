@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 _HIDDEN = re.compile(
@@ -33,6 +34,13 @@ def json_spelled(sign: str) -> str:
     """One character as JSON spells it, in two halves beyond the basic plane."""
     units = sign.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+class LogLines(logging.Formatter):
+    """Lines of a log, on the terminal and in log.txt, that hold what servers and models said: shown, not obeyed."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible_lines(super().format(record))
 
 
 def _code(number: int) -> str:

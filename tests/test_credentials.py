@@ -54,6 +54,12 @@ SECRET_FIELDS: list[dict[str, Any]] = [
     {"proxy": "http://me:word@host"},
     {"callback": "https://host/x?api_key=abc"},
     {SECRET: 1},
+    *({name: "abc"} for name in ("pass", "userPass", "passcode", "pw", "pin", "otp", "oauth2", "authz", "creds", "login", "hmac", "license", "tok")),
+    {"metadata": '{"token": "abc"}'},
+    {"metadata": [' [{"headers": {"Team": "abc"}}]']},
+    {"body": "token=abc"},
+    {"key": {"type": "x", "value": "abc"}},
+    {"schema": {"token": {"type": "string", "default": "abc"}}},
     {"session": "0f8fad5b-d9cb-469f-a165-70867728950e"},
 ]
 
@@ -67,11 +73,23 @@ def test_fields_of_a_request_hold_no_key_and_no_header_at_any_depth(fields: dict
     assert "\n" not in said
 
 
+def test_a_port_is_a_number_and_fields_that_are_not_taken_are_not_repeated() -> None:
+    assert problems(base_url="http://host:hush/v1").startswith("base_url must be an address")
+    assert problems(base_url="http://host:{PORT}/v1") == ""
+    for body in ('{"model": "hush"}', '["hush"]', '"hush"', "12345"):
+        said = problems(extra_body=body)
+        assert said.startswith("extra_body must ")
+        assert "hush" not in said
+        assert "12345" not in said
+
+
 HARMLESS_FIELDS: list[dict[str, Any]] = [
     {"top_p": 0.9, "top_k": 20, "min_tokens": 5, "stop_token_ids": [1, 2], "skip_special_tokens": False, "logit_bias": {"50256": -100}},
     {"chat_template_kwargs": {"enable_thinking": False}, "thinking": {"type": "enabled", "budget_tokens": 1024}},
     {"reasoning": {"effort": "low", "max_tokens": 100}, "stop": ["</s>"], "truncate_prompt_tokens": 100, "eos_token": "</s>"},
     {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"properties": {"key": {"type": "string"}}}}}},
+    {"json_schema": {"properties": {"token": {"type": "string", "description": "A word.", "enum": ["A", "B"]}, "pass": {"type": "boolean"}}}},
+    {"stop": ["{", "[1", "[INST]"], "guided_regex": "[0-9]+", "guided_json": '{"type": "object"}', "compass": "x", "bypass": True},
     {"draft_model": "Qwen/Qwen2.5-0.5B-Instruct-GPTQ-Int4", "lora_path": "/models/lora-2024-07-18/adapter", "prompt_cache_key": "cotexp"},
     {"provider": {"order": ["together", "deepinfra"], "allow_fallbacks": False}, "user": "me", "keep_alive": "5m", "author": "me"},
     {"token": None, "return_tokens_as_token_ids": True, "monkey": "x", "authority": "x"},
@@ -105,6 +123,7 @@ def test_fields_nested_without_end_are_refused() -> None:
         "https://gateway/sk-abc/v1",
         "https://gateway/v1/key-abc",
         "https://gateway/key/abc/v1",
+        "https://gateway/tok_abc/v1",
         "https://gateway/token=abc/v1",
         "https://gateway/v1;key=abc",
         "https://gateway/api_key_abc/v1",
@@ -189,6 +208,19 @@ def test_a_word_that_can_be_read_but_does_not_fit_is_not_repeated_either() -> No
     with pytest.raises(ConfigError) as caught:
         schema.check_command_line(["teacher=api", f"teacher.server.model={SECRET},b"], multirun=False)
     assert SECRET not in str(caught.value)
+    for word in (
+        *("~teacher.server.api_key=hush", "teacher={server:{api_key:hush}}", "hydra.job.env_set.API_KEY=hush", "hydra.job.env_set={API_KEY:hush}"),
+        *("hydra.launcher.api_key=hush", "+teacher=auth-hush", "teacher@x.key=hush"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            schema.check_command_line(["experiment=none", word], multirun=False)
+        assert "hush" not in str(caught.value), word
+
+
+def test_an_option_that_there_is_not_is_one_line_without_its_value() -> None:
+    for words in (["--api-key=hush", "seed=1"], ["--api-key", "hush"]):
+        with pytest.raises(ConfigError, match=r"^run\.py has no option --api-key; settings are words KEY=VALUE, and --help lists them$"):
+            schema.read_command(words)
 
 
 def test_what_variables_hold_is_put_in_where_they_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.settings import MODES, Settings
 from cotexp.tasks.prompts import shown_options
+from cotexp.visible import LogLines
 
 log = logging.getLogger(__name__)
 
@@ -260,7 +261,7 @@ def _question_metrics(context: Context) -> Metrics:
 def _log_file(path: Path) -> Iterator[None]:
     handler = logging.FileHandler(path)
     handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk is told by the work itself
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(LogLines("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("cotexp")
     logger.addHandler(handler)
     try:

@@ -244,7 +244,7 @@ class Folders:
             real = folder.resolve(strict=True)
             names = {each.name: each for each in os.scandir(folder)}
         except OSError as error:
-            self.unknown.append(f"{folder} cannot be looked into ({error.strerror})")
+            self.unknown.append(f"{folder} cannot be looked into ({error.strerror}); make what it leads to readable, or remove it")
             return
         if real in self._seen:
             return

@@ -19,6 +19,9 @@ from cotexp.model_settings import GgufModel, PretrainedModel
 from cotexp.models import files
 from cotexp.sections import ConfigError, suggestion
 
+MOST_PER_PROCESSOR = 8
+"""Worker processes; tests of several devices start a few more than there are processors."""
+
 SHIPPED = Path(__file__).parent / "shipped"
 """Models that come with this package, one transformers folder each."""
 
@@ -220,8 +223,13 @@ def devices_of(model: PretrainedModel) -> int:
 
 
 def check_number(wanted: int, device: str, setting: str) -> None:
-    """Raises ConfigError when more devices are asked for than this machine offers."""
+    """Raises ConfigError when more devices are asked for than this machine offers, or more worker processes than its processors can carry."""
     kind = device_type(device)
+    if kind == "cpu" and wanted > (most := MOST_PER_PROCESSOR * (os.cpu_count() or 1)):
+        raise ConfigError(
+            f"{setting} must be at most {most} here: each is a process of its own on a CPU, and this machine has "
+            f"{os.cpu_count()} processors; got {wanted}"
+        )
     available = num_devices(kind)
     if available is not None and wanted > max(1, available):
         raise ConfigError(f"{setting} must be at most {available}, the devices of kind {kind} that this machine offers; got {wanted}")

@@ -44,13 +44,16 @@ class Found(NamedTuple):
 
 
 def conditions_of(settings: Mapping[str, Any], answers: Mapping[str, Sequence[str]]) -> Flat:
-    """What must be equal for results to be comparable: settings of training, evaluation and prompts, and the test questions.
+    """What must be equal for results to be comparable: settings of training and evaluation, prompts of the tasks, and the test questions.
 
-    `answers` maps tasks to the ids of the run's answers. The ratio that is asked for with tokenskip belongs to the compression.
+    `answers` maps tasks to the ids of the run's answers. The prompt of a rewrite, and the ratio that is asked for with tokenskip, belong to the
+    compression, which a forecast is about.
     """
     identity = identity_of(dict(settings), MODE)
     asked = {
-        path: value for path, value in identity.items() if path.startswith(("trainer.", "evaluation.")) or path.endswith((".prompt", ".few_shot"))
+        path: value
+        for path, value in identity.items()
+        if path.startswith(("trainer.", "evaluation.")) or (path.startswith(("task.", "tasks.")) and path.endswith((".prompt", ".few_shot")))
     }
     asked.pop("evaluation.ratio", None)
     return {"test questions": f"{sum(map(len, answers.values()))} ({hash_of(each for own in answers.values() for each in own)})", **asked}
@@ -59,7 +62,13 @@ def conditions_of(settings: Mapping[str, Any], answers: Mapping[str, Sequence[st
 def unlike(conditions: Flat, others: Flat) -> str:
     """What sets conditions apart from others, such as "trainer.max_epochs=1.0, not 3.0"; empty where they are the same."""
     differing = sorted(name for name in {*conditions, *others} if conditions.get(name) != others.get(name))
-    return ", ".join(f"{name}={conditions.get(name, 'not there')}, not {others.get(name, 'there')}" for name in differing)
+    return ", ".join(f"{name}={_told(name, conditions, 'not there')}, not {_told(name, others, 'there')}" for name in differing)
+
+
+def _told(name: str, conditions: Flat, absent: str) -> str:
+    """A value within a line; a prompt, which has words of its own, in quotes."""
+    value = conditions.get(name)
+    return absent if value is None else repr(value) if name.endswith(".prompt") else value
 
 
 def find(names: Sequence[str], outputs: Path) -> Found:

@@ -10,6 +10,7 @@ from cotexp.jobs.grades import predictions_of_run
 from cotexp.jobs.stored_files import compressed_of, questions_of
 from cotexp.methods.statistics import mean
 from cotexp.report import examples
+from cotexp.visible import visible_lines
 
 MAX_ROWS = 200
 """Of a table; its artifact holds the rest."""
@@ -29,7 +30,7 @@ def rounds(folder: Path) -> list[list[Any]]:
         for each in examples.pick(folder, count=MAX_CHAINS)
         for number, text in enumerate(each.texts)
     ]
-    return rows[:MAX_ROWS]
+    return _shown(rows)
 
 
 def predictions(folder: Path) -> list[list[Any]]:
@@ -45,7 +46,12 @@ def predictions(folder: Path) -> list[list[Any]]:
             rows.append(
                 [each.question_id, each.task, asked.get(each.question_id, {}).get("text", ""), each.gold, each.mode, each.text, *grades, *lengths]
             )
-    return rows[:MAX_ROWS]
+    return _shown(rows)
+
+
+def _shown(rows: list[list[Any]]) -> list[list[Any]]:
+    """As many as a table has, with control characters and turned text spelled out; the run's own files hold the texts as they were written."""
+    return [[visible_lines(each) if isinstance(each, str) else each for each in row] for row in rows[:MAX_ROWS]]
 
 
 def round_curve(folder: Path) -> Iterator[dict[str, float]]:

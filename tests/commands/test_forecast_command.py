@@ -183,7 +183,14 @@ def test_only_runs_that_were_trained_and_measured_alike_form_one_forecast(
 
 
 def test_what_a_forecast_reads_may_differ_between_its_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_runs(tmp_path, 2, sections={"evaluation": {"max_new_tokens": 64, "batch_size": 8, "latency": True, "ratio": 0.5}})
+    write_runs(
+        tmp_path,
+        2,
+        sections={
+            "evaluation": {"max_new_tokens": 64, "batch_size": 8, "latency": True, "ratio": 0.5},
+            "compression": {"name": "macc", "prompt": "Shorten."},
+        },
+    )
     write_runs(tmp_path, 2, target="u", sections={"evaluation": {"max_new_tokens": 64, "batch_size": 64, "latency": False, "ratio": 0.7}})
     assert "8 runs with 2 different compressed training sets" in forecast(tmp_path, capsys)
 
@@ -204,15 +211,16 @@ def test_candidates_are_ranked_with_intervals_and_others_are_named_with_what_the
     settings = check_command_line(given, multirun=False)[0]
     run_experiment(settings)
     capsys.readouterr()
-    like = {slot: own for slot, own in json.loads(json.dumps(asdict(settings))).items() if slot in ("trainer", "evaluation", "tasks")}
+    like = {slot: own for slot, own in json.loads(json.dumps(asdict(settings))).items() if slot in ("trainer", "evaluation", "task", "tasks")}
     write_runs(tmp_path, 10, sections=like, test=Lookup().candidate(settings).answers["stories"])
     text = forecast(tmp_path, capsys, *words, "compression.max_rounds=1,2,3", "seed=0,1", "trainer.max_epochs=3,1")
     assert "not comparable with the runs: trainer.max_epochs=1.0, not 3.0" in text
     ranked = cells(tmp_path, "Compressed, not yet fine-tuned")
-    assert list(ranked) == ["compression.max\\_rounds=1", "compression.max\\_rounds=2"], "each once, whatever its seed"
+    labels = [f"compression.max\\_rounds={each}, trainer.max\\_epochs=3.0" for each in (1, 2)]
+    assert list(ranked) == labels, "each once, whatever its seed"
     assert [own[0] for own in ranked.values()] == ["1", "2"]
     assert all(" to " in cell for own in ranked.values() for cell in own[1:3])
     assert "rounds of 8 of 8 chains are not written yet" in text
-    assert "compression.max_rounds=3, seed=1" in text
+    assert "compression.max_rounds=3, trainer.max_epochs=3.0, seed=1" in text
     assert "Fine-tune the first: python run.py experiment=none teacher=reference" in text
     assert not (tmp_path / "store" / "checkpoint").exists()

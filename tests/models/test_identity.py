@@ -187,6 +187,13 @@ def test_gpus_are_those_that_the_driver_shows(
             identity.check_number(2, "cuda", "model.devices")
 
 
+def test_a_cpu_carries_a_few_processes_for_each_of_its_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    identity.check_number(16, "cpu", "trainer.devices")
+    with pytest.raises(ConfigError, match=r"^trainer\.devices must be at most 16 here: each is a process .* 2 processors; got 1024$"):
+        identity.check_number(1024, "cpu", "trainer.devices")
+
+
 def test_a_driver_without_a_device_shows_none(driver: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISIBLE", "2")
     monkeypatch.setenv("NO_DEVICE", "1")

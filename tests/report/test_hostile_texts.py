@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging.config
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -12,14 +13,19 @@ from pathlib import Path
 import pytest
 import run_folders
 import written_runs
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf
 from rich.text import Text
 
+from cotexp import overrides, schema
 from cotexp.commands.report import report_experiments
+from cotexp.jobs import pipeline
 from cotexp.jobs.progress import page
 from cotexp.report import examples, latex, markdown, tables, tidy, web_page
 from cotexp.report.build import Wanted
 from cotexp.report.content import Cell, Column, Gap, Report, Row, Table, UsedRun
 from cotexp.report.style import Drawing, picture
+from cotexp.tracking import tables as wandb_tables
 from cotexp.visible import in_json, visible
 
 TERMINAL = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b31m\x08\x7f\x00\r"
@@ -90,6 +96,9 @@ def test_examples_of_rounds_answers_and_rationales_spell_it_out(tmp_path: Path) 
     text = examples.markdown(examples.pick(folder))
     assert_clean(text)
     assert r"\x1b]0;owned\x07" in text
+    for shown in (wandb_tables.rounds(folder), wandb_tables.predictions(folder)):
+        assert "owned" in str(shown)
+        assert [each for row in shown for each in row if isinstance(each, str) and CONTROLS.search(each)] == []
     run = UsedRun(row=HOSTILE, name="exp", key="k", seed=0, folder=folder)
     html = web_page.html(Report(name="x", title=HOSTILE, tables=(), runs=(run,)))
     assert_clean(html)
@@ -97,6 +106,21 @@ def test_examples_of_rounds_answers_and_rationales_spell_it_out(tmp_path: Path) 
     assert found
     assert_clean(json.dumps(json.loads(found[1]), ensure_ascii=False))
     assert r"\\x1b]0;owned" in found[1]
+
+
+def test_log_lines_on_the_terminal_and_in_the_file_of_a_run_spell_it_out(tmp_path: Path) -> None:
+    """Hydra's logger prints what the engine says of a server's answer; log.txt holds the same."""
+    schema.register()
+    with initialize_config_dir(str(overrides.CONF), version_base="1.3"):
+        logging_of_a_run = OmegaConf.to_container(overrides.compose([], full=True).hydra.job_logging)
+    assert isinstance(logging_of_a_run, dict)
+    formatter = logging.config.DictConfigurator(logging_of_a_run).configure_formatter(logging_of_a_run["formatters"]["simple"])
+    record = logging.LogRecord("cotexp", logging.WARNING, "f.py", 1, "it said: %s", (HOSTILE,), None)
+    with pipeline._log_file(tmp_path / "log.txt"):
+        logging.getLogger("cotexp").handle(record)
+    for line in (formatter.format(record), (tmp_path / "log.txt").read_text(encoding="utf-8")):
+        assert_clean(line)
+        assert r"it said: \x1b]0;owned" in line
 
 
 def of(text: str) -> Report:
