@@ -16,10 +16,11 @@ from cotexp.methods.reasoning import answer_begin
 from cotexp.records import AnswerType
 from cotexp.tasks import booleans, choices
 from cotexp.tasks.booleans import boolean_word
+from cotexp.tasks.boxes import last_boxed, parts_of_answer
 from cotexp.tasks.clauses import heading_reading, one_reading, stated_reading
 from cotexp.tasks.lexing import MOST_DIGITS
 from cotexp.tasks.stated_formulas import stated_formula
-from cotexp.tasks.statement import answer_part, boxes, first_sentence, last_boxes, marks, sentence_starts
+from cotexp.tasks.statement import answer_part, first_sentence, marks, sentence_starts
 
 __all__ = [
     "LETTERS",
@@ -95,7 +96,7 @@ _NONE = Extracted(None, "none", 0)
 
 
 def _read_number(text: str, _: Mapping[str, str]) -> Extracted:
-    group = last_boxes(text)
+    group = parts_of_answer(text)
     if group:
         readings = [one_reading(each.content) for each in group]
         agree = all(each.value is not None and each.value == readings[0].value for each in readings)
@@ -133,7 +134,7 @@ def _read_latex(text: str, _: Mapping[str, str]) -> Extracted:
 
 
 def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
-    group = last_boxes(text)
+    group = parts_of_answer(text)
     in_box = _boxed_letter([each.content for each in group], options) if group else None
     for mark in marks(text):
         if group and mark.start < group[0].start and in_box is not None:
@@ -156,7 +157,7 @@ def _boxed_letter(contents: list[str], options: Mapping[str, str]) -> str | None
 
 
 def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
-    group = last_boxes(text)
+    group = parts_of_answer(text)
     words = {boolean_word(each.content) for each in group}
     in_box = words.pop() if len(words) == 1 else None
     for mark in marks(text):
@@ -176,12 +177,6 @@ def _stated_word(piece: str, *, is_heading: bool) -> str | None:
 
 
 _READERS = {"integer": _read_number, "decimal": _read_number, "latex": _read_latex, "choice": _read_choice, "boolean": _read_boolean}
-
-
-def last_boxed(text: str) -> str | None:
-    """Content of the last `\\boxed{...}` whose braces balance; None when there is none."""
-    found = boxes(text)
-    return found[-1].content if found else None
 
 
 # --- solutions -----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Where a text states its answer: boxes, and what stands behind "answer is" or "####", in the part that answers this question.
+"""Where a text states its answer: what stands behind "answer is" or "####", in the part that answers this question.
 
 What is thought before it, and a new question or turn behind it, are no part of the answer. A Markdown heading states nothing.
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cotexp.methods.reasoning import answer_begin
+from cotexp.tasks.boxes import BOX, cut_off
 
 
 class Mark(NamedTuple):
@@ -24,28 +25,12 @@ class Mark(NamedTuple):
     is_remark: bool = False
 
 
-class Box(NamedTuple):
-    start: int
-    end: int
-    content: str
-
-
 class Span(NamedTuple):
     begin: int
     end: int
 
 
 _STATEMENT = re.compile(r"answer\s+is(?![A-Za-z])\s*:?[ \t]*|#{4,6}(?!#)[ \t]*:?[ \t]*", re.IGNORECASE)
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|$)")
-_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
-_BLANK = r"(?:[\s$.…_?,;:!~\[\]<>]|\\[,;:! _]|\\(?:quad|qquad|[lc]?dots)(?![A-Za-z]))*"
-_PLACEHOLDER = re.compile(
-    rf"{_BLANK}(?:\\(?:text|textbf|mathrm|mathbf)\s*\{{)?{_BLANK}(?:(?:(?:the|your|my|final|correct|numerical|numeric)\s+)*"
-    rf"(?:answer|result|value|number|letter|choice|option|here)(?:\s+here)?)?{_BLANK}\}}?{_BLANK}",
-    re.IGNORECASE,
-)
-"""A box without an answer in it, such as an echoed instruction has."""
-
 # --- the part that answers ----------------------------------------------------------------------------------------------
 
 _END_OF_TURN = (
@@ -89,55 +74,8 @@ def _run_on(text: str, begin: int) -> int:
 
 
 def _first_statement(text: str, begin: int) -> int:
-    found = [match.start() for pattern in (_STATEMENT, _BOX) if (match := pattern.search(text, begin))]
+    found = [match.start() for pattern in (_STATEMENT, BOX) if (match := pattern.search(text, begin))]
     return min(found, default=len(text))
-
-
-# --- boxes ---------------------------------------------------------------------------------------------------------------
-
-
-def boxes(text: str) -> list[Box]:
-    """All closed boxes, in the order in which they begin, found in one pass; an escaped brace is a character."""
-    opened: list[tuple[int, int, bool]] = []
-    found: list[Box] = []
-    for match in _BOX_OR_BRACE.finditer(text):
-        token = match.group()
-        if token in ("\\{", "\\}"):
-            continue
-        if token != "}":
-            opened.append((match.start(), match.end(), token != "{"))
-        elif opened:
-            start, inside, is_box = opened.pop()
-            if is_box:
-                found.append(Box(start, match.end(), text[inside : match.start()]))
-    return sorted(found)
-
-
-_BETWEEN = re.compile(
-    r"[\s$]*(?:,|;|\\quad|\\qquad|\\text\s*\{\s*(?:and|or)\s*\}|and\b|or\b)(?:[\s$,]|\\quad|\\qquad|\\[,; ]|and\b|or\b)*"
-    r"(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?[\s$]*"
-)
-MOST_BETWEEN = 40
-MOST_BOXES = 30
-
-
-def last_boxes(text: str) -> list[Box]:
-    """The last closed box that is not empty, with those before it that "and", "or" or a comma ties to it: all parts of one answer."""
-    found = [each for each in boxes(text) if not _PLACEHOLDER.fullmatch(each.content[:200])]
-    group = found[-1:]
-    for before in reversed(found[:-1]):
-        gap = text[before.end : group[0].start]
-        if before.end > group[0].start or len(gap) > MOST_BETWEEN or len(group) >= MOST_BOXES or not _BETWEEN.fullmatch(gap):
-            break
-        group.insert(0, before)
-    return group
-
-
-def cut_off(text: str) -> int:
-    """Where a box begins that never closes, behind the last closed one; the text's length without any."""
-    closed = boxes(text)
-    found = _BOX.search(text, closed[-1].start + 1 if closed else 0)
-    return len(text) if found is None else found.start()
 
 
 # --- statements ----------------------------------------------------------------------------------------------------------
