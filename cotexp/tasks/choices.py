@@ -20,13 +20,13 @@ _PREFIX = re.compile(
     r"(?:(?:option|choice|letter|answer|either|both|between|clearly|therefore|thus|definitely|probably|likely|most|simply|just|indeed)\b\s*[:,]?\s*)+",
     re.IGNORECASE,
 )
-_CLOSED = r"(?=\s*(?:[.,:](?!\d)|[\"'”’](?!\w)|[()\];!?*}$`—–]|_(?![\w{])|\\(?![A-Za-z])|-\s|$|\n))"
+_CLOSED = r"(?=\s*(?:[.,:](?!\d|[A-Z]\b)|[\"'”’](?!\w)|[()\];!?*}$`—–]|_(?![\w{])|\\(?![A-Za-z])|-\s|$|\n))"
 _BORDERS = (r"(?<![\w'’\\-])(?<!\d[.,:])", r"(?![\w'’-]|[.,:]\d)")
 _REASON_WORD = r"because|since|as|for|given|due|although|though|while|whereas|if|when|where"
-_REASON = re.compile(rf"[\s,;:(]*\b(?:{_REASON_WORD})\b", re.IGNORECASE)
+_REASON = re.compile(rf"[\s,;:(]*\b(?:{_REASON_WORD})\b|,\s*(?:who|whose)\b", re.IGNORECASE)
 _DENIAL = re.compile(
     r"[\s,;(]*\b(?:(?:and|but)\s+)?(?:not|rather\s+than|instead\s+of|as\s+opposed\s+to|over|unlike|never|except|neither|nor|(?:ca|is|wo|do|does)n['’]t"
-    r"|cannot|than|rul(?:e|es|ed|ing)\s+out|eliminat(?:e|es|ed|ing)|exclud(?:e|es|ed|ing)|without)\b",
+    r"|cannot|than|(?:anything|everything|all)\s+(?:but|except)|far\s+from|other\s+than|rul(?:e|es|ed|ing)\s+out|eliminat(?:e|es|ed|ing)|exclud(?:e|es|ed|ing)|without)\b",
     re.IGNORECASE,
 )
 _CONCLUSION = re.compile(
@@ -40,10 +40,11 @@ _LINK = re.compile(
 _LEAVES = r"\b(?:leaves|leaving|leave|left\s+with)\s+(?:us\s+with\s+|only\s+|just\s+|option\s+|with\s+|the\s+)*"
 _REFUSED_BEHIND = re.compile(
     r"\s*(?:[\w\s]{0,20}\b)?(?:is|are|was|seems|looks)\s+(?:\w+\s+)?(?:not|wrong|incorrect|false|out|too|unlikely|impossible|eliminated|excluded|implausible|no)\b"
+    r"|[\w\s]{0,40}(?::|\s[-–—])\s*(?:no|wrong|incorrect|false|not)\b"
     r"|\s*(?:[\w\s]{0,20}\b)?(?:cannot|can't|can’t|isn't|isn’t|doesn't|doesn’t)\b",
     re.IGNORECASE,
 )
-_FORMULA = re.compile(r"\\(?!text|mathrm|mathbf|mathit|mathsf|mathtt|quad|[,;! ])[A-Za-z]+|[=+^<>]|(?<=\w)_(?=[\w{])")
+_FORMULA = re.compile(r"\\(?!text|mathrm|mathbf|mathit|mathsf|mathtt|quad|[,;! ])[A-Za-z]+|[=+^<>]|(?<=\w)_(?=[\w{])|(?<![\w'’‘])[A-Z]['’](?!\w)")
 
 
 MOST_MENTIONS = 40
@@ -78,13 +79,26 @@ def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
         at_once = re.match(rf"[(\[]\s*({label})\s*[)\]]|({label}){_CLOSED}", line, re.IGNORECASE)
         if at_once:
             letter = _as_option(at_once[1] or at_once[2], options)
-            return SEVERAL if _is_taken_back(line[at_once.end() :], letter, options) else letter
+            rest = line[at_once.end() :]
+            return SEVERAL if _is_taken_back(rest, letter, options) or _is_other(first_sentence(rest), letter, options) else letter
     left = _left_over(line, options)
     if several or left is not None:
         return left if left is not None else SEVERAL
+    if (said := re.match(rf"({label})\s*=\s*(.+)", first_sentence(line))) and letter_of_text(said[2], options) == _as_option(said[1], options):
+        return _as_option(said[1], options)
     if (alone := letter_of_text(first_line(text), options) or letter_of_text(line, options)) is not None:
         return alone
     return _clausewise(first_sentence(line), options)
+
+
+_CONDITION = re.compile(r"\bif\b.*\b(?:otherwise|else)\b", re.IGNORECASE)
+
+
+def _is_other(rest: str, letter: str, options: Mapping[str, str]) -> bool:
+    """Whether the text behind a letter, or before it, is another option's: "(C) shelf"."""
+    alone = letter_of_text(re.split(r"[,;(]", rest.lstrip(" )].:,-–—*"), maxsplit=1)[0], options)
+    whole = letter_of_text(rest.lstrip(" )].:,-–—*"), options)
+    return alone not in (None, letter) and whole != letter
 
 
 def _left_over(line: str, options: Mapping[str, str]) -> str | None:
@@ -95,6 +109,8 @@ def _left_over(line: str, options: Mapping[str, str]) -> str | None:
 def _is_taken_back(rest: str, letter: str, options: Mapping[str, str]) -> bool:
     """Whether another letter is offered behind the first: "probably (A), but maybe (C)"."""
     sentence = re.split(r"[.!?]\s|\n", rest, maxsplit=1)[0]
+    if _CONDITION.search(sentence) or re.match(rf"\s*if\b[^,]*,\s*[(\[]?(?:{_label(options)})\b", sentence):
+        return True
     return any(clause.link == "but" and _names(clause.text, options) - {letter} and not _denied(clause.text) for clause in _clauses(sentence)[1:])
 
 
@@ -122,8 +138,13 @@ def _clausewise(sentence: str, options: Mapping[str, str]) -> str | None:
         letters = _names(clause.text, options)
         text = clause.text.strip(" ,;")
         new: str | None = SEVERAL if len(letters) > 1 else letters.pop() if letters else None
+        if new and _is_other(text, new, options):
+            return SEVERAL
         if new is None and (state is None or clause.link == "conclusion"):
-            new, is_text = letter_of_text(text[_skip(text) :], options), True
+            new = letter_of_text(text[_skip(text) :], options)
+            if new and state and new != state:
+                return SEVERAL
+            is_text = True
         elif new is not None and state and new != state and not (clause.link == "conclusion" and is_text):
             return SEVERAL
         if new is not None:
@@ -174,6 +195,8 @@ def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
         begin, end = _sentence_around(text, mentions[-1].start())
         own = [each for each in mentions if each.start() >= begin]
         mentions = mentions[: len(mentions) - len(own)]
+        if text[end : end + 1] == "?":
+            continue
         kept = [each for each in own if not _is_refused(text, begin, end, each)]
         letters = {_as_option(each[1], options) for each in kept}
         corrected = len(kept) > 1 and re.search(
@@ -311,7 +334,7 @@ def _skip(text: str) -> int:
 
 def _names_several(rest: str, label: str) -> bool:
     """Whether another letter follows at once, as in "A, B" or "A and C"."""
-    return bool(re.match(rf"[)\].*}}\s]*(?:,|and|or|&|/)\s*(?:(?:and|or)\s*)?(?:[(\[]\s*)?(?:{label})(?![\w'’])", rest))
+    return bool(re.match(rf"[)\].*}}\s]*(?:,|and|or|&|/)\s*(?:(?:and|or)\s*)?(?:[(\[]\s*)?(?:{label})(?![\w'’])|\)\s*\((?:{label})\)", rest))
 
 
 def _stands_alone(letter: str, sentence: str) -> bool:

@@ -6,6 +6,7 @@ What is not read whole becomes a `Stop`, which makes the whole statement unreada
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -109,18 +110,10 @@ MAGNITUDES = (
 )
 _LETTER_MAGNITUDES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "MM": 10**6, "Mn": 10**6, "mn": 10**6, "bn": 10**9, "Bn": 10**9, "tn": 10**12}
 _HAN = {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8, "만": 10**4, "억": 10**8}
-_SMALL = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11} | {
-    "twelve": 12,
-    "fifteen": 15,
-    "twenty": 20,
-    "thirty": 30,
-    "forty": 40,
-    "fifty": 50,
-    "sixty": 60,
-    "eighty": 80,
-    "ninety": 90,
-}
-"""Words for numbers, read before a magnitude only."""
+_UNITS_SPOKEN = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_TENS_SPOKEN = "twenty thirty forty fifty sixty seventy eighty ninety"
+_SMALL = {word: n for n, word in enumerate(_UNITS_SPOKEN.split())} | {word: 10 * n for n, word in enumerate(_TENS_SPOKEN.split(), 2)}
+_SPOKEN_MAGNITUDES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4), "third": Fraction(1, 3)}
 MOST_FACTORIAL = 60
 
@@ -179,6 +172,10 @@ def _quantity(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[
     spoken = _spoken(found, start)
     if spoken is not None:
         value, end = spoken
+        part = _part(found, end) if value.denominator == 1 else None
+        value, end = (value + part[0], part[1]) if part else (value, end)
+        if end < len(found) and found[end].text.lower() in ("quarter", "quarters", "point"):
+            return Stop(found[end].text), end + 1
         quantity = Quantity(value, plain(value))
     elif found[start].kind == "number":
         if before and isinstance(before[-1], Word) and not found[start].spaced and not currency and len(before[-1].text) == 1:
@@ -211,15 +208,59 @@ def _is_minus(token: Token) -> bool:
 
 
 def _spoken(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
-    """ "two dozen", "a million", "half a dozen": words for a number before a magnitude."""
+    """ "eighteen", "one hundred and twenty", "a million", "half a dozen": a number in words, and where it ends."""
     words = [each.text.lower() if each.kind == "word" else "" for each in found[at : at + 3]] + ["", "", ""]
     if words[0] == "half" and words[1] in ("a", "") and words[2] in MAGNITUDES:
         return Fraction(1, 2), at + 2
-    if words[0] in _SMALL and words[1] in MAGNITUDES:
-        return Fraction(_SMALL[words[0]]), at + 1
     if words[0] == "a" and words[1] == "half" and words[2] in MAGNITUDES:
         return Fraction(1, 2), at + 2
-    return None
+    if words[0] == "a" and words[1] in MAGNITUDES:
+        return (Fraction(1), at + 1) if words[1] not in _SPOKEN_MAGNITUDES else _spoken_number(found, at)
+    return _spoken_number(found, at) if words[0].split("-")[0] in _SMALL else None
+
+
+def _spoken_number(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
+    """The whole of a number in words; None for a "one" that may be no number ("one of the eggs")."""
+    total, group, last, end = 0, 0, 0, at
+    while end < len(found) and found[end].kind == "word":
+        word = found[end].text.lower()
+        joined = word == "and" and end > at and last in _SPOKEN_MAGNITUDES.values() and end + 1 < len(found) and _small(found[end + 1]) is not None
+        number = 1 if word == "a" and end == at else _small(found[end])
+        if joined:
+            end += 1
+            continue
+        if number is not None and (end == at or (last >= 100 > number) or (last in range(20, 100, 10) and 0 < number < 10)):
+            group, last = group + number, number if number < 20 or number % 10 == 0 else 1
+        elif word in _SPOKEN_MAGNITUDES and group and last != _SPOKEN_MAGNITUDES[word] and end > at:
+            factor = last = _SPOKEN_MAGNITUDES[word]
+            if factor == 100:
+                group *= factor
+            else:
+                total, group = total + group * factor, 0
+        else:
+            break
+        end += 1
+    if end == at:
+        return None
+    if end == at + 1 and found[at].text.lower() == "one" and not _is_lone(found, end):
+        return None
+    return Fraction(total + group), end
+
+
+def _small(token: Token) -> int | None:
+    """The number below a hundred that a word says, such as "seven" or "twenty-one"."""
+    tens, _, ones = token.text.lower().partition("-") if token.kind == "word" else ("", "", "")
+    if not ones:
+        return _SMALL.get(tens)
+    return _SMALL[tens] + _SMALL[ones] if _SMALL.get(tens, 0) >= 20 and 0 < _SMALL.get(ones, 0) < 10 else None
+
+
+def _is_lone(found: Sequence[Token], at: int) -> bool:
+    """Whether nothing but a mark, a factor or a unit follows: before other words "one" is often no number."""
+    if at == len(found) or found[at].kind in ("separator", "close", "percent", "equals", "degree"):
+        return True
+    word = found[at].text.lower()
+    return found[at].kind == "word" and (word in MAGNITUDES or (len(word) > 1 and word in UNITS and word != "second") or word == "and")
 
 
 def _simple(found: Sequence[Token], at: int) -> tuple[Quantity, int]:
@@ -353,7 +394,8 @@ def _with_word(quantity: Quantity, found: Sequence[Token], at: int) -> tuple[Qua
     token = found[at]
     word = token.text.lower()
     unit = UNITS.get(token.text) or (UNITS.get(word) if len(word) > 1 else None)
-    if word in CHANGING:
+    behind = [each.text.lower() for each in found[at : at + 3]]
+    if word in CHANGING or re.fullmatch(r"r\d+", word) or behind[:2] == ["below", "zero"] or behind == ["to", "the", "power"]:
         return Stop(word), at + 1
     if unit is not None and (len(token.text) > 1 or _stands(found, at)):
         return quantity._replace(unit=unit, unit_name=token.text), at + 1

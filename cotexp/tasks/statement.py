@@ -34,14 +34,17 @@ _STATEMENT = re.compile(r"answer\s+is(?![A-Za-z])\s*:?[ \t]*|#{4,6}(?!#)[ \t]*:?
 # --- the part that answers ----------------------------------------------------------------------------------------------
 
 _END_OF_TURN = (
-    r"<\|(?:im_end|eot_id|endoftext|end_of_text|end|return|eom_id|call|END_OF_TURN_TOKEN)\|>|<｜end▁of▁sentence｜>|</s>|<eos>|<end_of_turn>"
+    r"<\|(?:im_end|eot_id|endoftext|end_of_text|end|return|eom_id|call|END_OF_TURN_TOKEN)\|>|<｜end▁of▁sentence｜>|</s>|<eos>|<end_of_turn>|\[/INST\]"
 )
 _USER_TURN = (
     r"<\|im_start\|>\s*user|<\|start_header_id\|>\s*user|<\|user\|>|<start_of_turn>\s*user|\[INST\]|<｜User｜>|<\|USER_TOKEN\|>|<\|start\|>\s*user"
     r"|^[ \t>*_#]*(?:(?:user|human)[*_ \t]*:|instruction[*_ \t]*:)"
 )
 _QUESTION = r"^[ \t>*_#]*(?:(?:next |new |another )?question|q)[*_ \t]*:"
-_MAYBE_QUESTION = r"^[ \t>*_#]*(?:(?:next |new |another )?(?:question|problem|exercise|example)|q)[ \t]*(?:\d+|#\d+)?[*_ \t]*[:.]"
+_MAYBE_QUESTION = (
+    r"^[ \t>*_#]*(?:(?:next |new |another )?(?:question|problem|exercise|example)|q)[ \t]*(?:\d+|#\d+)?[*_ \t]*(?:[:.]|(?<=\d)[ \t]*$)"
+    r"|^[^\n]{0,20}\b(?:here(?:'s|’s| is)|now|next is|let's try)\s+(?:a|an|another|the next)\s+(?:\w+\s+){0,2}(?:question|problem|example)\b"
+)
 _RUN_ON = re.compile(rf"(?P<turn>{_END_OF_TURN}|{_USER_TURN})|(?P<question>{_QUESTION})|(?P<maybe>{_MAYBE_QUESTION})", re.IGNORECASE | re.MULTILINE)
 _TOKENS_ONLY = re.compile(r"(?:\s|<[|｜][^<>|｜]{0,60}[|｜]>|</?s>|<bos>|assistant|model)*", re.IGNORECASE)
 _OPENING_LINE = re.compile(r"[^\d\n]{0,80}[:!.,]?\s*")
@@ -81,7 +84,9 @@ def _first_statement(text: str, begin: int) -> int:
 # --- statements ----------------------------------------------------------------------------------------------------------
 
 _DOUBTED = re.compile(
-    r"\b(?:if|whether|suppose|supposing|assume|assuming|unless|wrong|incorrect|tempting|naive|erroneous)\s+(?:that\s+)?(?:(?:the|my|your|our|an?)\s+)?(?:\w+\s+)?\Z",
+    r"\b(?:(?:if|whether|suppose|supposing|assume|assuming|unless|wrong|incorrect|tempting|naive|erroneous|previous|earlier|initial|(?<!can )say)"
+    r"|(?:might|may|could|would|people|students|many|some|others|one)\s+(?:\w+\s+)?(?:think|say|believe|guess|claim|conclude|argue))"
+    r"\s+(?:that\s+)?(?:(?:the|my|your|our|an?)\s+)?(?:\w+\s+)?\Z",
     re.IGNORECASE,
 )
 """What makes "the answer is 18" no statement: "if the answer is 18", "a wrong answer is 18"."""
@@ -95,7 +100,7 @@ _NUMBERED = re.compile(r"[\s*_]*\d{1,2}\s*[.):]\s*[*_]*(?=[A-Za-z])")
 
 def marks(text: str) -> Iterator[Mark]:
     """The statements of a text, the last one first."""
-    found = list(_STATEMENT.finditer(text))
+    found = list(_STATEMENT.finditer(_STRUCK.sub(lambda struck: " " * len(struck.group()), text)))
     end = len(text)
     for match in reversed(found):
         piece, is_heading = text[match.end() : min(end, match.end() + MOST_LINES_BEHIND)], match.group().startswith("#")
@@ -118,6 +123,33 @@ def _heading(line: str, behind: str) -> str | None:
     return None if _NUMBERED.match(line) else line
 
 
+_TURNED = re.compile(
+    r"(?:[.!,;(—–]|\.{2,}|…|\?|^|-\s)[\s*_]{0,8}(?:(?:oh|but)[,\s])?(?:no[,.!]?\s+)?(?P<turn>wait|hmm+|oops|actually|hold on|scratch that|sorry|correction"
+    r"|(?:that|this)(?:['’]s|\s+is)\s+(?:wrong|incorrect|not\s+(?:right|correct))|i\s+made\s+(?:a|an)\s+(?:\w+\s+)?(?:mistake|error))\b"
+    r"|(?:\.{2,}|…|[?,(—–])\s*(?P<no>no)\s*[,.!]?\s+(?!doubt)(?=[\w$(]+[.)]?\s*(?:$|[.)]))",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ADMITTED = re.compile(
+    r"\b(?:wrong|incorrect|mistake|error|not\s+(?:right|correct)|should\s+(?:be|have\s+been)|better|no)\b|\A[:,]?\s*[$(]?(?:[\d.,]+|[A-Za-z])[).]", re.IGNORECASE
+)
+_UPHELD = re.compile(r"\b(?:no\s+(?:mistake|error|doubt|problem)|(?:not|n['’]t)\s+(?:wrong|incorrect|a\s+mistake)|nothing\s+wrong)\b", re.IGNORECASE)
+MOST_TURNED = 80
+
+
+def is_taken_back(text: str, begin: int) -> bool:
+    """Whether the text behind a statement corrects itself ("wait, that is wrong", "(correction: 18)") and gives no new statement."""
+    for match in _TURNED.finditer(text, begin):
+        if match["no"] is not None:
+            return True
+        behind = text[match.end() : match.end() + MOST_TURNED]
+        said = match["turn"].lower()
+        plain = said.startswith(("that", "this", "i ", "scratch", "correction", "oops"))
+        if (plain or _ADMITTED.search(behind)) and not _UPHELD.search(behind):
+            return True
+    return False
+
+
+_STRUCK = re.compile(r"~~[^~\n]{1,300}~~")
 _OPENING = re.compile(r"(?:[\s*_~]|(?<=\n)>|\\\[|\\\(|\$\$|\\begin\s*\{[a-z]+\*?\})+")
 _SENTENCE_END = re.compile(r"[.!?][\"')*\]]*\s+|\n\s*")
 _ABBREVIATED = re.compile(r"\b(?:approx|ca|rs|nos?|st|vs|i\.e|e\.g|doz|eq|sq|ft|in|lbs?|oz|hrs?|mins?|secs?|u\.s|a\.m|p\.m|[A-Z])\.\Z", re.IGNORECASE)
