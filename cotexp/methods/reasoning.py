@@ -22,7 +22,9 @@ _NAME = (
     r"|(?:inner|internal)_(?:monologue|thoughts?)|chain_of_thought)(?:_[a-z0-9_]{1,60})?"
 )
 _CLOSING = (
-    rf"<[ ]?/[ ]?{_NAME}[ ]?>|<\|[ ]?/[ ]?{_NAME}[ ]?\|>|(?-i:\[(?:/|END_)(?:THINK|THINKING|REASONING|think|thinking|reasoning)\])|◁[ ]?/[ ]?{_NAME}[ ]?▷|&lt;/{_NAME}&gt;"
+    rf"<[ ]?/[ ]?{_NAME}[ ]?>|<\|[ ]?/[ ]?{_NAME}[ ]?\|>|(?-i:\[(?:/|END_)"
+    rf"(?:THINK|THINKING|REASONING|think|thinking|reasoning)\])|◁[ ]?/[ ]?{_NAME}[ ]?▷"
+    rf"|&lt;/{_NAME}&gt;"
     r"|<\|(?:end_of_(?:thought|thinking)|end_thinking|inner_suffix|(?:think|thought)_end)\|>|<unused95>|<channel\|>"
     r"|<\|im_start\|>[ ]?answer(?=\n)|<\|channel\|>[ ]?final[^<\n]{0,200}<\|message\|>|assistantfinal|^here(?:'s| is) my response:"
 )

@@ -120,7 +120,7 @@ def _read_number(text: str, _: Mapping[str, str]) -> Extracted:
     return _NONE
 
 
-_CHANGED_BEFORE = re.compile(r"(?:\\(?:[dtc]?frac|sqrt)\s*\{?|[\d\s}$][/^*×÷]|[/^]|(?<!\S)[-−]|\\(?:times|cdot|div|pm))[\s$]*\Z")
+_CHANGED_BEFORE = re.compile(r"(?:\\(?:[dtc]?frac|sqrt)\s*\{?|[\d\s}$][/^*×÷]|[/^]|\\(?:times|cdot|div|pm))[\s$]*\Z|(?<![\w)}-])[-−]\$*\Z")
 _CHANGED_BEHIND = re.compile(r"[\s$}]*(?:[/^*×÷]|\\(?:times|cdot|div|pm))\s*[\d\\{]")
 _END_OF_CLAUSE = re.compile(r"[\n.:;(!?]")
 _CONCLUDES = re.compile(r"\b(?:so|thus|hence|therefore|then|giving|gives|answer)\b|[.!?]\s|\n|→|\\implies|\\Rightarrow", re.IGNORECASE)

@@ -17,7 +17,11 @@ _REASON = re.compile(
     re.IGNORECASE,
 )
 _TURN = re.compile(r"[;:—]|\s[–-]\s|\bbut\b|(?<=[\w,])\s+\b(?:so|thus|hence|therefore|meaning)\b", re.IGNORECASE)
-_DENIAL = re.compile(r"(?:\b(?:not|never|hardly|cannot|unlikely|doubtful|no\s+longer|far\s+from|anything\s+but|instead\s+of|rather\s+than|than)|n['’]t)\s+((?:\w+\s+){0,3})\Z", re.IGNORECASE)
+_DENIAL = re.compile(
+    r"(?:\b(?:not|never|hardly|cannot|unlikely|doubtful|no\s+longer|far\s+from|anything\s+but|instead\s+of|rather\s+than|than)|n['’]t)\s+((?:\w+\s+){0,3})\Z",
+    re.IGNORECASE,
+)
+_ANYTHING_BUT = re.compile(r"\b(?:anything|everything)\s+but\b", re.IGNORECASE)
 _NUMBERED = re.compile(r"no\.?\s*\d", re.IGNORECASE)
 _BEHIND_NO = re.compile(r"\s+([^\W\d_]+)")
 
@@ -36,20 +40,21 @@ def last_word(text: str) -> str | None:
 
 def stated_word(sentence: str) -> str | None:
     """What the sentence behind "the answer is" says: "yes", "no", None for neither, or "" where it is unsure."""
-    text = _EITHER.sub(" ", undressed(sentence[:MOST_CHARACTERS])).lstrip(" .,:;(*")
+    text = _EITHER.sub(" ", _ANYTHING_BUT.sub("never", undressed(sentence[:MOST_CHARACTERS]))).lstrip(" .,:;(*")
     first = _MENTION.match(text)
     if _ABOUT.match(text):
         return None
     if first is not None and _is_meant(text, first):
         word = WORDS[first[1].lower()]
-        return "" if _OTHERWISE.search(text) or _is_contradicted(text[first.end() :], word) else word
+        return "" if _OTHERWISE.search(text) or _is_contradicted(text, first.end(), word) else word
     reason = _REASON.search(text)
     text = text[: reason.start()] if reason else text
     start, is_unsure = 0, False
     for end in (*(turn.start() for turn in _TURN.finditer(text)), len(text)):
         said = [_said(text, start, each) for each in _MENTION.finditer(text, start, end) if _is_meant(text, each)]
         if said and said[-1]:
-            return said[-1]
+            last = [each for each in _MENTION.finditer(text, start, end) if _is_meant(text, each)][-1]
+            return "" if _is_contradicted(text, last.end(), said[-1]) else said[-1]
         is_unsure = is_unsure or bool(said)
         start = end
     return "" if is_unsure else None
@@ -68,10 +73,11 @@ _SECOND = re.compile(
 )
 
 
-def _is_contradicted(rest: str, word: str) -> bool:
+def _is_contradicted(text: str, begin: int, word: str) -> bool:
     """Whether the rest of the sentence says the opposite as well: "yes for dogs but no for cats", "yes (false)"."""
-    reason = _REASON.search(rest)
-    for match in _SECOND.finditer(rest[: reason.start()] if reason else rest):
+    reason = _REASON.search(text, begin)
+    rest = text[begin : reason.start() if reason else len(text)]
+    for match in _SECOND.finditer(rest):
         if match["word"] is not None:
             behind = rest[match.end() :]
             is_own = match["word"].lower() != "no" or not re.match(r"\s+(?!for\b|to\b|in\b|today\b|now\b)\w", behind)

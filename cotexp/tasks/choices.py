@@ -73,14 +73,15 @@ def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
     line = first_line(text)[:1000]
     line = line[_skip(line) :]
     label = _label(options)
+    if _depends(first_sentence(line), label):
+        return SEVERAL
     first = re.match(rf"[(\[]?\s*(?:{label})(?![\w'’])", line, re.IGNORECASE)
     several = bool(first) and _names_several(line[first.end() :], label) if first else False
     if not several:
         at_once = re.match(rf"[(\[]\s*({label})\s*[)\]]|({label}){_CLOSED}", line, re.IGNORECASE)
         if at_once:
             letter = _as_option(at_once[1] or at_once[2], options)
-            rest = line[at_once.end() :]
-            return SEVERAL if _is_taken_back(rest, letter, options) or _is_other(first_sentence(rest), letter, options) else letter
+            return SEVERAL if _is_taken_back(line[at_once.end() :], letter, options) else letter
     left = _left_over(line, options)
     if several or left is not None:
         return left if left is not None else SEVERAL
@@ -88,17 +89,20 @@ def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
         return _as_option(said[1], options)
     if (alone := letter_of_text(first_line(text), options) or letter_of_text(line, options)) is not None:
         return alone
-    return _clausewise(first_sentence(line), options)
+    sentence = first_sentence(line)
+    if "=" in sentence and one_reading(sentence).value is not None:
+        sides = {letter_of_text(each, options) for each in sentence.split("=")} - {None}
+        if sides:
+            return sides.pop() if len(sides) == 1 else SEVERAL
+    return _clausewise(sentence, options)
 
 
 _CONDITION = re.compile(r"\bif\b.*\b(?:otherwise|else)\b", re.IGNORECASE)
 
 
-def _is_other(rest: str, letter: str, options: Mapping[str, str]) -> bool:
-    """Whether the text behind a letter, or before it, is another option's: "(C) shelf"."""
-    alone = letter_of_text(re.split(r"[,;(]", rest.lstrip(" )].:,-–—*"), maxsplit=1)[0], options)
-    whole = letter_of_text(rest.lstrip(" )].:,-–—*"), options)
-    return alone not in (None, letter) and whole != letter
+def _depends(sentence: str, label: str) -> bool:
+    """Whether a sentence gives one option under a condition and another else."""
+    return bool(_CONDITION.search(sentence) or re.search(rf"\b(?:{label})[)\]]?\s+if\b[^,;]*[,;]\s*(?:and\s+)?[(\[]?(?:{label})\b", sentence))
 
 
 def _left_over(line: str, options: Mapping[str, str]) -> str | None:
@@ -109,8 +113,6 @@ def _left_over(line: str, options: Mapping[str, str]) -> str | None:
 def _is_taken_back(rest: str, letter: str, options: Mapping[str, str]) -> bool:
     """Whether another letter is offered behind the first: "probably (A), but maybe (C)"."""
     sentence = re.split(r"[.!?]\s|\n", rest, maxsplit=1)[0]
-    if _CONDITION.search(sentence) or re.match(rf"\s*if\b[^,]*,\s*[(\[]?(?:{_label(options)})\b", sentence):
-        return True
     return any(clause.link == "but" and _names(clause.text, options) - {letter} and not _denied(clause.text) for clause in _clauses(sentence)[1:])
 
 
@@ -138,8 +140,6 @@ def _clausewise(sentence: str, options: Mapping[str, str]) -> str | None:
         letters = _names(clause.text, options)
         text = clause.text.strip(" ,;")
         new: str | None = SEVERAL if len(letters) > 1 else letters.pop() if letters else None
-        if new and _is_other(text, new, options):
-            return SEVERAL
         if new is None and (state is None or clause.link == "conclusion"):
             new = letter_of_text(text[_skip(text) :], options)
             if new and state and new != state:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 from cotexp.tasks.equations import Side, equation, with_operators
@@ -138,7 +139,8 @@ def _explains(row: Sequence[Item], at: int) -> bool:
     """Whether a colon stands between a number and more words with one: "18: 9 eggs at $2 each", but not "18:30"."""
     numbers = [n for n, each in enumerate(row) if isinstance(each, Quantity | Stop)]
     words = [each for each in row[at + 1 :] if isinstance(each, Word)]
-    return bool(numbers) and numbers[0] < at and len(words) > 2
+    has_sum = any(isinstance(each, Sign) and each.kind == "operator" and each.text in "×*+÷" for each in row[at + 1 :])
+    return bool(numbers) and numbers[0] < at and (len(words) > 2 or has_sum)
 
 
 def _word_link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | None, int]:
@@ -234,7 +236,7 @@ def _reading(clauses: Sequence[Clause], *, is_whole: bool) -> Reading:
     return UNREADABLE
 
 
-_WORKED_OUT = frozenset("found calculated computed obtained derived determined given".split())
+_WORKED_OUT = frozenset(("found", "calculated", "computed", "obtained", "derived", "determined", "given"))
 
 
 def _result_of(row: Sequence[Item], clauses: Sequence[Clause]) -> Reading | None:
@@ -295,7 +297,7 @@ def _is_remark(row: Sequence[Item]) -> bool:
 
 def _is_about(words: Sequence[str]) -> bool:
     """ "correct to 2 decimal places", "exact to 3 digits": about an answer."""
-    return any(one in ("correct", "exact", "rounded", "accurate") and other == "to" for one, other in zip(words, words[1:], strict=False))
+    return any(one in ("correct", "exact", "rounded", "accurate") and other == "to" for one, other in pairwise(words))
 
 
 def _may_state(row: Sequence[Item]) -> bool:

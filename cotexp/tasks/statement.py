@@ -84,8 +84,8 @@ def _first_statement(text: str, begin: int) -> int:
 # --- statements ----------------------------------------------------------------------------------------------------------
 
 _DOUBTED = re.compile(
-    r"\b(?:(?:if|whether|suppose|supposing|assume|assuming|unless|wrong|incorrect|tempting|naive|erroneous|previous|earlier|initial|(?<!can )say)"
-    r"|(?:might|may|could|would|people|students|many|some|others|one)\s+(?:\w+\s+)?(?:think|say|believe|guess|claim|conclude|argue))"
+    r"\b(?:(?:if|whether|suppose|supposing|assume|assuming|unless|wrong|incorrect|tempting|naive|erroneous|previous|earlier|initial|mistake\s+(?:is|would\s+be)\s+to\s+(?:say|think|conclude))"
+    r"|(?:(?<!i )(?:might|may|could|would)|people|students|many|some|others|one)\s+(?:\w+\s+)?(?:think|say|believe|guess|claim|conclude|argue))"
     r"\s+(?:that\s+)?(?:(?:the|my|your|our|an?)\s+)?(?:\w+\s+)?\Z",
     re.IGNORECASE,
 )
@@ -124,13 +124,15 @@ def _heading(line: str, behind: str) -> str | None:
 
 
 _TURNED = re.compile(
-    r"(?:[.!,;(—–]|\.{2,}|…|\?|^|-\s)[\s*_]{0,8}(?:(?:oh|but)[,\s])?(?:no[,.!]?\s+)?(?P<turn>wait|hmm+|oops|actually|hold on|scratch that|sorry|correction"
+    r"(?:[.!,;(—–]|\.{2,}|…|\?|^|-\s)[\s*_]{0,8}(?:(?:oh|but)[,\s])?(?:no[,.!]?\s+)?(?P<turn>"
+    r"wait|hmm+|oops|actually|hold on|scratch that|sorry|correction"
     r"|(?:that|this)(?:['’]s|\s+is)\s+(?:wrong|incorrect|not\s+(?:right|correct))|i\s+made\s+(?:a|an)\s+(?:\w+\s+)?(?:mistake|error))\b"
-    r"|(?:\.{2,}|…|[?,(—–])\s*(?P<no>no)\s*[,.!]?\s+(?!doubt)(?=[\w$(]+[.)]?\s*(?:$|[.)]))",
+    r"|(?:\.{2,}|…|[?,(—–])\s*(?P<no>no)\s*[,.!]?\s+(?!doubt|no\b)(?=[\w$(]+[.)]?\s*(?:$|[.)]))",
     re.IGNORECASE | re.MULTILINE,
 )
 _ADMITTED = re.compile(
-    r"\b(?:wrong|incorrect|mistake|error|not\s+(?:right|correct)|should\s+(?:be|have\s+been)|better|no)\b|\A[:,]?\s*[$(]?(?:[\d.,]+|[A-Za-z])[).]", re.IGNORECASE
+    r"\b(?:wrong|incorrect|mistake|error|not\s+(?:right|correct)|should\s+(?:be|have\s+been)|better|no)\b|\A[:,]?\s*[$(]?(?:[\d.,]+|[A-Za-z])[).]",
+    re.IGNORECASE,
 )
 _UPHELD = re.compile(r"\b(?:no\s+(?:mistake|error|doubt|problem)|(?:not|n['’]t)\s+(?:wrong|incorrect|a\s+mistake)|nothing\s+wrong)\b", re.IGNORECASE)
 MOST_TURNED = 80

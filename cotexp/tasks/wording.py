@@ -68,6 +68,7 @@ MILD = words("really in fact at all actually just simply")
 """Between "not" and "true" they change nothing."""
 AFTER_NO = words(
     "because since as for but and it he she they this that these those there in if unless due when while so although though we you i the a an "
-    "or is was not instead rather today now to at on by with his her their its my our your who which under based given according generally usually typically probably"
+    "or is was not instead rather today now "
+    "to at on by with his her their its my our your who which under based given according generally usually typically probably"
 )
 """What may follow "no" where it is the answer; before any other word it belongs to that word: "no doubt", "no bird"."""
