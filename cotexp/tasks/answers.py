@@ -123,7 +123,9 @@ def _read_number(text: str, _: Mapping[str, str]) -> Extracted:
 _CHANGED_BEFORE = re.compile(r"(?:\\(?:[dtc]?frac|sqrt)\s*\{?|[\d\s}$][/^*×÷]|[/^]|\\(?:times|cdot|div|pm))[\s$]*\Z|(?<![\w)}-])[-−]\$*\Z")
 _CHANGED_BEHIND = re.compile(r"[\s$}]*(?:[/^*×÷]|\\(?:times|cdot|div|pm))\s*[\d\\{]")
 _END_OF_CLAUSE = re.compile(r"[\n.:;(!?]")
-_CONCLUDES = re.compile(r"\b(?:so|thus|hence|therefore|then|giving|gives|answer)\b|[.!?]\s|\n|→|\\implies|\\Rightarrow", re.IGNORECASE)
+_CONCLUDES = re.compile(
+    r"\b(?:so|thus|hence|therefore|then|giving|gives|answer|no|wait|actually|rather)\b|[.!?]\s|\n|→|\\implies|\\Rightarrow", re.IGNORECASE
+)
 
 
 def changed_around(text: str, group: Sequence[Box]) -> bool:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from cotexp.tasks.clauses import one_reading
 from cotexp.tasks.lexing import undressed
-from cotexp.tasks.quantities import UNITS
 from cotexp.tasks.statement import first_line, first_sentence
+from cotexp.tasks.units import UNITS
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SEVERAL = ""

@@ -12,14 +12,9 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from cotexp.tasks.lexing import MOST_DIGITS, Token
+from cotexp.tasks.spoken import SMALL, spoken_at
+from cotexp.tasks.units import MAGNITUDES, UNITS, Unit
 from cotexp.tasks.wording import ATTACHED, CHANGING
-
-
-class Unit(NamedTuple):
-    """What a unit measures, and how many of the smallest unit of its kind it is."""
-
-    kind: str
-    size: Fraction
 
 
 class Quantity(NamedTuple):
@@ -55,65 +50,9 @@ class Stop(NamedTuple):
 
 Item = Quantity | Word | Sign | Stop
 
-_TABLE = {
-    "time": {
-        **dict.fromkeys(("week", "weeks", "wk", "wks"), 604800),
-        **dict.fromkeys(("day", "days"), 86400),
-        **dict.fromkeys(("hour", "hours", "hr", "hrs", "h"), 3600),
-        **dict.fromkeys(("minute", "minutes", "min", "mins"), 60),
-        **dict.fromkeys(("second", "seconds", "sec", "secs", "s"), 1),
-    },
-    "years": {**dict.fromkeys(("year", "years", "yr", "yrs"), 12), **dict.fromkeys(("month", "months"), 1)},
-    "length": {
-        **dict.fromkeys(("mile", "miles", "mi"), 63360),
-        **dict.fromkeys(("yard", "yards", "yd", "yds"), 36),
-        **dict.fromkeys(("foot", "feet", "ft"), 12),
-        **dict.fromkeys(("inch", "inches", "in"), 1),
-    },
-    "metre": {
-        **dict.fromkeys(("km", "kms", "kilometer", "kilometers", "kilometre", "kilometres"), 1_000_000),
-        **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1000),
-        **dict.fromkeys(("cm", "cms", "centimeter", "centimeters", "centimetre", "centimetres"), 10),
-        **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1),
-    },
-    "pound": {
-        **dict.fromkeys(("pound", "pounds", "lb", "lbs"), 16),
-        **dict.fromkeys(("ounce", "ounces", "oz"), 1),
-    },
-    "gram": {
-        **dict.fromkeys(("ton", "tons", "tonne", "tonnes"), 1_000_000_000),
-        **dict.fromkeys(("kg", "kgs", "kilo", "kilos", "kilogram", "kilograms"), 1_000_000),
-        **dict.fromkeys(("g", "gram", "grams"), 1000),
-        **dict.fromkeys(("mg", "milligram", "milligrams"), 1),
-    },
-    "litre": {
-        **dict.fromkeys(("l", "L", "liter", "liters", "litre", "litres"), 1000),
-        **dict.fromkeys(("ml", "mL", "mls", "milliliter", "milliliters", "millilitre", "millilitres"), 1),
-    },
-    "gallon": {
-        **dict.fromkeys(("gallon", "gallons", "gal"), 16),
-        **dict.fromkeys(("quart", "quarts"), 4),
-        **dict.fromkeys(("pint", "pints"), 2),
-        **dict.fromkeys(("cup", "cups"), 1),
-    },
-    "money": {
-        **dict.fromkeys(("dollar", "dollars", "usd", "buck", "bucks", "euro", "euros", "rupee", "rupees", "$", "€", "£", "₹"), 100),
-        **dict.fromkeys(("cent", "cents", "¢", "pence", "p", "c", "paise"), 1),
-    },
-}
-UNITS = {name: Unit(kind, Fraction(size)) for kind, names in _TABLE.items() for name, size in names.items()}
 _OWN_LETTERS = {"a", "i", "A", "I"}
-MAGNITUDES = (
-    {"hundred": 10**2, "thousand": 10**3, "thousands": 10**3, "million": 10**6, "millions": 10**6, "billion": 10**9, "billions": 10**9}
-    | {"trillion": 10**12, "trillions": 10**12, "lakh": 10**5, "lakhs": 10**5, "crore": 10**7, "crores": 10**7, "dozen": 12, "dozens": 12, "doz": 12}
-    | {"mil": 10**6, "mln": 10**6, "mn": 10**6, "bn": 10**9, "bln": 10**9}
-)
 _LETTER_MAGNITUDES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "MM": 10**6, "Mn": 10**6, "mn": 10**6, "bn": 10**9, "Bn": 10**9, "tn": 10**12}
 _HAN = {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8, "만": 10**4, "억": 10**8}
-_UNITS_SPOKEN = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
-_TENS_SPOKEN = "twenty thirty forty fifty sixty seventy eighty ninety"
-_SMALL = {word: n for n, word in enumerate(_UNITS_SPOKEN.split())} | {word: 10 * n for n, word in enumerate(_TENS_SPOKEN.split(), 2)}
-_SPOKEN_MAGNITUDES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4), "third": Fraction(1, 3)}
 MOST_FACTORIAL = 60
 
@@ -169,7 +108,7 @@ def _quantity(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[
         negative, start = True, start + 1
     if start >= len(found):
         return None
-    spoken = _spoken(found, start)
+    spoken = spoken_at(found, start)
     if spoken is not None:
         value, end = spoken
         part = _part(found, end) if value.denominator == 1 else None
@@ -205,62 +144,6 @@ def _sign(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[bool
 
 def _is_minus(token: Token) -> bool:
     return token.kind == "operator" and token.text in "-−–"
-
-
-def _spoken(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
-    """ "eighteen", "one hundred and twenty", "a million", "half a dozen": a number in words, and where it ends."""
-    words = [each.text.lower() if each.kind == "word" else "" for each in found[at : at + 3]] + ["", "", ""]
-    if words[0] == "half" and words[1] in ("a", "") and words[2] in MAGNITUDES:
-        return Fraction(1, 2), at + 2
-    if words[0] == "a" and words[1] == "half" and words[2] in MAGNITUDES:
-        return Fraction(1, 2), at + 2
-    if words[0] == "a" and words[1] in MAGNITUDES:
-        return (Fraction(1), at + 1) if words[1] not in _SPOKEN_MAGNITUDES else _spoken_number(found, at)
-    return _spoken_number(found, at) if words[0].split("-")[0] in _SMALL else None
-
-
-def _spoken_number(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
-    """The whole of a number in words; None for a "one" that may be no number ("one of the eggs")."""
-    total, group, last, end = 0, 0, 0, at
-    while end < len(found) and found[end].kind == "word":
-        word = found[end].text.lower()
-        joined = word == "and" and end > at and last in _SPOKEN_MAGNITUDES.values() and end + 1 < len(found) and _small(found[end + 1]) is not None
-        number = 1 if word == "a" and end == at else _small(found[end])
-        if joined:
-            end += 1
-            continue
-        if number is not None and (end == at or (last >= 100 > number) or (last in range(20, 100, 10) and 0 < number < 10)):
-            group, last = group + number, number if number < 20 or number % 10 == 0 else 1
-        elif word in _SPOKEN_MAGNITUDES and group and last != _SPOKEN_MAGNITUDES[word] and end > at:
-            factor = last = _SPOKEN_MAGNITUDES[word]
-            if factor == 100:
-                group *= factor
-            else:
-                total, group = total + group * factor, 0
-        else:
-            break
-        end += 1
-    if end == at:
-        return None
-    if end == at + 1 and found[at].text.lower() == "one" and not _is_lone(found, end):
-        return None
-    return Fraction(total + group), end
-
-
-def _small(token: Token) -> int | None:
-    """The number below a hundred that a word says, such as "seven" or "twenty-one"."""
-    tens, _, ones = token.text.lower().partition("-") if token.kind == "word" else ("", "", "")
-    if not ones:
-        return _SMALL.get(tens)
-    return _SMALL[tens] + _SMALL[ones] if _SMALL.get(tens, 0) >= 20 and 0 < _SMALL.get(ones, 0) < 10 else None
-
-
-def _is_lone(found: Sequence[Token], at: int) -> bool:
-    """Whether nothing but a mark, a factor or a unit follows: before other words "one" is often no number."""
-    if at == len(found) or found[at].kind in ("separator", "close", "percent", "equals", "degree"):
-        return True
-    word = found[at].text.lower()
-    return found[at].kind == "word" and (word in MAGNITUDES or (len(word) > 1 and word in UNITS and word != "second") or word == "and")
 
 
 def _simple(found: Sequence[Token], at: int) -> tuple[Quantity, int]:
@@ -316,7 +199,7 @@ def _part(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
     if joined and words[0] in ("a", "one") and words[1] in _PARTS:
         return _PARTS[words[1]], at + 2
     if joined and words[0] in ("two", "three") and words[1].removesuffix("s") in _PARTS:
-        part = _PARTS[words[1].removesuffix("s")] * _SMALL[words[0]]
+        part = _PARTS[words[1].removesuffix("s")] * SMALL[words[0]]
         return (part, at + 2) if part < 1 else None
     return None
 
