@@ -17,15 +17,21 @@ OPEN, CLOSE = "<think>", "</think>"
 THINKING = "thinking"
 """Ends the id of the part that is thought."""
 
-_NAME = r"(?:(?!end)[a-z]{1,12}[:_])?(?:think|thinking|thoughts?|reasoning|analysis|scratchpad|inner_monologue|antthinking)"
+_NAME = (
+    r"(?:(?!end)[a-z]{1,12}[:_|])?(?:think|thinking|thoughts?|reason|reasoning|analysis|reflection|scratchpad|cot|rationale|antthinking"
+    r"|(?:inner|internal)_(?:monologue|thoughts?)|chain_of_thought)(?:_[a-z0-9_]{1,60})?"
+)
 _CLOSING = (
-    rf"<[ ]?/[ ]?{_NAME}[ ]?>|<\|[ ]?/[ ]?{_NAME}[ ]?\|>|(?-i:\[/THINK\])|◁[ ]?/[ ]?{_NAME}[ ]?▷"
-    r"|<\|(?:end_of_thought|end_thinking|inner_suffix|think_end)\|>|<unused95>|<channel\|>"
-    r"|<\|channel\|>[ ]?final[^<\n]{0,200}<\|message\|>|assistantfinal|^here(?:'s| is) my response:"
+    rf"<[ ]?/[ ]?{_NAME}[ ]?>|<\|[ ]?/[ ]?{_NAME}[ ]?\|>|(?-i:\[(?:/|END_)"
+    rf"(?:THINK|THINKING|REASONING|think|thinking|reasoning)\])|◁[ ]?/[ ]?{_NAME}[ ]?▷"
+    rf"|&lt;/{_NAME}&gt;"
+    r"|<\|(?:end_of_(?:thought|thinking)|end_thinking|inner_suffix|(?:think|thought)_end)\|>|<unused95>|<channel\|>"
+    r"|<\|im_start\|>[ ]?answer(?=\n)|<\|channel\|>[ ]?final[^<\n]{0,200}<\|message\|>|assistantfinal|^here(?:'s| is) my response:"
 )
 _OPENING = (
-    rf"<[ ]?{_NAME}[ ]?>|<\|[ ]?{_NAME}[ ]?\|>|(?-i:\[THINK\])|◁[ ]?{_NAME}[ ]?▷"
-    r"|<\|(?:begin_of_thought|inner_prefix|think_start)\|>|<unused94>thought|<\|channel>thought"
+    rf"<[ ]?{_NAME}(?:[ ][a-z]+=[\"'][^\"'<>]{{0,40}}[\"'])?[ ]?>|<\|[ ]?{_NAME}[ ]?\|>|(?-i:\[(?:BEGIN_THINKING|THINK|think)\])|◁[ ]?{_NAME}[ ]?▷"
+    rf"|&lt;{_NAME}&gt;|<\|im_start\|>[ ]?think(?=\n)"
+    r"|<\|(?:begin_of_(?:thought|thinking)|inner_prefix|(?:think|thought)_start)\|>|<unused94>thought|<\|channel>thought"
     r"|<\|channel\|>[ ]?(?:analysis|commentary)[^<\n]{0,200}<\|message\|>|\A\s*analysis(?=[A-Z0-9\"'(\\$])|assistantanalysis|assistantcommentary"
 )
 _MARK = re.compile(rf"(?<![`'\"])(?:(?P<close>{_CLOSING})|{_OPENING})", re.IGNORECASE | re.MULTILINE)

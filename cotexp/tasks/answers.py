@@ -8,7 +8,7 @@ What a reasoning model thinks holds no answer, nor does what follows a new quest
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,10 +16,11 @@ from cotexp.methods.reasoning import answer_begin
 from cotexp.records import AnswerType
 from cotexp.tasks import booleans, choices
 from cotexp.tasks.booleans import boolean_word
-from cotexp.tasks.clauses import heading_reading, one_reading, stated_reading
+from cotexp.tasks.boxes import Box, last_boxed, parts_of_answer, stated_boxes
+from cotexp.tasks.clauses import begins_with_all_of, heading_reading, one_reading, stated_reading
 from cotexp.tasks.lexing import MOST_DIGITS
 from cotexp.tasks.stated_formulas import stated_formula
-from cotexp.tasks.statement import answer_part, boxes, first_sentence, last_boxes, marks, sentence_starts
+from cotexp.tasks.statement import answer_part, first_sentence, is_taken_back, marks, sentence_starts
 
 __all__ = [
     "LETTERS",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 LETTERS = choices.LETTERS
+MOST_IN_SENTENCE = 200
+"""Characters between two boxes of one sentence."""
 
 _DIGITS = r"(?:\d+(?:(?:,|\{,\}|\\[,!;]|\{,\}\\!|,\\!)\d{3}(?!\d))*(?:\.\d+)?|(?<![\w.])\.\d+)"
 _NUMBER = re.compile(rf"(?P<minus>(?<![\w)}}\]])[-−–]\s?(?=\\?[$€£]|\d|\.\d))?(?:\\?[$€£]\s?[-−–]?)?(?<![A-Za-z_\d])(?P<digits>{_DIGITS})(?!\d)")
@@ -57,7 +60,10 @@ class Extracted:
 def extract(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> Extracted:
     """The final answer under the strict rule. `options` (letter -> text) is read for choices."""
     part = answer_part(text)
-    found = _READERS[answer_type](text[part.begin : part.end], options or {})
+    own = text[part.begin : part.end]
+    found = _READERS[answer_type](own, options or {})
+    if found.rule in ("boxed", "statement") and is_taken_back(own, found.start):
+        found = _NONE
     return Extracted(found.text, found.rule, len(text) if found.text is None else found.start + part.begin)
 
 
@@ -95,7 +101,9 @@ _NONE = Extracted(None, "none", 0)
 
 
 def _read_number(text: str, _: Mapping[str, str]) -> Extracted:
-    group = last_boxes(text)
+    group = parts_of_answer(text)
+    if group and (changed_around(text, group) or others_in_sentence(text, group)):
+        return _NONE
     if group:
         readings = [one_reading(each.content) for each in group]
         agree = all(each.value is not None and each.value == readings[0].value for each in readings)
@@ -110,6 +118,33 @@ def _read_number(text: str, _: Mapping[str, str]) -> Extracted:
         if not found.is_silent:
             return _NONE
     return _NONE
+
+
+_CHANGED_BEFORE = re.compile(r"(?:\\(?:[dtc]?frac|sqrt)\s*\{?|[\d\s}$][/^*×÷]|[/^]|\\(?:times|cdot|div|pm))[\s$]*\Z|(?<![\w)}-])[-−]\$*\Z")
+_CHANGED_BEHIND = re.compile(r"[\s$}]*(?:[/^*×÷]|\\(?:times|cdot|div|pm))\s*[\d\\{]")
+_END_OF_CLAUSE = re.compile(r"[\n.:;(!?]")
+_CONCLUDES = re.compile(
+    r"\b(?:so|thus|hence|therefore|then|giving|gives|answer|no|wait|actually|rather)\b|[.!?]\s|\n|→|\\implies|\\Rightarrow", re.IGNORECASE
+)
+
+
+def changed_around(text: str, group: Sequence[Box]) -> bool:
+    """Whether what stands right at a box makes its number another: "\\boxed{2} dozen", "-\\boxed{3}", "\\frac{\\boxed{1}}{2}"."""
+    box = group[-1]
+    if _CHANGED_BEFORE.search(text, max(0, group[0].start - 20), group[0].start) or _CHANGED_BEHIND.match(text, box.end):
+        return True
+    behind = text[box.end : box.end + 60].replace("$", " ").replace("*", " ")
+    end = _END_OF_CLAUSE.search(behind)
+    behind = behind[: end.start()] if end else behind
+    return bool(re.search(r"[A-Za-z^]", behind)) and not begins_with_all_of(box.content, behind)
+
+
+def others_in_sentence(text: str, group: Sequence[Box]) -> bool:
+    """Whether the sentence boxes another number beside this one, and does not conclude from one to the other."""
+    before = [each for each in stated_boxes(text) if each.end <= group[0].start]
+    if not before or group[0].start - before[-1].end > MOST_IN_SENTENCE or _CONCLUDES.search(text, before[-1].end, group[0].start):
+        return False
+    return one_reading(before[-1].content).value != one_reading(group[-1].content).value
 
 
 def one_number(text: str) -> str | None:
@@ -133,7 +168,7 @@ def _read_latex(text: str, _: Mapping[str, str]) -> Extracted:
 
 
 def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
-    group = last_boxes(text)
+    group = parts_of_answer(text)
     in_box = _boxed_letter([each.content for each in group], options) if group else None
     for mark in marks(text):
         if group and mark.start < group[0].start and in_box is not None:
@@ -156,7 +191,7 @@ def _boxed_letter(contents: list[str], options: Mapping[str, str]) -> str | None
 
 
 def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
-    group = last_boxes(text)
+    group = parts_of_answer(text)
     words = {boolean_word(each.content) for each in group}
     in_box = words.pop() if len(words) == 1 else None
     for mark in marks(text):
@@ -176,12 +211,6 @@ def _stated_word(piece: str, *, is_heading: bool) -> str | None:
 
 
 _READERS = {"integer": _read_number, "decimal": _read_number, "latex": _read_latex, "choice": _read_choice, "boolean": _read_boolean}
-
-
-def last_boxed(text: str) -> str | None:
-    """Content of the last `\\boxed{...}` whose braces balance; None when there is none."""
-    found = boxes(text)
-    return found[-1].content if found else None
 
 
 # --- solutions -----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,11 @@ _REASON = re.compile(
     re.IGNORECASE,
 )
 _TURN = re.compile(r"[;:—]|\s[–-]\s|\bbut\b|(?<=[\w,])\s+\b(?:so|thus|hence|therefore|meaning)\b", re.IGNORECASE)
-_DENIAL = re.compile(r"(?:\b(?:not|never|hardly|cannot|unlikely|doubtful|no\s+longer)|n['’]t)\s+((?:\w+\s+){0,3})\Z", re.IGNORECASE)
+_DENIAL = re.compile(
+    r"(?:\b(?:not|never|hardly|cannot|unlikely|doubtful|no\s+longer|far\s+from|anything\s+but|instead\s+of|rather\s+than|than)|n['’]t)\s+((?:\w+\s+){0,3})\Z",
+    re.IGNORECASE,
+)
+_ANYTHING_BUT = re.compile(r"\b(?:anything|everything)\s+but\b", re.IGNORECASE)
 _NUMBERED = re.compile(r"no\.?\s*\d", re.IGNORECASE)
 _BEHIND_NO = re.compile(r"\s+([^\W\d_]+)")
 
@@ -36,20 +40,54 @@ def last_word(text: str) -> str | None:
 
 def stated_word(sentence: str) -> str | None:
     """What the sentence behind "the answer is" says: "yes", "no", None for neither, or "" where it is unsure."""
-    text = _EITHER.sub(" ", undressed(sentence[:MOST_CHARACTERS])).lstrip(" .,:;(*")
+    text = _EITHER.sub(" ", _ANYTHING_BUT.sub("never", undressed(sentence[:MOST_CHARACTERS]))).lstrip(" .,:;(*")
     first = _MENTION.match(text)
+    if _ABOUT.match(text):
+        return None
     if first is not None and _is_meant(text, first):
-        return WORDS[first[1].lower()]
+        word = WORDS[first[1].lower()]
+        return "" if _OTHERWISE.search(text) or _is_contradicted(text, first.end(), word) else word
     reason = _REASON.search(text)
     text = text[: reason.start()] if reason else text
     start, is_unsure = 0, False
     for end in (*(turn.start() for turn in _TURN.finditer(text)), len(text)):
         said = [_said(text, start, each) for each in _MENTION.finditer(text, start, end) if _is_meant(text, each)]
         if said and said[-1]:
-            return said[-1]
+            last = [each for each in _MENTION.finditer(text, start, end) if _is_meant(text, each)][-1]
+            return "" if _is_contradicted(text, last.end(), said[-1]) else said[-1]
         is_unsure = is_unsure or bool(said)
         start = end
     return "" if is_unsure else None
+
+
+_ABOUT = re.compile(
+    r"(?:based|derived|supported|consistent|confirmed|verified|backed|drawn|taken)\s+(?:on|upon|by|with|from)\b|true\s+(?:to|of|regardless|no\s+matter|for\s+(?:all|every|any))\b",
+    re.IGNORECASE,
+)
+"""Of these "the answer is ..." says something about the answer."""
+_OTHERWISE = re.compile(r"\b(?:yes|no|true|false),?\s+otherwise\b|\botherwise,?\s+(?:it\s+is\s+)?(?:yes|no|true|false)\b", re.IGNORECASE)
+_SECOND = re.compile(
+    r"(?:\b(?:but|and|or)\s+(?:\w+ly\s+)?|(?:\.{2,}|…|\?)\s*(?:wait,?\s*)?|\()(?P<word>yes|no|true|false)\b(?![-'’]\w)"
+    r"|\b(?:this|that|it|which)(?:['’]s|\s+is)\s+(?P<denied>not\s+)?(?P<said>true|false)\b",
+    re.IGNORECASE,
+)
+
+
+def _is_contradicted(text: str, begin: int, word: str) -> bool:
+    """Whether the rest of the sentence says the opposite as well: "yes for dogs but no for cats", "yes (false)"."""
+    reason = _REASON.search(text, begin)
+    rest = text[begin : reason.start() if reason else len(text)]
+    for match in _SECOND.finditer(rest):
+        if match["word"] is not None:
+            behind = rest[match.end() :]
+            is_own = match["word"].lower() != "no" or not re.match(r"\s+(?!for\b|to\b|in\b|today\b|now\b)\w", behind)
+            if is_own and WORDS[match["word"].lower()] != word:
+                return True
+        else:
+            said = WORDS[match["said"].lower()]
+            if (_OTHER[said] if match["denied"] else said) != word:
+                return True
+    return False
 
 
 def _is_meant(text: str, mention: re.Match[str]) -> bool:

@@ -1,20 +1,85 @@
-"""Which boxes of a text are the parts of its one answer."""
+"""Boxes of LaTeX in a text: where each begins and what it holds."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from cotexp.tasks.statement import Box, boxes
+BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|$)")
+_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box that closes: where its command begins and where its brace ends."""
+
+    start: int
+    end: int
+    content: str
+
+
+def closed_boxes(text: str) -> list[Box]:
+    """All boxes whose braces balance, in order, found in one pass; an escaped brace is a character. A box in a box comes after it."""
+    opened: list[tuple[int, int, bool]] = []
+    found = []
+    for match in _BOX_OR_BRACE.finditer(text):
+        token = match.group()
+        if token in ("\\{", "\\}"):
+            continue
+        if token != "}":
+            opened.append((match.start(), match.end(), token != "{"))
+        elif opened:
+            start, inside, is_box = opened.pop()
+            if is_box:
+                found.append((start, inside, match.start()))
+    return [Box(start, end + 1, text[inside:end]) for start, inside, end in sorted(found)]
+
+
+def last_box(text: str) -> Box | None:
+    """The last closed box; None without any."""
+    found = closed_boxes(text)
+    return found[-1] if found else None
+
+
+def last_boxed(text: str) -> str | None:
+    """Content of the last `\\boxed{...}` whose braces balance; None when there is none."""
+    box = last_box(text)
+    return None if box is None else box.content
+
+
+def cut_off(text: str) -> int:
+    """Where a box begins that never closes, behind the last closed one; the text's length without any."""
+    box = last_box(text)
+    found = BOX.search(text, 0 if box is None else box.start + 1)
+    return len(text) if found is None else found.start()
+
 
 _JOINED = re.compile(
-    r"(?:[\s$]|\\[,;! )\]]|\\q?quad)*(?:[,;]|(?:,\s*)?(?<![A-Za-z])(?:and|or)(?![A-Za-z])|\\text\s*\{\s*,?\s*(?:and|or)\s*\})"
-    r"(?:[\s$]|\\[,;! (\[]|\\q?quad)*(?:[A-Za-z]\w*(?:\([a-z]\))?\s*=\s*)?"
+    r"(?:[\s$]|\\[,;! )\]]|\\q?quad)*(?:[,;]|(?:,\s*)?(?<![A-Za-z])(?:and|or)(?![A-Za-z])|\\q?quad|\\text\s*\{\s*,?\s*(?:and|or)\s*\})"
+    r"(?:[\s$,]|\\[,;! (\[]|\\q?quad|(?<![A-Za-z])(?:and|or)(?![A-Za-z]))*(?:[A-Za-z]\w*(?:_\{?\w\}?)?(?:\([a-z]\))?\s*=\s*)?[\s$]*"
 )
 """What stands between two parts of one answer: "and", "or", a comma, perhaps the variable's name."""
-
-
-_PLACEHOLDER = re.compile(r"\s*(?:\\text\s*\{)?\s*(?:(?:your |the |final )*answer|\.\.\.|\\l?dots)?\s*\}?\s*", re.IGNORECASE)
+MOST_BETWEEN = 80
+MOST_BOXES = 40
+_BLANK = r"(?:[\s$.…_?,;:!~\[\]<>]|\\[,;:! _]|\\(?:quad|qquad|[lc]?dots)(?![A-Za-z]))*"
+_PLACEHOLDER = re.compile(
+    rf"{_BLANK}(?:\\(?:text|textbf|mathrm|mathbf)\s*\{{)?{_BLANK}(?:(?:(?:the|your|my|final|correct|numerical|numeric)\s+)*"
+    rf"(?:answer|result|value|number|letter|choice|option|here)(?:\s+here)?)?{_BLANK}\}}?{_BLANK}",
+    re.IGNORECASE,
+)
 """What a box holds that only repeats how to answer: nothing, or "your final answer"."""
+_DENIED = re.compile(r"(?:\b(?:not|rather\s+than|instead\s+of)|n['’]t(?:\s+be)?)[\s:$*]*(?:\\[(\[]\s*)?\Z", re.IGNORECASE)
+
+
+def stated_boxes(text: str) -> list[Box]:
+    """The closed boxes that hold something and stand in no other box, those left out that the text denies ("not \\boxed{18}")."""
+    found: list[Box] = []
+    for each in closed_boxes(text):
+        inside = bool(found) and each.end <= found[-1].end
+        empty = _PLACEHOLDER.fullmatch(each.content[:200]) if not inside else None
+        if not inside and empty is None and not _DENIED.search(text, max(0, each.start - 30), each.start):
+            found.append(each)
+    return found
 
 
 def parts_of_answer(text: str) -> list[Box]:
@@ -22,11 +87,11 @@ def parts_of_answer(text: str) -> list[Box]:
 
     A box within another is a part of that.
     """
-    found = [each for each in boxes(text) if not _PLACEHOLDER.fullmatch(each.content)]
-    found = [each for each in found if not any(other.start < each.start and each.end <= other.end for other in found[-40:])]
+    found = stated_boxes(text)
     parts = found[-1:]
     for before in reversed(found[:-1]):
-        if not _JOINED.fullmatch(text, before.end, parts[0].start):
+        is_near = parts[0].start - before.end <= MOST_BETWEEN and len(parts) < MOST_BOXES
+        if not is_near or not _JOINED.fullmatch(text, before.end, parts[0].start):
             break
         parts.insert(0, before)
     return parts

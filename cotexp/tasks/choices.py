@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from cotexp.tasks.clauses import one_reading
 from cotexp.tasks.lexing import undressed
-from cotexp.tasks.quantities import UNITS
 from cotexp.tasks.statement import first_line, first_sentence
+from cotexp.tasks.units import UNITS
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SEVERAL = ""
@@ -20,13 +20,13 @@ _PREFIX = re.compile(
     r"(?:(?:option|choice|letter|answer|either|both|between|clearly|therefore|thus|definitely|probably|likely|most|simply|just|indeed)\b\s*[:,]?\s*)+",
     re.IGNORECASE,
 )
-_CLOSED = r"(?=\s*(?:[.,:](?!\d)|[\"'”’](?!\w)|[()\];!?*}$`—–]|_(?![\w{])|\\(?![A-Za-z])|-\s|$|\n))"
+_CLOSED = r"(?=\s*(?:[.,:](?!\d|[A-Z]\b)|[\"'”’](?!\w)|[()\];!?*}$`—–]|_(?![\w{])|\\(?![A-Za-z])|-\s|$|\n))"
 _BORDERS = (r"(?<![\w'’\\-])(?<!\d[.,:])", r"(?![\w'’-]|[.,:]\d)")
 _REASON_WORD = r"because|since|as|for|given|due|although|though|while|whereas|if|when|where"
-_REASON = re.compile(rf"[\s,;:(]*\b(?:{_REASON_WORD})\b", re.IGNORECASE)
+_REASON = re.compile(rf"[\s,;:(]*\b(?:{_REASON_WORD})\b|,\s*(?:who|whose)\b", re.IGNORECASE)
 _DENIAL = re.compile(
     r"[\s,;(]*\b(?:(?:and|but)\s+)?(?:not|rather\s+than|instead\s+of|as\s+opposed\s+to|over|unlike|never|except|neither|nor|(?:ca|is|wo|do|does)n['’]t"
-    r"|cannot|than|rul(?:e|es|ed|ing)\s+out|eliminat(?:e|es|ed|ing)|exclud(?:e|es|ed|ing)|without)\b",
+    r"|cannot|than|(?:anything|everything|all)\s+(?:but|except)|far\s+from|other\s+than|rul(?:e|es|ed|ing)\s+out|eliminat(?:e|es|ed|ing)|exclud(?:e|es|ed|ing)|without)\b",
     re.IGNORECASE,
 )
 _CONCLUSION = re.compile(
@@ -40,10 +40,11 @@ _LINK = re.compile(
 _LEAVES = r"\b(?:leaves|leaving|leave|left\s+with)\s+(?:us\s+with\s+|only\s+|just\s+|option\s+|with\s+|the\s+)*"
 _REFUSED_BEHIND = re.compile(
     r"\s*(?:[\w\s]{0,20}\b)?(?:is|are|was|seems|looks)\s+(?:\w+\s+)?(?:not|wrong|incorrect|false|out|too|unlikely|impossible|eliminated|excluded|implausible|no)\b"
+    r"|[\w\s]{0,40}(?::|\s[-–—])\s*(?:no|wrong|incorrect|false|not)\b"
     r"|\s*(?:[\w\s]{0,20}\b)?(?:cannot|can't|can’t|isn't|isn’t|doesn't|doesn’t)\b",
     re.IGNORECASE,
 )
-_FORMULA = re.compile(r"\\(?!text|mathrm|mathbf|mathit|mathsf|mathtt|quad|[,;! ])[A-Za-z]+|[=+^<>]|(?<=\w)_(?=[\w{])")
+_FORMULA = re.compile(r"\\(?!text|mathrm|mathbf|mathit|mathsf|mathtt|quad|[,;! ])[A-Za-z]+|[=+^<>]|(?<=\w)_(?=[\w{])|(?<![\w'’‘])[A-Z]['’](?!\w)")
 
 
 MOST_MENTIONS = 40
@@ -72,6 +73,8 @@ def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
     line = first_line(text)[:1000]
     line = line[_skip(line) :]
     label = _label(options)
+    if _depends(first_sentence(line), label):
+        return SEVERAL
     first = re.match(rf"[(\[]?\s*(?:{label})(?![\w'’])", line, re.IGNORECASE)
     several = bool(first) and _names_several(line[first.end() :], label) if first else False
     if not several:
@@ -82,9 +85,24 @@ def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
     left = _left_over(line, options)
     if several or left is not None:
         return left if left is not None else SEVERAL
+    if (said := re.match(rf"({label})\s*=\s*(.+)", first_sentence(line))) and letter_of_text(said[2], options) == _as_option(said[1], options):
+        return _as_option(said[1], options)
     if (alone := letter_of_text(first_line(text), options) or letter_of_text(line, options)) is not None:
         return alone
-    return _clausewise(first_sentence(line), options)
+    sentence = first_sentence(line)
+    if "=" in sentence and one_reading(sentence).value is not None:
+        sides = {letter_of_text(each, options) for each in sentence.split("=")} - {None}
+        if sides:
+            return sides.pop() if len(sides) == 1 else SEVERAL
+    return _clausewise(sentence, options)
+
+
+_CONDITION = re.compile(r"\bif\b.*\b(?:otherwise|else)\b", re.IGNORECASE)
+
+
+def _depends(sentence: str, label: str) -> bool:
+    """Whether a sentence gives one option under a condition and another else."""
+    return bool(_CONDITION.search(sentence) or re.search(rf"\b(?:{label})[)\]]?\s+if\b[^,;]*[,;]\s*(?:and\s+)?[(\[]?(?:{label})\b", sentence))
 
 
 def _left_over(line: str, options: Mapping[str, str]) -> str | None:
@@ -123,7 +141,10 @@ def _clausewise(sentence: str, options: Mapping[str, str]) -> str | None:
         text = clause.text.strip(" ,;")
         new: str | None = SEVERAL if len(letters) > 1 else letters.pop() if letters else None
         if new is None and (state is None or clause.link == "conclusion"):
-            new, is_text = letter_of_text(text[_skip(text) :], options), True
+            new = letter_of_text(text[_skip(text) :], options)
+            if new and state and new != state:
+                return SEVERAL
+            is_text = True
         elif new is not None and state and new != state and not (clause.link == "conclusion" and is_text):
             return SEVERAL
         if new is not None:
@@ -174,6 +195,8 @@ def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
         begin, end = _sentence_around(text, mentions[-1].start())
         own = [each for each in mentions if each.start() >= begin]
         mentions = mentions[: len(mentions) - len(own)]
+        if text[end : end + 1] == "?":
+            continue
         kept = [each for each in own if not _is_refused(text, begin, end, each)]
         letters = {_as_option(each[1], options) for each in kept}
         corrected = len(kept) > 1 and re.search(
@@ -311,7 +334,7 @@ def _skip(text: str) -> int:
 
 def _names_several(rest: str, label: str) -> bool:
     """Whether another letter follows at once, as in "A, B" or "A and C"."""
-    return bool(re.match(rf"[)\].*}}\s]*(?:,|and|or|&|/)\s*(?:(?:and|or)\s*)?(?:[(\[]\s*)?(?:{label})(?![\w'’])", rest))
+    return bool(re.match(rf"[)\].*}}\s]*(?:,|and|or|&|/)\s*(?:(?:and|or)\s*)?(?:[(\[]\s*)?(?:{label})(?![\w'’])|\)\s*\((?:{label})\)", rest))
 
 
 def _stands_alone(letter: str, sentence: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 from cotexp.tasks.equations import Side, equation, with_operators
@@ -55,12 +56,24 @@ def heading_reading(piece: str, *, goes_on: bool) -> Reading:
     is_equation = any(isinstance(each, Sign) and each.kind == "equals" for each in row[:at])
     leads = [each.text for each in row[:at] if isinstance(each, Word)]
     is_label = any(isinstance(each, Sign) and each.kind == "colon" for each in row[:at])
-    if at == len(row) or (not is_equation and (is_label or any(each.lower() not in FILLERS for each in leads))):
+    if at == len(row) or (not is_equation and ((is_label and goes_on) or any(each.lower() not in FILLERS for each in leads))):
         return SILENT
     behind = row[at + 1] if at + 1 < len(row) else None
-    if goes_on and isinstance(behind, Word) and behind.text[0].isupper():
+    is_numbered = any(isinstance(each, Sign) and each.kind == "close" for each in row[:at])
+    if goes_on and (is_numbered or (isinstance(behind, Word) and (behind.text[0].isupper() or behind.text in ("st", "nd", "rd", "th", "of")))):
+        return SILENT
+    if goes_on and isinstance(behind, Sign) and behind.text == "of":
         return SILENT
     return _reading(_clauses(row), is_whole=False)
+
+
+def begins_with_all_of(content: str, behind: str) -> bool:
+    """Whether a box's number stays what it is when it is read together with the words behind the box."""
+    alone, together = _items(content), _items(f"{content} {behind}")
+    numbers = [next((each for each in row if isinstance(each, Quantity | Stop)), None) for row in (alone, together)]
+    if not isinstance(numbers[0], Quantity):
+        return True
+    return isinstance(numbers[1], Quantity) and numbers[0].value == numbers[1].value
 
 
 def _items(piece: str) -> list[Item]:
@@ -68,7 +81,7 @@ def _items(piece: str) -> list[Item]:
 
 
 def _without_end(found: list[Token]) -> list[Token]:
-    while found and found[-1].kind == "separator":
+    while found and found[-1].kind in ("separator", "colon"):
         found.pop()
     return found
 
@@ -107,6 +120,8 @@ def _link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | N
         is_dash = item.kind == "operator" and item.text in "–—"
         if is_dash and (item.text == "—" or (item.spaced and clause and (at + 1 == len(row) or isinstance(row[at + 1], Word)))):
             return "comma", 1
+        if item.kind == "colon" and not item.spaced and clause and isinstance(clause[-1], Quantity | Word) and _explains(row, at):
+            return "because", 1
         if (
             item.kind == "colon"
             and at + 1 < len(row)
@@ -118,6 +133,14 @@ def _link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | N
     if not isinstance(item, Word):
         return None, 0
     return _word_link(row, at, clause)
+
+
+def _explains(row: Sequence[Item], at: int) -> bool:
+    """Whether a colon stands between a number and more words with one: "18: 9 eggs at $2 each", but not "18:30"."""
+    numbers = [n for n, each in enumerate(row) if isinstance(each, Quantity | Stop)]
+    words = [each for each in row[at + 1 :] if isinstance(each, Word)]
+    has_sum = any(isinstance(each, Sign) and each.kind == "operator" and each.text in "×*+÷" for each in row[at + 1 :])
+    return bool(numbers) and numbers[0] < at and (len(words) > 2 or has_sum)
 
 
 def _word_link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | None, int]:
@@ -179,7 +202,8 @@ def _reading(clauses: Sequence[Clause], *, is_whole: bool) -> Reading:
         if not any(isinstance(each, Quantity) for each in first.row) or _is_remark(first.row):
             rest = [each for each in clauses[1:] if each.link == "comma" and isinstance(each.row[0], Quantity)]
             if not rest or _is_remark(first.row):
-                return SILENT
+                result = _result_of(first.row, clauses[1:])
+                return SILENT if result is None else result
             return _reading([Clause("first", rest[0].row), *clauses[clauses.index(rest[0]) + 1 :]], is_whole=False)
         num_numbers = sum(isinstance(each, Quantity | Stop) for each in first.row)
         state = Side("unread" if num_numbers > 1 else "aside" if num_numbers else "words")
@@ -187,6 +211,8 @@ def _reading(clauses: Sequence[Clause], *, is_whole: bool) -> Reading:
         state = equation(first.row, is_whole=is_whole) if first.row else Side("words")
     denied: Fraction | None = None
     is_denied = False
+    if any(isinstance(each, Word) and each.text.lower() == "remainder" for clause in clauses[1:2] for each in clause.row[:2]):
+        return UNREADABLE
     for clause in clauses[1:]:
         if clause.link == "because":
             break
@@ -208,6 +234,20 @@ def _reading(clauses: Sequence[Clause], *, is_whole: bool) -> Reading:
     if state.kind in ("words", "name", "aside"):
         return Reading(is_silent=not is_whole, denied=denied)
     return UNREADABLE
+
+
+_WORKED_OUT = frozenset(("found", "calculated", "computed", "obtained", "derived", "determined", "given"))
+
+
+def _result_of(row: Sequence[Item], clauses: Sequence[Clause]) -> Reading | None:
+    """What "found by multiplying 9 by 2, which gives 18" gives; None for another remark."""
+    words = [each.text.lower() if isinstance(each, Word) else "" for each in row[:2]]
+    if len(words) < 2 or words[0] not in _WORKED_OUT or words[1] not in ("by", "as", "through", "from"):
+        return None
+    if not clauses or clauses[-1].link not in ("which", "so"):
+        return None
+    side = equation(clauses[-1].row, is_whole=False) if clauses[-1].row else Side("words")
+    return Reading(side.quantity.plain, side.quantity.value) if side.kind == "value" and side.begins and side.quantity else None
 
 
 def _next(state: Side, new: Side, clause: Clause, *, is_whole: bool) -> Side:
@@ -249,8 +289,15 @@ def _same(one: Quantity, other: Quantity) -> bool:
 def _is_remark(row: Sequence[Item]) -> bool:
     if not row or not isinstance(row[0], Word):
         return False
+    if _is_about([each.text.lower() for each in row if isinstance(each, Word)]):
+        return True
     word = row[0].text
     return word.lower() in REMARKS or (word.islower() and len(word) > 3 and word.endswith("ed"))
+
+
+def _is_about(words: Sequence[str]) -> bool:
+    """ "correct to 2 decimal places", "exact to 3 digits": about an answer."""
+    return any(one in ("correct", "exact", "rounded", "accurate") and other == "to" for one, other in pairwise(words))
 
 
 def _may_state(row: Sequence[Item]) -> bool:
@@ -258,6 +305,8 @@ def _may_state(row: Sequence[Item]) -> bool:
     at = next((n for n, each in enumerate(row) if isinstance(each, Quantity | Stop)), len(row))
     lead = [each for each in row[:at] if isinstance(each, Word)]
     words = [each.text.lower() for each in lead]
+    if _is_about(words):
+        return False
     if all(each in FILLERS or len(each) == 1 for each in words):
         return True
     if any(isinstance(each, Sign) and (each.kind in ("equals", "colon")) for each in row[:at]) and not _is_remark(row):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 from cotexp.tasks.quantities import Item, Quantity, Sign, Stop, Word
@@ -93,6 +94,8 @@ def _side(row: Sequence[Item], *, is_whole: bool) -> Side:
     words = [each for each in row if isinstance(each, Word)]
     if any(isinstance(each, Stop) for each in row) or any(each.text.lower() in STOP_ANYWHERE for each in words):
         return Side("unread")
+    if any(_is_below(one) and isinstance(other, Quantity) and other.value == 0 for one, other in pairwise(row)):
+        return Side("unread")
     if not quantities:
         return _side_of_words(row, words, signs)
     first = next(at for at, each in enumerate(row) if isinstance(each, Quantity))
@@ -114,6 +117,10 @@ def _side(row: Sequence[Item], *, is_whole: bool) -> Side:
     quantity = row[first]
     assert isinstance(quantity, Quantity)
     return Side("value", quantity, quantity.value, begins=first == 0)
+
+
+def _is_below(item: Item) -> bool:
+    return isinstance(item, Word) and item.text.lower() in ("below", "under")
 
 
 def _bare(row: Sequence[Item]) -> list[Item]:
@@ -155,7 +162,9 @@ def _head(row: Sequence[Item], first: int) -> list[Item]:
             joined = any(isinstance(each, Word) and each.text.lower() == "and" for each in tail)
             article = bool(tail) and isinstance(tail[0], Word) and tail[0].text.lower() in ("the", "these", "those", "his", "her", "their", "all")
             numbers = [each for each in tail if isinstance(each, Quantity)]
-            if item.text.lower() in ("to", "than", "through") and tail and isinstance(tail[0], Quantity):
+            if item.text.lower() in ("to", "than", "through") and (
+                isinstance(tail[0], Quantity) if tail and item.text.lower() != "than" else numbers
+            ):
                 return [*row, *numbers]
             if item.text.lower() == "of" and numbers and not article:
                 return [*row[:at], Sign("operator", "of", True), *tail, *numbers]
@@ -255,6 +264,8 @@ def equation(row: Sequence[Item], *, is_whole: bool) -> Side:
         last = sides[0]  # "18 = 9 + 9"
     if last.quantity is not None and last.quantity.is_letter and sides[0].kind in ("name", "letters"):
         return Side("unread")  # "n = 3k"
+    if last.kind == "name" and len(sides) == 2 and sides[0].kind == "value":
+        return sides[0]  # "18 = x"
     if last.kind != "value":
         return Side("unread" if last.kind != "words" else "words")
     numeric = [each for each in sides if each.value is not None]

@@ -68,6 +68,8 @@ _ROUNDED = re.compile(r"\\l(?:ceil|floor)(?![A-Za-z])\s*(\d+)\s*\\r(?:ceil|floor
 _BAR = re.compile(r"(\d+\.\d*)\\(?:overline|bar|dot)\s*(?:\{\s*(\d+)\s*\}|(\d))")
 _PAIR = re.compile(r"(?<!\\)\$([^$]*)(?<!\\)\$(?![\d.])")
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,30}>|<\|[^<>|]{1,40}\|>")
+_CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
+"""A calculator's mark, as GSM8K's solutions have it: "9*2=<<9*2=18>>18"."""
 _ANGLED = re.compile(r"<([^<>\s][^<>]*)>")
 _EMPHASIS = re.compile(r"\*{2,}|`+|[\"“”„«»]|(?<!\w)_+|_+(?![\w{])|^\s*\*(?=[^\s*])|(?<=[^\s*])\*(?=\s*[.,;:!?]?\s*$)")
 _QUOTED = re.compile(r"(?<!\w)['‘]([^'’\n]*)['’](?!\w)")
@@ -78,7 +80,7 @@ _UNIT_FRACTION = re.compile(r"\\[dtc]?frac\s*\{\s*([A-Za-z$£€ ]*)\s*\}\s*\{\s
 
 def undressed(text: str) -> str:
     """A short text without LaTeX's and Markdown's dress: fonts, sizes, spaces, dollars around a formula; signs in place of their names."""
-    text = text.translate(_WIDE)
+    text = _CALCULATION.sub("", text.translate(_WIDE))
     for _ in range(8):
         text, num_found = _WORDS_OF.subn(r" \1 ", _COLOR.sub("", _COMMA.sub(",", text)))
         if not num_found:

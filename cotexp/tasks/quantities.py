@@ -6,19 +6,15 @@ What is not read whole becomes a `Stop`, which makes the whole statement unreada
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
 from cotexp.tasks.lexing import MOST_DIGITS, Token
+from cotexp.tasks.spoken import SMALL, spoken_at
+from cotexp.tasks.units import MAGNITUDES, UNITS, Unit
 from cotexp.tasks.wording import ATTACHED, CHANGING
-
-
-class Unit(NamedTuple):
-    """What a unit measures, and how many of the smallest unit of its kind it is."""
-
-    kind: str
-    size: Fraction
 
 
 class Quantity(NamedTuple):
@@ -54,73 +50,9 @@ class Stop(NamedTuple):
 
 Item = Quantity | Word | Sign | Stop
 
-_TABLE = {
-    "time": {
-        **dict.fromkeys(("week", "weeks", "wk", "wks"), 604800),
-        **dict.fromkeys(("day", "days"), 86400),
-        **dict.fromkeys(("hour", "hours", "hr", "hrs", "h"), 3600),
-        **dict.fromkeys(("minute", "minutes", "min", "mins"), 60),
-        **dict.fromkeys(("second", "seconds", "sec", "secs", "s"), 1),
-    },
-    "years": {**dict.fromkeys(("year", "years", "yr", "yrs"), 12), **dict.fromkeys(("month", "months"), 1)},
-    "length": {
-        **dict.fromkeys(("mile", "miles", "mi"), 63360),
-        **dict.fromkeys(("yard", "yards", "yd", "yds"), 36),
-        **dict.fromkeys(("foot", "feet", "ft"), 12),
-        **dict.fromkeys(("inch", "inches", "in"), 1),
-    },
-    "metre": {
-        **dict.fromkeys(("km", "kms", "kilometer", "kilometers", "kilometre", "kilometres"), 1_000_000),
-        **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1000),
-        **dict.fromkeys(("cm", "cms", "centimeter", "centimeters", "centimetre", "centimetres"), 10),
-        **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1),
-    },
-    "pound": {
-        **dict.fromkeys(("pound", "pounds", "lb", "lbs"), 16),
-        **dict.fromkeys(("ounce", "ounces", "oz"), 1),
-    },
-    "gram": {
-        **dict.fromkeys(("ton", "tons", "tonne", "tonnes"), 1_000_000_000),
-        **dict.fromkeys(("kg", "kgs", "kilo", "kilos", "kilogram", "kilograms"), 1_000_000),
-        **dict.fromkeys(("g", "gram", "grams"), 1000),
-        **dict.fromkeys(("mg", "milligram", "milligrams"), 1),
-    },
-    "litre": {
-        **dict.fromkeys(("l", "L", "liter", "liters", "litre", "litres"), 1000),
-        **dict.fromkeys(("ml", "mL", "mls", "milliliter", "milliliters", "millilitre", "millilitres"), 1),
-    },
-    "gallon": {
-        **dict.fromkeys(("gallon", "gallons", "gal"), 16),
-        **dict.fromkeys(("quart", "quarts"), 4),
-        **dict.fromkeys(("pint", "pints"), 2),
-        **dict.fromkeys(("cup", "cups"), 1),
-    },
-    "money": {
-        **dict.fromkeys(("dollar", "dollars", "usd", "buck", "bucks", "euro", "euros", "rupee", "rupees", "$", "€", "£", "₹"), 100),
-        **dict.fromkeys(("cent", "cents", "¢", "pence", "p", "c", "paise"), 1),
-    },
-}
-UNITS = {name: Unit(kind, Fraction(size)) for kind, names in _TABLE.items() for name, size in names.items()}
 _OWN_LETTERS = {"a", "i", "A", "I"}
-MAGNITUDES = (
-    {"hundred": 10**2, "thousand": 10**3, "thousands": 10**3, "million": 10**6, "millions": 10**6, "billion": 10**9, "billions": 10**9}
-    | {"trillion": 10**12, "trillions": 10**12, "lakh": 10**5, "lakhs": 10**5, "crore": 10**7, "crores": 10**7, "dozen": 12, "dozens": 12, "doz": 12}
-    | {"mil": 10**6, "mln": 10**6, "mn": 10**6, "bn": 10**9, "bln": 10**9}
-)
 _LETTER_MAGNITUDES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "MM": 10**6, "Mn": 10**6, "mn": 10**6, "bn": 10**9, "Bn": 10**9, "tn": 10**12}
 _HAN = {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8, "만": 10**4, "억": 10**8}
-_SMALL = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11} | {
-    "twelve": 12,
-    "fifteen": 15,
-    "twenty": 20,
-    "thirty": 30,
-    "forty": 40,
-    "fifty": 50,
-    "sixty": 60,
-    "eighty": 80,
-    "ninety": 90,
-}
-"""Words for numbers, read before a magnitude only."""
 _PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4), "third": Fraction(1, 3)}
 MOST_FACTORIAL = 60
 
@@ -176,9 +108,13 @@ def _quantity(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[
         negative, start = True, start + 1
     if start >= len(found):
         return None
-    spoken = _spoken(found, start)
+    spoken = spoken_at(found, start)
     if spoken is not None:
         value, end = spoken
+        part = _part(found, end) if value.denominator == 1 else None
+        value, end = (value + part[0], part[1]) if part else (value, end)
+        if end < len(found) and found[end].text.lower() in ("quarter", "quarters", "point"):
+            return Stop(found[end].text), end + 1
         quantity = Quantity(value, plain(value))
     elif found[start].kind == "number":
         if before and isinstance(before[-1], Word) and not found[start].spaced and not currency and len(before[-1].text) == 1:
@@ -208,18 +144,6 @@ def _sign(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[bool
 
 def _is_minus(token: Token) -> bool:
     return token.kind == "operator" and token.text in "-−–"
-
-
-def _spoken(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
-    """ "two dozen", "a million", "half a dozen": words for a number before a magnitude."""
-    words = [each.text.lower() if each.kind == "word" else "" for each in found[at : at + 3]] + ["", "", ""]
-    if words[0] == "half" and words[1] in ("a", "") and words[2] in MAGNITUDES:
-        return Fraction(1, 2), at + 2
-    if words[0] in _SMALL and words[1] in MAGNITUDES:
-        return Fraction(_SMALL[words[0]]), at + 1
-    if words[0] == "a" and words[1] == "half" and words[2] in MAGNITUDES:
-        return Fraction(1, 2), at + 2
-    return None
 
 
 def _simple(found: Sequence[Token], at: int) -> tuple[Quantity, int]:
@@ -275,7 +199,7 @@ def _part(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
     if joined and words[0] in ("a", "one") and words[1] in _PARTS:
         return _PARTS[words[1]], at + 2
     if joined and words[0] in ("two", "three") and words[1].removesuffix("s") in _PARTS:
-        part = _PARTS[words[1].removesuffix("s")] * _SMALL[words[0]]
+        part = _PARTS[words[1].removesuffix("s")] * SMALL[words[0]]
         return (part, at + 2) if part < 1 else None
     return None
 
@@ -353,7 +277,8 @@ def _with_word(quantity: Quantity, found: Sequence[Token], at: int) -> tuple[Qua
     token = found[at]
     word = token.text.lower()
     unit = UNITS.get(token.text) or (UNITS.get(word) if len(word) > 1 else None)
-    if word in CHANGING:
+    behind = [each.text.lower() for each in found[at : at + 3]]
+    if word in CHANGING or re.fullmatch(r"r\d+", word) or behind[:2] == ["below", "zero"] or behind == ["to", "the", "power"]:
         return Stop(word), at + 1
     if unit is not None and (len(token.text) > 1 or _stands(found, at)):
         return quantity._replace(unit=unit, unit_name=token.text), at + 1

@@ -1,4 +1,4 @@
-"""Where a text states its answer: boxes, and what stands behind "answer is" or "####", in the part that answers this question.
+"""Where a text states its answer: what stands behind "answer is" or "####", in the part that answers this question.
 
 What is thought before it, and a new question or turn behind it, are no part of the answer. A Markdown heading states nothing.
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cotexp.methods.reasoning import answer_begin
+from cotexp.tasks.boxes import BOX, cut_off
 
 
 class Mark(NamedTuple):
@@ -24,39 +25,26 @@ class Mark(NamedTuple):
     is_remark: bool = False
 
 
-class Box(NamedTuple):
-    start: int
-    end: int
-    content: str
-
-
 class Span(NamedTuple):
     begin: int
     end: int
 
 
 _STATEMENT = re.compile(r"answer\s+is(?![A-Za-z])\s*:?[ \t]*|#{4,6}(?!#)[ \t]*:?[ \t]*", re.IGNORECASE)
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|$)")
-_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
-_BLANK = r"(?:[\s$.…_?,;:!~\[\]<>]|\\[,;:! _]|\\(?:quad|qquad|[lc]?dots)(?![A-Za-z]))*"
-_PLACEHOLDER = re.compile(
-    rf"{_BLANK}(?:\\(?:text|textbf|mathrm|mathbf)\s*\{{)?{_BLANK}(?:(?:(?:the|your|my|final|correct|numerical|numeric)\s+)*"
-    rf"(?:answer|result|value|number|letter|choice|option|here)(?:\s+here)?)?{_BLANK}\}}?{_BLANK}",
-    re.IGNORECASE,
-)
-"""A box without an answer in it, such as an echoed instruction has."""
-
 # --- the part that answers ----------------------------------------------------------------------------------------------
 
 _END_OF_TURN = (
-    r"<\|(?:im_end|eot_id|endoftext|end_of_text|end|return|eom_id|call|END_OF_TURN_TOKEN)\|>|<｜end▁of▁sentence｜>|</s>|<eos>|<end_of_turn>"
+    r"<\|(?:im_end|eot_id|endoftext|end_of_text|end|return|eom_id|call|END_OF_TURN_TOKEN)\|>|<｜end▁of▁sentence｜>|</s>|<eos>|<end_of_turn>|\[/INST\]"
 )
 _USER_TURN = (
     r"<\|im_start\|>\s*user|<\|start_header_id\|>\s*user|<\|user\|>|<start_of_turn>\s*user|\[INST\]|<｜User｜>|<\|USER_TOKEN\|>|<\|start\|>\s*user"
     r"|^[ \t>*_#]*(?:(?:user|human)[*_ \t]*:|instruction[*_ \t]*:)"
 )
 _QUESTION = r"^[ \t>*_#]*(?:(?:next |new |another )?question|q)[*_ \t]*:"
-_MAYBE_QUESTION = r"^[ \t>*_#]*(?:(?:next |new |another )?(?:question|problem|exercise|example)|q)[ \t]*(?:\d+|#\d+)?[*_ \t]*[:.]"
+_MAYBE_QUESTION = (
+    r"^[ \t>*_#]*(?:(?:next |new |another )?(?:question|problem|exercise|example)|q)[ \t]*(?:\d+|#\d+)?[*_ \t]*(?:[:.]|(?<=\d)[ \t]*$)"
+    r"|^[^\n]{0,20}\b(?:here(?:'s|’s| is)|now|next is|let's try)\s+(?:a|an|another|the next)\s+(?:\w+\s+){0,2}(?:question|problem|example)\b"
+)
 _RUN_ON = re.compile(rf"(?P<turn>{_END_OF_TURN}|{_USER_TURN})|(?P<question>{_QUESTION})|(?P<maybe>{_MAYBE_QUESTION})", re.IGNORECASE | re.MULTILINE)
 _TOKENS_ONLY = re.compile(r"(?:\s|<[|｜][^<>|｜]{0,60}[|｜]>|</?s>|<bos>|assistant|model)*", re.IGNORECASE)
 _OPENING_LINE = re.compile(r"[^\d\n]{0,80}[:!.,]?\s*")
@@ -89,61 +77,16 @@ def _run_on(text: str, begin: int) -> int:
 
 
 def _first_statement(text: str, begin: int) -> int:
-    found = [match.start() for pattern in (_STATEMENT, _BOX) if (match := pattern.search(text, begin))]
+    found = [match.start() for pattern in (_STATEMENT, BOX) if (match := pattern.search(text, begin))]
     return min(found, default=len(text))
-
-
-# --- boxes ---------------------------------------------------------------------------------------------------------------
-
-
-def boxes(text: str) -> list[Box]:
-    """All closed boxes, in the order in which they begin, found in one pass; an escaped brace is a character."""
-    opened: list[tuple[int, int, bool]] = []
-    found: list[Box] = []
-    for match in _BOX_OR_BRACE.finditer(text):
-        token = match.group()
-        if token in ("\\{", "\\}"):
-            continue
-        if token != "}":
-            opened.append((match.start(), match.end(), token != "{"))
-        elif opened:
-            start, inside, is_box = opened.pop()
-            if is_box:
-                found.append(Box(start, match.end(), text[inside : match.start()]))
-    return sorted(found)
-
-
-_BETWEEN = re.compile(
-    r"[\s$]*(?:,|;|\\quad|\\qquad|\\text\s*\{\s*(?:and|or)\s*\}|and\b|or\b)(?:[\s$,]|\\quad|\\qquad|\\[,; ]|and\b|or\b)*"
-    r"(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?[\s$]*"
-)
-MOST_BETWEEN = 40
-MOST_BOXES = 30
-
-
-def last_boxes(text: str) -> list[Box]:
-    """The last closed box that is not empty, with those before it that "and", "or" or a comma ties to it: all parts of one answer."""
-    found = [each for each in boxes(text) if not _PLACEHOLDER.fullmatch(each.content[:200])]
-    group = found[-1:]
-    for before in reversed(found[:-1]):
-        gap = text[before.end : group[0].start]
-        if before.end > group[0].start or len(gap) > MOST_BETWEEN or len(group) >= MOST_BOXES or not _BETWEEN.fullmatch(gap):
-            break
-        group.insert(0, before)
-    return group
-
-
-def cut_off(text: str) -> int:
-    """Where a box begins that never closes, behind the last closed one; the text's length without any."""
-    closed = boxes(text)
-    found = _BOX.search(text, closed[-1].start + 1 if closed else 0)
-    return len(text) if found is None else found.start()
 
 
 # --- statements ----------------------------------------------------------------------------------------------------------
 
 _DOUBTED = re.compile(
-    r"\b(?:if|whether|suppose|supposing|assume|assuming|unless|wrong|incorrect|tempting|naive|erroneous)\s+(?:that\s+)?(?:(?:the|my|your|our|an?)\s+)?(?:\w+\s+)?\Z",
+    r"\b(?:(?:if|whether|suppose|supposing|assume|assuming|unless|wrong|incorrect|tempting|naive|erroneous|previous|earlier|initial|mistake\s+(?:is|would\s+be)\s+to\s+(?:say|think|conclude))"
+    r"|(?:(?<!i )(?:might|may|could|would)|people|students|many|some|others|one)\s+(?:\w+\s+)?(?:think|say|believe|guess|claim|conclude|argue))"
+    r"\s+(?:that\s+)?(?:(?:the|my|your|our|an?)\s+)?(?:\w+\s+)?\Z",
     re.IGNORECASE,
 )
 """What makes "the answer is 18" no statement: "if the answer is 18", "a wrong answer is 18"."""
@@ -157,7 +100,7 @@ _NUMBERED = re.compile(r"[\s*_]*\d{1,2}\s*[.):]\s*[*_]*(?=[A-Za-z])")
 
 def marks(text: str) -> Iterator[Mark]:
     """The statements of a text, the last one first."""
-    found = list(_STATEMENT.finditer(text))
+    found = list(_STATEMENT.finditer(_STRUCK.sub(lambda struck: " " * len(struck.group()), text)))
     end = len(text)
     for match in reversed(found):
         piece, is_heading = text[match.end() : min(end, match.end() + MOST_LINES_BEHIND)], match.group().startswith("#")
@@ -180,6 +123,35 @@ def _heading(line: str, behind: str) -> str | None:
     return None if _NUMBERED.match(line) else line
 
 
+_TURNED = re.compile(
+    r"(?:[.!,;(—–]|\.{2,}|…|\?|^|-\s)[\s*_]{0,8}(?:(?:oh|but)[,\s])?(?:no[,.!]?\s+)?(?P<turn>"
+    r"wait|hmm+|oops|actually|hold on|scratch that|sorry|correction"
+    r"|(?:that|this)(?:['’]s|\s+is)\s+(?:wrong|incorrect|not\s+(?:right|correct))|i\s+made\s+(?:a|an)\s+(?:\w+\s+)?(?:mistake|error))\b"
+    r"|(?:\.{2,}|…|[?,(—–])\s*(?P<no>no)\s*[,.!]?\s+(?!doubt|no\b)(?=[\w$(]+[.)]?\s*(?:$|[.)]))",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ADMITTED = re.compile(
+    r"\b(?:wrong|incorrect|mistake|error|not\s+(?:right|correct)|should\s+(?:be|have\s+been)|better|no)\b|\A[:,]?\s*[$(]?(?:[\d.,]+|[A-Za-z])[).]",
+    re.IGNORECASE,
+)
+_UPHELD = re.compile(r"\b(?:no\s+(?:mistake|error|doubt|problem)|(?:not|n['’]t)\s+(?:wrong|incorrect|a\s+mistake)|nothing\s+wrong)\b", re.IGNORECASE)
+MOST_TURNED = 80
+
+
+def is_taken_back(text: str, begin: int) -> bool:
+    """Whether the text behind a statement corrects itself ("wait, that is wrong", "(correction: 18)") and gives no new statement."""
+    for match in _TURNED.finditer(text, begin):
+        if match["no"] is not None:
+            return True
+        behind = text[match.end() : match.end() + MOST_TURNED]
+        said = match["turn"].lower()
+        plain = said.startswith(("that", "this", "i ", "scratch", "correction", "oops"))
+        if (plain or _ADMITTED.search(behind)) and not _UPHELD.search(behind):
+            return True
+    return False
+
+
+_STRUCK = re.compile(r"~~[^~\n]{1,300}~~")
 _OPENING = re.compile(r"(?:[\s*_~]|(?<=\n)>|\\\[|\\\(|\$\$|\\begin\s*\{[a-z]+\*?\})+")
 _SENTENCE_END = re.compile(r"[.!?][\"')*\]]*\s+|\n\s*")
 _ABBREVIATED = re.compile(r"\b(?:approx|ca|rs|nos?|st|vs|i\.e|e\.g|doz|eq|sq|ft|in|lbs?|oz|hrs?|mins?|secs?|u\.s|a\.m|p\.m|[A-Z])\.\Z", re.IGNORECASE)

@@ -24,7 +24,7 @@ BOUND_BEFORE = words(
     "approaching until till every rather except besides plus-minus outside times non maybe perhaps possibly either neither"
 )
 """Before a number they make it another, a bound or none."""
-STOP_ANYWHERE = words("out versus vs or-more choose modulo")
+STOP_ANYWHERE = words("out versus vs or-more choose modulo remainder")
 """No single number stands beside them."""
 AFTER_OR = words("more less fewer greater higher lower above below older younger longer over under better up beyond")
 """"18 or more"."""
@@ -61,13 +61,14 @@ ATTACHED = words("st nd rd th pm am mph kph kmph kmh pts pcs usd eur gbp inr cal
 CHANGING = words(
     "squared cubed factorial pi halves thirds fourths fifths sixths sevenths eighths ninths tenths hundredths thousandths millionths hundreds "
     "tens third fifth sixth tenth hundredth thousandth percentile π root choose mod modulo base score gross quintillion quadrillion googol half "
-    "halved doubled tripled"
+    "halved doubled tripled grand"
 )
 """Right behind a number they make it another one."""
 MILD = words("really in fact at all actually just simply")
 """Between "not" and "true" they change nothing."""
 AFTER_NO = words(
     "because since as for but and it he she they this that these those there in if unless due when while so although though we you i the a an "
-    "or is was not to at on by with his her their its my our your who which under based given according generally usually typically probably"
+    "or is was not instead rather today now "
+    "to at on by with his her their its my our your who which under based given according generally usually typically probably"
 )
 """What may follow "no" where it is the answer; before any other word it belongs to that word: "no doubt", "no bird"."""

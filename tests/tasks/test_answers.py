@@ -89,7 +89,6 @@ def test_the_last_closed_box_goes_before_the_last_statement(text: str, answer: s
         "18",
         "first 3, then 18",
         "The answer is unclear.",
-        "The answer is eighteen.",
         "The answer isn't 18.",
         "The answer isolates 18.",
         "Answer: 18",

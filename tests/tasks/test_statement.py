@@ -7,7 +7,8 @@ from fractions import Fraction
 import pytest
 
 from cotexp.tasks.answers import extract, number_of
-from cotexp.tasks.statement import answer_part, first_sentence, last_boxes
+from cotexp.tasks.boxes import parts_of_answer
+from cotexp.tasks.statement import answer_part, first_sentence
 
 STATED = [
     ("### Final Answer\n#### 18", "18"),
@@ -170,12 +171,12 @@ def test_a_mark_of_thinking_that_is_only_spoken_of_hides_nothing() -> None:
         ("\\boxed{3}. Then \\boxed{5}", ["5"]),
         ("\\boxed{3}, no, \\boxed{5}", ["5"]),
         ("\\boxed{3} as \\boxed{}", ["3"]),
-        ("\\boxed{a \\boxed{3}}", ["3"]),
+        ("\\boxed{a \\boxed{3}}", ["a \\boxed{3}"]),
         ("\\boxed{}", []),
     ],
 )
 def test_boxes_that_and_or_or_ties_together_are_one_answer(text: str, contents: list[str]) -> None:
-    assert [each.content for each in last_boxes(text)] == contents
+    assert [each.content for each in parts_of_answer(text)] == contents
 
 
 @pytest.mark.parametrize(

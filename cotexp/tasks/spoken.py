@@ -1,0 +1,70 @@
+"""Numbers in words: "eighteen", "one hundred and twenty", "half a dozen"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from cotexp.tasks.lexing import Token
+from cotexp.tasks.units import MAGNITUDES, UNITS
+
+_UNITS_SPOKEN = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_TENS_SPOKEN = "twenty thirty forty fifty sixty seventy eighty ninety"
+SMALL = {word: n for n, word in enumerate(_UNITS_SPOKEN.split())} | {word: 10 * n for n, word in enumerate(_TENS_SPOKEN.split(), 2)}
+_SPOKEN_MAGNITUDES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+
+
+def spoken_at(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
+    """ "eighteen", "one hundred and twenty", "a million", "half a dozen": a number in words, and where it ends."""
+    words = [each.text.lower() if each.kind == "word" else "" for each in found[at : at + 3]] + ["", "", ""]
+    if words[0] == "half" and words[1] in ("a", "") and words[2] in MAGNITUDES:
+        return Fraction(1, 2), at + 2
+    if words[0] == "a" and words[1] == "half" and words[2] in MAGNITUDES:
+        return Fraction(1, 2), at + 2
+    if words[0] == "a" and words[1] in MAGNITUDES:
+        return (Fraction(1), at + 1) if words[1] not in _SPOKEN_MAGNITUDES else _spoken_number(found, at)
+    return _spoken_number(found, at) if words[0].split("-")[0] in SMALL else None
+
+
+def _spoken_number(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
+    """The whole of a number in words; None for a "one" that may be no number ("one of the eggs")."""
+    total, group, last, end = 0, 0, 0, at
+    while end < len(found) and found[end].kind == "word":
+        word = found[end].text.lower()
+        joined = word == "and" and end > at and last in _SPOKEN_MAGNITUDES.values() and end + 1 < len(found) and _small(found[end + 1]) is not None
+        number = 1 if word == "a" and end == at else _small(found[end])
+        if joined:
+            end += 1
+            continue
+        if number is not None and (end == at or (last >= 100 > number) or (last in range(20, 100, 10) and 0 < number < 10)):
+            group, last = group + number, number if number < 20 or number % 10 == 0 else 1
+        elif word in _SPOKEN_MAGNITUDES and group and last != _SPOKEN_MAGNITUDES[word] and end > at:
+            factor = last = _SPOKEN_MAGNITUDES[word]
+            if factor == 100:
+                group *= factor
+            else:
+                total, group = total + group * factor, 0
+        else:
+            break
+        end += 1
+    if end == at:
+        return None
+    if end == at + 1 and found[at].text.lower() == "one" and not _is_lone(found, end):
+        return None
+    return Fraction(total + group), end
+
+
+def _small(token: Token) -> int | None:
+    """The number below a hundred that a word says, such as "seven" or "twenty-one"."""
+    tens, _, ones = token.text.lower().partition("-") if token.kind == "word" else ("", "", "")
+    if not ones:
+        return SMALL.get(tens)
+    return SMALL[tens] + SMALL[ones] if SMALL.get(tens, 0) >= 20 and 0 < SMALL.get(ones, 0) < 10 else None
+
+
+def _is_lone(found: Sequence[Token], at: int) -> bool:
+    """Whether nothing but a mark, a factor or a unit follows: before other words "one" is often no number."""
+    if at == len(found) or found[at].kind in ("separator", "close", "percent", "equals", "degree"):
+        return True
+    word = found[at].text.lower()
+    return found[at].kind == "word" and (word in MAGNITUDES or (len(word) > 1 and word in UNITS and word != "second") or word == "and")
