@@ -127,14 +127,17 @@ _TURNED = re.compile(
     r"(?:[.!,;(—–]|\.{2,}|…|\?|^|-\s)[\s*_]{0,8}(?:(?:oh|but)[,\s])?(?:no[,.!]?\s+)?(?P<turn>"
     r"wait|hmm+|oops|actually|hold on|scratch that|sorry|correction"
     r"|(?:that|this)(?:['’]s|\s+is)\s+(?:wrong|incorrect|not\s+(?:right|correct))|i\s+made\s+(?:a|an)\s+(?:\w+\s+)?(?:mistake|error))\b"
-    r"|(?:\.{2,}|…|[?,(—–])\s*(?P<no>no)\s*[,.!]?\s+(?!doubt|no\b)(?=[\w$(]+[.)]?\s*(?:$|[.)]))",
+    r"|(?:(?:\.{2,}|…|[?,(—–])\s*|[.!]\s+(?=no,\s+[$(]?\d))(?P<no>no)\s*[,.!]?\s+(?!doubt|no\b)(?=[\w$(]+[.)]?\s*(?:$|[.)]))",
     re.IGNORECASE | re.MULTILINE,
 )
 _ADMITTED = re.compile(
-    r"\b(?:wrong|incorrect|mistake|error|not\s+(?:right|correct)|should\s+(?:be|have\s+been)|better|no)\b|\A[:,]?\s*[$(]?(?:[\d.,]+|[A-Za-z])[).]",
+    r"\b(?:wrong|incorrect|mistake|error|not\s+(?:right|correct)|should\s+(?:be|have\s+been)|better|no)\b|\A[:,]?\s*[$(]?(?:[\d.,]+|[A-Za-z])[).]"
+    r"|\A\W*(?:actually\W+)?it(?:['’]s|\s+is)\s+[$(]?\d",
     re.IGNORECASE,
 )
-_UPHELD = re.compile(r"\b(?:no\s+(?:mistake|error|doubt|problem)|(?:not|n['’]t)\s+(?:wrong|incorrect|a\s+mistake)|nothing\s+wrong)\b", re.IGNORECASE)
+_UPHELD = re.compile(
+    r"\b(?:no\s+(?:mistake|error|doubt|problem)s?|(?:not|n['’]t)\s+(?:wrong|incorrect|a\s+mistake)|nothing\s+wrong)\b", re.IGNORECASE
+)
 MOST_TURNED = 80
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from cotexp.tasks.answers import last_boxed
-from cotexp.tasks.boxes import parts_of_answer
-from cotexp.tasks.statement import boxes, cut_off
+from cotexp.tasks.boxes import closed_boxes, cut_off, last_boxed, parts_of_answer
 
 
 def test_boxes_are_found_in_order_with_what_they_hold() -> None:
     text = "\\boxed{a} \\fbox {\\frac{1}{2}} \\boxed{\\{1, 2\\}} \\boxed{open"
-    assert [each.content for each in boxes(text)] == ["a", "\\frac{1}{2}", "\\{1, 2\\}"]
-    assert all(text[each.start : each.end].endswith(each.content + "}") for each in boxes(text))
+    assert [each.content for each in closed_boxes(text)] == ["a", "\\frac{1}{2}", "\\{1, 2\\}"]
+    assert all(text[each.start : each.end].endswith(each.content + "}") for each in closed_boxes(text))
     assert last_boxed(text) == "\\{1, 2\\}"
     assert text[cut_off(text) :] == "\\boxed{open"
     assert cut_off("\\boxed{a}") == len("\\boxed{a}")
