@@ -85,19 +85,26 @@ def recorded(folder: Path, overrides: Sequence[str]) -> Iterator[Callable[[str],
 
 
 def waiting(folder: Path) -> Callable[[], None]:
-    """A function that says, the first time and then now and again, for whom a second process on the run in `folder` waits."""
-    said_at = float("-inf")
+    """A function that says, the first time and then now and again, for whom a second process on the run in `folder` waits.
+
+    Whoever holds the run checks models before its status names it: the name follows as soon as it is known.
+    """
+    said_at, was_named = float("-inf"), True
 
     def say() -> None:
-        nonlocal said_at
-        if time.monotonic() - said_at < progress.NOTE_SECONDS:
+        nonlocal said_at, was_named
+        is_due = time.monotonic() - said_at >= progress.NOTE_SECONDS
+        if was_named and not is_due:
             return
-        said_at = time.monotonic()
         try:
             found = read_status(folder)
         except Damaged:
             found = None
-        if found is None or not found.owner:
+        is_named = found is not None and bool(found.owner) and found.state == "running"
+        if not is_due and not is_named:
+            return
+        said_at, was_named = time.monotonic(), is_named
+        if found is None or not is_named:  # it has not begun yet
             log.info("waiting for another process that works on this run: %s", folder)
             return
         rows = f", {found.done} of {found.total}" if found.total else ""

@@ -29,9 +29,9 @@ def with_operators(row: list[Item]) -> list[Item]:
     """Words such as "times" between two quantities are operators, "of" behind a share is "times"; a slash between units is none."""
     row = [each for at, each in enumerate(row) if not (_is_rate(row[at - 1 : at + 2]) or (isinstance(each, Word) and _is_rate(row[at - 2 : at + 1])))]
     row = [each for at, each in enumerate(row) if not _is_hyphen(row, at)]
+    followings = _followings(row)
     for at in range(1, len(row) - 1):
-        item, before = row[at], row[at - 1]
-        following = next((each for each in row[at + 1 :] if not (isinstance(each, Word) and each.text.lower() in ("the", "by", "of", "a"))), None)
+        item, before, following = row[at], row[at - 1], followings[at]
         if not isinstance(item, Word) or not isinstance(following, Quantity):
             continue
         word = item.text.lower()
@@ -43,6 +43,17 @@ def with_operators(row: list[Item]) -> list[Item]:
         elif word == "of" and isinstance(before, Quantity) and (before.is_percent or before.is_fraction):
             row[at] = Sign("operator", "of", True)
     return row
+
+
+def _followings(row: Sequence[Item]) -> list[Item | None]:
+    """For each item the next one that is no filling word."""
+    found: list[Item | None] = []
+    following: Item | None = None
+    for each in reversed(row):
+        found.append(following)
+        if not (isinstance(each, Word) and each.text.lower() in ("the", "by", "of", "a")):
+            following = each
+    return found[::-1]
 
 
 def _is_hyphen(row: Sequence[Item], at: int) -> bool:

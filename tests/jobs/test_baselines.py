@@ -36,7 +36,7 @@ class Listener:
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
     engine = Listener()
-    monkeypatch.setattr(evaluation, "_engine", lambda context, mode: engine)
+    monkeypatch.setattr(evaluation, "answering_engine", lambda context, mode: engine)
     return engine
 
 
@@ -95,7 +95,7 @@ def test_a_cut_answer_that_has_its_result_already_is_right(tmp_path: Path, monke
 
     context = context_of(tmp_path, "compression=none", "evaluation.modes=[base,truncate]", "evaluation.truncate_ratio=0.5")
     golds, count = {each.id: each.answer for each in context.questions.test}, stages.load_encoder(context).count
-    monkeypatch.setattr(evaluation, "_engine", lambda context, mode: Talkative())
+    monkeypatch.setattr(evaluation, "answering_engine", lambda context, mode: Talkative())
     metrics = pipeline.run(context).metrics
     assert (metrics["eval/base/accuracy"], metrics["eval/truncate/accuracy"]) == (1.0, 0.5)
     assert (metrics["eval/truncate/num_cut"], metrics["eval/truncate/num_truncated"]) == (16, 0)
@@ -115,7 +115,7 @@ def test_each_task_has_an_output_budget_of_its_own(tmp_path: Path, monkeypatch: 
     both = ("evaluation.tasks=[custom,stories]", "evaluation.modes=[base,truncate]", "evaluation.truncate_ratio=0.5", "compression=none")
     context = context_of(tmp_path / "outputs", *own, *both)
     count = stages.load_encoder(context).count
-    monkeypatch.setattr(evaluation, "_engine", lambda context, mode: Uneven())
+    monkeypatch.setattr(evaluation, "answering_engine", lambda context, mode: Uneven())
     metrics = pipeline.run(context).metrics
     for task, repeated in (("stories", 3), ("custom", 12)):
         assert metrics[f"eval/truncate/{task}/budget_tokens"] == count("4 + 3 = 7. " * repeated) // 2

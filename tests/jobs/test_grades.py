@@ -78,7 +78,7 @@ def setup(tmp_path: Path, random_model: Path, monkeypatch: pytest.MonkeyPatch) -
         facts = [{"input": f"Is {n} odd?", "target_scores": {"Yes": n % 2, "No": 1 - n % 2}} for n in range(first, first + 6)]
         (tmp_path / "data" / "strategyqa" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, facts)))
     engine, graders = Engine({}), Graders()
-    monkeypatch.setattr(evaluation, "_engine", lambda context, mode: engine)
+    monkeypatch.setattr(evaluation, "answering_engine", lambda context, mode: engine)
     monkeypatch.setattr(grades, "grade_all", graders)
     return Setup(context=context_in(tmp_path, random_model, engine), engine=engine, graders=graders)
 

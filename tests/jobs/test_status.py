@@ -81,6 +81,10 @@ def test_a_run_whose_process_is_gone_was_killed_and_a_second_one_says_for_whom_i
         alive = read_status(tmp_path)
         with caplog.at_level(logging.INFO, logger="cotexp"):
             say = status.waiting(tmp_path)
+            (tmp_path / "status.json").rename(tmp_path / "kept.json")
+            say()
+            say()
+            (tmp_path / "kept.json").rename(tmp_path / "status.json")
             say()
             say()
     finally:
@@ -91,7 +95,8 @@ def test_a_run_whose_process_is_gone_was_killed_and_a_second_one_says_for_whom_i
     assert gone is not None
     assert (alive.state, gone.state) == ("running", "killed")
     assert (gone.stage, gone.done, gone.total) == ("rounds", 12, 40)
-    (line,) = caplog.messages
+    early, line = caplog.messages
+    assert early == f"waiting for another process that works on this run: {tmp_path}", "it has not begun yet"
     assert line.startswith(f"waiting for process {process.pid} on {gone.owner['host']}, which has worked on this run since ")
     assert line.endswith(f"(now at rounds, 12 of 40): {tmp_path}")
 

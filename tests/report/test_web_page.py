@@ -14,6 +14,7 @@ from written_runs import write_run
 
 from cotexp.report.content import Cell, Column, Figure, Gap, Report, Row, Table, UsedRun
 from cotexp.report.web_page import embedded, files, html
+from cotexp.visible import visible_lines
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -222,10 +223,11 @@ def test_a_chain_shows_its_rounds_side_by_side_and_what_each_removed(page: Chrom
     assert texts(page, ".column .model") == ["first it is right and seven", "right and seven", "right and seven again"]
 
 
-def test_hostile_and_empty_texts_are_shown_as_they_are(page: Chrome) -> None:
+def test_hostile_and_empty_texts_are_shown_and_not_obeyed(page: Chrome) -> None:
     page.find_element("name", "text").send_keys("Question h")
     shown = page.execute_script("return [...document.querySelectorAll('.column .model')].map(each => each.textContent)")
-    assert shown[0] == HOSTILE
+    assert shown[0] == visible_lines(HOSTILE)
+    assert "\\u202eabc" in shown[0], "what would turn the direction of the text is spelled out"
     assert shown[2] == LONG_LINE, "removed by the empty round"
     assert "empty" in all_of(page, ".facts")[2].text
 
