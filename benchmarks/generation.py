@@ -17,10 +17,9 @@ from typing import NamedTuple
 
 import torch
 
-from cotexp.compression_settings import Macc
+from cotexp.compressions import Macc
 from cotexp.inference.engine import Request, rows_of_batch
 from cotexp.inference.local import LocalEngine
-from cotexp.methods.compression import rewrite_prompt
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import identity, loading
 from cotexp.task_settings import StoriesTask
@@ -77,7 +76,7 @@ def loads(loaded: loading.LoadedModel, options: argparse.Namespace) -> dict[str,
     task = StoriesTask(num_test=options.rows)
     questions, drawn = load_questions(task).test, random.Random(0)
     chains = [split_solution(drawn.choice(each.references), each.answer_type, each.options)[0].strip() for each in questions]
-    rewrites = [rewrite_prompt(Macc(), question=each.text, text=chain, answer=each.answer) for each, chain in zip(questions, chains, strict=True)]
+    rewrites = [Macc().rewrite_prompt(question=each.text, text=chain, answer=each.answer) for each, chain in zip(questions, chains, strict=True)]
     count = loaded.encoder.count
     return {
         "answers": [Row(prompt, count(prompt), options.max_new_tokens) for prompt in (prompt_for(task, each) for each in questions)],

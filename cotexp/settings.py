@@ -12,10 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from cotexp.compression_settings import Macc, PromptOnly, TokenSkip
 from cotexp.model_settings import ScratchModel
 from cotexp.sections import LARGEST_SEED, ConfigError, Section, setting, shortened
-from cotexp.task_settings import StoriesTask
 
 # --- selection --------------------------------------------------------------------------------------------------------
 
@@ -343,24 +341,20 @@ class Settings:
             self.evaluation.tasks = self.task.train if self.task.name in self.task.train else [self.task.name]
         if self.tasks is None:
             self.tasks = {self.task.name: self.task}
-        has_short_form = self.compression.name not in ("none", "reference")
-        is_tuned = not isinstance(self.compression, PromptOnly)
         from_scratch = isinstance(self.model, ScratchModel)
-        if isinstance(self.compression, Macc) and self.compression.max_rounds is None:
-            self.compression.max_rounds = max(self.compressor.rounds, self.compression.fixed_k or 1)
-        if isinstance(self.compression, TokenSkip):
-            self.evaluation.ratio = self.evaluation.ratio or min(self.compression.ratios)
-            self.mixture.full_ratio = 1 / (len(self.compression.ratios) + 1) if self.mixture.full_ratio is None else self.mixture.full_ratio
+        self.compression.complete(self)
         if self.mixture.full_ratio is None:
-            self.mixture.full_ratio = 0.5 if has_short_form and is_tuned else 1.0
+            self.mixture.full_ratio = 0.5 if self.compression.compresses_chains else 1.0
         if self.evaluation.modes is None:
-            applies = (not from_scratch, self.evaluation.truncate_ratio is not None, is_tuned, has_short_form)
+            has_ratio = self.evaluation.truncate_ratio is not None
+            applies = (not from_scratch, has_ratio, self.compression.trains, self.compression.has_short_form)
             self.evaluation.modes = [mode for mode, each in zip(MODES, applies, strict=True) if each]
         self.evaluation.modes = [mode for mode in MODES if mode in self.evaluation.modes]
         problems = [
             *root_problems(self.name, self.seed, self.baseline),
-            *_form_contradictions(self, has_short_form),
-            *_mode_contradictions(self, has_short_form),
+            *_form_contradictions(self),
+            *_mode_contradictions(self),
+            *self.compression.run_contradictions(self),
             *(_scratch_contradictions(self) if from_scratch else []),
         ]
         if problems:
@@ -368,7 +362,7 @@ class Settings:
 
     def is_fine_tuned(self, mode: str) -> bool:
         """Whether the fine-tuned model answers in this mode, rather than the one before fine-tuning."""
-        return mode in FINE_TUNED_MODES and not isinstance(self.compression, PromptOnly)
+        return mode in FINE_TUNED_MODES and bool(self.compression.trains)
 
     @property
     def trains(self) -> bool:
@@ -401,47 +395,36 @@ def broken_name(name: str) -> str | None:
     return f", of at most {LONGEST_NAME} bytes each and {4 * LONGEST_NAME} in all" if longest > LONGEST_NAME or len(name) > 4 * LONGEST_NAME else None
 
 
-def _form_contradictions(settings: Settings, has_short_form: bool) -> Iterator[str]:
-    name, mixture, is_tuned = settings.compression.name, settings.mixture, not isinstance(settings.compression, PromptOnly)
-    if not has_short_form and mixture.full_ratio != 1:
+def _form_contradictions(settings: Settings) -> Iterator[str]:
+    compression, name, mixture = settings.compression, settings.compression.name, settings.mixture
+    if not compression.has_short_form and mixture.full_ratio != 1:
         yield f"mixture.full_ratio must be 1 with compression={name}, which makes no other form; got {mixture.full_ratio}"
-    if has_short_form and is_tuned and mixture.full_ratio == 1:
+    if compression.compresses_chains and mixture.full_ratio == 1:
         yield f"mixture.full_ratio must be below 1 with compression={name}; got 1.0; use compression=none to train on full form alone"
-    if mixture.rewrite_ratio and name != "reference":
+    if mixture.rewrite_ratio and not compression.teaches_compressor:
         yield f"mixture.rewrite_ratio must be 0 unless compression=reference; got {mixture.rewrite_ratio}"
-    if name == "reference" and settings.teacher.name != "reference":
-        yield f"teacher must be 'reference' with compression=reference; got {settings.teacher.name!r}"
-    if name == "reference" and not isinstance(settings.task, StoriesTask):
-        yield f"compression=reference needs solutions of several lengths, as task=stories has them; got task={settings.task.name}"
 
 
-def _mode_contradictions(settings: Settings, has_short_form: bool) -> Iterator[str]:
-    name, modes, ratio = settings.compression.name, settings.evaluation.modes, settings.evaluation.truncate_ratio
-    if not has_short_form and "compress" in modes:
+def _mode_contradictions(settings: Settings) -> Iterator[str]:
+    compression, name = settings.compression, settings.compression.name
+    modes, ratio = settings.evaluation.modes, settings.evaluation.truncate_ratio
+    if not compression.has_short_form and "compress" in modes:
         yield f"evaluation.modes must not hold 'compress' with compression={name}, which trains no compressed form; got {modes}"
-    if isinstance(settings.compression, PromptOnly) and "full" in modes:
+    if not compression.trains and "full" in modes:
         yield f"evaluation.modes must not hold 'full' with compression={name}, which trains nothing; got {modes}"
     if "truncate" in modes and ratio is None:
         yield f"evaluation.truncate_ratio must be set where evaluation.modes hold 'truncate'; got None with {modes}"
     if ratio is not None and not {"base", "truncate"} <= set(modes):
         yield f"evaluation.modes must hold 'base' and 'truncate' with evaluation.truncate_ratio, which cuts the base model's answers; got {modes}"
     asked = settings.evaluation.ratio
-    if asked is not None and not isinstance(settings.compression, TokenSkip):
+    if asked is not None and compression.asked_by != "ratio":
         yield f"evaluation.ratio is read only with compression=tokenskip; got {asked} with compression={name}"
-    elif asked is not None and asked not in settings.compression.ratios:
-        yield f"evaluation.ratio must be one that compression.ratios trains ({', '.join(map(str, settings.compression.ratios))}); got {asked}"
 
 
 def _scratch_contradictions(settings: Settings) -> Iterator[str]:
     if settings.teacher.name == "self":
         yield "teacher must not be 'self' with a model made from scratch, which can write nothing yet; use teacher=reference"
-    if settings.compressor.name == "self" and settings.compression.name not in ("none", "reference", "truncate", "tokenskip"):
-        yield "compressor must not be 'self' with a model made from scratch; use compressor=tiny or another model"
     if "base" in settings.evaluation.modes:
         yield f"evaluation.modes must not hold 'base' with a model made from scratch; got {settings.evaluation.modes}"
-    if isinstance(settings.compression, PromptOnly):
-        yield "compression must not be 'prompt_only' with a model made from scratch, which can write nothing before fine-tuning"
-    if isinstance(settings.compression, TokenSkip) and settings.compression.importance == "surprisal":
-        yield "compression.importance must not be 'surprisal' with a model made from scratch, which knows no text before fine-tuning"
     if settings.trainer.tuning == "lora":
         yield "trainer.tuning must be 'full' with a model made from scratch; got 'lora'"

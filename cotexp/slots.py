@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, get_args, get_type_hints
 
-from cotexp import compression_settings as c
 from cotexp import model_settings as m
 from cotexp import settings as s
 from cotexp import task_settings as t
+from cotexp.compressions import COMPRESSIONS
 
 SECTIONS: dict[str, dict[str, type]] = {
     "task": {"stories": t.StoriesTask, "gsm_symbolic": t.GsmSymbolicTask, "benchmark": t.BenchmarkTask, "custom": t.CustomTask},
@@ -24,16 +24,7 @@ SECTIONS: dict[str, dict[str, type]] = {
     "scoring": {"default": s.Scoring},
     "selection": {"default": s.Selection},
     "compressor": {"self": m.SelfCompressor, "local": m.LocalCompressor, "api": m.ApiCompressor},
-    "compression": {
-        "none": c.NoCompression,
-        "macc": c.Macc,
-        "single_round": c.SingleRound,
-        "truncate": c.Truncation,
-        "c3ot": c.C3ot,
-        "tokenskip": c.TokenSkip,
-        "prompt_only": c.PromptOnly,
-        "reference": c.ReferenceRounds,
-    },
+    "compression": COMPRESSIONS,
     "mixture": {"default": s.Mixture},
     "trainer": {"single": s.Trainer},
     "evaluation": {"default": s.Evaluation},

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from cotexp import compression_settings, model_settings, schema, settings, task_settings
-from cotexp.compression_settings import C3ot, Macc, PromptOnly, SingleRound, TokenSkip, Truncation
+from cotexp import compressions, model_settings, schema, settings, task_settings
+from cotexp.compressions import C3ot, Macc, PromptOnly, SingleRound, TokenSkip, Truncation, rewriting
 from cotexp.jobs.store import key_of
 from cotexp.model_settings import (
     ApiServer,
@@ -36,7 +36,7 @@ from cotexp.settings import Evaluation, Lora, Mixture, Scoring, Selection, Setti
 from cotexp.task_settings import BenchmarkTask, CustomTask, GsmSymbolicTask, StoriesTask, Task
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMED = {**vars(settings), **vars(compression_settings), **vars(model_settings), **vars(task_settings)}.values()
+NAMED = {**vars(settings), **vars(compressions), **vars(rewriting), **vars(model_settings), **vars(task_settings)}.values()
 SECTIONS = [
     each for each in dict.fromkeys(each for each in NAMED if isinstance(each, type)) if issubclass(each, Section) and dataclasses.is_dataclass(each)
 ]
@@ -73,7 +73,7 @@ def test_every_setting_has_one_sentence() -> None:
 
 
 def test_every_settings_class_can_be_chosen() -> None:
-    parts_of_others = {Lora, Sampling, compression_settings.Rewriting, Task, model_settings.Vllm, model_settings.ApiServer}
+    parts_of_others = {Lora, Sampling, rewriting.Rewriting, Task, model_settings.Vllm, model_settings.ApiServer}
     chosen = {section for schemas in schema.SECTIONS.values() for section in schemas.values()}
     assert set(SECTIONS) - parts_of_others == chosen
 

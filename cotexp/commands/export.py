@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotexp import durable
+from cotexp.compressions import compression_of
 from cotexp.jobs.disk import check_writable
 from cotexp.jobs.stored_files import Damaged, metrics_of, read_json, settings_of, stages_of, understood
 from cotexp.report.arms import name_of
@@ -296,7 +297,7 @@ def _prompts(settings: dict[str, Any], loaded: LoadedModel) -> str:
 
 def _asked(settings: dict[str, Any], loaded: LoadedModel) -> str:
     """What stands behind the prompt to ask for a short chain of thought, as code with a comment."""
-    if settings["compression"]["name"] in ("none", "reference"):
+    if not compression_of(settings).has_short_form:
         return ""
     if instruction := settings["compression"].get("instruction"):
         full = settings["compression"].get("long_instruction")

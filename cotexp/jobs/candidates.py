@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cotexp.jobs import compressed_set, pipeline, rationales, scores, stages
 from cotexp.jobs.specs import Context, by_task, hash_of, is_deterministic, spec_checkpoint, spec_perplexity, spec_rounds, wanted_rationales
 from cotexp.jobs.store import Row, key_of
-from cotexp.methods import compression, reasoning
+from cotexp.methods import reasoning
 from cotexp.records import Rationale, Round
 from cotexp.sections import RunFailed, keyed
 from cotexp.settings import Settings
@@ -34,7 +34,7 @@ class Lookup:
 
     def candidate(self, settings: Settings) -> Candidate:
         """The compressed training set that these settings would be fine-tuned on. Raises: RunFailed with what is still missing."""
-        if not settings.trains or not compression.needs_rounds(settings.compression):
+        if not settings.trains or not settings.compression.asks_compressor:
             raise RunFailed(f"compression={settings.compression.name} makes no rounds to forecast from")
         context = pipeline.make_context(settings, plan=True)
         key = _key(context)
@@ -111,7 +111,7 @@ def _rounds(context: Context, chains: Sequence[Rationale]) -> dict[str, list[Rou
     num_unfinished = 0
     for each in chains:
         own = found[each.id] = []
-        while compression.decide(each, own, rule, deterministic=deterministic) is None:
+        while rule.decide(each, own, deterministic=deterministic) is None:
             row = stored[task_of[each.question_id]].get(f"{each.id}/{len(own) + 1}")
             if row is None:
                 num_unfinished += 1

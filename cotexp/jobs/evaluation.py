@@ -10,7 +10,6 @@ from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.jobs.specs import Context, by_task, parent, spec_checkpoint, spec_predictions, wanted_rows
 from cotexp.jobs.store import Row
 from cotexp.methods import comparison, output_budget, reasoning, statistics
-from cotexp.methods.condition import ask
 from cotexp.model_settings import Sampling
 from cotexp.records import Prediction, Question
 from cotexp.settings import Evaluation
@@ -70,7 +69,7 @@ def request_for(context: Context, mode: str, name: str, question: Question) -> R
     """The question as it is asked in this mode; `name` is the answer's id, from which it is sampled."""
     from cotexp.inference.engine import Request
 
-    return Request(name, *ask(context.settings.compression, mode, context.prompt_for(question), context.settings.evaluation.ratio))
+    return Request(name, *context.settings.compression.ask(mode, context.prompt_for(question), context.settings.evaluation.ratio))
 
 
 def _cut(context: Context, answers: Sequence[Row], questions: Sequence[Question]) -> Compute:

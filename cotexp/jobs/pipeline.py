@@ -18,7 +18,6 @@ from cotexp.jobs.specs import Context
 from cotexp.jobs.status import Clock, Metrics
 from cotexp.jobs.store import Spec, Store
 from cotexp.jobs.stored_files import METRICS, PLANNED, STAGES, Damaged, check_run, metrics_of, read_json, stages_of, write_json
-from cotexp.methods import compression
 from cotexp.model_settings import ApiCompressor, GgufModel, LocalTeacher, PretrainedModel, RecordedTeacher, ScratchModel
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
@@ -133,7 +132,7 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
     context = Context(settings=settings, store=store, questions=sets, prompts=prompts, base=base)
     if not settings.trains:
         return context
-    if compression.needs_rounds(settings.compression):
+    if settings.compression.asks_compressor:
         own = settings.compressor.name == "self"
         if not isinstance(settings.compressor, ApiCompressor):
             context.compressor = base if own else _find(settings.compressor.model, "compressor.model", plan)

@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cotexp import compression_settings, durable, model_settings, records, settings, task_settings
+from cotexp import durable, model_settings, records, settings, task_settings
+from cotexp.compressions import COMPRESSIONS
 
-MODULES = {each.__name__: each for each in (settings, model_settings, compression_settings, task_settings, records)}
-"""Whose dataclasses a file may hold; no others are made, whatever it says."""
+MODULES = {each.__name__: each for each in (settings, model_settings, task_settings, records)}
+"""Whose dataclasses a file may hold beside the compressions; no others are made, whatever it says."""
 
 
 def write(path: Path, content: Any) -> None:
@@ -28,7 +29,7 @@ def read(path: Path) -> Any:
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         fields = {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
-        return {"class": f"{type(value).__module__}:{type(value).__name__}", "fields": fields}
+        return {"class": _class_name(type(value)), "fields": fields}
     if isinstance(value, Path):
         return {"path": str(value)}
     if isinstance(value, dict):
@@ -46,7 +47,12 @@ def _made(value: Any) -> Any:
     if "items" in value:
         return {name: _made(each) for name, each in value["items"].items()}
     module, _, name = value["class"].partition(":")
-    kind = getattr(MODULES.get(module), name, None)
+    compressions = {_class_name(each): each for each in COMPRESSIONS.values()}
+    kind = compressions.get(value["class"]) or getattr(MODULES.get(module), name, None)
     if not dataclasses.is_dataclass(kind):
         raise ValueError(f"{value['class']} is no class of settings or records")
     return kind(**{name: _made(each) for name, each in value["fields"].items()})  # type: ignore[operator]
+
+
+def _class_name(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__name__}"

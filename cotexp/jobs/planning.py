@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cotexp.jobs import compressed_set, costs, pipeline, progress, rationales, scores, specs, stages
 from cotexp.jobs.specs import Context
 from cotexp.jobs.store import Spec
-from cotexp.methods import compression, reasoning
+from cotexp.methods import reasoning
 from cotexp.models import identity
 from cotexp.records import Rationale, Round
 from cotexp.settings import Settings
@@ -103,7 +103,7 @@ def _rounds_so_far(context: Context, task: str, chains: Sequence[Rationale]) -> 
     missing = 0
     for rationale in chains:
         rounds = found[rationale.id]
-        while compression.decide(rationale, rounds, rule, deterministic=deterministic) is None:
+        while rule.decide(rationale, rounds, deterministic=deterministic) is None:
             row = stored.get(f"{rationale.id}/{len(rounds) + 1}")
             if row is None:
                 missing += _round_limit(context) - len(rounds)
@@ -113,7 +113,7 @@ def _rounds_so_far(context: Context, task: str, chains: Sequence[Rationale]) -> 
 
 
 def _round_limit(context: Context) -> int:
-    return getattr(context.settings.compression, "max_rounds", None) or 1
+    return getattr(context.settings.compression, "most_rounds", 1)
 
 
 def _importances_to_make(context: Context, task: str, spec: Spec) -> tuple[int, int]:
@@ -146,7 +146,7 @@ def _texts_to_read(context: Context, task: str, spec: Spec) -> tuple[int, int]:
     num_open = 0
     for name in specs.by_task(context.training_questions):  # chains are drawn from all tasks together
         own, num_unknown = _chains_so_far(context, name)
-        own_rounds, missing = _rounds_so_far(context, name, own) if compression.needs_rounds(context.settings.compression) else ({}, 1)
+        own_rounds, missing = _rounds_so_far(context, name, own) if context.settings.compression.asks_compressor else ({}, 1)
         chains, rounds, num_open = chains + own, rounds | own_rounds, num_open + num_unknown + missing
     if not num_open:
         wanted = compressed_set.wanted_rows(context, chains, rounds, stages.compress(context, chains, rounds)).get(task, [])

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cotexp.compression_settings import TokenSkip
+from cotexp.compressions.base import Compression
 from cotexp.jobs import progress
 from cotexp.jobs.engines import load_encoder, load_local, share
 from cotexp.jobs.specs import Context, scoring_model, spec_importances
 from cotexp.jobs.store import Row
 from cotexp.methods import pruning
-from cotexp.methods.reasoning import THINKING, before_answer_part
+from cotexp.methods.reasoning import before_answer_part
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import identity
 from cotexp.models.encoding import Encoder
 from cotexp.models.identity import ModelFiles
-from cotexp.records import Compressed, Question, Rationale
-from cotexp.sections import Section
+from cotexp.records import Question, Rationale
 
 if TYPE_CHECKING:
     from cotexp.inference.scoring import Text
@@ -28,46 +27,19 @@ CHUNK = 512
 Compute = Callable[[list[str], Callable[[Row], None]], None]
 
 
-def find_classifier(rule: Section, *, plan: bool) -> ModelFiles | None:
+def find_classifier(rule: Compression, *, plan: bool) -> ModelFiles | None:
     """The files of LLMLingua-2's model where the compression `rule` asks it, else None. Raises: ConfigError when it cannot be used."""
-    if not isinstance(rule, TokenSkip) or rule.importance != "llmlingua2":
+    if rule.classifier_path is None:
         return None
     from cotexp.inference import llmlingua
 
-    files = identity.find(PretrainedModel(path=rule.classifier), path_setting="compression.classifier", download=not plan)
+    files = identity.find(PretrainedModel(path=rule.classifier_path), path_setting="compression.classifier", download=not plan)
     if not plan:
         llmlingua.check(files.folder)
     return files
 
 
-def prune(context: Context, chains: Sequence[Rationale]) -> list[Compressed]:
-    """Each chain at the ratio that is drawn for it; the parts of one rationale have one ratio."""
-    importances, encoder, chain_of = _importances(context, chains), load_encoder(context), {each.id: each for each in chains}
-    rule, seed = context.settings.compression, context.settings.seed
-    return [_pruned(each, importances[each.id], rule, encoder, seed, goes_on=bool(before_answer_part(each, chain_of))) for each in chains]
-
-
-def _pruned(chain: Rationale, importances: Sequence[float], rule: TokenSkip, encoder: Encoder, seed: int, *, goes_on: bool) -> Compressed:
-    text = encoder.readable(chain.cot.strip())
-    ids, spans = encoder.text_ids(text, goes_on=goes_on), encoder.spans(text, goes_on=goes_on)
-    units = pruning.units(text, spans, protect=rule.protect)
-    assert len(ids) == len(importances), f"{chain.id} has {len(ids)} tokens and {len(importances)} importances"
-    ratio = pruning.draw_ratio(chain.id.removesuffix(f"/{THINKING}"), rule.ratios, seed)
-    kept = pruning.keep(units, importances, ratio)
-    short = encoder.decode([ids[each] for each in kept.tokens]).strip()
-    return Compressed(
-        rationale_id=chain.id,
-        text=short,
-        kept_round=1,
-        num_tokens=encoder.count(short),
-        num_tokens_original=chain.num_cot_tokens,
-        stop_reason="protected" if kept.exceeded else "none",
-        num_rounds_run=0,
-        ratio=ratio,
-    )
-
-
-def _importances(context: Context, chains: Sequence[Rationale]) -> dict[str, list[float]]:
+def importances(context: Context, chains: Sequence[Rationale]) -> dict[str, list[float]]:
     """Chain id -> a number for each of its tokens, the larger the more important."""
     questions = {each.id: each for each in context.training_questions}
     own: dict[str, list[Rationale]] = {}

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from cotexp.jobs import engines
 from cotexp.jobs.specs import Context
-from cotexp.methods import compression
 from cotexp.model_settings import LocalTeacher, PretrainedModel
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
@@ -47,14 +46,15 @@ def _roles(context: Context) -> Iterator[Role]:
     yield Role(*own, "training", (context.prompt_for(each) for each in train))
     if isinstance(settings.teacher, LocalTeacher) and context.teacher:
         yield Role("teacher.model", settings.teacher.model, context.teacher, "training", (context.prompt_for(each) for each in train))
-    if compression.needs_rounds(settings.compression) and context.compressor:
+    if settings.compression.asks_compressor and context.compressor:
         rewriter = own if settings.compressor.name == "self" else ("compressor.model", settings.compressor.model, context.compressor)
         yield Role(*rewriter, "rewriting", (_rewriting(context, each) for each in train))
 
 
 def _rewriting(context: Context, question: Question) -> str:
     """What a compressor is asked at least: the chain that is to be rewritten is not known yet."""
-    return compression.rewrite_prompt(context.settings.compression, question=question.text, text="", answer="")
+    prompt: str = context.settings.compression.rewrite_prompt(question=question.text, text="", answer="")
+    return prompt
 
 
 def _problems(role: Role, trainer: Trainer) -> Iterator[str]:

@@ -11,7 +11,6 @@ from cotexp import credentials
 from cotexp.jobs import progress
 from cotexp.jobs.specs import Context, by_task, spec_rewrites, spec_texts
 from cotexp.jobs.store import Row, Spec, complete_lines
-from cotexp.methods import compression
 from cotexp.model_settings import ApiCompressor, ApiTeacher
 from cotexp.sections import ConfigError
 from cotexp.settings import Settings
@@ -85,7 +84,7 @@ def metrics(context: Context) -> dict[str, float]:
 def _served(settings: Settings) -> Iterator[tuple[str, ApiTeacher | ApiCompressor]]:
     if isinstance(settings.teacher, ApiTeacher):
         yield "teacher", settings.teacher
-    if isinstance(settings.compressor, ApiCompressor) and compression.needs_rounds(settings.compression):
+    if isinstance(settings.compressor, ApiCompressor) and settings.compression.asks_compressor:
         yield "compressor", settings.compressor
 
 

@@ -12,10 +12,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from cotexp.compression_settings import TokenSkip
 from cotexp.jobs.store import Spec, Store, key_of
-from cotexp.methods import compression
-from cotexp.methods.condition import ask, instruction_of
 from cotexp.model_settings import ApiCompressor, ApiTeacher, GgufModel, PretrainedModel, ScratchModel
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
@@ -242,7 +239,7 @@ def spec_grades(graded: Spec, answer_type: AnswerType, *, whole_text: bool) -> S
 def spec_rounds(context: Context, task: str) -> Spec | None:
     """None when this compression asks no compressor. Stop rules do not enter: every rule reads the same rounds."""
     settings = context.settings
-    if not compression.needs_rounds(settings.compression):
+    if not settings.compression.asks_compressor:
         return None
     rewrites = spec_rewrites(context, task)
     if rewrites is not None:
@@ -267,7 +264,7 @@ def spec_rounds(context: Context, task: str) -> Spec | None:
 def spec_rewrites(context: Context, task: str) -> Spec | None:
     """What a server wrote as compressor; None for other compressors. Ids of the rows hold a hash of the prompt, so no count enters."""
     settings = context.settings
-    if not (isinstance(settings.compressor, ApiCompressor) and compression.needs_rounds(settings.compression)):
+    if not (isinstance(settings.compressor, ApiCompressor) and settings.compression.asks_compressor):
         return None
     rationales = spec_rationales(context, task).description
     return _spec(
@@ -282,8 +279,8 @@ def spec_rewrites(context: Context, task: str) -> Spec | None:
 
 def spec_importances(context: Context, task: str) -> Spec | None:
     """None when this compression prunes no tokens. Ratios do not enter: every ratio reads the same rows."""
-    settings, rule = context.settings, context.settings.compression
-    if not isinstance(rule, TokenSkip):
+    settings = context.settings
+    if not settings.compression.ranks_tokens:
         return None
     rationales = spec_rationales(context, task).key
     if context.classifier:
@@ -295,7 +292,7 @@ def spec_importances(context: Context, task: str) -> Spec | None:
 def spec_perplexity(context: Context, task: str) -> Spec | None:
     """None where nothing is compressed or measured. Ids of the rows stand for the texts, so every compression and compressor shares this ledger."""
     settings = context.settings
-    if not settings.scoring.perplexity_chains or settings.compression.name in ("none", "reference") or isinstance(settings.model, ScratchModel):
+    if not settings.scoring.perplexity_chains or not settings.compression.has_short_form or isinstance(settings.model, ScratchModel):
         return None
     model = scoring_model(settings)
     return _spec("perplexity", model=context.base.sha256, task=task, prompt=context.prompts[task].identity, **_environment(model))
@@ -336,7 +333,7 @@ def spec_predictions(context: Context, mode: str, task: str) -> Spec:
     if mode == "truncate":
         return _truncated(context, task)
     model = {"checkpoint": spec_checkpoint(context).key} if settings.is_fine_tuned(mode) else {"sha256": context.base.sha256}
-    instruction, asked = instruction_of(settings.compression, mode), ask(settings.compression, mode, "", evaluation.ratio)
+    instruction, asked = settings.compression.instruction_for(mode), settings.compression.ask(mode, "", evaluation.ratio)
     return _spec(
         "predictions",
         **model,

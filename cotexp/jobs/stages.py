@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cotexp import stopping
+from cotexp.compressions.base import Tools
 from cotexp.jobs import progress, pruning, scores, served
 from cotexp.jobs.disk import sealed
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.jobs.scores import Scores
 from cotexp.jobs.specs import Context, compressor_model, hash_of, is_deterministic, parent, spec_checkpoint, spec_rewrites, spec_rounds
 from cotexp.jobs.store import POLL_SECONDS, ChunkSize, Row
-from cotexp.methods import compression, mixture, reasoning, selection
+from cotexp.methods import mixture, reasoning, selection
+from cotexp.methods.rounds import outcome_of
 from cotexp.model_settings import ApiCompressor
 from cotexp.records import Compressed, Example, Question, Rationale, Round, Selected
 from cotexp.sections import RunFailed
@@ -81,7 +83,7 @@ def _rounds_of(context: Context, task: str, rationales: Sequence[Rationale]) -> 
     ledger = context.store.ledger(spec)
     rounds: dict[str, list[Round]] = {each.id: [] for each in rationales}
     active = list(rationales)
-    while active := [each for each in active if compression.decide(each, rounds[each.id], rule, deterministic=deterministic) is None]:
+    while active := [each for each in active if rule.decide(each, rounds[each.id], deterministic=deterministic) is None]:
         number = len(rounds[active[0].id]) + 1
         lengths = {each.id: rounds[each.id][-1].num_tokens if number > 1 else each.num_cot_tokens for each in active}
         ids = [f"{each.id}/{number}" for each in sorted(active, key=lambda each: (lengths[each.id], each.id))]
@@ -112,7 +114,7 @@ def _rewriting(context: Context, question: Question, rationale: Rationale, round
     rule = context.settings.compression
     previous = rounds[rationale.id][-1].text if rounds[rationale.id] else rationale.cot.strip()
     answer = question.answer if rule.prompt_answer == "gold" else rationale.answer or ""
-    return previous, compression.rewrite_prompt(rule, question=question.text, text=previous, answer=answer)
+    return previous, rule.rewrite_prompt(question=question.text, text=previous, answer=answer)
 
 
 def _one_round(
@@ -141,7 +143,7 @@ def _one_round(
                 prompt_hash=hash_of([prompts[name]]),
                 previous_text_hash=hash_of([previous[name]]),
                 finish_reason=output["finish_reason"],
-                outcome=compression.outcome_of(text, output["finish_reason"]),
+                outcome=outcome_of(text, output["finish_reason"]),
                 answer_kept=is_kept(rationale.answer, text, questions[rationale.question_id]),
                 seconds=output["seconds"],
             )
@@ -166,17 +168,16 @@ def _one_round(
 
 def compress(context: Context, rationales: Sequence[Rationale], rounds: dict[str, list[Round]]) -> list[Compressed]:
     """What each rationale becomes under this run's rule; a rationale may be dropped by failed_round=drop."""
-    rule = context.settings.compression
-    if rule.name == "truncate":
-        cut = load_encoder(context).cut
-        return [compression.truncate(each, rule, cut=cut) for each in rationales]
-    if rule.name == "tokenskip":
-        return pruning.prune(context, rationales)
-    if not compression.needs_rounds(rule):
-        return []
-    deterministic = is_deterministic(context.settings)
-    kept = [compression.keep(each, rounds[each.id], rule, deterministic=deterministic) for each in rationales]
-    return [each for each in kept if each is not None]
+    settings = context.settings
+    tools = Tools(
+        rounds=rounds,
+        importances=pruning.importances(context, rationales) if settings.compression.ranks_tokens else {},
+        encoder=lambda: load_encoder(context),
+        deterministic=is_deterministic(settings) if settings.compression.asks_compressor else True,
+        seed=settings.seed,
+    )
+    kept: list[Compressed] = settings.compression.compress(rationales, tools)
+    return kept
 
 
 # --- training ------------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def compress(context: Context) -> Metrics:
     Raises: RunFailed where nothing would be compressed.
     """
     settings = context.settings
-    if not settings.trains or settings.compression.name in ("none", "reference"):
+    if not settings.trains or not settings.compression.has_short_form:
         raise RunFailed(f"compress_only: compression={settings.compression.name} with modes {settings.evaluation.modes} compresses nothing")
     served.check_keys(settings)
     engines.check_models(context)

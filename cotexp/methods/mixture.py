@@ -9,20 +9,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from cotexp.methods.condition import ask
+from cotexp.compressions.base import Compression
 from cotexp.records import Compressed, Example, Question, Rationale
-from cotexp.sections import Section
 from cotexp.settings import Mixture
 from cotexp.tasks.answers import join_solution
 
 
-def full_examples(rationales: Sequence[Rationale], prompts: Mapping[str, str], rule: Section) -> list[Example]:
+def full_examples(rationales: Sequence[Rationale], prompts: Mapping[str, str], rule: Compression) -> list[Example]:
     """One example in full form per rationale, exactly as it was written; the compression `rule` says how it is asked for."""
     return [
         Example(
             id=f"{each.id}/full",
             question_id=each.question_id,
-            **ask(rule, "full", prompts[each.question_id])._asdict(),
+            **rule.ask("full", prompts[each.question_id])._asdict(),
             completion=each.text,
             form="full",
         )
@@ -31,7 +30,7 @@ def full_examples(rationales: Sequence[Rationale], prompts: Mapping[str, str], r
 
 
 def compressed_examples(
-    rationales: Sequence[Rationale], compressed: Sequence[Compressed], prompts: Mapping[str, str], rule: Section
+    rationales: Sequence[Rationale], compressed: Sequence[Compressed], prompts: Mapping[str, str], rule: Compression
 ) -> list[Example]:
     """One example in short form per compressed rationale: the shorter chain, then the original closing sentence."""
     by_id = {each.id: each for each in rationales}
@@ -42,7 +41,7 @@ def compressed_examples(
             Example(
                 id=f"{rationale.id}/compress",
                 question_id=rationale.question_id,
-                **ask(rule, "compress", prompts[rationale.question_id], each.ratio)._asdict(),
+                **rule.ask("compress", prompts[rationale.question_id], each.ratio)._asdict(),
                 completion=join_solution(each.text, rationale.closing, rationale.separator),
                 form="compress",
             )

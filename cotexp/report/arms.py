@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from cotexp import schema
+from cotexp.compressions import compression_of
 from cotexp.grids import spelled
 from cotexp.jobs.grades import predictions_of_run
 from cotexp.jobs.specs import READ_BY_TRAINING
@@ -211,10 +212,10 @@ def _unread(settings: dict[str, Any], mode: str) -> Iterator[str]:
     order = settings.get("selection", {}).get("order", "")
     if not order.endswith("_rd") and order != "lowest_perplexity":
         yield "scoring."
-    name = settings.get("compression", {}).get("name")
-    if name in ("none", "reference", "truncate"):
+    compression = compression_of(settings)
+    if not compression.asks_compressor:
         yield "compressor."
-    if name == "prompt_only" or mode not in FINE_TUNED_MODES:
+    if not compression.trains or mode not in FINE_TUNED_MODES:
         yield from (f"{each}." for each in READ_BY_TRAINING)
     if mode not in FINE_TUNED_MODES:
         yield "compression."

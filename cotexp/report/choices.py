@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cotexp.compressions import compression_of
 from cotexp.settings import FINE_TUNED_MODES
 
 Settings = dict[str, Any]
@@ -12,19 +13,15 @@ Settings = dict[str, Any]
 
 def choices(runs: Sequence[Settings]) -> list[str]:
     """One sentence for each thing that MACC and MoRSD leave open or is known of them second-hand; where runs differ, all of their values."""
-    lines = [*_rounds_choices([each for each in runs if _is_trained(each) and _compression(each) in ("macc", "single_round", "c3ot")])]
+    lines = [*_rounds_choices([each for each in runs if _is_trained(each) and compression_of(each).asks_compressor])]
     for settings in runs:
         lines += _other_choices(settings)
     return list(dict.fromkeys(lines))
 
 
-def _compression(settings: Settings) -> Any:
-    return settings.get("compression", {}).get("name")
-
-
 def _is_trained(settings: Settings) -> bool:
     modes = settings.get("evaluation", {}).get("modes", FINE_TUNED_MODES)
-    return _compression(settings) != "prompt_only" and not set(modes).isdisjoint(FINE_TUNED_MODES)
+    return compression_of(settings).trains and not set(modes).isdisjoint(FINE_TUNED_MODES)
 
 
 def _rounds_choices(runs: Sequence[Settings]) -> Iterator[str]:
@@ -47,12 +44,9 @@ def _rounds_choices(runs: Sequence[Settings]) -> Iterator[str]:
 
 
 def _other_choices(settings: Settings) -> Iterator[str]:
-    compression, model = settings.get("compression", {}), settings.get("model", {})
-    if compression.get("name") in ("c3ot", "prompt_only"):
-        words = " and its words (C3oT's own are not known to us)" if compression["name"] == "c3ot" else ""
-        yield f"Our choice: an instruction stands on a line of its own behind the task's prompt{words}."
-    if _is_trained(settings) and compression.get("name") == "tokenskip":
-        yield from _pruning_choices(compression, settings["mixture"])
+    compression, model = compression_of(settings), settings.get("model", {})
+    if _is_trained(settings) or not compression.trains:
+        yield from compression.disclosures(settings)
     if settings.get("evaluation", {}).get("truncate_ratio"):
         yield "Our choice where published truncation rows are silent: one budget per task, the largest that keeps at most this share of tokens."
     if _is_trained(settings) and {"lora", "tuning", "warmup_ratio"} <= settings.get("trainer", {}).keys():
@@ -71,16 +65,6 @@ def _training_choices(trainer: dict[str, Any]) -> str:
     modules = {"all-linear": "on all linear layers"}.get(targets, f"on {targets}")
     how = f"; adapters {modules}" if trainer["tuning"] == "lora" else "; every weight is trained, where MACC trains adapters"
     return f"Our choice where the papers are silent: the learning rate rises in the first {trainer['warmup_ratio']:.0%} of the steps{how}."
-
-
-def _pruning_choices(compression: dict[str, Any], mixture: dict[str, Any]) -> Iterator[str]:
-    """Where this run goes beside TokenSkip."""
-    ranked = "LLMLingua-2's classifier" if compression["importance"] == "llmlingua2" else "their surprisal under the model before fine-tuning"
-    protected = "numbers and operators are never dropped" if compression["protect"] else "nothing is protected"
-    yield (
-        f"Our choice beside TokenSkip: tokens of the target model, ranked by {ranked}, dropped word by word; {protected}; one ratio of "
-        f"{', '.join(f'{each:g}' for each in compression['ratios'])} drawn for each chain, share of full chains {mixture['full_ratio']:.2g}."
-    )
 
 
 def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:

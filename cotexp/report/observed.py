@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cotexp.compressions import compression_of
 from cotexp.jobs.specs import hash_of
 from cotexp.jobs.stored_files import compressed_of, metrics_of, questions_of, settings_of, stages_of, understood
 from cotexp.methods import forecasting
@@ -142,9 +143,9 @@ def _read(folder: Path) -> Observed:
 
 def _compressor(settings: dict[str, Any]) -> str:
     """What shortened the chains: a model by its path or name, or a compression that asks none."""
-    section, compression = settings.get("compressor") or {}, settings["compression"]["name"]
-    if compression in ("truncate", "tokenskip"):
-        return str(compression)
+    section = settings.get("compressor") or {}
+    if not compression_of(settings).asks_compressor:
+        return str(settings["compression"]["name"])
     if server := section.get("server"):
         return str(server["model"])
     return str((section.get("model") or settings["model"])["path"])

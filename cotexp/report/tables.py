@@ -9,8 +9,9 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from cotexp.compressions import compression_of
+from cotexp.compressions.base import INSTRUCTIONS
 from cotexp.jobs.progress import page
-from cotexp.methods.condition import INSTRUCTIONS
 from cotexp.report import funnel, incomplete, times
 from cotexp.report.choices import choices
 from cotexp.report.markdown import cell
@@ -23,10 +24,10 @@ COLUMNS = ("model and mode", "accuracy (95 % interval)", "tokens", "compression 
 def labels(settings: dict[str, Any]) -> dict[str, str]:
     """Mode -> which model answers and how it is asked, in the order of the table."""
     compression = settings.get("compression", {})
-    name, ratio = compression.get("name"), settings.get("evaluation", {}).get("truncate_ratio")
-    model = "base" if name == "prompt_only" else "fine-tuned"
-    marks = {"full": "full chain of thought" if name in ("none", "reference") else "without `<compress>`", "compress": "with `<compress>`"}
-    if name == "tokenskip":
+    kind, ratio = compression_of(settings), settings.get("evaluation", {}).get("truncate_ratio")
+    model = "fine-tuned" if kind.trains else "base"
+    marks = {"full": "without `<compress>`" if kind.has_short_form else "full chain of thought", "compress": "with `<compress>`"}
+    if kind.asked_by == "ratio":
         marks = {"full": "without a ratio", "compress": f"asked for ratio {settings['evaluation']['ratio']:g}"}
     asked = {mode: _quoted(compression[key]) if key in compression else marks[mode] for mode, key in INSTRUCTIONS.items()}
     return {

@@ -60,7 +60,7 @@ def slow_surprisals(context: Context, chain: Rationale, *, before: str = "") -> 
 
 
 def test_an_importance_is_the_surprisal_of_the_token_given_question_and_chain_so_far(context: Context, chains: list[Rationale]) -> None:
-    found = pruning._importances(context, chains)
+    found = pruning.importances(context, chains)
     assert found.keys() == {each.id for each in chains}
     for each in chains[:5]:
         assert found[each.id] == pytest.approx(slow_surprisals(context, each), abs=2e-3, rel=1e-3)
@@ -72,9 +72,9 @@ def test_an_answer_part_is_read_behind_its_thinking_and_both_parts_have_one_rati
     context = context_of(tmp_path, random_model)
     thought = dataclasses.replace(chains[0], cot=f"<think>\nAnn has 3.\n</think>\n\n{chains[0].cot}", num_thinking_tokens=5)
     thinking, chain = reasoning.chains([thought])
-    found = pruning._importances(context, [thinking, chain])
+    found = pruning.importances(context, [thinking, chain])
     assert found[chain.id] == pytest.approx(slow_surprisals(context, chain, before="Ann has 3.\n</think>\n\n"), abs=2e-3, rel=1e-3)
-    parts = pruning.prune(context, [thinking, chain])
+    parts = stages.compress(context, [thinking, chain], {})
     (joined,) = reasoning.joined([thought], parts)
     assert parts[0].ratio == parts[1].ratio == joined.ratio
 
@@ -93,12 +93,12 @@ def test_an_answer_part_has_the_tokens_that_go_on_behind_its_thinking(kind: str,
     thought = dataclasses.replace(written, cot=f"<think>\nSo 3 and 4.\n</think>\n\n{cot}", num_thinking_tokens=5)
     thinking, chain = reasoning.chains([thought])
     encoder, before = load_encoder(context), "So 3 and 4.\n</think>\n\n"
-    found = pruning._importances(context, [thinking, chain])
+    found = pruning.importances(context, [thinking, chain])
     assert len(found[chain.id]) == len(encoder.text_ids(cot, goes_on=True))
     scored = pruning._text({thinking.id: thinking, chain.id: chain}, chain.id, encoder)
     assert scored.ids == [*encoder.text_ids(before), *encoder.text_ids(cot, goes_on=True)]
     assert encoder.decode(scored.ids) == before + cot
-    assert pruning.prune(context, [thinking, chain])[1].text == cot
+    assert stages.compress(context, [thinking, chain], {})[1].text == cot
 
 
 def test_every_ratio_reads_the_same_importances(context: Context, chains: list[Rationale], random_model: Path, outputs: Path) -> None:
@@ -116,8 +116,8 @@ def test_every_ratio_reads_the_same_importances(context: Context, chains: list[R
 
 def test_rows_that_lie_there_are_not_made_again(random_model: Path, tmp_path: Path, chains: list[Rationale]) -> None:
     context = context_of(tmp_path, random_model)
-    pruning._importances(context, chains[:10])
-    found = pruning._importances(context, chains)
+    pruning.importances(context, chains[:10])
+    found = pruning.importances(context, chains)
     lines = [line for path in (tmp_path / "store" / "importances").glob("*/rows-*") for line in path.read_text().splitlines()]
     assert len(lines) == len({json.loads(line)["id"] for line in lines}) == len(found) == 34
 

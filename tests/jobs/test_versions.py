@@ -24,7 +24,7 @@ ROOTS: dict[str, tuple[str, ...]] = {
     "rationales": ("rationales.write_rationales", "rationales._teachers"),
     "scores": ("stages.score",),
     "rounds": ("stages.write_rounds",),
-    "importances": ("pruning._importances",),
+    "importances": ("pruning.importances",),
     "perplexity": ("compressed_set.measure",),
     "checkpoint": ("training_set.make", "stages.make_examples", "stages.train"),
     "predictions": ("evaluation.write_answers",),
@@ -40,7 +40,6 @@ LEFT_OUT = {
     "cotexp.settings.*": "settings, whose values stand in the keys",
     "cotexp.task_settings.*": "settings, whose values stand in the keys",
     "cotexp.model_settings.*": "settings, whose values stand in the keys",
-    "cotexp.compression_settings.*": "settings, whose values stand in the keys",
     "cotexp.jobs.specs.VERSIONS": "the versions themselves",
     "cotexp.jobs.specs._spec": "makes keys",
     "cotexp.jobs.specs.spec_*": "makes keys",
@@ -107,8 +106,8 @@ def test_whatever_writes_a_stage_is_reached_from_its_functions() -> None:
 @pytest.mark.parametrize(
     ("stage", "name"),
     [
-        ("rounds", "methods.compression.outcome_of"),
-        ("rounds", "methods.compression._REFUSAL"),
+        ("rounds", "methods.rounds.outcome_of"),
+        ("rounds", "methods.rounds._REFUSAL"),
         ("rounds", "methods.reasoning.without_thinking"),
         ("rounds", "tasks.grading.is_kept"),
         ("rewrites", "inference.api.ApiEngine"),

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from cotexp.compression_settings import DEFAULT_REWRITE_PROMPT, C3ot, Macc
+from cotexp.compressions import C3ot, Macc
+from cotexp.compressions.rewriting import DEFAULT_REWRITE_PROMPT
 from cotexp.methods.mixture import compressed_examples, full_examples, mix, rewrite_examples
 from cotexp.records import Compressed, Example, Rationale
 from cotexp.settings import Mixture

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kept import keep
 
-from cotexp.compression_settings import Macc
-from cotexp.methods import compression, mixture, reasoning
+from cotexp.compressions import Macc
+from cotexp.methods import mixture, reasoning
 from cotexp.records import Compressed, Rationale, Round
 
 pieces = st.lists(
@@ -96,7 +97,7 @@ def test_both_parts_are_compressed_by_their_own_rounds_and_joined() -> None:
     thoughts = rounds_of(thinking, "Two and two is four.", "2+2 is 4.", "2+2 is 4, yes, 4.")
     words = rounds_of(chain, "We add two and two now.")
     rule = Macc(max_rounds=4)
-    kept = [compression.keep(each, rounds, rule, deterministic=False) for each, rounds in ((thinking, thoughts), (chain, words))]
+    kept = [keep(each, rounds, rule, deterministic=False) for each, rounds in ((thinking, thoughts), (chain, words))]
     assert [(each.kept_round, each.stop_reason) for each in kept if each] == [(2, "rebound"), (0, "rebound")]
     [joined] = reasoning.joined([original], [each for each in kept if each])
     assert joined.text == "<think>\n2+2 is 4.\n</think>\n\nWe add two and two."
@@ -108,16 +109,16 @@ def test_both_parts_are_compressed_by_their_own_rounds_and_joined() -> None:
 def test_a_rationale_without_one_of_its_parts_is_dropped_whole() -> None:
     original = rationale("Think.\n</think>\n\nAdd.\n")
     thinking, chain = reasoning.chains([original])
-    kept = compression.keep(chain, rounds_of(chain, "Add two"), Macc(max_rounds=1), deterministic=False)
+    kept = keep(chain, rounds_of(chain, "Add two"), Macc(max_rounds=1), deterministic=False)
     assert kept is not None
-    assert compression.keep(thinking, rounds_of(thinking, ""), Macc(max_rounds=1, failed_round="drop"), deterministic=False) is None
+    assert keep(thinking, rounds_of(thinking, ""), Macc(max_rounds=1, failed_round="drop"), deterministic=False) is None
     assert reasoning.joined([original], [kept]) == []
 
 
 def test_thinking_without_anything_behind_it_keeps_its_closing_sentence_in_place() -> None:
     original = rationale("Two and two is four.\n</think>\n\n", closing="\\boxed{4}")
     [thinking] = reasoning.chains([original])
-    kept = compression.keep(thinking, rounds_of(thinking, "2+2=4"), Macc(max_rounds=1), deterministic=False)
+    kept = keep(thinking, rounds_of(thinking, "2+2=4"), Macc(max_rounds=1), deterministic=False)
     assert kept is not None
     [joined] = reasoning.joined([original], [kept])
     [example] = mixture.compressed_examples([original], [joined], {"q": "How many?"}, Macc())
@@ -128,7 +129,7 @@ def test_thinking_that_is_empty_is_no_part_of_what_is_compressed_and_stays_in_pl
     original = rationale("<think>\n\n</think>\n\nWe add two and two.\n")
     [chain] = reasoning.chains([original])
     assert (chain.id, chain.cot, chain.num_cot_tokens) == ("q/0", "We add two and two.", 5)
-    kept = compression.keep(chain, rounds_of(chain, "2+2"), Macc(max_rounds=1), deterministic=False)
+    kept = keep(chain, rounds_of(chain, "2+2"), Macc(max_rounds=1), deterministic=False)
     assert kept is not None
     [joined] = reasoning.joined([original], [kept])
     assert (joined.text, joined.num_tokens, joined.num_tokens_original) == ("<think>\n\n</think>\n\n2+2", 1, 5)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kept import keep
 
-from cotexp.compression_settings import Macc, NoCompression, ReferenceRounds, SingleRound, Truncation
-from cotexp.methods.compression import Stop, decide, keep, needs_rounds, outcome_of, rewrite_prompt, truncate
+from cotexp.compressions import Macc, NoCompression, ReferenceRounds, SingleRound, Truncation
+from cotexp.methods.rounds import Stop, outcome_of
 from cotexp.records import Rationale, Round
 
 
@@ -50,7 +51,7 @@ def rounds_of(*lengths: int) -> list[Round]:
 
 
 def verdict(original: int, rounds: Sequence[Round], rule: Macc | SingleRound, *, deterministic: bool = False) -> tuple[int, str] | None:
-    stop = decide(rationale(original), rounds, rule, deterministic=deterministic)
+    stop = rule.decide(rationale(original), rounds, deterministic=deterministic)
     return None if stop is None else (stop.kept_round, stop.reason)
 
 
@@ -195,7 +196,7 @@ ROUNDS = st.lists(st.tuples(st.integers(1, 12), st.sampled_from([False] * 9 + [T
 def test_the_rebound_rule_agrees_with_a_slow_walk(original: int, drawn: list[tuple[int, bool]], max_rounds: int) -> None:
     rounds = [rewrite(n, length, outcome="empty" if failed else "ok") for n, (length, failed) in enumerate(drawn, 1)]
     expected = slow_rebound(original, [length for length, _ in drawn], [failed for _, failed in drawn], max_rounds)
-    assert decide(rationale(original), rounds, Macc(max_rounds=max_rounds), deterministic=False) == expected
+    assert Macc(max_rounds=max_rounds).decide(rationale(original), rounds, deterministic=False) == expected
 
 
 RULES = st.sampled_from(
@@ -216,7 +217,7 @@ def test_a_decision_never_changes_when_later_rounds_appear(
     original: int, drawn: list[tuple[int, bool]], rule: Macc | SingleRound, deterministic: bool
 ) -> None:
     rounds = [rewrite(n, length, text=f"{length}", answer_kept=kept) for n, (length, kept) in enumerate(drawn, 1)]
-    decisions = [decide(rationale(original), rounds[:n], rule, deterministic=deterministic) for n in range(len(rounds) + 1)]
+    decisions = [rule.decide(rationale(original), rounds[:n], deterministic=deterministic) for n in range(len(rounds) + 1)]
     assert decisions[0] is None
     first = next((each for each in decisions if each is not None), None)
     assert all(each in (None, first) for each in decisions)
@@ -230,18 +231,26 @@ def test_a_decision_never_changes_when_later_rounds_appear(
 
 
 def test_the_prompt_of_a_round_holds_question_text_and_answer() -> None:
-    text = rewrite_prompt(Macc(prompt="Q {question} R {rationale} A {answer}"), question="{how}", text="3 {+} 4", answer="7")
+    text = Macc(prompt="Q {question} R {rationale} A {answer}").rewrite_prompt(question="{how}", text="3 {+} 4", answer="7")
     assert text == "Q {how} R 3 {+} 4 A 7"
 
 
+class Words:
+    """A tokenizer of words, as far as truncation asks it."""
+
+    def cut(self, text: str, num_tokens: int) -> str:
+        return " ".join(text.split()[:num_tokens])
+
+
 def test_truncation_keeps_a_share_of_the_tokens() -> None:
-    result = truncate(rationale(10, "a b c d e f g h i j \n"), Truncation(ratio=0.3), cut=lambda text, n: " ".join(text.split()[:n]))
+    result = keep(rationale(10, "a b c d e f g h i j \n"), [], Truncation(ratio=0.3), encoder=Words)
+    assert result is not None
     assert (result.text, result.num_tokens, result.num_tokens_original, result.num_rounds_run) == ("a b c", 3, 10, 0)
 
 
 def test_only_rewriting_asks_a_compressor() -> None:
-    assert [needs_rounds(each) for each in (Macc(), SingleRound())] == [True, True]
-    assert [needs_rounds(each) for each in (Truncation(), NoCompression(), ReferenceRounds())] == [False] * 3
+    assert [each.asks_compressor for each in (Macc(), SingleRound())] == [True, True]
+    assert [each.asks_compressor for each in (Truncation(), NoCompression(), ReferenceRounds())] == [False] * 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,121 @@
+"""What a compression is: settings, traits that the rest of the program asks for, and a function from chains to shorter ones.
+
+A new compression is one class in a file of its own here and one line in `cotexp/compressions/__init__.py`; nothing else asks for its name
+or class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+
+from cotexp.records import Compressed, Rationale, Round
+from cotexp.sections import Section
+
+StoredSettings = Mapping[str, Any]
+"""The settings of a finished run as its settings.json holds them."""
+
+
+class Asked(NamedTuple):
+    """How a model is asked for one form of an answer: what the user says, and whether the `<compress>` mark or a ratio follows."""
+
+    prompt: str
+    compressed: bool
+    ratio: float | None = None
+
+
+class Encoder(Protocol):
+    """What a compression needs of the target model's tokenizer (`cotexp.models.encoding.Encoder`)."""
+
+    def readable(self, text: str) -> str: ...
+    def text_ids(self, text: str, *, goes_on: bool = False) -> list[int]: ...
+    def spans(self, text: str, *, goes_on: bool = False) -> list[tuple[int, int]]: ...
+    def decode(self, ids: list[int]) -> str: ...
+    def count(self, text: str) -> int: ...
+    def cut(self, text: str, num_tokens: int) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a compression may be given. `rounds` and `importances` are empty unless its traits ask for them.
+
+    `rounds`: chain id -> rounds 1, 2, ... that its compressor wrote. `importances`: chain id -> one number per token, larger is more important.
+    `deterministic`: whether the compressor answers an unchanged text with the same text. `encoder` loads the target model's tokenizer.
+    """
+
+    rounds: Mapping[str, Sequence[Round]]
+    importances: Mapping[str, Sequence[float]]
+    encoder: Callable[[], Encoder]
+    deterministic: bool
+    seed: int
+
+
+class Compression(Section):
+    """Base of the settings class of each compression; a subclass is a dataclass with a field `name`.
+
+    Traits:
+    * `trains`: the model is fine-tuned.
+    * `has_short_form`: there is a short form of an answer besides the full one.
+    * `asks_compressor`: a compressor rewrites the chains in rounds (`cotexp.compressions.rewriting`).
+    * `ranks_tokens`: every token of a chain gets an importance.
+    * `teaches_compressor`: examples of the compressor's role may be mixed in.
+    * `asked_by`: what asks for the short form: the `<compress>` mark, an instruction (settings `instruction`, `long_instruction`), or a ratio.
+    * `words_of_instruction`: where the words of its instructions come from, for reports.
+    """
+
+    __slots__ = ()
+    name: str
+    trains: ClassVar[bool] = True
+    has_short_form: ClassVar[bool] = True
+    asks_compressor: ClassVar[bool] = False
+    ranks_tokens: ClassVar[bool] = False
+    teaches_compressor: ClassVar[bool] = False
+    asked_by: ClassVar[Literal["mark", "instruction", "ratio"]] = "mark"
+    words_of_instruction: ClassVar[str] = ""
+
+    @property
+    def compresses_chains(self) -> bool:
+        """Whether training chains become shorter."""
+        return self.trains and self.has_short_form
+
+    @property
+    def classifier_path(self) -> str | None:
+        """The model that ranks tokens, if the target model does not: a folder or hub id."""
+        return None
+
+    def complete(self, settings: Any) -> None:
+        """Fill in settings of this run that are None by default and depend on several sections."""
+
+    def run_contradictions(self, settings: Any) -> Iterator[str]:
+        """Sentences about settings of other sections that do not go with this compression."""
+        yield from ()
+
+    def compress(self, chains: Sequence[Rationale], tools: Tools) -> list[Compressed]:
+        """The short form of each chain; a chain may be dropped."""
+        return []
+
+    def instruction_for(self, form: str) -> str | None:
+        """The words that ask for a form or mode, None if there are none."""
+        return getattr(self, INSTRUCTIONS.get(form, ""), None)
+
+    def ask(self, form: str, prompt: str, ratio: float | None = None) -> Asked:
+        """How a model is asked for a form or mode; training and evaluation both ask here.
+
+        An instruction is a line of its own after the task's `prompt` (ours: where peers put theirs is not known to us). Without one, the
+        mark asks for "compress", or a `ratio` if there is one; every other form has the prompt alone.
+        """
+        if form == "compress" and ratio is not None:
+            return Asked(prompt, False, ratio)
+        instruction = self.instruction_for(form)
+        return Asked(f"{prompt}\n{instruction}", False) if instruction else Asked(prompt, form == "compress")
+
+    @classmethod
+    def disclosures(cls, settings: StoredSettings) -> Iterator[str]:
+        """Sentences for reports: what this compression does that its paper does not say, from a run's stored settings."""
+        if cls.asked_by == "instruction":
+            yield f"Our choice: an instruction stands on a line of its own behind the task's prompt{cls.words_of_instruction}."
+
+
+INSTRUCTIONS = {"full": "long_instruction", "compress": "instruction"}
+"""Form or mode -> the setting that holds the words by which it is asked for, if there are some."""
