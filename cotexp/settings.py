@@ -190,6 +190,8 @@ class Trainer(Section):
 MODES = ("base", "truncate", "full", "compress")
 """In the order of the tables; the last one that a run has is what it is judged by."""
 FINE_TUNED_MODES = ("full", "compress")
+READ_BY_TRAINING = ("seed", "teacher", "scoring", "selection", "compressor", "mixture", "trainer")
+"""Settings that nothing reads in a run that trains nothing."""
 BASE = "base"
 """The mode before fine-tuning; as a baseline, what every run is measured against in itself."""
 

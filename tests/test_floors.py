@@ -29,6 +29,8 @@ FLOORS: dict[str, int] = {
     "inference": 2,
     "training": 2,
     "jobs": 3,
+    "stages": 3,
+    "flow": 3,
     "slots": 4,
     "spelling": 4,
     "schema": 4,

@@ -11,12 +11,12 @@ import pytest
 from cotexp.inference.local import LocalEngine
 from cotexp.jobs import pipeline, planning
 from cotexp.jobs.pipeline import Result
-from cotexp.jobs.rationales import write_rationales
-from cotexp.jobs.scores import row_id
 from cotexp.jobs.store import complete_lines, read_json
 from cotexp.records import Rationale
 from cotexp.schema import check_command_line
 from cotexp.settings import Settings
+from cotexp.stages import rationales
+from cotexp.stages.scores import row_id
 
 SMALL = [
     *("experiment=none", "model=tiny_student", "teacher=tiny", "selection=morsd", "compression=none", "tracking=none"),
@@ -57,19 +57,19 @@ def test_a_pool_of_four_is_the_head_of_a_pool_of_eight(tmp_path: Path, generated
     few = ("task.num_train=3", "task.num_validation=1", "teacher.temperature=1.6")
     for count in (4, 8):
         context = pipeline.prepare(settings_of(tmp_path / "outputs", f"teacher.num_samples={count}", *few))
-        pools[count] = {each.id: each.text for each in write_rationales(context)}
+        pools[count] = {each.id: each.text for each in rationales.make(context)}
     assert len(pools[4]) == 4 * 4
     assert {name: text for name, text in pools[8].items() if int(name.rsplit("/", 1)[1]) < 4} == pools[4]
     assert len(generated) == len(set(generated)) == 4 * 8, "the larger pool writes what the smaller one lacks"
     assert len({text for name, text in pools[8].items() if name.startswith(next(iter(pools[8])).rsplit("/", 1)[0])}) > 1
     alone = pipeline.prepare(settings_of(tmp_path / "alone", "teacher.num_samples=8", "teacher.batch_size=5", *few))
-    assert {each.id: each.text for each in write_rationales(alone)} == pools[8], "whatever the batches"
+    assert {each.id: each.text for each in rationales.make(alone)} == pools[8], "whatever the batches"
 
 
 def test_students_share_the_teachers_texts_and_count_them_their_own_way(tmp_path: Path, generated: list[str], random_model: Path) -> None:
-    small = write_rationales(pipeline.prepare(settings_of(tmp_path / "outputs")))
+    small = rationales.make(pipeline.prepare(settings_of(tmp_path / "outputs")))
     num_written = len(generated)
-    other = write_rationales(pipeline.prepare(settings_of(tmp_path / "outputs", "model=hf", f"model.path={random_model}")))
+    other = rationales.make(pipeline.prepare(settings_of(tmp_path / "outputs", "model=hf", f"model.path={random_model}")))
     assert len(generated) == num_written == 12 * 2
     assert [each.text for each in small] == [each.text for each in other]
     assert len(list((tmp_path / "outputs" / "store" / "texts").glob("*/spec.json"))) == 1

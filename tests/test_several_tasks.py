@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from cotexp import schema
-from cotexp.jobs import grades, pipeline, planning
+from cotexp.jobs import pipeline, planning
+from cotexp.stages import grades
 from cotexp.task_settings import StoriesTask
 from cotexp.tasks import load_questions
 

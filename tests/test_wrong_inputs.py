@@ -15,7 +15,7 @@ import pytest
 
 from cotexp import schema
 from cotexp.commands.cli import main
-from cotexp.jobs import pipeline, room
+from cotexp.jobs import checks, pipeline
 from cotexp.model_settings import ApiServer
 from cotexp.sections import LARGEST, ConfigError, RunFailed, Section
 from cotexp.settings import root_problems
@@ -260,7 +260,7 @@ def test_a_context_that_no_prompt_leaves_room_in_is_refused_before_any_text(word
     teacher = ["teacher=local", f"teacher.model.path={random_model}"] if setting.startswith("teacher") else []
     compressor = ["compressor=local", f"compressor.model.path={random_model}"]
     words = ["experiment=none", *sizes, *teacher, *compressor]
-    room.check_room(pipeline.prepare(schema.check_command_line(words, multirun=False)[0]))
+    checks.check_room(pipeline.prepare(schema.check_command_line(words, multirun=False)[0]))
     with pytest.raises(ConfigError) as caught:
         pipeline.run(pipeline.prepare(schema.check_command_line([*words, word], multirun=False)[0]))
     assert all(each.startswith(f"{setting} must leave room for an answer: the shortest ") for each in caught.value.problems)

@@ -45,11 +45,12 @@ def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: M
 
 def _compress(settings: Settings, use: Use) -> None:
     """Everything before fine-tuning, and a line on what came out."""
-    from cotexp.jobs import pipeline, training_set
+    from cotexp import flow
+    from cotexp.jobs import pipeline
 
     context = pipeline.prepare(settings)
-    use(each.key for each in pipeline.specs_of(context).values())
-    metrics = training_set.compress(context)
+    use(each.key for each in flow.specs_of(context).values())
+    metrics = pipeline.compress(context)
     perplexity = metrics.get("compression/perplexity")
     read = f"perplexity {perplexity:.4g} (as written {metrics['compression/original_perplexity']:.4g})" if perplexity else "perplexity not measured"
     print(
@@ -60,17 +61,17 @@ def _compress(settings: Settings, use: Use) -> None:
 
 
 def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str | None], use: Use) -> Result | None:
-    from cotexp import report, tracking
-    from cotexp.jobs import crew, nodes, pipeline, specs
+    from cotexp import flow, report, tracking
+    from cotexp.jobs import nodes, pipeline
     from cotexp.report import tables
 
     context = pipeline.prepare(settings)
-    use(each.key for each in pipeline.specs_of(context).values())
+    use(each.key for each in flow.specs_of(context).values())
     if rank := nodes.rank(settings.trainer):
-        crew.assist(context)
+        flow.assist(context)
         print(f"Machine {rank} has done its part; machine 0 reports.")
         return None
-    run_key = specs.run_key(context)
+    run_key = pipeline.run_key(context)
     with pipeline.alone(context), tracking.tracker(settings, run_key, overrides=overrides, options=options) as tracker:
         context.on_metrics, context.on_curve = tracker.on_metrics, tracker.on_curve
         result = pipeline.run(context, overrides)

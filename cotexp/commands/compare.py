@@ -39,7 +39,7 @@ def compare_runs(first: str, second: str, *, outputs: Path, mode: str | None) ->
 
 
 def _answers(folder: Path) -> dict[str, list[Prediction]]:
-    from cotexp.jobs.grades import predictions_of_run
+    from cotexp.stages.grades import predictions_of_run
 
     try:
         return predictions_of_run(folder)

@@ -6,15 +6,16 @@ import copy
 
 from rich.text import Text
 
-from cotexp import schema
-from cotexp.jobs import engines, pipeline, rationales, stages
+from cotexp import flow, schema
+from cotexp.flow import Walk
+from cotexp.jobs import engines, pipeline
+from cotexp.jobs.checks import check_models, check_room
 from cotexp.jobs.progress import page
-from cotexp.jobs.room import check_room
-from cotexp.jobs.specs import Context
-from cotexp.methods import reasoning
 from cotexp.models.encoding import Encoder
 from cotexp.records import Example
 from cotexp.sections import ConfigError
+from cotexp.stages import checkpoint
+from cotexp.stages.context import Context
 from cotexp.tasks import QuestionSets
 from cotexp.visible import visible
 
@@ -29,17 +30,14 @@ def print_encoded(overrides: list[str], *, num_questions: int) -> None:
         compression, modes = settings.compression.name, settings.evaluation.modes
         raise ConfigError(f"encode: compression={compression} with evaluation.modes={modes} trains nothing, so there are no examples to show")
     context = pipeline.prepare(settings)
-    engines.check_models(context)
+    check_models(context)
     check_room(context)
     context.questions = QuestionSets(train=context.questions.train[:num_questions], validation=[], test=[])
-    written = rationales.write_rationales(context)
-    chosen, _ = stages.select(context, written, stages.score(context, written))
-    chains = reasoning.chains(chosen)
-    compressed = reasoning.joined(chosen, stages.compress(context, chains, stages.write_rounds(context, chains)))
+    made = flow.training_set(context, Walk())
     encoder = mark_ready_encoder(context)
     console = page()
     console.print("dim: read only; ", Text("green: supervised", style="green"), "; ", Text("magenta: special token", style="bold magenta"), sep="")
-    for example in stages.make_examples(context, chosen, compressed).train:
+    for example in checkpoint.make_examples(context, made.chosen, made.compressed).train:
         console.print(coloured(example, encoder))
 
 

@@ -11,7 +11,7 @@ from cotexp import schema
 from cotexp.commands.report import publish, target_of
 from cotexp.grids import alone
 from cotexp.jobs import progress
-from cotexp.jobs.candidates import Lookup
+from cotexp.jobs.stored_training_sets import Lookup
 from cotexp.methods import forecasting
 from cotexp.report import forecast, observed
 from cotexp.report.arms import Flat, labels, listed

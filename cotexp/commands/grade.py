@@ -70,7 +70,7 @@ def grade_file(task: str, path: Path, *, output: Path | None, timeout_seconds: f
 
 def grade_run(run: Path, *, output: Path | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
     """Grade the stored answers of a run anew and say which labels differ from the stored ones. The store is left as it is."""
-    from cotexp.jobs.grades import predictions_of_run
+    from cotexp.stages.grades import predictions_of_run
 
     _check_timeout(timeout_seconds)
     stored = [each for own in predictions_of_run(run).values() for each in own]

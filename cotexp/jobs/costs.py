@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cotexp.jobs.specs import Context, by_task
 from cotexp.jobs.store import Row, Spec
 from cotexp.methods.statistics import mean
 from cotexp.model_settings import ApiServer
 from cotexp.records import Question
+from cotexp.stages.context import Context, by_task
 
 CHARACTERS_PER_TOKEN = 4
 """Usual for English text; the server's tokenizer is not known."""

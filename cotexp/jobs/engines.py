@@ -1,22 +1,21 @@
-"""Models in memory: made from scratch or unpacked where need be, and one engine at a time."""
+"""Models in memory: checked before a run, and one engine at a time."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from cotexp.jobs.disk import check_unchanged, sealed
-from cotexp.jobs.specs import TOKENIZER_QUESTIONS, Context, spec_checkpoint, spec_merged, spec_model
-from cotexp.jobs.store import ChunkSize, Store
-from cotexp.model_settings import GgufModel, PretrainedModel, Sampling
+from cotexp.jobs.disk import check_unchanged
+from cotexp.jobs.store import ChunkSize
+from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.sections import keyed
-from cotexp.settings import Evaluation, Settings
-from cotexp.tasks import Prompt, QuestionSets
+from cotexp.settings import Evaluation
+from cotexp.stages import merged
+from cotexp.stages.context import Context
 
 if TYPE_CHECKING:
     from cotexp.inference.engine import Engine
@@ -24,54 +23,6 @@ if TYPE_CHECKING:
     from cotexp.inference.vllm import VllmEngine
 
 E = TypeVar("E", bound="Engine")
-
-
-def make_model(settings: Settings, store: Store, questions: QuestionSets, prompts: dict[str, Prompt]) -> Path:
-    """The folder of a model that the run makes itself: from a GGUF file, or with random weights."""
-    model = settings.model
-
-    def build(folder: Path) -> None:
-        if isinstance(model, GgufModel):
-            from cotexp.models import gguf
-
-            gguf.unpack(identity.find_gguf(model), folder)
-        else:
-            from cotexp.models import scratch
-
-            scratch.make(model, _tokenizer_texts(settings, questions, prompts), folder)
-
-    return store.artifact(spec_model(settings, questions, prompts), sealed(build))
-
-
-def check_models(context: Context) -> None:
-    """Before anything is computed: the weights of every model that the run uses fit their configuration and tokenizer, and can be trained as asked.
-
-    Raises: ConfigError that names setting, folder and tensors; StoreError for a stored model whose files have changed.
-    """
-    from cotexp.models import adapters, loading, weights
-
-    settings = context.settings
-    check_unchanged(context.base.folder)
-    if settings.trains or settings.model.engine != "vllm":
-        shapes = loading.check(context.base, settings.model, "model.path")
-        if settings.trains and settings.trainer.tuning == "lora" and not context.store.has_artifact(spec_checkpoint(context)):
-            adapters.check_targets(shapes, settings.trainer.lora)
-    for role, files in {"teacher": context.teacher, "compressor": context.compressor}.items():
-        if files is not None and files != context.base:
-            model: PretrainedModel = getattr(settings, role).model
-            if model.engine == "vllm":  # which loads what transformers cannot, and says itself what it misses
-                weights.check_numbers(files.folder, files.sha256, f"{role}.model.path")
-            else:
-                loading.check(files, model, f"{role}.model.path")
-    if context.classifier is not None:
-        weights.check(context.classifier.folder, context.classifier.sha256, "compression.classifier", trust_remote_code=False, kind=weights.LABELS)
-
-
-def _tokenizer_texts(settings: Settings, questions: QuestionSets, prompts: dict[str, Prompt]) -> list[str]:
-    """What the tokenizer of a model made from scratch learns from."""
-    texts = [text for each in questions.train[:TOKENIZER_QUESTIONS] for text in (prompts[each.task](each), *each.references)]
-    template = getattr(settings.compression, "prompt", "")
-    return texts + ([template.format(question="", rationale="", answer="")] * 100 if template else [])
 
 
 def load_engine(context: Context, files: ModelFiles, model: PretrainedModel, *, adapter: Path | None = None) -> Engine:
@@ -95,7 +46,7 @@ def load_local(context: Context, files: ModelFiles, model: PretrainedModel, *, a
 def _load_vllm(context: Context, files: ModelFiles, model: PretrainedModel, *, adapter: Path | None = None) -> VllmEngine:
     from cotexp.inference.vllm import VllmEngine
 
-    folder = _whole(context, files, model, adapter) if adapter else files.folder
+    folder = merged.make(context, files, model, adapter) if adapter else files.folder
 
     def make() -> VllmEngine:
         check_unchanged(folder)
@@ -112,21 +63,6 @@ def _held(context: Context, name: str, make: Callable[[], E]) -> E:
         context.engine = make()
         context.engine_name = name
     return cast(E, context.engine)
-
-
-def _whole(context: Context, files: ModelFiles, model: PretrainedModel, adapter: Path) -> Path:
-    """The folder of a fine-tuned model with its whole weights: `adapter` itself, or that of the merged model, written once."""
-    if not (adapter / "adapter_config.json").is_file():
-        return adapter
-
-    def build(folder: Path) -> None:
-        from cotexp.models import loading
-
-        check_unchanged(adapter)
-        merged = loading.load(adapter, replace(model, device="cpu", engine="local"), base_folder=files.folder)
-        loading.save(merged.model, merged.tokenizer, folder)
-
-    return context.store.artifact(spec_merged(adapter.name, model), sealed(build))
 
 
 def rows_at_once(

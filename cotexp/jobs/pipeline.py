@@ -1,4 +1,4 @@
-"""The order of the stages, and what a run needs and leaves. What of it would be computed: planning.py."""
+"""What a run needs and leaves. The order of its stages: `cotexp.flow`; what of it would be computed: planning.py."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs import engines, evaluation, latency, pruning, questions, served, specs, stages, status, training_set
-from cotexp.jobs.crew import beside, check_devices
+from cotexp import flow
+from cotexp.flow import Walk, specs_of
+from cotexp.jobs import api_texts, questions, status
+from cotexp.jobs.checks import check_models, check_room
+from cotexp.jobs.devices import beside, check_devices
 from cotexp.jobs.disk import check_writable, clear_errors, exclusive
-from cotexp.jobs.room import check_room
-from cotexp.jobs.specs import Context
 from cotexp.jobs.status import Clock, Metrics
-from cotexp.jobs.store import Spec, Store
+from cotexp.jobs.store import Spec, Store, key_of
 from cotexp.jobs.stored_files import METRICS, PLANNED, STAGES, Damaged, check_run, metrics_of, read_json, stages_of, write_json
-from cotexp.model_settings import ApiCompressor, GgufModel, LocalTeacher, PretrainedModel, RecordedTeacher, ScratchModel
+from cotexp.model_settings import LocalTeacher, PretrainedModel, RecordedTeacher
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
-from cotexp.settings import MODES, Settings
+from cotexp.sections import RunFailed, keyed
+from cotexp.settings import MODES, READ_BY_TRAINING, Settings
+from cotexp.stages import importances, made_model, predictions
+from cotexp.stages.context import Context, compressor_model, engine_of, hash_of
 from cotexp.tasks.prompts import shown_options
 from cotexp.visible import LogLines
 
@@ -62,18 +66,37 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
         return Result(folder, metrics_of(folder), computed=False)
     for spec in (each for each in specs_of(context).values() if each.stage in ("model", "checkpoint")):
         context.store.has_artifact(spec)  # one that is broken is told before anything is computed
-    engines.check_models(context)
+    check_models(context)
     check_room(context)
     folder.mkdir(parents=True, exist_ok=True)
     outputs = Path(settings.paths.outputs)
     with _log_file(folder / "log.txt"), status.recorded(folder, overrides) as enter, clear_errors(outputs):
         _plan_once(folder / PLANNED, wanted)
         write_json(folder / "settings.json", dataclasses.asdict(settings))
-        write_json(folder / "questions.json", {"test": wanted_answers(context), "questions": _what_was_asked(context)})
-        metrics = _run_stages(context, folder, Clock(enter)) | _duplicates(context, specs_of(context))
+        write_json(folder / "questions.json", {"test": predictions.wanted(context), "questions": _what_was_asked(context)})
+        metrics = flow.computed(context, _walk(context, Clock(enter)), folder) | _duplicates(context, specs_of(context))
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "stages.json", wanted)
     return Result(folder, metrics, computed=True)
+
+
+def compress(context: Context) -> Metrics:
+    """Compute what comes before fine-tuning, as far as it is missing, and return its metrics; no run is made.
+
+    Raises: RunFailed if nothing would be compressed.
+    """
+    settings = context.settings
+    if not settings.trains or not settings.compression.has_short_form:
+        raise RunFailed(f"compress_only: compression={settings.compression.name} with modes {settings.evaluation.modes} compresses nothing")
+    api_texts.check_keys(settings)
+    check_models(context)
+    check_room(context)
+    return flow.training_set(context, _walk(context, Clock(lambda stage: None))).metrics
+
+
+def _walk(context: Context, clock: Clock) -> Walk:
+    """A walk that computes, with the other devices of this machine."""
+    return Walk(clock, around=lambda stage, model: beside(context, stage, model))
 
 
 def alone(context: Context) -> contextlib.AbstractContextManager[None]:
@@ -83,13 +106,13 @@ def alone(context: Context) -> contextlib.AbstractContextManager[None]:
     """
     folder = folder_of(context)
     if context.settings.trains and not is_finished(folder, stages_used(context)):
-        served.check_keys(context.settings)
+        api_texts.check_keys(context.settings)
     return exclusive(folder / ".lock", status.waiting(folder))
 
 
 def folder_of(context: Context) -> Path:
     """Where the results of a run lie."""
-    return Path(context.settings.paths.outputs) / "runs" / context.settings.name / specs.run_key(context)
+    return Path(context.settings.paths.outputs) / "runs" / context.settings.name / run_key(context)
 
 
 def _plan_once(path: Path, wanted: dict[str, Any]) -> None:
@@ -122,31 +145,25 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
     sets, prompts = questions.load(settings)
     store = Store(Path(settings.paths.outputs) / "store")
     identity.check_device(settings.trainer.accelerator, "trainer.accelerator")
-    if is_made(settings.model):
+    if made_model.is_made(settings.model):
         _check_place(settings.model, "model", plan)
-        spec = specs.spec_model(settings, sets, prompts)
-        folder = store.artifact_path(spec) if plan else engines.make_model(settings, store, sets, prompts)
+        spec = made_model.spec(settings, sets, prompts)
+        folder = store.artifact_path(spec) if plan else made_model.make(settings, store, sets, prompts)
         base = ModelFiles(folder, spec.key)
     else:
         base = _find(settings.model, "model", plan)
     context = Context(settings=settings, store=store, questions=sets, prompts=prompts, base=base)
     if not settings.trains:
         return context
-    if settings.compression.asks_compressor:
-        own = settings.compressor.name == "self"
-        if not isinstance(settings.compressor, ApiCompressor):
-            context.compressor = base if own else _find(settings.compressor.model, "compressor.model", plan)
-    context.classifier = pruning.find_classifier(settings.compression, plan=plan)
+    compressor = compressor_model(settings)
+    if settings.compression.asks_compressor and compressor is not None:
+        context.compressor = base if compressor is settings.model else _find(compressor, "compressor.model", plan)
+    context.classifier = importances.find_classifier(settings.compression, plan=plan)
     if isinstance(settings.teacher, LocalTeacher):
         context.teacher = _find(settings.teacher.model, "teacher.model", plan)
     if isinstance(settings.teacher, RecordedTeacher):
         context.recorded = questions.recorded(settings, context.training_questions)
     return context
-
-
-def is_made(model: PretrainedModel) -> bool:
-    """Whether the run makes this model's folder itself."""
-    return isinstance(model, ScratchModel | GgufModel)
 
 
 def _find(model: PretrainedModel, setting: str, plan: bool) -> ModelFiles:
@@ -164,26 +181,30 @@ def _check_place(model: PretrainedModel, setting: str, plan: bool, files: ModelF
         vllm.check(model, setting, files)
 
 
-def specs_of(context: Context) -> dict[str, Spec]:
-    """Every stage of this run with what it depends on, in order."""
-    settings = context.settings
-    found = {"model": specs.spec_model(settings, context.questions, context.prompts) if is_made(settings.model) else None}
-    for task, own in specs.by_task(context.training_questions).items() if settings.trains else ():
-        found[f"texts/{task}"] = specs.spec_texts(context, task)
-        found[f"rationales/{task}"] = spec = specs.spec_rationales(context, task)
-        found[f"grades/rationales/{task}"] = specs.spec_grades(spec, own[0].answer_type, whole_text=False)
-        found[f"scores/{task}"] = specs.spec_scores(context, task) if settings.selection.needs_scores else None
-        found[f"rewrites/{task}"] = specs.spec_rewrites(context, task)
-        found[f"rounds/{task}"] = specs.spec_rounds(context, task)
-        found[f"importances/{task}"] = specs.spec_importances(context, task)
-        found[f"perplexity/{task}"] = specs.spec_perplexity(context, task) if specs.by_task(context.questions.train).get(task) else None
-    found["checkpoint"] = specs.spec_checkpoint(context) if settings.trains else None
-    for mode in settings.evaluation.modes:
-        for task, own in specs.by_task(context.questions.test).items():
-            found[f"predictions/{mode}/{task}"] = predictions = specs.spec_predictions(context, mode, task)
-            found[f"grades/{mode}/{task}"] = specs.spec_grades(predictions, own[0].answer_type, whole_text=True)
-        found[f"latency/{mode}"] = specs.spec_latency(context, mode) if mode in specs.timed_modes(context) else None
-    return {name: spec for name, spec in found.items() if spec is not None}
+def run_key(context: Context) -> str:
+    """Twelve hex digits that stand for all that can change the run's result: settings however typed, questions, weights."""
+    questions, settings = context.questions, keyed(context.settings)
+    if settings["evaluation"]["split"] == "test":  # as it was before there was a choice
+        del settings["evaluation"]["split"]
+    if not context.settings.trains:
+        settings = {name: value for name, value in settings.items() if name not in READ_BY_TRAINING}
+    return key_of(
+        {
+            "settings": settings,
+            "questions": [hash_of(each.id for each in questions[split]) for split in ("train", "validation", "test")],
+            "prompts": {name: prompt.identity for name, prompt in sorted(context.prompts.items())},
+            "models": [each.sha256 if each else None for each in (context.base, context.compressor, context.teacher)],
+            **({"classifier": context.classifier.sha256} if context.classifier else {}),
+            "recorded": {task: recorded.sha256 for task, recorded in context.recorded.items()},
+            "devices": [identity.device_type(context.settings.model.device), identity.device_type(context.settings.trainer.accelerator)],
+            "engines": [engine_of(each) for each in _models(context.settings)],
+        }
+    )[:12]
+
+
+def _models(settings: Settings) -> list[PretrainedModel]:
+    """The models that the settings name: the one that is fine-tuned, and those of teacher and compressor that are models of their own."""
+    return [settings.model, *(role.model for role in (settings.teacher, settings.compressor) if hasattr(role, "model"))]
 
 
 def stages_used(context: Context) -> dict[str, Any]:
@@ -194,45 +215,12 @@ def stages_used(context: Context) -> dict[str, Any]:
     return used
 
 
-def wanted_answers(context: Context) -> dict[str, list[str]]:
-    """Task -> ids of its answers in one mode."""
-    samples = context.settings.evaluation.num_samples
-    return {task: specs.wanted_rows(own, samples) for task, own in specs.by_task(context.questions.test).items()}
-
-
 def _what_was_asked(context: Context) -> dict[str, dict[str, str]]:
     """Id of every question of the run -> its text, with the options of a choice, and its gold answer: a reader of answers needs no task."""
     return {
         each.id: {"text": "\n".join(filter(None, [each.text, shown_options(each.options)])), "answer": each.answer}
         for each in [*context.training_questions, *context.questions.test]
     }
-
-
-def _run_stages(context: Context, folder: Path, clock: Clock) -> Metrics:
-    metrics = _question_metrics(context)
-    context.on_metrics(metrics)
-    metrics |= _fine_tune(context, folder, clock) if context.settings.trains else {}
-    context.on_metrics(metrics)
-    with clock.timed("evaluation"), beside(context, "answers", context.settings.model):
-        answers = evaluation.write_answers(context)
-    with clock.timed("grading"):
-        predictions = evaluation.grade_answers(context, answers)
-    metrics |= evaluation.metrics_of(context, predictions)
-    context.on_metrics(metrics)
-    if timed := specs.timed_modes(context):
-        metrics["eval/latency_batch_size"] = min(context.settings.evaluation.latency_batch_size, len(specs.timed_questions(context)))
-        with clock.timed("latency"):
-            for mode in timed:
-                metrics |= {f"eval/{mode}/{name}": value for name, value in latency.measure(context, mode).items()}
-    return metrics | clock.seconds
-
-
-def _fine_tune(context: Context, folder: Path, clock: Clock) -> Metrics:
-    """Every stage up to the fine-tuned model, and its metrics."""
-    made = training_set.make(context, folder, clock)
-    with clock.timed("training"):
-        checkpoint = stages.train(context, stages.make_examples(context, made.chosen, made.compressed))
-    return made.metrics | {f"training/{name}": value for name, value in read_json(checkpoint / "training.json").items()}
 
 
 def _duplicates(context: Context, used: dict[str, Spec]) -> Metrics:
@@ -245,15 +233,6 @@ def _duplicates(context: Context, used: dict[str, Spec]) -> Metrics:
             log.warning("%s: %d rows were computed twice, since the first process was out of reach; the earlier count", name, ledger.num_duplicates)
         num_duplicates += ledger.num_duplicates
     return {"store/num_duplicates": num_duplicates}
-
-
-def _question_metrics(context: Context) -> Metrics:
-    sets = context.questions
-    counts = {f"questions/num_{split}": len(sets[split]) for split in ("train", "validation", "test")}
-    counts |= {f"questions/num_dropped_{reason}": count for reason, count in sets.dropped.items()}
-    for name, (count, official) in sets.incomplete.items():
-        counts |= {f"questions/{name}/num_rows": count, f"questions/{name}/num_rows_official": official}
-    return counts
 
 
 @contextlib.contextmanager

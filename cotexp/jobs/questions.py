@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from cotexp.jobs.specs import by_task
 from cotexp.records import Question
 from cotexp.sections import ConfigError
 from cotexp.settings import Settings
+from cotexp.stages.context import by_task
 from cotexp.task_settings import BenchmarkTask
 from cotexp.tasks import Prompt, QuestionSets, data_folders, load_questions, prompt_of
 from cotexp.tasks.draw import without_duplicates, without_overlap

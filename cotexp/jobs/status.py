@@ -153,4 +153,5 @@ class Clock:
         self.enter(stage)
         started = time.perf_counter()
         yield
-        self.seconds[f"seconds/{stage}"] = round(time.perf_counter() - started, 3)
+        name = f"seconds/{stage}"
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 3)

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple, Protocol
 from cotexp import schema
 from cotexp.compressions import compression_of
 from cotexp.grids import spelled
-from cotexp.jobs.grades import predictions_of_run
-from cotexp.jobs.specs import READ_BY_TRAINING
 from cotexp.jobs.stored_files import Folders, has_begun, metrics_of, settings_of, stages_of, understood
 from cotexp.methods.statistics import Spread, mean_and_deviation
 from cotexp.records import Prediction
 from cotexp.sections import ConfigError, RunFailed, suggestion
-from cotexp.settings import FINE_TUNED_MODES, MODES
+from cotexp.settings import FINE_TUNED_MODES, MODES, READ_BY_TRAINING
+from cotexp.stages.grades import predictions_of_run
 
 Flat = dict[str, str]
 """Dotted path of a setting -> its value as a command line spells it."""

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotexp.compressions import compression_of
-from cotexp.jobs.specs import hash_of
 from cotexp.jobs.stored_files import compressed_of, metrics_of, questions_of, settings_of, stages_of, understood
 from cotexp.methods import forecasting
 from cotexp.report.arms import Flat, fits, identity_of, is_finished, listed, name_of, run_folders
 from cotexp.sections import ConfigError, RunFailed, suggestion
+from cotexp.stages.context import hash_of
 
 MODE = "compress"
 """The mode that is forecast: of the fine-tuned model, asked for short chains."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cotexp.jobs.grades import predictions_of_run
-from cotexp.jobs.scores import row_id
 from cotexp.jobs.store import Row
 from cotexp.jobs.stored_files import selection_of, settings_of, stages_of
 from cotexp.records import Prediction, Rationale, Score
 from cotexp.report import examples, tables
 from cotexp.report.examples import Shown
 from cotexp.report.stored import rows_of
+from cotexp.stages.grades import predictions_of_run
+from cotexp.stages.scores import row_id
 
 Kind = Literal["chains", "rationales", "answers"]
 

@@ -16,7 +16,7 @@ import pytest
 from cotexp.commands import run_experiment
 from cotexp.commands.cli import main
 from cotexp.commands.forecast import forecast_experiments
-from cotexp.jobs.candidates import Lookup
+from cotexp.jobs.stored_training_sets import Lookup
 from cotexp.schema import check_command_line
 from cotexp.sections import ConfigError
 

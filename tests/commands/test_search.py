@@ -16,8 +16,9 @@ import pytest
 
 from cotexp import schema
 from cotexp.commands.search_space import Dimension, read_metric, read_space
-from cotexp.jobs import pipeline, specs
+from cotexp.jobs import pipeline
 from cotexp.sections import ConfigError
+from cotexp.stages import checkpoint
 
 pytest.importorskip("optuna", reason="the extra `search` is not installed")
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -64,10 +65,10 @@ def test_validation_questions_stand_in_for_test_questions_and_old_runs_keep_thei
         contexts[split] = pipeline.make_context(settings, plan=True)
     tested, chosen = contexts["test"], contexts["validation"]
     assert chosen.questions.test == chosen.questions.validation == tested.questions.validation
-    assert specs.run_key(tested) != specs.run_key(chosen)
-    assert specs.spec_checkpoint(tested).key == specs.spec_checkpoint(chosen).key, "the model that is chosen is tested without training it again"
+    assert pipeline.run_key(tested) != pipeline.run_key(chosen)
+    assert checkpoint.spec(tested).key == checkpoint.spec(chosen).key, "the model that is chosen is tested without training it again"
     without = schema.check_command_line([*words, f"paths.outputs={tmp_path}"], multirun=False)[0]
-    assert specs.run_key(pipeline.make_context(without, plan=True)) == specs.run_key(tested)
+    assert pipeline.run_key(pipeline.make_context(without, plan=True)) == pipeline.run_key(tested)
 
 
 SHARED = [

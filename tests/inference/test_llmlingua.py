@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from cotexp import flow
 from cotexp.inference.llmlingua import RATES, Classifier
 from cotexp.sections import RunFailed
+from cotexp.stages import importances, rationales
 
 pytest.importorskip("llmlingua", reason="the extra `llmlingua` is not installed")
 
@@ -90,21 +92,19 @@ def test_importances_have_the_order_of_the_classifiers_probabilities(folder: Pat
 @pytest.mark.usefixtures("table")
 def test_a_run_prunes_by_the_classifier(folder: Path, random_model: Path, tmp_path: Path) -> None:
     from cotexp import schema
-    from cotexp.jobs import pipeline, planning, stages
-    from cotexp.jobs.rationales import write_rationales
-    from cotexp.jobs.specs import spec_importances
+    from cotexp.jobs import pipeline, planning
 
     given = [
         *("experiment=none", "compression=tokenskip_llmlingua2", f"compression.classifier={folder}", "teacher=reference", "compressor=self"),
         *("model=hf", f"model.path={random_model}", f"paths.outputs={tmp_path}", "task.num_train=4", "task.num_validation=2", "task.num_test=2"),
     ]
     context = pipeline.make_context(schema.check_command_line(given, multirun=False)[0])
-    chains = write_rationales(context)
-    pruned = stages.compress(context, chains, {})
+    chains = rationales.make(context)
+    pruned = flow.compress(context, chains, {})
     for each, chain in zip(pruned, chains, strict=True):
         assert re.findall(r"\d+", each.text) == re.findall(r"\d+", chain.cot)
         assert each.stop_reason == "protected" or abs(each.num_tokens - each.ratio * each.num_tokens_original) <= 2
-    spec = spec_importances(context, "stories")
+    spec = importances.spec(context, "stories")
     assert spec is not None
     assert context.classifier is not None
     assert spec.description["classifier"] == context.classifier.sha256, "its weights make the key, wherever they lie"

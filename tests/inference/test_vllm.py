@@ -21,7 +21,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from cotexp import schema
+from cotexp import flow, schema
 from cotexp.inference import vllm
 from cotexp.inference.engine import Engine, Output, Request
 from cotexp.inference.local import LocalEngine
@@ -233,7 +233,7 @@ def run(outputs: Path, *overrides: str) -> tuple[pipeline.Result, dict[str, dict
     """The result of a small run, and text and length of all that was generated, by stage and by id within a ledger."""
     context = pipeline.prepare(schema.check_command_line([*RUN, f"paths.outputs={outputs}", *overrides], multirun=False)[0])
     result = pipeline.run(context)
-    names = {name: spec for name, spec in pipeline.specs_of(context).items() if name.split("/")[0] in ("rationales", "rounds", "predictions")}
+    names = {name: spec for name, spec in flow.specs_of(context).items() if name.split("/")[0] in ("rationales", "rounds", "predictions")}
     ledgers = {name: context.store.ledger(spec).read() for name, spec in names.items()}
     return result, {
         name: {each: (row.get("text", row.get("cot")), row["num_tokens"]) for each, row in rows.items()} for name, rows in ledgers.items()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from cotexp import schema
+from cotexp import flow, schema
 from cotexp.inference.engine import Output, Request
-from cotexp.jobs import evaluation, pipeline, rationales, specs, stages
-from cotexp.jobs.specs import Context
+from cotexp.jobs import engines, pipeline
 from cotexp.model_settings import Sampling
+from cotexp.stages import checkpoint, predictions, rationales, rounds, selecting
+from cotexp.stages.context import Context
 
 FAST = ("debug=fast", "tracking=none", "evaluation.latency=false")
 
@@ -36,7 +37,7 @@ class Listener:
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
     engine = Listener()
-    monkeypatch.setattr(evaluation, "answering_engine", lambda context, mode: engine)
+    monkeypatch.setattr(predictions, "answering_engine", lambda context, mode: engine)
     return engine
 
 
@@ -69,8 +70,7 @@ def test_a_cut_answer_is_what_the_model_writes_under_that_budget(tmp_path: Path)
     pipeline.run(short)
     context = context_of(tmp_path, "compression=none", "evaluation.modes=[base,truncate]", "evaluation.truncate_ratio=0.7")
     base, truncated, written = (
-        one.store.ledger(specs.spec_predictions(one, mode, "stories")).read()
-        for one, mode in ((context, "base"), (context, "truncate"), (short, "base"))
+        one.store.ledger(predictions.spec(one, mode, "stories")).read() for one, mode in ((context, "base"), (context, "truncate"), (short, "base"))
     )
     assert {name: row["text"] for name, row in truncated.items()} == {name: row["text"] for name, row in written.items()}
     assert {name: row["num_tokens"] for name, row in truncated.items()} == {name: row["num_tokens"] for name, row in written.items()}
@@ -94,8 +94,8 @@ def test_a_cut_answer_that_has_its_result_already_is_right(tmp_path: Path, monke
                 emit(Output(each.id, text, count(text), "stop", 0.0))
 
     context = context_of(tmp_path, "compression=none", "evaluation.modes=[base,truncate]", "evaluation.truncate_ratio=0.5")
-    golds, count = {each.id: each.answer for each in context.questions.test}, stages.load_encoder(context).count
-    monkeypatch.setattr(evaluation, "answering_engine", lambda context, mode: Talkative())
+    golds, count = {each.id: each.answer for each in context.questions.test}, engines.load_encoder(context).count
+    monkeypatch.setattr(predictions, "answering_engine", lambda context, mode: Talkative())
     metrics = pipeline.run(context).metrics
     assert (metrics["eval/base/accuracy"], metrics["eval/truncate/accuracy"]) == (1.0, 0.5)
     assert (metrics["eval/truncate/num_cut"], metrics["eval/truncate/num_truncated"]) == (16, 0)
@@ -114,8 +114,8 @@ def test_each_task_has_an_output_budget_of_its_own(tmp_path: Path, monkeypatch: 
     own = ("task=custom", f"task.file={tmp_path / 'file.jsonl'}", f"task.test_file={tmp_path / 'test.jsonl'}", "task.num_validation=2")
     both = ("evaluation.tasks=[custom,stories]", "evaluation.modes=[base,truncate]", "evaluation.truncate_ratio=0.5", "compression=none")
     context = context_of(tmp_path / "outputs", *own, *both)
-    count = stages.load_encoder(context).count
-    monkeypatch.setattr(evaluation, "answering_engine", lambda context, mode: Uneven())
+    count = engines.load_encoder(context).count
+    monkeypatch.setattr(predictions, "answering_engine", lambda context, mode: Uneven())
     metrics = pipeline.run(context).metrics
     for task, repeated in (("stories", 3), ("custom", 12)):
         assert metrics[f"eval/truncate/{task}/budget_tokens"] == count("4 + 3 = 7. " * repeated) // 2
@@ -128,16 +128,16 @@ def test_a_question_is_asked_in_evaluation_as_it_was_in_training(compression: st
     context = context_of(
         tmp_path, "model=hf", "compressor=local", *model, "teacher=reference", f"compression={compression}", "compressor.max_new_tokens=4"
     )
-    written = rationales.write_rationales(context)
-    chosen, _ = stages.select(context, written, {})
-    compressed = stages.compress(context, chosen, stages.write_rounds(context, chosen))
-    examples = stages.make_examples(context, chosen, compressed)
+    written = rationales.make(context)
+    chosen, _ = selecting.select(context, written, {})
+    compressed = flow.compress(context, chosen, rounds.make(context, chosen))
+    examples = checkpoint.make_examples(context, chosen, compressed)
     questions = {each.id: each for each in context.training_questions}
     forms = {form: [each for each in examples.train if each.form == form] for form in ("full", "compress")}
     assert [len(each) for each in forms.values()] == [24, 24]
     for form, own in forms.items():
         for each in own:
-            request = evaluation.request_for(context, form, each.id, questions[each.question_id])
+            request = predictions.request_for(context, form, each.id, questions[each.question_id])
             assert (request.prompt, request.compressed) == (each.prompt, each.compressed)
     asked = {
         form: {(each.prompt.removeprefix(context.prompt_for(questions[each.question_id])), each.compressed) for each in own}

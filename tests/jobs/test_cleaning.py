@@ -18,10 +18,10 @@ from cotexp import schema
 from cotexp.commands.cli import main
 from cotexp.jobs import pipeline, planning, users
 from cotexp.jobs.cleaning import RECENT_SECONDS, Cleaning, Entry, plan_cleaning, remove
-from cotexp.jobs.specs import Context
 from cotexp.jobs.store import Claims, Spec, Store
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import Settings
+from cotexp.stages.context import Context
 
 
 def later() -> float:

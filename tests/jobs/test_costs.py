@@ -8,8 +8,9 @@ import pytest
 
 from cotexp.jobs import costs, pipeline, planning
 from cotexp.jobs.costs import ApiCost
-from cotexp.jobs.specs import Context, spec_rewrites
 from cotexp.schema import check_command_line
+from cotexp.stages import rewrites
+from cotexp.stages.context import Context
 
 SERVER = [f"compressor.server.{each}" for each in ("service=local", "model=m", "base_url=http://localhost:1/v1", "input_price=2", "output_price=10")]
 
@@ -39,7 +40,7 @@ def test_calls_are_bounded_and_priced_before_the_first_is_made(tmp_path: Path) -
 
 def test_calls_that_were_made_are_the_measure_of_those_to_come(tmp_path: Path) -> None:
     context = context_of(tmp_path)
-    spec = spec_rewrites(context, "stories")
+    spec = rewrites.spec(context, "stories")
     assert spec is not None
     usages = [{"prompt_tokens": 100, "completion_tokens": 10}, {"prompt_tokens": 300, "completion_tokens": 30}, {}]
     context.store.ledger(spec).fill(

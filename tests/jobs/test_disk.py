@@ -19,11 +19,12 @@ import torch
 from filelock import FileLock
 
 from cotexp import schema
-from cotexp.jobs import pipeline, rationales, store
+from cotexp.jobs import pipeline, store
 from cotexp.jobs.disk import check_writable, clear_errors, exclusive
-from cotexp.jobs.specs import Context
 from cotexp.jobs.store import Store, StoreError
 from cotexp.records import Rationale
+from cotexp.stages import rationales
+from cotexp.stages.context import Context
 
 # --- a full disk -----------------------------------------------------------------------------------------------------------
 
@@ -72,7 +73,7 @@ def written(context: Context, failing: AbstractContextManager[None]) -> tuple[li
     outputs, failure = Path(context.settings.paths.outputs), ""
     try:
         with failing, clear_errors(outputs):
-            return rationales.write_rationales(context), False
+            return rationales.make(context), False
     except StoreError as error:
         failure = str(error)
     assert "No space left on device while writing" in failure
@@ -81,7 +82,7 @@ def written(context: Context, failing: AbstractContextManager[None]) -> tuple[li
         orjson.loads(path.read_bytes())
     assert list(outputs.rglob("claims/*.json")) == [], "a claim is held by nobody"
     before = {each: read_rows(each) for each in outputs.glob("store/*/*")}
-    again = rationales.write_rationales(context)
+    again = rationales.make(context)
     for folder, kept in before.items():
         assert kept.items() <= read_rows(folder).items(), "a stored row was made again"
         lines = b"".join(path.read_bytes() for path in folder.glob("rows-*.jsonl")).splitlines()
@@ -102,7 +103,7 @@ def is_row(line: bytes) -> bool:
 
 
 def test_a_disk_that_fills_up_at_any_write_of_a_stage_breaks_nothing(random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    undisturbed = rationales.write_rationales(context_of(random_model, tmp_path / "undisturbed"))
+    undisturbed = rationales.make(context_of(random_model, tmp_path / "undisturbed"))
     assert len(undisturbed) == 8
     for num_writes in range(200):
         context = context_of(random_model, tmp_path / str(num_writes))
@@ -122,7 +123,7 @@ def small_disk(tmp_path: Path, mounted: Callable[[Path, str], AbstractContextMan
 
 
 def test_a_real_disk_that_is_full_breaks_nothing(random_model: Path, small_disk: Path) -> None:
-    undisturbed = rationales.write_rationales(context_of(random_model, small_disk / "undisturbed"))
+    undisturbed = rationales.make(context_of(random_model, small_disk / "undisturbed"))
     for num_pages in range(1, 9):
         context = context_of(random_model, small_disk / str(num_pages))
         found, failed = written(context, filled(small_disk, num_pages))

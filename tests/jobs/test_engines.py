@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cotexp import schema
+from cotexp import flow, schema
 from cotexp.inference.vllm import ROWS_AT_ONCE
-from cotexp.jobs import pipeline, specs
+from cotexp.jobs import pipeline
 from cotexp.jobs.engines import load_encoder, rows_at_once
-from cotexp.jobs.specs import Context
 from cotexp.model_settings import PretrainedModel, Sampling, Vllm
+from cotexp.stages.context import Context
 
 WORDS = {name: "ten " * number for name, number in {"a": 1, "b": 2, "c": 4, "d": 40, "e": 41}.items()}
 
@@ -49,20 +49,20 @@ def test_engine_vllm_gets_many_rows_for_each_copy(tmp_path: Path) -> None:
 def test_texts_of_another_engine_are_other_texts_and_likelihoods_are_the_same(tmp_path: Path, other: str) -> None:
     common = ("teacher=reference", "selection=morsd", "compression=none", "selection.k=1")
     own, its = (context_of(tmp_path, *common, *extra) for extra in ((), (other,)))
-    before, after = pipeline.specs_of(own), pipeline.specs_of(its)
+    before, after = flow.specs_of(own), flow.specs_of(its)
     changed = {name.split("/")[0] for name in before if before[name].key != after[name].key}
     assert changed == {"predictions", "grades", "latency"}, "the model is not trained again"
-    assert specs.run_key(own) != specs.run_key(its)
+    assert pipeline.run_key(own) != pipeline.run_key(its)
 
 
 def test_how_an_engine_uses_the_machine_is_in_no_key(tmp_path: Path) -> None:
     own, its = context_of(tmp_path), context_of(tmp_path, "model.max_batch_tokens=100", "model.vllm.tensor_parallel_size=2")
-    assert pipeline.specs_of(own) == pipeline.specs_of(its)
-    assert specs.run_key(own) == specs.run_key(its)
+    assert flow.specs_of(own) == flow.specs_of(its)
+    assert pipeline.run_key(own) == pipeline.run_key(its)
 
 
 def test_a_model_that_says_nothing_of_its_own_keeps_the_keys_that_it_had_before_it_could(tmp_path: Path) -> None:
-    checkpoint = pipeline.specs_of(context_of(tmp_path))["checkpoint"].description["model"]
+    checkpoint = flow.specs_of(context_of(tmp_path))["checkpoint"].description["model"]
     assert not {"system_prompt", "stop_tokens", "context_length"} & checkpoint.keys()
-    told = pipeline.specs_of(context_of(tmp_path, "model.system_prompt=Hello"))["checkpoint"].description["model"]
+    told = flow.specs_of(context_of(tmp_path, "model.system_prompt=Hello"))["checkpoint"].description["model"]
     assert told == {**checkpoint, "system_prompt": "Hello"}

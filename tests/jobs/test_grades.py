@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from cotexp import schema
+from cotexp import flow, schema
+from cotexp.flow import Walk
 from cotexp.inference.engine import Output, Request
-from cotexp.jobs import evaluation, grades, pipeline, planning, specs
-from cotexp.jobs.rationales import stored_rationales, write_rationales
-from cotexp.jobs.specs import Context
-from cotexp.jobs.status import Clock
+from cotexp.jobs import pipeline, planning
 from cotexp.model_settings import Sampling
 from cotexp.records import Grade, Prediction
 from cotexp.sections import RunFailed
+from cotexp.stages import grades, predictions, rationales
+from cotexp.stages.context import Context
 from cotexp.tasks.grading import Answered, grade_all
 
 TEXTS = ("So the answer is {}.", "The answer is 99.", "I am at {} now", "It is \\boxed{{{}}}.")
@@ -78,7 +78,7 @@ def setup(tmp_path: Path, random_model: Path, monkeypatch: pytest.MonkeyPatch) -
         facts = [{"input": f"Is {n} odd?", "target_scores": {"Yes": n % 2, "No": 1 - n % 2}} for n in range(first, first + 6)]
         (tmp_path / "data" / "strategyqa" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, facts)))
     engine, graders = Engine({}), Graders()
-    monkeypatch.setattr(evaluation, "answering_engine", lambda context, mode: engine)
+    monkeypatch.setattr(predictions, "answering_engine", lambda context, mode: engine)
     monkeypatch.setattr(grades, "grade_all", graders)
     return Setup(context=context_in(tmp_path, random_model, engine), engine=engine, graders=graders)
 
@@ -96,27 +96,27 @@ def context_in(folder: Path, model: Path, engine: Engine) -> Context:
 
 
 def answered_and_graded(context: Context) -> list[Prediction]:
-    return evaluation.grade_answers(context, evaluation.write_answers(context))["base"]
+    return predictions.grade(context, predictions.make(context))["base"]
 
 
 def finished(context: Context, monkeypatch: pytest.MonkeyPatch) -> tuple[pipeline.Result, dict[str, list[Prediction]]]:
     """A run of the evaluation alone, with what it computed."""
     computed: dict[str, list[Prediction]] = {}
 
-    def run_stages(context: Context, folder: Path, clock: Clock) -> dict[str, float]:
-        computed.update(evaluation.grade_answers(context, evaluation.write_answers(context)))
-        return evaluation.metrics_of(context, computed)
+    def run_stages(context: Context, walk: Walk, folder: Path) -> dict[str, float]:
+        computed.update(predictions.grade(context, predictions.make(context)))
+        return predictions.metrics_of(context, computed)
 
-    monkeypatch.setattr(pipeline, "_run_stages", run_stages)
+    monkeypatch.setattr(flow, "computed", run_stages)
     return pipeline.run(context), computed
 
 
 def test_an_answer_is_stored_without_labels_and_its_grade_beside_it(setup: Setup) -> None:
     predictions = answered_and_graded(setup.context)
     for each in ("custom", "strategyqa"):
-        spec = specs.spec_predictions(setup.context, "base", each)
+        spec = predictions.spec(setup.context, "base", each)
         rows = setup.context.store.ledger(spec).read()
-        stored = setup.context.store.ledger(specs.spec_grades(spec, rows[min(rows)]["answer_type"], whole_text=True)).read()
+        stored = setup.context.store.ledger(grades.spec(spec, rows[min(rows)]["answer_type"], whole_text=True)).read()
         assert rows.keys() == stored.keys()
         assert not {"strict", "lenient", "math_verify", "extracted"} & set().union(*rows.values())
     by_rule = {name: [getattr(each, name) for each in predictions if each.task == "custom"] for name in ("strict", "lenient", "math_verify")}
@@ -171,8 +171,8 @@ def test_the_predictions_of_a_finished_run_are_those_that_it_computed(setup: Set
 
 def test_predictions_that_the_store_has_lost_are_missed_by_count_and_task(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     result, _ = finished(setup.context, monkeypatch)
-    spec = specs.spec_predictions(setup.context, "base", "strategyqa")
-    shutil.rmtree(setup.context.store.artifact_path(specs.spec_grades(spec, "boolean", whole_text=True)))
+    spec = predictions.spec(setup.context, "base", "strategyqa")
+    shutil.rmtree(setup.context.store.artifact_path(grades.spec(spec, "boolean", whole_text=True)))
     with pytest.raises(RunFailed, match=r"12 of 12 strategyqa answers, mode base, are no longer in .*store; run it again"):
         grades.predictions_of_run(result.folder)
 
@@ -186,7 +186,7 @@ def test_a_better_grader_grades_the_stored_answers_again_and_asks_no_model(setup
     result, computed = finished(setup.context, monkeypatch)
     assert not pipeline.run(setup.context).computed, "nothing has changed yet"
     asked, graded = len(setup.engine.asked), len(setup.graders.graded)
-    monkeypatch.setitem(specs.VERSIONS, "grades", specs.VERSIONS["grades"] + 1)
+    monkeypatch.setattr(grades, "VERSION", grades.VERSION + 1)
     again, recomputed = finished(setup.context, monkeypatch)
     assert again.computed
     assert again.folder == result.folder
@@ -197,8 +197,8 @@ def test_a_better_grader_grades_the_stored_answers_again_and_asks_no_model(setup
 
 
 def test_rationales_are_graded_beside_their_ledger_without_the_rule_for_whole_texts(setup: Setup) -> None:
-    written = write_rationales(setup.context)
-    spec = specs.spec_rationales(setup.context, "custom")
+    written = rationales.make(setup.context)
+    spec = rationales.spec(setup.context, "custom")
     rows = setup.context.store.ledger(spec).read()
     assert {each.id for each in written} == rows.keys()
     assert len(written) == 6
@@ -206,11 +206,13 @@ def test_rationales_are_graded_beside_their_ledger_without_the_rule_for_whole_te
     assert [(each.answer, each.correct) for each in written] == [
         (question.answer, True) for each in written for question in setup.context.training_questions if question.id == each.question_id
     ]
-    stored = setup.context.store.ledger(specs.spec_grades(spec, "decimal", whole_text=False)).read()
+    stored = setup.context.store.ledger(grades.spec(spec, "decimal", whole_text=False)).read()
     assert {each["math_verify"] for each in stored.values()} == {None}
-    assert stored_rationales(setup.context, "custom") == {each.id: each for each in written}
+    with flow.looking(setup.context) as look:
+        assert rationales.make(setup.context) == written
+    assert (look.num_missing("rationales"), look.num_missing("grades")) == (0, 0)
     graded = len(setup.graders.graded)
-    assert write_rationales(setup.context) == written
+    assert rationales.make(setup.context) == written
     assert len(setup.graders.graded) == graded == 6
 
 

@@ -13,13 +13,13 @@ import tokenizer_kinds
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from cotexp import schema
-from cotexp.jobs import evaluation, pipeline, planning, pruning, stages
+from cotexp import flow, schema
+from cotexp.jobs import pipeline, planning
 from cotexp.jobs.engines import load_encoder
-from cotexp.jobs.rationales import write_rationales
-from cotexp.jobs.specs import Context, spec_importances, spec_latency
 from cotexp.methods import reasoning
 from cotexp.records import Rationale
+from cotexp.stages import checkpoint, importances, latency, predictions, rationales
+from cotexp.stages.context import Context
 
 SMALL = (
     *("experiment=none", "compression=tokenskip", "teacher=reference", "task.num_train=30", "task.num_validation=4", "task.num_test=2"),
@@ -44,7 +44,7 @@ def context(random_model: Path, outputs: Path) -> Context:
 
 @pytest.fixture(scope="module")
 def chains(context: Context) -> list[Rationale]:
-    return write_rationales(context)
+    return rationales.make(context)
 
 
 def slow_surprisals(context: Context, chain: Rationale, *, before: str = "") -> list[float]:
@@ -60,7 +60,7 @@ def slow_surprisals(context: Context, chain: Rationale, *, before: str = "") -> 
 
 
 def test_an_importance_is_the_surprisal_of_the_token_given_question_and_chain_so_far(context: Context, chains: list[Rationale]) -> None:
-    found = pruning.importances(context, chains)
+    found = importances.make(context, chains)
     assert found.keys() == {each.id for each in chains}
     for each in chains[:5]:
         assert found[each.id] == pytest.approx(slow_surprisals(context, each), abs=2e-3, rel=1e-3)
@@ -72,9 +72,9 @@ def test_an_answer_part_is_read_behind_its_thinking_and_both_parts_have_one_rati
     context = context_of(tmp_path, random_model)
     thought = dataclasses.replace(chains[0], cot=f"<think>\nAnn has 3.\n</think>\n\n{chains[0].cot}", num_thinking_tokens=5)
     thinking, chain = reasoning.chains([thought])
-    found = pruning.importances(context, [thinking, chain])
+    found = importances.make(context, [thinking, chain])
     assert found[chain.id] == pytest.approx(slow_surprisals(context, chain, before="Ann has 3.\n</think>\n\n"), abs=2e-3, rel=1e-3)
-    parts = stages.compress(context, [thinking, chain], {})
+    parts = flow.compress(context, [thinking, chain], {})
     (joined,) = reasoning.joined([thought], parts)
     assert parts[0].ratio == parts[1].ratio == joined.ratio
 
@@ -89,25 +89,25 @@ def test_an_answer_part_has_the_tokens_that_go_on_behind_its_thinking(kind: str,
     tokenizer.save_pretrained(folder)
     context = context_of(tmp_path / "outputs", folder, "compression.ratios=[0.99]")
     cot = "Ann has 3 apples. 3 plus 4 is 7."
-    written = write_rationales(context)[0]
+    written = rationales.make(context)[0]
     thought = dataclasses.replace(written, cot=f"<think>\nSo 3 and 4.\n</think>\n\n{cot}", num_thinking_tokens=5)
     thinking, chain = reasoning.chains([thought])
     encoder, before = load_encoder(context), "So 3 and 4.\n</think>\n\n"
-    found = pruning.importances(context, [thinking, chain])
+    found = importances.make(context, [thinking, chain])
     assert len(found[chain.id]) == len(encoder.text_ids(cot, goes_on=True))
-    scored = pruning._text({thinking.id: thinking, chain.id: chain}, chain.id, encoder)
+    scored = importances._text({thinking.id: thinking, chain.id: chain}, chain.id, encoder)
     assert scored.ids == [*encoder.text_ids(before), *encoder.text_ids(cot, goes_on=True)]
     assert encoder.decode(scored.ids) == before + cot
-    assert stages.compress(context, [thinking, chain], {})[1].text == cot
+    assert flow.compress(context, [thinking, chain], {})[1].text == cot
 
 
 def test_every_ratio_reads_the_same_importances(context: Context, chains: list[Rationale], random_model: Path, outputs: Path) -> None:
-    stages.compress(context, chains, {})
+    flow.compress(context, chains, {})
     (ledger,) = (outputs / "store" / "importances").iterdir()
     before = {path: path.read_bytes() for path in ledger.glob("rows-*")}
     other = context_of(outputs, random_model, "compression.ratios=[0.3]", "compression.protect=false", "seed=1")
-    assert spec_importances(other, "stories") == spec_importances(context, "stories")
-    pruned = stages.compress(other, chains, {})
+    assert importances.spec(other, "stories") == importances.spec(context, "stories")
+    pruned = flow.compress(other, chains, {})
     assert {path: path.read_bytes() for path in ledger.glob("rows-*")} == before
     assert {each.ratio for each in pruned} == {0.3}
     planned = {each.name: each for each in planning.plan(other)}
@@ -116,14 +116,14 @@ def test_every_ratio_reads_the_same_importances(context: Context, chains: list[R
 
 def test_rows_that_lie_there_are_not_made_again(random_model: Path, tmp_path: Path, chains: list[Rationale]) -> None:
     context = context_of(tmp_path, random_model)
-    pruning.importances(context, chains[:10])
-    found = pruning.importances(context, chains)
+    importances.make(context, chains[:10])
+    found = importances.make(context, chains)
     lines = [line for path in (tmp_path / "store" / "importances").glob("*/rows-*") for line in path.read_text().splitlines()]
     assert len(lines) == len({json.loads(line)["id"] for line in lines}) == len(found) == 34
 
 
 def test_pruned_chains_have_their_ratios_and_keep_every_number_in_order(context: Context, chains: list[Rationale]) -> None:
-    pruned = stages.compress(context, chains, {})
+    pruned = flow.compress(context, chains, {})
     originals = {each.id: each for each in chains}
     assert {each.ratio for each in pruned} == {0.9, 0.8, 0.7, 0.6, 0.5}
     for each in pruned:
@@ -140,8 +140,8 @@ def test_pruned_chains_have_their_ratios_and_keep_every_number_in_order(context:
 
 
 def test_examples_are_asked_for_by_their_ratio_and_full_ones_as_before(context: Context, chains: list[Rationale]) -> None:
-    pruned = stages.compress(context, chains, {})
-    examples = stages.make_examples(context, chains, pruned).train
+    pruned = flow.compress(context, chains, {})
+    examples = checkpoint.make_examples(context, chains, pruned).train
     ratio_of = {each.rationale_id: each.ratio for each in pruned}
     short, full = ([each for each in examples if each.form == form] for form in ("compress", "full"))
     assert (len(short), len(full)) == (30, 6), "six forms, each as often as the others on average"
@@ -157,8 +157,8 @@ def test_another_ratio_is_asked_of_the_same_model(context: Context, random_model
     assert first.folder != second.folder
     assert len(list(outputs.glob("store/checkpoint/*/manifest.json"))) == 1
     assert len(list(outputs.glob("store/predictions/*/rows-*"))) == 4, "answers of base, full, and two ratios"
-    assert spec_latency(context, "compress") != spec_latency(more, "compress")
-    assert spec_latency(context, "full") == spec_latency(more, "full")
+    assert latency.spec(context, "compress") != latency.spec(more, "compress")
+    assert latency.spec(context, "full") == latency.spec(more, "full")
 
 
 def test_a_run_counts_what_was_pruned_to_which_ratio(context: Context) -> None:
@@ -175,9 +175,9 @@ def test_a_run_counts_what_was_pruned_to_which_ratio(context: Context) -> None:
 
 def test_answers_are_asked_for_at_the_ratio_of_the_evaluation(context: Context) -> None:
     question = context.questions.test[0]
-    assert evaluation.request_for(context, "compress", "x/0", question).ratio == 0.5
-    assert evaluation.request_for(context, "full", "x/0", question).ratio is None
-    assert not evaluation.request_for(context, "compress", "x/0", question).compressed
+    assert predictions.request_for(context, "compress", "x/0", question).ratio == 0.5
+    assert predictions.request_for(context, "full", "x/0", question).ratio is None
+    assert not predictions.request_for(context, "compress", "x/0", question).compressed
 
 
 @pytest.mark.slow

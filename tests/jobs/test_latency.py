@@ -10,9 +10,9 @@ import pytest
 from filelock import FileLock
 
 from cotexp.commands import run_experiment
-from cotexp.jobs import latency
 from cotexp.jobs.store import read_json
 from cotexp.schema import check_command_line
+from cotexp.stages import latency
 
 SIZES = ("debug=fast", "tracking=none", "evaluation.modes=[base]", "evaluation.temperature=0.7", "evaluation.max_new_tokens=120")
 

@@ -9,9 +9,9 @@ import pytest
 
 from cotexp.inference.engine import Output, Request
 from cotexp.inference.local import LocalEngine
-from cotexp.jobs import evaluation, rationales
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
+from cotexp.stages import predictions, rationales
 from cotexp.tasks import QuestionSets
 
 
@@ -28,7 +28,7 @@ def test_a_chain_that_is_the_whole_text_is_never_longer_than_the_text_however_it
     spelled_otherwise = space_first = 0
     for each in outputs:
         question, text = questions[each.id], each.text
-        answer, rationale = evaluation._row(each, question, count), rationales._row(asdict(each), "self", question, count)
+        answer, rationale = predictions._row(each, question, count), rationales._row(asdict(each), "self", question, count)
         assert answer["num_tokens"] == rationale["num_tokens"] == count(text.lstrip())
         assert answer["num_cot_tokens"] == rationale["num_cot_tokens"]
         if text.strip() == rationale["cot"].strip():

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from cotexp import schema
-from cotexp.jobs import pipeline, questions, specs
+from cotexp import flow, schema
+from cotexp.jobs import pipeline, questions
 from cotexp.sections import ConfigError
 from cotexp.settings import Settings
+from cotexp.stages import made_model
 from cotexp.tasks import QuestionSets
 
 
@@ -136,7 +137,7 @@ def run_key_and_stages(data: Path, model: Path, *overrides: str) -> tuple[str, d
     arguments = ["experiment=none", "model=hf", f"model.path={model}", "compressor=self", "task.num_validation=2", f"paths.data={data}"]
     settings = schema.check_command_line([*arguments, f"paths.outputs={data / 'outputs'}", *overrides], multirun=False)[0]
     context = pipeline.make_context(settings, plan=True)
-    return specs.run_key(context), {name: spec.key for name, spec in pipeline.specs_of(context).items()}
+    return pipeline.run_key(context), {name: spec.key for name, spec in flow.specs_of(context).items()}
 
 
 @pytest.mark.parametrize("changed", ["file", "test_file", "few_shot_file"])
@@ -247,5 +248,5 @@ def test_a_tokenizer_made_from_other_questions_is_another_model(data: Path) -> N
         own = write(data / f"own{number}.jsonl", rows)
         arguments = ["task=custom", f"task.file={own}", "task.num_test=2", "task.solution_field=solution", "model=scratch", "teacher=reference"]
         sets, prompts, settings = load(data, *arguments, "compression=none", "trainer.tuning=full")
-        keys.add(specs.spec_model(settings, sets, prompts).key)
+        keys.add(made_model.spec(settings, sets, prompts).key)
     assert len(keys) == 2

@@ -12,13 +12,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cotexp.jobs import pipeline, scores, stages
-from cotexp.jobs.rationales import write_rationales
-from cotexp.jobs.specs import Context, spec_scores
+from cotexp.jobs import pipeline
 from cotexp.methods import difficulty, selection
 from cotexp.models import loading
 from cotexp.records import Question, Rationale
 from cotexp.schema import check_command_line
+from cotexp.stages import rationales, scores
+from cotexp.stages.context import Context
 from cotexp.tasks.answers import split_solution
 
 SMALL = ["experiment=none", "task.num_train=6", "task.num_validation=2", "task.num_test=2", "teacher=reference", "compression=none"]
@@ -31,7 +31,7 @@ def context_of(outputs: Path, model: Path, *overrides: str) -> Context:
 
 def training_rationales(context: Context) -> list[Rationale]:
     ids = {each.id for each in context.questions.train}
-    return [each for each in selection.usable(write_rationales(context)) if each.question_id in ids]
+    return [each for each in selection.usable(rationales.make(context)) if each.question_id in ids]
 
 
 def boxed(question: Question) -> str:
@@ -62,7 +62,7 @@ class Slow:
 def test_scores_equal_an_independent_formula(random_model: Path, tmp_path: Path) -> None:
     context = context_of(tmp_path / "outputs", random_model, "scoring.max_batch_tokens=400")
     own = training_rationales(context)
-    found, slow = scores.score(context, own), Slow(context)
+    found, slow = scores.make(context, own), Slow(context)
     questions = {each.id: each for each in context.questions.train}
     assert sorted(found) == sorted(each.id for each in own)
     for each in own:
@@ -89,7 +89,7 @@ def rewritten(rationale: Rationale, text: str, sample: int) -> Rationale:
 def test_the_masked_ratio_of_a_rationale_does_not_see_an_appended_answer(random_model: Path, tmp_path: Path) -> None:
     context = context_of(tmp_path / "outputs", random_model)
     unappended, appended = with_and_without_answer(context)
-    found = scores.score(context, [*unappended, *appended])
+    found = scores.make(context, [*unappended, *appended])
     for one, other in zip(unappended, appended, strict=True):
         assert found[other.id].rd("masked") == pytest.approx(found[one.id].rd("masked"), abs=1e-6)
         assert found[one.id].rd("plain") == pytest.approx(found[one.id].rd("masked"), abs=1e-6)
@@ -109,7 +109,7 @@ def test_an_appended_answer_lowers_the_plain_ratio_of_a_real_student(tmp_path: P
     ]
     context = pipeline.make_context(check_command_line(given, multirun=False)[0])
     unappended, appended = with_and_without_answer(context)
-    found = scores.score(context, [*unappended, *appended])
+    found = scores.make(context, [*unappended, *appended])
     for one, other in zip(unappended, appended, strict=True):
         assert found[other.id].rd("plain") < found[one.id].rd("plain") < 1
         assert found[other.id].rd("masked") == pytest.approx(found[one.id].rd("masked"), abs=1e-6)
@@ -142,16 +142,16 @@ def test_every_text_is_scored_once_whoever_wrote_it(random_model: Path, tmp_path
         score_items(self, items, on_item)
 
     monkeypatch.setattr(scoring.Scorer, "score", counting)
-    first = scores.score(context, own)
+    first = scores.make(context, own)
     assert num_texts == len(own) * 3 + len(context.questions.train)
     twins = [dataclasses.replace(each, id=f"{each.question_id}/7", sample=7, source="another teacher") for each in own]
-    again = scores.score(context, [*own, *twins])
+    again = scores.make(context, [*own, *twins])
     assert num_texts == len(own) * 3 + len(context.questions.train), "neither the twins nor the second call ask the student"
     assert {name: again[name] for name in first} == first
     for each, twin in zip(own, twins, strict=True):
         assert dataclasses.replace(again[twin.id], id=each.id) == first[each.id]
     fresh = rewritten(own[0], own[0].cot.strip() + " So it is. The answer is 5.", 8)
-    scores.score(context, [*own, fresh])
+    scores.make(context, [*own, fresh])
     assert num_texts == len(own) * 3 + len(context.questions.train) + 3, "one more rationale costs its three forms"
     assert scores.stored_scores(context, [*own, *twins, fresh]).keys() == {each.id for each in (*own, *twins, fresh)}
 
@@ -159,9 +159,9 @@ def test_every_text_is_scored_once_whoever_wrote_it(random_model: Path, tmp_path
 def test_scores_of_chunks_and_batches_are_those_of_one(random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contexts = [context_of(tmp_path / name, random_model, f"scoring.max_batch_tokens={size}") for name, size in (("one", 8192), ("many", 64))]
     own = training_rationales(contexts[0])
-    whole = scores.score(contexts[0], own)
+    whole = scores.make(contexts[0], own)
     monkeypatch.setattr(scores, "CHUNK", 3)
-    parts = scores.score(contexts[1], own)
+    parts = scores.make(contexts[1], own)
     for name, each in whole.items():
         for number in ("answer_nll", "answer_nll_plain", "answer_nll_masked", "answer_nll_hidden", "nll"):
             assert getattr(parts[name], number) == pytest.approx(getattr(each, number), abs=1e-4)
@@ -169,14 +169,14 @@ def test_scores_of_chunks_and_batches_are_those_of_one(random_model: Path, tmp_p
 
 def test_scores_belong_to_one_student_prompt_and_connector(random_model: Path, tmp_path: Path) -> None:
     keys = {
-        spec_scores(context_of(tmp_path / "outputs", random_model, *overrides), "stories").key
+        scores.spec(context_of(tmp_path / "outputs", random_model, *overrides), "stories").key
         for overrides in ([], ["scoring.connector='So it is '"], ["scoring.dtype=bfloat16"], ["scoring.answer=plain"], ["task.prompt='{question}'"])
     }
     assert len(keys) == 5
     other = context_of(tmp_path / "outputs", Path("shipped:tiny"))
-    assert spec_scores(other, "stories").key not in keys
+    assert scores.spec(other, "stories").key not in keys
     same = context_of(tmp_path / "outputs", random_model, "scoring.max_batch_tokens=100", "selection=highest_rd", "seed=5", "task.num_train=7")
-    assert spec_scores(same, "stories").key in keys, "neither batches, nor the selection, nor more questions make other scores"
+    assert scores.spec(same, "stories").key in keys, "neither batches, nor the selection, nor more questions make other scores"
 
 
 def test_an_encoder_decoder_student_scores_too(tmp_path: Path, random_model: Path) -> None:
@@ -202,7 +202,7 @@ def test_an_encoder_decoder_student_scores_too(tmp_path: Path, random_model: Pat
     tokenizer.save_pretrained(tmp_path / "t5")
     context = context_of(tmp_path / "outputs", tmp_path / "t5")
     own = training_rationales(context)
-    found = scores.score(context, own)
+    found = scores.make(context, own)
     loaded = loading.load(tmp_path / "t5", context.settings.model)
     questions = {each.id: each for each in context.questions.train}
     for each in own:
@@ -220,5 +220,5 @@ def test_an_encoder_decoder_student_scores_too(tmp_path: Path, random_model: Pat
 
 def test_a_selection_that_reads_no_score_asks_the_student_nothing(random_model: Path, tmp_path: Path) -> None:
     context = context_of(tmp_path / "outputs", random_model, "selection=random")
-    assert stages.score(context, write_rationales(context)) == {}
+    assert scores.make(context, rationales.make(context)) == {}
     assert not (tmp_path / "outputs" / "store" / "scores").exists()

@@ -13,37 +13,34 @@ from pathlib import Path
 import pytest
 from source_closure import ROOT, closure
 
-from cotexp.jobs import specs
+from cotexp import flow
+from cotexp.compressions import COMPRESSIONS
 
 RECORDED = Path(__file__).with_name("stage_sources.json")
 
-ROOTS: dict[str, tuple[str, ...]] = {
-    "model": ("engines.make_model",),
-    "texts": ("rationales._teachers", "served.texts"),
-    "rewrites": ("served.texts",),
-    "rationales": ("rationales.write_rationales", "rationales._teachers"),
-    "scores": ("stages.score",),
-    "rounds": ("stages.write_rounds",),
-    "importances": ("pruning.importances",),
-    "perplexity": ("compressed_set.measure",),
-    "checkpoint": ("training_set.make", "stages.make_examples", "stages.train"),
-    "predictions": ("evaluation.write_answers",),
-    "grades": ("grades.grade", "grades.answered", "rationales._to_grade"),
-    "latency": ("latency.measure",),
-    "merged": ("engines._whole",),
+MODULES = {name: stage.__name__ for name, stage in flow.STAGES.items()}
+BESIDE: dict[str, list[str]] = {
+    "grades": ["cotexp.stages.grades.answered", "cotexp.stages.rationales._to_grade"],
+    "checkpoint": [
+        *("cotexp.flow.training_set", "cotexp.stages.checkpoint.make_examples", "cotexp.training.fit.fit"),
+        *(f"{each.__module__}.{each.__name__}" for each in COMPRESSIONS.values()),
+    ],
 }
-"""Stage -> the functions of cotexp.jobs that write it. All that they reach decides its rows, but for what LEFT_OUT names and for other
-stages' functions: what those write enters by its own version."""
+"""Stage -> what decides its rows besides the function `make` of its file: what runs in another process or is chosen by a setting."""
+ROOTS = {name: [f"{module}.make", *BESIDE.get(name, [])] for name, module in MODULES.items()}
+"""Stage -> functions. All that they reach decides its rows, but for what LEFT_OUT names and for other stages' functions: what those write
+enters by its own version."""
 
 LEFT_OUT = {
     "cotexp.sections.*": "checks settings",
     "cotexp.settings.*": "settings, whose values stand in the keys",
     "cotexp.task_settings.*": "settings, whose values stand in the keys",
     "cotexp.model_settings.*": "settings, whose values stand in the keys",
-    "cotexp.jobs.specs.VERSIONS": "the versions themselves",
-    "cotexp.jobs.specs._spec": "makes keys",
-    "cotexp.jobs.specs.spec_*": "makes keys",
-    "cotexp.jobs.specs.Context": "what is handed on",
+    "cotexp.stages.*.spec": "makes keys",
+    "cotexp.stages.*.specs": "makes keys",
+    "cotexp.stages.context.Context": "what is handed on",
+    "cotexp.stages.context.Look": "counts",
+    "cotexp.flow.Walk": "goes from stage to stage",
     "cotexp.jobs.store.*": "keeps rows, whatever they are",
     "cotexp.jobs.stored_files.*": "keeps rows, whatever they are",
     "cotexp.jobs.ledger_files.*": "keeps rows, whatever they are",
@@ -53,18 +50,18 @@ LEFT_OUT = {
     "cotexp.models.memory.*": "bounds memory",
     "cotexp.jobs.status.*": "tells what is going on",
     "cotexp.jobs.progress.*": "tells what is going on",
-    "cotexp.jobs.crew.*": "starts processes that write the same rows",
+    "cotexp.jobs.devices.*": "starts processes that write the same rows",
     "cotexp.jobs.workers.*": "starts processes that call training.fit.fit, which is named here",
     "cotexp.stopping.*": "ends a run",
     "cotexp.inference.throttle.*": "decides when a server is asked",
     "cotexp.tasks.benchmarks.*": "reads questions: an id is a hash of what its question says",
     "cotexp.tasks.sources.*": "reads questions: an id is a hash of what its question says",
     "cotexp.tasks.rows.*": "reads questions: an id is a hash of what its question says",
-    "cotexp.jobs.training_set._rationale_metrics": "counts",
-    "cotexp.jobs.training_set._round_metrics": "counts",
-    "cotexp.jobs.compressed_set.lines": "writes lines for reports",
-    "cotexp.jobs.compressed_set.metrics": "counts",
-    "cotexp.jobs.served.metrics": "counts",
+    "cotexp.flow._rationale_metrics": "counts",
+    "cotexp.flow._round_metrics": "counts",
+    "cotexp.stages.perplexity.lines": "writes lines for reports",
+    "cotexp.stages.perplexity.metrics": "counts",
+    "cotexp.jobs.api_texts.metrics": "counts",
     "cotexp.methods.statistics.*": "counts",
 }
 """What decides no row, as a pattern, and why."""
@@ -72,10 +69,8 @@ LEFT_OUT = {
 
 def reached(stage: str) -> dict[str, str]:
     """Full name -> source of every definition that decides the stage's rows."""
-    own = {f"cotexp.jobs.{each}" for each in ROOTS[stage]}
-    others = {f"cotexp.jobs.{each}" for roots in ROOTS.values() for each in roots} - own
-    beside = ["cotexp.training.fit.fit"] if stage == "checkpoint" else []
-    return closure([*sorted(own), *beside], [*LEFT_OUT, *others])
+    others = {root for name, roots in ROOTS.items() if name != stage for root in roots} - set(ROOTS[stage])
+    return closure(sorted(ROOTS[stage]), [*LEFT_OUT, *sorted(others)])
 
 
 def fingerprint(stage: str) -> str:
@@ -84,22 +79,23 @@ def fingerprint(stage: str) -> str:
 
 
 def writers() -> Iterator[tuple[str, str]]:
-    """(stage, full name of a function of cotexp.jobs that names its spec and fills or builds it)."""
-    for path in sorted((ROOT / "cotexp" / "jobs").glob("*.py")):
-        for function in (each for each in ast.parse(path.read_text()).body if isinstance(each, ast.FunctionDef)):
-            nodes = list(ast.walk(function))
-            if any(isinstance(each, ast.Attribute) and each.attr in ("fill", "artifact") for each in nodes):
-                named = {each.id for each in nodes if isinstance(each, ast.Name)} | {each.attr for each in nodes if isinstance(each, ast.Attribute)}
-                yield from ((stage, f"cotexp.jobs.{path.stem}.{function.name}") for stage in specs.VERSIONS if f"spec_{stage}" in named)
+    """(stage, full name) of every function in a stage's file that writes rows or a folder."""
+    for name, module in MODULES.items():
+        for function in (each for each in ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text()).body if isinstance(each, ast.FunctionDef)):
+            if any(isinstance(each, ast.Attribute) and each.attr in ("rows", "fill", "artifact") for each in ast.walk(function)):
+                yield name, f"{module}.{function.name}"
 
 
-def test_every_stage_has_a_version_and_functions() -> None:
-    assert set(specs.VERSIONS) == set(ROOTS)
+def test_every_file_of_a_stage_is_in_the_flow_and_names_version_and_inputs() -> None:
+    files = {path.stem for path in (ROOT / "cotexp" / "stages").glob("*.py")} - {"__init__", "context", "selecting"}
+    assert {module.rpartition(".")[2] for module in MODULES.values()} == files
+    kinds = {*flow.STAGES, "dataset", "selection"}
+    assert all(stage.VERSION > 0 and set(stage.READS) <= kinds for stage in flow.STAGES.values())
 
 
 def test_whatever_writes_a_stage_is_reached_from_its_functions() -> None:
     found = list(writers())
-    assert len(found) >= 10
+    assert {stage for stage, _ in found} == set(MODULES) - {"rewrites"}, "a server writes rewrites"
     assert [(stage, name) for stage, name in found if name not in reached(stage)] == []
 
 
@@ -136,18 +132,18 @@ def test_what_decides_rows_is_found_by_itself(stage: str, name: str) -> None:
 
 def test_every_exception_stands_for_something_that_would_be_reached() -> None:
     """One that matches nothing any more would leave out what is given its name later."""
-    everything = closure([f"cotexp.jobs.{each}" for roots in ROOTS.values() for each in roots] + ["cotexp.training.fit.fit"], [])
+    everything = closure([root for roots in ROOTS.values() for root in roots], [])
     assert [pattern for pattern in LEFT_OUT if not any(fnmatchcase(name, pattern) for name in everything)] == []
 
 
 @pytest.mark.parametrize("stage", sorted(ROOTS))
 def test_code_of_a_stage_changes_only_with_its_version(stage: str) -> None:
     recorded = json.loads(RECORDED.read_text()) if RECORDED.is_file() else {}
-    now = {"version": specs.VERSIONS[stage], "source": fingerprint(stage)}
+    now = {"version": flow.STAGES[stage].VERSION, "source": fingerprint(stage)}
     if os.environ.get("COTEXP_RECORD") == "1":
         RECORDED.write_text(json.dumps({**recorded, stage: now}, indent=2, sort_keys=True) + "\n")
         return
     assert recorded.get(stage) == now, (
-        f"the code behind stage '{stage}' changed: raise VERSIONS['{stage}'] in cotexp/jobs/specs.py if stored results would differ; "
+        f"the code behind stage '{stage}' changed: raise VERSION in {MODULES[stage]} if stored results would differ; "
         "then, or if they would not, record it with COTEXP_RECORD=1 pytest tests/jobs/test_versions.py"
     )

@@ -16,14 +16,15 @@ import torch
 from families import FAMILIES
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from cotexp import schema
+from cotexp import flow, schema
 from cotexp.commands.export import export_model
-from cotexp.jobs import pipeline, planning, specs
-from cotexp.jobs.specs import Context
+from cotexp.jobs import pipeline, planning
 from cotexp.model_settings import GgufModel, PretrainedModel
 from cotexp.models import identity, loading
 from cotexp.sections import ConfigError
 from cotexp.settings import Settings
+from cotexp.stages import predictions
+from cotexp.stages.context import Context
 
 MakeFamily = Callable[[str], Path]
 
@@ -111,7 +112,7 @@ def test_what_a_model_is_told_besides_its_own_is_part_of_the_keys_of_its_texts(
         changed = copy.deepcopy(own)
         for name, value in told.items():
             setattr(changed.model, name, value)
-        found = pipeline.specs_of(pipeline.make_context(changed, plan=True))
+        found = flow.specs_of(pipeline.make_context(changed, plan=True))
         return tuple(found[name].key for name in ("rationales/stories", "predictions/base/stories", "checkpoint"))
 
     told: list[dict[str, Any]] = [
@@ -156,7 +157,7 @@ def finished(request: pytest.FixtureRequest, family_folder: MakeFamily, tmp_path
 
 def stored_answers(context: Context, mode: str) -> dict[str, dict[str, Any]]:
     """The run's stored answers to its test questions, by the question's id."""
-    rows = context.store.ledger(specs.spec_predictions(context, mode, "stories")).read()
+    rows = context.store.ledger(predictions.spec(context, mode, "stories")).read()
     return {name.removesuffix("/0"): row for name, row in rows.items()}
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from cotexp import report
-from cotexp.jobs import pipeline, rationales, stages
+from cotexp.jobs import pipeline
 from cotexp.methods import selection
 from cotexp.report import difficulty
 from cotexp.schema import check_command_line
+from cotexp.stages import rationales, scores
+from cotexp.stages.context import Context
 
 PNG = b"\x89PNG"
 NUM_QUESTIONS = 30
@@ -35,7 +37,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(outputs: Path, model: Path, *overrides: str) -> tuple[pipeline.Context, Path]:
+def run(outputs: Path, model: Path, *overrides: str) -> tuple[Context, Path]:
     given = [
         *("experiment=none", "tracking=none", "model=hf", f"model.path={model}", "compression=none", "selection=morsd", "selection.k=1"),
         *("task=custom", f"task.file={outputs / 'questions.jsonl'}", f"task.test_file={outputs / 'tests.jsonl'}", "task.num_validation=4"),
@@ -47,26 +49,26 @@ def run(outputs: Path, model: Path, *overrides: str) -> tuple[pipeline.Context, 
 
 
 @pytest.fixture(scope="module")
-def finished(outputs: Path, random_model: Path) -> tuple[pipeline.Context, Path]:
+def finished(outputs: Path, random_model: Path) -> tuple[Context, Path]:
     return run(outputs, random_model)
 
 
-def test_every_scored_rationale_of_the_run_is_read_with_its_teacher_and_label(finished: tuple[pipeline.Context, Path]) -> None:
+def test_every_scored_rationale_of_the_run_is_read_with_its_teacher_and_label(finished: tuple[Context, Path]) -> None:
     context, folder = finished
     found = difficulty.read(folder)
     num_train = NUM_QUESTIONS - 4
-    written = [each for each in rationales.write_rationales(context) if each.question_id in {one.id for one in context.questions.train}]
+    written = [each for each in rationales.make(context) if each.question_id in {one.id for one in context.questions.train}]
     usable = selection.usable(written)
     assert len(written) == 2 * num_train
     assert len(found) == len(usable) < len(written), "those without a stated answer are not scored"
     assert {each.source for each in found if each.correct} == {"anna"}
     assert {each.source for each in found if not each.correct} == {"bert"}
-    scores = stages.score(context, written)
-    expected = [(each.source, each.num_tokens, scores[each.id].rd("plain"), scores[each.id].rd("masked")) for each in usable]
+    scored = scores.make(context, written)
+    expected = [(each.source, each.num_tokens, scored[each.id].rd("plain"), scored[each.id].rd("masked")) for each in usable]
     assert sorted((each.source, each.num_tokens, each.rd["plain"], each.rd["masked"]) for each in found) == sorted(expected)
 
 
-def test_the_report_holds_the_figures_and_the_selection(finished: tuple[pipeline.Context, Path]) -> None:
+def test_the_report_holds_the_figures_and_the_selection(finished: tuple[Context, Path]) -> None:
     _, folder = finished
     report.write(folder)
     text = (folder / "results.md").read_text()
@@ -76,9 +78,7 @@ def test_the_report_holds_the_figures_and_the_selection(finished: tuple[pipeline
     assert "| order lowest plain RD: first 1 of each question |" in text
 
 
-def test_rationales_that_other_runs_added_to_the_ledgers_are_left_out(
-    finished: tuple[pipeline.Context, Path], outputs: Path, random_model: Path
-) -> None:
+def test_rationales_that_other_runs_added_to_the_ledgers_are_left_out(finished: tuple[Context, Path], outputs: Path, random_model: Path) -> None:
     _, folder = finished
     _, smaller = run(outputs, random_model, "task.num_train=5", "selection.rd=hidden")
     assert {each.num_tokens for each in difficulty.read(smaller)} <= {each.num_tokens for each in difficulty.read(folder)}

@@ -72,7 +72,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, server: Server) -> pinned.Recipe:
-    """A task of five rows, pinned and served."""
+    """A task of five rows, pinned and api_texts."""
     rows = [{"sQuestion": f"Q{n} é", "lSolutions": [n]} for n in range(5)]
     parts = {"train": [0, 3, 4], "test": [2, 1]}
     content = {split: b"".join(json.dumps(rows[n], ensure_ascii=False).encode() + b"\n" for n in numbers) for split, numbers in parts.items()}

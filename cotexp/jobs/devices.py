@@ -18,14 +18,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cotexp import stopping
-from cotexp.jobs import compressed_set, evaluation, plain, rationales, stages, workers
-from cotexp.jobs.specs import Context
+from cotexp.jobs import plain, workers
 from cotexp.jobs.store import owner
-from cotexp.methods import reasoning
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import identity
 from cotexp.settings import Settings
+from cotexp.stages.context import Context, compressor_model, teacher_model
 
 GRACE_SECONDS = 10
 """For a process to close its files after the stage has ended, before it is killed."""
@@ -40,7 +38,7 @@ def beside(context: Context, stage: str, model: PretrainedModel | None) -> Itera
     if model is None or identity.devices_of(model) == 1:
         yield
         return
-    own = Crew(context.settings, stage, identity.device_type(model.device), identity.devices_of(model))
+    own = Devices(context.settings, stage, identity.device_type(model.device), identity.devices_of(model))
     context.on_compute, context.store.watch = own.start, own.check
     try:
         yield
@@ -60,22 +58,12 @@ def check_devices(settings: Settings) -> None:
             identity.check_number(int(model.devices), model.device, f"{setting}.devices")
 
 
-def teacher_model(settings: Settings) -> PretrainedModel | None:
-    """The model on this machine that writes the rationales, if one does."""
-    return settings.model if settings.teacher.name == "self" else getattr(settings.teacher, "model", None)
-
-
-def compressor_model(settings: Settings) -> PretrainedModel | None:
-    """The model on this machine that rewrites them, if one does."""
-    return settings.model if settings.compressor.name == "self" else getattr(settings.compressor, "model", None)
-
-
 def _nothing() -> None:
     pass
 
 
 @dataclass(slots=True)
-class Crew:
+class Devices:
     """The processes beside this one, none before `start`."""
 
     settings: Settings
@@ -92,7 +80,7 @@ class Crew:
             return
         self.folder = Path(tempfile.mkdtemp(prefix="cotexp-devices-"))
         plain.write(self.folder / "part.json", {"settings": self.settings, "stage": self.stage})
-        command = [sys.executable, "-m", "cotexp.jobs.crew", str(self.folder / "part.json")]
+        command = [sys.executable, "-m", "cotexp.jobs.device_worker", str(self.folder / "part.json")]
         for number in range(1, self.count):
             with self._log(number).open("wb") as log:
                 environment = {**os.environ, **self._device(number), workers.PARENT: json.dumps(owner())}
@@ -138,52 +126,3 @@ class Crew:
             torch.set_num_threads(self.threads)
         if self.folder and not failed:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def take_part(context: Context, stage: str) -> None:
-    """Compute rows of `stage` that no other process has claimed, until all are there; another process of the run writes its files."""
-    if stage == "answers":
-        evaluation.write_answers(context)
-        return
-    written = rationales.write_rationales(context)
-    if stage == "rationales":
-        return
-    scored = stages.score(context, written)
-    if stage == "scores":
-        return
-    chains = reasoning.chains(stages.select(context, written, scored)[0])
-    rounds = stages.write_rounds(context, chains)
-    if stage == "rounds":
-        return
-    kept = stages.compress(context, chains, rounds)
-    if stage == "perplexity":
-        compressed_set.measure(context, chains, rounds, kept)
-
-
-def assist(context: Context) -> None:
-    """What a machine beside the first one does for a run: its share of the texts, and of the fine-tuning."""
-    if context.settings.trains:
-        take_part(context, "perplexity")
-        stages.join_training(context)
-    take_part(context, "answers")
-
-
-def main() -> None:
-    """One of the other processes, from its settings file to the end of the stage."""
-    workers.end_with_parent()
-    try:
-        with stopping.handled():
-            from cotexp.jobs import pipeline
-
-            part = plain.read(Path(sys.argv[1]))
-            context = pipeline.make_context(part["settings"])
-            take_part(context, part["stage"])
-    except stopping.Stopped as stop:
-        sys.exit(stop.code)
-    except BaseException as error:  # noqa: BLE001 - whatever ends a worker is told to the process that waits for it
-        workers.tell(error)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
-from cotexp.jobs import progress
-from cotexp.jobs.specs import Context, spec_grades
 from cotexp.jobs.store import Ledger, Row, Spec
 from cotexp.jobs.stored_files import questions_of, stages_of, understood
-from cotexp.records import Grade, Prediction
+from cotexp.records import AnswerType, Grade, Prediction
 from cotexp.sections import RunFailed
+from cotexp.stages.context import Context, Emit
 from cotexp.tasks.equivalence import Judge
 from cotexp.tasks.grading import Answered, grade_all
+
+NAME = "grades"
+VERSION = 2
+READS = ("rationales", "predictions")
 
 MOST_AT_ONCE = 20_000
 
 
-def grade(context: Context, graded: Spec, texts: Sequence[Answered], judge: Judge, *, what: str, whole_text: bool) -> dict[str, Grade]:
-    """The grades of `texts`, which lie in the ledger of `graded`; missing ones are made in parallel."""
+def spec(graded: Spec, answer_type: AnswerType, *, whole_text: bool) -> Spec:
+    """Labels of the texts of one ledger. A question's id stands for its gold answer and options."""
+    own = {"texts": graded.key, "answer_type": answer_type, "whole_text": whole_text, "math_verify": version("math-verify")}
+    return Spec(NAME, {"version": VERSION, **own})
+
+
+def make(
+    context: Context, name: str, graded: Spec, ids: Sequence[str], texts: Sequence[Answered], judge: Judge, *, whole_text: bool
+) -> dict[str, Grade]:
+    """Id -> the grade of each of `texts`, which are those of `ids` that are stored under `graded`; missing ones are made in parallel."""
+    by_id = {each.id: each for each in texts}
+    if context.look is not None:
+        context.look.count(f"grades/{name}", len(ids) - len(by_id), len(ids) - len(by_id))
     if not texts:
         return {}
-    by_id = {each.id: each for each in texts}
 
-    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
-        grade_all([by_id[each] for each in ids], judge=judge, whole_text=whole_text, on_grade=lambda one: emit(asdict(one)))
+    def compute(wanted: list[str], emit: Emit) -> None:
+        grade_all([by_id[each] for each in wanted], judge=judge, whole_text=whole_text, on_grade=lambda one: emit(asdict(one)))
 
-    ledger = context.store.ledger(spec_grades(graded, texts[0].answer_type, whole_text=whole_text))
-    with progress.bar(f"grades, {what}", len(by_id)) as advance:
-        rows = ledger.fill(list(by_id), compute, chunk_size=MOST_AT_ONCE, on_row=advance)
+    own, shown = spec(graded, texts[0].answer_type, whole_text=whole_text), f"grades, {', '.join(name.split('/'))}"
+    rows = context.rows(f"grades/{name}", own, list(by_id), compute, chunk_size=MOST_AT_ONCE, shown=shown)
     return {each: Grade.from_row(row) for each, row in rows.items()}
 
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cotexp.jobs import compressed_set, pipeline
-from cotexp.jobs.rationales import write_rationales
-from cotexp.jobs.specs import Context, spec_perplexity
+from cotexp import flow
+from cotexp.jobs import pipeline
 from cotexp.methods import reasoning
 from cotexp.records import Compressed, Rationale, Round
 from cotexp.schema import check_command_line
+from cotexp.stages import perplexity, rationales
+from cotexp.stages.context import Context
 
 SMALL = ("experiment=none", "teacher=reference", "task.num_train=6", "task.num_validation=2", "task.num_test=2", "tracking=none")
 NUM_ROUNDS = 2
@@ -43,15 +44,15 @@ class Made:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.chains = write_rationales(context)
+        self.chains = rationales.make(context)
         self.rounds = {each.id: [rewritten(each, number) for number in range(1, NUM_ROUNDS + 1)] for each in self.chains}
         self.kept = [compressed(each, self.rounds[each.id]) for each in self.chains]
 
-    def measure(self, context: Context | None = None) -> dict[str, compressed_set.Measured]:
-        return compressed_set.measure(context or self.context, self.chains, self.rounds, self.kept)
+    def measure(self, context: Context | None = None) -> dict[str, perplexity.Measured]:
+        return perplexity.make(context or self.context, self.chains, self.rounds, self.kept)
 
     def rows(self) -> int:
-        spec = spec_perplexity(self.context, "stories")
+        spec = perplexity.spec(self.context, "stories")
         assert spec is not None
         return sum(len(path.read_text().splitlines()) for path in self.context.store.ledger(spec).folder.glob("rows-*.jsonl"))
 
@@ -91,7 +92,7 @@ def test_perplexities_of_the_embedded_model_equal_an_independent_formula(made: M
             assert (own.nll, own.num_tokens) == (pytest.approx(nll, rel=1e-4, abs=1e-4), count)
         assert found[each.id].kept == found[each.id].rounds[NUM_ROUNDS]
     expected = {number: math.exp(nll / count) for number, (nll, count) in slow.items()}
-    metrics = compressed_set.metrics(made.context, made.chains, made.kept, found, num_dropped=0)
+    metrics = perplexity.metrics(made.context, made.chains, made.kept, found, num_dropped=0)
     assert metrics["compression/original_perplexity"] == pytest.approx(expected[0], rel=1e-4)
     assert metrics["compression/perplexity_round_1"] == pytest.approx(expected[1], rel=1e-4)
     assert metrics["compression/perplexity_round_2"] == metrics["compression/perplexity"] == pytest.approx(expected[2], rel=1e-4)
@@ -105,7 +106,7 @@ def test_texts_are_read_once_whatever_keeps_them(made: Made) -> None:
     again = made.measure()
     assert made.rows() == (NUM_ROUNDS + 1) * 6, "another stop rule reads the same rows"
     assert all(each.kept == each.rounds[1] for each in again.values())
-    read, num_missing = compressed_set.stored(made.context, made.chains, made.rounds, made.kept)
+    read, num_missing = perplexity.stored(made.context, made.chains, made.rounds, made.kept)
     assert (read, num_missing) == (again, 0)
 
 
@@ -116,8 +117,8 @@ def test_fewer_chains_are_a_part_of_more_and_none_can_be_asked_for(made: Made, t
     assert few.items() <= everything.items()
     off = context_of(tmp_path, "scoring.perplexity_chains=0")
     assert made.measure(off) == {}
-    assert "perplexity/stories" not in pipeline.specs_of(off)
-    assert "perplexity/stories" in pipeline.specs_of(made.context)
+    assert "perplexity/stories" not in flow.specs_of(off)
+    assert "perplexity/stories" in flow.specs_of(made.context)
 
 
 def test_what_cannot_be_read_is_left_out_and_counted(made: Made) -> None:
@@ -128,9 +129,9 @@ def test_what_cannot_be_read_is_left_out_and_counted(made: Made) -> None:
     found = made.measure()
     assert found[empty.id].rounds[1] is None
     assert found[endless.id].kept.nll is None
-    metrics = compressed_set.metrics(made.context, made.chains, made.kept, found, num_dropped=0)
+    metrics = perplexity.metrics(made.context, made.chains, made.kept, found, num_dropped=0)
     assert metrics["compression/num_beyond_context"] == 1
-    lines = compressed_set.lines(made.chains, made.rounds, made.kept, found)
+    lines = perplexity.lines(made.chains, made.rounds, made.kept, found)
     assert [line["round_nll"][1] is None for line in lines[:2]] == [True, False]
     assert len(lines[0]["round_num_tokens"]) == len(lines[0]["round_nll"]) == NUM_ROUNDS + 1
 
@@ -151,6 +152,6 @@ def test_the_answer_part_of_a_thinking_model_is_read_behind_its_thinking(made: M
 
 def test_the_share_of_answers_that_survive_is_over_all_kept_chains(made: Made) -> None:
     made.kept[0] = dataclasses.replace(made.kept[0], text="Nothing is left of it.")
-    metrics = compressed_set.metrics(made.context, made.chains, made.kept, {}, num_dropped=0)
+    metrics = perplexity.metrics(made.context, made.chains, made.kept, {}, num_dropped=0)
     assert metrics["compression/answer_kept_ratio"] == pytest.approx(7 / 8)
     assert "compression/perplexity" not in metrics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import platform
 import statistics
 import tempfile
 import time
@@ -16,22 +17,57 @@ from filelock import FileLock, Timeout
 
 from cotexp import stopping
 from cotexp.jobs import progress
-from cotexp.jobs.evaluation import answering_engine, request_for, sampling_of
-from cotexp.jobs.specs import Context, latency_rows, spec_latency, timed_questions
-from cotexp.jobs.store import Row
+from cotexp.jobs.store import Row, Spec
 from cotexp.model_settings import Sampling
+from cotexp.models import identity
+from cotexp.records import Question
+from cotexp.stages import predictions
+from cotexp.stages.context import Context, by_task, hash_of
+from cotexp.stages.predictions import answering_engine, request_for, sampling_of
 
 if TYPE_CHECKING:
     from cotexp.inference.engine import Engine, Output, Request
 
 log = logging.getLogger(__name__)
 
+NAME = "latency"
+VERSION = 2
+READS = ("predictions",)
+
 LOCK = Path(tempfile.gettempdir()) / "cotexp-latency.lock"
 LOCK_SECONDS = 1.0
 """Between two looks at the lock."""
 
 
-def measure(context: Context, mode: str) -> dict[str, float]:
+def timed_modes(context: Context) -> list[str]:
+    """The modes whose latency is measured: all in which a model writes."""
+    evaluation = context.settings.evaluation
+    return [mode for mode in evaluation.modes if mode != "truncate"] if evaluation.latency else []
+
+
+def wanted(context: Context) -> list[str]:
+    """Ids of the passes: batch size and number."""
+    return [f"{size}/{number}" for size in ("batch1", "batchN") for number in range(context.settings.evaluation.latency_passes)]
+
+
+def timed_questions(context: Context) -> list[Question]:
+    """The test questions on which latency is measured."""
+    return context.questions.test[: context.settings.evaluation.latency_questions]
+
+
+def spec(context: Context, mode: str) -> Spec:
+    """Seconds per question in one mode, on this machine; a row is one pass."""
+    evaluation = context.settings.evaluation
+    own = {
+        "predictions": [predictions.spec(context, mode, each).key for each in by_task(timed_questions(context))],
+        "questions": hash_of(each.id for each in timed_questions(context)),
+        "batch_size": evaluation.latency_batch_size,
+        "machine": f"{platform.node()} {identity.device_name(identity.device_type(context.settings.model.device))}",
+    }
+    return Spec(NAME, {"version": VERSION, **own})
+
+
+def make(context: Context, mode: str) -> dict[str, float]:
     """Metrics of the seconds per question at batch 1 and batch N, sampled as the evaluation samples, after a warm-up.
 
     Of several passes: the median and the quartiles, so that a disturbed pass counts for little once there are more; tokens per question of
@@ -39,7 +75,7 @@ def measure(context: Context, mode: str) -> dict[str, float]:
     """
     evaluation, questions = context.settings.evaluation, timed_questions(context)
     sizes = {"batch1": 1, "batchN": min(evaluation.latency_batch_size, len(questions))}
-    ids = latency_rows(context)
+    ids = wanted(context)
 
     def compute(wanted: list[str], emit: Callable[[Row], None]) -> None:
         engine = answering_engine(context, mode)
@@ -52,7 +88,9 @@ def measure(context: Context, mode: str) -> dict[str, float]:
                 for each in own:
                     emit({"id": each, **_timed(engine, requests, sizes[size], sampling, advance)})
 
-    rows = context.store.ledger(spec_latency(context, mode)).fill(ids, compute, chunk_size=len(ids))
+    rows = context.rows(f"latency/{mode}", spec(context, mode), ids, compute, chunk_size=len(ids), shown=None)
+    if len(rows) < len(ids):
+        return {}
     return {
         f"latency_{name}_{size}{end}": value
         for size in sizes

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cotexp.jobs import grades, progress
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
-from cotexp.jobs.specs import Context, by_task, parent, spec_checkpoint, spec_predictions, wanted_rows
-from cotexp.jobs.store import Row
+from cotexp.jobs.store import Row, Spec
 from cotexp.methods import comparison, output_budget, reasoning, statistics
 from cotexp.model_settings import Sampling
 from cotexp.records import Prediction, Question
 from cotexp.settings import Evaluation
+from cotexp.stages import checkpoint, grades
+from cotexp.stages.context import Compute, Context, Emit, by_task, environment, hash_of, parent, wanted_rows
+from cotexp.tasks import answer_type_of
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.draw import normal_text
 from cotexp.tasks.equivalence import Judge
@@ -20,13 +21,48 @@ from cotexp.tasks.equivalence import Judge
 if TYPE_CHECKING:
     from cotexp.inference.engine import Engine, Output, Request
 
+NAME = "predictions"
+VERSION = 3
+READS = ("dataset", "model", "checkpoint")
+
 Metrics = dict[str, float]
 Answers = dict[tuple[str, str], list[Row]]
-Compute = Callable[[list[str], Callable[[Row], None]], None]
 
 
-def write_answers(context: Context) -> Answers:
-    """(mode, task) -> the model's answers to the task's test questions."""
+def spec(context: Context, mode: str, task: str) -> Spec:
+    """Answers to one task's test questions by the base model, or the fine-tuned one, in one mode; more samples extend the same ledger."""
+    settings, evaluation = context.settings, context.settings.evaluation
+    if mode == "truncate":
+        return _truncated(context, task)
+    model = {"checkpoint": checkpoint.spec(context).key} if settings.is_fine_tuned(mode) else {"sha256": context.base.sha256}
+    instruction, asked = settings.compression.instruction_for(mode), settings.compression.ask(mode, "", evaluation.ratio)
+    own = {
+        **model,
+        "compressed": asked.compressed,
+        **({"ratio": asked.ratio} if asked.ratio else {}),
+        **({"instruction": instruction} if instruction else {}),
+        "task": task,
+        "answers": answer_type_of(settings.tasks[task]),
+        "prompt": context.prompts[task].identity,
+        "sampling": {"max_new_tokens": evaluation.max_new_tokens, "temperature": evaluation.temperature, "seed": evaluation.seed},
+        **environment(settings.model),
+    }
+    return Spec(NAME, {"version": VERSION, **own})
+
+
+def _truncated(context: Context, task: str) -> Spec:
+    """The base model's answers, cut; their budget follows from the lengths of all of them, so other questions make another ledger."""
+    own = by_task(context.questions.test)[task]
+    own = {
+        "answers": spec(context, "base", task).key,
+        "truncate_ratio": context.settings.evaluation.truncate_ratio,
+        "questions": hash_of(each.id for each in own),
+    }
+    return Spec(NAME, {"version": VERSION, **own})
+
+
+def make(context: Context) -> Answers:
+    """(mode, task) -> the model's answers to the task's test questions; in a look those that are stored."""
     answers: Answers = {}
     for mode in context.settings.evaluation.modes:
         for task, questions in by_task(context.questions.test).items():
@@ -35,15 +71,20 @@ def write_answers(context: Context) -> Answers:
     return answers
 
 
+def wanted(context: Context) -> dict[str, list[str]]:
+    """Task -> ids of its answers in one mode."""
+    samples = context.settings.evaluation.num_samples
+    return {task: wanted_rows(own, samples) for task, own in by_task(context.questions.test).items()}
+
+
 def _answers(context: Context, mode: str, task: str, questions: Sequence[Question], compute: Compute) -> list[Row]:
     evaluation, by_id = context.settings.evaluation, {each.id: each for each in questions}
     ids = wanted_rows(questions, evaluation.num_samples)
     chunk_size = rows_at_once(context, context.settings.model, evaluation, lambda each: request_for(context, mode, each, by_id[parent(each)]).prompt)
-    with progress.bar(f"answers, {mode}, {task}", len(ids)) as advance:
-        rows = context.store.ledger(spec_predictions(context, mode, task)).fill(
-            sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each)), compute, chunk_size=chunk_size, on_row=advance
-        )
-    return [rows[each] for each in ids]
+    in_order = sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each))
+    shown = f"answers, {mode}, {task}"
+    rows = context.rows(f"predictions/{mode}/{task}", spec(context, mode, task), in_order, compute, chunk_size=chunk_size, shown=shown)
+    return [rows[each] for each in ids if each in rows]
 
 
 def _asked(context: Context, mode: str, questions: Sequence[Question]) -> Compute:
@@ -51,7 +92,7 @@ def _asked(context: Context, mode: str, questions: Sequence[Question]) -> Comput
     evaluation, by_id = context.settings.evaluation, {each.id: each for each in questions}
     sampling = sampling_of(evaluation)
 
-    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
+    def compute(ids: list[str], emit: Emit) -> None:
         engine = answering_engine(context, mode)
         count = load_encoder(context).count
         requests = [request_for(context, mode, each, by_id[parent(each)]) for each in ids]
@@ -74,12 +115,12 @@ def request_for(context: Context, mode: str, name: str, question: Question) -> R
 
 def _cut(context: Context, answers: Sequence[Row], questions: Sequence[Question]) -> Compute:
     """Answers are the base model's own, cut at one budget: what it would write greedily if that were its limit."""
-    most = output_budget.budget([each["num_tokens"] for each in answers], context.settings.evaluation.truncate_ratio)
     by_name, by_id = {each["id"]: each for each in answers}, {each.id: each for each in questions}
 
-    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
+    def compute(ids: list[str], emit: Emit) -> None:
         from cotexp.inference.engine import Output
 
+        most = output_budget.budget([each["num_tokens"] for each in answers], context.settings.evaluation.truncate_ratio)
         encoder = load_encoder(context)
         for row in map(by_name.__getitem__, ids):
             text, length, reason = row["text"], row["num_tokens"], row["finish_reason"]
@@ -115,18 +156,19 @@ def _row(output: Output, question: Question, count: Callable[[str], int]) -> Row
 
 def answering_engine(context: Context, mode: str) -> Engine:
     """What answers in this mode: the model before fine-tuning or the fine-tuned one."""
-    fine_tuned = context.store.artifact_path(spec_checkpoint(context)) if context.settings.is_fine_tuned(mode) else None
+    fine_tuned = context.store.artifact_path(checkpoint.spec(context)) if context.settings.is_fine_tuned(mode) else None
     return load_engine(context, context.base, context.settings.model, adapter=fine_tuned)
 
 
-def grade_answers(context: Context, answers: Answers) -> dict[str, list[Prediction]]:
-    """Mode -> graded answers over all tasks."""
+def grade(context: Context, answers: Answers) -> dict[str, list[Prediction]]:
+    """Mode -> graded answers over all tasks; in a look those that are stored."""
     graded: dict[str, list[Prediction]] = {}
+    ids = wanted(context)
     with Judge() as judge:
         for (mode, task), rows in answers.items():
-            spec, texts = spec_predictions(context, mode, task), [grades.answered(each) for each in rows]
-            own = grades.grade(context, spec, texts, judge, what=f"{mode}, {task}", whole_text=True)
-            graded.setdefault(mode, []).extend(grades.joined(each, own[each["id"]], mode) for each in rows)
+            texts = [grades.answered(each) for each in rows]
+            own = grades.make(context, f"{mode}/{task}", spec(context, mode, task), ids[task], texts, judge, whole_text=True)
+            graded.setdefault(mode, []).extend(grades.joined(each, own[each["id"]], mode) for each in rows if each["id"] in own)
     return graded
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from cotexp import schema
-from cotexp.jobs import pipeline, planning, served, specs
-from cotexp.jobs.specs import Context
+from cotexp.jobs import api_texts, pipeline, planning
 from cotexp.sections import ConfigError, RunFailed
+from cotexp.stages import rewrites, texts
+from cotexp.stages.context import Context
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.append(str(ROOT / "tests" / "inference"))
@@ -49,9 +50,9 @@ OTHER = ("service=other", "model=other", "send_seed=false", "extra_body='{\"top_
 def test_texts_are_keyed_by_service_model_and_sampling_and_not_by_address_prices_or_limits(role: str, random_model: Path, tmp_path: Path) -> None:
     def keys(*changes: str) -> tuple[str, str]:
         made = context(random_model, tmp_path, *overrides(role, "http://a/v1", *changes))
-        spec = (specs.spec_texts if role == "teacher" else specs.spec_rewrites)(made, "stories")
+        spec = (texts.spec if role == "teacher" else rewrites.spec)(made, "stories")
         assert spec is not None
-        return spec.key, specs.run_key(made)
+        return spec.key, pipeline.run_key(made)
 
     first = keys()
     same = {change: keys(f"{role}.server.{change}") for change in SAME}
@@ -64,7 +65,7 @@ def test_texts_are_keyed_by_service_model_and_sampling_and_not_by_address_prices
 
 def test_a_server_is_never_taken_to_answer_the_same_twice(random_model: Path, tmp_path: Path) -> None:
     made = context(random_model, tmp_path, *overrides("compressor", "http://a/v1", "compressor.temperature=0"))
-    assert not specs.is_deterministic(made.settings)
+    assert not context.is_deterministic(made.settings)
 
 
 def test_a_plan_names_the_texts_of_servers_and_needs_no_key(random_model: Path, tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_plan_names_the_texts_of_servers_and_needs_no_key(random_model: Path, 
     with pytest.raises(
         ConfigError, match=r"compressor\.server\.api_key_env must name an environment variable that holds the key; NOT_SET is not set"
     ):
-        served.check_keys(made.settings)
+        api_texts.check_keys(made.settings)
 
 
 # --- money -----------------------------------------------------------------------------------------------------------------
@@ -89,14 +90,14 @@ def test_a_limit_on_money_counts_what_earlier_starts_paid(random_model: Path, tm
     def texts(url: str, max_cost: float) -> tuple[int, float, str]:
         """(texts stored afterwards, dollars spent on them, failure)."""
         made = context(random_model, tmp_path, *overrides("teacher", f"{url}/v1", f"teacher.server.max_cost={max_cost}", *prices))
-        spec = specs.spec_texts(made, "stories")
+        spec = texts.spec(made, "stories")
         assert spec is not None
         failure = ""
         try:
-            assert set(served.texts(made, "teacher", spec, prompts, what="texts")) == set(prompts)
+            assert set(api_texts.texts(made, "teacher", spec, prompts, what="texts")) == set(prompts)
         except RunFailed as error:
             failure = str(error)
-        return len(made.store.ledger(spec).read()), served.paid(made, "teacher"), failure
+        return len(made.store.ledger(spec).read()), api_texts.paid(made, "teacher"), failure
 
     with serving(latency=0.0, shares={}) as url:
         first, spent_first, failure = texts(url, 230.0)

@@ -9,13 +9,14 @@ import psutil
 import pytest
 
 from cotexp import schema
-from cotexp.jobs import crew, pipeline, rationales
+from cotexp.jobs import devices, pipeline
 from cotexp.jobs.engines import LEAST_SHARE, share
-from cotexp.jobs.specs import Context
 from cotexp.jobs.store import complete_lines
 from cotexp.jobs.workers import WorkersFailed
 from cotexp.model_settings import PretrainedModel
 from cotexp.sections import ConfigError
+from cotexp.stages import rationales
+from cotexp.stages.context import Context
 
 
 def prepare(outputs: Path, *overrides: str) -> Context:
@@ -31,21 +32,21 @@ def writers(outputs: Path) -> dict[str, list[str]]:
 
 def devices_beside() -> list[psutil.Process]:
     """The processes of other devices that this one has started; not its graders'."""
-    return [each for each in psutil.Process().children() if crew.__name__ in each.cmdline()]
+    return [each for each in psutil.Process().children() if "cotexp.jobs.device_worker" in each.cmdline()]
 
 
 @pytest.mark.slow
 def test_two_devices_write_the_texts_of_one_each_once_and_in_a_file_of_its_own(tmp_path: Path) -> None:
-    alone = rationales.write_rationales(prepare(tmp_path / "one"))
+    alone = rationales.make(prepare(tmp_path / "one"))
     context = prepare(tmp_path / "two", "model.devices=2")
-    with crew.beside(context, "rationales", context.settings.model):
+    with devices.beside(context, "rationales", context.settings.model):
         context.on_compute()
         deadline = time.monotonic() + 600
         while not any(writers(tmp_path / "two").values()):
             context.store.watch()
             assert time.monotonic() < deadline, "the other device has written nothing"
             time.sleep(0.02)
-        together = rationales.write_rationales(context)
+        together = rationales.make(context)
         beside = devices_beside()
     assert [(each.id, each.cot, each.closing, each.num_tokens) for each in together] == [
         (each.id, each.cot, each.closing, each.num_tokens) for each in alone
@@ -64,7 +65,7 @@ def test_an_error_of_another_device_is_the_stages_with_its_own_line(tmp_path: Pa
     context.settings.model.path = str(tmp_path / "gone")
 
     def wait() -> None:
-        with crew.beside(context, "rationales", context.settings.model):
+        with devices.beside(context, "rationales", context.settings.model):
             context.on_compute()
             while True:
                 context.store.watch()
@@ -79,11 +80,11 @@ def test_a_device_that_is_killed_ends_the_stage_and_leaves_no_process(tmp_path: 
     beside: list[psutil.Process] = []
 
     def write() -> None:
-        with crew.beside(context, "rationales", context.settings.model):
+        with devices.beside(context, "rationales", context.settings.model):
             context.on_compute()
             beside.extend(devices_beside())
             beside[1].kill()
-            rationales.write_rationales(context)
+            rationales.make(context)
 
     with pytest.raises(WorkersFailed, match="rationales on 3 devices failed: a worker was killed by SIGKILL"):
         write()
@@ -92,9 +93,9 @@ def test_a_device_that_is_killed_ends_the_stage_and_leaves_no_process(tmp_path: 
 
 
 def test_one_device_starts_nothing_and_several_start_nothing_until_something_is_computed(tmp_path: Path) -> None:
-    for devices in ("1", "2"):
-        context = prepare(tmp_path, f"model.devices={devices}")
-        with crew.beside(context, "rationales", context.settings.model):
+    for count in ("1", "2"):
+        context = prepare(tmp_path, f"model.devices={count}")
+        with devices.beside(context, "rationales", context.settings.model):
             assert not devices_beside()
 
 

@@ -1,15 +1,13 @@
-"""Chains of thought without their least important tokens: the importances, kept in a ledger, and what is left at each chain's ratio."""
+"""How important each token of a chain is, for compressions that drop tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from cotexp.compressions.base import Compression
-from cotexp.jobs import progress
 from cotexp.jobs.engines import load_encoder, load_local, share
-from cotexp.jobs.specs import Context, scoring_model, spec_importances
-from cotexp.jobs.store import Row
+from cotexp.jobs.store import Spec
 from cotexp.methods import pruning
 from cotexp.methods.reasoning import before_answer_part
 from cotexp.model_settings import PretrainedModel
@@ -17,14 +15,18 @@ from cotexp.models import identity
 from cotexp.models.encoding import Encoder
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question, Rationale
+from cotexp.stages import rationales
+from cotexp.stages.context import Compute, Context, Emit, by_task, environment, scoring_model
 
 if TYPE_CHECKING:
     from cotexp.inference.scoring import Text
 
+NAME = "importances"
+VERSION = 2
+READS = ("rationales", "model")
+
 CHUNK = 512
 """Rows claimed at once."""
-
-Compute = Callable[[list[str], Callable[[Row], None]], None]
 
 
 def find_classifier(rule: Compression, *, plan: bool) -> ModelFiles | None:
@@ -39,22 +41,36 @@ def find_classifier(rule: Compression, *, plan: bool) -> ModelFiles | None:
     return files
 
 
-def importances(context: Context, chains: Sequence[Rationale]) -> dict[str, list[float]]:
-    """Chain id -> a number for each of its tokens, the larger the more important."""
+def spec(context: Context, task: str) -> Spec | None:
+    """None when this compression ranks no tokens. Ratios do not enter: every ratio reads the same rows."""
+    settings = context.settings
+    if not settings.compression.ranks_tokens:
+        return None
+    own: dict[str, Any] = {"rationales": rationales.spec(context, task).key}
+    if context.classifier:
+        own |= {"classifier": context.classifier.sha256}
+    else:
+        own |= {"model": context.base.sha256, "prompt": context.prompts[task].identity, **environment(scoring_model(settings))}
+    return Spec(NAME, {"version": VERSION, **own})
+
+
+def make(context: Context, chains: Sequence[Rationale]) -> dict[str, list[float]]:
+    """Chain id -> a number for each of its tokens, the larger the more important; none unless this compression ranks tokens."""
     questions = {each.id: each for each in context.training_questions}
-    own: dict[str, list[Rationale]] = {}
-    for each in sorted(chains, key=lambda each: (each.question_id, each.num_cot_tokens)):
-        own.setdefault(questions[each.question_id].task, []).append(each)
+    in_order = sorted(chains, key=lambda each: (each.question_id, each.num_cot_tokens))
     found = {}
-    for task, of_task in own.items():
-        spec = spec_importances(context, task)
-        assert spec is not None
+    for task in by_task(context.training_questions):
+        own = spec(context, task)
+        if own is None:
+            continue
+        of_task = [each for each in in_order if questions[each.question_id].task == task]
         compute = _by_classifier(context, of_task) if context.classifier else _by_surprisal(context, questions, of_task)
-        with progress.bar(f"importances, {task}", len(of_task)) as advance:
-            rows = context.store.ledger(spec).fill(
-                [each.id for each in of_task], compute, chunk_size=share(context.settings.model, CHUNK), on_row=advance
-            )
-        found |= {each.id: rows[each.id]["importances"] for each in of_task}
+        ids, chunk_size = [each.id for each in of_task], share(context.settings.model, CHUNK)
+        rows = context.rows(f"importances/{task}", own, ids, compute, chunk_size=chunk_size, shown=f"importances, {task}")
+        found |= {name: row["importances"] for name, row in rows.items()}
+        if context.look is not None:
+            num_unknown = context.look.num_unwritten[task]
+            context.look.count(f"importances/{task}", num_unknown, num_unknown)
     return found
 
 
@@ -62,7 +78,7 @@ def _by_surprisal(context: Context, questions: dict[str, Question], chains: Sequ
     """-log p(token | question, chain so far) in nats under the model before fine-tuning."""
     chain_of = {each.id: each for each in chains}
 
-    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
+    def compute(ids: list[str], emit: Emit) -> None:
         from cotexp.inference.scoring import Item, Scorer
 
         loaded = load_local(context, context.base, scoring_model(context.settings)).loaded
@@ -96,7 +112,7 @@ def _by_classifier(context: Context, chains: Sequence[Rationale]) -> Compute:
     """What LLMLingua-2 makes of the words, for the tokens of the model that is trained."""
     chain_of = {each.id: each for each in chains}
 
-    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
+    def compute(ids: list[str], emit: Emit) -> None:
         from cotexp.inference.llmlingua import Classifier
 
         assert context.classifier is not None

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cotexp.jobs import progress
 from cotexp.jobs.engines import load_local, share
-from cotexp.jobs.specs import Context, by_task, hash_of, scoring_model, spec_scores
-from cotexp.jobs.store import Row
+from cotexp.jobs.store import Row, Spec
 from cotexp.methods import difficulty, selection
 from cotexp.models.encoding import Encoder
 from cotexp.records import Question, Rationale, Score
 from cotexp.settings import Scoring
+from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model, wanted_rationales
+from cotexp.tasks import answer_type_of
 
 if TYPE_CHECKING:
     from cotexp.inference.scoring import Text
+
+NAME = "scores"
+VERSION = 3
+READS = ("rationales", "model")
 
 SEPARATOR = "\n"
 """Stands between a rationale and the connector."""
@@ -27,26 +31,49 @@ CHUNK = 512
 Scores = dict[str, Score]
 
 
-def score(context: Context, rationales: Sequence[Rationale]) -> Scores:
-    """Rationale id -> its score; equal texts are scored once, and the question alone once per question."""
+def spec(context: Context, task: str) -> Spec | None:
+    """None unless a filter reads scores. Ids of the rows stand for the texts, so every teacher shares this ledger."""
+    if not context.settings.selection.needs_scores:
+        return None
+    scoring = context.settings.scoring
+    own = {
+        "student": context.base.sha256,
+        "task": task,
+        "prompt": context.prompts[task].identity,
+        "connector": scoring.connector,
+        "answer": scoring.answer,
+        "answers": answer_type_of(context.settings.tasks[task]),
+        **environment(scoring_model(context.settings)),
+    }
+    return Spec(NAME, {"version": VERSION, **own})
+
+
+def make(context: Context, rationales: Sequence[Rationale]) -> Scores:
+    """Rationale id -> its score; equal texts are scored once, and the question alone once per question.
+
+    Only the usable rationales of training questions are scored, and none unless a filter reads scores.
+    """
+    usable = to_score(context, rationales)
     found: Scores = {}
     for task, questions in by_task(context.questions.train).items():
-        own = _of(questions, rationales)
+        if (ledger := spec(context, task)) is None:
+            return {}
+        own = _of(questions, usable)
         ids = wanted_scores(questions, own)
-        with progress.bar(f"scores, {task}", len(ids)) as advance:
-            rows = context.store.ledger(spec_scores(context, task)).fill(
-                ids, _scorer(context, questions, own), chunk_size=share(context.settings.model, CHUNK), on_row=advance
-            )
+        chunk_size = share(context.settings.model, CHUNK)
+        compute = _scorer(context, questions, own)
+        rows = context.rows(f"scores/{task}", ledger, ids, compute, chunk_size=chunk_size, shown=f"scores, {task}")
         found |= _scores(own, rows)
+        if context.look is not None:
+            _count_unknown(context, context.look, task, questions, rationales, ids)
     return found
 
 
-def stored_scores(context: Context, rationales: Sequence[Rationale]) -> Scores:
-    """Those of `score` that are in the store already."""
-    found: Scores = {}
-    for task, questions in by_task(context.questions.train).items():
-        found |= _scores(_of(questions, rationales), context.store.ledger(spec_scores(context, task)).read())
-    return found
+def _count_unknown(context: Context, look: Look, task: str, questions: Sequence[Question], written: Sequence[Rationale], ids: Sequence[str]) -> None:
+    """Rows that rationales which are not written yet may need."""
+    known = {each.id for each in written}
+    num_unknown = sum(each not in known for each in wanted_rationales(context, questions)) + (len(questions) if not ids else 0)
+    look.count(f"scores/{task}", num_unknown, num_unknown)
 
 
 def to_score(context: Context, rationales: Sequence[Rationale]) -> list[Rationale]:
@@ -77,11 +104,11 @@ def _scores(rationales: Sequence[Rationale], rows: dict[str, Row]) -> Scores:
     return {name: Score.from_row({**own, **alone, "id": name}) for name, (own, alone) in both.items() if own is not None and alone is not None}
 
 
-def _scorer(context: Context, questions: Sequence[Question], rationales: Sequence[Rationale]) -> Callable[[list[str], Callable[[Row], None]], None]:
+def _scorer(context: Context, questions: Sequence[Question], rationales: Sequence[Rationale]) -> Compute:
     question_of = {each.id: each for each in questions}
     rationale_of = {row_id(each): each for each in rationales}
 
-    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
+    def compute(ids: list[str], emit: Emit) -> None:
         from cotexp.inference.scoring import Item, Scorer
 
         settings = context.settings

@@ -1,4 +1,4 @@
-"""Whether models have room for what they are to be asked: known from prompts and tokenizers, before anything is written or paid for."""
+"""Checks of a run's models before anything is written or paid for: their weights fit, and they have room for what they are to be asked."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from cotexp.jobs import engines
-from cotexp.jobs.specs import Context
+from cotexp.jobs.disk import check_unchanged
 from cotexp.model_settings import LocalTeacher, PretrainedModel
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
 from cotexp.sections import ConfigError
 from cotexp.settings import Trainer
+from cotexp.stages import checkpoint
+from cotexp.stages.context import Context
 
 LEAST_ANSWER = 2
 """Tokens behind a prompt that nobody can do without: one of the answer, and the one that ends it."""
@@ -25,6 +27,30 @@ class Role(NamedTuple):
     files: ModelFiles
     what: str
     prompts: Iterable[str]
+
+
+def check_models(context: Context) -> None:
+    """Before anything is computed: the weights of every model that the run uses fit their configuration and tokenizer, and can be trained as asked.
+
+    Raises: ConfigError that names setting, folder and tensors; StoreError for a stored model whose files have changed.
+    """
+    from cotexp.models import adapters, loading, weights
+
+    settings = context.settings
+    check_unchanged(context.base.folder)
+    if settings.trains or settings.model.engine != "vllm":
+        shapes = loading.check(context.base, settings.model, "model.path")
+        if settings.trains and settings.trainer.tuning == "lora" and not context.store.has_artifact(checkpoint.spec(context)):
+            adapters.check_targets(shapes, settings.trainer.lora)
+    for role, files in {"teacher": context.teacher, "compressor": context.compressor}.items():
+        if files is not None and files != context.base:
+            model: PretrainedModel = getattr(settings, role).model
+            if model.engine == "vllm":  # which loads what transformers cannot, and says itself what it misses
+                weights.check_numbers(files.folder, files.sha256, f"{role}.model.path")
+            else:
+                loading.check(files, model, f"{role}.model.path")
+    if context.classifier is not None:
+        weights.check(context.classifier.folder, context.classifier.sha256, "compression.classifier", trust_remote_code=False, kind=weights.LABELS)
 
 
 def check_room(context: Context) -> None:
@@ -47,7 +73,7 @@ def _roles(context: Context) -> Iterator[Role]:
     if isinstance(settings.teacher, LocalTeacher) and context.teacher:
         yield Role("teacher.model", settings.teacher.model, context.teacher, "training", (context.prompt_for(each) for each in train))
     if settings.compression.asks_compressor and context.compressor:
-        rewriter = own if settings.compressor.name == "self" else ("compressor.model", settings.compressor.model, context.compressor)
+        rewriter = own if context.compressor is context.base else ("compressor.model", settings.compressor.model, context.compressor)
         yield Role(*rewriter, "rewriting", (_rewriting(context, each) for each in train))
 
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from cotexp import credentials
 from cotexp.jobs import progress
-from cotexp.jobs.specs import Context, by_task, spec_rewrites, spec_texts
 from cotexp.jobs.store import Row, Spec, complete_lines
 from cotexp.model_settings import ApiCompressor, ApiTeacher
 from cotexp.sections import ConfigError
 from cotexp.settings import Settings
+from cotexp.stages.context import Context
 
 EVERYTHING = sys.maxsize
 """As a chunk: a server is asked for all texts at once, so that it never waits for the slowest of a few."""
 
 
-def texts(context: Context, role: str, spec: Spec, prompts: Mapping[str, str], *, what: str) -> dict[str, Row]:
+def texts(context: Context, role: str, spec: Spec, prompts: Mapping[str, str], *, of_role: Sequence[Spec], what: str) -> dict[str, Row]:
     """The stored texts for `prompts` by id; those that are missing are asked for, as many at once as the server takes.
+
+    `of_role` are all ledgers of the role, whose costs count against its budget.
 
     Raises: RunFailed when the server can or may not write some of them; the others are stored then.
     """
@@ -35,7 +37,7 @@ def texts(context: Context, role: str, spec: Spec, prompts: Mapping[str, str], *
         from cotexp.inference.api import ApiEngine
         from cotexp.inference.engine import Request
 
-        engine = ApiEngine(settings.server, role, paid=lambda: paid(context, role), keep_thinking=role == "teacher")
+        engine = ApiEngine(settings.server, role, paid=lambda: paid(context, of_role), keep_thinking=role == "teacher")
         engine.generate([Request(each, prompts[each]) for each in ids], settings, lambda output: emit(asdict(output)))
 
     with progress.bar(what, len(missing)) as advance:
@@ -46,7 +48,7 @@ def texts(context: Context, role: str, spec: Spec, prompts: Mapping[str, str], *
 def check_keys(settings: Settings) -> None:
     """Raises ConfigError when what a server that this run will ask needs from the environment is not there."""
     problems = []
-    for role, section in _served(settings):
+    for role, section in roles(settings):
         for name, place in section.server.variables.items():
             if credentials.held(name):
                 continue
@@ -61,37 +63,33 @@ def check_keys(settings: Settings) -> None:
         raise ConfigError(*problems)
 
 
-def paid(context: Context, role: str) -> float:
+def paid(context: Context, specs: Sequence[Spec]) -> float:
     """US dollars that the stored texts of one role have cost, in this run and in those that share its ledgers."""
-    return sum(each["usage"].get("cost", 0.0) for each in _rows(context, role))
+    return sum(row["usage"].get("cost", 0.0) for row in _rows(context, specs))
 
 
-def metrics(context: Context) -> dict[str, float]:
-    """What servers were asked for and paid, by role."""
-    found: dict[str, float] = {}
-    for role, _ in _served(context.settings):
-        usages = [each["usage"] for each in _rows(context, role)]
-        found |= {
-            f"{role}/num_texts": len(usages),
-            f"{role}/num_prompt_tokens": sum(each.get("prompt_tokens", 0) for each in usages),
-            f"{role}/num_completion_tokens": sum(each.get("completion_tokens", 0) for each in usages),
-            f"{role}/num_lowered_limits": sum("lowered_to" in each for each in usages),
-            f"{role}/cost_dollars": sum(each.get("cost", 0.0) for each in usages),
-        }
-    return found
+def metrics(context: Context, role: str, specs: Sequence[Spec]) -> dict[str, float]:
+    """What a server was asked for and paid in one role; `specs` are all ledgers of the role."""
+    usages = [row["usage"] for row in _rows(context, specs)]
+    return {
+        f"{role}/num_texts": len(usages),
+        f"{role}/num_prompt_tokens": sum(usage.get("prompt_tokens", 0) for usage in usages),
+        f"{role}/num_completion_tokens": sum(usage.get("completion_tokens", 0) for usage in usages),
+        f"{role}/num_lowered_limits": sum("lowered_to" in usage for usage in usages),
+        f"{role}/cost_dollars": sum(usage.get("cost", 0.0) for usage in usages),
+    }
 
 
-def _served(settings: Settings) -> Iterator[tuple[str, ApiTeacher | ApiCompressor]]:
+def roles(settings: Settings) -> Iterator[tuple[str, ApiTeacher | ApiCompressor]]:
+    """The roles that a server has in a run, with their settings."""
     if isinstance(settings.teacher, ApiTeacher):
         yield "teacher", settings.teacher
     if isinstance(settings.compressor, ApiCompressor) and settings.compression.asks_compressor:
         yield "compressor", settings.compressor
 
 
-def _rows(context: Context, role: str) -> Iterator[Row]:
-    """Every stored text of a role, those that two processes paid for included."""
-    for task in by_task(context.training_questions):
-        spec = spec_texts(context, task) if role == "teacher" else spec_rewrites(context, task)
-        if spec is not None:
-            for path in sorted(context.store.ledger(spec).folder.glob("rows-*.jsonl")):
-                yield from complete_lines(path)[0]
+def _rows(context: Context, specs: Sequence[Spec]) -> Iterator[Row]:
+    """Every stored text, those that two processes paid for included."""
+    for spec in specs:
+        for path in sorted(context.store.ledger(spec).folder.glob("rows-*.jsonl")):
+            yield from complete_lines(path)[0]

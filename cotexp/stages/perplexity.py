@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cotexp.jobs import progress
 from cotexp.jobs.engines import load_local, share
-from cotexp.jobs.specs import Context, by_task, hash_of, scoring_model, spec_perplexity
-from cotexp.jobs.store import Row
+from cotexp.jobs.store import Row, Spec
 from cotexp.methods import reasoning, statistics
+from cotexp.model_settings import ScratchModel
 from cotexp.records import Compressed, Likelihood, Rationale, Round
+from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model
 from cotexp.tasks.grading import is_kept
+
+NAME = "perplexity"
+VERSION = 2
+READS = ("rationales", "rounds", "importances", "model")
 
 CHUNK = 512
 """Rows claimed at once."""
@@ -44,43 +48,47 @@ class _Text:
         return f"{self.question_id}/{hash_of([self.before, self.text])}"
 
 
-def measure(context: Context, chains: Sequence[Rationale], rounds: Mapping[str, Sequence[Round]], kept: Sequence[Compressed]) -> dict[str, Measured]:
+def spec(context: Context, task: str) -> Spec | None:
+    """None where nothing is compressed or measured. Ids of the rows stand for the texts, so every compression and compressor shares this ledger."""
+    settings = context.settings
+    if not settings.scoring.perplexity_chains or not settings.compression.has_short_form or isinstance(settings.model, ScratchModel):
+        return None
+    if task not in by_task(context.questions.train):
+        return None
+    model = scoring_model(settings)
+    own = {"model": context.base.sha256, "task": task, "prompt": context.prompts[task].identity, **environment(model)}
+    return Spec(NAME, {"version": VERSION, **own})
+
+
+def make(context: Context, chains: Sequence[Rationale], rounds: Mapping[str, Sequence[Round]], kept: Sequence[Compressed]) -> dict[str, Measured]:
     """Chain id -> its likelihoods, for at most scoring.perplexity_chains training chains that are kept; none without a compression.
 
     Equal texts are read once, and every run that shares rounds shares the rows.
     """
+    if context.look is not None and context.look.is_open:
+        _count_most(context, context.look, chains)
+        return {}
     wanted = _wanted(context, chains, rounds, kept)
+    texts_of = _by_task(context, wanted)
     rows: dict[str, Row] = {}
-    for task, texts in _by_task(context, wanted).items():
-        spec = spec_perplexity(context, task)
-        if spec is None:
-            return {}
-        with progress.bar(f"perplexity, {task}", len(texts)) as advance:
-            chunk_size = share(context.settings.model, CHUNK)
-            rows |= context.store.ledger(spec).fill(list(texts), _reader(context, texts), chunk_size=chunk_size, on_row=advance)
+    for task in by_task(context.questions.train):
+        own, texts = spec(context, task), texts_of.get(task, {})
+        if own is not None:
+            compute, chunk_size = _reader(context, texts), share(context.settings.model, CHUNK)
+            rows |= context.rows(f"perplexity/{task}", own, list(texts), compute, chunk_size=chunk_size, shown=f"perplexity, {task}")
     return _measured(wanted, rows)
 
 
-def stored(
-    context: Context, chains: Sequence[Rationale], rounds: Mapping[str, Sequence[Round]], kept: Sequence[Compressed]
-) -> tuple[dict[str, Measured], int]:
-    """(those of `measure` that are in the store already, the number of texts that are not)."""
-    wanted = _wanted(context, chains, rounds, kept)
-    rows: dict[str, Row] = {}
-    num_missing = 0
-    for task, texts in _by_task(context, wanted).items():
-        spec = spec_perplexity(context, task)
-        found = context.store.ledger(spec).read() if spec else {}
-        rows |= {name: found[name] for name in texts if name in found}
-        num_missing += sum(name not in found for name in texts)
-    return _measured(wanted, rows), num_missing
-
-
-def wanted_rows(
-    context: Context, chains: Sequence[Rationale], rounds: Mapping[str, Sequence[Round]], kept: Sequence[Compressed]
-) -> dict[str, list[str]]:
-    """Task -> ids of the rows that `measure` reads."""
-    return {task: list(texts) for task, texts in _by_task(context, _wanted(context, chains, rounds, kept)).items()}
+def _count_most(context: Context, look: Look, chains: Sequence[Rationale]) -> None:
+    """Most texts that may be read while it is open which rounds there will be: each round up to the limit."""
+    for task, questions in by_task(context.questions.train).items():
+        if (own := spec(context, task)) is None:
+            continue
+        ids = {each.id for each in questions}
+        num_chains = sum(each.question_id in ids for each in chains) + look.num_unwritten[task]
+        most_rounds = getattr(context.settings.compression, "most_rounds", 1)
+        num_texts = min(context.settings.scoring.perplexity_chains, num_chains) * (most_rounds + 1)
+        look.count(f"perplexity/{task}", num_texts, max(0, num_texts - len(context.store.ledger(own).read())))
 
 
 def metrics(
@@ -152,10 +160,10 @@ def _measured(wanted: Mapping[str, _Wanted], rows: Mapping[str, Row]) -> dict[st
     }
 
 
-def _reader(context: Context, texts: Texts) -> Callable[[list[str], Callable[[Row], None]], None]:
+def _reader(context: Context, texts: Texts) -> Compute:
     questions = {each.id: each for each in context.questions.train}
 
-    def compute(ids: list[str], emit: Callable[[Row], None]) -> None:
+    def compute(ids: list[str], emit: Emit) -> None:
         from cotexp.inference.scoring import Item, Scorer, Text
 
         loaded = load_local(context, context.base, scoring_model(context.settings)).loaded

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cotexp import flow
 from cotexp.commands import run_experiment
-from cotexp.jobs import pipeline, training_set
-from cotexp.jobs.candidates import Lookup
+from cotexp.jobs import pipeline
 from cotexp.jobs.store import Spec
+from cotexp.jobs.stored_training_sets import Lookup
 from cotexp.schema import check_command_line
 from cotexp.sections import RunFailed
 from cotexp.settings import Settings
@@ -48,7 +49,7 @@ def test_every_stop_rule_within_the_stored_rounds_is_a_candidate_with_the_metric
     limit = lookup.candidate(settings_of(outputs, "compression.max_rounds=2"))
     assert limit.metrics["rationales/num_correct"] == limit.metrics["rationales/num_written"] == 8
     assert limit.metrics["compression/num_kept_round_mean"] == 2
-    again = training_set.compress(pipeline.make_context(settings_of(outputs, "compression.max_rounds=2")))
+    again = pipeline.compress(pipeline.make_context(settings_of(outputs, "compression.max_rounds=2")))
     assert limit.metrics.items() <= again.items(), "what a run writes before it fine-tunes"
     one = lookup.candidate(settings_of(outputs, "compression.max_rounds=1"))
     few = lookup.candidate(settings_of(outputs, "compression=macc_min_tokens", "compression.min_tokens=1", "compression.max_rounds=2"))
@@ -76,7 +77,7 @@ def test_what_is_not_compressed_yet_says_what_is_missing_and_computes_nothing(ou
 def test_a_fine_tuned_configuration_is_told_apart(outputs: Path) -> None:
     settings = settings_of(outputs, "compression.max_rounds=2", "seed=7")
     context = pipeline.make_context(settings, plan=True)
-    spec: Spec = pipeline.specs_of(context)["checkpoint"]
+    spec: Spec = flow.specs_of(context)["checkpoint"]
     context.store.artifact(spec, lambda folder: None)
     lookup = Lookup()
     assert lookup.candidate(settings).is_trained

@@ -1,0 +1,126 @@
+"""The fine-tuned model, from training examples in the forms that the mixture asks for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cotexp import stopping
+from cotexp.jobs import progress
+from cotexp.jobs.disk import sealed
+from cotexp.jobs.store import POLL_SECONDS, Spec
+from cotexp.methods import mixture
+from cotexp.models import identity
+from cotexp.records import Compressed, Example, Rationale
+from cotexp.sections import RunFailed, keyed
+from cotexp.stages import grades, importances, rationales, rounds, scores
+from cotexp.stages.context import OWN, Context, hash_of, own_of
+
+NAME = "checkpoint"
+VERSION = 3
+READS = ("selection", "model")
+
+
+def spec(context: Context) -> Spec:
+    """The fine-tuned model: every setting, text and question that training sees."""
+    settings, selection, tasks = context.settings, context.settings.selection, context.settings.task.train
+    reads_grades = settings.mixture.originals == "correct" or selection.accuracy or selection.equal_questions or selection.validation == "correct"
+    written, ranked = ([stage.spec(context, each) for each in tasks] for stage in (rounds, importances))
+    own = {
+        "model": {
+            **{name: value for name, value in keyed(settings.model).items() if name not in OWN},
+            **own_of(settings.model),
+            "sha256": context.base.sha256,
+        },
+        "rationales": [rationales.spec(context, each).key for each in tasks],
+        "num_samples": None if context.recorded else getattr(settings.teacher, "num_samples", 1),
+        "rounds": [each.key for each in written if each],
+        **({"importances": [each.key for each in ranked if each]} if any(ranked) else {}),
+        "selection": keyed(selection),
+        "scores": [own.key for each in tasks if (own := scores.spec(context, each)) is not None],
+        "compression": keyed(settings.compression),
+        "mixture": keyed(settings.mixture),
+        "grades": grades.VERSION if reads_grades else None,
+        "trainer": {**keyed(settings.trainer), "device": identity.device_type(settings.trainer.accelerator)},
+        "prompts": [context.prompts[each].identity for each in tasks],
+        "train": hash_of(each.id for each in context.questions.train),
+        "validation": hash_of(each.id for each in context.questions.validation),
+        "seed": settings.seed,
+    }
+    return Spec(NAME, {"version": VERSION, **own})
+
+
+@dataclass(slots=True)
+class Examples:
+    train: list[Example]
+    validation: list[Example]
+
+
+def make_examples(context: Context, rationales: Sequence[Rationale], compressed: Sequence[Compressed]) -> Examples:
+    """Training and validation examples in the forms that the mixture asks for."""
+    settings = context.settings
+    questions = {each.id: each for each in context.training_questions}
+    prompts = {each.id: context.prompt_for(each) for each in questions.values()}
+    result = {}
+    for split in ("train", "validation"):
+        ids = {each.id for each in context.questions[split]}
+        own = [each for each in rationales if each.question_id in ids]
+        own_ids = {each.id for each in own}
+        full = mixture.full_examples(own, prompts, settings.compression)
+        short = mixture.compressed_examples(own, [each for each in compressed if each.rationale_id in own_ids], prompts, settings.compression)
+        if own and not short and settings.mixture.full_ratio != 1:
+            raise RunFailed(
+                f"no {split} chain is left in compressed form: the rounds of all {len(own)} failed; look at the rewrites in "
+                f"{context.store.root / 'rounds'}, change compression.prompt or the compressor, or use compression=none"
+            )
+        examples = mixture.mix(full, short, settings.mixture, seed=settings.seed)
+        if settings.mixture.rewrite_ratio:
+            count = round(len(full) * settings.mixture.rewrite_ratio)
+            examples += mixture.rewrite_examples(own, questions, settings.compression.prompt, count)
+        result[split] = examples
+    return Examples(**result)
+
+
+def make(context: Context, examples: Examples) -> Path:
+    """The folder of the fine-tuned model: chosen by validation loss, with its training curve."""
+
+    def build(folder: Path) -> None:
+        from cotexp.jobs import workers
+        from cotexp.training.fit import FitJob
+
+        context.engine = None
+        job = FitJob(
+            folder=folder,
+            base_folder=context.base.folder,
+            model=context.settings.model,
+            trainer=context.settings.trainer,
+            seed=context.settings.seed,
+            train=examples.train,
+            validation=examples.validation,
+            tasks={each.id: each.task for each in context.training_questions},
+        )
+        with progress.bar("training", 0) as advance:
+
+            def on_row(row: dict[str, float], num_steps: int) -> None:
+                advance(row, total=num_steps, completed=int(row["step"]))
+                context.on_curve(row, num_steps)
+
+            workers.run_fit(job, on_row)
+
+    return context.store.artifact(spec(context), sealed(build))
+
+
+def join_training(context: Context) -> None:
+    """Be one of the machines on which another one fine-tunes, until the model is there."""
+    from cotexp.jobs import workers
+
+    context.engine = None
+    own = spec(context)
+    unfinished = context.store.unfinished_path(own)
+    while not context.store.has_artifact(own):
+        stopping.check()
+        if (unfinished / workers.JOB).is_file():
+            workers.join(unfinished, context.settings.trainer)
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,172 @@
+"""Rationales of the training and validation questions: written by the model itself or a teacher, recorded, or the task's own solutions.
+
+A row is a text, split into chain and closing sentence and counted for the model that is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cotexp.jobs import api_texts
+from cotexp.jobs.engines import load_encoder, rows_at_once
+from cotexp.jobs.store import ChunkSize, Row, Spec
+from cotexp.methods import reasoning
+from cotexp.records import Grade, Question, Rationale
+from cotexp.sections import keyed
+from cotexp.stages import grades, texts
+from cotexp.stages.context import Compute, Context, Emit, by_task, parent, wanted_rationales
+from cotexp.tasks import answer_type_of
+from cotexp.tasks.answers import split_solution
+from cotexp.tasks.equivalence import Judge
+from cotexp.tasks.grading import Answered
+from cotexp.tasks.recorded import Written
+
+NAME = "rationales"
+VERSION = 4
+READS = ("dataset", "texts")
+
+Questions = dict[str, Question]
+CHUNK_OF_KNOWN_TEXTS = 4096
+
+
+def spec(context: Context, task: str) -> Spec:
+    """What decides the rationales of one task; more questions and samples extend the same ledger."""
+    teacher = context.settings.teacher
+    if (own := texts.spec(context, task)) is not None:
+        source: dict[str, Any] = {"teacher": {"texts": own.key}, "task": task}
+    elif teacher.name == "self":
+        source = texts.written(context, task, context.base, context.settings.model)
+    elif teacher.name == "recorded":
+        source = {"teacher": {"recorded": context.recorded[task].sha256}, "task": task}
+    else:
+        source = {"teacher": keyed(teacher), "task": task}
+    answers = answer_type_of(context.settings.tasks[task])
+    return Spec(NAME, {"version": VERSION, **source, "answers": answers, "tokenizer": context.base.sha256})
+
+
+def make(context: Context) -> list[Rationale]:
+    """One graded rationale per training and validation question and sample; in a look those that are stored."""
+    with Judge() as judge:
+        return [each for task, questions in by_task(context.training_questions).items() for each in _of_task(context, task, questions, judge)]
+
+
+def _of_task(context: Context, task: str, questions: Sequence[Question], judge: Judge) -> list[Rationale]:
+    by_id = {each.id: each for each in questions}
+    ids = wanted_rationales(context, questions)
+    own = spec(context, task)
+    write = WRITERS[context.settings.teacher.name](context, task, by_id)
+    in_order = sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each))
+    rows = context.rows(f"rationales/{task}", own, in_order, write, chunk_size=_chunk_size(context, by_id), shown=f"rationales, {task}")
+    answered = [_to_grade(rows[each], by_id[parent(each)]) for each in ids if each in rows]
+    graded = grades.make(context, f"rationales/{task}", own, ids, answered, judge, whole_text=False)
+    if context.look is not None:
+        _look_for_texts(context, task, ids)
+        context.look.num_unwritten[task] += len(ids) - len(graded)
+    return [_graded(rows[each], graded[each]) for each in ids if each in graded]
+
+
+def _look_for_texts(context: Context, task: str, ids: Sequence[str]) -> None:
+    """The teacher's own texts are asked for by the rows above, which a look does not make."""
+    if context.look is not None and (own := texts.spec(context, task)) is not None:
+        stored = context.store.ledger(own).read()
+        context.look.count(f"texts/{task}", len(ids), sum(each not in stored for each in ids))
+
+
+def _chunk_size(context: Context, questions: Questions) -> ChunkSize:
+    """How many texts are claimed and written at once; known ones may be many."""
+    teacher = context.settings.teacher
+    if teacher.name not in ("self", "local"):
+        return api_texts.EVERYTHING if teacher.name == "api" else CHUNK_OF_KNOWN_TEXTS
+    model = context.settings.model if teacher.name == "self" else teacher.model
+    return rows_at_once(context, model, teacher, lambda each: context.prompt_for(questions[parent(each)]))
+
+
+def _graded(row: Row, grade: Grade) -> Rationale:
+    return Rationale.from_row({**row, "answer": grade.extracted, "correct": grade.strict})
+
+
+def _to_grade(row: Row, question: Question) -> Answered:
+    return Answered(
+        id=row["id"],
+        text=row["cot"] + row["closing"],
+        gold=question.answer,
+        answer_type=question.answer_type,
+        options=question.options,
+        finish_reason=row["finish_reason"],
+    )
+
+
+# --- one writer per teacher ------------------------------------------------------------------------------------------------
+
+
+def _own(context: Context, task: str, questions: Questions) -> Compute:
+    def write(ids: list[str], emit: Emit) -> None:
+        count = load_encoder(context).count
+        read: Emit = lambda output: emit(_row(output, "self", questions[parent(output["id"])], count))  # noqa: E731
+        texts.generate(context, context.base, context.settings.model, questions, ids, read)
+
+    return write
+
+
+def _teachers(context: Context, task: str, questions: Questions) -> Compute:
+    teacher = context.settings.teacher
+
+    def write(ids: list[str], emit: Emit) -> None:
+        written = texts.make(context, task, questions, ids)
+        count = load_encoder(context).count
+        source = teacher.server.model if teacher.name == "api" else teacher.model.name
+        for each in ids:
+            emit(_row(written[each], source, questions[parent(each)], count))
+
+    return write
+
+
+def _references(context: Context, task: str, questions: Questions) -> Compute:
+    return _known(context, questions, lambda each: Written(questions[parent(each)].references[0], "reference"))
+
+
+def _recorded(context: Context, task: str, questions: Questions) -> Compute:
+    rationales = context.recorded[task].rationales
+    return _known(context, questions, lambda each: rationales[parent(each)][int(each.rsplit("/", 1)[1])])
+
+
+WRITERS: dict[str, Callable[[Context, str, Questions], Compute]] = {
+    "self": _own,
+    "local": _teachers,
+    "api": _teachers,
+    "reference": _references,
+    "recorded": _recorded,
+}
+
+
+def _known(context: Context, questions: Questions, find: Callable[[str], Written]) -> Compute:
+    """Rows of texts that are there already; `find` gives that of an id."""
+
+    def write(ids: list[str], emit: Emit) -> None:
+        count = load_encoder(context).count
+        for each in ids:
+            text, source, reason = find(each)
+            output = {"id": each, "text": text, "finish_reason": reason, "seconds": 0.0}
+            emit(_row(output, source, questions[parent(each)], count))
+
+    return write
+
+
+def _row(output: Row, source: str, question: Question, count: Callable[[str], int]) -> Row:
+    """A stored rationale. All lengths are counted in its text, as every stage does: the ids that were generated may spell it otherwise."""
+    chain, closing = split_solution(output["text"], question.answer_type, question.options)
+    num_cot_tokens, num_thinking_tokens = reasoning.lengths(chain, count)
+    return {
+        "id": output["id"],
+        "question_id": question.id,
+        "sample": int(output["id"].rsplit("/", 1)[1]),
+        "cot": chain,
+        "closing": closing,
+        "num_tokens": reasoning.length(output["text"], count),
+        "num_cot_tokens": num_cot_tokens,
+        "num_thinking_tokens": num_thinking_tokens,
+        "finish_reason": output["finish_reason"],
+        "seconds": output["seconds"],
+        "source": source,
+    }

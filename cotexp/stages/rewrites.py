@@ -1,0 +1,47 @@
+"""What a server wrote as compressor. The texts serve every target model: nothing here is counted with its tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cotexp.jobs import api_texts
+from cotexp.jobs.store import Row, Spec
+from cotexp.model_settings import ApiCompressor
+from cotexp.sections import keyed
+from cotexp.stages import rationales
+from cotexp.stages.context import API, Context, by_task, hash_of
+
+NAME = "rewrites"
+VERSION = 2
+READS = ("rationales",)
+
+
+def spec(context: Context, task: str) -> Spec | None:
+    """What a server wrote as compressor; None for other compressors. Ids of the rows hold a hash of the prompt, so no count enters."""
+    settings = context.settings
+    if not (isinstance(settings.compressor, ApiCompressor) and settings.compression.asks_compressor):
+        return None
+    source = rationales.spec(context, task).description
+    own = {
+        "rationales": {name: source[name] for name in ("teacher", "task", "model") if name in source},
+        "compressor": {name: value for name, value in keyed(settings.compressor).items() if name != "name"},
+        "prompt": settings.compression.prompt,
+        "prompt_answer": settings.compression.prompt_answer,
+        **API,
+    }
+    return Spec(NAME, {"version": VERSION, **own})
+
+
+def specs(context: Context) -> list[Spec]:
+    """The ledgers of all tasks."""
+    return [own for task in by_task(context.training_questions) if (own := spec(context, task)) is not None]
+
+
+def make(context: Context, task: str, prompts: Mapping[str, str], number: int) -> dict[str, Row]:
+    """Id -> what the server wrote for its prompt, in round `number`."""
+    own = spec(context, task)
+    assert own is not None
+    names = {each: f"{each}/{hash_of([prompt])}" for each, prompt in prompts.items()}
+    asked = {names[each]: prompt for each, prompt in prompts.items()}
+    texts = api_texts.texts(context, "compressor", own, asked, of_role=specs(context), what=f"rewrites, {number}")
+    return {each: texts[name] for each, name in names.items()}

@@ -1,0 +1,157 @@
+"""Rounds 1, 2, ... of every chain: what the compressor made of the round before, as many as the stop rule reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from cotexp.jobs import api_texts
+from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
+from cotexp.jobs.store import ChunkSize, Row, Spec
+from cotexp.methods import reasoning
+from cotexp.methods.rounds import outcome_of
+from cotexp.model_settings import ApiCompressor
+from cotexp.records import Question, Rationale, Round
+from cotexp.sections import keyed
+from cotexp.stages import rationales, rewrites
+from cotexp.stages.context import Compute, Context, Emit, by_task, compressor_model, environment, hash_of, is_deterministic, parent
+from cotexp.tasks.grading import is_kept
+
+NAME = "rounds"
+VERSION = 2
+READS = ("rationales", "rewrites")
+
+Rounds = dict[str, list[Round]]
+"""Chain id -> its rounds 1, 2, ..."""
+
+
+def spec(context: Context, task: str) -> Spec | None:
+    """None when this compression asks no compressor. Stop rules do not enter: every rule reads the same rounds."""
+    settings = context.settings
+    if not settings.compression.asks_compressor:
+        return None
+    written = rewrites.spec(context, task)
+    if written is not None:
+        compressor: dict[str, Any] = {"compressor": {"rewrites": written.key}}
+    else:
+        assert context.compressor is not None
+        compressor = {
+            "compressor": keyed(settings.compressor),
+            "model": context.compressor.sha256,
+            **environment(compressor_model(settings)),
+        }
+    own = {
+        "rationales": rationales.spec(context, task).key,
+        "tokenizer": context.base.sha256,
+        "prompt": settings.compression.prompt,
+        "prompt_answer": settings.compression.prompt_answer,
+        **compressor,
+    }
+    return Spec(NAME, {"version": VERSION, **own})
+
+
+def make(context: Context, chains: Sequence[Rationale]) -> Rounds:
+    """The rounds of every chain; none when this compression asks no compressor. In a look those that are stored, up to the first missing one."""
+    if not context.settings.compression.asks_compressor:
+        return {}
+    questions = {each.id: each for each in context.training_questions}
+    found: Rounds = {}
+    for task in by_task(context.training_questions):
+        found |= _of_task(context, task, [each for each in chains if questions[each.question_id].task == task], questions)
+    return found
+
+
+def _of_task(context: Context, task: str, chains: Sequence[Rationale], questions: Mapping[str, Question]) -> Rounds:
+    """Round by round: finished chains make no more rows."""
+    own = spec(context, task)
+    assert own is not None
+    rule, deterministic = context.settings.compression, is_deterministic(context.settings)
+    rounds: Rounds = {each.id: [] for each in chains}
+    active, number, most = list(chains), 0, rule.most_rounds
+    while active := [each for each in active if rule.decide(each, rounds[each.id], deterministic=deterministic) is None]:
+        number += 1
+        lengths = {each.id: rounds[each.id][-1].num_tokens if number > 1 else each.num_cot_tokens for each in active}
+        ids = [f"{each.id}/{number}" for each in sorted(active, key=lambda each: (lengths[each.id], each.id))]
+        compute = _one_round(context, task, active, rounds, number)
+        chunk_size = _chunk_size(context, {each.id: each for each in active}, rounds, lengths)
+        rows = context.rows(f"rounds/{task}", own, ids, compute, chunk_size=chunk_size, shown=f"round {number}")
+        if context.look is not None:
+            num_open = len(ids) - len(rows)
+            context.look.count(f"rounds/{task}", (most - number) * num_open, (most - number) * num_open)
+        active = [each for each in active if f"{each.id}/{number}" in rows]
+        for each in active:
+            rounds[each.id].append(Round.from_row(rows[f"{each.id}/{number}"]))
+    if context.look is not None:
+        num_unknown = context.look.num_unwritten[task] * most
+        context.look.count(f"rounds/{task}", num_unknown, num_unknown)
+        if rewrites.spec(context, task) is not None:  # one for each round, asked for by the rows above
+            counted = context.look.stages[f"rounds/{task}"]
+            context.look.count(f"rewrites/{task}", counted.num_wanted, counted.num_missing)
+    return rounds
+
+
+def _chunk_size(context: Context, rationales: dict[str, Rationale], rounds: Rounds, lengths: dict[str, int]) -> ChunkSize:
+    """How many chains are claimed and rewritten at once; a rewrite is expected to be as long as what goes in."""
+    if isinstance(context.settings.compressor, ApiCompressor):
+        return api_texts.EVERYTHING
+    questions = {each.id: each for each in context.training_questions}
+
+    def prompt(name: str) -> str:
+        rationale = rationales[parent(name)]
+        return _rewriting(context, questions[rationale.question_id], rationale, rounds)[1]
+
+    model, compressor = compressor_model(context.settings), context.settings.compressor
+    return rows_at_once(context, model, compressor, prompt, lambda name: lengths[parent(name)])
+
+
+def _rewriting(context: Context, question: Question, rationale: Rationale, rounds: Rounds) -> tuple[str, str]:
+    """(the chain that is rewritten next, what the compressor is asked)."""
+    rule = context.settings.compression
+    previous = rounds[rationale.id][-1].text if rounds[rationale.id] else rationale.cot.strip()
+    answer = question.answer if rule.prompt_answer == "gold" else rationale.answer or ""
+    return previous, rule.rewrite_prompt(question=question.text, text=previous, answer=answer)
+
+
+def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds: Rounds, number: int) -> Compute:
+    settings = context.settings
+    questions = {each.id: each for each in context.training_questions}
+    rationales = {each.id: each for each in active}
+
+    def compute(ids: list[str], emit: Emit) -> None:
+        count = load_encoder(context).count
+        prompts, previous = {}, {}
+        for each in ids:
+            rationale = rationales[parent(each)]
+            previous[each], prompts[each] = _rewriting(context, questions[rationale.question_id], rationale, rounds)
+
+        def read(name: str, output: Row) -> Row:
+            rationale, text = rationales[parent(name)], reasoning.without_thinking(output["text"])
+            one = Round(
+                id=name,
+                rationale_id=rationale.id,
+                round=number,
+                text=text,
+                num_tokens=count(text),
+                tokenizer=context.base.sha256[:12],
+                prompt_hash=hash_of([prompts[name]]),
+                previous_text_hash=hash_of([previous[name]]),
+                finish_reason=output["finish_reason"],
+                outcome=outcome_of(text, output["finish_reason"]),
+                answer_kept=is_kept(rationale.answer, text, questions[rationale.question_id]),
+                seconds=output["seconds"],
+            )
+            return asdict(one) | ({"usage": output["usage"]} if output["usage"] else {})
+
+        if context.compressor is None:
+            texts = rewrites.make(context, task, prompts, number)
+            for each in ids:
+                emit(read(each, texts[each]))
+            return
+        from cotexp.inference.engine import Request
+
+        engine = load_engine(context, context.compressor, compressor_model(settings))
+        requests = [Request(each, prompts[each]) for each in ids]
+        engine.generate(requests, settings.compressor, lambda output: emit(read(output.id, asdict(output))))
+
+    return compute

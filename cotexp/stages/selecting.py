@@ -1,0 +1,53 @@
+"""Which rationales take part, by the filters of the settings: computed anew each time, so nothing is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cotexp.methods import selection
+from cotexp.records import Rationale, Selected
+from cotexp.sections import RunFailed
+from cotexp.stages.context import Context, by_task, wanted_rationales
+from cotexp.stages.scores import Scores, to_score
+
+
+def select(context: Context, written: Sequence[Rationale], scores: Scores) -> tuple[list[Rationale], list[Selected]]:
+    """The rationales that take part, of training and validation questions, and what became of each training question."""
+    settings = context.settings
+    if context.look is not None and _misses_scores(context, written, scores):
+        for task, questions in by_task(context.training_questions).items():
+            context.look.num_unwritten[task] = len(wanted_rationales(context, questions))
+        return [], []
+    groups: dict[str, list[Rationale]] = {each.id: [] for each in context.training_questions}
+    for each in written:
+        groups[each.question_id].append(each)
+    rule = settings.selection
+    if settings.mixture.originals == "correct":
+        rule = replace(rule, accuracy=True, validation="correct")
+    train, validation = ({each.id: groups[each.id] for each in context.questions[split]} for split in ("train", "validation"))
+    kept, outcomes = selection.select(train, scores, rule, seed=settings.seed)
+    return kept + selection.for_validation(validation, rule), outcomes
+
+
+def _misses_scores(context: Context, written: Sequence[Rationale], scores: Scores) -> bool:
+    """Whether selection reads scores that are not stored."""
+    return context.settings.selection.needs_scores and any(each.id not in scores for each in to_score(context, written))
+
+
+def check_selection(context: Context, written: Sequence[Rationale], chosen: Sequence[Rationale], outcomes: Sequence[Selected]) -> None:
+    """Raises: RunFailed when nothing is left to train on, or to choose the checkpoint by."""
+    look = f"look at the rationales in {context.store.root / 'rationales'}"
+    if outcomes and not any(each.kept for each in outcomes):
+        left = ", ".join(f"{sum(getattr(each, f'num_{step}') for each in outcomes)} {step}" for step in ("written", "usable", "accurate", "diverse"))
+        raise RunFailed(
+            f"no rationale of {len(outcomes)} training questions is left to train on ({left}; k, equal_questions and budgets come last): loosen "
+            f"the filter that took them, raise teacher.max_new_tokens or take another teacher; {look}"
+        )
+    ids = {each.id for each in context.questions.validation}
+    if ids and not any(each.question_id in ids for each in chosen):
+        num_usable = len(selection.usable([each for each in written if each.question_id in ids]))
+        raise RunFailed(
+            f"no rationale is left to choose the checkpoint by: {num_usable} rationales of {len(ids)} validation questions are usable, none "
+            f"of them correct; raise task.num_validation or teacher.num_samples, or set selection.validation=all; {look}"
+        )
