@@ -136,7 +136,7 @@ def _checkpoint(source: Path, settings: dict[str, Any], stages: dict[str, Any], 
     if "checkpoint" not in stages:
         why = f"compression={settings['compression']['name']}, evaluation.modes={settings['evaluation']['modes']}"
         raise ConfigError(f"export: run {source} trained nothing ({why}); its model is {settings['model']['path']} as it is")
-    checkpoint = outputs / stages["checkpoint"]["path"]
+    checkpoint: Path = outputs / stages["checkpoint"]["path"]
     if not (checkpoint / "manifest.json").is_file():
         raise ConfigError(f"export: the fine-tuned model of {source} is not in {checkpoint}; give --outputs, or run its command again")
     return checkpoint

@@ -344,7 +344,7 @@ class _Batch:
         """What is stored beside a text; without a word from the server, the most that it can have cost."""
         num_prompt, num_written = completions.num_read(completion), completions.num_written(completion)
         known = num_prompt is not None and num_written is not None
-        found = {
+        found: dict[str, Any] = {
             "prompt_tokens": num_prompt if known else None,
             "completion_tokens": num_written,
             "reasoning_tokens": completions.num_thought(completion),
@@ -407,7 +407,7 @@ def _wait(state: RetryCallState) -> float:
     The window is short for a request that was one too many, since the throttle decides how many are sent.
     """
     fault = state.outcome.exception() if state.outcome else None
-    wait = getattr(fault, "retry_after", None)
+    wait: float | None = getattr(fault, "retry_after", None)
     if wait is not None:
         return wait + min(1.0, _jitter(state))
     return _short_jitter(state) if getattr(fault, "means_too_many", False) else _jitter(state)

@@ -74,7 +74,8 @@ def written(completion: dict[str, Any]) -> Written | None:
     if not isinstance(parts, list):
         return None
     thoughts = [said for name in OWN_FIELDS for said in _each_said(message.get(name), THOUGHT)]
-    texts, refusals, num_dropped = [], [_said(message.get("refusal"), SPOKEN)], 0
+    texts: list[str] = []
+    refusals, num_dropped = [_said(message.get("refusal"), SPOKEN)], 0
     for part in parts:
         kind, said = _of_part(part)
         {"text": texts, "thinking": thoughts, "refusal": refusals, "none": []}[kind].append(said)

@@ -105,7 +105,7 @@ class LocalEngine:
         """Write rows that may share a batch, in ever smaller ones where one does not fit the GPU."""
         size = len(waiting)
         while waiting:
-            batch, ended = waiting[:size], set()
+            batch, ended = waiting[:size], set[str]()
 
             def note(row: _Row, written: list[int], stopped: bool, ended: set[str] = ended) -> None:
                 ended.add(row.request.id)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from transformers import Cache, GenerationConfig, StaticCache
-from transformers.generation import GenerationMode
+from transformers.generation.configuration_utils import GenerationMode
 from transformers.modeling_outputs import BaseModelOutput
 
 from cotexp.models.loading import LoadedModel, decoder_inputs
@@ -99,7 +99,7 @@ class StaticPromptRows(PromptRows):
     ) -> None:
         total = max(map(len, prompts)) + most_tokens
         self.total = -(-total // STATIC_BLOCK) * STATIC_BLOCK
-        filled = [*prompts, *prompts[:1] * (_power_of_two(len(prompts)) - len(prompts))]
+        filled = [*prompts, *[prompts[0]] * (_power_of_two(len(prompts)) - len(prompts))]
         super().__init__(loaded, filled, most_positions=most_positions or self.total)
         self.slots_B = self.slots_B[: len(prompts)]
         if compiled:
@@ -120,9 +120,9 @@ def _power_of_two(number: int) -> int:
 def _selected(value: Any, kept: torch.Tensor) -> Any:
     """An input of the next step, of these rows alone."""
     if isinstance(value, Cache):
-        value.reorder_cache(kept)
+        value.reorder_cache(kept)  # type: ignore[arg-type]  # declared torch.LongTensor, which no tensor is an instance of
     if isinstance(value, BaseModelOutput):
-        return BaseModelOutput(last_hidden_state=value.last_hidden_state[kept])
+        return BaseModelOutput(last_hidden_state=value["last_hidden_state"][kept])
     return value[kept] if isinstance(value, torch.Tensor) else value
 
 

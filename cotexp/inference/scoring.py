@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from cotexp.models.embeddings import num_embeddings
 from cotexp.models.loading import LoadedModel
 from cotexp.models.rope import RopeLimit
 from cotexp.sections import ConfigError, RunFailed
@@ -48,9 +49,9 @@ class Item(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """The token that follows the one at `index` of a row, and the (text, place) pairs that ask for its log-probability."""
+    """The token that follows the one in `column` of a row, and the (text, place) pairs that ask for its log-probability."""
 
-    index: int
+    column: int
     token: int
     places: list[tuple[int, int]]
 
@@ -171,7 +172,7 @@ class Scorer:
     @torch.inference_mode()
     def _difference(self, *, packed: bool) -> float:
         """Nats by which texts scored in company differ from one plain pass each: in 16 bits the mean, since rounding may choose another expert."""
-        vocabulary = self.loaded.model.get_input_embeddings().weight.shape[0]
+        vocabulary = num_embeddings(self.loaded.model)
         first, second, third = torch.linspace(vocabulary // 8, vocabulary - 1, 12).long().view(3, 4).tolist()
         texts = [[*second, *third], [*second[:2], *third], second, [*third, *second]]
         item = Item("", first, [Text(each, list(range(len(each)))) for each in texts])
@@ -264,8 +265,8 @@ class Scorer:
             inputs["input_ids" if memories[0] is None else "decoder_input_ids"] = ids_BT[:, first:last]
             if packed:
                 inputs |= {"position_ids": positions_BT[:, first:last], "attention_mask": self._tree_mask(ends_BT[:, :last], first)}
-            reads = [(b, each) for b, row in enumerate(rows) for each in row.reads if first <= each.index < last]
-            found = self._log_probabilities(inputs, [(b, each.index - first, each.token) for b, each in reads])
+            reads = [(b, each) for b, row in enumerate(rows) for each in row.reads if first <= each.column < last]
+            found = self._log_probabilities(inputs, [(b, each.column - first, each.token) for b, each in reads])
             for (b, read), value in zip(reads, found, strict=True):
                 for text, place in read.places:
                     works[b].scores[text][place] = value

@@ -7,6 +7,7 @@ Axes: N steps, V vocabulary.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import torch
 
 from cotexp.inference.rows import PromptRows, Rows, SourceRows, StaticPromptRows, accepted
+from cotexp.models.embeddings import num_embeddings
 from cotexp.models.loading import LoadedModel, decoder_inputs
 from cotexp.sections import ConfigError
 
@@ -73,7 +75,7 @@ def tried(loaded: LoadedModel, *, compiled: bool) -> Sharing:
         (Sharing(padded=False, together=True, leave=True), [long, other]),
         (Sharing(padded=False, together=True, leave=False), [long, other]),
     ):
-        if _difference(lambda prompts, leave=sharing.leave: make(loaded, prompts, leave=leave), rows) <= most:
+        if _difference(functools.partial(make, loaded, leave=sharing.leave), rows) <= most:
             break
     else:
         sharing = Sharing(padded=False, together=False, leave=False)
@@ -84,7 +86,7 @@ def tried(loaded: LoadedModel, *, compiled: bool) -> Sharing:
 
 def _rows(loaded: LoadedModel) -> list[tuple[list[int], list[int]]]:
     """Prompts and what is written behind them, from all over the vocabulary."""
-    vocabulary = loaded.model.get_input_embeddings().weight.shape[0]
+    vocabulary = num_embeddings(loaded.model)
     lengths = [SHORT, LONG, LONG]
     ids = torch.linspace(vocabulary // 8, vocabulary - 1, sum(lengths) + NUM_STEPS * len(lengths)).long()
     ids = ids[torch.randperm(len(ids), generator=torch.Generator().manual_seed(0))]

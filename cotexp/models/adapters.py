@@ -151,10 +151,10 @@ def _carry_biases(model: Any) -> None:
     from peft.tuners.trainable_tokens import TrainableTokensLayer
 
     for layer in (each for each in model.modules() if isinstance(each, TrainableTokensLayer)):
-        bias = getattr(layer.get_base_layer(), "bias", None)
-        if bias is not None:
+        bias, width = getattr(layer.get_base_layer(), "bias", None), layer.in_features
+        if bias is not None and width is not None:
             with torch.no_grad():
-                of_nothing = layer(torch.zeros(1, layer.in_features, dtype=bias.dtype, device=bias.device))
+                of_nothing = layer(torch.zeros(1, width, dtype=bias.dtype, device=bias.device))
             if not torch.allclose(of_nothing[0], bias):
                 layer.register_forward_hook(_add_bias)
 

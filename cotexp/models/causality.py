@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from cotexp.models.embeddings import num_embeddings
 from cotexp.models.files import first_line
 from cotexp.sections import ConfigError
 
@@ -16,7 +17,7 @@ def check_causal(model: Any) -> None:
     """Raises: ConfigError for a model that sees what it is to predict; nothing that is trained on or scored with it would mean anything. And for
     one that computes no numbers, whose training would seem to diverge.
     """
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    vocabulary = num_embeddings(model)
     first, second, third = torch.linspace(vocabulary // 8, vocabulary - 1, 12, device=model.device).long().view(3, 4)
     ids_BT = torch.stack([torch.cat([first, second]), torch.cat([first, third])])
     inputs: dict[str, Any] = {"input_ids": ids_BT}

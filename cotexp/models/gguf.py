@@ -21,9 +21,7 @@ def unpack(path: Path, folder: Path) -> None:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:
-        read, found = AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
-        )
+        read, found = weights.read_reported(AutoModelForCausalLM, path.parent, gguf_file=path.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     except Exception as error:  # noqa: BLE001 - a file that is cut short is met in many places
         raise ConfigError(f"model.path: transformers cannot read {path} ({first_line(error)})") from None

@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import adapters, weights
 from cotexp.models.causality import check_causal
+from cotexp.models.embeddings import num_embeddings
 from cotexp.models.encoding import Encoder
 from cotexp.models.files import first_line, too_large
 from cotexp.models.identity import ModelFiles, device_type
@@ -52,8 +53,8 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
         tokenizer = _tokenizer(folder, settings, "model.path")
         add_compress_token(model, tokenizer, settings.compress_token)
         model = adapters.merged(model, folder)
-    model = model.to(device=device, dtype=getattr(torch, settings.dtype)).eval()
-    return LoadedModel(model, tokenizer, make_encoder(model, tokenizer, settings), device, context_length(model, settings))
+    placed = model.to(device=device, dtype=getattr(torch, settings.dtype))  # type: ignore[call-arg]  # transformers declares `to` without self
+    return LoadedModel(placed.eval(), tokenizer, make_encoder(model, tokenizer, settings), device, context_length(model, settings))
 
 
 def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedModel, Any]:
@@ -102,7 +103,7 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: Any, settings: Pretrain
         prompt = make_encoder(model, tokenizer, settings).prompt("How many are 2 and 3?")
     except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
         raise ConfigError(f"{setting}: the tokenizer in {folder} cannot encode a text ({first_line(error)})") from None
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = num_embeddings(model)
     beyond = {number for name, number in tokenizer.get_vocab().items() if number >= rows and name != settings.compress_token}
     special = {number for number, each in tokenizer.added_tokens_decoder.items() if each.special}
     if unusable := (beyond - special) | (beyond & {tokenizer.eos_token_id, tokenizer.pad_token_id, *prompt}):
@@ -175,7 +176,7 @@ def _check_decoder_start(model: PreTrainedModel, folder: Path) -> None:
 
 def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> int:
     """Id of the `<compress>` token, added to tokenizer and model where it is missing; its row begins as the mean of all rows."""
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = num_embeddings(model)
     is_new = token not in tokenizer.get_vocab()
     if is_new:
         tokenizer.add_tokens([AddedToken(token, special=True, normalized=False)], special_tokens=True)
@@ -184,7 +185,8 @@ def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> in
         if len(tokenizer) > rows:
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         with torch.no_grad():
-            for layer in {id(each): each for each in (model.get_input_embeddings(), model.get_output_embeddings())}.values():
+            layers: set[Any] = {model.get_input_embeddings(), model.get_output_embeddings()}  # one where they are tied
+            for layer in layers:
                 for values in filter(lambda each: each is not None, (layer.weight, getattr(layer, "bias", None))):
                     values[token_id] = values[:token_id].mean(dim=0)
     return int(tokenizer.convert_tokens_to_ids(token))

@@ -57,7 +57,8 @@ def _own(folder: Path, settings: PretrainedModel) -> Any:
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    file, named = folder / TOKENIZER_FILE, {}
+    file = folder / TOKENIZER_FILE
+    named: dict[str, Any] = {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
     except TypeError:  # its class cannot hold a vocabulary of the folder's kind

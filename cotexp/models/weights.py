@@ -38,13 +38,12 @@ def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LAN
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         writes = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         with _reported() as report:
-            model, found = (AutoModelForTokenClassification if kind == LABELS else writes).from_pretrained(
+            model, found = read_reported(
+                AutoModelForTokenClassification if kind == LABELS else writes,
                 folder,
                 dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are in the report
                 **({"device_map": "meta"} if meta else {}),
             )
     except Exception as error:  # noqa: BLE001 - transformers, and code that comes with a model, raise whatever they meet
@@ -59,6 +58,12 @@ def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LAN
     if problems := faults(model, found, stored):
         raise ConfigError(_do_not_fit(setting, folder, problems))
     return model
+
+
+def read_reported(kind: Any, folder: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model in `folder` as one of transformers' `kind`, and the report on its tensors; those of another shape are in the report alone."""
+    model, report = kind.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    return model, report
 
 
 @functools.cache

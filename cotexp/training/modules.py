@@ -28,7 +28,7 @@ def _summed_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int) -
     predicted = _from_source(model, batch) if isinstance(batch, SourceTargetBatch) else _from_prompt(model, batch)
     loss_N = torch.nn.functional.cross_entropy(predicted.logits_NV.float(), predicted.target_N, reduction="none")
     is_kind_KN = predicted.kind_N.unsqueeze(0) == torch.arange(num_tasks * len(FORMS), device=loss_N.device).unsqueeze(1)
-    return torch.stack([(is_kind_KN * loss_N).sum(dim=1), is_kind_KN.sum(dim=1).float()]).unflatten(1, (num_tasks, len(FORMS)))
+    return torch.stack([(is_kind_KN * loss_N).sum(dim=1), is_kind_KN.sum(dim=1).float()]).view(2, num_tasks, len(FORMS))
 
 
 class _Predicted(NamedTuple):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, ModelParallelStrategy, Strategy
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
@@ -59,11 +62,9 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
     """A tensor with the parts of all devices, which all of them must ask for."""
     if isinstance(tensor, DTensor):
         return tensor.full_tensor()
-    if hasattr(tensor, "_hp_mapping"):  # DeepSpeed keeps the weights that it trains apart from those that it computes with
-        from deepspeed.utils import safe_get_full_fp32_param
-
-        return safe_get_full_fp32_param(tensor)
-    return tensor
+    deepspeed: Any = sys.modules.get("deepspeed.utils")  # keeps the weights that it trains apart from those that it computes with
+    trained: torch.Tensor | None = deepspeed.safe_get_full_fp32_param(tensor) if deepspeed else None
+    return tensor if trained is None else trained
 
 
 def placed(full: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
