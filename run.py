@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from omegaconf import DictConfig
+
 from cotexp import schema, spelling, stopping, sweep_agents, sweeper
 from cotexp.sections import ConfigError
 from cotexp.visible import visible
@@ -36,7 +38,7 @@ def main() -> None:
         raise
 
 
-def run(config: object) -> float | None:
+def run(config: DictConfig) -> float | None:
     """One point of a command; returns what a sweeper maximises. One that fails raises, which a sweep survives and a sweeper can count."""
     from cotexp import commands
 

@@ -11,7 +11,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
 from cotexp import credentials
-from cotexp.overrides import apply, compose, option_of, parse
+from cotexp.overrides import apply, compose, option_of, parse, word_of
 from cotexp.sections import ConfigError, suggestion
 
 GROUP = "hydra/launcher"
@@ -61,15 +61,13 @@ def without_hydras_own(overrides: list[str], *, multirun: bool) -> list[str]:
     chosen = [option_of(each) for each in own if each.key_or_group == GROUP]
     found = [problem for name in chosen for problem in problems(name, multirun=multirun)]
     if values and chosen in ([], [BASIC]):
-        found.append(
-            f"{credentials.shown([values[0].input_line or GROUP])} is a setting of a launcher; choose one of {', '.join(NEEDED)} by {GROUP}=NAME"
-        )
+        found.append(f"{credentials.shown([word_of(values[0])])} is a setting of a launcher; choose one of {', '.join(NEEDED)} by {GROUP}=NAME")
     if own and not found:
-        config = compose([each.input_line for each in own if each not in values], full=True)
+        config = compose([word_of(each) for each in own if each not in values], full=True)
         found = [problem for each in values for problem in apply(config, each)]
     if found:
         raise ConfigError(*found)
-    return [each.input_line for each in every if each not in own]
+    return [word_of(each) for each in every if each not in own]
 
 
 def problems(name: str, *, multirun: bool) -> Iterator[str]:

@@ -42,6 +42,12 @@ def parse(overrides: list[str]) -> list[Override]:
     return parsed
 
 
+def word_of(override: Override) -> str:
+    """The word of the command line that an override was read from."""
+    assert override.input_line is not None, "`parse` reads words"
+    return override.input_line
+
+
 def _shown(text: str, error: Exception) -> str:
     """A word that Hydra cannot read, and why; of one that may hold a key, its setting alone."""
     if credentials.is_shown(text):
@@ -82,13 +88,13 @@ def option_of(override: Override) -> str:
 def bad_option(override: Override) -> str | None:
     group, option = override.key_or_group, option_of(override)
     if override.is_delete() or override.is_add():
-        return f"{credentials.shown([override.input_line or group])}: choose an option by {group}=NAME; available: {', '.join(options(group))}"
+        return f"{credentials.shown([word_of(override)])}: choose an option by {group}=NAME; available: {', '.join(options(group))}"
     if override.package is not None:
-        return f"{credentials.shown([override.input_line or group])}: a slot cannot be moved; write {group}=NAME"
+        return f"{credentials.shown([word_of(override)])}: a slot cannot be moved; write {group}=NAME"
     if option == "null":
         return f"{group} must be one of {', '.join(options(group))}; got null"
     if option not in options(group):
-        got = f"; got {option!r}{suggestion(option, options(group))}" if credentials.is_shown(override.input_line or "") else ""
+        got = f"; got {option!r}{suggestion(option, options(group))}" if credentials.is_shown(word_of(override)) else ""
         return f"{group} must be one of {', '.join(options(group))}{got}"
     return None
 
@@ -103,7 +109,7 @@ def apply(config: DictConfig, override: Override) -> Iterator[str]:
     """Set one value in the composed config; yields what is wrong with it."""
     path = override.key_or_group
     if override.is_delete():
-        yield f"{credentials.shown([override.input_line or path])}: settings cannot be deleted; set {path} to another value"
+        yield f"{credentials.shown([word_of(override)])}: settings cannot be deleted; set {path} to another value"
         return
     node: Any = config
     parts = path.split(".")
@@ -112,18 +118,19 @@ def apply(config: DictConfig, override: Override) -> Iterator[str]:
         if part not in known:
             yield unknown(".".join(parts[: depth + 1]), part, known)
             return
-        node = node._get_node(part) if depth == len(parts) - 1 else node[part]
+        is_value = OmegaConf.is_missing(node, part) or OmegaConf.is_interpolation(node, part)
+        node = None if is_value else node[part]
     if isinstance(node, DictConfig):
         yield f"{path} is a group of settings; write {path}.NAME=VALUE for one of {', '.join(sorted(map(str, node)))}"
         return
     if override.is_add():
-        word = override.input_line if credentials.is_shown(override.input_line or "") else f"+{path}=..."
-        yield f"{word}: {path} exists; write {str(word).removeprefix('+')} without '+'"
+        word = word_of(override) if credentials.is_shown(word_of(override)) else f"+{path}=..."
+        yield f"{word}: {path} exists; write {word.removeprefix('+')} without '+'"
         return
     try:
         OmegaConf.update(config, path, override.value())
     except OmegaConfBaseException:
-        got = f"; got {override.value()!r}" if credentials.is_shown(override.input_line or "") else ""
+        got = f"; got {override.value()!r}" if credentials.is_shown(word_of(override)) else ""
         yield f"{path} must be {_kind(config, parts)}{got}"
 
 

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cotexp import credentials, launchers, spelling, sweeper
 from cotexp import settings as s
 from cotexp import task_settings as t
-from cotexp.overrides import CONF, apply, bad_option, compose, first_line, option_of, options, parse, unknown
+from cotexp.overrides import CONF, apply, bad_option, compose, first_line, option_of, options, parse, unknown, word_of
 from cotexp.sections import ConfigError, suggestion
 from cotexp.settings import Settings
 from cotexp.slots import DRAWN, FOUND, OVERLAYS, ROOT, SECTIONS, SHARED_BY_TASKS
@@ -84,18 +84,19 @@ def _task_named(name: str, setting: str, chosen: t.Task, problems: list[str]) ->
         return None
     file = spelling.read_file(CONF / "task" / f"{name}.yaml", "task")
     section = SECTIONS["task"][file.pop("defaults")[0]["/schema/task@_here_"]]
-    node = OmegaConf.merge(OmegaConf.structured(section), file)
     if issubclass(section, t.CustomTask):
         problems.append(f"{setting}: task {name} needs a file, which only the main task can be given; choose it by task={name}")
         return None
     shared = (*SHARED_BY_TASKS, "seed") if isinstance(chosen, DRAWN) and issubclass(section, DRAWN) else SHARED_BY_TASKS
     defaults = {each.name: each.default for each in dataclasses.fields(chosen)}
-    node = OmegaConf.merge(node, {each: value for each in shared if (value := getattr(chosen, each)) != defaults[each] and value is not None})
+    of_chosen = {each: value for each in shared if (value := getattr(chosen, each)) != defaults[each] and value is not None}
+    node = OmegaConf.merge(OmegaConf.structured(section), file, of_chosen)
+    assert isinstance(node, DictConfig), "of a dataclass and mappings"
     return _build(node, setting, problems)
 
 
 def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
-    section = OmegaConf.get_type(node)
+    section = _section_of(node)
     names = {each.name for each in dataclasses.fields(section)}
     values: dict[str, Any] = {}
     before, of_parts = len(problems), list[str]()
@@ -124,6 +125,13 @@ def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
         problems += [f"{path}.{problem}" for problem in error.problems]
         return None
     return None if of_parts else built
+
+
+def _section_of(node: DictConfig) -> Any:
+    """The settings class that a part of a composed config fills."""
+    section = OmegaConf.get_type(node)
+    assert dataclasses.is_dataclass(section), "every part of a composed config has a schema"
+    return section
 
 
 # --- the command line --------------------------------------------------------------------------------------------------
@@ -167,11 +175,11 @@ def points_of(overrides: list[str], *, multirun: bool) -> list[Point]:
 
 def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
     parsed = parse(overrides)
-    sweeps = [each.input_line for each in parsed if each.is_sweep_override()]
+    sweeps = [word_of(each) for each in parsed if each.is_sweep_override()]
     named = [each for each in parsed if each.key_or_group == "sweep"]
     if not multirun:
         if named:
-            raise ConfigError(f"{named[0].input_line} names a grid of runs; add -m: python run.py -m {named[0].input_line}")
+            raise ConfigError(f"{word_of(named[0])} names a grid of runs; add -m: python run.py -m {word_of(named[0])}")
         if sweeps:
             shown = sweeps[0] if credentials.is_shown(sweeps[0]) else sweeps[0].partition("=")[0]
             raise ConfigError(f"{shown} names several values; add -m to run them all, or quote the value to mean the text itself")
@@ -180,13 +188,12 @@ def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
     grid = overrides
     if named:
         if named[0].is_sweep_override():
-            raise ConfigError(f"{named[0].input_line} names several grids; run one at a time: python run.py -m sweep=NAME")
+            raise ConfigError(f"{word_of(named[0])} names several grids; run one at a time: python run.py -m sweep=NAME")
         if problem := bad_option(named[0]):
             raise ConfigError(problem)
         params = compose([f"sweep={named[0].value()}"], full=True).hydra.sweeper.params or {}
         grid = as_typed(f"{key}={value}" for key, value in params.items()) + overrides
-    for batch in sweeper.Sweeper.split_arguments(parse(grid), max_batch_size=None):
-        yield from (list(point) for point in batch)
+    yield from sweeper.combinations(parse(grid))
 
 
 def _check_point(overrides: list[str], composed: dict[tuple[str, ...], DictConfig]) -> Settings:
@@ -267,7 +274,7 @@ def help_text(overrides: list[str]) -> str:
         problems = [problem for each in chosen if (problem := bad_option(each))]
         if problems:
             raise ConfigError(*problems)
-        config = compose([each.input_line for each in chosen])
+        config = compose([word_of(each) for each in chosen])
     lines = [HELP]
     for group in (*SECTIONS, *OVERLAYS):
         lines.append(f"{group}= {' | '.join(options(group))}")
@@ -278,13 +285,13 @@ def help_text(overrides: list[str]) -> str:
         *(f"  {each.name} = {config[each.name]!r}\n      {each.metadata['sentence']}" for each in dataclasses.fields(Settings) if each.name in ROOT),
     ]
     for slot in SECTIONS:
-        section = OmegaConf.get_type(config[slot])
+        section = _section_of(config[slot])
         lines += ["", f"[{slot}] {(section.__doc__ or '').strip().splitlines()[0]}", *_settings_help(config[slot], slot)]
     return "\n".join(lines)
 
 
 def _settings_help(node: DictConfig, path: str) -> Iterator[str]:
-    for each in dataclasses.fields(OmegaConf.get_type(node)):
+    for each in dataclasses.fields(_section_of(node)):
         missing = OmegaConf.is_missing(node, each.name)
         value = None if missing else node[each.name]
         if isinstance(value, DictConfig):

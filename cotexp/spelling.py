@@ -13,14 +13,12 @@ from typing import Any
 
 import yaml
 from antlr4 import CommonTokenStream, InputStream
-from hydra._internal.core_plugins.file_config_source import FileConfigSource as HydrasSource
-from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.override_parser.overrides_visitor import HydraErrorListener
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
-from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
 
@@ -87,7 +85,7 @@ def _tree_of(word: str) -> Any:
     parser = OverrideParser(CommonTokenStream(lexer))
     for each in (lexer, parser):
         each.removeErrorListeners()
-        each.addErrorListener(HydraErrorListener())  # type: ignore[no-untyped-call]
+        each.addErrorListener(HydraErrorListener())
     return parser.override()
 
 
@@ -113,17 +111,6 @@ def quoted(text: str) -> str:
 
 
 # --- files -------------------------------------------------------------------------------------------------------------
-
-
-class FileConfigSource(HydrasSource):
-    """Hydra's reader of settings files, with texts as they are typed."""
-
-    def load_config(self, config_path: str) -> ConfigResult:
-        result = super().load_config(config_path)
-        package = result.header.get("package") or GROUP
-        group = config_path.split("/")[0] if package == GROUP and "/" in config_path else package.replace(GROUP, "")
-        result.config = read_file(Path(self.path, self._normalize_file_name(config_path)), group.replace(GLOBAL, ""))
-        return result
 
 
 def read_file(path: Path, package: str) -> DictConfig:
@@ -163,7 +150,19 @@ def _keep_spelling(node: yaml.Node, path: str, is_text: Callable[[str], bool]) -
             _keep_spelling(value, ".".join(filter(None, inner)), is_text)
 
 
+@functools.cache
 def register() -> None:
-    """Put this reader of files in the place of Hydra's."""
-    Plugins.instance()
-    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
+    """Let Hydra's reader of settings files keep texts as they are typed."""
+    readers = [each for each in Plugins.instance().discover(ConfigSource) if issubclass(each, ConfigSource)]
+    (reader,) = (each for each in readers if each.scheme() == "file")
+    read_by_hydra = reader.load_config
+
+    def load_config(self: ConfigSource, config_path: str) -> ConfigResult:
+        result = read_by_hydra(self, config_path)
+        package = result.header.get("package") or GROUP
+        group = config_path.split("/")[0] if package == GROUP and "/" in config_path else package.replace(GROUP, "")
+        path = Path(self.path, config_path if config_path.endswith(".yaml") else f"{config_path}.yaml")
+        result.config = read_file(path, group.replace(GLOBAL, ""))
+        return result
+
+    reader.load_config = load_config  # type: ignore[method-assign]  # Hydra's registry keeps the first reader of a scheme

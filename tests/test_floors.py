@@ -46,7 +46,7 @@ FLOORS: dict[str, int] = {
 
 HOMES: dict[str, tuple[str, ...]] = {
     "hydra": ("run.py", "cotexp/schema.py", "cotexp/overrides.py", "cotexp/sweeper.py", "cotexp/launchers.py", "cotexp/spelling.py"),
-    "omegaconf": ("run.py", "cotexp/schema.py", "cotexp/overrides.py", "cotexp/spelling.py"),
+    "omegaconf": ("run.py", "cotexp/schema.py", "cotexp/overrides.py", "cotexp/spelling.py", "cotexp/sweeper.py"),
     "wandb": ("cotexp/tracking/",),
     "pytorch_lightning": ("cotexp/training/",),
     "lightning": ("cotexp/training/",),
