@@ -57,9 +57,9 @@ HOMES: dict[str, tuple[str, ...]] = {
     "llmlingua": ("cotexp/inference/llmlingua.py",),
     "pyarrow": ("cotexp/tasks/rows.py",),
     "vllm": ("cotexp/inference/vllm.py",),
-    "openai": ("cotexp/inference/api.py",),
+    "openai": ("cotexp/inference/api_service.py", "cotexp/inference/api_batch.py"),
     "optuna": ("cotexp/commands/search.py",),
-    "tenacity": ("cotexp/inference/api.py",),
+    "tenacity": ("cotexp/inference/api_refusals.py", "cotexp/inference/api_batch.py"),
 }
 """Library -> the only files, or folders ending in /, that may import it."""
 

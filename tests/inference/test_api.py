@@ -11,7 +11,8 @@ import pytest
 from fault_server import completion, served, told
 
 from cotexp import stopping
-from cotexp.inference.api import ApiEngine, retry_after
+from cotexp.inference.api import ApiEngine
+from cotexp.inference.api_refusals import retry_after
 from cotexp.inference.engine import Output, Request
 from cotexp.model_settings import ApiServer, Sampling
 from cotexp.sections import RunFailed
@@ -111,7 +112,7 @@ def test_an_answer_carries_what_it_took_and_cost() -> None:
         outputs, _ = asked(engine, "known", "silent")
     stated = {"prompt_tokens": 10, "completion_tokens": 4, "reasoning_tokens": 3, "model": "model-of-today", "system_fingerprint": "fp_1"}
     assert outputs["known"].usage == {**stated, "cost": pytest.approx((10 * 1 + 4 * 2) / 1e6)}
-    assert outputs["silent"].usage["cost"] == engine.most_cost(Request("silent", "silent"), SAMPLING) > 50 * 2 / 1e6
+    assert outputs["silent"].usage["cost"] == engine.service.most_cost(Request("silent", "silent"), SAMPLING) > 50 * 2 / 1e6
     assert outputs["known"].seconds > 0
 
 

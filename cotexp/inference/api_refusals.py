@@ -1,0 +1,114 @@
+"""What a server says in place of an answer: what it means for the request, and how long to wait before the next one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+from tenacity import RetryCallState, wait_random_exponential
+
+from cotexp.inference.limits import TooLong, too_long
+
+MOST_SAID = 300
+"""Characters of a server's words that an error message repeats."""
+ABOUT_THE_REQUEST = (200, 400, 413, 422)
+"""HTTP statuses under which servers say that a request is too long."""
+
+NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+FILTERED = re.compile(r"content_filter|content_policy_violation|content management policy|Content Exists Risk|invalid_prompt")
+"""What OpenAI, Azure, DeepSeek, vLLM, SGLang and llama.cpp say in a 400 that is about the text; known from their documentation and sources."""
+
+
+class Fault(Exception):
+    """A request that failed in a way that may pass. `retry_after`: least seconds until the next, where the server said so."""
+
+    def __init__(self, kind: str, *, retry_after: float | None = None, means_too_many: bool = False) -> None:
+        super().__init__(kind)
+        self.kind, self.retry_after, self.means_too_many = kind, retry_after, means_too_many
+
+
+class Rejected(Exception):
+    """A request that the server finds wrong in itself, or an answer that cannot be read and would be the same again."""
+
+
+class Refusal(NamedTuple):
+    """What a server says in place of an answer, in its own words; `status` is that of HTTP, or the one that an answer of status 200 names."""
+
+    status: int
+    words: str
+    codes: str
+    headers: Mapping[str, str]
+
+    @property
+    def said(self) -> str:
+        """Its words, shortened for an error message."""
+        return self.words[:MOST_SAID]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the account cannot pay for any request."""
+        return self.status == 402 or any(each in self.codes for each in NO_CREDIT)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether a content filter refused the text."""
+        return bool(FILTERED.search(f"{self.codes} {self.words}"))
+
+    def too_long(self, limit: int | None, *, again: bool = False) -> TooLong | None:
+        """What fits, if the server refused `limit` new tokens as too many; None for any other refusal. `again`: the limit was lowered before."""
+        return too_long(self.words, self.codes, limit, again=again) if self.status in ABOUT_THE_REQUEST and not self.is_final else None
+
+
+def refusal_of(body: Mapping[str, Any], headers: Mapping[str, str], *, status: int | None, otherwise: str) -> Refusal:
+    """What the `body` of an error says, in one line.
+
+    `status` is that of HTTP. None: the error came with the HTTP status 200, and its own codes may name another. `otherwise` replaces missing words.
+    """
+    codes = f"{body.get('code')} {body.get('type')} {body.get('error_type')} {body.get('status')}"
+    stated = re.search(r"\b[45]\d\d\b", codes)
+    if status is None:
+        status = int(stated.group()) if stated else 429 if re.search(r"rate_?limit|RESOURCE_EXHAUSTED", codes, re.I) else 200
+    words = body.get("message") or body.get("detail") or body.get("error") or otherwise
+    return Refusal(status, " ".join(str(words).split()), codes, headers)
+
+
+# --- waiting ---------------------------------------------------------------------------------------------------------
+
+
+_jitter = wait_random_exponential(multiplier=1, max=60)
+_short_jitter = wait_random_exponential(multiplier=0.25, max=60)
+
+
+def wait_seconds(state: RetryCallState) -> float:
+    """Seconds until the next attempt: a random part of a growing window, behind the pause that the server asked for.
+
+    The window is short for a request that was one too many, since the throttle decides how many are sent.
+    """
+    fault = state.outcome.exception() if state.outcome else None
+    wait: float | None = getattr(fault, "retry_after", None)
+    if wait is not None:
+        return wait + min(1.0, _jitter(state))
+    return _short_jitter(state) if getattr(fault, "means_too_many", False) else _jitter(state)
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Least seconds until the next request, as the headers of an answer have it, in seconds or as a date; None when they are silent.
+
+    A date is compared with the server's own, where it gives one, since clocks differ.
+    """
+    for name, factor in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers.get(name, "")) * factor)
+        except ValueError:
+            continue
+    until = _time_of(headers.get("retry-after"))
+    return None if until is None else max(0.0, until - (_time_of(headers.get("date")) or now))
+
+
+def _time_of(date: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp() if date else None
+    except ValueError:
+        return None
