@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from cotexp.inference.prefix_tree import Row, row_of
 from cotexp.models.embeddings import num_embeddings
 from cotexp.models.loading import LoadedModel
 from cotexp.models.rope import RopeLimit
@@ -48,36 +49,15 @@ class Item(NamedTuple):
     texts: list[Text]
 
 
-class _Read(NamedTuple):
-    """The token that follows the one in `column` of a row, and the (text, place) pairs that ask for its log-probability."""
-
-    column: int
-    token: int
-    places: list[tuple[int, int]]
-
-
-class _Row(NamedTuple):
-    """A tree of prefixes: tokens in depth-first order, their positions, and for each the index after its last descendant.
-
-    `side` is that of the texts' lengths, by `RopeLimit`.
-    """
-
-    ids_T: torch.Tensor
-    positions_T: torch.Tensor
-    ends_T: torch.Tensor
-    reads: list[_Read]
-    side: int
-
-
 class _Work(NamedTuple):
     """The rows of an item, and its results by text and place."""
 
     item: Item
-    rows: list[_Row]
+    rows: list[Row]
     scores: list[list[float]]
 
 
-_Job = tuple[_Work, _Row, torch.Tensor | None]
+_Job = tuple[_Work, Row, torch.Tensor | None]
 
 
 @dataclass(slots=True)
@@ -230,7 +210,7 @@ class Scorer:
                 rows.append((side, []))
             rows[-1][1].append((path, number))
         scores = [[0.0] * len(text.read) for text in item.texts]
-        return _Work(item, [_row(paths, len(root), item.texts, side) for side, paths in rows], scores)
+        return _Work(item, [row_of(paths, len(root), item.texts, side) for side, paths in rows], scores)
 
     def _path(self, root: list[int], text: Text) -> tuple[int, list[int]]:
         """(side, what is seen of a text): up to the last token that is read, and where its whole length decides about positions, all of it."""
@@ -245,7 +225,7 @@ class Scorer:
         memory_BSD = self.loaded.model.get_encoder()(input_ids=self._padded(prompts), attention_mask=self._lengths_mask(prompts)).last_hidden_state
         return [memory_SD[: len(ids)] for memory_SD, ids in zip(memory_BSD, prompts, strict=True)]
 
-    def _run(self, works: Sequence[_Work], rows: Sequence[_Row], memories: Sequence[torch.Tensor | None], *, packed: bool) -> None:
+    def _run(self, works: Sequence[_Work], rows: Sequence[Row], memories: Sequence[torch.Tensor | None], *, packed: bool) -> None:
         """Fill in what the rows read, each a row of its work."""
         if self.rope_limit:
             self.rope_limit.restart(self.loaded.model)
@@ -294,29 +274,6 @@ class Scorer:
 
     def _lengths_mask(self, rows: Sequence[Any]) -> torch.Tensor:
         return self._padded([torch.ones(len(each), dtype=torch.long) for each in rows])
-
-
-def _row(paths: list[tuple[list[int], int]], num_root: int, texts: list[Text], side: int) -> _Row:
-    """The tree of (prefix to be seen, number of its text) pairs in lexicographic order: a path shares most with the one before it."""
-    ids: list[int] = []
-    positions: list[int] = []
-    ends: list[int] = []
-    reads: dict[tuple[int, int], _Read] = {}
-    before: list[int] = []
-    nodes: list[int] = []
-    for path, number in paths:
-        shared = next((i for i, (one, other) in enumerate(zip(before, path, strict=False)) if one != other), min(len(before), len(path)))
-        nodes = nodes[:shared] + list(range(len(ids), len(ids) + len(path) - shared))
-        ids += path[shared:]
-        positions += range(shared, len(path))
-        ends += [0] * (len(path) - shared)
-        for node in nodes:
-            ends[node] = len(ids)
-        for place, index in enumerate(texts[number].read):
-            key = nodes[num_root + index - 1], texts[number].ids[index]
-            reads.setdefault(key, _Read(*key, [])).places.append((number, place))
-        before = path
-    return _Row(torch.tensor(ids), torch.tensor(positions), torch.tensor(ends), list(reads.values()), side)
 
 
 def _batches(things: list[_Sized], length: Callable[[_Sized], int], budget: int) -> Iterator[list[_Sized]]:
