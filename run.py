@@ -10,7 +10,7 @@ import sys
 
 from omegaconf import DictConfig
 
-from cotexp import schema, spelling, stopping, sweep_agents, sweeper
+from cotexp import help_page, schema, spelling, stopping, sweep_agents, sweeper
 from cotexp.sections import ConfigError
 from cotexp.visible import visible
 
@@ -20,7 +20,7 @@ def main() -> None:
     try:
         command = schema.read_command(sys.argv[1:])
         if command.help_wanted:
-            print(schema.help_text(command.overrides))
+            print(help_page.help_text(command.overrides))
             return
         if command.runs:
             schema.check_command_line(command.overrides, multirun=command.multirun)

@@ -32,6 +32,7 @@ FLOORS: dict[str, int] = {
     "slots": 4,
     "spelling": 4,
     "schema": 4,
+    "help_page": 4,
     "grids": 4,
     "sweeper": 4,
     "overrides": 4,
@@ -45,8 +46,16 @@ FLOORS: dict[str, int] = {
 """First part of a module's name below `cotexp` -> its floor. The package's own empty __init__ stands outside."""
 
 HOMES: dict[str, tuple[str, ...]] = {
-    "hydra": ("run.py", "cotexp/schema.py", "cotexp/overrides.py", "cotexp/sweeper.py", "cotexp/launchers.py", "cotexp/spelling.py"),
-    "omegaconf": ("run.py", "cotexp/schema.py", "cotexp/overrides.py", "cotexp/spelling.py", "cotexp/sweeper.py"),
+    "hydra": (
+        "run.py",
+        "cotexp/schema.py",
+        "cotexp/help_page.py",
+        "cotexp/overrides.py",
+        "cotexp/sweeper.py",
+        "cotexp/launchers.py",
+        "cotexp/spelling.py",
+    ),
+    "omegaconf": ("run.py", "cotexp/schema.py", "cotexp/help_page.py", "cotexp/overrides.py", "cotexp/spelling.py", "cotexp/sweeper.py"),
     "wandb": ("cotexp/tracking/",),
     "pytorch_lightning": ("cotexp/training/",),
     "lightning": ("cotexp/training/",),

@@ -27,8 +27,9 @@ from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, prompt_for
 from cotexp.training import resumable
 from cotexp.training.data import EncodedExample, collate
-from cotexp.training.fit import RESUMABLE, FitJob, Limits, check_sides, fit
+from cotexp.training.fit import FitJob, Limits, check_sides, fit
 from cotexp.training.modules import supervised_loss
+from cotexp.training.recorder import RESUMABLE
 
 MakeJob = Callable[..., FitJob]
 
