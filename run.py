@@ -10,7 +10,7 @@ import sys
 
 from omegaconf import DictConfig
 
-from cotexp import help_page, schema, spelling, stopping, sweep_agents, sweeper
+from cotexp import help_page, schema, signals, spelling, sweep_agents, sweeper
 from cotexp.sections import ConfigError
 from cotexp.visible import visible
 
@@ -31,9 +31,9 @@ def main() -> None:
     if command.multirun:
         sweep_agents.leave()
     try:
-        with stopping.handled():
+        with signals.handled():
             schema.hydra_main(run)
-    except stopping.Stopped as stop:
+    except signals.Stopped as stop:
         print(f"cotexp: {stop}; everything computed is kept, run the same command again to go on", file=sys.stderr)
         raise
 
@@ -43,7 +43,7 @@ def run(config: DictConfig) -> float | None:
     from cotexp import commands
 
     words, is_one_of_many = sweeper.point()
-    with stopping.handled():
+    with signals.handled():
         try:
             result = commands.run_experiment(schema.load(config), words, sweeper.chosen_options())
             return result.objective if result else None

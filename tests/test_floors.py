@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS: dict[str, int] = {
     "sections": 0,
     "durable": 0,
-    "stopping": 0,
+    "signals": 0,
     "credentials": 0,
     "visible": 0,
     "settings": 0,

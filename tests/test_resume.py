@@ -52,7 +52,7 @@ def start(outputs: Path, *overrides: str, held_at: str = "") -> subprocess.Popen
 HELD = """
 import runpy, sys, time
 from pathlib import Path
-from cotexp import stopping
+from cotexp import signals
 from cotexp.jobs import store
 from cotexp.training import recorder
 from tests.test_resume import MOMENTS
@@ -63,7 +63,7 @@ fill, write = store.Ledger.fill, recorder.Recorder._write
 def hold():
     if MOMENTS[moment](outputs):
         (outputs / "held").touch()
-        while not stopping.noted():
+        while not signals.noted():
             time.sleep(0.02)
 
 def held_fill(self, ids, compute, **words):

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cotexp import stopping
+from cotexp import signals
 from cotexp.commands import USER_ERRORS, arguments
 from cotexp.sections import ConfigError
 from cotexp.visible import visible
@@ -16,7 +16,7 @@ def main(words: list[str] | None = None) -> None:
     """Run the command that the words name, those of the command line by default."""
     options = arguments.parse(sys.argv[1:] if words is None else words)
     try:
-        with stopping.handled():
+        with signals.handled():
             _RUN[options.command](options)
     except USER_ERRORS as error:
         sys.exit("\n".join(f"cotexp: {visible(line)}" for line in str(error).splitlines()))
@@ -24,7 +24,7 @@ def main(words: list[str] | None = None) -> None:
         if error.filename is None:
             raise
         sys.exit(f"cotexp: {options.command}: {str(error.filename)!r} cannot be used ({error.strerror}); name another file or folder")
-    except stopping.Stopped as stop:
+    except signals.Stopped as stop:
         print(f"cotexp: {stop}", file=sys.stderr)
         raise
 

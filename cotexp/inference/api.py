@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cotexp import stopping
+from cotexp import signals
 from cotexp.inference.api_batch import ApiBatch
 from cotexp.inference.api_service import ApiService
 from cotexp.inference.engine import Output, Request
@@ -47,10 +47,10 @@ class ApiEngine:
         """
         batch = ApiBatch(self.service, sampling, on_output, spent=self.paid(), keep_thinking=self.keep_thinking)
 
-        async def run() -> stopping.Stopped | None:
+        async def run() -> signals.Stopped | None:
             try:
                 await batch.run(requests)
-            except stopping.Stopped as stop:  # left in its task, asyncio would log it as one that nobody retrieved
+            except signals.Stopped as stop:  # left in its task, asyncio would log it as one that nobody retrieved
                 return stop
             return None
 

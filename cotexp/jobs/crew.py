@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cotexp import stopping
+from cotexp import signals
 from cotexp.jobs import compressed_set, evaluation, plain, rationales, stages, workers
 from cotexp.jobs.specs import Context
 from cotexp.jobs.store import owner
@@ -172,13 +172,13 @@ def main() -> None:
     """One of the other processes, from its settings file to the end of the stage."""
     workers.end_with_parent()
     try:
-        with stopping.handled():
+        with signals.handled():
             from cotexp.jobs import pipeline
 
             part = plain.read(Path(sys.argv[1]))
             context = pipeline.make_context(part["settings"])
             take_part(context, part["stage"])
-    except stopping.Stopped as stop:
+    except signals.Stopped as stop:
         sys.exit(stop.code)
     except BaseException as error:  # noqa: BLE001 - whatever ends a worker is told to the process that waits for it
         workers.tell(error)

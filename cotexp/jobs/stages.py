@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from cotexp import stopping
+from cotexp import signals
 from cotexp.jobs import progress, pruning, scores, served
 from cotexp.jobs.disk import sealed
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
@@ -250,7 +250,7 @@ def join_training(context: Context) -> None:
     spec = spec_checkpoint(context)
     unfinished = context.store.unfinished_path(spec)
     while not context.store.has_artifact(spec):
-        stopping.check()
+        signals.check()
         if (unfinished / workers.JOB).is_file():
             workers.join(unfinished, context.settings.trainer)
         time.sleep(POLL_SECONDS)

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from cotexp import durable, stopping
+from cotexp import durable, signals
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import adapters, loading
 from cotexp.models.encoding import Encoded, Encoder
@@ -78,7 +78,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     with _quiet():
         trainer = _lightning(job.trainer, recorder, num_steps=recorder.num_steps - recorder.done.step, num_micro_batches=plan.num_micro_batches)
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # it would end stopped runs with status 0
-        with stopping.at_safe_points("the end of this training step, with a checkpoint"):
+        with signals.at_safe_points("the end of this training step, with a checkpoint"):
             trainer.fit(module, data)
     if trainer.is_global_zero:
         counts = {

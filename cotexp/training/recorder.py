@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import save_file
 
-from cotexp import durable, stopping
+from cotexp import durable, signals
 from cotexp.settings import Trainer
 from cotexp.training import resumable
 from cotexp.training.resumable import Progress
@@ -54,12 +54,12 @@ class Recorder(pl.Callback):
         if (is_due or signal_number) and module.step < self.num_steps:
             self._save(trainer, module)
         if signal_number and module.step < self.num_steps:
-            stopping.check()
-            raise stopping.Stopped(signal_number)
+            signals.check()
+            raise signals.Stopped(signal_number)
 
     def _agreed(self, trainer: pl.Trainer, is_due: bool) -> tuple[bool, int]:
         """(whether a checkpoint is due on any device, the signal that any device received or 0): the same on all of them."""
-        wishes = torch.tensor([int(is_due), stopping.noted()], device=trainer.strategy.root_device)
+        wishes = torch.tensor([int(is_due), signals.noted()], device=trainer.strategy.root_device)
         due, number = trainer.strategy.reduce(wishes, reduce_op="max").tolist()
         return bool(due), int(number)
 

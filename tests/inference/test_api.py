@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fault_server import completion, served, told
 
-from cotexp import stopping
+from cotexp import signals
 from cotexp.inference.api import ApiEngine
 from cotexp.inference.api_refusals import retry_after
 from cotexp.inference.engine import Output, Request
@@ -362,9 +362,9 @@ def test_a_signal_ends_the_requests_without_a_word_of_asyncio(caplog: pytest.Log
     """It is raised wherever the process is at work, a task of one text among others."""
 
     def stop(output: Output) -> None:
-        raise stopping.Stopped(15)
+        raise signals.Stopped(15)
 
-    with served(latency=0.0, shares={}) as url, pytest.raises(stopping.Stopped):
+    with served(latency=0.0, shares={}) as url, pytest.raises(signals.Stopped):
         ApiEngine(server(url), "teacher").generate([Request(str(n), str(n)) for n in range(20)], SAMPLING, stop)
     gc.collect()
     assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []

@@ -56,7 +56,7 @@ LEFT_OUT = {
     "cotexp.jobs.progress.*": "tells what is going on",
     "cotexp.jobs.crew.*": "starts processes that write the same rows",
     "cotexp.jobs.workers.*": "starts processes that call training.fit.fit, which is named here",
-    "cotexp.stopping.*": "ends a run",
+    "cotexp.signals.*": "ends a run",
     "cotexp.inference.throttle.*": "decides when a server is asked",
     "cotexp.tasks.benchmarks.*": "reads questions: an id is a hash of what its question says",
     "cotexp.tasks.sources.*": "reads questions: an id is a hash of what its question says",

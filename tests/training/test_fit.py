@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from cotexp import stopping
+from cotexp import signals
 from cotexp.jobs import workers
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
@@ -223,7 +223,7 @@ def test_a_killed_worker_and_a_signal_end_training_at_once_and_it_goes_on_with_a
             os.kill(os.getpid(), signal.SIGTERM)
         steps.append(row["step"])
 
-    with pytest.raises(stopping.Stopped) as stop_error, stopping.handled():
+    with pytest.raises(signals.Stopped) as stop_error, signals.handled():
         workers.run_fit(job, stop)
     assert stop_error.value.code == 143
     assert steps[0] > 1, "the sharded checkpoint goes on under another strategy"
