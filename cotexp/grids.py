@@ -11,7 +11,7 @@ from cotexp.spelling import is_text, quoted, read_yaml
 SWEEPS = Path(__file__).resolve().parent.parent / "conf" / "sweep"
 
 
-def alone(words: Sequence[str]) -> Iterator[str]:
+def expand_sweep(words: Sequence[str]) -> Iterator[str]:
     """The words of a point with what its sweep's file sets in place of `sweep=NAME`, which only a grid takes."""
     for word in words:
         if word.startswith("sweep="):

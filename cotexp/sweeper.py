@@ -17,7 +17,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from cotexp.grids import alone
+from cotexp.grids import expand_sweep
 from cotexp.sections import ConfigError
 from cotexp.spelling import as_typed
 
@@ -25,7 +25,7 @@ from cotexp.spelling import as_typed
 def point() -> tuple[list[str], bool]:
     """(the words that make the point at work by `python run.py WORDS`, whether it is one of a sweep)."""
     hydra_config = HydraConfig.get()
-    return list(alone(hydra_config.overrides.task)), hydra_config.mode == RunMode.MULTIRUN
+    return list(expand_sweep(hydra_config.overrides.task)), hydra_config.mode == RunMode.MULTIRUN
 
 
 def chosen_options() -> dict[str, str | None]:

@@ -13,7 +13,7 @@ import pytest
 from run_folders import write_run
 
 from cotexp import schema
-from cotexp.grids import alone
+from cotexp.grids import expand_sweep
 from cotexp.jobs.store import owner
 from cotexp.report import build, declared
 from cotexp.report.build import Wanted
@@ -274,4 +274,4 @@ def test_settings_beside_undeclared_names_are_refused(tmp_path: Path) -> None:
 def test_a_point_of_a_sweep_can_be_run_alone(words: list[str]) -> None:
     first, *_, last = schema.points_of(words, multirun=True)
     for point in (first, last):
-        assert schema.check_command_line(list(alone(point.words)), multirun=False) == [point.settings]
+        assert schema.check_command_line(list(expand_sweep(point.words)), multirun=False) == [point.settings]
