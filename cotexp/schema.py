@@ -139,9 +139,9 @@ def section_of(node: DictConfig) -> Any:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Point:
-    """One point of a command line: its words, of which `sweep=NAME` may be one, and its checked settings."""
+    """One point of a command line: its overrides, of which `sweep=NAME` may be one, and its checked settings."""
 
-    words: list[str]
+    overrides: list[str]
     settings: Settings
 
 

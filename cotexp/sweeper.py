@@ -22,32 +22,32 @@ from cotexp.sections import ConfigError
 from cotexp.spelling import as_typed
 
 
-def point() -> tuple[list[str], bool]:
-    """(the words that make the point at work by `python run.py WORDS`, whether it is one of a sweep)."""
+def current_point() -> tuple[list[str], bool]:
+    """(the overrides that make the current point by `python run.py OVERRIDES`, whether it is one of a sweep)."""
     hydra_config = HydraConfig.get()
     return list(expand_sweep(hydra_config.overrides.task)), hydra_config.mode == RunMode.MULTIRUN
 
 
 def chosen_options() -> dict[str, str | None]:
-    """Slot -> its option at the point at work; `sweep` is the named grid that the point is of, if any."""
+    """Slot -> its option at the current point; `sweep` is the named grid of the point, if any."""
     return dict(HydraConfig.get().runtime.choices)
 
 
 def combinations(overrides: Iterable[Override]) -> list[list[str]]:
-    """The words of every point of a grid: all combinations of the values of its overrides, the last override varied first.
+    """The overrides of every point of a grid: all combinations of the values of its overrides, the last override varied first.
 
     Raises: ConfigError for an override without separate values, such as interval(0,1).
     """
-    words: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for each in overrides:
         key = each.get_key_element()
         if not each.is_sweep_override():
-            words[key] = [f"{key}={each.get_value_element_as_str()}"]
+            values[key] = [f"{key}={each.get_value_element_as_str()}"]
         elif each.is_discrete_sweep():
-            words[key] = [f"{key}={value}" for value in each.sweep_string_iterator()]
+            values[key] = [f"{key}={value}" for value in each.sweep_string_iterator()]
         else:
             raise ConfigError(f"{key} is given an interval; a grid takes separate values: {key}=A,B,C or {key}=range(LOW,HIGH,STEP)")
-    return [as_typed(point) for point in itertools.product(*words.values())]  # the arguments of a function such as choice lose their quotes
+    return [as_typed(point) for point in itertools.product(*values.values())]  # the arguments of a function such as choice lose their quotes
 
 
 class GridSweeper(Sweeper):
@@ -57,7 +57,7 @@ class GridSweeper(Sweeper):
     """
 
     def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
-        """`max_batch_size` points are given to the launcher at a time, all of them without a number; `params` are words of the grid itself."""
+        """`max_batch_size`: points per call of the launcher, None for all. `params`: overrides of the grid itself, by name."""
         self.max_batch_size, self.params = max_batch_size, params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -73,9 +73,9 @@ class GridSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         points = combinations(parser.parse_overrides([*as_typed(f"{key}={value}" for key, value in self.params.items()), *arguments]))
         returns = self._launch_all(points)
-        if failed := [words for words, each in zip(points, returns, strict=True) if each.status == JobStatus.FAILED]:
+        if failed := [point for point, each in zip(points, returns, strict=True) if each.status == JobStatus.FAILED]:
             shared = set.intersection(*map(set, points))
-            named = "; ".join(" ".join(each for each in words if each not in shared) for words in failed)
+            named = "; ".join(" ".join(each for each in point if each not in shared) for point in failed)
             sys.exit(f"cotexp: {len(failed)} of {len(points)} points failed: {named} (the same command again tries these alone)")
         return returns
 

@@ -25,6 +25,11 @@ def visible_lines(text: str) -> str:
     return visible(text.replace("\r\n", "\n"), keep="\n\t")
 
 
+def format_error(error: Exception) -> str:
+    """One line per mistake, as commands print it."""
+    return "\n".join(f"cotexp: {visible(line)}" for line in str(error).splitlines())
+
+
 def in_json(line: str) -> str:
     """A line of JSON with the same content, whose texts have such characters as JSON spells them."""
     return _HIDDEN.sub(lambda found: found[0] if found[0] == "\n" else json_spelled(found[0]), line)

@@ -9,7 +9,7 @@ from pathlib import Path
 from cotexp import signals
 from cotexp.commands import USER_ERRORS, arguments
 from cotexp.sections import ConfigError
-from cotexp.visible import visible
+from cotexp.visible import format_error
 
 
 def main(words: list[str] | None = None) -> None:
@@ -19,7 +19,7 @@ def main(words: list[str] | None = None) -> None:
         with signals.handled():
             _RUN[options.command](options)
     except USER_ERRORS as error:
-        sys.exit("\n".join(f"cotexp: {visible(line)}" for line in str(error).splitlines()))
+        sys.exit(format_error(error))
     except OSError as error:
         if error.filename is None:
             raise

@@ -91,7 +91,7 @@ def expected_of(points: Sequence[Point], mode: str | None, outputs: Path = Path(
             seed=point.settings.seed if point.settings.trains else None,
             identity=identity_of(settings, own),
             names=names_of(settings),
-            words=(*expand_sweep(point.words), *place),
+            words=(*expand_sweep(point.overrides), *place),
             baseline=point.settings.baseline,
         )
         found.setdefault((own, each.name, each.seed, *sorted(each.identity.items())), each)
