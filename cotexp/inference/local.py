@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from cotexp.inference import sharing
+from cotexp.inference import batching
+from cotexp.inference.batching import Batching
 from cotexp.inference.engine import Output, Request, room, seed_of
 from cotexp.inference.rows import PromptRows, Rows, SourceRows, StaticPromptRows, widest
-from cotexp.inference.sharing import Sharing
 from cotexp.model_settings import Sampling
 from cotexp.models.loading import LoadedModel, generation_stop_ids
 from cotexp.models.rope import RopeLimit
@@ -51,7 +51,7 @@ class LocalEngine:
     stop_ids: set[int] = field(init=False)
     special_ids: set[int] = field(init=False)
     rope_limit: RopeLimit | None = field(init=False)
-    sharing: Sharing = field(init=False)
+    batching: Batching = field(init=False)
 
     def __post_init__(self) -> None:
         self.stop_ids = generation_stop_ids(self.loaded)
@@ -59,7 +59,7 @@ class LocalEngine:
         if self.compile and self.is_encoder_decoder:
             raise ConfigError("model.compile must be false for an encoder-decoder model, whose steps are not compiled; got true")
         self.rope_limit = RopeLimit.of(self.loaded.model)
-        self.sharing = sharing.tried(self.loaded, compiled=self.compile)
+        self.batching = batching.probe(self.loaded, compiled=self.compile)
 
     @property
     def is_encoder_decoder(self) -> bool:
@@ -92,9 +92,9 @@ class LocalEngine:
         """Those that may share a batch."""
         groups: dict[tuple[int, ...], list[_Row]] = {}
         width = max((len(each.prompt) for each in rows), default=0) + max((each.room for each in rows), default=0)
-        padded = self.sharing.padded and width <= widest(self.loaded.model)
+        padded = self.batching.padded and width <= widest(self.loaded.model)
         for number, each in enumerate(rows):
-            company = () if padded else (len(each.prompt),) if self.sharing.together else (number,)
+            company = () if padded else (len(each.prompt),) if self.batching.together else (number,)
             groups.setdefault((self._side(each), *company), []).append(each)
         return list(groups.values())
 
@@ -172,7 +172,7 @@ class LocalEngine:
     def _decoding(self, rows: Sequence[_Row]) -> Rows:
         prompts, most = [each.prompt for each in rows], max(each.room for each in rows)
         if self.is_encoder_decoder:
-            return SourceRows(self.loaded, prompts, leave=self.sharing.leave)
+            return SourceRows(self.loaded, prompts, leave=self.batching.leave)
         limit = self.rope_limit
         stays = limit is None or self._side(rows[0]) == 0
         most_positions = min((each for each in (self.loaded.context_length, limit and stays and limit.length) if each), default=None)
@@ -180,7 +180,7 @@ class LocalEngine:
             limit.restart(self.loaded.model)
         if self.compile and (limit is None or max(map(len, prompts)) + most <= limit.length):
             return StaticPromptRows(self.loaded, prompts, most, most_positions=most_positions)
-        return PromptRows(self.loaded, prompts, leave=self.sharing.leave, most_positions=most_positions)
+        return PromptRows(self.loaded, prompts, leave=self.batching.leave, most_positions=most_positions)
 
 
 def _uniform_draws(requests: Sequence[Request], sampling: Sampling) -> torch.Tensor | None:

@@ -33,7 +33,7 @@ costs far more; some architectures (Nemotron-H) round or clamp their states othe
 """
 
 
-class Sharing(NamedTuple):
+class Batching(NamedTuple):
     """Whether rows of different length may share a batch, rows of equal length may, and those that ended may leave it before the others."""
 
     padded: bool
@@ -51,7 +51,7 @@ class _Tried(NamedTuple):
 
 
 @torch.inference_mode()
-def tried(loaded: LoadedModel, *, compiled: bool) -> Sharing:
+def probe(loaded: LoadedModel, *, compiled: bool) -> Batching:
     """How rows may share a batch.
 
     Raises: ConfigError where the model, carried on step by step, says something else than of a whole text; and where `compiled` steps over
@@ -69,19 +69,19 @@ def tried(loaded: LoadedModel, *, compiled: bool) -> Sharing:
     most = 1e-4 if exact else max(0.1, 4 * lost)
     if compiled and not _difference(lambda prompts: StaticPromptRows(loaded, prompts, NUM_STEPS, compiled=False), [short, long]) <= most:
         raise ConfigError(f"model.compile must be false for {name}, which is not exact over a cache of fixed size; got true")
-    for sharing, rows in (
-        (Sharing(padded=True, together=True, leave=True), [short, long]),
-        (Sharing(padded=True, together=True, leave=False), [short, long]),
-        (Sharing(padded=False, together=True, leave=True), [long, other]),
-        (Sharing(padded=False, together=True, leave=False), [long, other]),
+    for batching, rows in (
+        (Batching(padded=True, together=True, leave=True), [short, long]),
+        (Batching(padded=True, together=True, leave=False), [short, long]),
+        (Batching(padded=False, together=True, leave=True), [long, other]),
+        (Batching(padded=False, together=True, leave=False), [long, other]),
     ):
-        if _difference(functools.partial(make, loaded, leave=sharing.leave), rows) <= most:
+        if _difference(functools.partial(make, loaded, leave=batching.leave), rows) <= most:
             break
     else:
-        sharing = Sharing(padded=False, together=False, leave=False)
-    if not sharing.padded:
-        log.warning("%s is exact only %s: its batches are small", name, "among rows of equal length" if sharing.together else "for a row alone")
-    return sharing
+        batching = Batching(padded=False, together=False, leave=False)
+    if not batching.padded:
+        log.warning("%s is exact only %s: its batches are small", name, "among rows of equal length" if batching.together else "for a row alone")
+    return batching
 
 
 def _rows(loaded: LoadedModel) -> list[tuple[list[int], list[int]]]:
