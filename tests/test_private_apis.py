@@ -44,9 +44,12 @@ PRIVATE = [
         "_supports_attention_backend", "cotexp/inference/scoring.py", "transformers:PreTrainedModel._supports_attention_backend", "no public question"
     ),
     Private("_attn_implementation", "cotexp/inference/scoring.py", "transformers:PreTrainedConfig._attn_implementation", "no public getter"),
-    Private("_prepare_cache_for_generation", "cotexp/inference/rows.py", "transformers:GenerationMixin._prepare_cache_for_generation", _MEMORY),
+    Private("_prepare_cache_for_generation", "cotexp/inference/decoding.py", "transformers:GenerationMixin._prepare_cache_for_generation", _MEMORY),
     Private(
-        "_update_model_kwargs_for_generation", "cotexp/inference/rows.py", "transformers:GenerationMixin._update_model_kwargs_for_generation", _MEMORY
+        "_update_model_kwargs_for_generation",
+        "cotexp/inference/decoding.py",
+        "transformers:GenerationMixin._update_model_kwargs_for_generation",
+        _MEMORY,
     ),
     Private("_tied_weights_keys", "cotexp/models/adapters.py", "transformers:PreTrainedModel._tied_weights_keys", "peft reads this very name"),
     Private("_log_artifact", "cotexp/tracking/wandb_run.py", "wandb.sdk.wandb_run:Run._log_artifact", "`use_artifact` refuses offline runs"),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tenacity import RetryCallState, wait_random_exponential
 
-from cotexp.inference.limits import TooLong, too_long
+from cotexp.inference.context_limits import TooLong, too_long
 
 MOST_SAID = 300
 """Characters of a server's words that an error message repeats."""

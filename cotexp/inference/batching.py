@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from cotexp.inference.rows import PromptRows, Rows, SourceRows, StaticPromptRows, accepted
+from cotexp.inference.decoding import PromptRows, Rows, SourceRows, StaticPromptRows, accepted
 from cotexp.models.embeddings import num_embeddings
 from cotexp.models.loading import LoadedModel, decoder_inputs
 from cotexp.sections import ConfigError

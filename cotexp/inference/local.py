@@ -17,8 +17,8 @@ import torch
 
 from cotexp.inference import batching
 from cotexp.inference.batching import Batching
+from cotexp.inference.decoding import PromptRows, Rows, SourceRows, StaticPromptRows, widest
 from cotexp.inference.engine import Output, Request, room, seed_of
-from cotexp.inference.rows import PromptRows, Rows, SourceRows, StaticPromptRows, widest
 from cotexp.model_settings import Sampling
 from cotexp.models.loading import LoadedModel, generation_stop_ids
 from cotexp.models.rope import RopeLimit

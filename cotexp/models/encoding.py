@@ -22,7 +22,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from cotexp.models.joint import JointTokenizer, Pieces
+from cotexp.models.guarded_tokenizer import GuardedTokenizer, Pieces
 from cotexp.models.tokenizer import frame, opening_of_answers, prompt_text
 from cotexp.sections import ConfigError, RunFailed
 
@@ -48,7 +48,7 @@ class Encoder:
     """
 
     tokenizer: Any
-    joint: JointTokenizer = dataclasses.field(compare=False, repr=False)
+    joint: GuardedTokenizer = dataclasses.field(compare=False, repr=False)
     prefix_ids: list[int]
     suffix_ids: list[int]
     eos_id: int
@@ -66,7 +66,7 @@ class Encoder:
         """Raises: ConfigError where the tokenizer takes its own mark for text behind a question."""
         compress_id = tokenizer.convert_tokens_to_ids(compress_token) if compress_token in tokenizer.get_vocab() else None
         eos_id, mark = tokenizer.eos_token_id, [] if compress_id is None else [compress_id]
-        joint = JointTokenizer.of(tokenizer, (tokenizer.eos_token, compress_token))
+        joint = GuardedTokenizer.of(tokenizer, (tokenizer.eos_token, compress_token))
         prefix, suffix = ([], []) if tokenizer.chat_template else _put_around(tokenizer, encoder_decoder)
         behind = frame(tokenizer)[1] if tokenizer.chat_template else ""
         if mark and (literal or not tokenizer.chat_template):
@@ -175,13 +175,13 @@ def _put_around(tokenizer: Any, encoder_decoder: bool) -> tuple[list[int], list[
     return framed[:start], framed[start + len(bare) :] if encoder_decoder else []
 
 
-def _seam(joint: JointTokenizer, before: str) -> tuple[str, ...]:
+def _seam(joint: GuardedTokenizer, before: str) -> tuple[str, ...]:
     """In place of an added token at the end of what comes before, which would take the white space behind it away."""
     last = joint.pieces(before).ids[-1:]
     return (joint.seam,) if last and last[0] in joint.tokenizer.added_tokens_decoder else ()
 
 
-def _lead(tokenizer: Any, joint: JointTokenizer, before: str) -> str:
+def _lead(tokenizer: Any, joint: GuardedTokenizer, before: str) -> str:
     """White space that the chat template puts before an answer, where tokens hold it."""
     lead = opening_of_answers(tokenizer) if tokenizer.chat_template else ""
     return lead if joint.pieces(before + lead + "a").ids != joint.pieces(before + "a").ids else ""

@@ -20,7 +20,7 @@ from cotexp.models.embeddings import num_embeddings
 from cotexp.models.encoding import Encoder
 from cotexp.models.files import first_line, too_large
 from cotexp.models.identity import ModelFiles, device_type
-from cotexp.models.memory import bound_shape_caches
+from cotexp.models.shape_caches import bound_shape_caches
 from cotexp.models.tokenizer import load_tokenizer
 from cotexp.sections import ConfigError
 

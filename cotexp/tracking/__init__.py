@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cotexp.settings import Settings, WandbTracking
-from cotexp.tracking import wishes
+from cotexp.tracking import environment
 from cotexp.tracking.wandb_run import Point, WandbRun
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Tracker:
             log.warning("W&B did not end in time and is left behind; what it has lies in %s", self.point.folder)
 
     def _hand_over(self, task: Callable[[WandbRun], None]) -> None:
-        if not isinstance(self.point.settings.tracking, WandbTracking) or wishes.is_disabled():
+        if not isinstance(self.point.settings.tracking, WandbTracking) or environment.is_disabled():
             return
         if self.thread is None:
             self.thread = threading.Thread(target=self._work, name="tracking", daemon=True)

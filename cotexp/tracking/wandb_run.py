@@ -26,7 +26,7 @@ from cotexp import sweep_agents
 from cotexp.jobs.store import Damaged, read_json, write_json
 from cotexp.report import figures
 from cotexp.settings import BASE, Settings, WandbTracking
-from cotexp.tracking import ablation, tables, wishes
+from cotexp.tracking import ablation, environment, tables
 from cotexp.tracking.lineage import Artifact, lineage
 
 log = logging.getLogger(__name__)
@@ -52,13 +52,13 @@ class Point:
     @property
     def folder(self) -> Path:
         """Where W&B keeps its files."""
-        return wishes.folder(self.settings.paths.outputs)
+        return environment.folder(self.settings.paths.outputs)
 
     @property
     def tags(self) -> list[str]:
         """Those of the settings and of the environment, and the sweep that the run is a point of."""
         sweep = self.options.get("sweep")
-        return list(dict.fromkeys([*self.settings.tracking.tags, *wishes.tags(), *([sweep] if sweep else [])]))
+        return list(dict.fromkeys([*self.settings.tracking.tags, *environment.tags(), *([sweep] if sweep else [])]))
 
     @property
     def job_type(self) -> str:
@@ -148,8 +148,8 @@ class WandbRun:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its reports of usage wait for the network when the process ends
         import wandb
 
-        wishes.tell_unheeded()
-        mode = wishes.mode(self.tracking, has_api_key=has_api_key())
+        environment.tell_unheeded()
+        mode = environment.mode(self.tracking, has_api_key=has_api_key())
         if mode == "online" and not is_reachable():
             log.warning("W&B (%s) cannot be reached; this run is kept on disk for `wandb sync`", address())
             mode = "offline"
@@ -175,9 +175,9 @@ class WandbRun:
             "config": self.point.config,
             "reinit": "create_new",
         }
-        options = wishes.options(self.tracking, ours)
+        options = environment.options(self.tracking, ours)
         quiet = wandb.Settings(
-            **wishes.quiet(),
+            **environment.quiet(),
             init_timeout=min(INIT_SECONDS, self.tracking.finish_seconds),
             finish_timeout=self.tracking.finish_seconds,
             finish_timeout_raises=True,

@@ -51,7 +51,7 @@ LEFT_OUT = {
     "cotexp.jobs.disk.*": "keeps rows, whatever they are",
     "cotexp.durable.*": "keeps rows, whatever they are",
     "cotexp.credentials.*": "keeps secrets out of files",
-    "cotexp.models.memory.*": "bounds memory",
+    "cotexp.models.shape_caches.*": "bounds memory",
     "cotexp.jobs.status.*": "tells what is going on",
     "cotexp.jobs.progress.*": "tells what is going on",
     "cotexp.jobs.crew.*": "starts processes that write the same rows",

@@ -30,7 +30,7 @@ class Pieces(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class JointTokenizer:
+class GuardedTokenizer:
     """Encodes for one tokenizer. `secrets` are the other names of its special tokens; `backend` is the copy that knows them alone, with the
     old ids, as `control_ids` has them.
 
@@ -49,7 +49,7 @@ class JointTokenizer:
     """What texts have been asked to stand behind."""
 
     @classmethod
-    def of(cls, tokenizer: Any, special: Iterable[str | None] = ()) -> JointTokenizer:
+    def of(cls, tokenizer: Any, special: Iterable[str | None] = ()) -> GuardedTokenizer:
         """`special` tokens, where the vocabulary has them, count as such beside the tokenizer's own."""
         own = {str(each) for each in tokenizer.added_tokens_decoder.values() if each.special} | set(tokenizer.all_special_tokens)
         own |= {each for each in special if each and each in tokenizer.get_vocab()}
