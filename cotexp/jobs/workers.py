@@ -51,12 +51,12 @@ def run_fit(job: FitJob, on_row: OnRow) -> None:
 
     Raises: WorkersFailed, TrainingDiverged with the error of the worker that failed first; Stopped when a signal ended it.
     """
-    from cotexp.training.fit import fit, settle
+    from cotexp.training.fit import fit, repair
 
     if job.trainer.num_workers == 1:
         fit(job, on_row)
         return
-    settle(job)
+    repair(job)
     plain.write(job.folder / JOB, {each.name: getattr(job, each.name) for each in dataclasses.fields(job)})
     _launch(job.folder, job.trainer, on_row, job.folder / LOG)
     (job.folder / JOB).unlink()

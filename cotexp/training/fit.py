@@ -71,7 +71,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     data = MixtureData(train, validation, plan, pad_id, encoder_decoder=model.config.is_encoder_decoder)
     if job.trainer.num_workers == 1:
-        settle(job)
+        repair(job)
     recorder = Recorder(job.folder, job.trainer, len(plan.global_batches), on_row)
     data.first_step = recorder.done.step
     module = MultitaskModule(model, job.trainer, tasks=tasks, num_steps=recorder.num_steps, first_step=recorder.done.step, seed=job.seed).train()
@@ -126,10 +126,10 @@ def _lightning(trainer: Trainer, recorder: Recorder, *, num_steps: int, num_micr
     )
 
 
-def settle(job: FitJob) -> None:
+def repair(job: FitJob) -> None:
     """Make the folder of a killed fine-tuning consistent before it goes on: a state that is whole, and a curve that ends where it does."""
     curve, state, best = job.folder / CURVE, job.folder / RESUMABLE, job.folder / BEST
-    resumable.settle(state)
+    resumable.repair(state)
     if resumable.progress(state).best_step and not _can_be_read(best):
         log.warning("%s, the best weights so far, cannot be read; training begins anew", best)
         resumable.remove(state)

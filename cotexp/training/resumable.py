@@ -31,11 +31,11 @@ class Progress(NamedTuple):
 
 
 def progress(path: Path) -> Progress:
-    """How far the state at `path` is, which `settle` has found whole; nothing done without one."""
+    """How far the state at `path` is, which `repair` has found whole; nothing done without one."""
     return Progress(**torch.load(path, weights_only=True, mmap=True, map_location="cpu")["progress"]) if path.is_file() else Progress()
 
 
-def settle(path: Path) -> None:
+def repair(path: Path) -> None:
     """Leave a state at `path` from which training can go on: the last that is whole, or none.
 
     Every byte is read and compared with the checksums beside it, as a power cut or a failing disk may have left anything.
