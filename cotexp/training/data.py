@@ -129,7 +129,7 @@ def collate(examples: Sequence[EncodedExample], pad_id: int, num_supervised_glob
     )
 
 
-def by_side(batch: Batch, limit: RopeLimit | None) -> list[Batch]:
+def split_at_rope_limit(batch: Batch, limit: RopeLimit | None) -> list[Batch]:
     """The rows that may share a pass, each part as wide as its longest row: rotary factors of some models follow the longest row of a pass."""
     if limit is None:
         return [batch]

@@ -28,7 +28,7 @@ from cotexp.training import resumable
 from cotexp.training.data import EncodedExample, MixtureData, plan_batches
 from cotexp.training.modules import MultitaskModule
 from cotexp.training.recorder import BEST, CURVE, RESUMABLE, CurveRow, Recorder
-from cotexp.training.sharding import environment_of, is_sharded, strategy_of, trained
+from cotexp.training.sharding import environment_of, is_sharded, strategy_of, trained_parameters
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts:
         "best_step": recorder.done.best_step,
         "best_validation_loss": recorder.done.best_loss,
         **counts,
-        "num_trained_parameters": sum(each.numel() for _, each in trained(model)),
+        "num_trained_parameters": sum(each.numel() for _, each in trained_parameters(model)),
     }
     unfinished = job.folder / "training.json.new"
     unfinished.write_text(json.dumps(summary, indent=2))

@@ -13,13 +13,13 @@ from cotexp.models.loading import decoder_inputs
 from cotexp.models.rope import RopeLimit
 from cotexp.sections import TrainingDiverged
 from cotexp.settings import Trainer
-from cotexp.training.data import FORMS, Batch, SourceTargetBatch, by_side
-from cotexp.training.sharding import shard, trained
+from cotexp.training.data import FORMS, Batch, SourceTargetBatch, split_at_rope_limit
+from cotexp.training.sharding import shard, trained_parameters
 
 
 def supervised_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int = 1) -> torch.Tensor:
     """Negative log-likelihood in nats and number of supervised tokens per task and form, shape (2, tasks, forms)."""
-    parts = [batch] if isinstance(batch, SourceTargetBatch) else by_side(batch, RopeLimit.of(model))
+    parts = [batch] if isinstance(batch, SourceTargetBatch) else split_at_rope_limit(batch, RopeLimit.of(model))
     return torch.stack([_summed_loss(model, each, num_tasks) for each in parts]).sum(dim=0)
 
 
@@ -113,7 +113,7 @@ class MultitaskModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(
-            [each for _, each in trained(self)], lr=self.options.learning_rate, weight_decay=self.options.weight_decay, foreach=True
+            [each for _, each in trained_parameters(self)], lr=self.options.learning_rate, weight_decay=self.options.weight_decay, foreach=True
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -16,7 +16,7 @@ from cotexp import durable, signals
 from cotexp.settings import Trainer
 from cotexp.training import resumable
 from cotexp.training.resumable import Progress
-from cotexp.training.sharding import trained, whole
+from cotexp.training.sharding import gathered, trained_parameters
 
 CurveRow = dict[str, float]
 
@@ -90,7 +90,7 @@ class Recorder(pl.Callback):
         self._write(trainer, {"step": module.step, **{f"validation/{name}": value for name, value in losses.items()}})
         if losses["loss"] < self.done.best_loss:
             self.done = Progress(module.step, losses["loss"], module.step)
-            weights = {name: whole(each).detach() for name, each in trained(module)}
+            weights = {name: gathered(each).detach() for name, each in trained_parameters(module)}
             if trainer.is_global_zero:
                 save_file({name: each.cpu().contiguous() for name, each in weights.items()}, self.best.with_suffix(".new"))
                 durable.put(self.best.with_suffix(".new"), self.best)

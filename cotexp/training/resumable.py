@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from cotexp import durable
-from cotexp.training.sharding import placed, trained, whole
+from cotexp.training.sharding import distributed, gathered, trained_parameters
 
 log = logging.getLogger(__name__)
 
@@ -41,23 +41,23 @@ def repair(path: Path) -> None:
     Every byte is read and compared with the checksums beside it, as a power cut or a failing disk may have left anything.
     """
     problems = []
-    for each in (path, before(path)):
+    for each in (path, previous(path)):
         if problem := _problem(each):
             problems.append(f"{each} {problem} and is removed")
             each.unlink()
-    if not path.is_file() and before(path).is_file():
-        durable.put(before(path), path)
+    if not path.is_file() and previous(path).is_file():
+        durable.put(previous(path), path)
     if problems:
         log.warning("%s; training goes on from the last good state, after step %d", "; ".join(problems), progress(path).step)
 
 
 def remove(path: Path) -> None:
     """Remove the state at `path` and the one before it."""
-    for each in (path, before(path)):
+    for each in (path, previous(path)):
         each.unlink(missing_ok=True)
 
 
-def before(path: Path) -> Path:
+def previous(path: Path) -> Path:
     """Where the state lies that was saved before the one at `path`."""
     return path.with_suffix(".before")
 
@@ -83,16 +83,16 @@ def save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, 
     The state that was there stays beside it until the next one is written: no more room is needed than for writing one beside another.
     """
     weights, moments = {}, {}
-    for name, each in trained(module):
-        weight, own = whole(each).detach(), {key: whole(value) for key, value in optimizer.state[each].items()}
+    for name, each in trained_parameters(module):
+        weight, own = gathered(each).detach(), {key: gathered(value) for key, value in optimizer.state[each].items()}
         if writes:
             weights[name], moments[name] = weight.cpu(), {key: value.cpu() for key, value in own.items()}
     if writes:
         unfinished = path.with_suffix(".new")
-        before(path).unlink(missing_ok=True)
+        previous(path).unlink(missing_ok=True)
         torch.save({"progress": done._asdict(), "weights": weights, "moments": moments}, unfinished)
         if path.is_file():
-            path.rename(before(path))
+            path.rename(previous(path))
         durable.put(unfinished, path)
 
 
@@ -100,8 +100,8 @@ def save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, 
 def restore(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put the state at `path` in place; each device takes its part."""
     saved = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
-    for name, each in trained(module):
-        each.copy_(placed(saved["weights"][name], each))
+    for name, each in trained_parameters(module):
+        each.copy_(distributed(saved["weights"][name], each))
         optimizer.state[each] = {
-            key: value.clone() if key == COUNTER else placed(value, each).clone() for key, value in saved["moments"][name].items()
+            key: value.clone() if key == COUNTER else distributed(value, each).clone() for key, value in saved["moments"][name].items()
         }

@@ -53,12 +53,12 @@ def _blocks(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
             yield from _blocks(each)
 
 
-def trained(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
+def trained_parameters(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
     """Name and weights of everything that is trained, the same on every device and under every strategy."""
     return ((name, each) for name, each in module.named_parameters() if each.requires_grad)
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
+def gathered(tensor: torch.Tensor) -> torch.Tensor:
     """A tensor with the parts of all devices, which all of them must ask for."""
     if isinstance(tensor, DTensor):
         return tensor.full_tensor()
@@ -67,7 +67,7 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if trained is None else trained
 
 
-def placed(full: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def distributed(full: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """What this device holds of a whole tensor, where it is divided like `like`."""
     full = full.to(like.device)
     return distribute_tensor(full, like.device_mesh, like.placements, src_data_rank=None) if isinstance(like, DTensor) else full

@@ -68,7 +68,7 @@ def saved(tmp_path: Path) -> Path:
 def test_the_state_before_the_last_one_stays_beside_it(saved: Path) -> None:
     resumable.repair(saved)
     assert resumable.progress(saved) == Progress(2, 1.0, 2)
-    assert resumable.progress(resumable.before(saved)) == Progress(1, 1.0, 1)
+    assert resumable.progress(resumable.previous(saved)) == Progress(1, 1.0, 1)
     resumable.remove(saved)
     assert not list(saved.parent.iterdir())
 
