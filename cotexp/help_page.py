@@ -29,7 +29,10 @@ HELP = """cotexp: how much of a chain of thought does a model need, and which sh
 
 
 def help_text(overrides: list[str]) -> str:
-    """Usage, the options of each slot, and each setting of the chosen options with its sentence and default."""
+    """Usage, the options of each slot, and each setting of the chosen options with its description and default.
+
+    Raises: ConfigError for an unknown option.
+    """
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         groups = {*SECTIONS, *OVERLAYS}

@@ -1,7 +1,4 @@
-"""From a command line to checked settings.
-
-All mistakes of a command line are found and reported together, before Hydra runs anything.
-"""
+"""Checked settings of a command line. All its mistakes are reported together, before Hydra runs anything."""
 
 from __future__ import annotations
 
@@ -21,16 +18,16 @@ from cotexp import task_settings as t
 from cotexp.overrides import CONF, apply, bad_option, compose, first_line, option_of, options, parse, unknown, word_of
 from cotexp.sections import ConfigError, suggestion
 from cotexp.settings import Settings
-from cotexp.slots import DRAWN, FOUND, OVERLAYS, ROOT, SECTIONS, SHARED_BY_TASKS
+from cotexp.slots import DRAWN, FILLED_IN, OVERLAYS, ROOT, SECTIONS, SHARED_BY_TASKS
 from cotexp.spelling import as_typed
 
 
 def register() -> None:
-    """Make the dataclasses known to Hydra's ConfigStore under `schema/SLOT`."""
+    """Add the settings classes to Hydra's ConfigStore under `schema/SLOT`."""
     store = ConfigStore.instance()
     root = OmegaConf.structured(Settings)
     with open_dict(root):
-        for name in FOUND:
+        for name in FILLED_IN:
             del root[name]
     store.store(name="settings_schema", node=root)
     for slot, schemas in SECTIONS.items():
@@ -49,7 +46,7 @@ def load(config: DictConfig) -> Settings:
     Raises: ConfigError with every unknown key, missing value, broken bound and contradiction at once.
     """
     problems: list[str] = []
-    root = {each.name for each in dataclasses.fields(Settings)} - set(FOUND)
+    root = {each.name for each in dataclasses.fields(Settings)} - set(FILLED_IN)
     problems += [unknown(str(key), str(key), sorted(root)) for key in config if key not in root]
     values: dict[str, Any] = {}
     for key in ROOT:
@@ -76,7 +73,7 @@ def load(config: DictConfig) -> Settings:
 
 
 def _task_named(name: str, setting: str, chosen: t.Task, problems: list[str]) -> Any:
-    """The settings of a task that `setting` names: those of `task` itself, or its file's with what `task` shares."""
+    """The settings of the task `name`: those of `chosen`, or those of the task's file with the settings that `chosen` shares."""
     if name == chosen.name:
         return chosen
     if name not in options("task"):
@@ -128,7 +125,7 @@ def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
 
 
 def section_of(node: DictConfig) -> Any:
-    """The settings class that a part of a composed config fills."""
+    """The settings class of a part of a composed config."""
     section = OmegaConf.get_type(node)
     assert dataclasses.is_dataclass(section), "every part of a composed config has a schema"
     return section
@@ -146,7 +143,7 @@ class Point:
 
 
 def check_command_line(overrides: list[str], *, multirun: bool) -> list[Settings]:
-    """The checked settings of every point that this command line asks for.
+    """The checked settings of every point of this command line.
 
     Raises: ConfigError with every mistake in it.
     """
@@ -154,7 +151,7 @@ def check_command_line(overrides: list[str], *, multirun: bool) -> list[Settings
 
 
 def points_of(overrides: list[str], *, multirun: bool) -> list[Point]:
-    """Every point that this command line asks for.
+    """Every point of this command line.
 
     Raises: ConfigError with every mistake in it.
     """
@@ -197,7 +194,7 @@ def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
 
 
 def _check_point(overrides: list[str], composed: dict[tuple[str, ...], DictConfig]) -> Settings:
-    """The settings of one point; `composed` keeps what Hydra made of the options of those before."""
+    """The settings of one point. `composed` caches the configs that Hydra composed for options."""
     groups = {*SECTIONS, *OVERLAYS}
     parsed = parse(overrides)
     chosen = [each for each in parsed if each.key_or_group in groups and not each.key_or_group.startswith("+")]
@@ -225,7 +222,7 @@ def _check_point(overrides: list[str], composed: dict[tuple[str, ...], DictConfi
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Command:
-    """A command line, split into Hydra's flags and overrides. `runs` is false for completion and Hydra's own listings."""
+    """A command line, split into Hydra's flags and overrides. `runs` is false for shell completion and Hydra's listings."""
 
     overrides: list[str]
     multirun: bool
@@ -234,7 +231,7 @@ class Command:
 
 
 def read_command(arguments: list[str]) -> Command:
-    """What a command line asks for. Raises: ConfigError for an option that there is not, whose value is not repeated."""
+    """The parsed command line. Raises: ConfigError for an unknown option; the error does not repeat its value, which may be a key."""
     from hydra._internal.utils import get_args_parser
 
     flags, unread = get_args_parser().parse_known_args(arguments)

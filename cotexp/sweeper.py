@@ -1,4 +1,4 @@
-"""Points of a sweep: the grid that Hydra's own sweeper runs, but a point that fails does not end it."""
+"""Hydra's sweep over a grid, with one difference: a point that fails does not end the sweep."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def current_point() -> tuple[list[str], bool]:
 
 
 def chosen_options() -> dict[str, str | None]:
-    """Slot -> its option at the current point; `sweep` is the named grid of the point, if any."""
+    """The option of each slot at the current point, by slot; `sweep` is the named grid of the point, if any."""
     return dict(HydraConfig.get().runtime.choices)
 
 
@@ -51,9 +51,9 @@ def combinations(overrides: Iterable[Override]) -> list[list[str]]:
 
 
 class GridSweeper(Sweeper):
-    """Runs every point with any launcher; when some failed it ends the process with the status 1 after the last one, and names them.
+    """Runs every point with any launcher. If points failed, it names them after the last one and ends the process with the status 1.
 
-    Other sweepers get a failed point's error: those that search know what to do with it, and NaN would end them.
+    Other sweepers receive the error of a failed point, which those that search can handle.
     """
 
     def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
@@ -80,7 +80,7 @@ class GridSweeper(Sweeper):
         return returns
 
     def _launch_all(self, points: Sequence[Sequence[str]]) -> list[JobReturn]:
-        """What became of each point, whether it failed or not."""
+        """The result of each point, failed ones included."""
         assert self.launcher is not None
         size = len(points) if self.max_batch_size is None else self.max_batch_size
         if size < 1:
@@ -94,7 +94,7 @@ class GridSweeper(Sweeper):
 
 
 def register() -> None:
-    """Put this sweeper in the place of Hydra's own, whose settings and name it keeps."""
+    """Replace Hydra's default sweeper; name and settings stay the same."""
     plugins = Plugins.instance()
     replaced = ConfigStore.instance().load("hydra/sweeper/basic.yaml").node["_target_"]
     plugins.class_name_to_class[replaced] = GridSweeper

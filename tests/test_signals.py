@@ -54,7 +54,7 @@ def ended(body: str, *signals: signal.Signals, together: bool = False, before: s
         if number and not together:
             lines.append(process.stdout.readline().strip())
             assert lines[-1] == "noted"
-            time.sleep(2 * signals.SAME_WISH_SECONDS)
+            time.sleep(2 * signals.SAME_REQUEST_SECONDS)
         process.send_signal(each)
     if together:
         process.send_signal(signal.SIGCONT)
