@@ -1,12 +1,15 @@
-"""Generation by any server that speaks OpenAI's chat completions.
+"""Generation by any server with OpenAI's chat completions API.
 
-A request ends in one of three ways. It is *answered*: with a text, or with an outcome that asking again would not change (cut off, empty,
-refused, filtered, too long for the model), which is stored like a text and paid once. Or it meets a *fault* that passes, and is sent again,
-by one layer of retries. Or the server says what no repetition mends (a wrong key, no credit), and the run ends with that.
+A request ends in one of three ways:
 
-A server that has no room for all the tokens that a text may have is asked once more for as many as fit: `usage` of the text says so, in
-`lowered_to` (0 where the server did not say how many fit, and was asked without a limit). Only a prompt that fills the context by itself
-overflows. What answers say, in which forms, and how they end is told in `completions`.
+* It is *answered*, with a text or with an outcome that would be the same again: cut off, empty, refused, filtered, too long for the model.
+  The outcome is stored like a text and paid once.
+* It meets a *fault* that may pass, such as a time-out. It is sent again, by a single layer of retries.
+* The server reports an error that no retry changes, such as a wrong key or no credit. The run ends with that error.
+
+If `max_new_tokens` does not fit the server's context, the request is sent once more for as many tokens as fit. The text's `usage` then has
+`lowered_to`; 0 means that the server did not say how many fit, and was asked without a limit. Only a prompt that fills the context alone is an
+"overflow". `completions` parses answers, `api_refusals` errors.
 """
 
 from __future__ import annotations
@@ -38,19 +41,19 @@ class ApiEngine:
 
     def __post_init__(self) -> None:
         self.service = ApiService(self.server, self.role)
-        logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would note each request
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs every request
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
         """Generate all requests, many at once; `on_output` is called for each as soon as its answer arrives.
 
-        Raises: RunFailed when the server can or may not answer some of them; everything answered was handed over then.
+        Raises: RunFailed when some requests cannot be answered, after all answers have been passed to `on_output`.
         """
         batch = ApiBatch(self.service, sampling, on_output, spent=self.paid(), keep_thinking=self.keep_thinking)
 
         async def run() -> signals.Stopped | None:
             try:
                 await batch.run(requests)
-            except signals.Stopped as stop:  # left in its task, asyncio would log it as one that nobody retrieved
+            except signals.Stopped as stop:  # asyncio would log an exception that stays in its task
                 return stop
             return None
 

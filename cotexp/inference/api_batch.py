@@ -1,4 +1,4 @@
-"""The requests of one call to an API server: sent under a throttle, repeated after passing faults, their answers read and handed over."""
+"""The requests of one call to an API server: sent under a throttle, retried after faults, and their answers parsed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from cotexp.sections import RunFailed
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_SECONDS = 300.0
-"""A server that asks for a longer pause ends the run, which goes on when it is started again."""
+"""If a server asks for a longer pause, the run ends. Started again, it continues."""
 MOST_REJECTED_IN_A_ROW = 8
 
 
 class ApiBatch:
-    """The requests of one call, all under one throttle. `spent`: dollars that the role has cost before."""
+    """The requests of one call under one throttle. `spent`: dollars that the role cost before."""
 
     def __init__(self, service: ApiService, sampling: Sampling, on_output: Callable[[Output], None], *, spent: float, keep_thinking: bool) -> None:
         self.service, self.server, self.sampling, self.on_output = service, service.server, sampling, on_output
@@ -51,7 +51,7 @@ class ApiBatch:
 
         async with self.service.client() as client, asyncio.TaskGroup() as tasks:
             self.client = client
-            for _ in range(min(2 * self.sampling.batch_size, len(requests))):  # some wait to ask again while others are in flight
+            for _ in range(min(2 * self.sampling.batch_size, len(requests))):  # some wait for a retry while others are in flight
                 tasks.create_task(work())
         log.info(
             "%s: %d of %d texts answered, %.4f dollars%s%s",
@@ -68,7 +68,7 @@ class ApiBatch:
             )
 
     async def text(self, request: Request) -> None:
-        """Ask until there is an answer, the attempts are used up, or no more requests may be sent."""
+        """Send a request until it is answered, the attempts are used up, or the throttle stops."""
         throttle, num_answers = self.throttle, self.throttle.num_answers
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Fault),
@@ -100,7 +100,7 @@ class ApiBatch:
         return self.service.failure(f"no answer from {self.server.base_url}; {why}; run the same command again when it is back")
 
     async def ask(self, request: Request) -> None:
-        """Send one request and hand over its answer. Raises: Fault, Rejected, RunFailed, Stopped, OutOfMoney."""
+        """Send one request and pass its answer to `on_output`. Raises: Fault, Rejected, RunFailed, Stopped, OutOfMoney."""
         most_cost = self.service.most_cost(request, self.sampling)
         sent = await self.throttle.begin(most_cost)
         try:
@@ -119,7 +119,7 @@ class ApiBatch:
             self.throttle.end(most_cost)
 
     async def answer(self, request: Request, most_cost: float, sent: float) -> Output:
-        """The answer to one request; where not all the tokens fit that it may have, to a second one for fewer."""
+        """The answer to one request. If its `max_new_tokens` do not fit the context, it is sent a second time for fewer."""
         limit: int | None = self.sampling.max_new_tokens
         lowered: dict[str, Any] = {}
         said = await self.post(request, limit)
@@ -136,10 +136,10 @@ class ApiBatch:
         return Output(request.id, text, usage.get("completion_tokens", 0), reason, time.monotonic() - sent, usage)
 
     async def post(self, request: Request, limit: int | None) -> dict[str, Any] | Refusal:
-        """What the server says to one request. Raises: Fault when nothing arrives that can be read."""
+        """The server's response to one request. Raises: Fault when no readable response arrives."""
         num_answers, body = self.throttle.num_answers, self.service.body(request, self.sampling, limit)
         try:
-            async with asyncio.timeout(self.server.timeout):  # post() leaves out the checks of chat.completions.create(), a fifth of its work
+            async with asyncio.timeout(self.server.timeout):  # post() skips the checks of chat.completions.create(), a fifth of its time
                 answer = completions.parsed(await self.client.post("/chat/completions", cast_to=object, body=body))
         except (APITimeoutError, TimeoutError):
             raise Fault("time-outs", means_too_many=self.throttle.num_answers == num_answers) from None
@@ -156,12 +156,15 @@ class ApiBatch:
         return answer
 
     def refusal(self, body: Any, headers: Mapping[str, str], *, status: int | None, otherwise: str) -> Refusal:
-        """What the body of an error says, without the key and its beginning, which some services repeat."""
+        """The parsed body of an error. The key and its first characters, which some services repeat, are removed."""
         found = refusal_of(body if isinstance(body, dict) else {"message": body}, headers, status=status, otherwise=otherwise)
         return found._replace(words=self.service.scrubbed_words(found.words))
 
     def written(self, completion: dict[str, Any], limit: int | None) -> tuple[str, FinishReason]:
-        """The text and how it ended. Raises: Fault when there is none, or the server gave up half-way; Rejected when it is in no form we know."""
+        """The text and its finish reason.
+
+        Raises: Fault when there is no text or the server gave up half-way, Rejected when the content has an unknown form.
+        """
         answer = completions.written(completion)
         if answer is None and completions.has_choice(completion):
             raise Rejected("its answers hold a content that is neither a text nor a list of parts")
@@ -187,7 +190,7 @@ class ApiBatch:
         return (text, "stop") if text.strip() else ("", "empty")
 
     def usage(self, completion: dict[str, Any], most_cost: float) -> dict[str, Any]:
-        """What is stored beside a text; without a word from the server, the most that it can have cost."""
+        """The tokens and dollars of a text. If the server does not report tokens, the cost is the most that is possible."""
         num_prompt, num_written = completions.num_read(completion), completions.num_written(completion)
         known = num_prompt is not None and num_written is not None
         found: dict[str, Any] = {
@@ -201,7 +204,7 @@ class ApiBatch:
         return {name: value for name, value in found.items() if value is not None}
 
     def judged(self, refusal: Refusal, limit: int | None) -> FinishReason:
-        """The outcome that a refusal stands for. Raises: Fault, Rejected, RunFailed for all others."""
+        """The finish reason for a refusal that a retry would not change. Raises: Fault, Rejected or RunFailed for other refusals."""
         status, said = refusal.status, refusal.said
         if refusal.is_final:
             raise self.service.failure(

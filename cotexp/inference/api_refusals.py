@@ -1,4 +1,4 @@
-"""What a server says in place of an answer: what it means for the request, and how long to wait before the next one."""
+"""Errors that a server returns instead of an answer: what they mean for the request, and how long to wait before the next one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ ABOUT_THE_REQUEST = (200, 400, 413, 422)
 
 NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 FILTERED = re.compile(r"content_filter|content_policy_violation|content management policy|Content Exists Risk|invalid_prompt")
-"""What OpenAI, Azure, DeepSeek, vLLM, SGLang and llama.cpp say in a 400 that is about the text; known from their documentation and sources."""
+"""Words of OpenAI, Azure, DeepSeek, vLLM, SGLang and llama.cpp for a filtered text, in errors of status 400.
+
+Source: their documentation and source code.
+"""
 
 
 class Fault(Exception):
-    """A request that failed in a way that may pass. `retry_after`: least seconds until the next, where the server said so."""
+    """A failure that may pass. `retry_after`: least seconds until the next request, if the server says so."""
 
     def __init__(self, kind: str, *, retry_after: float | None = None, means_too_many: bool = False) -> None:
         super().__init__(kind)
@@ -30,11 +33,11 @@ class Fault(Exception):
 
 
 class Rejected(Exception):
-    """A request that the server finds wrong in itself, or an answer that cannot be read and would be the same again."""
+    """A request that the server rejects as invalid, or an answer in an unknown form. A retry would end the same way."""
 
 
 class Refusal(NamedTuple):
-    """What a server says in place of an answer, in its own words; `status` is that of HTTP, or the one that an answer of status 200 names."""
+    """An error instead of an answer, in the server's words. `status` is that of HTTP, or the one in the body of a response with status 200."""
 
     status: int
     words: str
@@ -62,9 +65,9 @@ class Refusal(NamedTuple):
 
 
 def refusal_of(body: Mapping[str, Any], headers: Mapping[str, str], *, status: int | None, otherwise: str) -> Refusal:
-    """What the `body` of an error says, in one line.
+    """The refusal in the `body` of an error; its words are one line.
 
-    `status` is that of HTTP. None: the error came with the HTTP status 200, and its own codes may name another. `otherwise` replaces missing words.
+    `status` is that of HTTP. None means that HTTP's was 200; codes in the body may name another. `otherwise` replaces missing words.
     """
     codes = f"{body.get('code')} {body.get('type')} {body.get('error_type')} {body.get('status')}"
     stated = re.search(r"\b[45]\d\d\b", codes)
@@ -82,9 +85,9 @@ _short_jitter = wait_random_exponential(multiplier=0.25, max=60)
 
 
 def wait_seconds(state: RetryCallState) -> float:
-    """Seconds until the next attempt: a random part of a growing window, behind the pause that the server asked for.
+    """Seconds until the next attempt: the pause that the server asked for, then a random part of a growing window.
 
-    The window is short for a request that was one too many, since the throttle decides how many are sent.
+    The window is short after "too many requests", since the throttle limits how many are sent.
     """
     fault = state.outcome.exception() if state.outcome else None
     wait: float | None = getattr(fault, "retry_after", None)
@@ -94,9 +97,9 @@ def wait_seconds(state: RetryCallState) -> float:
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Least seconds until the next request, as the headers of an answer have it, in seconds or as a date; None when they are silent.
+    """Least seconds until the next request by the headers of a response, which give seconds or a date; None if they give neither.
 
-    A date is compared with the server's own, where it gives one, since clocks differ.
+    `now` is this machine's time in seconds since 1970. A date is compared with the server's `date` header if there is one, since clocks differ.
     """
     for name, factor in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         try:

@@ -1,4 +1,4 @@
-"""One model of an API server: the requests that it is sent, what they cost, and texts and errors without its key."""
+"""One model of an API server: its client, the fields of its requests, its prices, and the removal of its keys from texts and errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEMPLATE_TOKENS = 100
 
 @dataclass(slots=True)
 class ApiService:
-    """The model of `server` for one role: teacher or compressor. The key is read here, from the environment."""
+    """The model of `server` for one role: teacher or compressor. Reads the key from the environment."""
 
     server: ApiServer
     role: str
@@ -36,14 +36,14 @@ class ApiService:
         self._secrets = sorted((each for each in held if len(each) >= SHORTEST_KEY), key=len, reverse=True)
 
     def client(self) -> AsyncOpenAI:
-        """A client that never repeats a request by itself. A server without keys is not sent the user's OpenAI key either."""
+        """A client without retries of its own. A server without a key in the settings does not receive the user's OpenAI key."""
         timeout = Timeout(self.server.timeout, connect=min(CONNECT_SECONDS, self.server.timeout))
         address = credentials.filled_address(self.server.base_url)
         headers = {name: credentials.held(variable) for name, variable in json.loads(self.server.headers_env).items()}
         return AsyncOpenAI(api_key=self._key or "none", base_url=address, default_headers=headers, max_retries=0, timeout=timeout)
 
     def body(self, request: Request, sampling: Sampling, limit: int | None) -> dict[str, Any]:
-        """The fields of one request for at most `limit` tokens; None leaves the limit to the server."""
+        """The fields of one request for at most `limit` new tokens; None leaves the limit to the server."""
         assert not request.compressed, "a server knows no marks of ours"
         assert request.ratio is None, "a server knows no marks of ours"
         fields: dict[str, Any] = {
@@ -58,24 +58,25 @@ class ApiService:
         return {**fields, **credentials.filled(self.server.extra_fields)}
 
     def most_cost(self, request: Request, sampling: Sampling) -> float:
-        """Dollars that one answer can cost at most."""
+        """The most dollars that one answer can cost."""
         return self.cost(len(request.prompt.encode()) + TEMPLATE_TOKENS, sampling.max_new_tokens)
 
     def cost(self, num_prompt_tokens: int, num_written_tokens: int) -> float:
-        """Dollars."""
+        """Dollars for so many tokens of a prompt and of its answer."""
         return (num_prompt_tokens * self.server.input_price + num_written_tokens * self.server.output_price) / 1e6
 
     def scrubbed(self, text: str) -> str:
-        """`text` without keys, where those are long enough to be some: a server without keys is often given "x", which no text may lose."""
+        """`text` without keys. Short ones stay: for servers without keys, users often set "x"."""
         for each in self._secrets:
             text = text.replace(each, "***")
         return text
 
     def scrubbed_words(self, text: str) -> str:
-        """`text` without words that begin as a key does."""
+        """`text` without words that begin like a key."""
         for each in self._secrets:
             text = re.sub(re.escape(each[:6]) + r"\S*", "***", text)
         return text
 
     def failure(self, what: str) -> RunFailed:
+        """The error that ends the run, with role, service and model in front."""
         return RunFailed(f"{self.role}.server ({self.server.service}, {self.server.model}): {what}")

@@ -1,8 +1,7 @@
-"""Which rows a model may carry on in one batch without changing their texts: tried out once for each loaded model, on a few short rows.
+"""Which rows can be decoded in one batch without a change of their texts. Each loaded model is probed once, on a few short rows.
 
-A row with its memory must be what the model says of the whole row at once, or the model is refused. Rows of other lengths, then of the
-same length, may stand beside it where they change nothing: masks of some architectures do not reach all that they remember.
-Axes: N steps, V vocabulary.
+Decoding step by step from a cache must give the logits of one pass over the whole row, else the model is refused. Then rows of other lengths,
+and of equal length, are added: the masks of some architectures do not cover all of their state. Axes: N steps, V vocabulary.
 """
 
 from __future__ import annotations
@@ -24,17 +23,18 @@ log = logging.getLogger(__name__)
 
 NUM_STEPS = 4
 SHORT, LONG = 5, 20
-"""Tokens of the prompts that are tried."""
+"""Lengths of the probed prompts in tokens."""
 FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
-"""What architectures raise where they have no such way of going on."""
+"""Exceptions of architectures that cannot be decoded in a probed way."""
 LOST = 0.03
-"""In parts of the logits' spread, what a step may differ from the whole text in float32 (10 times that in 16 bits). A memory that is lost
-costs far more; some architectures (Nemotron-H) round or clamp their states otherwise in a step, and write so everywhere.
+"""Largest allowed difference between a step and a pass over the whole row, as a share of the logits' spread, in float32; 10 times that in 16 bits.
+
+A lost state differs far more. Some architectures (Nemotron-H) round or clamp their states in steps, in every implementation.
 """
 
 
 class Batching(NamedTuple):
-    """Whether rows of different length may share a batch, rows of equal length may, and those that ended may leave it before the others."""
+    """What may share a batch: rows of different lengths (`padded`), rows of equal length (`together`). `leave`: ended rows may leave early."""
 
     padded: bool
     together: bool
@@ -42,7 +42,7 @@ class Batching(NamedTuple):
 
 
 class _Tried(NamedTuple):
-    """A prompt, what is written behind it, and logits of shape (N, V): what the model says of all of it at once, and of this row alone."""
+    """A prompt, the tokens written after it, and logits of shape (N, V): from one pass over the whole row, and decoded alone step by step."""
 
     prompt: list[int]
     written: list[int]
@@ -52,10 +52,9 @@ class _Tried(NamedTuple):
 
 @torch.inference_mode()
 def probe(loaded: LoadedModel, *, compiled: bool) -> Batching:
-    """How rows may share a batch.
+    """How rows of this model may share a batch.
 
-    Raises: ConfigError where the model, carried on step by step, says something else than of a whole text; and where `compiled` steps over
-    a cache of fixed size do.
+    Raises: ConfigError if the model decodes other logits step by step than in one pass, or does so in `compiled` steps with a cache of fixed size.
     """
     name, exact = type(loaded.model).__name__, torch.finfo(loaded.model.dtype).bits >= 32
     make: Callable[..., Rows] = SourceRows if loaded.model.config.is_encoder_decoder else PromptRows
@@ -85,7 +84,7 @@ def probe(loaded: LoadedModel, *, compiled: bool) -> Batching:
 
 
 def _rows(loaded: LoadedModel) -> list[tuple[list[int], list[int]]]:
-    """Prompts and what is written behind them, from all over the vocabulary."""
+    """Prompts and the tokens written after them, spread over the vocabulary."""
     vocabulary = num_embeddings(loaded.model)
     lengths = [SHORT, LONG, LONG]
     ids = torch.linspace(vocabulary // 8, vocabulary - 1, sum(lengths) + NUM_STEPS * len(lengths)).long()
@@ -110,7 +109,7 @@ def _try(loaded: LoadedModel, make: Callable[..., Rows], prompt: list[int], writ
 
 
 def _difference(make: Callable[[list[list[int]]], Rows], rows: Sequence[_Tried]) -> float:
-    """The largest difference of a row from the same alone; all rows but the first leave midway. Infinite where they cannot be carried on."""
+    """The largest difference of a row in a batch from the row alone; infinite if decoding fails. All rows but the first leave midway."""
     try:
         found = _carried_on(make([each.prompt for each in rows]), [each.written for each in rows])
     except FAILURES:
@@ -134,7 +133,7 @@ def _carried_on(rows: Rows, written: Sequence[list[int]]) -> list[list[torch.Ten
 
 
 def _distance(found_NV: torch.Tensor, expected_NV: torch.Tensor) -> float:
-    """In parts of the spread of the logits; infinite for what is no number."""
+    """The difference as a share of the logits' spread; infinite if it is not a number."""
     found_NV, expected_NV = found_NV.double(), expected_NV.double()
     spread = (expected_NV - expected_NV.mean(dim=-1, keepdim=True)).norm()
     distance = float((found_NV - expected_NV).norm() / spread.clamp(min=1e-12))

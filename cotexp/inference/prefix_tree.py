@@ -1,4 +1,4 @@
-"""Texts that share beginnings as one row of tokens: the tree of their prefixes in depth-first order. Axis: T tokens."""
+"""Texts that share prefixes, packed into one row of tokens: the tree of prefixes in depth-first order. Axis: T tokens."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Read(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A tree of prefixes: tokens in depth-first order, their positions, and for each the index after its last descendant.
+    """A tree of prefixes: its tokens in depth-first order, their positions, and the index after each token's last descendant.
 
-    `side` is that of the texts' lengths, by `RopeLimit`.
+    `side` is that of the texts' lengths by `RopeLimit`.
     """
 
     ids_T: torch.Tensor
