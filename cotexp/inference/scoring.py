@@ -144,7 +144,7 @@ class Scorer:
                 return
         if not difference < 10 * self._rounding():
             name = type(self.loaded.model).__name__
-            raise ConfigError(f"model.path: {name} cannot be scored: what it says of a token depends on the tokens behind it; take a causal model")
+            raise ConfigError(f"model.path: {name} cannot be scored: its prediction of a token depends on later tokens; take a causal model")
 
     def _rounding(self) -> float:
         """Nats by which two ways to compute the same scores may differ."""

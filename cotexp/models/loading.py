@@ -1,4 +1,4 @@
-"""Models and tokenizers from folders, the trained `<compress>` token, and saved fine-tuned models."""
+"""Loads models and tokenizers from folders, adds the `<compress>` token, and saves fine-tuned models."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LoadedModel:
     encoder: Encoder
     device: torch.device
     context_length: int | None
-    """Most tokens that it can read and write in one go, None without a limit."""
+    """Most tokens of prompt and text together; None without a limit."""
 
 
 def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = None) -> LoadedModel:
@@ -71,9 +71,9 @@ def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedM
 
 
 def check(files: ModelFiles, settings: PretrainedModel, setting: str) -> PreTrainedModel:
-    """The shapes of a model that can be used as it is; its weights are looked at, and not kept in memory.
+    """Check a model without holding its weights in memory, and return its shapes.
 
-    Raises: ConfigError, with `setting` as its place, for all that `load` refuses in weights, configuration and tokenizer.
+    Raises: ConfigError, with `setting` as its path, for everything that `load` refuses in weights, configuration and tokenizer.
     """
     model = weights.check(files.folder, files.sha256, setting, trust_remote_code=settings.trust_remote_code)
     _check_vocabulary(model, _tokenizer(files.folder, settings, setting), settings, files.folder, setting)
@@ -93,9 +93,9 @@ def _tokenizer(folder: Path, settings: PretrainedModel, setting: str) -> Any:
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: Any, settings: PretrainedModel, folder: Path, setting: str) -> None:
-    """The model must write tokens, and every id that prompts, texts and padding can hold must have a row in its embeddings.
+    """Refuse a model without a head, or without a row in its embeddings for an id that prompts, texts or padding can contain.
 
-    Special tokens that nothing uses may lie behind the last row, as Gemma 3's mark of images does, and so may the mark, which gets one.
+    Unused special tokens may have ids beyond the last row, as Gemma 3's image token has. So may the mark, which gets a row.
     """
     if model.get_output_embeddings() is None:
         raise ConfigError(f"{setting}: the model in {folder} ({model.config.model_type}) has no head that writes tokens; take a language model")
@@ -116,12 +116,12 @@ def is_encoder_decoder(folder: Path, settings: PretrainedModel) -> bool:
 
 
 def context_of(folder: Path, settings: PretrainedModel) -> int | None:
-    """As `context_length`, of a model that is not in memory."""
+    """`context_length` of a model that is not in memory."""
     return _context_length(AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code), settings)
 
 
 def context_length(model: PreTrainedModel, settings: PretrainedModel) -> int | None:
-    """Most tokens of prompt and answer together, of source and of target each where there is an encoder; None without a limit, as T5 has none.
+    """Most tokens of prompt and answer together; for an encoder-decoder model of each of the two. None without a limit, as for T5.
 
     Raises: ConfigError when the settings ask for more than the model has.
     """
@@ -130,7 +130,7 @@ def context_length(model: PreTrainedModel, settings: PretrainedModel) -> int | N
 
 def _context_length(config: Any, settings: PretrainedModel) -> int | None:
     own: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if own is not None and own < 1:  # XLNet's -1 stands for no limit
+    if own is not None and own < 1:  # XLNet: -1 means no limit
         own = None
     wanted = settings.context_length
     if own and wanted and wanted > own:
@@ -139,7 +139,7 @@ def _context_length(config: Any, settings: PretrainedModel) -> int | None:
 
 
 def _add_stop_tokens(model: PreTrainedModel, tokenizer: Any, settings: PretrainedModel) -> None:
-    """Among the end tokens of the model's generation settings, which are saved with it."""
+    """Add the settings' stop tokens to the end tokens of the model's generation config, which is saved with it."""
     unknown = [each for each in settings.stop_tokens if each not in tokenizer.get_vocab()]
     if unknown:
         raise ConfigError(f"model.stop_tokens must name tokens of the model's vocabulary; got {', '.join(map(repr, unknown))}")
@@ -159,7 +159,7 @@ def make_encoder(model: PreTrainedModel, tokenizer: Any, settings: PretrainedMod
 
 
 def decoder_inputs(model: Any, target_BT: torch.Tensor) -> torch.Tensor:
-    """(B, T) what the decoder of an encoder-decoder model reads to predict `target_BT`: its start token, then the targets but the last."""
+    """Inputs (B, T) of an encoder-decoder model's decoder for `target_BT`: its start token, then the targets without the last."""
     shifted: torch.Tensor = model.prepare_decoder_input_ids_from_labels(target_BT)
     return shifted
 
@@ -175,7 +175,7 @@ def _check_decoder_start(model: PreTrainedModel, folder: Path) -> None:
 
 
 def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> int:
-    """Id of the `<compress>` token, added to tokenizer and model where it is missing; its row begins as the mean of all rows."""
+    """Id of the `<compress>` token. If it is missing, it is added to tokenizer and model, with the mean of all rows as its row."""
     rows = num_embeddings(model)
     is_new = token not in tokenizer.get_vocab()
     if is_new:
@@ -185,7 +185,7 @@ def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> in
         if len(tokenizer) > rows:
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         with torch.no_grad():
-            layers: set[Any] = {model.get_input_embeddings(), model.get_output_embeddings()}  # one where they are tied
+            layers: set[Any] = {model.get_input_embeddings(), model.get_output_embeddings()}  # one layer if they are tied
             for layer in layers:
                 for values in filter(lambda each: each is not None, (layer.weight, getattr(layer, "bias", None))):
                     values[token_id] = values[:token_id].mean(dim=0)
@@ -193,14 +193,14 @@ def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> in
 
 
 def save(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype | None = None) -> None:
-    """Weights (an adapter's alone under LoRA) as safetensors, and the tokenizer with its chat template."""
+    """Write the weights as safetensors (under LoRA those of the adapter alone), and the tokenizer with its chat template."""
     if dtype is not None:
         model = model.to(dtype)
     is_adapter = hasattr(model, "peft_config")
     model.save_pretrained(folder, **({"save_embedding_layers": False} if is_adapter else {}))
     tokenizer.save_pretrained(folder)
     for path in folder.glob("*.safetensors"):
-        shutil.copymode(folder / ("adapter_config.json" if is_adapter else "config.json"), path)  # safetensors lets nobody else read them
+        shutil.copymode(folder / ("adapter_config.json" if is_adapter else "config.json"), path)  # safetensors removes the read permission of others
 
 
 def generation_stop_ids(loaded: LoadedModel) -> set[int]:

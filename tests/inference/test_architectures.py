@@ -177,7 +177,7 @@ def test_a_model_that_is_not_causal_is_refused_in_one_line(anything: LoadedModel
         LocalEngine(loaded)
     with pytest.raises(ConfigError, match=r"^model\.path: \w+ is not causal: .*; take a causal model$"):
         check_causal(loaded.model)
-    with pytest.raises(ConfigError, match=r"^model\.path: \w+ cannot be scored: .*depends on the tokens behind it; take a causal model$"):
+    with pytest.raises(ConfigError, match=r"^model\.path: \w+ cannot be scored: .*depends on later tokens; take a causal model$"):
         Scorer(loaded)
 
 

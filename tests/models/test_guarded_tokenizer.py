@@ -147,7 +147,7 @@ def test_a_token_that_the_tokenizer_takes_for_text_is_text(story_texts: list[str
     assert tokenizer.convert_tokens_to_ids("<|im_end|>") not in expected
     assert Encoder.of(tokenizer, compress_token=None).prompt("How many?") == expected
     tokenizer.add_tokens([AddedToken(MARK, **word)], special_tokens=True)
-    with pytest.raises(ConfigError, match=r"model\.compress_token: the tokenizer of .* reads '<compress>' behind a question as text; set"):
+    with pytest.raises(ConfigError, match=r"model\.compress_token: the tokenizer of .* reads '<compress>' after a question as text; set"):
         Encoder.of(tokenizer, compress_token=MARK)
 
 
