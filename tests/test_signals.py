@@ -39,10 +39,10 @@ with signals.handled():
 """
 
 
-def ended(body: str, *signals: signal.Signals, together: bool = False, before: str = "") -> tuple[int, list[str], str]:
-    """(status, lines printed, errors) of a process that gets `signals` once it has printed a line.
+def ended(body: str, *sent: signal.Signals, together: bool = False, before: str = "") -> tuple[int, list[str], str]:
+    """(status, lines printed, errors) of a process that gets the signals `sent` once it has printed a line.
 
-    A second one is sent when the first was noted in `held()` and is no part of the same wish any more, or `together` with it.
+    A second one is sent when the first was noted in `held()` and is no part of the same request any more, or `together` with it.
     """
     code = before + PROGRAM.format(body=body.replace("\n", "\n        "))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -50,7 +50,7 @@ def ended(body: str, *signals: signal.Signals, together: bool = False, before: s
     lines = [process.stdout.readline().strip()]
     if together:
         process.send_signal(signal.SIGSTOP)
-    for number, each in enumerate(signals):
+    for number, each in enumerate(sent):
         if number and not together:
             lines.append(process.stdout.readline().strip())
             assert lines[-1] == "noted"

@@ -1,4 +1,4 @@
-"""One fine-tuning from start to end, in a folder from which a killed one goes on."""
+"""One fine-tuning, in a folder from which a killed one resumes."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class FitJob:
-    """Everything a fine-tuning needs. `folder` holds its resumable state while it runs and the fine-tuned model afterwards.
+    """The inputs of a fine-tuning. `folder` holds its resumable state while it runs, and the fine-tuned model afterwards.
 
-    `tasks` maps question ids to tasks, whose losses stand apart in the curve where there are several.
+    `tasks` maps question ids to tasks. If there are several, the curve has a loss for each.
     """
 
     folder: Path
@@ -52,9 +52,9 @@ class FitJob:
 
 
 def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_steps: None) -> None:
-    """Fine-tune and leave the best model by validation loss in `job.folder`, with curve.jsonl and training.json.
+    """Fine-tune, and write the best model by validation loss to `job.folder`, with curve.jsonl and training.json.
 
-    `on_row(row, num_steps)` is called for every step and validation. A folder with a checkpoint is continued.
+    `on_row(row, num_steps)` is called for every step and validation. Training resumes from a checkpoint in the folder.
     Raises: ConfigError when no example is short enough; TrainingDiverged when the loss is not finite.
     """
     if (job.folder / "training.json").is_file():
@@ -77,7 +77,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     module = MultitaskModule(model, job.trainer, tasks=tasks, num_steps=recorder.num_steps, first_step=recorder.done.step, seed=job.seed).train()
     with _quiet():
         trainer = _lightning(job.trainer, recorder, num_steps=recorder.num_steps - recorder.done.step, num_micro_batches=plan.num_micro_batches)
-        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # it would end stopped runs with status 0
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # its handlers would end stopped runs with status 0
         with signals.at_safe_points("the end of this training step, with a checkpoint"):
             trainer.fit(module, data)
     if trainer.is_global_zero:
@@ -92,7 +92,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
 
 
 def _load(job: FitJob) -> tuple[Any, Any]:
-    """The model as it is before the first step, and its tokenizer."""
+    """The model before the first step, and its tokenizer."""
     with _quiet():
         model, tokenizer = loading.load_trainable(job.base_folder, job.model)
         torch.manual_seed(job.seed)
@@ -127,7 +127,7 @@ def _lightning(trainer: Trainer, recorder: Recorder, *, num_steps: int, num_micr
 
 
 def repair(job: FitJob) -> None:
-    """Make the folder of a killed fine-tuning consistent before it goes on: a state that is whole, and a curve that ends where it does."""
+    """Make the folder of a killed fine-tuning consistent: keep a complete checkpoint, and cut the curve at its step."""
     curve, state, best = job.folder / CURVE, job.folder / RESUMABLE, job.folder / BEST
     resumable.repair(state)
     if resumable.progress(state).best_step and not _can_be_read(best):
@@ -141,7 +141,7 @@ def repair(job: FitJob) -> None:
 
 
 def rows_of(curve: Path) -> list[CurveRow]:
-    """The whole rows of a curve; a kill may have torn the last one."""
+    """The complete rows of a curve. A kill may have truncated the last one."""
     rows = []
     for line in curve.read_text(errors="replace").splitlines():
         with contextlib.suppress(ValueError):
@@ -160,21 +160,24 @@ def _can_be_read(weights: Path) -> bool:
 
 
 class Limits(NamedTuple):
-    """Most tokens of an example as the trainer wants it, and of what the model can read in one go: source and target apart where it reads them so."""
+    """Most tokens of an example by the trainer's `max_length` and by the model's context.
+
+    `reads_apart`: the context holds source and target separately, as in an encoder-decoder model.
+    """
 
     max_length: int
     context: int | None
     reads_apart: bool
 
     def allow(self, encoded: Encoded) -> bool:
-        """Whether an example is short enough for both."""
+        """Whether an example satisfies both limits."""
         length, target = len(encoded.ids), sum(encoded.loss_mask)
         needed = max(target, length - target) if self.reads_apart else length
         return length <= self.max_length and (self.context is None or needed <= self.context)
 
 
 def _encode(examples: list[Example], encoder: Encoder, limits: Limits, task_of: Mapping[str, int], what: str) -> tuple[list[EncodedExample], int]:
-    """The examples within the limits, and the number of the others."""
+    """The encoded examples within the limits, and the number of the others. Raises: ConfigError when there is none."""
     encoded = [
         EncodedExample(
             encoder.example(each.prompt, each.completion, compressed=each.compressed, ratio=each.ratio), each.form, task_of.get(each.question_id, 0)
@@ -192,7 +195,10 @@ def _encode(examples: list[Example], encoder: Encoder, limits: Limits, task_of: 
 
 
 def check_sides(lengths: list[int], limit: RopeLimit | None, trainer: Trainer) -> None:
-    """Raises ConfigError where devices that hold parts of the weights, and so must make the same passes, would meet both sides of a rotary limit."""
+    """Check that a sharded model reads examples on one side of its rotary limit only, since all devices must make the same passes.
+
+    `lengths` are in tokens. Raises: ConfigError if not.
+    """
     if limit is not None and is_sharded(trainer) and len({limit.side(each) for each in lengths}) > 1:
         raise ConfigError(
             f"trainer.max_length must be at most {limit.length} with trainer.strategy={trainer.strategy}: the model's rotary factors are others for "
@@ -201,7 +207,7 @@ def check_sides(lengths: list[int], limit: RopeLimit | None, trainer: Trainer) -
 
 
 def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts: dict[str, int]) -> None:
-    """Save the best weights, put into a model that is not in parts on many devices."""
+    """Load the best weights into `model`, which must not be sharded, and save it."""
     model.load_state_dict({name.removeprefix("model."): each for name, each in load_file(recorder.best).items()}, strict=False)
     loading.save(model, tokenizer, job.folder, dtype=getattr(torch, job.save_dtype))
     summary = {
@@ -220,7 +226,7 @@ def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Lightning's advice on loaders, loggers and hardware is about choices that are made here on purpose."""
+    """Suppress Lightning's advice on loaders, loggers and hardware, which concerns deliberate choices."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators")]
     levels = [each.level for each in loggers]
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Between the steps of a fine-tuning: the curve, validations, the best weights, and checkpoints from which a stopped one goes on."""
+"""What a fine-tuning writes between its steps: curve, validation losses, best weights, and checkpoints from which it resumes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cotexp.training.sharding import gathered, trained_parameters
 CurveRow = dict[str, float]
 
 CHECKPOINT_SHARE = 0.02
-"""Most of the time that may go into resumable checkpoints: those of a large model come less often than asked for."""
+"""Largest share of the time for checkpoints. Those of a large model are rarer than the settings ask for."""
 
 CURVE, RESUMABLE, BEST = "curve.jsonl", "resumable.ckpt", "best.safetensors"
 
@@ -58,18 +58,18 @@ class Recorder(pl.Callback):
             raise signals.Stopped(signal_number)
 
     def _agreed(self, trainer: pl.Trainer, is_due: bool) -> tuple[bool, int]:
-        """(whether a checkpoint is due on any device, the signal that any device received or 0): the same on all of them."""
+        """(whether a checkpoint is due on any device, the signal that any device received or 0), the same on all devices."""
         wishes = torch.tensor([int(is_due), signals.noted()], device=trainer.strategy.root_device)
         due, number = trainer.strategy.reduce(wishes, reduce_op="max").tolist()
         return bool(due), int(number)
 
     def _save(self, trainer: pl.Trainer, module: Any) -> None:
-        """A checkpoint; none of DeepSpeed's state, which is not laid open."""
+        """Save a checkpoint. DeepSpeed does not expose its state, so it has none."""
         if self.strategy == "deepspeed":
             return
         started = time.monotonic()
         if trainer.is_global_zero:
-            durable.sync(self.curve)  # a state on the disk must not know of steps that the curve there lacks
+            durable.sync(self.curve)  # on the disk, a checkpoint must not be ahead of the curve
         resumable.save(self.resumable, module, trainer.optimizers[0], self.done, writes=trainer.is_global_zero)
         self.last_checkpoint = time.monotonic()
         self.seconds_of_checkpoint = self.last_checkpoint - started

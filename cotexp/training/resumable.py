@@ -1,6 +1,6 @@
-"""The state from which a stopped fine-tuning goes on: one file that knows nothing of devices, micro-batches or strategies.
+"""Checkpoints from which a stopped fine-tuning resumes: one file that does not depend on devices, micro-batches or strategies.
 
-It holds what is trained and the optimiser's moments, whole and by name, so that any number of devices can read what another has written.
+It holds the unsharded trained parameters and the optimiser's moments by name, so that any number of devices can read it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cotexp.training.sharding import distributed, gathered, trained_parameters
 log = logging.getLogger(__name__)
 
 COUNTER = "step"
-"""The one entry of an optimiser's state that is no tensor of the parameter's shape."""
+"""The entry of an optimiser's state that does not have the parameter's shape."""
 
 
 class Progress(NamedTuple):
@@ -31,14 +31,14 @@ class Progress(NamedTuple):
 
 
 def progress(path: Path) -> Progress:
-    """How far the state at `path` is, which `repair` has found whole; nothing done without one."""
+    """Progress of the checkpoint at `path`, which `repair` has checked; no steps without a checkpoint."""
     return Progress(**torch.load(path, weights_only=True, mmap=True, map_location="cpu")["progress"]) if path.is_file() else Progress()
 
 
 def repair(path: Path) -> None:
-    """Leave a state at `path` from which training can go on: the last that is whole, or none.
+    """Keep the newest complete checkpoint at `path`, if any, and remove broken ones.
 
-    Every byte is read and compared with the checksums beside it, as a power cut or a failing disk may have left anything.
+    Every byte is compared with the file's checksums, since a power cut or a failing disk may have damaged it.
     """
     problems = []
     for each in (path, previous(path)):
@@ -52,18 +52,18 @@ def repair(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove the state at `path` and the one before it."""
+    """Remove the checkpoint at `path` and the one before it."""
     for each in (path, previous(path)):
         each.unlink(missing_ok=True)
 
 
 def previous(path: Path) -> Path:
-    """Where the state lies that was saved before the one at `path`."""
+    """Path of the checkpoint saved before the one at `path`."""
     return path.with_suffix(".before")
 
 
 def _problem(path: Path) -> str:
-    """What keeps training from going on from the state at `path`; nothing where it can, or where there is none."""
+    """Why training cannot resume from the checkpoint at `path`; empty if it can, or if there is none."""
     if not path.is_file():
         return ""
     try:
@@ -78,9 +78,9 @@ def _problem(path: Path) -> str:
 
 
 def save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, done: Progress, *, writes: bool) -> None:
-    """Store the state at `path`, at once or not at all. Every device must call this; one of them `writes`.
+    """Save a checkpoint at `path` atomically. Every device must call this; one of them `writes`.
 
-    The state that was there stays beside it until the next one is written: no more room is needed than for writing one beside another.
+    The earlier checkpoint is kept until the next save, so two of them need disk space.
     """
     weights, moments = {}, {}
     for name, each in trained_parameters(module):
@@ -98,7 +98,7 @@ def save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, 
 
 @torch.no_grad()
 def restore(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put the state at `path` in place; each device takes its part."""
+    """Load the checkpoint at `path`; each device takes its shard."""
     saved = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
     for name, each in trained_parameters(module):
         each.copy_(distributed(saved["weights"][name], each))

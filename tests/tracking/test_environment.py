@@ -109,5 +109,5 @@ def test_settings_that_say_more_than_their_default_come_first(monkeypatch: pytes
 
 def test_an_id_that_is_not_heeded_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "mine")
-    environment.tell_unheeded()
-    assert "WANDB_RUN_ID is not heeded: a W&B run has the key of its run as its id" in caplog.text
+    environment.warn_of_ignored()
+    assert "WANDB_RUN_ID is ignored: the id of a W&B run is the key of its run" in caplog.text
