@@ -1,4 +1,4 @@
-"""What the commands `cotexp NAME` accept, and how they say that they do not."""
+"""Arguments of the commands `cotexp NAME`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from cotexp.sections import LARGEST, LARGEST_SEED, broken_path
 from cotexp.settings import MODES
 
 AddParser = Callable[..., argparse.ArgumentParser]
-"""Adds a command by its name, with the texts of its help."""
+"""Adds a command by name, with the texts of its help."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` lists what it takes\n")
 
 
 def _number(low: int, high: int = LARGEST) -> Callable[[str], int]:
-    """Reads an integer within bounds."""
+    """A parser of integers within bounds, both included."""
 
     def read(word: str) -> int:
         try:
@@ -38,16 +38,16 @@ def _number(low: int, high: int = LARGEST) -> Callable[[str], int]:
 
 
 def _place(word: str) -> Path:
-    """Reads the name of a file or folder."""
+    """The path that an argument names. Raises: ArgumentTypeError for a name that no file system accepts."""
     if problem := broken_path(word):
         raise argparse.ArgumentTypeError(f"{problem}; got {word[:40]!r}")
     return Path(word)
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """The command that the words name, with its options. `settings` holds the words behind `--`, which `search` takes.
+    """The parsed arguments of a command. `settings` holds the overrides after `--`, which `search` accepts.
 
-    Ends the process with the status 2 and one line for words that no command accepts.
+    Wrong arguments end the process with the status 2 and an error of one line.
     """
     parser = _Parser(prog="cotexp", description="Commands beside `python run.py`.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -146,7 +146,7 @@ def _add_report(add: AddParser) -> None:
     report = add(
         "report",
         help="runs as tables and figures: a declared report, or all finished runs of experiments with an arm per row",
-        description="Reads what lies under OUTPUTS alone: no network, no model. conf/report/NAME.yaml declares a report: the runs that it expects, "
+        description="Reads only files under OUTPUTS: no network, no model. conf/report/NAME.yaml declares a report: the runs that it expects, "
         "columns, baseline; what is missing is named with the command that fills it.",
         epilog="cotexp report macc/quickstart_ablation --format all; cotexp report morsd/arithmetic --baseline selection=random",
     )
@@ -154,8 +154,8 @@ def _add_report(add: AddParser) -> None:
         "names",
         nargs="+",
         metavar="NAME",
-        help="a declared report, or experiments as their runs lie in OUTPUTS/runs/NAME; "
-        "words such as task.num_train=600 that stood beside the sweep of a declared report: its runs are expected with them",
+        help="a declared report, or experiments with runs in OUTPUTS/runs/NAME; "
+        "overrides such as task.num_train=600, with which the sweep of a declared report was started: its runs are expected with them",
     )
     report.add_argument(
         "--runs", nargs="+", default=[], metavar="RUN", help="only these: experiments, run keys, NAME/KEY, or patterns such as 'macc/*'"
@@ -182,13 +182,13 @@ def _add_forecast(add: AddParser) -> None:
         epilog="cotexp forecast macc/quickstart_ablation; "
         "cotexp forecast macc/quickstart_ablation --candidates macc/quickstart_ablation compression.max_rounds=3,5 mixture.full_ratio=0.5",
     )
-    forecast.add_argument("names", nargs="+", metavar="NAME", help="experiments to learn from, as their runs lie in OUTPUTS/runs/NAME, or 'macc/*'")
+    forecast.add_argument("names", nargs="+", metavar="NAME", help="experiments to learn from, with runs in OUTPUTS/runs/NAME, or 'macc/*'")
     forecast.add_argument(
         "--candidates",
         nargs="+",
         default=[],
         metavar="SWEEP",
-        help="a named grid, and words that replace or add to its settings, as behind `python run.py -m`",
+        help="a named grid, and overrides that replace or add to its settings, as after `python run.py -m`",
     )
     forecast.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
     forecast.add_argument("--output", type=_place, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME/forecast)")
@@ -201,7 +201,7 @@ def _add_search(add: AddParser) -> None:
         help="let Optuna choose settings: every trial is a run",
         usage="cotexp search NAME --space KEY=VALUES ... [--trials N] [--metric METRIC | --front METRIC,METRIC] [--seed N] [-- SETTING ...]",
         description="The same command goes on where it stopped, and several processes may work on one search. Trials answer validation questions "
-        "unless evaluation.split=test stands behind --.",
+        "unless evaluation.split=test follows --.",
         epilog="cotexp search learning_rate --trials 20 --space trainer.learning_rate=log:1e-4,1e-2 compression.max_rounds=int:2,8 -- "
         "experiment=macc/quickstart",
     )

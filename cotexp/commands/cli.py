@@ -13,7 +13,7 @@ from cotexp.visible import format_error
 
 
 def main(words: list[str] | None = None) -> None:
-    """Run the command that the words name, those of the command line by default."""
+    """Run the command that `words` name; by default those of the command line."""
     options = arguments.parse(sys.argv[1:] if words is None else words)
     try:
         with signals.handled():

@@ -1,4 +1,4 @@
-"""`cotexp export`: a fine-tuned model as an ordinary transformers folder."""
+"""`cotexp export`: a fine-tuned model as a transformers folder."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
 
 
 def _checked_place(folder: Path) -> Path:
-    """Where an export to `folder` is written before it is renamed. Raises: ConfigError when it cannot be written, or replaces something else."""
+    """The folder in which an export is written before it is renamed to `folder`.
+
+    Raises: ConfigError when it cannot be written, or when `folder` holds something else than an earlier export.
+    """
     card = folder / "README.md"
     if folder.exists() and not (card.is_file() and MARK in card.read_text()):
         raise ConfigError(f"export: {folder} exists and is no earlier export; name another folder")
@@ -72,19 +75,19 @@ def _checked_place(folder: Path) -> Path:
 
 
 def _is_followed(folder: Path) -> bool:
-    """Whether AutoTokenizer reads the tokenizer in `folder` as the run did: for some kinds of models it has rules of its own."""
+    """Whether AutoTokenizer reads the tokenizer in `folder` as the run did. For some kinds of models it uses other rules."""
     from transformers import AutoTokenizer
 
     from cotexp.models.tokenizer import TOKENIZER_FILE, follows
 
     try:
         return follows(AutoTokenizer.from_pretrained(folder), folder / TOKENIZER_FILE)
-    except (TypeError, ValueError):  # a class that cannot hold this vocabulary, or code of the model's own that was not asked for
+    except (TypeError, ValueError):  # a class that cannot hold this vocabulary, or the model's own code, which is not run
         return not (folder / TOKENIZER_FILE).is_file()
 
 
 def _checkpoint(source: Path, settings: dict[str, Any], stages: dict[str, Any], outputs: Path) -> Path:
-    """The folder of the run's fine-tuned model, or its adapter."""
+    """The folder of the run's fine-tuned model or adapter. Raises: ConfigError when there is none."""
     if "checkpoint" not in stages:
         why = f"compression={settings['compression']['name']}, evaluation.modes={settings['evaluation']['modes']}"
         raise ConfigError(f"export: run {source} trained nothing ({why}); its model is {settings['model']['path']} as it is")
@@ -95,7 +98,7 @@ def _checkpoint(source: Path, settings: dict[str, Any], stages: dict[str, Any], 
 
 
 def _model_settings(settings: dict[str, Any]) -> PretrainedModel:
-    """Those of the run's model that decide its form; merged in float32 on the CPU."""
+    """The settings of the run's model that decide its form, for a merge in float32 on the CPU."""
     from cotexp.model_settings import PretrainedModel
 
     names = (
@@ -114,8 +117,10 @@ def _model_settings(settings: dict[str, Any]) -> PretrainedModel:
 
 
 def find_run(run: str, outputs: Path, *, trained: bool = False) -> Path:
-    """The folder of a finished run, by path, by its key or the first digits of it, or by the experiment's name: its newest, or with `trained`
-    its newest that has a model, if any.
+    """The folder of a finished run, by path, by its key or the first digits of the key, or by the name of its experiment.
+
+    A name means the newest run of the experiment; with `trained` the newest that has a model, if any.
+    Raises: ConfigError when there is no such run, or several keys begin with the digits.
     """
     if (Path(run) / "stages.json").is_file():
         return Path(run)
@@ -141,7 +146,7 @@ def _has_model(folder: Path) -> bool:
 
 
 def _base_folder(settings: dict[str, Any], manifest: dict[str, Any], checkpoint: Path) -> Path | None:
-    """The folder of the model that was fine-tuned. A whole checkpoint does not need it: None when it is gone, or another by now."""
+    """The folder of the model that was fine-tuned. A full checkpoint does not need it: None if it is missing or changed."""
     from cotexp.models import identity
 
     is_adapter = (checkpoint / "adapter_config.json").is_file()
@@ -159,7 +164,7 @@ def _base_folder(settings: dict[str, Any], manifest: dict[str, Any], checkpoint:
 
 
 def _generation_config(loaded: LoadedModel, evaluation: dict[str, Any]) -> GenerationConfig:
-    """Generation as it was evaluated: greedy, or drawn from the whole vocabulary; no penalty that the source's own settings may hold."""
+    """Generation as in the evaluation: greedy, or sampled from the whole vocabulary, without penalties that the original settings may have."""
     from transformers import GenerationConfig
 
     from cotexp.models.loading import generation_stop_ids

@@ -1,4 +1,4 @@
-"""The model card of an exported model: where it comes from, what it was measured at, and code that uses it."""
+"""The model card of an exported model: its origin, its measured results, and code that uses it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cotexp.models.loading import LoadedModel
 
 MARK = "language model fine-tuned by cotexp"
-"""Stands in the card of every export, and nowhere else: only such a folder is replaced."""
+"""A phrase of every export's card. Only a folder with such a card is replaced."""
 
 CARD = """---
 library_name: transformers
@@ -41,7 +41,7 @@ library_name: transformers
 ```python
 from transformers import {auto_class}, {tokenizer_class}
 
-folder = "{title}"  # where this card lies
+folder = "{title}"  # the folder of this card
 model, tokenizer = {auto_class}.from_pretrained(folder), {tokenizer_class}.from_pretrained(folder){why_class}
 prompt = "..."{asked}
 inputs = {inputs}
@@ -61,7 +61,7 @@ In training, `prompt` held a question as each task's prompt puts it.
 """
 
 GENERIC = "PreTrainedTokenizerFast"
-"""The class of transformers that does what a tokenizer.json says."""
+"""The class of transformers that follows tokenizer.json."""
 
 ASKED, READ, TENSORS = '[{"role": "user", "content": prompt}]', 'inputs["input_ids"][0]', '"pt"'
 """Pieces of the card's code."""
@@ -131,21 +131,21 @@ def _use(settings: dict[str, Any], loaded: LoadedModel, *, is_followed: bool) ->
 
 
 def _front(model: dict[str, Any]) -> str:
-    """What the hub reads of a card: licence, and the hub's name of the source."""
+    """Front matter for the hub: licence, and the hub's name of the source."""
     is_on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", model["path"]) and not Path(model["path"]).exists()
     lines = {"license": model.get("license"), "base_model": model["path"] if is_on_hub else None}
     return "".join(f"{name}: {value}\n" for name, value in lines.items() if value)
 
 
 def source_of(model: dict[str, Any], manifest: dict[str, Any], base: Path | None, *, is_made: bool) -> str:
-    """The model that was fine-tuned: name, revision on the hub, and what stands for its content."""
+    """The model that was fine-tuned: name, revision on the hub, and hash of its content."""
     revision = model.get("revision") or (base.name if base and base.parent.name == "snapshots" else None)
     content = f"{'key of the stage that made it' if is_made else 'sha256 of its files'}: `{manifest['model']['sha256']}`"
     return f"`{model['path']}`{f', revision `{revision}`' if revision else ''} ({content})"
 
 
 def _prompts(settings: dict[str, Any], loaded: LoadedModel) -> str:
-    """What stands around a training question, task by task, as the model read it."""
+    """The prompt around a training question, for each task, as the model read it."""
     tasks = settings.get("tasks") or {settings["task"]["name"]: settings["task"]}
     names = settings["task"].get("train") or tasks
     own = {name: loaded.encoder.readable(tasks[name]["prompt"].replace("{{", "{").replace("}}", "}")) for name in names}
@@ -153,7 +153,7 @@ def _prompts(settings: dict[str, Any], loaded: LoadedModel) -> str:
 
 
 def _asked(settings: dict[str, Any], loaded: LoadedModel) -> str:
-    """What stands behind the prompt to ask for a short chain of thought, as code with a comment."""
+    """Code after the prompt that asks for a short chain of thought, with a comment."""
     if settings["compression"]["name"] in ("none", "reference"):
         return ""
     if instruction := settings["compression"].get("instruction"):
@@ -168,17 +168,17 @@ def _asked(settings: dict[str, Any], loaded: LoadedModel) -> str:
 
 
 def _inputs(loaded: LoadedModel) -> str:
-    """How transformers makes the run's prompts, as code."""
+    """Code that encodes a prompt as the run did."""
     if loaded.tokenizer.chat_template:
         return f"tokenizer.apply_chat_template({ASKED}, add_generation_prompt=True, return_dict=True, return_tensors={TENSORS})"
     if loaded.tokenizer("a")["input_ids"] == loaded.encoder.prompt("a"):
         return f"tokenizer(prompt, return_tensors={TENSORS})"
-    first = "".join(loaded.tokenizer.convert_ids_to_tokens(loaded.encoder.prefix_ids))  # it would end the text that is to go on
+    first = "".join(loaded.tokenizer.convert_ids_to_tokens(loaded.encoder.prefix_ids))  # the suffix would end the text that the model continues
     return f"tokenizer({f'{first!r} + ' if first else ''}prompt, add_special_tokens=False, return_tensors={TENSORS})"
 
 
 def _printed(loaded: LoadedModel) -> str:
-    """The text that was written, as the run has it, as code."""
+    """Code for the written text, as the run decodes it."""
     if loaded.model.config.is_encoder_decoder:
         return "tokenizer.decode(output, skip_special_tokens=True)"
     encoder, whole = loaded.encoder, "tokenizer.decode({}, skip_special_tokens=True)"
@@ -186,6 +186,6 @@ def _printed(loaded: LoadedModel) -> str:
     alike = [loaded.tokenizer.decode(encoder.text_ids(text), skip_special_tokens=True) for text in ("a", " a")]
     if alike == ["a", " a"]:
         return written
-    if alike == ["a", "a"]:  # the text's first space is lost where it is decoded alone
+    if alike == ["a", "a"]:  # decoded alone, the text loses its first space
         written = f"{whole.format('output')}[len({whole.format(READ)}) :]"
     return written + (f".removeprefix({encoder.opening!r})" if encoder.opening else "")
