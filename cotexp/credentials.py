@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 """The name of an environment variable."""
-PLACE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 """A placeholder for the value of an environment variable."""
 DEEPEST = 32
 """Levels of a JSON value that are checked; deeper values are refused."""
@@ -38,7 +38,7 @@ _SECRET = re.compile(
 _TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
 _OF_SCHEMAS = {"type", "title", "description", "format", "pattern", "enum", "required"}
 """Fields of a JSON schema that describe values. Its defaults and constants are values themselves."""
-_SPOKEN_OF = re.compile(r"key|token|secret|passw|pwd|auth|bearer|credential|cookie|header|\.server\.", re.IGNORECASE)
+_ABOUT_KEYS = re.compile(r"key|token|secret|passw|pwd|auth|bearer|credential|cookie|header|\.server\.", re.IGNORECASE)
 
 
 def looks_secret(text: str) -> bool:
@@ -54,7 +54,7 @@ def _is_random(word: str, shortest: int) -> bool:
 
 def is_secret_address(address: str) -> bool:
     """Whether the host or path of an address may contain a key; placeholders `{NAME}` do not count."""
-    host, *segments = unquote(PLACE.sub("", address)).partition("://")[2].split("/")
+    host, *segments = unquote(PLACEHOLDER.sub("", address)).partition("://")[2].split("/")
     if looks_secret("/".join(segments)) or looks_secret(host):
         return True
     before = ""
@@ -85,7 +85,7 @@ def secret_fields(value: Any, *, depth: int = 0) -> Iterator[str]:
                 yield name
             else:
                 yield from secret_fields(each, depth=depth + 1)
-    elif isinstance(value, str) and not PLACE.fullmatch(value):
+    elif isinstance(value, str) and not PLACEHOLDER.fullmatch(value):
         if looks_secret(value):
             yield ""
         elif value.lstrip()[:1] in ("{", "["):
@@ -104,7 +104,7 @@ def _is_secret_field(name: str, value: Any) -> bool:
     words = _words(name)
     if "header" in words or re.match(r"x-", name, re.IGNORECASE):
         return True
-    if value is None or isinstance(value, bool) or (isinstance(value, str) and PLACE.fullmatch(value)) or name in _HARMLESS:
+    if value is None or isinstance(value, bool) or (isinstance(value, str) and PLACEHOLDER.fullmatch(value)) or name in _HARMLESS:
         return False
     if any(word in _STRONG for word in words):
         return not _is_schema(value) or _holds_text(value)
@@ -119,7 +119,7 @@ def _is_schema(value: Any) -> bool:
 def _holds_text(value: Any, depth: int = 0) -> bool:
     """Whether a JSON value contains a text other than a placeholder. Descriptions in JSON schemas do not count."""
     if isinstance(value, str):
-        return not PLACE.fullmatch(value)
+        return not PLACEHOLDER.fullmatch(value)
     if _is_schema(value):
         value = {name: each for name, each in value.items() if name not in _OF_SCHEMAS}
     below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -139,26 +139,26 @@ def _words(name: str) -> list[str]:
 def names_in(value: Any) -> list[str]:
     """The environment variables in the placeholders of a text or a JSON value."""
     if isinstance(value, str):
-        return PLACE.findall(value)
+        return PLACEHOLDER.findall(value)
     below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [name for each in below for name in names_in(each)]
 
 
-def filled(value: Any) -> Any:
+def fill_placeholders(value: Any) -> Any:
     """A JSON value in which every text that is a placeholder `{NAME}` is replaced by the value of that environment variable."""
     if isinstance(value, dict):
-        return {name: filled(each) for name, each in value.items()}
+        return {name: fill_placeholders(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [filled(each) for each in value]
-    return held(PLACE.fullmatch(value)[1]) if isinstance(value, str) and PLACE.fullmatch(value) else value  # type: ignore[index]
+        return [fill_placeholders(each) for each in value]
+    return environment_value(PLACEHOLDER.fullmatch(value)[1]) if isinstance(value, str) and PLACEHOLDER.fullmatch(value) else value  # type: ignore[index]
 
 
-def filled_address(address: str) -> str:
+def fill_address(address: str) -> str:
     """An address with the values of environment variables in place of its placeholders."""
-    return PLACE.sub(lambda found: held(found[1]), address)
+    return PLACEHOLDER.sub(lambda found: environment_value(found[1]), address)
 
 
-def held(name: str) -> str:
+def environment_value(name: str) -> str:
     """The value of an environment variable without white space at its ends; "" if it is not set."""
     return os.environ.get(name, "").strip()
 
@@ -168,7 +168,7 @@ def held(name: str) -> str:
 
 def is_shown(override: str) -> bool:
     """Whether an error may repeat an override: neither its setting nor its value may concern keys."""
-    return not looks_secret(override) and not _SPOKEN_OF.search(override)
+    return not looks_secret(override) and not _ABOUT_KEYS.search(override)
 
 
 def shown(overrides: Iterable[str]) -> str:

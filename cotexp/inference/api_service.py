@@ -31,15 +31,15 @@ class ApiService:
     _secrets: list[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._key = credentials.held(self.server.api_key_env) if self.server.api_key_env else ""
-        held = (credentials.held(name) for name in self.server.variables)
+        self._key = credentials.environment_value(self.server.api_key_env) if self.server.api_key_env else ""
+        held = (credentials.environment_value(name) for name in self.server.variables)
         self._secrets = sorted((each for each in held if len(each) >= SHORTEST_KEY), key=len, reverse=True)
 
     def client(self) -> AsyncOpenAI:
         """A client without retries of its own. A server without a key in the settings does not receive the user's OpenAI key."""
         timeout = Timeout(self.server.timeout, connect=min(CONNECT_SECONDS, self.server.timeout))
-        address = credentials.filled_address(self.server.base_url)
-        headers = {name: credentials.held(variable) for name, variable in json.loads(self.server.headers_env).items()}
+        address = credentials.fill_address(self.server.base_url)
+        headers = {name: credentials.environment_value(variable) for name, variable in json.loads(self.server.headers_env).items()}
         return AsyncOpenAI(api_key=self._key or "none", base_url=address, default_headers=headers, max_retries=0, timeout=timeout)
 
     def body(self, request: Request, sampling: Sampling, limit: int | None) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class ApiService:
             fields[self.server.token_limit_field] = limit
         if self.server.send_seed:
             fields["seed"] = int.from_bytes(hashlib.sha256(f"{sampling.seed}/{request.id}".encode()).digest()[:4], "big") >> 1
-        return {**fields, **credentials.filled(self.server.extra_fields)}
+        return {**fields, **credentials.fill_placeholders(self.server.extra_fields)}
 
     def most_cost(self, request: Request, sampling: Sampling) -> float:
         """The most dollars that one answer can cost."""

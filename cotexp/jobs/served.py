@@ -49,7 +49,7 @@ def check_keys(settings: Settings) -> None:
     problems = []
     for role, section in _served(settings):
         for name, place in section.server.variables.items():
-            if credentials.held(name):
+            if credentials.environment_value(name):
                 continue
             if place == "api_key_env":
                 problems.append(
