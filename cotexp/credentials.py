@@ -150,7 +150,8 @@ def fill_placeholders(value: Any) -> Any:
         return {name: fill_placeholders(each) for name, each in value.items()}
     if isinstance(value, list):
         return [fill_placeholders(each) for each in value]
-    return environment_value(PLACEHOLDER.fullmatch(value)[1]) if isinstance(value, str) and PLACEHOLDER.fullmatch(value) else value  # type: ignore[index]
+    placeholder = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    return environment_value(placeholder[1]) if placeholder else value
 
 
 def fill_address(address: str) -> str:

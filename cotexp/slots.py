@@ -62,8 +62,8 @@ def text_settings() -> frozenset[str]:
 
 def _texts_of(section: type, path: str) -> Iterator[str]:
     for name, hint in get_type_hints(section).items():
-        if dataclasses.is_dataclass(hint):
-            yield from _texts_of(hint, f"{path}.{name}")  # type: ignore[arg-type]
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            yield from _texts_of(hint, f"{path}.{name}")
         elif _holds_text(hint):
             yield f"{path}.{name}"
 

@@ -82,7 +82,7 @@ class Recorder(pl.Callback):
     def _validate(self, trainer: pl.Trainer, module: Any) -> None:
         module.eval()
         with trainer.precision_plugin.forward_context():
-            for index, batch in enumerate(trainer.datamodule.val_dataloader()):  # type: ignore[attr-defined]
+            for index, batch in enumerate(trainer.datamodule.val_dataloader()):  # type: ignore[attr-defined]  # set by `fit`
                 module.validation_step(module.transfer_batch_to_device(batch, module.device, 0), index)
         module.train()
         losses = module.take_losses()
