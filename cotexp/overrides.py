@@ -27,14 +27,14 @@ def parse(overrides: list[str]) -> list[Override]:
     for text in overrides:
         key = text.partition("=")[0]
         if problem := spelling.problem_of(text):
-            problems.append(f"{key[:60]}: the word {problem}")
+            problems.append(f"{key[:60]}: the override {problem}")
             continue
         try:
             parsed += OverridesParser.create().parse_overrides([text])
         except (HydraException, ValueError) as error:  # ValueError: integers of thousands of digits
             if len(text) > MOST_SHOWN:
                 problems.append(
-                    f"{key[:60]}: the word of {len(text):,} characters cannot be read as key=value; quote values that hold special characters"
+                    f"{key[:60]}: the override of {len(text):,} characters cannot be read as key=value; quote values that hold special characters"
                 )
                 continue
             problems.append(f"cannot read {_shown(text, error)}; quote values that hold special characters: 'key=\"value\"'")

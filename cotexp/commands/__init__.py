@@ -55,7 +55,7 @@ def _compress(settings: Settings, use: Use) -> None:
     print(
         f"{settings.name}: {metrics['compression/num_rationales']:.0f} chains compressed to {metrics['compression/compression_ratio']:.1%} of their "
         f"tokens, {metrics['compression/answer_kept_ratio']:.1%} keep their answer, {read}; nothing is fine-tuned. "
-        "Next: cotexp forecast NAME --candidates, with these words"
+        "Next: cotexp forecast NAME --candidates, with these overrides"
     )
 
 

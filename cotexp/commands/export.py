@@ -55,7 +55,7 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     durable.put(temporary, folder)
     if not is_followed:
-        print(f"{folder}: transformers' AutoTokenizer does not keep to tokenizer.json for such a model; {GENERIC} does, as the card says")
+        print(f"{folder}: transformers' AutoTokenizer does not follow tokenizer.json for such a model; {GENERIC} does, as the card says")
     print(f"Wrote {folder} ({sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB)")
 
 
@@ -69,7 +69,7 @@ def _checked_place(folder: Path) -> Path:
         raise ConfigError(f"export: {folder} exists and is no earlier export; name another folder")
     temporary = folder.with_name(f".{folder.name}.new")
     if problem := broken_path(temporary.name):
-        raise ConfigError(f"export: FOLDER {problem}, five of them for the unfinished one; got {folder.name!r}")
+        raise ConfigError(f"export: FOLDER {problem} with the 5 characters of the unfinished folder; got {folder.name!r}")
     check_writable(folder.absolute().parent, "export: the folder")
     return temporary
 

@@ -122,7 +122,7 @@ def _use(settings: dict[str, Any], loaded: LoadedModel, *, is_followed: bool) ->
     return {
         "auto_class": "AutoModelForSeq2SeqLM" if loaded.model.config.is_encoder_decoder else "AutoModelForCausalLM",
         "tokenizer_class": "AutoTokenizer" if is_followed else GENERIC,
-        "why_class": "" if is_followed else "  # AutoTokenizer would not keep to tokenizer.json",
+        "why_class": "" if is_followed else "  # AutoTokenizer would not follow tokenizer.json",
         "asked": _asked(settings, loaded),
         "inputs": _inputs(loaded),
         "printed": _printed(loaded),

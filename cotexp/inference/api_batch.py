@@ -92,9 +92,9 @@ class ApiBatch:
         except Rejected as error:
             self.num_unanswered += 1
             self.rejected_in_a_row += 1
-            self.last_rejection = f"; the last was found wrong: {error}"
+            self.last_rejection = f"; the last was rejected: {error}"
             if self.rejected_in_a_row >= MOST_REJECTED_IN_A_ROW:
-                throttle.stop(self.service.failure(f"it finds the requests wrong: {error}; look at server.model and server.extra_body"))
+                throttle.stop(self.service.failure(f"it rejects the requests as invalid: {error}; look at server.model and server.extra_body"))
 
     def no_answer(self, why: str) -> RunFailed:
         return self.service.failure(f"no answer from {self.server.base_url}; {why}; run the same command again when it is back")

@@ -62,8 +62,8 @@ def probe(loaded: LoadedModel, *, compiled: bool) -> Batching:
     lost = max(_distance(each.alone_NV, each.whole_NV) for each in (short, long, other))
     if not lost < (LOST if exact else 10 * LOST):
         raise ConfigError(
-            f"model.path: {name} carried on step by step differs from {name} on a whole text (by {lost:.1g} of its logits' spread), "
-            "so its texts would be wrong; take another model, or a version of transformers that is right about this one"
+            f"model.path: {name} decoded step by step differs from one pass over the whole text (by {lost:.1g} of its logits' spread), "
+            "so its texts would be wrong; take another model, or a version of transformers that decodes this one correctly"
         )
     most = 1e-4 if exact else max(0.1, 4 * lost)
     if compiled and not _difference(lambda prompts: StaticPromptRows(loaded, prompts, NUM_STEPS, compiled=False), [short, long]) <= most:

@@ -46,8 +46,8 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
     change = float((_logits(adapted, compress_id) - before).abs().max())
     if not change <= ROUNDING * float(before.abs().max()):
         raise ConfigError(
-            f"trainer.tuning=lora: untrained adapters change the logits of a {model.config.model_type} by up to {change:.2g}, so that another model "
-            "would be trained than is merged; take trainer.tuning=full"
+            f"trainer.tuning=lora: untrained adapters change the logits of a {model.config.model_type} by up to {change:.2g}, so the merged model "
+            "would differ from the trained one; take trainer.tuning=full"
         )
     return adapted
 
@@ -107,7 +107,7 @@ def _check_names(model: PreTrainedModel, lora: Lora) -> None:
         found = [each for name, each in model.named_modules() if target and (name == target or name.endswith(f".{target}"))]
         if found and all(isinstance(each, LAYERS) and id(each) not in used for each in found):
             continue
-        why = "is none of them" if not found else "has none of its own, as embeddings and heads, whose one row is trained beside adapters"
+        why = "is none of them" if not found else "cannot have an adapter, since one row of embeddings and head is trained"
         why = why if not found or any(id(each) in used for each in found) else "is no layer with weights that could have one"
         raise ConfigError(
             f"trainer.lora.target_modules must name layers of the model ({model.config.model_type}: {listed(known, most=12)}), or be {ALL}; "

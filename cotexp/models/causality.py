@@ -33,7 +33,7 @@ def check_causal(model: Any) -> None:
         one_TV, other_TV = model.eval()(**inputs).logits[:, :4].float()
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:  # inconsistent numbers in config.json cause any of these
         raise ConfigError(
-            f"model.path: {name} in {model.name_or_path} cannot read a text as its config.json has it ({first_line(error)}); restore that file"
+            f"model.path: {name} in {model.name_or_path} cannot read a text with its config.json ({first_line(error)}); restore that file"
         ) from None
     model.train(was_training)
     if not (one_TV + other_TV).isfinite().all():

@@ -108,7 +108,9 @@ def _cached_or_downloaded(model: PretrainedModel, path_setting: str, download: b
         is_gated = isinstance(error, GatedRepoError)
         advice = "accept its licence there and log in with hf auth login, or give a folder" if is_gated else "check the name or give a folder"
         instead = f", or take {WITHOUT_HUB[model.path]}" if model.path in WITHOUT_HUB else ""
-        raise ConfigError(f"{path_setting} {model.path!r} is no folder here and cannot be had from the hub ({reason}); {advice}{instead}") from None
+        raise ConfigError(
+            f"{path_setting} {model.path!r} is no folder here and cannot be downloaded from the hub ({reason}); {advice}{instead}"
+        ) from None
 
 
 def find_gguf(model: GgufModel) -> Path:

@@ -150,7 +150,7 @@ def _each(template: Any, system_prompt: str | None) -> Any:
 def _settled(template: str, system_prompt: str | None) -> str:
     dated = _NOW.sub(lambda found: json.dumps(TODAY.strftime(found[1][1:-1])), template)
     if "strftime_now(" in dated:
-        raise ConfigError("model.path: the chat template asks for today's date in a way that cannot be fixed; write a date in its place")
+        raise ConfigError("model.path: the chat template asks for today's date in an unsupported way; write a date in its place")
     if system_prompt is None:
         return dated
     turn = f"[{{'role': 'system', 'content': {json.dumps(system_prompt)}}}]"

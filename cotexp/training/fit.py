@@ -131,7 +131,7 @@ def repair(job: FitJob) -> None:
     curve, state, best = job.folder / CURVE, job.folder / RESUMABLE, job.folder / BEST
     resumable.repair(state)
     if resumable.progress(state).best_step and not _can_be_read(best):
-        log.warning("%s, the best weights so far, cannot be read; training begins anew", best)
+        log.warning("%s, the best weights so far, cannot be read; training starts again", best)
         resumable.remove(state)
     if curve.is_file():
         step = resumable.progress(state).step
@@ -201,7 +201,7 @@ def check_sides(lengths: list[int], limit: RopeLimit | None, trainer: Trainer) -
     """
     if limit is not None and is_sharded(trainer) and len({limit.side(each) for each in lengths}) > 1:
         raise ConfigError(
-            f"trainer.max_length must be at most {limit.length} with trainer.strategy={trainer.strategy}: the model's rotary factors are others for "
+            f"trainer.max_length must be at most {limit.length} with trainer.strategy={trainer.strategy}: the model has other rotary factors for "
             f"longer texts, and the longest example has {max(lengths)} tokens; got {trainer.max_length}; lower it, or take trainer.strategy=ddp"
         )
 

@@ -48,7 +48,7 @@ def repair(path: Path) -> None:
     if not path.is_file() and previous(path).is_file():
         durable.put(previous(path), path)
     if problems:
-        log.warning("%s; training goes on from the last good state, after step %d", "; ".join(problems), progress(path).step)
+        log.warning("%s; training resumes from the last complete checkpoint, after step %d", "; ".join(problems), progress(path).step)
 
 
 def remove(path: Path) -> None:

@@ -173,7 +173,7 @@ def test_a_content_of_a_kind_that_holds_no_text_is_not_paid_for_again() -> None:
         outputs, failure = asked(ApiEngine(server(url), "teacher"), "good", "bad")
         assert told(url, "counts")["requests"] == 2
     assert set(outputs) == {"good"}
-    assert "the last was found wrong: its answers hold a content that is neither a text nor a list of parts" in failure
+    assert "the last was rejected: its answers hold a content that is neither a text nor a list of parts" in failure
 
 
 # --- room for fewer tokens -------------------------------------------------------------------------------------------------
@@ -330,9 +330,9 @@ def test_requests_that_a_server_finds_wrong_are_not_repeated_and_end_the_run_whe
         none, at_once = asked(ApiEngine(server(url), "teacher"), *(f"wrong {n}" for n in range(1000)))
         assert told(url, "counts")["requests"] <= 3 + 2 * SAMPLING.batch_size
     assert set(outputs) == {"good 1", "good 2"}
-    assert "1 of 3 texts were not answered (1 rejected); the last was found wrong: Unrecognized request argument" in failure
+    assert "1 of 3 texts were not answered (1 rejected); the last was rejected: Unrecognized request argument" in failure
     assert none == {}
-    assert "it finds the requests wrong: Unrecognized request argument supplied: top_q (status 400); look at server.model" in at_once
+    assert "it rejects the requests as invalid: Unrecognized request argument supplied: top_q (status 400); look at server.model" in at_once
 
 
 def test_no_more_is_spent_than_allowed_and_more_money_goes_on_from_there() -> None:

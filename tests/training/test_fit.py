@@ -135,7 +135,7 @@ def test_a_broken_state_and_torn_lines_are_left_out_and_training_goes_on_from_th
     assert "goes on from the last good state, after step 2" in caplog.text
     (without_best.folder / "best.safetensors").write_bytes(b"")
     goes_on_after(without_best, 0)
-    assert "best.safetensors, the best weights so far, cannot be read; training begins anew" in caplog.text
+    assert "best.safetensors, the best weights so far, cannot be read; training starts again" in caplog.text
 
 
 def test_a_checkpoint_of_another_micro_batch_count_goes_on(make_job: MakeJob) -> None:
