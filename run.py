@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 import sys
 
-from cotexp import schema, spelling, stopping, sweep_agents, sweeper
+from omegaconf import DictConfig
+
+from cotexp import help_page, schema, signals, spelling, sweep_agents, sweeper
 from cotexp.sections import ConfigError
-from cotexp.visible import visible
+from cotexp.visible import format_error
 
 
 def main() -> None:
@@ -18,47 +20,42 @@ def main() -> None:
     try:
         command = schema.read_command(sys.argv[1:])
         if command.help_wanted:
-            print(schema.help_text(command.overrides))
+            print(help_page.help_text(command.overrides))
             return
         if command.runs:
             schema.check_command_line(command.overrides, multirun=command.multirun)
     except ConfigError as error:
-        sys.exit(told(error))
-    words = dict(zip(command.overrides, spelling.as_typed(command.overrides), strict=True))
-    sys.argv[1:] = [words.get(word, word) for word in sys.argv[1:]]
+        sys.exit(format_error(error))
+    quoted = dict(zip(command.overrides, spelling.as_typed(command.overrides), strict=True))
+    sys.argv[1:] = [quoted.get(each, each) for each in sys.argv[1:]]
     if command.multirun:
         sweep_agents.leave()
     try:
-        with stopping.handled():
+        with signals.handled():
             schema.hydra_main(run)
-    except stopping.Stopped as stop:
+    except signals.Stopped as stop:
         print(f"cotexp: {stop}; everything computed is kept, run the same command again to go on", file=sys.stderr)
         raise
 
 
-def run(config: object) -> float | None:
+def run(config: DictConfig) -> float | None:
     """One point of a command; returns what a sweeper maximises. One that fails raises, which a sweep survives and a sweeper can count."""
     from cotexp import commands
 
-    words, is_one_of_many = sweeper.point()
-    with stopping.handled():
+    overrides, is_one_of_many = sweeper.current_point()
+    with signals.handled():
         try:
-            result = commands.run_experiment(schema.load(config), words, sweeper.chosen_options())
+            result = commands.run_experiment(schema.load(config), overrides, sweeper.chosen_options())
             return result.objective if result else None
         except commands.USER_ERRORS as error:
             if not is_one_of_many:
-                sys.exit(told(error))
-            print(told(error), file=sys.stderr)
+                sys.exit(format_error(error))
+            print(format_error(error), file=sys.stderr)
             raise
         except Exception:
             if is_one_of_many:
-                logging.getLogger("cotexp").exception("the point %s failed", " ".join(words))
+                logging.getLogger("cotexp").exception("the point %s failed", " ".join(overrides))
             raise
-
-
-def told(error: Exception) -> str:
-    """One clear line per mistake."""
-    return "\n".join(f"cotexp: {visible(line)}" for line in str(error).splitlines())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What may hold a key or a password: it may stand in no setting, since settings are written to files, and in no error.
+"""Keeps keys and passwords out of settings, which are written to files, and out of errors.
 
-A setting names it by the environment variable that holds it: `{MY_KEY}` in an address or as a value among the fields of a request.
+A setting refers to a key by an environment variable: `{MY_KEY}` in an address, or as the value of a request's field.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from urllib.parse import unquote
 
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 """The name of an environment variable."""
-PLACE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
-"""Where the value of an environment variable is put in."""
+PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+"""A placeholder for the value of an environment variable."""
 DEEPEST = 32
-"""Levels of a JSON value that are looked through; deeper ones are refused."""
+"""Levels of a JSON value that are checked; deeper values are refused."""
 
 _STRONG = {"password", "passwd", "passphrase", "pwd", "secret", "auth", "authorization", "authentication", "credential", "bearer", "cookie", "jwt"}
 _STRONG |= {"apikey", "accesskey", "secretkey", "authkey", "apitoken", "accesstoken", "authtoken", "signature", "sig", "header", "salt"}
 _STRONG |= {"pass", "passcode", "passkey", "pw", "pin", "otp", "totp", "login", "cred", "oauth", "authn", "authz", "hmac"}
-"""Words of a field's name that leave no doubt."""
+"""Words in a field's name that always mean a secret."""
 _WEAK = {"token", "tok", "key", "license"}
 _OWN_WEAK = {*_WEAK, "api", "access", "x", "my", "user", "client", "service", "private", "id", "account", "session", "subscription", "license"}
 _HARMLESS = {"eos_token", "bos_token", "pad_token", "unk_token", "stop_token", "prompt_cache_key"}
-"""Names that hold texts of a tokenizer, or a label."""
+"""Names of fields that hold tokens of a tokenizer, or a label."""
 _SECRET = re.compile(
     r"\b(?:bearer|basic)[ :+%]+\S{4,}|\bsk-\w|\b(?:sk|pk|rk)_(?:live|test)_"
     r"|\b(?:hf|gh[pousr]|glpat|xox[abeprs]|gsk|xai|nvapi|pplx|csk|tvly|dapi)[-_]\w{6,}"
@@ -34,27 +34,27 @@ _SECRET = re.compile(
     r"|(?:^|[?&;\s])(?:\w*(?:key|token|secret|sig|auth|password))=|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b",
     re.IGNORECASE,
 )
-"""Forms of keys that services are known for, addresses with a password, and UUIDs."""
+"""Known forms of services' keys, addresses with a password, and UUIDs."""
 _TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
 _OF_SCHEMAS = {"type", "title", "description", "format", "pattern", "enum", "required"}
-"""Fields of a JSON schema that describe what is wanted; its default and its constants are values."""
-_SPOKEN_OF = re.compile(r"key|token|secret|passw|pwd|auth|bearer|credential|cookie|header|\.server\.", re.IGNORECASE)
+"""Fields of a JSON schema that describe values. Its defaults and constants are values themselves."""
+_ABOUT_KEYS = re.compile(r"key|token|secret|passw|pwd|auth|bearer|credential|cookie|header|\.server\.", re.IGNORECASE)
 
 
 def looks_secret(text: str) -> bool:
-    """Whether a text holds what has the form of a key."""
+    """Whether a text contains something with the form of a key."""
     return bool(_SECRET.search(text)) or any(_is_random(each, 20) for each in re.findall(r"[A-Za-z0-9]+", text))
 
 
 def _is_random(word: str, shortest: int) -> bool:
-    """Whether letters and digits mix in one long word, as they do in a key."""
+    """Whether a long word mixes letters and digits, as keys do."""
     num_digits = sum(each.isdigit() for each in word)
     return len(word) >= shortest and num_digits >= 3 and (num_digits == len(word) or len(word) - num_digits >= 3)
 
 
 def is_secret_address(address: str) -> bool:
-    """Whether the host or path of an address may hold a key, `{NAME}` left aside."""
-    host, *segments = unquote(PLACE.sub("", address)).partition("://")[2].split("/")
+    """Whether the host or path of an address may contain a key; placeholders `{NAME}` do not count."""
+    host, *segments = unquote(PLACEHOLDER.sub("", address)).partition("://")[2].split("/")
     if looks_secret("/".join(segments)) or looks_secret(host):
         return True
     before = ""
@@ -71,7 +71,7 @@ def is_secret_address(address: str) -> bool:
 
 
 def secret_fields(value: Any, *, depth: int = 0) -> Iterator[str]:
-    """Names of the fields, at any depth of a JSON value, that are headers or may hold a key; "" for one whose name must not be told."""
+    """Names of the fields at any depth of a JSON value that are headers or may hold a key; "" if the name itself may be one."""
     if depth > DEEPEST:
         yield ""
     elif isinstance(value, list):
@@ -85,7 +85,7 @@ def secret_fields(value: Any, *, depth: int = 0) -> Iterator[str]:
                 yield name
             else:
                 yield from secret_fields(each, depth=depth + 1)
-    elif isinstance(value, str) and not PLACE.fullmatch(value):
+    elif isinstance(value, str) and not PLACEHOLDER.fullmatch(value):
         if looks_secret(value):
             yield ""
         elif value.lstrip()[:1] in ("{", "["):
@@ -93,7 +93,7 @@ def secret_fields(value: Any, *, depth: int = 0) -> Iterator[str]:
 
 
 def _within(text: str) -> Any:
-    """The JSON value that a text spells; None where it spells none."""
+    """The JSON value in a text, or None."""
     try:
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError):
@@ -104,7 +104,7 @@ def _is_secret_field(name: str, value: Any) -> bool:
     words = _words(name)
     if "header" in words or re.match(r"x-", name, re.IGNORECASE):
         return True
-    if value is None or isinstance(value, bool) or (isinstance(value, str) and PLACE.fullmatch(value)) or name in _HARMLESS:
+    if value is None or isinstance(value, bool) or (isinstance(value, str) and PLACEHOLDER.fullmatch(value)) or name in _HARMLESS:
         return False
     if any(word in _STRONG for word in words):
         return not _is_schema(value) or _holds_text(value)
@@ -112,14 +112,14 @@ def _is_secret_field(name: str, value: Any) -> bool:
 
 
 def _is_schema(value: Any) -> bool:
-    """Whether a JSON value says of what kind a value is to be, as schemas of answers do."""
+    """Whether a JSON value is a JSON schema with a type."""
     return isinstance(value, dict) and str(value.get("type")) in _TYPES
 
 
 def _holds_text(value: Any, depth: int = 0) -> bool:
-    """Whether there is a text that an environment variable does not hold; what a schema of JSON says of its values is none."""
+    """Whether a JSON value contains a text other than a placeholder. Descriptions in JSON schemas do not count."""
     if isinstance(value, str):
-        return not PLACE.fullmatch(value)
+        return not PLACEHOLDER.fullmatch(value)
     if _is_schema(value):
         value = {name: each for name, each in value.items() if name not in _OF_SCHEMAS}
     below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -127,50 +127,51 @@ def _holds_text(value: Any, depth: int = 0) -> bool:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name, in lower case and singular: `xApi-Keys` is x, api, key."""
+    """The words of a name, in lower case and singular: x, api, key for `xApi-Keys`."""
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)
     whole = re.findall(r"[A-Za-z]+", name)
     return [word if word.endswith("ss") else word.removesuffix("s") for word in dict.fromkeys(each.lower() for each in (*parts, *whole))]
 
 
-# --- what is put in ---------------------------------------------------------------------------------------------------
+# --- placeholders -----------------------------------------------------------------------------------------------------
 
 
 def names_in(value: Any) -> list[str]:
-    """The environment variables that a text or a JSON value names, in braces."""
+    """The environment variables in the placeholders of a text or a JSON value."""
     if isinstance(value, str):
-        return PLACE.findall(value)
+        return PLACEHOLDER.findall(value)
     below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [name for each in below for name in names_in(each)]
 
 
-def filled(value: Any) -> Any:
-    """A text with the values of the environment variables that it names, or a JSON value whose texts that are `{NAME}` alone have theirs."""
+def fill_placeholders(value: Any) -> Any:
+    """A JSON value in which every text that is a placeholder `{NAME}` is replaced by the value of that environment variable."""
     if isinstance(value, dict):
-        return {name: filled(each) for name, each in value.items()}
+        return {name: fill_placeholders(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [filled(each) for each in value]
-    return held(PLACE.fullmatch(value)[1]) if isinstance(value, str) and PLACE.fullmatch(value) else value  # type: ignore[index]
+        return [fill_placeholders(each) for each in value]
+    placeholder = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    return environment_value(placeholder[1]) if placeholder else value
 
 
-def filled_address(address: str) -> str:
-    """An address with the values of the environment variables that it names."""
-    return PLACE.sub(lambda found: held(found[1]), address)
+def fill_address(address: str) -> str:
+    """An address with the values of environment variables in place of its placeholders."""
+    return PLACEHOLDER.sub(lambda found: environment_value(found[1]), address)
 
 
-def held(name: str) -> str:
-    """What an environment variable holds, without white space at its ends; "" where it is not set."""
+def environment_value(name: str) -> str:
+    """The value of an environment variable without white space at its ends; "" if it is not set."""
     return os.environ.get(name, "").strip()
 
 
-# --- what is repeated -------------------------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------------------------------
 
 
-def is_shown(word: str) -> bool:
-    """Whether a word of a command line may be repeated in an error: neither it nor the setting that it names has to do with keys."""
-    return not looks_secret(word) and not _SPOKEN_OF.search(word)
+def is_shown(override: str) -> bool:
+    """Whether an error may repeat an override: neither its setting nor its value may concern keys."""
+    return not looks_secret(override) and not _ABOUT_KEYS.search(override)
 
 
-def shown(words: Iterable[str]) -> str:
-    """Words of a command line as an error repeats them: of one that may hold a key, the setting alone."""
-    return " ".join(each if is_shown(each) else f"{each.partition('=')[0]}=..." for each in words)
+def shown(overrides: Iterable[str]) -> str:
+    """Overrides for an error. Of one that may hold a key only the setting is shown."""
+    return " ".join(each if is_shown(each) else f"{each.partition('=')[0]}=..." for each in overrides)

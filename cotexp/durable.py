@@ -1,4 +1,4 @@
-"""Files that are written beside their place and then renamed: after a power cut there is the old one or the new one, whole, never a part."""
+"""Atomic, durable files: written under another name, synced, then renamed. After a power cut the old file or the new one is complete."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def put(finished: Path, place: Path, *, lasting: bool = True) -> None:
-    """Rename a finished file or folder to `place`. What is in it reaches the disk first, and the new name after it, before this returns.
+    """Rename a finished file or folder to `place`. Its content is synced to the disk before the rename, and its new name after it.
 
-    What is not `lasting` tells of living processes, and means nothing after a power cut: it is renamed alone, in a tenth of a millisecond.
+    With `lasting=False` nothing is synced, which takes 0.1 ms: for files about running processes, which mean nothing after a power cut.
     """
     if not lasting:
         finished.replace(place)
@@ -21,7 +21,7 @@ def put(finished: Path, place: Path, *, lasting: bool = True) -> None:
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or everything in a folder, to the disk."""
+    """Sync a file, or everything in a folder, to the disk."""
     if not path.is_dir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -33,7 +33,7 @@ def sync(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """The names in a folder; some network file systems cannot be asked, and keep them by themselves."""
+    """Sync the names in a folder. Some network file systems refuse that, and do it by themselves."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Launchers of a sweep's points, such as hydra/launcher=joblib: what each needs on this machine. Their settings lie in conf/hydra/launcher/."""
+"""Launchers of a sweep's points, such as hydra/launcher=joblib, and what each needs. Their settings are in conf/hydra/launcher/."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
 from cotexp import credentials
-from cotexp.overrides import apply, compose, option_of, parse
+from cotexp.overrides import apply, compose, option_of, parse, word_of
 from cotexp.sections import ConfigError, suggestion
 
 GROUP = "hydra/launcher"
 BASIC = "basic"
-"""Hydra's own, the default: one point after the other in this process."""
+"""Hydra's default launcher: one point after another in this process."""
 
 
 class Needed(NamedTuple):
-    """What a launcher is made of: modules, the package that brings them, and the extra of ours that installs that package."""
+    """The modules of a launcher, the package that contains them, and the extra of this project that installs the package."""
 
     modules: tuple[str, ...]
     package: str
@@ -37,12 +37,12 @@ NEEDED = {
 
 
 def names() -> list[str]:
-    """Every launcher that can be chosen, Hydra's own first."""
+    """Every launcher that can be chosen; Hydra's default comes first."""
     return [BASIC, *NEEDED]
 
 
 def register() -> None:
-    """Make what plugins declare the schemas of our files of the same names, which Hydra would match by name with a warning."""
+    """Use the launchers' configs as schemas of our files of the same names. Hydra would match them by name, with a warning."""
     Plugins.instance()
     store = ConfigStore.instance()
     for name in NEEDED:
@@ -51,9 +51,9 @@ def register() -> None:
 
 
 def without_hydras_own(overrides: list[str], *, multirun: bool) -> list[str]:
-    """The overrides that are settings of ours.
+    """The overrides without those of Hydra's own settings.
 
-    Raises: ConfigError for a launcher that cannot start the points of this command, and for its settings.
+    Raises: ConfigError for a launcher that cannot start the points of this command, and for wrong settings of a launcher.
     """
     every = parse(overrides)
     own = [each for each in every if each.key_or_group.startswith("hydra")]
@@ -61,15 +61,13 @@ def without_hydras_own(overrides: list[str], *, multirun: bool) -> list[str]:
     chosen = [option_of(each) for each in own if each.key_or_group == GROUP]
     found = [problem for name in chosen for problem in problems(name, multirun=multirun)]
     if values and chosen in ([], [BASIC]):
-        found.append(
-            f"{credentials.shown([values[0].input_line or GROUP])} is a setting of a launcher; choose one of {', '.join(NEEDED)} by {GROUP}=NAME"
-        )
+        found.append(f"{credentials.shown([word_of(values[0])])} is a setting of a launcher; choose one of {', '.join(NEEDED)} by {GROUP}=NAME")
     if own and not found:
-        config = compose([each.input_line for each in own if each not in values], full=True)
+        config = compose([word_of(each) for each in own if each not in values], full=True)
         found = [problem for each in values for problem in apply(config, each)]
     if found:
         raise ConfigError(*found)
-    return [each.input_line for each in every if each not in own]
+    return [word_of(each) for each in every if each not in own]
 
 
 def problems(name: str, *, multirun: bool) -> Iterator[str]:
@@ -91,5 +89,5 @@ def problems(name: str, *, multirun: bool) -> Iterator[str]:
 def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ImportError:  # the package above it is missing
+    except ImportError:  # its parent package is missing
         return False

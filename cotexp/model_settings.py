@@ -234,7 +234,7 @@ _KINDS = {list: "list", str: "text", int: "number", float: "number", bool: "trut
 def _has_port(address: str) -> bool:
     """Whether what stands behind the host's colon, if anything does, is a number."""
     try:
-        urlsplit(credentials.PLACE.sub("1", address)).port  # noqa: B018
+        urlsplit(credentials.PLACEHOLDER.sub("1", address)).port  # noqa: B018
     except ValueError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""The words of a command line, such as trainer.batch_size=8: read, checked, and put into a composed config, with a sentence for each mistake."""
+"""Overrides, such as trainer.batch_size=8: parsed, checked, and applied to a composed config, with one error line for each mistake."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 def parse(overrides: list[str]) -> list[Override]:
+    """The parsed overrides. Raises: ConfigError with a line for each that cannot be parsed."""
     parsed, problems = [], []
     for text in overrides:
         key = text.partition("=")[0]
         if problem := spelling.problem_of(text):
-            problems.append(f"{key[:60]}: the word {problem}")
+            problems.append(f"{key[:60]}: the override {problem}")
             continue
         try:
             parsed += OverridesParser.create().parse_overrides([text])
-        except (HydraException, ValueError) as error:  # the second for integers of thousands of digits
+        except (HydraException, ValueError) as error:  # ValueError: integers of thousands of digits
             if len(text) > MOST_SHOWN:
                 problems.append(
-                    f"{key[:60]}: the word of {len(text):,} characters cannot be read as key=value; quote values that hold special characters"
+                    f"{key[:60]}: the override of {len(text):,} characters cannot be read as key=value; quote values that hold special characters"
                 )
                 continue
             problems.append(f"cannot read {_shown(text, error)}; quote values that hold special characters: 'key=\"value\"'")
@@ -42,8 +43,14 @@ def parse(overrides: list[str]) -> list[Override]:
     return parsed
 
 
+def word_of(override: Override) -> str:
+    """The text of an override on the command line."""
+    assert override.input_line is not None, "`parse` sets it"
+    return override.input_line
+
+
 def _shown(text: str, error: Exception) -> str:
-    """A word that Hydra cannot read, and why; of one that may hold a key, its setting alone."""
+    """The error for an override that Hydra cannot parse. Of one that may hold a key only the setting is shown."""
     if credentials.is_shown(text):
         return f"{text!r} as key=value ({first_line(error)})"
     key, sign, _ = text.partition("=")
@@ -52,6 +59,10 @@ def _shown(text: str, error: Exception) -> str:
 
 
 def compose(chosen: list[str], full: bool = False) -> DictConfig:
+    """The config of the chosen options; `full` includes Hydra's own settings.
+
+    Raises: ConfigError when a settings file is broken, or two of them contradict each other.
+    """
     try:
         return hydra.compose("config", overrides=chosen, return_hydra_config=full)
     except (HydraException, OmegaConfBaseException) as error:
@@ -61,7 +72,7 @@ def compose(chosen: list[str], full: bool = False) -> DictConfig:
 
 
 def _misfit(chosen: list[str], error: Exception) -> str:
-    """Why files do not go together: most often an experiment sets what only another option of a slot has."""
+    """Why settings files contradict each other: most often an experiment sets what only another option of a slot has."""
     found = re.search(r"In '([^'/]+)/([^']+)'.*Key '(\w+)' not in '\w+'.*?full_key: ([\w.]+)", re.sub(r"\s+", " ", str(error.__cause__ or error)))
     if found is None:
         return f"the settings files of {credentials.shown(chosen) or 'the default run'} do not fit together: {_plain(error)}"
@@ -82,13 +93,13 @@ def option_of(override: Override) -> str:
 def bad_option(override: Override) -> str | None:
     group, option = override.key_or_group, option_of(override)
     if override.is_delete() or override.is_add():
-        return f"{credentials.shown([override.input_line or group])}: choose an option by {group}=NAME; available: {', '.join(options(group))}"
+        return f"{credentials.shown([word_of(override)])}: choose an option by {group}=NAME; available: {', '.join(options(group))}"
     if override.package is not None:
-        return f"{credentials.shown([override.input_line or group])}: a slot cannot be moved; write {group}=NAME"
+        return f"{credentials.shown([word_of(override)])}: a slot cannot be moved; write {group}=NAME"
     if option == "null":
         return f"{group} must be one of {', '.join(options(group))}; got null"
     if option not in options(group):
-        got = f"; got {option!r}{suggestion(option, options(group))}" if credentials.is_shown(override.input_line or "") else ""
+        got = f"; got {option!r}{suggestion(option, options(group))}" if credentials.is_shown(word_of(override)) else ""
         return f"{group} must be one of {', '.join(options(group))}{got}"
     return None
 
@@ -100,10 +111,10 @@ def options(group: str) -> list[str]:
 
 
 def apply(config: DictConfig, override: Override) -> Iterator[str]:
-    """Set one value in the composed config; yields what is wrong with it."""
+    """Set one value in the composed config. Yields an error line if that is not possible."""
     path = override.key_or_group
     if override.is_delete():
-        yield f"{credentials.shown([override.input_line or path])}: settings cannot be deleted; set {path} to another value"
+        yield f"{credentials.shown([word_of(override)])}: settings cannot be deleted; set {path} to another value"
         return
     node: Any = config
     parts = path.split(".")
@@ -112,23 +123,24 @@ def apply(config: DictConfig, override: Override) -> Iterator[str]:
         if part not in known:
             yield unknown(".".join(parts[: depth + 1]), part, known)
             return
-        node = node._get_node(part) if depth == len(parts) - 1 else node[part]
+        is_value = OmegaConf.is_missing(node, part) or OmegaConf.is_interpolation(node, part)
+        node = None if is_value else node[part]
     if isinstance(node, DictConfig):
         yield f"{path} is a group of settings; write {path}.NAME=VALUE for one of {', '.join(sorted(map(str, node)))}"
         return
     if override.is_add():
-        word = override.input_line if credentials.is_shown(override.input_line or "") else f"+{path}=..."
-        yield f"{word}: {path} exists; write {str(word).removeprefix('+')} without '+'"
+        word = word_of(override) if credentials.is_shown(word_of(override)) else f"+{path}=..."
+        yield f"{word}: {path} exists; write {word.removeprefix('+')} without '+'"
         return
     try:
         OmegaConf.update(config, path, override.value())
     except OmegaConfBaseException:
-        got = f"; got {override.value()!r}" if credentials.is_shown(override.input_line or "") else ""
+        got = f"; got {override.value()!r}" if credentials.is_shown(word_of(override)) else ""
         yield f"{path} must be {_kind(config, parts)}{got}"
 
 
 def _kind(config: DictConfig, parts: list[str]) -> str:
-    """What a setting accepts, in words."""
+    """The type of a setting as errors name it."""
     parent = OmegaConf.select(config, ".".join(parts[:-1])) if len(parts) > 1 else config
     hint = get_type_hints(OmegaConf.get_type(parent))[parts[-1]]
     kinds = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
@@ -142,7 +154,7 @@ def unknown(path: str, key: str, known: list[str]) -> str:
 
 
 def _plain(error: Exception) -> str:
-    """An error of Hydra in one line, without its advice to use '+'."""
+    """Hydra's error in one line, without its advice to use '+'."""
     text = re.sub(r"\s+", " ", str(error.__cause__ or error)).strip()
     text = re.sub(r"To append to your config use.*", "", text)
     return re.sub(r"full_key: (\S+).*", r"(setting \1)", text).strip()

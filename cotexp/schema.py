@@ -1,7 +1,4 @@
-"""From a command line to checked settings.
-
-All mistakes of a command line are found and reported together, before Hydra runs anything.
-"""
+"""Checked settings of a command line. All its mistakes are reported together, before Hydra runs anything."""
 
 from __future__ import annotations
 
@@ -18,19 +15,19 @@ from omegaconf.errors import OmegaConfBaseException
 from cotexp import credentials, launchers, spelling, sweeper
 from cotexp import settings as s
 from cotexp import task_settings as t
-from cotexp.overrides import CONF, apply, bad_option, compose, first_line, option_of, options, parse, unknown
+from cotexp.overrides import CONF, apply, bad_option, compose, first_line, option_of, options, parse, unknown, word_of
 from cotexp.sections import ConfigError, suggestion
 from cotexp.settings import Settings
-from cotexp.slots import DRAWN, FOUND, OVERLAYS, ROOT, SECTIONS, SHARED_BY_TASKS
+from cotexp.slots import DRAWN, FILLED_IN, OVERLAYS, ROOT, SECTIONS, SHARED_BY_TASKS
 from cotexp.spelling import as_typed
 
 
 def register() -> None:
-    """Make the dataclasses known to Hydra's ConfigStore under `schema/SLOT`."""
+    """Add the settings classes to Hydra's ConfigStore under `schema/SLOT`."""
     store = ConfigStore.instance()
     root = OmegaConf.structured(Settings)
     with open_dict(root):
-        for name in FOUND:
+        for name in FILLED_IN:
             del root[name]
     store.store(name="settings_schema", node=root)
     for slot, schemas in SECTIONS.items():
@@ -49,7 +46,7 @@ def load(config: DictConfig) -> Settings:
     Raises: ConfigError with every unknown key, missing value, broken bound and contradiction at once.
     """
     problems: list[str] = []
-    root = {each.name for each in dataclasses.fields(Settings)} - set(FOUND)
+    root = {each.name for each in dataclasses.fields(Settings)} - set(FILLED_IN)
     problems += [unknown(str(key), str(key), sorted(root)) for key in config if key not in root]
     values: dict[str, Any] = {}
     for key in ROOT:
@@ -76,7 +73,7 @@ def load(config: DictConfig) -> Settings:
 
 
 def _task_named(name: str, setting: str, chosen: t.Task, problems: list[str]) -> Any:
-    """The settings of a task that `setting` names: those of `task` itself, or its file's with what `task` shares."""
+    """The settings of the task `name`: those of `chosen`, or those of the task's file with the settings that `chosen` shares."""
     if name == chosen.name:
         return chosen
     if name not in options("task"):
@@ -84,18 +81,19 @@ def _task_named(name: str, setting: str, chosen: t.Task, problems: list[str]) ->
         return None
     file = spelling.read_file(CONF / "task" / f"{name}.yaml", "task")
     section = SECTIONS["task"][file.pop("defaults")[0]["/schema/task@_here_"]]
-    node = OmegaConf.merge(OmegaConf.structured(section), file)
     if issubclass(section, t.CustomTask):
         problems.append(f"{setting}: task {name} needs a file, which only the main task can be given; choose it by task={name}")
         return None
     shared = (*SHARED_BY_TASKS, "seed") if isinstance(chosen, DRAWN) and issubclass(section, DRAWN) else SHARED_BY_TASKS
     defaults = {each.name: each.default for each in dataclasses.fields(chosen)}
-    node = OmegaConf.merge(node, {each: value for each in shared if (value := getattr(chosen, each)) != defaults[each] and value is not None})
+    of_chosen = {each: value for each in shared if (value := getattr(chosen, each)) != defaults[each] and value is not None}
+    node = OmegaConf.merge(OmegaConf.structured(section), file, of_chosen)
+    assert isinstance(node, DictConfig), "of a dataclass and mappings"
     return _build(node, setting, problems)
 
 
 def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
-    section = OmegaConf.get_type(node)
+    section = section_of(node)
     names = {each.name for each in dataclasses.fields(section)}
     values: dict[str, Any] = {}
     before, of_parts = len(problems), list[str]()
@@ -126,19 +124,26 @@ def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
     return None if of_parts else built
 
 
+def section_of(node: DictConfig) -> Any:
+    """The settings class of a part of a composed config."""
+    section = OmegaConf.get_type(node)
+    assert dataclasses.is_dataclass(section), "every part of a composed config has a schema"
+    return section
+
+
 # --- the command line --------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Point:
-    """One point of a command line: its words, of which `sweep=NAME` may be one, and its checked settings."""
+    """One point of a command line: its overrides, of which `sweep=NAME` may be one, and its checked settings."""
 
-    words: list[str]
+    overrides: list[str]
     settings: Settings
 
 
 def check_command_line(overrides: list[str], *, multirun: bool) -> list[Settings]:
-    """The checked settings of every point that this command line asks for.
+    """The checked settings of every point of this command line.
 
     Raises: ConfigError with every mistake in it.
     """
@@ -146,7 +151,7 @@ def check_command_line(overrides: list[str], *, multirun: bool) -> list[Settings
 
 
 def points_of(overrides: list[str], *, multirun: bool) -> list[Point]:
-    """Every point that this command line asks for.
+    """Every point of this command line.
 
     Raises: ConfigError with every mistake in it.
     """
@@ -167,11 +172,11 @@ def points_of(overrides: list[str], *, multirun: bool) -> list[Point]:
 
 def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
     parsed = parse(overrides)
-    sweeps = [each.input_line for each in parsed if each.is_sweep_override()]
+    sweeps = [word_of(each) for each in parsed if each.is_sweep_override()]
     named = [each for each in parsed if each.key_or_group == "sweep"]
     if not multirun:
         if named:
-            raise ConfigError(f"{named[0].input_line} names a grid of runs; add -m: python run.py -m {named[0].input_line}")
+            raise ConfigError(f"{word_of(named[0])} names a grid of runs; add -m: python run.py -m {word_of(named[0])}")
         if sweeps:
             shown = sweeps[0] if credentials.is_shown(sweeps[0]) else sweeps[0].partition("=")[0]
             raise ConfigError(f"{shown} names several values; add -m to run them all, or quote the value to mean the text itself")
@@ -180,17 +185,16 @@ def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
     grid = overrides
     if named:
         if named[0].is_sweep_override():
-            raise ConfigError(f"{named[0].input_line} names several grids; run one at a time: python run.py -m sweep=NAME")
+            raise ConfigError(f"{word_of(named[0])} names several grids; run one at a time: python run.py -m sweep=NAME")
         if problem := bad_option(named[0]):
             raise ConfigError(problem)
         params = compose([f"sweep={named[0].value()}"], full=True).hydra.sweeper.params or {}
         grid = as_typed(f"{key}={value}" for key, value in params.items()) + overrides
-    for batch in sweeper.Sweeper.split_arguments(parse(grid), max_batch_size=None):
-        yield from (list(point) for point in batch)
+    yield from sweeper.combinations(parse(grid))
 
 
 def _check_point(overrides: list[str], composed: dict[tuple[str, ...], DictConfig]) -> Settings:
-    """The settings of one point; `composed` keeps what Hydra made of the options of those before."""
+    """The settings of one point. `composed` caches the configs that Hydra composed for options."""
     groups = {*SECTIONS, *OVERLAYS}
     parsed = parse(overrides)
     chosen = [each for each in parsed if each.key_or_group in groups and not each.key_or_group.startswith("+")]
@@ -218,7 +222,7 @@ def _check_point(overrides: list[str], composed: dict[tuple[str, ...], DictConfi
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Command:
-    """A command line, split into Hydra's flags and overrides. `runs` is false for completion and Hydra's own listings."""
+    """A command line, split into Hydra's flags and overrides. `runs` is false for shell completion and Hydra's listings."""
 
     overrides: list[str]
     multirun: bool
@@ -227,12 +231,12 @@ class Command:
 
 
 def read_command(arguments: list[str]) -> Command:
-    """What a command line asks for. Raises: ConfigError for an option that there is not, whose value is not repeated."""
+    """The parsed command line. Raises: ConfigError for an unknown option; the error does not repeat its value, which may be a key."""
     from hydra._internal.utils import get_args_parser
 
     flags, unread = get_args_parser().parse_known_args(arguments)
     if unread:
-        raise ConfigError(f"run.py has no option {unread[0].partition('=')[0]}; settings are words KEY=VALUE, and --help lists them")
+        raise ConfigError(f"run.py has no option {unread[0].partition('=')[0]}; settings are given as KEY=VALUE, and --help lists them")
     runs = not (flags.shell_completion or flags.hydra_help or flags.info)
     return Command(overrides=flags.overrides, multirun=flags.multirun, help_wanted=flags.help, runs=runs)
 
@@ -244,51 +248,3 @@ def hydra_main(task: Any) -> None:
     register()
     sweeper.register()
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
-
-
-HELP = """cotexp: how much of a chain of thought does a model need, and which should a small model learn from?
-
-  python run.py                              the quickstart: MACC on the embedded task and model
-  python run.py SLOT=OPTION SLOT.SETTING=VALUE ...
-  python run.py -m compression=macc,none seed=0,1    every combination
-  python run.py -m sweep=macc/rounds     a named grid
-  python run.py plan=true ...                print stages and what is cached, compute nothing
-  python run.py --cfg job ...                print the composed settings
-  python run.py --help SLOT=OPTION ...       this page for other options
-"""
-
-
-def help_text(overrides: list[str]) -> str:
-    """Usage, the options of each slot, and each setting of the chosen options with its sentence and default."""
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        groups = {*SECTIONS, *OVERLAYS}
-        chosen = [each for each in parse(as_typed(overrides)) if each.key_or_group in groups]
-        problems = [problem for each in chosen if (problem := bad_option(each))]
-        if problems:
-            raise ConfigError(*problems)
-        config = compose([each.input_line for each in chosen])
-    lines = [HELP]
-    for group in (*SECTIONS, *OVERLAYS):
-        lines.append(f"{group}= {' | '.join(options(group))}")
-    lines.append(f"{launchers.GROUP}= {' | '.join(launchers.names())}    (with -m; settings and comments in conf/{launchers.GROUP})")
-    lines += [
-        "",
-        "[run]",
-        *(f"  {each.name} = {config[each.name]!r}\n      {each.metadata['sentence']}" for each in dataclasses.fields(Settings) if each.name in ROOT),
-    ]
-    for slot in SECTIONS:
-        section = OmegaConf.get_type(config[slot])
-        lines += ["", f"[{slot}] {(section.__doc__ or '').strip().splitlines()[0]}", *_settings_help(config[slot], slot)]
-    return "\n".join(lines)
-
-
-def _settings_help(node: DictConfig, path: str) -> Iterator[str]:
-    for each in dataclasses.fields(OmegaConf.get_type(node)):
-        missing = OmegaConf.is_missing(node, each.name)
-        value = None if missing else node[each.name]
-        if isinstance(value, DictConfig):
-            yield from _settings_help(value, f"{path}.{each.name}")
-        else:
-            shown = "(must be given)" if missing else str(list(value)) if isinstance(value, ListConfig) else repr(value)
-            yield f"  {path}.{each.name} = {shown if len(shown) < 60 else shown[:57] + '...'}\n      {each.metadata.get('sentence', '')}"

@@ -35,17 +35,17 @@ SECTIONS: dict[str, dict[str, type]] = {
 
 ROOT = ("name", "seed", "plan", "compress_only", "baseline")
 """Settings outside the slots."""
-FOUND = ("tasks",)
-"""Fields of the root that are found by name after composition; nobody can set them."""
+FILLED_IN = ("tasks",)
+"""Fields of the root that are filled in after composition; no command can set them."""
 DRAWN = (t.BenchmarkTask, t.CustomTask)
 SHARED_BY_TASKS = ("num_train", "num_validation", "num_test", "few_shot", "few_shot_file")
-"""Settings of `task` that also hold for the other tasks that it names, unless they are the default; the seed too, between tasks from files."""
+"""Settings of `task` that the other tasks of the run take over, unless they are at their default. Tasks from files take over the seed too."""
 
 OVERLAYS = ("experiment", "sweep", "debug")
 
 
 def text_settings() -> frozenset[str]:
-    """Paths of all settings that hold a text, or a list of texts, and of the slots themselves, whose options have names."""
+    """Paths of all settings that hold a text or a list of texts, and the slots, whose options are names."""
     own = (name for name, hint in get_type_hints(s.Settings).items() if name in ROOT and _holds_text(hint))
     named = (path for slot, schemas in SECTIONS.items() for section in schemas.values() for path in _texts_of(section, slot))
     return frozenset((*own, *named, *SECTIONS, *OVERLAYS))
@@ -53,8 +53,8 @@ def text_settings() -> frozenset[str]:
 
 def _texts_of(section: type, path: str) -> Iterator[str]:
     for name, hint in get_type_hints(section).items():
-        if dataclasses.is_dataclass(hint):
-            yield from _texts_of(hint, f"{path}.{name}")  # type: ignore[arg-type]
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            yield from _texts_of(hint, f"{path}.{name}")
         elif _holds_text(hint):
             yield f"{path}.{name}"
 

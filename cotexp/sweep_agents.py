@@ -1,19 +1,19 @@
-"""W&B's sweep agents, which start run.py once per point (`wandb_sweeps/`) and say by the environment which of their runs it is."""
+"""W&B's sweep agents. They start run.py once per point (`wandb_sweeps/`), and name the W&B run in environment variables."""
 
 from __future__ import annotations
 
 import os
 
 VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
-"""What an agent sets for the one run that it asked for."""
+"""Variables that an agent sets for the run that it starts."""
 
 
 def is_asked_for() -> bool:
-    """Whether an agent started this process, and waits for the metric of its run."""
+    """Whether an agent started this process and waits for the metric of its run."""
     return bool(os.environ.get("WANDB_SWEEP_ID"))
 
 
 def leave() -> None:
-    """Make no run of this process and those below it the agent's: for commands of several runs, which would all write into that one."""
+    """Detach this process and its children from the agent. Otherwise all runs of a command of several runs would write into one W&B run."""
     for name in VARIABLES:
         os.environ.pop(name, None)

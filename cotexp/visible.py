@@ -1,4 +1,4 @@
-"""Texts that others wrote, shown so that they are read and not obeyed."""
+"""Control characters in texts of models and servers, escaped so that a terminal or a document shows them instead of obeying them."""
 
 from __future__ import annotations
 
@@ -16,28 +16,33 @@ _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0"}
 
 
 def visible(text: str, *, keep: str = "") -> str:
-    """`text` with every character that controls in place of being seen spelled out, such as \\x1b and \\u202e; those of `keep` stay."""
+    """`text` with every control or invisible character escaped, such as \\x1b and \\u202e; those of `keep` stay."""
     return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else _SHORT.get(found[0]) or _code(ord(found[0])), text)
 
 
 def visible_lines(text: str) -> str:
-    """The same for a text of several lines: line breaks and tabs stay, and those of Windows become plain ones."""
+    """`visible` for a text of several lines: line breaks and tabs stay, and Windows line breaks become plain ones."""
     return visible(text.replace("\r\n", "\n"), keep="\n\t")
 
 
+def format_error(error: Exception) -> str:
+    """One line per mistake, as commands print it."""
+    return "\n".join(f"cotexp: {visible(line)}" for line in str(error).splitlines())
+
+
 def in_json(line: str) -> str:
-    """A line of JSON with the same content, whose texts have such characters as JSON spells them."""
+    """A line of JSON with the same content, in which control characters are JSON escapes."""
     return _HIDDEN.sub(lambda found: found[0] if found[0] == "\n" else json_spelled(found[0]), line)
 
 
 def json_spelled(sign: str) -> str:
-    """One character as JSON spells it, in two halves beyond the basic plane."""
+    """The JSON escape of one character; two escapes beyond the basic plane."""
     units = sign.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 class LogLines(logging.Formatter):
-    """Lines of a log, on the terminal and in log.txt, that hold what servers and models said: shown, not obeyed."""
+    """Formats log lines for the terminal and log.txt with control characters escaped, since servers and models wrote parts of them."""
 
     def format(self, record: logging.LogRecord) -> str:
         return visible_lines(super().format(record))

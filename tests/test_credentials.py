@@ -219,19 +219,19 @@ def test_a_word_that_can_be_read_but_does_not_fit_is_not_repeated_either() -> No
 
 def test_an_option_that_there_is_not_is_one_line_without_its_value() -> None:
     for words in (["--api-key=hush", "seed=1"], ["--api-key", "hush"]):
-        with pytest.raises(ConfigError, match=r"^run\.py has no option --api-key; settings are words KEY=VALUE, and --help lists them$"):
+        with pytest.raises(ConfigError, match=r"^run\.py has no option --api-key; settings are given as KEY=VALUE, and --help lists them$"):
             schema.read_command(words)
 
 
 def test_what_variables_hold_is_put_in_where_they_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", " hush \n")
     monkeypatch.delenv("NOT_SET", raising=False)
-    assert credentials.filled({"a": "{MY_KEY}", "b": ["{MY_KEY}", "x {MY_KEY}", 1], "c": {"d": None}}) == {
+    assert credentials.fill_placeholders({"a": "{MY_KEY}", "b": ["{MY_KEY}", "x {MY_KEY}", 1], "c": {"d": None}}) == {
         "a": "hush",
         "b": ["hush", "x {MY_KEY}", 1],
         "c": {"d": None},
     }
-    assert credentials.filled_address("https://a/{MY_KEY}/v1") == "https://a/hush/v1"
+    assert credentials.fill_address("https://a/{MY_KEY}/v1") == "https://a/hush/v1"
     server = ApiServer(
         service="s", model="m", base_url="https://a/{MY_KEY}", extra_body='{"a": ["{NOT_SET}"]}', headers_env='{"X": "TEAM"}', api_key_env="K"
     )

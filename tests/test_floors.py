@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS: dict[str, int] = {
     "sections": 0,
     "durable": 0,
-    "stopping": 0,
+    "signals": 0,
     "credentials": 0,
     "visible": 0,
     "settings": 0,
@@ -34,6 +34,7 @@ FLOORS: dict[str, int] = {
     "slots": 4,
     "spelling": 4,
     "schema": 4,
+    "help_page": 4,
     "grids": 4,
     "sweeper": 4,
     "overrides": 4,
@@ -47,8 +48,16 @@ FLOORS: dict[str, int] = {
 """First part of a module's name below `cotexp` -> its floor. The package's own empty __init__ stands outside."""
 
 HOMES: dict[str, tuple[str, ...]] = {
-    "hydra": ("run.py", "cotexp/schema.py", "cotexp/overrides.py", "cotexp/sweeper.py", "cotexp/launchers.py", "cotexp/spelling.py"),
-    "omegaconf": ("run.py", "cotexp/schema.py", "cotexp/overrides.py", "cotexp/spelling.py"),
+    "hydra": (
+        "run.py",
+        "cotexp/schema.py",
+        "cotexp/help_page.py",
+        "cotexp/overrides.py",
+        "cotexp/sweeper.py",
+        "cotexp/launchers.py",
+        "cotexp/spelling.py",
+    ),
+    "omegaconf": ("run.py", "cotexp/schema.py", "cotexp/help_page.py", "cotexp/overrides.py", "cotexp/spelling.py", "cotexp/sweeper.py"),
     "wandb": ("cotexp/tracking/",),
     "pytorch_lightning": ("cotexp/training/",),
     "lightning": ("cotexp/training/",),
@@ -59,9 +68,9 @@ HOMES: dict[str, tuple[str, ...]] = {
     "llmlingua": ("cotexp/inference/llmlingua.py",),
     "pyarrow": ("cotexp/tasks/rows.py",),
     "vllm": ("cotexp/inference/vllm.py",),
-    "openai": ("cotexp/inference/api.py",),
+    "openai": ("cotexp/inference/api_service.py", "cotexp/inference/api_batch.py"),
     "optuna": ("cotexp/commands/search.py",),
-    "tenacity": ("cotexp/inference/api.py",),
+    "tenacity": ("cotexp/inference/api_refusals.py", "cotexp/inference/api_batch.py"),
 }
 """Library -> the only files, or folders ending in /, that may import it."""
 

@@ -95,7 +95,7 @@ def test_slurm_is_refused_where_it_is_not(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_words_for_hydra_are_no_part_of_a_point() -> None:
     needs("joblib")
     points = schema.points_of(["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1"], multirun=True)
-    assert [each.words for each in points] == [["seed=0"], ["seed=1"]]
+    assert [each.overrides for each in points] == [["seed=0"], ["seed=1"]]
 
 
 @pytest.fixture(scope="module")

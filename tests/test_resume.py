@@ -52,18 +52,18 @@ def start(outputs: Path, *overrides: str, held_at: str = "") -> subprocess.Popen
 HELD = """
 import runpy, sys, time
 from pathlib import Path
-from cotexp import stopping
+from cotexp import signals
 from cotexp.jobs import store
-from cotexp.training import fit
+from cotexp.training import recorder
 from tests.test_resume import MOMENTS
 
 outputs, moment = Path(sys.argv[1]), sys.argv[2]
-fill, write = store.Ledger.fill, fit.Recorder._write
+fill, write = store.Ledger.fill, recorder.Recorder._write
 
 def hold():
     if MOMENTS[moment](outputs):
         (outputs / "held").touch()
-        while not stopping.noted():
+        while not signals.noted():
             time.sleep(0.02)
 
 def held_fill(self, ids, compute, **words):
@@ -75,7 +75,7 @@ def held_write(self, trainer, row):
     write(self, trainer, row)
     hold()
 
-store.Ledger.fill, fit.Recorder._write = held_fill, held_write
+store.Ledger.fill, recorder.Recorder._write = held_fill, held_write
 sys.argv = ["run.py", *sys.argv[3:]]
 runpy.run_path("run.py", run_name="__main__")
 """

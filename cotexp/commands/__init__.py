@@ -1,4 +1,4 @@
-"""What a user can start: an experiment (run.py) and the `cotexp NAME` commands."""
+"""What a user can start: an experiment (run.py), and the commands `cotexp NAME`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from cotexp.jobs.pipeline import Result
 
 Use = Callable[[Iterable[str]], None]
-"""Tells the store which keys this process uses."""
+"""Registers the keys that this process uses in the store."""
 USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, RunFailed)
-"""Errors that a user can put right; shown as one line, without a traceback."""
+"""Errors that a user can fix. They are shown as one line without a traceback."""
 
 
 def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: Mapping[str, str | None] | None = None) -> Result | None:
     """Plan or run one point: compute, report, show the table, publish. A plan has no result.
 
-    `overrides` are the words that make it, `options` the option of each slot and the sweep that it is a point of.
+    `overrides` make the point; `options` are the options of its slots and the name of its sweep.
     Raises: ConfigError, RunFailed with what the user can do.
     """
     from cotexp.jobs import users
@@ -44,7 +44,7 @@ def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: M
 
 
 def _compress(settings: Settings, use: Use) -> None:
-    """Everything before fine-tuning, and a line on what came out."""
+    """Run every stage before fine-tuning, and print one line about the result."""
     from cotexp import flow
     from cotexp.jobs import pipeline
 
@@ -56,7 +56,7 @@ def _compress(settings: Settings, use: Use) -> None:
     print(
         f"{settings.name}: {metrics['compression/num_rationales']:.0f} chains compressed to {metrics['compression/compression_ratio']:.1%} of their "
         f"tokens, {metrics['compression/answer_kept_ratio']:.1%} keep their answer, {read}; nothing is fine-tuned. "
-        "Next: cotexp forecast NAME --candidates, with these words"
+        "Next: cotexp forecast NAME --candidates, with these overrides"
     )
 
 

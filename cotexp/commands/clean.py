@@ -1,4 +1,4 @@
-"""`cotexp clean`: frees what no run under outputs/runs needs any more."""
+"""`cotexp clean`: delete files of the store that no run under outputs/runs needs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cotexp.sections import ConfigError
 
 
 def clean_store(outputs: Path, *, delete: bool, paid: bool) -> None:
-    """Print what of the store no run needs, by stage, and delete it if asked to.
+    """Print the entries of the store that no run needs, by stage. With `delete`, delete them.
 
-    Raises: ConfigError without a store, and for a run that does not say what it needs.
+    `paid`: include texts from servers. Raises: ConfigError without a store, and for a run whose needs cannot be read.
     """
     if not (outputs / "store").is_dir():
         raise ConfigError(f"clean: {outputs} has no store; give the folder of a store and runs by --outputs DIR")

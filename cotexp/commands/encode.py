@@ -1,4 +1,4 @@
-"""`cotexp encode`: what the model really sees, token by token."""
+"""`cotexp encode`: the tokens that the model reads in training."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from cotexp.visible import visible
 
 
 def print_encoded(overrides: list[str], *, num_questions: int) -> None:
-    """Print the training examples of the first questions. Rationales and rounds come from the store or are made for these alone.
+    """Print the training examples of the first questions. Rationales and rounds come from the store, or are made for these questions alone.
 
-    Raises: ConfigError where nothing is trained.
+    Raises: ConfigError when the settings train nothing.
     """
     settings = schema.check_command_line(overrides, multirun=False)[0]
     if not settings.trains:
@@ -68,7 +68,7 @@ def coloured(example: Example, encoder: Encoder) -> Text:
         name = encoder.tokenizer.convert_ids_to_tokens(token)
         piece = encoder.tokenizer.decode([token], skip_special_tokens=False)
         piece = visible(piece, keep="\n").replace("\n", "⏎\n")
-        piece = f" {piece}" if name.startswith("▁") and not piece.startswith(" ") else piece  # lost when one piece is decoded alone
+        piece = f" {piece}" if name.startswith("▁") and not piece.startswith(" ") else piece  # lost if a piece is decoded alone
         style = "magenta" if token in special else "green" if supervised else "dim"
         text.append(piece, style=f"not bold {style}" + (" underline" if supervised else ""))
     return text

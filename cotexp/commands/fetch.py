@@ -1,4 +1,4 @@
-"""`cotexp fetch`: benchmark files into a data folder."""
+"""`cotexp fetch`: download benchmark files to a data folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cotexp.tasks.sources import fetch, known_benchmark
 
 
 def fetch_tasks(names: list[str], folder: Path, *, force: bool) -> None:
-    """Download the tasks into `folder` and print what was written; complete files stay as they are unless `force`.
+    """Download the tasks to `folder`, and print the written files. Complete files are kept, unless `force`.
 
     Raises: ConfigError for an unknown name (before anything is downloaded), or with every task that failed.
     """
@@ -43,7 +43,7 @@ def fetch_tasks(names: list[str], folder: Path, *, force: bool) -> None:
 
 
 def print_tasks() -> None:
-    """A table of every task that can be fetched: type of answer, official rows, source and licence."""
+    """Print a table of all tasks that can be fetched: type of answer, official rows, source and licence."""
     table = Table(title="Tasks for cotexp fetch")
     for heading in ("task", "answer", "train / validation / test", "source", "licence"):
         table.add_column(heading, overflow="fold")
@@ -54,7 +54,7 @@ def print_tasks() -> None:
 
 
 def sources_of(name: str, benchmark: Benchmark) -> list[str]:
-    """Where the files come from: repositories at a commit, or hub copies."""
+    """Sources of a benchmark's files: repositories at a commit, or hub copies."""
     if name in RECIPES:
         rows = RECIPES[name].rows
         return [f"{rows.repository}@{rows.commit[:10]}: {rows.path}"]

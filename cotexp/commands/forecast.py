@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cotexp import schema
 from cotexp.commands.report import publish, target_of
-from cotexp.grids import alone
+from cotexp.grids import expand_sweep
 from cotexp.jobs import progress
 from cotexp.jobs.stored_training_sets import Lookup
 from cotexp.methods import forecasting
@@ -53,7 +53,7 @@ def look_up(points: Sequence[schema.Point], outputs: Path, conditions: Flat) -> 
                 if difference := observed.unlike(observed.conditions_of(dataclasses.asdict(point.settings), candidate.answers), conditions):
                     raise RunFailed(f"not comparable with the runs: {difference}")
                 features = forecasting.features_of(candidate.metrics, point.settings.mixture.full_ratio)
-                command = shlex.join(["python", "run.py", *alone(point.words)])
+                command = shlex.join(["python", "run.py", *expand_sweep(point.overrides)])
                 asked.setdefault(label, Asked(label=label, command=command, features=list(features.values())))
             except RunFailed as error:
                 reasons.setdefault(str(error), []).append(f"{label}, seed={point.settings.seed}")

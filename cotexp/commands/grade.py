@@ -1,4 +1,4 @@
-"""`cotexp grade`: labels under three rules for any file of answers, and for the stored answers of a run; no model is needed."""
+"""`cotexp grade`: grade a file of answers, or the stored answers of a run, under three rules. It needs no model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LABELLED_OPTION = re.compile(r"\(?([A-Za-z0-9])(?:[).:]\s*(.*))?", re.DOTALL)
 
 
 class Graded(NamedTuple):
-    """A group of graded answers: its name, and for each answer whether it was cut off."""
+    """A group of graded answers: name, grades, and whether each answer was cut off."""
 
     name: str
     grades: list[Grade]
@@ -44,7 +44,7 @@ class Graded(NamedTuple):
 
 
 def grade_file(task: str, path: Path, *, output: Path | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-    """Grade rows of id, gold and text; JSON Lines go to `output` or standard output, the summary to standard error.
+    """Grade rows of id, gold and text. Labels are written to `output` or standard output as JSON Lines, the summary to standard error.
 
     Raises: ConfigError naming file, line and field, before anything is graded.
     """
@@ -69,7 +69,7 @@ def grade_file(task: str, path: Path, *, output: Path | None, timeout_seconds: f
 
 
 def grade_run(run: Path, *, output: Path | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-    """Grade the stored answers of a run anew and say which labels differ from the stored ones. The store is left as it is."""
+    """Grade the stored answers of a run again, and print how many labels differ from the stored ones. The store is not changed."""
     from cotexp.stages.grades import predictions_of_run
 
     _check_timeout(timeout_seconds)
@@ -119,7 +119,7 @@ def _answered(number: int, row: Row, answer_type: AnswerType) -> Answered:
 
 
 def _options(row: Row) -> dict[str, str]:
-    """Letter -> text from a list of letters, of texts such as "A) dog", or an object."""
+    """Letter -> text, from a list of letters, a list of texts such as "A) dog", or an object. Raises: ConfigError for anything else."""
     raw = row.value("options")
     if isinstance(raw, dict) and raw:
         if not all(letter.strip() and isinstance(text, str) for letter, text in raw.items()):
@@ -142,7 +142,7 @@ def _options(row: Row) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _writer(output: Path | None, *, otherwise: Callable[[bytes], object]) -> Iterator[Callable[[bytes], object]]:
-    """Writes lines to the file `output`, which appears when all are written; without one to `otherwise`."""
+    """A writer of lines to the file `output`, which appears when the block ends; without `output` the writer is `otherwise`."""
     if output is None:
         yield otherwise
         return
@@ -162,7 +162,7 @@ def _writer(output: Path | None, *, otherwise: Callable[[bytes], object]) -> Ite
 
 
 def _print_line(line: bytes) -> None:
-    """A reader such as `head` may stop early; the summary still follows."""
+    """Print a line. A reader such as `head` may close the pipe early; the summary is printed even then."""
     try:
         sys.stdout.write(in_json(line.decode()))
         sys.stdout.flush()
@@ -171,13 +171,13 @@ def _print_line(line: bytes) -> None:
 
 
 def print_summary(groups: Sequence[Graded], file: TextIO) -> None:
-    """Accuracy under each rule, what could not be read, and how many labels flip between rules."""
+    """Print accuracy under each rule, unparsable answers, and how many labels differ between rules."""
     for group in groups:
         print("\n".join(summary(group)), file=file)
 
 
 def summary(group: Graded) -> Iterator[str]:
-    """Lines of text about one group; a rule that does not apply is left out."""
+    """The summary of one group, line by line, without rules that do not apply."""
     yield f"{group.name}: {len(group.grades)} answers, all of them in the denominator"
     labels = {
         rule: [bool(getattr(each, rule)) for each in group.grades] for rule in RULES if None not in {getattr(each, rule) for each in group.grades}

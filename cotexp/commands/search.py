@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from cotexp import commands, schema, stopping, sweep_agents
+from cotexp import commands, schema, signals, sweep_agents
 from cotexp.commands.search_space import Dimension, Metric, read_metric, read_space
 from cotexp.jobs.store import is_elsewhere, owner, process_is_alive, read_json, write_json
 from cotexp.report.search_table import best_of, counts, write_report
@@ -50,14 +50,14 @@ def run_search(
     search, settings = _read(name, words, space, metrics, direction, seed)
     _introduce(search, settings, num_trials)
     search.folder.mkdir(parents=True, exist_ok=True)
-    with stopping.handled(), FileLock(search.folder / ".lock"):
+    with signals.handled(), FileLock(search.folder / ".lock"):
         _check_definition(search)
         study = _study(optuna, search)
     try:
-        with stopping.handled():
+        with signals.handled():
             while trial := _next_trial(optuna, study, search, num_trials):
                 _run(optuna, study, search, trial, num_trials)
-    except stopping.Stopped:
+    except signals.Stopped:
         print("Everything computed is kept; the same command again goes on with this search", flush=True)
         raise
     finally:
@@ -170,7 +170,7 @@ def _next_trial(optuna: Any, study: Any, search: Search, num_trials: int) -> Any
 
     Chosen one at a time over all processes, each with a seed of its own: a search that was stopped goes on as if it had not been.
     """
-    with FileLock(search.folder / ".lock"), stopping.at_safe_points():
+    with FileLock(search.folder / ".lock"), signals.at_safe_points():
         for dead in _dead(optuna, study):
             study.tell(dead.number, state=optuna.trial.TrialState.FAIL)
             study.enqueue_trial(dead.params)

@@ -1,4 +1,4 @@
-"""What `cotexp search` varies, and what it looks for: read from the words of its command line."""
+"""The search space and the metrics of `cotexp search`, parsed from its arguments."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Dimension:
 
     @property
     def ends(self) -> tuple[str, ...]:
-        """Values that must be allowed: every choice, or both ends."""
+        """Values that the settings must accept: every choice, or both bounds."""
         return self.choices or (self.spelled(self.low), self.spelled(self.high))
 
     def spelled(self, value: Any) -> str:
-        """A value as the command line has it."""
+        """A value as an override has it."""
         return str(round(value)) if self.kind == "int" else f"{value:.6g}" if isinstance(value, float) else str(value)
 
     def suggest(self, trial: Any) -> str:
@@ -45,7 +45,7 @@ class Dimension:
 
 
 def read_space(words: Sequence[str]) -> list[Dimension]:
-    """The dimensions that `words` name, in order. Raises: ConfigError with every word that names none."""
+    """The dimensions in `words`, in order. Raises: ConfigError with every word that is no dimension, and every setting that is named twice."""
     problems, dimensions = [], []
     for word in words:
         path, equals, value = word.partition("=")
@@ -72,7 +72,7 @@ def _dimension(path: str, value: str) -> Dimension:
     try:
         low, high = map(int if kind == "int" else float, ends.split(","))
     except ValueError:
-        raise ValueError(f"needs two {'integers' if kind == 'int' else 'numbers'} behind {kind}:") from None
+        raise ValueError(f"needs two {'integers' if kind == 'int' else 'numbers'} after {kind}:") from None
     if not low < high or not all(map(math.isfinite, (low, high))) or (kind == "log" and low <= 0):
         raise ValueError(f"needs LOW below HIGH{', both above 0' if kind == 'log' else ''}")
     return Dimension(path, kind, low=low, high=high)
@@ -80,7 +80,7 @@ def _dimension(path: str, value: str) -> Dimension:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number of metrics.json to make large or small."""
+    """A number of metrics.json that is maximised or minimised."""
 
     name: str
     minimized: bool
@@ -91,17 +91,20 @@ class Metric:
 
     @property
     def reads_answers(self) -> bool:
-        """Whether it is measured on the questions that evaluation.split names."""
+        """Whether it is measured on the questions of evaluation.split."""
         return self.name.startswith("eval/")
 
 
 SHORT = {"accuracy": "eval/{mode}/accuracy", "tokens": "eval/{mode}/num_tokens", "loss": "training/best_validation_loss"}
-"""What short names stand for; the mode is the last that is evaluated."""
+"""Short name -> name of the metric. The mode is the last one that is evaluated."""
 SMALL_IS_GOOD = ("loss", "tokens", "ratio", "seconds", "perplexity", "cost", "unparsable", "truncated", "timed_out")
 
 
 def read_metric(word: str, settings: Settings, direction: str | None = None) -> Metric:
-    """The metric that a word means. `direction` is minimize or maximize; by default small is good for losses, lengths and times."""
+    """The metric that a word names. `direction` is minimize or maximize; by default losses, lengths and times are minimised.
+
+    Raises: ConfigError for an unknown metric, or one that these settings do not measure.
+    """
     mode = next(each for each in reversed(MODES) if each in settings.evaluation.modes)
     name = SHORT.get(word, word).format(mode=mode)
     if "/" not in name:

@@ -1,11 +1,11 @@
-"""What a chat completion says, whichever server wrote it: the answer, the thought before it, and how it ended.
+"""Parses chat completions of any server: the answer, the reasoning before it, and the finish reason.
 
-`content` is a text, null, or a list of parts; a thought stands in a part, in a field of its own (`reasoning_content`, `reasoning`,
-`reasoning_details`, ...), or between marks in the content, often in two of these places at once. What is said twice counts once.
+`content` is a text, null, or a list of parts. Reasoning is in a part, in a field of its own (`reasoning_content`, `reasoning`,
+`reasoning_details`, ...), or between marks in the content, often in two of these places. A repetition counts once.
 
-Reasons to end are read in the words of OpenAI, Anthropic, Gemini, Mistral, Cohere, vLLM and SGLang. Decided here: a text that ended in a
-call of a tool is that text (`stop`), since no request offers tools; one without a reason, or with a word that nobody knows, is cut off
-(`length`) where it has as many tokens as were allowed, and has ended (`stop`) otherwise; a server that gave up half-way is asked again.
+Finish reasons are those of OpenAI, Anthropic, Gemini, Mistral, Cohere, vLLM and SGLang. These rules are ours: a text that ended in a tool call
+has ended (`stop`), since no request offers tools. A text with no reason or an unknown one was cut off (`length`) if it has as many tokens as
+were allowed, and has ended (`stop`) otherwise. A request that the server gave up half-way is sent again.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ ENDINGS = {
     "fault": "error abort aborted cancel cancelled canceled user_cancel interrupted failed failure timeout time_limit network_error "
     "server_error engine_error internal_error insufficient_system_resource overloaded error_limit malformed_response",
 }
-"""What became of a text -> the words that say so."""
+"""Kind of ending -> the finish reasons that mean it."""
 _ENDING_OF = {word: ending for ending, words in ENDINGS.items() for word in words.split()}
 
 OWN_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thought", "thinking_blocks", "reasoning_details")
-"""Fields of a message that hold what was thought."""
+"""Fields of a message that hold reasoning."""
 SPOKEN = ("text", "output_text", "value", "content")
-"""Fields of a part that hold what it says, and of one that thinks, more."""
+"""Fields that hold the text of a part; a reasoning part has more of them."""
 THOUGHT = ("thinking", "reasoning", "reasoning_content", "reasoning_text", *SPOKEN, "summary")
 
 _BEGIN, _END = (rf"(?:<{slash}(?:think|thinking|thought|reasoning)>|\[{slash}THINK\])" for slash in ("", "/"))
@@ -43,11 +43,11 @@ _ENDED = re.compile(rf"(.*?){_END}\s*", re.DOTALL | re.IGNORECASE)
 _MARKS = re.compile(rf"\A\s*{_BEGIN}|{_END}\s*\Z", re.IGNORECASE)
 
 _ANY_MARK = r"(?:<\|[^|\s]*\|>(?:assistant|analysis|commentary|final)?|[<\[◁][^<>\[\]◁▷\s]{1,40}[>\]▷])+"
-"""Marks of any family, the channels of gpt-oss among them; taken for marks only where they enclose what is known to be a thought."""
+"""Marks of any model family, gpt-oss's channels included. They count as marks only around a text that is known to be reasoning."""
 
 
 class Written(NamedTuple):
-    """`ending` is a name of ENDINGS, or the server's own word where nobody knows it ("" for none); `num_dropped` parts say nothing that is kept."""
+    """`ending` is a name of ENDINGS, or the server's word if it is unknown ("" for none). `num_dropped` parts hold no text."""
 
     text: str
     thinking: str
@@ -56,12 +56,12 @@ class Written(NamedTuple):
     num_dropped: int = 0
 
     def joined(self, *, keep_thinking: bool) -> str:
-        """The answer behind what was thought, in the marks that the rest of the project reads."""
+        """The reasoning in the marks of `methods.reasoning`, then the answer."""
         return f"{OPEN}\n{self.thinking}\n{CLOSE}\n\n{self.text}" if keep_thinking and self.thinking else self.text
 
 
 def written(completion: dict[str, Any]) -> Written | None:
-    """What the first choice of a completion says; None where there is no choice, or its content is of a kind that holds no text."""
+    """The parsed first choice of a completion; None without a choice, or if its content cannot hold a text."""
     choice = _first_choice(completion)
     if choice is None:
         return None
@@ -74,29 +74,30 @@ def written(completion: dict[str, Any]) -> Written | None:
     if not isinstance(parts, list):
         return None
     thoughts = [said for name in OWN_FIELDS for said in _each_said(message.get(name), THOUGHT)]
-    texts, refusals, num_dropped = [], [_said(message.get("refusal"), SPOKEN)], 0
+    texts: list[str] = []
+    refusals, num_dropped = [_said(message.get("refusal"), SPOKEN)], 0
     for part in parts:
         kind, said = _of_part(part)
         {"text": texts, "thinking": thoughts, "refusal": refusals, "none": []}[kind].append(said)
         num_dropped += kind == "none"
-    text, thinking = _told_apart("".join(texts), thoughts)
+    text, thinking = _separated("".join(texts), thoughts)
     return Written(text, thinking, "".join(refusals).strip(), ending(choice.get("finish_reason")), num_dropped)
 
 
 def ending(reason: Any) -> str:
-    """What became of a text, from the reason that the server gives: a name of ENDINGS, or the word itself."""
+    """The kind of ending for a server's finish reason: a name of ENDINGS, or the reason itself."""
     word = str(reason or "").strip().rpartition(".")[2].lower().replace("-", "_").removeprefix("finish_reason_")
     return _ENDING_OF.get(word, word)
 
 
 def has_choice(completion: dict[str, Any]) -> bool:
-    """Whether there is a choice with a message, readable or not."""
+    """Whether there is a choice with a message, in a known form or not."""
     choice = _first_choice(completion)
     return choice is not None and isinstance(choice.get("message"), dict)
 
 
 def means_too_many(completion: dict[str, Any]) -> bool:
-    """Whether a server gave up for want of resources."""
+    """Whether the server gave up for lack of resources."""
     return str((_first_choice(completion) or {}).get("finish_reason")) in ("insufficient_system_resource", "overloaded")
 
 
@@ -106,12 +107,12 @@ def num_read(completion: dict[str, Any]) -> int | None:
 
 
 def num_written(completion: dict[str, Any]) -> int | None:
-    """Tokens of the answer with what was thought, as the server counts them."""
+    """Tokens of answer and reasoning, as the server counts them."""
     return _count(completion.get("usage"), "completion_tokens", "output_tokens")
 
 
 def num_thought(completion: dict[str, Any]) -> int | None:
-    """Tokens of what was thought, where the server tells them apart."""
+    """Tokens of the reasoning, if the server counts them separately."""
     usage = completion.get("usage")
     details = usage.get("completion_tokens_details") or usage.get("output_tokens_details") if isinstance(usage, dict) else None
     return _count(details, "reasoning_tokens")
@@ -132,7 +133,7 @@ def _first_choice(completion: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _of_part(part: Any) -> tuple[str, str]:
-    """(kind, what it says) of one part of a content: "text", "thinking", "refusal", or "none" for pictures, calls and what is unknown."""
+    """(kind, text) of one part of a content. Kinds: "text", "thinking", "refusal", and "none" for images, calls and unknown parts."""
     if isinstance(part, str):
         return "text", part
     if not isinstance(part, dict):
@@ -152,7 +153,7 @@ def _of_part(part: Any) -> tuple[str, str]:
 
 
 def _said(value: Any, names: tuple[str, ...]) -> str:
-    """The text in `value`, however deep: of an object, in the first of the fields `names` that holds any."""
+    """The text in `value` at any depth. In an object it is in the first of the fields `names` that holds one."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -164,13 +165,13 @@ def _each_said(value: Any, names: tuple[str, ...]) -> Iterator[str]:
     yield from (_said(each, names) for each in (value if isinstance(value, list) else [value]))
 
 
-# --- thoughts ---------------------------------------------------------------------------------------------------------
+# --- reasoning ---------------------------------------------------------------------------------------------------------
 
 
-def _told_apart(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
-    """(answer, thought): what stands in both is taken out of the answer, unless it is all that there is.
+def _separated(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
+    """(answer, reasoning). Reasoning that the text repeats is removed from the answer, unless nothing else is left.
 
-    Without a thought in a place of its own the text stays as the model wrote it, marks included.
+    Without separate reasoning the text stays as the model wrote it, marks included.
     """
     own = _each_once(thoughts)
     if not own:
@@ -190,7 +191,7 @@ def _told_apart(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
 
 
 def _each_once(thoughts: Iterable[str]) -> list[str]:
-    """Thoughts without marks and white space at their ends, none of them part of another."""
+    """Reasoning texts without marks and white space at their ends. A text that is part of another one is left out."""
     found: list[str] = []
     for each in filter(None, (_MARKS.sub("", thought).strip() for thought in thoughts)):
         if not any(_plain(each) in _plain(other) for other in found):
@@ -206,9 +207,9 @@ def _plain(text: str) -> str:
 
 
 def parsed(answer: Any) -> dict[str, Any] | None:
-    """The completion in what arrived: an object, the JSON of one under another type of content, or a stream of events that nobody asked for.
+    """The completion in a response body: an object, JSON under another content type, or a stream of events that was not requested.
 
-    None where it is none of these, a stream that breaks off among them.
+    None for anything else, such as a stream that breaks off.
     """
     if not isinstance(answer, str):
         return answer if isinstance(answer, dict) else None
@@ -242,7 +243,7 @@ def _streamed(answer: str) -> dict[str, Any] | None:
 
 
 def _longer(before: Any, more: Any) -> Any:
-    """A field of a message so far with the next piece of it; pieces of one kind of part become one part."""
+    """A streamed field of a message with its next piece. Pieces of the same kind of part are joined."""
     if more is None or before is None:
         return before if more is None else more
     if isinstance(before, str) and isinstance(more, str):

@@ -1,4 +1,4 @@
-"""What every engine understands: requests in, outputs out. Nothing heavy is imported."""
+"""Requests and outputs, which every engine shares. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cotexp.records import FinishReason
 
 
 class Request(NamedTuple):
-    """A text to be generated. `id` also seeds its sampling; `prompt` is what the user says, which the engine puts into the model's own form."""
+    """A text to be generated. `id` also seeds its sampling. `prompt` is the user's message; the engine applies the chat template."""
 
     id: str
     prompt: str
@@ -23,10 +23,10 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A generated text without special tokens, the number of tokens generated for it, special ones left out, and its share of the wall time.
+    """A generated text and the number of its generated tokens, both without special tokens, and its share of the wall time in seconds.
 
-    Stored lengths are counted in the text instead: the same text may have been generated in other, more tokens than its tokenizer gives it.
-    `text` is empty where `finish_reason` says that nothing usable was written. `usage` is what a server said about it: tokens, money, model.
+    Stored lengths are counted in the text instead, since a model may generate a text in more tokens than its tokenizer needs.
+    `text` is empty if `finish_reason` says that nothing usable was written. `usage` is the server's account: tokens, dollars, model.
     """
 
     id: str
@@ -38,21 +38,21 @@ class Output:
 
 
 class Engine(Protocol):
-    """Whatever writes texts: a model on this machine, or a server."""
+    """A generator of texts: a model on this machine, or a server."""
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
-        """Generate all requests; `on_output` is called for each as soon as it ends. A request that it is not called for was not answered."""
+        """Generate all requests, and call `on_output` for each as soon as its text ends. A request without that call was not answered."""
 
 
 def seed_of(request: Request, sampling: Sampling) -> bytes:
-    """32 bytes that seed the sampling of one text, whatever is generated beside it."""
+    """32 bytes that seed the sampling of one text. They do not depend on the other texts of its batch."""
     return hashlib.sha256(f"{sampling.seed}/{request.id}".encode()).digest()
 
 
 def rows_of_batch(lengths: Iterable[int], *, max_rows: int, max_tokens: int) -> int:
-    """How many of the next rows, of these expected lengths in tokens, make one batch: rows times the longest stay within `max_tokens`.
+    """How many of the next rows form one batch: the rows times the longest of their expected `lengths` in tokens stay within `max_tokens`.
 
-    At least one row is taken; no more lengths are read than are needed.
+    It is at least one. No more lengths are read than needed.
     """
     longest = count = 0
     for each in itertools.islice(lengths, max_rows):
@@ -64,5 +64,5 @@ def rows_of_batch(lengths: Iterable[int], *, max_rows: int, max_tokens: int) -> 
 
 
 def room(num_prompt_tokens: int, max_new_tokens: int, context_length: int | None) -> int:
-    """Most tokens that can be written behind a prompt; 0 where the prompt alone fills the context."""
+    """Most tokens that can be written after a prompt; 0 if the prompt alone fills the context."""
     return max_new_tokens if context_length is None else max(0, min(max_new_tokens, context_length - num_prompt_tokens))

@@ -1,7 +1,7 @@
-"""How important LLMLingua-2 finds the words of a text, through the documented interface of its package.
+"""The importance of the words of a text by LLMLingua-2, through the documented interface of its package.
 
-The package says which words it keeps at a rate, not how sure it is. A word's importance is the share of the rates 0.05, 0.10, ... 0.95 at
-which it is kept: the classifier's order, in twenty steps, within the 512 tokens that it reads at once.
+The package returns the words that it keeps at a rate, but no probabilities. So a word's importance is the share of the rates 0.05, 0.10, ...
+0.95 at which it is kept. That is the classifier's order in twenty steps, within the 512 tokens that it reads at once.
 Source: LLMLingua-2 (Pan et al. 2024), package llmlingua 0.2.2.
 """
 
@@ -15,7 +15,7 @@ from cotexp.sections import ConfigError, RunFailed
 
 RATES = [step / 20 for step in range(1, 20)]
 KNOWN = ("xlm-roberta-large", "bert-base-multilingual-cased")
-"""One of these names must stand in the path of the model: the package reads from it how words begin."""
+"""The path of the model must contain one of these names, from which the package infers how tokens mark the start of a word."""
 WORD_END, LABEL_START = "\x1e", "\x1f"
 
 

@@ -1,7 +1,7 @@
 """Generation with any causal or encoder-decoder transformers model on this machine.
 
-In float32 a row's text is the same alone, in any batch and in any order: rows are padded with exact masks, and sampling draws
-from a generator of the row's own. Axes: B rows, T tokens, V vocabulary.
+In float32 a row's text does not depend on its batch or its order: rows are padded with exact masks, and each row is sampled with a random
+generator of its own. Axes: B rows, T tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from cotexp.inference import sharing
+from cotexp.inference import batching
+from cotexp.inference.batching import Batching
+from cotexp.inference.decoding import PromptRows, Rows, SourceRows, StaticPromptRows, widest
 from cotexp.inference.engine import Output, Request, room, seed_of
-from cotexp.inference.rows import PromptRows, Rows, SourceRows, StaticPromptRows, widest
-from cotexp.inference.sharing import Sharing
 from cotexp.model_settings import Sampling
 from cotexp.models.loading import LoadedModel, generation_stop_ids
 from cotexp.models.rope import RopeLimit
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class _Row(NamedTuple):
-    """A request, the ids of its prompt, and the most tokens that it may write."""
+    """A request, the ids of its prompt, and the most tokens of its text."""
 
     request: Request
     prompt: list[int]
@@ -36,14 +36,14 @@ class _Row(NamedTuple):
 
 
 OnEnd = Callable[[_Row, list[int], bool], None]
-"""Called with a row, the ids that it wrote, and whether it stopped by itself."""
+"""Called with a row, its written ids, and whether the model ended the text."""
 
 
 @dataclass(slots=True)
 class LocalEngine:
-    """Generates in batches with one loaded model; with `compile` by compiled steps over a cache of fixed size.
+    """Generates in batches with one loaded model. With `compile`, steps are compiled and use a cache of fixed size.
 
-    Raises: ConfigError for a model that cannot be carried on step by step, and where a compiled step is asked of one that has none.
+    Raises: ConfigError for a model that cannot be decoded step by step, or by compiled steps if those are wanted.
     """
 
     loaded: LoadedModel
@@ -51,7 +51,7 @@ class LocalEngine:
     stop_ids: set[int] = field(init=False)
     special_ids: set[int] = field(init=False)
     rope_limit: RopeLimit | None = field(init=False)
-    sharing: Sharing = field(init=False)
+    batching: Batching = field(init=False)
 
     def __post_init__(self) -> None:
         self.stop_ids = generation_stop_ids(self.loaded)
@@ -59,20 +59,20 @@ class LocalEngine:
         if self.compile and self.is_encoder_decoder:
             raise ConfigError("model.compile must be false for an encoder-decoder model, whose steps are not compiled; got true")
         self.rope_limit = RopeLimit.of(self.loaded.model)
-        self.sharing = sharing.tried(self.loaded, compiled=self.compile)
+        self.batching = batching.probe(self.loaded, compiled=self.compile)
 
     @property
     def is_encoder_decoder(self) -> bool:
         return bool(self.loaded.model.config.is_encoder_decoder)
 
     def encode(self, request: Request) -> list[int]:
-        """Ids of the prompt in the model's own form."""
+        """Ids of the prompt in the model's chat form."""
         return self.loaded.encoder.prompt(request.prompt, compressed=request.compressed, ratio=request.ratio)
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
-        """Generate all requests as one batch, or as several where rows cannot share one; `on_output` is called as each row ends.
+        """Generate all requests in one batch, or in several if rows cannot share one; `on_output` is called when a row ends.
 
-        A prompt that fills the model's context ends at once as "overflow"; a text ends as "length" where the context is full.
+        A prompt that fills the model's context ends as "overflow". A text that reaches the end of the context ends as "length".
         Raises: RunFailed when a single text does not fit the GPU.
         """
         started, rows = time.perf_counter(), self._rows(requests, sampling)
@@ -89,12 +89,12 @@ class LocalEngine:
             self._write_all(group, sampling, on_end)
 
     def _groups(self, rows: Sequence[_Row]) -> list[list[_Row]]:
-        """Those that may share a batch."""
+        """Groups of rows that may share a batch."""
         groups: dict[tuple[int, ...], list[_Row]] = {}
         width = max((len(each.prompt) for each in rows), default=0) + max((each.room for each in rows), default=0)
-        padded = self.sharing.padded and width <= widest(self.loaded.model)
+        padded = self.batching.padded and width <= widest(self.loaded.model)
         for number, each in enumerate(rows):
-            company = () if padded else (len(each.prompt),) if self.sharing.together else (number,)
+            company = () if padded else (len(each.prompt),) if self.batching.together else (number,)
             groups.setdefault((self._side(each), *company), []).append(each)
         return list(groups.values())
 
@@ -102,10 +102,10 @@ class LocalEngine:
         return self.rope_limit.side_of_row(len(row.prompt), row.room) if self.rope_limit else 0
 
     def _write_all(self, waiting: list[_Row], sampling: Sampling, on_end: OnEnd) -> None:
-        """Write rows that may share a batch, in ever smaller ones where one does not fit the GPU."""
+        """Write rows that may share a batch, in ever smaller batches if one does not fit the GPU."""
         size = len(waiting)
         while waiting:
-            batch, ended = waiting[:size], set()
+            batch, ended = waiting[:size], set[str]()
 
             def note(row: _Row, written: list[int], stopped: bool, ended: set[str] = ended) -> None:
                 ended.add(row.request.id)
@@ -120,12 +120,12 @@ class LocalEngine:
         rows, context = [], self.loaded.context_length
         for each in requests:
             prompt = self.encode(each)
-            own_context = self.is_encoder_decoder and len(prompt) <= (context or len(prompt))  # source and text do not share one
+            own_context = self.is_encoder_decoder and len(prompt) <= (context or len(prompt))  # source and text do not share a context
             rows.append(_Row(each, prompt, room(0 if own_context else len(prompt), sampling.max_new_tokens, context)))
         return rows
 
     def _smaller(self, batch: Sequence[_Row], num_left: int) -> int:
-        """How many rows to try next, after so many of `batch` were left when memory ran out."""
+        """Rows of the next batch, after memory ran out with `num_left` rows of `batch` left."""
         if len(batch) == 1:
             raise RunFailed(
                 f"out of GPU memory with one text alone ({len(batch[0].prompt)} tokens read, up to {batch[0].room} written); "
@@ -139,7 +139,7 @@ class LocalEngine:
 
     @torch.inference_mode()
     def _write(self, rows: list[_Row], sampling: Sampling, on_end: OnEnd) -> bool:
-        """Write one batch; `on_end(row, ids, stopped)` is called for each row when it ends. False when GPU memory ran out."""
+        """Write one batch, and call `on_end(row, ids, stopped)` when a row ends. Returns false when GPU memory ran out."""
         try:
             written: list[list[int]] = [[] for _ in rows]
             uniform_BT = _uniform_draws([each.request for each in rows], sampling)
@@ -172,7 +172,7 @@ class LocalEngine:
     def _decoding(self, rows: Sequence[_Row]) -> Rows:
         prompts, most = [each.prompt for each in rows], max(each.room for each in rows)
         if self.is_encoder_decoder:
-            return SourceRows(self.loaded, prompts, leave=self.sharing.leave)
+            return SourceRows(self.loaded, prompts, leave=self.batching.leave)
         limit = self.rope_limit
         stays = limit is None or self._side(rows[0]) == 0
         most_positions = min((each for each in (self.loaded.context_length, limit and stays and limit.length) if each), default=None)
@@ -180,11 +180,11 @@ class LocalEngine:
             limit.restart(self.loaded.model)
         if self.compile and (limit is None or max(map(len, prompts)) + most <= limit.length):
             return StaticPromptRows(self.loaded, prompts, most, most_positions=most_positions)
-        return PromptRows(self.loaded, prompts, leave=self.sharing.leave, most_positions=most_positions)
+        return PromptRows(self.loaded, prompts, leave=self.batching.leave, most_positions=most_positions)
 
 
 def _uniform_draws(requests: Sequence[Request], sampling: Sampling) -> torch.Tensor | None:
-    """(B, T) numbers in [0, 1), row by row from a generator seeded by (seed, id); None for greedy decoding."""
+    """(B, T) numbers in [0, 1), each row from a generator seeded by (seed, id); None for greedy decoding."""
     if sampling.temperature == 0:
         return None
     draws = []
@@ -195,7 +195,7 @@ def _uniform_draws(requests: Sequence[Request], sampling: Sampling) -> torch.Ten
 
 
 def _choose(logits_BV: torch.Tensor, sampling: Sampling, uniform_B: torch.Tensor | None) -> torch.Tensor:
-    """(B,) the likeliest tokens, or those at which the cumulative probability passes the row's uniform draw."""
+    """(B,) the most probable tokens, or those at which the cumulative probability passes the row's uniform draw."""
     if uniform_B is None:
         return logits_BV.argmax(dim=-1)
     cumulative_BV = torch.softmax(logits_BV.double() / sampling.temperature, dim=-1).cumsum(dim=-1)

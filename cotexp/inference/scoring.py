@@ -1,10 +1,11 @@
-"""Log-probabilities of given tokens, for many texts that follow one prompt and share beginnings with each other.
+"""Log-probabilities of given tokens, for many texts that follow one prompt and share prefixes.
 
-A causal model sees all texts of an item as one packed row: the tree of their prefixes in depth-first order, each token at the position
-it has in its text and attending to its own prefix alone. So every distinct prefix is computed once. Models that cannot be masked like
-that (sliding windows shorter than the texts, recurrence, position biases) and decoders behind an encoder get a row for each distinct text.
-So do texts beyond the length where rotary positions change: each is scored as it stands whole. A text written across that length was
-written with both kinds of positions, so its score is not the sum of what its writer saw.
+A causal model reads all texts of an item as one packed row, the tree of their prefixes in depth-first order. Each token has the position of
+its text and attends to its own prefix alone, so every distinct prefix is computed once. Each distinct text has a row of its own for models that
+cannot be masked like that (sliding windows shorter than the texts, recurrence, position biases), and for encoder-decoder models.
+
+So has a text beyond the length at which rotary frequencies change: it is scored with the frequencies of its whole length. A text that was
+generated across that length used both kinds, so its score is not the sum of the log-probabilities at generation.
 Axes: B rows, T tokens, K tokens seen, N tokens read, V vocabulary, S tokens of a prompt, D width.
 """
 
@@ -22,6 +23,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from cotexp.inference.prefix_tree import Row, row_of
+from cotexp.models.embeddings import num_embeddings
 from cotexp.models.loading import LoadedModel
 from cotexp.models.rope import RopeLimit
 from cotexp.sections import ConfigError, RunFailed
@@ -33,60 +36,39 @@ _Sized = TypeVar("_Sized")
 
 
 class Text(NamedTuple):
-    """What follows a prompt. `read` holds the indices into `ids`, ascending, whose log-probability is wanted."""
+    """A text after a prompt. `read` holds the indices into `ids`, ascending, whose log-probability is wanted."""
 
     ids: list[int]
     read: list[int]
 
 
 class Item(NamedTuple):
-    """A prompt, of one token at least, and the texts that may follow it."""
+    """A prompt of at least one token, and the texts that may follow it."""
 
     id: str
     prompt_ids: list[int]
     texts: list[Text]
 
 
-class _Read(NamedTuple):
-    """The token that follows the one at `index` of a row, and the (text, place) pairs that ask for its log-probability."""
-
-    index: int
-    token: int
-    places: list[tuple[int, int]]
-
-
-class _Row(NamedTuple):
-    """A tree of prefixes: tokens in depth-first order, their positions, and for each the index after its last descendant.
-
-    `side` is that of the texts' lengths, by `RopeLimit`.
-    """
-
-    ids_T: torch.Tensor
-    positions_T: torch.Tensor
-    ends_T: torch.Tensor
-    reads: list[_Read]
-    side: int
-
-
 class _Work(NamedTuple):
     """The rows of an item, and its results by text and place."""
 
     item: Item
-    rows: list[_Row]
+    rows: list[Row]
     scores: list[list[float]]
 
 
-_Job = tuple[_Work, _Row, torch.Tensor | None]
+_Job = tuple[_Work, Row, torch.Tensor | None]
 
 
 @dataclass(slots=True)
 class Scorer:
     """Scores in batches with one loaded model, causal or encoder-decoder.
 
-    `max_batch_tokens` bounds the tokens of one forward pass, padding included; None: 512 on a CPU and 8192 elsewhere. A longer packed
-    row passes in pieces, any other longer text alone. It never changes a result beyond rounding. What may share a pass is tried out first.
+    `max_batch_tokens` bounds the tokens of one forward pass, padding included; None: 512 on a CPU and 8192 elsewhere. A longer packed row is
+    read in pieces, any other longer text alone. The bound changes results by rounding only. Which rows may share a pass is probed first.
 
-    Raises: ConfigError for a model whose scores of a text are not those of one plain pass over it.
+    Raises: ConfigError for a model whose scores of a text differ from those of one pass over the text alone.
     """
 
     loaded: LoadedModel
@@ -100,12 +82,12 @@ class Scorer:
     def __post_init__(self) -> None:
         self.budget = self.max_batch_tokens or (512 if self.loaded.device.type == "cpu" else 8192)
         self.rope_limit = RopeLimit.of(self.loaded.model)
-        self._choose_company()
+        self._probe_batching()
         self.packs = self._takes_masks() and self._difference(packed=True) < self._rounding()
 
     @torch.inference_mode()
     def score(self, items: Sequence[Item], on_item: Callable[[str, list[list[float]]], None]) -> None:
-        """Call `on_item(id, scores)` once for each item, in any order, as they finish.
+        """Call `on_item(id, scores)` once for each item as soon as it is scored, in any order.
 
         `scores` follows the item's texts, and each text's `read`: log p(token | prompt, the text's tokens before it) in nats, never above 0.
         Raises: RunFailed, before anything is computed, for a text that the model's context cannot hold.
@@ -144,7 +126,7 @@ class Scorer:
         return length
 
     def _takes_masks(self) -> bool:
-        """Whether the model says of itself that its attention is what masks and positions make it."""
+        """Whether the model declares that its attention follows any mask and positions."""
         model, config = self.loaded.model, self.loaded.model.config.get_text_config()
         return (
             not config.is_encoder_decoder
@@ -154,24 +136,24 @@ class Scorer:
             and set(getattr(config, "layer_types", None) or ()) <= {"full_attention", "sliding_attention", "chunked_attention"}
         )
 
-    def _choose_company(self) -> None:
-        """Whether rows of different length, or of equal length, may share a pass."""
+    def _probe_batching(self) -> None:
+        """Probe whether rows of different length, or of equal length, may share a pass."""
         for self.padded, self.together in ((True, True), (False, True), (False, False)):
             difference = self._difference(packed=False)
             if difference < self._rounding():
                 return
         if not difference < 10 * self._rounding():
             name = type(self.loaded.model).__name__
-            raise ConfigError(f"model.path: {name} cannot be scored: what it says of a token depends on the tokens behind it; take a causal model")
+            raise ConfigError(f"model.path: {name} cannot be scored: its prediction of a token depends on later tokens; take a causal model")
 
     def _rounding(self) -> float:
-        """Nats that two ways of computing the same scores may differ by."""
+        """Nats by which two ways to compute the same scores may differ."""
         return 1e-3 if torch.finfo(self.loaded.model.dtype).bits >= 32 else 0.15
 
     @torch.inference_mode()
     def _difference(self, *, packed: bool) -> float:
-        """Nats by which texts scored in company differ from one plain pass each: in 16 bits the mean, since rounding may choose another expert."""
-        vocabulary = self.loaded.model.get_input_embeddings().weight.shape[0]
+        """Nats by which scores in a batch differ from one pass per text. In 16 bits it is the mean, since rounding may select another expert."""
+        vocabulary = num_embeddings(self.loaded.model)
         first, second, third = torch.linspace(vocabulary // 8, vocabulary - 1, 12).long().view(3, 4).tolist()
         texts = [[*second, *third], [*second[:2], *third], second, [*third, *second]]
         item = Item("", first, [Text(each, list(range(len(each)))) for each in texts])
@@ -183,7 +165,7 @@ class Scorer:
         return float(differences.max() if self._rounding() < 0.1 else differences.mean())
 
     def _plain(self, prompt_ids: list[int], ids: list[int]) -> torch.Tensor:
-        """(N,) the log-probabilities of a text's tokens by one pass over it alone."""
+        """(N,) the log-probabilities of a text's tokens, from one pass over the text alone."""
         config, device = self.loaded.model.config, self.loaded.device
         if config.is_encoder_decoder:
             start = torch.tensor([[config.decoder_start_token_id, *ids]], device=device)
@@ -204,19 +186,19 @@ class Scorer:
         for group in _batches([each for each in works if each.rows], lambda each: sum(len(row.ids_T) for row in each.rows), self.budget):
             memories = self._encoded(group) if self.loaded.model.config.is_encoder_decoder else [None] * len(group)
             jobs = [(work, row, memory_SD) for work, memory_SD in zip(group, memories, strict=True) for row in work.rows]
-            for company in self._companies(jobs, packed=packed):
-                for batch in _batches(company, lambda job: len(job[1].ids_T), self.budget):
+            for compatible in self._compatible(jobs, packed=packed):
+                for batch in _batches(compatible, lambda job: len(job[1].ids_T), self.budget):
                     self._run(*zip(*batch, strict=True), packed=packed)
             yield from group
 
-    def _companies(self, jobs: Sequence[_Job], *, packed: bool) -> list[list[_Job]]:
-        """Rows that may share a pass."""
-        companies: dict[tuple[int, ...], list[_Job]] = {}
+    def _compatible(self, jobs: Sequence[_Job], *, packed: bool) -> list[list[_Job]]:
+        """Groups of rows that may share a pass."""
+        groups: dict[tuple[int, ...], list[_Job]] = {}
         for number, (work, row, memory_SD) in enumerate(jobs):
             lengths = (len(row.ids_T), 0 if memory_SD is None else len(memory_SD))
             own = () if packed or self.padded else lengths if self.together else (number,)
-            companies.setdefault((row.side, *own), []).append((work, row, memory_SD))
-        return list(companies.values())
+            groups.setdefault((row.side, *own), []).append((work, row, memory_SD))
+        return list(groups.values())
 
     def _work(self, item: Item, *, packed: bool) -> _Work:
         config = self.loaded.model.config
@@ -229,10 +211,10 @@ class Scorer:
                 rows.append((side, []))
             rows[-1][1].append((path, number))
         scores = [[0.0] * len(text.read) for text in item.texts]
-        return _Work(item, [_row(paths, len(root), item.texts, side) for side, paths in rows], scores)
+        return _Work(item, [row_of(paths, len(root), item.texts, side) for side, paths in rows], scores)
 
     def _path(self, root: list[int], text: Text) -> tuple[int, list[int]]:
-        """(side, what is seen of a text): up to the last token that is read, and where its whole length decides about positions, all of it."""
+        """(side, tokens to be read of a text): up to the last one that is wanted, or all of them if the length decides about rotary frequencies."""
         side = self.rope_limit.side(len(root) + len(text.ids)) if self.rope_limit else 0
         return side, root + (text.ids if side else text.ids[: text.read[-1]])
 
@@ -244,8 +226,8 @@ class Scorer:
         memory_BSD = self.loaded.model.get_encoder()(input_ids=self._padded(prompts), attention_mask=self._lengths_mask(prompts)).last_hidden_state
         return [memory_SD[: len(ids)] for memory_SD, ids in zip(memory_BSD, prompts, strict=True)]
 
-    def _run(self, works: Sequence[_Work], rows: Sequence[_Row], memories: Sequence[torch.Tensor | None], *, packed: bool) -> None:
-        """Fill in what the rows read, each a row of its work."""
+    def _run(self, works: Sequence[_Work], rows: Sequence[Row], memories: Sequence[torch.Tensor | None], *, packed: bool) -> None:
+        """Compute the wanted scores of these rows, and store them in their works."""
         if self.rope_limit:
             self.rope_limit.restart(self.loaded.model)
         ids_BT = self._padded([each.ids_T for each in rows])
@@ -264,14 +246,14 @@ class Scorer:
             inputs["input_ids" if memories[0] is None else "decoder_input_ids"] = ids_BT[:, first:last]
             if packed:
                 inputs |= {"position_ids": positions_BT[:, first:last], "attention_mask": self._tree_mask(ends_BT[:, :last], first)}
-            reads = [(b, each) for b, row in enumerate(rows) for each in row.reads if first <= each.index < last]
-            found = self._log_probabilities(inputs, [(b, each.index - first, each.token) for b, each in reads])
+            reads = [(b, each) for b, row in enumerate(rows) for each in row.reads if first <= each.column < last]
+            found = self._log_probabilities(inputs, [(b, each.column - first, each.token) for b, each in reads])
             for (b, read), value in zip(reads, found, strict=True):
                 for text, place in read.places:
                     works[b].scores[text][place] = value
 
     def _tree_mask(self, ends_BK: torch.Tensor, first: int) -> torch.Tensor:
-        """(B, 1, T, K) what is added to the attention of tokens `first` to K: 0 to a token's prefix and itself, else the least number."""
+        """(B, 1, T, K) additive attention mask of tokens `first` to K: 0 for a token's prefix and itself, else the least number."""
         keys_K = torch.arange(ends_BK.shape[1], device=ends_BK.device)
         queries_T1 = keys_K[first:, None]
         ends_B1K = torch.maximum(ends_BK, keys_K + 1)[:, None]
@@ -280,7 +262,7 @@ class Scorer:
         return zero.where(seen_BTK, torch.finfo(zero.dtype).min)[:, None]
 
     def _log_probabilities(self, inputs: dict[str, Any], reads: list[tuple[int, int, int]]) -> list[float]:
-        """For each (row, index, next token) its log-probability."""
+        """The log-probability in nats of each (row, column, next token)."""
         rows_N, columns_N, tokens_N = torch.tensor(reads, device=self.loaded.device, dtype=torch.long).reshape(-1, 3).unbind(dim=1)
         with _logits_only_at(self.loaded.model, rows_N, columns_N):
             logits_NV = self.loaded.model(**inputs).logits[0]
@@ -295,31 +277,8 @@ class Scorer:
         return self._padded([torch.ones(len(each), dtype=torch.long) for each in rows])
 
 
-def _row(paths: list[tuple[list[int], int]], num_root: int, texts: list[Text], side: int) -> _Row:
-    """The tree of (prefix to be seen, number of its text) pairs in lexicographic order: a path shares most with the one before it."""
-    ids: list[int] = []
-    positions: list[int] = []
-    ends: list[int] = []
-    reads: dict[tuple[int, int], _Read] = {}
-    before: list[int] = []
-    nodes: list[int] = []
-    for path, number in paths:
-        shared = next((i for i, (one, other) in enumerate(zip(before, path, strict=False)) if one != other), min(len(before), len(path)))
-        nodes = nodes[:shared] + list(range(len(ids), len(ids) + len(path) - shared))
-        ids += path[shared:]
-        positions += range(shared, len(path))
-        ends += [0] * (len(path) - shared)
-        for node in nodes:
-            ends[node] = len(ids)
-        for place, index in enumerate(texts[number].read):
-            key = nodes[num_root + index - 1], texts[number].ids[index]
-            reads.setdefault(key, _Read(*key, [])).places.append((number, place))
-        before = path
-    return _Row(torch.tensor(ids), torch.tensor(positions), torch.tensor(ends), list(reads.values()), side)
-
-
 def _batches(things: list[_Sized], length: Callable[[_Sized], int], budget: int) -> Iterator[list[_Sized]]:
-    """The longest first, in batches whose padded size stays within the budget, or of one."""
+    """Batches whose padded size stays within the budget, longest first; a longer thing is a batch of its own."""
     batch: list[_Sized] = []
     for each in sorted(things, key=length, reverse=True):
         if batch and (len(batch) + 1) * length(batch[0]) > budget:
@@ -332,7 +291,7 @@ def _batches(things: list[_Sized], length: Callable[[_Sized], int], budget: int)
 
 @contextmanager
 def _logits_only_at(model: Any, rows_N: torch.Tensor, columns_N: torch.Tensor) -> Iterator[None]:
-    """Inside, logits have shape (1, N, V). What a model does to hidden states before its head, or to logits after it, stays its own."""
+    """In this block logits have shape (1, N, V). The model still transforms hidden states before its head, and logits after it."""
     handle = model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0][rows_N, columns_N][None],))
     try:
         yield

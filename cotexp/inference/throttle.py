@@ -1,11 +1,13 @@
-"""How many requests a server is sent at once, and when no more may be sent.
+"""Limits how many requests are sent to a server at once, and how much money they may cost.
 
-The number in flight doubles per round trip until a cut, and grows by one per round trip from there on. Cuts are decided once per round
-trip, by the share of the requests that were refused for being too many: a few refusals are chance, and their requests alone are sent
-again. A share beyond chance cuts the number to what was answered, by a half at most. Where a cut to what was answered leaves as large a
-share refused, the number was not the cause: it is put back, and such a share is borne from then on. Refusals in a row, with no answer
-between them, hold everyone back: two for as long as the server asks, a round trip full of them for a growing while where it does not say.
-The numbers are ours.
+The number in flight doubles per round trip until the first cut, and grows by one per round trip after it. Once per round trip, the share of
+requests that were refused as "too many" decides about a cut. A few refusals are chance, and only those requests are sent again. A larger share
+cuts the number to what was answered, at most by half. If the share stays as large after the cut, the number was not the cause: it is restored,
+and such a share is accepted from then on.
+
+Refusals in a row, without an answer between them, pause all requests: two refusals for as long as the server asks, a round trip full of them
+for a growing time if it does not say how long. The scheme is that of TCP congestion control (slow start, additive increase, multiplicative
+decrease; RFC 5681). The constants are our choice.
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ from cotexp.sections import RunFailed
 
 FIRST_IN_FLIGHT = 8
 BORNE = 0.1
-"""Share of refusals for which nothing is changed."""
+"""Share of refusals that changes nothing."""
 MOST_BORNE = 0.4
-"""Share up to which refusals can be found to have nothing to do with the number in flight."""
+"""Largest share of refusals that can be judged independent of the number in flight."""
 FIRST_HOLD_SECONDS, LONGEST_HOLD_SECONDS = 0.5, 60.0
 
 
@@ -32,11 +34,11 @@ class Stopped(Exception):
 
 
 class OutOfMoney(Exception):
-    """Nothing is in flight, and even so the next request could cost more than is left."""
+    """Nothing is in flight, and the next request could cost more than the money that is left."""
 
 
 class Cut(NamedTuple):
-    """What was before a cut whose effect is not known yet."""
+    """The state before a cut whose effect is not known yet."""
 
     limit: float
     share: float
@@ -44,10 +46,9 @@ class Cut(NamedTuple):
 
 @dataclass(slots=True)
 class Throttle:
-    """Lets as many requests out as the server takes, `most` at once, and no more than `max_cost` dollars can pay.
+    """Sends as many requests as the server accepts, at most `most` at once, and no more than `max_cost` dollars can pay.
 
-    `spent` are the dollars paid so far, those of earlier starts included; `num_holds` how often everyone was held back since the last answer,
-    by a server that does not say for how long.
+    `spent`: dollars paid so far, earlier starts included. `num_holds`: pauses since the last answer for which the server named no duration.
     """
 
     most: int
@@ -79,7 +80,7 @@ class Throttle:
         self.limit = min(FIRST_IN_FLIGHT, self.most)
 
     async def begin(self, most_cost: float) -> float:
-        """Wait, first come first served, until a request that may cost `most_cost` dollars can be sent; returns the time on time.monotonic.
+        """Wait until a request that may cost `most_cost` dollars can be sent, first come, first served. Returns time.monotonic() in seconds.
 
         Raises: Stopped, OutOfMoney.
         """
@@ -97,7 +98,7 @@ class Throttle:
             return now
 
     def end(self, most_cost: float) -> None:
-        """The request is over, whatever became of it."""
+        """A request ended in any way."""
         self.in_flight -= 1
         self._reserved = self._reserved - most_cost if self.in_flight else 0.0
         self._changed.set()
@@ -118,7 +119,7 @@ class Throttle:
             self._judge()
 
     def refused(self, sent: float, wait: float | None) -> None:
-        """The request sent at `sent` was one too many, and the server asks to wait so many seconds, if it says how many."""
+        """The request sent at `sent` was refused as one too many. The server asks to `wait` so many seconds; None: it does not say."""
         self._refused_in_a_row += 1
         if wait is not None and self._refused_in_a_row > 1:
             self._hold(wait)
@@ -131,13 +132,13 @@ class Throttle:
             self._cut(1.0)
 
     def stop(self, reason: RunFailed) -> None:
-        """Let no more requests out; those in flight may still be answered."""
+        """Send no more requests; those in flight may still be answered."""
         self.reason = self.reason or reason
         self._stopped.set()
         self._changed.set()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait `seconds`. Raises: Stopped, as soon as no more requests may be sent."""
+        """Wait `seconds`. Raises: Stopped as soon as no more requests may be sent."""
         try:
             async with asyncio.timeout(seconds):
                 await self._stopped.wait()
@@ -148,11 +149,11 @@ class Throttle:
     # --- the number in flight -------------------------------------------------------------------------------------------
 
     def _judge(self) -> None:
-        """Once per round trip: cut the number where the refusals are beyond what is borne and beyond chance, or take a vain cut back."""
+        """Once per round trip, cut the number if refusals exceed the accepted share and chance, or undo a cut that did not help."""
         num, refused = self._answered_in_window + self._refused_in_window, self._refused_in_window
         now = time.monotonic()
         if num < max(FIRST_IN_FLIGHT, min(int(self.limit), self.in_flight)) or now - self._window_began < self._round_trip:
-            return  # refusals may come at once, and answers in flocks: less than a round trip shows no share
+            return  # refusals come at once and answers in groups, so less than a round trip shows no share
         share, before = refused / num, self._on_trial
         self._begin_window(now)
         self._on_trial = None
@@ -164,7 +165,7 @@ class Throttle:
             self._borne = BORNE
 
     def _cut(self, share: float) -> None:
-        """Fewer may be in flight, by the share that was refused. Nothing is judged until the first request sent from now on is answered."""
+        """Lower the number in flight by the refused share. The next judgement waits for an answer to a request sent from now on."""
         before, self.limit = self.limit, max(1.0, min(self.limit, self.in_flight) * max(0.5, 1 - share))
         self._on_trial = Cut(before, share) if share <= MOST_BORNE else None
         self._was_cut, self._is_settled = True, False
@@ -175,7 +176,7 @@ class Throttle:
         self._window_began = now
 
     def _hold_for_a_while(self) -> None:
-        """Longer each time; about until the next answer, where one is due."""
+        """Pause all requests, longer each time, or about until the next answer if one is due."""
         seconds = min(LONGEST_HOLD_SECONDS, FIRST_HOLD_SECONDS * 2**self.num_holds)
         due = self._round_trip if self.in_flight > 1 and self._round_trip else seconds
         self._hold(min(seconds, due) * random.uniform(0.5, 1.0))
@@ -202,7 +203,7 @@ class Throttle:
         return False
 
     async def _wait_for_a_change(self, held_back: float) -> None:
-        """Wait until a request ends, or for the seconds that everyone is held back. One of them comes: without a hold somebody is in flight."""
+        """Wait until a request ends, or for the seconds of a pause. One of the two happens: without a pause, a request is in flight."""
         assert held_back > 0 or self.in_flight, "nobody would ever wake this"
         self._changed.clear()
         try:

@@ -1,9 +1,9 @@
 """Generation with vLLM, an optional package, on the NVIDIA GPUs of this machine.
 
-Each copy of the model runs in a process of its own, with GPUs of its own: vLLM refuses several copies in one process, and what a copy
-holds of a GPU is free for training only when its process has ended. Copies know nothing of each other; texts are divided among them.
-Prompts go in and texts come out as token ids, so that chat form, `<compress>`, ends of texts and counts are those of every engine.
-A text depends on rounding, and so on what is generated beside it: vLLM promises no more, and seeds make samples repeatable up to that.
+Each copy of the model has its own process and GPUs: vLLM refuses several copies in one process, and a copy's GPU memory is free for training
+only after its process ended. Texts are divided among the copies, which do not communicate.
+Prompts and texts are exchanged as token ids, so that chat form, `<compress>`, ends of texts and counts are the same as for other engines.
+Rounding depends on the other texts of a batch, and a text depends on rounding. vLLM promises no more; seeds repeat samples up to rounding.
 
 Source: vLLM's documented interface, `vllm.LLM` and `vllm.SamplingParams` (https://docs.vllm.ai/en/stable/api/vllm/).
 """
@@ -35,14 +35,14 @@ from cotexp.models.tokenizer import load_tokenizer
 from cotexp.sections import ConfigError, RunFailed
 
 ROWS_AT_ONCE = 1024
-"""Texts that each copy gets at once: enough to keep a GPU busy; a run that is killed writes at most so many again."""
+"""Texts that each copy receives at once: enough to use a GPU fully. A killed run writes at most so many again."""
 
 END_SECONDS = 20.0
-"""After this time without an end, a copy's process is killed with all that it started."""
+"""A copy that does not end within this time is killed, with its child processes."""
 
 
 def check(model: PretrainedModel, setting: str, files: ModelFiles | None = None) -> None:
-    """Raises ConfigError when engine vllm cannot run this model here; `setting` is the model's place in the settings."""
+    """Check that vLLM can run this model here. Raises: ConfigError if not; `setting` is the path of the model's settings."""
     if importlib.util.find_spec("vllm") is None:
         raise ConfigError(
             f"{setting}.engine=vllm needs the package vllm, which is not installed; "
@@ -66,7 +66,7 @@ class _Row(NamedTuple):
 
 
 class VllmEngine:
-    """Generates with the causal model in `folder`, which holds whole weights: vLLM takes no adapters that train a token's row.
+    """Generates with the causal model in `folder`, which must hold whole weights: vLLM loads no adapters that train a token's row.
 
     Raises: RunFailed when vLLM cannot load it.
     """
@@ -90,7 +90,7 @@ class VllmEngine:
             "gpu_memory_utilization": self.settings.gpu_memory_utilization,
             "max_model_len": self.settings.max_model_len or model.context_length,
             "trust_remote_code": model.trust_remote_code,
-            "generation_config": "vllm",  # that of the model's folder would limit lengths and end texts beside our settings
+            "generation_config": "vllm",  # the one in the model's folder would change lengths and ends of texts
         }
         gpus, size = identity.visible_gpus(), self.settings.tensor_parallel_size
         self.copies: list[_Copy] = []
@@ -103,7 +103,7 @@ class VllmEngine:
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
         """Generate all requests, divided among the copies; `on_output` is called when a copy has written its share.
 
-        A prompt that fills the model's context ends at once as "overflow"; a text ends as "length" where the context is full.
+        A prompt that fills the model's context ends as "overflow". A text that reaches the end of the context ends as "length".
         Raises: RunFailed when vLLM fails, or was started for shorter texts than these.
         """
         started, rows = time.perf_counter(), []
@@ -125,7 +125,7 @@ class VllmEngine:
                 on_output(self._output(row, ids, reason, seconds))
 
     def _sampling(self, row: _Row, sampling: Sampling) -> dict[str, Any]:
-        """Arguments of vLLM's SamplingParams, whose defaults restrict nothing else."""
+        """Arguments of vLLM's SamplingParams; the defaults of others restrict nothing."""
         own = {"temperature": sampling.temperature, "max_tokens": row.room, "stop_token_ids": sorted(self.stop_ids), "detokenize": False}
         return {**own, "seed": int.from_bytes(seed_of(row.request, sampling)[:8], "big") >> 1} if sampling.temperature else own
 
@@ -147,7 +147,7 @@ class VllmEngine:
 
 
 def _named_ends(folder: Path, config: Any) -> list[int]:
-    """Ids that end a text by the folder's generation settings, or by its configuration where it has none."""
+    """Ids that end a text by the folder's generation_config.json, or by config.json without that file."""
     path = folder / "generation_config.json"
     named = json.loads(path.read_bytes()).get("eos_token_id") if path.is_file() else config.get_text_config().eos_token_id
     return named if isinstance(named, list) else [] if named is None else [named]
@@ -157,7 +157,7 @@ def _named_ends(folder: Path, config: Any) -> list[int]:
 
 
 class _Copy:
-    """A process with a copy of the model on `gpus`. It ends when this process does."""
+    """A process with a copy of the model on `gpus`. It ends with this process."""
 
     def __init__(self, arguments: dict[str, Any], gpus: Sequence[str]) -> None:
         self.log = Path(tempfile.mkstemp(prefix="cotexp-vllm-", suffix=".log")[1])
@@ -176,21 +176,21 @@ class _Copy:
         self.send(arguments)
 
     def send(self, content: dict[str, Any]) -> None:
-        with contextlib.suppress(BrokenPipeError):  # waiting for the reply says what happened
+        with contextlib.suppress(BrokenPipeError):  # `receive` reports what happened
             self.connection.send_bytes(json.dumps(content).encode())
 
     def receive(self) -> dict[str, Any]:
-        """Raises: RunFailed when the copy reports a failure or is gone."""
+        """The next reply of the copy. Raises: RunFailed when it reports a failure or its process ended."""
         reply: dict[str, Any] = {"error": "its process ended"}
         with contextlib.suppress(EOFError, ConnectionError):
-            if self.process.poll() is None or self.connection.poll():  # what it had started may hold the other end open
+            if self.process.poll() is None or self.connection.poll():  # its child processes may hold the other end open
                 reply = json.loads(self.connection.recv_bytes())
         if "error" in reply:
             raise RunFailed(f"vLLM failed: {reply['error']} (log: {self.log}); nothing already computed is lost")
         return reply
 
     def end(self) -> None:
-        """End the process and all that it started, and remove its log unless it failed."""
+        """End the process and its child processes. Remove the log unless the process failed."""
         self.connection.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(END_SECONDS)
@@ -201,7 +201,7 @@ class _Copy:
 
 
 def _replies(copies: Sequence[_Copy]) -> Iterator[tuple[_Copy, dict[str, Any]]]:
-    """One reply of each copy, as they come."""
+    """One reply of each copy, in order of arrival."""
     waiting = list(copies)
     while waiting:
         ready = wait([each.connection for each in waiting], timeout=1.0)
@@ -216,7 +216,7 @@ def _end_all(copies: Sequence[_Copy]) -> None:
 
 
 def serve(connection: Connection) -> None:
-    """Load the model that the first message describes, then answer one message after the other until the other end is closed."""
+    """Load the model of the first message, then answer messages until the other end is closed."""
     from vllm import LLM, SamplingParams
 
     llm = LLM(**json.loads(connection.recv_bytes()))

@@ -50,7 +50,7 @@ def check_keys(settings: Settings) -> None:
     problems = []
     for role, section in roles(settings):
         for name, place in section.server.variables.items():
-            if credentials.held(name):
+            if credentials.environment_value(name):
                 continue
             if place == "api_key_env":
                 problems.append(

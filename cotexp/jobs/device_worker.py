@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cotexp import flow, stopping
+from cotexp import flow, signals
 from cotexp.jobs import pipeline, plain, workers
 
 
@@ -13,10 +13,10 @@ def main() -> None:
     """From the settings file to the end of the stage."""
     workers.end_with_parent()
     try:
-        with stopping.handled():
+        with signals.handled():
             part = plain.read(Path(sys.argv[1]))
             flow.take_part(pipeline.make_context(part["settings"]), part["stage"])
-    except stopping.Stopped as stop:
+    except signals.Stopped as stop:
         sys.exit(stop.code)
     except BaseException as error:  # noqa: BLE001 - whatever ends a worker is told to the process that waits for it
         workers.tell(error)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cotexp import stopping
+from cotexp import signals
 from cotexp.jobs.store import LOCK_SECONDS, POLL_SECONDS, StoreError, read_json, write_json
 from cotexp.models import identity
 from cotexp.sections import ConfigError, RunFailed
@@ -58,7 +58,7 @@ def exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=POLL_SECONDS)
     while not lock.is_locked:
-        stopping.check()
+        signals.check()
         try:
             lock.acquire()
         except Timeout:

@@ -25,7 +25,7 @@ from typing import Any
 import orjson
 from filelock import FileLock
 
-from cotexp import durable, stopping
+from cotexp import durable, signals
 from cotexp.jobs import progress
 from cotexp.jobs.ledger_files import begin_on_a_fresh_line, complete_lines, is_row, say_once, says
 from cotexp.jobs.processes import is_elsewhere, is_owner, now_at, owner, process_is_alive
@@ -133,7 +133,7 @@ class Store:
         partial = self.unfinished_path(spec)
         claims = Claims(path.with_name("claims"), self.writer)
         while not self.has_artifact(spec):
-            stopping.check()
+            signals.check()
             with claims.take([spec.key]) as taken:
                 if not taken:
                     claims.say_waiting(f"{spec.stage} {spec.key}")
@@ -143,7 +143,7 @@ class Store:
                     break
                 partial.mkdir(parents=True, exist_ok=True)
                 build(partial)
-                with stopping.at_safe_points():
+                with signals.at_safe_points():
                     write_json(partial / "manifest.json", {"stage": spec.stage, "key": spec.key, **spec.description, "libraries": libraries()})
                     durable.put(partial, path)
         return path
@@ -239,7 +239,7 @@ class Ledger:
                 self.watch()
 
             while missing := [each for each in ids if each not in rows and each not in tried]:
-                stopping.check()
+                signals.check()
                 with claims.take(missing, most=chunk_size, refresh=lambda: self._take_in(rows, on_row)) as taken:
                     if taken:
                         compute(taken, emit)
@@ -278,7 +278,7 @@ class Ledger:
                 nonlocal synced
                 if not os.fstat(file.fileno()).st_nlink:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-                with stopping.at_safe_points():
+                with signals.at_safe_points():
                     file.write(orjson.dumps({**row, "written": time.time()}) + b"\n")
                     file.flush()
                     if time.monotonic() - synced > SYNC_SECONDS:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from cotexp import durable, stopping
+from cotexp import durable, signals
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import MODES
 
@@ -61,7 +61,7 @@ def write_lines(path: Path, lines: list[Row]) -> None:
 
 def _write(path: Path, content: bytes, *, lasting: bool = True) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    with stopping.at_safe_points():
+    with signals.at_safe_points():
         try:
             temporary.write_bytes(content)
             durable.put(temporary, path, lasting=lasting)

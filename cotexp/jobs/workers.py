@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cotexp import stopping
+from cotexp import signals
 from cotexp.jobs import nodes, plain
 from cotexp.jobs.store import owner, process_is_alive
 from cotexp.models import identity
@@ -51,12 +51,12 @@ def run_fit(job: FitJob, on_row: OnRow) -> None:
 
     Raises: WorkersFailed, TrainingDiverged with the error of the worker that failed first; Stopped when a signal ended it.
     """
-    from cotexp.training.fit import fit, settle
+    from cotexp.training.fit import fit, repair
 
     if job.trainer.num_workers == 1:
         fit(job, on_row)
         return
-    settle(job)
+    repair(job)
     plain.write(job.folder / JOB, {each.name: getattr(job, each.name) for each in dataclasses.fields(job)})
     _launch(job.folder, job.trainer, on_row, job.folder / LOG)
     (job.folder / JOB).unlink()
@@ -65,7 +65,7 @@ def run_fit(job: FitJob, on_row: OnRow) -> None:
 def _launch(folder: Path, trainer: Trainer, on_row: OnRow, log: Path) -> None:
     """Start this machine's workers for the job in `folder`, and wait for their end; what they say is kept in `log` where they fail."""
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={trainer.devices}", *nodes.rendezvous(trainer)]
-    with stopping.at_safe_points("the end of this training step, with a checkpoint"), log.open("wb") as output:
+    with signals.at_safe_points("the end of this training step, with a checkpoint"), log.open("wb") as output:
         # In a session of their own, workers hear of a terminal's Ctrl-C from this process alone.
         process = subprocess.Popen(
             [*command, "-m", "cotexp.jobs.workers", str(folder / JOB)],
@@ -78,7 +78,7 @@ def _launch(folder: Path, trainer: Trainer, on_row: OnRow, log: Path) -> None:
             _follow(folder / "curve.jsonl", process, on_row)
         finally:
             _end(process)
-    stopping.check()
+    signals.check()
     if process.returncode:
         raise failure(log.read_text(errors="replace"), f"training on {trainer.num_workers} devices failed", log)
     log.unlink()
@@ -106,8 +106,8 @@ def check(trainer: Trainer) -> None:
 def _environment() -> dict[str, str]:
     """This process's, with what the launcher and its workers need to know, without what another launcher said to this process."""
     own = {name: value for name, value in os.environ.items() if name not in nodes.OF_ONE_PROCESS}
-    signals = ",".join(signal.Signals(each).name for each in (*stopping.SIGNALS, signal.SIGHUP, signal.SIGQUIT))
-    launcher = {"TORCHELASTIC_SIGNALS_TO_HANDLE": signals, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SHUTDOWN_SECONDS)}
+    handled = ",".join(signal.Signals(each).name for each in (*signals.SIGNALS, signal.SIGHUP, signal.SIGQUIT))
+    launcher = {"TORCHELASTIC_SIGNALS_TO_HANDLE": handled, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SHUTDOWN_SECONDS)}
     return {**own, **launcher, PARENT: json.dumps(owner())}
 
 
@@ -119,8 +119,8 @@ def _follow(curve: Path, process: subprocess.Popen[bytes], on_row: OnRow) -> Non
         going_on = process.poll() is None
         if going_on:
             time.sleep(0.2)
-            if stopping.noted() and not passed_on:
-                process.send_signal(stopping.noted())
+            if signals.noted() and not passed_on:
+                process.send_signal(signals.noted())
                 passed_on = True
         if curve.is_file():
             with curve.open() as file:
@@ -153,7 +153,7 @@ def tell(error: BaseException) -> None:
     rank = f"rank {os.environ['RANK']}: " if "RANK" in os.environ else ""
     message = "; ".join(str(error).splitlines()) or "without a message"
     print(f"cotexp worker: {rank}{type(error).__name__}: {message}", file=sys.stderr, flush=True)
-    if not isinstance(error, RunFailed | ValueError | stopping.Stopped):
+    if not isinstance(error, RunFailed | ValueError | signals.Stopped):
         traceback.print_exc()
 
 
@@ -192,13 +192,13 @@ def end_with_parent() -> None:
 def main() -> None:
     end_with_parent()
     try:
-        with stopping.handled():
+        with signals.handled():
             from cotexp.training.fit import FitJob, fit
 
             fit(FitJob(**plain.read(Path(sys.argv[1]))))
     except BaseException as error:  # noqa: BLE001 - whatever ends a worker is told to the process that waits for it
         tell(error)
-        sys.exit(error.code if isinstance(error, stopping.Stopped) else 1)
+        sys.exit(error.code if isinstance(error, signals.Stopped) else 1)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Models as ordinary transformers folders: finding, loading, encoding. Importing this package imports no torch."""
+"""Models as transformers folders: find, load, encode. The import of this package imports no torch."""

@@ -1,4 +1,4 @@
-"""LoRA adapters beside one trained row of the vocabulary."""
+"""LoRA adapters, and one trained row of the embeddings."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ KNOWN_WARNINGS = (
     ".*_pattern keys did not match",
     "Found missing adapter keys",
 )
-"""What peft says of choices that it makes rightly by itself, and what is an error here."""
+"""Warnings of peft about choices that it corrects itself, or that are errors here."""
 REMAKE = "remove that folder, and let the run make it anew"
 PROBE_TOKENS = 8
-"""Length of the text on which a fresh adapter is tried."""
+"""Tokens of the text on which a fresh adapter is tried."""
 ROUNDING = 1e-4
 """Largest change of a logit, as a share of the largest, that rounding explains."""
 
 
 def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
-    """The model with trainable adapters and, of its embeddings, only the trainable row of `compress_id` (tied and untied heads).
+    """The model with trainable adapters and a trainable row of `compress_id` in its embeddings and head, tied or untied.
 
-    Raises: ConfigError when it has no such targets, or gives other logits with untrained adapters than without.
+    Raises: ConfigError when the model lacks the targets, or when untrained adapters change its logits.
     """
     before = _logits(model, compress_id)
     adapted = _adapted(model, lora, compress_id)
@@ -46,16 +46,16 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
     change = float((_logits(adapted, compress_id) - before).abs().max())
     if not change <= ROUNDING * float(before.abs().max()):
         raise ConfigError(
-            f"trainer.tuning=lora: untrained adapters change the logits of a {model.config.model_type} by up to {change:.2g}, so that another model "
-            "would be trained than is merged; take trainer.tuning=full"
+            f"trainer.tuning=lora: untrained adapters change the logits of a {model.config.model_type} by up to {change:.2g}, so the merged model "
+            "would differ from the trained one; take trainer.tuning=full"
         )
     return adapted
 
 
 def merged(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
-    """The model with the adapter that `add_lora` made and `folder` holds in its weights.
+    """The model with the adapter in `folder`, which `add_lora` made, merged into its weights.
 
-    Raises: ConfigError when it is damaged, or was made for another model.
+    Raises: ConfigError when the adapter is damaged, or was made for another model.
     """
     from peft import PeftModel, get_peft_model_state_dict
 
@@ -82,12 +82,12 @@ def _quiet() -> Iterator[None]:
 
 
 def check_targets(model: PreTrainedModel, lora: Lora) -> None:
-    """Raises ConfigError when a module that is to get adapters is not there, or can have none. The shapes of `model` suffice."""
+    """Check that every target module can have an adapter; the shapes of `model` suffice. Raises: ConfigError if one cannot."""
     _adapted(copy.deepcopy(model), lora, 0)
 
 
 def _adapted(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
-    """The model with fresh adapters, as peft makes them. Raises: ConfigError when it cannot."""
+    """The model with peft's untrained adapters. Raises: ConfigError when peft cannot add them."""
     _check_names(model, lora)
     try:
         with _quiet():
@@ -107,7 +107,7 @@ def _check_names(model: PreTrainedModel, lora: Lora) -> None:
         found = [each for name, each in model.named_modules() if target and (name == target or name.endswith(f".{target}"))]
         if found and all(isinstance(each, LAYERS) and id(each) not in used for each in found):
             continue
-        why = "is none of them" if not found else "has none of its own, as embeddings and heads, whose one row is trained beside adapters"
+        why = "is none of them" if not found else "cannot have an adapter, since one row of embeddings and head is trained"
         why = why if not found or any(id(each) in used for each in found) else "is no layer with weights that could have one"
         raise ConfigError(
             f"trainer.lora.target_modules must name layers of the model ({model.config.model_type}: {listed(known, most=12)}), or be {ALL}; "
@@ -135,7 +135,7 @@ def _wrapped(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
     )
     if tied or not model.config.is_encoder_decoder:
         return get_peft_model(model, config)
-    # A Flan-T5's encoder and decoder share one embedding beside the head; peft sees that only where the configuration calls something tied.
+    # Encoder and decoder of a Flan-T5 share one embedding, but not the head. peft sees that only if the configuration says "tied".
     model._tied_weights_keys = {each: source for each, source in (model._tied_weights_keys or {}).items() if each != f"{names[head]}.weight"}
     model.config.tie_word_embeddings = True
     adapted = get_peft_model(model, config)
@@ -144,17 +144,17 @@ def _wrapped(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
 
 
 def _carry_biases(model: Any) -> None:
-    """Give heads with a bias (Phi, GPT-J, CodeGen) theirs back, which peft leaves out while it trains a row of them.
+    """Add the bias of heads that have one (Phi, GPT-J, CodeGen), which peft omits while it trains a row of them.
 
-    Differs from peft 0.21: its issue 3649. Layers that keep their bias, as those of a later peft may, are left as they are.
+    Differs from peft 0.21: its issue 3649. Layers that keep their bias, as in a later peft, stay unchanged.
     """
     from peft.tuners.trainable_tokens import TrainableTokensLayer
 
     for layer in (each for each in model.modules() if isinstance(each, TrainableTokensLayer)):
-        bias = getattr(layer.get_base_layer(), "bias", None)
-        if bias is not None:
+        bias, width = getattr(layer.get_base_layer(), "bias", None), layer.in_features
+        if bias is not None and width is not None:
             with torch.no_grad():
-                of_nothing = layer(torch.zeros(1, layer.in_features, dtype=bias.dtype, device=bias.device))
+                of_nothing = layer(torch.zeros(1, width, dtype=bias.dtype, device=bias.device))
             if not torch.allclose(of_nothing[0], bias):
                 layer.register_forward_hook(_add_bias)
 
@@ -166,7 +166,7 @@ def _add_bias(layer: Any, _: Any, output: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def _logits(model: Any, compress_id: int) -> torch.Tensor:
-    """(1, T, V) of a short text with the mark; the decoder of an encoder-decoder model reads the same."""
+    """Logits of a short text with the mark, (1, T, V). The decoder of an encoder-decoder model reads the same text."""
     was_training = model.training
     ids_BT = torch.tensor([[*range(PROBE_TOKENS - 1), compress_id]], device=model.device)
     both = {"decoder_input_ids": ids_BT} if model.config.is_encoder_decoder else {}

@@ -1,4 +1,4 @@
-"""Whether what a model says of a token depends on the tokens behind it, as in models that read both sides (BERT, XLNet)."""
+"""Check that a model is causal: its prediction of a token must not depend on later tokens, as it does in BERT and XLNet."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from typing import Any
 
 import torch
 
+from cotexp.models.embeddings import num_embeddings
 from cotexp.models.files import first_line
 from cotexp.sections import ConfigError
 
 
 @torch.inference_mode()
 def check_causal(model: Any) -> None:
-    """Raises: ConfigError for a model that sees what it is to predict; nothing that is trained on or scored with it would mean anything. And for
-    one that computes no numbers, whose training would seem to diverge.
+    """Check that a model is causal and computes finite logits, by two texts that differ in their last tokens.
+
+    Raises: ConfigError for a model that reads the tokens that it predicts, whose loss and scores would mean nothing; and for one whose logits are
+    NaN or infinite, whose training would seem to diverge.
     """
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    vocabulary = num_embeddings(model)
     first, second, third = torch.linspace(vocabulary // 8, vocabulary - 1, 12, device=model.device).long().view(3, 4)
     ids_BT = torch.stack([torch.cat([first, second]), torch.cat([first, third])])
     inputs: dict[str, Any] = {"input_ids": ids_BT}
@@ -28,9 +31,9 @@ def check_causal(model: Any) -> None:
     name = type(model).__name__
     try:
         one_TV, other_TV = model.eval()(**inputs).logits[:, :4].float()
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:  # whatever numbers in config.json do not go together
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:  # inconsistent numbers in config.json cause any of these
         raise ConfigError(
-            f"model.path: {name} in {model.name_or_path} cannot read a text as its config.json has it ({first_line(error)}); restore that file"
+            f"model.path: {name} in {model.name_or_path} cannot read a text with its config.json ({first_line(error)}); restore that file"
         ) from None
     model.train(was_training)
     if not (one_TV + other_TV).isfinite().all():
@@ -39,4 +42,4 @@ def check_causal(model: Any) -> None:
             "the model again"
         )
     if (one_TV - other_TV).norm() > 0.03 * (one_TV - one_TV.mean(dim=-1, keepdim=True)).norm():
-        raise ConfigError(f"model.path: {name} is not causal: what it says of a token depends on the tokens behind it; take a causal model")
+        raise ConfigError(f"model.path: {name} is not causal: its prediction of a token depends on later tokens; take a causal model")

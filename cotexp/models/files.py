@@ -1,4 +1,4 @@
-"""What the files in a model's folder say of themselves, read without importing torch: broken ones are found before anything is computed."""
+"""Checks of the files in a model's folder without torch, so that broken ones are found before anything is computed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A tensor as a file's header announces it."""
+    """A tensor as the header of its file describes it."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -42,20 +42,18 @@ class Stored:
 
     @property
     def is_mask(self) -> bool:
-        """Whether it holds no weights: a causal mask or its constant, which old checkpoints carry along and architectures make themselves."""
+        """Whether it is no weight but a causal mask or its constant. Old checkpoints contain these, and architectures make them anew."""
         return self.dtype in ("BOOL", "U8") or len(self.shape) == 0 or self.shape == (1,) or self.shape[:2] == (1, 1)
 
 
 def check(folder: Path, setting: str, *, trust_remote_code: bool = False) -> None:
-    """Raises ConfigError, with `setting` as the place, when a file in `folder` is broken, missing or of another model than its neighbours."""
+    """Check the files of a model. Raises: ConfigError, with `setting` as its path, when one is broken, missing or of another model."""
     read = {name: _object(folder / name, setting) for name in _OBJECTS if (folder / name).is_file()}
     config = read.get("config.json", {})
     if not isinstance(config.get("model_type"), str):
         raise ConfigError(f"{setting}: config.json in {folder} does not name a model_type; {_AGAIN}")
     if (folder / "adapter_config.json").is_file():
-        raise ConfigError(
-            f"{setting} must be a whole model; {folder} holds an adapter (adapter_config.json), whose base lies elsewhere: merge the two"
-        )
+        raise ConfigError(f"{setting} must be a whole model; {folder} holds an adapter (adapter_config.json) without its base model: merge the two")
     _check_size(folder, config, len(stored(folder, setting)), setting)
     if trust_remote_code:
         _check_code(folder, setting)
@@ -73,20 +71,20 @@ def stored(folder: Path, setting: str) -> dict[str, Stored]:
     else:
         files = sorted(folder.glob("*.safetensors"))
         names = ", ".join(f"{path.name}{'' if path.is_file() else ', which is no file'}" for path in files) or "none"
-        raise ConfigError(f"{setting}: weights must lie in {WEIGHTS}, or in parts that {INDEX} lists; {folder} has {names}")
+        raise ConfigError(f"{setting}: weights must be in {WEIGHTS}, or in parts that {INDEX} lists; {folder} has {names}")
     if not found:
         raise ConfigError(f"{setting}: the weights in {folder} hold no tensors; {_AGAIN}")
     return found
 
 
 def config(folder: Path) -> dict[str, Any]:
-    """config.json as it is written, where transformers' own reading of it fills in and overrules."""
+    """The content of config.json. (transformers' configuration adds defaults and changes values.)"""
     content: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
     return content
 
 
 def listed(names: list[str], *, most: int = SHOWN) -> str:
-    """The first names and how many there are, for one line."""
+    """The first names and their number, for one line of an error."""
     return f"{', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''}"
 
 
@@ -104,12 +102,12 @@ def _sharded(folder: Path, setting: str) -> dict[str, Stored]:
 
 
 def _header(path: Path, setting: str) -> Iterator[tuple[str, Stored]]:
-    """Raises: ConfigError for a file that is empty, cut short or no safetensors at all."""
+    """The tensors of a safetensors file. Raises: ConfigError for a file that is empty, truncated or no safetensors."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            for name in file.keys():  # noqa: SIM118 - it is no mapping
+            for name in file.keys():  # noqa: SIM118 - the file is no mapping
                 piece = file.get_slice(name)
                 yield name, Stored(piece.get_dtype(), tuple(piece.get_shape()), path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -129,14 +127,14 @@ def _object(path: Path, setting: str) -> dict[str, Any]:
 
 
 def _check_size(folder: Path, config: dict[str, Any], num_tensors: int, setting: str) -> None:
-    """A layer has a tensor at the least; transformers would take minutes to make thousands that the weights cannot fill."""
+    """Refuse more layers than there are tensors. transformers would take minutes to make thousands of them."""
     layers = [value for name in ("num_hidden_layers", "num_layers", "n_layer", "n_layers") if isinstance(value := config.get(name), int)]
     if layers and max(layers) > num_tensors:
         raise ConfigError(f"{setting}: config.json in {folder} asks for {max(layers)} layers, and its weights are {num_tensors} tensors; {_AGAIN}")
 
 
 def _check_code(folder: Path, setting: str) -> None:
-    """Code that may run must lie in the folder, where its content is part of the model's hash."""
+    """Refuse code outside of the folder: only files in the folder are part of the model's hash."""
     if elsewhere := [each for each in code(folder) if "--" in each]:
         raise ConfigError(
             f"{setting}: {folder} takes its code from another place, {elsewhere[0]}, which no hash covers; put its *.py files into the folder, "
@@ -147,12 +145,12 @@ def _check_code(folder: Path, setting: str) -> None:
 
 
 def missing_code(folder: Path) -> list[str]:
-    """Files of code that configuration or tokenizer name and the folder lacks."""
+    """Code files that the configuration or the tokenizer name and the folder lacks."""
     return [name for each in code(folder) if not (folder / (name := f"{each.rpartition('--')[2].split('.')[0]}.py")).is_file()]
 
 
 def code(folder: Path) -> list[str]:
-    """What the folder's auto_map names, as `module.Class` or `owner/repository--module.Class`, each once; nothing where its files are broken."""
+    """The classes in the folder's auto_map, as `module.Class` or `owner/repository--module.Class`; none if its files are broken."""
     found: list[str] = []
     for path in (folder / name for name in ("config.json", "tokenizer_config.json")):
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -163,7 +161,7 @@ def code(folder: Path) -> list[str]:
 
 
 def _check_vocabulary(folder: Path, tokenizer: dict[str, Any], config: dict[str, Any], setting: str) -> None:
-    """Tokens that a text can become must have a row in the embeddings."""
+    """Refuse a tokenizer with tokens of texts that have no row in the embeddings."""
     model, rows = tokenizer.get("model"), _vocab_size(config)
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(vocabulary, dict | list):
@@ -177,7 +175,7 @@ def _check_vocabulary(folder: Path, tokenizer: dict[str, Any], config: dict[str,
 
 
 def too_large(setting: str, folder: Path, largest: int, rows: int) -> str:
-    """The sentence for a tokenizer whose ids the embeddings do not have."""
+    """The error for a tokenizer with ids beyond the embeddings."""
     return (
         f"{setting}: the tokenizer in {folder} has ids up to {largest}, and the embeddings of the model {rows} rows: it belongs to another model; "
         "give the folder the model's own tokenizer"
@@ -191,7 +189,7 @@ def _vocab_size(config: dict[str, Any]) -> int | None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first, with its kind where that is needed to understand it."""
+    """The first line of an error, with its class if the line alone is unclear."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     first = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
     return f"{type(error).__name__}: {first}" if isinstance(error, LookupError | AttributeError | TypeError) or not first else first

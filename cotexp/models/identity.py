@@ -1,4 +1,4 @@
-"""Which model a setting means, and the sha256 that stands for it in every key; without importing torch."""
+"""Finds the model of a setting, the sha256 that identifies it in every key, and the devices of this machine. Imports no torch."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from cotexp.models import files
 from cotexp.sections import ConfigError, suggestion
 
 MOST_PER_PROCESSOR = 8
-"""Worker processes; tests of several devices start a few more than there are processors."""
+"""Most worker processes per processor. Tests of several devices start a few more than there are processors."""
 
 SHIPPED = Path(__file__).parent / "shipped"
 """Models that come with this package, one transformers folder each."""
 
 WITHOUT_HUB = {"HuggingFaceTB/SmolLM2-135M-Instruct": "model=smollm2_135m_gguf (a quantised copy in a Python package)"}
-"""Hub models that can be had elsewhere, and how."""
+"""Hub models that are available elsewhere, and how."""
 
 NOT_DOWNLOADED = "not downloaded:"
-"""Begins the stand-in for the sha256 of a hub model that a plan meets before its first use."""
+"""Prefix of the placeholder for the sha256 of a hub model that is not downloaded yet; for plans."""
 
 DRIVERS = ("libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1")
-"""The library through which NVIDIA's driver is asked; WSL2 has it, and no files under /proc."""
+"""The library of NVIDIA's driver. WSL2 has it, but no driver files under /proc."""
 ASK_SECONDS = 60
 _ASK = """
 import ctypes, sys
@@ -45,20 +45,20 @@ if cuda.cuInit(0) == 0 and cuda.cuDeviceGetCount(ctypes.byref(count)) == 0:
 
 _SUFFIXES = {".safetensors", ".json", ".model", ".txt", ".jinja"}
 _CODE = {".py", ".tiktoken"}
-"""What decides a result beside them where a model's own code may run."""
+"""Suffixes of further files that decide results, if the model's own code may run."""
 _TEMPLATES = "additional_chat_templates"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model's folder and the sha256 over its weights, configuration and tokenizer."""
+    """A model's folder and the sha256 of its weights, configuration and tokenizer."""
 
     folder: Path
     sha256: str
 
 
 def find(model: PretrainedModel, *, path_setting: str = "model.path", download: bool = True) -> ModelFiles:
-    """The files of a model. A hub model that is not cached is downloaded, or, without `download`, named by path and revision.
+    """The files of a model. A hub model that is not cached is downloaded; without `download` it is identified by path and revision.
 
     Raises: ConfigError when there is no such model, or weights, configuration or tokenizer are missing, broken or of different models.
     """
@@ -96,10 +96,10 @@ def _cached_or_downloaded(model: PretrainedModel, path_setting: str, download: b
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
-    patterns = [f"*{suffix}" for suffix in sorted(_SUFFIXES | (_CODE if model.trust_remote_code else set()))]  # "*" stands for folders too
+    patterns = [f"*{suffix}" for suffix in sorted(_SUFFIXES | (_CODE if model.trust_remote_code else set()))]  # "*" matches folders too
     try:
         folder = Path(snapshot_download(model.path, revision=model.revision, allow_patterns=patterns, local_files_only=not download))
-        is_partial = not download and model.trust_remote_code and bool(files.missing_code(folder))  # fetched before its code might run
+        is_partial = not download and model.trust_remote_code and bool(files.missing_code(folder))  # downloaded before its code might run
         return None if is_partial else folder
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         if not download:
@@ -108,11 +108,13 @@ def _cached_or_downloaded(model: PretrainedModel, path_setting: str, download: b
         is_gated = isinstance(error, GatedRepoError)
         advice = "accept its licence there and log in with hf auth login, or give a folder" if is_gated else "check the name or give a folder"
         instead = f", or take {WITHOUT_HUB[model.path]}" if model.path in WITHOUT_HUB else ""
-        raise ConfigError(f"{path_setting} {model.path!r} is no folder here and cannot be had from the hub ({reason}); {advice}{instead}") from None
+        raise ConfigError(
+            f"{path_setting} {model.path!r} is no folder here and cannot be downloaded from the hub ({reason}); {advice}{instead}"
+        ) from None
 
 
 def find_gguf(model: GgufModel) -> Path:
-    """The GGUF file that `model.path` names. Raises: ConfigError when it is not there, or cannot be read here."""
+    """The GGUF file at `model.path`. Raises: ConfigError when it does not exist or cannot be read."""
     place = model.path.removeprefix("package:")
     path = Path(place)
     if place != model.path:
@@ -136,7 +138,7 @@ def _sha256(folder: Path, *, code: bool) -> str:
 
 
 def hashes(folder: Path, *, code: bool = False) -> dict[str, str]:
-    """Path below `folder` -> sha256 of all that transformers reads: its files, further chat templates and, where it may run, `code` at any depth."""
+    """Path below `folder` -> sha256 of every file that transformers reads; with `code`, also of the model's own code at any depth."""
     own = [path for path in folder.iterdir() if path.suffix in _SUFFIXES]
     own += (folder / _TEMPLATES).glob("*.jinja")
     own += [path for path in folder.rglob("*") if path.suffix in _CODE] if code else []
@@ -144,7 +146,7 @@ def hashes(folder: Path, *, code: bool = False) -> dict[str, str]:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file's content. The hub's cache names large files by their sha256 already, which saves reading them."""
+    """Hash of a file's content. The hub's cache names large files by their sha256, so these are not read."""
     blob = path.resolve().name
     if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):
         return blob
@@ -153,7 +155,7 @@ def file_sha256(path: Path) -> str:
 
 
 def device_type(wanted: str) -> str:
-    """The kind of device that a `device` setting means on this machine, found without importing torch."""
+    """The kind of device that a `device` setting means on this machine."""
     if wanted != "auto":
         return wanted
     if has_cuda():
@@ -162,18 +164,18 @@ def device_type(wanted: str) -> str:
 
 
 def has_cuda() -> bool:
-    """Whether torch would find an NVIDIA GPU that this process may use, judged by torch's build and the driver."""
+    """Whether torch would find an NVIDIA GPU for this process, by torch's build and the driver."""
     return _built_for_cuda() and bool(gpu_names())
 
 
 def gpu_names() -> list[str]:
-    """Models of the NVIDIA GPUs that this process may use, in order, as the driver tells: CUDA_VISIBLE_DEVICES, containers and WSL2 included."""
+    """Model names of the NVIDIA GPUs that this process may use, in the driver's order. Respects CUDA_VISIBLE_DEVICES, containers and WSL2."""
     return list(_gpu_names(os.environ.get("CUDA_VISIBLE_DEVICES")))
 
 
 @functools.cache
 def _gpu_names(visible: str | None) -> tuple[str, ...]:
-    """As the driver tells a process of its own; one that has asked can no longer fork workers which use a GPU. None without a driver."""
+    """Names from the driver, asked in a separate process: a process that asked cannot fork workers with a GPU. Empty without a driver."""
     library = next((each for each in DRIVERS if _can_load(each)), None)
     if library is None:
         return ()
@@ -193,7 +195,7 @@ def _can_load(library: str) -> bool:
 
 
 def _built_for_cuda() -> bool:
-    """Whether the installed torch was built for NVIDIA GPUs, read from the file in which its build is described."""
+    """Whether the installed torch was built for NVIDIA GPUs, by the file that describes its build."""
     found = importlib.util.find_spec("torch")
     path = Path(found.origin).with_name("version.py") if found and found.origin else None
     return path is not None and path.is_file() and re.search(r"^cuda\b[^=]*=\s*['\"]", path.read_text(), re.MULTILINE) is not None
@@ -205,7 +207,7 @@ def has_mps() -> bool:
 
 
 def visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES calls the NVIDIA GPUs that this process may use: it counts up to its first entry that is none, such as -1."""
+    """The entries of CUDA_VISIBLE_DEVICES for the GPUs that this process may use. Entries after the first invalid one, such as -1, do not count."""
     count = len(gpu_names())
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = map(str, range(count)) if listed is None else (each.strip() for each in listed.split(","))
@@ -218,12 +220,12 @@ def num_devices(kind: str) -> int | None:
 
 
 def devices_of(model: PretrainedModel) -> int:
-    """On how many devices engine local writes a model's texts."""
+    """Number of devices on which engine local generates a model's texts."""
     return (num_devices(device_type(model.device)) or 1) if model.devices == "auto" else int(model.devices)
 
 
 def check_number(wanted: int, device: str, setting: str) -> None:
-    """Raises ConfigError when more devices are asked for than this machine offers, or more worker processes than its processors can carry."""
+    """Check a number of devices. Raises: ConfigError when this machine has fewer, or too few processors for so many worker processes."""
     kind = device_type(device)
     if kind == "cpu" and wanted > (most := MOST_PER_PROCESSOR * (os.cpu_count() or 1)):
         raise ConfigError(
@@ -236,14 +238,14 @@ def check_number(wanted: int, device: str, setting: str) -> None:
 
 
 def device_name(kind: str) -> str:
-    """What times depend on: the GPU's model, or the kind of processor."""
+    """The name of the GPU or processor, on which measured times depend."""
     if kind == "cuda":
         return next(iter(gpu_names()), kind)
     return f"{kind} {platform.machine()} {os.cpu_count()}"
 
 
 def check_device(wanted: str, setting: str) -> None:
-    """Raises ConfigError when a device is asked for that this machine does not have."""
+    """Check a device setting. Raises: ConfigError when this machine has no such device."""
     missing = {"cuda": not has_cuda(), "mps": not has_mps()}
     if missing.get(wanted):
         raise ConfigError(f"{setting} must name a device of this machine, whose drivers and build of torch offer no {wanted!r}; use auto")

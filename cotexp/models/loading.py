@@ -1,4 +1,4 @@
-"""Models and tokenizers from folders, the trained `<compress>` token, and saved fine-tuned models."""
+"""Loads models and tokenizers from folders, adds the `<compress>` token, and saves fine-tuned models."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from transformers.utils import logging as transformers_logging
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import adapters, weights
 from cotexp.models.causality import check_causal
+from cotexp.models.embeddings import num_embeddings
 from cotexp.models.encoding import Encoder
 from cotexp.models.files import first_line, too_large
 from cotexp.models.identity import ModelFiles, device_type
-from cotexp.models.memory import bound_shape_caches
+from cotexp.models.shape_caches import bound_shape_caches
 from cotexp.models.tokenizer import load_tokenizer
 from cotexp.sections import ConfigError
 
@@ -36,7 +37,7 @@ class LoadedModel:
     encoder: Encoder
     device: torch.device
     context_length: int | None
-    """Most tokens that it can read and write in one go, None without a limit."""
+    """Most tokens of prompt and text together; None without a limit."""
 
 
 def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = None) -> LoadedModel:
@@ -52,8 +53,8 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
         tokenizer = _tokenizer(folder, settings, "model.path")
         add_compress_token(model, tokenizer, settings.compress_token)
         model = adapters.merged(model, folder)
-    model = model.to(device=device, dtype=getattr(torch, settings.dtype)).eval()
-    return LoadedModel(model, tokenizer, make_encoder(model, tokenizer, settings), device, context_length(model, settings))
+    placed = model.to(device=device, dtype=getattr(torch, settings.dtype))  # type: ignore[call-arg]  # transformers declares `to` without self
+    return LoadedModel(placed.eval(), tokenizer, make_encoder(model, tokenizer, settings), device, context_length(model, settings))
 
 
 def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedModel, Any]:
@@ -70,9 +71,9 @@ def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedM
 
 
 def check(files: ModelFiles, settings: PretrainedModel, setting: str) -> PreTrainedModel:
-    """The shapes of a model that can be used as it is; its weights are looked at, and not kept in memory.
+    """Check a model without holding its weights in memory, and return its shapes.
 
-    Raises: ConfigError, with `setting` as its place, for all that `load` refuses in weights, configuration and tokenizer.
+    Raises: ConfigError, with `setting` as its path, for everything that `load` refuses in weights, configuration and tokenizer.
     """
     model = weights.check(files.folder, files.sha256, setting, trust_remote_code=settings.trust_remote_code)
     _check_vocabulary(model, _tokenizer(files.folder, settings, setting), settings, files.folder, setting)
@@ -92,9 +93,9 @@ def _tokenizer(folder: Path, settings: PretrainedModel, setting: str) -> Any:
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: Any, settings: PretrainedModel, folder: Path, setting: str) -> None:
-    """The model must write tokens, and every id that prompts, texts and padding can hold must have a row in its embeddings.
+    """Refuse a model without a head, or without a row in its embeddings for an id that prompts, texts or padding can contain.
 
-    Special tokens that nothing uses may lie behind the last row, as Gemma 3's mark of images does, and so may the mark, which gets one.
+    Unused special tokens may have ids beyond the last row, as Gemma 3's image token has. So may the mark, which gets a row.
     """
     if model.get_output_embeddings() is None:
         raise ConfigError(f"{setting}: the model in {folder} ({model.config.model_type}) has no head that writes tokens; take a language model")
@@ -102,7 +103,7 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: Any, settings: Pretrain
         prompt = make_encoder(model, tokenizer, settings).prompt("How many are 2 and 3?")
     except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
         raise ConfigError(f"{setting}: the tokenizer in {folder} cannot encode a text ({first_line(error)})") from None
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = num_embeddings(model)
     beyond = {number for name, number in tokenizer.get_vocab().items() if number >= rows and name != settings.compress_token}
     special = {number for number, each in tokenizer.added_tokens_decoder.items() if each.special}
     if unusable := (beyond - special) | (beyond & {tokenizer.eos_token_id, tokenizer.pad_token_id, *prompt}):
@@ -115,12 +116,12 @@ def is_encoder_decoder(folder: Path, settings: PretrainedModel) -> bool:
 
 
 def context_of(folder: Path, settings: PretrainedModel) -> int | None:
-    """As `context_length`, of a model that is not in memory."""
+    """`context_length` of a model that is not in memory."""
     return _context_length(AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code), settings)
 
 
 def context_length(model: PreTrainedModel, settings: PretrainedModel) -> int | None:
-    """Most tokens of prompt and answer together, of source and of target each where there is an encoder; None without a limit, as T5 has none.
+    """Most tokens of prompt and answer together; for an encoder-decoder model of each of the two. None without a limit, as for T5.
 
     Raises: ConfigError when the settings ask for more than the model has.
     """
@@ -129,7 +130,7 @@ def context_length(model: PreTrainedModel, settings: PretrainedModel) -> int | N
 
 def _context_length(config: Any, settings: PretrainedModel) -> int | None:
     own: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if own is not None and own < 1:  # XLNet's -1 stands for no limit
+    if own is not None and own < 1:  # XLNet: -1 means no limit
         own = None
     wanted = settings.context_length
     if own and wanted and wanted > own:
@@ -138,7 +139,7 @@ def _context_length(config: Any, settings: PretrainedModel) -> int | None:
 
 
 def _add_stop_tokens(model: PreTrainedModel, tokenizer: Any, settings: PretrainedModel) -> None:
-    """Among the end tokens of the model's generation settings, which are saved with it."""
+    """Add the settings' stop tokens to the end tokens of the model's generation config, which is saved with it."""
     unknown = [each for each in settings.stop_tokens if each not in tokenizer.get_vocab()]
     if unknown:
         raise ConfigError(f"model.stop_tokens must name tokens of the model's vocabulary; got {', '.join(map(repr, unknown))}")
@@ -158,7 +159,7 @@ def make_encoder(model: PreTrainedModel, tokenizer: Any, settings: PretrainedMod
 
 
 def decoder_inputs(model: Any, target_BT: torch.Tensor) -> torch.Tensor:
-    """(B, T) what the decoder of an encoder-decoder model reads to predict `target_BT`: its start token, then the targets but the last."""
+    """Inputs (B, T) of an encoder-decoder model's decoder for `target_BT`: its start token, then the targets without the last."""
     shifted: torch.Tensor = model.prepare_decoder_input_ids_from_labels(target_BT)
     return shifted
 
@@ -174,8 +175,8 @@ def _check_decoder_start(model: PreTrainedModel, folder: Path) -> None:
 
 
 def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> int:
-    """Id of the `<compress>` token, added to tokenizer and model where it is missing; its row begins as the mean of all rows."""
-    rows = model.get_input_embeddings().weight.shape[0]
+    """Id of the `<compress>` token. If it is missing, it is added to tokenizer and model, with the mean of all rows as its row."""
+    rows = num_embeddings(model)
     is_new = token not in tokenizer.get_vocab()
     if is_new:
         tokenizer.add_tokens([AddedToken(token, special=True, normalized=False)], special_tokens=True)
@@ -184,21 +185,22 @@ def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> in
         if len(tokenizer) > rows:
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         with torch.no_grad():
-            for layer in {id(each): each for each in (model.get_input_embeddings(), model.get_output_embeddings())}.values():
+            layers: set[Any] = {model.get_input_embeddings(), model.get_output_embeddings()}  # one layer if they are tied
+            for layer in layers:
                 for values in filter(lambda each: each is not None, (layer.weight, getattr(layer, "bias", None))):
                     values[token_id] = values[:token_id].mean(dim=0)
     return int(tokenizer.convert_tokens_to_ids(token))
 
 
 def save(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype | None = None) -> None:
-    """Weights (an adapter's alone under LoRA) as safetensors, and the tokenizer with its chat template."""
+    """Write the weights as safetensors (under LoRA those of the adapter alone), and the tokenizer with its chat template."""
     if dtype is not None:
         model = model.to(dtype)
     is_adapter = hasattr(model, "peft_config")
     model.save_pretrained(folder, **({"save_embedding_layers": False} if is_adapter else {}))
     tokenizer.save_pretrained(folder)
     for path in folder.glob("*.safetensors"):
-        shutil.copymode(folder / ("adapter_config.json" if is_adapter else "config.json"), path)  # safetensors lets nobody else read them
+        shutil.copymode(folder / ("adapter_config.json" if is_adapter else "config.json"), path)  # safetensors removes the read permission of others
 
 
 def generation_stop_ids(loaded: LoadedModel) -> set[int]:

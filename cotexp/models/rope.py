@@ -1,7 +1,7 @@
-"""Rotary positions whose frequencies depend on the longest text of a batch, so that texts on two sides of a length must not meet in one.
+"""Rotary positions whose frequencies depend on the longest text of a batch. Texts shorter and longer than a limit must not share a batch.
 
-LongRoPE takes other factors from `original_max_position_embeddings` on; dynamic scaling changes with every length beyond its limit and
-remembers the longest text that it saw. A text means its own alone.
+LongRoPE has other factors from `original_max_position_embeddings` on. Dynamic scaling (dynamic NTK) changes with every length beyond its limit,
+and keeps the longest length that it saw. Here every text is read with the frequencies of its own length.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class RopeLimit:
-    """The tokens up to which frequencies stay the same, and whether they change with every length beyond."""
+    """`length`: tokens up to which frequencies are constant. `grows`: whether they change with every length beyond."""
 
     length: int
     grows: bool
 
     @classmethod
     def of(cls, model: Any) -> RopeLimit | None:
-        """None where frequencies never change."""
+        """The limit of a model; None if its frequencies never change."""
         config = model.config.get_text_config()
         own = getattr(config, "rope_parameters", None) or {}
         every = [each for each in own.values() if isinstance(each, dict)] or [own]
@@ -34,19 +34,20 @@ class RopeLimit:
         return cls(min(lengths), grows) if lengths else None
 
     def side(self, num_tokens: int) -> int:
-        """Texts read in one pass may share a batch where this is equal."""
+        """The side of the limit on which a text of this length is. Texts may share a batch if their sides are equal."""
         return 0 if num_tokens <= self.length else num_tokens if self.grows else 1
 
     def side_of_row(self, num_prompt_tokens: int, most_tokens: int) -> int:
-        """The same for prompts that up to so many tokens are written behind: those that reach the limit only while they are written must
-        reach it in the same step.
+        """The side of a prompt with up to `most_tokens` tokens written after it.
+
+        Rows that cross the limit while they are written may share a batch only if they cross it in the same step.
         """
         if num_prompt_tokens + most_tokens <= self.length:
             return 0
         return -1 if num_prompt_tokens > self.length and not self.grows else num_prompt_tokens
 
     def restart(self, model: Any) -> None:
-        """Make the model forget the longest text that it saw; one token is read."""
+        """Reset the longest length that the model saw, by reading one token."""
         if self.grows:
             start = torch.zeros(1, 1, dtype=torch.long, device=model.device)
             model(input_ids=start, use_cache=False)

@@ -1,4 +1,4 @@
-"""A small Llama-shaped model with random weights, and a tokenizer trained on the task's own texts."""
+"""A small Llama model with random weights, and a tokenizer trained on the task's texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHAT_TEMPLATE = (
 
 
 def make(settings: ScratchModel, texts: Iterable[str], folder: Path) -> None:
-    """Write a transformers folder with the untrained model and its tokenizer. `texts` teach the tokenizer its words."""
+    """Write a transformers folder with the untrained model and its tokenizer, which is trained on `texts`."""
     tokenizer = make_tokenizer(settings, texts)
     torch.manual_seed(settings.seed)
     model = LlamaForCausalLM(
@@ -43,7 +43,7 @@ def make(settings: ScratchModel, texts: Iterable[str], folder: Path) -> None:
 
 
 def make_tokenizer(settings: ScratchModel, texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Byte-level BPE in which a word and a number of up to two digits can be one token; any text can be encoded."""
+    """Byte-level BPE that can encode any text. A word, or a number of up to two digits, can be one token."""
     tokenizer = Tokenizer(models.BPE())
     words = Regex(r" ?[A-Za-z']+| ?\d{1,2}| ?[^\sA-Za-z\d]+|\s+")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

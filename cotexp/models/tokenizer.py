@@ -1,6 +1,6 @@
-"""A model's tokenizer by its folder's own rules, with a chat template that says by itself all that this project's prompts hold.
+"""Loads a model's tokenizer by the rules of its folder, with a chat template that contains the date and the system prompt.
 
-So prompts are the same on every day, and whoever takes an exported folder gets them from its template alone.
+So prompts are the same every day, and the template of an exported folder yields them alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cotexp.sections import ConfigError
 log = logging.getLogger(__name__)
 
 TODAY = date(2024, 7, 26)
-"""What templates that ask for the day's date are told: Llama-3.1's own default. Prompts, and so results, must not depend on the day."""
+"""The date for templates that ask for today's: Llama-3.1's default. Prompts, and so results, must not depend on the day."""
 
 PROBE = "QUESTION_STANDS_HERE"
 ANSWER_PROBE = "ANSWER_STANDS_HERE"
@@ -50,17 +50,18 @@ def load_tokenizer(folder: Path, settings: PretrainedModel) -> Any:
 
 
 def _own(folder: Path, settings: PretrainedModel) -> Any:
-    """The tokenizer that `folder` describes.
+    """The tokenizer that the files in `folder` describe.
 
-    For many kinds of models transformers takes a class with rules of its own, whatever the folder's tokenizer.json says: there the class
-    gives no more than its special tokens.
+    For many kinds of models transformers uses a class with rules of its own instead of those in tokenizer.json. Then only the special tokens of
+    the class are used.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    file, named = folder / TOKENIZER_FILE, {}
+    file = folder / TOKENIZER_FILE
+    named: dict[str, Any] = {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
-    except TypeError:  # its class cannot hold a vocabulary of the folder's kind
+    except TypeError:  # the class cannot hold the folder's kind of vocabulary
         if not file.is_file():
             raise
     else:
@@ -73,7 +74,7 @@ def _own(folder: Path, settings: PretrainedModel) -> Any:
 
 
 def follows(tokenizer: Any, file: Path) -> bool:
-    """Whether a tokenizer splits, merges and joins texts as the tokenizer.json `file` says, and adds no token; true where there is none."""
+    """Whether a tokenizer has the rules and the vocabulary of the tokenizer.json `file`; true without that file."""
     from transformers import PreTrainedTokenizerFast
 
     if type(tokenizer) is PreTrainedTokenizerFast or not tokenizer.is_fast or not file.is_file():
@@ -83,7 +84,7 @@ def follows(tokenizer: Any, file: Path) -> bool:
 
 
 def _rules(backend: Tokenizer) -> Any:
-    """All that decides about ids and texts, but for special tokens and what stands around a text."""
+    """All rules for ids and texts, without special tokens and templates around a text."""
     rules = orjson.loads(backend.to_str())
     merges = ["".join(each) if isinstance(each, list) else each.replace(" ", "") for each in rules["model"].get("merges", [])]
     special = {each["content"] for each in rules["added_tokens"]}
@@ -95,7 +96,7 @@ def _rules(backend: Tokenizer) -> Any:
 
 
 def _said(rules: Any) -> Any:
-    """Rules without what says nothing: None, empty texts, and where the characters of a token lie."""
+    """Rules without entries that change no ids: None, empty texts, and offsets of tokens."""
     if isinstance(rules, dict):
         return {name: _said(each) for name, each in rules.items() if each not in (None, "") and name != "trim_offsets"}
     return rules if not isinstance(rules, list) or not rules or not isinstance(rules[0], dict) else [_said(each) for each in rules]
@@ -104,7 +105,7 @@ def _said(rules: Any) -> Any:
 def frame(tokenizer: Any) -> tuple[str, str]:
     """What the chat template puts before and after the user's text when the model is to answer.
 
-    Raises: ConfigError when it refuses, or does not show that text exactly once.
+    Raises: ConfigError when the template refuses the text, or does not contain it exactly once.
     """
     from jinja2 import TemplateError
 
@@ -120,13 +121,13 @@ def frame(tokenizer: Any) -> tuple[str, str]:
 
 
 def prompt_text(tokenizer: Any, message: str) -> str:
-    """What the chat template makes of a user's message up to where the model begins to write."""
+    """The chat template's text for a user's message, up to the first token that the model writes."""
     text: str = tokenizer.apply_chat_template([{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True)
     return text
 
 
 def opening_of_answers(tokenizer: Any) -> str:
-    """White space that the chat template puts between the end of a prompt and the answer, as Llama-2's does after "[/INST]"; else nothing."""
+    """White space between prompt and answer in the chat template, as after Llama-2's "[/INST]"; empty if there is none."""
     from jinja2 import TemplateError
 
     turns = [{"role": "user", "content": PROBE}, {"role": "assistant", "content": ANSWER_PROBE}]
@@ -140,7 +141,7 @@ def opening_of_answers(tokenizer: Any) -> str:
 
 
 def _each(template: Any, system_prompt: str | None) -> Any:
-    """A tokenizer has one template, or several by name."""
+    """The settled template, or several by name."""
     if isinstance(template, dict):
         return {name: _settled(each, system_prompt) for name, each in template.items()}
     return _settled(template, system_prompt)
@@ -149,7 +150,7 @@ def _each(template: Any, system_prompt: str | None) -> Any:
 def _settled(template: str, system_prompt: str | None) -> str:
     dated = _NOW.sub(lambda found: json.dumps(TODAY.strftime(found[1][1:-1])), template)
     if "strftime_now(" in dated:
-        raise ConfigError("model.path: the chat template asks for today's date in a way that cannot be fixed; write a date in its place")
+        raise ConfigError("model.path: the chat template asks for today's date in an unsupported way; write a date in its place")
     if system_prompt is None:
         return dated
     turn = f"[{{'role': 'system', 'content': {json.dumps(system_prompt)}}}]"
@@ -158,9 +159,9 @@ def _settled(template: str, system_prompt: str | None) -> str:
 
 
 def _protect(tokenizer: Any, text: str) -> None:
-    """Make tokens of the template's frame special, as R1's `<｜User｜>` is not, so that no question can hold one.
+    """Make the tokens around a user's text special, so that no question can contain one. R1's `<｜User｜>`, for example, is not special.
 
-    The marks of thinking stay what they are, and so does white space, of which Gemma has tokens: models write them.
+    Marks of reasoning stay as they are, and so do Gemma's tokens of white space, since models write them.
     """
     marks = (reasoning.OPEN, reasoning.CLOSE)
     names = [str(each) for each in tokenizer.added_tokens_decoder.values() if not each.special]

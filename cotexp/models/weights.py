@@ -1,7 +1,7 @@
-"""Whether a model is what its files say: every tensor found, none left over, none of another shape, all of them numbers.
+"""Loads weights, and checks that they fit the configuration: no tensor is missing, left over, of another shape, NaN or infinite.
 
-transformers fills what it does not find with random numbers and says so in a warning; here that is an error. Tied heads, and tensors that
-the architecture itself declares optional, are no fault.
+transformers fills missing tensors with random numbers and logs a warning; here that is an error. Tied heads, and tensors that the architecture
+declares optional, may be missing.
 """
 
 from __future__ import annotations
@@ -23,49 +23,55 @@ from cotexp.models.files import Stored
 from cotexp.sections import ConfigError
 
 LANGUAGE, LABELS = "language", "labels"
-"""Kinds of models: those that write, and those that label tokens, as LLMLingua-2 does."""
+"""Kinds of models: those that generate text, and those that label tokens, as LLMLingua-2 does."""
 
 NOT_FINITE = "NaN or infinite values"
 
 
 def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LANGUAGE, meta: bool = False) -> PreTrainedModel:
-    """The model in `folder` in float32 on the CPU, encoder-decoder or causal as its configuration says; with `meta` its shapes alone.
+    """The model in `folder` in float32 on the CPU, encoder-decoder or causal by its configuration. With `meta` it has shapes alone.
 
-    Raises: ConfigError with folder and tensors when the weights do not fit the configuration, or are no numbers; or transformers cannot load it.
+    Raises: ConfigError when transformers cannot load it, or with the tensors that do not fit the configuration or are not finite.
     """
     stored, report = files.stored(folder, setting), []
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         writes = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         with _reported() as report:
-            model, found = (AutoModelForTokenClassification if kind == LABELS else writes).from_pretrained(
+            model, found = read_reported(
+                AutoModelForTokenClassification if kind == LABELS else writes,
                 folder,
                 dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are in the report
                 **({"device_map": "meta"} if meta else {}),
             )
-    except Exception as error:  # noqa: BLE001 - transformers, and code that comes with a model, raise whatever they meet
+    except Exception as error:  # noqa: BLE001 - transformers and the model's own code raise any kind of error
         if names := [line.split("|")[0].strip() for line in report if "| CONVERSION" in line]:
             problem = f"parts are missing or of another shape, of what transformers puts together: {files.listed(names)}"
             raise ConfigError(_do_not_fit(setting, folder, [problem])) from None
         own = f"; it brings code of its own, which may run with {setting.removesuffix('.path')}.trust_remote_code=true: read it first"
         advice = own if files.code(folder) and not trust_remote_code else ""
         raise ConfigError(f"{setting}: transformers cannot load {folder} ({files.first_line(error)}){advice}") from None
-    _tell_whether_tied(model)
+    _correct_tied(model)
     found["missing_keys"] = {*found["missing_keys"], *_tied_against_config(model, stored, folder)}
     if problems := faults(model, found, stored):
         raise ConfigError(_do_not_fit(setting, folder, problems))
     return model
 
 
+def read_reported(kind: Any, folder: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model in `folder` as an auto class of transformers loads it, and its report on missing, unexpected and mismatched tensors."""
+    model, report = kind.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    return model, report
+
+
 @functools.cache
 def check(folder: Path, sha256: str, setting: str, *, trust_remote_code: bool, kind: str = LANGUAGE) -> PreTrainedModel:
-    """The same refusals as `read`, without holding the weights in memory: each tensor is looked at once. Returns the model's shapes.
+    """Check a model as `read` does, but hold one tensor in memory at a time. Returns the model with shapes alone.
 
-    `sha256` stands for the content of `folder`: what was checked once is not read again.
+    `sha256` identifies the content of `folder`, so that the same content is checked once.
+    Raises: ConfigError as `read` does.
     """
     model = read(folder, setting, trust_remote_code=trust_remote_code, kind=kind, meta=True)
     check_numbers(folder, sha256, setting)
@@ -74,7 +80,7 @@ def check(folder: Path, sha256: str, setting: str, *, trust_remote_code: bool, k
 
 @functools.cache
 def check_numbers(folder: Path, sha256: str, setting: str) -> None:
-    """Raises ConfigError when tensors in `folder` hold NaN or infinity; masks may. `sha256` stands for its content."""
+    """Check that all tensors in `folder` but masks are finite. `sha256` identifies its content. Raises: ConfigError if not."""
     if infinite := sorted(_not_finite(files.stored(folder, setting))):
         raise ConfigError(_do_not_fit(setting, folder, [f"{NOT_FINITE}: {files.listed(infinite)}"]))
 
@@ -95,8 +101,8 @@ def _do_not_fit(setting: str, folder: Path, problems: Iterable[str]) -> str:
     return f"{setting}: the weights in {folder} cannot be used with its config.json: {'; '.join(problems)}; restore both, or fetch the model again"
 
 
-def _tell_whether_tied(model: Any) -> None:
-    """In the configuration: transformers takes every T5's head for tied, and ties heads that have weights of their own when it resizes them."""
+def _correct_tied(model: Any) -> None:
+    """Correct the configuration. transformers assumes that every T5's head is tied, and ties heads with own weights when it resizes them."""
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     if head is not None and embedding is not None:
         for config in (model.config, model.config.get_text_config()):
@@ -104,7 +110,7 @@ def _tell_whether_tied(model: Any) -> None:
 
 
 def faults(model: Any, found: dict[str, Any], stored: Mapping[str, Stored] = MappingProxyType({})) -> list[str]:
-    """What of transformers' report, and of the loaded numbers, makes `model` another one than its files say; `stored` tells what holds no weights."""
+    """Errors in the loaded weights: tensors by transformers' report `found`, and NaN or infinite values. `stored` tells which are masks."""
     is_quantized = getattr(model.config, "quantization_config", None) is not None
     names = {
         "missing": found["missing_keys"],
@@ -119,12 +125,12 @@ def faults(model: Any, found: dict[str, Any], stored: Mapping[str, Stored] = Map
 
 
 def _is_mask(name: str, stored: Mapping[str, Stored]) -> bool:
-    """Whether a tensor that the model has no place for holds no weights; transformers may have changed the beginning of its name."""
+    """Whether an unexpected tensor is a mask. transformers may have changed the prefix of its name."""
     return any(each.is_mask for own, each in stored.items() if own.endswith(name) or name.endswith(own))
 
 
 def _tied_against_config(model: Any, stored: dict[str, Stored], folder: Path) -> list[str]:
-    """The head, where config.json says that it is the model's own, the weights have none, and transformers takes the embedding, as for T5."""
+    """The name of a head that is missing: config.json says that it is untied, and transformers uses the embedding instead, as for T5."""
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     if head is None or embedding is None or files.config(folder).get("tie_word_embeddings", True):
         return []
@@ -135,7 +141,7 @@ def _tied_against_config(model: Any, stored: dict[str, Stored], folder: Path) ->
 
 @contextlib.contextmanager
 def _reported() -> Iterator[list[str]]:
-    """What transformers warns of in this block, line by line: its error leaves out which tensors it could not convert."""
+    """Lines of transformers' warnings in this block. Its error does not name the tensors that it could not convert."""
     lines: list[str] = []
     logger = logging.getLogger("transformers.modeling_utils")
     level = logger.level

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from cotexp.grids import alone, spelled
+from cotexp.grids import expand_sweep, spelled
 from cotexp.jobs.status import read_status
 from cotexp.jobs.stored_files import Damaged, settings_of
 from cotexp.report.arms import Arm, Flat, Run, identity_of, is_finished, labels, listed, names_of, read_run
@@ -91,7 +91,7 @@ def expected_of(points: Sequence[Point], mode: str | None, outputs: Path = Path(
             seed=point.settings.seed if point.settings.trains else None,
             identity=identity_of(settings, own),
             names=names_of(settings),
-            words=(*alone(point.words), *place),
+            words=(*expand_sweep(point.overrides), *place),
             baseline=point.settings.baseline,
         )
         found.setdefault((own, each.name, each.seed, *sorted(each.identity.items())), each)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cotexp import stopping
+from cotexp import signals
 from cotexp.jobs import progress
 from cotexp.jobs.disk import sealed
 from cotexp.jobs.store import POLL_SECONDS, Spec
@@ -120,7 +120,7 @@ def join_training(context: Context) -> None:
     own = spec(context)
     unfinished = context.store.unfinished_path(own)
     while not context.store.has_artifact(own):
-        stopping.check()
+        signals.check()
         if (unfinished / workers.JOB).is_file():
             workers.join(unfinished, context.settings.trainer)
         time.sleep(POLL_SECONDS)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 from filelock import FileLock, Timeout
 
-from cotexp import stopping
+from cotexp import signals
 from cotexp.jobs import progress
 from cotexp.jobs.store import Row, Spec
 from cotexp.model_settings import Sampling
@@ -156,7 +156,7 @@ def _alone() -> Iterator[None]:
     except Timeout:
         log.warning("times: another run measures on this machine; waiting until it has ended (evaluation.latency=false measures none)")
         while not lock.is_locked:
-            stopping.check()
+            signals.check()
             with contextlib.suppress(Timeout):
                 lock.acquire(timeout=LOCK_SECONDS)
     try:

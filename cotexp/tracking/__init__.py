@@ -1,7 +1,7 @@
-"""Weights & Biases: a projection of what lies in outputs/. The only room that imports wandb.
+"""Publishes runs to Weights & Biases from the files in outputs/. No other package imports wandb.
 
-One W&B run per experiment run, its id the run key. Everything goes to a thread of its own, so that neither an import nor a disk nor a
-lost network holds the experiment up; whatever happens to tracking, the experiment goes on.
+Each run of an experiment is one W&B run, whose id is the run key. Tracking has its own thread, so that no import, slow disk or lost network
+delays the experiment. Errors of tracking never end the experiment.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cotexp.settings import Settings, WandbTracking
-from cotexp.tracking import wishes
+from cotexp.tracking import environment
 from cotexp.tracking.wandb_run import Point, WandbRun
 
 log = logging.getLogger(__name__)
 
 MARGIN_SECONDS = 5.0
-"""What ending W&B may take beyond its own limit before it is left alone."""
+"""Seconds beyond W&B's own limit to wait for its end."""
 
 
 @contextlib.contextmanager
 def tracker(settings: Settings, run_key: str, *, overrides: Sequence[str] = (), options: Mapping[str, str | None] | None = None) -> Iterator[Tracker]:
-    """The tracker of one run, made by these words of a command line; W&B's run, if one was begun, is closed however the block ends.
+    """The tracker of one run with these overrides. When the block ends, in any way, the W&B run is closed if it was begun.
 
-    `options` names the option of each slot, and the sweep that the run is a point of.
+    `options` are the options of the slots, and the sweep of the run.
     """
     one = Tracker(Point(settings, run_key, list(overrides), dict(options or {})))
     failed = True
@@ -41,7 +41,7 @@ def tracker(settings: Settings, run_key: str, *, overrides: Sequence[str] = (), 
 
 @dataclass(slots=True)
 class Tracker:
-    """Hands what it is told to a thread that talks to W&B; its methods return at once. The thread begins with the first of them."""
+    """Passes its calls to a thread that talks to W&B, and returns at once. The first call starts the thread."""
 
     point: Point
     broken: bool = False
@@ -51,31 +51,31 @@ class Tracker:
     tasks: queue.SimpleQueue[Callable[[WandbRun], None] | None] = field(default_factory=queue.SimpleQueue)
 
     def on_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Metrics as they become known: a run that dies later shows them too."""
+        """Log metrics as soon as they are known, so that a run that dies later has them."""
         found = dict(metrics)
         self._hand_over(lambda run: run.summarise(found))
 
     def on_curve(self, row: dict[str, float], num_steps: int) -> None:
-        """One row of the training curve as it is made."""
+        """Log one row of the training curve."""
         self._hand_over(lambda run: run.on_curve(row))
 
     def publish(self, folder: Path, metrics: Mapping[str, float]) -> None:
-        """Everything of the finished run in `folder` that W&B does not have yet."""
+        """Log everything of the finished run in `folder` that W&B lacks."""
         found = dict(metrics)
         self._hand_over(lambda run: run.publish(folder, found))
 
     def finish(self, *, failed: bool) -> None:
-        """Close W&B's run; what it cannot take in time stays on disk."""
+        """Close the W&B run. What is not uploaded in time stays on disk."""
         if self.thread is None:
             return
         self.failed = failed
         self.tasks.put(None)
         self.thread.join(self.point.settings.tracking.finish_seconds + MARGIN_SECONDS)
         if self.thread.is_alive():
-            log.warning("W&B did not end in time and is left behind; what it has lies in %s", self.point.folder)
+            log.warning("W&B did not end in time and is not waited for; its files are in %s", self.point.folder)
 
     def _hand_over(self, task: Callable[[WandbRun], None]) -> None:
-        if not isinstance(self.point.settings.tracking, WandbTracking) or wishes.is_disabled():
+        if not isinstance(self.point.settings.tracking, WandbTracking) or environment.is_disabled():
             return
         if self.thread is None:
             self.thread = threading.Thread(target=self._work, name="tracking", daemon=True)
@@ -90,10 +90,10 @@ class Tracker:
         self._unharmed(lambda each: each.finish(failed=self.failed), run)
 
     def _unharmed(self, task: Callable[[WandbRun], None], run: WandbRun) -> None:
-        """Tracking that breaks is told once and given up; the experiment goes on."""
+        """Run a task of tracking. After an error, tracking is disabled with one warning."""
         try:
             task(run)
-        except Exception as error:  # noqa: BLE001 - whatever breaks in tracking must not break the experiment
+        except Exception as error:  # noqa: BLE001 - no error of tracking may end the experiment
             if not self.broken:
                 log.warning("W&B tracking stopped: %s: %s", type(error).__name__, error)
             self.broken = True

@@ -1,4 +1,4 @@
-"""What a run is compared by in W&B: flat settings to filter and group by, and its paired differences to the declared baseline."""
+"""Values for comparisons of runs in W&B: flat settings to filter and group by, and paired differences from the declared baseline."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cotexp.stages.grades import predictions_of_run
 SLOTS = ("task", "model", "teacher", "selection", "compressor", "compression")
 """Slots whose options ablations compare."""
 COMMON = ("task.", "tasks.", "model.", "teacher.", "evaluation.")
-"""Beginnings of settings that a run and its baseline share, unless the baseline is declared by one of them."""
+"""Prefixes of settings that a run and its baseline share, unless the baseline is declared by one of them."""
 
 
 def flat_settings(settings: Mapping[str, Any], options: Mapping[str, str | None], overrides: Sequence[str]) -> dict[str, Any]:
     """`ablation/SLOT`: the option of every slot, and `ablation/SLOT/SETTING`: every setting of a slot that the command line names.
 
-    Where `options` does not know a slot, its section's own name stands for it. A name holds no dots, which W&B would take for levels.
+    A slot that `options` lacks has its section's name as option. Names contain no dots, since W&B would read them as levels.
     """
     found = {f"ablation/{slot}": options.get(slot) or settings[slot]["name"] for slot in SLOTS}
     for path in (word.partition("=")[0] for word in overrides):
@@ -41,8 +41,8 @@ def flat_settings(settings: Mapping[str, Any], options: Mapping[str, str | None]
 def find_baseline(folder: Path, declared: str) -> Path | None:
     """The finished run of the same experiment and seed that has the declared settings and otherwise differs least from the run in `folder`.
 
-    None where nothing is declared, where none is finished, and for a run that is such a baseline itself. It answers the same tasks with the
-    same model and teacher, unless one of these is what the baseline is declared by. Of every run the baseline `base` is in its own folder.
+    None if no baseline is declared or finished, and for a run that is such a baseline itself. The baseline has the same tasks, model and teacher
+    as the run, unless it is declared by one of them. The baseline `base` of a run is in the run's own folder.
     """
     if declared == BASE:
         return folder if BASE in settings_of(folder)["evaluation"]["modes"] else None
@@ -82,7 +82,7 @@ def _parts(declared: str) -> Iterator[tuple[str, str]]:
 
 
 def _has(settings: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    """Whether stored settings are those that a baseline is declared by; a slot stands for the name of its section."""
+    """Whether stored settings match a declared baseline. A slot without a setting means the name of its section."""
     flat: Flat = {}
     for path in wanted:
         value: Any = settings

@@ -1,4 +1,4 @@
-"""What a run read and what it made, as artifacts that name their inputs: dataset, rationales, rounds, selection, checkpoint, predictions."""
+"""Inputs and outputs of a run as artifacts that name their inputs: dataset, rationales, rounds, selection, checkpoint, predictions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ INPUTS = {
     "selection": {"rationales", "scores", "rounds", "importances"},
     "checkpoint": {"selection", "model"},
 }
-"""Kind of artifact -> kinds that it is made of, where the run has them."""
+"""Kind of artifact -> kinds of its inputs, if the run has them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One artifact of a run. `scope` is its task, or mode/task, or empty; `files` maps names inside it to where they lie.
+    """One artifact of a run. `scope` is its task, or mode/task, or empty. `files` maps names in the artifact to paths.
 
-    `is_input`: the run found it, in the data or in the store, and did not make it. `inputs` are names of other artifacts of the run.
+    `is_input`: it was in the data or in the store before the run. `inputs` are names of other artifacts of the run.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Artifact:
 
 
 def lineage(folder: Path) -> list[Artifact]:
-    """The artifacts of the finished run in `folder`, each behind those that it is made of."""
+    """The artifacts of the finished run in `folder`, each after its inputs."""
     planned = folder / PLANNED
     started = planned.stat().st_mtime if planned.is_file() else 0.0  # of the first attempt
     found: list[Artifact] = []
@@ -51,7 +51,7 @@ def lineage(folder: Path) -> list[Artifact]:
 
 
 def _stored(folder: Path) -> Iterator[tuple[str, str, str, dict[str, Path]]]:
-    """(kind, scope, name, files) of every artifact, in the order of the pipeline. What a ledger's grades say goes with its texts."""
+    """(kind, scope, name, files) of every artifact, in the order of the pipeline. Grades of a ledger belong to its texts."""
     outputs = next(parent for parent in folder.absolute().parents if (parent / "store").is_dir())
     stages: Mapping[str, Mapping[str, str]] = stages_of(folder)
     tasks = questions_of(folder)[0]
@@ -70,12 +70,12 @@ def _stored(folder: Path) -> Iterator[tuple[str, str, str, dict[str, Path]]]:
 
 
 def _files(place: Path) -> dict[str, Path]:
-    """The files of a ledger or an artifact by their names in it, without its claims."""
+    """The files of a ledger or an artifact by name, without its claims."""
     return {str(path.relative_to(place)): path for path in sorted(place.rglob("*")) if path.is_file() and "claims" not in path.parts}
 
 
 def _reads(kind: str, scope: str, other: Artifact, found: Sequence[Artifact]) -> bool:
-    """Whether the artifact of this kind and scope is made of `other`."""
+    """Whether `other` is an input of the artifact of this kind and scope."""
     if kind == "predictions":
         mode, _, task = scope.partition("/")
         if mode == "truncate":

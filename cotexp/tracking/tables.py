@@ -1,4 +1,4 @@
-"""What W&B shows as tables and as a curve by round: rows of plain values, read from a finished run's folder."""
+"""Rows of W&B's tables and of the curve by round, read from a finished run's folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cotexp.stages.grades import predictions_of_run
 from cotexp.visible import visible_lines
 
 MAX_ROWS = 200
-"""Of a table; its artifact holds the rest."""
+"""Most rows of a table; its artifact holds the rest."""
 MAX_CHAINS = 25
 
 ROUNDS = ("question", "round", "num_tokens", "text", "kept", "stop_reason")
@@ -50,12 +50,12 @@ def predictions(folder: Path) -> list[list[Any]]:
 
 
 def _shown(rows: list[list[Any]]) -> list[list[Any]]:
-    """As many as a table has, with control characters and turned text spelled out; the run's own files hold the texts as they were written."""
+    """The first rows, with control characters escaped. The run's files hold the original texts."""
     return [[visible_lines(each) if isinstance(each, str) else each for each in row] for row in rows[:MAX_ROWS]]
 
 
 def round_curve(folder: Path) -> Iterator[dict[str, float]]:
-    """For every round: how many chains have it, its mean length, and the mean length of what is kept so far of all chains."""
+    """For every round: the number of chains that have it, their mean length, and the mean length of all chains so far. Lengths are in tokens."""
     chains = compressed_of(folder)
     runs = [(each["round_num_tokens"], each["kept_round"]) for each in chains]
     for number in range(max((len(lengths) for lengths, _ in runs), default=0)):

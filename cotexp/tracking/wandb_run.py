@@ -1,8 +1,8 @@
-"""One run of Weights & Biases, as far as it goes: begun when there is something to tell, published when the experiment's run is finished.
+"""One W&B run: begun with the first metrics, published when the experiment's run is finished.
 
-Online a run that goes on is continued under its id. Offline W&B cannot continue what it wrote, so every attempt has a folder of its own; the
-attempt that publishes the finished run tells all of it, and takes the folders of earlier attempts away.
-A sweep agent of W&B's names the run instead: one that was published before is told again, as the run that the agent waits for.
+Online, a resumed run continues under its id. Offline, W&B cannot continue its files, so every attempt has its own folder. The attempt that
+publishes the finished run logs all of it and removes the folders of earlier attempts.
+A sweep agent of W&B chooses the id itself. A run that was published before is logged again, as the run for which the agent waits.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from cotexp import sweep_agents
 from cotexp.jobs.store import Damaged, read_json, write_json
 from cotexp.report import figures
 from cotexp.settings import BASE, Settings, WandbTracking
-from cotexp.tracking import ablation, tables, wishes
+from cotexp.tracking import ablation, environment, tables
 from cotexp.tracking.lineage import Artifact, lineage
 
 log = logging.getLogger(__name__)
 
 AXES = {"train": "train/step", "validation": "validation/step", "rounds": "rounds/round"}
-"""Phase -> what its curves are drawn over; W&B's own count of steps is one for all phases."""
+"""Phase -> x axis of its curves. W&B's own step counter is shared by all phases."""
 INIT_SECONDS = 30.0
 PROBE_SECONDS = 5.0
 
 unreachable: set[str] = set()
-"""Servers that this process asked in vain: the next points of a sweep do not wait again."""
+"""Servers that did not answer this process. The next points of a sweep do not ask them again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A run as its command line asked for it: checked settings, key, the words behind run.py, and the option of each slot."""
+    """A run: checked settings, key, the overrides of run.py, and the option of each slot."""
 
     settings: Settings
     run_key: str
@@ -51,14 +51,14 @@ class Point:
 
     @property
     def folder(self) -> Path:
-        """Where W&B keeps its files."""
-        return wishes.folder(self.settings.paths.outputs)
+        """The folder of W&B's files."""
+        return environment.folder(self.settings.paths.outputs)
 
     @property
     def tags(self) -> list[str]:
-        """Those of the settings and of the environment, and the sweep that the run is a point of."""
+        """Tags of the settings and of the environment, and the sweep of the run."""
         sweep = self.options.get("sweep")
-        return list(dict.fromkeys([*self.settings.tracking.tags, *wishes.tags(), *([sweep] if sweep else [])]))
+        return list(dict.fromkeys([*self.settings.tracking.tags, *environment.tags(), *([sweep] if sweep else [])]))
 
     @property
     def job_type(self) -> str:
@@ -66,14 +66,14 @@ class Point:
 
     @property
     def config(self) -> dict[str, Any]:
-        """All resolved settings, and the flat ones that ablations are compared by."""
+        """All resolved settings, and flat ones for comparisons of ablations."""
         settings = dataclasses.asdict(self.settings)
         return settings | ablation.flat_settings(settings, self.options, self.overrides)
 
 
 @dataclass(slots=True)
 class WandbRun:
-    """`logged` holds the last step of each phase that W&B has."""
+    """A W&B run. `logged` holds the last logged step of each phase."""
 
     point: Point
     run: Any = None
@@ -87,12 +87,12 @@ class WandbRun:
         return tracking
 
     def summarise(self, metrics: Mapping[str, float | str]) -> None:
-        """Metrics into the summary, at once: a run that dies keeps what it had."""
+        """Write metrics to the summary at once, so that a run that dies keeps them."""
         self._begin()
         self.run.summary.update(dict(metrics))
 
     def on_curve(self, row: Mapping[str, float]) -> None:
-        """A row of the training curve as it is made. Where W&B lacks the earlier ones, it waits for them, or for the end."""
+        """Log a row of the training curve. If W&B lacks earlier rows, the row waits for them or for the end."""
         self._begin()
         if self.held or (not self.logged and row["step"] > 1):
             self.held.append(row)
@@ -100,7 +100,7 @@ class WandbRun:
             self._log_curve([row])
 
     def _log_curve(self, rows: Iterable[Mapping[str, float]]) -> None:
-        """Rows of the training curve that W&B does not have yet."""
+        """Log the rows of the training curve that W&B lacks."""
         for row in rows:
             phase = "validation" if "validation/loss" in row else "train"
             if row["step"] > self.logged.get(phase, 0):
@@ -110,7 +110,7 @@ class WandbRun:
                 self.logged[phase] = row["step"]
 
     def publish(self, folder: Path, metrics: Mapping[str, float]) -> None:
-        """All of a finished run, or what is new since it was published: tags of another sweep, a baseline that is finished by now."""
+        """Log a finished run, or what is new since it was published: tags of another sweep, or a baseline that is finished by now."""
         path = folder / "published.json"
         before: dict[str, Any] = {}
         with contextlib.suppress(Damaged):  # it is published again
@@ -132,7 +132,7 @@ class WandbRun:
         self.mark = (path, now)
 
     def finish(self, *, failed: bool) -> None:
-        """End W&B's run. What was published is marked so once W&B has all of it. Raises: TimeoutError when the upload takes too long."""
+        """End the W&B run, and mark it as published once W&B has all of it. Raises: TimeoutError when the upload takes too long."""
         if self.run is not None:
             self._log_curve(self.held)
             self.run.finish(exit_code=1 if failed else 0)
@@ -142,14 +142,14 @@ class WandbRun:
                 self._take_earlier_away()
 
     def _begin(self) -> None:
-        """Start W&B's run; without a key or a network it is kept on disk for `wandb sync`."""
+        """Start the W&B run. Without a key or a network its files stay on disk for `wandb sync`."""
         if self.run is not None:
             return
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its reports of usage wait for the network when the process ends
         import wandb
 
-        wishes.tell_unheeded()
-        mode = wishes.mode(self.tracking, has_api_key=has_api_key())
+        environment.warn_of_ignored()
+        mode = environment.mode(self.tracking, has_api_key=has_api_key())
         if mode == "online" and not is_reachable():
             log.warning("W&B (%s) cannot be reached; this run is kept on disk for `wandb sync`", address())
             mode = "offline"
@@ -175,9 +175,9 @@ class WandbRun:
             "config": self.point.config,
             "reinit": "create_new",
         }
-        options = wishes.options(self.tracking, ours)
+        options = environment.options(self.tracking, ours)
         quiet = wandb.Settings(
-            **wishes.quiet(),
+            **environment.quiet(),
             init_timeout=min(INIT_SECONDS, self.tracking.finish_seconds),
             finish_timeout=self.tracking.finish_seconds,
             finish_timeout_raises=True,
@@ -189,7 +189,7 @@ class WandbRun:
                 raise
             unreachable.add(address())
             log.warning("W&B does not take this run (%s); it is kept on disk for `wandb sync`", error)
-            wandb.teardown()  # its own process still holds the id
+            wandb.teardown()  # W&B's process still holds the id
             return wandb.init(mode="offline", settings=quiet, **options)
 
     def _tell(self, folder: Path) -> None:
@@ -212,7 +212,7 @@ class WandbRun:
             self._declare(wandb, each)
 
     def _declare(self, wandb: Any, each: Artifact) -> None:
-        """One artifact as an input or output of W&B's run: its files by reference with checksums, or uploaded where the settings ask for it."""
+        """Declare an artifact as input or output of the W&B run. Its files are referenced with checksums, or uploaded if the settings ask for it."""
         metadata = {"scope": each.scope, "inputs": each.inputs, "run": self.point.run_key}
         artifact = wandb.Artifact(each.name, type=each.kind, metadata=metadata)
         for name, path in each.files.items():
@@ -224,7 +224,7 @@ class WandbRun:
             self.run.log_artifact(artifact)
         elif not self.run.offline:
             self.run.use_artifact(artifact)
-        else:  # W&B's `use_artifact` refuses offline; this is what it does with a new artifact online, and `wandb sync` knows the record
+        else:  # `use_artifact` refuses offline runs; online it makes this call for a new artifact, and `wandb sync` reads the record
             self.run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
 
     def _take_earlier_away(self) -> None:
@@ -235,7 +235,7 @@ class WandbRun:
 
 
 def address() -> str:
-    """Of the W&B server that is used."""
+    """Address of the W&B server."""
     return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
 
 
@@ -250,7 +250,7 @@ def has_api_key() -> bool:
 
 
 def is_reachable() -> bool:
-    """Whether the server answers at all; one that did not is not asked again by this process."""
+    """Whether the W&B server answers. One that did not answer is not asked again by this process."""
     if address() not in unreachable:
         try:
             urllib.request.urlopen(address(), timeout=PROBE_SECONDS).close()

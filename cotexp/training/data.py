@@ -1,7 +1,7 @@
-"""Which examples stand in which batch, and the LightningDataModule that hands them out.
+"""Plans the batches of a fine-tuning, and serves them as a LightningDataModule.
 
-Global batches are planned without regard to devices; each device gets its share, cut into micro-batches of similar length. So the
-loss of a step is the same for any number of devices and any micro-batch. Axes: B rows, T tokens, S tokens of a source.
+The plan of global batches does not depend on devices. Each device gets its share, cut into micro-batches of similar length. So the loss of a
+step is the same for any number of devices and any size of micro-batches. Axes: B rows, T tokens, S tokens of a source.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cotexp.settings import Trainer
 
 FORMS: tuple[Form, ...] = ("full", "compress", "rewrite")
 NO_KIND = -1
-"""In place of a kind: tokens of such an example count in no loss."""
+"""The kind of examples whose tokens count in no loss."""
 VALIDATION_BATCH = 32
 """Examples per device."""
 
@@ -37,12 +37,12 @@ class EncodedExample(NamedTuple):
 
     @property
     def kind(self) -> int:
-        """Task and form in one number: its index in the losses that are told apart, flat."""
+        """Index of the example's task and form in the losses, flattened."""
         return self.task * len(FORMS) + FORMS.index(self.form)
 
 
 class Batch(NamedTuple):
-    """A right-padded micro-batch. `kind_B` says whose loss is whose; `num_supervised_global` counts the global batch's supervised tokens."""
+    """A right-padded micro-batch. `kind_B` are the examples' kinds. `num_supervised_global` counts the supervised tokens of the global batch."""
 
     ids_BT: torch.Tensor
     attention_BT: torch.Tensor
@@ -52,10 +52,7 @@ class Batch(NamedTuple):
 
 
 class SourceTargetBatch(NamedTuple):
-    """The same for an encoder-decoder model: what its encoder reads and what its decoder is to write, each right-padded by itself.
-
-    `target_BT` is -100 where there is no target.
-    """
+    """A micro-batch for an encoder-decoder model. Sources and targets are right-padded separately; padding of `target_BT` is -100."""
 
     source_BS: torch.Tensor
     attention_BS: torch.Tensor
@@ -66,7 +63,7 @@ class SourceTargetBatch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """Indices of the examples of every global batch, and how a batch is dealt to devices and micro-batches."""
+    """The examples of every global batch, by index, and their division among devices and micro-batches. Lengths are in tokens."""
 
     global_batches: list[list[int]]
     lengths: list[int]
@@ -74,7 +71,7 @@ class BatchPlan:
     num_micro_batches: int
 
     def micro_batches(self, step: int, device: int) -> list[list[int]]:
-        """The micro-batches of one device in one step. Sorted by length first, so that each micro-batch needs little padding."""
+        """The micro-batches of one device in one step. Examples are sorted by length, so that a micro-batch needs little padding."""
         by_length = sorted(self.global_batches[step], key=lambda index: (self.lengths[index], index))
         count = self.num_devices * self.num_micro_batches
         size = len(by_length) // count
@@ -83,9 +80,9 @@ class BatchPlan:
 
 
 def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int) -> BatchPlan:
-    """The global batches of `max_epochs` passes, in whole steps.
+    """The global batches of `max_epochs` passes over examples of these lengths in tokens, in whole steps.
 
-    Every pass is a new permutation; the last batch is filled from one more pass.
+    Every pass is a new permutation. One more pass completes the last batch.
     """
     steps = max(1, round(len(lengths) * trainer.max_epochs / trainer.batch_size))
     stream = _permutations(len(lengths), seed)
@@ -94,13 +91,13 @@ def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int) -> Batc
 
 
 def num_micro_batches(trainer: Trainer) -> int:
-    """Into how many micro-batches each device cuts its share of a global batch."""
+    """Micro-batches per device and step."""
     share = trainer.batch_size // trainer.num_workers
     return share // (trainer.micro_batch_size or _default_micro_batch(share))
 
 
 def _default_micro_batch(share: int) -> int:
-    """A quarter of a device's share where that is whole and at least 8: less padding for the same gradient."""
+    """A quarter or a half of a device's share if that is an integer of at least 8, else all of it. Smaller ones need less padding."""
     return next((share // parts for parts in (4, 2) if share % parts == 0 and share // parts >= 8), share)
 
 
@@ -113,6 +110,7 @@ def _permutations(count: int, seed: int) -> Iterator[int]:
 
 
 def collate(examples: Sequence[EncodedExample], pad_id: int, num_supervised_global: int) -> Batch:
+    """A micro-batch of a causal model."""
     longest = max(len(each.encoded.ids) for each in examples)
     ids, attention, supervised = [], [], []
     for each in examples:
@@ -129,8 +127,8 @@ def collate(examples: Sequence[EncodedExample], pad_id: int, num_supervised_glob
     )
 
 
-def by_side(batch: Batch, limit: RopeLimit | None) -> list[Batch]:
-    """The rows that may share a pass, each part as wide as its longest row: rotary factors of some models follow the longest row of a pass."""
+def split_at_rope_limit(batch: Batch, limit: RopeLimit | None) -> list[Batch]:
+    """The batch, or its rows on each side of a rotary limit, cut to their longest row. Rotary factors of some models depend on that row."""
     if limit is None:
         return [batch]
     rows_of: dict[int, list[int]] = {}
@@ -146,6 +144,7 @@ def by_side(batch: Batch, limit: RopeLimit | None) -> list[Batch]:
 
 
 def collate_source_target(examples: Sequence[EncodedExample], pad_id: int, num_supervised_global: int) -> SourceTargetBatch:
+    """A micro-batch of an encoder-decoder model."""
     sources, targets = [], []
     for ids, mask in (each.encoded for each in examples):
         start = mask.index(1)
@@ -208,7 +207,7 @@ class MixtureData(pl.LightningDataModule):
         return _loader([self._share(batch, self.trainer.global_rank) for batch in shared])
 
     def _share(self, batch: Sequence[EncodedExample], device: int) -> Batch | SourceTargetBatch:
-        """What one device sees of a validation batch. Sharded weights are gathered by all devices at once, so none may be left without."""
+        """One device's share of a validation batch. No share may be empty, since all devices gather sharded weights together."""
         own = batch[device :: self.plan.num_devices]
         if own:
             return self.collate(own, self.pad_id, 1)

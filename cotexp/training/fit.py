@@ -1,11 +1,10 @@
-"""One fine-tuning from start to end, in a folder from which a killed one goes on."""
+"""One fine-tuning, in a folder from which a killed one resumes."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,9 +14,9 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from cotexp import durable, stopping
+from cotexp import durable, signals
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import adapters, loading
 from cotexp.models.encoding import Encoded, Encoder
@@ -28,24 +27,17 @@ from cotexp.settings import Trainer
 from cotexp.training import resumable
 from cotexp.training.data import EncodedExample, MixtureData, plan_batches
 from cotexp.training.modules import MultitaskModule
-from cotexp.training.resumable import Progress
-from cotexp.training.sharding import environment_of, is_sharded, strategy_of, trained, whole
+from cotexp.training.recorder import BEST, CURVE, RESUMABLE, CurveRow, Recorder
+from cotexp.training.sharding import environment_of, is_sharded, strategy_of, trained_parameters
 
 log = logging.getLogger(__name__)
-
-CurveRow = dict[str, float]
-
-CHECKPOINT_SHARE = 0.02
-"""Most of the time that may go into resumable checkpoints: those of a large model come less often than asked for."""
-
-CURVE, RESUMABLE, BEST = "curve.jsonl", "resumable.ckpt", "best.safetensors"
 
 
 @dataclass(slots=True, kw_only=True)
 class FitJob:
-    """Everything a fine-tuning needs. `folder` holds its resumable state while it runs and the fine-tuned model afterwards.
+    """The inputs of a fine-tuning. `folder` holds its resumable state while it runs, and the fine-tuned model afterwards.
 
-    `tasks` maps question ids to tasks, whose losses stand apart in the curve where there are several.
+    `tasks` maps question ids to tasks. If there are several, the curve has a loss for each.
     """
 
     folder: Path
@@ -60,9 +52,9 @@ class FitJob:
 
 
 def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_steps: None) -> None:
-    """Fine-tune and leave the best model by validation loss in `job.folder`, with curve.jsonl and training.json.
+    """Fine-tune, and write the best model by validation loss to `job.folder`, with curve.jsonl and training.json.
 
-    `on_row(row, num_steps)` is called for every step and validation. A folder with a checkpoint is continued.
+    `on_row(row, num_steps)` is called for every step and validation. Training resumes from a checkpoint in the folder.
     Raises: ConfigError when no example is short enough; TrainingDiverged when the loss is not finite.
     """
     if (job.folder / "training.json").is_file():
@@ -79,14 +71,14 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     data = MixtureData(train, validation, plan, pad_id, encoder_decoder=model.config.is_encoder_decoder)
     if job.trainer.num_workers == 1:
-        settle(job)
+        repair(job)
     recorder = Recorder(job.folder, job.trainer, len(plan.global_batches), on_row)
     data.first_step = recorder.done.step
     module = MultitaskModule(model, job.trainer, tasks=tasks, num_steps=recorder.num_steps, first_step=recorder.done.step, seed=job.seed).train()
     with _quiet():
         trainer = _lightning(job.trainer, recorder, num_steps=recorder.num_steps - recorder.done.step, num_micro_batches=plan.num_micro_batches)
-        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # it would end stopped runs with status 0
-        with stopping.at_safe_points("the end of this training step, with a checkpoint"):
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # its handlers would end stopped runs with status 0
+        with signals.at_safe_points("the end of this training step, with a checkpoint"):
             trainer.fit(module, data)
     if trainer.is_global_zero:
         counts = {
@@ -100,7 +92,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
 
 
 def _load(job: FitJob) -> tuple[Any, Any]:
-    """The model as it is before the first step, and its tokenizer."""
+    """The model before the first step, and its tokenizer."""
     with _quiet():
         model, tokenizer = loading.load_trainable(job.base_folder, job.model)
         torch.manual_seed(job.seed)
@@ -134,12 +126,12 @@ def _lightning(trainer: Trainer, recorder: Recorder, *, num_steps: int, num_micr
     )
 
 
-def settle(job: FitJob) -> None:
-    """Make the folder of a killed fine-tuning consistent before it goes on: a state that is whole, and a curve that ends where it does."""
+def repair(job: FitJob) -> None:
+    """Make the folder of a killed fine-tuning consistent: keep a complete checkpoint, and cut the curve at its step."""
     curve, state, best = job.folder / CURVE, job.folder / RESUMABLE, job.folder / BEST
-    resumable.settle(state)
+    resumable.repair(state)
     if resumable.progress(state).best_step and not _can_be_read(best):
-        log.warning("%s, the best weights so far, cannot be read; training begins anew", best)
+        log.warning("%s, the best weights so far, cannot be read; training starts again", best)
         resumable.remove(state)
     if curve.is_file():
         step = resumable.progress(state).step
@@ -149,7 +141,7 @@ def settle(job: FitJob) -> None:
 
 
 def rows_of(curve: Path) -> list[CurveRow]:
-    """The whole rows of a curve; a kill may have torn the last one."""
+    """The complete rows of a curve. A kill may have truncated the last one."""
     rows = []
     for line in curve.read_text(errors="replace").splitlines():
         with contextlib.suppress(ValueError):
@@ -168,21 +160,24 @@ def _can_be_read(weights: Path) -> bool:
 
 
 class Limits(NamedTuple):
-    """Most tokens of an example as the trainer wants it, and of what the model can read in one go: source and target apart where it reads them so."""
+    """Most tokens of an example by the trainer's `max_length` and by the model's context.
+
+    `reads_apart`: the context holds source and target separately, as in an encoder-decoder model.
+    """
 
     max_length: int
     context: int | None
     reads_apart: bool
 
     def allow(self, encoded: Encoded) -> bool:
-        """Whether an example is short enough for both."""
+        """Whether an example satisfies both limits."""
         length, target = len(encoded.ids), sum(encoded.loss_mask)
         needed = max(target, length - target) if self.reads_apart else length
         return length <= self.max_length and (self.context is None or needed <= self.context)
 
 
 def _encode(examples: list[Example], encoder: Encoder, limits: Limits, task_of: Mapping[str, int], what: str) -> tuple[list[EncodedExample], int]:
-    """The examples within the limits, and the number of the others."""
+    """The encoded examples within the limits, and the number of the others. Raises: ConfigError when there is none."""
     encoded = [
         EncodedExample(
             encoder.example(each.prompt, each.completion, compressed=each.compressed, ratio=each.ratio), each.form, task_of.get(each.question_id, 0)
@@ -200,16 +195,19 @@ def _encode(examples: list[Example], encoder: Encoder, limits: Limits, task_of: 
 
 
 def check_sides(lengths: list[int], limit: RopeLimit | None, trainer: Trainer) -> None:
-    """Raises ConfigError where devices that hold parts of the weights, and so must make the same passes, would meet both sides of a rotary limit."""
+    """Check that a sharded model reads examples on one side of its rotary limit only, since all devices must make the same passes.
+
+    `lengths` are in tokens. Raises: ConfigError if not.
+    """
     if limit is not None and is_sharded(trainer) and len({limit.side(each) for each in lengths}) > 1:
         raise ConfigError(
-            f"trainer.max_length must be at most {limit.length} with trainer.strategy={trainer.strategy}: the model's rotary factors are others for "
+            f"trainer.max_length must be at most {limit.length} with trainer.strategy={trainer.strategy}: the model has other rotary factors for "
             f"longer texts, and the longest example has {max(lengths)} tokens; got {trainer.max_length}; lower it, or take trainer.strategy=ddp"
         )
 
 
 def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts: dict[str, int]) -> None:
-    """Save the best weights, put into a model that is not in parts on many devices."""
+    """Load the best weights into `model`, which must not be sharded, and save it."""
     model.load_state_dict({name.removeprefix("model."): each for name, each in load_file(recorder.best).items()}, strict=False)
     loading.save(model, tokenizer, job.folder, dtype=getattr(torch, job.save_dtype))
     summary = {
@@ -217,7 +215,7 @@ def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts:
         "best_step": recorder.done.best_step,
         "best_validation_loss": recorder.done.best_loss,
         **counts,
-        "num_trained_parameters": sum(each.numel() for _, each in trained(model)),
+        "num_trained_parameters": sum(each.numel() for _, each in trained_parameters(model)),
     }
     unfinished = job.folder / "training.json.new"
     unfinished.write_text(json.dumps(summary, indent=2))
@@ -226,86 +224,9 @@ def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts:
     resumable.remove(recorder.resumable)
 
 
-class Recorder(pl.Callback):
-    """Writes the curve, validates, keeps the best weights, and saves a resumable checkpoint between whole steps."""
-
-    def __init__(self, folder: Path, trainer: Trainer, num_steps: int, on_row: Callable[[CurveRow, int], None]) -> None:
-        self.curve, self.best, self.resumable = folder / CURVE, folder / BEST, folder / RESUMABLE
-        self.num_steps, self.on_row, self.strategy = num_steps, on_row, trainer.strategy
-        self.validation_steps = {round(part * num_steps / trainer.num_validations) for part in range(1, trainer.num_validations + 1)}
-        self.seconds_between_checkpoints = trainer.checkpoint_every_seconds
-        self.done = resumable.progress(self.resumable)
-        self.last_checkpoint, self.seconds_of_checkpoint = time.monotonic(), 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
-        if self.done.step:
-            resumable.restore(self.resumable, module, trainer.optimizers[0])
-
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if (batch_idx + 1) % trainer.accumulate_grad_batches:
-            return
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.done = self.done._replace(step=module.step)
-        self._write(trainer, {"step": module.step, "learning_rate": rate, **{f"train/{name}": value for name, value in module.take_losses().items()}})
-        validates = module.step in self.validation_steps
-        if validates:
-            self._validate(trainer, module)
-        is_due, signal_number = self._agreed(trainer, validates or self._is_due())
-        if (is_due or signal_number) and module.step < self.num_steps:
-            self._save(trainer, module)
-        if signal_number and module.step < self.num_steps:
-            stopping.check()
-            raise stopping.Stopped(signal_number)
-
-    def _agreed(self, trainer: pl.Trainer, is_due: bool) -> tuple[bool, int]:
-        """(whether a checkpoint is due on any device, the signal that any device received or 0): the same on all of them."""
-        wishes = torch.tensor([int(is_due), stopping.noted()], device=trainer.strategy.root_device)
-        due, number = trainer.strategy.reduce(wishes, reduce_op="max").tolist()
-        return bool(due), int(number)
-
-    def _save(self, trainer: pl.Trainer, module: Any) -> None:
-        """A checkpoint; none of DeepSpeed's state, which is not laid open."""
-        if self.strategy == "deepspeed":
-            return
-        started = time.monotonic()
-        if trainer.is_global_zero:
-            durable.sync(self.curve)  # a state on the disk must not know of steps that the curve there lacks
-        resumable.save(self.resumable, module, trainer.optimizers[0], self.done, writes=trainer.is_global_zero)
-        self.last_checkpoint = time.monotonic()
-        self.seconds_of_checkpoint = self.last_checkpoint - started
-
-    def _is_due(self) -> bool:
-        wait = self.seconds_between_checkpoints and max(self.seconds_between_checkpoints, self.seconds_of_checkpoint / CHECKPOINT_SHARE)
-        return time.monotonic() - self.last_checkpoint >= wait
-
-    @torch.no_grad()
-    def _validate(self, trainer: pl.Trainer, module: Any) -> None:
-        module.eval()
-        with trainer.precision_plugin.forward_context():
-            for index, batch in enumerate(trainer.datamodule.val_dataloader()):  # type: ignore[attr-defined]
-                module.validation_step(module.transfer_batch_to_device(batch, module.device, 0), index)
-        module.train()
-        losses = module.take_losses()
-        module.check_finite(losses["loss"], module.step)
-        self._write(trainer, {"step": module.step, **{f"validation/{name}": value for name, value in losses.items()}})
-        if losses["loss"] < self.done.best_loss:
-            self.done = Progress(module.step, losses["loss"], module.step)
-            weights = {name: whole(each).detach() for name, each in trained(module)}
-            if trainer.is_global_zero:
-                save_file({name: each.cpu().contiguous() for name, each in weights.items()}, self.best.with_suffix(".new"))
-                durable.put(self.best.with_suffix(".new"), self.best)
-
-    def _write(self, trainer: pl.Trainer, row: CurveRow) -> None:
-        row = {**row, "num_steps": self.num_steps}
-        if trainer.is_global_zero:
-            with self.curve.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            self.on_row(row, self.num_steps)
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Lightning's advice on loaders, loggers and hardware is about choices that are made here on purpose."""
+    """Suppress Lightning's advice on loaders, loggers and hardware, which concerns deliberate choices."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators")]
     levels = [each.level for each in loggers]
     with warnings.catch_warnings():

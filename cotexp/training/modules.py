@@ -13,26 +13,26 @@ from cotexp.models.loading import decoder_inputs
 from cotexp.models.rope import RopeLimit
 from cotexp.sections import TrainingDiverged
 from cotexp.settings import Trainer
-from cotexp.training.data import FORMS, Batch, SourceTargetBatch, by_side
-from cotexp.training.sharding import shard, trained
+from cotexp.training.data import FORMS, Batch, SourceTargetBatch, split_at_rope_limit
+from cotexp.training.sharding import shard, trained_parameters
 
 
 def supervised_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int = 1) -> torch.Tensor:
-    """Negative log-likelihood in nats and number of supervised tokens per task and form, shape (2, tasks, forms)."""
-    parts = [batch] if isinstance(batch, SourceTargetBatch) else by_side(batch, RopeLimit.of(model))
+    """Summed negative log-likelihood in nats, and number of supervised tokens, per task and form: shape (2, tasks, forms)."""
+    parts = [batch] if isinstance(batch, SourceTargetBatch) else split_at_rope_limit(batch, RopeLimit.of(model))
     return torch.stack([_summed_loss(model, each, num_tasks) for each in parts]).sum(dim=0)
 
 
 def _summed_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int) -> torch.Tensor:
-    """The same of rows that may share a pass."""
+    """`supervised_loss` of rows that may share a pass."""
     predicted = _from_source(model, batch) if isinstance(batch, SourceTargetBatch) else _from_prompt(model, batch)
     loss_N = torch.nn.functional.cross_entropy(predicted.logits_NV.float(), predicted.target_N, reduction="none")
     is_kind_KN = predicted.kind_N.unsqueeze(0) == torch.arange(num_tasks * len(FORMS), device=loss_N.device).unsqueeze(1)
-    return torch.stack([(is_kind_KN * loss_N).sum(dim=1), is_kind_KN.sum(dim=1).float()]).unflatten(1, (num_tasks, len(FORMS)))
+    return torch.stack([(is_kind_KN * loss_N).sum(dim=1), is_kind_KN.sum(dim=1).float()]).view(2, num_tasks, len(FORMS))
 
 
 class _Predicted(NamedTuple):
-    """The N supervised tokens of a batch: logits, ids, and the kind of their example."""
+    """The N supervised tokens of a batch: logits, ids, and kinds of their examples."""
 
     logits_NV: torch.Tensor
     target_N: torch.Tensor
@@ -40,7 +40,7 @@ class _Predicted(NamedTuple):
 
 
 def _from_prompt(model: Any, batch: Batch) -> _Predicted:
-    """Of a causal model. Logits are computed only from the first supervised position of the batch on."""
+    """The supervised tokens of a causal model. Logits before the first supervised position of the batch are not computed."""
     first = int(batch.supervised_BT.any(dim=0).int().argmax())
     length = batch.ids_BT.shape[1]
     logits_BTV = model(input_ids=batch.ids_BT, attention_mask=batch.attention_BT, use_cache=False, logits_to_keep=length - first + 1).logits
@@ -50,7 +50,7 @@ def _from_prompt(model: Any, batch: Batch) -> _Predicted:
 
 
 def _from_source(model: Any, batch: SourceTargetBatch) -> _Predicted:
-    """Of an encoder-decoder model, whose decoder predicts targets alone."""
+    """The supervised tokens of an encoder-decoder model, whose decoder predicts targets alone."""
     inputs_BT = decoder_inputs(model, batch.target_BT)
     logits_BTV = model(input_ids=batch.source_BS, attention_mask=batch.attention_BS, decoder_input_ids=inputs_BT, use_cache=False).logits
     supervised_BT = batch.target_BT != -100
@@ -59,10 +59,10 @@ def _from_source(model: Any, batch: SourceTargetBatch) -> _Predicted:
 
 
 class MultitaskModule(pl.LightningModule):
-    """Fine-tunes on full, compressed (and rewriting) examples at once.
+    """Fine-tunes on full, compressed and rewriting examples at once.
 
-    The loss of a step is the summed token loss over the supervised tokens of the *global* batch: the micro-batch's share is scaled by
-    the number of devices and micro-batches, because Lightning, DDP and FSDP divide by them. `tasks` names what `EncodedExample.task` counts.
+    The loss of a step is the mean token loss over the supervised tokens of the *global* batch. The share of a micro-batch is multiplied by the
+    number of devices and micro-batches, since Lightning, DDP and FSDP divide by it. `tasks` are the names for `EncodedExample.task`.
     """
 
     def __init__(self, model: Any, trainer: Trainer, *, tasks: Sequence[str], num_steps: int, first_step: int, seed: int) -> None:
@@ -72,7 +72,7 @@ class MultitaskModule(pl.LightningModule):
 
     @property
     def step(self) -> int:
-        """Optimiser steps taken, those before a restart included."""
+        """Optimiser steps taken, including those before a restart."""
         return self.first_step + self.global_step
 
     def configure_model(self) -> None:
@@ -91,7 +91,7 @@ class MultitaskModule(pl.LightningModule):
         self.sums = self.sums.to(batch.kind_B.device) + supervised_loss(self.model, batch, len(self.tasks))
 
     def check_finite(self, loss: float, step: int) -> None:
-        """Raises: TrainingDiverged when a loss is no number any more."""
+        """Raises: TrainingDiverged when a loss is NaN or infinite."""
         if not math.isfinite(loss):
             raise TrainingDiverged(
                 f"training diverged: the loss became {loss} at step {step}; lower trainer.learning_rate (now {self.options.learning_rate}) "
@@ -99,8 +99,9 @@ class MultitaskModule(pl.LightningModule):
             )
 
     def take_losses(self) -> dict[str, float]:
-        """Mean token loss over all devices since the last call, in nats: "loss", "loss_FORM" for every form that occurred and, where several
-        tasks are trained on, "loss/TASK" for every one of them that did.
+        """Mean token loss in nats over all devices since the last call: "loss", and "loss_FORM" for every form that occurred.
+
+        With several tasks there is also "loss/TASK" for every task that occurred.
         """
         sums = self.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
         self.sums = torch.zeros_like(self.sums)
@@ -113,7 +114,7 @@ class MultitaskModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(
-            [each for _, each in trained(self)], lr=self.options.learning_rate, weight_decay=self.options.weight_decay, foreach=True
+            [each for _, each in trained_parameters(self)], lr=self.options.learning_rate, weight_decay=self.options.weight_decay, foreach=True
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

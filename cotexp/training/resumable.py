@@ -1,6 +1,6 @@
-"""The state from which a stopped fine-tuning goes on: one file that knows nothing of devices, micro-batches or strategies.
+"""Checkpoints from which a stopped fine-tuning resumes: one file that does not depend on devices, micro-batches or strategies.
 
-It holds what is trained and the optimiser's moments, whole and by name, so that any number of devices can read what another has written.
+It holds the unsharded trained parameters and the optimiser's moments by name, so that any number of devices can read it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import NamedTuple
 import torch
 
 from cotexp import durable
-from cotexp.training.sharding import placed, trained, whole
+from cotexp.training.sharding import distributed, gathered, trained_parameters
 
 log = logging.getLogger(__name__)
 
 COUNTER = "step"
-"""The one entry of an optimiser's state that is no tensor of the parameter's shape."""
+"""The entry of an optimiser's state that does not have the parameter's shape."""
 
 
 class Progress(NamedTuple):
@@ -31,39 +31,39 @@ class Progress(NamedTuple):
 
 
 def progress(path: Path) -> Progress:
-    """How far the state at `path` is, which `settle` has found whole; nothing done without one."""
+    """Progress of the checkpoint at `path`, which `repair` has checked; no steps without a checkpoint."""
     return Progress(**torch.load(path, weights_only=True, mmap=True, map_location="cpu")["progress"]) if path.is_file() else Progress()
 
 
-def settle(path: Path) -> None:
-    """Leave a state at `path` from which training can go on: the last that is whole, or none.
+def repair(path: Path) -> None:
+    """Keep the newest complete checkpoint at `path`, if any, and remove broken ones.
 
-    Every byte is read and compared with the checksums beside it, as a power cut or a failing disk may have left anything.
+    Every byte is compared with the file's checksums, since a power cut or a failing disk may have damaged it.
     """
     problems = []
-    for each in (path, before(path)):
+    for each in (path, previous(path)):
         if problem := _problem(each):
             problems.append(f"{each} {problem} and is removed")
             each.unlink()
-    if not path.is_file() and before(path).is_file():
-        durable.put(before(path), path)
+    if not path.is_file() and previous(path).is_file():
+        durable.put(previous(path), path)
     if problems:
-        log.warning("%s; training goes on from the last good state, after step %d", "; ".join(problems), progress(path).step)
+        log.warning("%s; training resumes from the last complete checkpoint, after step %d", "; ".join(problems), progress(path).step)
 
 
 def remove(path: Path) -> None:
-    """Remove the state at `path` and the one before it."""
-    for each in (path, before(path)):
+    """Remove the checkpoint at `path` and the one before it."""
+    for each in (path, previous(path)):
         each.unlink(missing_ok=True)
 
 
-def before(path: Path) -> Path:
-    """Where the state lies that was saved before the one at `path`."""
+def previous(path: Path) -> Path:
+    """Path of the checkpoint saved before the one at `path`."""
     return path.with_suffix(".before")
 
 
 def _problem(path: Path) -> str:
-    """What keeps training from going on from the state at `path`; nothing where it can, or where there is none."""
+    """Why training cannot resume from the checkpoint at `path`; empty if it can, or if there is none."""
     if not path.is_file():
         return ""
     try:
@@ -78,30 +78,30 @@ def _problem(path: Path) -> str:
 
 
 def save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, done: Progress, *, writes: bool) -> None:
-    """Store the state at `path`, at once or not at all. Every device must call this; one of them `writes`.
+    """Save a checkpoint at `path` atomically. Every device must call this; one of them `writes`.
 
-    The state that was there stays beside it until the next one is written: no more room is needed than for writing one beside another.
+    The earlier checkpoint is kept until the next save, so two of them need disk space.
     """
     weights, moments = {}, {}
-    for name, each in trained(module):
-        weight, own = whole(each).detach(), {key: whole(value) for key, value in optimizer.state[each].items()}
+    for name, each in trained_parameters(module):
+        weight, own = gathered(each).detach(), {key: gathered(value) for key, value in optimizer.state[each].items()}
         if writes:
             weights[name], moments[name] = weight.cpu(), {key: value.cpu() for key, value in own.items()}
     if writes:
         unfinished = path.with_suffix(".new")
-        before(path).unlink(missing_ok=True)
+        previous(path).unlink(missing_ok=True)
         torch.save({"progress": done._asdict(), "weights": weights, "moments": moments}, unfinished)
         if path.is_file():
-            path.rename(before(path))
+            path.rename(previous(path))
         durable.put(unfinished, path)
 
 
 @torch.no_grad()
 def restore(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put the state at `path` in place; each device takes its part."""
+    """Load the checkpoint at `path`; each device takes its shard."""
     saved = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
-    for name, each in trained(module):
-        each.copy_(placed(saved["weights"][name], each))
+    for name, each in trained_parameters(module):
+        each.copy_(distributed(saved["weights"][name], each))
         optimizer.state[each] = {
-            key: value.clone() if key == COUNTER else placed(value, each).clone() for key, value in saved["moments"][name].items()
+            key: value.clone() if key == COUNTER else distributed(value, each).clone() for key, value in saved["moments"][name].items()
         }

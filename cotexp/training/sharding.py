@@ -1,12 +1,15 @@
-"""How devices share one fine-tuning: Lightning's strategy, which parts of a model are sharded, and tensors gathered from all devices."""
+"""One fine-tuning on several devices: Lightning's strategy, the sharded parts of a model, and tensors gathered from all devices."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, ModelParallelStrategy, Strategy
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
@@ -16,7 +19,7 @@ from cotexp.settings import Trainer
 
 
 def strategy_of(trainer: Trainer) -> Strategy | str:
-    """Lightning's strategy; one device needs none."""
+    """Lightning's strategy for the trainer's devices; "auto" for one device."""
     if trainer.num_workers == 1:
         return "auto"
     if trainer.strategy == "fsdp":
@@ -25,24 +28,24 @@ def strategy_of(trainer: Trainer) -> Strategy | str:
 
 
 def is_sharded(trainer: Trainer) -> bool:
-    """Whether the model that is trained cannot be saved as it is."""
+    """Whether no device holds the whole trained model, so that it cannot be saved directly."""
     return trainer.num_workers > 1 and trainer.strategy in ("fsdp", "deepspeed")
 
 
 def environment_of(trainer: Trainer) -> ClusterEnvironment:
-    """Who started the processes: torch's elastic launcher where there are several. Slurm's variables are not ours to read in a worker."""
+    """The launcher of the processes: torch elastic if there are several. Workers must not interpret Slurm's variables."""
     return TorchElasticEnvironment() if trainer.num_workers > 1 else LightningEnvironment()
 
 
 def shard(model: Any, mesh: DeviceMesh) -> None:
-    """Divide every block's weights among the devices of `mesh`, then those of what is left: embeddings, head and last norm."""
+    """Shard the weights of every block among the devices of `mesh`, then the others: embeddings, head and last norm."""
     for each in _blocks(model):
         fully_shard(each, mesh=mesh)
     fully_shard(model, mesh=mesh)
 
 
 def _blocks(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
-    """The members of the outermost lists of modules, which are a transformer's blocks."""
+    """The members of the outermost module lists, which are a transformer's blocks."""
     for each in module.children():
         if isinstance(each, torch.nn.ModuleList):
             yield from each
@@ -50,23 +53,21 @@ def _blocks(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
             yield from _blocks(each)
 
 
-def trained(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    """Name and weights of everything that is trained, the same on every device and under every strategy."""
+def trained_parameters(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """Name and values of every trained parameter; the names are the same on every device and under every strategy."""
     return ((name, each) for name, each in module.named_parameters() if each.requires_grad)
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor with the parts of all devices, which all of them must ask for."""
+def gathered(tensor: torch.Tensor) -> torch.Tensor:
+    """The whole of a sharded tensor. All devices must call this."""
     if isinstance(tensor, DTensor):
         return tensor.full_tensor()
-    if hasattr(tensor, "_hp_mapping"):  # DeepSpeed keeps the weights that it trains apart from those that it computes with
-        from deepspeed.utils import safe_get_full_fp32_param
-
-        return safe_get_full_fp32_param(tensor)
-    return tensor
+    deepspeed: Any = sys.modules.get("deepspeed.utils")  # its trained weights are copies of those in the model
+    trained: torch.Tensor | None = deepspeed.safe_get_full_fp32_param(tensor) if deepspeed else None
+    return tensor if trained is None else trained
 
 
-def placed(full: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """What this device holds of a whole tensor, where it is divided like `like`."""
+def distributed(full: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """This device's shard of a whole tensor that is sharded like `like`."""
     full = full.to(like.device)
     return distribute_tensor(full, like.device_mesh, like.placements, src_data_rank=None) if isinstance(like, DTensor) else full

@@ -131,7 +131,7 @@ def test_transformers_alone_writes_what_the_run_wrote_for_every_kind_of_tokenize
     run, fine_tuned = finished_run(base, tmp_path / "outputs", lora=False)
     monkeypatch.chdir(tmp_path)
     export_model(str(run), Path("toy"), dtype="float32", outputs=tmp_path / "outputs")
-    assert ("AutoTokenizer does not keep to tokenizer.json" in capsys.readouterr().out) == (fine_tuned.model.config.model_type == "qwen2")
+    assert ("AutoTokenizer does not follow tokenizer.json" in capsys.readouterr().out) == (fine_tuned.model.config.model_type == "qwen2")
     snippet = re.search(r"```python\n(.*?)```", Path("toy/README.md").read_text(), re.DOTALL)
     assert snippet is not None
     questions = ["Ann has 15 apples.", " two  spaces \n", "How many?", "3 + 4 = 7.\nSo", "é日本", "Lea has 12 pens. Lea wins 3."]

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from fault_server import completion, served, told
 
-from cotexp import stopping
-from cotexp.inference.api import ApiEngine, retry_after
+from cotexp import signals
+from cotexp.inference.api import ApiEngine
+from cotexp.inference.api_refusals import retry_after
 from cotexp.inference.engine import Output, Request
 from cotexp.model_settings import ApiServer, Sampling
 from cotexp.sections import RunFailed
@@ -111,7 +112,7 @@ def test_an_answer_carries_what_it_took_and_cost() -> None:
         outputs, _ = asked(engine, "known", "silent")
     stated = {"prompt_tokens": 10, "completion_tokens": 4, "reasoning_tokens": 3, "model": "model-of-today", "system_fingerprint": "fp_1"}
     assert outputs["known"].usage == {**stated, "cost": pytest.approx((10 * 1 + 4 * 2) / 1e6)}
-    assert outputs["silent"].usage["cost"] == engine.most_cost(Request("silent", "silent"), SAMPLING) > 50 * 2 / 1e6
+    assert outputs["silent"].usage["cost"] == engine.service.most_cost(Request("silent", "silent"), SAMPLING) > 50 * 2 / 1e6
     assert outputs["known"].seconds > 0
 
 
@@ -172,7 +173,7 @@ def test_a_content_of_a_kind_that_holds_no_text_is_not_paid_for_again() -> None:
         outputs, failure = asked(ApiEngine(server(url), "teacher"), "good", "bad")
         assert told(url, "counts")["requests"] == 2
     assert set(outputs) == {"good"}
-    assert "the last was found wrong: its answers hold a content that is neither a text nor a list of parts" in failure
+    assert "the last was rejected: its answers hold a content that is neither a text nor a list of parts" in failure
 
 
 # --- room for fewer tokens -------------------------------------------------------------------------------------------------
@@ -329,9 +330,9 @@ def test_requests_that_a_server_finds_wrong_are_not_repeated_and_end_the_run_whe
         none, at_once = asked(ApiEngine(server(url), "teacher"), *(f"wrong {n}" for n in range(1000)))
         assert told(url, "counts")["requests"] <= 3 + 2 * SAMPLING.batch_size
     assert set(outputs) == {"good 1", "good 2"}
-    assert "1 of 3 texts were not answered (1 rejected); the last was found wrong: Unrecognized request argument" in failure
+    assert "1 of 3 texts were not answered (1 rejected); the last was rejected: Unrecognized request argument" in failure
     assert none == {}
-    assert "it finds the requests wrong: Unrecognized request argument supplied: top_q (status 400); look at server.model" in at_once
+    assert "it rejects the requests as invalid: Unrecognized request argument supplied: top_q (status 400); look at server.model" in at_once
 
 
 def test_no_more_is_spent_than_allowed_and_more_money_goes_on_from_there() -> None:
@@ -361,9 +362,9 @@ def test_a_signal_ends_the_requests_without_a_word_of_asyncio(caplog: pytest.Log
     """It is raised wherever the process is at work, a task of one text among others."""
 
     def stop(output: Output) -> None:
-        raise stopping.Stopped(15)
+        raise signals.Stopped(15)
 
-    with served(latency=0.0, shares={}) as url, pytest.raises(stopping.Stopped):
+    with served(latency=0.0, shares={}) as url, pytest.raises(signals.Stopped):
         ApiEngine(server(url), "teacher").generate([Request(str(n), str(n)) for n in range(20)], SAMPLING, stop)
     gc.collect()
     assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []

@@ -173,11 +173,11 @@ def test_the_training_loss_is_that_of_plain_passes(loaded: LoadedModel) -> None:
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_model_that_is_not_causal_is_refused_in_one_line(anything: LoadedModel, name: str) -> None:
     loaded = loaded_with(anything, REFUSED[name])
-    with pytest.raises(ConfigError, match=r"^model\.path: \w+ carried on step by step differs from \w+ on a whole text .*take another model"):
+    with pytest.raises(ConfigError, match=r"^model\.path: \w+ decoded step by step differs from one pass over the whole text .*take another model"):
         LocalEngine(loaded)
     with pytest.raises(ConfigError, match=r"^model\.path: \w+ is not causal: .*; take a causal model$"):
         check_causal(loaded.model)
-    with pytest.raises(ConfigError, match=r"^model\.path: \w+ cannot be scored: .*depends on the tokens behind it; take a causal model$"):
+    with pytest.raises(ConfigError, match=r"^model\.path: \w+ cannot be scored: .*depends on later tokens; take a causal model$"):
         Scorer(loaded)
 
 
@@ -186,5 +186,5 @@ def test_a_model_that_loses_its_memory_is_refused(anything: LoadedModel) -> None
     loaded = loaded_with(anything, CAUSAL["Llama"])
     forward = loaded.model.forward
     loaded.model.forward = lambda input_ids, **others: forward(input_ids=input_ids)
-    with pytest.raises(ConfigError, match="carried on step by step differs"):
+    with pytest.raises(ConfigError, match="decoded step by step differs"):
         LocalEngine(loaded)

@@ -15,7 +15,7 @@ from cotexp.jobs import progress, status
 from cotexp.jobs.status import read_status, recorded
 from cotexp.jobs.store import owner
 from cotexp.sections import RunFailed, TrainingDiverged
-from cotexp.stopping import Stopped
+from cotexp.signals import Stopped
 
 
 def test_a_run_is_running_with_its_stage_owner_and_words_until_it_is_finished(tmp_path: Path) -> None:

@@ -181,5 +181,5 @@ def test_a_tokenizer_that_cannot_say_where_its_tokens_stand_is_named(encoder: En
     class Slow:
         is_fast = False
 
-    with pytest.raises(RunFailed, match=r"Slow does not say where its tokens stand; .* tokenizer\.json"):
+    with pytest.raises(RunFailed, match=r"Slow does not give the offsets of its tokens; .* tokenizer\.json"):
         dataclasses.replace(encoder, tokenizer=Slow()).spans("text")

@@ -247,7 +247,7 @@ def test_a_hub_that_gives_nothing_is_one_line_that_says_what_to_do(hub: str, tmp
         server.shutdown()
         server.server_close()
     (line,) = outcome.stdout.splitlines()
-    assert line.startswith("model.path 'meta-llama/Llama-3.1-8B-Instruct' is no folder here and cannot be had from the hub (")
+    assert line.startswith("model.path 'meta-llama/Llama-3.1-8B-Instruct' is no folder here and cannot be downloaded from the hub (")
     advice = {"gated": "accept its licence there and log in with hf auth login, or give a folder", "unreachable": "check the name or give a folder"}
     assert line.endswith(advice[hub])
     assert "hf_planted_key" not in outcome.stdout + outcome.stderr

@@ -13,7 +13,7 @@ import pytest
 from run_folders import write_run
 
 from cotexp import schema
-from cotexp.grids import alone
+from cotexp.grids import expand_sweep
 from cotexp.jobs.store import owner
 from cotexp.report import build, declared
 from cotexp.report.build import Wanted
@@ -74,7 +74,7 @@ def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills
 
 
 def test_an_arm_without_any_run_is_a_row_that_says_so(outputs: Path, points: list[schema.Point]) -> None:
-    first = [number for number, point in enumerate(points) if point.words[:3] == points[0].words[:3]]
+    first = [number for number, point in enumerate(points) if point.overrides[:3] == points[0].overrides[:3]]
     for number in first:
         shutil.rmtree(outputs / "runs" / ABLATION / f"run{number}")
     report = made(outputs)
@@ -274,4 +274,4 @@ def test_settings_beside_undeclared_names_are_refused(tmp_path: Path) -> None:
 def test_a_point_of_a_sweep_can_be_run_alone(words: list[str]) -> None:
     first, *_, last = schema.points_of(words, multirun=True)
     for point in (first, last):
-        assert schema.check_command_line(list(alone(point.words)), multirun=False) == [point.settings]
+        assert schema.check_command_line(list(expand_sweep(point.overrides)), multirun=False) == [point.settings]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cotexp.models.encoding import Encoded
 from cotexp.models.rope import RopeLimit
 from cotexp.settings import Trainer
-from cotexp.training.data import FORMS, EncodedExample, MixtureData, by_side, collate, plan_batches
+from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, plan_batches, split_at_rope_limit
 
 LENGTHS = [(number * 37) % 101 + 5 for number in range(100)]
 
@@ -112,10 +112,10 @@ def test_rows_on_two_sides_of_a_rotary_limit_are_read_in_passes_of_their_own() -
     lengths = [3, 9, 5, 12]
     rows = [EncodedExample(Encoded(list(range(1, length + 1)), [0] * (length - 2) + [1, 1]), FORMS[length % 2]) for length in lengths]
     batch = collate(rows, 0, 8)
-    assert by_side(batch, None)[0] is batch
-    assert len(by_side(batch, RopeLimit(12, grows=False))) == 1
+    assert split_at_rope_limit(batch, None)[0] is batch
+    assert len(split_at_rope_limit(batch, RopeLimit(12, grows=False))) == 1
     for grows, expected in ((False, [[3, 5], [9, 12]]), (True, [[3, 5], [9], [12]])):
-        parts = by_side(batch, RopeLimit(5, grows=grows))
+        parts = split_at_rope_limit(batch, RopeLimit(5, grows=grows))
         assert [each.attention_BT.sum(dim=1).tolist() for each in parts] == expected
         for part, own in zip(parts, expected, strict=True):
             alone = collate([rows[lengths.index(length)] for length in own], 0, 8)

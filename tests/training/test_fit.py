@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from cotexp import stopping
+from cotexp import signals
 from cotexp.jobs import workers
 from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
@@ -27,8 +27,9 @@ from cotexp.task_settings import StoriesTask
 from cotexp.tasks import QuestionSets, prompt_for
 from cotexp.training import resumable
 from cotexp.training.data import EncodedExample, collate
-from cotexp.training.fit import RESUMABLE, FitJob, Limits, check_sides, fit
+from cotexp.training.fit import FitJob, Limits, check_sides, fit
 from cotexp.training.modules import supervised_loss
+from cotexp.training.recorder import RESUMABLE
 
 MakeJob = Callable[..., FitJob]
 
@@ -134,7 +135,7 @@ def test_a_broken_state_and_torn_lines_are_left_out_and_training_goes_on_from_th
     assert "goes on from the last good state, after step 2" in caplog.text
     (without_best.folder / "best.safetensors").write_bytes(b"")
     goes_on_after(without_best, 0)
-    assert "best.safetensors, the best weights so far, cannot be read; training begins anew" in caplog.text
+    assert "best.safetensors, the best weights so far, cannot be read; training starts again" in caplog.text
 
 
 def test_a_checkpoint_of_another_micro_batch_count_goes_on(make_job: MakeJob) -> None:
@@ -222,7 +223,7 @@ def test_a_killed_worker_and_a_signal_end_training_at_once_and_it_goes_on_with_a
             os.kill(os.getpid(), signal.SIGTERM)
         steps.append(row["step"])
 
-    with pytest.raises(stopping.Stopped) as stop_error, stopping.handled():
+    with pytest.raises(signals.Stopped) as stop_error, signals.handled():
         workers.run_fit(job, stop)
     assert stop_error.value.code == 143
     assert steps[0] > 1, "the sharded checkpoint goes on under another strategy"

@@ -66,9 +66,9 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_the_state_before_the_last_one_stays_beside_it(saved: Path) -> None:
-    resumable.settle(saved)
+    resumable.repair(saved)
     assert resumable.progress(saved) == Progress(2, 1.0, 2)
-    assert resumable.progress(resumable.before(saved)) == Progress(1, 1.0, 1)
+    assert resumable.progress(resumable.previous(saved)) == Progress(1, 1.0, 1)
     resumable.remove(saved)
     assert not list(saved.parent.iterdir())
 
@@ -78,18 +78,18 @@ def test_a_broken_state_gives_way_to_the_one_before_it_with_a_line(
     saved: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     damage(saved)
-    resumable.settle(saved)
+    resumable.repair(saved)
     assert resumable.progress(saved).step == 1
     assert [each.getMessage().count("\n") for each in caplog.records] == [0]
     assert str(saved) in caplog.text
     assert "last good state, after step 1" in caplog.text
     damage(saved)
-    resumable.settle(saved)
+    resumable.repair(saved)
     assert resumable.progress(saved) == Progress()
     assert "last good state, after step 0" in caplog.text
 
 
 def test_a_state_that_a_kill_left_between_two_names_is_found(saved: Path) -> None:
     saved.unlink()
-    resumable.settle(saved)
+    resumable.repair(saved)
     assert resumable.progress(saved).step == 1

@@ -1,8 +1,8 @@
-"""Signals end a process where nothing is lost: the first one in order, a second one at once.
+"""Handling of signals: the first one stops a process without loss, a second one kills it.
 
-The first of SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 raises Stopped in the main thread, so that claims are released and files are closed. Inside
-`with at_safe_points():` it is only noted, and raised by `check()` or at the end of the block. A second one ends the process on the spot.
-Signals that were ignored stay so. What submitit does with its own (it requeues the job) is left to it, at the next safe point.
+The first SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 raises Stopped in the main thread, so that claims are released and files are closed. Inside
+`with at_safe_points():` it is only noted. `check()` raises it then, or the end of the block does. A second signal ends the process at once.
+Ignored signals stay ignored. Handlers of submitit, which requeue the job, are called at the next safe point.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
-SAME_WISH_SECONDS = 0.2
-"""A terminal or a launcher often signals a process and its parent, which passes it on: what comes so soon after the first is no second wish."""
+SAME_REQUEST_SECONDS = 0.2
+"""A terminal or a launcher often signals a process and its parent, which passes the signal on. So a repeat this soon is the same request."""
 
 Handler = Callable[[int, FrameType | None], Any]
 
 
 class Stopped(SystemExit):
-    """A signal asks this process to end. It is no Exception, and leaves the status 128 + `number` where nobody catches it."""
+    """A signal asks this process to end. It is no Exception. If nobody catches it, the exit status is 128 + `number`."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -39,10 +39,10 @@ class Stopped(SystemExit):
 
 @dataclass(slots=True)
 class _State:
-    """What this process knows of signals; only its main thread touches it.
+    """The signals that this process received. Only its main thread uses this.
 
-    `number` is the signal that was noted, 0 without one; `depth` counts the blocks that hold it back; `earlier` are handlers of submitit,
-    which are called in place of raising Stopped.
+    `number` is the noted signal, or 0. `depth` counts the open blocks of `at_safe_points`. `earlier` holds submitit's handlers, which are called
+    instead of raising Stopped.
     """
 
     number: int = 0
@@ -57,7 +57,7 @@ _state = _State()
 
 
 def noted() -> int:
-    """The number of the signal that asked this process to end, 0 without one."""
+    """The number of the signal that asked this process to end, or 0."""
     return _state.number
 
 
@@ -76,7 +76,7 @@ def check() -> None:
 
 @contextlib.contextmanager
 def at_safe_points(place: str = "") -> Iterator[None]:
-    """Hold signals back: they are noted in this block, and raised by `check()` or at its end. `place` says when, where that takes long."""
+    """Note signals in this block; `check()` or the end of the block raises them. `place` tells the user when that is, if it can take long."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -93,7 +93,7 @@ def at_safe_points(place: str = "") -> Iterator[None]:
 
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
-    """Signals end this block in order; the handlers that were there before are there again after it."""
+    """Let signals stop this block without loss. Restore the earlier handlers afterwards."""
     before = install()
     try:
         yield
@@ -105,7 +105,7 @@ def handled() -> Iterator[None]:
 
 
 def install() -> dict[int, Any]:
-    """Handle signals from now on; returns the handlers that were replaced. Does nothing twice, nor outside of the main thread."""
+    """Handle signals from now on, and return the replaced handlers. A second call, or one from another thread, changes nothing."""
     replaced: dict[int, Any] = {}
     if threading.current_thread() is not threading.main_thread():
         return replaced
@@ -129,7 +129,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         _state.number, _state.noted_at = number, now
         if _state.depth and _state.place:
             _say(f"{signal.Signals(number).name} received: ends at {_state.place}; a second signal ends it at once")
-    elif now - _state.noted_at > SAME_WISH_SECONDS and number not in _state.earlier:
+    elif now - _state.noted_at > SAME_REQUEST_SECONDS and number not in _state.earlier:
         _say(f"ended at once by a second signal ({signal.Signals(number).name}); everything stored is kept")
         os._exit(128 + number)
     if not _state.depth and not _state.was_raised:
@@ -137,6 +137,6 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def _say(text: str) -> None:
-    """Straight to standard error: a handler may have interrupted a print."""
+    """Write directly to standard error: the signal may have interrupted a print."""
     with contextlib.suppress(OSError, ValueError):
         os.write(sys.stderr.fileno(), f"cotexp: {text}\n".encode())

@@ -1,8 +1,8 @@
-"""A tokenizer that reads a whole prompt at once, as its own chat template is read, and yet takes no text for a control token.
+"""A tokenizer that encodes a whole prompt at once, as its chat template is encoded, and reads no text as a control token.
 
-Merges and the space that SentencePiece puts before a text depend on what stands next to it, so a prompt's parts cannot be encoded apart.
-A copy of the tokenizer therefore calls its special tokens by secret names: where a prompt means such a token it is written by that name,
-and everything else, `<compress>` in a question too, is ordinary text to it. All other rules are the tokenizer's own.
+Merges, and the space that SentencePiece adds before a text, depend on the neighbouring text, so the parts of a prompt cannot be encoded separately.
+Therefore a copy of the tokenizer has secret names for its special tokens. A prompt contains a secret name for each special token that it means.
+All else is ordinary text, `<compress>` in a question too. The other rules are those of the tokenizer.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ import orjson
 from tokenizers import Encoding, Tokenizer
 
 _ANCHORS = ("\n", ".", ")", "]", ":", "a")
-"""Texts to stand before one that goes on, tried in turn: behind one of them a tokenizer puts no space and joins no token. A line break would
-take white space to itself, so it is the last where there is some.
+"""Texts to encode before a continuation, tried in turn: after one of them a tokenizer adds no space and merges no token.
+
+A line break would merge with white space after it, so it is tried last for a text that begins with some.
 """
 
 
 class Pieces(NamedTuple):
-    """Token ids, and of equal length the characters (first, end) that each stands for; empty where the tokenizer cannot tell."""
+    """Token ids and, of equal length, the characters (first, end) that each covers; no spans if the tokenizer has no offsets."""
 
     ids: list[int]
     spans: list[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class JointTokenizer:
-    """Encodes for one tokenizer. `secrets` are the other names of its special tokens; `backend` is the copy that knows them alone, with the
-    old ids, as `control_ids` has them.
+class GuardedTokenizer:
+    """Encodes for one tokenizer. `secrets` are the secret names of its special tokens. `backend` is the copy that knows these names alone.
 
-    It `starts_plainly` when a text alone has the ids that it has behind another one; SentencePiece puts a space before it.
-    A tokenizer written in Python has no such copy: it splits at special tokens itself and encodes what stands between them apart.
+    `control_ids` are their ids, the same as in the tokenizer. `starts_plainly`: a text alone has the ids that it has after another text, which
+    is not so if SentencePiece adds a space before it. A tokenizer written in Python has no such copy: it splits texts at special tokens, and
+    encodes the parts between them separately.
     """
 
     tokenizer: Any
@@ -46,14 +47,14 @@ class JointTokenizer:
     control_ids: dict[str, int]
     starts_plainly: bool = False
     anchors: dict[str, Pieces] = field(default_factory=dict)
-    """What texts have been asked to stand behind."""
+    """Cache of the texts before continuations, encoded."""
 
     @classmethod
-    def of(cls, tokenizer: Any, special: Iterable[str | None] = ()) -> JointTokenizer:
-        """`special` tokens, where the vocabulary has them, count as such beside the tokenizer's own."""
+    def of(cls, tokenizer: Any, special: Iterable[str | None] = ()) -> GuardedTokenizer:
+        """The guarded form of a tokenizer. Those of `special` that its vocabulary has count as special tokens too."""
         own = {str(each) for each in tokenizer.added_tokens_decoder.values() if each.special} | set(tokenizer.all_special_tokens)
         own |= {each for each in special if each and each in tokenizer.get_vocab()}
-        key = uuid.uuid4().hex  # nobody can write it into a text
+        key = uuid.uuid4().hex  # no text can contain it
         secrets = {name: f"<{key}{number}s>" for number, name in enumerate(sorted(own))}
         longest_first = sorted(own, key=len, reverse=True)
         names = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
@@ -64,20 +65,20 @@ class JointTokenizer:
 
     @property
     def seam(self) -> str:
-        """A special token of no kind: a text behind it stands as behind any other, and loses no white space to it."""
+        """A special token without a meaning. After it, a text is encoded as after any other text, and keeps its white space."""
         return f"<{self.key}>" if self.backend else ""
 
     def hide(self, text: str) -> str:
-        """A text for a chat template, in which names of special tokens are spelled so that they can be told from the template's own."""
+        """A text for a chat template. Names of special tokens in it are changed, so that they differ from those of the template."""
         return self.names.sub(lambda found: self.secrets[found[0]].replace("s>", "t>"), text)
 
     def control(self, rendered: str) -> str:
-        """What a template made, for `pieces`: its special tokens by their secret names, and what `hide` hid as it was."""
+        """A rendered template for `pieces`: its special tokens have their secret names, and names that `hide` changed are restored."""
         own, hidden = list(self.secrets), re.compile(f"<{self.key}(\\d+)t>|{self.names.pattern}")
         return hidden.sub(lambda found: own[int(found[1])] if found[1] else self.secrets[found[0]], rendered)
 
     def pieces(self, text: str) -> Pieces:
-        """Only secret names are special tokens; names of special tokens are ordinary characters."""
+        """The encoded text. Secret names are special tokens; names of special tokens are ordinary characters."""
         if self.backend is None:
             return self._pieces_apart(text)
         found = self.backend.encode(text, add_special_tokens=False)
@@ -86,7 +87,7 @@ class JointTokenizer:
         return Pieces(found.ids, found.offsets)
 
     def _as_read(self, text: str, found: Encoding) -> str:
-        """The text with ordinary names where the tokenizer takes a special token for text: single words beside a letter, or normalized ones."""
+        """The text with ordinary names for special tokens that the tokenizer reads as text: single words next to a letter, or normalized ones."""
         own = set(self.control_ids.values())
         read = [span for each, span in zip(found.ids, found.offsets, strict=True) if each in own]
         if len(read) == text.count(self.key):
@@ -99,10 +100,10 @@ class JointTokenizer:
 
         return re.sub(f"<{self.key}\\d+s>", name, text)
 
-    def behind(self, before: Iterable[str], text: str) -> Pieces:
-        """The text as it goes on behind the first of `before`, or else behind other texts, with which it joins no token.
+    def continuation(self, before: Iterable[str], text: str) -> Pieces:
+        """The encoded text as a continuation of the first of `before` with which it merges no token, or else of other texts.
 
-        So it has the ids that the model writes behind what it has read.
+        So it has the ids that the model writes after what it read.
         """
         if not text:
             return Pieces([], [])
@@ -130,7 +131,7 @@ class JointTokenizer:
 
 
 def _renamed(backend: Tokenizer, secrets: dict[str, str], seam: str) -> Tokenizer:
-    """A copy in which special tokens have their other names, in the vocabulary as well, so that no text spells one."""
+    """A copy in which special tokens have their secret names, in the vocabulary too, so that no text contains one."""
     rules = orjson.loads(backend.to_str())
     model, added = rules["model"], rules["added_tokens"]
     for each in added:

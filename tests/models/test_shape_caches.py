@@ -9,12 +9,12 @@ import sys
 import pytest
 import torch
 
-from cotexp.models.memory import bound_shape_caches
+from cotexp.models.shape_caches import bound_shape_caches
 
 GROWTH = """
 import os
 import torch
-from cotexp.models.memory import bound_shape_caches
+from cotexp.models.shape_caches import bound_shape_caches
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,12 +1,12 @@
-"""Which rows a model may carry on in one batch without changing their texts: tried out once for each loaded model, on a few short rows.
+"""Which rows can be decoded in one batch without a change of their texts. Each loaded model is probed once, on a few short rows.
 
-A row with its memory must be what the model says of the whole row at once, or the model is refused. Rows of other lengths, then of the
-same length, may stand beside it where they change nothing: masks of some architectures do not reach all that they remember.
-Axes: N steps, V vocabulary.
+Decoding step by step from a cache must give the logits of one pass over the whole row, else the model is refused. Then rows of other lengths,
+and of equal length, are added: the masks of some architectures do not cover all of their state. Axes: N steps, V vocabulary.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import torch
 
-from cotexp.inference.rows import PromptRows, Rows, SourceRows, StaticPromptRows, accepted
+from cotexp.inference.decoding import PromptRows, Rows, SourceRows, StaticPromptRows, accepted
+from cotexp.models.embeddings import num_embeddings
 from cotexp.models.loading import LoadedModel, decoder_inputs
 from cotexp.sections import ConfigError
 
@@ -22,17 +23,18 @@ log = logging.getLogger(__name__)
 
 NUM_STEPS = 4
 SHORT, LONG = 5, 20
-"""Tokens of the prompts that are tried."""
+"""Lengths of the probed prompts in tokens."""
 FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
-"""What architectures raise where they have no such way of going on."""
+"""Exceptions of architectures that cannot be decoded in a probed way."""
 LOST = 0.03
-"""In parts of the logits' spread, what a step may differ from the whole text in float32 (10 times that in 16 bits). A memory that is lost
-costs far more; some architectures (Nemotron-H) round or clamp their states otherwise in a step, and write so everywhere.
+"""Largest allowed difference between a step and a pass over the whole row, as a share of the logits' spread, in float32; 10 times that in 16 bits.
+
+A lost state differs far more. Some architectures (Nemotron-H) round or clamp their states in steps, in every implementation.
 """
 
 
-class Sharing(NamedTuple):
-    """Whether rows of different length may share a batch, rows of equal length may, and those that ended may leave it before the others."""
+class Batching(NamedTuple):
+    """What may share a batch: rows of different lengths (`padded`), rows of equal length (`together`). `leave`: ended rows may leave early."""
 
     padded: bool
     together: bool
@@ -40,7 +42,7 @@ class Sharing(NamedTuple):
 
 
 class _Tried(NamedTuple):
-    """A prompt, what is written behind it, and logits of shape (N, V): what the model says of all of it at once, and of this row alone."""
+    """A prompt, the tokens written after it, and logits of shape (N, V): from one pass over the whole row, and decoded alone step by step."""
 
     prompt: list[int]
     written: list[int]
@@ -49,11 +51,10 @@ class _Tried(NamedTuple):
 
 
 @torch.inference_mode()
-def tried(loaded: LoadedModel, *, compiled: bool) -> Sharing:
-    """How rows may share a batch.
+def probe(loaded: LoadedModel, *, compiled: bool) -> Batching:
+    """How rows of this model may share a batch.
 
-    Raises: ConfigError where the model, carried on step by step, says something else than of a whole text; and where `compiled` steps over
-    a cache of fixed size do.
+    Raises: ConfigError if the model decodes other logits step by step than in one pass, or does so in `compiled` steps with a cache of fixed size.
     """
     name, exact = type(loaded.model).__name__, torch.finfo(loaded.model.dtype).bits >= 32
     make: Callable[..., Rows] = SourceRows if loaded.model.config.is_encoder_decoder else PromptRows
@@ -61,30 +62,30 @@ def tried(loaded: LoadedModel, *, compiled: bool) -> Sharing:
     lost = max(_distance(each.alone_NV, each.whole_NV) for each in (short, long, other))
     if not lost < (LOST if exact else 10 * LOST):
         raise ConfigError(
-            f"model.path: {name} carried on step by step differs from {name} on a whole text (by {lost:.1g} of its logits' spread), "
-            "so its texts would be wrong; take another model, or a version of transformers that is right about this one"
+            f"model.path: {name} decoded step by step differs from one pass over the whole text (by {lost:.1g} of its logits' spread), "
+            "so its texts would be wrong; take another model, or a version of transformers that decodes this one correctly"
         )
     most = 1e-4 if exact else max(0.1, 4 * lost)
     if compiled and not _difference(lambda prompts: StaticPromptRows(loaded, prompts, NUM_STEPS, compiled=False), [short, long]) <= most:
         raise ConfigError(f"model.compile must be false for {name}, which is not exact over a cache of fixed size; got true")
-    for sharing, rows in (
-        (Sharing(padded=True, together=True, leave=True), [short, long]),
-        (Sharing(padded=True, together=True, leave=False), [short, long]),
-        (Sharing(padded=False, together=True, leave=True), [long, other]),
-        (Sharing(padded=False, together=True, leave=False), [long, other]),
+    for batching, rows in (
+        (Batching(padded=True, together=True, leave=True), [short, long]),
+        (Batching(padded=True, together=True, leave=False), [short, long]),
+        (Batching(padded=False, together=True, leave=True), [long, other]),
+        (Batching(padded=False, together=True, leave=False), [long, other]),
     ):
-        if _difference(lambda prompts, leave=sharing.leave: make(loaded, prompts, leave=leave), rows) <= most:
+        if _difference(functools.partial(make, loaded, leave=batching.leave), rows) <= most:
             break
     else:
-        sharing = Sharing(padded=False, together=False, leave=False)
-    if not sharing.padded:
-        log.warning("%s is exact only %s: its batches are small", name, "among rows of equal length" if sharing.together else "for a row alone")
-    return sharing
+        batching = Batching(padded=False, together=False, leave=False)
+    if not batching.padded:
+        log.warning("%s is exact only %s: its batches are small", name, "among rows of equal length" if batching.together else "for a row alone")
+    return batching
 
 
 def _rows(loaded: LoadedModel) -> list[tuple[list[int], list[int]]]:
-    """Prompts and what is written behind them, from all over the vocabulary."""
-    vocabulary = loaded.model.get_input_embeddings().weight.shape[0]
+    """Prompts and the tokens written after them, spread over the vocabulary."""
+    vocabulary = num_embeddings(loaded.model)
     lengths = [SHORT, LONG, LONG]
     ids = torch.linspace(vocabulary // 8, vocabulary - 1, sum(lengths) + NUM_STEPS * len(lengths)).long()
     ids = ids[torch.randperm(len(ids), generator=torch.Generator().manual_seed(0))]
@@ -108,7 +109,7 @@ def _try(loaded: LoadedModel, make: Callable[..., Rows], prompt: list[int], writ
 
 
 def _difference(make: Callable[[list[list[int]]], Rows], rows: Sequence[_Tried]) -> float:
-    """The largest difference of a row from the same alone; all rows but the first leave midway. Infinite where they cannot be carried on."""
+    """The largest difference of a row in a batch from the row alone; infinite if decoding fails. All rows but the first leave midway."""
     try:
         found = _carried_on(make([each.prompt for each in rows]), [each.written for each in rows])
     except FAILURES:
@@ -132,7 +133,7 @@ def _carried_on(rows: Rows, written: Sequence[list[int]]) -> list[list[torch.Ten
 
 
 def _distance(found_NV: torch.Tensor, expected_NV: torch.Tensor) -> float:
-    """In parts of the spread of the logits; infinite for what is no number."""
+    """The difference as a share of the logits' spread; infinite if it is not a number."""
     found_NV, expected_NV = found_NV.double(), expected_NV.double()
     spread = (expected_NV - expected_NV.mean(dim=-1, keepdim=True)).norm()
     distance = float((found_NV - expected_NV).norm() / spread.clamp(min=1e-12))

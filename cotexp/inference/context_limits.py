@@ -1,7 +1,7 @@
-"""What a server means that finds a request too long: the prompt alone, or the prompt with the tokens that it may write.
+"""Errors of servers for requests that are too long: is it the prompt alone, or the prompt with the tokens that may be written?
 
-Known from the sources and issues of vLLM (its wordings since 0.4), SGLang, llama.cpp, TGI, LM Studio, OpenAI, DeepSeek, Mistral, Groq,
-Anthropic, OpenRouter and Bedrock. Numbers are read by what stands beside them, since the sentences change from version to version.
+Source: code and issues of vLLM (its wordings since 0.4), SGLang, llama.cpp, TGI, LM Studio, OpenAI, DeepSeek, Mistral, Groq, Anthropic,
+OpenRouter and Bedrock. Numbers are recognised by the words around them, since the sentences differ between versions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OF_OUTPUT = re.compile(
     r"max_(?:new_|completion_|output_)?tokens|(?:in|for|or|of) (?:the |your )?(?:completion|output)|(?:output|completion) tokens|completion length",
     re.I,
 )
-"""Finds that a refusal speaks of the tokens to be written."""
+"""Matches errors about the tokens to be written."""
 CONTEXT = (
     r"(?:maximum )?(?:context|model) (?:length|limit|size|window)(?: \w+)?(?: is| of|:)?(?: only)? ?\(?`?(\d+)\b(?! ?\+)",
     r"context limit: \d+ \+ \d+ > (\d+)",
@@ -52,23 +52,24 @@ MOST = (
     r"maximum (?:allowed |permitted )?(?:value|number)[^.\d]*(\d+)",
 )
 UNKNOWN_FIELD = re.compile(r"unrecogni[sz]ed|unsupported|unknown|unexpected|not (?:permitted|supported|allowed)|extra (?:inputs|fields)", re.I)
-"""Finds that a refusal is about a field as such, whatever the field is called."""
+"""Matches errors about an unknown or wrong field."""
 NEGATIVE = re.compile(r"max_tokens must be at least 1, got -\d+")
-"""vLLM's, where a prompt leaves no room for the tokens that it would allow by itself."""
+"""vLLM's error for a prompt that fills the context, if the request names no limit."""
 MAY_BE_THE_REST = re.compile(r"your request has \d+ input tokens")
-"""vLLM 0.14 and 0.15 call "maximum context length" what the tokens to be written leave of it."""
+"""In this error, vLLM 0.14 and 0.15 call the context minus the tokens to be written "maximum context length"."""
 
 
 class TooLong(NamedTuple):
-    """`room`: tokens that can be written; 0 where the prompt alone fills the context, None where the server does not say how many."""
+    """`room`: tokens that can be written. 0: the prompt alone fills the context. None: the server does not say how many."""
 
     room: int | None
 
 
 def too_long(said: str, codes: str, limit: int | None, *, again: bool = False) -> TooLong | None:
-    """What a refusal means that came for `limit` tokens to be written (None: the request named no limit); None where it is of another kind.
+    """What fits the context, by the words and codes of an error; None for an error of another kind.
 
-    `again`: fewer tokens were asked for than at first, so that a server that can be understood in two ways speaks of the prompt.
+    `limit`: tokens to be written by the request, None if it named no limit. `again`: the limit was lowered before, so that an ambiguous error
+    is about the prompt.
     """
     said = re.sub(r"(?<=\d),(?=\d{3})", "", said)
     if UNKNOWN_FIELD.search(said):
@@ -99,5 +100,5 @@ def _room(said: str, context: int, prompt: int, limit: int, *, may_fit: bool) ->
 
 
 def _number(patterns: tuple[str, ...], said: str) -> int | None:
-    """The number that the first pattern that occurs finds."""
+    """The number in the first pattern that matches."""
     return next((int(found.group(1)) for each in patterns if (found := re.search(each, said, re.IGNORECASE))), None)

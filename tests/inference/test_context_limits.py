@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cotexp.inference.limits import TooLong, too_long
+from cotexp.inference.context_limits import TooLong, too_long
 
 OTHER = "of another kind"
 REFUSALS: list[tuple[str, int, int | str | None]] = [

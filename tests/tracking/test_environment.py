@@ -10,7 +10,7 @@ from wandb_files import written_in
 
 from cotexp import tracking
 from cotexp.settings import WandbTracking
-from cotexp.tracking import wandb_run, wishes
+from cotexp.tracking import environment, wandb_run
 
 API_KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -69,13 +69,13 @@ def test_the_mode_is_that_of_the_setting_then_of_the_environment_then_of_the_key
 ) -> None:
     if wish is not None:
         monkeypatch.setenv("WANDB_MODE", wish)
-    assert wishes.mode(WandbTracking(mode=setting), has_api_key=has_key) == expected
+    assert environment.mode(WandbTracking(mode=setting), has_api_key=has_key) == expected
 
 
 @pytest.mark.parametrize("value", ["", "false", "0", "no", "FALSE"])
 def test_what_is_not_disabled_is_not(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_DISABLED", value)
-    assert not wishes.is_disabled()
+    assert not environment.is_disabled()
 
 
 def test_names_of_the_environment_hold_where_settings_are_at_their_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,10 +104,10 @@ def test_settings_that_say_more_than_their_default_come_first(monkeypatch: pytes
         monkeypatch.setenv(f"WANDB_{name}", "theirs")
     own = WandbTracking(project="ours", entity="ours", job_type="ours", notes="ours")
     ours = {"project": "ours", "entity": "ours", "job_type": "ours", "notes": "ours"}
-    assert wishes.options(own, ours) == ours
+    assert environment.options(own, ours) == ours
 
 
 def test_an_id_that_is_not_heeded_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "mine")
-    wishes.tell_unheeded()
-    assert "WANDB_RUN_ID is not heeded: a W&B run has the key of its run as its id" in caplog.text
+    environment.warn_of_ignored()
+    assert "WANDB_RUN_ID is ignored: the id of a W&B run is the key of its run" in caplog.text

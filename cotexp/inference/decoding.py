@@ -1,7 +1,6 @@
-"""What a model keeps of the rows of a batch between two steps, by the generation hooks of its own architecture.
+"""The state of a batch between two decoding steps, kept by the generation hooks of the model's architecture.
 
-So whatever a model remembers by (keys and values, recurrent states, both), it is carried on as transformers carries it. Axes: B rows,
-T tokens, V vocabulary.
+So every kind of state (keys and values, recurrent states, both) is handled as transformers handles it. Axes: B rows, T tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -13,33 +12,33 @@ from typing import Any, Protocol
 
 import torch
 from transformers import Cache, GenerationConfig, StaticCache
-from transformers.generation import GenerationMode
+from transformers.generation.configuration_utils import GenerationMode
 from transformers.modeling_outputs import BaseModelOutput
 
 from cotexp.models.loading import LoadedModel, decoder_inputs
 
 STATIC_BLOCK = 256
-"""Caches of fixed size are multiples of so many tokens, so that a compiled step serves many batches."""
+"""Caches of fixed size are multiples of so many tokens, so that one compiled step fits many batches."""
 
 
 class Rows(Protocol):
-    """The rows of one batch that are still written."""
+    """The rows of one batch that are still decoded."""
 
     def first_logits(self) -> torch.Tensor:
-        """(B, V) behind the prompts."""
+        """Logits after the prompts, (B, V)."""
 
     def next_logits(self, tokens_B1: torch.Tensor) -> torch.Tensor:
-        """(B, V) behind one more token of each row."""
+        """Logits after one more token of each row, (B, V)."""
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Go on with these rows alone, given by number."""
+        """Continue with these rows alone, given by number."""
 
 
 class PromptRows:
-    """Of a causal model: prompts, padded on the left, and all that was written.
+    """Rows of a causal model: prompts, padded on the left, and the tokens written after them.
 
-    `leave` says whether rows that ended can leave the batch; those that stay are carried along unread, and `slots_B` says where the others
-    stand. `most_positions` bounds the positions of rows that ended.
+    `leave`: ended rows may leave the batch. Otherwise they stay and their logits are ignored; `slots_B` holds the places of the other rows.
+    `most_positions` bounds the positions of ended rows.
     """
 
     def __init__(self, loaded: LoadedModel, prompts: Sequence[list[int]], *, leave: bool = True, most_positions: int | None = None) -> None:
@@ -53,7 +52,7 @@ class PromptRows:
         self._prepare_cache()
 
     def _prepare_cache(self) -> None:
-        """A memory that grows, under the name by which the model knows it; some models make their own in the first pass."""
+        """Add a cache that grows, under the name that the model expects. Some models make their own in the first pass."""
         plain = GenerationConfig(use_cache=True)
         self.model._prepare_cache_for_generation(plain, self.inputs, GenerationMode.GREEDY_SEARCH, *self.ids_BT.shape)
 
@@ -84,14 +83,14 @@ class PromptRows:
             self.slots_B = torch.arange(len(self.slots_B), device=kept.device)
 
     def _size(self, num_rows: int) -> int:
-        """With how many rows the batch goes on, of which so many are read."""
+        """Rows in the next batch, of which `num_rows` are not ended."""
         return num_rows if self.leave else len(self.ids_BT)
 
 
 class StaticPromptRows(PromptRows):
-    """The same over a cache of fixed size, so that steps can be compiled: sizes of batches are powers of two.
+    """`PromptRows` with a cache of fixed size, so that steps can be compiled. Sizes of batches are powers of two.
 
-    A row that ended stays in the batch, unread, until half of the batch can go.
+    An ended row stays in the batch until half of the batch can leave.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class StaticPromptRows(PromptRows):
     ) -> None:
         total = max(map(len, prompts)) + most_tokens
         self.total = -(-total // STATIC_BLOCK) * STATIC_BLOCK
-        filled = [*prompts, *prompts[:1] * (_power_of_two(len(prompts)) - len(prompts))]
+        filled = [*prompts, *[prompts[0]] * (_power_of_two(len(prompts)) - len(prompts))]
         super().__init__(loaded, filled, most_positions=most_positions or self.total)
         self.slots_B = self.slots_B[: len(prompts)]
         if compiled:
@@ -113,21 +112,21 @@ class StaticPromptRows(PromptRows):
 
 
 def _power_of_two(number: int) -> int:
-    """The smallest one that is at least `number`."""
+    """The smallest power of two that is at least `number`."""
     return 1 << (number - 1).bit_length()
 
 
 def _selected(value: Any, kept: torch.Tensor) -> Any:
-    """An input of the next step, of these rows alone."""
+    """An input of the next step for the kept rows."""
     if isinstance(value, Cache):
-        value.reorder_cache(kept)
+        value.reorder_cache(kept)  # type: ignore[arg-type]  # declared torch.LongTensor, which no tensor is an instance of
     if isinstance(value, BaseModelOutput):
-        return BaseModelOutput(last_hidden_state=value.last_hidden_state[kept])
+        return BaseModelOutput(last_hidden_state=value["last_hidden_state"][kept])
     return value[kept] if isinstance(value, torch.Tensor) else value
 
 
 class SourceRows(PromptRows):
-    """The same of an encoder-decoder model: its sources, padded on the right and read once, and what its decoder wrote and looked up."""
+    """Rows of an encoder-decoder model: sources, padded on the right and encoded once, and the tokens that its decoder wrote."""
 
     def __init__(self, loaded: LoadedModel, sources: Sequence[list[int]], *, leave: bool = True) -> None:
         self.model = self.step = loaded.model
@@ -141,7 +140,7 @@ class SourceRows(PromptRows):
 
 
 def padded(loaded: LoadedModel, prompts: Sequence[list[int]], *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """(ids, mask), each of shape (B, T) on the model's device."""
+    """(ids, attention mask) of shape (B, T) on the model's device."""
     longest = max(map(len, prompts))
     pad = loaded.tokenizer.pad_token_id if loaded.tokenizer.pad_token_id is not None else loaded.encoder.eos_id
     ids, mask = [], []
@@ -153,12 +152,12 @@ def padded(loaded: LoadedModel, prompts: Sequence[list[int]], *, left: bool) -> 
 
 
 def widest(model: Any) -> float:
-    """Tokens that a batch may have, padding included: masks that some architectures (GPT-Neo, GPT-J) hold in full are no wider than a text."""
+    """Most tokens of a row, padding included: some architectures (GPT-Neo, GPT-J) have causal masks of fixed size. Infinite for others."""
     masks = (each for each in model.buffers() if each.dim() == 4 and each.shape[-1] == each.shape[-2])
     return min((each.shape[-1] for each in masks), default=math.inf)
 
 
 def accepted(model: Any, **inputs: Any) -> dict[str, Any]:
-    """Those inputs that the model's forward names."""
+    """The inputs that are parameters of the model's forward."""
     names = inspect.signature(model.forward).parameters
     return {name: value for name, value in inputs.items() if name in names}

@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from cotexp import stopping
+from cotexp import signals
 
 PROGRAM = """
 import select, signal, sys, time
-from cotexp import stopping
+from cotexp import signals
 
 def steps(count):
     for number in range(count):
@@ -26,11 +26,11 @@ def held():
     print("held", flush=True)
     was_noted = False
     while not select.select([sys.stdin], [], [], 0.01)[0]:
-        if stopping.noted() and not was_noted:
+        if signals.noted() and not was_noted:
             was_noted = True
             print("noted", flush=True)
 
-with stopping.handled():
+with signals.handled():
     try:
         {body}
         print("whole", flush=True)
@@ -39,10 +39,10 @@ with stopping.handled():
 """
 
 
-def ended(body: str, *signals: signal.Signals, together: bool = False, before: str = "") -> tuple[int, list[str], str]:
-    """(status, lines printed, errors) of a process that gets `signals` once it has printed a line.
+def ended(body: str, *sent: signal.Signals, together: bool = False, before: str = "") -> tuple[int, list[str], str]:
+    """(status, lines printed, errors) of a process that gets the signals `sent` once it has printed a line.
 
-    A second one is sent when the first was noted in `held()` and is no part of the same wish any more, or `together` with it.
+    A second one is sent when the first was noted in `held()` and is no part of the same request any more, or `together` with it.
     """
     code = before + PROGRAM.format(body=body.replace("\n", "\n        "))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -50,11 +50,11 @@ def ended(body: str, *signals: signal.Signals, together: bool = False, before: s
     lines = [process.stdout.readline().strip()]
     if together:
         process.send_signal(signal.SIGSTOP)
-    for number, each in enumerate(signals):
+    for number, each in enumerate(sent):
         if number and not together:
             lines.append(process.stdout.readline().strip())
             assert lines[-1] == "noted"
-            time.sleep(2 * stopping.SAME_WISH_SECONDS)
+            time.sleep(2 * signals.SAME_REQUEST_SECONDS)
         process.send_signal(each)
     if together:
         process.send_signal(signal.SIGCONT)
@@ -67,7 +67,7 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("number", stopping.SIGNALS)
+@pytest.mark.parametrize("number", signals.SIGNALS)
 def test_the_first_signal_ends_a_process_in_order_with_its_status(number: signal.Signals) -> None:
     status, lines, errors = ended("steps(1200)", number)
     assert status == 128 + number
@@ -77,32 +77,32 @@ def test_the_first_signal_ends_a_process_in_order_with_its_status(number: signal
 
 
 def test_a_signal_is_held_back_until_the_next_safe_point() -> None:
-    body = "with stopping.at_safe_points('the end of this'):\n    held()\n    steps(10)\nprint('beyond', flush=True)"
+    body = "with signals.at_safe_points('the end of this'):\n    held()\n    steps(10)\nprint('beyond', flush=True)"
     status, lines, errors = ended(body, signal.SIGTERM)
     assert (status, [each for each in lines if each != "noted"]) == (143, ["held", *(f"step {number}" for number in range(10)), "tidied"])
     assert errors == "cotexp: SIGTERM received: ends at the end of this; a second signal ends it at once\n"
 
 
 def test_work_at_safe_points_asks_itself_whether_to_end() -> None:
-    body = "with stopping.at_safe_points():\n    while not stopping.noted():\n        steps(1)\n    print('saved', flush=True)\n    stopping.check()"
+    body = "with signals.at_safe_points():\n    while not signals.noted():\n        steps(1)\n    print('saved', flush=True)\n    signals.check()"
     status, lines, _ = ended(body, signal.SIGUSR1)
     assert status == 128 + signal.SIGUSR1
     assert lines[-2:] == ["saved", "tidied"]
 
 
 def test_a_second_signal_ends_a_process_at_once() -> None:
-    status, lines, errors = ended("with stopping.at_safe_points('the very end'):\n    held()", signal.SIGINT, signal.SIGINT)
+    status, lines, errors = ended("with signals.at_safe_points('the very end'):\n    held()", signal.SIGINT, signal.SIGINT)
     assert (status, lines) == (130, ["held", "noted"])
     assert errors.endswith("cotexp: ended at once by a second signal (SIGINT); everything stored is kept\n")
 
 
 def test_a_signal_that_arrives_twice_at_the_same_time_is_one_wish() -> None:
-    _, lines, _ = ended("with stopping.at_safe_points():\n    held()\n    steps(20)", signal.SIGTERM, signal.SIGINT, together=True)
+    _, lines, _ = ended("with signals.at_safe_points():\n    held()\n    steps(20)", signal.SIGTERM, signal.SIGINT, together=True)
     assert lines[-1] == "tidied"
 
 
 def test_an_error_in_a_block_is_not_replaced_by_a_signal() -> None:
-    body = "with stopping.at_safe_points():\n    held()\n    raise RuntimeError('no space')"
+    body = "with signals.at_safe_points():\n    held()\n    raise RuntimeError('no space')"
     status, _, errors = ended(body, signal.SIGTERM)
     assert status == 1
     assert errors.splitlines()[-1] == "RuntimeError: no space"
@@ -110,7 +110,7 @@ def test_an_error_in_a_block_is_not_replaced_by_a_signal() -> None:
 
 def test_tidying_up_is_not_interrupted_by_the_signal_that_caused_it() -> None:
     body = (
-        "try:\n    steps(1200)\nfinally:\n    with stopping.at_safe_points():\n        print('writing', flush=True)\n    print('written', flush=True)"
+        "try:\n    steps(1200)\nfinally:\n    with signals.at_safe_points():\n        print('writing', flush=True)\n    print('written', flush=True)"
     )
     _, lines, _ = ended(body, signal.SIGTERM)
     assert lines[-3:] == ["writing", "written", "tidied"]
@@ -160,7 +160,7 @@ signal.signal(signal.SIGTERM, Handler().bypass)
 
 
 def test_submitits_own_handlers_requeue_but_not_before_the_next_safe_point() -> None:
-    body = "with stopping.at_safe_points():\n    held()\n    print('saved', flush=True)\n    stopping.check()"
+    body = "with signals.at_safe_points():\n    held()\n    print('saved', flush=True)\n    signals.check()"
     status, lines, _ = ended(body, signal.SIGUSR2, signal.SIGTERM, before=SUBMITIT)
     assert status == 255
     assert "bypassed" in lines
@@ -168,5 +168,5 @@ def test_submitits_own_handlers_requeue_but_not_before_the_next_safe_point() -> 
 
 
 def test_a_stop_travels_between_processes() -> None:
-    stop = pickle.loads(pickle.dumps(stopping.Stopped(signal.SIGTERM)))
+    stop = pickle.loads(pickle.dumps(signals.Stopped(signal.SIGTERM)))
     assert (stop.number, stop.code, str(stop)) == (15, 143, "stopped by SIGTERM")

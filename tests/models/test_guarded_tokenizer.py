@@ -12,7 +12,7 @@ from tokenizer_kinds import BOS, EOS, KINDS, LOSSY, SPECIAL, TEMPLATES
 from tokenizers import AddedToken
 
 from cotexp.models.encoding import Encoder
-from cotexp.models.joint import JointTokenizer
+from cotexp.models.guarded_tokenizer import GuardedTokenizer
 from cotexp.sections import ConfigError
 
 MARK = "<compress>"
@@ -147,7 +147,7 @@ def test_a_token_that_the_tokenizer_takes_for_text_is_text(story_texts: list[str
     assert tokenizer.convert_tokens_to_ids("<|im_end|>") not in expected
     assert Encoder.of(tokenizer, compress_token=None).prompt("How many?") == expected
     tokenizer.add_tokens([AddedToken(MARK, **word)], special_tokens=True)
-    with pytest.raises(ConfigError, match=r"model\.compress_token: the tokenizer of .* reads '<compress>' behind a question as text; set"):
+    with pytest.raises(ConfigError, match=r"model\.compress_token: the tokenizer of .* reads '<compress>' after a question as text; set"):
         Encoder.of(tokenizer, compress_token=MARK)
 
 
@@ -176,7 +176,7 @@ def test_no_name_can_be_guessed_or_put_together() -> None:
     from transformers import ByT5Tokenizer
 
     tokenizer = ByT5Tokenizer()
-    one, other = JointTokenizer.of(tokenizer), JointTokenizer.of(tokenizer)
+    one, other = GuardedTokenizer.of(tokenizer), GuardedTokenizer.of(tokenizer)
     assert set(one.secrets.values()).isdisjoint(other.secrets.values())
     assert one.control(one.hide("</s>") + "</s>") == "</s>" + one.secrets["</s>"]
 
@@ -184,7 +184,7 @@ def test_no_name_can_be_guessed_or_put_together() -> None:
 def test_special_tokens_are_told_apart_by_their_whole_name(make: Make) -> None:
     tokenizer = make("bytes as GPT-2", "none")
     tokenizer.add_tokens([AddedToken(each, special=True, normalized=False) for each in ("<a", "<ab", "<ab>")], special_tokens=True)
-    joint = JointTokenizer.of(tokenizer)
+    joint = GuardedTokenizer.of(tokenizer)
     expected = tokenizer.convert_tokens_to_ids(["<ab>", "<ab", "<a", "<ab>", BOS, EOS])
     assert joint.pieces(joint.control(f"<ab><ab<a<ab>{BOS}{EOS}")).ids == expected
     assert set(SPECIAL) <= joint.secrets.keys()

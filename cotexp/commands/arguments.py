@@ -1,0 +1,236 @@
+"""Arguments of the commands `cotexp NAME`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from cotexp.jobs.status import FAILED, STATES
+from cotexp.sections import LARGEST, LARGEST_SEED, broken_path
+from cotexp.settings import MODES
+
+AddParser = Callable[..., argparse.ArgumentParser]
+"""Adds a command by name, with the texts of its help."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` lists what it takes\n")
+
+
+def _number(low: int, high: int = LARGEST) -> Callable[[str], int]:
+    """A parser of integers within bounds, both included."""
+
+    def read(word: str) -> int:
+        try:
+            value = int(word)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be an integer; got {word[:40]!r}") from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be at {f'least {low}' if value < low else f'most {high}'}; got {word[:40]}")
+        return value
+
+    return read
+
+
+def _place(word: str) -> Path:
+    """The path that an argument names. Raises: ArgumentTypeError for a name that no file system accepts."""
+    if problem := broken_path(word):
+        raise argparse.ArgumentTypeError(f"{problem}; got {word[:40]!r}")
+    return Path(word)
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """The parsed arguments of a command. `settings` holds the overrides after `--`, which `search` accepts.
+
+    Wrong arguments end the process with the status 2 and an error of one line.
+    """
+    parser = _Parser(prog="cotexp", description="Commands beside `python run.py`.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_encode(commands.add_parser)
+    _add_export(commands.add_parser)
+    _add_grade(commands.add_parser)
+    _add_compare(commands.add_parser)
+    _add_runs(commands.add_parser)
+    _add_clean(commands.add_parser)
+    _add_report(commands.add_parser)
+    _add_forecast(commands.add_parser)
+    _add_fetch(commands.add_parser)
+    _add_questions(commands.add_parser)
+    _add_search(commands.add_parser)
+    end = words.index("--") if words[:1] == ["search"] and "--" in words else len(words)
+    return parser.parse_args(words[:end], argparse.Namespace(settings=words[end + 1 :]))
+
+
+def _add_outputs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--outputs", type=_place, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
+
+
+def _add_encode(add: AddParser) -> None:
+    encode = add("encode", help="print encoded training examples; supervised tokens are coloured")
+    encode.add_argument("overrides", nargs="*", help="settings as for run.py, such as model=tiny compression=macc")
+    encode.add_argument("--questions", type=_number(1), default=1, help="number of training questions to show (default 1)")
+
+
+def _add_export(add: AddParser) -> None:
+    export = add("export", help="write a run's fine-tuned model as an ordinary transformers folder with a model card")
+    export.add_argument("run", help="a run's folder, its key or the first digits of it, or an experiment's name for its newest finished run")
+    export.add_argument("folder", type=_place, help="where to write; must not exist or be an earlier export")
+    export.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="number format of the weights")
+    _add_outputs(export)
+
+
+def _add_grade(add: AddParser) -> None:
+    grade = add("grade", help="label answers under three rules: those of a run, or of a file with rows of id, gold and text")
+    grade.add_argument("answers", metavar="RUN|FILE", help="a run's folder, key or experiment; with --task a JSON Lines file")
+    grade.add_argument("--task", help="the task whose rules grade FILE, such as gsm8k; its answer type decides")
+    grade.add_argument("--output", type=_place, help="write the labels here (FILE: standard output by default; RUN: no labels by default)")
+    grade.add_argument("--timeout", type=float, default=2.0, metavar="SECONDS", help="most seconds of processor time for one comparison (default 2)")
+    _add_outputs(grade)
+
+
+def _add_compare(add: AddParser) -> None:
+    compare = add("compare", help="compare two finished runs on the questions that both answered")
+    compare.add_argument(
+        "first", metavar="RUN", help="a run's folder, its key or the first digits of it, or an experiment's name for its newest finished run"
+    )
+    compare.add_argument("second", metavar="RUN", help="the other run; differences are this one minus the first")
+    compare.add_argument("--mode", help="base, truncate, full or compress, or one for each run such as full,compress (default: each run's last)")
+    _add_outputs(compare)
+
+
+def _add_clean(add: AddParser) -> None:
+    clean = add("clean", help="show what of the store no run needs any more, and delete it when told to")
+    clean.add_argument("--delete", action="store_true", help="delete it; without this word only sizes are shown")
+    clean.add_argument("--paid", action="store_true", help="also texts that a server was paid for and no run needs")
+    _add_outputs(clean)
+
+
+def _add_fetch(add: AddParser) -> None:
+    fetch = add("fetch", help="download benchmark files into a data folder")
+    fetch.add_argument("tasks", nargs="*", metavar="TASK", help="tasks to download, such as multiarith; see --list")
+    fetch.add_argument("--list", action="store_true", help="list every task with its rows, source and licence")
+    fetch.add_argument("--folder", type=_place, default=Path("outputs/data"), help="data folder to write to (default outputs/data)")
+    fetch.add_argument("--force", action="store_true", help="download files that are there and complete as well")
+
+
+def _add_questions(add: AddParser) -> None:
+    questions = add("questions", help="show a task's questions: counts, what was left out, examples, overlap of train and test")
+    questions.add_argument("overrides", nargs="*", help="settings as for run.py, such as task=gsm8k,svamp paths.data=FOLDER")
+    questions.add_argument(
+        "--overlap", type=_number(1), nargs="?", const=13, metavar="WORDS", help="look for runs of this many words in train and test (13)"
+    )
+    questions.add_argument("--examples", type=_number(0), default=1, help="prompts to show per task (default 1)")
+
+
+def _add_runs(add: AddParser) -> None:
+    runs = add(
+        "runs",
+        help="list runs with state, progress, metrics and cost; show one, compare two, start failed ones again",
+        epilog="cotexp runs; cotexp runs macc/quickstart; cotexp runs 3f2a; cotexp runs 3f2a 91bc; cotexp runs --failed --relaunch",
+    )
+    runs.add_argument(
+        "runs", nargs="*", metavar="RUN", help="experiments, run keys or their first digits, NAME/KEY, patterns such as 'macc/*'; all by default"
+    )
+    runs.add_argument("--state", action="append", default=[], choices=STATES, help="only runs in this state; may be given again")
+    runs.add_argument("--failed", action="store_true", help=f"only those that {', '.join(FAILED[:-1])} or were {FAILED[-1]}")
+    runs.add_argument("--relaunch", action="store_true", help="start those listed again that neither finished nor run, one after another")
+    _add_outputs(runs)
+
+
+def _add_report(add: AddParser) -> None:
+    report = add(
+        "report",
+        help="runs as tables and figures: a declared report, or all finished runs of experiments with an arm per row",
+        description="Reads only files under OUTPUTS: no network, no model. conf/report/NAME.yaml declares a report: the runs that it expects, "
+        "columns, baseline; what is missing is named with the command that fills it.",
+        epilog="cotexp report macc/quickstart_ablation --format all; cotexp report morsd/arithmetic --baseline selection=random",
+    )
+    report.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="a declared report, or experiments with runs in OUTPUTS/runs/NAME; "
+        "overrides such as task.num_train=600, with which the sweep of a declared report was started: its runs are expected with them",
+    )
+    report.add_argument(
+        "--runs", nargs="+", default=[], metavar="RUN", help="only these: experiments, run keys, NAME/KEY, or patterns such as 'macc/*'"
+    )
+    report.add_argument(
+        "--baseline",
+        metavar="SETTINGS",
+        help='arm to measure against, by its label such as "selection=random", or base for the model that each arm was made of '
+        "(default: what the runs declare as their baseline, or random over all, or the first)",
+    )
+    report.add_argument("--mode", choices=MODES, help="evaluated mode (default: as declared, or each run's last)")
+    report.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
+    report.add_argument("--output", type=_place, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME)")
+    _add_outputs(report)
+
+
+def _add_forecast(add: AddParser) -> None:
+    forecast = add(
+        "forecast",
+        help="how well finished runs foretell accuracy and tokens of a fine-tuned model from its compressed training set; rank candidates",
+        description="Fits Bayesian ridge and a random forest on finished runs and says how far they miss runs of compressed training sets that they "
+        "have not seen, beside two trivial baselines. With --candidates it ranks configurations whose rounds are in the store and whose model is "
+        "not fine-tuned yet. Computes nothing but these fits: no model is loaded.",
+        epilog="cotexp forecast macc/quickstart_ablation; "
+        "cotexp forecast macc/quickstart_ablation --candidates macc/quickstart_ablation compression.max_rounds=3,5 mixture.full_ratio=0.5",
+    )
+    forecast.add_argument("names", nargs="+", metavar="NAME", help="experiments to learn from, with runs in OUTPUTS/runs/NAME, or 'macc/*'")
+    forecast.add_argument(
+        "--candidates",
+        nargs="+",
+        default=[],
+        metavar="SWEEP",
+        help="a named grid, and overrides that replace or add to its settings, as after `python run.py -m`",
+    )
+    forecast.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
+    forecast.add_argument("--output", type=_place, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME/forecast)")
+    _add_outputs(forecast)
+
+
+def _add_search(add: AddParser) -> None:
+    search = add(
+        "search",
+        help="let Optuna choose settings: every trial is a run",
+        usage="cotexp search NAME --space KEY=VALUES ... [--trials N] [--metric METRIC | --front METRIC,METRIC] [--seed N] [-- SETTING ...]",
+        description="The same command goes on where it stopped, and several processes may work on one search. Trials answer validation questions "
+        "unless evaluation.split=test follows --.",
+        epilog="cotexp search learning_rate --trials 20 --space trainer.learning_rate=log:1e-4,1e-2 compression.max_rounds=int:2,8 -- "
+        "experiment=macc/quickstart",
+    )
+    search.add_argument("name", metavar="NAME", help="name of the search and of its runs: OUTPUTS/searches/NAME, OUTPUTS/runs/NAME")
+    search.add_argument(
+        "--space",
+        nargs="+",
+        required=True,
+        metavar="KEY=VALUES",
+        help="settings to vary: KEY=A,B,C, KEY=int:LOW,HIGH, KEY=float:LOW,HIGH, or KEY=log:LOW,HIGH on a logarithmic scale",
+    )
+    search.add_argument(
+        "--trials", type=_number(1), default=20, help="trials in all, those of earlier starts and of other processes included (default 20)"
+    )
+    wanted = search.add_mutually_exclusive_group()
+    wanted.add_argument(
+        "--metric",
+        default="accuracy",
+        help="accuracy (default), tokens, loss (of validation), or a name of metrics.json such as eval/full/accuracy",
+    )
+    wanted.add_argument("--front", metavar="METRIC,METRIC", help="search the front of several metrics, such as accuracy,tokens")
+    direction = search.add_mutually_exclusive_group()
+    direction.add_argument(
+        "--minimize", action="store_const", const="minimize", dest="direction", help="small is good (default for losses, lengths and times)"
+    )
+    direction.add_argument("--maximize", action="store_const", const="maximize", dest="direction", help="large is good (default for all others)")
+    search.add_argument(
+        "--seed",
+        type=_number(0, LARGEST_SEED - LARGEST),
+        default=0,
+        help="seed of the trials that are tried (default 0); the setting seed is another one",
+    )

@@ -1,0 +1,192 @@
+"""The model card of an exported model: its origin, its measured results, and code that uses it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cotexp.compressions import compression_of
+from cotexp.jobs.stored_files import metrics_of
+
+if TYPE_CHECKING:
+    from cotexp.models.loading import LoadedModel
+
+MARK = "language model fine-tuned by cotexp"
+"""A phrase of every export's card. Only a folder with such a card is replaced."""
+
+CARD = """---
+library_name: transformers
+{front}tags: [chain-of-thought]
+---
+
+# {title}
+
+{what}
+
+* Made from {source}.
+* Licence of those weights: {license}.
+* Made by run `{run_key}` of experiment `{experiment}` (`python run.py experiment={experiment}` with the settings below), with {libraries}.
+* Parameters: {parameters:,}. Weights: {dtype}, safetensors.
+* Trained {num_steps} steps on {num_examples} examples ({num_supervised_tokens:,} supervised tokens), rationales by `{teacher}`, compression
+  `{compression}`; step {best_step} has the lowest validation loss.
+* Generates as it was evaluated: {generation} (`generation_config.json`).
+* Test results, as the run measured them with {measured} weights:
+
+{results}
+
+## Use
+
+```python
+from transformers import {auto_class}, {tokenizer_class}
+
+folder = "{title}"  # the folder of this card
+model, tokenizer = {auto_class}.from_pretrained(folder), {tokenizer_class}.from_pretrained(folder){why_class}
+prompt = "..."{asked}
+inputs = {inputs}
+output = model.generate(**inputs)[0]
+print({printed})
+```
+
+In training, `prompt` held a question as each task's prompt puts it.
+
+{prompts}
+
+## Settings that differ from the defaults or matter most
+
+```json
+{settings}
+```
+"""
+
+GENERIC = "PreTrainedTokenizerFast"
+"""The class of transformers that follows tokenizer.json."""
+
+ASKED, READ, TENSORS = '[{"role": "user", "content": prompt}]', 'inputs["input_ids"][0]', '"pt"'
+"""Pieces of the card's code."""
+
+SHOWN = ("task", "model", "teacher", "selection", "compressor", "compression", "mixture", "trainer", "evaluation", "seed")
+"""Settings that the card lists."""
+
+
+def model_card(
+    run: Path,
+    title: str,
+    settings: dict[str, Any],
+    loaded: LoadedModel,
+    *,
+    dtype: str,
+    made_from: str,
+    libraries: dict[str, str],
+    is_followed: bool,
+) -> str:
+    """The README.md of the exported model of a run, in Markdown. `is_followed`: AutoTokenizer reads its tokenizer as the run did."""
+    from cotexp.report import tables
+
+    model, evaluation = settings["model"], settings["evaluation"]
+    is_encoder_decoder = loaded.model.config.is_encoder_decoder
+    metrics = metrics_of(run)
+    how = f"sampled at temperature {evaluation['temperature']}" if evaluation.get("temperature") else "greedily"
+    tasks = ", ".join(f"`{each}`" for each in settings["task"].get("train") or [settings["task"]["name"]])
+    return CARD.format(
+        title=title,
+        front=_front(model),
+        what=f"{'An encoder-decoder' if is_encoder_decoder else 'A causal'} {MARK} on {tasks}.",
+        source=made_from,
+        license=model.get("license") or "not known to the run; see their source",
+        run_key=run.name,
+        experiment=settings["name"],
+        libraries=", ".join(f"{name} {version}" for name, version in libraries.items()),
+        parameters=sum(each.numel() for each in loaded.model.parameters()),
+        teacher=settings["teacher"]["name"],
+        compression=settings["compression"]["name"],
+        generation=f"{how}, at most {evaluation['max_new_tokens']} new tokens",
+        dtype=dtype,
+        measured=model["dtype"],
+        results=tables.markdown(metrics, settings),
+        settings=json.dumps({name: settings[name] for name in SHOWN if name in settings}, indent=2),
+        **_training(metrics),
+        **_use(settings, loaded, is_followed=is_followed),
+    )
+
+
+def _training(metrics: Mapping[str, float]) -> dict[str, int]:
+    """Counts of the fine-tuning by name, such as num_steps, and its best step."""
+    names = [name for name in metrics if name.startswith("training/num") or name.endswith("best_step")]
+    return {name.removeprefix("training/"): int(metrics[name]) for name in names}
+
+
+def _use(settings: dict[str, Any], loaded: LoadedModel, *, is_followed: bool) -> dict[str, str]:
+    """The pieces of the card's code, and the prompts of training."""
+    return {
+        "auto_class": "AutoModelForSeq2SeqLM" if loaded.model.config.is_encoder_decoder else "AutoModelForCausalLM",
+        "tokenizer_class": "AutoTokenizer" if is_followed else GENERIC,
+        "why_class": "" if is_followed else "  # AutoTokenizer would not follow tokenizer.json",
+        "asked": _asked(settings, loaded),
+        "inputs": _inputs(loaded),
+        "printed": _printed(loaded),
+        "prompts": _prompts(settings, loaded),
+    }
+
+
+def _front(model: dict[str, Any]) -> str:
+    """Front matter for the hub: licence, and the hub's name of the source."""
+    is_on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", model["path"]) and not Path(model["path"]).exists()
+    lines = {"license": model.get("license"), "base_model": model["path"] if is_on_hub else None}
+    return "".join(f"{name}: {value}\n" for name, value in lines.items() if value)
+
+
+def source_of(model: dict[str, Any], manifest: dict[str, Any], base: Path | None, *, is_made: bool) -> str:
+    """The model that was fine-tuned: name, revision on the hub, and hash of its content."""
+    revision = model.get("revision") or (base.name if base and base.parent.name == "snapshots" else None)
+    content = f"{'key of the stage that made it' if is_made else 'sha256 of its files'}: `{manifest['model']['sha256']}`"
+    return f"`{model['path']}`{f', revision `{revision}`' if revision else ''} ({content})"
+
+
+def _prompts(settings: dict[str, Any], loaded: LoadedModel) -> str:
+    """The prompt around a training question, for each task, as the model read it."""
+    tasks = settings.get("tasks") or {settings["task"]["name"]: settings["task"]}
+    names = settings["task"].get("train") or tasks
+    own = {name: loaded.encoder.readable(tasks[name]["prompt"].replace("{{", "{").replace("}}", "}")) for name in names}
+    return "\n\n".join(f"`{name}`:\n\n```\n{prompt}\n```" for name, prompt in own.items())
+
+
+def _asked(settings: dict[str, Any], loaded: LoadedModel) -> str:
+    """Code after the prompt that asks for a short chain of thought, with a comment."""
+    if not compression_of(settings).has_short_form:
+        return ""
+    if instruction := settings["compression"].get("instruction"):
+        full = settings["compression"].get("long_instruction")
+        other = f"with {full!r} for a full one" if full else "leave it out for a full one"
+        return f" + {chr(10) + instruction!r}  # this line asks for a short chain of thought; {other}"
+    if ratio := settings["evaluation"].get("ratio"):
+        ratios = ", ".join(map(str, settings["compression"]["ratios"]))
+        form = loaded.encoder.asked(ratio=ratio)
+        return f" + {form!r}  # the share of its tokens that is wanted of a chain of thought, of {ratios}; leave it out for a full one"
+    return f" + {loaded.encoder.asked(compressed=True)!r}  # the mark asks for a short chain of thought; leave it out for a full one"
+
+
+def _inputs(loaded: LoadedModel) -> str:
+    """Code that encodes a prompt as the run did."""
+    if loaded.tokenizer.chat_template:
+        return f"tokenizer.apply_chat_template({ASKED}, add_generation_prompt=True, return_dict=True, return_tensors={TENSORS})"
+    if loaded.tokenizer("a")["input_ids"] == loaded.encoder.prompt("a"):
+        return f"tokenizer(prompt, return_tensors={TENSORS})"
+    first = "".join(loaded.tokenizer.convert_ids_to_tokens(loaded.encoder.prefix_ids))  # the suffix would end the text that the model continues
+    return f"tokenizer({f'{first!r} + ' if first else ''}prompt, add_special_tokens=False, return_tensors={TENSORS})"
+
+
+def _printed(loaded: LoadedModel) -> str:
+    """Code for the written text, as the run decodes it."""
+    if loaded.model.config.is_encoder_decoder:
+        return "tokenizer.decode(output, skip_special_tokens=True)"
+    encoder, whole = loaded.encoder, "tokenizer.decode({}, skip_special_tokens=True)"
+    written = whole.format(f"output[len({READ}) :]")
+    alike = [loaded.tokenizer.decode(encoder.text_ids(text), skip_special_tokens=True) for text in ("a", " a")]
+    if alike == ["a", " a"]:
+        return written
+    if alike == ["a", "a"]:  # decoded alone, the text loses its first space
+        written = f"{whole.format('output')}[len({whole.format(READ)}) :]"
+    return written + (f".removeprefix({encoder.opening!r})" if encoder.opening else "")

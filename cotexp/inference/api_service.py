@@ -1,0 +1,82 @@
+"""One model of an API server: its client, the fields of its requests, its prices, and the removal of its keys from texts and errors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from openai import AsyncOpenAI, Timeout
+
+from cotexp import credentials
+from cotexp.inference.engine import Request
+from cotexp.model_settings import ApiServer, Sampling
+from cotexp.sections import RunFailed
+
+CONNECT_SECONDS = 10.0
+SHORTEST_KEY = 8
+TEMPLATE_TOKENS = 100
+"""Tokens that a chat template may add to a prompt. A prompt has at most as many tokens as bytes."""
+
+
+@dataclass(slots=True)
+class ApiService:
+    """The model of `server` for one role: teacher or compressor. Reads the key from the environment."""
+
+    server: ApiServer
+    role: str
+    _key: str = field(init=False, repr=False)
+    _secrets: list[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._key = credentials.environment_value(self.server.api_key_env) if self.server.api_key_env else ""
+        held = (credentials.environment_value(name) for name in self.server.variables)
+        self._secrets = sorted((each for each in held if len(each) >= SHORTEST_KEY), key=len, reverse=True)
+
+    def client(self) -> AsyncOpenAI:
+        """A client without retries of its own. A server without a key in the settings does not receive the user's OpenAI key."""
+        timeout = Timeout(self.server.timeout, connect=min(CONNECT_SECONDS, self.server.timeout))
+        address = credentials.fill_address(self.server.base_url)
+        headers = {name: credentials.environment_value(variable) for name, variable in json.loads(self.server.headers_env).items()}
+        return AsyncOpenAI(api_key=self._key or "none", base_url=address, default_headers=headers, max_retries=0, timeout=timeout)
+
+    def body(self, request: Request, sampling: Sampling, limit: int | None) -> dict[str, Any]:
+        """The fields of one request for at most `limit` new tokens; None leaves the limit to the server."""
+        assert not request.compressed, "a server knows no marks of ours"
+        assert request.ratio is None, "a server knows no marks of ours"
+        fields: dict[str, Any] = {
+            "model": self.server.model,
+            "messages": [{"role": "user", "content": request.prompt}],
+            "temperature": sampling.temperature,
+        }
+        if limit is not None:
+            fields[self.server.token_limit_field] = limit
+        if self.server.send_seed:
+            fields["seed"] = int.from_bytes(hashlib.sha256(f"{sampling.seed}/{request.id}".encode()).digest()[:4], "big") >> 1
+        return {**fields, **credentials.fill_placeholders(self.server.extra_fields)}
+
+    def most_cost(self, request: Request, sampling: Sampling) -> float:
+        """The most dollars that one answer can cost."""
+        return self.cost(len(request.prompt.encode()) + TEMPLATE_TOKENS, sampling.max_new_tokens)
+
+    def cost(self, num_prompt_tokens: int, num_written_tokens: int) -> float:
+        """Dollars for so many tokens of a prompt and of its answer."""
+        return (num_prompt_tokens * self.server.input_price + num_written_tokens * self.server.output_price) / 1e6
+
+    def scrubbed(self, text: str) -> str:
+        """`text` without keys. Short ones stay: for servers without keys, users often set "x"."""
+        for each in self._secrets:
+            text = text.replace(each, "***")
+        return text
+
+    def scrubbed_words(self, text: str) -> str:
+        """`text` without words that begin like a key."""
+        for each in self._secrets:
+            text = re.sub(re.escape(each[:6]) + r"\S*", "***", text)
+        return text
+
+    def failure(self, what: str) -> RunFailed:
+        """The error that ends the run, with role, service and model in front."""
+        return RunFailed(f"{self.role}.server ({self.server.service}, {self.server.model}): {what}")

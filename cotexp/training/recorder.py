@@ -1,0 +1,103 @@
+"""What a fine-tuning writes between its steps: curve, validation losses, best weights, and checkpoints from which it resumes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from safetensors.torch import save_file
+
+from cotexp import durable, signals
+from cotexp.settings import Trainer
+from cotexp.training import resumable
+from cotexp.training.resumable import Progress
+from cotexp.training.sharding import gathered, trained_parameters
+
+CurveRow = dict[str, float]
+
+CHECKPOINT_SHARE = 0.02
+"""Largest share of the time for checkpoints. Those of a large model are rarer than the settings ask for."""
+
+CURVE, RESUMABLE, BEST = "curve.jsonl", "resumable.ckpt", "best.safetensors"
+
+
+class Recorder(pl.Callback):
+    """Writes the curve, validates, keeps the best weights, and saves a resumable checkpoint between whole steps."""
+
+    def __init__(self, folder: Path, trainer: Trainer, num_steps: int, on_row: Callable[[CurveRow, int], None]) -> None:
+        self.curve, self.best, self.resumable = folder / CURVE, folder / BEST, folder / RESUMABLE
+        self.num_steps, self.on_row, self.strategy = num_steps, on_row, trainer.strategy
+        self.validation_steps = {round(part * num_steps / trainer.num_validations) for part in range(1, trainer.num_validations + 1)}
+        self.seconds_between_checkpoints = trainer.checkpoint_every_seconds
+        self.done = resumable.progress(self.resumable)
+        self.last_checkpoint, self.seconds_of_checkpoint = time.monotonic(), 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        if self.done.step:
+            resumable.restore(self.resumable, module, trainer.optimizers[0])
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.done = self.done._replace(step=module.step)
+        self._write(trainer, {"step": module.step, "learning_rate": rate, **{f"train/{name}": value for name, value in module.take_losses().items()}})
+        validates = module.step in self.validation_steps
+        if validates:
+            self._validate(trainer, module)
+        is_due, signal_number = self._agreed(trainer, validates or self._is_due())
+        if (is_due or signal_number) and module.step < self.num_steps:
+            self._save(trainer, module)
+        if signal_number and module.step < self.num_steps:
+            signals.check()
+            raise signals.Stopped(signal_number)
+
+    def _agreed(self, trainer: pl.Trainer, is_due: bool) -> tuple[bool, int]:
+        """(whether a checkpoint is due on any device, the signal that any device received or 0), the same on all devices."""
+        wishes = torch.tensor([int(is_due), signals.noted()], device=trainer.strategy.root_device)
+        due, number = trainer.strategy.reduce(wishes, reduce_op="max").tolist()
+        return bool(due), int(number)
+
+    def _save(self, trainer: pl.Trainer, module: Any) -> None:
+        """Save a checkpoint. DeepSpeed does not expose its state, so it has none."""
+        if self.strategy == "deepspeed":
+            return
+        started = time.monotonic()
+        if trainer.is_global_zero:
+            durable.sync(self.curve)  # on the disk, a checkpoint must not be ahead of the curve
+        resumable.save(self.resumable, module, trainer.optimizers[0], self.done, writes=trainer.is_global_zero)
+        self.last_checkpoint = time.monotonic()
+        self.seconds_of_checkpoint = self.last_checkpoint - started
+
+    def _is_due(self) -> bool:
+        wait = self.seconds_between_checkpoints and max(self.seconds_between_checkpoints, self.seconds_of_checkpoint / CHECKPOINT_SHARE)
+        return time.monotonic() - self.last_checkpoint >= wait
+
+    @torch.no_grad()
+    def _validate(self, trainer: pl.Trainer, module: Any) -> None:
+        module.eval()
+        with trainer.precision_plugin.forward_context():
+            for index, batch in enumerate(trainer.datamodule.val_dataloader()):  # type: ignore[attr-defined]  # set by `fit`
+                module.validation_step(module.transfer_batch_to_device(batch, module.device, 0), index)
+        module.train()
+        losses = module.take_losses()
+        module.check_finite(losses["loss"], module.step)
+        self._write(trainer, {"step": module.step, **{f"validation/{name}": value for name, value in losses.items()}})
+        if losses["loss"] < self.done.best_loss:
+            self.done = Progress(module.step, losses["loss"], module.step)
+            weights = {name: gathered(each).detach() for name, each in trained_parameters(module)}
+            if trainer.is_global_zero:
+                save_file({name: each.cpu().contiguous() for name, each in weights.items()}, self.best.with_suffix(".new"))
+                durable.put(self.best.with_suffix(".new"), self.best)
+
+    def _write(self, trainer: pl.Trainer, row: CurveRow) -> None:
+        row = {**row, "num_steps": self.num_steps}
+        if trainer.is_global_zero:
+            with self.curve.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            self.on_row(row, self.num_steps)

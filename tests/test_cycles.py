@@ -1,0 +1,70 @@
+"""No module of the package imports itself by way of others: not at its top, inside a function, or under TYPE_CHECKING."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+KNOWN = {
+    frozenset({"cotexp.jobs.crew", "cotexp.jobs.pipeline", "cotexp.jobs.training_set"}),
+    frozenset({"cotexp.report.forecast", "cotexp.report.forecast_figure"}),
+}
+"""Groups of modules that import each other, and are to be taken apart."""
+
+
+def name_of(path: Path) -> str:
+    """`cotexp.jobs` for cotexp/jobs/__init__.py."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(source: str, name: str, *, is_package: bool, modules: set[str]) -> set[str]:
+    """The modules among `modules` that a source imports anywhere; `from a import b` means a.b where that is a module, else a."""
+    package = name.split(".") if is_package else name.split(".")[:-1]
+    imported = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            imported |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])]) if node.level else str(node.module)
+            imported |= {full if (full := f"{base}.{each.name}") in modules else base for each in node.names}
+    return imported & modules - {name}
+
+
+def circles(imports: Mapping[str, set[str]]) -> set[frozenset[str]]:
+    """The largest groups of modules of which each can be reached from each."""
+    reached = {name: reachable(name, imports) for name in imports}
+    return {frozenset(other for other in reached[name] if name in reached[other]) for name in imports if name in reached[name]}
+
+
+def reachable(name: str, imports: Mapping[str, set[str]]) -> set[str]:
+    """Everything that a module imports, directly or not."""
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        new = imports[waiting.pop()] - seen
+        seen |= new
+        waiting += new
+    return seen
+
+
+def test_a_cycle_is_seen_in_every_form() -> None:
+    modules = {"cotexp.a", "cotexp.b", "cotexp.c"}
+    sources = {
+        "cotexp.a": "def f():\n    from cotexp import b",
+        "cotexp.b": "if TYPE_CHECKING:\n    from .c import name",
+        "cotexp.c": "import cotexp.a",
+    }
+    imports = {name: imports_of(source, name, is_package=False, modules=modules) for name, source in sources.items()}
+    assert circles(imports) == {frozenset(modules)}
+    assert circles({**imports, "cotexp.c": set()}) == set()
+
+
+def test_no_modules_import_each_other() -> None:
+    paths = {name_of(path): path for path in sorted((ROOT / "cotexp").rglob("*.py"))}
+    imports = {
+        name: imports_of(path.read_text(encoding="utf-8"), name, is_package=path.name == "__init__.py", modules=set(paths))
+        for name, path in paths.items()
+    }
+    assert sorted(map(sorted, circles(imports))) == sorted(map(sorted, KNOWN))
