@@ -23,8 +23,7 @@ from cotexp.inference.local import LocalEngine
 from cotexp.methods.compression import rewrite_prompt
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import identity, loading
-from cotexp.task_settings import StoriesTask
-from cotexp.tasks import load_questions, prompt_for
+from cotexp.tasks import StoriesTask, load_questions, prompt_for
 from cotexp.tasks.answers import split_solution
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotexp.records import Grade
-from cotexp.task_settings import BenchmarkTask
-from cotexp.tasks import load_questions
+from cotexp.tasks import BenchmarkTask, load_questions
 from cotexp.tasks.answers import boolean_word
 from cotexp.tasks.choices import letter_of_text
 from cotexp.tasks.draw import normal_text

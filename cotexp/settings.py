@@ -15,7 +15,6 @@ from typing import Any
 from cotexp.compression_settings import Macc, PromptOnly, TokenSkip
 from cotexp.model_settings import ScratchModel
 from cotexp.sections import LARGEST_SEED, ConfigError, Section, setting, shortened
-from cotexp.task_settings import StoriesTask
 
 # --- selection --------------------------------------------------------------------------------------------------------
 
@@ -411,7 +410,7 @@ def _form_contradictions(settings: Settings, has_short_form: bool) -> Iterator[s
         yield f"mixture.rewrite_ratio must be 0 unless compression=reference; got {mixture.rewrite_ratio}"
     if name == "reference" and settings.teacher.name != "reference":
         yield f"teacher must be 'reference' with compression=reference; got {settings.teacher.name!r}"
-    if name == "reference" and not isinstance(settings.task, StoriesTask):
+    if name == "reference" and not settings.task.has_solutions_of_several_lengths:
         yield f"compression=reference needs solutions of several lengths, as task=stories has them; got task={settings.task.name}"
 
 

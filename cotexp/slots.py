@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args, get_type_hints
 
 from cotexp import compression_settings as c
 from cotexp import model_settings as m
 from cotexp import settings as s
-from cotexp import task_settings as t
+from cotexp.tasks import KINDS, installed_kinds
 
 SECTIONS: dict[str, dict[str, type]] = {
-    "task": {"stories": t.StoriesTask, "gsm_symbolic": t.GsmSymbolicTask, "benchmark": t.BenchmarkTask, "custom": t.CustomTask},
+    "task": dict(KINDS),
     "model": {"hf": m.PretrainedModel, "gguf": m.GgufModel, "scratch": m.ScratchModel},
     "teacher": {
         "self": m.SelfTeacher,
@@ -46,11 +46,21 @@ ROOT = ("name", "seed", "plan", "compress_only", "baseline")
 """Settings outside the slots."""
 FOUND = ("tasks",)
 """Fields of the root that are found by name after composition; nobody can set them."""
-DRAWN = (t.BenchmarkTask, t.CustomTask)
 SHARED_BY_TASKS = ("num_train", "num_validation", "num_test", "few_shot", "few_shot_file")
 """Settings of `task` that also hold for the other tasks that it names, unless they are the default; the seed too, between tasks from files."""
 
 OVERLAYS = ("experiment", "sweep", "debug")
+INSTALLED: dict[str, Callable[[], Mapping[str, type]]] = {"task": installed_kinds}
+"""Slot -> what installed packages add to it."""
+
+
+def add_installed() -> None:
+    """Put the settings classes of installed packages beside those of this project.
+
+    Raises: ConfigError with a line for each entry point that adds none.
+    """
+    for slot, installed in INSTALLED.items():
+        SECTIONS[slot] |= installed()
 
 
 def text_settings() -> frozenset[str]:

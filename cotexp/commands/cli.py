@@ -87,10 +87,16 @@ def main(arguments: list[str] | None = None) -> None:
     )
     questions.add_argument("--examples", type=_number(0), default=1, help="prompts to show per task (default 1)")
     _add_search(commands)
+    for each in commands.choices.values():
+        each.add_argument("--config-dir", type=_place, metavar="DIR", help="your own folder of settings files such as task/NAME.yaml")
     words = sys.argv[1:] if arguments is None else arguments
     end = words.index("--") if words[:1] == ["search"] and "--" in words else len(words)
     options = parser.parse_args(words[:end], argparse.Namespace(settings=words[end + 1 :]))
     try:
+        if options.config_dir:
+            from cotexp.overrides import use_config_dir
+
+            use_config_dir(options.config_dir)
         with stopping.handled():
             _RUN[options.command](options)
     except USER_ERRORS as error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from cotexp import compression_settings, durable, model_settings, records, settings, task_settings
+from cotexp import compression_settings, durable, model_settings, records, settings
+from cotexp.tasks import KINDS, installed_kinds
 
-MODULES = {each.__name__: each for each in (settings, model_settings, compression_settings, task_settings, records)}
+MODULES = {each.__name__: each for each in (settings, model_settings, compression_settings, records)}
 """Whose dataclasses a file may hold; no others are made, whatever it says."""
 
 
@@ -46,7 +48,12 @@ def _made(value: Any) -> Any:
     if "items" in value:
         return {name: _made(each) for name, each in value["items"].items()}
     module, _, name = value["class"].partition(":")
-    kind = getattr(MODULES.get(module), name, None)
+    kind = getattr(MODULES.get(module) or _task_modules().get(module), name, None)
     if not dataclasses.is_dataclass(kind):
         raise ValueError(f"{value['class']} is no class of settings or records")
     return kind(**{name: _made(each) for name, each in value["fields"].items()})  # type: ignore[operator]
+
+
+def _task_modules() -> dict[str, Any]:
+    """Modules of the settings classes of tasks, those of installed packages included."""
+    return {each.__module__: sys.modules[each.__module__] for each in (*KINDS.values(), *installed_kinds().values())}

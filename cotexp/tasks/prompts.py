@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cotexp.records import Question
 from cotexp.sections import ConfigError
-from cotexp.task_settings import Task
 from cotexp.tasks.rows import Row, options_of, read_rows
+from cotexp.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)

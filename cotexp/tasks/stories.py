@@ -10,9 +10,11 @@ import hashlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
-from cotexp.records import Question
-from cotexp.sections import ConfigError
+from cotexp.records import AnswerType, Question
+from cotexp.sections import ConfigError, setting
+from cotexp.tasks.task import GeneratedTask
 
 SPLITS = ("train", "validation", "test")
 NUM_WORDINGS = 5
@@ -53,6 +55,31 @@ class Difficulty:
     max_operations: int
     max_value: int
     max_operand: int
+
+
+@dataclass(slots=True, kw_only=True)
+class StoriesTask(GeneratedTask):
+    """Procedural word problems with reference solutions (no download)."""
+
+    has_solutions_of_several_lengths: ClassVar[bool] = True
+
+    name: str = setting("stories", "Name of the task.", choices=("stories",))
+    min_operations: int = setting(2, "Fewest operations in a story.", low=1, high=8)
+    max_operations: int = setting(4, "Most operations in a story.", low=1, high=8)
+    max_value: int = setting(60, "Largest running total in a story.", low=10, high=99)
+    max_operand: int = setting(9, "Largest number added or taken away.", low=2, high=50)
+
+    def contradictions(self) -> Iterator[str]:
+        yield from GeneratedTask.contradictions(self)
+        if self.min_operations > self.max_operations:
+            yield f"min_operations must not exceed max_operations ({self.max_operations}); got {self.min_operations}"
+
+    def graded_as(self) -> AnswerType:
+        return "integer"
+
+    def generate(self, split: str, count: int) -> list[Question]:
+        difficulty = Difficulty(self.min_operations, self.max_operations, self.max_value, self.max_operand)
+        return generate(split, count=count, seed=self.seed, difficulty=difficulty)
 
 
 def generate(split: str, *, count: int, seed: int, difficulty: Difficulty) -> list[Question]:

@@ -38,7 +38,7 @@ stages' functions: what those write enters by its own version."""
 LEFT_OUT = {
     "cotexp.sections.*": "checks settings",
     "cotexp.settings.*": "settings, whose values stand in the keys",
-    "cotexp.task_settings.*": "settings, whose values stand in the keys",
+    "cotexp.tasks.task.*": "settings, whose values stand in the keys",
     "cotexp.model_settings.*": "settings, whose values stand in the keys",
     "cotexp.compression_settings.*": "settings, whose values stand in the keys",
     "cotexp.jobs.specs.VERSIONS": "the versions themselves",

@@ -11,8 +11,7 @@ import pytest
 
 from cotexp.model_settings import RecordedTeacher
 from cotexp.sections import ConfigError
-from cotexp.task_settings import BenchmarkTask
-from cotexp.tasks import load_questions
+from cotexp.tasks import BenchmarkTask, load_questions
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.draw import make_question
 from cotexp.tasks.recorded import Recorded, Written, read_recorded
