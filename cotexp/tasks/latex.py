@@ -185,6 +185,17 @@ def _without_commas(latex: str) -> str:
     return "".join([*pieces, latex[last:]])
 
 
+_FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp"
+FUNCTIONS = {f"\\{name}": name for name in _FUNCTION_NAMES.split()}
+_GREEK_NAMES = (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi varphi chi psi omega "
+    "Gamma Delta Theta Lambda Sigma Phi Psi Omega pi infty ell"
+)
+GREEK = frozenset(f"\\{name}" for name in _GREEK_NAMES.split())
+RELATIONS = {
+    "=": "=", "<": "<", ">": ">", "\\lt": "<", "\\gt": ">", "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\ge": ">=", "\\geq": ">=",
+    "\\geqslant": ">=", "\\approx": "~", "\\ne": "!=", "\\neq": "!=", "\\in": "in",
+}  # fmt: skip
 WORDS_OF_MATHS = {
     "sqrt": "\\sqrt", "pi": "\\pi", "infinity": "\\infty", "inf": "\\infty", "infty": "\\infty", "sin": "\\sin", "cos": "\\cos", "tan": "\\tan",
     "log": "\\log", "ln": "\\ln", "exp": "\\exp", "theta": "\\theta", "alpha": "\\alpha", "beta": "\\beta", "cup": "\\cup", "union": "\\cup",

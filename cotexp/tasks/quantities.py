@@ -12,8 +12,8 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from cotexp.tasks.lexing import MOST_DIGITS, Token
-from cotexp.tasks.spoken import SMALL, spoken_at
-from cotexp.tasks.units import MAGNITUDES, UNITS, Unit
+from cotexp.tasks.spoken import spoken_at
+from cotexp.tasks.units import MAGNITUDES, NUMBERS, UNITS, Unit
 from cotexp.tasks.wording import ATTACHED, CHANGING
 
 
@@ -199,7 +199,7 @@ def _part(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
     if joined and words[0] in ("a", "one") and words[1] in _PARTS:
         return _PARTS[words[1]], at + 2
     if joined and words[0] in ("two", "three") and words[1].removesuffix("s") in _PARTS:
-        part = _PARTS[words[1].removesuffix("s")] * SMALL[words[0]]
+        part = _PARTS[words[1].removesuffix("s")] * NUMBERS[words[0]]
         return (part, at + 2) if part < 1 else None
     return None
 

@@ -9,6 +9,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from cotexp.tasks.units import MAGNITUDES, NAMES, NUMBERS
+
 
 class Unsure(ValueError):
     """A text that cannot be read whole."""
@@ -21,63 +23,7 @@ class Unit(NamedTuple):
     name: str | None
 
 
-_NAMES = {
-    "mm": "mm millimeter millimetre",
-    "cm": "cm centimeter centimetre",
-    "m": "m meter metre",
-    "km": "km kilometer kilometre",
-    "in": "in inch inches",
-    "ft": "ft foot feet",
-    "yd": "yd yard",
-    "mi": "mi mile",
-    "mg": "mg milligram",
-    "g": "g gram gm",
-    "kg": "kg kilogram kilo",
-    "oz": "oz ounce",
-    "lb": "lb lbs pound",
-    "ml": "ml mL milliliter millilitre",
-    "l": "l L liter litre",
-    "gal": "gal gallon",
-    "qt": "qt quart",
-    "pint": "pint",
-    "cup": "cup",
-    "ms": "ms millisecond",
-    "s": "s sec second",
-    "min": "min mins minute",
-    "h": "h hr hrs hour",
-    "day": "day",
-    "week": "week",
-    "month": "month",
-    "year": "yr yrs year",
-    "$": "$ dollar usd USD buck",
-    "cent": "cent ¢ penny pennies",
-    "€": "€ euro",
-    "rupee": "rupee rs Rs",
-    "%": "% percent",
-    "°": "° degree degrees deg",
-    "rad": "radian rad",
-    "mph": "mph",
-    "N": "N newton",
-    "J": "J joule",
-    "W": "W watt",
-    "Hz": "Hz hertz",
-    "unit": "unit",
-}
-UNITS = {alias: name for name, aliases in _NAMES.items() for alias in aliases.split()}
-FACTORS = {
-    "k": 10**3,
-    "hundred": 10**2,
-    "thousand": 10**3,
-    "million": 10**6,
-    "billion": 10**9,
-    "trillion": 10**12,
-    "dozen": 12,
-    "doz": 12,
-    "score": 20,
-}
-_IN_UNITS_DIGIT = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-NUMBERS = {word: value for value, word in enumerate(_IN_UNITS_DIGIT.split())} | {word: 10 * value for value, word in enumerate(_TENS.split(), 2)}
+FACTORS = {"k": 10**3, "score": 20} | {name: MAGNITUDES[name] for name in ["hundred", "thousand", "million", "billion", "trillion", "dozen", "doz"]}
 _IN_PARTS = "half third fourth fifth sixth seventh eighth ninth tenth"
 _PARTS = {word: value for value, word in enumerate(_IN_PARTS.split(), 2)} | {
     "quarter": 4,
@@ -131,7 +77,7 @@ def unit_of(words: str) -> Unit:
             continue
         elif (
             lower in _OTHER_VALUE
-            or (one in _OTHER_VALUE and lower not in UNITS)
+            or (one in _OTHER_VALUE and lower not in NAMES)
             or re.fullmatch(r"[^A-Za-z$€£¢°%]", piece)
             or (len(piece) == 1 and piece.isalpha() and piece not in _SINGLE and not per)
         ):
@@ -163,8 +109,8 @@ def number_in_words(words: str) -> Fraction | None:
 
 def _name(piece: str) -> str:
     for each in (piece, piece.lower(), piece.lower().removesuffix("s"), piece.lower().removesuffix("es")):
-        if each in UNITS:
-            return UNITS[each]
+        if each in NAMES:
+            return NAMES[each]
     return "?"
 
 
@@ -183,7 +129,7 @@ def check_before(words: str) -> str | None:
     """
     unit = None
     for piece in _PIECES.findall(words.replace("\\", " ")):
-        name = UNITS.get(piece) or UNITS.get(piece.lower())
+        name = NAMES.get(piece) or NAMES.get(piece.lower())
         if name in ("$", "€", "rupee") or piece == "£":
             unit = name
         elif piece.lower() not in _BEFORE and piece not in ".,:":

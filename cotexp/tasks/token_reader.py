@@ -11,8 +11,8 @@ DEEPEST = 60
 """Formulas that are nested deeper are no answers."""
 
 
-@dataclass(slots=True)
-class Cursor:
+@dataclass(slots=True, kw_only=True)
+class TokenReader:
     """Reads tokens from left to right. `unit` is what a unit of the value was called so far."""
 
     tokens: list[Token]
