@@ -17,8 +17,9 @@ from cotexp.records import AnswerType
 from cotexp.tasks import booleans, choices
 from cotexp.tasks.booleans import boolean_word
 from cotexp.tasks.boxes import Box, last_boxed, parts_of_answer, stated_boxes
-from cotexp.tasks.clauses import begins_with_all_of, heading_reading, one_reading, stated_reading
 from cotexp.tasks.lexing import MOST_DIGITS
+from cotexp.tasks.option_texts import letter_of_text
+from cotexp.tasks.readings import begins_with_all_of, heading_reading, one_reading, stated_reading
 from cotexp.tasks.stated_formulas import stated_formula
 from cotexp.tasks.statement import answer_part, first_sentence, is_taken_back, marks, sentence_starts
 
@@ -181,7 +182,7 @@ def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
     inside = choices.said_in_parentheses(text, options)
     if inside is not None:
         return Extracted(inside.letter, "parentheses", inside.start)
-    alone = choices.letter_of_text(text, options)
+    alone = letter_of_text(text, options)
     return Extracted(alone, "text", 0) if alone else _NONE
 
 

@@ -7,12 +7,11 @@ expressions apart. There is no absolute tolerance: decimals may be off by a rela
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Sequence
 from fractions import Fraction
 
 from cotexp.tasks.grammar import read
-from cotexp.tasks.latex import normalised, stripped
+from cotexp.tasks.latex import same_spelling
 from cotexp.tasks.nodes import Group, InBase, Node, Number, Quantity, Relation, Symbol
 from cotexp.tasks.plus_minus import several
 from cotexp.tasks.real_sets import TURNED, is_set, set_of
@@ -32,8 +31,6 @@ from cotexp.tasks.values import (
 from cotexp.tasks.words import Unsure, units_agree
 
 _CACHED = 20_000
-_OF_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
-_LETTER_IN_BRACKETS = re.compile(r"^\(([A-Z])\)$")
 
 
 def formulas_equal(gold: str, answer: str) -> bool:
@@ -44,21 +41,6 @@ def formulas_equal(gold: str, answer: str) -> bool:
 def plainly_equal(gold: str, answer: str) -> bool:
     """As `formulas_equal`, but only where strings and rational numbers decide; takes no time."""
     return same_spelling(gold, answer) or _equal_as_read(gold, answer, with_sympy=False)
-
-
-def same_spelling(gold: str, answer: str) -> bool:
-    """Whether the normalised strings are the same; words may differ in their capitals."""
-    ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(stripped(each))) for each in (answer, gold))
-    if ours == theirs:
-        signs = _sign_of(gold), _sign_of(answer)
-        return signs[0] == signs[1] if _OF_ANGLE.search(ours) else units_agree(*signs)
-    return ours.casefold() == theirs.casefold() and ours.isalpha() and len(ours) > 2 and not ours.isupper() and not theirs.isupper()
-
-
-def _sign_of(latex: str) -> str | None:
-    if re.search(r"\\\$|^\s*\$[^$]*$|€|£", latex):
-        return "$"
-    return "%" if "%" in latex else "°" if re.search(r"\\circ|\\degree|°", latex) else None
 
 
 def is_formula(latex: str) -> bool:

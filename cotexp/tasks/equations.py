@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-from cotexp.tasks.quantities import Item, Quantity, Sign, Stop, Word
+from cotexp.tasks.items import Item, Quantity, Sign, Stop, Word
 from cotexp.tasks.wording import BOUND_BEFORE, EQUALS, MODIFIERS, NOT, STOP_ANYWHERE
 
 
@@ -189,29 +189,17 @@ def _is_variable(word: Word) -> bool:
 
 def _begins_bound(tail: Sequence[Item]) -> bool:
     words = [each.text.lower() if isinstance(each, Word) else "" for each in tail[:4]]
-    pairs = [words[at : at + 2] for at in range(2)]
-    return any(each in _BOUNDS_BEHIND for each in pairs) or words == ["give"]
+    return any(" ".join(words[at : at + 2]) in _BOUNDS_BEHIND for at in range(2)) or words == ["give"]
 
 
-_BOUNDS_BEHIND = (
-    ["at", "least"],
-    ["at", "most"],
-    ["and", "up"],
-    ["and", "above"],
-    ["and", "over"],
-    ["and", "more"],
-    ["and", "counting"],
-    ["or", "more"],
-)
+_BOUNDS_BEHIND = frozenset(("at least", "at most", "and up", "and above", "and over", "and more", "and counting", "or more"))
 
 
 def _sum(row: Sequence[Item]) -> Side:
     """A calculation, with its value where all of it can be read."""
-    core = [each for each in row if not isinstance(each, Word)]
-    names = [each for each in row if isinstance(each, Word) and _is_variable(each)]
-    if names:
+    if any(isinstance(each, Word) and _is_variable(each) for each in row):
         return Side("unread")
-    return Side("sum", None, _computed(core))
+    return Side("sum", None, _computed([each for each in row if not isinstance(each, Word)]))
 
 
 def _computed(row: Sequence[Item]) -> Fraction | None:

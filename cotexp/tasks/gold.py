@@ -16,8 +16,8 @@ from cotexp.records import AnswerType
 from cotexp.tasks.answers import LETTERS, last_boxed, number_of
 from cotexp.tasks.booleans import boolean_word
 from cotexp.tasks.boxes import parts_of_answer
+from cotexp.tasks.items import plain
 from cotexp.tasks.latex import stripped
-from cotexp.tasks.quantities import plain
 from cotexp.tasks.stated_formulas import in_one, joined
 
 STATEMENT = "####"

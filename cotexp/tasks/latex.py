@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from cotexp.tasks.words import Unsure, number_in_words
+from cotexp.tasks.words import Unsure, number_in_words, units_agree
 
+_TEXT = r"\\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|mathbf)\s*\{(?P<text>[^{}]*)\}"
 _GROUPING = re.compile(r"(?<=\d)(?:,?\\[,!]|\{,\}(?:\\!)?)(?=\d{3}(?!\d))")
 _SPACING = re.compile(r"\\(?:[,!;: ]|(?:left|right|displaystyle|quad|qquad|big|Big|bigl|bigr)(?![A-Za-z]))|\\?\$|~")
 _ONE_LONG_NUMBER = re.compile(r"[^,\d]*\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?[^,\d]*")
 _SAME = (
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
-    (re.compile(r"\\(?:text|mathrm|textbf|textrm|textit|textnormal|mbox|hbox|mathbf)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(_TEXT), r"\g<text>"),
     (re.compile(r"\\[lc]?dots(?:[cbm](?![A-Za-z]))?|…|\.\.\."), r"\\ldots"),
     (re.compile(r"\^\s*(?:\{\s*)?\\circ(?:\s*\})?|\\degree|\\?%"), ""),
     (re.compile(r"\\frac\s*([^{\s\\])"), r"\\frac{\1}"),
@@ -39,6 +40,25 @@ def normalised(latex: str) -> str:
     for pattern, replacement in _SAME:
         latex = pattern.sub(replacement, latex)
     return latex.rstrip(".")
+
+
+_OF_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_LETTER_IN_BRACKETS = re.compile(r"^\(([A-Z])\)$")
+
+
+def same_spelling(gold: str, answer: str) -> bool:
+    """Whether the normalised strings are the same; words may differ in their capitals."""
+    ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(stripped(each))) for each in (answer, gold))
+    if ours == theirs:
+        signs = _sign_of(gold), _sign_of(answer)
+        return signs[0] == signs[1] if _OF_ANGLE.search(ours) else units_agree(*signs)
+    return ours.casefold() == theirs.casefold() and ours.isalpha() and len(ours) > 2 and not ours.isupper() and not theirs.isupper()
+
+
+def _sign_of(latex: str) -> str | None:
+    if re.search(r"\\\$|^\s*\$[^$]*$|€|£", latex):
+        return "$"
+    return "%" if "%" in latex else "°" if re.search(r"\\circ|\\degree|°", latex) else None
 
 
 def parts_of(latex: str) -> list[str]:
@@ -99,7 +119,6 @@ _SPACE = re.compile(r"(?<!\\)\\(?:quad|qquad|enspace|thinspace|;|:|!|,| |\n)(?![
 _THIN = re.compile(r"(?<![\d.,])(\d{1,3})((?:(?:,?\\,|,\\!|\{,\}\\!|\s?\{,\}\s?|\\text\{,\}|~|\\ | )\d{3})+)(?![\d])")
 _COMMAS = re.compile(r"(?<![\d.])\d+(?:,\d+)+(?!\d)")
 _BY_THREE = re.compile(r"\d{1,3}(?:,\d{3})+")
-_TEXT = r"\\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|mathbf)\s*\{(?P<text>[^{}]*)\}"
 _TOKEN = re.compile(
     rf"(?P<space>\s+)|{_TEXT}"
     r"|(?P<number>\d+\.\d+|\d+|\.\d+)"

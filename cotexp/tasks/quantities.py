@@ -9,69 +9,18 @@ import math
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple
 
+from cotexp.tasks.items import Item, Quantity, Sign, Stop, Word, plain
 from cotexp.tasks.lexing import MOST_DIGITS, Token
 from cotexp.tasks.spoken import spoken_at
-from cotexp.tasks.units import MAGNITUDES, NUMBERS, UNITS, Unit
+from cotexp.tasks.units import MAGNITUDES, NUMBERS, UNITS
 from cotexp.tasks.wording import ATTACHED, CHANGING
-
-
-class Quantity(NamedTuple):
-    """`plain`: the value in plain characters, as written where nothing changed it. `is_letter`: a lone letter is its magnitude ("3k")."""
-
-    value: Fraction
-    plain: str
-    unit: Unit | None = None
-    unit_name: str = ""
-    is_percent: bool = False
-    is_fraction: bool = False
-    is_letter: bool = False
-
-
-class Word(NamedTuple):
-    text: str
-    spaced: bool = True
-
-
-class Sign(NamedTuple):
-    """An operator, "=", a separator or a bracket."""
-
-    kind: str
-    text: str
-    spaced: bool
-
-
-class Stop(NamedTuple):
-    """Something that changes a value in a way that is not read."""
-
-    text: str
-
-
-Item = Quantity | Word | Sign | Stop
 
 _OWN_LETTERS = {"a", "i", "A", "I"}
 _LETTER_MAGNITUDES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "MM": 10**6, "Mn": 10**6, "mn": 10**6, "bn": 10**9, "Bn": 10**9, "tn": 10**12}
 _HAN = {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8, "만": 10**4, "억": 10**8}
 _PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4), "third": Fraction(1, 3)}
 MOST_FACTORIAL = 60
-
-
-def plain(value: Fraction) -> str:
-    """A number in plain digits where these end, such as "1080" or "0.25"; else as a fraction such as "1/3"."""
-    if value.denominator == 1:
-        return str(value.numerator)
-    places, rest = 0, value.denominator
-    for factor in (2, 5):
-        count = 0
-        while rest % factor == 0:
-            rest //= factor
-            count += 1
-        places = max(places, count)
-    if rest != 1:
-        return f"{value.numerator}/{value.denominator}"
-    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
-    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
 
 
 def items(found: Sequence[Token]) -> list[Item]:

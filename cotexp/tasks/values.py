@@ -148,6 +148,13 @@ def _applied(name: str, operands: list[Any]) -> Any:
         return sympy.binomial(first, last)
     if name.startswith("call "):
         return sympy.Function(name[5:])(*operands)
+    return _function(name)(first)
+
+
+def _function(name: str) -> Any:
+    """The sympy function of this name. Raises: Unsure for an unknown one."""
+    import sympy
+
     functions = {
         "abs": sympy.Abs,
         "floor": sympy.floor,
@@ -159,7 +166,7 @@ def _applied(name: str, operands: list[Any]) -> Any:
     }
     if name not in functions:
         raise Unsure(f"function {name}")
-    return functions[name](first)
+    return functions[name]
 
 
 def _check_power(base: Any, exponent: Any) -> None:

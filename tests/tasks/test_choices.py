@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cotexp.tasks.answers import extract, extract_lenient
-from cotexp.tasks.choices import last_in_parentheses, last_letter, letter_of_text, stated_letter
+from cotexp.tasks.choices import last_in_parentheses, last_letter, stated_letter
+from cotexp.tasks.option_texts import letter_of_text
 
 OPTIONS = {"A": "dog", "B": "cat", "C": "a mouse", "D": "river bank", "E": "None of the above"}
 NUMBERS = {"A": "5", "B": "3", "C": "0.5", "D": "1/2", "E": "50%"}
