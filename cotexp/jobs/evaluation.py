@@ -15,8 +15,8 @@ from cotexp.model_settings import Sampling
 from cotexp.records import Prediction, Question
 from cotexp.settings import Evaluation
 from cotexp.tasks.answers import split_solution
-from cotexp.tasks.draw import normal_text
-from cotexp.tasks.equivalence import Judge
+from cotexp.tasks.judge import Judge
+from cotexp.tasks.splits import normal_text
 
 if TYPE_CHECKING:
     from cotexp.inference.engine import Engine, Output, Request

@@ -12,8 +12,8 @@ from cotexp.jobs.store import Ledger, Row, Spec
 from cotexp.jobs.stored_files import questions_of, stages_of, understood
 from cotexp.records import Grade, Prediction
 from cotexp.sections import RunFailed
-from cotexp.tasks.equivalence import Judge
 from cotexp.tasks.grading import Answered, grade_all
+from cotexp.tasks.judge import Judge
 
 MOST_AT_ONCE = 20_000
 

@@ -10,8 +10,8 @@ from cotexp.records import Question
 from cotexp.sections import ConfigError
 from cotexp.settings import Settings
 from cotexp.tasks import Prompt, QuestionSets, data_folders, load_questions, prompt_of
-from cotexp.tasks.draw import without_duplicates, without_overlap
-from cotexp.tasks.recorded import Recorded, read_recorded
+from cotexp.tasks.recorded_rationales import Recorded, read_recorded
+from cotexp.tasks.splits import without_duplicates, without_overlap
 
 
 def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:

@@ -15,9 +15,9 @@ from cotexp.model_settings import PretrainedModel
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Grade, Question, Rationale
 from cotexp.tasks.answers import split_solution
-from cotexp.tasks.equivalence import Judge
 from cotexp.tasks.grading import Answered
-from cotexp.tasks.recorded import Written
+from cotexp.tasks.judge import Judge
+from cotexp.tasks.recorded_rationales import Written
 
 Questions = dict[str, Question]
 Emit = Callable[[Row], None]

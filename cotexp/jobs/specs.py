@@ -23,7 +23,7 @@ from cotexp.records import AnswerType, Question
 from cotexp.sections import keyed
 from cotexp.settings import Settings
 from cotexp.tasks import Prompt, QuestionSets, answer_type_of
-from cotexp.tasks.recorded import Recorded
+from cotexp.tasks.recorded_rationales import Recorded
 
 if TYPE_CHECKING:
     from cotexp.inference.engine import Engine

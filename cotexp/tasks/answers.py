@@ -14,31 +14,15 @@ from fractions import Fraction
 
 from cotexp.methods.reasoning import answer_begin
 from cotexp.records import AnswerType
-from cotexp.tasks import booleans, choices
+from cotexp.tasks import booleans, multiple_choice
 from cotexp.tasks.booleans import boolean_word
-from cotexp.tasks.boxes import Box, last_boxed, parts_of_answer, stated_boxes
-from cotexp.tasks.lexing import MOST_DIGITS
+from cotexp.tasks.boxes import Box, parts_of_answer, stated_boxes
 from cotexp.tasks.option_texts import letter_of_text
 from cotexp.tasks.readings import begins_with_all_of, heading_reading, one_reading, stated_reading
 from cotexp.tasks.stated_formulas import stated_formula
 from cotexp.tasks.statement import answer_part, first_sentence, is_taken_back, marks, sentence_starts
+from cotexp.tasks.text_tokens import MOST_DIGITS
 
-__all__ = [
-    "LETTERS",
-    "Extracted",
-    "answer_begin",
-    "boolean_word",
-    "extract",
-    "extract_lenient",
-    "join_solution",
-    "last_boxed",
-    "last_mention",
-    "number_of",
-    "one_number",
-    "split_solution",
-]
-
-LETTERS = choices.LETTERS
 MOST_IN_SENTENCE = 200
 """Characters between two boxes of one sentence."""
 
@@ -82,7 +66,7 @@ def last_mention(text: str, answer_type: AnswerType = "decimal", options: Mappin
     if answer_type == "boolean":
         return booleans.last_word(text)
     if answer_type == "choice":
-        return choices.last_letter(text, options or {})
+        return multiple_choice.last_letter(text, options or {})
     last = None
     for match in _NUMBER.finditer(text):
         last = match
@@ -174,12 +158,15 @@ def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
     for mark in marks(text):
         if group and mark.start < group[0].start and in_box is not None:
             break
-        letter = choices.heading_letter(mark.piece, options, goes_on=mark.goes_on) if mark.is_heading else choices.stated_letter(mark.piece, options)
+        if mark.is_heading:
+            letter = multiple_choice.heading_letter(mark.piece, options, goes_on=mark.goes_on)
+        else:
+            letter = multiple_choice.stated_letter(mark.piece, options)
         if letter is not None:
             return Extracted(letter, "statement", mark.start) if letter else _NONE
     if in_box is not None:
         return Extracted(in_box, "boxed", group[0].start) if in_box else _NONE
-    inside = choices.said_in_parentheses(text, options)
+    inside = multiple_choice.said_in_parentheses(text, options)
     if inside is not None:
         return Extracted(inside.letter, "parentheses", inside.start)
     alone = letter_of_text(text, options)
@@ -187,7 +174,7 @@ def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
 
 
 def _boxed_letter(contents: list[str], options: Mapping[str, str]) -> str | None:
-    letters = {choices.boxed_letter(each, options) for each in contents}
+    letters = {multiple_choice.boxed_letter(each, options) for each in contents}
     return letters.pop() if len(letters) == 1 else ""
 
 

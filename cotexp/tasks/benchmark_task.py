@@ -10,8 +10,8 @@ from typing import ClassVar
 from cotexp.records import AnswerType
 from cotexp.sections import setting
 from cotexp.tasks.benchmarks import read_split
-from cotexp.tasks.draw import draw
 from cotexp.tasks.sources import known_benchmark, provide_files
+from cotexp.tasks.splits import draw
 from cotexp.tasks.task import QuestionSets, Task
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from cotexp.records import AnswerType, Question
 from cotexp.sections import ConfigError
-from cotexp.tasks.answers import LETTERS, last_boxed
-from cotexp.tasks.draw import make_question
+from cotexp.tasks.boxes import last_boxed
 from cotexp.tasks.gold import BARE_BOX, shuffled_options
+from cotexp.tasks.multiple_choice import LETTERS
 from cotexp.tasks.rows import Row, read_rows
+from cotexp.tasks.splits import make_question
 
 
 @dataclass(frozen=True, slots=True)

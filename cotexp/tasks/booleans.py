@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from cotexp.tasks.lexing import MOST_CHARACTERS, undressed
-from cotexp.tasks.wording import AFTER_NO, MILD
+from cotexp.tasks.text_tokens import MOST_CHARACTERS, undressed
+from cotexp.tasks.word_lists import AFTER_NO, MILD
 
 WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 _OTHER = {"yes": "no", "no": "yes"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cotexp.tasks.items import Item, Quantity, Sign, Stop, Word
-from cotexp.tasks.wording import BECAUSE, EQUALS, NOT, SO
+from cotexp.tasks.sentence_items import Item, Quantity, Sign, Stop, Word
+from cotexp.tasks.word_lists import BECAUSE, EQUALS, NOT, SO
 
 
 class Clause(NamedTuple):

@@ -12,8 +12,8 @@ from cotexp.records import AnswerType, Question
 from cotexp.sections import ConfigError, setting, shortened, suggestion
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.benchmarks import with_closing
-from cotexp.tasks.draw import draw, in_order, make_question, without_duplicates
 from cotexp.tasks.rows import Row, label_and_text, labels_of, options_of, read_rows
+from cotexp.tasks.splits import draw, in_order, make_question, without_duplicates
 from cotexp.tasks.task import QuestionSets, Task
 
 TEST_PART = 5

@@ -10,11 +10,12 @@ import functools
 from collections.abc import Sequence
 from fractions import Fraction
 
+from cotexp.tasks.formula_tree import Group, InBase, Node, Number, Quantity, Relation, Symbol
 from cotexp.tasks.grammar import read
+from cotexp.tasks.intervals import TURNED, is_set, set_of
 from cotexp.tasks.latex import same_spelling
-from cotexp.tasks.nodes import Group, InBase, Node, Number, Quantity, Relation, Symbol
 from cotexp.tasks.plus_minus import several
-from cotexp.tasks.real_sets import TURNED, is_set, set_of
+from cotexp.tasks.unit_words import Unsure, units_agree
 from cotexp.tasks.values import (
     RELATIVE_TOLERANCE,
     bare,
@@ -28,7 +29,6 @@ from cotexp.tasks.values import (
     same_expression,
     symbols_of,
 )
-from cotexp.tasks.words import Unsure, units_agree
 
 _CACHED = 20_000
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-from cotexp.tasks.items import Item, Quantity, Sign, Stop, Word
-from cotexp.tasks.wording import BOUND_BEFORE, EQUALS, MODIFIERS, NOT, STOP_ANYWHERE
+from cotexp.tasks.sentence_items import Item, Quantity, Sign, Stop, Word
+from cotexp.tasks.word_lists import BOUND_BEFORE, EQUALS, MODIFIERS, NOT, STOP_ANYWHERE
 
 
 class Side(NamedTuple):

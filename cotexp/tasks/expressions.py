@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from cotexp.tasks.formula_tree import Apply, Group, Node, Number, Relation, Symbol, negative, times
 from cotexp.tasks.latex import FUNCTIONS, GREEK, Token
 from cotexp.tasks.latex_units import currency, with_unit
-from cotexp.tasks.nodes import Apply, Group, Node, Number, Relation, Symbol, negative, times
 from cotexp.tasks.numerals import number
 from cotexp.tasks.token_reader import DEEPEST, TokenReader
+from cotexp.tasks.unit_words import Unsure
 from cotexp.tasks.values import symbols_of
-from cotexp.tasks.words import Unsure
 
 _SETS = {"\\mathbbR": "reals", "\\mathbbZ": "integers", "\\mathbbN": "naturals", "\\emptyset": "empty", "\\varnothing": "empty"}
 _CLOSING = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil", "\\lvert": "\\rvert"}

@@ -13,11 +13,12 @@ from fractions import Fraction
 from typing import Any
 
 from cotexp.records import AnswerType
-from cotexp.tasks.answers import LETTERS, last_boxed, number_of
+from cotexp.tasks.answers import number_of
 from cotexp.tasks.booleans import boolean_word
-from cotexp.tasks.boxes import parts_of_answer
-from cotexp.tasks.items import plain
+from cotexp.tasks.boxes import last_boxed, parts_of_answer
 from cotexp.tasks.latex import stripped
+from cotexp.tasks.multiple_choice import LETTERS
+from cotexp.tasks.sentence_items import plain
 from cotexp.tasks.stated_formulas import in_one, joined
 
 STATEMENT = "####"

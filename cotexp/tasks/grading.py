@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from cotexp.records import AnswerType, FinishReason, Grade, Question
 from cotexp.tasks.answers import extract, extract_lenient, last_mention, number_of
+from cotexp.tasks.comparison_worker import Comparison
 from cotexp.tasks.equality import plainly_equal
-from cotexp.tasks.equivalence import Comparison, Judge
+from cotexp.tasks.judge import Judge
 from cotexp.tasks.latex import normalised, parts_of
 from cotexp.tasks.values import RELATIVE_TOLERANCE
 

@@ -10,11 +10,11 @@ import re
 from collections.abc import Sequence
 
 from cotexp.tasks.expressions import Expressions
+from cotexp.tasks.formula_tree import Apply, Group, Node, Quantity, Relation, Symbol
 from cotexp.tasks.latex import RELATIONS, tokens
-from cotexp.tasks.nodes import Apply, Group, Node, Quantity, Relation, Symbol
 from cotexp.tasks.token_reader import DEEPEST
+from cotexp.tasks.unit_words import Unsure
 from cotexp.tasks.values import is_name, symbols_of
-from cotexp.tasks.words import Unsure
 
 _NAME = re.compile(
     r"(?:m )?\\(?:angle|measuredangle|triangle)(?: [A-Z]){1,3}|(?:\\overline|\\vec|\\overrightarrow|\\widehat) (?:\{(?: [A-Za-z])+ \}|[A-Za-z])"

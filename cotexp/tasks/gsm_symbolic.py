@@ -14,8 +14,8 @@ from typing import Any
 from cotexp.records import AnswerType, Question
 from cotexp.sections import ConfigError, setting
 from cotexp.tasks.benchmarks import with_closing
-from cotexp.tasks.draw import make_question
 from cotexp.tasks.gold import read_gold
+from cotexp.tasks.splits import make_question
 from cotexp.tasks.task import GeneratedTask
 
 NAME = "gsm_symbolic"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from cotexp.tasks.words import Unsure, number_in_words, units_agree
+from cotexp.tasks.unit_words import Unsure, number_in_words, units_agree
+from cotexp.tasks.word_lists import words
 
 _TEXT = r"\\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|mathbf)\s*\{(?P<text>[^{}]*)\}"
 _GROUPING = re.compile(r"(?<=\d)(?:,?\\[,!]|\{,\}(?:\\!)?)(?=\d{3}(?!\d))")
@@ -221,8 +222,7 @@ WORDS_OF_MATHS = {
 }  # fmt: skip
 _WORD = re.compile(r"(?=.*[aeiouyAEIOUY])[A-Za-z]{3,}|[ck]m|mm|[mk]g|ml|mL|ft|oz|lbs?|hrs?|mph|min|or|and|in")
 """Letters behind a space that are a word or a unit; other letters are variables, as in "3xyz" and "12mn"."""
-_IN_SMALL_WORDS = "an is it at on of no to so we if by as"
-_SMALL_WORDS = frozenset(_IN_SMALL_WORDS.split())
+_SMALL_WORDS = words("an is it at on of no to so we if by as")
 _LETTERS_OF_VARIABLES = re.compile(r"[a-d]{3,}|[x-z]{3,}|[p-t]{3}|[A-D]{3,}|[P-T]{3}|[X-Z]{3}")
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from cotexp.tasks.formula_tree import Apply, Node, Number
 from cotexp.tasks.latex import RELATIONS
-from cotexp.tasks.nodes import Apply, Node, Number
 from cotexp.tasks.numerals import ReadArgument
 from cotexp.tasks.token_reader import TokenReader
-from cotexp.tasks.words import Unsure, check_before, unit_of
+from cotexp.tasks.unit_words import Unsure, check_before, unit_of
 
 _CURRENCY = {"$": "$", "\\$": "$", "€": "€", "£": "£"}
 _UNIT_FRACTION = re.compile(r"\\[dt]?frac\{\0(?:\^\{?(?P<top>[23])\}?)?\}\{\0(?:\^\{?(?P<bottom>[23])\}?)?\}")

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from cotexp.tasks.nodes import InBase, Node, Number
+from cotexp.tasks.formula_tree import InBase, Node, Number
 from cotexp.tasks.token_reader import TokenReader
-from cotexp.tasks.words import Unsure, number_in_words
+from cotexp.tasks.unit_words import Unsure, number_in_words
 
 _TWO_NUMBERS = re.compile(r"(?:\{ number \}|number) (?:\{ number \}|number)|number(?! \{)")
 """What follows `\\frac` where both of its parts are numbers: {1}{2}, 1{2}, {1}2, 1 2, 12."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from cotexp.tasks.lexing import undressed
 from cotexp.tasks.readings import one_reading
+from cotexp.tasks.text_tokens import undressed
 from cotexp.tasks.units import UNITS
 
 

@@ -10,11 +10,11 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from cotexp.tasks.items import Item, Quantity, Sign, Stop, Word, plain
-from cotexp.tasks.lexing import MOST_DIGITS, Token
-from cotexp.tasks.spoken import spoken_at
+from cotexp.tasks.number_words import spoken_at
+from cotexp.tasks.sentence_items import Item, Quantity, Sign, Stop, Word, plain
+from cotexp.tasks.text_tokens import MOST_DIGITS, Token
 from cotexp.tasks.units import MAGNITUDES, NUMBERS, UNITS
-from cotexp.tasks.wording import ATTACHED, CHANGING
+from cotexp.tasks.word_lists import ATTACHED, CHANGING
 
 _OWN_LETTERS = {"a", "i", "A", "I"}
 _LETTER_MAGNITUDES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "MM": 10**6, "Mn": 10**6, "mn": 10**6, "bn": 10**9, "Bn": 10**9, "tn": 10**12}

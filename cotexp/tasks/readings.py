@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from cotexp.tasks.clauses import Clause, clauses_of
 from cotexp.tasks.equations import Side, equation, with_operators
-from cotexp.tasks.items import Item, Quantity, Sign, Stop, Word
-from cotexp.tasks.lexing import MOST_CHARACTERS, Token, tokens, undressed
 from cotexp.tasks.quantities import items
-from cotexp.tasks.wording import AFTER_OR, FILLERS, NOT, REMARKS, SUBJECTS, VERBS
+from cotexp.tasks.sentence_items import Item, Quantity, Sign, Stop, Word
+from cotexp.tasks.text_tokens import MOST_CHARACTERS, Token, tokens, undressed
+from cotexp.tasks.word_lists import AFTER_OR, FILLERS, NOT, REMARKS, SUBJECTS, VERBS
 
 
 class Reading(NamedTuple):

@@ -20,8 +20,8 @@ import orjson
 
 from cotexp.records import AnswerType
 from cotexp.sections import ConfigError, suggestion
-from cotexp.tasks.answers import LETTERS
 from cotexp.tasks.gold import read_gold
+from cotexp.tasks.multiple_choice import LETTERS
 
 READERS = (".jsonl", ".json", ".csv", ".parquet")
 """Endings of files that can be read; .json is read as JSON Lines too."""

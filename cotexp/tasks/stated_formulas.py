@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from cotexp.tasks.boxes import parts_of_answer
 from cotexp.tasks.equality import is_formula, kind_of
-from cotexp.tasks.words import Unsure, unit_of
+from cotexp.tasks.unit_words import Unsure, unit_of
+from cotexp.tasks.word_lists import words
 
 LONGEST = 4_000
 """Characters behind a mark in which a formula is looked for."""
@@ -31,13 +32,12 @@ _CONCLUSION = re.compile(
 )
 _NEGATED = re.compile(r"(?:definitely\s+|certainly\s+)?(?:not|never|no\s+longer|neither)\b", re.IGNORECASE)
 _BUT = re.compile(r"[^.\n]*?(?:\bbut\s+(?:rather\s+|instead\s+)?|[;,]\s*(?:rather|instead),?\s+|[;,]\s*it(?:'s|\s+is|\s+becomes)\s+)")
-_IN_FILLERS = (
+_FILLERS = words(
     "then thus therefore hence so simply just exactly indeed clearly obviously now equal to given by the a an set interval intervals pair pairs "
     "ordered point points value values number numbers expression fraction matrix vector ratio product solution solutions root roots polynomial "
     "function equation line integer integers positive real complex quantity that we get have it is both also either union pairs tuple triple "
     "coordinates angle angles length area volume probability only final all of which equals"
 )
-_FILLERS = frozenset(_IN_FILLERS.split())
 _CHANGING = re.compile(
     r"\s*(?:(?:of|times|plus|minus|more|less|divided|multiplied|squared|cubed|to|through|hundred|thousand|million|billion|trillion|dozen|percent\s+of"
     r"|in\s+base|base|mod|or\s+(?:more|less|fewer|higher|lower|greater|above|below)|and\s+a\s+(?:half|quarter|third))(?![A-Za-z])|or\s+\d|\\?%\s+of\b|[-+×*/^](?=\s*[\d$(])"
@@ -141,8 +141,7 @@ def _behind(rest: str) -> str | None:
     return _sentence(rest)
 
 
-_IN_BOUNDS = "least most than below above under over almost nearly about between minus negative half twice double not"
-_BOUNDS = frozenset(_IN_BOUNDS.split())
+_BOUNDS = words("least most than below above under over almost nearly about between minus negative half twice double not")
 
 
 def _several(rest: str, first: re.Match[str]) -> str | None:

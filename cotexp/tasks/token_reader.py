@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cotexp.tasks.latex import Token
-from cotexp.tasks.words import Unsure
+from cotexp.tasks.unit_words import Unsure
 
 DEEPEST = 60
 """Formulas that are nested deeper are no answers."""

@@ -6,8 +6,8 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from cotexp.tasks.nodes import Apply, Group, InBase, Node, Number, Quantity, Relation, Symbol
-from cotexp.tasks.words import Unsure
+from cotexp.tasks.formula_tree import Apply, Group, InBase, Node, Number, Quantity, Relation, Symbol
+from cotexp.tasks.unit_words import Unsure
 
 RELATIVE_TOLERANCE = 1e-6
 MOST_BITS = 20_000

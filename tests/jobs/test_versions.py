@@ -125,7 +125,7 @@ def test_whatever_writes_a_stage_is_reached_from_its_functions() -> None:
         ("checkpoint", "models.adapters.add_lora"),
         ("scores", "inference.scoring.Scorer"),
         ("scores", "methods.difficulty.masked"),
-        ("grades", "tasks.equivalence.Judge"),
+        ("grades", "tasks.judge.Judge"),
         ("importances", "inference.llmlingua.Classifier"),
         ("texts", "models.tokenizer.frame"),
         ("model", "models.scratch.make"),

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cotexp.records import AnswerType
-from cotexp.tasks.answers import last_boxed, number_of
+from cotexp.tasks.answers import number_of
+from cotexp.tasks.boxes import last_boxed
 from cotexp.tasks.gold import plain, read_gold, shuffled_options
 
 OPTIONS = {"A": "dog", "B": "cat", "C": "a mouse", "D": "river bank"}

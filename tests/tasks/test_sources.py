@@ -15,7 +15,7 @@ import pytest
 from cotexp.sections import ConfigError
 from cotexp.tasks import BenchmarkTask, data_folders, load_questions, sources
 from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark, HubCopy, Split
-from cotexp.tasks.pinned import RECIPES
+from cotexp.tasks.pinned_files import RECIPES
 
 GSM = [{"question": f"What is {n} plus 1?", "answer": f"One more.\n#### {n + 1}"} for n in range(12)]
 

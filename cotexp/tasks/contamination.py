@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cotexp.records import Question
-from cotexp.tasks.draw import normal_text
+from cotexp.tasks.splits import normal_text
 
 NUM_WORDS = 13
 """Length of the compared runs of words. Source: GPT-3 (arXiv:2005.14165, appendix C) looks for overlaps of 8 to 13 words."""

@@ -222,14 +222,6 @@ def _is_refused(text: str, begin: int, end: int, mention: re.Match[str]) -> bool
     return bool(_REFUSED_BEHIND.match(text[mention.end() : min(end, mention.end() + 60)]))
 
 
-def last_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
-    """The last parentheses that hold nothing but an option's letter, and where they begin."""
-    last = None
-    for match in re.finditer(rf"[(\[]\s*({_label(options)})\s*[)\]]", text, re.IGNORECASE):
-        last = match
-    return None if last is None else Found(_as_option(last[1], options), last.start())
-
-
 # --- letters anywhere ----------------------------------------------------------------------------------------------------
 
 

@@ -14,9 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 
-from cotexp.tasks.comparing import RAN_OUT, READY, Comparison, command
-
-__all__ = ["TIMEOUT_SECONDS", "Comparison", "Judge"]
+from cotexp.tasks.comparison_worker import RAN_OUT, READY, Comparison, command
 
 TIMEOUT_SECONDS = 2.0
 """Of processor time, for one comparison."""

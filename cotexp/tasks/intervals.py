@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cotexp.tasks.nodes import Apply, Group, Node, Relation, Symbol
+from cotexp.tasks.formula_tree import Apply, Group, Node, Relation, Symbol
 from cotexp.tasks.values import bare, constant_of, is_name, symbols_of
 
 TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}

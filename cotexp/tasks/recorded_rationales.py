@@ -14,7 +14,7 @@ import orjson
 from cotexp.model_settings import RecordedTeacher
 from cotexp.records import FinishReason, Question
 from cotexp.sections import ConfigError
-from cotexp.tasks.endings import finish_reason
+from cotexp.tasks.finish_reasons import finish_reason
 from cotexp.tasks.rows import Row, read_rows
 
 

@@ -9,6 +9,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from cotexp.tasks import word_lists
 from cotexp.tasks.units import MAGNITUDES, NAMES, NUMBERS
 
 
@@ -32,18 +33,16 @@ _PARTS = {word: value for value, word in enumerate(_IN_PARTS.split(), 2)} | {
     "thousandth": 1000,
     "millionth": 10**6,
 }
-_IN_OTHER_VALUE = (
+_OTHER_VALUE = word_lists.words(
     "about above add added almost and approximately approx around at below besides best better between beyond bigger but by combined cubed decreased "
     "divided double doubled either exceeding except fewer first from greater higher increased infinitely infinity larger less "
     "lower many mod modulo more most minus multiplied negative neither no nor not of off or over past per-cent pi plus range remainder "
     "roughly second-power set short smaller some squared than through till times to triple twice under until up upto vs with without "
     "nil none "
     "cube root square-root sqrt factorial power prime sin cos tan log ln exp e pm am"
-)
-_OTHER_VALUE = frozenset(_IN_OTHER_VALUE.split()) | set(NUMBERS) | set(_PARTS)
+).union(NUMBERS, _PARTS)
 """Words that make the number beside them another value, one of several, or a mere bound; and functions."""
-_IN_BEFORE = "usd rs a an the is equals exactly total answer value only just so thus"
-_BEFORE = frozenset(_IN_BEFORE.split())
+_BEFORE = word_lists.words("usd rs a an the is equals exactly total answer value only just so thus")
 _PIECES = re.compile(r"[A-Za-z]+|[$€£¢°%]|\^\s*\{?\s*[-−]?\d\s*\}?|[/²³]|[^\sA-Za-z]")
 _SINGLE = frozenset("k m g s h l L N J W")
 

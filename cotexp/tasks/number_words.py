@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from cotexp.tasks.lexing import Token
+from cotexp.tasks.text_tokens import Token
 from cotexp.tasks.units import MAGNITUDES, NUMBERS, UNITS
 
 _SPOKEN_MAGNITUDES = {name: MAGNITUDES[name] for name in ["hundred", "thousand", "million", "billion", "trillion"]}
