@@ -64,7 +64,7 @@ def _structured(slot: str, name: str, section: type) -> DictConfig:
         return OmegaConf.structured(section)  # type: ignore[no-any-return]
     except OmegaConfBaseException as error:
         where = f"{section.__module__}:{section.__qualname__}"
-        raise ConfigError(f"{slot}={name}: {where} has a field whose type settings cannot have: {first_line(error)}") from None
+        raise ConfigError(f"{slot}={name}: {where} has a field whose type settings cannot have: {error.full_key} ({first_line(error)})") from None
 
 
 # --- checked settings from a composed config ---------------------------------------------------------------------------

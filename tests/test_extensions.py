@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from cotexp import extensions, schema
+from cotexp import extensions, schema, slots
 from cotexp.overrides import CONFIG_DIR
+from cotexp.records import Question
 from cotexp.sections import ConfigError, Section, setting
+from cotexp.tasks import StoriesTask, load_questions
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -274,6 +278,26 @@ def test_a_name_that_is_taken_is_one_line_for_each_that_wants_it(monkeypatch: py
         f"package first: entry point cotexp.kinds: two words = {HERE}:Whole must have a name of letters, digits, '_', '-' and '.'",
         f"package second: entry point cotexp.kinds: whole = {HERE}:Whole has a name that package first uses; rename it or uninstall second",
     ]
+
+
+@dataclass(slots=True, kw_only=True)
+class Odd(StoriesTask):
+    length: Literal["short", "long"] = setting("short", "Length.")
+
+
+def test_a_class_with_a_field_that_no_setting_can_be_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(slots.SECTIONS, "task", {**slots.SECTIONS["task"], "odd": Odd})
+    with pytest.raises(ConfigError, match=r"^task=odd: .*:Odd has a field whose type settings cannot have: length \(.*Literal.*\)$"):
+        schema.register()
+
+
+def test_questions_of_another_task_are_refused() -> None:
+    class Renamed(StoriesTask):
+        def generate(self, split: str, count: int) -> list[Question]:
+            return [dataclasses.replace(each, task="other") for each in StoriesTask.generate(self, split, count)]
+
+    with pytest.raises(ConfigError, match=r"^task=stories: Renamed must give questions of this task alone; stories-\w+ is of 'other'$"):
+        load_questions(Renamed(num_train=2, num_validation=1, num_test=1))
 
 
 def test_a_broken_package_is_one_line_of_the_command(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Questions of a task, split into train, validation and test."""
+"""Questions of a task, split into train, validation and test; the kinds of tasks, those of installed packages included."""
 
 from __future__ import annotations
 
@@ -18,21 +18,9 @@ from cotexp.tasks.stories import StoriesTask
 from cotexp.tasks.task import GeneratedTask, QuestionSets, Task
 
 __all__ = [
-    "BenchmarkTask",
-    "CustomTask",
-    "GeneratedTask",
-    "GsmSymbolicTask",
-    "Prompt",
-    "QuestionSets",
-    "StoriesTask",
-    "Task",
-    "answer_type_of",
-    "data_folders",
-    "installed_kinds",
-    "load_questions",
-    "prompt_for",
-    "prompt_of",
-]
+    "BenchmarkTask", "CustomTask", "GeneratedTask", "GsmSymbolicTask", "Prompt", "QuestionSets", "StoriesTask", "Task",
+    "answer_type_of", "data_folders", "installed_kinds", "load_questions", "prompt_for", "prompt_of",
+]  # fmt: skip
 
 KINDS: Mapping[str, type[Task]] = {
     "stories": StoriesTask,
@@ -82,7 +70,7 @@ def prompt_for(task: Task, question: Question) -> str:
 
 
 def _check_prompt(task: Task) -> None:
-    """Options must be shown where there are any, and cannot be where there are none."""
+    """The prompt must show options if there are any, and cannot if there are none."""
     shown, wanted = "{options}" in task.prompt, task.graded_as() == "choice"
     if wanted and not shown:
         raise ConfigError(f"task.prompt must contain {{options}}, since {task.name} is multiple choice; got {task.prompt!r}")

@@ -1,4 +1,4 @@
-"""Where the answer stands in a model's text, and what it is.
+"""Finds the answer in a model's text, and reads it.
 
 Strict order: the last closed `\\boxed{...}`; else what the last "answer is" or "####" states. Choices are also read from the last
 parentheses, and an option's text alone counts. Only the lenient rule goes on to the last number, letter or yes/no of the text.
@@ -106,7 +106,7 @@ def _read_number(text: str, _: Mapping[str, str]) -> Extracted:
 
 
 _CHANGED_BEFORE = re.compile(r"(?:\\(?:[dtc]?frac|sqrt)\s*\{?|[\d\s}$][/^*×÷]|[/^]|\\(?:times|cdot|div|pm))[\s$]*\Z|(?<![\w)}-])[-−]\$*\Z")
-_CHANGED_BEHIND = re.compile(r"[\s$}]*(?:[/^*×÷]|\\(?:times|cdot|div|pm))\s*[\d\\{]")
+_CHANGED_AFTER = re.compile(r"[\s$}]*(?:[/^*×÷]|\\(?:times|cdot|div|pm))\s*[\d\\{]")
 _END_OF_CLAUSE = re.compile(r"[\n.:;(!?]")
 _CONCLUDES = re.compile(
     r"\b(?:so|thus|hence|therefore|then|giving|gives|answer|no|wait|actually|rather)\b|[.!?]\s|\n|→|\\implies|\\Rightarrow", re.IGNORECASE
@@ -114,14 +114,14 @@ _CONCLUDES = re.compile(
 
 
 def changed_around(text: str, group: Sequence[Box]) -> bool:
-    """Whether what stands right at a box makes its number another: "\\boxed{2} dozen", "-\\boxed{3}", "\\frac{\\boxed{1}}{2}"."""
+    """Whether the text next to a box changes its number: "\\boxed{2} dozen", "-\\boxed{3}", "\\frac{\\boxed{1}}{2}"."""
     box = group[-1]
-    if _CHANGED_BEFORE.search(text, max(0, group[0].start - 20), group[0].start) or _CHANGED_BEHIND.match(text, box.end):
+    if _CHANGED_BEFORE.search(text, max(0, group[0].start - 20), group[0].start) or _CHANGED_AFTER.match(text, box.end):
         return True
-    behind = text[box.end : box.end + 60].replace("$", " ").replace("*", " ")
-    end = _END_OF_CLAUSE.search(behind)
-    behind = behind[: end.start()] if end else behind
-    return bool(re.search(r"[A-Za-z^]", behind)) and not begins_with_all_of(box.content, behind)
+    following = text[box.end : box.end + 60].replace("$", " ").replace("*", " ")
+    end = _END_OF_CLAUSE.search(following)
+    following = following[: end.start()] if end else following
+    return bool(re.search(r"[A-Za-z^]", following)) and not begins_with_all_of(box.content, following)
 
 
 def others_in_sentence(text: str, group: Sequence[Box]) -> bool:
@@ -217,6 +217,6 @@ def split_solution(text: str, answer_type: AnswerType = "decimal", options: Mapp
 
 
 def join_solution(chain_of_thought: str, closing: str, separator: str) -> str:
-    """A solution of a (rewritten) chain of thought and the closing sentence, `separator` between them where both exist."""
+    """A solution of a (rewritten) chain of thought and the closing sentence, `separator` between them if both exist."""
     chain = chain_of_thought.strip()
     return f"{chain}{separator}{closing}" if chain and closing else chain or closing

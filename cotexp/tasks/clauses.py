@@ -10,7 +10,7 @@ from cotexp.tasks.word_lists import BECAUSE, EQUALS, NOT, SO
 
 
 class Clause(NamedTuple):
-    """`link`: how it is tied to what stands before it."""
+    """`link`: how it is tied to the clause before it."""
 
     link: str
     row: list[Item]
@@ -63,7 +63,7 @@ def _link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | N
 
 
 def _explains(row: Sequence[Item], at: int) -> bool:
-    """Whether a colon stands between a number and more words with one: "18: 9 eggs at $2 each", but not "18:30"."""
+    """Whether a colon separates a number from a text that explains it: "18: 9 eggs at $2 each", but not "18:30"."""
     numbers = [n for n, each in enumerate(row) if isinstance(each, Quantity | Stop)]
     words = [each for each in row[at + 1 :] if isinstance(each, Word)]
     has_sum = any(isinstance(each, Sign) and each.kind == "operator" and each.text in "×*+÷" for each in row[at + 1 :])
@@ -100,14 +100,14 @@ def _word_link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[st
 
 
 def _without_asides(row: Sequence[Item]) -> list[Item]:
-    """Without parentheses behind a quantity or a longer word: "Tom (age 12) pays $18", "18 (9 * 2)"."""
+    """Without parentheses after a quantity or a longer word: "Tom (age 12) pays $18", "18 (9 * 2)"."""
     kept: list[Item] = []
     depth = 0
     for item in row:
         if isinstance(item, Sign) and item.kind in ("open", "close"):
             if item.kind == "open":
-                behind = kept[-1] if kept else None
-                aside = isinstance(behind, Quantity) or (isinstance(behind, Word) and len(behind.text) > 1)
+                previous = kept[-1] if kept else None
+                aside = isinstance(previous, Quantity) or (isinstance(previous, Word) and len(previous.text) > 1)
                 if depth or aside:
                     depth += 1
                     continue

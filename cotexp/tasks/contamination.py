@@ -1,4 +1,4 @@
-"""How much of a test split's wording also stands in the training questions."""
+"""How much of a test split's wording is also in the training questions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OverlapRow:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """`rows` in the order of the test split. `num_exact` test questions stand in training as they are, but for case and white space."""
+    """`rows` in the order of the test split. `num_exact` test questions are in training unchanged, except for case and white space."""
 
     rows: list[OverlapRow]
     num_exact: int
@@ -48,6 +48,6 @@ def overlap(train: Iterable[Question], test: Sequence[Question], num_words: int 
 
 
 def word_runs(text: str, num_words: int) -> set[tuple[str, ...]]:
-    """All different runs of `num_words` words, without case and punctuation; the whole text where it is shorter."""
+    """All different runs of `num_words` words, without case and punctuation; the whole text if it is shorter."""
     words = _WORD.findall(text.casefold())
     return {tuple(words[start : start + num_words]) for start in range(max(1, len(words) - num_words + 1))}

@@ -34,12 +34,12 @@ _CACHED = 20_000
 
 
 def formulas_equal(gold: str, answer: str) -> bool:
-    """Whether `answer` has the value of `gold`. May need sympy, and much time: run it where processor time is limited."""
+    """Whether `answer` has the value of `gold`. May need sympy, and it may take long: run it in a process whose time is limited."""
     return same_spelling(gold, answer) or _equal_as_read(gold, answer, with_sympy=True)
 
 
 def plainly_equal(gold: str, answer: str) -> bool:
-    """As `formulas_equal`, but only where strings and rational numbers decide; takes no time."""
+    """As `formulas_equal`, but only if strings and rational numbers decide; takes no time."""
     return same_spelling(gold, answer) or _equal_as_read(gold, answer, with_sympy=False)
 
 
@@ -103,7 +103,7 @@ class _Comparison:
         return self.same_value(gold, answer)
 
     def same_rounded(self, gold: Node, answer: Node) -> bool:
-        """The exact side counts; what it is rounded to, beside another decimal only, and only where it is rounded right."""
+        """The exact side counts; what it is rounded to, beside another decimal only, and only if it is rounded correctly."""
         theirs, ours = self.forms(gold), self.forms(answer)
         decimal = has_decimal(gold) and has_decimal(answer)
         return any(self.same(one, other) for one in theirs[: 1 + decimal] for other in ours[: 1 + decimal])
@@ -164,7 +164,7 @@ class _Comparison:
         return (None, last) if not any(symbols_of(each) for each in node.sides) and all(self.same(last, each) for each in before) else None
 
     def _gives_last_side(self, before: Sequence[Node]) -> bool:
-        """x + y = 3 + 4 = 7: what stands between the first and the last side has no variables."""
+        """x + y = 3 + 4 = 7: the sides between the first and the last have no variables."""
         return not any(symbols_of(each) for each in before[1:])
 
     def same_equation(self, gold: Node, answer: Node) -> bool:
@@ -226,7 +226,7 @@ class _Comparison:
         return all(self.same(one, each[1]) for one, each in zip(pair.members, values, strict=True) if each)
 
     def same_members(self, gold: Group, answer: Group, *, once: bool) -> bool:
-        """Whether the same values stand in both, in any order; in a set each counts `once`. Values with names keep the order of bare ones."""
+        """Whether both hold the same values, in any order; in a set each counts `once`. Values with names keep the order of bare ones."""
         theirs, ours = list(gold.members), list(answer.members)
         names = [{str(pair[0]) for each in group if (pair := self.assigned(each)) and pair[0] is not None} for group in (theirs, ours)]
         if sorted(map(len, names))[0] == 0 and max(map(len, names)) > 1:  # x = 1, y = 2 beside 1, 2

@@ -23,7 +23,7 @@ _MATRICES = ("pmatrix", "bmatrix", "Bmatrix", "matrix")
 
 @dataclass(slots=True, kw_only=True)
 class Expressions(TokenReader):
-    """Reads expressions. `read_list` and `read_relation` read what stands in brackets, up to one of some closing signs, and in a matrix."""
+    """Reads expressions. `read_list` and `read_relation` read what is in brackets, up to one of several closing signs, and in a matrix."""
 
     read_list: Callable[[Expressions, tuple[str, ...]], Node]
     read_relation: Callable[[Expressions], Node]
@@ -146,7 +146,7 @@ class Expressions(TokenReader):
         return Symbol(name)
 
     def argument(self, *, whole_number: bool = False) -> Node:
-        """A braced expression; else the next digit, or the next number where people mean `whole_number` (2^10)."""
+        """A braced expression; else the next digit, or the next number if people mean `whole_number` (2^10)."""
         if self.next_is("{"):
             return self.braces()
         here = self.here()

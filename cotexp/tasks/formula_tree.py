@@ -39,7 +39,7 @@ class InBase:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Several values. Kinds: "(]" and the like for what stands in brackets, "{}" a set, "list" values beside each other,
+    """Several values. Kinds: "(]" and the like for values in brackets, "{}" a set, "list" values next to each other,
     ":" a ratio or a time, "matrix" its rows.
 
     `joined_by` is "or" or "and" for a list in such words.

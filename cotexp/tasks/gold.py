@@ -59,7 +59,7 @@ def _parts(raw: list[Any], answer_type: AnswerType) -> str:
     if answer_type == "latex":
         return joined(parts)
     if len(set(parts)) > 1:
-        raise ValueError(f"must be one answer; {len(parts)} stand in its list")
+        raise ValueError(f"must be one answer; its list holds {len(parts)}")
     return parts[0]
 
 

@@ -36,7 +36,7 @@ def read(latex: str) -> Node:
 
 
 def _rounded(signs: list[str], sides: list[Node], units: Sequence[str | None]) -> Node:
-    """`x \\approx 5.1` is x = 5.1; in `x = \\sqrt{26} \\approx 5.1` the last side is another form of what stands before it."""
+    """`x \\approx 5.1` is x = 5.1; in `x = \\sqrt{26} \\approx 5.1` the last side is another form of the one before it."""
     sides = [Quantity(each, unit) if unit and not isinstance(each, Quantity) else each for each, unit in zip(sides, units, strict=True)]
     *before, last = sides
     if set(signs[:-1]) - {"="}:

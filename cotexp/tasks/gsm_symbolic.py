@@ -16,7 +16,7 @@ from cotexp.sections import ConfigError, setting
 from cotexp.tasks.benchmarks import with_closing
 from cotexp.tasks.gold import read_gold
 from cotexp.tasks.splits import make_question
-from cotexp.tasks.task import GeneratedTask
+from cotexp.tasks.task import GeneratedTask, split_of
 
 NAME = "gsm_symbolic"
 CHUNK = 500
@@ -57,12 +57,6 @@ def generate(split: str, *, count: int, seed: int) -> list[Question]:
         if fruitless == FRUITLESS_CHUNKS:
             raise ConfigError(f"task: gsm_symbolic has fewer than {count} different {split} questions; lower task.num_{split}")
     return list(questions.values())
-
-
-def split_of(text: str) -> str:
-    """The one split to which a question belongs: a tenth test, a tenth validation, the rest train."""
-    bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 10
-    return {0: "test", 1: "validation"}.get(bucket, "train")
 
 
 def _chunks(split: str, seed: int) -> Iterator[list[dict[str, Any]]]:

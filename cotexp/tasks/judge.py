@@ -140,7 +140,7 @@ class _Worker:
         return cls(process, ours)
 
     def stop(self) -> None:
-        """End the keeper and its child, whatever they are at; both lie in a process group of their own."""
+        """End the keeper and its child, whatever they are at; they have a process group of their own."""
         self.connection.close()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)

@@ -63,7 +63,7 @@ def _sign_of(latex: str) -> str | None:
 
 
 def parts_of(latex: str) -> list[str]:
-    """What stands between commas with a space behind them, outside of brackets and braces; the formula itself without any."""
+    """The parts between commas that a space follows, outside of brackets and braces; the formula itself if there is no such comma."""
     parts, depth, start = [], 0, 0
     for match in _BRACKET_OR_COMMA.finditer(latex):
         if match.group() == ", " and depth == 0:
@@ -137,7 +137,7 @@ class Token(NamedTuple):
 
 
 _LONE_BACKSLASH = re.compile(r"(?<!\\)\\$")
-"""What is left of a space behind a formula."""
+"""What is left of a space after a formula."""
 
 
 def stripped(latex: str) -> str:
@@ -221,7 +221,7 @@ WORDS_OF_MATHS = {
     "log": "\\log", "ln": "\\ln", "exp": "\\exp", "theta": "\\theta", "alpha": "\\alpha", "beta": "\\beta", "cup": "\\cup", "union": "\\cup",
 }  # fmt: skip
 _WORD = re.compile(r"(?=.*[aeiouyAEIOUY])[A-Za-z]{3,}|[ck]m|mm|[mk]g|ml|mL|ft|oz|lbs?|hrs?|mph|min|or|and|in")
-"""Letters behind a space that are a word or a unit; other letters are variables, as in "3xyz" and "12mn"."""
+"""Letters after a space that are a word or a unit; other letters are variables, as in "3xyz" and "12mn"."""
 _SMALL_WORDS = words("an is it at on of no to so we if by as")
 _LETTERS_OF_VARIABLES = re.compile(r"[a-d]{3,}|[x-z]{3,}|[p-t]{3}|[A-D]{3,}|[P-T]{3}|[X-Z]{3}")
 

@@ -1,4 +1,4 @@
-"""The part of the grammar that reads units: a currency before a value, words and their powers behind it."""
+"""The part of the grammar that reads units: a currency before a value, words and their powers after it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNIT_FRACTION = re.compile(r"\\[dt]?frac\{\0(?:\^\{?(?P<top>[23])\}?)?\}\{\0(?:
 
 
 def currency(reader: TokenReader) -> str | None:
-    """The unit that stands before a number."""
+    """The unit before a number."""
     if (sign := reader.take(*_CURRENCY)) is not None:
         return _CURRENCY[sign]
     here = reader.here()
@@ -27,7 +27,7 @@ def currency(reader: TokenReader) -> str | None:
 
 
 def with_unit(reader: TokenReader, value: Node, before: str | None, argument: ReadArgument) -> Node:
-    """`value`, times the factor that words behind it name; the unit is kept for the whole relation."""
+    """`value`, times the factor that words after it name; the unit is kept for the whole relation."""
     unit = before or reader.unit
     words = _trailing_words(reader, argument)
     if words:
@@ -42,7 +42,7 @@ def with_unit(reader: TokenReader, value: Node, before: str | None, argument: Re
 
 
 def _trailing_words(reader: TokenReader, argument: ReadArgument) -> str:
-    """Text behind a value, with a power of it: `\\text{ cm}^2`, `\\frac{\\text{km}}{\\text{h}}`."""
+    """Text after a value, with a power of it: `\\text{ cm}^2`, `\\frac{\\text{km}}{\\text{h}}`."""
     found = ""
     while True:
         here = reader.here()

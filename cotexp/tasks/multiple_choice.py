@@ -37,7 +37,7 @@ _LINK = re.compile(
     f"(?P<reason>{_REASON.pattern})|(?P<denial>{_DENIAL.pattern})|(?P<conclusion>{_CONCLUSION.pattern})|(?P<but>{_BUT.pattern})", re.IGNORECASE
 )
 _LEAVES = r"\b(?:leaves|leaving|leave|left\s+with)\s+(?:us\s+with\s+|only\s+|just\s+|option\s+|with\s+|the\s+)*"
-_REFUSED_BEHIND = re.compile(
+_REFUSED_AFTER = re.compile(
     r"\s*(?:[\w\s]{0,20}\b)?(?:is|are|was|seems|looks)\s+(?:\w+\s+)?(?:not|wrong|incorrect|false|out|too|unlikely|impossible|eliminated|excluded|implausible|no)\b"
     r"|[\w\s]{0,40}(?::|\s[-–—])\s*(?:no|wrong|incorrect|false|not)\b"
     r"|\s*(?:[\w\s]{0,20}\b)?(?:cannot|can't|can’t|isn't|isn’t|doesn't|doesn’t)\b",
@@ -64,7 +64,7 @@ class _Clause(NamedTuple):
 
 
 def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter that the text behind "answer is" states; None when it states none, empty when it names several as equals.
+    """The letter that the text after "answer is" states; None when it states none, empty when it names several as equals.
 
     In this order: a letter at once that nothing but a mark follows; a conclusion's letter; letters in parentheses before any denial or
     reason; the option's text; one single letter. An article is no letter: "A dog so (B)" is B.
@@ -110,13 +110,13 @@ def _left_over(line: str, options: Mapping[str, str]) -> str | None:
 
 
 def _is_taken_back(rest: str, letter: str, options: Mapping[str, str]) -> bool:
-    """Whether another letter is offered behind the first: "probably (A), but maybe (C)"."""
+    """Whether another letter is offered after the first: "probably (A), but maybe (C)"."""
     sentence = re.split(r"[.!?]\s|\n", rest, maxsplit=1)[0]
     return any(clause.link == "but" and _names(clause.text, options) - {letter} and not _denied(clause.text) for clause in _clauses(sentence)[1:])
 
 
 def _denied(text: str) -> bool:
-    return bool(_DENIAL.search(text) or _REFUSED_BEHIND.search(text))
+    return bool(_DENIAL.search(text) or _REFUSED_AFTER.search(text))
 
 
 def _clauses(sentence: str) -> list[_Clause]:
@@ -153,7 +153,7 @@ def _clausewise(sentence: str, options: Mapping[str, str]) -> str | None:
 
 
 def _names(text: str, options: Mapping[str, str]) -> set[str]:
-    """The letters that a clause names: in parentheses if any stand there, else alone at word borders."""
+    """The letters that a clause names: those in parentheses if there are any, else single letters at word borders."""
     label = _label(options)
     inside = {_as_option(each, options) for each in re.findall(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE)}
     if inside:
@@ -175,7 +175,7 @@ def boxed_letter(content: str, options: Mapping[str, str]) -> str | None:
 
 
 def heading_letter(line: str, options: Mapping[str, str], *, goes_on: bool) -> str | None:
-    """The letter on a line behind "####"; a title such as "B. shelf" or "Option B" above more text states nothing."""
+    """The letter on a line after "####"; a title such as "B. shelf" or "Option B" above more text states nothing."""
     bare = line.strip().strip("*_ ")
     if not goes_on:
         return stated_letter(line, options)
@@ -187,7 +187,7 @@ def heading_letter(line: str, options: Mapping[str, str], *, goes_on: bool) -> s
 
 
 def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
-    """The one option that the last sentence with letters in parentheses names, those left out that it rules out; None where it names several."""
+    """The one option that the last sentence with letters in parentheses names, without those that it rules out; None if it names several."""
     label = _label(options)
     mentions = list(re.finditer(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE))[-MOST_MENTIONS:]
     while mentions:
@@ -219,7 +219,7 @@ def _is_refused(text: str, begin: int, end: int, mention: re.Match[str]) -> bool
     links = [each for each in _clauses(before) if each.link != "first"]
     if links and (links[-1].link == "denial" or any(each.link == "reason" for each in links)):
         return True
-    return bool(_REFUSED_BEHIND.match(text[mention.end() : min(end, mention.end() + 60)]))
+    return bool(_REFUSED_AFTER.match(text[mention.end() : min(end, mention.end() + 60)]))
 
 
 # --- letters anywhere ----------------------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def _as_option(letter: str, options: Mapping[str, str]) -> str:
 
 
 def _skip(text: str) -> int:
-    """Where the statement begins behind white space, markup and a word such as "option"."""
+    """Where the statement begins after white space, markup and a word such as "option"."""
     position = 0
     for pattern in (_MARKUP, _PREFIX, _MARKUP):
         match = pattern.match(text, position)

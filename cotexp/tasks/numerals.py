@@ -11,7 +11,7 @@ from cotexp.tasks.token_reader import TokenReader
 from cotexp.tasks.unit_words import Unsure, number_in_words
 
 _TWO_NUMBERS = re.compile(r"(?:\{ number \}|number) (?:\{ number \}|number)|number(?! \{)")
-"""What follows `\\frac` where both of its parts are numbers: {1}{2}, 1{2}, {1}2, 1 2, 12."""
+"""What follows `\\frac` if both of its parts are numbers: {1}{2}, 1{2}, {1}2, 1 2, 12."""
 
 
 ReadArgument = Callable[..., Node]
@@ -53,7 +53,7 @@ def _in_base(reader: TokenReader, digits: str, argument: ReadArgument) -> Node:
 
 
 def _repeating(reader: TokenReader, text: str) -> Node | None:
-    """0.1\\overline{6}: the bar stands over whole digits behind the decimal point."""
+    """0.1\\overline{6}: the bar is over whole digits after the decimal point."""
     if reader.next_is(".") and reader.here(1).text in ("\\overline", "\\bar", "\\dot"):
         reader.place += 1
     elif "." not in text or not reader.next_is("\\overline", "\\bar", "\\dot"):
@@ -83,7 +83,7 @@ def _scientific(reader: TokenReader, text: str) -> Node | None:
 
 
 def _mixed(reader: TokenReader, whole: Number, argument: ReadArgument) -> Node | None:
-    """2\\frac{1}{2} and 2 1/2 are two and a half; None where no fraction follows."""
+    """2\\frac{1}{2} and 2 1/2 are two and a half; None if no fraction follows."""
     return _mixed_in_latex(reader, whole, argument) if reader.next_is("\\frac", "\\dfrac", "\\tfrac", "\\cfrac") else _mixed_in_digits(reader, whole)
 
 

@@ -8,14 +8,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from cotexp.tasks.readings import one_reading
-from cotexp.tasks.text_tokens import undressed
+from cotexp.tasks.text_tokens import without_formatting
 from cotexp.tasks.units import UNITS
 
 
 def letter_of_text(text: str, options: Mapping[str, str]) -> str | None:
-    """The one option whose text this is, alone or behind its own letter; None when no option or more than one fits.
+    """The one option whose text this is, alone or after its own letter; None when no option or more than one fits.
 
-    Case counts only where it tells options apart, such as "Ww" and "WW". Spaces, LaTeX, separators of thousands, "the" and a unit that only
+    Case counts only if it tells options apart, such as "Ww" and "WW". Spaces, LaTeX, separators of thousands, "the" and a unit that only
     one of the two names do not count.
     """
     if len(text) > 1000 or not options:
@@ -34,7 +34,7 @@ def letter_of_text(text: str, options: Mapping[str, str]) -> str | None:
 
 
 def _spellings(letter: str, option: str) -> tuple[str, ...]:
-    """An option's text without its article ("bank" for "a bank"), or behind its letter."""
+    """An option's text without its article ("bank" for "a bank"), or after its letter."""
     return option, re.sub(r"^(?:an?|the)\s+", "", option, flags=re.IGNORECASE), f"{letter} {option}", f"{letter}) {option}", f"({letter}) {option}"
 
 
@@ -45,8 +45,8 @@ def _folded(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _canonical(text: str) -> str:
-    """A text without what does not change it: LaTeX's dress, spaces beside signs, separators of thousands, articles at its head."""
-    bare = re.sub(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", undressed(re.sub(r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\1/\2", text)))
+    """A text without what does not change it: LaTeX's formatting, spaces beside signs, separators of thousands, articles at its head."""
+    bare = re.sub(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", without_formatting(re.sub(r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\1/\2", text)))
     bare = re.sub(r"(?<=\d)[,\u2009\u202f](?=\d{3}(?!\d))", "", " ".join(bare.split()))
     bare = re.sub(r"(\d+)\.0+(?!\d)|((?<=\d)\.\d*?[1-9])0+(?!\d)", lambda found: found[1] or found[2], bare)
     bare = re.sub(r"\bper\s?cent(?:age)?\b", "%", re.sub(r"\b([Rr]s)\.", r"\1", bare), flags=re.IGNORECASE)
@@ -66,7 +66,8 @@ def _amount(text: str) -> _Amount | None:
     reading = one_reading(text)
     if reading.value is None or re.search(r"[:=]|\bor\b|\band\b", text):
         return None
-    words = re.sub(r"\\[A-Za-z]+|[\d.,{}\s$\\/()-]|[½⅓¼¾]", " ", undressed(text).replace("$", " dollars ").replace("₹", " rupees ")).lower().split()
+    spelled = without_formatting(text).replace("$", " dollars ").replace("₹", " rupees ")
+    words = re.sub(r"\\[A-Za-z]+|[\d.,{}\s$\\/()-]|[½⅓¼¾]", " ", spelled).lower().split()
     units = [_unit_name(each) for each in words if each not in ("a", "an", "the", "about", "approximately")]
     return _Amount(reading.value, " ".join(units)) if len(words) <= 3 else None
 

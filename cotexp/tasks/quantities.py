@@ -71,11 +71,11 @@ def _quantity(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[
         quantity, end = _simple(found, start)
     else:
         return None
-    return _dressed(quantity, found, end, currency=currency, negative=negative)
+    return _with_modifiers(quantity, found, end, currency=currency, negative=negative)
 
 
 def _sign(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[bool, int]:
-    """Whether a minus stands there, and where what it belongs to begins. Behind a quantity it is an operator."""
+    """Whether the token is a minus sign, and where its operand begins. After a quantity it is an operator."""
     token = found[at]
     operand = bool(before) and (isinstance(before[-1], Quantity | Stop) or (isinstance(before[-1], Sign) and before[-1].kind == "close"))
     glued = bool(before) and isinstance(before[-1], Word) and not token.spaced
@@ -116,7 +116,7 @@ def _simple(found: Sequence[Token], at: int) -> tuple[Quantity, int]:
 
 
 def _over(found: Sequence[Token], at: int) -> tuple[Token, int] | None:
-    """The denominator behind a slash, one that is not zero and that no other slash follows."""
+    """The denominator after a slash, one that is not zero and that no other slash follows."""
     if at + 1 < len(found) and found[at].kind == "operator" and found[at].text == "/":
         second = at + 1 + (found[at + 1].kind == "currency")
         if (
@@ -133,7 +133,7 @@ def _over(found: Sequence[Token], at: int) -> tuple[Token, int] | None:
 
 
 def _part(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
-    """The fraction of a mixed number behind its whole part: "1/2", "½", "and 1/2", "and a half"."""
+    """The fraction of a mixed number after its whole part: "1/2", "½", "and 1/2", "and a half"."""
     joined = at < len(found) and found[at].kind == "word" and found[at].text.lower() == "and"
     at += joined
     if at >= len(found):
@@ -153,11 +153,11 @@ def _part(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
     return None
 
 
-# --- what stands behind it -----------------------------------------------------------------------------------------------
+# --- what follows it -----------------------------------------------------------------------------------------------------
 
 
-def _dressed(quantity: Quantity, found: Sequence[Token], at: int, *, currency: str, negative: bool) -> tuple[Quantity | Stop, int]:
-    """The quantity with factorial, magnitudes, sign and unit. Anything right behind it that is not read stops the reading."""
+def _with_modifiers(quantity: Quantity, found: Sequence[Token], at: int, *, currency: str, negative: bool) -> tuple[Quantity | Stop, int]:
+    """The quantity with factorial, magnitudes, sign and unit. Anything directly after it that is not read stops the reading."""
     value, changed, is_letter = quantity.value, quantity.plain == "", False
     if at < len(found) and found[at].kind == "bang" and not found[at].spaced:
         if value.denominator != 1 or not 0 <= value <= MOST_FACTORIAL:
@@ -226,8 +226,8 @@ def _with_word(quantity: Quantity, found: Sequence[Token], at: int) -> tuple[Qua
     token = found[at]
     word = token.text.lower()
     unit = UNITS.get(token.text) or (UNITS.get(word) if len(word) > 1 else None)
-    behind = [each.text.lower() for each in found[at : at + 3]]
-    if word in CHANGING or re.fullmatch(r"r\d+", word) or behind[:2] == ["below", "zero"] or behind == ["to", "the", "power"]:
+    following = [each.text.lower() for each in found[at : at + 3]]
+    if word in CHANGING or re.fullmatch(r"r\d+", word) or following[:2] == ["below", "zero"] or following == ["to", "the", "power"]:
         return Stop(word), at + 1
     if unit is not None and (len(token.text) > 1 or _stands(found, at)):
         return quantity._replace(unit=unit, unit_name=token.text), at + 1
@@ -266,7 +266,7 @@ def _compounds(row: Sequence[Item]) -> list[Item]:
 
 
 def _first_of_compound(result: Sequence[Item]) -> int | None:
-    """Where the quantity stands that only "and" or a comma parts from what comes next."""
+    """The place of the quantity that only "and" or a comma separates from the next one."""
     at = len(result) - 1
     while at >= 0 and ((isinstance(each := result[at], Word) and each.text.lower() == "and") or (isinstance(each, Sign) and each.text == ",")):
         at -= 1

@@ -14,7 +14,7 @@ from cotexp.tasks.clauses import Clause, clauses_of
 from cotexp.tasks.equations import Side, equation, with_operators
 from cotexp.tasks.quantities import items
 from cotexp.tasks.sentence_items import Item, Quantity, Sign, Stop, Word
-from cotexp.tasks.text_tokens import MOST_CHARACTERS, Token, tokens, undressed
+from cotexp.tasks.text_tokens import MOST_CHARACTERS, Token, tokens, without_formatting
 from cotexp.tasks.word_lists import AFTER_OR, FILLERS, NOT, REMARKS, SUBJECTS, VERBS
 
 
@@ -40,12 +40,12 @@ def one_reading(piece: str) -> Reading:
 
 
 def stated_reading(piece: str) -> Reading:
-    """What the sentence behind "the answer is" gives."""
+    """What the sentence after "the answer is" gives."""
     return _reading(clauses_of(_items(piece[:MOST_CHARACTERS])), is_whole=False)
 
 
 def heading_reading(piece: str, *, goes_on: bool) -> Reading:
-    """What a line behind "####" gives: a title such as "Step 2: Money" or "2 Checks" above more text gives nothing."""
+    """What a line after "####" gives: a title such as "Step 2: Money" or "2 Checks" above more text gives nothing."""
     row = _items(piece[:MOST_CHARACTERS])
     at = next((n for n, each in enumerate(row) if isinstance(each, Quantity | Stop)), len(row))
     is_equation = any(isinstance(each, Sign) and each.kind == "equals" for each in row[:at])
@@ -53,18 +53,20 @@ def heading_reading(piece: str, *, goes_on: bool) -> Reading:
     is_label = any(isinstance(each, Sign) and each.kind == "colon" for each in row[:at])
     if at == len(row) or (not is_equation and ((is_label and goes_on) or any(each.lower() not in FILLERS for each in leads))):
         return SILENT
-    behind = row[at + 1] if at + 1 < len(row) else None
+    following = row[at + 1] if at + 1 < len(row) else None
     is_numbered = any(isinstance(each, Sign) and each.kind == "close" for each in row[:at])
-    if goes_on and (is_numbered or (isinstance(behind, Word) and (behind.text[0].isupper() or behind.text in ("st", "nd", "rd", "th", "of")))):
+    if goes_on and (
+        is_numbered or (isinstance(following, Word) and (following.text[0].isupper() or following.text in ("st", "nd", "rd", "th", "of")))
+    ):
         return SILENT
-    if goes_on and isinstance(behind, Sign) and behind.text == "of":
+    if goes_on and isinstance(following, Sign) and following.text == "of":
         return SILENT
     return _reading(clauses_of(row), is_whole=False)
 
 
-def begins_with_all_of(content: str, behind: str) -> bool:
-    """Whether a box's number stays what it is when it is read together with the words behind the box."""
-    alone, together = _items(content), _items(f"{content} {behind}")
+def begins_with_all_of(content: str, following: str) -> bool:
+    """Whether a box's number is the same when it is read together with the words after the box."""
+    alone, together = _items(content), _items(f"{content} {following}")
     numbers = [next((each for each in row if isinstance(each, Quantity | Stop)), None) for row in (alone, together)]
     if not isinstance(numbers[0], Quantity):
         return True
@@ -72,7 +74,7 @@ def begins_with_all_of(content: str, behind: str) -> bool:
 
 
 def _items(piece: str) -> list[Item]:
-    return with_operators(items(_without_end(tokens(undressed(piece)))))
+    return with_operators(items(_without_end(tokens(without_formatting(piece)))))
 
 
 def _without_end(found: list[Token]) -> list[Token]:
@@ -140,9 +142,9 @@ def _result_of(row: Sequence[Item], clauses: Sequence[Clause]) -> Reading | None
 
 
 def _next(state: Side, new: Side, clause: Clause, *, is_whole: bool) -> Side:
-    """What stands after another clause."""
-    behind = next((each.text.lower() for each in clause.row[1:2] if isinstance(each, Word)), "")
-    if clause.link == "comma" and behind in ("more", "less", "fewer", "greater", "higher", "lower", "older", "younger", "of"):
+    """What the statement gives after one more clause."""
+    following = next((each.text.lower() for each in clause.row[1:2] if isinstance(each, Word)), "")
+    if clause.link == "comma" and following in ("more", "less", "fewer", "greater", "higher", "lower", "older", "younger", "of"):
         return state
     if clause.link == "or" and new.kind in ("several", "unread", "sum"):
         return Side("unread")
@@ -190,7 +192,7 @@ def _is_about(words: Sequence[str]) -> bool:
 
 
 def _may_state(row: Sequence[Item]) -> bool:
-    """Whether a first clause behind "the answer is" begins as one that states something: with a number, a filler, a variable, a subject."""
+    """Whether a first clause after "the answer is" begins as one that states something: with a number, a filler, a variable, a subject."""
     at = next((n for n, each in enumerate(row) if isinstance(each, Quantity | Stop)), len(row))
     lead = [each for each in row[:at] if isinstance(each, Word)]
     words = [each.text.lower() for each in lead]

@@ -9,7 +9,7 @@ from cotexp.tasks.units import Unit
 
 
 class Quantity(NamedTuple):
-    """`plain`: the value in plain characters, as written where nothing changed it. `is_letter`: a lone letter is its magnitude ("3k")."""
+    """`plain`: the value in plain characters, as written if nothing changed it. `is_letter`: a lone letter is its magnitude ("3k")."""
 
     value: Fraction
     plain: str
@@ -43,7 +43,7 @@ Item = Quantity | Word | Sign | Stop
 
 
 def plain(value: Fraction) -> str:
-    """A number in plain digits where these end, such as "1080" or "0.25"; else as a fraction such as "1/3"."""
+    """A number in plain digits if these end, such as "1080" or "0.25"; else as a fraction such as "1/3"."""
     if value.denominator == 1:
         return str(value.numerator)
     places, rest = 0, value.denominator

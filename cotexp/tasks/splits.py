@@ -53,7 +53,7 @@ def without_overlap(questions: Iterable[Question], *others: Iterable[Question]) 
 
 
 def with_unique_ids(questions: Iterable[Question]) -> list[Question]:
-    """All questions in their order; the second one with the same id gets "-2" behind it, the third "-3"."""
+    """All questions in their order; the second one with the same id gets "-2" after it, the third "-3"."""
     seen: Counter[str] = Counter()
     result = []
     for each in questions:
@@ -63,7 +63,7 @@ def with_unique_ids(questions: Iterable[Question]) -> list[Question]:
 
 
 def draw(task: Task, *, train: Sequence[Question], validation: Sequence[Question] | None, test: Sequence[Question]) -> QuestionSets:
-    """The splits that `task` asks for; `validation` is None where the source has no such split.
+    """The splits that `task` asks for; `validation` is None if the source has no such split.
 
     Test questions are never dropped. A count larger than its split takes all of it, since tasks of different sizes share counts. A task
     without training questions has no validation questions either.

@@ -5,6 +5,7 @@ A kind of task is one file with one class that extends `Task`, and a line in `co
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ class Task(Section, ABC):
     is_generated: ClassVar[bool] = False
     """Whether a program makes the questions from `seed`. The tasks of a run whose questions come from files share their seed."""
     reads_data_folders: ClassVar[bool] = False
-    """Whether its files lie in paths.data."""
+    """Whether its files are read from paths.data."""
     has_solutions_of_several_lengths: ClassVar[bool] = False
     """Whether the references of a question run from the longest to the shortest, as compression=reference needs them."""
 
@@ -122,3 +123,9 @@ class GeneratedTask(Task):
         train = self.generate("train", self.num_train + num_shots)
         validation, test = self.generate("validation", self.num_validation), self.generate("test", self.num_test)
         return QuestionSets(train=train[num_shots:], validation=validation, test=test, shots=train[:num_shots])
+
+
+def split_of(text: str) -> str:
+    """The one split of a generated question, by the hash of what identifies it: a tenth are test, a tenth validation, the rest train."""
+    bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 10
+    return {0: "test", 1: "validation"}.get(bucket, "train")

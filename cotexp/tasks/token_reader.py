@@ -46,7 +46,7 @@ class TokenReader:
         return None
 
     def argument_tokens(self) -> list[Token]:
-        """The tokens of a braced argument, or the one that stands for it."""
+        """The tokens of a braced argument, or the one token that is the argument."""
         if not self.next_is("{"):
             self.place += 1
             if self.place > len(self.tokens):

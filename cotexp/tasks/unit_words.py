@@ -18,7 +18,7 @@ class Unsure(ValueError):
 
 
 class Unit(NamedTuple):
-    """What stands behind a number: a factor ("million"), and the unit's one name; None for a word that is no known unit."""
+    """What follows a number: a factor ("million"), and the unit's one name; None for a word that is no known unit."""
 
     factor: Fraction
     name: str | None
@@ -48,7 +48,7 @@ _SINGLE = frozenset("k m g s h l L N J W")
 
 
 def unit_of(words: str) -> Unit:
-    """The unit that the words behind a number name.
+    """The unit that the words after a number name.
 
     Raises: Unsure when they may change the number: "or more", "hours 30 minutes", "squared", "k" of a variable.
     """
@@ -114,7 +114,7 @@ def _name(piece: str) -> str:
 
 
 def _joined(names: list[str]) -> str | None:
-    """One name of all; None where a part is no known unit, or "units" of whatever."""
+    """One name of all; None if a part is no known unit, or "units" of whatever."""
     if not names or {each.partition("^")[0] for each in names} & {"?", "unit"} or names == ["/"]:
         return None
     name = " ".join(names)

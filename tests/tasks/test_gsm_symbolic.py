@@ -9,7 +9,8 @@ import pytest
 from cotexp.sections import ConfigError
 from cotexp.tasks import GsmSymbolicTask, load_questions
 from cotexp.tasks.answers import extract
-from cotexp.tasks.gsm_symbolic import generate, split_of
+from cotexp.tasks.gsm_symbolic import generate
+from cotexp.tasks.task import split_of
 
 NEEDED = "reasoning_gym"
 REASON = "needs the extra 'symbolic' (reasoning-gym)"
