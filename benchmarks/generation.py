@@ -22,8 +22,7 @@ from cotexp.inference.engine import Request, rows_of_batch
 from cotexp.inference.local import LocalEngine
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import identity, loading
-from cotexp.task_settings import StoriesTask
-from cotexp.tasks import load_questions, prompt_for
+from cotexp.tasks import StoriesTask, load_questions, prompt_for
 from cotexp.tasks.answers import split_solution
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cotexp.records import Grade
-from cotexp.tasks.answers import last_boxed
+from cotexp.tasks.boxes import last_boxed
 from cotexp.tasks.gold import read_gold
 from cotexp.tasks.grading import Answered, grade_all
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from cotexp.tasks.benchmarks import BENCHMARKS
-from cotexp.tasks.choices import LETTERS
 from cotexp.tasks.gold import read_gold
 from cotexp.tasks.grading import Answered, grade_all
+from cotexp.tasks.multiple_choice import LETTERS
 
 
 def answered(case: dict[str, Any], number: int) -> Answered | None:

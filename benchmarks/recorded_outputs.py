@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotexp.records import Grade
-from cotexp.task_settings import BenchmarkTask
-from cotexp.tasks import load_questions
-from cotexp.tasks.answers import boolean_word
-from cotexp.tasks.choices import letter_of_text
-from cotexp.tasks.draw import normal_text
-from cotexp.tasks.equivalence import Judge
+from cotexp.tasks import BenchmarkTask, load_questions
+from cotexp.tasks.booleans import boolean_word
 from cotexp.tasks.gold import read_gold
 from cotexp.tasks.grading import Answered, grade_all, numbers_equal
+from cotexp.tasks.judge import Judge
+from cotexp.tasks.option_texts import letter_of_text
+from cotexp.tasks.splits import normal_text
 
 MODELS = ("code001", "code002", "text002", "text003", "gpt-3.5-turbo", "gpt4")
 RATIONALES = {"svamp": "decimal", "multiarith": "decimal", "strategyqa": "boolean", "date_understanding": "choice"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cotexp import credentials, spelling
 from cotexp.sections import MOST_SHOWN, ConfigError, suggestion
+from cotexp.slots import INSTALLED
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+CONFIG_DIR = "COTEXP_CONFIG_DIR"
+"""Environment variable for a folder of the user's with files such as task/NAME.yaml; --config-dir sets it for this process and those below it."""
 
 
 def parse(overrides: list[str]) -> list[Override]:
@@ -105,9 +109,38 @@ def bad_option(override: Override) -> str | None:
 
 
 def options(group: str) -> list[str]:
-    """The names that GROUP=NAME accepts: the files under conf/GROUP."""
-    folder = CONF / group
-    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+    """The names that GROUP=NAME accepts: the files of GROUP in the folders of settings files, and what installed packages add."""
+    return sorted({*(name for folder in config_folders() for name in _names_in(folder / group)), *INSTALLED.get(group, dict)()})
+
+
+def _names_in(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")]
+
+
+def file_of(group: str, option: str) -> Path | None:
+    """The settings file of GROUP=OPTION; None for an option of an installed package that has no file."""
+    return next((path for folder in config_folders() if (path := folder / group / f"{option}.yaml").is_file()), None)
+
+
+def config_folders() -> list[Path]:
+    """The folders of settings files: conf/ of this project, then the user's, if there is one.
+
+    Raises: ConfigError when the user's is no folder, or holds a file of the same name as one of this project.
+    """
+    named = os.environ.get(CONFIG_DIR)
+    if not named:
+        return [CONF]
+    folder = Path(named)
+    if not folder.is_dir():
+        raise ConfigError(f"--config-dir (or {CONFIG_DIR}) must be a folder with files such as task/NAME.yaml; got {named!r}")
+    if taken := sorted({*_names_in(CONF)} & {*_names_in(folder)}):
+        raise ConfigError(*(f"--config-dir: {folder / each}.yaml has the name of a settings file of cotexp; rename it" for each in taken))
+    return [CONF, folder]
+
+
+def use_config_dir(folder: str | Path) -> None:
+    """Read the settings files of this folder of the user's as well, in this process and those that it starts."""
+    os.environ[CONFIG_DIR] = str(Path(folder).absolute())
 
 
 def apply(config: DictConfig, override: Override) -> Iterator[str]:

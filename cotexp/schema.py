@@ -8,22 +8,52 @@ from collections.abc import Iterator
 from typing import Any
 
 from hydra import initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cotexp import credentials, launchers, spelling, sweeper
 from cotexp import settings as s
-from cotexp import task_settings as t
-from cotexp.overrides import CONF, apply, bad_option, compose, first_line, option_of, options, parse, unknown, word_of
+from cotexp.overrides import (
+    CONF,
+    apply,
+    bad_option,
+    compose,
+    config_folders,
+    file_of,
+    first_line,
+    option_of,
+    options,
+    parse,
+    unknown,
+    use_config_dir,
+    word_of,
+)
 from cotexp.sections import ConfigError, suggestion
 from cotexp.settings import Settings
-from cotexp.slots import DRAWN, FILLED_IN, OVERLAYS, ROOT, SECTIONS, SHARED_BY_TASKS
+from cotexp.slots import FILLED_IN, INSTALLED, OVERLAYS, ROOT, SECTIONS, SHARED_BY_TASKS, add_installed
 from cotexp.spelling import as_typed
+from cotexp.tasks import CustomTask, Task
+
+
+class UsersFolder(SearchPathPlugin):  # type: ignore[misc]
+    """Lets Hydra find the settings files of the user's folder behind those of this project."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder in config_folders()[1:]:
+            search_path.append("user", f"file://{folder}")
 
 
 def register() -> None:
-    """Add the settings classes to Hydra's ConfigStore under `schema/SLOT`."""
+    """Make the dataclasses known to Hydra's ConfigStore under `schema/SLOT`, and a class of an installed package as an option of its slot.
+
+    Raises: ConfigError when an installed package or the user's folder adds what cannot be used.
+    """
+    Plugins.instance().register(UsersFolder)
+    add_installed()
     store = ConfigStore.instance()
     root = OmegaConf.structured(Settings)
     with open_dict(root):
@@ -32,9 +62,20 @@ def register() -> None:
     store.store(name="settings_schema", node=root)
     for slot, schemas in SECTIONS.items():
         for name, section in schemas.items():
-            store.store(group=f"schema/{slot}", name=name, node=section)
+            store.store(group=f"schema/{slot}", name=name, node=_structured(slot, name, section))
+            if name in INSTALLED.get(slot, dict)() and file_of(slot, name) is None:
+                store.store(group=slot, name=name, node=section)
     launchers.register()
     spelling.register()
+
+
+def _structured(slot: str, name: str, section: type) -> DictConfig:
+    """Raises: ConfigError for a class with a field of a type that settings cannot have."""
+    try:
+        return OmegaConf.structured(section)  # type: ignore[no-any-return]
+    except OmegaConfBaseException as error:
+        where = f"{section.__module__}:{section.__qualname__}"
+        raise ConfigError(f"{slot}={name}: {where} has a field whose type settings cannot have: {error.full_key} ({first_line(error)})") from None
 
 
 # --- checked settings from a composed config ---------------------------------------------------------------------------
@@ -45,6 +86,7 @@ def load(config: DictConfig) -> Settings:
 
     Raises: ConfigError with every unknown key, missing value, broken bound and contradiction at once.
     """
+    add_installed()
     problems: list[str] = []
     root = {each.name for each in dataclasses.fields(Settings)} - set(FILLED_IN)
     problems += [unknown(str(key), str(key), sorted(root)) for key in config if key not in root]
@@ -72,24 +114,49 @@ def load(config: DictConfig) -> Settings:
     return settings
 
 
-def _task_named(name: str, setting: str, chosen: t.Task, problems: list[str]) -> Any:
+def _task_named(name: str, setting: str, chosen: Task, problems: list[str]) -> Any:
     """The settings of the task `name`: those of `chosen`, or those of the task's file with the settings that `chosen` shares."""
     if name == chosen.name:
         return chosen
     if name not in options("task"):
         problems.append(f"{setting} must name tasks: {', '.join(options('task'))}; got {name!r}{suggestion(name, options('task'))}")
         return None
-    file = spelling.read_file(CONF / "task" / f"{name}.yaml", "task")
-    section = SECTIONS["task"][file.pop("defaults")[0]["/schema/task@_here_"]]
-    if issubclass(section, t.CustomTask):
+    try:
+        section, file = _task_file(name)
+        node = OmegaConf.merge(OmegaConf.structured(section), file)
+    except (ConfigError, OmegaConfBaseException) as error:
+        problems.append(f"{setting}: {first_line(error)}")
+        return None
+    if issubclass(section, CustomTask) and node.file is None and node.test_file is None:
         problems.append(f"{setting}: task {name} needs a file, which only the main task can be given; choose it by task={name}")
         return None
-    shared = (*SHARED_BY_TASKS, "seed") if isinstance(chosen, DRAWN) and issubclass(section, DRAWN) else SHARED_BY_TASKS
+    shared = SHARED_BY_TASKS if chosen.is_generated or section.is_generated else (*SHARED_BY_TASKS, "seed")
     defaults = {each.name: each.default for each in dataclasses.fields(chosen)}
-    of_chosen = {each: value for each in shared if (value := getattr(chosen, each)) != defaults[each] and value is not None}
-    node = OmegaConf.merge(OmegaConf.structured(section), file, of_chosen)
-    assert isinstance(node, DictConfig), "of a dataclass and mappings"
-    return _build(node, setting, problems)
+    node = OmegaConf.merge(node, {each: value for each in shared if (value := getattr(chosen, each)) != defaults[each] and value is not None})
+    task = _build(node, setting, problems)
+    if task is not None and task.name != name:
+        problems.append(f"{setting}: the settings file of task {name} must set name: {name}; got {task.name!r}")
+    return task
+
+
+def _task_file(name: str) -> tuple[type[Task], DictConfig]:
+    """The settings class of task=NAME, and what its settings file sets.
+
+    Raises: ConfigError when the file does not say of which kind the task is.
+    """
+    path = file_of("task", name)
+    if path is None:
+        return SECTIONS["task"][name], OmegaConf.create()
+    file = spelling.read_file(path, "task")
+    defaults = file.pop("defaults", None)
+    kind = defaults[0].get(SCHEMA) if defaults and isinstance(defaults[0], DictConfig) else None
+    if kind not in SECTIONS["task"]:
+        raise ConfigError(f"{path} must begin with defaults: [{SCHEMA}: KIND, _self_], where KIND is one of {', '.join(SECTIONS['task'])}")
+    return SECTIONS["task"][kind], file
+
+
+SCHEMA = "/schema/task@_here_"
+"""What the defaults of a task's settings file name."""
 
 
 def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
@@ -236,7 +303,9 @@ def read_command(arguments: list[str]) -> Command:
 
     flags, unread = get_args_parser().parse_known_args(arguments)
     if unread:
-        raise ConfigError(f"run.py has no option {unread[0].partition('=')[0]}; settings are given as KEY=VALUE, and --help lists them")
+        raise ConfigError(f"run.py has no option {unread[0].partition('=')[0]}; settings are words KEY=VALUE, and --help lists them")
+    if flags.config_dir:
+        use_config_dir(flags.config_dir)
     runs = not (flags.shell_completion or flags.hydra_help or flags.info)
     return Command(overrides=flags.overrides, multirun=flags.multirun, help_wanted=flags.help, runs=runs)
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args, get_type_hints
 
 from cotexp import model_settings as m
 from cotexp import settings as s
-from cotexp import task_settings as t
-from cotexp.compressions import COMPRESSIONS
+from cotexp.compressions import COMPRESSIONS, installed_compressions
+from cotexp.tasks import KINDS, installed_kinds
 
 SECTIONS: dict[str, dict[str, type]] = {
-    "task": {"stories": t.StoriesTask, "gsm_symbolic": t.GsmSymbolicTask, "benchmark": t.BenchmarkTask, "custom": t.CustomTask},
+    "task": dict(KINDS),
     "model": {"hf": m.PretrainedModel, "gguf": m.GgufModel, "scratch": m.ScratchModel},
     "teacher": {
         "self": m.SelfTeacher,
@@ -24,7 +24,7 @@ SECTIONS: dict[str, dict[str, type]] = {
     "scoring": {"default": s.Scoring},
     "selection": {"default": s.Selection},
     "compressor": {"self": m.SelfCompressor, "local": m.LocalCompressor, "api": m.ApiCompressor},
-    "compression": COMPRESSIONS,
+    "compression": dict(COMPRESSIONS),
     "mixture": {"default": s.Mixture},
     "trainer": {"single": s.Trainer},
     "evaluation": {"default": s.Evaluation},
@@ -37,11 +37,21 @@ ROOT = ("name", "seed", "plan", "compress_only", "baseline")
 """Settings outside the slots."""
 FILLED_IN = ("tasks",)
 """Fields of the root that are filled in after composition; no command can set them."""
-DRAWN = (t.BenchmarkTask, t.CustomTask)
 SHARED_BY_TASKS = ("num_train", "num_validation", "num_test", "few_shot", "few_shot_file")
 """Settings of `task` that the other tasks of the run take over, unless they are at their default. Tasks from files take over the seed too."""
 
 OVERLAYS = ("experiment", "sweep", "debug")
+INSTALLED: dict[str, Callable[[], Mapping[str, type]]] = {"task": installed_kinds, "compression": installed_compressions}
+"""Slot -> what installed packages add to it."""
+
+
+def add_installed() -> None:
+    """Put the settings classes of installed packages beside those of this project.
+
+    Raises: ConfigError with a line for each entry point that adds none.
+    """
+    for slot, installed in INSTALLED.items():
+        SECTIONS[slot] |= installed()
 
 
 def text_settings() -> frozenset[str]:

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from cotexp.model_settings import ScratchModel
-from cotexp.task_settings import StoriesTask
-from cotexp.tasks import QuestionSets, load_questions, prompt_for
+from cotexp.tasks import QuestionSets, StoriesTask, load_questions, prompt_for
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -19,7 +19,7 @@ from cotexp.model_settings import GgufModel, LocalCompressor, LocalTeacher, Scra
 from cotexp.report import declared
 from cotexp.sections import ConfigError, keyed
 from cotexp.settings import Settings
-from cotexp.task_settings import GsmSymbolicTask, StoriesTask
+from cotexp.tasks import GsmSymbolicTask, StoriesTask
 from cotexp.tasks.benchmarks import BENCHMARKS
 
 ROOT = Path(__file__).resolve().parent.parent

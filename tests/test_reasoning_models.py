@@ -14,6 +14,7 @@ from cotexp.methods.reasoning import Parts
 from cotexp.report import examples
 from cotexp.schema import check_command_line
 from cotexp.settings import Settings
+from cotexp.stages import checkpoint
 from cotexp.tasks import QuestionSets, load_questions
 
 SMALL = [
@@ -75,8 +76,8 @@ def test_thinking_and_answer_part_are_compressed_apart_and_learnt_together(tmp_p
 
 def test_the_student_is_trained_on_both_parts_with_their_marks(tmp_path: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
-    make = pipeline.stages.make_examples
-    monkeypatch.setattr(pipeline.stages, "make_examples", lambda *arguments: made.append(make(*arguments)) or made[0])
+    make = checkpoint.make_examples
+    monkeypatch.setattr(checkpoint, "make_examples", lambda *arguments: made.append(make(*arguments)) or made[0])
     result = pipeline.run(pipeline.prepare(settings_of(tmp_path, recorded)))
     lines = {each["rationale_id"]: each for each in map(json.loads, (result.folder / "compressed.jsonl").read_text().splitlines())}
     short = {each.id.removesuffix("/compress"): each.completion for each in made[0].train if each.form == "compress"}

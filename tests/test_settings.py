@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cotexp import compressions, model_settings, schema, settings, task_settings
+from cotexp import compressions, model_settings, schema, settings, tasks
 from cotexp.compressions import C3ot, Macc, PromptOnly, SingleRound, TokenSkip, Truncation, rewriting
 from cotexp.jobs.store import key_of
 from cotexp.model_settings import (
@@ -33,10 +33,10 @@ from cotexp.model_settings import (
 )
 from cotexp.sections import ConfigError, Section, keyed
 from cotexp.settings import Evaluation, Lora, Mixture, Scoring, Selection, Settings, Trainer
-from cotexp.task_settings import BenchmarkTask, CustomTask, GsmSymbolicTask, StoriesTask, Task
+from cotexp.tasks import BenchmarkTask, CustomTask, GeneratedTask, GsmSymbolicTask, StoriesTask, Task
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMED = {**vars(settings), **vars(compressions), **vars(rewriting), **vars(model_settings), **vars(task_settings)}.values()
+NAMED = {**vars(settings), **vars(compressions), **vars(rewriting), **vars(model_settings), **vars(tasks)}.values()
 SECTIONS = [
     each for each in dict.fromkeys(each for each in NAMED if isinstance(each, type)) if issubclass(each, Section) and dataclasses.is_dataclass(each)
 ]
@@ -73,7 +73,7 @@ def test_every_setting_has_one_sentence() -> None:
 
 
 def test_every_settings_class_can_be_chosen() -> None:
-    parts_of_others = {Lora, Sampling, rewriting.Rewriting, Task, model_settings.Vllm, model_settings.ApiServer}
+    parts_of_others = {Lora, Sampling, rewriting.Rewriting, Task, GeneratedTask, model_settings.Vllm, model_settings.ApiServer}
     chosen = {section for schemas in schema.SECTIONS.values() for section in schemas.values()}
     assert set(SECTIONS) - parts_of_others == chosen
 
@@ -95,7 +95,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         "Paths.data",
         "BenchmarkTask.revision",
         *(f"CustomTask.{name}" for name in ("file", "validation_file", "test_file")),
-        *(f"{section}.few_shot_file" for section in ("Task", "StoriesTask", "GsmSymbolicTask", "BenchmarkTask", "CustomTask")),
+        *(f"{section}.few_shot_file" for section in ("Task", "GeneratedTask", "StoriesTask", "GsmSymbolicTask", "BenchmarkTask", "CustomTask")),
         *(f"{section}.rounds" for section in ("SelfCompressor", "LocalCompressor", "ApiCompressor")),
         *(f"ApiServer.{name}" for name in server),
         *(f"{section}.{name}" for section in ("PretrainedModel", "GgufModel", "ScratchModel") for name in model),

@@ -14,8 +14,7 @@ import pytest
 from cotexp import schema
 from cotexp.jobs import pipeline, planning
 from cotexp.stages import grades
-from cotexp.task_settings import StoriesTask
-from cotexp.tasks import load_questions
+from cotexp.tasks import StoriesTask, load_questions
 
 ROOT = Path(__file__).resolve().parent.parent
 MODES = ("base", "full", "compress")

@@ -62,6 +62,8 @@ def parse(words: list[str]) -> argparse.Namespace:
     _add_fetch(commands.add_parser)
     _add_questions(commands.add_parser)
     _add_search(commands.add_parser)
+    for command in commands.choices.values():
+        command.add_argument("--config-dir", type=_place, metavar="DIR", help="your own folder of settings files such as task/NAME.yaml")
     end = words.index("--") if words[:1] == ["search"] and "--" in words else len(words)
     return parser.parse_args(words[:end], argparse.Namespace(settings=words[end + 1 :]))
 

@@ -16,6 +16,10 @@ def main(words: list[str] | None = None) -> None:
     """Run the command that `words` name; by default those of the command line."""
     options = arguments.parse(sys.argv[1:] if words is None else words)
     try:
+        if options.config_dir:
+            from cotexp.overrides import use_config_dir
+
+            use_config_dir(options.config_dir)
         with signals.handled():
             _RUN[options.command](options)
     except USER_ERRORS as error:

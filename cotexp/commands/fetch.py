@@ -9,7 +9,7 @@ from rich.table import Table
 from cotexp.jobs.progress import page
 from cotexp.sections import ConfigError
 from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark
-from cotexp.tasks.pinned import RECIPES
+from cotexp.tasks.pinned_files import RECIPES
 from cotexp.tasks.sources import fetch, known_benchmark
 
 

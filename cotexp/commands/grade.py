@@ -20,9 +20,9 @@ from cotexp.methods.statistics import wilson
 from cotexp.records import AnswerType, Grade, Prediction
 from cotexp.sections import ConfigError, suggestion
 from cotexp.tasks.benchmarks import BENCHMARKS
-from cotexp.tasks.endings import finish_reason
-from cotexp.tasks.equivalence import TIMEOUT_SECONDS, Judge
+from cotexp.tasks.finish_reasons import finish_reason
 from cotexp.tasks.grading import Answered, grade_all
+from cotexp.tasks.judge import TIMEOUT_SECONDS, Judge
 from cotexp.tasks.rows import Row, read_rows
 from cotexp.visible import in_json
 

@@ -14,11 +14,10 @@ from cotexp.jobs.progress import page
 from cotexp.records import Question
 from cotexp.report import incomplete
 from cotexp.settings import Settings
-from cotexp.task_settings import Task
-from cotexp.tasks import QuestionSets, answer_type_of, data_folders, load_questions, prompt_of
+from cotexp.tasks import QuestionSets, Task, answer_type_of, data_folders, load_questions, prompt_of
 from cotexp.tasks.benchmarks import closing
+from cotexp.tasks.contamination import overlap as overlap_of
 from cotexp.tasks.grading import Answered, grade_all
-from cotexp.tasks.overlap import overlap as overlap_of
 
 SPLITS = ("train", "validation", "test")
 NUM_SHOWN = 5

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+
+from cotexp import extensions
 from cotexp.compressions.base import Compression, StoredSettings
 from cotexp.compressions.c3ot import C3ot
 from cotexp.compressions.macc import Macc
@@ -24,6 +28,20 @@ COMPRESSIONS: dict[str, type[Compression]] = {
 }
 
 
+GROUP = "cotexp.compressions"
+"""Entry points by which an installed package adds compressions."""
+
+
+@functools.cache
+def installed_compressions() -> Mapping[str, type[Compression]]:
+    """Name -> settings class of the compressions that installed packages add.
+
+    Raises: ConfigError with a line for each entry point that adds none.
+    """
+    return extensions.installed(GROUP, Compression, COMPRESSIONS)
+
+
 def compression_of(settings: StoredSettings) -> type[Compression]:
-    """The compression of a stored run; one that is not installed here counts as any other with a mark."""
-    return COMPRESSIONS.get(settings.get("compression", {}).get("name"), Compression)
+    """The compression of a stored run; one that is no longer installed counts as any other that a mark asks for."""
+    name = settings.get("compression", {}).get("name")
+    return COMPRESSIONS.get(name) or installed_compressions().get(name, Compression)

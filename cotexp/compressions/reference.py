@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from cotexp.compressions.base import Compression
 from cotexp.compressions.rewriting import DEFAULT_REWRITE_PROMPT
 from cotexp.sections import setting
-from cotexp.task_settings import StoriesTask
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,5 +24,5 @@ class ReferenceRounds(Compression):
     def run_contradictions(self, settings: Any) -> Iterator[str]:
         if settings.teacher.name != "reference":
             yield f"teacher must be 'reference' with compression=reference; got {settings.teacher.name!r}"
-        if not isinstance(settings.task, StoriesTask):
+        if not settings.task.has_solutions_of_several_lengths:
             yield f"compression=reference needs solutions of several lengths, as task=stories has them; got task={settings.task.name}"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from cotexp import durable, model_settings, records, settings, task_settings
-from cotexp.compressions import COMPRESSIONS
+from cotexp import durable, model_settings, records, settings
+from cotexp.compressions import COMPRESSIONS, installed_compressions
+from cotexp.tasks import KINDS, installed_kinds
 
-MODULES = {each.__name__: each for each in (settings, model_settings, task_settings, records)}
-"""Whose dataclasses a file may hold beside the compressions; no others are made, whatever it says."""
+MODULES = {each.__name__: each for each in (settings, model_settings, records)}
+"""Whose dataclasses a file may hold beside tasks and compressions; no others are made, whatever it says."""
 
 
 def write(path: Path, content: Any) -> None:
@@ -29,7 +31,7 @@ def read(path: Path) -> Any:
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         fields = {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
-        return {"class": _class_name(type(value)), "fields": fields}
+        return {"class": f"{type(value).__module__}:{type(value).__name__}", "fields": fields}
     if isinstance(value, Path):
         return {"path": str(value)}
     if isinstance(value, dict):
@@ -47,12 +49,13 @@ def _made(value: Any) -> Any:
     if "items" in value:
         return {name: _made(each) for name, each in value["items"].items()}
     module, _, name = value["class"].partition(":")
-    compressions = {_class_name(each): each for each in COMPRESSIONS.values()}
-    kind = compressions.get(value["class"]) or getattr(MODULES.get(module), name, None)
+    kind = getattr(MODULES.get(module) or _modules_of_classes().get(module), name, None)
     if not dataclasses.is_dataclass(kind):
         raise ValueError(f"{value['class']} is no class of settings or records")
     return kind(**{name: _made(each) for name, each in value["fields"].items()})  # type: ignore[operator]
 
 
-def _class_name(kind: type) -> str:
-    return f"{kind.__module__}:{kind.__name__}"
+def _modules_of_classes() -> dict[str, Any]:
+    """Modules of the settings classes of tasks and compressions, those of installed packages included."""
+    classes = (*KINDS.values(), *installed_kinds().values(), *COMPRESSIONS.values(), *installed_compressions().values())
+    return {each.__module__: sys.modules[each.__module__] for each in classes}

@@ -9,10 +9,9 @@ from cotexp.records import Question
 from cotexp.sections import ConfigError
 from cotexp.settings import Settings
 from cotexp.stages.context import by_task
-from cotexp.task_settings import BenchmarkTask
 from cotexp.tasks import Prompt, QuestionSets, data_folders, load_questions, prompt_of
-from cotexp.tasks.draw import without_duplicates, without_overlap
-from cotexp.tasks.recorded import Recorded, read_recorded
+from cotexp.tasks.recorded_rationales import Recorded, read_recorded
+from cotexp.tasks.splits import without_duplicates, without_overlap
 
 
 def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
@@ -26,7 +25,7 @@ def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
     Raises: ConfigError when questions cannot be had, or a task to train on has none.
     """
     train_names, test_names = settings.task.train, settings.evaluation.tasks
-    data_is_read = any(isinstance(each, BenchmarkTask) for each in settings.tasks.values())
+    data_is_read = any(each.reads_data_folders for each in settings.tasks.values())
     if data_is_read and settings.paths.data and not Path(settings.paths.data).is_dir():
         raise ConfigError(f"paths.data (or COTEXP_DATA) must be a folder with benchmark files; got {settings.paths.data!r}, which is none")
     folders = data_folders(settings.paths.data, settings.paths.outputs)

@@ -19,7 +19,7 @@ from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
 from cotexp.settings import Settings
 from cotexp.tasks import Prompt, QuestionSets
-from cotexp.tasks.recorded import Recorded
+from cotexp.tasks.recorded_rationales import Recorded
 
 if TYPE_CHECKING:
     from cotexp.inference.engine import Engine

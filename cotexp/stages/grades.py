@@ -12,8 +12,8 @@ from cotexp.jobs.stored_files import questions_of, stages_of, understood
 from cotexp.records import AnswerType, Grade, Prediction
 from cotexp.sections import RunFailed
 from cotexp.stages.context import Context, Emit
-from cotexp.tasks.equivalence import Judge
 from cotexp.tasks.grading import Answered, grade_all
+from cotexp.tasks.judge import Judge
 
 NAME = "grades"
 VERSION = 2

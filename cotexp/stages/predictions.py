@@ -15,8 +15,8 @@ from cotexp.stages import checkpoint, grades
 from cotexp.stages.context import Compute, Context, Emit, by_task, environment, hash_of, parent, wanted_rows
 from cotexp.tasks import answer_type_of
 from cotexp.tasks.answers import split_solution
-from cotexp.tasks.draw import normal_text
-from cotexp.tasks.equivalence import Judge
+from cotexp.tasks.judge import Judge
+from cotexp.tasks.splits import normal_text
 
 if TYPE_CHECKING:
     from cotexp.inference.engine import Engine, Output, Request

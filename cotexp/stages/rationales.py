@@ -18,9 +18,9 @@ from cotexp.stages import grades, texts
 from cotexp.stages.context import Compute, Context, Emit, by_task, parent, wanted_rationales
 from cotexp.tasks import answer_type_of
 from cotexp.tasks.answers import split_solution
-from cotexp.tasks.equivalence import Judge
 from cotexp.tasks.grading import Answered
-from cotexp.tasks.recorded import Written
+from cotexp.tasks.judge import Judge
+from cotexp.tasks.recorded_rationales import Written
 
 NAME = "rationales"
 VERSION = 4

@@ -1,4 +1,4 @@
-"""Where the answer stands in a model's text, and what it is.
+"""Finds the answer in a model's text, and reads it.
 
 Strict order: the last closed `\\boxed{...}`; else what the last "answer is" or "####" states. Choices are also read from the last
 parentheses, and an option's text alone counts. Only the lenient rule goes on to the last number, letter or yes/no of the text.
@@ -14,30 +14,15 @@ from fractions import Fraction
 
 from cotexp.methods.reasoning import answer_begin
 from cotexp.records import AnswerType
-from cotexp.tasks import booleans, choices
+from cotexp.tasks import booleans, multiple_choice
 from cotexp.tasks.booleans import boolean_word
-from cotexp.tasks.boxes import Box, last_boxed, parts_of_answer, stated_boxes
-from cotexp.tasks.clauses import begins_with_all_of, heading_reading, one_reading, stated_reading
-from cotexp.tasks.lexing import MOST_DIGITS
+from cotexp.tasks.boxes import Box, parts_of_answer, stated_boxes
+from cotexp.tasks.option_texts import letter_of_text
+from cotexp.tasks.readings import begins_with_all_of, heading_reading, one_reading, stated_reading
 from cotexp.tasks.stated_formulas import stated_formula
 from cotexp.tasks.statement import answer_part, first_sentence, is_taken_back, marks, sentence_starts
+from cotexp.tasks.text_tokens import MOST_DIGITS
 
-__all__ = [
-    "LETTERS",
-    "Extracted",
-    "answer_begin",
-    "boolean_word",
-    "extract",
-    "extract_lenient",
-    "join_solution",
-    "last_boxed",
-    "last_mention",
-    "number_of",
-    "one_number",
-    "split_solution",
-]
-
-LETTERS = choices.LETTERS
 MOST_IN_SENTENCE = 200
 """Characters between two boxes of one sentence."""
 
@@ -81,7 +66,7 @@ def last_mention(text: str, answer_type: AnswerType = "decimal", options: Mappin
     if answer_type == "boolean":
         return booleans.last_word(text)
     if answer_type == "choice":
-        return choices.last_letter(text, options or {})
+        return multiple_choice.last_letter(text, options or {})
     last = None
     for match in _NUMBER.finditer(text):
         last = match
@@ -121,7 +106,7 @@ def _read_number(text: str, _: Mapping[str, str]) -> Extracted:
 
 
 _CHANGED_BEFORE = re.compile(r"(?:\\(?:[dtc]?frac|sqrt)\s*\{?|[\d\s}$][/^*×÷]|[/^]|\\(?:times|cdot|div|pm))[\s$]*\Z|(?<![\w)}-])[-−]\$*\Z")
-_CHANGED_BEHIND = re.compile(r"[\s$}]*(?:[/^*×÷]|\\(?:times|cdot|div|pm))\s*[\d\\{]")
+_CHANGED_AFTER = re.compile(r"[\s$}]*(?:[/^*×÷]|\\(?:times|cdot|div|pm))\s*[\d\\{]")
 _END_OF_CLAUSE = re.compile(r"[\n.:;(!?]")
 _CONCLUDES = re.compile(
     r"\b(?:so|thus|hence|therefore|then|giving|gives|answer|no|wait|actually|rather)\b|[.!?]\s|\n|→|\\implies|\\Rightarrow", re.IGNORECASE
@@ -129,14 +114,14 @@ _CONCLUDES = re.compile(
 
 
 def changed_around(text: str, group: Sequence[Box]) -> bool:
-    """Whether what stands right at a box makes its number another: "\\boxed{2} dozen", "-\\boxed{3}", "\\frac{\\boxed{1}}{2}"."""
+    """Whether the text next to a box changes its number: "\\boxed{2} dozen", "-\\boxed{3}", "\\frac{\\boxed{1}}{2}"."""
     box = group[-1]
-    if _CHANGED_BEFORE.search(text, max(0, group[0].start - 20), group[0].start) or _CHANGED_BEHIND.match(text, box.end):
+    if _CHANGED_BEFORE.search(text, max(0, group[0].start - 20), group[0].start) or _CHANGED_AFTER.match(text, box.end):
         return True
-    behind = text[box.end : box.end + 60].replace("$", " ").replace("*", " ")
-    end = _END_OF_CLAUSE.search(behind)
-    behind = behind[: end.start()] if end else behind
-    return bool(re.search(r"[A-Za-z^]", behind)) and not begins_with_all_of(box.content, behind)
+    following = text[box.end : box.end + 60].replace("$", " ").replace("*", " ")
+    end = _END_OF_CLAUSE.search(following)
+    following = following[: end.start()] if end else following
+    return bool(re.search(r"[A-Za-z^]", following)) and not begins_with_all_of(box.content, following)
 
 
 def others_in_sentence(text: str, group: Sequence[Box]) -> bool:
@@ -173,20 +158,23 @@ def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
     for mark in marks(text):
         if group and mark.start < group[0].start and in_box is not None:
             break
-        letter = choices.heading_letter(mark.piece, options, goes_on=mark.goes_on) if mark.is_heading else choices.stated_letter(mark.piece, options)
+        if mark.is_heading:
+            letter = multiple_choice.heading_letter(mark.piece, options, goes_on=mark.goes_on)
+        else:
+            letter = multiple_choice.stated_letter(mark.piece, options)
         if letter is not None:
             return Extracted(letter, "statement", mark.start) if letter else _NONE
     if in_box is not None:
         return Extracted(in_box, "boxed", group[0].start) if in_box else _NONE
-    inside = choices.said_in_parentheses(text, options)
+    inside = multiple_choice.said_in_parentheses(text, options)
     if inside is not None:
         return Extracted(inside.letter, "parentheses", inside.start)
-    alone = choices.letter_of_text(text, options)
+    alone = letter_of_text(text, options)
     return Extracted(alone, "text", 0) if alone else _NONE
 
 
 def _boxed_letter(contents: list[str], options: Mapping[str, str]) -> str | None:
-    letters = {choices.boxed_letter(each, options) for each in contents}
+    letters = {multiple_choice.boxed_letter(each, options) for each in contents}
     return letters.pop() if len(letters) == 1 else ""
 
 
@@ -229,6 +217,6 @@ def split_solution(text: str, answer_type: AnswerType = "decimal", options: Mapp
 
 
 def join_solution(chain_of_thought: str, closing: str, separator: str) -> str:
-    """A solution of a (rewritten) chain of thought and the closing sentence, `separator` between them where both exist."""
+    """A solution of a (rewritten) chain of thought and the closing sentence, `separator` between them if both exist."""
     chain = chain_of_thought.strip()
     return f"{chain}{separator}{closing}" if chain and closing else chain or closing

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from cotexp.records import AnswerType, Question
 from cotexp.sections import ConfigError
-from cotexp.tasks.answers import LETTERS, last_boxed
-from cotexp.tasks.draw import make_question
+from cotexp.tasks.boxes import last_boxed
 from cotexp.tasks.gold import BARE_BOX, shuffled_options
+from cotexp.tasks.multiple_choice import LETTERS
 from cotexp.tasks.rows import Row, read_rows
+from cotexp.tasks.splits import make_question
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def mawps(row: Row) -> Parsed:
 
 
 def aqua(row: Row) -> Parsed:
-    """The original form has a list of options; the Flan Collection's has them behind the question, one a line."""
+    """The original form has a list of options; the Flan Collection's has them after the question, one a line."""
     if "options" in row.fields:
         options = row.value("options")
         if not isinstance(options, list) or not all(isinstance(each, str) for each in options):
@@ -157,7 +158,7 @@ def aqua(row: Row) -> Parsed:
         return Parsed(row.text("question"), "correct", _lettered(row, "options", options), row.optional_text("rationale"))
     text, found, lines = row.text("question").partition("\nOptions:\n")
     if not found:
-        raise row.refusal("question", "must hold its options behind a line 'Options:', or stand beside a field 'options'")
+        raise row.refusal("question", "must list its options below a line 'Options:', or the row must have a field 'options'")
     return Parsed(text.strip(), "answer", _lettered(row, "question", lines.split("\n")), row.optional_text("chain_of_thought"))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from cotexp.tasks.lexing import MOST_CHARACTERS, undressed
-from cotexp.tasks.wording import AFTER_NO, MILD
+from cotexp.tasks.text_tokens import MOST_CHARACTERS, without_formatting
+from cotexp.tasks.word_lists import AFTER_NO, MILD
 
 WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 _OTHER = {"yes": "no", "no": "yes"}
@@ -23,13 +23,13 @@ _DENIAL = re.compile(
 )
 _ANYTHING_BUT = re.compile(r"\b(?:anything|everything)\s+but\b", re.IGNORECASE)
 _NUMBERED = re.compile(r"no\.?\s*\d", re.IGNORECASE)
-_BEHIND_NO = re.compile(r"\s+([^\W\d_]+)")
+_NEXT_WORD = re.compile(r"\s+([^\W\d_]+)")
 
 
 def boolean_word(text: str) -> str | None:
     """ "yes" or "no" for a text that says yes, no, true or false and nothing else."""
     bare = text.strip(" \t\r\n.!*_$`()\"'“”‘’").lower()
-    return WORDS.get(bare) or (WORDS.get(undressed(text).strip(" .!()").lower()) if len(text) <= MOST_CHARACTERS else None)
+    return WORDS.get(bare) or (WORDS.get(without_formatting(text).strip(" .!()").lower()) if len(text) <= MOST_CHARACTERS else None)
 
 
 def last_word(text: str) -> str | None:
@@ -39,8 +39,8 @@ def last_word(text: str) -> str | None:
 
 
 def stated_word(sentence: str) -> str | None:
-    """What the sentence behind "the answer is" says: "yes", "no", None for neither, or "" where it is unsure."""
-    text = _EITHER.sub(" ", _ANYTHING_BUT.sub("never", undressed(sentence[:MOST_CHARACTERS]))).lstrip(" .,:;(*")
+    """What the sentence after "the answer is" says: "yes", "no", None for neither, or "" if it is unsure."""
+    text = _EITHER.sub(" ", _ANYTHING_BUT.sub("never", without_formatting(sentence[:MOST_CHARACTERS]))).lstrip(" .,:;(*")
     first = _MENTION.match(text)
     if _ABOUT.match(text):
         return None
@@ -64,7 +64,7 @@ _ABOUT = re.compile(
     r"(?:based|derived|supported|consistent|confirmed|verified|backed|drawn|taken)\s+(?:on|upon|by|with|from)\b|true\s+(?:to|of|regardless|no\s+matter|for\s+(?:all|every|any))\b",
     re.IGNORECASE,
 )
-"""Of these "the answer is ..." says something about the answer."""
+"""After these words "the answer is ..." says something about the answer."""
 _OTHERWISE = re.compile(r"\b(?:yes|no|true|false),?\s+otherwise\b|\botherwise,?\s+(?:it\s+is\s+)?(?:yes|no|true|false)\b", re.IGNORECASE)
 _SECOND = re.compile(
     r"(?:\b(?:but|and|or)\s+(?:\w+ly\s+)?|(?:\.{2,}|…|\?)\s*(?:wait,?\s*)?|\()(?P<word>yes|no|true|false)\b(?![-'’]\w)"
@@ -79,8 +79,8 @@ def _is_contradicted(text: str, begin: int, word: str) -> bool:
     rest = text[begin : reason.start() if reason else len(text)]
     for match in _SECOND.finditer(rest):
         if match["word"] is not None:
-            behind = rest[match.end() :]
-            is_own = match["word"].lower() != "no" or not re.match(r"\s+(?!for\b|to\b|in\b|today\b|now\b)\w", behind)
+            following = rest[match.end() :]
+            is_own = match["word"].lower() != "no" or not re.match(r"\s+(?!for\b|to\b|in\b|today\b|now\b)\w", following)
             if is_own and WORDS[match["word"].lower()] != word:
                 return True
         else:
@@ -94,8 +94,8 @@ def _is_meant(text: str, mention: re.Match[str]) -> bool:
     """Whether "no" is no number's sign ("No. 10") and no word's own ("no doubt")."""
     if mention[1].lower() != "no":
         return True
-    behind = _BEHIND_NO.match(text, mention.end())
-    return not _NUMBERED.match(text, mention.start()) and (behind is None or behind[1].lower() in AFTER_NO)
+    following = _NEXT_WORD.match(text, mention.end())
+    return not _NUMBERED.match(text, mention.start()) and (following is None or following[1].lower() in AFTER_NO)
 
 
 def _said(text: str, begin: int, mention: re.Match[str]) -> str:

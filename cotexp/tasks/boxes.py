@@ -48,7 +48,7 @@ def last_boxed(text: str) -> str | None:
 
 
 def cut_off(text: str) -> int:
-    """Where a box begins that never closes, behind the last closed one; the text's length without any."""
+    """Where a box begins that never closes, after the last closed one; the text's length without any."""
     box = last_box(text)
     found = BOX.search(text, 0 if box is None else box.start + 1)
     return len(text) if found is None else found.start()
@@ -58,7 +58,7 @@ _JOINED = re.compile(
     r"(?:[\s$]|\\[,;! )\]]|\\q?quad)*(?:[,;]|(?:,\s*)?(?<![A-Za-z])(?:and|or)(?![A-Za-z])|\\q?quad|\\text\s*\{\s*,?\s*(?:and|or)\s*\})"
     r"(?:[\s$,]|\\[,;! (\[]|\\q?quad|(?<![A-Za-z])(?:and|or)(?![A-Za-z]))*(?:[A-Za-z]\w*(?:_\{?\w\}?)?(?:\([a-z]\))?\s*=\s*)?[\s$]*"
 )
-"""What stands between two parts of one answer: "and", "or", a comma, perhaps the variable's name."""
+"""What separates two parts of one answer: "and", "or", a comma, perhaps the variable's name."""
 MOST_BETWEEN = 80
 MOST_BOXES = 40
 _BLANK = r"(?:[\s$.…_?,;:!~\[\]<>]|\\[,;:! _]|\\(?:quad|qquad|[lc]?dots)(?![A-Za-z]))*"
@@ -72,7 +72,7 @@ _DENIED = re.compile(r"(?:\b(?:not|rather\s+than|instead\s+of)|n['’]t(?:\s+be)
 
 
 def stated_boxes(text: str) -> list[Box]:
-    """The closed boxes that hold something and stand in no other box, those left out that the text denies ("not \\boxed{18}")."""
+    """The closed boxes that hold something and are in no other box, without those that the text denies ("not \\boxed{18}")."""
     found: list[Box] = []
     for each in closed_boxes(text):
         inside = bool(found) and each.end <= found[-1].end

@@ -7,15 +7,15 @@ expressions apart. There is no absolute tolerance: decimals may be off by a rela
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Sequence
 from fractions import Fraction
 
+from cotexp.tasks.formula_tree import Group, InBase, Node, Number, Quantity, Relation, Symbol
 from cotexp.tasks.grammar import read
-from cotexp.tasks.latex import normalised, stripped
-from cotexp.tasks.nodes import Group, InBase, Node, Number, Quantity, Relation, Symbol
+from cotexp.tasks.intervals import TURNED, is_set, set_of
+from cotexp.tasks.latex import same_spelling
 from cotexp.tasks.plus_minus import several
-from cotexp.tasks.real_sets import TURNED, is_set, set_of
+from cotexp.tasks.unit_words import Unsure, units_agree
 from cotexp.tasks.values import (
     RELATIVE_TOLERANCE,
     bare,
@@ -29,36 +29,18 @@ from cotexp.tasks.values import (
     same_expression,
     symbols_of,
 )
-from cotexp.tasks.words import Unsure, units_agree
 
 _CACHED = 20_000
-_OF_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
-_LETTER_IN_BRACKETS = re.compile(r"^\(([A-Z])\)$")
 
 
 def formulas_equal(gold: str, answer: str) -> bool:
-    """Whether `answer` has the value of `gold`. May need sympy, and much time: run it where processor time is limited."""
+    """Whether `answer` has the value of `gold`. May need sympy, and it may take long: run it in a process whose time is limited."""
     return same_spelling(gold, answer) or _equal_as_read(gold, answer, with_sympy=True)
 
 
 def plainly_equal(gold: str, answer: str) -> bool:
-    """As `formulas_equal`, but only where strings and rational numbers decide; takes no time."""
+    """As `formulas_equal`, but only if strings and rational numbers decide; takes no time."""
     return same_spelling(gold, answer) or _equal_as_read(gold, answer, with_sympy=False)
-
-
-def same_spelling(gold: str, answer: str) -> bool:
-    """Whether the normalised strings are the same; words may differ in their capitals."""
-    ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(stripped(each))) for each in (answer, gold))
-    if ours == theirs:
-        signs = _sign_of(gold), _sign_of(answer)
-        return signs[0] == signs[1] if _OF_ANGLE.search(ours) else units_agree(*signs)
-    return ours.casefold() == theirs.casefold() and ours.isalpha() and len(ours) > 2 and not ours.isupper() and not theirs.isupper()
-
-
-def _sign_of(latex: str) -> str | None:
-    if re.search(r"\\\$|^\s*\$[^$]*$|€|£", latex):
-        return "$"
-    return "%" if "%" in latex else "°" if re.search(r"\\circ|\\degree|°", latex) else None
 
 
 def is_formula(latex: str) -> bool:
@@ -121,7 +103,7 @@ class _Comparison:
         return self.same_value(gold, answer)
 
     def same_rounded(self, gold: Node, answer: Node) -> bool:
-        """The exact side counts; what it is rounded to, beside another decimal only, and only where it is rounded right."""
+        """The exact side counts; what it is rounded to, beside another decimal only, and only if it is rounded correctly."""
         theirs, ours = self.forms(gold), self.forms(answer)
         decimal = has_decimal(gold) and has_decimal(answer)
         return any(self.same(one, other) for one in theirs[: 1 + decimal] for other in ours[: 1 + decimal])
@@ -182,7 +164,7 @@ class _Comparison:
         return (None, last) if not any(symbols_of(each) for each in node.sides) and all(self.same(last, each) for each in before) else None
 
     def _gives_last_side(self, before: Sequence[Node]) -> bool:
-        """x + y = 3 + 4 = 7: what stands between the first and the last side has no variables."""
+        """x + y = 3 + 4 = 7: the sides between the first and the last have no variables."""
         return not any(symbols_of(each) for each in before[1:])
 
     def same_equation(self, gold: Node, answer: Node) -> bool:
@@ -244,7 +226,7 @@ class _Comparison:
         return all(self.same(one, each[1]) for one, each in zip(pair.members, values, strict=True) if each)
 
     def same_members(self, gold: Group, answer: Group, *, once: bool) -> bool:
-        """Whether the same values stand in both, in any order; in a set each counts `once`. Values with names keep the order of bare ones."""
+        """Whether both hold the same values, in any order; in a set each counts `once`. Values with names keep the order of bare ones."""
         theirs, ours = list(gold.members), list(answer.members)
         names = [{str(pair[0]) for each in group if (pair := self.assigned(each)) and pair[0] is not None} for group in (theirs, ours)]
         if sorted(map(len, names))[0] == 0 and max(map(len, names)) > 1:  # x = 1, y = 2 beside 1, 2

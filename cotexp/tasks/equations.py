@@ -7,8 +7,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-from cotexp.tasks.quantities import Item, Quantity, Sign, Stop, Word
-from cotexp.tasks.wording import BOUND_BEFORE, EQUALS, MODIFIERS, NOT, STOP_ANYWHERE
+from cotexp.tasks.sentence_items import Item, Quantity, Sign, Stop, Word
+from cotexp.tasks.word_lists import BOUND_BEFORE, EQUALS, MODIFIERS, NOT, STOP_ANYWHERE
 
 
 class Side(NamedTuple):
@@ -26,7 +26,7 @@ _WORD_OPERATORS = {"times": "×", "plus": "+", "minus": "-", "x": "×"}
 
 
 def with_operators(row: list[Item]) -> list[Item]:
-    """Words such as "times" between two quantities are operators, "of" behind a share is "times"; a slash between units is none."""
+    """Words such as "times" between two quantities are operators, "of" after a share is "times"; a slash between units is none."""
     row = [each for at, each in enumerate(row) if not (_is_rate(row[at - 1 : at + 2]) or (isinstance(each, Word) and _is_rate(row[at - 2 : at + 1])))]
     row = [each for at, each in enumerate(row) if not _is_hyphen(row, at)]
     followings = _followings(row)
@@ -135,7 +135,7 @@ def _is_below(item: Item) -> bool:
 
 
 def _bare(row: Sequence[Item]) -> list[Item]:
-    """Without brackets that hold the whole side, and those that stand at its edges."""
+    """A side without brackets around the whole of it, and without marks at its end."""
     row = list(row)
     while row and isinstance(row[-1], Sign) and row[-1].kind in ("separator", "colon"):
         row.pop()
@@ -165,7 +165,7 @@ def _side_of_words(row: Sequence[Item], words: Sequence[Word], signs: Sequence[S
 
 
 def _head(row: Sequence[Item], first: int) -> list[Item]:
-    """A side up to the modifier behind its first quantity. Quantities that "and" joins, or that stand beside each other, all belong to it."""
+    """A side up to the modifier after its first quantity. Quantities that are next to each other, or joined by "and", all belong to it."""
     for at in range(first + 1, len(row)):
         item = row[at]
         if isinstance(item, Word) and item.text.lower() in MODIFIERS:
@@ -189,29 +189,17 @@ def _is_variable(word: Word) -> bool:
 
 def _begins_bound(tail: Sequence[Item]) -> bool:
     words = [each.text.lower() if isinstance(each, Word) else "" for each in tail[:4]]
-    pairs = [words[at : at + 2] for at in range(2)]
-    return any(each in _BOUNDS_BEHIND for each in pairs) or words == ["give"]
+    return any(" ".join(words[at : at + 2]) in _BOUNDS_AFTER for at in range(2)) or words == ["give"]
 
 
-_BOUNDS_BEHIND = (
-    ["at", "least"],
-    ["at", "most"],
-    ["and", "up"],
-    ["and", "above"],
-    ["and", "over"],
-    ["and", "more"],
-    ["and", "counting"],
-    ["or", "more"],
-)
+_BOUNDS_AFTER = frozenset(("at least", "at most", "and up", "and above", "and over", "and more", "and counting", "or more"))
 
 
 def _sum(row: Sequence[Item]) -> Side:
-    """A calculation, with its value where all of it can be read."""
-    core = [each for each in row if not isinstance(each, Word)]
-    names = [each for each in row if isinstance(each, Word) and _is_variable(each)]
-    if names:
+    """A calculation, with its value if all of it can be read."""
+    if any(isinstance(each, Word) and _is_variable(each) for each in row):
         return Side("unread")
-    return Side("sum", None, _computed(core))
+    return Side("sum", None, _computed([each for each in row if not isinstance(each, Word)]))
 
 
 def _computed(row: Sequence[Item]) -> Fraction | None:

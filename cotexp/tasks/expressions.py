@@ -3,54 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 
-from cotexp.tasks.cursor import DEEPEST
-from cotexp.tasks.latex import Token
-from cotexp.tasks.nodes import Apply, Group, Node, Number, Relation, Symbol
-from cotexp.tasks.numerals import Numerals
+from cotexp.tasks.formula_tree import Apply, Group, Node, Number, Relation, Symbol, negative, times
+from cotexp.tasks.latex import FUNCTIONS, GREEK, Token
+from cotexp.tasks.latex_units import currency, with_unit
+from cotexp.tasks.numerals import number
+from cotexp.tasks.token_reader import DEEPEST, TokenReader
+from cotexp.tasks.unit_words import Unsure
 from cotexp.tasks.values import symbols_of
-from cotexp.tasks.words import Unsure
 
-_FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp"
-FUNCTIONS = {f"\\{name}": name for name in _FUNCTION_NAMES.split()}
-_IN_GREEK = (
-    "\\alpha \\beta \\gamma \\delta \\epsilon \\varepsilon \\zeta \\eta \\theta \\iota \\kappa \\lambda \\mu \\nu \\xi \\rho \\sigma \\tau \\phi "
-    "\\varphi \\chi \\psi \\omega \\Gamma \\Delta \\Theta \\Lambda \\Sigma \\Phi \\Psi \\Omega \\pi \\infty \\ell"
-)
-GREEK = frozenset(_IN_GREEK.split())
 _SETS = {"\\mathbbR": "reals", "\\mathbbZ": "integers", "\\mathbbN": "naturals", "\\emptyset": "empty", "\\varnothing": "empty"}
 _CLOSING = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil", "\\lvert": "\\rvert"}
+_BETWEEN = {"|": "abs", "\\vert": "abs", "\\lvert": "abs", "\\lfloor": "floor", "\\lceil": "ceil"}
+_BEGIN_FACTOR = ("(", "[", "\\{", "{", "\\sqrt", "\\binom", "\\lfloor", "\\lceil", "\\overline", *FUNCTIONS, *GREEK)
 _MATRICES = ("pmatrix", "bmatrix", "Bmatrix", "matrix")
 
 
-class Expressions(Numerals):
-    """Reads expressions. What stands in brackets or a matrix is read by `list_of` and `relation`, words beside a value by `with_unit`."""
+@dataclass(slots=True, kw_only=True)
+class Expressions(TokenReader):
+    """Reads expressions. `read_list` and `read_relation` read what is in brackets, up to one of several closing signs, and in a matrix."""
 
-    __slots__ = ()
-
-    def list_of(self, until: tuple[str, ...]) -> Node:
-        raise NotImplementedError
-
-    def relation(self) -> Node:
-        raise NotImplementedError
-
-    def currency(self) -> str | None:
-        raise NotImplementedError
-
-    def with_unit(self, value: Node, before: str | None) -> Node:
-        raise NotImplementedError
+    read_list: Callable[[Expressions, tuple[str, ...]], Node]
+    read_relation: Callable[[Expressions], Node]
 
     # --- expressions
 
     def sum(self) -> Node:
-        unit_before = self.currency()
+        unit_before = currency(self)
         found: Node | None = None
         while True:
             sign = self.take("+", "-", "\\pm", "\\mp")
             if sign is None and found is not None:
                 break
-            unit_before = unit_before or self.currency()
+            unit_before = unit_before or currency(self)
             term = self.term()
             if sign in ("\\pm", "\\mp"):
                 found = Apply("pm", (term,) if found is None else (found, term))
@@ -58,7 +45,7 @@ class Expressions(Numerals):
                 found = negative(term) if sign == "-" else term
             else:
                 found = Apply("+", (found, Apply("neg", (term,)) if sign == "-" else term))
-        return self.with_unit(found, unit_before)
+        return with_unit(self, found, unit_before, self.argument)
 
     def term(self) -> Node:
         """Factors; a division whose denominator goes on without a sign (1/2x) is read either way by people, so by nobody here."""
@@ -67,10 +54,7 @@ class Expressions(Numerals):
         while True:
             if self.take("*", "\\cdot", "\\times", "\\ast"):
                 found, divided = times(found, self.signed_factor()), False
-            elif self.take("\\div"):
-                found, divided = Apply("/", (found, self.signed_factor())), True
-            elif self.next_is("/"):
-                self.place += 1
+            elif self.take("/", "\\div"):
                 found, divided = Apply("/", (found, self.signed_factor())), True
             elif self.starts_factor():
                 if divided or self.here().kind == "number" or (isinstance(found, Number) and found.value == 0):
@@ -80,20 +64,15 @@ class Expressions(Numerals):
                 return found
 
     def signed_factor(self) -> Node:
-        if self.take("-"):
-            return Apply("neg", (self.factor(),))
-        return self.factor()
+        return Apply("neg", (self.factor(),)) if self.take("-") else self.factor()
 
     def starts_factor(self) -> bool:
         here = self.here()
         if here.kind in ("number", "letter"):
             return True
         if here.text == "\\frac" and here.kind == "command":
-            own = [each.kind for each in self.tokens[self.place : self.place + 7]]
-            return own[2:3] != ["text"]
-        return here.kind == "begin" or self.next_is(
-            "(", "[", "\\{", "{", "\\sqrt", "\\binom", "\\lfloor", "\\lceil", "\\overline", *FUNCTIONS, *GREEK
-        )
+            return self.here(2).kind != "text"
+        return here.kind == "begin" or self.next_is(*_BEGIN_FACTOR)
 
     def factor(self) -> Node:
         self.depth += 1
@@ -138,48 +117,20 @@ class Expressions(Numerals):
     def primary(self) -> Node:
         here = self.here()
         if here.kind == "number":
-            return self.number()
-        if here.kind == "letter":
+            return number(self, self.argument)
+        if here.kind == "letter" or here.text in GREEK:
             return self.letter()
         if here.kind == "begin":
             return self.matrix()
         if here.kind in ("command", "sign"):
-            reader = self.readers().get(here.text)
-            if reader is not None:
-                return reader()
+            if here.text in _READERS:
+                return _READERS[here.text](self)
             if here.text in _SETS:
                 self.place += 1
                 return Symbol(_SETS[here.text])
-            if here.text in GREEK:
-                return self.letter()
             if here.text in FUNCTIONS:
                 return self.function()
         raise Unsure(f"{here.text!r} cannot be read here")
-
-    def readers(self) -> dict[str, Callable[[], Node]]:
-        return {
-            "(": self.brackets,
-            "[": self.brackets,
-            "\\{": self.brackets,
-            "\\langle": self.brackets,
-            "{": self.braces,
-            ".": self.number,
-            "|": self.absolute,
-            "\\vert": self.absolute,
-            "\\lvert": self.between,
-            "\\lfloor": self.between,
-            "\\lceil": self.between,
-            "\\frac": self.fraction,
-            "\\dfrac": self.fraction,
-            "\\tfrac": self.fraction,
-            "\\cfrac": self.fraction,
-            "\\binom": self.fraction,
-            "\\dbinom": self.fraction,
-            "\\tbinom": self.fraction,
-            "\\sqrt": self.root,
-            "\\overline": self.conjugate,
-            "\\bar": self.conjugate,
-        }
 
     def letter(self) -> Node:
         name = self.here().text
@@ -195,7 +146,7 @@ class Expressions(Numerals):
         return Symbol(name)
 
     def argument(self, *, whole_number: bool = False) -> Node:
-        """A braced expression; else the next digit, or the next number where people mean `whole_number` (2^10)."""
+        """A braced expression; else the next digit, or the next number if people mean `whole_number` (2^10)."""
         if self.next_is("{"):
             return self.braces()
         here = self.here()
@@ -213,9 +164,9 @@ class Expressions(Numerals):
 
     def braces(self) -> Node:
         self.must("{")
-        found = self.sum() if not self.next_is("}") else None
-        if found is None:
+        if self.next_is("}"):
             raise Unsure("empty braces")
+        found = self.sum()
         if self.take("\\over"):
             found = Apply("/", (found, self.sum()))
         elif self.take("\\choose"):
@@ -230,7 +181,7 @@ class Expressions(Numerals):
         if opening == "\\{" and self.take("\\}"):
             return Symbol("empty")
         condition = self.named_member() if opening == "\\{" else None
-        inside = self.list_of(until=closings)
+        inside = self.read_list(self, closings)
         closing = self.take(*closings)
         if closing is None:
             raise Unsure("a bracket is missing")
@@ -254,19 +205,12 @@ class Expressions(Numerals):
         self.place = place + 1
         return name.text
 
-    def absolute(self) -> Node:
-        bar = self.here().text
-        self.place += 1
-        found = self.sum()
-        self.must(bar)
-        return Apply("abs", (found,))
-
     def between(self) -> Node:
         opening = self.here().text
         self.place += 1
         found = self.sum()
-        self.must(_CLOSING[opening])
-        return Apply({"\\lvert": "abs", "\\lfloor": "floor", "\\lceil": "ceil"}[opening], (found,))
+        self.must(_CLOSING.get(opening, opening))
+        return Apply(_BETWEEN[opening], (found,))
 
     def fraction(self) -> Apply:
         name = "binom" if self.here().text.endswith("binom") else "/"
@@ -331,7 +275,7 @@ class Expressions(Numerals):
             if self.take("\\\\"):
                 rows.append([])
             elif not self.take("&"):
-                rows[-1].append(self.relation())
+                rows[-1].append(self.read_relation(self))
         self.place += 1
         rows = [each for each in rows if each]
         if not rows or len({len(each) for each in rows}) > 1:
@@ -339,14 +283,13 @@ class Expressions(Numerals):
         return Group("matrix", tuple(Group("row", tuple(each)) for each in rows))
 
 
-def times(one: Node, other: Node) -> Node:
-    """A product; a number times a matrix is taken into the matrix."""
-    if isinstance(other, Group) and other.kind == "matrix" and not isinstance(one, Group):
-        return Group(
-            "matrix", tuple(Group("row", tuple(Apply("*", (one, each)) for each in row.members)) for row in other.members if isinstance(row, Group))
-        )
-    return Apply("*", (one, other))
-
-
-def negative(node: Node) -> Node:
-    return times(Number(Fraction(-1)), node) if isinstance(node, Group) and node.kind == "matrix" else Apply("neg", (node,))
+_READERS: dict[str, Callable[[Expressions], Node]] = {
+    ".": lambda reader: number(reader, reader.argument),
+    "{": Expressions.braces,
+    **dict.fromkeys(("(", "[", "\\{", "\\langle"), Expressions.brackets),
+    **dict.fromkeys(_BETWEEN, Expressions.between),
+    **dict.fromkeys(("\\frac", "\\dfrac", "\\tfrac", "\\cfrac", "\\binom", "\\dbinom", "\\tbinom"), Expressions.fraction),
+    "\\sqrt": Expressions.root,
+    **dict.fromkeys(("\\overline", "\\bar"), Expressions.conjugate),
+}
+"""How what begins with a command or sign is read."""

@@ -13,11 +13,12 @@ from fractions import Fraction
 from typing import Any
 
 from cotexp.records import AnswerType
-from cotexp.tasks.answers import LETTERS, last_boxed, number_of
+from cotexp.tasks.answers import number_of
 from cotexp.tasks.booleans import boolean_word
-from cotexp.tasks.boxes import parts_of_answer
+from cotexp.tasks.boxes import last_boxed, parts_of_answer
 from cotexp.tasks.latex import stripped
-from cotexp.tasks.quantities import plain
+from cotexp.tasks.multiple_choice import LETTERS
+from cotexp.tasks.sentence_items import plain
 from cotexp.tasks.stated_formulas import in_one, joined
 
 STATEMENT = "####"
@@ -58,7 +59,7 @@ def _parts(raw: list[Any], answer_type: AnswerType) -> str:
     if answer_type == "latex":
         return joined(parts)
     if len(set(parts)) > 1:
-        raise ValueError(f"must be one answer; {len(parts)} stand in its list")
+        raise ValueError(f"must be one answer; its list holds {len(parts)}")
     return parts[0]
 
 

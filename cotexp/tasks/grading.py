@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 
 from cotexp.records import AnswerType, FinishReason, Grade, Question
 from cotexp.tasks.answers import extract, extract_lenient, last_mention, number_of
+from cotexp.tasks.comparison_worker import Comparison
 from cotexp.tasks.equality import plainly_equal
-from cotexp.tasks.equivalence import Comparison, Judge
+from cotexp.tasks.judge import Judge
 from cotexp.tasks.latex import normalised, parts_of
 from cotexp.tasks.values import RELATIVE_TOLERANCE
 
 NUMBERS = ("integer", "decimal")
-_UNIT_BEHIND = re.compile(r"(?<=\S)\s*\\text\{[^{}]*\}$")
+_UNIT_AFTER = re.compile(r"(?<=\S)\s*\\text\{[^{}]*\}$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ def grade_all(
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A grade whose comparisons by math-verify are still open; None where none is needed."""
+    """A grade whose comparisons by math-verify are still open; None if none is needed."""
 
     grade: Grade
     strict: Comparison | None
@@ -136,7 +137,7 @@ def is_kept(answer: str | None, chain: str, question: Question) -> bool:
         return False
     if question.answer_type == "latex":
         written = normalised(chain)
-        bare = _UNIT_BEHIND.sub("", answer)
+        bare = _UNIT_AFTER.sub("", answer)
         return any(normalised(each) in written for each in (answer, bare)) or all(normalised(each) in written for each in parts_of(answer))
     last = last_mention(chain, question.answer_type, question.options)
     return last is not None and (number_of(last) == number_of(answer) if question.answer_type in NUMBERS else last == answer)

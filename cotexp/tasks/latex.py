@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from cotexp.tasks.words import Unsure, number_in_words
+from cotexp.tasks.unit_words import Unsure, number_in_words, units_agree
+from cotexp.tasks.word_lists import words
 
+_TEXT = r"\\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|mathbf)\s*\{(?P<text>[^{}]*)\}"
 _GROUPING = re.compile(r"(?<=\d)(?:,?\\[,!]|\{,\}(?:\\!)?)(?=\d{3}(?!\d))")
 _SPACING = re.compile(r"\\(?:[,!;: ]|(?:left|right|displaystyle|quad|qquad|big|Big|bigl|bigr)(?![A-Za-z]))|\\?\$|~")
 _ONE_LONG_NUMBER = re.compile(r"[^,\d]*\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?[^,\d]*")
 _SAME = (
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
-    (re.compile(r"\\(?:text|mathrm|textbf|textrm|textit|textnormal|mbox|hbox|mathbf)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(_TEXT), r"\g<text>"),
     (re.compile(r"\\[lc]?dots(?:[cbm](?![A-Za-z]))?|…|\.\.\."), r"\\ldots"),
     (re.compile(r"\^\s*(?:\{\s*)?\\circ(?:\s*\})?|\\degree|\\?%"), ""),
     (re.compile(r"\\frac\s*([^{\s\\])"), r"\\frac{\1}"),
@@ -41,8 +43,27 @@ def normalised(latex: str) -> str:
     return latex.rstrip(".")
 
 
+_OF_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_LETTER_IN_BRACKETS = re.compile(r"^\(([A-Z])\)$")
+
+
+def same_spelling(gold: str, answer: str) -> bool:
+    """Whether the normalised strings are the same; words may differ in their capitals."""
+    ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(stripped(each))) for each in (answer, gold))
+    if ours == theirs:
+        signs = _sign_of(gold), _sign_of(answer)
+        return signs[0] == signs[1] if _OF_ANGLE.search(ours) else units_agree(*signs)
+    return ours.casefold() == theirs.casefold() and ours.isalpha() and len(ours) > 2 and not ours.isupper() and not theirs.isupper()
+
+
+def _sign_of(latex: str) -> str | None:
+    if re.search(r"\\\$|^\s*\$[^$]*$|€|£", latex):
+        return "$"
+    return "%" if "%" in latex else "°" if re.search(r"\\circ|\\degree|°", latex) else None
+
+
 def parts_of(latex: str) -> list[str]:
-    """What stands between commas with a space behind them, outside of brackets and braces; the formula itself without any."""
+    """The parts between commas that a space follows, outside of brackets and braces; the formula itself if there is no such comma."""
     parts, depth, start = [], 0, 0
     for match in _BRACKET_OR_COMMA.finditer(latex):
         if match.group() == ", " and depth == 0:
@@ -99,7 +120,6 @@ _SPACE = re.compile(r"(?<!\\)\\(?:quad|qquad|enspace|thinspace|;|:|!|,| |\n)(?![
 _THIN = re.compile(r"(?<![\d.,])(\d{1,3})((?:(?:,?\\,|,\\!|\{,\}\\!|\s?\{,\}\s?|\\text\{,\}|~|\\ | )\d{3})+)(?![\d])")
 _COMMAS = re.compile(r"(?<![\d.])\d+(?:,\d+)+(?!\d)")
 _BY_THREE = re.compile(r"\d{1,3}(?:,\d{3})+")
-_TEXT = r"\\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|mathbf)\s*\{(?P<text>[^{}]*)\}"
 _TOKEN = re.compile(
     rf"(?P<space>\s+)|{_TEXT}"
     r"|(?P<number>\d+\.\d+|\d+|\.\d+)"
@@ -117,7 +137,7 @@ class Token(NamedTuple):
 
 
 _LONE_BACKSLASH = re.compile(r"(?<!\\)\\$")
-"""What is left of a space behind a formula."""
+"""What is left of a space after a formula."""
 
 
 def stripped(latex: str) -> str:
@@ -185,14 +205,24 @@ def _without_commas(latex: str) -> str:
     return "".join([*pieces, latex[last:]])
 
 
+_FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp"
+FUNCTIONS = {f"\\{name}": name for name in _FUNCTION_NAMES.split()}
+_GREEK_NAMES = (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi varphi chi psi omega "
+    "Gamma Delta Theta Lambda Sigma Phi Psi Omega pi infty ell"
+)
+GREEK = frozenset(f"\\{name}" for name in _GREEK_NAMES.split())
+RELATIONS = {
+    "=": "=", "<": "<", ">": ">", "\\lt": "<", "\\gt": ">", "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\ge": ">=", "\\geq": ">=",
+    "\\geqslant": ">=", "\\approx": "~", "\\ne": "!=", "\\neq": "!=", "\\in": "in",
+}  # fmt: skip
 WORDS_OF_MATHS = {
     "sqrt": "\\sqrt", "pi": "\\pi", "infinity": "\\infty", "inf": "\\infty", "infty": "\\infty", "sin": "\\sin", "cos": "\\cos", "tan": "\\tan",
     "log": "\\log", "ln": "\\ln", "exp": "\\exp", "theta": "\\theta", "alpha": "\\alpha", "beta": "\\beta", "cup": "\\cup", "union": "\\cup",
 }  # fmt: skip
 _WORD = re.compile(r"(?=.*[aeiouyAEIOUY])[A-Za-z]{3,}|[ck]m|mm|[mk]g|ml|mL|ft|oz|lbs?|hrs?|mph|min|or|and|in")
-"""Letters behind a space that are a word or a unit; other letters are variables, as in "3xyz" and "12mn"."""
-_IN_SMALL_WORDS = "an is it at on of no to so we if by as"
-_SMALL_WORDS = frozenset(_IN_SMALL_WORDS.split())
+"""Letters after a space that are a word or a unit; other letters are variables, as in "3xyz" and "12mn"."""
+_SMALL_WORDS = words("an is it at on of no to so we if by as")
 _LETTERS_OF_VARIABLES = re.compile(r"[a-d]{3,}|[x-z]{3,}|[p-t]{3}|[A-D]{3,}|[P-T]{3}|[X-Z]{3}")
 
 

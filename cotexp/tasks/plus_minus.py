@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cotexp.tasks.nodes import Apply, Group, Node, Quantity, Relation
+from cotexp.tasks.formula_tree import Apply, Group, Node, Quantity, Relation
+from cotexp.tasks.unit_words import Unsure
 from cotexp.tasks.values import parts_of
-from cotexp.tasks.words import Unsure
 
 
 def several(node: Node) -> Node:

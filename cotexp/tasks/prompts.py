@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cotexp.records import Question
 from cotexp.sections import ConfigError
-from cotexp.task_settings import Task
 from cotexp.tasks.rows import Row, options_of, read_rows
+from cotexp.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def _joined(examples: Iterable[tuple[str, str]]) -> str:
 
 
 def _file_examples(task: Task) -> list[tuple[str, str]]:
-    """Rows with `question` and `solution`, and `options` where the prompt shows them."""
+    """Rows with `question` and `solution`, and `options` if the prompt shows them."""
     path = Path(str(task.few_shot_file))
     rows = read_rows(path, f"task.few_shot_file: {path}")
     return [(_asked(task.prompt, row.text("question"), _row_options(task, row)), row.text("solution")) for row in rows]

@@ -9,69 +9,18 @@ import math
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple
 
-from cotexp.tasks.lexing import MOST_DIGITS, Token
-from cotexp.tasks.spoken import SMALL, spoken_at
-from cotexp.tasks.units import MAGNITUDES, UNITS, Unit
-from cotexp.tasks.wording import ATTACHED, CHANGING
-
-
-class Quantity(NamedTuple):
-    """`plain`: the value in plain characters, as written where nothing changed it. `is_letter`: a lone letter is its magnitude ("3k")."""
-
-    value: Fraction
-    plain: str
-    unit: Unit | None = None
-    unit_name: str = ""
-    is_percent: bool = False
-    is_fraction: bool = False
-    is_letter: bool = False
-
-
-class Word(NamedTuple):
-    text: str
-    spaced: bool = True
-
-
-class Sign(NamedTuple):
-    """An operator, "=", a separator or a bracket."""
-
-    kind: str
-    text: str
-    spaced: bool
-
-
-class Stop(NamedTuple):
-    """Something that changes a value in a way that is not read."""
-
-    text: str
-
-
-Item = Quantity | Word | Sign | Stop
+from cotexp.tasks.number_words import spoken_at
+from cotexp.tasks.sentence_items import Item, Quantity, Sign, Stop, Word, plain
+from cotexp.tasks.text_tokens import MOST_DIGITS, Token
+from cotexp.tasks.units import MAGNITUDES, NUMBERS, UNITS
+from cotexp.tasks.word_lists import ATTACHED, CHANGING
 
 _OWN_LETTERS = {"a", "i", "A", "I"}
 _LETTER_MAGNITUDES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "MM": 10**6, "Mn": 10**6, "mn": 10**6, "bn": 10**9, "Bn": 10**9, "tn": 10**12}
 _HAN = {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8, "만": 10**4, "억": 10**8}
 _PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4), "third": Fraction(1, 3)}
 MOST_FACTORIAL = 60
-
-
-def plain(value: Fraction) -> str:
-    """A number in plain digits where these end, such as "1080" or "0.25"; else as a fraction such as "1/3"."""
-    if value.denominator == 1:
-        return str(value.numerator)
-    places, rest = 0, value.denominator
-    for factor in (2, 5):
-        count = 0
-        while rest % factor == 0:
-            rest //= factor
-            count += 1
-        places = max(places, count)
-    if rest != 1:
-        return f"{value.numerator}/{value.denominator}"
-    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
-    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
 
 
 def items(found: Sequence[Token]) -> list[Item]:
@@ -122,11 +71,11 @@ def _quantity(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[
         quantity, end = _simple(found, start)
     else:
         return None
-    return _dressed(quantity, found, end, currency=currency, negative=negative)
+    return _with_modifiers(quantity, found, end, currency=currency, negative=negative)
 
 
 def _sign(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[bool, int]:
-    """Whether a minus stands there, and where what it belongs to begins. Behind a quantity it is an operator."""
+    """Whether the token is a minus sign, and where its operand begins. After a quantity it is an operator."""
     token = found[at]
     operand = bool(before) and (isinstance(before[-1], Quantity | Stop) or (isinstance(before[-1], Sign) and before[-1].kind == "close"))
     glued = bool(before) and isinstance(before[-1], Word) and not token.spaced
@@ -167,7 +116,7 @@ def _simple(found: Sequence[Token], at: int) -> tuple[Quantity, int]:
 
 
 def _over(found: Sequence[Token], at: int) -> tuple[Token, int] | None:
-    """The denominator behind a slash, one that is not zero and that no other slash follows."""
+    """The denominator after a slash, one that is not zero and that no other slash follows."""
     if at + 1 < len(found) and found[at].kind == "operator" and found[at].text == "/":
         second = at + 1 + (found[at + 1].kind == "currency")
         if (
@@ -184,7 +133,7 @@ def _over(found: Sequence[Token], at: int) -> tuple[Token, int] | None:
 
 
 def _part(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
-    """The fraction of a mixed number behind its whole part: "1/2", "½", "and 1/2", "and a half"."""
+    """The fraction of a mixed number after its whole part: "1/2", "½", "and 1/2", "and a half"."""
     joined = at < len(found) and found[at].kind == "word" and found[at].text.lower() == "and"
     at += joined
     if at >= len(found):
@@ -199,16 +148,16 @@ def _part(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
     if joined and words[0] in ("a", "one") and words[1] in _PARTS:
         return _PARTS[words[1]], at + 2
     if joined and words[0] in ("two", "three") and words[1].removesuffix("s") in _PARTS:
-        part = _PARTS[words[1].removesuffix("s")] * SMALL[words[0]]
+        part = _PARTS[words[1].removesuffix("s")] * NUMBERS[words[0]]
         return (part, at + 2) if part < 1 else None
     return None
 
 
-# --- what stands behind it -----------------------------------------------------------------------------------------------
+# --- what follows it -----------------------------------------------------------------------------------------------------
 
 
-def _dressed(quantity: Quantity, found: Sequence[Token], at: int, *, currency: str, negative: bool) -> tuple[Quantity | Stop, int]:
-    """The quantity with factorial, magnitudes, sign and unit. Anything right behind it that is not read stops the reading."""
+def _with_modifiers(quantity: Quantity, found: Sequence[Token], at: int, *, currency: str, negative: bool) -> tuple[Quantity | Stop, int]:
+    """The quantity with factorial, magnitudes, sign and unit. Anything directly after it that is not read stops the reading."""
     value, changed, is_letter = quantity.value, quantity.plain == "", False
     if at < len(found) and found[at].kind == "bang" and not found[at].spaced:
         if value.denominator != 1 or not 0 <= value <= MOST_FACTORIAL:
@@ -277,8 +226,8 @@ def _with_word(quantity: Quantity, found: Sequence[Token], at: int) -> tuple[Qua
     token = found[at]
     word = token.text.lower()
     unit = UNITS.get(token.text) or (UNITS.get(word) if len(word) > 1 else None)
-    behind = [each.text.lower() for each in found[at : at + 3]]
-    if word in CHANGING or re.fullmatch(r"r\d+", word) or behind[:2] == ["below", "zero"] or behind == ["to", "the", "power"]:
+    following = [each.text.lower() for each in found[at : at + 3]]
+    if word in CHANGING or re.fullmatch(r"r\d+", word) or following[:2] == ["below", "zero"] or following == ["to", "the", "power"]:
         return Stop(word), at + 1
     if unit is not None and (len(token.text) > 1 or _stands(found, at)):
         return quantity._replace(unit=unit, unit_name=token.text), at + 1
@@ -317,7 +266,7 @@ def _compounds(row: Sequence[Item]) -> list[Item]:
 
 
 def _first_of_compound(result: Sequence[Item]) -> int | None:
-    """Where the quantity stands that only "and" or a comma parts from what comes next."""
+    """The place of the quantity that only "and" or a comma separates from the next one."""
     at = len(result) - 1
     while at >= 0 and ((isinstance(each := result[at], Word) and each.text.lower() == "and") or (isinstance(each, Sign) and each.text == ",")):
         at -= 1

@@ -1,4 +1,4 @@
-"""Rows of a file, each with the place where it stands, so that every refusal names file, line and field.
+"""Rows of a file, each with its place, so that every refusal names file, line and field.
 
 A reader yields `Row`s lazily: it knows nothing of questions. What a row must hold is said by its `text`, `object` and `list_of` methods.
 """
@@ -20,8 +20,8 @@ import orjson
 
 from cotexp.records import AnswerType
 from cotexp.sections import ConfigError, suggestion
-from cotexp.tasks.answers import LETTERS
 from cotexp.tasks.gold import read_gold
+from cotexp.tasks.multiple_choice import LETTERS
 
 READERS = (".jsonl", ".json", ".csv", ".parquet")
 """Endings of files that can be read; .json is read as JSON Lines too."""
@@ -47,7 +47,7 @@ class Row:
         return value.strip()
 
     def optional_text(self, name: str) -> str:
-        """The field's text, or an empty one where the field is missing, null or empty."""
+        """The field's text, or an empty one if the field is missing, null or empty."""
         value = self.fields.get(name)
         if value is not None and not isinstance(value, str):
             raise self.refusal(name, f"must be a text; got {type(value).__name__}")
@@ -86,7 +86,7 @@ def _short(value: Any) -> str:
 
 
 def read_rows(path: Path, name: str) -> Iterator[Row]:
-    """The rows of a .jsonl, .json (JSON Lines), .csv or .parquet file; blank lines are skipped. `name` stands in errors.
+    """The rows of a .jsonl, .json (JSON Lines), .csv or .parquet file; blank lines are skipped. Errors show `name`.
 
     Raises: ConfigError naming the line when a line cannot be read.
     """
@@ -134,7 +134,7 @@ def _decoded(content: bytes, name: str, *, first_line: int = 1) -> str:
 
 
 def _csv_rows(content: bytes, name: str) -> Iterator[Row]:
-    """Every cell is a text. A row's place is its first line in the file, whatever line breaks stand in its cells."""
+    """Every cell is a text. A row's place is its first line in the file, even if its cells hold line breaks."""
     reader = csv.reader(io.StringIO(_decoded(content.removeprefix(b"\xef\xbb\xbf"), name), newline=""), strict=True)
     header: list[str] | None = None
     first = 1
@@ -207,19 +207,19 @@ def labels_of(row: Row, name: str) -> list[str]:
 
 
 def label_and_text(option: str) -> tuple[str, str]:
-    """An option's own label, a capital, and its text; no label where it has none."""
+    """An option's own label, a capital, and its text; no label if it has none."""
     match = _LABELLED.fullmatch(option)
     return ((match[1] or match[2]).upper(), match[3].strip()) if match else ("", option)
 
 
 _LABELLED = re.compile(r"\s*(?:\(?([A-Za-z])\)\s*|([A-Za-z])[.:]\s+)(\S.*)", re.DOTALL)
-"""An option behind its own label: "A) cat", AQuA's "A)cat", "(A) cat", "A. cat"."""
+"""An option after its own label: "A) cat", AQuA's "A)cat", "(A) cat", "A. cat"."""
 _ARRAY = re.compile(r"\barray\(\s*(\[.*?\])\s*(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
 """How pandas writes the arrays of a Parquet file into a cell of a CSV file."""
 
 
 def _unpacked(row: Row, name: str) -> Any:
-    """The field, read as JSON where it is a text (a cell of a CSV file); labels and texts that stand apart become one object."""
+    """The field, read as JSON if it is a text (a cell of a CSV file); separate lists of labels and texts become one object."""
     value = row.value(name)
     if isinstance(value, list) and value and all(isinstance(each, Mapping) and {"label", "text"} <= each.keys() for each in value):
         return {str(each["label"]): each["text"] for each in value}

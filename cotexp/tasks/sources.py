@@ -18,7 +18,7 @@ from typing import Any
 from cotexp import durable
 from cotexp.sections import ConfigError, suggestion
 from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark, HubCopy, Split
-from cotexp.tasks.pinned import RECIPES, cut
+from cotexp.tasks.pinned_files import RECIPES, cut
 from cotexp.tasks.rows import json_line
 
 
@@ -130,7 +130,7 @@ def _download(name: str, copy: HubCopy, revision: str | None, target: Path) -> t
 
 
 def fetch(name: str, target: Path, *, force: bool = False, base: str | None = None) -> list[Path]:
-    """Download a task into `target`, from pinned files where there are any, else from the hub; returns the files written.
+    """Download a task into `target`, from pinned files if there are any, else from the hub; returns the files written.
 
     Files that are there and complete stay as they are unless `force`. `base` replaces the address of the repositories' host (COTEXP_FETCH_BASE).
 
@@ -149,7 +149,7 @@ def fetch(name: str, target: Path, *, force: bool = False, base: str | None = No
 
 
 def is_complete(name: str, split: str, path: Path) -> bool:
-    """Whether a file is the whole split: by its sha256 where it is known, else by its number of rows."""
+    """Whether a file is the whole split: by its sha256 if it is known, else by its number of rows."""
     if not path.is_file():
         return False
     content = path.read_bytes()

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from cotexp.tasks.boxes import parts_of_answer
 from cotexp.tasks.equality import is_formula, kind_of
-from cotexp.tasks.words import Unsure, unit_of
+from cotexp.tasks.unit_words import Unsure, unit_of
+from cotexp.tasks.word_lists import words
 
 LONGEST = 4_000
-"""Characters behind a mark in which a formula is looked for."""
+"""Characters after a mark in which a formula is looked for."""
 _MARK = re.compile(r"answers?\s+(?:is|are)(?![A-Za-z])|####", re.IGNORECASE)
 _OPENING = re.compile(r"(?:[\s*_~:]|(?<=\n)>)*")
 _SENTENCE_END = re.compile(r"[.!?][\"')*]*\s+|\n\s*|[.!?]?[\"')*]*$")
@@ -31,20 +32,19 @@ _CONCLUSION = re.compile(
 )
 _NEGATED = re.compile(r"(?:definitely\s+|certainly\s+)?(?:not|never|no\s+longer|neither)\b", re.IGNORECASE)
 _BUT = re.compile(r"[^.\n]*?(?:\bbut\s+(?:rather\s+|instead\s+)?|[;,]\s*(?:rather|instead),?\s+|[;,]\s*it(?:'s|\s+is|\s+becomes)\s+)")
-_IN_FILLERS = (
+_FILLERS = words(
     "then thus therefore hence so simply just exactly indeed clearly obviously now equal to given by the a an set interval intervals pair pairs "
     "ordered point points value values number numbers expression fraction matrix vector ratio product solution solutions root roots polynomial "
     "function equation line integer integers positive real complex quantity that we get have it is both also either union pairs tuple triple "
     "coordinates angle angles length area volume probability only final all of which equals"
 )
-_FILLERS = frozenset(_IN_FILLERS.split())
 _CHANGING = re.compile(
     r"\s*(?:(?:of|times|plus|minus|more|less|divided|multiplied|squared|cubed|to|through|hundred|thousand|million|billion|trillion|dozen|percent\s+of"
     r"|in\s+base|base|mod|or\s+(?:more|less|fewer|higher|lower|greater|above|below)|and\s+a\s+(?:half|quarter|third))(?![A-Za-z])|or\s+\d|\\?%\s+of\b|[-+×*/^](?=\s*[\d$(])"
     r"|(?!(?:because|since|as|for|when|where|if|with|so|by|from|at|in|after|which|that|is|on|not)\b)[A-Za-z]+\s+(?:and\s+)?(?=\$\d|\\\(\d))",
     re.IGNORECASE,
 )
-"""What behind a formula makes its value another one, one of a range, or the first part of a compound ("$5$ hours $30$ minutes")."""
+"""What after a formula makes its value another one, one of a range, or the first part of a compound ("$5$ hours $30$ minutes")."""
 _UNIT = re.compile(r"\s*(?:(?:square|cubic|sq)\.?\s+)?(?P<name>[A-Za-z]{2,})(?:\s+per\s+[a-z]+)?(?![A-Za-z])")
 _CASES = re.compile(r"\s*(?:when|if|for)\b[^.\n]{0,80}?(?:\band|\bor|,)\s+(?:\$|\\\()[^.\n]{1,80}?\b(?:when|if|for|otherwise)\b", re.IGNORECASE)
 """Another formula under another condition."""
@@ -77,7 +77,7 @@ def stated_formula(text: str) -> Stated:
     for mark in reversed(list(_MARK.finditer(text))[-MOST_MARKS:]):
         if _HYPOTHETICAL.search(text[max(0, mark.start() - 40) : mark.start()]):
             continue
-        found = _heading(text, mark.end()) if mark.group() == "####" else _behind(text[mark.end() : mark.end() + LONGEST])
+        found = _heading(text, mark.end()) if mark.group() == "####" else _after_mark(text[mark.end() : mark.end() + LONGEST])
         if found == "":
             return Stated(None, "none", len(text))
         if found is None or _REMARK.match(found):
@@ -100,7 +100,7 @@ _ONE_NUMBER = re.compile(r"[^,\d]*\d{1,3}(?:,\d{3})+(?:\.\d+)?[^,\d]*")
 
 
 def in_one(parts: list[str]) -> list[str]:
-    """`parts`; the last alone where they are not of one readable kind, but forms of one answer, such as 28 and 28_9."""
+    """`parts`; the last alone if they are not of one readable kind, but forms of one answer, such as 28 and 28_9."""
     kinds = {kind_of(each) for each in parts}
     return parts if len(kinds) == 1 and None not in kinds else parts[-1:]
 
@@ -110,7 +110,7 @@ def _is_words(stated: str) -> bool:
 
 
 def _heading(text: str, place: int) -> str | None:
-    """The formula of a line behind "####", or below a heading that says "Final answer"; None for any other heading."""
+    """The formula of a line after "####", or below a heading that says "Final answer"; None for any other heading."""
     line, _, rest = text[place : place + LONGEST].lstrip(" \t#").partition("\n")
     label = _HEADING.match(line)
     bare = _clean(line[label.end() :] if label else line)
@@ -120,18 +120,18 @@ def _heading(text: str, place: int) -> str | None:
     if not bare or "\\boxed" in bare:
         return None
     if (first := _FIRST_MATH.match(line.lstrip("* "))) and not first["filler"]:
-        return _behind(line)
+        return _after_mark(line)
     if is_formula(bare):
         return bare
     return bare if not rest.strip() and not bare.endswith(":") and not re.match(r"\d+\.\s|step\b", bare, re.IGNORECASE) else None
 
 
-def _behind(rest: str) -> str | None:
-    """What is stated right behind "answer is"; "" for a statement that gives a value which cannot be read, None for one that gives none."""
+def _after_mark(rest: str) -> str | None:
+    """What is stated directly after "answer is"; "" for a statement that gives a value which cannot be read, None for one that gives none."""
     rest = rest[_OPENING.match(rest).end() :]  # type: ignore[union-attr]
     if negation := _NEGATED.match(rest):
         but = _BUT.match(rest, negation.end())
-        return _behind(rest[but.end() :]) if but else None
+        return _after_mark(rest[but.end() :]) if but else None
     if (first := _FIRST_MATH.match(rest)) is not None:
         fillers = re.findall(r"[A-Za-z]+", first["filler"].lower())
         if all(each in _FILLERS for each in fillers):
@@ -141,8 +141,7 @@ def _behind(rest: str) -> str | None:
     return _sentence(rest)
 
 
-_IN_BOUNDS = "least most than below above under over almost nearly about between minus negative half twice double not"
-_BOUNDS = frozenset(_IN_BOUNDS.split())
+_BOUNDS = words("least most than below above under over almost nearly about between minus negative half twice double not")
 
 
 def _several(rest: str, first: re.Match[str]) -> str | None:
@@ -158,11 +157,11 @@ def _several(rest: str, first: re.Match[str]) -> str | None:
     if _CHANGING.match(rest, end):
         conclusion = _CONCLUSION.match(rest, end)
         return _inside(conclusion) if conclusion else ""
-    return formulas[0] + _unit_behind(rest[end:]) if len(formulas) == 1 else ", ".join(formulas)
+    return formulas[0] + _unit_after(rest[end:]) if len(formulas) == 1 else ", ".join(formulas)
 
 
-def _unit_behind(rest: str) -> str:
-    """The known unit that stands behind a formula, as LaTeX; "in" may be no inches."""
+def _unit_after(rest: str) -> str:
+    """The known unit after a formula, as LaTeX; "in" may be no inches."""
     unit = _UNIT.match(rest)
     if unit is None or unit["name"] == "in":
         return ""
@@ -179,7 +178,7 @@ def _inside(match: re.Match[str]) -> str:
 
 
 def _sentence(rest: str) -> str | None:
-    """The rest of the sentence, or of its first clause where that alone is a formula; None for a box that was cut off."""
+    """The rest of the sentence, or of its first clause if that alone is a formula; None for a box that was cut off."""
     end = _SENTENCE_END.search(rest)
     whole = _clean(rest[: end.start()] if end else rest)
     if "\\boxed" in whole:

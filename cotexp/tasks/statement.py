@@ -1,6 +1,6 @@
-"""Where a text states its answer: what stands behind "answer is" or "####", in the part that answers this question.
+"""Where a text states its answer: what follows "answer is" or "####", in the part that answers this question.
 
-What is thought before it, and a new question or turn behind it, are no part of the answer. A Markdown heading states nothing.
+What is thought before it, and a new question or turn after it, are no part of the answer. A Markdown heading states nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from cotexp.tasks.boxes import BOX, cut_off
 
 
 class Mark(NamedTuple):
-    """A statement: where its mark begins, and the text behind it (up to the next mark). `is_heading`: its mark is "####", and `goes_on` says
-    that more text stands below its line. `is_remark`: "this answer is ...".
+    """A statement: where its mark begins, and the text after it (up to the next mark). `is_heading`: its mark is "####", and `goes_on` says
+    that more text follows below its line. `is_remark`: "this answer is ...".
     """
 
     start: int
@@ -48,11 +48,11 @@ _MAYBE_QUESTION = (
 _RUN_ON = re.compile(rf"(?P<turn>{_END_OF_TURN}|{_USER_TURN})|(?P<question>{_QUESTION})|(?P<maybe>{_MAYBE_QUESTION})", re.IGNORECASE | re.MULTILINE)
 _TOKENS_ONLY = re.compile(r"(?:\s|<[|｜][^<>|｜]{0,60}[|｜]>|</?s>|<bos>|assistant|model)*", re.IGNORECASE)
 _OPENING_LINE = re.compile(r"[^\d\n]{0,80}[:!.,]?\s*")
-"""A line such as "Sure, here is the solution:", behind which a question is only repeated."""
+"""A line such as "Sure, here is the solution:", after which a question is only repeated."""
 
 
 def answer_part(text: str) -> Span:
-    """The part of a text that answers: behind what is thought, before a new question or turn, and before a box that was cut off."""
+    """The part of a text that answers: after what is thought, before a new question or turn, and before a box that was cut off."""
     begin = answer_begin(text)
     end = _run_on(text, begin)
     return Span(begin, min(end, begin + cut_off(text[begin:end])))
@@ -106,20 +106,20 @@ def marks(text: str) -> Iterator[Mark]:
         piece, is_heading = text[match.end() : min(end, match.end() + MOST_LINES_BEHIND)], match.group().startswith("#")
         end = match.start()
         if is_heading:
-            line, _, behind = piece.partition("\n")
-            if (heading := _heading(line, behind)) is not None:
-                yield Mark(match.start(), heading, is_heading=True, goes_on=bool(behind.strip()) and heading == line)
+            line, _, following = piece.partition("\n")
+            if (heading := _heading(line, following)) is not None:
+                yield Mark(match.start(), heading, is_heading=True, goes_on=bool(following.strip()) and heading == line)
         elif not _DOUBTED.search(text, max(0, match.start() - MOST_BEFORE), match.start()):
             is_remark = text[max(0, match.start() - 5) : match.start()].lower() == "this "
             yield Mark(match.start(), piece, is_remark=is_remark)
 
 
-def _heading(line: str, behind: str) -> str | None:
-    """What a line behind "####" may state; None for a title such as "2. Check". "Final answer" states what stands below it."""
+def _heading(line: str, following: str) -> str | None:
+    """What a line after "####" may state; None for a title such as "2. Check". "Final answer" states the line below it."""
     title = _TITLE.match(line)
     if title is not None:
         rest = line[title.end() :]
-        return rest if rest.strip(" *_#") else behind.lstrip().split("\n")[0]
+        return rest if rest.strip(" *_#") else following.lstrip().split("\n")[0]
     return None if _NUMBERED.match(line) else line
 
 
@@ -142,14 +142,14 @@ MOST_TURNED = 80
 
 
 def is_taken_back(text: str, begin: int) -> bool:
-    """Whether the text behind a statement corrects itself ("wait, that is wrong", "(correction: 18)") and gives no new statement."""
+    """Whether the text after a statement corrects itself ("wait, that is wrong", "(correction: 18)") and gives no new statement."""
     for match in _TURNED.finditer(text, begin):
         if match["no"] is not None:
             return True
-        behind = text[match.end() : match.end() + MOST_TURNED]
+        following = text[match.end() : match.end() + MOST_TURNED]
         said = match["turn"].lower()
         plain = said.startswith(("that", "this", "i ", "scratch", "correction", "oops"))
-        if (plain or _ADMITTED.search(behind)) and not _UPHELD.search(behind):
+        if (plain or _ADMITTED.search(following)) and not _UPHELD.search(following):
             return True
     return False
 

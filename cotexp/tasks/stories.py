@@ -10,9 +10,11 @@ import hashlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
-from cotexp.records import Question
-from cotexp.sections import ConfigError
+from cotexp.records import AnswerType, Question
+from cotexp.sections import ConfigError, setting
+from cotexp.tasks.task import GeneratedTask, split_of
 
 SPLITS = ("train", "validation", "test")
 NUM_WORDINGS = 5
@@ -47,12 +49,37 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Difficulty:
-    """Bounds of the generated arithmetic; every running total lies in [1, max_value]."""
+    """Bounds of the generated arithmetic; every running total is in [1, max_value]."""
 
     min_operations: int
     max_operations: int
     max_value: int
     max_operand: int
+
+
+@dataclass(slots=True, kw_only=True)
+class StoriesTask(GeneratedTask):
+    """Procedural word problems with reference solutions (no download)."""
+
+    has_solutions_of_several_lengths: ClassVar[bool] = True
+
+    name: str = setting("stories", "Name of the task.", choices=("stories",))
+    min_operations: int = setting(2, "Fewest operations in a story.", low=1, high=8)
+    max_operations: int = setting(4, "Most operations in a story.", low=1, high=8)
+    max_value: int = setting(60, "Largest running total in a story.", low=10, high=99)
+    max_operand: int = setting(9, "Largest number added or taken away.", low=2, high=50)
+
+    def contradictions(self) -> Iterator[str]:
+        yield from GeneratedTask.contradictions(self)
+        if self.min_operations > self.max_operations:
+            yield f"min_operations must not exceed max_operations ({self.max_operations}); got {self.min_operations}"
+
+    def graded_as(self) -> AnswerType:
+        return "integer"
+
+    def generate(self, split: str, count: int) -> list[Question]:
+        difficulty = Difficulty(self.min_operations, self.max_operations, self.max_value, self.max_operand)
+        return generate(split, count=count, seed=self.seed, difficulty=difficulty)
 
 
 def generate(split: str, *, count: int, seed: int, difficulty: Difficulty) -> list[Question]:
@@ -68,7 +95,7 @@ def generate(split: str, *, count: int, seed: int, difficulty: Difficulty) -> li
         start, steps = _arithmetic(rng, difficulty)
         name, things = rng.choice(NAMES), rng.choice(THINGS)
         text = question_text(name, things, start, steps)
-        if split_of(start, steps) != split or text in seen:
+        if split_of(arithmetic_of(start, steps)) != split or text in seen:
             fruitless += 1
             if fruitless > 20_000:
                 raise ConfigError(
@@ -91,11 +118,9 @@ def generate(split: str, *, count: int, seed: int, difficulty: Difficulty) -> li
     return questions
 
 
-def split_of(start: int, steps: list[Step]) -> str:
-    """The one split to which this arithmetic belongs: a tenth test, a tenth validation, the rest train."""
-    arithmetic = f"{start}" + "".join(f"{step.operator}{step.operand}" for step in steps)
-    bucket = int.from_bytes(hashlib.sha256(arithmetic.encode()).digest()[:4], "big") % 10
-    return {0: "test", 1: "validation"}.get(bucket, "train")
+def arithmetic_of(start: int, steps: list[Step]) -> str:
+    """What identifies a story: its start and operations, without names and things."""
+    return f"{start}" + "".join(f"{step.operator}{step.operand}" for step in steps)
 
 
 def question_text(name: str, things: str, start: int, steps: list[Step]) -> str:
@@ -155,7 +180,7 @@ def _arithmetic(rng: random.Random, difficulty: Difficulty) -> tuple[int, list[S
 
 
 def _allowed(total: int, difficulty: Difficulty) -> list[tuple[str, int]]:
-    """The operations that keep the running total within bounds; one kind is as likely as another where several fit."""
+    """The operations that keep the running total within bounds; one kind is as likely as another if several fit."""
     operands = range(2, difficulty.max_operand + 1)
     by_kind = {
         "+": [n for n in operands if total + n <= difficulty.max_value],

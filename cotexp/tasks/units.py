@@ -1,4 +1,4 @@
-"""Units that a quantity may have, what they measure, and words that multiply: "million", "dozen"."""
+"""Units and numbers in words: what a unit measures and how it is called, what multiplies ("million", "dozen"), and "zero" to "ninety"."""
 
 from __future__ import annotations
 
@@ -13,55 +13,70 @@ class Unit(NamedTuple):
     size: Fraction
 
 
-_TABLE = {
-    "time": {
-        **dict.fromkeys(("week", "weeks", "wk", "wks"), 604800),
-        **dict.fromkeys(("day", "days"), 86400),
-        **dict.fromkeys(("hour", "hours", "hr", "hrs", "h"), 3600),
-        **dict.fromkeys(("minute", "minutes", "min", "mins"), 60),
-        **dict.fromkeys(("second", "seconds", "sec", "secs", "s"), 1),
-    },
-    "years": {**dict.fromkeys(("year", "years", "yr", "yrs"), 12), **dict.fromkeys(("month", "months"), 1)},
-    "length": {
-        **dict.fromkeys(("mile", "miles", "mi"), 63360),
-        **dict.fromkeys(("yard", "yards", "yd", "yds"), 36),
-        **dict.fromkeys(("foot", "feet", "ft"), 12),
-        **dict.fromkeys(("inch", "inches", "in"), 1),
-    },
-    "metre": {
-        **dict.fromkeys(("km", "kms", "kilometer", "kilometers", "kilometre", "kilometres"), 1_000_000),
-        **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1000),
-        **dict.fromkeys(("cm", "cms", "centimeter", "centimeters", "centimetre", "centimetres"), 10),
-        **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1),
-    },
-    "pound": {
-        **dict.fromkeys(("pound", "pounds", "lb", "lbs"), 16),
-        **dict.fromkeys(("ounce", "ounces", "oz"), 1),
-    },
-    "gram": {
-        **dict.fromkeys(("ton", "tons", "tonne", "tonnes"), 1_000_000_000),
-        **dict.fromkeys(("kg", "kgs", "kilo", "kilos", "kilogram", "kilograms"), 1_000_000),
-        **dict.fromkeys(("g", "gram", "grams"), 1000),
-        **dict.fromkeys(("mg", "milligram", "milligrams"), 1),
-    },
-    "litre": {
-        **dict.fromkeys(("l", "L", "liter", "liters", "litre", "litres"), 1000),
-        **dict.fromkeys(("ml", "mL", "mls", "milliliter", "milliliters", "millilitre", "millilitres"), 1),
-    },
-    "gallon": {
-        **dict.fromkeys(("gallon", "gallons", "gal"), 16),
-        **dict.fromkeys(("quart", "quarts"), 4),
-        **dict.fromkeys(("pint", "pints"), 2),
-        **dict.fromkeys(("cup", "cups"), 1),
-    },
-    "money": {
-        **dict.fromkeys(("dollar", "dollars", "usd", "buck", "bucks", "euro", "euros", "rupee", "rupees", "$", "€", "£", "₹"), 100),
-        **dict.fromkeys(("cent", "cents", "¢", "pence", "p", "c", "paise"), 1),
-    },
+class _Called(NamedTuple):
+    """How a unit is called: by `words`, which sentences also have in the plural, by `signs`, and by what only sentences or only formulas have."""
+
+    kind: str
+    size: int
+    words: str = ""
+    signs: str = ""
+    in_sentences: str = ""
+    in_formulas: str = ""
+
+
+_UNITS = {
+    "s": _Called("time", 1, "second sec", "s"),
+    "min": _Called("time", 60, "minute", "min mins"),
+    "h": _Called("time", 3600, "hour", "hr hrs h"),
+    "day": _Called("time", 86_400, "day"),
+    "week": _Called("time", 604_800, "week", "", "wk wks"),
+    "month": _Called("years", 1, "month"),
+    "year": _Called("years", 12, "year", "yr yrs"),
+    "in": _Called("length", 1, "", "inch inches in"),
+    "ft": _Called("length", 12, "", "foot feet ft"),
+    "yd": _Called("length", 36, "yard yd"),
+    "mi": _Called("length", 63_360, "mile", "mi"),
+    "mm": _Called("metre", 1, "millimeter millimetre", "mm"),
+    "cm": _Called("metre", 10, "cm centimeter centimetre"),
+    "m": _Called("metre", 1000, "meter metre", "m"),
+    "km": _Called("metre", 1_000_000, "km kilometer kilometre"),
+    "oz": _Called("pound", 1, "ounce", "oz"),
+    "lb": _Called("pound", 16, "pound", "lb lbs"),
+    "mg": _Called("gram", 1, "milligram", "mg"),
+    "g": _Called("gram", 1000, "gram", "g", "", "gm"),
+    "kg": _Called("gram", 1_000_000, "kg kilo kilogram"),
+    "t": _Called("gram", 1_000_000_000, in_sentences="ton tons tonne tonnes"),
+    "ml": _Called("litre", 1, "milliliter millilitre", "ml mL", "mls"),
+    "l": _Called("litre", 1000, "liter litre", "l L"),
+    "cup": _Called("gallon", 1, "cup"),
+    "pint": _Called("gallon", 2, "pint"),
+    "qt": _Called("gallon", 4, "quart", "", "", "qt"),
+    "gal": _Called("gallon", 16, "gallon", "gal"),
+    "cent": _Called("money", 1, "cent", "¢", "pence p c paise", "penny pennies"),
+    "$": _Called("money", 100, "dollar buck", "$ usd", "", "USD"),
+    "€": _Called("money", 100, "euro", "€"),
+    "£": _Called("money", 100, "", "", "£"),
+    "rupee": _Called("money", 100, "rupee", "", "₹", "rs Rs"),
 }
-UNITS = {name: Unit(kind, Fraction(size)) for kind, names in _TABLE.items() for name, size in names.items()}
+_ONLY_IN_FORMULAS = {
+    "ms": "ms millisecond", "%": "% percent", "°": "° degree degrees deg", "rad": "radian rad", "mph": "mph", "N": "N newton", "J": "J joule",
+    "W": "W watt", "Hz": "Hz hertz", "unit": "unit",
+}  # fmt: skip
+UNITS = {
+    name: Unit(each.kind, Fraction(each.size))
+    for each in _UNITS.values()
+    for name in (*each.words.split(), *(f"{word}s" for word in each.words.split()), *each.signs.split(), *each.in_sentences.split())
+}
+"""What a sentence calls a unit -> the unit."""
+NAMES = {alias: name for name, each in _UNITS.items() for alias in f"{each.words} {each.signs} {each.in_formulas}".split()} | {
+    alias: name for name, aliases in _ONLY_IN_FORMULAS.items() for alias in aliases.split()
+}
+"""What a formula calls a unit, without an "s" at its end -> the unit's one name."""
 MAGNITUDES = (
     {"hundred": 10**2, "thousand": 10**3, "thousands": 10**3, "million": 10**6, "millions": 10**6, "billion": 10**9, "billions": 10**9}
     | {"trillion": 10**12, "trillions": 10**12, "lakh": 10**5, "lakhs": 10**5, "crore": 10**7, "crores": 10**7, "dozen": 12, "dozens": 12, "doz": 12}
     | {"mil": 10**6, "mln": 10**6, "mn": 10**6, "bn": 10**9, "bln": 10**9}
 )
+_BELOW_TWENTY = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+NUMBERS = {word: value for value, word in enumerate(_BELOW_TWENTY.split())} | {word: 10 * value for value, word in enumerate(_TENS.split(), 2)}

@@ -6,8 +6,8 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from cotexp.tasks.nodes import Apply, Group, InBase, Node, Number, Quantity, Relation, Symbol
-from cotexp.tasks.words import Unsure
+from cotexp.tasks.formula_tree import Apply, Group, InBase, Node, Number, Quantity, Relation, Symbol
+from cotexp.tasks.unit_words import Unsure
 
 RELATIVE_TOLERANCE = 1e-6
 MOST_BITS = 20_000
@@ -148,6 +148,13 @@ def _applied(name: str, operands: list[Any]) -> Any:
         return sympy.binomial(first, last)
     if name.startswith("call "):
         return sympy.Function(name[5:])(*operands)
+    return _function(name)(first)
+
+
+def _function(name: str) -> Any:
+    """The sympy function of this name. Raises: Unsure for an unknown one."""
+    import sympy
+
     functions = {
         "abs": sympy.Abs,
         "floor": sympy.floor,
@@ -159,7 +166,7 @@ def _applied(name: str, operands: list[Any]) -> Any:
     }
     if name not in functions:
         raise Unsure(f"function {name}")
-    return functions[name](first)
+    return functions[name]
 
 
 def _check_power(base: Any, exponent: Any) -> None:

@@ -131,7 +131,8 @@ def test_every_task_of_the_project_can_be_graded(
     task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cotexp.commands import grade
-    from cotexp.tasks.equivalence import Comparison, Judge
+    from cotexp.tasks.comparison_worker import Comparison
+    from cotexp.tasks.judge import Judge
 
     class Quiet(Judge):
         def ask(self, comparisons: Any) -> None:

@@ -13,7 +13,7 @@ from cotexp.jobs import questions
 from cotexp.records import Question
 from cotexp.sections import ConfigError
 from cotexp.tasks.benchmarks import BENCHMARKS
-from cotexp.tasks.draw import make_question
+from cotexp.tasks.splits import make_question
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
 

@@ -21,8 +21,7 @@ from cotexp.models.causality import check_causal
 from cotexp.models.encoding import Encoded
 from cotexp.models.loading import LoadedModel
 from cotexp.sections import ConfigError
-from cotexp.task_settings import StoriesTask
-from cotexp.tasks import QuestionSets, prompt_for
+from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 from cotexp.training.data import EncodedExample, collate, collate_source_target
 from cotexp.training.modules import supervised_loss
 

@@ -20,8 +20,7 @@ from cotexp.inference.local import LocalEngine
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
 from cotexp.sections import RunFailed
-from cotexp.task_settings import StoriesTask
-from cotexp.tasks import QuestionSets, prompt_for
+from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 
 MAX_NEW_TOKENS = 24
 STOPS = list(range(5, 666, 16))

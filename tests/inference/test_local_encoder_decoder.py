@@ -15,8 +15,7 @@ from cotexp.inference.local import LocalEngine
 from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
 from cotexp.sections import ConfigError
-from cotexp.task_settings import StoriesTask
-from cotexp.tasks import QuestionSets, prompt_for
+from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 
 MAX_NEW_TOKENS = 24
 STOPS = {"t5": range(5, 250, 16), "flan": range(5, 250, 16), "bart": range(5, 690, 7)}

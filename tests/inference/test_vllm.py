@@ -31,8 +31,7 @@ from cotexp.model_settings import PretrainedModel, Sampling, Vllm
 from cotexp.models import identity, loading
 from cotexp.models.identity import ModelFiles
 from cotexp.sections import ConfigError, RunFailed
-from cotexp.task_settings import StoriesTask
-from cotexp.tasks import QuestionSets, prompt_for
+from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 
 INTERFACE = Path(__file__).parent / "documented_vllm"
 MAX_NEW_TOKENS = 12

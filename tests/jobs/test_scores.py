@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from cotexp import flow
 from cotexp.jobs import pipeline
 from cotexp.methods import difficulty, selection
 from cotexp.models import loading
@@ -153,7 +154,8 @@ def test_every_text_is_scored_once_whoever_wrote_it(random_model: Path, tmp_path
     fresh = rewritten(own[0], own[0].cot.strip() + " So it is. The answer is 5.", 8)
     scores.make(context, [*own, fresh])
     assert num_texts == len(own) * 3 + len(context.questions.train) + 3, "one more rationale costs its three forms"
-    assert scores.stored_scores(context, [*own, *twins, fresh]).keys() == {each.id for each in (*own, *twins, fresh)}
+    with flow.looking(context):
+        assert scores.make(context, [*own, *twins, fresh]).keys() == {each.id for each in (*own, *twins, fresh)}
 
 
 def test_scores_of_chunks_and_batches_are_those_of_one(random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ enters by its own version."""
 LEFT_OUT = {
     "cotexp.sections.*": "checks settings",
     "cotexp.settings.*": "settings, whose values stand in the keys",
-    "cotexp.task_settings.*": "settings, whose values stand in the keys",
+    "cotexp.tasks.task.*": "settings, whose values stand in the keys",
     "cotexp.model_settings.*": "settings, whose values stand in the keys",
     "cotexp.stages.*.spec": "makes keys",
     "cotexp.stages.*.specs": "makes keys",
@@ -120,7 +120,7 @@ def test_whatever_writes_a_stage_is_reached_from_its_functions() -> None:
         ("checkpoint", "models.adapters.add_lora"),
         ("scores", "inference.scoring.Scorer"),
         ("scores", "methods.difficulty.masked"),
-        ("grades", "tasks.equivalence.Judge"),
+        ("grades", "tasks.judge.Judge"),
         ("importances", "inference.llmlingua.Classifier"),
         ("texts", "models.tokenizer.frame"),
         ("model", "models.scratch.make"),

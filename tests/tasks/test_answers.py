@@ -17,12 +17,12 @@ from cotexp.tasks.answers import (
     extract,
     extract_lenient,
     join_solution,
-    last_boxed,
     last_mention,
     number_of,
     one_number,
     split_solution,
 )
+from cotexp.tasks.boxes import last_boxed
 
 TYPES: tuple[AnswerType, ...] = ("integer", "decimal", "latex", "choice", "boolean")
 OPTIONS = {"A": "dog", "B": "cat", "C": "a mouse"}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cotexp.tasks.answers import extract, number_of
-from cotexp.tasks.clauses import one_reading, stated_reading
+from cotexp.tasks.readings import one_reading, stated_reading
 
 READ = [
     ("The answer is 18.\n\n### Verification\n9*2=18", "18"),

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cotexp.records import AnswerType
-from cotexp.tasks.answers import last_boxed, number_of
+from cotexp.tasks.answers import number_of
+from cotexp.tasks.boxes import last_boxed
 from cotexp.tasks.gold import plain, read_gold, shuffled_options
 
 OPTIONS = {"A": "dog", "B": "cat", "C": "a mouse", "D": "river bank"}
@@ -132,7 +133,7 @@ def test_every_raw_form_is_read(raw: Any, answer_type: AnswerType, gold: str) ->
         (1, "boolean", "yes, no, true or false"),
         ({"Yes": 1, "No": 1}, "boolean", "exactly one option"),
         ([["x"]], "latex", "a text"),
-        (["18.0", "3"], "decimal", "one answer; 2 stand in its list"),
+        (["18.0", "3"], "decimal", "one answer; its list holds 2"),
         (["A", "B"], "choice", "one answer"),
         (["3", ""], "latex", "empty"),
         ("\\frac{1}{2", "latex", "a whole formula; 1 of its braces do not close"),

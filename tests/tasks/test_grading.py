@@ -18,10 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cotexp.records import AnswerType, Question
-from cotexp.tasks.answers import extract, last_boxed
-from cotexp.tasks.equivalence import Comparison, Judge
+from cotexp.tasks.answers import extract
+from cotexp.tasks.boxes import last_boxed
+from cotexp.tasks.comparison_worker import Comparison
 from cotexp.tasks.gold import read_gold
 from cotexp.tasks.grading import Answered, answers_equal, grade_all, is_kept, normalised, numbers_equal
+from cotexp.tasks.judge import Judge
 
 TYPES: tuple[AnswerType, ...] = ("integer", "decimal", "latex", "choice", "boolean")
 OPTIONS = {"A": "dog", "B": "cat", "C": "a mouse"}

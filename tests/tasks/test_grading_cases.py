@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cotexp.tasks.benchmarks import BENCHMARKS
-from cotexp.tasks.choices import LETTERS
-from cotexp.tasks.gold import read_gold
-from cotexp.tasks.grading import Answered, grade_all
+from cotexp.tasks.grading import grade_all
+
+answered = runpy.run_path(str(Path(__file__).resolve().parents[2] / "benchmarks/grading_cases.py"))["answered"]
 
 
 @pytest.fixture
@@ -22,20 +22,9 @@ def cases(benchmark_data: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
-def label(case: dict[str, Any]) -> bool:
-    """The strict label; no answer equals a gold answer that is refused."""
-    answer_type = BENCHMARKS[case["task"]].answer_type
-    given = case.get("options") or {}
-    options = dict(zip(LETTERS, given, strict=False)) if isinstance(given, list) else given
-    try:
-        gold = read_gold(case["gold"], answer_type, options or None)
-    except ValueError:
-        return False
-    [grade] = grade_all([Answered(id="0", text=case["text"], gold=gold, answer_type=answer_type, options=options)], whole_text=False)
-    return grade.strict
-
-
 def test_every_number_choice_and_boolean_has_its_label(cases: list[dict[str, Any]]) -> None:
-    own = [each for each in cases if BENCHMARKS[each["task"]].answer_type != "latex"]
-    assert len(own) > 200
-    assert [(each["gold"], each["text"]) for each in own if label(each) != each["right"]] == []
+    """A gold answer that is refused has no text to grade; no answer equals it."""
+    texts = {number: text for number, case in enumerate(cases) if (text := answered(case, number)) is None or text.answer_type != "latex"}
+    grades = {int(each.id): each.strict for each in grade_all([each for each in texts.values() if each], whole_text=False)}
+    assert len(texts) > 200
+    assert [(cases[number]["gold"], cases[number]["text"]) for number in texts if grades.get(number, False) != cases[number]["right"]] == []

@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import pytest
 
+from cotexp.tasks.formula_tree import Apply, Group, InBase, Node, Number, Quantity, Relation, Symbol
 from cotexp.tasks.grammar import read
-from cotexp.tasks.nodes import Apply, Group, InBase, Node, Number, Quantity, Relation, Symbol
-from cotexp.tasks.words import Unsure
+from cotexp.tasks.unit_words import Unsure
 
 ONE, TWO, FIVE = (Number(Fraction(each)) for each in (1, 2, 5))
 X = Symbol("x")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cotexp.tasks.latex import normalised, parts_of, stripped, tokens
-from cotexp.tasks.words import Unsure
+from cotexp.tasks.unit_words import Unsure
 
 
 def test_the_marks_around_a_formula_are_no_part_of_it() -> None:

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from cotexp.sections import ConfigError
-from cotexp.task_settings import BenchmarkTask
-from cotexp.tasks import prompt_for, prompt_of
-from cotexp.tasks.draw import make_question
+from cotexp.tasks import BenchmarkTask, prompt_for, prompt_of
+from cotexp.tasks.splits import make_question
 
 PLAIN = make_question("t", text="How {many}?", answer="5", answer_type="decimal", references=["Two and three.\nThe answer is \\boxed{5}."])
 CHOICE = make_question("t", text="Which?", answer="B", answer_type="choice", options={"A": "iron", "B": "{wood}"})

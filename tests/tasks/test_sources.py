@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from cotexp.sections import ConfigError
-from cotexp.task_settings import BenchmarkTask
-from cotexp.tasks import data_folders, load_questions, sources
+from cotexp.tasks import BenchmarkTask, data_folders, load_questions, sources
 from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark, HubCopy, Split
-from cotexp.tasks.pinned import RECIPES
+from cotexp.tasks.pinned_files import RECIPES
 
 GSM = [{"question": f"What is {n} plus 1?", "answer": f"One more.\n#### {n + 1}"} for n in range(12)]
 
@@ -56,7 +55,7 @@ def test_local_files_are_read_without_the_libraries_of_the_hub(tmp_path: Path) -
     write_rows(tmp_path / "gsm8k/test.jsonl", GSM[:2])
     write_rows(tmp_path / "gsm8k/train.jsonl", GSM[2:])
     program = (
-        "import sys; from pathlib import Path; from cotexp.task_settings import BenchmarkTask; from cotexp.tasks import load_questions; "
+        "import sys; from pathlib import Path; from cotexp.tasks import BenchmarkTask; from cotexp.tasks import load_questions; "
         "load_questions(BenchmarkTask(name='gsm8k', num_validation=2), [Path(sys.argv[1])]); "
         "print({'datasets', 'huggingface_hub', 'pandas', 'torch', 'transformers'} & set(sys.modules))"
     )

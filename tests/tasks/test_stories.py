@@ -11,8 +11,7 @@ import pytest
 
 from cotexp.records import Question
 from cotexp.sections import ConfigError
-from cotexp.settings import StoriesTask
-from cotexp.tasks import load_questions, prompt_for
+from cotexp.tasks import StoriesTask, load_questions, prompt_for
 from cotexp.tasks.answers import extract, split_solution
 from cotexp.tasks.grading import numbers_equal
 from cotexp.tasks.stories import NUM_LEVELS, SPLITS, Difficulty, generate

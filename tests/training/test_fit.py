@@ -23,8 +23,7 @@ from cotexp.models.rope import RopeLimit
 from cotexp.records import Example, Question
 from cotexp.sections import ConfigError, TrainingDiverged
 from cotexp.settings import Trainer
-from cotexp.task_settings import StoriesTask
-from cotexp.tasks import QuestionSets, prompt_for
+from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 from cotexp.training import resumable
 from cotexp.training.data import EncodedExample, collate
 from cotexp.training.fit import FitJob, Limits, check_sides, fit

@@ -20,8 +20,7 @@ from cotexp.models import loading
 from cotexp.models.encoding import Encoded
 from cotexp.records import Example
 from cotexp.settings import Lora, Trainer
-from cotexp.task_settings import StoriesTask
-from cotexp.tasks import QuestionSets
+from cotexp.tasks import QuestionSets, StoriesTask
 from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate_source_target, plan_batches
 from cotexp.training.fit import FitJob, fit
 from cotexp.training.modules import supervised_loss

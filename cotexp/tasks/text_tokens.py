@@ -1,6 +1,6 @@
 """The words, numbers and signs of a short text, LaTeX or not: what the grammar of quantities reads.
 
-LaTeX loses its dress first (`undressed`), so that `\\boxed`'s content and a sentence are the same kind of text.
+LaTeX loses its formatting first (`without_formatting`), so that `\\boxed`'s content and a sentence are the same kind of text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST_CHARACTERS = 1000
 class Token(NamedTuple):
     """`kind`: "number", "word", "operator", "equals", "separator", "colon", "open", "close", "currency", "percent", "degree", "bang", "arrow" or
     "bad" (it changes a number's value in a way that is not read). `plain`: a number as it stands, without separators. `spaced`: white
-    space stands before it.
+    space precedes it.
     """
 
     kind: str
@@ -29,7 +29,7 @@ class Token(NamedTuple):
     plain: str = ""
 
 
-# --- LaTeX's dress -------------------------------------------------------------------------------------------------------
+# --- LaTeX's formatting -------------------------------------------------------------------------------------------------------
 
 _WIDE: dict[int, int | str] = {0xFF10 + n: 48 + n for n in range(10)} | {
     0xFF0C: ",",
@@ -78,8 +78,8 @@ _UNIT_POWER = re.compile(rf"(?<![A-Za-z])({_UNIT})\s*(?:\^\s*(?:\{{\s*[-−]?[23
 _UNIT_FRACTION = re.compile(r"\\[dtc]?frac\s*\{\s*([A-Za-z$£€ ]*)\s*\}\s*\{\s*([A-Za-z ²³]+)\s*\}")
 
 
-def undressed(text: str) -> str:
-    """A short text without LaTeX's and Markdown's dress: fonts, sizes, spaces, dollars around a formula; signs in place of their names."""
+def without_formatting(text: str) -> str:
+    """A short text without the formatting of LaTeX and Markdown: fonts, sizes, spaces, dollars around a formula; signs in place of their names."""
     text = _CALCULATION.sub("", text.translate(_WIDE))
     for _ in range(8):
         text, num_found = _WORDS_OF.subn(r" \1 ", _COLOR.sub("", _COMMA.sub(",", text)))
@@ -124,7 +124,7 @@ _BROKEN = re.compile(r"[,.:'’]?\d[\d,.:'’]*|,\d")
 
 
 def tokens(text: str) -> list[Token]:
-    """The tokens of an undressed text."""
+    """The tokens of an without_formatting text."""
     found: list[Token] = []
     at, spaced = 0, False
     while at < len(text):

@@ -9,75 +9,22 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from cotexp.tasks import word_lists
+from cotexp.tasks.units import MAGNITUDES, NAMES, NUMBERS
+
 
 class Unsure(ValueError):
     """A text that cannot be read whole."""
 
 
 class Unit(NamedTuple):
-    """What stands behind a number: a factor ("million"), and the unit's one name; None for a word that is no known unit."""
+    """What follows a number: a factor ("million"), and the unit's one name; None for a word that is no known unit."""
 
     factor: Fraction
     name: str | None
 
 
-_NAMES = {
-    "mm": "mm millimeter millimetre",
-    "cm": "cm centimeter centimetre",
-    "m": "m meter metre",
-    "km": "km kilometer kilometre",
-    "in": "in inch inches",
-    "ft": "ft foot feet",
-    "yd": "yd yard",
-    "mi": "mi mile",
-    "mg": "mg milligram",
-    "g": "g gram gm",
-    "kg": "kg kilogram kilo",
-    "oz": "oz ounce",
-    "lb": "lb lbs pound",
-    "ml": "ml mL milliliter millilitre",
-    "l": "l L liter litre",
-    "gal": "gal gallon",
-    "qt": "qt quart",
-    "pint": "pint",
-    "cup": "cup",
-    "ms": "ms millisecond",
-    "s": "s sec second",
-    "min": "min mins minute",
-    "h": "h hr hrs hour",
-    "day": "day",
-    "week": "week",
-    "month": "month",
-    "year": "yr yrs year",
-    "$": "$ dollar usd USD buck",
-    "cent": "cent ¢ penny pennies",
-    "€": "€ euro",
-    "rupee": "rupee rs Rs",
-    "%": "% percent",
-    "°": "° degree degrees deg",
-    "rad": "radian rad",
-    "mph": "mph",
-    "N": "N newton",
-    "J": "J joule",
-    "W": "W watt",
-    "Hz": "Hz hertz",
-    "unit": "unit",
-}
-UNITS = {alias: name for name, aliases in _NAMES.items() for alias in aliases.split()}
-FACTORS = {
-    "k": 10**3,
-    "hundred": 10**2,
-    "thousand": 10**3,
-    "million": 10**6,
-    "billion": 10**9,
-    "trillion": 10**12,
-    "dozen": 12,
-    "doz": 12,
-    "score": 20,
-}
-_IN_UNITS_DIGIT = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-NUMBERS = {word: value for value, word in enumerate(_IN_UNITS_DIGIT.split())} | {word: 10 * value for value, word in enumerate(_TENS.split(), 2)}
+FACTORS = {"k": 10**3, "score": 20} | {name: MAGNITUDES[name] for name in ["hundred", "thousand", "million", "billion", "trillion", "dozen", "doz"]}
 _IN_PARTS = "half third fourth fifth sixth seventh eighth ninth tenth"
 _PARTS = {word: value for value, word in enumerate(_IN_PARTS.split(), 2)} | {
     "quarter": 4,
@@ -86,24 +33,22 @@ _PARTS = {word: value for value, word in enumerate(_IN_PARTS.split(), 2)} | {
     "thousandth": 1000,
     "millionth": 10**6,
 }
-_IN_OTHER_VALUE = (
+_OTHER_VALUE = word_lists.words(
     "about above add added almost and approximately approx around at below besides best better between beyond bigger but by combined cubed decreased "
     "divided double doubled either exceeding except fewer first from greater higher increased infinitely infinity larger less "
     "lower many mod modulo more most minus multiplied negative neither no nor not of off or over past per-cent pi plus range remainder "
     "roughly second-power set short smaller some squared than through till times to triple twice under until up upto vs with without "
     "nil none "
     "cube root square-root sqrt factorial power prime sin cos tan log ln exp e pm am"
-)
-_OTHER_VALUE = frozenset(_IN_OTHER_VALUE.split()) | set(NUMBERS) | set(_PARTS)
+).union(NUMBERS, _PARTS)
 """Words that make the number beside them another value, one of several, or a mere bound; and functions."""
-_IN_BEFORE = "usd rs a an the is equals exactly total answer value only just so thus"
-_BEFORE = frozenset(_IN_BEFORE.split())
+_BEFORE = word_lists.words("usd rs a an the is equals exactly total answer value only just so thus")
 _PIECES = re.compile(r"[A-Za-z]+|[$€£¢°%]|\^\s*\{?\s*[-−]?\d\s*\}?|[/²³]|[^\sA-Za-z]")
 _SINGLE = frozenset("k m g s h l L N J W")
 
 
 def unit_of(words: str) -> Unit:
-    """The unit that the words behind a number name.
+    """The unit that the words after a number name.
 
     Raises: Unsure when they may change the number: "or more", "hours 30 minutes", "squared", "k" of a variable.
     """
@@ -131,7 +76,7 @@ def unit_of(words: str) -> Unit:
             continue
         elif (
             lower in _OTHER_VALUE
-            or (one in _OTHER_VALUE and lower not in UNITS)
+            or (one in _OTHER_VALUE and lower not in NAMES)
             or re.fullmatch(r"[^A-Za-z$€£¢°%]", piece)
             or (len(piece) == 1 and piece.isalpha() and piece not in _SINGLE and not per)
         ):
@@ -163,13 +108,13 @@ def number_in_words(words: str) -> Fraction | None:
 
 def _name(piece: str) -> str:
     for each in (piece, piece.lower(), piece.lower().removesuffix("s"), piece.lower().removesuffix("es")):
-        if each in UNITS:
-            return UNITS[each]
+        if each in NAMES:
+            return NAMES[each]
     return "?"
 
 
 def _joined(names: list[str]) -> str | None:
-    """One name of all; None where a part is no known unit, or "units" of whatever."""
+    """One name of all; None if a part is no known unit, or "units" of whatever."""
     if not names or {each.partition("^")[0] for each in names} & {"?", "unit"} or names == ["/"]:
         return None
     name = " ".join(names)
@@ -183,7 +128,7 @@ def check_before(words: str) -> str | None:
     """
     unit = None
     for piece in _PIECES.findall(words.replace("\\", " ")):
-        name = UNITS.get(piece) or UNITS.get(piece.lower())
+        name = NAMES.get(piece) or NAMES.get(piece.lower())
         if name in ("$", "€", "rupee") or piece == "£":
             unit = name
         elif piece.lower() not in _BEFORE and piece not in ".,:":

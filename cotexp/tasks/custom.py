@@ -2,20 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from cotexp.records import AnswerType, Question
-from cotexp.sections import ConfigError, suggestion
-from cotexp.task_settings import CustomTask
+from cotexp.sections import ConfigError, setting, shortened, suggestion
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.benchmarks import with_closing
-from cotexp.tasks.draw import QuestionSets, draw, in_order, make_question, without_duplicates
 from cotexp.tasks.rows import Row, label_and_text, labels_of, options_of, read_rows
+from cotexp.tasks.splits import draw, in_order, make_question, without_duplicates
+from cotexp.tasks.task import QuestionSets, Task
 
 TEST_PART = 5
 """Without a test file every fifth question is a test question."""
+
+
+@dataclass(slots=True, kw_only=True)
+class CustomTask(Task):
+    """Your own questions: JSON Lines, CSV or Parquet."""
+
+    name: str = setting("custom", "Name of the task; ids of its questions begin with it.")
+    file: str | None = setting(
+        None,
+        "File with the questions to train on (.jsonl, .csv, .parquet); its content is part of every key. None: the task is only evaluated.",
+        keyed=False,
+        is_path=True,
+    )
+    validation_file: str | None = setting(
+        None, "File with the validation questions; without one they are held back from training.", keyed=False, is_path=True
+    )
+    test_file: str | None = setting(
+        None, "File with the test questions; without one a fifth of `file`, or num_test of it.", keyed=False, is_path=True
+    )
+    question_field: str = setting("question", "Field that holds the question.")
+    answer_field: str = setting("answer", "Field that holds the gold answer.")
+    options_field: str | None = setting(None, "Field that holds the options of multiple choice: a list, or an object of letter and text.")
+    solution_field: str | None = setting(None, "Field that holds a worked solution, if there is one.")
+    answer_type: str = setting("decimal", "How answers are read and compared.", choices=get_args(AnswerType))
+
+    def contradictions(self) -> Iterator[str]:
+        yield from Task.contradictions(self)
+        if not re.fullmatch(r"\w[\w.-]{0,99}", self.name):
+            rule = "one word of at most 100 letters, digits, '_', '-' and '.'"
+            yield f"name must be {rule}, which becomes part of the names of metrics; got {shortened(self.name)}"
+        if self.file is None and self.test_file is None:
+            yield "file must name your questions (or test_file, for a task that is only evaluated); add task.file=QUESTIONS.jsonl"
+        if self.answer_type == "choice" and self.options_field is None:
+            yield "options_field must be given with answer_type=choice; got None"
+        if self.answer_type != "choice" and self.options_field is not None:
+            yield f"options_field is read only with answer_type=choice; got {self.options_field!r} with answer_type={self.answer_type}"
+        if self.answer_type == "choice" and "{options}" not in self.prompt:
+            yield f"prompt must contain {{options}} with answer_type=choice; got {self.prompt!r}"
+
+    def graded_as(self) -> AnswerType:
+        return cast(AnswerType, self.answer_type)
+
+    def questions(self, folders: Sequence[Path]) -> QuestionSets:
+        return load_sets(self)
 
 
 def load_sets(task: CustomTask) -> QuestionSets:
@@ -50,7 +96,7 @@ def read_questions(task: CustomTask, setting: str, path: str) -> list[Question]:
 
 
 def _question(task: CustomTask, row: Row) -> Question:
-    answer_type = cast(AnswerType, task.answer_type)
+    answer_type = task.graded_as()
     text = _text(row, task.question_field, "question_field")
     if task.options_field:
         _there(row, task.options_field, "options_field")

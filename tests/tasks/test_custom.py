@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from cotexp.sections import ConfigError
-from cotexp.task_settings import CustomTask
-from cotexp.tasks import QuestionSets, answer_type_of, load_questions
-from cotexp.tasks.files import load_sets, read_questions
+from cotexp.tasks import CustomTask, QuestionSets, answer_type_of, load_questions
+from cotexp.tasks.custom import load_sets, read_questions
 
 ROWS = [{"question": f"What is {n} plus 1?", "answer": str(n + 1), "solution": f"{n} and 1 make {n + 1}."} for n in range(20)]
 CHOICES = [{"stem": f"Which, {n}?", "key": "b", "choices": ["x", "y"]} for n in range(10)]

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from cotexp.records import Question
-from cotexp.sections import ConfigError
+from cotexp.records import AnswerType, Question
+from cotexp.sections import ConfigError, setting
 from cotexp.tasks.benchmarks import with_closing
-from cotexp.tasks.draw import make_question
 from cotexp.tasks.gold import read_gold
+from cotexp.tasks.splits import make_question
+from cotexp.tasks.task import GeneratedTask, split_of
 
 NAME = "gsm_symbolic"
 CHUNK = 500
@@ -22,6 +24,19 @@ CHUNK = 500
 FRUITLESS_CHUNKS = 20
 SUFFIX = " Give the result as your final answer. Do not include units."
 """Ends every question of reasoning-gym; our own prompt says how to answer."""
+
+
+@dataclass(slots=True, kw_only=True)
+class GsmSymbolicTask(GeneratedTask):
+    """GSM-Symbolic: grade-school problems from templates with new names and numbers (needs the extra `symbolic`)."""
+
+    name: str = setting("gsm_symbolic", "Name of the task.", choices=("gsm_symbolic",))
+
+    def graded_as(self) -> AnswerType:
+        return "decimal"
+
+    def generate(self, split: str, count: int) -> list[Question]:
+        return generate(split, count=count, seed=self.seed)
 
 
 def generate(split: str, *, count: int, seed: int) -> list[Question]:
@@ -42,12 +57,6 @@ def generate(split: str, *, count: int, seed: int) -> list[Question]:
         if fruitless == FRUITLESS_CHUNKS:
             raise ConfigError(f"task: gsm_symbolic has fewer than {count} different {split} questions; lower task.num_{split}")
     return list(questions.values())
-
-
-def split_of(text: str) -> str:
-    """The one split to which a question belongs: a tenth test, a tenth validation, the rest train."""
-    bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 10
-    return {0: "test", 1: "validation"}.get(bucket, "train")
 
 
 def _chunks(split: str, seed: int) -> Iterator[list[dict[str, Any]]]:

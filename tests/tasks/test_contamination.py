@@ -8,8 +8,8 @@ import time
 import pytest
 
 from cotexp.records import Question
-from cotexp.tasks.draw import make_question
-from cotexp.tasks.overlap import overlap, word_runs
+from cotexp.tasks.contamination import overlap, word_runs
+from cotexp.tasks.splits import make_question
 
 
 def question(text: str) -> Question:

@@ -14,12 +14,12 @@ import orjson
 from cotexp.model_settings import RecordedTeacher
 from cotexp.records import FinishReason, Question
 from cotexp.sections import ConfigError
-from cotexp.tasks.endings import finish_reason
+from cotexp.tasks.finish_reasons import finish_reason
 from cotexp.tasks.rows import Row, read_rows
 
 
 class Written(NamedTuple):
-    """One rationale as it stands in a file, who wrote it, and how it ended: a row's `finish_reason`, "stop" where it has none."""
+    """One rationale as it is written in a file, who wrote it, and how it ended: a row's `finish_reason`, "stop" if it has none."""
 
     text: str
     source: str
@@ -35,7 +35,7 @@ class Recorded:
 
     @property
     def sha256(self) -> str:
-        """Sixteen hex digits that stand for all of it; a text that ended by itself counts as one without a reason."""
+        """Sixteen hex digits of a hash over all of it; a text that ended by itself counts as one without a reason."""
         rows = [[name, *each[: 2 + (each.finish_reason != "stop")]] for name, rationales in sorted(self.rationales.items()) for each in rationales]
         return hashlib.sha256(orjson.dumps(rows)).hexdigest()[:16]
 

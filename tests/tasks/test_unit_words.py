@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from cotexp.tasks.words import Unsure, check_before, number_in_words, unit_of, units_agree
+from cotexp.tasks.unit_words import Unsure, check_before, number_in_words, unit_of, units_agree
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class InBase:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Several values. Kinds: "(]" and the like for what stands in brackets, "{}" a set, "list" values beside each other,
+    """Several values. Kinds: "(]" and the like for values in brackets, "{}" a set, "list" values next to each other,
     ":" a ratio or a time, "matrix" its rows.
 
     `joined_by` is "or" or "and" for a list in such words.
@@ -67,3 +67,16 @@ class Quantity:
 
 
 Node = Number | Symbol | Apply | InBase | Group | Relation | Quantity
+
+
+def times(one: Node, other: Node) -> Node:
+    """A product; a number times a matrix is taken into the matrix."""
+    if isinstance(other, Group) and other.kind == "matrix" and not isinstance(one, Group):
+        return Group(
+            "matrix", tuple(Group("row", tuple(Apply("*", (one, each)) for each in row.members)) for row in other.members if isinstance(row, Group))
+        )
+    return Apply("*", (one, other))
+
+
+def negative(node: Node) -> Node:
+    return times(Number(Fraction(-1)), node) if isinstance(node, Group) and node.kind == "matrix" else Apply("neg", (node,))

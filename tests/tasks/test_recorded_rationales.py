@@ -11,11 +11,10 @@ import pytest
 
 from cotexp.model_settings import RecordedTeacher
 from cotexp.sections import ConfigError
-from cotexp.task_settings import BenchmarkTask
-from cotexp.tasks import load_questions
+from cotexp.tasks import BenchmarkTask, load_questions
 from cotexp.tasks.answers import split_solution
-from cotexp.tasks.draw import make_question
-from cotexp.tasks.recorded import Recorded, Written, read_recorded
+from cotexp.tasks.recorded_rationales import Recorded, Written, read_recorded
+from cotexp.tasks.splits import make_question
 
 QUESTIONS = [make_question("t", text=f"Ann has {n} apples. How many?", answer=str(n), answer_type="decimal") for n in range(4)]
 

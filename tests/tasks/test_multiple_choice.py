@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cotexp.tasks.answers import extract, extract_lenient
-from cotexp.tasks.choices import last_in_parentheses, last_letter, letter_of_text, stated_letter
+from cotexp.tasks.multiple_choice import last_letter, stated_letter
+from cotexp.tasks.option_texts import letter_of_text
 
 OPTIONS = {"A": "dog", "B": "cat", "C": "a mouse", "D": "river bank", "E": "None of the above"}
 NUMBERS = {"A": "5", "B": "3", "C": "0.5", "D": "1/2", "E": "50%"}
@@ -183,13 +184,6 @@ def test_the_last_letter_is_the_lenient_answer() -> None:
     assert extract_lenient("I would say B", "choice", OPTIONS).text == "B"
     assert extract_lenient("\\boxed{B", "choice", OPTIONS).text == "B"
     assert extract_lenient("The answer is (A), not B", "choice", OPTIONS).text == "A"
-
-
-def test_parentheses_hold_nothing_but_a_letter() -> None:
-    found = last_in_parentheses("(A) (dog) (b ) (see B)", OPTIONS)
-    assert found is not None
-    assert (found.letter, found.start) == ("B", 10)
-    assert last_in_parentheses("(dog) (AB)", OPTIONS) is None
 
 
 def test_a_statement_of_several_letters_is_told_from_none() -> None:

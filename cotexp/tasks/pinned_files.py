@@ -36,7 +36,7 @@ class Recipe:
     """How a task's splits are cut from pinned files.
 
     `rows` holds all rows: a JSON list, or an object with them under `field`. `membership` is a JSON object of split and row numbers, or
-    for SVAMP one JSON Lines file per split whose `id` names a row's `ID`. `sha256` is that of the written file, where it is known.
+    for SVAMP one JSON Lines file per split whose `id` names a row's `ID`. `sha256` is that of the written file, if it is known.
     """
 
     rows: Pinned

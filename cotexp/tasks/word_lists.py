@@ -17,7 +17,7 @@ BECAUSE = words(
 )
 """They begin a reason or a condition."""
 EQUALS = words("is equals equal makes gives was are becomes yields means")
-"""Verbs that stand for "="."""
+"""Verbs that mean "="."""
 BOUND_BEFORE = words(
     "least most over under above below between beyond than exceeding exceeds exceed within up past from twice double triple thrice quadruple "
     "half third quarter not no minus plus without underneath squared sqrt root log ln sin cos tan ceil floor max min gcd lcm mod modulo "
@@ -25,21 +25,21 @@ BOUND_BEFORE = words(
 )
 """Before a number they make it another, a bound or none."""
 STOP_ANYWHERE = words("out versus vs or-more choose modulo remainder")
-"""No single number stands beside them."""
+"""A side with one of them gives no single number."""
 AFTER_OR = words("more less fewer greater higher lower above below older younger longer over under better up beyond")
 """"18 or more"."""
 MODIFIERS = words(
     "in for at after by per within on during over each every from with before until against to across among between under above below around "
     "than through throughout into left who that of about"
 )
-"""Behind a number they begin what says more of it: numbers there are others."""
+"""After a number they begin what says more of it: numbers there are others."""
 FILLERS = words(
     "approximately approx about around roughly exactly simply just only therefore thus then hence precisely equal equals to also still now "
     "actually indeed clearly obviously nearly almost a an the of total number value sum is be rs usd inr us answer final result as follows all "
     "amount would being definitely certainly probably likely closest ca circa some whole integer eur gbp cad aud positive whopping mere full "
     "estimated correct exact so loss profit gain average"
 )
-"""They may stand between "the answer is" and its number."""
+"""They may come between "the answer is" and its number."""
 REMARKS = words(
     "reasonable valid consistent independent clear plausible sensible verified confirmed helpful obvious right wrong incorrect justified "
     "checked complete below above shown unclear unknown based derived obtained different similar supported easy hard simple interesting useful "
@@ -48,7 +48,7 @@ REMARKS = words(
     "realistic less greater more smaller larger bigger between within under over at not an divisible even odd near close lower higher final "
     "your yours here there as for from with"
 )
-"""They begin a remark about the answer where no number follows at once."""
+"""They begin a remark about the answer if no number follows at once."""
 SUBJECTS = words("that there he she it they we you i this these the his her their its each all every")
 """They begin a sentence of its own: "that she has 18 eggs"."""
 VERBS = words(
@@ -57,13 +57,13 @@ VERBS = words(
     "did do"
 )
 ATTACHED = words("st nd rd th pm am mph kph kmph kmh pts pcs usd eur gbp inr cal kcal gb mb kb tb")
-"""Short words beside the units that may stand right at a number."""
+"""Short words, besides units, that may follow a number without a space."""
 CHANGING = words(
     "squared cubed factorial pi halves thirds fourths fifths sixths sevenths eighths ninths tenths hundredths thousandths millionths hundreds "
     "tens third fifth sixth tenth hundredth thousandth percentile π root choose mod modulo base score gross quintillion quadrillion googol half "
     "halved doubled tripled grand"
 )
-"""Right behind a number they make it another one."""
+"""Directly after a number they make it another one."""
 MILD = words("really in fact at all actually just simply")
 """Between "not" and "true" they change nothing."""
 AFTER_NO = words(
@@ -71,4 +71,4 @@ AFTER_NO = words(
     "or is was not instead rather today now "
     "to at on by with his her their its my our your who which under based given according generally usually typically probably"
 )
-"""What may follow "no" where it is the answer; before any other word it belongs to that word: "no doubt", "no bird"."""
+"""What may follow "no" if it is the answer; before any other word it belongs to that word: "no doubt", "no bird"."""

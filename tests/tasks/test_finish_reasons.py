@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cotexp.tasks.endings import finish_reason
+from cotexp.tasks.finish_reasons import finish_reason
 
 
 @pytest.mark.parametrize(

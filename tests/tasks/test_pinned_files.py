@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from cotexp.sections import ConfigError
-from cotexp.tasks import pinned
+from cotexp.tasks import pinned_files
 from cotexp.tasks.benchmarks import BENCHMARKS
-from cotexp.tasks.pinned import RECIPES
+from cotexp.tasks.pinned_files import RECIPES
 from cotexp.tasks.sources import fetch
 
 
@@ -54,7 +54,7 @@ class Server:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.base = f"http://127.0.0.1:{self.server.server_port}"
 
-    def put(self, file: pinned.Pinned, content: object) -> None:
+    def put(self, file: pinned_files.Pinned, content: object) -> None:
         raw = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.files[f"/{file.repository}/{file.commit}/{file.path}"] = raw
 
@@ -71,8 +71,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch, server: Server) -> pinned.Recipe:
-    """A task of five rows, pinned and api_texts."""
+def small(monkeypatch: pytest.MonkeyPatch, server: Server) -> pinned_files.Recipe:
+    """A task of five rows, pinned and served."""
     rows = [{"sQuestion": f"Q{n} é", "lSolutions": [n]} for n in range(5)]
     parts = {"train": [0, 3, 4], "test": [2, 1]}
     content = {split: b"".join(json.dumps(rows[n], ensure_ascii=False).encode() + b"\n" for n in numbers) for split, numbers in parts.items()}
@@ -81,12 +81,12 @@ def small(monkeypatch: pytest.MonkeyPatch, server: Server) -> pinned.Recipe:
     splits = {split: dataclasses.replace(facts, num_rows=len(parts[split])) for split, facts in BENCHMARKS["multiarith"].splits.items()}
     monkeypatch.setitem(BENCHMARKS, "multiarith", dataclasses.replace(BENCHMARKS["multiarith"], splits=splits))
     server.put(recipe.rows, rows)
-    assert isinstance(recipe.membership, pinned.Pinned)
+    assert isinstance(recipe.membership, pinned_files.Pinned)
     server.put(recipe.membership, parts)
     return recipe
 
 
-def test_pinned_rows_are_split_in_the_order_of_the_split_file(small: pinned.Recipe, server: Server, tmp_path: Path) -> None:
+def test_pinned_rows_are_split_in_the_order_of_the_split_file(small: pinned_files.Recipe, server: Server, tmp_path: Path) -> None:
     written = fetch("multiarith", tmp_path, base=server.base)
     assert written == [tmp_path / "multiarith/train.jsonl", tmp_path / "multiarith/test.jsonl"]
     assert [[row["lSolutions"] for row in read_rows(path)] for path in written] == [[[0], [3], [4]], [[2], [1]]]
@@ -96,12 +96,12 @@ def test_pinned_rows_are_split_in_the_order_of_the_split_file(small: pinned.Reci
     assert len(small.rows.commit) == 40
 
 
-def test_the_environment_names_another_host(small: pinned.Recipe, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_names_another_host(small: pinned_files.Recipe, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COTEXP_FETCH_BASE", f"{server.base}/")
     assert len(fetch("multiarith", tmp_path)) == 2
 
 
-def test_complete_files_stay_and_damaged_or_forced_ones_are_fetched_again(small: pinned.Recipe, server: Server, tmp_path: Path) -> None:
+def test_complete_files_stay_and_damaged_or_forced_ones_are_fetched_again(small: pinned_files.Recipe, server: Server, tmp_path: Path) -> None:
     fetch("multiarith", tmp_path, base=server.base)
     num_requests = len(server.requests)
     assert fetch("multiarith", tmp_path, base=server.base) == []
@@ -129,18 +129,18 @@ def test_complete_files_stay_and_damaged_or_forced_ones_are_fetched_again(small:
     ],
 )
 def test_whatever_is_not_what_was_pinned_is_refused_and_nothing_is_written(
-    small: pinned.Recipe, server: Server, tmp_path: Path, rows: object, parts: object, expected: str
+    small: pinned_files.Recipe, server: Server, tmp_path: Path, rows: object, parts: object, expected: str
 ) -> None:
     if rows is not None:
         server.put(small.rows, rows)
     if parts is not None:
-        assert isinstance(small.membership, pinned.Pinned)
+        assert isinstance(small.membership, pinned_files.Pinned)
         server.put(small.membership, parts)
     assert expected in refusal(tmp_path, server.base)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_file_and_a_silent_host_are_one_line_with_a_next_step(small: pinned.Recipe, server: Server, tmp_path: Path) -> None:
+def test_a_missing_file_and_a_silent_host_are_one_line_with_a_next_step(small: pinned_files.Recipe, server: Server, tmp_path: Path) -> None:
     server.files.clear()
     message = refusal(tmp_path, server.base)
     assert "MultiArith.json could not be downloaded (status 404)" in message
@@ -174,7 +174,7 @@ def test_real_rows_come_out_with_the_pinned_checksums(benchmark_data: Path, serv
     recipe = RECIPES[name]
     rows, numbers = rebuilt(benchmark_data, name)
     server.put(recipe.rows, {"name": name, recipe.field: rows} if recipe.field else rows)
-    assert isinstance(recipe.membership, pinned.Pinned)
+    assert isinstance(recipe.membership, pinned_files.Pinned)
     server.put(recipe.membership, numbers)
     written = fetch(name, tmp_path, base=server.base)
     assert [path.read_bytes() for path in written] == [(benchmark_data / name / path.name).read_bytes() for path in written]
@@ -190,7 +190,7 @@ def test_svamp_is_split_by_the_ids_of_two_files(benchmark_data: Path, server: Se
     made_up = [{**parts["train"][0], "ID": f"made up {n}"} for n in range(300 - len(parts["test"]))]
     parts["test"] += made_up
     server.put(recipe.rows, sorted([*parts["train"], *parts["test"]], key=lambda row: row["ID"]))
-    assert not isinstance(recipe.membership, pinned.Pinned)
+    assert not isinstance(recipe.membership, pinned_files.Pinned)
     for split, file in recipe.membership.items():
         server.put(file, b"".join(json.dumps({"question": "x", "id": row["ID"]}).encode() + b"\n" for row in parts[split]))
     train, test = fetch("svamp", tmp_path, base=server.base)

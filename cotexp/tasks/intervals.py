@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cotexp.tasks.nodes import Apply, Group, Node, Relation, Symbol
+from cotexp.tasks.formula_tree import Apply, Group, Node, Relation, Symbol
 from cotexp.tasks.values import bare, constant_of, is_name, symbols_of
 
 TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
@@ -24,14 +24,14 @@ def is_set(node: Node) -> bool:
 
 
 def _is_condition(node: Group) -> bool:
-    """Inequalities joined by a word, or by a comma where one of them excludes a number: 0 < x < 5, x \\ne 2."""
+    """Inequalities joined by a word, or by a comma if one of them excludes a number: 0 < x < 5, x \\ne 2."""
     signs = [each.signs for each in node.members if isinstance(each, Relation)]
     joined = node.joined_by != "," or ("!=",) in signs
     return node.kind == "list" and joined and len(signs) == len(node.members) and not any("=" in each for each in signs)
 
 
 def set_of(node: Node) -> tuple[str, Any] | None:
-    """(name of the variable or "", sympy set); None where it is no set of real numbers with known ends."""
+    """(name of the variable or "", sympy set); None if it is no set of real numbers with known ends."""
     import sympy
 
     if isinstance(node, Group) and node.kind in ("()", "(]", "[)", "[]") and len(node.members) == 2:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cotexp.tasks.latex import Token
-from cotexp.tasks.words import Unsure
+from cotexp.tasks.unit_words import Unsure
 
 DEEPEST = 60
 """Formulas that are nested deeper are no answers."""
 
 
-@dataclass(slots=True)
-class Cursor:
+@dataclass(slots=True, kw_only=True)
+class TokenReader:
     """Reads tokens from left to right. `unit` is what a unit of the value was called so far."""
 
     tokens: list[Token]
@@ -46,7 +46,7 @@ class Cursor:
         return None
 
     def argument_tokens(self) -> list[Token]:
-        """The tokens of a braced argument, or the one that stands for it."""
+        """The tokens of a braced argument, or the one token that is the argument."""
         if not self.next_is("{"):
             self.place += 1
             if self.place > len(self.tokens):

@@ -8,9 +8,8 @@ import pytest
 
 from cotexp.records import Question
 from cotexp.sections import ConfigError
-from cotexp.task_settings import BenchmarkTask, StoriesTask
-from cotexp.tasks import load_questions
-from cotexp.tasks.draw import QuestionSets, draw, make_question, normal_text
+from cotexp.tasks import BenchmarkTask, StoriesTask, load_questions
+from cotexp.tasks.splits import QuestionSets, draw, make_question, normal_text
 
 
 def question(text: str, answer: str = "1", **more: object) -> Question:

@@ -14,9 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 
-from cotexp.tasks.comparing import RAN_OUT, READY, Comparison, command
-
-__all__ = ["TIMEOUT_SECONDS", "Comparison", "Judge"]
+from cotexp.tasks.comparison_worker import RAN_OUT, READY, Comparison, command
 
 TIMEOUT_SECONDS = 2.0
 """Of processor time, for one comparison."""
@@ -142,7 +140,7 @@ class _Worker:
         return cls(process, ours)
 
     def stop(self) -> None:
-        """End the keeper and its child, whatever they are at; both lie in a process group of their own."""
+        """End the keeper and its child, whatever they are at; they have a process group of their own."""
         self.connection.close()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)

@@ -38,7 +38,7 @@ class Comparison(NamedTuple):
 def command(descriptor: int, seconds: float) -> list[str]:
     """The command line of a keeper that talks over the inherited connection `descriptor`."""
     root = str(Path(__file__).resolve().parents[2])
-    code = f"import sys; sys.path.insert(0, {root!r}); from cotexp.tasks.comparing import serve; serve({descriptor}, {seconds!r})"
+    code = f"import sys; sys.path.insert(0, {root!r}); from cotexp.tasks.comparison_worker import serve; serve({descriptor}, {seconds!r})"
     return [sys.executable, "-P", "-c", code]
 
 

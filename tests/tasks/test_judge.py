@@ -19,9 +19,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cotexp.tasks import equivalence
-from cotexp.tasks.equivalence import Comparison, Judge
+from cotexp.tasks.comparison_worker import Comparison
 from cotexp.tasks.grading import Answered, grade_all
+from cotexp.tasks.judge import Judge
 
 TIMEOUT = 1.0
 CONSTANT = 2.0
@@ -276,7 +276,7 @@ def test_labels_are_right_when_every_worker_is_killed_at_work() -> None:
 
 
 def test_workers_that_cannot_start_end_the_run_with_their_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(equivalence, "command", lambda descriptor, seconds: [sys.executable, "-c", "raise SystemExit(7)"])
+    monkeypatch.setattr("cotexp.tasks.judge.command", lambda descriptor, seconds: [sys.executable, "-c", "raise SystemExit(7)"])
     with Judge(TIMEOUT) as judge, pytest.raises(RuntimeError, match="exit code 7"):
         ask(judge, "2", "\\sqrt{4}")
 

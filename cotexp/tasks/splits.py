@@ -9,32 +9,10 @@ import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from cotexp.records import AnswerType, Question
 from cotexp.sections import ConfigError
-from cotexp.task_settings import Task
-
-
-@dataclass(frozen=True, slots=True)
-class QuestionSets:
-    """The drawn splits of a task.
-
-    `shots` are the worked examples set aside for the prompt. `dropped` counts training and validation questions that were left out:
-    "duplicates" came before, "overlap" also stand in the test split (or, for training questions, in the validation file), "unanswered"
-    have no gold answer in the source. `incomplete`: of a file that does not have the official number of rows, "TASK/SPLIT" -> (rows, official).
-    """
-
-    train: list[Question]
-    validation: list[Question]
-    test: list[Question]
-    shots: list[Question] = field(default_factory=list)
-    dropped: dict[str, int] = field(default_factory=dict)
-    incomplete: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    def __getitem__(self, split: str) -> list[Question]:
-        result: list[Question] = getattr(self, split)
-        return result
+from cotexp.tasks.task import QuestionSets, Task
 
 
 def make_question(
@@ -75,7 +53,7 @@ def without_overlap(questions: Iterable[Question], *others: Iterable[Question]) 
 
 
 def with_unique_ids(questions: Iterable[Question]) -> list[Question]:
-    """All questions in their order; the second one with the same id gets "-2" behind it, the third "-3"."""
+    """All questions in their order; the second one with the same id gets "-2" after it, the third "-3"."""
     seen: Counter[str] = Counter()
     result = []
     for each in questions:
@@ -85,7 +63,7 @@ def with_unique_ids(questions: Iterable[Question]) -> list[Question]:
 
 
 def draw(task: Task, *, train: Sequence[Question], validation: Sequence[Question] | None, test: Sequence[Question]) -> QuestionSets:
-    """The splits that `task` asks for; `validation` is None where the source has no such split.
+    """The splits that `task` asks for; `validation` is None if the source has no such split.
 
     Test questions are never dropped. A count larger than its split takes all of it, since tasks of different sizes share counts. A task
     without training questions has no validation questions either.

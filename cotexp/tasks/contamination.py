@@ -1,4 +1,4 @@
-"""How much of a test split's wording also stands in the training questions."""
+"""How much of a test split's wording is also in the training questions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cotexp.records import Question
-from cotexp.tasks.draw import normal_text
+from cotexp.tasks.splits import normal_text
 
 NUM_WORDS = 13
 """Length of the compared runs of words. Source: GPT-3 (arXiv:2005.14165, appendix C) looks for overlaps of 8 to 13 words."""
@@ -25,7 +25,7 @@ class OverlapRow:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """`rows` in the order of the test split. `num_exact` test questions stand in training as they are, but for case and white space."""
+    """`rows` in the order of the test split. `num_exact` test questions are in training unchanged, except for case and white space."""
 
     rows: list[OverlapRow]
     num_exact: int
@@ -48,6 +48,6 @@ def overlap(train: Iterable[Question], test: Sequence[Question], num_words: int 
 
 
 def word_runs(text: str, num_words: int) -> set[tuple[str, ...]]:
-    """All different runs of `num_words` words, without case and punctuation; the whole text where it is shorter."""
+    """All different runs of `num_words` words, without case and punctuation; the whole text if it is shorter."""
     words = _WORD.findall(text.casefold())
     return {tuple(words[start : start + num_words]) for start in range(max(1, len(words) - num_words + 1))}

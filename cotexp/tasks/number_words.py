@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from cotexp.tasks.lexing import Token
-from cotexp.tasks.units import MAGNITUDES, UNITS
+from cotexp.tasks.text_tokens import Token
+from cotexp.tasks.units import MAGNITUDES, NUMBERS, UNITS
 
-_UNITS_SPOKEN = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
-_TENS_SPOKEN = "twenty thirty forty fifty sixty seventy eighty ninety"
-SMALL = {word: n for n, word in enumerate(_UNITS_SPOKEN.split())} | {word: 10 * n for n, word in enumerate(_TENS_SPOKEN.split(), 2)}
-_SPOKEN_MAGNITUDES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SPOKEN_MAGNITUDES = {name: MAGNITUDES[name] for name in ["hundred", "thousand", "million", "billion", "trillion"]}
 
 
 def spoken_at(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
@@ -23,7 +20,7 @@ def spoken_at(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
         return Fraction(1, 2), at + 2
     if words[0] == "a" and words[1] in MAGNITUDES:
         return (Fraction(1), at + 1) if words[1] not in _SPOKEN_MAGNITUDES else _spoken_number(found, at)
-    return _spoken_number(found, at) if words[0].split("-")[0] in SMALL else None
+    return _spoken_number(found, at) if words[0].split("-")[0] in NUMBERS else None
 
 
 def _spoken_number(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
@@ -58,8 +55,8 @@ def _small(token: Token) -> int | None:
     """The number below a hundred that a word says, such as "seven" or "twenty-one"."""
     tens, _, ones = token.text.lower().partition("-") if token.kind == "word" else ("", "", "")
     if not ones:
-        return SMALL.get(tens)
-    return SMALL[tens] + SMALL[ones] if SMALL.get(tens, 0) >= 20 and 0 < SMALL.get(ones, 0) < 10 else None
+        return NUMBERS.get(tens)
+    return NUMBERS[tens] + NUMBERS[ones] if NUMBERS.get(tens, 0) >= 20 and 0 < NUMBERS.get(ones, 0) < 10 else None
 
 
 def _is_lone(found: Sequence[Token], at: int) -> bool:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
-from cotexp.tasks.clauses import one_reading
-from cotexp.tasks.lexing import undressed
+from cotexp.tasks.option_texts import letter_of_text
+from cotexp.tasks.readings import one_reading
 from cotexp.tasks.statement import first_line, first_sentence
-from cotexp.tasks.units import UNITS
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SEVERAL = ""
 """A statement of several letters, or of a formula: no answer, and no earlier one counts."""
-_MARKUP = re.compile(r"(?:[\s*_$`\"'“‘>:]|\\(?:text|textbf|textit|texttt|textrm|mathrm|mathbf|mathit|mathsf|mathtt)\s*\{|\{|\\\(|\\\[)+")
+_FONTS = r"\\(?:text|textbf|textit|texttt|textrm|mathrm|mathbf|mathit|mathsf|mathtt)\s*\{"
+_MARKUP = re.compile(rf"(?:[\s*_$`\"'“‘>:]|{_FONTS}|\{{|\\\(|\\\[)+")
 _PREFIX = re.compile(
     r"(?:(?:option|choice|letter|answer|either|both|between|clearly|therefore|thus|definitely|probably|likely|most|simply|just|indeed)\b\s*[:,]?\s*)+",
     re.IGNORECASE,
@@ -38,7 +37,7 @@ _LINK = re.compile(
     f"(?P<reason>{_REASON.pattern})|(?P<denial>{_DENIAL.pattern})|(?P<conclusion>{_CONCLUSION.pattern})|(?P<but>{_BUT.pattern})", re.IGNORECASE
 )
 _LEAVES = r"\b(?:leaves|leaving|leave|left\s+with)\s+(?:us\s+with\s+|only\s+|just\s+|option\s+|with\s+|the\s+)*"
-_REFUSED_BEHIND = re.compile(
+_REFUSED_AFTER = re.compile(
     r"\s*(?:[\w\s]{0,20}\b)?(?:is|are|was|seems|looks)\s+(?:\w+\s+)?(?:not|wrong|incorrect|false|out|too|unlikely|impossible|eliminated|excluded|implausible|no)\b"
     r"|[\w\s]{0,40}(?::|\s[-–—])\s*(?:no|wrong|incorrect|false|not)\b"
     r"|\s*(?:[\w\s]{0,20}\b)?(?:cannot|can't|can’t|isn't|isn’t|doesn't|doesn’t)\b",
@@ -65,7 +64,7 @@ class _Clause(NamedTuple):
 
 
 def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter that the text behind "answer is" states; None when it states none, empty when it names several as equals.
+    """The letter that the text after "answer is" states; None when it states none, empty when it names several as equals.
 
     In this order: a letter at once that nothing but a mark follows; a conclusion's letter; letters in parentheses before any denial or
     reason; the option's text; one single letter. An article is no letter: "A dog so (B)" is B.
@@ -111,13 +110,13 @@ def _left_over(line: str, options: Mapping[str, str]) -> str | None:
 
 
 def _is_taken_back(rest: str, letter: str, options: Mapping[str, str]) -> bool:
-    """Whether another letter is offered behind the first: "probably (A), but maybe (C)"."""
+    """Whether another letter is offered after the first: "probably (A), but maybe (C)"."""
     sentence = re.split(r"[.!?]\s|\n", rest, maxsplit=1)[0]
     return any(clause.link == "but" and _names(clause.text, options) - {letter} and not _denied(clause.text) for clause in _clauses(sentence)[1:])
 
 
 def _denied(text: str) -> bool:
-    return bool(_DENIAL.search(text) or _REFUSED_BEHIND.search(text))
+    return bool(_DENIAL.search(text) or _REFUSED_AFTER.search(text))
 
 
 def _clauses(sentence: str) -> list[_Clause]:
@@ -154,7 +153,7 @@ def _clausewise(sentence: str, options: Mapping[str, str]) -> str | None:
 
 
 def _names(text: str, options: Mapping[str, str]) -> set[str]:
-    """The letters that a clause names: in parentheses if any stand there, else alone at word borders."""
+    """The letters that a clause names: those in parentheses if there are any, else single letters at word borders."""
     label = _label(options)
     inside = {_as_option(each, options) for each in re.findall(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE)}
     if inside:
@@ -171,12 +170,12 @@ def boxed_letter(content: str, options: Mapping[str, str]) -> str | None:
     alone = letter_of_text(content, options)
     if alone is not None:
         return alone
-    bare = re.sub(r"\\(?:text|textbf|textit|texttt|textrm|mathrm|mathbf|mathit|mathsf|mathtt)\s*\{([^{}]*)\}", r"\1", content)
+    bare = re.sub(_FONTS + r"([^{}]*)\}", r"\1", content)
     return SEVERAL if _FORMULA.search(bare) else stated_letter(bare, options)
 
 
 def heading_letter(line: str, options: Mapping[str, str], *, goes_on: bool) -> str | None:
-    """The letter on a line behind "####"; a title such as "B. shelf" or "Option B" above more text states nothing."""
+    """The letter on a line after "####"; a title such as "B. shelf" or "Option B" above more text states nothing."""
     bare = line.strip().strip("*_ ")
     if not goes_on:
         return stated_letter(line, options)
@@ -188,7 +187,7 @@ def heading_letter(line: str, options: Mapping[str, str], *, goes_on: bool) -> s
 
 
 def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
-    """The one option that the last sentence with letters in parentheses names, those left out that it rules out; None where it names several."""
+    """The one option that the last sentence with letters in parentheses names, without those that it rules out; None if it names several."""
     label = _label(options)
     mentions = list(re.finditer(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE))[-MOST_MENTIONS:]
     while mentions:
@@ -220,87 +219,7 @@ def _is_refused(text: str, begin: int, end: int, mention: re.Match[str]) -> bool
     links = [each for each in _clauses(before) if each.link != "first"]
     if links and (links[-1].link == "denial" or any(each.link == "reason" for each in links)):
         return True
-    return bool(_REFUSED_BEHIND.match(text[mention.end() : min(end, mention.end() + 60)]))
-
-
-def last_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
-    """The last parentheses that hold nothing but an option's letter, and where they begin."""
-    last = None
-    for match in re.finditer(rf"[(\[]\s*({_label(options)})\s*[)\]]", text, re.IGNORECASE):
-        last = match
-    return None if last is None else Found(_as_option(last[1], options), last.start())
-
-
-# --- an option's text ----------------------------------------------------------------------------------------------------
-
-
-def letter_of_text(text: str, options: Mapping[str, str]) -> str | None:
-    """The one option whose text this is, alone or behind its own letter; None when no option or more than one fits.
-
-    Case counts only where it tells options apart, such as "Ww" and "WW". Spaces, LaTeX, separators of thousands, "the" and a unit that only
-    one of the two names do not count.
-    """
-    if len(text) > 1000 or not options:
-        return None
-    for form in (_folded, _canonical):
-        for fold in (str, str.lower):
-            said = form(fold(text))
-            fitting = [
-                letter for letter, option in options.items() if option and said and said in {form(fold(each)) for each in _spellings(letter, option)}
-            ]
-            if len(fitting) == 1:
-                return fitting[0]
-    amount = _amount(text)
-    near = [letter for letter, option in options.items() if amount is not None and _fits(amount, _amount(option))]
-    return near[0] if len(near) == 1 else None
-
-
-def _spellings(letter: str, option: str) -> tuple[str, ...]:
-    """An option's text without its article ("bank" for "a bank"), or behind its letter."""
-    return option, re.sub(r"^(?:an?|the)\s+", "", option, flags=re.IGNORECASE), f"{letter} {option}", f"{letter}) {option}", f"({letter}) {option}"
-
-
-def _folded(text: str) -> str:
-    """A text for comparing: single spaces, no marks at its ends."""
-    return " ".join(text.split()).strip(" .,:;!?*_\"'$()[]{}")
-
-
-@lru_cache(maxsize=4096)
-def _canonical(text: str) -> str:
-    """A text without what does not change it: LaTeX's dress, spaces beside signs, separators of thousands, articles at its head."""
-    bare = re.sub(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", undressed(re.sub(r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\1/\2", text)))
-    bare = re.sub(r"(?<=\d)[,\u2009\u202f](?=\d{3}(?!\d))", "", " ".join(bare.split()))
-    bare = re.sub(r"(\d+)\.0+(?!\d)|((?<=\d)\.\d*?[1-9])0+(?!\d)", lambda found: found[1] or found[2], bare)
-    bare = re.sub(r"\bper\s?cent(?:age)?\b", "%", re.sub(r"\b([Rr]s)\.", r"\1", bare), flags=re.IGNORECASE)
-    bare = re.sub(r"\s*([:/%=+*×÷^<>≤≥√,;°-])\s*", r"\1", bare.replace("−", "-"))
-    bare = re.sub(r"(?<=\d)\s+(?=[A-Za-z])|(?<=[A-Za-z$£€₹])\s+(?=\d)", "", bare)
-    return re.sub(r"^the\s+", "", bare.strip(" .,:;!?*_\"'$()[]{}"), flags=re.IGNORECASE) or bare
-
-
-class _Amount(NamedTuple):
-    value: object
-    unit: str
-
-
-@lru_cache(maxsize=4096)
-def _amount(text: str) -> _Amount | None:
-    """A text that is one number and its unit."""
-    reading = one_reading(text)
-    if reading.value is None or re.search(r"[:=]|\bor\b|\band\b", text):
-        return None
-    words = re.sub(r"\\[A-Za-z]+|[\d.,{}\s$\\/()-]|[½⅓¼¾]", " ", undressed(text).replace("$", " dollars ").replace("₹", " rupees ")).lower().split()
-    units = [_unit_name(each) for each in words if each not in ("a", "an", "the", "about", "approximately")]
-    return _Amount(reading.value, " ".join(units)) if len(words) <= 3 else None
-
-
-def _unit_name(word: str) -> str:
-    unit = UNITS.get(word)
-    name = {"rs": "rupee", "inr": "rupee", "usd": "dollar"}.get(word, word.removesuffix("s"))
-    return f"{unit.kind}:{unit.size}" if unit and unit.kind != "money" else name
-
-
-def _fits(said: _Amount, option: _Amount | None) -> bool:
-    return option is not None and said.value == option.value and (said.unit == option.unit or not said.unit or not option.unit)
+    return bool(_REFUSED_AFTER.match(text[mention.end() : min(end, mention.end() + 60)]))
 
 
 # --- letters anywhere ----------------------------------------------------------------------------------------------------
@@ -324,7 +243,7 @@ def _as_option(letter: str, options: Mapping[str, str]) -> str:
 
 
 def _skip(text: str) -> int:
-    """Where the statement begins behind white space, markup and a word such as "option"."""
+    """Where the statement begins after white space, markup and a word such as "option"."""
     position = 0
     for pattern in (_MARKUP, _PREFIX, _MARKUP):
         match = pattern.match(text, position)

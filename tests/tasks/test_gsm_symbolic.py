@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from cotexp.sections import ConfigError
-from cotexp.task_settings import GsmSymbolicTask
-from cotexp.tasks import load_questions
+from cotexp.tasks import GsmSymbolicTask, load_questions
 from cotexp.tasks.answers import extract
-from cotexp.tasks.symbolic import generate, split_of
+from cotexp.tasks.gsm_symbolic import generate
+from cotexp.tasks.task import split_of
 
 NEEDED = "reasoning_gym"
 REASON = "needs the extra 'symbolic' (reasoning-gym)"

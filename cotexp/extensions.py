@@ -1,0 +1,67 @@
+"""Settings classes that installed packages add, each under an entry point whose name becomes the name of an option."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Collection, Iterator
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from cotexp.sections import ConfigError
+
+
+def installed(group: str, base: type, built_in: Collection[str]) -> dict[str, type[Any]]:
+    """Name -> settings class of every entry point of `group`, such as "cotexp.tasks". `built_in` are the names that are taken.
+
+    Raises: ConfigError with a line for each entry point that cannot be imported, is no settings class that extends `base`, or whose name is taken.
+    """
+    classes: dict[str, type[Any]] = {}
+    problems: list[str] = []
+    owners = dict.fromkeys(built_in, "cotexp itself")
+    for point in sorted(entry_points(group=group), key=lambda each: (each.name, _package(each))):
+        if not re.fullmatch(r"\w[\w.-]*", point.name):
+            problems.append(f"{_shown(point)} must have a name of letters, digits, '_', '-' and '.'")
+        elif point.name in owners:
+            problems.append(f"{_shown(point)} has a name that {owners[point.name]} uses; rename it or uninstall {_package(point)}")
+        else:
+            owners[point.name] = f"package {_package(point)}"
+            try:
+                classes[point.name] = _loaded(point, base)
+            except ConfigError as error:
+                problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
+    return classes
+
+
+def _loaded(point: EntryPoint, base: type) -> type[Any]:
+    try:
+        section = point.load()
+    except Exception as error:  # noqa: BLE001 - importing a package runs all of its code
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"{_shown(point)} cannot be imported ({reason}); repair or uninstall {_package(point)}") from None
+    if lacks := ", ".join(_lacks(section, base)):
+        raise ConfigError(f"{_shown(point)} must be a dataclass that extends {base.__module__}.{base.__name__}; it {lacks}")
+    return section  # type: ignore[no-any-return]
+
+
+def _lacks(section: Any, base: type) -> Iterator[str]:
+    if not isinstance(section, type):
+        yield f"is a {type(section).__name__}"
+    elif base not in section.__mro__:
+        yield "does not extend it"
+    elif "__dataclass_fields__" not in vars(section) or not dataclasses.is_dataclass(section):
+        yield "is no dataclass"
+    elif abstract := vars(section).get("__abstractmethods__"):
+        yield f"does not define {' and '.join(sorted(abstract))}"
+    else:
+        yield from (f"has a field without a sentence: {each.name}" for each in dataclasses.fields(section) if "sentence" not in each.metadata)
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "unknown"
+
+
+def _shown(point: EntryPoint) -> str:
+    return f"package {_package(point)}: entry point {point.group}: {point.name} = {point.value}"
