@@ -234,7 +234,7 @@ def _card(
     libraries: dict[str, str],
     is_followed: bool,
 ) -> str:
-    from cotexp.report import tables
+    from cotexp.report import run_table
 
     model, evaluation = settings["model"], settings["evaluation"]
     is_encoder_decoder = loaded.model.config.is_encoder_decoder
@@ -266,7 +266,7 @@ def _card(
         prompts=_prompts(settings, loaded),
         dtype=dtype,
         measured=model["dtype"],
-        results=tables.markdown(metrics, settings),
+        results=run_table.markdown(metrics, settings),
         settings=json.dumps({name: settings[name] for name in SHOWN if name in settings}, indent=2),
         **training,
     )

@@ -13,10 +13,10 @@ from cotexp.grids import alone
 from cotexp.jobs import progress
 from cotexp.jobs.candidates import Lookup
 from cotexp.methods import forecasting
-from cotexp.report import forecast, observed
+from cotexp.report import forecast, forecast_data
 from cotexp.report.arms import Flat, labels, listed
-from cotexp.report.forecast import Asked
-from cotexp.report.planned import expected_of
+from cotexp.report.expected_runs import expected_of
+from cotexp.report.forecast import Configuration
 from cotexp.sections import RunFailed
 
 
@@ -30,18 +30,18 @@ def forecast_experiments(
     """
     target = folder or target_of(names, outputs, "forecast")
     points = schema.points_of([each if "=" in each else f"sweep={each}" for each in candidates], multirun=True) if candidates else []
-    found = observed.find(list(dict.fromkeys(names)), outputs)
+    found = forecast_data.find(list(dict.fromkeys(names)), outputs)
     asked, not_asked = look_up(points, outputs, found.runs[0].conditions)
     report = forecast.make(list(dict.fromkeys(names)), found, asked, not_asked)
     publish(report, formats, target)
 
 
-def look_up(points: Sequence[schema.Point], outputs: Path, conditions: Flat) -> tuple[list[Asked], list[str]]:
+def look_up(points: Sequence[schema.Point], outputs: Path, conditions: Flat) -> tuple[list[Configuration], list[str]]:
     """The points that are compressed and not fine-tuned, each once whatever its seed, and lines on the others by reason.
 
     A point that would be trained or measured under other conditions than the runs to learn from is one of the others.
     """
-    lookup, asked = Lookup(), dict[str, Asked]()
+    lookup, asked = Lookup(), dict[str, Configuration]()
     reasons: dict[str, list[str]] = {}
     with progress.bar("candidates", len(points)) as advance:
         for point, label in zip(points, _labels(points), strict=True):
@@ -50,11 +50,11 @@ def look_up(points: Sequence[schema.Point], outputs: Path, conditions: Flat) -> 
                 candidate = lookup.candidate(point.settings)
                 if candidate.is_trained:
                     raise RunFailed("fine-tuned already")
-                if difference := observed.unlike(observed.conditions_of(dataclasses.asdict(point.settings), candidate.answers), conditions):
+                if difference := forecast_data.unlike(forecast_data.conditions_of(dataclasses.asdict(point.settings), candidate.answers), conditions):
                     raise RunFailed(f"not comparable with the runs: {difference}")
                 features = forecasting.features_of(candidate.metrics, point.settings.mixture.full_ratio)
                 command = shlex.join(["python", "run.py", *alone(point.words)])
-                asked.setdefault(label, Asked(label=label, command=command, features=list(features.values())))
+                asked.setdefault(label, Configuration(label=label, command=command, features=list(features.values())))
             except RunFailed as error:
                 reasons.setdefault(str(error), []).append(f"{label}, seed={point.settings.seed}")
             advance()
@@ -63,7 +63,7 @@ def look_up(points: Sequence[schema.Point], outputs: Path, conditions: Flat) -> 
 
 def _labels(points: Sequence[schema.Point]) -> list[str]:
     """What sets each point apart, its seed left out."""
-    expected = [each for point in points for each in expected_of([point], observed.MODE)]
+    expected = [each for point in points for each in expected_of([point], forecast_data.MODE)]
     distinct = list({tuple(sorted(each.identity.items())): each for each in expected}.values())
     label_of = {tuple(sorted(each.identity.items())): label for each, label in zip(distinct, labels(distinct), strict=True)}
     return [label_of[tuple(sorted(each.identity.items()))] for each in expected]

@@ -10,8 +10,8 @@ from rich.table import Table as Shown
 from rich.text import Text
 
 from cotexp.jobs.progress import page
-from cotexp.report import build, latex, markdown, tidy, web_page
-from cotexp.report.content import Cell, Report, Row, Table
+from cotexp.report import build, latex, long_csv, markdown, web_page
+from cotexp.report.document import Cell, Report, Row, Table
 from cotexp.sections import ConfigError, broken_path, shortened, suggestion
 from cotexp.visible import visible
 
@@ -22,7 +22,7 @@ WIDEST_LABEL = 30
 PART = ", "
 """Between the settings in a label."""
 
-WRITERS: dict[str, Callable[[Report], dict[str, bytes]]] = {"md": markdown.files, "latex": latex.files, "csv": tidy.files, "html": web_page.files}
+WRITERS: dict[str, Callable[[Report], dict[str, bytes]]] = {"md": markdown.files, "latex": latex.files, "csv": long_csv.files, "html": web_page.files}
 """Format -> what it writes: file name -> content."""
 ENDINGS = {"latex": "tex"}
 """Of report.* where it is not the format's name."""

@@ -18,8 +18,8 @@ from rich.table import Table
 from cotexp.jobs.progress import page
 from cotexp.jobs.stored_files import STAGES, stages_of
 from cotexp.report.arms import labels
-from cotexp.report.overview import Seen, differing, metrics_side_by_side, progress, runs_seen
-from cotexp.report.stored import told
+from cotexp.report.run_list import ListedRun, differing, list_runs, metrics_side_by_side, progress
+from cotexp.report.stored import unless_broken
 from cotexp.sections import RunFailed
 
 RUN = Path(__file__).resolve().parents[2] / "run.py"
@@ -31,7 +31,7 @@ def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], 
 
     Raises: ConfigError where a pattern fits no run; RunFailed when a run that was started again fails.
     """
-    seen, broken = runs_seen(outputs, patterns, states)
+    seen, broken = list_runs(outputs, patterns, states)
     console = page()
     if broken and not seen and patterns:
         raise RunFailed("\n".join(f"runs: {each}" for each in broken))
@@ -40,7 +40,7 @@ def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], 
     elif not states and len(patterns) == len(seen) == 1:
         _show(seen[0], outputs, console)
     elif not states and len(patterns) == len(seen) == 2:
-        ordered = [runs_seen(outputs, [each]).runs[0] for each in patterns]
+        ordered = [list_runs(outputs, [each]).runs[0] for each in patterns]
         _compare(ordered[0], ordered[1], outputs, console)
     else:
         _list(seen, outputs, console)
@@ -51,7 +51,7 @@ def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], 
 # --- many runs -------------------------------------------------------------------------------------------------------------
 
 
-def _list(seen: Sequence[Seen], outputs: Path, console: Console) -> None:
+def _list(seen: Sequence[ListedRun], outputs: Path, console: Console) -> None:
     if not seen:
         console.print("No run is in this state.")
     for name, group in groupby(seen, key=lambda each: each.name):
@@ -64,7 +64,7 @@ def _list(seen: Sequence[Seen], outputs: Path, console: Console) -> None:
                 _say(console, f"    {command(each, outputs)}")
 
 
-def _table(name: str, own: Sequence[Seen], outputs: Path) -> Table:
+def _table(name: str, own: Sequence[ListedRun], outputs: Path) -> Table:
     """A line for each run of one experiment, the newest last; columns that would be empty are left out."""
     rows = [_cells(each, "" if label == name else label, outputs) for each, label in zip(own, labels(own), strict=True)]
     table = Table(title=f"{escape(name)}: {_counts(own)}", title_justify="left")
@@ -80,12 +80,12 @@ def _say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _counts(own: Sequence[Seen]) -> str:
+def _counts(own: Sequence[ListedRun]) -> str:
     states = [each.status.state for each in own]
     return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys((*COLOURS, *states)) if state in states)
 
 
-def _cells(each: Seen, label: str, outputs: Path) -> dict[str, str]:
+def _cells(each: ListedRun, label: str, outputs: Path) -> dict[str, str]:
     state, how_far = each.status.state, progress(each, outputs)
     accuracy, tokens, dollars, seconds = each.metric("accuracy"), each.metric("num_tokens"), each.dollars, each.seconds
     return {
@@ -116,18 +116,18 @@ def _line(text: str) -> str:
 # --- starting again --------------------------------------------------------------------------------------------------------
 
 
-def words_of(each: Seen, outputs: Path) -> list[str]:
+def words_of(each: ListedRun, outputs: Path) -> list[str]:
     """What stands behind run.py to make this run, in this folder of outputs whatever it was called then."""
     words = [word for word in each.status.overrides if not word.startswith("paths.outputs=")]
     return words if outputs == Path("outputs") else [*words, f"paths.outputs={outputs}"]
 
 
-def command(each: Seen, outputs: Path) -> str:
+def command(each: ListedRun, outputs: Path) -> str:
     """The command that goes on with a run."""
     return shlex.join(["python", "run.py", *words_of(each, outputs)])
 
 
-def _relaunch(seen: Sequence[Seen], outputs: Path, console: Console) -> None:
+def _relaunch(seen: Sequence[ListedRun], outputs: Path, console: Console) -> None:
     """Run the commands of all that neither finished nor run, one after another; each goes on where it stood."""
     to_run = [each for each in seen if each.status.state not in ("finished", "running") and (each.folder / "status.json").is_file()]
     if not to_run:
@@ -147,8 +147,8 @@ def _relaunch(seen: Sequence[Seen], outputs: Path, console: Console) -> None:
 # --- one run, two runs -----------------------------------------------------------------------------------------------------
 
 
-def _show(each: Seen, outputs: Path, console: Console) -> None:
-    from cotexp.report import tables
+def _show(each: ListedRun, outputs: Path, console: Console) -> None:
+    from cotexp.report import run_table
 
     status = each.status
     how_far = progress(each, outputs)
@@ -165,18 +165,18 @@ def _show(each: Seen, outputs: Path, console: Console) -> None:
     if (each.folder / "status.json").is_file():
         _say(console, f"  command  {command(each, outputs)}")
     _say(console, f"  folder   {each.folder}")
-    stages = told(each.folder, functools.partial(stages_of, whole=True), {}) if (each.folder / STAGES).exists() else {}
+    stages = unless_broken(each.folder, functools.partial(stages_of, whole=True), {}) if (each.folder / STAGES).exists() else {}
     for name, stage in stages.items():
         _say(console, f"  {name:40} {stage['path']}")
     if each.metrics:
-        told(each.folder, lambda _: tables.show(each.metrics, f"{each.name}, run {each.key}", each.settings), None)
+        unless_broken(each.folder, lambda _: run_table.show(each.metrics, f"{each.name}, run {each.key}", each.settings), None)
 
 
 def _listed(seconds: dict[str, float]) -> str:
     return ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value >= 1)
 
 
-def _compare(first: Seen, second: Seen, outputs: Path, console: Console) -> None:
+def _compare(first: ListedRun, second: ListedRun, outputs: Path, console: Console) -> None:
     """Settings that differ, metrics side by side and, where both have answers, the paired test of `cotexp compare`."""
     from cotexp.commands.compare import compare_runs
 

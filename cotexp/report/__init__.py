@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cotexp.jobs.stored_files import metrics_of, settings_of
-from cotexp.report import examples, figures, funnel, tables
-from cotexp.report.choices import choices
+from cotexp.report import compression_examples, funnel, run_figures, run_table
+from cotexp.report.disclosures import disclosures
 from cotexp.report.markdown import plain
 from cotexp.visible import visible_lines
 
@@ -14,14 +14,14 @@ from cotexp.visible import visible_lines
 def write(folder: Path) -> None:
     """Write results.md, examples.md and figures/*.png and *.svg into a finished run's folder."""
     metrics, settings = metrics_of(folder), settings_of(folder)
-    shown = examples.pick(folder)
-    figure_names = figures.write(folder)
+    shown = compression_examples.pick(folder)
+    figure_names = run_figures.write(folder)
     lines = [f"# {plain(settings['name'])}, run {folder.name}", ""]
-    lines += [tables.markdown(metrics, settings), "", *tables.notes(metrics, settings), *(f"- {each}" for each in choices([settings])), ""]
+    lines += [run_table.markdown(metrics, settings), "", *run_table.notes(metrics, settings), *(f"- {each}" for each in disclosures([settings])), ""]
     lines += funnel.markdown(metrics, settings)
     lines += [f"![{name}](figures/{name})" for name in figure_names]
     (folder / "results.md").write_text(visible_lines("\n".join(lines)) + "\n")
-    (folder / "examples.md").write_text(examples.markdown(shown))
+    (folder / "examples.md").write_text(compression_examples.markdown(shown))
 
 
 def is_written(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from cotexp.methods.comparison import ComparedTask, TokenCount, compare_answers,
 from cotexp.methods.statistics import Spread, accuracy_metrics, mean, mean_and_deviation, shares_correct
 from cotexp.records import Prediction
 from cotexp.report.arms import Arm
-from cotexp.report.content import Gap
+from cotexp.report.document import Gap
 
 BASE = "base (not fine-tuned)"
 BASELINE = "baseline"
@@ -78,7 +78,7 @@ class ArmRow:
         return Spread(self.metrics[own], math.nan, 1) if own in self.metrics else None
 
 
-def rows_of(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow]:
+def measure_arms(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow]:
     """Models before fine-tuning first, then every arm against the baseline, or without one against its own base model; a text says why there
     is nothing to compare with.
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from cotexp.report import incomplete, times
+from cotexp.report import incomplete, latency
 from cotexp.report.arm_rows import ArmRow, most_accurate, shortest
-from cotexp.report.content import Cell, Column, Row, State, Table
+from cotexp.report.document import Cell, Column, Row, State, Table
 from cotexp.sections import suggestion
 
 NO_CELL = Cell()
@@ -19,7 +19,7 @@ TASK = "accuracy:"
 """Before a task's name: the column of its accuracy."""
 
 
-class Shown(NamedTuple):
+class FilledColumn(NamedTuple):
     """A column and how a row fills it."""
 
     column: Column
@@ -39,14 +39,14 @@ def make_table(name: str, title: str, rows: Sequence[ArmRow], columns: Sequence[
     )
 
 
-def _usual(rows: Sequence[ArmRow]) -> list[Shown]:
+def _usual(rows: Sequence[ArmRow]) -> list[FilledColumn]:
     found = [shown(each) for each in USUAL]
     tasks = list(dict.fromkeys(task for row in rows for task in row.accuracy_of))
     filled = [each for each in found if any(row.arm and each.cell(row).text for row in rows)]
     return [*filled, *(shown(TASK + task) for task in tasks if len(tasks) > 1)]
 
 
-def _row(row: ArmRow, wanted: Sequence[Shown], bold: dict[str, set[str]]) -> Row:
+def _row(row: ArmRow, wanted: Sequence[FilledColumn], bold: dict[str, set[str]]) -> Row:
     return Row(
         label=row.label,
         kind="arm" if row.arm or row.gaps else "base",
@@ -58,7 +58,7 @@ def _row(row: ArmRow, wanted: Sequence[Shown], bold: dict[str, set[str]]) -> Row
     )
 
 
-def _cell(row: ArmRow, each: Shown, bold: dict[str, set[str]]) -> Cell:
+def _cell(row: ArmRow, each: FilledColumn, bold: dict[str, set[str]]) -> Cell:
     if not row.answers:
         state: State = row.gaps[0].state if len({gap.state for gap in row.gaps}) == 1 else "missing"
         return Cell(text=state, state=state)
@@ -71,7 +71,7 @@ def _cell(row: ArmRow, each: Shown, bold: dict[str, set[str]]) -> Cell:
 # --- columns -------------------------------------------------------------------------------------------------------------
 
 
-def shown(name: str) -> Shown:
+def shown(name: str) -> FilledColumn:
     """The column of this name: one of COLUMNS, `accuracy:TASK`, or any number of metrics.json, such as compression/num_rounds_mean.
 
     Raises: ValueError for another name.
@@ -80,9 +80,9 @@ def shown(name: str) -> Shown:
         return COLUMNS[name]
     if name.startswith(TASK):
         task = name.removeprefix(TASK)
-        return Shown(Column(name=name, title=f"{task}, %", better="higher"), lambda row: _percent(row.accuracy_of.get(task)))
+        return FilledColumn(Column(name=name, title=f"{task}, %", better="higher"), lambda row: _percent(row.accuracy_of.get(task)))
     if "/" in name:
-        return Shown(Column(name=name, title=name.replace("_", " ").replace("/", ": ")), lambda row: _metric(row, name, ".4g"))
+        return FilledColumn(Column(name=name, title=name.replace("_", " ").replace("/", ": ")), lambda row: _metric(row, name, ".4g"))
     raise ValueError(f"must be one of {', '.join(COLUMNS)}, accuracy:TASK, or a name in metrics.json with a slash; got {name!r}{_near(name)}")
 
 
@@ -168,23 +168,23 @@ def _tokens(row: ArmRow, value: float) -> Cell:
     return Cell(text=f"{value:.1f}", value=value)
 
 
-COLUMNS: dict[str, Shown] = {
+COLUMNS: dict[str, FilledColumn] = {
     each.column.name: each
     for each in (
-        Shown(Column(name="seeds", title="seeds"), _seeds),
-        Shown(Column(name="rationales", title="training rationales"), lambda row: _metric(row, "selection/num_kept", ",.0f")),
-        Shown(Column(name="rationale_tokens", title="training tokens"), lambda row: _metric(row, "selection/num_tokens", ",.0f")),
-        Shown(Column(name="accuracy", title="accuracy, % (95 % interval)", better="higher"), _accuracy),
-        Shown(Column(name="deviation", title="sd over seeds"), _deviation),
-        Shown(Column(name="tokens", title="answer tokens", better="lower"), lambda row: _tokens(row, row.num_tokens)),
-        Shown(Column(name="cot_tokens", title="chain-of-thought tokens", better="lower"), lambda row: _tokens(row, row.num_cot_tokens)),
-        Shown(Column(name="ratio", title="compression ratio", better="lower"), _ratio),
-        Shown(
+        FilledColumn(Column(name="seeds", title="seeds"), _seeds),
+        FilledColumn(Column(name="rationales", title="training rationales"), lambda row: _metric(row, "selection/num_kept", ",.0f")),
+        FilledColumn(Column(name="rationale_tokens", title="training tokens"), lambda row: _metric(row, "selection/num_tokens", ",.0f")),
+        FilledColumn(Column(name="accuracy", title="accuracy, % (95 % interval)", better="higher"), _accuracy),
+        FilledColumn(Column(name="deviation", title="sd over seeds"), _deviation),
+        FilledColumn(Column(name="tokens", title="answer tokens", better="lower"), lambda row: _tokens(row, row.num_tokens)),
+        FilledColumn(Column(name="cot_tokens", title="chain-of-thought tokens", better="lower"), lambda row: _tokens(row, row.num_cot_tokens)),
+        FilledColumn(Column(name="ratio", title="compression ratio", better="lower"), _ratio),
+        FilledColumn(
             Column(name="latency", title="seconds per question, batch 1", better="lower"),
             _latency,
         ),
-        Shown(Column(name="difference", title="difference (95 % interval)", better="higher"), _difference),
-        Shown(Column(name="p", title="p"), _p_value),
+        FilledColumn(Column(name="difference", title="difference (95 % interval)", better="higher"), _difference),
+        FilledColumn(Column(name="p", title="p"), _p_value),
     )
 }
 
@@ -231,7 +231,7 @@ def _doubts(rows: Sequence[ArmRow]) -> Iterator[str]:
     """Arms whose seconds say nothing."""
     for each in rows:
         if each.answers:
-            yield from dict.fromkeys(line for own in _times(each) for line in times.doubts(own, each.label))
+            yield from dict.fromkeys(line for own in _times(each) for line in latency.doubts(own, each.label))
 
 
 def _unequal(rows: Sequence[ArmRow]) -> Iterator[str]:

@@ -75,7 +75,7 @@ class Arm:
         return mean_and_deviation(values) if values and len(values) == len(self.runs) else None
 
 
-class Found(NamedTuple):
+class FinishedRuns(NamedTuple):
     """Finished runs, lines on those that are left out, by reason, and folders of runs that began and did not finish."""
 
     runs: list[Run]
@@ -86,7 +86,7 @@ class Found(NamedTuple):
 # --- runs ----------------------------------------------------------------------------------------------------------------
 
 
-def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Sequence[str] = ()) -> Found:
+def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Sequence[str] = ()) -> FinishedRuns:
     """All finished runs of the named experiments with answers in `mode`, by default each run's last one.
 
     With `only`, runs of any experiment that fit one of these patterns instead: see `fits`.
@@ -111,7 +111,7 @@ def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Se
     left_out = [f"{listed(folders)}: {reason}" for reason, folders in reasons.items()]
     if not runs:
         raise ConfigError(f"report: no run of {', '.join(names)} can be shown", *(f"left out: {each}" for each in left_out))
-    return Found(runs, left_out, [each for each in folders if not is_finished(each)])
+    return FinishedRuns(runs, left_out, [each for each in folders if not is_finished(each)])
 
 
 def run_folders(outputs: Path, name: str = "") -> list[Path]:

@@ -14,8 +14,8 @@ from typing import Any
 
 from cotexp.jobs.stored_files import questions_of
 from cotexp.report.differences import differences
-from cotexp.report.run_examples import Column, Example, Kind, Source, sources
-from cotexp.report.stored import told
+from cotexp.report.run_examples import Example, ExampleSource, ExampleText, Kind, sources
+from cotexp.report.stored import unless_broken
 from cotexp.visible import visible, visible_lines
 
 MOST_OF_RUN = 60
@@ -69,7 +69,7 @@ class Browser:
             }
         )
 
-    def _column(self, column: Column) -> dict[str, Any]:
+    def _column(self, column: ExampleText) -> dict[str, Any]:
         text, previous = clipped(column.text), None if column.previous is None else clipped(column.previous)
         pieces = None if (text, previous) in self.places or previous is None else [list(each) for each in differences(previous, text)]
         place = self._place(self.texts, (text, previous), pieces or text)
@@ -102,8 +102,8 @@ def most_of_run(num_runs: int) -> int:
 
 def _add(browser: Browser, run: int, folder: Path, most: int, most_characters: int) -> dict[Kind, tuple[int, int]]:
     """Add a run's examples, kind by kind in turn until there is no more room, and at least one of each kind."""
-    asked = told(folder, lambda own: questions_of(own)[1], {})
-    found: dict[Kind, Source] = told(folder, sources, {})
+    asked = unless_broken(folder, lambda own: questions_of(own)[1], {})
+    found: dict[Kind, ExampleSource] = unless_broken(folder, sources, {})
     waiting: dict[Kind, Iterator[Example]] = {kind: iter(own.make(choose(own.groups, most))) for kind, own in found.items()}
     num_shown: dict[Kind, int] = dict.fromkeys(waiting, 0)
     while waiting:

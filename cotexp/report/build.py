@@ -11,28 +11,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotexp import schema
-from cotexp.report import arm_figures, declared, peers
-from cotexp.report.arm_rows import OWN_BASE, ArmRow, rows_of
+from cotexp.report import arm_figures, declared
+from cotexp.report.arm_rows import OWN_BASE, ArmRow, measure_arms
 from cotexp.report.arm_table import make_table
 from cotexp.report.arms import Arm, arms_of, baseline_of, find_runs, fits, fitting, label_of, name_of, run_folders
-from cotexp.report.choices import choices
-from cotexp.report.content import Gap, Report, Table, UsedRun
 from cotexp.report.declared import DeclaredReport, DeclaredTable
-from cotexp.report.planned import (
-    Plan,
-    Planned,
+from cotexp.report.disclosures import disclosures
+from cotexp.report.document import Gap, Report, Table, UsedRun
+from cotexp.report.expected_runs import (
+    ExpectedArm,
+    ExpectedArms,
     check_where,
     chosen,
     common_baseline,
     expected_of,
+    match_runs,
     named,
     place_of,
-    plan_of,
-    state_of,
     stored_runs,
     unexpected,
     unfinished_of,
+    unfinished_state,
 )
+from cotexp.report.published_numbers import PublishedRows, published_rows
 from cotexp.report.style import Drawing, picture
 from cotexp.sections import ConfigError, suggestion
 
@@ -97,13 +98,13 @@ def _report(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted) ->
         title=report.title,
         tables=tuple(each.table for each in parts),
         figures=tuple(picture(drawing.of_table(each.table, len(parts))) for each in parts for drawing in each.drawings),
-        footnotes=tuple(dict.fromkeys((*report.footnotes, *sources, *choices(settings)))),
+        footnotes=tuple(dict.fromkeys((*report.footnotes, *sources, *disclosures(settings)))),
         left_out=tuple(dict.fromkeys((*(line for each in parts for line in each.left_out), *unexpected(each.takes_part for each in parts)))),
         runs=tuple(run for each in parts for run in each.runs),
     )
 
 
-def _asked(plans: Sequence[Plan], baseline: str | None) -> list[str | None]:
+def _asked(plans: Sequence[ExpectedArms], baseline: str | None) -> list[str | None]:
     """The wanted baseline for every table that has it; None, for a table's own, where only another has. Raises: ConfigError where none has."""
     labels = [[each.label for each in plan.arms] for plan in plans]
     if baseline is None or baseline == OWN_BASE:
@@ -113,10 +114,10 @@ def _asked(plans: Sequence[Plan], baseline: str | None) -> list[str | None]:
     return [baseline if fitting(each, baseline) else None for each in labels]
 
 
-def _part(name: str, settings: DeclaredTable, plan: Plan, baseline: str | None, title: str, words: Sequence[str]) -> Part:
+def _part(name: str, settings: DeclaredTable, plan: ExpectedArms, baseline: str | None, title: str, words: Sequence[str]) -> Part:
     rows = _rows(plan, baseline or settings.baseline)
     table = make_table(name, settings.title or title, rows, settings.columns)
-    published = [peers.rows_of(each, table.columns) for each in settings.published]
+    published = [published_rows(each, table.columns) for each in settings.published]
     return Part(
         table=_with(table, settings, published, words),
         drawings=list(arm_figures.drawings(rows, settings.labels)),
@@ -128,7 +129,7 @@ def _part(name: str, settings: DeclaredTable, plan: Plan, baseline: str | None, 
     )
 
 
-def _with(table: Table, settings: DeclaredTable, published: Sequence[peers.PeerRows], words: Sequence[str]) -> Table:
+def _with(table: Table, settings: DeclaredTable, published: Sequence[PublishedRows], words: Sequence[str]) -> Table:
     rows = (*table.rows, *(row for each in published for row in each.rows))
     return replace(table, rows=rows, notes=(*settings.notes, *table.notes, *_missing(table, settings, words)))
 
@@ -148,7 +149,7 @@ def grid(words: tuple[str, ...]) -> list[schema.Point]:
     return schema.points_of(list(words), multirun=True)
 
 
-def _plan(table: DeclaredTable, outputs: Path, wanted: Wanted) -> Plan:
+def _plan(table: DeclaredTable, outputs: Path, wanted: Wanted) -> ExpectedArms:
     mode = wanted.mode or table.mode
     if table.sweep is None:
         return _found(table, outputs, mode, wanted)
@@ -158,10 +159,10 @@ def _plan(table: DeclaredTable, outputs: Path, wanted: Wanted) -> Plan:
     names = {each.name for each in expected}
     folders = [each for each in run_folders(outputs) if (fits(each, wanted.only, outputs) if wanted.only else name_of(each, outputs) in names)]
     stored = [each for each in stored_runs(folders, outputs, mode) if chosen(each, table.where)]
-    return plan_of(expected, stored, outputs, any_name=bool(wanted.only))
+    return match_runs(expected, stored, outputs, any_name=bool(wanted.only))
 
 
-def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted) -> Plan:
+def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted) -> ExpectedArms:
     """Arms of whatever runs are there, with the seeds that each lacks."""
     found = find_runs(table.runs, outputs, mode=mode, only=wanted.only)
     check_where(table.where, found.runs)
@@ -171,29 +172,29 @@ def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted
         named = {*arm.seeds, *(gap.seed for gap in gaps[arm.label])}
         gaps[arm.label] += [Gap(row=arm.label, seed=seed, state="missing") for seed in table.seeds if seed not in named]
     begun = {gap.folder for own in gaps.values() for gap in own}
-    planned = [Planned(label=each.label, mode=each.runs[0].mode, arm=each, gaps=tuple(gaps[each.label])) for each in arms]
+    planned = [ExpectedArm(label=each.label, mode=each.runs[0].mode, arm=each, gaps=tuple(gaps[each.label])) for each in arms]
     others = [each for each in found.unfinished if str(each.relative_to(outputs)) not in begun]
     left_out = [*(_begun(each, outputs) for each in others), *found.left_out, *replaced]
-    return Plan(planned, left_out, common_baseline(run.settings.get("baseline", "") for arm in arms for run in arm.runs))
+    return ExpectedArms(planned, left_out, common_baseline(run.settings.get("baseline", "") for arm in arms for run in arm.runs))
 
 
 def _begun(folder: Path, outputs: Path) -> str:
-    state, reason, command = state_of(folder)
+    state, reason, command = unfinished_state(folder)
     why = f"{state} {reason}".rstrip() if state != "unfinished" else "not finished"
     return f"{folder.relative_to(outputs / 'runs')}: {why}{f'; {command}' if command else ''}"
 
 
-def _rows(plan: Plan, baseline: str | None) -> list[ArmRow]:
+def _rows(plan: ExpectedArms, baseline: str | None) -> list[ArmRow]:
     """Base models first, then every arm in the order of the plan; those without a finished run have gaps alone."""
     planned = plan.arms
-    measured = rows_of([each.arm for each in planned if each.arm], _baseline(plan, baseline))
+    measured = measure_arms([each.arm for each in planned if each.arm], _baseline(plan, baseline))
     by_label = {each.label: each for each in measured if each.arm}
     bases = [each for each in measured if not each.arm]
     rows = [by_label.get(each.label, ArmRow(label=each.label, mode=each.mode)) for each in planned]
     return [*bases, *(replace(row, gaps=each.gaps) for row, each in zip(rows, planned, strict=True))]
 
 
-def _baseline(plan: Plan, asked: str | None) -> Arm | str | None:
+def _baseline(plan: ExpectedArms, asked: str | None) -> Arm | str | None:
     """The arm to measure against: the one that is asked for, or that the runs declare, or the usual one; None for each arm's own base model, a
     text where the arm has no finished run.
     """

@@ -12,7 +12,7 @@ from cotexp.jobs.scores import row_id
 from cotexp.jobs.stored_files import selection_of, stages_of
 from cotexp.methods import selection
 from cotexp.records import Rationale, Score
-from cotexp.report.stored import rows_of
+from cotexp.report.stored import stage_rows
 from cotexp.report.style import COLOURS, Drawing, plain_log_ticks
 
 MOST_SOURCES = 8
@@ -50,7 +50,7 @@ def read(folder: Path) -> list[Scored]:
 
 def _of_task(folder: Path, task: str, num_written: dict[str, int]) -> Iterator[Scored]:
     """The ledgers may hold rationales of other runs too: more questions, more samples, other texts."""
-    rationales, grades, scores = (rows_of(folder, f"{stage}/{task}") for stage in ("rationales", "grades/rationales", "scores"))
+    rationales, grades, scores = (stage_rows(folder, f"{stage}/{task}") for stage in ("rationales", "grades/rationales", "scores"))
     for name, row in rationales.items():
         if row["sample"] < num_written.get(row["question_id"], 0):
             rationale = Rationale.from_row({**row, "answer": grades[name]["extracted"], "correct": grades[name]["strict"]})

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from cotexp.methods import forecasting
 from cotexp.methods.forecasting import COVERAGES, FEATURES, METHODS, MIN_GROUPS, Effect, Fold, Forecast, Groups, Skill
 from cotexp.report import forecast_figure
-from cotexp.report.content import Cell, Column, Report, Row, Table
-from cotexp.report.observed import Found, Observed
+from cotexp.report.document import Cell, Column, Report, Row, Table
+from cotexp.report.forecast_data import ComparableRuns, Observation
 
 
 class Truth(NamedTuple):
@@ -29,7 +29,7 @@ TRUTHS = (ACCURACY, NUM_TOKENS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Configuration:
     """A configuration to forecast: what sets it apart, the command that fine-tunes it, its features."""
 
     label: str
@@ -57,7 +57,7 @@ class Validated:
         return forecasting.best_of(list(METHODS), self.grouped)
 
 
-def make(names: Sequence[str], found: Found, asked: Sequence[Asked] = (), not_asked: Sequence[str] = ()) -> Report:
+def make(names: Sequence[str], found: ComparableRuns, asked: Sequence[Configuration] = (), not_asked: Sequence[str] = ()) -> Report:
     """The report on forecasts from these runs; `not_asked` are lines on candidates that cannot be forecast."""
     runs = found.runs
     groups = forecasting.groups_of([each.compressor for each in runs], [each.training_set for each in runs])
@@ -76,7 +76,7 @@ def make(names: Sequence[str], found: Found, asked: Sequence[Asked] = (), not_as
     )
 
 
-def validate(truth: Truth, runs: Sequence[Observed], groups: Groups) -> Validated:
+def validate(truth: Truth, runs: Sequence[Observation], groups: Groups) -> Validated:
     """Every method's forecasts of one truth."""
     features, truths = [each.features for each in runs], [getattr(each, truth.name) for each in runs]
 
@@ -137,7 +137,7 @@ def _number(value: float | None, form: str) -> Cell:
 # --- features --------------------------------------------------------------------------------------------------------------
 
 
-def _features(runs: Sequence[Observed]) -> Table:
+def _features(runs: Sequence[Observation]) -> Table:
     columns = [list(each) for each in zip(*(run.features for run in runs), strict=True)]
     found = {truth: forecasting.effects([each.features for each in runs], [getattr(each, truth.name) for each in runs]) for truth in TRUTHS}
     rows = [
@@ -172,7 +172,7 @@ def _effect(effect: Effect | None, truth: Truth) -> Cell:
 # --- candidates ------------------------------------------------------------------------------------------------------------
 
 
-def _candidates(asked: Sequence[Asked], runs: Sequence[Observed], validated: Sequence[Validated], groups: Groups) -> Table:
+def _candidates(asked: Sequence[Configuration], runs: Sequence[Observation], validated: Sequence[Validated], groups: Groups) -> Table:
     features = [each.features for each in runs]
     forecasts = {
         each.truth: forecasting.predict(
@@ -220,7 +220,7 @@ def _beyond(features: Sequence[str]) -> Cell:
     return Cell(text=f"{len(features)} of {len(FEATURES)}" if features else "none", value=len(features))
 
 
-def _notes_on_candidates(first: Asked, validated: Sequence[Validated], groups: Groups) -> Iterator[str]:
+def _notes_on_candidates(first: Configuration, validated: Sequence[Validated], groups: Groups) -> Iterator[str]:
     methods = " and ".join(f"{each.truth.title.lower()} by {each.for_candidates}" for each in validated)
     yield f"Forecast: {methods}, fitted on all runs; intervals are those of the model and the noise between runs that it has seen."
     yield "Bold: no other candidate is forecast to be more accurate and shorter."
@@ -233,7 +233,7 @@ def _notes_on_candidates(first: Asked, validated: Sequence[Validated], groups: G
 # --- what it says ------------------------------------------------------------------------------------------------------------
 
 
-def _footnotes(runs: Sequence[Observed], groups: Groups, validated: Sequence[Validated]) -> Iterator[str]:
+def _footnotes(runs: Sequence[Observation], groups: Groups, validated: Sequence[Validated]) -> Iterator[str]:
     num_sets, targets = len({each.training_set for each in runs}), sorted({each.target for each in runs})
     near = "; sets that share nine tenths of the smaller one's chains are one group" if groups.kind != "compressor" else ""
     yield (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cotexp.methods import forecasting
-from cotexp.report.content import Figure
+from cotexp.report.document import Figure
 from cotexp.report.style import COLOURS, Drawing, picture
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-from cotexp.report.content import Cell, Column, Gap, Report, Row, Table
+from cotexp.report.document import Cell, Column, Gap, Report, Row, Table
 from cotexp.report.markdown import figure_files, state_of
 from cotexp.visible import visible_lines
 

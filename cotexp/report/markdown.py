@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cotexp.report.content import Cell, Gap, Report, Table
+from cotexp.report.document import Cell, Gap, Report, Table
 from cotexp.visible import visible_lines
 
 NOISE = " ≈"

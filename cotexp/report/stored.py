@@ -14,7 +14,7 @@ from cotexp.sections import RunFailed
 T = TypeVar("T")
 
 
-def told(folder: Path, read: Callable[[Path], T], otherwise: T) -> T:
+def unless_broken(folder: Path, read: Callable[[Path], T], otherwise: T) -> T:
     """What `read` makes of the run in `folder`; `otherwise`, with a line, where a file is broken: one run never hides the others."""
     try:
         with understood(folder):
@@ -30,6 +30,6 @@ def artifact_of(folder: Path, stage: str) -> Path:
     return outputs / str(stages_of(folder)[stage]["path"])
 
 
-def rows_of(folder: Path, stage: str) -> dict[str, Row]:
+def stage_rows(folder: Path, stage: str) -> dict[str, Row]:
     """The rows of a stage of the run in `folder` by id; other runs may have added rows of theirs."""
     return Ledger(folder=artifact_of(folder, stage), spec=Spec(stage, {}), writer="reader").read()

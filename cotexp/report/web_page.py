@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cotexp.report import browser
-from cotexp.report.content import Figure, Gap, Report, Row, UsedRun
+from cotexp.report.document import Figure, Gap, Report, Row, UsedRun
 from cotexp.report.markdown import NOISE, state_of
 from cotexp.visible import visible_lines
 

@@ -11,7 +11,7 @@ import pytest
 from cotexp.commands.cli import main
 from cotexp.jobs import ledger_files
 from cotexp.report.arms import find_runs, run_folders
-from cotexp.report.planned import stored_runs
+from cotexp.report.expected_runs import stored_runs
 from tests.run_folders import write_run
 
 Damage = Callable[[Path], None]

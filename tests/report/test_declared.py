@@ -17,9 +17,9 @@ from cotexp.grids import alone
 from cotexp.jobs.store import owner
 from cotexp.report import build, declared
 from cotexp.report.build import Wanted
-from cotexp.report.content import Report
 from cotexp.report.declared import DeclaredReport
-from cotexp.report.planned import renamed
+from cotexp.report.document import Report
+from cotexp.report.expected_runs import renamed
 from cotexp.sections import ConfigError
 
 OWNER = json.loads(json.dumps(owner()))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cotexp.report import funnel
-from cotexp.report.choices import choices
+from cotexp.report.disclosures import disclosures
 
 SELECTION = {
     "name": "morsd",
@@ -92,7 +92,7 @@ def test_nothing_is_shown_where_all_rationales_are_kept_by_the_selection_of_all(
 
 
 def test_footnotes_tell_our_choices_from_what_is_known_second_hand() -> None:
-    ours, second_hand = choices([settings_with()])
+    ours, second_hand = disclosures([settings_with()])
     assert ours.startswith("Our choice where MoRSD's paper is silent: 8 rationales per question at temperature 0.7; near duplicates = Jaccard")
     assert "RD given the rationale without its answer sentence (masked), the boxed answer behind 'The answer is '" in ours
     assert "validation questions' rationales (those with the gold answer)" in ours
@@ -103,9 +103,9 @@ def test_footnotes_tell_our_choices_from_what_is_known_second_hand() -> None:
 
 def test_a_control_without_a_part_of_morsd_has_no_such_footnote() -> None:
     settings = settings_with(name="random", accuracy=True, diversity=None, order="random")
-    assert choices([settings]) == []
+    assert disclosures([settings]) == []
     settings["selection"]["equal_questions"] = True
-    (line,) = choices([settings])
+    (line,) = disclosures([settings])
     assert line.startswith("A control of ours: only questions with k correct and diverse rationales")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from written_runs import write_run
 
-from cotexp.report.content import Cell, Column, Figure, Gap, Report, Row, Table, UsedRun
+from cotexp.report.document import Cell, Column, Figure, Gap, Report, Row, Table, UsedRun
 from cotexp.report.web_page import embedded, files, html
 from cotexp.visible import visible_lines
 

@@ -23,7 +23,7 @@ MODE = "compress"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observation:
     """One finished run. `training_set` holds a word for each compressed chain, the same for the same text; `conditions` see `conditions_of`."""
 
     folder: Path
@@ -36,10 +36,10 @@ class Observed:
     training_set: frozenset[str]
 
 
-class Found(NamedTuple):
+class ComparableRuns(NamedTuple):
     """Runs to learn from, all under the same conditions, and lines on those that are left out, by reason."""
 
-    runs: list[Observed]
+    runs: list[Observation]
     left_out: list[str]
 
 
@@ -71,7 +71,7 @@ def _told(name: str, conditions: Flat, absent: str) -> str:
     return absent if value is None else repr(value) if name.endswith(".prompt") else value
 
 
-def find(names: Sequence[str], outputs: Path) -> Found:
+def find(names: Sequence[str], outputs: Path) -> ComparableRuns:
     """The finished runs of experiments, or of patterns such as 'macc/*', that a forecast can learn from.
 
     Raises: ConfigError for a name without a run, or where fewer than two compressed training sets are left.
@@ -81,7 +81,7 @@ def find(names: Sequence[str], outputs: Path) -> Found:
     if unknown := [name for name in names if not any(fits(each, (name,), outputs) for each in everything if is_finished(each))]:
         there = f"experiments with finished runs: {', '.join(known) or 'none'}"
         raise ConfigError(*(f"forecast: no finished run of {name!r} under {outputs / 'runs'}{suggestion(name, known)}; {there}" for name in unknown))
-    runs: list[Observed] = []
+    runs: list[Observation] = []
     reasons: dict[str, list[str]] = {}
     for folder in (each for each in everything if fits(each, names, outputs)):
         try:
@@ -99,12 +99,12 @@ def find(names: Sequence[str], outputs: Path) -> Found:
             "at least two are needed: vary the compression, such as python run.py -m sweep=macc/quickstart_ablation",
             *(f"forecast: left out {each}" for each in left_out),
         )
-    return Found(runs, left_out)
+    return ComparableRuns(runs, left_out)
 
 
-def _comparable(runs: Sequence[Observed]) -> tuple[list[Observed], list[tuple[Observed, str]]]:
+def _comparable(runs: Sequence[Observation]) -> tuple[list[Observation], list[tuple[Observation, str]]]:
     """(the largest set of runs under the same conditions, the newest of equal ones; every other run with what sets it apart)."""
-    groups: dict[tuple[tuple[str, str], ...], list[Observed]] = {}
+    groups: dict[tuple[tuple[str, str], ...], list[Observation]] = {}
     for each in runs:
         groups.setdefault(tuple(sorted(each.conditions.items())), []).append(each)
     if not groups:
@@ -113,7 +113,7 @@ def _comparable(runs: Sequence[Observed]) -> tuple[list[Observed], list[tuple[Ob
     return kept, [(each, unlike(each.conditions, kept[0].conditions)) for own in groups.values() if own is not kept for each in own]
 
 
-def _read(folder: Path) -> Observed:
+def _read(folder: Path) -> Observation:
     """Raises: RunFailed when nothing can be learnt from this run."""
     if not is_finished(folder):
         raise RunFailed("not finished")
@@ -128,7 +128,7 @@ def _read(folder: Path) -> Observed:
         features = forecasting.features_of(metrics, settings["mixture"]["full_ratio"])
     except KeyError as error:
         raise RunFailed(f"without the metric {error.args[0]}; start its command again, which measures it and trains nothing") from None
-    return Observed(
+    return Observation(
         folder=folder,
         conditions=conditions_of(settings, questions_of(folder)[0]),
         features=list(features.values()),

@@ -13,13 +13,13 @@ from cotexp.jobs.ledger_files import complete_lines
 from cotexp.jobs.status import Status, read_status
 from cotexp.jobs.stored_files import PLANNED, metrics_of, questions_of, settings_of, stages_of, understood
 from cotexp.report.arms import Flat, fits, identity_of, labels, name_of, names_of, run_folders
-from cotexp.report.stored import told
+from cotexp.report.stored import unless_broken
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import MODES
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ListedRun:
     """A run as its folder tells of it. `status.state` is "unfinished" where an earlier version of this project left it."""
 
     folder: Path
@@ -74,14 +74,14 @@ class Seen:
         return self.status.ended or self.status.started or self.folder.stat().st_mtime
 
 
-class Listed(NamedTuple):
+class RunList(NamedTuple):
     """Runs whose files can be read, and a line on each of the others."""
 
-    runs: list[Seen]
+    runs: list[ListedRun]
     broken: list[str]
 
 
-def runs_seen(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str] = ()) -> Listed:
+def list_runs(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str] = ()) -> RunList:
     """Every run in one of `states` that fits a pattern, by experiment and age; all of them without.
 
     Raises: ConfigError where nothing was run, or a pattern fits nothing.
@@ -103,30 +103,30 @@ def runs_seen(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str]
                 seen.append(_read(folder, outputs))
         except RunFailed as error:
             broken.append(f"{name_of(folder, outputs)}/{folder.name} cannot be read: {error}")
-    return Listed(sorted((each for each in seen if not states or each.status.state in states), key=lambda each: (each.name, each.modified)), broken)
+    return RunList(sorted((each for each in seen if not states or each.status.state in states), key=lambda each: (each.name, each.modified)), broken)
 
 
-def _read(folder: Path, outputs: Path) -> Seen:
+def _read(folder: Path, outputs: Path) -> ListedRun:
     metrics = folder / "metrics.json"
     status = read_status(folder) or Status(state="unfinished")
     is_whole = status.state == "finished" and metrics.is_file()
-    seen = Seen(folder, name_of(folder, outputs), status, settings_of(folder), metrics_of(folder) if is_whole else {})
+    seen = ListedRun(folder, name_of(folder, outputs), status, settings_of(folder), metrics_of(folder) if is_whole else {})
     if not isinstance(seen.seed, int) or seen.mode not in MODES:
         raise ValueError(f"seed {seen.seed!r}, mode {seen.mode!r}")
     labels([seen])  # reads what a label is made of
     return seen
 
 
-def progress(seen: Seen, outputs: Path) -> str:
+def progress(seen: ListedRun, outputs: Path) -> str:
     """How far a run is: its stage, with rows or steps done of all; empty for a finished one."""
     stage = seen.status.stage
     if seen.status.state == "finished" or stage is None:
         return ""
-    done, total = told(seen.folder, lambda folder: _done(seen, stage, outputs), (0, 0))
+    done, total = unless_broken(seen.folder, lambda folder: _done(seen, stage, outputs), (0, 0))
     return f"{stage} {min(done, total):,} of {total:,}" if total else stage
 
 
-def _done(seen: Seen, stage: str, outputs: Path) -> tuple[int, int]:
+def _done(seen: ListedRun, stage: str, outputs: Path) -> tuple[int, int]:
     """(done, in all) of the stage at work, as far as the store tells; (0, 0) where the number of rows is not known before."""
     planned = stages_of(seen.folder, PLANNED) if (seen.folder / PLANNED).exists() else {}
     if stage == "training" and "checkpoint" in planned:
@@ -156,7 +156,7 @@ def _num_rows(entry: Mapping[str, Any] | None, outputs: Path) -> int:
 # --- what sets runs apart --------------------------------------------------------------------------------------------------
 
 
-def differing(first: Seen, second: Seen) -> list[tuple[str, str, str]]:
+def differing(first: ListedRun, second: ListedRun) -> list[tuple[str, str, str]]:
     """(setting, value in the first run, in the second) of every setting that can change a result and differs; "-" where a run has none."""
     flats = [{"seed": str(each.seed), **each.identity} for each in (first, second)]
     paths = dict.fromkeys(path for flat in flats for path in flat)
@@ -171,7 +171,7 @@ def _is_shown(name: str) -> bool:
     return (last in told and name.count("/") < 3) or name in ("training/num_examples", "training/num_steps", "training/best_validation_loss")
 
 
-def metrics_side_by_side(runs: Iterable[Seen]) -> list[tuple[str, list[float | None]]]:
+def metrics_side_by_side(runs: Iterable[ListedRun]) -> list[tuple[str, list[float | None]]]:
     """(metric, its value in each run) of those that tables show, where a run has it."""
     own = list(runs)
     names = dict.fromkeys(name for each in own for name in each.metrics if _is_shown(name))

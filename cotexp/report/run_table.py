@@ -11,8 +11,8 @@ from rich.table import Table
 
 from cotexp.jobs.progress import page
 from cotexp.methods.condition import INSTRUCTIONS
-from cotexp.report import funnel, incomplete, times
-from cotexp.report.choices import choices
+from cotexp.report import funnel, incomplete, latency
+from cotexp.report.disclosures import disclosures
 from cotexp.report.markdown import cell
 
 Metrics = dict[str, float]
@@ -20,7 +20,7 @@ Metrics = dict[str, float]
 COLUMNS = ("model and mode", "accuracy (95 % interval)", "tokens", "compression ratio", "seconds per question, batch 1", "batch N", "tokens timed")
 
 
-def labels(settings: dict[str, Any]) -> dict[str, str]:
+def mode_labels(settings: dict[str, Any]) -> dict[str, str]:
     """Mode -> which model answers and how it is asked, in the order of the table."""
     compression = settings.get("compression", {})
     name, ratio = compression.get("name"), settings.get("evaluation", {}).get("truncate_ratio")
@@ -43,7 +43,7 @@ def _quoted(instruction: str) -> str:
 def rows(metrics: Metrics, settings: dict[str, Any]) -> Iterator[list[str]]:
     """One row of texts per evaluated mode, as COLUMNS says; with several tasks, then one per task and mode."""
     for task in ("", *tasks(metrics)):
-        for mode, label in labels(settings).items():
+        for mode, label in mode_labels(settings).items():
             own = _of_mode(metrics, f"{mode}/{task}" if task else mode)
             if "accuracy" in own:
                 yield [
@@ -51,7 +51,7 @@ def rows(metrics: Metrics, settings: dict[str, Any]) -> Iterator[list[str]]:
                     f"{own['accuracy']:.1%} ({own['accuracy_low']:.1%} to {own['accuracy_high']:.1%})",
                     f"{own['num_tokens']:.1f}",
                     "1" if mode == "base" else _number(own, "compression_ratio", ".2f"),
-                    *(["", "", ""] if task else [times.shown(own, "batch1", ".3f"), times.shown(own, "batchN", ".4f"), times.tokens(own)]),
+                    *(["", "", ""] if task else [latency.shown(own, "batch1", ".3f"), latency.shown(own, "batchN", ".4f"), latency.tokens(own)]),
                 ]
 
 
@@ -78,7 +78,7 @@ def markdown(metrics: Metrics, settings: dict[str, Any]) -> str:
 
 def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     """What a reader must know beside the table: sample size, stop reasons, everything dropped or cut."""
-    named = labels(settings)
+    named = mode_labels(settings)
     mode = next(each for each in named if f"eval/{each}/num_questions" in metrics)
     samples = metrics.get(f"eval/{mode}/num_samples", 1)
     split = settings.get("evaluation", {}).get("split", "test")
@@ -96,7 +96,7 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
             f"Batch N is {metrics['eval/latency_batch_size']:.0f}; seconds are the median of several passes (and quartiles). Compression "
             "ratio and stop rule count chain-of-thought tokens, the tokens column the whole text."
         )
-        lines += [line for each, label in named.items() for line in times.doubts(_of_mode(metrics, each), label)]
+        lines += [line for each, label in named.items() for line in latency.doubts(_of_mode(metrics, each), label)]
     if "compression/num_protected" in metrics:
         lines.append(_pruning_note(metrics))
     elif "compression/num_rationales" in metrics:
@@ -169,5 +169,5 @@ def show(metrics: Metrics, title: str, settings: dict[str, Any]) -> None:
         table.add_row(*map(escape, each))
     console = page()
     console.print(table)
-    for note in [*notes(metrics, settings), *funnel.line(metrics, settings), *(f"- {each}" for each in choices([settings]))]:
+    for note in [*notes(metrics, settings), *funnel.line(metrics, settings), *(f"- {each}" for each in disclosures([settings]))]:
         console.print(note, markup=False, highlight=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cotexp.report.content import Cell, Column, Row
 from cotexp.report.declared import Peers, PublishedRow, published_named
+from cotexp.report.document import Cell, Column, Row
 from cotexp.sections import ConfigError
 
 MEASURES = ("accuracy", "cot_tokens", "ratio", "latency")
@@ -14,14 +14,14 @@ MEASURES = ("accuracy", "cot_tokens", "ratio", "latency")
 NOT_AVAILABLE = Cell(text="not available", state="not available")
 
 
-class PeerRows(NamedTuple):
+class PublishedRows(NamedTuple):
     """Rows, and what a reader must know of them."""
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
 
 
-def rows_of(peers: Peers, columns: Sequence[Column]) -> PeerRows:
+def published_rows(peers: Peers, columns: Sequence[Column]) -> PublishedRows:
     """The published rows of this model and task. Raises: ConfigError when there is none."""
     file = published_named(peers.file)
     found = [each for each in file.rows if (peers.model in (None, each.model)) and (peers.task in (None, each.task))]
@@ -37,7 +37,7 @@ def rows_of(peers: Peers, columns: Sequence[Column]) -> PeerRows:
         )
         for each in found
     )
-    return PeerRows(rows, (f"{file.system} (published): {file.source}.", *file.notes))
+    return PublishedRows(rows, (f"{file.system} (published): {file.source}.", *file.notes))
 
 
 def _label(system: str, row: PublishedRow, *, with_model: bool) -> str:

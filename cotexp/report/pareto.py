@@ -15,7 +15,7 @@ ROOM = 1.6
 """Inches for the axis' name and the legend."""
 
 
-def front(points: Sequence[tuple[float, float]]) -> list[int]:
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Indices of the (tokens, accuracy) that no other point beats: none has as few tokens and more accuracy, or fewer and as much; by tokens."""
     best: list[int] = []
     for index in sorted(range(len(points)), key=lambda each: (points[each][0], -points[each][1], each)):
@@ -29,7 +29,7 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
     shown = [each for each in rows if each.answers]
     if len(shown) < 2:
         return []
-    best = front([(each.num_tokens, each.accuracy) for each in shown])
+    best = pareto_front([(each.num_tokens, each.accuracy) for each in shown])
     lines = sum(len(_label(number, shown[index])) for number, index in enumerate(best, 1))
     return [
         Drawing(

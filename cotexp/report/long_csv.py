@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 
-from cotexp.report.content import Cell, Column, Report, Row, Table
+from cotexp.report.document import Cell, Column, Report, Row, Table
 from cotexp.visible import visible
 
 COLUMNS = (
@@ -23,10 +23,10 @@ FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 def files(report: Report) -> dict[str, bytes]:
     """File name -> content: report.csv alone."""
-    return {"report.csv": tidy(report).encode()}
+    return {"report.csv": long_csv(report).encode()}
 
 
-def tidy(report: Report) -> str:
+def long_csv(report: Report) -> str:
     """One line per cell of every table, with its interval, deviation over seeds, questions, seeds and runs; commands fill what is missing."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")

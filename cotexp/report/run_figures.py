@@ -10,7 +10,7 @@ from typing import Any
 
 from cotexp.jobs.stored_files import metrics_of, read_lines, settings_of, stages_of
 from cotexp.report import difficulty, funnel, rounds
-from cotexp.report.stored import artifact_of, told
+from cotexp.report.stored import artifact_of, unless_broken
 from cotexp.report.style import LINES, Drawing, picture
 
 FORM_NAMES = {"full": "full form", "compress": "short form", "rewrite": "rewriting"}
@@ -35,7 +35,7 @@ def drawings(folder: Path) -> Iterator[Drawing]:
     if compressed := rounds.read(folder):
         yield from rounds.drawings([compressed])
     if is_trained(folder):
-        yield from _training_curves(told(folder, curve, []))
+        yield from _training_curves(unless_broken(folder, curve, []))
 
 
 def of_difficulty(folder: Path) -> Iterator[Drawing]:

@@ -10,7 +10,7 @@ from cotexp.settings import FINE_TUNED_MODES
 Settings = dict[str, Any]
 
 
-def choices(runs: Sequence[Settings]) -> list[str]:
+def disclosures(runs: Sequence[Settings]) -> list[str]:
     """One sentence for each thing that MACC and MoRSD leave open or is known of them second-hand; where runs differ, all of their values."""
     lines = [*_rounds_choices([each for each in runs if _is_trained(each) and _compression(each) in ("macc", "single_round", "c3ot")])]
     for settings in runs:

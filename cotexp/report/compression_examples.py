@@ -13,11 +13,11 @@ from cotexp.jobs.stored_files import compressed_of, stages_of
 from cotexp.methods import reasoning
 from cotexp.records import MOST_NATS, Rationale, Round
 from cotexp.report.markdown import block, plain
-from cotexp.report.stored import rows_of
+from cotexp.report.stored import stage_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class CompressedChain:
     """One compressed chain of thought with all of its rounds; round 0 is the original. What was cut has one, which no rule ended.
 
     `answer` and `correct` are those of the original; `remarks` says of each text what speaks against it, or nothing; `perplexities` are under
@@ -41,7 +41,7 @@ class Shown:
         return self.stop_reason in ("none", "protected")
 
 
-def pick(folder: Path, count: int = 10) -> list[Shown]:
+def pick(folder: Path, count: int = 10) -> list[CompressedChain]:
     """Up to `count` chains of a run: those with a rebound first, then those with the most rounds."""
     rows = compressed(folder)
     rows.sort(key=lambda each: (each["stop_reason"] != "rebound", -each["num_rounds_run"], each["rationale_id"]))
@@ -53,12 +53,12 @@ def compressed(folder: Path) -> list[Row]:
     return compressed_of(folder)
 
 
-def shown(folder: Path, rows: Sequence[Row]) -> list[Shown]:
+def shown(folder: Path, rows: Sequence[Row]) -> list[CompressedChain]:
     """The chains of `rows`, which lie in `compressed.jsonl`, with their texts; those that are no longer in the store are left out."""
     stages = stages_of(folder)
     tasks = [name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")] if rows else []
     rationales, rounds, grades = (
-        {name: {**row, "task": task} for task in tasks if f"{stage}/{task}" in stages for name, row in rows_of(folder, f"{stage}/{task}").items()}
+        {name: {**row, "task": task} for task in tasks if f"{stage}/{task}" in stages for name, row in stage_rows(folder, f"{stage}/{task}").items()}
         for stage in ("rationales", "rounds", "grades/rationales")
     )
     return [_shown(each, rationales, rounds, grades) for each in rows if _whole(each) in grades and all(one in rounds for one in _rounds_of(each))]
@@ -73,7 +73,7 @@ def _rounds_of(row: Row) -> list[str]:
     return [f"{row['rationale_id']}/{number}" for number in range(1, row["num_rounds_run"] + 1)]
 
 
-def _shown(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades: dict[str, Row]) -> Shown:
+def _shown(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades: dict[str, Row]) -> CompressedChain:
     whole = _whole(row)
     grade = grades[whole]
     rationale = Rationale.from_row({**rationales[whole], "answer": grade["extracted"], "correct": grade["strict"]})
@@ -81,7 +81,7 @@ def _shown(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades:
     run = [Round.from_row(rounds[each]) for each in _rounds_of(row)]
     num_tokens = row["round_num_tokens"] if run else [row["num_tokens_original"], row["num_tokens"]]
     nll = row.get("round_nll", []) if run else [*row.get("round_nll", [None])[:1], row.get("nll")]
-    return Shown(
+    return CompressedChain(
         id=original.id,
         question_id=original.question_id,
         task=rationales[whole]["task"],
@@ -106,7 +106,7 @@ def _remark(one: Round) -> str:
     return "" if one.answer_kept else "answer lost"
 
 
-def markdown(shown: list[Shown]) -> str:
+def markdown(shown: list[CompressedChain]) -> str:
     """The chains as Markdown; model text stands in code blocks and is never interpreted."""
     if not shown:
         return "This run has no compressed chains.\n"

@@ -15,8 +15,8 @@ from cotexp.grids import alone, spelled
 from cotexp.jobs.status import read_status
 from cotexp.jobs.stored_files import Damaged, settings_of
 from cotexp.report.arms import Arm, Flat, Run, identity_of, is_finished, labels, listed, names_of, read_run
-from cotexp.report.content import Gap
-from cotexp.report.stored import told
+from cotexp.report.document import Gap
+from cotexp.report.stored import unless_broken
 from cotexp.schema import Point
 from cotexp.sections import ConfigError, RunFailed, suggestion
 from cotexp.settings import MODES
@@ -25,7 +25,7 @@ COMMAND = "python run.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
+class ExpectedRun:
     """A run that a report should have. `seed` is None where none is read; `words` make it, behind run.py."""
 
     name: str
@@ -42,7 +42,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class ExpectedArm:
     """An arm that a report should have: its finished runs, if any, and what it lacks."""
 
     label: str
@@ -52,7 +52,7 @@ class Planned:
 
 
 @dataclass(slots=True)
-class Stored:
+class StoredRun:
     """The folder of a run, with what its settings say of it in one mode."""
 
     folder: Path
@@ -66,26 +66,26 @@ class Stored:
     used: bool = field(default=False)
 
 
-class Plan(NamedTuple):
+class ExpectedArms(NamedTuple):
     """Arms in the order of the expected runs, lines on runs that take no part, and the baseline that the settings of all runs declare.
 
     `takes_part` says of every run that lies there whether it is one of the expected.
     """
 
-    arms: list[Planned]
+    arms: list[ExpectedArm]
     left_out: list[str]
     baseline: str = ""
     takes_part: Mapping[str, bool] = MappingProxyType({})
 
 
-def expected_of(points: Sequence[Point], mode: str | None, outputs: Path = Path("outputs")) -> list[Expected]:
+def expected_of(points: Sequence[Point], mode: str | None, outputs: Path = Path("outputs")) -> list[ExpectedRun]:
     """The runs that these points of a grid make, each once; `mode` is by default the last that a point evaluates."""
     place = place_of(outputs)
-    found: dict[tuple[Any, ...], Expected] = {}
+    found: dict[tuple[Any, ...], ExpectedRun] = {}
     for point in points:
         settings = dataclasses.asdict(point.settings)
         own = mode or last_mode(settings)
-        each = Expected(
+        each = ExpectedRun(
             name=point.settings.name,
             mode=own,
             seed=point.settings.seed if point.settings.trains else None,
@@ -109,16 +109,16 @@ def last_mode(settings: dict[str, Any]) -> str:
     return next(each for each in reversed(MODES) if each in modes)
 
 
-def stored_runs(folders: Sequence[Path], outputs: Path, mode: str | None) -> list[Stored]:
+def stored_runs(folders: Sequence[Path], outputs: Path, mode: str | None) -> list[StoredRun]:
     """What lies in these folders of runs; one whose settings cannot be read is told, and left out."""
-    found = (told(folder, functools.partial(_stored, outputs=outputs, mode=mode), None) for folder in folders)
+    found = (unless_broken(folder, functools.partial(_stored, outputs=outputs, mode=mode), None) for folder in folders)
     return [each for each in found if each is not None]
 
 
-def _stored(folder: Path, outputs: Path, mode: str | None) -> Stored:
+def _stored(folder: Path, outputs: Path, mode: str | None) -> StoredRun:
     settings, finished = settings_of(folder), is_finished(folder)
     own = mode or last_mode(settings)
-    return Stored(
+    return StoredRun(
         folder=folder,
         name=str(folder.parent.relative_to(outputs / "runs")),
         seed=settings.get("seed", 0),
@@ -130,13 +130,13 @@ def _stored(folder: Path, outputs: Path, mode: str | None) -> Stored:
     )
 
 
-def chosen(each: Expected | Stored | Run, where: dict[str, Any]) -> bool:
+def chosen(each: ExpectedRun | StoredRun | Run, where: dict[str, Any]) -> bool:
     """Whether a run has these settings: names of sections such as task: gsm8k, or values such as compression.stop: rebound."""
     values = each.names | each.identity | {"seed": str(each.seed)}
     return all(values.get(path) == spelled(value) for path, value in where.items())
 
 
-def check_where(where: dict[str, Any], among: Sequence[Expected | Run]) -> None:
+def check_where(where: dict[str, Any], among: Sequence[ExpectedRun | Run]) -> None:
     """Raises: ConfigError when no run has one of these settings at all, or none has all of these values."""
     known = sorted({path for each in among for path in (*each.names, *each.identity, "seed")})
     problems = [f"report: where.{path} is a setting of no run{suggestion(path, known)}" for path in where if path not in known]
@@ -146,12 +146,12 @@ def check_where(where: dict[str, Any], among: Sequence[Expected | Run]) -> None:
         raise ConfigError(*problems)
 
 
-def plan_of(expected: Sequence[Expected], stored: Sequence[Stored], outputs: Path, *, any_name: bool = False) -> Plan:
+def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], outputs: Path, *, any_name: bool = False) -> ExpectedArms:
     """Which of the expected runs are there. `any_name`: also under another experiment's name.
 
     A run is an expected one when all settings that both know are equal: one made before a setting existed is still found.
     """
-    groups: dict[tuple[Any, ...], list[Expected]] = {}
+    groups: dict[tuple[Any, ...], list[ExpectedRun]] = {}
     for each in expected:
         groups.setdefault((each.mode, each.name, *sorted(each.identity.items())), []).append(each)
     planned = []
@@ -163,9 +163,9 @@ def plan_of(expected: Sequence[Expected], stored: Sequence[Stored], outputs: Pat
             run_or_gap = _newest(each, found, outputs, label)
             (runs if isinstance(run_or_gap, Run) else gaps).append(run_or_gap)  # type: ignore[arg-type]
         arm = Arm(label=label, runs=sorted(runs, key=lambda run: run.seed)) if runs else None
-        planned.append(Planned(label=label, mode=own[0].mode, arm=arm, gaps=tuple(gaps)))
+        planned.append(ExpectedArm(label=label, mode=own[0].mode, arm=arm, gaps=tuple(gaps)))
     takes_part = {f"{each.name}/{each.folder.name}": each.used for each in stored}
-    return Plan(planned, [], common_baseline(each.baseline for each in expected), takes_part)
+    return ExpectedArms(planned, [], common_baseline(each.baseline for each in expected), takes_part)
 
 
 def common_baseline(declared: Iterable[str]) -> str:
@@ -174,7 +174,7 @@ def common_baseline(declared: Iterable[str]) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def named(plan: Plan, names: Mapping[str, str]) -> Plan:
+def named(plan: ExpectedArms, names: Mapping[str, str]) -> ExpectedArms:
     """The plan with these short names of settings in its labels. Raises: ConfigError where two arms would be called the same."""
     short = [renamed(each.label, names) for each in plan.arms]
     if len(set(short)) < len(short):
@@ -194,13 +194,13 @@ def renamed(label: str, names: Mapping[str, str]) -> str:
     return ", ".join(kept) or label
 
 
-def _is(run: Stored, expected: Expected, any_name: bool) -> bool:
+def _is(run: StoredRun, expected: ExpectedRun, any_name: bool) -> bool:
     if not (any_name or run.name == expected.name) or expected.seed not in (None, run.seed):
         return False
     return all(run.identity[path] == value for path, value in expected.identity.items() if path in run.identity)
 
 
-def _newest(expected: Expected, found: Sequence[Stored], outputs: Path, label: str) -> Run | Gap:
+def _newest(expected: ExpectedRun, found: Sequence[StoredRun], outputs: Path, label: str) -> Run | Gap:
     """The newest finished run, or why there is none."""
     for each in found:
         each.used = True
@@ -213,25 +213,25 @@ def _newest(expected: Expected, found: Sequence[Stored], outputs: Path, label: s
         except RunFailed as error:
             state, reason = "unreadable", str(error)
     else:
-        state, reason, _ = state_of(last.folder)
+        state, reason, _ = unfinished_state(last.folder)
     folder = str(last.folder.relative_to(outputs))
     return Gap(row=label, seed=expected.seed, state=state, reason=reason, command=expected.command, folder=folder)  # type: ignore[arg-type]
 
 
-def unfinished_of(arms: Sequence[Arm], stored: Sequence[Stored], outputs: Path) -> dict[str, list[Gap]]:
+def unfinished_of(arms: Sequence[Arm], stored: Sequence[StoredRun], outputs: Path) -> dict[str, list[Gap]]:
     """Label of an arm -> what became of its runs that have begun and not finished."""
     gaps: dict[str, list[Gap]] = {each.label: [] for each in arms}
     for run in (each for each in stored if not each.is_finished):
         own = [arm for arm in arms if (arm.runs[0].mode, arm.runs[0].identity) == (run.mode, run.identity) and run.seed not in arm.seeds]
         for arm in own:
             run.used = True
-            state, reason, command = state_of(run.folder)
+            state, reason, command = unfinished_state(run.folder)
             folder = str(run.folder.relative_to(outputs))
             gaps[arm.label].append(Gap(row=arm.label, seed=run.seed, state=state, reason=reason, command=command, folder=folder))  # type: ignore[arg-type]
     return gaps
 
 
-class Told(NamedTuple):
+class UnfinishedState(NamedTuple):
     """The state of a run that is not finished, its error and stage in words, and the command that goes on with it, where it is known."""
 
     state: str
@@ -239,18 +239,18 @@ class Told(NamedTuple):
     command: str
 
 
-def state_of(folder: Path) -> Told:
+def unfinished_state(folder: Path) -> UnfinishedState:
     """What became of the run in `folder`."""
     try:
         status = read_status(folder)
     except Damaged as error:
-        return Told("unreadable", str(error), "")
+        return UnfinishedState("unreadable", str(error), "")
     if status is None or status.state == "finished":
-        return Told("unfinished", "", "")
+        return UnfinishedState("unfinished", "", "")
     reason = " ".join((status.error or "").split())
     where = f"in {status.stage}" if status.stage else ""
     command = shlex.join([*COMMAND.split(), *status.overrides]) if status.overrides else ""
-    return Told(status.state, "; ".join(each for each in (where, reason) if each), command)
+    return UnfinishedState(status.state, "; ".join(each for each in (where, reason) if each), command)
 
 
 def unexpected(plans: Iterable[Mapping[str, bool]]) -> Iterator[str]:
