@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cotexp.commands.export import find_run
-from cotexp.jobs.progress import page
 from cotexp.methods.comparison import POOLED, ComparedTask, RunComparison, compare_answers
 from cotexp.records import Prediction
+from cotexp.report import terminal
+from cotexp.report.document import text_table
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import MODES
 
@@ -68,25 +69,15 @@ def _side(folder: Path, predictions: dict[str, list[Prediction]], wanted: str | 
 
 def print_comparison(first: Side, second: Side) -> None:
     """Print the table of two sides, a verdict and notes. Raises: ConfigError when no question can be paired."""
-    from rich.markup import escape
-    from rich.table import Table
-
     found = compare_answers(first.predictions, second.predictions)
     if not found.rows:
         raise ConfigError(_nothing_in_common(first, second, found))
-    table = Table(title=escape(f"First: {first.name}\nSecond: {second.name}"), title_justify="left")
-    for index, column in enumerate(
-        ("task", "questions", "accuracy, first", "second", "difference, points (95 % interval)", "p", "only first right", "only second right")
-    ):
-        if not found.one_sample:
-            column = column.replace("right", "better")
-        table.add_column(column, justify="right" if index else "left", overflow="fold")
-    for each in found.rows:
-        table.add_row(*_cells(each))
-    console = page()
-    console.print(table)
+    headings = ["task", "questions", "accuracy, first", "second", "difference, points (95 % interval)", "p", "only first right", "only second right"]
+    if not found.one_sample:
+        headings = [each.replace("right", "better") for each in headings]
+    terminal.show(text_table(f"First: {first.name}\nSecond: {second.name}", headings, map(_cells, found.rows)))
     for line in (verdict(found.rows[-1]), *(f"- {each}" for each in notes(found))):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        terminal.say(line)
 
 
 def _nothing_in_common(first: Side, second: Side, found: RunComparison) -> str:

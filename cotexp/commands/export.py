@@ -235,6 +235,7 @@ def _card(
     is_followed: bool,
 ) -> str:
     from cotexp.report import run_table
+    from cotexp.report.markdown import table_lines
 
     model, evaluation = settings["model"], settings["evaluation"]
     is_encoder_decoder = loaded.model.config.is_encoder_decoder
@@ -266,7 +267,7 @@ def _card(
         prompts=_prompts(settings, loaded),
         dtype=dtype,
         measured=model["dtype"],
-        results=run_table.markdown(metrics, settings),
+        results="\n".join(table_lines(run_table.table(metrics, settings))),
         settings=json.dumps({name: settings[name] for name in SHOWN if name in settings}, indent=2),
         **training,
     )

@@ -1,35 +1,43 @@
-"""What a report says, apart from any format: tables of cells, figures, footnotes, gaps and the runs behind them.
+"""The document model: what a report says, apart from any format.
 
-Every format is a function of this tree, and the tree of what lies under outputs/ alone: no time, no random order, so that the same
-report twice is the same bytes.
+Every table that a command prints or writes is a `Table`; every format (terminal, Markdown, LaTeX, CSV, HTML) is one function of this tree.
+The tree depends only on the files under outputs/. It holds no time and no random order, so the same report twice is the same bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-State = Literal["ok", "partial", "missing", "running", "failed", "diverged", "killed", "stopped", "unfinished", "unreadable", "not available"]
-"""Of a cell or a run: what a cell shows is whole (ok), of some of the seeds (partial), or lacks for the reason named."""
-Kind = Literal["arm", "base", "published"]
+NOISE = " ≈"
+"""Follows the text of a difference that may be chance."""
+
+State = Literal[
+    "ok", "partial", "missing", "running", "finished", "failed", "diverged", "killed", "stopped", "unfinished", "unreadable", "not available"
+]
+"""State of a cell or a run. A cell is complete (ok), covers some of the seeds (partial), or has no value for the reason named."""
+Kind = Literal["arm", "base", "published", "entry"]
+"""What a row is: runs that differ in the seed alone, a model before fine-tuning, another system's published numbers, or anything else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """`name` is lasting and the same in every format; `title` is what readers see. `better` says which values win, if any do."""
+    """`name` is stable and the same in every format; `title` is what readers see. `better` says which values win, if any do."""
 
     name: str
     title: str
     better: Literal["higher", "lower", ""] = ""
+    align: Literal["left", "right"] = "right"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """`text` is what readers see, `value` the number that it stands for, in the column's unit; None for text and where there is none.
+    """`text` is what readers see. `value` is its number in the column's unit, None for words and missing values.
 
-    `low` and `high` bound its 95 % interval, `deviation` is the standard deviation over seeds. `bold` marks the best of its column,
-    `within_noise` a difference that may be chance.
+    `low` and `high` bound the 95 % interval, `deviation` is the standard deviation over seeds. `bold` marks the best of the column,
+    `within_noise` a difference that may be chance, `is_code` a text to be typed.
     """
 
     text: str = ""
@@ -39,14 +47,20 @@ class Cell:
     deviation: float | None = None
     bold: bool = False
     within_noise: bool = False
+    is_code: bool = False
     state: State = "ok"
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the text is the reason why there is no value."""
+        return self.value is None and self.state not in ("ok", "partial", "finished")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """A run that a row lacks: why, in the words of the run's error where it has one, and the command that fills it.
+    """A run that a row lacks: why, with the run's own error message if it has one, and the command that fills the gap.
 
-    `seed` is None where any will do. `folder` is the run's, relative to the outputs; empty where it never began.
+    `seed` is None if any seed will do. `folder` is the run's, relative to the outputs; empty if the run never began.
     """
 
     row: str
@@ -56,10 +70,15 @@ class Gap:
     command: str = ""
     folder: str = ""
 
+    @property
+    def description(self) -> str:
+        """Such as "failed: no space left"."""
+        return f"{self.state}: {self.reason}" if self.reason else self.state
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsedRun:
-    """A run that a row of a table is made of; `folder` is where it lies now."""
+    """A run whose answers are in a row of a table; `folder` is its present place."""
 
     row: str
     name: str
@@ -71,7 +90,7 @@ class UsedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """As many cells as the table has columns. `num_questions` is how many test questions were answered, None for published rows."""
+    """As many cells as the table has columns. `num_questions` counts the test questions answered, None for published rows."""
 
     label: str
     kind: Kind
@@ -85,7 +104,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """`notes` belong under this table alone."""
+    """`notes` belong to this table alone. Texts may hold `code` between backticks."""
 
     name: str
     title: str
@@ -97,7 +116,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One picture in two forms; `description` says what it shows to whoever does not see it."""
+    """One picture in two formats; `description` tells readers who cannot see it what it shows."""
 
     name: str
     title: str
@@ -108,7 +127,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`name` is what it was asked for by. `left_out` are lines on runs that take no part."""
+    """`name` is the name under which it was requested. `left_out` has a line for each group of runs that take no part."""
 
     name: str
     title: str
@@ -122,3 +141,16 @@ class Report:
     def gaps(self) -> list[Gap]:
         """Every run that a table lacks, each once."""
         return list(dict.fromkeys(gap for table in self.tables for row in table.rows for gap in row.gaps))
+
+
+def text_table(
+    title: str, headings: Sequence[str], rows: Iterable[Sequence[str | Cell]], *, left: Collection[str] = (), notes: Iterable[str] = ()
+) -> Table:
+    """A table of texts: the first text of a row is its label, `left` names the other columns that are aligned on the left."""
+    columns = tuple(Column(name=each, title=each, align="left" if each in left else "right") for each in headings[1:])
+    entries = tuple(Row(label=str(label), kind="entry", cells=tuple(map(_as_cell, cells))) for label, *cells in rows)
+    return Table(name="", title=title, columns=columns, rows=entries, notes=tuple(notes), row_title=headings[0])
+
+
+def _as_cell(text: str | Cell) -> Cell:
+    return text if isinstance(text, Cell) else Cell(text=text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from cotexp.report.markdown import cell
+from cotexp.report.document import Table, text_table
 from cotexp.report.style import COLOURS, Drawing
 
 Metrics = dict[str, float]
@@ -56,25 +56,24 @@ def order_of(selection: dict[str, Any]) -> str:
     return order.replace("_rd", f" {selection['rd']} RD").replace("_", " ")
 
 
-def markdown(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
-    """The table and what belongs to it, in lines; none where there was nothing to select."""
+def tables(metrics: Metrics, settings: dict[str, Any]) -> list[Table]:
+    """The table of the filters with its notes; none if there was nothing to select."""
     found = steps(metrics, settings)
-    if not found:
-        return []
-    lines = ["## Selection", "", "| " + " | ".join(COLUMNS) + " |", "|---|---:|---:|---:|"]
-    for each in found:
-        dropped = "" if each is found[0] else "off" if each.off else f"{each.num_dropped:,}"
-        lines.append(f"| {cell(each.name)} | {each.num_kept:,} | {dropped} | {each.num_kept / max(1, found[0].num_kept):.0%} |")
-    return [*lines, "", *(f"- {each}" for each in notes(metrics, settings)), ""]
+    num_written = max(1, found[0].num_kept) if found else 1
+    rows = [
+        (each.name, f"{each.num_kept:,}", "" if not number else "off" if each.off else f"{each.num_dropped:,}", f"{each.num_kept / num_written:.0%}")
+        for number, each in enumerate(found)
+    ]
+    return [text_table("Selection", COLUMNS, rows, notes=notes(metrics, settings))] if found else []
 
 
 def line(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
-    """The same in one line, for a terminal, and the notes; none where there was nothing to select."""
+    """The filters in one line, for a terminal, and the notes; none if there was nothing to select."""
     found = steps(metrics, settings)
     if not found:
         return []
     parts = [f"{each.num_kept:,} {'after ' if number > 1 else ''}{each.name.partition(':')[0]}" for number, each in enumerate(found) if not each.off]
-    return [f"- {each}" for each in ("Training rationales: " + " → ".join(parts) + ".", *notes(metrics, settings))]
+    return ["Training rationales: " + " → ".join(parts) + ".", *notes(metrics, settings)]
 
 
 def notes(metrics: Metrics, settings: dict[str, Any]) -> Iterator[str]:

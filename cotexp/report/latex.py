@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 from cotexp.report.document import Cell, Column, Gap, Report, Row, Table
-from cotexp.report.markdown import figure_files, state_of
+from cotexp.report.markdown import figure_files
 from cotexp.visible import visible_lines
 
 MOST_ROWS = 30
@@ -81,7 +81,7 @@ def tabulars(table: Table) -> dict[str, str]:
 
 
 def _tabular(table: Table, rows: Sequence[Row]) -> Iterator[str]:
-    yield rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}"
+    yield rf"\begin{{tabular}}{{l{''.join(each.align[0] for each in table.columns)}}}"
     yield r"\toprule"
     yield " & ".join((escaped(table.row_title), *map(_heading, table.columns))) + r" \\"
     yield r"\midrule"
@@ -96,14 +96,16 @@ def _tabular(table: Table, rows: Sequence[Row]) -> Iterator[str]:
 def _heading(column: Column) -> str:
     """In two lines where there is a bracket."""
     name, bracket, rest = column.title.partition(" (")
-    return rf"\shortstack[r]{{{escaped(name)}\\({escaped(rest)}}}" if bracket else escaped(name)
+    return rf"\shortstack[{column.align[0]}]{{{escaped(name)}\\({escaped(rest)}}}" if bracket else escaped(name)
 
 
 def _cell(cell: Cell) -> str:
     text = escaped(cell.text)
     if cell.bold:
         text = rf"\textbf{{{text}}}"
-    if cell.value is None and cell.state not in ("ok", "partial"):
+    if cell.is_code:
+        text = rf"\texttt{{{text}}}"
+    if cell.is_missing:
         text = rf"\textit{{{text}}}"
     return text + (r" $\approx$" if cell.within_noise else "")
 
@@ -111,7 +113,7 @@ def _cell(cell: Cell) -> str:
 def _gap(gap: Gap) -> str:
     seed = "" if gap.seed is None else f", seed {gap.seed}"
     command = rf": \texttt{{{escaped(gap.command)}}}" if gap.command else ""
-    return escaped(f"{gap.row}{seed}: {state_of(gap)}") + command
+    return escaped(f"{gap.row}{seed}: {gap.description}") + command
 
 
 def _items(texts: Iterable[str], *, is_escaped: bool = False) -> list[str]:

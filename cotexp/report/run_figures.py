@@ -11,21 +11,9 @@ from typing import Any
 from cotexp.jobs.stored_files import metrics_of, read_lines, settings_of, stages_of
 from cotexp.report import difficulty, funnel, rounds
 from cotexp.report.stored import artifact_of, unless_broken
-from cotexp.report.style import LINES, Drawing, picture
+from cotexp.report.style import LINES, Drawing
 
 FORM_NAMES = {"full": "full form", "compress": "short form", "rewrite": "rewriting"}
-
-
-def write(folder: Path) -> list[str]:
-    """Write figures/*.png and *.svg of a run; returns the names of the former."""
-    target = folder / "figures"
-    target.mkdir(exist_ok=True)
-    names = []
-    for figure in map(picture, drawings(folder)):
-        (target / f"{figure.name}.svg").write_bytes(figure.svg)
-        (target / f"{figure.name}.png").write_bytes(figure.png)
-        names.append(f"{figure.name}.png")
-    return names
 
 
 def drawings(folder: Path) -> Iterator[Drawing]:

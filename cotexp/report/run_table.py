@@ -1,19 +1,15 @@
-"""The result table of one run, for a terminal and as Markdown."""
+"""The result table of one run, with the notes that belong to it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from cotexp.jobs.progress import page
 from cotexp.methods.condition import INSTRUCTIONS
-from cotexp.report import funnel, incomplete, latency
+from cotexp.report import funnel, incomplete, latency, terminal
 from cotexp.report.disclosures import disclosures
-from cotexp.report.markdown import cell
+from cotexp.report.document import Table, text_table
 
 Metrics = dict[str, float]
 
@@ -71,11 +67,6 @@ def _number(values: Metrics, name: str, form: str) -> str:
     return format(values[name], form) if name in values else "not measured"
 
 
-def markdown(metrics: Metrics, settings: dict[str, Any]) -> str:
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    return "\n".join([*lines, *("| " + " | ".join(map(cell, each)) + " |" for each in rows(metrics, settings))])
-
-
 def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     """What a reader must know beside the table: sample size, stop reasons, everything dropped or cut."""
     named = mode_labels(settings)
@@ -110,12 +101,12 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     if metrics.get("rationales/num_dropped"):
         lines.append(f"{metrics['rationales/num_dropped']:.0f} of {metrics['rationales/num_written']:.0f} rationales were left out.")
     if "training/num_steps" not in metrics:
-        return [f"- {each}" for each in (*lines, "Nothing was trained.")]
+        return [*lines, "Nothing was trained."]
     lines.append(
         f"Trained {metrics['training/num_steps']:.0f} steps on {metrics['training/num_examples']:.0f} examples "
         f"({metrics['training/num_supervised_tokens']:.0f} supervised tokens); step {metrics['training/best_step']:.0f} kept by validation loss."
     )
-    return [f"- {each}" for each in lines]
+    return lines
 
 
 def _pruning_note(metrics: Metrics) -> str:
@@ -160,14 +151,11 @@ def _differences(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
         yield f"{label}, against base: {metrics[name] * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f}, p = {p_value:.2g}): {noise}."
 
 
+def table(metrics: Metrics, settings: dict[str, Any], title: str = "", *, more_notes: Iterable[str] = ()) -> Table:
+    """A row per evaluated mode; its notes end with `more_notes` and what the papers leave open."""
+    return text_table(title, COLUMNS, rows(metrics, settings), notes=(*notes(metrics, settings), *more_notes, *disclosures([settings])))
+
+
 def show(metrics: Metrics, title: str, settings: dict[str, Any]) -> None:
-    """Print the table, its notes and its footnotes."""
-    table = Table(title=escape(title), title_justify="left")
-    for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if index else "left", overflow="fold")
-    for each in rows(metrics, settings):
-        table.add_row(*map(escape, each))
-    console = page()
-    console.print(table)
-    for note in [*notes(metrics, settings), *funnel.line(metrics, settings), *(f"- {each}" for each in disclosures([settings]))]:
-        console.print(note, markup=False, highlight=False)
+    """Print the table with its notes, and in one of them what the selection kept."""
+    terminal.show(table(metrics, settings, title, more_notes=funnel.line(metrics, settings)))

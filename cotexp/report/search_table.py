@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from cotexp.jobs.progress import page
-from cotexp.report.markdown import cell, plain
+from cotexp.report import markdown, terminal
+from cotexp.report.document import Report, text_table
 from cotexp.report.style import COLOURS, Drawing, picture
 
 TABLE = "trials.md"
@@ -34,17 +32,12 @@ def write_report(folder: Path, name: str, metrics: Sequence[str], study: Any) ->
     complete = [each for each in trials if each.state.name == "COMPLETE"]
     best = best_of(study) if complete else []
     paths = list(dict.fromkeys(path for each in trials for path in each.user_attrs["values"]))
-    columns = ["trial", *paths, *metrics, "state", "seconds", "run"]
+    headings = ["trial", *paths, *metrics, "state", "seconds", "run"]
     rows = [_row(each, paths, len(metrics), each in best) for each in trials]
-    table = Table(title=escape(f"Search {name}"), title_justify="left")
-    for column in columns:
-        table.add_column(escape(column), overflow="fold", justify="right" if column in (*metrics, "seconds", "trial") else "left")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    page().print(table)
-    lines = [f"# Search {plain(name)}", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-    lines += [f"| {' | '.join(cell(each).replace('<', chr(92) + '<') for each in row)} |" for row in rows]
-    (folder / TABLE).write_text("\n".join(lines) + f"\n\n* best{' (no other trial beats it in every metric)' if len(metrics) > 1 else ''}\n")
+    table = text_table(f"Search {name}", headings, rows, left=(*paths, "state", "run"))
+    terminal.show(table)
+    legend = f"* best{' (no other trial beats it in every metric)' if len(metrics) > 1 else ''}"
+    (folder / TABLE).write_text(markdown.markdown(Report(name=name, title=table.title, tables=(replace(table, notes=(legend,)),))))
     if complete:
         drawing = Drawing(FIGURE, f"Trials of {name}", "Every trial of the search.", lambda figure: _draw(figure, metrics, complete, best, study))
         drawn = picture(drawing)

@@ -19,8 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cotexp.report import browser
-from cotexp.report.document import Figure, Gap, Report, Row, UsedRun
-from cotexp.report.markdown import NOISE, state_of
+from cotexp.report.document import NOISE, Figure, Gap, Report, Row, UsedRun
 from cotexp.visible import visible_lines
 
 LARGEST_SVG = 400_000
@@ -39,7 +38,7 @@ def html(report: Report) -> str:
     environment = Environment(
         loader=PackageLoader("cotexp.report"), autoescape=True, finalize=_shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"source": _source, "state": state_of, "is_gap": _is_gap, "seed": _seed, "breakable": _breakable}
+    environment.filters |= {"source": _source, "is_gap": _is_gap, "seed": _seed, "breakable": _breakable}
     return environment.get_template("page.html").render(
         report=report,
         noise=NOISE.strip(),

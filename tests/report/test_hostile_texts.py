@@ -21,7 +21,7 @@ from cotexp import overrides, schema
 from cotexp.commands.report import report_experiments
 from cotexp.jobs import pipeline
 from cotexp.jobs.progress import page
-from cotexp.report import compression_examples, latex, long_csv, markdown, run_table, web_page
+from cotexp.report import compression_examples, latex, long_csv, markdown, run_table, terminal, web_page
 from cotexp.report.build import Wanted
 from cotexp.report.document import Cell, Column, Gap, Report, Row, Table, UsedRun
 from cotexp.report.style import Drawing, picture
@@ -134,9 +134,7 @@ def of(text: str) -> Report:
 
 @pytest.mark.parametrize("text", [TERMINAL, TURNED, MARKUP, "\ud800 half", "a\tb\r\nc"], ids=["terminal", "turned", "markup", "half", "lines"])
 def test_every_place_of_every_format_is_covered(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from cotexp.commands.report import _print
-
-    _print(of(text))
+    terminal.show_report(of(text))
     for shown in (markdown.markdown(of(text)), latex.document(of(text)), *latex.tabulars(of(text).tables[0]).values(), long_csv.long_csv(of(text))):
         assert_clean(shown)
         shown.encode()

@@ -8,6 +8,7 @@ import pytest
 from cotexp import report
 from cotexp.report import compression_examples, run_table
 from cotexp.report.disclosures import disclosures
+from cotexp.report.markdown import table_lines
 
 METRICS = {
     "eval/base/accuracy": 0.97,
@@ -83,7 +84,7 @@ def finished(tmp_path: Path) -> Path:
 
 
 def test_the_table_shows_interval_tokens_ratio_and_what_was_not_measured() -> None:
-    lines = run_table.markdown(METRICS, {}).splitlines()
+    lines = list(table_lines(run_table.table(METRICS, {})))
     assert lines[2] == "| base, full chain of thought | 97.0% (95.0% to 98.2%) | 84.2 | 1 | not measured | not measured |  |"
     assert lines[3] == "| fine-tuned, with `<compress>` | 95.0% (93.0% to 96.6%) | 27.5 | 0.25 | 0.123 | not measured |  |"
     assert len(lines) == 4
@@ -253,7 +254,7 @@ def test_a_row_names_the_ratio_that_was_asked_for_and_the_notes_what_came_out() 
 
 
 def test_a_bar_in_an_instruction_does_not_break_the_table() -> None:
-    line = run_table.markdown(METRICS, compressed_by(name="prompt_only", instruction="Yes | no.")).splitlines()[3]
+    line = list(table_lines(run_table.table(METRICS, compressed_by(name="prompt_only", instruction="Yes | no."))))[3]
     assert line.startswith("| base, asked: “Yes \\| no.” | 95.0%")
 
 
