@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cotexp import durable
 from cotexp.jobs.disk import check_writable
 from cotexp.jobs.stored_files import Damaged, metrics_of, read_json, settings_of, stages_of, understood
-from cotexp.report.arms import name_of
+from cotexp.report.finished_runs import name_of
 from cotexp.sections import ConfigError, broken_path
 
 if TYPE_CHECKING:

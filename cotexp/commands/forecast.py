@@ -14,8 +14,9 @@ from cotexp.jobs import progress
 from cotexp.jobs.candidates import Lookup
 from cotexp.methods import forecasting
 from cotexp.report import forecast, forecast_data
-from cotexp.report.arms import Flat, labels, listed
+from cotexp.report.arms import labels
 from cotexp.report.expected_runs import expected_of
+from cotexp.report.finished_runs import Flat, listed
 from cotexp.report.forecast import Configuration
 from cotexp.sections import RunFailed
 

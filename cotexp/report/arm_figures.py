@@ -9,8 +9,9 @@ from types import MappingProxyType
 from cotexp.jobs.stored_files import stages_of
 from cotexp.report import arm_figure, funnel, pareto, rounds, run_figures
 from cotexp.report.arm_rows import ArmRow
-from cotexp.report.arms import Run, labels
+from cotexp.report.arms import labels
 from cotexp.report.expected_runs import renamed
+from cotexp.report.finished_runs import Run
 from cotexp.report.stored import unless_broken
 from cotexp.report.style import Drawing
 

@@ -14,7 +14,7 @@ from cotexp import schema
 from cotexp.report import arm_figures, declared
 from cotexp.report.arm_rows import OWN_BASE, ArmRow, measure_arms
 from cotexp.report.arm_table import make_table
-from cotexp.report.arms import Arm, arms_of, baseline_of, find_runs, fits, fitting, label_of, name_of, run_folders
+from cotexp.report.arms import Arm, arms_of, baseline_of, fitting, label_of
 from cotexp.report.declared import DeclaredReport, DeclaredTable
 from cotexp.report.disclosures import disclosures
 from cotexp.report.document import Gap, Report, Table, UsedRun
@@ -33,6 +33,7 @@ from cotexp.report.expected_runs import (
     unfinished_of,
     unfinished_state,
 )
+from cotexp.report.finished_runs import find_runs, fits, name_of, run_folders
 from cotexp.report.published_numbers import PublishedRows, published_rows
 from cotexp.report.style import Drawing, picture
 from cotexp.sections import ConfigError, suggestion

@@ -11,14 +11,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from cotexp.grids import alone, spelled
+from cotexp.grids import alone
 from cotexp.jobs.status import read_status
 from cotexp.jobs.stored_files import Damaged, settings_of
-from cotexp.report.arms import Arm, Flat, Run, identity_of, is_finished, labels, listed, names_of, read_run
+from cotexp.report.arms import Arm, labels
 from cotexp.report.document import Gap
+from cotexp.report.finished_runs import Flat, Run, identity_of, is_finished, listed, names_of, read_run
 from cotexp.report.stored import unless_broken
 from cotexp.schema import Point
-from cotexp.sections import ConfigError, RunFailed, suggestion
+from cotexp.sections import ConfigError, RunFailed, spelled, suggestion
 from cotexp.settings import MODES
 
 COMMAND = "python run.py"

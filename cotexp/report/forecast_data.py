@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from cotexp.jobs.specs import hash_of
 from cotexp.jobs.stored_files import compressed_of, metrics_of, questions_of, settings_of, stages_of, understood
 from cotexp.methods import forecasting
-from cotexp.report.arms import Flat, fits, identity_of, is_finished, listed, name_of, run_folders
+from cotexp.report.finished_runs import Flat, fits, identity_of, is_finished, listed, name_of, run_folders
 from cotexp.sections import ConfigError, RunFailed, suggestion
 
 MODE = "compress"

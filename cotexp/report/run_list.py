@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from cotexp.jobs.ledger_files import complete_lines
 from cotexp.jobs.status import Status, read_status
 from cotexp.jobs.stored_files import PLANNED, metrics_of, questions_of, settings_of, stages_of, understood
-from cotexp.report.arms import Flat, fits, identity_of, labels, name_of, names_of, run_folders
+from cotexp.report.arms import labels
+from cotexp.report.finished_runs import Flat, fits, identity_of, name_of, names_of, run_folders
 from cotexp.report.stored import unless_broken
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import MODES

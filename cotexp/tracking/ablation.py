@@ -10,7 +10,8 @@ from cotexp.jobs.grades import predictions_of_run
 from cotexp.jobs.ledger_files import say_once
 from cotexp.jobs.stored_files import Damaged, settings_of
 from cotexp.methods.comparison import paired_metrics
-from cotexp.report.arms import DERIVED, Flat, identity_of
+from cotexp.report.arms import DERIVED
+from cotexp.report.finished_runs import Flat, identity_of
 from cotexp.settings import BASE, MODES
 
 SLOTS = ("task", "model", "teacher", "selection", "compressor", "compression")

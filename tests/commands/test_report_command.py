@@ -14,8 +14,9 @@ from run_folders import MORSD, RANDOM, write_run
 from cotexp.commands.cli import main
 from cotexp.commands.report import formats_of, report_experiments
 from cotexp.report.arm_figure import apart, side_by_side
-from cotexp.report.arms import Run, arms_of, baseline_of, find_runs, identity_of, labels
+from cotexp.report.arms import arms_of, baseline_of, labels
 from cotexp.report.build import Wanted
+from cotexp.report.finished_runs import Run, find_runs, identity_of
 from cotexp.sections import ConfigError
 
 
