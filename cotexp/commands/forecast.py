@@ -7,15 +7,14 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from cotexp import schema
+from cotexp.commands.declared_reports import points_of
 from cotexp.commands.report import publish, target_of
-from cotexp.grids import alone
 from cotexp.jobs import progress
 from cotexp.jobs.candidates import Lookup
 from cotexp.methods import forecasting
 from cotexp.report import forecast, forecast_data
 from cotexp.report.arms import labels
-from cotexp.report.expected_runs import expected_of
+from cotexp.report.expected_runs import GridPoint, expected_of
 from cotexp.report.finished_runs import Flat, listed
 from cotexp.report.forecast import Configuration
 from cotexp.sections import RunFailed
@@ -30,14 +29,14 @@ def forecast_experiments(
     Raises: ConfigError for an unknown name or bad words, or too few runs.
     """
     target = folder or target_of(names, outputs, "forecast")
-    points = schema.points_of([each if "=" in each else f"sweep={each}" for each in candidates], multirun=True) if candidates else []
+    points = points_of([each if "=" in each else f"sweep={each}" for each in candidates]) if candidates else []
     found = forecast_data.find(list(dict.fromkeys(names)), outputs)
     asked, not_asked = look_up(points, outputs, found.runs[0].conditions)
     report = forecast.make(list(dict.fromkeys(names)), found, asked, not_asked)
     publish(report, formats, target)
 
 
-def look_up(points: Sequence[schema.Point], outputs: Path, conditions: Flat) -> tuple[list[Configuration], list[str]]:
+def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tuple[list[Configuration], list[str]]:
     """The points that are compressed and not fine-tuned, each once whatever its seed, and lines on the others by reason.
 
     A point that would be trained or measured under other conditions than the runs to learn from is one of the others.
@@ -54,7 +53,7 @@ def look_up(points: Sequence[schema.Point], outputs: Path, conditions: Flat) -> 
                 if difference := forecast_data.unlike(forecast_data.conditions_of(dataclasses.asdict(point.settings), candidate.answers), conditions):
                     raise RunFailed(f"not comparable with the runs: {difference}")
                 features = forecasting.features_of(candidate.metrics, point.settings.mixture.full_ratio)
-                command = shlex.join(["python", "run.py", *alone(point.words)])
+                command = shlex.join(["python", "run.py", *point.words])
                 asked.setdefault(label, Configuration(label=label, command=command, features=list(features.values())))
             except RunFailed as error:
                 reasons.setdefault(str(error), []).append(f"{label}, seed={point.settings.seed}")
@@ -62,7 +61,7 @@ def look_up(points: Sequence[schema.Point], outputs: Path, conditions: Flat) -> 
     return list(asked.values()), [f"candidates {listed(own)}: {reason}" for reason, own in reasons.items()]
 
 
-def _labels(points: Sequence[schema.Point]) -> list[str]:
+def _labels(points: Sequence[GridPoint]) -> list[str]:
     """What sets each point apart, its seed left out."""
     expected = [each for point in points for each in expected_of([point], forecast_data.MODE)]
     distinct = list({tuple(sorted(each.identity.items())): each for each in expected}.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cotexp.commands import declared_reports
 from cotexp.report import build, latex, long_csv, markdown, terminal, web_page
 from cotexp.report.document import Report
 from cotexp.sections import ConfigError, broken_path, shortened, suggestion
@@ -28,14 +29,14 @@ def report_experiments(
     Raises: ConfigError for an experiment without a finished run, an unknown mode or baseline.
     """
     own = folder or target_of(names, outputs)
-    publish(build.make(names, outputs, wanted or build.Wanted()), formats, own)
+    publish(declared_reports.make(names, outputs, wanted or build.Wanted()), formats, own)
 
 
 def target_of(names: Sequence[str], outputs: Path, below: str = "") -> Path:
     """The folder of a report that is told no other: OUTPUTS/reports/NAME. Raises: ConfigError for names that lead out of it or make no folder."""
     if outside := [each for each in names if not {"", ".", ".."}.isdisjoint(each.split("/"))]:
         raise ConfigError(f"report: NAME must be a declared report or an experiment, words joined by '/'; got {shortened(outside[0])}")
-    name = build.name_of_several(names)
+    name = build.joined_name(names)
     if problem := broken_path(name):
         raise ConfigError(f"report: the names together {problem}, since they name its folder; add --output DIR; got {shortened(name)}")
     return outputs / "reports" / name / below

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cotexp import schema
-from cotexp.report import arm_figures, declared
+from cotexp.report import arm_figures
 from cotexp.report.arm_rows import OWN_BASE, ArmRow, measure_arms
 from cotexp.report.arm_table import make_table
 from cotexp.report.arms import Arm, arms_of, baseline_of, fitting, label_of
-from cotexp.report.declared import DeclaredReport, DeclaredTable
+from cotexp.report.declared import DeclaredReport, DeclaredTable, Published
 from cotexp.report.disclosures import disclosures
 from cotexp.report.document import Gap, Report, Table, UsedRun
 from cotexp.report.expected_runs import (
     ExpectedArm,
     ExpectedArms,
+    GridPoint,
     check_where,
     chosen,
     common_baseline,
@@ -36,7 +35,11 @@ from cotexp.report.expected_runs import (
 from cotexp.report.finished_runs import find_runs, fits, name_of, run_folders
 from cotexp.report.published_numbers import PublishedRows, published_rows
 from cotexp.report.style import Drawing, picture
-from cotexp.sections import ConfigError, suggestion
+
+Grid = Callable[[tuple[str, ...]], list[GridPoint]]
+"""From the words of a command line to the points of its grid."""
+FindPublished = Callable[[str], Published]
+"""From the name of a file of published numbers to its content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,30 +52,10 @@ class Wanted:
     overrides: tuple[str, ...] = ()
 
 
-def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
-    """The declared report of this name, or else all finished runs of the named experiments, an arm per row.
-
-    Raises: ConfigError for an unknown name, mode or baseline, or mistakes in a declaration.
-    """
-    own = list(dict.fromkeys(names))
-    if len(own) == 1 and own[0] in declared.names():
-        return _report(own[0], declared.report_named(own[0]), outputs, wanted)
-    if wanted.overrides:
-        raise ConfigError(
-            f"report: {' '.join(wanted.overrides)} is read only with one declared report, whose runs it names: {', '.join(declared.names())}"
-        )
-    try:
-        return _report(name_of_several(own), DeclaredReport(title=" and ".join(own), tables=[DeclaredTable(runs=own)]), outputs, wanted)
-    except ConfigError as error:
-        unknown = [name for name in own if not (outputs / "runs" / name).is_dir()]
-        near = [f"declared reports: {', '.join(declared.names())}{suggestion(unknown[0], declared.names())}"] if unknown and not wanted.only else []
-        raise ConfigError(*error.problems, *near) from None
-
-
-def name_of_several(names: Sequence[str]) -> str:
+def joined_name(names: Sequence[str]) -> str:
     """What a report of these experiments is called."""
-    own = list(dict.fromkeys(names))
-    return own[0] if len(own) == 1 else "+".join(each.replace("/", "-") for each in own)
+    distinct = list(dict.fromkeys(names))
+    return distinct[0] if len(distinct) == 1 else "+".join(each.replace("/", "-") for each in distinct)
 
 
 class Part(NamedTuple):
@@ -87,11 +70,14 @@ class Part(NamedTuple):
     sources: list[str]
 
 
-def _report(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted) -> Report:
-    plans = [named(_plan(each, outputs, wanted), each.labels) for each in report.tables]
+def report_of(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted, *, grid: Grid, published: FindPublished) -> Report:
+    """The report that a declaration describes. Raises: ConfigError for an unknown mode or baseline, or settings that no run has."""
+    plans = [named(_plan(each, outputs, wanted, grid), each.labels) for each in report.tables]
     asked = _asked(plans, wanted.baseline)
     words = [*wanted.overrides, *place_of(outputs)]
-    parts = [_part(f"{number}", *each, report.title, words) for number, each in enumerate(zip(report.tables, plans, asked, strict=True), 1)]
+    parts = [
+        _part(f"{number}", *each, report.title, words, published) for number, each in enumerate(zip(report.tables, plans, asked, strict=True), 1)
+    ]
     sources = [note for each in parts for note in each.sources]
     settings = [own for each in parts for own in each.settings]
     return Report(
@@ -115,18 +101,26 @@ def _asked(plans: Sequence[ExpectedArms], baseline: str | None) -> list[str | No
     return [baseline if fitting(each, baseline) else None for each in labels]
 
 
-def _part(name: str, settings: DeclaredTable, plan: ExpectedArms, baseline: str | None, title: str, words: Sequence[str]) -> Part:
+def _part(
+    name: str,
+    settings: DeclaredTable,
+    plan: ExpectedArms,
+    baseline: str | None,
+    title: str,
+    words: Sequence[str],
+    published: FindPublished,
+) -> Part:
     rows = _rows(plan, baseline or settings.baseline)
     table = make_table(name, settings.title or title, rows, settings.columns)
-    published = [published_rows(each, table.columns) for each in settings.published]
+    rows_of_others = [published_rows(each, published(each.file), table.columns) for each in settings.published]
     return Part(
-        table=_with(table, settings, published, words),
+        table=_with(table, settings, rows_of_others, words),
         drawings=list(arm_figures.drawings(rows, settings.labels)),
         runs=list(_runs_of(rows, name)),
         settings=[row.arm.runs[0].settings for row in rows if row.arm],
         left_out=plan.left_out,
         takes_part=plan.takes_part,
-        sources=[note for each in published for note in each.notes],
+        sources=[note for each in rows_of_others for note in each.notes],
     )
 
 
@@ -144,13 +138,7 @@ def _missing(table: Table, settings: DeclaredTable, words: Sequence[str]) -> Ite
         yield f"{len(gaps)} of {num_runs} expected runs are not there; all of them: python run.py -m {sweep}"
 
 
-@cache
-def grid(words: tuple[str, ...]) -> list[schema.Point]:
-    """The points of a command line, composed once."""
-    return schema.points_of(list(words), multirun=True)
-
-
-def _plan(table: DeclaredTable, outputs: Path, wanted: Wanted) -> ExpectedArms:
+def _plan(table: DeclaredTable, outputs: Path, wanted: Wanted, grid: Grid) -> ExpectedArms:
     mode = wanted.mode or table.mode
     if table.sweep is None:
         return _found(table, outputs, mode, wanted)

@@ -1,27 +1,14 @@
-"""Declared reports, conf/report/NAME.yaml: which runs are rows, which columns, the baseline, and whose published numbers stand beside ours."""
+"""What a declared report says: which runs are rows, which columns there are, the baseline, and whose published numbers stand beside ours."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
-
-import yaml
+from typing import Any
 
 from cotexp.report import arm_table
-from cotexp.schema import CONF, options
-from cotexp.sections import ConfigError, Section, setting, suggestion
+from cotexp.sections import Section, setting
 from cotexp.settings import MODES
-from cotexp.spelling import read_yaml
-
-FOLDER = CONF / "report"
-S = TypeVar("S", bound=Section)
-PUBLISHED = "published"
-"""Folder among the reports that holds other people's numbers."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,10 +18,6 @@ class Peers(Section):
     file: str = setting("", "File in conf/report/published, without its ending.")
     model: str | None = setting(None, "Model of the rows, as the file spells it; all by default.")
     task: str | None = setting(None, "Task of the rows; all by default.")
-
-    def contradictions(self) -> Iterator[str]:
-        if self.file not in published_names():
-            yield f"file must be one of {', '.join(published_names())}; got {self.file!r}{suggestion(self.file, published_names())}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,8 +43,6 @@ class DeclaredTable(Section):
     def contradictions(self) -> Iterator[str]:
         if (self.sweep is None) == (not self.runs):
             yield f"sweep or runs must be given, one of them; got sweep={self.sweep} and runs={self.runs}"
-        if self.sweep is not None and self.sweep not in options("sweep"):
-            yield f"sweep must be one of {', '.join(options('sweep'))}; got {self.sweep!r}{suggestion(self.sweep, options('sweep'))}"
         if self.seeds and self.sweep:
             yield f"seeds are those of the sweep; leave them out; got {self.seeds}"
         if self.overrides and not self.sweep:
@@ -109,98 +90,3 @@ class Published(Section):
     source: str = setting("", "Where the numbers stand, so that a reader finds them.")
     notes: list[str] = setting([], "What one must know to compare with them.")
     rows: list[PublishedRow] = setting([], "The numbers.")
-
-
-# --- reading -------------------------------------------------------------------------------------------------------------
-
-
-def names() -> list[str]:
-    """Every declared report."""
-    return [each for each in options("report") if not each.startswith(f"{PUBLISHED}/")]
-
-
-@cache
-def published_names() -> list[str]:
-    """Every file of published numbers."""
-    return [each.removeprefix(f"{PUBLISHED}/") for each in options("report") if each.startswith(f"{PUBLISHED}/")]
-
-
-def report_named(name: str) -> DeclaredReport:
-    """The declaration of this report. Raises: ConfigError with every mistake in its file."""
-    return _read(FOLDER / f"{name}.yaml", DeclaredReport)
-
-
-def published_named(name: str) -> Published:
-    """The numbers of this source. Raises: ConfigError with every mistake in its file."""
-    return _read(FOLDER / PUBLISHED / f"{name}.yaml", Published)
-
-
-def _texts_of(section: Any, path: str = "") -> tuple[str, ...]:
-    """Paths of all settings in a file that hold texts, also in lists; of a dict of texts the beginning of its paths."""
-    found: tuple[str, ...] = ()
-    for name, hint in get_type_hints(section).items():
-        own, arguments = f"{path}{name}", get_args(hint)
-        if parts := [each for each in (hint, *arguments) if dataclasses.is_dataclass(each)]:
-            found += _texts_of(parts[0], f"{own}.")
-        elif hint == dict[str, str]:
-            found += (f"{own}.",)
-        elif hint is str or (str in arguments and get_origin(hint) is not dict):
-            found += (own,)
-    return found
-
-
-def _read(path: Path, section: type[S]) -> S:
-    shown = path.relative_to(CONF.parent)
-    try:
-        texts = _texts_of(section)
-        dicts = tuple(each for each in texts if each.endswith("."))
-        content = read_yaml(path.read_text(encoding="utf-8"), "", lambda place: place in texts or place.startswith(dicts))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{shown}: no YAML: {' '.join(str(error).split())}") from None
-    problems: list[str] = []
-    built = build(section, content, "", problems)
-    if problems:
-        raise ConfigError(*(f"{shown}: {each}" for each in problems))
-    return built  # type: ignore[no-any-return]
-
-
-def build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
-    """`value`, as YAML has it, as an instance of `kind`: a settings class, a plain type, a list or dict of them, or one of those or None.
-
-    Every mistake is appended to `problems`; what is returned then is of no use.
-    """
-    if dataclasses.is_dataclass(kind):
-        return _section(kind, value, path, problems)
-    if get_origin(kind) is UnionType:
-        return None if value is None else build(get_args(kind)[0], value, path, problems)
-    origin, arguments = get_origin(kind) or kind, get_args(kind)
-    if origin is float and type(value) is int:
-        return float(value)
-    if kind is not Any and type(value) is not origin:
-        problems.append(f"{path} must be {NOUNS[origin]}; got {value!r}")
-    elif origin is list:
-        return [build(arguments[0], each, f"{path}[{number}]", problems) for number, each in enumerate(value)]
-    elif origin is dict:
-        return {str(key): build(arguments[1], each, f"{path}.{key}", problems) for key, each in value.items()}
-    return value
-
-
-NOUNS = {str: "a text", int: "an integer", float: "a number", bool: "true or false", list: "a list", dict: "settings with their values"}
-
-
-def _section(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
-    if not isinstance(value, dict):
-        problems.append(f"{path or 'the file'} must be settings with their values; got {value!r}")
-        return None
-    hints, before = get_type_hints(kind), len(problems)
-    known, prefix = [each.name for each in dataclasses.fields(kind)], f"{path}." if path else ""
-    for key in (key for key in value if key not in known):
-        problems.append(f"{prefix}{key} is not a setting{suggestion(str(key), known)}; settings here: {', '.join(known)}")
-    values = {key: build(hints[key], each, prefix + key, problems) for key, each in value.items() if key in known}
-    if len(problems) > before:
-        return None
-    try:
-        return kind(**values)
-    except ConfigError as error:
-        problems += [f"{prefix}{each}" for each in error.problems]
-        return None

@@ -11,18 +11,23 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from cotexp.grids import alone
 from cotexp.jobs.status import read_status
 from cotexp.jobs.stored_files import Damaged, settings_of
 from cotexp.report.arms import Arm, labels
 from cotexp.report.document import Gap
 from cotexp.report.finished_runs import Flat, Run, identity_of, is_finished, listed, names_of, read_run
 from cotexp.report.stored import unless_broken
-from cotexp.schema import Point
 from cotexp.sections import ConfigError, RunFailed, spelled, suggestion
-from cotexp.settings import MODES
+from cotexp.settings import MODES, Settings
 
 COMMAND = "python run.py"
+
+
+class GridPoint(NamedTuple):
+    """One point of a grid: its checked settings, and the words behind run.py that make it without the grid."""
+
+    settings: Settings
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +84,7 @@ class ExpectedArms(NamedTuple):
     takes_part: Mapping[str, bool] = MappingProxyType({})
 
 
-def expected_of(points: Sequence[Point], mode: str | None, outputs: Path = Path("outputs")) -> list[ExpectedRun]:
+def expected_of(points: Sequence[GridPoint], mode: str | None, outputs: Path = Path("outputs")) -> list[ExpectedRun]:
     """The runs that these points of a grid make, each once; `mode` is by default the last that a point evaluates."""
     place = place_of(outputs)
     found: dict[tuple[Any, ...], ExpectedRun] = {}
@@ -92,7 +97,7 @@ def expected_of(points: Sequence[Point], mode: str | None, outputs: Path = Path(
             seed=point.settings.seed if point.settings.trains else None,
             identity=identity_of(settings, own),
             names=names_of(settings),
-            words=(*alone(point.words), *place),
+            words=(*point.words, *place),
             baseline=point.settings.baseline,
         )
         found.setdefault((own, each.name, each.seed, *sorted(each.identity.items())), each)

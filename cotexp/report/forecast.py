@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from cotexp.methods import forecasting
-from cotexp.methods.forecasting import COVERAGES, FEATURES, METHODS, MIN_GROUPS, Effect, Fold, Forecast, Groups, Skill
+from cotexp.methods.forecasting import COVERAGES, FEATURES, MIN_GROUPS, Effect, Forecast, Groups, Skill
 from cotexp.report import forecast_figure
+from cotexp.report.build import joined_name
 from cotexp.report.document import Cell, Column, Report, Row, Table
 from cotexp.report.forecast_data import ComparableRuns, Observation
-
-
-class Truth(NamedTuple):
-    """What is forecast: its name, title, the unit in which it is shown and how often that goes into 1, and the most that it can be."""
-
-    name: str
-    title: str
-    unit: str
-    scale: float
-    most: float
-
-
-ACCURACY = Truth("accuracy", "Test accuracy", "points", 100, 1.0)
-NUM_TOKENS = Truth("num_tokens", "Test tokens", "tokens", 1, float("inf"))
-TRUTHS = (ACCURACY, NUM_TOKENS)
+from cotexp.report.forecast_validation import TRUTHS, Truth, Validated, validate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,26 +23,6 @@ class Configuration:
     features: list[float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validated:
-    """One truth, forecast by every method in grouped folds, in random splits and target by target (none where there is one target)."""
-
-    truth: Truth
-    grouped: dict[str, list[Forecast]]
-    random: dict[str, list[Forecast]]
-    by_target: dict[str, list[Forecast]]
-
-    @property
-    def best(self) -> str:
-        """The method with the smallest error in grouped folds, the trivial baselines apart."""
-        return forecasting.best_of([each for each in METHODS if each not in forecasting.TRIVIAL], self.grouped)
-
-    @property
-    def for_candidates(self) -> str:
-        """The method with the smallest error of all: where a trivial baseline errs least, nothing speaks for another."""
-        return forecasting.best_of(list(METHODS), self.grouped)
-
-
 def make(names: Sequence[str], found: ComparableRuns, asked: Sequence[Configuration] = (), not_asked: Sequence[str] = ()) -> Report:
     """The report on forecasts from these runs; `not_asked` are lines on candidates that cannot be forecast."""
     runs = found.runs
@@ -65,29 +31,13 @@ def make(names: Sequence[str], found: ComparableRuns, asked: Sequence[Configurat
     tables = [*(_errors(each) for each in validated), _features(runs)]
     if asked:
         tables.insert(0, _candidates(asked, runs, validated, groups))
-    title = " and ".join(names)
     return Report(
-        name=f"{names[0] if len(names) == 1 else '+'.join(each.replace('/', '-') for each in names)}/forecast",
-        title=f"{title}: forecasts from the compressed training set",
+        name=f"{joined_name(names)}/forecast",
+        title=f"{' and '.join(names)}: forecasts from the compressed training set",
         tables=tuple(tables),
         figures=(forecast_figure.against_truth(validated),),
         footnotes=tuple(_footnotes(runs, groups, validated)),
         left_out=(*found.left_out, *not_asked),
-    )
-
-
-def validate(truth: Truth, runs: Sequence[Observation], groups: Groups) -> Validated:
-    """Every method's forecasts of one truth."""
-    features, truths = [each.features for each in runs], [getattr(each, truth.name) for each in runs]
-
-    def by(folds: Sequence[Fold]) -> dict[str, list[Forecast]]:
-        return {method: forecasting.cross_validate(method, features, truths, folds, most=truth.most) for method in METHODS} if folds else {}
-
-    return Validated(
-        truth=truth,
-        grouped=by(forecasting.grouped_folds(groups.names)),
-        random=by(forecasting.random_folds(len(runs))),
-        by_target=by(forecasting.folds_by_target([each.target for each in runs])),
     )
 
 

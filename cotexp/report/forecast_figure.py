@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cotexp.methods import forecasting
 from cotexp.report.document import Figure
+from cotexp.report.forecast_validation import Validated
 from cotexp.report.style import COLOURS, Drawing, picture
-
-if TYPE_CHECKING:
-    from cotexp.report.forecast import Validated
 
 
 def against_truth(validated: Sequence[Validated]) -> Figure:

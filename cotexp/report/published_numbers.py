@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cotexp.report.declared import Peers, PublishedRow, published_named
+from cotexp.report.declared import Peers, Published, PublishedRow
 from cotexp.report.document import Cell, Column, Row
 from cotexp.sections import ConfigError
 
@@ -21,9 +21,8 @@ class PublishedRows(NamedTuple):
     notes: tuple[str, ...]
 
 
-def published_rows(peers: Peers, columns: Sequence[Column]) -> PublishedRows:
-    """The published rows of this model and task. Raises: ConfigError when there is none."""
-    file = published_named(peers.file)
+def published_rows(peers: Peers, file: Published, columns: Sequence[Column]) -> PublishedRows:
+    """The rows of a file of published numbers for this model and task. Raises: ConfigError if there is none."""
     found = [each for each in file.rows if (peers.model in (None, each.model)) and (peers.task in (None, each.task))]
     if not found:
         pairs = sorted({f"{each.model}, {each.task}" for each in file.rows})

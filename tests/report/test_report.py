@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -287,3 +289,13 @@ def test_the_footnotes_of_two_instructions_say_whose_words_they_are() -> None:
     assert any("its words (C3oT's own are not known to us)" in each for each in lines)
     assert any("round limit 1" in each for each in lines)
     assert not any("round limit" in each for each in disclosures([{"compression": compression, "evaluation": {"modes": ["base"]}}]))
+
+
+def test_the_package_reads_outputs_without_hydra_or_torch() -> None:
+    script = (
+        "import importlib, pkgutil, sys, cotexp.report as package\n"
+        "for each in pkgutil.iter_modules(package.__path__): importlib.import_module(f'cotexp.report.{each.name}')\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'hydra', 'omegaconf', 'torch', 'transformers', 'wandb'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "[]\n"
