@@ -108,7 +108,7 @@ def _cells(row: ComparedTask) -> list[str]:
 
 
 def verdict(row: ComparedTask) -> str:
-    """One sentence: whether the difference of a row can be told from chance."""
+    """One sentence: whether the difference of a row is beyond noise."""
     questions = f"{row.paired.num_questions} question{'' if row.paired.num_questions == 1 else 's'}"
     if row.within_noise:
         return f"Within noise: {questions} cannot tell the two apart (beyond noise means p < 0.05 and an interval without 0)."
@@ -117,7 +117,7 @@ def verdict(row: ComparedTask) -> str:
 
 
 def notes(found: RunComparison) -> Iterator[str]:
-    """What a reader must know beside the table, everything left out included."""
+    """What a reader needs to interpret the table, including everything left out."""
     if found.one_sample:
         yield "Strict grading; p by McNemar's exact test, interval by bootstrap over questions; difference = second minus first."
     else:

@@ -1,4 +1,4 @@
-"""`cotexp forecast`: accuracy and length before fine-tuning, learnt from finished runs."""
+"""`cotexp forecast`: forecasts accuracy and length before fine-tuning from finished runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cotexp.sections import RunFailed
 def forecast_experiments(
     names: Sequence[str], *, outputs: Path, candidates: Sequence[str] = (), formats: Sequence[str] = ("md",), folder: Path | None = None
 ) -> None:
-    """Print and write how well finished runs foretell each other, and rank the points of `candidates` that are not fine-tuned yet.
+    """Print and write how well finished runs predict each other, and rank the points of `candidates` that are not fine-tuned yet.
 
     `candidates` are words behind `python run.py -m`; one without "=" is the name of a sweep.
     Raises: ConfigError for an unknown name or bad words, or too few runs.
@@ -37,9 +37,9 @@ def forecast_experiments(
 
 
 def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tuple[list[Configuration], list[str]]:
-    """The points that are compressed and not fine-tuned, each once whatever its seed, and lines on the others by reason.
+    """The points that are compressed and not fine-tuned, once per configuration whatever the seed, and lines about the others by reason.
 
-    A point that would be trained or measured under other conditions than the runs to learn from is one of the others.
+    A point is among the others as well if it would be trained or measured under other conditions than the runs to learn from.
     """
     lookup, asked = Lookup(), dict[str, Configuration]()
     reasons: dict[str, list[str]] = {}
@@ -62,7 +62,7 @@ def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tup
 
 
 def _labels(points: Sequence[GridPoint]) -> list[str]:
-    """What sets each point apart, its seed left out."""
+    """The label of each point, without its seed."""
     expected = [each for point in points for each in expected_of([point], forecast_data.MODE)]
     distinct = list({tuple(sorted(each.identity.items())): each for each in expected}.values())
     label_of = {tuple(sorted(each.identity.items())): label for each, label in zip(distinct, labels(distinct), strict=True)}

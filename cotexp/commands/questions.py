@@ -1,4 +1,4 @@
-"""`cotexp questions`: what a task really holds, and whether its gold answers can be graded."""
+"""`cotexp questions`: the questions of a task, and whether its gold answers can be graded."""
 
 from __future__ import annotations
 

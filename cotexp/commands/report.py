@@ -13,7 +13,7 @@ from cotexp.sections import ConfigError, broken_path, shortened, suggestion
 WRITERS: dict[str, Callable[[Report], dict[str, bytes]]] = {"md": markdown.files, "latex": latex.files, "csv": long_csv.files, "html": web_page.files}
 """Format -> what it writes: file name -> content."""
 ENDINGS = {"latex": "tex"}
-"""Of report.* where it is not the format's name."""
+"""Format -> ending of report.*, if it differs from the format's name."""
 
 
 def report_experiments(
@@ -33,7 +33,7 @@ def report_experiments(
 
 
 def target_of(names: Sequence[str], outputs: Path, below: str = "") -> Path:
-    """The folder of a report that is told no other: OUTPUTS/reports/NAME. Raises: ConfigError for names that lead out of it or make no folder."""
+    """The default folder of a report: OUTPUTS/reports/NAME. Raises: ConfigError for names that lead out of it or are no valid folder."""
     if outside := [each for each in names if not {"", ".", ".."}.isdisjoint(each.split("/"))]:
         raise ConfigError(f"report: NAME must be a declared report or an experiment, words joined by '/'; got {shortened(outside[0])}")
     name = build.joined_name(names)

@@ -1,4 +1,4 @@
-"""`cotexp runs`: every run with its state, one of them whole, two side by side, and those that failed started again."""
+"""`cotexp runs`: list runs with their states, show one, compare two, and restart failed ones."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ RUN = Path(__file__).resolve().parents[2] / "run.py"
 
 
 def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], relaunch: bool) -> None:
-    """Print the runs that are meant: one that is named alone whole, two that are named side by side, else a line for each; or start them again.
+    """Print the selected runs: one named run in full, two side by side, otherwise one line each. With `relaunch`, start them again.
 
-    Raises: ConfigError where a pattern fits no run; RunFailed when a run that was started again fails.
+    Raises: ConfigError if a pattern fits no run; RunFailed if a restarted run fails.
     """
     seen, broken = list_runs(outputs, patterns, states)
     if broken and not seen and patterns:
@@ -92,7 +92,7 @@ def _cells(run: ListedRun, label: str, outputs: Path) -> dict[str, Cell]:
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit that leaves a whole number: 48s, 12m, 5h, 3d."""
+    """A duration in the largest unit of which there are at least two: 48s, 12m, 5h, 3d."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f}{unit}"
@@ -107,18 +107,18 @@ def _line(text: str) -> str:
 
 
 def words_of(each: ListedRun, outputs: Path) -> list[str]:
-    """What stands behind run.py to make this run, in this folder of outputs whatever it was called then."""
+    """The arguments of run.py that make this run in `outputs`, even if the folder had another name then."""
     words = [word for word in each.status.overrides if not word.startswith("paths.outputs=")]
     return words if outputs == Path("outputs") else [*words, f"paths.outputs={outputs}"]
 
 
 def command(each: ListedRun, outputs: Path) -> str:
-    """The command that goes on with a run."""
+    """The command that continues a run."""
     return shlex.join(["python", "run.py", *words_of(each, outputs)])
 
 
 def _relaunch(seen: Sequence[ListedRun], outputs: Path) -> None:
-    """Run the commands of all that neither finished nor run, one after another; each goes on where it stood."""
+    """Run the commands of all runs that neither finished nor are running, one after another. Each continues where it stopped."""
     to_run = [each for each in seen if each.status.state not in ("finished", "running") and (each.folder / "status.json").is_file()]
     if not to_run:
         say("No run is to be started again.")
@@ -167,7 +167,7 @@ def _listed(seconds: dict[str, float]) -> str:
 
 
 def _compare(first: ListedRun, second: ListedRun, outputs: Path) -> None:
-    """Settings that differ, metrics side by side and, where both have answers, the paired test of `cotexp compare`."""
+    """Print differing settings, metrics side by side and, if both have answers, the paired test of `cotexp compare`."""
     from cotexp.commands.compare import compare_runs
 
     say(f"First:  {first.name}/{first.key}, {first.status.state}\nSecond: {second.name}/{second.key}, {second.status.state}")

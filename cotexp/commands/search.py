@@ -1,4 +1,4 @@
-"""`cotexp search`: Optuna chooses settings; every trial is an ordinary run, found again by the same command, which goes on where it stopped."""
+"""`cotexp search`: Optuna chooses settings. Every trial is an ordinary run, and the same command continues an interrupted search."""
 
 from __future__ import annotations
 

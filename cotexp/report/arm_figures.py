@@ -1,4 +1,4 @@
-"""Figures of a report: of its rows, and of what their runs compressed and selected, each thing that runs share drawn once."""
+"""Figures of a report: its rows, and what their runs compressed and selected. What several runs share is drawn once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cotexp.report.style import Drawing
 
 
 def drawings(rows: Sequence[ArmRow], short_names: Mapping[str, str] = MappingProxyType({})) -> Iterator[Drawing]:
-    """What there is to draw of the rows and of the first run of each arm; `short_names` of settings stand in labels."""
+    """Drawings of the rows and of the first run of each arm; `short_names` replace names of settings in labels."""
     yield from pareto.drawings(rows)
     yield from arm_figure.drawings(rows)
     runs = [row.arm.runs[0] for row in rows if row.arm]
@@ -28,7 +28,7 @@ def drawings(rows: Sequence[ArmRow], short_names: Mapping[str, str] = MappingPro
 
 
 def _compressed_sets(runs: Sequence[Run]) -> list[rounds.CompressedSet]:
-    """Every compressed training set once, called by what sets it apart from the others."""
+    """Every compressed training set once, labelled by the settings that set it apart from the others."""
     found: dict[str, tuple[Run, rounds.CompressedSet]] = {}
     for run in runs:
         if own := unless_broken(run.folder, rounds.read, None):

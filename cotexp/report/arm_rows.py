@@ -16,7 +16,7 @@ from cotexp.report.document import Gap
 BASE = "base (not fine-tuned)"
 BASELINE = "baseline"
 OWN_BASE = "base"
-"""As the name of a baseline: every arm is measured against the model that it was made of."""
+"""Name of a baseline that compares every arm with the model that it was fine-tuned from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class ArmRow:
     """One arm, or the model before fine-tuning (no arm, no seeds), or an arm without a finished run (no answers).
 
     `accuracy` is the mean over seeds and questions in [0, 1], `low` and `high` its 95 % interval over questions, `over_seeds` holds the
-    accuracies' mean and deviation. `against` is None for the baseline, and where nothing can be paired: `uncompared` says why.
+    accuracies' mean and deviation. `against` is None for the baseline and if no answers can be paired; `uncompared` gives the reason.
     """
 
     label: str
@@ -79,8 +79,8 @@ class ArmRow:
 
 
 def measure_arms(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow]:
-    """Models before fine-tuning first, then every arm against the baseline, or without one against its own base model; a text says why there
-    is nothing to compare with.
+    """Models before fine-tuning first, then every arm, compared with the baseline. If `baseline` is None, each arm is compared with its own
+    base model; a text is the reason why there is no baseline.
 
     Pairs are the same questions and, where the two share seeds, the same seeds.
     """
@@ -147,7 +147,7 @@ def _measured(label: str, mode: str, answers: Sequence[Prediction], against: Aga
 
 
 def most_accurate(rows: Sequence[ArmRow]) -> set[str]:
-    """Labels of the most accurate row and of those that a paired test cannot tell from it; none where it can tell none apart."""
+    """Labels of the most accurate row and of those that a paired test cannot distinguish from it; none if it can distinguish no row."""
 
     def alike(first: ArmRow, second: ArmRow) -> bool:
         compared = compare_answers(first.answers, second.answers).rows
@@ -157,8 +157,8 @@ def most_accurate(rows: Sequence[ArmRow]) -> set[str]:
 
 
 def shortest(rows: Sequence[ArmRow], length: TokenCount) -> set[str]:
-    """Labels of the row with the fewest tokens and of those that a paired test cannot tell from it, among rows that are not less accurate
-    than the baseline beyond noise; none where it can tell none apart.
+    """Labels of the row with the fewest tokens and of those that a paired test cannot distinguish from it. Rows that are less accurate than the
+    baseline beyond noise take no part. None if the test can distinguish no row.
     """
 
     def alike(first: ArmRow, second: ArmRow) -> bool:

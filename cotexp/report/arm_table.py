@@ -1,4 +1,4 @@
-"""Rows of numbers as a table of cells: which columns there are, how each is written, and what a reader must know beside it."""
+"""The table of arms: its columns, how their cells are written, and its notes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cotexp.sections import suggestion
 
 NO_CELL = Cell()
 USUAL = ("seeds", "rationales", "rationale_tokens", "accuracy", "deviation", "tokens", "ratio", "difference", "p")
-"""Columns of a table that declares none, without those that no row fills."""
+"""Columns of a table that declares none; those that no row fills are left out."""
 TASK = "accuracy:"
 """Before a task's name: the column of its accuracy."""
 
@@ -27,8 +27,8 @@ class FilledColumn(NamedTuple):
 
 
 def make_table(name: str, title: str, rows: Sequence[ArmRow], columns: Sequence[str] = ()) -> Table:
-    """A table of `rows` with these columns (see `shown`), by default the usual ones that a row fills and one for each of several tasks."""
-    wanted = [shown(each) for each in columns] if columns else _usual(rows)
+    """A table of `rows` with these columns (see `column_named`); by default the usual ones that a row fills, and one per task if several."""
+    wanted = [column_named(each) for each in columns] if columns else _usual(rows)
     bold = {"accuracy": most_accurate(rows), "tokens": shortest(rows, "num_tokens"), "cot_tokens": shortest(rows, "num_cot_tokens")}
     return Table(
         name=name,
@@ -40,10 +40,10 @@ def make_table(name: str, title: str, rows: Sequence[ArmRow], columns: Sequence[
 
 
 def _usual(rows: Sequence[ArmRow]) -> list[FilledColumn]:
-    found = [shown(each) for each in USUAL]
+    found = [column_named(each) for each in USUAL]
     tasks = list(dict.fromkeys(task for row in rows for task in row.accuracy_of))
     filled = [each for each in found if any(row.arm and each.cell(row).text for row in rows)]
-    return [*filled, *(shown(TASK + task) for task in tasks if len(tasks) > 1)]
+    return [*filled, *(column_named(TASK + task) for task in tasks if len(tasks) > 1)]
 
 
 def _row(row: ArmRow, wanted: Sequence[FilledColumn], bold: dict[str, set[str]]) -> Row:
@@ -71,7 +71,7 @@ def _cell(row: ArmRow, each: FilledColumn, bold: dict[str, set[str]]) -> Cell:
 # --- columns -------------------------------------------------------------------------------------------------------------
 
 
-def shown(name: str) -> FilledColumn:
+def column_named(name: str) -> FilledColumn:
     """The column of this name: one of COLUMNS, `accuracy:TASK`, or any number of metrics.json, such as compression/num_rounds_mean.
 
     Raises: ValueError for another name.
@@ -133,12 +133,12 @@ def _latency(row: ArmRow) -> Cell:
 
 
 def _metrics_of(row: ArmRow) -> list[Mapping[str, float]]:
-    """All metrics of each run of the row."""
+    """The metrics of each run of the row."""
     return [run.metrics for run in row.arm.runs] if row.arm else [row.metrics]
 
 
 def _times(row: ArmRow) -> Iterator[dict[str, float]]:
-    """What each run of the row measured in its mode."""
+    """The latencies that each run of the row measured in its mode."""
     prefix = f"eval/{row.mode}/"
     for metrics in _metrics_of(row):
         yield {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(f"{prefix}latency_")}
@@ -193,7 +193,7 @@ COLUMNS: dict[str, FilledColumn] = {
 
 
 def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
-    """What a reader must know beside the table."""
+    """What a reader needs to interpret the table."""
     measured = [each for each in rows if each.answers]
     if not measured:
         return
@@ -228,14 +228,14 @@ def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
 
 
 def _doubts(rows: Sequence[ArmRow]) -> Iterator[str]:
-    """Arms whose seconds say nothing."""
+    """A line for each arm whose latency is not reliable."""
     for each in rows:
         if each.answers:
             yield from dict.fromkeys(line for own in _times(each) for line in latency.doubts(own, each.label))
 
 
 def _unequal(rows: Sequence[ArmRow]) -> Iterator[str]:
-    """Arms that could be compared in part only."""
+    """A line for each arm that was compared on some of its questions or seeds."""
     baseline = next((each for each in rows if each.is_baseline and each.arm), None)
     for each in rows:
         if each.num_unpaired:

@@ -12,12 +12,12 @@ from cotexp.report.finished_runs import Flat, Run
 from cotexp.sections import ConfigError, suggestion
 
 DERIVED = ("tasks.", "mixture.full_ratio", "evaluation.ratio")
-"""Settings that follow from others by default: part of a label only where it needs them."""
+"""Settings whose defaults follow from others. They are in a label only if it is ambiguous without them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """Runs that differ in their seeds alone, by seed."""
+    """Runs that differ in the seed alone, sorted by seed."""
 
     label: str
     runs: list[Run]
@@ -27,18 +27,18 @@ class Arm:
         return [each.seed for each in self.runs]
 
     def answers(self, seeds: Iterable[int] | None = None) -> list[Prediction]:
-        """Of all seeds, or of `seeds`: they count like samples of a question."""
+        """Answers of all seeds, or of `seeds`. Several seeds count like several samples of a question."""
         wanted = set(self.seeds if seeds is None else seeds)
         return [answer for each in self.runs if each.seed in wanted for answer in each.answers]
 
     def metric(self, name: str) -> Spread | None:
-        """Mean and deviation over the seeds; None where a run is without this metric."""
+        """Mean and deviation over the seeds; None if a run lacks this metric."""
         values = [each.metrics[name] for each in self.runs if name in each.metrics]
         return mean_and_deviation(values) if values and len(values) == len(self.runs) else None
 
 
 def arms_of(runs: Sequence[Run]) -> tuple[list[Arm], list[str]]:
-    """The arms of `runs` in the order of their labels, and a line on each run that a newer one with equal settings and seed replaces."""
+    """The arms of `runs` sorted by label, and a line for each run that a newer one with the same settings and seed replaces."""
     groups: dict[tuple[Any, ...], dict[int, Run]] = {}
     replaced: dict[str, str] = {}
     for each in sorted(runs, key=lambda run: run.finished):
@@ -54,7 +54,7 @@ def arms_of(runs: Sequence[Run]) -> tuple[list[Arm], list[str]]:
 
 
 class Labelled(Protocol):
-    """What a label is made of: a run, or one that is expected."""
+    """The parts of a run, finished or expected, that its label needs."""
 
     @property
     def name(self) -> str: ...
@@ -67,10 +67,10 @@ class Labelled(Protocol):
 
 
 def labels(runs: Sequence[Labelled]) -> list[str]:
-    """One label for each arm, given by one of its runs: the settings that differ between the arms.
+    """One label per arm, from one run of each: the settings that differ between the arms.
 
-    The name of a section stands for all of it, besides settings that differ between arms of the same name. A single arm is called by its
-    experiment's name.
+    The name of a section represents all of its settings; a setting is listed if it differs between arms with the same name. The label of a
+    single arm is the name of its experiment.
     """
     if len(runs) == 1:
         return [runs[0].name]
@@ -98,20 +98,20 @@ def _labels(runs: Sequence[Labelled], flats: Sequence[Flat]) -> list[str]:
 
 
 def _varying(flats: Sequence[Flat]) -> set[str]:
-    """Settings that have several values in `flats`, or are not in all of them."""
+    """Settings that have several values in `flats`, or are missing in some of them."""
     return {path for path in {path for flat in flats for path in flat} if len({flat.get(path) for flat in flats}) > 1}
 
 
 def _by_number(label: str) -> list[tuple[bool, float, str]]:
-    """Sorts the values in a label by number where they are numbers."""
+    """Sort key of a label that orders its numbers by value."""
     words = label.replace("=", " ").replace(",", " ").split()
     return [(False, float(each), "") if each.replace(".", "", 1).isdigit() else (True, 0.0, each) for each in words]
 
 
 def baseline_of(arms: Sequence[Arm], selector: str | None) -> Arm:
-    """The arm that the others are measured against: the one that `selector` names, see `label_of`.
+    """The arm that the others are compared with: the one that `selector` names, see `label_of`.
 
-    By default the first arm that selects at random among all rationales, or else the first. Raises: ConfigError unless exactly one fits.
+    By default it is the first arm that selects at random among all rationales, or else the first. Raises: ConfigError unless exactly one fits.
     """
     if selector is None:
         return next((each for each in arms if _is_random(each.runs[0].settings.get("selection") or {})), arms[0])
@@ -129,7 +129,7 @@ def label_of(known: Sequence[str], selector: str) -> str:
 
 
 def fitting(known: Sequence[str], selector: str) -> list[str]:
-    """The labels that have all parts of `selector`; none where it has none."""
+    """The labels that have all parts of `selector`; none if the selector is empty."""
     wanted = set(_parts(selector))
     return [each for each in known if each == selector] or [each for each in known if wanted and wanted <= set(_parts(each))]
 

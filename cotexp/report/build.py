@@ -1,4 +1,4 @@
-"""From what lies under outputs/ to a report: of experiments by name, or as a file in conf/report declares it."""
+"""Builds the report that a declaration describes from the files under outputs/."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FindPublished = Callable[[str], Published]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a command line asks for beside the name: see `cotexp report --help`."""
+    """Options of the command: see `cotexp report --help`."""
 
     baseline: str | None = None
     mode: str | None = None
@@ -53,13 +53,13 @@ class Wanted:
 
 
 def joined_name(names: Sequence[str]) -> str:
-    """What a report of these experiments is called."""
+    """Name of a report on these experiments."""
     distinct = list(dict.fromkeys(names))
     return distinct[0] if len(distinct) == 1 else "+".join(each.replace("/", "-") for each in distinct)
 
 
 class Part(NamedTuple):
-    """What one table brings to a report."""
+    """One table of a report and what belongs to it."""
 
     table: Table
     drawings: list[Drawing]
@@ -92,7 +92,7 @@ def report_of(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted, 
 
 
 def _asked(plans: Sequence[ExpectedArms], baseline: str | None) -> list[str | None]:
-    """The wanted baseline for every table that has it; None, for a table's own, where only another has. Raises: ConfigError where none has."""
+    """The requested baseline for each table that has this arm, None (the table's own) for the others. Raises: ConfigError if no table has it."""
     labels = [[each.label for each in plan.arms] for plan in plans]
     if baseline is None or baseline == OWN_BASE:
         return [baseline for _ in plans]
@@ -130,7 +130,7 @@ def _with(table: Table, settings: DeclaredTable, published: Sequence[PublishedRo
 
 
 def _missing(table: Table, settings: DeclaredTable, words: Sequence[str]) -> Iterator[str]:
-    """How to fill all gaps at once, by a sweep with these words beside it: it computes only what is missing."""
+    """The sweep, with these further words, that fills all gaps at once. It computes only the missing runs."""
     gaps = [gap for row in table.rows for gap in row.gaps]
     if gaps and settings.sweep and not settings.where:
         sweep = shlex.join([f"sweep={settings.sweep}", *settings.overrides, *words])
@@ -152,7 +152,7 @@ def _plan(table: DeclaredTable, outputs: Path, wanted: Wanted, grid: Grid) -> Ex
 
 
 def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted) -> ExpectedArms:
-    """Arms of whatever runs are there, with the seeds that each lacks."""
+    """The arms of all existing runs, with the seeds that each lacks."""
     found = find_runs(table.runs, outputs, mode=mode, only=wanted.only)
     check_where(table.where, found.runs)
     arms, replaced = arms_of([each for each in found.runs if chosen(each, table.where)])
@@ -174,7 +174,7 @@ def _begun(folder: Path, outputs: Path) -> str:
 
 
 def _rows(plan: ExpectedArms, baseline: str | None) -> list[ArmRow]:
-    """Base models first, then every arm in the order of the plan; those without a finished run have gaps alone."""
+    """Base models first, then every arm in the expected order. An arm without a finished run has only gaps."""
     planned = plan.arms
     measured = measure_arms([each.arm for each in planned if each.arm], _baseline(plan, baseline))
     by_label = {each.label: each for each in measured if each.arm}
@@ -184,8 +184,8 @@ def _rows(plan: ExpectedArms, baseline: str | None) -> list[ArmRow]:
 
 
 def _baseline(plan: ExpectedArms, asked: str | None) -> Arm | str | None:
-    """The arm to measure against: the one that is asked for, or that the runs declare, or the usual one; None for each arm's own base model, a
-    text where the arm has no finished run.
+    """The baseline: the requested arm, or the one that the runs declare, or the usual one. None means each arm's own base model; a text says that
+    the baseline has no finished run.
     """
     arms = [each.arm for each in plan.arms if each.arm]
     if (asked or plan.baseline) == OWN_BASE or not arms:
@@ -198,7 +198,7 @@ def _baseline(plan: ExpectedArms, asked: str | None) -> Arm | str | None:
 
 
 def _runs_of(rows: Sequence[ArmRow], table: str) -> Iterator[UsedRun]:
-    """The runs behind the rows, in their order."""
+    """The runs of all rows, in their order."""
     for row in rows:
         for run in row.arm.runs if row.arm else []:
             yield UsedRun(table=table, row=row.label, name=run.name, key=run.key, seed=run.seed, folder=run.folder)

@@ -1,4 +1,4 @@
-"""Examples of compression, round by round, or before and after where tokens were cut."""
+"""Examples of compression: all rounds of a chain of thought, or the text before and after tokens were cut."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from cotexp.report.stored import stage_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressedChain:
-    """One compressed chain of thought with all of its rounds; round 0 is the original. What was cut has one, which no rule ended.
+    """One compressed chain of thought with all of its rounds; round 0 is the original. A chain whose tokens were cut has one round.
 
-    `answer` and `correct` are those of the original; `remarks` says of each text what speaks against it, or nothing; `perplexities` are under
-    the model before fine-tuning, None where they were not measured.
+    `answer` and `correct` are those of the original. `remarks` has a problem or an empty text for each round. `perplexities` are measured under
+    the model before fine-tuning, None if not measured.
     """
 
     id: str
@@ -45,7 +45,7 @@ def pick(folder: Path, count: int = 10) -> list[CompressedChain]:
     """Up to `count` chains of a run: those with a rebound first, then those with the most rounds."""
     rows = compressed(folder)
     rows.sort(key=lambda each: (each["stop_reason"] != "rebound", -each["num_rounds_run"], each["rationale_id"]))
-    return shown(folder, rows[:count])
+    return read_chains(folder, rows[:count])
 
 
 def compressed(folder: Path) -> list[Row]:
@@ -53,8 +53,8 @@ def compressed(folder: Path) -> list[Row]:
     return compressed_of(folder)
 
 
-def shown(folder: Path, rows: Sequence[Row]) -> list[CompressedChain]:
-    """The chains of `rows`, which lie in `compressed.jsonl`, with their texts; those that are no longer in the store are left out."""
+def read_chains(folder: Path, rows: Sequence[Row]) -> list[CompressedChain]:
+    """The chains of `rows` of `compressed.jsonl`, with their texts. Chains that are no longer in the store are left out."""
     stages = stages_of(folder)
     tasks = [name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")] if rows else []
     rationales, rounds, grades = (
@@ -65,7 +65,7 @@ def shown(folder: Path, rows: Sequence[Row]) -> list[CompressedChain]:
 
 
 def _whole(row: Row) -> str:
-    """Id of the rationale that a chain is, or is a part of."""
+    """Id of the rationale that contains this chain."""
     return str(row["rationale_id"].removesuffix(f"/{reasoning.THINKING}"))
 
 
@@ -107,7 +107,7 @@ def _remark(one: Round) -> str:
 
 
 def markdown(shown: list[CompressedChain]) -> str:
-    """The chains as Markdown; model text stands in code blocks and is never interpreted."""
+    """The chains as Markdown. Texts of models are in code blocks and are never interpreted."""
     if not shown:
         return "This run has no compressed chains.\n"
     lines = ["# Compression" if shown[0].is_cut else "# Compression, round by round", ""]

@@ -1,4 +1,4 @@
-"""What a declared report says: which runs are rows, which columns there are, the baseline, and whose published numbers stand beside ours."""
+"""The settings of a declared report: rows, columns, baseline, and published numbers to compare with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cotexp.settings import MODES
 
 @dataclass(slots=True, kw_only=True)
 class Peers(Section):
-    """Which published rows stand under a table."""
+    """Published rows to show under a table."""
 
     file: str = setting("", "File in conf/report/published, without its ending.")
     model: str | None = setting(None, "Model of the rows, as the file spells it; all by default.")
@@ -22,7 +22,7 @@ class Peers(Section):
 
 @dataclass(slots=True, kw_only=True)
 class DeclaredTable(Section):
-    """One table: the points of a sweep, or whatever runs of some experiments are there."""
+    """One table: the points of a sweep, or all runs of some experiments."""
 
     title: str = setting("", "Heading; the report's by default.")
     sweep: str | None = setting(None, "Grid in conf/sweep whose points are the expected runs.")
@@ -49,7 +49,7 @@ class DeclaredTable(Section):
             yield f"overrides are read only with sweep; got {self.overrides}"
         for each in self.columns:
             try:
-                arm_table.shown(each)
+                arm_table.column_named(each)
             except ValueError as error:
                 yield f"columns {error}"
 
@@ -71,7 +71,7 @@ class DeclaredReport(Section):
 
 @dataclass(slots=True, kw_only=True)
 class PublishedRow(Section):
-    """What others published of one method; None where they published nothing."""
+    """What others published about one method; None for a number that they did not publish."""
 
     method: str = setting("", "Name of the row.")
     model: str | None = setting(None, "Model that was measured.")

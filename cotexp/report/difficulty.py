@@ -16,7 +16,7 @@ from cotexp.report.stored import stage_rows
 from cotexp.report.style import COLOURS, Drawing, plain_log_ticks
 
 MOST_SOURCES = 8
-"""Teachers with a row of their own; the others share one."""
+"""Teachers that get a row; the others share one."""
 OTHERS = "other teachers"
 MOST_POINTS = 6000
 """Rationales drawn one by one in the scatter plot, evenly spaced in the order of the questions; medians are of all."""
@@ -30,7 +30,7 @@ TITLES = {
 
 
 class Scored(NamedTuple):
-    """One usable rationale of a training question: who wrote it, whether it is right, its tokens and its RD by kind."""
+    """One usable rationale of a training question: its teacher, whether it is correct, its length in tokens and its difficulty (RD) by kind."""
 
     source: str
     correct: bool
@@ -39,7 +39,7 @@ class Scored(NamedTuple):
 
 
 def read(folder: Path) -> list[Scored]:
-    """Every scored rationale of a finished run; none where no score was asked for."""
+    """Every scored rationale of a finished run; empty if the run computed no scores."""
     stages = stages_of(folder)
     tasks = [name.removeprefix("scores/") for name in stages if name.startswith("scores/")]
     if not tasks:
@@ -49,7 +49,7 @@ def read(folder: Path) -> list[Scored]:
 
 
 def _of_task(folder: Path, task: str, num_written: dict[str, int]) -> Iterator[Scored]:
-    """The ledgers may hold rationales of other runs too: more questions, more samples, other texts."""
+    """The scored rationales of one task. The ledgers may also hold those of other runs: more questions, more samples, other texts."""
     rationales, grades, scores = (stage_rows(folder, f"{stage}/{task}") for stage in ("rationales", "grades/rationales", "scores"))
     for name, row in rationales.items():
         if row["sample"] < num_written.get(row["question_id"], 0):
@@ -60,7 +60,7 @@ def _of_task(folder: Path, task: str, num_written: dict[str, int]) -> Iterator[S
 
 
 def kinds(rd: str) -> tuple[str, str]:
-    """The two kinds to show: the plain one beside the one that the run selects by, or the masked one."""
+    """The two kinds of RD to show: plain, and the one that the run selects by (masked if that is plain)."""
     return ("plain", "masked" if rd == "plain" else rd)
 
 
@@ -68,7 +68,7 @@ def kinds(rd: str) -> tuple[str, str]:
 
 
 def grouped(rationales: Sequence[Scored]) -> dict[str, list[Scored]]:
-    """The rationales of each teacher, the largest number first; beyond MOST_SOURCES they share one group."""
+    """The rationales of each teacher, the most frequent teacher first; teachers beyond MOST_SOURCES share one group."""
     counts = Counter(each.source for each in rationales)
     own = [name for name, _ in counts.most_common(MOST_SOURCES - 1 if len(counts) > MOST_SOURCES else MOST_SOURCES)]
     groups: dict[str, list[Scored]] = {name: [] for name in own}

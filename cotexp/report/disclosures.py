@@ -1,4 +1,4 @@
-"""Footnotes: what the papers leave open, as runs chose it, and how answers were generated."""
+"""Footnotes that disclose our choices where the papers are silent, and how answers were generated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Settings = dict[str, Any]
 
 
 def disclosures(runs: Sequence[Settings]) -> list[str]:
-    """One sentence for each thing that MACC and MoRSD leave open or is known of them second-hand; where runs differ, all of their values."""
+    """One sentence per detail that MACC or MoRSD leaves open or that is known second-hand. If runs differ, it lists all of their values."""
     lines = [*_rounds_choices([each for each in runs if _is_trained(each) and _compression(each) in ("macc", "single_round", "c3ot")])]
     for settings in runs:
         lines += _other_choices(settings)
@@ -66,7 +66,7 @@ def _other_choices(settings: Settings) -> Iterator[str]:
 
 
 def _training_choices(trainer: dict[str, Any]) -> str:
-    """What of fine-tuning the papers do not say."""
+    """Details of fine-tuning that the papers do not give."""
     targets = trainer["lora"]["target_modules"]
     modules = {"all-linear": "on all linear layers"}.get(targets, f"on {targets}")
     how = f"; adapters {modules}" if trainer["tuning"] == "lora" else "; every weight is trained, where MACC trains adapters"
@@ -74,7 +74,7 @@ def _training_choices(trainer: dict[str, Any]) -> str:
 
 
 def _pruning_choices(compression: dict[str, Any], mixture: dict[str, Any]) -> Iterator[str]:
-    """Where this run goes beside TokenSkip."""
+    """How this run differs from TokenSkip."""
     ranked = "LLMLingua-2's classifier" if compression["importance"] == "llmlingua2" else "their surprisal under the model before fine-tuning"
     protected = "numbers and operators are never dropped" if compression["protect"] else "nothing is protected"
     yield (
@@ -84,7 +84,7 @@ def _pruning_choices(compression: dict[str, Any], mixture: dict[str, Any]) -> It
 
 
 def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:
-    """What MoRSD leaves open, and what is known of it second-hand alone, where this run uses a part of it."""
+    """Details that MoRSD leaves open or that are known second-hand, if this run uses a part of MoRSD."""
     selection, teacher = settings["selection"], settings["teacher"]
     if selection["equal_questions"]:
         yield (

@@ -1,4 +1,4 @@
-"""Arms that a report expects: which of their runs are finished, and for every other one why not and the command that fills it."""
+"""The runs that a report expects: which are finished, and for each of the others the reason and the command that computes it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMAND = "python run.py"
 
 
 class GridPoint(NamedTuple):
-    """One point of a grid: its checked settings, and the words behind run.py that make it without the grid."""
+    """One point of a grid: its checked settings, and the arguments of run.py that compute this point alone."""
 
     settings: Settings
     words: tuple[str, ...]
@@ -32,7 +32,7 @@ class GridPoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedRun:
-    """A run that a report should have. `seed` is None where none is read; `words` make it, behind run.py."""
+    """A run that a report should have. `seed` is None if the run does not depend on it; `words` are the arguments of run.py."""
 
     name: str
     mode: str
@@ -49,7 +49,7 @@ class ExpectedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedArm:
-    """An arm that a report should have: its finished runs, if any, and what it lacks."""
+    """An arm that a report should have: its finished runs, if any, and its gaps."""
 
     label: str
     mode: str
@@ -59,7 +59,7 @@ class ExpectedArm:
 
 @dataclass(slots=True)
 class StoredRun:
-    """The folder of a run, with what its settings say of it in one mode."""
+    """The folder of a run and what identifies the run in one mode."""
 
     folder: Path
     name: str
@@ -73,9 +73,9 @@ class StoredRun:
 
 
 class ExpectedArms(NamedTuple):
-    """Arms in the order of the expected runs, lines on runs that take no part, and the baseline that the settings of all runs declare.
+    """Arms in the order of the expected runs, lines about runs that take no part, and the baseline that the settings of all runs declare.
 
-    `takes_part` says of every run that lies there whether it is one of the expected.
+    `takes_part` maps every stored run to whether it is an expected one.
     """
 
     arms: list[ExpectedArm]
@@ -85,7 +85,7 @@ class ExpectedArms(NamedTuple):
 
 
 def expected_of(points: Sequence[GridPoint], mode: str | None, outputs: Path = Path("outputs")) -> list[ExpectedRun]:
-    """The runs that these points of a grid make, each once; `mode` is by default the last that a point evaluates."""
+    """The runs of these points of a grid, without duplicates; `mode` defaults to the last one that a point evaluates."""
     place = place_of(outputs)
     found: dict[tuple[Any, ...], ExpectedRun] = {}
     for point in points:
@@ -105,7 +105,7 @@ def expected_of(points: Sequence[GridPoint], mode: str | None, outputs: Path = P
 
 
 def place_of(outputs: Path) -> list[str]:
-    """The words that make runs lie there."""
+    """The arguments that store runs in `outputs`."""
     return [] if outputs == Path("outputs") else [f"paths.outputs={outputs}"]
 
 
@@ -116,7 +116,7 @@ def last_mode(settings: dict[str, Any]) -> str:
 
 
 def stored_runs(folders: Sequence[Path], outputs: Path, mode: str | None) -> list[StoredRun]:
-    """What lies in these folders of runs; one whose settings cannot be read is told, and left out."""
+    """The runs in these folders. A run whose settings cannot be read is reported and left out."""
     found = (unless_broken(folder, functools.partial(_stored, outputs=outputs, mode=mode), None) for folder in folders)
     return [each for each in found if each is not None]
 
@@ -143,7 +143,7 @@ def chosen(each: ExpectedRun | StoredRun | Run, where: dict[str, Any]) -> bool:
 
 
 def check_where(where: dict[str, Any], among: Sequence[ExpectedRun | Run]) -> None:
-    """Raises: ConfigError when no run has one of these settings at all, or none has all of these values."""
+    """Raises: ConfigError if one of these settings exists in no run, or no run has all of these values."""
     known = sorted({path for each in among for path in (*each.names, *each.identity, "seed")})
     problems = [f"report: where.{path} is a setting of no run{suggestion(path, known)}" for path in where if path not in known]
     if not problems and not any(chosen(each, where) for each in among):
@@ -153,9 +153,9 @@ def check_where(where: dict[str, Any], among: Sequence[ExpectedRun | Run]) -> No
 
 
 def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], outputs: Path, *, any_name: bool = False) -> ExpectedArms:
-    """Which of the expected runs are there. `any_name`: also under another experiment's name.
+    """The expected runs, matched with the stored ones. With `any_name`, the name of the experiment does not matter.
 
-    A run is an expected one when all settings that both know are equal: one made before a setting existed is still found.
+    A stored run matches if all settings that both have are equal, so a run from before a setting existed still matches.
     """
     groups: dict[tuple[Any, ...], list[ExpectedRun]] = {}
     for each in expected:
@@ -175,13 +175,13 @@ def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], out
 
 
 def common_baseline(declared: Iterable[str]) -> str:
-    """What all declare, or nothing."""
+    """The baseline that all runs declare; empty if they differ."""
     found = set(declared)
     return found.pop() if len(found) == 1 else ""
 
 
 def named(plan: ExpectedArms, names: Mapping[str, str]) -> ExpectedArms:
-    """The plan with these short names of settings in its labels. Raises: ConfigError where two arms would be called the same."""
+    """The arms with these short names of settings in their labels. Raises: ConfigError if two arms would have the same label."""
     short = [renamed(each.label, names) for each in plan.arms]
     if len(set(short)) < len(short):
         alike = next(each for each in short if short.count(each) > 1)
@@ -194,7 +194,7 @@ def named(plan: ExpectedArms, names: Mapping[str, str]) -> ExpectedArms:
 
 
 def renamed(label: str, names: Mapping[str, str]) -> str:
-    """The label with short names of settings; those with an empty one are left out."""
+    """The label with short names of settings. A setting with an empty short name is left out."""
     parts = [part.partition("=") for part in label.split(", ")]
     kept = [f"{names.get(path, path)}{sign}{value}" for path, sign, value in parts if names.get(path, path)]
     return ", ".join(kept) or label
@@ -207,7 +207,7 @@ def _is(run: StoredRun, expected: ExpectedRun, any_name: bool) -> bool:
 
 
 def _newest(expected: ExpectedRun, found: Sequence[StoredRun], outputs: Path, label: str) -> Run | Gap:
-    """The newest finished run, or why there is none."""
+    """The newest finished run, or the gap if there is none."""
     for each in found:
         each.used = True
     if not found:
@@ -225,7 +225,7 @@ def _newest(expected: ExpectedRun, found: Sequence[StoredRun], outputs: Path, la
 
 
 def unfinished_of(arms: Sequence[Arm], stored: Sequence[StoredRun], outputs: Path) -> dict[str, list[Gap]]:
-    """Label of an arm -> what became of its runs that have begun and not finished."""
+    """Label of an arm -> its runs that began and did not finish."""
     gaps: dict[str, list[Gap]] = {each.label: [] for each in arms}
     for run in (each for each in stored if not each.is_finished):
         own = [arm for arm in arms if (arm.runs[0].mode, arm.runs[0].identity) == (run.mode, run.identity) and run.seed not in arm.seeds]
@@ -238,7 +238,7 @@ def unfinished_of(arms: Sequence[Arm], stored: Sequence[StoredRun], outputs: Pat
 
 
 class UnfinishedState(NamedTuple):
-    """The state of a run that is not finished, its error and stage in words, and the command that goes on with it, where it is known."""
+    """The state of an unfinished run, its stage and error in words, and the command that continues it, if known."""
 
     state: str
     reason: str
@@ -246,7 +246,7 @@ class UnfinishedState(NamedTuple):
 
 
 def unfinished_state(folder: Path) -> UnfinishedState:
-    """What became of the run in `folder`."""
+    """The state of the unfinished run in `folder`."""
     try:
         status = read_status(folder)
     except Damaged as error:
@@ -260,7 +260,7 @@ def unfinished_state(folder: Path) -> UnfinishedState:
 
 
 def unexpected(plans: Iterable[Mapping[str, bool]]) -> Iterator[str]:
-    """A line on the runs that take part in none of the plans, whose `takes_part` these are."""
+    """A line about the runs that no table uses; `plans` are the `takes_part` of all tables."""
     used: dict[str, bool] = {}
     for name, takes_part in (item for each in plans for item in each.items()):
         used[name] = takes_part or used.get(name, False)

@@ -1,4 +1,4 @@
-"""Runs as their folders under outputs/runs hold them: which there are, what identifies them, and the answers of the finished ones."""
+"""Reads the runs under outputs/runs: which exist, the settings that identify them, and the answers of the finished ones."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Flat = dict[str, str]
 """Dotted path of a setting -> its value as a command line spells it."""
 
 NAMES_CONTENT = {"path", "revision", "files", "file", "validation_file", "test_file", "few_shot_file", "questions_file"}
-"""Settings outside the keys that name models and files, whose content is inside."""
+"""Settings that name models and files. The key has their content in place of their name."""
 MEASURED_BESIDES = ("evaluation.modes", "evaluation.latency")
-"""Beginnings of keyed settings that change no answer of a mode."""
+"""Prefixes of keyed settings that change no answer of a mode."""
 MAX_NAMED_RUNS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A finished run, with the answers of the mode that is reported and, where there are some, of the model before fine-tuning.
+    """A finished run with the answers of the reported mode and those of the model before fine-tuning, if any.
 
-    `identity` holds every setting that makes an arm, `names` the name of each section, `base_keys` what the base answers lie under.
+    `identity` has every setting that distinguishes arms, `names` the name of each section, `base_keys` the store keys of the base answers.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Run:
 
 
 class FinishedRuns(NamedTuple):
-    """Finished runs, lines on those that are left out, by reason, and folders of runs that began and did not finish."""
+    """Finished runs, lines about those that are left out (one per reason), and folders of runs that began and did not finish."""
 
     runs: list[Run]
     left_out: list[str]
@@ -60,8 +60,8 @@ class FinishedRuns(NamedTuple):
 def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Sequence[str] = ()) -> FinishedRuns:
     """All finished runs of the named experiments with answers in `mode`, by default each run's last one.
 
-    With `only`, runs of any experiment that fit one of these patterns instead: see `fits`.
-    Raises: ConfigError for an experiment without any, or when none has answers in this mode.
+    With `only`, the runs of any experiment that match one of these patterns, see `fits`.
+    Raises: ConfigError for an experiment without finished runs, or if no run has answers in this mode.
     """
     if only:
         folders_of = {pattern: [each for each in run_folders(outputs) if fits(each, (pattern,), outputs)] for pattern in only}
@@ -86,29 +86,29 @@ def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Se
 
 
 def run_folders(outputs: Path, name: str = "") -> list[Path]:
-    """Every folder of a run that has begun, of this experiment and those below it, also through links."""
+    """The folder of every run that has begun, in this experiment and those below it; links are followed."""
     return [each for each in Folders(outputs / "runs" / name).found if has_begun(each)]
 
 
 def name_of(folder: Path, outputs: Path) -> str:
-    """The experiment that the run in `folder` belongs to."""
+    """Name of the experiment that the run in `folder` belongs to."""
     return str(folder.parent.relative_to(outputs / "runs"))
 
 
 def fits(folder: Path, patterns: Sequence[str], outputs: Path) -> bool:
-    """Whether a run is meant by one of these patterns: its experiment's name, its key, both joined by a slash, with * and ? as in a shell."""
+    """Whether a run matches one of these patterns: the experiment, the run's key, or both joined by a slash, with * and ? as in a shell."""
     own = (name_of(folder, outputs), folder.name, f"{name_of(folder, outputs)}/{folder.name}")
     return any(fnmatch(name, pattern) for name in own for pattern in patterns)
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few of `names`, and how many more there are."""
+    """The first MAX_NAMED_RUNS names and the number of others."""
     more = f" and {len(names) - MAX_NAMED_RUNS} more" if len(names) > MAX_NAMED_RUNS else ""
     return ", ".join(names[:MAX_NAMED_RUNS]) + more
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run in `folder` has ended with its metrics."""
+    """Whether the run in `folder` has its metrics."""
     return (folder / "metrics.json").is_file() and (folder / "stages.json").is_file()
 
 
@@ -122,9 +122,9 @@ def _nothing_finished(name: str, folders: Sequence[Path], outputs: Path, what: s
 
 
 def read_run(folder: Path, outputs: Path, mode: str | None) -> Run:
-    """The run in `folder` with its answers in `mode`, by default its last.
+    """The run in `folder` with its answers in `mode`, by default its last mode.
 
-    Raises: RunFailed when it is not finished, or its answers cannot be read.
+    Raises: RunFailed if it is not finished or its answers cannot be read.
     """
     if not is_finished(folder):
         raise RunFailed("not finished")
@@ -158,12 +158,12 @@ def _run(folder: Path, outputs: Path, mode: str | None) -> Run:
 
 
 def names_of(settings: dict[str, Any]) -> Flat:
-    """The name of each section."""
+    """Section -> the name of its option, such as task -> gsm8k."""
     return {slot: str(section["name"]) for slot, section in settings.items() if isinstance(section, dict) and "name" in section}
 
 
 def identity_of(settings: dict[str, Any], mode: str) -> Flat:
-    """The stored settings that can change a run's answers in one mode, its seed apart."""
+    """The stored settings, except the seed, that can change a run's answers in one mode."""
     flat: Flat = {}
     for slot, section in settings.items():
         if slot == "tasks":
@@ -178,7 +178,7 @@ def identity_of(settings: dict[str, Any], mode: str) -> Flat:
 
 
 def _unread(settings: dict[str, Any], mode: str) -> Iterator[str]:
-    """Beginnings of the settings that answers in this mode do not depend on: no rationale is scored or rewritten, nothing is trained or cut."""
+    """Prefixes of the settings that answers in this mode do not depend on, since the run has no scoring, rewriting, training or cutting."""
     order = settings.get("selection", {}).get("order", "")
     if not order.endswith("_rd") and order != "lowest_perplexity":
         yield "scoring."
@@ -205,6 +205,6 @@ def _flatten(section: dict[str, Any], path: str, slot: str) -> Flat:
 
 @cache
 def _not_keyed(slot: str) -> set[str]:
-    """Names of the settings of a slot that enter no key."""
+    """Names of the settings of a slot that are not part of a key."""
     fields = (field for section in SECTIONS.get(slot, {}).values() for field in section.__dataclass_fields__.values())  # type: ignore[attr-defined]
     return {each.name for each in fields if not each.metadata.get("keyed", True)}

@@ -1,4 +1,4 @@
-"""A forecast as a report: how well accuracy and length are foretold for training sets never seen, and what candidates are worth."""
+"""A forecast as a report: errors of forecasts for unseen training sets, and the forecasts for candidates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cotexp.report.forecast_validation import TRUTHS, Truth, Validated, validate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """A configuration to forecast: what sets it apart, the command that fine-tunes it, its features."""
+    """A configuration to forecast: the settings that set it apart, the command that fine-tunes it, its features."""
 
     label: str
     command: str
@@ -24,7 +24,7 @@ class Configuration:
 
 
 def make(names: Sequence[str], found: ComparableRuns, asked: Sequence[Configuration] = (), not_asked: Sequence[str] = ()) -> Report:
-    """The report on forecasts from these runs; `not_asked` are lines on candidates that cannot be forecast."""
+    """The report on forecasts from these runs; `not_asked` has lines about candidates that cannot be forecast."""
     runs = found.runs
     groups = forecasting.groups_of([each.compressor for each in runs], [each.training_set for each in runs])
     validated = [validate(truth, runs, groups) for truth in TRUTHS]
@@ -210,7 +210,7 @@ def _footnotes(runs: Sequence[Observation], groups: Groups, validated: Sequence[
 
 
 def claim(each: Validated, groups: Groups) -> str:
-    """Whether the better of the two methods beats the better of the two trivial baselines, over groups."""
+    """One sentence: whether the better of the two methods has smaller errors than the better trivial baseline, over groups."""
     found = forecasting.advantage(each.grouped, groups.names)
     scale, unit = each.truth.scale, each.truth.unit
     errors: Mapping[str, float] = {name: forecasting.skill_of(each.grouped[name]).mae * scale for name in (found.method, found.trivial)}

@@ -1,7 +1,7 @@
-"""Finished runs as a forecast reads them: what was known before fine-tuning, what came out, and whose training set it was.
+"""Data for forecasts from finished runs: features known before fine-tuning, the measured outcome, and the training set.
 
-Only runs that were trained and measured alike form one forecast: the same test questions, asked and answered in the same way by models that
-were fine-tuned with the same settings. What a forecast reads as a feature, the compressed training set, may differ, and so may the seed.
+One forecast uses only runs under the same conditions: the same test questions, the same prompts, the same settings of training and
+evaluation. The compressed training set, from which the features are computed, and the seed may differ.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from cotexp.report.finished_runs import Flat, fits, identity_of, is_finished, li
 from cotexp.sections import ConfigError, RunFailed, suggestion
 
 MODE = "compress"
-"""The mode that is forecast: of the fine-tuned model, asked for short chains."""
+"""The forecast mode: the fine-tuned model answers with short chains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One finished run. `training_set` holds a word for each compressed chain, the same for the same text; `conditions` see `conditions_of`."""
+    """One finished run. `training_set` has a hash of each compressed chain; for `conditions` see `conditions_of`."""
 
     folder: Path
     conditions: Flat
@@ -37,7 +37,7 @@ class Observation:
 
 
 class ComparableRuns(NamedTuple):
-    """Runs to learn from, all under the same conditions, and lines on those that are left out, by reason."""
+    """Runs to learn from, all under the same conditions, and lines about those that are left out (one per reason)."""
 
     runs: list[Observation]
     left_out: list[str]
@@ -46,8 +46,8 @@ class ComparableRuns(NamedTuple):
 def conditions_of(settings: Mapping[str, Any], answers: Mapping[str, Sequence[str]]) -> Flat:
     """What must be equal for results to be comparable: settings of training and evaluation, prompts of the tasks, and the test questions.
 
-    `answers` maps tasks to the ids of the run's answers. The prompt of a rewrite, and the ratio that is asked for with tokenskip, belong to the
-    compression, which a forecast is about.
+    `answers` maps tasks to the ids of the run's answers. The prompt of a rewrite and the ratio that tokenskip requests are excluded: they belong
+    to the compression, whose effect is forecast.
     """
     identity = identity_of(dict(settings), MODE)
     asked = {
@@ -60,13 +60,13 @@ def conditions_of(settings: Mapping[str, Any], answers: Mapping[str, Sequence[st
 
 
 def unlike(conditions: Flat, others: Flat) -> str:
-    """What sets conditions apart from others, such as "trainer.max_epochs=1.0, not 3.0"; empty where they are the same."""
+    """The difference of two sets of conditions, such as "trainer.max_epochs=1.0, not 3.0"; empty if they are equal."""
     differing = sorted(name for name in {*conditions, *others} if conditions.get(name) != others.get(name))
     return ", ".join(f"{name}={_told(name, conditions, 'not there')}, not {_told(name, others, 'there')}" for name in differing)
 
 
 def _told(name: str, conditions: Flat, absent: str) -> str:
-    """A value within a line; a prompt, which has words of its own, in quotes."""
+    """A value as a line shows it; prompts are quoted."""
     value = conditions.get(name)
     return absent if value is None else repr(value) if name.endswith(".prompt") else value
 
@@ -74,7 +74,7 @@ def _told(name: str, conditions: Flat, absent: str) -> str:
 def find(names: Sequence[str], outputs: Path) -> ComparableRuns:
     """The finished runs of experiments, or of patterns such as 'macc/*', that a forecast can learn from.
 
-    Raises: ConfigError for a name without a run, or where fewer than two compressed training sets are left.
+    Raises: ConfigError for a name without a run, or if fewer than two compressed training sets are left.
     """
     everything = run_folders(outputs)
     known = sorted({name_of(each, outputs) for each in everything if is_finished(each)})
@@ -103,7 +103,7 @@ def find(names: Sequence[str], outputs: Path) -> ComparableRuns:
 
 
 def _comparable(runs: Sequence[Observation]) -> tuple[list[Observation], list[tuple[Observation, str]]]:
-    """(the largest set of runs under the same conditions, the newest of equal ones; every other run with what sets it apart)."""
+    """(the largest set of runs under the same conditions, the newest of several; every other run with its difference to them)."""
     groups: dict[tuple[tuple[str, str], ...], list[Observation]] = {}
     for each in runs:
         groups.setdefault(tuple(sorted(each.conditions.items())), []).append(each)
@@ -114,7 +114,7 @@ def _comparable(runs: Sequence[Observation]) -> tuple[list[Observation], list[tu
 
 
 def _read(folder: Path) -> Observation:
-    """Raises: RunFailed when nothing can be learnt from this run."""
+    """The data of one run. Raises: RunFailed if a forecast cannot use it."""
     if not is_finished(folder):
         raise RunFailed("not finished")
     if "checkpoint" not in stages_of(folder):
@@ -141,7 +141,7 @@ def _read(folder: Path) -> Observation:
 
 
 def _compressor(settings: dict[str, Any]) -> str:
-    """What shortened the chains: a model by its path or name, or a compression that asks none."""
+    """The compressor: the path or name of a model, or the compression if it uses no model."""
     section, compression = settings.get("compressor") or {}, settings["compression"]["name"]
     if compression in ("truncate", "tokenskip"):
         return str(compression)

@@ -1,4 +1,4 @@
-"""Forecasts against what came out, each run forecast from training sets other than its own."""
+"""Figure of forecasts against measured values; each run is forecast from runs with other training sets."""
 
 from __future__ import annotations
 

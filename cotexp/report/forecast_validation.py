@@ -1,4 +1,4 @@
-"""How far forecasts miss what came out: accuracy and tokens of every run, forecast from runs with other training sets."""
+"""Validation of forecasts: accuracy and tokens of every run, forecast from runs with other training sets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cotexp.report.forecast_data import Observation
 
 
 class Truth(NamedTuple):
-    """What is forecast: its name, title, the unit in which it is shown and how often that goes into 1, and the most that it can be."""
+    """A quantity to forecast: name, title, the unit in which it is shown, the factor to that unit, and its upper bound."""
 
     name: str
     title: str
@@ -28,7 +28,7 @@ TRUTHS = (ACCURACY, NUM_TOKENS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validated:
-    """One truth, forecast by every method in grouped folds, in random splits and target by target (none where there is one target)."""
+    """Forecasts of one quantity by every method: in grouped folds, in random splits, and for each target from the others (empty for one target)."""
 
     truth: Truth
     grouped: dict[str, list[Forecast]]
@@ -37,17 +37,17 @@ class Validated:
 
     @property
     def best(self) -> str:
-        """The method with the smallest error in grouped folds, the trivial baselines apart."""
+        """The method with the smallest error in grouped folds, without the trivial baselines."""
         return forecasting.best_of([each for each in METHODS if each not in forecasting.TRIVIAL], self.grouped)
 
     @property
     def for_candidates(self) -> str:
-        """The method with the smallest error of all: where a trivial baseline errs least, nothing speaks for another."""
+        """The method with the smallest error, trivial baselines included."""
         return forecasting.best_of(list(METHODS), self.grouped)
 
 
 def validate(truth: Truth, runs: Sequence[Observation], groups: Groups) -> Validated:
-    """Every method's forecasts of one truth."""
+    """Every method's forecasts of one quantity."""
     features, truths = [each.features for each in runs], [getattr(each, truth.name) for each in runs]
 
     def by(folds: Sequence[Fold]) -> dict[str, list[Forecast]]:

@@ -1,4 +1,4 @@
-"""What every filter of a run kept and dropped of the training questions' rationales: as a table, in words and as bars."""
+"""The rationales that each filter of a selection kept and dropped: as a table, as a line and as bars."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLUMNS = ("filter of training rationales", "kept", "dropped", "kept of all writ
 
 
 class Step(NamedTuple):
-    """One filter in its order: how many rationales it left, and how many it dropped; `off` filters drop none."""
+    """One filter: the number of rationales that it kept and dropped. A filter that is `off` drops none."""
 
     name: str
     num_kept: int
@@ -23,7 +23,7 @@ class Step(NamedTuple):
 
 
 def steps(metrics: Metrics, settings: dict[str, Any]) -> list[Step]:
-    """Every filter of a run, all that were written first; none where there was nothing to select, or the run is older than selections."""
+    """Every filter of a run in order, after the rationales as written; empty if there was nothing to select, or the run is older than selections."""
     selection = settings.get("selection")
     if not selection or "selection/num_written" not in metrics:
         return []
@@ -77,7 +77,7 @@ def line(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
 
 
 def notes(metrics: Metrics, settings: dict[str, Any]) -> Iterator[str]:
-    """Questions without any, what is trained on, rows that belong to no question, and where the details lie."""
+    """Questions without rationales, the size of the training set, rows that belong to no question, and the file with the details."""
     yield (
         f"{metrics['selection/num_questions_without']:,.0f} of {metrics['selection/num_questions']:,.0f} training questions are left without any; "
         f"{metrics['selection/num_kept']:,.0f} rationales are kept to train on: {metrics['selection/num_tokens']:,.0f} tokens. "
@@ -91,11 +91,11 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> Iterator[str]:
 
 
 MOST_PANELS = 8
-"""Arms with a panel of their own."""
+"""Arms that get a panel."""
 
 
 def drawings(of_arm: Mapping[str, list[Step]]) -> Iterator[Drawing]:
-    """What every filter kept and dropped, a panel for each arm; no figure without any."""
+    """What each filter kept and dropped, one panel per arm; no figure without arms."""
     if not of_arm:
         return
     shown = dict(list(of_arm.items())[:MOST_PANELS])
@@ -121,7 +121,7 @@ def _panels(figure: Any, of_arm: Mapping[str, list[Step]]) -> None:
 
 
 def draw(axes: Any, found: list[Step]) -> None:
-    """One bar per filter that is on: what it left, and what it dropped of the bar above."""
+    """One bar per active filter: what it kept and what it dropped."""
     shown = [each for each in found if not each.off]
     rows = range(len(shown))
     kept, dropped = [each.num_kept for each in shown], [each.num_dropped for each in shown]

@@ -1,4 +1,4 @@
-"""A report as LaTeX with booktabs: a document that pdflatex takes as it is, and each table alone, to be read by \\input in a paper."""
+"""A report as LaTeX with booktabs: a document for pdflatex, and one file per table for \\input in a paper."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cotexp.report.markdown import figure_files
 from cotexp.visible import visible_lines
 
 MOST_ROWS = 30
-"""Rows on one page; longer tables go on in another tabular."""
+"""Rows on one page; longer tables continue in another tabular."""
 
 PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage[a4paper,landscape,margin=15mm]{geometry}
@@ -48,7 +48,7 @@ MARKUP = {
     "–": "--",
     "…": r"\ldots{}",
 }
-"""Characters that LaTeX would not print as they are. Hyphens, ? and ! are kept from joining what follows into another sign."""
+"""Characters that LaTeX would not print as they are. The empty groups prevent ligatures of hyphens, ? and !."""
 
 
 def files(report: Report) -> dict[str, bytes]:
@@ -74,7 +74,7 @@ def document(report: Report) -> str:
 
 
 def tabulars(table: Table) -> dict[str, str]:
-    """File name -> a tabular; several where the table is too long for a page."""
+    """File name -> a tabular; several if the table is too long for a page."""
     parts = [table.rows[first : first + MOST_ROWS] for first in range(0, len(table.rows), MOST_ROWS)] or [()]
     names = [f"tables/{table.name}.tex", *(f"tables/{table.name}-{number}.tex" for number in range(2, len(parts) + 1))]
     return {name: "\n".join(_tabular(table, part)) + "\n" for name, part in zip(names, parts, strict=True)}
@@ -94,7 +94,7 @@ def _tabular(table: Table, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _heading(column: Column) -> str:
-    """In two lines where there is a bracket."""
+    """The title, in two lines if it has a bracket."""
     name, bracket, rest = column.title.partition(" (")
     return rf"\shortstack[{column.align[0]}]{{{escaped(name)}\\({escaped(rest)}}}" if bracket else escaped(name)
 
@@ -122,7 +122,7 @@ def _items(texts: Iterable[str], *, is_escaped: bool = False) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """`text` as LaTeX prints it; characters that its usual fonts lack become their plain form, or their code point."""
+    """`text` escaped for LaTeX. Characters that its usual fonts lack are replaced by their ASCII form or their code point."""
     return "".join(map(_sign, " ".join(visible_lines(text).split())))
 
 

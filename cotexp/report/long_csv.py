@@ -1,4 +1,4 @@
-"""A report as tidy CSV: a row per value."""
+"""A report as CSV in long form: one row per value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = (
 
 TEXTS = frozenset(("report", "table", "row", "kind", "column", "text", "state", "runs", "source", "commands"))
 FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-"""Begin what spreadsheets compute."""
+"""First characters of what a spreadsheet takes for a formula."""
 
 
 def files(report: Report) -> dict[str, bytes]:
@@ -27,7 +27,7 @@ def files(report: Report) -> dict[str, bytes]:
 
 
 def long_csv(report: Report) -> str:
-    """One line per cell of every table, with its interval, deviation over seeds, questions, seeds and runs; commands fill what is missing."""
+    """One line per cell: interval, deviation over seeds, questions, seeds, runs, and the commands that compute missing runs."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -69,7 +69,7 @@ def _line(report: Report, table: Table, row: Row, column: Column, cell: Cell) ->
 
 
 def harmless(text: object) -> object:
-    """A text that no spreadsheet takes for a formula: behind an apostrophe where it would, unless it is a number with its interval."""
+    """`text` with an apostrophe in front if a spreadsheet would take it for a formula, unless it is a number with its interval."""
     if not isinstance(text, str):
         return text
     shown = visible(text, keep="\n")
@@ -78,5 +78,5 @@ def harmless(text: object) -> object:
 
 
 def _number(value: float | None) -> str | None:
-    """Ten significant digits: more than any statistic here is worth, and the same on every machine."""
+    """Ten significant digits, which are the same on every machine."""
     return None if value is None else f"{value:.10g}"

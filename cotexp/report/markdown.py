@@ -1,4 +1,4 @@
-"""A report as Markdown, and its figures as files."""
+"""A report as Markdown with its figures as files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published numbers of other systems as rows under ours, each with its source."""
+"""Published numbers of other systems as rows of a table, with their sources."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cotexp.report.document import Cell, Column, Row
 from cotexp.sections import ConfigError
 
 MEASURES = ("accuracy", "cot_tokens", "ratio", "latency")
-"""Columns that a published row can fill; the others stay empty."""
+"""Columns that a published row can fill; the others are empty."""
 NOT_AVAILABLE = Cell(text="not available", state="not available")
 
 
 class PublishedRows(NamedTuple):
-    """Rows, and what a reader must know of them."""
+    """Rows and the notes that belong to them."""
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
@@ -45,7 +45,7 @@ def _label(system: str, row: PublishedRow, *, with_model: bool) -> str:
 
 
 def _cell(row: PublishedRow, column: str) -> Cell:
-    """The number as it was published, in its own digits."""
+    """The number with the digits that were published."""
     if column not in MEASURES:
         return Cell()
     value = getattr(row, column)

@@ -1,4 +1,4 @@
-"""What of a finished run can be read as an example: a chain of thought round by round, all rationales of a question, its answers in every mode."""
+"""The examples of a finished run: the rounds of a chain of thought, all rationales of a question, its answers in every mode."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ENDINGS = {
     "none": "shortened to a share",
     "protected": "shortened, numbers kept",
 }
-"""Reasons to stop that are not said by their own name."""
+"""Reason to stop -> its text, if that is not "ended by" and its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleText:
-    """One text of an example; `previous` is the text that it is a change of, `mode` that of an answer."""
+    """One text of an example; `previous` is the text that it was rewritten from, `mode` the mode of an answer."""
 
     title: str
     text: str
@@ -43,7 +43,7 @@ class ExampleText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """Texts about one question that stand side by side; `outcome` is that of the whole. A gold answer may be known from the run alone."""
+    """Texts about one question to show side by side; `outcome` is that of the example as a whole."""
 
     id: str
     question_id: str
@@ -53,23 +53,23 @@ class Example:
 
 
 class ExampleSource(NamedTuple):
-    """Examples of one kind: their ids with what sets them apart, and what makes those of some ids, in order."""
+    """Examples of one kind: the group of each id, and a function that makes the examples of some ids in order."""
 
     groups: Mapping[str, Any]
     make: Callable[[Sequence[str]], Iterable[Example]]
 
 
 def sources(folder: Path) -> dict[Kind, ExampleSource]:
-    """Where the examples of the run in `folder` come from; a kind that it has none of is left out.
+    """The examples of the run in `folder` by kind, without empty kinds.
 
-    What was taken out of the store since is counted among them, and not made.
+    Examples whose texts were deleted from the store are counted and cannot be made.
     """
     found: dict[Kind, ExampleSource] = {"chains": _chains(folder), "rationales": _rationales(folder), "answers": _answers(folder)}
     return {kind: source for kind, source in found.items() if source.groups}
 
 
 def outcome_of(*, correct: bool, finish_reason: str, extracted: str | None, timed_out: bool = False) -> str:
-    """What became of a graded text, in one word or two."""
+    """The outcome of a graded text in one word or two."""
     if correct:
         return "right"
     if finish_reason not in ("stop", "budget"):
@@ -89,7 +89,7 @@ def _tokens(number: int) -> str:
 def _chains(folder: Path) -> ExampleSource:
     rows = {each["rationale_id"]: each for each in compression_examples.compressed(folder)}
     groups = {name: (each["stop_reason"], each["kept_round"] == 0) for name, each in rows.items()}
-    return ExampleSource(groups, lambda ids: map(_chain, compression_examples.shown(folder, [rows[each] for each in ids])))
+    return ExampleSource(groups, lambda ids: map(_chain, compression_examples.read_chains(folder, [rows[each] for each in ids])))
 
 
 def _chain(shown: CompressedChain) -> Example:
@@ -123,7 +123,7 @@ def _round(shown: CompressedChain, number: int) -> ExampleText:
 
 
 def _rationales(folder: Path) -> ExampleSource:
-    """Questions for which there was something to choose."""
+    """Questions whose rationales were not all kept."""
     rows = {each["question_id"]: each for each in selection_of(folder) if each["num_written"] > max(1, len(each["kept"]))}
     groups = {name: (bool(each["kept"]), each["num_usable"] == each["num_written"]) for name, each in rows.items()}
 
@@ -135,7 +135,7 @@ def _rationales(folder: Path) -> ExampleSource:
 
 
 class _Written(NamedTuple):
-    """The rationales of a run with their grades and scores by id, and the task of each question."""
+    """The rationales of a run by question, its scores by id, and the task of each question."""
 
     rationales: dict[str, list[Rationale]]
     scores: dict[str, Row]

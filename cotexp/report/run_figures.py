@@ -1,4 +1,4 @@
-"""Figures of one run: difficulty and selection of rationales, its rounds, the training curve."""
+"""Figures of one run: difficulty and selection of rationales, rounds of compression, training curve."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORM_NAMES = {"full": "full form", "compress": "short form", "rewrite": "rewriti
 
 
 def drawings(folder: Path) -> Iterator[Drawing]:
-    """What there is to draw of the run in `folder`, in the order of its stages."""
+    """The drawings of the run in `folder`, in the order of its stages."""
     yield from of_difficulty(folder)
     yield from funnel.drawings({"": steps} if (steps := funnel.steps(metrics_of(folder), settings_of(folder))) else {})
     if compressed := rounds.read(folder):
@@ -27,13 +27,13 @@ def drawings(folder: Path) -> Iterator[Drawing]:
 
 
 def of_difficulty(folder: Path) -> Iterator[Drawing]:
-    """Difficulty of rationales by teacher and by length, where it was scored."""
+    """Difficulty of rationales by teacher and by length, if the run computed scores."""
     if scored := difficulty.read(folder):
         yield from difficulty.drawings(scored, difficulty.kinds(settings_of(folder)["selection"]["rd"]))
 
 
 def _training_curves(rows: list[dict[str, float]]) -> Iterator[Drawing]:
-    """Losses by form of the answer and, where they stand apart, by task."""
+    """Losses by form of the answer and, if logged, by task."""
     forms = {f"loss_{form}": name for form, name in FORM_NAMES.items()}
     tasks = {column.removeprefix("train/"): column.removeprefix("train/loss/") for row in rows for column in row if column.startswith("train/loss/")}
     for name, title, losses in (("training_curve", "Training curve", forms), ("training_curve_per_task", "Training curve per task", tasks)):
@@ -43,7 +43,7 @@ def _training_curves(rows: list[dict[str, float]]) -> Iterator[Drawing]:
 
 
 def _draw_losses(figure: Any, rows: list[dict[str, float]], losses: Mapping[str, str], title: str) -> None:
-    """`losses` maps columns of the curve, less their phase, to names."""
+    """`losses` maps columns of the curve, without the phase in front, to names."""
     axes = figure.subplots()
     for line, (loss, name) in zip(itertools.cycle(LINES), losses.items(), strict=False):
         steps = [(row["step"], row[f"train/{loss}"]) for row in rows if f"train/{loss}" in row]
@@ -62,7 +62,7 @@ def is_trained(folder: Path) -> bool:
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
-    """Every row of the training curve of the run in `folder`; none where nothing was trained."""
+    """Every row of the training curve of the run in `folder`; empty if nothing was trained."""
     if not is_trained(folder):
         return []
     return read_lines(artifact_of(folder, "checkpoint") / "curve.jsonl")

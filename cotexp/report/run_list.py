@@ -1,4 +1,4 @@
-"""Every run under outputs/runs at a glance: its state, how far it is, what it came to and what it cost; reads small files alone."""
+"""State, progress, results and cost of every run under outputs/runs. Reads only small files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cotexp.settings import MODES
 
 @dataclass(frozen=True, slots=True)
 class ListedRun:
-    """A run as its folder tells of it. `status.state` is "unfinished" where an earlier version of this project left it."""
+    """A run as its folder describes it. `status.state` is "unfinished" if an earlier version of this project wrote the folder."""
 
     folder: Path
     name: str
@@ -40,7 +40,7 @@ class ListedRun:
 
     @property
     def mode(self) -> str:
-        """The evaluated mode that the run is judged by."""
+        """The evaluated mode whose metrics are listed."""
         return next(each for each in reversed(MODES) if each in self.settings["evaluation"]["modes"])
 
     @property
@@ -52,18 +52,18 @@ class ListedRun:
         return identity_of(self.settings, self.mode)
 
     def metric(self, name: str) -> float | None:
-        """A metric of the mode that the run is judged by."""
+        """A metric of the listed mode."""
         return self.metrics.get(f"eval/{self.mode}/{name}")
 
     @property
     def dollars(self) -> float | None:
-        """What the servers' texts that the run reads have cost; None where it asks no server."""
+        """Cost in dollars of the servers' texts that the run reads; None if it uses no server."""
         paid = [value for name, value in self.metrics.items() if name.endswith("/cost_dollars")]
         return sum(paid) if paid else None
 
     @property
     def seconds(self) -> float | None:
-        """Of all stages of its last attempt that computed something; so far, of a running one."""
+        """Seconds of all stages that the last attempt computed; for a running or stopped one, the time since its start."""
         if self.metrics:
             return sum(value for name, value in self.metrics.items() if name.startswith("seconds/"))
         ended = time.time() if self.status.state == "running" else self.status.ended
@@ -71,21 +71,21 @@ class ListedRun:
 
     @property
     def modified(self) -> float:
-        """When it ended, or began last."""
+        """Time of the end or the last start, in seconds since the epoch."""
         return self.status.ended or self.status.started or self.folder.stat().st_mtime
 
 
 class RunList(NamedTuple):
-    """Runs whose files can be read, and a line on each of the others."""
+    """Runs whose files can be read, and a line about each of the others."""
 
     runs: list[ListedRun]
     broken: list[str]
 
 
 def list_runs(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str] = ()) -> RunList:
-    """Every run in one of `states` that fits a pattern, by experiment and age; all of them without.
+    """Every run that has one of `states` and fits one of `patterns`, sorted by experiment and age; an empty list allows all.
 
-    Raises: ConfigError where nothing was run, or a pattern fits nothing.
+    Raises: ConfigError if there are no runs, or a pattern fits none.
     """
     folders = run_folders(outputs)
     if not folders:
@@ -119,7 +119,7 @@ def _read(folder: Path, outputs: Path) -> ListedRun:
 
 
 def progress(seen: ListedRun, outputs: Path) -> str:
-    """How far a run is: its stage, with rows or steps done of all; empty for a finished one."""
+    """Progress of a run: its stage, with rows or steps done and in total; empty for a finished run."""
     stage = seen.status.stage
     if seen.status.state == "finished" or stage is None:
         return ""
@@ -128,7 +128,7 @@ def progress(seen: ListedRun, outputs: Path) -> str:
 
 
 def _done(seen: ListedRun, stage: str, outputs: Path) -> tuple[int, int]:
-    """(done, in all) of the stage at work, as far as the store tells; (0, 0) where the number of rows is not known before."""
+    """(done, total) of the current stage; (0, 0) if the number of rows is not known in advance."""
     planned = stages_of(seen.folder, PLANNED) if (seen.folder / PLANNED).exists() else {}
     if stage == "training" and "checkpoint" in planned:
         curve = outputs / f"{planned['checkpoint']['path']}.partial" / "curve.jsonl"
@@ -150,7 +150,7 @@ def _done(seen: ListedRun, stage: str, outputs: Path) -> tuple[int, int]:
 
 
 def _num_rows(entry: Mapping[str, Any] | None, outputs: Path) -> int:
-    """Lines of a ledger."""
+    """Number of lines of a ledger."""
     return sum(path.read_bytes().count(b"\n") for path in (outputs / entry["path"]).glob("rows-*.jsonl")) if entry else 0
 
 
@@ -158,7 +158,7 @@ def _num_rows(entry: Mapping[str, Any] | None, outputs: Path) -> int:
 
 
 def differing(first: ListedRun, second: ListedRun) -> list[tuple[str, str, str]]:
-    """(setting, value in the first run, in the second) of every setting that can change a result and differs; "-" where a run has none."""
+    """(setting, value in the first run, value in the second) for every differing setting that can change a result; "-" if a run lacks it."""
     flats = [{"seed": str(each.seed), **each.identity} for each in (first, second)]
     paths = dict.fromkeys(path for flat in flats for path in flat)
     rows = [(path, *(flat.get(path, "-") for flat in flats)) for path in paths]
@@ -173,7 +173,7 @@ def _is_shown(name: str) -> bool:
 
 
 def metrics_side_by_side(runs: Iterable[ListedRun]) -> list[tuple[str, list[float | None]]]:
-    """(metric, its value in each run) of those that tables show, where a run has it."""
+    """(metric, its value in each run) for the metrics of tables that at least one run has."""
     own = list(runs)
     names = dict.fromkeys(name for each in own for name in each.metrics if _is_shown(name))
     return [(name, [each.metrics.get(name) for each in own]) for name in names]

@@ -17,7 +17,7 @@ COLUMNS = ("model and mode", "accuracy (95 % interval)", "tokens", "compression 
 
 
 def mode_labels(settings: dict[str, Any]) -> dict[str, str]:
-    """Mode -> which model answers and how it is asked, in the order of the table."""
+    """Mode -> the model that answers and how it is prompted, in the order of the table."""
     compression = settings.get("compression", {})
     name, ratio = compression.get("name"), settings.get("evaluation", {}).get("truncate_ratio")
     model = "base" if name == "prompt_only" else "fine-tuned"
@@ -37,7 +37,7 @@ def _quoted(instruction: str) -> str:
 
 
 def rows(metrics: Metrics, settings: dict[str, Any]) -> Iterator[list[str]]:
-    """One row of texts per evaluated mode, as COLUMNS says; with several tasks, then one per task and mode."""
+    """One row of texts per evaluated mode, in the order of COLUMNS; if there are several tasks, then one per task and mode."""
     for task in ("", *tasks(metrics)):
         for mode, label in mode_labels(settings).items():
             own = _of_mode(metrics, f"{mode}/{task}" if task else mode)
@@ -47,18 +47,22 @@ def rows(metrics: Metrics, settings: dict[str, Any]) -> Iterator[list[str]]:
                     f"{own['accuracy']:.1%} ({own['accuracy_low']:.1%} to {own['accuracy_high']:.1%})",
                     f"{own['num_tokens']:.1f}",
                     "1" if mode == "base" else _number(own, "compression_ratio", ".2f"),
-                    *(["", "", ""] if task else [latency.shown(own, "batch1", ".3f"), latency.shown(own, "batchN", ".4f"), latency.tokens(own)]),
+                    *(
+                        ["", "", ""]
+                        if task
+                        else [latency.seconds_text(own, "batch1", ".3f"), latency.seconds_text(own, "batchN", ".4f"), latency.tokens_text(own)]
+                    ),
                 ]
 
 
 def _of_mode(metrics: Metrics, mode: str) -> Metrics:
-    """The metrics of a mode, or of "MODE/TASK", by what follows it in their names."""
+    """The metrics of a mode, or of "MODE/TASK", without that prefix in their names."""
     prefix = f"eval/{mode}/"
     return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
 
 
 def tasks(metrics: Metrics) -> list[str]:
-    """The evaluated tasks in order where there are several."""
+    """The evaluated tasks in order; empty if there is only one."""
     names = list(dict.fromkeys(name.split("/")[2] for name in metrics if name.startswith("eval/") and name.count("/") == 3))
     return names if len(names) > 1 else []
 
@@ -68,7 +72,7 @@ def _number(values: Metrics, name: str, form: str) -> str:
 
 
 def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
-    """What a reader must know beside the table: sample size, stop reasons, everything dropped or cut."""
+    """What a reader needs to interpret the table: sample size, stop reasons, everything dropped or cut."""
     named = mode_labels(settings)
     mode = next(each for each in named if f"eval/{each}/num_questions" in metrics)
     samples = metrics.get(f"eval/{mode}/num_samples", 1)
@@ -110,7 +114,7 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
 
 
 def _pruning_note(metrics: Metrics) -> str:
-    """Which ratios the training chains were pruned to, and which came out."""
+    """The requested ratios of the training chains and the resulting ones."""
     name = "compression/compression_ratio_at_"
     ratios = ", ".join(f"{value:.2f} at {each.removeprefix(name)}" for each, value in sorted(metrics.items()) if each.startswith(name))
     return (
@@ -120,7 +124,7 @@ def _pruning_note(metrics: Metrics) -> str:
 
 
 def _grading_notes(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
-    """What could not be read, and what other grading rules would say where they differ."""
+    """Answers that could not be read, and those that other grading rules label differently."""
     values = {name: metrics.get(f"eval/{mode}/{name}", 0) for name in ("num_unparsable", "num_truncated", "num_timed_out")}
     if any(values.values()):
         yield (
@@ -135,7 +139,7 @@ def _grading_notes(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
 
 
 def _truncation_notes(metrics: Metrics, label: str) -> Iterator[str]:
-    """Where the output was cut, and how that is judged."""
+    """The token limits at which answers were cut, and how they are graded."""
     if num_cut := metrics.get("eval/truncate/num_cut"):
         budgets = {name.split("/")[2]: value for name, value in metrics.items() if re.fullmatch("eval/truncate/[^/]+/budget_tokens", name)}
         at = ", ".join(f"{value:.0f} tokens ({task})" for task, value in budgets.items())
@@ -143,7 +147,7 @@ def _truncation_notes(metrics: Metrics, label: str) -> Iterator[str]:
 
 
 def _differences(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
-    """The paired difference to the base model, and whether it is noise."""
+    """The paired difference to the base model, and whether it is within noise."""
     name = f"eval/{mode}/delta_accuracy_vs_base"
     if name in metrics:
         low, high, p_value = (metrics[f"{name}_{each}"] for each in ("low", "high", "p_value"))

@@ -1,4 +1,4 @@
-"""The trials of a search as a table and a figure."""
+"""The trials of a search as table and figure."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ FIGURE = "trials"
 
 
 def counts(trial: Any) -> bool:
-    """Whether a trial of Optuna's is one of the search: not when it only waits, or its process ended before it and it was tried again."""
+    """Whether a trial of Optuna counts: not if it only waits, or if its process died and its values were tried again."""
     return trial.state.name in ("RUNNING", "COMPLETE") or (trial.state.name == "FAIL" and "error" in trial.user_attrs)
 
 
 def best_of(study: Any) -> list[Any]:
-    """The best trial, the first of equals; with several metrics those that no other beats in all of them."""
+    """The best trial, the first of several; with several metrics the Pareto front."""
     best = sorted(study.best_trials, key=lambda each: each.number)
     return best[:1] if len(study.directions) == 1 else best
 
 
 def write_report(folder: Path, name: str, metrics: Sequence[str], study: Any) -> list[Any]:
-    """Print the trials, write them with a figure to `folder`, and return the best: one, or those that no other beats in all metrics."""
+    """Print the trials, write them with a figure to `folder`, and return the best ones, see `best_of`."""
     trials = [each for each in study.get_trials(deepcopy=False) if counts(each) and "values" in each.user_attrs]
     complete = [each for each in trials if each.state.name == "COMPLETE"]
     best = best_of(study) if complete else []

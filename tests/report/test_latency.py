@@ -13,11 +13,11 @@ def passes(low: float, median: float, high: float, busy: float = 0.0, size: str 
 
 
 def test_a_cell_holds_the_median_and_the_spread() -> None:
-    assert latency.shown(passes(0.158, 0.161, 0.19), "batch1", ".3f") == "0.161 (0.158 to 0.190)"
-    assert latency.shown({"latency_seconds_batch1": 0.2}, "batch1", ".3f") == "0.200", "one pass of an earlier version"
-    assert latency.shown({}, "batchN", ".4f") == "not measured"
-    assert latency.tokens(passes(1, 1, 1)) == "91.8"
-    assert latency.tokens({}) == ""
+    assert latency.seconds_text(passes(0.158, 0.161, 0.19), "batch1", ".3f") == "0.161 (0.158 to 0.190)"
+    assert latency.seconds_text({"latency_seconds_batch1": 0.2}, "batch1", ".3f") == "0.200", "one pass of an earlier version"
+    assert latency.seconds_text({}, "batchN", ".4f") == "not measured"
+    assert latency.tokens_text(passes(1, 1, 1)) == "91.8"
+    assert latency.tokens_text({}) == ""
 
 
 @pytest.mark.parametrize("measured", [passes(0.96, 1.0, 1.05), passes(1.0, 1.0, 1.0, busy=0.1)])
