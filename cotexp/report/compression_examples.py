@@ -12,6 +12,7 @@ from cotexp.jobs.store import Row
 from cotexp.jobs.stored_files import compressed_of, stages_of
 from cotexp.methods import reasoning
 from cotexp.records import MOST_NATS, Rationale, Round
+from cotexp.report.compression_texts import CUT_REASONS
 from cotexp.report.markdown import block, plain
 from cotexp.report.stored import stage_rows
 
@@ -38,7 +39,7 @@ class CompressedChain:
 
     @property
     def is_cut(self) -> bool:
-        return self.stop_reason in ("none", "protected")
+        return self.stop_reason in CUT_REASONS
 
 
 def pick(folder: Path, count: int = 10) -> list[CompressedChain]:

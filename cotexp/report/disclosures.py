@@ -5,61 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cotexp.settings import FINE_TUNED_MODES
-
-Settings = dict[str, Any]
+from cotexp.report.compression_texts import Settings, choices_of_rounds, choices_of_run, is_trained
 
 
 def disclosures(runs: Sequence[Settings]) -> list[str]:
     """One sentence per detail that MACC or MoRSD leaves open or that is known second-hand. If runs differ, it lists all of their values."""
-    lines = [*_rounds_choices([each for each in runs if _is_trained(each) and _compression(each) in ("macc", "single_round", "c3ot")])]
-    for settings in runs:
-        lines += _other_choices(settings)
+    lines = [*choices_of_rounds(runs), *(line for settings in runs for line in _choices_of(settings))]
     return list(dict.fromkeys(lines))
 
 
-def _compression(settings: Settings) -> Any:
-    return settings.get("compression", {}).get("name")
-
-
-def _is_trained(settings: Settings) -> bool:
-    modes = settings.get("evaluation", {}).get("modes", FINE_TUNED_MODES)
-    return _compression(settings) != "prompt_only" and not set(modes).isdisjoint(FINE_TUNED_MODES)
-
-
-def _rounds_choices(runs: Sequence[Settings]) -> Iterator[str]:
-    chosen: dict[str, dict[str, None]] = {}
-    for each in runs:
-        compression, mixture = each["compression"], each["mixture"]
-        own = {
-            "round limit": compression.get("max_rounds", 1),
-            "stop rule": compression.get("stop", "one round"),
-            "compressor temperature": each.get("compressor", {}).get("temperature"),
-            "answer in its prompt: the": f"{compression['prompt_answer']}'s",
-            "share of full chains": mixture["full_ratio"],
-            "originals": mixture["originals"],
-        }
-        for name, value in own.items():
-            chosen.setdefault(name, {})[str(value)] = None
-    if chosen:
-        listed = ", ".join(f"{name} {' or '.join(values)}" for name, values in chosen.items())
-        yield f"Our choice where the paper is silent: {listed}, lengths by the target's tokenizer."
-
-
-def _other_choices(settings: Settings) -> Iterator[str]:
-    compression, model = settings.get("compression", {}), settings.get("model", {})
-    if compression.get("name") in ("c3ot", "prompt_only"):
-        words = " and its words (C3oT's own are not known to us)" if compression["name"] == "c3ot" else ""
-        yield f"Our choice: an instruction stands on a line of its own behind the task's prompt{words}."
-    if _is_trained(settings) and compression.get("name") == "tokenskip":
-        yield from _pruning_choices(compression, settings["mixture"])
+def _choices_of(settings: Settings) -> Iterator[str]:
+    yield from choices_of_run(settings)
     if settings.get("evaluation", {}).get("truncate_ratio"):
         yield "Our choice where published truncation rows are silent: one budget per task, the largest that keeps at most this share of tokens."
-    if _is_trained(settings) and {"lora", "tuning", "warmup_ratio"} <= settings.get("trainer", {}).keys():
+    if is_trained(settings) and {"lora", "tuning", "warmup_ratio"} <= settings.get("trainer", {}).keys():
         yield _training_choices(settings["trainer"])
-    if _is_trained(settings) and {"selection", "teacher", "scoring"} <= settings.keys():
+    if is_trained(settings) and {"selection", "teacher", "scoring"} <= settings.keys():
         yield from _selection_choices(settings)
-    if model:
+    if model := settings.get("model", {}):
         temperature = settings.get("evaluation", {}).get("temperature", 0)
         how = f"sampled at temperature {temperature}" if temperature else "greedy"
         yield f"Answers and times: transformers on this project's local engine, {model['dtype']}, device {model['device']}, {how}."
@@ -71,16 +34,6 @@ def _training_choices(trainer: dict[str, Any]) -> str:
     modules = {"all-linear": "on all linear layers"}.get(targets, f"on {targets}")
     how = f"; adapters {modules}" if trainer["tuning"] == "lora" else "; every weight is trained, where MACC trains adapters"
     return f"Our choice where the papers are silent: the learning rate rises in the first {trainer['warmup_ratio']:.0%} of the steps{how}."
-
-
-def _pruning_choices(compression: dict[str, Any], mixture: dict[str, Any]) -> Iterator[str]:
-    """How this run differs from TokenSkip."""
-    ranked = "LLMLingua-2's classifier" if compression["importance"] == "llmlingua2" else "their surprisal under the model before fine-tuning"
-    protected = "numbers and operators are never dropped" if compression["protect"] else "nothing is protected"
-    yield (
-        f"Our choice beside TokenSkip: tokens of the target model, ranked by {ranked}, dropped word by word; {protected}; one ratio of "
-        f"{', '.join(f'{each:g}' for each in compression['ratios'])} drawn for each chain, share of full chains {mixture['full_ratio']:.2g}."
-    )
 
 
 def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:

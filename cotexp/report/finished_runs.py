@@ -13,6 +13,7 @@ from cotexp.jobs.grades import predictions_of_run
 from cotexp.jobs.specs import READ_BY_TRAINING
 from cotexp.jobs.stored_files import Folders, has_begun, metrics_of, settings_of, stages_of, understood
 from cotexp.records import Prediction
+from cotexp.report.compression_texts import reads_compressor, trains
 from cotexp.sections import ConfigError, RunFailed, spelled, suggestion
 from cotexp.settings import FINE_TUNED_MODES, MODES
 from cotexp.slots import SECTIONS
@@ -182,10 +183,9 @@ def _unread(settings: dict[str, Any], mode: str) -> Iterator[str]:
     order = settings.get("selection", {}).get("order", "")
     if not order.endswith("_rd") and order != "lowest_perplexity":
         yield "scoring."
-    name = settings.get("compression", {}).get("name")
-    if name in ("none", "reference", "truncate"):
+    if not reads_compressor(settings):
         yield "compressor."
-    if name == "prompt_only" or mode not in FINE_TUNED_MODES:
+    if not trains(settings) or mode not in FINE_TUNED_MODES:
         yield from (f"{each}." for each in READ_BY_TRAINING)
     if mode not in FINE_TUNED_MODES:
         yield "compression."

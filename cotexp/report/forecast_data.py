@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from cotexp.jobs.specs import hash_of
 from cotexp.jobs.stored_files import compressed_of, metrics_of, questions_of, settings_of, stages_of, understood
 from cotexp.methods import forecasting
+from cotexp.report.compression_texts import compressor_of
 from cotexp.report.finished_runs import Flat, fits, identity_of, is_finished, listed, name_of, run_folders
 from cotexp.sections import ConfigError, RunFailed, suggestion
 
@@ -134,20 +135,10 @@ def _read(folder: Path) -> Observation:
         features=list(features.values()),
         accuracy=metrics[f"eval/{MODE}/accuracy"],
         num_tokens=metrics[f"eval/{MODE}/num_tokens"],
-        compressor=_compressor(settings),
+        compressor=compressor_of(settings),
         target=settings["model"]["path"],
         training_set=_training_set(folder),
     )
-
-
-def _compressor(settings: dict[str, Any]) -> str:
-    """The compressor: the path or name of a model, or the compression if it uses no model."""
-    section, compression = settings.get("compressor") or {}, settings["compression"]["name"]
-    if compression in ("truncate", "tokenskip"):
-        return str(compression)
-    if server := section.get("server"):
-        return str(server["model"])
-    return str((section.get("model") or settings["model"])["path"])
 
 
 def _training_set(folder: Path) -> frozenset[str]:

@@ -12,8 +12,9 @@ from cotexp.jobs.scores import row_id
 from cotexp.jobs.store import Row
 from cotexp.jobs.stored_files import selection_of, settings_of, stages_of
 from cotexp.records import Prediction, Rationale, Score
-from cotexp.report import compression_examples, run_table
+from cotexp.report import compression_examples
 from cotexp.report.compression_examples import CompressedChain
+from cotexp.report.compression_texts import CUT_REASONS, mode_labels
 from cotexp.report.stored import stage_rows
 
 Kind = Literal["chains", "rationales", "answers"]
@@ -22,8 +23,7 @@ ENDINGS = {
     "limit": "ended by round limit",
     "min_tokens": "ended by token minimum",
     "failed": "a round failed",
-    "none": "shortened to a share",
-    "protected": "shortened, numbers kept",
+    **CUT_REASONS,
 }
 """Reason to stop -> its text, if that is not "ended by" and its name."""
 
@@ -184,7 +184,7 @@ def _answers(folder: Path) -> ExampleSource:
     for mode, answers in predictions_of_run(folder).items():
         for each in answers:
             by_question.setdefault(each.question_id, {}).setdefault(mode, []).append(each)
-    labels = run_table.mode_labels(settings_of(folder))
+    labels = mode_labels(settings_of(folder))
     groups = {name: tuple((mode, _outcome(answers[0])) for mode, answers in own.items()) for name, own in by_question.items()}
 
     def make(ids: Sequence[str]) -> Iterator[Example]:

@@ -6,34 +6,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cotexp.methods.condition import INSTRUCTIONS
 from cotexp.report import funnel, incomplete, latency, terminal
+from cotexp.report.compression_texts import mode_labels
 from cotexp.report.disclosures import disclosures
 from cotexp.report.document import Table, text_table
 
 Metrics = dict[str, float]
 
 COLUMNS = ("model and mode", "accuracy (95 % interval)", "tokens", "compression ratio", "seconds per question, batch 1", "batch N", "tokens timed")
-
-
-def mode_labels(settings: dict[str, Any]) -> dict[str, str]:
-    """Mode -> the model that answers and how it is prompted, in the order of the table."""
-    compression = settings.get("compression", {})
-    name, ratio = compression.get("name"), settings.get("evaluation", {}).get("truncate_ratio")
-    model = "base" if name == "prompt_only" else "fine-tuned"
-    marks = {"full": "full chain of thought" if name in ("none", "reference") else "without `<compress>`", "compress": "with `<compress>`"}
-    if name == "tokenskip":
-        marks = {"full": "without a ratio", "compress": f"asked for ratio {settings['evaluation']['ratio']:g}"}
-    asked = {mode: _quoted(compression[key]) if key in compression else marks[mode] for mode, key in INSTRUCTIONS.items()}
-    return {
-        "base": "base, full chain of thought",
-        "truncate": "base, output cut" + (f" to {ratio:.0%} of its tokens" if ratio else ""),
-        **{mode: f"{model}, {how}" for mode, how in asked.items()},
-    }
-
-
-def _quoted(instruction: str) -> str:
-    return f"asked: “{' '.join(instruction.split())}”"
 
 
 def rows(metrics: Metrics, settings: dict[str, Any]) -> Iterator[list[str]]:

@@ -9,6 +9,7 @@ import pytest
 
 from cotexp import report
 from cotexp.report import compression_examples, run_table
+from cotexp.report.compression_texts import mode_labels
 from cotexp.report.disclosures import disclosures
 from cotexp.report.markdown import table_lines
 
@@ -236,7 +237,7 @@ def compressed_by(**compression: object) -> dict[str, object]:
     ids=lambda each: each["name"] if isinstance(each, dict) else "",
 )
 def test_a_row_names_the_model_and_how_it_is_asked(compression: dict[str, str], full: str | None, short: str | None) -> None:
-    found = run_table.mode_labels(compressed_by(**compression))
+    found = mode_labels(compressed_by(**compression))
     assert list(found) == ["base", "truncate", "full", "compress"]
     assert (found["base"], found["truncate"]) == ("base, full chain of thought", "base, output cut to 70% of its tokens")
     for mode, expected in (("full", full), ("compress", short)):
@@ -246,7 +247,7 @@ def test_a_row_names_the_model_and_how_it_is_asked(compression: dict[str, str], 
 def test_a_row_names_the_ratio_that_was_asked_for_and_the_notes_what_came_out() -> None:
     settings = compressed_by(name="tokenskip", ratios=[0.9, 0.5], importance="surprisal", protect=True)
     settings |= {"evaluation": {"ratio": 0.5, "modes": ["base", "full", "compress"]}, "mixture": {"full_ratio": 1 / 3}}
-    found = run_table.mode_labels(settings)
+    found = mode_labels(settings)
     assert (found["full"], found["compress"]) == ("fine-tuned, without a ratio", "fine-tuned, asked for ratio 0.5")
     pruned = {"num_rationales": 40, "compression_ratio": 0.72, "compression_ratio_at_0.9": 0.9, "compression_ratio_at_0.5": 0.54, "num_protected": 3}
     text = "\n".join(run_table.notes({**METRICS, **{f"compression/{name}": value for name, value in pruned.items()}}, settings))
