@@ -17,12 +17,7 @@ ENDINGS = {"latex": "tex"}
 
 
 def report_experiments(
-    names: Sequence[str],
-    *,
-    outputs: Path,
-    wanted: build.Wanted | None = None,
-    formats: Sequence[str] = ("md",),
-    folder: Path | None = None,
+    names: Sequence[str], *, outputs: Path, wanted: build.Wanted | None = None, formats: Sequence[str] = ("md",), folder: Path | None = None
 ) -> None:
     """Print a report and write it in these formats to `folder`, by default OUTPUTS/reports/NAME.
 

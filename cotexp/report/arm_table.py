@@ -83,11 +83,9 @@ def column_named(name: str) -> FilledColumn:
         return FilledColumn(Column(name=name, title=f"{task}, %", better="higher"), lambda row: _percent(row.accuracy_of.get(task)))
     if "/" in name:
         return FilledColumn(Column(name=name, title=name.replace("_", " ").replace("/", ": ")), lambda row: _metric(row, name, ".4g"))
-    raise ValueError(f"must be one of {', '.join(COLUMNS)}, accuracy:TASK, or a name in metrics.json with a slash; got {name!r}{_near(name)}")
-
-
-def _near(name: str) -> str:
-    return suggestion(name, list(COLUMNS))
+    raise ValueError(
+        f"must be one of {', '.join(COLUMNS)}, accuracy:TASK, or a name in metrics.json with a slash; got {name!r}{suggestion(name, list(COLUMNS))}"
+    )
 
 
 def _seeds(row: ArmRow) -> Cell:
@@ -179,10 +177,7 @@ COLUMNS: dict[str, FilledColumn] = {
         FilledColumn(Column(name="tokens", title="answer tokens", better="lower"), lambda row: _tokens(row, row.num_tokens)),
         FilledColumn(Column(name="cot_tokens", title="chain-of-thought tokens", better="lower"), lambda row: _tokens(row, row.num_cot_tokens)),
         FilledColumn(Column(name="ratio", title="compression ratio", better="lower"), _ratio),
-        FilledColumn(
-            Column(name="latency", title="seconds per question, batch 1", better="lower"),
-            _latency,
-        ),
+        FilledColumn(Column(name="latency", title="seconds per question, batch 1", better="lower"), _latency),
         FilledColumn(Column(name="difference", title="difference (95 % interval)", better="higher"), _difference),
         FilledColumn(Column(name="p", title="p"), _p_value),
     )

@@ -29,11 +29,11 @@ from cotexp.report.expected_runs import (
     place_of,
     stored_runs,
     unexpected,
+    unfinished_gap,
     unfinished_of,
-    unfinished_state,
 )
 from cotexp.report.finished_runs import find_runs, fits, name_of, run_folders
-from cotexp.report.published_numbers import PublishedRows, published_rows
+from cotexp.report.published_numbers import published_rows
 from cotexp.report.style import Drawing, picture
 
 Grid = Callable[[tuple[str, ...]], list[GridPoint]]
@@ -102,19 +102,14 @@ def _asked(plans: Sequence[ExpectedArms], baseline: str | None) -> list[str | No
 
 
 def _part(
-    name: str,
-    settings: DeclaredTable,
-    plan: ExpectedArms,
-    baseline: str | None,
-    title: str,
-    words: Sequence[str],
-    published: FindPublished,
+    name: str, settings: DeclaredTable, plan: ExpectedArms, baseline: str | None, title: str, words: Sequence[str], published: FindPublished
 ) -> Part:
     rows = _rows(plan, baseline or settings.baseline)
     table = make_table(name, settings.title or title, rows, settings.columns)
     rows_of_others = [published_rows(each, published(each.file), table.columns) for each in settings.published]
+    notes = (*settings.notes, *table.notes, *_missing(table, settings, words))
     return Part(
-        table=_with(table, settings, rows_of_others, words),
+        table=replace(table, rows=(*table.rows, *(row for each in rows_of_others for row in each.rows)), notes=notes),
         drawings=list(arm_figures.drawings(rows, settings.labels)),
         runs=list(_runs_of(rows, name)),
         settings=[row.arm.runs[0].settings for row in rows if row.arm],
@@ -122,11 +117,6 @@ def _part(
         takes_part=plan.takes_part,
         sources=[note for each in rows_of_others for note in each.notes],
     )
-
-
-def _with(table: Table, settings: DeclaredTable, published: Sequence[PublishedRows], words: Sequence[str]) -> Table:
-    rows = (*table.rows, *(row for each in published for row in each.rows))
-    return replace(table, rows=rows, notes=(*settings.notes, *table.notes, *_missing(table, settings, words)))
 
 
 def _missing(table: Table, settings: DeclaredTable, words: Sequence[str]) -> Iterator[str]:
@@ -168,9 +158,9 @@ def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted
 
 
 def _begun(folder: Path, outputs: Path) -> str:
-    state, reason, command = unfinished_state(folder)
-    why = f"{state} {reason}".rstrip() if state != "unfinished" else "not finished"
-    return f"{folder.relative_to(outputs / 'runs')}: {why}{f'; {command}' if command else ''}"
+    gap = unfinished_gap(folder, outputs)
+    why = f"{gap.state} {gap.reason}".rstrip() if gap.state != "unfinished" else "not finished"
+    return f"{folder.relative_to(outputs / 'runs')}: {why}{f'; {gap.command}' if gap.command else ''}"
 
 
 def _rows(plan: ExpectedArms, baseline: str | None) -> list[ArmRow]:

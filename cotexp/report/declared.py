@@ -32,8 +32,7 @@ class DeclaredTable(Section):
     where: dict[str, Any] = setting(dict, "Only runs with these settings, such as task: gsm8k or compression.stop: rebound.")
     mode: str | None = setting(None, "Evaluated mode; by default each run's last.", choices=MODES)
     baseline: str | None = setting(
-        None,
-        "Arm to measure against, by settings in its label; `base` for the model that each was made of; by default what its runs declare.",
+        None, "Arm to measure against, by settings in its label; `base` for the model that each was made of; by default what its runs declare."
     )
     columns: list[str] = setting([], "Columns in order; the usual ones by default.")
     labels: dict[str, str] = setting(dict, "Short names of settings in the rows' labels; a setting with an empty one is left out.")

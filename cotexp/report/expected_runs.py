@@ -210,53 +210,41 @@ def _newest(expected: ExpectedRun, found: Sequence[StoredRun], outputs: Path, la
     """The newest finished run, or the gap if there is none."""
     for each in found:
         each.used = True
+    gap = Gap(row=label, seed=expected.seed, state="missing", command=expected.command)
     if not found:
-        return Gap(row=label, seed=expected.seed, state="missing", command=expected.command)
+        return gap
     last = max(found, key=lambda each: (each.is_finished, each.changed))
-    if last.is_finished:
-        try:
-            return read_run(last.folder, outputs, expected.mode)
-        except RunFailed as error:
-            state, reason = "unreadable", str(error)
-    else:
-        state, reason, _ = unfinished_state(last.folder)
-    folder = str(last.folder.relative_to(outputs))
-    return Gap(row=label, seed=expected.seed, state=state, reason=reason, command=expected.command, folder=folder)  # type: ignore[arg-type]
+    if not last.is_finished:
+        return dataclasses.replace(unfinished_gap(last.folder, outputs, label, expected.seed), command=expected.command)
+    try:
+        return read_run(last.folder, outputs, expected.mode)
+    except RunFailed as error:
+        return dataclasses.replace(gap, state="unreadable", reason=str(error), folder=str(last.folder.relative_to(outputs)))
 
 
 def unfinished_of(arms: Sequence[Arm], stored: Sequence[StoredRun], outputs: Path) -> dict[str, list[Gap]]:
     """Label of an arm -> its runs that began and did not finish."""
     gaps: dict[str, list[Gap]] = {each.label: [] for each in arms}
     for run in (each for each in stored if not each.is_finished):
-        own = [arm for arm in arms if (arm.runs[0].mode, arm.runs[0].identity) == (run.mode, run.identity) and run.seed not in arm.seeds]
-        for arm in own:
-            run.used = True
-            state, reason, command = unfinished_state(run.folder)
-            folder = str(run.folder.relative_to(outputs))
-            gaps[arm.label].append(Gap(row=arm.label, seed=run.seed, state=state, reason=reason, command=command, folder=folder))  # type: ignore[arg-type]
+        for arm in arms:
+            if (arm.runs[0].mode, arm.runs[0].identity) == (run.mode, run.identity) and run.seed not in arm.seeds:
+                run.used = True
+                gaps[arm.label].append(unfinished_gap(run.folder, outputs, arm.label, run.seed))
     return gaps
 
 
-class UnfinishedState(NamedTuple):
-    """The state of an unfinished run, its stage and error in words, and the command that continues it, if known."""
-
-    state: str
-    reason: str
-    command: str
-
-
-def unfinished_state(folder: Path) -> UnfinishedState:
-    """The state of the unfinished run in `folder`."""
+def unfinished_gap(folder: Path, outputs: Path, label: str = "", seed: int | None = None) -> Gap:
+    """The gap that the unfinished run in `folder` leaves: its state, its stage and error, and the command that continues it, if known."""
+    gap = Gap(row=label, seed=seed, state="unfinished", folder=str(folder.relative_to(outputs)))
     try:
         status = read_status(folder)
     except Damaged as error:
-        return UnfinishedState("unreadable", str(error), "")
+        return dataclasses.replace(gap, state="unreadable", reason=str(error))
     if status is None or status.state == "finished":
-        return UnfinishedState("unfinished", "", "")
-    reason = " ".join((status.error or "").split())
-    where = f"in {status.stage}" if status.stage else ""
+        return gap
+    parts = (f"in {status.stage}" if status.stage else "", " ".join((status.error or "").split()))
     command = shlex.join([*COMMAND.split(), *status.overrides]) if status.overrides else ""
-    return UnfinishedState(status.state, "; ".join(each for each in (where, reason) if each), command)
+    return dataclasses.replace(gap, state=status.state, reason="; ".join(filter(None, parts)), command=command)
 
 
 def unexpected(plans: Iterable[Mapping[str, bool]]) -> Iterator[str]:

@@ -40,10 +40,7 @@ def steps(metrics: Metrics, settings: dict[str, Any]) -> list[Step]:
     }
     found = [
         Step(
-            name.partition(":")[0] if off else name,
-            int(metrics[f"selection/num_{step}"]),
-            int(metrics.get(f"selection/num_dropped_{step}", 0)),
-            off,
+            name.partition(":")[0] if off else name, int(metrics[f"selection/num_{step}"]), int(metrics.get(f"selection/num_dropped_{step}", 0)), off
         )
         for step, (name, off) in named.items()
     ]

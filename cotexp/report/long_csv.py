@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
 
 from cotexp.report.document import Cell, Column, Report, Row, Table
 from cotexp.visible import visible
@@ -33,13 +32,9 @@ def long_csv(report: Report) -> str:
     writer.writeheader()
     for table in report.tables:
         for row in table.rows:
-            lines = (_line(report, table, row, column, cell) for column, cell in _filled(table, row))
+            lines = (_line(report, table, row, column, cell) for column, cell in zip(table.columns, row.cells, strict=True) if cell.text)
             writer.writerows({name: harmless(each) if name in TEXTS else each for name, each in line.items()} for line in lines)
     return out.getvalue()
-
-
-def _filled(table: Table, row: Row) -> Iterator[tuple[Column, Cell]]:
-    yield from ((column, cell) for column, cell in zip(table.columns, row.cells, strict=True) if cell.text)
 
 
 def _line(report: Report, table: Table, row: Row, column: Column, cell: Cell) -> dict[str, object]:

@@ -19,12 +19,7 @@ from cotexp.report.stored import stage_rows
 
 Kind = Literal["chains", "rationales", "answers"]
 
-ENDINGS = {
-    "limit": "ended by round limit",
-    "min_tokens": "ended by token minimum",
-    "failed": "a round failed",
-    **CUT_REASONS,
-}
+ENDINGS = {"limit": "ended by round limit", "min_tokens": "ended by token minimum", "failed": "a round failed", **CUT_REASONS}
 """Reason to stop -> its text, if that is not "ended by" and its name."""
 
 

@@ -61,14 +61,7 @@ def finished(tmp_path: Path) -> Path:
         for name, lengths, kept, reason in chains
     ]
     (folder / "compressed.jsonl").write_text("".join(json.dumps(each) + "\n" for each in compressed))
-    rationale = {
-        "sample": 0,
-        "closing": "",
-        "num_tokens": 1,
-        "num_cot_tokens": 1,
-        "finish_reason": "stop",
-        "written": 0,
-    }
+    rationale = {"sample": 0, "closing": "", "num_tokens": 1, "num_cot_tokens": 1, "finish_reason": "stop", "written": 0}
     rationales = [{**rationale, "id": f"{name}/0", "question_id": name, "cot": f"chain {name}"} for name, *_ in chains]
     one = {"tokenizer": "", "prompt_hash": "", "previous_text_hash": "", "finish_reason": "stop", "outcome": "ok", "answer_kept": True, "written": 0}
     rounds = [

@@ -57,13 +57,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         chains={"a": ["first it is right and seven", "right and seven", "right and seven again"], "h": [HOSTILE, LONG_LINE, ""]},
         answers={"base": {"t": "right 7", "u": "8"}, "compress": {"t": HOSTILE, "u": "right 7"}},
     )
-    second = write_run(
-        outputs,
-        "l",
-        rationales={"c": ["right one", HOSTILE]},
-        kept={"c": [0]},
-        answers={"full": {"t": "right 7", "u": "right 7"}},
-    )
+    second = write_run(outputs, "l", rationales={"c": ["right one", HOSTILE]}, kept={"c": [0]}, answers={"full": {"t": "right 7", "u": "right 7"}})
     dates = {f"d{number}": "right 7" for number in range(70)}
     others = [write_run(outputs, key, answers={"full": dates}, task="dates") for key in "mn"]
     return report_of({first: "arm one", second: "arm two", others[0]: "arm three", others[1]: "arm four"})
