@@ -49,12 +49,7 @@ def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
 
 @cache
 def grid(words: tuple[str, ...]) -> list[GridPoint]:
-    """The points of a command line, composed once. Raises: ConfigError with every mistake in it."""
-    return points_of(words)
-
-
-def points_of(words: Sequence[str]) -> list[GridPoint]:
-    """The points of a command line behind `run.py -m`. Raises: ConfigError with every mistake in it."""
+    """The points of `run.py -m` with these arguments, composed once. Raises: ConfigError with every mistake in them."""
     return [GridPoint(each.settings, tuple(alone(each.words))) for each in schema.points_of(list(words), multirun=True)]
 
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from cotexp.commands.declared_reports import points_of
+from cotexp.commands.declared_reports import grid
 from cotexp.commands.report import publish, target_of
 from cotexp.jobs import progress
 from cotexp.jobs.candidates import Lookup
@@ -29,7 +29,7 @@ def forecast_experiments(
     Raises: ConfigError for an unknown name or bad words, or too few runs.
     """
     target = folder or target_of(names, outputs, "forecast")
-    points = points_of([each if "=" in each else f"sweep={each}" for each in candidates]) if candidates else []
+    points = grid(tuple(each if "=" in each else f"sweep={each}" for each in candidates)) if candidates else []
     found = forecast_data.find(list(dict.fromkeys(names)), outputs)
     asked, not_asked = look_up(points, outputs, found.runs[0].conditions)
     report = forecast.make(list(dict.fromkeys(names)), found, asked, not_asked)
@@ -45,18 +45,18 @@ def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tup
     reasons: dict[str, list[str]] = {}
     with progress.bar("candidates", len(points)) as advance:
         for point, label in zip(points, _labels(points), strict=True):
-            point.settings.paths.outputs = str(outputs)
+            settings = dataclasses.replace(point.settings, paths=dataclasses.replace(point.settings.paths, outputs=str(outputs)))
             try:
-                candidate = lookup.candidate(point.settings)
+                candidate = lookup.candidate(settings)
                 if candidate.is_trained:
                     raise RunFailed("fine-tuned already")
-                if difference := forecast_data.unlike(forecast_data.conditions_of(dataclasses.asdict(point.settings), candidate.answers), conditions):
+                if difference := forecast_data.unlike(forecast_data.conditions_of(dataclasses.asdict(settings), candidate.answers), conditions):
                     raise RunFailed(f"not comparable with the runs: {difference}")
-                features = forecasting.features_of(candidate.metrics, point.settings.mixture.full_ratio)
+                features = forecasting.features_of(candidate.metrics, settings.mixture.full_ratio)
                 command = shlex.join(["python", "run.py", *point.words])
                 asked.setdefault(label, Configuration(label=label, command=command, features=list(features.values())))
             except RunFailed as error:
-                reasons.setdefault(str(error), []).append(f"{label}, seed={point.settings.seed}")
+                reasons.setdefault(str(error), []).append(f"{label}, seed={settings.seed}")
             advance()
     return list(asked.values()), [f"candidates {listed(own)}: {reason}" for reason, own in reasons.items()]
 

@@ -80,7 +80,7 @@ def column_named(name: str) -> FilledColumn:
         return COLUMNS[name]
     if name.startswith(TASK):
         task = name.removeprefix(TASK)
-        return FilledColumn(Column(name=name, title=f"{task}, %", better="higher"), lambda row: _percent(row.accuracy_of.get(task)))
+        return FilledColumn(Column(name=name, title=f"{task}, %"), lambda row: _percent(row.accuracy_of.get(task)))
     if "/" in name:
         return FilledColumn(Column(name=name, title=name.replace("_", " ").replace("/", ": ")), lambda row: _metric(row, name, ".4g"))
     raise ValueError(
@@ -172,13 +172,13 @@ COLUMNS: dict[str, FilledColumn] = {
         FilledColumn(Column(name="seeds", title="seeds"), _seeds),
         FilledColumn(Column(name="rationales", title="training rationales"), lambda row: _metric(row, "selection/num_kept", ",.0f")),
         FilledColumn(Column(name="rationale_tokens", title="training tokens"), lambda row: _metric(row, "selection/num_tokens", ",.0f")),
-        FilledColumn(Column(name="accuracy", title="accuracy, % (95 % interval)", better="higher"), _accuracy),
+        FilledColumn(Column(name="accuracy", title="accuracy, % (95 % interval)"), _accuracy),
         FilledColumn(Column(name="deviation", title="sd over seeds"), _deviation),
-        FilledColumn(Column(name="tokens", title="answer tokens", better="lower"), lambda row: _tokens(row, row.num_tokens)),
-        FilledColumn(Column(name="cot_tokens", title="chain-of-thought tokens", better="lower"), lambda row: _tokens(row, row.num_cot_tokens)),
-        FilledColumn(Column(name="ratio", title="compression ratio", better="lower"), _ratio),
-        FilledColumn(Column(name="latency", title="seconds per question, batch 1", better="lower"), _latency),
-        FilledColumn(Column(name="difference", title="difference (95 % interval)", better="higher"), _difference),
+        FilledColumn(Column(name="tokens", title="answer tokens"), lambda row: _tokens(row, row.num_tokens)),
+        FilledColumn(Column(name="cot_tokens", title="chain-of-thought tokens"), lambda row: _tokens(row, row.num_cot_tokens)),
+        FilledColumn(Column(name="ratio", title="compression ratio"), _ratio),
+        FilledColumn(Column(name="latency", title="seconds per question, batch 1"), _latency),
+        FilledColumn(Column(name="difference", title="difference (95 % interval)"), _difference),
         FilledColumn(Column(name="p", title="p"), _p_value),
     )
 }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from cotexp.methods.statistics import Spread, mean_and_deviation
 from cotexp.records import Prediction
-from cotexp.report.finished_runs import Flat, Run
+from cotexp.report.finished_runs import Flat, Run, RunIdentity
 from cotexp.sections import ConfigError, suggestion
 
 DERIVED = ("tasks.", "mixture.full_ratio", "evaluation.ratio")
@@ -53,20 +53,7 @@ def arms_of(runs: Sequence[Run]) -> tuple[list[Arm], list[str]]:
     return sorted(arms, key=lambda each: _by_number(each.label)), list(replaced.values())
 
 
-class Labelled(Protocol):
-    """The parts of a run, finished or expected, that its label needs."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def mode(self) -> str: ...
-    @property
-    def identity(self) -> Flat: ...
-    @property
-    def names(self) -> Flat: ...
-
-
-def labels(runs: Sequence[Labelled]) -> list[str]:
+def labels(runs: Sequence[RunIdentity]) -> list[str]:
     """One label per arm, from one run of each: the settings that differ between the arms.
 
     The name of a section represents all of its settings; a setting is listed if it differs between arms with the same name. The label of a
@@ -79,7 +66,7 @@ def labels(runs: Sequence[Labelled]) -> list[str]:
     return short if len(set(short)) == len(short) else _labels(runs, [each.identity for each in runs])
 
 
-def _labels(runs: Sequence[Labelled], flats: Sequence[Flat]) -> list[str]:
+def _labels(runs: Sequence[RunIdentity], flats: Sequence[Flat]) -> list[str]:
     parts: list[list[str]] = [[] for _ in runs]
     for slot in dict.fromkeys(path.partition(".")[0] for flat in flats for path in flat):
         own = [{path: value for path, value in flat.items() if path.startswith(f"{slot}.")} for flat in flats]
@@ -108,15 +95,9 @@ def _by_number(label: str) -> list[tuple[bool, float, str]]:
     return [(False, float(each), "") if each.replace(".", "", 1).isdigit() else (True, 0.0, each) for each in words]
 
 
-def baseline_of(arms: Sequence[Arm], selector: str | None) -> Arm:
-    """The arm that the others are compared with: the one that `selector` names, see `label_of`.
-
-    By default it is the first arm that selects at random among all rationales, or else the first. Raises: ConfigError unless exactly one fits.
-    """
-    if selector is None:
-        return next((each for each in arms if _is_random(each.runs[0].settings.get("selection") or {})), arms[0])
-    label = label_of([each.label for each in arms], selector)
-    return next(each for each in arms if each.label == label)
+def usual_baseline(arms: Sequence[Arm]) -> Arm:
+    """The first arm that selects at random among all rationales, or else the first."""
+    return next((each for each in arms if _is_random(each.runs[0].settings.get("selection") or {})), arms[0])
 
 
 def label_of(known: Sequence[str], selector: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from cotexp.report import arm_figures
 from cotexp.report.arm_rows import OWN_BASE, ArmRow, measure_arms
 from cotexp.report.arm_table import make_table
-from cotexp.report.arms import Arm, arms_of, baseline_of, fitting, label_of
+from cotexp.report.arms import Arm, arms_of, fitting, label_of, usual_baseline
 from cotexp.report.declared import DeclaredReport, DeclaredTable, Published
 from cotexp.report.disclosures import disclosures
 from cotexp.report.document import Gap, Report, Table, UsedRun
@@ -182,7 +182,7 @@ def _baseline(plan: ExpectedArms, asked: str | None) -> Arm | str | None:
         return None
     known = [each.label for each in plan.arms]
     if not asked and not fitting(known, plan.baseline):
-        return baseline_of(arms, None)
+        return usual_baseline(arms)
     label = label_of(known, asked) if asked else fitting(known, plan.baseline)[0]
     return next((each for each in arms if each.label == label), f"no finished run of the baseline, {label}")
 

@@ -44,14 +44,9 @@ class CompressedChain:
 
 def pick(folder: Path, count: int = 10) -> list[CompressedChain]:
     """Up to `count` chains of a run: those with a rebound first, then those with the most rounds."""
-    rows = compressed(folder)
+    rows = compressed_of(folder)
     rows.sort(key=lambda each: (each["stop_reason"] != "rebound", -each["num_rounds_run"], each["rationale_id"]))
     return read_chains(folder, rows[:count])
-
-
-def compressed(folder: Path) -> list[Row]:
-    """A row for every chain that a run compressed."""
-    return compressed_of(folder)
 
 
 def read_chains(folder: Path, rows: Sequence[Row]) -> list[CompressedChain]:

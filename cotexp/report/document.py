@@ -24,11 +24,10 @@ Kind = Literal["arm", "base", "published", "entry"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """`name` is stable and the same in every format; `title` is what readers see. `better` says which values win, if any do."""
+    """`name` is stable and the same in every format; `title` is what readers see."""
 
     name: str
     title: str
-    better: Literal["higher", "lower", ""] = ""
     align: Literal["left", "right"] = "right"
 
 

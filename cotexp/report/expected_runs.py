@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from cotexp.jobs.status import read_status
 from cotexp.jobs.stored_files import Damaged, settings_of
 from cotexp.report.arms import Arm, labels
 from cotexp.report.document import Gap
-from cotexp.report.finished_runs import Flat, Run, identity_of, is_finished, listed, names_of, read_run
+from cotexp.report.finished_runs import Run, RunIdentity, identify, is_finished, listed, name_of, read_run
 from cotexp.report.stored import unless_broken
 from cotexp.sections import ConfigError, RunFailed, spelled, suggestion
 from cotexp.settings import MODES, Settings
@@ -31,14 +31,10 @@ class GridPoint(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExpectedRun:
+class ExpectedRun(RunIdentity):
     """A run that a report should have. `seed` is None if the run does not depend on it; `words` are the arguments of run.py."""
 
-    name: str
-    mode: str
     seed: int | None
-    identity: Flat
-    names: Flat
     words: tuple[str, ...]
     baseline: str
 
@@ -57,19 +53,14 @@ class ExpectedArm:
     gaps: tuple[Gap, ...] = ()
 
 
-@dataclass(slots=True)
-class StoredRun:
-    """The folder of a run and what identifies the run in one mode."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun(RunIdentity):
+    """The folder of a run; `changed` is the time of its last change in seconds since the epoch."""
 
     folder: Path
-    name: str
     seed: int
-    mode: str
-    identity: Flat
-    names: Flat
     is_finished: bool
     changed: float
-    used: bool = field(default=False)
 
 
 class ExpectedArms(NamedTuple):
@@ -92,11 +83,8 @@ def expected_of(points: Sequence[GridPoint], mode: str | None, outputs: Path = P
         settings = dataclasses.asdict(point.settings)
         own = mode or last_mode(settings)
         each = ExpectedRun(
-            name=point.settings.name,
-            mode=own,
+            **identify(settings, point.settings.name, own),
             seed=point.settings.seed if point.settings.trains else None,
-            identity=identity_of(settings, own),
-            names=names_of(settings),
             words=(*point.words, *place),
             baseline=point.settings.baseline,
         )
@@ -123,14 +111,10 @@ def stored_runs(folders: Sequence[Path], outputs: Path, mode: str | None) -> lis
 
 def _stored(folder: Path, outputs: Path, mode: str | None) -> StoredRun:
     settings, finished = settings_of(folder), is_finished(folder)
-    own = mode or last_mode(settings)
     return StoredRun(
+        **identify(settings, name_of(folder, outputs), mode or last_mode(settings)),
         folder=folder,
-        name=str(folder.parent.relative_to(outputs / "runs")),
         seed=settings.get("seed", 0),
-        mode=own,
-        identity=identity_of(settings, own),
-        names=names_of(settings),
         is_finished=finished,
         changed=(folder / ("metrics.json" if finished else "settings.json")).stat().st_mtime,
     )
@@ -160,17 +144,18 @@ def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], out
     groups: dict[tuple[Any, ...], list[ExpectedRun]] = {}
     for each in expected:
         groups.setdefault((each.mode, each.name, *sorted(each.identity.items())), []).append(each)
-    planned = []
+    planned, used = [], set[Path]()
     for label, own in zip(labels([each[0] for each in groups.values()]), groups.values(), strict=True):
         runs: list[Run] = []
         gaps: list[Gap] = []
         for each in own:
             found = [run for run in stored if _is(run, each, any_name)]
+            used.update(run.folder for run in found)
             run_or_gap = _newest(each, found, outputs, label)
             (runs if isinstance(run_or_gap, Run) else gaps).append(run_or_gap)  # type: ignore[arg-type]
         arm = Arm(label=label, runs=sorted(runs, key=lambda run: run.seed)) if runs else None
         planned.append(ExpectedArm(label=label, mode=own[0].mode, arm=arm, gaps=tuple(gaps)))
-    takes_part = {f"{each.name}/{each.folder.name}": each.used for each in stored}
+    takes_part = {f"{each.name}/{each.folder.name}": each.folder in used for each in stored}
     return ExpectedArms(planned, [], common_baseline(each.baseline for each in expected), takes_part)
 
 
@@ -208,8 +193,6 @@ def _is(run: StoredRun, expected: ExpectedRun, any_name: bool) -> bool:
 
 def _newest(expected: ExpectedRun, found: Sequence[StoredRun], outputs: Path, label: str) -> Run | Gap:
     """The newest finished run, or the gap if there is none."""
-    for each in found:
-        each.used = True
     gap = Gap(row=label, seed=expected.seed, state="missing", command=expected.command)
     if not found:
         return gap
@@ -228,7 +211,6 @@ def unfinished_of(arms: Sequence[Arm], stored: Sequence[StoredRun], outputs: Pat
     for run in (each for each in stored if not each.is_finished):
         for arm in arms:
             if (arm.runs[0].mode, arm.runs[0].identity) == (run.mode, run.identity) and run.seed not in arm.seeds:
-                run.used = True
                 gaps[arm.label].append(unfinished_gap(run.folder, outputs, arm.label, run.seed))
     return gaps
 
@@ -244,7 +226,7 @@ def unfinished_gap(folder: Path, outputs: Path, label: str = "", seed: int | Non
         return gap
     parts = (f"in {status.stage}" if status.stage else "", " ".join((status.error or "").split()))
     command = shlex.join([*COMMAND.split(), *status.overrides]) if status.overrides else ""
-    return dataclasses.replace(gap, state=status.state, reason="; ".join(filter(None, parts)), command=command)
+    return dataclasses.replace(gap, state=status.state, reason="; ".join(filter(None, parts)), command=command)  # type: ignore[arg-type]
 
 
 def unexpected(plans: Iterable[Mapping[str, bool]]) -> Iterator[str]:

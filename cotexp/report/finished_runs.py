@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from cotexp.jobs.grades import predictions_of_run
 from cotexp.jobs.specs import READ_BY_TRAINING
@@ -18,6 +18,7 @@ from cotexp.sections import ConfigError, RunFailed, spelled, suggestion
 from cotexp.settings import FINE_TUNED_MODES, MODES
 from cotexp.slots import SECTIONS
 
+T = TypeVar("T")
 Flat = dict[str, str]
 """Dotted path of a setting -> its value as a command line spells it."""
 
@@ -29,18 +30,30 @@ MAX_NAMED_RUNS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A finished run with the answers of the reported mode and those of the model before fine-tuning, if any.
-
-    `identity` has every setting that distinguishes arms, `names` the name of each section, `base_keys` the store keys of the base answers.
-    """
+class RunIdentity:
+    """Experiment and mode of a run, the settings that distinguish arms, and the name of each section."""
 
     name: str
-    key: str
-    seed: int
     mode: str
     identity: Flat
     names: Flat
+
+
+def identify(settings: dict[str, Any], name: str, mode: str) -> dict[str, Any]:
+    """The fields of a `RunIdentity`."""
+    names = {slot: str(section["name"]) for slot, section in settings.items() if isinstance(section, dict) and "name" in section}
+    return {"name": name, "mode": mode, "identity": identity_of(settings, mode), "names": names}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(RunIdentity):
+    """A finished run with the answers of the reported mode and those of the model before fine-tuning, if any.
+
+    `base_keys` are the store keys of the answers before fine-tuning, `finished` is the time in seconds since the epoch.
+    """
+
+    key: str
+    seed: int
     settings: dict[str, Any]
     metrics: dict[str, float]
     answers: list[Prediction]
@@ -72,18 +85,24 @@ def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Se
     problems = [_nothing_finished(name, own, outputs, what) for name, own in folders_of.items() if not any(map(is_finished, own))]
     if problems:
         raise ConfigError(*problems)
-    runs: list[Run] = []
-    reasons: dict[str, list[str]] = {}
-    folders = list(dict.fromkeys(folder for own in folders_of.values() for folder in own))
-    for folder in filter(is_finished, folders):
-        try:
-            runs.append(read_run(folder, outputs, mode))
-        except RunFailed as error:
-            reasons.setdefault(str(error), []).append(str(folder.relative_to(outputs / "runs")))
-    left_out = [f"{listed(folders)}: {reason}" for reason, folders in reasons.items()]
+    folders = list(dict.fromkeys(folder for folders in folders_of.values() for folder in folders))
+    runs, left_out = read_runs(filter(is_finished, folders), outputs, lambda folder: read_run(folder, outputs, mode))
     if not runs:
         raise ConfigError(f"report: no run of {', '.join(names)} can be shown", *(f"left out: {each}" for each in left_out))
     return FinishedRuns(runs, left_out, [each for each in folders if not is_finished(each)])
+
+
+def read_runs(folders: Iterable[Path], outputs: Path, read: Callable[[Path], T]) -> tuple[list[T], list[str]]:
+    """What `read` returns for each run, and a line for each reason why some could not be read."""
+    runs: list[T] = []
+    reasons: dict[str, list[str]] = {}
+    for folder in folders:
+        try:
+            with understood(folder):
+                runs.append(read(folder))
+        except RunFailed as error:
+            reasons.setdefault(str(error), []).append(str(folder.relative_to(outputs / "runs")))
+    return runs, [f"{listed(names)}: {reason}" for reason, names in reasons.items()]
 
 
 def run_folders(outputs: Path, name: str = "") -> list[Path]:
@@ -142,12 +161,9 @@ def _run(folder: Path, outputs: Path, mode: str | None) -> Run:
         raise RunFailed(f"no answers in mode {chosen!r}, only in {', '.join(answers)}")
     settings, stages = settings_of(folder), stages_of(folder)
     return Run(
-        name=str(folder.parent.relative_to(outputs / "runs")),
+        **identify(settings, name_of(folder, outputs), chosen),
         key=folder.name,
         seed=settings["seed"],
-        mode=chosen,
-        identity=identity_of(settings, chosen),
-        names=names_of(settings),
         settings=settings,
         metrics=metrics_of(folder),
         answers=answers[chosen],
@@ -156,11 +172,6 @@ def _run(folder: Path, outputs: Path, mode: str | None) -> Run:
         finished=(folder / "metrics.json").stat().st_mtime,
         folder=folder,
     )
-
-
-def names_of(settings: dict[str, Any]) -> Flat:
-    """Section -> the name of its option, such as task -> gsm8k."""
-    return {slot: str(section["name"]) for slot, section in settings.items() if isinstance(section, dict) and "name" in section}
 
 
 def identity_of(settings: dict[str, Any], mode: str) -> Flat:

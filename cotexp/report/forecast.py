@@ -41,18 +41,15 @@ def make(names: Sequence[str], found: ComparableRuns, asked: Sequence[Configurat
     )
 
 
-# --- errors --------------------------------------------------------------------------------------------------------------
-
-
 GROUPED, BY_TARGET, RANDOM = "grouped", "other targets", "80/20 (leaks)"
 
 
 def _errors(each: Validated) -> Table:
     columns = (
         Column(name="num_forecasts", title="forecasts"),
-        Column(name="r2", title="R²", better="higher"),
-        Column(name="mae", title=f"mean error, {each.truth.unit}", better="lower"),
-        Column(name="rank_correlation", title="rank correlation", better="higher"),
+        Column(name="r2", title="R²"),
+        Column(name="mae", title=f"mean error, {each.truth.unit}"),
+        Column(name="rank_correlation", title="rank correlation"),
         *(Column(name=f"covered_{coverage:.0%}".rstrip("%"), title=f"in {coverage:.0%} interval") for coverage in COVERAGES),
         Column(name="residual", title="errors over deviation"),
     )
@@ -82,9 +79,6 @@ def _skill_cells(skill: Skill, truth: Truth, *, bold: bool) -> tuple[Cell, ...]:
 
 def _number(value: float | None, form: str) -> Cell:
     return Cell() if value is None else Cell(text=f"{value:{form}}", value=value)
-
-
-# --- features --------------------------------------------------------------------------------------------------------------
 
 
 def _features(runs: Sequence[Observation]) -> Table:
@@ -119,9 +113,6 @@ def _effect(effect: Effect | None, truth: Truth) -> Cell:
     return Cell(text=f"{change:+.1f} ± {deviation:.1f}", value=change, deviation=deviation)
 
 
-# --- candidates ------------------------------------------------------------------------------------------------------------
-
-
 def _candidates(asked: Sequence[Configuration], runs: Sequence[Observation], validated: Sequence[Validated], groups: Groups) -> Table:
     features = [each.features for each in runs]
     forecasts = {
@@ -150,8 +141,8 @@ def _candidates(asked: Sequence[Configuration], runs: Sequence[Observation], val
         title="Compressed, not yet fine-tuned: the most accurate forecast first",
         columns=(
             Column(name="rank", title="rank"),
-            Column(name="accuracy", title="accuracy, % (95 % interval)", better="higher"),
-            Column(name="num_tokens", title="tokens (95 % interval)", better="lower"),
+            Column(name="accuracy", title="accuracy, % (95 % interval)"),
+            Column(name="num_tokens", title="tokens (95 % interval)"),
             Column(name="outside", title="features beyond all runs"),
         ),
         rows=rows,
@@ -178,9 +169,6 @@ def _notes_on_candidates(first: Configuration, validated: Sequence[Validated], g
         yield f"From {groups.num} groups of runs alone: a guess, not a claim."
     yield "A feature beyond all runs: the forecast extrapolates."
     yield f"Fine-tune the first: {first.command}"
-
-
-# --- what it says ------------------------------------------------------------------------------------------------------------
 
 
 def _footnotes(runs: Sequence[Observation], groups: Groups, validated: Sequence[Validated]) -> Iterator[str]:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotexp.jobs.specs import hash_of
-from cotexp.jobs.stored_files import compressed_of, metrics_of, questions_of, settings_of, stages_of, understood
+from cotexp.jobs.stored_files import compressed_of, metrics_of, questions_of, settings_of, stages_of
 from cotexp.methods import forecasting
 from cotexp.report.compression_texts import compressor_of
-from cotexp.report.finished_runs import Flat, fits, identity_of, is_finished, listed, name_of, run_folders
+from cotexp.report.finished_runs import Flat, fits, identity_of, is_finished, listed, name_of, read_runs, run_folders
 from cotexp.sections import ConfigError, RunFailed, suggestion
 
 MODE = "compress"
@@ -82,18 +82,12 @@ def find(names: Sequence[str], outputs: Path) -> ComparableRuns:
     if unknown := [name for name in names if not any(fits(each, (name,), outputs) for each in everything if is_finished(each))]:
         there = f"experiments with finished runs: {', '.join(known) or 'none'}"
         raise ConfigError(*(f"forecast: no finished run of {name!r} under {outputs / 'runs'}{suggestion(name, known)}; {there}" for name in unknown))
-    runs: list[Observation] = []
-    reasons: dict[str, list[str]] = {}
-    for folder in (each for each in everything if fits(each, names, outputs)):
-        try:
-            with understood(folder):
-                runs.append(_read(folder))
-        except RunFailed as error:
-            reasons.setdefault(str(error), []).append(str(folder.relative_to(outputs / "runs")))
+    runs, left_out = read_runs([each for each in everything if fits(each, names, outputs)], outputs, _read)
     runs, others = _comparable(runs)
+    differing: dict[str, list[str]] = {}
     for each, difference in others:
-        reasons.setdefault(f"not comparable with the other runs: {difference}", []).append(str(each.folder.relative_to(outputs / "runs")))
-    left_out = [f"{listed(folders)}: {reason}" for reason, folders in reasons.items()]
+        differing.setdefault(difference, []).append(str(each.folder.relative_to(outputs / "runs")))
+    left_out += [f"{listed(folders)}: not comparable with the other runs: {difference}" for difference, folders in differing.items()]
     if len({each.training_set for each in runs}) < 2:
         raise ConfigError(
             f"forecast: {len(runs)} usable runs of {', '.join(names)} with {len({each.training_set for each in runs})} compressed training sets; "

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from cotexp.jobs.grades import predictions_of_run
 from cotexp.jobs.scores import row_id
 from cotexp.jobs.store import Row
-from cotexp.jobs.stored_files import selection_of, settings_of, stages_of
+from cotexp.jobs.stored_files import compressed_of, selection_of, settings_of, stages_of
 from cotexp.records import Prediction, Rationale, Score
 from cotexp.report import compression_examples
 from cotexp.report.compression_examples import CompressedChain
@@ -82,7 +82,7 @@ def _tokens(number: int) -> str:
 
 
 def _chains(folder: Path) -> ExampleSource:
-    rows = {each["rationale_id"]: each for each in compression_examples.compressed(folder)}
+    rows = {each["rationale_id"]: each for each in compressed_of(folder)}
     groups = {name: (each["stop_reason"], each["kept_round"] == 0) for name, each in rows.items()}
     return ExampleSource(groups, lambda ids: map(_chain, compression_examples.read_chains(folder, [rows[each] for each in ids])))
 

@@ -12,19 +12,21 @@ from typing import Any, NamedTuple
 from cotexp.jobs.ledger_files import complete_lines
 from cotexp.jobs.status import Status, read_status
 from cotexp.jobs.stored_files import PLANNED, metrics_of, questions_of, settings_of, stages_of, understood
-from cotexp.report.arms import labels
-from cotexp.report.finished_runs import Flat, fits, identity_of, name_of, names_of, run_folders
+from cotexp.report.finished_runs import RunIdentity, fits, identify, name_of, run_folders
 from cotexp.report.stored import unless_broken
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import MODES
 
 
-@dataclass(frozen=True, slots=True)
-class ListedRun:
-    """A run as its folder describes it. `status.state` is "unfinished" if an earlier version of this project wrote the folder."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedRun(RunIdentity):
+    """A run as its folder describes it; its metrics are listed in the last evaluated mode.
+
+    `status.state` is "unfinished" if an earlier version of this project wrote the folder.
+    """
 
     folder: Path
-    name: str
+    seed: int
     status: Status
     settings: dict[str, Any]
     metrics: dict[str, float]
@@ -32,24 +34,6 @@ class ListedRun:
     @property
     def key(self) -> str:
         return self.folder.name
-
-    @property
-    def seed(self) -> int:
-        seed: int = self.settings["seed"]
-        return seed
-
-    @property
-    def mode(self) -> str:
-        """The evaluated mode whose metrics are listed."""
-        return next(each for each in reversed(MODES) if each in self.settings["evaluation"]["modes"])
-
-    @property
-    def names(self) -> Flat:
-        return names_of(self.settings)
-
-    @property
-    def identity(self) -> Flat:
-        return identity_of(self.settings, self.mode)
 
     def metric(self, name: str) -> float | None:
         """A metric of the listed mode."""
@@ -108,14 +92,13 @@ def list_runs(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str]
 
 
 def _read(folder: Path, outputs: Path) -> ListedRun:
-    metrics = folder / "metrics.json"
-    status = read_status(folder) or Status(state="unfinished")
-    is_whole = status.state == "finished" and metrics.is_file()
-    seen = ListedRun(folder, name_of(folder, outputs), status, settings_of(folder), metrics_of(folder) if is_whole else {})
-    if not isinstance(seen.seed, int) or seen.mode not in MODES:
-        raise ValueError(f"seed {seen.seed!r}, mode {seen.mode!r}")
-    labels([seen])  # reads what a label is made of
-    return seen
+    settings, status = settings_of(folder), read_status(folder) or Status(state="unfinished")
+    is_whole = status.state == "finished" and (folder / "metrics.json").is_file()
+    seed, mode = settings["seed"], next((each for each in reversed(MODES) if each in settings["evaluation"]["modes"]), None)
+    if not isinstance(seed, int) or mode is None:
+        raise ValueError(f"seed {seed!r}, modes {settings['evaluation']['modes']!r}")
+    identity = identify(settings, name_of(folder, outputs), mode)
+    return ListedRun(**identity, folder=folder, seed=seed, status=status, settings=settings, metrics=metrics_of(folder) if is_whole else {})
 
 
 def progress(seen: ListedRun, outputs: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -59,12 +60,8 @@ def _shown(value: Any) -> Any:
 def _labelled(runs: Sequence[UsedRun]) -> dict[Path, str]:
     """Folder -> label of a run: that of its first row, with the run's key if another run has the same label."""
     labels = {each.folder: f"{each.row}, seed {each.seed}" for each in reversed(runs)}
-    return {each.folder: _unique(labels, each) for each in runs}
-
-
-def _unique(labels: dict[Path, str], run: UsedRun) -> str:
-    label = labels[run.folder]
-    return f"{label} ({run.key})" if list(labels.values()).count(label) > 1 else label
+    counts = Counter(labels.values())
+    return {each.folder: labels[each.folder] + (f" ({each.key})" if counts[labels[each.folder]] > 1 else "") for each in runs}
 
 
 def embedded(content: object) -> str:

@@ -269,6 +269,6 @@ def test_settings_beside_undeclared_names_are_refused(tmp_path: Path) -> None:
     "words", [["sweep=macc/main_reasoning"], [f"sweep={ABLATION}", "task.num_train=24"], ["sweep=morsd/full_size", "experiment=morsd/arithmetic"]]
 )
 def test_a_point_of_a_sweep_can_be_run_alone(words: list[str]) -> None:
-    first, *_, last = declared_reports.points_of(words)
+    first, *_, last = declared_reports.grid(tuple(words))
     for point in (first, last):
         assert schema.check_command_line(list(point.words), multirun=False) == [point.settings]

@@ -32,7 +32,7 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dis
 def report_of(folders: dict[Path, str]) -> Report:
     """Three rows with numbers, one of them without one, and a row whose run failed."""
     gap = Gap(row="gone", seed=3, state="failed", reason="no <b>space</b> left", command=COMMAND)
-    columns = (Column(name="accuracy", title="accuracy, %", better="higher"), Column(name="tokens", title="tokens"))
+    columns = (Column(name="accuracy", title="accuracy, %"), Column(name="tokens", title="tokens"))
     rows = (
         Row(label="ten", kind="arm", cells=(Cell(text="9.5 (9 to 10)", value=9.5, bold=True), Cell(text="100", value=100.0))),
         Row(label="nine", kind="base", cells=(Cell(text="10.0 (9 to 11)", value=10.0, within_noise=True), Cell()), is_baseline=True),
