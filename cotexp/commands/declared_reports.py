@@ -81,13 +81,13 @@ def _texts_of(section: Any, path: str = "") -> tuple[str, ...]:
     """Paths of all settings in a file that hold texts, also in lists; of a dict of texts the beginning of its paths."""
     found: tuple[str, ...] = ()
     for name, hint in get_type_hints(section).items():
-        own, arguments = f"{path}{name}", get_args(hint)
+        place, arguments = f"{path}{name}", get_args(hint)
         if parts := [each for each in (hint, *arguments) if dataclasses.is_dataclass(each)]:
-            found += _texts_of(parts[0], f"{own}.")
+            found += _texts_of(parts[0], f"{place}.")
         elif hint == dict[str, str]:
-            found += (f"{own}.",)
+            found += (f"{place}.",)
         elif hint is str or (str in arguments and get_origin(hint) is not dict):
-            found += (own,)
+            found += (place,)
     return found
 
 

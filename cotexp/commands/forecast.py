@@ -58,7 +58,7 @@ def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tup
             except RunFailed as error:
                 reasons.setdefault(str(error), []).append(f"{label}, seed={settings.seed}")
             advance()
-    return list(asked.values()), [f"candidates {listed(own)}: {reason}" for reason, own in reasons.items()]
+    return list(asked.values()), [f"candidates {listed(names_of_points)}: {reason}" for reason, names_of_points in reasons.items()]
 
 
 def _labels(points: Sequence[GridPoint]) -> list[str]:

@@ -23,8 +23,8 @@ def report_experiments(
 
     Raises: ConfigError for an experiment without a finished run, an unknown mode or baseline.
     """
-    own = folder or target_of(names, outputs)
-    publish(declared_reports.make(names, outputs, wanted or build.Wanted()), formats, own)
+    target = folder or target_of(names, outputs)
+    publish(declared_reports.make(names, outputs, wanted or build.Wanted()), formats, target)
 
 
 def target_of(names: Sequence[str], outputs: Path, below: str = "") -> Path:

@@ -51,9 +51,9 @@ def _list(seen: Sequence[ListedRun], outputs: Path) -> None:
     if not seen:
         say("No run is in this state.")
     for name, group in groupby(seen, key=lambda each: each.name):
-        own = list(group)
-        terminal.show(_table(name, own, outputs))
-        for each in own:
+        of_experiment = list(group)
+        terminal.show(_table(name, of_experiment, outputs))
+        for each in of_experiment:
             if each.status.error and each.status.state != "finished":
                 say(f"{each.key} {each.status.state} in {each.status.stage or 'its beginning'}: {_line(each.status.error)}")
             if each.status.state in ("failed", "diverged", "killed", "stopped"):
@@ -68,8 +68,8 @@ def _table(name: str, runs: Sequence[ListedRun], outputs: Path) -> Table:
     return text_table(f"{name}: {_counts(runs)}", headings, cells, left=("settings", "state"))
 
 
-def _counts(own: Sequence[ListedRun]) -> str:
-    states = [each.status.state for each in own]
+def _counts(runs: Sequence[ListedRun]) -> str:
+    states = [each.status.state for each in runs]
     return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys((*terminal.COLOURS, *states)) if state in states)
 
 

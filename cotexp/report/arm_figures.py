@@ -31,10 +31,10 @@ def _compressed_sets(runs: Sequence[Run]) -> list[rounds.CompressedSet]:
     """Every compressed training set once, labelled by the settings that set it apart from the others."""
     found: dict[str, tuple[Run, rounds.CompressedSet]] = {}
     for run in runs:
-        if own := unless_broken(run.folder, rounds.read, None):
-            found.setdefault(own.content, (run, own))
+        if compressed := unless_broken(run.folder, rounds.read, None):
+            found.setdefault(compressed.content, (run, compressed))
     names = labels([run for run, _ in found.values()]) if found else []
-    return [replace(own, label=name) for name, (_, own) in zip(names, found.values(), strict=True)]
+    return [replace(compressed, label=name) for name, (_, compressed) in zip(names, found.values(), strict=True)]
 
 
 def _difficulties(runs: Sequence[Run]) -> Iterator[Drawing]:

@@ -72,10 +72,10 @@ class ArmRow:
 
     def metric(self, name: str) -> Spread | None:
         """A number of metrics.json; names without a slash belong to the row's mode, such as latency_seconds_batch1, the only ones of a base model."""
-        own = f"eval/{self.mode}/{name}"
+        in_mode = f"eval/{self.mode}/{name}"
         if self.arm is not None:
-            return self.arm.metric(name if "/" in name else own)
-        return Spread(self.metrics[own], math.nan, 1) if own in self.metrics else None
+            return self.arm.metric(name if "/" in name else in_mode)
+        return Spread(self.metrics[in_mode], math.nan, 1) if in_mode in self.metrics else None
 
 
 def measure_arms(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow]:
@@ -88,7 +88,7 @@ def measure_arms(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow
     for each in arms:
         if each.runs[0].base_answers and each.runs[0].mode != "base":
             bases.setdefault(each.runs[0].base_keys, []).append(each)
-    return [*(_base_row(own, baseline, len(bases)) for own in bases.values()), *(_arm_row(each, baseline) for each in arms)]
+    return [*(_base_row(sharing, baseline, len(bases)) for sharing in bases.values()), *(_arm_row(each, baseline) for each in arms)]
 
 
 def _base_row(arms: Sequence[Arm], baseline: Arm | str | None, num_bases: int) -> ArmRow:
@@ -121,7 +121,7 @@ class Against(NamedTuple):
 
 
 def _measured(label: str, mode: str, answers: Sequence[Prediction], against: Against) -> ArmRow:
-    own = accuracy_metrics(answers)
+    measured = accuracy_metrics(answers)
     compared = None if against.reason else compare_answers(against.first, against.second)
     by_task: dict[str, list[Prediction]] = {}
     for each in answers:
@@ -130,12 +130,12 @@ def _measured(label: str, mode: str, answers: Sequence[Prediction], against: Aga
         label=label,
         mode=mode,
         answers=list(answers),
-        accuracy=own["accuracy"],
-        low=own["accuracy_low"],
-        high=own["accuracy_high"],
-        num_tokens=own["num_tokens"],
-        num_cot_tokens=own["num_cot_tokens"],
-        num_questions=int(own["num_questions"]),
+        accuracy=measured["accuracy"],
+        low=measured["accuracy_low"],
+        high=measured["accuracy_high"],
+        num_tokens=measured["num_tokens"],
+        num_cot_tokens=measured["num_cot_tokens"],
+        num_questions=int(measured["num_questions"]),
         accuracy_of={task: mean(list(shares_correct(each).values())) for task, each in by_task.items()},
         against=compared.rows[-1] if compared and compared.rows else None,
         uncompared=against.reason or "no common question",

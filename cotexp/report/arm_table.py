@@ -123,10 +123,10 @@ def _metric(row: ArmRow, name: str, form: str) -> Cell:
 def _latency(row: ArmRow) -> Cell:
     """The median over passes, its mean over seeds, and the outermost quartiles."""
     cell = _metric(row, "latency_seconds_batch1", ".3f")
-    own = list(_times(row))
-    if cell.value is None or not all("latency_seconds_batch1_low" in each for each in own):
+    times = list(_times(row))
+    if cell.value is None or not all("latency_seconds_batch1_low" in each for each in times):
         return cell
-    low, high = min(each["latency_seconds_batch1_low"] for each in own), max(each["latency_seconds_batch1_high"] for each in own)
+    low, high = min(each["latency_seconds_batch1_low"] for each in times), max(each["latency_seconds_batch1_high"] for each in times)
     return replace(cell, text=f"{cell.text} ({low:.3f} to {high:.3f})", low=low, high=high)
 
 
@@ -226,7 +226,7 @@ def _doubts(rows: Sequence[ArmRow]) -> Iterator[str]:
     """A line for each arm whose latency is not reliable."""
     for each in rows:
         if each.answers:
-            yield from dict.fromkeys(line for own in _times(each) for line in latency.doubts(own, each.label))
+            yield from dict.fromkeys(line for times in _times(each) for line in latency.doubts(times, each.label))
 
 
 def _unequal(rows: Sequence[ArmRow]) -> Iterator[str]:

@@ -42,14 +42,14 @@ def arms_of(runs: Sequence[Run]) -> tuple[list[Arm], list[str]]:
     groups: dict[tuple[Any, ...], dict[int, Run]] = {}
     replaced: dict[str, str] = {}
     for each in sorted(runs, key=lambda run: run.finished):
-        own = groups.setdefault((each.mode, *sorted(each.identity.items())), {})
-        older = own.get(each.seed)
+        by_seed = groups.setdefault((each.mode, *sorted(each.identity.items())), {})
+        older = by_seed.get(each.seed)
         if older is not None and older.key != each.key:
             replaced[f"{older.name}/{older.key}"] = f"{older.name}/{older.key}: {each.name}/{each.key} has the same settings and seed, and is newer"
-        own[each.seed] = each
-    members = [[own[seed] for seed in sorted(own)] for own in groups.values()]
-    labelled = zip(labels([own[0] for own in members]), members, strict=True)
-    arms = [Arm(label=label, runs=own) for label, own in labelled]
+        by_seed[each.seed] = each
+    members = [[by_seed[seed] for seed in sorted(by_seed)] for by_seed in groups.values()]
+    labelled = zip(labels([by_seed[0] for by_seed in members]), members, strict=True)
+    arms = [Arm(label=label, runs=members_of_arm) for label, members_of_arm in labelled]
     return sorted(arms, key=lambda each: _by_number(each.label)), list(replaced.values())
 
 
@@ -69,19 +69,19 @@ def labels(runs: Sequence[RunIdentity]) -> list[str]:
 def _labels(runs: Sequence[RunIdentity], flats: Sequence[Flat]) -> list[str]:
     parts: list[list[str]] = [[] for _ in runs]
     for slot in dict.fromkeys(path.partition(".")[0] for flat in flats for path in flat):
-        own = [{path: value for path, value in flat.items() if path.startswith(f"{slot}.")} for flat in flats]
-        present = [each for each in own if each]
+        in_slot = [{path: value for path, value in flat.items() if path.startswith(f"{slot}.")} for flat in flats]
+        present = [each for each in in_slot if each]
         if all(each == present[0] for each in present):
             continue
         names = [each.names.get(slot, "") for each in runs]
-        varying = {name: _varying([flat for flat, other in zip(own, names, strict=True) if flat and other == name]) for name in set(names)}
+        varying = {name: _varying([flat for flat, other in zip(in_slot, names, strict=True) if flat and other == name]) for name in set(names)}
         for index, name in enumerate(names):
-            if own[index] and len(varying) > 1:
+            if in_slot[index] and len(varying) > 1:
                 parts[index].append(f"{slot}={name}")
-            parts[index] += [f"{path}={value}" for path, value in own[index].items() if path != f"{slot}.name" and path in varying[name]]
+            parts[index] += [f"{path}={value}" for path, value in in_slot[index].items() if path != f"{slot}.name" and path in varying[name]]
     if len({each.mode for each in runs}) > 1:
-        parts = [[*own, f"mode={each.mode}"] for own, each in zip(parts, runs, strict=True)]
-    return [", ".join(own) or each.name for own, each in zip(parts, runs, strict=True)]
+        parts = [[*settings, f"mode={each.mode}"] for settings, each in zip(parts, runs, strict=True)]
+    return [", ".join(settings) or each.name for settings, each in zip(parts, runs, strict=True)]
 
 
 def _varying(flats: Sequence[Flat]) -> set[str]:

@@ -74,8 +74,8 @@ class Browser:
         pieces = None if (text, previous) in self.places or previous is None else [list(each) for each in differences(previous, text)]
         place = self._place(self.texts, (text, previous), pieces or text)
         facts = [visible(each) for each in column.facts]
-        own = {"title": visible(column.title), "text": place, "facts": facts, "mode": column.mode, "outcome": column.outcome, "kept": column.kept}
-        return {name: value for name, value in own.items() if value not in ("", None)}
+        fields = {"title": visible(column.title), "text": place, "facts": facts, "mode": column.mode, "outcome": column.outcome, "kept": column.kept}
+        return {name: value for name, value in fields.items() if value not in ("", None)}
 
     def _place(self, among: list[Any], key: Any, entry: Any) -> int:
         """Index of `entry` in `among`; a new one is appended."""
@@ -102,9 +102,9 @@ def most_of_run(num_runs: int) -> int:
 
 def _add(browser: Browser, run: int, folder: Path, most: int, most_characters: int) -> dict[Kind, tuple[int, int]]:
     """Add a run's examples, one of each kind in turn until there is no more room; at least one of each kind."""
-    asked = unless_broken(folder, lambda own: questions_of(own)[1], {})
+    asked = unless_broken(folder, lambda folder: questions_of(folder)[1], {})
     found: dict[Kind, ExampleSource] = unless_broken(folder, sources, {})
-    waiting: dict[Kind, Iterator[Example]] = {kind: iter(own.make(choose(own.groups, most))) for kind, own in found.items()}
+    waiting: dict[Kind, Iterator[Example]] = {kind: iter(source.make(choose(source.groups, most))) for kind, source in found.items()}
     num_shown: dict[Kind, int] = dict.fromkeys(waiting, 0)
     while waiting:
         for kind in list(waiting):
@@ -115,7 +115,7 @@ def _add(browser: Browser, run: int, folder: Path, most: int, most_characters: i
             else:
                 browser.add(run, kind, example, asked)
                 num_shown[kind] += 1
-    return {kind: (num_shown[kind], len(own.groups)) for kind, own in found.items()}
+    return {kind: (num_shown[kind], len(source.groups)) for kind, source in found.items()}
 
 
 def choose(groups: Mapping[str, Any], most: int) -> list[str]:

@@ -79,7 +79,7 @@ def report_of(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted, 
         _part(f"{number}", *each, report.title, words, published) for number, each in enumerate(zip(report.tables, plans, asked, strict=True), 1)
     ]
     sources = [note for each in parts for note in each.sources]
-    settings = [own for each in parts for own in each.settings]
+    settings = [of_run for each in parts for of_run in each.settings]
     return Report(
         name=name,
         title=report.title,
@@ -150,7 +150,7 @@ def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted
     for arm in arms:
         named = {*arm.seeds, *(gap.seed for gap in gaps[arm.label])}
         gaps[arm.label] += [Gap(row=arm.label, seed=seed, state="missing") for seed in table.seeds if seed not in named]
-    begun = {gap.folder for own in gaps.values() for gap in own}
+    begun = {gap.folder for of_arm in gaps.values() for gap in of_arm}
     planned = [ExpectedArm(label=each.label, mode=each.runs[0].mode, arm=each, gaps=tuple(gaps[each.label])) for each in arms]
     others = [each for each in found.unfinished if str(each.relative_to(outputs)) not in begun]
     left_out = [*(_begun(each, outputs) for each in others), *found.left_out, *replaced]

@@ -35,7 +35,7 @@ def differences(old: str, new: str) -> list[Piece]:
             continue
         pieces += [Piece("removed", _text(before[start:end])), Piece("added", _text(after[new_start:new_end]))]
     filled = (each for each in pieces if each.text)
-    return [Piece(change, "".join(each.text for each in own)) for change, own in groupby(filled, key=lambda each: each.change)]
+    return [Piece(change, "".join(each.text for each in group)) for change, group in groupby(filled, key=lambda each: each.change)]
 
 
 def _text(words: list[tuple[str, str]]) -> str:

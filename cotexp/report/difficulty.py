@@ -70,10 +70,10 @@ def kinds(rd: str) -> tuple[str, str]:
 def grouped(rationales: Sequence[Scored]) -> dict[str, list[Scored]]:
     """The rationales of each teacher, the most frequent teacher first; teachers beyond MOST_SOURCES share one group."""
     counts = Counter(each.source for each in rationales)
-    own = [name for name, _ in counts.most_common(MOST_SOURCES - 1 if len(counts) > MOST_SOURCES else MOST_SOURCES)]
-    groups: dict[str, list[Scored]] = {name: [] for name in own}
+    shown = [name for name, _ in counts.most_common(MOST_SOURCES - 1 if len(counts) > MOST_SOURCES else MOST_SOURCES)]
+    groups: dict[str, list[Scored]] = {name: [] for name in shown}
     for each in rationales:
-        groups.setdefault(each.source if each.source in own else OTHERS, []).append(each)
+        groups.setdefault(each.source if each.source in shown else OTHERS, []).append(each)
     return groups
 
 
@@ -102,14 +102,14 @@ def draw_by_source(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
     for axes, kind in zip(panels, shown, strict=True):
         axes.axvline(1, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
         for offset, (correct, _, colour, hatch, _) in zip((-0.19, 0.19), CORRECTNESS, strict=True):
-            values = [[each.rd[kind] for each in own if each.correct is correct] for own in groups.values()]
+            values = [[each.rd[kind] for each in group if each.correct is correct] for group in groups.values()]
             present = [(row + offset, each) for row, each in enumerate(values) if each]
             if present:
                 _boxes(axes, present, colour, hatch)
         axes.set(xscale="log", xlabel="RD (log scale; lower is better)")
         axes.set_title(TITLES[kind], fontsize=10)
         axes.grid(axis="y", visible=False)
-    panels[0].set_yticks(range(len(groups)), [_with_counts(name, own) for name, own in groups.items()])
+    panels[0].set_yticks(range(len(groups)), [_with_counts(name, group) for name, group in groups.items()])
     panels[0].invert_yaxis()
     plain_log_ticks(panels[0].xaxis)
     figure.suptitle("Rationale difficulty by teacher")
@@ -135,9 +135,9 @@ def _boxes(axes: Any, present: list[tuple[float, list[float]]], colour: str, hat
     )
 
 
-def _with_counts(name: str, own: Sequence[Scored]) -> str:
-    num_correct = sum(each.correct for each in own)
-    return f"{name or 'unnamed'}\n{num_correct:,} correct, {len(own) - num_correct:,} wrong"
+def _with_counts(name: str, group: Sequence[Scored]) -> str:
+    num_correct = sum(each.correct for each in group)
+    return f"{name or 'unnamed'}\n{num_correct:,} correct, {len(group) - num_correct:,} wrong"
 
 
 def _legend(figure: Any) -> None:
@@ -167,8 +167,8 @@ def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
         lengths, difficulties, shades = zip(*drawn, strict=True)
         axes.scatter(lengths, difficulties, s=8, c=shades, alpha=alpha, linewidths=0)
         for correct, _, colour, _, style in CORRECTNESS:
-            own = [each for each in rationales if each.correct is correct]
-            line = running_median([(each.num_tokens, each.rd[kind]) for each in own])
+            of_kind = [each for each in rationales if each.correct is correct]
+            line = running_median([(each.num_tokens, each.rd[kind]) for each in of_kind])
             if line:
                 axes.plot(*zip(*line, strict=True), color="white", linewidth=4.5)
                 axes.plot(*zip(*line, strict=True), color=colour, linewidth=2.2, linestyle=style)
@@ -203,4 +203,5 @@ def running_median(points: Sequence[tuple[float, float]], *, most_bins: int = 15
     if len(bins) > 1 and len(bins[-1]) < size:
         last = bins.pop()
         bins[-1] += last
-    return [(median(place for place, _ in own), median(value for _, value in own)) for own in bins if len(own) >= fewest_points]
+    filled = [each for each in bins if len(each) >= fewest_points]
+    return [(median(place for place, _ in each), median(value for _, value in each)) for each in filled]

@@ -81,14 +81,14 @@ def expected_of(points: Sequence[GridPoint], mode: str | None, outputs: Path = P
     found: dict[tuple[Any, ...], ExpectedRun] = {}
     for point in points:
         settings = dataclasses.asdict(point.settings)
-        own = mode or last_mode(settings)
+        chosen_mode = mode or last_mode(settings)
         each = ExpectedRun(
-            **identify(settings, point.settings.name, own),
+            **identify(settings, point.settings.name, chosen_mode),
             seed=point.settings.seed if point.settings.trains else None,
             words=(*point.words, *place),
             baseline=point.settings.baseline,
         )
-        found.setdefault((own, each.name, each.seed, *sorted(each.identity.items())), each)
+        found.setdefault((chosen_mode, each.name, each.seed, *sorted(each.identity.items())), each)
     return list(found.values())
 
 
@@ -145,16 +145,16 @@ def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], out
     for each in expected:
         groups.setdefault((each.mode, each.name, *sorted(each.identity.items())), []).append(each)
     planned, used = [], set[Path]()
-    for label, own in zip(labels([each[0] for each in groups.values()]), groups.values(), strict=True):
+    for label, members in zip(labels([each[0] for each in groups.values()]), groups.values(), strict=True):
         runs: list[Run] = []
         gaps: list[Gap] = []
-        for each in own:
+        for each in members:
             found = [run for run in stored if _is(run, each, any_name)]
             used.update(run.folder for run in found)
             run_or_gap = _newest(each, found, outputs, label)
             (runs if isinstance(run_or_gap, Run) else gaps).append(run_or_gap)  # type: ignore[arg-type]
         arm = Arm(label=label, runs=sorted(runs, key=lambda run: run.seed)) if runs else None
-        planned.append(ExpectedArm(label=label, mode=own[0].mode, arm=arm, gaps=tuple(gaps)))
+        planned.append(ExpectedArm(label=label, mode=members[0].mode, arm=arm, gaps=tuple(gaps)))
     takes_part = {f"{each.name}/{each.folder.name}": each.folder in used for each in stored}
     return ExpectedArms(planned, [], common_baseline(each.baseline for each in expected), takes_part)
 

@@ -82,7 +82,7 @@ def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Se
     else:
         folders_of = {name: [each for each in run_folders(outputs, name) if name_of(each, outputs) == name] for name in dict.fromkeys(names)}
     what = "run that fits" if only else "experiment"
-    problems = [_nothing_finished(name, own, outputs, what) for name, own in folders_of.items() if not any(map(is_finished, own))]
+    problems = [_nothing_finished(name, folders, outputs, what) for name, folders in folders_of.items() if not any(map(is_finished, folders))]
     if problems:
         raise ConfigError(*problems)
     folders = list(dict.fromkeys(folder for folders in folders_of.values() for folder in folders))
@@ -117,8 +117,8 @@ def name_of(folder: Path, outputs: Path) -> str:
 
 def fits(folder: Path, patterns: Sequence[str], outputs: Path) -> bool:
     """Whether a run matches one of these patterns: the experiment, the run's key, or both joined by a slash, with * and ? as in a shell."""
-    own = (name_of(folder, outputs), folder.name, f"{name_of(folder, outputs)}/{folder.name}")
-    return any(fnmatch(name, pattern) for name in own for pattern in patterns)
+    names = (name_of(folder, outputs), folder.name, f"{name_of(folder, outputs)}/{folder.name}")
+    return any(fnmatch(name, pattern) for name in names for pattern in patterns)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -179,8 +179,8 @@ def identity_of(settings: dict[str, Any], mode: str) -> Flat:
     flat: Flat = {}
     for slot, section in settings.items():
         if slot == "tasks":
-            for task, own in section.items():
-                flat |= _flatten(own, f"tasks.{task}", "task")
+            for task, of_task in section.items():
+                flat |= _flatten(of_task, f"tasks.{task}", "task")
         elif isinstance(section, dict):
             flat |= _flatten(section, slot, slot)
     if flat.get("evaluation.split") == "test":  # runs made before there was a choice do not state it

@@ -56,7 +56,7 @@ def _errors(each: Validated) -> Table:
     schemes = {GROUPED: each.grouped, BY_TARGET: each.by_target, RANDOM: each.random}
     rows = []
     for scheme, forecasts in schemes.items():
-        skills = {method: forecasting.skill_of(own) for method, own in forecasts.items()}
+        skills = {method: forecasting.skill_of(predicted) for method, predicted in forecasts.items()}
         least = min((skill.mae for skill in skills.values()), default=None)
         for method, skill in skills.items():
             bold = scheme != RANDOM and skill.mae == least

@@ -57,7 +57,7 @@ def conditions_of(settings: Mapping[str, Any], answers: Mapping[str, Sequence[st
         if path.startswith(("trainer.", "evaluation.")) or (path.startswith(("task.", "tasks.")) and path.endswith((".prompt", ".few_shot")))
     }
     asked.pop("evaluation.ratio", None)
-    return {"test questions": f"{sum(map(len, answers.values()))} ({hash_of(each for own in answers.values() for each in own)})", **asked}
+    return {"test questions": f"{sum(map(len, answers.values()))} ({hash_of(each for ids in answers.values() for each in ids)})", **asked}
 
 
 def unlike(conditions: Flat, others: Flat) -> str:
@@ -104,8 +104,8 @@ def _comparable(runs: Sequence[Observation]) -> tuple[list[Observation], list[tu
         groups.setdefault(tuple(sorted(each.conditions.items())), []).append(each)
     if not groups:
         return [], []
-    kept = max(groups.values(), key=lambda own: (len(own), max((each.folder / "metrics.json").stat().st_mtime for each in own)))
-    return kept, [(each, unlike(each.conditions, kept[0].conditions)) for own in groups.values() if own is not kept for each in own]
+    kept = max(groups.values(), key=lambda group: (len(group), max((each.folder / "metrics.json").stat().st_mtime for each in group)))
+    return kept, [(each, unlike(each.conditions, kept[0].conditions)) for group in groups.values() if group is not kept for each in group]
 
 
 def _read(folder: Path) -> Observation:

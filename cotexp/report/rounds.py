@@ -47,7 +47,7 @@ class CompressedSet:
 
     def kept_lengths(self) -> list[list[int]]:
         """For each round, the tokens of every chain's text that is kept up to then."""
-        return [[own[min(number, kept)] for own, kept in zip(self.lengths, self.kept, strict=True)] for number in range(self.num_rounds + 1)]
+        return [[lengths[min(number, kept)] for lengths, kept in zip(self.lengths, self.kept, strict=True)] for number in range(self.num_rounds + 1)]
 
 
 def read(folder: Path, label: str = "") -> CompressedSet | None:
@@ -75,7 +75,7 @@ def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
     if not sets:
         return
     longest: dict[tuple[str, ...], CompressedSet] = {}
-    for each in sorted(sets, key=lambda own: -own.num_rounds):
+    for each in sorted(sets, key=lambda compressed: -compressed.num_rounds):
         longest.setdefault(each.source, each)
     shown = list(longest.values())[: len(LINES)]
     yield Drawing(
@@ -119,11 +119,11 @@ def _tokens(axes: Any, sets: Sequence[CompressedSet]) -> None:
             axes.fill_between(numbers, mean - spread, mean + spread, color=line.colour, alpha=0.2, linewidth=0, label="± one standard deviation")
         axes.plot(numbers, mean, marker=line.marker, linestyle=line.style, color=line.colour, label=name)
         if len(sets) == 1:
-            rewritten = [[own[number] for own in each.lengths if number < len(own)] for number in numbers]
+            rewritten = [[lengths[number] for lengths in each.lengths if number < len(lengths)] for number in numbers]
             axes.plot(
-                numbers, [np.mean(own) for own in rewritten], marker="s", linestyle="--", color=COLOURS["orange"], label="rewrites of this round"
+                numbers, [np.mean(texts) for texts in rewritten], marker="s", linestyle="--", color=COLOURS["orange"], label="rewrites of this round"
             )
-            axes.set_xticks(numbers, [f"{number}\n{len(own)}" for number, own in zip(numbers, rewritten, strict=True)])
+            axes.set_xticks(numbers, [f"{number}\n{len(texts)}" for number, texts in zip(numbers, rewritten, strict=True)])
     axes.set(xlabel="round (below: texts in it)" if len(sets) == 1 else "round", ylabel="tokens of the chain of thought", ylim=(0, None))
     axes.set_title("Tokens per round" if len(sets) == 1 else "Tokens kept after each round")
     if len(sets) > 1:
@@ -150,10 +150,10 @@ def _stops_of_sets(figure: Any, sets: Sequence[CompressedSet]) -> None:
     """Draw a row per set: on the left the share of chains that stopped in each round, on the right the share of each reason."""
     where, why = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (3, 2)})
     last = max(number for each in sets for number, _ in each.stops)
-    shares = [[sum(number == own for own, _ in each.stops) / len(each.stops) for number in range(1, last + 1)] for each in sets]
+    shares = [[sum(number == stopped for stopped, _ in each.stops) / len(each.stops) for number in range(1, last + 1)] for each in sets]
     where.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", extent=(0.5, last + 0.5, len(sets) - 0.5, -0.5))
-    for row, own in enumerate(shares):
-        for number, share in enumerate(own, 1):
+    for row, of_set in enumerate(shares):
+        for number, share in enumerate(of_set, 1):
             if share:
                 colour = "white" if share > 0.6 else "black"
                 where.text(number, row, f"{100 * share:.0f}" if share >= 0.005 else "<1", ha="center", va="center", fontsize=8, color=colour)
@@ -163,7 +163,7 @@ def _stops_of_sets(figure: Any, sets: Sequence[CompressedSet]) -> None:
     where.grid(visible=False)
     left = [0.0] * len(sets)
     for reason in _reasons([stop for each in sets for stop in each.stops]):
-        widths = [100 * sum(own == reason for _, own in each.stops) / len(each.stops) for each in sets]
+        widths = [100 * sum(other == reason for _, other in each.stops) / len(each.stops) for each in sets]
         name = reason.replace("_", " ")
         why.barh(range(len(sets)), widths, left=left, color=_colour(reason), hatch=_hatch(reason), label=name, edgecolor="white")
         left = [before + width for before, width in zip(left, widths, strict=True)]

@@ -154,11 +154,11 @@ class _Written(NamedTuple):
     def example(self, row: Row) -> Example:
         """Kept rationales first, in their order, then the others."""
         name, kept = row["question_id"], row["kept"]
-        own = sorted((each for each in self.rationales[name] if each.sample < row["num_written"]), key=lambda each: each.sample)
-        own.sort(key=lambda each: kept.index(each.id) if each.id in kept else len(kept))
+        written = sorted((each for each in self.rationales[name] if each.sample < row["num_written"]), key=lambda each: each.sample)
+        written.sort(key=lambda each: kept.index(each.id) if each.id in kept else len(kept))
         outcome = f"{len(kept)} of {row['num_written']} rationales kept"
         return Example(
-            id=name, question_id=name, task=self.tasks[name], outcome=outcome, columns=[self._column(each, each.id in kept) for each in own]
+            id=name, question_id=name, task=self.tasks[name], outcome=outcome, columns=[self._column(each, each.id in kept) for each in written]
         )
 
     def _column(self, one: Rationale, kept: bool) -> ExampleText:
@@ -180,14 +180,14 @@ def _answers(folder: Path) -> ExampleSource:
         for each in answers:
             by_question.setdefault(each.question_id, {}).setdefault(mode, []).append(each)
     labels = mode_labels(settings_of(folder))
-    groups = {name: tuple((mode, _outcome(answers[0])) for mode, answers in own.items()) for name, own in by_question.items()}
+    groups = {name: tuple((mode, _outcome(answers[0])) for mode, answers in by_mode.items()) for name, by_mode in by_question.items()}
 
     def make(ids: Sequence[str]) -> Iterator[Example]:
         for name in ids:
-            own = by_question[name]
-            task = next(iter(own.values()))[0].task
-            columns = [_answer(answers, labels[mode].replace("`", "")) for mode, answers in own.items()]
-            yield Example(id=name, question_id=name, task=task, columns=columns, outcome=_against_base(own))
+            by_mode = by_question[name]
+            task = next(iter(by_mode.values()))[0].task
+            columns = [_answer(answers, labels[mode].replace("`", "")) for mode, answers in by_mode.items()]
+            yield Example(id=name, question_id=name, task=task, columns=columns, outcome=_against_base(by_mode))
 
     return ExampleSource(groups, make)
 

@@ -76,11 +76,11 @@ def list_runs(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str]
         raise ConfigError(f"runs: there are no runs under {outputs / 'runs'}; give the folder that holds them by --outputs DIR")
     found: dict[Path, None] = {}
     for pattern in patterns or ["*"]:
-        own = [each for each in folders if fits(each, (pattern, f"{pattern}/*"), outputs) or (len(pattern) > 3 and each.name.startswith(pattern))]
-        if not own:
+        fitting = [each for each in folders if fits(each, (pattern, f"{pattern}/*"), outputs) or (len(pattern) > 3 and each.name.startswith(pattern))]
+        if not fitting:
             known = ", ".join(sorted({name_of(each, outputs) for each in folders}))
             raise ConfigError(f"runs: no run fits {pattern!r}; name an experiment ({known}), a run's key or its first digits")
-        found.update(dict.fromkeys(own))
+        found.update(dict.fromkeys(fitting))
     seen, broken = [], []
     for folder in found:
         try:
@@ -157,6 +157,6 @@ def _is_shown(name: str) -> bool:
 
 def metrics_side_by_side(runs: Iterable[ListedRun]) -> list[tuple[str, list[float | None]]]:
     """(metric, its value in each run) for the metrics of tables that at least one run has."""
-    own = list(runs)
-    names = dict.fromkeys(name for each in own for name in each.metrics if _is_shown(name))
-    return [(name, [each.metrics.get(name) for each in own]) for name in names]
+    compared = list(runs)
+    names = dict.fromkeys(name for each in compared for name in each.metrics if _is_shown(name))
+    return [(name, [each.metrics.get(name) for each in compared]) for name in names]

@@ -20,18 +20,15 @@ def rows(metrics: Metrics, settings: dict[str, Any]) -> Iterator[list[str]]:
     """One row of texts per evaluated mode, in the order of COLUMNS; if there are several tasks, then one per task and mode."""
     for task in ("", *tasks(metrics)):
         for mode, label in mode_labels(settings).items():
-            own = _of_mode(metrics, f"{mode}/{task}" if task else mode)
-            if "accuracy" in own:
+            values = _of_mode(metrics, f"{mode}/{task}" if task else mode)
+            if "accuracy" in values:
+                times = [latency.seconds_text(values, "batch1", ".3f"), latency.seconds_text(values, "batchN", ".4f"), latency.tokens_text(values)]
                 yield [
                     f"{task}: {label}" if task else label,
-                    f"{own['accuracy']:.1%} ({own['accuracy_low']:.1%} to {own['accuracy_high']:.1%})",
-                    f"{own['num_tokens']:.1f}",
-                    "1" if mode == "base" else _number(own, "compression_ratio", ".2f"),
-                    *(
-                        ["", "", ""]
-                        if task
-                        else [latency.seconds_text(own, "batch1", ".3f"), latency.seconds_text(own, "batchN", ".4f"), latency.tokens_text(own)]
-                    ),
+                    f"{values['accuracy']:.1%} ({values['accuracy_low']:.1%} to {values['accuracy_high']:.1%})",
+                    f"{values['num_tokens']:.1f}",
+                    "1" if mode == "base" else _number(values, "compression_ratio", ".2f"),
+                    *(["", "", ""] if task else times),
                 ]
 
 
