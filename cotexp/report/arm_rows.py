@@ -143,9 +143,6 @@ def _measured(label: str, mode: str, answers: Sequence[Prediction], against: Aga
     )
 
 
-# --- the best ------------------------------------------------------------------------------------------------------------
-
-
 def most_accurate(rows: Sequence[ArmRow]) -> set[str]:
     """Labels of the most accurate row and of those that a paired test cannot distinguish from it; none if it can distinguish no row."""
 

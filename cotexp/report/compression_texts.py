@@ -64,9 +64,6 @@ def _quoted(instruction: str) -> str:
     return f"asked: “{' '.join(instruction.split())}”"
 
 
-# --- our choices ---------------------------------------------------------------------------------------------------------
-
-
 def is_trained(settings: Settings) -> bool:
     """Whether the run fine-tuned a model and evaluated it."""
     modes = settings.get("evaluation", {}).get("modes", FINE_TUNED_MODES)

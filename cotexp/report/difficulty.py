@@ -64,9 +64,6 @@ def kinds(rd: str) -> tuple[str, str]:
     return ("plain", "masked" if rd == "plain" else rd)
 
 
-# --- by teacher ----------------------------------------------------------------------------------------------------------
-
-
 def grouped(rationales: Sequence[Scored]) -> dict[str, list[Scored]]:
     """The rationales of each teacher, the most frequent teacher first; teachers beyond MOST_SOURCES share one group."""
     counts = Counter(each.source for each in rationales)
@@ -148,9 +145,6 @@ def _legend(figure: Any) -> None:
     handles.append(Line2D([], [], color="black", linewidth=2, label="median (box: middle half, whiskers: 5 to 95 %)"))
     handles.append(Line2D([], [], color=COLOURS["grey"], linewidth=1, linestyle="--", label="RD 1: the rationale changes nothing"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
-
-
-# --- by length -----------------------------------------------------------------------------------------------------------
 
 
 def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, str]) -> None:

@@ -104,9 +104,6 @@ def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
         )
 
 
-# --- drawn ---------------------------------------------------------------------------------------------------------------
-
-
 def _tokens(axes: Any, sets: Sequence[CompressedSet]) -> None:
     import numpy as np
 

@@ -78,9 +78,6 @@ def _tokens(number: int) -> str:
     return f"{number:,} token{'' if number == 1 else 's'}"
 
 
-# --- chains of thought, round by round --------------------------------------------------------------------------------------
-
-
 def _chains(folder: Path) -> ExampleSource:
     rows = {each["rationale_id"]: each for each in compressed_of(folder)}
     groups = {name: (each["stop_reason"], each["kept_round"] == 0) for name, each in rows.items()}
@@ -112,9 +109,6 @@ def _round(shown: CompressedChain, number: int) -> ExampleText:
         outcome="" if number else "right" if shown.correct else "wrong",
         kept=number == shown.kept_round,
     )
-
-
-# --- all rationales of a question -------------------------------------------------------------------------------------------
 
 
 def _rationales(folder: Path) -> ExampleSource:
@@ -169,9 +163,6 @@ class _Written(NamedTuple):
         outcome = outcome_of(correct=one.correct, finish_reason=one.finish_reason, extracted=one.answer)
         source = f", {one.source}" if one.source else ""
         return ExampleText(title=f"rationale {one.sample}{source}", text=one.text, facts=facts, outcome=outcome, kept=kept)
-
-
-# --- answers to a test question ---------------------------------------------------------------------------------------------
 
 
 def _answers(folder: Path) -> ExampleSource:

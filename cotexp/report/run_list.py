@@ -137,9 +137,6 @@ def _num_rows(entry: Mapping[str, Any] | None, outputs: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in (outputs / entry["path"]).glob("rows-*.jsonl")) if entry else 0
 
 
-# --- what sets runs apart --------------------------------------------------------------------------------------------------
-
-
 def differing(first: ListedRun, second: ListedRun) -> list[tuple[str, str, str]]:
     """(setting, value in the first run, value in the second) for every differing setting that can change a result; "-" if a run lacks it."""
     flats = [{"seed": str(each.seed), **each.identity} for each in (first, second)]
