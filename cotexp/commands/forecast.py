@@ -25,7 +25,7 @@ def forecast_experiments(
 ) -> None:
     """Print and write how well finished runs predict each other, and rank the points of `candidates` that are not fine-tuned yet.
 
-    `candidates` are words behind `python run.py -m`; one without "=" is the name of a sweep.
+    `candidates` are arguments of `python run.py -m`; one without "=" is the name of a sweep.
     Raises: ConfigError for an unknown name or bad words, or too few runs.
     """
     target = folder or target_of(names, outputs, "forecast")

@@ -26,8 +26,8 @@ class DeclaredTable(Section):
 
     title: str = setting("", "Heading; the report's by default.")
     sweep: str | None = setting(None, "Grid in conf/sweep whose points are the expected runs.")
-    overrides: list[str] = setting([], "Words beside the sweep, as behind run.py.")
-    runs: list[str] = setting([], "Experiments whose runs are the rows, where no sweep says what is expected.")
+    overrides: list[str] = setting([], "Further arguments of run.py -m, beside the sweep.")
+    runs: list[str] = setting([], "Experiments whose runs are the rows, if there is no sweep.")
     seeds: list[int] = setting([], "Seeds that every arm of `runs` should have; a sweep names its own.", low=0)
     where: dict[str, Any] = setting(dict, "Only runs with these settings, such as task: gsm8k or compression.stop: rebound.")
     mode: str | None = setting(None, "Evaluated mode; by default each run's last.", choices=MODES)
@@ -35,7 +35,7 @@ class DeclaredTable(Section):
         None, "Arm to measure against, by settings in its label; `base` for the model that each was made of; by default what its runs declare."
     )
     columns: list[str] = setting([], "Columns in order; the usual ones by default.")
-    labels: dict[str, str] = setting(dict, "Short names of settings in the rows' labels; a setting with an empty one is left out.")
+    labels: dict[str, str] = setting(dict, "Short names of settings in the labels of rows; a setting with an empty name is left out.")
     published: list[Peers] = setting([], "Other people's numbers under ours.")
     notes: list[str] = setting([], "Sentences under the table.")
 
@@ -86,6 +86,6 @@ class Published(Section):
     """One source's numbers."""
 
     system: str = setting("", "Name of the method.")
-    source: str = setting("", "Where the numbers stand, so that a reader finds them.")
+    source: str = setting("", "Reference of the numbers.")
     notes: list[str] = setting([], "What one must know to compare with them.")
     rows: list[PublishedRow] = setting([], "The numbers.")

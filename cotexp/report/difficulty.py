@@ -1,4 +1,4 @@
-"""Figures of rationale difficulty: RD by teacher and by correctness, and against length. Reads the store alone: no model, no task."""
+"""Figures of rationale difficulty: RD by teacher and by correctness, and against length. Reads only the store: no model, no task."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def files(report: Report) -> dict[str, bytes]:
-    """File name -> content: report.csv alone."""
+    """File name -> content: report.csv."""
     return {"report.csv": long_csv(report).encode()}
 
 

@@ -148,8 +148,8 @@ def differing(first: ListedRun, second: ListedRun) -> list[tuple[str, str, str]]
 @functools.cache
 def _is_shown(name: str) -> bool:
     last = name.rsplit("/", 1)[-1]
-    told = {"accuracy", "num_tokens", "num_cot_tokens", "compression_ratio", "latency_seconds_batch1", "latency_seconds_batchN", "num_rounds_mean"}
-    return (last in told and name.count("/") < 3) or name in ("training/num_examples", "training/num_steps", "training/best_validation_loss")
+    listed = {"accuracy", "num_tokens", "num_cot_tokens", "compression_ratio", "latency_seconds_batch1", "latency_seconds_batchN", "num_rounds_mean"}
+    return (last in listed and name.count("/") < 3) or name in ("training/num_examples", "training/num_steps", "training/best_validation_loss")
 
 
 def metrics_side_by_side(runs: Iterable[ListedRun]) -> list[tuple[str, list[float | None]]]:
