@@ -48,9 +48,9 @@ def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
 
 
 @cache
-def grid(words: tuple[str, ...]) -> list[GridPoint]:
+def grid(overrides: tuple[str, ...]) -> list[GridPoint]:
     """The points of `run.py -m` with these arguments, composed once. Raises: ConfigError with every mistake in them."""
-    return [GridPoint(each.settings, tuple(alone(each.words))) for each in schema.points_of(list(words), multirun=True)]
+    return [GridPoint(each.settings, tuple(alone(each.words))) for each in schema.points_of(list(overrides), multirun=True)]
 
 
 # --- files -----------------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def forecast_experiments(
     """Print and write how well finished runs predict each other, and rank the points of `candidates` that are not fine-tuned yet.
 
     `candidates` are arguments of `python run.py -m`; one without "=" is the name of a sweep.
-    Raises: ConfigError for an unknown name or bad words, or too few runs.
+    Raises: ConfigError for an unknown name or bad overrides, or too few runs.
     """
     target = folder or target_of(names, outputs, "forecast")
     points = grid(tuple(each if "=" in each else f"sweep={each}" for each in candidates)) if candidates else []
@@ -53,7 +53,7 @@ def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tup
                 if difference := forecast_data.unlike(forecast_data.conditions_of(dataclasses.asdict(settings), candidate.answers), conditions):
                     raise RunFailed(f"not comparable with the runs: {difference}")
                 features = forecasting.features_of(candidate.metrics, settings.mixture.full_ratio)
-                command = shlex.join(["python", "run.py", *point.words])
+                command = shlex.join(["python", "run.py", *point.overrides])
                 asked.setdefault(label, Configuration(label=label, command=command, features=list(features.values())))
             except RunFailed as error:
                 reasons.setdefault(str(error), []).append(f"{label}, seed={settings.seed}")

@@ -37,7 +37,7 @@ from cotexp.report.published_numbers import published_rows
 from cotexp.report.style import Drawing, picture
 
 Grid = Callable[[tuple[str, ...]], list[GridPoint]]
-"""From the words of a command line to the points of its grid."""
+"""From the overrides of a command line to the points of its grid."""
 FindPublished = Callable[[str], Published]
 """From the name of a file of published numbers to its content."""
 
@@ -74,9 +74,9 @@ def report_of(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted, 
     """The report that a declaration describes. Raises: ConfigError for an unknown mode or baseline, or settings that no run has."""
     plans = [named(_plan(each, outputs, wanted, grid), each.labels) for each in report.tables]
     asked = _asked(plans, wanted.baseline)
-    words = [*wanted.overrides, *place_of(outputs)]
+    overrides = [*wanted.overrides, *place_of(outputs)]
     parts = [
-        _part(f"{number}", *each, report.title, words, published) for number, each in enumerate(zip(report.tables, plans, asked, strict=True), 1)
+        _part(f"{number}", *each, report.title, overrides, published) for number, each in enumerate(zip(report.tables, plans, asked, strict=True), 1)
     ]
     sources = [note for each in parts for note in each.sources]
     settings = [of_run for each in parts for of_run in each.settings]
@@ -102,12 +102,12 @@ def _asked(plans: Sequence[ExpectedArms], baseline: str | None) -> list[str | No
 
 
 def _part(
-    name: str, settings: DeclaredTable, plan: ExpectedArms, baseline: str | None, title: str, words: Sequence[str], published: FindPublished
+    name: str, settings: DeclaredTable, plan: ExpectedArms, baseline: str | None, title: str, overrides: Sequence[str], published: FindPublished
 ) -> Part:
     rows = _rows(plan, baseline or settings.baseline)
     table = make_table(name, settings.title or title, rows, settings.columns)
     rows_of_others = [published_rows(each, published(each.file), table.columns) for each in settings.published]
-    notes = (*settings.notes, *table.notes, *_missing(table, settings, words))
+    notes = (*settings.notes, *table.notes, *_missing(table, settings, overrides))
     return Part(
         table=replace(table, rows=(*table.rows, *(row for each in rows_of_others for row in each.rows)), notes=notes),
         drawings=list(arm_figures.drawings(rows, settings.labels)),
@@ -119,11 +119,11 @@ def _part(
     )
 
 
-def _missing(table: Table, settings: DeclaredTable, words: Sequence[str]) -> Iterator[str]:
-    """The sweep, with these further words, that fills all gaps at once. It computes only the missing runs."""
+def _missing(table: Table, settings: DeclaredTable, overrides: Sequence[str]) -> Iterator[str]:
+    """The sweep, with these further overrides, that fills all gaps at once. It computes only the missing runs."""
     gaps = [gap for row in table.rows for gap in row.gaps]
     if gaps and settings.sweep and not settings.where:
-        sweep = shlex.join([f"sweep={settings.sweep}", *settings.overrides, *words])
+        sweep = shlex.join([f"sweep={settings.sweep}", *settings.overrides, *overrides])
         num_runs = len(gaps) + sum(len(row.seeds) for row in table.rows)
         yield f"{len(gaps)} of {num_runs} expected runs are not there; all of them: python run.py -m {sweep}"
 

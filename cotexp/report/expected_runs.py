@@ -27,20 +27,20 @@ class GridPoint(NamedTuple):
     """One point of a grid: its checked settings, and the arguments of run.py that compute this point alone."""
 
     settings: Settings
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedRun(RunIdentity):
-    """A run that a report should have. `seed` is None if the run does not depend on it; `words` are the arguments of run.py."""
+    """A run that a report should have. `seed` is None if the run does not depend on it; `overrides` are the arguments of run.py."""
 
     seed: int | None
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     baseline: str
 
     @property
     def command(self) -> str:
-        return shlex.join([*COMMAND.split(), *self.words])
+        return shlex.join([*COMMAND.split(), *self.overrides])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def expected_of(points: Sequence[GridPoint], mode: str | None, outputs: Path = P
         each = ExpectedRun(
             **identify(settings, point.settings.name, chosen_mode),
             seed=point.settings.seed if point.settings.trains else None,
-            words=(*point.words, *place),
+            overrides=(*point.overrides, *place),
             baseline=point.settings.baseline,
         )
         found.setdefault((chosen_mode, each.name, each.seed, *sorted(each.identity.items())), each)

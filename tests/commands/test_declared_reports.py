@@ -73,7 +73,7 @@ def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills
 
 
 def test_an_arm_without_any_run_is_a_row_that_says_so(outputs: Path, points: list[GridPoint]) -> None:
-    first = [number for number, point in enumerate(points) if point.words[:3] == points[0].words[:3]]
+    first = [number for number, point in enumerate(points) if point.overrides[:3] == points[0].overrides[:3]]
     for number in first:
         shutil.rmtree(outputs / "runs" / ABLATION / f"run{number}")
     report = made(outputs)
@@ -271,4 +271,4 @@ def test_settings_beside_undeclared_names_are_refused(tmp_path: Path) -> None:
 def test_a_point_of_a_sweep_can_be_run_alone(words: list[str]) -> None:
     first, *_, last = declared_reports.grid(tuple(words))
     for point in (first, last):
-        assert schema.check_command_line(list(point.words), multirun=False) == [point.settings]
+        assert schema.check_command_line(list(point.overrides), multirun=False) == [point.settings]
