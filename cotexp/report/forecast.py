@@ -122,7 +122,7 @@ def _candidates(asked: Sequence[Configuration], runs: Sequence[Observation], val
         for each in validated
     }
     accuracies, lengths = ([each.mean for each in forecasts[truth]] for truth in TRUTHS)
-    on_front = forecasting.front(accuracies, lengths)
+    on_front = forecasting.on_pareto_front(accuracies, lengths)
     order = sorted(range(len(asked)), key=lambda index: (-accuracies[index], lengths[index], asked[index].label))
     rows = tuple(
         Row(
