@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from cotexp.sections import spelled
 from cotexp.spelling import is_text, quoted, read_yaml
 
 SWEEPS = Path(__file__).resolve().parent.parent / "conf" / "sweep"
@@ -37,10 +38,3 @@ def _as_override(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_as_override, value))}]"
     return quoted(value) if isinstance(value, str) else spelled(value)
-
-
-def spelled(value: Any) -> str:
-    """A value as labels and tables show it."""
-    if isinstance(value, list):
-        return f"[{','.join(map(spelled, value))}]"
-    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)

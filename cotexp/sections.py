@@ -71,6 +71,13 @@ def suggestion(word: str, known: list[str]) -> str:
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
+def spelled(value: Any) -> str:
+    """A value as labels and tables show it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(spelled, value))}]"
+    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
 def shortened(value: Any) -> str:
     """A value as an error shows it: some hundred characters at most, and no control character."""
     try:

@@ -13,10 +13,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from cotexp import schema
+from cotexp.commands import declared_reports
 from cotexp.jobs import pipeline, planning
 from cotexp.jobs.store import key_of
 from cotexp.model_settings import GgufModel, LocalCompressor, LocalTeacher, ScratchModel
-from cotexp.report import declared
 from cotexp.sections import ConfigError, keyed
 from cotexp.settings import Settings
 from cotexp.tasks import GsmSymbolicTask, StoriesTask
@@ -25,7 +25,7 @@ from cotexp.tasks.benchmarks import BENCHMARKS
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
 FILES = sorted(path for path in CONF.rglob("*") if path.is_file() and path.relative_to(CONF).parts[0] not in ("report", "hydra"))
-"""All but declared reports, which no run reads (tests/report/test_declared.py), and launchers (tests/test_launchers.py)."""
+"""All but declared reports, which no run reads (tests/commands/test_declared_reports.py), and launchers (tests/test_launchers.py)."""
 OPTION_FILES = [path for path in FILES if path.relative_to(CONF).parts[0] in schema.SECTIONS]
 
 NEEDS: dict[str, list[str]] = {
@@ -116,7 +116,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_file_under_conf_is_checked_and_belongs_to_a_known_group() -> None:
     checked = {path for path in CONF.glob("**/*.yaml") if name_of(path) == "config" or path.relative_to(CONF).parts[0] in known_groups()}
-    reports = {f"report/{each}" for each in declared.names()} | {f"report/published/{each}" for each in declared.published_names()}
+    reports = {f"report/{each}" for each in declared_reports.report_names()} | {
+        f"report/published/{each}" for each in declared_reports.published_names()
+    }
     assert {name_of(path) for path in (CONF / "report").rglob("*") if path.is_file()} == reports
     assert len(FILES) == len(checked) > 38
     assert {name_of(each) for each in FILES} == {name_of(each) for each in checked}

@@ -71,6 +71,13 @@ HOMES: dict[str, tuple[str, ...]] = {
     "openai": ("cotexp/inference/api_service.py", "cotexp/inference/api_batch.py"),
     "optuna": ("cotexp/commands/search.py",),
     "tenacity": ("cotexp/inference/api_refusals.py", "cotexp/inference/api_batch.py"),
+    "rich": (
+        "cotexp/jobs/progress.py",
+        "cotexp/jobs/planning.py",
+        "cotexp/report/terminal.py",
+        "cotexp/commands/questions.py",
+        "cotexp/commands/encode.py",
+    ),
 }
 """Library -> the only files, or folders ending in /, that may import it."""
 

@@ -11,7 +11,7 @@ import pytest
 from cotexp.jobs import pipeline, planning
 from cotexp.jobs.store import complete_lines
 from cotexp.methods.reasoning import Parts
-from cotexp.report import examples
+from cotexp.report import compression_examples
 from cotexp.schema import check_command_line
 from cotexp.settings import Settings
 from cotexp.stages import checkpoint
@@ -68,7 +68,7 @@ def test_thinking_and_answer_part_are_compressed_apart_and_learnt_together(tmp_p
         assert lines[name]["num_tokens_original"] == row["num_cot_tokens"] - row["num_thinking_tokens"]
     assert 0 < result.metrics["compression/compression_ratio_thinking"] <= 1
     assert 0 < result.metrics["compression/compression_ratio_answer"] <= 1
-    assert {each.texts[0] for each in examples.pick(result.folder, 16)} == {
+    assert {each.texts[0] for each in compression_examples.pick(result.folder, 16)} == {
         text for row in rationales.values() for text in (Parts.of(row["cot"]).thinking, Parts.of(row["cot"]).chain)
     }
     assert all(each.num_missing == 0 for each in planning.plan(pipeline.make_context(settings_of(tmp_path, recorded), plan=True)))

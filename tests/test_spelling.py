@@ -10,8 +10,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cotexp import grids, overrides, schema, spelling
+from cotexp.commands import declared_reports
 from cotexp.commands.search_space import read_space
-from cotexp.report import declared
 from cotexp.sections import ConfigError
 from cotexp.settings import Settings
 from cotexp.slots import SECTIONS, text_settings
@@ -144,9 +144,9 @@ def test_a_declared_report_keeps_the_spelling_of_its_texts(tmp_path: Path, monke
     (tmp_path / "mine.yaml").write_text(
         "title: 2026_11_28\ntables:\n  - runs: [1_0, yes]\n    seeds: [1_0]\n    labels: {seed: 1.10}\nfootnotes: [12:30]\n"
     )
-    monkeypatch.setattr(declared, "FOLDER", tmp_path)
-    monkeypatch.setattr(declared, "CONF", tmp_path / "conf")
-    report = declared.report_named("mine")
+    monkeypatch.setattr(declared_reports, "FOLDER", tmp_path)
+    monkeypatch.setattr(declared_reports, "CONF", tmp_path / "conf")
+    report = declared_reports.report_named("mine")
     assert (report.title, report.footnotes) == ("2026_11_28", ["12:30"])
     assert (report.tables[0].runs, report.tables[0].seeds, report.tables[0].labels) == (["1_0", "yes"], [10], {"seed": "1.10"})
 

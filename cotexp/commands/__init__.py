@@ -63,7 +63,7 @@ def _compress(settings: Settings, use: Use) -> None:
 def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str | None], use: Use) -> Result | None:
     from cotexp import flow, report, tracking
     from cotexp.jobs import nodes, pipeline
-    from cotexp.report import tables
+    from cotexp.report import run_table
 
     context = pipeline.prepare(settings)
     use(each.key for each in flow.specs_of(context).values())
@@ -77,7 +77,7 @@ def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str
         result = pipeline.run(context, overrides)
         if result.computed or not report.is_written(result.folder):
             report.write(result.folder)
-        tables.show(
+        run_table.show(
             result.metrics, f"{settings.name}, run {run_key}{'' if result.computed else ' (was finished already)'}", dataclasses.asdict(settings)
         )
         print(f"Results, figures and examples: {result.folder}")

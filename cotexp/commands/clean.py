@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
-
 from cotexp.jobs.cleaning import Entry, plan_cleaning, remove
 from cotexp.jobs.progress import page
+from cotexp.report import terminal
+from cotexp.report.document import text_table
 from cotexp.sections import ConfigError
 
 
@@ -19,16 +19,13 @@ def clean_store(outputs: Path, *, delete: bool, paid: bool) -> None:
     if not (outputs / "store").is_dir():
         raise ConfigError(f"clean: {outputs} has no store; give the folder of a store and runs by --outputs DIR")
     found = plan_cleaning(outputs, paid=paid)
-    table = Table(title=f"{outputs / 'store'}: what {found.num_runs} runs need", title_justify="left")
-    for column in ("stage", "needed", "size", "not needed", "size"):
-        table.add_column(column, justify="right" if column != "stage" else "left")
-    for stage in sorted({each.stage for each in (*found.needed, *found.unneeded)}):
-        kept, gone = ([each for each in own if each.stage == stage] for own in (found.needed, found.unneeded))
-        table.add_row(stage, str(len(kept)), size(kept), str(len(gone)), size(gone))
-    table.add_section()
-    table.add_row("all", str(len(found.needed)), size(found.needed), str(len(found.unneeded)), size(found.unneeded))
+    rows = []
+    for stage in (*sorted({each.stage for each in (*found.needed, *found.unneeded)}), "all"):
+        kept, gone = ([each for each in entries if stage in (each.stage, "all")] for entries in (found.needed, found.unneeded))
+        rows.append((stage, str(len(kept)), size(kept), str(len(gone)), size(gone)))
     console = page()
-    console.print(table)
+    title = f"{outputs / 'store'}: what {found.num_runs} runs need"
+    terminal.show(text_table(title, ("stage", "needed", "size", "not needed", "size"), rows), console)
     if found.paid:
         console.print(f"Left alone: {len(found.paid)} ledgers of texts from servers that no run needs ({size(found.paid)}); --paid removes them too")
     if found.recent:

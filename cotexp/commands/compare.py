@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cotexp.commands.export import find_run
-from cotexp.jobs.progress import page
 from cotexp.methods.comparison import POOLED, ComparedTask, RunComparison, compare_answers
 from cotexp.records import Prediction
+from cotexp.report import terminal
+from cotexp.report.document import text_table
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import MODES
 
@@ -68,25 +69,15 @@ def _side(folder: Path, predictions: dict[str, list[Prediction]], wanted: str | 
 
 def print_comparison(first: Side, second: Side) -> None:
     """Print the table of two sides, a verdict and notes. Raises: ConfigError when no question can be paired."""
-    from rich.markup import escape
-    from rich.table import Table
-
     found = compare_answers(first.predictions, second.predictions)
     if not found.rows:
         raise ConfigError(_nothing_in_common(first, second, found))
-    table = Table(title=escape(f"First: {first.name}\nSecond: {second.name}"), title_justify="left")
-    for index, column in enumerate(
-        ("task", "questions", "accuracy, first", "second", "difference, points (95 % interval)", "p", "only first right", "only second right")
-    ):
-        if not found.one_sample:
-            column = column.replace("right", "better")
-        table.add_column(column, justify="right" if index else "left", overflow="fold")
-    for each in found.rows:
-        table.add_row(*_cells(each))
-    console = page()
-    console.print(table)
+    headings = ["task", "questions", "accuracy, first", "second", "difference, points (95 % interval)", "p", "only first right", "only second right"]
+    if not found.one_sample:
+        headings = [each.replace("right", "better") for each in headings]
+    terminal.show(text_table(f"First: {first.name}\nSecond: {second.name}", headings, map(_cells, found.rows)))
     for line in (verdict(found.rows[-1]), *(f"- {each}" for each in notes(found))):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        terminal.say(line)
 
 
 def _nothing_in_common(first: Side, second: Side, found: RunComparison) -> str:
@@ -117,7 +108,7 @@ def _cells(row: ComparedTask) -> list[str]:
 
 
 def verdict(row: ComparedTask) -> str:
-    """One sentence: whether the difference of a row can be told from chance."""
+    """One sentence: whether the difference of a row is beyond noise."""
     questions = f"{row.paired.num_questions} question{'' if row.paired.num_questions == 1 else 's'}"
     if row.within_noise:
         return f"Within noise: {questions} cannot tell the two apart (beyond noise means p < 0.05 and an interval without 0)."
@@ -126,7 +117,7 @@ def verdict(row: ComparedTask) -> str:
 
 
 def notes(found: RunComparison) -> Iterator[str]:
-    """What a reader must know beside the table, everything left out included."""
+    """What a reader needs to interpret the table, including everything left out."""
     if found.one_sample:
         yield "Strict grading; p by McNemar's exact test, interval by bootstrap over questions; difference = second minus first."
     else:

@@ -10,7 +10,7 @@ from cotexp import durable
 from cotexp.commands.model_card import GENERIC, MARK, model_card, source_of
 from cotexp.jobs.disk import check_writable
 from cotexp.jobs.stored_files import Damaged, metrics_of, read_json, settings_of, stages_of, understood
-from cotexp.report.arms import name_of
+from cotexp.report.finished_runs import name_of
 from cotexp.sections import ConfigError, broken_path
 
 if TYPE_CHECKING:

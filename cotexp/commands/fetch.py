@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
-
-from cotexp.jobs.progress import page
+from cotexp.report import terminal
+from cotexp.report.document import text_table
 from cotexp.sections import ConfigError
 from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark
 from cotexp.tasks.pinned_files import RECIPES
@@ -43,14 +42,13 @@ def fetch_tasks(names: list[str], folder: Path, *, force: bool) -> None:
 
 
 def print_tasks() -> None:
-    """Print a table of all tasks that can be fetched: type of answer, official rows, source and licence."""
-    table = Table(title="Tasks for cotexp fetch")
-    for heading in ("task", "answer", "train / validation / test", "source", "licence"):
-        table.add_column(heading, overflow="fold")
+    """A table of every task that can be fetched: type of answer, official rows, source and licence."""
+    rows = []
     for name, benchmark in BENCHMARKS.items():
         counts = (benchmark.splits[split].num_rows if split in benchmark.splits else "-" for split in ("train", "validation", "test"))
-        table.add_row(name, benchmark.answer_type, " / ".join(map(str, counts)), "\n".join(sources_of(name, benchmark)), benchmark.licence)
-    page().print(table)
+        rows.append((name, benchmark.answer_type, " / ".join(map(str, counts)), "\n".join(sources_of(name, benchmark)), benchmark.licence))
+    headings = ("task", "answer", "train / validation / test", "source", "licence")
+    terminal.show(text_table("Tasks for cotexp fetch", headings, rows, left=headings))
 
 
 def sources_of(name: str, benchmark: Benchmark) -> list[str]:

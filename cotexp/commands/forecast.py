@@ -1,4 +1,4 @@
-"""`cotexp forecast`: accuracy and length before fine-tuning, learnt from finished runs."""
+"""`cotexp forecast`: forecasts accuracy and length before fine-tuning from finished runs."""
 
 from __future__ import annotations
 
@@ -7,63 +7,63 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from cotexp import schema
+from cotexp.commands.declared_reports import grid
 from cotexp.commands.report import publish, target_of
-from cotexp.grids import expand_sweep
 from cotexp.jobs import progress
 from cotexp.jobs.stored_training_sets import Lookup
 from cotexp.methods import forecasting
-from cotexp.report import forecast, observed
-from cotexp.report.arms import Flat, labels, listed
-from cotexp.report.forecast import Asked
-from cotexp.report.planned import expected_of
+from cotexp.report import forecast, forecast_data
+from cotexp.report.arms import labels
+from cotexp.report.expected_runs import GridPoint, expected_of
+from cotexp.report.finished_runs import Flat, listed
+from cotexp.report.forecast import Configuration
 from cotexp.sections import RunFailed
 
 
 def forecast_experiments(
     names: Sequence[str], *, outputs: Path, candidates: Sequence[str] = (), formats: Sequence[str] = ("md",), folder: Path | None = None
 ) -> None:
-    """Print and write how well finished runs foretell each other, and rank the points of `candidates` that are not fine-tuned yet.
+    """Print and write how well finished runs predict each other, and rank the points of `candidates` that are not fine-tuned yet.
 
-    `candidates` are words behind `python run.py -m`; one without "=" is the name of a sweep.
-    Raises: ConfigError for an unknown name or bad words, or too few runs.
+    `candidates` are arguments of `python run.py -m`; one without "=" is the name of a sweep.
+    Raises: ConfigError for an unknown name or bad overrides, or too few runs.
     """
     target = folder or target_of(names, outputs, "forecast")
-    points = schema.points_of([each if "=" in each else f"sweep={each}" for each in candidates], multirun=True) if candidates else []
-    found = observed.find(list(dict.fromkeys(names)), outputs)
+    points = grid(tuple(each if "=" in each else f"sweep={each}" for each in candidates)) if candidates else []
+    found = forecast_data.find(list(dict.fromkeys(names)), outputs)
     asked, not_asked = look_up(points, outputs, found.runs[0].conditions)
     report = forecast.make(list(dict.fromkeys(names)), found, asked, not_asked)
     publish(report, formats, target)
 
 
-def look_up(points: Sequence[schema.Point], outputs: Path, conditions: Flat) -> tuple[list[Asked], list[str]]:
-    """The points that are compressed and not fine-tuned, each once whatever its seed, and lines on the others by reason.
+def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tuple[list[Configuration], list[str]]:
+    """The points that are compressed and not fine-tuned, once per configuration whatever the seed, and lines about the others by reason.
 
-    A point that would be trained or measured under other conditions than the runs to learn from is one of the others.
+    A point is among the others as well if it would be trained or measured under other conditions than the runs to learn from.
     """
-    lookup, asked = Lookup(), dict[str, Asked]()
+    lookup, asked = Lookup(), dict[str, Configuration]()
     reasons: dict[str, list[str]] = {}
     with progress.bar("candidates", len(points)) as advance:
         for point, label in zip(points, _labels(points), strict=True):
-            point.settings.paths.outputs = str(outputs)
+            settings = dataclasses.replace(point.settings, paths=dataclasses.replace(point.settings.paths, outputs=str(outputs)))
             try:
-                candidate = lookup.candidate(point.settings)
+                candidate = lookup.candidate(settings)
                 if candidate.is_trained:
                     raise RunFailed("fine-tuned already")
-                if difference := observed.unlike(observed.conditions_of(dataclasses.asdict(point.settings), candidate.answers), conditions):
+                if difference := forecast_data.unlike(forecast_data.conditions_of(dataclasses.asdict(settings), candidate.answers), conditions):
                     raise RunFailed(f"not comparable with the runs: {difference}")
-                features = forecasting.features_of(candidate.metrics, point.settings.mixture.full_ratio)
-                command = shlex.join(["python", "run.py", *expand_sweep(point.overrides)])
-                asked.setdefault(label, Asked(label=label, command=command, features=list(features.values())))
+                features = forecasting.features_of(candidate.metrics, settings.mixture.full_ratio)
+                command = shlex.join(["python", "run.py", *point.overrides])
+                asked.setdefault(label, Configuration(label=label, command=command, features=list(features.values())))
             except RunFailed as error:
-                reasons.setdefault(str(error), []).append(f"{label}, seed={point.settings.seed}")
+                reasons.setdefault(str(error), []).append(f"{label}, seed={settings.seed}")
             advance()
-    return list(asked.values()), [f"candidates {listed(own)}: {reason}" for reason, own in reasons.items()]
+    return list(asked.values()), [f"candidates {listed(names_of_points)}: {reason}" for reason, names_of_points in reasons.items()]
 
 
-def _labels(points: Sequence[schema.Point]) -> list[str]:
-    """What sets each point apart, its seed left out."""
-    expected = [each for point in points for each in expected_of([point], observed.MODE)]
+def _labels(points: Sequence[GridPoint]) -> list[str]:
+    """The label of each point, without its seed."""
+    expected = [each for point in points for each in expected_of([point], forecast_data.MODE)]
     distinct = list({tuple(sorted(each.identity.items())): each for each in expected}.values())
     label_of = {tuple(sorted(each.identity.items())): label for each, label in zip(distinct, labels(distinct), strict=True)}
     return [label_of[tuple(sorted(each.identity.items()))] for each in expected]

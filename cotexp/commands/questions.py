@@ -1,4 +1,4 @@
-"""`cotexp questions`: what a task really holds, and whether its gold answers can be graded."""
+"""`cotexp questions`: the questions of a task, and whether its gold answers can be graded."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from cotexp import schema
 from cotexp.jobs.progress import page
 from cotexp.records import Question
-from cotexp.report import incomplete
+from cotexp.report import incomplete, terminal
+from cotexp.report.document import Table, text_table
 from cotexp.settings import Settings
 from cotexp.tasks import QuestionSets, Task, answer_type_of, data_folders, load_questions, prompt_of
 from cotexp.tasks.benchmarks import closing
@@ -43,7 +43,7 @@ def print_questions(overrides: list[str], *, overlap: int | None, examples: int)
 def show_task(console: Console, task: Task, folders: Sequence[Path], *, overlap: int | None, examples: int) -> None:
     """Print one task."""
     sets = load_questions(task, folders)
-    console.print(summary(task, sets))
+    terminal.show(summary(task, sets), console)
     for name, rows in sets.incomplete.items():
         console.print(Text(incomplete.line(name, *rows), style="yellow"))
     prompt = prompt_of(task, sets.shots)
@@ -60,14 +60,12 @@ def show_task(console: Console, task: Task, folders: Sequence[Path], *, overlap:
 def summary(task: Task, sets: QuestionSets) -> Table:
     """Rows per split, with how many gold answers grade as correct when they are given as answers."""
     dropped = ", ".join(f"{count} {reason}" for reason, count in sets.dropped.items()) or "none"
-    table = Table(title=f"{task.name}: {answer_type_of(task)} answers; left out: {dropped}")
-    for heading in ("split", "questions", "gold answers graded correct", "with worked solutions"):
-        table.add_column(heading, justify="left" if heading == "split" else "right")
+    rows = []
     for split in SPLITS:
-        questions = sets[split]
-        num_correct, num_questions = self_check(questions)
-        table.add_row(split, str(num_questions), str(num_correct), str(sum(bool(each.references) for each in questions)))
-    return table
+        num_correct, num_questions = self_check(sets[split])
+        rows.append((split, str(num_questions), str(num_correct), str(sum(bool(each.references) for each in sets[split]))))
+    headings = ("split", "questions", "gold answers graded correct", "with worked solutions")
+    return text_table(f"{task.name}: {answer_type_of(task)} answers; left out: {dropped}", headings, rows)
 
 
 def self_check(questions: Sequence[Question]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""`cotexp runs`: every run with its state, one of them whole, two side by side, and those that failed started again."""
+"""`cotexp runs`: list runs with their states, show one, compare two, and restart failed ones."""
 
 from __future__ import annotations
 
@@ -11,98 +11,88 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from cotexp.jobs.progress import page
 from cotexp.jobs.stored_files import STAGES, stages_of
+from cotexp.report import terminal
 from cotexp.report.arms import labels
-from cotexp.report.overview import Seen, differing, metrics_side_by_side, progress, runs_seen
-from cotexp.report.stored import told
+from cotexp.report.document import Cell, Table, text_table
+from cotexp.report.run_list import ListedRun, differing, list_runs, metrics_side_by_side, progress
+from cotexp.report.stored import unless_broken
+from cotexp.report.terminal import say
 from cotexp.sections import RunFailed
 
 RUN = Path(__file__).resolve().parents[2] / "run.py"
-COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "diverged": "red", "killed": "red", "stopped": "yellow"}
 
 
 def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], relaunch: bool) -> None:
-    """Print the runs that are meant: one that is named alone whole, two that are named side by side, else a line for each; or start them again.
+    """Print the selected runs: one named run in full, two side by side, otherwise one line each. With `relaunch`, start them again.
 
-    Raises: ConfigError where a pattern fits no run; RunFailed when a run that was started again fails.
+    Raises: ConfigError if a pattern fits no run; RunFailed if a restarted run fails.
     """
-    seen, broken = runs_seen(outputs, patterns, states)
-    console = page()
+    seen, broken = list_runs(outputs, patterns, states)
     if broken and not seen and patterns:
         raise RunFailed("\n".join(f"runs: {each}" for each in broken))
     if relaunch:
-        _relaunch(seen, outputs, console)
+        _relaunch(seen, outputs)
     elif not states and len(patterns) == len(seen) == 1:
-        _show(seen[0], outputs, console)
+        _show(seen[0], outputs)
     elif not states and len(patterns) == len(seen) == 2:
-        ordered = [runs_seen(outputs, [each]).runs[0] for each in patterns]
-        _compare(ordered[0], ordered[1], outputs, console)
+        ordered = [list_runs(outputs, [each]).runs[0] for each in patterns]
+        _compare(ordered[0], ordered[1], outputs)
     else:
-        _list(seen, outputs, console)
+        _list(seen, outputs)
     for line in broken:
-        _say(console, line)
+        say(line)
 
 
 # --- many runs -------------------------------------------------------------------------------------------------------------
 
 
-def _list(seen: Sequence[Seen], outputs: Path, console: Console) -> None:
+def _list(seen: Sequence[ListedRun], outputs: Path) -> None:
     if not seen:
-        console.print("No run is in this state.")
+        say("No run is in this state.")
     for name, group in groupby(seen, key=lambda each: each.name):
-        own = list(group)
-        console.print(_table(name, own, outputs))
-        for each in own:
+        of_experiment = list(group)
+        terminal.show(_table(name, of_experiment, outputs))
+        for each in of_experiment:
             if each.status.error and each.status.state != "finished":
-                _say(console, f"{each.key} {each.status.state} in {each.status.stage or 'its beginning'}: {_line(each.status.error)}")
+                say(f"{each.key} {each.status.state} in {each.status.stage or 'its beginning'}: {_line(each.status.error)}")
             if each.status.state in ("failed", "diverged", "killed", "stopped"):
-                _say(console, f"    {command(each, outputs)}")
+                say(f"    {command(each, outputs)}")
 
 
-def _table(name: str, own: Sequence[Seen], outputs: Path) -> Table:
-    """A line for each run of one experiment, the newest last; columns that would be empty are left out."""
-    rows = [_cells(each, "" if label == name else label, outputs) for each, label in zip(own, labels(own), strict=True)]
-    table = Table(title=f"{escape(name)}: {_counts(own)}", title_justify="left")
-    for column in (shown := [column for column in rows[0] if any(row[column] for row in rows)]):
-        table.add_column(column, justify="left" if column in ("run", "settings", "state") else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(row[column] for column in shown))
-    return table
+def _table(name: str, runs: Sequence[ListedRun], outputs: Path) -> Table:
+    """A line for each run of one experiment, the newest last, without the columns that would be empty."""
+    rows = [_cells(run, "" if label == name else label, outputs) for run, label in zip(runs, labels(runs), strict=True)]
+    headings = [heading for heading in rows[0] if any(row[heading].text for row in rows)]
+    cells = ([row[heading] if heading != "run" else row[heading].text for heading in headings] for row in rows)
+    return text_table(f"{name}: {_counts(runs)}", headings, cells, left=("settings", "state"))
 
 
-def _say(console: Console, text: str) -> None:
-    """Print a line as it is, whatever the terminal's width."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+def _counts(runs: Sequence[ListedRun]) -> str:
+    states = [each.status.state for each in runs]
+    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys((*terminal.COLOURS, *states)) if state in states)
 
 
-def _counts(own: Sequence[Seen]) -> str:
-    states = [each.status.state for each in own]
-    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys((*COLOURS, *states)) if state in states)
-
-
-def _cells(each: Seen, label: str, outputs: Path) -> dict[str, str]:
-    state, how_far = each.status.state, progress(each, outputs)
-    accuracy, tokens, dollars, seconds = each.metric("accuracy"), each.metric("num_tokens"), each.dollars, each.seconds
-    return {
-        "run": each.key,
-        "settings": escape(label.replace(", ", "\n")),
-        "seed": str(each.seed),
-        "state": f"[{COLOURS.get(state, 'white')}]{state}[/]{f' ({how_far})' if how_far else ''}",
+def _cells(run: ListedRun, label: str, outputs: Path) -> dict[str, Cell]:
+    """Heading -> cell."""
+    state, how_far = run.status.state, progress(run, outputs)
+    accuracy, tokens = run.metric("accuracy"), run.metric("num_tokens")
+    texts = {
+        "run": run.key,
+        "settings": label.replace(", ", "\n"),
+        "seed": str(run.seed),
+        "state": f"{state} ({how_far})" if how_far else state,
         "accuracy": "" if accuracy is None else f"{accuracy:.1%}",
         "tokens": "" if tokens is None else f"{tokens:.1f}",
-        "time": "" if seconds is None else duration(seconds),
-        "cost": "" if dollars is None else f"${dollars:.2f}",
-        "age": duration(time.time() - each.modified),
+        "time": "" if run.seconds is None else duration(run.seconds),
+        "cost": "" if run.dollars is None else f"${run.dollars:.2f}",
+        "age": duration(time.time() - run.modified),
     }
+    return {heading: Cell(text=text, state=state if heading == "state" else "ok") for heading, text in texts.items()}  # type: ignore[arg-type]
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit that leaves a whole number: 48s, 12m, 5h, 3d."""
+    """A duration in the largest unit of which there are at least two: 48s, 12m, 5h, 3d."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f}{unit}"
@@ -116,25 +106,25 @@ def _line(text: str) -> str:
 # --- starting again --------------------------------------------------------------------------------------------------------
 
 
-def words_of(each: Seen, outputs: Path) -> list[str]:
-    """What stands behind run.py to make this run, in this folder of outputs whatever it was called then."""
+def words_of(each: ListedRun, outputs: Path) -> list[str]:
+    """The arguments of run.py that make this run in `outputs`, even if the folder had another name then."""
     words = [word for word in each.status.overrides if not word.startswith("paths.outputs=")]
     return words if outputs == Path("outputs") else [*words, f"paths.outputs={outputs}"]
 
 
-def command(each: Seen, outputs: Path) -> str:
-    """The command that goes on with a run."""
+def command(each: ListedRun, outputs: Path) -> str:
+    """The command that continues a run."""
     return shlex.join(["python", "run.py", *words_of(each, outputs)])
 
 
-def _relaunch(seen: Sequence[Seen], outputs: Path, console: Console) -> None:
-    """Run the commands of all that neither finished nor run, one after another; each goes on where it stood."""
+def _relaunch(seen: Sequence[ListedRun], outputs: Path) -> None:
+    """Run the commands of all runs that neither finished nor are running, one after another. Each continues where it stopped."""
     to_run = [each for each in seen if each.status.state not in ("finished", "running") and (each.folder / "status.json").is_file()]
     if not to_run:
-        console.print("No run is to be started again.")
+        say("No run is to be started again.")
     failed = []
     for number, each in enumerate(to_run, 1):
-        _say(console, f"{number} of {len(to_run)}: {command(each, outputs)}")
+        say(f"{number} of {len(to_run)}: {command(each, outputs)}")
         code = subprocess.run([sys.executable, str(RUN), *words_of(each, outputs)], check=False).returncode
         if code:
             failed.append(each.key)
@@ -147,57 +137,52 @@ def _relaunch(seen: Sequence[Seen], outputs: Path, console: Console) -> None:
 # --- one run, two runs -----------------------------------------------------------------------------------------------------
 
 
-def _show(each: Seen, outputs: Path, console: Console) -> None:
-    from cotexp.report import tables
+def _show(each: ListedRun, outputs: Path) -> None:
+    from cotexp.report import run_table
 
     status = each.status
     how_far = progress(each, outputs)
-    _say(console, f"{each.name}/{each.key}: {status.state}{f', {how_far}' if how_far else ''}")
+    say(f"{each.name}/{each.key}: {status.state}{f', {how_far}' if how_far else ''}")
     if status.error and status.state != "finished":
-        _say(console, f"  error    {_line(status.error)}")
+        say(f"  error    {_line(status.error)}")
     if status.started is not None:
-        _say(console, f"  began    {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(status.started))}")
+        say(f"  began    {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(status.started))}")
     if each.seconds is not None:
         spent = {name.removeprefix("seconds/"): value for name, value in each.metrics.items() if name.startswith("seconds/")}
-        _say(console, f"  took     {duration(each.seconds)}{f' ({_listed(spent)})' if spent else ''}")
+        say(f"  took     {duration(each.seconds)}{f' ({_listed(spent)})' if spent else ''}")
     if each.dollars is not None:
-        _say(console, f"  cost     ${each.dollars:.4f} for all texts of servers that it reads")
+        say(f"  cost     ${each.dollars:.4f} for all texts of servers that it reads")
     if (each.folder / "status.json").is_file():
-        _say(console, f"  command  {command(each, outputs)}")
-    _say(console, f"  folder   {each.folder}")
-    stages = told(each.folder, functools.partial(stages_of, whole=True), {}) if (each.folder / STAGES).exists() else {}
+        say(f"  command  {command(each, outputs)}")
+    say(f"  folder   {each.folder}")
+    stages = unless_broken(each.folder, functools.partial(stages_of, whole=True), {}) if (each.folder / STAGES).exists() else {}
     for name, stage in stages.items():
-        _say(console, f"  {name:40} {stage['path']}")
+        say(f"  {name:40} {stage['path']}")
     if each.metrics:
-        told(each.folder, lambda _: tables.show(each.metrics, f"{each.name}, run {each.key}", each.settings), None)
+        unless_broken(each.folder, lambda _: run_table.show(each.metrics, f"{each.name}, run {each.key}", each.settings), None)
 
 
 def _listed(seconds: dict[str, float]) -> str:
     return ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value >= 1)
 
 
-def _compare(first: Seen, second: Seen, outputs: Path, console: Console) -> None:
-    """Settings that differ, metrics side by side and, where both have answers, the paired test of `cotexp compare`."""
+def _compare(first: ListedRun, second: ListedRun, outputs: Path) -> None:
+    """Print differing settings, metrics side by side and, if both have answers, the paired test of `cotexp compare`."""
     from cotexp.commands.compare import compare_runs
 
-    _say(console, f"First:  {first.name}/{first.key}, {first.status.state}\nSecond: {second.name}/{second.key}, {second.status.state}")
-    _side_by_side("Settings that differ", "setting", differing(first, second), console)
+    say(f"First:  {first.name}/{first.key}, {first.status.state}\nSecond: {second.name}/{second.key}, {second.status.state}")
+    _side_by_side("Settings that differ", "setting", differing(first, second))
     rows = [(name, *(_number(value) for value in values)) for name, values in metrics_side_by_side((first, second))]
-    _side_by_side("Metrics", "metric", [(name, ours, theirs) for name, ours, theirs in rows], console)
+    _side_by_side("Metrics", "metric", [(name, ours, theirs) for name, ours, theirs in rows])
     if first.metrics and second.metrics:
         compare_runs(str(first.folder), str(second.folder), outputs=outputs, mode=None)
 
 
-def _side_by_side(title: str, what: str, rows: Sequence[tuple[str, str, str]], console: Console) -> None:
-    table = Table(title=title, title_justify="left")
-    for column in (what, "first", "second"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
+def _side_by_side(title: str, what: str, rows: Sequence[tuple[str, str, str]]) -> None:
     if rows:
-        console.print(table)
+        terminal.show(text_table(title, (what, "first", "second"), rows, left=("first", "second")))
     else:
-        _say(console, f"{title}: none")
+        say(f"{title}: none")
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""`cotexp search`: Optuna chooses settings; every trial is an ordinary run, found again by the same command, which goes on where it stopped."""
+"""`cotexp search`: Optuna chooses settings. Every trial is an ordinary run, and the same command continues an interrupted search."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def _dead(optuna: Any, study: Any) -> Iterator[Any]:
 
 
 def _run(optuna: Any, study: Any, search: Search, trial: Any, num_trials: int) -> None:
-    """Run one trial and tell its values; one that fails is told as failed."""
+    """Run one trial and report its values to Optuna; a trial that fails is reported as failed."""
     values = trial.user_attrs["values"]
     chosen = " ".join(f"{path}={value}" for path, value in values.items())
     print(f"\nTrial {trial.number} ({trial.user_attrs['place']} of {num_trials}): {chosen}", flush=True)

@@ -320,7 +320,7 @@ def outside(features: Sequence[Sequence[float]], asked: Sequence[float]) -> list
     return [name for name, column, value in columns if not min(column) - 1e-9 <= value <= max(column) + 1e-9]
 
 
-def front(accuracies: Sequence[float], lengths: Sequence[float]) -> list[bool]:
+def on_pareto_front(accuracies: Sequence[float], lengths: Sequence[float]) -> list[bool]:
     """Whether no other point is at least as accurate and as short, and better in one of the two."""
     points = list(zip(accuracies, lengths, strict=True))
     return [not any(a >= accuracy and n <= length and (a, n) != (accuracy, length) for a, n in points) for accuracy, length in points]

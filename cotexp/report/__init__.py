@@ -1,27 +1,29 @@
-"""Tables, figures and examples of a finished run; reads only what lies under outputs/."""
+"""Tables, figures and examples of finished runs. This package reads only files under outputs/."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from cotexp.jobs.stored_files import metrics_of, settings_of
-from cotexp.report import examples, figures, funnel, tables
-from cotexp.report.choices import choices
-from cotexp.report.markdown import plain
-from cotexp.visible import visible_lines
+from cotexp.report import compression_examples, funnel, markdown, run_figures, run_table
+from cotexp.report.document import Report
+from cotexp.report.style import picture
 
 
 def write(folder: Path) -> None:
-    """Write results.md, examples.md and figures/*.png and *.svg into a finished run's folder."""
+    """Write results.md, examples.md and figures/*.png and *.svg into the folder of a finished run."""
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, content in markdown.files(_report(folder), "results.md").items():
+        (folder / name).write_bytes(content)
+    (folder / "examples.md").write_text(compression_examples.markdown(compression_examples.pick(folder)))
+
+
+def _report(folder: Path) -> Report:
+    """The results of one run, with what its selection kept."""
     metrics, settings = metrics_of(folder), settings_of(folder)
-    shown = examples.pick(folder)
-    figure_names = figures.write(folder)
-    lines = [f"# {plain(settings['name'])}, run {folder.name}", ""]
-    lines += [tables.markdown(metrics, settings), "", *tables.notes(metrics, settings), *(f"- {each}" for each in choices([settings])), ""]
-    lines += funnel.markdown(metrics, settings)
-    lines += [f"![{name}](figures/{name})" for name in figure_names]
-    (folder / "results.md").write_text(visible_lines("\n".join(lines)) + "\n")
-    (folder / "examples.md").write_text(examples.markdown(shown))
+    tables = [run_table.table(metrics, settings), *funnel.tables(metrics, settings)]
+    name = settings["name"]
+    return Report(name=name, title=f"{name}, run {folder.name}", tables=tuple(tables), figures=tuple(map(picture, run_figures.drawings(folder))))
 
 
 def is_written(folder: Path) -> bool:

@@ -12,16 +12,16 @@ from cotexp.report.arm_rows import ArmRow
 from cotexp.report.style import COLOURS, Drawing
 
 NEAR = 0.05
-"""Share of the axis: points closer than this stand side by side instead, at this distance."""
+"""Share of the axis. Points closer than this are drawn side by side at this distance."""
 LINE_INCHES = 0.17
 LABEL_WIDTH = 52
 """Characters in a line of a label."""
 TICK_DISTANCE = 0.12
-"""Share of the axis: where no two numbers of rationales are closer, they are the axis' ticks."""
+"""Share of the axis. If no two numbers of rationales are closer than this, they are the ticks of the axis."""
 
 
 def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
-    """Every arm that trained on rationales, and models before fine-tuning as lines; none where all trained on all of the same number."""
+    """Arms that trained on rationales as points and models before fine-tuning as lines; no figure if all arms trained on one number of rationales."""
     shown = [each for each in rows if each.answers and each.num_rationales]
     if len({each.num_rationales for each in shown}) < 2 and not any(each.is_selected for each in shown):
         return []
@@ -49,7 +49,7 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
 
 
 def _draw_points(axes: Any, rows: Sequence[ArmRow]) -> list[float]:
-    """The interval, the mean and the seeds of every arm; returns where they stand."""
+    """Draw interval, mean and seeds of every arm. Returns their horizontal positions."""
     numbers = [each.num_rationales or 1.0 for each in rows]
     wide = max(numbers) > 10 * min(numbers)
     scaled = side_by_side([math.log10(each) if wide else each for each in numbers])
@@ -81,7 +81,7 @@ def _draw_points(axes: Any, rows: Sequence[ArmRow]) -> list[float]:
 
 
 def side_by_side(numbers: Sequence[float]) -> list[float]:
-    """`numbers`, where groups that are nearly equal are spread out around their mean, in the order given."""
+    """`numbers` with each group of nearly equal ones spread around its mean, in the given order."""
     order = sorted(range(len(numbers)), key=lambda index: (numbers[index], index))
     step = NEAR * ((max(numbers) - min(numbers)) or max(abs(max(numbers)), 1.0))
     groups: list[list[int]] = []
@@ -106,7 +106,7 @@ def _draw_bases(axes: Any, rows: Sequence[ArmRow]) -> None:
 
 
 def _draw_labels(axes: Any, labels: Sequence[str], points: Sequence[tuple[float, float]], gap: float) -> None:
-    """Beside the axes, in the order of the points, `gap` (a share of the height) apart at least, each with a line to its point."""
+    """Write the labels right of the axes in the order of the points, at least `gap` (a share of the height) apart, each with a line to its point."""
     low, high = axes.get_ylim()
     order = sorted(range(len(points)), key=lambda index: points[index][1])
     heights = apart([(points[index][1] - low) / (high - low) for index in order], gap)
@@ -123,7 +123,7 @@ def _draw_labels(axes: Any, labels: Sequence[str], points: Sequence[tuple[float,
 
 
 def apart(heights: Sequence[float], gap: float) -> list[float]:
-    """Rising `heights`, moved as little as it takes to stand `gap` apart within [0, 1], or evenly where they cannot.
+    """Rising `heights`, moved as little as possible so that they are `gap` apart within [0, 1]; evenly spaced if there is not enough room.
 
     Source: isotonic regression by pooling adjacent violators, of the heights less what the gaps below them take up.
     """

@@ -1,4 +1,4 @@
-"""Figures of a report: of its rows, and of what their runs compressed and selected, each thing that runs share drawn once."""
+"""Figures of a report: its rows, and what their runs compressed and selected. What several runs share is drawn once."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from cotexp.jobs.stored_files import stages_of
-from cotexp.report import arm_figure, figures, front, funnel, rounds
+from cotexp.report import arm_figure, funnel, pareto, rounds, run_figures
 from cotexp.report.arm_rows import ArmRow
-from cotexp.report.arms import Run, labels
-from cotexp.report.planned import renamed
-from cotexp.report.stored import told
+from cotexp.report.arms import labels
+from cotexp.report.expected_runs import renamed
+from cotexp.report.finished_runs import Run
+from cotexp.report.stored import unless_broken
 from cotexp.report.style import Drawing
 
 
 def drawings(rows: Sequence[ArmRow], short_names: Mapping[str, str] = MappingProxyType({})) -> Iterator[Drawing]:
-    """What there is to draw of the rows and of the first run of each arm; `short_names` of settings stand in labels."""
-    yield from front.drawings(rows)
+    """Drawings of the rows and of the first run of each arm; `short_names` replace names of settings in labels."""
+    yield from pareto.drawings(rows)
     yield from arm_figure.drawings(rows)
     runs = [row.arm.runs[0] for row in rows if row.arm]
     yield from rounds.drawings([replace(each, label=renamed(each.label, short_names)) for each in _compressed_sets(runs)])
@@ -27,22 +28,24 @@ def drawings(rows: Sequence[ArmRow], short_names: Mapping[str, str] = MappingPro
 
 
 def _compressed_sets(runs: Sequence[Run]) -> list[rounds.CompressedSet]:
-    """Every compressed training set once, called by what sets it apart from the others."""
+    """Every compressed training set once, labelled by the settings that set it apart from the others."""
     found: dict[str, tuple[Run, rounds.CompressedSet]] = {}
     for run in runs:
-        if own := told(run.folder, rounds.read, None):
-            found.setdefault(own.content, (run, own))
+        if compressed := unless_broken(run.folder, rounds.read, None):
+            found.setdefault(compressed.content, (run, compressed))
     names = labels([run for run, _ in found.values()]) if found else []
-    return [replace(own, label=name) for name, (_, own) in zip(names, found.values(), strict=True)]
+    return [replace(compressed, label=name) for name, (_, compressed) in zip(names, found.values(), strict=True)]
 
 
 def _difficulties(runs: Sequence[Run]) -> Iterator[Drawing]:
     """Rationale difficulty, for every set of scores; the second and later ones are numbered."""
     scored: dict[tuple[str, ...], Run] = {}
     for run in runs:
-        stages = told(run.folder, stages_of, {})
+        stages = unless_broken(run.folder, stages_of, {})
         if keys := tuple(stages[name]["key"] for name in sorted(stages) if name.startswith("scores/")):
             scored.setdefault(keys, run)
     for number, run in enumerate(scored.values(), 1):
         ending = "" if number == 1 else f"_{number}"
-        yield from (each._replace(name=each.name + ending) for each in told(run.folder, lambda folder: list(figures.of_difficulty(folder)), []))
+        yield from (
+            each._replace(name=each.name + ending) for each in unless_broken(run.folder, lambda folder: list(run_figures.of_difficulty(folder)), [])
+        )

@@ -11,12 +11,12 @@ from cotexp.methods.comparison import ComparedTask, TokenCount, compare_answers,
 from cotexp.methods.statistics import Spread, accuracy_metrics, mean, mean_and_deviation, shares_correct
 from cotexp.records import Prediction
 from cotexp.report.arms import Arm
-from cotexp.report.content import Gap
+from cotexp.report.document import Gap
 
 BASE = "base (not fine-tuned)"
 BASELINE = "baseline"
 OWN_BASE = "base"
-"""As the name of a baseline: every arm is measured against the model that it was made of."""
+"""Name of a baseline that compares every arm with the model that it was fine-tuned from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class ArmRow:
     """One arm, or the model before fine-tuning (no arm, no seeds), or an arm without a finished run (no answers).
 
     `accuracy` is the mean over seeds and questions in [0, 1], `low` and `high` its 95 % interval over questions, `over_seeds` holds the
-    accuracies' mean and deviation. `against` is None for the baseline, and where nothing can be paired: `uncompared` says why.
+    accuracies' mean and deviation. `against` is None for the baseline and if no answers can be paired; `uncompared` gives the reason.
     """
 
     label: str
@@ -72,15 +72,15 @@ class ArmRow:
 
     def metric(self, name: str) -> Spread | None:
         """A number of metrics.json; names without a slash belong to the row's mode, such as latency_seconds_batch1, the only ones of a base model."""
-        own = f"eval/{self.mode}/{name}"
+        in_mode = f"eval/{self.mode}/{name}"
         if self.arm is not None:
-            return self.arm.metric(name if "/" in name else own)
-        return Spread(self.metrics[own], math.nan, 1) if own in self.metrics else None
+            return self.arm.metric(name if "/" in name else in_mode)
+        return Spread(self.metrics[in_mode], math.nan, 1) if in_mode in self.metrics else None
 
 
-def rows_of(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow]:
-    """Models before fine-tuning first, then every arm against the baseline, or without one against its own base model; a text says why there
-    is nothing to compare with.
+def measure_arms(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow]:
+    """Models before fine-tuning first, then every arm, compared with the baseline. If `baseline` is None, each arm is compared with its own
+    base model; a text is the reason why there is no baseline.
 
     Pairs are the same questions and, where the two share seeds, the same seeds.
     """
@@ -88,7 +88,7 @@ def rows_of(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow]:
     for each in arms:
         if each.runs[0].base_answers and each.runs[0].mode != "base":
             bases.setdefault(each.runs[0].base_keys, []).append(each)
-    return [*(_base_row(own, baseline, len(bases)) for own in bases.values()), *(_arm_row(each, baseline) for each in arms)]
+    return [*(_base_row(sharing, baseline, len(bases)) for sharing in bases.values()), *(_arm_row(each, baseline) for each in arms)]
 
 
 def _base_row(arms: Sequence[Arm], baseline: Arm | str | None, num_bases: int) -> ArmRow:
@@ -121,7 +121,7 @@ class Against(NamedTuple):
 
 
 def _measured(label: str, mode: str, answers: Sequence[Prediction], against: Against) -> ArmRow:
-    own = accuracy_metrics(answers)
+    measured = accuracy_metrics(answers)
     compared = None if against.reason else compare_answers(against.first, against.second)
     by_task: dict[str, list[Prediction]] = {}
     for each in answers:
@@ -130,12 +130,12 @@ def _measured(label: str, mode: str, answers: Sequence[Prediction], against: Aga
         label=label,
         mode=mode,
         answers=list(answers),
-        accuracy=own["accuracy"],
-        low=own["accuracy_low"],
-        high=own["accuracy_high"],
-        num_tokens=own["num_tokens"],
-        num_cot_tokens=own["num_cot_tokens"],
-        num_questions=int(own["num_questions"]),
+        accuracy=measured["accuracy"],
+        low=measured["accuracy_low"],
+        high=measured["accuracy_high"],
+        num_tokens=measured["num_tokens"],
+        num_cot_tokens=measured["num_cot_tokens"],
+        num_questions=int(measured["num_questions"]),
         accuracy_of={task: mean(list(shares_correct(each).values())) for task, each in by_task.items()},
         against=compared.rows[-1] if compared and compared.rows else None,
         uncompared=against.reason or "no common question",
@@ -143,11 +143,8 @@ def _measured(label: str, mode: str, answers: Sequence[Prediction], against: Aga
     )
 
 
-# --- the best ------------------------------------------------------------------------------------------------------------
-
-
 def most_accurate(rows: Sequence[ArmRow]) -> set[str]:
-    """Labels of the most accurate row and of those that a paired test cannot tell from it; none where it can tell none apart."""
+    """Labels of the most accurate row and of those that a paired test cannot distinguish from it; none if it can distinguish no row."""
 
     def alike(first: ArmRow, second: ArmRow) -> bool:
         compared = compare_answers(first.answers, second.answers).rows
@@ -157,8 +154,8 @@ def most_accurate(rows: Sequence[ArmRow]) -> set[str]:
 
 
 def shortest(rows: Sequence[ArmRow], length: TokenCount) -> set[str]:
-    """Labels of the row with the fewest tokens and of those that a paired test cannot tell from it, among rows that are not less accurate
-    than the baseline beyond noise; none where it can tell none apart.
+    """Labels of the row with the fewest tokens and of those that a paired test cannot distinguish from it. Rows that are less accurate than the
+    baseline beyond noise take no part. None if the test can distinguish no row.
     """
 
     def alike(first: ArmRow, second: ArmRow) -> bool:

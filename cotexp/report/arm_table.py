@@ -1,4 +1,4 @@
-"""Rows of numbers as a table of cells: which columns there are, how each is written, and what a reader must know beside it."""
+"""The table of arms: its columns, how their cells are written, and its notes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from cotexp.report import incomplete, times
+from cotexp.report import incomplete, latency
 from cotexp.report.arm_rows import ArmRow, most_accurate, shortest
-from cotexp.report.content import Cell, Column, Row, State, Table
+from cotexp.report.document import Cell, Column, Row, State, Table
 from cotexp.sections import suggestion
 
 NO_CELL = Cell()
 USUAL = ("seeds", "rationales", "rationale_tokens", "accuracy", "deviation", "tokens", "ratio", "difference", "p")
-"""Columns of a table that declares none, without those that no row fills."""
+"""Columns of a table that declares none; those that no row fills are left out."""
 TASK = "accuracy:"
 """Before a task's name: the column of its accuracy."""
 
 
-class Shown(NamedTuple):
+class FilledColumn(NamedTuple):
     """A column and how a row fills it."""
 
     column: Column
@@ -27,8 +27,8 @@ class Shown(NamedTuple):
 
 
 def make_table(name: str, title: str, rows: Sequence[ArmRow], columns: Sequence[str] = ()) -> Table:
-    """A table of `rows` with these columns (see `shown`), by default the usual ones that a row fills and one for each of several tasks."""
-    wanted = [shown(each) for each in columns] if columns else _usual(rows)
+    """A table of `rows` with these columns (see `column_named`); by default the usual ones that a row fills, and one per task if several."""
+    wanted = [column_named(each) for each in columns] if columns else _usual(rows)
     bold = {"accuracy": most_accurate(rows), "tokens": shortest(rows, "num_tokens"), "cot_tokens": shortest(rows, "num_cot_tokens")}
     return Table(
         name=name,
@@ -39,14 +39,14 @@ def make_table(name: str, title: str, rows: Sequence[ArmRow], columns: Sequence[
     )
 
 
-def _usual(rows: Sequence[ArmRow]) -> list[Shown]:
-    found = [shown(each) for each in USUAL]
+def _usual(rows: Sequence[ArmRow]) -> list[FilledColumn]:
+    found = [column_named(each) for each in USUAL]
     tasks = list(dict.fromkeys(task for row in rows for task in row.accuracy_of))
     filled = [each for each in found if any(row.arm and each.cell(row).text for row in rows)]
-    return [*filled, *(shown(TASK + task) for task in tasks if len(tasks) > 1)]
+    return [*filled, *(column_named(TASK + task) for task in tasks if len(tasks) > 1)]
 
 
-def _row(row: ArmRow, wanted: Sequence[Shown], bold: dict[str, set[str]]) -> Row:
+def _row(row: ArmRow, wanted: Sequence[FilledColumn], bold: dict[str, set[str]]) -> Row:
     return Row(
         label=row.label,
         kind="arm" if row.arm or row.gaps else "base",
@@ -58,7 +58,7 @@ def _row(row: ArmRow, wanted: Sequence[Shown], bold: dict[str, set[str]]) -> Row
     )
 
 
-def _cell(row: ArmRow, each: Shown, bold: dict[str, set[str]]) -> Cell:
+def _cell(row: ArmRow, each: FilledColumn, bold: dict[str, set[str]]) -> Cell:
     if not row.answers:
         state: State = row.gaps[0].state if len({gap.state for gap in row.gaps}) == 1 else "missing"
         return Cell(text=state, state=state)
@@ -71,7 +71,7 @@ def _cell(row: ArmRow, each: Shown, bold: dict[str, set[str]]) -> Cell:
 # --- columns -------------------------------------------------------------------------------------------------------------
 
 
-def shown(name: str) -> Shown:
+def column_named(name: str) -> FilledColumn:
     """The column of this name: one of COLUMNS, `accuracy:TASK`, or any number of metrics.json, such as compression/num_rounds_mean.
 
     Raises: ValueError for another name.
@@ -80,14 +80,12 @@ def shown(name: str) -> Shown:
         return COLUMNS[name]
     if name.startswith(TASK):
         task = name.removeprefix(TASK)
-        return Shown(Column(name=name, title=f"{task}, %", better="higher"), lambda row: _percent(row.accuracy_of.get(task)))
+        return FilledColumn(Column(name=name, title=f"{task}, %"), lambda row: _percent(row.accuracy_of.get(task)))
     if "/" in name:
-        return Shown(Column(name=name, title=name.replace("_", " ").replace("/", ": ")), lambda row: _metric(row, name, ".4g"))
-    raise ValueError(f"must be one of {', '.join(COLUMNS)}, accuracy:TASK, or a name in metrics.json with a slash; got {name!r}{_near(name)}")
-
-
-def _near(name: str) -> str:
-    return suggestion(name, list(COLUMNS))
+        return FilledColumn(Column(name=name, title=name.replace("_", " ").replace("/", ": ")), lambda row: _metric(row, name, ".4g"))
+    raise ValueError(
+        f"must be one of {', '.join(COLUMNS)}, accuracy:TASK, or a name in metrics.json with a slash; got {name!r}{suggestion(name, list(COLUMNS))}"
+    )
 
 
 def _seeds(row: ArmRow) -> Cell:
@@ -125,20 +123,20 @@ def _metric(row: ArmRow, name: str, form: str) -> Cell:
 def _latency(row: ArmRow) -> Cell:
     """The median over passes, its mean over seeds, and the outermost quartiles."""
     cell = _metric(row, "latency_seconds_batch1", ".3f")
-    own = list(_times(row))
-    if cell.value is None or not all("latency_seconds_batch1_low" in each for each in own):
+    times = list(_times(row))
+    if cell.value is None or not all("latency_seconds_batch1_low" in each for each in times):
         return cell
-    low, high = min(each["latency_seconds_batch1_low"] for each in own), max(each["latency_seconds_batch1_high"] for each in own)
+    low, high = min(each["latency_seconds_batch1_low"] for each in times), max(each["latency_seconds_batch1_high"] for each in times)
     return replace(cell, text=f"{cell.text} ({low:.3f} to {high:.3f})", low=low, high=high)
 
 
 def _metrics_of(row: ArmRow) -> list[Mapping[str, float]]:
-    """All metrics of each run of the row."""
+    """The metrics of each run of the row."""
     return [run.metrics for run in row.arm.runs] if row.arm else [row.metrics]
 
 
 def _times(row: ArmRow) -> Iterator[dict[str, float]]:
-    """What each run of the row measured in its mode."""
+    """The latencies that each run of the row measured in its mode."""
     prefix = f"eval/{row.mode}/"
     for metrics in _metrics_of(row):
         yield {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(f"{prefix}latency_")}
@@ -168,23 +166,20 @@ def _tokens(row: ArmRow, value: float) -> Cell:
     return Cell(text=f"{value:.1f}", value=value)
 
 
-COLUMNS: dict[str, Shown] = {
+COLUMNS: dict[str, FilledColumn] = {
     each.column.name: each
     for each in (
-        Shown(Column(name="seeds", title="seeds"), _seeds),
-        Shown(Column(name="rationales", title="training rationales"), lambda row: _metric(row, "selection/num_kept", ",.0f")),
-        Shown(Column(name="rationale_tokens", title="training tokens"), lambda row: _metric(row, "selection/num_tokens", ",.0f")),
-        Shown(Column(name="accuracy", title="accuracy, % (95 % interval)", better="higher"), _accuracy),
-        Shown(Column(name="deviation", title="sd over seeds"), _deviation),
-        Shown(Column(name="tokens", title="answer tokens", better="lower"), lambda row: _tokens(row, row.num_tokens)),
-        Shown(Column(name="cot_tokens", title="chain-of-thought tokens", better="lower"), lambda row: _tokens(row, row.num_cot_tokens)),
-        Shown(Column(name="ratio", title="compression ratio", better="lower"), _ratio),
-        Shown(
-            Column(name="latency", title="seconds per question, batch 1", better="lower"),
-            _latency,
-        ),
-        Shown(Column(name="difference", title="difference (95 % interval)", better="higher"), _difference),
-        Shown(Column(name="p", title="p"), _p_value),
+        FilledColumn(Column(name="seeds", title="seeds"), _seeds),
+        FilledColumn(Column(name="rationales", title="training rationales"), lambda row: _metric(row, "selection/num_kept", ",.0f")),
+        FilledColumn(Column(name="rationale_tokens", title="training tokens"), lambda row: _metric(row, "selection/num_tokens", ",.0f")),
+        FilledColumn(Column(name="accuracy", title="accuracy, % (95 % interval)"), _accuracy),
+        FilledColumn(Column(name="deviation", title="sd over seeds"), _deviation),
+        FilledColumn(Column(name="tokens", title="answer tokens"), lambda row: _tokens(row, row.num_tokens)),
+        FilledColumn(Column(name="cot_tokens", title="chain-of-thought tokens"), lambda row: _tokens(row, row.num_cot_tokens)),
+        FilledColumn(Column(name="ratio", title="compression ratio"), _ratio),
+        FilledColumn(Column(name="latency", title="seconds per question, batch 1"), _latency),
+        FilledColumn(Column(name="difference", title="difference (95 % interval)"), _difference),
+        FilledColumn(Column(name="p", title="p"), _p_value),
     )
 }
 
@@ -193,7 +188,7 @@ COLUMNS: dict[str, Shown] = {
 
 
 def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
-    """What a reader must know beside the table."""
+    """What a reader needs to interpret the table."""
     measured = [each for each in rows if each.answers]
     if not measured:
         return
@@ -228,14 +223,14 @@ def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
 
 
 def _doubts(rows: Sequence[ArmRow]) -> Iterator[str]:
-    """Arms whose seconds say nothing."""
+    """A line for each arm whose latency is not reliable."""
     for each in rows:
         if each.answers:
-            yield from dict.fromkeys(line for own in _times(each) for line in times.doubts(own, each.label))
+            yield from dict.fromkeys(line for times in _times(each) for line in latency.doubts(times, each.label))
 
 
 def _unequal(rows: Sequence[ArmRow]) -> Iterator[str]:
-    """Arms that could be compared in part only."""
+    """A line for each arm that was compared on some of its questions or seeds."""
     baseline = next((each for each in rows if each.is_baseline and each.arm), None)
     for each in rows:
         if each.num_unpaired:

@@ -1,6 +1,6 @@
-"""Examples of several runs, as many as a page should hold, for its reader to browse.
+"""The examples of several runs that a page embeds for its reader to browse.
 
-A sweep holds far more texts than that: `choose` says which are shown, and a text that runs share stands in the page once.
+A sweep has far more texts than a page can hold: `choose` selects them, and a text that several runs share is embedded once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from cotexp.jobs.stored_files import questions_of
 from cotexp.report.differences import differences
-from cotexp.report.run_examples import Column, Example, Kind, Source, sources
-from cotexp.report.stored import told
+from cotexp.report.run_examples import Example, ExampleSource, ExampleText, Kind, sources
+from cotexp.report.stored import unless_broken
 from cotexp.visible import visible, visible_lines
 
 MOST_OF_RUN = 60
@@ -27,7 +27,7 @@ FEWEST_OF_RUN = 10
 MOST_CHARACTERS = 3_000_000
 """... as long as all their texts together are no longer than this. What a run leaves of its share falls to those after it."""
 LONGEST_TEXT = 12_000
-"""Characters of one text; how many stand behind them is said in their place."""
+"""Characters of one text; the page states how many more there are."""
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Browser:
         return {name: getattr(self, name) for name in ("runs", "questions", "texts", "examples", "counts")}
 
     def add(self, run: int, kind: Kind, example: Example, asked: Mapping[str, Mapping[str, str]]) -> None:
-        """Add an example of a run, whose questions stand in `asked` by id, with their gold answers."""
+        """Add an example of a run; `asked` maps the ids of its questions to their texts and gold answers."""
         known = asked.get(example.question_id, {})
         question = {
             "id": visible(example.question_id),
@@ -69,16 +69,16 @@ class Browser:
             }
         )
 
-    def _column(self, column: Column) -> dict[str, Any]:
+    def _column(self, column: ExampleText) -> dict[str, Any]:
         text, previous = clipped(column.text), None if column.previous is None else clipped(column.previous)
         pieces = None if (text, previous) in self.places or previous is None else [list(each) for each in differences(previous, text)]
         place = self._place(self.texts, (text, previous), pieces or text)
         facts = [visible(each) for each in column.facts]
-        own = {"title": visible(column.title), "text": place, "facts": facts, "mode": column.mode, "outcome": column.outcome, "kept": column.kept}
-        return {name: value for name, value in own.items() if value not in ("", None)}
+        fields = {"title": visible(column.title), "text": place, "facts": facts, "mode": column.mode, "outcome": column.outcome, "kept": column.kept}
+        return {name: value for name, value in fields.items() if value not in ("", None)}
 
     def _place(self, among: list[Any], key: Any, entry: Any) -> int:
-        """Where `entry` stands `among` the others, which it joins where it is new."""
+        """Index of `entry` in `among`; a new one is appended."""
         if key not in self.places:
             self.places[key] = len(among)
             among.append(entry)
@@ -96,15 +96,15 @@ def browse(runs: Mapping[Path, str]) -> Browser:
 
 
 def most_of_run(num_runs: int) -> int:
-    """Examples of one kind that a page shows of each of its runs, where texts are short enough."""
+    """Examples of one kind that a page shows of each of its runs, unless their texts are too long."""
     return min(MOST_OF_RUN, max(FEWEST_OF_RUN, MOST_OF_KIND // num_runs))
 
 
 def _add(browser: Browser, run: int, folder: Path, most: int, most_characters: int) -> dict[Kind, tuple[int, int]]:
-    """Add a run's examples, kind by kind in turn until there is no more room, and at least one of each kind."""
-    asked = told(folder, lambda own: questions_of(own)[1], {})
-    found: dict[Kind, Source] = told(folder, sources, {})
-    waiting: dict[Kind, Iterator[Example]] = {kind: iter(own.make(choose(own.groups, most))) for kind, own in found.items()}
+    """Add a run's examples, one of each kind in turn until there is no more room; at least one of each kind."""
+    asked = unless_broken(folder, lambda folder: questions_of(folder)[1], {})
+    found: dict[Kind, ExampleSource] = unless_broken(folder, sources, {})
+    waiting: dict[Kind, Iterator[Example]] = {kind: iter(source.make(choose(source.groups, most))) for kind, source in found.items()}
     num_shown: dict[Kind, int] = dict.fromkeys(waiting, 0)
     while waiting:
         for kind in list(waiting):
@@ -115,14 +115,14 @@ def _add(browser: Browser, run: int, folder: Path, most: int, most_characters: i
             else:
                 browser.add(run, kind, example, asked)
                 num_shown[kind] += 1
-    return {kind: (num_shown[kind], len(own.groups)) for kind, own in found.items()}
+    return {kind: (num_shown[kind], len(source.groups)) for kind, source in found.items()}
 
 
 def choose(groups: Mapping[str, Any], most: int) -> list[str]:
-    """Up to `most` ids of `groups`, which holds for each what sets it apart.
+    """Up to `most` ids of `groups`, which maps each id to the group that it belongs to.
 
-    In turn: the next in an order that depends on the ids alone, so that runs show the same questions; and the next of each group, rare groups
-    first, so that what happens seldom is there as well.
+    Every second id follows an order that depends on the ids alone, so that runs show the same questions. Between them, one id of each group is
+    taken in turn, rare groups first, so that rare outcomes are shown as well.
     """
     order = sorted(groups, key=lambda name: hashlib.sha256(name.encode()).digest())
     members: dict[Any, list[str]] = {}
@@ -137,14 +137,14 @@ def _shown(text: str | None) -> str | None:
 
 
 def clipped(text: str) -> str:
-    """A text as the page shows it: no longer than it has room for, and nothing in it that turns or hides what stands around it."""
+    """A text as the page shows it: at most LONGEST_TEXT characters, without characters that change or hide the text around it."""
     text = visible_lines(text)
     more = len(text) - LONGEST_TEXT
     return f"{text[:LONGEST_TEXT]} […] ({more:,} more characters)" if more > 0 else text
 
 
 def explanation(num_runs: int) -> str:
-    """How many examples there are, and which, for readers of the page."""
+    """A sentence for readers of the page: how many examples there are, and how they were chosen."""
     return (
         f"At most {most_of_run(max(num_runs, 1))} of each kind and run, {MOST_CHARACTERS:,} characters in all: every second one in an order that "
         "depends on the question alone, so that runs show the same questions; between them one of each outcome in turn, rare ones first."

@@ -1,45 +1,50 @@
-"""From what lies under outputs/ to a report: of experiments by name, or as a file in conf/report declares it."""
+"""Builds the report that a declaration describes from the files under outputs/."""
 
 from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cotexp import schema
-from cotexp.report import arm_figures, declared, peers
-from cotexp.report.arm_rows import OWN_BASE, ArmRow, rows_of
+from cotexp.report import arm_figures
+from cotexp.report.arm_rows import OWN_BASE, ArmRow, measure_arms
 from cotexp.report.arm_table import make_table
-from cotexp.report.arms import Arm, arms_of, baseline_of, find_runs, fits, fitting, label_of, name_of, run_folders
-from cotexp.report.choices import choices
-from cotexp.report.content import Gap, Report, Table, UsedRun
-from cotexp.report.declared import DeclaredReport, DeclaredTable
-from cotexp.report.planned import (
-    Plan,
-    Planned,
+from cotexp.report.arms import Arm, arms_of, fitting, label_of, usual_baseline
+from cotexp.report.declared import DeclaredReport, DeclaredTable, Published
+from cotexp.report.disclosures import disclosures
+from cotexp.report.document import Gap, Report, Table, UsedRun
+from cotexp.report.expected_runs import (
+    ExpectedArm,
+    ExpectedArms,
+    GridPoint,
     check_where,
     chosen,
     common_baseline,
     expected_of,
+    match_runs,
     named,
     place_of,
-    plan_of,
-    state_of,
     stored_runs,
     unexpected,
+    unfinished_gap,
     unfinished_of,
 )
+from cotexp.report.finished_runs import find_runs, fits, name_of, run_folders
+from cotexp.report.published_numbers import published_rows
 from cotexp.report.style import Drawing, picture
-from cotexp.sections import ConfigError, suggestion
+
+Grid = Callable[[tuple[str, ...]], list[GridPoint]]
+"""From the overrides of a command line to the points of its grid."""
+FindPublished = Callable[[str], Published]
+"""From the name of a file of published numbers to its content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a command line asks for beside the name: see `cotexp report --help`."""
+    """Options of the command: see `cotexp report --help`."""
 
     baseline: str | None = None
     mode: str | None = None
@@ -47,34 +52,14 @@ class Wanted:
     overrides: tuple[str, ...] = ()
 
 
-def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
-    """The declared report of this name, or else all finished runs of the named experiments, an arm per row.
-
-    Raises: ConfigError for an unknown name, mode or baseline, or mistakes in a declaration.
-    """
-    own = list(dict.fromkeys(names))
-    if len(own) == 1 and own[0] in declared.names():
-        return _report(own[0], declared.report_named(own[0]), outputs, wanted)
-    if wanted.overrides:
-        raise ConfigError(
-            f"report: {' '.join(wanted.overrides)} is read only with one declared report, whose runs it names: {', '.join(declared.names())}"
-        )
-    try:
-        return _report(name_of_several(own), DeclaredReport(title=" and ".join(own), tables=[DeclaredTable(runs=own)]), outputs, wanted)
-    except ConfigError as error:
-        unknown = [name for name in own if not (outputs / "runs" / name).is_dir()]
-        near = [f"declared reports: {', '.join(declared.names())}{suggestion(unknown[0], declared.names())}"] if unknown and not wanted.only else []
-        raise ConfigError(*error.problems, *near) from None
-
-
-def name_of_several(names: Sequence[str]) -> str:
-    """What a report of these experiments is called."""
-    own = list(dict.fromkeys(names))
-    return own[0] if len(own) == 1 else "+".join(each.replace("/", "-") for each in own)
+def joined_name(names: Sequence[str]) -> str:
+    """Name of a report on these experiments."""
+    distinct = list(dict.fromkeys(names))
+    return distinct[0] if len(distinct) == 1 else "+".join(each.replace("/", "-") for each in distinct)
 
 
 class Part(NamedTuple):
-    """What one table brings to a report."""
+    """One table of a report and what belongs to it."""
 
     table: Table
     drawings: list[Drawing]
@@ -85,26 +70,29 @@ class Part(NamedTuple):
     sources: list[str]
 
 
-def _report(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted) -> Report:
-    plans = [named(_plan(each, outputs, wanted), each.labels) for each in report.tables]
+def report_of(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted, *, grid: Grid, published: FindPublished) -> Report:
+    """The report that a declaration describes. Raises: ConfigError for an unknown mode or baseline, or settings that no run has."""
+    plans = [named(_plan(each, outputs, wanted, grid), each.labels) for each in report.tables]
     asked = _asked(plans, wanted.baseline)
-    words = [*wanted.overrides, *place_of(outputs)]
-    parts = [_part(f"{number}", *each, report.title, words) for number, each in enumerate(zip(report.tables, plans, asked, strict=True), 1)]
+    overrides = [*wanted.overrides, *place_of(outputs)]
+    parts = [
+        _part(f"{number}", *each, report.title, overrides, published) for number, each in enumerate(zip(report.tables, plans, asked, strict=True), 1)
+    ]
     sources = [note for each in parts for note in each.sources]
-    settings = [own for each in parts for own in each.settings]
+    settings = [of_run for each in parts for of_run in each.settings]
     return Report(
         name=name,
         title=report.title,
         tables=tuple(each.table for each in parts),
         figures=tuple(picture(drawing.of_table(each.table, len(parts))) for each in parts for drawing in each.drawings),
-        footnotes=tuple(dict.fromkeys((*report.footnotes, *sources, *choices(settings)))),
+        footnotes=tuple(dict.fromkeys((*report.footnotes, *sources, *disclosures(settings)))),
         left_out=tuple(dict.fromkeys((*(line for each in parts for line in each.left_out), *unexpected(each.takes_part for each in parts)))),
         runs=tuple(run for each in parts for run in each.runs),
     )
 
 
-def _asked(plans: Sequence[Plan], baseline: str | None) -> list[str | None]:
-    """The wanted baseline for every table that has it; None, for a table's own, where only another has. Raises: ConfigError where none has."""
+def _asked(plans: Sequence[ExpectedArms], baseline: str | None) -> list[str | None]:
+    """The requested baseline for each table that has this arm, None (the table's own) for the others. Raises: ConfigError if no table has it."""
     labels = [[each.label for each in plan.arms] for plan in plans]
     if baseline is None or baseline == OWN_BASE:
         return [baseline for _ in plans]
@@ -113,42 +101,34 @@ def _asked(plans: Sequence[Plan], baseline: str | None) -> list[str | None]:
     return [baseline if fitting(each, baseline) else None for each in labels]
 
 
-def _part(name: str, settings: DeclaredTable, plan: Plan, baseline: str | None, title: str, words: Sequence[str]) -> Part:
+def _part(
+    name: str, settings: DeclaredTable, plan: ExpectedArms, baseline: str | None, title: str, overrides: Sequence[str], published: FindPublished
+) -> Part:
     rows = _rows(plan, baseline or settings.baseline)
     table = make_table(name, settings.title or title, rows, settings.columns)
-    published = [peers.rows_of(each, table.columns) for each in settings.published]
+    rows_of_others = [published_rows(each, published(each.file), table.columns) for each in settings.published]
+    notes = (*settings.notes, *table.notes, *_missing(table, settings, overrides))
     return Part(
-        table=_with(table, settings, published, words),
+        table=replace(table, rows=(*table.rows, *(row for each in rows_of_others for row in each.rows)), notes=notes),
         drawings=list(arm_figures.drawings(rows, settings.labels)),
         runs=list(_runs_of(rows, name)),
         settings=[row.arm.runs[0].settings for row in rows if row.arm],
         left_out=plan.left_out,
         takes_part=plan.takes_part,
-        sources=[note for each in published for note in each.notes],
+        sources=[note for each in rows_of_others for note in each.notes],
     )
 
 
-def _with(table: Table, settings: DeclaredTable, published: Sequence[peers.PeerRows], words: Sequence[str]) -> Table:
-    rows = (*table.rows, *(row for each in published for row in each.rows))
-    return replace(table, rows=rows, notes=(*settings.notes, *table.notes, *_missing(table, settings, words)))
-
-
-def _missing(table: Table, settings: DeclaredTable, words: Sequence[str]) -> Iterator[str]:
-    """How to fill all gaps at once, by a sweep with these words beside it: it computes only what is missing."""
+def _missing(table: Table, settings: DeclaredTable, overrides: Sequence[str]) -> Iterator[str]:
+    """The sweep, with these further overrides, that fills all gaps at once. It computes only the missing runs."""
     gaps = [gap for row in table.rows for gap in row.gaps]
     if gaps and settings.sweep and not settings.where:
-        sweep = shlex.join([f"sweep={settings.sweep}", *settings.overrides, *words])
+        sweep = shlex.join([f"sweep={settings.sweep}", *settings.overrides, *overrides])
         num_runs = len(gaps) + sum(len(row.seeds) for row in table.rows)
         yield f"{len(gaps)} of {num_runs} expected runs are not there; all of them: python run.py -m {sweep}"
 
 
-@cache
-def grid(words: tuple[str, ...]) -> list[schema.Point]:
-    """The points of a command line, composed once."""
-    return schema.points_of(list(words), multirun=True)
-
-
-def _plan(table: DeclaredTable, outputs: Path, wanted: Wanted) -> Plan:
+def _plan(table: DeclaredTable, outputs: Path, wanted: Wanted, grid: Grid) -> ExpectedArms:
     mode = wanted.mode or table.mode
     if table.sweep is None:
         return _found(table, outputs, mode, wanted)
@@ -158,11 +138,11 @@ def _plan(table: DeclaredTable, outputs: Path, wanted: Wanted) -> Plan:
     names = {each.name for each in expected}
     folders = [each for each in run_folders(outputs) if (fits(each, wanted.only, outputs) if wanted.only else name_of(each, outputs) in names)]
     stored = [each for each in stored_runs(folders, outputs, mode) if chosen(each, table.where)]
-    return plan_of(expected, stored, outputs, any_name=bool(wanted.only))
+    return match_runs(expected, stored, outputs, any_name=bool(wanted.only))
 
 
-def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted) -> Plan:
-    """Arms of whatever runs are there, with the seeds that each lacks."""
+def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted) -> ExpectedArms:
+    """The arms of all existing runs, with the seeds that each lacks."""
     found = find_runs(table.runs, outputs, mode=mode, only=wanted.only)
     check_where(table.where, found.runs)
     arms, replaced = arms_of([each for each in found.runs if chosen(each, table.where)])
@@ -170,45 +150,45 @@ def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted
     for arm in arms:
         named = {*arm.seeds, *(gap.seed for gap in gaps[arm.label])}
         gaps[arm.label] += [Gap(row=arm.label, seed=seed, state="missing") for seed in table.seeds if seed not in named]
-    begun = {gap.folder for own in gaps.values() for gap in own}
-    planned = [Planned(label=each.label, mode=each.runs[0].mode, arm=each, gaps=tuple(gaps[each.label])) for each in arms]
+    begun = {gap.folder for of_arm in gaps.values() for gap in of_arm}
+    planned = [ExpectedArm(label=each.label, mode=each.runs[0].mode, arm=each, gaps=tuple(gaps[each.label])) for each in arms]
     others = [each for each in found.unfinished if str(each.relative_to(outputs)) not in begun]
     left_out = [*(_begun(each, outputs) for each in others), *found.left_out, *replaced]
-    return Plan(planned, left_out, common_baseline(run.settings.get("baseline", "") for arm in arms for run in arm.runs))
+    return ExpectedArms(planned, left_out, common_baseline(run.settings.get("baseline", "") for arm in arms for run in arm.runs))
 
 
 def _begun(folder: Path, outputs: Path) -> str:
-    state, reason, command = state_of(folder)
-    why = f"{state} {reason}".rstrip() if state != "unfinished" else "not finished"
-    return f"{folder.relative_to(outputs / 'runs')}: {why}{f'; {command}' if command else ''}"
+    gap = unfinished_gap(folder, outputs)
+    why = f"{gap.state} {gap.reason}".rstrip() if gap.state != "unfinished" else "not finished"
+    return f"{folder.relative_to(outputs / 'runs')}: {why}{f'; {gap.command}' if gap.command else ''}"
 
 
-def _rows(plan: Plan, baseline: str | None) -> list[ArmRow]:
-    """Base models first, then every arm in the order of the plan; those without a finished run have gaps alone."""
+def _rows(plan: ExpectedArms, baseline: str | None) -> list[ArmRow]:
+    """Base models first, then every arm in the expected order. An arm without a finished run has only gaps."""
     planned = plan.arms
-    measured = rows_of([each.arm for each in planned if each.arm], _baseline(plan, baseline))
+    measured = measure_arms([each.arm for each in planned if each.arm], _baseline(plan, baseline))
     by_label = {each.label: each for each in measured if each.arm}
     bases = [each for each in measured if not each.arm]
     rows = [by_label.get(each.label, ArmRow(label=each.label, mode=each.mode)) for each in planned]
     return [*bases, *(replace(row, gaps=each.gaps) for row, each in zip(rows, planned, strict=True))]
 
 
-def _baseline(plan: Plan, asked: str | None) -> Arm | str | None:
-    """The arm to measure against: the one that is asked for, or that the runs declare, or the usual one; None for each arm's own base model, a
-    text where the arm has no finished run.
+def _baseline(plan: ExpectedArms, asked: str | None) -> Arm | str | None:
+    """The baseline: the requested arm, or the one that the runs declare, or the usual one. None means each arm's own base model; a text says that
+    the baseline has no finished run.
     """
     arms = [each.arm for each in plan.arms if each.arm]
     if (asked or plan.baseline) == OWN_BASE or not arms:
         return None
     known = [each.label for each in plan.arms]
     if not asked and not fitting(known, plan.baseline):
-        return baseline_of(arms, None)
+        return usual_baseline(arms)
     label = label_of(known, asked) if asked else fitting(known, plan.baseline)[0]
     return next((each for each in arms if each.label == label), f"no finished run of the baseline, {label}")
 
 
 def _runs_of(rows: Sequence[ArmRow], table: str) -> Iterator[UsedRun]:
-    """The runs behind the rows, in their order."""
+    """The runs of all rows, in their order."""
     for row in rows:
         for run in row.arm.runs if row.arm else []:
             yield UsedRun(table=table, row=row.label, name=run.name, key=run.key, seed=run.seed, folder=run.folder)

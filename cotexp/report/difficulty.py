@@ -1,4 +1,4 @@
-"""Figures of rationale difficulty: RD by teacher and by correctness, and against length. Reads the store alone: no model, no task."""
+"""Figures of rationale difficulty: RD by teacher and by correctness, and against length. Reads only the store: no model, no task."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from cotexp.jobs.stored_files import selection_of, stages_of
 from cotexp.methods import selection
 from cotexp.records import Rationale, Score
-from cotexp.report.stored import rows_of
+from cotexp.report.stored import stage_rows
 from cotexp.report.style import COLOURS, Drawing, plain_log_ticks
 from cotexp.stages.scores import row_id
 
 MOST_SOURCES = 8
-"""Teachers with a row of their own; the others share one."""
+"""Teachers that get a row; the others share one."""
 OTHERS = "other teachers"
 MOST_POINTS = 6000
 """Rationales drawn one by one in the scatter plot, evenly spaced in the order of the questions; medians are of all."""
@@ -30,7 +30,7 @@ TITLES = {
 
 
 class Scored(NamedTuple):
-    """One usable rationale of a training question: who wrote it, whether it is right, its tokens and its RD by kind."""
+    """One usable rationale of a training question: its teacher, whether it is correct, its length in tokens and its difficulty (RD) by kind."""
 
     source: str
     correct: bool
@@ -39,7 +39,7 @@ class Scored(NamedTuple):
 
 
 def read(folder: Path) -> list[Scored]:
-    """Every scored rationale of a finished run; none where no score was asked for."""
+    """Every scored rationale of a finished run; empty if the run computed no scores."""
     stages = stages_of(folder)
     tasks = [name.removeprefix("scores/") for name in stages if name.startswith("scores/")]
     if not tasks:
@@ -49,8 +49,8 @@ def read(folder: Path) -> list[Scored]:
 
 
 def _of_task(folder: Path, task: str, num_written: dict[str, int]) -> Iterator[Scored]:
-    """The ledgers may hold rationales of other runs too: more questions, more samples, other texts."""
-    rationales, grades, scores = (rows_of(folder, f"{stage}/{task}") for stage in ("rationales", "grades/rationales", "scores"))
+    """The scored rationales of one task. The ledgers may also hold those of other runs: more questions, more samples, other texts."""
+    rationales, grades, scores = (stage_rows(folder, f"{stage}/{task}") for stage in ("rationales", "grades/rationales", "scores"))
     for name, row in rationales.items():
         if row["sample"] < num_written.get(row["question_id"], 0):
             rationale = Rationale.from_row({**row, "answer": grades[name]["extracted"], "correct": grades[name]["strict"]})
@@ -60,20 +60,17 @@ def _of_task(folder: Path, task: str, num_written: dict[str, int]) -> Iterator[S
 
 
 def kinds(rd: str) -> tuple[str, str]:
-    """The two kinds to show: the plain one beside the one that the run selects by, or the masked one."""
+    """The two kinds of RD to show: plain, and the one that the run selects by (masked if that is plain)."""
     return ("plain", "masked" if rd == "plain" else rd)
 
 
-# --- by teacher ----------------------------------------------------------------------------------------------------------
-
-
 def grouped(rationales: Sequence[Scored]) -> dict[str, list[Scored]]:
-    """The rationales of each teacher, the largest number first; beyond MOST_SOURCES they share one group."""
+    """The rationales of each teacher, the most frequent teacher first; teachers beyond MOST_SOURCES share one group."""
     counts = Counter(each.source for each in rationales)
-    own = [name for name, _ in counts.most_common(MOST_SOURCES - 1 if len(counts) > MOST_SOURCES else MOST_SOURCES)]
-    groups: dict[str, list[Scored]] = {name: [] for name in own}
+    shown = [name for name, _ in counts.most_common(MOST_SOURCES - 1 if len(counts) > MOST_SOURCES else MOST_SOURCES)]
+    groups: dict[str, list[Scored]] = {name: [] for name in shown}
     for each in rationales:
-        groups.setdefault(each.source if each.source in own else OTHERS, []).append(each)
+        groups.setdefault(each.source if each.source in shown else OTHERS, []).append(each)
     return groups
 
 
@@ -102,14 +99,14 @@ def draw_by_source(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
     for axes, kind in zip(panels, shown, strict=True):
         axes.axvline(1, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
         for offset, (correct, _, colour, hatch, _) in zip((-0.19, 0.19), CORRECTNESS, strict=True):
-            values = [[each.rd[kind] for each in own if each.correct is correct] for own in groups.values()]
+            values = [[each.rd[kind] for each in group if each.correct is correct] for group in groups.values()]
             present = [(row + offset, each) for row, each in enumerate(values) if each]
             if present:
                 _boxes(axes, present, colour, hatch)
         axes.set(xscale="log", xlabel="RD (log scale; lower is better)")
         axes.set_title(TITLES[kind], fontsize=10)
         axes.grid(axis="y", visible=False)
-    panels[0].set_yticks(range(len(groups)), [_with_counts(name, own) for name, own in groups.items()])
+    panels[0].set_yticks(range(len(groups)), [_with_counts(name, group) for name, group in groups.items()])
     panels[0].invert_yaxis()
     plain_log_ticks(panels[0].xaxis)
     figure.suptitle("Rationale difficulty by teacher")
@@ -135,9 +132,9 @@ def _boxes(axes: Any, present: list[tuple[float, list[float]]], colour: str, hat
     )
 
 
-def _with_counts(name: str, own: Sequence[Scored]) -> str:
-    num_correct = sum(each.correct for each in own)
-    return f"{name or 'unnamed'}\n{num_correct:,} correct, {len(own) - num_correct:,} wrong"
+def _with_counts(name: str, group: Sequence[Scored]) -> str:
+    num_correct = sum(each.correct for each in group)
+    return f"{name or 'unnamed'}\n{num_correct:,} correct, {len(group) - num_correct:,} wrong"
 
 
 def _legend(figure: Any) -> None:
@@ -148,9 +145,6 @@ def _legend(figure: Any) -> None:
     handles.append(Line2D([], [], color="black", linewidth=2, label="median (box: middle half, whiskers: 5 to 95 %)"))
     handles.append(Line2D([], [], color=COLOURS["grey"], linewidth=1, linestyle="--", label="RD 1: the rationale changes nothing"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
-
-
-# --- by length -----------------------------------------------------------------------------------------------------------
 
 
 def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, str]) -> None:
@@ -167,8 +161,8 @@ def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
         lengths, difficulties, shades = zip(*drawn, strict=True)
         axes.scatter(lengths, difficulties, s=8, c=shades, alpha=alpha, linewidths=0)
         for correct, _, colour, _, style in CORRECTNESS:
-            own = [each for each in rationales if each.correct is correct]
-            line = running_median([(each.num_tokens, each.rd[kind]) for each in own])
+            of_kind = [each for each in rationales if each.correct is correct]
+            line = running_median([(each.num_tokens, each.rd[kind]) for each in of_kind])
             if line:
                 axes.plot(*zip(*line, strict=True), color="white", linewidth=4.5)
                 axes.plot(*zip(*line, strict=True), color=colour, linewidth=2.2, linestyle=style)
@@ -203,4 +197,5 @@ def running_median(points: Sequence[tuple[float, float]], *, most_bins: int = 15
     if len(bins) > 1 and len(bins[-1]) < size:
         last = bins.pop()
         bins[-1] += last
-    return [(median(place for place, _ in own), median(value for _, value in own)) for own in bins if len(own) >= fewest_points]
+    filled = [each for each in bins if len(each) >= fewest_points]
+    return [(median(place for place, _ in each), median(value for _, value in each)) for each in filled]

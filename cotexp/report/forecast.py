@@ -1,97 +1,44 @@
-"""A forecast as a report: how well accuracy and length are foretold for training sets never seen, and what candidates are worth."""
+"""A forecast as a report: errors of forecasts for unseen training sets, and the forecasts for candidates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from cotexp.methods import forecasting
-from cotexp.methods.forecasting import COVERAGES, FEATURES, METHODS, MIN_GROUPS, Effect, Fold, Forecast, Groups, Skill
+from cotexp.methods.forecasting import COVERAGES, FEATURES, MIN_GROUPS, Effect, Forecast, Groups, Skill
 from cotexp.report import forecast_figure
-from cotexp.report.content import Cell, Column, Report, Row, Table
-from cotexp.report.observed import Found, Observed
-
-
-class Truth(NamedTuple):
-    """What is forecast: its name, title, the unit in which it is shown and how often that goes into 1, and the most that it can be."""
-
-    name: str
-    title: str
-    unit: str
-    scale: float
-    most: float
-
-
-ACCURACY = Truth("accuracy", "Test accuracy", "points", 100, 1.0)
-NUM_TOKENS = Truth("num_tokens", "Test tokens", "tokens", 1, float("inf"))
-TRUTHS = (ACCURACY, NUM_TOKENS)
+from cotexp.report.build import joined_name
+from cotexp.report.document import Cell, Column, Report, Row, Table
+from cotexp.report.forecast_data import ComparableRuns, Observation
+from cotexp.report.forecast_validation import TRUTHS, Truth, Validated, validate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A configuration to forecast: what sets it apart, the command that fine-tunes it, its features."""
+class Configuration:
+    """A configuration to forecast: the settings that set it apart, the command that fine-tunes it, its features."""
 
     label: str
     command: str
     features: list[float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validated:
-    """One truth, forecast by every method in grouped folds, in random splits and target by target (none where there is one target)."""
-
-    truth: Truth
-    grouped: dict[str, list[Forecast]]
-    random: dict[str, list[Forecast]]
-    by_target: dict[str, list[Forecast]]
-
-    @property
-    def best(self) -> str:
-        """The method with the smallest error in grouped folds, the trivial baselines apart."""
-        return forecasting.best_of([each for each in METHODS if each not in forecasting.TRIVIAL], self.grouped)
-
-    @property
-    def for_candidates(self) -> str:
-        """The method with the smallest error of all: where a trivial baseline errs least, nothing speaks for another."""
-        return forecasting.best_of(list(METHODS), self.grouped)
-
-
-def make(names: Sequence[str], found: Found, asked: Sequence[Asked] = (), not_asked: Sequence[str] = ()) -> Report:
-    """The report on forecasts from these runs; `not_asked` are lines on candidates that cannot be forecast."""
+def make(names: Sequence[str], found: ComparableRuns, asked: Sequence[Configuration] = (), not_asked: Sequence[str] = ()) -> Report:
+    """The report on forecasts from these runs; `not_asked` has lines about candidates that cannot be forecast."""
     runs = found.runs
     groups = forecasting.groups_of([each.compressor for each in runs], [each.training_set for each in runs])
     validated = [validate(truth, runs, groups) for truth in TRUTHS]
     tables = [*(_errors(each) for each in validated), _features(runs)]
     if asked:
         tables.insert(0, _candidates(asked, runs, validated, groups))
-    title = " and ".join(names)
     return Report(
-        name=f"{names[0] if len(names) == 1 else '+'.join(each.replace('/', '-') for each in names)}/forecast",
-        title=f"{title}: forecasts from the compressed training set",
+        name=f"{joined_name(names)}/forecast",
+        title=f"{' and '.join(names)}: forecasts from the compressed training set",
         tables=tuple(tables),
         figures=(forecast_figure.against_truth(validated),),
         footnotes=tuple(_footnotes(runs, groups, validated)),
         left_out=(*found.left_out, *not_asked),
     )
-
-
-def validate(truth: Truth, runs: Sequence[Observed], groups: Groups) -> Validated:
-    """Every method's forecasts of one truth."""
-    features, truths = [each.features for each in runs], [getattr(each, truth.name) for each in runs]
-
-    def by(folds: Sequence[Fold]) -> dict[str, list[Forecast]]:
-        return {method: forecasting.cross_validate(method, features, truths, folds, most=truth.most) for method in METHODS} if folds else {}
-
-    return Validated(
-        truth=truth,
-        grouped=by(forecasting.grouped_folds(groups.names)),
-        random=by(forecasting.random_folds(len(runs))),
-        by_target=by(forecasting.folds_by_target([each.target for each in runs])),
-    )
-
-
-# --- errors --------------------------------------------------------------------------------------------------------------
 
 
 GROUPED, BY_TARGET, RANDOM = "grouped", "other targets", "80/20 (leaks)"
@@ -100,16 +47,16 @@ GROUPED, BY_TARGET, RANDOM = "grouped", "other targets", "80/20 (leaks)"
 def _errors(each: Validated) -> Table:
     columns = (
         Column(name="num_forecasts", title="forecasts"),
-        Column(name="r2", title="R²", better="higher"),
-        Column(name="mae", title=f"mean error, {each.truth.unit}", better="lower"),
-        Column(name="rank_correlation", title="rank correlation", better="higher"),
+        Column(name="r2", title="R²"),
+        Column(name="mae", title=f"mean error, {each.truth.unit}"),
+        Column(name="rank_correlation", title="rank correlation"),
         *(Column(name=f"covered_{coverage:.0%}".rstrip("%"), title=f"in {coverage:.0%} interval") for coverage in COVERAGES),
         Column(name="residual", title="errors over deviation"),
     )
     schemes = {GROUPED: each.grouped, BY_TARGET: each.by_target, RANDOM: each.random}
     rows = []
     for scheme, forecasts in schemes.items():
-        skills = {method: forecasting.skill_of(own) for method, own in forecasts.items()}
+        skills = {method: forecasting.skill_of(predicted) for method, predicted in forecasts.items()}
         least = min((skill.mae for skill in skills.values()), default=None)
         for method, skill in skills.items():
             bold = scheme != RANDOM and skill.mae == least
@@ -134,10 +81,7 @@ def _number(value: float | None, form: str) -> Cell:
     return Cell() if value is None else Cell(text=f"{value:{form}}", value=value)
 
 
-# --- features --------------------------------------------------------------------------------------------------------------
-
-
-def _features(runs: Sequence[Observed]) -> Table:
+def _features(runs: Sequence[Observation]) -> Table:
     columns = [list(each) for each in zip(*(run.features for run in runs), strict=True)]
     found = {truth: forecasting.effects([each.features for each in runs], [getattr(each, truth.name) for each in runs]) for truth in TRUTHS}
     rows = [
@@ -169,10 +113,7 @@ def _effect(effect: Effect | None, truth: Truth) -> Cell:
     return Cell(text=f"{change:+.1f} ± {deviation:.1f}", value=change, deviation=deviation)
 
 
-# --- candidates ------------------------------------------------------------------------------------------------------------
-
-
-def _candidates(asked: Sequence[Asked], runs: Sequence[Observed], validated: Sequence[Validated], groups: Groups) -> Table:
+def _candidates(asked: Sequence[Configuration], runs: Sequence[Observation], validated: Sequence[Validated], groups: Groups) -> Table:
     features = [each.features for each in runs]
     forecasts = {
         each.truth: forecasting.predict(
@@ -181,7 +122,7 @@ def _candidates(asked: Sequence[Asked], runs: Sequence[Observed], validated: Seq
         for each in validated
     }
     accuracies, lengths = ([each.mean for each in forecasts[truth]] for truth in TRUTHS)
-    on_front = forecasting.front(accuracies, lengths)
+    on_front = forecasting.on_pareto_front(accuracies, lengths)
     order = sorted(range(len(asked)), key=lambda index: (-accuracies[index], lengths[index], asked[index].label))
     rows = tuple(
         Row(
@@ -200,8 +141,8 @@ def _candidates(asked: Sequence[Asked], runs: Sequence[Observed], validated: Seq
         title="Compressed, not yet fine-tuned: the most accurate forecast first",
         columns=(
             Column(name="rank", title="rank"),
-            Column(name="accuracy", title="accuracy, % (95 % interval)", better="higher"),
-            Column(name="num_tokens", title="tokens (95 % interval)", better="lower"),
+            Column(name="accuracy", title="accuracy, % (95 % interval)"),
+            Column(name="num_tokens", title="tokens (95 % interval)"),
             Column(name="outside", title="features beyond all runs"),
         ),
         rows=rows,
@@ -220,7 +161,7 @@ def _beyond(features: Sequence[str]) -> Cell:
     return Cell(text=f"{len(features)} of {len(FEATURES)}" if features else "none", value=len(features))
 
 
-def _notes_on_candidates(first: Asked, validated: Sequence[Validated], groups: Groups) -> Iterator[str]:
+def _notes_on_candidates(first: Configuration, validated: Sequence[Validated], groups: Groups) -> Iterator[str]:
     methods = " and ".join(f"{each.truth.title.lower()} by {each.for_candidates}" for each in validated)
     yield f"Forecast: {methods}, fitted on all runs; intervals are those of the model and the noise between runs that it has seen."
     yield "Bold: no other candidate is forecast to be more accurate and shorter."
@@ -230,10 +171,7 @@ def _notes_on_candidates(first: Asked, validated: Sequence[Validated], groups: G
     yield f"Fine-tune the first: {first.command}"
 
 
-# --- what it says ------------------------------------------------------------------------------------------------------------
-
-
-def _footnotes(runs: Sequence[Observed], groups: Groups, validated: Sequence[Validated]) -> Iterator[str]:
+def _footnotes(runs: Sequence[Observation], groups: Groups, validated: Sequence[Validated]) -> Iterator[str]:
     num_sets, targets = len({each.training_set for each in runs}), sorted({each.target for each in runs})
     near = "; sets that share nine tenths of the smaller one's chains are one group" if groups.kind != "compressor" else ""
     yield (
@@ -260,7 +198,7 @@ def _footnotes(runs: Sequence[Observed], groups: Groups, validated: Sequence[Val
 
 
 def claim(each: Validated, groups: Groups) -> str:
-    """Whether the better of the two methods beats the better of the two trivial baselines, over groups."""
+    """One sentence: whether the better of the two methods has smaller errors than the better trivial baseline, over groups."""
     found = forecasting.advantage(each.grouped, groups.names)
     scale, unit = each.truth.scale, each.truth.unit
     errors: Mapping[str, float] = {name: forecasting.skill_of(each.grouped[name]).mae * scale for name in (found.method, found.trivial)}

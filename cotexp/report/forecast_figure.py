@@ -1,16 +1,14 @@
-"""Forecasts against what came out, each run forecast from training sets other than its own."""
+"""Figure of forecasts against measured values; each run is forecast from runs with other training sets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cotexp.methods import forecasting
-from cotexp.report.content import Figure
+from cotexp.report.document import Figure
+from cotexp.report.forecast_validation import Validated
 from cotexp.report.style import COLOURS, Drawing, picture
-
-if TYPE_CHECKING:
-    from cotexp.report.forecast import Validated
 
 
 def against_truth(validated: Sequence[Validated]) -> Figure:
@@ -35,12 +33,12 @@ def _panel(axes: Any, each: Validated) -> None:
     scale = each.truth.scale
     trivial = forecasting.best_of(forecasting.TRIVIAL, each.grouped)
     for method, colour, marker in ((trivial, COLOURS["grey"], "x"), (each.best, COLOURS["blue"], "o")):
-        own = each.grouped[method]
-        truths, means = [scale * (one.truth or 0.0) for one in own], [scale * one.mean for one in own]
+        forecasts = each.grouped[method]
+        truths, means = [scale * (one.truth or 0.0) for one in forecasts], [scale * one.mean for one in forecasts]
         bars = ", bars: 80 %" if method == each.best else ""
-        label = f"{method} (error {forecasting.skill_of(own).mae * scale:.1f} {each.truth.unit}{bars})"
+        label = f"{method} (error {forecasting.skill_of(forecasts).mae * scale:.1f} {each.truth.unit}{bars})"
         if method == each.best:
-            bounds = [one.interval(0.8, high=each.truth.most) for one in own]
+            bounds = [one.interval(0.8, high=each.truth.most) for one in forecasts]
             below = [max(0.0, mean - scale * low) for mean, (low, _) in zip(means, bounds, strict=True)]
             above = [max(0.0, scale * high - mean) for mean, (_, high) in zip(means, bounds, strict=True)]
             axes.errorbar(truths, means, yerr=[below, above], fmt=marker, color=colour, ecolor=colour, elinewidth=0.8, alpha=0.8, label=label)

@@ -1,11 +1,11 @@
-"""What every filter of a run kept and dropped of the training questions' rationales: as a table, in words and as bars."""
+"""The rationales that each filter of a selection kept and dropped: as a table, as a line and as bars."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from cotexp.report.markdown import cell
+from cotexp.report.document import Table, text_table
 from cotexp.report.style import COLOURS, Drawing
 
 Metrics = dict[str, float]
@@ -14,7 +14,7 @@ COLUMNS = ("filter of training rationales", "kept", "dropped", "kept of all writ
 
 
 class Step(NamedTuple):
-    """One filter in its order: how many rationales it left, and how many it dropped; `off` filters drop none."""
+    """One filter: the number of rationales that it kept and dropped. A filter that is `off` drops none."""
 
     name: str
     num_kept: int
@@ -23,7 +23,7 @@ class Step(NamedTuple):
 
 
 def steps(metrics: Metrics, settings: dict[str, Any]) -> list[Step]:
-    """Every filter of a run, all that were written first; none where there was nothing to select, or the run is older than selections."""
+    """Every filter of a run in order, after the rationales as written; empty if there was nothing to select, or the run is older than selections."""
     selection = settings.get("selection")
     if not selection or "selection/num_written" not in metrics:
         return []
@@ -40,10 +40,7 @@ def steps(metrics: Metrics, settings: dict[str, Any]) -> list[Step]:
     }
     found = [
         Step(
-            name.partition(":")[0] if off else name,
-            int(metrics[f"selection/num_{step}"]),
-            int(metrics.get(f"selection/num_dropped_{step}", 0)),
-            off,
+            name.partition(":")[0] if off else name, int(metrics[f"selection/num_{step}"]), int(metrics.get(f"selection/num_dropped_{step}", 0)), off
         )
         for step, (name, off) in named.items()
     ]
@@ -56,29 +53,28 @@ def order_of(selection: dict[str, Any]) -> str:
     return order.replace("_rd", f" {selection['rd']} RD").replace("_", " ")
 
 
-def markdown(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
-    """The table and what belongs to it, in lines; none where there was nothing to select."""
+def tables(metrics: Metrics, settings: dict[str, Any]) -> list[Table]:
+    """The table of the filters with its notes; none if there was nothing to select."""
     found = steps(metrics, settings)
-    if not found:
-        return []
-    lines = ["## Selection", "", "| " + " | ".join(COLUMNS) + " |", "|---|---:|---:|---:|"]
-    for each in found:
-        dropped = "" if each is found[0] else "off" if each.off else f"{each.num_dropped:,}"
-        lines.append(f"| {cell(each.name)} | {each.num_kept:,} | {dropped} | {each.num_kept / max(1, found[0].num_kept):.0%} |")
-    return [*lines, "", *(f"- {each}" for each in notes(metrics, settings)), ""]
+    num_written = max(1, found[0].num_kept) if found else 1
+    rows = [
+        (each.name, f"{each.num_kept:,}", "" if not number else "off" if each.off else f"{each.num_dropped:,}", f"{each.num_kept / num_written:.0%}")
+        for number, each in enumerate(found)
+    ]
+    return [text_table("Selection", COLUMNS, rows, notes=notes(metrics, settings))] if found else []
 
 
 def line(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
-    """The same in one line, for a terminal, and the notes; none where there was nothing to select."""
+    """The filters in one line, for a terminal, and the notes; none if there was nothing to select."""
     found = steps(metrics, settings)
     if not found:
         return []
     parts = [f"{each.num_kept:,} {'after ' if number > 1 else ''}{each.name.partition(':')[0]}" for number, each in enumerate(found) if not each.off]
-    return [f"- {each}" for each in ("Training rationales: " + " → ".join(parts) + ".", *notes(metrics, settings))]
+    return ["Training rationales: " + " → ".join(parts) + ".", *notes(metrics, settings)]
 
 
 def notes(metrics: Metrics, settings: dict[str, Any]) -> Iterator[str]:
-    """Questions without any, what is trained on, rows that belong to no question, and where the details lie."""
+    """Questions without rationales, the size of the training set, rows that belong to no question, and the file with the details."""
     yield (
         f"{metrics['selection/num_questions_without']:,.0f} of {metrics['selection/num_questions']:,.0f} training questions are left without any; "
         f"{metrics['selection/num_kept']:,.0f} rationales are kept to train on: {metrics['selection/num_tokens']:,.0f} tokens. "
@@ -92,11 +88,11 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> Iterator[str]:
 
 
 MOST_PANELS = 8
-"""Arms with a panel of their own."""
+"""Arms that get a panel."""
 
 
 def drawings(of_arm: Mapping[str, list[Step]]) -> Iterator[Drawing]:
-    """What every filter kept and dropped, a panel for each arm; no figure without any."""
+    """What each filter kept and dropped, one panel per arm; no figure without arms."""
     if not of_arm:
         return
     shown = dict(list(of_arm.items())[:MOST_PANELS])
@@ -122,7 +118,7 @@ def _panels(figure: Any, of_arm: Mapping[str, list[Step]]) -> None:
 
 
 def draw(axes: Any, found: list[Step]) -> None:
-    """One bar per filter that is on: what it left, and what it dropped of the bar above."""
+    """One bar per active filter: what it kept and what it dropped."""
     shown = [each for each in found if not each.off]
     rows = range(len(shown))
     kept, dropped = [each.num_kept for each in shown], [each.num_dropped for each in shown]

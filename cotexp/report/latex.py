@@ -1,16 +1,16 @@
-"""A report as LaTeX with booktabs: a document that pdflatex takes as it is, and each table alone, to be read by \\input in a paper."""
+"""A report as LaTeX with booktabs: a document for pdflatex, and one file per table for \\input in a paper."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-from cotexp.report.content import Cell, Column, Gap, Report, Row, Table
-from cotexp.report.markdown import figure_files, state_of
+from cotexp.report.document import Cell, Column, Gap, Report, Row, Table
+from cotexp.report.markdown import figure_files
 from cotexp.visible import visible_lines
 
 MOST_ROWS = 30
-"""Rows on one page; longer tables go on in another tabular."""
+"""Rows on one page; longer tables continue in another tabular."""
 
 PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage[a4paper,landscape,margin=15mm]{geometry}
@@ -48,7 +48,7 @@ MARKUP = {
     "–": "--",
     "…": r"\ldots{}",
 }
-"""Characters that LaTeX would not print as they are. Hyphens, ? and ! are kept from joining what follows into another sign."""
+"""Characters that LaTeX would not print as they are. The empty groups prevent ligatures of hyphens, ? and !."""
 
 
 def files(report: Report) -> dict[str, bytes]:
@@ -74,14 +74,14 @@ def document(report: Report) -> str:
 
 
 def tabulars(table: Table) -> dict[str, str]:
-    """File name -> a tabular; several where the table is too long for a page."""
+    """File name -> a tabular; several if the table is too long for a page."""
     parts = [table.rows[first : first + MOST_ROWS] for first in range(0, len(table.rows), MOST_ROWS)] or [()]
     names = [f"tables/{table.name}.tex", *(f"tables/{table.name}-{number}.tex" for number in range(2, len(parts) + 1))]
     return {name: "\n".join(_tabular(table, part)) + "\n" for name, part in zip(names, parts, strict=True)}
 
 
 def _tabular(table: Table, rows: Sequence[Row]) -> Iterator[str]:
-    yield rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}"
+    yield rf"\begin{{tabular}}{{l{''.join(each.align[0] for each in table.columns)}}}"
     yield r"\toprule"
     yield " & ".join((escaped(table.row_title), *map(_heading, table.columns))) + r" \\"
     yield r"\midrule"
@@ -94,16 +94,18 @@ def _tabular(table: Table, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _heading(column: Column) -> str:
-    """In two lines where there is a bracket."""
+    """The title, in two lines if it has a bracket."""
     name, bracket, rest = column.title.partition(" (")
-    return rf"\shortstack[r]{{{escaped(name)}\\({escaped(rest)}}}" if bracket else escaped(name)
+    return rf"\shortstack[{column.align[0]}]{{{escaped(name)}\\({escaped(rest)}}}" if bracket else escaped(name)
 
 
 def _cell(cell: Cell) -> str:
     text = escaped(cell.text)
     if cell.bold:
         text = rf"\textbf{{{text}}}"
-    if cell.value is None and cell.state not in ("ok", "partial"):
+    if cell.is_code:
+        text = rf"\texttt{{{text}}}"
+    if cell.is_missing:
         text = rf"\textit{{{text}}}"
     return text + (r" $\approx$" if cell.within_noise else "")
 
@@ -111,7 +113,7 @@ def _cell(cell: Cell) -> str:
 def _gap(gap: Gap) -> str:
     seed = "" if gap.seed is None else f", seed {gap.seed}"
     command = rf": \texttt{{{escaped(gap.command)}}}" if gap.command else ""
-    return escaped(f"{gap.row}{seed}: {state_of(gap)}") + command
+    return escaped(f"{gap.row}{seed}: {gap.description}") + command
 
 
 def _items(texts: Iterable[str], *, is_escaped: bool = False) -> list[str]:
@@ -120,7 +122,7 @@ def _items(texts: Iterable[str], *, is_escaped: bool = False) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """`text` as LaTeX prints it; characters that its usual fonts lack become their plain form, or their code point."""
+    """`text` escaped for LaTeX. Characters that its usual fonts lack are replaced by their ASCII form or their code point."""
     return "".join(map(_sign, " ".join(visible_lines(text).split())))
 
 

@@ -1,19 +1,20 @@
-"""A report as Markdown, and its figures as files."""
+"""A report as Markdown with its figures as files."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from cotexp.report.content import Cell, Gap, Report, Table
+from cotexp.report.document import NOISE, Cell, Report, Table, text_table
 from cotexp.visible import visible_lines
 
-NOISE = " ≈"
+_CODE = re.compile(r"(?<![`\\])`([^`|]+)`(?!`)")
+_MARK = re.compile(r"[\\|*_`\[\]<&~]")
 
 
-def files(report: Report) -> dict[str, bytes]:
-    """File name -> content: report.md, and figures/ in both forms."""
-    return {"report.md": markdown(report).encode(), **figure_files(report)}
+def files(report: Report, name: str = "report.md") -> dict[str, bytes]:
+    """File name -> content: the report, and figures/ in both formats."""
+    return {name: markdown(report).encode(), **figure_files(report)}
 
 
 def figure_files(report: Report) -> dict[str, bytes]:
@@ -24,50 +25,46 @@ def figure_files(report: Report) -> dict[str, bytes]:
 
 def markdown(report: Report) -> str:
     """Title, tables with their notes, gaps, figures, footnotes."""
+    has_headings = len(report.tables) > 1
     lines = [f"# {plain(report.title)}", ""]
-    for table in report.tables:
-        lines += [f"## {plain(table.title)}", ""] if len(report.tables) > 1 else []
-        lines += [*_table(table), "", *(f"- {plain(each)}" for each in table.notes), ""]
+    for each in report.tables:
+        lines += [f"## {plain(each.title)}", ""] if has_headings and each.title else []
+        lines += [*table_lines(each), "", *(f"- {plain(note)}" for note in each.notes), ""]
     if report.gaps:
-        lines += ["## Missing", "", *_gaps(report), ""]
+        lines += ["## Missing", "", *table_lines(_gaps(report)), ""]
     for figure in report.figures:
-        lines += [f"**{plain(figure.title)}**", ""] if len(report.tables) > 1 else []
+        lines += [f"**{plain(figure.title)}**", ""] if has_headings else []
         lines += [f"![{plain(figure.description)}](figures/{figure.name}.png)", ""]
     notes = [*report.footnotes, *(f"Left out: {each}" for each in report.left_out)]
     lines += [f"- {plain(each)}" for each in notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(table: Table) -> Iterator[str]:
+def table_lines(table: Table) -> Iterator[str]:
+    """The lines of one table, without title and notes."""
     yield "| " + " | ".join(map(plain, (table.row_title, *(each.title for each in table.columns)))) + " |"
-    yield "|---|" + "---:|" * len(table.columns)
+    yield "|---|" + "".join("---:|" if each.align == "right" else "---|" for each in table.columns)
     for row in table.rows:
         yield "| " + " | ".join((plain(row.label), *map(_cell, row.cells))) + " |"
 
 
 def _cell(cell: Cell) -> str:
-    text = plain(cell.text)
+    text = code(cell.text) if cell.is_code else plain(cell.text)
     return f"{'**' + text + '**' if cell.bold else text}{NOISE if cell.within_noise else ''}"
 
 
-def _gaps(report: Report) -> Iterator[str]:
-    yield "| arm | seed | state | command |"
-    yield "|---|---|---|---|"
-    for gap in report.gaps:
-        yield f"| {plain(gap.row)} | {'any' if gap.seed is None else gap.seed} | {plain(state_of(gap))} | {code(gap.command)} |"
-
-
-def state_of(gap: Gap) -> str:
-    """Such as "failed: no space left"."""
-    return f"{gap.state}: {gap.reason}" if gap.reason else gap.state
+def _gaps(report: Report) -> Table:
+    headings = ("arm", "seed", "state", "command")
+    rows = (
+        (each.row, "any" if each.seed is None else str(each.seed), each.description, Cell(text=each.command, is_code=True)) for each in report.gaps
+    )
+    return text_table("Missing", headings, rows, left=headings)
 
 
 def plain(text: str) -> str:
-    """`text` on one line, with what Markdown or HTML would take for markup made harmless."""
-    flat = " ".join(visible_lines(text).split())
-    for mark in "\\|*_`[]<&~":
-        flat = flat.replace(mark, f"\\{mark}")
-    return flat
+    """`text` on one line: `code` between single backticks stays code, all other marks of Markdown and HTML are escaped."""
+    pieces = _CODE.split(" ".join(visible_lines(text).split()))
+    return "".join(f"`{each}`" if index % 2 else _MARK.sub(r"\\\g<0>", each) for index, each in enumerate(pieces))
 
 
 def code(text: str) -> str:
@@ -76,11 +73,6 @@ def code(text: str) -> str:
     fence = "`" * (max(map(len, re.findall("`+", flat)), default=0) + 1)
     space = " " if "`" in (flat[:1], flat[-1:]) else ""
     return f"{fence}{space}{flat}{space}{fence}" if flat else ""
-
-
-def cell(text: str) -> str:
-    """A cell of a table whose text is Markdown of ours already: on one line, and without bars of its own."""
-    return " ".join(visible_lines(text).split()).replace("|", "\\|")
 
 
 def block(text: str) -> list[str]:

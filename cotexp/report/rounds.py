@@ -1,4 +1,4 @@
-"""Compression round by round, of a run or of several: lengths, where and why rounds stopped, ratio and perplexity."""
+"""Figures of compression by round, for one run or several: lengths, stops and their reasons, ratio and perplexity."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ REASON_HATCHES = {"rebound": "", "limit": "//", "fixed_point": "..", "failed": "
 LABEL_WIDTH = 44
 """Characters in a line of a label."""
 MOST_SETS = 16
-"""Compressed sets with a row of their own in the figure of stops."""
+"""Compressed sets that the figure of stops shows."""
 ROUND_PERPLEXITY = "compression/perplexity_round_{}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressedSet:
-    """The compressed chains of a run: `lengths` are each chain's tokens by round, 0 first, `stops` (round, reason), `kept` the round kept.
+    """The compressed chains of a run. For each chain, `lengths` has its tokens by round (0 first), `stops` (round, reason), `kept` the kept round.
 
-    `perplexities` are those of the texts of round 0, 1, ... under the model before fine-tuning, None where that was not measured. Sets with
-    equal `content` are one set, sets with equal `source` stop the same rounds in their own ways.
+    `perplexities` are those of the texts of round 0, 1, ... under the model before fine-tuning, None if not measured. Sets with equal `content`
+    are the same set; sets with equal `source` apply different stop rules to the same rounds.
     """
 
     label: str
@@ -42,16 +42,16 @@ class CompressedSet:
 
     @property
     def num_rounds(self) -> int:
-        """Of the chain with the most."""
+        """Rounds of the longest chain of rounds."""
         return max(map(len, self.lengths)) - 1
 
     def kept_lengths(self) -> list[list[int]]:
-        """By round, every chain's tokens of the text kept so far."""
-        return [[own[min(number, kept)] for own, kept in zip(self.lengths, self.kept, strict=True)] for number in range(self.num_rounds + 1)]
+        """For each round, the tokens of every chain's text that is kept up to then."""
+        return [[lengths[min(number, kept)] for lengths, kept in zip(self.lengths, self.kept, strict=True)] for number in range(self.num_rounds + 1)]
 
 
 def read(folder: Path, label: str = "") -> CompressedSet | None:
-    """The compressed chains of the run in `folder`; None where nothing was compressed round by round."""
+    """The compressed chains of the run in `folder`; None if the run has no rounds."""
     everything = compressed_of(folder)
     rows = [row for row in everything if len(row["round_num_tokens"]) > 1]
     if not rows:
@@ -71,11 +71,11 @@ def read(folder: Path, label: str = "") -> CompressedSet | None:
 
 
 def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
-    """Tokens, stops, and ratio with perplexity. Of sets that stop the same rounds the longest stands for their lengths and perplexities."""
+    """Tokens, stops, and ratio with perplexity. Sets that share rounds are represented by the one with the most rounds in the first and last."""
     if not sets:
         return
     longest: dict[tuple[str, ...], CompressedSet] = {}
-    for each in sorted(sets, key=lambda own: -own.num_rounds):
+    for each in sorted(sets, key=lambda compressed: -compressed.num_rounds):
         longest.setdefault(each.source, each)
     shown = list(longest.values())[: len(LINES)]
     yield Drawing(
@@ -104,9 +104,6 @@ def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
         )
 
 
-# --- drawn ---------------------------------------------------------------------------------------------------------------
-
-
 def _tokens(axes: Any, sets: Sequence[CompressedSet]) -> None:
     import numpy as np
 
@@ -119,11 +116,11 @@ def _tokens(axes: Any, sets: Sequence[CompressedSet]) -> None:
             axes.fill_between(numbers, mean - spread, mean + spread, color=line.colour, alpha=0.2, linewidth=0, label="± one standard deviation")
         axes.plot(numbers, mean, marker=line.marker, linestyle=line.style, color=line.colour, label=name)
         if len(sets) == 1:
-            rewritten = [[own[number] for own in each.lengths if number < len(own)] for number in numbers]
+            rewritten = [[lengths[number] for lengths in each.lengths if number < len(lengths)] for number in numbers]
             axes.plot(
-                numbers, [np.mean(own) for own in rewritten], marker="s", linestyle="--", color=COLOURS["orange"], label="rewrites of this round"
+                numbers, [np.mean(texts) for texts in rewritten], marker="s", linestyle="--", color=COLOURS["orange"], label="rewrites of this round"
             )
-            axes.set_xticks(numbers, [f"{number}\n{len(own)}" for number, own in zip(numbers, rewritten, strict=True)])
+            axes.set_xticks(numbers, [f"{number}\n{len(texts)}" for number, texts in zip(numbers, rewritten, strict=True)])
     axes.set(xlabel="round (below: texts in it)" if len(sets) == 1 else "round", ylabel="tokens of the chain of thought", ylim=(0, None))
     axes.set_title("Tokens per round" if len(sets) == 1 else "Tokens kept after each round")
     if len(sets) > 1:
@@ -132,7 +129,7 @@ def _tokens(axes: Any, sets: Sequence[CompressedSet]) -> None:
 
 
 def _stops(axes: Any, stops: Sequence[tuple[int, str]]) -> None:
-    """How many chains of one set ended in which round, and why."""
+    """Draw how many chains of one set stopped in each round, by reason."""
     counts = Counter(stops)
     numbers = range(1, max(number for number, _ in counts) + 1)
     bottom = [0] * len(numbers)
@@ -147,13 +144,13 @@ def _stops(axes: Any, stops: Sequence[tuple[int, str]]) -> None:
 
 
 def _stops_of_sets(figure: Any, sets: Sequence[CompressedSet]) -> None:
-    """A row per set: left the share of chains that stopped in each round, right the share of each reason."""
+    """Draw a row per set: on the left the share of chains that stopped in each round, on the right the share of each reason."""
     where, why = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (3, 2)})
     last = max(number for each in sets for number, _ in each.stops)
-    shares = [[sum(number == own for own, _ in each.stops) / len(each.stops) for number in range(1, last + 1)] for each in sets]
+    shares = [[sum(number == stopped for stopped, _ in each.stops) / len(each.stops) for number in range(1, last + 1)] for each in sets]
     where.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", extent=(0.5, last + 0.5, len(sets) - 0.5, -0.5))
-    for row, own in enumerate(shares):
-        for number, share in enumerate(own, 1):
+    for row, of_set in enumerate(shares):
+        for number, share in enumerate(of_set, 1):
             if share:
                 colour = "white" if share > 0.6 else "black"
                 where.text(number, row, f"{100 * share:.0f}" if share >= 0.005 else "<1", ha="center", va="center", fontsize=8, color=colour)
@@ -163,7 +160,7 @@ def _stops_of_sets(figure: Any, sets: Sequence[CompressedSet]) -> None:
     where.grid(visible=False)
     left = [0.0] * len(sets)
     for reason in _reasons([stop for each in sets for stop in each.stops]):
-        widths = [100 * sum(own == reason for _, own in each.stops) / len(each.stops) for each in sets]
+        widths = [100 * sum(other == reason for _, other in each.stops) / len(each.stops) for each in sets]
         name = reason.replace("_", " ")
         why.barh(range(len(sets)), widths, left=left, color=_colour(reason), hatch=_hatch(reason), label=name, edgecolor="white")
         left = [before + width for before, width in zip(left, widths, strict=True)]

@@ -1,4 +1,4 @@
-"""What of a finished run can be read as an example: a chain of thought round by round, all rationales of a question, its answers in every mode."""
+"""The examples of a finished run: the rounds of a chain of thought, all rationales of a question, its answers in every mode."""
 
 from __future__ import annotations
 
@@ -8,29 +8,24 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from cotexp.jobs.store import Row
-from cotexp.jobs.stored_files import selection_of, settings_of, stages_of
+from cotexp.jobs.stored_files import compressed_of, selection_of, settings_of, stages_of
 from cotexp.records import Prediction, Rationale, Score
-from cotexp.report import examples, tables
-from cotexp.report.examples import Shown
-from cotexp.report.stored import rows_of
+from cotexp.report import compression_examples
+from cotexp.report.compression_examples import CompressedChain
+from cotexp.report.compression_texts import CUT_REASONS, mode_labels
+from cotexp.report.stored import stage_rows
 from cotexp.stages.grades import predictions_of_run
 from cotexp.stages.scores import row_id
 
 Kind = Literal["chains", "rationales", "answers"]
 
-ENDINGS = {
-    "limit": "ended by round limit",
-    "min_tokens": "ended by token minimum",
-    "failed": "a round failed",
-    "none": "shortened to a share",
-    "protected": "shortened, numbers kept",
-}
-"""Reasons to stop that are not said by their own name."""
+ENDINGS = {"limit": "ended by round limit", "min_tokens": "ended by token minimum", "failed": "a round failed", **CUT_REASONS}
+"""Reason to stop -> its text, if that is not "ended by" and its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One text of an example; `previous` is the text that it is a change of, `mode` that of an answer."""
+class ExampleText:
+    """One text of an example; `previous` is the text that it was rewritten from, `mode` the mode of an answer."""
 
     title: str
     text: str
@@ -43,33 +38,33 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """Texts about one question that stand side by side; `outcome` is that of the whole. A gold answer may be known from the run alone."""
+    """Texts about one question to show side by side; `outcome` is that of the example as a whole."""
 
     id: str
     question_id: str
     task: str
-    columns: list[Column]
+    columns: list[ExampleText]
     outcome: str = ""
 
 
-class Source(NamedTuple):
-    """Examples of one kind: their ids with what sets them apart, and what makes those of some ids, in order."""
+class ExampleSource(NamedTuple):
+    """Examples of one kind: the group of each id, and a function that makes the examples of some ids in order."""
 
     groups: Mapping[str, Any]
     make: Callable[[Sequence[str]], Iterable[Example]]
 
 
-def sources(folder: Path) -> dict[Kind, Source]:
-    """Where the examples of the run in `folder` come from; a kind that it has none of is left out.
+def sources(folder: Path) -> dict[Kind, ExampleSource]:
+    """The examples of the run in `folder` by kind, without empty kinds.
 
-    What was taken out of the store since is counted among them, and not made.
+    Examples whose texts were deleted from the store are counted and cannot be made.
     """
-    found: dict[Kind, Source] = {"chains": _chains(folder), "rationales": _rationales(folder), "answers": _answers(folder)}
+    found: dict[Kind, ExampleSource] = {"chains": _chains(folder), "rationales": _rationales(folder), "answers": _answers(folder)}
     return {kind: source for kind, source in found.items() if source.groups}
 
 
 def outcome_of(*, correct: bool, finish_reason: str, extracted: str | None, timed_out: bool = False) -> str:
-    """What became of a graded text, in one word or two."""
+    """The outcome of a graded text in one word or two."""
     if correct:
         return "right"
     if finish_reason not in ("stop", "budget"):
@@ -83,16 +78,13 @@ def _tokens(number: int) -> str:
     return f"{number:,} token{'' if number == 1 else 's'}"
 
 
-# --- chains of thought, round by round --------------------------------------------------------------------------------------
-
-
-def _chains(folder: Path) -> Source:
-    rows = {each["rationale_id"]: each for each in examples.compressed(folder)}
+def _chains(folder: Path) -> ExampleSource:
+    rows = {each["rationale_id"]: each for each in compressed_of(folder)}
     groups = {name: (each["stop_reason"], each["kept_round"] == 0) for name, each in rows.items()}
-    return Source(groups, lambda ids: map(_chain, examples.shown(folder, [rows[each] for each in ids])))
+    return ExampleSource(groups, lambda ids: map(_chain, compression_examples.read_chains(folder, [rows[each] for each in ids])))
 
 
-def _chain(shown: Shown) -> Example:
+def _chain(shown: CompressedChain) -> Example:
     return Example(
         id=shown.id,
         question_id=shown.question_id,
@@ -102,14 +94,14 @@ def _chain(shown: Shown) -> Example:
     )
 
 
-def _round(shown: Shown, number: int) -> Column:
+def _round(shown: CompressedChain, number: int) -> ExampleText:
     length, original = shown.num_tokens[number], shown.num_tokens[0]
     facts = [_tokens(length), *([f"{length / original:.0%} of the original"] if number and original else [])]
     if (perplexity := shown.perplexities[number]) is not None:
         facts.append(f"perplexity {perplexity:.3g}")
     if not number:
         facts.append(f"answer {shown.answer}" if shown.answer else "no answer could be read")
-    return Column(
+    return ExampleText(
         title=("shortened" if shown.is_cut else f"round {number}") if number else "original",
         text=shown.texts[number],
         previous=shown.texts[number - 1] if number else None,
@@ -119,11 +111,8 @@ def _round(shown: Shown, number: int) -> Column:
     )
 
 
-# --- all rationales of a question -------------------------------------------------------------------------------------------
-
-
-def _rationales(folder: Path) -> Source:
-    """Questions for which there was something to choose."""
+def _rationales(folder: Path) -> ExampleSource:
+    """Questions whose rationales were not all kept."""
     rows = {each["question_id"]: each for each in selection_of(folder) if each["num_written"] > max(1, len(each["kept"]))}
     groups = {name: (bool(each["kept"]), each["num_usable"] == each["num_written"]) for name, each in rows.items()}
 
@@ -131,11 +120,11 @@ def _rationales(folder: Path) -> Source:
         written = _Written.read(folder)
         return (written.example(rows[each]) for each in ids if each in written.rationales)
 
-    return Source(groups, make)
+    return ExampleSource(groups, make)
 
 
 class _Written(NamedTuple):
-    """The rationales of a run with their grades and scores by id, and the task of each question."""
+    """The rationales of a run by question, its scores by id, and the task of each question."""
 
     rationales: dict[str, list[Rationale]]
     scores: dict[str, Row]
@@ -146,55 +135,52 @@ class _Written(NamedTuple):
         stages = stages_of(folder)
         found = cls({}, {}, {})
         for task in (name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")):
-            grades = rows_of(folder, f"grades/rationales/{task}")
-            for name, row in rows_of(folder, f"rationales/{task}").items():
+            grades = stage_rows(folder, f"grades/rationales/{task}")
+            for name, row in stage_rows(folder, f"rationales/{task}").items():
                 if name in grades:
                     grade = {"answer": grades[name]["extracted"], "correct": grades[name]["strict"]}
                     found.rationales.setdefault(row["question_id"], []).append(Rationale.from_row({**row, **grade}))
                     found.tasks[row["question_id"]] = task
             if f"scores/{task}" in stages:
-                found.scores.update(rows_of(folder, f"scores/{task}"))
+                found.scores.update(stage_rows(folder, f"scores/{task}"))
         return found
 
     def example(self, row: Row) -> Example:
         """Kept rationales first, in their order, then the others."""
         name, kept = row["question_id"], row["kept"]
-        own = sorted((each for each in self.rationales[name] if each.sample < row["num_written"]), key=lambda each: each.sample)
-        own.sort(key=lambda each: kept.index(each.id) if each.id in kept else len(kept))
+        written = sorted((each for each in self.rationales[name] if each.sample < row["num_written"]), key=lambda each: each.sample)
+        written.sort(key=lambda each: kept.index(each.id) if each.id in kept else len(kept))
         outcome = f"{len(kept)} of {row['num_written']} rationales kept"
         return Example(
-            id=name, question_id=name, task=self.tasks[name], outcome=outcome, columns=[self._column(each, each.id in kept) for each in own]
+            id=name, question_id=name, task=self.tasks[name], outcome=outcome, columns=[self._column(each, each.id in kept) for each in written]
         )
 
-    def _column(self, one: Rationale, kept: bool) -> Column:
+    def _column(self, one: Rationale, kept: bool) -> ExampleText:
         facts = [_tokens(one.num_tokens), f"answer {one.answer}" if one.answer else "no answer could be read"]
         if (score := self.scores.get(row_id(one))) and one.question_id in self.scores:
             scored = Score.from_row({**score, **self.scores[one.question_id], "id": one.id})
             facts.append("RD " + ", ".join(f"{scored.rd(kind):.3g} {kind}" for kind in ("plain", "masked", "hidden")))
         outcome = outcome_of(correct=one.correct, finish_reason=one.finish_reason, extracted=one.answer)
         source = f", {one.source}" if one.source else ""
-        return Column(title=f"rationale {one.sample}{source}", text=one.text, facts=facts, outcome=outcome, kept=kept)
+        return ExampleText(title=f"rationale {one.sample}{source}", text=one.text, facts=facts, outcome=outcome, kept=kept)
 
 
-# --- answers to a test question ---------------------------------------------------------------------------------------------
-
-
-def _answers(folder: Path) -> Source:
+def _answers(folder: Path) -> ExampleSource:
     by_question: dict[str, dict[str, list[Prediction]]] = {}
     for mode, answers in predictions_of_run(folder).items():
         for each in answers:
             by_question.setdefault(each.question_id, {}).setdefault(mode, []).append(each)
-    labels = tables.labels(settings_of(folder))
-    groups = {name: tuple((mode, _outcome(answers[0])) for mode, answers in own.items()) for name, own in by_question.items()}
+    labels = mode_labels(settings_of(folder))
+    groups = {name: tuple((mode, _outcome(answers[0])) for mode, answers in by_mode.items()) for name, by_mode in by_question.items()}
 
     def make(ids: Sequence[str]) -> Iterator[Example]:
         for name in ids:
-            own = by_question[name]
-            task = next(iter(own.values()))[0].task
-            columns = [_answer(answers, labels[mode].replace("`", "")) for mode, answers in own.items()]
-            yield Example(id=name, question_id=name, task=task, columns=columns, outcome=_against_base(own))
+            by_mode = by_question[name]
+            task = next(iter(by_mode.values()))[0].task
+            columns = [_answer(answers, labels[mode].replace("`", "")) for mode, answers in by_mode.items()]
+            yield Example(id=name, question_id=name, task=task, columns=columns, outcome=_against_base(by_mode))
 
-    return Source(groups, make)
+    return ExampleSource(groups, make)
 
 
 def _outcome(one: Prediction) -> str:
@@ -209,7 +195,7 @@ def _against_base(answers: Mapping[str, list[Prediction]]) -> str:
     return "lost against base" if base else "won against base"
 
 
-def _answer(answers: Sequence[Prediction], title: str) -> Column:
+def _answer(answers: Sequence[Prediction], title: str) -> ExampleText:
     """The first of the sampled answers in one mode."""
     first = answers[0]
     facts = [f"{_tokens(first.num_tokens)}, {first.num_cot_tokens:,} of them chain of thought"]
@@ -218,4 +204,4 @@ def _answer(answers: Sequence[Prediction], title: str) -> Column:
     facts += [f"{rule}: {'right' if label else 'wrong'}" for rule, label in labels.items() if label not in (None, first.strict)]
     if len(answers) > 1:
         facts.append(f"{sum(each.strict for each in answers)} of {len(answers)} samples right; this is the first")
-    return Column(title=title, text=first.text, facts=facts, mode=first.mode, outcome=_outcome(first))
+    return ExampleText(title=title, text=first.text, facts=facts, mode=first.mode, outcome=_outcome(first))

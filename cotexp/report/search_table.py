@@ -1,16 +1,14 @@
-"""The trials of a search as a table and a figure."""
+"""The trials of a search as table and figure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from cotexp.jobs.progress import page
-from cotexp.report.markdown import cell, plain
+from cotexp.report import markdown, terminal
+from cotexp.report.document import Report, text_table
 from cotexp.report.style import COLOURS, Drawing, picture
 
 TABLE = "trials.md"
@@ -18,33 +16,28 @@ FIGURE = "trials"
 
 
 def counts(trial: Any) -> bool:
-    """Whether a trial of Optuna's is one of the search: not when it only waits, or its process ended before it and it was tried again."""
+    """Whether a trial of Optuna counts: not if it only waits, or if its process died and its values were tried again."""
     return trial.state.name in ("RUNNING", "COMPLETE") or (trial.state.name == "FAIL" and "error" in trial.user_attrs)
 
 
 def best_of(study: Any) -> list[Any]:
-    """The best trial, the first of equals; with several metrics those that no other beats in all of them."""
+    """The best trial, the first of several; with several metrics the Pareto front."""
     best = sorted(study.best_trials, key=lambda each: each.number)
     return best[:1] if len(study.directions) == 1 else best
 
 
 def write_report(folder: Path, name: str, metrics: Sequence[str], study: Any) -> list[Any]:
-    """Print the trials, write them with a figure to `folder`, and return the best: one, or those that no other beats in all metrics."""
+    """Print the trials, write them with a figure to `folder`, and return the best ones, see `best_of`."""
     trials = [each for each in study.get_trials(deepcopy=False) if counts(each) and "values" in each.user_attrs]
     complete = [each for each in trials if each.state.name == "COMPLETE"]
     best = best_of(study) if complete else []
     paths = list(dict.fromkeys(path for each in trials for path in each.user_attrs["values"]))
-    columns = ["trial", *paths, *metrics, "state", "seconds", "run"]
+    headings = ["trial", *paths, *metrics, "state", "seconds", "run"]
     rows = [_row(each, paths, len(metrics), each in best) for each in trials]
-    table = Table(title=escape(f"Search {name}"), title_justify="left")
-    for column in columns:
-        table.add_column(escape(column), overflow="fold", justify="right" if column in (*metrics, "seconds", "trial") else "left")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    page().print(table)
-    lines = [f"# Search {plain(name)}", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-    lines += [f"| {' | '.join(cell(each).replace('<', chr(92) + '<') for each in row)} |" for row in rows]
-    (folder / TABLE).write_text("\n".join(lines) + f"\n\n* best{' (no other trial beats it in every metric)' if len(metrics) > 1 else ''}\n")
+    table = text_table(f"Search {name}", headings, rows, left=(*paths, "state", "run"))
+    terminal.show(table)
+    legend = f"* best{' (no other trial beats it in every metric)' if len(metrics) > 1 else ''}"
+    (folder / TABLE).write_text(markdown.markdown(Report(name=name, title=table.title, tables=(replace(table, notes=(legend,)),))))
     if complete:
         drawing = Drawing(FIGURE, f"Trials of {name}", "Every trial of the search.", lambda figure: _draw(figure, metrics, complete, best, study))
         drawn = picture(drawing)

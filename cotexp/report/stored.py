@@ -1,4 +1,4 @@
-"""Where the store keeps what a finished run's stages made, and the rows in it."""
+"""Reads what the stages of a run left in the store."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cotexp.sections import RunFailed
 T = TypeVar("T")
 
 
-def told(folder: Path, read: Callable[[Path], T], otherwise: T) -> T:
-    """What `read` makes of the run in `folder`; `otherwise`, with a line, where a file is broken: one run never hides the others."""
+def unless_broken(folder: Path, read: Callable[[Path], T], otherwise: T) -> T:
+    """What `read` returns for the run in `folder`. If a file is broken, a warning and `otherwise`, so that one run does not hide the others."""
     try:
         with understood(folder):
             return read(folder)
@@ -25,11 +25,11 @@ def told(folder: Path, read: Callable[[Path], T], otherwise: T) -> T:
 
 
 def artifact_of(folder: Path, stage: str) -> Path:
-    """Where the store keeps what a stage of the run in `folder` made."""
+    """Place in the store of what a stage of the run in `folder` made."""
     outputs = next(parent for parent in folder.absolute().parents if (parent / "store").is_dir())
     return outputs / str(stages_of(folder)[stage]["path"])
 
 
-def rows_of(folder: Path, stage: str) -> dict[str, Row]:
-    """The rows of a stage of the run in `folder` by id; other runs may have added rows of theirs."""
+def stage_rows(folder: Path, stage: str) -> dict[str, Row]:
+    """The rows of a stage of the run in `folder` by id, including those that other runs added."""
     return Ledger(folder=artifact_of(folder, stage), spec=Spec(stage, {}), writer="reader").read()

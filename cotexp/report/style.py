@@ -6,11 +6,11 @@ import io
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from cotexp.report.content import Figure, Table
+from cotexp.report.document import Figure, Table
 from cotexp.visible import visible_lines
 
 COLOURS = {"blue": "#0072B2", "orange": "#E69F00", "green": "#009E73", "red": "#D55E00", "purple": "#CC79A7", "sky": "#56B4E9", "grey": "#777777"}
-"""Okabe and Ito's, without the yellow that paper swallows."""
+"""Colours of Okabe and Ito without the yellow, which is hard to see on paper."""
 STYLE = {
     "figure.figsize": (6.0, 3.8),
     "figure.dpi": 150,
@@ -26,7 +26,7 @@ STYLE = {
 
 
 class Line(NamedTuple):
-    """How one series among several is drawn."""
+    """Look of one series among several."""
 
     colour: str
     marker: str
@@ -48,7 +48,7 @@ LINES = tuple(
 
 
 class Drawing(NamedTuple):
-    """A figure to be: its lasting name, its title, what it shows in words, how to draw it, and its width and height in inches, if not the usual."""
+    """A figure before it is rendered: `name` is stable, `draw` fills a figure of matplotlib, `size` is (width, height) in inches."""
 
     name: str
     title: str
@@ -57,7 +57,7 @@ class Drawing(NamedTuple):
     size: tuple[float, float] | None = None
 
     def of_table(self, table: Table, num_tables: int) -> Drawing:
-        """The same, named after its table where there are several."""
+        """The same drawing, with the name of its table if there are several."""
         return self if num_tables == 1 else self._replace(name=f"{self.name}_{table.name}", title=f"{table.title}: {self.title}")
 
 
@@ -80,7 +80,7 @@ def picture(drawing: Drawing) -> Figure:
 
 
 def _show_as_is(figure: Any) -> None:
-    """Names of others are no formulas and hold no control characters; only powers of ten on an axis are formulas, of matplotlib's own."""
+    """Draw texts literally, with control characters spelled out. Only matplotlib's own powers of ten on an axis remain formulas."""
     from matplotlib.text import Text
 
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
@@ -94,7 +94,7 @@ def _show_as_is(figure: Any) -> None:
 
 
 def plain_log_ticks(axis: Any) -> None:
-    """Label a logarithmic axis 0.5, 1, 2, 5, 10 where it spans two decades or less, else by the powers of ten."""
+    """Label a logarithmic axis with 0.5, 1, 2, 5, 10 if it spans at most two decades, else with powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     low, high = axis.get_view_interval()
@@ -106,7 +106,7 @@ def plain_log_ticks(axis: Any) -> None:
 
 
 def whole_numbers(axis: Any) -> None:
-    """Ticks of an axis that counts."""
+    """Put the ticks of an axis at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(integer=True))

@@ -1,7 +1,7 @@
 """A report as one HTML page that works from disk: tables that sort, figures, and examples to browse.
 
-Nothing on the page comes from elsewhere and nothing that a model wrote is markup: texts are embedded as data, a script puts them into text nodes,
-and a content security policy admits this one script and style sheet alone.
+The page loads nothing and never interprets texts of models as markup: texts are embedded as data, a script puts them into text nodes, and a
+content security policy allows only this script and style sheet.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -19,12 +20,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cotexp.report import browser
-from cotexp.report.content import Figure, Gap, Report, Row, UsedRun
-from cotexp.report.markdown import NOISE, state_of
+from cotexp.report.document import NOISE, Figure, Gap, Report, Row, UsedRun
 from cotexp.visible import visible_lines
 
 LARGEST_SVG = 400_000
-"""Bytes; a drawing with so many points that it takes more is shown as PNG."""
+"""Bytes; larger drawings are embedded as PNG."""
 
 
 def files(report: Report) -> dict[str, bytes]:
@@ -39,7 +39,7 @@ def html(report: Report) -> str:
     environment = Environment(
         loader=PackageLoader("cotexp.report"), autoescape=True, finalize=_shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"source": _source, "state": state_of, "is_gap": _is_gap, "seed": _seed, "breakable": _breakable}
+    environment.filters |= {"source": _source, "is_gap": _is_gap, "seed": _seed, "breakable": _breakable}
     return environment.get_template("page.html").render(
         report=report,
         noise=NOISE.strip(),
@@ -53,23 +53,19 @@ def html(report: Report) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Every value that the template puts in; markup is what it makes itself."""
+    """Spell out control characters in every text that the template inserts, except markup that we made."""
     return visible_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _labelled(runs: Sequence[UsedRun]) -> dict[Path, str]:
-    """Folder -> what a run is called: by the first of its rows, and by its key where another run has the same name."""
+    """Folder -> label of a run: that of its first row, with the run's key if another run has the same label."""
     labels = {each.folder: f"{each.row}, seed {each.seed}" for each in reversed(runs)}
-    return {each.folder: _unique(labels, each) for each in runs}
-
-
-def _unique(labels: dict[Path, str], run: UsedRun) -> str:
-    label = labels[run.folder]
-    return f"{label} ({run.key})" if list(labels.values()).count(label) > 1 else label
+    counts = Counter(labels.values())
+    return {each.folder: labels[each.folder] + (f" ({each.key})" if counts[labels[each.folder]] > 1 else "") for each in runs}
 
 
 def embedded(content: object) -> str:
-    """`content` as JSON within a script element: nothing in it can end the element or begin a comment."""
+    """`content` as JSON for a script element; nothing in it can end the element or begin a comment."""
     text = orjson.dumps(content).decode()
     for mark in "<>&\u2028\u2029":
         text = text.replace(mark, f"\\u{ord(mark):04x}")
@@ -81,13 +77,13 @@ def _hash(text: str) -> str:
 
 
 def _source(figure: Figure) -> str:
-    """Where an image element finds a figure: in itself."""
+    """The figure as a data URL."""
     kind, content = ("svg+xml", figure.svg) if len(figure.svg) <= LARGEST_SVG else ("png", figure.png)
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _is_gap(row: Row) -> bool:
-    """Whether nothing of a row is known."""
+    """Whether no cell of a row has a value."""
     return bool(row.gaps) and all(each.state not in ("ok", "partial") for each in row.cells)
 
 
@@ -96,5 +92,5 @@ def _seed(gap: Gap) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    """Names of settings and metrics may be broken between their words."""
+    """`text` with allowed line breaks between the words of names of settings and metrics."""
     return Markup("<wbr>").join(escape(each) for each in re.split(r"(?<=[/._=])(?=[A-Za-z])", visible_lines(text)))

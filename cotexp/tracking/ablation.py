@@ -9,7 +9,8 @@ from typing import Any
 from cotexp.jobs.ledger_files import say_once
 from cotexp.jobs.stored_files import Damaged, settings_of
 from cotexp.methods.comparison import paired_metrics
-from cotexp.report.arms import DERIVED, Flat, identity_of
+from cotexp.report.arms import DERIVED
+from cotexp.report.finished_runs import Flat, identity_of
 from cotexp.settings import BASE, MODES
 from cotexp.stages.grades import predictions_of_run
 

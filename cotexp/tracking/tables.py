@@ -8,7 +8,7 @@ from typing import Any
 
 from cotexp.jobs.stored_files import compressed_of, questions_of
 from cotexp.methods.statistics import mean
-from cotexp.report import examples
+from cotexp.report import compression_examples
 from cotexp.stages.grades import predictions_of_run
 from cotexp.visible import visible_lines
 
@@ -27,7 +27,7 @@ def rounds(folder: Path) -> list[list[Any]]:
     """A row for each round of some compressed chains, in the columns of `ROUNDS`."""
     rows = [
         [each.question_id, number, each.num_tokens[number], text, number == each.kept_round, each.stop_reason]
-        for each in examples.pick(folder, count=MAX_CHAINS)
+        for each in compression_examples.pick(folder, count=MAX_CHAINS)
         for number, text in enumerate(each.texts)
     ]
     return _shown(rows)

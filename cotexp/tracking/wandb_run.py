@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from cotexp import sweep_agents
 from cotexp.jobs.store import Damaged, read_json, write_json
-from cotexp.report import figures
+from cotexp.report import run_figures
 from cotexp.settings import BASE, Settings, WandbTracking
 from cotexp.tracking import ablation, environment, tables
 from cotexp.tracking.lineage import Artifact, lineage
@@ -195,7 +195,7 @@ class WandbRun:
     def _tell(self, folder: Path) -> None:
         import wandb
 
-        self._log_curve(figures.curve(folder))
+        self._log_curve(run_figures.curve(folder))
         self.held.clear()
         for row in tables.round_curve(folder):
             if row["rounds/round"] > self.logged.get("rounds", -1):

@@ -10,8 +10,8 @@ import pytest
 
 from cotexp.commands.cli import main
 from cotexp.jobs import ledger_files
-from cotexp.report.arms import find_runs, run_folders
-from cotexp.report.planned import stored_runs
+from cotexp.report.expected_runs import stored_runs
+from cotexp.report.finished_runs import find_runs, run_folders
 from tests.run_folders import write_run
 
 Damage = Callable[[Path], None]

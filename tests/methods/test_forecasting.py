@@ -16,9 +16,9 @@ from cotexp.methods.forecasting import (
     effects,
     features_of,
     folds_by_target,
-    front,
     grouped_folds,
     groups_of,
+    on_pareto_front,
     outside,
     predict,
     random_folds,
@@ -221,5 +221,5 @@ def test_a_candidate_beyond_all_runs_is_named_by_the_features_that_are() -> None
 
 
 def test_the_front_holds_what_nothing_beats_in_both() -> None:
-    assert front([0.9, 0.9, 0.8, 0.7], [50.0, 40.0, 30.0, 30.0]) == [False, True, True, False]
-    assert front([0.5, 0.5], [10.0, 10.0]) == [True, True], "equals do not beat each other"
+    assert on_pareto_front([0.9, 0.9, 0.8, 0.7], [50.0, 40.0, 30.0, 30.0]) == [False, True, True, False]
+    assert on_pareto_front([0.5, 0.5], [10.0, 10.0]) == [True, True], "equals do not beat each other"

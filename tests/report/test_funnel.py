@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cotexp.report import funnel
-from cotexp.report.choices import choices
+from cotexp.report.disclosures import disclosures
+from cotexp.report.markdown import table_lines
 
 SELECTION = {
     "name": "morsd",
@@ -42,8 +43,14 @@ def metrics_with(**counts: int) -> dict[str, float]:
     return {**kept, **dropped, "selection/num_questions": 110, "selection/num_questions_without": 10, "selection/num_tokens": 12345}
 
 
+def lines_of(metrics: dict[str, float], settings: dict[str, Any]) -> list[str]:
+    """The table in Markdown, and its notes."""
+    tables = funnel.tables(metrics, settings)
+    return [line for each in tables for line in (*table_lines(each), *(f"- {note}" for note in each.notes))]
+
+
 def test_the_table_has_a_row_per_filter_with_what_it_kept_and_dropped() -> None:
-    text = funnel.markdown(metrics_with(), settings_with())
+    text = lines_of(metrics_with(), settings_with())
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text if line.startswith("| ")]
     assert rows == [
         ["filter of training rationales", "kept", "dropped", "kept of all written"],
@@ -63,28 +70,28 @@ def test_the_table_has_a_row_per_filter_with_what_it_kept_and_dropped() -> None:
 def test_a_filter_that_is_off_is_called_so_and_left_out_of_the_line() -> None:
     settings = settings_with(name="random", accuracy=False, diversity=None, order="random", max_tokens=9000)
     metrics = metrics_with(accurate=900, diverse=900, ordered=220)
-    rows = [line for line in funnel.markdown(metrics, settings) if line.startswith("| ")]
+    rows = [line for line in lines_of(metrics, settings) if line.startswith("| ")]
     assert "| accuracy | 900 | off | 90% |" in rows
     assert "| diversity | 900 | off | 90% |" in rows
     assert "| budget: 9,000 tokens | 200 | 20 | 20% |" in rows
-    expected = "- Training rationales: 1,000 written → 900 usable → 220 after order random → 200 after budget."
+    expected = "Training rationales: 1,000 written → 900 usable → 220 after order random → 200 after budget."
     assert funnel.line(metrics, settings)[0] == expected
 
 
 def test_common_questions_and_unmatched_rows_are_named() -> None:
     settings = settings_with(equal_questions=True)
-    text = "\n".join(funnel.markdown(metrics_with() | {"rationales/num_unmatched": 3150}, settings))
+    text = "\n".join(lines_of(metrics_with() | {"rationales/num_unmatched": 3150}, settings))
     assert "first 2 of each question, common questions alone | 200 |" in text
     assert "3,150 recorded rows belong to none of the training and validation questions" in text
-    assert "recorded rows" not in "\n".join(funnel.markdown(metrics_with() | {"rationales/num_unmatched": 0}, settings))
+    assert "recorded rows" not in "\n".join(lines_of(metrics_with() | {"rationales/num_unmatched": 0}, settings))
 
 
 def test_nothing_is_shown_where_all_rationales_are_kept_by_the_selection_of_all() -> None:
     settings = settings_with(name="all", accuracy=False, diversity=None, order="sample", k=None)
     same = dict.fromkeys(COUNTS, 1000)
-    assert funnel.markdown(metrics_with(**same), settings) == funnel.line(metrics_with(**same), settings) == []
-    assert funnel.markdown(metrics_with(**{**same, "kept": 999}), settings), "something was dropped"
-    assert funnel.markdown(metrics_with(**same), settings_with(accuracy=False, diversity=None, k=None)), "another selection"
+    assert lines_of(metrics_with(**same), settings) == funnel.line(metrics_with(**same), settings) == []
+    assert lines_of(metrics_with(**{**same, "kept": 999}), settings), "something was dropped"
+    assert lines_of(metrics_with(**same), settings_with(accuracy=False, diversity=None, k=None)), "another selection"
     assert funnel.steps({}, {}) == [], "a run that is older than selections"
 
 
@@ -92,7 +99,7 @@ def test_nothing_is_shown_where_all_rationales_are_kept_by_the_selection_of_all(
 
 
 def test_footnotes_tell_our_choices_from_what_is_known_second_hand() -> None:
-    ours, second_hand = choices([settings_with()])
+    ours, second_hand = disclosures([settings_with()])
     assert ours.startswith("Our choice where MoRSD's paper is silent: 8 rationales per question at temperature 0.7; near duplicates = Jaccard")
     assert "RD given the rationale without its answer sentence (masked), the boxed answer behind 'The answer is '" in ours
     assert "validation questions' rationales (those with the gold answer)" in ours
@@ -103,9 +110,9 @@ def test_footnotes_tell_our_choices_from_what_is_known_second_hand() -> None:
 
 def test_a_control_without_a_part_of_morsd_has_no_such_footnote() -> None:
     settings = settings_with(name="random", accuracy=True, diversity=None, order="random")
-    assert choices([settings]) == []
+    assert disclosures([settings]) == []
     settings["selection"]["equal_questions"] = True
-    (line,) = choices([settings])
+    (line,) = disclosures([settings])
     assert line.startswith("A control of ours: only questions with k correct and diverse rationales")
 
 

@@ -21,9 +21,9 @@ from cotexp import overrides, schema
 from cotexp.commands.report import report_experiments
 from cotexp.jobs import pipeline
 from cotexp.jobs.progress import page
-from cotexp.report import examples, latex, markdown, tables, tidy, web_page
+from cotexp.report import compression_examples, latex, long_csv, markdown, run_table, terminal, web_page
 from cotexp.report.build import Wanted
-from cotexp.report.content import Cell, Column, Gap, Report, Row, Table, UsedRun
+from cotexp.report.document import Cell, Column, Gap, Report, Row, Table, UsedRun
 from cotexp.report.style import Drawing, picture
 from cotexp.tracking import tables as wandb_tables
 from cotexp.visible import in_json, visible
@@ -93,7 +93,7 @@ def test_lists_and_comparisons_of_runs_spell_it_out(hostile: Path, capsys: pytes
 def test_examples_of_rounds_answers_and_rationales_spell_it_out(tmp_path: Path) -> None:
     texts = {"a": [f"right {HOSTILE}", f"right {HOSTILE} 7", f"right {HOSTILE} 7 again"]}
     folder = written_runs.write_run(tmp_path, "k", chains=texts, answers={"full": {f"q{HOSTILE}": HOSTILE}}, rationales={"c": [HOSTILE]})
-    text = examples.markdown(examples.pick(folder))
+    text = compression_examples.markdown(compression_examples.pick(folder))
     assert_clean(text)
     assert r"\x1b]0;owned\x07" in text
     for shown in (wandb_tables.rounds(folder), wandb_tables.predictions(folder)):
@@ -134,10 +134,8 @@ def of(text: str) -> Report:
 
 @pytest.mark.parametrize("text", [TERMINAL, TURNED, MARKUP, "\ud800 half", "a\tb\r\nc"], ids=["terminal", "turned", "markup", "half", "lines"])
 def test_every_place_of_every_format_is_covered(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from cotexp.commands.report import _print
-
-    _print(of(text))
-    for shown in (markdown.markdown(of(text)), latex.document(of(text)), *latex.tabulars(of(text).tables[0]).values(), tidy.tidy(of(text))):
+    terminal.show_report(of(text))
+    for shown in (markdown.markdown(of(text)), latex.document(of(text)), *latex.tabulars(of(text).tables[0]).values(), long_csv.long_csv(of(text))):
         assert_clean(shown)
         shown.encode()
     assert_clean(web_page.html(of(text)))
@@ -146,13 +144,13 @@ def test_every_place_of_every_format_is_covered(text: str, capsys: pytest.Captur
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3+cmd|' /C'!A0", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "\x1b=1", "-x", "+ a"])
 def test_no_cell_of_a_csv_file_begins_a_formula(text: str) -> None:
-    for row in csv.reader(io.StringIO(tidy.tidy(of(text)))):
-        assert [each for each in row if each.lstrip().startswith(tidy.FORMULAS)] == []
+    for row in csv.reader(io.StringIO(long_csv.long_csv(of(text)))):
+        assert [each for each in row if each.lstrip().startswith(long_csv.FORMULAS)] == []
 
 
 @pytest.mark.parametrize("text", ["+1.0 (-2.0 to +3.0)", "-0.5", "80.0 (70.0 to 90.0)", "missing"])
 def test_numbers_with_their_intervals_stay_as_they_are_in_a_csv_file(text: str) -> None:
-    assert tidy.harmless(text) == text
+    assert long_csv.harmless(text) == text
 
 
 def test_a_command_is_shown_as_code_whatever_it_holds() -> None:
@@ -165,7 +163,7 @@ def test_markup_of_the_terminal_is_text_in_the_table_of_a_run(monkeypatch: pytes
     monkeypatch.setenv("COLUMNS", "300")
     settings = {"compression": {"name": "prompt_only", "instruction": "[bold]Hurry[/bold] [/x] :smile: \x1b[31m"}, "evaluation": {}}
     own = {"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6, "num_tokens": 3.0, "num_questions": 2.0}
-    tables.show({f"eval/compress/{name}": value for name, value in own.items()}, "[red]title", settings)
+    run_table.show({f"eval/compress/{name}": value for name, value in own.items()}, "[red]title", settings)
     shown = capsys.readouterr().out
     assert_clean(shown)
     flat = re.sub(r"[│\s]+", " ", shown)

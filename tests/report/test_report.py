@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cotexp import report
-from cotexp.report import examples, tables
-from cotexp.report.choices import choices
+from cotexp.report import compression_examples, run_table
+from cotexp.report.compression_texts import mode_labels
+from cotexp.report.disclosures import disclosures
+from cotexp.report.markdown import table_lines
 
 METRICS = {
     "eval/base/accuracy": 0.97,
@@ -57,14 +61,7 @@ def finished(tmp_path: Path) -> Path:
         for name, lengths, kept, reason in chains
     ]
     (folder / "compressed.jsonl").write_text("".join(json.dumps(each) + "\n" for each in compressed))
-    rationale = {
-        "sample": 0,
-        "closing": "",
-        "num_tokens": 1,
-        "num_cot_tokens": 1,
-        "finish_reason": "stop",
-        "written": 0,
-    }
+    rationale = {"sample": 0, "closing": "", "num_tokens": 1, "num_cot_tokens": 1, "finish_reason": "stop", "written": 0}
     rationales = [{**rationale, "id": f"{name}/0", "question_id": name, "cot": f"chain {name}"} for name, *_ in chains]
     one = {"tokenizer": "", "prompt_hash": "", "previous_text_hash": "", "finish_reason": "stop", "outcome": "ok", "answer_kept": True, "written": 0}
     rounds = [
@@ -83,14 +80,14 @@ def finished(tmp_path: Path) -> Path:
 
 
 def test_the_table_shows_interval_tokens_ratio_and_what_was_not_measured() -> None:
-    lines = tables.markdown(METRICS, {}).splitlines()
+    lines = list(table_lines(run_table.table(METRICS, {})))
     assert lines[2] == "| base, full chain of thought | 97.0% (95.0% to 98.2%) | 84.2 | 1 | not measured | not measured |  |"
     assert lines[3] == "| fine-tuned, with `<compress>` | 95.0% (93.0% to 96.6%) | 27.5 | 0.25 | 0.123 | not measured |  |"
     assert len(lines) == 4
 
 
 def test_the_notes_count_what_could_not_be_read() -> None:
-    assert any("3 answers could not be read, 2 were cut off" in each for each in tables.notes(METRICS, {}))
+    assert any("3 answers could not be read, 2 were cut off" in each for each in run_table.notes(METRICS, {}))
 
 
 @pytest.mark.parametrize("tasks", [(), ("stories", "own"), ("stories", "compress")])
@@ -120,11 +117,11 @@ def test_a_report_holds_table_figures_and_examples(finished: Path) -> None:
 
 
 def test_an_example_with_a_rebound_comes_first_and_its_rejected_round_is_marked(finished: Path) -> None:
-    first, *others = examples.pick(finished)
+    first, *others = compression_examples.pick(finished)
     assert (first.question_id, first.kept_round, first.stop_reason, first.num_tokens) == ("a", 1, "rebound", [10, 6, 8])
     assert first.answer == "5", "the answer comes from the grade, not from the rationale"
     assert [each.question_id for each in others] == ["b", "c"], "chains of every task"
-    text = examples.markdown([first])
+    text = compression_examples.markdown([first])
     assert "Round 1, 6 tokens (kept):" in text
     assert "Round 2, 8 tokens (rejected):" in text
     assert "\n    <script>a1</script>\n" in text, "model text stands in a code block"
@@ -140,24 +137,24 @@ def several_tasks() -> dict[str, float]:
 
 
 def test_with_several_tasks_each_has_its_row_below_the_pooled_one() -> None:
-    table = list(tables.rows(several_tasks(), {}))
+    table = list(run_table.rows(several_tasks(), {}))
     assert [(row[0], row[1].split(" ")[0]) for row in table] == [
         ("fine-tuned, without `<compress>`", "50.0%"),
         ("stories: fine-tuned, without `<compress>`", "66.7%"),
         ("own: fine-tuned, without `<compress>`", "0.0%"),
     ]
     assert [row[4] for row in table] == ["0.200", "", ""], "latency is measured over all tasks together"
-    assert {len(row) for row in table} == {len(tables.COLUMNS)}
+    assert {len(row) for row in table} == {len(run_table.COLUMNS)}
 
 
 def test_with_one_task_its_row_is_not_repeated() -> None:
     one = {name: value for name, value in several_tasks().items() if not name.startswith("eval/full/own/")}
-    assert [row[0] for row in tables.rows(one, {})] == ["fine-tuned, without `<compress>`"]
+    assert [row[0] for row in run_table.rows(one, {})] == ["fine-tuned, without `<compress>`"]
 
 
 def notes_with(**more: float) -> str:
     training = {name: value for name, value in METRICS.items() if name.startswith("training/")}
-    return "\n".join(tables.notes({**training, **several_tasks(), **{name.replace("__", "/"): value for name, value in more.items()}}, {}))
+    return "\n".join(run_table.notes({**training, **several_tasks(), **{name.replace("__", "/"): value for name, value in more.items()}}, {}))
 
 
 def test_the_notes_say_how_many_answers_an_accuracy_is_the_mean_of() -> None:
@@ -187,8 +184,8 @@ def test_the_notes_judge_a_difference_by_interval_and_p_value(low: float, p_valu
 def test_a_score_on_a_part_of_a_benchmark_is_told_as_one() -> None:
     metrics = {**METRICS, "questions/gsm8k/test/num_rows": 879.0, "questions/gsm8k/test/num_rows_official": 1319.0}
     said = "gsm8k: the test file holds 879 rows, officially there are 1,319; a score on it is not one on the whole benchmark"
-    assert any(said in each for each in tables.notes(metrics, {}))
-    assert not any("officially" in each for each in tables.notes(METRICS, {}))
+    assert any(said in each for each in run_table.notes(metrics, {}))
+    assert not any("officially" in each for each in run_table.notes(METRICS, {}))
 
 
 def test_what_the_papers_do_not_say_of_training_stands_under_every_table_of_trained_models() -> None:
@@ -196,19 +193,19 @@ def test_what_the_papers_do_not_say_of_training_stands_under_every_table_of_trai
     full = {"trainer": {"warmup_ratio": 0.03, "tuning": "full", "lora": {"target_modules": "all-linear"}}}
     own = {"trainer": {**lora["trainer"], "lora": {"target_modules": "q_proj,v_proj"}}}
     begin = "Our choice where the papers are silent: the learning rate rises in the first"
-    assert f"{begin} 10% of the steps; adapters on all linear layers." in choices([lora])
-    assert f"{begin} 10% of the steps; adapters on q_proj,v_proj." in choices([own])
-    assert f"{begin} 3% of the steps; every weight is trained, where MACC trains adapters." in choices([full])
-    assert len([line for line in choices([lora, full, lora]) if line.startswith(begin)]) == 2, "both, each once"
-    assert choices([{**lora, "compression": {"name": "prompt_only"}}]) == [
+    assert f"{begin} 10% of the steps; adapters on all linear layers." in disclosures([lora])
+    assert f"{begin} 10% of the steps; adapters on q_proj,v_proj." in disclosures([own])
+    assert f"{begin} 3% of the steps; every weight is trained, where MACC trains adapters." in disclosures([full])
+    assert len([line for line in disclosures([lora, full, lora]) if line.startswith(begin)]) == 2, "both, each once"
+    assert disclosures([{**lora, "compression": {"name": "prompt_only"}}]) == [
         "Our choice: an instruction stands on a line of its own behind the task's prompt."
     ], "nothing was trained"
 
 
 def test_the_footnote_says_how_answers_were_drawn() -> None:
     model = {"dtype": "float32", "device": "cpu"}
-    assert choices([{"model": model, "evaluation": {"temperature": 0.0}}])[0].endswith("device cpu, greedy.")
-    assert choices([{"model": model, "evaluation": {"temperature": 0.7}}])[0].endswith("sampled at temperature 0.7.")
+    assert disclosures([{"model": model, "evaluation": {"temperature": 0.0}}])[0].endswith("device cpu, greedy.")
+    assert disclosures([{"model": model, "evaluation": {"temperature": 0.7}}])[0].endswith("sampled at temperature 0.7.")
 
 
 # --- what is asked, and of which model ----------------------------------------------------------------------------------------
@@ -233,7 +230,7 @@ def compressed_by(**compression: object) -> dict[str, object]:
     ids=lambda each: each["name"] if isinstance(each, dict) else "",
 )
 def test_a_row_names_the_model_and_how_it_is_asked(compression: dict[str, str], full: str | None, short: str | None) -> None:
-    found = tables.labels(compressed_by(**compression))
+    found = mode_labels(compressed_by(**compression))
     assert list(found) == ["base", "truncate", "full", "compress"]
     assert (found["base"], found["truncate"]) == ("base, full chain of thought", "base, output cut to 70% of its tokens")
     for mode, expected in (("full", full), ("compress", short)):
@@ -243,25 +240,25 @@ def test_a_row_names_the_model_and_how_it_is_asked(compression: dict[str, str], 
 def test_a_row_names_the_ratio_that_was_asked_for_and_the_notes_what_came_out() -> None:
     settings = compressed_by(name="tokenskip", ratios=[0.9, 0.5], importance="surprisal", protect=True)
     settings |= {"evaluation": {"ratio": 0.5, "modes": ["base", "full", "compress"]}, "mixture": {"full_ratio": 1 / 3}}
-    found = tables.labels(settings)
+    found = mode_labels(settings)
     assert (found["full"], found["compress"]) == ("fine-tuned, without a ratio", "fine-tuned, asked for ratio 0.5")
     pruned = {"num_rationales": 40, "compression_ratio": 0.72, "compression_ratio_at_0.9": 0.9, "compression_ratio_at_0.5": 0.54, "num_protected": 3}
-    text = "\n".join(tables.notes({**METRICS, **{f"compression/{name}": value for name, value in pruned.items()}}, settings))
+    text = "\n".join(run_table.notes({**METRICS, **{f"compression/{name}": value for name, value in pruned.items()}}, settings))
     assert "40 chains (training and validation) pruned to 72% of their tokens (0.54 at 0.5, 0.90 at 0.9); in 3 of them numbers and" in text
     assert "rounds on average" not in text
-    assert any("ranked by their surprisal" in each and "one ratio of 0.9, 0.5 drawn" in each for each in choices([settings]))
+    assert any("ranked by their surprisal" in each and "one ratio of 0.9, 0.5 drawn" in each for each in disclosures([settings]))
 
 
 def test_a_bar_in_an_instruction_does_not_break_the_table() -> None:
-    line = tables.markdown(METRICS, compressed_by(name="prompt_only", instruction="Yes | no.")).splitlines()[3]
+    line = list(table_lines(run_table.table(METRICS, compressed_by(name="prompt_only", instruction="Yes | no."))))[3]
     assert line.startswith("| base, asked: “Yes \\| no.” | 95.0%")
 
 
 def test_the_notes_say_where_the_output_was_cut_and_that_no_time_is_measured() -> None:
     cut = {f"eval/truncate/{name}": value for name, value in {"accuracy": 0.5, "num_cut": 7, "own/budget_tokens": 61, "num_questions": 8}.items()}
-    text = "\n".join(tables.notes({**METRICS, **cut}, compressed_by(name="macc")))
+    text = "\n".join(run_table.notes({**METRICS, **cut}, compressed_by(name="macc")))
     assert "base, output cut to 70% of its tokens: 7 answers were cut at 61 tokens (own) and are graded by what is left" in text
-    assert "were cut at" not in "\n".join(tables.notes(METRICS, compressed_by(name="macc")))
+    assert "were cut at" not in "\n".join(run_table.notes(METRICS, compressed_by(name="macc")))
 
 
 def test_a_run_that_trained_nothing_has_a_report_that_says_so(finished: Path) -> None:
@@ -282,7 +279,17 @@ def test_a_run_that_trained_nothing_has_a_report_that_says_so(finished: Path) ->
 def test_the_footnotes_of_two_instructions_say_whose_words_they_are() -> None:
     mixture = {"full_ratio": 0.5, "originals": "all"}
     compression = {"name": "c3ot", "prompt_answer": "model", "instruction": "Be brief.", "long_instruction": "Be long."}
-    lines = choices([{"compression": compression, "mixture": mixture, "evaluation": {"modes": ["full"]}}])
+    lines = disclosures([{"compression": compression, "mixture": mixture, "evaluation": {"modes": ["full"]}}])
     assert any("its words (C3oT's own are not known to us)" in each for each in lines)
     assert any("round limit 1" in each for each in lines)
-    assert not any("round limit" in each for each in choices([{"compression": compression, "evaluation": {"modes": ["base"]}}]))
+    assert not any("round limit" in each for each in disclosures([{"compression": compression, "evaluation": {"modes": ["base"]}}]))
+
+
+def test_the_package_reads_outputs_without_hydra_or_torch() -> None:
+    script = (
+        "import importlib, pkgutil, sys, cotexp.report as package\n"
+        "for each in pkgutil.iter_modules(package.__path__): importlib.import_module(f'cotexp.report.{each.name}')\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'hydra', 'omegaconf', 'torch', 'transformers', 'wandb'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "[]\n"

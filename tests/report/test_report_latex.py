@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cotexp.report import latex
-from cotexp.report.content import Cell, Column, Gap, Report, Row, Table
+from cotexp.report.document import Cell, Column, Gap, Report, Row, Table
 
 HOSTILE = (
     r"""a_b & 50 % of $x^2$ {#1} ~ \input{/etc/passwd} "quoted" 'it' `x` --format <compress> | [!?`?] -- ±1 → ≈ × “déjà” 中 😀 ½ ﬁ"""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from written_runs import write_run
 
-from cotexp.report.content import Cell, Column, Figure, Gap, Report, Row, Table, UsedRun
+from cotexp.report.document import Cell, Column, Figure, Gap, Report, Row, Table, UsedRun
 from cotexp.report.web_page import embedded, files, html
 from cotexp.visible import visible_lines
 
@@ -32,7 +32,7 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dis
 def report_of(folders: dict[Path, str]) -> Report:
     """Three rows with numbers, one of them without one, and a row whose run failed."""
     gap = Gap(row="gone", seed=3, state="failed", reason="no <b>space</b> left", command=COMMAND)
-    columns = (Column(name="accuracy", title="accuracy, %", better="higher"), Column(name="tokens", title="tokens"))
+    columns = (Column(name="accuracy", title="accuracy, %"), Column(name="tokens", title="tokens"))
     rows = (
         Row(label="ten", kind="arm", cells=(Cell(text="9.5 (9 to 10)", value=9.5, bold=True), Cell(text="100", value=100.0))),
         Row(label="nine", kind="base", cells=(Cell(text="10.0 (9 to 11)", value=10.0, within_noise=True), Cell()), is_baseline=True),
@@ -57,13 +57,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         chains={"a": ["first it is right and seven", "right and seven", "right and seven again"], "h": [HOSTILE, LONG_LINE, ""]},
         answers={"base": {"t": "right 7", "u": "8"}, "compress": {"t": HOSTILE, "u": "right 7"}},
     )
-    second = write_run(
-        outputs,
-        "l",
-        rationales={"c": ["right one", HOSTILE]},
-        kept={"c": [0]},
-        answers={"full": {"t": "right 7", "u": "right 7"}},
-    )
+    second = write_run(outputs, "l", rationales={"c": ["right one", HOSTILE]}, kept={"c": [0]}, answers={"full": {"t": "right 7", "u": "right 7"}})
     dates = {f"d{number}": "right 7" for number in range(70)}
     others = [write_run(outputs, key, answers={"full": dates}, task="dates") for key in "mn"]
     return report_of({first: "arm one", second: "arm two", others[0]: "arm three", others[1]: "arm four"})

@@ -1,4 +1,4 @@
-"""Every run under outputs/runs at a glance: its state, how far it is, what it came to and what it cost; reads small files alone."""
+"""State, progress, results and cost of every run under outputs/runs. Reads only small files."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from typing import Any, NamedTuple
 from cotexp.jobs.ledger_files import complete_lines
 from cotexp.jobs.status import Status, read_status
 from cotexp.jobs.stored_files import PLANNED, metrics_of, questions_of, settings_of, stages_of, understood
-from cotexp.report.arms import Flat, fits, identity_of, labels, name_of, names_of, run_folders
-from cotexp.report.stored import told
+from cotexp.report.finished_runs import RunIdentity, fits, identify, name_of, run_folders
+from cotexp.report.stored import unless_broken
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.settings import MODES
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A run as its folder tells of it. `status.state` is "unfinished" where an earlier version of this project left it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedRun(RunIdentity):
+    """A run as its folder describes it; its metrics are listed in the last evaluated mode.
+
+    `status.state` is "unfinished" if an earlier version of this project wrote the folder.
+    """
 
     folder: Path
-    name: str
+    seed: int
     status: Status
     settings: dict[str, Any]
     metrics: dict[str, float]
@@ -32,37 +35,19 @@ class Seen:
     def key(self) -> str:
         return self.folder.name
 
-    @property
-    def seed(self) -> int:
-        seed: int = self.settings["seed"]
-        return seed
-
-    @property
-    def mode(self) -> str:
-        """The evaluated mode that the run is judged by."""
-        return next(each for each in reversed(MODES) if each in self.settings["evaluation"]["modes"])
-
-    @property
-    def names(self) -> Flat:
-        return names_of(self.settings)
-
-    @property
-    def identity(self) -> Flat:
-        return identity_of(self.settings, self.mode)
-
     def metric(self, name: str) -> float | None:
-        """A metric of the mode that the run is judged by."""
+        """A metric of the listed mode."""
         return self.metrics.get(f"eval/{self.mode}/{name}")
 
     @property
     def dollars(self) -> float | None:
-        """What the servers' texts that the run reads have cost; None where it asks no server."""
+        """Cost in dollars of the servers' texts that the run reads; None if it uses no server."""
         paid = [value for name, value in self.metrics.items() if name.endswith("/cost_dollars")]
         return sum(paid) if paid else None
 
     @property
     def seconds(self) -> float | None:
-        """Of all stages of its last attempt that computed something; so far, of a running one."""
+        """Seconds of all stages that the last attempt computed; for a running or stopped one, the time since its start."""
         if self.metrics:
             return sum(value for name, value in self.metrics.items() if name.startswith("seconds/"))
         ended = time.time() if self.status.state == "running" else self.status.ended
@@ -70,32 +55,32 @@ class Seen:
 
     @property
     def modified(self) -> float:
-        """When it ended, or began last."""
+        """Time of the end or the last start, in seconds since the epoch."""
         return self.status.ended or self.status.started or self.folder.stat().st_mtime
 
 
-class Listed(NamedTuple):
-    """Runs whose files can be read, and a line on each of the others."""
+class RunList(NamedTuple):
+    """Runs whose files can be read, and a line about each of the others."""
 
-    runs: list[Seen]
+    runs: list[ListedRun]
     broken: list[str]
 
 
-def runs_seen(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str] = ()) -> Listed:
-    """Every run in one of `states` that fits a pattern, by experiment and age; all of them without.
+def list_runs(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str] = ()) -> RunList:
+    """Every run that has one of `states` and fits one of `patterns`, sorted by experiment and age; an empty list allows all.
 
-    Raises: ConfigError where nothing was run, or a pattern fits nothing.
+    Raises: ConfigError if there are no runs, or a pattern fits none.
     """
     folders = run_folders(outputs)
     if not folders:
         raise ConfigError(f"runs: there are no runs under {outputs / 'runs'}; give the folder that holds them by --outputs DIR")
     found: dict[Path, None] = {}
     for pattern in patterns or ["*"]:
-        own = [each for each in folders if fits(each, (pattern, f"{pattern}/*"), outputs) or (len(pattern) > 3 and each.name.startswith(pattern))]
-        if not own:
+        fitting = [each for each in folders if fits(each, (pattern, f"{pattern}/*"), outputs) or (len(pattern) > 3 and each.name.startswith(pattern))]
+        if not fitting:
             known = ", ".join(sorted({name_of(each, outputs) for each in folders}))
             raise ConfigError(f"runs: no run fits {pattern!r}; name an experiment ({known}), a run's key or its first digits")
-        found.update(dict.fromkeys(own))
+        found.update(dict.fromkeys(fitting))
     seen, broken = [], []
     for folder in found:
         try:
@@ -103,31 +88,30 @@ def runs_seen(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str]
                 seen.append(_read(folder, outputs))
         except RunFailed as error:
             broken.append(f"{name_of(folder, outputs)}/{folder.name} cannot be read: {error}")
-    return Listed(sorted((each for each in seen if not states or each.status.state in states), key=lambda each: (each.name, each.modified)), broken)
+    return RunList(sorted((each for each in seen if not states or each.status.state in states), key=lambda each: (each.name, each.modified)), broken)
 
 
-def _read(folder: Path, outputs: Path) -> Seen:
-    metrics = folder / "metrics.json"
-    status = read_status(folder) or Status(state="unfinished")
-    is_whole = status.state == "finished" and metrics.is_file()
-    seen = Seen(folder, name_of(folder, outputs), status, settings_of(folder), metrics_of(folder) if is_whole else {})
-    if not isinstance(seen.seed, int) or seen.mode not in MODES:
-        raise ValueError(f"seed {seen.seed!r}, mode {seen.mode!r}")
-    labels([seen])  # reads what a label is made of
-    return seen
+def _read(folder: Path, outputs: Path) -> ListedRun:
+    settings, status = settings_of(folder), read_status(folder) or Status(state="unfinished")
+    is_whole = status.state == "finished" and (folder / "metrics.json").is_file()
+    seed, mode = settings["seed"], next((each for each in reversed(MODES) if each in settings["evaluation"]["modes"]), None)
+    if not isinstance(seed, int) or mode is None:
+        raise ValueError(f"seed {seed!r}, modes {settings['evaluation']['modes']!r}")
+    identity = identify(settings, name_of(folder, outputs), mode)
+    return ListedRun(**identity, folder=folder, seed=seed, status=status, settings=settings, metrics=metrics_of(folder) if is_whole else {})
 
 
-def progress(seen: Seen, outputs: Path) -> str:
-    """How far a run is: its stage, with rows or steps done of all; empty for a finished one."""
+def progress(seen: ListedRun, outputs: Path) -> str:
+    """Progress of a run: its stage, with rows or steps done and in total; empty for a finished run."""
     stage = seen.status.stage
     if seen.status.state == "finished" or stage is None:
         return ""
-    done, total = told(seen.folder, lambda folder: _done(seen, stage, outputs), (0, 0))
+    done, total = unless_broken(seen.folder, lambda folder: _done(seen, stage, outputs), (0, 0))
     return f"{stage} {min(done, total):,} of {total:,}" if total else stage
 
 
-def _done(seen: Seen, stage: str, outputs: Path) -> tuple[int, int]:
-    """(done, in all) of the stage at work, as far as the store tells; (0, 0) where the number of rows is not known before."""
+def _done(seen: ListedRun, stage: str, outputs: Path) -> tuple[int, int]:
+    """(done, total) of the current stage; (0, 0) if the number of rows is not known in advance."""
     planned = stages_of(seen.folder, PLANNED) if (seen.folder / PLANNED).exists() else {}
     if stage == "training" and "checkpoint" in planned:
         curve = outputs / f"{planned['checkpoint']['path']}.partial" / "curve.jsonl"
@@ -149,15 +133,12 @@ def _done(seen: Seen, stage: str, outputs: Path) -> tuple[int, int]:
 
 
 def _num_rows(entry: Mapping[str, Any] | None, outputs: Path) -> int:
-    """Lines of a ledger."""
+    """Number of lines of a ledger."""
     return sum(path.read_bytes().count(b"\n") for path in (outputs / entry["path"]).glob("rows-*.jsonl")) if entry else 0
 
 
-# --- what sets runs apart --------------------------------------------------------------------------------------------------
-
-
-def differing(first: Seen, second: Seen) -> list[tuple[str, str, str]]:
-    """(setting, value in the first run, in the second) of every setting that can change a result and differs; "-" where a run has none."""
+def differing(first: ListedRun, second: ListedRun) -> list[tuple[str, str, str]]:
+    """(setting, value in the first run, value in the second) for every differing setting that can change a result; "-" if a run lacks it."""
     flats = [{"seed": str(each.seed), **each.identity} for each in (first, second)]
     paths = dict.fromkeys(path for flat in flats for path in flat)
     rows = [(path, *(flat.get(path, "-") for flat in flats)) for path in paths]
@@ -167,12 +148,12 @@ def differing(first: Seen, second: Seen) -> list[tuple[str, str, str]]:
 @functools.cache
 def _is_shown(name: str) -> bool:
     last = name.rsplit("/", 1)[-1]
-    told = {"accuracy", "num_tokens", "num_cot_tokens", "compression_ratio", "latency_seconds_batch1", "latency_seconds_batchN", "num_rounds_mean"}
-    return (last in told and name.count("/") < 3) or name in ("training/num_examples", "training/num_steps", "training/best_validation_loss")
+    listed = {"accuracy", "num_tokens", "num_cot_tokens", "compression_ratio", "latency_seconds_batch1", "latency_seconds_batchN", "num_rounds_mean"}
+    return (last in listed and name.count("/") < 3) or name in ("training/num_examples", "training/num_steps", "training/best_validation_loss")
 
 
-def metrics_side_by_side(runs: Iterable[Seen]) -> list[tuple[str, list[float | None]]]:
-    """(metric, its value in each run) of those that tables show, where a run has it."""
-    own = list(runs)
-    names = dict.fromkeys(name for each in own for name in each.metrics if _is_shown(name))
-    return [(name, [each.metrics.get(name) for each in own]) for name in names]
+def metrics_side_by_side(runs: Iterable[ListedRun]) -> list[tuple[str, list[float | None]]]:
+    """(metric, its value in each run) for the metrics of tables that at least one run has."""
+    compared = list(runs)
+    names = dict.fromkeys(name for each in compared for name in each.metrics if _is_shown(name))
+    return [(name, [each.metrics.get(name) for each in compared]) for name in names]

@@ -1,18 +1,18 @@
-"""Seconds per question in tables: the median of several passes with its quartiles, and when such a figure is worth nothing."""
+"""Seconds per question in tables: the median and quartiles of several passes, and warnings if they are not reliable."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
 MOST_SPREAD_RATIO = 0.1
-"""Distance of the quartiles over the median, of passes over the same texts beyond which a median cannot be compared with another."""
+"""Quartile distance over median. If passes over the same texts differ by more, the median is not reliable."""
 MOST_BUSY_RATIO = 0.1
-"""Share of the machine's processor time that others may use while it is measured."""
+"""Share of the machine's processor time that other processes may use during the measurement."""
 SIZES = ("batch1", "batchN")
 
 
-def shown(values: Mapping[str, float], size: str, form: str) -> str:
-    """The cell of one batch size, from the metrics of a mode."""
+def seconds_text(values: Mapping[str, float], size: str, form: str) -> str:
+    """The text of one batch size, from the metrics of a mode."""
     name = f"latency_seconds_{size}"
     if name not in values:
         return "not measured"
@@ -22,13 +22,13 @@ def shown(values: Mapping[str, float], size: str, form: str) -> str:
     return f"{median} ({values[f'{name}_low']:{form}} to {values[f'{name}_high']:{form}})"
 
 
-def tokens(values: Mapping[str, float]) -> str:
-    """The cell of the tokens that the timed texts have, per question."""
+def tokens_text(values: Mapping[str, float]) -> str:
+    """Mean tokens of the timed texts per question, as text."""
     return f"{values['latency_tokens_batch1']:.1f}" if "latency_tokens_batch1" in values else ""
 
 
 def doubts(values: Mapping[str, float], label: str) -> Iterator[str]:
-    """A line where the passes differ too much, or others kept the machine too busy, for the seconds to say anything."""
+    """A line for each batch size whose passes differ too much, or during which other processes used too much of the machine."""
     for size in SIZES:
         name = f"latency_seconds_{size}"
         if f"{name}_low" not in values:

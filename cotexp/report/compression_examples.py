@@ -1,4 +1,4 @@
-"""Examples of compression, round by round, or before and after where tokens were cut."""
+"""Examples of compression: all rounds of a chain of thought, or the text before and after tokens were cut."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from cotexp.jobs.store import Row
 from cotexp.jobs.stored_files import compressed_of, stages_of
 from cotexp.methods import reasoning
 from cotexp.records import MOST_NATS, Rationale, Round
+from cotexp.report.compression_texts import CUT_REASONS
 from cotexp.report.markdown import block, plain
-from cotexp.report.stored import rows_of
+from cotexp.report.stored import stage_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """One compressed chain of thought with all of its rounds; round 0 is the original. What was cut has one, which no rule ended.
+class CompressedChain:
+    """One compressed chain of thought with all of its rounds; round 0 is the original. A chain whose tokens were cut has one round.
 
-    `answer` and `correct` are those of the original; `remarks` says of each text what speaks against it, or nothing; `perplexities` are under
-    the model before fine-tuning, None where they were not measured.
+    `answer` and `correct` are those of the original. `remarks` has a problem or an empty text for each round. `perplexities` are measured under
+    the model before fine-tuning, None if not measured.
     """
 
     id: str
@@ -38,34 +39,29 @@ class Shown:
 
     @property
     def is_cut(self) -> bool:
-        return self.stop_reason in ("none", "protected")
+        return self.stop_reason in CUT_REASONS
 
 
-def pick(folder: Path, count: int = 10) -> list[Shown]:
+def pick(folder: Path, count: int = 10) -> list[CompressedChain]:
     """Up to `count` chains of a run: those with a rebound first, then those with the most rounds."""
-    rows = compressed(folder)
+    rows = compressed_of(folder)
     rows.sort(key=lambda each: (each["stop_reason"] != "rebound", -each["num_rounds_run"], each["rationale_id"]))
-    return shown(folder, rows[:count])
+    return read_chains(folder, rows[:count])
 
 
-def compressed(folder: Path) -> list[Row]:
-    """A row for every chain that a run compressed."""
-    return compressed_of(folder)
-
-
-def shown(folder: Path, rows: Sequence[Row]) -> list[Shown]:
-    """The chains of `rows`, which lie in `compressed.jsonl`, with their texts; those that are no longer in the store are left out."""
+def read_chains(folder: Path, rows: Sequence[Row]) -> list[CompressedChain]:
+    """The chains of `rows` of `compressed.jsonl`, with their texts. Chains that are no longer in the store are left out."""
     stages = stages_of(folder)
     tasks = [name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")] if rows else []
     rationales, rounds, grades = (
-        {name: {**row, "task": task} for task in tasks if f"{stage}/{task}" in stages for name, row in rows_of(folder, f"{stage}/{task}").items()}
+        {name: {**row, "task": task} for task in tasks if f"{stage}/{task}" in stages for name, row in stage_rows(folder, f"{stage}/{task}").items()}
         for stage in ("rationales", "rounds", "grades/rationales")
     )
     return [_shown(each, rationales, rounds, grades) for each in rows if _whole(each) in grades and all(one in rounds for one in _rounds_of(each))]
 
 
 def _whole(row: Row) -> str:
-    """Id of the rationale that a chain is, or is a part of."""
+    """Id of the rationale that contains this chain."""
     return str(row["rationale_id"].removesuffix(f"/{reasoning.THINKING}"))
 
 
@@ -73,7 +69,7 @@ def _rounds_of(row: Row) -> list[str]:
     return [f"{row['rationale_id']}/{number}" for number in range(1, row["num_rounds_run"] + 1)]
 
 
-def _shown(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades: dict[str, Row]) -> Shown:
+def _shown(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades: dict[str, Row]) -> CompressedChain:
     whole = _whole(row)
     grade = grades[whole]
     rationale = Rationale.from_row({**rationales[whole], "answer": grade["extracted"], "correct": grade["strict"]})
@@ -81,7 +77,7 @@ def _shown(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades:
     run = [Round.from_row(rounds[each]) for each in _rounds_of(row)]
     num_tokens = row["round_num_tokens"] if run else [row["num_tokens_original"], row["num_tokens"]]
     nll = row.get("round_nll", []) if run else [*row.get("round_nll", [None])[:1], row.get("nll")]
-    return Shown(
+    return CompressedChain(
         id=original.id,
         question_id=original.question_id,
         task=rationales[whole]["task"],
@@ -106,8 +102,8 @@ def _remark(one: Round) -> str:
     return "" if one.answer_kept else "answer lost"
 
 
-def markdown(shown: list[Shown]) -> str:
-    """The chains as Markdown; model text stands in code blocks and is never interpreted."""
+def markdown(shown: list[CompressedChain]) -> str:
+    """The chains as Markdown. Texts of models are in code blocks and are never interpreted."""
     if not shown:
         return "This run has no compressed chains.\n"
     lines = ["# Compression" if shown[0].is_cut else "# Compression, round by round", ""]

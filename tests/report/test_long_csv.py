@@ -6,8 +6,8 @@ import csv
 import io
 from pathlib import Path
 
-from cotexp.report import tidy
-from cotexp.report.content import Cell, Column, Gap, Report, Row, Table, UsedRun
+from cotexp.report import long_csv
+from cotexp.report.document import Cell, Column, Gap, Report, Row, Table, UsedRun
 
 COLUMNS = (Column(name="accuracy", title="accuracy, %"), Column(name="difference", title="difference"), Column(name="p", title="p"))
 
@@ -26,7 +26,7 @@ def test_every_value_has_a_row_with_interval_seeds_state_and_runs() -> None:
     runs = tuple(UsedRun(table="1", row="a, b", name="exp", key=key, seed=seed, folder=Path()) for seed, key in enumerate(("k0", "k1")))
     other = UsedRun(table="2", row="a, b", name="exp", key="k2", seed=0, folder=Path())
     report = Report(name="x", title="X", tables=(Table(name="1", title="T", columns=COLUMNS, rows=rows),), runs=(*runs, other))
-    first, second, *missing = csv.DictReader(io.StringIO(tidy.tidy(report)))
+    first, second, *missing = csv.DictReader(io.StringIO(long_csv.long_csv(report)))
     assert {name: first[name] for name in ("report", "table", "row", "column", "value", "low", "high", "deviation")} == {
         "report": "x",
         "table": "1",

@@ -1,69 +1,45 @@
-"""The result table of one run, for a terminal and as Markdown."""
+"""The result table of one run, with the notes that belong to it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from cotexp.compressions import compression_of
-from cotexp.compressions.base import INSTRUCTIONS
-from cotexp.jobs.progress import page
-from cotexp.report import funnel, incomplete, times
-from cotexp.report.choices import choices
-from cotexp.report.markdown import cell
+from cotexp.report import funnel, incomplete, latency, terminal
+from cotexp.report.compression_texts import mode_labels
+from cotexp.report.disclosures import disclosures
+from cotexp.report.document import Table, text_table
 
 Metrics = dict[str, float]
 
 COLUMNS = ("model and mode", "accuracy (95 % interval)", "tokens", "compression ratio", "seconds per question, batch 1", "batch N", "tokens timed")
 
 
-def labels(settings: dict[str, Any]) -> dict[str, str]:
-    """Mode -> which model answers and how it is asked, in the order of the table."""
-    compression = settings.get("compression", {})
-    kind, ratio = compression_of(settings), settings.get("evaluation", {}).get("truncate_ratio")
-    model = "fine-tuned" if kind.trains else "base"
-    marks = {"full": "without `<compress>`" if kind.has_short_form else "full chain of thought", "compress": "with `<compress>`"}
-    if kind.asked_by == "ratio":
-        marks = {"full": "without a ratio", "compress": f"asked for ratio {settings['evaluation']['ratio']:g}"}
-    asked = {mode: _quoted(compression[key]) if key in compression else marks[mode] for mode, key in INSTRUCTIONS.items()}
-    return {
-        "base": "base, full chain of thought",
-        "truncate": "base, output cut" + (f" to {ratio:.0%} of its tokens" if ratio else ""),
-        **{mode: f"{model}, {how}" for mode, how in asked.items()},
-    }
-
-
-def _quoted(instruction: str) -> str:
-    return f"asked: “{' '.join(instruction.split())}”"
-
-
 def rows(metrics: Metrics, settings: dict[str, Any]) -> Iterator[list[str]]:
-    """One row of texts per evaluated mode, as COLUMNS says; with several tasks, then one per task and mode."""
+    """One row of texts per evaluated mode, in the order of COLUMNS; if there are several tasks, then one per task and mode."""
     for task in ("", *tasks(metrics)):
-        for mode, label in labels(settings).items():
-            own = _of_mode(metrics, f"{mode}/{task}" if task else mode)
-            if "accuracy" in own:
+        for mode, label in mode_labels(settings).items():
+            values = _of_mode(metrics, f"{mode}/{task}" if task else mode)
+            if "accuracy" in values:
+                times = [latency.seconds_text(values, "batch1", ".3f"), latency.seconds_text(values, "batchN", ".4f"), latency.tokens_text(values)]
                 yield [
                     f"{task}: {label}" if task else label,
-                    f"{own['accuracy']:.1%} ({own['accuracy_low']:.1%} to {own['accuracy_high']:.1%})",
-                    f"{own['num_tokens']:.1f}",
-                    "1" if mode == "base" else _number(own, "compression_ratio", ".2f"),
-                    *(["", "", ""] if task else [times.shown(own, "batch1", ".3f"), times.shown(own, "batchN", ".4f"), times.tokens(own)]),
+                    f"{values['accuracy']:.1%} ({values['accuracy_low']:.1%} to {values['accuracy_high']:.1%})",
+                    f"{values['num_tokens']:.1f}",
+                    "1" if mode == "base" else _number(values, "compression_ratio", ".2f"),
+                    *(["", "", ""] if task else times),
                 ]
 
 
 def _of_mode(metrics: Metrics, mode: str) -> Metrics:
-    """The metrics of a mode, or of "MODE/TASK", by what follows it in their names."""
+    """The metrics of a mode, or of "MODE/TASK", without that prefix in their names."""
     prefix = f"eval/{mode}/"
     return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
 
 
 def tasks(metrics: Metrics) -> list[str]:
-    """The evaluated tasks in order where there are several."""
+    """The evaluated tasks in order; empty if there is only one."""
     names = list(dict.fromkeys(name.split("/")[2] for name in metrics if name.startswith("eval/") and name.count("/") == 3))
     return names if len(names) > 1 else []
 
@@ -72,14 +48,9 @@ def _number(values: Metrics, name: str, form: str) -> str:
     return format(values[name], form) if name in values else "not measured"
 
 
-def markdown(metrics: Metrics, settings: dict[str, Any]) -> str:
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    return "\n".join([*lines, *("| " + " | ".join(map(cell, each)) + " |" for each in rows(metrics, settings))])
-
-
 def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
-    """What a reader must know beside the table: sample size, stop reasons, everything dropped or cut."""
-    named = labels(settings)
+    """What a reader needs to interpret the table: sample size, stop reasons, everything dropped or cut."""
+    named = mode_labels(settings)
     mode = next(each for each in named if f"eval/{each}/num_questions" in metrics)
     samples = metrics.get(f"eval/{mode}/num_samples", 1)
     split = settings.get("evaluation", {}).get("split", "test")
@@ -97,7 +68,7 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
             f"Batch N is {metrics['eval/latency_batch_size']:.0f}; seconds are the median of several passes (and quartiles). Compression "
             "ratio and stop rule count chain-of-thought tokens, the tokens column the whole text."
         )
-        lines += [line for each, label in named.items() for line in times.doubts(_of_mode(metrics, each), label)]
+        lines += [line for each, label in named.items() for line in latency.doubts(_of_mode(metrics, each), label)]
     if "compression/num_protected" in metrics:
         lines.append(_pruning_note(metrics))
     elif "compression/num_rationales" in metrics:
@@ -111,16 +82,16 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     if metrics.get("rationales/num_dropped"):
         lines.append(f"{metrics['rationales/num_dropped']:.0f} of {metrics['rationales/num_written']:.0f} rationales were left out.")
     if "training/num_steps" not in metrics:
-        return [f"- {each}" for each in (*lines, "Nothing was trained.")]
+        return [*lines, "Nothing was trained."]
     lines.append(
         f"Trained {metrics['training/num_steps']:.0f} steps on {metrics['training/num_examples']:.0f} examples "
         f"({metrics['training/num_supervised_tokens']:.0f} supervised tokens); step {metrics['training/best_step']:.0f} kept by validation loss."
     )
-    return [f"- {each}" for each in lines]
+    return lines
 
 
 def _pruning_note(metrics: Metrics) -> str:
-    """Which ratios the training chains were pruned to, and which came out."""
+    """The requested ratios of the training chains and the resulting ones."""
     name = "compression/compression_ratio_at_"
     ratios = ", ".join(f"{value:.2f} at {each.removeprefix(name)}" for each, value in sorted(metrics.items()) if each.startswith(name))
     return (
@@ -130,7 +101,7 @@ def _pruning_note(metrics: Metrics) -> str:
 
 
 def _grading_notes(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
-    """What could not be read, and what other grading rules would say where they differ."""
+    """Answers that could not be read, and those that other grading rules label differently."""
     values = {name: metrics.get(f"eval/{mode}/{name}", 0) for name in ("num_unparsable", "num_truncated", "num_timed_out")}
     if any(values.values()):
         yield (
@@ -145,7 +116,7 @@ def _grading_notes(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
 
 
 def _truncation_notes(metrics: Metrics, label: str) -> Iterator[str]:
-    """Where the output was cut, and how that is judged."""
+    """The token limits at which answers were cut, and how they are graded."""
     if num_cut := metrics.get("eval/truncate/num_cut"):
         budgets = {name.split("/")[2]: value for name, value in metrics.items() if re.fullmatch("eval/truncate/[^/]+/budget_tokens", name)}
         at = ", ".join(f"{value:.0f} tokens ({task})" for task, value in budgets.items())
@@ -153,7 +124,7 @@ def _truncation_notes(metrics: Metrics, label: str) -> Iterator[str]:
 
 
 def _differences(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
-    """The paired difference to the base model, and whether it is noise."""
+    """The paired difference to the base model, and whether it is within noise."""
     name = f"eval/{mode}/delta_accuracy_vs_base"
     if name in metrics:
         low, high, p_value = (metrics[f"{name}_{each}"] for each in ("low", "high", "p_value"))
@@ -161,14 +132,11 @@ def _differences(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
         yield f"{label}, against base: {metrics[name] * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f}, p = {p_value:.2g}): {noise}."
 
 
+def table(metrics: Metrics, settings: dict[str, Any], title: str = "", *, more_notes: Iterable[str] = ()) -> Table:
+    """A row per evaluated mode; its notes end with `more_notes` and what the papers leave open."""
+    return text_table(title, COLUMNS, rows(metrics, settings), notes=(*notes(metrics, settings), *more_notes, *disclosures([settings])))
+
+
 def show(metrics: Metrics, title: str, settings: dict[str, Any]) -> None:
-    """Print the table, its notes and its footnotes."""
-    table = Table(title=escape(title), title_justify="left")
-    for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if index else "left", overflow="fold")
-    for each in rows(metrics, settings):
-        table.add_row(*map(escape, each))
-    console = page()
-    console.print(table)
-    for note in [*notes(metrics, settings), *funnel.line(metrics, settings), *(f"- {each}" for each in choices([settings]))]:
-        console.print(note, markup=False, highlight=False)
+    """Print the table with its notes, and in one of them what the selection kept."""
+    terminal.show(table(metrics, settings, title, more_notes=funnel.line(metrics, settings)))

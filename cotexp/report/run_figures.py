@@ -1,4 +1,4 @@
-"""Figures of one run: difficulty and selection of rationales, its rounds, the training curve."""
+"""Figures of one run: difficulty and selection of rationales, rounds of compression, training curve."""
 
 from __future__ import annotations
 
@@ -10,42 +10,30 @@ from typing import Any
 
 from cotexp.jobs.stored_files import metrics_of, read_lines, settings_of, stages_of
 from cotexp.report import difficulty, funnel, rounds
-from cotexp.report.stored import artifact_of, told
-from cotexp.report.style import LINES, Drawing, picture
+from cotexp.report.stored import artifact_of, unless_broken
+from cotexp.report.style import LINES, Drawing
 
 FORM_NAMES = {"full": "full form", "compress": "short form", "rewrite": "rewriting"}
 
 
-def write(folder: Path) -> list[str]:
-    """Write figures/*.png and *.svg of a run; returns the names of the former."""
-    target = folder / "figures"
-    target.mkdir(exist_ok=True)
-    names = []
-    for figure in map(picture, drawings(folder)):
-        (target / f"{figure.name}.svg").write_bytes(figure.svg)
-        (target / f"{figure.name}.png").write_bytes(figure.png)
-        names.append(f"{figure.name}.png")
-    return names
-
-
 def drawings(folder: Path) -> Iterator[Drawing]:
-    """What there is to draw of the run in `folder`, in the order of its stages."""
+    """The drawings of the run in `folder`, in the order of its stages."""
     yield from of_difficulty(folder)
     yield from funnel.drawings({"": steps} if (steps := funnel.steps(metrics_of(folder), settings_of(folder))) else {})
     if compressed := rounds.read(folder):
         yield from rounds.drawings([compressed])
     if is_trained(folder):
-        yield from _training_curves(told(folder, curve, []))
+        yield from _training_curves(unless_broken(folder, curve, []))
 
 
 def of_difficulty(folder: Path) -> Iterator[Drawing]:
-    """Difficulty of rationales by teacher and by length, where it was scored."""
+    """Difficulty of rationales by teacher and by length, if the run computed scores."""
     if scored := difficulty.read(folder):
         yield from difficulty.drawings(scored, difficulty.kinds(settings_of(folder)["selection"]["rd"]))
 
 
 def _training_curves(rows: list[dict[str, float]]) -> Iterator[Drawing]:
-    """Losses by form of the answer and, where they stand apart, by task."""
+    """Losses by form of the answer and, if logged, by task."""
     forms = {f"loss_{form}": name for form, name in FORM_NAMES.items()}
     tasks = {column.removeprefix("train/"): column.removeprefix("train/loss/") for row in rows for column in row if column.startswith("train/loss/")}
     for name, title, losses in (("training_curve", "Training curve", forms), ("training_curve_per_task", "Training curve per task", tasks)):
@@ -55,7 +43,7 @@ def _training_curves(rows: list[dict[str, float]]) -> Iterator[Drawing]:
 
 
 def _draw_losses(figure: Any, rows: list[dict[str, float]], losses: Mapping[str, str], title: str) -> None:
-    """`losses` maps columns of the curve, less their phase, to names."""
+    """`losses` maps columns of the curve, without the phase in front, to names."""
     axes = figure.subplots()
     for line, (loss, name) in zip(itertools.cycle(LINES), losses.items(), strict=False):
         steps = [(row["step"], row[f"train/{loss}"]) for row in rows if f"train/{loss}" in row]
@@ -74,7 +62,7 @@ def is_trained(folder: Path) -> bool:
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
-    """Every row of the training curve of the run in `folder`; none where nothing was trained."""
+    """Every row of the training curve of the run in `folder`; empty if nothing was trained."""
     if not is_trained(folder):
         return []
     return read_lines(artifact_of(folder, "checkpoint") / "curve.jsonl")

@@ -1,29 +1,28 @@
-"""Published numbers of other systems as rows under ours, each with its source."""
+"""Published numbers of other systems as rows of a table, with their sources."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cotexp.report.content import Cell, Column, Row
-from cotexp.report.declared import Peers, PublishedRow, published_named
+from cotexp.report.declared import Peers, Published, PublishedRow
+from cotexp.report.document import Cell, Column, Row
 from cotexp.sections import ConfigError
 
 MEASURES = ("accuracy", "cot_tokens", "ratio", "latency")
-"""Columns that a published row can fill; the others stay empty."""
+"""Columns that a published row can fill; the others are empty."""
 NOT_AVAILABLE = Cell(text="not available", state="not available")
 
 
-class PeerRows(NamedTuple):
-    """Rows, and what a reader must know of them."""
+class PublishedRows(NamedTuple):
+    """Rows and the notes that belong to them."""
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
 
 
-def rows_of(peers: Peers, columns: Sequence[Column]) -> PeerRows:
-    """The published rows of this model and task. Raises: ConfigError when there is none."""
-    file = published_named(peers.file)
+def published_rows(peers: Peers, file: Published, columns: Sequence[Column]) -> PublishedRows:
+    """The rows of a file of published numbers for this model and task. Raises: ConfigError if there is none."""
     found = [each for each in file.rows if (peers.model in (None, each.model)) and (peers.task in (None, each.task))]
     if not found:
         pairs = sorted({f"{each.model}, {each.task}" for each in file.rows})
@@ -37,7 +36,7 @@ def rows_of(peers: Peers, columns: Sequence[Column]) -> PeerRows:
         )
         for each in found
     )
-    return PeerRows(rows, (f"{file.system} (published): {file.source}.", *file.notes))
+    return PublishedRows(rows, (f"{file.system} (published): {file.source}.", *file.notes))
 
 
 def _label(system: str, row: PublishedRow, *, with_model: bool) -> str:
@@ -46,7 +45,7 @@ def _label(system: str, row: PublishedRow, *, with_model: bool) -> str:
 
 
 def _cell(row: PublishedRow, column: str) -> Cell:
-    """The number as it was published, in its own digits."""
+    """The number with the digits that were published."""
     if column not in MEASURES:
         return Cell()
     value = getattr(row, column)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cotexp.report import times
+from cotexp.report import latency
 
 
 def passes(low: float, median: float, high: float, busy: float = 0.0, size: str = "batch1") -> dict[str, float]:
@@ -13,16 +13,16 @@ def passes(low: float, median: float, high: float, busy: float = 0.0, size: str 
 
 
 def test_a_cell_holds_the_median_and_the_spread() -> None:
-    assert times.shown(passes(0.158, 0.161, 0.19), "batch1", ".3f") == "0.161 (0.158 to 0.190)"
-    assert times.shown({"latency_seconds_batch1": 0.2}, "batch1", ".3f") == "0.200", "one pass of an earlier version"
-    assert times.shown({}, "batchN", ".4f") == "not measured"
-    assert times.tokens(passes(1, 1, 1)) == "91.8"
-    assert times.tokens({}) == ""
+    assert latency.seconds_text(passes(0.158, 0.161, 0.19), "batch1", ".3f") == "0.161 (0.158 to 0.190)"
+    assert latency.seconds_text({"latency_seconds_batch1": 0.2}, "batch1", ".3f") == "0.200", "one pass of an earlier version"
+    assert latency.seconds_text({}, "batchN", ".4f") == "not measured"
+    assert latency.tokens_text(passes(1, 1, 1)) == "91.8"
+    assert latency.tokens_text({}) == ""
 
 
 @pytest.mark.parametrize("measured", [passes(0.96, 1.0, 1.05), passes(1.0, 1.0, 1.0, busy=0.1)])
 def test_seconds_of_like_passes_on_an_idle_machine_need_no_remark(measured: dict[str, float]) -> None:
-    assert list(times.doubts(measured, "base")) == []
+    assert list(latency.doubts(measured, "base")) == []
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,11 @@ def test_seconds_of_like_passes_on_an_idle_machine_need_no_remark(measured: dict
     ],
 )
 def test_seconds_are_worth_nothing_where_passes_differ_or_others_work(measured: dict[str, float], reason: str) -> None:
-    (line,) = times.doubts(measured, "base")
+    (line,) = latency.doubts(measured, "base")
     assert line.startswith(f"base: seconds at batch 1 are worth nothing, {reason};")
 
 
 def test_each_batch_size_is_judged_by_itself() -> None:
-    lines = list(times.doubts({**passes(1, 1, 1), **passes(1, 2, 3, size="batchN")}, "base"))
+    lines = list(latency.doubts({**passes(1, 1, 1), **passes(1, 2, 3, size="batchN")}, "base"))
     assert [line.split(" are ")[0] for line in lines] == ["base: seconds at batch N"]
-    assert list(times.doubts({"latency_seconds_batch1": 0.2}, "base")) == []
+    assert list(latency.doubts({"latency_seconds_batch1": 0.2}, "base")) == []

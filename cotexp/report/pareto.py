@@ -1,4 +1,4 @@
-"""Accuracy against tokens, with the arms that no other beats in both."""
+"""Figure of accuracy against tokens with the Pareto front of the arms."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cotexp.report.style import COLOURS, Drawing
 LABEL_WIDTH = 58
 """Characters in a line of a label."""
 ROOM = 1.6
-"""Inches for the axis' name and the legend."""
+"""Inches for the name of the axis and the legend."""
 
 
-def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the (tokens, accuracy) that no other point beats: none has as few tokens and more accuracy, or fewer and as much; by tokens."""
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices, sorted by tokens, of the (tokens, accuracy) that no other point dominates: no other is as good in both and better in one."""
     best: list[int] = []
     for index in sorted(range(len(points)), key=lambda each: (points[each][0], -points[each][1], each)):
         if not best or points[index][1] > points[best[-1]][1]:
@@ -25,11 +25,11 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
-    """One figure where two rows or more have an accuracy."""
+    """One figure if at least two rows have an accuracy."""
     shown = [each for each in rows if each.answers]
     if len(shown) < 2:
         return []
-    best = front([(each.num_tokens, each.accuracy) for each in shown])
+    best = pareto_front([(each.num_tokens, each.accuracy) for each in shown])
     lines = sum(len(_label(number, shown[index])) for number, index in enumerate(best, 1))
     return [
         Drawing(

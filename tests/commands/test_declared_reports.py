@@ -13,13 +13,12 @@ import pytest
 from run_folders import write_run
 
 from cotexp import schema
-from cotexp.grids import expand_sweep
+from cotexp.commands import declared_reports
 from cotexp.jobs.store import owner
-from cotexp.report import build, declared
 from cotexp.report.build import Wanted
-from cotexp.report.content import Report
-from cotexp.report.declared import DeclaredReport
-from cotexp.report.planned import renamed
+from cotexp.report.declared import DeclaredReport, DeclaredTable
+from cotexp.report.document import Report
+from cotexp.report.expected_runs import GridPoint, renamed
 from cotexp.sections import ConfigError
 
 OWNER = json.loads(json.dumps(owner()))
@@ -30,17 +29,17 @@ ABLATION = "macc/quickstart_ablation"
 
 
 @pytest.fixture(scope="module")
-def points() -> list[schema.Point]:
-    return build.grid((f"sweep={ABLATION}",))
+def points() -> list[GridPoint]:
+    return declared_reports.grid((f"sweep={ABLATION}",))
 
 
-def write_point(outputs: Path, number: int, point: schema.Point, labels: str, **changes: Any) -> Path:
+def write_point(outputs: Path, number: int, point: GridPoint, labels: str, **changes: Any) -> Path:
     settings = dataclasses.asdict(point.settings) | changes
     return write_run(outputs, f"run{number}", labels, base="1" * len(labels), mode="compress", **settings)
 
 
 @pytest.fixture
-def outputs(tmp_path: Path, points: list[schema.Point]) -> Path:
+def outputs(tmp_path: Path, points: list[GridPoint]) -> Path:
     """Every run of the sweep, all questions right."""
     for number, point in enumerate(points):
         write_point(tmp_path, number, point, "1" * 8)
@@ -48,10 +47,10 @@ def outputs(tmp_path: Path, points: list[schema.Point]) -> Path:
 
 
 def made(outputs: Path, **wanted: Any) -> Report:
-    return build.make([ABLATION], outputs, Wanted(**wanted))
+    return declared_reports.make([ABLATION], outputs, Wanted(**wanted))
 
 
-def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills_it(outputs: Path, points: list[schema.Point]) -> None:
+def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills_it(outputs: Path, points: list[GridPoint]) -> None:
     whole = made(outputs)
     assert whole.gaps == []
     assert sum(len(row.seeds) for row in whole.tables[0].rows) == len(points)
@@ -73,7 +72,7 @@ def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills
     assert f"1 of {len(points)} expected runs are not there; all of them: python run.py -m sweep={ABLATION} " in report.tables[0].notes[-1]
 
 
-def test_an_arm_without_any_run_is_a_row_that_says_so(outputs: Path, points: list[schema.Point]) -> None:
+def test_an_arm_without_any_run_is_a_row_that_says_so(outputs: Path, points: list[GridPoint]) -> None:
     first = [number for number, point in enumerate(points) if point.overrides[:3] == points[0].overrides[:3]]
     for number in first:
         shutil.rmtree(outputs / "runs" / ABLATION / f"run{number}")
@@ -83,11 +82,11 @@ def test_an_arm_without_any_run_is_a_row_that_says_so(outputs: Path, points: lis
     assert {cell.text for cell in row.cells} == {"missing"}
 
 
-def test_without_any_run_every_expected_one_is_missing(tmp_path: Path, points: list[schema.Point]) -> None:
+def test_without_any_run_every_expected_one_is_missing(tmp_path: Path, points: list[GridPoint]) -> None:
     assert len(made(tmp_path).gaps) == len(points)
 
 
-def test_words_beside_the_sweep_change_what_is_expected(tmp_path: Path, points: list[schema.Point]) -> None:
+def test_words_beside_the_sweep_change_what_is_expected(tmp_path: Path, points: list[GridPoint]) -> None:
     settings = dataclasses.asdict(points[0].settings)
     small = {**settings["task"], "num_train": 24}
     write_point(tmp_path, 0, points[0], "1100", task=small, tasks={"stories": small})
@@ -101,9 +100,9 @@ def test_words_beside_the_sweep_change_what_is_expected(tmp_path: Path, points: 
     assert "task.num_train=24" in report.gaps[0].command
 
 
-def test_a_run_of_one_table_is_not_told_as_left_out_by_another(tmp_path: Path, points: list[schema.Point], monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = [declared.DeclaredTable(sweep=ABLATION, overrides=[f"task.num_train={size}"]) for size in (23, 24)]
-    monkeypatch.setattr(declared, "report_named", lambda _: DeclaredReport(title="x", tables=tables))
+def test_a_run_of_one_table_is_not_told_as_left_out_by_another(tmp_path: Path, points: list[GridPoint], monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = [DeclaredTable(sweep=ABLATION, overrides=[f"task.num_train={size}"]) for size in (23, 24)]
+    monkeypatch.setattr(declared_reports, "report_named", lambda _: DeclaredReport(title="x", tables=tables))
     for number, size in enumerate((23, 24, 25)):
         task = {**dataclasses.asdict(points[0].settings)["task"], "num_train": size}
         write_point(tmp_path, number, points[0], "1100", task=task, tasks={"stories": task})
@@ -114,8 +113,8 @@ def test_a_run_of_one_table_is_not_told_as_left_out_by_another(tmp_path: Path, p
 
 
 def test_a_baseline_that_one_table_has_leaves_the_other_its_own(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = [declared.DeclaredTable(sweep=ABLATION, where=where) for where in ({}, {"compression.stop": STOPS[0]})]
-    monkeypatch.setattr(declared, "report_named", lambda _: DeclaredReport(title="x", tables=tables))
+    tables = [DeclaredTable(sweep=ABLATION, where=where) for where in ({}, {"compression.stop": STOPS[0]})]
+    monkeypatch.setattr(declared_reports, "report_named", lambda _: DeclaredReport(title="x", tables=tables))
     usual = made(outputs).tables
     label = next(row.label for row in usual[0].rows if STOPS[1] in row.label)
     first, second = made(outputs, baseline=label).tables
@@ -125,7 +124,7 @@ def test_a_baseline_that_one_table_has_leaves_the_other_its_own(outputs: Path, m
         made(outputs, baseline="nothing")
 
 
-def test_a_run_made_before_a_setting_existed_is_still_found(tmp_path: Path, points: list[schema.Point]) -> None:
+def test_a_run_made_before_a_setting_existed_is_still_found(tmp_path: Path, points: list[GridPoint]) -> None:
     trainer = dataclasses.asdict(points[0].settings)["trainer"]
     del trainer["warmup_ratio"]
     write_point(tmp_path, 0, points[0], "1100", trainer=trainer)
@@ -144,7 +143,7 @@ def test_a_run_made_before_a_setting_existed_is_still_found(tmp_path: Path, poin
     ],
 )
 def test_a_run_that_did_not_finish_says_what_became_of_it(
-    state: dict[str, Any] | None, told: tuple[str, str], tmp_path: Path, points: list[schema.Point]
+    state: dict[str, Any] | None, told: tuple[str, str], tmp_path: Path, points: list[GridPoint]
 ) -> None:
     for number in (0, 1):
         write_point(tmp_path, number, points[number], "1100")
@@ -157,7 +156,7 @@ def test_a_run_that_did_not_finish_says_what_became_of_it(
     assert gap.folder == f"runs/{ABLATION}/run1"
     assert gap.command.startswith("python run.py compression=macc ")
 
-    row = build.make([ABLATION], tmp_path, Wanted(only=(f"{ABLATION}/*",))).tables[0].rows[1]
+    row = declared_reports.make([ABLATION], tmp_path, Wanted(only=(f"{ABLATION}/*",))).tables[0].rows[1]
     assert row.gaps == (gap,), "the same under patterns"
 
 
@@ -167,20 +166,20 @@ def test_experiments_that_no_file_declares_name_their_unfinished_runs_as_well(tm
         folder = write_run(tmp_path, key, "1100", seed=seed, **({"trainer": {"name": "single", "learning_rate": 1.0}} if key == "other" else {}))
         (folder / "metrics.json").unlink()
         (folder / "status.json").write_text(json.dumps({"state": "diverged", "error": "nan", "overrides": [f"seed={seed}"]}))
-    report = build.make(["exp"], tmp_path, Wanted())
+    report = declared_reports.make(["exp"], tmp_path, Wanted())
     (gap,) = report.gaps
     assert (gap.row, gap.seed, gap.state, gap.reason, gap.command) == ("exp", 1, "diverged", "nan", "python run.py seed=1")
     assert report.left_out == ("exp/other: diverged nan; python run.py seed=0",), "no finished run has its settings"
 
 
-def test_patterns_choose_the_runs_that_take_part(outputs: Path, points: list[schema.Point]) -> None:
+def test_patterns_choose_the_runs_that_take_part(outputs: Path, points: list[GridPoint]) -> None:
     assert len(made(outputs, only=("run1*",)).runs) == len([each for each in range(len(points)) if str(each).startswith("1")])
 
 
 def test_labels_may_be_short_but_must_tell_arms_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert renamed("a.b=1, c.d=[x,y], e=2", {"a.b": "b", "e": ""}) == "b=1, c.d=[x,y]"
-    table = declared.DeclaredTable(sweep=ABLATION, labels={"compression.max_rounds": ""})
-    monkeypatch.setattr(declared, "report_named", lambda _: DeclaredReport(title="x", tables=[table]))
+    table = DeclaredTable(sweep=ABLATION, labels={"compression.max_rounds": ""})
+    monkeypatch.setattr(declared_reports, "report_named", lambda _: DeclaredReport(title="x", tables=[table]))
     with pytest.raises(ConfigError, match="labels must tell all arms apart; several would be called"):
         made(tmp_path)
 
@@ -191,10 +190,8 @@ def test_footnotes_join_what_runs_chose_differently(outputs: Path) -> None:
 
 
 def test_several_tables_have_runs_and_figures_of_their_own(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = [
-        declared.DeclaredTable(title=f"Two {stop}", sweep=ABLATION, where={"compression.stop": stop, "compression.max_rounds": 2}) for stop in STOPS
-    ]
-    monkeypatch.setattr(declared, "report_named", lambda _: DeclaredReport(title="x", tables=tables))
+    tables = [DeclaredTable(title=f"Two {stop}", sweep=ABLATION, where={"compression.stop": stop, "compression.max_rounds": 2}) for stop in STOPS]
+    monkeypatch.setattr(declared_reports, "report_named", lambda _: DeclaredReport(title="x", tables=tables))
     report = made(outputs)
     assert [len(table.rows) for table in report.tables] == [3, 3], "the base model and two shares of full chains"
     assert [(each.table, each.seed) for each in report.runs] == [(table, seed) for table in ("1", "2") for seed in (0, 1, 0, 1)]
@@ -205,18 +202,18 @@ def test_several_tables_have_runs_and_figures_of_their_own(outputs: Path, monkey
 # --- declarations --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", declared.names())
+@pytest.mark.parametrize("name", declared_reports.report_names())
 def test_every_declared_report_can_be_made_of_nothing(name: str, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    report = build.make([name], tmp_path, Wanted())
+    report = declared_reports.make([name], tmp_path, Wanted())
     assert report.tables
     assert report.gaps
     assert all(len(row.cells) == len(table.columns) for table in report.tables for row in table.rows)
 
 
-@pytest.mark.parametrize("name", declared.published_names())
+@pytest.mark.parametrize("name", declared_reports.published_names())
 def test_published_numbers_have_a_source_and_are_in_range(name: str) -> None:
-    file = declared.published_named(name)
+    file = declared_reports.published_named(name)
     assert len(file.source) > 20
     assert file.rows
     assert all(each.method for each in file.rows)
@@ -224,7 +221,7 @@ def test_published_numbers_have_a_source_and_are_in_range(name: str) -> None:
 
 def test_what_a_paper_does_not_show_is_not_available(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    table = build.make(["macc/main"], tmp_path, Wanted()).tables[0]
+    table = declared_reports.make(["macc/main"], tmp_path, Wanted()).tables[0]
     by_label = {row.label: dict(zip((column.name for column in table.columns), row.cells, strict=True)) for row in table.rows}
     ours = by_label["MACC, Qwen2.5-7B-Instruct (published)"]
     assert {ours[each].text for each in ("accuracy", "cot_tokens", "ratio", "latency")} == {"not available"}
@@ -234,7 +231,7 @@ def test_what_a_paper_does_not_show_is_not_available(tmp_path: Path) -> None:
 
 def mistakes(content: Any) -> list[str]:
     problems: list[str] = []
-    declared.build(DeclaredReport, content, "", problems)
+    declared_reports.build(DeclaredReport, content, "", problems)
     return problems
 
 
@@ -251,27 +248,27 @@ def test_every_mistake_in_a_declaration_is_told_with_its_place() -> None:
     assert mistakes([])[0] == "the file must be settings with their values; got []"
 
 
-def test_a_filter_that_fits_nothing_is_refused(points: list[schema.Point], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_filter_that_fits_nothing_is_refused(points: list[GridPoint], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     for where, message in (
         ({"tsk": "stories"}, r"where.tsk is a setting of no run \(did you mean 'task'\?\)"),
         ({"task": "gsm8k"}, "no run has task=gsm8k"),
     ):
-        table = declared.DeclaredTable(sweep=ABLATION, where=where)
-        monkeypatch.setattr(declared, "report_named", lambda _, table=table: DeclaredReport(title="x", tables=[table]))
+        table = DeclaredTable(sweep=ABLATION, where=where)
+        monkeypatch.setattr(declared_reports, "report_named", lambda _, table=table: DeclaredReport(title="x", tables=[table]))
         with pytest.raises(ConfigError, match=message):
             made(tmp_path)
 
 
 def test_settings_beside_undeclared_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="seed=1 is read only with one declared report, whose runs it names: macc/baselines, "):
-        build.make(["exp"], tmp_path, Wanted(overrides=("seed=1",)))
+        declared_reports.make(["exp"], tmp_path, Wanted(overrides=("seed=1",)))
 
 
 @pytest.mark.parametrize(
     "words", [["sweep=macc/main_reasoning"], [f"sweep={ABLATION}", "task.num_train=24"], ["sweep=morsd/full_size", "experiment=morsd/arithmetic"]]
 )
 def test_a_point_of_a_sweep_can_be_run_alone(words: list[str]) -> None:
-    first, *_, last = schema.points_of(words, multirun=True)
+    first, *_, last = declared_reports.grid(tuple(words))
     for point in (first, last):
-        assert schema.check_command_line(list(expand_sweep(point.overrides)), multirun=False) == [point.settings]
+        assert schema.check_command_line(list(point.overrides), multirun=False) == [point.settings]

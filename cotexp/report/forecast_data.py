@@ -1,7 +1,7 @@
-"""Finished runs as a forecast reads them: what was known before fine-tuning, what came out, and whose training set it was.
+"""Data for forecasts from finished runs: features known before fine-tuning, the measured outcome, and the training set.
 
-Only runs that were trained and measured alike form one forecast: the same test questions, asked and answered in the same way by models that
-were fine-tuned with the same settings. What a forecast reads as a feature, the compressed training set, may differ, and so may the seed.
+One forecast uses only runs under the same conditions: the same test questions, the same prompts, the same settings of training and
+evaluation. The compressed training set, from which the features are computed, and the seed may differ.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cotexp.compressions import compression_of
-from cotexp.jobs.stored_files import compressed_of, metrics_of, questions_of, settings_of, stages_of, understood
+from cotexp.jobs.stored_files import compressed_of, metrics_of, questions_of, settings_of, stages_of
 from cotexp.methods import forecasting
-from cotexp.report.arms import Flat, fits, identity_of, is_finished, listed, name_of, run_folders
+from cotexp.report.compression_texts import compressor_of
+from cotexp.report.finished_runs import Flat, fits, identity_of, is_finished, listed, name_of, read_runs, run_folders
 from cotexp.sections import ConfigError, RunFailed, suggestion
 from cotexp.stages.context import hash_of
 
 MODE = "compress"
-"""The mode that is forecast: of the fine-tuned model, asked for short chains."""
+"""The forecast mode: the fine-tuned model answers with short chains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """One finished run. `training_set` holds a word for each compressed chain, the same for the same text; `conditions` see `conditions_of`."""
+class Observation:
+    """One finished run. `training_set` has a hash of each compressed chain; for `conditions` see `conditions_of`."""
 
     folder: Path
     conditions: Flat
@@ -37,18 +37,18 @@ class Observed:
     training_set: frozenset[str]
 
 
-class Found(NamedTuple):
-    """Runs to learn from, all under the same conditions, and lines on those that are left out, by reason."""
+class ComparableRuns(NamedTuple):
+    """Runs to learn from, all under the same conditions, and lines about those that are left out (one per reason)."""
 
-    runs: list[Observed]
+    runs: list[Observation]
     left_out: list[str]
 
 
 def conditions_of(settings: Mapping[str, Any], answers: Mapping[str, Sequence[str]]) -> Flat:
     """What must be equal for results to be comparable: settings of training and evaluation, prompts of the tasks, and the test questions.
 
-    `answers` maps tasks to the ids of the run's answers. The prompt of a rewrite, and the ratio that is asked for with tokenskip, belong to the
-    compression, which a forecast is about.
+    `answers` maps tasks to the ids of the run's answers. The prompt of a rewrite and the ratio that tokenskip requests are excluded: they belong
+    to the compression, whose effect is forecast.
     """
     identity = identity_of(dict(settings), MODE)
     asked = {
@@ -57,65 +57,59 @@ def conditions_of(settings: Mapping[str, Any], answers: Mapping[str, Sequence[st
         if path.startswith(("trainer.", "evaluation.")) or (path.startswith(("task.", "tasks.")) and path.endswith((".prompt", ".few_shot")))
     }
     asked.pop("evaluation.ratio", None)
-    return {"test questions": f"{sum(map(len, answers.values()))} ({hash_of(each for own in answers.values() for each in own)})", **asked}
+    return {"test questions": f"{sum(map(len, answers.values()))} ({hash_of(each for ids in answers.values() for each in ids)})", **asked}
 
 
 def unlike(conditions: Flat, others: Flat) -> str:
-    """What sets conditions apart from others, such as "trainer.max_epochs=1.0, not 3.0"; empty where they are the same."""
+    """The difference of two sets of conditions, such as "trainer.max_epochs=1.0, not 3.0"; empty if they are equal."""
     differing = sorted(name for name in {*conditions, *others} if conditions.get(name) != others.get(name))
     return ", ".join(f"{name}={_told(name, conditions, 'not there')}, not {_told(name, others, 'there')}" for name in differing)
 
 
 def _told(name: str, conditions: Flat, absent: str) -> str:
-    """A value within a line; a prompt, which has words of its own, in quotes."""
+    """A value as a line shows it; prompts are quoted."""
     value = conditions.get(name)
     return absent if value is None else repr(value) if name.endswith(".prompt") else value
 
 
-def find(names: Sequence[str], outputs: Path) -> Found:
+def find(names: Sequence[str], outputs: Path) -> ComparableRuns:
     """The finished runs of experiments, or of patterns such as 'macc/*', that a forecast can learn from.
 
-    Raises: ConfigError for a name without a run, or where fewer than two compressed training sets are left.
+    Raises: ConfigError for a name without a run, or if fewer than two compressed training sets are left.
     """
     everything = run_folders(outputs)
     known = sorted({name_of(each, outputs) for each in everything if is_finished(each)})
     if unknown := [name for name in names if not any(fits(each, (name,), outputs) for each in everything if is_finished(each))]:
         there = f"experiments with finished runs: {', '.join(known) or 'none'}"
         raise ConfigError(*(f"forecast: no finished run of {name!r} under {outputs / 'runs'}{suggestion(name, known)}; {there}" for name in unknown))
-    runs: list[Observed] = []
-    reasons: dict[str, list[str]] = {}
-    for folder in (each for each in everything if fits(each, names, outputs)):
-        try:
-            with understood(folder):
-                runs.append(_read(folder))
-        except RunFailed as error:
-            reasons.setdefault(str(error), []).append(str(folder.relative_to(outputs / "runs")))
+    runs, left_out = read_runs([each for each in everything if fits(each, names, outputs)], outputs, _read)
     runs, others = _comparable(runs)
+    differing: dict[str, list[str]] = {}
     for each, difference in others:
-        reasons.setdefault(f"not comparable with the other runs: {difference}", []).append(str(each.folder.relative_to(outputs / "runs")))
-    left_out = [f"{listed(folders)}: {reason}" for reason, folders in reasons.items()]
+        differing.setdefault(difference, []).append(str(each.folder.relative_to(outputs / "runs")))
+    left_out += [f"{listed(folders)}: not comparable with the other runs: {difference}" for difference, folders in differing.items()]
     if len({each.training_set for each in runs}) < 2:
         raise ConfigError(
             f"forecast: {len(runs)} usable runs of {', '.join(names)} with {len({each.training_set for each in runs})} compressed training sets; "
             "at least two are needed: vary the compression, such as python run.py -m sweep=macc/quickstart_ablation",
             *(f"forecast: left out {each}" for each in left_out),
         )
-    return Found(runs, left_out)
+    return ComparableRuns(runs, left_out)
 
 
-def _comparable(runs: Sequence[Observed]) -> tuple[list[Observed], list[tuple[Observed, str]]]:
-    """(the largest set of runs under the same conditions, the newest of equal ones; every other run with what sets it apart)."""
-    groups: dict[tuple[tuple[str, str], ...], list[Observed]] = {}
+def _comparable(runs: Sequence[Observation]) -> tuple[list[Observation], list[tuple[Observation, str]]]:
+    """(the largest set of runs under the same conditions, the newest of several; every other run with its difference to them)."""
+    groups: dict[tuple[tuple[str, str], ...], list[Observation]] = {}
     for each in runs:
         groups.setdefault(tuple(sorted(each.conditions.items())), []).append(each)
     if not groups:
         return [], []
-    kept = max(groups.values(), key=lambda own: (len(own), max((each.folder / "metrics.json").stat().st_mtime for each in own)))
-    return kept, [(each, unlike(each.conditions, kept[0].conditions)) for own in groups.values() if own is not kept for each in own]
+    kept = max(groups.values(), key=lambda group: (len(group), max((each.folder / "metrics.json").stat().st_mtime for each in group)))
+    return kept, [(each, unlike(each.conditions, kept[0].conditions)) for group in groups.values() if group is not kept for each in group]
 
 
-def _read(folder: Path) -> Observed:
-    """Raises: RunFailed when nothing can be learnt from this run."""
+def _read(folder: Path) -> Observation:
+    """The data of one run. Raises: RunFailed if a forecast cannot use it."""
     if not is_finished(folder):
         raise RunFailed("not finished")
     if "checkpoint" not in stages_of(folder):
@@ -129,26 +123,16 @@ def _read(folder: Path) -> Observed:
         features = forecasting.features_of(metrics, settings["mixture"]["full_ratio"])
     except KeyError as error:
         raise RunFailed(f"without the metric {error.args[0]}; start its command again, which measures it and trains nothing") from None
-    return Observed(
+    return Observation(
         folder=folder,
         conditions=conditions_of(settings, questions_of(folder)[0]),
         features=list(features.values()),
         accuracy=metrics[f"eval/{MODE}/accuracy"],
         num_tokens=metrics[f"eval/{MODE}/num_tokens"],
-        compressor=_compressor(settings),
+        compressor=compressor_of(settings),
         target=settings["model"]["path"],
         training_set=_training_set(folder),
     )
-
-
-def _compressor(settings: dict[str, Any]) -> str:
-    """What shortened the chains: a model by its path or name, or a compression that asks none."""
-    section = settings.get("compressor") or {}
-    if not compression_of(settings).asks_compressor:
-        return str(settings["compression"]["name"])
-    if server := section.get("server"):
-        return str(server["model"])
-    return str((section.get("model") or settings["model"])["path"])
 
 
 def _training_set(folder: Path) -> frozenset[str]:

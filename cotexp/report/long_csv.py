@@ -1,13 +1,12 @@
-"""A report as tidy CSV: a row per value."""
+"""A report as CSV in long form: one row per value."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Iterator
 
-from cotexp.report.content import Cell, Column, Report, Row, Table
+from cotexp.report.document import Cell, Column, Report, Row, Table
 from cotexp.visible import visible
 
 COLUMNS = (
@@ -18,28 +17,24 @@ COLUMNS = (
 
 TEXTS = frozenset(("report", "table", "row", "kind", "column", "text", "state", "runs", "source", "commands"))
 FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-"""Begin what spreadsheets compute."""
+"""First characters of what a spreadsheet takes for a formula."""
 
 
 def files(report: Report) -> dict[str, bytes]:
-    """File name -> content: report.csv alone."""
-    return {"report.csv": tidy(report).encode()}
+    """File name -> content: report.csv."""
+    return {"report.csv": long_csv(report).encode()}
 
 
-def tidy(report: Report) -> str:
-    """One line per cell of every table, with its interval, deviation over seeds, questions, seeds and runs; commands fill what is missing."""
+def long_csv(report: Report) -> str:
+    """One line per cell: interval, deviation over seeds, questions, seeds, runs, and the commands that compute missing runs."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for table in report.tables:
         for row in table.rows:
-            lines = (_line(report, table, row, column, cell) for column, cell in _filled(table, row))
+            lines = (_line(report, table, row, column, cell) for column, cell in zip(table.columns, row.cells, strict=True) if cell.text)
             writer.writerows({name: harmless(each) if name in TEXTS else each for name, each in line.items()} for line in lines)
     return out.getvalue()
-
-
-def _filled(table: Table, row: Row) -> Iterator[tuple[Column, Cell]]:
-    yield from ((column, cell) for column, cell in zip(table.columns, row.cells, strict=True) if cell.text)
 
 
 def _line(report: Report, table: Table, row: Row, column: Column, cell: Cell) -> dict[str, object]:
@@ -69,7 +64,7 @@ def _line(report: Report, table: Table, row: Row, column: Column, cell: Cell) ->
 
 
 def harmless(text: object) -> object:
-    """A text that no spreadsheet takes for a formula: behind an apostrophe where it would, unless it is a number with its interval."""
+    """`text` with an apostrophe in front if a spreadsheet would take it for a formula, unless it is a number with its interval."""
     if not isinstance(text, str):
         return text
     shown = visible(text, keep="\n")
@@ -78,5 +73,5 @@ def harmless(text: object) -> object:
 
 
 def _number(value: float | None) -> str | None:
-    """Ten significant digits: more than any statistic here is worth, and the same on every machine."""
+    """Ten significant digits, which are the same on every machine."""
     return None if value is None else f"{value:.10g}"

@@ -1,66 +1,35 @@
-"""Footnotes: what the papers leave open, as runs chose it, and how answers were generated."""
+"""Footnotes that disclose our choices where the papers are silent, and how answers were generated."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cotexp.compressions import compression_of
-from cotexp.settings import FINE_TUNED_MODES
-
-Settings = dict[str, Any]
+from cotexp.report.compression_texts import Settings, choices_of_rounds, choices_of_run, is_trained
 
 
-def choices(runs: Sequence[Settings]) -> list[str]:
-    """One sentence for each thing that MACC and MoRSD leave open or is known of them second-hand; where runs differ, all of their values."""
-    lines = [*_rounds_choices([each for each in runs if _is_trained(each) and compression_of(each).asks_compressor])]
-    for settings in runs:
-        lines += _other_choices(settings)
+def disclosures(runs: Sequence[Settings]) -> list[str]:
+    """One sentence per detail that MACC or MoRSD leaves open or that is known second-hand. If runs differ, it lists all of their values."""
+    lines = [*choices_of_rounds(runs), *(line for settings in runs for line in _choices_of(settings))]
     return list(dict.fromkeys(lines))
 
 
-def _is_trained(settings: Settings) -> bool:
-    modes = settings.get("evaluation", {}).get("modes", FINE_TUNED_MODES)
-    return compression_of(settings).trains and not set(modes).isdisjoint(FINE_TUNED_MODES)
-
-
-def _rounds_choices(runs: Sequence[Settings]) -> Iterator[str]:
-    chosen: dict[str, dict[str, None]] = {}
-    for each in runs:
-        compression, mixture = each["compression"], each["mixture"]
-        own = {
-            "round limit": compression.get("max_rounds", 1),
-            "stop rule": compression.get("stop", "one round"),
-            "compressor temperature": each.get("compressor", {}).get("temperature"),
-            "answer in its prompt: the": f"{compression['prompt_answer']}'s",
-            "share of full chains": mixture["full_ratio"],
-            "originals": mixture["originals"],
-        }
-        for name, value in own.items():
-            chosen.setdefault(name, {})[str(value)] = None
-    if chosen:
-        listed = ", ".join(f"{name} {' or '.join(values)}" for name, values in chosen.items())
-        yield f"Our choice where the paper is silent: {listed}, lengths by the target's tokenizer."
-
-
-def _other_choices(settings: Settings) -> Iterator[str]:
-    compression, model = compression_of(settings), settings.get("model", {})
-    if _is_trained(settings) or not compression.trains:
-        yield from compression.disclosures(settings)
+def _choices_of(settings: Settings) -> Iterator[str]:
+    yield from choices_of_run(settings)
     if settings.get("evaluation", {}).get("truncate_ratio"):
         yield "Our choice where published truncation rows are silent: one budget per task, the largest that keeps at most this share of tokens."
-    if _is_trained(settings) and {"lora", "tuning", "warmup_ratio"} <= settings.get("trainer", {}).keys():
+    if is_trained(settings) and {"lora", "tuning", "warmup_ratio"} <= settings.get("trainer", {}).keys():
         yield _training_choices(settings["trainer"])
-    if _is_trained(settings) and {"selection", "teacher", "scoring"} <= settings.keys():
+    if is_trained(settings) and {"selection", "teacher", "scoring"} <= settings.keys():
         yield from _selection_choices(settings)
-    if model:
+    if model := settings.get("model", {}):
         temperature = settings.get("evaluation", {}).get("temperature", 0)
         how = f"sampled at temperature {temperature}" if temperature else "greedy"
         yield f"Answers and times: transformers on this project's local engine, {model['dtype']}, device {model['device']}, {how}."
 
 
 def _training_choices(trainer: dict[str, Any]) -> str:
-    """What of fine-tuning the papers do not say."""
+    """Details of fine-tuning that the papers do not give."""
     targets = trainer["lora"]["target_modules"]
     modules = {"all-linear": "on all linear layers"}.get(targets, f"on {targets}")
     how = f"; adapters {modules}" if trainer["tuning"] == "lora" else "; every weight is trained, where MACC trains adapters"
@@ -68,7 +37,7 @@ def _training_choices(trainer: dict[str, Any]) -> str:
 
 
 def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:
-    """What MoRSD leaves open, and what is known of it second-hand alone, where this run uses a part of it."""
+    """Details that MoRSD leaves open or that are known second-hand, if this run uses a part of MoRSD."""
     selection, teacher = settings["selection"], settings["teacher"]
     if selection["equal_questions"]:
         yield (

@@ -1,0 +1,163 @@
+"""Declared reports, conf/report/NAME.yaml: their declarations, the runs that they expect, and the published numbers that they show."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import yaml
+
+from cotexp import schema
+from cotexp.grids import expand_sweep
+from cotexp.overrides import CONF, options
+from cotexp.report.build import Wanted, joined_name, report_of
+from cotexp.report.declared import DeclaredReport, DeclaredTable, Peers, Published
+from cotexp.report.document import Report
+from cotexp.report.expected_runs import GridPoint
+from cotexp.sections import ConfigError, Section, suggestion
+from cotexp.spelling import read_yaml
+
+FOLDER = CONF / "report"
+S = TypeVar("S", bound=Section)
+PUBLISHED = "published"
+"""Folder among the reports that holds other people's numbers."""
+
+
+def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
+    """The declared report of this name, or else all finished runs of the named experiments, one arm per row.
+
+    Raises: ConfigError for an unknown name, mode or baseline, or mistakes in a declaration.
+    """
+    distinct = list(dict.fromkeys(names))
+    declared = report_names()
+    if len(distinct) == 1 and distinct[0] in declared:
+        return report_of(distinct[0], report_named(distinct[0]), outputs, wanted, grid=grid, published=published_named)
+    if wanted.overrides:
+        raise ConfigError(f"report: {' '.join(wanted.overrides)} is read only with one declared report, whose runs it names: {', '.join(declared)}")
+    try:
+        experiments = DeclaredReport(title=" and ".join(distinct), tables=[DeclaredTable(runs=distinct)])
+        return report_of(joined_name(distinct), experiments, outputs, wanted, grid=grid, published=published_named)
+    except ConfigError as error:
+        unknown = [name for name in distinct if not (outputs / "runs" / name).is_dir()]
+        near = [f"declared reports: {', '.join(declared)}{suggestion(unknown[0], declared)}"] if unknown and not wanted.only else []
+        raise ConfigError(*error.problems, *near) from None
+
+
+@cache
+def grid(overrides: tuple[str, ...]) -> list[GridPoint]:
+    """The points of `run.py -m` with these arguments, composed once. Raises: ConfigError with every mistake in them."""
+    return [GridPoint(each.settings, tuple(expand_sweep(each.overrides))) for each in schema.points_of(list(overrides), multirun=True)]
+
+
+# --- files -----------------------------------------------------------------------------------------------------------------
+
+
+def report_names() -> list[str]:
+    """Every declared report."""
+    return [each for each in options("report") if not each.startswith(f"{PUBLISHED}/")]
+
+
+@cache
+def published_names() -> list[str]:
+    """Every file of published numbers."""
+    return [each.removeprefix(f"{PUBLISHED}/") for each in options("report") if each.startswith(f"{PUBLISHED}/")]
+
+
+def report_named(name: str) -> DeclaredReport:
+    """The declaration of this report. Raises: ConfigError with every mistake in its file."""
+    return _read(FOLDER / f"{name}.yaml", DeclaredReport)
+
+
+def published_named(name: str) -> Published:
+    """The numbers of this source. Raises: ConfigError with every mistake in its file."""
+    return _read(FOLDER / PUBLISHED / f"{name}.yaml", Published)
+
+
+def _texts_of(section: Any, path: str = "") -> tuple[str, ...]:
+    """Paths of all settings in a file that hold texts, also in lists; of a dict of texts the beginning of its paths."""
+    found: tuple[str, ...] = ()
+    for name, hint in get_type_hints(section).items():
+        place, arguments = f"{path}{name}", get_args(hint)
+        if parts := [each for each in (hint, *arguments) if dataclasses.is_dataclass(each)]:
+            found += _texts_of(parts[0], f"{place}.")
+        elif hint == dict[str, str]:
+            found += (f"{place}.",)
+        elif hint is str or (str in arguments and get_origin(hint) is not dict):
+            found += (place,)
+    return found
+
+
+def _read(path: Path, section: type[S]) -> S:
+    shown = path.relative_to(CONF.parent)
+    try:
+        texts = _texts_of(section)
+        dicts = tuple(each for each in texts if each.endswith("."))
+        content = read_yaml(path.read_text(encoding="utf-8"), "", lambda place: place in texts or place.startswith(dicts))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{shown}: no YAML: {' '.join(str(error).split())}") from None
+    problems: list[str] = []
+    built = build(section, content, "", problems)
+    if problems:
+        raise ConfigError(*(f"{shown}: {each}" for each in problems))
+    return built  # type: ignore[no-any-return]
+
+
+def build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
+    """`value`, as YAML has it, as an instance of `kind`: a settings class, a plain type, a list or dict of them, or one of those or None.
+
+    Every mistake is appended to `problems`; what is returned then is of no use.
+    """
+    if dataclasses.is_dataclass(kind):
+        return _section(kind, value, path, problems)
+    if get_origin(kind) is UnionType:
+        return None if value is None else build(get_args(kind)[0], value, path, problems)
+    origin, arguments = get_origin(kind) or kind, get_args(kind)
+    if origin is float and type(value) is int:
+        return float(value)
+    if kind is not Any and type(value) is not origin:
+        problems.append(f"{path} must be {NOUNS[origin]}; got {value!r}")
+    elif origin is list:
+        return [build(arguments[0], each, f"{path}[{number}]", problems) for number, each in enumerate(value)]
+    elif origin is dict:
+        return {str(key): build(arguments[1], each, f"{path}.{key}", problems) for key, each in value.items()}
+    return value
+
+
+NOUNS = {str: "a text", int: "an integer", float: "a number", bool: "true or false", list: "a list", dict: "settings with their values"}
+
+
+def _section(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
+    if not isinstance(value, dict):
+        problems.append(f"{path or 'the file'} must be settings with their values; got {value!r}")
+        return None
+    hints, before = get_type_hints(kind), len(problems)
+    known, prefix = [each.name for each in dataclasses.fields(kind)], f"{path}." if path else ""
+    for key in (key for key in value if key not in known):
+        problems.append(f"{prefix}{key} is not a setting{suggestion(str(key), known)}; settings here: {', '.join(known)}")
+    values = {key: build(hints[key], each, prefix + key, problems) for key, each in value.items() if key in known}
+    if len(problems) > before:
+        return None
+    try:
+        section = kind(**values)
+    except ConfigError as error:
+        problems += [f"{prefix}{each}" for each in error.problems]
+        return None
+    problems += [f"{prefix}{each}" for each in _missing_files(section)]
+    return section
+
+
+def _missing_files(section: Any) -> Iterator[str]:
+    """A problem for each file under conf/ that a section names and that does not exist."""
+    if isinstance(section, Peers):
+        named, known = {"file": section.file}, published_names()
+    elif isinstance(section, DeclaredTable) and section.sweep is not None:
+        named, known = {"sweep": section.sweep}, options("sweep")
+    else:
+        return
+    for key, name in named.items():
+        if name not in known:
+            yield f"{key} must be one of {', '.join(known)}; got {name!r}{suggestion(name, known)}"

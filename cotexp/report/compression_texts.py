@@ -1,0 +1,78 @@
+"""What the report says about compressions, from the traits of their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cotexp.compressions import compression_of
+from cotexp.compressions.base import INSTRUCTIONS
+from cotexp.settings import FINE_TUNED_MODES
+
+Settings = dict[str, Any]
+
+CUT_REASONS = {"none": "shortened to a share", "protected": "shortened, numbers kept"}
+"""Stop reason of a chain whose tokens were cut -> its text."""
+
+
+def compressor_of(settings: Settings) -> str:
+    """The compressor: the path or name of a model, or the compression if it cuts tokens."""
+    section = settings.get("compressor") or {}
+    if not compression_of(settings).asks_compressor:
+        return str(settings["compression"]["name"])
+    if server := section.get("server"):
+        return str(server["model"])
+    return str((section.get("model") or settings["model"])["path"])
+
+
+def mode_labels(settings: Settings) -> dict[str, str]:
+    """Mode -> the model that answers and how it is prompted, in the order of the table."""
+    compression = settings.get("compression", {})
+    kind, ratio = compression_of(settings), settings.get("evaluation", {}).get("truncate_ratio")
+    model = "fine-tuned" if kind.trains else "base"
+    marks = {"full": "without `<compress>`" if kind.has_short_form else "full chain of thought", "compress": "with `<compress>`"}
+    if kind.asked_by == "ratio":
+        marks = {"full": "without a ratio", "compress": f"asked for ratio {settings['evaluation']['ratio']:g}"}
+    prompted = {mode: _quoted(compression[key]) if key in compression else marks[mode] for mode, key in INSTRUCTIONS.items()}
+    return {
+        "base": "base, full chain of thought",
+        "truncate": "base, output cut" + (f" to {ratio:.0%} of its tokens" if ratio else ""),
+        **{mode: f"{model}, {how}" for mode, how in prompted.items()},
+    }
+
+
+def _quoted(instruction: str) -> str:
+    return f"asked: “{' '.join(instruction.split())}”"
+
+
+def is_trained(settings: Settings) -> bool:
+    """Whether the run fine-tuned a model and evaluated it."""
+    modes = settings.get("evaluation", {}).get("modes", FINE_TUNED_MODES)
+    return compression_of(settings).trains and not set(modes).isdisjoint(FINE_TUNED_MODES)
+
+
+def choices_of_rounds(runs: Sequence[Settings]) -> Iterator[str]:
+    """Our choices where MACC is silent, of all runs with rounds in one sentence."""
+    chosen: dict[str, dict[str, None]] = {}
+    for each in (each for each in runs if is_trained(each) and compression_of(each).asks_compressor):
+        compression, mixture = each["compression"], each["mixture"]
+        values = {
+            "round limit": compression.get("max_rounds", 1),
+            "stop rule": compression.get("stop", "one round"),
+            "compressor temperature": each.get("compressor", {}).get("temperature"),
+            "answer in its prompt: the": f"{compression['prompt_answer']}'s",
+            "share of full chains": mixture["full_ratio"],
+            "originals": mixture["originals"],
+        }
+        for name, value in values.items():
+            chosen.setdefault(name, {})[str(value)] = None
+    if chosen:
+        listed = ", ".join(f"{name} {' or '.join(values)}" for name, values in chosen.items())
+        yield f"Our choice where the paper is silent: {listed}, lengths by the target's tokenizer."
+
+
+def choices_of_run(settings: Settings) -> Iterator[str]:
+    """Our choices where the paper of the run's compression is silent."""
+    compression = compression_of(settings)
+    if is_trained(settings) or not compression.trains:
+        yield from compression.disclosures(settings)

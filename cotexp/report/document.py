@@ -1,0 +1,155 @@
+"""The document model: what a report says, apart from any format.
+
+Every table that a command prints or writes is a `Table`; every format (terminal, Markdown, LaTeX, CSV, HTML) is one function of this tree.
+The tree depends only on the files under outputs/. It holds no time and no random order, so the same report twice is the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+NOISE = " ≈"
+"""Follows the text of a difference that may be chance."""
+
+State = Literal[
+    "ok", "partial", "missing", "running", "finished", "failed", "diverged", "killed", "stopped", "unfinished", "unreadable", "not available"
+]
+"""State of a cell or a run. A cell is complete (ok), covers some of the seeds (partial), or has no value for the reason named."""
+Kind = Literal["arm", "base", "published", "entry"]
+"""What a row is: runs that differ in the seed alone, a model before fine-tuning, another system's published numbers, or anything else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """`name` is stable and the same in every format; `title` is what readers see."""
+
+    name: str
+    title: str
+    align: Literal["left", "right"] = "right"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """`text` is what readers see. `value` is its number in the column's unit, None for words and missing values.
+
+    `low` and `high` bound the 95 % interval, `deviation` is the standard deviation over seeds. `bold` marks the best of the column,
+    `within_noise` a difference that may be chance, `is_code` a text to be typed.
+    """
+
+    text: str = ""
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    deviation: float | None = None
+    bold: bool = False
+    within_noise: bool = False
+    is_code: bool = False
+    state: State = "ok"
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the text is the reason why there is no value."""
+        return self.value is None and self.state not in ("ok", "partial", "finished")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A run that a row lacks: why, with the run's own error message if it has one, and the command that fills the gap.
+
+    `seed` is None if any seed will do. `folder` is the run's, relative to the outputs; empty if the run never began.
+    """
+
+    row: str
+    seed: int | None
+    state: State
+    reason: str = ""
+    command: str = ""
+    folder: str = ""
+
+    @property
+    def description(self) -> str:
+        """Such as "failed: no space left"."""
+        return f"{self.state}: {self.reason}" if self.reason else self.state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedRun:
+    """A run whose answers are in a row of a table; `folder` is its present place."""
+
+    row: str
+    name: str
+    key: str
+    seed: int
+    folder: Path
+    table: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """As many cells as the table has columns. `num_questions` counts the test questions answered, None for published rows."""
+
+    label: str
+    kind: Kind
+    cells: tuple[Cell, ...]
+    seeds: tuple[int, ...] = ()
+    num_questions: int | None = None
+    is_baseline: bool = False
+    source: str = ""
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """`notes` belong to this table alone. Texts may hold `code` between backticks."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    row_title: str = "arm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One picture in two formats; `description` tells readers who cannot see it what it shows."""
+
+    name: str
+    title: str
+    description: str
+    png: bytes
+    svg: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """`name` is the name under which it was requested. `left_out` has a line for each group of runs that take no part."""
+
+    name: str
+    title: str
+    tables: tuple[Table, ...]
+    figures: tuple[Figure, ...] = ()
+    footnotes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    runs: tuple[UsedRun, ...] = ()
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """Every run that a table lacks, each once."""
+        return list(dict.fromkeys(gap for table in self.tables for row in table.rows for gap in row.gaps))
+
+
+def text_table(
+    title: str, headings: Sequence[str], rows: Iterable[Sequence[str | Cell]], *, left: Collection[str] = (), notes: Iterable[str] = ()
+) -> Table:
+    """A table of texts: the first text of a row is its label, `left` names the other columns that are aligned on the left."""
+    columns = tuple(Column(name=each, title=each, align="left" if each in left else "right") for each in headings[1:])
+    entries = tuple(Row(label=str(label), kind="entry", cells=tuple(map(_as_cell, cells))) for label, *cells in rows)
+    return Table(name="", title=title, columns=columns, rows=entries, notes=tuple(notes), row_title=headings[0])
+
+
+def _as_cell(text: str | Cell) -> Cell:
+    return text if isinstance(text, Cell) else Cell(text=text)

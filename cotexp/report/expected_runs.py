@@ -1,0 +1,239 @@
+"""The runs that a report expects: which are finished, and for each of the others the reason and the command that computes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from cotexp.jobs.status import read_status
+from cotexp.jobs.stored_files import Damaged, settings_of
+from cotexp.report.arms import Arm, labels
+from cotexp.report.document import Gap
+from cotexp.report.finished_runs import Run, RunIdentity, identify, is_finished, listed, name_of, read_run
+from cotexp.report.stored import unless_broken
+from cotexp.sections import ConfigError, RunFailed, spelled, suggestion
+from cotexp.settings import MODES, Settings
+
+COMMAND = "python run.py"
+
+
+class GridPoint(NamedTuple):
+    """One point of a grid: its checked settings, and the arguments of run.py that compute this point alone."""
+
+    settings: Settings
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedRun(RunIdentity):
+    """A run that a report should have. `seed` is None if the run does not depend on it; `overrides` are the arguments of run.py."""
+
+    seed: int | None
+    overrides: tuple[str, ...]
+    baseline: str
+
+    @property
+    def command(self) -> str:
+        return shlex.join([*COMMAND.split(), *self.overrides])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedArm:
+    """An arm that a report should have: its finished runs, if any, and its gaps."""
+
+    label: str
+    mode: str
+    arm: Arm | None
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun(RunIdentity):
+    """The folder of a run; `changed` is the time of its last change in seconds since the epoch."""
+
+    folder: Path
+    seed: int
+    is_finished: bool
+    changed: float
+
+
+class ExpectedArms(NamedTuple):
+    """Arms in the order of the expected runs, lines about runs that take no part, and the baseline that the settings of all runs declare.
+
+    `takes_part` maps every stored run to whether it is an expected one.
+    """
+
+    arms: list[ExpectedArm]
+    left_out: list[str]
+    baseline: str = ""
+    takes_part: Mapping[str, bool] = MappingProxyType({})
+
+
+def expected_of(points: Sequence[GridPoint], mode: str | None, outputs: Path = Path("outputs")) -> list[ExpectedRun]:
+    """The runs of these points of a grid, without duplicates; `mode` defaults to the last one that a point evaluates."""
+    place = place_of(outputs)
+    found: dict[tuple[Any, ...], ExpectedRun] = {}
+    for point in points:
+        settings = dataclasses.asdict(point.settings)
+        chosen_mode = mode or last_mode(settings)
+        each = ExpectedRun(
+            **identify(settings, point.settings.name, chosen_mode),
+            seed=point.settings.seed if point.settings.trains else None,
+            overrides=(*point.overrides, *place),
+            baseline=point.settings.baseline,
+        )
+        found.setdefault((chosen_mode, each.name, each.seed, *sorted(each.identity.items())), each)
+    return list(found.values())
+
+
+def place_of(outputs: Path) -> list[str]:
+    """The arguments that store runs in `outputs`."""
+    return [] if outputs == Path("outputs") else [f"paths.outputs={outputs}"]
+
+
+def last_mode(settings: dict[str, Any]) -> str:
+    """The last mode that a run with these settings evaluates."""
+    modes = settings.get("evaluation", {}).get("modes") or MODES
+    return next(each for each in reversed(MODES) if each in modes)
+
+
+def stored_runs(folders: Sequence[Path], outputs: Path, mode: str | None) -> list[StoredRun]:
+    """The runs in these folders. A run whose settings cannot be read is reported and left out."""
+    found = (unless_broken(folder, functools.partial(_stored, outputs=outputs, mode=mode), None) for folder in folders)
+    return [each for each in found if each is not None]
+
+
+def _stored(folder: Path, outputs: Path, mode: str | None) -> StoredRun:
+    settings, finished = settings_of(folder), is_finished(folder)
+    return StoredRun(
+        **identify(settings, name_of(folder, outputs), mode or last_mode(settings)),
+        folder=folder,
+        seed=settings.get("seed", 0),
+        is_finished=finished,
+        changed=(folder / ("metrics.json" if finished else "settings.json")).stat().st_mtime,
+    )
+
+
+def chosen(each: ExpectedRun | StoredRun | Run, where: dict[str, Any]) -> bool:
+    """Whether a run has these settings: names of sections such as task: gsm8k, or values such as compression.stop: rebound."""
+    values = each.names | each.identity | {"seed": str(each.seed)}
+    return all(values.get(path) == spelled(value) for path, value in where.items())
+
+
+def check_where(where: dict[str, Any], among: Sequence[ExpectedRun | Run]) -> None:
+    """Raises: ConfigError if one of these settings exists in no run, or no run has all of these values."""
+    known = sorted({path for each in among for path in (*each.names, *each.identity, "seed")})
+    problems = [f"report: where.{path} is a setting of no run{suggestion(path, known)}" for path in where if path not in known]
+    if not problems and not any(chosen(each, where) for each in among):
+        problems = [f"report: no run has {', '.join(f'{path}={spelled(value)}' for path, value in where.items())}; leave one out"]
+    if among and problems:
+        raise ConfigError(*problems)
+
+
+def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], outputs: Path, *, any_name: bool = False) -> ExpectedArms:
+    """The expected runs, matched with the stored ones. With `any_name`, the name of the experiment does not matter.
+
+    A stored run matches if all settings that both have are equal, so a run from before a setting existed still matches.
+    """
+    groups: dict[tuple[Any, ...], list[ExpectedRun]] = {}
+    for each in expected:
+        groups.setdefault((each.mode, each.name, *sorted(each.identity.items())), []).append(each)
+    planned, used = [], set[Path]()
+    for label, members in zip(labels([each[0] for each in groups.values()]), groups.values(), strict=True):
+        runs: list[Run] = []
+        gaps: list[Gap] = []
+        for each in members:
+            found = [run for run in stored if _is(run, each, any_name)]
+            used.update(run.folder for run in found)
+            run_or_gap = _newest(each, found, outputs, label)
+            (runs if isinstance(run_or_gap, Run) else gaps).append(run_or_gap)  # type: ignore[arg-type]
+        arm = Arm(label=label, runs=sorted(runs, key=lambda run: run.seed)) if runs else None
+        planned.append(ExpectedArm(label=label, mode=members[0].mode, arm=arm, gaps=tuple(gaps)))
+    takes_part = {f"{each.name}/{each.folder.name}": each.folder in used for each in stored}
+    return ExpectedArms(planned, [], common_baseline(each.baseline for each in expected), takes_part)
+
+
+def common_baseline(declared: Iterable[str]) -> str:
+    """The baseline that all runs declare; empty if they differ."""
+    found = set(declared)
+    return found.pop() if len(found) == 1 else ""
+
+
+def named(plan: ExpectedArms, names: Mapping[str, str]) -> ExpectedArms:
+    """The arms with these short names of settings in their labels. Raises: ConfigError if two arms would have the same label."""
+    short = [renamed(each.label, names) for each in plan.arms]
+    if len(set(short)) < len(short):
+        alike = next(each for each in short if short.count(each) > 1)
+        raise ConfigError(f"report: labels must tell all arms apart; several would be called {alike!r}, with {dict(names)}")
+    arms = []
+    for label, each in zip(short, plan.arms, strict=True):
+        arm = dataclasses.replace(each.arm, label=label) if each.arm else None
+        arms.append(dataclasses.replace(each, label=label, arm=arm, gaps=tuple(dataclasses.replace(gap, row=label) for gap in each.gaps)))
+    return plan._replace(arms=arms, baseline=renamed(plan.baseline, names))
+
+
+def renamed(label: str, names: Mapping[str, str]) -> str:
+    """The label with short names of settings. A setting with an empty short name is left out."""
+    parts = [part.partition("=") for part in label.split(", ")]
+    kept = [f"{names.get(path, path)}{sign}{value}" for path, sign, value in parts if names.get(path, path)]
+    return ", ".join(kept) or label
+
+
+def _is(run: StoredRun, expected: ExpectedRun, any_name: bool) -> bool:
+    if not (any_name or run.name == expected.name) or expected.seed not in (None, run.seed):
+        return False
+    return all(run.identity[path] == value for path, value in expected.identity.items() if path in run.identity)
+
+
+def _newest(expected: ExpectedRun, found: Sequence[StoredRun], outputs: Path, label: str) -> Run | Gap:
+    """The newest finished run, or the gap if there is none."""
+    gap = Gap(row=label, seed=expected.seed, state="missing", command=expected.command)
+    if not found:
+        return gap
+    last = max(found, key=lambda each: (each.is_finished, each.changed))
+    if not last.is_finished:
+        return dataclasses.replace(unfinished_gap(last.folder, outputs, label, expected.seed), command=expected.command)
+    try:
+        return read_run(last.folder, outputs, expected.mode)
+    except RunFailed as error:
+        return dataclasses.replace(gap, state="unreadable", reason=str(error), folder=str(last.folder.relative_to(outputs)))
+
+
+def unfinished_of(arms: Sequence[Arm], stored: Sequence[StoredRun], outputs: Path) -> dict[str, list[Gap]]:
+    """Label of an arm -> its runs that began and did not finish."""
+    gaps: dict[str, list[Gap]] = {each.label: [] for each in arms}
+    for run in (each for each in stored if not each.is_finished):
+        for arm in arms:
+            if (arm.runs[0].mode, arm.runs[0].identity) == (run.mode, run.identity) and run.seed not in arm.seeds:
+                gaps[arm.label].append(unfinished_gap(run.folder, outputs, arm.label, run.seed))
+    return gaps
+
+
+def unfinished_gap(folder: Path, outputs: Path, label: str = "", seed: int | None = None) -> Gap:
+    """The gap that the unfinished run in `folder` leaves: its state, its stage and error, and the command that continues it, if known."""
+    gap = Gap(row=label, seed=seed, state="unfinished", folder=str(folder.relative_to(outputs)))
+    try:
+        status = read_status(folder)
+    except Damaged as error:
+        return dataclasses.replace(gap, state="unreadable", reason=str(error))
+    if status is None or status.state == "finished":
+        return gap
+    parts = (f"in {status.stage}" if status.stage else "", " ".join((status.error or "").split()))
+    command = shlex.join([*COMMAND.split(), *status.overrides]) if status.overrides else ""
+    return dataclasses.replace(gap, state=status.state, reason="; ".join(filter(None, parts)), command=command)  # type: ignore[arg-type]
+
+
+def unexpected(plans: Iterable[Mapping[str, bool]]) -> Iterator[str]:
+    """A line about the runs that no table uses; `plans` are the `takes_part` of all tables."""
+    used: dict[str, bool] = {}
+    for name, takes_part in (item for each in plans for item in each.items()):
+        used[name] = takes_part or used.get(name, False)
+    others = [name for name, takes_part in used.items() if not takes_part]
+    if others:
+        yield f"{listed(others)}: no expected run has these settings; `cotexp report NAME SETTING=VALUE` expects them with other settings"

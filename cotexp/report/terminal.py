@@ -1,0 +1,107 @@
+"""Tables and reports on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+from rich.text import Text
+
+from cotexp.jobs.progress import page
+from cotexp.report.document import NOISE, Cell, Column, Report, Row, Table
+from cotexp.visible import visible
+
+MOST_GAPS = 6
+"""Missing runs that are listed; the other formats list them all."""
+WIDEST_TEXT = 30
+"""Characters of a label or a text that get room before it is wrapped."""
+VERY_WIDE = 10_000
+"""Characters; more than any table needs."""
+BORDER = 3
+"""Characters between two columns."""
+COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "diverged": "red", "killed": "red", "stopped": "yellow"}
+"""State of a cell -> its colour."""
+
+
+def say(text: str, console: Console | None = None) -> None:
+    """Print a line without markup; the terminal wraps it, so that it can be copied in one piece."""
+    (console or page()).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def show(table: Table, console: Console | None = None) -> None:
+    """Print a table and its notes."""
+    console = console or page()
+    console.print(_fitting(table, console))
+    for each in table.notes:
+        say(f"- {each}", console)
+
+
+def show_report(report: Report) -> None:
+    """Print tables, missing runs with the commands that fill them, and footnotes."""
+    console = page()
+    for table in report.tables:
+        show(table, console)
+    for gap in report.gaps[:MOST_GAPS]:
+        seed = "" if gap.seed is None else f", seed {gap.seed}"
+        say(f"- Missing: {gap.row}{seed}: {gap.description}", console)
+        if gap.command:
+            say(f"    {gap.command}", console)
+    if len(report.gaps) > MOST_GAPS:
+        say(f"- Missing: {len(report.gaps) - MOST_GAPS} more, with their commands in every written format", console)
+    for each in (*report.footnotes, *(f"Left out: {line}" for line in report.left_out)):
+        say(f"- {each}", console)
+
+
+def _fitting(table: Table, console: Console) -> Grid:
+    """The table with headings on one line if it fits the console; otherwise headings are wrapped, then labels and texts, and numbers last."""
+    headings = [table.row_title, *(each.title for each in table.columns)]
+    grid = _grid(table, headings)
+    if grid.__rich_measure__(console, console.options.update(width=VERY_WIDE)).maximum <= console.width:
+        return grid
+    headings = [headings[0], *(each.replace(" ", "\n", 1) for each in headings[1:])]
+    for longest in range(WIDEST_TEXT, 0, -1):
+        if widths := _widths(table, [min(longest, _width(each)) for each in headings], console.width):
+            return _grid(table, headings, widths)
+    return _grid(table, headings)
+
+
+def _widths(table: Table, headings: Sequence[int], available: int) -> list[int]:
+    """Width of each column whose numbers stay on one line, given the width of its heading; empty if that is more than `available`."""
+    cells = [[_label(row) for row in table.rows], *([_text(row.cells[index]).plain for row in table.rows] for index in range(len(table.columns)))]
+    wanted = [max([heading, *map(_width, texts)]) for heading, texts in zip(headings, cells, strict=True)]
+    wraps = [True, *(each.align == "left" for each in table.columns)]
+    widths = [min(width, WIDEST_TEXT) if wrapped else width for width, wrapped in zip(wanted, wraps, strict=True)]
+    spare = available - sum(width + BORDER for width in widths) - 1
+    for index in range(len(widths) if spare >= 0 else 0):
+        more = min(spare, wanted[index] - widths[index])
+        widths[index] += more
+        spare -= more
+    return widths if spare >= 0 else []
+
+
+def _width(text: str) -> int:
+    """Places that the longest line takes on a terminal."""
+    return max(map(cell_len, text.split("\n")))
+
+
+def _grid(table: Table, headings: Sequence[str], widths: Sequence[int] = ()) -> Grid:
+    grid = Grid(title=escape(table.title) or None, title_justify="left")
+    columns = [Column(name="", title="", align="left"), *table.columns]
+    for index, (column, heading) in enumerate(zip(columns, headings, strict=True)):
+        grid.add_column(escape(heading), justify=column.align, overflow="fold", width=widths[index] if widths else None)
+    for row in table.rows:
+        grid.add_row(Text(visible(_label(row), keep="\n")), *map(_text, row.cells))
+    return grid
+
+
+def _label(row: Row) -> str:
+    """The label of an arm has a line for each of its settings."""
+    return row.label.replace(", ", ",\n") if row.kind in ("arm", "base") else row.label
+
+
+def _text(cell: Cell) -> Text:
+    style = "bold" if cell.bold else COLOURS.get(cell.state, "")
+    return Text(visible(cell.text, keep="\n") + (NOISE if cell.within_noise else ""), style=style)
