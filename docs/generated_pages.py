@@ -24,9 +24,8 @@ from cotexp.slots import ROOT, SECTIONS
 
 PACKAGE = Path(__file__).resolve().parent.parent / "cotexp"
 TYPES = {str: "text", int: "integer", float: "number", bool: "true or false", list: "list"}
-COUNTED = (
-    "tokens questions rationales rounds examples texts requests GPUs passes layers heads machines devices chains operations answers validations".split()
-)
+COUNTED = ("tokens", "questions", "rationales", "rounds", "examples", "texts", "requests", "GPUs", "passes", "layers", "heads", "machines", "devices")
+COUNTED += ("chains", "operations", "answers", "validations")
 
 
 # --- hooks of the site generator --------------------------------------------------------------------------------------
@@ -91,7 +90,8 @@ def _table(section: type, path: str, only: tuple[str, ...] = ()) -> list[str]:
     for name, hint, each in _settings(section, path):
         if not only or name in only:
             data = each.metadata
-            cells = (f"<code>{name.replace('.', '.<wbr>')}</code>", _cell(data["sentence"]), _type(hint), _unit(hint, data["sentence"]), _limits(data), _default(each))
+            shown = f"<code>{name.replace('.', '.<wbr>')}</code>"
+            cells = [shown, _cell(data["sentence"]), _type(hint), _unit(hint, data["sentence"]), _limits(data), _default(each)]
             rows.append(f"| {' | '.join(cells)} | {'yes' if data['keyed'] else 'no'} |")
     return rows
 
