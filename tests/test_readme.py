@@ -76,7 +76,7 @@ def test_the_readme_is_short() -> None:
 
 
 def test_every_line_of_a_block_is_of_a_kind_that_a_test_checks() -> None:
-    kinds = [["python", "run.py"], ["cotexp"], ["make"], ["pip", "install"], ["wandb", "sweep"], ["export"], ["srun"]]
+    kinds = [["python", "run.py"], ["cotexp"], ["make"], ["pip", "install"], ["wandb", "sweep"], ["export"], ["srun"], ["python", "-m", "http.server"]]
     assert len(COMMANDS) > 80
     for command in COMMANDS:
         assert any(command.words[: len(kind)] == kind for kind in kinds), text_of(command)
