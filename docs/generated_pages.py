@@ -56,9 +56,9 @@ def settings_page() -> str:
         "# All settings",
         "",
         "This page is made from the settings classes at every build. `python run.py --help` prints the same sentences for the options that a "
-        "command line chooses. *Key* says whether the value is part of the keys of the store, because it can change a result. If a value enters a key "
-        "in another form, such as the hash of a model's weights, the column says no and the sentence says how. `null` as a default means that the "
-        f"sentence says what is used. A number without an upper limit may be at most {LARGEST:,}.",
+        "command line chooses. *Key* says whether the value is part of the keys of the store, because it can change a result. If a value enters a "
+        "key in another form, such as the hash of a model's weights, the column says no and the sentence says how. `null` as a default means that "
+        f"the sentence says what is used. A number without an upper limit may be at most {LARGEST:,}.",
         "",
         "## run",
         "",

@@ -76,28 +76,47 @@ def test_the_readme_is_short() -> None:
 
 
 def test_every_line_of_a_block_is_of_a_kind_that_a_test_checks() -> None:
-    kinds = [["python", "run.py"], ["cotexp"], ["make"], ["pip", "install"], ["wandb", "sweep"], ["export"], ["srun"], ["python", "-m", "http.server"]]
+    kinds = [["python", "run.py"], ["cotexp"], ["make"], ["pip", "install"], ["wandb", "sweep"], ["srun"]]
+    kinds += [["export"], ["python", "-m", "http.server"]]  # the shell's and Python's own
     assert len(COMMANDS) > 80
     for command in COMMANDS:
         assert any(command.words[: len(kind)] == kind for kind in kinds), text_of(command)
 
 
+RUN_COMMANDS = beginning_with("python", "run.py")
+
+
+def check(command: Command) -> None:
+    """The settings of every point that a command asks for pass the checks."""
+    if "--help" in command.words:
+        assert schema.help_text([])
+        return
+    is_multirun = "-m" in command.words
+    overrides = [each for each in command.words if each not in ("-m", "--cfg", "job")]
+    launcher = next((each.split("=")[1] for each in overrides if each.startswith(f"{launchers.GROUP}=")), launchers.BASIC)
+    if list(launchers.problems(launcher, multirun=is_multirun)):
+        assert launcher in launchers.names()
+        overrides = [each for each in overrides if not each.startswith("hydra")]  # which this machine lacks
+    assert schema.check_command_line(overrides, multirun=is_multirun), text_of(command)
+
+
+def has_sweep(command: Command) -> bool:
+    return any(each.startswith("sweep=") for each in command.words)
+
+
 def test_every_run_command_has_settings_that_pass_the_checks() -> None:
-    commands = beginning_with("python", "run.py")
-    assert len(commands) >= 50
+    commands = [each for each in RUN_COMMANDS if not has_sweep(each)]
+    assert len(commands) >= 35
     for command in commands:
-        words = command.words
-        if "--help" in words:
-            assert schema.help_text([])
-            continue
-        if "--cfg" in words:
-            words = [each for each in words if each not in ("--cfg", "job")]
-        overrides = [each for each in words if each != "-m"]
-        launcher = next((each.split("=")[1] for each in overrides if each.startswith(f"{launchers.GROUP}=")), launchers.BASIC)
-        if list(launchers.problems(launcher, multirun="-m" in words)):
-            assert launcher in launchers.names()
-            overrides = [each for each in overrides if not each.startswith("hydra")]  # which this machine lacks
-        assert schema.check_command_line(overrides, multirun="-m" in words), text_of(command)
+        check(command)
+
+
+@pytest.mark.slow
+def test_every_command_with_a_named_grid_has_points_that_pass_the_checks() -> None:
+    commands = [each for each in RUN_COMMANDS if has_sweep(each)]
+    assert len(commands) >= 15
+    for command in commands:
+        check(command)
 
 
 def test_every_cotexp_command_is_one_that_the_command_line_takes(monkeypatch: pytest.MonkeyPatch) -> None:
