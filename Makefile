@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install quickstart tiny test check fast lint types benchmark soak clean
+.PHONY: install quickstart tiny test check fast lint types docs benchmark soak clean
 
 install: .venv/.installed
 
@@ -28,6 +28,10 @@ install: .venv/.installed
 	-$(BIN)/pip install --quiet --disable-pip-version-check --no-deps hydra-ray-launcher==1.2.2
 	touch $@
 
+.venv/.docs: .venv/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
 quickstart: install
 	$(BIN)/python run.py
 
@@ -47,8 +51,12 @@ types: install
 fast: install
 	$(BIN)/python -m pytest -m 'not slow'
 
+# The documentation as a site in site/; a broken link, anchor or image ends it.
+docs: .venv/.docs
+	$(BIN)/properdocs build
+
 # One process per core and file, one thread each: threads of several processes would wait for each other.
-test check: lint types .venv/.symbolic .venv/.smollm2 .venv/.ray
+test check: lint types .venv/.symbolic .venv/.smollm2 .venv/.ray .venv/.docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # Ten thousand requests to a server that fails in every way, the client killed twice in between; then a small run that is killed 50 times

@@ -1,4 +1,4 @@
-"""Runs an experiment: `python run.py --help` lists what can be chosen; README.md tells the rest.
+"""Runs an experiment: `python run.py --help` lists what can be chosen; docs/ explains the rest.
 
 Nothing heavy is imported before the settings have been checked.
 """

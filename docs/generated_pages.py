@@ -1,0 +1,206 @@
+"""The pages of the site that are made from the code at every build: all settings, all commands, and the API reference.
+
+`properdocs.yml` names this file as a hook: `on_config` puts the pages into the navigation, `on_files` adds their text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+from unittest import mock
+
+from cotexp.commands import cli
+from cotexp.overrides import CONF
+from cotexp.sections import LARGEST
+from cotexp.settings import Settings
+from cotexp.slots import ROOT, SECTIONS
+
+PACKAGE = Path(__file__).resolve().parent.parent / "cotexp"
+TYPES = {str: "text", int: "integer", float: "number", bool: "true or false", list: "list"}
+COUNTED = ("tokens", "questions", "rationales", "rounds", "examples", "texts", "requests", "GPUs", "passes", "layers", "heads", "machines", "devices")
+COUNTED += ("chains", "operations", "answers", "validations")
+
+
+# --- hooks of the site generator --------------------------------------------------------------------------------------
+
+
+def on_config(config: Any) -> Any:
+    """Append the generated pages to the navigation."""
+    config.nav.append({"Reference": ["settings.md", "command_help.md", {"Python": list(reference_pages())}]})
+    return config
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the generated pages to the site."""
+    from properdocs.structure.files import File
+
+    pages = {"settings.md": settings_page(), "command_help.md": commands_page(), **reference_pages()}
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def settings_page() -> str:
+    """Every setting of every slot and option, in Markdown."""
+    lines = [
+        "# All settings",
+        "",
+        "This page is made from the settings classes at every build. `python run.py --help` prints the same sentences for the options that a "
+        "command line chooses. *Key* says whether the value is part of the keys of the store, because it can change a result. If a value enters a "
+        "key in another form, such as the hash of a model's weights, the column says no and the sentence says how. `null` as a default means that "
+        f"the sentence says what is used. A number without an upper limit may be at most {LARGEST:,}.",
+        "",
+        "## run",
+        "",
+        "Settings outside the slots.",
+        "",
+        *_table(Settings, "", only=ROOT),
+    ]
+    for slot, schemas in SECTIONS.items():
+        lines += ["", f"## {slot}"]
+        for schema, section in schemas.items():
+            files = _options(slot, schema)
+            named = " · ".join(f"`{slot}={name}`" for name in files)
+            first = " ".join((section.__doc__ or "").split())
+            lines += ["", f"### {slot}: {schema}", "", first, "", f"Options: {named}", "", *_table(section, slot)]
+    return "\n".join(lines) + "\n"
+
+
+def setting_paths() -> set[str]:
+    """The path of every setting."""
+    return {*ROOT, *(path for slot, schemas in SECTIONS.items() for section in schemas.values() for path, _, _ in _settings(section, slot))}
+
+
+def _options(slot: str, schema: str) -> list[str]:
+    """Names of the files conf/SLOT/NAME.yaml that fill this settings class."""
+    return [path.stem for path in sorted((CONF / slot).glob("*.yaml")) if re.search(rf"/schema/{slot}@_here_: {schema}$", path.read_text(), re.M)]
+
+
+def _table(section: type, path: str, only: tuple[str, ...] = ()) -> list[str]:
+    rows = ["| setting | meaning | type | unit | choices, limits | default | key |", "|---|---|---|---|---|---|---|"]
+    for name, hint, each in _settings(section, path):
+        if not only or name in only:
+            data = each.metadata
+            shown = f"<code>{name.replace('.', '.<wbr>')}</code>"
+            cells = [shown, _cell(data["sentence"]), _type(hint), _unit(hint, data["sentence"]), _limits(data), _default(each)]
+            rows.append(f"| {' | '.join(cells)} | {'yes' if data['keyed'] else 'no'} |")
+    return rows
+
+
+def _settings(section: type, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """Path, type and field of every setting of a class, those of the classes inside it included."""
+    hints = get_type_hints(section)
+    for each in dataclasses.fields(section):
+        name = f"{path}.{each.name}" if path else each.name
+        if dataclasses.is_dataclass(hints[each.name]):
+            yield from _settings(hints[each.name], name)
+        elif "sentence" in each.metadata:
+            yield name, hints[each.name], each
+
+
+def _type(hint: Any) -> str:
+    """ "list of numbers or null" and the like."""
+    parts = [each for each in get_args(hint) or (hint,) if each is not type(None)]
+    optional = " or null" if type(None) in get_args(hint) else ""
+    if getattr(hint, "__origin__", None) is list:
+        return f"list of {TYPES[parts[0]]}s"
+    if getattr(parts[0], "__origin__", None) is list:
+        return f"list of {TYPES[get_args(parts[0])[0]]}s{optional}"
+    return TYPES.get(parts[0], "object") + optional
+
+
+def _unit(hint: Any, sentence: str) -> str:
+    """What a number counts or measures, as far as its sentence says so."""
+    numbers = {each for part in (get_args(hint) or (hint,)) for each in (get_args(part) or (part,))} & {int, float}
+    if not numbers:
+        return ""
+    for unit in ("US dollars per million", "US dollars"):
+        if unit in sentence:
+            return unit + (" tokens" if unit.endswith("million") else "")
+    if re.search(r"^(Least |Most )?seconds", sentence, re.I):
+        return "seconds"
+    if re.search(r"this many tokens|in tokens", sentence):
+        return "tokens"
+    if float in numbers:
+        return "share" if re.search(r"^Shares? of|\bshare\b|\bratios?\b|similarity", sentence) else ""
+    counted = re.search(rf"\b({'|'.join(COUNTED)})\b", re.split(r"[.,;:(]", sentence)[0], re.I)
+    if counted:
+        return next(each for each in COUNTED if each.lower() == counted[1].lower())
+    return "rounds" if sentence.startswith("Round limit") else ""
+
+
+def _limits(data: Any) -> str:
+    if data["choices"]:
+        return ", ".join(f"`{each}`" for each in data["choices"])
+    limits = [
+        f"at least {_number(data['low'])}" if data["low"] is not None else "",
+        f"above {_number(data['above'])}" if data["above"] is not None else "",
+        f"at most {_number(data['high'])}" if data["high"] is not None else "",
+        f"at most {_number(data['most'])}" if data["high"] is None and data["most"] != LARGEST else "",
+    ]
+    return ", ".join(filter(None, limits))
+
+
+def _number(value: float) -> str:
+    return f"{value:,}"
+
+
+def _default(each: Any) -> str:
+    value = each.default if each.default is not dataclasses.MISSING else each.default_factory()
+    return "must be given" if value == "???" else f"<code>{_cell(json.dumps(value, ensure_ascii=False))}</code>"
+
+
+def _cell(text: str) -> str:
+    """A text inside a cell of a table: what would be markup is shown as it is, but code stays code."""
+    parts = re.split(r"(`[^`]*`)", text.replace("\n", " "))
+    shown = (part if part.startswith("`") else re.sub(r"[&<>{}*_\[\]]", lambda sign: f"&#{ord(sign[0])};", part) for part in parts)
+    return "".join(shown).replace("|", "&#124;")
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def commands_page() -> str:
+    """What every `cotexp COMMAND --help` prints, in Markdown."""
+    overview = _help()
+    names = re.findall(r"^    (\w+)(?: |$)", overview, flags=re.MULTILINE)
+    lines = ["# All commands", "", "This page is made from the commands at every build. `python run.py --help` describes `run.py`.", ""]
+    lines += ["```", overview.rstrip(), "```"]
+    for name in names:
+        lines += ["", f"## cotexp {name}", "", "```", _help(name).rstrip(), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _help(*words: str) -> str:
+    """The help that the command line prints, 100 columns wide and without colours."""
+    printed = io.StringIO()
+    with mock.patch.dict(os.environ, COLUMNS="100", NO_COLOR="1"), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        cli.main([*words, "--help"])
+    return printed.getvalue()
+
+
+# --- reference --------------------------------------------------------------------------------------------------------
+
+
+def reference_pages() -> dict[str, str]:
+    """A page for the files at the top of the package, and one for each package in it."""
+    pages = {"reference/cotexp.md": _reference("cotexp", sorted(PACKAGE.glob("*.py")))}
+    for folder in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
+        pages[f"reference/{folder.name}.md"] = _reference(f"cotexp.{folder.name}", sorted(folder.glob("*.py")))
+    return pages
+
+
+def _reference(package: str, files: list[Path]) -> str:
+    names = [f"{package}.{path.stem}" for path in files if not path.stem.startswith("__")]
+    blocks = [f"::: {package}\n    options:\n      show_root_heading: false\n      show_root_toc_entry: false", *(f"::: {name}" for name in names)]
+    return f"# {package}\n\n" + "\n\n".join(blocks) + "\n"
