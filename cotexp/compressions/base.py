@@ -59,6 +59,7 @@ class Compression(Section):
     * `has_short_form`: there is a short form of an answer besides the full one.
     * `asks_compressor`: a compressor rewrites the chains in rounds (`cotexp.compressions.rewriting`).
     * `ranks_tokens`: every token of a chain gets an importance.
+    * `rounds_end`: when its rounds end, for reports, unless a setting `stop` says so.
     * `teaches_compressor`: examples of the compressor's role may be mixed in.
     * `asked_by`: what asks for the short form: the `<compress>` mark, an instruction (settings `instruction`, `long_instruction`), or a ratio.
     * `words_of_instruction`: where the words of its instructions come from, for reports.
@@ -72,6 +73,7 @@ class Compression(Section):
     ranks_tokens: ClassVar[bool] = False
     teaches_compressor: ClassVar[bool] = False
     asked_by: ClassVar[Literal["mark", "instruction", "ratio"]] = "mark"
+    rounds_end: ClassVar[str] = "one round"
     words_of_instruction: ClassVar[str] = ""
 
     @property

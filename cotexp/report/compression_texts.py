@@ -58,7 +58,7 @@ def choices_of_rounds(runs: Sequence[Settings]) -> Iterator[str]:
         compression, mixture = each["compression"], each["mixture"]
         values = {
             "round limit": compression.get("max_rounds", 1),
-            "stop rule": compression.get("stop", "one round"),
+            "stop rule": compression.get("stop", compression_of(each).rounds_end),
             "compressor temperature": each.get("compressor", {}).get("temperature"),
             "answer in its prompt: the": f"{compression['prompt_answer']}'s",
             "share of full chains": mixture["full_ratio"],
