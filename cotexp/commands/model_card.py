@@ -83,7 +83,8 @@ def model_card(
     is_followed: bool,
 ) -> str:
     """The README.md of the exported model of a run, in Markdown. `is_followed`: AutoTokenizer reads its tokenizer as the run did."""
-    from cotexp.report import tables
+    from cotexp.report import run_table
+    from cotexp.report.markdown import table_lines
 
     model, evaluation = settings["model"], settings["evaluation"]
     is_encoder_decoder = loaded.model.config.is_encoder_decoder
@@ -105,7 +106,7 @@ def model_card(
         generation=f"{how}, at most {evaluation['max_new_tokens']} new tokens",
         dtype=dtype,
         measured=model["dtype"],
-        results=tables.markdown(metrics, settings),
+        results="\n".join(table_lines(run_table.table(metrics, settings))),
         settings=json.dumps({name: settings[name] for name in SHOWN if name in settings}, indent=2),
         **_training(metrics),
         **_use(settings, loaded, is_followed=is_followed),

@@ -12,6 +12,7 @@ from cotexp.compressions.macc import Macc
 from cotexp.compressions.none import NoCompression
 from cotexp.compressions.prompt_only import PromptOnly
 from cotexp.compressions.reference import ReferenceRounds
+from cotexp.compressions.shortest_correct import ShortestCorrect
 from cotexp.compressions.single_round import SingleRound
 from cotexp.compressions.tokenskip import TokenSkip
 from cotexp.compressions.truncate import Truncation
@@ -20,6 +21,7 @@ COMPRESSIONS: dict[str, type[Compression]] = {
     "none": NoCompression,
     "macc": Macc,
     "single_round": SingleRound,
+    "shortest_correct": ShortestCorrect,
     "truncate": Truncation,
     "c3ot": C3ot,
     "tokenskip": TokenSkip,
