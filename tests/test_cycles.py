@@ -7,11 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-KNOWN = {
-    frozenset({"cotexp.jobs.crew", "cotexp.jobs.pipeline", "cotexp.jobs.training_set"}),
-    frozenset({"cotexp.report.forecast", "cotexp.report.forecast_figure"}),
-}
-"""Groups of modules that import each other, and are to be taken apart."""
 
 
 def name_of(path: Path) -> str:
@@ -67,4 +62,5 @@ def test_no_modules_import_each_other() -> None:
         name: imports_of(path.read_text(encoding="utf-8"), name, is_package=path.name == "__init__.py", modules=set(paths))
         for name, path in paths.items()
     }
-    assert sorted(map(sorted, circles(imports))) == sorted(map(sorted, KNOWN))
+    assert len(imports) > 100
+    assert circles(imports) == set()

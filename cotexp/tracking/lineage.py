@@ -6,20 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cotexp.flow import STAGES
 from cotexp.jobs.stored_files import PLANNED, questions_of, stages_of
 from cotexp.settings import FINE_TUNED_MODES
 
-INPUTS = {
-    "texts": {"dataset"},
-    "rationales": {"dataset", "texts"},
-    "scores": {"rationales", "model"},
-    "rewrites": {"rationales"},
-    "rounds": {"rationales", "rewrites"},
-    "importances": {"rationales", "model"},
-    "perplexity": {"rationales", "rounds", "importances", "model"},
-    "selection": {"rationales", "scores", "rounds", "importances"},
-    "checkpoint": {"selection", "model"},
-}
+INPUTS = {name: set(stage.READS) for name, stage in STAGES.items()} | {"selection": {"rationales", "scores", "rounds", "importances"}}
 """Kind of artifact -> kinds of its inputs, if the run has them."""
 
 

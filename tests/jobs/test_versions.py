@@ -15,6 +15,7 @@ from source_closure import ROOT, closure
 
 from cotexp import flow
 from cotexp.compressions import COMPRESSIONS
+from cotexp.settings import ARTIFACTS
 
 RECORDED = Path(__file__).with_name("stage_sources.json")
 
@@ -50,7 +51,6 @@ LEFT_OUT = {
     "cotexp.models.shape_caches.*": "bounds memory",
     "cotexp.jobs.status.*": "tells what is going on",
     "cotexp.jobs.progress.*": "tells what is going on",
-    "cotexp.jobs.devices.*": "starts processes that write the same rows",
     "cotexp.jobs.workers.*": "starts processes that call training.fit.fit, which is named here",
     "cotexp.signals.*": "ends a run",
     "cotexp.inference.throttle.*": "decides when a server is asked",
@@ -91,6 +91,7 @@ def test_every_file_of_a_stage_is_in_the_flow_and_names_version_and_inputs() -> 
     assert {module.rpartition(".")[2] for module in MODULES.values()} == files
     kinds = {*flow.STAGES, "dataset", "selection"}
     assert all(stage.VERSION > 0 and set(stage.READS) <= kinds for stage in flow.STAGES.values())
+    assert kinds - set(ARTIFACTS) == {"grades", "latency", "merged"}, "these go with others, or are no artifacts of W&B"
 
 
 def test_whatever_writes_a_stage_is_reached_from_its_functions() -> None:
