@@ -16,7 +16,7 @@ from typing import Any
 from cotexp.tasks.benchmarks import BENCHMARKS
 from cotexp.tasks.gold import read_gold
 from cotexp.tasks.grading import Answered, grade_all
-from cotexp.tasks.multiple_choice import LETTERS
+from cotexp.tasks.options import LETTERS
 
 
 def answered(case: dict[str, Any], number: int) -> Answered | None:

@@ -13,6 +13,7 @@ from typing import Literal
 import pytest
 
 from cotexp import extensions, schema, slots
+from cotexp.jobs import plain
 from cotexp.overrides import CONFIG_DIR
 from cotexp.records import Question
 from cotexp.sections import ConfigError, Section, setting
@@ -298,6 +299,19 @@ def test_questions_of_another_task_are_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"^task=stories: Renamed must give questions of this task alone; stories-\w+ is of 'other'$"):
         load_questions(Renamed(num_train=2, num_validation=1, num_test=1))
+
+
+@dataclass(slots=True, kw_only=True)
+class Long(StoriesTask):
+    length: int = setting(3, "Length.")
+
+
+def test_a_worker_process_reads_the_settings_of_an_installed_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plain.write(tmp_path / "part.json", Long(length=5))
+    with pytest.raises(ValueError, match="Long is no class of settings or records"):
+        plain.read(tmp_path / "part.json")
+    monkeypatch.setattr(plain, "installed_kinds", lambda: {"long": Long})
+    assert plain.read(tmp_path / "part.json") == Long(length=5)
 
 
 def test_a_broken_package_is_one_line_of_the_command(tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from cotexp.records import AnswerType, Question
 from cotexp.sections import ConfigError
-from cotexp.tasks.boxes import last_boxed
-from cotexp.tasks.gold import BARE_BOX, shuffled_options
-from cotexp.tasks.multiple_choice import LETTERS
+from cotexp.tasks.boxes import BARE_BOX, last_boxed
+from cotexp.tasks.options import LETTERS, shuffled_options
 from cotexp.tasks.rows import Row, read_rows
 from cotexp.tasks.splits import make_question
 

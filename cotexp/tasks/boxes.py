@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|$)")
+BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$]+)")
 _BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
 
 

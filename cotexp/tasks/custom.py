@@ -10,9 +10,9 @@ from typing import cast, get_args
 
 from cotexp.records import AnswerType, Question
 from cotexp.sections import ConfigError, setting, shortened, suggestion
-from cotexp.tasks.answers import split_solution
 from cotexp.tasks.benchmarks import with_closing
-from cotexp.tasks.rows import Row, label_and_text, labels_of, options_of, read_rows
+from cotexp.tasks.options import label_and_text
+from cotexp.tasks.rows import Row, labels_of, options_of, read_rows
 from cotexp.tasks.splits import draw, in_order, make_question, without_duplicates
 from cotexp.tasks.task import QuestionSets, Task
 
@@ -96,6 +96,8 @@ def read_questions(task: CustomTask, setting: str, path: str) -> list[Question]:
 
 
 def _question(task: CustomTask, row: Row) -> Question:
+    from cotexp.tasks.answers import split_solution  # as in Row.gold
+
     answer_type = task.graded_as()
     text = _text(row, task.question_field, "question_field")
     if task.options_field:

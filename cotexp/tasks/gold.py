@@ -5,19 +5,18 @@ Numbers become plain digits ("1,000" -> "1000", "025" -> "25"), choices a letter
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 from cotexp.records import AnswerType
 from cotexp.tasks.answers import number_of
 from cotexp.tasks.booleans import boolean_word
-from cotexp.tasks.boxes import last_boxed, parts_of_answer
+from cotexp.tasks.boxes import BARE_BOX, last_boxed, parts_of_answer
 from cotexp.tasks.latex import stripped
-from cotexp.tasks.multiple_choice import LETTERS
+from cotexp.tasks.options import LETTERS, shuffled_options
 from cotexp.tasks.sentence_items import plain
 from cotexp.tasks.stated_formulas import in_one, joined
 
@@ -63,17 +62,6 @@ def _parts(raw: list[Any], answer_type: AnswerType) -> str:
     return parts[0]
 
 
-def shuffled_options(texts: Iterable[str]) -> dict[str, str]:
-    """Letters for option texts in an order that depends on the texts alone, not on the order in which a source lists them.
-
-    Sources such as BIG-bench's Date Understanding name the right option first.
-    """
-    unique = sorted(set(texts))
-    whole = "\n".join(unique)
-    order = sorted(unique, key=lambda each: hashlib.sha256(f"{whole}\n\n{each}".encode()).digest())
-    return dict(zip(LETTERS, order, strict=False))
-
-
 def _number(raw: Any, *, integral: bool) -> str:
     if isinstance(raw, bool):
         raise ValueError("must be a number")
@@ -91,7 +79,6 @@ def _number(raw: Any, *, integral: bool) -> str:
 
 EMPTY_BOX = re.compile(r"\\boxed\s*\{\s*\}")
 _BRACE = re.compile(r"\\[{}]")
-BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$]+)")
 _WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 MOST_WORDS = 12
 """More words than this are prose, not a formula."""

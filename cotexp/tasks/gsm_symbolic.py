@@ -14,7 +14,6 @@ from typing import Any
 from cotexp.records import AnswerType, Question
 from cotexp.sections import ConfigError, setting
 from cotexp.tasks.benchmarks import with_closing
-from cotexp.tasks.gold import read_gold
 from cotexp.tasks.splits import make_question
 from cotexp.tasks.task import GeneratedTask, split_of
 
@@ -74,6 +73,8 @@ def _chunks(split: str, seed: int) -> Iterator[list[dict[str, Any]]]:
 
 
 def _question(entry: dict[str, Any]) -> Question:
+    from cotexp.tasks.gold import read_gold  # as in Row.gold
+
     answer = read_gold(entry["answer"], "decimal")
     solution = entry["metadata"]["answer_cot"].rsplit("####", 1)[0].strip()
     text = entry["question"].removesuffix(SUFFIX).strip()

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from cotexp.tasks.option_texts import letter_of_text
+from cotexp.tasks.options import LETTERS
 from cotexp.tasks.readings import one_reading
 from cotexp.tasks.statement import first_line, first_sentence
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SEVERAL = ""
 """A statement of several letters, or of a formula: no answer, and no earlier one counts."""
 _FONTS = r"\\(?:text|textbf|textit|texttt|textrm|mathrm|mathbf|mathit|mathsf|mathtt)\s*\{"

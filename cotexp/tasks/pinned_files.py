@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -97,6 +93,10 @@ def _json(pinned: Pinned, base: str | None) -> Any:
 
 
 def _get(pinned: Pinned, base: str | None) -> bytes:
+    import http.client  # only downloads need these
+    import urllib.error
+    import urllib.request
+
     start = (base or os.environ.get("COTEXP_FETCH_BASE") or FETCH_BASE).rstrip("/")
     address = f"{start}/{pinned.repository}/{pinned.commit}/{urllib.parse.quote(pinned.path)}"
     try:

@@ -20,8 +20,7 @@ import orjson
 
 from cotexp.records import AnswerType
 from cotexp.sections import ConfigError, suggestion
-from cotexp.tasks.gold import read_gold
-from cotexp.tasks.multiple_choice import LETTERS
+from cotexp.tasks.options import LETTERS, label_and_text
 
 READERS = (".jsonl", ".json", ".csv", ".parquet")
 """Endings of files that can be read; .json is read as JSON Lines too."""
@@ -70,6 +69,8 @@ class Row:
 
     def gold(self, name: str, answer_type: AnswerType, options: Mapping[str, str] | None = None, *, raw: Any = None) -> str:
         """The field's answer (or `raw` in its place) in the form that is compared. Raises: ConfigError when it is none of this type."""
+        from cotexp.tasks.gold import read_gold  # the readers of answers take a tenth of a second, and settings need none
+
         given = self.value(name) if raw is None else raw
         try:
             return read_gold(given, answer_type, options)
@@ -206,14 +207,6 @@ def labels_of(row: Row, name: str) -> list[str]:
     return [str(each) for each in value] if isinstance(value, Mapping) else []
 
 
-def label_and_text(option: str) -> tuple[str, str]:
-    """An option's own label, a capital, and its text; no label if it has none."""
-    match = _LABELLED.fullmatch(option)
-    return ((match[1] or match[2]).upper(), match[3].strip()) if match else ("", option)
-
-
-_LABELLED = re.compile(r"\s*(?:\(?([A-Za-z])\)\s*|([A-Za-z])[.:]\s+)(\S.*)", re.DOTALL)
-"""An option after its own label: "A) cat", AQuA's "A)cat", "(A) cat", "A. cat"."""
 _ARRAY = re.compile(r"\barray\(\s*(\[.*?\])\s*(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
 """How pandas writes the arrays of a Parquet file into a cell of a CSV file."""
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from cotexp.records import AnswerType
 from cotexp.tasks.answers import number_of
 from cotexp.tasks.boxes import last_boxed
-from cotexp.tasks.gold import plain, read_gold, shuffled_options
+from cotexp.tasks.gold import read_gold
+from cotexp.tasks.options import shuffled_options
+from cotexp.tasks.sentence_items import plain
 
 OPTIONS = {"A": "dog", "B": "cat", "C": "a mouse", "D": "river bank"}
 DATES = {"01/02/2021": 1, "01/03/2021": 0, "02/02/2021": 0, "01/02/2020": 0, "01/01/2021": 0}

@@ -1,0 +1,30 @@
+"""Options of multiple choice: their letters, their order, and the labels that they carry in files."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def shuffled_options(texts: Iterable[str]) -> dict[str, str]:
+    """Letters for option texts in an order that depends on the texts alone, not on the order in which a source lists them.
+
+    Sources such as BIG-bench's Date Understanding name the right option first.
+    """
+    unique = sorted(set(texts))
+    whole = "\n".join(unique)
+    order = sorted(unique, key=lambda each: hashlib.sha256(f"{whole}\n\n{each}".encode()).digest())
+    return dict(zip(LETTERS, order, strict=False))
+
+
+def label_and_text(option: str) -> tuple[str, str]:
+    """An option's own label, a capital, and its text; no label if it has none."""
+    match = _LABELLED.fullmatch(option)
+    return ((match[1] or match[2]).upper(), match[3].strip()) if match else ("", option)
+
+
+_LABELLED = re.compile(r"\s*(?:\(?([A-Za-z])\)\s*|([A-Za-z])[.:]\s+)(\S.*)", re.DOTALL)
+"""An option after its own label: "A) cat", AQuA's "A)cat", "(A) cat", "A. cat"."""
