@@ -9,6 +9,7 @@ from typing import Any
 
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.types import TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -241,7 +242,7 @@ def read_command(arguments: list[str]) -> Command:
     return Command(overrides=flags.overrides, multirun=flags.multirun, help_wanted=flags.help, runs=runs)
 
 
-def hydra_main(task: Any) -> None:
+def hydra_main(task: TaskFunction) -> None:
     """Run `task(config)` for every point of the command line, through Hydra."""
     import hydra
 
