@@ -90,11 +90,13 @@ def _misfit(chosen: list[str], error: Exception) -> str:
 
 
 def option_of(override: Override) -> str:
+    """The option that an override of a slot chooses; "null" for null."""
     value = override.value()
     return "null" if value is None else str(value)
 
 
 def bad_option(override: Override) -> str | None:
+    """The error for an override of a slot; None if it chooses an existing option."""
     group, option = override.key_or_group, option_of(override)
     if override.is_delete() or override.is_add():
         return f"{credentials.shown([word_of(override)])}: choose an option by {group}=NAME; available: {', '.join(options(group))}"
@@ -182,6 +184,7 @@ def _kind(config: DictConfig, parts: list[str]) -> str:
 
 
 def unknown(path: str, key: str, known: list[str]) -> str:
+    """The error for a setting that does not exist, with the most similar of the `known` ones."""
     listing = f"; settings here: {', '.join(known)}" if known else "; it has no settings of its own"
     return f"{path} is not a setting{suggestion(key, known)}{listing}"
 
@@ -194,4 +197,5 @@ def _plain(error: Exception) -> str:
 
 
 def first_line(error: Exception) -> str:
+    """The first line of an error."""
     return str(error).strip().splitlines()[0]

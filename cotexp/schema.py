@@ -12,6 +12,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -310,7 +311,7 @@ def read_command(arguments: list[str]) -> Command:
     return Command(overrides=flags.overrides, multirun=flags.multirun, help_wanted=flags.help, runs=runs)
 
 
-def hydra_main(task: Any) -> None:
+def hydra_main(task: TaskFunction) -> None:
     """Run `task(config)` for every point of the command line, through Hydra."""
     import hydra
 

@@ -41,6 +41,7 @@ class ApiBatch:
         self.last_rejection = ""
 
     async def run(self, requests: Sequence[Request]) -> None:
+        """Answer all requests. Raises: RunFailed when some cannot be answered."""
         throttle, paid_before, left = self.throttle, self.throttle.spent, iter(requests)
 
         async def work() -> None:
@@ -97,6 +98,7 @@ class ApiBatch:
                 throttle.stop(self.service.failure(f"it rejects the requests as invalid: {error}; look at server.model and server.extra_body"))
 
     def no_answer(self, why: str) -> RunFailed:
+        """The error for a server that does not answer."""
         return self.service.failure(f"no answer from {self.server.base_url}; {why}; run the same command again when it is back")
 
     async def ask(self, request: Request) -> None:
@@ -234,6 +236,7 @@ class ApiBatch:
         raise Rejected(f"{said} (status {status}){also}")
 
     def no_money(self, request: Request) -> str:
+        """The error for a request that could cost more than is left of `max_cost`."""
         limit, spent = self.server.max_cost, self.throttle.spent
         next_cost = self.service.most_cost(request, self.sampling)
         return (

@@ -176,6 +176,7 @@ class _Copy:
         self.send(arguments)
 
     def send(self, content: dict[str, Any]) -> None:
+        """Send a message to the copy."""
         with contextlib.suppress(BrokenPipeError):  # `receive` reports what happened
             self.connection.send_bytes(json.dumps(content).encode())
 
