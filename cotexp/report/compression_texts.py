@@ -64,7 +64,7 @@ def _quoted(instruction: str) -> str:
     return f"asked: “{' '.join(instruction.split())}”"
 
 
-def is_trained(settings: Settings) -> bool:
+def evaluates_fine_tuned(settings: Settings) -> bool:
     """Whether the run fine-tuned a model and evaluated it."""
     modes = settings.get("evaluation", {}).get("modes", FINE_TUNED_MODES)
     return trains(settings) and not set(modes).isdisjoint(FINE_TUNED_MODES)
@@ -73,7 +73,7 @@ def is_trained(settings: Settings) -> bool:
 def choices_of_rounds(runs: Sequence[Settings]) -> Iterator[str]:
     """Our choices where MACC is silent, of all runs with rounds in one sentence."""
     chosen: dict[str, dict[str, None]] = {}
-    for each in (each for each in runs if is_trained(each) and name_of(each) in BY_ROUNDS):
+    for each in (each for each in runs if evaluates_fine_tuned(each) and name_of(each) in BY_ROUNDS):
         compression, mixture = each["compression"], each["mixture"]
         values = {
             "round limit": compression.get("max_rounds", 1),
@@ -96,7 +96,7 @@ def choices_of_run(settings: Settings) -> Iterator[str]:
     if name in BY_INSTRUCTION:
         words = " and its words (C3oT's own are not known to us)" if name == "c3ot" else ""
         yield f"Our choice: an instruction stands on a line of its own behind the task's prompt{words}."
-    if is_trained(settings) and name == "tokenskip":
+    if evaluates_fine_tuned(settings) and name == "tokenskip":
         yield _choices_of_pruning(settings["compression"], settings["mixture"])
 
 
