@@ -45,7 +45,7 @@ def _quoted(instruction: str) -> str:
     return f"asked: “{' '.join(instruction.split())}”"
 
 
-def is_trained(settings: Settings) -> bool:
+def evaluates_fine_tuned(settings: Settings) -> bool:
     """Whether the run fine-tuned a model and evaluated it."""
     modes = settings.get("evaluation", {}).get("modes", FINE_TUNED_MODES)
     return compression_of(settings).trains and not set(modes).isdisjoint(FINE_TUNED_MODES)
@@ -54,7 +54,7 @@ def is_trained(settings: Settings) -> bool:
 def choices_of_rounds(runs: Sequence[Settings]) -> Iterator[str]:
     """Our choices where MACC is silent, of all runs with rounds in one sentence."""
     chosen: dict[str, dict[str, None]] = {}
-    for each in (each for each in runs if is_trained(each) and compression_of(each).asks_compressor):
+    for each in (each for each in runs if evaluates_fine_tuned(each) and compression_of(each).asks_compressor):
         compression, mixture = each["compression"], each["mixture"]
         values = {
             "round limit": compression.get("max_rounds", 1),
@@ -74,5 +74,5 @@ def choices_of_rounds(runs: Sequence[Settings]) -> Iterator[str]:
 def choices_of_run(settings: Settings) -> Iterator[str]:
     """Our choices where the paper of the run's compression is silent."""
     compression = compression_of(settings)
-    if is_trained(settings) or not compression.trains:
+    if evaluates_fine_tuned(settings) or not compression.trains:
         yield from compression.disclosures(settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cotexp.report.compression_texts import Settings, choices_of_rounds, choices_of_run, is_trained
+from cotexp.report.compression_texts import Settings, choices_of_rounds, choices_of_run, evaluates_fine_tuned
 
 
 def disclosures(runs: Sequence[Settings]) -> list[str]:
@@ -18,9 +18,9 @@ def _choices_of(settings: Settings) -> Iterator[str]:
     yield from choices_of_run(settings)
     if settings.get("evaluation", {}).get("truncate_ratio"):
         yield "Our choice where published truncation rows are silent: one budget per task, the largest that keeps at most this share of tokens."
-    if is_trained(settings) and {"lora", "tuning", "warmup_ratio"} <= settings.get("trainer", {}).keys():
+    if evaluates_fine_tuned(settings) and {"lora", "tuning", "warmup_ratio"} <= settings.get("trainer", {}).keys():
         yield _training_choices(settings["trainer"])
-    if is_trained(settings) and {"selection", "teacher", "scoring"} <= settings.keys():
+    if evaluates_fine_tuned(settings) and {"selection", "teacher", "scoring"} <= settings.keys():
         yield from _selection_choices(settings)
     if model := settings.get("model", {}):
         temperature = settings.get("evaluation", {}).get("temperature", 0)
