@@ -24,8 +24,8 @@ from cotexp.slots import ROOT, SECTIONS
 
 PACKAGE = Path(__file__).resolve().parent.parent / "cotexp"
 TYPES = {str: "text", int: "integer", float: "number", bool: "true or false", list: "list"}
-COUNTED = ("tokens", "questions", "rationales", "rounds", "examples", "texts", "requests", "GPUs", "passes", "layers", "heads", "machines", "devices")
-COUNTED += ("chains", "operations", "answers", "validations")
+COUNTED: tuple[str, ...] = ("tokens", "questions", "rationales", "rounds", "examples", "texts", "requests", "passes", "layers", "heads", "machines")
+COUNTED += ("GPUs", "devices", "chains", "operations", "answers", "validations")
 
 
 # --- hooks of the site generator --------------------------------------------------------------------------------------
