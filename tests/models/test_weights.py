@@ -174,7 +174,7 @@ def test_weights_of_a_shape_that_no_text_goes_through_are_refused_in_one_line(ra
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "num_key_value_heads": 32}
     folder = write_model("qwen3", random_model, tmp_path / "model", **shape)
     with pytest.raises(
-        ConfigError, match=r"^model\.path: Qwen3ForCausalLM in .* cannot read a text as its config\.json has it \(.*\); restore that file$"
+        ConfigError, match=r"^model\.path: Qwen3ForCausalLM in .* cannot read a text with its config\.json \(.*\); restore that file$"
     ):
         loading.load_trainable(folder, settings_of(folder))
 

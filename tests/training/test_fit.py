@@ -131,7 +131,7 @@ def test_a_broken_state_and_torn_lines_are_left_out_and_training_goes_on_from_th
     state.write_bytes(state.read_bytes()[:-1])
     goes_on_after(cut_off, 2)
     assert f"{state} cannot be read" in caplog.text
-    assert "goes on from the last good state, after step 2" in caplog.text
+    assert "resumes from the last complete checkpoint, after step 2" in caplog.text
     (without_best.folder / "best.safetensors").write_bytes(b"")
     goes_on_after(without_best, 0)
     assert "best.safetensors, the best weights so far, cannot be read; training starts again" in caplog.text

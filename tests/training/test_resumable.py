@@ -82,11 +82,11 @@ def test_a_broken_state_gives_way_to_the_one_before_it_with_a_line(
     assert resumable.progress(saved).step == 1
     assert [each.getMessage().count("\n") for each in caplog.records] == [0]
     assert str(saved) in caplog.text
-    assert "last good state, after step 1" in caplog.text
+    assert "last complete checkpoint, after step 1" in caplog.text
     damage(saved)
     resumable.repair(saved)
     assert resumable.progress(saved) == Progress()
-    assert "last good state, after step 0" in caplog.text
+    assert "last complete checkpoint, after step 0" in caplog.text
 
 
 def test_a_state_that_a_kill_left_between_two_names_is_found(saved: Path) -> None:
