@@ -83,8 +83,9 @@ def model_card(
     is_followed: bool,
 ) -> str:
     """The README.md of the exported model of a run, in Markdown. `is_followed`: AutoTokenizer reads its tokenizer as the run did."""
-    from cotexp.report import run_table
+    from cotexp.report.document import text_table
     from cotexp.report.markdown import table_lines
+    from cotexp.report.run_table import COLUMNS, rows
 
     model, evaluation = settings["model"], settings["evaluation"]
     is_encoder_decoder = loaded.model.config.is_encoder_decoder
@@ -106,7 +107,7 @@ def model_card(
         generation=f"{how}, at most {evaluation['max_new_tokens']} new tokens",
         dtype=dtype,
         measured=model["dtype"],
-        results="\n".join(table_lines(run_table.table(metrics, settings))),
+        results="\n".join(table_lines(text_table("", COLUMNS, rows(metrics, settings)))),
         settings=json.dumps({name: settings[name] for name in SHOWN if name in settings}, indent=2),
         **_training(metrics),
         **_use(settings, loaded, is_followed=is_followed),

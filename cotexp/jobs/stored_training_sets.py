@@ -14,11 +14,11 @@ from cotexp.stages import checkpoint, perplexity, predictions, rounds
 from cotexp.stages.context import Context, by_task, hash_of
 
 MISSING = {
-    "rationales": "{} rationales are not written yet",
-    "grades": "{} rationales are not graded yet",
-    "scores": "{} rationales are not scored yet",
-    "rounds": "up to {} rounds of its chains are not written yet",
-    "perplexity": "the perplexity of its chains is not measured yet: up to {} texts",
+    "rationales": "rationales are not written yet",
+    "grades": "rationales are not graded yet",
+    "scores": "scores of rationales are not stored yet",
+    "rounds": "rounds of its chains, at most, are not written yet",
+    "perplexity": "texts, at most, are not read yet: the perplexity of its chains is not measured yet",
 }
 """Stage -> what is said of the rows that it lacks."""
 COUNTS = ("rationales/num_written", "rationales/num_correct")
@@ -83,9 +83,10 @@ def _metrics(context: Context) -> dict[str, float]:
     with flow.looking(context) as look:
         made = flow.training_set(context, Walk())
     for kind, what in MISSING.items():
-        if num_missing := look.num_missing(kind):
-            raise RunFailed(what.format(num_missing))
+        rows = look.counted(kind)
+        if rows.num_missing:
+            raise RunFailed(f"{rows.num_missing} of {rows.num_wanted} {what}")
     metrics = {name: value for name, value in made.metrics.items() if name in COUNTS or name.startswith("compression/")}
     if "compression/perplexity" not in metrics:
-        raise RunFailed("the perplexity of its chains is not measured")
+        raise RunFailed("the perplexity of its chains is not measured yet: scoring.perplexity_chains is 0")
     return metrics

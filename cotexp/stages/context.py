@@ -55,9 +55,14 @@ class Look:
         """Whether it is not known yet which chains there will be, or what each becomes."""
         return bool(sum(self.num_unwritten.values()) + sum(map(self.num_missing, ("scores", "rounds", "importances"))))
 
+    def counted(self, kind: str) -> Counted:
+        """The rows of all stages of one kind, over all tasks."""
+        of_kind = [stage for name, stage in self.stages.items() if name.split("/")[0] == kind]
+        return Counted(sum(stage.num_wanted for stage in of_kind), sum(stage.num_missing for stage in of_kind))
+
     def num_missing(self, kind: str) -> int:
         """Rows that the stages of one kind lack, over all tasks."""
-        return sum(stage.num_missing for name, stage in self.stages.items() if name.split("/")[0] == kind)
+        return self.counted(kind).num_missing
 
 
 @dataclass(slots=True)

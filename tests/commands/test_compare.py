@@ -125,9 +125,9 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder = tmp_path / "runs" / name / "0123"
         folder.mkdir(parents=True)
         (folder / "stages.json").write_text(json.dumps({}))
-    module = ModuleType("cotexp.jobs.grades")
+    module = ModuleType("cotexp.stages.grades")
     module.predictions_of_run = lambda folder: stored[folder.parent.name]  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "cotexp.jobs.grades", module)
+    monkeypatch.setitem(sys.modules, "cotexp.stages.grades", module)
     return tmp_path
 
 
