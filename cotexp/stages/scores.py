@@ -48,32 +48,37 @@ def spec(context: Context, task: str) -> Spec | None:
     return Spec(NAME, {"version": VERSION, **own})
 
 
-def make(context: Context, rationales: Sequence[Rationale]) -> Scores:
-    """Rationale id -> its score; equal texts are scored once, and the question alone once per question.
-
-    Only the usable rationales of training questions are scored, and none unless a filter reads scores.
-    """
-    usable = to_score(context, rationales)
-    found: Scores = {}
-    for task, questions in by_task(context.questions.train).items():
-        if (ledger := spec(context, task)) is None:
-            return {}
-        own = _of(questions, usable)
-        ids = wanted_scores(questions, own)
-        chunk_size = share(context.settings.model, CHUNK)
-        compute = _scorer(context, questions, own)
-        rows = context.rows(f"scores/{task}", ledger, ids, compute, chunk_size=chunk_size, shown=f"scores, {task}")
-        found |= _scores(own, rows)
-        if context.look is not None:
-            _count_unknown(context, context.look, task, questions, rationales, ids)
+def make(context: Context, written: Sequence[Rationale]) -> Scores:
+    """Rationale id -> its score, for the usable rationales of training questions; nothing unless a filter reads scores."""
+    if not context.settings.selection.needs_scores:
+        return {}
+    found = score(context, to_score(context, written))
+    if context.look is not None:
+        _count_unknown(context, context.look, written)
     return found
 
 
-def _count_unknown(context: Context, look: Look, task: str, questions: Sequence[Question], written: Sequence[Rationale], ids: Sequence[str]) -> None:
-    """Rows that rationales which are not written yet may need."""
-    known = {each.id for each in written}
-    num_unknown = sum(each not in known for each in wanted_rationales(context, questions)) + (len(questions) if not ids else 0)
-    look.count(f"scores/{task}", num_unknown, num_unknown)
+def score(context: Context, rationales: Sequence[Rationale]) -> Scores:
+    """Rationale id -> its score; equal texts are scored once, and the question alone once per question."""
+    found: Scores = {}
+    for task, questions in by_task(context.questions.train).items():
+        ledger = spec(context, task)
+        assert ledger is not None
+        own = _of(questions, rationales)
+        ids, chunk_size = wanted_scores(questions, own), share(context.settings.model, CHUNK)
+        rows = context.rows(f"scores/{task}", ledger, ids, _scorer(context, questions, own), chunk_size=chunk_size, shown=f"scores, {task}")
+        found |= _scores(own, rows)
+    return found
+
+
+def _count_unknown(context: Context, look: Look, written: Sequence[Rationale]) -> None:
+    """Add the rows that rationales which are not written yet may need."""
+    known, usable = {each.id for each in written}, to_score(context, written)
+    for task, questions in by_task(context.questions.train).items():
+        num_unknown = sum(each not in known for each in wanted_rationales(context, questions))
+        if not wanted_scores(questions, _of(questions, usable)):
+            num_unknown += len(questions)
+        look.count(f"scores/{task}", num_unknown, num_unknown)
 
 
 def to_score(context: Context, rationales: Sequence[Rationale]) -> list[Rationale]:

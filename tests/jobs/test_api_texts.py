@@ -17,7 +17,7 @@ from cotexp import schema
 from cotexp.jobs import api_texts, pipeline, planning
 from cotexp.sections import ConfigError, RunFailed
 from cotexp.stages import rewrites, texts
-from cotexp.stages.context import Context
+from cotexp.stages.context import Context, is_deterministic
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.append(str(ROOT / "tests" / "inference"))
@@ -65,7 +65,7 @@ def test_texts_are_keyed_by_service_model_and_sampling_and_not_by_address_prices
 
 def test_a_server_is_never_taken_to_answer_the_same_twice(random_model: Path, tmp_path: Path) -> None:
     made = context(random_model, tmp_path, *overrides("compressor", "http://a/v1", "compressor.temperature=0"))
-    assert not context.is_deterministic(made.settings)
+    assert not is_deterministic(made.settings)
 
 
 def test_a_plan_names_the_texts_of_servers_and_needs_no_key(random_model: Path, tmp_path: Path) -> None:
@@ -87,23 +87,23 @@ def test_a_limit_on_money_counts_what_earlier_starts_paid(random_model: Path, tm
     prices = ["teacher.server.input_price=1e6", "teacher.server.output_price=1e6", "teacher.max_new_tokens=10"]  # a token is a dollar
     prompts = {f"q/{number}": f"row {number}" for number in range(60)}
 
-    def texts(url: str, max_cost: float) -> tuple[int, float, str]:
+    def stored(url: str, max_cost: float) -> tuple[int, float, str]:
         """(texts stored afterwards, dollars spent on them, failure)."""
         made = context(random_model, tmp_path, *overrides("teacher", f"{url}/v1", f"teacher.server.max_cost={max_cost}", *prices))
         spec = texts.spec(made, "stories")
         assert spec is not None
         failure = ""
         try:
-            assert set(api_texts.texts(made, "teacher", spec, prompts, what="texts")) == set(prompts)
+            assert set(api_texts.texts(made, "teacher", spec, prompts, of_role=[spec], what="texts")) == set(prompts)
         except RunFailed as error:
             failure = str(error)
-        return len(made.store.ledger(spec).read()), api_texts.paid(made, "teacher"), failure
+        return len(made.store.ledger(spec).read()), api_texts.paid(made, [spec]), failure
 
     with serving(latency=0.0, shares={}) as url:
-        first, spent_first, failure = texts(url, 230.0)
-        again, spent_again, failure_again = texts(url, 230.0)
+        first, spent_first, failure = stored(url, 230.0)
+        again, spent_again, failure_again = stored(url, 230.0)
         assert told(url, "counts")["requests"] == first, "the second start may spend nothing more"
-        whole, spent, none = texts(url, 1000.0)
+        whole, spent, none = stored(url, 1000.0)
         assert told(url, "counts")["requests"] == len(prompts)
     assert 0 < first == again < whole == len(prompts)
     assert 0 < spent_first == spent_again <= 230 < spent

@@ -112,19 +112,19 @@ def finished(context: Context, monkeypatch: pytest.MonkeyPatch) -> tuple[pipelin
 
 
 def test_an_answer_is_stored_without_labels_and_its_grade_beside_it(setup: Setup) -> None:
-    predictions = answered_and_graded(setup.context)
+    graded = answered_and_graded(setup.context)
     for each in ("custom", "strategyqa"):
         spec = predictions.spec(setup.context, "base", each)
         rows = setup.context.store.ledger(spec).read()
         stored = setup.context.store.ledger(grades.spec(spec, rows[min(rows)]["answer_type"], whole_text=True)).read()
         assert rows.keys() == stored.keys()
         assert not {"strict", "lenient", "math_verify", "extracted"} & set().union(*rows.values())
-    by_rule = {name: [getattr(each, name) for each in predictions if each.task == "custom"] for name in ("strict", "lenient", "math_verify")}
-    expected = {each.id: sum(map(ord, each.id)) % 4 for each in predictions if each.task == "custom"}
+    by_rule = {name: [getattr(each, name) for each in graded if each.task == "custom"] for name in ("strict", "lenient", "math_verify")}
+    expected = {each.id: sum(map(ord, each.id)) % 4 for each in graded if each.task == "custom"}
     assert len(set(expected.values())) > 2
     assert by_rule["strict"] == [kind in (0, 3) for kind in expected.values()]
     assert by_rule["lenient"] == [kind in (0, 2, 3) for kind in expected.values()]
-    assert {each.math_verify for each in predictions if each.task == "strategyqa"} == {None}, "that rule does not apply to yes and no"
+    assert {each.math_verify for each in graded if each.task == "strategyqa"} == {None}, "that rule does not apply to yes and no"
     assert None not in by_rule["math_verify"]
 
 

@@ -63,7 +63,7 @@ class Slow:
 def test_scores_equal_an_independent_formula(random_model: Path, tmp_path: Path) -> None:
     context = context_of(tmp_path / "outputs", random_model, "scoring.max_batch_tokens=400")
     own = training_rationales(context)
-    found, slow = scores.make(context, own), Slow(context)
+    found, slow = scores.score(context, own), Slow(context)
     questions = {each.id: each for each in context.questions.train}
     assert sorted(found) == sorted(each.id for each in own)
     for each in own:
@@ -90,7 +90,7 @@ def rewritten(rationale: Rationale, text: str, sample: int) -> Rationale:
 def test_the_masked_ratio_of_a_rationale_does_not_see_an_appended_answer(random_model: Path, tmp_path: Path) -> None:
     context = context_of(tmp_path / "outputs", random_model)
     unappended, appended = with_and_without_answer(context)
-    found = scores.make(context, [*unappended, *appended])
+    found = scores.score(context, [*unappended, *appended])
     for one, other in zip(unappended, appended, strict=True):
         assert found[other.id].rd("masked") == pytest.approx(found[one.id].rd("masked"), abs=1e-6)
         assert found[one.id].rd("plain") == pytest.approx(found[one.id].rd("masked"), abs=1e-6)
@@ -110,7 +110,7 @@ def test_an_appended_answer_lowers_the_plain_ratio_of_a_real_student(tmp_path: P
     ]
     context = pipeline.make_context(check_command_line(given, multirun=False)[0])
     unappended, appended = with_and_without_answer(context)
-    found = scores.make(context, [*unappended, *appended])
+    found = scores.score(context, [*unappended, *appended])
     for one, other in zip(unappended, appended, strict=True):
         assert found[other.id].rd("plain") < found[one.id].rd("plain") < 1
         assert found[other.id].rd("masked") == pytest.approx(found[one.id].rd("masked"), abs=1e-6)
@@ -143,27 +143,27 @@ def test_every_text_is_scored_once_whoever_wrote_it(random_model: Path, tmp_path
         score_items(self, items, on_item)
 
     monkeypatch.setattr(scoring.Scorer, "score", counting)
-    first = scores.make(context, own)
+    first = scores.score(context, own)
     assert num_texts == len(own) * 3 + len(context.questions.train)
     twins = [dataclasses.replace(each, id=f"{each.question_id}/7", sample=7, source="another teacher") for each in own]
-    again = scores.make(context, [*own, *twins])
+    again = scores.score(context, [*own, *twins])
     assert num_texts == len(own) * 3 + len(context.questions.train), "neither the twins nor the second call ask the student"
     assert {name: again[name] for name in first} == first
     for each, twin in zip(own, twins, strict=True):
         assert dataclasses.replace(again[twin.id], id=each.id) == first[each.id]
     fresh = rewritten(own[0], own[0].cot.strip() + " So it is. The answer is 5.", 8)
-    scores.make(context, [*own, fresh])
+    scores.score(context, [*own, fresh])
     assert num_texts == len(own) * 3 + len(context.questions.train) + 3, "one more rationale costs its three forms"
     with flow.looking(context):
-        assert scores.make(context, [*own, *twins, fresh]).keys() == {each.id for each in (*own, *twins, fresh)}
+        assert scores.score(context, [*own, *twins, fresh]).keys() == {each.id for each in (*own, *twins, fresh)}
 
 
 def test_scores_of_chunks_and_batches_are_those_of_one(random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contexts = [context_of(tmp_path / name, random_model, f"scoring.max_batch_tokens={size}") for name, size in (("one", 8192), ("many", 64))]
     own = training_rationales(contexts[0])
-    whole = scores.make(contexts[0], own)
+    whole = scores.score(contexts[0], own)
     monkeypatch.setattr(scores, "CHUNK", 3)
-    parts = scores.make(contexts[1], own)
+    parts = scores.score(contexts[1], own)
     for name, each in whole.items():
         for number in ("answer_nll", "answer_nll_plain", "answer_nll_masked", "answer_nll_hidden", "nll"):
             assert getattr(parts[name], number) == pytest.approx(getattr(each, number), abs=1e-4)
@@ -204,7 +204,7 @@ def test_an_encoder_decoder_student_scores_too(tmp_path: Path, random_model: Pat
     tokenizer.save_pretrained(tmp_path / "t5")
     context = context_of(tmp_path / "outputs", tmp_path / "t5")
     own = training_rationales(context)
-    found = scores.make(context, own)
+    found = scores.score(context, own)
     loaded = loading.load(tmp_path / "t5", context.settings.model)
     questions = {each.id: each for each in context.questions.train}
     for each in own:
