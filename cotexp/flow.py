@@ -206,7 +206,7 @@ def assist(context: Context) -> None:
 
 def _question_metrics(context: Context) -> Metrics:
     sets = context.questions
-    counts = {f"questions/num_{split}": len(sets[split]) for split in ("train", "validation", "test")}
+    counts: Metrics = {f"questions/num_{split}": len(sets[split]) for split in ("train", "validation", "test")}
     counts |= {f"questions/num_dropped_{reason}": count for reason, count in sets.dropped.items()}
     for name, (count, official) in sets.incomplete.items():
         counts |= {f"questions/{name}/num_rows": count, f"questions/{name}/num_rows_official": official}
@@ -229,6 +229,6 @@ def _rationale_metrics(context: Context, written: Sequence[Rationale], chosen: S
 
 def _round_metrics(written: Rounds) -> Metrics:
     """How many rewrites there are, and how many of them cannot be used, by outcome; nothing where no compressor was asked."""
-    outcomes = [each.outcome for run in written.values() for each in run]
+    outcomes: list[str] = [each.outcome for run in written.values() for each in run]
     failed = ("length", *WITHOUT_TEXT)
     return {"rounds/num_written": len(outcomes), **{f"rounds/num_{each}": outcomes.count(each) for each in failed}} if outcomes else {}

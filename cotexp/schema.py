@@ -40,7 +40,7 @@ from cotexp.spelling import as_typed
 from cotexp.tasks import CustomTask, Task
 
 
-class UsersFolder(SearchPathPlugin):  # type: ignore[misc]
+class UsersFolder(SearchPathPlugin):
     """Lets Hydra find the settings files of the user's folder behind those of this project."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
@@ -134,6 +134,7 @@ def _task_named(name: str, setting: str, chosen: Task, problems: list[str]) -> A
     shared = SHARED_BY_TASKS if chosen.is_generated or section.is_generated else (*SHARED_BY_TASKS, "seed")
     defaults = {each.name: each.default for each in dataclasses.fields(chosen)}
     node = OmegaConf.merge(node, {each: value for each in shared if (value := getattr(chosen, each)) != defaults[each] and value is not None})
+    assert isinstance(node, DictConfig), "of a dataclass and mappings"
     task = _build(node, setting, problems)
     if task is not None and task.name != name:
         problems.append(f"{setting}: the settings file of task {name} must set name: {name}; got {task.name!r}")
