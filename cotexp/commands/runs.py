@@ -155,11 +155,13 @@ def _show(each: ListedRun, outputs: Path) -> None:
     if (each.folder / "status.json").is_file():
         say(f"  command  {command(each, outputs)}")
     say(f"  folder   {each.folder}")
-    stages = unless_broken(each.folder, functools.partial(stages_of, whole=True), {}) if (each.folder / STAGES).exists() else {}
+    stages: dict[str, dict[str, Any]] = (
+        unless_broken(each.folder, functools.partial(stages_of, whole=True), dict) if (each.folder / STAGES).exists() else {}
+    )
     for name, stage in stages.items():
         say(f"  {name:40} {stage['path']}")
     if each.metrics:
-        unless_broken(each.folder, lambda _: run_table.show(each.metrics, f"{each.name}, run {each.key}", each.settings), None)
+        unless_broken(each.folder, lambda _: run_table.show(each.metrics, f"{each.name}, run {each.key}", each.settings), lambda: None)
 
 
 def _listed(seconds: dict[str, float]) -> str:

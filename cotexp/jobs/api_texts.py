@@ -9,7 +9,8 @@ from typing import Any
 
 from cotexp import credentials
 from cotexp.jobs import progress
-from cotexp.jobs.store import Row, Spec, complete_lines
+from cotexp.jobs.ledger_files import complete_lines
+from cotexp.jobs.store import Row, Spec
 from cotexp.model_settings import ApiCompressor, ApiTeacher
 from cotexp.sections import ConfigError
 from cotexp.settings import Settings
@@ -65,7 +66,7 @@ def check_keys(settings: Settings) -> None:
 
 def paid(context: Context, specs: Sequence[Spec]) -> float:
     """US dollars that the stored texts of one role have cost, in this run and in those that share its ledgers."""
-    return sum(row["usage"].get("cost", 0.0) for row in _rows(context, specs))
+    return float(sum(row["usage"].get("cost", 0.0) for row in _rows(context, specs)))
 
 
 def metrics(context: Context, role: str, specs: Sequence[Spec]) -> dict[str, float]:

@@ -146,7 +146,8 @@ def _runs(everyone: Iterable[Path]) -> tuple[list[Path], list[str]]:
 def _wanted(runs: Iterable[Path]) -> tuple[set[str], list[str]]:
     """(keys that the runs in these folders have used or will go on from, lines on files that should say so and cannot be read)."""
     wanted: set[str] = set()
-    silent, unread = [], []
+    silent: list[str] = []
+    unread: list[str] = []
     for run in runs:
         names = [name for name in (STAGES, PLANNED) if os.path.lexists(run / name)]
         if not names:

@@ -86,7 +86,7 @@ def rows_at_once(
 
     def length(name: str) -> int:
         text = min(expected(name), limits.max_new_tokens) if expected else limits.max_new_tokens
-        return encoder().count(prompt(name)) + text
+        return int(encoder().count(prompt(name))) + text
 
     return share(model, lambda ids: rows_of_batch(map(length, ids), max_rows=limits.batch_size, max_tokens=model.max_batch_tokens))
 

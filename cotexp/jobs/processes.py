@@ -23,7 +23,7 @@ def is_elsewhere(owner: dict[str, Any]) -> bool:
 def process_is_alive(owner: dict[str, Any]) -> bool:
     try:
         process = psutil.Process(owner["pid"])
-        return abs(process.create_time() - owner["started"]) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+        return bool(abs(process.create_time() - owner["started"]) < 1.0 and process.status() != psutil.STATUS_ZOMBIE)
     except (psutil.Error, OverflowError, ValueError):
         return False
 

@@ -145,7 +145,7 @@ def _draw_legend(figure: Any, rows: Sequence[ArmRow]) -> None:
     from matplotlib.lines import Line2D
 
     orange, blue = COLOURS["orange"], COLOURS["blue"]
-    point = {"markersize": 8, "markeredgewidth": 2, "linewidth": 2}
+    point: dict[str, Any] = {"markersize": 8, "markeredgewidth": 2, "linewidth": 2}
     handles = [
         Line2D([], [], color=orange, marker="D", label="baseline", **point),
         Line2D([], [], color=blue, marker="o", label="differs from it", **point),

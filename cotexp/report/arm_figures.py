@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 from cotexp.jobs.stored_files import stages_of
 from cotexp.report import arm_figure, funnel, pareto, rounds, run_figures
@@ -31,7 +32,7 @@ def _compressed_sets(runs: Sequence[Run]) -> list[rounds.CompressedSet]:
     """Every compressed training set once, labelled by the settings that set it apart from the others."""
     found: dict[str, tuple[Run, rounds.CompressedSet]] = {}
     for run in runs:
-        if compressed := unless_broken(run.folder, rounds.read, None):
+        if compressed := unless_broken(run.folder, rounds.read, lambda: None):
             found.setdefault(compressed.content, (run, compressed))
     names = labels([run for run, _ in found.values()]) if found else []
     return [replace(compressed, label=name) for name, (_, compressed) in zip(names, found.values(), strict=True)]
@@ -41,11 +42,10 @@ def _difficulties(runs: Sequence[Run]) -> Iterator[Drawing]:
     """Rationale difficulty, for every set of scores; the second and later ones are numbered."""
     scored: dict[tuple[str, ...], Run] = {}
     for run in runs:
-        stages = unless_broken(run.folder, stages_of, {})
+        stages: dict[str, dict[str, Any]] = unless_broken(run.folder, stages_of, dict)
         if keys := tuple(stages[name]["key"] for name in sorted(stages) if name.startswith("scores/")):
             scored.setdefault(keys, run)
     for number, run in enumerate(scored.values(), 1):
+        drawings: list[Drawing] = unless_broken(run.folder, lambda folder: list(run_figures.of_difficulty(folder)), list)
         ending = "" if number == 1 else f"_{number}"
-        yield from (
-            each._replace(name=each.name + ending) for each in unless_broken(run.folder, lambda folder: list(run_figures.of_difficulty(folder)), [])
-        )
+        yield from (each._replace(name=each.name + ending) for each in drawings)

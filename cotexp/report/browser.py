@@ -102,8 +102,8 @@ def most_of_run(num_runs: int) -> int:
 
 def _add(browser: Browser, run: int, folder: Path, most: int, most_characters: int) -> dict[Kind, tuple[int, int]]:
     """Add a run's examples, one of each kind in turn until there is no more room; at least one of each kind."""
-    asked = unless_broken(folder, lambda folder: questions_of(folder)[1], {})
-    found: dict[Kind, ExampleSource] = unless_broken(folder, sources, {})
+    asked: dict[str, dict[str, str]] = unless_broken(folder, lambda folder: questions_of(folder)[1], dict)
+    found: dict[Kind, ExampleSource] = unless_broken(folder, sources, dict)
     waiting: dict[Kind, Iterator[Example]] = {kind: iter(source.make(choose(source.groups, most))) for kind, source in found.items()}
     num_shown: dict[Kind, int] = dict.fromkeys(waiting, 0)
     while waiting:

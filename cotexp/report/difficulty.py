@@ -141,7 +141,7 @@ def _legend(figure: Any) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles = [Patch(facecolor=colour, alpha=0.5, edgecolor=colour, hatch=hatch, label=name) for _, name, colour, hatch, _ in CORRECTNESS]
+    handles: list[Any] = [Patch(facecolor=colour, alpha=0.5, edgecolor=colour, hatch=hatch, label=name) for _, name, colour, hatch, _ in CORRECTNESS]
     handles.append(Line2D([], [], color="black", linewidth=2, label="median (box: middle half, whiskers: 5 to 95 %)"))
     handles.append(Line2D([], [], color=COLOURS["grey"], linewidth=1, linestyle="--", label="RD 1: the rationale changes nothing"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
@@ -174,7 +174,14 @@ def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
     figure.suptitle("Rationale difficulty against length")
     counts = Counter(each.correct for each in rationales)
     lines = [
-        Line2D([], [], color=colour, marker="o", linestyle=style, label=f"{name} ({counts[correct]:,}); line: running median")
+        Line2D(
+            [],
+            [],
+            color=colour,
+            marker="o",
+            linestyle=style,  # type: ignore[arg-type]  # one of the styles that CORRECTNESS names
+            label=f"{name} ({counts[correct]:,}); line: running median",
+        )
         for correct, name, colour, _, style in CORRECTNESS
     ]
     figure.legend(handles=lines, loc="outside lower center", ncols=2, fontsize=9)

@@ -105,7 +105,7 @@ def last_mode(settings: dict[str, Any]) -> str:
 
 def stored_runs(folders: Sequence[Path], outputs: Path, mode: str | None) -> list[StoredRun]:
     """The runs in these folders. A run whose settings cannot be read is reported and left out."""
-    found = (unless_broken(folder, functools.partial(_stored, outputs=outputs, mode=mode), None) for folder in folders)
+    found = (unless_broken(folder, functools.partial(_stored, outputs=outputs, mode=mode), lambda: None) for folder in folders)
     return [each for each in found if each is not None]
 
 

@@ -23,7 +23,7 @@ def drawings(folder: Path) -> Iterator[Drawing]:
     if compressed := rounds.read(folder):
         yield from rounds.drawings([compressed])
     if is_trained(folder):
-        yield from _training_curves(unless_broken(folder, curve, []))
+        yield from _training_curves(unless_broken(folder, curve, list))
 
 
 def of_difficulty(folder: Path) -> Iterator[Drawing]:

@@ -106,7 +106,7 @@ def progress(seen: ListedRun, outputs: Path) -> str:
     stage = seen.status.stage
     if seen.status.state == "finished" or stage is None:
         return ""
-    done, total = unless_broken(seen.folder, lambda folder: _done(seen, stage, outputs), (0, 0))
+    done, total = unless_broken(seen.folder, lambda folder: _done(seen, stage, outputs), lambda: (0, 0))
     return f"{stage} {min(done, total):,} of {total:,}" if total else stage
 
 

@@ -14,14 +14,14 @@ from cotexp.sections import RunFailed
 T = TypeVar("T")
 
 
-def unless_broken(folder: Path, read: Callable[[Path], T], otherwise: T) -> T:
-    """What `read` returns for the run in `folder`. If a file is broken, a warning and `otherwise`, so that one run does not hide the others."""
+def unless_broken(folder: Path, read: Callable[[Path], T], otherwise: Callable[[], T]) -> T:
+    """What `read` returns for the run in `folder`; if a file is broken, a warning and what `otherwise` returns. One run does not hide the others."""
     try:
         with understood(folder):
             return read(folder)
     except RunFailed as error:
         say_once(f"{folder}: a part of it is not shown: {error}")
-        return otherwise
+        return otherwise()
 
 
 def artifact_of(folder: Path, stage: str) -> Path:

@@ -68,7 +68,7 @@ def picture(drawing: Drawing) -> Figure:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    with plt.rc_context(STYLE):
+    with plt.rc_context(STYLE):  # type: ignore[arg-type]  # its names are literals of one large type
         figure = plt.figure(figsize=drawing.size, layout="constrained")
         drawing.draw(figure)
         _show_as_is(figure)

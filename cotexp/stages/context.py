@@ -102,9 +102,9 @@ class Context:
     def rows(self, name: str, spec: Spec, ids: Sequence[str], compute: Compute, *, chunk_size: ChunkSize, shown: str | None) -> dict[str, Row]:
         """The rows of `ids` in one stage's ledger; missing ones are computed, or in a look counted and left out. `shown` names a progress bar."""
         ledger = self.store.ledger(spec)
-        if self.look is None and shown is None:
-            return ledger.fill(ids, compute, chunk_size=chunk_size)
         if self.look is None:
+            if shown is None:
+                return ledger.fill(ids, compute, chunk_size=chunk_size)
             with progress.bar(shown, len(ids)) as advance:
                 return ledger.fill(ids, compute, chunk_size=chunk_size, on_row=advance)
         stored = ledger.read()
@@ -168,7 +168,8 @@ def hash_of(texts: Iterable[str]) -> str:
 
 def scoring_model(settings: Settings) -> PretrainedModel:
     """The model that scores rationales: always with engine local, since vLLM's log-probabilities depend on the order of requests."""
-    return replace(settings.model, engine="local", compile=False, dtype=settings.scoring.dtype)
+    model: PretrainedModel = settings.model
+    return replace(model, engine="local", compile=False, dtype=settings.scoring.dtype)
 
 
 def teacher_model(settings: Settings) -> PretrainedModel | None:

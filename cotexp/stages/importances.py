@@ -58,7 +58,7 @@ def make(context: Context, chains: Sequence[Rationale]) -> dict[str, list[float]
     """Chain id -> a number for each of its tokens, the larger the more important; none unless this compression ranks tokens."""
     questions = {each.id: each for each in context.training_questions}
     in_order = sorted(chains, key=lambda each: (each.question_id, each.num_cot_tokens))
-    found = {}
+    found: dict[str, list[float]] = {}
     for task in by_task(context.training_questions):
         own = spec(context, task)
         if own is None:

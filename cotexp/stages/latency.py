@@ -122,7 +122,7 @@ def _timed(engine: Engine, requests: Sequence[Request], size: int, sampling: Sam
 def _busy_seconds() -> float:
     """Processor seconds that this machine has worked, whoever for."""
     times = psutil.cpu_times()
-    return sum(times) - sum(getattr(times, name, 0.0) for name in ("idle", "iowait", "guest", "guest_nice"))
+    return float(sum(times)) - sum(getattr(times, name, 0.0) for name in ("idle", "iowait", "guest", "guest_nice"))
 
 
 def _own_seconds() -> float:

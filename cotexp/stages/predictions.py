@@ -52,11 +52,10 @@ def spec(context: Context, mode: str, task: str) -> Spec:
 
 def _truncated(context: Context, task: str) -> Spec:
     """The base model's answers, cut; their budget follows from the lengths of all of them, so other questions make another ledger."""
-    own = by_task(context.questions.test)[task]
     own = {
         "answers": spec(context, "base", task).key,
         "truncate_ratio": context.settings.evaluation.truncate_ratio,
-        "questions": hash_of(each.id for each in own),
+        "questions": hash_of(each.id for each in by_task(context.questions.test)[task]),
     }
     return Spec(NAME, {"version": VERSION, **own})
 

@@ -35,11 +35,13 @@ def spec(context: Context, task: str) -> Spec | None:
     if written is not None:
         compressor: dict[str, Any] = {"compressor": {"rewrites": written.key}}
     else:
+        model = compressor_model(settings)
         assert context.compressor is not None
+        assert model is not None
         compressor = {
             "compressor": keyed(settings.compressor),
             "model": context.compressor.sha256,
-            **environment(compressor_model(settings)),
+            **environment(model),
         }
     own = {
         "rationales": rationales.spec(context, task).key,
@@ -101,8 +103,9 @@ def _chunk_size(context: Context, rationales: dict[str, Rationale], rounds: Roun
         rationale = rationales[parent(name)]
         return _rewriting(context, questions[rationale.question_id], rationale, rounds)[1]
 
-    model, compressor = compressor_model(context.settings), context.settings.compressor
-    return rows_at_once(context, model, compressor, prompt, lambda name: lengths[parent(name)])
+    model = compressor_model(context.settings)
+    assert model is not None
+    return rows_at_once(context, model, context.settings.compressor, prompt, lambda name: lengths[parent(name)])
 
 
 def _rewriting(context: Context, question: Question, rationale: Rationale, rounds: Rounds) -> tuple[str, str]:
@@ -150,7 +153,9 @@ def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds:
             return
         from cotexp.inference.engine import Request
 
-        engine = load_engine(context, context.compressor, compressor_model(settings))
+        model = compressor_model(settings)
+        assert model is not None
+        engine = load_engine(context, context.compressor, model)
         requests = [Request(each, prompts[each]) for each in ids]
         engine.generate(requests, settings.compressor, lambda output: emit(read(output.id, asdict(output))))
 
