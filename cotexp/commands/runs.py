@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from cotexp.jobs.stored_files import STAGES, stages_of
 from cotexp.report import terminal
