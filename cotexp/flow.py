@@ -18,7 +18,7 @@ from cotexp.jobs.store import Spec
 from cotexp.jobs.stored_files import COMPRESSED, SELECTION, read_json, write_lines
 from cotexp.methods import reasoning, statistics
 from cotexp.model_settings import PretrainedModel
-from cotexp.records import Compressed, FinishReason, Rationale
+from cotexp.records import Compressed, FinishReason, Rationale, Selected
 from cotexp.stages import (
     checkpoint,
     grades,
@@ -37,6 +37,7 @@ from cotexp.stages import (
 )
 from cotexp.stages.context import Context, Look, by_task, compressor_model, is_deterministic, teacher_model
 from cotexp.stages.rounds import Rounds
+from cotexp.stages.scores import Scores
 
 OF_TASK: tuple[ModuleType, ...] = (texts, rationales, scores, rewrites, rounds, importances, perplexity)
 """Stages before fine-tuning, in order; each has a ledger per task to train on."""
@@ -88,15 +89,25 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """The rationales that take part, what each became, and the metrics of all stages up to here."""
+    """What every stage before fine-tuning made: the rationales `written` and `chosen` of them, each one's `chains`, and what these became."""
 
+    written: list[Rationale]
+    scored: Scores
     chosen: list[Rationale]
-    compressed: list[Compressed]
-    metrics: Metrics
+    outcomes: list[Selected]
+    chains: list[Rationale]
+    rewritten: Rounds
+    kept: list[Compressed]
+    likelihoods: dict[str, perplexity.Measured]
+
+    @property
+    def compressed(self) -> list[Compressed]:
+        """The short form of each chosen rationale, its parts joined."""
+        return reasoning.joined(self.chosen, self.kept)
 
 
-def training_set(context: Context, walk: Walk, folder: Path | None = None) -> TrainingSet:
-    """Every stage before fine-tuning; `folder` gets a line per question and per compressed chain."""
+def training_set(context: Context, walk: Walk) -> TrainingSet:
+    """Every stage before fine-tuning."""
     settings = context.settings
     with walk.stage("rationales", teacher_model(settings)):
         written = rationales.make(context)
@@ -112,19 +123,26 @@ def training_set(context: Context, walk: Walk, folder: Path | None = None) -> Tr
         kept = compress(context, chains, rewritten)
     with walk.stage("perplexity", settings.model):
         likelihoods = perplexity.make(context, chains, rewritten, kept)
-    compressed = reasoning.joined(chosen, kept)
-    if folder:
-        write_lines(folder / SELECTION, [dataclasses.asdict(each) for each in outcomes])
-        write_lines(folder / COMPRESSED, perplexity.lines(chains, rewritten, kept, likelihoods))
-    metrics = _rationale_metrics(context, written, chosen) | _round_metrics(rewritten)
-    if context.look is None:
-        for role, _ in api_texts.roles(settings):
-            asked = texts if role == "teacher" else rewrites
-            metrics |= api_texts.metrics(context, role, asked.specs(context))
-    if compressed:
-        metrics |= perplexity.metrics(context, chains, kept, likelihoods, num_dropped=len(chosen) - len(compressed))
-    selected = statistics.selection_metrics(outcomes, chosen) | statistics.difficulty_metrics(written, scored)
-    return TrainingSet(chosen, compressed, metrics | {f"selection/{name}": value for name, value in selected.items()})
+    return TrainingSet(written, scored, chosen, outcomes, chains, rewritten, kept, likelihoods)
+
+
+def metrics_of(context: Context, made: TrainingSet) -> Metrics:
+    """Everything that is said of a training set: counts, selection, difficulty, lengths, perplexity and cost."""
+    metrics = _rationale_metrics(context, made.written, made.chosen) | _round_metrics(made.rewritten)
+    for role, _ in api_texts.roles(context.settings):
+        asked = texts if role == "teacher" else rewrites
+        metrics |= api_texts.metrics(context, role, asked.specs(context))
+    if compressed := made.compressed:
+        num_dropped = len(made.chosen) - len(compressed)
+        metrics |= perplexity.metrics(context, made.chains, made.kept, made.likelihoods, num_dropped=num_dropped)
+    selected = statistics.selection_metrics(made.outcomes, made.chosen) | statistics.difficulty_metrics(made.written, made.scored)
+    return metrics | {f"selection/{name}": value for name, value in selected.items()}
+
+
+def write_training_set(made: TrainingSet, folder: Path) -> None:
+    """A line per training question and per compressed chain, for reports."""
+    write_lines(folder / SELECTION, [dataclasses.asdict(each) for each in made.outcomes])
+    write_lines(folder / COMPRESSED, perplexity.lines(made.chains, made.rewritten, made.kept, made.likelihoods))
 
 
 def compress(context: Context, chains: Sequence[Rationale], written: Rounds) -> list[Compressed]:
@@ -168,10 +186,11 @@ def computed(context: Context, walk: Walk, folder: Path) -> Metrics:
     metrics = _question_metrics(context)
     context.on_metrics(metrics)
     if context.settings.trains:
-        made = training_set(context, walk, folder)
+        made = training_set(context, walk)
+        write_training_set(made, folder)
         with walk.stage("training", None):
             trained = checkpoint.make(context, checkpoint.make_examples(context, made.chosen, made.compressed))
-        metrics |= made.metrics | {f"training/{name}": value for name, value in read_json(trained / "training.json").items()}
+        metrics |= metrics_of(context, made) | {f"training/{name}": value for name, value in read_json(trained / "training.json").items()}
         context.on_metrics(metrics)
     return metrics | measured(context, walk) | walk.clock.seconds
 

@@ -305,7 +305,7 @@ def read_command(arguments: list[str]) -> Command:
 
     flags, unread = get_args_parser().parse_known_args(arguments)
     if unread:
-        raise ConfigError(f"run.py has no option {unread[0].partition('=')[0]}; settings are words KEY=VALUE, and --help lists them")
+        raise ConfigError(f"run.py has no option {unread[0].partition('=')[0]}; settings are given as KEY=VALUE, and --help lists them")
     if flags.config_dir:
         use_config_dir(flags.config_dir)
     runs = not (flags.shell_completion or flags.hydra_help or flags.info)

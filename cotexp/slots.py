@@ -62,7 +62,9 @@ def text_settings() -> frozenset[str]:
 
 
 def _texts_of(section: type, path: str) -> Iterator[str]:
-    for name, hint in get_type_hints(section).items():
+    hints = get_type_hints(section)
+    for name in (each.name for each in dataclasses.fields(section)):
+        hint = hints[name]
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             yield from _texts_of(hint, f"{path}.{name}")
         elif _holds_text(hint):

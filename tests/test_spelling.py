@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -155,12 +156,10 @@ def test_a_declared_report_keeps_the_spelling_of_its_texts(tmp_path: Path, monke
 
 
 def test_a_path_is_a_text_in_every_option_of_its_slot_or_in_none() -> None:
-    from typing import get_type_hints
-
     hints: dict[str, set[bool]] = {}
     for slot, schemas in SECTIONS.items():
         for section in schemas.values():
-            for name in get_type_hints(section):
+            for name in (each.name for each in dataclasses.fields(section)):
                 hints.setdefault(f"{slot}.{name}", set()).add(f"{slot}.{name}" in {f"{slot}.{each}" for each in _texts(section)})
     assert {path for path, kinds in hints.items() if len(kinds) > 1} == set()
     assert {path for path, kinds in hints.items() if kinds == {True}} <= text_settings()

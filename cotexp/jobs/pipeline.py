@@ -91,7 +91,7 @@ def compress(context: Context) -> Metrics:
     api_texts.check_keys(settings)
     check_models(context)
     check_room(context)
-    return flow.training_set(context, _walk(context, Clock(lambda stage: None))).metrics
+    return flow.metrics_of(context, flow.training_set(context, _walk(context, Clock(lambda stage: None))))
 
 
 def _walk(context: Context, clock: Clock) -> Walk:

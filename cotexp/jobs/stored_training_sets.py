@@ -86,7 +86,7 @@ def _metrics(context: Context) -> dict[str, float]:
         rows = look.counted(kind)
         if rows.num_missing:
             raise RunFailed(f"{rows.num_missing} of {rows.num_wanted} {what}")
-    metrics = {name: value for name, value in made.metrics.items() if name in COUNTS or name.startswith("compression/")}
+    metrics = {name: value for name, value in flow.metrics_of(context, made).items() if name in COUNTS or name.startswith("compression/")}
     if "compression/perplexity" not in metrics:
         raise RunFailed("the perplexity of its chains is not measured yet: scoring.perplexity_chains is 0")
     return metrics

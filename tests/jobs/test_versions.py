@@ -57,12 +57,6 @@ LEFT_OUT = {
     "cotexp.tasks.benchmarks.*": "reads questions: an id is a hash of what its question says",
     "cotexp.tasks.sources.*": "reads questions: an id is a hash of what its question says",
     "cotexp.tasks.rows.*": "reads questions: an id is a hash of what its question says",
-    "cotexp.flow._rationale_metrics": "counts",
-    "cotexp.flow._round_metrics": "counts",
-    "cotexp.stages.perplexity.lines": "writes lines for reports",
-    "cotexp.stages.perplexity.metrics": "counts",
-    "cotexp.jobs.api_texts.metrics": "counts",
-    "cotexp.methods.statistics.*": "counts",
 }
 """What decides no row, as a pattern, and why."""
 
