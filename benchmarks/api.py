@@ -63,7 +63,7 @@ def bare(engine: ApiEngine) -> float:
                 await client.chat.completions.create(model="m", messages=messages, temperature=0.7, max_tokens=64, seed=number)
                 ends.append(time.perf_counter())
 
-        async with engine.client() as client:
+        async with engine.service.client() as client:
             await asyncio.gather(*(ask() for _ in range(IN_FLIGHT)))
         return ends
 
