@@ -10,20 +10,21 @@ import sys
 
 from omegaconf import DictConfig
 
-from cotexp import help_page, schema, signals, spelling, sweep_agents, sweeper
-from cotexp.sections import ConfigError
+from cotexp import signals
+from cotexp.config import command_line, help_page, schema, spelling, sweep_agents, sweeper
+from cotexp.settings.base import ConfigError
 from cotexp.visible import format_error
 
 
 def main() -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants it before the settings
     try:
-        command = schema.read_command(sys.argv[1:])
+        command = command_line.read_command(sys.argv[1:])
         if command.help_wanted:
             print(help_page.help_text(command.overrides))
             return
         if command.runs:
-            schema.check_command_line(command.overrides, multirun=command.multirun)
+            command_line.check_command_line(command.overrides, multirun=command.multirun)
     except ConfigError as error:
         sys.exit(format_error(error))
     quoted = dict(zip(command.overrides, spelling.as_typed(command.overrides), strict=True))
@@ -32,7 +33,7 @@ def main() -> None:
         sweep_agents.leave()
     try:
         with signals.handled():
-            schema.hydra_main(run)
+            command_line.hydra_main(run)
     except signals.Stopped as stop:
         print(f"cotexp: {stop}; everything computed is kept, run the same command again to go on", file=sys.stderr)
         raise

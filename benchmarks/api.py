@@ -25,8 +25,10 @@ from fault_server import served, told
 
 from cotexp.inference.api import ApiEngine
 from cotexp.inference.engine import Request
-from cotexp.jobs.store import Spec, Store
-from cotexp.model_settings import ApiServer, Sampling
+from cotexp.settings.sampling import Sampling
+from cotexp.settings.server import ApiServer
+from cotexp.store.specs import Spec
+from cotexp.store.store import Store
 
 LATENCY_SECONDS, IN_FLIGHT = 0.2, 64
 REFUSED = 0.05

@@ -20,8 +20,9 @@ import torch
 from cotexp.compressions import Macc
 from cotexp.inference.engine import Request, rows_of_batch
 from cotexp.inference.local import LocalEngine
-from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import identity, loading
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.sampling import Sampling
 from cotexp.tasks import StoriesTask, load_questions, prompt_for
 from cotexp.tasks.answers import split_solution
 

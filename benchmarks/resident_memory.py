@@ -20,14 +20,15 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from cotexp.config.command_line import check_command_line
 from cotexp.inference.engine import Request
 from cotexp.inference.local import LocalEngine
 from cotexp.inference.scoring import Item, Scorer, Text
-from cotexp.model_settings import PretrainedModel, Sampling, ScratchModel
 from cotexp.models import gguf, identity, loading, scratch
 from cotexp.models.encoding import Encoded
 from cotexp.models.loading import LoadedModel
-from cotexp.schema import check_command_line
+from cotexp.settings.models import PretrainedModel, ScratchModel
+from cotexp.settings.sampling import Sampling
 from cotexp.training.data import EncodedExample, collate
 from cotexp.training.modules import supervised_loss
 

@@ -20,8 +20,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from cotexp.inference.scoring import Item, Scorer, Text
-from cotexp.model_settings import PretrainedModel
 from cotexp.models import identity, loading
+from cotexp.settings.models import PretrainedModel
 
 SMOLLM2_135M = LlamaConfig(
     vocab_size=49152,

@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import torch
 
-from cotexp.model_settings import PretrainedModel
 from cotexp.models import identity, loading
 from cotexp.models.encoding import Encoder
-from cotexp.settings import Trainer
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.training import Trainer
 from cotexp.tasks import StoriesTask, load_questions, prompt_for
 from cotexp.training.data import EncodedExample, collate, plan_batches
 from cotexp.training.modules import supervised_loss

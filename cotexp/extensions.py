@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 
 
 def installed(group: str, base: type, built_in: Collection[str]) -> dict[str, type[Any]]:

@@ -14,11 +14,9 @@ from cotexp.compressions.base import Tools
 from cotexp.jobs import api_texts
 from cotexp.jobs.engines import load_encoder
 from cotexp.jobs.status import Clock, Metrics
-from cotexp.jobs.store import Spec
-from cotexp.jobs.stored_files import COMPRESSED, SELECTION, read_json, write_lines
 from cotexp.methods import reasoning, statistics
-from cotexp.model_settings import PretrainedModel
 from cotexp.records import Compressed, FinishReason, Rationale, Selected
+from cotexp.settings.models import PretrainedModel
 from cotexp.stages import (
     checkpoint,
     grades,
@@ -38,6 +36,8 @@ from cotexp.stages import (
 from cotexp.stages.context import Context, Look, by_task, compressor_model, is_deterministic, teacher_model
 from cotexp.stages.rounds import Rounds
 from cotexp.stages.scores import Scores
+from cotexp.store.specs import Spec
+from cotexp.store.stored_files import COMPRESSED, SELECTION, read_json, write_lines
 
 OF_TASK: tuple[ModuleType, ...] = (texts, rationales, scores, rewrites, rounds, importances, perplexity)
 """Stages before fine-tuning, in order; each has a ledger per task to train on."""

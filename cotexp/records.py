@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
 
 FinishReason = Literal["stop", "length", "budget", "empty", "refused", "filtered", "overflow"]
 """How a text ended: by itself, at the token limit, with nothing in it; refused by the model, withheld by a server's content filter, or asked

@@ -17,10 +17,10 @@ from typing import Any, get_args, get_type_hints
 from unittest import mock
 
 from cotexp.commands import cli
-from cotexp.overrides import CONF
-from cotexp.sections import LARGEST
-from cotexp.settings import Settings
-from cotexp.slots import ROOT, SECTIONS
+from cotexp.config.overrides import CONF
+from cotexp.config.slots import ROOT, SECTIONS
+from cotexp.settings.base import LARGEST
+from cotexp.settings.root import Settings
 
 PACKAGE = Path(__file__).resolve().parent.parent / "cotexp"
 TYPES = {str: "text", int: "integer", float: "number", bool: "true or false", list: "list"}

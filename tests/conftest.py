@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cotexp.model_settings import ScratchModel
+from cotexp.settings.models import ScratchModel
 from cotexp.tasks import QuestionSets, StoriesTask, load_questions, prompt_for
 
 ROOT = Path(__file__).resolve().parent.parent

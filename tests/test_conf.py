@@ -12,13 +12,15 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from cotexp import schema
 from cotexp.commands import declared_reports
+from cotexp.config import command_line, schema, slots
 from cotexp.jobs import pipeline, planning
-from cotexp.jobs.store import key_of
-from cotexp.model_settings import GgufModel, LocalCompressor, LocalTeacher, ScratchModel
-from cotexp.sections import ConfigError, keyed
-from cotexp.settings import Settings
+from cotexp.settings.base import ConfigError, keyed
+from cotexp.settings.compressors import LocalCompressor
+from cotexp.settings.models import GgufModel, ScratchModel
+from cotexp.settings.root import Settings
+from cotexp.settings.teachers import LocalTeacher
+from cotexp.store.specs import key_of
 from cotexp.tasks import GsmSymbolicTask, StoriesTask
 from cotexp.tasks.benchmarks import BENCHMARKS
 
@@ -125,12 +127,12 @@ def test_every_file_under_conf_is_checked_and_belongs_to_a_known_group() -> None
 
 
 def known_groups() -> set[str]:
-    return {*schema.SECTIONS, *schema.OVERLAYS}
+    return {*schema.SECTIONS, *slots.OVERLAYS}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_file_can_be_composed_checked_and_planned(path: Path, files: Path, random_model: Path, tmp_path: Path) -> None:
-    points = schema.check_command_line(overrides_of(path, files), multirun=is_sweep(path))
+    points = command_line.check_command_line(overrides_of(path, files), multirun=is_sweep(path))
     assert len(points) > 1 if is_sweep(path) else len(points) == 1
     assert len({key_of({**keyed(each), "path": each.model.path}) for each in points}) == len(points), "a grid that names one point twice"
     for point in points:
@@ -177,7 +179,7 @@ def test_every_benchmark_has_a_file_and_is_planned_over_rows_of_its_own() -> Non
 
 def test_without_its_extra_the_procedural_benchmark_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
-    settings = schema.check_command_line(["task=gsm_symbolic"], multirun=False)[0]
+    settings = command_line.check_command_line(["task=gsm_symbolic"], multirun=False)[0]
     with pytest.raises(ConfigError, match=r"task=gsm_symbolic needs the package reasoning-gym .*pip install 'cotexp\[symbolic\]'"):
         pipeline.make_context(settings, plan=True)
 
@@ -188,11 +190,11 @@ def test_our_check_and_hydra_come_to_the_same_settings(path: Path, files: Path) 
     schema.register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         by_hydra = schema.load(compose("config", overrides=overrides))
-    assert [by_hydra] == schema.check_command_line(overrides, multirun=False)
+    assert [by_hydra] == command_line.check_command_line(overrides, multirun=False)
 
 
 def test_worked_solutions_can_teach_the_default_method() -> None:
-    settings = schema.check_command_line(["teacher=reference"], multirun=False)[0]
+    settings = command_line.check_command_line(["teacher=reference"], multirun=False)[0]
     assert (settings.teacher.name, settings.compression.name) == ("reference", "macc")
 
 
@@ -219,12 +221,12 @@ def defaults_of(path: Path) -> Any:
 def test_each_slot_of_the_root_has_schemas_and_a_default_option() -> None:
     defaults = defaults_of(CONF / "config.yaml")
     chosen = {slot: option for each in defaults if isinstance(each, dict) for slot, option in each.items()}
-    assert {slot for slot in chosen if slot not in schema.OVERLAYS} == set(schema.SECTIONS)
+    assert {slot for slot in chosen if slot not in slots.OVERLAYS} == set(schema.SECTIONS)
     assert defaults.index("_self_") < min(defaults.index(each) for each in defaults if isinstance(each, dict))
     assert [next(iter(each)) for each in defaults[-3:]] == ["experiment", "sweep", "debug"], "overlays come last, debug at the very end"
 
 
-@pytest.mark.parametrize("group", schema.OVERLAYS)
+@pytest.mark.parametrize("group", slots.OVERLAYS)
 def test_overlays_lie_over_the_whole_config(group: str) -> None:
     found = [path for path in FILES if path.relative_to(CONF).parts[0] == group]
     assert found

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from cotexp import credentials, overrides, schema
-from cotexp.model_settings import ApiServer
-from cotexp.sections import ConfigError
+from cotexp import credentials
+from cotexp.config import command_line, overrides
+from cotexp.settings.base import ConfigError
+from cotexp.settings.server import ApiServer
 
 SECRET = "planted4f7a9c2e8b1d6035"
 
@@ -201,26 +202,26 @@ def test_a_word_that_cannot_be_read_is_not_repeated_where_it_may_hold_a_key(word
 def test_a_word_that_can_be_read_but_does_not_fit_is_not_repeated_either() -> None:
     for word in (f"teacher.server.extra_body={{token:{SECRET}}}", f"teacher.server.timeout={SECRET}", f"+teacher.server.model={SECRET}"):
         with pytest.raises(ConfigError) as caught:
-            schema.check_command_line(
+            command_line.check_command_line(
                 ["teacher=api", "teacher.server.service=s", "teacher.server.model=m", "teacher.server.base_url=http://a", word], multirun=False
             )
         assert SECRET not in str(caught.value), word
     with pytest.raises(ConfigError) as caught:
-        schema.check_command_line(["teacher=api", f"teacher.server.model={SECRET},b"], multirun=False)
+        command_line.check_command_line(["teacher=api", f"teacher.server.model={SECRET},b"], multirun=False)
     assert SECRET not in str(caught.value)
     for word in (
         *("~teacher.server.api_key=hush", "teacher={server:{api_key:hush}}", "hydra.job.env_set.API_KEY=hush", "hydra.job.env_set={API_KEY:hush}"),
         *("hydra.launcher.api_key=hush", "+teacher=auth-hush", "teacher@x.key=hush"),
     ):
         with pytest.raises(ConfigError) as caught:
-            schema.check_command_line(["experiment=none", word], multirun=False)
+            command_line.check_command_line(["experiment=none", word], multirun=False)
         assert "hush" not in str(caught.value), word
 
 
 def test_an_option_that_there_is_not_is_one_line_without_its_value() -> None:
     for words in (["--api-key=hush", "seed=1"], ["--api-key", "hush"]):
         with pytest.raises(ConfigError, match=r"^run\.py has no option --api-key; settings are given as KEY=VALUE, and --help lists them$"):
-            schema.read_command(words)
+            command_line.read_command(words)
 
 
 def test_what_variables_hold_is_put_in_where_they_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from cotexp import durable
 
 PACKAGE = Path(durable.__file__).parent
-RENAMES_WHAT_IS_ON_THE_DISK_ALREADY = {"durable.py": 2, "jobs/cleaning.py": 1, "training/resumable.py": 1}
+RENAMES_WHAT_IS_ON_THE_DISK_ALREADY = {"durable.py": 2, "store/cleaning.py": 1, "training/resumable.py": 1}
 """File -> renames that are not done by `durable.put`: the helper itself, an entry that is deleted, and a state that makes room for the next."""
 
 

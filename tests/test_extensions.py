@@ -12,11 +12,12 @@ from typing import Literal
 
 import pytest
 
-from cotexp import extensions, schema, slots
-from cotexp.jobs import plain
-from cotexp.overrides import CONFIG_DIR
+from cotexp import extensions
+from cotexp.config import command_line, schema, slots
+from cotexp.config.overrides import CONFIG_DIR
+from cotexp.devices import json_codec
 from cotexp.records import Question
-from cotexp.sections import ConfigError, Section, setting
+from cotexp.settings.base import ConfigError, Section, setting
 from cotexp.tasks import StoriesTask, load_questions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +44,7 @@ PARITY = '''
 from dataclasses import dataclass
 
 from cotexp.records import AnswerType, Question
-from cotexp.sections import setting
+from cotexp.settings.base import setting
 from cotexp.tasks import GeneratedTask
 
 FIRST = {"train": 0, "validation": 100_000, "test": 200_000}
@@ -191,7 +192,7 @@ def test_a_file_of_the_user_s_that_cannot_be_used_is_named_in_one_line(
 ) -> None:
     monkeypatch.setenv(CONFIG_DIR, str(user_file(tmp_path, name, text)))
     with pytest.raises(ConfigError) as caught:
-        schema.check_command_line(words, multirun=False)
+        command_line.check_command_line(words, multirun=False)
     [problem] = caught.value.problems
     assert expected in problem
     assert "\n" not in problem
@@ -249,7 +250,7 @@ def test_entry_points_of_packages_are_read_by_name(monkeypatch: pytest.MonkeyPat
     [
         ("no_such_module:Whole", "cannot be imported (ModuleNotFoundError: No module named 'no_such_module'); repair or uninstall first"),
         (f"{HERE}:Missing", "cannot be imported (AttributeError: "),
-        (f"{HERE}:HERE", "must be a dataclass that extends cotexp.sections.Section; it is a str"),
+        (f"{HERE}:HERE", "must be a dataclass that extends cotexp.settings.base.Section; it is a str"),
         (f"{HERE}:Path", "it does not extend it"),
         (f"{HERE}:Bare", "it is no dataclass"),
         (f"{HERE}:Unsaid", "it has a field without a sentence: size"),
@@ -307,11 +308,11 @@ class Long(StoriesTask):
 
 
 def test_a_worker_process_reads_the_settings_of_an_installed_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    plain.write(tmp_path / "part.json", Long(length=5))
+    json_codec.write(tmp_path / "part.json", Long(length=5))
     with pytest.raises(ValueError, match="Long is no class of settings or records"):
-        plain.read(tmp_path / "part.json")
-    monkeypatch.setattr(plain, "installed_kinds", lambda: {"long": Long})
-    assert plain.read(tmp_path / "part.json") == Long(length=5)
+        json_codec.read(tmp_path / "part.json")
+    monkeypatch.setattr(json_codec, "installed_kinds", lambda: {"long": Long})
+    assert json_codec.read(tmp_path / "part.json") == Long(length=5)
 
 
 def test_a_broken_package_is_one_line_of_the_command(tmp_path: Path) -> None:

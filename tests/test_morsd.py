@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
+from cotexp.config.command_line import check_command_line
 from cotexp.inference.local import LocalEngine
 from cotexp.jobs import pipeline, planning
 from cotexp.jobs.pipeline import Result
-from cotexp.jobs.store import complete_lines, read_json
 from cotexp.records import Rationale
-from cotexp.schema import check_command_line
-from cotexp.settings import Settings
+from cotexp.settings.root import Settings
 from cotexp.stages import rationales
 from cotexp.stages.scores import row_id
+from cotexp.store.ledger_files import complete_lines
+from cotexp.store.stored_files import read_json
 
 SMALL = [
     *("experiment=none", "model=tiny_student", "teacher=tiny", "selection=morsd", "compression=none", "tracking=none"),

@@ -32,11 +32,14 @@ _MEMORY = "what a model remembers between two steps has another name in each arc
 
 PRIVATE = [
     Private(
-        "_internal", "cotexp/schema.py", "hydra._internal.utils:get_args_parser", "Hydra's options, read before Hydra runs, have no public parser"
+        "_internal",
+        "cotexp/config/command_line.py",
+        "hydra._internal.utils:get_args_parser",
+        "Hydra's options, read before Hydra runs, have no public parser",
     ),
     Private(
         "_utils",
-        "cotexp/spelling.py",
+        "cotexp/config/spelling.py",
         "omegaconf._utils:get_yaml_loader",
         "OmegaConf.load applies its rules for YAML, and loses how texts were typed",
     ),
@@ -63,12 +66,14 @@ PRIVATE = [
 """Names that begin with an underscore."""
 
 UNDOCUMENTED = [
-    Private("OverrideLexer", "cotexp/spelling.py", "hydra.grammar.gen.OverrideLexer:OverrideLexer", _GRAMMAR),
-    Private("OverrideParser", "cotexp/spelling.py", "hydra.grammar.gen.OverrideParser:OverrideParser", _GRAMMAR),
-    Private("HydraErrorListener", "cotexp/spelling.py", "hydra.core.override_parser.overrides_visitor:HydraErrorListener", _GRAMMAR),
-    Private("load_config", "cotexp/spelling.py", "hydra.plugins.config_source:ConfigSource.load_config", "Hydra keeps its own reader of a scheme"),
-    Private("class_name_to_class", "cotexp/sweeper.py", "hydra.core.plugins:Plugins", "hydra.sweeper accepts classes of hydra_plugins alone"),
-    Private("repo", "cotexp/launchers.py", "hydra.core.config_store:ConfigStore", _LAUNCHERS),
+    Private("OverrideLexer", "cotexp/config/spelling.py", "hydra.grammar.gen.OverrideLexer:OverrideLexer", _GRAMMAR),
+    Private("OverrideParser", "cotexp/config/spelling.py", "hydra.grammar.gen.OverrideParser:OverrideParser", _GRAMMAR),
+    Private("HydraErrorListener", "cotexp/config/spelling.py", "hydra.core.override_parser.overrides_visitor:HydraErrorListener", _GRAMMAR),
+    Private(
+        "load_config", "cotexp/config/spelling.py", "hydra.plugins.config_source:ConfigSource.load_config", "Hydra keeps its own reader of a scheme"
+    ),
+    Private("class_name_to_class", "cotexp/config/sweeper.py", "hydra.core.plugins:Plugins", "hydra.sweeper accepts classes of hydra_plugins alone"),
+    Private("repo", "cotexp/config/launchers.py", "hydra.core.config_store:ConfigStore", _LAUNCHERS),
 ]
 """Names without one that no documentation tells of."""
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from cotexp import help_page, launchers, schema
 from cotexp.commands import cli, search_space
-from cotexp.slots import SECTIONS
+from cotexp.config import command_line, help_page, launchers
+from cotexp.config.slots import SECTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -95,7 +95,7 @@ def check(command: Command) -> None:
     if list(launchers.problems(launcher, multirun=is_multirun)):
         assert launcher in launchers.names()
         overrides = [each for each in overrides if not each.startswith("hydra")]  # which this machine lacks
-    assert schema.check_command_line(overrides, multirun=is_multirun), text_of(command)
+    assert command_line.check_command_line(overrides, multirun=is_multirun), text_of(command)
 
 
 def has_sweep(command: Command) -> bool:
@@ -123,14 +123,14 @@ def test_every_cotexp_command_is_one_that_the_command_line_takes(monkeypatch: py
     for command in commands:
         options = parsed(command.words, monkeypatch)
         if options.command in ("encode", "questions"):
-            assert schema.check_command_line(options.overrides, multirun=False), text_of(command)
+            assert command_line.check_command_line(options.overrides, multirun=False), text_of(command)
         if options.command == "forecast" and options.candidates:
-            assert schema.check_command_line([each if "=" in each else f"sweep={each}" for each in options.candidates], multirun=True), text_of(
+            assert command_line.check_command_line([each if "=" in each else f"sweep={each}" for each in options.candidates], multirun=True), text_of(
                 command
             )
         if options.command == "search":
             space = search_space.read_space(options.space)
-            settings = schema.check_command_line([*options.settings, *(f"{each.path}={first_value(each)}" for each in space)], multirun=False)
+            settings = command_line.check_command_line([*options.settings, *(f"{each.path}={first_value(each)}" for each in space)], multirun=False)
             for metric in options.front.split(",") if options.front else [options.metric]:
                 assert search_space.read_metric(metric, settings[0]), text_of(command)
 
@@ -174,7 +174,7 @@ def test_links_of_the_readme_lead_to_files() -> None:
 @pytest.mark.parametrize(("heading", "experiment"), [("## MACC", "macc/gsm8k"), ("## MoRSD", "morsd/gsm8k")])
 def test_the_page_of_the_papers_names_the_values_that_are_run(heading: str, experiment: str) -> None:
     table = PAGES["docs/method_sources.md"].split(heading)[1].split("\n## ")[0]
-    settings = schema.check_command_line([f"experiment={experiment}"], multirun=False)[0]
+    settings = command_line.check_command_line([f"experiment={experiment}"], multirun=False)[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("| ")][1:]
     assert len(rows) > 15
     assert {mark for _, mark, _ in rows} == {"[P]", "[S]", "[?]"}

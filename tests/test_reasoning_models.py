@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from cotexp.config.command_line import check_command_line
 from cotexp.jobs import pipeline, planning
-from cotexp.jobs.store import complete_lines
 from cotexp.methods.reasoning import Parts
 from cotexp.report import compression_examples
-from cotexp.schema import check_command_line
-from cotexp.settings import Settings
+from cotexp.settings.root import Settings
 from cotexp.stages import checkpoint
+from cotexp.store.ledger_files import complete_lines
 from cotexp.tasks import QuestionSets, load_questions
 
 SMALL = [

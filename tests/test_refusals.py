@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from cotexp import schema
-from cotexp.sections import ConfigError
+from cotexp.config import command_line
+from cotexp.settings.base import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
 HYDRAS_ADVICE = ("To append to your config use", "To append to your default list use", "HYDRA_FULL_ERROR")
@@ -226,13 +226,13 @@ CHECKS: dict[str, tuple[list[str], list[str]]] = {
 def test_the_check_of_a_command_line_refuses(what: str) -> None:
     arguments, fragments = CHECKS[what]
     with pytest.raises(ConfigError) as caught:
-        schema.check_command_line(arguments, multirun=False)
+        command_line.check_command_line(arguments, multirun=False)
     assert_clear("\n".join(f"cotexp: {problem}" for problem in caught.value.problems), fragments)
 
 
 def test_two_grids_at_once_are_refused_in_words() -> None:
     with pytest.raises(ConfigError) as caught:
-        schema.check_command_line(["sweep=macc/rounds,macc/baselines"], multirun=True)
+        command_line.check_command_line(["sweep=macc/rounds,macc/baselines"], multirun=True)
     assert "ChoiceSweep" not in str(caught.value)
     assert "sweep" in str(caught.value)
 
@@ -272,7 +272,7 @@ def test_a_file_of_questions_is_refused(what: str, files: Path) -> None:
     from cotexp.tasks import load_questions
 
     arguments, fragments = FILE_CHECKS[what]
-    settings = schema.check_command_line(with_files(arguments, files), multirun=False)[0]
+    settings = command_line.check_command_line(with_files(arguments, files), multirun=False)[0]
     with pytest.raises(ConfigError) as caught:
         load_questions(settings.task)
     assert_clear(f"cotexp: {caught.value}", fragments)
@@ -280,8 +280,8 @@ def test_a_file_of_questions_is_refused(what: str, files: Path) -> None:
 
 @pytest.mark.parametrize(("name", "missing"), [("no_config", "config.json"), ("no_files", "config.json")])
 def test_a_folder_that_holds_no_model_is_refused(name: str, missing: str, files: Path) -> None:
-    from cotexp.model_settings import PretrainedModel
     from cotexp.models import identity
+    from cotexp.settings.models import PretrainedModel
 
     with pytest.raises(ConfigError) as caught:
         identity.find(PretrainedModel(path=str(files / name)))
@@ -292,7 +292,7 @@ def test_more_questions_than_there_are_stories_are_refused() -> None:
     from cotexp.tasks import load_questions
 
     narrow = ["task.min_operations=1", "task.max_operations=1", "task.max_value=10", "task.max_operand=2", "task.num_train=100000"]
-    settings = schema.check_command_line(narrow, multirun=False)[0]
+    settings = command_line.check_command_line(narrow, multirun=False)[0]
     with pytest.raises(ConfigError) as caught:
         load_questions(settings.task)
     assert_clear(f"cotexp: {caught.value}", ["task."])

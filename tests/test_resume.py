@@ -53,12 +53,12 @@ HELD = """
 import runpy, sys, time
 from pathlib import Path
 from cotexp import signals
-from cotexp.jobs import store
+from cotexp.store import ledgers
 from cotexp.training import recorder
 from tests.test_resume import MOMENTS
 
 outputs, moment = Path(sys.argv[1]), sys.argv[2]
-fill, write = store.Ledger.fill, recorder.Recorder._write
+fill, write = ledgers.Ledger.fill, recorder.Recorder._write
 
 def hold():
     if MOMENTS[moment](outputs):
@@ -75,7 +75,7 @@ def held_write(self, trainer, row):
     write(self, trainer, row)
     hold()
 
-store.Ledger.fill, recorder.Recorder._write = held_fill, held_write
+ledgers.Ledger.fill, recorder.Recorder._write = held_fill, held_write
 sys.argv = ["run.py", *sys.argv[3:]]
 runpy.run_path("run.py", run_name="__main__")
 """
@@ -363,6 +363,6 @@ def workers_in(outputs: Path) -> list[int]:
     found = []
     for each in psutil.process_iter(["pid", "cmdline"]):
         words = each.info["cmdline"] or []
-        if "cotexp.jobs.workers" in words and any(str(outputs) in word for word in words):
+        if "cotexp.devices.training_workers" in words and any(str(outputs) in word for word in words):
             found.append(each.info["pid"])
     return found

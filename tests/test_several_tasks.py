@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cotexp import schema
+from cotexp.config import command_line
 from cotexp.jobs import pipeline, planning
 from cotexp.stages import grades
 from cotexp.tasks import StoriesTask, load_questions
@@ -135,7 +135,7 @@ def test_the_same_command_again_computes_nothing_and_a_plan_agrees(folder: Path,
     assert "was finished already" in again
     assert [line for line in again.splitlines() if "│" in line] == [line for line in both.text.splitlines() if "│" in line]
     assert stored(folder) == before
-    (settings,) = schema.check_command_line(arguments(folder, BOTH), multirun=False)
+    (settings,) = command_line.check_command_line(arguments(folder, BOTH), multirun=False)
     planned = planning.plan(pipeline.make_context(settings, plan=True))
     assert {each.name for each in planned} == set(both.stages)
     assert {each.name: each.num_missing for each in planned if each.num_missing != 0} == {}

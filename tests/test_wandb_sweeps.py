@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cotexp import schema
+from cotexp.config import command_line
 from cotexp.methods import statistics
 from cotexp.records import Prediction
-from cotexp.settings import Settings
+from cotexp.settings.root import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "wandb_sweeps").glob("*.yaml"))
@@ -46,7 +46,7 @@ def commands_of(sweep: dict[str, Any]) -> list[list[str]]:
 @cache
 def points_of(path: Path) -> list[Settings]:
     """The checked settings of all those commands."""
-    return [settings for each in commands_of(read(path)) for settings in schema.check_command_line(each[3:], multirun=False)]
+    return [settings for each in commands_of(read(path)) for settings in command_line.check_command_line(each[3:], multirun=False)]
 
 
 def read(path: Path) -> dict[str, Any]:

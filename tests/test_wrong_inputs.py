@@ -13,13 +13,13 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from cotexp import schema
 from cotexp.commands.cli import main
+from cotexp.config import command_line
+from cotexp.config.slots import ROOT, SECTIONS
 from cotexp.jobs import checks, pipeline
-from cotexp.model_settings import ApiServer
-from cotexp.sections import LARGEST, ConfigError, RunFailed, Section
-from cotexp.settings import root_problems
-from cotexp.slots import ROOT, SECTIONS
+from cotexp.settings.base import LARGEST, ConfigError, RunFailed, Section
+from cotexp.settings.root import root_problems
+from cotexp.settings.server import ApiServer
 
 HUGE = 99_999_999_999_999_999_999
 
@@ -109,7 +109,7 @@ def test_a_command_line_names_every_wrong_number_in_a_line_of_its_own(value: str
     paths = ["seed", *numeric_paths(OPTIONS)]
     assert len(paths) > 30
     with pytest.raises(ConfigError) as caught:
-        schema.check_command_line(["experiment=none", *(f"{path}={value}" for path in paths)], multirun=False)
+        command_line.check_command_line(["experiment=none", *(f"{path}={value}" for path in paths)], multirun=False)
     lines = caught.value.problems
     silent = [path for path in paths if not any(line.startswith((f"{path} ", f"{path}: the override")) for line in lines)]
     allowed = {"null": {path for path in paths if takes_none(path)}}.get(value, set())
@@ -147,7 +147,7 @@ def test_no_name_of_an_experiment_leads_elsewhere() -> None:
         assert problem.startswith("name must be words"), name
         assert one_line(problem)
     with pytest.raises(ConfigError, match=r"^name must be words joined by '/'"):
-        schema.check_command_line(["experiment=none", "name=../x"], multirun=False)
+        command_line.check_command_line(["experiment=none", "name=../x"], multirun=False)
     assert list(root_problems("2026_11_28/a.b-c/é", 0, "")) == []
 
 
@@ -158,7 +158,7 @@ def test_no_name_of_an_experiment_leads_elsewhere() -> None:
 )
 def test_words_that_no_reader_gets_through_are_refused(word: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        schema.check_command_line([word], multirun=False)
+        command_line.check_command_line([word], multirun=False)
     assert [each for each in caught.value.problems if "\n" in each] == []
 
 
@@ -172,7 +172,7 @@ def test_a_model_from_scratch_of_sizes_that_no_machine_holds_is_refused() -> Non
     scratch = ["experiment=tiny", "model.hidden_size=16384", "model.num_layers=1000", "model.num_heads=8"]
     for words in (scratch, ["experiment=tiny", "model.hidden_size=12", "model.num_heads=4"]):
         with pytest.raises(ConfigError, match=r"^model\.hidden_size"):
-            schema.check_command_line(words, multirun=False)
+            command_line.check_command_line(words, multirun=False)
 
 
 # --- files -------------------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ FILE_SETTINGS = {
 def test_what_is_no_file_is_refused_and_never_waited_for(setting: str, places: Path, tmp_path: Path) -> None:
     words = [*FILE_SETTINGS[setting], f"{setting}={'[GOOD]' if setting.endswith('files') else 'GOOD'}", f"paths.outputs={tmp_path}/outputs"]
     words = [each.replace("GOOD", f"{places}/good.jsonl") for each in words]
-    settings = schema.check_command_line(["experiment=none", "tracking=none", "task.num_validation=2", *words], multirun=False)[0]
+    settings = command_line.check_command_line(["experiment=none", "tracking=none", "task.num_validation=2", *words], multirun=False)[0]
     slot, name = setting.split(".")
     for place in ("nowhere", "pipe", "socket", "folder", "loop", "device"):
         path = f"{places}/{place}.jsonl"
@@ -228,7 +228,7 @@ def test_what_is_no_file_is_refused_and_never_waited_for(setting: str, places: P
 
 def test_folders_that_cannot_be_used_are_refused(places: Path, tmp_path: Path) -> None:
     words = ["experiment=none", "task=svamp", "tracking=none", "paths.data=GOOD", f"paths.outputs={tmp_path}/outputs"]
-    settings = schema.check_command_line(words, multirun=False)[0]
+    settings = command_line.check_command_line(words, multirun=False)[0]
     for place in ("nowhere", "pipe.jsonl", "good.jsonl", "loop.jsonl"):
         settings.paths.data = str(places / place)
         with pytest.raises(ConfigError, match=r"^paths\.data") as caught:
@@ -260,9 +260,9 @@ def test_a_context_that_no_prompt_leaves_room_in_is_refused_before_any_text(word
     teacher = ["teacher=local", f"teacher.model.path={random_model}"] if setting.startswith("teacher") else []
     compressor = ["compressor=local", f"compressor.model.path={random_model}"]
     words = ["experiment=none", *sizes, *teacher, *compressor]
-    checks.check_room(pipeline.prepare(schema.check_command_line(words, multirun=False)[0]))
+    checks.check_room(pipeline.prepare(command_line.check_command_line(words, multirun=False)[0]))
     with pytest.raises(ConfigError) as caught:
-        pipeline.run(pipeline.prepare(schema.check_command_line([*words, word], multirun=False)[0]))
+        pipeline.run(pipeline.prepare(command_line.check_command_line([*words, word], multirun=False)[0]))
     assert all(each.startswith(f"{setting} must leave room for an answer: the shortest ") for each in caught.value.problems)
     assert all(one_line(each) and f"got {value};" in each for each in caught.value.problems)
     assert not (tmp_path / "runs").exists()
@@ -348,4 +348,4 @@ def test_root_settings_are_checked_as_those_of_slots_are() -> None:
     assert set(ROOT) == {"name", "seed", "plan", "compress_only", "baseline"}
     for value in (-1, 2**32, HUGE):
         with pytest.raises(ConfigError, match=r"^seed must be at"):
-            schema.check_command_line([f"seed={value}"], multirun=False)
+            command_line.check_command_line([f"seed={value}"], multirun=False)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cotexp.sections import ConfigError, RunFailed
-from cotexp.settings import Settings
+from cotexp.settings.base import ConfigError, RunFailed
+from cotexp.settings.root import Settings
 
 if TYPE_CHECKING:
     from cotexp.jobs.pipeline import Result
@@ -25,8 +25,8 @@ def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: M
     `overrides` make the point; `options` are the options of its slots and the name of its sweep.
     Raises: ConfigError, RunFailed with what the user can do.
     """
-    from cotexp.jobs import users
-    from cotexp.jobs.disk import check_writable, clear_errors
+    from cotexp.store import users
+    from cotexp.store.disk import check_writable, clear_errors
 
     if settings.plan:
         from cotexp.jobs import planning
@@ -62,12 +62,13 @@ def _compress(settings: Settings, use: Use) -> None:
 
 def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str | None], use: Use) -> Result | None:
     from cotexp import flow, report, tracking
-    from cotexp.jobs import nodes, pipeline
+    from cotexp.devices import rendezvous
+    from cotexp.jobs import pipeline
     from cotexp.report import run_table
 
     context = pipeline.prepare(settings)
     use(each.key for each in flow.specs_of(context).values())
-    if rank := nodes.rank(settings.trainer):
+    if rank := rendezvous.rank(settings.trainer):
         flow.assist(context)
         print(f"Machine {rank} has done its part; machine 0 reports.")
         return None

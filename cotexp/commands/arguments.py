@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from cotexp.jobs.status import FAILED, STATES
-from cotexp.sections import LARGEST, LARGEST_SEED, broken_path
-from cotexp.settings import MODES
+from cotexp.settings.base import LARGEST, LARGEST_SEED, broken_path
+from cotexp.settings.evaluation import MODES
 
 AddParser = Callable[..., argparse.ArgumentParser]
 """Adds a command by name, with the texts of its help."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cotexp.jobs.cleaning import Entry, plan_cleaning, remove
-from cotexp.jobs.progress import page
+from cotexp.progress import page
 from cotexp.report import terminal
 from cotexp.report.document import text_table
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
+from cotexp.store.cleaning import Entry, plan_cleaning, remove
 
 
 def clean_store(outputs: Path, *, delete: bool, paid: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cotexp import signals
 from cotexp.commands import USER_ERRORS, arguments
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.visible import format_error
 
 
@@ -17,7 +17,7 @@ def main(words: list[str] | None = None) -> None:
     options = arguments.parse(sys.argv[1:] if words is None else words)
     try:
         if options.config_dir:
-            from cotexp.overrides import use_config_dir
+            from cotexp.config.overrides import use_config_dir
 
             use_config_dir(options.config_dir)
         with signals.handled():

@@ -11,8 +11,8 @@ from cotexp.methods.comparison import POOLED, ComparedTask, RunComparison, compa
 from cotexp.records import Prediction
 from cotexp.report import terminal
 from cotexp.report.document import text_table
-from cotexp.sections import ConfigError, RunFailed
-from cotexp.settings import MODES
+from cotexp.settings.base import ConfigError, RunFailed
+from cotexp.settings.evaluation import MODES
 
 MAX_NAMED_QUESTIONS = 5
 

@@ -11,15 +11,15 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
-from cotexp import schema
-from cotexp.grids import expand_sweep
-from cotexp.overrides import CONF, options
+from cotexp.config import command_line
+from cotexp.config.grids import expand_sweep
+from cotexp.config.overrides import CONF, options
+from cotexp.config.spelling import read_yaml
 from cotexp.report.build import Wanted, joined_name, report_of
 from cotexp.report.declared import DeclaredReport, DeclaredTable, Peers, Published
 from cotexp.report.document import Report
 from cotexp.report.expected_runs import GridPoint
-from cotexp.sections import ConfigError, Section, suggestion
-from cotexp.spelling import read_yaml
+from cotexp.settings.base import ConfigError, Section, suggestion
 
 FOLDER = CONF / "report"
 S = TypeVar("S", bound=Section)
@@ -50,7 +50,7 @@ def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
 @cache
 def grid(overrides: tuple[str, ...]) -> list[GridPoint]:
     """The points of `run.py -m` with these arguments, composed once. Raises: ConfigError with every mistake in them."""
-    return [GridPoint(each.settings, tuple(expand_sweep(each.overrides))) for each in schema.points_of(list(overrides), multirun=True)]
+    return [GridPoint(each.settings, tuple(expand_sweep(each.overrides))) for each in command_line.points_of(list(overrides), multirun=True)]
 
 
 # --- files -----------------------------------------------------------------------------------------------------------------

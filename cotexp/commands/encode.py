@@ -6,14 +6,15 @@ import copy
 
 from rich.text import Text
 
-from cotexp import flow, schema
+from cotexp import flow
+from cotexp.config import command_line
 from cotexp.flow import Walk
 from cotexp.jobs import engines, pipeline
 from cotexp.jobs.checks import check_models, check_room
-from cotexp.jobs.progress import page
 from cotexp.models.encoding import Encoder
+from cotexp.progress import page
 from cotexp.records import Example
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.stages import checkpoint
 from cotexp.stages.context import Context
 from cotexp.tasks import QuestionSets
@@ -25,7 +26,7 @@ def print_encoded(overrides: list[str], *, num_questions: int) -> None:
 
     Raises: ConfigError when the settings train nothing.
     """
-    settings = schema.check_command_line(overrides, multirun=False)[0]
+    settings = command_line.check_command_line(overrides, multirun=False)[0]
     if not settings.trains:
         compression, modes = settings.compression.name, settings.evaluation.modes
         raise ConfigError(f"encode: compression={compression} with evaluation.modes={modes} trains nothing, so there are no examples to show")

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from cotexp import durable
 from cotexp.commands.model_card import GENERIC, MARK, model_card, source_of
-from cotexp.jobs.disk import check_writable
-from cotexp.jobs.stored_files import Damaged, metrics_of, read_json, settings_of, stages_of, understood
 from cotexp.report.finished_runs import name_of
-from cotexp.sections import ConfigError, broken_path
+from cotexp.settings.base import ConfigError, broken_path
+from cotexp.store.disk import check_writable
+from cotexp.store.stored_files import Damaged, metrics_of, read_json, settings_of, stages_of, understood
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
 
-    from cotexp.model_settings import PretrainedModel
     from cotexp.models.loading import LoadedModel
+    from cotexp.settings.models import PretrainedModel
 
 
 def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
@@ -36,8 +36,8 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     base = outputs / stages["model"]["path"] if "model" in stages else _base_folder(settings, manifest, checkpoint)
     import torch
 
-    from cotexp.jobs.disk import check_unchanged
     from cotexp.models import loading
+    from cotexp.store.disk import check_unchanged
 
     for each in filter(None, (checkpoint, base)):
         check_unchanged(each)
@@ -99,7 +99,7 @@ def _checkpoint(source: Path, settings: dict[str, Any], stages: dict[str, Any], 
 
 def _model_settings(settings: dict[str, Any]) -> PretrainedModel:
     """The settings of the run's model that decide its form, for a merge in float32 on the CPU."""
-    from cotexp.model_settings import PretrainedModel
+    from cotexp.settings.models import PretrainedModel
 
     names = (
         "path",

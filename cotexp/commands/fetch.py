@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cotexp.report import terminal
 from cotexp.report.document import text_table
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark
 from cotexp.tasks.pinned_files import RECIPES
 from cotexp.tasks.sources import fetch, known_benchmark

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from cotexp import progress
 from cotexp.commands.declared_reports import grid
 from cotexp.commands.report import publish, target_of
-from cotexp.jobs import progress
 from cotexp.jobs.stored_training_sets import Lookup
 from cotexp.methods import forecasting
 from cotexp.report import forecast, forecast_data
@@ -17,7 +17,7 @@ from cotexp.report.arms import labels
 from cotexp.report.expected_runs import GridPoint, expected_of
 from cotexp.report.finished_runs import Flat, listed
 from cotexp.report.forecast import Configuration
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
 
 
 def forecast_experiments(

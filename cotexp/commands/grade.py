@@ -14,11 +14,10 @@ from typing import Any, NamedTuple, TextIO
 
 import orjson
 
-from cotexp import durable
-from cotexp.jobs import progress
+from cotexp import durable, progress
 from cotexp.methods.statistics import wilson
 from cotexp.records import AnswerType, Grade, Prediction
-from cotexp.sections import ConfigError, suggestion
+from cotexp.settings.base import ConfigError, suggestion
 from cotexp.tasks.benchmarks import BENCHMARKS
 from cotexp.tasks.finish_reasons import finish_reason
 from cotexp.tasks.grading import Answered, grade_all

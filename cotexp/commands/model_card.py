@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotexp.compressions import compression_of
-from cotexp.jobs.stored_files import metrics_of
+from cotexp.store.stored_files import metrics_of
 
 if TYPE_CHECKING:
     from cotexp.models.loading import LoadedModel

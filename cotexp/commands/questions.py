@@ -8,12 +8,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from cotexp import schema
-from cotexp.jobs.progress import page
+from cotexp.config import command_line
+from cotexp.progress import page
 from cotexp.records import Question
 from cotexp.report import incomplete, terminal
 from cotexp.report.document import Table, text_table
-from cotexp.settings import Settings
+from cotexp.settings.root import Settings
 from cotexp.tasks import QuestionSets, Task, answer_type_of, data_folders, load_questions, prompt_of
 from cotexp.tasks.benchmarks import closing
 from cotexp.tasks.contamination import overlap as overlap_of
@@ -32,7 +32,7 @@ def print_questions(overrides: list[str], *, overlap: int | None, examples: int)
     """
     console = page()
     chosen = [] if any(each.startswith("experiment=") for each in overrides) else ["experiment=none"]
-    for settings in schema.check_command_line([*chosen, *overrides], multirun=True):
+    for settings in command_line.check_command_line([*chosen, *overrides], multirun=True):
         folders = data_folders(settings.paths.data, settings.paths.outputs)
         for task in settings.tasks.values():
             show_task(console, task, folders, overlap=overlap, examples=examples)

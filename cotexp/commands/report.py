@@ -8,7 +8,7 @@ from pathlib import Path
 from cotexp.commands import declared_reports
 from cotexp.report import build, latex, long_csv, markdown, terminal, web_page
 from cotexp.report.document import Report
-from cotexp.sections import ConfigError, broken_path, shortened, suggestion
+from cotexp.settings.base import ConfigError, broken_path, shortened, suggestion
 
 WRITERS: dict[str, Callable[[Report], dict[str, bytes]]] = {"md": markdown.files, "latex": latex.files, "csv": long_csv.files, "html": web_page.files}
 """Format -> what it writes: file name -> content."""

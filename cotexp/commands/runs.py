@@ -12,14 +12,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs.stored_files import STAGES, stages_of
 from cotexp.report import terminal
 from cotexp.report.arms import labels
 from cotexp.report.document import Cell, Table, text_table
 from cotexp.report.run_list import ListedRun, differing, list_runs, metrics_side_by_side, progress
 from cotexp.report.stored import unless_broken
 from cotexp.report.terminal import say
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
+from cotexp.store.stored_files import STAGES, stages_of
 
 RUN = Path(__file__).resolve().parents[2] / "run.py"
 

@@ -12,12 +12,14 @@ from typing import Any
 
 from filelock import FileLock
 
-from cotexp import commands, schema, signals, sweep_agents
+from cotexp import commands, signals
 from cotexp.commands.search_space import Dimension, Metric, read_metric, read_space
-from cotexp.jobs.store import is_elsewhere, owner, process_is_alive, read_json, write_json
+from cotexp.config import command_line, sweep_agents
 from cotexp.report.search_table import best_of, counts, write_report
-from cotexp.sections import ConfigError, suggestion
-from cotexp.settings import Settings
+from cotexp.settings.base import ConfigError, suggestion
+from cotexp.settings.root import Settings
+from cotexp.store.processes import is_elsewhere, owner, process_is_alive
+from cotexp.store.stored_files import read_json, write_json
 
 DEFINITION = "search.json"
 
@@ -118,7 +120,7 @@ def _checked(words: list[str], space: Sequence[Dimension]) -> Settings:
 
 
 def _one(words: list[str]) -> Settings:
-    return schema.check_command_line(words, multirun=False)[0]
+    return command_line.check_command_line(words, multirun=False)[0]
 
 
 def _introduce(search: Search, settings: Settings, num_trials: int) -> None:

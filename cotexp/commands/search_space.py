@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cotexp.sections import ConfigError
-from cotexp.settings import MODES, Settings
+from cotexp.settings.base import ConfigError
+from cotexp.settings.evaluation import MODES
+from cotexp.settings.root import Settings
 
 _SEPARATORS = re.compile(r""",(?=(?:[^'"\[\]]|'[^']*'|"[^"]*"|\[[^\]]*\])*$)""")
 """Commas outside quotes and lists."""

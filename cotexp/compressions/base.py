@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from cotexp.records import Compressed, Rationale, Round
-from cotexp.sections import Section
+from cotexp.settings.base import Section
 
 StoredSettings = Mapping[str, Any]
 """The settings of a finished run as its settings.json holds them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from cotexp.compressions.rewriting import Rewriting
-from cotexp.sections import setting
+from cotexp.settings.base import setting
 
 
 @dataclass(slots=True, kw_only=True)

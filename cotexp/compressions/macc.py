@@ -8,7 +8,7 @@ from typing import Any
 
 from cotexp.compressions.rewriting import Rewriting
 from cotexp.methods.rounds import StopRule
-from cotexp.sections import setting
+from cotexp.settings.base import setting
 
 
 @dataclass(slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cotexp.compressions.base import Compression
-from cotexp.sections import setting
+from cotexp.settings.base import setting
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from cotexp.compressions.base import Compression
-from cotexp.model_settings import ScratchModel
-from cotexp.sections import setting
+from cotexp.settings.base import setting
+from cotexp.settings.models import ScratchModel
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from cotexp.compressions.base import Compression
 from cotexp.compressions.rewriting import DEFAULT_REWRITE_PROMPT
-from cotexp.sections import setting
+from cotexp.settings.base import setting
 
 
 @dataclass(slots=True, kw_only=True)

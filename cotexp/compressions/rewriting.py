@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from cotexp.compressions.base import Compression, Tools
 from cotexp.methods.rounds import ONE_ROUND, Stop, StopRule, keep, stop_of
-from cotexp.model_settings import ScratchModel
 from cotexp.records import Compressed, Rationale, Round
-from cotexp.sections import bad_placeholders, setting
+from cotexp.settings.base import bad_placeholders, setting
+from cotexp.settings.models import ScratchModel
 
 DEFAULT_REWRITE_PROMPT = (
     "Simplify the solution below by one small step: drop a little redundant wording, keep every calculation in order, and add no "

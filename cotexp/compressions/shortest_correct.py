@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from cotexp.compressions.rewriting import Rewriting
 from cotexp.methods.rounds import Stop
 from cotexp.records import Rationale, Round
-from cotexp.sections import setting
+from cotexp.settings.base import setting
 
 
 @dataclass(slots=True, kw_only=True)

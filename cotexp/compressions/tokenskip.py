@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 from cotexp.compressions.base import Compression, Encoder, StoredSettings, Tools
 from cotexp.methods import pruning
 from cotexp.methods.reasoning import THINKING, before_answer_part
-from cotexp.model_settings import ScratchModel
 from cotexp.records import Compressed, Rationale
-from cotexp.sections import setting
+from cotexp.settings.base import setting
+from cotexp.settings.models import ScratchModel
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cotexp.compressions.base import Compression, Tools
 from cotexp.records import Compressed, Rationale
-from cotexp.sections import setting
+from cotexp.settings.base import setting
 
 
 @dataclass(slots=True, kw_only=True)

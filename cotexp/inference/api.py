@@ -23,7 +23,8 @@ from cotexp import signals
 from cotexp.inference.api_batch import ApiBatch
 from cotexp.inference.api_service import ApiService
 from cotexp.inference.engine import Output, Request
-from cotexp.model_settings import ApiServer, Sampling
+from cotexp.settings.sampling import Sampling
+from cotexp.settings.server import ApiServer
 
 
 @dataclass(slots=True)

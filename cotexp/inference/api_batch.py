@@ -17,9 +17,9 @@ from cotexp.inference.api_refusals import Fault, Refusal, Rejected, refusal_of, 
 from cotexp.inference.api_service import ApiService
 from cotexp.inference.engine import Output, Request
 from cotexp.inference.throttle import OutOfMoney, Stopped, Throttle
-from cotexp.model_settings import Sampling
 from cotexp.records import FinishReason
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
+from cotexp.settings.sampling import Sampling
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ from openai import AsyncOpenAI, Timeout
 
 from cotexp import credentials
 from cotexp.inference.engine import Request
-from cotexp.model_settings import ApiServer, Sampling
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
+from cotexp.settings.sampling import Sampling
+from cotexp.settings.server import ApiServer
 
 CONNECT_SECONDS = 10.0
 SHORTEST_KEY = 8

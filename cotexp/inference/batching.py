@@ -17,7 +17,7 @@ import torch
 from cotexp.inference.decoding import PromptRows, Rows, SourceRows, StaticPromptRows, accepted
 from cotexp.models.embeddings import num_embeddings
 from cotexp.models.loading import LoadedModel, decoder_inputs
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from cotexp.model_settings import Sampling
 from cotexp.records import FinishReason
+from cotexp.settings.sampling import Sampling
 
 
 class Request(NamedTuple):

@@ -11,7 +11,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from cotexp.sections import ConfigError, RunFailed
+from cotexp.settings.base import ConfigError, RunFailed
 
 RATES = [step / 20 for step in range(1, 20)]
 KNOWN = ("xlm-roberta-large", "bert-base-multilingual-cased")

@@ -19,10 +19,10 @@ from cotexp.inference import batching
 from cotexp.inference.batching import Batching
 from cotexp.inference.decoding import PromptRows, Rows, SourceRows, StaticPromptRows, widest
 from cotexp.inference.engine import Output, Request, room, seed_of
-from cotexp.model_settings import Sampling
 from cotexp.models.loading import LoadedModel, generation_stop_ids
 from cotexp.models.rope import RopeLimit
-from cotexp.sections import ConfigError, RunFailed
+from cotexp.settings.base import ConfigError, RunFailed
+from cotexp.settings.sampling import Sampling
 
 log = logging.getLogger(__name__)
 

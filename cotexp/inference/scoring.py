@@ -27,7 +27,7 @@ from cotexp.inference.prefix_tree import Row, row_of
 from cotexp.models.embeddings import num_embeddings
 from cotexp.models.loading import LoadedModel
 from cotexp.models.rope import RopeLimit
-from cotexp.sections import ConfigError, RunFailed
+from cotexp.settings.base import ConfigError, RunFailed
 
 _SOFTMAX_ROWS = 256
 """Tokens whose probabilities over the vocabulary are held in float32 at a time."""

@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
 
 FIRST_IN_FLIGHT = 8
 BORNE = 0.1

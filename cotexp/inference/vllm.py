@@ -27,12 +27,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotexp.inference.engine import Output, Request, room, seed_of
-from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import identity
 from cotexp.models.encoding import Encoder
 from cotexp.models.identity import ModelFiles
 from cotexp.models.tokenizer import load_tokenizer
-from cotexp.sections import ConfigError, RunFailed
+from cotexp.settings.base import ConfigError, RunFailed
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.sampling import Sampling
 
 ROWS_AT_ONCE = 1024
 """Texts that each copy receives at once: enough to use a GPU fully. A killed run writes at most so many again."""

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from cotexp import credentials
-from cotexp.jobs import progress
-from cotexp.jobs.ledger_files import complete_lines
-from cotexp.jobs.store import Row, Spec
-from cotexp.model_settings import ApiCompressor, ApiTeacher
-from cotexp.sections import ConfigError
-from cotexp.settings import Settings
+from cotexp import credentials, progress
+from cotexp.settings.base import ConfigError
+from cotexp.settings.compressors import ApiCompressor
+from cotexp.settings.root import Settings
+from cotexp.settings.teachers import ApiTeacher
 from cotexp.stages.context import Context
+from cotexp.store.ledger_files import complete_lines
+from cotexp.store.specs import Spec
+from cotexp.store.stored_files import Row
 
 EVERYTHING = sys.maxsize
 """As a chunk: a server is asked for all texts at once, so that it never waits for the slowest of a few."""

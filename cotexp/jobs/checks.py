@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from cotexp.jobs import engines
-from cotexp.jobs.disk import check_unchanged
-from cotexp.model_settings import LocalTeacher, PretrainedModel
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
-from cotexp.sections import ConfigError
-from cotexp.settings import Trainer
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.teachers import LocalTeacher
+from cotexp.settings.training import Trainer
 from cotexp.stages import checkpoint
 from cotexp.stages.context import Context
+from cotexp.store.disk import check_unchanged
 
 LEAST_ANSWER = 2
 """Tokens behind a prompt that nobody can do without: one of the answer, and the one that ends it."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cotexp.jobs.store import Row, Spec
 from cotexp.methods.statistics import mean
-from cotexp.model_settings import ApiServer
 from cotexp.records import Question
+from cotexp.settings.server import ApiServer
 from cotexp.stages.context import Context, by_task
+from cotexp.store.specs import Spec
+from cotexp.store.stored_files import Row
 
 CHARACTERS_PER_TOKEN = 4
 """Usual for English text; the server's tokenizer is not known."""

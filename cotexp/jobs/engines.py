@@ -7,15 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from cotexp.jobs.disk import check_unchanged
-from cotexp.jobs.store import ChunkSize
-from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
-from cotexp.sections import keyed
-from cotexp.settings import Evaluation
+from cotexp.settings.base import keyed
+from cotexp.settings.evaluation import Evaluation
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.sampling import Sampling
 from cotexp.stages import merged
 from cotexp.stages.context import Context
+from cotexp.store.claims import ChunkSize
+from cotexp.store.disk import check_unchanged
 
 if TYPE_CHECKING:
     from cotexp.inference.engine import Engine

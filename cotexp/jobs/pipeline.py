@@ -11,21 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from cotexp import flow
+from cotexp.devices.stage_workers import beside, check_devices
 from cotexp.flow import Walk, specs_of
 from cotexp.jobs import api_texts, questions, status
 from cotexp.jobs.checks import check_models, check_room
-from cotexp.jobs.devices import beside, check_devices
-from cotexp.jobs.disk import check_writable, clear_errors, exclusive
 from cotexp.jobs.status import Clock, Metrics
-from cotexp.jobs.store import Spec, Store, key_of
-from cotexp.jobs.stored_files import METRICS, PLANNED, STAGES, Damaged, check_run, metrics_of, read_json, stages_of, write_json
-from cotexp.model_settings import LocalTeacher, PretrainedModel, RecordedTeacher
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
-from cotexp.sections import RunFailed, keyed
-from cotexp.settings import MODES, READ_BY_TRAINING, Settings
+from cotexp.settings.base import RunFailed, keyed
+from cotexp.settings.evaluation import MODES
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.root import READ_BY_TRAINING, Settings
+from cotexp.settings.teachers import LocalTeacher, RecordedTeacher
 from cotexp.stages import importances, made_model, predictions
 from cotexp.stages.context import Context, compressor_model, engine_of, hash_of
+from cotexp.store.disk import check_writable, clear_errors, exclusive
+from cotexp.store.specs import Spec, key_of
+from cotexp.store.store import Store
+from cotexp.store.stored_files import METRICS, PLANNED, STAGES, Damaged, check_run, metrics_of, read_json, stages_of, write_json
 from cotexp.tasks.prompts import shown_options
 from cotexp.visible import LogLines
 

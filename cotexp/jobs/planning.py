@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cotexp import flow
+from cotexp import flow, progress
 from cotexp.flow import Walk
-from cotexp.jobs import costs, pipeline, progress
-from cotexp.jobs.store import Spec
+from cotexp.jobs import costs, pipeline
 from cotexp.models import identity
-from cotexp.settings import Settings
+from cotexp.settings.root import Settings
 from cotexp.stages.context import Context, Counted
+from cotexp.store.specs import Spec
 
 ARTIFACTS = ("model", "checkpoint")
 """Stages that make one folder in place of rows."""

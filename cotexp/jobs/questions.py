@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cotexp.records import Question
-from cotexp.sections import ConfigError
-from cotexp.settings import Settings
+from cotexp.settings.base import ConfigError
+from cotexp.settings.root import Settings
 from cotexp.stages.context import by_task
 from cotexp.tasks import Prompt, QuestionSets, data_folders, load_questions, prompt_of
 from cotexp.tasks.recorded_rationales import Recorded, read_recorded

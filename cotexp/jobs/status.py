@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs import progress
-from cotexp.jobs.processes import is_elsewhere, is_owner, owner, process_is_alive
-from cotexp.jobs.stored_files import PLANNED as PLANNED
-from cotexp.jobs.stored_files import STAGES, Damaged, read_json, write_json
-from cotexp.jobs.stored_files import STATUS as FILE
-from cotexp.sections import TrainingDiverged
+from cotexp import progress
+from cotexp.settings.base import TrainingDiverged
+from cotexp.store.processes import is_elsewhere, is_owner, owner, process_is_alive
+from cotexp.store.stored_files import PLANNED as PLANNED
+from cotexp.store.stored_files import STAGES, Damaged, read_json, write_json
+from cotexp.store.stored_files import STATUS as FILE
 
 log = logging.getLogger(__name__)
 

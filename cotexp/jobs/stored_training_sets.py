@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from cotexp import flow
 from cotexp.flow import Walk
 from cotexp.jobs import pipeline
-from cotexp.jobs.store import key_of
-from cotexp.sections import RunFailed, keyed
-from cotexp.settings import Settings
+from cotexp.settings.base import RunFailed, keyed
+from cotexp.settings.root import Settings
 from cotexp.stages import checkpoint, perplexity, predictions, rounds
 from cotexp.stages.context import Context, by_task, hash_of
+from cotexp.store.specs import key_of
 
 MISSING = {
     "rationales": "rationales are not written yet",

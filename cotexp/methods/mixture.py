@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from cotexp.compressions.base import Compression
 from cotexp.records import Compressed, Example, Question, Rationale
-from cotexp.settings import Mixture
+from cotexp.settings.training import Mixture
 from cotexp.tasks.answers import join_solution
 
 

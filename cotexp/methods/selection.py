@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from cotexp.records import Rationale, Score, Selected
-from cotexp.settings import COMMON_DIVERSITY, Selection
+from cotexp.settings.selection import COMMON_DIVERSITY, Selection
 
 NGRAM = 3
 

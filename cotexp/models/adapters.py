@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from cotexp.models.files import first_line, listed
-from cotexp.sections import ConfigError
-from cotexp.settings import Lora
+from cotexp.settings.base import ConfigError
+from cotexp.settings.training import Lora
 
 ALL = "all-linear"
 LAYERS = (torch.nn.Linear, torch.nn.Embedding, torch.nn.Conv1d, torch.nn.Conv2d, Conv1D)

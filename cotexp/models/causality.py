@@ -9,7 +9,7 @@ import torch
 
 from cotexp.models.embeddings import num_embeddings
 from cotexp.models.files import first_line
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 
 
 @torch.inference_mode()

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from cotexp.models.guarded_tokenizer import GuardedTokenizer, Pieces
 from cotexp.models.tokenizer import frame, opening_of_answers, prompt_text
-from cotexp.sections import ConfigError, RunFailed
+from cotexp.settings.base import ConfigError, RunFailed
 
 _BOX = re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}")
 

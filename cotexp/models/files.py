@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"

@@ -10,7 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from cotexp.models import weights
 from cotexp.models.files import first_line
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 
 
 def unpack(path: Path, folder: Path) -> None:

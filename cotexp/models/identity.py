@@ -15,9 +15,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from cotexp.model_settings import GgufModel, PretrainedModel
 from cotexp.models import files
-from cotexp.sections import ConfigError, suggestion
+from cotexp.settings.base import ConfigError, suggestion
+from cotexp.settings.models import GgufModel, PretrainedModel
 
 MOST_PER_PROCESSOR = 8
 """Most worker processes per processor. Tests of several devices start a few more than there are processors."""

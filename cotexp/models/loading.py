@@ -13,7 +13,6 @@ from tokenizers import AddedToken
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from cotexp.model_settings import PretrainedModel
 from cotexp.models import adapters, weights
 from cotexp.models.causality import check_causal
 from cotexp.models.embeddings import num_embeddings
@@ -22,7 +21,8 @@ from cotexp.models.files import first_line, too_large
 from cotexp.models.identity import ModelFiles, device_type
 from cotexp.models.shape_caches import bound_shape_caches
 from cotexp.models.tokenizer import load_tokenizer
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import PretrainedModel
 
 transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()

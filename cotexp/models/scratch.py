@@ -9,7 +9,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from cotexp.model_settings import ScratchModel
+from cotexp.settings.models import ScratchModel
 
 PAD, EOS = "<|pad|>", "<|end|>"
 CONTROL_TOKENS = (PAD, "<|user|>", "<|assistant|>", EOS)

@@ -16,8 +16,8 @@ import orjson
 from tokenizers import Tokenizer
 
 from cotexp.methods import reasoning
-from cotexp.model_settings import PretrainedModel
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import PretrainedModel
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from cotexp.models import files
 from cotexp.models.files import Stored
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 
 LANGUAGE, LABELS = "language", "labels"
 """Kinds of models: those that generate text, and those that label tokens, as LLMLingua-2 does."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cotexp.jobs.stored_files import metrics_of, settings_of
 from cotexp.report import compression_examples, funnel, markdown, run_figures, run_table
 from cotexp.report.document import Report
 from cotexp.report.style import picture
+from cotexp.store.stored_files import metrics_of, settings_of
 
 
 def write(folder: Path) -> None:

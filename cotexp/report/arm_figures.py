@@ -7,7 +7,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from cotexp.jobs.stored_files import stages_of
 from cotexp.report import arm_figure, funnel, pareto, rounds, run_figures
 from cotexp.report.arm_rows import ArmRow
 from cotexp.report.arms import labels
@@ -15,6 +14,7 @@ from cotexp.report.expected_runs import renamed
 from cotexp.report.finished_runs import Run
 from cotexp.report.stored import unless_broken
 from cotexp.report.style import Drawing
+from cotexp.store.stored_files import stages_of
 
 
 def drawings(rows: Sequence[ArmRow], short_names: Mapping[str, str] = MappingProxyType({})) -> Iterator[Drawing]:

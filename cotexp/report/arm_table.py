@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cotexp.report import incomplete, latency
 from cotexp.report.arm_rows import ArmRow, most_accurate, shortest
 from cotexp.report.document import Cell, Column, Row, State, Table
-from cotexp.sections import suggestion
+from cotexp.settings.base import suggestion
 
 NO_CELL = Cell()
 USUAL = ("seeds", "rationales", "rationale_tokens", "accuracy", "deviation", "tokens", "ratio", "difference", "p")

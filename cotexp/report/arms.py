@@ -9,7 +9,7 @@ from typing import Any
 from cotexp.methods.statistics import Spread, mean_and_deviation
 from cotexp.records import Prediction
 from cotexp.report.finished_runs import Flat, Run, RunIdentity
-from cotexp.sections import ConfigError, suggestion
+from cotexp.settings.base import ConfigError, suggestion
 
 DERIVED = ("tasks.", "mixture.full_ratio", "evaluation.ratio")
 """Settings whose defaults follow from others. They are in a label only if it is ambiguous without them."""

@@ -12,10 +12,10 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs.stored_files import questions_of
 from cotexp.report.differences import differences
 from cotexp.report.run_examples import Example, ExampleSource, ExampleText, Kind, sources
 from cotexp.report.stored import unless_broken
+from cotexp.store.stored_files import questions_of
 from cotexp.visible import visible, visible_lines
 
 MOST_OF_RUN = 60

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from cotexp.jobs.store import Row
-from cotexp.jobs.stored_files import compressed_of, stages_of
 from cotexp.methods import reasoning
 from cotexp.records import MOST_NATS, Rationale, Round
 from cotexp.report.compression_texts import CUT_REASONS
 from cotexp.report.markdown import block, plain
 from cotexp.report.stored import stage_rows
+from cotexp.store.stored_files import Row, compressed_of, stages_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

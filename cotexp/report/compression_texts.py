@@ -7,7 +7,7 @@ from typing import Any
 
 from cotexp.compressions import compression_of
 from cotexp.compressions.base import INSTRUCTIONS
-from cotexp.settings import FINE_TUNED_MODES
+from cotexp.settings.evaluation import FINE_TUNED_MODES
 
 Settings = dict[str, Any]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cotexp.report import arm_table
-from cotexp.sections import Section, setting
-from cotexp.settings import MODES
+from cotexp.settings.base import Section, setting
+from cotexp.settings.evaluation import MODES
 
 
 @dataclass(slots=True, kw_only=True)

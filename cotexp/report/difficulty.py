@@ -8,12 +8,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from cotexp.jobs.stored_files import selection_of, stages_of
 from cotexp.methods import selection
 from cotexp.records import Rationale, Score
 from cotexp.report.stored import stage_rows
 from cotexp.report.style import COLOURS, Drawing, plain_log_ticks
 from cotexp.stages.scores import row_id
+from cotexp.store.stored_files import selection_of, stages_of
 
 MOST_SOURCES = 8
 """Teachers that get a row; the others share one."""

@@ -12,13 +12,14 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cotexp.jobs.status import read_status
-from cotexp.jobs.stored_files import Damaged, settings_of
 from cotexp.report.arms import Arm, labels
 from cotexp.report.document import Gap
 from cotexp.report.finished_runs import Run, RunIdentity, identify, is_finished, listed, name_of, read_run
 from cotexp.report.stored import unless_broken
-from cotexp.sections import ConfigError, RunFailed, spelled, suggestion
-from cotexp.settings import MODES, Settings
+from cotexp.settings.base import ConfigError, RunFailed, spelled, suggestion
+from cotexp.settings.evaluation import MODES
+from cotexp.settings.root import Settings
+from cotexp.store.stored_files import Damaged, settings_of
 
 COMMAND = "python run.py"
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from cotexp.compressions import compression_of
-from cotexp.jobs.stored_files import Folders, has_begun, metrics_of, settings_of, stages_of, understood
+from cotexp.config.slots import SECTIONS
 from cotexp.records import Prediction
-from cotexp.sections import ConfigError, RunFailed, spelled, suggestion
-from cotexp.settings import FINE_TUNED_MODES, MODES, READ_BY_TRAINING
-from cotexp.slots import SECTIONS
+from cotexp.settings.base import ConfigError, RunFailed, spelled, suggestion
+from cotexp.settings.evaluation import FINE_TUNED_MODES, MODES
+from cotexp.settings.root import READ_BY_TRAINING
 from cotexp.stages.grades import predictions_of_run
+from cotexp.store.stored_files import Folders, has_begun, metrics_of, settings_of, stages_of, understood
 
 T = TypeVar("T")
 Flat = dict[str, str]

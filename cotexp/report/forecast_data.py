@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cotexp.jobs.stored_files import compressed_of, metrics_of, questions_of, settings_of, stages_of
 from cotexp.methods import forecasting
 from cotexp.report.compression_texts import compressor_of
 from cotexp.report.finished_runs import Flat, fits, identity_of, is_finished, listed, name_of, read_runs, run_folders
-from cotexp.sections import ConfigError, RunFailed, suggestion
+from cotexp.settings.base import ConfigError, RunFailed, suggestion
 from cotexp.stages.context import hash_of
+from cotexp.store.stored_files import compressed_of, metrics_of, questions_of, settings_of, stages_of
 
 MODE = "compress"
 """The forecast mode: the fine-tuned model answers with short chains."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cotexp.report.declared import Peers, Published, PublishedRow
 from cotexp.report.document import Cell, Column, Row
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 
 MEASURES = ("accuracy", "cot_tokens", "ratio", "latency")
 """Columns that a published row can fill; the others are empty."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from cotexp.jobs.stored_files import METRICS, compressed_of, read_json, stages_of
 from cotexp.report.style import COLOURS, LINES, Drawing, plain_log_ticks, whole_numbers
+from cotexp.store.stored_files import METRICS, compressed_of, read_json, stages_of
 
 REASON_COLOURS = {"rebound": "red", "limit": "blue", "fixed_point": "green", "failed": "grey"}
 REASON_HATCHES = {"rebound": "", "limit": "//", "fixed_point": "..", "failed": "xx"}

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cotexp.jobs.store import Row
-from cotexp.jobs.stored_files import compressed_of, selection_of, settings_of, stages_of
 from cotexp.records import Prediction, Rationale, Score
 from cotexp.report import compression_examples
 from cotexp.report.compression_examples import CompressedChain
@@ -16,6 +14,7 @@ from cotexp.report.compression_texts import CUT_REASONS, mode_labels
 from cotexp.report.stored import stage_rows
 from cotexp.stages.grades import predictions_of_run
 from cotexp.stages.scores import row_id
+from cotexp.store.stored_files import Row, compressed_of, selection_of, settings_of, stages_of
 
 Kind = Literal["chains", "rationales", "answers"]
 

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs.stored_files import metrics_of, read_lines, settings_of, stages_of
 from cotexp.report import difficulty, funnel, rounds
 from cotexp.report.stored import artifact_of, unless_broken
 from cotexp.report.style import LINES, Drawing
+from cotexp.store.stored_files import metrics_of, read_lines, settings_of, stages_of
 
 FORM_NAMES = {"full": "full form", "compress": "short form", "rewrite": "rewriting"}
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cotexp.jobs.ledger_files import complete_lines
 from cotexp.jobs.status import Status, read_status
-from cotexp.jobs.stored_files import PLANNED, metrics_of, questions_of, settings_of, stages_of, understood
 from cotexp.report.finished_runs import RunIdentity, fits, identify, name_of, run_folders
 from cotexp.report.stored import unless_broken
-from cotexp.sections import ConfigError, RunFailed
-from cotexp.settings import MODES
+from cotexp.settings.base import ConfigError, RunFailed
+from cotexp.settings.evaluation import MODES
+from cotexp.store.ledger_files import complete_lines
+from cotexp.store.stored_files import PLANNED, metrics_of, questions_of, settings_of, stages_of, understood
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

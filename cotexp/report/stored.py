@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from cotexp.jobs.ledger_files import say_once
-from cotexp.jobs.store import Ledger, Row, Spec
-from cotexp.jobs.stored_files import stages_of, understood
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
+from cotexp.store.ledger_files import say_once
+from cotexp.store.ledgers import Ledger
+from cotexp.store.specs import Spec
+from cotexp.store.stored_files import Row, stages_of, understood
 
 T = TypeVar("T")
 

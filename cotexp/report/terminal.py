@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
 
-from cotexp.jobs.progress import page
+from cotexp.progress import page
 from cotexp.report.document import NOISE, Cell, Column, Report, Row, Table
 from cotexp.visible import visible
 

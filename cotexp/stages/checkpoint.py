@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cotexp import signals
-from cotexp.jobs import progress
-from cotexp.jobs.disk import sealed
-from cotexp.jobs.store import POLL_SECONDS, Spec
+from cotexp import progress, signals
 from cotexp.methods import mixture
 from cotexp.models import identity
 from cotexp.records import Compressed, Example, Rationale
-from cotexp.sections import RunFailed, keyed
+from cotexp.settings.base import RunFailed, keyed
 from cotexp.stages import grades, importances, rationales, rounds, scores
 from cotexp.stages.context import OWN, Context, hash_of, own_of
+from cotexp.store.claims import POLL_SECONDS
+from cotexp.store.disk import sealed
+from cotexp.store.specs import Spec
 
 NAME = "checkpoint"
 VERSION = 3
@@ -87,7 +87,7 @@ def make(context: Context, examples: Examples) -> Path:
     """The folder of the fine-tuned model: chosen by validation loss, with its training curve."""
 
     def build(folder: Path) -> None:
-        from cotexp.jobs import workers
+        from cotexp.devices import training_workers
         from cotexp.training.fit import FitJob
 
         context.engine = None
@@ -107,20 +107,20 @@ def make(context: Context, examples: Examples) -> Path:
                 advance(row, total=num_steps, completed=int(row["step"]))
                 context.on_curve(row, num_steps)
 
-            workers.run_fit(job, on_row)
+            training_workers.run_fit(job, on_row)
 
     return context.store.artifact(spec(context), sealed(build))
 
 
 def join_training(context: Context) -> None:
     """Be one of the machines on which another one fine-tunes, until the model is there."""
-    from cotexp.jobs import workers
+    from cotexp.devices import training_workers
 
     context.engine = None
     own = spec(context)
     unfinished = context.store.unfinished_path(own)
     while not context.store.has_artifact(own):
         signals.check()
-        if (unfinished / workers.JOB).is_file():
-            workers.join(unfinished, context.settings.trainer)
+        if (unfinished / training_workers.JOB).is_file():
+            training_workers.join(unfinished, context.settings.trainer)
         time.sleep(POLL_SECONDS)

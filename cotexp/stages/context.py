@@ -11,13 +11,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from cotexp.jobs import progress
-from cotexp.jobs.store import ChunkSize, Row, Spec, Store
-from cotexp.model_settings import ApiCompressor, PretrainedModel
+from cotexp import progress
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
-from cotexp.settings import Settings
+from cotexp.settings.compressors import ApiCompressor
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.root import Settings
+from cotexp.store.claims import ChunkSize
+from cotexp.store.specs import Spec
+from cotexp.store.store import Store
+from cotexp.store.stored_files import Row
 from cotexp.tasks import Prompt, QuestionSets
 from cotexp.tasks.recorded_rationales import Recorded
 

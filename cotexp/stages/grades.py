@@ -7,11 +7,12 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from cotexp.jobs.store import Ledger, Row, Spec
-from cotexp.jobs.stored_files import questions_of, stages_of, understood
 from cotexp.records import AnswerType, Grade, Prediction
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
 from cotexp.stages.context import Context, Emit
+from cotexp.store.ledgers import Ledger
+from cotexp.store.specs import Spec
+from cotexp.store.stored_files import Row, questions_of, stages_of, understood
 from cotexp.tasks.grading import Answered, grade_all
 from cotexp.tasks.judge import Judge
 

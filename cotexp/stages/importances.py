@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from cotexp.compressions.base import Compression
 from cotexp.jobs.engines import load_encoder, load_local, share
-from cotexp.jobs.store import Spec
 from cotexp.methods import pruning
 from cotexp.methods.reasoning import before_answer_part
-from cotexp.model_settings import PretrainedModel
 from cotexp.models import identity
 from cotexp.models.encoding import Encoder
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question, Rationale
+from cotexp.settings.models import PretrainedModel
 from cotexp.stages import rationales
 from cotexp.stages.context import Compute, Context, Emit, by_task, environment, scoring_model
+from cotexp.store.specs import Spec
 
 if TYPE_CHECKING:
     from cotexp.inference.scoring import Text

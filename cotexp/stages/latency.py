@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import psutil
 from filelock import FileLock, Timeout
 
-from cotexp import signals
-from cotexp.jobs import progress
-from cotexp.jobs.store import Row, Spec
-from cotexp.model_settings import Sampling
+from cotexp import progress, signals
 from cotexp.models import identity
 from cotexp.records import Question
+from cotexp.settings.sampling import Sampling
 from cotexp.stages import predictions
 from cotexp.stages.context import Context, by_task, hash_of
 from cotexp.stages.predictions import answering_engine, request_for, sampling_of
+from cotexp.store.specs import Spec
+from cotexp.store.stored_files import Row
 
 if TYPE_CHECKING:
     from cotexp.inference.engine import Engine, Output, Request

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cotexp.jobs.disk import sealed
-from cotexp.jobs.store import Spec, Store
-from cotexp.model_settings import GgufModel, PretrainedModel, ScratchModel
 from cotexp.models import identity
-from cotexp.sections import keyed
-from cotexp.settings import Settings
+from cotexp.settings.base import keyed
+from cotexp.settings.models import GgufModel, PretrainedModel, ScratchModel
+from cotexp.settings.root import Settings
 from cotexp.stages.context import hash_of
+from cotexp.store.disk import sealed
+from cotexp.store.specs import Spec
+from cotexp.store.store import Store
 from cotexp.tasks import Prompt, QuestionSets
 
 NAME = "model"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cotexp.jobs.disk import check_unchanged, sealed
-from cotexp.jobs.store import Spec
-from cotexp.model_settings import PretrainedModel
 from cotexp.models.identity import ModelFiles
+from cotexp.settings.models import PretrainedModel
 from cotexp.stages.context import Context
+from cotexp.store.disk import check_unchanged, sealed
+from cotexp.store.specs import Spec
 
 NAME = "merged"
 VERSION = 2

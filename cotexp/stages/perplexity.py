@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cotexp.jobs.engines import load_local, share
-from cotexp.jobs.store import Row, Spec
 from cotexp.methods import reasoning, statistics
-from cotexp.model_settings import ScratchModel
 from cotexp.records import Compressed, Likelihood, Rationale, Round
+from cotexp.settings.models import ScratchModel
 from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model
+from cotexp.store.specs import Spec
+from cotexp.store.stored_files import Row
 from cotexp.tasks.grading import is_kept
 
 NAME = "perplexity"

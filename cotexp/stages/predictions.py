@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
-from cotexp.jobs.store import Row, Spec
 from cotexp.methods import comparison, output_budget, reasoning, statistics
-from cotexp.model_settings import Sampling
 from cotexp.records import Prediction, Question
-from cotexp.settings import Evaluation
+from cotexp.settings.evaluation import Evaluation
+from cotexp.settings.sampling import Sampling
 from cotexp.stages import checkpoint, grades
 from cotexp.stages.context import Compute, Context, Emit, by_task, environment, hash_of, parent, wanted_rows
+from cotexp.store.specs import Spec
+from cotexp.store.stored_files import Row
 from cotexp.tasks import answer_type_of
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.judge import Judge

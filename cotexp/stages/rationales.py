@@ -10,12 +10,14 @@ from typing import Any
 
 from cotexp.jobs import api_texts
 from cotexp.jobs.engines import load_encoder, rows_at_once
-from cotexp.jobs.store import ChunkSize, Row, Spec
 from cotexp.methods import reasoning
 from cotexp.records import Grade, Question, Rationale
-from cotexp.sections import keyed
+from cotexp.settings.base import keyed
 from cotexp.stages import grades, texts
 from cotexp.stages.context import Compute, Context, Emit, by_task, parent, wanted_rationales
+from cotexp.store.claims import ChunkSize
+from cotexp.store.specs import Spec
+from cotexp.store.stored_files import Row
 from cotexp.tasks import answer_type_of
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.grading import Answered

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cotexp.jobs import api_texts
-from cotexp.jobs.store import Row, Spec
-from cotexp.model_settings import ApiCompressor
-from cotexp.sections import keyed
+from cotexp.settings.base import keyed
+from cotexp.settings.compressors import ApiCompressor
 from cotexp.stages import rationales
 from cotexp.stages.context import API, Context, by_task, hash_of
+from cotexp.store.specs import Spec
+from cotexp.store.stored_files import Row
 
 NAME = "rewrites"
 VERSION = 2

@@ -8,14 +8,16 @@ from typing import Any
 
 from cotexp.jobs import api_texts
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
-from cotexp.jobs.store import ChunkSize, Row, Spec
 from cotexp.methods import reasoning
 from cotexp.methods.rounds import outcome_of
-from cotexp.model_settings import ApiCompressor
 from cotexp.records import Question, Rationale, Round
-from cotexp.sections import keyed
+from cotexp.settings.base import keyed
+from cotexp.settings.compressors import ApiCompressor
 from cotexp.stages import rationales, rewrites
 from cotexp.stages.context import Compute, Context, Emit, by_task, compressor_model, environment, hash_of, is_deterministic, parent
+from cotexp.store.claims import ChunkSize
+from cotexp.store.specs import Spec
+from cotexp.store.stored_files import Row
 from cotexp.tasks.grading import is_kept
 
 NAME = "rounds"

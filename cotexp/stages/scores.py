@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cotexp.jobs.engines import load_local, share
-from cotexp.jobs.store import Row, Spec
 from cotexp.methods import difficulty, selection
 from cotexp.models.encoding import Encoder
 from cotexp.records import Question, Rationale, Score
-from cotexp.settings import Scoring
+from cotexp.settings.selection import Scoring
 from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model, wanted_rationales
+from cotexp.store.specs import Spec
+from cotexp.store.stored_files import Row
 from cotexp.tasks import answer_type_of
 
 if TYPE_CHECKING:

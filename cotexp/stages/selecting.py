@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cotexp.methods import selection
 from cotexp.records import Rationale, Selected
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
 from cotexp.stages.context import Context, by_task, wanted_rationales
 from cotexp.stages.scores import Scores, to_score
 

@@ -8,12 +8,14 @@ from typing import Any
 
 from cotexp.jobs import api_texts
 from cotexp.jobs.engines import load_engine
-from cotexp.jobs.store import Row, Spec
-from cotexp.model_settings import ApiTeacher, PretrainedModel
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
-from cotexp.sections import keyed
+from cotexp.settings.base import keyed
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.teachers import ApiTeacher
 from cotexp.stages.context import API, Context, Emit, by_task, environment, parent
+from cotexp.store.specs import Spec
+from cotexp.store.stored_files import Row
 
 NAME = "texts"
 VERSION = 2

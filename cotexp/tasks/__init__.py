@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cotexp import extensions
 from cotexp.records import AnswerType, Question
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks.benchmark_task import BenchmarkTask
 from cotexp.tasks.custom import CustomTask
 from cotexp.tasks.gsm_symbolic import GsmSymbolicTask

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from cotexp.records import AnswerType
-from cotexp.sections import setting
+from cotexp.settings.base import setting
 from cotexp.tasks.benchmarks import read_split
 from cotexp.tasks.sources import known_benchmark, provide_files
 from cotexp.tasks.splits import draw

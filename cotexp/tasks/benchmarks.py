@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cotexp.records import AnswerType, Question
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks.boxes import BARE_BOX, last_boxed
 from cotexp.tasks.options import LETTERS, shuffled_options
 from cotexp.tasks.rows import Row, read_rows

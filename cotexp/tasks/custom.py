@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from cotexp.records import AnswerType, Question
-from cotexp.sections import ConfigError, setting, shortened, suggestion
+from cotexp.settings.base import ConfigError, setting, shortened, suggestion
 from cotexp.tasks.benchmarks import with_closing
 from cotexp.tasks.options import label_and_text
 from cotexp.tasks.rows import Row, labels_of, options_of, read_rows

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cotexp.records import AnswerType, Question
-from cotexp.sections import ConfigError, setting
+from cotexp.settings.base import ConfigError, setting
 from cotexp.tasks.benchmarks import with_closing
 from cotexp.tasks.splits import make_question
 from cotexp.tasks.task import GeneratedTask, split_of

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks.benchmarks import BENCHMARKS
 from cotexp.tasks.rows import json_line
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cotexp.records import Question
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks.rows import Row, options_of, read_rows
 from cotexp.tasks.task import Task
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import orjson
 
-from cotexp.model_settings import RecordedTeacher
 from cotexp.records import FinishReason, Question
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
+from cotexp.settings.teachers import RecordedTeacher
 from cotexp.tasks.finish_reasons import finish_reason
 from cotexp.tasks.rows import Row, read_rows
 

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from cotexp.records import AnswerType
-from cotexp.sections import ConfigError, suggestion
+from cotexp.settings.base import ConfigError, suggestion
 from cotexp.tasks.options import LETTERS, label_and_text
 
 READERS = (".jsonl", ".json", ".csv", ".parquet")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cotexp import durable
-from cotexp.sections import ConfigError, suggestion
+from cotexp.settings.base import ConfigError, suggestion
 from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark, HubCopy, Split
 from cotexp.tasks.pinned_files import RECIPES, cut
 from cotexp.tasks.rows import json_line

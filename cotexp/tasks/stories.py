@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cotexp.records import AnswerType, Question
-from cotexp.sections import ConfigError, setting
+from cotexp.settings.base import ConfigError, setting
 from cotexp.tasks.task import GeneratedTask, split_of
 
 SPLITS = ("train", "validation", "test")

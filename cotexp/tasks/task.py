@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from cotexp.records import AnswerType, Question
-from cotexp.sections import LARGEST_SEED, Section, bad_placeholders, setting
+from cotexp.settings.base import LARGEST_SEED, Section, bad_placeholders, setting
 
 BOXED_PROMPT = "{question}\nLet's think step by step, and put the final answer in \\boxed{{}}."
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cotexp.settings import Settings, WandbTracking
+from cotexp.settings.root import Settings
+from cotexp.settings.tracking import WandbTracking
 from cotexp.tracking import environment
 from cotexp.tracking.wandb_run import Point, WandbRun
 

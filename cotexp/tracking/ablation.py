@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs.ledger_files import say_once
-from cotexp.jobs.stored_files import Damaged, settings_of
 from cotexp.methods.comparison import paired_metrics
 from cotexp.report.arms import DERIVED
 from cotexp.report.finished_runs import Flat, identity_of
-from cotexp.settings import BASE, MODES
+from cotexp.settings.evaluation import BASE, MODES
 from cotexp.stages.grades import predictions_of_run
+from cotexp.store.ledger_files import say_once
+from cotexp.store.stored_files import Damaged, settings_of
 
 SLOTS = ("task", "model", "teacher", "selection", "compressor", "compression")
 """Slots whose options ablations compare."""

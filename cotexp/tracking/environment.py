@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cotexp import sweep_agents
-from cotexp.settings import WandbTracking
+from cotexp.config import sweep_agents
+from cotexp.settings.tracking import WandbTracking
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cotexp.flow import STAGES
-from cotexp.jobs.stored_files import PLANNED, questions_of, stages_of
-from cotexp.settings import FINE_TUNED_MODES
+from cotexp.settings.evaluation import FINE_TUNED_MODES
+from cotexp.store.stored_files import PLANNED, questions_of, stages_of
 
 INPUTS = {name: set(stage.READS) for name, stage in STAGES.items()} | {"selection": {"rationales", "scores", "rounds", "importances"}}
 """Kind of artifact -> kinds of its inputs, if the run has them."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cotexp.jobs.stored_files import compressed_of, questions_of
 from cotexp.methods.statistics import mean
 from cotexp.report import compression_examples
 from cotexp.stages.grades import predictions_of_run
+from cotexp.store.stored_files import compressed_of, questions_of
 from cotexp.visible import visible_lines
 
 MAX_ROWS = 200

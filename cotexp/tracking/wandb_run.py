@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cotexp import sweep_agents
-from cotexp.jobs.store import Damaged, read_json, write_json
+from cotexp.config import sweep_agents
 from cotexp.report import run_figures
-from cotexp.settings import BASE, Settings, WandbTracking
+from cotexp.settings.evaluation import BASE
+from cotexp.settings.root import Settings
+from cotexp.settings.tracking import WandbTracking
+from cotexp.store.stored_files import Damaged, read_json, write_json
 from cotexp.tracking import ablation, environment, tables
 from cotexp.tracking.lineage import Artifact, lineage
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from cotexp.models.encoding import Encoded
 from cotexp.models.rope import RopeLimit
 from cotexp.records import Form
-from cotexp.settings import Trainer
+from cotexp.settings.training import Trainer
 
 FORMS: tuple[Form, ...] = ("full", "compress", "rewrite")
 NO_KIND = -1

@@ -17,13 +17,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from cotexp import durable, signals
-from cotexp.model_settings import PretrainedModel
 from cotexp.models import adapters, loading
 from cotexp.models.encoding import Encoded, Encoder
 from cotexp.models.rope import RopeLimit
 from cotexp.records import Example
-from cotexp.sections import ConfigError
-from cotexp.settings import Trainer
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.training import Trainer
 from cotexp.training import resumable
 from cotexp.training.data import EncodedExample, MixtureData, plan_batches
 from cotexp.training.modules import MultitaskModule

@@ -11,8 +11,8 @@ import torch
 
 from cotexp.models.loading import decoder_inputs
 from cotexp.models.rope import RopeLimit
-from cotexp.sections import TrainingDiverged
-from cotexp.settings import Trainer
+from cotexp.settings.base import TrainingDiverged
+from cotexp.settings.training import Trainer
 from cotexp.training.data import FORMS, Batch, SourceTargetBatch, split_at_rope_limit
 from cotexp.training.sharding import shard, trained_parameters
 

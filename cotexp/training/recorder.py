@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from cotexp import durable, signals
-from cotexp.settings import Trainer
+from cotexp.settings.training import Trainer
 from cotexp.training import resumable
 from cotexp.training.resumable import Progress
 from cotexp.training.sharding import gathered, trained_parameters

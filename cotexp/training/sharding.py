@@ -15,7 +15,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from cotexp.settings import Trainer
+from cotexp.settings.training import Trainer
 
 
 def strategy_of(trainer: Trainer) -> Strategy | str:

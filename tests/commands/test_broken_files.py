@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from cotexp.commands.cli import main
-from cotexp.jobs import ledger_files
 from cotexp.report.expected_runs import stored_runs
 from cotexp.report.finished_runs import find_runs, run_folders
+from cotexp.store import ledger_files
 from tests.run_folders import write_run
 
 Damage = Callable[[Path], None]

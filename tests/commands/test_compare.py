@@ -12,7 +12,7 @@ import pytest
 from cotexp.commands.compare import Side, compare_runs, notes, print_comparison, verdict
 from cotexp.methods.comparison import compare_answers
 from cotexp.records import Prediction
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 
 
 def answer(question: str, correct: bool, *, sample: int = 0, task: str = "gsm8k", gold: str = "7", mode: str = "compress") -> Prediction:

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from run_folders import write_run
 
-from cotexp import schema
 from cotexp.commands import declared_reports
-from cotexp.jobs.store import owner
+from cotexp.config import command_line
 from cotexp.report.build import Wanted
 from cotexp.report.declared import DeclaredReport, DeclaredTable
 from cotexp.report.document import Report
 from cotexp.report.expected_runs import GridPoint, renamed
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
+from cotexp.store.processes import owner
 
 OWNER = json.loads(json.dumps(owner()))
 """This process, as a run's owner."""
@@ -66,7 +66,7 @@ def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills
     assert row.cells[0].text == f"{row.seeds[0]} (missing {gap.seed})"
     program, script, *words = shlex.split(gap.command)
     assert (program, script) == ("python", "run.py")
-    (settings,) = schema.check_command_line(words, multirun=False)
+    (settings,) = command_line.check_command_line(words, multirun=False)
     assert settings.paths.outputs == str(outputs)
     assert dataclasses.replace(settings, paths=points[3].settings.paths) == points[3].settings, "the command makes the very run that is missing"
     assert f"1 of {len(points)} expected runs are not there; all of them: python run.py -m sweep={ABLATION} " in report.tables[0].notes[-1]
@@ -271,4 +271,4 @@ def test_settings_beside_undeclared_names_are_refused(tmp_path: Path) -> None:
 def test_a_point_of_a_sweep_can_be_run_alone(words: list[str]) -> None:
     first, *_, last = declared_reports.grid(tuple(words))
     for point in (first, last):
-        assert schema.check_command_line(list(point.overrides), multirun=False) == [point.settings]
+        assert command_line.check_command_line(list(point.overrides), multirun=False) == [point.settings]

@@ -18,10 +18,12 @@ from transformers import AutoTokenizer
 from cotexp.commands.export import export_model, find_run
 from cotexp.inference.engine import Request
 from cotexp.inference.local import LocalEngine
-from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import adapters, identity, loading
-from cotexp.sections import ConfigError
-from cotexp.settings import Evaluation, Lora
+from cotexp.settings.base import ConfigError
+from cotexp.settings.evaluation import Evaluation
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.sampling import Sampling
+from cotexp.settings.training import Lora
 
 KINDS = ["t5", "flan", "bart", "chat", "plain"]
 TOKENIZERS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cotexp.commands.fetch import fetch_tasks, print_tasks, sources_of
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks.benchmarks import BENCHMARKS, HubCopy, Split
 
 

@@ -16,9 +16,9 @@ import pytest
 from cotexp.commands import run_experiment
 from cotexp.commands.cli import main
 from cotexp.commands.forecast import forecast_experiments
+from cotexp.config.command_line import check_command_line
 from cotexp.jobs.stored_training_sets import Lookup
-from cotexp.schema import check_command_line
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 
 
 def write_run(

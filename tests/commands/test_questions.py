@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cotexp import schema
 from cotexp.commands.questions import print_questions, self_check
+from cotexp.config import command_line
 from cotexp.jobs import questions
 from cotexp.records import Question
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks.benchmarks import BENCHMARKS
 from cotexp.tasks.splits import make_question
 
@@ -57,12 +57,14 @@ def test_a_file_with_another_number_of_rows_than_the_official_one_is_told(data: 
 
 def test_a_run_counts_the_rows_of_the_files_that_it_reads(data: Path) -> None:
     words = ["task=gsm8k", "experiment=none", "evaluation.tasks=[svamp]", f"paths.data={data}", "task.num_validation=2"]
-    sets, _ = questions.load(schema.check_command_line(words, multirun=False)[0])
+    sets, _ = questions.load(command_line.check_command_line(words, multirun=False)[0])
     assert sets.incomplete == {"gsm8k/train": (12, 7473), "svamp/test": (2, 300)}
     official = BENCHMARKS["svamp"].splits["test"].num_rows
     path = data / "svamp" / "test.jsonl"
     path.write_text("".join(json.dumps({"Body": f"{n} eggs", "Question": "How many?", "Answer": 1.0}) + "\n" for n in range(official)))
-    assert list(questions.load(schema.check_command_line(words, multirun=False)[0])[0].incomplete) == ["gsm8k/train"], "a whole file needs no word"
+    assert list(questions.load(command_line.check_command_line(words, multirun=False)[0])[0].incomplete) == ["gsm8k/train"], (
+        "a whole file needs no word"
+    )
 
 
 def test_examples_show_the_prompt_the_gold_answer_and_the_worked_solution(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,7 +114,7 @@ def test_the_check_of_gold_answers_can_fail() -> None:
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_benchmark_has_settings_whose_prompt_asks_in_its_answers_format(name: str) -> None:
-    (settings,) = schema.check_command_line([f"task={name}", "experiment=none"], multirun=False)
+    (settings,) = command_line.check_command_line([f"task={name}", "experiment=none"], multirun=False)
     prompt = settings.task.prompt
     formats = {"choice": "The answer is (X).", "boolean": 'The answer is yes." or "The answer is no.'}
     assert formats.get(BENCHMARKS[name].answer_type, "\\boxed{{}}") in prompt

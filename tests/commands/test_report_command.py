@@ -17,7 +17,7 @@ from cotexp.report.arm_figure import apart, side_by_side
 from cotexp.report.arms import arms_of, labels, usual_baseline
 from cotexp.report.build import Wanted
 from cotexp.report.finished_runs import Run, find_runs, identity_of
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from run_folders import MORSD, write_run
 
 from cotexp.commands.cli import main
 from cotexp.commands.runs import duration, show_runs
-from cotexp.jobs.store import owner
+from cotexp.store.processes import owner
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from cotexp import schema
 from cotexp.commands.search_space import Dimension, read_metric, read_space
+from cotexp.config import command_line
 from cotexp.jobs import pipeline
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.stages import checkpoint
 
 pytest.importorskip("optuna", reason="the extra `search` is not installed")
@@ -44,7 +44,7 @@ def test_a_word_that_names_no_space_is_refused(word: str) -> None:
 
 
 def test_short_names_of_metrics_follow_the_last_mode_and_small_is_good_for_lengths() -> None:
-    settings = schema.check_command_line([], multirun=False)[0]
+    settings = command_line.check_command_line([], multirun=False)[0]
     found = [read_metric(each, settings) for each in ("accuracy", "tokens", "loss", "eval/full/compression_ratio")]
     assert [(each.name, each.direction) for each in found] == [
         ("eval/compress/accuracy", "maximize"),
@@ -61,13 +61,13 @@ def test_validation_questions_stand_in_for_test_questions_and_old_runs_keep_thei
     words = ["model=hf", f"model.path={random_model}", "compressor=self", "task.num_train=8", "task.num_validation=3", "task.num_test=4"]
     contexts = {}
     for split in ("test", "validation"):
-        settings = schema.check_command_line([*words, f"paths.outputs={tmp_path}", f"evaluation.split={split}"], multirun=False)[0]
+        settings = command_line.check_command_line([*words, f"paths.outputs={tmp_path}", f"evaluation.split={split}"], multirun=False)[0]
         contexts[split] = pipeline.make_context(settings, plan=True)
     tested, chosen = contexts["test"], contexts["validation"]
     assert chosen.questions.test == chosen.questions.validation == tested.questions.validation
     assert pipeline.run_key(tested) != pipeline.run_key(chosen)
     assert checkpoint.spec(tested).key == checkpoint.spec(chosen).key, "the model that is chosen is tested without training it again"
-    without = schema.check_command_line([*words, f"paths.outputs={tmp_path}"], multirun=False)[0]
+    without = command_line.check_command_line([*words, f"paths.outputs={tmp_path}"], multirun=False)[0]
     assert pipeline.run_key(pipeline.make_context(without, plan=True)) == pipeline.run_key(tested)
 
 

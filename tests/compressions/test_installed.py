@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from cotexp.compressions.base import Compression
 from cotexp.records import Compressed
-from cotexp.sections import setting
+from cotexp.settings.base import setting
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,9 +12,11 @@ from typing import Any
 
 from cotexp.inference.api import ApiEngine
 from cotexp.inference.engine import Request
-from cotexp.jobs.store import Spec, Store
-from cotexp.model_settings import ApiServer, Sampling
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
+from cotexp.settings.sampling import Sampling
+from cotexp.settings.server import ApiServer
+from cotexp.store.specs import Spec
+from cotexp.store.store import Store
 
 SPEC = Spec("texts", {"service": "faults"})
 MOST_IN_FLIGHT = 64

@@ -14,8 +14,9 @@ from cotexp import signals
 from cotexp.inference.api import ApiEngine
 from cotexp.inference.api_refusals import retry_after
 from cotexp.inference.engine import Output, Request
-from cotexp.model_settings import ApiServer, Sampling
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
+from cotexp.settings.sampling import Sampling
+from cotexp.settings.server import ApiServer
 
 KEY = "sk-planted-0123456789"
 SAMPLING = Sampling(temperature=0.7, max_new_tokens=50, batch_size=8)

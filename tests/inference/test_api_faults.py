@@ -19,7 +19,7 @@ import pytest
 from fault_client import MOST_IN_FLIGHT, SPEC
 from fault_server import served, told
 
-from cotexp.jobs.store import Store
+from cotexp.store.store import Store
 
 HERE = Path(__file__).resolve().parent
 NUM_ROWS = int(os.environ.get("COTEXP_SOAK", "1000"))

@@ -15,12 +15,13 @@ from architectures import CAUSAL, CONTEXT, ENCODER_DECODERS, REFUSED, ROPE_LIMIT
 from cotexp.inference.engine import Output, Request
 from cotexp.inference.local import LocalEngine
 from cotexp.inference.scoring import Item, Scorer, Text
-from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
 from cotexp.models.causality import check_causal
 from cotexp.models.encoding import Encoded
 from cotexp.models.loading import LoadedModel
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.sampling import Sampling
 from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 from cotexp.training.data import EncodedExample, collate, collate_source_target
 from cotexp.training.modules import supervised_loss

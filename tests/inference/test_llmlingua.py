@@ -11,7 +11,7 @@ import pytest
 
 from cotexp import flow
 from cotexp.inference.llmlingua import RATES, Classifier
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
 from cotexp.stages import importances, rationales
 
 pytest.importorskip("llmlingua", reason="the extra `llmlingua` is not installed")
@@ -91,14 +91,14 @@ def test_importances_have_the_order_of_the_classifiers_probabilities(folder: Pat
 
 @pytest.mark.usefixtures("table")
 def test_a_run_prunes_by_the_classifier(folder: Path, random_model: Path, tmp_path: Path) -> None:
-    from cotexp import schema
+    from cotexp.config import command_line
     from cotexp.jobs import pipeline, planning
 
     given = [
         *("experiment=none", "compression=tokenskip_llmlingua2", f"compression.classifier={folder}", "teacher=reference", "compressor=self"),
         *("model=hf", f"model.path={random_model}", f"paths.outputs={tmp_path}", "task.num_train=4", "task.num_validation=2", "task.num_test=2"),
     ]
-    context = pipeline.make_context(schema.check_command_line(given, multirun=False)[0])
+    context = pipeline.make_context(command_line.check_command_line(given, multirun=False)[0])
     chains = rationales.make(context)
     pruned = flow.compress(context, chains, {})
     for each, chain in zip(pruned, chains, strict=True):

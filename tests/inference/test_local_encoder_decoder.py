@@ -12,9 +12,10 @@ import torch
 
 from cotexp.inference.engine import Output, Request
 from cotexp.inference.local import LocalEngine
-from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.sampling import Sampling
 from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 
 MAX_NEW_TOKENS = 24

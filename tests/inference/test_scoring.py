@@ -33,10 +33,10 @@ from transformers import (
 
 from cotexp.inference import scoring
 from cotexp.inference.scoring import Item, Scorer, Text
-from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
 from cotexp.models.loading import LoadedModel
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
+from cotexp.settings.models import PretrainedModel
 
 VOCABULARY = 120
 SHAPE: dict[str, Any] = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}

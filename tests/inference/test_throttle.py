@@ -14,7 +14,7 @@ import pytest
 
 from cotexp.inference import throttle as module
 from cotexp.inference.throttle import OutOfMoney, Stopped, Throttle
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
 
 # --- how many at once ------------------------------------------------------------------------------------------------------
 

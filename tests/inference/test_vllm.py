@@ -21,16 +21,18 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from cotexp import flow, schema
+from cotexp import flow
+from cotexp.config import command_line
 from cotexp.inference import vllm
 from cotexp.inference.engine import Engine, Output, Request
 from cotexp.inference.local import LocalEngine
 from cotexp.inference.vllm import VllmEngine
 from cotexp.jobs import pipeline
-from cotexp.model_settings import PretrainedModel, Sampling, Vllm
 from cotexp.models import identity, loading
 from cotexp.models.identity import ModelFiles
-from cotexp.sections import ConfigError, RunFailed
+from cotexp.settings.base import ConfigError, RunFailed
+from cotexp.settings.models import PretrainedModel, Vllm
+from cotexp.settings.sampling import Sampling
 from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 
 INTERFACE = Path(__file__).parent / "documented_vllm"
@@ -175,7 +177,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from cotexp.inference.vllm import VllmEngine
-from cotexp.model_settings import PretrainedModel
+from cotexp.settings.models import PretrainedModel
 engine = VllmEngine(Path(sys.argv[1]), PretrainedModel(path=sys.argv[1], engine="vllm"))
 print("ready", flush=True)
 time.sleep(600)
@@ -230,7 +232,7 @@ RUN = [
 
 def run(outputs: Path, *overrides: str) -> tuple[pipeline.Result, dict[str, dict[str, tuple[str, int]]]]:
     """The result of a small run, and text and length of all that was generated, by stage and by id within a ledger."""
-    context = pipeline.prepare(schema.check_command_line([*RUN, f"paths.outputs={outputs}", *overrides], multirun=False)[0])
+    context = pipeline.prepare(command_line.check_command_line([*RUN, f"paths.outputs={outputs}", *overrides], multirun=False)[0])
     result = pipeline.run(context)
     names = {name: spec for name, spec in flow.specs_of(context).items() if name.split("/")[0] in ("rationales", "rounds", "predictions")}
     ledgers = {name: context.store.ledger(spec).read() for name, spec in names.items()}

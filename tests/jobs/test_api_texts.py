@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from cotexp import schema
+from cotexp.config import command_line
 from cotexp.jobs import api_texts, pipeline, planning
-from cotexp.sections import ConfigError, RunFailed
+from cotexp.settings.base import ConfigError, RunFailed
 from cotexp.stages import rewrites, texts
 from cotexp.stages.context import Context, is_deterministic
 
@@ -37,7 +37,7 @@ def overrides(role: str, url: str, *more: str) -> list[str]:
 
 def context(model: Path, outputs: Path, *chosen: str) -> Context:
     own = [f"model.path={model}", f"paths.outputs={outputs}"]
-    return pipeline.make_context(schema.check_command_line([*chosen, *own], multirun=False)[0], plan=True)
+    return pipeline.make_context(command_line.check_command_line([*chosen, *own], multirun=False)[0], plan=True)
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------------

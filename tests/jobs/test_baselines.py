@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cotexp import flow, schema
+from cotexp import flow
+from cotexp.config import command_line
 from cotexp.inference.engine import Output, Request
 from cotexp.jobs import engines, pipeline
-from cotexp.model_settings import Sampling
+from cotexp.settings.sampling import Sampling
 from cotexp.stages import checkpoint, predictions, rationales, rounds, selecting
 from cotexp.stages.context import Context
 
@@ -19,7 +20,7 @@ FAST = ("debug=fast", "tracking=none", "evaluation.latency=false")
 
 
 def context_of(outputs: Path, *overrides: str) -> Context:
-    return pipeline.make_context(schema.check_command_line([*FAST, f"paths.outputs={outputs}", *overrides], multirun=False)[0])
+    return pipeline.make_context(command_line.check_command_line([*FAST, f"paths.outputs={outputs}", *overrides], multirun=False)[0])
 
 
 class Listener:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cotexp.config.command_line import check_command_line
 from cotexp.jobs import costs, pipeline, planning
 from cotexp.jobs.costs import ApiCost
-from cotexp.schema import check_command_line
 from cotexp.stages import rewrites
 from cotexp.stages.context import Context
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cotexp import flow, schema
+from cotexp import flow
+from cotexp.config import command_line
 from cotexp.inference.vllm import ROWS_AT_ONCE
 from cotexp.jobs import pipeline
 from cotexp.jobs.engines import load_encoder, rows_at_once
-from cotexp.model_settings import PretrainedModel, Sampling, Vllm
+from cotexp.settings.models import PretrainedModel, Vllm
+from cotexp.settings.sampling import Sampling
 from cotexp.stages.context import Context
 
 WORDS = {name: "ten " * number for name, number in {"a": 1, "b": 2, "c": 4, "d": 40, "e": 41}.items()}
@@ -18,7 +20,7 @@ WORDS = {name: "ten " * number for name, number in {"a": 1, "b": 2, "c": 4, "d":
 
 def context_of(outputs: Path, *overrides: str) -> Context:
     typed = ["task.num_train=8", "task.num_validation=2", "task.num_test=4", f"paths.outputs={outputs}", "tracking=none", *overrides]
-    return pipeline.make_context(schema.check_command_line(typed, multirun=False)[0], plan=True)
+    return pipeline.make_context(command_line.check_command_line(typed, multirun=False)[0], plan=True)
 
 
 def test_a_batch_of_the_local_engine_keeps_to_its_tokens_and_its_rows(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from cotexp.inference.engine import Output, Request
 from cotexp.inference.local import LocalEngine
-from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.sampling import Sampling
 from cotexp.stages import predictions, rationales
 from cotexp.tasks import QuestionSets
 

@@ -12,13 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cotexp import schema
 from cotexp.commands import run_experiment
 from cotexp.commands.encode import print_encoded
 from cotexp.commands.export import export_model
-from cotexp.jobs import disk, pipeline
-from cotexp.jobs.store import StoreError
-from cotexp.sections import ConfigError
+from cotexp.config import command_line
+from cotexp.jobs import pipeline
+from cotexp.settings.base import ConfigError
+from cotexp.store import disk
+from cotexp.store.stored_files import StoreError
 
 SMALL = [
     *("tracking=none", "task.num_train=8", "task.num_validation=2", "task.num_test=3", "model=hf", "model.device=cpu"),
@@ -30,7 +31,7 @@ REFERENCE = ["teacher=reference", "compression=truncate"]
 
 def run(folder: Path, outputs: Path, *overrides: str) -> pipeline.Result:
     typed = [*SMALL, f"model.path={folder}", f"paths.outputs={outputs}", *overrides]
-    return pipeline.run(pipeline.prepare(schema.check_command_line(typed, multirun=False)[0]))
+    return pipeline.run(pipeline.prepare(command_line.check_command_line(typed, multirun=False)[0]))
 
 
 def written(outputs: Path) -> Iterator[Path]:
@@ -71,7 +72,7 @@ def test_a_model_of_any_role_that_does_not_fit_its_configuration_ends_the_run_be
 
 
 def only_compress(typed: list[str]) -> None:
-    run_experiment(schema.check_command_line([*typed, "compress_only=true"], multirun=False)[0])
+    run_experiment(command_line.check_command_line([*typed, "compress_only=true"], multirun=False)[0])
 
 
 @pytest.mark.parametrize("command", [only_compress, functools.partial(print_encoded, num_questions=2)])
@@ -146,7 +147,7 @@ def test_flipped_bits_in_a_stored_model_are_noticed_when_it_is_loaded_and_it_is_
 
 def test_flipped_bits_in_a_model_made_from_scratch_are_noticed_before_anything_else(tmp_path: Path) -> None:
     typed = ["experiment=tiny", *SMALL[:4], "model=scratch", "model.hidden_size=32", "model.num_layers=1", "trainer.max_epochs=1"]
-    settings = schema.check_command_line([*typed, f"paths.outputs={tmp_path}"], multirun=False)[0]
+    settings = command_line.check_command_line([*typed, f"paths.outputs={tmp_path}"], multirun=False)[0]
     context = pipeline.prepare(settings)
     flip(context.base.folder / "model.safetensors", -5)
     with pytest.raises(StoreError, match=r"model\.safetensors in .* changed after it was stored"):

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from cotexp import flow, schema
+from cotexp import flow
+from cotexp.config import command_line
 from cotexp.jobs import pipeline, questions
-from cotexp.sections import ConfigError
-from cotexp.settings import Settings
+from cotexp.settings.base import ConfigError
+from cotexp.settings.root import Settings
 from cotexp.stages import made_model
 from cotexp.tasks import QuestionSets
 
@@ -52,7 +53,7 @@ def data(tmp_path: Path) -> Path:
 
 def load(data: Path, *overrides: str) -> tuple[QuestionSets, dict[str, Any], Settings]:
     arguments = ["experiment=none", f"paths.data={data}", f"paths.outputs={data / 'outputs'}", "task.num_validation=2", *overrides]
-    settings = schema.check_command_line(arguments, multirun=False)[0]
+    settings = command_line.check_command_line(arguments, multirun=False)[0]
     sets, prompts = questions.load(settings)
     return sets, dict(prompts), settings
 
@@ -135,7 +136,7 @@ def test_worked_examples_come_from_each_tasks_own_training_questions_which_lose_
 def run_key_and_stages(data: Path, model: Path, *overrides: str) -> tuple[str, dict[str, str]]:
     """The run's key and those of its stages."""
     arguments = ["experiment=none", "model=hf", f"model.path={model}", "compressor=self", "task.num_validation=2", f"paths.data={data}"]
-    settings = schema.check_command_line([*arguments, f"paths.outputs={data / 'outputs'}", *overrides], multirun=False)[0]
+    settings = command_line.check_command_line([*arguments, f"paths.outputs={data / 'outputs'}", *overrides], multirun=False)[0]
     context = pipeline.make_context(settings, plan=True)
     return pipeline.run_key(context), {name: spec.key for name, spec in flow.specs_of(context).items()}
 

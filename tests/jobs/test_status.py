@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from cotexp.jobs import progress, status
+from cotexp import progress
+from cotexp.jobs import status
 from cotexp.jobs.status import read_status, recorded
-from cotexp.jobs.store import owner
-from cotexp.sections import RunFailed, TrainingDiverged
+from cotexp.settings.base import RunFailed, TrainingDiverged
 from cotexp.signals import Stopped
+from cotexp.store.processes import owner
 
 
 def test_a_run_is_running_with_its_stage_owner_and_words_until_it_is_finished(tmp_path: Path) -> None:
@@ -61,7 +62,8 @@ def ends_with(error: BaseException, folder: Path) -> None:
 RUNS = """
 import sys, time
 from pathlib import Path
-from cotexp.jobs import progress, status
+from cotexp import progress
+from cotexp.jobs import status
 progress.WATCH_SECONDS = 0
 with status.recorded(Path(sys.argv[1]), []) as enter:
     enter("rounds")

@@ -8,12 +8,12 @@ import pytest
 
 from cotexp import flow
 from cotexp.commands import run_experiment
+from cotexp.config.command_line import check_command_line
 from cotexp.jobs import pipeline
-from cotexp.jobs.store import Spec
 from cotexp.jobs.stored_training_sets import Lookup
-from cotexp.schema import check_command_line
-from cotexp.sections import RunFailed
-from cotexp.settings import Settings
+from cotexp.settings.base import RunFailed
+from cotexp.settings.root import Settings
+from cotexp.store.specs import Spec
 
 SMALL = (
     *("experiment=none", "teacher=reference", "compressor=tiny", "compressor.max_new_tokens=96", "evaluation.latency=false", "tracking=none"),

@@ -10,7 +10,7 @@ from cotexp.compressions import C3ot, Macc
 from cotexp.compressions.rewriting import DEFAULT_REWRITE_PROMPT
 from cotexp.methods.mixture import compressed_examples, full_examples, mix, rewrite_examples
 from cotexp.records import Compressed, Example, Rationale
-from cotexp.settings import Mixture
+from cotexp.settings.training import Mixture
 from cotexp.tasks import QuestionSets
 
 NUM = 200

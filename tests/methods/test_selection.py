@@ -16,7 +16,7 @@ from cotexp.methods import selection as selecting
 from cotexp.methods.selection import diverse, for_validation, jaccard, ngrams, select, usable
 from cotexp.methods.statistics import selection_metrics
 from cotexp.records import Rationale, Score
-from cotexp.settings import ORDERS, Selection
+from cotexp.settings.selection import ORDERS, Selection
 
 
 def rationale(

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from cotexp.model_settings import PretrainedModel
 from cotexp.models import adapters, loading, weights
-from cotexp.sections import ConfigError
-from cotexp.settings import Lora
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.training import Lora
 
 MARK = "<compress>"
 SHAPE: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64}

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from cotexp.model_settings import PretrainedModel
 from cotexp.models import adapters, loading
 from cotexp.models.encoding import Encoder
-from cotexp.sections import ConfigError
-from cotexp.settings import Lora
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.training import Lora
 from cotexp.tasks import QuestionSets
 from cotexp.tasks.answers import extract, split_solution
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading
 from cotexp.models.encoding import Encoder
-from cotexp.sections import RunFailed
+from cotexp.settings.base import RunFailed
+from cotexp.settings.models import PretrainedModel
 
 MARK = "<compress>"
 QUESTION = "Ann has 5 apples. How many apples does Ann have now?"

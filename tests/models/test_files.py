@@ -15,9 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cotexp.model_settings import PretrainedModel
 from cotexp.models.identity import find
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import PretrainedModel
 
 FETCH = r"(restore it, or )?fetch the model again$"
 
@@ -180,7 +180,7 @@ def test_code_of_another_repository_is_refused_since_no_hash_covers_it(folder: P
 def test_broken_files_are_found_without_importing_torch(folder: Path) -> None:
     head(folder / "model.safetensors", 1000)
     code = (
-        "import sys; from cotexp.models.identity import find; from cotexp.model_settings import PretrainedModel\n"
+        "import sys; from cotexp.models.identity import find; from cotexp.settings.models import PretrainedModel\n"
         f"try: find(PretrainedModel(path={str(folder)!r}))\n"
         "except ValueError as error: print(error)\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)"

@@ -13,7 +13,7 @@ from tokenizers import AddedToken
 
 from cotexp.models.encoding import Encoder
 from cotexp.models.guarded_tokenizer import GuardedTokenizer
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 
 MARK = "<compress>"
 ASKED: list[dict[str, Any]] = [{}, {"compressed": True}, {"ratio": 0.5}]

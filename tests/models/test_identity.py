@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from cotexp.model_settings import PretrainedModel
 from cotexp.models import identity
 from cotexp.models.identity import device_type, find
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import PretrainedModel
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_named_device_is_taken_as_it_is() -> None:
 
 def test_finding_a_model_imports_no_torch(random_model: Path) -> None:
     code = (
-        "import sys; from cotexp.models.identity import find; from cotexp.model_settings import PretrainedModel\n"
+        "import sys; from cotexp.models.identity import find; from cotexp.settings.models import PretrainedModel\n"
         f"find(PretrainedModel(path={str(random_model)!r}))\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
@@ -235,7 +235,7 @@ def test_a_hub_that_gives_nothing_is_one_line_that_says_what_to_do(hub: str, tmp
     server = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     code = (
-        "from cotexp.models.identity import find; from cotexp.model_settings import PretrainedModel; from cotexp.sections import ConfigError\n"
+        "from cotexp.models.identity import find; from cotexp.settings.models import PretrainedModel; from cotexp.settings.base import ConfigError\n"
         "try: find(PretrainedModel(path='meta-llama/Llama-3.1-8B-Instruct'))\n"
         "except ConfigError as error: print(*error.problems, sep='|')"
     )

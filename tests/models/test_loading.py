@@ -11,10 +11,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from cotexp.model_settings import PretrainedModel
 from cotexp.models import adapters, loading
-from cotexp.sections import ConfigError
-from cotexp.settings import Lora
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.training import Lora
 
 MARK = "<compress>"
 

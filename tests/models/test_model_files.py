@@ -16,13 +16,14 @@ import torch
 from families import FAMILIES
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from cotexp import flow, schema
+from cotexp import flow
 from cotexp.commands.export import export_model
+from cotexp.config import command_line, overrides
 from cotexp.jobs import pipeline, planning
-from cotexp.model_settings import GgufModel, PretrainedModel
 from cotexp.models import identity, loading
-from cotexp.sections import ConfigError
-from cotexp.settings import Settings
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import GgufModel, PretrainedModel
+from cotexp.settings.root import Settings
 from cotexp.stages import predictions
 from cotexp.stages.context import Context
 
@@ -52,7 +53,7 @@ KIND_OF: dict[str, str] = {
 """File of conf/model -> the kind of model that stands for it here; scratch makes its own."""
 
 
-FILES = sorted(path.stem for path in (schema.CONF / "model").glob("*.yaml"))
+FILES = sorted(path.stem for path in (overrides.CONF / "model").glob("*.yaml"))
 FEW = ["task.num_train=8", "task.num_validation=2", "task.num_test=3"]
 SMALL = ["experiment=none", "teacher=reference", "compression=truncate", "tracking=none", *FEW]
 ONE_STEP = ["trainer.batch_size=16", "trainer.max_epochs=1", "trainer.num_validations=1", "trainer.learning_rate=1e-2", "trainer.accelerator=cpu"]
@@ -63,7 +64,7 @@ BRIEF = ["evaluation.max_new_tokens=12", "evaluation.latency=false", "model.dtyp
 def settings() -> dict[str, Settings]:
     """The default run with each file."""
     needs = {"hf": ["model.path=Owner/A-Model"], "gguf": ["model.path=model.gguf"], "scratch": ["experiment=tiny"]}
-    return {name: schema.check_command_line([f"model={name}", *FEW, *needs.get(name, [])], multirun=False)[0] for name in FILES}
+    return {name: command_line.check_command_line([f"model={name}", *FEW, *needs.get(name, [])], multirun=False)[0] for name in FILES}
 
 
 def test_every_file_is_here() -> None:
@@ -143,7 +144,7 @@ def run(kind: str, folder: Path, family_folder: MakeFamily, *more: str) -> Run:
     name = next(each for each, kinds in KIND_OF.items() if kinds == kind)
     path = [] if kind == "tiny" else [f"model.path={family_folder(kind)}"]
     overrides = [f"model={name}", *SMALL, *ONE_STEP, *BRIEF, *path, f"paths.outputs={folder}", *more]
-    context = pipeline.prepare(schema.check_command_line(overrides, multirun=False)[0])
+    context = pipeline.prepare(command_line.check_command_line(overrides, multirun=False)[0])
     result = pipeline.run(context)
     export_model(str(result.folder), folder / "export", dtype="float32", outputs=folder)
     return Run(context, result, folder / "export")

@@ -16,10 +16,10 @@ from tokenizers import AddedToken, Tokenizer
 from transformers import AutoTokenizer
 from transformers.utils import chat_template_utils
 
-from cotexp.model_settings import PretrainedModel
 from cotexp.models.encoding import Encoder
 from cotexp.models.tokenizer import frame, load_tokenizer
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import PretrainedModel
 
 TURN = [{"role": "user", "content": "How many?"}]
 

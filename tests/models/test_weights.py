@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_adapters import write_model
 
-from cotexp.model_settings import PretrainedModel
 from cotexp.models import loading, weights
 from cotexp.models.identity import ModelFiles, find
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
+from cotexp.settings.models import PretrainedModel
 
 MakeFamily = Callable[[str], Path]
 NORM, HEAD, EMBEDDING = "model.norm.weight", "lm_head.weight", "model.embed_tokens.weight"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from cotexp import report
+from cotexp.config.command_line import check_command_line
 from cotexp.jobs import pipeline
 from cotexp.methods import selection
 from cotexp.report import difficulty
-from cotexp.schema import check_command_line
 from cotexp.stages import rationales, scores
 from cotexp.stages.context import Context
 

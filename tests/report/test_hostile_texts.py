@@ -17,10 +17,10 @@ from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 from rich.text import Text
 
-from cotexp import overrides, schema
 from cotexp.commands.report import report_experiments
+from cotexp.config import overrides, schema
 from cotexp.jobs import pipeline
-from cotexp.jobs.progress import page
+from cotexp.progress import page
 from cotexp.report import compression_examples, latex, long_csv, markdown, run_table, terminal, web_page
 from cotexp.report.build import Wanted
 from cotexp.report.document import Cell, Column, Gap, Report, Row, Table, UsedRun

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from cotexp.jobs.progress import Page
+from cotexp.progress import Page
 from cotexp.report.document import Cell, Column, Row, Table, text_table
 from cotexp.report.markdown import plain, table_lines
 from cotexp.report.terminal import show

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cotexp.records import Question
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.benchmarks import BENCHMARKS, FileQuestions, closing, read_split
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks import CustomTask, QuestionSets, answer_type_of, load_questions
 from cotexp.tasks.custom import load_sets, read_questions
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks import GsmSymbolicTask, load_questions
 from cotexp.tasks.answers import extract
 from cotexp.tasks.gsm_symbolic import generate

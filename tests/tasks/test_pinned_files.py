@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks import pinned_files
 from cotexp.tasks.benchmarks import BENCHMARKS
 from cotexp.tasks.pinned_files import RECIPES

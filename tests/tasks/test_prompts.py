@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks import BenchmarkTask, prompt_for, prompt_of
 from cotexp.tasks.splits import make_question
 

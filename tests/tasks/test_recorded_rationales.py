@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cotexp.model_settings import RecordedTeacher
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
+from cotexp.settings.teachers import RecordedTeacher
 from cotexp.tasks import BenchmarkTask, load_questions
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.recorded_rationales import Recorded, Written, read_recorded

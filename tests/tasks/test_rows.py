@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks.rows import Row, labels_of, options_of, read_rows
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks import BenchmarkTask, data_folders, load_questions, sources
 from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark, HubCopy, Split
 from cotexp.tasks.pinned_files import RECIPES

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from cotexp.records import Question
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks import BenchmarkTask, StoriesTask, load_questions
 from cotexp.tasks.splits import QuestionSets, draw, make_question, normal_text
 

@@ -10,7 +10,7 @@ from statistics import mean
 import pytest
 
 from cotexp.records import Question
-from cotexp.sections import ConfigError
+from cotexp.settings.base import ConfigError
 from cotexp.tasks import StoriesTask, load_questions, prompt_for
 from cotexp.tasks.answers import extract, split_solution
 from cotexp.tasks.grading import numbers_equal

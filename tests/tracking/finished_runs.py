@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cotexp import schema
-from cotexp.settings import Settings
+from cotexp.config import command_line
+from cotexp.settings.root import Settings
 
 KEY = "f00dcafe0000"
 CURVE = [
@@ -22,7 +22,7 @@ CURVE = [
 
 
 def settings_in(outputs: Path, *overrides: str) -> Settings:
-    return schema.check_command_line([f"paths.outputs={outputs}", "model=hf", "model.path=nowhere", *overrides], multirun=False)[0]
+    return command_line.check_command_line([f"paths.outputs={outputs}", "model=hf", "model.path=nowhere", *overrides], multirun=False)[0]
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:

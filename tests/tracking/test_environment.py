@@ -9,7 +9,7 @@ from finished_runs import KEY, settings_in, write_run
 from wandb_files import written_in
 
 from cotexp import tracking
-from cotexp.settings import WandbTracking
+from cotexp.settings.tracking import WandbTracking
 from cotexp.tracking import environment, wandb_run
 
 API_KEY = "0123456789abcdef0123456789abcdef01234567"

@@ -12,14 +12,15 @@ import pytest
 from finished_runs import KEY, settings_in, write_run
 from wandb_files import Written, written_in
 
-from cotexp import sweep_agents
+from cotexp.config import sweep_agents
 
 SCRIPT = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 from finished_runs import settings_in
-from cotexp import sweep_agents, tracking
+from cotexp import tracking
+from cotexp.config import sweep_agents
 folder, outputs, leaves = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
 if leaves:
     sweep_agents.leave()

@@ -20,7 +20,7 @@ from wandb_files import Written, written_in
 from wandb_server import WandbServer
 
 from cotexp import tracking
-from cotexp.settings import Settings
+from cotexp.settings.root import Settings
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 SECRETS = ("WANDB_API_KEY", "OPENAI_API_KEY", "HF_TOKEN")

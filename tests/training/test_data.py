@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cotexp.models.encoding import Encoded
 from cotexp.models.rope import RopeLimit
-from cotexp.settings import Trainer
+from cotexp.settings.training import Trainer
 from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, plan_batches, split_at_rope_limit
 
 LENGTHS = [(number * 37) % 101 + 5 for number in range(100)]

@@ -15,14 +15,14 @@ from safetensors.torch import load_file
 from transformers.models.llama.modeling_llama import LlamaMLP
 
 from cotexp import signals
-from cotexp.jobs import workers
-from cotexp.model_settings import PretrainedModel
+from cotexp.devices import training_workers
 from cotexp.models import loading
 from cotexp.models.encoding import Encoded, Encoder
 from cotexp.models.rope import RopeLimit
 from cotexp.records import Example, Question
-from cotexp.sections import ConfigError, TrainingDiverged
-from cotexp.settings import Trainer
+from cotexp.settings.base import ConfigError, TrainingDiverged
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.training import Trainer
 from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 from cotexp.training import resumable
 from cotexp.training.data import EncodedExample, collate
@@ -188,7 +188,7 @@ def test_two_devices_give_the_loss_curve_and_weights_of_one(make_job: MakeJob, s
     two = make_job("two", tuning=tuning, gradient_clip=0.1, devices=2, strategy=strategy, micro_batch_size=2)
     fit(one)
     seen: list[dict[str, float]] = []
-    workers.run_fit(two, lambda row, num_steps: seen.append(row))
+    training_workers.run_fit(two, lambda row, num_steps: seen.append(row))
     assert seen == read_curve(two)
     for ours, theirs in zip(read_curve(two), read_curve(one), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-5), "float32 sums in another order: 1e-5 relative"
@@ -207,12 +207,12 @@ def test_a_killed_worker_and_a_signal_end_training_at_once_and_it_goes_on_with_a
 
     def kill_one(row: dict[str, float], num_steps: int) -> None:
         if row["step"] >= 3 and not killed_at:
-            workers_of = [each for each in psutil.Process().children(recursive=True) if "cotexp.jobs.workers" in each.cmdline()]
+            workers_of = [each for each in psutil.Process().children(recursive=True) if "cotexp.devices.training_workers" in each.cmdline()]
             next(each for each in workers_of if each.environ().get("RANK") == "1").kill()
             killed_at.append(time.monotonic())
 
-    with pytest.raises(workers.WorkersFailed, match=r"worker 1 was killed by SIGKILL; .* when memory runs out \(log: .* goes on"):
-        workers.run_fit(job, kill_one)
+    with pytest.raises(training_workers.WorkersFailed, match=r"worker 1 was killed by SIGKILL; .* when memory runs out \(log: .* goes on"):
+        training_workers.run_fit(job, kill_one)
     assert time.monotonic() - killed_at[0] < 600, "the other worker must not wait for it"
     job.trainer.strategy = "ddp"
     steps: list[float] = []
@@ -223,13 +223,13 @@ def test_a_killed_worker_and_a_signal_end_training_at_once_and_it_goes_on_with_a
         steps.append(row["step"])
 
     with pytest.raises(signals.Stopped) as stop_error, signals.handled():
-        workers.run_fit(job, stop)
+        training_workers.run_fit(job, stop)
     assert stop_error.value.code == 143
     assert steps[0] > 1, "the sharded checkpoint goes on under another strategy"
     assert resumable.progress(job.folder / RESUMABLE).step == steps[-1] < 80, "a checkpoint of the last whole step"
     job.trainer.devices = 1
     repeated: list[float] = []
-    workers.run_fit(job, lambda row, num_steps: repeated.append(row["step"]))
+    training_workers.run_fit(job, lambda row, num_steps: repeated.append(row["step"]))
     assert repeated[0] == steps[-1] + 1
     for ours, theirs in zip(read_curve(job), read_curve(undisturbed), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3), "float32 sums in another order, over 80 steps"
@@ -240,8 +240,8 @@ def test_an_error_in_a_worker_process_ends_training_with_its_message(make_job: M
     job = make_job("two", devices=2, strategy="ddp", learning_rate=1.0, gradient_clip=1e9, warmup_ratio=0.0)
     job.train = [Example(id="long", question_id="q", prompt="x" * 500, completion="y", form="full")]
     job.trainer.max_length = 8
-    with pytest.raises(workers.WorkersFailed, match=r"trainer\.max_length leaves no training example"):
-        workers.run_fit(job, lambda row, num_steps: None)
+    with pytest.raises(training_workers.WorkersFailed, match=r"trainer\.max_length leaves no training example"):
+        training_workers.run_fit(job, lambda row, num_steps: None)
 
 
 def test_the_checkpoint_with_the_lowest_validation_loss_is_kept(make_job: MakeJob) -> None:

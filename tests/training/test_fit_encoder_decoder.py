@@ -12,14 +12,15 @@ import pytest
 import torch
 from test_fit import Killed, examples_of, read_curve, weights
 
+from cotexp.devices import training_workers
 from cotexp.inference.engine import Output, Request
 from cotexp.inference.local import LocalEngine
-from cotexp.jobs import workers
-from cotexp.model_settings import PretrainedModel, Sampling
 from cotexp.models import loading
 from cotexp.models.encoding import Encoded
 from cotexp.records import Example
-from cotexp.settings import Lora, Trainer
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.sampling import Sampling
+from cotexp.settings.training import Lora, Trainer
 from cotexp.tasks import QuestionSets, StoriesTask
 from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate_source_target, plan_batches
 from cotexp.training.fit import FitJob, fit
@@ -154,7 +155,7 @@ def test_training_in_bfloat16_follows_the_curve_of_float32(make_job: MakeJob, tu
 def test_two_devices_give_the_loss_curve_of_one(make_job: MakeJob, tuning: str, strategy: str) -> None:
     one, two = make_job("one", dropout=0.0, tuning=tuning), make_job("two", dropout=0.0, tuning=tuning, devices=2, strategy=strategy)
     fit(one)
-    workers.run_fit(two, lambda row, num_steps: None)
+    training_workers.run_fit(two, lambda row, num_steps: None)
     for ours, theirs in zip(read_curve(two), read_curve(one), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4), "float32 sums in another order: 1e-4 relative"
 

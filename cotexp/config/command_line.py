@@ -1,0 +1,144 @@
+"""A command line: its points, checked before Hydra runs anything. All its mistakes are reported together."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator
+
+from hydra import initialize_config_dir
+from hydra.types import TaskFunction
+from omegaconf import DictConfig
+
+from cotexp import credentials
+from cotexp.config import launchers, sweeper
+from cotexp.config.overrides import (
+    CONF,
+    apply,
+    bad_option,
+    compose,
+    option_of,
+    parse,
+    use_config_dir,
+    word_of,
+)
+from cotexp.config.schema import load, register
+from cotexp.config.slots import OVERLAYS, SECTIONS
+from cotexp.config.spelling import as_typed
+from cotexp.settings.base import ConfigError
+from cotexp.settings.root import Settings
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Point:
+    """One point of a command line: its overrides, of which `sweep=NAME` may be one, and its checked settings."""
+
+    overrides: list[str]
+    settings: Settings
+
+
+def check_command_line(overrides: list[str], *, multirun: bool) -> list[Settings]:
+    """The checked settings of every point of this command line.
+
+    Raises: ConfigError with every mistake in it.
+    """
+    return [each.settings for each in points_of(overrides, multirun=multirun)]
+
+
+def points_of(overrides: list[str], *, multirun: bool) -> list[Point]:
+    """Every point of this command line.
+
+    Raises: ConfigError with every mistake in it.
+    """
+    register()
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    problems: dict[str, None] = {}
+    points = []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for point in _points(launchers.without_hydras_own(as_typed(overrides), multirun=multirun), multirun):
+            try:
+                points.append(Point(point, _check_point(point, composed)))
+            except ConfigError as error:
+                problems.update(dict.fromkeys(error.problems))
+    if problems:
+        raise ConfigError(*problems)
+    return points
+
+
+def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
+    parsed = parse(overrides)
+    sweeps = [word_of(each) for each in parsed if each.is_sweep_override()]
+    named = [each for each in parsed if each.key_or_group == "sweep"]
+    if not multirun:
+        if named:
+            raise ConfigError(f"{word_of(named[0])} names a grid of runs; add -m: python run.py -m {word_of(named[0])}")
+        if sweeps:
+            shown = sweeps[0] if credentials.is_shown(sweeps[0]) else sweeps[0].partition("=")[0]
+            raise ConfigError(f"{shown} names several values; add -m to run them all, or quote the value to mean the text itself")
+        yield overrides
+        return
+    grid = overrides
+    if named:
+        if named[0].is_sweep_override():
+            raise ConfigError(f"{word_of(named[0])} names several grids; run one at a time: python run.py -m sweep=NAME")
+        if problem := bad_option(named[0]):
+            raise ConfigError(problem)
+        params = compose([f"sweep={named[0].value()}"], full=True).hydra.sweeper.params or {}
+        grid = as_typed(f"{key}={value}" for key, value in params.items()) + overrides
+    yield from sweeper.combinations(parse(grid))
+
+
+def _check_point(overrides: list[str], composed: dict[tuple[str, ...], DictConfig]) -> Settings:
+    """The settings of one point. `composed` caches the configs that Hydra composed for options."""
+    groups = {*SECTIONS, *OVERLAYS}
+    parsed = parse(overrides)
+    chosen = [each for each in parsed if each.key_or_group in groups and not each.key_or_group.startswith("+")]
+    values = [each for each in parsed if each not in chosen]
+    problems = [problem for each in chosen if (problem := bad_option(each))]
+    if problems:
+        raise ConfigError(*problems)
+    names = tuple(f"{each.key_or_group}={option_of(each)}" for each in chosen)
+    if names not in composed:
+        composed[names] = compose(list(names))
+    config = copy.deepcopy(composed[names])
+    for each in values:
+        problems += apply(config, each)
+    try:
+        settings = load(config)
+    except ConfigError as error:
+        raise ConfigError(*problems, *error.problems) from None
+    if problems:
+        raise ConfigError(*problems)
+    return settings
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Command:
+    """A command line, split into Hydra's flags and overrides. `runs` is false for shell completion and Hydra's listings."""
+
+    overrides: list[str]
+    multirun: bool
+    help_wanted: bool
+    runs: bool
+
+
+def read_command(arguments: list[str]) -> Command:
+    """The parsed command line. Raises: ConfigError for an unknown option; the error does not repeat its value, which may be a key."""
+    from hydra._internal.utils import get_args_parser
+
+    flags, unread = get_args_parser().parse_known_args(arguments)
+    if unread:
+        raise ConfigError(f"run.py has no option {unread[0].partition('=')[0]}; settings are given as KEY=VALUE, and --help lists them")
+    if flags.config_dir:
+        use_config_dir(flags.config_dir)
+    runs = not (flags.shell_completion or flags.hydra_help or flags.info)
+    return Command(overrides=flags.overrides, multirun=flags.multirun, help_wanted=flags.help, runs=runs)
+
+
+def hydra_main(task: TaskFunction) -> None:
+    """Run `task(config)` for every point of the command line, through Hydra."""
+    import hydra
+
+    register()
+    sweeper.register()
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()

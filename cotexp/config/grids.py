@@ -1,0 +1,40 @@
+"""A named grid, and the overrides that make each of its points a command by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cotexp.config.spelling import is_text, quoted, read_yaml
+from cotexp.settings.base import spelled
+
+SWEEPS = Path(__file__).resolve().parents[2] / "conf" / "sweep"
+
+
+def expand_sweep(overrides: Sequence[str]) -> Iterator[str]:
+    """The overrides of a point, with those of its sweep's file in place of `sweep=NAME`, which only a grid accepts."""
+    for override in overrides:
+        if override.startswith("sweep="):
+            file = SWEEPS / f"{override.removeprefix('sweep=')}.yaml"
+            yield from _overrides_of(read_yaml(file.read_text(encoding="utf-8"), "", is_text))
+        else:
+            yield override
+
+
+def _overrides_of(file: dict[str, Any], path: str = "") -> Iterator[str]:
+    for key, value in file.items():
+        if not path and key == "defaults":
+            chosen = (each for each in value if isinstance(each, dict))
+            yield from (f"{group.removeprefix('override /')}={option}" for each in chosen for group, option in each.items())
+        elif isinstance(value, dict):
+            yield from () if (path, key) == ("", "hydra") else _overrides_of(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}={_as_override(value)}"
+
+
+def _as_override(value: Any) -> str:
+    """A value as an override has it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_as_override, value))}]"
+    return quoted(value) if isinstance(value, str) else spelled(value)

@@ -1,0 +1,67 @@
+"""What `python run.py --help` prints."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from hydra import initialize_config_dir
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from cotexp.config import launchers
+from cotexp.config.overrides import CONF, bad_option, compose, options, parse, word_of
+from cotexp.config.schema import register, section_of
+from cotexp.config.slots import OVERLAYS, ROOT, SECTIONS
+from cotexp.config.spelling import as_typed
+from cotexp.settings.base import ConfigError
+from cotexp.settings.root import Settings
+
+HELP = """cotexp: how much of a chain of thought does a model need, and which should a small model learn from?
+
+  python run.py                              the quickstart: MACC on the embedded task and model
+  python run.py SLOT=OPTION SLOT.SETTING=VALUE ...
+  python run.py -m compression=macc,none seed=0,1    every combination
+  python run.py -m sweep=macc/rounds     a named grid
+  python run.py plan=true ...                print stages and what is cached, compute nothing
+  python run.py --cfg job ...                print the composed settings
+  python run.py --help SLOT=OPTION ...       this page for other options
+"""
+
+
+def help_text(overrides: list[str]) -> str:
+    """Usage, the options of each slot, and each setting of the chosen options with its description and default.
+
+    Raises: ConfigError for an unknown option.
+    """
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        groups = {*SECTIONS, *OVERLAYS}
+        chosen = [each for each in parse(as_typed(overrides)) if each.key_or_group in groups]
+        problems = [problem for each in chosen if (problem := bad_option(each))]
+        if problems:
+            raise ConfigError(*problems)
+        config = compose([word_of(each) for each in chosen])
+    lines = [HELP]
+    for group in (*SECTIONS, *OVERLAYS):
+        lines.append(f"{group}= {' | '.join(options(group))}")
+    lines.append(f"{launchers.GROUP}= {' | '.join(launchers.names())}    (with -m; settings and comments in conf/{launchers.GROUP})")
+    lines += [
+        "",
+        "[run]",
+        *(f"  {each.name} = {config[each.name]!r}\n      {each.metadata['sentence']}" for each in dataclasses.fields(Settings) if each.name in ROOT),
+    ]
+    for slot in SECTIONS:
+        section = section_of(config[slot])
+        lines += ["", f"[{slot}] {(section.__doc__ or '').strip().splitlines()[0]}", *_settings_help(config[slot], slot)]
+    return "\n".join(lines)
+
+
+def _settings_help(node: DictConfig, path: str) -> Iterator[str]:
+    for each in dataclasses.fields(section_of(node)):
+        missing = OmegaConf.is_missing(node, each.name)
+        value = None if missing else node[each.name]
+        if isinstance(value, DictConfig):
+            yield from _settings_help(value, f"{path}.{each.name}")
+        else:
+            shown = "(must be given)" if missing else str(list(value)) if isinstance(value, ListConfig) else repr(value)
+            yield f"  {path}.{each.name} = {shown if len(shown) < 60 else shown[:57] + '...'}\n      {each.metadata.get('sentence', '')}"

@@ -1,0 +1,202 @@
+"""Overrides, such as trainer.batch_size=8: parsed, checked, and applied to a composed config, with one error line for each mistake."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import hydra
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cotexp import credentials
+from cotexp.config import spelling
+from cotexp.config.slots import INSTALLED
+from cotexp.settings.base import MOST_SHOWN, ConfigError, suggestion
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+CONFIG_DIR = "COTEXP_CONFIG_DIR"
+"""Environment variable for a folder of the user's with files such as task/NAME.yaml; --config-dir sets it for this process and those below it."""
+
+
+def parse(overrides: list[str]) -> list[Override]:
+    """The parsed overrides. Raises: ConfigError with a line for each that cannot be parsed."""
+    parsed, problems = [], []
+    for text in overrides:
+        key = text.partition("=")[0]
+        if problem := spelling.problem_of(text):
+            problems.append(f"{key[:60]}: the override {problem}")
+            continue
+        try:
+            parsed += OverridesParser.create().parse_overrides([text])
+        except (HydraException, ValueError) as error:  # ValueError: integers of thousands of digits
+            if len(text) > MOST_SHOWN:
+                problems.append(
+                    f"{key[:60]}: the override of {len(text):,} characters cannot be read as key=value; quote values that hold special characters"
+                )
+                continue
+            problems.append(f"cannot read {_shown(text, error)}; quote values that hold special characters: 'key=\"value\"'")
+    if problems:
+        raise ConfigError(*problems)
+    return parsed
+
+
+def word_of(override: Override) -> str:
+    """The text of an override on the command line."""
+    assert override.input_line is not None, "`parse` sets it"
+    return override.input_line
+
+
+def _shown(text: str, error: Exception) -> str:
+    """The error for an override that Hydra cannot parse. Of one that may hold a key only the setting is shown."""
+    if credentials.is_shown(text):
+        return f"{text!r} as key=value ({first_line(error)})"
+    key, sign, _ = text.partition("=")
+    named = f"the value of {key!r}" if sign and not credentials.looks_secret(key) else "a word"
+    return f"{named} as key=value (it is not repeated, since it may hold a key)"
+
+
+def compose(chosen: list[str], full: bool = False) -> DictConfig:
+    """The config of the chosen options; `full` includes Hydra's own settings.
+
+    Raises: ConfigError when a settings file is broken, or two of them contradict each other.
+    """
+    try:
+        return hydra.compose("config", overrides=chosen, return_hydra_config=full)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_misfit(chosen, error)) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"a settings file of {credentials.shown(chosen) or 'the default run'} is no YAML: {_plain(error)}") from None
+
+
+def _misfit(chosen: list[str], error: Exception) -> str:
+    """Why settings files contradict each other: most often an experiment sets what only another option of a slot has."""
+    found = re.search(r"In '([^'/]+)/([^']+)'.*Key '(\w+)' not in '\w+'.*?full_key: ([\w.]+)", re.sub(r"\s+", " ", str(error.__cause__ or error)))
+    if found is None:
+        return f"the settings files of {credentials.shown(chosen) or 'the default run'} do not fit together: {_plain(error)}"
+    group, name, key, path = found.groups()
+    slot = path.split(".")[0]
+    option = next((each for each in chosen if each.startswith(f"{slot}=")), f"this {slot}")
+    return (
+        f"{group}={name} sets {path}, and {option} has no setting {key}: leave {option} out, "
+        f"or take experiment=none and name the settings that you want of {group}={name}"
+    )
+
+
+def option_of(override: Override) -> str:
+    """The option that an override of a slot chooses; "null" for null."""
+    value = override.value()
+    return "null" if value is None else str(value)
+
+
+def bad_option(override: Override) -> str | None:
+    """The error for an override of a slot; None if it chooses an existing option."""
+    group, option = override.key_or_group, option_of(override)
+    if override.is_delete() or override.is_add():
+        return f"{credentials.shown([word_of(override)])}: choose an option by {group}=NAME; available: {', '.join(options(group))}"
+    if override.package is not None:
+        return f"{credentials.shown([word_of(override)])}: a slot cannot be moved; write {group}=NAME"
+    if option == "null":
+        return f"{group} must be one of {', '.join(options(group))}; got null"
+    if option not in options(group):
+        got = f"; got {option!r}{suggestion(option, options(group))}" if credentials.is_shown(word_of(override)) else ""
+        return f"{group} must be one of {', '.join(options(group))}{got}"
+    return None
+
+
+def options(group: str) -> list[str]:
+    """The names that GROUP=NAME accepts: the files of GROUP in the folders of settings files, and what installed packages add."""
+    return sorted({*(name for folder in config_folders() for name in _names_in(folder / group)), *INSTALLED.get(group, dict)()})
+
+
+def _names_in(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")]
+
+
+def file_of(group: str, option: str) -> Path | None:
+    """The settings file of GROUP=OPTION; None for an option of an installed package that has no file."""
+    return next((path for folder in config_folders() if (path := folder / group / f"{option}.yaml").is_file()), None)
+
+
+def config_folders() -> list[Path]:
+    """The folders of settings files: conf/ of this project, then the user's, if there is one.
+
+    Raises: ConfigError when the user's is no folder, or holds a file of the same name as one of this project.
+    """
+    named = os.environ.get(CONFIG_DIR)
+    if not named:
+        return [CONF]
+    folder = Path(named)
+    if not folder.is_dir():
+        raise ConfigError(f"--config-dir (or {CONFIG_DIR}) must be a folder with files such as task/NAME.yaml; got {named!r}")
+    if taken := sorted({*_names_in(CONF)} & {*_names_in(folder)}):
+        raise ConfigError(*(f"--config-dir: {folder / each}.yaml has the name of a settings file of cotexp; rename it" for each in taken))
+    return [CONF, folder]
+
+
+def use_config_dir(folder: str | Path) -> None:
+    """Read the settings files of this folder of the user's as well, in this process and those that it starts."""
+    os.environ[CONFIG_DIR] = str(Path(folder).absolute())
+
+
+def apply(config: DictConfig, override: Override) -> Iterator[str]:
+    """Set one value in the composed config. Yields an error line if that is not possible."""
+    path = override.key_or_group
+    if override.is_delete():
+        yield f"{credentials.shown([word_of(override)])}: settings cannot be deleted; set {path} to another value"
+        return
+    node: Any = config
+    parts = path.split(".")
+    for depth, part in enumerate(parts):
+        known = sorted(map(str, node.keys())) if isinstance(node, DictConfig) else []
+        if part not in known:
+            yield unknown(".".join(parts[: depth + 1]), part, known)
+            return
+        is_value = OmegaConf.is_missing(node, part) or OmegaConf.is_interpolation(node, part)
+        node = None if is_value else node[part]
+    if isinstance(node, DictConfig):
+        yield f"{path} is a group of settings; write {path}.NAME=VALUE for one of {', '.join(sorted(map(str, node)))}"
+        return
+    if override.is_add():
+        word = word_of(override) if credentials.is_shown(word_of(override)) else f"+{path}=..."
+        yield f"{word}: {path} exists; write {word.removeprefix('+')} without '+'"
+        return
+    try:
+        OmegaConf.update(config, path, override.value())
+    except OmegaConfBaseException:
+        got = f"; got {override.value()!r}" if credentials.is_shown(word_of(override)) else ""
+        yield f"{path} must be {_kind(config, parts)}{got}"
+
+
+def _kind(config: DictConfig, parts: list[str]) -> str:
+    """The type of a setting as errors name it."""
+    parent = OmegaConf.select(config, ".".join(parts[:-1])) if len(parts) > 1 else config
+    hint = get_type_hints(OmegaConf.get_type(parent))[parts[-1]]
+    kinds = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
+    alternatives = get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
+    return " or ".join(kinds.get(each, "a list in brackets") for each in alternatives)
+
+
+def unknown(path: str, key: str, known: list[str]) -> str:
+    """The error for a setting that does not exist, with the most similar of the `known` ones."""
+    listing = f"; settings here: {', '.join(known)}" if known else "; it has no settings of its own"
+    return f"{path} is not a setting{suggestion(key, known)}{listing}"
+
+
+def _plain(error: Exception) -> str:
+    """Hydra's error in one line, without its advice to use '+'."""
+    text = re.sub(r"\s+", " ", str(error.__cause__ or error)).strip()
+    text = re.sub(r"To append to your config use.*", "", text)
+    return re.sub(r"full_key: (\S+).*", r"(setting \1)", text).strip()
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error."""
+    return str(error).strip().splitlines()[0]

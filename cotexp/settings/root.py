@@ -1,0 +1,154 @@
+"""All settings of a run, one section per slot, and what contradicts each other across sections."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from cotexp.settings.base import LARGEST_SEED, ConfigError, Section, setting, shortened
+from cotexp.settings.evaluation import BASE, FINE_TUNED_MODES, MODES
+from cotexp.settings.models import ScratchModel
+
+READ_BY_TRAINING = ("seed", "teacher", "scoring", "selection", "compressor", "mixture", "trainer")
+"""Settings that nothing reads in a run that trains nothing."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Paths(Section):
+    """Where things lie."""
+
+    outputs: str = setting("outputs", "Folder of the store and of the runs.", keyed=False, is_path=True)
+    data: str | None = setting(None, "Folder with benchmark data; the environment variable COTEXP_DATA by default.", keyed=False, is_path=True)
+
+    def __post_init__(self) -> None:
+        if self.data is None:
+            self.data = os.environ.get("COTEXP_DATA") or None
+        Section.__post_init__(self)
+
+
+@dataclass(slots=True, kw_only=True)
+class Settings:
+    """The root: one section per slot."""
+
+    name: str = setting("unnamed", "Name of the experiment; runs lie in outputs/runs/NAME.", keyed=False)
+    seed: int = setting(0, "Seed of mixture, initialisation and data order.", low=0, most=LARGEST_SEED)
+    plan: bool = setting(False, "Print the stages and what is cached, compute nothing.", keyed=False)
+    compress_only: bool = setting(
+        False, "Stop before fine-tuning: write and compress the rationales, so that `cotexp forecast` can rank what may be worth it.", keyed=False
+    )
+    baseline: str = setting(
+        "",
+        "What the runs of this experiment are measured against: settings joined by commas, such as compression=none, or base, before fine-tuning.",
+        keyed=False,
+    )
+    task: Any = None
+    model: Any = None
+    teacher: Any = None
+    scoring: Any = None
+    selection: Any = None
+    compressor: Any = None
+    compression: Any = None
+    mixture: Any = None
+    trainer: Any = None
+    evaluation: Any = None
+    tracking: Any = None
+    paths: Any = None
+    tasks: Any = setting(None, "Settings of every task that task.train and evaluation.tasks name; found by name, not set.")
+
+    def __post_init__(self) -> None:
+        if self.task.train is None:
+            self.task.train = [self.task.name]
+        if self.evaluation.tasks is None:
+            self.evaluation.tasks = self.task.train if self.task.name in self.task.train else [self.task.name]
+        if self.tasks is None:
+            self.tasks = {self.task.name: self.task}
+        from_scratch = isinstance(self.model, ScratchModel)
+        self.compression.complete(self)
+        if self.mixture.full_ratio is None:
+            self.mixture.full_ratio = 0.5 if self.compression.compresses_chains else 1.0
+        if self.evaluation.modes is None:
+            has_ratio = self.evaluation.truncate_ratio is not None
+            applies = (not from_scratch, has_ratio, self.compression.trains, self.compression.has_short_form)
+            self.evaluation.modes = [mode for mode, each in zip(MODES, applies, strict=True) if each]
+        self.evaluation.modes = [mode for mode in MODES if mode in self.evaluation.modes]
+        problems = [
+            *root_problems(self.name, self.seed, self.baseline),
+            *_form_contradictions(self),
+            *_mode_contradictions(self),
+            *self.compression.run_contradictions(self),
+            *(_scratch_contradictions(self) if from_scratch else []),
+        ]
+        if problems:
+            raise ConfigError(*problems)
+
+    def is_fine_tuned(self, mode: str) -> bool:
+        """Whether the fine-tuned model answers in this mode, rather than the one before fine-tuning."""
+        return mode in FINE_TUNED_MODES and bool(self.compression.trains)
+
+    @property
+    def trains(self) -> bool:
+        """Whether a mode needs a fine-tuned model; a run makes none that it does not evaluate."""
+        return any(map(self.is_fine_tuned, self.evaluation.modes))
+
+
+LONGEST_NAME = 200
+"""Bytes of one word of an experiment's name: a folder's name may have 255, and files beside it add an ending."""
+
+
+def root_problems(name: str, seed: int, baseline: str) -> Iterator[str]:
+    """What is wrong with the settings outside the sections."""
+    slots = [each.name for each in fields(Settings)]
+    for part in filter(None, map(str.strip, baseline.split(","))):
+        path, equals, _ = part.partition("=")
+        if baseline != BASE and (not equals or path.split(".")[0] not in slots):
+            yield f"baseline must be base, or settings such as compression=none joined by commas; got {part!r}"
+    if not 0 <= seed <= LARGEST_SEED:
+        yield f"seed must be at {'least 0' if seed < 0 else f'most {LARGEST_SEED}'}; got {shortened(seed)}"
+    if (problem := broken_name(name)) is not None:
+        yield f"name must be words joined by '/', which become folders under outputs/runs{problem}; got {shortened(name)}"
+
+
+def broken_name(name: str) -> str | None:
+    """What else the name of an experiment must be than words, None where it is right: it becomes folders, none of them outside those of the runs."""
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", name):
+        return ""
+    longest = max(len(os.fsencode(each)) for each in name.split("/"))
+    return f", of at most {LONGEST_NAME} bytes each and {4 * LONGEST_NAME} in all" if longest > LONGEST_NAME or len(name) > 4 * LONGEST_NAME else None
+
+
+def _form_contradictions(settings: Settings) -> Iterator[str]:
+    compression, name, mixture = settings.compression, settings.compression.name, settings.mixture
+    if not compression.has_short_form and mixture.full_ratio != 1:
+        yield f"mixture.full_ratio must be 1 with compression={name}, which makes no other form; got {mixture.full_ratio}"
+    if compression.compresses_chains and mixture.full_ratio == 1:
+        yield f"mixture.full_ratio must be below 1 with compression={name}; got 1.0; use compression=none to train on full form alone"
+    if mixture.rewrite_ratio and not compression.teaches_compressor:
+        yield f"mixture.rewrite_ratio must be 0 unless compression=reference; got {mixture.rewrite_ratio}"
+
+
+def _mode_contradictions(settings: Settings) -> Iterator[str]:
+    compression, name = settings.compression, settings.compression.name
+    modes, ratio = settings.evaluation.modes, settings.evaluation.truncate_ratio
+    if not compression.has_short_form and "compress" in modes:
+        yield f"evaluation.modes must not hold 'compress' with compression={name}, which trains no compressed form; got {modes}"
+    if not compression.trains and "full" in modes:
+        yield f"evaluation.modes must not hold 'full' with compression={name}, which trains nothing; got {modes}"
+    if "truncate" in modes and ratio is None:
+        yield f"evaluation.truncate_ratio must be set where evaluation.modes hold 'truncate'; got None with {modes}"
+    if ratio is not None and not {"base", "truncate"} <= set(modes):
+        yield f"evaluation.modes must hold 'base' and 'truncate' with evaluation.truncate_ratio, which cuts the base model's answers; got {modes}"
+    asked = settings.evaluation.ratio
+    if asked is not None and compression.asked_by != "ratio":
+        yield f"evaluation.ratio is read only with compression=tokenskip; got {asked} with compression={name}"
+
+
+def _scratch_contradictions(settings: Settings) -> Iterator[str]:
+    if settings.teacher.name == "self":
+        yield "teacher must not be 'self' with a model made from scratch, which can write nothing yet; use teacher=reference"
+    if "base" in settings.evaluation.modes:
+        yield f"evaluation.modes must not hold 'base' with a model made from scratch; got {settings.evaluation.modes}"
+    if settings.trainer.tuning == "lora":
+        yield "trainer.tuning must be 'full' with a model made from scratch; got 'lora'"

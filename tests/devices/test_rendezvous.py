@@ -1,0 +1,51 @@
+"""Which machine this is, and where the others are."""
+
+from __future__ import annotations
+
+import pytest
+
+from cotexp.devices import rendezvous
+from cotexp.settings.base import ConfigError
+from cotexp.settings.training import Trainer
+
+TWO = Trainer(strategy="fsdp", devices=4, num_nodes=2)
+
+
+def test_one_machine_needs_no_address() -> None:
+    rendezvous.check(Trainer(strategy="ddp", devices=2), {})
+    assert rendezvous.launcher_options(Trainer(strategy="ddp", devices=2)) == ["--standalone"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank", "address"),
+    [
+        ({"SLURM_NODEID": "1", "SLURM_STEP_NODELIST": "gpu[03-05,9]"}, 1, "gpu03"),
+        ({"SLURM_NODEID": "0", "SLURM_STEP_NODELIST": "alpha,beta"}, 0, "alpha"),
+        ({"GROUP_RANK": "1", "MASTER_ADDR": "10.0.0.1", "LOCAL_RANK": "0"}, 1, "10.0.0.1"),
+    ],
+)
+def test_slurm_and_torchrun_say_which_machine_this_is(environment: dict[str, str], rank: int, address: str) -> None:
+    rendezvous.check(TWO, environment)
+    assert rendezvous.rank(TWO, environment) == rank
+    assert rendezvous.address(TWO, environment) == address
+
+
+def test_settings_come_before_what_the_environment_says() -> None:
+    trainer = Trainer(strategy="fsdp", devices=4, num_nodes=2, node_rank=1, main_address="here")
+    assert rendezvous.rank(trainer, {"SLURM_NODEID": "0"}) == 1
+    assert rendezvous.address(trainer, {"MASTER_ADDR": "there"}) == "here"
+    assert rendezvous.launcher_options(trainer) == ["--nnodes=2", "--node-rank=1", "--master-addr=here", "--master-port=29511"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({}, r"^trainer\.node_rank must number this machine from 0 to 1; got none, and neither Slurm nor torchrun says it$"),
+        ({"SLURM_NODEID": "2"}, r"^trainer\.num_nodes must be the number of machines; got 2, and SLURM_NODEID=2$"),
+        ({"SLURM_NODEID": "1"}, r"^trainer\.main_address must name machine 0 as the others reach it"),
+        ({"LOCAL_RANK": "3", "GROUP_RANK": "0"}, r"^trainer\.devices: start run\.py once per machine"),
+    ],
+)
+def test_machines_that_cannot_find_each_other_are_refused(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        rendezvous.check(TWO, environment)

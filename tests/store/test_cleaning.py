@@ -1,0 +1,391 @@
+"""What cleaning of the store takes, and what it never takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from cotexp.commands.cli import main
+from cotexp.config import command_line
+from cotexp.jobs import pipeline, planning
+from cotexp.settings.base import ConfigError, RunFailed
+from cotexp.settings.root import Settings
+from cotexp.stages.context import Context
+from cotexp.store import users
+from cotexp.store.claims import Claims
+from cotexp.store.cleaning import RECENT_SECONDS, Cleaning, Entry, plan_cleaning, remove
+from cotexp.store.specs import Spec
+from cotexp.store.store import Store
+
+
+def later() -> float:
+    return time.time() + 2 * RECENT_SECONDS
+
+
+def ledger(outputs: Path, stage: str, **description: Any) -> Spec:
+    """A ledger of one row."""
+    spec = Spec(stage, description)
+    Store(outputs / "store").ledger(spec).fill(["a"], lambda ids, emit: emit({"id": "a"}), chunk_size=1)
+    return spec
+
+
+def artifact(outputs: Path, stage: str, **description: Any) -> Spec:
+    spec = Spec(stage, description)
+    folder = outputs / "store" / stage / spec.key
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"stage": stage, "key": spec.key, **description}))
+    return spec
+
+
+def run(outputs: Path, name: str, *used: Spec, file: str = "stages.json") -> None:
+    folder = outputs / "runs" / "exp" / name
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text("{}")
+    (folder / file).write_text(json.dumps({f"{each.stage}/{number}": {"key": each.key, "path": ""} for number, each in enumerate(used)}))
+
+
+def keys(entries: list[Entry]) -> set[str]:
+    return {each.key for each in entries}
+
+
+def names(specs: tuple[Spec, ...]) -> set[str]:
+    return {each.key for each in specs}
+
+
+def test_what_a_run_used_was_made_of_other_things_which_stay_too_and_so_do_merged_weights(tmp_path: Path) -> None:
+    texts = ledger(tmp_path, "texts", teacher={"engine": "local"})
+    rationales = ledger(tmp_path, "rationales", teacher={"texts": texts.key})
+    checkpoint = artifact(tmp_path, "checkpoint", rationales=[rationales.key], seed=0)
+    merged = artifact(tmp_path, "merged", checkpoint=checkpoint.key)
+    other = artifact(tmp_path, "checkpoint", rationales=[rationales.key], seed=1)
+    others_merged = artifact(tmp_path, "merged", checkpoint=other.key)
+    run(tmp_path, "one", checkpoint)
+    found = plan_cleaning(tmp_path, now=later())
+    assert keys(found.needed) == names((texts, rationales, checkpoint, merged))
+    assert keys(found.unneeded) == names((other, others_merged))
+    remove(found.unneeded)
+    assert keys(plan_cleaning(tmp_path, now=later()).needed) == keys(found.needed)
+    assert plan_cleaning(tmp_path, now=later()).unneeded == []
+
+
+def test_an_unfinished_run_keeps_what_it_goes_on_from_its_half_made_model_included(tmp_path: Path) -> None:
+    rationales = ledger(tmp_path, "rationales", n=1)
+    half, nobodys = Spec("checkpoint", {"seed": 0}), Spec("checkpoint", {"seed": 1})
+    for each in (half, nobodys):
+        (tmp_path / "store" / "checkpoint" / f"{each.key}.partial").mkdir(parents=True)
+    run(tmp_path, "one", rationales, half, file="planned.json")
+    found = plan_cleaning(tmp_path, now=later())
+    assert keys(found.needed) == names((rationales, half))
+    assert [each.folder.name for each in found.unneeded] == [f"{nobodys.key}.partial"]
+
+
+def test_texts_that_were_paid_for_go_only_when_asked_for(tmp_path: Path) -> None:
+    paid = (ledger(tmp_path, "texts", teacher={"engine": "api"}), ledger(tmp_path, "rewrites", engine="api"))
+    free = ledger(tmp_path, "texts", teacher={"engine": "local"})
+    run(tmp_path, "one")
+    found = plan_cleaning(tmp_path, now=later())
+    assert (keys(found.paid), keys(found.unneeded)) == (names(paid), {free.key})
+    assert keys(plan_cleaning(tmp_path, paid=True, now=later()).unneeded) == names((*paid, free))
+
+
+def test_what_a_process_works_on_or_wrote_just_now_is_left_alone(tmp_path: Path) -> None:
+    old, new = ledger(tmp_path, "rationales", n=1), ledger(tmp_path, "rationales", n=2)
+    assert keys(plan_cleaning(tmp_path).recent) == names((old, new))
+    claims = Claims(tmp_path / "store" / "rationales" / new.key / "claims", "me")
+    with claims.take(["b"]):
+        assert keys(plan_cleaning(tmp_path, now=later()).recent) == {new.key}
+    assert plan_cleaning(tmp_path, now=later()).recent == []
+
+
+def test_a_run_that_does_not_say_what_it_goes_on_from_ends_the_cleaning(tmp_path: Path) -> None:
+    ledger(tmp_path, "rationales", n=1)
+    (tmp_path / "runs" / "exp" / "old").mkdir(parents=True)
+    (tmp_path / "runs" / "exp" / "old" / "settings.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"exp/old did not finish .* run its command again, or delete its folder"):
+        plan_cleaning(tmp_path)
+
+
+def test_the_command_shows_sizes_first_and_deletes_when_told_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = ledger(tmp_path, "rationales", n=1)
+    folder = tmp_path / "store" / "rationales" / spec.key
+    for path in folder.rglob("*"):
+        os.utime(path, (0, 0))
+    run(tmp_path, "one")
+    main(["clean", "--outputs", str(tmp_path)])
+    assert "Nothing is deleted yet" in capsys.readouterr().out
+    assert folder.exists()
+    main(["clean", "--outputs", str(tmp_path), "--delete"])
+    assert "Deleted 1 entries" in capsys.readouterr().out
+    assert not folder.exists()
+    with pytest.raises(SystemExit, match="has no store"):
+        main(["clean", "--outputs", str(tmp_path / "nowhere")])
+
+
+# --- what cannot be proven unneeded ------------------------------------------------------------------------------------------
+
+
+def reasons(found: Cleaning) -> str:
+    return "\n".join(found.unproven)
+
+
+def test_runs_behind_links_need_what_they_used(tmp_path: Path) -> None:
+    specs = [ledger(tmp_path, "rationales", n=number) for number in range(4)]
+    run(tmp_path, "one", specs[0])
+    run(tmp_path / "archive", "two", specs[1])
+    run(tmp_path, "three", specs[2])
+    (tmp_path / "runs" / "linked").symlink_to(tmp_path / "archive" / "runs" / "exp")
+    three = tmp_path / "runs" / "exp" / "three"
+    three.rename(tmp_path / "archive" / "three")
+    three.symlink_to(tmp_path / "archive" / "three")
+    (tmp_path / "runs" / "exp" / "round").symlink_to(tmp_path / "runs")
+    found = plan_cleaning(tmp_path, now=later())
+    assert (keys(found.needed), keys(found.unneeded), found.num_runs) == (names(tuple(specs[:3])), {specs[3].key}, 3)
+    shutil.rmtree(tmp_path / "archive")
+    found = plan_cleaning(tmp_path, now=later())
+    assert (found.unneeded, len(found.unproven)) == ([], 1)
+    assert "cannot be looked into (No such file or directory)" in reasons(found)
+
+
+@pytest.mark.parametrize("kept", ["stages.json", "planned.json"])
+def test_a_run_without_its_settings_needs_what_it_used(tmp_path: Path, kept: str) -> None:
+    spec, other = ledger(tmp_path, "rationales", n=1), ledger(tmp_path, "rationales", n=2)
+    run(tmp_path, "one", spec, file=kept)
+    (tmp_path / "runs" / "exp" / "one" / "settings.json").unlink()
+    found = plan_cleaning(tmp_path, now=later())
+    assert (keys(found.needed), keys(found.unneeded)) == ({spec.key}, {other.key})
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "123", "null", '{"a": 1}', '{"a": {"key": 5, "path": ""}}'])
+@pytest.mark.parametrize("name", ["stages.json", "planned.json"])
+def test_a_run_that_cannot_say_what_it_needs_keeps_everything(tmp_path: Path, name: str, content: str) -> None:
+    spec = ledger(tmp_path, "rationales", n=1)
+    run(tmp_path, "whole")
+    run(tmp_path, "broken", spec)
+    folder = tmp_path / "runs" / "exp" / "broken"
+    (folder / "metrics.json").write_text("{}")
+    (folder / "stages.json").rename(folder / name)
+    (folder / name).write_text(content)
+    found = plan_cleaning(tmp_path, now=later())
+    assert (found.unneeded, keys(next(iter(found.unproven.values())))) == ([], {spec.key})
+    assert f"{folder / name} " in reasons(found)
+    assert "command again" in reasons(found)
+
+
+@pytest.mark.parametrize("owner_cleans", [True, False])
+@pytest.mark.parametrize("other", ["beside", "elsewhere/below"])
+def test_folders_of_outputs_that_share_a_store_keep_what_the_runs_of_each_need(tmp_path: Path, owner_cleans: bool, other: str) -> None:
+    owner, guest = tmp_path / "owner", tmp_path / other
+    specs = [ledger(owner, "rationales", n=number) for number in range(3)]
+    run(owner, "one", specs[0])
+    run(guest, "two", specs[1])
+    (guest / "store").symlink_to(owner / "store")
+    users.note_outputs(guest)
+    found = plan_cleaning(owner if owner_cleans else guest, now=later())
+    assert (keys(found.needed), keys(found.unneeded)) == (names(tuple(specs[:2])), {specs[2].key})
+    guest.rename(tmp_path / "gone")
+    found = plan_cleaning(owner, now=later())
+    assert found.unneeded == []
+    assert f"{guest} has used this store and is not there now; if it is gone for good, remove " in reasons(found)
+
+
+def test_a_link_to_a_store_whose_other_users_are_unknown_keeps_everything(tmp_path: Path) -> None:
+    spec = ledger(tmp_path / "shared", "rationales", n=1)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "store").symlink_to(tmp_path / "shared" / "store")
+    run(tmp_path / "mine", "one")
+    found = plan_cleaning(tmp_path / "mine", now=later())
+    assert (found.unneeded, len(found.unproven)) == ([], 1)
+    assert "which other folders of outputs may use that this version has not seen" in reasons(found)
+    (tmp_path / "shared" / "store" / ".outputs").mkdir()
+    (tmp_path / "shared" / "store" / ".outputs" / "all").touch()
+    assert keys(plan_cleaning(tmp_path / "mine", now=later()).unneeded) == {spec.key}
+
+
+def test_a_linked_entry_stays_whole_and_so_does_a_name_that_is_none_of_ours(tmp_path: Path) -> None:
+    linked, below, gone = artifact(tmp_path, "checkpoint", n=1), artifact(tmp_path, "model", n=2), artifact(tmp_path, "checkpoint", n=3)
+    store, elsewhere = tmp_path / "store", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for link in (store / "checkpoint" / linked.key, store / "model"):
+        link.rename(elsewhere / link.name)
+        link.symlink_to(elsewhere / link.name)
+    (store / "checkpoint" / "my backup").mkdir()
+    (store / "checkpoint" / f"{gone.key}.bak").mkdir()
+    run(tmp_path, "one")
+    before = sorted(tmp_path.rglob("*"))
+    found = plan_cleaning(tmp_path, now=later())
+    assert keys(found.unneeded) == {gone.key}
+    assert reasons(found).count("is a link") == 2
+    assert reasons(found).count("is called as nothing that this project stores") == 2
+    assert remove(entry for own in found.unproven.values() for entry in own if "is a link" in entry.doubt) == []
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (store / "checkpoint" / linked.key / "manifest.json").is_file()
+    assert (elsewhere / "model" / below.key / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "123", "null", None])
+def test_what_a_needed_entry_was_made_of_stays_when_it_cannot_say_so(tmp_path: Path, content: str | None) -> None:
+    texts = ledger(tmp_path, "texts", n=1)
+    rationales = ledger(tmp_path, "rationales", texts=texts.key)
+    stray = ledger(tmp_path, "rationales", n=2)
+    run(tmp_path, "one", rationales)
+    for spec in (rationales, stray):
+        path = tmp_path / "store" / "rationales" / spec.key / "spec.json"
+        path.unlink() if content is None else path.write_text(content)
+    found = plan_cleaning(tmp_path, now=later())
+    assert keys(found.needed) == {rationales.key}
+    assert found.unneeded == []
+    assert f"what {tmp_path / 'store' / 'rationales' / rationales.key} was made of is not known" in reasons(found)
+
+
+def test_a_living_process_is_asked_what_it_uses_however_long_ago_that_was_written(tmp_path: Path) -> None:
+    texts = ledger(tmp_path, "texts", n=1)
+    rationales, other = ledger(tmp_path, "rationales", texts=texts.key), ledger(tmp_path, "rationales", n=2)
+    run(tmp_path, "one")
+    assert len(plan_cleaning(tmp_path, now=later()).unneeded) == 3
+    with users.present(tmp_path) as use:
+        found = plan_cleaning(tmp_path, now=later())
+        assert found.unneeded == []
+        assert f"process {os.getpid()} on " in reasons(found)
+        use([rationales.key])
+        found = plan_cleaning(tmp_path, now=later())
+        assert (keys(found.needed), keys(found.unneeded)) == (names((texts, rationales)), {other.key})
+    assert len(plan_cleaning(tmp_path, now=later()).unneeded) == 3
+    assert not list((tmp_path / "store" / ".users").glob("*.json"))
+
+
+def test_of_another_host_a_process_is_alive_as_long_as_its_lease(tmp_path: Path) -> None:
+    spec = ledger(tmp_path, "rationales", n=1)
+    run(tmp_path, "one")
+    place = tmp_path / "store" / ".users" / "elsewhere-1-a.json"
+    place.parent.mkdir()
+    place.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": 0.0, "keys": [spec.key]}))
+    assert keys(plan_cleaning(tmp_path, now=later()).needed) == {spec.key}
+    os.utime(place, (time.time() - 3600, time.time() - 3600))
+    assert keys(plan_cleaning(tmp_path, now=later()).unneeded) == {spec.key}
+    place.write_text("{}")
+    assert plan_cleaning(tmp_path, now=later()).unneeded == []
+
+
+def test_a_run_that_begins_holds_everything_until_it_says_what_it_needs(tmp_path: Path) -> None:
+    spec = ledger(tmp_path, "rationales", n=1)
+    run(tmp_path, "one")
+    begins = tmp_path / "runs" / "exp" / "two"
+    begins.mkdir()
+    with FileLock(begins / ".lock"):
+        found = plan_cleaning(tmp_path, now=later())
+        assert (found.unneeded, reasons(found)) == ([], f"a process begins {begins} and has not said yet what it needs")
+    assert keys(plan_cleaning(tmp_path, now=later()).unneeded) == {spec.key}
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "123", "null"])
+def test_what_is_no_claim_may_be_one(tmp_path: Path, content: str) -> None:
+    spec = ledger(tmp_path, "rationales", n=1)
+    run(tmp_path, "one")
+    (tmp_path / "store" / "rationales" / spec.key / "claims" / "who.json").write_text(content)
+    assert keys(plan_cleaning(tmp_path, now=later()).recent) == {spec.key}
+
+
+def test_an_entry_that_a_process_claims_after_it_was_looked_at_stays(tmp_path: Path) -> None:
+    spec = ledger(tmp_path, "rationales", n=1)
+    run(tmp_path, "one")
+    found = plan_cleaning(tmp_path, now=later())
+    folder = tmp_path / "store" / "rationales" / spec.key
+    with Claims(folder / "claims", "me").take(["b"]):
+        assert remove(found.unneeded) == []
+    assert folder.is_dir()
+    assert keys(remove(found.unneeded)) == {spec.key}
+
+
+def test_the_command_says_why_something_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = ledger(tmp_path, "rationales", n=1)
+    folder = tmp_path / "store" / "rationales" / spec.key
+    for path in folder.rglob("*"):
+        os.utime(path, (0, 0))
+    run(tmp_path, "one", Spec("rationales", {"n": 2}))
+    (tmp_path / "runs" / "exp" / "one" / "planned.json").write_text("{")
+    main(["clean", "--outputs", str(tmp_path), "--delete"])
+    said = capsys.readouterr().out
+    assert "Left alone: 1 entries that nothing seems to need, which cannot be proven" in said
+    assert f"{tmp_path / 'runs' / 'exp' / 'one' / 'planned.json'} holds no JSON; run that run's command again" in said
+    assert folder.is_dir()
+
+
+# --- real runs -------------------------------------------------------------------------------------------------------------
+
+QUICK = (
+    *("debug=fast", "tracking=none", "evaluation.latency=false", "task.num_train=6", "task.num_validation=2", "task.num_test=3"),
+    *("teacher.max_new_tokens=160", "compressor.max_new_tokens=160", "evaluation.max_new_tokens=8", "compression.max_rounds=1"),
+)
+RUNS = {
+    "macc": [],
+    "another seed": ["seed=1"],
+    "no compression": ["compression=none", "~max_rounds"],
+    "stopped while it trained": ["trainer.learning_rate=2e-3"],
+}
+
+
+def settings_of(outputs: Path, name: str) -> Settings:
+    own = RUNS[name]
+    words = [each for each in QUICK if "~max_rounds" not in own or "max_rounds" not in each]
+    words += [each for each in own if not each.startswith("~")]
+    return command_line.check_command_line([*words, f"paths.outputs={outputs}"], multirun=False)[0]
+
+
+def stop(row: dict[str, float], num_steps: int) -> None:
+    raise RunFailed("stopped")
+
+
+@pytest.fixture(scope="module")
+def lived_in(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Path]]:
+    """A folder of outputs with three finished runs and one that was stopped, and their folders by name."""
+    outputs = tmp_path_factory.mktemp("lived_in")
+    folders = {}
+    for name in RUNS:
+        context = pipeline.prepare(settings_of(outputs, name))
+        if name.startswith("stopped"):
+            context.on_curve = stop
+            with pytest.raises(RunFailed, match="stopped"):
+                pipeline.run(context)
+            folders[name] = next(path.parent for path in (outputs / "runs").rglob("planned.json") if not (path.parent / "stages.json").exists())
+        else:
+            folders[name] = pipeline.run(context).folder
+    return outputs, {name: each.relative_to(outputs) for name, each in folders.items()}
+
+
+def still_to_do(context: Context) -> list[int | None]:
+    return [each.num_missing for each in planning.plan(context)]
+
+
+@pytest.mark.slow
+def test_whatever_runs_are_deleted_the_others_stay_finished_and_have_nothing_new_to_compute(
+    lived_in: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
+    source, folders = lived_in
+    contexts = {name: pipeline.make_context(settings_of(source, name), plan=True) for name in RUNS}
+    before = {name: still_to_do(context) for name, context in contexts.items()}
+    freed = {}
+    for kept in itertools.chain.from_iterable(itertools.combinations(RUNS, count) for count in range(len(RUNS) + 1)):
+        outputs = tmp_path / "outputs"
+        shutil.copytree(source, outputs)
+        for name in RUNS.keys() - set(kept):
+            shutil.rmtree(outputs / folders[name])
+        found: Cleaning = plan_cleaning(outputs, now=later())
+        remove(found.unneeded)
+        freed[kept] = len(found.unneeded)
+        for name in kept:
+            context = dataclasses.replace(contexts[name], store=Store(outputs / "store"))
+            assert pipeline.is_finished(outputs / folders[name], pipeline.stages_used(context)) == (not name.startswith("stopped"))
+            assert still_to_do(context) == before[name], f"{name} after {kept} were kept"
+        shutil.rmtree(outputs)
+    assert all(not missing or name.startswith("stopped") for name, own in before.items() for missing in own)
+    assert freed[tuple(RUNS)] == 0
+    assert freed[()] == max(freed.values()) > freed[("macc",)] > 0
