@@ -88,14 +88,13 @@ def model_card(
     from cotexp.report.run_table import COLUMNS, rows
 
     model, evaluation = settings["model"], settings["evaluation"]
-    is_encoder_decoder = loaded.model.config.is_encoder_decoder
     metrics = metrics_of(run)
     how = f"sampled at temperature {evaluation['temperature']}" if evaluation.get("temperature") else "greedily"
     tasks = ", ".join(f"`{each}`" for each in settings["task"].get("train") or [settings["task"]["name"]])
     return CARD.format(
         title=title,
         front=_front(model),
-        what=f"{'An encoder-decoder' if is_encoder_decoder else 'A causal'} {MARK} on {tasks}.",
+        what=f"{'An encoder-decoder' if loaded.model.config.is_encoder_decoder else 'A causal'} {MARK} on {tasks}.",
         source=made_from,
         license=model.get("license") or "not known to the run; see their source",
         run_key=run.name,

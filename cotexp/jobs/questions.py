@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -35,16 +36,14 @@ def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
             raise ConfigError(f"task.train must name tasks with training questions; {name} has none: add task.train=[ANOTHER_TASK]")
     prompts = {name: prompt_of(task, loaded[name].shots) for name, task in settings.tasks.items()}
     test = [each for name in test_names for each in loaded[name].test]
-    dropped: dict[str, int] = {}
+    dropped: Counter[str] = Counter()
     for name in train_names:
-        for reason, count in loaded[name].dropped.items():
-            dropped[reason] = dropped.get(reason, 0) + count
+        dropped.update(loaded[name].dropped)
     train, validation = ([each for name in train_names for each in loaded[name][split]] for split in ("train", "validation"))
     validation, in_test = without_overlap(validation, test)
     train, in_others = without_overlap(train, test, validation)
     train, repeated = without_duplicates(train)
-    dropped["overlap"] = dropped.get("overlap", 0) + in_test + in_others
-    dropped["duplicates"] = dropped.get("duplicates", 0) + repeated
+    dropped.update(overlap=in_test + in_others, duplicates=repeated)
     if not train:
         raise ConfigError(f"no question of {', '.join(train_names)} is left to train on: all are test or validation questions of an evaluated task")
     _check_references(settings, [*train, *validation])
@@ -56,7 +55,7 @@ def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
                 "train on it too (task.train), raise task.num_validation, or leave it out of evaluation.tasks"
             )
     incomplete = {name: rows for each in loaded.values() for name, rows in each.incomplete.items() if name in _read(settings)}
-    return QuestionSets(train=train, validation=validation, test=test, dropped=dropped, incomplete=incomplete), prompts
+    return QuestionSets(train=train, validation=validation, test=test, dropped=dict(dropped), incomplete=incomplete), prompts
 
 
 def _read(settings: Settings) -> set[str]:

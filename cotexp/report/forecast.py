@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cotexp.methods import forecasting
-from cotexp.methods.forecasting import COVERAGES, FEATURES, MIN_GROUPS, Effect, Forecast, Groups, Skill
+from cotexp.methods.folds import MIN_GROUPS, Groups, groups_of
+from cotexp.methods.forecasting import COVERAGES, FEATURES, Effect, Forecast, Skill
 from cotexp.report import forecast_figure
 from cotexp.report.build import joined_name
 from cotexp.report.document import Cell, Column, Report, Row, Table
@@ -26,7 +26,7 @@ class Configuration:
 def make(names: Sequence[str], found: ComparableRuns, asked: Sequence[Configuration] = (), not_asked: Sequence[str] = ()) -> Report:
     """The report on forecasts from these runs; `not_asked` has lines about candidates that cannot be forecast."""
     runs = found.runs
-    groups = forecasting.groups_of([each.compressor for each in runs], [each.training_set for each in runs])
+    groups = groups_of([each.compressor for each in runs], [each.training_set for each in runs])
     validated = [validate(truth, runs, groups) for truth in TRUTHS]
     tables = [*(_errors(each) for each in validated), _features(runs)]
     if asked:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cotexp.methods import forecasting
-from cotexp.methods.forecasting import METHODS, Fold, Forecast, Groups
+from cotexp.methods import folds, forecasting
+from cotexp.methods.folds import Fold, Groups
+from cotexp.methods.forecasting import METHODS, Forecast
 from cotexp.report.forecast_data import Observation
 
 
@@ -55,7 +56,7 @@ def validate(truth: Truth, runs: Sequence[Observation], groups: Groups) -> Valid
 
     return Validated(
         truth=truth,
-        grouped=by(forecasting.grouped_folds(groups.names)),
-        random=by(forecasting.random_folds(len(runs))),
-        by_target=by(forecasting.folds_by_target([each.target for each in runs])),
+        grouped=by(folds.grouped_folds(groups.names)),
+        random=by(folds.random_folds(len(runs))),
+        by_target=by(folds.folds_by_target([each.target for each in runs])),
     )

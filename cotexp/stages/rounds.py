@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -119,7 +119,6 @@ def _rewriting(context: Context, question: Question, rationale: Rationale, round
 
 
 def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds: Rounds, number: int) -> Compute:
-    settings = context.settings
     questions = {each.id: each for each in context.training_questions}
     rationales = {each.id: each for each in active}
 
@@ -152,13 +151,18 @@ def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds:
             texts = rewrites.make(context, task, prompts, number)
             for each in ids:
                 emit(read(each, texts[each]))
-            return
-        from cotexp.inference.engine import Request
-
-        model = compressor_model(settings)
-        assert model is not None
-        engine = load_engine(context, context.compressor, model)
-        requests = [Request(each, prompts[each]) for each in ids]
-        engine.generate(requests, settings.compressor, lambda output: emit(read(output.id, asdict(output))))
+        else:
+            _generate(context, prompts, lambda output: emit(read(output["id"], output)))
 
     return compute
+
+
+def _generate(context: Context, prompts: Mapping[str, str], on_text: Callable[[Row], None]) -> None:
+    from cotexp.inference.engine import Request
+
+    model = compressor_model(context.settings)
+    assert model is not None
+    assert context.compressor is not None
+    engine = load_engine(context, context.compressor, model)
+    requests = [Request(name, prompt) for name, prompt in prompts.items()]
+    engine.generate(requests, context.settings.compressor, lambda output: on_text(asdict(output)))

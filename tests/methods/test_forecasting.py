@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from cotexp.methods.folds import folds_by_target, grouped_folds, groups_of, random_folds, shared_sets
 from cotexp.methods.forecasting import (
     FEATURES,
     METHODS,
@@ -15,14 +16,9 @@ from cotexp.methods.forecasting import (
     cross_validate,
     effects,
     features_of,
-    folds_by_target,
-    grouped_folds,
-    groups_of,
     on_pareto_front,
     outside,
     predict,
-    random_folds,
-    shared_sets,
     skill_of,
 )
 

@@ -1,0 +1,75 @@
+"""Folds for validating forecasts: runs that share a compressor, or nearly a training set, are never on both sides of a fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+MIN_GROUPS = 8
+"""Below this many groups nothing is claimed."""
+MIN_COMPRESSORS = 5
+"""From this many on, groups are compressors."""
+NEARLY_EQUAL = 0.9
+"""Compressed training sets with this share of the smaller one's chains in common count as one."""
+NUM_FOLDS = 5
+NUM_SPLITS = 5
+"""Random 80/20 splits, so that one lucky draw decides nothing."""
+
+
+class Groups(NamedTuple):
+    """`names` holds the group of each run; `kind` says what makes a group."""
+
+    kind: str
+    names: list[str]
+
+    @property
+    def num(self) -> int:
+        return len(set(self.names))
+
+
+def groups_of(compressors: Sequence[str], training_sets: Sequence[frozenset[str]]) -> Groups:
+    """Groups that no fold tears apart: the compressors where there are five, else the runs that share a compressed training set."""
+    if len(set(compressors)) >= MIN_COMPRESSORS:
+        return Groups("compressor", list(compressors))
+    return Groups("compressed training set", shared_sets(training_sets))
+
+
+def shared_sets(training_sets: Sequence[frozenset[str]]) -> list[str]:
+    """The group of each set of chains: equal or nearly equal sets, and what is linked through them, are one group."""
+    distinct = list(dict.fromkeys(training_sets))
+    group = list(range(len(distinct)))
+    for one in range(len(distinct)):
+        for other in range(one):
+            smaller = min(len(distinct[one]), len(distinct[other]))
+            if len(distinct[one] & distinct[other]) >= NEARLY_EQUAL * smaller and group[one] != group[other]:
+                merged, kept = group[one], group[other]
+                group = [kept if each == merged else each for each in group]
+    names = dict(zip(distinct, group, strict=True))
+    return [f"set {names[each]}" for each in training_sets]
+
+
+Fold = tuple[list[int], list[int]]
+"""Indices of the runs to fit on, and of those to forecast."""
+
+
+def grouped_folds(groups: Sequence[str]) -> list[Fold]:
+    """Five folds, or one per group where there are fewer, that keep every group whole."""
+    from sklearn.model_selection import GroupKFold
+
+    splitter = GroupKFold(n_splits=min(NUM_FOLDS, len(set(groups))))
+    return [(list(map(int, fit)), list(map(int, test))) for fit, test in splitter.split(groups, groups=groups)]
+
+
+def random_folds(num_runs: int) -> list[Fold]:
+    """80/20 splits that do not heed groups: a run's neighbours with the same training set give its answer away."""
+    from sklearn.model_selection import ShuffleSplit
+
+    splitter = ShuffleSplit(n_splits=NUM_SPLITS, test_size=0.2, random_state=0)
+    return [(list(map(int, fit)), list(map(int, test))) for fit, test in splitter.split(range(num_runs))]
+
+
+def folds_by_target(targets: Sequence[str]) -> list[Fold]:
+    """One fold per target model: forecast from the runs of all others; none for a single target."""
+    names = sorted(set(targets))
+    folds = [([i for i, each in enumerate(targets) if each != name], [i for i, each in enumerate(targets) if each == name]) for name in names]
+    return folds if len(names) > 1 else []
