@@ -26,10 +26,7 @@ def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
     Raises: ConfigError when questions cannot be had, or a task to train on has none.
     """
     train_names, test_names = settings.task.train, settings.evaluation.tasks
-    data_is_read = any(each.reads_data_folders for each in settings.tasks.values())
-    if data_is_read and settings.paths.data and not Path(settings.paths.data).is_dir():
-        raise ConfigError(f"paths.data (or COTEXP_DATA) must be a folder with benchmark files; got {settings.paths.data!r}, which is none")
-    folders = data_folders(settings.paths.data, settings.paths.outputs)
+    folders = _data_folders(settings)
     loaded = {name: load_questions(task, folders) for name, task in settings.tasks.items()}
     for name in train_names:
         if not loaded[name].train:
@@ -56,6 +53,13 @@ def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
             )
     incomplete = {name: rows for each in loaded.values() for name, rows in each.incomplete.items() if name in _read(settings)}
     return QuestionSets(train=train, validation=validation, test=test, dropped=dict(dropped), incomplete=incomplete), prompts
+
+
+def _data_folders(settings: Settings) -> list[Path]:
+    data_is_read = any(each.reads_data_folders for each in settings.tasks.values())
+    if data_is_read and settings.paths.data and not Path(settings.paths.data).is_dir():
+        raise ConfigError(f"paths.data (or COTEXP_DATA) must be a folder with benchmark files; got {settings.paths.data!r}, which is none")
+    return data_folders(settings.paths.data, settings.paths.outputs)
 
 
 def _read(settings: Settings) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from cotexp.methods import forecasting
 from cotexp.methods.folds import MIN_GROUPS, Groups, groups_of
 from cotexp.methods.forecasting import COVERAGES, FEATURES, Effect, Forecast, Skill
 from cotexp.report import forecast_figure
