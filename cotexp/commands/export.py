@@ -108,6 +108,7 @@ def _model_settings(settings: dict[str, Any]) -> PretrainedModel:
         "trust_remote_code",
         "literal_encoding",
         "system_prompt",
+        "chat_template_kwargs",
         "stop_tokens",
         "context_length",
         "license",
@@ -164,18 +165,19 @@ def _base_folder(settings: dict[str, Any], manifest: dict[str, Any], checkpoint:
 
 
 def _generation_config(loaded: LoadedModel, evaluation: dict[str, Any]) -> GenerationConfig:
-    """Generation as in the evaluation: greedy, or sampled from the whole vocabulary, without penalties that the original settings may have."""
+    """Generation as in the evaluation: greedy or sampled, without penalties and restrictions that the original settings may have."""
     from transformers import GenerationConfig
 
     from cotexp.models.loading import generation_stop_ids
 
     own, temperature = loaded.model.generation_config, evaluation.get("temperature")
     pad_id = loaded.tokenizer.pad_token_id
+    restrictions = {"top_k": evaluation.get("top_k") or 0, "top_p": evaluation.get("top_p", 1.0), "min_p": evaluation.get("min_p") or None}
     return GenerationConfig(
         bos_token_id=own.bos_token_id,
         decoder_start_token_id=own.decoder_start_token_id,
         eos_token_id=sorted(generation_stop_ids(loaded)),
         pad_token_id=loaded.encoder.eos_id if pad_id is None else pad_id,
         max_new_tokens=evaluation["max_new_tokens"],
-        **({"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}),
+        **({"do_sample": True, "temperature": temperature, **restrictions} if temperature else {"do_sample": False}),
     )

@@ -83,13 +83,13 @@ def model_card(
     is_followed: bool,
 ) -> str:
     """The README.md of the exported model of a run, in Markdown. `is_followed`: AutoTokenizer reads its tokenizer as the run did."""
+    from cotexp.report.disclosures import sampling_of
     from cotexp.report.document import text_table
     from cotexp.report.markdown import table_lines
     from cotexp.report.run_table import COLUMNS, rows
 
     model, evaluation = settings["model"], settings["evaluation"]
     metrics = metrics_of(run)
-    how = f"sampled at temperature {evaluation['temperature']}" if evaluation.get("temperature") else "greedily"
     tasks = ", ".join(f"`{each}`" for each in settings["task"].get("train") or [settings["task"]["name"]])
     return CARD.format(
         title=title,
@@ -103,7 +103,7 @@ def model_card(
         parameters=sum(each.numel() for each in loaded.model.parameters()),
         teacher=settings["teacher"]["name"],
         compression=settings["compression"]["name"],
-        generation=f"{how}, at most {evaluation['max_new_tokens']} new tokens",
+        generation=f"{sampling_of(evaluation)}, at most {evaluation['max_new_tokens']} new tokens",
         dtype=dtype,
         measured=model["dtype"],
         results="\n".join(table_lines(text_table("", COLUMNS, rows(metrics, settings)))),

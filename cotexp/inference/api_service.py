@@ -51,6 +51,7 @@ class ApiService:
             "model": self.server.model,
             "messages": [{"role": "user", "content": request.prompt}],
             "temperature": sampling.temperature,
+            **sampling.restrictions,
         }
         if limit is not None:
             fields[self.server.token_limit_field] = limit

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from transformers.generation.logits_process import LogitsProcessor, MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from cotexp.inference import batching
 from cotexp.inference.batching import Batching
@@ -194,10 +195,19 @@ def _uniform_draws(requests: Sequence[Request], sampling: Sampling) -> torch.Ten
     return torch.from_numpy(np.stack(draws))
 
 
+def _restricted(scores_BV: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """The scores, -inf for tokens that top_k, top_p and min_p exclude, as `generate` of transformers restricts them."""
+    makers: dict[str, Callable[..., LogitsProcessor]] = {"top_k": TopKLogitsWarper, "top_p": TopPLogitsWarper, "min_p": MinPLogitsWarper}
+    for name, value in sampling.restrictions.items():
+        scores_BV = makers[name](value)(None, scores_BV)
+    return scores_BV
+
+
 def _choose(logits_BV: torch.Tensor, sampling: Sampling, uniform_B: torch.Tensor | None) -> torch.Tensor:
     """(B,) the most probable tokens, or those at which the cumulative probability passes the row's uniform draw."""
     if uniform_B is None:
         return logits_BV.argmax(dim=-1)
-    cumulative_BV = torch.softmax(logits_BV.double() / sampling.temperature, dim=-1).cumsum(dim=-1)
+    scores_BV = _restricted(logits_BV.double() / sampling.temperature, sampling)
+    cumulative_BV = torch.softmax(scores_BV, dim=-1).cumsum(dim=-1)
     threshold_B1 = (uniform_B.to(cumulative_BV.device) * cumulative_BV[:, -1]).unsqueeze(1)
     return torch.searchsorted(cumulative_BV, threshold_B1, right=True).squeeze(1).clamp(max=logits_BV.shape[1] - 1)

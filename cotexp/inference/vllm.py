@@ -128,6 +128,7 @@ class VllmEngine:
     def _sampling(self, row: _Row, sampling: Sampling) -> dict[str, Any]:
         """Arguments of vLLM's SamplingParams; the defaults of others restrict nothing."""
         own = {"temperature": sampling.temperature, "max_tokens": row.room, "stop_token_ids": sorted(self.stop_ids), "detokenize": False}
+        own |= sampling.restrictions
         return {**own, "seed": int.from_bytes(seed_of(row.request, sampling)[:8], "big") >> 1} if sampling.temperature else own
 
     def _output(self, row: _Row, ids: list[int], reason: str | None, seconds: float) -> Output:

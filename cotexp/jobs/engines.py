@@ -111,14 +111,18 @@ def load_encoder(context: Context) -> Any:
 
 def encoder_of(files: ModelFiles, model: PretrainedModel) -> Any:
     """A model's encoder, without its weights."""
-    return _encoder(files, model.compress_token, model.system_prompt, literal=model.literal_encoding, trust_remote_code=model.trust_remote_code)
+    return _encoder(files, literal=model.literal_encoding, **{name: getattr(model, name) for name in OF_TOKENIZER})
+
+
+OF_TOKENIZER = ("compress_token", "system_prompt", "chat_template_kwargs", "trust_remote_code")
+"""Settings of a model that its tokenizer depends on."""
 
 
 @functools.lru_cache(maxsize=4)
-def _encoder(files: ModelFiles, compress_token: str, system_prompt: str | None, *, literal: bool, trust_remote_code: bool) -> Any:
+def _encoder(files: ModelFiles, *, literal: bool, **of_tokenizer: Any) -> Any:
     """Read once: with a large vocabulary it takes as long as many texts do."""
     from cotexp.models.encoding import Encoder
     from cotexp.models.tokenizer import load_tokenizer
 
-    asked = PretrainedModel(path=str(files.folder), compress_token=compress_token, system_prompt=system_prompt, trust_remote_code=trust_remote_code)
-    return Encoder.of(load_tokenizer(files.folder, asked), compress_token=compress_token, literal=literal)
+    asked = PretrainedModel(path=str(files.folder), **of_tokenizer)
+    return Encoder.of(load_tokenizer(files.folder, asked), compress_token=asked.compress_token, literal=literal)

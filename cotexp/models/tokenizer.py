@@ -40,12 +40,16 @@ def load_tokenizer(folder: Path, settings: PretrainedModel) -> Any:
     tokenizer = _own(folder, settings)
     _make_special(tokenizer, [each for each in (settings.compress_token,) if each in tokenizer.get_vocab()])
     if tokenizer.chat_template:
-        tokenizer.chat_template = _each(tokenizer.chat_template, settings.system_prompt)
+        if unread := [name for name in settings.template_variables if not re.search(rf"\b{name}\b", str(tokenizer.chat_template))]:
+            raise ConfigError(f"model.chat_template_kwargs: the chat template in {folder} reads no variable {', '.join(unread)}; leave it out")
+        tokenizer.chat_template = _each(tokenizer.chat_template, settings)
         _protect(tokenizer, "".join(frame(tokenizer)))
         if settings.system_prompt and settings.system_prompt.strip() not in frame(tokenizer)[0]:
             raise ConfigError(f"model.system_prompt: the chat template in {folder} has no place for one; leave it out")
     elif settings.system_prompt is not None:
         raise ConfigError(f"model.system_prompt needs a model with a chat template, which {folder} lacks; got {settings.system_prompt!r}")
+    elif settings.template_variables:
+        raise ConfigError(f"model.chat_template_kwargs needs a model with a chat template, which {folder} lacks; got {settings.chat_template_kwargs}")
     return tokenizer
 
 
@@ -140,22 +144,32 @@ def opening_of_answers(tokenizer: Any) -> str:
     return lead if found and before.startswith(prompt) and not lead.strip() else ""
 
 
-def _each(template: Any, system_prompt: str | None) -> Any:
+def _each(template: Any, settings: PretrainedModel) -> Any:
     """The settled template, or several by name."""
     if isinstance(template, dict):
-        return {name: _settled(each, system_prompt) for name, each in template.items()}
-    return _settled(template, system_prompt)
+        return {name: _settled(each, settings) for name, each in template.items()}
+    return _settled(template, settings)
 
 
-def _settled(template: str, system_prompt: str | None) -> str:
+def _settled(template: str, settings: PretrainedModel) -> str:
+    """The template with the date of TODAY, the system prompt and the variables of the settings written into it."""
     dated = _NOW.sub(lambda found: json.dumps(TODAY.strftime(found[1][1:-1])), template)
     if "strftime_now(" in dated:
         raise ConfigError("model.path: the chat template asks for today's date in an unsupported way; write a date in its place")
-    if system_prompt is None:
-        return dated
-    turn = f"[{{'role': 'system', 'content': {json.dumps(system_prompt)}}}]"
-    first = f"{{%- if messages[0]['role'] != 'system' %}}{{%- set messages = {turn} + messages %}}{{%- endif %}}"
+    first = "".join(f"{{%- set {name} = {_literal(value)} %}}" for name, value in sorted(settings.template_variables.items()))
+    if settings.system_prompt is not None:
+        turn = f"[{{'role': 'system', 'content': {_literal(settings.system_prompt)}}}]"
+        first += f"{{%- if messages[0]['role'] != 'system' %}}{{%- set messages = {turn} + messages %}}{{%- endif %}}"
     return dated if dated.startswith(first) else first + dated
+
+
+def _literal(value: Any) -> str:
+    """A JSON value as Jinja writes it."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_literal(name)}: {_literal(each)}' for name, each in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    return "none" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _protect(tokenizer: Any, text: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cotexp.report.compression_texts import Settings, choices_of_rounds, choices_of_run, evaluates_fine_tuned
+from cotexp.settings.sampling import UNRESTRICTED
 
 
 def disclosures(runs: Sequence[Settings]) -> list[str]:
@@ -23,9 +24,16 @@ def _choices_of(settings: Settings) -> Iterator[str]:
     if evaluates_fine_tuned(settings) and {"selection", "teacher", "scoring"} <= settings.keys():
         yield from _selection_choices(settings)
     if model := settings.get("model", {}):
-        temperature = settings.get("evaluation", {}).get("temperature", 0)
-        how = f"sampled at temperature {temperature}" if temperature else "greedy"
+        how = sampling_of(settings.get("evaluation", {}))
         yield f"Answers and times: transformers on this project's local engine, {model['dtype']}, device {model['device']}, {how}."
+
+
+def sampling_of(section: Mapping[str, Any]) -> str:
+    """How the stored settings of a role draw texts, in words."""
+    if not section.get("temperature"):
+        return "greedy"
+    restrictions = [f", {name} {value}" for name, default in UNRESTRICTED.items() if (value := section.get(name, default)) != default]
+    return f"sampled at temperature {section['temperature']}{''.join(restrictions)}"
 
 
 def _training_choices(trainer: dict[str, Any]) -> str:
@@ -49,7 +57,7 @@ def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:
         return
     ours = []
     if teacher["name"] in ("local", "api"):
-        ours.append(f"{teacher['num_samples']} rationales per question at temperature {teacher['temperature']}")
+        ours.append(f"{teacher['num_samples']} rationales per question, {sampling_of(teacher)}")
     if selection["diversity"] is not None:
         ours.append(f"near duplicates = Jaccard similarity of word 3-grams of {selection['diversity']} or more to one kept before")
     if by_difficulty:

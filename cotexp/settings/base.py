@@ -1,7 +1,8 @@
 """How a setting is declared and checked.
 
 `setting(...)` declares a field. `keyed=False` marks what cannot change a result (paths, devices, micro-batches): such fields never
-enter a key of the store. A value that is None by default means "decided where the sentence says".
+enter a key of the store. `keyed=IF_SET` marks settings that were added later: at their default they enter no key, so that what is stored
+stays valid. A value that is None by default means "decided where the sentence says".
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import os
 import string
 from collections.abc import Iterator
 from dataclasses import field
-from typing import Any
+from typing import Any, Literal
 
+IF_SET: Literal["if set"] = "if set"
 LARGEST = 1_000_000_000
 """Bound of every number whose setting has no upper bound of its own: beyond it a number is a slip of the keyboard."""
 LARGEST_SEED = 2**32 - 1
@@ -51,7 +53,7 @@ def setting(
     above: float | None = None,
     most: float = LARGEST,
     choices: tuple[str, ...] | None = None,
-    keyed: bool = True,
+    keyed: bool | Literal["if set"] = True,
     is_path: bool = False,
 ) -> Any:
     """A dataclass field with its sentence, inclusive bounds `low`/`high`, exclusive bound `above`, or allowed `choices`. `most` is where a number
@@ -158,8 +160,8 @@ def keyed(section: Any) -> dict[str, Any]:
     """The part of a settings dataclass that can change a result, as plain JSON values."""
     result: dict[str, Any] = {}
     for each in dataclasses.fields(section):
-        if each.metadata.get("keyed", True):
-            value = getattr(section, each.name)
+        value, when = getattr(section, each.name), each.metadata.get("keyed", True)
+        if when is True or (when == IF_SET and value != each.default):
             result[each.name] = _plain(value)
     return result
 

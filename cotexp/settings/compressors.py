@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cotexp.settings.base import setting
@@ -38,3 +39,7 @@ class ApiCompressor(Sampling):
     rounds: int = setting(10, "Round limit T that suits this compressor, used where no limit is given.", low=1, most=100, keyed=False)
     batch_size: int = setting(64, "Most requests in flight.", low=1, high=1000, keyed=False)
     server: ApiServer = setting(ApiServer, "The server and the compressor's model there.")
+
+    def contradictions(self) -> Iterator[str]:
+        yield from Sampling.contradictions(self)
+        yield from self.server.clashes(self)

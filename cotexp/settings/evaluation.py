@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cotexp.settings.base import LARGEST_SEED, Section, setting
+from cotexp.settings.base import setting
+from cotexp.settings.sampling import Sampling
 
 MODES = ("base", "truncate", "full", "compress")
 """In the order of the tables; the last one that a run has is what it is judged by."""
@@ -17,7 +18,7 @@ BASE = "base"
 
 
 @dataclass(slots=True, kw_only=True)
-class Evaluation(Section):
+class Evaluation(Sampling):
     """How models are measured."""
 
     modes: list[str] | None = setting(
@@ -36,9 +37,6 @@ class Evaluation(Section):
     num_samples: int = setting(
         1, "Answers per question; accuracy is then avg@k, the mean over questions of the share of correct answers.", low=1, most=10_000
     )
-    temperature: float = setting(0.0, "Sampling temperature; 0 takes the likeliest token.", low=0, high=5)
-    seed: int = setting(0, "Seed of sampling; each answer has its own generator.", low=0, most=LARGEST_SEED)
-    max_new_tokens: int = setting(512, "Most tokens generated per answer.", low=1, most=10_000_000)
     truncate_ratio: float | None = setting(
         None,
         "Adds mode truncate: one output budget per task, at which the base model's answers have this share of their tokens on average.",
@@ -48,13 +46,13 @@ class Evaluation(Section):
     ratio: float | None = setting(
         None, "With compression=tokenskip: which of its ratios mode compress asks for; the smallest by default.", above=0, high=1
     )
-    batch_size: int = setting(64, "Answers generated at once.", low=1, keyed=False)
     latency: bool = setting(True, "Whether to measure seconds per question.")
     latency_questions: int = setting(32, "Test questions timed, after a warm-up.", low=1)
     latency_passes: int = setting(3, "Times that all of them are timed; tables show the median and, as spread, the quartiles.", low=1)
     latency_batch_size: int = setting(32, "Batch N of the batched latency; batch 1 is always measured.", low=1)
 
     def contradictions(self) -> Iterator[str]:
+        yield from Sampling.contradictions(self)
         if self.modes == []:
             yield f"modes must name at least one of {', '.join(MODES)}; got []"
         if self.modes and len(set(self.modes)) < len(self.modes):

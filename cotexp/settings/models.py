@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from cotexp.settings.base import LARGEST_SEED, Section, setting, shortened
+from cotexp.settings.base import IF_SET, LARGEST_SEED, Section, setting, shortened
+
+OWN_VARIABLES = ("messages", "add_generation_prompt")
+"""Variables of a chat template that no setting changes."""
+
+
+def _are_variables(text: str) -> bool:
+    try:
+        variables = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return False
+    return isinstance(variables, dict) and all(name.isidentifier() and name not in OWN_VARIABLES for name in variables)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,11 +63,31 @@ class PretrainedModel(Section):
     compress_token: str = setting("<compress>", "The token that asks for a short chain of thought.")
     literal_encoding: bool = setting(False, "Whether chat models also get `Q EOS <compress> EOS` inside the user turn.")
     system_prompt: str | None = setting(None, "What the system says to a chat model; what its template says without one by default.")
+    chat_template_kwargs: str = setting(
+        "{}",
+        "Variables of the chat template, as a JSON object, such as '{\"enable_thinking\": false}'; each must be one that it reads.",
+        keyed=IF_SET,
+    )
     stop_tokens: list[str] = setting([], "Tokens that end a text, beside the end-of-sequence tokens that the model's files name.")
     context_length: int | None = setting(None, "Most tokens of a prompt and its answer together; the model's own limit by default.", low=16)
     license: str | None = setting(None, "Licence of the weights, for the cards of exports.", keyed=False)
 
+    @property
+    def template_variables(self) -> dict[str, Any]:
+        """`chat_template_kwargs` as an object."""
+        variables: dict[str, Any] = json.loads(self.chat_template_kwargs)
+        return variables
+
+    def __post_init__(self) -> None:
+        Section.__post_init__(self)
+        self.chat_template_kwargs = json.dumps(self.template_variables, sort_keys=True)
+
     def contradictions(self) -> Iterator[str]:
+        if not _are_variables(self.chat_template_kwargs):
+            yield (
+                f"chat_template_kwargs must be a JSON object of values by name, {' and '.join(OWN_VARIABLES)} not among the names; "
+                f"got {shortened(self.chat_template_kwargs)}"
+            )
         if not self.compress_token.strip():
             yield f"compress_token must not be empty; got {self.compress_token!r}"
         if self.engine == "vllm" and self.device not in ("auto", "cuda"):

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from cotexp import credentials
 from cotexp.settings.base import Section, setting
+from cotexp.settings.sampling import Sampling
 
 OWN_FIELDS = ("model", "messages", "temperature", "max_tokens", "max_completion_tokens", "seed", "n", "stream")
 """Fields of a request that other settings decide."""
@@ -43,7 +44,8 @@ class ApiServer(Section):
     )
     send_seed: bool = setting(True, "Whether each request carries a seed of its own, for servers that know the field.")
     extra_body: str = setting(
-        "{}", 'More fields of each request, as a JSON object: \'{"top_p": 0.9}\'; a value "{NAME}" stands for the environment variable NAME.'
+        "{}",
+        'More fields of each request, as a JSON object: \'{"reasoning_effort": "low"}\'; a value "{NAME}" stands for the environment variable NAME.',
     )
     headers_env: str = setting(
         "{}",
@@ -64,6 +66,11 @@ class ApiServer(Section):
         found |= dict.fromkeys(credentials.names_in(self.extra_fields), "extra_body")
         found |= dict.fromkeys(json.loads(self.headers_env).values(), "headers_env")
         return found | ({self.api_key_env: "api_key_env"} if self.api_key_env else {})
+
+    def clashes(self, sampling: Sampling) -> Iterator[str]:
+        """Restrictions of sampling that `extra_body` sets as well; each sentence begins with the field's name."""
+        for name in sorted(sampling.restrictions.keys() & self.extra_fields.keys()):
+            yield f"server.extra_body must leave {name} to the setting of that name; got both"
 
     def __post_init__(self) -> None:
         Section.__post_init__(self)

@@ -19,6 +19,7 @@ class SelfTeacher(Sampling):
     num_samples: int = setting(1, "Rationales per question; a larger pool begins with the smaller one.", low=1, most=10_000)
 
     def contradictions(self) -> Iterator[str]:
+        yield from Sampling.contradictions(self)
         if self.num_samples > 1 and self.temperature == 0:
             yield f"num_samples must be 1 at temperature 0, where all samples are equal; got {self.num_samples}"
 
@@ -46,6 +47,10 @@ class ApiTeacher(SelfTeacher):
     temperature: float = setting(0.7, "Sampling temperature (MoRSD does not state its own); 0 takes the likeliest token.", low=0, high=5)
     batch_size: int = setting(64, "Most requests in flight.", low=1, high=1000, keyed=False)
     server: ApiServer = setting(ApiServer, "The server and the teacher's model there.")
+
+    def contradictions(self) -> Iterator[str]:
+        yield from SelfTeacher.contradictions(self)
+        yield from self.server.clashes(self)
 
 
 @dataclass(slots=True, kw_only=True)

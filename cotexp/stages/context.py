@@ -142,12 +142,12 @@ def parent(row_id: str) -> str:
     return row_id.rsplit("/", 1)[0]
 
 
-OWN = ("system_prompt", "stop_tokens", "context_length")
+OWN = ("system_prompt", "chat_template_kwargs", "stop_tokens", "context_length")
 """Settings that change what a model's own files say; where they say nothing they enter no key."""
 
 
 def own_of(model: PretrainedModel) -> dict[str, Any]:
-    return {name: value for name in OWN if (value := getattr(model, name)) not in (None, [])}
+    return {name: value for name in OWN if (value := getattr(model, name)) not in (None, [], "{}")}
 
 
 def environment(model: PretrainedModel) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from cotexp.records import Question
 from cotexp.settings.sampling import Sampling
 from cotexp.stages import predictions
 from cotexp.stages.context import Context, by_task, hash_of
-from cotexp.stages.predictions import answering_engine, request_for, sampling_of
+from cotexp.stages.predictions import answering_engine, request_for
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
 
@@ -79,14 +79,14 @@ def make(context: Context, mode: str) -> dict[str, float]:
 
     def compute(wanted: list[str], emit: Callable[[Row], None]) -> None:
         engine = answering_engine(context, mode)
-        sampling, requests = sampling_of(evaluation), [request_for(context, mode, f"{each.id}/0", each) for each in questions]
+        requests = [request_for(context, mode, f"{each.id}/0", each) for each in questions]
         with _alone(), progress.bar(f"times, {mode}", len(wanted) * len(questions)) as advance:
             for size in sizes:
                 own = [each for each in wanted if each.startswith(f"{size}/")]
                 if own:
-                    engine.generate(requests[: sizes[size]], sampling, lambda output: None)
+                    engine.generate(requests[: sizes[size]], evaluation, lambda output: None)
                 for each in own:
-                    emit({"id": each, **_timed(engine, requests, sizes[size], sampling, advance)})
+                    emit({"id": each, **_timed(engine, requests, sizes[size], evaluation, advance)})
 
     rows = context.rows(f"latency/{mode}", spec(context, mode), ids, compute, chunk_size=len(ids), shown=None)
     if len(rows) < len(ids):

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.methods import comparison, output_budget, reasoning, statistics
 from cotexp.records import Prediction, Question
-from cotexp.settings.evaluation import Evaluation
-from cotexp.settings.sampling import Sampling
+from cotexp.settings.sampling import sampling_key
 from cotexp.stages import checkpoint, grades
 from cotexp.stages.context import Compute, Context, Emit, by_task, environment, hash_of, parent, wanted_rows
 from cotexp.store.specs import Spec
@@ -45,7 +44,7 @@ def spec(context: Context, mode: str, task: str) -> Spec:
         "task": task,
         "answers": answer_type_of(settings.tasks[task]),
         "prompt": context.prompts[task].identity,
-        "sampling": {"max_new_tokens": evaluation.max_new_tokens, "temperature": evaluation.temperature, "seed": evaluation.seed},
+        "sampling": sampling_key(evaluation),
         **environment(settings.model),
     }
     return Spec(NAME, {"version": VERSION, **own})
@@ -90,20 +89,14 @@ def _answers(context: Context, mode: str, task: str, questions: Sequence[Questio
 def _asked(context: Context, mode: str, questions: Sequence[Question]) -> Compute:
     """Answers are generated."""
     evaluation, by_id = context.settings.evaluation, {each.id: each for each in questions}
-    sampling = sampling_of(evaluation)
 
     def compute(ids: list[str], emit: Emit) -> None:
         engine = answering_engine(context, mode)
         count = load_encoder(context).count
         requests = [request_for(context, mode, each, by_id[parent(each)]) for each in ids]
-        engine.generate(requests, sampling, lambda output: emit(_row(output, by_id[parent(output.id)], count)))
+        engine.generate(requests, evaluation, lambda output: emit(_row(output, by_id[parent(output.id)], count)))
 
     return compute
-
-
-def sampling_of(evaluation: Evaluation) -> Sampling:
-    """How answers are sampled."""
-    return Sampling(max_new_tokens=evaluation.max_new_tokens, temperature=evaluation.temperature, seed=evaluation.seed)
 
 
 def request_for(context: Context, mode: str, name: str, question: Question) -> Request:

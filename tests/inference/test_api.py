@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import time
@@ -133,6 +134,9 @@ def test_a_request_says_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -
         asked(ApiEngine(server(url, send_seed=False), "teacher"), "three")
         asked(ApiEngine(server(url), "teacher"), "one")
         one, two, three, again = sorted(told(url, "requests")[:2], key=lambda each: each["row"]) + told(url, "requests")[2:]
+        restricted = dataclasses.replace(SAMPLING, top_k=5, min_p=0.1)
+        ApiEngine(server(url), "teacher").generate([Request("four", "four")], restricted, lambda output: None)
+        assert told(url, "requests")[-1]["body"].items() >= {"top_k": 5, "min_p": 0.1}.items()
     fields = {"model": "m", "messages": [{"role": "user", "content": "one"}], "temperature": 0.7, "max_completion_tokens": 50, "top_p": 0.9}
     assert one["body"] == {**fields, "seed": one["body"]["seed"]}
     assert one["authorization"] == f"Bearer {KEY}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import random
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from scipy.stats import chisquare
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from cotexp.inference.engine import Output, Request
-from cotexp.inference.local import LocalEngine
+from cotexp.inference.local import LocalEngine, _choose
 from cotexp.models import loading
 from cotexp.settings.base import RunFailed
 from cotexp.settings.models import PretrainedModel
@@ -160,6 +162,42 @@ def test_frequencies_of_sampled_tokens_agree_with_the_softmax(engine: LocalEngin
 
     assert p_value(expected_counts(temperature)) > 0.001
     assert p_value(expected_counts(temperature * 1.5)) < 1e-6, "this test would notice another temperature"
+
+
+RESTRICTED = [{"top_p": 0.8}, {"top_k": 20}, {"min_p": 0.2}, {"top_p": 0.6, "top_k": 40}, {"top_k": 30, "top_p": 0.9, "min_p": 0.1}]
+
+
+@pytest.mark.parametrize("restrictions", RESTRICTED, ids=str)
+def test_restricted_sampling_draws_from_the_tokens_that_generate_would_draw_from(
+    engine: LocalEngine, requests: list[Request], restrictions: dict[str, Any]
+) -> None:
+    prompt = torch.tensor([engine.encode(requests[3])])
+    words = {"do_sample": True, "temperature": 0.7, "max_new_tokens": 1, "top_k": 0, "top_p": 1.0, **restrictions}
+    scores = engine.loaded.model.generate(
+        input_ids=prompt, attention_mask=torch.ones_like(prompt), output_scores=True, return_dict_in_generate=True, **words
+    ).scores[0][0]
+    allowed = {token for token, score in enumerate(scores.tolist()) if score > -math.inf}
+    everything = set(range(len(scores)))
+    assert len(allowed) < len(everything) / 4, "the restriction is felt"
+
+    def drawn(**kept: Any) -> set[int]:
+        sampling = Sampling(temperature=0.7, max_new_tokens=1, seed=3, **kept)
+        logits_BV = engine.loaded.model(input_ids=prompt).logits[:, -1].float()
+        uniform_B = torch.linspace(0, 1, 4001, dtype=torch.float64)[:-1]
+        return set(_choose(logits_BV.expand(len(uniform_B), -1), sampling, uniform_B).tolist())
+
+    with torch.no_grad():
+        assert drawn(**restrictions) <= allowed
+        assert len(drawn(**restrictions)) >= 0.6 * len(allowed), "all but the rarest of 4,000 evenly spread draws"
+        assert not drawn() <= allowed, "this test would notice a restriction that is not applied"
+
+
+def test_a_restriction_that_restricts_nothing_changes_no_text(engine: LocalEngine, requests: list[Request]) -> None:
+    free = generated(engine, requests, Sampling(temperature=1.0, max_new_tokens=MAX_NEW_TOKENS), batch_size=8)
+    wide = Sampling(temperature=1.0, max_new_tokens=MAX_NEW_TOKENS, top_k=10_000_000, top_p=1.0, min_p=0.0)
+    assert generated(engine, requests, wide, batch_size=8) == free
+    narrow = generated(engine, requests, Sampling(temperature=1.0, max_new_tokens=MAX_NEW_TOKENS, top_k=1), batch_size=8)
+    assert narrow == generated(engine, requests, Sampling(max_new_tokens=MAX_NEW_TOKENS), batch_size=8), "the likeliest token alone is greedy"
 
 
 @contextlib.contextmanager

@@ -75,9 +75,37 @@ def test_a_date_that_cannot_be_fixed_is_refused(random_model: Path, tmp_path: Pa
         load(folder)
 
 
+THINKS = CHATML + "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{{ note if note is string }}"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"enable_thinking": False},
+        {"enable_thinking": True},
+        {"note": 'Say "it" {{ x }}\n\\ ünd \U0001d4ae.'},
+        {"note": None, "enable_thinking": False},
+    ],
+    ids=str,
+)
+def test_variables_of_the_template_are_those_that_were_given(random_model: Path, tmp_path: Path, variables: dict[str, Any]) -> None:
+    folder = with_template(random_model, THINKS, tmp_path / "model")
+    given = AutoTokenizer.from_pretrained(folder).apply_chat_template(TURN, tokenize=False, add_generation_prompt=True, **variables)
+    tokenizer = load(folder, chat_template_kwargs=json.dumps(variables))
+    assert rendered(tokenizer) == given
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert rendered(AutoTokenizer.from_pretrained(tmp_path / "saved")) == given, "an exported folder needs no setting"
+    assert load(tmp_path / "saved", chat_template_kwargs=json.dumps(variables)).chat_template == tokenizer.chat_template, "they are put in once"
+
+
+def test_lists_and_objects_reach_the_template(random_model: Path, tmp_path: Path) -> None:
+    folder = with_template(random_model, CHATML + "{{ levels[1].name if levels }}{{ levels[0] if levels }}", tmp_path / "model")
+    assert rendered(load(folder, chat_template_kwargs='{"levels": [null, {"name": "high"}]}')).endswith("highNone")
+
+
 @pytest.mark.parametrize("kind", ["smollm2", "qwen2_5", "llama_3_1", "r1_distill"])
 def test_a_system_prompt_becomes_part_of_the_template(kind: str, family_folder: Callable[[str], Path], tmp_path: Path) -> None:
-    words = 'Say "it" {{ briefly }}.\nIn \\boxed{}.'
+    words = 'Say "it" {{ briefly }}.\nIn \\boxed{} \U0001d4ae.'
     tokenizer = load(family_folder(kind), system_prompt=words)
     own = AutoTokenizer.from_pretrained(family_folder(kind))
     by_turn = own.apply_chat_template(
@@ -120,6 +148,16 @@ REFUSED: dict[str, tuple[str | None, dict[str, Any], str]] = {
         "{% for each in messages %}{% if each['role'] == 'user' %}{{ each['content'] }}{% endif %}{% endfor %}",
         {"system_prompt": "Be brief."},
         r"model\.system_prompt: the chat template in .* has no place for one; leave it out",
+    ),
+    "a template that does not read a variable": (
+        CHATML,
+        {"chat_template_kwargs": '{"enable_thinking": false, "x": 1}'},
+        r"model\.chat_template_kwargs: the chat template in .* reads no variable enable_thinking, x; leave it out",
+    ),
+    "a variable without a template": (
+        None,
+        {"chat_template_kwargs": '{"enable_thinking": false}'},
+        r"model\.chat_template_kwargs needs a model with a chat template.*enable_thinking",
     ),
     "a template that refuses it": (
         "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}{{ messages[0]['content'] }}",

@@ -100,7 +100,9 @@ def test_nothing_is_shown_where_all_rationales_are_kept_by_the_selection_of_all(
 
 def test_footnotes_tell_our_choices_from_what_is_known_second_hand() -> None:
     ours, second_hand = disclosures([settings_with()])
-    assert ours.startswith("Our choice where MoRSD's paper is silent: 8 rationales per question at temperature 0.7; near duplicates = Jaccard")
+    assert ours.startswith(
+        "Our choice where MoRSD's paper is silent: 8 rationales per question, sampled at temperature 0.7; near duplicates = Jaccard"
+    )
     assert "RD given the rationale without its answer sentence (masked), the boxed answer behind 'The answer is '" in ours
     assert "validation questions' rationales (those with the gold answer)" in ours
     assert "k = 6" not in ours

@@ -21,11 +21,11 @@ from cotexp.config import command_line, slots
 from cotexp.settings import compressors, evaluation, models, root, sampling, selection, teachers, tracking, training
 from cotexp.settings import server as server_settings
 from cotexp.settings.base import ConfigError, Section, keyed
-from cotexp.settings.compressors import LocalCompressor, SelfCompressor
+from cotexp.settings.compressors import ApiCompressor, LocalCompressor, SelfCompressor
 from cotexp.settings.evaluation import Evaluation
 from cotexp.settings.models import PretrainedModel, ScratchModel, Vllm
 from cotexp.settings.root import Settings
-from cotexp.settings.sampling import Sampling
+from cotexp.settings.sampling import Sampling, sampling_key
 from cotexp.settings.selection import Scoring, Selection
 from cotexp.settings.server import ApiServer
 from cotexp.settings.teachers import ApiTeacher, LocalTeacher, RecordedTeacher, SelfTeacher
@@ -232,6 +232,15 @@ CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: server(extra_body="[1]"), "extra_body must be a JSON object; got a JSON "),
     (lambda: server(extra_body='{"n": 2, "top_p": 1}'), "extra_body must leave n to the settings of their own"),
     (lambda: ApiTeacher(temperature=0.0), "num_samples must be 1 at temperature 0, where all samples are equal; got 8"),
+    (lambda: ApiTeacher(server=server(extra_body='{"top_p": 0.9}'), top_p=0.8), "server.extra_body must leave top_p to the setting of that name"),
+    (lambda: ApiCompressor(server=server(extra_body='{"min_p": 0.9}'), min_p=0.8), "server.extra_body must leave min_p to the setting of that name"),
+    (lambda: SelfTeacher(top_p=0.9), "top_p is read only with a temperature above 0; got top_p=0.9 with temperature=0"),
+    (lambda: LocalCompressor(min_p=0.1, temperature=0.0), "min_p is read only with a temperature above 0; got min_p=0.1 with temperature=0"),
+    (lambda: Evaluation(top_k=5), "top_k is read only with a temperature above 0; got top_k=5 with temperature=0"),
+    (lambda: PretrainedModel(path="a", chat_template_kwargs="{"), "chat_template_kwargs must be a JSON object of values by name"),
+    (lambda: PretrainedModel(path="a", chat_template_kwargs='["x"]'), "chat_template_kwargs must be a JSON object of values by name"),
+    (lambda: PretrainedModel(path="a", chat_template_kwargs='{"a b": 1}'), "chat_template_kwargs must be a JSON object of values by name"),
+    (lambda: PretrainedModel(path="a", chat_template_kwargs='{"messages": []}'), "chat_template_kwargs must be a JSON object of values by name"),
     (lambda: StoriesTask(min_operations=4, max_operations=3), "min_operations must not exceed max_operations (3); got 4"),
     (lambda: StoriesTask(prompt="Solve this."), "prompt must contain {question}"),
     (lambda: StoriesTask(num_test=None), "num_test must be a number, since stories makes its questions; got None"),
@@ -287,6 +296,17 @@ CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: Evaluation(truncate_ratio=0.5, temperature=0.7), "truncate_ratio needs temperature 0, where a smaller budget gives"),
     (lambda: Evaluation(num_samples=4), "num_samples must be 1 at temperature 0, where all answers are equal; got 4"),
 ]
+
+
+def test_settings_that_came_later_enter_a_key_only_if_they_are_set() -> None:
+    later = {"top_k", "top_p", "min_p"}
+    for section in (SelfTeacher(), LocalTeacher(), SelfCompressor(), Evaluation()):
+        assert not later & keyed(section).keys()
+    assert keyed(LocalTeacher(top_p=0.9)).items() >= {"top_p": 0.9, "temperature": 0.7}.items()
+    assert sampling_key(Evaluation(temperature=0.6, top_k=3)) == {"temperature": 0.6, "top_k": 3, "max_new_tokens": 512, "seed": 0}
+    assert "chat_template_kwargs" not in keyed(PretrainedModel(path="a", chat_template_kwargs="{ }"))
+    assert keyed(PretrainedModel(path="a", chat_template_kwargs='{"b":1, "a" :2}'))["chat_template_kwargs"] == '{"a": 2, "b": 1}'
+    assert key("model.chat_template_kwargs='{\"enable_thinking\": false}'") != key() == key("evaluation.top_p=1.0")
 
 
 @pytest.mark.parametrize(("build", "beginning"), CONTRADICTIONS, ids=[beginning for _, beginning in CONTRADICTIONS])
