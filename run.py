@@ -25,6 +25,8 @@ def main() -> None:
             return
         if command.runs:
             command_line.check_command_line(command.overrides, multirun=command.multirun)
+        else:
+            schema.register()
     except ConfigError as error:
         sys.exit(format_error(error))
     quoted = dict(zip(command.overrides, spelling.as_typed(command.overrides), strict=True))

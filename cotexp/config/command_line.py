@@ -139,6 +139,5 @@ def hydra_main(task: TaskFunction) -> None:
     """Run `task(config)` for every point of the command line, through Hydra."""
     import hydra
 
-    register()
     sweeper.register()
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()

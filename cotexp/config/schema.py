@@ -49,20 +49,16 @@ def register() -> None:
     store.store(name="settings_schema", node=root)
     for slot, schemas in SECTIONS.items():
         for name, section in schemas.items():
-            store.store(group=f"schema/{slot}", name=name, node=_structured(slot, name, section))
+            try:
+                store.store(group=f"schema/{slot}", name=name, node=section)
+            except OmegaConfBaseException as error:
+                where = f"{section.__module__}:{section.__qualname__}"
+                problem = f"has a field whose type settings cannot have: {error.full_key} ({first_line(error)})"
+                raise ConfigError(f"{slot}={name}: {where} {problem}") from None
             if name in INSTALLED.get(slot, dict)() and file_of(slot, name) is None:
                 store.store(group=slot, name=name, node=section)
     launchers.register()
     spelling.register()
-
-
-def _structured(slot: str, name: str, section: type) -> DictConfig:
-    """Raises: ConfigError for a class with a field of a type that settings cannot have."""
-    try:
-        return OmegaConf.structured(section)  # type: ignore[no-any-return]
-    except OmegaConfBaseException as error:
-        where = f"{section.__module__}:{section.__qualname__}"
-        raise ConfigError(f"{slot}={name}: {where} has a field whose type settings cannot have: {error.full_key} ({first_line(error)})") from None
 
 
 def load(config: DictConfig) -> Settings:

@@ -161,6 +161,8 @@ def register() -> None:
     readers = [each for each in Plugins.instance().discover(ConfigSource) if issubclass(each, ConfigSource)]
     (reader,) = (each for each in readers if each.scheme() == "file")
     read_by_hydra = reader.load_config
+    if read_by_hydra.__module__ == __name__:
+        return  # registered before
 
     def load_config(self: ConfigSource, config_path: str) -> ConfigResult:
         result = read_by_hydra(self, config_path)
