@@ -1,9 +1,9 @@
-"""Seconds to grade 10,000 GSM8K-like and 2,000 MATH-like predictions, beside math-verify called in a plain loop in the same run.
+"""Seconds to grade 10,000 GSM8K-like and 2,000 MATH-like predictions, compared with math-verify in a plain loop.
 
     python benchmarks/grading.py DATA [--gsm8k 10000] [--math 2000]
 
-DATA is a folder as `paths.data` takes it. GSM8K-like: recorded answers of several models. MATH-like: the worked solutions of MATH's training
-set, every third beside the gold answer of another problem. The loop gives one label a text, `grade_all` three.
+DATA is a folder like `paths.data`. GSM8K-like predictions are recorded answers of several models. MATH-like predictions are the worked solutions
+of MATH's training set, every third one with the gold answer of another problem. The loop gives one label per text, `grade_all` gives three.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def rows(path: Path) -> list[dict]:
 
 
 def gsm8k_like(data: Path, count: int) -> list[Answered]:
-    """Different recorded texts with their gold answers."""
+    """Recorded texts of several sources with their gold answers."""
     folder = data / "model_outputs/gsm8k_test"
     pairs = [(row["model_output"], row["answer"]) for path in sorted((folder / "tokenskip").glob("*.jsonl")) for row in rows(path)]
     golds = {row["id"]: row["answer"] for row in rows(folder / "faithful_cot/questions.jsonl")}

@@ -252,7 +252,7 @@ def test_entry_points_of_packages_are_read_by_name(monkeypatch: pytest.MonkeyPat
         (f"{HERE}:Missing", "cannot be imported (AttributeError: "),
         (f"{HERE}:HERE", "must be a dataclass that extends cotexp.settings.base.Section; it is a str"),
         (f"{HERE}:Path", "it does not extend it"),
-        (f"{HERE}:Bare", "it is no dataclass"),
+        (f"{HERE}:Bare", "it is not a dataclass"),
         (f"{HERE}:Unsaid", "it has a field without a sentence: size"),
         ("cotexp.tasks:Task", "it does not define graded_as and questions"),
     ],

@@ -137,7 +137,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     # What cannot stand together.
     "several equal answers": (
         ["evaluation.num_samples=4"],
-        ["evaluation.num_samples must be 1 at temperature 0, where all answers are equal; got 4"],
+        ["evaluation.num_samples must be 1 at temperature 0, at which all answers are equal; got 4"],
     ),
     "a form that is not trained": (["compression=none", "evaluation.modes=[compress]"], ["evaluation.modes must not contain 'compress'"]),
     "a stop rule without its number": (["compression.stop=fixed_k"], ["compression.fixed_k must be set when stop=fixed_k; got None"]),
