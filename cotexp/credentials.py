@@ -45,12 +45,12 @@ _ABOUT_KEYS = re.compile(r"key|token|secret|passw|pwd|auth|bearer|credential|coo
 
 def looks_secret(text: str) -> bool:
     """Whether a text contains something with the form of a key."""
-    return bool(_SECRET.search(text)) or any(_is_random(each, 20) for each in re.findall(r"[A-Za-z0-9]+", text))
+    return bool(_SECRET.search(text)) or any(_is_random(word, 20) for word in re.findall(r"[A-Za-z0-9]+", text))
 
 
 def _is_random(word: str, shortest: int) -> bool:
     """Whether a long word mixes letters and digits, as keys do."""
-    num_digits = sum(each.isdigit() for each in word)
+    num_digits = sum(map(str.isdigit, word))
     return len(word) >= shortest and num_digits >= 3 and (num_digits == len(word) or len(word) - num_digits >= 3)
 
 
@@ -59,16 +59,16 @@ def is_secret_address(address: str) -> bool:
     host, *segments = unquote(PLACEHOLDER.sub("", address)).partition("://")[2].split("/")
     if looks_secret("/".join(segments)) or looks_secret(host):
         return True
-    before = ""
-    for each in segments:
-        words = _words(each)
+    previous = ""
+    for segment in segments:
+        words = _words(segment)
         if any(word in _STRONG | _WEAK for word in words) and len(words) > 1:
             return True
-        if each and any(word in _STRONG | _WEAK for word in _words(before)):
+        if segment and any(word in _STRONG | _WEAK for word in _words(previous)):
             return True
-        if re.search(r"[=;@]", each) or any(_is_random(part, 12) for part in re.findall(r"[A-Za-z0-9]+", each)):
+        if re.search(r"[=;@]", segment) or any(_is_random(part, 12) for part in re.findall(r"[A-Za-z0-9]+", segment)):
             return True
-        before = each
+        previous = segment
     return False
 
 
@@ -77,16 +77,16 @@ def secret_fields(value: Any, *, depth: int = 0) -> Iterator[str]:
     if depth > MAX_DEPTH:
         yield ""
     elif isinstance(value, list):
-        for each in value:
-            yield from secret_fields(each, depth=depth + 1)
+        for item in value:
+            yield from secret_fields(item, depth=depth + 1)
     elif isinstance(value, dict):
-        for name, each in value.items():
+        for name, item in value.items():
             if looks_secret(name):
                 yield ""
-            elif _is_secret_field(name, each):
+            elif _is_secret_field(name, item):
                 yield name
             else:
-                yield from secret_fields(each, depth=depth + 1)
+                yield from secret_fields(item, depth=depth + 1)
     elif isinstance(value, str) and not PLACEHOLDER.fullmatch(value):
         if looks_secret(value):
             yield ""
@@ -123,16 +123,16 @@ def _holds_text(value: Any, depth: int = 0) -> bool:
     if isinstance(value, str):
         return not PLACEHOLDER.fullmatch(value)
     if _is_schema(value):
-        value = {name: each for name, each in value.items() if name not in _SCHEMA_FIELDS}
+        value = {name: item for name, item in value.items() if name not in _SCHEMA_FIELDS}
     below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return depth <= MAX_DEPTH and any(_holds_text(each, depth + 1) for each in below)
+    return depth <= MAX_DEPTH and any(_holds_text(item, depth + 1) for item in below)
 
 
 def _words(name: str) -> list[str]:
     """The words of a name, in lower case and singular: x, api, key for `xApi-Keys`."""
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)
     runs = re.findall(r"[A-Za-z]+", name)
-    return [word if word.endswith("ss") else word.removesuffix("s") for word in dict.fromkeys(each.lower() for each in (*parts, *runs))]
+    return [word if word.endswith("ss") else word.removesuffix("s") for word in dict.fromkeys(map(str.lower, (*parts, *runs)))]
 
 
 # --- placeholders -----------------------------------------------------------------------------------------------------
@@ -143,15 +143,15 @@ def placeholder_names(value: Any) -> list[str]:
     if isinstance(value, str):
         return PLACEHOLDER.findall(value)
     below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [name for each in below for name in placeholder_names(each)]
+    return [name for item in below for name in placeholder_names(item)]
 
 
 def fill_placeholders(value: Any) -> Any:
     """A JSON value in which every text that is a placeholder `{NAME}` is replaced by the value of that environment variable."""
     if isinstance(value, dict):
-        return {name: fill_placeholders(each) for name, each in value.items()}
+        return {name: fill_placeholders(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [fill_placeholders(each) for each in value]
+        return [fill_placeholders(item) for item in value]
     placeholder = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
     return environment_value(placeholder[1]) if placeholder else value
 
@@ -176,4 +176,4 @@ def is_shown(override: str) -> bool:
 
 def shown(overrides: Iterable[str]) -> str:
     """Overrides for an error. Of one that may hold a key only the setting is shown."""
-    return " ".join(each if is_shown(each) else f"{each.partition('=')[0]}=..." for each in overrides)
+    return " ".join(override if is_shown(override) else f"{override.partition('=')[0]}=..." for override in overrides)

@@ -19,7 +19,7 @@ def installed(group: str, base: type, built_in: Collection[str]) -> dict[str, ty
     classes: dict[str, type[Any]] = {}
     problems: list[str] = []
     owners = dict.fromkeys(built_in, "cotexp itself")
-    for point in sorted(entry_points(group=group), key=lambda each: (each.name, _package(each))):
+    for point in sorted(entry_points(group=group), key=lambda point: (point.name, _package(point))):
         if not re.fullmatch(r"\w[\w.-]*", point.name):
             problems.append(f"{_shown(point)} must have a name of letters, digits, '_', '-' and '.'")
         elif point.name in owners:
@@ -56,7 +56,7 @@ def _lacks(section: Any, base: type) -> Iterator[str]:
     elif abstract := vars(section).get("__abstractmethods__"):
         yield f"does not define {' and '.join(sorted(abstract))}"
     else:
-        yield from (f"has a field without a sentence: {each.name}" for each in dataclasses.fields(section) if "sentence" not in each.metadata)
+        yield from (f"has a field without a sentence: {field.name}" for field in dataclasses.fields(section) if "sentence" not in field.metadata)
 
 
 def _package(point: EntryPoint) -> str:

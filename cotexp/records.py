@@ -63,7 +63,7 @@ class Question(Record):
 class Rationale(Record):
     """One written solution: `cot` is the chain of thought with its trailing white space; `closing` is the sentence with the answer.
 
-    The thinking of a reasoning model is part of its chain; `num_thinking_tokens` is its share of `num_cot_tokens`.
+    The thinking of a reasoning model is part of its chain; `num_thinking_tokens` of the `num_cot_tokens` are thinking.
     """
 
     id: str

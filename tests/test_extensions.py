@@ -309,7 +309,7 @@ class Long(StoriesTask):
 
 def test_a_worker_process_reads_the_settings_of_an_installed_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     json_codec.write(tmp_path / "part.json", Long(length=5))
-    with pytest.raises(ValueError, match="Long is no class of settings or records"):
+    with pytest.raises(ValueError, match="Long is not a class of settings or records"):
         json_codec.read(tmp_path / "part.json")
     monkeypatch.setattr(json_codec, "installed_kinds", lambda: {"long": Long})
     assert json_codec.read(tmp_path / "part.json") == Long(length=5)

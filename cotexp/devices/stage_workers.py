@@ -44,7 +44,7 @@ def on_all_devices(context: Context, stage: str, model: PretrainedModel | None) 
         yield
         workers.check()
     finally:
-        context.on_compute = context.store.watch = _do_nothing
+        context.on_compute = context.store.watch = lambda: None
         workers.stop()
 
 
@@ -56,10 +56,6 @@ def check_devices(settings: Settings) -> None:
         if model is not None and model.devices != "auto":
             setting = "model" if model is settings.model else role
             identity.check_number(int(model.devices), model.device, f"{setting}.devices")
-
-
-def _do_nothing() -> None:
-    pass
 
 
 @dataclass(slots=True)

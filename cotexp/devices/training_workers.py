@@ -184,6 +184,7 @@ def end_with_parent() -> None:
 
 
 def main() -> None:
+    """Run the job in the file that the first argument names."""
     end_with_parent()
     try:
         with signals.handled():

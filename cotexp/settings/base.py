@@ -105,11 +105,11 @@ class Section:
         yield from ()
 
     def _out_of_bounds(self) -> Iterator[str]:
-        for each in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, each.name)
+        for spec in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, spec.name)
             for item in value if isinstance(value, list) else [value]:
-                if item is not None and (rule := _broken_bound(item, each.metadata)):
-                    yield f"{each.name} {rule}; got {shortened(item)}"
+                if item is not None and (rule := _broken_bound(item, spec.metadata)):
+                    yield f"{spec.name} {rule}; got {shortened(item)}"
 
 
 def _broken_bound(value: Any, bounds: Any) -> str | None:
@@ -160,16 +160,16 @@ def _broken_range(value: Any, bounds: Any) -> str | None:
 def keyed(section: Any) -> dict[str, Any]:
     """The fields of a settings dataclass that can change a result, as plain JSON values."""
     result: dict[str, Any] = {}
-    for each in dataclasses.fields(section):
-        value, when = getattr(section, each.name), each.metadata.get("keyed", True)
-        if when is True or (when == IF_SET and value != each.default):
-            result[each.name] = _plain(value)
+    for spec in dataclasses.fields(section):
+        value, is_keyed = getattr(section, spec.name), spec.metadata.get("keyed", True)
+        if is_keyed is True or (is_keyed == IF_SET and value != spec.default):
+            result[spec.name] = _plain(value)
     return result
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: _plain(item) for name, item in value.items()}
     return keyed(value) if dataclasses.is_dataclass(value) else value
 
 

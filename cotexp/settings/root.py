@@ -72,7 +72,7 @@ class Settings:
         if self.evaluation.modes is None:
             has_ratio = self.evaluation.truncate_ratio is not None
             applies = (not from_scratch, has_ratio, self.compression.trains, self.compression.has_short_form)
-            self.evaluation.modes = [mode for mode, each in zip(MODES, applies, strict=True) if each]
+            self.evaluation.modes = [mode for mode, is_available in zip(MODES, applies, strict=True) if is_available]
         self.evaluation.modes = [mode for mode in MODES if mode in self.evaluation.modes]
         problems = [
             *root_problems(self.name, self.seed, self.baseline),
@@ -100,7 +100,7 @@ LONGEST_NAME = 200
 
 def root_problems(name: str, seed: int, baseline: str) -> Iterator[str]:
     """Yield the problems of the settings outside the sections."""
-    slots = [each.name for each in fields(Settings)]
+    slots = [slot.name for slot in fields(Settings)]
     for part in filter(None, map(str.strip, baseline.split(","))):
         path, equals, _ = part.partition("=")
         if baseline != BASE and (not equals or path.split(".")[0] not in slots):
@@ -115,7 +115,7 @@ def broken_name(name: str) -> str | None:
     """None if the name of an experiment is valid; otherwise the limits to add to the error message. Its words become folders under outputs/runs."""
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", name):
         return ""
-    longest = max(len(os.fsencode(each)) for each in name.split("/"))
+    longest = max(len(os.fsencode(word)) for word in name.split("/"))
     return f", of at most {LONGEST_NAME} bytes each and {4 * LONGEST_NAME} in all" if longest > LONGEST_NAME or len(name) > 4 * LONGEST_NAME else None
 
 

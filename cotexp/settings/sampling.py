@@ -42,5 +42,5 @@ class Sampling(Section):
 
 def sampling_key(sampling: Sampling) -> dict[str, Any]:
     """The keyed settings of sampling alone, also if `sampling` is a larger section."""
-    names = {each.name for each in dataclasses.fields(Sampling)}
+    names = {field.name for field in dataclasses.fields(Sampling)}
     return {name: value for name, value in keyed(sampling).items() if name in names}

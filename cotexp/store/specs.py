@@ -30,4 +30,5 @@ class Spec:
 
     @property
     def key(self) -> str:
+        """The name of its folder in the store."""
         return key_of({"stage": self.stage, **self.description})

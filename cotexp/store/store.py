@@ -30,9 +30,11 @@ class Store:
     """Called after each new row and between polls; raises if a process that works on the same rows has failed."""
 
     def ledger(self, spec: Spec) -> Ledger:
+        """The ledger with this identity; its folder is made with the first missing row."""
         return Ledger(folder=self.root / spec.stage / spec.key, spec=spec, writer=self.writer, watch=self.watch)
 
     def artifact_path(self, spec: Spec) -> Path:
+        """The folder of an artifact once it is complete."""
         return self.root / spec.stage / spec.key
 
     def unfinished_path(self, spec: Spec) -> Path:

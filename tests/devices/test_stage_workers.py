@@ -52,10 +52,10 @@ def test_two_devices_write_the_texts_of_one_device_each_once(tmp_path: Path) -> 
     assert [(each.id, each.cot, each.closing, each.num_tokens) for each in together] == [
         (each.id, each.cot, each.closing, each.num_tokens) for each in alone
     ]
-    own = writers(tmp_path / "two")
-    assert len(own) == 2
-    assert all(own.values()), "both have written"
-    assert sorted(name for ids in own.values() for name in ids) == sorted(each.id for each in alone), "each row once"
+    ids_by_writer = writers(tmp_path / "two")
+    assert len(ids_by_writer) == 2
+    assert all(ids_by_writer.values()), "both have written"
+    assert sorted(name for ids in ids_by_writer.values() for name in ids) == sorted(each.id for each in alone), "each row once"
     assert workers
     assert not any(each.is_running() for each in workers), "nobody outlives the stage"
 

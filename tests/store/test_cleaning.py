@@ -69,11 +69,11 @@ def test_inputs_and_merged_weights_of_used_entries_are_kept(tmp_path: Path) -> N
     other = artifact(tmp_path, "checkpoint", rationales=[rationales.key], seed=1)
     others_merged = artifact(tmp_path, "merged", checkpoint=other.key)
     run(tmp_path, "one", checkpoint)
-    found = plan_cleaning(tmp_path, now=later())
-    assert keys(found.needed) == names((texts, rationales, checkpoint, merged))
-    assert keys(found.unneeded) == names((other, others_merged))
-    remove(found.unneeded)
-    assert keys(plan_cleaning(tmp_path, now=later()).needed) == keys(found.needed)
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert keys(cleaning.needed) == names((texts, rationales, checkpoint, merged))
+    assert keys(cleaning.unneeded) == names((other, others_merged))
+    remove(cleaning.unneeded)
+    assert keys(plan_cleaning(tmp_path, now=later()).needed) == keys(cleaning.needed)
     assert plan_cleaning(tmp_path, now=later()).unneeded == []
 
 
@@ -83,17 +83,17 @@ def test_an_unfinished_run_keeps_the_entries_it_resumes_from_including_a_partial
     for each in (half, nobodys):
         (tmp_path / "store" / "checkpoint" / f"{each.key}.partial").mkdir(parents=True)
     run(tmp_path, "one", rationales, half, file="planned.json")
-    found = plan_cleaning(tmp_path, now=later())
-    assert keys(found.needed) == names((rationales, half))
-    assert [each.folder.name for each in found.unneeded] == [f"{nobodys.key}.partial"]
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert keys(cleaning.needed) == names((rationales, half))
+    assert [each.folder.name for each in cleaning.unneeded] == [f"{nobodys.key}.partial"]
 
 
 def test_paid_texts_are_removed_only_on_request(tmp_path: Path) -> None:
     paid = (ledger(tmp_path, "texts", teacher={"engine": "api"}), ledger(tmp_path, "rewrites", engine="api"))
     free = ledger(tmp_path, "texts", teacher={"engine": "local"})
     run(tmp_path, "one")
-    found = plan_cleaning(tmp_path, now=later())
-    assert (keys(found.paid), keys(found.unneeded)) == (names(paid), {free.key})
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert (keys(cleaning.paid), keys(cleaning.unneeded)) == (names(paid), {free.key})
     assert keys(plan_cleaning(tmp_path, paid=True, now=later()).unneeded) == names((*paid, free))
 
 
@@ -133,8 +133,8 @@ def test_the_command_shows_sizes_and_deletes_only_with_its_option(tmp_path: Path
 # --- entries that may be needed ------------------------------------------------------------------------------------------
 
 
-def reasons(found: Cleaning) -> str:
-    return "\n".join(found.unproven)
+def reasons(cleaning: Cleaning) -> str:
+    return "\n".join(cleaning.unproven)
 
 
 def test_runs_behind_links_keep_their_entries(tmp_path: Path) -> None:
@@ -147,12 +147,12 @@ def test_runs_behind_links_keep_their_entries(tmp_path: Path) -> None:
     three.rename(tmp_path / "archive" / "three")
     three.symlink_to(tmp_path / "archive" / "three")
     (tmp_path / "runs" / "exp" / "round").symlink_to(tmp_path / "runs")
-    found = plan_cleaning(tmp_path, now=later())
-    assert (keys(found.needed), keys(found.unneeded), found.num_runs) == (names(tuple(specs[:3])), {specs[3].key}, 3)
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert (keys(cleaning.needed), keys(cleaning.unneeded), cleaning.num_runs) == (names(tuple(specs[:3])), {specs[3].key}, 3)
     shutil.rmtree(tmp_path / "archive")
-    found = plan_cleaning(tmp_path, now=later())
-    assert (found.unneeded, len(found.unproven)) == ([], 1)
-    assert "cannot be read (No such file or directory)" in reasons(found)
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert (cleaning.unneeded, len(cleaning.unproven)) == ([], 1)
+    assert "cannot be read (No such file or directory)" in reasons(cleaning)
 
 
 @pytest.mark.parametrize("kept", ["stages.json", "planned.json"])
@@ -160,8 +160,8 @@ def test_a_run_without_settings_keeps_its_entries(tmp_path: Path, kept: str) -> 
     spec, other = ledger(tmp_path, "rationales", n=1), ledger(tmp_path, "rationales", n=2)
     run(tmp_path, "one", spec, file=kept)
     (tmp_path / "runs" / "exp" / "one" / "settings.json").unlink()
-    found = plan_cleaning(tmp_path, now=later())
-    assert (keys(found.needed), keys(found.unneeded)) == ({spec.key}, {other.key})
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert (keys(cleaning.needed), keys(cleaning.unneeded)) == ({spec.key}, {other.key})
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[]", "123", "null", '{"a": 1}', '{"a": {"key": 5, "path": ""}}'])
@@ -174,10 +174,10 @@ def test_a_run_with_unreadable_needs_keeps_everything(tmp_path: Path, name: str,
     (folder / "metrics.json").write_text("{}")
     (folder / "stages.json").rename(folder / name)
     (folder / name).write_text(content)
-    found = plan_cleaning(tmp_path, now=later())
-    assert (found.unneeded, keys(next(iter(found.unproven.values())))) == ([], {spec.key})
-    assert f"{folder / name} " in reasons(found)
-    assert "command again" in reasons(found)
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert (cleaning.unneeded, keys(next(iter(cleaning.unproven.values())))) == ([], {spec.key})
+    assert f"{folder / name} " in reasons(cleaning)
+    assert "command again" in reasons(cleaning)
 
 
 @pytest.mark.parametrize("owner_cleans", [True, False])
@@ -189,12 +189,12 @@ def test_outputs_folders_that_share_a_store_keep_each_others_entries(tmp_path: P
     run(guest, "two", specs[1])
     (guest / "store").symlink_to(owner / "store")
     users.register_outputs(guest)
-    found = plan_cleaning(owner if owner_cleans else guest, now=later())
-    assert (keys(found.needed), keys(found.unneeded)) == (names(tuple(specs[:2])), {specs[2].key})
+    cleaning = plan_cleaning(owner if owner_cleans else guest, now=later())
+    assert (keys(cleaning.needed), keys(cleaning.unneeded)) == (names(tuple(specs[:2])), {specs[2].key})
     guest.rename(tmp_path / "gone")
-    found = plan_cleaning(owner, now=later())
-    assert found.unneeded == []
-    assert f"{guest} has used this store but does not exist now; if it is gone for good, remove " in reasons(found)
+    cleaning = plan_cleaning(owner, now=later())
+    assert cleaning.unneeded == []
+    assert f"{guest} has used this store but does not exist now; if it is gone for good, remove " in reasons(cleaning)
 
 
 def test_a_link_to_a_store_with_unknown_users_keeps_everything(tmp_path: Path) -> None:
@@ -202,9 +202,9 @@ def test_a_link_to_a_store_with_unknown_users_keeps_everything(tmp_path: Path) -
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "store").symlink_to(tmp_path / "shared" / "store")
     run(tmp_path / "mine", "one")
-    found = plan_cleaning(tmp_path / "mine", now=later())
-    assert (found.unneeded, len(found.unproven)) == ([], 1)
-    assert "which unregistered outputs folders of earlier versions may use" in reasons(found)
+    cleaning = plan_cleaning(tmp_path / "mine", now=later())
+    assert (cleaning.unneeded, len(cleaning.unproven)) == ([], 1)
+    assert "which unregistered outputs folders of earlier versions may use" in reasons(cleaning)
     (tmp_path / "shared" / "store" / ".outputs").mkdir()
     (tmp_path / "shared" / "store" / ".outputs" / "all").touch()
     assert keys(plan_cleaning(tmp_path / "mine", now=later()).unneeded) == {spec.key}
@@ -221,11 +221,11 @@ def test_linked_entries_and_foreign_names_are_kept(tmp_path: Path) -> None:
     (store / "checkpoint" / f"{gone.key}.bak").mkdir()
     run(tmp_path, "one")
     before = sorted(tmp_path.rglob("*"))
-    found = plan_cleaning(tmp_path, now=later())
-    assert keys(found.unneeded) == {gone.key}
-    assert reasons(found).count("is a link") == 2
-    assert reasons(found).count("does not have the name of a stored entry") == 2
-    assert remove(entry for own in found.unproven.values() for entry in own if "is a link" in entry.problem) == []
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert keys(cleaning.unneeded) == {gone.key}
+    assert reasons(cleaning).count("is a link") == 2
+    assert reasons(cleaning).count("does not have the name of a stored entry") == 2
+    assert remove(entry for entries in cleaning.unproven.values() for entry in entries if "is a link" in entry.problem) == []
     assert sorted(tmp_path.rglob("*")) == before
     assert (store / "checkpoint" / linked.key / "manifest.json").is_file()
     assert (elsewhere / "model" / below.key / "manifest.json").is_file()
@@ -240,10 +240,10 @@ def test_possible_inputs_of_an_entry_without_a_description_are_kept(tmp_path: Pa
     for spec in (rationales, stray):
         path = tmp_path / "store" / "rationales" / spec.key / "spec.json"
         path.unlink() if content is None else path.write_text(content)
-    found = plan_cleaning(tmp_path, now=later())
-    assert keys(found.needed) == {rationales.key}
-    assert found.unneeded == []
-    assert f"the inputs of {tmp_path / 'store' / 'rationales' / rationales.key} are unknown" in reasons(found)
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert keys(cleaning.needed) == {rationales.key}
+    assert cleaning.unneeded == []
+    assert f"the inputs of {tmp_path / 'store' / 'rationales' / rationales.key} are unknown" in reasons(cleaning)
 
 
 def test_old_entries_that_a_living_process_uses_are_kept(tmp_path: Path) -> None:
@@ -252,12 +252,12 @@ def test_old_entries_that_a_living_process_uses_are_kept(tmp_path: Path) -> None
     run(tmp_path, "one")
     assert len(plan_cleaning(tmp_path, now=later()).unneeded) == 3
     with users.registered(tmp_path) as use:
-        found = plan_cleaning(tmp_path, now=later())
-        assert found.unneeded == []
-        assert f"process {os.getpid()} on " in reasons(found)
+        cleaning = plan_cleaning(tmp_path, now=later())
+        assert cleaning.unneeded == []
+        assert f"process {os.getpid()} on " in reasons(cleaning)
         use([rationales.key])
-        found = plan_cleaning(tmp_path, now=later())
-        assert (keys(found.needed), keys(found.unneeded)) == (names((texts, rationales)), {other.key})
+        cleaning = plan_cleaning(tmp_path, now=later())
+        assert (keys(cleaning.needed), keys(cleaning.unneeded)) == (names((texts, rationales)), {other.key})
     assert len(plan_cleaning(tmp_path, now=later()).unneeded) == 3
     assert not list((tmp_path / "store" / ".users").glob("*.json"))
 
@@ -281,8 +281,8 @@ def test_a_starting_run_keeps_everything_until_its_needs_are_known(tmp_path: Pat
     begins = tmp_path / "runs" / "exp" / "two"
     begins.mkdir()
     with FileLock(begins / ".lock"):
-        found = plan_cleaning(tmp_path, now=later())
-        assert (found.unneeded, reasons(found)) == ([], f"a process is starting {begins}, and its needs are not known yet")
+        cleaning = plan_cleaning(tmp_path, now=later())
+        assert (cleaning.unneeded, reasons(cleaning)) == ([], f"a process is starting {begins}, and its needs are not known yet")
     assert keys(plan_cleaning(tmp_path, now=later()).unneeded) == {spec.key}
 
 
@@ -297,12 +297,12 @@ def test_an_unreadable_claim_protects_its_entry(tmp_path: Path, content: str) ->
 def test_an_entry_claimed_after_planning_is_kept(tmp_path: Path) -> None:
     spec = ledger(tmp_path, "rationales", n=1)
     run(tmp_path, "one")
-    found = plan_cleaning(tmp_path, now=later())
+    cleaning = plan_cleaning(tmp_path, now=later())
     folder = tmp_path / "store" / "rationales" / spec.key
     with Claims(folder / "claims", "me").take(["b"]):
-        assert remove(found.unneeded) == []
+        assert remove(cleaning.unneeded) == []
     assert folder.is_dir()
-    assert keys(remove(found.unneeded)) == {spec.key}
+    assert keys(remove(cleaning.unneeded)) == {spec.key}
 
 
 def test_the_command_gives_the_reason_for_keeping_an_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -334,9 +334,9 @@ RUNS = {
 
 
 def settings_of(outputs: Path, name: str) -> Settings:
-    own = RUNS[name]
-    words = [each for each in QUICK if "~max_rounds" not in own or "max_rounds" not in each]
-    words += [each for each in own if not each.startswith("~")]
+    overrides = RUNS[name]
+    words = [each for each in QUICK if "~max_rounds" not in overrides or "max_rounds" not in each]
+    words += [each for each in overrides if not each.startswith("~")]
     return command_line.check_command_line([*words, f"paths.outputs={outputs}"], multirun=False)[0]
 
 
@@ -376,14 +376,14 @@ def test_whatever_runs_are_deleted_the_others_stay_finished_and_compute_nothing_
         shutil.copytree(source, outputs)
         for name in RUNS.keys() - set(kept):
             shutil.rmtree(outputs / folders[name])
-        found: Cleaning = plan_cleaning(outputs, now=later())
-        remove(found.unneeded)
-        freed[kept] = len(found.unneeded)
+        cleaning: Cleaning = plan_cleaning(outputs, now=later())
+        remove(cleaning.unneeded)
+        freed[kept] = len(cleaning.unneeded)
         for name in kept:
             context = dataclasses.replace(contexts[name], store=Store(outputs / "store"))
             assert pipeline.is_finished(outputs / folders[name], pipeline.stages_used(context)) == (not name.startswith("stopped"))
             assert still_to_do(context) == before[name], f"{name} after {kept} were kept"
         shutil.rmtree(outputs)
-    assert all(not missing or name.startswith("stopped") for name, own in before.items() for missing in own)
+    assert all(not missing or name.startswith("stopped") for name, counts in before.items() for missing in counts)
     assert freed[tuple(RUNS)] == 0
     assert freed[()] == max(freed.values()) > freed[("macc",)] > 0

@@ -111,8 +111,8 @@ def test_a_disk_that_fills_up_at_any_write_of_a_stage_breaks_nothing(random_mode
     assert len(undisturbed) == 8
     for num_writes in range(200):
         context = context_of(random_model, tmp_path / str(num_writes))
-        found, failed = written(context, room_for(num_writes, monkeypatch))
-        assert found == undisturbed
+        rows, failed = written(context, room_for(num_writes, monkeypatch))
+        assert rows == undisturbed
         if not failed:
             break
     assert num_writes >= 20, "eight rows and their grades, claims and descriptions"
@@ -130,8 +130,8 @@ def test_a_real_disk_that_is_full_breaks_nothing(random_model: Path, small_disk:
     undisturbed = rationales.make(context_of(random_model, small_disk / "undisturbed"))
     for num_pages in range(1, 9):
         context = context_of(random_model, small_disk / str(num_pages))
-        found, failed = written(context, filled(small_disk, num_pages))
-        assert found == undisturbed
+        rows, failed = written(context, filled(small_disk, num_pages))
+        assert rows == undisturbed
         if not failed:
             break
     assert num_pages > 2, "several states of a full disk occurred"

@@ -40,9 +40,9 @@ class Squares:
 
     def __call__(self, ids: list[str], emit: Emit) -> None:
         self.chunks.append(len(ids))
-        for each in ids:
-            self.asked.append(each)
-            emit({"id": each, "value": int(each) ** 2})
+        for name in ids:
+            self.asked.append(name)
+            emit({"id": name, "value": int(name) ** 2})
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
@@ -65,15 +65,15 @@ def python(code: str, *arguments: object) -> subprocess.Popen[str]:
 def run_together(code: str, *arguments: object, count: int) -> list[list[str]]:
     """The words that each of `count` processes prints; all start their work at the same time."""
     processes = [python(code, *arguments) for _ in range(count)]
-    for each in processes:
-        assert each.stdout is not None
-        assert each.stdout.readline() == "ready\n"
-    for each in processes:
-        assert each.stdin is not None
-        each.stdin.write("go\n")
-        each.stdin.flush()
-    outputs = [each.communicate(timeout=600)[0].split() for each in processes]
-    assert [each.returncode for each in processes] == [0] * count
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=600)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0] * count
     return outputs
 
 
@@ -154,8 +154,8 @@ def test_a_ledger_cut_at_any_byte_loses_only_the_torn_row_and_accepts_the_next(t
         folder.mkdir()
         (folder / "rows-w.jsonl").write_bytes(content[:cut])
         complete = list(texts)[: sum(end <= cut for end in ends)]
-        found = Ledger(folder, SPEC, "other").read()
-        assert {name: row["text"] for name, row in found.items()} == {name: texts[name] for name in complete}, cut
+        stored = Ledger(folder, SPEC, "other").read()
+        assert {name: row["text"] for name, row in stored.items()} == {name: texts[name] for name in complete}, cut
         again = Squares()
         Ledger(folder, SPEC, "w").fill([*texts, "6"], again, chunk_size=6)
         assert again.asked == [each for each in [*texts, "6"] if each not in complete], cut
@@ -181,9 +181,9 @@ def test_a_failed_id_is_tried_once_per_call(tmp_path: Path) -> None:
 
     def fails_at_2(ids: list[str], emit: Emit) -> None:
         asked.extend(ids)
-        for each in ids:
-            if each != "2":
-                emit({"id": each, "value": 0})
+        for name in ids:
+            if name != "2":
+                emit({"id": name, "value": 0})
 
     rows = Store(tmp_path).ledger(SPEC).fill(["1", "2", "3"], fails_at_2, chunk_size=1)
     assert set(rows) == {"1", "3"}
@@ -198,15 +198,15 @@ from pathlib import Path
 from cotexp.store import claims, specs, store
 claims.POLL_SECONDS = 0.02
 def compute(ids, emit):
-    for each in ids:
+    for name in ids:
         time.sleep(0.005)
-        print(each)
-        emit({"id": each, "value": int(each) ** 2})
+        print(name)
+        emit({"id": name, "value": int(name) ** 2})
 print("ready", flush=True)
 sys.stdin.readline()
 ids = [str(n) for n in range(60)]
 rows = store.Store(Path(sys.argv[1])).ledger(specs.Spec("numbers", {"version": 1})).fill(ids, compute, chunk_size=3)
-assert list(rows) == ids and all(row["value"] == int(each) ** 2 for each, row in rows.items())
+assert list(rows) == ids and all(row["value"] == int(name) ** 2 for name, row in rows.items())
 """
 
 
@@ -321,8 +321,8 @@ def test_a_remote_lease_ends_after_its_length_even_if_the_remote_clock_is_ahead(
     assert squares.asked == ["3", "1", "2"]
     assert claims.LEASE_SECONDS <= clock.now < claims.LEASE_SECONDS + 2 * claims.POLL_SECONDS
     assert len(rows) == 3
-    said = [each.getMessage() for each in caplog.records]
-    assert sum("waiting for 2 rows" in each for each in said) == 2, "at once, and once more after half a minute"
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum("waiting for 2 rows" in each for each in messages) == 2, "at once, and once more after half a minute"
 
 
 def test_a_renewed_remote_lease_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -518,14 +518,14 @@ def test_a_failed_build_leaves_a_partial_folder_that_the_next_build_continues(tm
         store.artifact(SPEC, fails)
     assert not store.has_artifact(SPEC)
     assert not store.artifact_path(SPEC).exists()
-    found: list[str] = []
+    files: list[str] = []
 
     def goes_on(folder: Path) -> None:
-        found.extend(each.name for each in folder.iterdir())
+        files.extend(each.name for each in folder.iterdir())
         (folder / "step2").write_text("done")
 
     path = store.artifact(SPEC, goes_on)
-    assert found == ["step1"]
+    assert files == ["step1"]
     assert {each.name for each in path.iterdir()} == {"step1", "step2", "manifest.json"}
 
 
