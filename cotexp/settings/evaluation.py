@@ -49,7 +49,7 @@ class Evaluation(Sampling):
     )
     latency: bool = setting(True, "Whether to measure seconds per question.")
     latency_questions: int = setting(32, "Number of questions that are timed, after a warm-up.", low=1)
-    latency_passes: int = setting(3, "How often each of them is timed. Tables show the median and the quartiles.", low=1)
+    latency_passes: int = setting(3, "Number of passes over the timed set. Tables show the median and the quartiles.", low=1)
     latency_batch_size: int = setting(32, "Batch size of the batched latency. Latency at batch size 1 is always measured.", low=1)
 
     def contradictions(self) -> Iterator[str]:
