@@ -1,11 +1,11 @@
-"""Answers per second of the API engine, against a server process that answers each after 200 ms, 64 in flight, and beside a bare loop.
+"""Answers per second of the API engine and of a bare loop. The server process answers after 200 ms; 64 requests are in flight.
 
     python benchmarks/api.py
 
-Ours is the whole path: throttle, retries, reading the answer, a row of the store's ledger flushed per text; once against a server without
-faults, and once against one that refuses 5 % of the requests with a 429 that does not say how long to wait. The bare loop is the same client
-in 64 tasks that throw the answers away, without faults. All three are timed after ramp-up, in turns, several times; the ratios are of one
-turn each, and their median and range are printed.
+Our engine runs the whole path: throttle, retries, parsing of answers, and a flushed ledger row per text. It runs once against a server without
+faults, and once against a server that refuses 5 % of the requests with status 429 and without Retry-After. The bare loop uses the same client in
+64 tasks, discards the answers, and meets no faults. The three are timed in turns after a ramp-up. Each ratio compares measurements of one turn;
+the output has the median and the range of the ratios.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SAMPLING = Sampling(temperature=0.7, max_new_tokens=64, batch_size=IN_FLIGHT)
 
 
 def rate(ends: Sequence[float]) -> float:
-    """Answers per second from number RAMP_UP until the last requests are out."""
+    """Answers per second between the ramp-up and the last IN_FLIGHT answers. `ends` are times in seconds."""
     steady = ends[RAMP_UP:-IN_FLIGHT]
     return (len(steady) - 1) / (steady[-1] - steady[0])
 
@@ -73,7 +73,7 @@ def bare(engine: ApiEngine) -> float:
 
 
 def timed(loop: Callable[[ApiEngine], float], engine: ApiEngine) -> tuple[float, float]:
-    """(answers per second, CPU seconds of this process per request), the second not blurred by what else the machine does."""
+    """(answers per second, processor seconds of this process per request); other load does not affect the second."""
     started = time.process_time()
     return loop(engine), (time.process_time() - started) / NUM_REQUESTS
 

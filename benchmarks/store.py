@@ -107,7 +107,15 @@ def read(folder: Path, count: int, rounds: int) -> None:
     keep(Row("store_read", "s", seconds["ours"], seconds["peer"], ratio, 0.5, done["ours"] == done["peer"] == count, {"rows": count}, slope))
 
 
-PLAN = "task.num_train=8 task.num_validation=4 task.num_test=4 compression=none tracking=none trainer.max_epochs=1 evaluation.latency=false".split()
+PLAN = [
+    "task.num_train=8",
+    "task.num_validation=4",
+    "task.num_test=4",
+    "compression=none",
+    "tracking=none",
+    "trainer.max_epochs=1",
+    "evaluation.latency=false",
+]
 
 
 def plan(folder: Path, count: int, rounds: int) -> None:

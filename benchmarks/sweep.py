@@ -16,7 +16,7 @@ from pathlib import Path
 
 from measure import Row, keep, run
 
-WORDS = "tracking=none task.num_train=48 task.num_validation=8 task.num_test=16 compression.max_rounds=3 trainer.max_epochs=1".split()
+WORDS = ["tracking=none", "task.num_train=48", "task.num_validation=8", "task.num_test=16", "compression.max_rounds=3", "trainer.max_epochs=1"]
 WORDS += ["evaluation.latency=false", "trainer.num_validations=1"]
 ONCE = ("rationales", "rounds")
 

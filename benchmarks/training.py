@@ -1,8 +1,8 @@
-"""A training step: ours beside the usual one (random padded batch, logits everywhere), same model, examples and global batch.
+"""Speed of a training step, compared with the usual one (a random padded batch with logits at every position).
 
     python benchmarks/training.py [--steps 20] [--batch-size 32]
 
-Prints seconds per step of each, their ratio, and the largest difference of the losses.
+Both use the same model, examples and global batch. Prints seconds per step, their ratio, and the largest difference of the losses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Atomic, durable files: written under another name, synced, then renamed. After a power cut the old file or the new one is complete."""
+"""Atomic, durable files: write under a temporary name, fsync, rename. After a power cut the old file or the new one is complete."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import os
 from pathlib import Path
 
 
-def put(finished: Path, place: Path, *, lasting: bool = True) -> None:
-    """Rename a finished file or folder to `place`. Its content is synced to the disk before the rename, and its new name after it.
+def put(finished: Path, target: Path, *, fsync: bool = True) -> None:
+    """Rename a finished file or folder to `target`. Its content is synced to the disk before the rename, and its new name afterwards.
 
-    With `lasting=False` nothing is synced, which takes 0.1 ms: for files about running processes, which mean nothing after a power cut.
+    With `fsync=False` nothing is synced, and a call takes 0.1 ms. Use that for files about running processes, which a power cut makes useless.
     """
-    if not lasting:
-        finished.replace(place)
-        return
-    sync(finished)
-    finished.replace(place)
-    _sync_folder(place.parent)
+    if fsync:
+        sync(finished)
+    finished.replace(target)
+    if fsync:
+        _sync_folder(target.parent)
 
 
 def sync(path: Path) -> None:
@@ -26,14 +25,14 @@ def sync(path: Path) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
         return
-    for each in path.iterdir():
-        if not each.is_symlink() and (each.is_file() or each.is_dir()):
-            sync(each)
+    for entry in path.iterdir():
+        if not entry.is_symlink() and (entry.is_file() or entry.is_dir()):
+            sync(entry)
     _sync_folder(path)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync the names in a folder. Some network file systems refuse that, and do it by themselves."""
+    """Sync the names in a folder. Some network file systems refuse that, because they sync names themselves."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):

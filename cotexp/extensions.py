@@ -1,4 +1,4 @@
-"""Settings classes that installed packages add, each under an entry point whose name becomes the name of an option."""
+"""Settings classes of installed packages. The name of an entry point becomes the name of an option."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from cotexp.settings.base import ConfigError
 
 
 def installed(group: str, base: type, built_in: Collection[str]) -> dict[str, type[Any]]:
-    """Name -> settings class of every entry point of `group`, such as "cotexp.tasks". `built_in` are the names that are taken.
+    """Name -> settings class, for each entry point of `group`, such as "cotexp.tasks". `built_in` are names that are already in use.
 
-    Raises: ConfigError with a line for each entry point that cannot be imported, is no settings class that extends `base`, or whose name is taken.
+    Raises: ConfigError with one line per entry point that cannot be imported, is not a settings class that extends `base`, or has a used name.
     """
     classes: dict[str, type[Any]] = {}
     problems: list[str] = []
     owners = dict.fromkeys(built_in, "cotexp itself")
-    for point in sorted(entry_points(group=group), key=lambda each: (each.name, _package(each))):
+    for point in sorted(entry_points(group=group), key=lambda point: (point.name, _package(point))):
         if not re.fullmatch(r"\w[\w.-]*", point.name):
             problems.append(f"{_shown(point)} must have a name of letters, digits, '_', '-' and '.'")
         elif point.name in owners:
@@ -52,11 +52,11 @@ def _lacks(section: Any, base: type) -> Iterator[str]:
     elif base not in section.__mro__:
         yield "does not extend it"
     elif "__dataclass_fields__" not in vars(section) or not dataclasses.is_dataclass(section):
-        yield "is no dataclass"
+        yield "is not a dataclass"
     elif abstract := vars(section).get("__abstractmethods__"):
         yield f"does not define {' and '.join(sorted(abstract))}"
     else:
-        yield from (f"has a field without a sentence: {each.name}" for each in dataclasses.fields(section) if "sentence" not in each.metadata)
+        yield from (f"has a field without a sentence: {field.name}" for field in dataclasses.fields(section) if "sentence" not in field.metadata)
 
 
 def _package(point: EntryPoint) -> str:

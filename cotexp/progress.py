@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with rate, money spent and time left on a terminal, a line now and then in a log."""
+"""Progress of long work: a bar with rate, cost and remaining time on a terminal; occasional lines in a log."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 PAGE_WIDTH = 150
 NOTE_SECONDS = 30.0
-"""Between two lines of a log."""
+"""Interval between two progress lines of a log."""
 WATCH_SECONDS = 5.0
-"""Between two calls of a watcher."""
+"""Least interval between two calls of a watcher."""
 
 Watcher = Callable[[str, int, int | None], None]
 _watchers: list[Watcher] = []
@@ -33,7 +33,7 @@ _watchers: list[Watcher] = []
 
 @contextlib.contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """Tell `watcher(what, done, total)` now and then how far the work of this block is."""
+    """Call `watcher(what, done, total)` from time to time with the progress of the work in this block."""
     _watchers.append(watcher)
     try:
         yield
@@ -42,7 +42,7 @@ def watched(watcher: Watcher) -> Iterator[None]:
 
 
 class Page(Console):
-    """A console that obeys none of the texts on it: control characters are spelled out, and `:name:` is no emoji."""
+    """A console that escapes control characters in texts and does not turn `:name:` into an emoji."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(emoji=False, **options)
@@ -51,44 +51,44 @@ class Page(Console):
         return super().render_str(visible_lines(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        return super().render(_shown(renderable) if isinstance(renderable, Text) else renderable, options)
+        return super().render(_escaped(renderable) if isinstance(renderable, Text) else renderable, options)
 
 
-def _shown(text: Text) -> Text:
-    """The same with control characters spelled out, and every style where it was."""
-    pieces = [visible(each, keep="\n\t") for each in text.plain]
+def _escaped(text: Text) -> Text:
+    """The same text with control characters escaped and its styles in place."""
+    pieces = [visible(character, keep="\n\t") for character in text.plain]
     if len(pieces) == sum(map(len, pieces)):
         return text
-    places = [0, *itertools.accumulate(map(len, pieces))]
+    offsets = [0, *itertools.accumulate(map(len, pieces))]
     copy = text.blank_copy("".join(pieces))
-    copy.spans = [Span(places[each.start], places[min(each.end, len(pieces))], each.style) for each in text.spans]
+    copy.spans = [Span(offsets[span.start], offsets[min(span.end, len(pieces))], span.style) for span in text.spans]
     return copy
 
 
 def page() -> Page:
-    """Standard output; where it is no terminal and COLUMNS says nothing, a page wide enough for our tables."""
+    """A console on standard output. It is PAGE_WIDTH columns wide unless it is a terminal or COLUMNS is set."""
     return Page(width=None if Console().is_terminal or "COLUMNS" in os.environ else PAGE_WIDTH)
 
 
 class Advance(Protocol):
-    """Counts one more row; or sets `total` and `completed`."""
+    """Counts one more row, or sets `total` and `completed`."""
 
     def __call__(self, row: Any = None, *, total: int | None = None, completed: int | None = None) -> None: ...
 
 
 @contextlib.contextmanager
 def bar(what: str, total: int) -> Iterator[Advance]:
-    """A progress bar that shows only when something is computed; everything cached advances nothing. Rows state what they cost in `usage`."""
+    """A progress bar that appears with the first computed row; cached rows do not count. The cost of a row in dollars is in its `usage`."""
     console = Console(stderr=True)
     texts = (TextColumn("{task.description:>18}"), TextColumn("{task.fields[rate]}{task.fields[spent]}"))
     columns = (texts[0], BarColumn(), MofNCompleteColumn(), texts[1], TimeRemainingColumn())
     shown = Progress(*columns, console=console, disable=not console.is_terminal)
     task = shown.add_task(what, total=total or None, rate="", spent="")
     started, count, dollars = time.monotonic(), 0, 0.0
-    noted = watched_at = started
+    logged_at = watched_at = started
 
     def advance(row: Any = None, *, total: int | None = None, completed: int | None = None) -> None:
-        nonlocal count, dollars, noted, watched_at
+        nonlocal count, dollars, logged_at, watched_at
         if count == 0:
             shown.start()
         count += 1
@@ -96,15 +96,15 @@ def bar(what: str, total: int) -> Iterator[Advance]:
         now = time.monotonic()
         rate, spent = count / max(1e-9, now - started), f", {dollars:.2f} dollars" if dollars else ""
         shown.update(task, advance=None if completed is not None else 1, completed=completed, total=total, rate=_pace(rate), spent=spent)
-        done, of = completed or count, total or shown.tasks[0].total
+        done, num_rows = completed or count, total or shown.tasks[0].total
         if now - watched_at > WATCH_SECONDS:
             watched_at = now
             for watcher in _watchers:
-                watcher(what, done, int(of) if of else None)
-        if not console.is_terminal and now - noted > NOTE_SECONDS:
-            noted = now
-            left = f", {timedelta(seconds=round((of - done) / rate))} left" if of else ""
-            log.info("%s: %s of %s, %s%s%s", what, done, int(of) if of else of, _pace(rate), spent, left)
+                watcher(what, done, int(num_rows) if num_rows else None)
+        if not console.is_terminal and now - logged_at > NOTE_SECONDS:
+            logged_at = now
+            left = f", {timedelta(seconds=round((num_rows - done) / rate))} left" if num_rows else ""
+            log.info("%s: %s of %s, %s%s%s", what, done, int(num_rows) if num_rows else num_rows, _pace(rate), spent, left)
 
     try:
         yield advance
@@ -116,7 +116,7 @@ def bar(what: str, total: int) -> Iterator[Advance]:
 
 
 def _pace(rate: float) -> str:
-    """Rows per second, and what is slower as seconds for each."""
+    """A rate in rows per second, or below 1 in seconds per row."""
     return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
 
 

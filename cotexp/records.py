@@ -1,6 +1,6 @@
-"""What flows between the stages: one small dataclass per kind of row.
+"""Records that the stages pass on: one small dataclass per kind of row.
 
-Every record turns into one JSON object (`dataclasses.asdict`) and back (`from_row`), so a ledger is readable without this package.
+A record becomes one JSON object (`dataclasses.asdict`) and is made from one again (`from_row`), so a ledger is readable without this package.
 """
 
 from __future__ import annotations
@@ -12,37 +12,42 @@ from typing import Any, Literal, Self
 from cotexp.settings.base import RunFailed
 
 FinishReason = Literal["stop", "length", "budget", "empty", "refused", "filtered", "overflow"]
-"""How a text ended: by itself, at the token limit, with nothing in it; refused by the model, withheld by a server's content filter, or asked
-for with a prompt that does not fit the model's context. All but "stop" are outcomes, not results: they count, as wrong or unusable. A text
-that an evaluation cut at its "budget" on purpose is graded by what is left of it.
+"""How generation of a text ended.
+
+"stop": by itself; "length": at the token limit; "budget": cut by an evaluation on purpose; "empty": without text; "refused": by the model;
+"filtered": by a server's content filter; "overflow": the prompt did not fit the model's context. A text with any value but "stop" and "budget"
+counts as wrong or unusable. A text with "budget" is graded by its remaining part.
 """
 RoundOutcome = Literal["ok", "length", "empty", "refused", "filtered", "overflow"]
 Form = Literal["full", "compress", "rewrite"]
 AnswerType = Literal["integer", "decimal", "latex", "choice", "boolean"]
 MOST_NATS = 700.0
-"""Beyond this many nats per token a perplexity overflows."""
+"""Above this many nats per token the perplexity overflows a float."""
 
 StopReason = Literal["rebound", "limit", "fixed_point", "failed", "patience", "min_tokens", "answer_lost", "fixed_k", "protected", "none"]
 
 
 class Record:
-    """Adds `from_row`: a record from a JSON object, ignoring keys of the ledger itself."""
+    """Base of all records."""
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Self:
-        names = {each.name for each in fields(cls)}  # type: ignore[arg-type]
+        """A record made from a stored row, without the fields of the ledger. Raises: RunFailed if a field is missing."""
+        names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
         try:
             return cls(**{name: value for name, value in row.items() if name in names})
         except TypeError as error:
             problem = str(error).partition(") ")[2] or error
-            raise RunFailed(f"the stored row {row.get('id')!r} is no whole {cls.__name__} ({problem}); remove its line: it is made again") from None
+            raise RunFailed(
+                f"the stored row {row.get('id')!r} is not a complete {cls.__name__} ({problem}); remove its line, and it is computed again"
+            ) from None
 
 
 @dataclass(slots=True, kw_only=True)
 class Question(Record):
-    """A question with its gold answer, in the form that `answer_type` compares: a letter for a choice, "yes" or "no" for a boolean.
+    """A question with its gold answer in the form of its `answer_type`: a letter for a choice, "yes" or "no" for a boolean.
 
-    `options` maps letters to texts, for a choice only. `references` holds worked solutions, most verbose first; it may be empty.
+    `options` maps letters to texts if the answer is a choice. `references` are worked solutions, the most verbose first; there may be none.
     """
 
     id: str
@@ -56,9 +61,9 @@ class Question(Record):
 
 @dataclass(slots=True, kw_only=True)
 class Rationale(Record):
-    """One written solution: `cot` is the chain of thought with its trailing white space, `closing` the sentence with the answer.
+    """One written solution: `cot` is the chain of thought with its trailing white space; `closing` is the sentence with the answer.
 
-    What a reasoning model thinks is part of its chain; `num_thinking_tokens` of the `num_cot_tokens` are of that part.
+    The thinking of a reasoning model is part of its chain; `num_thinking_tokens` of the `num_cot_tokens` are thinking.
     """
 
     id: str
@@ -81,17 +86,17 @@ class Rationale(Record):
 
     @property
     def separator(self) -> str:
-        """The white space between chain and closing sentence, a line break where there is none."""
+        """The white space between the chain and the closing sentence, or a line break if there is none."""
         return self.cot[len(self.cot.rstrip()) :] or "\n"
 
 
 @dataclass(slots=True, kw_only=True)
 class Score(Record):
-    """What the student, before distillation, makes of one rationale: negative log-likelihoods in nats.
+    """Negative log-likelihoods (NLL) in nats that the student, before distillation, assigns to one rationale and to the gold answer.
 
-    `answer_nll` is that of the gold answer (`num_answer_tokens`, the end of the sequence included) after the question alone;
-    `answer_nll_plain`, `_masked` and `_hidden` after question and rationale: whole; without the sentence that states the answer; with the
-    answer's value hidden in equations as well. `nll` is that of the rationale's own `num_tokens` given the question.
+    `answer_nll` is the NLL of the gold answer (`num_answer_tokens`, including the end of the sequence) given only the question.
+    `answer_nll_plain`, `_masked` and `_hidden` are given the question and the rationale: complete; without the sentence that states the answer;
+    with the answer's value also hidden in equations. `nll` is the NLL of the rationale's own `num_tokens` given the question.
     Source: MoRSD for the ratio RD = PPL(answer | question, rationale) / PPL(answer | question); lower is better. The masks are ours.
     """
 
@@ -106,19 +111,19 @@ class Score(Record):
     nll: float
 
     def rd(self, kind: str) -> float:
-        """Rationale Difficulty, "plain", "masked" or "hidden"."""
+        """Rationale Difficulty (RD), a ratio of perplexities; `kind` is "plain", "masked" or "hidden"."""
         with_rationale: float = getattr(self, f"answer_nll_{kind}")
         return math.exp(min((with_rationale - self.answer_nll) / self.num_answer_tokens, MOST_NATS))
 
     @property
     def perplexity(self) -> float:
-        """Of the whole rationale given the question."""
+        """The perplexity of the rationale per token, given the question."""
         return math.exp(min(self.nll / self.num_tokens, MOST_NATS))
 
 
 @dataclass(slots=True, kw_only=True)
 class Selected(Record):
-    """What became of one question's rationales: how many were written, how many were left after each filter, and the ids of those kept."""
+    """The selection from one question's rationales: how many were written, how many remained after each filter, and the ids of those kept."""
 
     question_id: str
     num_written: int
@@ -131,10 +136,10 @@ class Selected(Record):
 
 @dataclass(slots=True, kw_only=True)
 class Round(Record):
-    """One rewriting of a chain of thought. Round 0 is never stored: it is the rationale itself.
+    """One rewrite of a chain of thought. Round 0 is the rationale itself and is not stored.
 
-    `outcome` is "ok", or why the rewrite cannot be used: "empty", "length" (cut off), "refused", "filtered", "overflow".
-    `previous_text_hash` names the text that went in, so that a reader can check the chain.
+    `outcome` is "ok", or the reason why the rewrite is unusable: "empty", "length" (cut off), "refused", "filtered" or "overflow".
+    `previous_text_hash` is the hash of the input text, so that a reader can verify the sequence of rounds.
     """
 
     id: str
@@ -153,9 +158,9 @@ class Round(Record):
 
 @dataclass(slots=True, kw_only=True)
 class Likelihood(Record):
-    """What a model before fine-tuning makes of a chain of thought given its question: tokens, and their negative log-likelihood in nats.
+    """The number of tokens of a chain of thought, and their NLL in nats under the model before fine-tuning, given the question.
 
-    `nll` is None for a chain that does not fit the model's context.
+    `nll` is None if the chain does not fit the model's context.
     """
 
     num_tokens: int
@@ -164,7 +169,7 @@ class Likelihood(Record):
 
 @dataclass(slots=True, kw_only=True)
 class Compressed(Record):
-    """What is kept of a rationale after the stop rule: `text` is round `kept_round` (0 = the original)."""
+    """The compressed chain of a rationale: `text` is round `kept_round`, which the stop rule chose (0 is the original)."""
 
     rationale_id: str
     text: str
@@ -178,7 +183,7 @@ class Compressed(Record):
 
 @dataclass(slots=True, kw_only=True)
 class Example(Record):
-    """One training example. `compressed` puts the `<compress>` mark behind the prompt, `ratio` a ratio (DESIGN: encoding in one place)."""
+    """One training example. After the prompt, `compressed` appends the `<compress>` mark, and `ratio` appends a compression ratio."""
 
     id: str
     question_id: str
@@ -191,10 +196,10 @@ class Example(Record):
 
 @dataclass(slots=True, kw_only=True)
 class Grade(Record):
-    """The labels of one text under three rules; None where a rule does not apply.
+    """The labels of one text under three rules; None if a rule does not apply.
 
-    `extracted` is the answer under the strict rule, `extracted_by` what found it: "boxed", "statement", "parentheses", "text" or "none".
-    `timed_out`: a comparison of this text ran out of processor time or memory, under whichever rule; it counts as wrong there.
+    `extracted` is the answer under the strict rule. `extracted_by` names the pattern that matched: "boxed", "statement", "parentheses", "text" or
+    "none". `timed_out` means that a comparison under some rule exceeded its processor time or memory; under that rule the text counts as wrong.
     """
 
     id: str
@@ -208,7 +213,7 @@ class Grade(Record):
 
 @dataclass(slots=True, kw_only=True)
 class Prediction(Record):
-    """One answer of an evaluated model, with what it is graded by, both token counts and the grade."""
+    """One answer of an evaluated model with its gold answer, its token counts and its grade."""
 
     id: str
     question_id: str

@@ -41,8 +41,8 @@ class Stopped(SystemExit):
 class _State:
     """The signals that this process received. Only its main thread uses this.
 
-    `number` is the noted signal, or 0. `depth` counts the open blocks of `at_safe_points`. `earlier` holds submitit's handlers, which are called
-    instead of raising Stopped.
+    `number` is the noted signal, or 0. `depth` counts the open blocks of `at_safe_points`. `requeue_handlers` are submitit's handlers,
+    which are called instead of raising Stopped.
     """
 
     number: int = 0
@@ -50,7 +50,7 @@ class _State:
     was_raised: bool = False
     depth: int = 0
     place: str = ""
-    earlier: dict[int, Handler] = field(default_factory=dict)
+    requeue_handlers: dict[int, Handler] = field(default_factory=dict)
 
 
 _state = _State()
@@ -66,9 +66,9 @@ def check() -> None:
     number = _state.number
     if not number or threading.current_thread() is not threading.main_thread():
         return
-    if number in _state.earlier:
+    if number in _state.requeue_handlers:
         _state.number = 0
-        _state.earlier[number](number, None)
+        _state.requeue_handlers[number](number, None)
     else:
         _state.was_raised = True
         raise Stopped(number)
@@ -101,7 +101,7 @@ def handled() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         if before:
-            _state.number, _state.was_raised, _state.earlier = 0, False, {}
+            _state.number, _state.was_raised, _state.requeue_handlers = 0, False, {}
 
 
 def install() -> dict[int, Any]:
@@ -110,15 +110,15 @@ def install() -> dict[int, Any]:
     if threading.current_thread() is not threading.main_thread():
         return replaced
     for number in SIGNALS:
-        there = signal.getsignal(number)
-        if there in (_on_signal, signal.SIG_IGN):
+        current = signal.getsignal(number)
+        if current in (_on_signal, signal.SIG_IGN):
             continue
-        if str(getattr(there, "__module__", "")).startswith("submitit."):
-            if getattr(there, "__name__", "") == "bypass":
+        if str(getattr(current, "__module__", "")).startswith("submitit."):
+            if getattr(current, "__name__", "") == "bypass":
                 continue
-            assert callable(there)
-            _state.earlier[number] = there
-        replaced[number] = there
+            assert callable(current)
+            _state.requeue_handlers[number] = current
+        replaced[number] = current
         signal.signal(number, _on_signal)
     return replaced
 
@@ -128,15 +128,15 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if not _state.number:
         _state.number, _state.noted_at = number, now
         if _state.depth and _state.place:
-            _say(f"{signal.Signals(number).name} received: ends at {_state.place}; a second signal ends it at once")
-    elif now - _state.noted_at > SAME_REQUEST_SECONDS and number not in _state.earlier:
-        _say(f"ended at once by a second signal ({signal.Signals(number).name}); everything stored is kept")
+            _print(f"{signal.Signals(number).name} received: ends at {_state.place}; a second signal ends it at once")
+    elif now - _state.noted_at > SAME_REQUEST_SECONDS and number not in _state.requeue_handlers:
+        _print(f"ended at once by a second signal ({signal.Signals(number).name}); everything stored is kept")
         os._exit(128 + number)
     if not _state.depth and not _state.was_raised:
         check()
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     """Write directly to standard error: the signal may have interrupted a print."""
     with contextlib.suppress(OSError, ValueError):
         os.write(sys.stderr.fileno(), f"cotexp: {text}\n".encode())

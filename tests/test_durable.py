@@ -1,4 +1,4 @@
-"""What is renamed into place is on the disk before it counts, and everything in the package that is renamed goes this way."""
+"""Files are synced before they are renamed, and the package renames files only through `durable`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from cotexp import durable
 
 PACKAGE = Path(durable.__file__).parent
-RENAMES_WHAT_IS_ON_THE_DISK_ALREADY = {"durable.py": 2, "store/cleaning.py": 1, "training/resumable.py": 1}
-"""File -> renames that are not done by `durable.put`: the helper itself, an entry that is deleted, and a state that makes room for the next."""
+RENAMES_WHAT_IS_ON_THE_DISK_ALREADY = {"durable.py": 1, "store/cleaning.py": 1, "training/resumable.py": 1}
+"""File -> number of renames outside `durable.put`: its own, a deleted entry, and a state that is replaced by the next."""
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of what is synced and renamed, in order."""
+    """Records the synced and renamed files in order."""
     done: list[str] = []
     fsync, replace = os.fsync, Path.replace
 
@@ -41,7 +41,7 @@ def test_a_file_is_synced_then_renamed_then_its_folder_is_synced(tmp_path: Path,
     assert calls == ["sync new", "rename new", f"sync {tmp_path.name}"]
 
 
-def test_of_a_folder_everything_is_synced_first(tmp_path: Path, calls: list[str]) -> None:
+def test_the_content_of_a_folder_is_synced_before_the_rename(tmp_path: Path, calls: list[str]) -> None:
     (tmp_path / "new" / "below").mkdir(parents=True)
     (tmp_path / "new" / "below" / "file").write_text("content")
     (tmp_path / "new" / "link").symlink_to(tmp_path / "nowhere")
@@ -50,14 +50,14 @@ def test_of_a_folder_everything_is_synced_first(tmp_path: Path, calls: list[str]
     assert calls == ["sync file", "sync below", "sync new", "rename new", f"sync {tmp_path.name}"]
 
 
-def test_what_need_not_last_is_renamed_alone(tmp_path: Path, calls: list[str]) -> None:
+def test_without_fsync_a_file_is_only_renamed(tmp_path: Path, calls: list[str]) -> None:
     (tmp_path / "new").write_text("content")
-    durable.put(tmp_path / "new", tmp_path / "place", lasting=False)
+    durable.put(tmp_path / "new", tmp_path / "place", fsync=False)
     assert calls == ["rename new"]
 
 
 def renames_in(path: Path) -> int:
-    """Calls of rename, move, and replace with one argument, which is not that of texts."""
+    """The number of calls of rename, move, and replace with one argument (`str.replace` has two)."""
     found = 0
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

@@ -252,7 +252,7 @@ def test_entry_points_of_packages_are_read_by_name(monkeypatch: pytest.MonkeyPat
         (f"{HERE}:Missing", "cannot be imported (AttributeError: "),
         (f"{HERE}:HERE", "must be a dataclass that extends cotexp.settings.base.Section; it is a str"),
         (f"{HERE}:Path", "it does not extend it"),
-        (f"{HERE}:Bare", "it is no dataclass"),
+        (f"{HERE}:Bare", "it is not a dataclass"),
         (f"{HERE}:Unsaid", "it has a field without a sentence: size"),
         ("cotexp.tasks:Task", "it does not define graded_as and questions"),
     ],
@@ -309,7 +309,7 @@ class Long(StoriesTask):
 
 def test_a_worker_process_reads_the_settings_of_an_installed_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     json_codec.write(tmp_path / "part.json", Long(length=5))
-    with pytest.raises(ValueError, match="Long is no class of settings or records"):
+    with pytest.raises(ValueError, match="Long is not a class of settings or records"):
         json_codec.read(tmp_path / "part.json")
     monkeypatch.setattr(json_codec, "installed_kinds", lambda: {"long": Long})
     assert json_codec.read(tmp_path / "part.json") == Long(length=5)

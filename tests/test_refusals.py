@@ -137,9 +137,9 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     # What cannot stand together.
     "several equal answers": (
         ["evaluation.num_samples=4"],
-        ["evaluation.num_samples must be 1 at temperature 0, where all answers are equal; got 4"],
+        ["evaluation.num_samples must be 1 at temperature 0, at which all answers are equal; got 4"],
     ),
-    "a form that is not trained": (["compression=none", "evaluation.modes=[compress]"], ["evaluation.modes must not hold 'compress'"]),
+    "a form that is not trained": (["compression=none", "evaluation.modes=[compress]"], ["evaluation.modes must not contain 'compress'"]),
     "a stop rule without its number": (["compression.stop=fixed_k"], ["compression.fixed_k must be set when stop=fixed_k; got None"]),
     "several devices without ddp": (
         ["trainer.devices=2"],
@@ -211,11 +211,14 @@ CHECKS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "two modes alike": (["evaluation.modes=[full,full]"], ["evaluation.modes must not repeat"]),
     "an open brace in a prompt": (["task.prompt='{question'"], ["task.prompt must double every brace"]),
-    "an unknown placeholder": (["compression.prompt='{rationale} {text}'"], ["compression.prompt knows only answer, question, rationale"]),
+    "an unknown placeholder": (["compression.prompt='{rationale} {text}'"], ["compression.prompt allows only answer, question, rationale"]),
     "a deleted slot": (["~tracking"], ["~tracking: choose an option by tracking=NAME; available: none, wandb"]),
     "a number that is none": (["trainer.learning_rate=nan"], ["trainer.learning_rate must be at most 1; got nan"]),
     "no words for a model that is only told": (["compression=prompt_only"], ["compression.instruction must be given; add compression.instruction="]),
-    "a cut without a ratio": (["evaluation.modes=[base,truncate]"], ["evaluation.truncate_ratio must be set where evaluation.modes hold 'truncate'"]),
+    "a cut without a ratio": (
+        ["evaluation.modes=[base,truncate]"],
+        ["evaluation.truncate_ratio must be set if evaluation.modes contains 'truncate'"],
+    ),
     "a compressor without a model": (["compressor=local"], ["compressor.model.path must be given"]),
     "a stop rule's number without the rule": (["compression.patience=2"], ["compression.patience is read only when stop=patience"]),
 }

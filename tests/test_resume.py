@@ -305,7 +305,7 @@ def test_broken_files_of_a_finished_run_are_written_anew_by_its_command_and_a_mi
     process = start(outputs, *MACC)
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 1
-    told = f"cotexp: {manifest} is not there; put it back, or remove the folder {manifest.parent}: it is made again"
+    told = f"cotexp: {manifest} does not exist; restore it, or remove the folder {manifest.parent}, which is then computed again"
     assert errors.decode().splitlines()[-1] == told
     assert not list(outputs.glob("store/checkpoint/*.partial"))
     shutil.rmtree(manifest.parent)

@@ -1,4 +1,4 @@
-"""Signals to real processes: what the first one ends, what holds it back, and that the second ends everything."""
+"""Signals to real processes: the first ends a process in order or at a safe point, the second at once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ with signals.handled():
 def ended(body: str, *sent: signal.Signals, together: bool = False, before: str = "") -> tuple[int, list[str], str]:
     """(status, lines printed, errors) of a process that gets the signals `sent` once it has printed a line.
 
-    A second one is sent when the first was noted in `held()` and is no part of the same request any more, or `together` with it.
+    The second signal is sent after the first was noted in `held()` and SAME_REQUEST_SECONDS have passed, or `together` with it.
     """
     code = before + PROGRAM.format(body=body.replace("\n", "\n        "))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -63,7 +63,7 @@ def ended(body: str, *sent: signal.Signals, together: bool = False, before: str 
 
 
 def heed_interrupts() -> None:
-    """What a shell starts in the background ignores SIGINT, and so would all that it starts."""
+    """Do not ignore SIGINT, which background processes of a shell and their children inherit as ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -83,7 +83,7 @@ def test_a_signal_is_held_back_until_the_next_safe_point() -> None:
     assert errors == "cotexp: SIGTERM received: ends at the end of this; a second signal ends it at once\n"
 
 
-def test_work_at_safe_points_asks_itself_whether_to_end() -> None:
+def test_work_at_safe_points_can_ask_for_a_noted_signal() -> None:
     body = "with signals.at_safe_points():\n    while not signals.noted():\n        steps(1)\n    print('saved', flush=True)\n    signals.check()"
     status, lines, _ = ended(body, signal.SIGUSR1)
     assert status == 128 + signal.SIGUSR1
@@ -96,7 +96,7 @@ def test_a_second_signal_ends_a_process_at_once() -> None:
     assert errors.endswith("cotexp: ended at once by a second signal (SIGINT); everything stored is kept\n")
 
 
-def test_a_signal_that_arrives_twice_at_the_same_time_is_one_wish() -> None:
+def test_two_signals_at_the_same_time_are_one_request() -> None:
     _, lines, _ = ended("with signals.at_safe_points():\n    held()\n    steps(20)", signal.SIGTERM, signal.SIGINT, together=True)
     assert lines[-1] == "tidied"
 
@@ -108,7 +108,7 @@ def test_an_error_in_a_block_is_not_replaced_by_a_signal() -> None:
     assert errors.splitlines()[-1] == "RuntimeError: no space"
 
 
-def test_tidying_up_is_not_interrupted_by_the_signal_that_caused_it() -> None:
+def test_cleanup_is_not_interrupted_by_the_signal_that_caused_it() -> None:
     body = (
         "try:\n    steps(1200)\nfinally:\n    with signals.at_safe_points():\n        print('writing', flush=True)\n    print('written', flush=True)"
     )
@@ -159,7 +159,7 @@ signal.signal(signal.SIGTERM, Handler().bypass)
 """
 
 
-def test_submitits_own_handlers_requeue_but_not_before_the_next_safe_point() -> None:
+def test_submitits_handlers_requeue_at_the_next_safe_point() -> None:
     body = "with signals.at_safe_points():\n    held()\n    print('saved', flush=True)\n    signals.check()"
     status, lines, _ = ended(body, signal.SIGUSR2, signal.SIGTERM, before=SUBMITIT)
     assert status == 255
@@ -167,6 +167,6 @@ def test_submitits_own_handlers_requeue_but_not_before_the_next_safe_point() -> 
     assert lines[-3:] == ["saved", "requeued", "tidied"]
 
 
-def test_a_stop_travels_between_processes() -> None:
+def test_a_stop_can_be_pickled() -> None:
     stop = pickle.loads(pickle.dumps(signals.Stopped(signal.SIGTERM)))
     assert (stop.number, stop.code, str(stop)) == (15, 143, "stopped by SIGTERM")

@@ -26,7 +26,7 @@ def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: M
     Raises: ConfigError, RunFailed with what the user can do.
     """
     from cotexp.store import users
-    from cotexp.store.disk import check_writable, clear_errors
+    from cotexp.store.disk import check_writable, explained_disk_errors
 
     if settings.plan:
         from cotexp.jobs import planning
@@ -34,9 +34,9 @@ def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: M
         planning.print_plan(settings)
         return None
     outputs = Path(settings.paths.outputs)
-    with clear_errors(outputs):
+    with explained_disk_errors(outputs):
         check_writable(outputs)
-        with users.present(outputs) as use:
+        with users.registered(outputs) as use:
             if settings.compress_only:
                 _compress(settings, use)
                 return None

@@ -11,7 +11,7 @@ from cotexp.commands.model_card import GENERIC, MARK, model_card, source_of
 from cotexp.report.finished_runs import name_of
 from cotexp.settings.base import ConfigError, broken_path
 from cotexp.store.disk import check_writable
-from cotexp.store.stored_files import Damaged, metrics_of, read_json, settings_of, stages_of, understood
+from cotexp.store.stored_files import Damaged, metrics_of, read_json, reading_run, settings_of, stages_of
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
@@ -30,7 +30,7 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     settings: dict[str, Any] = settings_of(source)
     stages = stages_of(source)
     metrics_of(source)  # the card shows them
-    with understood(source):
+    with reading_run(source):
         checkpoint = _checkpoint(source, settings, stages, outputs)
     manifest = read_json(checkpoint / "manifest.json", "model", "libraries")
     base = outputs / stages["model"]["path"] if "model" in stages else _base_folder(settings, manifest, checkpoint)

@@ -157,7 +157,7 @@ def _show(each: ListedRun, outputs: Path) -> None:
         say(f"  command  {command(each, outputs)}")
     say(f"  folder   {each.folder}")
     stages: dict[str, dict[str, Any]] = (
-        unless_broken(each.folder, functools.partial(stages_of, whole=True), dict) if (each.folder / STAGES).exists() else {}
+        unless_broken(each.folder, functools.partial(stages_of, complete=True), dict) if (each.folder / STAGES).exists() else {}
     )
     for name, stage in stages.items():
         say(f"  {name:40} {stage['path']}")

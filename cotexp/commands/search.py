@@ -18,7 +18,7 @@ from cotexp.config import command_line, sweep_agents
 from cotexp.report.search_table import best_of, counts, write_report
 from cotexp.settings.base import ConfigError, suggestion
 from cotexp.settings.root import Settings
-from cotexp.store.processes import is_elsewhere, owner, process_is_alive
+from cotexp.store.processes import is_remote, process_is_alive, this_process
 from cotexp.store.stored_files import read_json, write_json
 
 DEFINITION = "search.json"
@@ -182,7 +182,7 @@ def _next_trial(optuna: Any, study: Any, search: Search, num_trials: int) -> Any
         study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(taken), constant_liar=True)
         trial = study.ask()
         trial.set_user_attr("values", {each.path: each.suggest(trial) for each in search.space})
-        trial.set_user_attr("owner", owner())
+        trial.set_user_attr("owner", this_process())
         trial.set_user_attr("place", len(taken) + 1)
     return trial
 
@@ -191,7 +191,7 @@ def _dead(optuna: Any, study: Any) -> Iterator[Any]:
     """Trials whose process is gone."""
     for each in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
         its_owner = each.user_attrs.get("owner")
-        if its_owner is None or not (is_elsewhere(its_owner) or process_is_alive(its_owner)):
+        if its_owner is None or not (is_remote(its_owner) or process_is_alive(its_owner)):
             yield each
 
 

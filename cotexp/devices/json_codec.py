@@ -1,4 +1,4 @@
-"""Settings and jobs as plain JSON files, which worker processes read in place of a command line."""
+"""Settings and jobs as JSON files. Worker processes read them instead of a command line."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from cotexp.settings import compressors, evaluation, models, root, selection, se
 from cotexp.tasks import KINDS, installed_kinds
 
 _SETTINGS = (compressors, evaluation, models, root, selection, server, teachers, tracking, training)
-MODULES = {each.__name__: each for each in (*_SETTINGS, records)}
-"""Whose dataclasses a file may hold beside tasks and compressions; no others are made, whatever it says."""
+MODULES = {module.__name__: module for module in (*_SETTINGS, records)}
+"""Modules whose dataclasses a file may contain, besides tasks and compressions. `read` refuses all other classes."""
 
 
 def write(path: Path, content: Any) -> None:
-    """Keep a tree of dataclasses, lists, dictionaries, paths and plain values at `path`, for `read`."""
-    unfinished = path.with_name(f".{path.name}")
-    unfinished.write_text(json.dumps(_plain(content)), encoding="utf-8")
-    durable.put(unfinished, path)
+    """Write a tree of dataclasses, lists, dictionaries, paths and plain values to `path`."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(json.dumps(_encoded(content)), encoding="utf-8")
+    durable.put(temporary, path)
 
 
 def read(path: Path) -> Any:
-    """What `write` was given; sections of settings are checked again."""
-    return _made(json.loads(path.read_text(encoding="utf-8")))
+    """The tree that `write` was given. Raises: ConfigError if settings in it are out of bounds; ValueError for any other class."""
+    return _decoded(json.loads(path.read_text(encoding="utf-8")))
 
 
-def _plain(value: Any) -> Any:
+def _encoded(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        fields = {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+        fields = {field.name: _encoded(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"class": f"{type(value).__module__}:{type(value).__name__}", "fields": fields}
     if isinstance(value, Path):
         return {"path": str(value)}
     if isinstance(value, dict):
-        return {"items": {name: _plain(each) for name, each in value.items()}}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {"items": {name: _encoded(item) for name, item in value.items()}}
+    return [_encoded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _made(value: Any) -> Any:
+def _decoded(value: Any) -> Any:
     if isinstance(value, list):
-        return [_made(each) for each in value]
+        return [_decoded(item) for item in value]
     if not isinstance(value, dict):
         return value
     if "path" in value:
         return Path(value["path"])
     if "items" in value:
-        return {name: _made(each) for name, each in value["items"].items()}
+        return {name: _decoded(item) for name, item in value["items"].items()}
     module, _, name = value["class"].partition(":")
-    kind = getattr(MODULES.get(module) or _modules_of_classes().get(module), name, None)
-    if not dataclasses.is_dataclass(kind):
-        raise ValueError(f"{value['class']} is no class of settings or records")
-    return kind(**{name: _made(each) for name, each in value["fields"].items()})  # type: ignore[operator]
+    cls = getattr(MODULES.get(module) or _modules_of_classes().get(module), name, None)
+    if not dataclasses.is_dataclass(cls):
+        raise ValueError(f"{value['class']} is not a class of settings or records")
+    return cls(**{name: _decoded(field) for name, field in value["fields"].items()})  # type: ignore[operator]
 
 
 def _modules_of_classes() -> dict[str, Any]:
-    """Modules of the settings classes of tasks and compressions, those of installed packages included."""
+    """Modules of the settings classes of tasks and compressions, including those of installed packages."""
     classes = (*KINDS.values(), *installed_kinds().values(), *COMPRESSIONS.values(), *installed_compressions().values())
-    return {each.__module__: sys.modules[each.__module__] for each in classes}
+    return {cls.__module__: sys.modules[cls.__module__] for cls in classes}

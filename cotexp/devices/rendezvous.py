@@ -1,4 +1,4 @@
-"""Which of several machines this is, and how their workers meet: from settings, or from what Slurm or torchrun say."""
+"""The rank of this machine and the address of machine 0, from settings or from the environment that Slurm or torchrun sets."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from cotexp.settings.base import ConfigError
 from cotexp.settings.training import Trainer
 
-OF_ONE_PROCESS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""What a launcher that started this process says to it; its workers have ranks of their own."""
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables of a launcher that started this process. Its workers must not inherit them, since they have ranks of their own."""
 
 
 def rank(trainer: Trainer, environment: Mapping[str, str] = os.environ) -> int:
-    """The number of this machine, 0 where there is one.
+    """The rank of this machine, from 0 to num_nodes - 1.
 
-    Raises: ConfigError when nothing says it, or it is too large.
+    Raises: ConfigError if neither the settings nor the environment contain it, or if it is too large.
     """
     if trainer.num_nodes == 1:
         return 0
@@ -28,30 +28,32 @@ def rank(trainer: Trainer, environment: Mapping[str, str] = os.environ) -> int:
                 raise ConfigError(f"trainer.num_nodes must be the number of machines; got {trainer.num_nodes}, and {name}={environment[name]}")
             return int(environment[name])
     raise ConfigError(
-        f"trainer.node_rank must number this machine from 0 to {trainer.num_nodes - 1}; got none, and neither Slurm nor torchrun says it"
+        f"trainer.node_rank must number this machine from 0 to {trainer.num_nodes - 1}; got none, and neither Slurm nor torchrun sets it"
     )
 
 
 def address(trainer: Trainer, environment: Mapping[str, str] = os.environ) -> str:
-    """Machine 0 as the others reach it. Raises: ConfigError when nothing says it."""
-    found = trainer.main_address or environment.get("MASTER_ADDR") or _first_host(environment.get("SLURM_STEP_NODELIST", ""))
-    if not found:
-        raise ConfigError("trainer.main_address must name machine 0 as the others reach it; got none, and neither Slurm nor torchrun says it")
-    return found
+    """The address at which other machines reach machine 0. Raises: ConfigError if neither the settings nor the environment contain it."""
+    main_address = trainer.main_address or environment.get("MASTER_ADDR") or _first_host(environment.get("SLURM_STEP_NODELIST", ""))
+    if not main_address:
+        raise ConfigError(
+            "trainer.main_address must be the address at which other machines reach machine 0; got none, and neither Slurm nor torchrun sets it"
+        )
+    return main_address
 
 
-def _first_host(listed: str) -> str:
-    """The first host of Slurm's short form: gpu[03-05,9] means gpu03, gpu04, ..."""
-    first = re.match(r"([^\[,]*)(?:\[([^\],-]+)[^\]]*\])?", listed)
+def _first_host(node_list: str) -> str:
+    """The first host in Slurm's compact node list, in which gpu[03-05,9] means gpu03, gpu04, ..."""
+    first = re.match(r"([^\[,]*)(?:\[([^\],-]+)[^\]]*\])?", node_list)
     return f"{first[1]}{first[2] or ''}" if first else ""
 
 
 def check(trainer: Trainer, environment: Mapping[str, str] = os.environ) -> None:
-    """Raises ConfigError when this process is one of several on its machine, or the machines cannot find each other."""
+    """Raises: ConfigError if a launcher started several processes on this machine, or if a rank or an address is missing."""
     if int(environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", "0"))):
         raise ConfigError(
-            "trainer.devices: start run.py once per machine, it starts a worker process for each device itself; got started several times by "
-            "torchrun or srun: use --nproc-per-node=1 or --ntasks-per-node=1"
+            "trainer.devices: start run.py once per machine, since it starts one worker process per device; torchrun or srun started it several "
+            "times: use --nproc-per-node=1 or --ntasks-per-node=1"
         )
     if trainer.num_nodes > 1:
         rank(trainer, environment)
@@ -59,7 +61,7 @@ def check(trainer: Trainer, environment: Mapping[str, str] = os.environ) -> None
 
 
 def launcher_options(trainer: Trainer) -> list[str]:
-    """Options of torch's launcher by which workers find each other."""
+    """Options for torchrun, by which workers find each other. Raises: ConfigError as `rank` and `address` do."""
     if trainer.num_nodes == 1:
         return ["--standalone"]
     return [

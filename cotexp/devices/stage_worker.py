@@ -1,4 +1,4 @@
-"""One process per further device of this machine: it computes rows of the stage at work until all are there (`python -m`)."""
+"""The process of an additional device (run by `python -m`): it computes rows of the current stage until all exist."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from cotexp.jobs import pipeline
 
 
 def main() -> None:
-    """From the settings file to the end of the stage."""
+    """Read the settings file that the first argument names, and work on its stage."""
     training_workers.end_with_parent()
     try:
         with signals.handled():
-            part = json_codec.read(Path(sys.argv[1]))
-            flow.take_part(pipeline.make_context(part["settings"]), part["stage"])
+            job = json_codec.read(Path(sys.argv[1]))
+            flow.take_part(pipeline.make_context(job["settings"]), job["stage"])
     except signals.Stopped as stop:
         sys.exit(stop.code)
-    except BaseException as error:  # noqa: BLE001 - whatever ends a worker is told to the process that waits for it
-        training_workers.tell(error)
+    except BaseException as error:  # noqa: BLE001 - the process that started this worker needs every error
+        training_workers.print_error(error)
         sys.exit(1)
 
 

@@ -1,7 +1,7 @@
-"""Fine-tuning in this process, or in one worker process per device through torch's elastic launcher.
+"""Fine-tuning in this process, or in one worker process per device under torch's elastic launcher (torchrun).
 
-Workers read a plain settings file, so that they never re-enter Hydra, and their memory is free again when the stage ends. They end when
-this process does; a signal to this process is passed on to them, and waited for until they have saved a checkpoint.
+Workers read a JSON file with the job, so they never run Hydra, and their memory is freed when the stage ends. They end when this process ends.
+This process forwards a signal to them and waits until they have saved a checkpoint.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from cotexp import signals
 from cotexp.devices import json_codec, rendezvous
 from cotexp.models import identity
 from cotexp.settings.base import ConfigError, RunFailed, TrainingDiverged
-from cotexp.store.processes import owner, process_is_alive
+from cotexp.store.processes import process_is_alive, this_process
 
 if TYPE_CHECKING:
     from cotexp.settings.training import Trainer
     from cotexp.training.fit import FitJob
 
 PARENT = "COTEXP_PARENT"
-"""Environment variable that names the process whose end ends the workers."""
+"""Environment variable with the identity of the process that started the workers."""
 JOB, LOG = "job.json", "workers.log"
 
 SHUTDOWN_SECONDS = 3600
-"""What the launcher grants workers after a signal, to end their step and save a checkpoint, before it kills them."""
+"""Time that workers have after a signal to end their step and save a checkpoint, before the launcher kills them."""
 
 OnRow = Callable[[dict[str, float], int], None]
 
@@ -47,9 +47,9 @@ class WorkersFailed(RunFailed):
 
 
 def run_fit(job: FitJob, on_row: OnRow) -> None:
-    """Run `job` on the devices that its settings name; `on_row` is called for every row of the curve.
+    """Run `job` on the devices in its settings. Calls `on_row(row, num_steps)` for every row of the training curve.
 
-    Raises: WorkersFailed, TrainingDiverged with the error of the worker that failed first; Stopped when a signal ended it.
+    Raises: WorkersFailed or TrainingDiverged with the error of the worker that failed first; Stopped on a signal.
     """
     from cotexp.training.fit import fit, repair
 
@@ -57,16 +57,16 @@ def run_fit(job: FitJob, on_row: OnRow) -> None:
         fit(job, on_row)
         return
     repair(job)
-    json_codec.write(job.folder / JOB, {each.name: getattr(job, each.name) for each in dataclasses.fields(job)})
+    json_codec.write(job.folder / JOB, {field.name: getattr(job, field.name) for field in dataclasses.fields(job)})
     _launch(job.folder, job.trainer, on_row, job.folder / LOG)
     (job.folder / JOB).unlink()
 
 
 def _launch(folder: Path, trainer: Trainer, on_row: OnRow, log: Path) -> None:
-    """Start this machine's workers for the job in `folder`, and wait for their end; what they say is kept in `log` where they fail."""
+    """Run this machine's workers for the job in `folder`. Their output is kept in `log` if they fail."""
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={trainer.devices}", *rendezvous.launcher_options(trainer)]
     with signals.at_safe_points("the end of this training step, with a checkpoint"), log.open("wb") as output:
-        # In a session of their own, workers hear of a terminal's Ctrl-C from this process alone.
+        # In a session of their own, workers receive a terminal's Ctrl-C only through this process.
         process = subprocess.Popen(
             [*command, "-m", "cotexp.devices.training_workers", str(folder / JOB)],
             stdout=output,
@@ -77,20 +77,21 @@ def _launch(folder: Path, trainer: Trainer, on_row: OnRow, log: Path) -> None:
         try:
             _follow(folder / "curve.jsonl", process, on_row)
         finally:
-            _end(process)
+            process.terminate()  # does nothing if the launcher has ended
+            process.wait()
     signals.check()
     if process.returncode:
         raise failure(log.read_text(errors="replace"), f"training on {trainer.num_workers} devices failed", log)
     log.unlink()
 
 
-def join(folder: Path, trainer: Trainer) -> None:
-    """Start this machine's workers for the job that machine 0 has put in `folder`, and wait for their end."""
+def join_fit(folder: Path, trainer: Trainer) -> None:
+    """Run this machine's workers for the job that machine 0 has written to `folder`. Raises: WorkersFailed, TrainingDiverged, Stopped."""
     _launch(folder, trainer, lambda row, num_steps: None, Path(tempfile.gettempdir()) / f"cotexp-workers-{os.getpid()}.log")
 
 
 def check(trainer: Trainer) -> None:
-    """Raises ConfigError when the devices, machines or libraries that fine-tuning asks for are not here."""
+    """Raises: ConfigError if this machine lacks the devices or libraries that fine-tuning needs, or cannot find the other machines."""
     if trainer.num_workers == 1:
         return
     kind = identity.device_type(trainer.accelerator)
@@ -104,52 +105,45 @@ def check(trainer: Trainer) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, with what the launcher and its workers need to know, without what another launcher said to this process."""
-    own = {name: value for name, value in os.environ.items() if name not in rendezvous.OF_ONE_PROCESS}
-    handled = ",".join(signal.Signals(each).name for each in (*signals.SIGNALS, signal.SIGHUP, signal.SIGQUIT))
+    """The environment of the launcher: that of this process, without ranks that another launcher gave to this process."""
+    inherited = {name: value for name, value in os.environ.items() if name not in rendezvous.RANK_VARIABLES}
+    handled = ",".join(signal.Signals(number).name for number in (*signals.SIGNALS, signal.SIGHUP, signal.SIGQUIT))
     launcher = {"TORCHELASTIC_SIGNALS_TO_HANDLE": handled, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SHUTDOWN_SECONDS)}
-    return {**own, **launcher, PARENT: json.dumps(owner())}
+    return {**inherited, **launcher, PARENT: json.dumps(this_process())}
 
 
 def _follow(curve: Path, process: subprocess.Popen[bytes], on_row: OnRow) -> None:
-    """Call `on_row` for every line that the workers add to the curve until they end; pass on a signal that was noted."""
+    """Call `on_row` for every row that the workers add to the curve, until they end. Forward the first noted signal."""
     position = curve.stat().st_size if curve.is_file() else 0
-    going_on, passed_on = True, False
-    while going_on:
-        going_on = process.poll() is None
-        if going_on:
+    is_running, is_forwarded = True, False
+    while is_running:
+        is_running = process.poll() is None
+        if is_running:
             time.sleep(0.2)
-            if signals.noted() and not passed_on:
+            if signals.noted() and not is_forwarded:
                 process.send_signal(signals.noted())
-                passed_on = True
+                is_forwarded = True
         if curve.is_file():
             with curve.open() as file:
                 file.seek(position)
                 content = file.read()
-            whole = content[: content.rfind("\n") + 1]
-            position += len(whole.encode())
-            for line in whole.splitlines():
+            complete_lines = content[: content.rfind("\n") + 1]
+            position += len(complete_lines.encode())
+            for line in complete_lines.splitlines():
                 row = json.loads(line)
                 on_row(row, int(row["num_steps"]))
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the launcher and with it the workers, where that is not over."""
-    if process.poll() is None:
-        process.terminate()
-    process.wait()
-
-
 # --- errors --------------------------------------------------------------------------------------------------------------
 
-TOLD = re.compile(r"^cotexp worker: (?:rank (\d+): )?(\w+): (.*)$", re.M)
-"""A worker's last words. The first to speak is the one that failed by itself; others follow when they miss it."""
-KILLED = re.compile(r"exitcode\s*: -(\d+)\) local_rank: (\d+)")
-"""The launcher's word for a worker that could say nothing."""
+WORKER_ERROR = re.compile(r"^cotexp worker: (?:rank (\d+): )?(\w+): (.*)$", re.M)
+"""The error line of a worker. The first one in a log is the cause; other workers fail afterwards because they miss that worker."""
+WORKER_KILLED = re.compile(r"exitcode\s*: -(\d+)\) local_rank: (\d+)")
+"""The launcher's line about a worker that was killed by a signal."""
 
 
-def tell(error: BaseException) -> None:
-    """Say why this worker ends, for the process that started it; with a traceback where it is no mistake of the user's."""
+def print_error(error: BaseException) -> None:
+    """Print why this worker ends, in the form that `failure` reads, with a traceback unless it is a user's mistake."""
     rank = f"rank {os.environ['RANK']}: " if "RANK" in os.environ else ""
     message = "; ".join(str(error).splitlines()) or "without a message"
     print(f"cotexp worker: {rank}{type(error).__name__}: {message}", file=sys.stderr, flush=True)
@@ -157,28 +151,28 @@ def tell(error: BaseException) -> None:
         traceback.print_exc()
 
 
-def failure(text: str, what: str, log: Path, returncode: int = 1) -> RunFailed:
-    """The error that a log of workers tells of, or, for one that ended by itself, its return code."""
-    told, killed = TOLD.search(text), KILLED.search(text)
-    if told and told[2] == TrainingDiverged.__name__:
-        return TrainingDiverged(told[3])
+def failure(log_text: str, message: str, log: Path, returncode: int = 1) -> RunFailed:
+    """The error in the log of workers. A negative `returncode` is the signal that killed a worker, as in `subprocess`."""
+    error, killed = WORKER_ERROR.search(log_text), WORKER_KILLED.search(log_text)
+    if error and error[2] == TrainingDiverged.__name__:
+        return TrainingDiverged(error[3])
     if killed or returncode < 0:
-        who, number = (f"worker {killed[2]}", int(killed[1])) if killed else ("a worker", -returncode)
+        worker, number = (f"worker {killed[2]}", int(killed[1])) if killed else ("a worker", -returncode)
         name = signal.Signals(number).name
-        reason = f"{who} was killed by {name}{'; the kernel does so when memory runs out' if name == 'SIGKILL' else ''}"
-    elif told:
-        reason = f"{f'worker {told[1]}: ' if told[1] else ''}{told[2]}: {told[3]}"
+        reason = f"{worker} was killed by {name}{'; the kernel does so when memory runs out' if name == 'SIGKILL' else ''}"
+    elif error:
+        reason = f"{f'worker {error[1]}: ' if error[1] else ''}{error[2]}: {error[3]}"
     else:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        lines = [line.strip() for line in log_text.splitlines() if line.strip()]
         reason = next((line for line in lines if "Error" in line), lines[-1] if lines else "no output")
-    return WorkersFailed(f"{what}: {reason} (log: {log}); nothing that was stored is lost, the same command again goes on")
+    return WorkersFailed(f"{message}: {reason} (log: {log}); all stored results are kept, and the same command resumes")
 
 
 # --- in a worker -----------------------------------------------------------------------------------------------------------
 
 
 def end_with_parent() -> None:
-    """End this worker when the process that started the workers is gone, so that a restarted run finds nobody in its folder."""
+    """End this worker when the process that started it has died, so that no worker disturbs a restarted run."""
     parent = json.loads(os.environ[PARENT])
 
     def watch() -> None:
@@ -190,14 +184,15 @@ def end_with_parent() -> None:
 
 
 def main() -> None:
+    """Run the job in the file that the first argument names."""
     end_with_parent()
     try:
         with signals.handled():
             from cotexp.training.fit import FitJob, fit
 
             fit(FitJob(**json_codec.read(Path(sys.argv[1]))))
-    except BaseException as error:  # noqa: BLE001 - whatever ends a worker is told to the process that waits for it
-        tell(error)
+    except BaseException as error:  # noqa: BLE001 - the process that started this worker needs every error
+        print_error(error)
         sys.exit(error.code if isinstance(error, signals.Stopped) else 1)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cotexp import flow
-from cotexp.devices.stage_workers import beside, check_devices
+from cotexp.devices.stage_workers import check_devices, on_all_devices
 from cotexp.flow import Walk, specs_of
 from cotexp.jobs import api_texts, questions, status
 from cotexp.jobs.checks import check_models, check_room
@@ -25,7 +25,7 @@ from cotexp.settings.root import READ_BY_TRAINING, Settings
 from cotexp.settings.teachers import LocalTeacher, RecordedTeacher
 from cotexp.stages import importances, made_model, predictions
 from cotexp.stages.context import Context, compressor_model, engine_of, hash_of
-from cotexp.store.disk import check_writable, clear_errors, exclusive
+from cotexp.store.disk import check_writable, exclusive, explained_disk_errors
 from cotexp.store.specs import Spec, key_of
 from cotexp.store.store import Store
 from cotexp.store.stored_files import METRICS, PLANNED, STAGES, Damaged, check_run, metrics_of, read_json, stages_of, write_json
@@ -73,7 +73,7 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
     check_room(context)
     folder.mkdir(parents=True, exist_ok=True)
     outputs = Path(settings.paths.outputs)
-    with _log_file(folder / "log.txt"), status.recorded(folder, overrides) as enter, clear_errors(outputs):
+    with _log_file(folder / "log.txt"), status.recorded(folder, overrides) as enter, explained_disk_errors(outputs):
         _plan_once(folder / PLANNED, wanted)
         write_json(folder / "settings.json", dataclasses.asdict(settings))
         write_json(folder / "questions.json", {"test": predictions.wanted(context), "questions": _what_was_asked(context)})
@@ -99,7 +99,7 @@ def compress(context: Context) -> Metrics:
 
 def _walk(context: Context, clock: Clock) -> Walk:
     """A walk that computes, with the other devices of this machine."""
-    return Walk(clock, around=lambda stage, model: beside(context, stage, model))
+    return Walk(clock, around=lambda stage, model: on_all_devices(context, stage, model))
 
 
 def alone(context: Context) -> contextlib.AbstractContextManager[None]:

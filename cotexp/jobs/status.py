@@ -14,7 +14,7 @@ from typing import Any
 
 from cotexp import progress
 from cotexp.settings.base import TrainingDiverged
-from cotexp.store.processes import is_elsewhere, is_owner, owner, process_is_alive
+from cotexp.store.processes import identifies_process, is_remote, process_is_alive, this_process
 from cotexp.store.stored_files import PLANNED as PLANNED
 from cotexp.store.stored_files import STAGES, Damaged, read_json, write_json
 from cotexp.store.stored_files import STATUS as FILE
@@ -48,7 +48,7 @@ class Status:
 @contextlib.contextmanager
 def recorded(folder: Path, overrides: Sequence[str]) -> Iterator[Callable[[str], None]]:
     """Keep the status of a run while the block computes it; yields a function that notes the stage at work."""
-    status = Status(state="running", started=time.time(), owner=owner(), overrides=list(overrides))
+    status = Status(state="running", started=time.time(), owner=this_process(), overrides=list(overrides))
 
     def write() -> None:
         write_json(folder / FILE, dataclasses.asdict(status))
@@ -129,7 +129,7 @@ def read_status(folder: Path) -> Status | None:
     status = Status(**{each.name: content[each.name] for each in dataclasses.fields(Status) if each.name in content})
     if not _is_sound(status):
         raise Damaged(path, "holds no state that a run can be in")
-    if status.state == "running" and not is_elsewhere(status.owner) and not process_is_alive(status.owner):
+    if status.state == "running" and not is_remote(status.owner) and not process_is_alive(status.owner):
         status.state = "killed"
     return status
 
@@ -138,7 +138,7 @@ def _is_sound(status: Status) -> bool:
     texts, numbers = (status.state, status.error, status.stage), (status.done, status.total, status.started, status.ended)
     of_kind = all(each is None or isinstance(each, str) for each in texts) and all(each is None or isinstance(each, int | float) for each in numbers)
     words = isinstance(status.overrides, list) and all(isinstance(each, str) for each in status.overrides)
-    return of_kind and words and status.state in STATES and (is_owner(status.owner) or (status.owner == {} and status.state != "running"))
+    return of_kind and words and status.state in STATES and (identifies_process(status.owner) or (status.owner == {} and status.state != "running"))
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from cotexp.settings.base import ConfigError, RunFailed, spelled, suggestion
 from cotexp.settings.evaluation import FINE_TUNED_MODES, MODES
 from cotexp.settings.root import READ_BY_TRAINING
 from cotexp.stages.grades import predictions_of_run
-from cotexp.store.stored_files import Folders, has_begun, metrics_of, settings_of, stages_of, understood
+from cotexp.store.stored_files import RunFolders, has_outputs, metrics_of, reading_run, settings_of, stages_of
 
 T = TypeVar("T")
 Flat = dict[str, str]
@@ -98,7 +98,7 @@ def read_runs(folders: Iterable[Path], outputs: Path, read: Callable[[Path], T])
     reasons: dict[str, list[str]] = {}
     for folder in folders:
         try:
-            with understood(folder):
+            with reading_run(folder):
                 runs.append(read(folder))
         except RunFailed as error:
             reasons.setdefault(str(error), []).append(str(folder.relative_to(outputs / "runs")))
@@ -107,7 +107,7 @@ def read_runs(folders: Iterable[Path], outputs: Path, read: Callable[[Path], T])
 
 def run_folders(outputs: Path, name: str = "") -> list[Path]:
     """The folder of every run that has begun, in this experiment and those below it; links are followed."""
-    return [each for each in Folders(outputs / "runs" / name).found if has_begun(each)]
+    return [each for each in RunFolders(outputs / "runs" / name).folders if has_outputs(each)]
 
 
 def name_of(folder: Path, outputs: Path) -> str:
@@ -150,7 +150,7 @@ def read_run(folder: Path, outputs: Path, mode: str | None) -> Run:
         raise RunFailed("not finished")
     if not (folder / "questions.json").is_file():
         raise RunFailed("made by an earlier version of this project; run it again")
-    with understood(folder):
+    with reading_run(folder):
         return _run(folder, outputs, mode)
 
 

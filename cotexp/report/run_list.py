@@ -15,7 +15,7 @@ from cotexp.report.stored import unless_broken
 from cotexp.settings.base import ConfigError, RunFailed
 from cotexp.settings.evaluation import MODES
 from cotexp.store.ledger_files import complete_lines
-from cotexp.store.stored_files import PLANNED, metrics_of, questions_of, settings_of, stages_of, understood
+from cotexp.store.stored_files import PLANNED, metrics_of, questions_of, reading_run, settings_of, stages_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ def list_runs(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str]
     seen, broken = [], []
     for folder in found:
         try:
-            with understood(folder):
+            with reading_run(folder):
                 seen.append(_read(folder, outputs))
         except RunFailed as error:
             broken.append(f"{name_of(folder, outputs)}/{folder.name} cannot be read: {error}")

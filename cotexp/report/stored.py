@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from cotexp.settings.base import RunFailed
-from cotexp.store.ledger_files import say_once
+from cotexp.store.ledger_files import warn_once
 from cotexp.store.ledgers import Ledger
 from cotexp.store.specs import Spec
-from cotexp.store.stored_files import Row, stages_of, understood
+from cotexp.store.stored_files import Row, reading_run, stages_of
 
 T = TypeVar("T")
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 def unless_broken(folder: Path, read: Callable[[Path], T], otherwise: Callable[[], T]) -> T:
     """What `read` returns for the run in `folder`; if a file is broken, a warning and what `otherwise` returns. One run does not hide the others."""
     try:
-        with understood(folder):
+        with reading_run(folder):
             return read(folder)
     except RunFailed as error:
-        say_once(f"{folder}: a part of it is not shown: {error}")
+        warn_once(f"{folder}: a part of it is not shown: {error}")
         return otherwise()
 
 

@@ -1,8 +1,8 @@
-"""How a setting is declared and checked.
+"""Declaration and checks of settings.
 
-`setting(...)` declares a field. `keyed=False` marks what cannot change a result (paths, devices, micro-batches): such fields never
-enter a key of the store. `keyed=IF_SET` marks settings that were added later: at their default they enter no key, so that what is stored
-stays valid. A value that is None by default means "decided where the sentence says".
+`setting(...)` declares a field. `keyed=False` marks a field that cannot change a result (paths, devices, micro-batches); it is not part of any
+key of the store. `keyed=IF_SET` marks a field that was added later; at its default it is not part of a key, so earlier entries of the store
+remain valid. If a default is None, the field's sentence says which value is used.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any, Literal
 
 IF_SET: Literal["if set"] = "if set"
 LARGEST = 1_000_000_000
-"""Bound of every number whose setting has no upper bound of its own: beyond it a number is a slip of the keyboard."""
+"""Upper bound of numbers whose setting has no bound of its own. A larger number is a typing error."""
 LARGEST_SEED = 2**32 - 1
-"""The largest that every library here takes."""
+"""The largest seed that all libraries accept."""
 MOST_SHOWN = 200
-"""Characters of a value that an error repeats."""
+"""The most characters of a value that an error quotes."""
 LONGEST_FILE_NAME = 255
 LONGEST_PATH = 4000
-"""Bytes of one name and of a whole path that common file systems take."""
+"""Limits of common file systems in bytes, for one name and for a whole path."""
 
 
 class ConfigError(ValueError):
-    """Settings that cannot be run. `problems` holds one finished sentence per mistake."""
+    """Invalid settings. `problems` has one sentence per mistake."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
@@ -37,11 +37,11 @@ class ConfigError(ValueError):
 
 
 class RunFailed(RuntimeError):
-    """A run that cannot go on; the message names the place and the next step. Nothing already computed is lost."""
+    """A run that cannot continue. The message names the file or folder and the next step. All computed results are kept."""
 
 
 class TrainingDiverged(RunFailed):
-    """The loss is no number any more."""
+    """The loss has become NaN or infinite."""
 
 
 def setting(
@@ -56,8 +56,9 @@ def setting(
     keyed: bool | Literal["if set"] = True,
     is_path: bool = False,
 ) -> Any:
-    """A dataclass field with its sentence, inclusive bounds `low`/`high`, exclusive bound `above`, or allowed `choices`. `most` is where a number
-    becomes a slip of the keyboard that would run for ever; `is_path` marks names of files and folders, which must be such that a disk can have them.
+    """A dataclass field with a sentence and its rules: inclusive bounds `low` and `high`, exclusive bound `above`, or allowed `choices`.
+
+    `most` bounds a number that has no `high`. `is_path` marks names of files and folders, which must be valid on a file system.
     """
     metadata = {"sentence": sentence, "low": low, "high": high, "above": above, "most": most, "choices": choices, "keyed": keyed, "is_path": is_path}
     if isinstance(default, list):
@@ -68,20 +69,20 @@ def setting(
 
 
 def suggestion(word: str, known: list[str]) -> str:
-    """ " (did you mean 'x'?)" or an empty string."""
+    """ " (did you mean 'x'?)" for the closest known word, or an empty string."""
     near = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
 def spelled(value: Any) -> str:
-    """A value as labels and tables show it."""
+    """A value in the form that labels and tables show."""
     if isinstance(value, list):
         return f"[{','.join(map(spelled, value))}]"
     return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def shortened(value: Any) -> str:
-    """A value as an error shows it: some hundred characters at most, and no control character."""
+    """A value in the form that errors show: at most about MOST_SHOWN characters, without control characters."""
     try:
         shown = repr(value)
     except ValueError:  # an integer of thousands of digits
@@ -90,7 +91,7 @@ def shortened(value: Any) -> str:
 
 
 class Section:
-    """Base of every settings dataclass: bounds are checked on construction."""
+    """Base of all settings dataclasses. Its constructor checks bounds and contradictions. Raises: ConfigError."""
 
     __slots__ = ()
 
@@ -100,15 +101,15 @@ class Section:
             raise ConfigError(*problems)
 
     def contradictions(self) -> Iterator[str]:
-        """Sentences about fields of this section that cannot stand together; each begins with the field's name."""
+        """Yield one sentence per contradiction between fields of this section. It begins with the name of a field."""
         yield from ()
 
     def _out_of_bounds(self) -> Iterator[str]:
-        for each in dataclasses.fields(self):  # type: ignore[arg-type]
-            value, bounds = getattr(self, each.name), each.metadata
-            for one in value if isinstance(value, list) else [value]:
-                if one is not None and (rule := _broken_bound(one, bounds)):
-                    yield f"{each.name} {rule}; got {shortened(one)}"
+        for spec in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, spec.name)
+            for item in value if isinstance(value, list) else [value]:
+                if item is not None and (rule := _broken_bound(item, spec.metadata)):
+                    yield f"{spec.name} {rule}; got {shortened(item)}"
 
 
 def _broken_bound(value: Any, bounds: Any) -> str | None:
@@ -124,19 +125,19 @@ def _broken_bound(value: Any, bounds: Any) -> str | None:
 
 
 def _broken_text(value: str) -> str | None:
-    """Files of settings hold UTF-8, which cannot spell bytes that the shell passed on and that are none."""
-    return "must be text in UTF-8" if any("\ud800" <= sign <= "\udfff" for sign in value) else None
+    """The broken rule of a text, if any. Python reads undecodable bytes of a command line as surrogates, which UTF-8 cannot encode."""
+    return "must be text in UTF-8" if any("\ud800" <= character <= "\udfff" for character in value) else None
 
 
 def broken_path(value: str) -> str | None:
-    """Why no file or folder can have this name, if none can."""
+    """The rule that a path breaks, if any."""
     if not value.strip():
         return "must name a file or folder"
     if "\0" in value:
-        return "must hold no NUL, which ends a name"
-    names = [len(os.fsencode(each)) for each in value.split("/")]
-    if max(names) > LONGEST_FILE_NAME or sum(names) + len(names) > LONGEST_PATH:
-        return f"must have names of at most {LONGEST_FILE_NAME} bytes, {LONGEST_PATH} in all"
+        return "must not contain a NUL character"
+    lengths = [len(os.fsencode(name)) for name in value.split("/")]
+    if max(lengths) > LONGEST_FILE_NAME or sum(lengths) + len(lengths) > LONGEST_PATH:
+        return f"must have names of at most {LONGEST_FILE_NAME} bytes, and at most {LONGEST_PATH} bytes in all"
     return None
 
 
@@ -157,31 +158,32 @@ def _broken_range(value: Any, bounds: Any) -> str | None:
 
 
 def keyed(section: Any) -> dict[str, Any]:
-    """The part of a settings dataclass that can change a result, as plain JSON values."""
+    """The fields of a settings dataclass that can change a result, as plain JSON values."""
     result: dict[str, Any] = {}
-    for each in dataclasses.fields(section):
-        value, when = getattr(section, each.name), each.metadata.get("keyed", True)
-        if when is True or (when == IF_SET and value != each.default):
-            result[each.name] = _plain(value)
+    for spec in dataclasses.fields(section):
+        value, is_keyed = getattr(section, spec.name), spec.metadata.get("keyed", True)
+        if is_keyed is True or (is_keyed == IF_SET and value != spec.default):
+            result[spec.name] = _plain(value)
     return result
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: _plain(item) for name, item in value.items()}
     return keyed(value) if dataclasses.is_dataclass(value) else value
 
 
 def bad_placeholders(template: str, allowed: set[str], needed: set[str]) -> Iterator[str]:
+    """Yield the rules that a prompt template with placeholders in braces breaks."""
     try:
         fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
         yield f"prompt must double every brace that is not a placeholder ({error}); got {template!r}"
         return
-    found = {str(name) for _, name, _, _ in fields}
+    names = {str(name) for _, name, _, _ in fields}
     if formatted := [name for _, name, form, conversion in fields if form or conversion]:
-        yield f"prompt takes placeholders without a format, such as {{question}}; got one on {formatted[0]}"
-    if unknown := found - allowed:
-        yield f"prompt knows only {', '.join(sorted(allowed))} in braces (double other braces); got {sorted(unknown)}"
-    if missing := needed - found:
+        yield f"prompt must have placeholders without a format, such as {{question}}; got a format for {formatted[0]}"
+    if unknown := names - allowed:
+        yield f"prompt allows only {', '.join(sorted(allowed))} in braces (double all other braces); got {sorted(unknown)}"
+    if missing := needed - names:
         yield f"prompt must contain {{{'}, {'.join(sorted(missing))}}}; got {template!r}"

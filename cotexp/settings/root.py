@@ -1,4 +1,4 @@
-"""All settings of a run, one section per slot, and what contradicts each other across sections."""
+"""All settings of a run, one section per slot, and the contradictions between sections."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from cotexp.settings.evaluation import BASE, FINE_TUNED_MODES, MODES
 from cotexp.settings.models import ScratchModel
 
 READ_BY_TRAINING = ("seed", "teacher", "scoring", "selection", "compressor", "mixture", "trainer")
-"""Settings that nothing reads in a run that trains nothing."""
+"""Settings that have no effect in a run without training."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Paths(Section):
-    """Where things lie."""
+    """Folders of data and results."""
 
     outputs: str = setting("outputs", "Folder of the store and of the runs.", keyed=False, is_path=True)
-    data: str | None = setting(None, "Folder with benchmark data; the environment variable COTEXP_DATA by default.", keyed=False, is_path=True)
+    data: str | None = setting(None, "Folder with benchmark data. Default: the environment variable COTEXP_DATA.", keyed=False, is_path=True)
 
     def __post_init__(self) -> None:
         if self.data is None:
@@ -31,17 +31,17 @@ class Paths(Section):
 
 @dataclass(slots=True, kw_only=True)
 class Settings:
-    """The root: one section per slot."""
+    """All settings of a run: one section per slot. Raises: ConfigError for contradictions between sections."""
 
-    name: str = setting("unnamed", "Name of the experiment; runs lie in outputs/runs/NAME.", keyed=False)
-    seed: int = setting(0, "Seed of mixture, initialisation and data order.", low=0, most=LARGEST_SEED)
-    plan: bool = setting(False, "Print the stages and what is cached, compute nothing.", keyed=False)
+    name: str = setting("unnamed", "Name of the experiment. Its runs are in outputs/runs/NAME.", keyed=False)
+    seed: int = setting(0, "Seed of the mixture, the initialisation and the order of the data.", low=0, most=LARGEST_SEED)
+    plan: bool = setting(False, "Print the stages and how much of each is stored, without computing anything.", keyed=False)
     compress_only: bool = setting(
-        False, "Stop before fine-tuning: write and compress the rationales, so that `cotexp forecast` can rank what may be worth it.", keyed=False
+        False, "Write and compress the rationales but do not fine-tune, so that `cotexp forecast` can rank runs before they are trained.", keyed=False
     )
     baseline: str = setting(
         "",
-        "What the runs of this experiment are measured against: settings joined by commas, such as compression=none, or base, before fine-tuning.",
+        "Baseline of this experiment: settings joined by commas, such as compression=none, or base for the model before fine-tuning.",
         keyed=False,
     )
     task: Any = None
@@ -56,7 +56,7 @@ class Settings:
     evaluation: Any = None
     tracking: Any = None
     paths: Any = None
-    tasks: Any = setting(None, "Settings of every task that task.train and evaluation.tasks name; found by name, not set.")
+    tasks: Any = setting(None, "Settings of all tasks that task.train and evaluation.tasks name. They are composed from the names and cannot be set.")
 
     def __post_init__(self) -> None:
         if self.task.train is None:
@@ -72,7 +72,7 @@ class Settings:
         if self.evaluation.modes is None:
             has_ratio = self.evaluation.truncate_ratio is not None
             applies = (not from_scratch, has_ratio, self.compression.trains, self.compression.has_short_form)
-            self.evaluation.modes = [mode for mode, each in zip(MODES, applies, strict=True) if each]
+            self.evaluation.modes = [mode for mode, is_available in zip(MODES, applies, strict=True) if is_available]
         self.evaluation.modes = [mode for mode in MODES if mode in self.evaluation.modes]
         problems = [
             *root_problems(self.name, self.seed, self.baseline),
@@ -85,22 +85,22 @@ class Settings:
             raise ConfigError(*problems)
 
     def is_fine_tuned(self, mode: str) -> bool:
-        """Whether the fine-tuned model answers in this mode, rather than the one before fine-tuning."""
+        """Whether the fine-tuned model answers in this mode, instead of the model before fine-tuning."""
         return mode in FINE_TUNED_MODES and bool(self.compression.trains)
 
     @property
     def trains(self) -> bool:
-        """Whether a mode needs a fine-tuned model; a run makes none that it does not evaluate."""
+        """Whether a mode needs a fine-tuned model. A run does not train a model that it does not evaluate."""
         return any(map(self.is_fine_tuned, self.evaluation.modes))
 
 
 LONGEST_NAME = 200
-"""Bytes of one word of an experiment's name: a folder's name may have 255, and files beside it add an ending."""
+"""The most bytes of one word of an experiment's name. A file name may have 255, and files derived from the name have a suffix."""
 
 
 def root_problems(name: str, seed: int, baseline: str) -> Iterator[str]:
-    """What is wrong with the settings outside the sections."""
-    slots = [each.name for each in fields(Settings)]
+    """Yield the problems of the settings outside the sections."""
+    slots = [slot.name for slot in fields(Settings)]
     for part in filter(None, map(str.strip, baseline.split(","))):
         path, equals, _ = part.partition("=")
         if baseline != BASE and (not equals or path.split(".")[0] not in slots):
@@ -112,19 +112,19 @@ def root_problems(name: str, seed: int, baseline: str) -> Iterator[str]:
 
 
 def broken_name(name: str) -> str | None:
-    """What else the name of an experiment must be than words, None where it is right: it becomes folders, none of them outside those of the runs."""
+    """None if the name of an experiment is valid; otherwise the limits to add to the error message. Its words become folders under outputs/runs."""
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", name):
         return ""
-    longest = max(len(os.fsencode(each)) for each in name.split("/"))
+    longest = max(len(os.fsencode(word)) for word in name.split("/"))
     return f", of at most {LONGEST_NAME} bytes each and {4 * LONGEST_NAME} in all" if longest > LONGEST_NAME or len(name) > 4 * LONGEST_NAME else None
 
 
 def _form_contradictions(settings: Settings) -> Iterator[str]:
     compression, name, mixture = settings.compression, settings.compression.name, settings.mixture
     if not compression.has_short_form and mixture.full_ratio != 1:
-        yield f"mixture.full_ratio must be 1 with compression={name}, which makes no other form; got {mixture.full_ratio}"
+        yield f"mixture.full_ratio must be 1 with compression={name}, which has only the full form; got {mixture.full_ratio}"
     if compression.compresses_chains and mixture.full_ratio == 1:
-        yield f"mixture.full_ratio must be below 1 with compression={name}; got 1.0; use compression=none to train on full form alone"
+        yield f"mixture.full_ratio must be below 1 with compression={name}; got 1.0; use compression=none to train on the full form alone"
     if mixture.rewrite_ratio and not compression.teaches_compressor:
         yield f"mixture.rewrite_ratio must be 0 unless compression=reference; got {mixture.rewrite_ratio}"
 
@@ -133,22 +133,22 @@ def _mode_contradictions(settings: Settings) -> Iterator[str]:
     compression, name = settings.compression, settings.compression.name
     modes, ratio = settings.evaluation.modes, settings.evaluation.truncate_ratio
     if not compression.has_short_form and "compress" in modes:
-        yield f"evaluation.modes must not hold 'compress' with compression={name}, which trains no compressed form; got {modes}"
+        yield f"evaluation.modes must not contain 'compress' with compression={name}, which trains no compressed form; got {modes}"
     if not compression.trains and "full" in modes:
-        yield f"evaluation.modes must not hold 'full' with compression={name}, which trains nothing; got {modes}"
+        yield f"evaluation.modes must not contain 'full' with compression={name}, which trains nothing; got {modes}"
     if "truncate" in modes and ratio is None:
-        yield f"evaluation.truncate_ratio must be set where evaluation.modes hold 'truncate'; got None with {modes}"
+        yield f"evaluation.truncate_ratio must be set if evaluation.modes contains 'truncate'; got None with {modes}"
     if ratio is not None and not {"base", "truncate"} <= set(modes):
-        yield f"evaluation.modes must hold 'base' and 'truncate' with evaluation.truncate_ratio, which cuts the base model's answers; got {modes}"
-    asked = settings.evaluation.ratio
-    if asked is not None and compression.asked_by != "ratio":
-        yield f"evaluation.ratio is read only with compression=tokenskip; got {asked} with compression={name}"
+        yield f"evaluation.modes must contain 'base' and 'truncate' with evaluation.truncate_ratio, which cuts the base model's answers; got {modes}"
+    requested = settings.evaluation.ratio
+    if requested is not None and compression.asked_by != "ratio":
+        yield f"evaluation.ratio is used only with compression=tokenskip; got {requested} with compression={name}"
 
 
 def _scratch_contradictions(settings: Settings) -> Iterator[str]:
     if settings.teacher.name == "self":
-        yield "teacher must not be 'self' with a model made from scratch, which can write nothing yet; use teacher=reference"
+        yield "teacher must not be 'self' with a model made from scratch, which cannot write yet; use teacher=reference"
     if "base" in settings.evaluation.modes:
-        yield f"evaluation.modes must not hold 'base' with a model made from scratch; got {settings.evaluation.modes}"
+        yield f"evaluation.modes must not contain 'base' with a model made from scratch; got {settings.evaluation.modes}"
     if settings.trainer.tuning == "lora":
         yield "trainer.tuning must be 'full' with a model made from scratch; got 'lora'"

@@ -1,4 +1,4 @@
-"""Settings of servers that write texts."""
+"""Settings of servers that generate texts."""
 
 from __future__ import annotations
 
@@ -19,37 +19,39 @@ OWN_FIELDS = ("model", "messages", "temperature", "max_tokens", "max_completion_
 
 @dataclass(slots=True, kw_only=True)
 class ApiServer(Section):
-    """A server that speaks OpenAI's chat completions: a service, or vLLM, SGLang, llama.cpp or `transformers serve` on a machine of yours."""
+    """A server with OpenAI's chat completions API: a service, or your own vLLM, SGLang, llama.cpp or `transformers serve`."""
 
-    service: str = setting("???", "Short name of the service, part of every key in place of its address: openai, deepseek, local, ...")
+    service: str = setting("???", "Short name of the service, such as openai, deepseek or local. It is part of every key instead of the address.")
     model: str = setting("???", "Name of the model at the service.")
     base_url: str = setting(
         "???",
-        "Address, mostly ending in /v1; {NAME} stands for the environment variable NAME, for a part that is secret. Another address of the same "
-        "service keeps all texts.",
+        "Address, usually ending in /v1. Write {NAME} for a secret part that the environment variable NAME contains. Stored texts remain valid "
+        "if the address of a service changes.",
         keyed=False,
     )
-    api_key_env: str | None = setting(
-        None, "Name of the environment variable that holds the key, such as OPENAI_API_KEY; null for a server without keys.", keyed=False
-    )
-    input_price: float = setting(0.0, "US dollars per million prompt tokens; cached ones are counted in full.", low=0, keyed=False)
-    output_price: float = setting(0.0, "US dollars per million written tokens.", low=0, keyed=False)
+    api_key_env: str | None = setting(None, "Environment variable with the key, such as OPENAI_API_KEY. null for a server without keys.", keyed=False)
+    input_price: float = setting(0.0, "US dollars per million prompt tokens. Cached tokens count in full.", low=0, keyed=False)
+    output_price: float = setting(0.0, "US dollars per million generated tokens.", low=0, keyed=False)
     max_cost: float | None = setting(
-        None, "Most US dollars that this role's texts of the run may cost, earlier starts included; no limit by default.", above=0, keyed=False
+        None,
+        "Most US dollars that the texts of this role may cost in a run, including earlier starts of it. Default: no limit.",
+        above=0,
+        keyed=False,
     )
     timeout: float = setting(120.0, "Seconds that one request may take.", above=0, keyed=False)
-    max_attempts: int = setting(8, "Most requests for one text, the first included.", low=1, keyed=False)
+    max_attempts: int = setting(8, "Most requests for one text, including the first.", low=1, keyed=False)
     token_limit_field: str = setting(
-        "max_tokens", "Name under which the server takes max_new_tokens.", choices=("max_tokens", "max_completion_tokens"), keyed=False
+        "max_tokens", "Name of the field in which the server expects max_new_tokens.", choices=("max_tokens", "max_completion_tokens"), keyed=False
     )
-    send_seed: bool = setting(True, "Whether each request carries a seed of its own, for servers that know the field.")
+    send_seed: bool = setting(True, "Whether each request contains a seed of its own. For servers that support the field.")
     extra_body: str = setting(
         "{}",
-        'More fields of each request, as a JSON object: \'{"reasoning_effort": "low"}\'; a value "{NAME}" stands for the environment variable NAME.',
+        'Additional fields of each request, as a JSON object: \'{"reasoning_effort": "low"}\'. Write "{NAME}" for the value of the environment '
+        "variable NAME.",
     )
     headers_env: str = setting(
         "{}",
-        'More headers of each request, as a JSON object that names the environment variable with the value of each: \'{"X-Team": "MY_TEAM"}\'.',
+        'Additional headers of each request, as a JSON object from header to the environment variable with its value: \'{"X-Team": "MY_TEAM"}\'.',
         keyed=False,
     )
 
@@ -61,14 +63,14 @@ class ApiServer(Section):
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment variables that requests need -> the setting that names each."""
-        found = dict.fromkeys(credentials.names_in(self.base_url), "base_url")
-        found |= dict.fromkeys(credentials.names_in(self.extra_fields), "extra_body")
-        found |= dict.fromkeys(json.loads(self.headers_env).values(), "headers_env")
-        return found | ({self.api_key_env: "api_key_env"} if self.api_key_env else {})
+        """Environment variable that requests need -> the setting that names it."""
+        variables = dict.fromkeys(credentials.placeholder_names(self.base_url), "base_url")
+        variables |= dict.fromkeys(credentials.placeholder_names(self.extra_fields), "extra_body")
+        variables |= dict.fromkeys(json.loads(self.headers_env).values(), "headers_env")
+        return variables | ({self.api_key_env: "api_key_env"} if self.api_key_env else {})
 
     def clashes(self, sampling: Sampling) -> Iterator[str]:
-        """Restrictions of sampling that `extra_body` sets as well; each sentence begins with the field's name."""
+        """Yield one sentence per restriction of sampling that `extra_body` sets as well."""
         for name in sorted(sampling.restrictions.keys() & self.extra_fields.keys()):
             yield f"server.extra_body must leave {name} to the setting of that name; got both"
 
@@ -81,11 +83,11 @@ class ApiServer(Section):
             if not getattr(self, name).strip():
                 yield f"{name} must not be empty; got {getattr(self, name)!r}"
             elif credentials.looks_secret(getattr(self, name)):
-                yield f"{name} must hold no key, since settings are written to files; what it was given is not repeated here"
+                yield f"{name} must not contain a key, since settings are written to files; its value is not repeated here"
         if self.base_url != "???":
             yield from self._wrong_address()
         if self.api_key_env is not None and not _is_variable(self.api_key_env):
-            yield "api_key_env must name an environment variable in capitals, such as OPENAI_API_KEY; what it was given is not repeated here"
+            yield "api_key_env must name an environment variable in capitals, such as OPENAI_API_KEY; its value is not repeated here"
         if self.max_cost is not None and not (self.input_price and self.output_price):
             yield f"max_cost needs input_price and output_price; got max_cost={self.max_cost} without both"
         yield from self._wrong_headers()
@@ -93,11 +95,11 @@ class ApiServer(Section):
 
     def _wrong_address(self) -> Iterator[str]:
         if not re.fullmatch(r"https?://[^\s@?#]+", self.base_url) or not _has_port(self.base_url):
-            yield "base_url must be an address that begins http:// or https://, without user name, password or query; the key's place is api_key_env"
+            yield "base_url must begin with http:// or https:// and have no user name, password or query; name the key's variable in api_key_env"
         elif credentials.is_secret_address(self.base_url):
             yield (
-                "base_url must hold no key, as a part of it may do, since settings are written to files: put that part into an environment variable "
-                "and write {NAME} in its place; what it was given is not repeated here"
+                "base_url must not contain a key, since settings are written to files, and a part of it may be one: put that part into an "
+                "environment variable and write {NAME} in its place; its value is not repeated here"
             )
 
     def _wrong_headers(self) -> Iterator[str]:
@@ -109,36 +111,36 @@ class ApiServer(Section):
             re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) and isinstance(value, str) and _is_variable(value) for name, value in headers.items()
         ):
             yield (
-                "headers_env must be a JSON object of headers and the environment variables that hold their values, such as "
-                '\'{"X-Team": "MY_TEAM"}\'; what it was given is not repeated here'
+                "headers_env must be a JSON object from headers to the environment variables with their values, such as "
+                '\'{"X-Team": "MY_TEAM"}\'; its value is not repeated here'
             )
 
     def _wrong_extra_body(self) -> Iterator[str]:
         try:
             fields = json.loads(self.extra_body)
         except json.JSONDecodeError as error:
-            yield f"extra_body must be a JSON object ({error}); what it was given is not repeated here"
+            yield f"extra_body must be a JSON object ({error}); its value is not repeated here"
             return
         except RecursionError:
-            yield f"extra_body must not be nested deeper than {credentials.DEEPEST} levels"
+            yield f"extra_body must not be nested deeper than {credentials.MAX_DEPTH} levels"
             return
-        if found := list(credentials.secret_fields(fields)):
-            named = f" ({', '.join(map(repr, found))})" if all(found) else ""
+        if secrets := list(credentials.secret_fields(fields)):
+            names = f" ({', '.join(map(repr, secrets))})" if all(secrets) else ""
             yield (
-                f"extra_body must hold no key or password, no header and at most {credentials.DEEPEST} levels, since settings are written to "
-                f'files{named}: write "{{NAME}}" for the value of an environment variable, and name headers in headers_env'
+                f"extra_body must contain no key, password or header and at most {credentials.MAX_DEPTH} levels, since settings are written to "
+                f'files{names}: write "{{NAME}}" for the value of an environment variable, and name headers in headers_env'
             )
         elif not isinstance(fields, dict):
             yield f"extra_body must be a JSON object; got a JSON {_KINDS[type(fields)]}, which is not repeated here"
-        elif taken := sorted(set(fields) & set(OWN_FIELDS)):
-            yield f"extra_body must leave {', '.join(taken)} to the settings of their own; their values are not repeated here"
+        elif clashes := sorted(set(fields) & set(OWN_FIELDS)):
+            yield f"extra_body must not contain {', '.join(clashes)}, which other settings decide; their values are not repeated here"
 
 
 _KINDS = {list: "list", str: "text", int: "number", float: "number", bool: "truth value", type(None): "null"}
 
 
 def _has_port(address: str) -> bool:
-    """Whether what stands behind the host's colon, if anything does, is a number."""
+    """Whether an address has a numeric port or none."""
     try:
         urlsplit(credentials.PLACEHOLDER.sub("1", address)).port  # noqa: B018
     except ValueError:
@@ -147,5 +149,5 @@ def _has_port(address: str) -> bool:
 
 
 def _is_variable(name: str) -> bool:
-    """Whether a text can be the name of an environment variable, and not what one holds."""
+    """Whether a text can be the name of an environment variable and does not look like its value."""
     return bool(credentials.VARIABLE.fullmatch(name)) and not credentials.looks_secret(name)

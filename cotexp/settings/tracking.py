@@ -9,7 +9,7 @@ from cotexp.settings.base import Section, setting
 
 @dataclass(slots=True, kw_only=True)
 class NoTracking(Section):
-    """Results stay in outputs/."""
+    """No tracker; results are only in outputs/."""
 
     name: str = setting("none", "Name of the tracker.", choices=("none",), keyed=False)
 
@@ -28,24 +28,29 @@ ARTIFACTS = (
     "checkpoint",
     "predictions",
 )
-"""Kinds of what a run makes and reads, in the order of the pipeline."""
+"""Kinds of artifacts that a run makes or reads, in the order of the pipeline."""
 
 
 @dataclass(slots=True, kw_only=True)
 class WandbTracking(Section):
-    """One Weights & Biases run per experiment run; offline without an API key. What WANDB_* variables ask for holds where a setting is at its
-    default; WANDB_MODE=disabled and WANDB_DISABLED=true write nothing in any case."""
+    """One Weights & Biases run per experiment run; offline without an API key. WANDB_* variables apply to settings that are at their default.
+    With WANDB_MODE=disabled or WANDB_DISABLED=true nothing is written."""
 
     name: str = setting("wandb", "Name of the tracker.", choices=("wandb",), keyed=False)
     project: str = setting("cotexp", "W&B project.", keyed=False)
     entity: str | None = setting(None, "W&B user or team.", keyed=False)
     mode: str = setting(
-        "auto", "auto: what WANDB_MODE says, else online when an API key is found, else offline.", choices=("auto", "online", "offline"), keyed=False
+        "auto",
+        "auto: the value of WANDB_MODE; without it online if there is an API key, else offline.",
+        choices=("auto", "online", "offline"),
+        keyed=False,
     )
-    tags: list[str] = setting([], "W&B tags, beside the name of the sweep that a run belongs to.", keyed=False)
+    tags: list[str] = setting([], "W&B tags, in addition to the name of the run's sweep.", keyed=False)
     notes: str = setting("", "W&B notes.", keyed=False)
-    job_type: str | None = setting(None, "W&B job type; by default train, or evaluate where nothing is trained.", keyed=False)
-    upload: list[str] = setting([], "Artifacts whose files are uploaded; of all others W&B gets paths and checksums.", choices=ARTIFACTS, keyed=False)
+    job_type: str | None = setting(None, "W&B job type. Default: train, or evaluate if nothing is trained.", keyed=False)
+    upload: list[str] = setting(
+        [], "Artifacts whose files are uploaded. W&B gets only paths and checksums of the others.", choices=ARTIFACTS, keyed=False
+    )
     finish_seconds: float = setting(
-        60.0, "Most seconds that a finished run waits for an upload; what is left lies in OUTPUTS/wandb for `wandb sync`.", low=1, keyed=False
+        60.0, "Most seconds that a finished run waits for an upload. The rest remains in OUTPUTS/wandb for `wandb sync`.", low=1, keyed=False
     )

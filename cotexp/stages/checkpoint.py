@@ -122,5 +122,5 @@ def join_training(context: Context) -> None:
     while not context.store.has_artifact(own):
         signals.check()
         if (unfinished / training_workers.JOB).is_file():
-            training_workers.join(unfinished, context.settings.trainer)
+            training_workers.join_fit(unfinished, context.settings.trainer)
         time.sleep(POLL_SECONDS)

@@ -12,7 +12,7 @@ from cotexp.settings.base import RunFailed
 from cotexp.stages.context import Context, Emit
 from cotexp.store.ledgers import Ledger
 from cotexp.store.specs import Spec
-from cotexp.store.stored_files import Row, questions_of, stages_of, understood
+from cotexp.store.stored_files import Row, questions_of, reading_run, stages_of
 from cotexp.tasks.grading import Answered, grade_all
 from cotexp.tasks.judge import Judge
 
@@ -61,8 +61,8 @@ def predictions_of_run(folder: Path) -> dict[str, list[Prediction]]:
     outputs = next((parent for parent in folder.absolute().parents if (parent / "store").is_dir()), None)
     if outputs is None:
         raise RunFailed(f"{folder} lies under no folder with a store; name a run as it lies in OUTPUTS/runs")
-    wanted, stages = questions_of(folder)[0], stages_of(folder, whole=True)
-    with understood(folder):
+    wanted, stages = questions_of(folder)[0], stages_of(folder, complete=True)
+    with reading_run(folder):
         return _predictions(outputs, wanted, stages)
 
 

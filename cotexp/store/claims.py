@@ -1,6 +1,6 @@
-"""Claims: which process computes which rows, so that no two compute the same.
+"""Claims: which process computes which rows, so that no two processes compute the same row.
 
-A claim is a small file that its owner keeps renewing; it ends when the owner is dead.
+A claim is a small file with a lease that its owner renews. It ends when the owner dies.
 """
 
 from __future__ import annotations
@@ -18,158 +18,159 @@ import orjson
 from filelock import FileLock
 
 from cotexp import progress
-from cotexp.store.processes import is_elsewhere, is_owner, now_at, owner, process_is_alive
+from cotexp.store.processes import file_system_time, identifies_process, is_remote, process_is_alive, this_process
 from cotexp.store.stored_files import write_json
 
 log = logging.getLogger(__name__)
 
 
 LEASE_SECONDS = 45.0
-"""A claim that was not renewed for so long is void, wherever its owner ran."""
+"""A remote claim expires if it is not renewed for this long."""
 
 POLL_SECONDS = 0.5
 
 PATIENCE_SECONDS = 5.0
-"""A wait for another process of this host is said after so long; devices of one run often wait for each other for a moment."""
+"""A wait for a process of this host is logged after this long, because devices of one run often wait for each other briefly."""
 
 LOCK_SECONDS = 60.0
-"""Longest wait for the lock of a folder of claims, which is held for milliseconds."""
+"""The longest wait for the lock of a claims folder. The lock is normally held for milliseconds."""
 
 
 ChunkSize = int | Callable[[Sequence[str]], int]
-"""How many rows are claimed and computed at once; a function says how many of the next ones."""
+"""How many rows to claim and compute at once: a number, or a function of the next free ids."""
 
 
 @dataclass(slots=True)
 class Claims:
-    """Who computes what: one file per owner, read and written under a short file lock.
+    """The claims in a folder: one file per owner, read and written under a short file lock.
 
-    Differs from a log of leases: an owner rewrites its own small file, so nothing grows and nothing is left behind. A claim outlives no
-    process, so it need not survive a power cut. `seen` holds claims of other hosts as they were and since when, by this process's clock.
+    Differs from a log of leases: each owner rewrites its own small file, so the folder does not grow. A claim ends with its process, so it is
+    not synced to the disk.
     """
 
     folder: Path
     writer: str
-    seen: dict[Path, tuple[bytes, float]] = field(default_factory=dict)
-    holders: list[dict[str, Any]] = field(default_factory=list)
-    """Whose claims kept rows from this process at its last look."""
-    own: Path | None = None
-    doubtful: bool = False
-    """Whether a claim of another host was taken over here, or the own one there: what the other one still writes comes late."""
-    waits_since: float | None = None
-    said_at: float | None = None
+    observed: dict[Path, tuple[bytes, float]] = field(default_factory=dict)
+    """Claim file -> its content, and since when it has been unchanged (monotonic seconds of this process)."""
+    other_claims: list[dict[str, Any]] = field(default_factory=list)
+    """Claims of living processes that the last `take` found."""
+    path: Path | None = None
+    """The claim file of this process."""
+    lease_was_lost: bool = False
+    """Whether a remote claim was taken over by this process, or the reverse. The previous owner may still write rows."""
+    waiting_since: float | None = None
+    logged_at: float | None = None
 
     @contextlib.contextmanager
     def take(self, ids: Sequence[str], *, most: ChunkSize = 1, refresh: Callable[[], Iterable[str]] = lambda: ()) -> Iterator[list[str]]:
-        """Claim up to `most` of `ids` that nobody else holds and that `refresh()` does not name as done; may be none."""
-        self.own = own = self.folder / f"{self.writer}-{threading.get_ident()}.json"
+        """Claim up to `most` of the `ids` that are neither claimed by others nor among the finished ids that `refresh()` returns; maybe none."""
+        self.path = path = self.folder / f"{self.writer}-{threading.get_ident()}.json"
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock():
-            held = self._held_by_others(own)
-            done = refresh()
-            free = [each for each in ids if each not in held and each not in done]
+            claimed = self._claimed_by_others(path)
+            finished = refresh()
+            free = [name for name in ids if name not in claimed and name not in finished]
             taken = free[: most(free) if callable(most) else most]
             if taken:
-                self._write(own, taken)
+                self._write(path, taken)
         if not taken:
             yield []
             return
-        self.waits_since = self.said_at = None
+        self.waiting_since = self.logged_at = None
         stop = threading.Event()
-        renewer = threading.Thread(target=self._renew, args=(own, taken, stop), daemon=True)
+        renewer = threading.Thread(target=self._renew, args=(path, taken, stop), daemon=True)
         renewer.start()
         try:
             yield taken
         finally:
             stop.set()
             renewer.join()
-            own.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
-    def are_in_doubt(self) -> bool:
-        """Whether another process may have computed what is claimed here: one of the two was out of reach for longer than a lease."""
-        return self.doubtful or (self.own is not None and not self.own.exists())
+    def may_overlap(self) -> bool:
+        """Whether another process may have computed rows claimed here, because either of the two was unreachable for longer than a lease."""
+        return self.lease_was_lost or (self.path is not None and not self.path.exists())
 
     def wait(self, what: str) -> None:
-        """Wait a moment for whoever holds `what`."""
-        self._say_waiting(what)
+        """Wait POLL_SECONDS for the process that has claimed `what`."""
+        self._log_wait(what)
         time.sleep(POLL_SECONDS)
 
-    def _say_waiting(self, what: str) -> None:
-        """Say now and then for whom this process waits: at once for another host, whose processes cannot be looked at from here."""
+    def _log_wait(self, what: str) -> None:
+        """Log from time to time which process this one waits for: a remote one at once, since its process cannot be checked."""
         now = time.monotonic()
-        since = self.waits_since = now if self.waits_since is None else self.waits_since
-        holder = next((each for each in self.holders if is_elsewhere(each)), self.holders[0] if self.holders else None)
-        if holder is None:
+        since = self.waiting_since = now if self.waiting_since is None else self.waiting_since
+        claim = next(filter(is_remote, self.other_claims), self.other_claims[0] if self.other_claims else None)
+        if claim is None:
             return
-        due = now - since >= PATIENCE_SECONDS or is_elsewhere(holder) if self.said_at is None else now - self.said_at >= progress.NOTE_SECONDS
-        if due:
-            self.said_at = now
-            until = f"; unless that one renews its claim, it is taken over within {LEASE_SECONDS:.0f} s" if is_elsewhere(holder) else ""
-            log.info("waiting for %s, which process %d on %s has claimed%s", what, holder["pid"], holder["host"], until)
+        is_due = now - since >= PATIENCE_SECONDS or is_remote(claim) if self.logged_at is None else now - self.logged_at >= progress.NOTE_SECONDS
+        if is_due:
+            self.logged_at = now
+            takeover = f"; the claim is taken over if it is not renewed within {LEASE_SECONDS:.0f} s" if is_remote(claim) else ""
+            log.info("waiting for %s, claimed by process %d on %s%s", what, claim["pid"], claim["host"], takeover)
 
     def _lock(self) -> FileLock:
         return FileLock(self.folder / "lock", timeout=LOCK_SECONDS)
 
-    def _held_by_others(self, own: Path) -> set[str]:
-        held: set[str] = set()
-        self.holders = []
-        now = now_at(self.folder / "clock")
+    def _claimed_by_others(self, own_path: Path) -> set[str]:
+        claimed: set[str] = set()
+        self.other_claims = []
+        now = file_system_time(self.folder / "clock")
         for path in self.folder.glob("*.json"):
-            if path == own:
+            if path == own_path:
                 continue
             try:
                 content, age = path.read_bytes(), now - path.stat().st_mtime
-                claim = claim_in(content)
+                claim = parse_claim(content)
             except FileNotFoundError:
                 continue
             except (OSError, ValueError) as error:
-                log.warning("%s is no claim (%s) and holds nothing; remove it if no process works here", path, error)
+                log.warning("%s is not a valid claim (%s) and is ignored; remove it if no process is working here", path, error)
                 continue
             if self._is_alive(path, content, claim, age):
-                held.update(claim["ids"])
-                self.holders.append(claim)
+                claimed.update(claim["ids"])
+                self.other_claims.append(claim)
             else:
-                self.doubtful |= is_elsewhere(claim)
+                self.lease_was_lost |= is_remote(claim)
                 path.unlink(missing_ok=True)
-        return held
+        return claimed
 
     def _is_alive(self, path: Path, content: bytes, claim: dict[str, Any], age: float) -> bool:
-        """A lease that was not renewed while this process looked on for its whole length is over, whatever any clock says."""
-        before, since = self.seen.get(path, (b"", 0.0))
-        if before != content:
+        """Whether a claim is in force. It is not if this process has seen it unchanged for a whole lease, whatever other clocks say."""
+        previous, since = self.observed.get(path, (b"", 0.0))
+        if previous != content:
             since = time.monotonic()
-            self.seen[path] = (content, since)
-        watched = time.monotonic() - since
-        return claim_is_alive(claim, age=max(age, watched))
+            self.observed[path] = (content, since)
+        return claim_is_alive(claim, age=max(age, time.monotonic() - since))
 
     def _write(self, path: Path, ids: list[str]) -> None:
         now = time.time()
-        write_json(path, {"ids": ids, **owner(), "renewed": now, "expires": now + LEASE_SECONDS}, lasting=False)
+        write_json(path, {"ids": ids, **this_process(), "renewed": now, "expires": now + LEASE_SECONDS}, fsync=False)
 
     def _renew(self, path: Path, ids: list[str], stop: threading.Event) -> None:
         while not stop.wait(LEASE_SECONDS / 4):
             with contextlib.suppress(OSError), self._lock():
-                if not path.exists():  # it ran out meanwhile, and others may hold a part
-                    self.doubtful = True
-                    held = self._held_by_others(path)
-                    ids = [each for each in ids if each not in held]
+                if not path.exists():  # the lease expired, and others may have claimed some of the rows
+                    self.lease_was_lost = True
+                    claimed = self._claimed_by_others(path)
+                    ids = [name for name in ids if name not in claimed]
                 self._write(path, ids)
 
 
-def claim_in(content: bytes) -> dict[str, Any]:
-    """The claim that a file holds. Raises: ValueError."""
+def parse_claim(content: bytes) -> dict[str, Any]:
+    """The claim in the content of a file. Raises: ValueError."""
     claim = orjson.loads(content)
-    if not is_owner(claim) or not isinstance(claim.get("ids"), list) or not isinstance(claim.get("expires"), int | float):
-        raise ValueError("it names no rows, process or time")
+    if not identifies_process(claim) or not isinstance(claim.get("ids"), list) or not isinstance(claim.get("expires"), int | float):
+        raise ValueError("it lacks rows, process or expiry")
     return dict(claim)
 
 
 def claim_is_alive(claim: dict[str, Any], *, age: float = 0.0) -> bool:
-    """Whether the owner of a claim that was renewed `age` seconds ago can still be working.
+    """Whether a claim that was renewed `age` seconds ago is in force.
 
-    On this host its process lives, suspended or not. Elsewhere its lease runs, which is never trusted for longer than its length: the other
-    host's clock may be wrong. Claims of earlier versions do not say when they were renewed, and end by that clock too.
+    A claim of this host holds while its process lives, even suspended. A remote claim holds for LEASE_SECONDS after its renewal, whatever expiry
+    it states, because the clock of its host may be wrong. Claims of earlier versions lack the time of renewal; they end at their expiry as well.
     """
-    if not is_elsewhere(claim):
+    if not is_remote(claim):
         return process_is_alive(claim)
     return age < LEASE_SECONDS and ("renewed" in claim or claim["expires"] > time.time())

@@ -1,4 +1,4 @@
-"""What of the store no run needs: everything but what the runs under outputs/runs have used, or will go on from, and what that was made of."""
+"""Cleaning of the store: an entry is needed if a run under outputs/runs has used it or resumes from it, or if a needed entry was made from it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from filelock import FileLock, Timeout
 
 from cotexp.settings.base import ConfigError
 from cotexp.store import users
-from cotexp.store.claims import claim_in, claim_is_alive
-from cotexp.store.processes import now_at
-from cotexp.store.stored_files import PLANNED, STAGES, Damaged, Folders, StoreError, read_json, stages_of
+from cotexp.store.claims import claim_is_alive, parse_claim
+from cotexp.store.processes import file_system_time
+from cotexp.store.stored_files import PLANNED, STAGES, Damaged, RunFolders, StoreError, read_json, stages_of
 
 RECENT_SECONDS = 600.0
-"""What was written so recently is left alone: versions of this project that do not say that they work may have written it."""
+"""Entries modified this recently are kept, because a process of an earlier version, which does not register, may be writing them."""
 MAX_NAMED_RUNS = 5
 REMOVED = ".removed"
-"""Ends the name of an entry that is being deleted, so that a part of it is never taken for the whole."""
-NAME = re.compile(r"(?P<key>[0-9a-f]{16})(?:\.partial)?(?:\.removed)?")
-"""How the store calls its entries; what is called otherwise is not its own."""
+"""Suffix of an entry that is being deleted, so that a part of it is never mistaken for a complete entry."""
+ENTRY_NAME = re.compile(r"(?P<key>[0-9a-f]{16})(?:\.partial)?(?:\.removed)?")
+"""Names of entries. Anything else in the store was not written by this project."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A ledger, an artifact, or an unfinished artifact of the store. `is_paid`: a server was paid for its texts.
+    """A ledger, an artifact or an unfinished artifact. `modified` is in seconds since 1970; `is_paid` means that its texts came from a paid server.
 
-    `doubt` says why it cannot be told what it is or what deleting it would delete.
+    `problem` is the reason why it is unknown what the entry is or what deleting it would delete; otherwise "".
     """
 
     stage: str
@@ -43,14 +43,14 @@ class Entry:
     modified: float
     inputs: frozenset[str]
     is_paid: bool
-    doubt: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Cleaning:
-    """Entries of the store by what happens to them; `unneeded` are removed, `paid` and `recent` would be but for that.
+    """The entries of a store. Cleaning removes `unneeded`; it keeps unneeded entries that are `paid` or `recent`.
 
-    `unproven` are those that seem unneeded, by the reason for which that cannot be proven.
+    `unproven` maps a reason to the entries that seem unneeded but for that reason may be needed.
     """
 
     needed: list[Entry]
@@ -62,60 +62,56 @@ class Cleaning:
 
 
 def plan_cleaning(outputs: Path, *, paid: bool = False, now: float | None = None) -> Cleaning:
-    """What cleaning would do; removes nothing. With `paid`, texts of servers that no run needs are unneeded too.
+    """The entries that cleaning would remove and keep; nothing is removed. With `paid`, unneeded texts of paid servers count as unneeded.
 
-    Raises: ConfigError for an unfinished run that does not say what it goes on from, as versions before this one left it.
+    Raises: ConfigError for an unfinished run of an earlier version, which does not record what it resumes from.
     """
-    everyone, doubts = users.sharing(outputs)
-    runs, unknown = _runs(everyone)
-    wanted, unread = _wanted(runs)
-    used, silent = users.living(outputs)
+    sharing, share_problems = users.folders_sharing_store(outputs)
+    runs, run_problems = _runs(sharing)
+    run_keys, key_problems = _needed_keys(runs)
+    used_keys, user_problems = users.keys_in_use(outputs)
     entries = list(_entries(outputs / "store"))
-    needed = _with_inputs(wanted | used, entries)
-    doubts += [
-        *unknown,
-        *unread,
-        *silent,
-        *(f"what {each.folder} was made of is not known: {each.doubt}" for each in entries if _hides(each, needed)),
-    ]
-    found = Cleaning([], [], [], [], len(runs))
+    needed = _with_inputs(run_keys | used_keys, entries)
+    input_problems = [f"the inputs of {entry.folder} are unknown: {entry.problem}" for entry in entries if _has_unknown_inputs(entry, needed)]
+    problems = [*share_problems, *run_problems, *key_problems, *user_problems, *input_problems]
+    cleaning = Cleaning([], [], [], [], len(runs))
     recent = (time.time() if now is None else now) - RECENT_SECONDS
-    for each in entries:
-        if each.key in needed:
-            found.needed.append(each)
-        elif each.is_paid and not paid:
-            found.paid.append(each)
-        elif each.modified > recent or _is_claimed(each):
-            found.recent.append(each)
-        elif reasons := [*filter(None, [each.doubt]), *doubts]:
+    for entry in entries:
+        if entry.key in needed:
+            cleaning.needed.append(entry)
+        elif entry.is_paid and not paid:
+            cleaning.paid.append(entry)
+        elif entry.modified > recent or _is_claimed(entry):
+            cleaning.recent.append(entry)
+        elif reasons := [*filter(None, [entry.problem]), *problems]:
             more = f" (and {len(reasons) - 1} more such reasons)" if len(reasons) > 1 else ""
-            found.unproven.setdefault(f"{reasons[0]}{more}", []).append(each)
+            cleaning.unproven.setdefault(f"{reasons[0]}{more}", []).append(entry)
         else:
-            found.unneeded.append(each)
-    return found
+            cleaning.unneeded.append(entry)
+    return cleaning
 
 
 def remove(entries: Iterable[Entry]) -> list[Entry]:
-    """Delete entries, and return those that were; one that is deleted in part is no longer found under its key.
+    """Delete entries, and return the deleted ones. A partly deleted entry is no longer found under its key.
 
-    An entry that has become a link, or that a process has claimed since it was looked at, stays.
-    Raises: StoreError where the disk does not let it.
+    Entries that have become links or were claimed after planning are kept. Raises: StoreError if the disk refuses a deletion.
     """
-    gone = []
-    for each in entries:
+    deleted = []
+    for entry in entries:
         try:
-            if _taken_away(each):
-                gone.append(each)
+            if _delete(entry):
+                deleted.append(entry)
         except FileNotFoundError:
             continue
         except OSError as error:
             raise StoreError(
-                f"clean: {each.folder} cannot be deleted ({error.strerror}); {len(gone)} entries before it are; put that right and clean again"
+                f"clean: {entry.folder} cannot be deleted ({error.strerror}); {len(deleted)} entries before it were; correct that and clean again"
             ) from None
-    return gone
+    return deleted
 
 
-def _taken_away(entry: Entry) -> bool:
+def _delete(entry: Entry) -> bool:
+    """Delete an entry unless it is a link or claimed. Returns whether it was deleted."""
     folder = entry.folder
     if folder.is_symlink() or folder.parent.is_symlink():
         return False
@@ -132,47 +128,51 @@ def _taken_away(entry: Entry) -> bool:
     return True
 
 
-def _runs(everyone: Iterable[Path]) -> tuple[list[Path], list[str]]:
-    """(the folders of runs, also through links; lines on places that cannot be looked into)."""
-    found: list[Path] = []
-    unknown: list[str] = []
-    for outputs in everyone:
-        own = Folders(outputs / "runs")
-        found += own.found
-        unknown += own.unknown
-    return found, unknown
+def _runs(outputs_folders: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """(the folders of all runs, also behind links; one line per folder that cannot be read)."""
+    folders: list[Path] = []
+    problems: list[str] = []
+    for outputs in outputs_folders:
+        runs = RunFolders(outputs / "runs")
+        folders += runs.folders
+        problems += runs.problems
+    return folders, problems
 
 
-def _wanted(runs: Iterable[Path]) -> tuple[set[str], list[str]]:
-    """(keys that the runs in these folders have used or will go on from, lines on files that should say so and cannot be read)."""
-    wanted: set[str] = set()
-    silent: list[str] = []
-    unread: list[str] = []
+def _needed_keys(runs: Iterable[Path]) -> tuple[set[str], list[str]]:
+    """(keys that the runs in these folders have used or resume from, one line per run whose keys cannot be read).
+
+    Raises: ConfigError for unfinished runs of earlier versions.
+    """
+    keys: set[str] = set()
+    problems: list[str] = []
+    unrecorded: list[str] = []
     for run in runs:
         names = [name for name in (STAGES, PLANNED) if os.path.lexists(run / name)]
-        if not names:
-            (unread if _begins(run) else silent).append(f"a process begins {run} and has not said yet what it needs" if _begins(run) else str(run))
+        if not names and _is_locked(run):
+            problems.append(f"a process is starting {run}, and its needs are not known yet")
+        elif not names and not _is_empty(run):
+            unrecorded.append(str(run))
         for name in names:
             try:
-                wanted.update(each["key"] for each in stages_of(run, name, whole=True).values())
+                keys.update(stage["key"] for stage in stages_of(run, name, complete=True).values())
             except Damaged as error:
-                unread.append(str(error))
-    silent = [each for each in silent if not _is_untouched(Path(each))]
-    if silent:
-        more = f" and {len(silent) - MAX_NAMED_RUNS} more" if len(silent) > MAX_NAMED_RUNS else ""
+                problems.append(str(error))
+    if unrecorded:
+        more = f" and {len(unrecorded) - MAX_NAMED_RUNS} more" if len(unrecorded) > MAX_NAMED_RUNS else ""
         raise ConfigError(
-            f"clean: {', '.join(silent[:MAX_NAMED_RUNS])}{more} did not finish and does not say what it goes on from, as earlier versions of this "
-            "project left it; run its command again, or delete its folder"
+            f"clean: {', '.join(unrecorded[:MAX_NAMED_RUNS])}{more} did not finish and does not record what it resumes from, because an earlier "
+            "version wrote it; run its command again, or delete its folder"
         )
-    return wanted, unread
+    return keys, problems
 
 
-def _is_untouched(run: Path) -> bool:
-    """Whether nothing but the lock of a run was ever written."""
-    return {each.name for each in run.iterdir()} <= {".lock"}
+def _is_empty(run: Path) -> bool:
+    """Whether the folder of a run contains at most a lock."""
+    return {path.name for path in run.iterdir()} <= {".lock"}
 
 
-def _begins(run: Path) -> bool:
+def _is_locked(run: Path) -> bool:
     """Whether a process holds the lock of a run."""
     try:
         with FileLock(run / ".lock", timeout=0):
@@ -183,9 +183,9 @@ def _begins(run: Path) -> bool:
         return False
 
 
-def _hides(entry: Entry, needed: set[str]) -> bool:
-    """Whether a needed entry does not say what it was made of. An unfinished one need not: its run names all of that."""
-    return entry.key in needed and bool(entry.doubt) and entry.folder.name == entry.key
+def _has_unknown_inputs(entry: Entry, needed: set[str]) -> bool:
+    """Whether the inputs of a needed entry are unknown. Those of an unfinished entry are known, because its run names them."""
+    return entry.key in needed and bool(entry.problem) and entry.folder.name == entry.key
 
 
 def _entries(store: Path) -> Iterator[Entry]:
@@ -193,46 +193,46 @@ def _entries(store: Path) -> Iterator[Entry]:
         stage = folder.parent.name
         if folder.name == "claims" or stage.startswith(".") or not (folder.is_dir() or folder.is_symlink()):
             continue
-        named = NAME.fullmatch(folder.name)
-        key = named["key"] if named else folder.name.split(".")[0]
+        name = ENTRY_NAME.fullmatch(folder.name)
+        key = name["key"] if name else folder.name.split(".")[0]
         try:
-            own = folder.lstat()
+            folder_stat = folder.lstat()
         except FileNotFoundError:
             continue
-        files = list(_files(folder))
-        described, doubt = _description(folder)
-        if not named:
-            doubt = f"{folder} is called as nothing that this project stores"
+        files = list(_file_stats(folder))
+        description, problem = _description(folder)
+        if not name:
+            problem = f"{folder} does not have the name of a stored entry"
         elif folder.is_symlink() or folder.parent.is_symlink():
-            doubt = f"{folder if folder.is_symlink() else folder.parent} is a link, and others may use what it leads to; delete it by hand"
-        elif any(each.st_dev != own.st_dev for each in files):
-            doubt = f"another disk is mounted in {folder}"
-        is_paid = stage == "rewrites" or (stage == "texts" and _engine(described) == "api")
-        modified = max([each.st_mtime for each in files] or [own.st_mtime])
-        inputs = frozenset(_keys_in(described)) - {key}
-        yield Entry(stage, key, folder, sum(each.st_size for each in files), modified, inputs, is_paid, doubt)
+            problem = f"{folder if folder.is_symlink() else folder.parent} is a link, and others may use its target; delete it by hand"
+        elif any(file.st_dev != folder_stat.st_dev for file in files):
+            problem = f"another disk is mounted in {folder}"
+        is_paid = stage == "rewrites" or (stage == "texts" and _engine(description) == "api")
+        modified = max([file.st_mtime for file in files] or [folder_stat.st_mtime])
+        inputs = frozenset(_keys_in(description)) - {key}
+        yield Entry(stage, key, folder, sum(file.st_size for file in files), modified, inputs, is_paid, problem)
 
 
-def _files(folder: Path) -> Iterator[os.stat_result]:
-    """Of the files, links and mounted folders in an entry; a living process may take some away meanwhile."""
-    for each in folder.rglob("*"):
+def _file_stats(folder: Path) -> Iterator[os.stat_result]:
+    """The status of each file, link and mounted folder in an entry. A living process may remove some of them meanwhile."""
+    for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
-            if each.is_symlink() or not each.is_dir() or each.is_mount():
-                yield each.lstat()
+            if path.is_symlink() or not path.is_dir() or path.is_mount():
+                yield path.lstat()
 
 
-def _engine(described: dict[str, Any]) -> Any:
-    teacher = described.get("teacher")
+def _engine(description: dict[str, Any]) -> Any:
+    teacher = description.get("teacher")
     return teacher.get("engine") if isinstance(teacher, dict) else None
 
 
 def _description(folder: Path) -> tuple[dict[str, Any], str]:
-    """(what an entry says of itself, why it cannot be read). An unfinished or half-deleted one, or an empty one, need not say anything."""
+    """(the description of an entry, or {}; the reason why it cannot be read, or ""). Unfinished, partly deleted and empty entries need none."""
     paths = [folder / name for name in ("spec.json", "manifest.json") if os.path.lexists(folder / name)]
     if not paths:
-        rows = folder.is_dir() and any(each.name != "claims" for each in folder.iterdir())
-        is_whole = folder.name == folder.name.split(".")[0]
-        return {}, f"{folder} has no spec.json and no manifest.json, so that nothing says what it is" if rows and is_whole else ""
+        has_files = folder.is_dir() and any(path.name != "claims" for path in folder.iterdir())
+        is_complete = "." not in folder.name
+        return {}, f"{folder} has neither spec.json nor manifest.json, so it is unknown what it is" if has_files and is_complete else ""
     try:
         return read_json(paths[0], "stage", "key"), ""
     except Damaged as error:
@@ -240,40 +240,41 @@ def _description(folder: Path) -> tuple[dict[str, Any], str]:
 
 
 def _keys_in(value: Any) -> Iterator[str]:
-    """Everything in a description that looks like a key of the store."""
+    """Every text in a description that has the form of a key."""
     if isinstance(value, str):
         if re.fullmatch("[0-9a-f]{16}", value):
             yield value
     elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _keys_in(each)
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _keys_in(part)
 
 
-def _with_inputs(wanted: set[str], entries: Iterable[Entry]) -> set[str]:
-    """`wanted`, what that was made of, and the merged weights of its fine-tuned models, which no run names."""
+def _with_inputs(keys: set[str], entries: Iterable[Entry]) -> set[str]:
+    """`keys`, their inputs at any depth, and the merged weights of their checkpoints, which no run names."""
     inputs: dict[str, set[str]] = {}
-    for each in entries:
-        inputs.setdefault(each.key, set()).update(each.inputs)
-        if each.stage == "merged":
-            for checkpoint in each.inputs:
-                inputs.setdefault(checkpoint, set()).add(each.key)
-    needed, new = set(wanted), list(wanted)
-    while new:
-        found = inputs.get(new.pop(), set()) - needed
-        needed |= found
-        new += found
+    for entry in entries:
+        inputs.setdefault(entry.key, set()).update(entry.inputs)
+        if entry.stage == "merged":
+            for checkpoint in entry.inputs:
+                inputs.setdefault(checkpoint, set()).add(entry.key)
+    needed, queue = set(keys), list(keys)
+    while queue:
+        new = inputs.get(queue.pop(), set()) - needed
+        needed |= new
+        queue += new
     return needed
 
 
 def _is_claimed(entry: Entry) -> bool:
-    """Whether a living process is at work on an entry. Whoever has written what is no claim may be."""
-    own, beside = entry.folder / "claims", entry.folder.parent / "claims"
-    return any(_holds(path, None) for path in own.glob("*.json")) or any(_holds(path, entry.key) for path in beside.glob("*.json"))
+    """Whether a living process has claimed an entry or rows of it. An unreadable claim counts as alive."""
+    row_claims, artifact_claims = (entry.folder / "claims").glob("*.json"), (entry.folder.parent / "claims").glob("*.json")
+    return any(_holds_key(path, None) for path in row_claims) or any(_holds_key(path, entry.key) for path in artifact_claims)
 
 
-def _holds(path: Path, key: str | None) -> bool:
+def _holds_key(path: Path, key: str | None) -> bool:
+    """Whether the claim in a file is in force and contains `key`, if given."""
     try:
-        claim, age = claim_in(path.read_bytes()), now_at(path.with_name("clock")) - path.stat().st_mtime
+        claim, age = parse_claim(path.read_bytes()), file_system_time(path.with_name("clock")) - path.stat().st_mtime
     except FileNotFoundError:
         return False
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The lines of a ledger's files: which of them are whole, which are rows, and what is said of the others."""
+"""Lines of ledger files: reads complete lines, recognises rows, and warns once about anything else."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from cotexp.store.stored_files import Row
 
 log = logging.getLogger(__name__)
 
-SAID: set[str] = set()
-"""Lines that this process has said already."""
+WARNED: set[str] = set()
+"""Warnings that this process has logged."""
 
 
 def is_row(value: Any) -> bool:
+    """Whether a JSON value is a row of a ledger: an object with an id and the time when it was written."""
     written = value.get("written") if isinstance(value, dict) else None
     return isinstance(written, int | float) and isinstance(value.get("id"), str)
 
 
-def says(row: Row) -> Row:
-    """What two processes that did the same work should agree on."""
+def result_of(row: Row) -> Row:
+    """The part of a row that is equal in any two processes that compute it."""
     return {name: value for name, value in row.items() if name not in ("written", "seconds", "usage")}
 
 
-def say_once(line: str) -> None:
-    """Warn of what lies in a file, which is often read several times by one process."""
-    if line not in SAID:
-        SAID.add(line)
-        log.warning("%s", line)
+def warn_once(message: str) -> None:
+    """Log a warning about a file, but only once, because a process often reads a file several times."""
+    if message not in WARNED:
+        WARNED.add(message)
+        log.warning("%s", message)
 
 
-def begin_on_a_fresh_line(file: BinaryIO) -> None:
-    """After a torn line, a row that follows on it would be lost with it."""
+def end_torn_line(file: BinaryIO) -> None:
+    """End a line that a torn write left open, so that the next row is not lost with it."""
     if file.tell():
         file.seek(-1, os.SEEK_END)
         if file.read(1) != b"\n":
@@ -43,9 +44,10 @@ def begin_on_a_fresh_line(file: BinaryIO) -> None:
 
 
 def complete_lines(path: Path, offset: int = 0) -> tuple[list[Any], int]:
-    """The values in the whole lines of a JSON Lines file from byte `offset`, and where the next reader goes on; None for a line of no JSON.
+    """(values of the complete lines of a JSON Lines file from byte `offset` on, offset of the next byte to read).
 
-    An unterminated tail may still be being written and is left for later; a torn line may stand before a later append.
+    A line that is not JSON gives None: a torn write may precede a later append. A last line without a line break is left for the next read,
+    because it may still be being written.
     """
     with path.open("rb") as file:
         file.seek(offset)

@@ -1,4 +1,4 @@
-"""Ledgers: folders of append-only JSON Lines, one file per writer. A row is one unit of work and carries a unique "id"."""
+"""Ledgers: folders of append-only JSON Lines files, one per writer. A row is one unit of work and has a unique "id"."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import orjson
 
 from cotexp import signals
 from cotexp.store.claims import ChunkSize, Claims
-from cotexp.store.ledger_files import begin_on_a_fresh_line, complete_lines, is_row, say_once, says
+from cotexp.store.ledger_files import complete_lines, end_torn_line, is_row, result_of, warn_once
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Damaged, Row, read_json, write_json
 
@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 
 
 SYNC_SECONDS = 1.0
-"""Rows reach the operating system at once, and the disk at most so much later: what a power failure can cost."""
+"""Rows are flushed at once, and synced to the disk at most this much later. A power cut can lose the rows in between."""
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Rows of one stage under one key."""
+    """The rows of one stage under one key."""
 
     folder: Path
     spec: Spec
@@ -36,40 +36,40 @@ class Ledger:
     watch: Callable[[], None] = lambda: None
     offsets: dict[Path, int] = field(default_factory=dict)
     num_duplicates: int = 0
-    """Rows that were read and do not count: two processes wrote them, since the claim of the first had run out."""
+    """Duplicate rows that the last `read` ignored. A second process wrote them after the claim of the first one had expired."""
 
     def read(self) -> dict[str, Row]:
-        """All complete rows by id. A torn last line is left out.
+        """All complete rows by id, without a torn last line.
 
-        Of two rows with one id the earlier counts: the upper one of a file, by their times in two files. Clocks of two hosts may differ, so
-        that rows which say different things are told.
+        Of two rows with the same id the earlier one counts: the first within a file, or the one with the earlier time in two files. Rows with
+        different results cause a warning, because the clocks of two hosts may differ. Raises: Damaged if a file cannot be read.
         """
         self.offsets.clear()
         self.num_duplicates = 0
         rows: dict[str, Row] = {}
-        places: dict[str, Path] = {}
-        contradicted: list[str] = []
+        files: dict[str, Path] = {}
+        conflicts: list[str] = []
         for path, row in self._new_rows():
             name = row["id"]
             if name not in rows:
-                rows[name], places[name] = row, path
+                rows[name], files[name] = row, path
                 continue
             self.num_duplicates += 1
-            if says(row) != says(rows[name]):
-                contradicted.append(name)
-            if path != places[name] and row["written"] < rows[name]["written"]:
-                rows[name], places[name] = row, path
-        if contradicted:
-            first = contradicted[0]
-            say_once(
-                f"{self.folder}: {len(set(contradicted))} rows stand there twice and say different things, such as {first!r}; the one with the "
-                f"earlier time counts ({places[first].name}), which another host's clock may have set: figures made before the other came may "
+            if result_of(row) != result_of(rows[name]):
+                conflicts.append(name)
+            if path != files[name] and row["written"] < rows[name]["written"]:
+                rows[name], files[name] = row, path
+        if conflicts:
+            first = conflicts[0]
+            warn_once(
+                f"{self.folder}: {len(set(conflicts))} rows are stored twice with different results, such as {first!r}; the one with the earlier "
+                f"time counts ({files[first].name}), but the clock of its host may be wrong; figures made before the second row was written may "
                 "differ; remove the line that should not count"
             )
         return rows
 
     def _new_rows(self) -> Iterator[tuple[Path, Row]]:
-        """(file, row) of what was appended, by anyone, since this was called last. Lines that are no rows are told and left out."""
+        """(file, row) of every row appended by any process since the last call. Lines that are not rows are skipped with a warning."""
         for path in sorted(self.folder.glob("rows-*.jsonl")):
             offset = self.offsets.get(path, 0)
             try:
@@ -80,10 +80,10 @@ class Ledger:
                 continue
             except OSError as error:
                 raise Damaged(path, f"cannot be read ({error.strerror})") from None
-            rows = [each for each in lines if is_row(each)]
-            if num_others := len(lines) - len(rows):
-                say_once(f"{path}: {num_others} of its lines are torn or no rows and are left out; what they stood for is made again when needed")
-            yield from ((path, each) for each in rows)
+            rows = list(filter(is_row, lines))
+            if num_invalid := len(lines) - len(rows):
+                warn_once(f"{path}: {num_invalid} lines are torn or not rows and are ignored; their rows are computed again when needed")
+            yield from ((path, row) for row in rows)
 
     def fill(
         self,
@@ -93,41 +93,41 @@ class Ledger:
         chunk_size: ChunkSize,
         on_row: Callable[[Row], None] = lambda row: None,
     ) -> dict[str, Row]:
-        """The rows of `ids`. Missing ones are computed by `compute(chunk_of_ids, emit)`, in the order of `ids`.
+        """The rows of `ids`. `compute(chunk_of_ids, emit)` computes the missing ones, in the order of `ids`.
 
-        `compute` calls `emit(row)` once per row as it becomes known; the row is on disk when `emit` returns. An id for which it
-        emits nothing counts as failed and is not asked for again in this call.
+        `compute` calls `emit(row)` for each row as soon as it is known; the row is stored when `emit` returns. An id without a row has failed
+        and is not tried again in this call. Raises: Damaged if a file cannot be read; Stopped on a signal.
         """
         rows = self.read()
-        if all(each in rows for each in ids):
-            return {each: rows[each] for each in ids}
+        if all(name in rows for name in ids):
+            return {name: rows[name] for name in ids}
         self._describe()
         claims = Claims(self.folder / "claims", self.writer)
         tried: set[str] = set()
         with self._appender() as append:
 
             def emit(row: Row) -> None:
-                if claims.are_in_doubt() and row["id"] in self._take_in(rows, on_row):
-                    log.warning("%s: row %r was written by another process meanwhile, which counts", self.folder, row["id"])
+                if claims.may_overlap() and row["id"] in self._add_new_rows(rows, on_row):
+                    log.warning("%s: another process has already written row %r; its row counts", self.folder, row["id"])
                     return
                 append(row)
                 rows[row["id"]] = row
                 on_row(row)
                 self.watch()
 
-            while missing := [each for each in ids if each not in rows and each not in tried]:
+            while missing := [name for name in ids if name not in rows and name not in tried]:
                 signals.check()
-                with claims.take(missing, most=chunk_size, refresh=lambda: self._take_in(rows, on_row)) as taken:
+                with claims.take(missing, most=chunk_size, refresh=lambda: self._add_new_rows(rows, on_row)) as taken:
                     if taken:
                         compute(taken, emit)
                         tried.update(taken)
                 self.watch()
-                if not taken and (left := sum(each not in rows for each in missing)):
-                    claims.wait(f"{left} rows of {self.spec.stage} {self.folder.name}")
-        return {each: rows[each] for each in ids if each in rows}
+                if not taken and (num_left := sum(name not in rows for name in missing)):
+                    claims.wait(f"{num_left} rows of {self.spec.stage} {self.folder.name}")
+        return {name: rows[name] for name in ids if name in rows}
 
-    def _take_in(self, rows: dict[str, Row], on_row: Callable[[Row], None]) -> Iterable[str]:
-        """Add rows that others have finished meanwhile to `rows`; returns all ids that are known now."""
+    def _add_new_rows(self, rows: dict[str, Row], on_row: Callable[[Row], None]) -> Iterable[str]:
+        """Add the rows that other processes have finished to `rows`, and return all ids that are known now."""
         for _, row in self._new_rows():
             if row["id"] not in rows:
                 rows[row["id"]] = row
@@ -141,7 +141,7 @@ class Ledger:
             read_json(path, "stage", "key")
         except Damaged as error:
             if path.exists():
-                log.warning("%s: it is written anew", error)
+                log.warning("%s: the file is written again", error)
             write_json(path, {"stage": self.spec.stage, "key": self.spec.key, **self.spec.description})
 
     @contextlib.contextmanager
@@ -161,6 +161,6 @@ class Ledger:
                         os.fsync(file.fileno())
                         synced = time.monotonic()
 
-            begin_on_a_fresh_line(file)
+            end_torn_line(file)
             yield append
             os.fsync(file.fileno())

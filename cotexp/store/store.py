@@ -1,7 +1,7 @@
-"""Nothing a model wrote is ever computed twice: ledgers of rows and artifacts of files, found by keys of their content.
+"""The store keeps everything that was computed, so that nothing is computed twice: ledgers of rows and artifacts of files, found by key.
 
-An *artifact* is a folder that appears whole or not at all. Ledgers and artifacts are claimed before they are computed, so that any number of
-processes may work on one store.
+An *artifact* is a folder that appears complete or not at all. Processes claim rows and artifacts before they compute them, so any number of
+processes can share a store.
 """
 
 from __future__ import annotations
@@ -27,21 +27,23 @@ class Store:
     root: Path
     writer: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
     watch: Callable[[], None] = lambda: None
-    """Called after each new row and between two looks at what others do; raises when they cannot do it."""
+    """Called after each new row and between polls; raises if a process that works on the same rows has failed."""
 
     def ledger(self, spec: Spec) -> Ledger:
+        """The ledger with this identity; its folder is made with the first missing row."""
         return Ledger(folder=self.root / spec.stage / spec.key, spec=spec, writer=self.writer, watch=self.watch)
 
     def artifact_path(self, spec: Spec) -> Path:
+        """The folder of an artifact once it is complete."""
         return self.root / spec.stage / spec.key
 
     def unfinished_path(self, spec: Spec) -> Path:
-        """Where an artifact is built."""
+        """The folder in which an artifact is built."""
         path = self.artifact_path(spec)
         return path.with_name(f"{path.name}.partial")
 
     def has_artifact(self, spec: Spec) -> bool:
-        """Whether this artifact is there, whole. Raises: Damaged when there is a folder that does not say so."""
+        """Whether this artifact is complete. Raises: Damaged if its folder has no valid manifest."""
         path = self.artifact_path(spec)
         manifest = path / "manifest.json"
         if not os.path.lexists(path) or (path.is_dir() and not os.path.lexists(manifest) and not any(path.iterdir())):
@@ -51,10 +53,10 @@ class Store:
         return True
 
     def artifact(self, spec: Spec, build: Callable[[Path], None]) -> Path:
-        """The folder of this artifact, built by `build(folder)` unless it exists.
+        """The folder of this artifact. `build(folder)` makes it unless it exists.
 
-        `build` gets the same unfinished folder again after a kill, so that it can go on from what lies there.
-        Raises: Damaged where its place is taken by a folder that does not say that it is whole; nothing is built then.
+        After a kill `build` gets the same unfinished folder again, so that it can resume.
+        Raises: Damaged if a folder without a valid manifest is in its place; nothing is built then. Stopped on a signal.
         """
         path = self.artifact_path(spec)
         partial = self.unfinished_path(spec)
@@ -76,7 +78,7 @@ class Store:
 
 
 def libraries() -> dict[str, str]:
-    """Versions of the libraries that shape a result."""
+    """Versions of Python and of the libraries that can change a result."""
     import platform
     from importlib.metadata import version
 

@@ -1,7 +1,7 @@
-"""Who uses a store: the folders of outputs that share it, and the processes that work on it now, for the cleaning to ask.
+"""Users of a store: the outputs folders that share it, and the processes that work on it. `cotexp clean` reads both.
 
-STORE/.outputs holds a file for each folder of outputs whose runs lie on this store, STORE/.users one for each process that computes: with the
-keys that it uses, or none while it has not found out. A process that ends takes its file away; of one that is gone otherwise it means nothing.
+STORE/.outputs has one file per outputs folder that uses the store. STORE/.users has one file per process, with the keys that the process uses, or
+null while it does not know them. A process removes its file when it ends; the file of a dead process is ignored.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from pathlib import Path
 from typing import Any
 
 from cotexp.store.claims import LEASE_SECONDS
-from cotexp.store.processes import is_elsewhere, is_owner, now_at, owner, process_is_alive
+from cotexp.store.processes import file_system_time, identifies_process, is_remote, process_is_alive, this_process
 from cotexp.store.stored_files import Damaged, read_json, write_json
 
 log = logging.getLogger(__name__)
 
 OUTPUTS, USERS = ".outputs", ".users"
-FROM_THE_BEGINNING = "all"
-"""Stands in .outputs where the store was empty when the first folder was noted: no version before this one has used it."""
+COMPLETE = "all"
+"""File in .outputs of a store that was empty when its first folder was registered, so that every folder that uses it is registered."""
 
 
 @contextlib.contextmanager
-def present(outputs: Path) -> Iterator[Callable[[Iterable[str]], None]]:
-    """While this block lasts, the store knows of this process. Call what it yields with the keys that it uses, once they are known."""
-    store = outputs / "store"
-    place = store / USERS / f"{owner()['host']}-{os.getpid()}-{uuid.uuid4().hex[:6]}.json"
+def registered(outputs: Path) -> Iterator[Callable[[Iterable[str]], None]]:
+    """Register this process as a user of the store in this block. Yields a function to call with the keys that the process uses."""
+    store, process = outputs / "store", this_process()
+    path = store / USERS / f"{process['host']}-{os.getpid()}-{uuid.uuid4().hex[:6]}.json"
     is_new = not _has_entries(store)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(keys: Iterable[str] | None) -> None:
-        write_json(place, {**owner(), "outputs": str(outputs.absolute()), "keys": None if keys is None else sorted(set(keys))}, lasting=False)
+        write_json(path, {**process, "outputs": str(outputs.absolute()), "keys": None if keys is None else sorted(set(keys))}, fsync=False)
 
     def use(keys: Iterable[str]) -> None:
-        note_outputs(outputs, is_new=is_new)
+        register_outputs(outputs, is_new=is_new)
         write(keys)
 
     write(None)
     stop = threading.Event()
-    renewer = threading.Thread(target=_renew, args=(place, stop), daemon=True)
+    renewer = threading.Thread(target=_renew, args=(path, stop), daemon=True)
     renewer.start()
     try:
         yield use
@@ -52,102 +52,102 @@ def present(outputs: Path) -> Iterator[Callable[[Iterable[str]], None]]:
         stop.set()
         renewer.join()
         with contextlib.suppress(OSError):
-            place.unlink()
+            path.unlink()
 
 
-def _renew(place: Path, stop: threading.Event) -> None:
+def _renew(path: Path, stop: threading.Event) -> None:
     while not stop.wait(LEASE_SECONDS / 4):
         with contextlib.suppress(OSError):
-            os.utime(place)
+            os.utime(path)
 
 
 def _has_entries(store: Path) -> bool:
-    return store.is_dir() and any(not each.name.startswith(".") for each in store.iterdir())
+    return store.is_dir() and any(not entry.name.startswith(".") for entry in store.iterdir())
 
 
-def note_outputs(outputs: Path, *, is_new: bool = False) -> None:
-    """Let the store know of a folder whose runs lie on it. `is_new`: the store was empty before."""
-    place = outputs / "store" / OUTPUTS
-    path = place / f"{hashlib.sha256(str(outputs.absolute()).encode()).hexdigest()[:16]}.json"
-    if is_new and not place.exists():
-        place.mkdir(parents=True, exist_ok=True)
-        (place / FROM_THE_BEGINNING).touch()
-    if not path.is_file():
-        place.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"outputs": str(outputs.absolute())})
+def register_outputs(outputs: Path, *, is_new: bool = False) -> None:
+    """Register an outputs folder as a user of its store. `is_new`: the store was empty before."""
+    registry = outputs / "store" / OUTPUTS
+    path = registry / f"{hashlib.sha256(str(outputs.absolute()).encode()).hexdigest()[:16]}.json"
+    if path.is_file():
+        return
+    is_new = is_new and not registry.exists()
+    registry.mkdir(parents=True, exist_ok=True)
+    if is_new:
+        (registry / COMPLETE).touch()
+    write_json(path, {"outputs": str(outputs.absolute())})
 
 
-def sharing(outputs: Path) -> tuple[list[Path], list[str]]:
-    """(folders of outputs that share the store of `outputs`, itself first; why there may be others whose runs cannot be seen)."""
+def folders_sharing_store(outputs: Path) -> tuple[list[Path], list[str]]:
+    """(outputs folders that share the store of `outputs`, itself first; reasons why there may be others whose runs are unknown)."""
     store = outputs / "store"
     real = store.resolve()
-    found, unknown = [outputs.absolute()], []
-    noted = sorted((store / OUTPUTS).glob("*.json"))
-    for path in noted:
+    folders, problems = [outputs.absolute()], []
+    for path in sorted((store / OUTPUTS).glob("*.json")):
         try:
             other = Path(str(read_json(path, "outputs")["outputs"]))
         except Damaged as error:
-            unknown.append(str(error))
+            problems.append(str(error))
             continue
-        if _is_store_of(other, real):
-            found.append(other)
+        if _uses_store(other, real):
+            folders.append(other)
         else:
-            unknown.append(f"{other} has used this store and is not there now; if it is gone for good, remove {path}")
-    near = [real.parent, *_beside(outputs.absolute()), *_beside(real.parent)]
-    found += [each for each in near if _is_store_of(each, real)]
-    if store.is_symlink() and not (store / OUTPUTS / FROM_THE_BEGINNING).is_file() and not (real.parent / "runs").is_dir():
-        unknown.append(f"{store} is a link to {real}, which other folders of outputs may use that this version has not seen; clean it by hand")
-    distinct = {each.resolve(): each for each in reversed(found)}
-    return list(reversed(distinct.values())), unknown
+            problems.append(f"{other} has used this store but does not exist now; if it is gone for good, remove {path}")
+    candidates = [real.parent, *_siblings_with_linked_store(outputs.absolute()), *_siblings_with_linked_store(real.parent)]
+    folders += [folder for folder in candidates if _uses_store(folder, real)]
+    if store.is_symlink() and not (store / OUTPUTS / COMPLETE).is_file() and not (real.parent / "runs").is_dir():
+        problems.append(f"{store} is a link to {real}, which unregistered outputs folders of earlier versions may use; clean it by hand")
+    distinct = {folder.resolve(): folder for folder in reversed(folders)}
+    return list(reversed(distinct.values())), problems
 
 
-def _is_store_of(outputs: Path, real: Path) -> bool:
+def _uses_store(outputs: Path, store: Path) -> bool:
     try:
-        return (outputs / "store").resolve() == real and (outputs / "store").is_dir()
+        return (outputs / "store").resolve() == store and (outputs / "store").is_dir()
     except OSError:
         return False
 
 
-def _beside(folder: Path) -> list[Path]:
+def _siblings_with_linked_store(folder: Path) -> list[Path]:
     try:
-        return [each for each in sorted(folder.parent.iterdir()) if (each / "store").is_symlink()]
+        return [sibling for sibling in sorted(folder.parent.iterdir()) if (sibling / "store").is_symlink()]
     except OSError:
         return []
 
 
-def living(outputs: Path) -> tuple[set[str], list[str]]:
-    """(keys that living processes use, lines on those that have not said yet what they use)."""
-    place = outputs / "store" / USERS
-    paths = sorted(place.glob("*.json"))
+def keys_in_use(outputs: Path) -> tuple[set[str], list[str]]:
+    """(keys that living processes use, one line per process whose keys are unknown)."""
+    registry = outputs / "store" / USERS
+    paths = sorted(registry.glob("*.json"))
     if not paths:
         return set(), []
     try:
-        now = now_at(place / "clock")
+        now = file_system_time(registry / "clock")
     except OSError as error:
-        return set(), [f"{place} cannot be written ({error.strerror}), so that nobody can tell which processes work on this store"]
+        return set(), [f"{registry} cannot be written ({error.strerror}), so it is unknown which processes work on this store"]
     keys: set[str] = set()
-    silent = []
+    problems = []
     for path in paths:
         try:
             age, user = now - path.stat().st_mtime, read_json(path, "keys")
-            if not is_owner(user):
+            if not identifies_process(user):
                 raise Damaged(path, "names no process")
         except FileNotFoundError:
             continue
         except Damaged as error:
             if path.exists():
-                silent.append(str(error))
+                problems.append(str(error))
             continue
         if not _is_alive(user, age):
-            if not is_elsewhere(user):
+            if not is_remote(user):
                 path.unlink(missing_ok=True)
             continue
         if isinstance(user["keys"], list):
             keys.update(map(str, user["keys"]))
         else:
-            silent.append(f"process {user['pid']} on {user['host']} begins to work and has not said yet what it uses; clean again in a moment")
-    return keys, silent
+            problems.append(f"process {user['pid']} on {user['host']} is starting, and its keys are not known yet; clean again in a moment")
+    return keys, problems
 
 
 def _is_alive(user: dict[str, Any], age: float) -> bool:
-    return age < LEASE_SECONDS if is_elsewhere(user) else process_is_alive(user)
+    return age < LEASE_SECONDS if is_remote(user) else process_is_alive(user)

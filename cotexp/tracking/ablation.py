@@ -11,7 +11,7 @@ from cotexp.report.arms import DERIVED
 from cotexp.report.finished_runs import Flat, identity_of
 from cotexp.settings.evaluation import BASE, MODES
 from cotexp.stages.grades import predictions_of_run
-from cotexp.store.ledger_files import say_once
+from cotexp.store.ledger_files import warn_once
 from cotexp.store.stored_files import Damaged, settings_of
 
 SLOTS = ("task", "model", "teacher", "selection", "compressor", "compression")
@@ -56,7 +56,7 @@ def find_baseline(folder: Path, declared: str) -> Path | None:
         try:
             settings = settings_of(path.parent)
         except Damaged as error:
-            say_once(f"baseline: {error}")
+            warn_once(f"baseline: {error}")
             continue
         if settings["seed"] == own["seed"] and _has(settings, wanted):
             distance = _distance(own, settings, wanted)

@@ -74,11 +74,11 @@ def outputs(tmp_path: Path) -> Path:
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Everything that a command says, whatever its status; whatever else it raises fails the test."""
-    monkeypatch.setattr(ledger_files, "SAID", set())
+    monkeypatch.setattr(ledger_files, "WARNED", set())
 
     def run(*words: object) -> str:
         caplog.clear()
-        ledger_files.SAID.clear()
+        ledger_files.WARNED.clear()
         code: object = 0
         try:
             main([str(each) for each in words])
@@ -153,7 +153,7 @@ def test_lines_that_are_no_rows_are_counted_and_the_others_read(outputs: Path, s
     rows = outputs / "store" / "predictions" / "exp-cccc-svamp" / "rows-w.jsonl"
     rows.write_text(f"{line}\n{rows.read_text()}{line}\n")
     compared = said("compare", "bbbb", "cccc", "--outputs", outputs)
-    assert f"{rows}: 2 of its lines are torn or no rows and are left out" in compared
+    assert f"{rows}: 2 lines are torn or not rows and are ignored" in compared
     assert "exp/cccc" in compared
     assert "4" in compared
 
@@ -163,14 +163,14 @@ def test_a_row_that_lacks_what_it_should_hold_is_named(outputs: Path, said: Call
     rows.write_text('{"id": "svamp-0/0", "written": -1}\n' + "".join(rows.read_text().splitlines(keepends=True)[1:]))
     found = find_runs(["exp"], outputs, mode=None)
     assert [each.key for each in found.runs] == ["aaaa", "bbbb"]
-    assert "the stored row 'svamp-0/0' is no whole Prediction" in found.left_out[0]
+    assert "the stored row 'svamp-0/0' is not a complete Prediction" in found.left_out[0]
 
 
 def test_rows_of_one_id_that_say_different_things_are_told(outputs: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = outputs / "store" / "grades" / "exp-cccc-svamp" / "rows-w.jsonl"
 
     def num_right() -> int:
-        ledger_files.SAID.clear()
+        ledger_files.WARNED.clear()
         return sum(each.strict for run in find_runs(["exp"], outputs, mode=None).runs if run.key == "cccc" for each in run.answers)
 
     assert num_right() == 1
@@ -179,7 +179,7 @@ def test_rows_of_one_id_that_say_different_things_are_told(outputs: Path, caplog
     with rows.open("a") as file:
         file.write(changed)
     assert num_right() == 1, "in one file the upper row is the earlier one, whatever its time"
-    assert "3 rows stand there twice and say different things, such as 'svamp-0/0'" in caplog.text
+    assert "3 rows are stored twice with different results, such as 'svamp-0/0'" in caplog.text
     caplog.clear()
     rows.with_name("rows-x.jsonl").write_text(changed)
     num_right()

@@ -19,9 +19,9 @@ from cotexp.report.declared import DeclaredReport, DeclaredTable
 from cotexp.report.document import Report
 from cotexp.report.expected_runs import GridPoint, renamed
 from cotexp.settings.base import ConfigError
-from cotexp.store.processes import owner
+from cotexp.store.processes import this_process
 
-OWNER = json.loads(json.dumps(owner()))
+OWNER = json.loads(json.dumps(this_process()))
 """This process, as a run's owner."""
 STOPS = ("rebound", "min_tokens")
 ABLATION = "macc/quickstart_ablation"

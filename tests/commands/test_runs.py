@@ -14,7 +14,7 @@ from run_folders import MORSD, write_run
 
 from cotexp.commands.cli import main
 from cotexp.commands.runs import duration, show_runs
-from cotexp.store.processes import owner
+from cotexp.store.processes import this_process
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ def began(outputs: Path, key: str, state: str, *, stage: str = "training", **own
     folder = write_run(outputs, key, "10")
     for name in ("metrics.json", "stages.json"):
         (folder / name).rename(folder / {"stages.json": "planned.json"}.get(name, "gone"))
-    status = {"state": state, "stage": stage, "started": time.time() - 60, "ended": time.time() - 30, "owner": owner(), "overrides": []}
+    status = {"state": state, "stage": stage, "started": time.time() - 60, "ended": time.time() - 30, "owner": this_process(), "overrides": []}
     (folder / "status.json").write_text(json.dumps({**status, **own}))
     return folder
 
@@ -43,7 +43,7 @@ def outputs(tmp_path: Path) -> Path:
     (running / "planned.json").write_text(json.dumps({**planned, "checkpoint": {"key": "k", "path": "store/checkpoint/k"}}))
     (tmp_path / "store" / "checkpoint" / "k.partial").mkdir(parents=True)
     (tmp_path / "store" / "checkpoint" / "k.partial" / "curve.jsonl").write_text('{"step": 40, "num_steps": 113}\n')
-    gone = {**owner(), "pid": 2**22 + 1}
+    gone = {**this_process(), "pid": 2**22 + 1}
     began(tmp_path, "eeee00000000", "running", stage="evaluation", owner=gone, ended=None)
     return tmp_path
 

@@ -14,13 +14,13 @@ from cotexp.settings.training import Trainer
 
 
 @pytest.mark.parametrize("overrides", [[], ["experiment=morsd/quickstart", "compression=macc"], ["compression=tokenskip"]])
-def test_settings_are_read_as_they_were_written(tmp_path: Path, overrides: list[str]) -> None:
+def test_settings_survive_writing_and_reading(tmp_path: Path, overrides: list[str]) -> None:
     settings = command_line.check_command_line(overrides, multirun=False)[0]
     json_codec.write(tmp_path / "settings.json", {"settings": settings, "folder": [tmp_path]})
     assert json_codec.read(tmp_path / "settings.json") == {"settings": settings, "folder": [tmp_path]}
 
 
-def test_what_is_read_is_checked_and_makes_no_class_but_sections_of_settings(tmp_path: Path) -> None:
+def test_settings_are_checked_when_read_and_other_classes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     json_codec.write(path, Trainer())
     content = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Which machine this is, and where the others are."""
+"""The rank of this machine and the address of machine 0."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def test_one_machine_needs_no_address() -> None:
         ({"GROUP_RANK": "1", "MASTER_ADDR": "10.0.0.1", "LOCAL_RANK": "0"}, 1, "10.0.0.1"),
     ],
 )
-def test_slurm_and_torchrun_say_which_machine_this_is(environment: dict[str, str], rank: int, address: str) -> None:
+def test_rank_and_address_come_from_slurm_or_torchrun(environment: dict[str, str], rank: int, address: str) -> None:
     rendezvous.check(TWO, environment)
     assert rendezvous.rank(TWO, environment) == rank
     assert rendezvous.address(TWO, environment) == address
 
 
-def test_settings_come_before_what_the_environment_says() -> None:
+def test_settings_take_precedence_over_the_environment() -> None:
     trainer = Trainer(strategy="fsdp", devices=4, num_nodes=2, node_rank=1, main_address="here")
     assert rendezvous.rank(trainer, {"SLURM_NODEID": "0"}) == 1
     assert rendezvous.address(trainer, {"MASTER_ADDR": "there"}) == "here"
@@ -40,9 +40,9 @@ def test_settings_come_before_what_the_environment_says() -> None:
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({}, r"^trainer\.node_rank must number this machine from 0 to 1; got none, and neither Slurm nor torchrun says it$"),
+        ({}, r"^trainer\.node_rank must number this machine from 0 to 1; got none, and neither Slurm nor torchrun sets it$"),
         ({"SLURM_NODEID": "2"}, r"^trainer\.num_nodes must be the number of machines; got 2, and SLURM_NODEID=2$"),
-        ({"SLURM_NODEID": "1"}, r"^trainer\.main_address must name machine 0 as the others reach it"),
+        ({"SLURM_NODEID": "1"}, r"^trainer\.main_address must be the address at which other machines reach machine 0"),
         ({"LOCAL_RANK": "3", "GROUP_RANK": "0"}, r"^trainer\.devices: start run\.py once per machine"),
     ],
 )

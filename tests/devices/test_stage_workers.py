@@ -1,4 +1,4 @@
-"""Several devices write one stage's texts: real processes on one store."""
+"""Several devices compute the rows of one stage: real processes on one store."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def writers(outputs: Path) -> dict[str, list[str]]:
     return {path.name: [row["id"] for row in complete_lines(path)[0]] for path in outputs.glob("store/rationales/*/rows-*.jsonl")}
 
 
-def devices_beside() -> list[psutil.Process]:
-    """The processes of other devices that this one has started; not its graders'."""
+def worker_processes() -> list[psutil.Process]:
+    """The worker processes of other devices, without processes for grading."""
     return [each for each in psutil.Process().children() if "cotexp.devices.stage_worker" in each.cmdline()]
 
 
 @pytest.mark.slow
-def test_two_devices_write_the_texts_of_one_each_once_and_in_a_file_of_its_own(tmp_path: Path) -> None:
+def test_two_devices_write_the_texts_of_one_device_each_once(tmp_path: Path) -> None:
     alone = rationales.make(prepare(tmp_path / "one"))
     context = prepare(tmp_path / "two", "model.devices=2")
-    with stage_workers.beside(context, "rationales", context.settings.model):
+    with stage_workers.on_all_devices(context, "rationales", context.settings.model):
         context.on_compute()
         deadline = time.monotonic() + 600
         while not any(writers(tmp_path / "two").values()):
@@ -48,25 +48,25 @@ def test_two_devices_write_the_texts_of_one_each_once_and_in_a_file_of_its_own(t
             assert time.monotonic() < deadline, "the other device has written nothing"
             time.sleep(0.02)
         together = rationales.make(context)
-        beside = devices_beside()
+        workers = worker_processes()
     assert [(each.id, each.cot, each.closing, each.num_tokens) for each in together] == [
         (each.id, each.cot, each.closing, each.num_tokens) for each in alone
     ]
-    own = writers(tmp_path / "two")
-    assert len(own) == 2
-    assert all(own.values()), "both have written"
-    assert sorted(name for ids in own.values() for name in ids) == sorted(each.id for each in alone), "each row once"
-    assert beside
-    assert not any(each.is_running() for each in beside), "nobody outlives the stage"
+    ids_by_writer = writers(tmp_path / "two")
+    assert len(ids_by_writer) == 2
+    assert all(ids_by_writer.values()), "both have written"
+    assert sorted(name for ids in ids_by_writer.values() for name in ids) == sorted(each.id for each in alone), "each row once"
+    assert workers
+    assert not any(each.is_running() for each in workers), "nobody outlives the stage"
 
 
 @pytest.mark.slow
-def test_an_error_of_another_device_is_the_stages_with_its_own_line(tmp_path: Path) -> None:
+def test_an_error_on_another_device_fails_the_stage_with_its_message(tmp_path: Path) -> None:
     context = prepare(tmp_path, "model.devices=2")
     context.settings.model.path = str(tmp_path / "gone")
 
     def wait() -> None:
-        with stage_workers.beside(context, "rationales", context.settings.model):
+        with stage_workers.on_all_devices(context, "rationales", context.settings.model):
             context.on_compute()
             while True:
                 context.store.watch()
@@ -78,29 +78,29 @@ def test_an_error_of_another_device_is_the_stages_with_its_own_line(tmp_path: Pa
 
 def test_a_device_that_is_killed_ends_the_stage_and_leaves_no_process(tmp_path: Path) -> None:
     context = prepare(tmp_path, "model.devices=3")
-    beside: list[psutil.Process] = []
+    workers: list[psutil.Process] = []
 
     def write() -> None:
-        with stage_workers.beside(context, "rationales", context.settings.model):
+        with stage_workers.on_all_devices(context, "rationales", context.settings.model):
             context.on_compute()
-            beside.extend(devices_beside())
-            beside[1].kill()
+            workers.extend(worker_processes())
+            workers[1].kill()
             rationales.make(context)
 
     with pytest.raises(WorkersFailed, match="rationales on 3 devices failed: a worker was killed by SIGKILL"):
         write()
-    assert len(beside) == 2
-    assert not any(each.is_running() for each in beside)
+    assert len(workers) == 2
+    assert not any(each.is_running() for each in workers)
 
 
 def test_one_device_starts_nothing_and_several_start_nothing_until_something_is_computed(tmp_path: Path) -> None:
     for count in ("1", "2"):
         context = prepare(tmp_path, f"model.devices={count}")
-        with stage_workers.beside(context, "rationales", context.settings.model):
-            assert not devices_beside()
+        with stage_workers.on_all_devices(context, "rationales", context.settings.model):
+            assert not worker_processes()
 
 
-def test_rows_are_left_for_each_device_but_no_tiny_batches() -> None:
+def test_each_device_gets_a_share_of_the_rows_but_no_tiny_batches() -> None:
     one, two = PretrainedModel(path="x"), PretrainedModel(path="x", devices="2", device="cpu")
     ids = [str(number) for number in range(100)]
     assert share(one, 64) == 64
@@ -110,7 +110,7 @@ def test_rows_are_left_for_each_device_but_no_tiny_batches() -> None:
     assert share(two, lambda ids: 5)(ids) == 5  # type: ignore[operator]
 
 
-def test_more_gpus_than_there_are_are_refused_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_more_devices_than_available_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("cotexp.models.identity.has_cuda", lambda: True)
     monkeypatch.setattr("cotexp.models.identity.gpu_names", lambda: ["A GPU", "A GPU"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")

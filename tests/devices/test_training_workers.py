@@ -1,4 +1,4 @@
-"""What a log of workers tells of the one that failed, and what is refused before any of them starts."""
+"""Errors found in the logs of workers, and refusals before any worker starts."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from cotexp.settings.training import Trainer
 LOG = Path("workers.log")
 
 
-def test_the_first_worker_to_speak_failed_by_itself() -> None:
+def test_the_first_error_in_the_log_is_the_cause() -> None:
     text = "cotexp worker: rank 3: ConfigError: trainer.max_length leaves nothing\ncotexp worker: rank 0: RuntimeError: Connection closed by peer\n"
     error = training_workers.failure(text, "training on 4 devices failed", LOG)
     assert str(error) == (
         "training on 4 devices failed: worker 3: ConfigError: trainer.max_length leaves nothing (log: workers.log); "
-        "nothing that was stored is lost, the same command again goes on"
+        "all stored results are kept, and the same command resumes"
     )
 
 
-def test_a_loss_that_is_no_number_is_told_as_such_in_whichever_process_it_occurred() -> None:
+def test_divergence_in_any_worker_is_reported_as_divergence() -> None:
     text = "cotexp worker: rank 1: TrainingDiverged: training diverged: the loss became nan at step 3\n"
     error = training_workers.failure(text, "training failed", LOG)
     assert isinstance(error, TrainingDiverged)
     assert str(error) == "training diverged: the loss became nan at step 3"
 
 
-def test_a_worker_that_could_say_nothing_is_told_of_by_its_signal() -> None:
+def test_a_killed_worker_is_reported_with_its_signal() -> None:
     text = (
         "cotexp worker: rank 0: RuntimeError: Connection closed by peer\n"
         "E1127 22:19:01 api.py:940] failed (exitcode: -9) local_rank: 1 (pid: 7) of binary: python\n"
@@ -42,7 +42,7 @@ def test_a_worker_that_could_say_nothing_is_told_of_by_its_signal() -> None:
     assert "failed: no output (log:" in str(training_workers.failure("", "training failed", LOG))
 
 
-def test_deepspeed_is_refused_where_it_is_not_installed_or_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deepspeed_is_refused_without_the_library_or_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Trainer(strategy="deepspeed", devices=2, accelerator="cpu")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"^trainer=deepspeed needs a library that is not installed: pip install 'cotexp\[deepspeed\]'"):

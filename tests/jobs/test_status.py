@@ -16,7 +16,7 @@ from cotexp.jobs import status
 from cotexp.jobs.status import read_status, recorded
 from cotexp.settings.base import RunFailed, TrainingDiverged
 from cotexp.signals import Stopped
-from cotexp.store.processes import owner
+from cotexp.store.processes import this_process
 
 
 def test_a_run_is_running_with_its_stage_owner_and_words_until_it_is_finished(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_run_is_running_with_its_stage_owner_and_words_until_it_is_finished(tm
         now = read_status(tmp_path)
         assert now is not None
         assert (now.state, now.stage, now.error, now.ended) == ("running", "rounds", None, None)
-        assert (now.owner, now.overrides) == (owner(), ["seed=1", "task=stories"])
+        assert (now.owner, now.overrides) == (this_process(), ["seed=1", "task=stories"])
     done = read_status(tmp_path)
     assert done is not None
     assert (done.state, done.stage, done.error) == ("finished", "rounds", None)

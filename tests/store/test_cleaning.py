@@ -1,4 +1,4 @@
-"""What cleaning of the store takes, and what it never takes."""
+"""Cleaning of the store: which entries it removes, and which it keeps."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def names(specs: tuple[Spec, ...]) -> set[str]:
     return {each.key for each in specs}
 
 
-def test_what_a_run_used_was_made_of_other_things_which_stay_too_and_so_do_merged_weights(tmp_path: Path) -> None:
+def test_inputs_and_merged_weights_of_used_entries_are_kept(tmp_path: Path) -> None:
     texts = ledger(tmp_path, "texts", teacher={"engine": "local"})
     rationales = ledger(tmp_path, "rationales", teacher={"texts": texts.key})
     checkpoint = artifact(tmp_path, "checkpoint", rationales=[rationales.key], seed=0)
@@ -69,35 +69,35 @@ def test_what_a_run_used_was_made_of_other_things_which_stay_too_and_so_do_merge
     other = artifact(tmp_path, "checkpoint", rationales=[rationales.key], seed=1)
     others_merged = artifact(tmp_path, "merged", checkpoint=other.key)
     run(tmp_path, "one", checkpoint)
-    found = plan_cleaning(tmp_path, now=later())
-    assert keys(found.needed) == names((texts, rationales, checkpoint, merged))
-    assert keys(found.unneeded) == names((other, others_merged))
-    remove(found.unneeded)
-    assert keys(plan_cleaning(tmp_path, now=later()).needed) == keys(found.needed)
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert keys(cleaning.needed) == names((texts, rationales, checkpoint, merged))
+    assert keys(cleaning.unneeded) == names((other, others_merged))
+    remove(cleaning.unneeded)
+    assert keys(plan_cleaning(tmp_path, now=later()).needed) == keys(cleaning.needed)
     assert plan_cleaning(tmp_path, now=later()).unneeded == []
 
 
-def test_an_unfinished_run_keeps_what_it_goes_on_from_its_half_made_model_included(tmp_path: Path) -> None:
+def test_an_unfinished_run_keeps_the_entries_it_resumes_from_including_a_partial_model(tmp_path: Path) -> None:
     rationales = ledger(tmp_path, "rationales", n=1)
     half, nobodys = Spec("checkpoint", {"seed": 0}), Spec("checkpoint", {"seed": 1})
     for each in (half, nobodys):
         (tmp_path / "store" / "checkpoint" / f"{each.key}.partial").mkdir(parents=True)
     run(tmp_path, "one", rationales, half, file="planned.json")
-    found = plan_cleaning(tmp_path, now=later())
-    assert keys(found.needed) == names((rationales, half))
-    assert [each.folder.name for each in found.unneeded] == [f"{nobodys.key}.partial"]
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert keys(cleaning.needed) == names((rationales, half))
+    assert [each.folder.name for each in cleaning.unneeded] == [f"{nobodys.key}.partial"]
 
 
-def test_texts_that_were_paid_for_go_only_when_asked_for(tmp_path: Path) -> None:
+def test_paid_texts_are_removed_only_on_request(tmp_path: Path) -> None:
     paid = (ledger(tmp_path, "texts", teacher={"engine": "api"}), ledger(tmp_path, "rewrites", engine="api"))
     free = ledger(tmp_path, "texts", teacher={"engine": "local"})
     run(tmp_path, "one")
-    found = plan_cleaning(tmp_path, now=later())
-    assert (keys(found.paid), keys(found.unneeded)) == (names(paid), {free.key})
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert (keys(cleaning.paid), keys(cleaning.unneeded)) == (names(paid), {free.key})
     assert keys(plan_cleaning(tmp_path, paid=True, now=later()).unneeded) == names((*paid, free))
 
 
-def test_what_a_process_works_on_or_wrote_just_now_is_left_alone(tmp_path: Path) -> None:
+def test_claimed_and_recent_entries_are_kept(tmp_path: Path) -> None:
     old, new = ledger(tmp_path, "rationales", n=1), ledger(tmp_path, "rationales", n=2)
     assert keys(plan_cleaning(tmp_path).recent) == names((old, new))
     claims = Claims(tmp_path / "store" / "rationales" / new.key / "claims", "me")
@@ -106,7 +106,7 @@ def test_what_a_process_works_on_or_wrote_just_now_is_left_alone(tmp_path: Path)
     assert plan_cleaning(tmp_path, now=later()).recent == []
 
 
-def test_a_run_that_does_not_say_what_it_goes_on_from_ends_the_cleaning(tmp_path: Path) -> None:
+def test_a_run_without_a_record_of_what_it_resumes_from_is_refused(tmp_path: Path) -> None:
     ledger(tmp_path, "rationales", n=1)
     (tmp_path / "runs" / "exp" / "old").mkdir(parents=True)
     (tmp_path / "runs" / "exp" / "old" / "settings.json").write_text("{}")
@@ -114,7 +114,7 @@ def test_a_run_that_does_not_say_what_it_goes_on_from_ends_the_cleaning(tmp_path
         plan_cleaning(tmp_path)
 
 
-def test_the_command_shows_sizes_first_and_deletes_when_told_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_shows_sizes_and_deletes_only_with_its_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ledger(tmp_path, "rationales", n=1)
     folder = tmp_path / "store" / "rationales" / spec.key
     for path in folder.rglob("*"):
@@ -130,14 +130,14 @@ def test_the_command_shows_sizes_first_and_deletes_when_told_to(tmp_path: Path, 
         main(["clean", "--outputs", str(tmp_path / "nowhere")])
 
 
-# --- what cannot be proven unneeded ------------------------------------------------------------------------------------------
+# --- entries that may be needed ------------------------------------------------------------------------------------------
 
 
-def reasons(found: Cleaning) -> str:
-    return "\n".join(found.unproven)
+def reasons(cleaning: Cleaning) -> str:
+    return "\n".join(cleaning.unproven)
 
 
-def test_runs_behind_links_need_what_they_used(tmp_path: Path) -> None:
+def test_runs_behind_links_keep_their_entries(tmp_path: Path) -> None:
     specs = [ledger(tmp_path, "rationales", n=number) for number in range(4)]
     run(tmp_path, "one", specs[0])
     run(tmp_path / "archive", "two", specs[1])
@@ -147,26 +147,26 @@ def test_runs_behind_links_need_what_they_used(tmp_path: Path) -> None:
     three.rename(tmp_path / "archive" / "three")
     three.symlink_to(tmp_path / "archive" / "three")
     (tmp_path / "runs" / "exp" / "round").symlink_to(tmp_path / "runs")
-    found = plan_cleaning(tmp_path, now=later())
-    assert (keys(found.needed), keys(found.unneeded), found.num_runs) == (names(tuple(specs[:3])), {specs[3].key}, 3)
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert (keys(cleaning.needed), keys(cleaning.unneeded), cleaning.num_runs) == (names(tuple(specs[:3])), {specs[3].key}, 3)
     shutil.rmtree(tmp_path / "archive")
-    found = plan_cleaning(tmp_path, now=later())
-    assert (found.unneeded, len(found.unproven)) == ([], 1)
-    assert "cannot be looked into (No such file or directory)" in reasons(found)
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert (cleaning.unneeded, len(cleaning.unproven)) == ([], 1)
+    assert "cannot be read (No such file or directory)" in reasons(cleaning)
 
 
 @pytest.mark.parametrize("kept", ["stages.json", "planned.json"])
-def test_a_run_without_its_settings_needs_what_it_used(tmp_path: Path, kept: str) -> None:
+def test_a_run_without_settings_keeps_its_entries(tmp_path: Path, kept: str) -> None:
     spec, other = ledger(tmp_path, "rationales", n=1), ledger(tmp_path, "rationales", n=2)
     run(tmp_path, "one", spec, file=kept)
     (tmp_path / "runs" / "exp" / "one" / "settings.json").unlink()
-    found = plan_cleaning(tmp_path, now=later())
-    assert (keys(found.needed), keys(found.unneeded)) == ({spec.key}, {other.key})
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert (keys(cleaning.needed), keys(cleaning.unneeded)) == ({spec.key}, {other.key})
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[]", "123", "null", '{"a": 1}', '{"a": {"key": 5, "path": ""}}'])
 @pytest.mark.parametrize("name", ["stages.json", "planned.json"])
-def test_a_run_that_cannot_say_what_it_needs_keeps_everything(tmp_path: Path, name: str, content: str) -> None:
+def test_a_run_with_unreadable_needs_keeps_everything(tmp_path: Path, name: str, content: str) -> None:
     spec = ledger(tmp_path, "rationales", n=1)
     run(tmp_path, "whole")
     run(tmp_path, "broken", spec)
@@ -174,43 +174,43 @@ def test_a_run_that_cannot_say_what_it_needs_keeps_everything(tmp_path: Path, na
     (folder / "metrics.json").write_text("{}")
     (folder / "stages.json").rename(folder / name)
     (folder / name).write_text(content)
-    found = plan_cleaning(tmp_path, now=later())
-    assert (found.unneeded, keys(next(iter(found.unproven.values())))) == ([], {spec.key})
-    assert f"{folder / name} " in reasons(found)
-    assert "command again" in reasons(found)
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert (cleaning.unneeded, keys(next(iter(cleaning.unproven.values())))) == ([], {spec.key})
+    assert f"{folder / name} " in reasons(cleaning)
+    assert "command again" in reasons(cleaning)
 
 
 @pytest.mark.parametrize("owner_cleans", [True, False])
 @pytest.mark.parametrize("other", ["beside", "elsewhere/below"])
-def test_folders_of_outputs_that_share_a_store_keep_what_the_runs_of_each_need(tmp_path: Path, owner_cleans: bool, other: str) -> None:
+def test_outputs_folders_that_share_a_store_keep_each_others_entries(tmp_path: Path, owner_cleans: bool, other: str) -> None:
     owner, guest = tmp_path / "owner", tmp_path / other
     specs = [ledger(owner, "rationales", n=number) for number in range(3)]
     run(owner, "one", specs[0])
     run(guest, "two", specs[1])
     (guest / "store").symlink_to(owner / "store")
-    users.note_outputs(guest)
-    found = plan_cleaning(owner if owner_cleans else guest, now=later())
-    assert (keys(found.needed), keys(found.unneeded)) == (names(tuple(specs[:2])), {specs[2].key})
+    users.register_outputs(guest)
+    cleaning = plan_cleaning(owner if owner_cleans else guest, now=later())
+    assert (keys(cleaning.needed), keys(cleaning.unneeded)) == (names(tuple(specs[:2])), {specs[2].key})
     guest.rename(tmp_path / "gone")
-    found = plan_cleaning(owner, now=later())
-    assert found.unneeded == []
-    assert f"{guest} has used this store and is not there now; if it is gone for good, remove " in reasons(found)
+    cleaning = plan_cleaning(owner, now=later())
+    assert cleaning.unneeded == []
+    assert f"{guest} has used this store but does not exist now; if it is gone for good, remove " in reasons(cleaning)
 
 
-def test_a_link_to_a_store_whose_other_users_are_unknown_keeps_everything(tmp_path: Path) -> None:
+def test_a_link_to_a_store_with_unknown_users_keeps_everything(tmp_path: Path) -> None:
     spec = ledger(tmp_path / "shared", "rationales", n=1)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "store").symlink_to(tmp_path / "shared" / "store")
     run(tmp_path / "mine", "one")
-    found = plan_cleaning(tmp_path / "mine", now=later())
-    assert (found.unneeded, len(found.unproven)) == ([], 1)
-    assert "which other folders of outputs may use that this version has not seen" in reasons(found)
+    cleaning = plan_cleaning(tmp_path / "mine", now=later())
+    assert (cleaning.unneeded, len(cleaning.unproven)) == ([], 1)
+    assert "which unregistered outputs folders of earlier versions may use" in reasons(cleaning)
     (tmp_path / "shared" / "store" / ".outputs").mkdir()
     (tmp_path / "shared" / "store" / ".outputs" / "all").touch()
     assert keys(plan_cleaning(tmp_path / "mine", now=later()).unneeded) == {spec.key}
 
 
-def test_a_linked_entry_stays_whole_and_so_does_a_name_that_is_none_of_ours(tmp_path: Path) -> None:
+def test_linked_entries_and_foreign_names_are_kept(tmp_path: Path) -> None:
     linked, below, gone = artifact(tmp_path, "checkpoint", n=1), artifact(tmp_path, "model", n=2), artifact(tmp_path, "checkpoint", n=3)
     store, elsewhere = tmp_path / "store", tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -221,18 +221,18 @@ def test_a_linked_entry_stays_whole_and_so_does_a_name_that_is_none_of_ours(tmp_
     (store / "checkpoint" / f"{gone.key}.bak").mkdir()
     run(tmp_path, "one")
     before = sorted(tmp_path.rglob("*"))
-    found = plan_cleaning(tmp_path, now=later())
-    assert keys(found.unneeded) == {gone.key}
-    assert reasons(found).count("is a link") == 2
-    assert reasons(found).count("is called as nothing that this project stores") == 2
-    assert remove(entry for own in found.unproven.values() for entry in own if "is a link" in entry.doubt) == []
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert keys(cleaning.unneeded) == {gone.key}
+    assert reasons(cleaning).count("is a link") == 2
+    assert reasons(cleaning).count("does not have the name of a stored entry") == 2
+    assert remove(entry for entries in cleaning.unproven.values() for entry in entries if "is a link" in entry.problem) == []
     assert sorted(tmp_path.rglob("*")) == before
     assert (store / "checkpoint" / linked.key / "manifest.json").is_file()
     assert (elsewhere / "model" / below.key / "manifest.json").is_file()
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[]", "123", "null", None])
-def test_what_a_needed_entry_was_made_of_stays_when_it_cannot_say_so(tmp_path: Path, content: str | None) -> None:
+def test_possible_inputs_of_an_entry_without_a_description_are_kept(tmp_path: Path, content: str | None) -> None:
     texts = ledger(tmp_path, "texts", n=1)
     rationales = ledger(tmp_path, "rationales", texts=texts.key)
     stray = ledger(tmp_path, "rationales", n=2)
@@ -240,29 +240,29 @@ def test_what_a_needed_entry_was_made_of_stays_when_it_cannot_say_so(tmp_path: P
     for spec in (rationales, stray):
         path = tmp_path / "store" / "rationales" / spec.key / "spec.json"
         path.unlink() if content is None else path.write_text(content)
-    found = plan_cleaning(tmp_path, now=later())
-    assert keys(found.needed) == {rationales.key}
-    assert found.unneeded == []
-    assert f"what {tmp_path / 'store' / 'rationales' / rationales.key} was made of is not known" in reasons(found)
+    cleaning = plan_cleaning(tmp_path, now=later())
+    assert keys(cleaning.needed) == {rationales.key}
+    assert cleaning.unneeded == []
+    assert f"the inputs of {tmp_path / 'store' / 'rationales' / rationales.key} are unknown" in reasons(cleaning)
 
 
-def test_a_living_process_is_asked_what_it_uses_however_long_ago_that_was_written(tmp_path: Path) -> None:
+def test_old_entries_that_a_living_process_uses_are_kept(tmp_path: Path) -> None:
     texts = ledger(tmp_path, "texts", n=1)
     rationales, other = ledger(tmp_path, "rationales", texts=texts.key), ledger(tmp_path, "rationales", n=2)
     run(tmp_path, "one")
     assert len(plan_cleaning(tmp_path, now=later()).unneeded) == 3
-    with users.present(tmp_path) as use:
-        found = plan_cleaning(tmp_path, now=later())
-        assert found.unneeded == []
-        assert f"process {os.getpid()} on " in reasons(found)
+    with users.registered(tmp_path) as use:
+        cleaning = plan_cleaning(tmp_path, now=later())
+        assert cleaning.unneeded == []
+        assert f"process {os.getpid()} on " in reasons(cleaning)
         use([rationales.key])
-        found = plan_cleaning(tmp_path, now=later())
-        assert (keys(found.needed), keys(found.unneeded)) == (names((texts, rationales)), {other.key})
+        cleaning = plan_cleaning(tmp_path, now=later())
+        assert (keys(cleaning.needed), keys(cleaning.unneeded)) == (names((texts, rationales)), {other.key})
     assert len(plan_cleaning(tmp_path, now=later()).unneeded) == 3
     assert not list((tmp_path / "store" / ".users").glob("*.json"))
 
 
-def test_of_another_host_a_process_is_alive_as_long_as_its_lease(tmp_path: Path) -> None:
+def test_a_remote_process_counts_as_alive_until_its_lease_expires(tmp_path: Path) -> None:
     spec = ledger(tmp_path, "rationales", n=1)
     run(tmp_path, "one")
     place = tmp_path / "store" / ".users" / "elsewhere-1-a.json"
@@ -275,37 +275,37 @@ def test_of_another_host_a_process_is_alive_as_long_as_its_lease(tmp_path: Path)
     assert plan_cleaning(tmp_path, now=later()).unneeded == []
 
 
-def test_a_run_that_begins_holds_everything_until_it_says_what_it_needs(tmp_path: Path) -> None:
+def test_a_starting_run_keeps_everything_until_its_needs_are_known(tmp_path: Path) -> None:
     spec = ledger(tmp_path, "rationales", n=1)
     run(tmp_path, "one")
     begins = tmp_path / "runs" / "exp" / "two"
     begins.mkdir()
     with FileLock(begins / ".lock"):
-        found = plan_cleaning(tmp_path, now=later())
-        assert (found.unneeded, reasons(found)) == ([], f"a process begins {begins} and has not said yet what it needs")
+        cleaning = plan_cleaning(tmp_path, now=later())
+        assert (cleaning.unneeded, reasons(cleaning)) == ([], f"a process is starting {begins}, and its needs are not known yet")
     assert keys(plan_cleaning(tmp_path, now=later()).unneeded) == {spec.key}
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[]", "123", "null"])
-def test_what_is_no_claim_may_be_one(tmp_path: Path, content: str) -> None:
+def test_an_unreadable_claim_protects_its_entry(tmp_path: Path, content: str) -> None:
     spec = ledger(tmp_path, "rationales", n=1)
     run(tmp_path, "one")
     (tmp_path / "store" / "rationales" / spec.key / "claims" / "who.json").write_text(content)
     assert keys(plan_cleaning(tmp_path, now=later()).recent) == {spec.key}
 
 
-def test_an_entry_that_a_process_claims_after_it_was_looked_at_stays(tmp_path: Path) -> None:
+def test_an_entry_claimed_after_planning_is_kept(tmp_path: Path) -> None:
     spec = ledger(tmp_path, "rationales", n=1)
     run(tmp_path, "one")
-    found = plan_cleaning(tmp_path, now=later())
+    cleaning = plan_cleaning(tmp_path, now=later())
     folder = tmp_path / "store" / "rationales" / spec.key
     with Claims(folder / "claims", "me").take(["b"]):
-        assert remove(found.unneeded) == []
+        assert remove(cleaning.unneeded) == []
     assert folder.is_dir()
-    assert keys(remove(found.unneeded)) == {spec.key}
+    assert keys(remove(cleaning.unneeded)) == {spec.key}
 
 
-def test_the_command_says_why_something_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_gives_the_reason_for_keeping_an_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ledger(tmp_path, "rationales", n=1)
     folder = tmp_path / "store" / "rationales" / spec.key
     for path in folder.rglob("*"):
@@ -315,7 +315,7 @@ def test_the_command_says_why_something_stays(tmp_path: Path, capsys: pytest.Cap
     main(["clean", "--outputs", str(tmp_path), "--delete"])
     said = capsys.readouterr().out
     assert "Left alone: 1 entries that nothing seems to need, which cannot be proven" in said
-    assert f"{tmp_path / 'runs' / 'exp' / 'one' / 'planned.json'} holds no JSON; run that run's command again" in said
+    assert f"{tmp_path / 'runs' / 'exp' / 'one' / 'planned.json'} is not valid JSON; run that run's command again" in said
     assert folder.is_dir()
 
 
@@ -334,9 +334,9 @@ RUNS = {
 
 
 def settings_of(outputs: Path, name: str) -> Settings:
-    own = RUNS[name]
-    words = [each for each in QUICK if "~max_rounds" not in own or "max_rounds" not in each]
-    words += [each for each in own if not each.startswith("~")]
+    overrides = RUNS[name]
+    words = [each for each in QUICK if "~max_rounds" not in overrides or "max_rounds" not in each]
+    words += [each for each in overrides if not each.startswith("~")]
     return command_line.check_command_line([*words, f"paths.outputs={outputs}"], multirun=False)[0]
 
 
@@ -346,7 +346,7 @@ def stop(row: dict[str, float], num_steps: int) -> None:
 
 @pytest.fixture(scope="module")
 def lived_in(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Path]]:
-    """A folder of outputs with three finished runs and one that was stopped, and their folders by name."""
+    """An outputs folder with three finished runs and a stopped one; name -> folder of each."""
     outputs = tmp_path_factory.mktemp("lived_in")
     folders = {}
     for name in RUNS:
@@ -366,9 +366,7 @@ def still_to_do(context: Context) -> list[int | None]:
 
 
 @pytest.mark.slow
-def test_whatever_runs_are_deleted_the_others_stay_finished_and_have_nothing_new_to_compute(
-    lived_in: tuple[Path, dict[str, Path]], tmp_path: Path
-) -> None:
+def test_whatever_runs_are_deleted_the_others_stay_finished_and_compute_nothing_new(lived_in: tuple[Path, dict[str, Path]], tmp_path: Path) -> None:
     source, folders = lived_in
     contexts = {name: pipeline.make_context(settings_of(source, name), plan=True) for name in RUNS}
     before = {name: still_to_do(context) for name, context in contexts.items()}
@@ -378,14 +376,14 @@ def test_whatever_runs_are_deleted_the_others_stay_finished_and_have_nothing_new
         shutil.copytree(source, outputs)
         for name in RUNS.keys() - set(kept):
             shutil.rmtree(outputs / folders[name])
-        found: Cleaning = plan_cleaning(outputs, now=later())
-        remove(found.unneeded)
-        freed[kept] = len(found.unneeded)
+        cleaning: Cleaning = plan_cleaning(outputs, now=later())
+        remove(cleaning.unneeded)
+        freed[kept] = len(cleaning.unneeded)
         for name in kept:
             context = dataclasses.replace(contexts[name], store=Store(outputs / "store"))
             assert pipeline.is_finished(outputs / folders[name], pipeline.stages_used(context)) == (not name.startswith("stopped"))
             assert still_to_do(context) == before[name], f"{name} after {kept} were kept"
         shutil.rmtree(outputs)
-    assert all(not missing or name.startswith("stopped") for name, own in before.items() for missing in own)
+    assert all(not missing or name.startswith("stopped") for name, counts in before.items() for missing in counts)
     assert freed[tuple(RUNS)] == 0
     assert freed[()] == max(freed.values()) > freed[("macc",)] > 0

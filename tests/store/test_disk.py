@@ -1,4 +1,4 @@
-"""The disk under the outputs: full at any write, read-only, gone; and one process at a time in a place."""
+"""The disk of the outputs: full at any write, read-only, gone; exclusive locks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cotexp.records import Rationale
 from cotexp.stages import rationales
 from cotexp.stages.context import Context
 from cotexp.store import claims
-from cotexp.store.disk import check_writable, clear_errors, exclusive
+from cotexp.store.disk import check_writable, exclusive, explained_disk_errors
 from cotexp.store.ledgers import Ledger
 from cotexp.store.specs import Spec
 from cotexp.store.store import Store
@@ -34,7 +34,7 @@ from cotexp.store.stored_files import StoreError
 
 
 class FullFile(io.FileIO):
-    """A file on a disk with room for so many writes: of the next one half fits in, and nothing after it."""
+    """A file on a disk with room for `room` writes. Half of the next write fits, and nothing after it."""
 
     room = 0
     is_torn = False
@@ -51,7 +51,7 @@ class FullFile(io.FileIO):
 
 @contextmanager
 def room_for(num_writes: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Files that paths open for writing fill up after `num_writes` writes: the calls below Python's buffers fail as the kernel's would."""
+    """Let files that are opened for writing fail after `num_writes` writes, below Python's buffers, as with the kernel."""
     opened = io.open
 
     def open_full(file: Any, mode: str = "r", *rest: Any, **named: Any) -> Any:
@@ -73,10 +73,10 @@ def context_of(model: Path, outputs: Path) -> Context:
 
 
 def written(context: Context, failing: AbstractContextManager[None]) -> tuple[list[Rationale], bool]:
-    """(the stage's rationales, whether it got there only after `failing` had ended it in a clear error that left nothing broken)."""
+    """(the stage's rationales, whether `failing` made the first attempt fail). Checks that a failure is explained and breaks nothing."""
     outputs, failure = Path(context.settings.paths.outputs), ""
     try:
-        with failing, clear_errors(outputs):
+        with failing, explained_disk_errors(outputs):
             return rationales.make(context), False
     except StoreError as error:
         failure = str(error)
@@ -111,8 +111,8 @@ def test_a_disk_that_fills_up_at_any_write_of_a_stage_breaks_nothing(random_mode
     assert len(undisturbed) == 8
     for num_writes in range(200):
         context = context_of(random_model, tmp_path / str(num_writes))
-        found, failed = written(context, room_for(num_writes, monkeypatch))
-        assert found == undisturbed
+        rows, failed = written(context, room_for(num_writes, monkeypatch))
+        assert rows == undisturbed
         if not failed:
             break
     assert num_writes >= 20, "eight rows and their grades, claims and descriptions"
@@ -130,16 +130,16 @@ def test_a_real_disk_that_is_full_breaks_nothing(random_model: Path, small_disk:
     undisturbed = rationales.make(context_of(random_model, small_disk / "undisturbed"))
     for num_pages in range(1, 9):
         context = context_of(random_model, small_disk / str(num_pages))
-        found, failed = written(context, filled(small_disk, num_pages))
-        assert found == undisturbed
+        rows, failed = written(context, filled(small_disk, num_pages))
+        assert rows == undisturbed
         if not failed:
             break
-    assert num_pages > 2, "several states of a full disk were met"
+    assert num_pages > 2, "several states of a full disk occurred"
 
 
 @contextmanager
 def filled(folder: Path, num_pages: int) -> Iterator[None]:
-    """A disk on which so many pages are free."""
+    """Fill the disk up to `num_pages` free pages."""
     free, ballast = os.statvfs(folder).f_bavail, folder / "ballast"
     ballast.write_bytes(b"\0" * ((free - num_pages) * os.statvfs(folder).f_bsize))
     try:
@@ -156,32 +156,32 @@ def filled(folder: Path, num_pages: int) -> Iterator[None]:
     [
         (errno.ENOSPC, "free some space"),
         (errno.EROFS, "make it writable, or choose another folder with paths.outputs=DIR"),
-        (errno.ENOENT, "it was there a moment ago"),
+        (errno.ENOENT, "it existed a moment ago"),
         (errno.ENOLCK, "its file system has no locks"),
     ],
 )
 def test_an_error_of_the_disk_names_place_and_next_step(number: int, step: str, tmp_path: Path) -> None:
     place = tmp_path / "store" / "rows.jsonl"
-    with pytest.raises(StoreError) as caught, clear_errors(tmp_path):
+    with pytest.raises(StoreError) as caught, explained_disk_errors(tmp_path):
         raise OSError(number, os.strerror(number), str(place))
     assert str(caught.value).startswith(f"paths.outputs: {os.strerror(number)} while writing {place}; {step}")
-    assert str(caught.value).endswith("run the same command again: it goes on where it was")
+    assert str(caught.value).endswith("run the same command again, which resumes")
 
 
-def test_a_full_disk_that_a_library_tells_of_in_its_own_words_is_understood(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="free some space"), clear_errors(tmp_path):
+def test_a_full_disk_reported_in_a_librarys_own_words_is_recognised(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="free some space"), explained_disk_errors(tmp_path):
         raise RuntimeError("I/O error: No space left on device (os error 28)")
 
 
-def test_a_checkpoint_that_does_not_fit_is_a_full_disk_though_torch_says_otherwise(small_disk: Path) -> None:
-    with pytest.raises(StoreError, match=r"No space left on device while writing .*free some space"), clear_errors(small_disk):
+def test_a_checkpoint_that_does_not_fit_is_reported_as_a_full_disk(small_disk: Path) -> None:
+    with pytest.raises(StoreError, match=r"No space left on device while writing .*free some space"), explained_disk_errors(small_disk):
         torch.save({"weights": torch.zeros(200_000)}, small_disk / "resumable.new")
 
 
-def test_errors_about_other_places_stay_what_they_are(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), clear_errors(tmp_path / "outputs"):
+def test_errors_about_other_folders_are_not_changed(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), explained_disk_errors(tmp_path / "outputs"):
         (tmp_path / "elsewhere").read_text()
-    with pytest.raises(RuntimeError, match="boom"), clear_errors(tmp_path):
+    with pytest.raises(RuntimeError, match="boom"), explained_disk_errors(tmp_path):
         raise RuntimeError("boom")
 
 
@@ -194,7 +194,8 @@ def test_a_store_that_vanishes_under_a_run_is_named(random_model: Path, tmp_path
             path.unlink()
         emit({"id": ids[0]})
 
-    with pytest.raises(StoreError, match=r"No such file or directory while writing .*rows-.*; it was there a moment ago"), clear_errors(tmp_path):
+    message = r"No such file or directory while writing .*rows-.*; it existed a moment ago"
+    with pytest.raises(StoreError, match=message), explained_disk_errors(tmp_path):
         context.store.ledger(Spec("numbers", {})).fill(["1"], loses_it, chunk_size=1)
 
 
@@ -203,11 +204,11 @@ def test_a_lock_that_a_hanging_process_holds_is_named(tmp_path: Path, monkeypatc
     ledger = Store(tmp_path).ledger(Spec("numbers", {}))
     (ledger.folder / "claims").mkdir(parents=True)
     refused = pytest.raises(StoreError, match=r"another process has held .*lock for .* s.*suspended")
-    with FileLock(ledger.folder / "claims" / "lock"), refused, clear_errors(tmp_path):
+    with FileLock(ledger.folder / "claims" / "lock"), refused, explained_disk_errors(tmp_path):
         ledger.fill(["1"], lambda ids, emit: None, chunk_size=1)
 
 
-def test_a_writable_folder_passes_the_check_and_stays_clean(tmp_path: Path) -> None:
+def test_a_writable_folder_passes_the_check_and_stays_empty(tmp_path: Path) -> None:
     check_writable(tmp_path / "deep" / "outputs")
     assert list((tmp_path / "deep" / "outputs").iterdir()) == []
 
@@ -233,14 +234,14 @@ with exclusive(Path(sys.argv[1]), lambda: print("waiting", flush=True)):
 
 
 def holding(lock: Path) -> tuple[subprocess.Popen[str], str]:
-    """A process that wants the lock, and its first word."""
+    """A process that acquires the lock or waits for it, and the first line that it prints."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, process.stdout.readline().strip()
 
 
 @pytest.mark.parametrize("ending", ["finishes", "is killed"])
-def test_an_exclusive_place_lets_the_next_process_in_when_the_first(ending: str, tmp_path: Path) -> None:
+def test_an_exclusive_lock_passes_to_the_next_process_when_the_first(ending: str, tmp_path: Path) -> None:
     lock = tmp_path / "run" / "lock"
     first, word = holding(lock)
     assert word == "held"

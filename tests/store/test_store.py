@@ -1,4 +1,4 @@
-"""The store under interruptions, torn files, dead owners and several processes at once."""
+"""The store with interruptions, torn files, dead owners and several processes at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import pytest
 from cotexp.store import claims
 from cotexp.store.claims import Claims, claim_is_alive
 from cotexp.store.ledgers import Ledger
-from cotexp.store.processes import owner
+from cotexp.store.processes import this_process
 from cotexp.store.specs import Spec, key_of
 from cotexp.store.store import Store
 from cotexp.store.stored_files import Row, StoreError
@@ -32,7 +32,7 @@ Emit = Callable[[Row], None]
 
 
 class Squares:
-    """A computation that remembers what it was asked for."""
+    """A computation that records the ids and chunks that it receives."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -40,13 +40,13 @@ class Squares:
 
     def __call__(self, ids: list[str], emit: Emit) -> None:
         self.chunks.append(len(ids))
-        for each in ids:
-            self.asked.append(each)
-            emit({"id": each, "value": int(each) ** 2})
+        for name in ids:
+            self.asked.append(name)
+            emit({"id": name, "value": int(name) ** 2})
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    """However busy the machine is."""
+    """Wait until a condition holds, however busy the machine is."""
     deadline = time.monotonic() + 300
     while not is_so():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
@@ -63,17 +63,17 @@ def python(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def run_together(code: str, *arguments: object, count: int) -> list[list[str]]:
-    """The words that `count` processes print which start their work at the same time."""
+    """The words that each of `count` processes prints; all start their work at the same time."""
     processes = [python(code, *arguments) for _ in range(count)]
-    for each in processes:
-        assert each.stdout is not None
-        assert each.stdout.readline() == "ready\n"
-    for each in processes:
-        assert each.stdin is not None
-        each.stdin.write("go\n")
-        each.stdin.flush()
-    outputs = [each.communicate(timeout=600)[0].split() for each in processes]
-    assert [each.returncode for each in processes] == [0] * count
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=600)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0] * count
     return outputs
 
 
@@ -89,14 +89,14 @@ def test_fill_computes_only_the_missing_rows(tmp_path: Path) -> None:
     assert values(rows) == {"1": 1, "2": 4, "3": 9, "4": 16}
 
 
-def test_fill_keeps_to_the_chunk_size_and_the_order(tmp_path: Path) -> None:
+def test_fill_respects_chunk_size_and_order(tmp_path: Path) -> None:
     squares, seen = Squares(), []
     Store(tmp_path).ledger(SPEC).fill(list("54321"), squares, chunk_size=2, on_row=lambda row: seen.append(row["id"]))
     assert squares.chunks == [2, 2, 1]
     assert squares.asked == seen == list("54321")
 
 
-def test_a_function_says_how_many_of_the_next_free_rows_make_a_chunk(tmp_path: Path) -> None:
+def test_a_function_of_the_free_rows_decides_the_chunk_size(tmp_path: Path) -> None:
     ledger, squares, seen = Store(tmp_path).ledger(SPEC), Squares(), []
     claim = foreign_claim(ledger, ["2", "3"], seconds=3600)
 
@@ -142,7 +142,7 @@ def test_rows_of_an_interrupted_fill_are_kept(tmp_path: Path) -> None:
     assert values(rows) == {"1": -1, "2": -1, "3": 9, "4": 16}
 
 
-def test_a_ledger_cut_at_every_byte_of_its_last_three_records_loses_only_what_is_torn_and_takes_the_next_row(tmp_path: Path) -> None:
+def test_a_ledger_cut_at_any_byte_loses_only_the_torn_row_and_accepts_the_next(tmp_path: Path) -> None:
     texts = {"1": "plain", "2": "line\nbreak", "3": 'é { " } \\', "4": "\u2028 and \x00", "5": ""}
     whole = Ledger(tmp_path / "whole", SPEC, "w")
     whole.fill(list(texts), lambda ids, emit: [emit({"id": each, "value": 0, "text": texts[each]}) for each in ids], chunk_size=5)
@@ -154,8 +154,8 @@ def test_a_ledger_cut_at_every_byte_of_its_last_three_records_loses_only_what_is
         folder.mkdir()
         (folder / "rows-w.jsonl").write_bytes(content[:cut])
         complete = list(texts)[: sum(end <= cut for end in ends)]
-        found = Ledger(folder, SPEC, "other").read()
-        assert {name: row["text"] for name, row in found.items()} == {name: texts[name] for name in complete}, cut
+        stored = Ledger(folder, SPEC, "other").read()
+        assert {name: row["text"] for name, row in stored.items()} == {name: texts[name] for name in complete}, cut
         again = Squares()
         Ledger(folder, SPEC, "w").fill([*texts, "6"], again, chunk_size=6)
         assert again.asked == [each for each in [*texts, "6"] if each not in complete], cut
@@ -176,14 +176,14 @@ def test_the_earliest_of_rows_with_one_id_counts(tmp_path: Path) -> None:
     assert values(ledger.fill(["1"], Squares(), chunk_size=1)) == {"1": 10}
 
 
-def test_an_id_without_a_row_is_asked_for_once_in_a_call_and_again_in_the_next(tmp_path: Path) -> None:
+def test_a_failed_id_is_tried_once_per_call(tmp_path: Path) -> None:
     asked: list[str] = []
 
     def fails_at_2(ids: list[str], emit: Emit) -> None:
         asked.extend(ids)
-        for each in ids:
-            if each != "2":
-                emit({"id": each, "value": 0})
+        for name in ids:
+            if name != "2":
+                emit({"id": name, "value": 0})
 
     rows = Store(tmp_path).ledger(SPEC).fill(["1", "2", "3"], fails_at_2, chunk_size=1)
     assert set(rows) == {"1", "3"}
@@ -198,15 +198,15 @@ from pathlib import Path
 from cotexp.store import claims, specs, store
 claims.POLL_SECONDS = 0.02
 def compute(ids, emit):
-    for each in ids:
+    for name in ids:
         time.sleep(0.005)
-        print(each)
-        emit({"id": each, "value": int(each) ** 2})
+        print(name)
+        emit({"id": name, "value": int(name) ** 2})
 print("ready", flush=True)
 sys.stdin.readline()
 ids = [str(n) for n in range(60)]
 rows = store.Store(Path(sys.argv[1])).ledger(specs.Spec("numbers", {"version": 1})).fill(ids, compute, chunk_size=3)
-assert list(rows) == ids and all(row["value"] == int(each) ** 2 for each, row in rows.items())
+assert list(rows) == ids and all(row["value"] == int(name) ** 2 for name, row in rows.items())
 """
 
 
@@ -243,7 +243,7 @@ def test_the_claim_of_a_living_process_holds_and_that_of_a_killed_one_is_taken_o
         assert taken == ["1", "2"], "at the first look, not when the lease has run out"
 
 
-def test_a_killed_process_that_its_parent_has_not_waited_for_holds_no_claim(tmp_path: Path) -> None:
+def test_a_zombie_holds_no_claim(tmp_path: Path) -> None:
     process = claiming_process(tmp_path / "claims", "1")
     claim = json.loads(next((tmp_path / "claims").glob("doomed-*.json")).read_text())
     assert claim_is_alive(claim)
@@ -256,7 +256,7 @@ def test_a_killed_process_that_its_parent_has_not_waited_for_holds_no_claim(tmp_
 
 
 def test_a_claim_of_a_reused_process_id_is_void() -> None:
-    claim = {"ids": ["1"], **owner(), "expires": time.time() + 60}
+    claim = {"ids": ["1"], **this_process(), "expires": time.time() + 60}
     assert claim_is_alive(claim)
     assert not claim_is_alive({**claim, "started": claim["started"] - 100})
 
@@ -268,25 +268,25 @@ def foreign_claim(ledger: Ledger, ids: list[str], *, seconds: float, **fields: f
     return path
 
 
-def test_an_expired_lease_of_another_host_is_taken_over(tmp_path: Path) -> None:
+def test_an_expired_remote_lease_is_taken_over(tmp_path: Path) -> None:
     ledger, squares = Store(tmp_path).ledger(SPEC), Squares()
     foreign_claim(ledger, ["1", "2"], seconds=-1)
     ledger.fill(["1", "2", "3"], squares, chunk_size=3)
     assert squares.asked == ["1", "2", "3"]
 
 
-def test_a_running_lease_of_another_host_is_respected_until_it_ends_and_the_wait_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_remote_lease_is_respected_until_it_expires_and_the_wait_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     ledger, squares, rows = Store(tmp_path).ledger(SPEC), Squares(), {}
     claim = foreign_claim(ledger, ["1", "2"], seconds=3600)
     filling = threading.Thread(target=lambda: rows.update(ledger.fill(["1", "2", "3"], squares, chunk_size=3)), daemon=True)
     filling.start()
-    wait_until(lambda: any("has claimed" in each.getMessage() for each in caplog.records), "the wait to be said")
+    wait_until(lambda: any("claimed by" in record.getMessage() for record in caplog.records), "the wait to be logged")
     assert squares.asked == ["3"]
     assert filling.is_alive()
-    said = [each.getMessage() for each in caplog.records if "has claimed" in each.getMessage()]
-    assert said[0].startswith(f"waiting for 2 rows of numbers {SPEC.key}, which process 1 on elsewhere has claimed; unless that one renews")
-    assert said[0].endswith("it is taken over within 45 s")
+    logged = [record.getMessage() for record in caplog.records if "claimed by" in record.getMessage()]
+    assert logged[0].startswith(f"waiting for 2 rows of numbers {SPEC.key}, claimed by process 1 on elsewhere; ")
+    assert logged[0].endswith("the claim is taken over if it is not renewed within 45 s")
     (ledger.folder / "rows-elsewhere.jsonl").write_text(json.dumps({"id": "1", "value": -1, "written": time.time()}) + "\n")
     claim.unlink()
     filling.join(timeout=300)
@@ -295,7 +295,7 @@ def test_a_running_lease_of_another_host_is_respected_until_it_ends_and_the_wait
 
 
 class Clock:
-    """Time that passes when a test says so; everything that is not asked here is time's own."""
+    """A monotonic clock that a test controls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
@@ -310,7 +310,7 @@ YEAR = 365 * 86400.0
 
 @pytest.mark.parametrize("ahead", [YEAR, 60.0, 1e12])
 @pytest.mark.parametrize("written", [{}, {"renewed": 0.0}])
-def test_a_lease_of_a_host_whose_clock_is_ahead_is_trusted_for_its_length_alone(
+def test_a_remote_lease_ends_after_its_length_even_if_the_remote_clock_is_ahead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, ahead: float, written: dict[str, float]
 ) -> None:
     caplog.set_level("INFO")
@@ -321,11 +321,11 @@ def test_a_lease_of_a_host_whose_clock_is_ahead_is_trusted_for_its_length_alone(
     assert squares.asked == ["3", "1", "2"]
     assert claims.LEASE_SECONDS <= clock.now < claims.LEASE_SECONDS + 2 * claims.POLL_SECONDS
     assert len(rows) == 3
-    said = [each.getMessage() for each in caplog.records]
-    assert sum("waiting for 2 rows" in each for each in said) == 2, "at once, and once more after half a minute"
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum("waiting for 2 rows" in each for each in messages) == 2, "at once, and once more after half a minute"
 
 
-def test_a_lease_that_is_renewed_holds_for_as_long_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_renewed_remote_lease_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, ledger, squares = Clock(monkeypatch), Store(tmp_path).ledger(SPEC), Squares()
     foreign_claim(ledger, ["1"], seconds=-YEAR, renewed=0.0)
 
@@ -340,7 +340,7 @@ def test_a_lease_that_is_renewed_holds_for_as_long_as_that(tmp_path: Path, monke
     assert clock.now + claims.POLL_SECONDS >= 300 + claims.LEASE_SECONDS
 
 
-def test_a_lease_that_was_not_renewed_for_its_length_is_over_at_the_first_look(tmp_path: Path) -> None:
+def test_a_remote_lease_that_was_not_renewed_is_over_at_the_first_look(tmp_path: Path) -> None:
     ledger, squares = Store(tmp_path).ledger(SPEC), Squares()
     claim = foreign_claim(ledger, ["1"], seconds=YEAR)
     os.utime(claim, (time.time() - 60, time.time() - 60))
@@ -348,21 +348,19 @@ def test_a_lease_that_was_not_renewed_for_its_length_is_over_at_the_first_look(t
     assert squares.asked == ["1", "2"]
 
 
-def test_a_process_that_was_out_of_reach_for_longer_than_its_lease_leaves_rows_that_another_one_has_written(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_process_that_lost_its_lease_keeps_the_rows_that_another_has_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ledger = Store(tmp_path).ledger(SPEC)
 
     def slowly(ids: list[str], emit: Emit) -> None:
         emit({"id": "1", "value": 1})
-        next((ledger.folder / "claims").glob("*.json")).unlink()  # as whoever finds it void does
+        next((ledger.folder / "claims").glob("*.json")).unlink()  # as a process does that takes over an expired claim
         other = {"id": "2", "value": -4, "written": time.time() + YEAR}
         (ledger.folder / "rows-other.jsonl").write_text(json.dumps(other) + "\n")
         emit({"id": "2", "value": 4})
         emit({"id": "3", "value": 9})
 
     assert values(ledger.fill(["1", "2", "3"], slowly, chunk_size=3)) == {"1": 1, "2": -4, "3": 9}
-    assert "row '2' was written by another process meanwhile, which counts" in caplog.text
+    assert "another process has already written row '2'; its row counts" in caplog.text
     again = Store(tmp_path).ledger(SPEC)
     assert values(again.read()) == {"1": 1, "2": -4, "3": 9}
     assert again.num_duplicates == 0
@@ -371,7 +369,7 @@ def test_a_process_that_was_out_of_reach_for_longer_than_its_lease_leaves_rows_t
 @pytest.mark.parametrize(
     "content", ["", "{", "{}", "[]", "123", "null", '{"ids": ["1"]}', '{"ids": 1, "host": "h", "pid": 1, "started": 0, "expires": 9e9}', None]
 )
-def test_what_is_no_claim_holds_nothing_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str | None) -> None:
+def test_an_invalid_claim_is_ignored_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str | None) -> None:
     ledger, squares = Store(tmp_path).ledger(SPEC), Squares()
     path = ledger.folder / "claims" / "who.json"
     path.mkdir(parents=True) if content is None else path.parent.mkdir(parents=True)
@@ -379,14 +377,14 @@ def test_what_is_no_claim_holds_nothing_and_is_told(tmp_path: Path, caplog: pyte
         path.write_text(content)
     ledger.fill(["1"], squares, chunk_size=1)
     assert squares.asked == ["1"]
-    assert f"{path} is no claim" in caplog.text
-    assert "remove it if no process works here" in caplog.text
+    assert f"{path} is not a valid claim" in caplog.text
+    assert "remove it if no process is working here" in caplog.text
 
 
 @pytest.mark.parametrize(
     "line", ["123", "{}", "null", "[]", '"id"', '{"id": 7, "written": 0}', '{"id": "1"}', '{"id": "1", "written": null}', "\x00\x01", ""]
 )
-def test_lines_that_are_no_rows_are_told_and_their_rows_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str) -> None:
+def test_invalid_lines_cause_a_warning_and_their_rows_are_computed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str) -> None:
     ledger, squares = Store(tmp_path).ledger(SPEC), Squares()
     ledger.fill(["1", "2"], squares, chunk_size=2)
     path = next(ledger.folder.glob("rows-*.jsonl"))
@@ -394,11 +392,11 @@ def test_lines_that_are_no_rows_are_told_and_their_rows_made_again(tmp_path: Pat
     path.write_text(f"{line}\n{second}\n")
     assert values(Store(tmp_path).ledger(SPEC).fill(["1", "2"], squares, chunk_size=2)) == {"1": 1, "2": 4}
     assert squares.asked == ["1", "2", "1"]
-    assert caplog.text.count(f"{path}: 1 of its lines are torn or no rows and are left out") == 1
+    assert caplog.text.count(f"{path}: 1 lines are torn or not rows and are ignored") == 1
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[]", "123", "null"])
-def test_a_broken_description_is_written_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str) -> None:
+def test_a_broken_description_is_written_again(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str) -> None:
     ledger = Store(tmp_path).ledger(SPEC)
     ledger.fill(["1"], Squares(), chunk_size=1)
     path = ledger.folder / "spec.json"
@@ -409,14 +407,14 @@ def test_a_broken_description_is_written_anew(tmp_path: Path, caplog: pytest.Log
     assert f"{path} " in caplog.text
 
 
-def test_of_two_rows_in_one_file_the_upper_one_is_the_earlier_and_a_contradiction_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_first_of_two_rows_in_a_file_counts_and_a_conflict_causes_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ledger = Store(tmp_path).ledger(SPEC)
     ledger.fill(["1", "2"], Squares(), chunk_size=2)
     path = next(ledger.folder.glob("rows-*.jsonl"))
     with path.open("a") as file:
         file.write('{"id": "1", "value": -1, "written": 0}\n')
     assert values(ledger.read()) == {"1": 1, "2": 4}
-    assert "1 rows stand there twice and say different things, such as '1'" in caplog.text
+    assert "1 rows are stored twice with different results, such as '1'" in caplog.text
     caplog.clear()
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:2] * 2))
     assert values(ledger.read()) == {"1": 1, "2": 4}
@@ -430,7 +428,7 @@ def test_a_claim_is_gone_after_use_even_when_the_work_raises(tmp_path: Path) -> 
     assert not list(tmp_path.glob("*.json"))
 
 
-def test_a_ledger_whose_folder_vanishes_is_missed_at_the_next_row(tmp_path: Path) -> None:
+def test_a_vanished_ledger_folder_fails_the_next_row(tmp_path: Path) -> None:
     ledger = Store(tmp_path).ledger(SPEC)
 
     def loses_it(ids: list[str], emit: Emit) -> None:
@@ -446,7 +444,7 @@ def test_a_ledger_whose_folder_vanishes_is_missed_at_the_next_row(tmp_path: Path
 
 
 @pytest.mark.parametrize("value", [Path("x"), {1, 2}, object(), b"bytes", float("nan"), float("inf"), 1j])
-def test_a_key_refuses_what_is_no_plain_json_value(value: Any) -> None:
+def test_a_key_refuses_values_that_are_not_plain_json(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         key_of({"setting": [value]})
 
@@ -468,7 +466,7 @@ def test_a_key_does_not_depend_on_the_order_of_a_dict_but_on_every_value() -> No
 # --- artifacts -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_artifact_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_an_artifact_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     store, seen = Store(tmp_path), []
 
     def build(folder: Path) -> None:
@@ -489,7 +487,7 @@ def test_an_artifact_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "{}", "[]", "123", "null", '{"stage": "numbers", "key": "another"}'])
-def test_an_artifact_that_does_not_say_that_it_is_whole_is_told_before_anything_is_built(tmp_path: Path, content: str | None) -> None:
+def test_a_folder_without_a_valid_manifest_is_refused_before_anything_is_built(tmp_path: Path, content: str | None) -> None:
     store, built = Store(tmp_path), []
 
     def build(folder: Path) -> None:
@@ -502,7 +500,7 @@ def test_an_artifact_that_does_not_say_that_it_is_whole_is_told_before_anything_
     with pytest.raises(StoreError) as refused:
         store.artifact(SPEC, build)
     assert str(refused.value).startswith(f"{manifest} ")
-    assert f"put it back, or remove the folder {path}: it is made again" in str(refused.value)
+    assert f"restore it, or remove the folder {path}, which is then computed again" in str(refused.value)
     assert len(built) == 1
     shutil.rmtree(path)
     store.artifact(SPEC, build)
@@ -520,14 +518,14 @@ def test_a_failed_build_leaves_a_partial_folder_that_the_next_build_continues(tm
         store.artifact(SPEC, fails)
     assert not store.has_artifact(SPEC)
     assert not store.artifact_path(SPEC).exists()
-    found: list[str] = []
+    files: list[str] = []
 
     def goes_on(folder: Path) -> None:
-        found.extend(each.name for each in folder.iterdir())
+        files.extend(each.name for each in folder.iterdir())
         (folder / "step2").write_text("done")
 
     path = store.artifact(SPEC, goes_on)
-    assert found == ["step1"]
+    assert files == ["step1"]
     assert {each.name for each in path.iterdir()} == {"step1", "step2", "manifest.json"}
 
 
@@ -555,7 +553,7 @@ def test_two_processes_build_an_artifact_once(tmp_path: Path) -> None:
     assert len(first + second) == 1
 
 
-def test_processes_that_meet_at_many_artifacts_build_each_once(tmp_path: Path) -> None:
+def test_processes_that_build_the_same_artifacts_build_each_once(tmp_path: Path) -> None:
     outputs = run_together(BUILD, tmp_path, 0.0, 0.001, 100, count=3)
     built = Counter(name for each in outputs for name in each)
     assert len(built) == 100
