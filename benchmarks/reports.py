@@ -9,6 +9,7 @@ The runs are copies of one small real run with other seeds and learning rates, e
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import shutil
 import sys
@@ -35,7 +36,7 @@ def main() -> None:
         for command, count in (("report", options.report), ("runs", options.list)):
             sizes = (count // 4, count // 2, count)
             folders = {size: copies(original, Path(name) / f"{command}{size}", size) for size in sizes}
-            ways = {str(size): (lambda size=size: run([*COTEXP, *COMMANDS[command], "--outputs", str(folders[size])])) for size in sizes}
+            ways = {str(size): functools.partial(run, [*COTEXP, *COMMANDS[command], "--outputs", str(folders[size])]) for size in sizes}
             seconds, printed = in_turns(ways, options.rounds)
             slope = exponent({size: seconds[str(size)] for size in sizes})
             goal, ours = GOALS[command], seconds[str(count)]

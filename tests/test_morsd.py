@@ -36,7 +36,7 @@ def run(outputs: Path, *overrides: str) -> Result:
 
 
 def rows(outputs: Path, stage: str) -> list[dict[str, Any]]:
-    return [row for path in sorted((outputs / "store" / stage).glob("*/rows-*.jsonl")) for row in complete_lines(path)[0]]
+    return [row for path in sorted((outputs / "store" / stage).glob("*/rows-*.jsonl")) for row in complete_lines(path)]
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def recorded(tmp_path: Path) -> Path:
 
 
 def rows(outputs: Path, stage: str) -> list[dict[str, Any]]:
-    return [row for path in sorted((outputs / "store" / stage).glob("*/rows-*.jsonl")) for row in complete_lines(path)[0]]
+    return [row for path in sorted((outputs / "store" / stage).glob("*/rows-*.jsonl")) for row in complete_lines(path)]
 
 
 def test_thinking_and_answer_part_are_compressed_apart_and_learnt_together(tmp_path: Path, recorded: Path) -> None:

@@ -94,4 +94,4 @@ def _rows(context: Context, specs: Sequence[Spec]) -> Iterator[Row]:
     """Every stored text, those that two processes paid for included."""
     for spec in specs:
         for path in sorted(context.store.ledger(spec).folder.glob("rows-*.jsonl")):
-            yield from complete_lines(path)[0]
+            yield from complete_lines(path)

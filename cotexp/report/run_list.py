@@ -115,7 +115,7 @@ def _done(seen: ListedRun, stage: str, outputs: Path) -> tuple[int, int]:
     planned = stages_of(seen.folder, PLANNED) if (seen.folder / PLANNED).exists() else {}
     if stage == "training" and "checkpoint" in planned:
         curve = outputs / f"{planned['checkpoint']['path']}.partial" / "curve.jsonl"
-        rows = [each for each in complete_lines(curve)[0] if isinstance(each, dict)] if curve.is_file() else []
+        rows = [each for each in complete_lines(curve) if isinstance(each, dict)] if curve.is_file() else []
         row = rows[-1] if rows else {}
         return int(row.get("step", 0)), int(row.get("num_steps", 0))
     answers, asked = questions_of(seen.folder)

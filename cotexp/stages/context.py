@@ -111,7 +111,7 @@ class Context:
                 return ledger.fill(ids, compute, chunk_size=chunk_size)
             with progress.bar(shown, len(ids)) as advance:
                 return ledger.fill(ids, compute, chunk_size=chunk_size, on_row=advance)
-        stored = ledger.read()
+        stored = ledger.read(frozenset(ids))
         found = {each: stored[each] for each in ids if each in stored}
         self.look.count(name, len(ids), len(ids) - len(found))
         return found

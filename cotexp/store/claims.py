@@ -6,6 +6,7 @@ A claim is a small file with a lease that its owner renews. It ends when the own
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
 import time
@@ -36,6 +37,9 @@ LOCK_SECONDS = 60.0
 """The longest wait for the lock of a claims folder. The lock is normally held for milliseconds."""
 
 
+LARGEST_CHUNK = 10_000
+"""Most ids that a function which decides how many are computed at once is shown."""
+
 ChunkSize = int | Callable[[Sequence[str]], int]
 """How many rows to claim and compute at once: a number, or a function of the next free ids."""
 
@@ -62,15 +66,16 @@ class Claims:
     logged_at: float | None = None
 
     @contextlib.contextmanager
-    def take(self, ids: Sequence[str], *, most: ChunkSize = 1, refresh: Callable[[], Iterable[str]] = lambda: ()) -> Iterator[list[str]]:
-        """Claim up to `most` of the `ids` that are neither claimed by others nor among the finished ids that `refresh()` returns; maybe none."""
+    def take(self, ids: Iterable[str], *, most: ChunkSize = 1, refresh: Callable[[], None] = lambda: None) -> Iterator[list[str]]:
+        """Claim up to `most` of the `ids` that are not claimed by others; maybe none. `refresh()` may first take finished ones out of `ids`."""
         self.path = path = self.folder / f"{self.writer}-{threading.get_ident()}.json"
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock():
             claimed = self._claimed_by_others(path)
-            finished = refresh()
-            free = [name for name in ids if name not in claimed and name not in finished]
-            taken = free[: most(free) if callable(most) else most]
+            refresh()
+            free = (name for name in ids if name not in claimed)
+            taken = list(itertools.islice(free, LARGEST_CHUNK if callable(most) else most))
+            taken = taken[: most(taken)] if callable(most) else taken
             if taken:
                 self._write(path, taken)
         if not taken:

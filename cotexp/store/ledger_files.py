@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,20 +44,25 @@ def end_torn_line(file: BinaryIO) -> None:
             file.write(b"\n")
 
 
-def complete_lines(path: Path, offset: int = 0) -> tuple[list[Any], int]:
-    """(values of the complete lines of a JSON Lines file from byte `offset` on, offset of the next byte to read).
+def complete_lines(path: Path) -> list[Any]:
+    """The values of the complete lines of a JSON Lines file; None for a line that is not JSON."""
+    return [value for value, _ in lines_from(path, 0)]
+
+
+def lines_from(path: Path, offset: int) -> Iterator[tuple[Any, int]]:
+    """(value, offset of the next line) of each complete line of a JSON Lines file from byte `offset` on. Holds one line in memory.
 
     A line that is not JSON gives None: a torn write may precede a later append. A last line without a line break is left for the next read,
     because it may still be being written.
     """
     with path.open("rb") as file:
         file.seek(offset)
-        content = file.read()
-    end = content.rfind(b"\n") + 1
-    rows = []
-    for line in content[:end].split(b"\n")[:-1]:
-        try:
-            rows.append(orjson.loads(line))
-        except orjson.JSONDecodeError:
-            rows.append(None)
-    return rows, offset + end
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                value = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                value = None
+            yield value, offset

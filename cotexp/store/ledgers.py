@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,15 +15,16 @@ import orjson
 
 from cotexp import signals
 from cotexp.store.claims import ChunkSize, Claims
-from cotexp.store.ledger_files import complete_lines, end_torn_line, is_row, result_of, warn_once
+from cotexp.store.ledger_files import end_torn_line, is_row, lines_from, result_of, warn_once
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Damaged, Row, read_json, write_json
 
 log = logging.getLogger(__name__)
 
-
 SYNC_SECONDS = 1.0
 """Rows are flushed at once, and synced to the disk at most this much later. A power cut can lose the rows in between."""
+CHECK_SECONDS = 0.05
+"""Between two looks at whether this process still owns what it writes. A lease is far longer, so no row is written long after one was lost."""
 
 
 @dataclass(slots=True)
@@ -38,8 +39,8 @@ class Ledger:
     num_duplicates: int = 0
     """Duplicate rows that the last `read` ignored. A second process wrote them after the claim of the first one had expired."""
 
-    def read(self) -> dict[str, Row]:
-        """All complete rows by id, without a torn last line.
+    def read(self, wanted: Container[str] | None = None) -> dict[str, Row]:
+        """All complete rows by id, without a torn last line; with `wanted` only those rows are kept in memory.
 
         Of two rows with the same id the earlier one counts: the first within a file, or the one with the earlier time in two files. Rows with
         different results cause a warning, because the clocks of two hosts may differ. Raises: Damaged if a file cannot be read.
@@ -51,6 +52,8 @@ class Ledger:
         conflicts: list[str] = []
         for path, row in self._new_rows():
             name = row["id"]
+            if wanted is not None and name not in wanted:
+                continue
             if name not in rows:
                 rows[name], files[name] = row, path
                 continue
@@ -75,15 +78,19 @@ class Ledger:
             try:
                 if path.stat().st_size <= offset:
                     continue
-                lines, self.offsets[path] = complete_lines(path, offset)
+                num_invalid = 0
+                for value, end in lines_from(path, offset):
+                    self.offsets[path] = end
+                    if is_row(value):
+                        yield path, value
+                    else:
+                        num_invalid += 1
             except FileNotFoundError:
                 continue
             except OSError as error:
                 raise Damaged(path, f"cannot be read ({error.strerror})") from None
-            rows = list(filter(is_row, lines))
-            if num_invalid := len(lines) - len(rows):
+            if num_invalid:
                 warn_once(f"{path}: {num_invalid} lines are torn or not rows and are ignored; their rows are computed again when needed")
-            yield from ((path, row) for row in rows)
 
     def fill(
         self,
@@ -98,41 +105,42 @@ class Ledger:
         `compute` calls `emit(row)` for each row as soon as it is known; the row is stored when `emit` returns. An id without a row has failed
         and is not tried again in this call. Raises: Damaged if a file cannot be read; Stopped on a signal.
         """
-        rows = self.read()
-        if all(name in rows for name in ids):
+        wanted = frozenset(ids)
+        rows = self.read(wanted)
+        missing = {name: None for name in ids if name not in rows}
+        if not missing:
             return {name: rows[name] for name in ids}
         self._describe()
         claims = Claims(self.folder / "claims", self.writer)
-        tried: set[str] = set()
-        with self._appender() as append:
+
+        def add(row: Row) -> None:
+            if row["id"] in wanted and row["id"] not in rows:
+                rows[row["id"]] = row
+                missing.pop(row["id"], None)
+                on_row(row)
+
+        def add_new_rows() -> None:
+            for _, row in self._new_rows():
+                add(row)
+
+        with self._appender(claims, add_new_rows) as append:
 
             def emit(row: Row) -> None:
-                if claims.may_overlap() and row["id"] in self._add_new_rows(rows, on_row):
-                    log.warning("%s: another process has already written row %r; its row counts", self.folder, row["id"])
-                    return
-                append(row)
-                rows[row["id"]] = row
-                on_row(row)
+                if append(row, rows):
+                    add(row)
                 self.watch()
 
-            while missing := [name for name in ids if name not in rows and name not in tried]:
+            while missing:
                 signals.check()
-                with claims.take(missing, most=chunk_size, refresh=lambda: self._add_new_rows(rows, on_row)) as taken:
+                with claims.take(missing, most=chunk_size, refresh=add_new_rows) as taken:
                     if taken:
                         compute(taken, emit)
-                        tried.update(taken)
+                        for name in taken:
+                            missing.pop(name, None)
                 self.watch()
-                if not taken and (num_left := sum(name not in rows for name in missing)):
-                    claims.wait(f"{num_left} rows of {self.spec.stage} {self.folder.name}")
+                if not taken and missing:
+                    claims.wait(f"{len(missing)} rows of {self.spec.stage} {self.folder.name}")
         return {name: rows[name] for name in ids if name in rows}
-
-    def _add_new_rows(self, rows: dict[str, Row], on_row: Callable[[Row], None]) -> Iterable[str]:
-        """Add the rows that other processes have finished to `rows`, and return all ids that are known now."""
-        for _, row in self._new_rows():
-            if row["id"] not in rows:
-                rows[row["id"]] = row
-                on_row(row)
-        return rows.keys()
 
     def _describe(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -145,22 +153,41 @@ class Ledger:
             write_json(path, {"stage": self.spec.stage, "key": self.spec.key, **self.spec.description})
 
     @contextlib.contextmanager
-    def _appender(self) -> Iterator[Callable[[Row], None]]:
+    def _appender(self, claims: Claims, add_new_rows: Callable[[], None]) -> Iterator[Callable[[Row, Container[str]], bool]]:
+        """A function that appends a row and returns True, or False if another process has written it meanwhile."""
         path = self.folder / f"rows-{self.writer}.jsonl"
         with path.open("ab+") as file:
-            synced = time.monotonic()
+            synced, checked, overlaps = time.monotonic(), 0.0, False
+            end_torn_line(file)
+            position = file.seek(0, os.SEEK_END)
 
-            def append(row: Row) -> None:
-                nonlocal synced
+            def check_file() -> None:
                 if not os.fstat(file.fileno()).st_nlink:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-                with signals.at_safe_points():
-                    file.write(orjson.dumps({**row, "written": time.time()}) + b"\n")
-                    file.flush()
-                    if time.monotonic() - synced > SYNC_SECONDS:
-                        os.fsync(file.fileno())
-                        synced = time.monotonic()
 
-            end_torn_line(file)
+            def append(row: Row, stored: Container[str]) -> bool:
+                nonlocal synced, checked, overlaps, position
+                now = time.monotonic()
+                if now - checked > CHECK_SECONDS:
+                    checked = now
+                    check_file()
+                    if overlaps := claims.may_overlap():
+                        add_new_rows()
+                if overlaps and row["id"] in stored:
+                    log.warning("%s: another process has already written row %r; its row counts", self.folder, row["id"])
+                    return False
+                line = orjson.dumps({**row, "written": time.time()}) + b"\n"
+                with signals.at_safe_points():
+                    file.write(line)
+                    file.flush()
+                    if now - synced > SYNC_SECONDS:
+                        os.fsync(file.fileno())
+                        synced = now
+                if self.offsets.get(path) == position:  # what this process wrote need not be read
+                    self.offsets[path] = position + len(line)
+                position += len(line)
+                return True
+
             yield append
+            check_file()
             os.fsync(file.fileno())

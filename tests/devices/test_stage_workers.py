@@ -28,7 +28,7 @@ def prepare(outputs: Path, *overrides: str) -> Context:
 
 def writers(outputs: Path) -> dict[str, list[str]]:
     """File of a writer -> ids of its rationales."""
-    return {path.name: [row["id"] for row in complete_lines(path)[0]] for path in outputs.glob("store/rationales/*/rows-*.jsonl")}
+    return {path.name: [row["id"] for row in complete_lines(path)] for path in outputs.glob("store/rationales/*/rows-*.jsonl")}
 
 
 def worker_processes() -> list[psutil.Process]:

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from cotexp.store import claims
+from cotexp.store import claims, ledgers
 from cotexp.store.claims import Claims, claim_is_alive
 from cotexp.store.ledgers import Ledger
 from cotexp.store.processes import this_process
@@ -157,6 +157,8 @@ def test_a_ledger_cut_at_any_byte_loses_only_the_torn_row_and_accepts_the_next(t
         stored = Ledger(folder, SPEC, "other").read()
         assert {name: row["text"] for name, row in stored.items()} == {name: texts[name] for name in complete}, cut
         again = Squares()
+        if cut + 1 in ends:  # the row lacks its line break alone, which its writer adds
+            complete = list(texts)[: len(complete) + 1]
         Ledger(folder, SPEC, "w").fill([*texts, "6"], again, chunk_size=6)
         assert again.asked == [each for each in [*texts, "6"] if each not in complete], cut
         read = Ledger(folder, SPEC, "other").read()
@@ -348,7 +350,10 @@ def test_a_remote_lease_that_was_not_renewed_is_over_at_the_first_look(tmp_path:
     assert squares.asked == ["1", "2"]
 
 
-def test_a_process_that_lost_its_lease_keeps_the_rows_that_another_has_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_process_that_lost_its_lease_keeps_the_rows_that_another_has_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "CHECK_SECONDS", -1.0)
     ledger = Store(tmp_path).ledger(SPEC)
 
     def slowly(ids: list[str], emit: Emit) -> None:
