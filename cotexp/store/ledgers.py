@@ -35,7 +35,7 @@ class Ledger:
     spec: Spec
     writer: str
     watch: Callable[[], None] = lambda: None
-    offsets: dict[Path, int] = field(default_factory=dict)
+    offsets: dict[str, int] = field(default_factory=dict)
     num_duplicates: int = 0
     """Duplicate rows that the last `read` ignored. A second process wrote them after the claim of the first one had expired."""
 
@@ -74,13 +74,13 @@ class Ledger:
     def _new_rows(self) -> Iterator[tuple[Path, Row]]:
         """(file, row) of every row appended by any process since the last call. Lines that are not rows are skipped with a warning."""
         for path in sorted(self.folder.glob("rows-*.jsonl")):
-            offset = self.offsets.get(path, 0)
+            offset = self.offsets.get(path.name, 0)
             try:
                 if path.stat().st_size <= offset:
                     continue
                 num_invalid = 0
                 for value, end in lines_from(path, offset):
-                    self.offsets[path] = end
+                    self.offsets[path.name] = end
                     if is_row(value):
                         yield path, value
                     else:
@@ -155,7 +155,8 @@ class Ledger:
     @contextlib.contextmanager
     def _appender(self, claims: Claims, add_new_rows: Callable[[], None]) -> Iterator[Callable[[Row, Container[str]], bool]]:
         """A function that appends a row and returns True, or False if another process has written it meanwhile."""
-        path = self.folder / f"rows-{self.writer}.jsonl"
+        name = f"rows-{self.writer}.jsonl"
+        path = self.folder / name
         with path.open("ab+") as file:
             synced, checked, overlaps = time.monotonic(), 0.0, False
             end_torn_line(file)
@@ -183,8 +184,8 @@ class Ledger:
                     if now - synced > SYNC_SECONDS:
                         os.fsync(file.fileno())
                         synced = now
-                if self.offsets.get(path) == position:  # what this process wrote need not be read
-                    self.offsets[path] = position + len(line)
+                if self.offsets.get(name) == position:  # what this process wrote need not be read
+                    self.offsets[name] = position + len(line)
                 position += len(line)
                 return True
 
