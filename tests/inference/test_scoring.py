@@ -7,7 +7,6 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -33,10 +32,8 @@ from transformers import (
 
 from cotexp.inference import scoring
 from cotexp.inference.scoring import Item, Scorer, Text
-from cotexp.models import loading
 from cotexp.models.loading import LoadedModel
 from cotexp.settings.base import RunFailed
-from cotexp.settings.models import PretrainedModel
 
 VOCABULARY = 120
 SHAPE: dict[str, Any] = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -82,18 +79,7 @@ def made(kind: str) -> Any:
     return MODELS[kind][1]().eval()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """With models this small, threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def anything(random_model: Path) -> LoadedModel:
-    return loading.load(random_model, PretrainedModel(path=str(random_model), device="cpu"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", params=MODELS)
