@@ -245,7 +245,6 @@ def test_another_number_is_never_read_as_the_right_one(position: str) -> None:
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        ("18", "18"),
         ("$1,080.50", "2161/2"),
         ("10{,}080", "10080"),
         ("10,\\!080", "10080"),
