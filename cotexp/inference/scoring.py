@@ -96,8 +96,8 @@ class Scorer:
         parts: dict[bool, list[Item]] = {True: [], False: []}
         for each in items:
             parts[self._length(each) <= most and self.packs].append(each)
-        for packed, own in parts.items():
-            for work in self._finished(own, packed=packed):
+        for packed, of_kind in parts.items():
+            for work in self._finished(of_kind, packed=packed):
                 on_item(work.item.id, work.scores)
 
     def fits(self, item: Item) -> bool:
@@ -196,8 +196,8 @@ class Scorer:
         groups: dict[tuple[int, ...], list[_Job]] = {}
         for number, (work, row, memory_SD) in enumerate(jobs):
             lengths = (len(row.ids_T), 0 if memory_SD is None else len(memory_SD))
-            own = () if packed or self.padded else lengths if self.together else (number,)
-            groups.setdefault((row.side, *own), []).append((work, row, memory_SD))
+            group = () if packed or self.padded else lengths if self.together else (number,)
+            groups.setdefault((row.side, *group), []).append((work, row, memory_SD))
         return list(groups.values())
 
     def _work(self, item: Item, *, packed: bool) -> _Work:

@@ -127,8 +127,8 @@ class VllmEngine:
 
     def _sampling(self, row: _Row, sampling: Sampling) -> dict[str, Any]:
         """Arguments of vLLM's SamplingParams; the defaults of others restrict nothing."""
-        own = {"temperature": sampling.temperature, "max_tokens": row.room, "stop_token_ids": sorted(self.stop_ids), "detokenize": False}
-        return {**own, "seed": int.from_bytes(seed_of(row.request, sampling)[:8], "big") >> 1} if sampling.temperature else own
+        parameters = {"temperature": sampling.temperature, "max_tokens": row.room, "stop_token_ids": sorted(self.stop_ids), "detokenize": False}
+        return {**parameters, "seed": int.from_bytes(seed_of(row.request, sampling)[:8], "big") >> 1} if sampling.temperature else parameters
 
     def _output(self, row: _Row, ids: list[int], reason: str | None, seconds: float) -> Output:
         stopped = bool(ids) and ids[-1] in self.stop_ids  # vLLM may call an end in the last possible step "length"
