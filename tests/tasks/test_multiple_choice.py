@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from answer_positions import ANSWER_POSITIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,15 +110,7 @@ DRESSES = [
     *("\\text{{{}}}", "\\text{{({})}}", "\\textbf{{({})}}", "\\mathrm{{{}}}", "\\mathbf{{{}}}", " {} "),
 ]
 POSITIONS = [
-    "The answer is {}",
-    "So the ANSWER  is: {}",
-    "the answer is {}\nI hope this is right.",
-    "The answer is **{}**",
-    "#### {}",
-    "####{}\n",
-    "\\boxed{{{}}}",
-    "$\\boxed{{{}}}$.",
-    "The answer is $\\boxed{{{}}}$.",
+    *ANSWER_POSITIONS,
     "Wrong: \\boxed{{A}}. Right: \\boxed{{{}}}",
     "(A) is wrong and (D) too. The answer is {}",
     "<think>The answer is A, or \\boxed{{A}} or (D).</think>\nThe answer is {}",
