@@ -170,12 +170,12 @@ def _generation_config(loaded: LoadedModel, evaluation: dict[str, Any]) -> Gener
 
     from cotexp.models.loading import generation_stop_ids
 
-    own, temperature = loaded.model.generation_config, evaluation.get("temperature")
+    original, temperature = loaded.model.generation_config, evaluation.get("temperature")
     pad_id = loaded.tokenizer.pad_token_id
     restrictions = {"top_k": evaluation.get("top_k") or 0, "top_p": evaluation.get("top_p", 1.0), "min_p": evaluation.get("min_p") or None}
     return GenerationConfig(
-        bos_token_id=own.bos_token_id,
-        decoder_start_token_id=own.decoder_start_token_id,
+        bos_token_id=original.bos_token_id,
+        decoder_start_token_id=original.decoder_start_token_id,
         eos_token_id=sorted(generation_stop_ids(loaded)),
         pad_token_id=loaded.encoder.eos_id if pad_id is None else pad_id,
         max_new_tokens=evaluation["max_new_tokens"],

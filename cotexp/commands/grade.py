@@ -19,7 +19,6 @@ from cotexp.methods.statistics import wilson
 from cotexp.records import AnswerType, Grade, Prediction
 from cotexp.settings.base import ConfigError, suggestion
 from cotexp.tasks.benchmarks import BENCHMARKS
-from cotexp.tasks.finish_reasons import finish_reason
 from cotexp.tasks.grading import Answered, grade_all
 from cotexp.tasks.judge import TIMEOUT_SECONDS, Judge
 from cotexp.tasks.rows import Row, read_rows
@@ -72,7 +71,7 @@ def grade_run(run: Path, *, output: Path | None, timeout_seconds: float = TIMEOU
     from cotexp.stages.grades import predictions_of_run
 
     _check_timeout(timeout_seconds)
-    stored = [each for own in predictions_of_run(run).values() for each in own]
+    stored = [each for of_mode in predictions_of_run(run).values() for each in of_mode]
     groups, changed = [], 0
     with _writer(output, otherwise=lambda line: None) as write, progress.bar("grades", len(stored)) as advance, Judge(timeout_seconds) as judge:
         for (mode, task), group in itertools.groupby(stored, key=lambda each: (each.mode, each.task)):
@@ -110,11 +109,7 @@ def _answered(number: int, row: Row, answer_type: AnswerType) -> Answered:
         raise row.refusal("text", f"must be a text; got {text!r}")
     options = _options(row) if answer_type == "choice" else {}
     gold = row.gold("gold", answer_type, options)
-    try:
-        ended = finish_reason(row.fields.get("finish_reason"))
-    except ValueError as error:
-        raise row.refusal("finish_reason", str(error)) from None
-    return Answered(id=str(number), text=text, gold=gold, answer_type=answer_type, options=options, finish_reason=ended)
+    return Answered(id=str(number), text=text, gold=gold, answer_type=answer_type, options=options, finish_reason=row.finish_reason())
 
 
 def _options(row: Row) -> dict[str, str]:
@@ -181,9 +176,9 @@ def summary(group: Graded) -> Iterator[str]:
     labels = {
         rule: [bool(getattr(each, rule)) for each in group.grades] for rule in RULES if None not in {getattr(each, rule) for each in group.grades}
     }
-    for rule, own in labels.items():
-        low, high = wilson(sum(own), len(own))
-        yield f"  {rule:<12} {sum(own) / len(own):7.2%}  (95 % interval {low:.2%} to {high:.2%}; {sum(own)} correct)"
+    for rule, of_rule in labels.items():
+        low, high = wilson(sum(of_rule), len(of_rule))
+        yield f"  {rule:<12} {sum(of_rule) / len(of_rule):7.2%}  (95 % interval {low:.2%} to {high:.2%}; {sum(of_rule)} correct)"
     unparsable, timed_out = sum(each.extracted is None for each in group.grades), sum(each.timed_out for each in group.grades)
     yield f"  unparsable {unparsable}, truncated {sum(group.truncated)}, timed out {timed_out}"
     flips = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,15 +107,9 @@ def model_card(
         measured=model["dtype"],
         results="\n".join(table_lines(text_table("", COLUMNS, rows(metrics, settings)))),
         settings=json.dumps({name: settings[name] for name in SHOWN if name in settings}, indent=2),
-        **_training(metrics),
+        **{name.removeprefix("training/"): int(value) for name, value in metrics.items() if name.startswith(("training/num", "training/best_step"))},
         **_use(settings, loaded, is_followed=is_followed),
     )
-
-
-def _training(metrics: Mapping[str, float]) -> dict[str, int]:
-    """Counts of the fine-tuning by name, such as num_steps, and its best step."""
-    names = [name for name in metrics if name.startswith("training/num") or name.endswith("best_step")]
-    return {name.removeprefix("training/"): int(metrics[name]) for name in names}
 
 
 def _use(settings: dict[str, Any], loaded: LoadedModel, *, is_followed: bool) -> dict[str, str]:
@@ -150,8 +143,8 @@ def _prompts(settings: dict[str, Any], loaded: LoadedModel) -> str:
     """The prompt around a training question, for each task, as the model read it."""
     tasks = settings.get("tasks") or {settings["task"]["name"]: settings["task"]}
     names = settings["task"].get("train") or tasks
-    own = {name: loaded.encoder.readable(tasks[name]["prompt"].replace("{{", "{").replace("}}", "}")) for name in names}
-    return "\n\n".join(f"`{name}`:\n\n```\n{prompt}\n```" for name, prompt in own.items())
+    prompts = {name: loaded.encoder.readable(tasks[name]["prompt"].replace("{{", "{").replace("}}", "}")) for name in names}
+    return "\n\n".join(f"`{name}`:\n\n```\n{prompt}\n```" for name, prompt in prompts.items())
 
 
 def _asked(settings: dict[str, Any], loaded: LoadedModel) -> str:

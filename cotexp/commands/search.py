@@ -89,15 +89,15 @@ def _read(name: str, words: Sequence[str], space: Sequence[str], metrics: Sequen
         raise ConfigError(f"name is that of the search, {name}: its runs lie in outputs/runs/{name} and form one W&B group; leave it out")
     if twice := [each.path for each in dimensions if each.path in given]:
         raise ConfigError(f"{twice[0]} is searched by --space and set after --; choose one of the two")
-    own = [*words, f"name={name}", *([] if "evaluation.split" in given else ["evaluation.split=validation"])]
-    settings = _checked(own, dimensions)
+    shared = [*words, f"name={name}", *([] if "evaluation.split" in given else ["evaluation.split=validation"])]
+    settings = _checked(shared, dimensions)
     if settings.plan or settings.compress_only:
         raise ConfigError(f"{'plan' if settings.plan else 'compress_only'}=true computes nothing that a search could choose by; leave it out")
     folder = Path(settings.paths.outputs) / "searches" / name
     wanted = [read_metric(each, settings, direction) for each in metrics]
     if len({each.name for each in wanted}) < len(wanted):
         raise ConfigError(f"--front needs different metrics; got {', '.join(metrics)}")
-    return Search(name, own, dimensions, wanted, seed, folder), settings
+    return Search(name, shared, dimensions, wanted, seed, folder), settings
 
 
 def _checked(words: list[str], space: Sequence[Dimension]) -> Settings:
@@ -127,7 +127,7 @@ def _introduce(search: Search, settings: Settings, num_trials: int) -> None:
     wanted = " and ".join(f"{'small' if each.minimized else 'large'} {each.name}" for each in search.metrics)
     split = settings.evaluation.split
     print(f"Search {search.name}: {num_trials} trials for {wanted}; tree-structured Parzen estimator, ten random trials first, seed {search.seed}")
-    if any(each.reads_answers for each in search.metrics):
+    if any(each.name.startswith("eval/") for each in search.metrics):  # measured on the questions of evaluation.split
         if split == "test":
             print("WARNING: this search chooses by test questions; its best value is too good, and must not be reported as a result")
         else:

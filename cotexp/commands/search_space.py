@@ -90,11 +90,6 @@ class Metric:
     def direction(self) -> str:
         return "minimize" if self.minimized else "maximize"
 
-    @property
-    def reads_answers(self) -> bool:
-        """Whether it is measured on the questions of evaluation.split."""
-        return self.name.startswith("eval/")
-
 
 SHORT = {"accuracy": "eval/{mode}/accuracy", "tokens": "eval/{mode}/num_tokens", "loss": "training/best_validation_loss"}
 """Short name -> name of the metric. The mode is the last one that is evaluated."""

@@ -114,7 +114,7 @@ def _difference(make: Callable[[list[list[int]]], Rows], rows: Sequence[_Tried])
         found = _carried_on(make([each.prompt for each in rows]), [each.written for each in rows])
     except FAILURES:
         return math.inf
-    return max(_distance(torch.stack(own), each.alone_NV[: len(own)]) for own, each in zip(found, rows, strict=True))
+    return max(_distance(torch.stack(logits), each.alone_NV[: len(logits)]) for logits, each in zip(found, rows, strict=True))
 
 
 def _carried_on(rows: Rows, written: Sequence[list[int]]) -> list[list[torch.Tensor]]:

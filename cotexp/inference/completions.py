@@ -173,21 +173,21 @@ def _separated(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
 
     Without separate reasoning the text stays as the model wrote it, marks included.
     """
-    own = _each_once(thoughts)
-    if not own:
+    distinct = _each_once(thoughts)
+    if not distinct:
         return text, ""
-    if any(_plain(each) == _plain(text) for each in own):
-        return text, "\n\n".join(each for each in own if _plain(each) != _plain(text))
+    if any(_plain(each) == _plain(text) for each in distinct):
+        return text, "\n\n".join(each for each in distinct if _plain(each) != _plain(text))
     inline = _MARKED.match(text)
-    if inline is None and (ended := _ENDED.match(text)) and any(_plain(ended.group(1)) in _plain(each) for each in own):
+    if inline is None and (ended := _ENDED.match(text)) and any(_plain(ended.group(1)) in _plain(each) for each in distinct):
         inline = ended
     if inline:
-        return text[inline.end() :], "\n\n".join(_each_once([*own, inline.group(1)]))
-    for each in own:
+        return text[inline.end() :], "\n\n".join(_each_once([*distinct, inline.group(1)]))
+    for each in distinct:
         words = r"\s+".join(map(re.escape, each.split()))
         if begins := re.match(rf"\s*(?:{_ANY_MARK}\s*{words}\s*{_ANY_MARK}|{words}\s*\n)\s*", text):
-            return text[begins.end() :], "\n\n".join(own)
-    return text, "\n\n".join(own)
+            return text[begins.end() :], "\n\n".join(distinct)
+    return text, "\n\n".join(distinct)
 
 
 def _each_once(thoughts: Iterable[str]) -> list[str]:

@@ -21,6 +21,14 @@ class Request(NamedTuple):
     ratio: float | None = None
 
 
+class EncodedRequest(NamedTuple):
+    """A request, the ids of its prompt, and the most tokens of its text."""
+
+    request: Request
+    prompt: list[int]
+    room: int
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """A generated text and the number of its generated tokens, both without special tokens, and its share of the wall time in seconds.

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from transformers.generation.logits_process import LogitsProcessor, MinPLogitsWa
 from cotexp.inference import batching
 from cotexp.inference.batching import Batching
 from cotexp.inference.decoding import PromptRows, Rows, SourceRows, StaticPromptRows, widest
-from cotexp.inference.engine import Output, Request, room, seed_of
+from cotexp.inference.engine import EncodedRequest, Output, Request, room, seed_of
 from cotexp.models.loading import LoadedModel, generation_stop_ids
 from cotexp.models.rope import RopeLimit
 from cotexp.settings.base import ConfigError, RunFailed
@@ -28,15 +27,7 @@ from cotexp.settings.sampling import Sampling
 log = logging.getLogger(__name__)
 
 
-class _Row(NamedTuple):
-    """A request, the ids of its prompt, and the most tokens of its text."""
-
-    request: Request
-    prompt: list[int]
-    room: int
-
-
-OnEnd = Callable[[_Row, list[int], bool], None]
+OnEnd = Callable[[EncodedRequest, list[int], bool], None]
 """Called with a row, its written ids, and whether the model ended the text."""
 
 
@@ -81,7 +72,7 @@ class LocalEngine:
             if not each.room:
                 on_output(Output(each.request.id, "", 0, "overflow", 0.0))
 
-        def on_end(row: _Row, written: list[int], stopped: bool) -> None:
+        def on_end(row: EncodedRequest, written: list[int], stopped: bool) -> None:
             length = sum(each not in self.special_ids for each in written)
             seconds = (time.perf_counter() - started) / len(requests)
             on_output(Output(row.request.id, self.loaded.encoder.decode(written), length, "stop" if stopped else "length", seconds))
@@ -89,9 +80,9 @@ class LocalEngine:
         for group in self._groups([each for each in rows if each.room]):
             self._write_all(group, sampling, on_end)
 
-    def _groups(self, rows: Sequence[_Row]) -> list[list[_Row]]:
+    def _groups(self, rows: Sequence[EncodedRequest]) -> list[list[EncodedRequest]]:
         """Groups of rows that may share a batch."""
-        groups: dict[tuple[int, ...], list[_Row]] = {}
+        groups: dict[tuple[int, ...], list[EncodedRequest]] = {}
         width = max((len(each.prompt) for each in rows), default=0) + max((each.room for each in rows), default=0)
         padded = self.batching.padded and width <= widest(self.loaded.model)
         for number, each in enumerate(rows):
@@ -99,16 +90,16 @@ class LocalEngine:
             groups.setdefault((self._side(each), *company), []).append(each)
         return list(groups.values())
 
-    def _side(self, row: _Row) -> int:
+    def _side(self, row: EncodedRequest) -> int:
         return self.rope_limit.side_of_row(len(row.prompt), row.room) if self.rope_limit else 0
 
-    def _write_all(self, waiting: list[_Row], sampling: Sampling, on_end: OnEnd) -> None:
+    def _write_all(self, waiting: list[EncodedRequest], sampling: Sampling, on_end: OnEnd) -> None:
         """Write rows that may share a batch, in ever smaller batches if one does not fit the GPU."""
         size = len(waiting)
         while waiting:
             batch, ended = waiting[:size], set[str]()
 
-            def note(row: _Row, written: list[int], stopped: bool, ended: set[str] = ended) -> None:
+            def note(row: EncodedRequest, written: list[int], stopped: bool, ended: set[str] = ended) -> None:
                 ended.add(row.request.id)
                 on_end(row, written, stopped)
 
@@ -117,15 +108,15 @@ class LocalEngine:
             if not fits:
                 size = self._smaller(batch, len(batch) - len(ended))
 
-    def _rows(self, requests: Sequence[Request], sampling: Sampling) -> list[_Row]:
+    def _rows(self, requests: Sequence[Request], sampling: Sampling) -> list[EncodedRequest]:
         rows, context = [], self.loaded.context_length
         for each in requests:
             prompt = self.encode(each)
             own_context = self.is_encoder_decoder and len(prompt) <= (context or len(prompt))  # source and text do not share a context
-            rows.append(_Row(each, prompt, room(0 if own_context else len(prompt), sampling.max_new_tokens, context)))
+            rows.append(EncodedRequest(each, prompt, room(0 if own_context else len(prompt), sampling.max_new_tokens, context)))
         return rows
 
-    def _smaller(self, batch: Sequence[_Row], num_left: int) -> int:
+    def _smaller(self, batch: Sequence[EncodedRequest], num_left: int) -> int:
         """Rows of the next batch, after memory ran out with `num_left` rows of `batch` left."""
         if len(batch) == 1:
             raise RunFailed(
@@ -139,7 +130,7 @@ class LocalEngine:
         return size
 
     @torch.inference_mode()
-    def _write(self, rows: list[_Row], sampling: Sampling, on_end: OnEnd) -> bool:
+    def _write(self, rows: list[EncodedRequest], sampling: Sampling, on_end: OnEnd) -> bool:
         """Write one batch, and call `on_end(row, ids, stopped)` when a row ends. Returns false when GPU memory ran out."""
         try:
             written: list[list[int]] = [[] for _ in rows]
@@ -170,7 +161,7 @@ class LocalEngine:
             return False
         return True
 
-    def _decoding(self, rows: Sequence[_Row]) -> Rows:
+    def _decoding(self, rows: Sequence[EncodedRequest]) -> Rows:
         prompts, most = [each.prompt for each in rows], max(each.room for each in rows)
         if self.is_encoder_decoder:
             return SourceRows(self.loaded, prompts, leave=self.batching.leave)

@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from cotexp.inference.engine import rows_of_batch
 from cotexp.inference.prefix_tree import Row, row_of
 from cotexp.models.embeddings import num_embeddings
 from cotexp.models.loading import LoadedModel
@@ -92,12 +93,14 @@ class Scorer:
         `scores` follows the item's texts, and each text's `read`: log p(token | prompt, the text's tokens before it) in nats, never above 0.
         Raises: RunFailed, before anything is computed, for a text that the model's context cannot hold.
         """
-        most = min(self._window(), self.rope_limit.length if self.rope_limit else math.inf)
+        config = self.loaded.model.config.get_text_config()
+        windows = [size for name in ("sliding_window", "attention_chunk_size") if (size := getattr(config, name, None))]
+        most = min([*windows, self.rope_limit.length if self.rope_limit else math.inf])  # tokens that every layer sees alike
         parts: dict[bool, list[Item]] = {True: [], False: []}
         for each in items:
             parts[self._length(each) <= most and self.packs].append(each)
-        for packed, own in parts.items():
-            for work in self._finished(own, packed=packed):
+        for packed, of_kind in parts.items():
+            for work in self._finished(of_kind, packed=packed):
                 on_item(work.item.id, work.scores)
 
     def fits(self, item: Item) -> bool:
@@ -175,11 +178,6 @@ class Scorer:
         logits_TV = self.loaded.model(**inputs, use_cache=False).logits[0, -len(ids) - 1 : -1]
         return torch.log_softmax(logits_TV.float(), dim=-1).gather(1, torch.tensor(ids, device=device)[:, None])[:, 0].cpu()
 
-    def _window(self) -> float:
-        """Tokens that every layer sees."""
-        config = self.loaded.model.config.get_text_config()
-        return min((size for name in ("sliding_window", "attention_chunk_size") if (size := getattr(config, name, None))), default=math.inf)
-
     def _finished(self, items: Sequence[Item], *, packed: bool) -> Iterator[_Work]:
         works = [self._work(item, packed=packed) for item in items]
         yield from (each for each in works if not each.rows)
@@ -196,8 +194,8 @@ class Scorer:
         groups: dict[tuple[int, ...], list[_Job]] = {}
         for number, (work, row, memory_SD) in enumerate(jobs):
             lengths = (len(row.ids_T), 0 if memory_SD is None else len(memory_SD))
-            own = () if packed or self.padded else lengths if self.together else (number,)
-            groups.setdefault((row.side, *own), []).append((work, row, memory_SD))
+            group = () if packed or self.padded else lengths if self.together else (number,)
+            groups.setdefault((row.side, *group), []).append((work, row, memory_SD))
         return list(groups.values())
 
     def _work(self, item: Item, *, packed: bool) -> _Work:
@@ -279,14 +277,11 @@ class Scorer:
 
 def _batches(things: list[_Sized], length: Callable[[_Sized], int], budget: int) -> Iterator[list[_Sized]]:
     """Batches whose padded size stays within the budget, longest first; a longer thing is a batch of its own."""
-    batch: list[_Sized] = []
-    for each in sorted(things, key=length, reverse=True):
-        if batch and (len(batch) + 1) * length(batch[0]) > budget:
-            yield batch
-            batch = []
-        batch.append(each)
-    if batch:
-        yield batch
+    rest = sorted(things, key=length, reverse=True)
+    while rest:
+        size = rows_of_batch(map(length, rest), max_rows=len(rest), max_tokens=budget)
+        yield rest[:size]
+        rest = rest[size:]
 
 
 @contextmanager

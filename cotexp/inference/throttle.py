@@ -89,7 +89,7 @@ class Throttle:
             while True:
                 now = time.monotonic()
                 held_back = self._not_before - now
-                if held_back <= 0 and self._has_room() and self._has_money(most_cost):
+                if held_back <= 0 and self.in_flight < int(self.limit) and self._has_money(most_cost):
                     break
                 await self._wait_for_a_change(held_back)
                 self._check()
@@ -191,9 +191,6 @@ class Throttle:
     def _check(self) -> None:
         if self.reason is not None:
             raise Stopped
-
-    def _has_room(self) -> bool:
-        return self.in_flight < int(self.limit)
 
     def _has_money(self, most_cost: float) -> bool:
         if self.max_cost is None or self.spent + self._reserved + most_cost <= self.max_cost:

@@ -24,9 +24,9 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from cotexp.inference.engine import Output, Request, room, seed_of
+from cotexp.inference.engine import EncodedRequest, Output, Request, room, seed_of
 from cotexp.models import identity
 from cotexp.models.encoding import Encoder
 from cotexp.models.identity import ModelFiles
@@ -58,12 +58,6 @@ def check(model: PretrainedModel, setting: str, files: ModelFiles | None = None)
     config = files.folder / "config.json" if files else None
     if config and config.is_file() and json.loads(config.read_bytes()).get("is_encoder_decoder"):
         raise ConfigError(f"{setting}.engine=vllm needs a causal model, and {setting}.path is an encoder-decoder; use {setting}.engine=local")
-
-
-class _Row(NamedTuple):
-    request: Request
-    prompt: list[int]
-    room: int
 
 
 class VllmEngine:
@@ -110,7 +104,7 @@ class VllmEngine:
         started, rows = time.perf_counter(), []
         for each in requests:
             prompt = self.encoder.prompt(each.prompt, compressed=each.compressed, ratio=each.ratio)
-            row = _Row(each, prompt, room(len(prompt), sampling.max_new_tokens, self.context_length))
+            row = EncodedRequest(each, prompt, room(len(prompt), sampling.max_new_tokens, self.context_length))
             if row.room:
                 rows.append(row)
             else:
@@ -125,13 +119,13 @@ class VllmEngine:
             for row, (ids, reason) in zip(shares[copy], reply["outputs"], strict=True):
                 on_output(self._output(row, ids, reason, seconds))
 
-    def _sampling(self, row: _Row, sampling: Sampling) -> dict[str, Any]:
+    def _sampling(self, row: EncodedRequest, sampling: Sampling) -> dict[str, Any]:
         """Arguments of vLLM's SamplingParams; the defaults of others restrict nothing."""
-        own = {"temperature": sampling.temperature, "max_tokens": row.room, "stop_token_ids": sorted(self.stop_ids), "detokenize": False}
-        own |= sampling.restrictions
-        return {**own, "seed": int.from_bytes(seed_of(row.request, sampling)[:8], "big") >> 1} if sampling.temperature else own
+        parameters = {"temperature": sampling.temperature, "max_tokens": row.room, "stop_token_ids": sorted(self.stop_ids), "detokenize": False}
+        parameters |= sampling.restrictions
+        return {**parameters, "seed": int.from_bytes(seed_of(row.request, sampling)[:8], "big") >> 1} if sampling.temperature else parameters
 
-    def _output(self, row: _Row, ids: list[int], reason: str | None, seconds: float) -> Output:
+    def _output(self, row: EncodedRequest, ids: list[int], reason: str | None, seconds: float) -> Output:
         stopped = bool(ids) and ids[-1] in self.stop_ids  # vLLM may call an end in the last possible step "length"
         if not stopped and reason != "length":
             raise RunFailed(f"vLLM ended the text {row.request.id} for the reason {reason!r}; run the same command again")
@@ -139,7 +133,7 @@ class VllmEngine:
         length = sum(each not in self.special_ids for each in written)
         return Output(row.request.id, self.encoder.decode(written), length, "stop" if stopped else "length", seconds)
 
-    def _check_length(self, rows: Sequence[_Row]) -> None:
+    def _check_length(self, rows: Sequence[EncodedRequest]) -> None:
         longest = max((len(each.prompt) + each.room for each in rows), default=0)
         if self.settings.max_model_len is not None and longest > self.settings.max_model_len:
             raise RunFailed(
@@ -214,8 +208,8 @@ def _replies(copies: Sequence[_Copy]) -> Iterator[tuple[_Copy, dict[str, Any]]]:
 
 
 def _end_all(copies: Sequence[_Copy]) -> None:
-    for each in copies:
-        each.end()
+    for copy in copies:
+        copy.end()
 
 
 def serve(connection: Connection) -> None:

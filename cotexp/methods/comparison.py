@@ -17,7 +17,7 @@ POOLED = "all tasks"
 
 
 class McNemar(NamedTuple):
-    """Discordant pairs, by which side alone was right, and the exact two-sided p-value."""
+    """The number of pairs in which only one side was right, for either side, and the exact two-sided p-value."""
 
     only_first: int
     only_second: int
@@ -25,7 +25,9 @@ class McNemar(NamedTuple):
 
 
 class PairedDifference(NamedTuple):
-    """Second minus first accuracy in [-1, 1] with its interval; `only_first` and `only_second` count questions where one was better."""
+    """Second minus first accuracy in [-1, 1] with its interval; `only_first` and `only_second` count the questions on which
+    one side was better.
+    """
 
     difference: float
     low: float
@@ -37,7 +39,7 @@ class PairedDifference(NamedTuple):
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
-    """McNemar's exact test: a two-sided binomial test on the discordant pairs; p = 1 where there are none.
+    """McNemar's exact test: a two-sided binomial test on the discordant pairs; p = 1 without such pairs.
 
     Raises: ValueError when the sequences differ in length.
     """
@@ -73,7 +75,7 @@ def paired_difference(
 ) -> PairedDifference:
     """Difference of mean accuracy on the same questions, with a bootstrap interval over questions.
 
-    `first` and `second` hold each question's share of correct samples. The p-value is McNemar's exact one where all shares are 0 or 1,
+    `first` and `second` hold each question's share of correct samples. The p-value is McNemar's exact one if all shares are 0 or 1,
     else that of a paired sign-flip permutation test. Swapping the two negates the difference and mirrors the interval exactly.
     Raises: ValueError without questions, or when the sequences differ in length.
     """
@@ -107,8 +109,7 @@ def token_difference(first: Sequence[Prediction], second: Sequence[Prediction], 
     """95 % interval (Student's t over questions) of second minus first tokens per answer, on the questions that both answered; None below two."""
     from scipy.stats import t
 
-    ours, theirs = _tokens_of(first, length), _tokens_of(second, length)
-    differences = [theirs[each] - ours[each] for each in ours if each in theirs]
+    differences = _token_differences(first, second, length)
     if len(differences) < 2:
         return None
     spread = mean_and_deviation(differences)
@@ -116,12 +117,14 @@ def token_difference(first: Sequence[Prediction], second: Sequence[Prediction], 
     return Interval(spread.mean - half, spread.mean + half)
 
 
-def _tokens_of(answers: Sequence[Prediction], length: TokenCount) -> dict[str, float]:
-    """Mean tokens of each question's answers."""
-    lengths: dict[str, list[int]] = {}
-    for each in answers:
-        lengths.setdefault(each.question_id, []).append(getattr(each, length))
-    return {question: mean(own) for question, own in lengths.items()}
+def _token_differences(first: Sequence[Prediction], second: Sequence[Prediction], length: TokenCount) -> list[float]:
+    """Second minus first of each common question's mean tokens."""
+    lengths: tuple[dict[str, list[int]], ...] = ({}, {})
+    for by_question, answers in zip(lengths, (first, second), strict=True):
+        for answer in answers:
+            by_question.setdefault(answer.question_id, []).append(getattr(answer, length))
+    ours, theirs = lengths
+    return [mean(theirs[question]) - mean(ours[question]) for question in ours if question in theirs]
 
 
 def mode_comparisons(predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, float]:
@@ -161,7 +164,7 @@ class ComparedTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunComparison:
-    """Rows by task, the pooled one last where there are several tasks, and the ids of questions that could not be paired.
+    """Rows by task, the pooled row last if there are several tasks, and the ids of questions that could not be paired.
 
     `other_gold` were answered by both, but graded against different gold answers. `one_sample`: one answer per question on both sides.
     """
@@ -214,8 +217,7 @@ def paired_metrics(first: Sequence[Prediction], second: Sequence[Prediction]) ->
     metrics |= {"accuracy_p_value": paired.p_value, "num_questions": paired.num_questions}
     lengths: tuple[TokenCount, ...] = ("num_tokens", "num_cot_tokens")
     for name in lengths:
-        ours, theirs = _tokens_of(first, name), _tokens_of(second, name)
-        differences = [theirs[each] - ours[each] for each in ours if each in theirs]
+        differences = _token_differences(first, second, name)
         metrics |= {name: mean(differences), f"{name}_p_value": sign_flip_p_value(differences)}
         if interval := token_difference(first, second, name):
             metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}

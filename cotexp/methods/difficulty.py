@@ -1,4 +1,4 @@
-"""The texts behind Rationale Difficulty: what the student reads before the gold answer, and how the answer is written.
+"""The texts of Rationale Difficulty: what the student reads before the gold answer, and how the answer is written.
 
 Source: MoRSD (Findings of EMNLP 2025, arXiv 2509.23574), second-hand: RD = PPL(answer | question, rationale) / PPL(answer | question). A
 rationale that states the answer makes it trivially small, hence the two masks, which are ours.
@@ -13,7 +13,7 @@ from cotexp.records import Question, Rationale
 from cotexp.tasks.answers import number_of
 
 HIDDEN = "?"
-"""Stands for the answer's value in an equation."""
+"""Replaces the answer's value in an equation."""
 
 _AFTER_EQUALS = re.compile(
     r"(=[^\S\n]*(?:<<[^<>\n]*=)?(?:\*\*|\\boxed\{)?)([-−]?[^\S\n]*\\?[$£€]?[^\S\n]*)"
@@ -23,7 +23,7 @@ _AFTER_EQUALS = re.compile(
 
 
 def answer_text(question: Question, form: str) -> str:
-    """The gold answer as it stands after "The answer is ", the full stop included; `form` is "boxed" or "plain" (letters and words are plain)."""
+    """The gold answer as it follows "The answer is ", with the full stop; `form` is "boxed" or "plain" (letters and words are plain)."""
     if question.answer_type == "choice":
         return f"({question.answer})."
     return f"\\boxed{{{question.answer}}}." if form == "boxed" and question.answer_type != "boolean" else f"{question.answer}."

@@ -17,7 +17,7 @@ NUM_SPLITS = 5
 
 
 class Groups(NamedTuple):
-    """`names` holds the group of each run; `kind` says what makes a group."""
+    """`names` holds the group of each run; `kind` says what the runs of a group share."""
 
     kind: str
     names: list[str]
@@ -28,7 +28,7 @@ class Groups(NamedTuple):
 
 
 def groups_of(compressors: Sequence[str], training_sets: Sequence[frozenset[str]]) -> Groups:
-    """Groups that no fold tears apart: the compressors where there are five, else the runs that share a compressed training set."""
+    """Groups that no fold separates: the compressors if there are at least five, else the runs that share a compressed training set."""
     if len(set(compressors)) >= MIN_COMPRESSORS:
         return Groups("compressor", list(compressors))
     return Groups("compressed training set", shared_sets(training_sets))
@@ -53,7 +53,7 @@ Fold = tuple[list[int], list[int]]
 
 
 def grouped_folds(groups: Sequence[str]) -> list[Fold]:
-    """Five folds, or one per group where there are fewer, that keep every group whole."""
+    """Five folds, or one per group if there are fewer groups; no group is in both sides of a fold."""
     from sklearn.model_selection import GroupKFold
 
     splitter = GroupKFold(n_splits=min(NUM_FOLDS, len(set(groups))))
@@ -61,7 +61,7 @@ def grouped_folds(groups: Sequence[str]) -> list[Fold]:
 
 
 def random_folds(num_runs: int) -> list[Fold]:
-    """80/20 splits that do not heed groups: a run's neighbours with the same training set give its answer away."""
+    """80/20 splits that ignore groups: runs with the same training set are on both sides, so the errors are too small."""
     from sklearn.model_selection import ShuffleSplit
 
     splitter = ShuffleSplit(n_splits=NUM_SPLITS, test_size=0.2, random_state=0)

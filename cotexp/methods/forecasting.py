@@ -83,7 +83,7 @@ def _ratio_alone(fit_NF: Array, truths_N: Array, asked_NF: Array) -> Predicted:
 
 
 def _forest(fit_NF: Array, truths_N: Array, asked_NF: Array) -> Predicted:
-    """The deviation holds how far the trees lie apart and how far they miss runs that they were not grown on."""
+    """The deviation combines the spread of the trees with their error on runs that they were not grown on."""
     import numpy as np
     from sklearn.ensemble import RandomForestRegressor
 
@@ -109,7 +109,7 @@ TRIVIAL = ("mean", "compression ratio alone")
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What was forecast for one run, by its index, beside what came out; None where nobody knows yet."""
+    """The forecast for one run, given by its index, and the measured value; None if it is not measured yet."""
 
     run: int
     mean: float
@@ -117,7 +117,7 @@ class Forecast:
     truth: float | None = None
 
     def interval(self, coverage: float = 0.95, *, high: float = math.inf) -> Interval:
-        """Where the truth lies with this probability; from 0 to `high` at most."""
+        """The interval that holds the truth with this probability, within 0 and `high`."""
         half = NormalDist().inv_cdf((1 + coverage) / 2) * self.deviation
         return Interval(max(0.0, self.mean - half), min(high, self.mean + half))
 
@@ -127,7 +127,7 @@ def predict(
 ) -> list[Forecast]:
     """What a method, fitted on the features and truths of all finished runs, forecasts for the features `asked`.
 
-    Forecasts lie from 0 to `most`, for every method alike: none is to look worse for a value that everybody knows to be impossible.
+    The forecasts of every method are limited to 0 and `most`, so that no method looks worse for a value that is known to be impossible.
     """
     import numpy as np
 
@@ -141,14 +141,14 @@ def cross_validate(
     """Each run of each fold, forecast by a method that saw only the fold's other runs."""
     found = []
     for fit, test in folds:
-        own = predict(method, [features[i] for i in fit], [truths[i] for i in fit], [features[i] for i in test], most=most)
-        found += [Forecast(run, each.mean, each.deviation, truths[run]) for run, each in zip(test, own, strict=True)]
+        predicted = predict(method, [features[i] for i in fit], [truths[i] for i in fit], [features[i] for i in test], most=most)
+        found += [Forecast(run, each.mean, each.deviation, truths[run]) for run, each in zip(test, predicted, strict=True)]
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """How good forecasts were. `r2` and `rank_correlation` (Spearman's) are None where they are not defined.
+    """How good forecasts were. `r2` and `rank_correlation` (Spearman's) are None if they are not defined.
 
     Calibration: `covered` is the share of truths inside the intervals meant to hold 50, 80 and 95 %; `residual` is the root mean square of
     errors over predicted deviations, 1 where these are right, above where they are too small, None where one of them is 0.
@@ -205,8 +205,8 @@ class Advantage(NamedTuple):
 
 
 def advantage(forecasts: Mapping[str, Sequence[Forecast]], groups: Sequence[str]) -> Advantage:
-    """Of the method with the smallest error over the trivial baseline with the smallest, every group counting once."""
-    errors = {method: _errors_by_group(own, groups) for method, own in forecasts.items()}
+    """The advantage of the method with the smallest error over the trivial baseline with the smallest error; every group counts once."""
+    errors = {method: _errors_by_group(predicted, groups) for method, predicted in forecasts.items()}
     method, trivial = best_of([each for each in forecasts if each not in TRIVIAL], forecasts), best_of(TRIVIAL, forecasts)
     less = [errors[trivial][group] - errors[method][group] for group in sorted(set(groups))]
     return Advantage(method, trivial, mean(less), *bootstrap_interval(less))
@@ -222,7 +222,7 @@ def _errors_by_group(forecasts: Sequence[Forecast], groups: Sequence[str]) -> di
     for each in forecasts:
         assert each.truth is not None
         found.setdefault(groups[each.run], []).append(abs(each.mean - each.truth))
-    return {group: mean(own) for group, own in found.items()}
+    return {group: mean(errors) for group, errors in found.items()}
 
 
 class Effect(NamedTuple):
@@ -233,7 +233,7 @@ class Effect(NamedTuple):
 
 
 def effects(features: Sequence[Sequence[float]], truths: Sequence[float]) -> list[Effect | None]:
-    """Of every feature, fitted on all runs; None for one that is the same in all of them."""
+    """The effect of every feature, fitted on all runs; None for a feature that is the same in all of them."""
     import numpy as np
     from sklearn.linear_model import BayesianRidge
     from sklearn.preprocessing import StandardScaler
@@ -248,9 +248,3 @@ def outside(features: Sequence[Sequence[float]], asked: Sequence[float]) -> list
     """Names of the features in which `asked` lies beyond every finished run, so that a forecast extrapolates."""
     columns = zip(FEATURES, zip(*features, strict=True), asked, strict=True)
     return [name for name, column, value in columns if not min(column) - 1e-9 <= value <= max(column) + 1e-9]
-
-
-def on_pareto_front(accuracies: Sequence[float], lengths: Sequence[float]) -> list[bool]:
-    """Whether no other point is at least as accurate and as short, and better in one of the two."""
-    points = list(zip(accuracies, lengths, strict=True))
-    return [not any(a >= accuracy and n <= length and (a, n) != (accuracy, length) for a, n in points) for accuracy, length in points]

@@ -1,6 +1,6 @@
 """Training examples from rationales and their compressed forms.
 
-Source: MACC: compressed chains behind the `<compress>` mark, mixed with original chains without it. The share of originals is not
+Source: MACC: compressed chains after the `<compress>` mark, mixed with original chains without it. The share of originals is not
 published; `full_ratio` is ours. C3oT: the same two forms under two instructions.
 """
 
@@ -89,7 +89,7 @@ def mix(full: list[Example], short: list[Example], mixture: Mixture, *, seed: in
 
 
 def _subset(examples: list[Example], count: int, seed: int, *, beside: list[Example]) -> list[Example]:
-    """`count` of `examples`: first those whose rationale stands in the other form too, each group in an order that `seed` fixes."""
+    """`count` of `examples`: first those whose rationale is in the other form too; the order within both groups depends on `seed`."""
     paired = {each.id.rsplit("/", 1)[0] for each in beside}
     chosen = {each.id for each in sorted(examples, key=lambda each: (each.id.rsplit("/", 1)[0] not in paired, _spread(each.id, seed)))[:count]}
     return [each for each in examples if each.id in chosen]

@@ -21,7 +21,7 @@ _PIECE = re.compile(rf"\s*(?:{_OPENING}(?:{_NUMBER}|{_WORD})|\S|$)")
 """Cuts a text into what goes or stays whole; joined, the matches are the text."""
 
 _PROTECTED = re.compile(
-    r"\w?[^\w\s]*\d+"  # numbers, with what stands right before them: two of them must not become one
+    r"\w?[^\w\s]*\d+"  # numbers with the signs directly before them, so that two numbers do not become one
     r"|[+=×÷·√^<>≤≥≠≈%−(){}]"
     r"|(?<!\*)\*(?!\*)"  # not the stars of bold print
     rf"|[-/](?!{_LETTER})"
@@ -51,18 +51,18 @@ class Kept(NamedTuple):
 
 
 def units(text: str, spans: Sequence[tuple[int, int]], *, protect: bool) -> list[Unit]:
-    """The units of a text whose tokens stand for the characters in `spans` (first, end); together they hold every token once.
+    """The units of a text whose tokens cover the characters in `spans` (first, end); every token is in exactly one unit.
 
-    Tokens that share a character belong together, and so does one that stands for white space alone with what follows it.
+    Tokens that share a character are in one unit, and a token of white space alone is in the unit of the token after it.
     """
     borders = {found.end() for found in _PIECE.finditer(text)}
     special = [found.span() for found in _PROTECTED.finditer(text)] if protect else []
     found, first, begin, end, place = [], 0, 0, 0, 0
     for number, (start, stop) in enumerate(spans):
         end = max(end, stop)
-        behind = spans[number + 1][0] if number + 1 < len(spans) else len(text)
+        following = spans[number + 1][0] if number + 1 < len(spans) else len(text)
         last = number + 1 == len(spans)
-        if last or (start < stop and any(each in borders for each in range(end, behind + 1))):
+        if last or (start < stop and any(each in borders for each in range(end, following + 1))):
             while place < len(special) and special[place][1] <= begin:
                 place += 1
             found.append(Unit(first, number + 1, place < len(special) and special[place][0] < end))
@@ -70,20 +70,20 @@ def units(text: str, spans: Sequence[tuple[int, int]], *, protect: bool) -> list
     return found
 
 
-def keep(own: Sequence[Unit], importances: Sequence[float], ratio: float) -> Kept:
+def keep(text_units: Sequence[Unit], importances: Sequence[float], ratio: float) -> Kept:
     """round(ratio * tokens) tokens: the protected units, then the most important others that still fit; of equal ones the first.
 
-    `importances` holds a number for every token of the units `own`.
+    `importances` holds a number for every token of `text_units`.
     """
-    room = round(ratio * len(importances)) - sum(each.length for each in own if each.protected)
+    room = round(ratio * len(importances)) - sum(unit.length for unit in text_units if unit.protected)
     exceeded = room < 0
-    chosen = [each for each in own if each.protected]
-    means = {each: math.fsum(importances[each.first : each.end]) / each.length for each in own if not each.protected}
-    for each in sorted(means, key=lambda each: (-means[each], each.first)):
-        if each.length <= room:
-            chosen.append(each)
-            room -= each.length
-    return Kept([token for each in sorted(chosen) for token in range(each.first, each.end)], exceeded)
+    chosen = [unit for unit in text_units if unit.protected]
+    means = {unit: math.fsum(importances[unit.first : unit.end]) / unit.length for unit in text_units if not unit.protected}
+    for unit in sorted(means, key=lambda unit: (-means[unit], unit.first)):
+        if unit.length <= room:
+            chosen.append(unit)
+            room -= unit.length
+    return Kept([token for unit in sorted(chosen) for token in range(unit.first, unit.end)], exceeded)
 
 
 def draw_ratio(rationale_id: str, ratios: Sequence[float], seed: int) -> float:
@@ -93,9 +93,9 @@ def draw_ratio(rationale_id: str, ratios: Sequence[float], seed: int) -> float:
 
 
 def importances_of_words(text: str, words: Sequence[tuple[str, float]], spans: Sequence[tuple[int, int]]) -> list[float]:
-    """An importance for each token that stands for the characters in `spans`: the largest of the words it has a part in, 0 without one.
+    """The importance of each token, whose characters `spans` gives: the largest of the words that it overlaps, 0 without one.
 
-    `words` stand in the text in this order; one that is not found there as it is written counts for nothing.
+    `words` are in the order of the text; a word that the text does not hold as it is written is ignored.
     """
     found, place = [], 0
     for word, importance in words:

@@ -15,7 +15,7 @@ from cotexp.records import Compressed, Rationale
 
 OPEN, CLOSE = "<think>", "</think>"
 THINKING = "thinking"
-"""Ends the id of the part that is thought."""
+"""Ending of the id of the thinking part."""
 
 _NAME = (
     r"(?:(?!end)[a-z]{1,12}[:_|])?(?:think|thinking|thoughts?|reason|reasoning|analysis|reflection|scratchpad|cot|rationale|antthinking"
@@ -36,7 +36,7 @@ _OPENING = (
 )
 _MARK = re.compile(rf"(?<![`'\"])(?:(?P<close>{_CLOSING})|{_OPENING})", re.IGNORECASE | re.MULTILINE)
 _TURN = re.compile(r"(?:<\|end\|>)?\s?(?:<\|start\|>)?(?:assistant)?\Z")
-"""What stands between a channel's text and the name of the next one."""
+"""Marks between a channel's text and the name of the next channel."""
 _TOKEN = re.compile(r"<\|[^<>|\s]{1,40}\|>|<｜[^<>｜\s]{1,40}｜>|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>")
 """A model's own mark that a decoder left in a text, such as `<|end|>`."""
 
@@ -45,8 +45,8 @@ MOST_BETWEEN = 40
 
 
 class Thought(NamedTuple):
-    """Where what is thought stands in a text: `opening` is the end of the first opening mark (0 without one, as where a template writes
-    it), `end` and `answer` are where the last closing mark begins and ends; both are the text's length for thinking that never ends.
+    """The place of the thinking in a text: `opening` is the end of the first opening mark (0 without one, as if the template writes it), `end`
+    and `answer` are the begin and the end of the last closing mark; both are the text's length for thinking that never ends.
     """
 
     opening: int
@@ -55,7 +55,7 @@ class Thought(NamedTuple):
 
 
 def thought_in(text: str) -> Thought | None:
-    """What a text thinks, in the marks of any family; None when it thinks nothing. A mark within quotes is only spoken of."""
+    """The thinking in a text, between the marks of any family; None without any. A mark within quotes is text about marks."""
     opening, closing, unclosed = None, None, False
     for match in _MARK.finditer(text):
         is_opening = match["close"] is None
@@ -73,7 +73,7 @@ def thought_in(text: str) -> Thought | None:
 
 
 def answer_begin(text: str) -> int:
-    """Where a reasoning model's answer part begins: behind its thinking; at the end of a text whose thinking never ends."""
+    """The place at which a reasoning model's answer part begins: after its thinking; the end of a text whose thinking never ends."""
     thought = thought_in(text)
     return 0 if thought is None else thought.answer
 
@@ -89,7 +89,7 @@ class Parts(NamedTuple):
 
     @classmethod
     def of(cls, cot: str) -> Parts:
-        """The last closing mark ends the thinking, as it does where answers are read; thinking that never ends is no part of its own."""
+        """The last closing mark ends the thinking, as for the grading of answers; thinking that never ends is no part of its own."""
         thought = thought_in(cot)
         if thought is None or thought.end == len(cot):
             thought = Thought(0, 0, 0)
@@ -113,12 +113,12 @@ def lengths(cot: str, count: Callable[[str], int]) -> tuple[int, int]:
 
 
 def without_thinking(text: str) -> str:
-    """What a model says behind its thinking: of a compressor that reasons, the rewrite; nothing where the thinking never ends."""
+    """What a model writes after its thinking, such as the rewrite of a compressor that reasons; empty if the thinking never ends."""
     return _TOKEN.sub("", text[answer_begin(text) :]).strip() if thought_in(text) else text.strip()
 
 
 def chains(rationales: Sequence[Rationale]) -> list[Rationale]:
-    """What is compressed: each rationale as it is, or its two parts as rationales of their own, those without any text left out."""
+    """The chains to compress: each rationale as it is, or its two parts as rationales of their own without empty ones."""
     return [part for each in rationales for part in _chains_of(each)]
 
 
@@ -133,13 +133,13 @@ def _chains_of(rationale: Rationale) -> list[Rationale]:
 
 
 def before_answer_part(chain: Rationale, chain_of: Mapping[str, Rationale]) -> str:
-    """What stands between question and chain: of the answer part of a rationale whose thinking is one of the chains too, that thinking."""
+    """The text between question and chain: for the answer part of a rationale whose thinking is one of the chains too, that thinking."""
     thinking = chain_of.get(f"{chain.id}/{THINKING}")
     return f"{thinking.cot}\n{CLOSE}\n\n" if thinking else ""
 
 
 def joined(rationales: Sequence[Rationale], kept: Sequence[Compressed]) -> list[Compressed]:
-    """One compressed chain per rationale from those of its parts; without any part that had to be dropped, it is dropped whole.
+    """One compressed chain per rationale, joined from its parts; a rationale of which a part was dropped is dropped.
 
     Lengths are sums; rounds and the reason to stop are those of the thinking.
     """
@@ -150,17 +150,17 @@ def joined(rationales: Sequence[Rationale], kept: Sequence[Compressed]) -> list[
 
 def _joined(rationale: Rationale, kept: Mapping[str, Compressed]) -> Compressed | None:
     wanted = _chains_of(rationale)
-    own = [kept[each.id] for each in wanted if each.id in kept]
-    if len(own) < len(wanted):
+    compressed = [kept[each.id] for each in wanted if each.id in kept]
+    if len(compressed) < len(wanted):
         return None
     if wanted[0] is rationale:
-        return own[0]
+        return compressed[0]
     parts = Parts.of(rationale.cot)
-    texts = {each.rationale_id: each.text for each in own}
+    texts = {each.rationale_id: each.text for each in compressed}
     return replace(
-        own[0],
+        compressed[0],
         rationale_id=rationale.id,
         text=f"{parts.opening}{texts.get(f'{rationale.id}/{THINKING}', '')}{parts.middle}{texts.get(rationale.id, '')}",
-        num_tokens=sum(each.num_tokens for each in own),
-        num_tokens_original=sum(each.num_tokens_original for each in own),
+        num_tokens=sum(each.num_tokens for each in compressed),
+        num_tokens_original=sum(each.num_tokens_original for each in compressed),
     )

@@ -37,7 +37,7 @@ ONE_ROUND = StopRule("fixed_k", fixed_k=1)
 
 
 def stop_of(original: Rationale, rounds: Sequence[Round], rule: StopRule, *, deterministic: bool) -> Stop | None:
-    """Where the rounds so far end under `rule`, or None while another round is needed.
+    """The end of the rounds so far under `rule`; None while another round is needed.
 
     `rounds` are rounds 1, 2, ... of `original`, whose lengths count the chain of thought alone, in tokens of the target model. Rounds
     beyond the end are ignored. `deterministic`: whether the compressor would answer an unchanged text with the same text again.
@@ -85,7 +85,7 @@ def _shortest(lengths: Sequence[int]) -> int:
 
 
 Decide = Callable[..., Stop | None]
-"""`decide(chain, rounds, deterministic=...)`: where the rounds end; None while another one is needed."""
+"""`decide(chain, rounds, deterministic=...)`: the end of the rounds; None while another one is needed."""
 
 
 def keep(original: Rationale, rounds: Sequence[Round], decide: Decide, *, deterministic: bool) -> Compressed:
@@ -112,7 +112,7 @@ _REFUSAL = re.compile(
 
 
 def outcome_of(text: str, finish_reason: FinishReason) -> RoundOutcome:
-    """Whether a rewrite can be used; any other outcome is a failed round. A refusal that nobody marked is known by its first words."""
+    """Whether a rewrite can be used; any other outcome is a failed round. A refusal without a mark of the server is recognised by its first words."""
     if finish_reason != "stop" and finish_reason != "budget":
         return finish_reason
     if not text:

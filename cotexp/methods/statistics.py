@@ -41,7 +41,7 @@ def bootstrap_interval(
     """Percentile bootstrap interval of the mean of `values`; it holds the mean, and the order of `values` does not matter.
 
     Equal values cannot be resampled into anything else. With `bounds`, the range of a value, the interval then admits that a share
-    of unseen values up to Wilson's limit for none among n lies at the far end of the range (for shares all 0 or all 1 this is
+    of unseen values up to Wilson's limit for none among n is at the far end of the range (for shares all 0 or all 1 this is
     Wilson's interval itself); without, it has no width. Raises: ValueError without values.
     """
     import numpy as np
@@ -76,7 +76,7 @@ def shares_correct(predictions: Sequence[Prediction], rule: str = "strict") -> d
     labels: dict[str, list[bool]] = {}
     for each in predictions:
         labels.setdefault(each.question_id, []).append(bool(getattr(each, rule)))
-    return {question: sum(own) / len(own) for question, own in labels.items()}
+    return {question: sum(of_question) / len(of_question) for question, of_question in labels.items()}
 
 
 def accuracy_metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
@@ -84,9 +84,9 @@ def accuracy_metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
 
     With several samples per question (`num_samples`, their mean number) `accuracy` is avg@k: the mean over questions of the share of
     correct samples, every question counting the same. The interval is Wilson's for one sample, else a bootstrap over questions.
-    `num_unparsable`, `num_truncated`, `num_timed_out` and `num_flips_*` count answers, not questions. A key of math-verify is there
-    only where that rule applies: the accuracy to every answer, the flips to at least one. `num_cut` is there where answers were cut on
-    purpose. Raises: ValueError without predictions.
+    `num_unparsable`, `num_truncated`, `num_timed_out` and `num_flips_*` count answers, not questions. A metric of math-verify is there
+    only if that rule applies: the accuracy if it applies to every answer, the flips if to at least one. `num_cut` is there if answers were cut
+    on purpose. Raises: ValueError without predictions.
     """
     if not predictions:
         raise ValueError("an accuracy needs at least one prediction; got none")
@@ -120,7 +120,7 @@ def accuracy_metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
 
 
 def share_interval(shares: Sequence[float]) -> Interval:
-    """95 % bootstrap interval of the mean of `shares`, which lie in [0, 1]."""
+    """95 % bootstrap interval of the mean of `shares`, each in [0, 1]."""
     return bootstrap_interval(shares, bounds=Interval(0.0, 1.0))
 
 
@@ -141,7 +141,7 @@ def ratio_metrics(short: Sequence[Prediction], base: Sequence[Prediction]) -> di
 
 
 def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> dict[str, float]:
-    """What the rounds did to the training chains, with every stop reason counted; parts and pruning ratios apart where there are some."""
+    """What the rounds did to the training chains, and how often each reason stopped them; also by part and by pruning ratio if there are any."""
     reasons = Counter(each.stop_reason for each in compressed)
     thinking = [each for each in compressed if each.rationale_id.endswith(f"/{THINKING}")]
     answers = [each for each in compressed if not each.rationale_id.endswith(f"/{THINKING}")]
@@ -176,7 +176,7 @@ def perplexity_metrics(kept: Sequence[Likelihood], rounds: Sequence[Sequence[Lik
 
     `rounds` holds for each chain its text as written, round 1, 2, ...; None for a rewrite that cannot be used.
     """
-    by_round = [perplexity(own) for own in itertools.zip_longest(*rounds)]
+    by_round = [perplexity(of_round) for of_round in itertools.zip_longest(*rounds)]
     named = {"perplexity": perplexity(kept), "original_perplexity": by_round[0]}
     named |= {f"perplexity_round_{number}": value for number, value in enumerate(by_round) if number}
     counts = {"num_perplexity_chains": len(kept), "num_beyond_context": sum(each.nll is None for each in kept)}
@@ -184,8 +184,10 @@ def perplexity_metrics(kept: Sequence[Likelihood], rounds: Sequence[Sequence[Lik
 
 
 def difficulty_metrics(rationales: Sequence[Rationale], scores: Mapping[str, Score]) -> dict[str, float]:
-    """How well low Rationale Difficulty tells correct rationales from wrong ones: the share of pairs of one of each, over all questions, in which
-    the correct one has the lower RD, ties counting half (the area under the ROC curve). Nothing where one kind is missing.
+    """How well a low Rationale Difficulty tells correct rationales from wrong ones: the area under the ROC curve, by kind of RD.
+
+    It is the share of all pairs of a correct and a wrong rationale in which the correct one has the lower RD; ties count half. Empty if there are
+    no correct or no wrong rationales.
     """
     from scipy.stats import mannwhitneyu
 
@@ -194,7 +196,10 @@ def difficulty_metrics(rationales: Sequence[Rationale], scores: Mapping[str, Sco
         return {}
     num_pairs = len(groups[0]) * len(groups[1])
     kinds = ("plain", "masked", "hidden")
-    return {f"auc_rd_{kind}": 1 - float(mannwhitneyu(*([each.rd(kind) for each in own] for own in groups)).statistic) / num_pairs for kind in kinds}
+    return {
+        f"auc_rd_{kind}": 1 - float(mannwhitneyu(*([each.rd(kind) for each in scores_of] for scores_of in groups)).statistic) / num_pairs
+        for kind in kinds
+    }
 
 
 def _ratio(compressed: Sequence[Compressed]) -> float:

@@ -125,20 +125,15 @@ def _draw_labels(axes: Any, labels: Sequence[str], points: Sequence[tuple[float,
 def apart(heights: Sequence[float], gap: float) -> list[float]:
     """Rising `heights`, moved as little as possible so that they are `gap` apart within [0, 1]; evenly spaced if there is not enough room.
 
-    Source: isotonic regression by pooling adjacent violators, of the heights less what the gaps below them take up.
+    Method: isotonic regression of the heights less the gaps below them.
     """
+    from scipy.optimize import isotonic_regression
+
     room = 1 - gap * (len(heights) - 1)
     if room < 0:
         return [index / (len(heights) - 1) for index in range(len(heights))]
-    pools: list[tuple[float, int]] = []
-    for index, each in enumerate(heights):
-        pool = (each - gap * index, 1)
-        while pools and pools[-1][0] >= pool[0]:
-            mean, count = pools.pop()
-            pool = ((mean * count + pool[0] * pool[1]) / (count + pool[1]), count + pool[1])
-        pools.append(pool)
-    below = [min(max(mean, 0.0), room) for mean, count in pools for _ in range(count)]
-    return [each + gap * index for index, each in enumerate(below)]
+    below = isotonic_regression([height - gap * index for index, height in enumerate(heights)]).x.clip(0.0, room)
+    return [float(height) + gap * index for index, height in enumerate(below)]
 
 
 def _draw_legend(figure: Any, rows: Sequence[ArmRow]) -> None:

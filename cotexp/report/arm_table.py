@@ -99,11 +99,6 @@ def _accuracy(row: ArmRow) -> Cell:
     return Cell(text=f"{value:.1f} ({low:.1f} to {high:.1f})", value=value, low=low, high=high, deviation=_number(deviation))
 
 
-def _deviation(row: ArmRow) -> Cell:
-    deviation = 100 * row.over_seeds.deviation if row.over_seeds else math.nan
-    return NO_CELL if math.isnan(deviation) else Cell(text=f"{deviation:.1f}", value=deviation)
-
-
 def _percent(share: float | None) -> Cell:
     return NO_CELL if share is None else Cell(text=f"{100 * share:.1f}", value=100 * share)
 
@@ -173,7 +168,9 @@ COLUMNS: dict[str, FilledColumn] = {
         FilledColumn(Column(name="rationales", title="training rationales"), lambda row: _metric(row, "selection/num_kept", ",.0f")),
         FilledColumn(Column(name="rationale_tokens", title="training tokens"), lambda row: _metric(row, "selection/num_tokens", ",.0f")),
         FilledColumn(Column(name="accuracy", title="accuracy, % (95 % interval)"), _accuracy),
-        FilledColumn(Column(name="deviation", title="sd over seeds"), _deviation),
+        FilledColumn(
+            Column(name="deviation", title="sd over seeds"), lambda row: _percent(_number(row.over_seeds.deviation) if row.over_seeds else None)
+        ),
         FilledColumn(Column(name="tokens", title="answer tokens"), lambda row: _tokens(row, row.num_tokens)),
         FilledColumn(Column(name="cot_tokens", title="chain-of-thought tokens"), lambda row: _tokens(row, row.num_cot_tokens)),
         FilledColumn(Column(name="ratio", title="compression ratio"), _ratio),

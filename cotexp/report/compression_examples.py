@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
 from cotexp.methods import reasoning
-from cotexp.records import MOST_NATS, Rationale, Round
+from cotexp.methods.statistics import perplexity
+from cotexp.records import Likelihood, Rationale, Round
 from cotexp.report.compression_texts import CUT_REASONS
 from cotexp.report.markdown import block, plain
 from cotexp.report.stored import stage_rows
@@ -82,17 +82,13 @@ def _shown(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades:
         task=rationales[whole]["task"],
         texts=[original.cot.strip(), *([one.text for one in run] or [row["text"]])],
         num_tokens=num_tokens,
-        perplexities=[_perplexity(*each) for each in zip_longest(nll, num_tokens)],
+        perplexities=[perplexity([Likelihood(nll=nats, num_tokens=count)]) for nats, count in zip_longest(nll, num_tokens)],
         remarks=["", *([_remark(one) for one in run] or [""])],
         kept_round=row["kept_round"],
         stop_reason=row["stop_reason"],
         answer=original.answer or "",
         correct=original.correct,
     )
-
-
-def _perplexity(nll: float | None, num_tokens: int) -> float | None:
-    return None if nll is None or not num_tokens else math.exp(min(nll / num_tokens, MOST_NATS))
 
 
 def _remark(one: Round) -> str:

@@ -33,16 +33,13 @@ def mode_labels(settings: Settings) -> dict[str, str]:
     marks = {"full": "without `<compress>`" if kind.has_short_form else "full chain of thought", "compress": "with `<compress>`"}
     if kind.asked_by == "ratio":
         marks = {"full": "without a ratio", "compress": f"asked for ratio {settings['evaluation']['ratio']:g}"}
-    prompted = {mode: _quoted(compression[key]) if key in compression else marks[mode] for mode, key in INSTRUCTIONS.items()}
+    told = {mode: " ".join(compression[key].split()) for mode, key in INSTRUCTIONS.items() if key in compression}
+    prompted = {mode: f"asked: “{told[mode]}”" if mode in told else marks[mode] for mode in INSTRUCTIONS}
     return {
         "base": "base, full chain of thought",
         "truncate": "base, output cut" + (f" to {ratio:.0%} of its tokens" if ratio else ""),
         **{mode: f"{model}, {how}" for mode, how in prompted.items()},
     }
-
-
-def _quoted(instruction: str) -> str:
-    return f"asked: “{' '.join(instruction.split())}”"
 
 
 def evaluates_fine_tuned(settings: Settings) -> bool:

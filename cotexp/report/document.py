@@ -147,9 +147,6 @@ def text_table(
 ) -> Table:
     """A table of texts: the first text of a row is its label, `left` names the other columns that are aligned on the left."""
     columns = tuple(Column(name=each, title=each, align="left" if each in left else "right") for each in headings[1:])
-    entries = tuple(Row(label=str(label), kind="entry", cells=tuple(map(_as_cell, cells))) for label, *cells in rows)
+    lines = ((label, tuple(each if isinstance(each, Cell) else Cell(text=each) for each in cells)) for label, *cells in rows)
+    entries = tuple(Row(label=str(label), kind="entry", cells=cells) for label, cells in lines)
     return Table(name="", title=title, columns=columns, rows=entries, notes=tuple(notes), row_title=headings[0])
-
-
-def _as_cell(text: str | Cell) -> Cell:
-    return text if isinstance(text, Cell) else Cell(text=text)

@@ -13,6 +13,7 @@ from cotexp.report.build import joined_name
 from cotexp.report.document import Cell, Column, Report, Row, Table
 from cotexp.report.forecast_data import ComparableRuns, Observation
 from cotexp.report.forecast_validation import TRUTHS, Truth, Validated, validate
+from cotexp.report.pareto import pareto_front
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +117,15 @@ def _effect(effect: Effect | None, truth: Truth) -> Cell:
 
 def _candidates(asked: Sequence[Configuration], runs: Sequence[Observation], validated: Sequence[Validated], groups: Groups) -> Table:
     features = [each.features for each in runs]
+    wanted = [each.features for each in asked]
     forecasts = {
-        each.truth: forecasting.predict(
-            each.for_candidates, features, [getattr(run, each.truth.name) for run in runs], [one.features for one in asked], most=each.truth.most
-        )
-        for each in validated
+        truth: forecasting.predict(each.for_candidates, features, [getattr(run, truth.name) for run in runs], wanted, most=truth.most)
+        for truth, each in zip(TRUTHS, validated, strict=True)
     }
     accuracies, lengths = ([each.mean for each in forecasts[truth]] for truth in TRUTHS)
-    on_front = forecasting.on_pareto_front(accuracies, lengths)
+    points = list(zip(lengths, accuracies, strict=True))
+    front = {points[index] for index in pareto_front(points)}
+    beyond = [forecasting.outside(features, each.features) for each in asked]
     order = sorted(range(len(asked)), key=lambda index: (-accuracies[index], lengths[index], asked[index].label))
     rows = tuple(
         Row(
@@ -131,8 +133,8 @@ def _candidates(asked: Sequence[Configuration], runs: Sequence[Observation], val
             kind="arm",
             cells=(
                 Cell(text=f"{rank}", value=rank),
-                *(_interval(forecasts[truth][index], truth, bold=on_front[index]) for truth in TRUTHS),
-                _beyond(forecasting.outside(features, asked[index].features)),
+                *(_interval(forecasts[truth][index], truth, bold=points[index] in front) for truth in TRUTHS),
+                Cell(text=f"{len(beyond[index])} of {len(FEATURES)}" if beyond[index] else "none", value=len(beyond[index])),
             ),
         )
         for rank, index in enumerate(order, 1)
@@ -156,10 +158,6 @@ def _interval(each: Forecast, truth: Truth, *, bold: bool) -> Cell:
     low, high = (bound * truth.scale for bound in each.interval(high=truth.most))
     value = each.mean * truth.scale
     return Cell(text=f"{value:.1f} ({low:.1f} to {high:.1f})", value=value, low=low, high=high, deviation=each.deviation * truth.scale, bold=bold)
-
-
-def _beyond(features: Sequence[str]) -> Cell:
-    return Cell(text=f"{len(features)} of {len(FEATURES)}" if features else "none", value=len(features))
 
 
 def _notes_on_candidates(first: Configuration, validated: Sequence[Validated], groups: Groups) -> Iterator[str]:

@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cotexp.report import browser
-from cotexp.report.document import NOISE, Figure, Gap, Report, Row, UsedRun
+from cotexp.report.document import NOISE, Figure, Report, Row, UsedRun
 from cotexp.visible import visible_lines
 
 LARGEST_SVG = 400_000
@@ -39,7 +39,7 @@ def html(report: Report) -> str:
     environment = Environment(
         loader=PackageLoader("cotexp.report"), autoescape=True, finalize=_shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"source": _source, "is_gap": _is_gap, "seed": _seed, "breakable": _breakable}
+    environment.filters |= {"source": _source, "is_gap": _is_gap, "breakable": _breakable}
     return environment.get_template("page.html").render(
         report=report,
         noise=NOISE.strip(),
@@ -85,10 +85,6 @@ def _source(figure: Figure) -> str:
 def _is_gap(row: Row) -> bool:
     """Whether no cell of a row has a value."""
     return bool(row.gaps) and all(each.state not in ("ok", "partial") for each in row.cells)
-
-
-def _seed(gap: Gap) -> str:
-    return "" if gap.seed is None else f"seed {gap.seed}: "
 
 
 def _breakable(text: str) -> Markup:

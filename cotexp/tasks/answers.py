@@ -8,8 +8,7 @@ What a reasoning model thinks holds no answer, nor does what follows a new quest
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 from cotexp.methods.reasoning import answer_begin
@@ -20,7 +19,7 @@ from cotexp.tasks.boxes import Box, parts_of_answer, stated_boxes
 from cotexp.tasks.option_texts import letter_of_text
 from cotexp.tasks.readings import begins_with_all_of, heading_reading, one_reading, stated_reading
 from cotexp.tasks.stated_formulas import stated_formula
-from cotexp.tasks.statement import answer_part, first_sentence, is_taken_back, marks, sentence_starts
+from cotexp.tasks.statement import Extracted, answer_part, first_sentence, is_taken_back, marks, sentence_starts
 from cotexp.tasks.text_tokens import MOST_DIGITS
 
 MOST_IN_SENTENCE = 200
@@ -30,24 +29,12 @@ _DIGITS = r"(?:\d+(?:(?:,|\{,\}|\\[,!;]|\{,\}\\!|,\\!)\d{3}(?!\d))*(?:\.\d+)?|(?
 _NUMBER = re.compile(rf"(?P<minus>(?<![\w)}}\]])[-−–]\s?(?=\\?[$€£]|\d|\.\d))?(?:\\?[$€£]\s?[-−–]?)?(?<![A-Za-z_\d])(?P<digits>{_DIGITS})(?!\d)")
 
 
-@dataclass(frozen=True, slots=True)
-class Extracted:
-    """An answer in the form that is compared, the rule that found it, and where in the text its mark begins (the text's length if none).
-
-    Rules: "boxed", "statement", "parentheses", "text" (the text is an option or yes/no, nothing else), "last" (lenient only) or "none".
-    """
-
-    text: str | None
-    rule: str
-    start: int
-
-
 def extract(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> Extracted:
     """The final answer under the strict rule. `options` (letter -> text) is read for choices."""
     part = answer_part(text)
-    own = text[part.begin : part.end]
-    found = _READERS[answer_type](own, options or {})
-    if found.rule in ("boxed", "statement") and is_taken_back(own, found.start):
+    answer = text[part.begin : part.end]
+    found = _READERS[answer_type](answer, options or {})
+    if found.rule in ("boxed", "statement") and is_taken_back(answer, found.start):
         found = _NONE
     return Extracted(found.text, found.rule, len(text) if found.text is None else found.start + part.begin)
 
@@ -148,10 +135,6 @@ def number_of(text: str) -> Fraction | None:
 # --- LaTeX, choices, yes and no ------------------------------------------------------------------------------------------
 
 
-def _read_latex(text: str, _: Mapping[str, str]) -> Extracted:
-    return Extracted(*stated_formula(text))
-
-
 def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
     group = parts_of_answer(text)
     in_box = _boxed_letter([each.content for each in group], options) if group else None
@@ -185,7 +168,7 @@ def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
     for mark in marks(text):
         if in_box and mark.start < group[0].start:
             break
-        word = _stated_word(mark.piece, is_heading=mark.is_heading)
+        word = boolean_word(mark.piece) if mark.is_heading else booleans.stated_word(first_sentence(mark.piece))
         if word is not None:
             return Extracted(word, "statement", mark.start) if word else _NONE
     if in_box:
@@ -194,11 +177,13 @@ def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
     return Extracted(alone, "text", 0) if alone else _NONE
 
 
-def _stated_word(piece: str, *, is_heading: bool) -> str | None:
-    return boolean_word(piece) if is_heading else booleans.stated_word(first_sentence(piece))
-
-
-_READERS = {"integer": _read_number, "decimal": _read_number, "latex": _read_latex, "choice": _read_choice, "boolean": _read_boolean}
+_READERS: dict[AnswerType, Callable[[str, Mapping[str, str]], Extracted]] = {
+    "integer": _read_number,
+    "decimal": _read_number,
+    "latex": lambda text, _: stated_formula(text),
+    "choice": _read_choice,
+    "boolean": _read_boolean,
+}
 
 
 # --- solutions -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The published benchmarks: one table of facts, and for each the function that reads a row.
 
-A task's files lie at fixed places below a data folder (`Split.files`). Rows keep the form of their source; the same reader takes the
+A task's files have fixed places below a data folder (`Split.files`). Rows keep the form of their source; the same reader takes the
 original files and the hub's copies.
 """
 
@@ -135,10 +135,6 @@ def math(row: Row) -> Parsed:
     return Parsed(row.text("problem"), "solution", solution=solution, answered=bool(box.strip()))
 
 
-def aime(row: Row) -> Parsed:
-    return Parsed(row.text("problem"), "answer")
-
-
 def svamp(row: Row) -> Parsed:
     body = row.text("Body")
     return Parsed(f"{body}{'' if body[-1] in '.!?' else '.'} {row.text('Question')}", "Answer")
@@ -242,7 +238,6 @@ def _hub(name: str, repository: str, config: str | None, counts: Mapping[str, in
     return {split: Split((f"{name}/{files.get(split, split)}.jsonl",), count, HubCopy(repository, split, config)) for split, count in counts.items()}
 
 
-_AQUA = _hub("aqua", "deepmind/aqua_rat", "raw", {"validation": 254, "test": 254})
 _MAWPS_LICENCE = "none stated; part of the MAWPS collection"
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -259,7 +254,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "aime24": Benchmark(
         "integer",
         {"test": Split(("aime24/test.jsonl",), 30, HubCopy("HuggingFaceH4/aime_2024", "train"))},
-        aime,
+        lambda row: Parsed(row.text("problem"), "answer"),
         "problems (c) Mathematical Association of America",
     ),
     "svamp": Benchmark("decimal", _hub("svamp", "ChilleD/SVAMP", None, {"train": 700, "test": 300}), svamp, "MIT"),
@@ -270,7 +265,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         "choice",
         {
             "train": Split(("aqua/train.jsonl", "aqua/train_flan_subset.jsonl"), 97467, HubCopy("deepmind/aqua_rat", "train", "raw")),
-            **_AQUA,
+            **_hub("aqua", "deepmind/aqua_rat", "raw", {"validation": 254, "test": 254}),
         },
         aqua,
         "Apache-2.0",

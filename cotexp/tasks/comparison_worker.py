@@ -1,7 +1,7 @@
 """What compares formulas: a process that stays warm and forks one child after another, each with a limit of processor time.
 
 The keeper imports math-verify once. Its child makes the comparisons; one that runs out of processor time is ended by the kernel's own clock
-(`ITIMER_PROF`), which stands still while other programs have the processor. The keeper then forks the next child, in milliseconds.
+(`ITIMER_PROF`), which does not advance while other programs have the processor. The keeper then forks the next child, in milliseconds.
 math-verify's own time-out is an alarm of wall time, which does not work outside a main thread and cannot end a long step in C.
 """
 
@@ -104,18 +104,15 @@ def _work(connection: Connection, seconds: float) -> int:
 
 def verdict_of(comparison: Comparison) -> bool:
     """The verdict; what a library cannot compare is not equal."""
+    from cotexp.tasks.equality import formulas_equal
+
+    judge = _library_verdict if comparison.whole_text else formulas_equal
     try:
-        return _library_verdict(comparison.gold, comparison.text) if comparison.whole_text else _own_verdict(comparison.gold, comparison.text)
+        return judge(comparison.gold, comparison.text)
     except (MemoryError, KeyboardInterrupt):
         raise
     except Exception:  # noqa: BLE001 - a bug of a library, or a formula that is nested too deep for it
         return False
-
-
-def _own_verdict(gold: str, text: str) -> bool:
-    from cotexp.tasks.equality import formulas_equal
-
-    return formulas_equal(gold, text)
 
 
 def _library_verdict(gold: str, text: str) -> bool:

@@ -7,7 +7,6 @@ expressions apart. There is no absolute tolerance: decimals may be off by a rela
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from fractions import Fraction
 
 from cotexp.tasks.formula_tree import Group, InBase, Node, Number, Quantity, Relation, Symbol
@@ -126,7 +125,7 @@ class _Comparison:
     def same_relation(self, gold: Node, answer: Node) -> bool:
         ours, theirs = self.assigned(answer), self.assigned(gold)
         if ours and theirs:
-            return _same_name(theirs[0], ours[0]) and self.same(theirs[1], ours[1])
+            return (None in (theirs[0], ours[0]) or theirs[0] == ours[0]) and self.same(theirs[1], ours[1])
         if ours and not isinstance(gold, Relation):
             return self.same(gold, ours[1])
         if theirs and not isinstance(answer, Relation):
@@ -157,15 +156,12 @@ class _Comparison:
             return None
         if len(before) == 1 and is_name(last) and not _mentions(before[0], last):
             return last, before[0]
-        if _is_tuple(before[0]) and all(is_name(each) for each in before[0].members) and len(before) == 1:  # type: ignore[union-attr]
+        if len(before) == 1 and isinstance(before[0], Group) and before[0].kind == "()" and all(map(is_name, before[0].members)):
             return before[0], last
         if len(before) > 1 and not symbols_of(last) and self.same(before[-1], last):
-            return None if not self._gives_last_side(before) else (None, last)
+            # x + y = 3 + 4 = 7: the sides between the first and the last have no variables
+            return None if any(symbols_of(each) for each in before[1:]) else (None, last)
         return (None, last) if not any(symbols_of(each) for each in node.sides) and all(self.same(last, each) for each in before) else None
-
-    def _gives_last_side(self, before: Sequence[Node]) -> bool:
-        """x + y = 3 + 4 = 7: the sides between the first and the last have no variables."""
-        return not any(symbols_of(each) for each in before[1:])
 
     def same_equation(self, gold: Node, answer: Node) -> bool:
         """Whether one equation is the other times a constant."""
@@ -271,14 +267,6 @@ def _unit_of(node: Node) -> str | None:
 
 def _mentions(node: Node, name: Node) -> bool:
     return bool(symbols_of(node) & symbols_of(name))
-
-
-def _same_name(gold: Node | None, answer: Node | None) -> bool:
-    return gold is None or answer is None or gold == answer
-
-
-def _is_tuple(node: Node) -> bool:
-    return isinstance(node, Group) and node.kind == "()"
 
 
 def _ascending(node: Node) -> Node:

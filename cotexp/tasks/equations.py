@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -22,7 +23,7 @@ class Side(NamedTuple):
     begins: bool = False
 
 
-_WORD_OPERATORS = {"times": "×", "plus": "+", "minus": "-", "x": "×"}
+_WORD_OPERATORS = {"times": "×", "plus": "+", "minus": "-", "x": "×", "multiplied": "×", "divided": "/"}
 
 
 def with_operators(row: list[Item]) -> list[Item]:
@@ -38,8 +39,6 @@ def with_operators(row: list[Item]) -> list[Item]:
         operand = isinstance(before, Quantity) or (isinstance(before, Word) and at > 1 and isinstance(row[at - 2], Quantity))
         if word in _WORD_OPERATORS and operand:
             row[at] = Sign("operator", _WORD_OPERATORS[word], True)
-        elif word in ("multiplied", "divided") and operand:
-            row[at] = Sign("operator", "×" if word == "multiplied" else "/", True)
         elif word == "of" and isinstance(before, Quantity) and (before.is_percent or before.is_fraction):
             row[at] = Sign("operator", "of", True)
     return row
@@ -105,7 +104,8 @@ def _side(row: Sequence[Item], *, is_whole: bool) -> Side:
     words = [each for each in row if isinstance(each, Word)]
     if any(isinstance(each, Stop) for each in row) or any(each.text.lower() in STOP_ANYWHERE for each in words):
         return Side("unread")
-    if any(_is_below(one) and isinstance(other, Quantity) and other.value == 0 for one, other in pairwise(row)):
+    pairs = ((one.text.lower(), other) for one, other in pairwise(row) if isinstance(one, Word) and isinstance(other, Quantity))
+    if any(word in ("below", "under") and other.value == 0 for word, other in pairs):
         return Side("unread")
     if not quantities:
         return _side_of_words(row, words, signs)
@@ -128,10 +128,6 @@ def _side(row: Sequence[Item], *, is_whole: bool) -> Side:
     quantity = row[first]
     assert isinstance(quantity, Quantity)
     return Side("value", quantity, quantity.value, begins=first == 0)
-
-
-def _is_below(item: Item) -> bool:
-    return isinstance(item, Word) and item.text.lower() in ("below", "under")
 
 
 def _bare(row: Sequence[Item]) -> list[Item]:
@@ -202,50 +198,43 @@ def _sum(row: Sequence[Item]) -> Side:
     return Side("sum", None, _computed([each for each in row if not isinstance(each, Word)]))
 
 
+_OPERATORS = {"+": (1, operator.add), "-": (1, operator.sub), "×": (2, operator.mul), "/": (2, operator.truediv)}
+"""Operator -> its rank (a higher one binds more tightly), and what it computes."""
+_SPELLED = {"−": "-", "–": "-", "*": "×", "·": "×", "⋅": "×", "÷": "/", "of": "×"}
+"""Other spellings of operators."""
+
+
 def _computed(row: Sequence[Item]) -> Fraction | None:
     """The value of numbers, + - × ÷ and brackets; None for anything else."""
-    values: list[Fraction] = []
-    waiting: list[str] = []
-    rank = {"+": 1, "-": 1, "×": 2, "/": 2}
-    expects_value = True
-    for item in row:
-        if isinstance(item, Quantity) and expects_value:
-            values.append(item.value / 100 if item.is_percent and len(row) > 1 else item.value)
-            expects_value = False
-        elif isinstance(item, Sign) and item.kind == "open" and expects_value:
-            waiting.append("(")
-        elif isinstance(item, Sign) and item.kind == "close" and not expects_value:
-            while waiting and waiting[-1] != "(":
-                if not _apply(values, waiting.pop()):
-                    return None
-            if not waiting:
-                return None
-            waiting.pop()
-        elif isinstance(item, Sign) and item.kind == "operator" and not expects_value:
-            name = {"−": "-", "–": "-", "*": "×", "·": "×", "⋅": "×", "÷": "/", "of": "×"}.get(item.text, item.text)
-            if name not in rank:
-                return None
-            while waiting and waiting[-1] != "(" and rank[waiting[-1]] >= rank[name]:
-                if not _apply(values, waiting.pop()):
-                    return None
-            waiting.append(name)
-            expects_value = True
-        else:
-            return None
-    while waiting:
-        if waiting[-1] == "(" or not _apply(values, waiting.pop()):
-            return None
-    return values[0] if len(values) == 1 and not expects_value else None
+    rest = list(reversed(row))
+    try:
+        value = _calculation(rest, 1, is_alone=len(row) == 1)
+    except (IndexError, ValueError, ZeroDivisionError, RecursionError):
+        return None
+    return None if rest else value
 
 
-def _apply(values: list[Fraction], name: str) -> bool:
-    if len(values) < 2:
-        return False
-    second, first = values.pop(), values.pop()
-    if name == "/" and second == 0:
-        return False
-    values.append({"+": first + second, "-": first - second, "×": first * second, "/": first / second if second else first}[name])
-    return True
+def _calculation(rest: list[Item], lowest_rank: int, *, is_alone: bool) -> Fraction:
+    """The value of an operand and of what operators of at least this rank add to it; its items are taken from the end of `rest`.
+
+    Raises: IndexError, ValueError or ZeroDivisionError for what is no calculation.
+    """
+    item = rest.pop()
+    if isinstance(item, Quantity):
+        value = item.value / 100 if item.is_percent and not is_alone else item.value
+    elif isinstance(item, Sign) and item.kind == "open":
+        value = _calculation(rest, 1, is_alone=is_alone)
+        if not isinstance(closing := rest.pop(), Sign) or closing.kind != "close":
+            raise ValueError("a bracket is missing")
+    else:
+        raise ValueError("an operand is missing")
+    while rest and isinstance(sign := rest[-1], Sign) and sign.kind == "operator":
+        rank, compute = _OPERATORS.get(_SPELLED.get(sign.text, sign.text), (0, operator.add))
+        if rank < lowest_rank:
+            break
+        rest.pop()
+        value = compute(value, _calculation(rest, rank + 1, is_alone=is_alone))
+    return value
 
 
 # --- equations -----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cotexp.records import AnswerType, FinishReason, Grade, Question
 from cotexp.tasks.answers import extract, extract_lenient, last_mention, number_of
@@ -95,13 +95,10 @@ class _Draft:
 
     def graded(self, judge: Judge) -> Grade:
         verdicts = {each: judge.verdict(each) for each in self.comparisons()}
-        grade = self.grade
-        return Grade(
-            id=grade.id,
-            extracted=grade.extracted,
-            extracted_by=grade.extracted_by,
-            strict=bool(verdicts[self.strict]) if self.strict else grade.strict,
-            lenient=bool(verdicts[self.lenient]) if self.lenient else grade.lenient,
+        return replace(
+            self.grade,
+            strict=bool(verdicts[self.strict]) if self.strict else self.grade.strict,
+            lenient=bool(verdicts[self.lenient]) if self.lenient else self.grade.lenient,
             math_verify=bool(verdicts[self.whole]) if self.whole else None,
             timed_out=None in verdicts.values(),
         )

@@ -96,9 +96,9 @@ def _assigned_name(reader: Expressions) -> Symbol | None:
         end += 1
     if end >= len(reader.tokens) or reader.tokens[end].text != "=" or end == reader.place:
         return None
-    own = reader.tokens[reader.place : end]
-    spelled = " ".join(each.text.strip() for each in own)
-    if not _NAME.fullmatch(spelled) and not all(each.kind == "text" for each in own):
+    name_tokens = reader.tokens[reader.place : end]
+    spelled = " ".join(each.text.strip() for each in name_tokens)
+    if not _NAME.fullmatch(spelled) and not all(each.kind == "text" for each in name_tokens):
         return None
     reader.place = end
     return Symbol(f"name {spelled}")

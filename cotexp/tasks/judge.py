@@ -17,9 +17,9 @@ from multiprocessing.connection import Connection, Pipe, wait
 from cotexp.tasks.comparison_worker import RAN_OUT, READY, Comparison, command
 
 TIMEOUT_SECONDS = 2.0
-"""Of processor time, for one comparison."""
+"""Seconds of processor time for one comparison."""
 BATCH_SIZE = 16
-"""Comparisons that a worker is handed at once; they take some hundredths of a second."""
+"""Comparisons that a worker gets at once; they take some hundredths of a second."""
 NUM_RETRIES = 3
 """How often a comparison is made again after its worker was killed from outside: the kernel's memory killer may do so for another's fault."""
 MOST_DEATHS = 5

@@ -168,8 +168,8 @@ def tokens(latex: str) -> list[Token]:
         latex = _DOLLAR.sub(" ", latex)
     for sign, command in _UNICODE.items():
         latex = latex.replace(sign, command)
-    for pattern, replacement in ((_DRESS, " "), (_COLOURED, ""), (_FONT, ""), (_THIN, _without_separators)):
-        latex = pattern.sub(replacement, latex)
+    latex = _FONT.sub("", _COLOURED.sub("", _DRESS.sub(" ", latex)))
+    latex = _THIN.sub(lambda match: re.sub(r"\D", "", match.group()), latex)
     latex = _without_commas(_SPACE.sub(" ", latex).replace("{,}", ","))
     found: list[Token] = []
     after_space = True
@@ -187,10 +187,6 @@ def tokens(latex: str) -> list[Token]:
             found.append(Token(kind, text))
         after_space = kind == "space"
     return found
-
-
-def _without_separators(match: re.Match[str]) -> str:
-    return match[1] + "".join(re.findall(r"\d{3}", match[2]))
 
 
 def _without_commas(latex: str) -> str:

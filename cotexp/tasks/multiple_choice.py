@@ -112,11 +112,8 @@ def _left_over(line: str, options: Mapping[str, str]) -> str | None:
 def _is_taken_back(rest: str, letter: str, options: Mapping[str, str]) -> bool:
     """Whether another letter is offered after the first: "probably (A), but maybe (C)"."""
     sentence = re.split(r"[.!?]\s|\n", rest, maxsplit=1)[0]
-    return any(clause.link == "but" and _names(clause.text, options) - {letter} and not _denied(clause.text) for clause in _clauses(sentence)[1:])
-
-
-def _denied(text: str) -> bool:
-    return bool(_DENIAL.search(text) or _REFUSED_AFTER.search(text))
+    offers = [clause.text for clause in _clauses(sentence)[1:] if clause.link == "but"]
+    return any(_names(each, options) - {letter} and not _DENIAL.search(each) and not _REFUSED_AFTER.search(each) for each in offers)
 
 
 def _clauses(sentence: str) -> list[_Clause]:
@@ -162,7 +159,8 @@ def _names(text: str, options: Mapping[str, str]) -> set[str]:
     if _FORMULA.search(text):
         return set()
     named = set(re.findall(rf"{_BORDERS[0]}({label}){_BORDERS[1]}", text))
-    return {_as_option(each, options) for each in named if each not in ("A", "I") or _stands_alone(each, text)}
+    # "A" or "I" is no article or pronoun if a mark or the end follows it
+    return {_as_option(each, options) for each in named if each not in ("A", "I") or re.search(rf"(?<![\w'’-]){each}{_CLOSED}", text)}
 
 
 def boxed_letter(content: str, options: Mapping[str, str]) -> str | None:
@@ -192,11 +190,11 @@ def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
     mentions = list(re.finditer(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE))[-MOST_MENTIONS:]
     while mentions:
         begin, end = _sentence_around(text, mentions[-1].start())
-        own = [each for each in mentions if each.start() >= begin]
-        mentions = mentions[: len(mentions) - len(own)]
+        in_sentence = [each for each in mentions if each.start() >= begin]
+        mentions = mentions[: len(mentions) - len(in_sentence)]
         if text[end : end + 1] == "?":
             continue
-        kept = [each for each in own if not _is_refused(text, begin, end, each)]
+        kept = [each for each in in_sentence if not _is_refused(text, begin, end, each)]
         letters = {_as_option(each[1], options) for each in kept}
         corrected = len(kept) > 1 and re.search(
             r"\b(?:rather|no,|wait|actually|instead)\b[\s,]*(?!than)", text[kept[-2].end() : kept[-1].start()], re.IGNORECASE
@@ -254,8 +252,3 @@ def _skip(text: str) -> int:
 def _names_several(rest: str, label: str) -> bool:
     """Whether another letter follows at once, as in "A, B" or "A and C"."""
     return bool(re.match(rf"[)\].*}}\s]*(?:,|and|or|&|/)\s*(?:(?:and|or)\s*)?(?:[(\[]\s*)?(?:{label})(?![\w'’])|\)\s*\((?:{label})\)", rest))
-
-
-def _stands_alone(letter: str, sentence: str) -> bool:
-    """Whether "A" or "I" is no article or pronoun: a mark or the end follows it."""
-    return bool(re.search(rf"(?<![\w'’-]){letter}{_CLOSED}", sentence))

@@ -33,7 +33,11 @@ def number(reader: TokenReader, argument: ReadArgument) -> Node:
     if scientific := _scientific(reader, text):
         return scientific
     value = Number(Fraction(text), "." in text)
-    return value if "." in text else _mixed(reader, value, argument) or value
+    if "." in text:
+        return value
+    if reader.next_is("\\frac", "\\dfrac", "\\tfrac", "\\cfrac"):
+        return _mixed_in_latex(reader, value, argument) or value
+    return _mixed_in_digits(reader, value) or value
 
 
 def _in_base(reader: TokenReader, digits: str, argument: ReadArgument) -> Node:
@@ -82,13 +86,8 @@ def _scientific(reader: TokenReader, text: str) -> Node | None:
     return None
 
 
-def _mixed(reader: TokenReader, whole: Number, argument: ReadArgument) -> Node | None:
-    """2\\frac{1}{2} and 2 1/2 are two and a half; None if no fraction follows."""
-    return _mixed_in_latex(reader, whole, argument) if reader.next_is("\\frac", "\\dfrac", "\\tfrac", "\\cfrac") else _mixed_in_digits(reader, whole)
-
-
 def _mixed_in_latex(reader: TokenReader, whole: Number, argument: ReadArgument) -> Node | None:
-    """Looks before it reads, so that nested fractions are read once."""
+    """2\\frac{1}{2} is two and a half; None if no fraction of numbers follows. Looks before it reads, so that nested fractions are read once."""
     kinds = " ".join(each.text if each.text in ("{", "}") else each.kind for each in reader.tokens[reader.place + 1 : reader.place + 7])
     if not _TWO_NUMBERS.match(kinds):
         return None
@@ -102,6 +101,7 @@ def _mixed_in_latex(reader: TokenReader, whole: Number, argument: ReadArgument) 
 
 
 def _mixed_in_digits(reader: TokenReader, whole: Number) -> Node | None:
+    """2 1/2 is two and a half; None if no fraction follows."""
     top, slash, bottom = reader.here(), reader.here(1), reader.here(2)
     if top.kind != "number" or slash.text != "/" or bottom.kind != "number" or "." in top.text + bottom.text:
         return None

@@ -28,8 +28,10 @@ def letter_of_text(text: str, options: Mapping[str, str]) -> str | None:
             ]
             if len(fitting) == 1:
                 return fitting[0]
-    amount = _amount(text)
-    near = [letter for letter, option in options.items() if amount is not None and _fits(amount, _amount(option))]
+    if (amount := _amount(text)) is None:
+        return None
+    amounts = {letter: found for letter, option in options.items() if (found := _amount(option)) is not None}
+    near = [letter for letter, each in amounts.items() if each.value == amount.value and (each.unit == amount.unit or "" in (each.unit, amount.unit))]
     return near[0] if len(near) == 1 else None
 
 
@@ -76,7 +78,3 @@ def _unit_name(word: str) -> str:
     unit = UNITS.get(word)
     name = {"rs": "rupee", "inr": "rupee", "usd": "dollar"}.get(word, word.removesuffix("s"))
     return f"{unit.kind}:{unit.size}" if unit and unit.kind != "money" else name
-
-
-def _fits(said: _Amount, option: _Amount | None) -> bool:
-    return option is not None and said.value == option.value and (said.unit == option.unit or not said.unit or not option.unit)

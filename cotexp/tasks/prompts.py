@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cotexp.records import Question
 from cotexp.settings.base import ConfigError
-from cotexp.tasks.rows import Row, options_of, read_rows
+from cotexp.tasks.rows import options_of, read_rows
 from cotexp.tasks.task import Task
 
 
@@ -67,8 +67,5 @@ def _file_examples(task: Task) -> list[tuple[str, str]]:
     """Rows with `question` and `solution`, and `options` if the prompt shows them."""
     path = Path(str(task.few_shot_file))
     rows = read_rows(path, f"task.few_shot_file: {path}")
-    return [(_asked(task.prompt, row.text("question"), _row_options(task, row)), row.text("solution")) for row in rows]
-
-
-def _row_options(task: Task, row: Row) -> dict[str, str]:
-    return options_of(row, "options") if "{options}" in task.prompt else {}
+    has_options = "{options}" in task.prompt
+    return [(_asked(task.prompt, row.text("question"), options_of(row, "options") if has_options else {}), row.text("solution")) for row in rows]

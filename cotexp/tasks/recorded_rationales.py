@@ -1,4 +1,4 @@
-"""Rationales that were written before: rows of the user's files, joined to the questions of a task."""
+"""Recorded rationales: rows of the user's files, joined to the questions of a task."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ import orjson
 from cotexp.records import FinishReason, Question
 from cotexp.settings.base import ConfigError
 from cotexp.settings.teachers import RecordedTeacher
-from cotexp.tasks.finish_reasons import finish_reason
 from cotexp.tasks.rows import Row, read_rows
 
 
 class Written(NamedTuple):
-    """One rationale as it is written in a file, who wrote it, and how it ended: a row's `finish_reason`, "stop" if it has none."""
+    """One rationale of a file, its source, and how it ended: the row's `finish_reason`, "stop" if the row has none."""
 
     text: str
     source: str
@@ -36,7 +35,9 @@ class Recorded:
     @property
     def sha256(self) -> str:
         """Sixteen hex digits of a hash over all of it; a text that ended by itself counts as one without a reason."""
-        rows = [[name, *each[: 2 + (each.finish_reason != "stop")]] for name, rationales in sorted(self.rationales.items()) for each in rationales]
+        rows = [
+            [question_id, *each[: 2 + (each.finish_reason != "stop")]] for question_id, written in sorted(self.rationales.items()) for each in written
+        ]
         return hashlib.sha256(orjson.dumps(rows)).hexdigest()[:16]
 
 
@@ -59,7 +60,7 @@ def read_recorded(teacher: RecordedTeacher, task: str, questions: Sequence[Quest
     for path in paths:
         for row in read_rows(path, f"teacher.files: {path}"):
             matches = _matches(teacher, row, texts, ids)
-            written = Written(row.text(teacher.text_field), row.optional_text(teacher.source_field) or path.stem, _finish_reason(row))
+            written = Written(row.text(teacher.text_field), row.optional_text(teacher.source_field) or path.stem, row.finish_reason())
             for each in matches:
                 found[each].append(written)
             num_unmatched += not matches
@@ -69,13 +70,6 @@ def read_recorded(teacher: RecordedTeacher, task: str, questions: Sequence[Quest
             "teacher.question_field, teacher.id_field and teacher.questions_file"
         )
     return Recorded({name: rows[: teacher.num_samples] for name, rows in found.items()}, num_unmatched)
-
-
-def _finish_reason(row: Row) -> FinishReason:
-    try:
-        return finish_reason(row.fields.get("finish_reason"))
-    except ValueError as error:
-        raise row.refusal("finish_reason", str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from typing import Any
 
 import orjson
 
-from cotexp.records import AnswerType
+from cotexp.records import AnswerType, FinishReason
 from cotexp.settings.base import ConfigError, suggestion
+from cotexp.tasks.finish_reasons import finish_reason
 from cotexp.tasks.options import LETTERS, label_and_text
 
 READERS = (".jsonl", ".json", ".csv", ".parquet")
@@ -76,6 +77,13 @@ class Row:
             return read_gold(given, answer_type, options)
         except ValueError as error:
             raise self.refusal(name, f"{error}; got {_short(given)} (answer type {answer_type})") from None
+
+    def finish_reason(self) -> FinishReason:
+        """How the row's text ended, by its field `finish_reason`. Raises: ConfigError when the field holds no known word."""
+        try:
+            return finish_reason(self.fields.get("finish_reason"))
+        except ValueError as error:
+            raise self.refusal("finish_reason", str(error)) from None
 
     def refusal(self, name: str, rule: str) -> ConfigError:
         return ConfigError(f"{self.place}: field '{name}' {rule}")

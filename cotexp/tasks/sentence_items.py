@@ -46,14 +46,8 @@ def plain(value: Fraction) -> str:
     """A number in plain digits if these end, such as "1080" or "0.25"; else as a fraction such as "1/3"."""
     if value.denominator == 1:
         return str(value.numerator)
-    places, rest = 0, value.denominator
-    for factor in (2, 5):
-        count = 0
-        while rest % factor == 0:
-            rest //= factor
-            count += 1
-        places = max(places, count)
-    if rest != 1:
+    places = next((count for count in range(value.denominator.bit_length()) if 10**count % value.denominator == 0), None)
+    if places is None:
         return f"{value.numerator}/{value.denominator}"
     digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
     return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"

@@ -34,8 +34,8 @@ def known_benchmark(name: str, setting: str) -> Benchmark:
 
 def data_folders(data: str | None, outputs: str | Path) -> list[Path]:
     """The folders in which files are looked for: paths.data or else COTEXP_DATA, and then OUTPUTS/data, which takes downloads."""
-    own = data or os.environ.get("COTEXP_DATA")
-    return [*([Path(own)] if own else []), Path(outputs) / "data"]
+    named = data or os.environ.get("COTEXP_DATA")
+    return [*([Path(named)] if named else []), Path(outputs) / "data"]
 
 
 def find_file(split: Split, folders: Iterable[Path]) -> Path | None:

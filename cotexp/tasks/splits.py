@@ -76,7 +76,8 @@ def draw(task: Task, *, train: Sequence[Question], validation: Sequence[Question
     unique, overlap = without_overlap(unique, test, validation or [])
     order = in_order(unique, task.seed)
     shots = _shots(task, order)
-    order = _without(order, shots)
+    shown = {each.id for each in shots}
+    order = [each for each in order if each.id not in shown]
     if not train:
         chosen: list[Question] = []
     elif validation is not None:
@@ -106,11 +107,6 @@ def _shots(task: Task, order: Sequence[Question]) -> list[Question]:
             "give task.few_shot_file=FILE with worked examples"
         )
     return solved[: task.few_shot]
-
-
-def _without(questions: Sequence[Question], left_out: Sequence[Question]) -> list[Question]:
-    ids = {each.id for each in left_out}
-    return [each for each in questions if each.id not in ids]
 
 
 def _held_back(task: Task, order: Sequence[Question]) -> list[Question]:

@@ -7,10 +7,10 @@ A heading, a remark about the answer and a negated statement state nothing. What
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from cotexp.tasks.boxes import parts_of_answer
 from cotexp.tasks.equality import is_formula, kind_of
+from cotexp.tasks.statement import Extracted
 from cotexp.tasks.unit_words import Unsure, unit_of
 from cotexp.tasks.word_lists import words
 
@@ -60,33 +60,25 @@ _CLAUSE = re.compile(r",?\s+(?:because|since|as|which|where|when|if|so|with|afte
 _HEADING = re.compile(r"\**\s*(?:the\s+)?(?:final\s+)?answer\s*:?\s*\**:?\s*", re.IGNORECASE)
 
 
-class Stated(NamedTuple):
-    """A formula, the rule that found it ("boxed", "statement", "none"), and where its mark begins."""
-
-    text: str | None
-    rule: str
-    start: int
-
-
-def stated_formula(text: str) -> Stated:
+def stated_formula(text: str) -> Extracted:
     """The formula, or the words, that `text` gives as its answer."""
     if boxes := parts_of_answer(text):
         parts = in_one([each.content.strip() for each in boxes])
-        return Stated(joined(parts), "boxed", boxes[-len(parts)].start)
-    in_words: Stated | None = None
+        return Extracted(joined(parts), "boxed", boxes[-len(parts)].start)
+    in_words: Extracted | None = None
     for mark in reversed(list(_MARK.finditer(text))[-MOST_MARKS:]):
         if _HYPOTHETICAL.search(text[max(0, mark.start() - 40) : mark.start()]):
             continue
         found = _heading(text, mark.end()) if mark.group() == "####" else _after_mark(text[mark.end() : mark.end() + LONGEST])
         if found == "":
-            return Stated(None, "none", len(text))
+            return Extracted(None, "none", len(text))
         if found is None or _REMARK.match(found):
             continue
-        if not _is_words(found):
-            return Stated(found, "statement", mark.start())
+        if re.search(r"[\d\\$=<>^_{}|+*/]", found) or is_formula(found):
+            return Extracted(found, "statement", mark.start())
         if in_words is None:
-            in_words = Stated(found, "statement", mark.start())
-    return in_words or Stated(None, "none", len(text))
+            in_words = Extracted(found, "statement", mark.start())
+    return in_words or Extracted(None, "none", len(text))
 
 
 def joined(parts: list[str]) -> str:
@@ -103,10 +95,6 @@ def in_one(parts: list[str]) -> list[str]:
     """`parts`; the last alone if they are not of one readable kind, but forms of one answer, such as 28 and 28_9."""
     kinds = {kind_of(each) for each in parts}
     return parts if len(kinds) == 1 and None not in kinds else parts[-1:]
-
-
-def _is_words(stated: str) -> bool:
-    return not re.search(r"[\d\\$=<>^_{}|+*/]", stated) and not is_formula(stated)
 
 
 def _heading(text: str, place: int) -> str | None:

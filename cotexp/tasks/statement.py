@@ -1,6 +1,6 @@
-"""Where a text states its answer: what follows "answer is" or "####", in the part that answers this question.
+"""Finds the statement of a text's answer: what follows "answer is" or "####" in the part that answers this question.
 
-What is thought before it, and a new question or turn after it, are no part of the answer. A Markdown heading states nothing.
+Thinking before that part, and a new question or turn after it, are no part of the answer. A Markdown heading states nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,17 @@ class Mark(NamedTuple):
     is_heading: bool = False
     goes_on: bool = False
     is_remark: bool = False
+
+
+class Extracted(NamedTuple):
+    """An answer in the form that is compared, the rule that found it, and where in the text its mark begins (the text's length if none).
+
+    Rules: "boxed", "statement", "parentheses", "text" (the text is an option or yes/no, nothing else), "last" (lenient only) or "none".
+    """
+
+    text: str | None
+    rule: str
+    start: int
 
 
 class Span(NamedTuple):
@@ -91,7 +102,8 @@ _DOUBTED = re.compile(
 )
 """What makes "the answer is 18" no statement: "if the answer is 18", "a wrong answer is 18"."""
 MOST_BEFORE = 60
-MOST_LINES_BEHIND = 4000
+MOST_AFTER = 4000
+"""Characters of a statement that are read."""
 _TITLE = re.compile(
     r"[\s*_]*(?:(?:the|my|our|so|thus|hence|therefore)[\s,]+)*(?:final\s+)?(?:answer|result)[\s*_]*(?:[:=]|is)?[\s*_:]*", re.IGNORECASE
 )
@@ -103,7 +115,7 @@ def marks(text: str) -> Iterator[Mark]:
     found = list(_STATEMENT.finditer(_STRUCK.sub(lambda struck: " " * len(struck.group()), text)))
     end = len(text)
     for match in reversed(found):
-        piece, is_heading = text[match.end() : min(end, match.end() + MOST_LINES_BEHIND)], match.group().startswith("#")
+        piece, is_heading = text[match.end() : min(end, match.end() + MOST_AFTER)], match.group().startswith("#")
         end = match.start()
         if is_heading:
             line, _, following = piece.partition("\n")

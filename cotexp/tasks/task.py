@@ -23,7 +23,7 @@ class QuestionSets:
     """The drawn splits of a task.
 
     `shots` are the worked examples set aside for the prompt. `dropped` counts training and validation questions that were left out:
-    "duplicates" came before, "overlap" also stand in the test split (or, for training questions, in the validation file), "unanswered"
+    "duplicates" came before, "overlap" are also in the test split (or, for training questions, in the validation file), "unanswered"
     have no gold answer in the source. `incomplete`: of a file that does not have the official number of rows, "TASK/SPLIT" -> (rows, official).
     """
 

@@ -13,12 +13,12 @@ from typing import NamedTuple
 MOST_DIGITS = 100
 """Longer runs of digits are no answer to any benchmark; converting them would cost time for nothing."""
 MOST_CHARACTERS = 1000
-"""Of a piece that is read; nobody states an answer in more."""
+"""Characters of a piece that is read; no stated answer is longer."""
 
 
 class Token(NamedTuple):
     """`kind`: "number", "word", "operator", "equals", "separator", "colon", "open", "close", "currency", "percent", "degree", "bang", "arrow" or
-    "bad" (it changes a number's value in a way that is not read). `plain`: a number as it stands, without separators. `spaced`: white
+    "bad" (it changes a number's value in a way that is not read). `plain`: a number as it is written, without separators. `spaced`: white
     space precedes it.
     """
 
@@ -124,14 +124,14 @@ _BROKEN = re.compile(r"[,.:'’]?\d[\d,.:'’]*|,\d")
 
 
 def tokens(text: str) -> list[Token]:
-    """The tokens of an without_formatting text."""
+    """The tokens of a text from `without_formatting`."""
     found: list[Token] = []
     at, spaced = 0, False
     while at < len(text):
         match = _TOKEN.match(text, at)
         assert match is not None
         at = match.end()
-        kind = _kind(match)
+        kind = match.lastgroup or ""
         if kind == "space":
             spaced = True
             continue
@@ -146,16 +146,6 @@ def tokens(text: str) -> list[Token]:
             found.append(token)
         spaced = False
     return found
-
-
-_KINDS = (
-    *("space", "frac", "scientific", "number", "glued", "word", "dots", "arrow", "equals", "operator", "separator", "colon"),
-    *("open", "close", "currency", "percent", "degree", "bang", "by", "other", "rest"),
-)
-
-
-def _kind(match: re.Match[str]) -> str:
-    return next(each for each in _KINDS if match[each] is not None)
 
 
 def _token(kind: str, match: re.Match[str], spaced: bool) -> Token | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cotexp.methods.comparison import paired_metrics
 from cotexp.report.arms import DERIVED
+from cotexp.report.expected_runs import last_mode
 from cotexp.report.finished_runs import Flat, identity_of
 from cotexp.settings.evaluation import BASE, MODES
 from cotexp.stages.grades import predictions_of_run
@@ -48,8 +49,8 @@ def find_baseline(folder: Path, declared: str) -> Path | None:
     if declared == BASE:
         return folder if BASE in settings_of(folder)["evaluation"]["modes"] else None
     wanted = dict(_parts(declared))
-    own = settings_of(folder)
-    if not wanted or _has(own, wanted):
+    run_settings = settings_of(folder)
+    if not wanted or _has(run_settings, wanted):
         return None
     near = []
     for path in sorted(folder.parent.glob("*/stages.json")):
@@ -58,8 +59,8 @@ def find_baseline(folder: Path, declared: str) -> Path | None:
         except Damaged as error:
             warn_once(f"baseline: {error}")
             continue
-        if settings["seed"] == own["seed"] and _has(settings, wanted):
-            distance = _distance(own, settings, wanted)
+        if settings["seed"] == run_settings["seed"] and _has(settings, wanted):
+            distance = _distance(run_settings, settings, wanted)
             if distance is not None and (path.parent / "metrics.json").is_file():
                 near.append((distance, -path.stat().st_mtime, path.parent))
     return min(near)[2] if near else None
@@ -68,12 +69,9 @@ def find_baseline(folder: Path, declared: str) -> Path | None:
 def deltas(folder: Path, baseline: Path) -> dict[str, Any]:
     """`delta/METRIC` of a run's last mode against its baseline's, with `_low`, `_high` and `_p_value`, on the questions that both answered."""
     ours = predictions_of_run(folder)
-    theirs = ours[BASE] if baseline == folder else _last(predictions_of_run(baseline))
-    return {f"delta/{name}": value for name, value in paired_metrics(theirs, _last(ours)).items()}
-
-
-def _last(answers: Mapping[str, Any]) -> Any:
-    return next(answers[mode] for mode in reversed(MODES) if mode in answers)
+    others = {BASE: ours[BASE]} if baseline == folder else predictions_of_run(baseline)
+    theirs, last = (next(answers[mode] for mode in reversed(MODES) if mode in answers) for answers in (others, ours))
+    return {f"delta/{name}": value for name, value in paired_metrics(theirs, last).items()}
 
 
 def _parts(declared: str) -> Iterator[tuple[str, str]]:
@@ -96,10 +94,6 @@ def _has(settings: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
 def _distance(own: dict[str, Any], other: dict[str, Any], wanted: Mapping[str, str]) -> int | None:
     """Number of settings in which two runs differ besides the declared ones; None when they cannot be compared."""
     declared = tuple(f"{path.split('.')[0]}." for path in wanted)
-    ours, theirs = (identity_of(each, _mode(each)) for each in (own, other))
+    ours, theirs = (identity_of(each, last_mode(each)) for each in (own, other))
     differing = [path for path in ours.keys() & theirs.keys() if ours[path] != theirs[path] and not path.startswith((*declared, *DERIVED))]
     return None if any(path.startswith(COMMON) for path in differing) else len(differing)
-
-
-def _mode(settings: Mapping[str, Any]) -> str:
-    return next(mode for mode in reversed(MODES) if mode in settings["evaluation"]["modes"])

@@ -69,12 +69,9 @@ def tags() -> list[str]:
 
 def quiet() -> dict[str, Any]:
     """The settings of QUIET that the environment does not set."""
-    return {name: value for name, value in QUIET.items() if not any(_held(each) for each in _variables(name))}
-
-
-def _variables(name: str) -> tuple[str, str]:
-    """The two variables for a setting of W&B."""
-    return f"WANDB_{name.upper()}", f"WANDB_{name.upper().removeprefix('X')}"
+    return {
+        name: value for name, value in QUIET.items() if not _held(f"WANDB_{name.upper()}") and not _held(f"WANDB_{name.upper().removeprefix('X')}")
+    }
 
 
 def warn_of_ignored() -> None:

@@ -37,10 +37,10 @@ def predictions(folder: Path) -> list[list[Any]]:
     """The answers of every mode to the first questions, side by side, in the columns of `PREDICTIONS`."""
     asked = questions_of(folder)[1]
     answers = predictions_of_run(folder)
-    by_id = {mode: {each.id: each for each in own} for mode, own in answers.items()}
+    by_id = {mode: {each.id: each for each in of_mode} for mode, of_mode in answers.items()}
     rows = []
     for name in next(iter(by_id.values())):
-        for each in (own[name] for own in by_id.values() if name in own):
+        for each in (of_mode[name] for of_mode in by_id.values() if name in of_mode):
             grades = [each.extracted, each.strict, each.lenient, each.math_verify]
             lengths = [each.num_tokens, each.num_cot_tokens, each.finish_reason]
             rows.append(

@@ -230,9 +230,9 @@ class WandbRun:
             self.run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
 
     def _take_earlier_away(self) -> None:
-        own = Path(self.run.dir).resolve().parent
+        current = Path(self.run.dir).resolve().parent
         for each in self.point.folder.glob(f"offline-run-*-{self.point.run_key}"):
-            if each.resolve() != own:
+            if each.resolve() != current:
                 shutil.rmtree(each)
 
 

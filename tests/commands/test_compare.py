@@ -6,8 +6,10 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from sample_records import prediction
 
 from cotexp.commands.compare import Side, compare_runs, notes, print_comparison, verdict
 from cotexp.methods.comparison import compare_answers
@@ -15,27 +17,8 @@ from cotexp.records import Prediction
 from cotexp.settings.base import ConfigError
 
 
-def answer(question: str, correct: bool, *, sample: int = 0, task: str = "gsm8k", gold: str = "7", mode: str = "compress") -> Prediction:
-    return Prediction(
-        id=f"{question}/{sample}",
-        question_id=question,
-        task=task,
-        mode=mode,
-        sample=sample,
-        text="The answer is 7.",
-        gold=gold,
-        answer_type="integer",
-        options={},
-        extracted="7",
-        extracted_by="statement",
-        strict=correct,
-        lenient=correct,
-        math_verify=correct,
-        timed_out=False,
-        num_tokens=16,
-        num_cot_tokens=10,
-        finish_reason="stop",
-    )
+def answer(question: str, correct: bool, *, task: str = "gsm8k", **changes: Any) -> Prediction:
+    return prediction(question, correct=correct, task=task, **changes)
 
 
 def answers(labels: str, *, task: str = "gsm8k", skip: int = 0) -> list[Prediction]:

@@ -6,25 +6,16 @@ import dataclasses
 
 import pytest
 from kept import keep
+from sample_records import rationale, rewrite
 
 from cotexp.compressions import ShortestCorrect
-from cotexp.records import Rationale, Round
+from cotexp.records import Round
 
-CHAIN = Rationale(
-    id="q/0", question_id="q", sample=0, cot="as written", closing="The answer is 7.", answer="7", correct=True, num_tokens=105,
-    num_cot_tokens=100, finish_reason="stop",
-)  # fmt: skip
-FIRST = Round(
-    id="q/0/1", rationale_id="q/0", round=1, text="round 1", num_tokens=90, tokenizer="t", prompt_hash="p", previous_text_hash="h",
-    finish_reason="stop", outcome="ok", answer_kept=True,
-)  # fmt: skip
+CHAIN = rationale(cot="as written", num_cot_tokens=100)
 
 
 def rounds(*lengths: int, lost: tuple[int, ...] = ()) -> list[Round]:
-    return [
-        dataclasses.replace(FIRST, id=f"q/0/{number}", round=number, text=f"round {number}", num_tokens=length, answer_kept=number not in lost)
-        for number, length in enumerate(lengths, 1)
-    ]
+    return [rewrite(number, length, answer_kept=number not in lost) for number, length in enumerate(lengths, 1)]
 
 
 @pytest.mark.parametrize(

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from architectures import CAUSAL, CONTEXT, ENCODER_DECODERS, REFUSED, ROPE_LIMIT, WINDOW, make
+from generated_texts import by_transformers, generated
 
 from cotexp.inference.engine import Output, Request
 from cotexp.inference.local import LocalEngine
 from cotexp.inference.scoring import Item, Scorer, Text
-from cotexp.models import loading
 from cotexp.models.causality import check_causal
 from cotexp.models.encoding import Encoded
 from cotexp.models.loading import LoadedModel
 from cotexp.settings.base import ConfigError
-from cotexp.settings.models import PretrainedModel
 from cotexp.settings.sampling import Sampling
 from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 from cotexp.training.data import EncodedExample, collate, collate_source_target
@@ -28,22 +25,12 @@ from cotexp.training.modules import supervised_loss
 
 KINDS = {**CAUSAL, **ENCODER_DECODERS}
 MAX_NEW_TOKENS = 12
+SAMPLING = Sampling(max_new_tokens=MAX_NEW_TOKENS)
 WITHOUT_STATIC_CACHE = {"GPT-Neo", "Mamba", "Mamba2", "FalconMamba", "RWKV", "MiniMax"}
 """Of the causal kinds, those that compiled steps are refused for."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """With models this small, threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def anything(random_model: Path) -> LoadedModel:
-    return loading.load(random_model, PretrainedModel(path=str(random_model), device="cpu"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def loaded_with(anything: LoadedModel, kind: tuple[str, dict[str, Any]]) -> LoadedModel:
@@ -69,31 +56,13 @@ def requests(anything: LoadedModel, small_task: StoriesTask, small_questions: Qu
     return result
 
 
-def generated(engine: LocalEngine, requests: Sequence[Request]) -> dict[str, str]:
-    outputs: list[Output] = []
-    engine.generate(requests, Sampling(max_new_tokens=MAX_NEW_TOKENS), outputs.append)
-    assert sorted(each.id for each in outputs) == sorted(each.id for each in requests)
-    return {each.id: each.text for each in outputs}
-
-
-def by_transformers(engine: LocalEngine, request: Request) -> str:
-    model = engine.loaded.model
-    prompt = torch.tensor([engine.encode(request)])
-    if engine.rope_limit:
-        engine.rope_limit.restart(model)
-    with torch.no_grad():
-        ids = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=MAX_NEW_TOKENS, pad_token_id=0)[0]
-    written = ids[1 if engine.is_encoder_decoder else prompt.shape[1] :].tolist()
-    return engine.loaded.encoder.decode(written[:-1] if written[-1] in engine.stop_ids else written)
-
-
 def test_a_text_is_the_same_alone_in_any_batch_and_by_transformers(loaded: LoadedModel, requests: list[Request]) -> None:
     engine = LocalEngine(loaded)
-    alone = {name: text for each in requests for name, text in generated(engine, [each]).items()}
-    assert generated(engine, requests) == alone
-    assert generated(engine, requests[::-2]) == {each.id: alone[each.id] for each in requests[::-2]}
-    assert {each.id: by_transformers(engine, each) for each in requests} == alone
-    assert len(set(alone.values())) > 3, "texts that depend on their prompts"
+    alone = generated(engine, requests, SAMPLING, batch_size=1)
+    assert generated(engine, requests, SAMPLING) == alone
+    assert generated(engine, requests[::-2], SAMPLING) == {each.id: alone[each.id] for each in requests[::-2]}
+    assert {each.id: by_transformers(engine, each, max_new_tokens=MAX_NEW_TOKENS) for each in requests} == alone
+    assert len({text for text, *_ in alone.values()}) > 3, "texts that depend on their prompts"
 
 
 @pytest.mark.parametrize("name", ["GPT-Neo", "GPT-2", "OPT", "Mistral"])
@@ -120,7 +89,7 @@ def test_compiled_steps_write_the_same_or_are_refused(anything: LoadedModel, req
             LocalEngine(loaded, compile=True)
     else:
         with torch.compiler.set_stance("force_eager"):
-            assert generated(LocalEngine(loaded, compile=True), requests) == generated(LocalEngine(loaded), requests)
+            assert generated(LocalEngine(loaded, compile=True), requests, SAMPLING) == generated(LocalEngine(loaded), requests, SAMPLING)
 
 
 def random_ids(draw: random.Random, count: int) -> list[int]:

@@ -8,16 +8,17 @@ import math
 import random
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from generated_texts import by_transformers, generated, requests_of_many_lengths
 from scipy.stats import chisquare
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from cotexp.inference.engine import Output, Request
+from cotexp.inference.engine import Request
 from cotexp.inference.local import LocalEngine, _choose
 from cotexp.models import loading
 from cotexp.settings.base import RunFailed
@@ -48,20 +49,7 @@ def engine(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Loca
 def requests(engine: LocalEngine, small_task: StoriesTask, small_questions: QuestionSets) -> list[Request]:
     """64 prompts of very different length."""
     texts = [prompt_for(small_task, each) for each in [*small_questions.train, *small_questions.validation, *small_questions.test]]
-    cut = [text[-(7 + 11 * number % len(text)) :] for number, text in enumerate(texts)]
-    result = [Request(f"{number}/0", text) for number, text in enumerate(cut)]
-    assert len(result) == 64
-    assert max(len(engine.encode(each)) for each in result) > 4 * min(len(engine.encode(each)) for each in result)
-    return result
-
-
-def generated(engine: LocalEngine, requests: Sequence[Request], sampling: Sampling, *, batch_size: int) -> dict[str, tuple[str, int, str]]:
-    """(text, num_tokens, finish_reason) by id."""
-    outputs: list[Output] = []
-    for first in range(0, len(requests), batch_size):
-        engine.generate(requests[first : first + batch_size], sampling, outputs.append)
-    assert sorted(each.id for each in outputs) == sorted(each.id for each in requests)
-    return {each.id: (each.text, each.num_tokens, each.finish_reason) for each in outputs}
+    return requests_of_many_lengths(engine, texts, count=64)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
@@ -91,26 +79,9 @@ def test_a_sampled_text_is_the_start_of_the_same_text_with_a_larger_budget(engin
 
 
 def test_greedy_texts_agree_with_transformers(engine: LocalEngine, requests: list[Request]) -> None:
-    model, tokenizer = engine.loaded.model, engine.loaded.tokenizer
-    ours = generated(engine, requests[:24], Sampling(max_new_tokens=MAX_NEW_TOKENS), batch_size=24)
-    reasons = set()
-    for each in requests[:24]:
-        prompt = torch.tensor([engine.encode(each)])
-        with torch.no_grad():
-            output = model.generate(
-                prompt,
-                attention_mask=torch.ones_like(prompt),
-                do_sample=False,
-                max_new_tokens=MAX_NEW_TOKENS,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        ids = output[0, prompt.shape[1] :].tolist()
-        stopped = ids[-1] in engine.stop_ids
-        written = ids[:-1] if stopped else ids
-        reasons.add(stopped)
-        length = len([token for token in written if token not in tokenizer.all_special_ids])
-        assert ours[each.id] == (tokenizer.decode(written, skip_special_tokens=True), length, "stop" if stopped else "length")
-    assert reasons == {True, False}
+    ours = generated(engine, requests[:24], Sampling(max_new_tokens=MAX_NEW_TOKENS))
+    assert ours == {each.id: by_transformers(engine, each, max_new_tokens=MAX_NEW_TOKENS) for each in requests[:24]}
+    assert {reason for *_, reason in ours.values()} == {"stop", "length"}
 
 
 def test_the_end_token_is_neither_in_the_text_nor_counted(random_model: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from generated_texts import by_transformers, generated, requests_of_many_lengths
 
-from cotexp.inference.engine import Output, Request
+from cotexp.inference.engine import Request
 from cotexp.inference.local import LocalEngine
 from cotexp.models import loading
 from cotexp.settings.base import ConfigError
@@ -43,20 +43,7 @@ def engine(request: pytest.FixtureRequest, encoder_decoders: dict[str, Path]) ->
 def requests(engine: LocalEngine, small_task: StoriesTask, small_questions: QuestionSets) -> list[Request]:
     """32 sources of very different length."""
     texts = [prompt_for(small_task, each) for each in small_questions.train[:32]]
-    cut = [text[-(7 + 11 * number % len(text)) :] for number, text in enumerate(texts)]
-    result = [Request(f"{number}/0", text) for number, text in enumerate(cut)]
-    assert len(result) == 32
-    assert max(len(engine.encode(each)) for each in result) > 4 * min(len(engine.encode(each)) for each in result)
-    return result
-
-
-def generated(engine: LocalEngine, requests: Sequence[Request], sampling: Sampling, *, batch_size: int) -> dict[str, tuple[str, int, str]]:
-    """(text, num_tokens, finish_reason) by id."""
-    outputs: list[Output] = []
-    for first in range(0, len(requests), batch_size):
-        engine.generate(requests[first : first + batch_size], sampling, outputs.append)
-    assert sorted(each.id for each in outputs) == sorted(each.id for each in requests)
-    return {each.id: (each.text, each.num_tokens, each.finish_reason) for each in outputs}
+    return requests_of_many_lengths(engine, texts, count=32)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
@@ -71,19 +58,9 @@ def test_texts_are_the_same_alone_in_batches_and_shuffled(engine: LocalEngine, r
 
 
 def test_greedy_texts_agree_with_transformers(engine: LocalEngine, requests: list[Request]) -> None:
-    tokenizer, reasons = engine.loaded.tokenizer, set()
-    ours = generated(engine, requests, Sampling(max_new_tokens=MAX_NEW_TOKENS), batch_size=32)
-    for each in requests:
-        source = torch.tensor([engine.encode(each)])
-        with torch.no_grad():
-            ids = engine.loaded.model.generate(source, attention_mask=torch.ones_like(source), do_sample=False, max_new_tokens=MAX_NEW_TOKENS)[0]
-        ids = ids[1:].tolist()  # without the decoder's start token
-        stopped = ids[-1] in engine.stop_ids
-        written = ids[:-1] if stopped else ids
-        reasons.add(stopped)
-        length = len([token for token in written if token not in tokenizer.all_special_ids])
-        assert ours[each.id] == (tokenizer.decode(written, skip_special_tokens=True), length, "stop" if stopped else "length")
-    assert reasons == {True, False}
+    ours = generated(engine, requests, Sampling(max_new_tokens=MAX_NEW_TOKENS))
+    assert ours == {each.id: by_transformers(engine, each, max_new_tokens=MAX_NEW_TOKENS) for each in requests}
+    assert {reason for *_, reason in ours.values()} == {"stop", "length"}
 
 
 def test_a_source_is_read_once_and_a_finished_row_is_not_decoded_any_more(

@@ -5,38 +5,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
-from transformers import (
-    BartConfig,
-    BartForConditionalGeneration,
-    BloomConfig,
-    BloomForCausalLM,
-    Gemma2Config,
-    Gemma2ForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    RobertaConfig,
-    RobertaForCausalLM,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+import transformers
 
 from cotexp.inference import scoring
 from cotexp.inference.scoring import Item, Scorer, Text
-from cotexp.models import loading
 from cotexp.models.loading import LoadedModel
 from cotexp.settings.base import RunFailed
-from cotexp.settings.models import PretrainedModel
 
 VOCABULARY = 120
 SHAPE: dict[str, Any] = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -52,21 +32,21 @@ BART: dict[str, Any] = {
 T5: dict[str, Any] = {"vocab_size": VOCABULARY, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
 GEMMA: dict[str, Any] = {"head_dim": 8, "final_logit_softcapping": 2.0, "attn_logit_softcapping": 5.0, "attn_implementation": "eager"}
 
-MODELS: dict[str, tuple[bool, Callable[[], Any]]] = {
-    "llama": (True, lambda: LlamaForCausalLM(LlamaConfig(**LLAMA))),
-    "eager": (True, lambda: LlamaForCausalLM(LlamaConfig(**LLAMA, tie_word_embeddings=True, attn_implementation="eager"))),
-    "absolute positions": (True, lambda: GPT2LMHeadModel(GPT2Config(**SHAPE, n_positions=128, initializer_range=0.3))),
-    "window around every text": (True, lambda: MistralForCausalLM(MistralConfig(**LLAMA, sliding_window=60))),
-    "window shorter than the texts": (False, lambda: MistralForCausalLM(MistralConfig(**LLAMA, sliding_window=7))),
-    "windows and capped logits": (False, lambda: Gemma2ForCausalLM(Gemma2Config(**LLAMA, **GEMMA, sliding_window=7))),
-    "capped logits": (True, lambda: Gemma2ForCausalLM(Gemma2Config(**LLAMA, **GEMMA, sliding_window=100))),
-    "biased by distance": (False, lambda: BloomForCausalLM(BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4))),
-    "positions of its own": (False, lambda: RobertaForCausalLM(RobertaConfig(**SHAPE, intermediate_size=64, is_decoder=True, initializer_range=0.3))),
-    "BART": (False, lambda: BartForConditionalGeneration(BartConfig(**BART))),
-    "Flan-T5": (False, lambda: T5ForConditionalGeneration(T5Config(**T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False))),
-    "T5": (False, lambda: T5ForConditionalGeneration(T5Config(**T5, tie_word_embeddings=True))),
+MODELS: dict[str, tuple[bool, str, dict[str, Any]]] = {
+    "llama": (True, "Llama", LLAMA),
+    "eager": (True, "Llama", {**LLAMA, "tie_word_embeddings": True, "attn_implementation": "eager"}),
+    "absolute positions": (True, "GPT2", {**SHAPE, "n_positions": 128, "initializer_range": 0.3}),
+    "window around every text": (True, "Mistral", {**LLAMA, "sliding_window": 60}),
+    "window shorter than the texts": (False, "Mistral", {**LLAMA, "sliding_window": 7}),
+    "windows and capped logits": (False, "Gemma2", {**LLAMA, **GEMMA, "sliding_window": 7}),
+    "capped logits": (True, "Gemma2", {**LLAMA, **GEMMA, "sliding_window": 100}),
+    "biased by distance": (False, "Bloom", {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 2, "n_head": 4}),
+    "positions of its own": (False, "Roberta", {**SHAPE, "intermediate_size": 64, "is_decoder": True, "initializer_range": 0.3}),
+    "BART": (False, "Bart", BART),
+    "Flan-T5": (False, "T5", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "T5": (False, "T5", {**T5, "tie_word_embeddings": True}),
 }
-"""Name -> (whether items of at most 60 tokens are packed, model)."""
+"""Name -> (whether items of at most 60 tokens are packed, transformers' name of the architecture, its configuration)."""
 
 
 class Case(NamedTuple):
@@ -78,22 +58,14 @@ class Case(NamedTuple):
 
 
 def made(kind: str) -> Any:
+    _, architecture, configuration = MODELS[kind]
+    config = getattr(transformers, f"{architecture}Config")(**configuration)
+    auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
     torch.manual_seed(0)
-    return MODELS[kind][1]().eval()
+    return auto.from_config(config).eval()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """With models this small, threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def anything(random_model: Path) -> LoadedModel:
-    return loading.load(random_model, PretrainedModel(path=str(random_model), device="cpu"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", params=MODELS)

@@ -12,19 +12,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import torch
+from generated_texts import generated
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from cotexp import flow
 from cotexp.config import command_line
 from cotexp.inference import vllm
-from cotexp.inference.engine import Engine, Output, Request
+from cotexp.inference.engine import Request
 from cotexp.inference.local import LocalEngine
 from cotexp.inference.vllm import VllmEngine
 from cotexp.jobs import pipeline
@@ -37,7 +38,6 @@ from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 
 INTERFACE = Path(__file__).parent / "documented_vllm"
 MAX_NEW_TOKENS = 12
-Texts = dict[str, tuple[str, int, str]]
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +78,6 @@ def requests(small_task: StoriesTask, small_questions: QuestionSets) -> list[Req
 
 def settings(folder: Path, **vllm: Any) -> PretrainedModel:
     return PretrainedModel(path=str(folder), engine="vllm", vllm=Vllm(**vllm))
-
-
-def generated(engine: Engine, requests: Sequence[Request], sampling: Sampling) -> Texts:
-    outputs: list[Output] = []
-    engine.generate(requests, sampling, outputs.append)
-    assert sorted(each.id for each in outputs) == sorted(each.id for each in requests)
-    return {each.id: (each.text, each.num_tokens, each.finish_reason) for each in outputs}
 
 
 def local_engine(folder: Path) -> LocalEngine:

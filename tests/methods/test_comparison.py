@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sample_records import prediction
 
 from cotexp.methods.comparison import compare_answers, mcnemar, mode_comparisons, paired_difference, sign_flip_p_value
 from cotexp.methods.statistics import wilson
@@ -19,32 +20,9 @@ LABELS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=
 SHARES = st.lists(st.tuples(*[st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 2 / 3, 1.0])] * 2), min_size=1, max_size=40)
 
 
-def answer(question: str, correct: bool, *, sample: int = 0, task: str = "stories", gold: str = "7", mode: str = "full") -> Prediction:
-    return Prediction(
-        id=f"{question}/{sample}",
-        question_id=question,
-        task=task,
-        mode=mode,
-        sample=sample,
-        text="",
-        gold=gold,
-        answer_type="decimal",
-        options={},
-        extracted="7",
-        extracted_by="boxed",
-        strict=correct,
-        lenient=correct,
-        math_verify=None,
-        timed_out=False,
-        num_tokens=16,
-        num_cot_tokens=10,
-        finish_reason="stop",
-    )
-
-
 def answers(labels: str, *, prefix: str = "q", task: str = "stories") -> list[Prediction]:
     """One answer per character; 1 is correct."""
-    return [answer(f"{prefix}{number}", each == "1", task=task) for number, each in enumerate(labels)]
+    return [prediction(f"{prefix}{number}", correct=each == "1", task=task) for number, each in enumerate(labels)]
 
 
 # --- McNemar -------------------------------------------------------------------------------------------------------------
@@ -231,8 +209,8 @@ def test_runs_are_paired_by_question_per_task_and_pooled() -> None:
 
 
 def test_questions_without_a_partner_or_with_another_gold_answer_are_left_out_by_name() -> None:
-    first = [answer("a", True), answer("b", True), answer("c", False), answer("d", True)]
-    second = [answer("b", False), answer("c", False), answer("d", False, gold="8"), answer("e", True)]
+    first = [prediction("a", correct=True), prediction("b", correct=True), prediction("c", correct=False), prediction("d", correct=True)]
+    second = [prediction("b", correct=False), prediction("c", correct=False), prediction("d", correct=False, gold="8"), prediction("e", correct=True)]
     found = compare_answers(first, second)
     assert (found.only_first, found.only_second, found.other_gold) == (["a"], ["e"], ["d"])
     assert [(each.task, each.paired.num_questions, each.paired.difference) for each in found.rows] == [("stories", 2, -0.5)]
@@ -244,8 +222,8 @@ def test_a_large_difference_is_beyond_noise() -> None:
 
 
 def test_several_samples_are_compared_by_their_shares() -> None:
-    first = [answer("a", each, sample=number) for number, each in enumerate((True, False))] + [answer("b", False)]
-    second = [answer("a", True), answer("b", False)]
+    first = [prediction("a", correct=each, sample=number) for number, each in enumerate((True, False))] + [prediction("b", correct=False)]
+    second = [prediction("a", correct=True), prediction("b", correct=False)]
     found = compare_answers(first, second)
     assert not found.one_sample
     assert (found.rows[0].accuracy_first, found.rows[0].accuracy_second) == (0.25, 0.5)

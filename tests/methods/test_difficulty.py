@@ -6,9 +6,10 @@ import dataclasses
 import math
 
 import pytest
+from sample_records import rationale, score
 
 from cotexp.methods.difficulty import answer_text, hidden, masked
-from cotexp.records import AnswerType, Question, Rationale, Score
+from cotexp.records import AnswerType, Question, Rationale
 from cotexp.tasks.answers import split_solution
 
 
@@ -18,18 +19,7 @@ def question(answer: str, answer_type: AnswerType = "decimal") -> Question:
 
 def written(text: str, answer_type: AnswerType = "decimal") -> Rationale:
     cot, closing = split_solution(text, answer_type, {"A": "x", "B": "y"} if answer_type == "choice" else None)
-    return Rationale(
-        id="q/0",
-        question_id="q",
-        sample=0,
-        cot=cot,
-        closing=closing,
-        answer=None,
-        correct=True,
-        num_tokens=1,
-        num_cot_tokens=1,
-        finish_reason="stop",
-    )
+    return rationale(cot=cot, closing=closing)
 
 
 def test_the_mask_takes_the_sentence_with_the_answer_and_nothing_else() -> None:
@@ -76,16 +66,8 @@ def test_the_answer_is_written_as_it_follows_the_connector() -> None:
     assert answer_text(question("\\frac{1}{2}", "latex"), "boxed") == "\\boxed{\\frac{1}{2}}."
 
 
-SCORE = Score(
-    id="q/0",
-    question_id="q",
-    num_answer_tokens=4,
-    answer_nll=10.0,
-    answer_nll_plain=2.0,
-    answer_nll_masked=6.0,
-    answer_nll_hidden=12.0,
-    num_tokens=20,
-    nll=30.0,
+SCORE = score(
+    "q/0", num_answer_tokens=4, answer_nll=10.0, answer_nll_plain=2.0, answer_nll_masked=6.0, answer_nll_hidden=12.0, num_tokens=20, nll=30.0
 )
 
 

@@ -16,7 +16,6 @@ from cotexp.methods.forecasting import (
     cross_validate,
     effects,
     features_of,
-    on_pareto_front,
     outside,
     predict,
     skill_of,
@@ -214,8 +213,3 @@ def test_a_candidate_beyond_all_runs_is_named_by_the_features_that_are() -> None
     runs = [[0.3, 1.0, 80.0, 1.0, 1.0, 2.0, 0.5], [0.6, 2.0, 80.0, 1.0, 1.0, 8.0, 0.5]]
     assert outside(runs, [0.6, 1.5, 80.0, 1.0, 1.0, 2.0, 0.5]) == []
     assert outside(runs, [0.7, 1.5, 80.0, 1.0, 1.0, 2.0, 0.25]) == ["compression_ratio", "full_ratio"]
-
-
-def test_the_front_holds_what_nothing_beats_in_both() -> None:
-    assert on_pareto_front([0.9, 0.9, 0.8, 0.7], [50.0, 40.0, 30.0, 30.0]) == [False, True, True, False]
-    assert on_pareto_front([0.5, 0.5], [10.0, 10.0]) == [True, True], "equals do not beat each other"

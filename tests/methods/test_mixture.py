@@ -5,38 +5,18 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from sample_records import compressed, rationale
 
 from cotexp.compressions import C3ot, Macc
 from cotexp.compressions.rewriting import DEFAULT_REWRITE_PROMPT
 from cotexp.methods.mixture import compressed_examples, full_examples, mix, rewrite_examples
-from cotexp.records import Compressed, Example, Rationale
+from cotexp.records import Example
 from cotexp.settings.training import Mixture
 from cotexp.tasks import QuestionSets
 
 NUM = 200
 QUESTIONS = [f"q{number}" for number in range(NUM)]
 PROMPTS = {each: f"prompt of {each}" for each in QUESTIONS}
-
-
-def rationale(question: str, *, cot: str = "long chain\n\n", closing: str = "The answer is 7.") -> Rationale:
-    return Rationale(
-        id=f"{question}/0",
-        question_id=question,
-        sample=0,
-        cot=cot,
-        closing=closing,
-        answer="7",
-        correct=True,
-        num_tokens=9,
-        num_cot_tokens=5,
-        finish_reason="stop",
-    )
-
-
-def compressed(question: str, text: str = "short") -> Compressed:
-    return Compressed(
-        rationale_id=f"{question}/0", text=text, kept_round=1, num_tokens=1, num_tokens_original=5, stop_reason="rebound", num_rounds_run=2
-    )
 
 
 FULL = full_examples([rationale(each) for each in QUESTIONS], PROMPTS, Macc())
@@ -90,7 +70,9 @@ def test_a_full_example_is_the_rationale_as_it_was_written() -> None:
 
 @pytest.mark.parametrize(("cot", "separator"), [("chain\n", "\n"), ("chain \n\n", " \n\n"), ("chain. ", " "), ("chain", "\n")])
 def test_a_compressed_example_is_chain_separator_and_original_closing(cot: str, separator: str) -> None:
-    example = compressed_examples([rationale("q1", cot=cot, closing="The answer is \\boxed{7}.")], [compressed("q1", "3+4=7")], PROMPTS, Macc())[0]
+    example = compressed_examples([rationale("q1", cot=cot, closing="The answer is \\boxed{7}.")], [compressed("q1", text="3+4=7")], PROMPTS, Macc())[
+        0
+    ]
     assert example.completion == f"3+4=7{separator}The answer is \\boxed{{7}}."
     assert (example.prompt, example.form, example.compressed) == ("prompt of q1", "compress", True)
 

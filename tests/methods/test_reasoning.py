@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+import sample_records
 from hypothesis import given
 from hypothesis import strategies as st
 from kept import keep
+from sample_records import compressed, rewrite
 
 from cotexp.compressions import Macc
 from cotexp.methods import mixture, reasoning
-from cotexp.records import Compressed, Rationale, Round
+from cotexp.records import Rationale, Round
 
 pieces = st.lists(
     st.sampled_from(["<think>", "</think>", "[THINK]", "</thought>", "assistantfinal", "a b", "\n", " ", "12", "Wait."]), max_size=12
@@ -22,38 +24,11 @@ def count(text: str) -> int:
 
 def rationale(cot: str, closing: str = "The answer is 4.") -> Rationale:
     total, thinking = reasoning.lengths(cot, count)
-    return Rationale(
-        id="q/0",
-        question_id="q",
-        sample=0,
-        cot=cot,
-        closing=closing,
-        answer="4",
-        correct=True,
-        num_tokens=count(cot + closing),
-        num_cot_tokens=total,
-        num_thinking_tokens=thinking,
-        finish_reason="stop",
-    )
+    return sample_records.rationale(cot=cot, closing=closing, answer="4", num_cot_tokens=total, num_thinking_tokens=thinking)
 
 
 def rounds_of(part: Rationale, *texts: str) -> list[Round]:
-    return [
-        Round(
-            id=f"{part.id}/{number}",
-            rationale_id=part.id,
-            round=number,
-            text=text,
-            num_tokens=count(text),
-            tokenizer="",
-            prompt_hash="",
-            previous_text_hash="",
-            finish_reason="stop",
-            outcome="ok" if text else "empty",
-            answer_kept=True,
-        )
-        for number, text in enumerate(texts, 1)
-    ]
+    return [rewrite(number, count(text), of=part.id, text=text, outcome="ok" if text else "empty") for number, text in enumerate(texts, 1)]
 
 
 @given(pieces)
@@ -84,7 +59,7 @@ def test_what_was_thought_ends_at_the_last_mark(cot: str, thinking: str, chain: 
 def test_a_plain_rationale_is_its_own_only_chain() -> None:
     plain = rationale("Add two and two.\n")
     assert reasoning.chains([plain]) == [plain]
-    kept = Compressed(rationale_id="q/0", text="2+2", kept_round=1, num_tokens=1, num_tokens_original=4, stop_reason="limit", num_rounds_run=1)
+    kept = compressed(text="2+2", num_tokens=1, num_tokens_original=4)
     assert reasoning.joined([plain], [kept]) == [kept]
     assert reasoning.joined([plain], []) == []
 

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterable, Sequence
 
 import pytest
+import sample_records
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,35 +21,18 @@ from cotexp.settings.selection import ORDERS, Selection
 
 
 def rationale(
-    question: str, sample: int, *, text: str = "", correct: bool = True, num_tokens: int = 10, closing: str = "The answer is 1."
+    question: str, sample: int, *, text: str = "", closing: str = "The answer is 1.", num_tokens: int = 10, correct: bool = True
 ) -> Rationale:
-    return Rationale(
-        id=f"{question}/{sample}",
-        question_id=question,
-        sample=sample,
-        cot=(text or f"Way {sample}: {sample} and {sample + 1} and {sample + 2} of {question}.") + "\n",
-        closing=closing,
-        answer="1" if closing else None,
-        correct=correct,
-        num_tokens=num_tokens,
-        num_cot_tokens=num_tokens - 5,
-        finish_reason="stop",
-    )
+    cot = (text or f"Way {sample}: {sample} and {sample + 1} and {sample + 2} of {question}.") + "\n"
+    answer = "1" if closing else None
+    return sample_records.rationale(question, sample, cot=cot, closing=closing, answer=answer, correct=correct, num_cot_tokens=num_tokens - 5)
 
 
 def score(name: str, *, rd: float = 1.0, masked: float = 1.0, hidden: float = 1.0, perplexity: float = 2.0) -> Score:
     """A score with these ratios: one answer token, so that a ratio is the exponential of a difference."""
-    return Score(
-        id=name,
-        question_id=name.split("/")[0],
-        num_answer_tokens=1,
-        answer_nll=3.0,
-        answer_nll_plain=3 + math.log(rd),
-        answer_nll_masked=3 + math.log(masked),
-        answer_nll_hidden=3 + math.log(hidden),
-        num_tokens=10,
-        nll=10 * math.log(perplexity),
-    )
+    ratios = {"plain": rd, "masked": masked, "hidden": hidden}
+    nll = {f"answer_nll_{kind}": 3 + math.log(ratio) for kind, ratio in ratios.items()}
+    return sample_records.score(name, **nll, nll=10 * math.log(perplexity))
 
 
 def ids(kept: Iterable[Rationale]) -> list[str]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics as standard
 from math import exp, isnan, sqrt
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sample_records import compressed, prediction, rationale, score
 
 from cotexp.methods.statistics import (
     Interval,
@@ -26,55 +25,9 @@ from cotexp.methods.statistics import (
     share_interval,
     wilson,
 )
-from cotexp.records import Compressed, Likelihood, Prediction, Rationale, Score
+from cotexp.records import Likelihood, Score
 
 SHARES = st.lists(st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 2 / 3, 1.0]), min_size=1, max_size=40)
-
-
-def prediction(
-    question: str,
-    *,
-    correct: bool = False,
-    sample: int = 0,
-    lenient: bool | None = None,
-    math_verify: bool | None = None,
-    timed_out: bool = False,
-    num_cot_tokens: int = 10,
-    extracted: str | None = "7",
-    finish: Any = "stop",
-) -> Prediction:
-    return Prediction(
-        id=f"{question}/{sample}",
-        question_id=question,
-        task="stories",
-        mode="full",
-        sample=sample,
-        text="",
-        gold="7",
-        answer_type="decimal",
-        options={},
-        extracted=extracted,
-        extracted_by="boxed",
-        strict=correct,
-        lenient=correct if lenient is None else lenient,
-        math_verify=math_verify,
-        timed_out=timed_out,
-        num_tokens=num_cot_tokens + 6,
-        num_cot_tokens=num_cot_tokens,
-        finish_reason=finish,
-    )
-
-
-def compressed(reason: Any, *, num_tokens: int = 50, original: int = 100, kept: int = 1, run: int = 2) -> Compressed:
-    return Compressed(
-        rationale_id="q/0",
-        text="",
-        kept_round=kept,
-        num_tokens=num_tokens,
-        num_tokens_original=original,
-        stop_reason=reason,
-        num_rounds_run=run,
-    )
 
 
 def test_wilsons_interval_of_81_in_263_is_the_one_in_the_literature() -> None:
@@ -123,7 +76,7 @@ def test_accuracy_counts_every_question_in_the_denominator() -> None:
             prediction("a", correct=True, num_cot_tokens=10),
             prediction("b", correct=True, num_cot_tokens=20),
             prediction("c", num_cot_tokens=30),
-            prediction("d", num_cot_tokens=60, extracted=None, finish="length"),
+            prediction("d", num_cot_tokens=60, extracted=None, finish_reason="length"),
             prediction("e", num_cot_tokens=80, extracted=None),
         ]
     )
@@ -277,13 +230,13 @@ def test_there_is_no_ratio_without_pairs_or_without_tokens() -> None:
 
 def test_every_stop_reason_is_counted_once() -> None:
     kept = [
-        compressed("rebound", num_tokens=10, original=100, kept=1, run=2),
-        compressed("rebound", num_tokens=20, original=100, kept=2, run=3),
-        compressed("limit", num_tokens=30, original=50, kept=10, run=10),
-        compressed("fixed_point", num_tokens=15, original=20, kept=4, run=5),
-        compressed("failed", num_tokens=5, original=5, kept=0, run=1),
-        compressed("answer_lost", num_tokens=10, original=10, kept=0, run=1),
-        compressed("patience", num_tokens=10, original=15, kept=1, run=6),
+        compressed(stop_reason="rebound", num_tokens=10, num_tokens_original=100, kept_round=1, num_rounds_run=2),
+        compressed(stop_reason="rebound", num_tokens=20, num_tokens_original=100, kept_round=2, num_rounds_run=3),
+        compressed(stop_reason="limit", num_tokens=30, num_tokens_original=50, kept_round=10, num_rounds_run=10),
+        compressed(stop_reason="fixed_point", num_tokens=15, num_tokens_original=20, kept_round=4, num_rounds_run=5),
+        compressed(stop_reason="failed", num_tokens=5, num_tokens_original=5, kept_round=0, num_rounds_run=1),
+        compressed(stop_reason="answer_lost", num_tokens=10, num_tokens_original=10, kept_round=0, num_rounds_run=1),
+        compressed(stop_reason="patience", num_tokens=10, num_tokens_original=15, kept_round=1, num_rounds_run=6),
     ]
     metrics = compression_metrics(kept, num_dropped=2)
     counts = {name: metrics[name] for name in ("num_rebounds", "num_limits", "num_fixed_points", "num_failed", "num_other_stops")}
@@ -296,14 +249,16 @@ def test_every_stop_reason_is_counted_once() -> None:
 
 def test_pruned_chains_are_counted_by_the_ratio_they_were_pruned_to() -> None:
     kept = [
-        dataclasses.replace(compressed(reason, num_tokens=tokens, original=10, kept=1, run=0), ratio=ratio)
+        compressed(stop_reason=reason, num_tokens=tokens, num_tokens_original=10, num_rounds_run=0, ratio=ratio)
         for reason, tokens, ratio in (("none", 5, 0.5), ("protected", 7, 0.5), ("none", 9, 0.9))
     ]
     metrics = compression_metrics(kept, num_dropped=0)
     assert metrics["compression_ratio_at_0.5"] == pytest.approx(12 / 20)
     assert metrics["compression_ratio_at_0.9"] == pytest.approx(9 / 10)
     assert metrics["num_protected"] == 1
-    assert "num_protected" not in compression_metrics([compressed("limit", num_tokens=1, original=2, kept=1, run=1)], num_dropped=0)
+    assert "num_protected" not in compression_metrics(
+        [compressed(stop_reason="limit", num_tokens=1, num_tokens_original=2, kept_round=1, num_rounds_run=1)], num_dropped=0
+    )
 
 
 def test_a_mean_of_nothing_is_zero() -> None:
@@ -313,23 +268,9 @@ def test_a_mean_of_nothing_is_zero() -> None:
 
 def test_the_share_of_pairs_in_which_the_correct_rationale_is_easier() -> None:
     def scored(name: str, nll: float) -> Score:
-        return Score(
-            id=name,
-            question_id="q",
-            num_answer_tokens=2,
-            answer_nll=4.0,
-            answer_nll_plain=nll,
-            answer_nll_masked=-nll,
-            answer_nll_hidden=1.0,
-            num_tokens=3,
-            nll=1.0,
-        )
+        return score(name, num_answer_tokens=2, answer_nll_plain=nll, answer_nll_masked=-nll, answer_nll_hidden=1.0)
 
-    def rationale(name: str, correct: bool) -> Rationale:
-        counts = {"num_tokens": 1, "num_cot_tokens": 1, "sample": 0}
-        return Rationale(id=name, question_id="q", cot="", closing="", answer=None, correct=correct, finish_reason="stop", **counts)
-
-    rationales = [rationale("a", True), rationale("b", True), rationale("c", False), rationale("unscored", False)]
+    rationales = [rationale(id=name, correct=name in "ab") for name in ("a", "b", "c", "unscored")]
     scores = {name: scored(name, nll) for name, nll in {"a": 1.0, "b": 3.0, "c": 2.0}.items()}
     assert difficulty_metrics(rationales, scores) == {"auc_rd_plain": 0.5, "auc_rd_masked": 0.5, "auc_rd_hidden": 0.5}
     scores["b"] = scored("b", 1.5)

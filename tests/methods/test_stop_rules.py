@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kept import keep
+from sample_records import rationale, rewrite
 
 from cotexp.compressions import Macc, NoCompression, ReferenceRounds, SingleRound, Truncation
 from cotexp.methods.rounds import Stop, outcome_of
-from cotexp.records import Rationale, Round
-
-
-def rationale(num_cot_tokens: int, cot: str = "the original chain \n") -> Rationale:
-    return Rationale(
-        id="q/0",
-        question_id="q",
-        sample=0,
-        cot=cot,
-        closing="The answer is 7.",
-        answer="7",
-        correct=True,
-        num_tokens=num_cot_tokens + 5,
-        num_cot_tokens=num_cot_tokens,
-        finish_reason="stop",
-    )
-
-
-def rewrite(number: int, num_tokens: int, *, text: str | None = None, outcome: Any = "ok", answer_kept: bool = True) -> Round:
-    return Round(
-        id=f"q/0/{number}",
-        rationale_id="q/0",
-        round=number,
-        text=f"round {number}" if text is None else text,
-        num_tokens=num_tokens,
-        tokenizer="t",
-        prompt_hash="p",
-        previous_text_hash="h",
-        finish_reason="length" if outcome == "length" else "stop",
-        outcome=outcome,
-        answer_kept=answer_kept,
-    )
+from cotexp.records import Round
 
 
 def rounds_of(*lengths: int) -> list[Round]:
@@ -51,7 +20,7 @@ def rounds_of(*lengths: int) -> list[Round]:
 
 
 def verdict(original: int, rounds: Sequence[Round], rule: Macc | SingleRound, *, deterministic: bool = False) -> tuple[int, str] | None:
-    stop = rule.decide(rationale(original), rounds, deterministic=deterministic)
+    stop = rule.decide(rationale(num_cot_tokens=original), rounds, deterministic=deterministic)
     return None if stop is None else (stop.kept_round, stop.reason)
 
 
@@ -153,14 +122,14 @@ def test_a_round_that_loses_the_answer_is_not_kept_under_answer_kept() -> None:
 
 
 def test_what_is_kept_carries_text_lengths_and_the_rounds_that_were_needed() -> None:
-    result = keep(rationale(100), rounds_of(90, 80, 81, 5), Macc(), deterministic=False)
+    result = keep(rationale(num_cot_tokens=100), rounds_of(90, 80, 81, 5), Macc(), deterministic=False)
     assert result is not None
     assert (result.rationale_id, result.text, result.kept_round, result.num_tokens) == ("q/0", "round 2", 2, 80)
     assert (result.num_tokens_original, result.stop_reason, result.num_rounds_run) == (100, "rebound", 3)
 
 
 def test_the_original_is_kept_without_its_trailing_space() -> None:
-    result = keep(rationale(100), rounds_of(101), Macc(), deterministic=False)
+    result = keep(rationale(num_cot_tokens=100), rounds_of(101), Macc(), deterministic=False)
     assert result is not None
     assert (result.text, result.num_tokens, result.kept_round) == ("the original chain", 100, 0)
 
@@ -168,8 +137,8 @@ def test_the_original_is_kept_without_its_trailing_space() -> None:
 @pytest.mark.parametrize("rule", [Macc(failed_round="drop"), SingleRound(failed_round="drop")], ids=["macc", "single_round"])
 def test_a_failed_round_drops_the_sample_where_the_setting_says_so(rule: Macc | SingleRound) -> None:
     failed = rewrite(1, 0, text="", outcome="empty")
-    assert keep(rationale(100), [failed], rule, deterministic=False) is None
-    kept = keep(rationale(100), [failed], type(rule)(), deterministic=False)
+    assert keep(rationale(num_cot_tokens=100), [failed], rule, deterministic=False) is None
+    kept = keep(rationale(num_cot_tokens=100), [failed], type(rule)(), deterministic=False)
     assert kept is not None
     assert (kept.kept_round, kept.stop_reason, kept.num_rounds_run) == (0, "failed", 1)
 
@@ -196,7 +165,7 @@ ROUNDS = st.lists(st.tuples(st.integers(1, 12), st.sampled_from([False] * 9 + [T
 def test_the_rebound_rule_agrees_with_a_slow_walk(original: int, drawn: list[tuple[int, bool]], max_rounds: int) -> None:
     rounds = [rewrite(n, length, outcome="empty" if failed else "ok") for n, (length, failed) in enumerate(drawn, 1)]
     expected = slow_rebound(original, [length for length, _ in drawn], [failed for _, failed in drawn], max_rounds)
-    assert Macc(max_rounds=max_rounds).decide(rationale(original), rounds, deterministic=False) == expected
+    assert Macc(max_rounds=max_rounds).decide(rationale(num_cot_tokens=original), rounds, deterministic=False) == expected
 
 
 RULES = st.sampled_from(
@@ -217,7 +186,7 @@ def test_a_decision_never_changes_when_later_rounds_appear(
     original: int, drawn: list[tuple[int, bool]], rule: Macc | SingleRound, deterministic: bool
 ) -> None:
     rounds = [rewrite(n, length, text=f"{length}", answer_kept=kept) for n, (length, kept) in enumerate(drawn, 1)]
-    decisions = [rule.decide(rationale(original), rounds[:n], deterministic=deterministic) for n in range(len(rounds) + 1)]
+    decisions = [rule.decide(rationale(num_cot_tokens=original), rounds[:n], deterministic=deterministic) for n in range(len(rounds) + 1)]
     assert decisions[0] is None
     first = next((each for each in decisions if each is not None), None)
     assert all(each in (None, first) for each in decisions)
@@ -225,7 +194,7 @@ def test_a_decision_never_changes_when_later_rounds_appear(
     if first is not None:
         needed = next(n for n, each in enumerate(decisions) if each is not None)
         assert first.kept_round <= needed
-        result = keep(rationale(original), rounds, rule, deterministic=deterministic)
+        result = keep(rationale(num_cot_tokens=original), rounds, rule, deterministic=deterministic)
         assert result is not None
         assert result.num_rounds_run == needed
 
@@ -243,7 +212,7 @@ class Words:
 
 
 def test_truncation_keeps_a_share_of_the_tokens() -> None:
-    result = keep(rationale(10, "a b c d e f g h i j \n"), [], Truncation(ratio=0.3), encoder=Words)
+    result = keep(rationale(num_cot_tokens=10, cot="a b c d e f g h i j \n"), [], Truncation(ratio=0.3), encoder=Words)
     assert result is not None
     assert (result.text, result.num_tokens, result.num_tokens_original, result.num_rounds_run) == ("a b c", 3, 10, 0)
 

@@ -13,6 +13,8 @@ POINTS = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, m
 def test_the_front_holds_what_no_other_point_beats_by_tokens() -> None:
     points = [(40.0, 0.9), (20.0, 0.5), (30.0, 0.4), (90.0, 1.0), (40.0, 0.8), (95.0, 1.0)]
     assert pareto_front(points) == [1, 0, 3]
+    assert pareto_front([(50.0, 0.9), (40.0, 0.9), (30.0, 0.8), (30.0, 0.7)]) == [2, 1]
+    assert pareto_front([(10.0, 0.5), (10.0, 0.5)]) == [0], "equals count once"
 
 
 @given(POINTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sample_records import prediction
 
 from cotexp.config import command_line
 from cotexp.models.identity import ModelFiles
@@ -20,26 +21,7 @@ def question(task: str, name: str, text: str = "") -> Question:
 
 
 def answer(one: Question, correct: bool, *, mode: str = "full", sample: int = 0, tokens: int = 10) -> Prediction:
-    return Prediction(
-        id=f"{one.id}/{sample}",
-        question_id=one.id,
-        task=one.task,
-        mode=mode,
-        sample=sample,
-        text="",
-        gold="7",
-        answer_type="decimal",
-        options={},
-        extracted="7" if correct else "8",
-        extracted_by="statement",
-        strict=correct,
-        lenient=correct,
-        math_verify=correct,
-        timed_out=False,
-        num_tokens=tokens + 2,
-        num_cot_tokens=tokens,
-        finish_reason="stop",
-    )
+    return prediction(one.id, correct=correct, task=one.task, mode=mode, sample=sample, num_cot_tokens=tokens, extracted="7" if correct else "8")
 
 
 def context_over(test: list[Question]) -> Context:

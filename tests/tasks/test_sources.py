@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import refusal
 
-from cotexp.settings.base import ConfigError
+from cotexp.store.stored_files import read_lines
 from cotexp.tasks import BenchmarkTask, data_folders, load_questions, sources
 from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark, HubCopy, Split
 from cotexp.tasks.pinned_files import RECIPES
@@ -25,19 +26,8 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def task(name: str = "gsm8k", **more: Any) -> BenchmarkTask:
     return BenchmarkTask(name=name, **{"num_validation": 2, **more})
-
-
-def refusal(action: Any, *arguments: Any, **more: Any) -> str:
-    with pytest.raises(ConfigError) as error:
-        action(*arguments, **more)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 # --- data folders -----------------------------------------------------------------------------------------------------------
@@ -156,7 +146,7 @@ def test_a_hub_copy_becomes_json_lines_with_a_record_of_its_source(hub_folder: P
     target = tmp_path / "data"
     written = sources.from_hub("gsm8k", on_hub(hub_folder), None, target)
     assert written == [target / "gsm8k/train.jsonl", target / "gsm8k/test.jsonl"]
-    assert [read_rows(path) for path in written] == [GSM[:8], GSM[8:]]
+    assert [read_lines(path) for path in written] == [GSM[:8], GSM[8:]]
     record = json.loads((target / "gsm8k/source.json").read_bytes())
     assert [(each["split"], each["hub"], each["num_rows"], each["commit"]) for each in record["splits"]] == [
         ("train", str(hub_folder), 8, None),

@@ -203,7 +203,6 @@ def test_no_repeated_piece_takes_long_to_be_searched(unit: str) -> None:
         ("If the answer is $5$, fine.", None),
         ("The answer is 3 or 5.", "3 or 5"),
         ("The answer is $5$ when $n=1$ and $7$ when $n=2$.", None),
-        ("\\boxed{\\}}", "\\}"),
         ("\\boxed{\\text{answer}} and the answer is $5$", "5"),
     ],
 )
