@@ -1,14 +1,52 @@
-"""Settings classes that installed packages add, each under an entry point whose name becomes the name of an option."""
+"""Settings classes by name: those of this project, and those that installed packages add under entry points of the same form."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from cotexp.settings.base import ConfigError
+
+S = TypeVar("S")
+
+
+class Registry(Mapping[str, type[S]], Generic[S]):
+    """Name -> settings class of one kind of idea, such as compressions.
+
+    As a mapping it holds those of this project: `built_in` names each as "module:Class", a line for each, as an entry point of `group` does.
+    """
+
+    def __init__(self, group: str, base: type[S], built_in: Mapping[str, str]) -> None:
+        self.group, self.base, self.built_in = group, base, built_in
+
+    @cached_property
+    def _classes(self) -> dict[str, type[S]]:
+        return {name: EntryPoint(name, value, self.group).load() for name, value in self.built_in.items()}
+
+    @cached_property
+    def installed(self) -> Mapping[str, type[S]]:
+        """Those that installed packages add.
+
+        Raises: ConfigError with a line for each entry point that adds none.
+        """
+        return installed(self.group, self.base, self.built_in)
+
+    def __getitem__(self, name: str) -> type[S]:
+        return self._classes[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.built_in)
+
+    def __len__(self) -> int:
+        return len(self.built_in)
+
+    def stored(self, name: object) -> type[S]:
+        """The class of a stored run; one that is no longer installed counts as the base, any other of its kind."""
+        return self.get(str(name)) or self.installed.get(str(name), self.base)
 
 
 def installed(group: str, base: type, built_in: Collection[str]) -> dict[str, type[Any]]:

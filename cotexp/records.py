@@ -16,6 +16,8 @@ FinishReason = Literal["stop", "length", "budget", "empty", "refused", "filtered
 for with a prompt that does not fit the model's context. All but "stop" are outcomes, not results: they count, as wrong or unusable. A text
 that an evaluation cut at its "budget" on purpose is graded by what is left of it.
 """
+WITHOUT_TEXT: tuple[FinishReason, ...] = ("empty", "refused", "filtered", "overflow")
+"""Outcomes that leave no text; they count, and are never used."""
 RoundOutcome = Literal["ok", "length", "empty", "refused", "filtered", "overflow"]
 Form = Literal["full", "compress", "rewrite"]
 AnswerType = Literal["integer", "decimal", "latex", "choice", "boolean"]
@@ -160,6 +162,14 @@ class Likelihood(Record):
 
     num_tokens: int
     nll: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One chain's likelihoods: of the text that is kept, and of round 0 (the chain as it was written), 1, 2, ...; None for an unusable round."""
+
+    kept: Likelihood
+    rounds: list[Likelihood | None]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, get_args, get_type_hints
 
-from cotexp.compressions import COMPRESSIONS, installed_compressions
+from cotexp.compressions import COMPRESSIONS
+from cotexp.extensions import Registry
 from cotexp.settings.compressors import ApiCompressor, LocalCompressor, SelfCompressor
 from cotexp.settings.evaluation import Evaluation
 from cotexp.settings.models import GgufModel, PretrainedModel, ScratchModel
@@ -15,7 +16,7 @@ from cotexp.settings.selection import Scoring, Selection
 from cotexp.settings.teachers import ApiTeacher, LocalTeacher, RecordedTeacher, ReferenceTeacher, SelfTeacher
 from cotexp.settings.tracking import NoTracking, WandbTracking
 from cotexp.settings.training import Mixture, Trainer
-from cotexp.tasks import KINDS, installed_kinds
+from cotexp.tasks import KINDS
 
 SECTIONS: dict[str, dict[str, type]] = {
     "task": dict(KINDS),
@@ -47,8 +48,8 @@ SHARED_BY_TASKS = ("num_train", "num_validation", "num_test", "few_shot", "few_s
 """Settings of `task` that the other tasks of the run take over, unless they are at their default. Tasks from files take over the seed too."""
 
 OVERLAYS = ("experiment", "sweep", "debug")
-INSTALLED: dict[str, Callable[[], Mapping[str, type]]] = {"task": installed_kinds, "compression": installed_compressions}
-"""Slot -> what installed packages add to it."""
+REGISTRIES: dict[str, Registry[Any]] = {"task": KINDS, "compression": COMPRESSIONS}
+"""Slot -> its settings classes, to which installed packages may add."""
 
 
 def add_installed() -> None:
@@ -56,8 +57,8 @@ def add_installed() -> None:
 
     Raises: ConfigError with a line for each entry point that adds none.
     """
-    for slot, installed in INSTALLED.items():
-        SECTIONS[slot] |= installed()
+    for slot, registry in REGISTRIES.items():
+        SECTIONS[slot] |= registry.installed
 
 
 def text_settings() -> frozenset[str]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cotexp import durable, records
-from cotexp.compressions import COMPRESSIONS, installed_compressions
+from cotexp.compressions import COMPRESSIONS
+from cotexp.extensions import Registry
 from cotexp.settings import compressors, evaluation, models, root, selection, server, teachers, tracking, training
-from cotexp.tasks import KINDS, installed_kinds
+from cotexp.tasks import KINDS
 
 _SETTINGS = (compressors, evaluation, models, root, selection, server, teachers, tracking, training)
 MODULES = {each.__name__: each for each in (*_SETTINGS, records)}
@@ -59,5 +60,6 @@ def _made(value: Any) -> Any:
 
 def _modules_of_classes() -> dict[str, Any]:
     """Modules of the settings classes of tasks and compressions, those of installed packages included."""
-    classes = (*KINDS.values(), *installed_kinds().values(), *COMPRESSIONS.values(), *installed_compressions().values())
+    registries: tuple[Registry[Any], ...] = (KINDS, COMPRESSIONS)
+    classes = [each for registry in registries for each in (*registry.values(), *registry.installed.values())]
     return {each.__module__: sys.modules[each.__module__] for each in classes}

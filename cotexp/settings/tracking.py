@@ -14,23 +14,6 @@ class NoTracking(Section):
     name: str = setting("none", "Name of the tracker.", choices=("none",), keyed=False)
 
 
-ARTIFACTS = (
-    "dataset",
-    "texts",
-    "rationales",
-    "scores",
-    "rewrites",
-    "rounds",
-    "importances",
-    "perplexity",
-    "selection",
-    "model",
-    "checkpoint",
-    "predictions",
-)
-"""Kinds of what a run makes and reads, in the order of the pipeline."""
-
-
 @dataclass(slots=True, kw_only=True)
 class WandbTracking(Section):
     """One Weights & Biases run per experiment run; offline without an API key. What WANDB_* variables ask for holds where a setting is at its
@@ -45,7 +28,9 @@ class WandbTracking(Section):
     tags: list[str] = setting([], "W&B tags, beside the name of the sweep that a run belongs to.", keyed=False)
     notes: str = setting("", "W&B notes.", keyed=False)
     job_type: str | None = setting(None, "W&B job type; by default train, or evaluate where nothing is trained.", keyed=False)
-    upload: list[str] = setting([], "Artifacts whose files are uploaded; of all others W&B gets paths and checksums.", choices=ARTIFACTS, keyed=False)
+    upload: list[str] = setting(
+        [], "Artifacts whose files are uploaded: dataset, selection, or stages by name; of all others W&B gets paths and checksums.", keyed=False
+    )
     finish_seconds: float = setting(
         60.0, "Most seconds that a finished run waits for an upload; what is left lies in OUTPUTS/wandb for `wandb sync`.", low=1, keyed=False
     )

@@ -11,10 +11,13 @@ from typing import Any
 from cotexp.jobs import api_texts
 from cotexp.jobs.engines import load_encoder, rows_at_once
 from cotexp.methods import reasoning
-from cotexp.records import Grade, Question, Rationale
+from cotexp.records import WITHOUT_TEXT, Grade, Question, Rationale
 from cotexp.settings.base import keyed
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.root import Settings
 from cotexp.stages import grades, texts
-from cotexp.stages.context import Compute, Context, Emit, by_task, parent, wanted_rationales
+from cotexp.stages.context import Compute, Context, Emit, by_task, parent, teacher_model, wanted_rationales
+from cotexp.stages.training_set import TrainingSet
 from cotexp.store.claims import ChunkSize
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
@@ -45,6 +48,31 @@ def spec(context: Context, task: str) -> Spec:
         source = {"teacher": keyed(teacher), "task": task}
     answers = answer_type_of(context.settings.tasks[task])
     return Spec(NAME, {"version": VERSION, **source, "answers": answers, "tokenizer": context.base.sha256})
+
+
+def model(settings: Settings) -> PretrainedModel | None:
+    """The teacher, where it is a model on this machine."""
+    return teacher_model(settings)
+
+
+def add(context: Context, made: TrainingSet) -> None:
+    """The rationales as written."""
+    made.written = make(context)
+
+
+def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
+    """Counts over training and validation questions."""
+    written = made.written
+    counts: dict[str, float] = {
+        "rationales/num_written": len(written),
+        "rationales/num_correct": sum(each.correct for each in written),
+        "rationales/num_dropped": len(written) - len(made.chosen),
+        "rationales/num_truncated": sum(each.finish_reason == "length" for each in written),
+        **{f"rationales/num_{outcome}": sum(each.finish_reason == outcome for each in written) for outcome in WITHOUT_TEXT},
+    }
+    if context.recorded:
+        counts["rationales/num_unmatched"] = sum(each.num_unmatched for each in context.recorded.values())
+    return counts
 
 
 def make(context: Context) -> list[Rationale]:

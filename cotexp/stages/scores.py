@@ -11,8 +11,11 @@ from cotexp.jobs.engines import load_local, share
 from cotexp.methods import difficulty, selection
 from cotexp.models.encoding import Encoder
 from cotexp.records import Question, Rationale, Score
+from cotexp.settings.models import PretrainedModel
+from cotexp.settings.root import Settings
 from cotexp.settings.selection import Scoring
 from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model, wanted_rationales
+from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
 from cotexp.tasks import answer_type_of
@@ -47,6 +50,17 @@ def spec(context: Context, task: str) -> Spec | None:
         **environment(scoring_model(context.settings)),
     }
     return Spec(NAME, {"version": VERSION, **own})
+
+
+def model(settings: Settings) -> PretrainedModel:
+    """The student scores."""
+    student: PretrainedModel = settings.model
+    return student
+
+
+def add(context: Context, made: TrainingSet) -> None:
+    """The scores of the written rationales."""
+    made.scores = make(context, made.written)
 
 
 def make(context: Context, written: Sequence[Rationale]) -> Scores:

@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cotexp.methods import selection
+from cotexp.methods import reasoning, selection, statistics
 from cotexp.records import Rationale, Selected
 from cotexp.settings.base import RunFailed
 from cotexp.stages.context import Context, by_task, wanted_rationales
 from cotexp.stages.scores import Scores, to_score
+from cotexp.stages.training_set import TrainingSet
+
+
+def add(context: Context, made: TrainingSet) -> None:
+    """The chosen rationales and their chains. Raises: RunFailed when nothing is left to train on, or to choose the checkpoint by."""
+    made.chosen, made.outcomes = select(context, made.written, made.scores)
+    if context.look is None:
+        check_selection(context, made.written, made.chosen, made.outcomes)
+    made.chains = reasoning.chains(made.chosen)
+
+
+def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
+    """What each filter kept, and how well difficulty tells correct from wrong."""
+    found = statistics.selection_metrics(made.outcomes, made.chosen) | statistics.difficulty_metrics(made.written, made.scores)
+    return {f"selection/{name}": value for name, value in found.items()}
 
 
 def select(context: Context, written: Sequence[Rationale], scores: Scores) -> tuple[list[Rationale], list[Selected]]:

@@ -14,6 +14,7 @@ from cotexp.settings.base import keyed
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.teachers import ApiTeacher
 from cotexp.stages.context import API, Context, Emit, by_task, environment, parent
+from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
 
@@ -46,6 +47,11 @@ def _asked(context: Context, task: str, environment: dict[str, Any]) -> dict[str
 def specs(context: Context) -> list[Spec]:
     """The ledgers of all tasks."""
     return [own for task in by_task(context.training_questions) if (own := spec(context, task)) is not None]
+
+
+def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
+    """What the server was asked for and paid, if there is one."""
+    return api_texts.metrics(context, "teacher", specs(context)) if isinstance(context.settings.teacher, ApiTeacher) else {}
 
 
 def make(context: Context, task: str, questions: Mapping[str, Question], ids: Sequence[str]) -> dict[str, Row]:

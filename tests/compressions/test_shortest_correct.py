@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from kept import keep
 
-from cotexp.compressions import ShortestCorrect
+from cotexp.compressions.shortest_correct import ShortestCorrect
 from cotexp.records import Rationale, Round
 
 CHAIN = Rationale(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kept import keep
 
-from cotexp.compressions import Macc
+from cotexp.compressions.macc import Macc
 from cotexp.methods import mixture, reasoning
 from cotexp.records import Compressed, Rationale, Round
 

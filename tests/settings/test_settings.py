@@ -16,7 +16,13 @@ from typing import Any
 import pytest
 
 from cotexp import compressions, tasks
-from cotexp.compressions import C3ot, Macc, PromptOnly, SingleRound, TokenSkip, Truncation, rewriting
+from cotexp.compressions import rewriting
+from cotexp.compressions.c3ot import C3ot
+from cotexp.compressions.macc import Macc
+from cotexp.compressions.prompt_only import PromptOnly
+from cotexp.compressions.single_round import SingleRound
+from cotexp.compressions.tokenskip import TokenSkip
+from cotexp.compressions.truncate import Truncation
 from cotexp.config import command_line, slots
 from cotexp.settings import compressors, evaluation, models, root, sampling, selection, teachers, tracking, training
 from cotexp.settings import server as server_settings
@@ -35,7 +41,7 @@ from cotexp.tasks import BenchmarkTask, CustomTask, GeneratedTask, GsmSymbolicTa
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETTINGS = (compressors, evaluation, models, root, sampling, selection, server_settings, teachers, tracking, training)
-NAMED = [each for module in (*SETTINGS, compressions, rewriting, tasks) for each in vars(module).values()]
+NAMED = [each for module in (*SETTINGS, rewriting, tasks) for each in vars(module).values()] + [*compressions.COMPRESSIONS.values()]
 SECTIONS = [
     each for each in dict.fromkeys(each for each in NAMED if isinstance(each, type)) if issubclass(each, Section) and dataclasses.is_dataclass(each)
 ]
@@ -565,3 +571,10 @@ def planned_run_key(model: Path, outputs: Path) -> str:
     found = re.search(r"run ([0-9a-f]{12})", done.stdout)
     assert found, done.stdout
     return found.group(1)
+
+
+def test_artifacts_to_upload_are_stages_of_the_flow_dataset_and_selection() -> None:
+    assert check("tracking=wandb", "tracking.upload=[scores,selection,checkpoint]").tracking.upload == ["scores", "selection", "checkpoint"]
+    (problem,) = problems_of(lambda: check("tracking=wandb", "tracking.upload=[grades]"))
+    assert problem.startswith("tracking.upload must be one of dataset, texts, rationales, scores, rewrites, rounds, importances, perplexity, ")
+    assert problem.endswith("got 'grades'")
