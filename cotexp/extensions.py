@@ -93,6 +93,8 @@ def _lacks(section: Any, base: type) -> Iterator[str]:
         yield "is no dataclass"
     elif abstract := vars(section).get("__abstractmethods__"):
         yield f"does not define {' and '.join(sorted(abstract))}"
+    elif any(each.name == "name" and not each.metadata.get("keyed", True) for each in dataclasses.fields(section)):
+        yield "keeps its name out of the keys; declare name: str = setting(NAME, 'Name of it.', choices=(NAME,))"
     else:
         yield from (f"has a field without a sentence: {each.name}" for each in dataclasses.fields(section) if "sentence" not in each.metadata)
 

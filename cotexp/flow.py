@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -104,7 +103,7 @@ def metrics_of(context: Context, made: TrainingSet) -> Metrics:
 
 def write_training_set(made: TrainingSet, folder: Path) -> None:
     """A line per training question and per compressed chain, for reports."""
-    write_lines(folder / SELECTION, [dataclasses.asdict(each) for each in made.outcomes])
+    write_lines(folder / SELECTION, [each.line for each in made.outcomes])
     write_lines(folder / COMPRESSED, perplexity.lines(made.chains, made.rounds, made.kept, made.likelihoods))
 
 

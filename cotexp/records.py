@@ -120,15 +120,16 @@ class Score(Record):
 
 @dataclass(slots=True, kw_only=True)
 class Selected(Record):
-    """What became of one question's rationales: how many were written, how many were left after each filter, and the ids of those kept."""
+    """What became of one question's rationales: `counts` of those "written", "usable", and left after each filter, and the ids of those kept."""
 
     question_id: str
-    num_written: int
-    num_usable: int
-    num_accurate: int
-    num_diverse: int
-    num_ordered: int
+    counts: dict[str, int]
     kept: list[str]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """As `selection.jsonl` holds it."""
+        return {"question_id": self.question_id, **{f"num_{word}": count for word, count in self.counts.items()}, "kept": self.kept}
 
 
 @dataclass(slots=True, kw_only=True)

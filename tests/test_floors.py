@@ -24,6 +24,7 @@ FLOORS: dict[str, int] = {
     "records": 0,
     "tasks": 1,
     "methods": 1,
+    "selections": 1,
     "compressions": 1,
     "models": 2,
     "inference": 2,

@@ -8,11 +8,12 @@ from typing import Any, get_args, get_type_hints
 
 from cotexp.compressions import COMPRESSIONS
 from cotexp.extensions import Registry
+from cotexp.selections import SELECTIONS
 from cotexp.settings.compressors import ApiCompressor, LocalCompressor, SelfCompressor
 from cotexp.settings.evaluation import Evaluation
 from cotexp.settings.models import GgufModel, PretrainedModel, ScratchModel
 from cotexp.settings.root import Paths, Settings
-from cotexp.settings.selection import Scoring, Selection
+from cotexp.settings.scoring import Scoring
 from cotexp.settings.teachers import ApiTeacher, LocalTeacher, RecordedTeacher, ReferenceTeacher, SelfTeacher
 from cotexp.settings.tracking import NoTracking, WandbTracking
 from cotexp.settings.training import Mixture, Trainer
@@ -29,7 +30,7 @@ SECTIONS: dict[str, dict[str, type]] = {
         "reference": ReferenceTeacher,
     },
     "scoring": {"default": Scoring},
-    "selection": {"default": Selection},
+    "selection": dict(SELECTIONS),
     "compressor": {"self": SelfCompressor, "local": LocalCompressor, "api": ApiCompressor},
     "compression": dict(COMPRESSIONS),
     "mixture": {"default": Mixture},
@@ -48,7 +49,7 @@ SHARED_BY_TASKS = ("num_train", "num_validation", "num_test", "few_shot", "few_s
 """Settings of `task` that the other tasks of the run take over, unless they are at their default. Tasks from files take over the seed too."""
 
 OVERLAYS = ("experiment", "sweep", "debug")
-REGISTRIES: dict[str, Registry[Any]] = {"task": KINDS, "compression": COMPRESSIONS}
+REGISTRIES: dict[str, Registry[Any]] = {"task": KINDS, "selection": SELECTIONS, "compression": COMPRESSIONS}
 """Slot -> its settings classes, to which installed packages may add."""
 
 

@@ -26,7 +26,7 @@ READS = ("selection", "model")
 def spec(context: Context) -> Spec:
     """The fine-tuned model: every setting, text and question that training sees."""
     settings, selection, tasks = context.settings, context.settings.selection, context.settings.task.train
-    reads_grades = settings.mixture.originals == "correct" or selection.accuracy or selection.equal_questions or selection.validation == "correct"
+    reads_grades = settings.mixture.originals == "correct" or selection.reads_grades
     written, ranked = ([stage.spec(context, each) for each in tasks] for stage in (rounds, importances))
     own = {
         "model": {

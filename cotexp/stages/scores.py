@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cotexp.jobs.engines import load_local, share
-from cotexp.methods import difficulty, selection
+from cotexp.methods import difficulty
 from cotexp.models.encoding import Encoder
 from cotexp.records import Question, Rationale, Score
+from cotexp.selections.filters import usable
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.root import Settings
-from cotexp.settings.selection import Scoring
+from cotexp.settings.scoring import Scoring
 from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model, wanted_rationales
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
@@ -98,7 +99,7 @@ def _count_unknown(context: Context, look: Look, written: Sequence[Rationale]) -
 
 def to_score(context: Context, rationales: Sequence[Rationale]) -> list[Rationale]:
     """Those that selection needs a score of: the usable ones of training questions."""
-    return _of(context.questions.train, selection.usable(rationales))
+    return _of(context.questions.train, usable(rationales))
 
 
 def wanted_scores(questions: Sequence[Question], rationales: Sequence[Rationale]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cotexp import compressions, tasks
+from cotexp import compressions, selections, tasks
 from cotexp.compressions import rewriting
 from cotexp.compressions.c3ot import C3ot
 from cotexp.compressions.macc import Macc
@@ -24,7 +24,8 @@ from cotexp.compressions.single_round import SingleRound
 from cotexp.compressions.tokenskip import TokenSkip
 from cotexp.compressions.truncate import Truncation
 from cotexp.config import command_line, slots
-from cotexp.settings import compressors, evaluation, models, root, sampling, selection, teachers, tracking, training
+from cotexp.selections.base import Selection
+from cotexp.settings import compressors, evaluation, models, root, sampling, scoring, teachers, tracking, training
 from cotexp.settings import server as server_settings
 from cotexp.settings.base import ConfigError, Section, keyed
 from cotexp.settings.compressors import LocalCompressor, SelfCompressor
@@ -32,7 +33,7 @@ from cotexp.settings.evaluation import Evaluation
 from cotexp.settings.models import PretrainedModel, ScratchModel, Vllm
 from cotexp.settings.root import Settings
 from cotexp.settings.sampling import Sampling
-from cotexp.settings.selection import Scoring, Selection
+from cotexp.settings.scoring import Scoring
 from cotexp.settings.server import ApiServer
 from cotexp.settings.teachers import ApiTeacher, LocalTeacher, RecordedTeacher, SelfTeacher
 from cotexp.settings.training import Lora, Mixture, Trainer
@@ -40,8 +41,8 @@ from cotexp.store.specs import key_of
 from cotexp.tasks import BenchmarkTask, CustomTask, GeneratedTask, GsmSymbolicTask, StoriesTask, Task
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SETTINGS = (compressors, evaluation, models, root, sampling, selection, server_settings, teachers, tracking, training)
-NAMED = [each for module in (*SETTINGS, rewriting, tasks) for each in vars(module).values()] + [*compressions.COMPRESSIONS.values()]
+SETTINGS = (compressors, evaluation, models, root, sampling, scoring, server_settings, teachers, tracking, training)
+NAMED = [each for module in (*SETTINGS, rewriting, selections, tasks) for each in vars(module).values()] + [*compressions.COMPRESSIONS.values()]
 SECTIONS = [
     each for each in dict.fromkeys(each for each in NAMED if isinstance(each, type)) if issubclass(each, Section) and dataclasses.is_dataclass(each)
 ]
