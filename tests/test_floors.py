@@ -25,6 +25,7 @@ FLOORS: dict[str, int] = {
     "tasks": 1,
     "methods": 1,
     "selections": 1,
+    "teachers": 1,
     "compressions": 1,
     "models": 2,
     "inference": 2,

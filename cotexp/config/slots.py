@@ -14,21 +14,15 @@ from cotexp.settings.evaluation import Evaluation
 from cotexp.settings.models import GgufModel, PretrainedModel, ScratchModel
 from cotexp.settings.root import Paths, Settings
 from cotexp.settings.scoring import Scoring
-from cotexp.settings.teachers import ApiTeacher, LocalTeacher, RecordedTeacher, ReferenceTeacher, SelfTeacher
 from cotexp.settings.tracking import NoTracking, WandbTracking
 from cotexp.settings.training import Mixture, Trainer
 from cotexp.tasks import KINDS
+from cotexp.teachers import TEACHERS
 
 SECTIONS: dict[str, dict[str, type]] = {
     "task": dict(KINDS),
     "model": {"hf": PretrainedModel, "gguf": GgufModel, "scratch": ScratchModel},
-    "teacher": {
-        "self": SelfTeacher,
-        "local": LocalTeacher,
-        "api": ApiTeacher,
-        "recorded": RecordedTeacher,
-        "reference": ReferenceTeacher,
-    },
+    "teacher": dict(TEACHERS),
     "scoring": {"default": Scoring},
     "selection": dict(SELECTIONS),
     "compressor": {"self": SelfCompressor, "local": LocalCompressor, "api": ApiCompressor},
@@ -49,7 +43,7 @@ SHARED_BY_TASKS = ("num_train", "num_validation", "num_test", "few_shot", "few_s
 """Settings of `task` that the other tasks of the run take over, unless they are at their default. Tasks from files take over the seed too."""
 
 OVERLAYS = ("experiment", "sweep", "debug")
-REGISTRIES: dict[str, Registry[Any]] = {"task": KINDS, "selection": SELECTIONS, "compression": COMPRESSIONS}
+REGISTRIES: dict[str, Registry[Any]] = {"task": KINDS, "teacher": TEACHERS, "selection": SELECTIONS, "compression": COMPRESSIONS}
 """Slot -> its settings classes, to which installed packages may add."""
 
 

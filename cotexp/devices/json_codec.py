@@ -12,12 +12,13 @@ from cotexp import durable, records
 from cotexp.compressions import COMPRESSIONS
 from cotexp.extensions import Registry
 from cotexp.selections import SELECTIONS
-from cotexp.settings import compressors, evaluation, models, root, scoring, server, teachers, tracking, training
+from cotexp.settings import compressors, evaluation, models, root, scoring, server, tracking, training
 from cotexp.tasks import KINDS
+from cotexp.teachers import TEACHERS
 
-_SETTINGS = (compressors, evaluation, models, root, scoring, server, teachers, tracking, training)
+_SETTINGS = (compressors, evaluation, models, root, scoring, server, tracking, training)
 MODULES = {each.__name__: each for each in (*_SETTINGS, records)}
-"""Whose dataclasses a file may hold beside tasks and compressions; no others are made, whatever it says."""
+"""Whose dataclasses a file may hold beside those of registries; no others are made, whatever it says."""
 
 
 def write(path: Path, content: Any) -> None:
@@ -60,7 +61,7 @@ def _made(value: Any) -> Any:
 
 
 def _modules_of_classes() -> dict[str, Any]:
-    """Modules of the settings classes of tasks and compressions, those of installed packages included."""
-    registries: tuple[Registry[Any], ...] = (KINDS, SELECTIONS, COMPRESSIONS)
+    """Modules of the settings classes in the registries, those of installed packages included."""
+    registries: tuple[Registry[Any], ...] = (KINDS, TEACHERS, SELECTIONS, COMPRESSIONS)
     classes = [each for registry in registries for each in (*registry.values(), *registry.installed.values())]
     return {each.__module__: sys.modules[each.__module__] for each in classes}

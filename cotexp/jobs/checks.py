@@ -10,7 +10,6 @@ from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
 from cotexp.settings.base import ConfigError
 from cotexp.settings.models import PretrainedModel
-from cotexp.settings.teachers import LocalTeacher
 from cotexp.settings.training import Trainer
 from cotexp.stages import checkpoint
 from cotexp.stages.context import Context
@@ -71,7 +70,7 @@ def _roles(context: Context) -> Iterator[Role]:
     if not settings.trains:
         return
     yield Role(*own, "training", (context.prompt_for(each) for each in train))
-    if isinstance(settings.teacher, LocalTeacher) and context.teacher:
+    if context.teacher:
         yield Role("teacher.model", settings.teacher.model, context.teacher, "training", (context.prompt_for(each) for each in train))
     if settings.compression.asks_compressor and context.compressor:
         rewriter = own if context.compressor is context.base else ("compressor.model", settings.compressor.model, context.compressor)

@@ -22,7 +22,6 @@ from cotexp.settings.base import RunFailed, keyed
 from cotexp.settings.evaluation import MODES
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.root import READ_BY_TRAINING, Settings
-from cotexp.settings.teachers import LocalTeacher, RecordedTeacher
 from cotexp.stages import importances, made_model, predictions
 from cotexp.stages.context import Context, compressor_model, engine_of, hash_of
 from cotexp.store.disk import check_writable, clear_errors, exclusive
@@ -162,10 +161,9 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
     if settings.compression.asks_compressor and compressor is not None:
         context.compressor = base if compressor is settings.model else _find(compressor, "compressor.model", plan)
     context.classifier = importances.find_classifier(settings.compression, plan=plan)
-    if isinstance(settings.teacher, LocalTeacher):
+    if settings.teacher.model is not None:
         context.teacher = _find(settings.teacher.model, "teacher.model", plan)
-    if isinstance(settings.teacher, RecordedTeacher):
-        context.recorded = questions.recorded(settings, context.training_questions)
+    context.recorded = questions.recorded(settings, context.training_questions)
     return context
 
 
@@ -207,7 +205,7 @@ def run_key(context: Context) -> str:
 
 def _models(settings: Settings) -> list[PretrainedModel]:
     """The models that the settings name: the one that is fine-tuned, and those of teacher and compressor that are models of their own."""
-    return [settings.model, *(role.model for role in (settings.teacher, settings.compressor) if hasattr(role, "model"))]
+    return [settings.model, *(role.model for role in (settings.teacher, settings.compressor) if role.model is not None)]
 
 
 def stages_used(context: Context) -> dict[str, Any]:

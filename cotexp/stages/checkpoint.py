@@ -35,7 +35,7 @@ def spec(context: Context) -> Spec:
             "sha256": context.base.sha256,
         },
         "rationales": [rationales.spec(context, each).key for each in tasks],
-        "num_samples": None if context.recorded else getattr(settings.teacher, "num_samples", 1),
+        "num_samples": None if context.recorded else settings.teacher.num_samples,
         "rounds": [each.key for each in written if each],
         **({"importances": [each.key for each in ranked if each]} if any(ranked) else {}),
         "selection": keyed(selection),

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from cotexp.jobs import api_texts
 from cotexp.settings.base import keyed
-from cotexp.settings.compressors import ApiCompressor
 from cotexp.stages import rationales
 from cotexp.stages.context import API, Context, by_task, hash_of
 from cotexp.stages.training_set import TrainingSet
@@ -21,7 +20,7 @@ READS = ("rationales",)
 def spec(context: Context, task: str) -> Spec | None:
     """What a server wrote as compressor; None for other compressors. Ids of the rows hold a hash of the prompt, so no count enters."""
     settings = context.settings
-    if not (isinstance(settings.compressor, ApiCompressor) and settings.compression.asks_compressor):
+    if settings.compressor.server is None or not settings.compression.asks_compressor:
         return None
     source = rationales.spec(context, task).description
     own = {

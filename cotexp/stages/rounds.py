@@ -12,7 +12,6 @@ from cotexp.methods import reasoning
 from cotexp.methods.rounds import outcome_of
 from cotexp.records import WITHOUT_TEXT, Question, Rationale, Round
 from cotexp.settings.base import keyed
-from cotexp.settings.compressors import ApiCompressor
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.root import Settings
 from cotexp.stages import rationales, rewrites
@@ -117,7 +116,7 @@ def _of_task(context: Context, task: str, chains: Sequence[Rationale], questions
 
 def _chunk_size(context: Context, rationales: dict[str, Rationale], rounds: Rounds, lengths: dict[str, int]) -> ChunkSize:
     """How many chains are claimed and rewritten at once; a rewrite is expected to be as long as what goes in."""
-    if isinstance(context.settings.compressor, ApiCompressor):
+    if context.settings.compressor.server is not None:
         return api_texts.EVERYTHING
     questions = {each.id: each for each in context.training_questions}
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cotexp import compressions, selections, tasks
+from cotexp import compressions, selections, tasks, teachers
 from cotexp.compressions import rewriting
 from cotexp.compressions.c3ot import C3ot
 from cotexp.compressions.macc import Macc
@@ -25,7 +25,7 @@ from cotexp.compressions.tokenskip import TokenSkip
 from cotexp.compressions.truncate import Truncation
 from cotexp.config import command_line, slots
 from cotexp.selections.base import Selection
-from cotexp.settings import compressors, evaluation, models, root, sampling, scoring, teachers, tracking, training
+from cotexp.settings import compressors, evaluation, models, root, sampling, scoring, tracking, training
 from cotexp.settings import server as server_settings
 from cotexp.settings.base import ConfigError, Section, keyed
 from cotexp.settings.compressors import LocalCompressor, SelfCompressor
@@ -35,14 +35,16 @@ from cotexp.settings.root import Settings
 from cotexp.settings.sampling import Sampling
 from cotexp.settings.scoring import Scoring
 from cotexp.settings.server import ApiServer
-from cotexp.settings.teachers import ApiTeacher, LocalTeacher, RecordedTeacher, SelfTeacher
 from cotexp.settings.training import Lora, Mixture, Trainer
 from cotexp.store.specs import key_of
 from cotexp.tasks import BenchmarkTask, CustomTask, GeneratedTask, GsmSymbolicTask, StoriesTask, Task
+from cotexp.teachers.generating import ApiTeacher, LocalTeacher, SelfTeacher
+from cotexp.teachers.recorded import RecordedTeacher
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SETTINGS = (compressors, evaluation, models, root, sampling, scoring, server_settings, teachers, tracking, training)
-NAMED = [each for module in (*SETTINGS, rewriting, selections, tasks) for each in vars(module).values()] + [*compressions.COMPRESSIONS.values()]
+SETTINGS = (compressors, evaluation, models, root, sampling, scoring, server_settings, tracking, training)
+REGISTERED = [*compressions.COMPRESSIONS.values(), *teachers.TEACHERS.values()]
+NAMED = [*REGISTERED, *(each for module in (*SETTINGS, rewriting, selections, tasks) for each in vars(module).values())]
 SECTIONS = [
     each for each in dict.fromkeys(each for each in NAMED if isinstance(each, type)) if issubclass(each, Section) and dataclasses.is_dataclass(each)
 ]
