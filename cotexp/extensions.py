@@ -14,6 +14,11 @@ from cotexp.settings.base import ConfigError
 S = TypeVar("S")
 
 
+def named(text: str) -> Any:
+    """What "module:name" stands for."""
+    return EntryPoint("", text, "").load()
+
+
 class Registry(Mapping[str, type[S]], Generic[S]):
     """Name -> settings class of one kind of idea, such as compressions.
 
@@ -25,7 +30,7 @@ class Registry(Mapping[str, type[S]], Generic[S]):
 
     @cached_property
     def _classes(self) -> dict[str, type[S]]:
-        return {name: EntryPoint(name, value, self.group).load() for name, value in self.built_in.items()}
+        return {name: named(value) for name, value in self.built_in.items()}
 
     @cached_property
     def installed(self) -> Mapping[str, type[S]]:

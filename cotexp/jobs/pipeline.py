@@ -13,6 +13,7 @@ from typing import Any
 from cotexp import flow
 from cotexp.devices.stage_workers import beside, check_devices
 from cotexp.flow import Walk, specs_of
+from cotexp.inference.engines import ENGINES
 from cotexp.jobs import api_texts, questions, status
 from cotexp.jobs.checks import check_models, check_room
 from cotexp.jobs.status import Clock, Metrics
@@ -174,12 +175,10 @@ def _find(model: PretrainedModel, setting: str, plan: bool) -> ModelFiles:
 
 
 def _check_place(model: PretrainedModel, setting: str, plan: bool, files: ModelFiles | None = None) -> None:
-    """Raises ConfigError when this machine cannot run the model as its settings say; a plan may be made anywhere for engine vllm."""
+    """Raises ConfigError when this machine cannot run the model as its settings say; a plan may be made anywhere."""
     identity.check_device(model.device, f"{setting}.device")
-    if model.engine == "vllm" and not plan:
-        from cotexp.inference import vllm
-
-        vllm.check(model, setting, files)
+    if not plan:
+        ENGINES[model.engine].check(model, setting, files)
 
 
 def run_key(context: Context) -> str:

@@ -9,10 +9,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cotexp import progress
-from cotexp.models import identity
+from cotexp.inference.engine import Engine
+from cotexp.inference.engines import ENGINES
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
 from cotexp.settings.models import PretrainedModel
@@ -23,9 +24,6 @@ from cotexp.store.store import Store
 from cotexp.store.stored_files import Row
 from cotexp.tasks import Prompt, QuestionSets
 from cotexp.teachers.base import Recorded
-
-if TYPE_CHECKING:
-    from cotexp.inference.engine import Engine
 
 Emit = Callable[[Row], None]
 Compute = Callable[[list[str], Emit], None]
@@ -152,7 +150,7 @@ def own_of(model: PretrainedModel) -> dict[str, Any]:
 
 def environment(model: PretrainedModel) -> dict[str, Any]:
     """What else decides a generated text: number format, kind of device, and what of the prompt's form and end is not the model's own."""
-    device = "cuda" if model.engine == "vllm" else identity.device_type(model.device)
+    device = ENGINES[model.engine].device_of(model)
     return {"engine": engine_of(model), "dtype": model.dtype, "device": device, **own_of(model)}
 
 
