@@ -19,18 +19,15 @@ def named(text: str) -> Any:
     return EntryPoint("", text, "").load()
 
 
-class Registry(Mapping[str, type[S]], Generic[S]):
+class Registry(dict[str, type[S]], Generic[S]):
     """Name -> settings class of one kind of idea, such as compressions.
 
-    As a mapping it holds those of this project: `built_in` names each as "module:Class", a line for each, as an entry point of `group` does.
+    It holds those of this project: `built_in` names each as "module:Class", a line for each, as an entry point of `group` does.
     """
 
     def __init__(self, group: str, base: type[S], built_in: Mapping[str, str]) -> None:
-        self.group, self.base, self.built_in = group, base, built_in
-
-    @cached_property
-    def _classes(self) -> dict[str, type[S]]:
-        return {name: named(value) for name, value in self.built_in.items()}
+        super().__init__({name: named(value) for name, value in built_in.items()})
+        self.group, self.base = group, base
 
     @cached_property
     def installed(self) -> Mapping[str, type[S]]:
@@ -38,16 +35,7 @@ class Registry(Mapping[str, type[S]], Generic[S]):
 
         Raises: ConfigError with a line for each entry point that adds none.
         """
-        return installed(self.group, self.base, self.built_in)
-
-    def __getitem__(self, name: str) -> type[S]:
-        return self._classes[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.built_in)
-
-    def __len__(self) -> int:
-        return len(self.built_in)
+        return installed(self.group, self.base, self)
 
     def stored(self, name: object) -> type[S]:
         """The class of a stored run; one that is no longer installed counts as the base, any other of its kind."""

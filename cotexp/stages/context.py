@@ -174,6 +174,12 @@ def scoring_model(settings: Settings) -> PretrainedModel:
     return replace(model, engine="local", compile=False, dtype=settings.scoring.dtype)
 
 
+def student_model(settings: Settings) -> PretrainedModel:
+    """The model that is fine-tuned."""
+    model: PretrainedModel = settings.model
+    return model
+
+
 def teacher_model(settings: Settings) -> PretrainedModel | None:
     """The model on this machine that writes the rationales, if one does."""
     model: PretrainedModel | None = settings.teacher.local_model(settings.model)

@@ -14,9 +14,8 @@ from cotexp.models.encoding import Encoder
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question, Rationale
 from cotexp.settings.models import PretrainedModel
-from cotexp.settings.root import Settings
 from cotexp.stages import rationales
-from cotexp.stages.context import Compute, Context, Emit, by_task, environment, scoring_model
+from cotexp.stages.context import Compute, Context, Emit, by_task, environment, scoring_model, student_model
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 
@@ -57,10 +56,7 @@ def spec(context: Context, task: str) -> Spec | None:
     return Spec(NAME, {"version": VERSION, **own})
 
 
-def model(settings: Settings) -> PretrainedModel:
-    """The model before fine-tuning reads the chains, or a classifier on its device."""
-    student: PretrainedModel = settings.model
-    return student
+model = student_model
 
 
 def add(context: Context, made: TrainingSet) -> None:

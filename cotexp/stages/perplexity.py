@@ -10,9 +10,8 @@ from typing import Any
 from cotexp.jobs.engines import load_local, share
 from cotexp.methods import reasoning, statistics
 from cotexp.records import Compressed, Likelihood, Measured, Rationale, Round
-from cotexp.settings.models import PretrainedModel, ScratchModel
-from cotexp.settings.root import Settings
-from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model
+from cotexp.settings.models import ScratchModel
+from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model, student_model
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
@@ -55,10 +54,7 @@ def spec(context: Context, task: str) -> Spec | None:
     return Spec(NAME, {"version": VERSION, **own})
 
 
-def model(settings: Settings) -> PretrainedModel:
-    """The model before fine-tuning reads the texts."""
-    student: PretrainedModel = settings.model
-    return student
+model = student_model
 
 
 def add(context: Context, made: TrainingSet) -> None:

@@ -13,8 +13,6 @@ from cotexp.jobs.engines import load_encoder, rows_at_once
 from cotexp.methods import reasoning
 from cotexp.records import WITHOUT_TEXT, Grade, Question, Rationale
 from cotexp.settings.base import keyed
-from cotexp.settings.models import PretrainedModel
-from cotexp.settings.root import Settings
 from cotexp.stages import grades, texts
 from cotexp.stages.context import Compute, Context, Emit, by_task, parent, teacher_model, wanted_rationales
 from cotexp.stages.training_set import TrainingSet
@@ -50,9 +48,7 @@ def spec(context: Context, task: str) -> Spec:
     return Spec(NAME, {"version": VERSION, **source, "answers": answers, "tokenizer": context.base.sha256})
 
 
-def model(settings: Settings) -> PretrainedModel | None:
-    """The teacher, where it is a model on this machine."""
-    return teacher_model(settings)
+model = teacher_model
 
 
 def add(context: Context, made: TrainingSet) -> None:

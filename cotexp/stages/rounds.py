@@ -12,8 +12,6 @@ from cotexp.methods import reasoning
 from cotexp.methods.rounds import outcome_of
 from cotexp.records import WITHOUT_TEXT, Question, Rationale, Round
 from cotexp.settings.base import keyed
-from cotexp.settings.models import PretrainedModel
-from cotexp.settings.root import Settings
 from cotexp.stages import rationales, rewrites
 from cotexp.stages.context import Compute, Context, Emit, by_task, compressor_model, environment, hash_of, is_deterministic, parent
 from cotexp.stages.training_set import TrainingSet
@@ -57,9 +55,7 @@ def spec(context: Context, task: str) -> Spec | None:
     return Spec(NAME, {"version": VERSION, **own})
 
 
-def model(settings: Settings) -> PretrainedModel | None:
-    """The compressor, where it is a model on this machine."""
-    return compressor_model(settings)
+model = compressor_model
 
 
 def add(context: Context, made: TrainingSet) -> None:

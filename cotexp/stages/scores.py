@@ -12,10 +12,8 @@ from cotexp.methods import difficulty
 from cotexp.models.encoding import Encoder
 from cotexp.records import Question, Rationale, Score
 from cotexp.selections.filters import usable
-from cotexp.settings.models import PretrainedModel
-from cotexp.settings.root import Settings
 from cotexp.settings.scoring import Scoring
-from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model, wanted_rationales
+from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model, student_model, wanted_rationales
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
@@ -53,10 +51,7 @@ def spec(context: Context, task: str) -> Spec | None:
     return Spec(NAME, {"version": VERSION, **own})
 
 
-def model(settings: Settings) -> PretrainedModel:
-    """The student scores."""
-    student: PretrainedModel = settings.model
-    return student
+model = student_model
 
 
 def add(context: Context, made: TrainingSet) -> None:
