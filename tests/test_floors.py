@@ -165,3 +165,18 @@ def test_no_function_is_too_long() -> None:
     lengths = {f"{name_of(path)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1 for path, node in functions}
     assert len(lengths) > 1000
     assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION_LINES} == {}
+
+
+ASKED = re.compile(
+    r"\b(teacher|compressor|compression)\.name (==|!=|in\b|not in\b)|\.engine (==|!=)|isinstance\([\w.]+\.(teacher|compressor|compression),"
+)
+"""A question for the name or class of what a registry holds."""
+
+
+def test_only_traits_are_asked_of_teachers_compressors_compressions_and_engines() -> None:
+    assert ASKED.search('if settings.teacher.name == "self":')
+    assert ASKED.search('if model.engine == "vllm":')
+    assert ASKED.search("if isinstance(settings.compressor, ApiCompressor):")
+    own_rules = "cotexp/settings/models.py"  # the class that declares the choices of `engine`
+    found = [name_of(path) for path in FILES if ASKED.search(path.read_text(encoding="utf-8")) and name_of(path) != own_rules]
+    assert found == []
