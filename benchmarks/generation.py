@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-from cotexp.compressions import Macc
+from cotexp.compressions.macc import Macc
 from cotexp.inference.engine import Request, rows_of_batch
 from cotexp.inference.local import LocalEngine
 from cotexp.models import identity, loading

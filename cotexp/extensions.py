@@ -1,14 +1,45 @@
-"""Settings classes of installed packages. The name of an entry point becomes the name of an option."""
+"""Settings classes by name: those of this project, and those that installed packages add under entry points of the same form."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from cotexp.settings.base import ConfigError
+
+S = TypeVar("S")
+
+
+def named(text: str) -> Any:
+    """What "module:name" stands for."""
+    return EntryPoint("", text, "").load()
+
+
+class Registry(dict[str, type[S]], Generic[S]):
+    """Name -> settings class of one kind of idea, such as compressions.
+
+    It holds those of this project: `built_in` names each as "module:Class", a line for each, as an entry point of `group` does.
+    """
+
+    def __init__(self, group: str, base: type[S], built_in: Mapping[str, str]) -> None:
+        super().__init__({name: named(value) for name, value in built_in.items()})
+        self.group, self.base = group, base
+
+    @cached_property
+    def installed(self) -> Mapping[str, type[S]]:
+        """Those that installed packages add.
+
+        Raises: ConfigError with a line for each entry point that adds none.
+        """
+        return installed(self.group, self.base, self)
+
+    def stored(self, name: object) -> type[S]:
+        """The class of a stored run; one that is no longer installed counts as the base, any other of its kind."""
+        return self.get(str(name)) or self.installed.get(str(name), self.base)
 
 
 def installed(group: str, base: type, built_in: Collection[str]) -> dict[str, type[Any]]:
@@ -55,6 +86,8 @@ def _lacks(section: Any, base: type) -> Iterator[str]:
         yield "is not a dataclass"
     elif abstract := vars(section).get("__abstractmethods__"):
         yield f"does not define {' and '.join(sorted(abstract))}"
+    elif any(each.name == "name" and not each.metadata.get("keyed", True) for each in dataclasses.fields(section)):
+        yield "keeps its name out of the keys; declare name: str = setting(NAME, 'Name of it.', choices=(NAME,))"
     else:
         yield from (f"has a field without a sentence: {field.name}" for field in dataclasses.fields(section) if "sentence" not in field.metadata)
 

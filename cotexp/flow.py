@@ -3,48 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cotexp.compressions.base import Tools
-from cotexp.jobs import api_texts
-from cotexp.jobs.engines import load_encoder
 from cotexp.jobs.status import Clock, Metrics
-from cotexp.methods import reasoning, statistics
-from cotexp.records import Compressed, FinishReason, Rationale, Selected
 from cotexp.settings.models import PretrainedModel
-from cotexp.stages import (
-    checkpoint,
-    grades,
-    importances,
-    latency,
-    made_model,
-    merged,
-    perplexity,
-    predictions,
-    rationales,
-    rewrites,
-    rounds,
-    scores,
-    selecting,
-    texts,
-)
-from cotexp.stages.context import Context, Look, by_task, compressor_model, is_deterministic, teacher_model
-from cotexp.stages.rounds import Rounds
-from cotexp.stages.scores import Scores
+from cotexp.stages import checkpoint, grades, latency, made_model, merged, perplexity, predictions
+from cotexp.stages.context import Context, Look, by_task
+from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import COMPRESSED, SELECTION, read_json, write_lines
 
-OF_TASK: tuple[ModuleType, ...] = (texts, rationales, scores, rewrites, rounds, importances, perplexity)
-"""Stages before fine-tuning, in order; each has a ledger per task to train on."""
+BEFORE_TRAINING = tuple(
+    map(
+        import_module,
+        (
+            "cotexp.stages.texts",
+            "cotexp.stages.rationales",
+            "cotexp.stages.scores",
+            "cotexp.stages.selecting",
+            "cotexp.stages.rewrites",
+            "cotexp.stages.rounds",
+            "cotexp.stages.importances",
+            "cotexp.stages.compressing",
+            "cotexp.stages.perplexity",
+        ),
+    )
+)
+"""The steps that make a training set, in order; `cotexp.stages` says what each file holds. A new one is a line here."""
+OF_TASK = [each for each in BEFORE_TRAINING if hasattr(each, "spec")]
+"""Those that store rows: each has a ledger per task to train on."""
 STAGES: dict[str, ModuleType] = {each.NAME: each for each in (made_model, *OF_TASK, checkpoint, merged, predictions, grades, latency)}
 """Every stage by name."""
-WITHOUT_TEXT: tuple[FinishReason, ...] = ("empty", "refused", "filtered", "overflow")
-"""Outcomes that leave no text; they count, and are never used."""
+ARTIFACTS = ("dataset", *(each.NAME for each in OF_TASK), "selection", "model", "checkpoint", "predictions")
+"""Kinds of what a run makes and reads, as trackers name them. Grades and times belong to their texts."""
 
 
 def specs_of(context: Context) -> dict[str, Spec]:
@@ -56,7 +52,7 @@ def specs_of(context: Context) -> dict[str, Spec]:
     for task, questions in by_task(context.training_questions).items() if settings.trains else ():
         for stage in OF_TASK:
             found[f"{stage.NAME}/{task}"] = spec = stage.spec(context, task)
-            if stage is rationales:
+            if stage.NAME == "rationales":
                 found[f"grades/rationales/{task}"] = grades.spec(spec, questions[0].answer_type, whole_text=False)
     found["checkpoint"] = checkpoint.spec(context) if settings.trains else None
     for mode in settings.evaluation.modes:
@@ -87,78 +83,28 @@ class Walk:
             raise _Reached
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingSet:
-    """What every stage before fine-tuning made: the rationales `written` and `chosen` of them, each one's `chains`, and what these became."""
-
-    written: list[Rationale]
-    scored: Scores
-    chosen: list[Rationale]
-    outcomes: list[Selected]
-    chains: list[Rationale]
-    rewritten: Rounds
-    kept: list[Compressed]
-    likelihoods: dict[str, perplexity.Measured]
-
-    @property
-    def compressed(self) -> list[Compressed]:
-        """The short form of each chosen rationale, its parts joined."""
-        return reasoning.joined(self.chosen, self.kept)
-
-
 def training_set(context: Context, walk: Walk) -> TrainingSet:
     """Every stage before fine-tuning."""
-    settings = context.settings
-    with walk.stage("rationales", teacher_model(settings)):
-        written = rationales.make(context)
-    with walk.stage("scores", settings.model):
-        scored = scores.make(context, written)
-    chosen, outcomes = selecting.select(context, written, scored)
-    if context.look is None:
-        selecting.check_selection(context, written, chosen, outcomes)
-    chains = reasoning.chains(chosen)
-    with walk.stage("rounds", compressor_model(settings)):
-        rewritten = rounds.make(context, chains)
-    with walk.stage("importances", settings.model, timed_as="rounds"):
-        kept = compress(context, chains, rewritten)
-    with walk.stage("perplexity", settings.model):
-        likelihoods = perplexity.make(context, chains, rewritten, kept)
-    return TrainingSet(written, scored, chosen, outcomes, chains, rewritten, kept, likelihoods)
+    made = TrainingSet()
+    for stage in BEFORE_TRAINING:
+        if hasattr(stage, "model"):
+            with walk.stage(stage.NAME, stage.model(context.settings), timed_as=getattr(stage, "TIMED_AS", None)):
+                stage.add(context, made)
+        elif hasattr(stage, "add"):
+            stage.add(context, made)
+    return made
 
 
 def metrics_of(context: Context, made: TrainingSet) -> Metrics:
     """Everything that is said of a training set: counts, selection, difficulty, lengths, perplexity and cost."""
-    metrics = _rationale_metrics(context, made.written, made.chosen) | _round_metrics(made.rewritten)
-    for role, _ in api_texts.roles(context.settings):
-        asked = texts if role == "teacher" else rewrites
-        metrics |= api_texts.metrics(context, role, asked.specs(context))
-    if compressed := made.compressed:
-        num_dropped = len(made.chosen) - len(compressed)
-        metrics |= perplexity.metrics(context, made.chains, made.kept, made.likelihoods, num_dropped=num_dropped)
-    selected = statistics.selection_metrics(made.outcomes, made.chosen) | statistics.difficulty_metrics(made.written, made.scored)
-    return metrics | {f"selection/{name}": value for name, value in selected.items()}
+    parts = [stage.metrics(context, made) for stage in BEFORE_TRAINING if hasattr(stage, "metrics")]
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def write_training_set(made: TrainingSet, folder: Path) -> None:
     """A line per training question and per compressed chain, for reports."""
-    write_lines(folder / SELECTION, [dataclasses.asdict(each) for each in made.outcomes])
-    write_lines(folder / COMPRESSED, perplexity.lines(made.chains, made.rewritten, made.kept, made.likelihoods))
-
-
-def compress(context: Context, chains: Sequence[Rationale], written: Rounds) -> list[Compressed]:
-    """What each chain becomes under this run's compression, which may drop some; in a look none while rounds or importances are missing."""
-    settings = context.settings
-    tools = Tools(
-        rounds=written,
-        importances=importances.make(context, chains),
-        encoder=lambda: load_encoder(context),
-        deterministic=is_deterministic(settings) if settings.compression.asks_compressor else True,
-        seed=settings.seed,
-    )
-    if context.look is not None and context.look.is_open:
-        return []
-    kept: list[Compressed] = settings.compression.compress(chains, tools)
-    return kept
+    write_lines(folder / SELECTION, [each.line for each in made.outcomes])
+    write_lines(folder / COMPRESSED, perplexity.lines(made.chains, made.rounds, made.kept, made.likelihoods))
 
 
 def measured(context: Context, walk: Walk) -> Metrics:
@@ -230,24 +176,3 @@ def _question_metrics(context: Context) -> Metrics:
     for name, (count, official) in sets.incomplete.items():
         counts |= {f"questions/{name}/num_rows": count, f"questions/{name}/num_rows_official": official}
     return counts
-
-
-def _rationale_metrics(context: Context, written: Sequence[Rationale], chosen: Sequence[Rationale]) -> Metrics:
-    """Counts over training and validation questions."""
-    counts: Metrics = {
-        "rationales/num_written": len(written),
-        "rationales/num_correct": sum(each.correct for each in written),
-        "rationales/num_dropped": len(written) - len(chosen),
-        "rationales/num_truncated": sum(each.finish_reason == "length" for each in written),
-        **{f"rationales/num_{outcome}": sum(each.finish_reason == outcome for each in written) for outcome in WITHOUT_TEXT},
-    }
-    if context.recorded:
-        counts["rationales/num_unmatched"] = sum(each.num_unmatched for each in context.recorded.values())
-    return counts
-
-
-def _round_metrics(written: Rounds) -> Metrics:
-    """How many rewrites there are, and how many of them cannot be used, by outcome; nothing where no compressor was asked."""
-    outcomes: list[str] = [each.outcome for run in written.values() for each in run]
-    failed = ("length", *WITHOUT_TEXT)
-    return {"rounds/num_written": len(outcomes), **{f"rounds/num_{each}": outcomes.count(each) for each in failed}} if outcomes else {}

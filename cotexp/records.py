@@ -18,6 +18,8 @@ FinishReason = Literal["stop", "length", "budget", "empty", "refused", "filtered
 "filtered": by a server's content filter; "overflow": the prompt did not fit the model's context. A text with any value but "stop" and "budget"
 counts as wrong or unusable. A text with "budget" is graded by its remaining part.
 """
+WITHOUT_TEXT: tuple[FinishReason, ...] = ("empty", "refused", "filtered", "overflow")
+"""Outcomes that leave no text; they count, and are never used."""
 RoundOutcome = Literal["ok", "length", "empty", "refused", "filtered", "overflow"]
 Form = Literal["full", "compress", "rewrite"]
 AnswerType = Literal["integer", "decimal", "latex", "choice", "boolean"]
@@ -123,15 +125,16 @@ class Score(Record):
 
 @dataclass(slots=True, kw_only=True)
 class Selected(Record):
-    """The selection from one question's rationales: how many were written, how many remained after each filter, and the ids of those kept."""
+    """The selection from one question's rationales: `counts` of those "written", "usable" and left after each filter, and the ids of those kept."""
 
     question_id: str
-    num_written: int
-    num_usable: int
-    num_accurate: int
-    num_diverse: int
-    num_ordered: int
+    counts: dict[str, int]
     kept: list[str]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """As `selection.jsonl` holds it."""
+        return {"question_id": self.question_id, **{f"num_{word}": count for word, count in self.counts.items()}, "kept": self.kept}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -165,6 +168,14 @@ class Likelihood(Record):
 
     num_tokens: int
     nll: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One chain's likelihoods: of the text that is kept, and of round 0 (the chain as it was written), 1, 2, ...; None for an unusable round."""
+
+    kept: Likelihood
+    rounds: list[Likelihood | None]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -117,3 +117,13 @@ def _mounted(folder: Path, options: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def benchmark_data() -> Path:
+    """The folder named by COTEXP_DATA, else one beside the repository; tests that need it are skipped without."""
+    named = os.environ.get("COTEXP_TEST_DATA") or os.environ.get("COTEXP_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the benchmark files: set COTEXP_DATA to their folder")
+    return folder

@@ -19,10 +19,10 @@ from cotexp.settings.base import ConfigError, keyed
 from cotexp.settings.compressors import LocalCompressor
 from cotexp.settings.models import GgufModel, ScratchModel
 from cotexp.settings.root import Settings
-from cotexp.settings.teachers import LocalTeacher
 from cotexp.store.specs import key_of
 from cotexp.tasks import GsmSymbolicTask, StoriesTask
 from cotexp.tasks.benchmarks import BENCHMARKS
+from cotexp.teachers.generating import LocalTeacher
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"

@@ -17,7 +17,8 @@ def name_of(path: Path) -> str:
 
 
 def imports_of(source: str, name: str, *, is_package: bool, modules: set[str]) -> set[str]:
-    """The modules among `modules` that a source imports anywhere; `from a import b` means a.b where that is a module, else a."""
+    """The modules among `modules` that a source imports anywhere; `from a import b` means a.b where that is a module, else a. So does a text
+    "module:Class", as registries list classes, and what is mapped to import_module."""
     package = name.split(".") if is_package else name.split(".")[:-1]
     imported = set()
     for node in ast.walk(ast.parse(source)):
@@ -26,6 +27,10 @@ def imports_of(source: str, name: str, *, is_package: bool, modules: set[str]) -
         elif isinstance(node, ast.ImportFrom):
             base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])]) if node.level else str(node.module)
             imported |= {full if (full := f"{base}.{each.name}") in modules else base for each in node.names}
+        elif isinstance(node, ast.Constant) and ":" in str(node.value):
+            imported.add(str(node.value).partition(":")[0])
+        elif isinstance(node, ast.Call) and any(getattr(each, "id", "") == "import_module" for each in node.args):
+            imported |= {str(each.value) for each in ast.walk(node) if isinstance(each, ast.Constant)}
     return imported & modules - {name}
 
 
@@ -34,7 +39,7 @@ def test_a_cycle_is_seen_in_every_form() -> None:
     sources = {
         "cotexp.a": "def f():\n    from cotexp import b",
         "cotexp.b": "if TYPE_CHECKING:\n    from .c import name",
-        "cotexp.c": "import cotexp.a",
+        "cotexp.c": "REGISTRY = {'a': 'cotexp.a:Class'}",
     }
     imports = {name: imports_of(source, name, is_package=False, modules=modules) for name, source in sources.items()}
     with pytest.raises(CycleError) as caught:

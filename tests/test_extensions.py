@@ -18,7 +18,7 @@ from cotexp.config.overrides import CONFIG_DIR
 from cotexp.devices import json_codec
 from cotexp.records import Question
 from cotexp.settings.base import ConfigError, Section, setting
-from cotexp.tasks import StoriesTask, load_questions
+from cotexp.tasks import KINDS, StoriesTask, load_questions
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -311,7 +311,7 @@ def test_a_worker_process_reads_the_settings_of_an_installed_task(monkeypatch: p
     json_codec.write(tmp_path / "part.json", Long(length=5))
     with pytest.raises(ValueError, match="Long is not a class of settings or records"):
         json_codec.read(tmp_path / "part.json")
-    monkeypatch.setattr(json_codec, "installed_kinds", lambda: {"long": Long})
+    monkeypatch.setattr(KINDS, "installed", {"long": Long})
     assert json_codec.read(tmp_path / "part.json") == Long(length=5)
 
 

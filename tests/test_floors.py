@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ FLOORS: dict[str, int] = {
     "records": 0,
     "tasks": 1,
     "methods": 1,
+    "selections": 1,
+    "teachers": 1,
     "compressions": 1,
     "models": 2,
     "inference": 2,
@@ -66,12 +69,16 @@ HOMES: dict[str, tuple[str, ...]] = {
 }
 """Library -> the only files, or folders ending in /, that may import it."""
 
+CLASS_TEXT = r"cotexp[.\w]+:\w+"
+"""A text that names a class of the package."""
+
 LONGEST_FILE_LINES = 300
 LONGEST_FUNCTION_LINES = 40
 
 
 def imports_of(path: Path) -> Iterator[str]:
-    """Full dotted names of everything that a file imports, inside functions and by name as well; relative ones are made absolute."""
+    """Full dotted names of everything that a file imports, inside functions and by name as well; relative ones are made absolute. A text
+    "module:Class" counts, as registries list classes, and what is mapped to import_module."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -84,6 +91,10 @@ def imports_of(path: Path) -> Iterator[str]:
             assert node.args, f"{path}: an import by name without a name"
             assert isinstance(node.args[0], ast.Constant), f"{path}, line {node.lineno}: an import whose name cannot be read here"
             yield str(node.args[0].value)
+        elif isinstance(node, ast.Constant) and re.fullmatch(CLASS_TEXT, str(node.value)):
+            yield str(node.value).partition(":")[0]
+        elif isinstance(node, ast.Call) and any(getattr(each, "id", "") == "import_module" for each in node.args):
+            yield from (str(each.value) for each in ast.walk(node) if isinstance(each, ast.Constant))
 
 
 def room_of(path: Path) -> str:
@@ -108,6 +119,8 @@ def test_every_floor_holds_a_file() -> None:
 def test_the_reader_of_imports_sees_every_kind_of_import() -> None:
     found = set(imports_of(PACKAGE / "config" / "command_line.py"))
     assert {"hydra.initialize_config_dir", "cotexp.settings.root.Settings", "dataclasses", "hydra._internal.utils.get_args_parser"} <= found
+    assert "cotexp.compressions.macc" in set(imports_of(PACKAGE / "compressions" / "__init__.py"))
+    assert "cotexp.stages.scores" in set(imports_of(PACKAGE / "flow.py"))
 
 
 @pytest.mark.parametrize("path", [each for each in FILES if each != PACKAGE / "__init__.py"], ids=name_of)
@@ -152,3 +165,18 @@ def test_no_function_is_too_long() -> None:
     lengths = {f"{name_of(path)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1 for path, node in functions}
     assert len(lengths) > 1000
     assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION_LINES} == {}
+
+
+ASKED = re.compile(
+    r"\b(teacher|compressor|compression)\.name (==|!=|in\b|not in\b)|\.engine (==|!=)|isinstance\([\w.]+\.(teacher|compressor|compression),"
+)
+"""A question for the name or class of what a registry holds."""
+
+
+def test_only_traits_are_asked_of_teachers_compressors_compressions_and_engines() -> None:
+    assert ASKED.search('if settings.teacher.name == "self":')
+    assert ASKED.search('if model.engine == "vllm":')
+    assert ASKED.search("if isinstance(settings.compressor, ApiCompressor):")
+    own_rules = "cotexp/settings/models.py"  # the class that declares the choices of `engine`
+    found = [name_of(path) for path in FILES if ASKED.search(path.read_text(encoding="utf-8")) and name_of(path) != own_rules]
+    assert found == []

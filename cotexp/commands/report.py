@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cotexp.commands import declared_reports
-from cotexp.report import build, latex, long_csv, markdown, terminal, web_page
+from cotexp.extensions import named
+from cotexp.report import build, terminal
 from cotexp.report.document import Report
 from cotexp.settings.base import ConfigError, broken_path, shortened, suggestion
 
-WRITERS: dict[str, Callable[[Report], dict[str, bytes]]] = {"md": markdown.files, "latex": latex.files, "csv": long_csv.files, "html": web_page.files}
-"""Format -> what it writes: file name -> content."""
-ENDINGS = {"latex": "tex"}
-"""Format -> ending of report.*, if it differs from the format's name."""
+FORMATS = {
+    "md": "cotexp.report.markdown:files",
+    "latex": "cotexp.report.latex:files",
+    "csv": "cotexp.report.long_csv:files",
+    "html": "cotexp.report.web_page:files",
+}
+"""Format -> the function from a `Report` to the files that it writes: name -> content, that of the report first."""
 
 
 def report_experiments(
@@ -40,18 +44,21 @@ def target_of(names: Sequence[str], outputs: Path, below: str = "") -> Path:
 def publish(report: Report, formats: Sequence[str], target: Path) -> None:
     """Print a report and write it in these formats to the folder `target`."""
     terminal.show_report(report)
-    for written in formats:
-        for name, content in WRITERS[written](report).items():
+    reports = []
+    for each in formats:
+        files: dict[str, bytes] = named(FORMATS[each])(report)
+        reports.append(str(target / next(iter(files))))
+        for name, content in files.items():
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-    print(f"Report: {', '.join(str(target / f'report.{ENDINGS.get(each, each)}') for each in formats)}")
+    print(f"Report: {', '.join(reports)}")
 
 
 def formats_of(word: str) -> list[str]:
     """The formats that a word such as "md,csv" or "all" names. Raises: ConfigError for an unknown one."""
-    names = list(WRITERS) if word == "all" else [each.strip() for each in word.split(",")]
-    if unknown := [each for each in names if each not in WRITERS]:
-        known = [*WRITERS, "all"]
+    names = list(FORMATS) if word == "all" else [each.strip() for each in word.split(",")]
+    if unknown := [each for each in names if each not in FORMATS]:
+        known = [*FORMATS, "all"]
         raise ConfigError(f"report: --format must be of {', '.join(known)}; got {unknown[0]!r}{suggestion(unknown[0], known)}")
     return names

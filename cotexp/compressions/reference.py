@@ -22,7 +22,7 @@ class ReferenceRounds(Compression):
     prompt: str = setting(DEFAULT_REWRITE_PROMPT, "Prompt of one round; {question}, {rationale} and {answer} are replaced.")
 
     def run_contradictions(self, settings: Any) -> Iterator[str]:
-        if settings.teacher.name != "reference":
+        if not settings.teacher.needs_references:
             yield f"teacher must be 'reference' with compression=reference; got {settings.teacher.name!r}"
         if not settings.task.has_solutions_of_several_lengths:
             yield f"compression=reference needs solutions of several lengths, as task=stories has them; got task={settings.task.name}"

@@ -44,7 +44,7 @@ class Rewriting(Compression):
         yield from bad_placeholders(self.prompt, {"question", "rationale", "answer"}, {"rationale"})
 
     def run_contradictions(self, settings: Any) -> Iterator[str]:
-        if isinstance(settings.model, ScratchModel) and settings.compressor.name == "self":
+        if isinstance(settings.model, ScratchModel) and settings.compressor.is_student:
             yield "compressor must not be 'self' with a model made from scratch; use compressor=tiny or another model"
 
     def rewrite_prompt(self, *, question: str, text: str, answer: str) -> str:

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cotexp import credentials
 from cotexp.config import spelling
-from cotexp.config.slots import INSTALLED
+from cotexp.config.slots import REGISTRIES
 from cotexp.settings.base import MOST_SHOWN, ConfigError, suggestion
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -113,7 +113,9 @@ def bad_option(override: Override) -> str | None:
 
 def options(group: str) -> list[str]:
     """The names that GROUP=NAME accepts: the files of GROUP in the folders of settings files, and what installed packages add."""
-    return sorted({*(name for folder in config_folders() for name in _names_in(folder / group)), *INSTALLED.get(group, dict)()})
+    return sorted(
+        {*(name for folder in config_folders() for name in _names_in(folder / group)), *(REGISTRIES[group].installed if group in REGISTRIES else ())}
+    )
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -20,8 +21,8 @@ from cotexp.config.overrides import (
     options,
     unknown,
 )
-from cotexp.config.slots import FILLED_IN, INSTALLED, ROOT, SECTIONS, SHARED_BY_TASKS, add_installed
-from cotexp.settings.base import ConfigError, suggestion
+from cotexp.config.slots import FILLED_IN, REGISTRIES, ROOT, SECTIONS, SHARED_BY_TASKS, add_installed
+from cotexp.settings.base import ConfigError, shortened, suggestion
 from cotexp.settings.root import Settings, root_problems
 from cotexp.tasks import CustomTask, Task
 
@@ -55,7 +56,7 @@ def register() -> None:
                 where = f"{section.__module__}:{section.__qualname__}"
                 problem = f"has a field whose type settings cannot have: {error.full_key} ({first_line(error)})"
                 raise ConfigError(f"{slot}={name}: {where} {problem}") from None
-            if name in INSTALLED.get(slot, dict)() and file_of(slot, name) is None:
+            if slot in REGISTRIES and name in REGISTRIES[slot].installed and file_of(slot, name) is None:
                 store.store(group=slot, name=name, node=section)
     launchers.register()
     spelling.register()
@@ -84,6 +85,7 @@ def load(config: DictConfig) -> Settings:
             problems.append(f"{slot} must be one of {', '.join(options(slot))}; got {node!r}")
         else:
             sections[slot] = _build(node, slot, problems)
+    problems += _unknown_artifacts(getattr(sections.get("tracking"), "upload", []))
     if problems:
         raise ConfigError(*problems)
     settings = Settings(**values, **sections)
@@ -92,6 +94,15 @@ def load(config: DictConfig) -> Settings:
     if problems:
         raise ConfigError(*problems)
     return settings
+
+
+def _unknown_artifacts(upload: list[str]) -> Iterator[str]:
+    """Settings know no stages: only a command that uploads pays for their import."""
+    if upload:
+        from cotexp.flow import ARTIFACTS
+
+        for each in (each for each in upload if each not in ARTIFACTS):
+            yield f"tracking.upload must be one of {', '.join(ARTIFACTS)}{suggestion(each, list(ARTIFACTS))}; got {shortened(each)}"
 
 
 def _task_named(name: str, setting: str, chosen: Task, problems: list[str]) -> Any:

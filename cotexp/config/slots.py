@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, get_args, get_type_hints
 
-from cotexp.compressions import COMPRESSIONS, installed_compressions
+from cotexp.compressions import COMPRESSIONS
+from cotexp.extensions import Registry
+from cotexp.selections import SELECTIONS
 from cotexp.settings.compressors import ApiCompressor, LocalCompressor, SelfCompressor
 from cotexp.settings.evaluation import Evaluation
 from cotexp.settings.models import GgufModel, PretrainedModel, ScratchModel
 from cotexp.settings.root import Paths, Settings
-from cotexp.settings.selection import Scoring, Selection
-from cotexp.settings.teachers import ApiTeacher, LocalTeacher, RecordedTeacher, ReferenceTeacher, SelfTeacher
+from cotexp.settings.scoring import Scoring
 from cotexp.settings.tracking import NoTracking, WandbTracking
 from cotexp.settings.training import Mixture, Trainer
-from cotexp.tasks import KINDS, installed_kinds
+from cotexp.tasks import KINDS
+from cotexp.teachers import TEACHERS
 
 SECTIONS: dict[str, dict[str, type]] = {
     "task": dict(KINDS),
     "model": {"hf": PretrainedModel, "gguf": GgufModel, "scratch": ScratchModel},
-    "teacher": {
-        "self": SelfTeacher,
-        "local": LocalTeacher,
-        "api": ApiTeacher,
-        "recorded": RecordedTeacher,
-        "reference": ReferenceTeacher,
-    },
+    "teacher": dict(TEACHERS),
     "scoring": {"default": Scoring},
-    "selection": {"default": Selection},
+    "selection": dict(SELECTIONS),
     "compressor": {"self": SelfCompressor, "local": LocalCompressor, "api": ApiCompressor},
     "compression": dict(COMPRESSIONS),
     "mixture": {"default": Mixture},
@@ -47,8 +43,8 @@ SHARED_BY_TASKS = ("num_train", "num_validation", "num_test", "few_shot", "few_s
 """Settings of `task` that the other tasks of the run take over, unless they are at their default. Tasks from files take over the seed too."""
 
 OVERLAYS = ("experiment", "sweep", "debug")
-INSTALLED: dict[str, Callable[[], Mapping[str, type]]] = {"task": installed_kinds, "compression": installed_compressions}
-"""Slot -> what installed packages add to it."""
+REGISTRIES: dict[str, Registry[Any]] = {"task": KINDS, "teacher": TEACHERS, "selection": SELECTIONS, "compression": COMPRESSIONS}
+"""Slot -> its settings classes, to which installed packages may add."""
 
 
 def add_installed() -> None:
@@ -56,8 +52,8 @@ def add_installed() -> None:
 
     Raises: ConfigError with a line for each entry point that adds none.
     """
-    for slot, installed in INSTALLED.items():
-        SECTIONS[slot] |= installed()
+    for slot, registry in REGISTRIES.items():
+        SECTIONS[slot] |= registry.installed
 
 
 def text_settings() -> frozenset[str]:

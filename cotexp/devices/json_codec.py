@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from cotexp import durable, records
-from cotexp.compressions import COMPRESSIONS, installed_compressions
-from cotexp.settings import compressors, evaluation, models, root, selection, server, teachers, tracking, training
-from cotexp.tasks import KINDS, installed_kinds
+from cotexp.compressions import COMPRESSIONS
+from cotexp.extensions import Registry
+from cotexp.selections import SELECTIONS
+from cotexp.settings import compressors, evaluation, models, root, scoring, server, tracking, training
+from cotexp.tasks import KINDS
+from cotexp.teachers import TEACHERS
 
-_SETTINGS = (compressors, evaluation, models, root, selection, server, teachers, tracking, training)
+_SETTINGS = (compressors, evaluation, models, root, scoring, server, tracking, training)
 MODULES = {module.__name__: module for module in (*_SETTINGS, records)}
-"""Modules whose dataclasses a file may contain, besides tasks and compressions. `read` refuses all other classes."""
+"""Modules whose dataclasses a file may contain, besides those of registries. `read` refuses all other classes."""
 
 
 def write(path: Path, content: Any) -> None:
@@ -58,6 +61,7 @@ def _decoded(value: Any) -> Any:
 
 
 def _modules_of_classes() -> dict[str, Any]:
-    """Modules of the settings classes of tasks and compressions, including those of installed packages."""
-    classes = (*KINDS.values(), *installed_kinds().values(), *COMPRESSIONS.values(), *installed_compressions().values())
+    """Modules of the settings classes in the registries, including those of installed packages."""
+    registries: tuple[Registry[Any], ...] = (KINDS, TEACHERS, SELECTIONS, COMPRESSIONS)
+    classes = [cls for registry in registries for cls in (*registry.values(), *registry.installed.values())]
     return {cls.__module__: sys.modules[cls.__module__] for cls in classes}

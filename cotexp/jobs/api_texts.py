@@ -9,9 +9,8 @@ from typing import Any
 
 from cotexp import credentials, progress
 from cotexp.settings.base import ConfigError
-from cotexp.settings.compressors import ApiCompressor
 from cotexp.settings.root import Settings
-from cotexp.settings.teachers import ApiTeacher
+from cotexp.settings.server import ApiServer
 from cotexp.stages.context import Context
 from cotexp.store.ledger_files import complete_lines
 from cotexp.store.specs import Spec
@@ -50,8 +49,8 @@ def texts(context: Context, role: str, spec: Spec, prompts: Mapping[str, str], *
 def check_keys(settings: Settings) -> None:
     """Raises ConfigError when what a server that this run will ask needs from the environment is not there."""
     problems = []
-    for role, section in roles(settings):
-        for name, place in section.server.variables.items():
+    for role, server in servers(settings):
+        for name, place in server.variables.items():
             if credentials.environment_value(name):
                 continue
             if place == "api_key_env":
@@ -82,12 +81,12 @@ def metrics(context: Context, role: str, specs: Sequence[Spec]) -> dict[str, flo
     }
 
 
-def roles(settings: Settings) -> Iterator[tuple[str, ApiTeacher | ApiCompressor]]:
-    """The roles that a server has in a run, with their settings."""
-    if isinstance(settings.teacher, ApiTeacher):
-        yield "teacher", settings.teacher
-    if isinstance(settings.compressor, ApiCompressor) and settings.compression.asks_compressor:
-        yield "compressor", settings.compressor
+def servers(settings: Settings) -> Iterator[tuple[str, ApiServer]]:
+    """The roles that a server has in a run, with its settings."""
+    if settings.teacher.server is not None:
+        yield "teacher", settings.teacher.server
+    if settings.compressor.server is not None and settings.compression.asks_compressor:
+        yield "compressor", settings.compressor.server
 
 
 def _rows(context: Context, specs: Sequence[Spec]) -> Iterator[Row]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from cotexp.inference.engines import ENGINES
 from cotexp.jobs import engines
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
 from cotexp.settings.base import ConfigError
 from cotexp.settings.models import PretrainedModel
-from cotexp.settings.teachers import LocalTeacher
 from cotexp.settings.training import Trainer
 from cotexp.stages import checkpoint
 from cotexp.stages.context import Context
@@ -39,17 +39,17 @@ def check_models(context: Context) -> None:
 
     settings = context.settings
     check_unchanged(context.base.folder)
-    if settings.trains or settings.model.engine != "vllm":
+    if settings.trains or ENGINES[settings.model.engine].by_transformers:
         shapes = loading.check(context.base, settings.model, "model.path")
         if settings.trains and settings.trainer.tuning == "lora" and not context.store.has_artifact(checkpoint.spec(context)):
             adapters.check_targets(shapes, settings.trainer.lora)
     for role, files in {"teacher": context.teacher, "compressor": context.compressor}.items():
         if files is not None and files != context.base:
             model: PretrainedModel = getattr(settings, role).model
-            if model.engine == "vllm":  # which loads what transformers cannot, and says itself what it misses
-                weights.check_numbers(files.folder, files.sha256, f"{role}.model.path")
-            else:
+            if ENGINES[model.engine].by_transformers:
                 loading.check(files, model, f"{role}.model.path")
+            else:  # it loads what transformers cannot, and says itself what it misses
+                weights.check_numbers(files.folder, files.sha256, f"{role}.model.path")
     if context.classifier is not None:
         weights.check(context.classifier.folder, context.classifier.sha256, "compression.classifier", trust_remote_code=False, kind=weights.LABELS)
 
@@ -71,7 +71,7 @@ def _roles(context: Context) -> Iterator[Role]:
     if not settings.trains:
         return
     yield Role(*own, "training", (context.prompt_for(each) for each in train))
-    if isinstance(settings.teacher, LocalTeacher) and context.teacher:
+    if context.teacher:
         yield Role("teacher.model", settings.teacher.model, context.teacher, "training", (context.prompt_for(each) for each in train))
     if settings.compression.asks_compressor and context.compressor:
         rewriter = own if context.compressor is context.base else ("compressor.model", settings.compressor.model, context.compressor)
@@ -87,9 +87,8 @@ def _rewriting(context: Context, question: Question) -> str:
 def _problems(role: Role, trainer: Trainer) -> Iterator[str]:
     from cotexp.models import loading
 
-    limits = {f"{role.setting}.context_length": loading.context_of(role.files.folder, role.model)}
-    if role.model.engine == "vllm":
-        limits[f"{role.setting}.vllm.max_model_len"] = role.model.vllm.max_model_len
+    limits = {"context_length": loading.context_of(role.files.folder, role.model), **ENGINES[role.model.engine].limits(role.model)}
+    limits = {f"{role.setting}.{name}": limit for name, limit in limits.items()}
     if role.what == "training" and role.setting == "model":
         limits["trainer.max_length"] = trainer.max_length
     encoder = engines.encoder_of(role.files, role.model)

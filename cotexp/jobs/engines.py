@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from cotexp.inference.engine import Engine, rows_of_batch
+from cotexp.inference.engines import ENGINES
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.settings.base import keyed
@@ -19,51 +21,30 @@ from cotexp.store.claims import ChunkSize
 from cotexp.store.disk import check_unchanged
 
 if TYPE_CHECKING:
-    from cotexp.inference.engine import Engine
     from cotexp.inference.local import LocalEngine
-    from cotexp.inference.vllm import VllmEngine
-
-E = TypeVar("E", bound="Engine")
 
 
 def load_engine(context: Context, files: ModelFiles, model: PretrainedModel, *, adapter: Path | None = None) -> Engine:
-    """The engine that the settings name for a model (or its fine-tuned form in `adapter`); the previous one is freed when it differs."""
-    return (_load_vllm if model.engine == "vllm" else load_local)(context, files, model, adapter=adapter)
+    """The engine that the settings name for a model (or its fine-tuned form in `adapter`); the previous one is freed when it differs.
 
-
-def load_local(context: Context, files: ModelFiles, model: PretrainedModel, *, adapter: Path | None = None) -> LocalEngine:
-    """The same in this process, whatever the settings name."""
-    from cotexp.inference.local import LocalEngine
-    from cotexp.models import loading
-
-    def make() -> LocalEngine:
-        for each in filter(None, (adapter, files.folder)):
-            check_unchanged(each)
-        return LocalEngine(loading.load(adapter or files.folder, model, base_folder=files.folder), compile=model.compile)
-
-    return _held(context, f"local {files.folder} {adapter} {keyed(model)} {model.device} {model.compile}", make)
-
-
-def _load_vllm(context: Context, files: ModelFiles, model: PretrainedModel, *, adapter: Path | None = None) -> VllmEngine:
-    from cotexp.inference.vllm import VllmEngine
-
-    folder = merged.make(context, files, model, adapter) if adapter else files.folder
-
-    def make() -> VllmEngine:
-        check_unchanged(folder)
-        return VllmEngine(folder, model)
-
-    return _held(context, f"vllm {folder} {keyed(model)}", make)
-
-
-def _held(context: Context, name: str, make: Callable[[], E]) -> E:
-    """The engine of this name, made when it is not the one in memory. Other devices of the stage hear that there is something to compute."""
+    Other devices of the stage hear that there is something to compute.
+    """
+    kind, folder = ENGINES[model.engine], files.folder
+    if adapter is not None and not kind.reads_adapters:
+        folder, adapter = merged.make(context, files, model, adapter), None
+    name = f"{model.engine} {folder} {adapter} {keyed(model)} {model.device} {model.compile}"
     context.on_compute()
     if context.engine is None or context.engine_name != name:
         context.engine = None
-        context.engine = make()
-        context.engine_name = name
-    return cast(E, context.engine)
+        for each in filter(None, (adapter, folder)):
+            check_unchanged(each)
+        context.engine, context.engine_name = kind.load(folder, model, adapter), name
+    return context.engine
+
+
+def load_local(context: Context, files: ModelFiles, model: PretrainedModel) -> LocalEngine:
+    """The engine in this process, for a model whose settings name it."""
+    return cast("LocalEngine", load_engine(context, files, model))
 
 
 def rows_at_once(
@@ -77,12 +58,8 @@ def rows_at_once(
 
     `prompt(id)` is what is asked, `expected(id)` the expected length of the text in tokens, without which it may be the longest allowed.
     """
-    from cotexp.inference.engine import rows_of_batch
-
-    if model.engine == "vllm":
-        from cotexp.inference.vllm import ROWS_AT_ONCE
-
-        return ROWS_AT_ONCE * model.vllm.data_parallel_size
+    if (rows := ENGINES[model.engine].rows_at_once) is not None:
+        return rows(model)
     encoder = functools.cache(lambda: load_encoder(context))
 
     def length(name: str) -> int:

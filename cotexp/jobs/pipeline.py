@@ -13,6 +13,7 @@ from typing import Any
 from cotexp import flow
 from cotexp.devices.stage_workers import check_devices, on_all_devices
 from cotexp.flow import Walk, specs_of
+from cotexp.inference.engines import ENGINES
 from cotexp.jobs import api_texts, questions, status
 from cotexp.jobs.checks import check_models, check_room
 from cotexp.jobs.status import Clock, Metrics
@@ -22,7 +23,6 @@ from cotexp.settings.base import RunFailed, keyed
 from cotexp.settings.evaluation import MODES
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.root import READ_BY_TRAINING, Settings
-from cotexp.settings.teachers import LocalTeacher, RecordedTeacher
 from cotexp.stages import importances, made_model, predictions
 from cotexp.stages.context import Context, compressor_model, engine_of, hash_of
 from cotexp.store.disk import check_writable, exclusive, explained_disk_errors
@@ -162,10 +162,9 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
     if settings.compression.asks_compressor and compressor is not None:
         context.compressor = base if compressor is settings.model else _find(compressor, "compressor.model", plan)
     context.classifier = importances.find_classifier(settings.compression, plan=plan)
-    if isinstance(settings.teacher, LocalTeacher):
+    if settings.teacher.model is not None:
         context.teacher = _find(settings.teacher.model, "teacher.model", plan)
-    if isinstance(settings.teacher, RecordedTeacher):
-        context.recorded = questions.recorded(settings, context.training_questions)
+    context.recorded = questions.recorded(settings, context.training_questions)
     return context
 
 
@@ -176,12 +175,10 @@ def _find(model: PretrainedModel, setting: str, plan: bool) -> ModelFiles:
 
 
 def _check_place(model: PretrainedModel, setting: str, plan: bool, files: ModelFiles | None = None) -> None:
-    """Raises ConfigError when this machine cannot run the model as its settings say; a plan may be made anywhere for engine vllm."""
+    """Raises ConfigError when this machine cannot run the model as its settings say; a plan may be made anywhere."""
     identity.check_device(model.device, f"{setting}.device")
-    if model.engine == "vllm" and not plan:
-        from cotexp.inference import vllm
-
-        vllm.check(model, setting, files)
+    if not plan:
+        ENGINES[model.engine].check(model, setting, files)
 
 
 def run_key(context: Context) -> str:
@@ -207,7 +204,7 @@ def run_key(context: Context) -> str:
 
 def _models(settings: Settings) -> list[PretrainedModel]:
     """The models that the settings name: the one that is fine-tuned, and those of teacher and compressor that are models of their own."""
-    return [settings.model, *(role.model for role in (settings.teacher, settings.compressor) if hasattr(role, "model"))]
+    return [settings.model, *(role.model for role in (settings.teacher, settings.compressor) if role.model is not None)]
 
 
 def stages_used(context: Context) -> dict[str, Any]:

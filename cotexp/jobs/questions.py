@@ -11,8 +11,8 @@ from cotexp.settings.base import ConfigError
 from cotexp.settings.root import Settings
 from cotexp.stages.context import by_task
 from cotexp.tasks import Prompt, QuestionSets, data_folders, load_questions, prompt_of
-from cotexp.tasks.recorded_rationales import Recorded, read_recorded
 from cotexp.tasks.splits import without_duplicates, without_overlap
+from cotexp.teachers.base import Recorded
 
 
 def load(settings: Settings) -> tuple[QuestionSets, dict[str, Prompt]]:
@@ -69,14 +69,17 @@ def _read(settings: Settings) -> set[str]:
 
 
 def _check_references(settings: Settings, questions: Iterable[Question]) -> None:
-    if settings.teacher.name == "reference" and (lacking := sorted({each.task for each in questions if not each.references})):
-        raise ConfigError(f"teacher=reference needs a worked solution for every question to train on; {', '.join(lacking)} has questions without one")
+    if settings.teacher.needs_references and (lacking := sorted({each.task for each in questions if not each.references})):
+        raise ConfigError(
+            f"teacher={settings.teacher.name} needs a worked solution for every question to train on; {', '.join(lacking)} has questions without one"
+        )
 
 
 def recorded(settings: Settings, questions: Iterable[Question]) -> dict[str, Recorded]:
-    """The recorded rationales of `questions`, task by task.
+    """The rationales of `questions` that the teacher reads from files, task by task; none if it reads none.
 
     Raises: ConfigError when files are missing or malformed, or belong to no question of a task.
     """
     folders = data_folders(settings.paths.data, settings.paths.outputs)
-    return {task: read_recorded(settings.teacher, task, own, folders) for task, own in by_task(questions).items()}
+    read = {task: settings.teacher.read(task, own, folders) for task, own in by_task(questions).items()}
+    return {task: recorded for task, recorded in read.items() if recorded is not None}

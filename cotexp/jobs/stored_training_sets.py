@@ -72,7 +72,7 @@ def _key(context: Context) -> str:
             "perplexity": [spec.key for task in tasks if (spec := perplexity.spec(context, task))],
             "seed": settings.seed,
             "originals": settings.mixture.originals,
-            "num_samples": getattr(settings.teacher, "num_samples", 1),
+            "num_samples": settings.teacher.num_samples,
             "compression": keyed(settings.compression),
             "perplexity_chains": settings.scoring.perplexity_chains,
         }

@@ -6,14 +6,12 @@ threshold of diversity and k are not published; the defaults are ours. The contr
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from cotexp.records import Rationale, Score, Selected
-from cotexp.settings.selection import COMMON_DIVERSITY, Selection
-
-NGRAM = 3
+from cotexp.selections.base import Selection
+from cotexp.selections.filters import COMMON_DIVERSITY, accurate, diverse, usable
+from cotexp.selections.orders import spread
 
 
 def select(
@@ -29,17 +27,14 @@ def select(
     outcomes: dict[str, Selected] = {}
     for question_id, written in rationales.items():
         left = usable(written)
-        outcome = Selected(
-            question_id=question_id, num_written=len(written), num_usable=len(left), num_accurate=0, num_diverse=0, num_ordered=0, kept=[]
-        )
+        counts = {"written": len(written), "usable": len(left)}
         takes_part = not selection.equal_questions or len(diverse(accurate(left), COMMON_DIVERSITY)) >= (selection.k or 1)
-        left = accurate(left) if selection.accuracy else left
-        outcome.num_accurate = len(left)
-        left = left if selection.diversity is None else diverse(left, selection.diversity)
-        outcome.num_diverse = len(left)
-        left = in_order(left, scores, selection, seed=seed)[: selection.k] if takes_part else []
-        outcome.num_ordered = len(left)
-        ranked[question_id], outcomes[question_id] = left, outcome
+        for word, keep in selection.filters(scores, seed=seed):
+            left = keep(left)
+            counts[word] = len(left)
+        if not takes_part:
+            left, counts[word] = [], 0
+        ranked[question_id], outcomes[question_id] = left, Selected(question_id=question_id, counts=counts, kept=[])
     kept = _within_budget(ranked, selection, seed)
     for each in kept:
         outcomes[each.question_id].kept.append(each.id)
@@ -52,54 +47,9 @@ def for_validation(rationales: Mapping[str, Sequence[Rationale]], selection: Sel
     return [each for left in usable_of.values() for each in (accurate(left) if selection.validation == "correct" else left)[: selection.k]]
 
 
-def usable(rationales: Sequence[Rationale]) -> list[Rationale]:
-    """Those that can be learnt from in any arm: finished, with a chain of thought and a stated answer."""
-    return [each for each in rationales if each.closing and each.cot.strip() and each.finish_reason == "stop"]
-
-
-def accurate(rationales: Sequence[Rationale]) -> list[Rationale]:
-    return [each for each in rationales if each.correct]
-
-
-def diverse(rationales: Sequence[Rationale], threshold: float) -> list[Rationale]:
-    """Visited in order, those that are less similar than `threshold` to all kept before them; exact, every pair is compared."""
-    kept: list[tuple[Rationale, frozenset[tuple[str, ...]]]] = []
-    for each in rationales:
-        grams = ngrams(each.text)
-        if all(jaccard(grams, other) < threshold for _, other in kept):
-            kept.append((each, grams))
-    return [each for each, _ in kept]
-
-
-def ngrams(text: str) -> frozenset[tuple[str, ...]]:
-    """The word 3-grams of a text; words are numbers, runs of letters and single signs, without case. A shorter text is one gram."""
-    words = re.findall(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[^\w\s]", text.casefold())
-    return frozenset(tuple(words[i : i + NGRAM]) for i in range(max(1, len(words) - NGRAM + 1)))
-
-
-def jaccard(first: frozenset[tuple[str, ...]], second: frozenset[tuple[str, ...]]) -> float:
-    """Shared grams over all grams, in [0, 1]."""
-    return len(first & second) / len(first | second)
-
-
-def in_order(rationales: Sequence[Rationale], scores: Mapping[str, Score], selection: Selection, *, seed: int) -> list[Rationale]:
-    """The rationales of one question, best first; of equals the earlier sample."""
-    if selection.order == "random":
-        return sorted(rationales, key=lambda each: _spread(each.id, seed))
-    keys: dict[str, Callable[[Rationale], float]] = {
-        "sample": lambda each: each.sample,
-        "shortest": lambda each: each.num_tokens,
-        "longest": lambda each: -each.num_tokens,
-        "lowest_perplexity": lambda each: scores[each.id].perplexity,
-        "lowest_rd": lambda each: scores[each.id].rd(selection.rd),
-        "highest_rd": lambda each: -scores[each.id].rd(selection.rd),
-    }
-    return sorted(rationales, key=keys[selection.order])
-
-
 def _within_budget(ranked: Mapping[str, Sequence[Rationale]], selection: Selection, seed: int) -> list[Rationale]:
     """Every question's best, then every question's second, ..., until a rationale does not fit; questions in an order that `seed` fixes."""
-    order = sorted(ranked, key=lambda each: _spread(each, seed)) if selection.max_rationales or selection.max_tokens else list(ranked)
+    order = sorted(ranked, key=lambda each: spread(each, seed)) if selection.max_rationales or selection.max_tokens else list(ranked)
     last = max((len(each) for each in ranked.values()), default=0)
     kept: list[Rationale] = []
     num_tokens = 0
@@ -109,7 +59,3 @@ def _within_budget(ranked: Mapping[str, Sequence[Rationale]], selection: Selecti
             break
         kept.append(each)
     return kept
-
-
-def _spread(text: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}/{text}".encode()).digest()

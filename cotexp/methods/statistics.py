@@ -216,8 +216,8 @@ def selection_metrics(outcomes: Sequence[Selected], chosen: Sequence[Rationale])
 
     `chosen` may hold validation rationales as well.
     """
-    steps = ("written", "usable", "accurate", "diverse", "ordered")
-    counts = {step: sum(getattr(each, f"num_{step}") for each in outcomes) for step in steps} | {"kept": sum(len(each.kept) for each in outcomes)}
+    words = dict.fromkeys(word for each in outcomes for word in each.counts)
+    counts = {word: sum(each.counts[word] for each in outcomes) for word in words} | {"kept": sum(len(each.kept) for each in outcomes)}
     metrics: dict[str, float] = {f"num_{step}": count for step, count in counts.items()}
     for before, after in itertools.pairwise(counts):
         metrics[f"num_dropped_{after}"] = counts[before] - counts[after]

@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from cotexp.methods import selection
 from cotexp.records import Rationale, Score
 from cotexp.report.stored import stage_rows
 from cotexp.report.style import COLOURS, Drawing, plain_log_ticks
+from cotexp.selections.filters import usable
 from cotexp.stages.scores import row_id
 from cotexp.store.stored_files import selection_of, stages_of
 
@@ -54,7 +54,7 @@ def _of_task(folder: Path, task: str, num_written: dict[str, int]) -> Iterator[S
     for name, row in rationales.items():
         if row["sample"] < num_written.get(row["question_id"], 0):
             rationale = Rationale.from_row({**row, "answer": grades[name]["extracted"], "correct": grades[name]["strict"]})
-            if selection.usable([rationale]):
+            if usable([rationale]):
                 score = Score.from_row({**scores[row_id(rationale)], **scores[rationale.question_id], "id": name})
                 yield Scored(rationale.source, rationale.correct, rationale.num_tokens, {kind: score.rd(kind) for kind in TITLES})
 

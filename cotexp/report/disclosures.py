@@ -7,6 +7,7 @@ from typing import Any
 
 from cotexp.report.compression_texts import Settings, choices_of_rounds, choices_of_run, evaluates_fine_tuned
 from cotexp.settings.sampling import UNRESTRICTED
+from cotexp.teachers import TEACHERS
 
 
 def disclosures(runs: Sequence[Settings]) -> list[str]:
@@ -56,7 +57,7 @@ def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:
     if not by_difficulty and selection["diversity"] is None:
         return
     ours = []
-    if teacher["name"] in ("local", "api"):
+    if "temperature" in teacher and not TEACHERS.stored(teacher["name"]).is_student:
         ours.append(f"{teacher['num_samples']} rationales per question, {sampling_of(teacher)}")
     if selection["diversity"] is not None:
         ours.append(f"near duplicates = Jaccard similarity of word 3-grams of {selection['diversity']} or more to one kept before")

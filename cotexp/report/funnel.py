@@ -7,10 +7,16 @@ from typing import Any, NamedTuple
 
 from cotexp.report.document import Table, text_table
 from cotexp.report.style import COLOURS, Drawing
+from cotexp.selections import selection_of
+from cotexp.selections.base import Label
 
 Metrics = dict[str, float]
 
 COLUMNS = ("filter of training rationales", "kept", "dropped", "kept of all written")
+
+
+DROPPED = "selection/num_dropped_"
+"""Begins the metric of what a filter dropped; its word follows."""
 
 
 class Step(NamedTuple):
@@ -28,29 +34,19 @@ def steps(metrics: Metrics, settings: dict[str, Any]) -> list[Step]:
     if not selection or "selection/num_written" not in metrics:
         return []
     limits = [f"{selection[each]:,} {unit}" for each, unit in (("max_rationales", "rationales"), ("max_tokens", "tokens")) if selection[each]]
-    first = f"first {selection['k']} of each question" if selection["k"] else "all of each question"
-    common = ", common questions alone" if selection["equal_questions"] else ""
-    named = {
-        "written": ("written", False),
-        "usable": ("usable: finished, with a stated answer", False),
-        "accurate": ("accuracy: the answer is the gold one", not (selection["accuracy"] or settings["mixture"]["originals"] == "correct")),
-        "diverse": (f"diversity: similarity below {selection['diversity']}", selection["diversity"] is None),
-        "ordered": (f"order {order_of(selection)}: {first}{common}", not selection["k"] and not common),
-        "kept": (f"budget: {' and '.join(limits)}", not limits),
+    labels = {
+        "written": Label("written"),
+        "usable": Label("usable: finished, with a stated answer"),
+        **selection_of(settings).labels(settings),
+        "kept": Label(f"budget: {' and '.join(limits)}", not limits),
     }
+    words = ["written", *(name.removeprefix(DROPPED) for name in metrics if name.startswith(DROPPED))]
+    named = {word: labels.get(word, Label(word)) for word in words}
     found = [
-        Step(
-            name.partition(":")[0] if off else name, int(metrics[f"selection/num_{step}"]), int(metrics.get(f"selection/num_dropped_{step}", 0)), off
-        )
-        for step, (name, off) in named.items()
+        Step(text.partition(":")[0] if off else text, int(metrics[f"selection/num_{word}"]), int(metrics.get(f"{DROPPED}{word}", 0)), off)
+        for word, (text, off) in named.items()
     ]
     return found if found[-1].num_kept < found[0].num_kept or selection["name"] != "all" else []
-
-
-def order_of(selection: dict[str, Any]) -> str:
-    """Such as "lowest masked RD" or "random"."""
-    order: str = selection["order"]
-    return order.replace("_rd", f" {selection['rd']} RD").replace("_", " ")
 
 
 def tables(metrics: Metrics, settings: dict[str, Any]) -> list[Table]:

@@ -146,7 +146,7 @@ def _mode_contradictions(settings: Settings) -> Iterator[str]:
 
 
 def _scratch_contradictions(settings: Settings) -> Iterator[str]:
-    if settings.teacher.name == "self":
+    if settings.teacher.is_student:
         yield "teacher must not be 'self' with a model made from scratch, which cannot write yet; use teacher=reference"
     if "base" in settings.evaluation.modes:
         yield f"evaluation.modes must not contain 'base' with a model made from scratch; got {settings.evaluation.modes}"

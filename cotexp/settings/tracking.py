@@ -14,23 +14,6 @@ class NoTracking(Section):
     name: str = setting("none", "Name of the tracker.", choices=("none",), keyed=False)
 
 
-ARTIFACTS = (
-    "dataset",
-    "texts",
-    "rationales",
-    "scores",
-    "rewrites",
-    "rounds",
-    "importances",
-    "perplexity",
-    "selection",
-    "model",
-    "checkpoint",
-    "predictions",
-)
-"""Kinds of artifacts that a run makes or reads, in the order of the pipeline."""
-
-
 @dataclass(slots=True, kw_only=True)
 class WandbTracking(Section):
     """One Weights & Biases run per experiment run; offline without an API key. WANDB_* variables apply to settings that are at their default.
@@ -49,7 +32,7 @@ class WandbTracking(Section):
     notes: str = setting("", "W&B notes.", keyed=False)
     job_type: str | None = setting(None, "W&B job type. Default: train, or evaluate if nothing is trained.", keyed=False)
     upload: list[str] = setting(
-        [], "Artifacts whose files are uploaded. W&B gets only paths and checksums of the others.", choices=ARTIFACTS, keyed=False
+        [], "Artifacts whose files are uploaded: dataset, selection, or stages by name. W&B gets only paths and checksums of the others.", keyed=False
     )
     finish_seconds: float = setting(
         60.0, "Most seconds that a finished run waits for an upload. The rest remains in OUTPUTS/wandb for `wandb sync`.", low=1, keyed=False

@@ -26,7 +26,7 @@ READS = ("selection", "model")
 def spec(context: Context) -> Spec:
     """The fine-tuned model: every setting, text and question that training sees."""
     settings, selection, tasks = context.settings, context.settings.selection, context.settings.task.train
-    reads_grades = settings.mixture.originals == "correct" or selection.accuracy or selection.equal_questions or selection.validation == "correct"
+    reads_grades = settings.mixture.originals == "correct" or selection.reads_grades
     written, ranked = ([stage.spec(context, each) for each in tasks] for stage in (rounds, importances))
     own = {
         "model": {
@@ -35,7 +35,7 @@ def spec(context: Context) -> Spec:
             "sha256": context.base.sha256,
         },
         "rationales": [rationales.spec(context, each).key for each in tasks],
-        "num_samples": None if context.recorded else getattr(settings.teacher, "num_samples", 1),
+        "num_samples": None if context.recorded else settings.teacher.num_samples,
         "rounds": [each.key for each in written if each],
         **({"importances": [each.key for each in ranked if each]} if any(ranked) else {}),
         "selection": keyed(selection),

@@ -9,13 +9,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cotexp import progress
-from cotexp.models import identity
+from cotexp.inference.engine import Engine
+from cotexp.inference.engines import ENGINES
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
-from cotexp.settings.compressors import ApiCompressor
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.root import Settings
 from cotexp.store.claims import ChunkSize
@@ -23,10 +23,7 @@ from cotexp.store.specs import Spec
 from cotexp.store.store import Store
 from cotexp.store.stored_files import Row
 from cotexp.tasks import Prompt, QuestionSets
-from cotexp.tasks.recorded_rationales import Recorded
-
-if TYPE_CHECKING:
-    from cotexp.inference.engine import Engine
+from cotexp.teachers.base import Recorded
 
 Emit = Callable[[Row], None]
 Compute = Callable[[list[str], Emit], None]
@@ -74,7 +71,8 @@ class Context:
     """What every stage may read, and the one engine that is held in memory at a time.
 
     `questions` are those of all tasks: train and validation of the tasks to train on, test of the tasks to evaluate on. `teacher` is the
-    model of teacher=local; `classifier` ranks tokens for pruning by LLMLingua-2; `recorded` holds the rationales of teacher=recorded for each task.
+    teacher's model if it has one of its own; `classifier` ranks tokens for pruning by LLMLingua-2; `recorded` holds for each task the rationales
+    that the teacher reads from files.
     With a `look`, stages count what is missing and compute nothing.
     """
 
@@ -134,7 +132,7 @@ def wanted_rationales(context: Context, questions: Iterable[Question]) -> list[s
     """Ids of the rationales that the teacher has, or is to write, for `questions`."""
     if context.recorded:
         return [f"{each.id}/{sample}" for each in questions for sample in range(len(context.recorded[each.task].rationales[each.id]))]
-    return wanted_rows(questions, getattr(context.settings.teacher, "num_samples", 1))
+    return wanted_rows(questions, context.settings.teacher.num_samples)
 
 
 def parent(row_id: str) -> str:
@@ -152,7 +150,7 @@ def own_of(model: PretrainedModel) -> dict[str, Any]:
 
 def environment(model: PretrainedModel) -> dict[str, Any]:
     """What else decides a generated text: number format, kind of device, and what of the prompt's form and end is not the model's own."""
-    device = "cuda" if model.engine == "vllm" else identity.device_type(model.device)
+    device = ENGINES[model.engine].device_of(model)
     return {"engine": engine_of(model), "dtype": model.dtype, "device": device, **own_of(model)}
 
 
@@ -176,16 +174,24 @@ def scoring_model(settings: Settings) -> PretrainedModel:
     return replace(model, engine="local", compile=False, dtype=settings.scoring.dtype)
 
 
+def student_model(settings: Settings) -> PretrainedModel:
+    """The model that is fine-tuned."""
+    model: PretrainedModel = settings.model
+    return model
+
+
 def teacher_model(settings: Settings) -> PretrainedModel | None:
     """The model on this machine that writes the rationales, if one does."""
-    return settings.model if settings.teacher.name == "self" else getattr(settings.teacher, "model", None)
+    model: PretrainedModel | None = settings.teacher.local_model(settings.model)
+    return model
 
 
 def compressor_model(settings: Settings) -> PretrainedModel | None:
     """The model on this machine that rewrites them, if one does."""
-    return settings.model if settings.compressor.name == "self" else getattr(settings.compressor, "model", None)
+    model: PretrainedModel | None = settings.compressor.local_model(settings.model)
+    return model
 
 
 def is_deterministic(settings: Settings) -> bool:
     """Whether the compressor would answer an unchanged text with the same text again."""
-    return bool(settings.compressor.temperature == 0) and not isinstance(settings.compressor, ApiCompressor)
+    return bool(settings.compressor.temperature == 0) and settings.compressor.server is None

@@ -15,7 +15,8 @@ from cotexp.models.identity import ModelFiles
 from cotexp.records import Question, Rationale
 from cotexp.settings.models import PretrainedModel
 from cotexp.stages import rationales
-from cotexp.stages.context import Compute, Context, Emit, by_task, environment, scoring_model
+from cotexp.stages.context import Compute, Context, Emit, by_task, environment, scoring_model, student_model
+from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 NAME = "importances"
 VERSION = 2
 READS = ("rationales", "model")
+TIMED_AS = "rounds"
 
 CHUNK = 512
 """Rows claimed at once."""
@@ -52,6 +54,14 @@ def spec(context: Context, task: str) -> Spec | None:
     else:
         own |= {"model": context.base.sha256, "prompt": context.prompts[task].identity, **environment(scoring_model(settings))}
     return Spec(NAME, {"version": VERSION, **own})
+
+
+model = student_model
+
+
+def add(context: Context, made: TrainingSet) -> None:
+    """The importances of the chains' tokens."""
+    made.importances = make(context, made.chains)
 
 
 def make(context: Context, chains: Sequence[Rationale]) -> dict[str, list[float]]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from cotexp.jobs.engines import load_local, share
 from cotexp.methods import reasoning, statistics
-from cotexp.records import Compressed, Likelihood, Rationale, Round
+from cotexp.records import Compressed, Likelihood, Measured, Rationale, Round
 from cotexp.settings.models import ScratchModel
-from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model
+from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model, student_model
+from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
 from cotexp.tasks.grading import is_kept
@@ -25,14 +26,6 @@ CHUNK = 512
 
 Texts = dict[str, "_Text"]
 """Row id -> what it stands for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One chain's likelihoods: of the text that is kept, and of round 0 (the chain as it was written), 1, 2, ...; None for an unusable round."""
-
-    kept: Likelihood
-    rounds: list[Likelihood | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +52,21 @@ def spec(context: Context, task: str) -> Spec | None:
     model = scoring_model(settings)
     own = {"model": context.base.sha256, "task": task, "prompt": context.prompts[task].identity, **environment(model)}
     return Spec(NAME, {"version": VERSION, **own})
+
+
+model = student_model
+
+
+def add(context: Context, made: TrainingSet) -> None:
+    """The likelihoods of the chains."""
+    made.likelihoods = make(context, made.chains, made.rounds, made.kept)
+
+
+def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
+    """Nothing without a compressed chain."""
+    compressed = made.compressed
+    num_dropped = len(made.chosen) - len(compressed)
+    return compression_metrics(context, made.chains, made.kept, made.likelihoods, num_dropped=num_dropped) if compressed else {}
 
 
 def make(context: Context, chains: Sequence[Rationale], rounds: Mapping[str, Sequence[Round]], kept: Sequence[Compressed]) -> dict[str, Measured]:
@@ -92,7 +100,7 @@ def _count_most(context: Context, look: Look, chains: Sequence[Rationale]) -> No
         look.count(f"perplexity/{task}", num_texts, max(0, num_texts - len(context.store.ledger(own).read())))
 
 
-def metrics(
+def compression_metrics(
     context: Context, chains: Sequence[Rationale], kept: Sequence[Compressed], likelihoods: Mapping[str, Measured], *, num_dropped: int
 ) -> dict[str, float]:
     """Everything that `metrics.json` says of the compressed chains."""

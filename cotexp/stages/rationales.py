@@ -11,10 +11,11 @@ from typing import Any
 from cotexp.jobs import api_texts
 from cotexp.jobs.engines import load_encoder, rows_at_once
 from cotexp.methods import reasoning
-from cotexp.records import Grade, Question, Rationale
+from cotexp.records import WITHOUT_TEXT, Grade, Question, Rationale
 from cotexp.settings.base import keyed
 from cotexp.stages import grades, texts
-from cotexp.stages.context import Compute, Context, Emit, by_task, parent, wanted_rationales
+from cotexp.stages.context import Compute, Context, Emit, by_task, parent, teacher_model, wanted_rationales
+from cotexp.stages.training_set import TrainingSet
 from cotexp.store.claims import ChunkSize
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
@@ -22,7 +23,7 @@ from cotexp.tasks import answer_type_of
 from cotexp.tasks.answers import split_solution
 from cotexp.tasks.grading import Answered
 from cotexp.tasks.judge import Judge
-from cotexp.tasks.recorded_rationales import Written
+from cotexp.teachers.base import Written
 
 NAME = "rationales"
 VERSION = 4
@@ -37,14 +38,37 @@ def spec(context: Context, task: str) -> Spec:
     teacher = context.settings.teacher
     if (own := texts.spec(context, task)) is not None:
         source: dict[str, Any] = {"teacher": {"texts": own.key}, "task": task}
-    elif teacher.name == "self":
+    elif teacher.is_student:
         source = texts.written(context, task, context.base, context.settings.model)
-    elif teacher.name == "recorded":
+    elif context.recorded:
         source = {"teacher": {"recorded": context.recorded[task].sha256}, "task": task}
     else:
         source = {"teacher": keyed(teacher), "task": task}
     answers = answer_type_of(context.settings.tasks[task])
     return Spec(NAME, {"version": VERSION, **source, "answers": answers, "tokenizer": context.base.sha256})
+
+
+model = teacher_model
+
+
+def add(context: Context, made: TrainingSet) -> None:
+    """The rationales as written."""
+    made.written = make(context)
+
+
+def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
+    """Counts over training and validation questions."""
+    written = made.written
+    counts: dict[str, float] = {
+        "rationales/num_written": len(written),
+        "rationales/num_correct": sum(each.correct for each in written),
+        "rationales/num_dropped": len(written) - len(made.chosen),
+        "rationales/num_truncated": sum(each.finish_reason == "length" for each in written),
+        **{f"rationales/num_{outcome}": sum(each.finish_reason == outcome for each in written) for outcome in WITHOUT_TEXT},
+    }
+    if context.recorded:
+        counts["rationales/num_unmatched"] = sum(each.num_unmatched for each in context.recorded.values())
+    return counts
 
 
 def make(context: Context) -> list[Rationale]:
@@ -57,7 +81,7 @@ def _of_task(context: Context, task: str, questions: Sequence[Question], judge: 
     by_id = {each.id: each for each in questions}
     ids = wanted_rationales(context, questions)
     own = spec(context, task)
-    write = WRITERS[context.settings.teacher.name](context, task, by_id)
+    write = _writer(context, task, by_id)
     in_order = sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each))
     rows = context.rows(f"rationales/{task}", own, in_order, write, chunk_size=_chunk_size(context, by_id), shown=f"rationales, {task}")
     answered = [_to_grade(rows[each], by_id[parent(each)]) for each in ids if each in rows]
@@ -78,9 +102,11 @@ def _look_for_texts(context: Context, task: str, ids: Sequence[str]) -> None:
 def _chunk_size(context: Context, questions: Questions) -> ChunkSize:
     """How many texts are claimed and written at once; known ones may be many."""
     teacher = context.settings.teacher
-    if teacher.name not in ("self", "local"):
-        return api_texts.EVERYTHING if teacher.name == "api" else CHUNK_OF_KNOWN_TEXTS
-    model = context.settings.model if teacher.name == "self" else teacher.model
+    if teacher.server is not None:
+        return api_texts.EVERYTHING
+    model = teacher_model(context.settings)
+    if model is None:
+        return CHUNK_OF_KNOWN_TEXTS
     return rows_at_once(context, model, teacher, lambda each: context.prompt_for(questions[parent(each)]))
 
 
@@ -99,13 +125,26 @@ def _to_grade(row: Row, question: Question) -> Answered:
     )
 
 
-# --- one writer per teacher ------------------------------------------------------------------------------------------------
+# --- one writer per kind of teacher ----------------------------------------------------------------------------------------
 
 
-def _own(context: Context, task: str, questions: Questions) -> Compute:
+def _writer(context: Context, task: str, questions: Questions) -> Compute:
+    """The student writes; a model or a server of its own has written; or the texts are known."""
+    teacher = context.settings.teacher
+    if teacher.is_student:
+        return _own(context, questions)
+    if texts.spec(context, task) is not None:
+        return _teachers(context, task, questions)
+    if context.recorded:
+        rationales = context.recorded[task].rationales
+        return _known(context, questions, lambda question: rationales[question.id])
+    return _known(context, questions, teacher.known)
+
+
+def _own(context: Context, questions: Questions) -> Compute:
     def write(ids: list[str], emit: Emit) -> None:
         count = load_encoder(context).count
-        read: Emit = lambda output: emit(_row(output, "self", questions[parent(output["id"])], count))  # noqa: E731
+        read: Emit = lambda output: emit(_row(output, context.settings.teacher.author, questions[parent(output["id"])], count))  # noqa: E731
         texts.generate(context, context.base, context.settings.model, questions, ids, read)
 
     return write
@@ -117,40 +156,22 @@ def _teachers(context: Context, task: str, questions: Questions) -> Compute:
     def write(ids: list[str], emit: Emit) -> None:
         written = texts.make(context, task, questions, ids)
         count = load_encoder(context).count
-        source = teacher.server.model if teacher.name == "api" else teacher.model.name
         for each in ids:
-            emit(_row(written[each], source, questions[parent(each)], count))
+            emit(_row(written[each], teacher.author, questions[parent(each)], count))
 
     return write
 
 
-def _references(context: Context, task: str, questions: Questions) -> Compute:
-    return _known(context, questions, lambda each: Written(questions[parent(each)].references[0], "reference"))
-
-
-def _recorded(context: Context, task: str, questions: Questions) -> Compute:
-    rationales = context.recorded[task].rationales
-    return _known(context, questions, lambda each: rationales[parent(each)][int(each.rsplit("/", 1)[1])])
-
-
-WRITERS: dict[str, Callable[[Context, str, Questions], Compute]] = {
-    "self": _own,
-    "local": _teachers,
-    "api": _teachers,
-    "reference": _references,
-    "recorded": _recorded,
-}
-
-
-def _known(context: Context, questions: Questions, find: Callable[[str], Written]) -> Compute:
-    """Rows of texts that are there already; `find` gives that of an id."""
+def _known(context: Context, questions: Questions, find: Callable[[Question], Sequence[Written]]) -> Compute:
+    """Rows of texts that are there already; `find` gives those of a question."""
 
     def write(ids: list[str], emit: Emit) -> None:
         count = load_encoder(context).count
         for each in ids:
-            text, source, reason = find(each)
+            question, _, sample = each.rpartition("/")
+            text, source, reason = find(questions[question])[int(sample)]
             output = {"id": each, "text": text, "finish_reason": reason, "seconds": 0.0}
-            emit(_row(output, source, questions[parent(each)], count))
+            emit(_row(output, source, questions[question], count))
 
     return write
 

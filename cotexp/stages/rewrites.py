@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from cotexp.jobs import api_texts
 from cotexp.settings.base import keyed
-from cotexp.settings.compressors import ApiCompressor
 from cotexp.stages import rationales
 from cotexp.stages.context import API, Context, by_task, hash_of
+from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
 
@@ -20,7 +20,7 @@ READS = ("rationales",)
 def spec(context: Context, task: str) -> Spec | None:
     """What a server wrote as compressor; None for other compressors. Ids of the rows hold a hash of the prompt, so no count enters."""
     settings = context.settings
-    if not (isinstance(settings.compressor, ApiCompressor) and settings.compression.asks_compressor):
+    if settings.compressor.server is None or not settings.compression.asks_compressor:
         return None
     source = rationales.spec(context, task).description
     own = {
@@ -36,6 +36,12 @@ def spec(context: Context, task: str) -> Spec | None:
 def specs(context: Context) -> list[Spec]:
     """The ledgers of all tasks."""
     return [own for task in by_task(context.training_questions) if (own := spec(context, task)) is not None]
+
+
+def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
+    """What the server was asked for and paid, if there is one."""
+    own = specs(context)
+    return api_texts.metrics(context, "compressor", own) if own else {}
 
 
 def make(context: Context, task: str, prompts: Mapping[str, str], number: int) -> dict[str, Row]:

@@ -10,11 +10,11 @@ from cotexp.jobs import api_texts
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.methods import reasoning
 from cotexp.methods.rounds import outcome_of
-from cotexp.records import Question, Rationale, Round
+from cotexp.records import WITHOUT_TEXT, Question, Rationale, Round
 from cotexp.settings.base import keyed
-from cotexp.settings.compressors import ApiCompressor
 from cotexp.stages import rationales, rewrites
 from cotexp.stages.context import Compute, Context, Emit, by_task, compressor_model, environment, hash_of, is_deterministic, parent
+from cotexp.stages.training_set import TrainingSet
 from cotexp.store.claims import ChunkSize
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
@@ -53,6 +53,21 @@ def spec(context: Context, task: str) -> Spec | None:
         **compressor,
     }
     return Spec(NAME, {"version": VERSION, **own})
+
+
+model = compressor_model
+
+
+def add(context: Context, made: TrainingSet) -> None:
+    """The rounds of the chains."""
+    made.rounds = make(context, made.chains)
+
+
+def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
+    """How many rewrites there are, and how many of them cannot be used, by outcome; nothing where no compressor was asked."""
+    outcomes: list[str] = [each.outcome for run in made.rounds.values() for each in run]
+    failed = ("length", *WITHOUT_TEXT)
+    return {"rounds/num_written": len(outcomes), **{f"rounds/num_{each}": outcomes.count(each) for each in failed}} if outcomes else {}
 
 
 def make(context: Context, chains: Sequence[Rationale]) -> Rounds:
@@ -97,7 +112,7 @@ def _of_task(context: Context, task: str, chains: Sequence[Rationale], questions
 
 def _chunk_size(context: Context, rationales: dict[str, Rationale], rounds: Rounds, lengths: dict[str, int]) -> ChunkSize:
     """How many chains are claimed and rewritten at once; a rewrite is expected to be as long as what goes in."""
-    if isinstance(context.settings.compressor, ApiCompressor):
+    if context.settings.compressor.server is not None:
         return api_texts.EVERYTHING
     questions = {each.id: each for each in context.training_questions}
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cotexp.jobs.engines import load_local, share
-from cotexp.methods import difficulty, selection
+from cotexp.methods import difficulty
 from cotexp.models.encoding import Encoder
 from cotexp.records import Question, Rationale, Score
-from cotexp.settings.selection import Scoring
-from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model, wanted_rationales
+from cotexp.selections.filters import usable
+from cotexp.settings.scoring import Scoring
+from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model, student_model, wanted_rationales
+from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
 from cotexp.tasks import answer_type_of
@@ -47,6 +49,14 @@ def spec(context: Context, task: str) -> Spec | None:
         **environment(scoring_model(context.settings)),
     }
     return Spec(NAME, {"version": VERSION, **own})
+
+
+model = student_model
+
+
+def add(context: Context, made: TrainingSet) -> None:
+    """The scores of the written rationales."""
+    made.scores = make(context, made.written)
 
 
 def make(context: Context, written: Sequence[Rationale]) -> Scores:
@@ -84,7 +94,7 @@ def _count_unknown(context: Context, look: Look, written: Sequence[Rationale]) -
 
 def to_score(context: Context, rationales: Sequence[Rationale]) -> list[Rationale]:
     """Those that selection needs a score of: the usable ones of training questions."""
-    return _of(context.questions.train, selection.usable(rationales))
+    return _of(context.questions.train, usable(rationales))
 
 
 def wanted_scores(questions: Sequence[Question], rationales: Sequence[Rationale]) -> list[str]:

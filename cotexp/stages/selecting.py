@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cotexp.methods import selection
+from cotexp.methods import reasoning, selection, statistics
 from cotexp.records import Rationale, Selected
+from cotexp.selections.filters import usable
 from cotexp.settings.base import RunFailed
 from cotexp.stages.context import Context, by_task, wanted_rationales
 from cotexp.stages.scores import Scores, to_score
+from cotexp.stages.training_set import TrainingSet
+
+
+def add(context: Context, made: TrainingSet) -> None:
+    """The chosen rationales and their chains. Raises: RunFailed when nothing is left to train on, or to choose the checkpoint by."""
+    made.chosen, made.outcomes = select(context, made.written, made.scores)
+    if context.look is None:
+        check_selection(context, made.written, made.chosen, made.outcomes)
+    made.chains = reasoning.chains(made.chosen)
+
+
+def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
+    """What each filter kept, and how well difficulty tells correct from wrong."""
+    found = statistics.selection_metrics(made.outcomes, made.chosen) | statistics.difficulty_metrics(made.written, made.scores)
+    return {f"selection/{name}": value for name, value in found.items()}
 
 
 def select(context: Context, written: Sequence[Rationale], scores: Scores) -> tuple[list[Rationale], list[Selected]]:
@@ -39,14 +55,14 @@ def check_selection(context: Context, written: Sequence[Rationale], chosen: Sequ
     """Raises: RunFailed when nothing is left to train on, or to choose the checkpoint by."""
     look = f"look at the rationales in {context.store.root / 'rationales'}"
     if outcomes and not any(each.kept for each in outcomes):
-        left = ", ".join(f"{sum(getattr(each, f'num_{step}') for each in outcomes)} {step}" for step in ("written", "usable", "accurate", "diverse"))
+        left = ", ".join(f"{sum(each.counts[step] for each in outcomes)} {step}" for step in list(outcomes[0].counts)[:-1])
         raise RunFailed(
             f"no rationale of {len(outcomes)} training questions is left to train on ({left}; k, equal_questions and budgets come last): loosen "
             f"the filter that took them, raise teacher.max_new_tokens or take another teacher; {look}"
         )
     ids = {each.id for each in context.questions.validation}
     if ids and not any(each.question_id in ids for each in chosen):
-        num_usable = len(selection.usable([each for each in written if each.question_id in ids]))
+        num_usable = len(usable([each for each in written if each.question_id in ids]))
         raise RunFailed(
             f"no rationale is left to choose the checkpoint by: {num_usable} rationales of {len(ids)} validation questions are usable, none "
             f"of them correct; raise task.num_validation or teacher.num_samples, or set selection.validation=all; {look}"

@@ -12,8 +12,8 @@ from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
 from cotexp.settings.base import keyed
 from cotexp.settings.models import PretrainedModel
-from cotexp.settings.teachers import ApiTeacher
 from cotexp.stages.context import API, Context, Emit, by_task, environment, parent
+from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
 
@@ -25,7 +25,7 @@ READS = ("dataset",)
 def spec(context: Context, task: str) -> Spec | None:
     """What a teacher that is a model of its own wrote for one task, None for other teachers; more questions and samples extend the same ledger."""
     teacher = context.settings.teacher
-    if isinstance(teacher, ApiTeacher):
+    if teacher.server is not None:
         return Spec(NAME, {"version": VERSION, "teacher": _asked(context, task, API), "task": task})
     if context.teacher is None:
         return None
@@ -48,11 +48,16 @@ def specs(context: Context) -> list[Spec]:
     return [own for task in by_task(context.training_questions) if (own := spec(context, task)) is not None]
 
 
+def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
+    """What the server was asked for and paid, if there is one."""
+    return api_texts.metrics(context, "teacher", specs(context)) if context.settings.teacher.server is not None else {}
+
+
 def make(context: Context, task: str, questions: Mapping[str, Question], ids: Sequence[str]) -> dict[str, Row]:
     """The teacher's texts of the given ids; `questions` are those of the task by id."""
     teacher, own = context.settings.teacher, spec(context, task)
     assert own is not None
-    if isinstance(teacher, ApiTeacher):
+    if teacher.server is not None:
         prompts = {each: context.prompt_for(questions[parent(each)]) for each in ids}
         return api_texts.texts(context, "teacher", own, prompts, of_role=specs(context), what=f"texts, {task}")
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from cotexp import extensions
+from cotexp.extensions import Registry
 from cotexp.records import AnswerType, Question
 from cotexp.settings.base import ConfigError
 from cotexp.tasks.benchmark_task import BenchmarkTask
@@ -19,27 +18,20 @@ from cotexp.tasks.task import GeneratedTask, QuestionSets, Task
 
 __all__ = [
     "BenchmarkTask", "CustomTask", "GeneratedTask", "GsmSymbolicTask", "Prompt", "QuestionSets", "StoriesTask", "Task",
-    "answer_type_of", "data_folders", "installed_kinds", "load_questions", "prompt_for", "prompt_of",
+    "answer_type_of", "data_folders", "load_questions", "prompt_for", "prompt_of",
 ]  # fmt: skip
 
-KINDS: Mapping[str, type[Task]] = {
-    "stories": StoriesTask,
-    "gsm_symbolic": GsmSymbolicTask,
-    "benchmark": BenchmarkTask,
-    "custom": CustomTask,
-}
-"""Kind -> settings class of the tasks of this project."""
-GROUP = "cotexp.tasks"
-"""Entry points by which an installed package adds kinds of tasks."""
-
-
-@functools.cache
-def installed_kinds() -> Mapping[str, type[Task]]:
-    """Kind -> settings class of the tasks that installed packages add.
-
-    Raises: ConfigError with a line for each entry point that adds none.
-    """
-    return extensions.installed(GROUP, Task, KINDS)
+KINDS = Registry(
+    "cotexp.tasks",
+    Task,  # type: ignore[type-abstract]  # its subclasses are made, it is not
+    {
+        "stories": "cotexp.tasks.stories:StoriesTask",
+        "gsm_symbolic": "cotexp.tasks.gsm_symbolic:GsmSymbolicTask",
+        "benchmark": "cotexp.tasks.benchmark_task:BenchmarkTask",
+        "custom": "cotexp.tasks.custom:CustomTask",
+    },
+)
+"""Kind -> settings class of the tasks of this project, and of those that packages add as entry points `cotexp.tasks`."""
 
 
 def load_questions(task: Task, folders: Sequence[Path] = ()) -> QuestionSets:

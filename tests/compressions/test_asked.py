@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from cotexp.compressions import C3ot, Macc, NoCompression, PromptOnly, ReferenceRounds, SingleRound, TokenSkip, Truncation
 from cotexp.compressions.base import Compression
+from cotexp.compressions.c3ot import C3ot
+from cotexp.compressions.macc import Macc
+from cotexp.compressions.none import NoCompression
+from cotexp.compressions.prompt_only import PromptOnly
+from cotexp.compressions.reference import ReferenceRounds
+from cotexp.compressions.single_round import SingleRound
+from cotexp.compressions.tokenskip import TokenSkip
+from cotexp.compressions.truncate import Truncation
 
 BOTH = C3ot(instruction="Be brief.", long_instruction="Be thorough.")
 TOLD = PromptOnly(instruction="Be concise.")

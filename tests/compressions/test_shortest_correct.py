@@ -8,7 +8,7 @@ import pytest
 from kept import keep
 from sample_records import rationale, rewrite
 
-from cotexp.compressions import ShortestCorrect
+from cotexp.compressions.shortest_correct import ShortestCorrect
 from cotexp.records import Round
 
 CHAIN = rationale(cot="as written", num_cot_tokens=100)

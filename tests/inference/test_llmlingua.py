@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from cotexp import flow
 from cotexp.inference.llmlingua import RATES, Classifier
 from cotexp.settings.base import RunFailed
-from cotexp.stages import importances, rationales
+from cotexp.stages import compressing, importances, rationales
 
 pytest.importorskip("llmlingua", reason="the extra `llmlingua` is not installed")
 
@@ -100,7 +99,7 @@ def test_a_run_prunes_by_the_classifier(folder: Path, random_model: Path, tmp_pa
     ]
     context = pipeline.make_context(command_line.check_command_line(given, multirun=False)[0])
     chains = rationales.make(context)
-    pruned = flow.compress(context, chains, {})
+    pruned = compressing.compress(context, chains, {}, importances.make(context, chains))
     for each, chain in zip(pruned, chains, strict=True):
         assert re.findall(r"\d+", each.text) == re.findall(r"\d+", chain.cot)
         assert each.stop_reason == "protected" or abs(each.num_tokens - each.ratio * each.num_tokens_original) <= 2

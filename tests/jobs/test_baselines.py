@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cotexp import flow
 from cotexp.config import command_line
 from cotexp.inference.engine import Output, Request
 from cotexp.jobs import engines, pipeline
 from cotexp.settings.sampling import Sampling
-from cotexp.stages import checkpoint, predictions, rationales, rounds, selecting
+from cotexp.stages import checkpoint, compressing, predictions, rationales, rounds, selecting
 from cotexp.stages.context import Context
 
 FAST = ("debug=fast", "tracking=none", "evaluation.latency=false")
@@ -131,7 +130,7 @@ def test_a_question_is_asked_in_evaluation_as_it_was_in_training(compression: st
     )
     written = rationales.make(context)
     chosen, _ = selecting.select(context, written, {})
-    compressed = flow.compress(context, chosen, rounds.make(context, chosen))
+    compressed = compressing.compress(context, chosen, rounds.make(context, chosen), {})
     examples = checkpoint.make_examples(context, chosen, compressed)
     questions = {each.id: each for each in context.training_questions}
     forms = {form: [each for each in examples.train if each.form == form] for form in ("full", "compress")}

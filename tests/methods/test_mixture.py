@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 from sample_records import compressed, rationale
 
-from cotexp.compressions import C3ot, Macc
+from cotexp.compressions.c3ot import C3ot
+from cotexp.compressions.macc import Macc
 from cotexp.compressions.rewriting import DEFAULT_REWRITE_PROMPT
 from cotexp.methods.mixture import compressed_examples, full_examples, mix, rewrite_examples
 from cotexp.records import Example

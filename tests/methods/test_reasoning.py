@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kept import keep
 from sample_records import compressed, rewrite
 
-from cotexp.compressions import Macc
+from cotexp.compressions.macc import Macc
 from cotexp.methods import mixture, reasoning
 from cotexp.records import Rationale, Round
 

@@ -13,11 +13,12 @@ import sample_records
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cotexp.methods import selection as selecting
-from cotexp.methods.selection import diverse, for_validation, jaccard, ngrams, select, usable
+from cotexp.methods.selection import for_validation, select
 from cotexp.methods.statistics import selection_metrics
 from cotexp.records import Rationale, Score
-from cotexp.settings.selection import ORDERS, Selection
+from cotexp.selections.base import Selection
+from cotexp.selections.filters import diverse, jaccard, ngrams, usable
+from cotexp.selections.orders import ORDERS
 
 
 def rationale(
@@ -69,7 +70,7 @@ def test_an_unfinished_rationale_or_one_without_chain_or_answer_is_never_learnt_
     bare = dataclasses.replace(rationale("q", 3), cot=" \n")
     assert ids(usable([whole, cut, unanswered, bare])) == ["q/0"]
     kept, outcomes = select({"q": [whole, cut, unanswered, bare]}, {}, Selection(), seed=0)
-    assert (ids(kept), outcomes[0].num_written, outcomes[0].num_usable) == (["q/0"], 4, 1)
+    assert (ids(kept), outcomes[0].counts["written"], outcomes[0].counts["usable"]) == (["q/0"], 4, 1)
 
 
 def test_accuracy_keeps_correct_rationales_alone() -> None:
@@ -148,7 +149,7 @@ def test_the_filters_come_in_the_order_of_the_paper() -> None:
     kept, outcomes = select({"q": own}, scores, Selection(accuracy=True, diversity=0.5, order="lowest_rd", k=2), seed=0)
     assert ids(kept) == ["q/1", "q/3"], "the twin goes although it is easier: diversity is decided in sample order"
     outcome = outcomes[0]
-    assert (outcome.num_written, outcome.num_usable, outcome.num_accurate, outcome.num_diverse, outcome.num_ordered) == (4, 4, 3, 2, 2)
+    assert outcome.counts == {"written": 4, "usable": 4, "accurate": 3, "diverse": 2, "ordered": 2}
 
 
 # --- all together ---------------------------------------------------------------------------------------------------------
@@ -172,9 +173,9 @@ def test_counts_add_up_for_every_question_and_in_total(chosen: Selection, seed: 
     kept, outcomes = select(groups, scores, chosen, seed=seed)
     assert [each.question_id for each in outcomes] == list(groups)
     for each in outcomes:
-        steps = [each.num_written, each.num_usable, each.num_accurate, each.num_diverse, each.num_ordered, len(each.kept)]
+        steps = [*each.counts.values(), len(each.kept)]
         assert steps == sorted(steps, reverse=True)
-        assert each.num_written == len(groups[each.question_id])
+        assert each.counts["written"] == len(groups[each.question_id])
         assert len(each.kept) <= (chosen.k or 99)
     assert sorted(name for each in outcomes for name in each.kept) == sorted(ids(kept))
     assert len(set(ids(kept))) == len(kept)
@@ -201,7 +202,7 @@ def test_budgets_are_met_rank_by_rank(order: str) -> None:
     kept, outcomes = select(groups, scores, counted, seed=0)
     assert len(kept) == 40
     per_question = [len(each.kept) for each in outcomes]
-    assert max(per_question) - min(each for each, outcome in zip(per_question, outcomes, strict=True) if outcome.num_ordered > 2) <= 1
+    assert max(per_question) - min(each for each, outcome in zip(per_question, outcomes, strict=True) if outcome.counts["ordered"] > 2) <= 1
     weighed, _ = select(groups, scores, Selection(order=order, max_tokens=1000), seed=0)
     assert 1000 - 90 < sum(each.num_tokens for each in weighed) <= 1000
 
@@ -250,5 +251,5 @@ def test_order_without_scores_needs_none() -> None:
 
 def test_random_order_is_not_that_of_the_samples() -> None:
     own: Sequence[Rationale] = [rationale("q", number) for number in range(8)]
-    orders = {tuple(ids(selecting.in_order(own, {}, Selection(order="random", k=8), seed=seed))) for seed in range(20)}
+    orders = {tuple(ids(Selection(order="random", k=8)._in_order(own, {}, seed))) for seed in range(20)}
     assert len(orders) > 15

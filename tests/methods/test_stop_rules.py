@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from kept import keep
 from sample_records import rationale, rewrite
 
-from cotexp.compressions import Macc, NoCompression, ReferenceRounds, SingleRound, Truncation
+from cotexp.compressions.macc import Macc
+from cotexp.compressions.none import NoCompression
+from cotexp.compressions.reference import ReferenceRounds
+from cotexp.compressions.single_round import SingleRound
+from cotexp.compressions.truncate import Truncation
 from cotexp.methods.rounds import Stop, outcome_of
 from cotexp.records import Round
 

@@ -10,6 +10,7 @@ import pytest
 from cotexp.report import funnel
 from cotexp.report.disclosures import disclosures
 from cotexp.report.markdown import table_lines
+from cotexp.selections.base import Selection
 
 SELECTION = {
     "name": "morsd",
@@ -120,7 +121,12 @@ def test_a_control_without_a_part_of_morsd_has_no_such_footnote() -> None:
 
 @pytest.mark.parametrize(("order", "rd", "name"), [("lowest_rd", "plain", "lowest plain RD"), ("lowest_perplexity", "plain", "lowest perplexity")])
 def test_an_order_is_spelled_out(order: str, rd: str, name: str) -> None:
-    assert funnel.order_of({"order": order, "rd": rd}) == name
+    assert Selection.labels(settings_with(order=order, rd=rd))["ordered"].text == f"order {name}: first 2 of each question"
+
+
+def test_a_filter_of_a_package_that_is_gone_is_shown_by_its_word() -> None:
+    metrics = metrics_with() | {"selection/num_easy": 200, "selection/num_dropped_easy": 0}
+    assert "easy" in [each.name for each in funnel.steps(metrics, settings_with(name="easy"))]
 
 
 def test_several_arms_have_a_panel_each_and_no_panel_is_left_empty() -> None:

@@ -15,10 +15,17 @@ from typing import Any
 
 import pytest
 
-from cotexp import compressions, tasks
-from cotexp.compressions import C3ot, Macc, PromptOnly, SingleRound, TokenSkip, Truncation, rewriting
+from cotexp import compressions, selections, tasks, teachers
+from cotexp.compressions import rewriting
+from cotexp.compressions.c3ot import C3ot
+from cotexp.compressions.macc import Macc
+from cotexp.compressions.prompt_only import PromptOnly
+from cotexp.compressions.single_round import SingleRound
+from cotexp.compressions.tokenskip import TokenSkip
+from cotexp.compressions.truncate import Truncation
 from cotexp.config import command_line, slots
-from cotexp.settings import compressors, evaluation, models, root, sampling, selection, teachers, tracking, training
+from cotexp.selections.base import Selection
+from cotexp.settings import compressors, evaluation, models, root, sampling, scoring, tracking, training
 from cotexp.settings import server as server_settings
 from cotexp.settings.base import ConfigError, Section, keyed
 from cotexp.settings.compressors import ApiCompressor, LocalCompressor, SelfCompressor
@@ -26,16 +33,18 @@ from cotexp.settings.evaluation import Evaluation
 from cotexp.settings.models import PretrainedModel, ScratchModel, Vllm
 from cotexp.settings.root import Settings
 from cotexp.settings.sampling import Sampling, sampling_key
-from cotexp.settings.selection import Scoring, Selection
+from cotexp.settings.scoring import Scoring
 from cotexp.settings.server import ApiServer
-from cotexp.settings.teachers import ApiTeacher, LocalTeacher, RecordedTeacher, SelfTeacher
 from cotexp.settings.training import Lora, Mixture, Trainer
 from cotexp.store.specs import key_of
 from cotexp.tasks import BenchmarkTask, CustomTask, GeneratedTask, GsmSymbolicTask, StoriesTask, Task
+from cotexp.teachers.generating import ApiTeacher, LocalTeacher, SelfTeacher
+from cotexp.teachers.recorded import RecordedTeacher
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SETTINGS = (compressors, evaluation, models, root, sampling, selection, server_settings, teachers, tracking, training)
-NAMED = [each for module in (*SETTINGS, compressions, rewriting, tasks) for each in vars(module).values()]
+SETTINGS = (compressors, evaluation, models, root, sampling, scoring, server_settings, tracking, training)
+REGISTERED = [*compressions.COMPRESSIONS.values(), *teachers.TEACHERS.values()]
+NAMED = [*REGISTERED, *(each for module in (*SETTINGS, rewriting, selections, tasks) for each in vars(module).values())]
 SECTIONS = [
     each for each in dict.fromkeys(each for each in NAMED if isinstance(each, type)) if issubclass(each, Section) and dataclasses.is_dataclass(each)
 ]
@@ -588,3 +597,10 @@ def planned_run_key(model: Path, outputs: Path) -> str:
     found = re.search(r"run ([0-9a-f]{12})", done.stdout)
     assert found, done.stdout
     return found.group(1)
+
+
+def test_artifacts_to_upload_are_stages_of_the_flow_dataset_and_selection() -> None:
+    assert check("tracking=wandb", "tracking.upload=[scores,selection,checkpoint]").tracking.upload == ["scores", "selection", "checkpoint"]
+    (problem,) = problems_of(lambda: check("tracking=wandb", "tracking.upload=[grades]"))
+    assert problem.startswith("tracking.upload must be one of dataset, texts, rationales, scores, rewrites, rounds, importances, perplexity, ")
+    assert problem.endswith("got 'grades'")

@@ -103,6 +103,8 @@ def _names_in(statement: ast.stmt, module: str) -> Iterator[str]:
         if isinstance(node, ast.Attribute) and (dotted := _dotted(node)):
             first, *rest = dotted
             yield from _resolved([imported[first], *rest] if first in imported else [])
+        elif isinstance(node, ast.Constant) and ":" in str(node.value):  # as a registry lists a class
+            yield from _resolved([str(node.value).replace(":", ".")])
         elif isinstance(node, ast.Name):
             if node.id in imported:
                 yield from _resolved([imported[node.id]])

@@ -13,13 +13,12 @@ import tokenizer_kinds
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from cotexp import flow
 from cotexp.config import command_line
 from cotexp.jobs import pipeline, planning
 from cotexp.jobs.engines import load_encoder
 from cotexp.methods import reasoning
 from cotexp.records import Rationale
-from cotexp.stages import checkpoint, importances, latency, predictions, rationales
+from cotexp.stages import checkpoint, compressing, importances, latency, predictions, rationales
 from cotexp.stages.context import Context
 
 SMALL = (
@@ -75,7 +74,7 @@ def test_an_answer_part_is_read_behind_its_thinking_and_both_parts_have_one_rati
     thinking, chain = reasoning.chains([thought])
     found = importances.make(context, [thinking, chain])
     assert found[chain.id] == pytest.approx(slow_surprisals(context, chain, before="Ann has 3.\n</think>\n\n"), abs=2e-3, rel=1e-3)
-    parts = flow.compress(context, [thinking, chain], {})
+    parts = compressing.compress(context, [thinking, chain], {}, importances.make(context, [thinking, chain]))
     (joined,) = reasoning.joined([thought], parts)
     assert parts[0].ratio == parts[1].ratio == joined.ratio
 
@@ -99,16 +98,16 @@ def test_an_answer_part_has_the_tokens_that_go_on_behind_its_thinking(kind: str,
     scored = importances._text({thinking.id: thinking, chain.id: chain}, chain.id, encoder)
     assert scored.ids == [*encoder.text_ids(before), *encoder.text_ids(cot, goes_on=True)]
     assert encoder.decode(scored.ids) == before + cot
-    assert flow.compress(context, [thinking, chain], {})[1].text == cot
+    assert compressing.compress(context, [thinking, chain], {}, importances.make(context, [thinking, chain]))[1].text == cot
 
 
 def test_every_ratio_reads_the_same_importances(context: Context, chains: list[Rationale], random_model: Path, outputs: Path) -> None:
-    flow.compress(context, chains, {})
+    compressing.compress(context, chains, {}, importances.make(context, chains))
     (ledger,) = (outputs / "store" / "importances").iterdir()
     before = {path: path.read_bytes() for path in ledger.glob("rows-*")}
     other = context_of(outputs, random_model, "compression.ratios=[0.3]", "compression.protect=false", "seed=1")
     assert importances.spec(other, "stories") == importances.spec(context, "stories")
-    pruned = flow.compress(other, chains, {})
+    pruned = compressing.compress(other, chains, {}, importances.make(other, chains))
     assert {path: path.read_bytes() for path in ledger.glob("rows-*")} == before
     assert {each.ratio for each in pruned} == {0.3}
     planned = {each.name: each for each in planning.plan(other)}
@@ -124,7 +123,7 @@ def test_rows_that_lie_there_are_not_made_again(random_model: Path, tmp_path: Pa
 
 
 def test_pruned_chains_have_their_ratios_and_keep_every_number_in_order(context: Context, chains: list[Rationale]) -> None:
-    pruned = flow.compress(context, chains, {})
+    pruned = compressing.compress(context, chains, {}, importances.make(context, chains))
     originals = {each.id: each for each in chains}
     assert {each.ratio for each in pruned} == {0.9, 0.8, 0.7, 0.6, 0.5}
     for each in pruned:
@@ -141,7 +140,7 @@ def test_pruned_chains_have_their_ratios_and_keep_every_number_in_order(context:
 
 
 def test_examples_are_asked_for_by_their_ratio_and_full_ones_as_before(context: Context, chains: list[Rationale]) -> None:
-    pruned = flow.compress(context, chains, {})
+    pruned = compressing.compress(context, chains, {}, importances.make(context, chains))
     examples = checkpoint.make_examples(context, chains, pruned).train
     ratio_of = {each.rationale_id: each.ratio for each in pruned}
     short, full = ([each for each in examples if each.form == form] for form in ("compress", "full"))

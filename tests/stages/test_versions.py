@@ -15,7 +15,6 @@ from source_closure import ROOT, closure
 
 from cotexp import flow
 from cotexp.compressions import COMPRESSIONS
-from cotexp.settings.tracking import ARTIFACTS
 
 RECORDED = Path(__file__).with_name("stage_sources.json")
 
@@ -23,7 +22,8 @@ MODULES = {name: stage.__name__ for name, stage in flow.STAGES.items()}
 BESIDE: dict[str, list[str]] = {
     "grades": ["cotexp.stages.grades.answered", "cotexp.stages.rationales._to_grade"],
     "checkpoint": [
-        *("cotexp.flow.training_set", "cotexp.stages.checkpoint.make_examples", "cotexp.training.fit.fit"),
+        *(f"{each.__name__}.add" for each in flow.BEFORE_TRAINING if hasattr(each, "add")),
+        *("cotexp.stages.checkpoint.make_examples", "cotexp.training.fit.fit"),
         *(f"{each.__module__}.{each.__name__}" for each in COMPRESSIONS.values()),
     ],
 }
@@ -39,7 +39,6 @@ LEFT_OUT = {
     "cotexp.stages.*.specs": "makes keys",
     "cotexp.stages.context.Context": "what is handed on",
     "cotexp.stages.context.Look": "counts",
-    "cotexp.flow.Walk": "goes from stage to stage",
     "cotexp.store.*": "keeps rows, whatever they are",
     "cotexp.store.stored_files.*": "keeps rows, whatever they are",
     "cotexp.store.ledger_files.*": "keeps rows, whatever they are",
@@ -47,7 +46,6 @@ LEFT_OUT = {
     "cotexp.durable.*": "keeps rows, whatever they are",
     "cotexp.credentials.*": "keeps secrets out of files",
     "cotexp.models.shape_caches.*": "bounds memory",
-    "cotexp.jobs.status.*": "tells what is going on",
     "cotexp.progress.*": "tells what is going on",
     "cotexp.devices.training_workers.*": "starts processes that call training.fit.fit, which is named here",
     "cotexp.signals.*": "ends a run",
@@ -79,11 +77,11 @@ def writers() -> Iterator[tuple[str, str]]:
 
 
 def test_every_file_of_a_stage_is_in_the_flow_and_names_version_and_inputs() -> None:
-    files = {path.stem for path in (ROOT / "cotexp" / "stages").glob("*.py")} - {"__init__", "context", "selecting"}
+    files = {path.stem for path in (ROOT / "cotexp" / "stages").glob("*.py")} - {"__init__", "context", "training_set", "selecting", "compressing"}
     assert {module.rpartition(".")[2] for module in MODULES.values()} == files
     kinds = {*flow.STAGES, "dataset", "selection"}
     assert all(stage.VERSION > 0 and set(stage.READS) <= kinds for stage in flow.STAGES.values())
-    assert kinds - set(ARTIFACTS) == {"grades", "latency", "merged"}, "these go with others, or are no artifacts of W&B"
+    assert kinds - set(flow.ARTIFACTS) == {"grades", "latency", "merged"}, "these go with others, or are no artifacts of W&B"
 
 
 def test_whatever_writes_a_stage_is_reached_from_its_functions() -> None:

@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import orjson
-
-from cotexp.records import FinishReason, Question
-from cotexp.settings.base import ConfigError
-from cotexp.settings.teachers import RecordedTeacher
+from cotexp.records import Question
+from cotexp.settings.base import ConfigError, setting
 from cotexp.tasks.rows import Row, read_rows
+from cotexp.teachers.base import Recorded, Teacher, Written
 
 
-class Written(NamedTuple):
-    """One rationale of a file, its source, and how it ended: the row's `finish_reason`, "stop" if the row has none."""
+@dataclass(slots=True, kw_only=True)
+class RecordedTeacher(Teacher):
+    """Rationales that were written before, by whomever, are read from files."""
 
-    text: str
-    source: str
-    finish_reason: FinishReason = "stop"
+    name: str = setting("recorded", "Name of the teacher.", choices=("recorded",))
+    files: list[str] = setting(
+        [],
+        "Files with one rationale per row (JSON Lines, CSV or Parquet); * matches any name, {task} stands for the task's; "
+        "relative to the current folder or to a data folder.",
+        keyed=False,
+        is_path=True,
+    )
+    text_field: str = setting("text", "Field with the rationale, its final answer included.", keyed=False)
+    question_field: str = setting("question", "Field with the text of the question.", keyed=False)
+    id_field: str = setting("question_id", "Field with the id of the question: this project's, or the one in questions_file.", keyed=False)
+    source_field: str = setting("source", "Field that names the author; the file's name where a row lacks it.", keyed=False)
+    questions_file: str | None = setting(
+        None,
+        "File with id_field and question_field for files whose rows know only the id; {task} stands for the task's name.",
+        keyed=False,
+        is_path=True,
+    )
+    num_samples: int | None = setting(None, "Most rationales per question, in the order of files and rows; all by default.", low=1, keyed=False)
 
+    def contradictions(self) -> Iterator[str]:
+        if not self.files:
+            yield "files must name at least one file; got []"
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """Question id -> its rationales in the order of files and rows. `num_unmatched` rows belong to none of the questions."""
-
-    rationales: dict[str, list[Written]]
-    num_unmatched: int
-
-    @property
-    def sha256(self) -> str:
-        """Sixteen hex digits of a hash over all of it; a text that ended by itself counts as one without a reason."""
-        rows = [
-            [question_id, *each[: 2 + (each.finish_reason != "stop")]] for question_id, written in sorted(self.rationales.items()) for each in written
-        ]
-        return hashlib.sha256(orjson.dumps(rows)).hexdigest()[:16]
+    def read(self, task: str, questions: Sequence[Question], folders: Sequence[Path]) -> Recorded:
+        return read_recorded(self, task, questions, folders)
 
 
 def read_recorded(teacher: RecordedTeacher, task: str, questions: Sequence[Question], folders: Sequence[Path]) -> Recorded:

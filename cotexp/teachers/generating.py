@@ -1,19 +1,23 @@
-"""Settings of teachers, which write the rationales."""
+"""Teachers that are models: the student itself, another local model, or one behind a server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
-from cotexp.settings.base import Section, setting
+from cotexp.settings.base import setting
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.sampling import Sampling
 from cotexp.settings.server import ApiServer
+from cotexp.teachers.base import Teacher
 
 
 @dataclass(slots=True, kw_only=True)
-class SelfTeacher(Sampling):
+class SelfTeacher(Teacher, Sampling):
     """The model that is fine-tuned writes the rationales itself (MACC)."""
+
+    is_student: ClassVar[bool] = True
 
     name: str = setting("self", "Name of the teacher.", choices=("self",))
     num_samples: int = setting(1, "Rationales per question; a larger pool begins with the smaller one.", low=1, most=10_000)
@@ -28,6 +32,8 @@ class SelfTeacher(Sampling):
 class LocalTeacher(SelfTeacher):
     """Another local model writes several rationales for each question (MoRSD)."""
 
+    is_student: ClassVar[bool] = False
+
     name: str = setting("local", "Name of the teacher.", choices=("local",))
     num_samples: int = setting(
         8, "Rationales per question (MoRSD does not state its own); a larger pool begins with the smaller one.", low=1, most=10_000
@@ -35,10 +41,16 @@ class LocalTeacher(SelfTeacher):
     temperature: float = setting(0.7, "Sampling temperature (MoRSD does not state its own); 0 takes the likeliest token.", low=0, high=5)
     model: PretrainedModel = setting(PretrainedModel, "The teacher's model.")
 
+    @property
+    def author(self) -> str:
+        return self.model.name
+
 
 @dataclass(slots=True, kw_only=True)
 class ApiTeacher(SelfTeacher):
     """A model behind a server writes several rationales for each question (MoRSD)."""
+
+    is_student: ClassVar[bool] = False
 
     name: str = setting("api", "Name of the teacher.", choices=("api",))
     num_samples: int = setting(
@@ -52,38 +64,6 @@ class ApiTeacher(SelfTeacher):
         yield from SelfTeacher.contradictions(self)
         yield from self.server.clashes(self)
 
-
-@dataclass(slots=True, kw_only=True)
-class RecordedTeacher(Section):
-    """Rationales that were written before, by whomever, are read from files."""
-
-    name: str = setting("recorded", "Name of the teacher.", choices=("recorded",))
-    files: list[str] = setting(
-        [],
-        "Files with one rationale per row (JSON Lines, CSV or Parquet); * matches any name, {task} stands for the task's; "
-        "relative to the current folder or to a data folder.",
-        keyed=False,
-        is_path=True,
-    )
-    text_field: str = setting("text", "Field with the rationale, its final answer included.", keyed=False)
-    question_field: str = setting("question", "Field with the text of the question.", keyed=False)
-    id_field: str = setting("question_id", "Field with the id of the question: this project's, or the one in questions_file.", keyed=False)
-    source_field: str = setting("source", "Field that names the author; the file's name where a row lacks it.", keyed=False)
-    questions_file: str | None = setting(
-        None,
-        "File with id_field and question_field for files whose rows know only the id; {task} stands for the task's name.",
-        keyed=False,
-        is_path=True,
-    )
-    num_samples: int | None = setting(None, "Most rationales per question, in the order of files and rows; all by default.", low=1, keyed=False)
-
-    def contradictions(self) -> Iterator[str]:
-        if not self.files:
-            yield "files must name at least one file; got []"
-
-
-@dataclass(slots=True, kw_only=True)
-class ReferenceTeacher(Section):
-    """The task's own worked solutions are the rationales."""
-
-    name: str = setting("reference", "Name of the teacher.", choices=("reference",))
+    @property
+    def author(self) -> str:
+        return self.server.model

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from cotexp.settings.base import ConfigError
-from cotexp.settings.teachers import RecordedTeacher
 from cotexp.tasks import BenchmarkTask, load_questions
 from cotexp.tasks.answers import split_solution
-from cotexp.tasks.recorded_rationales import Recorded, Written, read_recorded
 from cotexp.tasks.splits import make_question
+from cotexp.teachers.recorded import Recorded, RecordedTeacher, Written, read_recorded
 
 QUESTIONS = [make_question("t", text=f"Ann has {n} apples. How many?", answer=str(n), answer_type="decimal") for n in range(4)]
 
