@@ -105,13 +105,22 @@ class Ledger:
         `compute` calls `emit(row)` for each row as soon as it is known; the row is stored when `emit` returns. An id without a row has failed
         and is not tried again in this call. Raises: Damaged if a file cannot be read; Stopped on a signal.
         """
-        wanted = frozenset(ids)
-        rows = self.read(wanted)
-        missing = {name: None for name in ids if name not in rows}
-        if not missing:
-            return {name: rows[name] for name in ids}
-        self._describe()
-        claims = Claims(self.folder / "claims", self.writer)
+        rows = self.read(frozenset(ids))
+        if missing := {name: None for name in ids if name not in rows}:
+            self._describe()
+            self._compute(rows, missing, compute, chunk_size, on_row)
+        return {name: rows[name] for name in ids if name in rows}
+
+    def _compute(
+        self,
+        rows: dict[str, Row],
+        missing: dict[str, None],
+        compute: Callable[[list[str], Callable[[Row], None]], None],
+        chunk_size: ChunkSize,
+        on_row: Callable[[Row], None],
+    ) -> None:
+        """Compute the `missing` rows, or wait for those that others compute, and move them to `rows`."""
+        claims, wanted = Claims(self.folder / "claims", self.writer), frozenset(missing)
 
         def add(row: Row) -> None:
             if row["id"] in wanted and row["id"] not in rows:
@@ -140,7 +149,6 @@ class Ledger:
                 self.watch()
                 if not taken and missing:
                     claims.wait(f"{len(missing)} rows of {self.spec.stage} {self.folder.name}")
-        return {name: rows[name] for name in ids if name in rows}
 
     def _describe(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
