@@ -18,7 +18,7 @@ from cotexp.settings.writers import Writer
 
 
 class Written(NamedTuple):
-    """One rationale as it is written in a file, who wrote it, and how it ended: a row's `finish_reason`, "stop" if it has none."""
+    """One rationale of a file, its source, and how it ended: the row's `finish_reason`, "stop" if the row has none."""
 
     text: str
     source: str
@@ -35,7 +35,9 @@ class Recorded:
     @property
     def sha256(self) -> str:
         """Sixteen hex digits of a hash over all of it; a text that ended by itself counts as one without a reason."""
-        rows = [[name, *each[: 2 + (each.finish_reason != "stop")]] for name, rationales in sorted(self.rationales.items()) for each in rationales]
+        rows = [
+            [question_id, *each[: 2 + (each.finish_reason != "stop")]] for question_id, written in sorted(self.rationales.items()) for each in written
+        ]
         return hashlib.sha256(orjson.dumps(rows)).hexdigest()[:16]
 
 

@@ -29,16 +29,22 @@ class SelfTeacher(Teacher, Sampling):
 
 
 @dataclass(slots=True, kw_only=True)
-class LocalTeacher(SelfTeacher):
-    """Another local model writes several rationales for each question (MoRSD)."""
+class OtherTeacher(SelfTeacher):
+    """Base of teachers that are not the student; they write several rationales for each question (MoRSD)."""
 
     is_student: ClassVar[bool] = False
 
-    name: str = setting("local", "Name of the teacher.", choices=("local",))
     num_samples: int = setting(
         8, "Rationales per question (MoRSD does not state its own); a larger pool begins with the smaller one.", low=1, most=10_000
     )
     temperature: float = setting(0.7, "Sampling temperature (MoRSD does not state its own); 0 takes the likeliest token.", low=0, high=5)
+
+
+@dataclass(slots=True, kw_only=True)
+class LocalTeacher(OtherTeacher):
+    """Another local model writes several rationales for each question (MoRSD)."""
+
+    name: str = setting("local", "Name of the teacher.", choices=("local",))
     model: PretrainedModel = setting(PretrainedModel, "The teacher's model.")
 
     @property
@@ -47,16 +53,10 @@ class LocalTeacher(SelfTeacher):
 
 
 @dataclass(slots=True, kw_only=True)
-class ApiTeacher(SelfTeacher):
+class ApiTeacher(OtherTeacher):
     """A model behind a server writes several rationales for each question (MoRSD)."""
 
-    is_student: ClassVar[bool] = False
-
     name: str = setting("api", "Name of the teacher.", choices=("api",))
-    num_samples: int = setting(
-        8, "Rationales per question (MoRSD does not state its own); a larger pool begins with the smaller one.", low=1, most=10_000
-    )
-    temperature: float = setting(0.7, "Sampling temperature (MoRSD does not state its own); 0 takes the likeliest token.", low=0, high=5)
     batch_size: int = setting(64, "Most requests in flight.", low=1, high=1000, keyed=False)
     server: ApiServer = setting(ApiServer, "The server and the teacher's model there.")
 

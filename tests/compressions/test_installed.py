@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from installed_packages import install, run
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 MODULE = """
 from dataclasses import dataclass
 
@@ -39,20 +36,7 @@ SMALL = ["tracking=none", "task.num_train=8", "task.num_validation=2", "task.num
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """An installed package: a module, and its metadata with an entry point."""
-    folder = tmp_path / "site"
-    (folder / "first_words").mkdir(parents=True)
-    (folder / "first_words" / "__init__.py").write_text(MODULE)
-    metadata = folder / "first_words-0.1.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: first-words\nVersion: 0.1\n")
-    (metadata / "entry_points.txt").write_text("[cotexp.compressions]\nfirst_words = first_words:FirstWords\n")
-    return folder
-
-
-def run(package: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(package)]), "COLUMNS": "150"}
-    return subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return install(tmp_path / "site", "cotexp.compressions", "first_words = first_words:FirstWords", MODULE)
 
 
 def test_its_settings_are_checked_and_its_chains_are_learnt_from(package: Path, tmp_path: Path) -> None:
@@ -68,9 +52,9 @@ def test_its_settings_are_checked_and_its_chains_are_learnt_from(package: Path, 
 
 
 def test_one_that_cannot_be_imported_is_a_line_that_names_its_package(package: Path, tmp_path: Path) -> None:
-    (package / "first_words" / "__init__.py").write_text("raise ImportError('no numbers today')\n")
+    (package / "first_words.py").write_text("raise ImportError('no numbers today')\n")
     refused = run(package, "plan=true", f"paths.outputs={tmp_path / 'outputs'}")
     assert refused.returncode == 1
     (line,) = refused.stderr.splitlines()
-    assert "first-words" in line
+    assert "package first_words" in line
     assert "no numbers today" in line

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from installed_packages import install, run
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 MODULE = """
 from dataclasses import dataclass
 
@@ -43,18 +40,7 @@ SMALL = [
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """An installed package: a module, and its metadata with an entry point."""
-    metadata = tmp_path / "site" / "easy-0.1.dist-info"
-    metadata.mkdir(parents=True)
-    (tmp_path / "site" / "easy_rationales.py").write_text(MODULE)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: easy\nVersion: 0.1\n")
-    (metadata / "entry_points.txt").write_text("[cotexp.selections]\neasy = easy_rationales:Easy\n")
-    return tmp_path / "site"
-
-
-def run(package: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(package)]), "COLUMNS": "150"}
-    return subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return install(tmp_path / "site", "cotexp.selections", "easy = easy_rationales:Easy", MODULE)
 
 
 def test_its_filter_reads_scores_and_is_counted_in_metrics_and_report(package: Path, tmp_path: Path) -> None:
