@@ -12,7 +12,6 @@ from cotexp.inference.engines import ENGINES
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.settings.base import keyed
-from cotexp.settings.evaluation import Evaluation
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.sampling import Sampling
 from cotexp.stages import merged
@@ -50,7 +49,7 @@ def load_local(context: Context, files: ModelFiles, model: PretrainedModel) -> L
 def rows_at_once(
     context: Context,
     model: PretrainedModel,
-    limits: Sampling | Evaluation,
+    limits: Sampling,
     prompt: Callable[[str], str],
     expected: Callable[[str], int] | None = None,
 ) -> ChunkSize:
