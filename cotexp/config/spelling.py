@@ -6,6 +6,7 @@ Hydra would read name=2026_11_28 as a number, and YAML would read the version 1.
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -51,18 +52,17 @@ def texts() -> frozenset[str]:
 
 
 def as_typed(overrides: Iterable[str]) -> list[str]:
-    """The overrides, with quotes around values of text settings that Hydra would read as numbers or truth values."""
+    """The overrides, with quotes around values of text settings that Hydra would read as numbers, truth values or a mapping (JSON objects)."""
     return [_as_typed(each) for each in overrides]
 
 
 def _as_typed(override: str) -> str:
     key, equals, value = override.partition("=")
-    if (
-        not equals
-        or key.lstrip("+~").partition("@")[0] not in texts()
-        or not re.search(r"\d|true|false|inf|nan", value, re.I)
-        or problem_of(override)
-    ):
+    if not equals or key.lstrip("+~").partition("@")[0] not in texts() or problem_of(override):
+        return override
+    if _is_json_object(value):
+        return f"{key}={quoted(value)}"
+    if not re.search(r"\d|true|false|inf|nan", value, re.I):
         return override
     try:
         spans = list(_numbers(_tree_of(override)))
@@ -71,6 +71,13 @@ def _as_typed(override: str) -> str:
     for start, end in reversed(spans):
         override = f"{override[:start]}'{override[start:end].strip()}'{override[end:]}"
     return override
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return text.lstrip().startswith("{") and isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def problem_of(override: str) -> str | None:

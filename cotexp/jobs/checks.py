@@ -44,9 +44,11 @@ def check_models(context: Context) -> None:
         if settings.trains and settings.trainer.tuning == "lora" and not context.store.has_artifact(checkpoint.spec(context)):
             adapters.check_targets(shapes, settings.trainer.lora)
     for role, files in {"teacher": context.teacher, "compressor": context.compressor}.items():
-        if files is not None and files != context.base:
-            model: PretrainedModel = getattr(settings, role).model
-            if ENGINES[model.engine].by_transformers:
+        if files is not None:
+            model: PretrainedModel = getattr(settings, role).local_model(settings.model)
+            if files == context.base:  # the same weights, perhaps with another system prompt
+                loading.tokenizer_of(files.folder, model, f"{role}.model.path")
+            elif ENGINES[model.engine].by_transformers:
                 loading.check(files, model, f"{role}.model.path")
             else:  # it loads what transformers cannot, and says itself what it misses
                 weights.check_numbers(files.folder, files.sha256, f"{role}.model.path")

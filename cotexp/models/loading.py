@@ -50,7 +50,7 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
     source = base_folder if is_adapter and base_folder else folder
     model, tokenizer = load_trainable(source, settings)
     if is_adapter:
-        tokenizer = _tokenizer(folder, settings, "model.path")
+        tokenizer = tokenizer_of(folder, settings, "model.path")
         add_compress_token(model, tokenizer, settings.compress_token)
         model = adapters.merged(model, folder)
     placed = model.to(device=device, dtype=getattr(torch, settings.dtype))  # type: ignore[call-arg]  # transformers declares `to` without self
@@ -60,7 +60,7 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
 def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedModel, Any]:
     """The model in float32 on the CPU, encoder-decoder or causal as its configuration says, and its tokenizer."""
     bound_shape_caches()
-    tokenizer = _tokenizer(folder, settings, "model.path")
+    tokenizer = tokenizer_of(folder, settings, "model.path")
     model = weights.read(folder, "model.path", trust_remote_code=settings.trust_remote_code)
     _check_vocabulary(model, tokenizer, settings, folder, "model.path")
     check_causal(model)
@@ -76,11 +76,12 @@ def check(files: ModelFiles, settings: PretrainedModel, setting: str) -> PreTrai
     Raises: ConfigError, with `setting` as its path, for everything that `load` refuses in weights, configuration and tokenizer.
     """
     model = weights.check(files.folder, files.sha256, setting, trust_remote_code=settings.trust_remote_code)
-    _check_vocabulary(model, _tokenizer(files.folder, settings, setting), settings, files.folder, setting)
+    _check_vocabulary(model, tokenizer_of(files.folder, settings, setting), settings, files.folder, setting)
     return model
 
 
-def _tokenizer(folder: Path, settings: PretrainedModel, setting: str) -> Any:
+def tokenizer_of(folder: Path, settings: PretrainedModel, setting: str) -> Any:
+    """The tokenizer of a model. Raises: ConfigError, with `setting` as the path of the model."""
     try:
         tokenizer = load_tokenizer(folder, settings)
     except ConfigError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,30 @@ def test_texts_of_all_kinds_of_settings_arrive_as_typed() -> None:
     assert (own.task.file, own.task.question_field, own.task.answer_field, own.task.solution_field) == ("1_0", "1_0", "1e5", "007")
     assert (own.name, own.task.name, own.model.path, own.model.revision) == ("2026_11_28/1.10", "1_0", "1_0", "1234e567")
     assert own.model.stop_tokens == ["1_0", "true", "0x10", "2"]
+
+
+JSON = [
+    '{"enable_thinking": false}',
+    "{}",
+    '{"a": 1, "b": [null, 1.10, 2e5], "c": {"d": "it\'s"}}',
+    '{"a": "\\\\boxed{}", "b": "say \\"x\\", {NAME}"}',
+    ' {"a": "1_0 = 2, ü"} ',
+]
+
+
+@pytest.mark.parametrize("text", JSON)
+def test_a_json_object_needs_no_second_quotes(text: str) -> None:
+    words = ["compressor=api", "compressor.server.service=s", "compressor.server.model=m", "compressor.server.base_url=http://a/v1"]
+    own = check(*words, f"compressor.server.extra_body={text}", f"model.chat_template_kwargs={text}", f"model.system_prompt={text}")
+    assert json.loads(own.compressor.server.extra_body) == json.loads(own.model.chat_template_kwargs) == json.loads(text)
+    assert own.model.system_prompt == text
+    assert spelling.as_typed(spelling.as_typed([f"model.system_prompt={text}"])) == spelling.as_typed([f"model.system_prompt={text}"])
+
+
+def test_several_objects_and_what_is_none_are_read_as_before() -> None:
+    for word in ("model.system_prompt={a", 'model.system_prompt={"a": 1},{"a": 2}', 'model.chat_template_kwargs={"a" 1}'):
+        assert spelling.as_typed([word]) == [word]
+    assert spelling.as_typed(['trainer.lora={"rank": 4}']) == ['trainer.lora={"rank": 4}'], "no text"
 
 
 def test_quotes_null_and_nothing_mean_what_they_did() -> None:

@@ -91,6 +91,13 @@ def test_a_template_is_named_by_the_role_of_its_model(random_model: Path, tmp_pa
         run(random_model, tmp_path / "outputs", *given)
 
 
+@pytest.mark.parametrize("role", ["teacher", "compressor"])
+def test_a_template_is_named_by_the_role_also_if_the_student_has_the_same_files(role: str, random_model: Path, tmp_path: Path) -> None:
+    given = [f"{role}=local", f"{role}.model.path={random_model}", f"{role}.model.device=cpu", f'{role}.model.chat_template_kwargs={{"x": 1}}']
+    with pytest.raises(ConfigError, match=rf"^{role}\.model\.chat_template_kwargs: the chat template in .* reads no variable x; leave it out$"):
+        run(random_model, tmp_path / "outputs", *given)
+
+
 def test_a_model_that_computes_no_numbers_is_named_before_it_is_trained(random_model: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(random_model, tmp_path / "model"))
     config = json.loads((folder / "config.json").read_text())
