@@ -71,6 +71,8 @@ class Judge:
         assert comparison in self._known, "a verdict must be asked for first"
         while comparison not in self._verdicts:
             self.send()
+            if not self._workers:  # all were dead when they were handed something; `send` starts others
+                continue
             for connection in wait([each.connection for each in self._workers]):
                 self._receive(next(each for each in self._workers if each.connection is connection))
         return self._verdicts[comparison]

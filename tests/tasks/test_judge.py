@@ -309,10 +309,11 @@ def test_a_new_pool_takes_the_place_of_one_whose_idle_workers_died() -> None:
     before = {each.pid for each in children()}
     with Judge(20.0) as judge:
         wait_until_warm(judge)
-        for each in children():
-            if each.pid not in before:
-                each.kill()
-        assert ask(judge, "2", "\\frac{6}{3}")
+        killed = [each for each in children() if each.pid not in before]
+        for each in killed:
+            each.kill()
+        psutil.wait_procs(killed, timeout=60)
+        assert ask(judge, "2", "\\frac{6}{3}"), "also if the death of all of them is seen at once, when they are handed something"
         assert ask(judge, "3", "\\frac{6}{3}") is False
 
 
