@@ -59,8 +59,12 @@ model = compressor_model
 
 
 def add(context: Context, made: TrainingSet) -> None:
-    """The rounds of the chains."""
-    made.rounds = make(context, made.chains)
+    """The rounds of every chain; none when this compression asks no compressor. In a look those that are stored, up to the first missing one."""
+    if not context.settings.compression.asks_compressor:
+        return
+    questions = {each.id: each for each in context.training_questions}
+    for task in by_task(context.training_questions):
+        made.rounds |= _of_task(context, task, [each for each in made.chains if questions[each.question_id].task == task], questions)
 
 
 def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
@@ -68,17 +72,6 @@ def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
     outcomes: list[str] = [each.outcome for run in made.rounds.values() for each in run]
     failed = ("length", *WITHOUT_TEXT)
     return {"rounds/num_written": len(outcomes), **{f"rounds/num_{each}": outcomes.count(each) for each in failed}} if outcomes else {}
-
-
-def make(context: Context, chains: Sequence[Rationale]) -> Rounds:
-    """The rounds of every chain; none when this compression asks no compressor. In a look those that are stored, up to the first missing one."""
-    if not context.settings.compression.asks_compressor:
-        return {}
-    questions = {each.id: each for each in context.training_questions}
-    found: Rounds = {}
-    for task in by_task(context.training_questions):
-        found |= _of_task(context, task, [each for each in chains if questions[each.question_id].task == task], questions)
-    return found
 
 
 def _of_task(context: Context, task: str, chains: Sequence[Rationale], questions: Mapping[str, Question]) -> Rounds:

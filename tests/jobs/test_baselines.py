@@ -14,6 +14,7 @@ from cotexp.jobs import engines, pipeline
 from cotexp.settings.sampling import Sampling
 from cotexp.stages import checkpoint, compressing, predictions, rationales, rounds, selecting
 from cotexp.stages.context import Context
+from cotexp.stages.training_set import TrainingSet
 
 FAST = ("debug=fast", "tracking=none", "evaluation.latency=false")
 
@@ -130,7 +131,9 @@ def test_a_question_is_asked_in_evaluation_as_it_was_in_training(compression: st
     )
     written = rationales.make(context)
     chosen, _ = selecting.select(context, written, {})
-    compressed = compressing.compress(context, chosen, rounds.make(context, chosen), {})
+    made = TrainingSet(chosen=chosen, chains=chosen)
+    rounds.add(context, made)
+    compressed = compressing.compress(context, chosen, made.rounds, {})
     examples = checkpoint.make_examples(context, chosen, compressed)
     questions = {each.id: each for each in context.training_questions}
     forms = {form: [each for each in examples.train if each.form == form] for form in ("full", "compress")}

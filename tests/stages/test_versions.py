@@ -28,7 +28,7 @@ BESIDE: dict[str, list[str]] = {
     ],
 }
 """Stage -> what decides its rows besides the function `make` of its file: what runs in another process or is chosen by a setting."""
-ROOTS = {name: [f"{module}.make", *BESIDE.get(name, [])] for name, module in MODULES.items()}
+ROOTS = {name: [f"{module}.{'make' if hasattr(flow.STAGES[name], 'make') else 'add'}", *BESIDE.get(name, [])] for name, module in MODULES.items()}
 """Stage -> functions. All that they reach decides its rows, but for what LEFT_OUT names and for other stages' functions: what those write
 enters by its own version."""
 
