@@ -276,8 +276,8 @@ def test_loss_is_the_sum_over_supervised_tokens_alone_and_padding_changes_nothin
     encoder = Encoder.of(tokenizer, compress_token="<compress>")
     short = EncodedExample(encoder.example("Ann has 2 apples.", "2 + 3 = 5.", compressed=True), "compress")
     long = EncodedExample(encoder.example("Ben has 9 coins. Ben loses 3 coins. How many?", "9 - 3 = 6. 6.", compressed=False), "full")
-    together = supervised_loss(model, collate([short, long], 0, 1))
-    apart = supervised_loss(model, collate([short], 0, 1)) + supervised_loss(model, collate([long], 0, 1))
+    together = supervised_loss(model, collate([short, long], 0, 1)).sums
+    apart = supervised_loss(model, collate([short], 0, 1)).sums + supervised_loss(model, collate([long], 0, 1)).sums
     assert torch.allclose(together, apart, rtol=1e-5)
     assert together[1].tolist() == [[sum(long.encoded.loss_mask), sum(short.encoded.loss_mask), 0]]
 
