@@ -44,6 +44,9 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
     """
     before = _logits(model, compress_id)
     adapted = _adapted(model, lora, compress_id)
+    for each in adapted.parameters():
+        if each.requires_grad:
+            each.data = each.data.float()
     _read_rows_directly(adapted)
     change = float((_logits(adapted, compress_id) - before).abs().max())
     if not change <= ROUNDING * float(before.abs().max()):
@@ -52,6 +55,13 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
             "would differ from the trained one; take trainer.tuning=full"
         )
     return adapted
+
+
+def follow_autocast(model: Any) -> None:
+    """Let adapters take their inputs as they are, for use under autocast alone. peft would keep a float32 copy of each for the backward pass."""
+    for each in model.modules():
+        if hasattr(each, "cast_input_dtype_enabled"):
+            each.cast_input_dtype_enabled = False
 
 
 def merged(model: PreTrainedModel, folder: Path) -> PreTrainedModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,20 +49,28 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
     device = torch.device(device_type(settings.device))
     is_adapter = (folder / "adapter_config.json").is_file()
     source = base_folder if is_adapter and base_folder else folder
-    model, tokenizer = load_trainable(source, settings)
+    dtype = getattr(torch, settings.dtype)
+    model, tokenizer = load_trainable(source, settings, torch.float32 if is_adapter else dtype)
     if is_adapter:
         tokenizer = _tokenizer(folder, settings, "model.path")
         add_compress_token(model, tokenizer, settings.compress_token)
         model = adapters.merged(model, folder)
-    placed = model.to(device=device, dtype=getattr(torch, settings.dtype))  # type: ignore[call-arg]  # transformers declares `to` without self
+        cast(model.parameters(), dtype)
+    placed = model.to(device=device)  # type: ignore[call-arg]  # transformers declares `to` without self
     return LoadedModel(placed.eval(), tokenizer, make_encoder(model, tokenizer, settings), device, context_length(model, settings))
 
 
-def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedModel, Any]:
-    """The model in float32 on the CPU, encoder-decoder or causal as its configuration says, and its tokenizer."""
+def cast(parameters: Iterable[torch.nn.Parameter], dtype: torch.dtype) -> None:
+    """Convert the parameters one by one. Buffers stay, since rotary frequencies rounded to 16 bits are those of other positions."""
+    for each in parameters:
+        each.data = each.data.to(dtype)
+
+
+def load_trainable(folder: Path, settings: PretrainedModel, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, Any]:
+    """The model on the CPU, encoder-decoder or causal as its configuration says, and its tokenizer."""
     bound_shape_caches()
     tokenizer = _tokenizer(folder, settings, "model.path")
-    model = weights.read(folder, "model.path", trust_remote_code=settings.trust_remote_code)
+    model = weights.read(folder, "model.path", trust_remote_code=settings.trust_remote_code, dtype=dtype)
     _check_vocabulary(model, tokenizer, settings, folder, "model.path")
     check_causal(model)
     _add_stop_tokens(model, tokenizer, settings)
@@ -188,15 +197,15 @@ def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> in
             layers: set[Any] = {model.get_input_embeddings(), model.get_output_embeddings()}  # one layer if they are tied
             for layer in layers:
                 for values in filter(lambda each: each is not None, (layer.weight, getattr(layer, "bias", None))):
-                    values[token_id] = values[:token_id].mean(dim=0)
+                    values[token_id] = values[:token_id].mean(dim=0, dtype=torch.float32)
     return int(tokenizer.convert_tokens_to_ids(token))
 
 
 def save(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype | None = None) -> None:
     """Write the weights as safetensors (under LoRA those of the adapter alone), and the tokenizer with its chat template."""
-    if dtype is not None:
-        model = model.to(dtype)
     is_adapter = hasattr(model, "peft_config")
+    if dtype is not None:
+        cast((each for each in model.parameters() if each.requires_grad or not is_adapter), dtype)
     model.save_pretrained(folder, **({"save_embedding_layers": False} if is_adapter else {}))
     tokenizer.save_pretrained(folder)
     for path in folder.glob("*.safetensors"):

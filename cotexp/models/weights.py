@@ -28,8 +28,10 @@ LANGUAGE, LABELS = "language", "labels"
 NOT_FINITE = "NaN or infinite values"
 
 
-def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LANGUAGE, meta: bool = False) -> PreTrainedModel:
-    """The model in `folder` in float32 on the CPU, encoder-decoder or causal by its configuration. With `meta` it has shapes alone.
+def read(
+    folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LANGUAGE, dtype: torch.dtype = torch.float32, meta: bool = False
+) -> PreTrainedModel:
+    """The model in `folder` on the CPU, encoder-decoder or causal by its configuration. With `meta` it has shapes alone.
 
     Raises: ConfigError when transformers cannot load it, or with the tensors that do not fit the configuration or are not finite.
     """
@@ -41,7 +43,7 @@ def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LAN
             model, found = read_reported(
                 AutoModelForTokenClassification if kind == LABELS else writes,
                 folder,
-                dtype=torch.float32,
+                dtype=dtype,
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
                 **({"device_map": "meta"} if meta else {}),

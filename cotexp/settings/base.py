@@ -52,12 +52,15 @@ def setting(
     most: float = LARGEST,
     choices: tuple[str, ...] | None = None,
     keyed: bool = True,
+    later: bool = False,
     is_path: bool = False,
 ) -> Any:
     """A dataclass field with its sentence, inclusive bounds `low`/`high`, exclusive bound `above`, or allowed `choices`. `most` is where a number
     becomes a slip of the keyboard that would run for ever; `is_path` marks names of files and folders, which must be such that a disk can have them.
+    `later` marks settings that came when results were already stored: None, their default, enters no key.
     """
     metadata = {"sentence": sentence, "low": low, "high": high, "above": above, "most": most, "choices": choices, "keyed": keyed, "is_path": is_path}
+    metadata["later"] = later
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     if isinstance(default, type):
@@ -158,8 +161,8 @@ def keyed(section: Any) -> dict[str, Any]:
     """The part of a settings dataclass that can change a result, as plain JSON values."""
     result: dict[str, Any] = {}
     for each in dataclasses.fields(section):
-        if each.metadata.get("keyed", True):
-            value = getattr(section, each.name)
+        value = getattr(section, each.name)
+        if each.metadata.get("keyed", True) and not (each.metadata.get("later") and value is None):
             result[each.name] = _plain(value)
     return result
 

@@ -208,3 +208,14 @@ def test_the_context_is_the_models_own_or_a_shorter_one(random_model: Path, enco
     assert context(encoder_decoders["t5"], 100) == 100
     with pytest.raises(ConfigError, match=r"model\.context_length must be at most the model's own 1024; got 1025"):
         context(random_model, 1025)
+
+
+def test_a_model_in_bfloat16_keeps_its_rotary_frequencies(random_model: Path) -> None:
+    """Rounded to 16 bits they would be those of other positions."""
+    exact, rough = (
+        loading.load(random_model, PretrainedModel(path=str(random_model), device="cpu", dtype=dtype)) for dtype in ("float32", "bfloat16")
+    )
+    assert {each.dtype for each in rough.model.parameters()} == {torch.bfloat16}
+    for (name, own), (_, other) in zip(exact.model.named_buffers(), rough.model.named_buffers(), strict=True):
+        assert torch.equal(own, other), name
+    assert [name for name, _ in exact.model.named_buffers()]
