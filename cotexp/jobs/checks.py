@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from cotexp.jobs import engines
+from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
 from cotexp.settings.base import ConfigError
 from cotexp.settings.models import PretrainedModel
+from cotexp.settings.root import Settings
 from cotexp.settings.teachers import LocalTeacher
 from cotexp.settings.training import Trainer
 from cotexp.stages import checkpoint
@@ -39,6 +42,7 @@ def check_models(context: Context) -> None:
 
     settings = context.settings
     check_unchanged(context.base.folder)
+    _check_attention(settings)
     if settings.trains or settings.model.engine != "vllm":
         shapes = loading.check(context.base, settings.model, "model.path")
         if settings.trains and settings.trainer.tuning == "lora" and not context.store.has_artifact(checkpoint.spec(context)):
@@ -52,6 +56,19 @@ def check_models(context: Context) -> None:
                 loading.check(files, model, f"{role}.model.path")
     if context.classifier is not None:
         weights.check(context.classifier.folder, context.classifier.sha256, "compression.classifier", trust_remote_code=False, kind=weights.LABELS)
+
+
+def _check_attention(settings: Settings) -> None:
+    """Look whether this machine computes the attention that each model is to have, in the number formats of all its work."""
+    for role in ("teacher", "compressor"):
+        if model := getattr(getattr(settings, role), "model", None):
+            identity.check_attention(model.attn_implementation, device=model.device, dtype=model.dtype, setting=f"{role}.model")
+    model, trainer = settings.model, settings.trainer
+    for dtype in (model.dtype, *([settings.scoring.dtype] if settings.trains else [])):
+        identity.check_attention(model.attn_implementation, device=model.device, dtype=dtype, setting="model")
+    if settings.trains:
+        check = functools.partial(identity.check_attention, model.attn_implementation, setting="model", trains=True)
+        check(device=trainer.accelerator, dtype=trainer.precision)
 
 
 def check_room(context: Context) -> None:

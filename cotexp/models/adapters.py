@@ -43,11 +43,7 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
     Raises: ConfigError when the model lacks the targets, or when untrained adapters change its logits.
     """
     before = _logits(model, compress_id)
-    adapted = _adapted(model, lora, compress_id)
-    for each in adapted.parameters():
-        if each.requires_grad:
-            each.data = each.data.float()
-    _read_rows_directly(adapted)
+    adapted = with_adapters(model, lora, compress_id)
     change = float((_logits(adapted, compress_id) - before).abs().max())
     if not change <= ROUNDING * float(before.abs().max()):
         raise ConfigError(
@@ -95,18 +91,24 @@ def _quiet() -> Iterator[None]:
 
 def check_targets(model: PreTrainedModel, lora: Lora) -> None:
     """Check that every target module can have an adapter; the shapes of `model` suffice. Raises: ConfigError if one cannot."""
-    _adapted(copy.deepcopy(model), lora, 0)
+    with_adapters(copy.deepcopy(model), lora, 0)
 
 
-def _adapted(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
-    """The model with peft's untrained adapters. Raises: ConfigError when peft cannot add them."""
+def with_adapters(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
+    """The model with untrained adapters and a trainable row, all in float32. Raises: ConfigError when peft cannot add them."""
     _check_names(model, lora)
     try:
         with _quiet():
-            return _wrapped(model, lora, compress_id)
+            adapted = _wrapped(model, lora, compress_id)
     except Exception as error:  # noqa: BLE001 - peft raises what its layers meet
         reason = f"peft cannot give adapters to {lora.target_modules} of a {model.config.model_type} ({first_line(error)})"
         raise ConfigError(f"trainer.lora.target_modules: {reason}; name other modules, or take trainer.tuning=full") from None
+
+    for each in adapted.parameters():
+        if each.requires_grad:
+            each.data = each.data.float()
+    _read_rows_directly(adapted)
+    return adapted
 
 
 def _check_names(model: PreTrainedModel, lora: Lora) -> None:

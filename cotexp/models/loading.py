@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shutil
 from collections.abc import Iterable
@@ -72,6 +73,7 @@ def load_trainable(folder: Path, settings: PretrainedModel, dtype: torch.dtype =
     tokenizer = _tokenizer(folder, settings, "model.path")
     model = weights.read(folder, "model.path", trust_remote_code=settings.trust_remote_code, dtype=dtype)
     _check_vocabulary(model, tokenizer, settings, folder, "model.path")
+    _use_attention(model, settings, "model.path")
     check_causal(model)
     _add_stop_tokens(model, tokenizer, settings)
     if model.config.is_encoder_decoder:
@@ -86,7 +88,22 @@ def check(files: ModelFiles, settings: PretrainedModel, setting: str) -> PreTrai
     """
     model = weights.check(files.folder, files.sha256, setting, trust_remote_code=settings.trust_remote_code)
     _check_vocabulary(model, _tokenizer(files.folder, settings, setting), settings, files.folder, setting)
+    _use_attention(copy.deepcopy(model), settings, setting)
     return model
+
+
+def _use_attention(model: PreTrainedModel, settings: PretrainedModel, setting: str) -> None:
+    """Let the model compute attention as the settings say. Raises: ConfigError if it cannot; some models would go on with another one."""
+    if (wanted := settings.attn_implementation) is None:
+        return
+    try:
+        model.set_attn_implementation(wanted)
+        reason = f"goes on with {model.config._attn_implementation}"
+    except (ImportError, ValueError) as error:
+        reason = first_line(error)
+    if model.config._attn_implementation != wanted:
+        where = setting.removesuffix("path") + "attn_implementation"
+        raise ConfigError(f"{where}: a {model.config.model_type} has no {wanted} here ({reason}); take sdpa or eager")
 
 
 def _tokenizer(folder: Path, settings: PretrainedModel, setting: str) -> Any:

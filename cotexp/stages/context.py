@@ -142,7 +142,7 @@ def parent(row_id: str) -> str:
     return row_id.rsplit("/", 1)[0]
 
 
-OWN = ("system_prompt", "stop_tokens", "context_length")
+OWN = ("system_prompt", "stop_tokens", "context_length", "attn_implementation")
 """Settings that change what a model's own files say; where they say nothing they enter no key."""
 
 

@@ -35,9 +35,9 @@ def supervised_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int
 
 
 def _from_prompt(model: Any, batch: Batch, num_tasks: int) -> Losses:
-    """Of a causal model, which predicts a token where it reads the one before."""
+    """Of a causal model, which predicts a token where it reads the one before. It needs no mask: padding stands behind all that it could change."""
     rows_N, columns_N = batch.supervised_BT[:, 1:].nonzero().unbind(dim=1)
-    inputs = {"input_ids": batch.ids_BT, "attention_mask": batch.attention_BT, "use_cache": False}
+    inputs = {"input_ids": batch.ids_BT, "use_cache": False}
     states = head.hidden(model, inputs, rows_N, columns_N)
     return _losses(states, batch.ids_BT[rows_N, columns_N + 1], batch.kind_B[rows_N], num_tasks)
 

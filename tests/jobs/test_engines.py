@@ -80,3 +80,9 @@ def test_the_number_format_of_frozen_weights_is_in_the_key_where_it_is_not_float
     assert not set(key(lora, bfloat16)) & set(key(lora, bfloat16, "trainer.frozen_dtype=float32"))
     for overrides in ([lora, "trainer.precision=float32"], [lora, bfloat16, "trainer.frozen_dtype=float32"], ["trainer.tuning=full", bfloat16]):
         assert "frozen_dtype" not in flow.specs_of(context_of(tmp_path, *overrides))["checkpoint"].description["trainer"], "keys as they were"
+
+
+def test_attention_is_in_the_keys_of_all_that_the_model_computes_once_it_is_chosen(tmp_path: Path) -> None:
+    before, after = (flow.specs_of(context_of(tmp_path, *overrides)) for overrides in ([], ["model.attn_implementation=eager"]))
+    assert {name.split("/")[0] for name in before if before[name].key != after[name].key} >= {"checkpoint", "predictions"}
+    assert "attn_implementation" not in str([each.description for each in before.values()]), "keys as they were"
