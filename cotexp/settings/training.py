@@ -68,8 +68,11 @@ class Trainer(Section):
         low=1,
         keyed=False,
     )
-    gradient_checkpointing: bool = setting(
-        False, "Whether activations are computed again in the backward pass: less memory, about a third more time, the same loss.", keyed=False
+    gradient_checkpointing: bool | None = setting(
+        None,
+        "Whether activations are computed again in the backward pass: less memory, about a third more time, the same loss. By default where a step "
+        "would need more than 80 % of a device's memory without.",
+        keyed=False,
     )
     strategy: str = setting(
         "auto",

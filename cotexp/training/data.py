@@ -88,6 +88,11 @@ class BatchPlan:
             parts[place : place + 1] = [largest[:half], largest[half:]]
         return parts[device :: self.num_devices]
 
+    @property
+    def most_tokens(self) -> int:
+        """Tokens of the largest micro-batch of all steps."""
+        return max(self.num_tokens(part) for parts in self.cuts for part in parts)
+
     def num_tokens(self, indices: Sequence[int]) -> int:
         """Tokens of a micro-batch with its padding."""
         return len(indices) * max(self.lengths[index] for index in indices)

@@ -14,7 +14,8 @@ from cotexp.models.loading import decoder_inputs
 from cotexp.models.rope import RopeLimit
 from cotexp.settings.base import TrainingDiverged
 from cotexp.settings.training import Trainer
-from cotexp.training.data import FORMS, Batch, SourceTargetBatch, split_at_rope_limit
+from cotexp.training.data import FORMS, Batch, BatchPlan, SourceTargetBatch, split_at_rope_limit
+from cotexp.training.memory import computes_twice
 from cotexp.training.sharding import shard, trained_parameters
 
 
@@ -64,15 +65,23 @@ class MultitaskModule(pl.LightningModule):
     number of devices and micro-batches, since Lightning, DDP and FSDP divide by it. `tasks` are the names for `EncodedExample.task`.
     """
 
-    def __init__(self, model: Any, trainer: Trainer, *, tasks: Sequence[str], num_steps: int, first_step: int, seed: int) -> None:
+    def __init__(self, model: Any, trainer: Trainer, plan: BatchPlan, *, tasks: Sequence[str], num_steps: int, first_step: int, seed: int) -> None:
         super().__init__()
         self.model, self.options, self.num_steps, self.first_step, self.seed = model, trainer, num_steps, first_step, seed
+        self.most_tokens = plan.most_tokens
         self.tasks, self.sums = tasks, torch.zeros(2, len(tasks), len(FORMS))
 
     @property
     def step(self) -> int:
         """Optimiser steps taken, including those before a restart."""
         return self.first_step + self.global_step
+
+    def setup(self, stage: str) -> None:
+        """All devices compute activations twice if one has to, since those that share weights must do the same."""
+        strategy = self.trainer.strategy
+        wish = computes_twice(self.model, self.options, self.most_tokens, strategy.root_device)
+        if strategy.reduce(torch.tensor(float(wish), device=strategy.root_device), reduce_op="max"):
+            self.model.activation_checkpointing_enable()
 
     def configure_model(self) -> None:
         if self.device_mesh is not None:

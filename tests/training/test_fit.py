@@ -157,20 +157,23 @@ def test_a_checkpoint_of_another_micro_batch_count_goes_on(make_job: MakeJob) ->
 
 
 def test_activations_that_are_computed_again_change_no_loss(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = {True: 0, False: 0}
-    forward = LlamaMLP.forward
+    """They are where the settings say so, and where the memory would not hold them."""
+    forward, curves, calls = LlamaMLP.forward, [], []
 
     def counted(self: LlamaMLP, x: torch.Tensor) -> torch.Tensor:
-        calls[again.trainer.gradient_checkpointing] += self.training
+        calls[-1] += self.training
         return forward(self, x)
 
     monkeypatch.setattr(LlamaMLP, "forward", counted)
-    again, once = make_job("again", tuning="lora", gradient_checkpointing=False, max_epochs=1), make_job("once", tuning="lora", max_epochs=1)
-    fit(once)
-    again.trainer.gradient_checkpointing = True
-    fit(again)
-    assert calls[True] == 2 * calls[False] > 0
-    assert read_curve(again) == read_curve(once)
+    for wish, memory in ((False, 10**6), (None, 10**12), (True, 10**12), (None, 10**6)):
+        monkeypatch.setattr("cotexp.training.memory.memory_of", lambda *_, memory=memory: memory)
+        calls.append(0)
+        job = make_job(f"{wish} {memory}", tuning="lora", gradient_checkpointing=wish, max_epochs=1)
+        fit(job)
+        curves.append(read_curve(job))
+    once = calls[0]
+    assert calls == [once, once, 2 * once, 2 * once] != [0] * 4
+    assert curves == [curves[0]] * 4
 
 
 @pytest.mark.parametrize("tuning", ["full", "lora"])
