@@ -3,7 +3,8 @@
     python benchmarks/finetuning.py --peer PYTHON --model FOLDER [--work lora|full] [--examples 320] [--batch-size 16] [--rounds 1]
 
 PYTHON is that of an environment with benchmarks/requirements.txt. The work `full` trains every weight on SVAMP rationales; `lora` trains
-adapters of rank 8 on chains of 1,180 to 1,530 tokens of random ids. Prints useful tokens a second from the end of the first step on, peak resident memory, and losses.
+adapters of rank 8 on chains of 1,180 to 1,530 tokens of random ids. Prints useful tokens a second from the end of the first step on, peak resident
+memory, and losses.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from cotexp.models import identity, loading
 from cotexp.models.encoding import Encoded
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.training import Trainer
-from cotexp.tasks import load_questions
 from cotexp.training import fit as fitting
 from cotexp.training.data import EncodedExample
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ def check_models(context: Context) -> None:
 
     settings = context.settings
     check_unchanged(context.base.folder)
-    _check_attention(settings)
+    _check_formats(settings)
     if settings.trains or settings.model.engine != "vllm":
         shapes = loading.check(context.base, settings.model, "model.path")
         if settings.trains and settings.trainer.tuning == "lora" and not context.store.has_artifact(checkpoint.spec(context)):
@@ -58,8 +59,8 @@ def check_models(context: Context) -> None:
         weights.check(context.classifier.folder, context.classifier.sha256, "compression.classifier", trust_remote_code=False, kind=weights.LABELS)
 
 
-def _check_attention(settings: Settings) -> None:
-    """Look whether this machine computes the attention that each model is to have, in the number formats of all its work."""
+def _check_formats(settings: Settings) -> None:
+    """Look whether this machine computes the attention that each model is to have, in the number formats of all its work, and has 4 bits if asked."""
     for role in ("teacher", "compressor"):
         if model := getattr(getattr(settings, role), "model", None):
             identity.check_attention(model.attn_implementation, device=model.device, dtype=model.dtype, setting=f"{role}.model")
@@ -67,6 +68,8 @@ def _check_attention(settings: Settings) -> None:
     for dtype in (model.dtype, *([settings.scoring.dtype] if settings.trains else [])):
         identity.check_attention(model.attn_implementation, device=model.device, dtype=dtype, setting="model")
     if settings.trains:
+        if trainer.dtype_of_frozen == "nf4" and importlib.util.find_spec("bitsandbytes") is None:
+            raise ConfigError("trainer.frozen_dtype=nf4 needs a library that is not installed: pip install 'cotexp[bitsandbytes]'; or take bfloat16")
         check = functools.partial(identity.check_attention, model.attn_implementation, setting="model", trains=True)
         check(device=trainer.accelerator, dtype=trainer.precision)
 

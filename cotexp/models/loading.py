@@ -50,13 +50,12 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
     device = torch.device(device_type(settings.device))
     is_adapter = (folder / "adapter_config.json").is_file()
     source = base_folder if is_adapter and base_folder else folder
-    dtype = getattr(torch, settings.dtype)
-    model, tokenizer = load_trainable(source, settings, torch.float32 if is_adapter else dtype)
+    model, tokenizer = load_trainable(source, settings, "float32" if is_adapter else settings.dtype)
     if is_adapter:
         tokenizer = _tokenizer(folder, settings, "model.path")
         add_compress_token(model, tokenizer, settings.compress_token)
         model = adapters.merged(model, folder)
-        cast(model.parameters(), dtype)
+        cast(model.parameters(), getattr(torch, settings.dtype))
     placed = model.to(device=device)  # type: ignore[call-arg]  # transformers declares `to` without self
     return LoadedModel(placed.eval(), tokenizer, make_encoder(model, tokenizer, settings), device, context_length(model, settings))
 
@@ -67,7 +66,7 @@ def cast(parameters: Iterable[torch.nn.Parameter], dtype: torch.dtype) -> None:
         each.data = each.data.to(dtype)
 
 
-def load_trainable(folder: Path, settings: PretrainedModel, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, Any]:
+def load_trainable(folder: Path, settings: PretrainedModel, dtype: str = "float32") -> tuple[PreTrainedModel, Any]:
     """The model on the CPU, encoder-decoder or causal as its configuration says, and its tokenizer."""
     bound_shape_caches()
     tokenizer = _tokenizer(folder, settings, "model.path")

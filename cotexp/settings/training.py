@@ -51,8 +51,9 @@ class Trainer(Section):
     precision: str = setting("float32", "Number format of the forward pass; trained weights stay float32.", choices=("float32", "bfloat16"))
     frozen_dtype: str | None = setting(
         None,
-        "Number format of the weights that tuning=lora leaves as they are; by default that of precision. Part of the key of the fine-tuned model.",
-        choices=("float32", "bfloat16"),
+        "Number format of the weights that tuning=lora leaves as they are; by default that of precision. nf4 rounds those of linear layers to 4 bits "
+        "(QLoRA) with bitsandbytes; adapters are merged into the unrounded weights. Part of the key of the fine-tuned model.",
+        choices=("float32", "bfloat16", "nf4"),
         keyed=False,
     )
     num_validations: int = setting(5, "Validations, spread evenly; the best by validation loss is kept.", low=1, most=10_000)
@@ -103,8 +104,11 @@ class Trainer(Section):
         return (self.frozen_dtype or self.precision) if self.tuning == "lora" else "float32"
 
     def contradictions(self) -> Iterator[str]:
-        if self.frozen_dtype == "bfloat16" and (self.tuning, self.precision) != ("lora", "bfloat16"):
-            yield f"frozen_dtype=bfloat16 needs tuning=lora and precision=bfloat16; got tuning={self.tuning} and precision={self.precision}"
+        if self.frozen_dtype in ("bfloat16", "nf4") and (self.tuning, self.precision) != ("lora", "bfloat16"):
+            own = f"tuning={self.tuning} and precision={self.precision}"
+            yield f"frozen_dtype={self.frozen_dtype} needs tuning=lora and precision=bfloat16; got {own}"
+        if self.frozen_dtype == "nf4" and self.strategy in ("fsdp", "deepspeed"):
+            yield f"frozen_dtype=nf4 needs strategy=ddp, which does not divide weights, or one device; got {self.strategy}"
         if self.devices < 1 or self.num_nodes < 1:
             return
         if self.num_workers > 1 and self.strategy == "auto":

@@ -96,7 +96,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
 def _load(job: FitJob) -> tuple[Any, Any]:
     """The model before the first step, and its tokenizer."""
     with _quiet():
-        model, tokenizer = loading.load_trainable(job.base_folder, job.model, getattr(torch, job.trainer.dtype_of_frozen))
+        model, tokenizer = loading.load_trainable(job.base_folder, job.model, job.trainer.dtype_of_frozen)
         torch.manual_seed(job.seed)
         compress_id = loading.add_compress_token(model, tokenizer, job.model.compress_token)
         if job.trainer.tuning == "lora":

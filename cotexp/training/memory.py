@@ -31,9 +31,9 @@ def step_bytes(model: Any, trainer: Trainer, num_tokens: int) -> int:
     A token has about two activations per weight of the layers, divided by the width: 2 bytes each in bfloat16, 4 in float32. benchmarks/memory.py
     counts 0.9 to 1.2 times as much for adapters, and 1.2 to 1.7 times for all weights of a small model.
     """
-    parameters = list(model.parameters())
+    parameters = list(model.parameters())  # integers hold two weights of 4 bits each
     vocabulary = {id(each.weight): each.weight.numel() for each in (model.get_input_embeddings(), model.get_output_embeddings())}
-    in_layers: int = sum(each.numel() for each in parameters) - sum(vocabulary.values())
+    in_layers = int(sum(each.numel() * (1 if each.is_floating_point() else 2) for each in parameters) - sum(vocabulary.values()))
     width = int(model.get_input_embeddings().weight.shape[1])
     activations: int = num_tokens * 2 * in_layers // width * (2 if trainer.precision == "bfloat16" else 4)
     trained = sum(each.numel() for each in parameters if each.requires_grad)
