@@ -69,7 +69,7 @@ def trained(loaded: LoadedModel, dtype: str) -> Callable[[random.Random], float]
         examples = [Encoded([draw.randrange(2000) for _ in range(each)], [0] * (each // 3) + [1] * (each - each // 3)) for each in lengths]
         supervised = sum(sum(each.loss_mask) for each in examples)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
-            loss = supervised_loss(model, collate([EncodedExample(each, "full") for each in examples], 0, supervised))[0].sum() / supervised
+            loss = supervised_loss(model, collate([EncodedExample(each, "full") for each in examples], 0, supervised)).total / supervised
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

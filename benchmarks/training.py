@@ -46,7 +46,7 @@ def main() -> None:
         supervised = sum(sum(examples[i].encoded.loss_mask) for i in plan.global_batches[step])
         for indices in plan.micro_batches(step, 0):
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = supervised_loss(model, collate([examples[i] for i in indices], 0, supervised))[0].sum() / supervised
+                loss = supervised_loss(model, collate([examples[i] for i in indices], 0, supervised)).total / supervised
             loss.backward()
             total += loss.item()
         return total

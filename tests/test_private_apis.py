@@ -47,6 +47,7 @@ PRIVATE = [
         "_supports_attention_backend", "cotexp/inference/scoring.py", "transformers:PreTrainedModel._supports_attention_backend", "no public question"
     ),
     Private("_attn_implementation", "cotexp/inference/scoring.py", "transformers:PreTrainedConfig._attn_implementation", "no public getter"),
+    Private("_attn_implementation", "cotexp/models/loading.py", "transformers:PreTrainedConfig._attn_implementation", "no public getter"),
     Private("_prepare_cache_for_generation", "cotexp/inference/decoding.py", "transformers:GenerationMixin._prepare_cache_for_generation", _MEMORY),
     Private(
         "_update_model_kwargs_for_generation",

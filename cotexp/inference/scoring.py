@@ -14,7 +14,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,13 +24,11 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from cotexp.inference.engine import rows_of_batch
 from cotexp.inference.prefix_tree import Row, row_of
+from cotexp.models import head
 from cotexp.models.embeddings import num_embeddings
 from cotexp.models.loading import LoadedModel
 from cotexp.models.rope import RopeLimit
 from cotexp.settings.base import ConfigError, RunFailed
-
-_SOFTMAX_ROWS = 256
-"""Tokens whose probabilities over the vocabulary are held in float32 at a time."""
 
 _Sized = TypeVar("_Sized")
 
@@ -262,10 +259,8 @@ class Scorer:
     def _log_probabilities(self, inputs: dict[str, Any], reads: list[tuple[int, int, int]]) -> list[float]:
         """The log-probability in nats of each (row, column, next token)."""
         rows_N, columns_N, tokens_N = torch.tensor(reads, device=self.loaded.device, dtype=torch.long).reshape(-1, 3).unbind(dim=1)
-        with _logits_only_at(self.loaded.model, rows_N, columns_N):
-            logits_NV = self.loaded.model(**inputs).logits[0]
-        parts = zip(logits_NV.split(_SOFTMAX_ROWS), tokens_N[:, None].split(_SOFTMAX_ROWS), strict=True)
-        return torch.cat([part.float().log_softmax(dim=-1).gather(1, wanted)[:, 0] for part, wanted in parts]).tolist()
+        states = head.hidden(self.loaded.model, inputs, rows_N, columns_N)
+        return head.log_probabilities(states, tokens_N).tolist() if reads else []
 
     def _padded(self, rows: Sequence[Any]) -> torch.Tensor:
         """The rows, right-padded with zeros, on the model's device."""
@@ -282,13 +277,3 @@ def _batches(things: list[_Sized], length: Callable[[_Sized], int], budget: int)
         size = rows_of_batch(map(length, rest), max_rows=len(rest), max_tokens=budget)
         yield rest[:size]
         rest = rest[size:]
-
-
-@contextmanager
-def _logits_only_at(model: Any, rows_N: torch.Tensor, columns_N: torch.Tensor) -> Iterator[None]:
-    """In this block logits have shape (1, N, V). The model still transforms hidden states before its head, and logits after it."""
-    handle = model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0][rows_N, columns_N][None],))
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from cotexp.inference.engines import ENGINES
 from cotexp.jobs import engines
+from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
 from cotexp.settings.base import ConfigError
 from cotexp.settings.models import PretrainedModel
+from cotexp.settings.root import Settings
 from cotexp.settings.training import Trainer
 from cotexp.stages import checkpoint
 from cotexp.stages.context import Context
@@ -39,6 +43,7 @@ def check_models(context: Context) -> None:
 
     settings = context.settings
     check_unchanged(context.base.folder)
+    _check_formats(settings)
     if settings.trains or ENGINES[settings.model.engine].by_transformers:
         shapes = loading.check(context.base, settings.model, "model.path")
         if settings.trains and settings.trainer.tuning == "lora" and not context.store.has_artifact(checkpoint.spec(context)):
@@ -54,6 +59,21 @@ def check_models(context: Context) -> None:
                 weights.check_numbers(files.folder, files.sha256, f"{role}.model.path")
     if context.classifier is not None:
         weights.check(context.classifier.folder, context.classifier.sha256, "compression.classifier", trust_remote_code=False, kind=weights.LABELS)
+
+
+def _check_formats(settings: Settings) -> None:
+    """Look whether this machine computes the attention that each model is to have, in the number formats of all its work, and has 4 bits if asked."""
+    for role in ("teacher", "compressor"):
+        if model := getattr(getattr(settings, role), "model", None):
+            identity.check_attention(model.attn_implementation, device=model.device, dtype=model.dtype, setting=f"{role}.model")
+    model, trainer = settings.model, settings.trainer
+    for dtype in (model.dtype, *([settings.scoring.dtype] if settings.trains else [])):
+        identity.check_attention(model.attn_implementation, device=model.device, dtype=dtype, setting="model")
+    if settings.trains:
+        if trainer.dtype_of_frozen == "nf4" and importlib.util.find_spec("bitsandbytes") is None:
+            raise ConfigError("trainer.frozen_dtype=nf4 needs a library that is not installed: pip install 'cotexp[bitsandbytes]'; or take bfloat16")
+        check = functools.partial(identity.check_attention, model.attn_implementation, setting="model", trains=True)
+        check(device=trainer.accelerator, dtype=trainer.precision)
 
 
 def check_room(context: Context) -> None:

@@ -23,7 +23,7 @@ from cotexp.settings.base import RunFailed, keyed
 from cotexp.settings.evaluation import MODES
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.root import READ_BY_TRAINING, Settings
-from cotexp.stages import importances, made_model, predictions
+from cotexp.stages import checkpoint, importances, made_model, predictions
 from cotexp.stages.context import Context, compressor_model, engine_of, hash_of
 from cotexp.store.disk import check_writable, exclusive, explained_disk_errors
 from cotexp.store.specs import Spec, key_of
@@ -197,6 +197,7 @@ def run_key(context: Context) -> str:
             **({"classifier": context.classifier.sha256} if context.classifier else {}),
             "recorded": {task: recorded.sha256 for task, recorded in context.recorded.items()},
             "devices": [identity.device_type(context.settings.model.device), identity.device_type(context.settings.trainer.accelerator)],
+            **(checkpoint.frozen_of(context.settings.trainer) if context.settings.trains else {}),
             "engines": [engine_of(each) for each in _models(context.settings)],
         }
     )[:12]

@@ -7,10 +7,12 @@ import copy
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import torch
 from safetensors import safe_open
+from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -41,8 +43,7 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
     Raises: ConfigError when the model lacks the targets, or when untrained adapters change its logits.
     """
     before = _logits(model, compress_id)
-    adapted = _adapted(model, lora, compress_id)
-    _carry_biases(adapted)
+    adapted = with_adapters(model, lora, compress_id)
     change = float((_logits(adapted, compress_id) - before).abs().max())
     if not change <= ROUNDING * float(before.abs().max()):
         raise ConfigError(
@@ -50,6 +51,13 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
             "would differ from the trained one; take trainer.tuning=full"
         )
     return adapted
+
+
+def follow_autocast(model: Any) -> None:
+    """Let adapters take their inputs as they are, for use under autocast alone. peft would keep a float32 copy of each for the backward pass."""
+    for each in model.modules():
+        if hasattr(each, "cast_input_dtype_enabled"):
+            each.cast_input_dtype_enabled = False
 
 
 def merged(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
@@ -83,18 +91,24 @@ def _quiet() -> Iterator[None]:
 
 def check_targets(model: PreTrainedModel, lora: Lora) -> None:
     """Check that every target module can have an adapter; the shapes of `model` suffice. Raises: ConfigError if one cannot."""
-    _adapted(copy.deepcopy(model), lora, 0)
+    with_adapters(copy.deepcopy(model), lora, 0)
 
 
-def _adapted(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
-    """The model with peft's untrained adapters. Raises: ConfigError when peft cannot add them."""
+def with_adapters(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
+    """The model with untrained adapters and a trainable row, all in float32. Raises: ConfigError when peft cannot add them."""
     _check_names(model, lora)
     try:
         with _quiet():
-            return _wrapped(model, lora, compress_id)
+            adapted = _wrapped(model, lora, compress_id)
     except Exception as error:  # noqa: BLE001 - peft raises what its layers meet
         reason = f"peft cannot give adapters to {lora.target_modules} of a {model.config.model_type} ({first_line(error)})"
         raise ConfigError(f"trainer.lora.target_modules: {reason}; name other modules, or take trainer.tuning=full") from None
+
+    for each in adapted.parameters():
+        if each.requires_grad:
+            each.data = each.data.float()
+    _read_rows_directly(adapted)
+    return adapted
 
 
 def _check_names(model: PreTrainedModel, lora: Lora) -> None:
@@ -143,25 +157,30 @@ def _wrapped(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
     return adapted
 
 
-def _carry_biases(model: Any) -> None:
-    """Add the bias of heads that have one (Phi, GPT-J, CodeGen), which peft omits while it trains a row of them.
+def _read_rows_directly(model: Any) -> None:
+    """Make trained rows of embeddings and heads take part without a copy of the whole matrix, and without a gradient for all of it.
 
-    Differs from peft 0.21: its issue 3649. Layers that keep their bias, as in a later peft, stay unchanged.
+    Differs from peft 0.21, which copies matrices of a vocabulary of 152,000 for every pass, and omits the bias of a head (its issue 3649).
     """
     from peft.tuners.trainable_tokens import TrainableTokensLayer
 
     for layer in (each for each in model.modules() if isinstance(each, TrainableTokensLayer)):
-        bias, width = getattr(layer.get_base_layer(), "bias", None), layer.in_features
-        if bias is not None and width is not None:
-            with torch.no_grad():
-                of_nothing = layer(torch.zeros(1, width, dtype=bias.dtype, device=bias.device))
-            if not torch.allclose(of_nothing[0], bias):
-                layer.register_forward_hook(_add_bias)
+        vars(layer)["forward_adapters"] = MethodType(_with_rows, layer)
 
 
-def _add_bias(layer: Any, _: Any, output: torch.Tensor) -> torch.Tensor:
-    uses_the_layer_itself = layer.disable_adapters or layer.merged
-    return output if uses_the_layer_itself else output + layer.get_base_layer().bias
+def _with_rows(layer: Any, x: torch.Tensor, active_adapters: list[str]) -> torch.Tensor:
+    """The output of an embedding for ids x (B, T), or of a head for states x, with the trained rows in place of its own."""
+    base = layer.get_base_layer()
+    output: torch.Tensor = base(x)
+    for name in active_adapters if not (layer.disable_adapters or layer.merged) else ():
+        rows_KD, ids = layer.trainable_tokens_delta[name], layer.token_indices[name]
+        if x.is_floating_point():
+            change_KD = rows_KD - base.weight[ids]
+            output = output.index_add(-1, torch.tensor(ids, device=x.device), functional.linear(x.to(rows_KD.dtype), change_KD).to(output.dtype))
+            continue
+        for number, row_D in zip(ids, rows_KD * getattr(base, "embed_scale", 1.0), strict=True):  # Gemma 3 scales its embeddings
+            output = torch.where((x == number).unsqueeze(-1), row_D.to(output.dtype), output)
+    return output
 
 
 @torch.no_grad()

@@ -19,6 +19,8 @@ from cotexp.models import files
 from cotexp.settings.base import ConfigError, suggestion
 from cotexp.settings.models import GgufModel, PretrainedModel
 
+FLASH = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
+"""Kinds of attention, and the packages that compute them."""
 MOST_PER_PROCESSOR = 8
 """Most worker processes per processor. Tests of several devices start a few more than there are processors."""
 
@@ -242,6 +244,22 @@ def device_name(kind: str) -> str:
     if kind == "cuda":
         return next(iter(gpu_names()), kind)
     return f"{kind} {platform.machine()} {os.cpu_count()}"
+
+
+def check_attention(wanted: str | None, *, device: str, dtype: str, setting: str, trains: bool = False) -> None:
+    """Check an attention setting against device and libraries. Raises: ConfigError when this machine cannot compute it in `dtype`."""
+    kind, problem = device_type(device), ""
+    if wanted in FLASH:
+        if kind != "cuda":
+            problem = f"runs on NVIDIA GPUs alone, and the device is {kind}"
+        elif dtype != "bfloat16":
+            problem = f"computes in bfloat16, and the number format is {dtype}"
+        elif importlib.util.find_spec(FLASH[wanted]) is None:
+            problem = f"needs the package {FLASH[wanted].replace('_', '-')}, which is not installed"
+    elif wanted == "flex_attention" and trains and kind == "cpu":
+        problem = "does not train on a CPU"
+    if problem:
+        raise ConfigError(f"{setting}.attn_implementation={wanted} {problem}; take sdpa")
 
 
 def check_device(wanted: str, setting: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,21 +50,29 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
     device = torch.device(device_type(settings.device))
     is_adapter = (folder / "adapter_config.json").is_file()
     source = base_folder if is_adapter and base_folder else folder
-    model, tokenizer = load_trainable(source, settings)
+    model, tokenizer = load_trainable(source, settings, "float32" if is_adapter else settings.dtype)
     if is_adapter:
         tokenizer = tokenizer_of(folder, settings, "model.path")
         add_compress_token(model, tokenizer, settings.compress_token)
         model = adapters.merged(model, folder)
-    placed = model.to(device=device, dtype=getattr(torch, settings.dtype))  # type: ignore[call-arg]  # transformers declares `to` without self
+        cast(model.parameters(), getattr(torch, settings.dtype))
+    placed = model.to(device=device)  # type: ignore[call-arg]  # transformers declares `to` without self
     return LoadedModel(placed.eval(), tokenizer, make_encoder(model, tokenizer, settings), device, context_length(model, settings))
 
 
-def load_trainable(folder: Path, settings: PretrainedModel) -> tuple[PreTrainedModel, Any]:
-    """The model in float32 on the CPU, encoder-decoder or causal as its configuration says, and its tokenizer."""
+def cast(parameters: Iterable[torch.nn.Parameter], dtype: torch.dtype) -> None:
+    """Convert the parameters one by one. Buffers stay, since rotary frequencies rounded to 16 bits are those of other positions."""
+    for each in parameters:
+        each.data = each.data.to(dtype)
+
+
+def load_trainable(folder: Path, settings: PretrainedModel, dtype: str = "float32") -> tuple[PreTrainedModel, Any]:
+    """The model on the CPU, encoder-decoder or causal as its configuration says, and its tokenizer."""
     bound_shape_caches()
     tokenizer = tokenizer_of(folder, settings, "model.path")
-    model = weights.read(folder, "model.path", trust_remote_code=settings.trust_remote_code)
+    model = weights.read(folder, "model.path", trust_remote_code=settings.trust_remote_code, dtype=dtype)
     _check_vocabulary(model, tokenizer, settings, folder, "model.path")
+    _use_attention(model, settings, "model.path")
     check_causal(model)
     _add_stop_tokens(model, tokenizer, settings)
     if model.config.is_encoder_decoder:
@@ -77,7 +87,22 @@ def check(files: ModelFiles, settings: PretrainedModel, setting: str) -> PreTrai
     """
     model = weights.check(files.folder, files.sha256, setting, trust_remote_code=settings.trust_remote_code)
     _check_vocabulary(model, tokenizer_of(files.folder, settings, setting), settings, files.folder, setting)
+    _use_attention(copy.deepcopy(model), settings, setting)
     return model
+
+
+def _use_attention(model: PreTrainedModel, settings: PretrainedModel, setting: str) -> None:
+    """Let the model compute attention as the settings say. Raises: ConfigError if it cannot; some models would go on with another one."""
+    if (wanted := settings.attn_implementation) is None:
+        return
+    try:
+        model.set_attn_implementation(wanted)
+        reason = f"goes on with {model.config._attn_implementation}"
+    except (ImportError, ValueError) as error:
+        reason = first_line(error)
+    if model.config._attn_implementation != wanted:
+        where = setting.removesuffix("path") + "attn_implementation"
+        raise ConfigError(f"{where}: a {model.config.model_type} has no {wanted} here ({reason}); take sdpa or eager")
 
 
 def tokenizer_of(folder: Path, settings: PretrainedModel, setting: str) -> Any:
@@ -189,15 +214,15 @@ def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> in
             layers: set[Any] = {model.get_input_embeddings(), model.get_output_embeddings()}  # one layer if they are tied
             for layer in layers:
                 for values in filter(lambda each: each is not None, (layer.weight, getattr(layer, "bias", None))):
-                    values[token_id] = values[:token_id].mean(dim=0)
+                    values[token_id] = values[:token_id].mean(dim=0, dtype=torch.float32)
     return int(tokenizer.convert_tokens_to_ids(token))
 
 
 def save(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype | None = None) -> None:
     """Write the weights as safetensors (under LoRA those of the adapter alone), and the tokenizer with its chat template."""
-    if dtype is not None:
-        model = model.to(dtype)
     is_adapter = hasattr(model, "peft_config")
+    if dtype is not None:
+        cast((each for each in model.parameters() if each.requires_grad or not is_adapter), dtype)
     model.save_pretrained(folder, **({"save_embedding_layers": False} if is_adapter else {}))
     tokenizer.save_pretrained(folder)
     for path in folder.glob("*.safetensors"):

@@ -16,7 +16,14 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForTokenClassification, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForTokenClassification,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+)
 
 from cotexp.models import files
 from cotexp.models.files import Stored
@@ -28,8 +35,10 @@ LANGUAGE, LABELS = "language", "labels"
 NOT_FINITE = "NaN or infinite values"
 
 
-def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LANGUAGE, meta: bool = False) -> PreTrainedModel:
-    """The model in `folder` in float32 on the CPU, encoder-decoder or causal by its configuration. With `meta` it has shapes alone.
+def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LANGUAGE, dtype: str = "float32", meta: bool = False) -> PreTrainedModel:
+    """The model in `folder` on the CPU, encoder-decoder or causal by its configuration. With `meta` it has shapes alone.
+
+    `dtype` is a number format of torch; with "nf4" linear layers are rounded to 4 bits as they are read, and the rest is bfloat16.
 
     Raises: ConfigError when transformers cannot load it, or with the tensors that do not fit the configuration or are not finite.
     """
@@ -41,7 +50,7 @@ def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LAN
             model, found = read_reported(
                 AutoModelForTokenClassification if kind == LABELS else writes,
                 folder,
-                dtype=torch.float32,
+                **_format(dtype),
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
                 **({"device_map": "meta"} if meta else {}),
@@ -53,11 +62,22 @@ def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LAN
         own = f"; it brings code of its own, which may run with {setting.removesuffix('.path')}.trust_remote_code=true: read it first"
         advice = own if files.code(folder) and not trust_remote_code else ""
         raise ConfigError(f"{setting}: transformers cannot load {folder} ({files.first_line(error)}){advice}") from None
+    layers: Iterable[Any] = model.modules()
+    for layer in layers:
+        if hasattr(layer, "support_avx512bf16_for_cpu"):  # bitsandbytes 0.50: else its first pass without gradients ends gradients for good
+            layer.support_avx512bf16_for_cpu = False
     _correct_tied(model)
     found["missing_keys"] = {*found["missing_keys"], *_tied_against_config(model, stored, folder)}
     if problems := faults(model, found, stored):
         raise ConfigError(_do_not_fit(setting, folder, problems))
     return model
+
+
+def _format(dtype: str) -> dict[str, Any]:
+    if dtype != "nf4":
+        return {"dtype": getattr(torch, dtype)}
+    rounded = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16)
+    return {"dtype": torch.bfloat16, "quantization_config": rounded}
 
 
 def read_reported(kind: Any, folder: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:

@@ -58,6 +58,13 @@ class PretrainedModel(Section):
     max_batch_tokens: int = setting(
         32768, "Most tokens in one batch of engine local: texts at once, times the longest prompt with its expected text.", low=1, keyed=False
     )
+    attn_implementation: str | None = setting(
+        None,
+        "How transformers computes attention, in training too; what the model takes by default. flash_attention_2 and flash_attention_3 need an "
+        "NVIDIA GPU, a package of their own and bfloat16; flex_attention trains on GPUs alone. Part of the keys of all that the model computes.",
+        choices=("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"),
+        keyed=IF_SET,
+    )
     vllm: Vllm = setting(Vllm, "How engine vllm uses the GPUs.", keyed=False)
     trust_remote_code: bool = setting(False, "Whether code from the model's repository may run; read it first.")
     compress_token: str = setting("<compress>", "The token that asks for a short chain of thought.")
@@ -96,6 +103,8 @@ class PretrainedModel(Section):
             yield f"devices must be a number from 1 to 999, or auto; got {self.devices!r}"
         if self.engine == "vllm" and self.devices != "1":
             yield f"devices must be 1 for engine=vllm, which divides texts by vllm.data_parallel_size; got {self.devices}"
+        if self.engine == "vllm" and self.attn_implementation:
+            yield f"attn_implementation must be null for engine=vllm, which chooses by itself; got {self.attn_implementation}"
         if self.engine == "vllm" and self.compile:
             yield "compile must be false for engine=vllm, which compiles by itself; got true"
 

@@ -48,14 +48,32 @@ class Trainer(Section):
     weight_decay: float = setting(0.0, "Decoupled weight decay.", low=0, most=100)
     gradient_clip: float = setting(1.0, "Largest gradient norm.", above=0)
     max_length: int = setting(16384, "Longest example in tokens (MACC, second-hand: 16,384); longer ones are left out and counted.", low=8)
-    precision: str = setting("float32", "Number format of the forward pass; weights stay float32.", choices=("float32", "bfloat16"))
+    precision: str = setting("float32", "Number format of the forward pass; trained weights stay float32.", choices=("float32", "bfloat16"))
+    frozen_dtype: str | None = setting(
+        None,
+        "Number format of the weights that tuning=lora leaves as they are; by default that of precision. nf4 rounds those of linear layers to 4 bits "
+        "(QLoRA) with bitsandbytes; adapters are merged into the unrounded weights. Part of the key of the fine-tuned model.",
+        choices=("float32", "bfloat16", "nf4"),
+        keyed=False,
+    )
     num_validations: int = setting(5, "Validations, spread evenly; the best by validation loss is kept.", low=1, most=10_000)
     checkpoint_every_seconds: float = setting(
         15.0, "Least seconds between resumable checkpoints (0: every step), which take 2 % of the time at most.", low=0, keyed=False
     )
-    micro_batch_size: int | None = setting(None, "Examples per forward pass and device; the whole share of a device by default.", low=1, keyed=False)
-    gradient_checkpointing: bool = setting(
-        False, "Whether activations are computed again in the backward pass: less memory, about a third more time, the same loss.", keyed=False
+    micro_batch_size: int | None = setting(
+        None, "Most examples per forward pass and device; by default a quarter, a half or all of a device's share, 8 at least.", low=1, keyed=False
+    )
+    max_batch_tokens: int | None = setting(
+        None,
+        "Most tokens per forward pass and device, padding included; a longer example goes alone. By default 1024 on a CPU and 8192 elsewhere.",
+        low=1,
+        keyed=False,
+    )
+    gradient_checkpointing: bool | None = setting(
+        None,
+        "Whether activations are computed again in the backward pass: less memory, about a third more time, the same loss. By default where a step "
+        "would need more than 80 % of a device's memory without.",
+        keyed=False,
     )
     strategy: str = setting(
         "auto",
@@ -80,7 +98,17 @@ class Trainer(Section):
         """Devices of all machines together."""
         return self.devices * self.num_nodes
 
+    @property
+    def dtype_of_frozen(self) -> str:
+        """Number format of the weights that are not trained; float32 if every weight is."""
+        return (self.frozen_dtype or self.precision) if self.tuning == "lora" else "float32"
+
     def contradictions(self) -> Iterator[str]:
+        if self.frozen_dtype in ("bfloat16", "nf4") and (self.tuning, self.precision) != ("lora", "bfloat16"):
+            own = f"tuning={self.tuning} and precision={self.precision}"
+            yield f"frozen_dtype={self.frozen_dtype} needs tuning=lora and precision=bfloat16; got {own}"
+        if self.frozen_dtype == "nf4" and self.strategy in ("fsdp", "deepspeed"):
+            yield f"frozen_dtype=nf4 needs strategy=ddp, which does not divide weights, or one device; got {self.strategy}"
         if self.devices < 1 or self.num_nodes < 1:
             return
         if self.num_workers > 1 and self.strategy == "auto":
@@ -91,6 +119,3 @@ class Trainer(Section):
             yield f"node_rank must be below num_nodes ({self.num_nodes}); got {self.node_rank}"
         if self.batch_size % self.num_workers:
             yield f"batch_size must be a multiple of devices * num_nodes ({self.num_workers}); got {self.batch_size}"
-        elif self.micro_batch_size and (self.batch_size // self.num_workers) % self.micro_batch_size:
-            share = self.batch_size // self.num_workers
-            yield f"micro_batch_size must divide batch_size / (devices * num_nodes) ({share}); got {self.micro_batch_size}"

@@ -12,6 +12,7 @@ from cotexp.methods import mixture
 from cotexp.models import identity
 from cotexp.records import Compressed, Example, Rationale
 from cotexp.settings.base import RunFailed, keyed
+from cotexp.settings.training import Trainer
 from cotexp.stages import grades, importances, rationales, rounds, scores
 from cotexp.stages.context import OWN, Context, hash_of, own_of
 from cotexp.store.claims import POLL_SECONDS
@@ -43,13 +44,18 @@ def spec(context: Context) -> Spec:
         "compression": keyed(settings.compression),
         "mixture": keyed(settings.mixture),
         "grades": grades.VERSION if reads_grades else None,
-        "trainer": {**keyed(settings.trainer), "device": identity.device_type(settings.trainer.accelerator)},
+        "trainer": {**keyed(settings.trainer), **frozen_of(settings.trainer), "device": identity.device_type(settings.trainer.accelerator)},
         "prompts": [context.prompts[each].identity for each in tasks],
         "train": hash_of(each.id for each in context.questions.train),
         "validation": hash_of(each.id for each in context.questions.validation),
         "seed": settings.seed,
     }
     return Spec(NAME, {"version": VERSION, **own})
+
+
+def frozen_of(trainer: Trainer) -> dict[str, str]:
+    """The number format of frozen weights, unless it is float32 as it always was before there was a choice."""
+    return {} if trainer.dtype_of_frozen == "float32" else {"frozen_dtype": trainer.dtype_of_frozen}
 
 
 @dataclass(slots=True)

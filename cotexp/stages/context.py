@@ -140,7 +140,7 @@ def parent(row_id: str) -> str:
     return row_id.rsplit("/", 1)[0]
 
 
-OWN = ("system_prompt", "chat_template_kwargs", "stop_tokens", "context_length")
+OWN = ("system_prompt", "chat_template_kwargs", "stop_tokens", "context_length", "attn_implementation")
 """Settings that change what a model's own files say; where they say nothing they enter no key."""
 
 
@@ -150,8 +150,9 @@ def own_of(model: PretrainedModel) -> dict[str, Any]:
 
 def environment(model: PretrainedModel) -> dict[str, Any]:
     """What else decides a generated text: number format, kind of device, and what of the prompt's form and end is not the model's own."""
-    device = ENGINES[model.engine].device_of(model)
-    return {"engine": engine_of(model), "dtype": model.dtype, "device": device, **own_of(model)}
+    engine = ENGINES[model.engine]
+    positions = {"positions": "float32"} if engine.by_transformers and model.dtype != "float32" else {}  # once rounded to 16 bits
+    return {"engine": engine_of(model), "dtype": model.dtype, "device": engine.device_of(model), **positions, **own_of(model)}
 
 
 def engine_of(model: PretrainedModel) -> str:

@@ -6,8 +6,9 @@ step is the same for any number of devices and any size of micro-batches. Axes: 
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from cotexp.models.encoding import Encoded
+from cotexp.models.identity import device_type
 from cotexp.models.rope import RopeLimit
 from cotexp.records import Form
 from cotexp.settings.training import Trainer
@@ -25,7 +27,9 @@ FORMS: tuple[Form, ...] = ("full", "compress", "rewrite")
 NO_KIND = -1
 """The kind of examples whose tokens count in no loss."""
 VALIDATION_BATCH = 32
-"""Examples per device."""
+"""Most examples per device."""
+MAX_TOKENS_OF_CPU, MAX_TOKENS_OF_GPU = 1024, 8192
+"""Most tokens of a micro-batch by default. A CPU works as fast with few, and its memory is small."""
 
 
 class EncodedExample(NamedTuple):
@@ -68,15 +72,40 @@ class BatchPlan:
     global_batches: list[list[int]]
     lengths: list[int]
     num_devices: int
-    num_micro_batches: int
+    cuts: list[list[list[int]]]
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Micro-batches of each device in every step: as many as the step needs that needs most."""
+        return math.ceil(max(map(len, self.cuts)) / self.num_devices)
 
     def micro_batches(self, step: int, device: int) -> list[list[int]]:
-        """The micro-batches of one device in one step. Examples are sorted by length, so that a micro-batch needs little padding."""
-        by_length = sorted(self.global_batches[step], key=lambda index: (self.lengths[index], index))
-        count = self.num_devices * self.num_micro_batches
-        size = len(by_length) // count
-        parts = [by_length[i * size : (i + 1) * size] for i in range(count)]
+        """The micro-batches of one device in one step, of any number of rows, the longest first."""
+        parts = [*self.cuts[step]]
+        while len(parts) < self.num_micro_batches * self.num_devices:
+            largest = max((each for each in parts if len(each) > 1), key=self.num_tokens)
+            place, half = parts.index(largest), len(largest) // 2
+            parts[place : place + 1] = [largest[:half], largest[half:]]
         return parts[device :: self.num_devices]
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens of the largest micro-batch of all steps."""
+        return max(self.num_tokens(part) for parts in self.cuts for part in parts)
+
+    def num_tokens(self, indices: Sequence[int]) -> int:
+        """Tokens of a micro-batch with its padding."""
+        return len(indices) * max(self.lengths[index] for index in indices)
+
+
+def cut(lengths: Sequence[int], indices: Iterable[int], *, max_rows: int, max_tokens: int) -> list[list[int]]:
+    """Examples of similar length together, so that they need little padding, within rows and padded tokens. A longer example is alone."""
+    parts: list[list[int]] = []
+    for index in sorted(indices, key=lambda index: (-lengths[index], index)):
+        if not parts or len(parts[-1]) == max_rows or (len(parts[-1]) + 1) * lengths[parts[-1][0]] > max_tokens:
+            parts.append([])
+        parts[-1].append(index)
+    return parts
 
 
 def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int) -> BatchPlan:
@@ -87,16 +116,17 @@ def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int) -> Batc
     steps = max(1, round(len(lengths) * trainer.max_epochs / trainer.batch_size))
     stream = _permutations(len(lengths), seed)
     batches = [[next(stream) for _ in range(trainer.batch_size)] for _ in range(steps)]
-    return BatchPlan(batches, list(lengths), trainer.num_workers, num_micro_batches(trainer))
+    rows = trainer.micro_batch_size or _default_rows(trainer.batch_size // trainer.num_workers)
+    cuts = [cut(lengths, each, max_rows=rows, max_tokens=max_tokens(trainer)) for each in batches]
+    return BatchPlan(batches, list(lengths), trainer.num_workers, cuts)
 
 
-def num_micro_batches(trainer: Trainer) -> int:
-    """Micro-batches per device and step."""
-    share = trainer.batch_size // trainer.num_workers
-    return share // (trainer.micro_batch_size or _default_micro_batch(share))
+def max_tokens(trainer: Trainer) -> int:
+    """Most tokens of a micro-batch with its padding."""
+    return trainer.max_batch_tokens or (MAX_TOKENS_OF_CPU if device_type(trainer.accelerator) == "cpu" else MAX_TOKENS_OF_GPU)
 
 
-def _default_micro_batch(share: int) -> int:
+def _default_rows(share: int) -> int:
     """A quarter or a half of a device's share if that is an integer of at least 8, else all of it. Smaller ones need less padding."""
     return next((share // parts for parts in (4, 2) if share % parts == 0 and share // parts >= 8), share)
 
@@ -188,10 +218,11 @@ class MixtureData(pl.LightningDataModule):
         plan: BatchPlan,
         pad_id: int,
         *,
+        max_tokens: int = MAX_TOKENS_OF_CPU,
         encoder_decoder: bool = False,
     ) -> None:
         super().__init__()
-        self.train, self.validation, self.plan, self.pad_id = train, validation, plan, pad_id
+        self.train, self.validation, self.plan, self.pad_id, self.max_tokens = train, validation, plan, pad_id, max_tokens
         self.collate: Collate = collate_source_target if encoder_decoder else collate
         self.first_step = 0
 
@@ -201,10 +232,9 @@ class MixtureData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
-        by_length = sorted(self.validation, key=lambda each: len(each.encoded.ids))
-        size = VALIDATION_BATCH * self.plan.num_devices
-        shared = [by_length[i : i + size] for i in range(0, len(by_length), size)]
-        return _loader([self._share(batch, self.trainer.global_rank) for batch in shared])
+        lengths, devices = [len(each.encoded.ids) for each in self.validation], self.plan.num_devices
+        shared = cut(lengths, range(len(lengths)), max_rows=VALIDATION_BATCH * devices, max_tokens=self.max_tokens * devices)
+        return _loader([self._share([self.validation[index] for index in each], self.trainer.global_rank) for each in shared])
 
     def _share(self, batch: Sequence[EncodedExample], device: int) -> Batch | SourceTargetBatch:
         """One device's share of a validation batch. No share may be empty, since all devices gather sharded weights together."""

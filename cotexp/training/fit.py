@@ -25,7 +25,7 @@ from cotexp.settings.base import ConfigError
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.training import Trainer
 from cotexp.training import resumable
-from cotexp.training.data import EncodedExample, MixtureData, plan_batches
+from cotexp.training.data import EncodedExample, MixtureData, max_tokens, plan_batches
 from cotexp.training.modules import MultitaskModule
 from cotexp.training.recorder import BEST, CURVE, RESUMABLE, CurveRow, Recorder
 from cotexp.training.sharding import environment_of, is_sharded, strategy_of, trained_parameters
@@ -69,12 +69,14 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     check_sides([len(each.encoded.ids) for each in (*train, *validation)], RopeLimit.of(model), job.trainer)
     plan = plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    data = MixtureData(train, validation, plan, pad_id, encoder_decoder=model.config.is_encoder_decoder)
+    data = MixtureData(train, validation, plan, pad_id, max_tokens=max_tokens(job.trainer), encoder_decoder=limits.reads_apart)
     if job.trainer.num_workers == 1:
         repair(job)
     recorder = Recorder(job.folder, job.trainer, len(plan.global_batches), on_row)
     data.first_step = recorder.done.step
-    module = MultitaskModule(model, job.trainer, tasks=tasks, num_steps=recorder.num_steps, first_step=recorder.done.step, seed=job.seed).train()
+    module = MultitaskModule(
+        model, job.trainer, plan, tasks=tasks, num_steps=recorder.num_steps, first_step=recorder.done.step, seed=job.seed
+    ).train()
     with _quiet():
         trainer = _lightning(job.trainer, recorder, num_steps=recorder.num_steps - recorder.done.step, num_micro_batches=plan.num_micro_batches)
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # its handlers would end stopped runs with status 0
@@ -94,13 +96,13 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
 def _load(job: FitJob) -> tuple[Any, Any]:
     """The model before the first step, and its tokenizer."""
     with _quiet():
-        model, tokenizer = loading.load_trainable(job.base_folder, job.model)
+        model, tokenizer = loading.load_trainable(job.base_folder, job.model, job.trainer.dtype_of_frozen)
         torch.manual_seed(job.seed)
         compress_id = loading.add_compress_token(model, tokenizer, job.model.compress_token)
         if job.trainer.tuning == "lora":
             model = adapters.add_lora(model, job.trainer.lora, compress_id)
-        if job.trainer.gradient_checkpointing:
-            model.activation_checkpointing_enable()
+            if job.trainer.precision == "bfloat16":
+                adapters.follow_autocast(model)
     return model, tokenizer
 
 

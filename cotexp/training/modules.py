@@ -9,53 +9,53 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 import torch
 
+from cotexp.models import head
 from cotexp.models.loading import decoder_inputs
 from cotexp.models.rope import RopeLimit
 from cotexp.settings.base import TrainingDiverged
 from cotexp.settings.training import Trainer
-from cotexp.training.data import FORMS, Batch, SourceTargetBatch, split_at_rope_limit
+from cotexp.training.data import FORMS, Batch, BatchPlan, SourceTargetBatch, split_at_rope_limit
+from cotexp.training.memory import computes_twice
 from cotexp.training.sharding import shard, trained_parameters
 
 
-def supervised_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int = 1) -> torch.Tensor:
-    """Summed negative log-likelihood in nats, and number of supervised tokens, per task and form: shape (2, tasks, forms)."""
-    parts = [batch] if isinstance(batch, SourceTargetBatch) else split_at_rope_limit(batch, RopeLimit.of(model))
-    return torch.stack([_summed_loss(model, each, num_tasks) for each in parts]).sum(dim=0)
+class Losses(NamedTuple):
+    """Of a batch: the summed negative log-likelihood in nats, through which gradients flow, and without a gradient that sum and the number of
+    supervised tokens per task and form, of shape (2, tasks, forms)."""
+
+    total: torch.Tensor
+    sums: torch.Tensor
 
 
-def _summed_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int) -> torch.Tensor:
-    """`supervised_loss` of rows that may share a pass."""
-    predicted = _from_source(model, batch) if isinstance(batch, SourceTargetBatch) else _from_prompt(model, batch)
-    loss_N = torch.nn.functional.cross_entropy(predicted.logits_NV.float(), predicted.target_N, reduction="none")
-    is_kind_KN = predicted.kind_N.unsqueeze(0) == torch.arange(num_tasks * len(FORMS), device=loss_N.device).unsqueeze(1)
-    return torch.stack([(is_kind_KN * loss_N).sum(dim=1), is_kind_KN.sum(dim=1).float()]).view(2, num_tasks, len(FORMS))
+def supervised_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int = 1) -> Losses:
+    """The losses of a batch's supervised tokens."""
+    if isinstance(batch, SourceTargetBatch):
+        return _from_source(model, batch, num_tasks)
+    parts = [_from_prompt(model, each, num_tasks) for each in split_at_rope_limit(batch, RopeLimit.of(model))]
+    return Losses(torch.stack([each.total for each in parts]).sum(), torch.stack([each.sums for each in parts]).sum(dim=0))
 
 
-class _Predicted(NamedTuple):
-    """The N supervised tokens of a batch: logits, ids, and kinds of their examples."""
-
-    logits_NV: torch.Tensor
-    target_N: torch.Tensor
-    kind_N: torch.Tensor
-
-
-def _from_prompt(model: Any, batch: Batch) -> _Predicted:
-    """The supervised tokens of a causal model. Logits before the first supervised position of the batch are not computed."""
-    first = int(batch.supervised_BT.any(dim=0).int().argmax())
-    length = batch.ids_BT.shape[1]
-    logits_BTV = model(input_ids=batch.ids_BT, attention_mask=batch.attention_BT, use_cache=False, logits_to_keep=length - first + 1).logits
-    supervised_BT = batch.supervised_BT[:, first:]
-    kind_BT = batch.kind_B.unsqueeze(1).expand_as(supervised_BT)
-    return _Predicted(logits_BTV[:, :-1][supervised_BT], batch.ids_BT[:, first:][supervised_BT], kind_BT[supervised_BT])
+def _from_prompt(model: Any, batch: Batch, num_tasks: int) -> Losses:
+    """Of a causal model, which predicts a token where it reads the one before. It needs no mask: padding stands behind all that it could change."""
+    rows_N, columns_N = batch.supervised_BT[:, 1:].nonzero().unbind(dim=1)
+    inputs = {"input_ids": batch.ids_BT, "use_cache": False}
+    states = head.hidden(model, inputs, rows_N, columns_N)
+    return _losses(states, batch.ids_BT[rows_N, columns_N + 1], batch.kind_B[rows_N], num_tasks)
 
 
-def _from_source(model: Any, batch: SourceTargetBatch) -> _Predicted:
-    """The supervised tokens of an encoder-decoder model, whose decoder predicts targets alone."""
-    inputs_BT = decoder_inputs(model, batch.target_BT)
-    logits_BTV = model(input_ids=batch.source_BS, attention_mask=batch.attention_BS, decoder_input_ids=inputs_BT, use_cache=False).logits
-    supervised_BT = batch.target_BT != -100
-    kind_BT = batch.kind_B.unsqueeze(1).expand_as(supervised_BT)
-    return _Predicted(logits_BTV[supervised_BT], batch.target_BT[supervised_BT], kind_BT[supervised_BT])
+def _from_source(model: Any, batch: SourceTargetBatch, num_tasks: int) -> Losses:
+    """Of an encoder-decoder model, whose decoder predicts targets alone."""
+    rows_N, columns_N = (batch.target_BT != -100).nonzero().unbind(dim=1)
+    inputs = {"input_ids": batch.source_BS, "attention_mask": batch.attention_BS, "decoder_input_ids": decoder_inputs(model, batch.target_BT)}
+    states = head.hidden(model, {**inputs, "use_cache": False}, rows_N, columns_N)
+    return _losses(states, batch.target_BT[rows_N, columns_N], batch.kind_B[rows_N], num_tasks)
+
+
+def _losses(states: head.Hidden, target_N: torch.Tensor, kind_N: torch.Tensor, num_tasks: int) -> Losses:
+    total, loss_N = head.summed_loss(states, target_N)
+    is_kind_KN = kind_N.unsqueeze(0) == torch.arange(num_tasks * len(FORMS), device=loss_N.device).unsqueeze(1)
+    sums = torch.stack([(is_kind_KN * loss_N).sum(dim=1), is_kind_KN.sum(dim=1).float()])
+    return Losses(total, sums.view(2, num_tasks, len(FORMS)))
 
 
 class MultitaskModule(pl.LightningModule):
@@ -65,9 +65,10 @@ class MultitaskModule(pl.LightningModule):
     number of devices and micro-batches, since Lightning, DDP and FSDP divide by it. `tasks` are the names for `EncodedExample.task`.
     """
 
-    def __init__(self, model: Any, trainer: Trainer, *, tasks: Sequence[str], num_steps: int, first_step: int, seed: int) -> None:
+    def __init__(self, model: Any, trainer: Trainer, plan: BatchPlan, *, tasks: Sequence[str], num_steps: int, first_step: int, seed: int) -> None:
         super().__init__()
         self.model, self.options, self.num_steps, self.first_step, self.seed = model, trainer, num_steps, first_step, seed
+        self.most_tokens = plan.most_tokens
         self.tasks, self.sums = tasks, torch.zeros(2, len(tasks), len(FORMS))
 
     @property
@@ -75,20 +76,27 @@ class MultitaskModule(pl.LightningModule):
         """Optimiser steps taken, including those before a restart."""
         return self.first_step + self.global_step
 
+    def setup(self, stage: str) -> None:
+        """All devices compute activations twice if one has to, since those that share weights must do the same."""
+        strategy = self.trainer.strategy
+        wish = computes_twice(self.model, self.options, self.most_tokens, strategy.root_device)
+        if strategy.reduce(torch.tensor(float(wish), device=strategy.root_device), reduce_op="max"):
+            self.model.activation_checkpointing_enable()
+
     def configure_model(self) -> None:
         if self.device_mesh is not None:
             shard(self.model, self.device_mesh)
 
     def training_step(self, batch: Batch | SourceTargetBatch, batch_idx: int) -> torch.Tensor:
         torch.manual_seed(self.seed * 1_000_003 + self.step * 1_009 + self.global_rank)
-        sums = supervised_loss(self.model, batch, len(self.tasks))
-        self.sums = self.sums.to(sums.device) + sums.detach()
-        loss = sums[0].sum() / batch.num_supervised_global
+        total, sums = supervised_loss(self.model, batch, len(self.tasks))
+        self.sums = self.sums.to(sums.device) + sums
+        loss = total / batch.num_supervised_global
         self.check_finite(loss.item(), self.step + 1)
         return loss * self.trainer.world_size * self.trainer.accumulate_grad_batches
 
     def validation_step(self, batch: Batch | SourceTargetBatch, batch_idx: int) -> None:
-        self.sums = self.sums.to(batch.kind_B.device) + supervised_loss(self.model, batch, len(self.tasks))
+        self.sums = self.sums.to(batch.kind_B.device) + supervised_loss(self.model, batch, len(self.tasks)).sums
 
     def check_finite(self, loss: float, step: int) -> None:
         """Raises: TrainingDiverged when a loss is NaN or infinite."""

@@ -132,7 +132,7 @@ def test_the_training_loss_is_that_of_plain_passes(loaded: LoadedModel) -> None:
     examples = [EncodedExample(Encoded(prompt + ids, [0] * len(prompt) + [1] * len(ids)), "full") for prompt, ids in pairs]
     batch = (collate_source_target if loaded.model.config.is_encoder_decoder else collate)(examples, 0, 1)
     with torch.no_grad():
-        sums = supervised_loss(loaded.model, batch)
+        sums = supervised_loss(loaded.model, batch).sums
     losses = [torch.nn.functional.cross_entropy(logits_of(loaded.model, *each).double(), torch.tensor(each[1]), reduction="sum") for each in pairs]
     check_causal(loaded.model)
     assert sums[1].sum() == sum(len(ids) for _, ids in pairs)

@@ -13,8 +13,8 @@ import pytest
 import torch
 import transformers
 
-from cotexp.inference import scoring
 from cotexp.inference.scoring import Item, Scorer, Text
+from cotexp.models import head
 from cotexp.models.loading import LoadedModel
 from cotexp.settings.base import RunFailed
 
@@ -300,13 +300,13 @@ def test_items_are_reported_as_they_finish(llama: LoadedModel) -> None:
     assert len(passes_between) > 5
 
 
-def test_probabilities_over_the_vocabulary_are_held_for_few_tokens(llama: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_are_held_for_few_tokens(llama: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = scored(Scorer(llama, 500), ITEMS)
-    sizes, softmax = [], torch.Tensor.log_softmax
-    monkeypatch.setattr(scoring, "_SOFTMAX_ROWS", 3)
-    monkeypatch.setattr(torch.Tensor, "log_softmax", lambda self, **options: (sizes.append(len(self)), softmax(self, **options))[1])
-    assert_close(scored(Scorer(llama, 500), ITEMS), whole)
-    assert max(sizes) == 3
+    monkeypatch.setattr(head, "LOGITS_AT_ONCE", 3 * VOCABULARY)
+    scorer = Scorer(llama, 500)
+    with logits_of(llama.model) as counts:
+        assert_close(scored(scorer, ITEMS), whole)
+    assert max(counts) == 3
 
 
 @pytest.mark.parametrize("kind", ["llama", "absolute positions"])

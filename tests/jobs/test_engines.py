@@ -68,3 +68,21 @@ def test_a_model_that_says_nothing_of_its_own_keeps_the_keys_that_it_had_before_
     assert not {"system_prompt", "stop_tokens", "context_length"} & checkpoint.keys()
     told = flow.specs_of(context_of(tmp_path, "model.system_prompt=Hello"))["checkpoint"].description["model"]
     assert told == {**checkpoint, "system_prompt": "Hello"}
+
+
+def test_the_number_format_of_frozen_weights_is_in_the_key_where_it_is_not_float32(tmp_path: Path) -> None:
+    def key(*overrides: str) -> tuple[str, str]:
+        context = context_of(tmp_path, *overrides)
+        return flow.specs_of(context)["checkpoint"].key, pipeline.run_key(context)
+
+    lora, bfloat16 = "trainer.tuning=lora", "trainer.precision=bfloat16"
+    assert key(lora, bfloat16) == key(lora, bfloat16, "trainer.frozen_dtype=bfloat16")
+    assert not set(key(lora, bfloat16)) & set(key(lora, bfloat16, "trainer.frozen_dtype=float32"))
+    for overrides in ([lora, "trainer.precision=float32"], [lora, bfloat16, "trainer.frozen_dtype=float32"], ["trainer.tuning=full", bfloat16]):
+        assert "frozen_dtype" not in flow.specs_of(context_of(tmp_path, *overrides))["checkpoint"].description["trainer"], "keys as they were"
+
+
+def test_attention_is_in_the_keys_of_all_that_the_model_computes_once_it_is_chosen(tmp_path: Path) -> None:
+    before, after = (flow.specs_of(context_of(tmp_path, *overrides)) for overrides in ([], ["model.attn_implementation=eager"]))
+    assert {name.split("/")[0] for name in before if before[name].key != after[name].key} >= {"checkpoint", "predictions"}
+    assert "attn_implementation" not in str([each.description for each in before.values()]), "keys as they were"

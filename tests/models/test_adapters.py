@@ -130,10 +130,13 @@ def test_targets_that_a_model_cannot_have_are_one_line_known_from_its_shapes(
 
 
 class Drifting(torch.nn.Linear):
-    """A head whose outputs are shifted, which peft cannot know of."""
+    """A head that answers otherwise every time."""
+
+    calls = 0
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name that torch gives it
-        return super().forward(input) + torch.arange(self.out_features)
+        self.calls += 1
+        return super().forward(input) + self.calls * torch.arange(self.out_features)
 
 
 def test_adapters_that_would_change_an_untrained_model_are_refused(random_model: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -251,3 +252,21 @@ def test_a_hub_that_gives_nothing_is_one_line_that_says_what_to_do(hub: str, tmp
     advice = {"gated": "accept its licence there and log in with hf auth login, or give a folder", "unreachable": "check the name or give a folder"}
     assert line.endswith(advice[hub])
     assert "hf_planted_key" not in outcome.stdout + outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("wanted", "options", "problem"),
+    [
+        ("flash_attention_2", {"device": "cpu"}, "runs on NVIDIA GPUs alone, and the device is cpu"),
+        ("flash_attention_3", {"device": "cuda", "dtype": "float32"}, "computes in bfloat16, and the number format is float32"),
+        ("flash_attention_3", {"device": "cuda"}, "needs the package flash-attn-interface, which is not installed"),
+        ("flex_attention", {"device": "cpu", "trains": True}, "does not train on a CPU"),
+    ],
+)
+def test_attention_that_this_machine_cannot_compute_is_one_line(wanted: str, options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        identity.check_attention(wanted, **{"dtype": "bfloat16", "setting": "teacher.model", **options})
+    assert str(caught.value) == f"teacher.model.attn_implementation={wanted} {problem}; take sdpa"
+    for fine in (None, "sdpa", "eager"):
+        identity.check_attention(fine, **{"dtype": "float32", "setting": "model", **options})
+    identity.check_attention("flex_attention", device="cpu", dtype="float32", setting="model")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from test_adapters import write_model
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from cotexp.models import adapters, loading
@@ -208,3 +209,38 @@ def test_the_context_is_the_models_own_or_a_shorter_one(random_model: Path, enco
     assert context(encoder_decoders["t5"], 100) == 100
     with pytest.raises(ConfigError, match=r"model\.context_length must be at most the model's own 1024; got 1025"):
         context(random_model, 1025)
+
+
+def test_a_model_in_bfloat16_keeps_its_rotary_frequencies(random_model: Path) -> None:
+    """Rounded to 16 bits they would be those of other positions."""
+    exact, rough = (
+        loading.load(random_model, PretrainedModel(path=str(random_model), device="cpu", dtype=dtype)) for dtype in ("float32", "bfloat16")
+    )
+    assert {each.dtype for each in rough.model.parameters()} == {torch.bfloat16}
+    for (name, own), (_, other) in zip(exact.model.named_buffers(), rough.model.named_buffers(), strict=True):
+        assert torch.equal(own, other), name
+    assert [name for name, _ in exact.model.named_buffers()]
+
+
+def test_a_model_computes_attention_as_asked_or_says_what_it_has_not(random_model: Path) -> None:
+    def loaded(attention: str | None) -> Any:
+        return loading.load(random_model, PretrainedModel(path=str(random_model), device="cpu", attn_implementation=attention)).model
+
+    ids = torch.tensor([[5, 6, 7, 8]])
+    assert loaded(None).config._attn_implementation == "sdpa"
+    for kind in ("sdpa", "eager", "flex_attention"):
+        own = loaded(kind)
+        assert own.config._attn_implementation == kind
+        with torch.no_grad():
+            torch.testing.assert_close(own(ids).logits, loaded(None)(ids).logits, rtol=1e-4, atol=1e-4)
+    with pytest.raises(
+        ConfigError, match=r"^model\.attn_implementation: a llama has no flash_attention_2 here \(.*installed.*\); take sdpa or eager$"
+    ):
+        loaded("flash_attention_2")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_would_go_on_with_another_attention_is_refused(random_model: Path, tmp_path: Path) -> None:
+    base = write_model("bloom", random_model, tmp_path / "bloom", hidden_size=32, n_layer=2, n_head=4)
+    with pytest.raises(ConfigError, match=r"^model\.attn_implementation: a bloom has no sdpa here \(goes on with eager\); take sdpa or eager$"):
+        loading.load_trainable(base, PretrainedModel(path=str(base), attn_implementation="sdpa"))

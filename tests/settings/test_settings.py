@@ -90,6 +90,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
     unkeyed = {name for name, each in fields() if not each.metadata.get("keyed", True)}
     model = {"name", "path", "revision", "device", "devices", "license", "engine", "compile", "max_batch_tokens", "vllm"}
     trainer = {"name", "checkpoint_every_seconds", "micro_batch_size", "strategy", "devices", "accelerator", "gradient_checkpointing"}
+    trainer |= {"max_batch_tokens", "frozen_dtype"}  # the last is in keys by what it means
     trainer |= {"num_nodes", "node_rank", "main_address", "main_port"}
     samplers = {"Sampling", "Evaluation", *(f"{kind}{role}" for kind in ("Self", "Local", "Api") for role in ("Teacher", "Compressor"))}
     server = {"base_url", "api_key_env", "input_price", "output_price", "max_cost", "timeout", "max_attempts", "token_limit_field", "headers_env"}
@@ -297,7 +298,10 @@ CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: Trainer(devices=0), "devices must be at least 1; got 0"),
     (lambda: Trainer(devices=2), "devices and num_nodes must be 1 unless trainer is ddp, fsdp or deepspeed; got devices=2, num_nodes=1"),
     (lambda: Trainer(strategy="ddp", devices=3), "batch_size must be a multiple of devices * num_nodes (3); got 32"),
-    (lambda: Trainer(strategy="ddp", devices=2, micro_batch_size=5), "micro_batch_size must divide batch_size / (devices * num_nodes) (16); got 5"),
+    (
+        lambda: Trainer(frozen_dtype="bfloat16", precision="bfloat16", tuning="full"),
+        "frozen_dtype=bfloat16 needs tuning=lora and precision=bfloat16; got tuning=full and precision=bfloat16",
+    ),
     (lambda: Evaluation(modes=[]), "modes must name at least one of base, truncate, full, compress; got []"),
     (lambda: Evaluation(modes=["full", "full"]), "modes must not repeat"),
     (lambda: Evaluation(tasks=[]), "tasks must name at least one task and must not repeat; got []"),

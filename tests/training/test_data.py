@@ -19,13 +19,20 @@ LENGTHS = [(number * 37) % 101 + 5 for number in range(100)]
 
 
 def trainer(
-    *, devices: int = 1, micro_batch_size: int | None = None, batch_size: int = 24, max_epochs: float = 3.0, num_validations: int = 1
+    *,
+    devices: int = 1,
+    micro_batch_size: int | None = None,
+    max_batch_tokens: int = 100_000,
+    batch_size: int = 24,
+    max_epochs: float = 3.0,
+    num_validations: int = 1,
 ) -> Trainer:
     return Trainer(
         batch_size=batch_size,
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",
         micro_batch_size=micro_batch_size,
+        max_batch_tokens=max_batch_tokens,
         max_epochs=max_epochs,
         num_validations=num_validations,
     )
@@ -52,6 +59,35 @@ def test_every_example_of_a_step_is_dealt_exactly_once(devices: int, micro_batch
         sizes = {len(micro) for each in dealt for micro in each}
         assert sizes == {micro_batch_size} if micro_batch_size else len(sizes) == 1
         assert sorted(chain.from_iterable(micro for each in dealt for micro in each)) == sorted(batch)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(1, 300), min_size=4, max_size=80),
+    st.sampled_from([(1, 12), (2, 12), (3, 12), (4, 4)]),
+    st.integers(1, 2000),
+    st.sampled_from([None, 1, 5]),
+)
+def test_micro_batches_keep_to_their_tokens_and_every_device_has_as_many(
+    lengths: list[int], layout: tuple[int, int], max_tokens: int, rows: int | None
+) -> None:
+    devices, batch_size = layout
+    own = trainer(devices=devices, batch_size=batch_size, max_batch_tokens=max_tokens, micro_batch_size=rows, max_epochs=1)
+    plan = plan_batches(lengths, own, seed=3)
+    for step, batch in enumerate(plan.global_batches):
+        dealt = [plan.micro_batches(step, device) for device in range(devices)]
+        assert {len(each) for each in dealt} == {plan.num_micro_batches}
+        assert sorted(chain.from_iterable(micro for each in dealt for micro in each)) == sorted(batch)
+        for micro in chain.from_iterable(dealt):
+            assert 0 < len(micro) <= (rows or batch_size)
+            assert len(micro) == 1 or len(micro) * max(lengths[index] for index in micro) <= max_tokens
+
+
+def test_a_long_example_goes_alone_and_short_ones_together() -> None:
+    plan = plan_batches([1000, *[10] * 31], trainer(batch_size=32, max_epochs=1, max_batch_tokens=320), seed=0)
+    assert sorted(len(each) for each in plan.micro_batches(0, 0)) == [1, 7, 8, 8, 8]
+    assert plan.num_micro_batches == 5
+    assert [len(each) for each in plan_batches([10] * 32, trainer(batch_size=32, max_epochs=1), seed=0).micro_batches(0, 0)] == [8] * 4
 
 
 def test_micro_batches_hold_examples_of_similar_length() -> None:
@@ -145,6 +181,17 @@ def test_validation_shows_every_example_once() -> None:
     module.trainer = quiet_trainer()
     seen = [row[0] for each in module.val_dataloader() for row in each.ids_BT.tolist()]
     assert sorted(seen) == list(range(75))
+
+
+@pytest.mark.filterwarnings("ignore:GPU available but not used")
+def test_validation_keeps_to_the_tokens_too() -> None:
+    examples = [example(number * 37 % 90 + 1, 2, token=number) for number in range(75)]
+    module = MixtureData(examples[:8], examples, plan_batches([9] * 8, trainer(batch_size=8), seed=0), pad_id=999, max_tokens=200)
+    module.trainer = quiet_trainer()
+    batches = list(module.val_dataloader())
+    assert sorted(row[0] for each in batches for row in each.ids_BT.tolist()) == list(range(75))
+    assert max(each.ids_BT.numel() for each in batches) <= 200
+    assert len({len(each.ids_BT) for each in batches}) > 3
 
 
 def test_devices_see_each_validation_example_once_between_them_and_take_part_in_every_batch() -> None:

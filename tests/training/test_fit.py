@@ -26,9 +26,10 @@ from cotexp.settings.training import Trainer
 from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 from cotexp.training import resumable
 from cotexp.training.data import EncodedExample, collate
-from cotexp.training.fit import FitJob, Limits, check_sides, fit
+from cotexp.training.fit import FitJob, Limits, _load, check_sides, fit
 from cotexp.training.modules import supervised_loss
 from cotexp.training.recorder import RESUMABLE
+from cotexp.training.sharding import trained_parameters
 
 MakeJob = Callable[..., FitJob]
 
@@ -156,20 +157,35 @@ def test_a_checkpoint_of_another_micro_batch_count_goes_on(make_job: MakeJob) ->
 
 
 def test_activations_that_are_computed_again_change_no_loss(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = {True: 0, False: 0}
-    forward = LlamaMLP.forward
+    """They are where the settings say so, and where the memory would not hold them."""
+    forward, curves, calls = LlamaMLP.forward, [], []
 
     def counted(self: LlamaMLP, x: torch.Tensor) -> torch.Tensor:
-        calls[again.trainer.gradient_checkpointing] += self.training
+        calls[-1] += self.training
         return forward(self, x)
 
     monkeypatch.setattr(LlamaMLP, "forward", counted)
-    again, once = make_job("again", tuning="lora", gradient_checkpointing=False, max_epochs=1), make_job("once", tuning="lora", max_epochs=1)
-    fit(once)
-    again.trainer.gradient_checkpointing = True
-    fit(again)
-    assert calls[True] == 2 * calls[False] > 0
-    assert read_curve(again) == read_curve(once)
+    for wish, memory in ((False, 10**6), (None, 10**12), (True, 10**12), (None, 10**6)):
+        monkeypatch.setattr("cotexp.training.memory.memory_of", lambda *_, memory=memory: memory)
+        calls.append(0)
+        job = make_job(f"{wish} {memory}", tuning="lora", gradient_checkpointing=wish, max_epochs=1)
+        fit(job)
+        curves.append(read_curve(job))
+    once = calls[0]
+    assert calls == [once, once, 2 * once, 2 * once] != [0] * 4
+    assert curves == [curves[0]] * 4
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_the_curve_does_not_depend_on_the_tokens_of_a_micro_batch(make_job: MakeJob, tuning: str) -> None:
+    curves = []
+    for budget in (100_000, 300, 1):
+        job = make_job(f"within {budget}", tuning=tuning, max_batch_tokens=budget, max_epochs=1)
+        fit(job)
+        curves.append(read_curve(job))
+    for one, *others in zip(*curves, strict=True):
+        for other in others:
+            assert one == pytest.approx(other, rel=1e-5), "float32 sums in another order"
 
 
 def test_the_loss_and_weights_of_a_step_do_not_depend_on_micro_batches(make_job: MakeJob) -> None:
@@ -185,7 +201,7 @@ def test_the_loss_and_weights_of_a_step_do_not_depend_on_micro_batches(make_job:
 def test_two_devices_give_the_loss_curve_and_weights_of_one(make_job: MakeJob, strategy: str, tuning: str) -> None:
     """Under LoRA with the row of `<compress>`, which alone is trained of the embeddings. The clipped norm is that of all shards."""
     one = make_job("one", tuning=tuning, gradient_clip=0.1)
-    two = make_job("two", tuning=tuning, gradient_clip=0.1, devices=2, strategy=strategy, micro_batch_size=2)
+    two = make_job("two", tuning=tuning, gradient_clip=0.1, devices=2, strategy=strategy, max_batch_tokens=150)
     fit(one)
     seen: list[dict[str, float]] = []
     training_workers.run_fit(two, lambda row, num_steps: seen.append(row))
@@ -276,8 +292,8 @@ def test_loss_is_the_sum_over_supervised_tokens_alone_and_padding_changes_nothin
     encoder = Encoder.of(tokenizer, compress_token="<compress>")
     short = EncodedExample(encoder.example("Ann has 2 apples.", "2 + 3 = 5.", compressed=True), "compress")
     long = EncodedExample(encoder.example("Ben has 9 coins. Ben loses 3 coins. How many?", "9 - 3 = 6. 6.", compressed=False), "full")
-    together = supervised_loss(model, collate([short, long], 0, 1))
-    apart = supervised_loss(model, collate([short], 0, 1)) + supervised_loss(model, collate([long], 0, 1))
+    together = supervised_loss(model, collate([short, long], 0, 1)).sums
+    apart = supervised_loss(model, collate([short], 0, 1)).sums + supervised_loss(model, collate([long], 0, 1)).sums
     assert torch.allclose(together, apart, rtol=1e-5)
     assert together[1].tolist() == [[sum(long.encoded.loss_mask), sum(short.encoded.loss_mask), 0]]
 
@@ -365,3 +381,39 @@ def test_source_and_target_of_an_encoder_decoder_do_not_share_the_context() -> N
     assert not Limits(max_length=9, context=8, reads_apart=False).allow(example)
     assert Limits(max_length=9, context=9, reads_apart=False).allow(example)
     assert Limits(max_length=9, context=None, reads_apart=False).allow(example)
+
+
+def test_frozen_weights_have_the_format_of_the_forward_pass_and_trained_ones_float32(make_job: MakeJob) -> None:
+    """Nothing of a frozen weight's shape is kept for the backward pass but the weight itself."""
+    job = make_job("job", tuning="lora", precision="bfloat16")
+    model, tokenizer = _load(job)
+    frozen = {each.data_ptr(): each for each in model.parameters() if not each.requires_grad}
+    assert {each.dtype for each in frozen.values()} == {torch.bfloat16}
+    assert {each.dtype for _, each in trained_parameters(model)} == {torch.float32}
+    encoder = loading.make_encoder(model, tokenizer, job.model)
+    each = EncodedExample(encoder.example("Ann has 2 apples.", "2 + 3 = 5.", compressed=True), "compress")
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda saved: (kept.append(saved), saved)[1], lambda saved: saved), torch.autocast("cpu"):
+        supervised_loss(model, collate([each], 0, 1))
+    large = {tuple(sorted(each.shape)) for each in frozen.values() if each.dim() == 2}
+    copies = [each for each in kept if tuple(sorted(each.shape)) in large and each.data_ptr() not in frozen]
+    assert kept
+    assert not copies
+
+
+@pytest.mark.parametrize("model", ["random_model", "encoder_decoders"])
+def test_frozen_weights_in_bfloat16_follow_the_curve_of_float32_and_the_model_that_is_saved_is_the_trained_one(
+    make_job: MakeJob, model: str, request: pytest.FixtureRequest
+) -> None:
+    curves = []
+    for frozen in ("float32", None):
+        job = make_job(f"frozen {frozen}", tuning="lora", precision="bfloat16", frozen_dtype=frozen)
+        if model == "encoder_decoders":
+            job.base_folder = request.getfixturevalue(model)["bart"]
+        fit(job)
+        curves.append(read_curve(job))
+    for one, other in zip(*curves, strict=True):
+        assert one == pytest.approx(other, rel=0.02)
+    if model == "random_model":
+        best = json.loads((job.folder / "training.json").read_text())["best_validation_loss"]
+        assert measured_loss(job, job.validation) == pytest.approx(best, rel=0.01)

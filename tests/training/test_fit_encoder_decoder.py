@@ -91,8 +91,8 @@ def test_the_loss_is_that_of_transformers_summed_over_tokens_and_padding_changes
     encoder = loading.make_encoder(model, tokenizer, settings)
     short = EncodedExample(encoder.example("Ann has 2 apples.", "2 + 3 = 5.", compressed=True), "compress")
     long = EncodedExample(encoder.example("Ben has 9 coins. Ben loses 3 coins. How many?", "9 - 3 = 6. The answer is 6.", compressed=False), "full")
-    together = supervised_loss(model, collate_source_target([short, long], 0, 1))
-    apart = supervised_loss(model, collate_source_target([short], 0, 1)) + supervised_loss(model, collate_source_target([long], 0, 1))
+    together = supervised_loss(model, collate_source_target([short, long], 0, 1)).sums
+    apart = sum(supervised_loss(model, collate_source_target([each], 0, 1)).sums for each in (short, long))
     torch.testing.assert_close(together, apart, rtol=1e-5, atol=0)
     for form, each in (("full", long), ("compress", short)):
         ids, mask = each.encoded
