@@ -19,21 +19,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measure import Row, keep
 from peak import KINDS, SHAPES, Step, measured
 
 from cotexp.models import adapters, head
 from cotexp.settings.training import Lora
 
 ROWS = {
-    "LoRA, 7B, 8192 tokens at once": Step("qwen2_5_7b", "lora", 4, 2048, True),
-    "LoRA, 7B, 8192 tokens at once, nothing computed twice": Step("qwen2_5_7b", "lora", 4, 2048, False),
-    "LoRA, 7B, a chain of 16384 tokens": Step("qwen2_5_7b", "lora", 1, 16384, True),
-    "LoRA, 0.5B, 2 chains of 1400 tokens": Step("qwen2_5_0_5b", "lora", 2, 1400, True),
-    "LoRA, 0.5B, 2 chains of 1400 tokens, nothing computed twice": Step("qwen2_5_0_5b", "lora", 2, 1400, False),
-    "every weight, SmolLM2-135M, 1024 tokens at once": Step("smollm2_135m", "full", 6, 170, False),
+    "memory_lora_7b": (Step("qwen2_5_7b", "lora", 4, 2048, True), 0.9, 22),
+    "memory_lora_7b_4_bits": (Step("qwen2_5_7b", "lora", 4, 2048, True, four_bits=True), None, 12),
+    "memory_lora_7b_chain_of_16384": (Step("qwen2_5_7b", "lora", 1, 16384, True), None, 40),
+    "memory_lora_7b_once": (Step("qwen2_5_7b", "lora", 4, 2048, False), None, None),
+    "memory_lora_0_5b": (Step("qwen2_5_0_5b", "lora", 2, 1400, True), 0.8, None),
+    "memory_full_135m": (Step("smollm2_135m", "full", 6, 170, False), 0.5, None),
 }
+"""Name of a row -> its step, the largest share of the peer's memory that is the goal, and the most gigabytes."""
 CHECKED = [Step("qwen2_5_0_5b", "lora", 2, 700, False, layers=6), Step("smollm2_135m", "full", 6, 170, False, layers=10)]
-CHECKED += [Step("qwen2_5_0_5b", "lora", 2, 1400, True, layers=6)]
+CHECKED += [Step("qwen2_5_0_5b", "lora", 2, 1400, True, layers=6), Step("qwen2_5_0_5b", "lora", 2, 1400, True, layers=6, four_bits=True)]
 
 
 def main() -> None:
@@ -48,14 +50,21 @@ def main() -> None:
         for step in CHECKED:
             check(step)
     else:
-        print(f"{'GB':58} {'':7} {'peak':>6} " + " ".join(f"{kind:>11}" for kind in KINDS))
-        for name, step in ROWS.items():
-            ours = of_ours(step, fake=True)
-            show(name, "cotexp", ours)
-            if options.peer:
-                theirs = of_peer(options.peer, step)
-                show(name, "TRL", theirs)
-                print(f"{'':58} ratio   {ours.total() / theirs.total():.2f}", flush=True)
+        print(f"{'GB':32} {'':7} {'peak':>6} " + " ".join(f"{kind:>11}" for kind in KINDS))
+        for name, (step, share, most) in ROWS.items():
+            count(name, step, share, most, options.peer)
+
+
+def count(name: str, step: Step, share: float | None, most: float | None, peer: str | None) -> None:
+    """Count one row, print it by kind and keep it."""
+    kinds = {"ours": of_ours(step, fake=True), **({"peer": of_peer(peer, step)} if peer else {})}
+    gigabytes = {whose: counts.total() / 1e9 for whose, counts in kinds.items()}
+    for whose, counts in kinds.items():
+        print(f"{name:32} {whose:7} {gigabytes[whose]:6.2f} " + " ".join(f"{counts[kind] / 1e9:11.2f}" for kind in KINDS), flush=True)
+    sizes = {**dataclasses.asdict(step), "most": most, "within": None if most is None else gigabytes["ours"] < most}
+    sizes |= {f"{whose} {kind}": counts[kind] / 1e9 for whose, counts in kinds.items() for kind in KINDS}
+    theirs = gigabytes.get("peer")
+    keep(Row(name, "GB", gigabytes["ours"], theirs, theirs and theirs / gigabytes["ours"], share and 1 / share, True, sizes))
 
 
 def make_model(step: Step) -> Any:
@@ -106,11 +115,6 @@ def check(step: Step) -> None:
     done = subprocess.run([sys.executable, __file__, "--step", json.dumps(dataclasses.asdict(step))], capture_output=True, text=True, check=True)
     before, peak, estimate = json.loads(done.stdout.splitlines()[-1])
     print(f"{step}: resident {peak:.0f} MB, estimate {before:.0f} + {estimate:.0f} MB, {(before + estimate) / peak - 1:+.1%}", flush=True)
-
-
-def show(name: str, whose: str, peak: Counter[str]) -> None:
-    kinds = " ".join(f"{peak[kind] / 1e9:11.2f}" for kind in KINDS)
-    print(f"{name:58} {whose:7} {peak.total() / 1e9:6.2f} {kinds}", flush=True)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ class Step:
     tokens: int
     checkpointing: bool
     layers: int | None = None
+    four_bits: bool = False
+    """Whether the linear layers of the decoder have 4 bits a weight, as `trainer.frozen_dtype=nf4` rounds them."""
 
     @property
     def first(self) -> int:
@@ -50,7 +52,10 @@ class Step:
         shape = dict(SHAPES[self.shape])
         if self.layers:
             shape["num_hidden_layers"] = self.layers
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(shape.pop("model_type"), **shape), dtype=dtype)
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(shape.pop("model_type"), **shape), dtype=dtype)
+        if self.four_bits:
+            round_layers(model.model.layers)
+        return model
 
 
 @dataclass
@@ -105,6 +110,7 @@ def measured(
     with FakeTensorMode(allow_non_fake_inputs=True) if fake else nullcontext():
         if fake:
             without_numbers(model)
+            rounded_without_numbers(model)
         return _peak_of_step(model, make_loss(model), Peak(tuple(widths)), micro_batches)
 
 
@@ -112,17 +118,23 @@ def _peak_of_step(model: Any, loss: Loss, peak: Peak, micro_batches: int) -> Cou
     trained = [each for each in model.parameters() if each.requires_grad]
     for each in (*model.parameters(), *model.buffers()):
         peak.see(each, WEIGHTS)
+        if scales := getattr(each, "quant_state", None):
+            peak.see(scales.absmax, WEIGHTS)
+            peak.see(scales.state2.absmax, WEIGHTS)
     for each in trained:
         each.register_post_accumulate_grad_hook(lambda own: peak.see(own.grad, GRADIENTS))
     optimizer = torch.optim.AdamW(trained, lr=1e-5, foreach=True)
     with peak:
-        for _ in range(micro_batches):
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                value = loss()
-            value.backward()
-            del value
-        peak.now = OPTIMISER
-        optimizer.step()
+        for _ in range(2):  # the moments of the first step stay for the second
+            for _ in range(micro_batches):
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    value = loss()
+                value.backward()
+                del value
+            peak.now = OPTIMISER
+            optimizer.step()
+            peak.now = None
+            optimizer.zero_grad()
     return peak.at_peak
 
 
@@ -136,3 +148,37 @@ def without_numbers(model: Any) -> None:
                     empty = torch.empty_like(each, device="cpu")
                     made.setdefault(id(each), torch.nn.Parameter(empty, requires_grad=each.requires_grad) if wrap else empty)
                     own[name] = made[id(each)]
+
+
+def round_layers(layers: torch.nn.Module) -> None:
+    """Put linear layers of 4 bits in place of all others. Those of shapes alone get their weights from `rounded_without_numbers`."""
+    from bitsandbytes.nn import Linear4bit, Params4bit
+
+    for module in list(layers.modules()):
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, torch.nn.Linear):
+                size = layer.in_features, layer.out_features
+                rounded = Linear4bit(*size, bias=layer.bias is not None, compute_dtype=torch.bfloat16, quant_type="nf4", device=layer.weight.device)
+                rounded.bias = layer.bias
+                if layer.weight.device.type != "meta":
+                    rounded.weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True)
+                    rounded.to(layer.weight.device)
+                rounded.support_avx512bf16_for_cpu = False
+                setattr(module, name, rounded)
+
+
+def rounded_without_numbers(model: Any) -> None:
+    """Give layers of 4 bits fake weights: half a byte each, a byte for each 64 of them and four for each 16,384."""
+    try:
+        from bitsandbytes.functional import QuantState
+        from bitsandbytes.nn import Linear4bit
+    except ImportError:
+        return
+    for layer in (each for each in model.modules() if isinstance(each, Linear4bit)):
+        shape = torch.Size((layer.out_features, layer.in_features))
+        weight = torch.nn.Parameter(torch.empty(shape.numel() // 2, 1, dtype=torch.uint8), requires_grad=False)
+        blocks = shape.numel() // 64
+        scales = QuantState(absmax=torch.empty(-(-blocks // 256)), code=torch.empty(256), blocksize=256, dtype=torch.float32)
+        kind: dict[str, Any] = {"shape": shape, "quant_type": "nf4", "blocksize": 64, "code": torch.empty(16), "dtype": torch.bfloat16}
+        weight.quant_state = QuantState(absmax=torch.empty(blocks, dtype=torch.uint8), offset=torch.empty(()), state2=scales, **kind)
+        layer._parameters["weight"] = weight

@@ -1,90 +1,85 @@
-"""Speed of scoring many texts after one prompt, compared with a loop over the texts and with padded batches.
+"""Scoring of a question's rationales beside one forward pass per pair of question and rationale with all logits, at its best batch.
 
-    python benchmarks/scoring.py [--model FOLDER] [--questions 2]
+    python benchmarks/scoring.py [--model FOLDER] [--questions 2] [--prompts 150,1000] [--rounds 1] [--device cpu]
 
-Each question has its answer alone and six rationales in three forms (complete, without the last sentence, with one changed token). Each text ends
-with the same answer, whose log-probability is the score. Without a folder the model has random weights with the shape of SmolLM2-135M. Prints
-seconds, ratios, tokens per second, and the largest difference of the scores.
+Each question has its answer without a rationale and six rationales in three forms (complete, without the last sentence, with one changed token). Each
+text ends with the same answer, whose log-probability is the score. Without a folder the model has random weights with the shape of SmolLM2-135M.
+Scores must be equal to 1e-4. Goals: 3 times as fast after prompts of 150 tokens, 4.5 times after 1,000.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from measure import Row, in_turns, keep
+from peak import Step
 
 from cotexp.inference.scoring import Item, Scorer, Text
 from cotexp.models import identity, loading
 from cotexp.settings.models import PretrainedModel
 
-SMOLLM2_135M = LlamaConfig(
-    vocab_size=49152,
-    hidden_size=576,
-    intermediate_size=1536,
-    num_hidden_layers=30,
-    num_attention_heads=9,
-    num_key_value_heads=3,
-    max_position_embeddings=8192,
-    tie_word_embeddings=True,
-)
+BATCHES = (1, 8)
+"""Batch sizes of the peer, of which the faster one counts."""
+GOALS = {150: 3, 1000: 4.5}
+"""Tokens of a prompt -> least ratio."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path)
     parser.add_argument("--questions", type=int, default=2)
-    parser.add_argument("--batch-size", type=int, default=8, help="of the padded batches")
+    parser.add_argument("--prompts", default="150,1000", help="tokens of a prompt")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
-    loaded = load(options.model)
-    draw = random.Random(0)
-    items = [question(str(number), draw, loaded.model.config.vocab_size) for number in range(options.questions)]
+    loaded = load(options.model, options.device)
+    for length in map(int, options.prompts.split(",")):
+        draw = random.Random(0)
+        compare(loaded, [question(str(number), draw, loaded.model.config.vocab_size, length) for number in range(options.questions)], length, options)
+
+
+def compare(loaded: loading.LoadedModel, items: list[Item], length: int, options: argparse.Namespace) -> None:
+    """Score in every way, in turns, and keep a row."""
     texts = [(item.prompt_ids, text) for item in items for text in item.texts]
-    num_tokens = sum(len(prompt) + len(text.ids) for prompt, text in texts)
-    print(f"{options.model or 'random SmolLM2-135M'} on {loaded.device}, {loaded.model.dtype}, {torch.get_num_threads()} threads")
-    print(f"{len(items)} questions, {len(texts)} texts, {num_tokens} tokens with their prompts")
     scorer = Scorer(loaded)
-    ours, our_seconds = timed(lambda: with_scorer(scorer, items))
-    print(f"cotexp scorer     {our_seconds:7.2f} s  {num_tokens / our_seconds:7.0f} tokens/s")
-    for name, size in (("one by one", 1), (f"batches of {options.batch_size}", options.batch_size)):
-        theirs, seconds = timed(lambda size=size: with_transformers(loaded, texts, size))
-        differences = [abs(a - b) for one, other in zip(ours, theirs, strict=True) for a, b in zip(one, other, strict=True)]
-        print(f"{name:17} {seconds:7.2f} s  {num_tokens / seconds:7.0f} tokens/s  ratio {seconds / our_seconds:.2f}")
-        print(f"{'':17} largest difference of scores {max(differences):.0e}")
+    ways: dict[str, Callable[[], list[list[float]]]] = {"ours": lambda: with_scorer(scorer, items)}
+    ways |= {f"batches of {size}": lambda size=size: with_transformers(loaded, texts, size) for size in BATCHES}
+    seconds, scores = in_turns(ways, options.rounds, warm_up=False)
+    best = min((each for each in ways if each != "ours"), key=seconds.__getitem__)
+    largest = max(abs(a - b) for one, other in zip(scores["ours"], scores[best], strict=True) for a, b in zip(one, other, strict=True))
+    sizes = {"questions": len(items), "texts": len(texts), "tokens": sum(len(prompt) + len(text.ids) for prompt, text in texts)}
+    sizes |= {"seconds": seconds, "peer's way": best, "largest difference": largest}
+    ours, theirs = seconds["ours"], seconds[best]
+    keep(Row(f"scoring_{length}", "s", ours, theirs, theirs / ours, GOALS.get(length), largest <= 1e-4, sizes))
 
 
-def load(folder: Path | None) -> loading.LoadedModel:
-    settings = PretrainedModel(path=str(folder) if folder else "shipped:tiny")
+def load(folder: Path | None, device: str) -> loading.LoadedModel:
+    settings = PretrainedModel(path=str(folder) if folder else "shipped:tiny", device=device)
     loaded = loading.load(identity.find(settings).folder, settings)
     if folder is None:
         torch.manual_seed(0)
-        loaded.model = LlamaForCausalLM(SMOLLM2_135M).to(device=loaded.device, dtype=loaded.model.dtype).eval()
+        loaded.model = Step("smollm2_135m", "full", 1, 1, False).model(loaded.model.dtype).to(loaded.device).eval()
     return loaded
 
 
-def question(name: str, draw: random.Random, vocabulary: int) -> Item:
-    """A prompt of 100 to 200 tokens, rationales of 120 to 260, last sentences of 15 to 30, and an answer of 8 tokens with its connector."""
+def question(name: str, draw: random.Random, vocabulary: int, length: int) -> Item:
+    """A prompt of about `length` tokens, rationales of 120 to 260, last sentences of 15 to 30, and an answer of 8 tokens with its connector."""
 
     def ids(low: int, high: int) -> list[int]:
         return [draw.randrange(vocabulary) for _ in range(draw.randint(low, high))]
 
-    prompt, connector, answer, texts = ids(100, 200), ids(4, 4), ids(4, 4), [[]]
+    prompt, connector, answer, texts = ids(length * 2 // 3, length * 4 // 3), ids(4, 4), ids(4, 4), [[]]
     for _ in range(6):
         rationale = ids(120, 260)
         hidden = draw.randint(len(rationale) // 2, len(rationale) - 20)
         texts += [rationale, rationale[: -draw.randint(15, 30)], rationale[:hidden] + ids(1, 1) + rationale[hidden + 1 :]]
     ends = [len(each) + len(connector) for each in texts]
     return Item(name, prompt, [Text(each + connector + answer, list(range(end, end + len(answer)))) for each, end in zip(texts, ends, strict=True)])
-
-
-def timed(work: Callable[[], list[list[float]]]) -> tuple[list[list[float]], float]:
-    started = time.perf_counter()
-    return work(), time.perf_counter() - started
 
 
 def with_scorer(scorer: Scorer, items: list[Item]) -> list[list[float]]:

@@ -1,6 +1,6 @@
-"""TRL's side of finetuning.py: a fine-tuning of SFTTrainer on examples in a file. Runs in an environment of benchmarks/requirements.txt.
+"""TRL's side of finetuning.py: SFTTrainer on the examples in a file. Runs in an environment of benchmarks/requirements.txt.
 
-python benchmarks/trl_finetuning.py EXAMPLES default|packed|"not checkpointed" --model FOLDER --work lora|full --batch-size 16
+python benchmarks/trl_finetuning.py EXAMPLES default|packed --model FOLDER --work lora|full --batch-size 16 [--device cpu]
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--work")
     parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
     examples = json.loads(Path(options.examples).read_text())
     dataset = Dataset.from_dict({"input_ids": [ids for ids, _ in examples], "completion_mask": [mask for _, mask in examples]})
@@ -48,10 +49,10 @@ def main() -> None:
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
-            output_dir=folder, bf16=True, use_cpu=True, num_train_epochs=1, learning_rate=2e-5, lr_scheduler_type="cosine", warmup_steps=1,
+            output_dir=folder, bf16=True, use_cpu=options.device == "cpu", num_train_epochs=1,
+            learning_rate=2e-5, lr_scheduler_type="cosine", warmup_steps=1,
             per_device_train_batch_size=rows, gradient_accumulation_steps=accumulated, logging_steps=1, report_to=[], save_strategy="no",
             completion_only_loss=True, packing=options.how == "packed", max_length=ROW if options.how == "packed" else 2048, disable_tqdm=True,
-            **({"gradient_checkpointing": False} if options.how == "not checkpointed" else {}),
         )  # fmt: skip
         dtype = torch.bfloat16 if options.work == "lora" else torch.float32
         trainer = SFTTrainer(
@@ -65,8 +66,8 @@ def main() -> None:
         trainer.train()
     losses = [each["loss"] for each in trainer.state.log_history if "loss" in each]
     tokens = sum(len(ids) for ids, _ in examples) * (1 - 1 / len(clock.times))
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    print(json.dumps({"tokens_per_second": tokens / (clock.times[-1] - clock.times[0]), "resident_gb": resident, "losses": losses}))
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if options.device == "cpu" else torch.cuda.max_memory_allocated()
+    print(json.dumps({"tokens_per_second": tokens / (clock.times[-1] - clock.times[0]), "gigabytes": used / 1e9, "losses": losses}))
 
 
 if __name__ == "__main__":
