@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install quickstart tiny test check fast lint types docs benchmark soak clean
+.PHONY: install quickstart tiny test check fast lint types docs bench bench-gpu soak clean
 
 install: .venv/.installed
 
@@ -58,6 +58,29 @@ docs: .venv/.docs
 # One process per core and file, one thread each: threads of several processes would wait for each other.
 test check: lint types .venv/.symbolic .venv/.smollm2 .venv/.ray .venv/.docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# TRL and what it needs, in an environment of its own.
+.venv/peers/.installed: benchmarks/requirements.txt .venv/.installed
+	test -x .venv/peers/bin/python || $(PYTHON) -m venv .venv/peers
+	.venv/peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	touch $@
+
+# Each row beside its peer, in turns, at a size for two cores; COTEXP_DATA names the folder of the benchmarks' data. Rows are kept in outputs/benchmarks.
+bench: .venv/.smollm2 .venv/peers/.installed
+	$(BIN)/python benchmarks/startup.py --rounds 3
+	$(BIN)/python benchmarks/store.py --rounds 1
+	$(BIN)/python benchmarks/reports.py --rounds 1
+	$(BIN)/python benchmarks/grading.py
+	$(BIN)/python benchmarks/memory.py --peer .venv/peers/bin/python
+	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python benchmarks/finetuning.py .venv/peers/bin/python --examples 64 --chains 4
+	$(BIN)/python benchmarks/sweep.py --points 2
+
+bench-gpu: .venv/.smollm2 .venv/peers/.installed
+	$(BIN)/python benchmarks/finetuning.py .venv/peers/bin/python --device cuda --examples 320 --chains 32
+	$(BIN)/python benchmarks/generation.py --device cuda --rows 512 --smollm2-rows 256 --max-new-tokens 256
+	$(BIN)/python benchmarks/scoring.py --device cuda --questions 16
 
 # Ten thousand requests to a server that fails in every way, the client killed twice in between; then a small run that is killed 50 times
 # at random moments over all its stages. The figures belong into LOG.md.

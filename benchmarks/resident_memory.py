@@ -18,13 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from models import smollm2
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from cotexp.config.command_line import check_command_line
 from cotexp.inference.engine import Request
 from cotexp.inference.local import LocalEngine
 from cotexp.inference.scoring import Item, Scorer, Text
-from cotexp.models import gguf, identity, loading, scratch
+from cotexp.models import loading, scratch
 from cotexp.models.encoding import Encoded
 from cotexp.models.loading import LoadedModel
 from cotexp.settings.models import PretrainedModel, ScratchModel
@@ -41,7 +41,8 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--smollm2", action="store_true")
     options = parser.parse_args()
-    loaded = smollm2("float32" if options.what == "train" else options.dtype) if options.smollm2 else load(options.layers, options.dtype)
+    dtype = "float32" if options.what == "train" and options.smollm2 else options.dtype
+    loaded = loading.load(smollm2(), PretrainedModel(path="smollm2", device="cpu", dtype=dtype)) if options.smollm2 else load(options.layers, dtype)
     draw, started, first, losses = random.Random(0), time.process_time(), 0.0, 0.0
     engine, scorer = (LocalEngine(loaded), Scorer(loaded)) if options.what != "train" else (None, None)
     step = trained(loaded, options.dtype) if options.what == "train" else None
@@ -78,13 +79,6 @@ def trained(loaded: LoadedModel, dtype: str) -> Callable[[random.Random], float]
     return step
 
 
-def smollm2(dtype: str) -> LoadedModel:
-    settings = check_command_line(["model=smollm2_135m_gguf"], multirun=False)[0].model
-    with tempfile.TemporaryDirectory() as folder:
-        gguf.unpack(identity.find_gguf(settings), Path(folder))
-        return loading.load(Path(folder), PretrainedModel(path=folder, device="cpu", dtype=dtype))
-
-
 def load(num_layers: int, dtype: str) -> LoadedModel:
     with tempfile.TemporaryDirectory() as folder:
         scratch.make(ScratchModel(hidden_size=32, intermediate_size=64, num_layers=1), ["x y z"] * 100, Path(folder) / "tiny")
@@ -92,7 +86,8 @@ def load(num_layers: int, dtype: str) -> LoadedModel:
     shape = {"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3, "num_hidden_layers": num_layers}
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(vocab_size=max(2000, len(loaded.tokenizer)), max_position_embeddings=4096, **shape))
-    return replace(loaded, model=model.eval().to(getattr(torch, dtype)), context_length=4096)
+    loading.cast(model.parameters(), getattr(torch, dtype))
+    return replace(loaded, model=model.eval(), context_length=4096)
 
 
 def item(draw: random.Random, vocabulary: int) -> Item:
