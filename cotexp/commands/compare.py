@@ -68,7 +68,7 @@ def _side(folder: Path, predictions: dict[str, list[Prediction]], wanted: str | 
 
 
 def print_comparison(first: Side, second: Side) -> None:
-    """Print the table of two sides, a verdict and notes. Raises: ConfigError if no question can be paired."""
+    """Print the table of two sides, a verdict and notes. Raises: ConfigError when no question can be paired."""
     found = compare_answers(first.predictions, second.predictions)
     if not found.rows:
         raise ConfigError(_nothing_in_common(first, second, found))

@@ -24,7 +24,7 @@ from cotexp.visible import visible
 def print_encoded(overrides: list[str], *, num_questions: int) -> None:
     """Print the training examples of the first questions. Rationales and rounds come from the store, or are made for these questions alone.
 
-    Raises: ConfigError if the settings train nothing.
+    Raises: ConfigError when the settings train nothing.
     """
     settings = command_line.check_command_line(overrides, multirun=False)[0]
     if not settings.trains:

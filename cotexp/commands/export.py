@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     """Merge, convert and write the fine-tuned model of a finished run, with tokenizer, chat template, generation settings and model card.
 
-    Raises: ConfigError if there is no such run, it trained nothing, its model has changed since, or `folder` holds something else.
+    Raises: ConfigError when there is no such run, it trained nothing, its model has changed since, or `folder` holds something else.
     """
     source = find_run(run, outputs, trained=True)
     temporary = _checked_place(folder)
@@ -62,7 +62,7 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
 def _checked_place(folder: Path) -> Path:
     """The folder in which an export is written before it is renamed to `folder`.
 
-    Raises: ConfigError if it cannot be written, or when `folder` holds something else than an earlier export.
+    Raises: ConfigError when it cannot be written, or when `folder` holds something else than an earlier export.
     """
     card = folder / "README.md"
     if folder.exists() and not (card.is_file() and MARK in card.read_text()):
@@ -87,7 +87,7 @@ def _is_followed(folder: Path) -> bool:
 
 
 def _checkpoint(source: Path, settings: dict[str, Any], stages: dict[str, Any], outputs: Path) -> Path:
-    """The folder of the run's fine-tuned model or adapter. Raises: ConfigError if there is none."""
+    """The folder of the run's fine-tuned model or adapter. Raises: ConfigError when there is none."""
     if "checkpoint" not in stages:
         why = f"compression={settings['compression']['name']}, evaluation.modes={settings['evaluation']['modes']}"
         raise ConfigError(f"export: run {source} trained nothing ({why}); its model is {settings['model']['path']} as it is")
@@ -121,7 +121,7 @@ def find_run(run: str, outputs: Path, *, trained: bool = False) -> Path:
     """The folder of a finished run, by path, by its key or the first digits of the key, or by the name of its experiment.
 
     A name means the newest run of the experiment; with `trained` the newest that has a model, if any.
-    Raises: ConfigError if there is no such run, or several keys begin with the digits.
+    Raises: ConfigError when there is no such run, or several keys begin with the digits.
     """
     if (Path(run) / "stages.json").is_file():
         return Path(run)

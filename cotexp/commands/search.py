@@ -103,7 +103,7 @@ def _read(name: str, words: Sequence[str], space: Sequence[str], metrics: Sequen
 def _checked(words: list[str], space: Sequence[Dimension]) -> Settings:
     """The settings of `words` with the first value of every dimension.
 
-    Raises: ConfigError if they, or a value at the end of a dimension, cannot be used beside them.
+    Raises: ConfigError when they, or a value at the end of a dimension, cannot be used beside them.
     """
     first = {each.path: f"{each.path}={each.ends[0]}" for each in space}
     settings = _one([*words, *first.values()])
@@ -137,7 +137,7 @@ def _introduce(search: Search, settings: Settings, num_trials: int) -> None:
 
 
 def _check_definition(search: Search) -> None:
-    """Raises: ConfigError if the search was begun as another one."""
+    """Raises ConfigError when the search was begun as another one."""
     now = {
         "space": {each.path: [each.kind, *each.ends] for each in search.space},
         "metrics": [[each.name, each.direction] for each in search.metrics],

@@ -1,8 +1,7 @@
-"""Equality of two formulas: they must be of the same kind (number, pair, set, interval, equation, ...) and exactly equal.
+"""When two formulas are equal: by what they are (number, pair, set, interval, equation, ...), and then exactly.
 
-Rational numbers need no library. Other expressions are equal if sympy proves that their difference is zero; values to fifty digits only show
-that expressions differ. There is no absolute tolerance; decimals may differ by a relative 1e-6. Formulas that cannot be read or proved equal
-are not equal.
+Rational numbers need no library. Other expressions are equal when sympy proves that their difference is zero; values to fifty digits only tell
+expressions apart. There is no absolute tolerance: decimals may be off by a relative 1e-6. What cannot be read or proved is not equal.
 """
 
 from __future__ import annotations
@@ -34,22 +33,22 @@ _CACHED = 20_000
 
 
 def formulas_equal(gold: str, answer: str) -> bool:
-    """Whether `answer` has the value of `gold`. It may need sympy and a long time: run it in a process with a time limit."""
+    """Whether `answer` has the value of `gold`. May need sympy, and it may take long: run it in a process whose time is limited."""
     return same_spelling(gold, answer) or _equal_as_read(gold, answer, with_sympy=True)
 
 
 def plainly_equal(gold: str, answer: str) -> bool:
-    """As `formulas_equal`, but only by strings and rational numbers, which is fast."""
+    """As `formulas_equal`, but only if strings and rational numbers decide; takes no time."""
     return same_spelling(gold, answer) or _equal_as_read(gold, answer, with_sympy=False)
 
 
 def is_formula(latex: str) -> bool:
-    """Whether the grammar reads all of it."""
+    """Whether the whole of it can be read."""
     return _read(latex) is not None
 
 
 def kind_of(latex: str) -> str | None:
-    """The kind of a formula: "InBase", "Relation", "()", "{}", ... or "value"; None if it cannot be read."""
+    """What a formula is: "InBase", "Relation", "()", "{}", ... or "value"; None for one that cannot be read."""
     node = _read(latex)
     if node is None:
         return None
@@ -85,7 +84,7 @@ class _Comparison:
         self.with_sympy = with_sympy
 
     def same(self, gold: Node, answer: Node) -> bool:
-        """Whether two formulas of any kind are equal."""
+        """Whether two formulas mean the same, whatever they are."""
         if gold == answer:
             return True
         if _is_rounding(gold) or _is_rounding(answer):
@@ -103,7 +102,7 @@ class _Comparison:
         return self.same_value(gold, answer)
 
     def same_rounded(self, gold: Node, answer: Node) -> bool:
-        """Equality by the exact side. The rounded side counts only against another decimal, and only if it is rounded correctly."""
+        """The exact side counts; what it is rounded to, beside another decimal only, and only if it is rounded correctly."""
         theirs, ours = self.forms(gold), self.forms(answer)
         decimal = has_decimal(gold) and has_decimal(answer)
         return any(self.same(one, other) for one in theirs[: 1 + decimal] for other in ours[: 1 + decimal])
@@ -165,7 +164,7 @@ class _Comparison:
         return (None, last) if not any(symbols_of(each) for each in node.sides) and all(self.same(last, each) for each in before) else None
 
     def same_equation(self, gold: Node, answer: Node) -> bool:
-        """Whether one equation is a multiple of the other."""
+        """Whether one equation is the other times a constant."""
         if not (isinstance(gold, Relation) and isinstance(answer, Relation) and len(gold.sides) == len(answer.sides) == 2):
             return gold == answer
         import sympy
@@ -214,7 +213,7 @@ class _Comparison:
         return all(self.same(one, other) for one, other in zip(gold.members, answer.members, strict=True))
 
     def same_coordinates(self, gold: Group, answer: Group) -> bool:
-        """(3, -1) and x = 3, y = -1: all members of the latter have names, which are in alphabetical order."""
+        """(3, -1) and x = 3, y = -1: all have names, in the order of the alphabet."""
         named, pair = (gold, answer) if gold.kind == "list" else (answer, gold)
         values = [self.assigned(each) for each in named.members]
         names = [each[0].name for each in values if each and isinstance(each[0], Symbol)]
@@ -223,10 +222,10 @@ class _Comparison:
         return all(self.same(one, each[1]) for one, each in zip(pair.members, values, strict=True) if each)
 
     def same_members(self, gold: Group, answer: Group, *, once: bool) -> bool:
-        """Whether both hold the same values, in any order; with `once`, duplicates count once, as in sets. Named values keep the order of bare ones."""
+        """Whether both hold the same values, in any order; in a set each counts `once`. Values with names keep the order of bare ones."""
         theirs, ours = list(gold.members), list(answer.members)
         names = [{str(pair[0]) for each in group if (pair := self.assigned(each)) and pair[0] is not None} for group in (theirs, ours)]
-        if sorted(map(len, names))[0] == 0 and max(map(len, names)) > 1:  # x = 1, y = 2 against 1, 2
+        if sorted(map(len, names))[0] == 0 and max(map(len, names)) > 1:  # x = 1, y = 2 beside 1, 2
             return len(theirs) == len(ours) and all(self.same(one, other) for one, other in zip(theirs, ours, strict=True))
         if once:
             theirs, ours = self.different(theirs), self.different(ours)
@@ -240,11 +239,11 @@ class _Comparison:
         return True
 
     def different(self, members: list[Node]) -> list[Node]:
-        distinct: list[Node] = []
+        found: list[Node] = []
         for each in members:
-            if not any(self.same(other, each) for other in distinct):
-                distinct.append(each)
-        return distinct
+            if not any(self.same(other, each) for other in found):
+                found.append(each)
+        return found
 
     # --- values
 
@@ -271,7 +270,7 @@ def _mentions(node: Node, name: Node) -> bool:
 
 
 def _ascending(node: Node) -> Node:
-    """The relation c > b > a as a < b < c."""
+    """a < b < c for c > b > a."""
     if not isinstance(node, Relation) or not set(node.signs) <= {">", ">="}:
         return node
     return Relation(tuple(TURNED[each] for each in reversed(node.signs)), node.sides[::-1])

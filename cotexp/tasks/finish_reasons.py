@@ -1,4 +1,4 @@
-"""Finish reasons in the words of other tools."""
+"""How a text ended, in whatever words another tool says so."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _WORDS: dict[FinishReason, str] = {
     "context_length_exceeded truncated incomplete error timeout cancelled canceled",
 }
 REASONS: Mapping[str, FinishReason] = {word: reason for reason, words in _WORDS.items() for word in words.split()}
-"""Finish reason of servers, clients and libraries -> whether the text is complete or was cut off. A filtered text is graded unchanged."""
+"""What servers, clients and libraries say -> whether the text is whole or was cut off. What a filter left of a text is graded as it is."""
 
 
 def finish_reason(said: Any) -> FinishReason:
-    """ "stop" or "length" for the finish reason of a row, in any case ("STOP", "FinishReason.MAX_TOKENS"); "stop" if there is none.
+    """ "stop" or "length" for what a row says, in capitals or not ("STOP", "FinishReason.MAX_TOKENS"); nothing said is "stop".
 
     Raises: ValueError with the rule for anything else ("must be ...").
     """
@@ -29,5 +29,5 @@ def finish_reason(said: Any) -> FinishReason:
     word = re.sub(r"[\s-]+", "_", said.strip().rpartition(".")[2]).lower() if isinstance(said, str) else ""
     if word not in REASONS:
         known = ", ".join(("stop", "eos", "end_turn", "completed", "length", "max_tokens", "model_length"))
-        raise ValueError(f"must be a finish reason such as {known}; got {reason!r}")
+        raise ValueError(f"must say how the text ended, such as {known}; got {said!r}")
     return REASONS[word]

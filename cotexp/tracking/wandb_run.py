@@ -134,7 +134,7 @@ class WandbRun:
         self.mark = (path, now)
 
     def finish(self, *, failed: bool) -> None:
-        """End the W&B run, and mark it as published once W&B has all of it. Raises: TimeoutError if the upload takes too long."""
+        """End the W&B run, and mark it as published once W&B has all of it. Raises: TimeoutError when the upload takes too long."""
         if self.run is not None:
             self._log_curve(self.held)
             self.run.finish(exit_code=1 if failed else 0)
