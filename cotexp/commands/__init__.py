@@ -49,7 +49,7 @@ def _compress(settings: Settings, use: Use) -> None:
     from cotexp.jobs import pipeline
 
     context = pipeline.prepare(settings)
-    use(each.key for each in flow.specs_of(context).values())
+    use(spec.key for spec in flow.specs_of(context).values())
     metrics = pipeline.compress(context)
     perplexity = metrics.get("compression/perplexity")
     read = f"perplexity {perplexity:.4g} (as written {metrics['compression/original_perplexity']:.4g})" if perplexity else "perplexity not measured"
@@ -67,7 +67,7 @@ def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str
     from cotexp.report import run_table
 
     context = pipeline.prepare(settings)
-    use(each.key for each in flow.specs_of(context).values())
+    use(spec.key for spec in flow.specs_of(context).values())
     if rank := rendezvous.rank(settings.trainer):
         flow.assist(context)
         print(f"Machine {rank} has done its part; machine 0 reports.")

@@ -20,8 +20,8 @@ def clean_store(outputs: Path, *, delete: bool, paid: bool) -> None:
         raise ConfigError(f"clean: {outputs} has no store; give the folder of a store and runs by --outputs DIR")
     found = plan_cleaning(outputs, paid=paid)
     rows = []
-    for stage in (*sorted({each.stage for each in (*found.needed, *found.unneeded)}), "all"):
-        kept, gone = ([each for each in entries if stage in (each.stage, "all")] for entries in (found.needed, found.unneeded))
+    for stage in (*sorted({entry.stage for entry in (*found.needed, *found.unneeded)}), "all"):
+        kept, gone = ([entry for entry in entries if stage in (entry.stage, "all")] for entries in (found.needed, found.unneeded))
         rows.append((stage, str(len(kept)), size(kept), str(len(gone)), size(gone)))
     console = page()
     title = f"{outputs / 'store'}: what {found.num_runs} runs need"
@@ -46,7 +46,7 @@ def clean_store(outputs: Path, *, delete: bool, paid: bool) -> None:
 
 def size(entries: list[Entry]) -> str:
     """Bytes of all entries, in decimal units."""
-    amount = float(sum(each.num_bytes for each in entries))
+    amount = float(sum(entry.num_bytes for entry in entries))
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"

@@ -96,13 +96,13 @@ def _report(options: argparse.Namespace) -> None:
     from cotexp.report.build import Wanted
 
     report_experiments(
-        [each for each in options.names if "=" not in each],
+        [name for name in options.names if "=" not in name],
         outputs=options.outputs,
         wanted=Wanted(
             baseline=options.baseline,
             mode=options.mode,
             only=tuple(options.runs),
-            overrides=tuple(each for each in options.names if "=" in each),
+            overrides=tuple(name for name in options.names if "=" in name),
         ),
         formats=formats_of(options.format),
         folder=options.output,

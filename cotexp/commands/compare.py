@@ -31,7 +31,7 @@ def compare_runs(first: str, second: str, *, outputs: Path, mode: str | None) ->
     by default each run's last one, the short form where it has that.
     Raises: ConfigError for an unknown run or mode, the same answers twice, or runs without a common question.
     """
-    folders = [find_run(each, outputs) for each in (first, second)]
+    folders = [find_run(name, outputs) for name in (first, second)]
     modes = _modes(mode)
     sides = [_side(folder, _answers(folder), wanted) for folder, wanted in zip(folders, modes, strict=True)]
     if folders[0].resolve() == folders[1].resolve() and sides[0].name == sides[1].name:
@@ -61,7 +61,7 @@ def _side(folder: Path, predictions: dict[str, list[Prediction]], wanted: str | 
     """The answers of one mode under the name EXPERIMENT/KEY, MODE."""
     place = folder.resolve()
     run = f"{place.parent.name}/{place.name}"
-    chosen = wanted or next((each for each in reversed(MODES) if each in predictions), None)
+    chosen = wanted or next((mode for mode in reversed(MODES) if mode in predictions), None)
     if chosen not in predictions:
         raise ConfigError(f"compare: run {run} has no answers in mode {chosen!r}; it has {', '.join(predictions) or 'none'}")
     return Side(f"{run}, {chosen}", predictions[chosen])
@@ -74,14 +74,14 @@ def print_comparison(first: Side, second: Side) -> None:
         raise ConfigError(_nothing_in_common(first, second, found))
     headings = ["task", "questions", "accuracy, first", "second", "difference, points (95 % interval)", "p", "only first right", "only second right"]
     if not found.one_sample:
-        headings = [each.replace("right", "better") for each in headings]
+        headings = [heading.replace("right", "better") for heading in headings]
     terminal.show(text_table(f"First: {first.name}\nSecond: {second.name}", headings, map(_cells, found.rows)))
-    for line in (verdict(found.rows[-1]), *(f"- {each}" for each in notes(found))):
+    for line in (verdict(found.rows[-1]), *(f"- {note}" for note in notes(found))):
         terminal.say(line)
 
 
 def _nothing_in_common(first: Side, second: Side, found: RunComparison) -> str:
-    tasks = [", ".join(sorted({each.task for each in side.predictions})) or "nothing" for side in (first, second)]
+    tasks = [", ".join(sorted({prediction.task for prediction in side.predictions})) or "nothing" for side in (first, second)]
     if found.other_gold:
         return (
             f"compare: all {len(found.other_gold)} common questions of {first.name} and {second.name} have other gold answers; "

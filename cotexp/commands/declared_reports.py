@@ -50,7 +50,7 @@ def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
 @cache
 def grid(overrides: tuple[str, ...]) -> list[GridPoint]:
     """The points of `run.py -m` with these arguments, composed once. Raises: ConfigError with every mistake in them."""
-    return [GridPoint(each.settings, tuple(expand_sweep(each.overrides))) for each in command_line.points_of(list(overrides), multirun=True)]
+    return [GridPoint(point.settings, tuple(expand_sweep(point.overrides))) for point in command_line.points_of(list(overrides), multirun=True)]
 
 
 # --- files -----------------------------------------------------------------------------------------------------------------
@@ -58,13 +58,13 @@ def grid(overrides: tuple[str, ...]) -> list[GridPoint]:
 
 def report_names() -> list[str]:
     """Every declared report."""
-    return [each for each in options("report") if not each.startswith(f"{PUBLISHED}/")]
+    return [name for name in options("report") if not name.startswith(f"{PUBLISHED}/")]
 
 
 @cache
 def published_names() -> list[str]:
     """Every file of published numbers."""
-    return [each.removeprefix(f"{PUBLISHED}/") for each in options("report") if each.startswith(f"{PUBLISHED}/")]
+    return [name.removeprefix(f"{PUBLISHED}/") for name in options("report") if name.startswith(f"{PUBLISHED}/")]
 
 
 def report_named(name: str) -> DeclaredReport:
@@ -82,7 +82,7 @@ def _texts_of(section: Any, path: str = "") -> tuple[str, ...]:
     found: tuple[str, ...] = ()
     for name, hint in get_type_hints(section).items():
         place, arguments = f"{path}{name}", get_args(hint)
-        if parts := [each for each in (hint, *arguments) if dataclasses.is_dataclass(each)]:
+        if parts := [part for part in (hint, *arguments) if dataclasses.is_dataclass(part)]:
             found += _texts_of(parts[0], f"{place}.")
         elif hint == dict[str, str]:
             found += (f"{place}.",)
@@ -95,14 +95,14 @@ def _read(path: Path, section: type[S]) -> S:
     shown = path.relative_to(CONF.parent)
     try:
         texts = _texts_of(section)
-        dicts = tuple(each for each in texts if each.endswith("."))
+        dicts = tuple(text for text in texts if text.endswith("."))
         content = read_yaml(path.read_text(encoding="utf-8"), "", lambda place: place in texts or place.startswith(dicts))
     except yaml.YAMLError as error:
         raise ConfigError(f"{shown}: no YAML: {' '.join(str(error).split())}") from None
     problems: list[str] = []
     built = build(section, content, "", problems)
     if problems:
-        raise ConfigError(*(f"{shown}: {each}" for each in problems))
+        raise ConfigError(*(f"{shown}: {problem}" for problem in problems))
     return built  # type: ignore[no-any-return]
 
 
@@ -121,9 +121,9 @@ def build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
     if kind is not Any and type(value) is not origin:
         problems.append(f"{path} must be {NOUNS[origin]}; got {value!r}")
     elif origin is list:
-        return [build(arguments[0], each, f"{path}[{number}]", problems) for number, each in enumerate(value)]
+        return [build(arguments[0], item, f"{path}[{number}]", problems) for number, item in enumerate(value)]
     elif origin is dict:
-        return {str(key): build(arguments[1], each, f"{path}.{key}", problems) for key, each in value.items()}
+        return {str(key): build(arguments[1], item, f"{path}.{key}", problems) for key, item in value.items()}
     return value
 
 
@@ -135,18 +135,18 @@ def _section(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
         problems.append(f"{path or 'the file'} must be settings with their values; got {value!r}")
         return None
     hints, before = get_type_hints(kind), len(problems)
-    known, prefix = [each.name for each in dataclasses.fields(kind)], f"{path}." if path else ""
+    known, prefix = [field.name for field in dataclasses.fields(kind)], f"{path}." if path else ""
     for key in (key for key in value if key not in known):
         problems.append(f"{prefix}{key} is not a setting{suggestion(str(key), known)}; settings here: {', '.join(known)}")
-    values = {key: build(hints[key], each, prefix + key, problems) for key, each in value.items() if key in known}
+    values = {key: build(hints[key], item, prefix + key, problems) for key, item in value.items() if key in known}
     if len(problems) > before:
         return None
     try:
         section = kind(**values)
     except ConfigError as error:
-        problems += [f"{prefix}{each}" for each in error.problems]
+        problems += [f"{prefix}{problem}" for problem in error.problems]
         return None
-    problems += [f"{prefix}{each}" for each in _missing_files(section)]
+    problems += [f"{prefix}{file}" for file in _missing_files(section)]
     return section
 
 

@@ -39,8 +39,8 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     from cotexp.models import loading
     from cotexp.store.disk import check_unchanged
 
-    for each in filter(None, (checkpoint, base)):
-        check_unchanged(each)
+    for given in filter(None, (checkpoint, base)):
+        check_unchanged(given)
     loaded = loading.load(checkpoint, _model_settings(settings), base_folder=base)
     loaded.model.generation_config = _generation_config(loaded, settings["evaluation"])
     shutil.rmtree(temporary, ignore_errors=True)
@@ -126,16 +126,16 @@ def find_run(run: str, outputs: Path, *, trained: bool = False) -> Path:
     if (Path(run) / "stages.json").is_file():
         return Path(run)
     finished = sorted((outputs / "runs").rglob("stages.json"), key=lambda path: path.stat().st_mtime)
-    found = [each for each in finished if name_of(each.parent, outputs) == run]
+    found = [path for path in finished if name_of(path.parent, outputs) == run]
     if not found:
-        found = [each for each in finished if each.parent.name.startswith(run)]
+        found = [path for path in finished if path.parent.name.startswith(run)]
         if len(found) != 1:
             fitting = f"{len(found)} runs begin with it" if found else "there is none"
             raise ConfigError(
                 f"RUN must be the folder, key or experiment of a finished run under {outputs / 'runs'}; got {run!r} ({fitting}); "
                 "`cotexp runs` lists them"
             )
-    with_model = [each for each in found if _has_model(each.parent)] if trained else []
+    with_model = [path for path in found if _has_model(path.parent)] if trained else []
     return (with_model or found)[-1].parent
 
 

@@ -29,7 +29,7 @@ def forecast_experiments(
     Raises: ConfigError for an unknown name or bad overrides, or too few runs.
     """
     target = folder or target_of(names, outputs, "forecast")
-    points = grid(tuple(each if "=" in each else f"sweep={each}" for each in candidates)) if candidates else []
+    points = grid(tuple(name if "=" in name else f"sweep={name}" for name in candidates)) if candidates else []
     found = forecast_data.find(list(dict.fromkeys(names)), outputs)
     asked, not_asked = look_up(points, outputs, found.runs[0].conditions)
     report = forecast.make(list(dict.fromkeys(names)), found, asked, not_asked)
@@ -63,7 +63,7 @@ def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tup
 
 def _labels(points: Sequence[GridPoint]) -> list[str]:
     """The label of each point, without its seed."""
-    expected = [each for point in points for each in expected_of([point], forecast_data.MODE)]
-    distinct = list({tuple(sorted(each.identity.items())): each for each in expected}.values())
-    label_of = {tuple(sorted(each.identity.items())): label for each, label in zip(distinct, labels(distinct), strict=True)}
-    return [label_of[tuple(sorted(each.identity.items()))] for each in expected]
+    expected = [run for point in points for run in expected_of([point], forecast_data.MODE)]
+    distinct = list({tuple(sorted(run.identity.items())): run for run in expected}.values())
+    label_of = {tuple(sorted(run.identity.items())): label for run, label in zip(distinct, labels(distinct), strict=True)}
+    return [label_of[tuple(sorted(run.identity.items()))] for run in expected]

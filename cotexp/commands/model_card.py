@@ -89,7 +89,7 @@ def model_card(
 
     model, evaluation = settings["model"], settings["evaluation"]
     metrics = metrics_of(run)
-    tasks = ", ".join(f"`{each}`" for each in settings["task"].get("train") or [settings["task"]["name"]])
+    tasks = ", ".join(f"`{task}`" for task in settings["task"].get("train") or [settings["task"]["name"]])
     return CARD.format(
         title=title,
         front=_front(model),
@@ -99,7 +99,7 @@ def model_card(
         run_key=run.name,
         experiment=settings["name"],
         libraries=", ".join(f"{name} {version}" for name, version in libraries.items()),
-        parameters=sum(each.numel() for each in loaded.model.parameters()),
+        parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
         teacher=settings["teacher"]["name"],
         compression=settings["compression"]["name"],
         generation=f"{sampling_of(evaluation)}, at most {evaluation['max_new_tokens']} new tokens",

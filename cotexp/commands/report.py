@@ -33,7 +33,7 @@ def report_experiments(
 
 def target_of(names: Sequence[str], outputs: Path, below: str = "") -> Path:
     """The default folder of a report: OUTPUTS/reports/NAME. Raises: ConfigError for names that lead out of it or are no valid folder."""
-    if outside := [each for each in names if not {"", ".", ".."}.isdisjoint(each.split("/"))]:
+    if outside := [name for name in names if not {"", ".", ".."}.isdisjoint(name.split("/"))]:
         raise ConfigError(f"report: NAME must be a declared report or an experiment, words joined by '/'; got {shortened(outside[0])}")
     name = build.joined_name(names)
     if problem := broken_path(name):
@@ -45,8 +45,8 @@ def publish(report: Report, formats: Sequence[str], target: Path) -> None:
     """Print a report and write it in these formats to the folder `target`."""
     terminal.show_report(report)
     reports = []
-    for each in formats:
-        files: dict[str, bytes] = named(FORMATS[each])(report)
+    for format_name in formats:
+        files: dict[str, bytes] = named(FORMATS[format_name])(report)
         reports.append(str(target / next(iter(files))))
         for name, content in files.items():
             path = target / name
@@ -57,8 +57,8 @@ def publish(report: Report, formats: Sequence[str], target: Path) -> None:
 
 def formats_of(word: str) -> list[str]:
     """The formats that a word such as "md,csv" or "all" names. Raises: ConfigError for an unknown one."""
-    names = list(FORMATS) if word == "all" else [each.strip() for each in word.split(",")]
-    if unknown := [each for each in names if each not in FORMATS]:
+    names = list(FORMATS) if word == "all" else [name.strip() for name in word.split(",")]
+    if unknown := [name for name in names if name not in FORMATS]:
         known = [*FORMATS, "all"]
         raise ConfigError(f"report: --format must be of {', '.join(known)}; got {unknown[0]!r}{suggestion(unknown[0], known)}")
     return names

@@ -63,9 +63,9 @@ def run_search(
         print("Everything computed is kept; the same command again goes on with this search", flush=True)
         raise
     finally:
-        best = write_report(search.folder, search.name, [each.name for each in search.metrics], study)
+        best = write_report(search.folder, search.name, [metric.name for metric in search.metrics], study)
     for trial in best:
-        tested = [each for each in search.words_of(trial.user_attrs["values"]) if each != "evaluation.split=validation"]
+        tested = [word for word in search.words_of(trial.user_attrs["values"]) if word != "evaluation.split=validation"]
         print(f"On the test questions, trial {trial.number}: python run.py {shlex.join(tested)}")
 
 
@@ -84,18 +84,18 @@ def _optuna() -> Any:
 def _read(name: str, words: Sequence[str], space: Sequence[str], metrics: Sequence[str], direction: str | None, seed: int) -> tuple[Search, Settings]:
     """The search that a command line means, and the settings before anything is varied."""
     dimensions = read_space(space)
-    given = [each.partition("=")[0] for each in words]
+    given = [word.partition("=")[0] for word in words]
     if "name" in given:
         raise ConfigError(f"name is that of the search, {name}: its runs lie in outputs/runs/{name} and form one W&B group; leave it out")
-    if twice := [each.path for each in dimensions if each.path in given]:
+    if twice := [dimension.path for dimension in dimensions if dimension.path in given]:
         raise ConfigError(f"{twice[0]} is searched by --space and set after --; choose one of the two")
     shared = [*words, f"name={name}", *([] if "evaluation.split" in given else ["evaluation.split=validation"])]
     settings = _checked(shared, dimensions)
     if settings.plan or settings.compress_only:
         raise ConfigError(f"{'plan' if settings.plan else 'compress_only'}=true computes nothing that a search could choose by; leave it out")
     folder = Path(settings.paths.outputs) / "searches" / name
-    wanted = [read_metric(each, settings, direction) for each in metrics]
-    if len({each.name for each in wanted}) < len(wanted):
+    wanted = [read_metric(metric, settings, direction) for metric in metrics]
+    if len({dimension.name for dimension in wanted}) < len(wanted):
         raise ConfigError(f"--front needs different metrics; got {', '.join(metrics)}")
     return Search(name, shared, dimensions, wanted, seed, folder), settings
 
@@ -105,7 +105,7 @@ def _checked(words: list[str], space: Sequence[Dimension]) -> Settings:
 
     Raises: ConfigError when they, or a value at the end of a dimension, cannot be used beside them.
     """
-    first = {each.path: f"{each.path}={each.ends[0]}" for each in space}
+    first = {dimension.path: f"{dimension.path}={dimension.ends[0]}" for dimension in space}
     settings = _one([*words, *first.values()])
     problems: dict[str, None] = {}
     for dimension in space:
@@ -124,23 +124,23 @@ def _one(words: list[str]) -> Settings:
 
 
 def _introduce(search: Search, settings: Settings, num_trials: int) -> None:
-    wanted = " and ".join(f"{'small' if each.minimized else 'large'} {each.name}" for each in search.metrics)
+    wanted = " and ".join(f"{'small' if metric.minimized else 'large'} {metric.name}" for metric in search.metrics)
     split = settings.evaluation.split
     print(f"Search {search.name}: {num_trials} trials for {wanted}; tree-structured Parzen estimator, ten random trials first, seed {search.seed}")
-    if any(each.name.startswith("eval/") for each in search.metrics):  # measured on the questions of evaluation.split
+    if any(metric.name.startswith("eval/") for metric in search.metrics):  # measured on the questions of evaluation.split
         if split == "test":
             print("WARNING: this search chooses by test questions; its best value is too good, and must not be reported as a result")
         else:
             print("Answers are to validation questions; test questions are not read (evaluation.split=test would choose by them)")
-    elif any(not each.path.startswith(("trainer.", "seed")) for each in search.space):
+    elif any(not dimension.path.startswith(("trainer.", "seed")) for dimension in search.space):
         print("Note: a loss compares settings that leave the validation examples alone, such as trainer.*; others change what it is measured on")
 
 
 def _check_definition(search: Search) -> None:
     """Raises ConfigError when the search was begun as another one."""
     now = {
-        "space": {each.path: [each.kind, *each.ends] for each in search.space},
-        "metrics": [[each.name, each.direction] for each in search.metrics],
+        "space": {dimension.path: [dimension.kind, *dimension.ends] for dimension in search.space},
+        "metrics": [[metric.name, metric.direction] for metric in search.metrics],
         "settings": sorted(search.words),
         "seed": search.seed,
     }
@@ -161,7 +161,9 @@ def _study(optuna: Any, search: Search) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     storage = JournalStorage(JournalFileBackend(str(search.folder / "journal.log")))
-    return optuna.create_study(study_name=search.name, storage=storage, directions=[each.direction for each in search.metrics], load_if_exists=True)
+    return optuna.create_study(
+        study_name=search.name, storage=storage, directions=[metric.direction for metric in search.metrics], load_if_exists=True
+    )
 
 
 # --- trials --------------------------------------------------------------------------------------------------------------
@@ -176,12 +178,12 @@ def _next_trial(optuna: Any, study: Any, search: Search, num_trials: int) -> Any
         for dead in _dead(optuna, study):
             study.tell(dead.number, state=optuna.trial.TrialState.FAIL)
             study.enqueue_trial(dead.params)
-        taken = [each for each in study.get_trials(deepcopy=False) if counts(each)]
+        taken = [trial for trial in study.get_trials(deepcopy=False) if counts(trial)]
         if len(taken) >= num_trials:
             return None
         study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(taken), constant_liar=True)
         trial = study.ask()
-        trial.set_user_attr("values", {each.path: each.suggest(trial) for each in search.space})
+        trial.set_user_attr("values", {dimension.path: dimension.suggest(trial) for dimension in search.space})
         trial.set_user_attr("owner", this_process())
         trial.set_user_attr("place", len(taken) + 1)
     return trial
@@ -189,10 +191,10 @@ def _next_trial(optuna: Any, study: Any, search: Search, num_trials: int) -> Any
 
 def _dead(optuna: Any, study: Any) -> Iterator[Any]:
     """Trials whose process is gone."""
-    for each in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
-        its_owner = each.user_attrs.get("owner")
+    for trial in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
+        its_owner = trial.user_attrs.get("owner")
         if its_owner is None or not (is_remote(its_owner) or process_is_alive(its_owner)):
-            yield each
+            yield trial
 
 
 def _run(optuna: Any, study: Any, search: Search, trial: Any, num_trials: int) -> None:
@@ -205,9 +207,9 @@ def _run(optuna: Any, study: Any, search: Search, trial: Any, num_trials: int) -
         result = commands.run_experiment(_one(words), words)
         assert result is not None
         trial.set_user_attr("run", str(result.folder))
-        numbers = [_number(result.metrics, each.name) for each in search.metrics]
+        numbers = [_number(result.metrics, metric.name) for metric in search.metrics]
         if not all(map(math.isfinite, numbers)):
-            raise ValueError(f"{', '.join(each.name for each in search.metrics)} is not a finite number: {numbers}")
+            raise ValueError(f"{', '.join(metric.name for metric in search.metrics)} is not a finite number: {numbers}")
     except _UnknownMetric:
         raise
     except Exception as error:  # noqa: BLE001 - whatever breaks one trial must not end the search
@@ -217,8 +219,8 @@ def _run(optuna: Any, study: Any, search: Search, trial: Any, num_trials: int) -
         print(f"cotexp: trial {trial.number} failed: {reason}", file=sys.stderr)
         return
     study.tell(trial, numbers)
-    shown = ", ".join(f"{each.name} {number:.6g}" for each, number in zip(search.metrics, numbers, strict=True))
-    best = ", ".join(str(each.number) for each in best_of(study))
+    shown = ", ".join(f"{metric.name} {number:.6g}" for metric, number in zip(search.metrics, numbers, strict=True))
+    best = ", ".join(str(trial.number) for trial in best_of(study))
     print(f"Trial {trial.number}: {shown}; best so far: trial {best}", flush=True)
 
 

@@ -56,7 +56,7 @@ def read_space(words: Sequence[str]) -> list[Dimension]:
             dimensions.append(_dimension(path, value))
         except ValueError as error:
             problems.append(f"--space {word}: {error}; write {KINDS}")
-    paths = [each.path for each in dimensions]
+    paths = [dimension.path for dimension in dimensions]
     problems += [f"--space names {path} twice; give all of its values at once" for path in sorted(set(paths)) if paths.count(path) > 1]
     if problems:
         raise ConfigError(*problems)
@@ -66,7 +66,7 @@ def read_space(words: Sequence[str]) -> list[Dimension]:
 def _dimension(path: str, value: str) -> Dimension:
     kind, colon, ends = value.partition(":")
     if not colon or kind not in ("int", "float", "log"):
-        choices = tuple(each.strip() for each in _SEPARATORS.split(value))
+        choices = tuple(part.strip() for part in _SEPARATORS.split(value))
         if len(set(choices)) < 2 or "" in choices:
             raise ValueError("needs two choices or more, each once")
         return Dimension(path, "choice", choices)
@@ -101,11 +101,11 @@ def read_metric(word: str, settings: Settings, direction: str | None = None) -> 
 
     Raises: ConfigError for an unknown metric, or one that these settings do not measure.
     """
-    mode = next(each for each in reversed(MODES) if each in settings.evaluation.modes)
+    mode = next(mode for mode in reversed(MODES) if mode in settings.evaluation.modes)
     name = SHORT.get(word, word).format(mode=mode)
     if "/" not in name:
         raise ConfigError(f"a metric is {', '.join(SHORT)} or a name of metrics.json such as {SHORT['accuracy'].format(mode=mode)}; got {word!r}")
     if name.startswith("training/") and not settings.trains:
         raise ConfigError(f"metric {name} is measured by fine-tuning, which these settings leave out; take accuracy, or another evaluation.modes")
-    small = any(each in name.rsplit("/", 1)[1] for each in SMALL_IS_GOOD) if direction is None else direction == "minimize"
+    small = any(ending in name.rsplit("/", 1)[1] for ending in SMALL_IS_GOOD) if direction is None else direction == "minimize"
     return Metric(name, small)

@@ -85,10 +85,10 @@ def measure_arms(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow
     Pairs are the same questions and, where the two share seeds, the same seeds.
     """
     bases: dict[tuple[str, ...], list[Arm]] = {}
-    for each in arms:
-        if each.runs[0].base_answers and each.runs[0].mode != "base":
-            bases.setdefault(each.runs[0].base_keys, []).append(each)
-    return [*(_base_row(sharing, baseline, len(bases)) for sharing in bases.values()), *(_arm_row(each, baseline) for each in arms)]
+    for arm in arms:
+        if arm.runs[0].base_answers and arm.runs[0].mode != "base":
+            bases.setdefault(arm.runs[0].base_keys, []).append(arm)
+    return [*(_base_row(sharing, baseline, len(bases)) for sharing in bases.values()), *(_arm_row(arm, baseline) for arm in arms)]
 
 
 def _base_row(arms: Sequence[Arm], baseline: Arm | str | None, num_bases: int) -> ArmRow:
@@ -107,7 +107,7 @@ def _arm_row(arm: Arm, baseline: Arm | str | None) -> ArmRow:
     else:
         common = sorted(set(arm.seeds) & set(baseline.seeds)) or None
         against = Against(baseline.answers(common), arm.answers(common))
-    accuracies = [mean(list(shares_correct(each.answers).values())) for each in arm.runs]
+    accuracies = [mean(list(shares_correct(run.answers).values())) for run in arm.runs]
     row = _measured(arm.label, run.mode, arm.answers(), against)
     return replace(row, arm=arm, over_seeds=mean_and_deviation(accuracies), seed_accuracies=accuracies)
 
@@ -124,8 +124,8 @@ def _measured(label: str, mode: str, answers: Sequence[Prediction], against: Aga
     measured = accuracy_metrics(answers)
     compared = None if against.reason else compare_answers(against.first, against.second)
     by_task: dict[str, list[Prediction]] = {}
-    for each in answers:
-        by_task.setdefault(each.task, []).append(each)
+    for answer in answers:
+        by_task.setdefault(answer.task, []).append(answer)
     return ArmRow(
         label=label,
         mode=mode,
@@ -136,7 +136,7 @@ def _measured(label: str, mode: str, answers: Sequence[Prediction], against: Aga
         num_tokens=measured["num_tokens"],
         num_cot_tokens=measured["num_cot_tokens"],
         num_questions=int(measured["num_questions"]),
-        accuracy_of={task: mean(list(shares_correct(each).values())) for task, each in by_task.items()},
+        accuracy_of={task: mean(list(shares_correct(answers).values())) for task, answers in by_task.items()},
         against=compared.rows[-1] if compared and compared.rows else None,
         uncompared=against.reason or "no common question",
         num_unpaired=len(compared.only_first) + len(compared.only_second) + len(compared.other_gold) if compared else 0,
@@ -150,7 +150,7 @@ def most_accurate(rows: Sequence[ArmRow]) -> set[str]:
         compared = compare_answers(first.answers, second.answers).rows
         return not compared or compared[-1].within_noise
 
-    return _best([each for each in rows if each.answers], lambda each: -each.accuracy, alike)
+    return _best([row for row in rows if row.answers], lambda row: -row.accuracy, alike)
 
 
 def shortest(rows: Sequence[ArmRow], length: TokenCount) -> set[str]:
@@ -162,12 +162,12 @@ def shortest(rows: Sequence[ArmRow], length: TokenCount) -> set[str]:
         interval = token_difference(first.answers, second.answers, length)
         return interval is None or interval.low <= 0 <= interval.high
 
-    return _best([each for each in rows if each.answers and not each.worse], lambda each: getattr(each, length), alike)
+    return _best([row for row in rows if row.answers and not row.worse], lambda row: getattr(row, length), alike)
 
 
 def _best(rows: Sequence[ArmRow], loss: Callable[[ArmRow], float], alike: Callable[[ArmRow, ArmRow], bool]) -> set[str]:
     if len(rows) < 2:
         return set()
     first = min(rows, key=loss)
-    best = {each.label for each in rows if each is first or alike(first, each)}
+    best = {row.label for row in rows if row is first or alike(first, row)}
     return best if len(best) < len(rows) else set()

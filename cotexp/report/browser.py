@@ -65,15 +65,15 @@ class Browser:
                 "run": run,
                 "question": self._place(self.questions, tuple(question.values()), question),
                 "outcome": example.outcome,
-                "columns": [self._column(each) for each in example.columns],
+                "columns": [self._column(column) for column in example.columns],
             }
         )
 
     def _column(self, column: ExampleText) -> dict[str, Any]:
         text, previous = clipped(column.text), None if column.previous is None else clipped(column.previous)
-        pieces = None if (text, previous) in self.places or previous is None else [list(each) for each in differences(previous, text)]
+        pieces = None if (text, previous) in self.places or previous is None else [list(difference) for difference in differences(previous, text)]
         place = self._place(self.texts, (text, previous), pieces or text)
-        facts = [visible(each) for each in column.facts]
+        facts = [visible(fact) for fact in column.facts]
         fields = {"title": visible(column.title), "text": place, "facts": facts, "mode": column.mode, "outcome": column.outcome, "kept": column.kept}
         return {name: value for name, value in fields.items() if value not in ("", None)}
 
@@ -82,7 +82,7 @@ class Browser:
         if key not in self.places:
             self.places[key] = len(among)
             among.append(entry)
-            self.num_characters += sum(len(each) for each in key if each)
+            self.num_characters += sum(len(text) for text in key if text)
         return self.places[key]
 
 
@@ -126,9 +126,9 @@ def choose(groups: Mapping[str, Any], most: int) -> list[str]:
     """
     order = sorted(groups, key=lambda name: hashlib.sha256(name.encode()).digest())
     members: dict[Any, list[str]] = {}
-    for each in order:
-        members.setdefault(groups[each], []).append(each)
-    of_each_group = [each for rank in zip_longest(*sorted(members.values(), key=len)) for each in rank if each is not None]
+    for example_id in order:
+        members.setdefault(groups[example_id], []).append(example_id)
+    of_each_group = [example_id for rank in zip_longest(*sorted(members.values(), key=len)) for example_id in rank if example_id is not None]
     return list(dict.fromkeys(chain.from_iterable(zip(order, of_each_group, strict=True))))[:most]
 
 

@@ -44,7 +44,7 @@ class CompressedChain:
 def pick(folder: Path, count: int = 10) -> list[CompressedChain]:
     """Up to `count` chains of a run: those with a rebound first, then those with the most rounds."""
     rows = compressed_of(folder)
-    rows.sort(key=lambda each: (each["stop_reason"] != "rebound", -each["num_rounds_run"], each["rationale_id"]))
+    rows.sort(key=lambda row: (row["stop_reason"] != "rebound", -row["num_rounds_run"], row["rationale_id"]))
     return read_chains(folder, rows[:count])
 
 
@@ -56,7 +56,7 @@ def read_chains(folder: Path, rows: Sequence[Row]) -> list[CompressedChain]:
         {name: {**row, "task": task} for task in tasks if f"{stage}/{task}" in stages for name, row in stage_rows(folder, f"{stage}/{task}").items()}
         for stage in ("rationales", "rounds", "grades/rationales")
     )
-    return [_shown(each, rationales, rounds, grades) for each in rows if _whole(each) in grades and all(one in rounds for one in _rounds_of(each))]
+    return [_shown(row, rationales, rounds, grades) for row in rows if _whole(row) in grades and all(one in rounds for one in _rounds_of(row))]
 
 
 def _whole(row: Row) -> str:
@@ -73,7 +73,7 @@ def _shown(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades:
     grade = grades[whole]
     rationale = Rationale.from_row({**rationales[whole], "answer": grade["extracted"], "correct": grade["strict"]})
     original = next(chain for chain in reasoning.chains([rationale]) if chain.id == row["rationale_id"])
-    run = [Round.from_row(rounds[each]) for each in _rounds_of(row)]
+    run = [Round.from_row(rounds[round_id]) for round_id in _rounds_of(row)]
     num_tokens = row["round_num_tokens"] if run else [row["num_tokens_original"], row["num_tokens"]]
     nll = row.get("round_nll", []) if run else [*row.get("round_nll", [None])[:1], row.get("nll")]
     return CompressedChain(
@@ -102,13 +102,13 @@ def markdown(shown: list[CompressedChain]) -> str:
     if not shown:
         return "This run has no compressed chains.\n"
     lines = ["# Compression" if shown[0].is_cut else "# Compression, round by round", ""]
-    for each in shown:
-        if each.is_cut:
-            lines += [f"## {plain(each.question_id)}: {each.num_tokens[1]} of {each.num_tokens[0]} tokens", ""]
-            lines += [line for text in each.texts for line in (*block(text), "")]
+    for chain in shown:
+        if chain.is_cut:
+            lines += [f"## {plain(chain.question_id)}: {chain.num_tokens[1]} of {chain.num_tokens[0]} tokens", ""]
+            lines += [line for text in chain.texts for line in (*block(text), "")]
             continue
-        lines += [f"## {plain(each.question_id)}: ended by {each.stop_reason.replace('_', ' ')}, round {each.kept_round} kept", ""]
-        for number, (text, tokens) in enumerate(zip(each.texts, each.num_tokens, strict=True)):
-            mark = " (kept)" if number == each.kept_round else " (rejected)" if number > each.kept_round else ""
+        lines += [f"## {plain(chain.question_id)}: ended by {chain.stop_reason.replace('_', ' ')}, round {chain.kept_round} kept", ""]
+        for number, (text, tokens) in enumerate(zip(chain.texts, chain.num_tokens, strict=True)):
+            mark = " (kept)" if number == chain.kept_round else " (rejected)" if number > chain.kept_round else ""
             lines += [f"Round {number}, {tokens} tokens{mark}:", "", *block(text), ""]
     return "\n".join(lines)

@@ -51,12 +51,12 @@ def evaluates_fine_tuned(settings: Settings) -> bool:
 def choices_of_rounds(runs: Sequence[Settings]) -> Iterator[str]:
     """Our choices where MACC is silent, of all runs with rounds in one sentence."""
     chosen: dict[str, dict[str, None]] = {}
-    for each in (each for each in runs if evaluates_fine_tuned(each) and compression_of(each).asks_compressor):
-        compression, mixture = each["compression"], each["mixture"]
+    for run in (run for run in runs if evaluates_fine_tuned(run) and compression_of(run).asks_compressor):
+        compression, mixture = run["compression"], run["mixture"]
         values = {
             "round limit": compression.get("max_rounds", 1),
-            "stop rule": compression.get("stop", compression_of(each).rounds_end),
-            "compressor temperature": each.get("compressor", {}).get("temperature"),
+            "stop rule": compression.get("stop", compression_of(run).rounds_end),
+            "compressor temperature": run.get("compressor", {}).get("temperature"),
             "answer in its prompt: the": f"{compression['prompt_answer']}'s",
             "share of full chains": mixture["full_ratio"],
             "originals": mixture["originals"],

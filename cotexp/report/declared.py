@@ -46,9 +46,9 @@ class DeclaredTable(Section):
             yield f"seeds are those of the sweep; leave them out; got {self.seeds}"
         if self.overrides and not self.sweep:
             yield f"overrides are read only with sweep; got {self.overrides}"
-        for each in self.columns:
+        for column in self.columns:
             try:
-                arm_table.column_named(each)
+                arm_table.column_named(column)
             except ValueError as error:
                 yield f"columns {error}"
 

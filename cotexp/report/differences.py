@@ -34,8 +34,8 @@ def differences(old: str, new: str) -> list[Piece]:
             pieces.append(Piece("same", _text(after[new_start:new_end])))
             continue
         pieces += [Piece("removed", _text(before[start:end])), Piece("added", _text(after[new_start:new_end]))]
-    filled = (each for each in pieces if each.text)
-    return [Piece(change, "".join(each.text for each in group)) for change, group in groupby(filled, key=lambda each: each.change)]
+    filled = (piece for piece in pieces if piece.text)
+    return [Piece(change, "".join(piece.text for piece in group)) for change, group in groupby(filled, key=lambda piece: piece.change)]
 
 
 def _text(words: list[tuple[str, str]]) -> str:

@@ -146,7 +146,7 @@ def text_table(
     title: str, headings: Sequence[str], rows: Iterable[Sequence[str | Cell]], *, left: Collection[str] = (), notes: Iterable[str] = ()
 ) -> Table:
     """A table of texts: the first text of a row is its label, `left` names the other columns that are aligned on the left."""
-    columns = tuple(Column(name=each, title=each, align="left" if each in left else "right") for each in headings[1:])
-    lines = ((label, tuple(each if isinstance(each, Cell) else Cell(text=each) for each in cells)) for label, *cells in rows)
+    columns = tuple(Column(name=heading, title=heading, align="left" if heading in left else "right") for heading in headings[1:])
+    lines = ((label, tuple(cell if isinstance(cell, Cell) else Cell(text=cell) for cell in cells)) for label, *cells in rows)
     entries = tuple(Row(label=str(label), kind="entry", cells=cells) for label, cells in lines)
     return Table(name="", title=title, columns=columns, rows=entries, notes=tuple(notes), row_title=headings[0])

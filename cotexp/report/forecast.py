@@ -28,9 +28,9 @@ class Configuration:
 def make(names: Sequence[str], found: ComparableRuns, asked: Sequence[Configuration] = (), not_asked: Sequence[str] = ()) -> Report:
     """The report on forecasts from these runs; `not_asked` has lines about candidates that cannot be forecast."""
     runs = found.runs
-    groups = groups_of([each.compressor for each in runs], [each.training_set for each in runs])
+    groups = groups_of([run.compressor for run in runs], [run.training_set for run in runs])
     validated = [validate(truth, runs, groups) for truth in TRUTHS]
-    tables = [*(_errors(each) for each in validated), _features(runs)]
+    tables = [*(_errors(errors) for errors in validated), _features(runs)]
     if asked:
         tables.insert(0, _candidates(asked, runs, validated, groups))
     return Report(
@@ -46,25 +46,29 @@ def make(names: Sequence[str], found: ComparableRuns, asked: Sequence[Configurat
 GROUPED, BY_TARGET, RANDOM = "grouped", "other targets", "80/20 (leaks)"
 
 
-def _errors(each: Validated) -> Table:
+def _errors(validated: Validated) -> Table:
     columns = (
         Column(name="num_forecasts", title="forecasts"),
         Column(name="r2", title="R²"),
-        Column(name="mae", title=f"mean error, {each.truth.unit}"),
+        Column(name="mae", title=f"mean error, {validated.truth.unit}"),
         Column(name="rank_correlation", title="rank correlation"),
         *(Column(name=f"covered_{coverage:.0%}".rstrip("%"), title=f"in {coverage:.0%} interval") for coverage in COVERAGES),
         Column(name="residual", title="errors over deviation"),
     )
-    schemes = {GROUPED: each.grouped, BY_TARGET: each.by_target, RANDOM: each.random}
+    schemes = {GROUPED: validated.grouped, BY_TARGET: validated.by_target, RANDOM: validated.random}
     rows = []
     for scheme, forecasts in schemes.items():
         skills = {method: forecasting.skill_of(predicted) for method, predicted in forecasts.items()}
         least = min((skill.mae for skill in skills.values()), default=None)
         for method, skill in skills.items():
             bold = scheme != RANDOM and skill.mae == least
-            rows.append(Row(label=f"{scheme}: {method}", kind="arm", cells=_skill_cells(skill, each.truth, bold=bold)))
+            rows.append(Row(label=f"{scheme}: {method}", kind="arm", cells=_skill_cells(skill, validated.truth, bold=bold)))
     return Table(
-        name=f"errors_{each.truth.name}", title=f"{each.truth.title}: errors of forecasts", columns=columns, rows=tuple(rows), row_title="from"
+        name=f"errors_{validated.truth.name}",
+        title=f"{validated.truth.title}: errors of forecasts",
+        columns=columns,
+        rows=tuple(rows),
+        row_title="from",
     )
 
 
@@ -84,8 +88,8 @@ def _number(value: float | None, form: str) -> Cell:
 
 
 def _features(runs: Sequence[Observation]) -> Table:
-    columns = [list(each) for each in zip(*(run.features for run in runs), strict=True)]
-    found = {truth: forecasting.effects([each.features for each in runs], [getattr(each, truth.name) for each in runs]) for truth in TRUTHS}
+    columns = [list(values) for values in zip(*(run.features for run in runs), strict=True)]
+    found = {truth: forecasting.effects([run.features for run in runs], [getattr(run, truth.name) for run in runs]) for truth in TRUTHS}
     rows = [
         Row(
             label=title,
@@ -116,16 +120,16 @@ def _effect(effect: Effect | None, truth: Truth) -> Cell:
 
 
 def _candidates(asked: Sequence[Configuration], runs: Sequence[Observation], validated: Sequence[Validated], groups: Groups) -> Table:
-    features = [each.features for each in runs]
-    wanted = [each.features for each in asked]
+    features = [run.features for run in runs]
+    wanted = [candidate.features for candidate in asked]
     forecasts = {
-        truth: forecasting.predict(each.for_candidates, features, [getattr(run, truth.name) for run in runs], wanted, most=truth.most)
-        for truth, each in zip(TRUTHS, validated, strict=True)
+        truth: forecasting.predict(errors.for_candidates, features, [getattr(run, truth.name) for run in runs], wanted, most=truth.most)
+        for truth, errors in zip(TRUTHS, validated, strict=True)
     }
-    accuracies, lengths = ([each.mean for each in forecasts[truth]] for truth in TRUTHS)
+    accuracies, lengths = ([forecast.mean for forecast in forecasts[truth]] for truth in TRUTHS)
     points = list(zip(lengths, accuracies, strict=True))
     front = {points[index] for index in pareto_front(points)}
-    beyond = [forecasting.outside(features, each.features) for each in asked]
+    beyond = [forecasting.outside(features, candidate.features) for candidate in asked]
     order = sorted(range(len(asked)), key=lambda index: (-accuracies[index], lengths[index], asked[index].label))
     rows = tuple(
         Row(
@@ -154,14 +158,14 @@ def _candidates(asked: Sequence[Configuration], runs: Sequence[Observation], val
     )
 
 
-def _interval(each: Forecast, truth: Truth, *, bold: bool) -> Cell:
-    low, high = (bound * truth.scale for bound in each.interval(high=truth.most))
-    value = each.mean * truth.scale
-    return Cell(text=f"{value:.1f} ({low:.1f} to {high:.1f})", value=value, low=low, high=high, deviation=each.deviation * truth.scale, bold=bold)
+def _interval(forecast: Forecast, truth: Truth, *, bold: bool) -> Cell:
+    low, high = (bound * truth.scale for bound in forecast.interval(high=truth.most))
+    value = forecast.mean * truth.scale
+    return Cell(text=f"{value:.1f} ({low:.1f} to {high:.1f})", value=value, low=low, high=high, deviation=forecast.deviation * truth.scale, bold=bold)
 
 
 def _notes_on_candidates(first: Configuration, validated: Sequence[Validated], groups: Groups) -> Iterator[str]:
-    methods = " and ".join(f"{each.truth.title.lower()} by {each.for_candidates}" for each in validated)
+    methods = " and ".join(f"{errors.truth.title.lower()} by {errors.for_candidates}" for errors in validated)
     yield f"Forecast: {methods}, fitted on all runs; intervals are those of the model and the noise between runs that it has seen."
     yield "Bold: no other candidate is forecast to be more accurate and shorter."
     if groups.num < MIN_GROUPS:
@@ -171,7 +175,7 @@ def _notes_on_candidates(first: Configuration, validated: Sequence[Validated], g
 
 
 def _footnotes(runs: Sequence[Observation], groups: Groups, validated: Sequence[Validated]) -> Iterator[str]:
-    num_sets, targets = len({each.training_set for each in runs}), sorted({each.target for each in runs})
+    num_sets, targets = len({run.training_set for run in runs}), sorted({run.target for run in runs})
     near = "; sets that share nine tenths of the smaller one's chains are one group" if groups.kind != "compressor" else ""
     yield (
         f"{len(runs)} runs with {num_sets} different compressed training sets; folds are grouped by {groups.kind}: "
@@ -180,7 +184,7 @@ def _footnotes(runs: Sequence[Observation], groups: Groups, validated: Sequence[
     if groups.num < MIN_GROUPS:
         yield f"No claim: {groups.num} groups are too few to tell a good forecast from a lucky one; it takes {MIN_GROUPS}."
     else:
-        yield from (claim(each, groups) for each in validated)
+        yield from (claim(errors, groups) for errors in validated)
     yield (
         "80/20: random splits as in the paper (second-hand). Runs of one training set stand on both sides, so these errors are too small: "
         "they say nothing about a training set that has not been fine-tuned on yet."
@@ -196,14 +200,14 @@ def _footnotes(runs: Sequence[Observation], groups: Groups, validated: Sequence[
     )
 
 
-def claim(each: Validated, groups: Groups) -> str:
+def claim(validated: Validated, groups: Groups) -> str:
     """One sentence: whether the better of the two methods has smaller errors than the better trivial baseline, over groups."""
-    found = forecasting.advantage(each.grouped, groups.names)
-    scale, unit = each.truth.scale, each.truth.unit
-    errors: Mapping[str, float] = {name: forecasting.skill_of(each.grouped[name]).mae * scale for name in (found.method, found.trivial)}
+    found = forecasting.advantage(validated.grouped, groups.names)
+    scale, unit = validated.truth.scale, validated.truth.unit
+    errors: Mapping[str, float] = {name: forecasting.skill_of(validated.grouped[name]).mae * scale for name in (found.method, found.trivial)}
     verdict = f"{'better' if found.less > 0 else 'worse'} beyond noise" if found.is_real else "within noise"
     return (
-        f"{each.truth.title}: {found.method} errs by {errors[found.method]:.1f} {unit}, the better trivial baseline ({found.trivial}) by "
+        f"{validated.truth.title}: {found.method} errs by {errors[found.method]:.1f} {unit}, the better trivial baseline ({found.trivial}) by "
         f"{errors[found.trivial]:.1f}; a difference of {-found.less * scale:+.1f} {unit} with every group counted once "
         f"({-found.high * scale:+.1f} to {-found.low * scale:+.1f} over {groups.num} groups): {verdict}."
     )

@@ -33,7 +33,7 @@ def steps(metrics: Metrics, settings: dict[str, Any]) -> list[Step]:
     selection = settings.get("selection")
     if not selection or "selection/num_written" not in metrics:
         return []
-    limits = [f"{selection[each]:,} {unit}" for each, unit in (("max_rationales", "rationales"), ("max_tokens", "tokens")) if selection[each]]
+    limits = [f"{selection[limit]:,} {unit}" for limit, unit in (("max_rationales", "rationales"), ("max_tokens", "tokens")) if selection[limit]]
     labels = {
         "written": Label("written"),
         "usable": Label("usable: finished, with a stated answer"),
@@ -54,8 +54,8 @@ def tables(metrics: Metrics, settings: dict[str, Any]) -> list[Table]:
     found = steps(metrics, settings)
     num_written = max(1, found[0].num_kept) if found else 1
     rows = [
-        (each.name, f"{each.num_kept:,}", "" if not number else "off" if each.off else f"{each.num_dropped:,}", f"{each.num_kept / num_written:.0%}")
-        for number, each in enumerate(found)
+        (step.name, f"{step.num_kept:,}", "" if not number else "off" if step.off else f"{step.num_dropped:,}", f"{step.num_kept / num_written:.0%}")
+        for number, step in enumerate(found)
     ]
     return [text_table("Selection", COLUMNS, rows, notes=notes(metrics, settings))] if found else []
 
@@ -65,7 +65,7 @@ def line(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     found = steps(metrics, settings)
     if not found:
         return []
-    parts = [f"{each.num_kept:,} {'after ' if number > 1 else ''}{each.name.partition(':')[0]}" for number, each in enumerate(found) if not each.off]
+    parts = [f"{step.num_kept:,} {'after ' if number > 1 else ''}{step.name.partition(':')[0]}" for number, step in enumerate(found) if not step.off]
     return ["Training rationales: " + " → ".join(parts) + ".", *notes(metrics, settings)]
 
 
@@ -115,15 +115,15 @@ def _panels(figure: Any, of_arm: Mapping[str, list[Step]]) -> None:
 
 def draw(axes: Any, found: list[Step]) -> None:
     """One bar per active filter: what it kept and what it dropped."""
-    shown = [each for each in found if not each.off]
+    shown = [step for step in found if not step.off]
     rows = range(len(shown))
-    kept, dropped = [each.num_kept for each in shown], [each.num_dropped for each in shown]
+    kept, dropped = [step.num_kept for step in shown], [step.num_dropped for step in shown]
     axes.barh(rows, kept, color=COLOURS["blue"], label="kept")
     axes.barh(rows, dropped, left=kept, color=COLOURS["orange"], alpha=0.55, hatch="///", edgecolor="white", linewidth=0, label="dropped here")
-    for row, each in zip(rows, shown, strict=True):
-        text = f" {each.num_kept:,}" + (f"  (−{each.num_dropped:,})" if each.num_dropped else "")
-        axes.text(each.num_kept + each.num_dropped, row, text, va="center", fontsize=9)
-    axes.set_yticks(list(rows), [each.name.replace(": ", ":\n", 1) for each in shown])
+    for row, step in zip(rows, shown, strict=True):
+        text = f" {step.num_kept:,}" + (f"  (−{step.num_dropped:,})" if step.num_dropped else "")
+        axes.text(step.num_kept + step.num_dropped, row, text, va="center", fontsize=9)
+    axes.set_yticks(list(rows), [step.name.replace(": ", ":\n", 1) for step in shown])
     axes.set(xlabel="training rationales", xlim=(0, 1.22 * shown[0].num_kept))
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)

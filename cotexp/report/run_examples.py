@@ -78,9 +78,9 @@ def _tokens(number: int) -> str:
 
 
 def _chains(folder: Path) -> ExampleSource:
-    rows = {each["rationale_id"]: each for each in compressed_of(folder)}
-    groups = {name: (each["stop_reason"], each["kept_round"] == 0) for name, each in rows.items()}
-    return ExampleSource(groups, lambda ids: map(_chain, compression_examples.read_chains(folder, [rows[each] for each in ids])))
+    rows = {chain["rationale_id"]: chain for chain in compressed_of(folder)}
+    groups = {name: (row["stop_reason"], row["kept_round"] == 0) for name, row in rows.items()}
+    return ExampleSource(groups, lambda ids: map(_chain, compression_examples.read_chains(folder, [rows[name] for name in ids])))
 
 
 def _chain(shown: CompressedChain) -> Example:
@@ -112,12 +112,12 @@ def _round(shown: CompressedChain, number: int) -> ExampleText:
 
 def _rationales(folder: Path) -> ExampleSource:
     """Questions whose rationales were not all kept."""
-    rows = {each["question_id"]: each for each in selection_of(folder) if each["num_written"] > max(1, len(each["kept"]))}
-    groups = {name: (bool(each["kept"]), each["num_usable"] == each["num_written"]) for name, each in rows.items()}
+    rows = {row["question_id"]: row for row in selection_of(folder) if row["num_written"] > max(1, len(row["kept"]))}
+    groups = {name: (bool(row["kept"]), row["num_usable"] == row["num_written"]) for name, row in rows.items()}
 
     def make(ids: Sequence[str]) -> Iterator[Example]:
         written = _Written.read(folder)
-        return (written.example(rows[each]) for each in ids if each in written.rationales)
+        return (written.example(rows[name]) for name in ids if name in written.rationales)
 
     return ExampleSource(groups, make)
 
@@ -147,11 +147,17 @@ class _Written(NamedTuple):
     def example(self, row: Row) -> Example:
         """Kept rationales first, in their order, then the others."""
         name, kept = row["question_id"], row["kept"]
-        written = sorted((each for each in self.rationales[name] if each.sample < row["num_written"]), key=lambda each: each.sample)
-        written.sort(key=lambda each: kept.index(each.id) if each.id in kept else len(kept))
+        written = sorted(
+            (rationale for rationale in self.rationales[name] if rationale.sample < row["num_written"]), key=lambda rationale: rationale.sample
+        )
+        written.sort(key=lambda rationale: kept.index(rationale.id) if rationale.id in kept else len(kept))
         outcome = f"{len(kept)} of {row['num_written']} rationales kept"
         return Example(
-            id=name, question_id=name, task=self.tasks[name], outcome=outcome, columns=[self._column(each, each.id in kept) for each in written]
+            id=name,
+            question_id=name,
+            task=self.tasks[name],
+            outcome=outcome,
+            columns=[self._column(rationale, rationale.id in kept) for rationale in written],
         )
 
     def _column(self, one: Rationale, kept: bool) -> ExampleText:
@@ -167,8 +173,8 @@ class _Written(NamedTuple):
 def _answers(folder: Path) -> ExampleSource:
     by_question: dict[str, dict[str, list[Prediction]]] = {}
     for mode, answers in predictions_of_run(folder).items():
-        for each in answers:
-            by_question.setdefault(each.question_id, {}).setdefault(mode, []).append(each)
+        for answer in answers:
+            by_question.setdefault(answer.question_id, {}).setdefault(mode, []).append(answer)
     labels = mode_labels(settings_of(folder))
     groups = {name: tuple((mode, _outcome(answers[0])) for mode, answers in by_mode.items()) for name, by_mode in by_question.items()}
 
@@ -202,5 +208,5 @@ def _answer(answers: Sequence[Prediction], title: str) -> ExampleText:
     labels = {"lenient": first.lenient, "math-verify": first.math_verify}
     facts += [f"{rule}: {'right' if label else 'wrong'}" for rule, label in labels.items() if label not in (None, first.strict)]
     if len(answers) > 1:
-        facts.append(f"{sum(each.strict for each in answers)} of {len(answers)} samples right; this is the first")
+        facts.append(f"{sum(answer.strict for answer in answers)} of {len(answers)} samples right; this is the first")
     return ExampleText(title=title, text=first.text, facts=facts, mode=first.mode, outcome=_outcome(first))

@@ -51,16 +51,16 @@ def _number(values: Metrics, name: str, form: str) -> str:
 def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     """What a reader needs to interpret the table: sample size, stop reasons, everything dropped or cut."""
     named = mode_labels(settings)
-    mode = next(each for each in named if f"eval/{each}/num_questions" in metrics)
+    mode = next(name for name in named if f"eval/{name}/num_questions" in metrics)
     samples = metrics.get(f"eval/{mode}/num_samples", 1)
     split = settings.get("evaluation", {}).get("split", "test")
     lines = [f"{metrics[f'eval/{mode}/num_questions']:.0f} {split} questions; all of them are in the denominator."]
     lines += incomplete.lines(metrics)
     if samples > 1:
         lines.append(f"Accuracy is avg@{samples:.0f}: the mean over questions of the share of {samples:.0f} sampled answers that are right.")
-    lines += [line for each, label in named.items() for line in _grading_notes(metrics, each, label)]
+    lines += [line for mode, label in named.items() for line in _grading_notes(metrics, mode, label)]
     lines += _truncation_notes(metrics, named["truncate"])
-    lines += [line for each, label in named.items() for line in _differences(metrics, each, label)]
+    lines += [line for mode, label in named.items() for line in _differences(metrics, mode, label)]
     if overlap := metrics.get("questions/num_dropped_overlap"):
         lines.append(f"{overlap:.0f} training and validation questions were left out, since their text is in the test questions too.")
     if "eval/latency_batch_size" in metrics:
@@ -68,7 +68,7 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
             f"Batch N is {metrics['eval/latency_batch_size']:.0f}; seconds are the median of several passes (and quartiles). Compression "
             "ratio and stop rule count chain-of-thought tokens, the tokens column the whole text."
         )
-        lines += [line for each, label in named.items() for line in latency.doubts(_of_mode(metrics, each), label)]
+        lines += [line for mode, label in named.items() for line in latency.doubts(_of_mode(metrics, mode), label)]
     if "compression/num_protected" in metrics:
         lines.append(_pruning_note(metrics))
     elif "compression/num_rationales" in metrics:
@@ -93,7 +93,7 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
 def _pruning_note(metrics: Metrics) -> str:
     """The requested ratios of the training chains and the resulting ones."""
     name = "compression/compression_ratio_at_"
-    ratios = ", ".join(f"{value:.2f} at {each.removeprefix(name)}" for each, value in sorted(metrics.items()) if each.startswith(name))
+    ratios = ", ".join(f"{value:.2f} at {metric.removeprefix(name)}" for metric, value in sorted(metrics.items()) if metric.startswith(name))
     return (
         f"{metrics['compression/num_rationales']:.0f} chains (training and validation) pruned to {metrics['compression/compression_ratio']:.0%} of "
         f"their tokens ({ratios}); in {metrics['compression/num_protected']:.0f} of them numbers and operators alone are more than the ratio allows."
@@ -127,7 +127,7 @@ def _differences(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
     """The paired difference to the base model, and whether it is within noise."""
     name = f"eval/{mode}/delta_accuracy_vs_base"
     if name in metrics:
-        low, high, p_value = (metrics[f"{name}_{each}"] for each in ("low", "high", "p_value"))
+        low, high, p_value = (metrics[f"{name}_{ending}"] for ending in ("low", "high", "p_value"))
         noise = "within noise" if low <= 0 <= high or p_value >= 0.05 else "beyond noise"
         yield f"{label}, against base: {metrics[name] * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f}, p = {p_value:.2g}): {noise}."
 

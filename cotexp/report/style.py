@@ -84,13 +84,13 @@ def _show_as_is(figure: Any) -> None:
     from matplotlib.text import Text
 
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
-        names = [each.get_text() for each in axis.get_ticklabels()]
+        names = [label.get_text() for label in axis.get_ticklabels()]
         if names != (shown := list(map(visible_lines, names))):
             axis.set_ticklabels(shown)
-    for each in figure.findobj(Text):
-        if r"\mathdefault" not in each.get_text():
-            each.set_parse_math(False)
-            each.set_text(visible_lines(each.get_text()))
+    for text in figure.findobj(Text):
+        if r"\mathdefault" not in text.get_text():
+            text.set_parse_math(False)
+            text.set_text(visible_lines(text.get_text()))
 
 
 def plain_log_ticks(axis: Any) -> None:

@@ -41,7 +41,7 @@ def load_questions(task: Task, folders: Sequence[Path] = ()) -> QuestionSets:
     """
     _check_prompt(task)
     sets = task.questions(folders)
-    if strangers := [each for split in (sets.train, sets.validation, sets.test) for each in split if each.task != task.name]:
+    if strangers := [question for split in (sets.train, sets.validation, sets.test) for question in split if question.task != task.name]:
         raise ConfigError(
             f"task={task.name}: {type(task).__name__} must give questions of this task alone; {strangers[0].id} is of {strangers[0].task!r}"
         )

@@ -63,7 +63,7 @@ def last_mention(text: str, answer_type: AnswerType = "decimal", options: Mappin
 def _plain(match: re.Match[str]) -> str | None:
     """A matched number in plain characters; None for one of absurd length."""
     digits = re.sub(r"[^\d.]", "", match["digits"])
-    minus = any(each in match.group()[: match.start("digits") - match.start()] for each in "-−–")
+    minus = any(sign in match.group()[: match.start("digits") - match.start()] for sign in "-−–")
     return f"{'-' if minus else ''}{digits}" if len(digits) <= MOST_DIGITS else None
 
 
@@ -77,8 +77,8 @@ def _read_number(text: str, _: Mapping[str, str]) -> Extracted:
     if group and (changed_around(text, group) or others_in_sentence(text, group)):
         return _NONE
     if group:
-        readings = [one_reading(each.content) for each in group]
-        agree = all(each.value is not None and each.value == readings[0].value for each in readings)
+        readings = [one_reading(box.content) for box in group]
+        agree = all(reading.value is not None and reading.value == readings[0].value for reading in readings)
         return Extracted(readings[-1].text, "boxed", group[0].start) if agree else _NONE
     denied: list[Fraction] = []
     for mark in marks(text):
@@ -113,7 +113,7 @@ def changed_around(text: str, group: Sequence[Box]) -> bool:
 
 def others_in_sentence(text: str, group: Sequence[Box]) -> bool:
     """Whether the sentence boxes another number beside this one, and does not conclude from one to the other."""
-    before = [each for each in stated_boxes(text) if each.end <= group[0].start]
+    before = [box for box in stated_boxes(text) if box.end <= group[0].start]
     if not before or group[0].start - before[-1].end > MOST_IN_SENTENCE or _CONCLUDES.search(text, before[-1].end, group[0].start):
         return False
     return one_reading(before[-1].content).value != one_reading(group[-1].content).value
@@ -137,7 +137,7 @@ def number_of(text: str) -> Fraction | None:
 
 def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
     group = parts_of_answer(text)
-    in_box = _boxed_letter([each.content for each in group], options) if group else None
+    in_box = _boxed_letter([box.content for box in group], options) if group else None
     for mark in marks(text):
         if group and mark.start < group[0].start and in_box is not None:
             break
@@ -157,13 +157,13 @@ def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
 
 
 def _boxed_letter(contents: list[str], options: Mapping[str, str]) -> str | None:
-    letters = {multiple_choice.boxed_letter(each, options) for each in contents}
+    letters = {multiple_choice.boxed_letter(content, options) for content in contents}
     return letters.pop() if len(letters) == 1 else ""
 
 
 def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
     group = parts_of_answer(text)
-    words = {boolean_word(each.content) for each in group}
+    words = {boolean_word(box.content) for box in group}
     in_box = words.pop() if len(words) == 1 else None
     for mark in marks(text):
         if in_box and mark.start < group[0].start:
@@ -197,7 +197,7 @@ def split_solution(text: str, answer_type: AnswerType = "decimal", options: Mapp
     found = extract(text, answer_type, options)
     if found.text is None:
         return text, ""
-    start = max(each for each in sentence_starts(text, answer_begin(text), found.start) if each <= found.start)
+    start = max(start for start in sentence_starts(text, answer_begin(text), found.start) if start <= found.start)
     return text[:start], text[start:]
 
 

@@ -148,7 +148,7 @@ def aqua(row: Row) -> Parsed:
     """The original form has a list of options; the Flan Collection's has them after the question, one a line."""
     if "options" in row.fields:
         options = row.value("options")
-        if not isinstance(options, list) or not all(isinstance(each, str) for each in options):
+        if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
             raise row.refusal("options", "must be a list of texts")
         return Parsed(row.text("question"), "correct", _lettered(row, "options", options), row.optional_text("rationale"))
     text, found, lines = row.text("question").partition("\nOptions:\n")
@@ -185,9 +185,9 @@ def _choice_pairs(row: Row) -> Iterator[tuple[object, object]]:
         if not isinstance(labels, list) or not isinstance(texts, list) or len(labels) != len(texts):
             raise row.refusal("choices", "must hold two lists of the same length, 'label' and 'text'")
         yield from zip(labels, texts, strict=True)
-    elif isinstance(given, list) and all(isinstance(each, Mapping) for each in given):
-        for number, each in enumerate(given, 1):
-            inner = Row(each, f"{row.place}, choice {number}")
+    elif isinstance(given, list) and all(isinstance(choice, Mapping) for choice in given):
+        for number, choice in enumerate(given, 1):
+            inner = Row(choice, f"{row.place}, choice {number}")
             yield inner.value("label"), inner.value("text")
     else:
         raise row.refusal("choices", f"must be a list of objects with 'label' and 'text'; got {type(given).__name__}")

@@ -51,9 +51,9 @@ def stated_word(sentence: str) -> str | None:
     text = text[: reason.start()] if reason else text
     start, is_unsure = 0, False
     for end in (*(turn.start() for turn in _TURN.finditer(text)), len(text)):
-        said = [_said(text, start, each) for each in _MENTION.finditer(text, start, end) if _is_meant(text, each)]
+        said = [_said(text, start, mention) for mention in _MENTION.finditer(text, start, end) if _is_meant(text, mention)]
         if said and said[-1]:
-            last = [each for each in _MENTION.finditer(text, start, end) if _is_meant(text, each)][-1]
+            last = [mention for mention in _MENTION.finditer(text, start, end) if _is_meant(text, mention)][-1]
             return "" if _is_contradicted(text, last.end(), said[-1]) else said[-1]
         is_unsure = is_unsure or bool(said)
         start = end
@@ -103,5 +103,5 @@ def _said(text: str, begin: int, mention: re.Match[str]) -> str:
     denial = _DENIAL.search(text, max(begin, mention.start() - 60), mention.start())
     if denial is None:
         return word
-    is_plain = mention[1].lower() in ("true", "false") and all(each.lower() in MILD for each in denial[1].split())
+    is_plain = mention[1].lower() in ("true", "false") and all(word.lower() in MILD for word in denial[1].split())
     return _OTHER[word] if is_plain else ""

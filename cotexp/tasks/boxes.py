@@ -75,11 +75,11 @@ _DENIED = re.compile(r"(?:\b(?:not|rather\s+than|instead\s+of)|n['’]t(?:\s+be)
 def stated_boxes(text: str) -> list[Box]:
     """The closed boxes that hold something and are in no other box, without those that the text denies ("not \\boxed{18}")."""
     found: list[Box] = []
-    for each in closed_boxes(text):
-        inside = bool(found) and each.end <= found[-1].end
-        empty = _PLACEHOLDER.fullmatch(each.content[:200]) if not inside else None
-        if not inside and empty is None and not _DENIED.search(text, max(0, each.start - 30), each.start):
-            found.append(each)
+    for box in closed_boxes(text):
+        inside = bool(found) and box.end <= found[-1].end
+        empty = _PLACEHOLDER.fullmatch(box.content[:200]) if not inside else None
+        if not inside and empty is None and not _DENIED.search(text, max(0, box.start - 30), box.start):
+            found.append(box)
     return found
 
 

@@ -33,7 +33,7 @@ def clauses_of(row: Sequence[Item]) -> list[Clause]:
                 link = "or" if found[-1].link == "or" and link == "comma" else link
                 found.pop()
             found.append(Clause(link, []))
-    return [each for n, each in enumerate(found) if each.row or n == 0 or each.link == "not"]
+    return [clause for n, clause in enumerate(found) if clause.row or n == 0 or clause.link == "not"]
 
 
 def _link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | None, int]:
@@ -53,7 +53,7 @@ def _link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | N
             item.kind == "colon"
             and at + 1 < len(row)
             and not isinstance(row[at + 1], Quantity)
-            and any(isinstance(each, Quantity) for each in clause)
+            and any(isinstance(item, Quantity) for item in clause)
         ):
             return "comma", 1
         return None, 0
@@ -64,16 +64,16 @@ def _link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | N
 
 def _explains(row: Sequence[Item], at: int) -> bool:
     """Whether a colon separates a number from a text that explains it: "18: 9 eggs at $2 each", but not "18:30"."""
-    numbers = [n for n, each in enumerate(row) if isinstance(each, Quantity | Stop)]
-    words = [each for each in row[at + 1 :] if isinstance(each, Word)]
-    has_sum = any(isinstance(each, Sign) and each.kind == "operator" and each.text in "×*+÷" for each in row[at + 1 :])
+    numbers = [n for n, item in enumerate(row) if isinstance(item, Quantity | Stop)]
+    words = [item for item in row[at + 1 :] if isinstance(item, Word)]
+    has_sum = any(isinstance(item, Sign) and item.kind == "operator" and item.text in "×*+÷" for item in row[at + 1 :])
     return bool(numbers) and numbers[0] < at and (len(words) > 2 or has_sum)
 
 
 def _word_link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | None, int]:
-    words = [each.text.lower() if isinstance(each, Word) else "" for each in row[at : at + 4]] + ["", "", "", ""]
+    words = [item.text.lower() if isinstance(item, Word) else "" for item in row[at : at + 4]] + ["", "", "", ""]
     word = words[0]
-    has_quantity = any(isinstance(each, Quantity | Stop) for each in row[:at])
+    has_quantity = any(isinstance(item, Quantity | Stop) for item in row[:at])
     if word in ("i.e", "ie", "i.e.") or (word == "i" and words[1] == "e"):
         return "which", 1
     if word in ("which", "that") and words[1] in EQUALS and has_quantity:

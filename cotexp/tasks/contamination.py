@@ -37,14 +37,14 @@ def overlap(train: Iterable[Question], test: Sequence[Question], num_words: int 
     A question shorter than that is one run as a whole, which only an equally short question can share.
     """
     train = list(train)
-    known = {run for each in train for run in word_runs(each.text, num_words)}
+    known = {run for question in train for run in word_runs(question.text, num_words)}
     rows = []
-    for each in test:
-        runs = word_runs(each.text, num_words)
+    for question in test:
+        runs = word_runs(question.text, num_words)
         if num_found := sum(run in known for run in runs):
-            rows.append(OverlapRow(each, num_found / len(runs)))
-    exact = {normal_text(each) for each in train}
-    return Overlap(rows, sum(normal_text(each) in exact for each in test))
+            rows.append(OverlapRow(question, num_found / len(runs)))
+    exact = {normal_text(question) for question in train}
+    return Overlap(rows, sum(normal_text(question) in exact for question in test))
 
 
 def word_runs(text: str, num_words: int) -> set[tuple[str, ...]]:

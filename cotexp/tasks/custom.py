@@ -132,7 +132,7 @@ def _not_from_zero(task: CustomTask, row: Row) -> None:
     """Raises: ConfigError for an answer 0 that is no option's label or text: other rows' 1, 2, ... would then be read as the wrong options."""
     answer = str(row.fields[task.answer_field]).strip()
     known = [*labels_of(row, task.options_field), *options_of(row, task.options_field).values()] if task.options_field else []
-    if answer in ("0", "0.0") and not {"0", "0.0"} & {each.strip() for each in known}:
+    if answer in ("0", "0.0") and not {"0", "0.0"} & {text.strip() for text in known}:
         raise row.refusal(
             task.answer_field,
             "must count options from 1; got 0: where a file counts them from 0, every number names the option before the right one; "
@@ -144,7 +144,7 @@ def _letter_of_label(task: CustomTask, row: Row, options: Mapping[str, str]) -> 
     """The letter of an answer that is a label of the row's own object of options, such as "2" of {"1": ..., "2": ...}, or label and text."""
     if not task.options_field:
         return None
-    labels = [each.strip().casefold() for each in labels_of(row, task.options_field)]
+    labels = [label.strip().casefold() for label in labels_of(row, task.options_field)]
     answer = str(row.fields[task.answer_field]).strip()
     if answer.casefold() in labels:
         return list(options)[labels.index(answer.casefold())]

@@ -137,7 +137,7 @@ class Expressions(TokenReader):
         self.place += 1
         if self.next_is("_"):
             self.place += 1
-            name += "_" + "".join(each.text for each in self.argument_tokens())
+            name += "_" + "".join(token.text for token in self.argument_tokens())
         while self.take("'", "\\prime"):
             name += "'"
         if name in ("f", "g") and self.next_is("("):
@@ -277,10 +277,10 @@ class Expressions(TokenReader):
             elif not self.take("&"):
                 rows[-1].append(self.read_relation(self))
         self.place += 1
-        rows = [each for each in rows if each]
-        if not rows or len({len(each) for each in rows}) > 1:
+        rows = [row for row in rows if row]
+        if not rows or len({len(row) for row in rows}) > 1:
             raise Unsure("a matrix with rows of several lengths")
-        return Group("matrix", tuple(Group("row", tuple(each)) for each in rows))
+        return Group("matrix", tuple(Group("row", tuple(row)) for row in rows))
 
 
 _READERS: dict[str, Callable[[Expressions], Node]] = {

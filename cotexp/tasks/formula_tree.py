@@ -73,7 +73,8 @@ def times(one: Node, other: Node) -> Node:
     """A product; a number times a matrix is taken into the matrix."""
     if isinstance(other, Group) and other.kind == "matrix" and not isinstance(one, Group):
         return Group(
-            "matrix", tuple(Group("row", tuple(Apply("*", (one, each)) for each in row.members)) for row in other.members if isinstance(row, Group))
+            "matrix",
+            tuple(Group("row", tuple(Apply("*", (one, member)) for member in row.members)) for row in other.members if isinstance(row, Group)),
         )
     return Apply("*", (one, other))
 

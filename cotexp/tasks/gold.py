@@ -54,7 +54,7 @@ def read_gold(raw: Any, answer_type: AnswerType, options: Mapping[str, str] | No
 
 def _parts(raw: list[Any], answer_type: AnswerType) -> str:
     """Several parts of one answer, which only LaTeX has; else they must all be one and the same."""
-    parts = [read_gold(each, answer_type) for each in raw]
+    parts = [read_gold(part, answer_type) for part in raw]
     if answer_type == "latex":
         return joined(parts)
     if len(set(parts)) > 1:
@@ -86,7 +86,7 @@ MOST_WORDS = 12
 
 def _latex(text: str) -> str:
     boxes = parts_of_answer(text)
-    inner = joined(in_one([each.content.strip() for each in boxes])) if boxes else None
+    inner = joined(in_one([box.content.strip() for box in boxes])) if boxes else None
     if inner is None and (bare := BARE_BOX.findall(text)):
         inner = bare[-1]
     if inner is None and EMPTY_BOX.search(text):
@@ -104,9 +104,9 @@ def _latex(text: str) -> str:
 def _letter(text: str, options: Mapping[str, str]) -> str:
     """The option's letter from "C", "(C)", "C)", a number that counts options from 1, or the option's own text."""
     bare = text.strip("().: ")
-    for each in options:
-        if bare.upper() == each.upper():
-            return each
+    for choice in options:
+        if bare.upper() == choice.upper():
+            return choice
     named = [letter for letter, option in options.items() if option.strip().lower() == text.lower()]
     if len(named) == 1:
         return named[0]

@@ -49,7 +49,7 @@ def grade_all(
     if judge is None:
         with Judge() as own:
             return grade_all(texts, judge=own, whole_text=whole_text, on_grade=on_grade)
-    drafts = [_Draft.of(each, whole_text=whole_text) for each in texts]
+    drafts = [_Draft.of(text, whole_text=whole_text) for text in texts]
     for draft in drafts:
         judge.ask(draft.comparisons())
     judge.send()
@@ -70,31 +70,31 @@ class _Draft:
     whole: Comparison | None
 
     @classmethod
-    def of(cls, each: Answered, *, whole_text: bool) -> _Draft:
-        found = extract(each.text, each.answer_type, each.options)
-        lenient = found if found.text is not None else extract_lenient(each.text, each.answer_type, each.options)
-        is_whole = each.finish_reason in ("stop", "budget")
+    def of(cls, answered: Answered, *, whole_text: bool) -> _Draft:
+        found = extract(answered.text, answered.answer_type, answered.options)
+        lenient = found if found.text is not None else extract_lenient(answered.text, answered.answer_type, answered.options)
+        is_whole = answered.finish_reason in ("stop", "budget")
         grade = Grade(
-            id=each.id,
+            id=answered.id,
             extracted=found.text,
             extracted_by=found.rule,
-            strict=is_whole and answers_equal(found.text, each.gold, each.answer_type),
-            lenient=answers_equal(lenient.text, each.gold, each.answer_type),
+            strict=is_whole and answers_equal(found.text, answered.gold, answered.answer_type),
+            lenient=answers_equal(lenient.text, answered.gold, answered.answer_type),
         )
-        strict_open = each.answer_type == "latex" and is_whole and found.text is not None and not grade.strict
-        lenient_open = each.answer_type == "latex" and lenient.text is not None and not grade.lenient
+        strict_open = answered.answer_type == "latex" and is_whole and found.text is not None and not grade.strict
+        lenient_open = answered.answer_type == "latex" and lenient.text is not None and not grade.lenient
         return cls(
             grade=grade,
-            strict=_formulas(each.gold, found.text) if strict_open else None,
-            lenient=_formulas(each.gold, lenient.text) if lenient_open else None,
-            whole=Comparison(each.gold, each.text, whole_text=True) if whole_text and each.answer_type in (*NUMBERS, "latex") else None,
+            strict=_formulas(answered.gold, found.text) if strict_open else None,
+            lenient=_formulas(answered.gold, lenient.text) if lenient_open else None,
+            whole=Comparison(answered.gold, answered.text, whole_text=True) if whole_text and answered.answer_type in (*NUMBERS, "latex") else None,
         )
 
     def comparisons(self) -> list[Comparison]:
-        return [each for each in (self.strict, self.lenient, self.whole) if each is not None]
+        return [comparison for comparison in (self.strict, self.lenient, self.whole) if comparison is not None]
 
     def graded(self, judge: Judge) -> Grade:
-        verdicts = {each: judge.verdict(each) for each in self.comparisons()}
+        verdicts = {comparison: judge.verdict(comparison) for comparison in self.comparisons()}
         return replace(
             self.grade,
             strict=bool(verdicts[self.strict]) if self.strict else self.grade.strict,
@@ -135,6 +135,6 @@ def is_kept(answer: str | None, chain: str, question: Question) -> bool:
     if question.answer_type == "latex":
         written = normalised(chain)
         bare = _UNIT_AFTER.sub("", answer)
-        return any(normalised(each) in written for each in (answer, bare)) or all(normalised(each) in written for each in parts_of(answer))
+        return any(normalised(part) in written for part in (answer, bare)) or all(normalised(part) in written for part in parts_of(answer))
     last = last_mention(chain, question.answer_type, question.options)
     return last is not None and (number_of(last) == number_of(answer) if question.answer_type in NUMBERS else last == answer)

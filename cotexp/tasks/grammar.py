@@ -37,7 +37,7 @@ def read(latex: str) -> Node:
 
 def _rounded(signs: list[str], sides: list[Node], units: Sequence[str | None]) -> Node:
     """`x \\approx 5.1` is x = 5.1; in `x = \\sqrt{26} \\approx 5.1` the last side is another form of the one before it."""
-    sides = [Quantity(each, unit) if unit and not isinstance(each, Quantity) else each for each, unit in zip(sides, units, strict=True)]
+    sides = [Quantity(side, unit) if unit and not isinstance(side, Quantity) else side for side, unit in zip(sides, units, strict=True)]
     *before, last = sides
     if set(signs[:-1]) - {"="}:
         raise Unsure("several roundings")
@@ -84,7 +84,7 @@ def relation(reader: Expressions) -> Node:
     sides[-1] = Quantity(sides[-1], units[-1]) if units[-1] else sides[-1]
     if not signs:
         return sides[0]
-    if any(each for each in units[:-1]) and len(set(units)) > 1 and signs != ["="]:
+    if any(unit for unit in units[:-1]) and len(set(units)) > 1 and signs != ["="]:
         raise Unsure("units in a relation")
     return Relation(tuple(signs), tuple(sides))
 
@@ -97,8 +97,8 @@ def _assigned_name(reader: Expressions) -> Symbol | None:
     if end >= len(reader.tokens) or reader.tokens[end].text != "=" or end == reader.place:
         return None
     name_tokens = reader.tokens[reader.place : end]
-    spelled = " ".join(each.text.strip() for each in name_tokens)
-    if not _NAME.fullmatch(spelled) and not all(each.kind == "text" for each in name_tokens):
+    spelled = " ".join(token.text.strip() for token in name_tokens)
+    if not _NAME.fullmatch(spelled) and not all(token.kind == "text" for token in name_tokens):
         return None
     reader.place = end
     return Symbol(f"name {spelled}")
@@ -111,9 +111,9 @@ def _ratio(reader: Expressions) -> Node:
         members.append(_union(reader))
     if len(members) == 1:
         return members[0]
-    if all(is_name(each) for each in members):
-        return Symbol("name " + ":".join(each.name for each in members if isinstance(each, Symbol)))
-    if any(symbols_of(each) for each in members):
+    if all(is_name(member) for member in members):
+        return Symbol("name " + ":".join(member.name for member in members if isinstance(member, Symbol)))
+    if any(symbols_of(member) for member in members):
         raise Unsure("a colon")
     return Group(":", tuple(members))
 

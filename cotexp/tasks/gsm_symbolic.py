@@ -47,9 +47,9 @@ def generate(split: str, *, count: int, seed: int) -> list[Question]:
     fruitless = 0
     for entries in _chunks(split, seed):
         before = len(questions)
-        for each in map(_question, entries):
-            if split_of(each.text) == split and len(questions) < count:
-                questions.setdefault(each.text, each)
+        for question in map(_question, entries):
+            if split_of(question.text) == split and len(questions) < count:
+                questions.setdefault(question.text, question)
         if len(questions) == count:
             break
         fruitless = 0 if len(questions) > before else fruitless + 1

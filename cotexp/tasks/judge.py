@@ -43,10 +43,10 @@ class Judge:
 
     def ask(self, comparisons: Iterable[Comparison]) -> None:
         """Queue `comparisons` that were not asked before."""
-        for each in comparisons:
-            if each not in self._known:
-                self._known.add(each)
-                self._queue.append(each)
+        for comparison in comparisons:
+            if comparison not in self._known:
+                self._known.add(comparison)
+                self._queue.append(comparison)
         if len(self._queue) >= BATCH_SIZE:
             self.send()
 
@@ -60,8 +60,8 @@ class Judge:
 
     def _need_more(self) -> bool:
         """Whether all workers are busy, and those that are starting will have more than a batch each."""
-        starting = sum(not each.ready for each in self._workers)
-        return all(each.pending or not each.ready for each in self._workers) and len(self._queue) > starting * BATCH_SIZE
+        starting = sum(not worker.ready for worker in self._workers)
+        return all(worker.pending or not worker.ready for worker in self._workers) and len(self._queue) > starting * BATCH_SIZE
 
     def verdict(self, comparison: Comparison) -> bool | None:
         """Wait for the verdict of a comparison that was asked for; None when it ran out of processor time or memory.
@@ -73,15 +73,15 @@ class Judge:
             self.send()
             if not self._workers:  # all were dead when they were handed something; `send` starts others
                 continue
-            for connection in wait([each.connection for each in self._workers]):
-                self._receive(next(each for each in self._workers if each.connection is connection))
+            for connection in wait([worker.connection for worker in self._workers]):
+                self._receive(next(worker for worker in self._workers if worker.connection is connection))
         return self._verdicts[comparison]
 
     def _hand(self, worker: _Worker) -> None:
         batch = [self._queue.popleft() for _ in range(min(BATCH_SIZE, max(1, len(self._queue) // len(self._workers)), len(self._queue)))]
         worker.pending.extend(batch)
         try:
-            worker.connection.send([tuple(each) for each in batch])
+            worker.connection.send([tuple(comparison) for comparison in batch])
         except OSError:
             self._replace(worker)
 
@@ -118,8 +118,8 @@ class Judge:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        for each in self._workers:
-            each.stop()
+        for worker in self._workers:
+            worker.stop()
         self._workers.clear()
 
 

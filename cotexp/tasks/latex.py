@@ -49,7 +49,7 @@ _LETTER_IN_BRACKETS = re.compile(r"^\(([A-Z])\)$")
 
 def same_spelling(gold: str, answer: str) -> bool:
     """Whether the normalised strings are the same; words may differ in their capitals."""
-    ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(stripped(each))) for each in (answer, gold))
+    ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(stripped(text))) for text in (answer, gold))
     if ours == theirs:
         signs = _sign_of(gold), _sign_of(answer)
         return signs[0] == signs[1] if _OF_ANGLE.search(ours) else units_agree(*signs)
@@ -230,7 +230,7 @@ def _of_letters(text: str, after_space: bool, before: Token | None) -> list[Toke
     is_word = _WORD.fullmatch(text) and not _LETTERS_OF_VARIABLES.fullmatch(text)
     if is_word and (after_space or (before is not None and before.kind == "number" and text in ("cm", "km", "mm", "kg", "mg"))):
         return [Token("text", text)]
-    return [Token("letter", each) for each in text]
+    return [Token("letter", sign) for sign in text]
 
 
 def _of_text(text: str) -> list[Token]:
@@ -243,18 +243,18 @@ def _of_text(text: str) -> list[Token]:
     if bare.lower() in ("all real numbers", "all reals", "all real"):
         return [Token("command", "\\mathbbR")]
     if re.fullmatch(r"[A-Z](?:(?:,|,? and )\s*[A-Z])+", bare):
-        return [Token("letter" if each.isalpha() else "sign", each) for each in bare.replace(" and ", ",").replace(",,", ",") if not each.isspace()]
+        return [Token("letter" if sign.isalpha() else "sign", sign) for sign in bare.replace(" and ", ",").replace(",,", ",") if not sign.isspace()]
     pieces = re.findall(r"\d[\d,]*(?:\.\d+)?|[^\d]+", bare)
     if len(pieces) == 2 and pieces[0][0].isdigit() and "/" not in bare and _BY_THREE.fullmatch(pieces[0]) is None and "," in pieces[0]:
         return [Token("text", bare)]
     if len(pieces) > 2 or (len(pieces) == 2 and not pieces[0][0].isdigit() and pieces[0].strip() not in ("$", "\\$", "-")):
         return [Token("text", bare)]
     found = []
-    for each in pieces:
-        if each[0].isdigit():
-            found.append(Token("number", each.replace(",", "")))
-        elif each.strip() in ("-", "$", "\\$", ",", "/", "%", "\\%"):
-            found.append(Token("sign", each.strip().removeprefix("\\")))
-        elif each.strip():
-            found.append(Token("text", each.strip()))
+    for piece in pieces:
+        if piece[0].isdigit():
+            found.append(Token("number", piece.replace(",", "")))
+        elif piece.strip() in ("-", "$", "\\$", ",", "/", "%", "\\%"):
+            found.append(Token("sign", piece.strip().removeprefix("\\")))
+        elif piece.strip():
+            found.append(Token("text", piece.strip()))
     return found

@@ -66,7 +66,7 @@ def _trailing_words(reader: TokenReader, argument: ReadArgument) -> str:
 
 def _unit_fraction(reader: TokenReader) -> str | None:
     """`\\frac{\\text{km}}{\\text{h}}`."""
-    spelled = "".join("\0" if each.kind == "text" else each.text for each in reader.tokens[reader.place : reader.place + 15])
+    spelled = "".join("\0" if token.kind == "text" else token.text for token in reader.tokens[reader.place : reader.place + 15])
     match = _UNIT_FRACTION.match(spelled)
     if match is None:
         return None
@@ -76,5 +76,5 @@ def _unit_fraction(reader: TokenReader) -> str | None:
         count, end = count + (1 if token.kind == "text" else len(token.text)), end + 1
         names += [token.text] if token.kind == "text" else []
     reader.place = end
-    powers = [f"^{each}" if each else "" for each in (match["top"], match["bottom"])]
+    powers = [f"^{power}" if power else "" for power in (match["top"], match["bottom"])]
     return f" {names[0]}{powers[0]} / {names[1]}{powers[1]}"

@@ -90,7 +90,7 @@ def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
         return alone
     sentence = first_sentence(line)
     if "=" in sentence and one_reading(sentence).value is not None:
-        sides = {letter_of_text(each, options) for each in sentence.split("=")} - {None}
+        sides = {letter_of_text(side, options) for side in sentence.split("=")} - {None}
         if sides:
             return sides.pop() if len(sides) == 1 else SEVERAL
     return _clausewise(sentence, options)
@@ -113,7 +113,7 @@ def _is_taken_back(rest: str, letter: str, options: Mapping[str, str]) -> bool:
     """Whether another letter is offered after the first: "probably (A), but maybe (C)"."""
     sentence = re.split(r"[.!?]\s|\n", rest, maxsplit=1)[0]
     offers = [clause.text for clause in _clauses(sentence)[1:] if clause.link == "but"]
-    return any(_names(each, options) - {letter} and not _DENIAL.search(each) and not _REFUSED_AFTER.search(each) for each in offers)
+    return any(_names(offer, options) - {letter} and not _DENIAL.search(offer) and not _REFUSED_AFTER.search(offer) for offer in offers)
 
 
 def _clauses(sentence: str) -> list[_Clause]:
@@ -152,7 +152,7 @@ def _clausewise(sentence: str, options: Mapping[str, str]) -> str | None:
 def _names(text: str, options: Mapping[str, str]) -> set[str]:
     """The letters that a clause names: those in parentheses if there are any, else single letters at word borders."""
     label = _label(options)
-    inside = {_as_option(each, options) for each in re.findall(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE)}
+    inside = {_as_option(letter, options) for letter in re.findall(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE)}
     if inside:
         return inside
     text = text[_skip(text) :] if text.strip() else text
@@ -160,7 +160,7 @@ def _names(text: str, options: Mapping[str, str]) -> set[str]:
         return set()
     named = set(re.findall(rf"{_BORDERS[0]}({label}){_BORDERS[1]}", text))
     # "A" or "I" is no article or pronoun if a mark or the end follows it
-    return {_as_option(each, options) for each in named if each not in ("A", "I") or re.search(rf"(?<![\w'’-]){each}{_CLOSED}", text)}
+    return {_as_option(letter, options) for letter in named if letter not in ("A", "I") or re.search(rf"(?<![\w'’-]){letter}{_CLOSED}", text)}
 
 
 def boxed_letter(content: str, options: Mapping[str, str]) -> str | None:
@@ -190,12 +190,12 @@ def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
     mentions = list(re.finditer(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE))[-MOST_MENTIONS:]
     while mentions:
         begin, end = _sentence_around(text, mentions[-1].start())
-        in_sentence = [each for each in mentions if each.start() >= begin]
+        in_sentence = [mention for mention in mentions if mention.start() >= begin]
         mentions = mentions[: len(mentions) - len(in_sentence)]
         if text[end : end + 1] == "?":
             continue
-        kept = [each for each in in_sentence if not _is_refused(text, begin, end, each)]
-        letters = {_as_option(each[1], options) for each in kept}
+        kept = [mention for mention in in_sentence if not _is_refused(text, begin, end, mention)]
+        letters = {_as_option(mention[1], options) for mention in kept}
         corrected = len(kept) > 1 and re.search(
             r"\b(?:rather|no,|wait|actually|instead)\b[\s,]*(?!than)", text[kept[-2].end() : kept[-1].start()], re.IGNORECASE
         )
@@ -208,14 +208,14 @@ def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
 
 def _sentence_around(text: str, at: int) -> tuple[int, int]:
     begin = max(text.rfind("\n", 0, at), *(text.rfind(mark, 0, at) for mark in (". ", "! ", "? "))) + 1
-    ends = [each for each in (text.find(mark, at) for mark in ("\n", ". ", "! ", "? ")) if each >= 0]
+    ends = [end for end in (text.find(mark, at) for mark in ("\n", ". ", "! ", "? ")) if end >= 0]
     return begin, min(ends, default=len(text))
 
 
 def _is_refused(text: str, begin: int, end: int, mention: re.Match[str]) -> bool:
     before = text[max(begin, mention.start() - 300) : mention.start()]
-    links = [each for each in _clauses(before) if each.link != "first"]
-    if links and (links[-1].link == "denial" or any(each.link == "reason" for each in links)):
+    links = [clause for clause in _clauses(before) if clause.link != "first"]
+    if links and (links[-1].link == "denial" or any(link.link == "reason" for link in links)):
         return True
     return bool(_REFUSED_AFTER.match(text[mention.end() : min(end, mention.end() + 60)]))
 
@@ -233,11 +233,11 @@ def last_letter(text: str, options: Mapping[str, str]) -> str | None:
 
 
 def _label(options: Mapping[str, str]) -> str:
-    return "|".join(re.escape(each) for each in sorted(options or LETTERS[:5], key=len, reverse=True))
+    return "|".join(re.escape(label) for label in sorted(options or LETTERS[:5], key=len, reverse=True))
 
 
 def _as_option(letter: str, options: Mapping[str, str]) -> str:
-    return next((each for each in options if each.upper() == letter.upper()), letter.upper())
+    return next((label for label in options if label.upper() == letter.upper()), letter.upper())
 
 
 def _skip(text: str) -> int:

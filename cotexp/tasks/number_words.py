@@ -13,7 +13,7 @@ _SPOKEN_MAGNITUDES = {name: MAGNITUDES[name] for name in ["hundred", "thousand",
 
 def spoken_at(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
     """ "eighteen", "one hundred and twenty", "a million", "half a dozen": a number in words, and where it ends."""
-    words = [each.text.lower() if each.kind == "word" else "" for each in found[at : at + 3]] + ["", "", ""]
+    words = [token.text.lower() if token.kind == "word" else "" for token in found[at : at + 3]] + ["", "", ""]
     if words[0] == "half" and words[1] in ("a", "") and words[2] in MAGNITUDES:
         return Fraction(1, 2), at + 2
     if words[0] == "a" and words[1] == "half" and words[2] in MAGNITUDES:

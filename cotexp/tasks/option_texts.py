@@ -24,14 +24,20 @@ def letter_of_text(text: str, options: Mapping[str, str]) -> str | None:
         for fold in (str, str.lower):
             said = form(fold(text))
             fitting = [
-                letter for letter, option in options.items() if option and said and said in {form(fold(each)) for each in _spellings(letter, option)}
+                letter
+                for letter, option in options.items()
+                if option and said and said in {form(fold(spelling)) for spelling in _spellings(letter, option)}
             ]
             if len(fitting) == 1:
                 return fitting[0]
     if (amount := _amount(text)) is None:
         return None
     amounts = {letter: found for letter, option in options.items() if (found := _amount(option)) is not None}
-    near = [letter for letter, each in amounts.items() if each.value == amount.value and (each.unit == amount.unit or "" in (each.unit, amount.unit))]
+    near = [
+        letter
+        for letter, option in amounts.items()
+        if option.value == amount.value and (option.unit == amount.unit or "" in (option.unit, amount.unit))
+    ]
     return near[0] if len(near) == 1 else None
 
 
@@ -70,7 +76,7 @@ def _amount(text: str) -> _Amount | None:
         return None
     spelled = without_formatting(text).replace("$", " dollars ").replace("₹", " rupees ")
     words = re.sub(r"\\[A-Za-z]+|[\d.,{}\s$\\/()-]|[½⅓¼¾]", " ", spelled).lower().split()
-    units = [_unit_name(each) for each in words if each not in ("a", "an", "the", "about", "approximately")]
+    units = [_unit_name(word) for word in words if word not in ("a", "an", "the", "about", "approximately")]
     return _Amount(reading.value, " ".join(units)) if len(words) <= 3 else None
 
 

@@ -16,7 +16,7 @@ def shuffled_options(texts: Iterable[str]) -> dict[str, str]:
     """
     unique = sorted(set(texts))
     whole = "\n".join(unique)
-    order = sorted(unique, key=lambda each: hashlib.sha256(f"{whole}\n\n{each}".encode()).digest())
+    order = sorted(unique, key=lambda text: hashlib.sha256(f"{whole}\n\n{text}".encode()).digest())
     return dict(zip(LETTERS, order, strict=False))
 
 

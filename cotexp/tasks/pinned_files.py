@@ -49,13 +49,13 @@ def cut(name: str, base: str | None = None) -> dict[str, bytes]:
     recipe = RECIPES[name]
     rows = _json(recipe.rows, base)
     rows = rows.get(recipe.field) if recipe.field and isinstance(rows, dict) else rows
-    if not isinstance(rows, list) or not all(isinstance(each, dict) for each in rows):
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ConfigError(f"fetch {name}: {recipe.rows.path} must hold a list of rows; the source has changed, use paths.data=FOLDER instead")
     result = {}
     for split, numbers in _members(name, recipe, rows, base).items():
-        if outside := [each for each in numbers if not 0 <= each < len(rows)]:
+        if outside := [number for number in numbers if not 0 <= number < len(rows)]:
             raise ConfigError(f"fetch {name}: the split names row {outside[0]}, but {recipe.rows.path} has {len(rows)} rows; nothing was written")
-        content = b"".join(json_line(rows[each]) for each in numbers)
+        content = b"".join(json_line(rows[number]) for number in numbers)
         _check(name, split, content, num_rows=len(numbers), sha256=recipe.sha256.get(split))
         result[split] = content
     return result
@@ -72,7 +72,7 @@ def _members(name: str, recipe: Recipe, rows: list[dict[str, Any]], base: str | 
             for split, pinned in recipe.membership.items()
         }
     splits = list(BENCHMARKS[name].splits)
-    if not isinstance(found, dict) or not all(isinstance(each, int) for split in splits for each in found.get(split, [None])):
+    if not isinstance(found, dict) or not all(isinstance(number, int) for split in splits for number in found.get(split, [None])):
         raise ConfigError(f"fetch {name}: the split file must hold the row numbers of {' and '.join(splits)}; the source has changed")
     return {split: found[split] for split in splits}
 

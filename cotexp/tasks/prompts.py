@@ -40,7 +40,7 @@ def prompt_of(task: Task, shots: Sequence[Question] = ()) -> Prompt:
     if task.few_shot_file:
         examples = _file_examples(task)
     else:
-        examples = [(_asked(task.prompt, each.text, each.options), each.references[0]) for each in shots if each.references]
+        examples = [(_asked(task.prompt, shot.text, shot.options), shot.references[0]) for shot in shots if shot.references]
     if len(examples) < task.few_shot:
         where = f"task.few_shot_file: {task.few_shot_file} has" if task.few_shot_file else f"the training questions of {task.name} give"
         raise ConfigError(

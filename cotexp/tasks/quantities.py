@@ -144,7 +144,7 @@ def _part(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
             assert found[at].value is not None
             part, end = found[at].value / over[0].value, over[1]  # type: ignore[operator]
         return (part, end) if part is not None and 0 < part < 1 else None
-    words = [each.text.lower() if each.kind == "word" else "" for each in found[at : at + 2]] + ["", ""]
+    words = [token.text.lower() if token.kind == "word" else "" for token in found[at : at + 2]] + ["", ""]
     if joined and words[0] in ("a", "one") and words[1] in _PARTS:
         return _PARTS[words[1]], at + 2
     if joined and words[0] in ("two", "three") and words[1].removesuffix("s") in _PARTS:
@@ -188,10 +188,10 @@ def _magnitude(token: Token, currency: str) -> int | None:
         return MAGNITUDES[token.text.lower()]
     if token.text[0] in _HAN and token.text[1:2] not in ("克", "米", "瓦", "卡", "帕"):
         factor = 1
-        for each in token.text:
-            if each not in _HAN:
+        for sign in token.text:
+            if sign not in _HAN:
                 break
-            factor *= _HAN[each]
+            factor *= _HAN[sign]
         return factor
     return None
 
@@ -226,7 +226,7 @@ def _with_word(quantity: Quantity, found: Sequence[Token], at: int) -> tuple[Qua
     token = found[at]
     word = token.text.lower()
     unit = UNITS.get(token.text) or (UNITS.get(word) if len(word) > 1 else None)
-    following = [each.text.lower() for each in found[at : at + 3]]
+    following = [token.text.lower() for token in found[at : at + 3]]
     if word in CHANGING or re.fullmatch(r"r\d+", word) or following[:2] == ["below", "zero"] or following == ["to", "the", "power"]:
         return Stop(word), at + 1
     if unit is not None and (len(token.text) > 1 or _stands(found, at)):

@@ -161,7 +161,7 @@ def _csv_rows(content: bytes, name: str) -> Iterator[Row]:
 
 
 def _header(cells: list[str], place: str) -> list[str]:
-    names = [each.strip() for each in cells]
+    names = [cell.strip() for cell in cells]
     if len(set(names)) < len(names):
         raise ConfigError(f"{place}: the header must not repeat a name; got {', '.join(names)}")
     return names
@@ -193,15 +193,15 @@ def options_of(row: Row, name: str) -> dict[str, str]:
     """
     value = _unpacked(row, name)
     texts = list(value.values()) if isinstance(value, Mapping) else value
-    if isinstance(value, Mapping) and not all(isinstance(each, str) for each in texts):
+    if isinstance(value, Mapping) and not all(isinstance(text, str) for text in texts):
         raise row.refusal(name, f"must be an object of label and text; got {_short(value)}")
-    if isinstance(texts, list) and all(isinstance(each, str) for each in texts):
-        labelled = [label_and_text(each) for each in texts]
+    if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+        labelled = [label_and_text(text) for text in texts]
         if [label for label, _ in labelled] == list(LETTERS[: len(texts)]):
             texts = [text for _, text in labelled]
     if not isinstance(texts, list):
         raise row.refusal(name, f"must be a list of texts or an object of label and text; got {_short(value)}")
-    plain = [str(each).strip() if isinstance(each, str | int | float) and not isinstance(each, bool) else "" for each in texts]
+    plain = [str(text).strip() if isinstance(text, str | int | float) and not isinstance(text, bool) else "" for text in texts]
     if "" in plain:
         raise row.refusal(name, f"must hold texts that are not empty; got {_short(texts[plain.index('')])}")
     if not 2 <= len(plain) <= len(LETTERS):
@@ -212,7 +212,7 @@ def options_of(row: Row, name: str) -> dict[str, str]:
 def labels_of(row: Row, name: str) -> list[str]:
     """The labels of an object of options, in order; empty for a list."""
     value = _unpacked(row, name)
-    return [str(each) for each in value] if isinstance(value, Mapping) else []
+    return [str(key) for key in value] if isinstance(value, Mapping) else []
 
 
 _ARRAY = re.compile(r"\barray\(\s*(\[.*?\])\s*(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
@@ -222,9 +222,9 @@ _ARRAY = re.compile(r"\barray\(\s*(\[.*?\])\s*(?:,\s*dtype=[^()]*)?\)", re.DOTAL
 def _unpacked(row: Row, name: str) -> Any:
     """The field, read as JSON if it is a text (a cell of a CSV file); separate lists of labels and texts become one object."""
     value = row.value(name)
-    if isinstance(value, list) and value and all(isinstance(each, Mapping) and {"label", "text"} <= each.keys() for each in value):
-        return {str(each["label"]): each["text"] for each in value}
-    if isinstance(value, Mapping) and value.keys() == {"label", "text"} and all(isinstance(each, list) for each in value.values()):
+    if isinstance(value, list) and value and all(isinstance(option, Mapping) and {"label", "text"} <= option.keys() for option in value):
+        return {str(option["label"]): option["text"] for option in value}
+    if isinstance(value, Mapping) and value.keys() == {"label", "text"} and all(isinstance(column, list) for column in value.values()):
         return dict(zip(map(str, value["label"]), value["text"], strict=False))
     if not isinstance(value, str):
         return value

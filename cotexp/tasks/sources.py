@@ -40,7 +40,7 @@ def data_folders(data: str | None, outputs: str | Path) -> list[Path]:
 
 def find_file(split: Split, folders: Iterable[Path]) -> Path | None:
     """The first place of a split that exists; earlier folders win."""
-    return next((folder / each for folder in folders for each in split.files if (folder / each).is_file()), None)
+    return next((folder / file for folder in folders for file in split.files if (folder / file).is_file()), None)
 
 
 def provide_files(name: str, benchmark: Benchmark, folders: Sequence[Path], revision: str | None) -> dict[str, Path]:
@@ -51,7 +51,7 @@ def provide_files(name: str, benchmark: Benchmark, folders: Sequence[Path], revi
     if revision:
         _check_revision(name, benchmark, folders, revision)
     missing = [split for split, facts in benchmark.splits.items() if find_file(facts, folders) is None]
-    if missing and (not folders or any(benchmark.splits[each].hub is None for each in missing)):
+    if missing and (not folders or any(benchmark.splits[split].hub is None for split in missing)):
         raise ConfigError(_ways(name, benchmark.splits[missing[0]], folders))
     if missing:
         from_hub(name, benchmark, revision, folders[-1], splits=missing)
@@ -62,9 +62,9 @@ def provide_files(name: str, benchmark: Benchmark, folders: Sequence[Path], revi
 def _check_revision(name: str, benchmark: Benchmark, folders: Sequence[Path], revision: str) -> None:
     """Raises: ConfigError when files are there already that do not come from this revision of the hub's copy."""
     for path in (found for facts in benchmark.splits.values() if (found := find_file(facts, folders))):
-        record = next((each / name / "source.json" for each in folders if path.is_relative_to(each)), path)
+        record = next((folder / name / "source.json" for folder in folders if path.is_relative_to(folder)), path)
         splits = json.loads(record.read_bytes())["splits"] if record.name == "source.json" and record.is_file() else []
-        commit = next((each.get("commit") for each in splits if path.as_posix().endswith(each["file"])), None)
+        commit = next((split.get("commit") for split in splits if path.as_posix().endswith(split["file"])), None)
         if not (commit or "").startswith(revision):
             raise ConfigError(
                 f"task.revision={revision} asks for the hub's copy, but {path} is used, which comes from {commit or 'elsewhere'}; "
@@ -168,7 +168,7 @@ def _write(name: str, target: Path, contents: Mapping[str, bytes], entries: list
         _write_whole(target / place, content)
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     record = target / name / "source.json"
-    before = {each["split"]: each for each in json.loads(record.read_bytes())["splits"]} if record.is_file() else {}
+    before = {entry["split"]: entry for entry in json.loads(record.read_bytes())["splits"]} if record.is_file() else {}
     for entry, (place, content) in zip(entries, contents.items(), strict=True):
         checks = {"file": place, "num_rows": content.count(b"\n"), "sha256": hashlib.sha256(content).hexdigest(), "date": today}
         before[entry["split"]] = {**entry, **checks}

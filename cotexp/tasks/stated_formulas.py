@@ -63,7 +63,7 @@ _HEADING = re.compile(r"\**\s*(?:the\s+)?(?:final\s+)?answer\s*:?\s*\**:?\s*", r
 def stated_formula(text: str) -> Extracted:
     """The formula, or the words, that `text` gives as its answer."""
     if boxes := parts_of_answer(text):
-        parts = in_one([each.content.strip() for each in boxes])
+        parts = in_one([box.content.strip() for box in boxes])
         return Extracted(joined(parts), "boxed", boxes[-len(parts)].start)
     in_words: Extracted | None = None
     for mark in reversed(list(_MARK.finditer(text))[-MOST_MARKS:]):
@@ -84,7 +84,7 @@ def stated_formula(text: str) -> Extracted:
 def joined(parts: list[str]) -> str:
     """Several parts as one answer, separated by commas."""
     parts = list(dict.fromkeys(parts))
-    return ", ".join(_BY_THREE.sub("{,}", each) if len(parts) > 1 and _ONE_NUMBER.fullmatch(each) else each for each in parts)
+    return ", ".join(_BY_THREE.sub("{,}", part) if len(parts) > 1 and _ONE_NUMBER.fullmatch(part) else part for part in parts)
 
 
 _BY_THREE = re.compile(r"(?<=\d),(?=\d{3})")
@@ -93,7 +93,7 @@ _ONE_NUMBER = re.compile(r"[^,\d]*\d{1,3}(?:,\d{3})+(?:\.\d+)?[^,\d]*")
 
 def in_one(parts: list[str]) -> list[str]:
     """`parts`; the last alone if they are not of one readable kind, but forms of one answer, such as 28 and 28_9."""
-    kinds = {kind_of(each) for each in parts}
+    kinds = {kind_of(part) for part in parts}
     return parts if len(kinds) == 1 and None not in kinds else parts[-1:]
 
 
@@ -122,9 +122,9 @@ def _after_mark(rest: str) -> str | None:
         return _after_mark(rest[but.end() :]) if but else None
     if (first := _FIRST_MATH.match(rest)) is not None:
         fillers = re.findall(r"[A-Za-z]+", first["filler"].lower())
-        if all(each in _FILLERS for each in fillers):
+        if all(filler in _FILLERS for filler in fillers):
             return _several(rest, first)
-        if any(each in _BOUNDS for each in fillers):
+        if any(filler in _BOUNDS for filler in fillers):
             return ""
     return _sentence(rest)
 
@@ -138,7 +138,7 @@ def _several(rest: str, first: re.Match[str]) -> str | None:
     while (more := _NEXT_MATH.match(rest, end)) is not None:
         formulas.append(_inside(more))
         end = more.end()
-    if any("\\boxed" in each for each in formulas):
+    if any("\\boxed" in formula for formula in formulas):
         return None
     if _CASES.match(rest, end):
         return ""
@@ -161,7 +161,7 @@ def _unit_after(rest: str) -> str:
 
 
 def _inside(match: re.Match[str]) -> str:
-    found = next(match[each] for each in ("dd", "d", "b", "p", "e") if match[each] is not None)
+    found = next(match[group] for group in ("dd", "d", "b", "p", "e") if match[group] is not None)
     return found.strip().rstrip(".,;").replace("&", "") if match["e"] else found.strip().strip("*").strip()
 
 

@@ -187,5 +187,5 @@ def _allowed(total: int, difficulty: Difficulty) -> list[tuple[str, int]]:
         "-": [n for n in operands if total - n >= 1],
         "*": [n for n in (2, 3) if total * n <= difficulty.max_value],
     }
-    longest = max(len(each) for each in by_kind.values())
+    longest = max(len(numbers) for numbers in by_kind.values())
     return [(kind, ns[i % len(ns)]) for kind, ns in by_kind.items() if ns for i in range(longest)]

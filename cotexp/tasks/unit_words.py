@@ -98,24 +98,24 @@ def number_in_words(words: str) -> Fraction | None:
         pieces = pieces[:-1]
         if pieces in ([], ["a"], ["an"]):
             return Fraction(sign, parts)
-    values = [NUMBERS.get(each) for each in pieces]
+    values = [NUMBERS.get(piece) for piece in pieces]
     if not values or None in values or len(values) > 2:
         return None
     if len(values) == 2 and not (values[0] in range(20, 100, 10) and values[1] in range(1, 10)):
         return None
-    return sign * Fraction(sum(each for each in values if each is not None), parts or 1)
+    return sign * Fraction(sum(value for value in values if value is not None), parts or 1)
 
 
 def _name(piece: str) -> str:
-    for each in (piece, piece.lower(), piece.lower().removesuffix("s"), piece.lower().removesuffix("es")):
-        if each in NAMES:
-            return NAMES[each]
+    for spelling in (piece, piece.lower(), piece.lower().removesuffix("s"), piece.lower().removesuffix("es")):
+        if spelling in NAMES:
+            return NAMES[spelling]
     return "?"
 
 
 def _joined(names: list[str]) -> str | None:
     """One name of all; None if a part is no known unit, or "units" of whatever."""
-    if not names or {each.partition("^")[0] for each in names} & {"?", "unit"} or names == ["/"]:
+    if not names or {name.partition("^")[0] for name in names} & {"?", "unit"} or names == ["/"]:
         return None
     name = " ".join(names)
     return {"mi / h": "mph"}.get(name, name)

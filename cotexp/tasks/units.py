@@ -63,12 +63,12 @@ _ONLY_IN_FORMULAS = {
     "W": "W watt", "Hz": "Hz hertz", "unit": "unit",
 }  # fmt: skip
 UNITS = {
-    name: Unit(each.kind, Fraction(each.size))
-    for each in _UNITS.values()
-    for name in (*each.words.split(), *(f"{word}s" for word in each.words.split()), *each.signs.split(), *each.in_sentences.split())
+    name: Unit(unit.kind, Fraction(unit.size))
+    for unit in _UNITS.values()
+    for name in (*unit.words.split(), *(f"{word}s" for word in unit.words.split()), *unit.signs.split(), *unit.in_sentences.split())
 }
 """What a sentence calls a unit -> the unit."""
-NAMES = {alias: name for name, each in _UNITS.items() for alias in f"{each.words} {each.signs} {each.in_formulas}".split()} | {
+NAMES = {alias: name for name, unit in _UNITS.items() for alias in f"{unit.words} {unit.signs} {unit.in_formulas}".split()} | {
     alias: name for name, aliases in _ONLY_IN_FORMULAS.items() for alias in aliases.split()
 }
 """What a formula calls a unit, without an "s" at its end -> the unit's one name."""

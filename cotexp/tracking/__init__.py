@@ -88,7 +88,7 @@ class Tracker:
         while (task := self.tasks.get()) is not None:
             if not self.broken:
                 self._unharmed(task, run)
-        self._unharmed(lambda each: each.finish(failed=self.failed), run)
+        self._unharmed(lambda tracker: tracker.finish(failed=self.failed), run)
 
     def _unharmed(self, task: Callable[[WandbRun], None], run: WandbRun) -> None:
         """Run a task of tracking. After an error, tracking is disabled with one warning."""

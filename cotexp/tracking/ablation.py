@@ -94,6 +94,6 @@ def _has(settings: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
 def _distance(own: dict[str, Any], other: dict[str, Any], wanted: Mapping[str, str]) -> int | None:
     """Number of settings in which two runs differ besides the declared ones; None when they cannot be compared."""
     declared = tuple(f"{path.split('.')[0]}." for path in wanted)
-    ours, theirs = (identity_of(each, last_mode(each)) for each in (own, other))
+    ours, theirs = (identity_of(settings, last_mode(settings)) for settings in (own, other))
     differing = [path for path in ours.keys() & theirs.keys() if ours[path] != theirs[path] and not path.startswith((*declared, *DERIVED))]
     return None if any(path.startswith(COMMON) for path in differing) else len(differing)

@@ -56,7 +56,7 @@ def folder(outputs: str) -> Path:
 
 def options(tracking: WandbTracking, ours: dict[str, Any]) -> dict[str, Any]:
     """The arguments `ours` of wandb.init, replaced by the environment's for settings that are at their default."""
-    default = {each.name: each.default for each in dataclasses.fields(tracking)}
+    default = {field.name: field.default for field in dataclasses.fields(tracking)}
     named = {name: _held(f"WANDB_{variable}") for name, variable in (("name", "NAME"), ("group", "RUN_GROUP"))}
     named |= {name: _held(f"WANDB_{name.upper()}") for name in ("project", "entity", "notes", "job_type") if getattr(tracking, name) == default[name]}
     return {**ours, **{name: value for name, value in named.items() if value}}
@@ -64,7 +64,7 @@ def options(tracking: WandbTracking, ours: dict[str, Any]) -> dict[str, Any]:
 
 def tags() -> list[str]:
     """Tags from the environment, which are added to those of the settings."""
-    return [each.strip() for each in _held("WANDB_TAGS").split(",") if each.strip()]
+    return [tag.strip() for tag in _held("WANDB_TAGS").split(",") if tag.strip()]
 
 
 def quiet() -> dict[str, Any]:
@@ -76,7 +76,7 @@ def quiet() -> dict[str, Any]:
 
 def warn_of_ignored() -> None:
     """Warn about variables that are ignored."""
-    if named := [each for each in IGNORED if _held(each) and not sweep_agents.is_asked_for()]:
+    if named := [variable for variable in IGNORED if _held(variable) and not sweep_agents.is_asked_for()]:
         log.warning("%s is ignored: the id of a W&B run is the key of its run, under which it continues", " and ".join(named))
 
 

@@ -36,7 +36,7 @@ def lineage(folder: Path) -> list[Artifact]:
     found: list[Artifact] = []
     for kind, scope, name, files in _stored(folder):
         made = min(path.stat().st_mtime for path in files.values() if path.suffix == ".json") if kind != "selection" else started
-        inputs = [each.name for each in found if _reads(kind, scope, each, found)]
+        inputs = [artifact.name for artifact in found if _reads(kind, scope, artifact, found)]
         found.append(Artifact(kind, scope, name, files, kind == "dataset" or made < started, inputs))
     return found
 
@@ -53,7 +53,7 @@ def _stored(folder: Path) -> Iterator[tuple[str, str, str, dict[str, Path]]]:
             continue
         if kind == "checkpoint":
             own = (folder.absolute() / name for name in ("selection.jsonl", "compressed.jsonl"))
-            yield "selection", "", f"selection-{folder.name}", {each.name: each for each in own if each.is_file()}
+            yield "selection", "", f"selection-{folder.name}", {file.name: file for file in own if file.is_file()}
         files = _files(outputs / entry["path"])
         if grades := stages.get(f"grades/{scope}" if kind == "predictions" else f"grades/{stage}"):
             files |= {f"grades/{name}": path for name, path in _files(outputs / grades["path"]).items()}
@@ -71,6 +71,6 @@ def _reads(kind: str, scope: str, other: Artifact, found: Sequence[Artifact]) ->
         mode, _, task = scope.partition("/")
         if mode == "truncate":
             return other.scope == f"base/{task}"
-        is_trained = mode in FINE_TUNED_MODES and any(each.kind == "checkpoint" for each in found)
+        is_trained = mode in FINE_TUNED_MODES and any(artifact.kind == "checkpoint" for artifact in found)
         return other.kind in ("dataset", "checkpoint" if is_trained else "model")
     return other.kind in INPUTS.get(kind, ()) and (scope == other.scope or not scope or not other.scope)

@@ -26,9 +26,9 @@ PREDICTIONS = (
 def rounds(folder: Path) -> list[list[Any]]:
     """A row for each round of some compressed chains, in the columns of `ROUNDS`."""
     rows = [
-        [each.question_id, number, each.num_tokens[number], text, number == each.kept_round, each.stop_reason]
-        for each in compression_examples.pick(folder, count=MAX_CHAINS)
-        for number, text in enumerate(each.texts)
+        [chain.question_id, number, chain.num_tokens[number], text, number == chain.kept_round, chain.stop_reason]
+        for chain in compression_examples.pick(folder, count=MAX_CHAINS)
+        for number, text in enumerate(chain.texts)
     ]
     return _shown(rows)
 
@@ -37,27 +37,36 @@ def predictions(folder: Path) -> list[list[Any]]:
     """The answers of every mode to the first questions, side by side, in the columns of `PREDICTIONS`."""
     asked = questions_of(folder)[1]
     answers = predictions_of_run(folder)
-    by_id = {mode: {each.id: each for each in of_mode} for mode, of_mode in answers.items()}
+    by_id = {mode: {prediction.id: prediction for prediction in of_mode} for mode, of_mode in answers.items()}
     rows = []
     for name in next(iter(by_id.values())):
-        for each in (of_mode[name] for of_mode in by_id.values() if name in of_mode):
-            grades = [each.extracted, each.strict, each.lenient, each.math_verify]
-            lengths = [each.num_tokens, each.num_cot_tokens, each.finish_reason]
+        for prediction in (of_mode[name] for of_mode in by_id.values() if name in of_mode):
+            grades = [prediction.extracted, prediction.strict, prediction.lenient, prediction.math_verify]
+            lengths = [prediction.num_tokens, prediction.num_cot_tokens, prediction.finish_reason]
             rows.append(
-                [each.question_id, each.task, asked.get(each.question_id, {}).get("text", ""), each.gold, each.mode, each.text, *grades, *lengths]
+                [
+                    prediction.question_id,
+                    prediction.task,
+                    asked.get(prediction.question_id, {}).get("text", ""),
+                    prediction.gold,
+                    prediction.mode,
+                    prediction.text,
+                    *grades,
+                    *lengths,
+                ]
             )
     return _shown(rows)
 
 
 def _shown(rows: list[list[Any]]) -> list[list[Any]]:
     """The first rows, with control characters escaped. The run's files hold the original texts."""
-    return [[visible_lines(each) if isinstance(each, str) else each for each in row] for row in rows[:MAX_ROWS]]
+    return [[visible_lines(cell) if isinstance(cell, str) else cell for cell in row] for row in rows[:MAX_ROWS]]
 
 
 def round_curve(folder: Path) -> Iterator[dict[str, float]]:
     """For every round: the number of chains that have it, their mean length, and the mean length of all chains so far. Lengths are in tokens."""
     chains = compressed_of(folder)
-    runs = [(each["round_num_tokens"], each["kept_round"]) for each in chains]
+    runs = [(chain["round_num_tokens"], chain["kept_round"]) for chain in chains]
     for number in range(max((len(lengths) for lengths, _ in runs), default=0)):
         written = [lengths[number] for lengths, _ in runs if number < len(lengths)]
         kept = [lengths[min(number, last)] for lengths, last in runs]

@@ -210,19 +210,19 @@ class WandbRun:
                 self.run.log({f"tables/{name}": wandb.Table(columns=list(columns), data=rows)})
         for path in sorted((folder / "figures").glob("*.png")):
             self.run.log({f"figures/{path.stem}": wandb.Image(str(path))})
-        for each in lineage(folder):
-            self._declare(wandb, each)
+        for declared in lineage(folder):
+            self._declare(wandb, declared)
 
-    def _declare(self, wandb: Any, each: Artifact) -> None:
+    def _declare(self, wandb: Any, declared: Artifact) -> None:
         """Declare an artifact as input or output of the W&B run. Its files are referenced with checksums, or uploaded if the settings ask for it."""
-        metadata = {"scope": each.scope, "inputs": each.inputs, "run": self.point.run_key}
-        artifact = wandb.Artifact(each.name, type=each.kind, metadata=metadata)
-        for name, path in each.files.items():
-            if each.kind in self.tracking.upload:
+        metadata = {"scope": declared.scope, "inputs": declared.inputs, "run": self.point.run_key}
+        artifact = wandb.Artifact(declared.name, type=declared.kind, metadata=metadata)
+        for name, path in declared.files.items():
+            if declared.kind in self.tracking.upload:
                 artifact.add_file(str(path), name=name, policy="immutable")
             else:
                 artifact.add_reference(path.as_uri(), name=name)
-        if not each.is_input:
+        if not declared.is_input:
             self.run.log_artifact(artifact)
         elif not self.run.offline:
             self.run.use_artifact(artifact)
@@ -231,9 +231,9 @@ class WandbRun:
 
     def _take_earlier_away(self) -> None:
         current = Path(self.run.dir).resolve().parent
-        for each in self.point.folder.glob(f"offline-run-*-{self.point.run_key}"):
-            if each.resolve() != current:
-                shutil.rmtree(each)
+        for run_folder in self.point.folder.glob(f"offline-run-*-{self.point.run_key}"):
+            if run_folder.resolve() != current:
+                shutil.rmtree(run_folder)
 
 
 def address() -> str:
