@@ -1,4 +1,4 @@
-"""Declared reports, conf/report/NAME.yaml: their declarations, the runs that they expect, and the published numbers that they show."""
+"""Declared reports (conf/report/NAME.yaml): their declarations, the runs that they expect, and the published numbers that they show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cotexp.config import command_line
 from cotexp.config.grids import expand_sweep
 from cotexp.config.overrides import CONF, options
 from cotexp.config.spelling import read_yaml
-from cotexp.report.build import Wanted, joined_name, report_of
+from cotexp.report.build import ReportOptions, joined_name, report_of
 from cotexp.report.declared import DeclaredReport, DeclaredTable, Peers, Published
 from cotexp.report.document import Report
 from cotexp.report.expected_runs import GridPoint
@@ -24,26 +24,28 @@ from cotexp.settings.base import ConfigError, Section, suggestion
 FOLDER = CONF / "report"
 S = TypeVar("S", bound=Section)
 PUBLISHED = "published"
-"""Folder among the reports that holds other people's numbers."""
+"""Folder in conf/report with published numbers."""
 
 
-def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
-    """The declared report of this name, or else all finished runs of the named experiments, one arm per row.
+def make(names: Sequence[str], outputs: Path, options: ReportOptions) -> Report:
+    """The declared report of this name; otherwise all finished runs of the named experiments, one arm per row.
 
     Raises: ConfigError for an unknown name, mode or baseline, or mistakes in a declaration.
     """
     distinct = list(dict.fromkeys(names))
     declared = report_names()
     if len(distinct) == 1 and distinct[0] in declared:
-        return report_of(distinct[0], report_named(distinct[0]), outputs, wanted, grid=grid, published=published_named)
-    if wanted.overrides:
-        raise ConfigError(f"report: {' '.join(wanted.overrides)} is read only with one declared report, whose runs it names: {', '.join(declared)}")
+        return report_of(distinct[0], report_named(distinct[0]), outputs, options, grid=grid, published=published_named)
+    if options.overrides:
+        raise ConfigError(
+            f"report: {' '.join(options.overrides)} is read only with one declared report, for its expected runs; declared: {', '.join(declared)}"
+        )
     try:
         experiments = DeclaredReport(title=" and ".join(distinct), tables=[DeclaredTable(runs=distinct)])
-        return report_of(joined_name(distinct), experiments, outputs, wanted, grid=grid, published=published_named)
+        return report_of(joined_name(distinct), experiments, outputs, options, grid=grid, published=published_named)
     except ConfigError as error:
         unknown = [name for name in distinct if not (outputs / "runs" / name).is_dir()]
-        near = [f"declared reports: {', '.join(declared)}{suggestion(unknown[0], declared)}"] if unknown and not wanted.only else []
+        near = [f"declared reports: {', '.join(declared)}{suggestion(unknown[0], declared)}"] if unknown and not options.only else []
         raise ConfigError(*error.problems, *near) from None
 
 
@@ -78,17 +80,17 @@ def published_named(name: str) -> Published:
 
 
 def _texts_of(section: Any, path: str = "") -> tuple[str, ...]:
-    """Paths of all settings in a file that hold texts, also in lists; of a dict of texts the beginning of its paths."""
-    found: tuple[str, ...] = ()
+    """Paths of all settings in a file that hold texts or lists of texts. For a dict of texts, the prefix of its paths."""
+    paths: tuple[str, ...] = ()
     for name, hint in get_type_hints(section).items():
         place, arguments = f"{path}{name}", get_args(hint)
         if parts := [part for part in (hint, *arguments) if dataclasses.is_dataclass(part)]:
-            found += _texts_of(parts[0], f"{place}.")
+            paths += _texts_of(parts[0], f"{place}.")
         elif hint == dict[str, str]:
-            found += (f"{place}.",)
+            paths += (f"{place}.",)
         elif hint is str or (str in arguments and get_origin(hint) is not dict):
-            found += (place,)
-    return found
+            paths += (place,)
+    return paths
 
 
 def _read(path: Path, section: type[S]) -> S:
@@ -107,9 +109,9 @@ def _read(path: Path, section: type[S]) -> S:
 
 
 def build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
-    """`value`, as YAML has it, as an instance of `kind`: a settings class, a plain type, a list or dict of them, or one of those or None.
+    """`value` from YAML as an instance of `kind`: a settings class, a plain type, a list or dict of these, or one of these or None.
 
-    Every mistake is appended to `problems`; what is returned then is of no use.
+    Every mistake is appended to `problems`; the returned value is then meaningless.
     """
     if dataclasses.is_dataclass(kind):
         return _section(kind, value, path, problems)

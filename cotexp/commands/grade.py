@@ -44,7 +44,7 @@ class Graded(NamedTuple):
 def grade_file(task: str, path: Path, *, output: Path | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
     """Grade rows of id, gold and text. Labels are written to `output` or standard output as JSON Lines, the summary to standard error.
 
-    Raises: ConfigError naming file, line and field, before anything is graded.
+    Raises: ConfigError with file, line and field, before anything is graded.
     """
     if task not in ANSWER_TYPES:
         raise ConfigError(f"--task must be one of {', '.join(ANSWER_TYPES)}; got {task!r}{suggestion(task, list(ANSWER_TYPES))}")
@@ -67,7 +67,10 @@ def grade_file(task: str, path: Path, *, output: Path | None, timeout_seconds: f
 
 
 def grade_run(run: Path, *, output: Path | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-    """Grade the stored answers of a run again, and print how many labels differ from the stored ones. The store is not changed."""
+    """Grade the stored answers of a run again, and print how many labels differ from the stored ones. The store is not changed.
+
+    Raises: ConfigError for a wrong timeout or output; RunFailed if the answers cannot be read.
+    """
     from cotexp.stages.grades import predictions_of_run
 
     _check_timeout(timeout_seconds)
@@ -82,7 +85,7 @@ def grade_run(run: Path, *, output: Path | None, timeout_seconds: float = TIMEOU
                 changed += any(getattr(old, rule) != getattr(new, rule) for rule in RULES)
             groups.append(Graded(f"{mode}, {task}", grades, [prediction.finish_reason == "length" for prediction in predictions]))
     print_summary(groups, sys.stdout)
-    print(f"{changed} of {len(stored)} answers have other labels than the stored ones")
+    print(f"{changed} of {len(stored)} labels differ from the stored ones")
 
 
 def _check_timeout(seconds: float) -> None:
@@ -179,7 +182,7 @@ def print_summary(groups: Sequence[Graded], file: TextIO) -> None:
 
 def summary(group: Graded) -> Iterator[str]:
     """The summary of one group, line by line, without rules that do not apply."""
-    yield f"{group.name}: {len(group.grades)} answers, all of them in the denominator"
+    yield f"{group.name}: {len(group.grades)} answers; every one counts in the denominator"
     labels = {
         rule: [bool(getattr(grade, rule)) for grade in group.grades] for rule in RULES if None not in {getattr(grade, rule) for grade in group.grades}
     }

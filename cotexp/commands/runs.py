@@ -25,22 +25,22 @@ RUN = Path(__file__).resolve().parents[2] / "run.py"
 
 
 def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], relaunch: bool) -> None:
-    """Print the selected runs: one named run in full, two side by side, otherwise one line each. With `relaunch`, start them again.
+    """Print the selected runs: one named run in full, two side by side, otherwise one line each. With `relaunch`, restart them.
 
     Raises: ConfigError if a pattern fits no run; RunFailed if a restarted run fails.
     """
-    seen, broken = list_runs(outputs, patterns, states)
-    if broken and not seen and patterns:
+    runs, broken = list_runs(outputs, patterns, states)
+    if broken and not runs and patterns:
         raise RunFailed("\n".join(f"runs: {line}" for line in broken))
     if relaunch:
-        _relaunch(seen, outputs)
-    elif not states and len(patterns) == len(seen) == 1:
-        _show(seen[0], outputs)
-    elif not states and len(patterns) == len(seen) == 2:
+        _relaunch(runs, outputs)
+    elif not states and len(patterns) == len(runs) == 1:
+        _show(runs[0], outputs)
+    elif not states and len(patterns) == len(runs) == 2:
         ordered = [list_runs(outputs, [pattern]).runs[0] for pattern in patterns]
         _compare(ordered[0], ordered[1], outputs)
     else:
-        _list(seen, outputs)
+        _list(runs, outputs)
     for line in broken:
         say(line)
 
@@ -48,10 +48,10 @@ def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], 
 # --- many runs -------------------------------------------------------------------------------------------------------------
 
 
-def _list(seen: Sequence[ListedRun], outputs: Path) -> None:
-    if not seen:
+def _list(runs: Sequence[ListedRun], outputs: Path) -> None:
+    if not runs:
         say("No run is in this state.")
-    for name, group in groupby(seen, key=lambda run: run.name):
+    for name, group in groupby(runs, key=lambda run: run.name):
         of_experiment = list(group)
         terminal.show(_table(name, of_experiment, outputs))
         for run in of_experiment:
@@ -62,7 +62,7 @@ def _list(seen: Sequence[ListedRun], outputs: Path) -> None:
 
 
 def _table(name: str, runs: Sequence[ListedRun], outputs: Path) -> Table:
-    """A line for each run of one experiment, the newest last, without the columns that would be empty."""
+    """A line for each run of one experiment, the newest last, without empty columns."""
     rows = [_cells(run, "" if label == name else label, outputs) for run, label in zip(runs, labels(runs), strict=True)]
     headings = [heading for heading in rows[0] if any(row[heading].text for row in rows)]
     cells = ([row[heading] if heading != "run" else row[heading].text for heading in headings] for row in rows)
@@ -93,7 +93,7 @@ def _cells(run: ListedRun, label: str, outputs: Path) -> dict[str, Cell]:
 
 
 def duration(seconds: float) -> str:
-    """A duration in the largest unit of which there are at least two: 48s, 12m, 5h, 3d."""
+    """A duration in the largest unit that gives at least two: 48s, 12m, 5h, 3d."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f}{unit}"
@@ -104,29 +104,29 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-# --- starting again --------------------------------------------------------------------------------------------------------
+# --- restarting --------------------------------------------------------------------------------------------------------
 
 
-def words_of(run: ListedRun, outputs: Path) -> list[str]:
-    """The arguments of run.py that make this run in `outputs`, even if the folder had another name then."""
-    words = [word for word in run.status.overrides if not word.startswith("paths.outputs=")]
-    return words if outputs == Path("outputs") else [*words, f"paths.outputs={outputs}"]
+def arguments_of(run: ListedRun, outputs: Path) -> list[str]:
+    """The arguments of run.py for this run in `outputs`, even if that folder had another name before."""
+    arguments = [argument for argument in run.status.overrides if not argument.startswith("paths.outputs=")]
+    return arguments if outputs == Path("outputs") else [*arguments, f"paths.outputs={outputs}"]
 
 
 def command(run: ListedRun, outputs: Path) -> str:
     """The command that continues a run."""
-    return shlex.join(["python", "run.py", *words_of(run, outputs)])
+    return shlex.join(["python", "run.py", *arguments_of(run, outputs)])
 
 
-def _relaunch(seen: Sequence[ListedRun], outputs: Path) -> None:
+def _relaunch(runs: Sequence[ListedRun], outputs: Path) -> None:
     """Run the commands of all runs that neither finished nor are running, one after another. Each continues where it stopped."""
-    to_run = [run for run in seen if run.status.state not in ("finished", "running") and (run.folder / "status.json").is_file()]
+    to_run = [run for run in runs if run.status.state not in ("finished", "running") and (run.folder / "status.json").is_file()]
     if not to_run:
-        say("No run is to be started again.")
+        say("There is no run to restart.")
     failed = []
     for number, run in enumerate(to_run, 1):
         say(f"{number} of {len(to_run)}: {command(run, outputs)}")
-        code = subprocess.run([sys.executable, str(RUN), *words_of(run, outputs)], check=False).returncode
+        code = subprocess.run([sys.executable, str(RUN), *arguments_of(run, outputs)], check=False).returncode
         if code:
             failed.append(run.key)
         if code > 128 or code < 0:
@@ -152,7 +152,7 @@ def _show(run: ListedRun, outputs: Path) -> None:
         spent = {name.removeprefix("seconds/"): value for name, value in run.metrics.items() if name.startswith("seconds/")}
         say(f"  took     {duration(run.seconds)}{f' ({_listed(spent)})' if spent else ''}")
     if run.dollars is not None:
-        say(f"  cost     ${run.dollars:.4f} for all texts of servers that it reads")
+        say(f"  cost     ${run.dollars:.4f} for all texts of servers that the run reads")
     if (run.folder / "status.json").is_file():
         say(f"  command  {command(run, outputs)}")
     say(f"  folder   {run.folder}")

@@ -69,7 +69,7 @@ def _draw_points(axes: Any, rows: Sequence[ArmRow]) -> list[float]:
         )
         if len(row.seeds) > 1:
             axes.plot([place] * len(row.seeds), [100 * accuracy for accuracy in row.seed_accuracies], "_", markersize=10, color="black", zorder=3)
-    axes.set(xlabel="training rationales (arms with nearly the same number stand side by side)", ylabel="accuracy, %")
+    axes.set(xlabel="training rationales (arms with nearly the same number are side by side)", ylabel="accuracy, %")
     axes.set(title="Accuracy on the test questions", xscale="log" if wide else "linear")
     spread = max(scaled) - min(scaled) or 1.0
     limits = [min(scaled) - 0.1 * spread, max(scaled) + 0.1 * spread]

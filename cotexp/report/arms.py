@@ -1,4 +1,4 @@
-"""Arms: runs whose settings differ in the seed alone. The label of an arm states the settings that set it apart."""
+"""Arms: runs whose settings differ only in the seed. The label of an arm states the settings that set it apart."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cotexp.report.finished_runs import Flat, Run, RunIdentity
 from cotexp.settings.base import ConfigError, suggestion
 
 DERIVED = ("tasks.", "mixture.full_ratio", "evaluation.ratio")
-"""Settings whose defaults follow from others. They are in a label only if it is ambiguous without them."""
+"""Settings whose defaults follow from others. A label contains them only if it is ambiguous without them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """Runs that differ in the seed alone, sorted by seed."""
+    """Runs that differ only in the seed, sorted by seed."""
 
     label: str
     runs: list[Run]
@@ -28,8 +28,8 @@ class Arm:
 
     def answers(self, seeds: Iterable[int] | None = None) -> list[Prediction]:
         """Answers of all seeds, or of `seeds`. Several seeds count like several samples of a question."""
-        wanted = set(self.seeds if seeds is None else seeds)
-        return [answer for run in self.runs if run.seed in wanted for answer in run.answers]
+        chosen = set(self.seeds if seeds is None else seeds)
+        return [answer for run in self.runs if run.seed in chosen for answer in run.answers]
 
     def metric(self, name: str) -> Spread | None:
         """Mean and deviation over the seeds; None if a run lacks this metric."""
@@ -80,8 +80,8 @@ def _labels(runs: Sequence[RunIdentity], flats: Sequence[Flat]) -> list[str]:
                 parts[index].append(f"{slot}={name}")
             parts[index] += [f"{path}={value}" for path, value in in_slot[index].items() if path != f"{slot}.name" and path in varying[name]]
     if len({run.mode for run in runs}) > 1:
-        parts = [[*settings, f"mode={part.mode}"] for settings, part in zip(parts, runs, strict=True)]
-    return [", ".join(settings) or part.name for settings, part in zip(parts, runs, strict=True)]
+        parts = [[*settings, f"mode={run.mode}"] for settings, run in zip(parts, runs, strict=True)]
+    return [", ".join(settings) or run.name for settings, run in zip(parts, runs, strict=True)]
 
 
 def _varying(flats: Sequence[Flat]) -> set[str]:
@@ -111,8 +111,8 @@ def label_of(known: Sequence[str], selector: str) -> str:
 
 def fitting(known: Sequence[str], selector: str) -> list[str]:
     """The labels that have all parts of `selector`; none if the selector is empty."""
-    wanted = set(_parts(selector))
-    return [arm for arm in known if arm == selector] or [arm for arm in known if wanted and wanted <= set(_parts(arm))]
+    parts = set(_parts(selector))
+    return [label for label in known if label == selector] or [label for label in known if parts and parts <= set(_parts(label))]
 
 
 def _parts(label: str) -> list[str]:

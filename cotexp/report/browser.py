@@ -19,13 +19,13 @@ from cotexp.store.stored_files import questions_of
 from cotexp.visible import visible, visible_lines
 
 MOST_OF_RUN = 60
-"""Examples of one kind and run, ..."""
+"""Most examples of one kind from one run."""
 MOST_OF_KIND = 600
-"""... of one kind in all runs of a page, but ..."""
+"""Most examples of one kind from all runs of a page; `FEWEST_OF_RUN` has precedence."""
 FEWEST_OF_RUN = 10
-"""... no fewer than these of each run, ..."""
+"""Examples of one kind that every run may show, however many runs there are."""
 MOST_CHARACTERS = 3_000_000
-"""... as long as all their texts together are no longer than this. What a run leaves of its share falls to those after it."""
+"""Characters of all embedded texts together. Every run has an equal share; what it does not use goes to the runs after it."""
 LONGEST_TEXT = 12_000
 """Characters of one text; the page states how many more there are."""
 
@@ -49,9 +49,9 @@ class Browser:
     def embedded(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("runs", "questions", "texts", "examples", "counts")}
 
-    def add(self, run: int, kind: Kind, example: Example, asked: Mapping[str, Mapping[str, str]]) -> None:
-        """Add an example of a run; `asked` maps the ids of its questions to their texts and gold answers."""
-        known = asked.get(example.question_id, {})
+    def add(self, run: int, kind: Kind, example: Example, questions: Mapping[str, Mapping[str, str]]) -> None:
+        """Add an example of a run; `questions` maps the ids of its questions to their texts and gold answers."""
+        known = questions.get(example.question_id, {})
         question = {
             "id": visible(example.question_id),
             "task": visible(example.task),
@@ -87,7 +87,7 @@ class Browser:
 
 
 def browse(runs: Mapping[Path, str]) -> Browser:
-    """Examples of finished runs, which are given by folder and name."""
+    """Examples of finished runs; `runs` maps their folders to their names."""
     browser = Browser()
     for number, (folder, label) in enumerate(runs.items()):
         browser.runs.append(visible(label))
@@ -102,9 +102,9 @@ def most_of_run(num_runs: int) -> int:
 
 def _add(browser: Browser, run: int, folder: Path, most: int, most_characters: int) -> dict[Kind, tuple[int, int]]:
     """Add a run's examples, one of each kind in turn until there is no more room; at least one of each kind."""
-    asked: dict[str, dict[str, str]] = unless_broken(folder, lambda folder: questions_of(folder)[1], dict)
-    found: dict[Kind, ExampleSource] = unless_broken(folder, sources, dict)
-    waiting: dict[Kind, Iterator[Example]] = {kind: iter(source.make(choose(source.groups, most))) for kind, source in found.items()}
+    questions: dict[str, dict[str, str]] = unless_broken(folder, lambda folder: questions_of(folder)[1], dict)
+    available: dict[Kind, ExampleSource] = unless_broken(folder, sources, dict)
+    waiting: dict[Kind, Iterator[Example]] = {kind: iter(source.make(choose(source.groups, most))) for kind, source in available.items()}
     num_shown: dict[Kind, int] = dict.fromkeys(waiting, 0)
     while waiting:
         for kind in list(waiting):
@@ -113,9 +113,9 @@ def _add(browser: Browser, run: int, folder: Path, most: int, most_characters: i
             if example is None:
                 del waiting[kind]
             else:
-                browser.add(run, kind, example, asked)
+                browser.add(run, kind, example, questions)
                 num_shown[kind] += 1
-    return {kind: (num_shown[kind], len(source.groups)) for kind, source in found.items()}
+    return {kind: (num_shown[kind], len(source.groups)) for kind, source in available.items()}
 
 
 def choose(groups: Mapping[str, Any], most: int) -> list[str]:

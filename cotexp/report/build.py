@@ -37,14 +37,14 @@ from cotexp.report.published_numbers import published_rows
 from cotexp.report.style import Drawing, picture
 
 Grid = Callable[[tuple[str, ...]], list[GridPoint]]
-"""From the overrides of a command line to the points of its grid."""
+"""Overrides of a command line -> the points of its grid."""
 FindPublished = Callable[[str], Published]
-"""From the name of a file of published numbers to its content."""
+"""Name of a file of published numbers -> its content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Options of the command: see `cotexp report --help`."""
+class ReportOptions:
+    """Options of the command, see `cotexp report --help`."""
 
     baseline: str | None = None
     mode: str | None = None
@@ -70,14 +70,14 @@ class Part(NamedTuple):
     sources: list[str]
 
 
-def report_of(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted, *, grid: Grid, published: FindPublished) -> Report:
+def report_of(name: str, report: DeclaredReport, outputs: Path, options: ReportOptions, *, grid: Grid, published: FindPublished) -> Report:
     """The report that a declaration describes. Raises: ConfigError for an unknown mode or baseline, or settings that no run has."""
-    plans = [named(_plan(table, outputs, wanted, grid), table.labels) for table in report.tables]
-    asked = _asked(plans, wanted.baseline)
-    overrides = [*wanted.overrides, *place_of(outputs)]
+    plans = [named(_plan(table, outputs, options, grid), table.labels) for table in report.tables]
+    baselines = _requested_baselines(plans, options.baseline)
+    overrides = [*options.overrides, *place_of(outputs)]
     parts = [
         _part(f"{number}", *table, report.title, overrides, published)
-        for number, table in enumerate(zip(report.tables, plans, asked, strict=True), 1)
+        for number, table in enumerate(zip(report.tables, plans, baselines, strict=True), 1)
     ]
     sources = [note for part in parts for note in part.sources]
     settings = [of_run for part in parts for of_run in part.settings]
@@ -92,7 +92,7 @@ def report_of(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted, 
     )
 
 
-def _asked(plans: Sequence[ExpectedArms], baseline: str | None) -> list[str | None]:
+def _requested_baselines(plans: Sequence[ExpectedArms], baseline: str | None) -> list[str | None]:
     """The requested baseline for each table that has this arm, None (the table's own) for the others. Raises: ConfigError if no table has it."""
     labels = [[arm.label for arm in plan.arms] for plan in plans]
     if baseline is None or baseline == OWN_BASE:
@@ -121,32 +121,32 @@ def _part(
 
 
 def _missing(table: Table, settings: DeclaredTable, overrides: Sequence[str]) -> Iterator[str]:
-    """The sweep, with these further overrides, that fills all gaps at once. It computes only the missing runs."""
+    """The command of the sweep, with these further overrides, which fills all gaps at once. It computes only the missing runs."""
     gaps = [gap for row in table.rows for gap in row.gaps]
     if gaps and settings.sweep and not settings.where:
         sweep = shlex.join([f"sweep={settings.sweep}", *settings.overrides, *overrides])
         num_runs = len(gaps) + sum(len(row.seeds) for row in table.rows)
-        yield f"{len(gaps)} of {num_runs} expected runs are not there; all of them: python run.py -m {sweep}"
+        yield f"{len(gaps)} of {num_runs} expected runs are missing; all of them: python run.py -m {sweep}"
 
 
-def _plan(table: DeclaredTable, outputs: Path, wanted: Wanted, grid: Grid) -> ExpectedArms:
-    mode = wanted.mode or table.mode
+def _plan(table: DeclaredTable, outputs: Path, options: ReportOptions, grid: Grid) -> ExpectedArms:
+    mode = options.mode or table.mode
     if table.sweep is None:
-        return _found(table, outputs, mode, wanted)
-    expected = expected_of(grid((f"sweep={table.sweep}", *table.overrides, *wanted.overrides)), mode, outputs)
+        return _found(table, outputs, mode, options)
+    expected = expected_of(grid((f"sweep={table.sweep}", *table.overrides, *options.overrides)), mode, outputs)
     check_where(table.where, expected)
     expected = [run for run in expected if chosen(run, table.where)]
     names = {run.name for run in expected}
     folders = [
-        folder for folder in run_folders(outputs) if (fits(folder, wanted.only, outputs) if wanted.only else name_of(folder, outputs) in names)
+        folder for folder in run_folders(outputs) if (fits(folder, options.only, outputs) if options.only else name_of(folder, outputs) in names)
     ]
     stored = [run for run in stored_runs(folders, outputs, mode) if chosen(run, table.where)]
-    return match_runs(expected, stored, outputs, any_name=bool(wanted.only))
+    return match_runs(expected, stored, outputs, any_name=bool(options.only))
 
 
-def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted) -> ExpectedArms:
+def _found(table: DeclaredTable, outputs: Path, mode: str | None, options: ReportOptions) -> ExpectedArms:
     """The arms of all existing runs, with the seeds that each lacks."""
-    found = find_runs(table.runs, outputs, mode=mode, only=wanted.only)
+    found = find_runs(table.runs, outputs, mode=mode, only=options.only)
     check_where(table.where, found.runs)
     arms, replaced = arms_of([run for run in found.runs if chosen(run, table.where)])
     gaps = unfinished_of(arms, stored_runs(found.unfinished, outputs, mode), outputs)
@@ -176,17 +176,17 @@ def _rows(plan: ExpectedArms, baseline: str | None) -> list[ArmRow]:
     return [*bases, *(replace(row, gaps=arm.gaps) for row, arm in zip(rows, planned, strict=True))]
 
 
-def _baseline(plan: ExpectedArms, asked: str | None) -> Arm | str | None:
-    """The baseline: the requested arm, or the one that the runs declare, or the usual one. None means each arm's own base model; a text says that
-    the baseline has no finished run.
+def _baseline(plan: ExpectedArms, requested: str | None) -> Arm | str | None:
+    """The baseline: the requested arm, the one that the runs declare, or the usual one. None means each arm's own base model; a text states
+    that the baseline has no finished run.
     """
     arms = [arm.arm for arm in plan.arms if arm.arm]
-    if (asked or plan.baseline) == OWN_BASE or not arms:
+    if (requested or plan.baseline) == OWN_BASE or not arms:
         return None
     known = [arm.label for arm in plan.arms]
-    if not asked and not fitting(known, plan.baseline):
+    if not requested and not fitting(known, plan.baseline):
         return usual_baseline(arms)
-    label = label_of(known, asked) if asked else fitting(known, plan.baseline)[0]
+    label = label_of(known, requested) if requested else fitting(known, plan.baseline)[0]
     return next((arm for arm in arms if arm.label == label), f"no finished run of the baseline, {label}")
 
 

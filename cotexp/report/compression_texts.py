@@ -1,4 +1,4 @@
-"""What the report says about compressions, from the traits of their classes."""
+"""Texts of a report about compressions, derived from the traits of their classes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def mode_labels(settings: Settings) -> dict[str, str]:
     marks = {"full": "without `<compress>`" if kind.has_short_form else "full chain of thought", "compress": "with `<compress>`"}
     if kind.asked_by == "ratio":
         marks = {"full": "without a ratio", "compress": f"asked for ratio {settings['evaluation']['ratio']:g}"}
-    told = {mode: " ".join(compression[key].split()) for mode, key in INSTRUCTIONS.items() if key in compression}
-    prompted = {mode: f"asked: “{told[mode]}”" if mode in told else marks[mode] for mode in INSTRUCTIONS}
+    instructions = {mode: " ".join(compression[key].split()) for mode, key in INSTRUCTIONS.items() if key in compression}
+    prompted = {mode: f"asked: “{instructions[mode]}”" if mode in instructions else marks[mode] for mode in INSTRUCTIONS}
     return {
         "base": "base, full chain of thought",
         "truncate": "base, output cut" + (f" to {ratio:.0%} of its tokens" if ratio else ""),

@@ -1,4 +1,4 @@
-"""Figures of rationale difficulty: RD by teacher and by correctness, and against length. Reads only the store: no model, no task."""
+"""Figures of rationale difficulty (RD): by teacher and correctness, and against length. Reads only the store, without a model or a task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_SOURCES = 8
 """Teachers that get a row; the others share one."""
 OTHERS = "other teachers"
 MOST_POINTS = 6000
-"""Rationales drawn one by one in the scatter plot, evenly spaced in the order of the questions; medians are of all."""
+"""Rationales drawn one by one in the scatter plot, evenly spaced in the order of the questions; medians use all of them."""
 CORRECTNESS = ((True, "correct", COLOURS["blue"], "", "-"), (False, "wrong", COLOURS["orange"], "////", "--"))
 """Correctness, its name, colour, hatch and line."""
 TITLES = {
@@ -157,12 +157,12 @@ def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
     colours = {correct: colour for correct, _, colour, *_ in CORRECTNESS}
     for axes, kind in zip(panels, shown, strict=True):
         axes.axhline(1, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
-        drawn = [(point.num_tokens, point.rd[kind], colours[point.correct]) for point in points]
-        lengths, difficulties, shades = zip(*drawn, strict=True)
+        coloured = [(point.num_tokens, point.rd[kind], colours[point.correct]) for point in points]
+        lengths, difficulties, shades = zip(*coloured, strict=True)
         axes.scatter(lengths, difficulties, s=8, c=shades, alpha=alpha, linewidths=0)
         for correct, _, colour, _, style in CORRECTNESS:
-            of_kind = [rationale for rationale in rationales if rationale.correct is correct]
-            line = running_median([(rationale.num_tokens, rationale.rd[kind]) for rationale in of_kind])
+            of_correctness = [rationale for rationale in rationales if rationale.correct is correct]
+            line = running_median([(rationale.num_tokens, rationale.rd[kind]) for rationale in of_correctness])
             if line:
                 axes.plot(*zip(*line, strict=True), color="white", linewidth=4.5)
                 axes.plot(*zip(*line, strict=True), color=colour, linewidth=2.2, linestyle=style)
@@ -188,7 +188,7 @@ def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
 
 
 def running_median(points: Sequence[tuple[float, float]], *, most_bins: int = 15, fewest_points: int = 30) -> list[tuple[float, float]]:
-    """Medians of both coordinates in bins along the first, of at least `fewest_points` points each; none for fewer points.
+    """Medians of both coordinates in bins along the first coordinate. A bin has at least `fewest_points` points; no bin for fewer points.
 
     Points with the same first coordinate share a bin.
     """

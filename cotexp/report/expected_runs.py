@@ -1,4 +1,4 @@
-"""The runs that a report expects: which are finished, and for each of the others the reason and the command that computes it."""
+"""Runs that a report expects: the finished ones, and for each of the others the reason and the command that computes it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class StoredRun(RunIdentity):
 
 
 class ExpectedArms(NamedTuple):
-    """Arms in the order of the expected runs, lines about runs that take no part, and the baseline that the settings of all runs declare.
+    """Arms in the order of the expected runs, lines about excluded runs, and the baseline that the settings of all runs declare.
 
     `takes_part` maps every stored run to whether it is an expected one.
     """
@@ -79,18 +79,18 @@ class ExpectedArms(NamedTuple):
 def expected_of(points: Sequence[GridPoint], mode: str | None, outputs: Path = Path("outputs")) -> list[ExpectedRun]:
     """The runs of these points of a grid, without duplicates; `mode` defaults to the last one that a point evaluates."""
     place = place_of(outputs)
-    found: dict[tuple[Any, ...], ExpectedRun] = {}
+    runs: dict[tuple[Any, ...], ExpectedRun] = {}
     for point in points:
         settings = dataclasses.asdict(point.settings)
         chosen_mode = mode or last_mode(settings)
-        each = ExpectedRun(
+        run = ExpectedRun(
             **identify(settings, point.settings.name, chosen_mode),
             seed=point.settings.seed if point.settings.trains else None,
             overrides=(*point.overrides, *place),
             baseline=point.settings.baseline,
         )
-        found.setdefault((chosen_mode, each.name, each.seed, *sorted(each.identity.items())), each)
-    return list(found.values())
+        runs.setdefault((chosen_mode, run.name, run.seed, *sorted(run.identity.items())), run)
+    return list(runs.values())
 
 
 def place_of(outputs: Path) -> list[str]:
@@ -106,8 +106,8 @@ def last_mode(settings: dict[str, Any]) -> str:
 
 def stored_runs(folders: Sequence[Path], outputs: Path, mode: str | None) -> list[StoredRun]:
     """The runs in these folders. A run whose settings cannot be read is reported and left out."""
-    found = (unless_broken(folder, functools.partial(_stored, outputs=outputs, mode=mode), lambda: None) for folder in folders)
-    return [run for run in found if run is not None]
+    runs = (unless_broken(folder, functools.partial(_stored, outputs=outputs, mode=mode), lambda: None) for folder in folders)
+    return [run for run in runs if run is not None]
 
 
 def _stored(folder: Path, outputs: Path, mode: str | None) -> StoredRun:
@@ -150,9 +150,9 @@ def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], out
         runs: list[Run] = []
         gaps: list[Gap] = []
         for member in members:
-            found = [run for run in stored if _is(run, member, any_name)]
-            used.update(run.folder for run in found)
-            run_or_gap = _newest(member, found, outputs, label)
+            matching = [run for run in stored if _is(run, member, any_name)]
+            used.update(run.folder for run in matching)
+            run_or_gap = _newest(member, matching, outputs, label)
             (runs if isinstance(run_or_gap, Run) else gaps).append(run_or_gap)  # type: ignore[arg-type]
         arm = Arm(label=label, runs=sorted(runs, key=lambda run: run.seed)) if runs else None
         planned.append(ExpectedArm(label=label, mode=members[0].mode, arm=arm, gaps=tuple(gaps)))
@@ -162,8 +162,8 @@ def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], out
 
 def common_baseline(declared: Iterable[str]) -> str:
     """The baseline that all runs declare; empty if they differ."""
-    found = set(declared)
-    return found.pop() if len(found) == 1 else ""
+    baselines = set(declared)
+    return baselines.pop() if len(baselines) == 1 else ""
 
 
 def named(plan: ExpectedArms, names: Mapping[str, str]) -> ExpectedArms:
@@ -171,7 +171,7 @@ def named(plan: ExpectedArms, names: Mapping[str, str]) -> ExpectedArms:
     short = [renamed(arm.label, names) for arm in plan.arms]
     if len(set(short)) < len(short):
         alike = next(label for label in short if short.count(label) > 1)
-        raise ConfigError(f"report: labels must tell all arms apart; several would be called {alike!r}, with {dict(names)}")
+        raise ConfigError(f"report: labels must be different for all arms; several would be {alike!r}, with {dict(names)}")
     arms = []
     for label, arm_of_plan in zip(short, plan.arms, strict=True):
         arm = dataclasses.replace(arm_of_plan.arm, label=label) if arm_of_plan.arm else None
@@ -194,18 +194,18 @@ def _is(run: StoredRun, expected: ExpectedRun, any_name: bool) -> bool:
     return all(run.identity[path] == value for path, value in expected.identity.items() if path in run.identity)
 
 
-def _newest(expected: ExpectedRun, found: Sequence[StoredRun], outputs: Path, label: str) -> Run | Gap:
+def _newest(expected: ExpectedRun, matching: Sequence[StoredRun], outputs: Path, label: str) -> Run | Gap:
     """The newest finished run, or the gap if there is none."""
     gap = Gap(row=label, seed=expected.seed, state="missing", command=expected.command)
-    if not found:
+    if not matching:
         return gap
-    last = max(found, key=lambda run: (run.is_finished, run.changed))
-    if not last.is_finished:
-        return dataclasses.replace(unfinished_gap(last.folder, outputs, label, expected.seed), command=expected.command)
+    newest = max(matching, key=lambda run: (run.is_finished, run.changed))
+    if not newest.is_finished:
+        return dataclasses.replace(unfinished_gap(newest.folder, outputs, label, expected.seed), command=expected.command)
     try:
-        return read_run(last.folder, outputs, expected.mode)
+        return read_run(newest.folder, outputs, expected.mode)
     except RunFailed as error:
-        return dataclasses.replace(gap, state="unreadable", reason=str(error), folder=str(last.folder.relative_to(outputs)))
+        return dataclasses.replace(gap, state="unreadable", reason=str(error), folder=str(newest.folder.relative_to(outputs)))
 
 
 def unfinished_of(arms: Sequence[Arm], stored: Sequence[StoredRun], outputs: Path) -> dict[str, list[Gap]]:

@@ -23,7 +23,7 @@ Flat = dict[str, str]
 """Dotted path of a setting -> its value as a command line spells it."""
 
 NAMES_CONTENT = {"path", "revision", "files", "file", "validation_file", "test_file", "few_shot_file", "questions_file"}
-"""Settings that name models and files. The key has their content in place of their name."""
+"""Settings that name models and files. A key contains the content in place of the name."""
 MEASURED_BESIDES = ("evaluation.modes", "evaluation.latency")
 """Prefixes of keyed settings that change no answer of a mode."""
 MAX_NAMED_RUNS = 5
@@ -64,7 +64,7 @@ class Run(RunIdentity):
 
 
 class FinishedRuns(NamedTuple):
-    """Finished runs, lines about those that are left out (one per reason), and folders of runs that began and did not finish."""
+    """Finished runs, lines about those that are left out (one per reason), and folders of unfinished runs."""
 
     runs: list[Run]
     left_out: list[str]
@@ -74,7 +74,7 @@ class FinishedRuns(NamedTuple):
 def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Sequence[str] = ()) -> FinishedRuns:
     """All finished runs of the named experiments with answers in `mode`, by default each run's last one.
 
-    With `only`, the runs of any experiment that match one of these patterns, see `fits`.
+    With `only`, all runs that match one of these patterns, see `fits`.
     Raises: ConfigError for an experiment without finished runs, or if no run has answers in this mode.
     """
     if only:
@@ -183,7 +183,7 @@ def identity_of(settings: dict[str, Any], mode: str) -> Flat:
                 flat |= _flatten(of_task, f"tasks.{task}", "task")
         elif isinstance(section, dict):
             flat |= _flatten(section, slot, slot)
-    if flat.get("evaluation.split") == "test":  # runs made before there was a choice do not state it
+    if flat.get("evaluation.split") == "test":  # older runs lack this setting
         del flat["evaluation.split"]
     unread = (*MEASURED_BESIDES, *_unread(settings, mode))
     return {path: value for path, value in flat.items() if not path.startswith(unread)}

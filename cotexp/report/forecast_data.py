@@ -45,28 +45,31 @@ class ComparableRuns(NamedTuple):
 
 
 def conditions_of(settings: Mapping[str, Any], answers: Mapping[str, Sequence[str]]) -> Flat:
-    """What must be equal for results to be comparable: settings of training and evaluation, prompts of the tasks, and the test questions.
+    """Conditions that must be equal for results to be comparable: settings of training and evaluation, prompts of the tasks, and the test questions.
 
-    `answers` maps tasks to the ids of the run's answers. The prompt of a rewrite and the ratio that tokenskip requests are excluded: they belong
-    to the compression, whose effect is forecast.
+    `answers` maps tasks to the ids of the run's answers. The prompt of a rewrite and the ratio that tokenskip requests are excluded, because
+    they belong to the compression, whose effect is forecast.
     """
     identity = identity_of(dict(settings), MODE)
-    asked = {
+    conditions = {
         path: value
         for path, value in identity.items()
         if path.startswith(("trainer.", "evaluation.")) or (path.startswith(("task.", "tasks.")) and path.endswith((".prompt", ".few_shot")))
     }
-    asked.pop("evaluation.ratio", None)
-    return {"test questions": f"{sum(map(len, answers.values()))} ({hash_of(question for ids in answers.values() for question in ids)})", **asked}
+    conditions.pop("evaluation.ratio", None)
+    return {
+        "test questions": f"{sum(map(len, answers.values()))} ({hash_of(question for ids in answers.values() for question in ids)})",
+        **conditions,
+    }
 
 
 def unlike(conditions: Flat, others: Flat) -> str:
     """The difference of two sets of conditions, such as "trainer.max_epochs=1.0, not 3.0"; empty if they are equal."""
     differing = sorted(name for name in {*conditions, *others} if conditions.get(name) != others.get(name))
-    return ", ".join(f"{name}={_told(name, conditions, 'not there')}, not {_told(name, others, 'there')}" for name in differing)
+    return ", ".join(f"{name}={_value_text(name, conditions, 'not there')}, not {_value_text(name, others, 'there')}" for name in differing)
 
 
-def _told(name: str, conditions: Flat, absent: str) -> str:
+def _value_text(name: str, conditions: Flat, absent: str) -> str:
     """A value as a line shows it; prompts are quoted."""
     value = conditions.get(name)
     return absent if value is None else repr(value) if name.endswith(".prompt") else value
@@ -77,12 +80,12 @@ def find(names: Sequence[str], outputs: Path) -> ComparableRuns:
 
     Raises: ConfigError for a name without a run, or if fewer than two compressed training sets are left.
     """
-    everything = run_folders(outputs)
-    known = sorted({name_of(folder, outputs) for folder in everything if is_finished(folder)})
-    if unknown := [name for name in names if not any(fits(folder, (name,), outputs) for folder in everything if is_finished(folder))]:
+    all_folders = run_folders(outputs)
+    known = sorted({name_of(folder, outputs) for folder in all_folders if is_finished(folder)})
+    if unknown := [name for name in names if not any(fits(folder, (name,), outputs) for folder in all_folders if is_finished(folder))]:
         there = f"experiments with finished runs: {', '.join(known) or 'none'}"
         raise ConfigError(*(f"forecast: no finished run of {name!r} under {outputs / 'runs'}{suggestion(name, known)}; {there}" for name in unknown))
-    runs, left_out = read_runs([folder for folder in everything if fits(folder, names, outputs)], outputs, _read)
+    runs, left_out = read_runs([folder for folder in all_folders if fits(folder, names, outputs)], outputs, _read)
     runs, others = _comparable(runs)
     differing: dict[str, list[str]] = {}
     for other, difference in others:

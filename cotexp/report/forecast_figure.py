@@ -22,7 +22,7 @@ def against_truth(validated: Sequence[Validated]) -> Figure:
         Drawing(
             "forecast_against_truth",
             "Forecast against truth",
-            "Accuracy and tokens of each fine-tuned model against what was forecast without its compressed training set.",
+            "Accuracy and tokens of each fine-tuned model against the forecast without its compressed training set.",
             draw,
             (9.5, 4.6),
         )

@@ -18,7 +18,7 @@ PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage{graphicx}
 \setlength{\parindent}{0pt}
 \newsavebox{\reporttable}
-% A table in its own size, or as wide as the page where it is wider.
+% A table in its natural size, or as wide as the page if it is wider.
 \newcommand{\reportinput}[1]{\sbox{\reporttable}{\small\input{#1}}%
   \begin{center}\ifdim\wd\reporttable>\linewidth\resizebox{\linewidth}{!}{\usebox{\reporttable}}\else\usebox{\reporttable}\fi\end{center}}
 \begin{document}

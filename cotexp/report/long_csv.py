@@ -17,7 +17,7 @@ COLUMNS = (
 
 TEXTS = frozenset(("report", "table", "row", "kind", "column", "text", "state", "runs", "source", "commands"))
 FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-"""First characters of what a spreadsheet takes for a formula."""
+"""First characters that make a spreadsheet take a text for a formula."""
 
 
 def files(report: Report) -> dict[str, bytes]:

@@ -66,7 +66,7 @@ def plain(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """`text` on one line as code within a table: between more backticks than it holds in a row."""
+    """`text` on one line as code within a table: between more backticks than its longest run of them."""
     flat = " ".join(visible_lines(text).split()).replace("|", "\\|")
     fence = "`" * (max(map(len, re.findall("`+", flat)), default=0) + 1)
     space = " " if "`" in (flat[:1], flat[-1:]) else ""

@@ -16,7 +16,7 @@ ROOM = 1.6
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices, sorted by tokens, of the (tokens, accuracy) that no other point dominates: no other is as good in both and better in one."""
+    """Indices, sorted by tokens, of the points (tokens, accuracy) that no other dominates, being as good in both and better in one."""
     best: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1], index)):
         if not best or points[index][1] > points[best[-1]][1]:
@@ -48,7 +48,7 @@ def _label(number: int, row: ArmRow) -> list[str]:
 
 
 def _draw(figure: Any, rows: Sequence[ArmRow], best: Sequence[int]) -> None:
-    axes, beside = figure.subplots(1, 2, gridspec_kw={"width_ratios": (3, 2)})
+    axes, legend_axes = figure.subplots(1, 2, gridspec_kw={"width_ratios": (3, 2)})
     for index, row in enumerate(rows):
         errors = [[100 * (row.accuracy - row.low)], [100 * (row.high - row.accuracy)]]
         marker, colour = ("s", COLOURS["grey"]) if row.arm is None else ("o", COLOURS["blue"])
@@ -61,9 +61,9 @@ def _draw(figure: Any, rows: Sequence[ArmRow], best: Sequence[int]) -> None:
         axes.annotate(str(number), place, xytext=(4, 5), textcoords="offset points", fontsize=9, color=COLOURS["red"], fontweight="bold")
     axes.set(xlabel="mean tokens of an answer", ylabel="accuracy, %", title="Accuracy against tokens")
     axes.set_xlim(left=0)
-    beside.axis("off")
+    legend_axes.axis("off")
     text = "\n".join(line for number, index in enumerate(best, 1) for line in _label(number, rows[index]))
-    beside.text(0, 1, "Pareto front, by tokens:\n" + text, va="top", fontsize=8, transform=beside.transAxes)
+    legend_axes.text(0, 1, "Pareto front, by tokens:\n" + text, va="top", fontsize=8, transform=legend_axes.transAxes)
     _legend(figure, rows)
 
 

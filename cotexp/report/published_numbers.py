@@ -23,8 +23,8 @@ class PublishedRows(NamedTuple):
 
 def published_rows(peers: Peers, file: Published, columns: Sequence[Column]) -> PublishedRows:
     """The rows of a file of published numbers for this model and task. Raises: ConfigError if there is none."""
-    found = [row for row in file.rows if (peers.model in (None, row.model)) and (peers.task in (None, row.task))]
-    if not found:
+    matching = [row for row in file.rows if (peers.model in (None, row.model)) and (peers.task in (None, row.task))]
+    if not matching:
         pairs = sorted({f"{row.model}, {row.task}" for row in file.rows})
         raise ConfigError(f"report: conf/report/published/{peers.file}.yaml has no row of {peers.model}, {peers.task}; it has {'; '.join(pairs)}")
     rows = tuple(
@@ -34,7 +34,7 @@ def published_rows(peers: Peers, file: Published, columns: Sequence[Column]) -> 
             cells=tuple(_cell(row, column.name) for column in columns),
             source=file.source,
         )
-        for row in found
+        for row in matching
     )
     return PublishedRows(rows, (f"{file.system} (published): {file.source}.", *file.notes))
 

@@ -26,7 +26,7 @@ ROUND_PERPLEXITY = "compression/perplexity_round_{}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressedSet:
-    """The compressed chains of a run. For each chain, `lengths` has its tokens by round (0 first), `stops` (round, reason), `kept` the kept round.
+    """The compressed chains of a run. For each chain, `lengths` has its tokens by round from 0, `stops` its (round, reason), `kept` the kept round.
 
     `perplexities` are those of the texts of round 0, 1, ... under the model before fine-tuning, None if not measured. Sets with equal `content`
     are the same set; sets with equal `source` apply different stop rules to the same rounds.
@@ -46,14 +46,14 @@ class CompressedSet:
         return max(map(len, self.lengths)) - 1
 
     def kept_lengths(self) -> list[list[int]]:
-        """For each round, the tokens of every chain's text that is kept up to then."""
+        """For each round, the tokens of the text of every chain that is kept after it."""
         return [[lengths[min(number, kept)] for lengths, kept in zip(self.lengths, self.kept, strict=True)] for number in range(self.num_rounds + 1)]
 
 
 def read(folder: Path, label: str = "") -> CompressedSet | None:
     """The compressed chains of the run in `folder`; None if the run has no rounds."""
-    everything = compressed_of(folder)
-    rows = [row for row in everything if len(row["round_num_tokens"]) > 1]
+    all_rows = compressed_of(folder)
+    rows = [row for row in all_rows if len(row["round_num_tokens"]) > 1]
     if not rows:
         return None
     stages, metrics = stages_of(folder), read_json(folder / METRICS)
@@ -61,7 +61,7 @@ def read(folder: Path, label: str = "") -> CompressedSet | None:
     rounds = range(1, max(map(len, lengths)))
     return CompressedSet(
         label=label,
-        content=sha256(orjson.dumps(everything)).hexdigest(),
+        content=sha256(orjson.dumps(all_rows)).hexdigest(),
         source=tuple(stages[name]["key"] for name in sorted(stages) if name.startswith("rounds/")),
         lengths=lengths,
         stops=[(row["num_rounds_run"], row["stop_reason"]) for row in rows],
@@ -71,7 +71,7 @@ def read(folder: Path, label: str = "") -> CompressedSet | None:
 
 
 def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
-    """Tokens, stops, and ratio with perplexity. Sets that share rounds are represented by the one with the most rounds in the first and last."""
+    """Figures of tokens, stops, ratio and perplexity. In the first and last, the set with the most rounds represents those that share them."""
     if not sets:
         return
     longest: dict[tuple[str, ...], CompressedSet] = {}
@@ -84,20 +84,20 @@ def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
         "Mean tokens of the text kept after each round over all chains, and of the rewrites themselves.",
         lambda figure: _tokens(figure.subplots(), shown),
     )
-    several = list({compressed.content: compressed for compressed in reversed(sets)}.values())[::-1]
+    distinct = list({compressed.content: compressed for compressed in reversed(sets)}.values())[::-1]
     yield Drawing(
         "stop_rounds",
         "Where and why rounds stopped",
         "How many training chains stopped in which round, and for which reason.",
-        lambda figure: _stops(figure.subplots(), several[0].stops) if len(several) == 1 else _stops_of_sets(figure, several[:MOST_SETS]),
-        None if len(several) == 1 else (9.0, 1.8 + 0.34 * min(len(several), MOST_SETS)),
+        lambda figure: _stops(figure.subplots(), distinct[0].stops) if len(distinct) == 1 else _stops_of_sets(figure, distinct[:MOST_SETS]),
+        None if len(distinct) == 1 else (9.0, 1.8 + 0.34 * min(len(distinct), MOST_SETS)),
     )
     measured = [compressed for compressed in shown if any(value is not None for value in compressed.perplexities)]
     if measured:
         yield Drawing(
             "perplexity_per_round",
             "Compression ratio and perplexity per round",
-            "Tokens kept after each round over those of the chain as written, and perplexity of each round's texts given the question, under the "
+            "Tokens kept after each round over those of the chain as written, and perplexity of each round's texts given the question under the "
             "model before fine-tuning.",
             lambda figure: _ratio_and_perplexity(figure, measured),
             (9.0, 3.8),

@@ -19,7 +19,7 @@ from cotexp.store.stored_files import Row, compressed_of, selection_of, settings
 Kind = Literal["chains", "rationales", "answers"]
 
 ENDINGS = {"limit": "ended by round limit", "min_tokens": "ended by token minimum", "failed": "a round failed", **CUT_REASONS}
-"""Reason to stop -> its text, if that is not "ended by" and its name."""
+"""Stop reason -> its text, if that is not "ended by" and the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +58,12 @@ def sources(folder: Path) -> dict[Kind, ExampleSource]:
 
     Examples whose texts were deleted from the store are counted and cannot be made.
     """
-    found: dict[Kind, ExampleSource] = {"chains": _chains(folder), "rationales": _rationales(folder), "answers": _answers(folder)}
-    return {kind: source for kind, source in found.items() if source.groups}
+    by_kind: dict[Kind, ExampleSource] = {"chains": _chains(folder), "rationales": _rationales(folder), "answers": _answers(folder)}
+    return {kind: source for kind, source in by_kind.items() if source.groups}
 
 
 def outcome_of(*, correct: bool, finish_reason: str, extracted: str | None, timed_out: bool = False) -> str:
-    """The outcome of a graded text in one word or two."""
+    """The outcome of a graded text in at most four words."""
     if correct:
         return "right"
     if finish_reason not in ("stop", "budget"):
@@ -132,17 +132,17 @@ class _Written(NamedTuple):
     @classmethod
     def read(cls, folder: Path) -> _Written:
         stages = stages_of(folder)
-        found = cls({}, {}, {})
+        written = cls({}, {}, {})
         for task in (name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")):
             grades = stage_rows(folder, f"grades/rationales/{task}")
             for name, row in stage_rows(folder, f"rationales/{task}").items():
                 if name in grades:
                     grade = {"answer": grades[name]["extracted"], "correct": grades[name]["strict"]}
-                    found.rationales.setdefault(row["question_id"], []).append(Rationale.from_row({**row, **grade}))
-                    found.tasks[row["question_id"]] = task
+                    written.rationales.setdefault(row["question_id"], []).append(Rationale.from_row({**row, **grade}))
+                    written.tasks[row["question_id"]] = task
             if f"scores/{task}" in stages:
-                found.scores.update(stage_rows(folder, f"scores/{task}"))
-        return found
+                written.scores.update(stage_rows(folder, f"scores/{task}"))
+        return written
 
     def example(self, row: Row) -> Example:
         """Kept rationales first, in their order, then the others."""
@@ -160,14 +160,14 @@ class _Written(NamedTuple):
             columns=[self._column(rationale, rationale.id in kept) for rationale in written],
         )
 
-    def _column(self, one: Rationale, kept: bool) -> ExampleText:
-        facts = [_tokens(one.num_tokens), f"answer {one.answer}" if one.answer else "no answer could be read"]
-        if (score := self.scores.get(row_id(one))) and one.question_id in self.scores:
-            scored = Score.from_row({**score, **self.scores[one.question_id], "id": one.id})
+    def _column(self, rationale: Rationale, kept: bool) -> ExampleText:
+        facts = [_tokens(rationale.num_tokens), f"answer {rationale.answer}" if rationale.answer else "no answer could be read"]
+        if (score := self.scores.get(row_id(rationale))) and rationale.question_id in self.scores:
+            scored = Score.from_row({**score, **self.scores[rationale.question_id], "id": rationale.id})
             facts.append("RD " + ", ".join(f"{scored.rd(kind):.3g} {kind}" for kind in ("plain", "masked", "hidden")))
-        outcome = outcome_of(correct=one.correct, finish_reason=one.finish_reason, extracted=one.answer)
-        source = f", {one.source}" if one.source else ""
-        return ExampleText(title=f"rationale {one.sample}{source}", text=one.text, facts=facts, outcome=outcome, kept=kept)
+        outcome = outcome_of(correct=rationale.correct, finish_reason=rationale.finish_reason, extracted=rationale.answer)
+        source = f", {rationale.source}" if rationale.source else ""
+        return ExampleText(title=f"rationale {rationale.sample}{source}", text=rationale.text, facts=facts, outcome=outcome, kept=kept)
 
 
 def _answers(folder: Path) -> ExampleSource:
@@ -188,8 +188,10 @@ def _answers(folder: Path) -> ExampleSource:
     return ExampleSource(groups, make)
 
 
-def _outcome(one: Prediction) -> str:
-    return outcome_of(correct=one.strict, finish_reason=one.finish_reason, extracted=one.extracted, timed_out=one.timed_out)
+def _outcome(prediction: Prediction) -> str:
+    return outcome_of(
+        correct=prediction.strict, finish_reason=prediction.finish_reason, extracted=prediction.extracted, timed_out=prediction.timed_out
+    )
 
 
 def _against_base(answers: Mapping[str, list[Prediction]]) -> str:

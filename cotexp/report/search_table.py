@@ -16,12 +16,12 @@ FIGURE = "trials"
 
 
 def counts(trial: Any) -> bool:
-    """Whether a trial of Optuna counts: not if it only waits, or if its process died and its values were tried again."""
+    """Whether an Optuna trial counts. It does not if it waits, or if its process died and its values were tried again."""
     return trial.state.name in ("RUNNING", "COMPLETE") or (trial.state.name == "FAIL" and "error" in trial.user_attrs)
 
 
 def best_of(study: Any) -> list[Any]:
-    """The best trial, the first of several; with several metrics the Pareto front."""
+    """The best trial, the first of equal ones; with several metrics the Pareto front."""
     best = sorted(study.best_trials, key=lambda trial: trial.number)
     return best[:1] if len(study.directions) == 1 else best
 

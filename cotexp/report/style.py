@@ -1,4 +1,4 @@
-"""One style for all figures, safe for the colour-blind and for print in grey: series differ in marker and line as well as in colour."""
+"""One style for all figures. It is safe for the colour-blind and for print in grey: series differ in marker and line as well as in colour."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STYLE = {
 
 
 class Line(NamedTuple):
-    """Look of one series among several."""
+    """Colour, marker and line style of one of several series."""
 
     colour: str
     marker: str

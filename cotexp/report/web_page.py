@@ -24,7 +24,7 @@ from cotexp.report.document import NOISE, Figure, Report, Row, UsedRun
 from cotexp.visible import visible_lines
 
 LARGEST_SVG = 400_000
-"""Bytes; larger drawings are embedded as PNG."""
+"""Bytes. Larger drawings are embedded as PNG."""
 
 
 def files(report: Report) -> dict[str, bytes]:
@@ -53,7 +53,7 @@ def html(report: Report) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Spell out control characters in every text that the template inserts, except markup that we made."""
+    """Spell out control characters in every text that the template inserts, except in our markup."""
     return visible_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -88,5 +88,5 @@ def _is_gap(row: Row) -> bool:
 
 
 def _breakable(text: str) -> Markup:
-    """`text` with allowed line breaks between the words of names of settings and metrics."""
+    """`text` with possible line breaks within names of settings and metrics."""
     return Markup("<wbr>").join(escape(piece) for piece in re.split(r"(?<=[/._=])(?=[A-Za-z])", visible_lines(text)))

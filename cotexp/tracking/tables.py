@@ -1,4 +1,4 @@
-"""Rows of W&B's tables and of the curve by round, read from a finished run's folder."""
+"""Rows of W&B's tables and of the curve by round, from a finished run's folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cotexp.store.stored_files import compressed_of, questions_of
 from cotexp.visible import visible_lines
 
 MAX_ROWS = 200
-"""Most rows of a table; its artifact holds the rest."""
+"""Most rows of a table; its artifact has all of them."""
 MAX_CHAINS = 25
 
 ROUNDS = ("question", "round", "num_tokens", "text", "kept", "stop_reason")
@@ -35,7 +35,7 @@ def rounds(folder: Path) -> list[list[Any]]:
 
 def predictions(folder: Path) -> list[list[Any]]:
     """The answers of every mode to the first questions, side by side, in the columns of `PREDICTIONS`."""
-    asked = questions_of(folder)[1]
+    questions = questions_of(folder)[1]
     answers = predictions_of_run(folder)
     by_id = {mode: {prediction.id: prediction for prediction in of_mode} for mode, of_mode in answers.items()}
     rows = []
@@ -47,7 +47,7 @@ def predictions(folder: Path) -> list[list[Any]]:
                 [
                     prediction.question_id,
                     prediction.task,
-                    asked.get(prediction.question_id, {}).get("text", ""),
+                    questions.get(prediction.question_id, {}).get("text", ""),
                     prediction.gold,
                     prediction.mode,
                     prediction.text,
@@ -64,7 +64,7 @@ def _shown(rows: list[list[Any]]) -> list[list[Any]]:
 
 
 def round_curve(folder: Path) -> Iterator[dict[str, float]]:
-    """For every round: the number of chains that have it, their mean length, and the mean length of all chains so far. Lengths are in tokens."""
+    """For every round: the number of chains that reach it, their mean length, and that of all chains kept by then. Lengths are in tokens."""
     chains = compressed_of(folder)
     runs = [(chain["round_num_tokens"], chain["kept_round"]) for chain in chains]
     for number in range(max((len(lengths) for lengths, _ in runs), default=0)):
