@@ -253,7 +253,7 @@ def test_an_adapter_whose_base_has_changed_is_refused_and_a_whole_model_needs_no
     run, _ = finished_run(source, tmp_path / "outputs", lora=lora)
     (source / "tokenizer_config.json").write_text((source / "tokenizer_config.json").read_text() + " ")
     if lora:
-        with pytest.raises(ConfigError, match=r"is not the one that this run's adapter was trained on"):
+        with pytest.raises(ConfigError, match=r"is not the one on which this run's adapter was trained"):
             export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
         shutil.rmtree(source)
         with pytest.raises(ConfigError, match=r"model\.path must be a folder, a hub id or shipped:NAME"):
