@@ -47,7 +47,7 @@ class ApiEngine:
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
         """Generate all requests, many at once; `on_output` is called for each as soon as its answer arrives.
 
-        Raises: RunFailed when some requests cannot be answered, after all answers have been passed to `on_output`.
+        Raises: RunFailed if some requests cannot be answered, after all answers have been passed to `on_output`.
         """
         batch = ApiBatch(self.service, sampling, on_output, spent=self.paid(), keep_thinking=self.keep_thinking)
 

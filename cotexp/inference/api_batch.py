@@ -41,7 +41,7 @@ class ApiBatch:
         self.last_rejection = ""
 
     async def run(self, requests: Sequence[Request]) -> None:
-        """Answer all requests. Raises: RunFailed when some cannot be answered."""
+        """Answer all requests. Raises: RunFailed if some cannot be answered."""
         throttle, paid_before, left = self.throttle, self.throttle.spent, iter(requests)
 
         async def work() -> None:
@@ -138,7 +138,7 @@ class ApiBatch:
         return Output(request.id, text, usage.get("completion_tokens", 0), reason, time.monotonic() - sent, usage)
 
     async def post(self, request: Request, limit: int | None) -> dict[str, Any] | Refusal:
-        """The server's response to one request. Raises: Fault when no readable response arrives."""
+        """The server's response to one request. Raises: Fault if no readable response arrives."""
         num_answers, body = self.throttle.num_answers, self.service.body(request, self.sampling, limit)
         try:
             async with asyncio.timeout(self.server.timeout):  # post() skips the checks of chat.completions.create(), a fifth of its time
@@ -165,7 +165,7 @@ class ApiBatch:
     def written(self, completion: dict[str, Any], limit: int | None) -> tuple[str, FinishReason]:
         """The text and its finish reason.
 
-        Raises: Fault when there is no text or the server gave up half-way, Rejected when the content has an unknown form.
+        Raises: Fault if there is no text or the server gave up half-way, Rejected when the content has an unknown form.
         """
         answer = completions.written(completion)
         if answer is None and completions.has_choice(completion):

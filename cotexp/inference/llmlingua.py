@@ -20,7 +20,7 @@ WORD_END, LABEL_START = "\x1e", "\x1f"
 
 
 def check(folder: Path) -> None:
-    """Raises ConfigError when the package is missing or cannot use the model in `folder`."""
+    """Raises: ConfigError if the package is missing or cannot use the model in `folder`."""
     if importlib.util.find_spec("llmlingua") is None:
         raise ConfigError(
             "compression.importance=llmlingua2 needs the package llmlingua: pip install 'cotexp[llmlingua]'; importance=surprisal needs none"
@@ -32,7 +32,7 @@ def check(folder: Path) -> None:
 class Classifier:
     """LLMLingua-2 in memory.
 
-    Raises: RunFailed when it cannot be loaded; the package fetches a table of tiktoken on its first use.
+    Raises: RunFailed if it cannot be loaded; the package fetches a table of tiktoken on its first use.
     """
 
     def __init__(self, folder: Path, device: str) -> None:

@@ -65,7 +65,7 @@ class LocalEngine:
         """Generate all requests in one batch, or in several if rows cannot share one; `on_output` is called when a row ends.
 
         A prompt that fills the model's context ends as "overflow". A text that reaches the end of the context ends as "length".
-        Raises: RunFailed when a single text does not fit the GPU.
+        Raises: RunFailed if a single text does not fit the GPU.
         """
         started, rows = time.perf_counter(), self._rows(requests, sampling)
         for each in rows:

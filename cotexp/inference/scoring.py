@@ -117,7 +117,7 @@ class Scorer:
         return math.inf if limit is None or limit < 1 else limit
 
     def _length(self, item: Item) -> int:
-        """Tokens of the context that the item needs. Raises: RunFailed when the model's is shorter."""
+        """Tokens of the context that the item needs. Raises: RunFailed if the model's is shorter."""
         length, limit = self._needed(item), self._limit()
         if length > limit:
             raise RunFailed(

@@ -63,7 +63,7 @@ def check(model: PretrainedModel, setting: str, files: ModelFiles | None = None)
 class VllmEngine:
     """Generates with the causal model in `folder`, which must hold whole weights: vLLM loads no adapters that train a token's row.
 
-    Raises: RunFailed when vLLM cannot load it.
+    Raises: RunFailed if vLLM cannot load it.
     """
 
     def __init__(self, folder: Path, model: PretrainedModel) -> None:
@@ -99,7 +99,7 @@ class VllmEngine:
         """Generate all requests, divided among the copies; `on_output` is called when a copy has written its share.
 
         A prompt that fills the model's context ends as "overflow". A text that reaches the end of the context ends as "length".
-        Raises: RunFailed when vLLM fails, or was started for shorter texts than these.
+        Raises: RunFailed if vLLM fails, or was started for shorter texts than these.
         """
         started, rows = time.perf_counter(), []
         for each in requests:
@@ -177,7 +177,7 @@ class _Copy:
             self.connection.send_bytes(json.dumps(content).encode())
 
     def receive(self) -> dict[str, Any]:
-        """The next reply of the copy. Raises: RunFailed when it reports a failure or its process ended."""
+        """The next reply of the copy. Raises: RunFailed if it reports a failure or its process ended."""
         reply: dict[str, Any] = {"error": "its process ended"}
         with contextlib.suppress(EOFError, ConnectionError):
             if self.process.poll() is None or self.connection.poll():  # its child processes may hold the other end open

@@ -41,7 +41,7 @@ class PairedDifference(NamedTuple):
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     """McNemar's exact test: a two-sided binomial test on the discordant pairs; p = 1 without such pairs.
 
-    Raises: ValueError when the sequences differ in length.
+    Raises: ValueError if the sequences differ in length.
     """
     from scipy.stats import binomtest
 

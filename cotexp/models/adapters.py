@@ -40,7 +40,7 @@ ROUNDING = 1e-4
 def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
     """The model with trainable adapters and a trainable row of `compress_id` in its embeddings and head, tied or untied.
 
-    Raises: ConfigError when the model lacks the targets, or when untrained adapters change its logits.
+    Raises: ConfigError if the model lacks the targets, or when untrained adapters change its logits.
     """
     before = _logits(model, compress_id)
     adapted = with_adapters(model, lora, compress_id)
@@ -63,7 +63,7 @@ def follow_autocast(model: Any) -> None:
 def merged(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """The model with the adapter in `folder`, which `add_lora` made, merged into its weights.
 
-    Raises: ConfigError when the adapter is damaged, or was made for another model.
+    Raises: ConfigError if the adapter is damaged, or was made for another model.
     """
     from peft import PeftModel, get_peft_model_state_dict
 
@@ -95,7 +95,7 @@ def check_targets(model: PreTrainedModel, lora: Lora) -> None:
 
 
 def with_adapters(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
-    """The model with untrained adapters and a trainable row, all in float32. Raises: ConfigError when peft cannot add them."""
+    """The model with untrained adapters and a trainable row, all in float32. Raises: ConfigError if peft cannot add them."""
     _check_names(model, lora)
     try:
         with _quiet():

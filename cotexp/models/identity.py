@@ -62,7 +62,7 @@ class ModelFiles:
 def find(model: PretrainedModel, *, path_setting: str = "model.path", download: bool = True) -> ModelFiles:
     """The files of a model. A hub model that is not cached is downloaded; without `download` it is identified by path and revision.
 
-    Raises: ConfigError when there is no such model, or weights, configuration or tokenizer are missing, broken or of different models.
+    Raises: ConfigError if there is no such model, or weights, configuration or tokenizer are missing, broken or of different models.
     """
     folder = _folder(model, path_setting, download)
     if folder is None:
@@ -116,7 +116,7 @@ def _cached_or_downloaded(model: PretrainedModel, path_setting: str, download: b
 
 
 def find_gguf(model: GgufModel) -> Path:
-    """The GGUF file at `model.path`. Raises: ConfigError when it does not exist or cannot be read."""
+    """The GGUF file at `model.path`. Raises: ConfigError if it does not exist or cannot be read."""
     place = model.path.removeprefix("package:")
     path = Path(place)
     if place != model.path:
@@ -227,7 +227,7 @@ def devices_of(model: PretrainedModel) -> int:
 
 
 def check_number(wanted: int, device: str, setting: str) -> None:
-    """Check a number of devices. Raises: ConfigError when this machine has fewer, or too few processors for so many worker processes."""
+    """Check a number of devices. Raises: ConfigError if this machine has fewer, or too few processors for so many worker processes."""
     kind = device_type(device)
     if kind == "cpu" and wanted > (most := MOST_PER_PROCESSOR * (os.cpu_count() or 1)):
         raise ConfigError(
@@ -247,7 +247,7 @@ def device_name(kind: str) -> str:
 
 
 def check_attention(wanted: str | None, *, device: str, dtype: str, setting: str, trains: bool = False) -> None:
-    """Check an attention setting against device and libraries. Raises: ConfigError when this machine cannot compute it in `dtype`."""
+    """Check an attention setting against device and libraries. Raises: ConfigError if this machine cannot compute it in `dtype`."""
     kind, problem = device_type(device), ""
     if wanted in FLASH:
         if kind != "cuda":
@@ -263,7 +263,7 @@ def check_attention(wanted: str | None, *, device: str, dtype: str, setting: str
 
 
 def check_device(wanted: str, setting: str) -> None:
-    """Check a device setting. Raises: ConfigError when this machine has no such device."""
+    """Check a device setting. Raises: ConfigError if this machine has no such device."""
     missing = {"cuda": not has_cuda(), "mps": not has_mps()}
     if missing.get(wanted):
         raise ConfigError(f"{setting} must name a device of this machine, whose drivers and build of torch offer no {wanted!r}; use auto")

@@ -45,7 +45,7 @@ class LoadedModel:
 def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = None) -> LoadedModel:
     """The model in `folder`, ready to generate. An adapter is merged into the model in `base_folder`.
 
-    Raises: ConfigError when transformers cannot load it, or its weights do not fit its configuration.
+    Raises: ConfigError if transformers cannot load it, or its weights do not fit its configuration.
     """
     device = torch.device(device_type(settings.device))
     is_adapter = (folder / "adapter_config.json").is_file()
@@ -149,7 +149,7 @@ def context_of(folder: Path, settings: PretrainedModel) -> int | None:
 def context_length(model: PreTrainedModel, settings: PretrainedModel) -> int | None:
     """Most tokens of prompt and answer together; for an encoder-decoder model of each of the two. None without a limit, as for T5.
 
-    Raises: ConfigError when the settings ask for more than the model has.
+    Raises: ConfigError if the settings ask for more than the model has.
     """
     return _context_length(model.config, settings)
 

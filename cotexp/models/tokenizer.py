@@ -35,7 +35,7 @@ _NOW = re.compile(r"""strftime_now\(\s*("[^"]*"|'[^']*')\s*\)""")
 def load_tokenizer(folder: Path, settings: PretrainedModel) -> Any:
     """The tokenizer in `folder` with the date of TODAY and the system prompt of the settings in its chat template.
 
-    Raises: ConfigError when the template cannot hold them, or does not show the user's text once; whatever transformers raises.
+    Raises: ConfigError if the template cannot hold them, or does not show the user's text once; whatever transformers raises.
     """
     tokenizer = _own(folder, settings)
     _make_special(tokenizer, [each for each in (settings.compress_token,) if each in tokenizer.get_vocab()])
@@ -109,7 +109,7 @@ def _said(rules: Any) -> Any:
 def frame(tokenizer: Any) -> tuple[str, str]:
     """What the chat template puts before and after the user's text when the model is to answer.
 
-    Raises: ConfigError when the template refuses the text, or does not contain it exactly once.
+    Raises: ConfigError if the template refuses the text, or does not contain it exactly once.
     """
     from jinja2 import TemplateError
 

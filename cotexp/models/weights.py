@@ -40,7 +40,7 @@ def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LAN
 
     `dtype` is a number format of torch; with "nf4" linear layers are rounded to 4 bits as they are read, and the rest is bfloat16.
 
-    Raises: ConfigError when transformers cannot load it, or with the tensors that do not fit the configuration or are not finite.
+    Raises: ConfigError if transformers cannot load it, or with the tensors that do not fit the configuration or are not finite.
     """
     stored, report = files.stored(folder, setting), []
     try:

@@ -1,8 +1,8 @@
-"""Finds the answer in a model's text, and reads it.
+"""Extracts the answer from a model's text.
 
-Strict order: the last closed `\\boxed{...}`; else what the last "answer is" or "####" states. Choices are also read from the last
-parentheses, and an option's text alone counts. Only the lenient rule goes on to the last number, letter or yes/no of the text.
-What a reasoning model thinks holds no answer, nor does what follows a new question or turn.
+Strict rule: the last closed `\\boxed{...}`, otherwise the statement after the last "answer is" or "####". Choices are also read from the
+last parentheses or from an option's text. The lenient rule then takes the last number, letter or yes/no of the text.
+The thinking of a reasoning model contains no answer, nor does the text after a new question or turn.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from cotexp.tasks.statement import Extracted, answer_part, first_sentence, is_ta
 from cotexp.tasks.text_tokens import MOST_DIGITS
 
 MOST_IN_SENTENCE = 200
-"""Characters between two boxes of one sentence."""
+"""Most characters between two boxes of one sentence."""
 
 _DIGITS = r"(?:\d+(?:(?:,|\{,\}|\\[,!;]|\{,\}\\!|,\\!)\d{3}(?!\d))*(?:\.\d+)?|(?<![\w.])\.\d+)"
 _NUMBER = re.compile(rf"(?P<minus>(?<![\w)}}\]])[-−–]\s?(?=\\?[$€£]|\d|\.\d))?(?:\\?[$€£]\s?[-−–]?)?(?<![A-Za-z_\d])(?P<digits>{_DIGITS})(?!\d)")
 
 
 def extract(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> Extracted:
-    """The final answer under the strict rule. `options` (letter -> text) is read for choices."""
+    """The final answer under the strict rule. `options` (letter -> text) are those of multiple choice."""
     part = answer_part(text)
     answer = text[part.begin : part.end]
-    found = _READERS[answer_type](answer, options or {})
-    if found.rule in ("boxed", "statement") and is_taken_back(answer, found.start):
-        found = _NONE
-    return Extracted(found.text, found.rule, len(text) if found.text is None else found.start + part.begin)
+    extracted = _READERS[answer_type](answer, options or {})
+    if extracted.rule in ("boxed", "statement") and is_taken_back(answer, extracted.start):
+        extracted = _NONE
+    return Extracted(extracted.text, extracted.rule, len(text) if extracted.text is None else extracted.start + part.begin)
 
 
 def extract_lenient(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> Extracted:
-    """The final answer under the strict rule; without one the last number, letter or yes/no of the text."""
-    found = extract(text, answer_type, options)
-    if found.text is not None:
-        return found
+    """The final answer under the strict rule, or else the last number, letter or yes/no of the text."""
+    extracted = extract(text, answer_type, options)
+    if extracted.text is not None:
+        return extracted
     last = last_mention(text, answer_type, options)
     return Extracted(last, "last" if last is not None else "none", len(text))
 
@@ -61,7 +61,7 @@ def last_mention(text: str, answer_type: AnswerType = "decimal", options: Mappin
 
 
 def _plain(match: re.Match[str]) -> str | None:
-    """A matched number in plain characters; None for one of absurd length."""
+    """A matched number in plain characters; None if it has more than MOST_DIGITS."""
     digits = re.sub(r"[^\d.]", "", match["digits"])
     minus = any(sign in match.group()[: match.start("digits") - match.start()] for sign in "-−–")
     return f"{'-' if minus else ''}{digits}" if len(digits) <= MOST_DIGITS else None
@@ -112,7 +112,7 @@ def changed_around(text: str, group: Sequence[Box]) -> bool:
 
 
 def others_in_sentence(text: str, group: Sequence[Box]) -> bool:
-    """Whether the sentence boxes another number beside this one, and does not conclude from one to the other."""
+    """Whether the sentence has another number in a box, and no word between them that concludes."""
     before = [box for box in stated_boxes(text) if box.end <= group[0].start]
     if not before or group[0].start - before[-1].end > MOST_IN_SENTENCE or _CONCLUDES.search(text, before[-1].end, group[0].start):
         return False
@@ -120,9 +120,9 @@ def others_in_sentence(text: str, group: Sequence[Box]) -> bool:
 
 
 def one_number(text: str) -> str | None:
-    """The one number that a short answer is, read whole, in plain characters: "$1,080.50", "\\text{18 eggs}", "x = 18", "2 1/2", "120k".
+    """The number of a short answer, in plain characters: "$1,080.50", "\\text{18 eggs}", "x = 18", "2 1/2", "120k".
 
-    None without a number, with several, a range or a bound, or with anything around it that changes its value in a way that is not read.
+    None if there is no number, several, a range or a bound, or if text around the number changes its value in an unknown way.
     """
     return one_reading(text).text
 
@@ -192,16 +192,16 @@ _READERS: dict[AnswerType, Callable[[str, Mapping[str, str]], Extracted]] = {
 def split_solution(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> tuple[str, str]:
     """(chain of thought with its trailing white space, closing sentence that states the answer); they join to `text`.
 
-    Without an answer under the strict rule the closing part is empty.
+    The closing sentence is empty if there is no answer under the strict rule.
     """
-    found = extract(text, answer_type, options)
-    if found.text is None:
+    extracted = extract(text, answer_type, options)
+    if extracted.text is None:
         return text, ""
-    start = max(start for start in sentence_starts(text, answer_begin(text), found.start) if start <= found.start)
+    start = max(start for start in sentence_starts(text, answer_begin(text), extracted.start) if start <= extracted.start)
     return text[:start], text[start:]
 
 
 def join_solution(chain_of_thought: str, closing: str, separator: str) -> str:
-    """A solution of a (rewritten) chain of thought and the closing sentence, `separator` between them if both exist."""
+    """A solution: a (rewritten) chain of thought and the closing sentence, with `separator` between them if both exist."""
     chain = chain_of_thought.strip()
     return f"{chain}{separator}{closing}" if chain and closing else chain or closing

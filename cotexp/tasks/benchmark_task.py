@@ -1,4 +1,4 @@
-"""A published benchmark as a task: which files it reads, and what it draws from them."""
+"""A published benchmark as a task: its files, and the questions drawn from them."""
 
 from __future__ import annotations
 

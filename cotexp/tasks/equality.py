@@ -1,7 +1,8 @@
-"""When two formulas are equal: by what they are (number, pair, set, interval, equation, ...), and then exactly.
+"""Equality of two formulas: they must be of the same kind (number, pair, set, interval, equation, ...) and exactly equal.
 
-Rational numbers need no library. Other expressions are equal when sympy proves that their difference is zero; values to fifty digits only tell
-expressions apart. There is no absolute tolerance: decimals may be off by a relative 1e-6. What cannot be read or proved is not equal.
+Rational numbers need no library. Other expressions are equal if sympy proves that their difference is zero; values to fifty digits only show
+that expressions differ. There is no absolute tolerance; decimals may differ by a relative 1e-6. Formulas that cannot be read or proved equal
+are not equal.
 """
 
 from __future__ import annotations
@@ -33,22 +34,22 @@ _CACHED = 20_000
 
 
 def formulas_equal(gold: str, answer: str) -> bool:
-    """Whether `answer` has the value of `gold`. May need sympy, and it may take long: run it in a process whose time is limited."""
+    """Whether `answer` has the value of `gold`. It may need sympy and a long time: run it in a process with a time limit."""
     return same_spelling(gold, answer) or _equal_as_read(gold, answer, with_sympy=True)
 
 
 def plainly_equal(gold: str, answer: str) -> bool:
-    """As `formulas_equal`, but only if strings and rational numbers decide; takes no time."""
+    """As `formulas_equal`, but only by strings and rational numbers, which is fast."""
     return same_spelling(gold, answer) or _equal_as_read(gold, answer, with_sympy=False)
 
 
 def is_formula(latex: str) -> bool:
-    """Whether the whole of it can be read."""
+    """Whether the grammar reads all of it."""
     return _read(latex) is not None
 
 
 def kind_of(latex: str) -> str | None:
-    """What a formula is: "InBase", "Relation", "()", "{}", ... or "value"; None for one that cannot be read."""
+    """The kind of a formula: "InBase", "Relation", "()", "{}", ... or "value"; None if it cannot be read."""
     node = _read(latex)
     if node is None:
         return None
@@ -84,7 +85,7 @@ class _Comparison:
         self.with_sympy = with_sympy
 
     def same(self, gold: Node, answer: Node) -> bool:
-        """Whether two formulas mean the same, whatever they are."""
+        """Whether two formulas of any kind are equal."""
         if gold == answer:
             return True
         if _is_rounding(gold) or _is_rounding(answer):
@@ -102,7 +103,7 @@ class _Comparison:
         return self.same_value(gold, answer)
 
     def same_rounded(self, gold: Node, answer: Node) -> bool:
-        """The exact side counts; what it is rounded to, beside another decimal only, and only if it is rounded correctly."""
+        """Equality by the exact side. The rounded side counts only against another decimal, and only if it is rounded correctly."""
         theirs, ours = self.forms(gold), self.forms(answer)
         decimal = has_decimal(gold) and has_decimal(answer)
         return any(self.same(one, other) for one in theirs[: 1 + decimal] for other in ours[: 1 + decimal])
@@ -164,7 +165,7 @@ class _Comparison:
         return (None, last) if not any(symbols_of(part) for part in node.sides) and all(self.same(last, part) for part in before) else None
 
     def same_equation(self, gold: Node, answer: Node) -> bool:
-        """Whether one equation is the other times a constant."""
+        """Whether one equation is a multiple of the other."""
         if not (isinstance(gold, Relation) and isinstance(answer, Relation) and len(gold.sides) == len(answer.sides) == 2):
             return gold == answer
         import sympy
@@ -213,7 +214,7 @@ class _Comparison:
         return all(self.same(one, other) for one, other in zip(gold.members, answer.members, strict=True))
 
     def same_coordinates(self, gold: Group, answer: Group) -> bool:
-        """(3, -1) and x = 3, y = -1: all have names, in the order of the alphabet."""
+        """(3, -1) and x = 3, y = -1: all members of the latter have names, which are in alphabetical order."""
         named, pair = (gold, answer) if gold.kind == "list" else (answer, gold)
         values = [self.assigned(member) for member in named.members]
         names = [value[0].name for value in values if value and isinstance(value[0], Symbol)]
@@ -222,10 +223,10 @@ class _Comparison:
         return all(self.same(one, member[1]) for one, member in zip(pair.members, values, strict=True) if member)
 
     def same_members(self, gold: Group, answer: Group, *, once: bool) -> bool:
-        """Whether both hold the same values, in any order; in a set each counts `once`. Values with names keep the order of bare ones."""
+        """Whether both hold the same values, in any order; with `once`, duplicates count once, as in sets. Named values keep the order."""
         theirs, ours = list(gold.members), list(answer.members)
         names = [{str(pair[0]) for member in group if (pair := self.assigned(member)) and pair[0] is not None} for group in (theirs, ours)]
-        if sorted(map(len, names))[0] == 0 and max(map(len, names)) > 1:  # x = 1, y = 2 beside 1, 2
+        if sorted(map(len, names))[0] == 0 and max(map(len, names)) > 1:  # x = 1, y = 2 against 1, 2
             return len(theirs) == len(ours) and all(self.same(one, other) for one, other in zip(theirs, ours, strict=True))
         if once:
             theirs, ours = self.different(theirs), self.different(ours)
@@ -239,11 +240,11 @@ class _Comparison:
         return True
 
     def different(self, members: list[Node]) -> list[Node]:
-        found: list[Node] = []
+        distinct: list[Node] = []
         for member in members:
-            if not any(self.same(other, member) for other in found):
-                found.append(member)
-        return found
+            if not any(self.same(other, member) for other in distinct):
+                distinct.append(member)
+        return distinct
 
     # --- values
 
@@ -270,7 +271,7 @@ def _mentions(node: Node, name: Node) -> bool:
 
 
 def _ascending(node: Node) -> Node:
-    """a < b < c for c > b > a."""
+    """The relation c > b > a as a < b < c."""
     if not isinstance(node, Relation) or not set(node.signs) <= {">", ">="}:
         return node
     return Relation(tuple(TURNED[sign] for sign in reversed(node.signs)), node.sides[::-1])

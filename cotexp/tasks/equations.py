@@ -1,4 +1,4 @@
-"""Equations in a row of items: "x = 18", "9 + 9 = 18", "60% of 30 = 18". A side gives a number only if nothing in it changes that number."""
+"""Equations in a row of items: "x = 18", "9 + 9 = 18", "60% of 30 = 18". A side gives a number only if nothing else in it changes that number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cotexp.tasks.word_lists import BOUND_BEFORE, EQUALS, MODIFIERS, NOT, STOP_A
 
 class Side(NamedTuple):
     """One side of an equation. Kinds: "value" (a number), "sum" (it can be computed), "words", "aside" (words with a number that is not the
-    answer's), "name" (a variable), "letters" (m+n), "several" (numbers beside each other) and "unread".
+    answer), "name" (a variable), "letters" (m+n), "several" (numbers next to each other) and "unread".
     """
 
     kind: str
@@ -27,10 +27,10 @@ _WORD_OPERATORS = {"times": "×", "plus": "+", "minus": "-", "x": "×", "multipl
 
 
 def with_operators(row: list[Item]) -> list[Item]:
-    """Words such as "times" between two quantities are operators, "of" after a share is "times"; a slash between units is none."""
+    """The row with words as operators: "times" between two quantities, "of" after a share. A slash between units is not an operator."""
     row = [item for at, item in enumerate(row) if not (_is_rate(row[at - 1 : at + 2]) or (isinstance(item, Word) and _is_rate(row[at - 2 : at + 1])))]
     row = [item for at, item in enumerate(row) if not _is_hyphen(row, at)]
-    followings = _followings(row)
+    followings = _next_items(row)
     for at in range(1, len(row) - 1):
         item, before, following = row[at], row[at - 1], followings[at]
         if not isinstance(item, Word) or not isinstance(following, Quantity):
@@ -44,19 +44,19 @@ def with_operators(row: list[Item]) -> list[Item]:
     return row
 
 
-def _followings(row: Sequence[Item]) -> list[Item | None]:
-    """For each item the next one that is no filling word."""
-    found: list[Item | None] = []
+def _next_items(row: Sequence[Item]) -> list[Item | None]:
+    """The next item that is not a filler, for each item."""
+    following_items: list[Item | None] = []
     following: Item | None = None
     for item in reversed(row):
-        found.append(following)
+        following_items.append(following)
         if not (isinstance(item, Word) and item.text.lower() in ("the", "by", "of", "a")):
             following = item
-    return found[::-1]
+    return following_items[::-1]
 
 
 def _is_hyphen(row: Sequence[Item], at: int) -> bool:
-    """Whether a "-" ties a number to a word, as in "6-year-old"."""
+    """Whether a "-" joins a number and a word, as in "6-year-old"."""
     item = row[at]
     if not (isinstance(item, Sign) and item.text == "-" and not item.spaced and 0 < at < len(row) - 1 and isinstance(row[at - 1], Quantity)):
         return False
@@ -76,23 +76,23 @@ def _is_rate(three: Sequence[Item]) -> bool:
 
 
 def _sides(row: Sequence[Item]) -> list[list[Item]]:
-    """What "=", "is" or a label's colon parts."""
-    found: list[list[Item]] = [[]]
+    """The sides of "=", "is" or the colon of a label."""
+    sides: list[list[Item]] = [[]]
     for at, item in enumerate(row):
-        is_verb = isinstance(item, Word) and item.text.lower() in EQUALS and bool(found[-1])
-        is_label = isinstance(item, Sign) and item.kind == "colon" and not any(isinstance(item, Quantity | Stop) for item in found[-1])
+        is_verb = isinstance(item, Word) and item.text.lower() in EQUALS and bool(sides[-1])
+        is_label = isinstance(item, Sign) and item.kind == "colon" and not any(isinstance(item, Quantity | Stop) for item in sides[-1])
         if (isinstance(item, Sign) and item.kind == "equals") or is_verb or is_label:
             if at + 1 < len(row) and isinstance(after := row[at + 1], Word) and after.text.lower() == "to" and is_verb:
-                found.append([])
+                sides.append([])
                 continue
-            if found[-1]:
-                found.append([])
+            if sides[-1]:
+                sides.append([])
             continue
-        if isinstance(item, Sign) and item.kind == "colon" and found[-1]:
-            found[-1].append(Stop(":"))
+        if isinstance(item, Sign) and item.kind == "colon" and sides[-1]:
+            sides[-1].append(Stop(":"))
             continue
-        found[-1].append(item)
-    return [row for row in found if row] if len(found) > 1 else found
+        sides[-1].append(item)
+    return [row for row in sides if row] if len(sides) > 1 else sides
 
 
 def _side(row: Sequence[Item], *, is_whole: bool) -> Side:
@@ -131,7 +131,7 @@ def _side(row: Sequence[Item], *, is_whole: bool) -> Side:
 
 
 def _bare(row: Sequence[Item]) -> list[Item]:
-    """A side without brackets around the whole of it, and without marks at its end."""
+    """A side without brackets around all of it, and without punctuation at its end."""
     row = list(row)
     while row and isinstance(row[-1], Sign) and row[-1].kind in ("separator", "colon"):
         row.pop()
@@ -161,7 +161,7 @@ def _side_of_words(row: Sequence[Item], words: Sequence[Word], signs: Sequence[S
 
 
 def _head(row: Sequence[Item], first: int) -> list[Item]:
-    """A side up to the modifier after its first quantity. Quantities that are next to each other, or joined by "and", all belong to it."""
+    """A side up to the modifier after its first quantity. It contains all quantities that are next to each other or joined by "and"."""
     for at in range(first + 1, len(row)):
         item = row[at]
         if isinstance(item, Word) and item.text.lower() in MODIFIERS:
@@ -192,20 +192,20 @@ _BOUNDS_AFTER = frozenset(("at least", "at most", "and up", "and above", "and ov
 
 
 def _sum(row: Sequence[Item]) -> Side:
-    """A calculation, with its value if all of it can be read."""
+    """A calculation, and its value if all of it can be read."""
     if any(isinstance(item, Word) and _is_variable(item) for item in row):
         return Side("unread")
     return Side("sum", None, _computed([item for item in row if not isinstance(item, Word)]))
 
 
 _OPERATORS = {"+": (1, operator.add), "-": (1, operator.sub), "×": (2, operator.mul), "/": (2, operator.truediv)}
-"""Operator -> its rank (a higher one binds more tightly), and what it computes."""
+"""Operator -> its precedence (higher binds more tightly) and its function."""
 _SPELLED = {"−": "-", "–": "-", "*": "×", "·": "×", "⋅": "×", "÷": "/", "of": "×"}
 """Other spellings of operators."""
 
 
 def _computed(row: Sequence[Item]) -> Fraction | None:
-    """The value of numbers, + - × ÷ and brackets; None for anything else."""
+    """The value of a calculation of numbers, + - × ÷ and brackets; None for anything else."""
     rest = list(reversed(row))
     try:
         value = _calculation(rest, 1, is_alone=len(row) == 1)
@@ -215,9 +215,9 @@ def _computed(row: Sequence[Item]) -> Fraction | None:
 
 
 def _calculation(rest: list[Item], lowest_rank: int, *, is_alone: bool) -> Fraction:
-    """The value of an operand and of what operators of at least this rank add to it; its items are taken from the end of `rest`.
+    """The value of an operand and all operators after it with at least this precedence. Takes its items from the end of `rest`.
 
-    Raises: IndexError, ValueError or ZeroDivisionError for what is no calculation.
+    Raises: IndexError, ValueError or ZeroDivisionError if the items are not a calculation.
     """
     item = rest.pop()
     if isinstance(item, Quantity):
@@ -241,7 +241,7 @@ def _calculation(rest: list[Item], lowest_rank: int, *, is_alone: bool) -> Fract
 
 
 def equation(row: Sequence[Item], *, is_whole: bool) -> Side:
-    """What a clause gives: the last side of a chain of equations, if all sides agree; a variable's or a label's value."""
+    """The result of a clause: the last side of a chain of equations whose sides agree, or the value of a variable or a label."""
     sides = [_side(side, is_whole=is_whole) for side in _sides(row)]
     if len(sides) == 1:
         return sides[0]
@@ -263,7 +263,7 @@ def equation(row: Sequence[Item], *, is_whole: bool) -> Side:
 
 
 def _agree(one: Side, last: Side) -> bool:
-    """Whether two sides are equal, but for rounding, a percent sign or another unit."""
+    """Whether two sides are equal up to rounding, a percent sign or another unit."""
     if one.value is None or last.value is None or last.quantity is None:
         return True
     if one.quantity is not None and one.quantity.unit != last.quantity.unit and one.quantity.unit_name != last.quantity.unit_name:

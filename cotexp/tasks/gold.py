@@ -1,4 +1,4 @@
-"""Gold answers: from whatever form a source gives them in to the one form that is compared.
+"""Gold answers: from the formats of sources to the form that is compared.
 
 Numbers become plain digits ("1,000" -> "1000", "025" -> "25"), choices a letter, booleans "yes" or "no"; LaTeX loses its box or dollars.
 """
@@ -24,8 +24,8 @@ STATEMENT = "####"
 
 
 def read_gold(raw: Any, answer_type: AnswerType, options: Mapping[str, str] | None = None) -> str:
-    """The gold answer of a source's raw form: a number, a text, GSM8K's whole solution, a solution with a box or with several that are parts of
-    one answer, a list of such parts, or an object of option text and score.
+    """The gold answer in a source's raw form: a number, a text, a whole solution of GSM8K, a solution with a box (or several that are parts of one
+    answer), a list of such parts, or an object of option text and score.
 
     Raises: ValueError with the rule that the value breaks ("must be ...").
     """
@@ -53,7 +53,7 @@ def read_gold(raw: Any, answer_type: AnswerType, options: Mapping[str, str] | No
 
 
 def _parts(raw: list[Any], answer_type: AnswerType) -> str:
-    """Several parts of one answer, which only LaTeX has; else they must all be one and the same."""
+    """Several parts of one answer, which only LaTeX has; for other types all parts must be equal."""
     parts = [read_gold(part, answer_type) for part in raw]
     if answer_type == "latex":
         return joined(parts)
@@ -81,7 +81,7 @@ EMPTY_BOX = re.compile(r"\\boxed\s*\{\s*\}")
 _BRACE = re.compile(r"\\[{}]")
 _WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 MOST_WORDS = 12
-"""More words than this are prose, not a formula."""
+"""A text with more words is prose, not a formula."""
 
 
 def _latex(text: str) -> str:
@@ -102,7 +102,7 @@ def _latex(text: str) -> str:
 
 
 def _letter(text: str, options: Mapping[str, str]) -> str:
-    """The option's letter from "C", "(C)", "C)", a number that counts options from 1, or the option's own text."""
+    """The option's letter from "C", "(C)", "C)", a number that counts options from 1, or the option's text."""
     bare = text.strip("().: ")
     for choice in options:
         if bare.upper() == choice.upper():

@@ -1,7 +1,7 @@
 """A small grammar of LaTeX answers: numbers, expressions, pairs, sets, intervals, equations, inequalities and lists of them.
 
-Every token must be read. What the grammar does not know ends in `Unsure`, and such a formula equals nothing but its own spelling: nothing is
-dropped or guessed, as parsers do that look for a formula somewhere in a text.
+Every token must be read; nothing is dropped or guessed, unlike in parsers that look for a formula somewhere in a text. For syntax that the
+grammar does not know it raises `Unsure`, and such a formula equals only its own spelling.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _NAME = re.compile(
 
 
 MOST_MEMBERS = 60
-"""Longer lists are compared as strings only: matching takes time that grows with the square."""
+"""Longer lists are compared only as strings, because the time for matching grows with the square."""
 
 
 def read(latex: str) -> Node:
-    """The whole of a formula. Raises: Unsure when a part of it cannot be read."""
+    """The tree of a whole formula. Raises: Unsure if a part of it cannot be read."""
     reader = Expressions(tokens=tokens(latex), read_list=list_of, read_relation=relation)
     found = list_of(reader, ())
     if reader.place < len(reader.tokens):
@@ -90,7 +90,7 @@ def relation(reader: Expressions) -> Node:
 
 
 def _assigned_name(reader: Expressions) -> Symbol | None:
-    """The name before an equals sign that is more than one letter: `f(x) =`, `AB =`, `\\angle ABC =`, `\\text{Area} =`."""
+    """A name of more than one letter before an equals sign: `f(x) =`, `AB =`, `\\angle ABC =`, `\\text{Area} =`."""
     end = reader.place
     while end < len(reader.tokens) and end - reader.place < 14 and not (reader.tokens[end].kind == "sign" and reader.tokens[end].text in "=,;"):
         end += 1
@@ -105,7 +105,7 @@ def _assigned_name(reader: Expressions) -> Symbol | None:
 
 
 def _ratio(reader: Expressions) -> Node:
-    """Numbers with colons between them: 3:2, or 10:30 of a clock; "3 to 2" is read alike."""
+    """Numbers with colons between them: 3:2, or a time such as 10:30. "3 to 2" is read in the same way."""
     members = [_union(reader)]
     while reader.take(":") or reader.word("to"):
         members.append(_union(reader))

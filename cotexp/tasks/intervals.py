@@ -1,4 +1,4 @@
-"""Sets of real numbers: intervals, unions, and what inequalities allow."""
+"""Sets of real numbers: intervals, unions, and solutions of inequalities."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from cotexp.tasks.formula_tree import Apply, Group, Node, Relation, Symbol
 from cotexp.tasks.values import bare, constant_of, is_name, symbols_of
 
 TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
-"""A sign when its sides change places."""
+"""Sign -> the sign after its sides are swapped."""
 
 
 def is_set(node: Node) -> bool:
-    """Whether it can only be a set of numbers: a union, the real numbers, an open-ended interval, inequalities joined by a word."""
+    """Whether a formula can only be a set of numbers: a union, the real numbers, an open-ended interval, inequalities joined by a word."""
     if isinstance(node, Apply):
         return node.name in ("cup", "cap", "minus")
     if isinstance(node, Symbol):
@@ -31,7 +31,7 @@ def _is_condition(node: Group) -> bool:
 
 
 def set_of(node: Node) -> tuple[str, Any] | None:
-    """(name of the variable or "", sympy set); None if it is no set of real numbers with known ends."""
+    """(name of the variable or "", sympy set); None if it is not a set of real numbers with known ends."""
     import sympy
 
     if isinstance(node, Group) and node.kind in ("()", "(]", "[)", "[]") and len(node.members) == 2:
@@ -39,7 +39,7 @@ def set_of(node: Node) -> tuple[str, Any] | None:
         if left is None or right is None or (left < right) is not sympy.true:
             return None
         if (node.kind[0] == "[" and not left.is_finite) or (node.kind[1] == "]" and not right.is_finite):
-            return None  # infinity belongs to no interval
+            return None  # no interval contains infinity
         return "", sympy.Interval(left, right, node.kind[0] == "(", node.kind[1] == ")")
     if isinstance(node, Group) and node.kind == "{}":
         ends = [constant_of(member) for member in node.members]
@@ -67,7 +67,7 @@ def _joined(parts: Sequence[tuple[str, Any] | None], name: str) -> tuple[str, An
 
 
 def _set_of_relation(node: Relation) -> tuple[str, Any] | None:
-    """The numbers that x < 3, 2 <= x < 5, x != 2 or |x| < 3 allow."""
+    """The solutions of x < 3, 2 <= x < 5, x != 2 or |x| < 3."""
     import sympy
 
     if node.signs == ("in",) and is_name(node.sides[0]):

@@ -27,7 +27,7 @@ def currency(reader: TokenReader) -> str | None:
 
 
 def with_unit(reader: TokenReader, value: Node, before: str | None, argument: ReadArgument) -> Node:
-    """`value`, times the factor that words after it name; the unit is kept for the whole relation."""
+    """`value` times the factor in the words after it; the reader keeps the unit for the whole relation."""
     unit = before or reader.unit
     words = _trailing_words(reader, argument)
     if words:
@@ -42,7 +42,7 @@ def with_unit(reader: TokenReader, value: Node, before: str | None, argument: Re
 
 
 def _trailing_words(reader: TokenReader, argument: ReadArgument) -> str:
-    """Text after a value, with a power of it: `\\text{ cm}^2`, `\\frac{\\text{km}}{\\text{h}}`."""
+    """Text after a value, with its power: `\\text{ cm}^2`, `\\frac{\\text{km}}{\\text{h}}`."""
     found = ""
     while True:
         here = reader.here()

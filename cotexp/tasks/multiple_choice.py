@@ -1,4 +1,4 @@
-"""Letters of multiple choice in a text, from the question's own options, at word borders."""
+"""Letters of multiple choice in a text: letters of the question's options at word boundaries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cotexp.tasks.readings import one_reading
 from cotexp.tasks.statement import first_line, first_sentence
 
 SEVERAL = ""
-"""A statement of several letters, or of a formula: no answer, and no earlier one counts."""
+"""The result for a statement of several letters or a formula: no answer, and no earlier statement counts."""
 _FONTS = r"\\(?:text|textbf|textit|texttt|textrm|mathrm|mathbf|mathit|mathsf|mathtt)\s*\{"
 _MARKUP = re.compile(rf"(?:[\s*_$`\"'“‘>:]|{_FONTS}|\{{|\\\(|\\\[)+")
 _PREFIX = re.compile(
@@ -47,7 +47,7 @@ _FORMULA = re.compile(r"\\(?!text|mathrm|mathbf|mathit|mathsf|mathtt|quad|[,;! ]
 
 
 MOST_MENTIONS = 40
-"""Letters in parentheses that are looked at, from the text's end."""
+"""Most letters in parentheses that are considered, from the end of the text."""
 
 
 class Found(NamedTuple):
@@ -64,10 +64,10 @@ class _Clause(NamedTuple):
 
 
 def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter that the text after "answer is" states; None when it states none, empty when it names several as equals.
+    """The letter in the statement after "answer is"; None if it states none, empty if it names several as equals.
 
-    In this order: a letter at once that nothing but a mark follows; a conclusion's letter; letters in parentheses before any denial or
-    reason; the option's text; one single letter. An article is no letter: "A dog so (B)" is B.
+    In this order: a letter at the start that only punctuation follows; the letter of a conclusion; letters in parentheses before any denial or
+    reason; the option's text; a single letter. An article is not a letter: "A dog so (B)" is B.
     """
     line = first_line(text)[:1000]
     line = line[_skip(line) :]
@@ -100,7 +100,7 @@ _CONDITION = re.compile(r"\bif\b.*\b(?:otherwise|else)\b", re.IGNORECASE)
 
 
 def _depends(sentence: str, label: str) -> bool:
-    """Whether a sentence gives one option under a condition and another else."""
+    """Whether a sentence gives one option under a condition and another otherwise."""
     return bool(_CONDITION.search(sentence) or re.search(rf"\b(?:{label})[)\]]?\s+if\b[^,;]*[,;]\s*(?:and\s+)?[(\[]?(?:{label})\b", sentence))
 
 
@@ -117,7 +117,7 @@ def _is_taken_back(rest: str, letter: str, options: Mapping[str, str]) -> bool:
 
 
 def _clauses(sentence: str) -> list[_Clause]:
-    """A sentence cut before every reason, denial, conclusion and "but"; each clause without the word that ties it."""
+    """A sentence split before every reason, denial, conclusion and "but"; clauses do not include that word."""
     found, link, start = [], "first", 0
     for match in _LINK.finditer(sentence):
         found.append(_Clause(link, sentence[start : match.start()]))
@@ -150,7 +150,7 @@ def _clausewise(sentence: str, options: Mapping[str, str]) -> str | None:
 
 
 def _names(text: str, options: Mapping[str, str]) -> set[str]:
-    """The letters that a clause names: those in parentheses if there are any, else single letters at word borders."""
+    """The letters in a clause: those in parentheses if there are any, otherwise single letters at word boundaries."""
     label = _label(options)
     inside = {_as_option(letter, options) for letter in re.findall(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE)}
     if inside:
@@ -159,12 +159,12 @@ def _names(text: str, options: Mapping[str, str]) -> set[str]:
     if _FORMULA.search(text):
         return set()
     named = set(re.findall(rf"{_BORDERS[0]}({label}){_BORDERS[1]}", text))
-    # "A" or "I" is no article or pronoun if a mark or the end follows it
+    # before punctuation or the end, "A" and "I" are not an article and a pronoun
     return {_as_option(letter, options) for letter in named if letter not in ("A", "I") or re.search(rf"(?<![\w'’-]){letter}{_CLOSED}", text)}
 
 
 def boxed_letter(content: str, options: Mapping[str, str]) -> str | None:
-    """The letter that a box states; empty for a formula, such as "C = 5"."""
+    """The letter in a box; empty for a formula such as "C = 5"."""
     alone = letter_of_text(content, options)
     if alone is not None:
         return alone
@@ -185,7 +185,7 @@ def heading_letter(line: str, options: Mapping[str, str], *, goes_on: bool) -> s
 
 
 def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
-    """The one option that the last sentence with letters in parentheses names, without those that it rules out; None if it names several."""
+    """The single option in the last sentence with letters in parentheses, not counting those that it rules out; None if there are several."""
     label = _label(options)
     mentions = list(re.finditer(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE))[-MOST_MENTIONS:]
     while mentions:
@@ -224,7 +224,7 @@ def _is_refused(text: str, begin: int, end: int, mention: re.Match[str]) -> bool
 
 
 def last_letter(text: str, options: Mapping[str, str]) -> str | None:
-    """The last letter of an option at word borders, a capital or in parentheses."""
+    """The last letter of an option at word boundaries: a capital, or in parentheses."""
     last = None
     label = _label(options)
     for match in re.finditer(rf"{_BORDERS[0]}({label}){_BORDERS[1]}|\(({label.lower()})\)", text):
@@ -241,7 +241,7 @@ def _as_option(letter: str, options: Mapping[str, str]) -> str:
 
 
 def _skip(text: str) -> int:
-    """Where the statement begins after white space, markup and a word such as "option"."""
+    """The start of a statement after white space, markup and a word such as "option"."""
     position = 0
     for pattern in (_MARKUP, _PREFIX, _MARKUP):
         match = pattern.match(text, position)
@@ -250,5 +250,5 @@ def _skip(text: str) -> int:
 
 
 def _names_several(rest: str, label: str) -> bool:
-    """Whether another letter follows at once, as in "A, B" or "A and C"."""
+    """Whether another letter follows directly, as in "A, B" or "A and C"."""
     return bool(re.match(rf"[)\].*}}\s]*(?:,|and|or|&|/)\s*(?:(?:and|or)\s*)?(?:[(\[]\s*)?(?:{label})(?![\w'’])|\)\s*\((?:{label})\)", rest))

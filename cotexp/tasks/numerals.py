@@ -11,7 +11,7 @@ from cotexp.tasks.token_reader import TokenReader
 from cotexp.tasks.unit_words import Unsure, number_in_words
 
 _TWO_NUMBERS = re.compile(r"(?:\{ number \}|number) (?:\{ number \}|number)|number(?! \{)")
-"""What follows `\\frac` if both of its parts are numbers: {1}{2}, 1{2}, {1}2, 1 2, 12."""
+"""The text after `\\frac` if both of its parts are numbers: {1}{2}, 1{2}, {1}2, 1 2, 12."""
 
 
 ReadArgument = Callable[..., Node]
@@ -19,7 +19,7 @@ ReadArgument = Callable[..., Node]
 
 
 def number(reader: TokenReader, argument: ReadArgument) -> Node:
-    """Raises: Unsure for a number that cannot be read whole."""
+    """The number at the reader's place. Raises: Unsure if it cannot be read completely."""
     if reader.next_is("."):  # .\overline{3}
         if (repeating := _repeating(reader, "0")) is None:
             raise Unsure("a point")
@@ -87,7 +87,7 @@ def _scientific(reader: TokenReader, text: str) -> Node | None:
 
 
 def _mixed_in_latex(reader: TokenReader, whole: Number, argument: ReadArgument) -> Node | None:
-    """2\\frac{1}{2} is two and a half; None if no fraction of numbers follows. Looks before it reads, so that nested fractions are read once."""
+    """2\\frac{1}{2} is two and a half; None if no fraction of numbers follows. It looks ahead, so that nested fractions are read once."""
     kinds = " ".join(token.text if token.text in ("{", "}") else token.kind for token in reader.tokens[reader.place + 1 : reader.place + 7])
     if not _TWO_NUMBERS.match(kinds):
         return None

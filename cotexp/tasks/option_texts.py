@@ -1,4 +1,4 @@
-"""Which option of multiple choice a text is, by the option's own words or its amount."""
+"""Finds the option of multiple choice that has a given text or amount."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cotexp.tasks.units import UNITS
 
 
 def letter_of_text(text: str, options: Mapping[str, str]) -> str | None:
-    """The one option whose text this is, alone or after its own letter; None when no option or more than one fits.
+    """The option with this text, with or without its letter; None if no option or more than one fits.
 
-    Case counts only if it tells options apart, such as "Ww" and "WW". Spaces, LaTeX, separators of thousands, "the" and a unit that only
-    one of the two names do not count.
+    Case counts only if options differ in it, such as "Ww" and "WW". Spaces, LaTeX, separators of thousands, "the" and a unit that only
+    one of the two has do not count.
     """
     if len(text) > 1000 or not options:
         return None
@@ -47,13 +47,13 @@ def _spellings(letter: str, option: str) -> tuple[str, ...]:
 
 
 def _folded(text: str) -> str:
-    """A text for comparing: single spaces, no marks at its ends."""
+    """A text for comparison: single spaces, no punctuation at its ends."""
     return " ".join(text.split()).strip(" .,:;!?*_\"'$()[]{}")
 
 
 @lru_cache(maxsize=4096)
 def _canonical(text: str) -> str:
-    """A text without what does not change it: LaTeX's formatting, spaces beside signs, separators of thousands, articles at its head."""
+    """A text without parts that do not change it: formatting of LaTeX, spaces next to signs, separators of thousands, leading articles."""
     bare = re.sub(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", without_formatting(re.sub(r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\1/\2", text)))
     bare = re.sub(r"(?<=\d)[,\u2009\u202f](?=\d{3}(?!\d))", "", " ".join(bare.split()))
     bare = re.sub(r"(\d+)\.0+(?!\d)|((?<=\d)\.\d*?[1-9])0+(?!\d)", lambda found: found[1] or found[2], bare)

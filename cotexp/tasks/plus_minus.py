@@ -1,4 +1,4 @@
-"""The two values that a plus-minus sign gives."""
+"""The two values of a formula with a plus-minus sign."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cotexp.tasks.values import parts_of
 
 
 def several(node: Node) -> Node:
-    """3 \\pm 2 is two values. Raises: Unsure for more than one such sign, since they may go together or not."""
+    """The two values of 3 \\pm 2. Raises: Unsure if there is more than one such sign, because they may depend on each other."""
     if isinstance(node, Group) and node.kind in ("list", "{}"):
         members = [member for own in node.members for member in _members(several(own))]
         return Group(node.kind, tuple(members), node.joined_by)

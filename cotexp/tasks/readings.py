@@ -1,6 +1,6 @@
-"""The one number that a statement gives, read clause by clause; or that it gives none, or something that is no single number.
+"""The number that a statement gives, read clause by clause; or the fact that it gives none, or several.
 
-A statement is a first clause and what follows it: "60% of 30, or 18", "5 times 3, which is 15", "not 18 but 20", "18, since 9 * 2 = 18".
+A statement is a clause and the clauses that follow it: "60% of 30, or 18", "5 times 3, which is 15", "not 18 but 20", "18, since 9 * 2 = 18".
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from cotexp.tasks.word_lists import AFTER_OR, FILLERS, NOT, REMARKS, SUBJECTS, V
 
 
 class Reading(NamedTuple):
-    """What a piece of text gives: a number, in plain characters and with its value; else whether it was a number's place at all.
+    """The result of reading a text: a number, in plain characters and as a value, or none.
 
-    `is_silent`: it states nothing (a remark, a negation) and hides no earlier statement. `denied`: the value of "not 18".
+    `is_silent`: the text states nothing (a remark, a negation), so an earlier statement counts. `denied`: the value of "not 18".
     """
 
     text: str | None = None
@@ -35,17 +35,17 @@ UNREADABLE = Reading()
 
 
 def one_reading(piece: str) -> Reading:
-    """What a box, a gold answer or a `####` line holds as a whole: every clause of it counts."""
+    """The number in a whole box, gold answer or `####` line: every clause counts."""
     return _reading(clauses_of(_items(piece)), is_whole=True) if len(piece) <= MOST_CHARACTERS else UNREADABLE
 
 
 def stated_reading(piece: str) -> Reading:
-    """What the sentence after "the answer is" gives."""
+    """The number in the sentence after "the answer is"."""
     return _reading(clauses_of(_items(piece[:MOST_CHARACTERS])), is_whole=False)
 
 
 def heading_reading(piece: str, *, goes_on: bool) -> Reading:
-    """What a line after "####" gives: a title such as "Step 2: Money" or "2 Checks" above more text gives nothing."""
+    """The number in a line after "####". A title such as "Step 2: Money" or "2 Checks" above more text gives none."""
     row = _items(piece[:MOST_CHARACTERS])
     at = next((n for n, item in enumerate(row) if isinstance(item, Quantity | Stop)), len(row))
     is_equation = any(isinstance(item, Sign) and item.kind == "equals" for item in row[:at])
@@ -87,7 +87,7 @@ def _without_end(found: list[Token]) -> list[Token]:
 
 
 def _reading(clauses: Sequence[Clause], *, is_whole: bool) -> Reading:
-    """Go through the clauses; each may replace, confirm or contradict what was read before it."""
+    """Read the clauses in order; each may replace, confirm or contradict the result so far."""
     first = clauses[0]
     if not is_whole and first.row and not _may_state(first.row):
         if not any(isinstance(item, Quantity) for item in first.row) or _is_remark(first.row):
@@ -131,7 +131,7 @@ _WORKED_OUT = frozenset(("found", "calculated", "computed", "obtained", "derived
 
 
 def _result_of(row: Sequence[Item], clauses: Sequence[Clause]) -> Reading | None:
-    """What "found by multiplying 9 by 2, which gives 18" gives; None for another remark."""
+    """The number in a remark such as "found by multiplying 9 by 2, which gives 18"; None for another remark."""
     words = [item.text.lower() if isinstance(item, Word) else "" for item in row[:2]]
     if len(words) < 2 or words[0] not in _WORKED_OUT or words[1] not in ("by", "as", "through", "from"):
         return None
@@ -142,7 +142,7 @@ def _result_of(row: Sequence[Item], clauses: Sequence[Clause]) -> Reading | None
 
 
 def _next(state: Side, new: Side, clause: Clause, *, is_whole: bool) -> Side:
-    """What the statement gives after one more clause."""
+    """The result of the statement after one more clause."""
     following = next((item.text.lower() for item in clause.row[1:2] if isinstance(item, Word)), "")
     if clause.link == "comma" and following in ("more", "less", "fewer", "greater", "higher", "lower", "older", "younger", "of"):
         return state
@@ -171,7 +171,7 @@ def _next(state: Side, new: Side, clause: Clause, *, is_whole: bool) -> Side:
 
 
 def _same(one: Quantity, other: Quantity) -> bool:
-    """Whether two quantities are the same amount, perhaps in two units."""
+    """Whether two quantities are the same amount, possibly in two units."""
     if one.unit is not None and other.unit is not None and one.unit.kind == other.unit.kind:
         return one.value * one.unit.size == other.value * other.unit.size
     return one.value == other.value and (one.is_percent == other.is_percent)
@@ -187,12 +187,12 @@ def _is_remark(row: Sequence[Item]) -> bool:
 
 
 def _is_about(words: Sequence[str]) -> bool:
-    """ "correct to 2 decimal places", "exact to 3 digits": about an answer."""
+    """ Whether the words are about an answer: "correct to 2 decimal places", "exact to 3 digits"."""
     return any(one in ("correct", "exact", "rounded", "accurate") and other == "to" for one, other in pairwise(words))
 
 
 def _may_state(row: Sequence[Item]) -> bool:
-    """Whether a first clause after "the answer is" begins as one that states something: with a number, a filler, a variable, a subject."""
+    """Whether the first clause after "the answer is" begins like a statement: with a number, a filler, a variable or a subject."""
     at = next((n for n, item in enumerate(row) if isinstance(item, Quantity | Stop)), len(row))
     lead = [item for item in row[:at] if isinstance(item, Word)]
     words = [word.text.lower() for word in lead]

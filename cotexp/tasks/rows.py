@@ -1,6 +1,6 @@
-"""Rows of a file, each with its place, so that every refusal names file, line and field.
+"""Rows of a file with their places, so that every error names file, line and field.
 
-A reader yields `Row`s lazily: it knows nothing of questions. What a row must hold is said by its `text`, `object` and `list_of` methods.
+A reader yields `Row`s lazily and knows nothing about questions. The methods of `Row` check the fields.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Row:
     def text(self, name: str) -> str:
         """The field's text without outer white space.
 
-        Raises: ConfigError when the field is missing, empty or no text.
+        Raises: ConfigError if the field is missing, empty or not a text.
         """
         value = self.value(name)
         if not isinstance(value, str):
@@ -60,7 +60,7 @@ class Row:
         return value
 
     def value(self, name: str) -> Any:
-        """The field as it is. Raises: ConfigError when it is missing or null."""
+        """The value of the field. Raises: ConfigError if it is missing or null."""
         if name in self.fields and self.fields[name] is None:
             raise self.refusal(name, "must not be null")
         if name not in self.fields:
@@ -69,8 +69,8 @@ class Row:
         return self.fields[name]
 
     def gold(self, name: str, answer_type: AnswerType, options: Mapping[str, str] | None = None, *, raw: Any = None) -> str:
-        """The field's answer (or `raw` in its place) in the form that is compared. Raises: ConfigError when it is none of this type."""
-        from cotexp.tasks.gold import read_gold  # the readers of answers take a tenth of a second, and settings need none
+        """The field's answer (or `raw` in its place) in the form that is compared. Raises: ConfigError if it is not of this type."""
+        from cotexp.tasks.gold import read_gold  # importing the readers of answers takes a tenth of a second, and settings need none
 
         given = self.value(name) if raw is None else raw
         try:
@@ -79,7 +79,7 @@ class Row:
             raise self.refusal(name, f"{error}; got {_short(given)} (answer type {answer_type})") from None
 
     def finish_reason(self) -> FinishReason:
-        """How the row's text ended, by its field `finish_reason`. Raises: ConfigError when the field holds no known word."""
+        """The finish reason of the row's text, by its field `finish_reason`. Raises: ConfigError if its value is unknown."""
         try:
             return finish_reason(self.fields.get("finish_reason"))
         except ValueError as error:
@@ -109,7 +109,7 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
 
 
 def _content(path: Path, name: str) -> bytes:
-    """Raises: ConfigError for what is no file, or cannot be read; a pipe or device is not even opened, since that may wait for ever."""
+    """The bytes of a file. Raises: ConfigError if it is not a file or cannot be read. A pipe or device is not opened, as that may block forever."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -181,15 +181,15 @@ def _parquet_rows(content: bytes, name: str) -> Iterator[Row]:
 
 
 def json_line(row: Any) -> bytes:
-    """One line of JSON Lines, as this project writes it."""
+    """A row as a line of JSON Lines, as this project writes it."""
     return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
 def options_of(row: Row, name: str) -> dict[str, str]:
     """Options under the letters A, B, ...: from a list of texts ("A) cat" loses its label), an object of label and text, a list of objects
-    with fields label and text or an object with two such lists, or any of these as JSON (or as Python spells it) in a text.
+    with fields label and text or an object with two such lists, or any of these as JSON (or as Python prints it) in a text.
 
-    Raises: ConfigError when the field is none of these, or holds fewer than two options or more than there are letters.
+    Raises: ConfigError if the field is none of these, or has fewer than two options or more options than letters.
     """
     value = _unpacked(row, name)
     texts = list(value.values()) if isinstance(value, Mapping) else value
@@ -216,7 +216,7 @@ def labels_of(row: Row, name: str) -> list[str]:
 
 
 _ARRAY = re.compile(r"\barray\(\s*(\[.*?\])\s*(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
-"""How pandas writes the arrays of a Parquet file into a cell of a CSV file."""
+"""The form of an array of a Parquet file in a CSV file written by pandas."""
 
 
 def _unpacked(row: Row, name: str) -> Any:
@@ -235,7 +235,7 @@ def _unpacked(row: Row, name: str) -> Any:
 
 
 def _decoded_cell(cell: str) -> Any:
-    """What a cell spells as JSON, or as Python writes lists and objects into a CSV file; None for neither."""
+    """The value of a cell that is JSON, or a list or object as Python prints it; None for neither."""
     try:
         return orjson.loads(cell)
     except orjson.JSONDecodeError:

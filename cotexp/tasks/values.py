@@ -1,4 +1,4 @@
-"""Values of formulas: rational numbers without a library, other expressions by sympy, and when two of them are the same."""
+"""Values of formulas and their equality: rational numbers without a library, other expressions by sympy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cotexp.tasks.unit_words import Unsure
 
 RELATIVE_TOLERANCE = 1e-6
 MOST_BITS = 20_000
-"""Numbers with more binary digits are not computed."""
+"""Most binary digits of numbers that are computed."""
 _NAMED = "sin cos tan cot sec csc sinh cosh tanh exp"
 _CONSTANTS = ("\\pi", "\\infty", "e", "i", "")
 
@@ -53,7 +53,7 @@ def constant_of(node: Node) -> Any:
 
 
 def rational_of(node: Node) -> Fraction | None:
-    """The exact value of a rational number that is small enough to be written down; None for anything else."""
+    """The exact value of a rational number whose powers have at most MOST_BITS; None for anything else."""
     if isinstance(node, Number):
         return node.value
     if not isinstance(node, Apply) or node.name not in ("+", "*", "/", "^", "neg", "!", "degrees"):
@@ -82,7 +82,7 @@ def _bits(value: Fraction) -> int:
 
 
 def expression_of(node: Node, *, is_angle: bool = False, positive: bool = False) -> Any:
-    """The sympy expression of a tree, with `positive` variables or complex ones. Raises: Unsure for what is no expression, or too large."""
+    """The sympy expression of a tree, with `positive` variables or complex ones. Raises: Unsure if it is not an expression, or too large."""
     import sympy
 
     exact = rational_of(node) if not is_angle else None
@@ -188,7 +188,7 @@ def same_expression(gold: Node, answer: Node) -> bool:
 
 
 def _may_vanish(one: Any, other: Any) -> bool:
-    """Whether variables that only one of them has may cancel, as in x/x; a bare letter more is another expression."""
+    """Whether variables that only one of them has may cancel, as in x/x. A further letter alone makes another expression."""
     import sympy
 
     return bool(sympy.simplify(one).free_symbols == sympy.simplify(other).free_symbols)
@@ -212,7 +212,7 @@ _POINTS = tuple(Fraction(top, bottom) for top, bottom in ((7, 3), (-5, 7), (13, 
 
 
 def _agree_at_points(gold: Any, answer: Any) -> bool:
-    """Whether the values are the same at some points: wherever both are real, and where all variables are positive."""
+    """Whether the values agree at some points: where both are real, and where all variables are positive."""
     import sympy
 
     names = sorted(gold.free_symbols | answer.free_symbols, key=str)
@@ -229,7 +229,7 @@ def _agree_at_points(gold: Any, answer: Any) -> bool:
 
 
 def proved_zero(difference: Any) -> bool:
-    """Whether sympy finds it to be zero; variables are taken for positive, which `_agree_at_points` has made up for."""
+    """Whether sympy proves that it is zero. It assumes positive variables; `_agree_at_points` has checked the others."""
     import sympy
 
     for step in (sympy.expand, sympy.radsimp, sympy.cancel, sympy.simplify):

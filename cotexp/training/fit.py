@@ -55,7 +55,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     """Fine-tune, and write the best model by validation loss to `job.folder`, with curve.jsonl and training.json.
 
     `on_row(row, num_steps)` is called for every step and validation. Training resumes from a checkpoint in the folder.
-    Raises: ConfigError when no example is short enough; TrainingDiverged when the loss is not finite.
+    Raises: ConfigError if no example is short enough; TrainingDiverged when the loss is not finite.
     """
     if (job.folder / "training.json").is_file():
         return
@@ -179,7 +179,7 @@ class Limits(NamedTuple):
 
 
 def _encode(examples: list[Example], encoder: Encoder, limits: Limits, task_of: Mapping[str, int], what: str) -> tuple[list[EncodedExample], int]:
-    """The encoded examples within the limits, and the number of the others. Raises: ConfigError when there is none."""
+    """The encoded examples within the limits, and the number of the others. Raises: ConfigError if there is none."""
     encoded = [
         EncodedExample(
             encoder.example(each.prompt, each.completion, compressed=each.compressed, ratio=each.ratio), each.form, task_of.get(each.question_id, 0)

@@ -99,7 +99,7 @@ class MultitaskModule(pl.LightningModule):
         self.sums = self.sums.to(batch.kind_B.device) + supervised_loss(self.model, batch, len(self.tasks)).sums
 
     def check_finite(self, loss: float, step: int) -> None:
-        """Raises: TrainingDiverged when a loss is NaN or infinite."""
+        """Raises: TrainingDiverged if a loss is NaN or infinite."""
         if not math.isfinite(loss):
             raise TrainingDiverged(
                 f"training diverged: the loss became {loss} at step {step}; lower trainer.learning_rate (now {self.options.learning_rate}) "
