@@ -281,7 +281,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "strategyqa": Benchmark("boolean", _train_and_test("strategyqa", 1603, 687), strategyqa, "Apache-2.0 (BIG-bench), MIT (StrategyQA)"),
     "date_understanding": Benchmark("choice", _train_and_test("date_understanding", 258, 111), bigbench_choice, "Apache-2.0 (BIG-bench)"),
-    "tracking_shuffled_objects": Benchmark("choice", _train_and_test("tracking_shuffled_objects", 525, 225), bigbench_choice, "Apache-2.0 (BIG-bench)"),
+    "tracking_shuffled_objects": Benchmark(
+        "choice", _train_and_test("tracking_shuffled_objects", 525, 225), bigbench_choice, "Apache-2.0 (BIG-bench)"
+    ),
     "arc_challenge": Benchmark(
         "choice",
         _hub("arc_challenge", "allenai/ai2_arc", "ARC-Challenge", {"train": 1119, "validation": 299, "test": 1172}),

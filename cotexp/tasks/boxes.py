@@ -84,8 +84,7 @@ def stated_boxes(text: str) -> list[Box]:
 
 
 def parts_of_answer(text: str) -> list[Box]:
-    """The last box with content, and the boxes before it if only "and", "or" or a comma is between them; empty if there is no box.
-    """
+    """The last box with content, and the boxes before it if only "and", "or" or a comma is between them; empty if there is no box."""
     boxes = stated_boxes(text)
     parts = boxes[-1:]
     for before in reversed(boxes[:-1]):

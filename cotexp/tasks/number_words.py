@@ -28,7 +28,13 @@ def _spoken_number(tokens: Sequence[Token], at: int) -> tuple[Fraction, int] | N
     total, group, last, end = 0, 0, 0, at
     while end < len(tokens) and tokens[end].kind == "word":
         word = tokens[end].text.lower()
-        joined = word == "and" and end > at and last in _SPOKEN_MAGNITUDES.values() and end + 1 < len(tokens) and _below_hundred(tokens[end + 1]) is not None
+        joined = (
+            word == "and"
+            and end > at
+            and last in _SPOKEN_MAGNITUDES.values()
+            and end + 1 < len(tokens)
+            and _below_hundred(tokens[end + 1]) is not None
+        )
         number = 1 if word == "a" and end == at else _below_hundred(tokens[end])
         if joined:
             end += 1

@@ -187,7 +187,7 @@ def _is_remark(row: Sequence[Item]) -> bool:
 
 
 def _is_about(words: Sequence[str]) -> bool:
-    """ Whether the words are about an answer: "correct to 2 decimal places", "exact to 3 digits"."""
+    """Whether the words are about an answer: "correct to 2 decimal places", "exact to 3 digits"."""
     return any(one in ("correct", "exact", "rounded", "accurate") and other == "to" for one, other in pairwise(words))
 
 
