@@ -82,12 +82,12 @@ def _read_number(text: str, _: Mapping[str, str]) -> Extracted:
         return Extracted(readings[-1].text, "boxed", group[0].start) if agree else _NONE
     denied: list[Fraction] = []
     for mark in marks(text):
-        found = heading_reading(mark.piece, goes_on=mark.goes_on) if mark.is_heading else stated_reading(first_sentence(mark.piece))
-        if found.denied is not None:
-            denied.append(found.denied)
-        if found.text is not None:
-            return Extracted(found.text, "statement", mark.start) if found.value not in denied else _NONE
-        if not found.is_silent:
+        stated = heading_reading(mark.piece, goes_on=mark.goes_on) if mark.is_heading else stated_reading(first_sentence(mark.piece))
+        if stated.denied is not None:
+            denied.append(stated.denied)
+        if stated.text is not None:
+            return Extracted(stated.text, "statement", mark.start) if stated.value not in denied else _NONE
+        if not stated.is_silent:
             return _NONE
     return _NONE
 

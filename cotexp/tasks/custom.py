@@ -78,7 +78,7 @@ def load_sets(task: CustomTask) -> QuestionSets:
     num_test = task.num_test or len(order) // TEST_PART
     if not 0 < num_test < len(order):
         raise ConfigError(
-            f"task.num_test must leave test and training questions: {task.file} has {len(order)} different questions, and {num_test} of them would be "
+            f"task.num_test must leave test and training questions: {task.file} has {len(order)} different questions, {num_test} of which would be "
             "the test split; give task.test_file=FILE or another task.num_test"
         )
     sets = draw(task, train=order[num_test:], validation=validation, test=order[:num_test])

@@ -23,7 +23,7 @@ from cotexp.tasks.rows import json_line
 
 
 def known_benchmark(name: str, setting: str) -> Benchmark:
-    """Raises: ConfigError naming `setting` when there is no such benchmark."""
+    """The benchmark of this name. Raises: ConfigError naming `setting` if there is none."""
     if name not in BENCHMARKS:
         raise ConfigError(f"{setting} must be one of {', '.join(BENCHMARKS)}{suggestion(name, list(BENCHMARKS))}; got {name!r}")
     return BENCHMARKS[name]
@@ -46,7 +46,7 @@ def find_file(split: Split, folders: Iterable[Path]) -> Path | None:
 def provide_files(name: str, benchmark: Benchmark, folders: Sequence[Path], revision: str | None) -> dict[str, Path]:
     """Split -> file. Files in none of the folders are downloaded from the hub into the last one.
 
-    Raises: ConfigError that names the ways to get a file when there is no hub copy or no folder, or the download fails.
+    Raises: ConfigError, with the ways to get a file, if there is no hub copy or no folder, or the download fails.
     """
     if revision:
         _check_revision(name, benchmark, folders, revision)
