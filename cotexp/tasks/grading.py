@@ -129,7 +129,7 @@ def _formulas(gold: str, answer: str | None) -> Comparison:
 
 
 def is_kept(answer: str | None, chain: str, question: Question) -> bool:
-    """Whether a rewritten chain still leads to `answer`: it contains the formula or all its parts, or its last number, letter or yes/no is `answer`."""
+    """Whether a rewrite still leads to `answer`: it contains the formula or all its parts, or its last number, letter or yes/no is `answer`."""
     if answer is None:
         return False
     if question.answer_type == "latex":
