@@ -29,7 +29,7 @@ MOST_REJECTED_IN_A_ROW = 8
 
 
 class ApiBatch:
-    """The requests of one call under one throttle. `spent`: dollars that the role cost before."""
+    """The requests of one call under one throttle. `spent`: dollars that the role has cost before."""
 
     def __init__(self, service: ApiService, sampling: Sampling, on_output: Callable[[Output], None], *, spent: float, keep_thinking: bool) -> None:
         self.service, self.server, self.sampling, self.on_output = service, service.server, sampling, on_output
@@ -158,7 +158,7 @@ class ApiBatch:
         return answer
 
     def refusal(self, body: Any, headers: Mapping[str, str], *, status: int | None, otherwise: str) -> Refusal:
-        """The parsed body of an error. The key and its first characters, which some services repeat, are removed."""
+        """The parsed error body, without the key and its first characters, which some services repeat."""
         found = refusal_of(body if isinstance(body, dict) else {"message": body}, headers, status=status, otherwise=otherwise)
         return found._replace(words=self.service.scrubbed_words(found.words))
 
@@ -222,7 +222,7 @@ class ApiBatch:
             name = self.server.api_key_env or "no key, since server.api_key_env is null"
             raise self.service.failure(f"{self.server.base_url} does not accept the key ({name}): {said}")
         if status in (403, 404):
-            look = "look at server.base_url, which mostly ends in /v1, and server.model"
+            look = "look at server.base_url, which usually ends in /v1, and server.model"
             raise self.service.failure(f"{self.server.base_url} does not offer this model to this key (status {status}): {said}; {look}")
         if refusal.is_filtered:
             return "filtered"
@@ -236,7 +236,7 @@ class ApiBatch:
         raise Rejected(f"{said} (status {status}){also}")
 
     def no_money(self, request: Request) -> str:
-        """The error for a request that could cost more than is left of `max_cost`."""
+        """The error for a request that could cost more than the rest of `max_cost`."""
         limit, spent = self.server.max_cost, self.throttle.spent
         next_cost = self.service.most_cost(request, self.sampling)
         return (

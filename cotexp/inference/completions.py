@@ -1,7 +1,7 @@
 """Parses chat completions of any server: the answer, the reasoning before it, and the finish reason.
 
 `content` is a text, null, or a list of parts. Reasoning is in a part, in a field of its own (`reasoning_content`, `reasoning`,
-`reasoning_details`, ...), or between marks in the content, often in two of these places. A repetition counts once.
+`reasoning_details`, ...), or between marks in the content, often in two of these places. Repeated reasoning counts once.
 
 Finish reasons are those of OpenAI, Anthropic, Gemini, Mistral, Cohere, vLLM and SGLang. These rules are ours: a text that ended in a tool call
 has ended (`stop`), since no request offers tools. A text with no reason or an unknown one was cut off (`length`) if it has as many tokens as
@@ -34,7 +34,7 @@ _ENDING_OF = {word: ending for ending, words in ENDINGS.items() for word in word
 OWN_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thought", "thinking_blocks", "reasoning_details")
 """Fields of a message that hold reasoning."""
 SPOKEN = ("text", "output_text", "value", "content")
-"""Fields that hold the text of a part; a reasoning part has more of them."""
+"""Fields with the text of a part; a reasoning part has further ones."""
 THOUGHT = ("thinking", "reasoning", "reasoning_content", "reasoning_text", *SPOKEN, "summary")
 
 _BEGIN, _END = (rf"(?:<{slash}(?:think|thinking|thought|reasoning)>|\[{slash}THINK\])" for slash in ("", "/"))
@@ -47,7 +47,7 @@ _ANY_MARK = r"(?:<\|[^|\s]*\|>(?:assistant|analysis|commentary|final)?|[<\[◁][
 
 
 class Written(NamedTuple):
-    """`ending` is a name of ENDINGS, or the server's word if it is unknown ("" for none). `num_dropped` parts hold no text."""
+    """`ending` is a name of ENDINGS, or the server's word if it is unknown ("" for none). `num_dropped` parts have no text."""
 
     text: str
     thinking: str
@@ -61,7 +61,7 @@ class Written(NamedTuple):
 
 
 def written(completion: dict[str, Any]) -> Written | None:
-    """The parsed first choice of a completion; None without a choice, or if its content cannot hold a text."""
+    """The parsed first choice of a completion; None without a choice, or if its content cannot contain a text."""
     choice = _first_choice(completion)
     if choice is None:
         return None
@@ -77,7 +77,7 @@ def written(completion: dict[str, Any]) -> Written | None:
     texts: list[str] = []
     refusals, num_dropped = [_said(message.get("refusal"), SPOKEN)], 0
     for part in parts:
-        kind, said = _of_part(part)
+        kind, said = _kind_and_text(part)
         {"text": texts, "thinking": thoughts, "refusal": refusals, "none": []}[kind].append(said)
         num_dropped += kind == "none"
     text, thinking = _separated("".join(texts), thoughts)
@@ -132,7 +132,7 @@ def _first_choice(completion: dict[str, Any]) -> dict[str, Any] | None:
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
-def _of_part(part: Any) -> tuple[str, str]:
+def _kind_and_text(part: Any) -> tuple[str, str]:
     """(kind, text) of one part of a content. Kinds: "text", "thinking", "refusal", and "none" for images, calls and unknown parts."""
     if isinstance(part, str):
         return "text", part
@@ -153,7 +153,7 @@ def _of_part(part: Any) -> tuple[str, str]:
 
 
 def _said(value: Any, names: tuple[str, ...]) -> str:
-    """The text in `value` at any depth. In an object it is in the first of the fields `names` that holds one."""
+    """The text in `value` at any depth. In an object it is in the first of the fields `names` with a text."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -173,7 +173,7 @@ def _separated(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
 
     Without separate reasoning the text stays as the model wrote it, marks included.
     """
-    distinct = _each_once(thoughts)
+    distinct = _distinct(thoughts)
     if not distinct:
         return text, ""
     if any(_plain(each) == _plain(text) for each in distinct):
@@ -182,7 +182,7 @@ def _separated(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
     if inline is None and (ended := _ENDED.match(text)) and any(_plain(ended.group(1)) in _plain(each) for each in distinct):
         inline = ended
     if inline:
-        return text[inline.end() :], "\n\n".join(_each_once([*distinct, inline.group(1)]))
+        return text[inline.end() :], "\n\n".join(_distinct([*distinct, inline.group(1)]))
     for each in distinct:
         words = r"\s+".join(map(re.escape, each.split()))
         if begins := re.match(rf"\s*(?:{_ANY_MARK}\s*{words}\s*{_ANY_MARK}|{words}\s*\n)\s*", text):
@@ -190,7 +190,7 @@ def _separated(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
     return text, "\n\n".join(distinct)
 
 
-def _each_once(thoughts: Iterable[str]) -> list[str]:
+def _distinct(thoughts: Iterable[str]) -> list[str]:
     """Reasoning texts without marks and white space at their ends. A text that is part of another one is left out."""
     found: list[str] = []
     for each in filter(None, (_MARKS.sub("", thought).strip() for thought in thoughts)):
@@ -252,9 +252,9 @@ def _longer(before: Any, more: Any) -> Any:
         return more
     parts: list[Any] = []
     for piece in (*([before] if isinstance(before, str) else before), *([more] if isinstance(more, str) else more)):
-        kind, said = _of_part(piece)
-        if parts and kind in ("text", "thinking") and _of_part(parts[-1])[0] == kind:
-            parts[-1] = {"type": kind, "text": _of_part(parts[-1])[1] + said}
+        kind, said = _kind_and_text(piece)
+        if parts and kind in ("text", "thinking") and _kind_and_text(parts[-1])[0] == kind:
+            parts[-1] = {"type": kind, "text": _kind_and_text(parts[-1])[1] + said}
         else:
             parts.append(piece)
     return parts

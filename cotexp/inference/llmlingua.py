@@ -1,7 +1,7 @@
 """The importance of the words of a text by LLMLingua-2, through the documented interface of its package.
 
-The package returns the words that it keeps at a rate, but no probabilities. So a word's importance is the share of the rates 0.05, 0.10, ...
-0.95 at which it is kept. That is the classifier's order in twenty steps, within the 512 tokens that it reads at once.
+The package returns the words that it keeps at a rate, but no probabilities. So the importance of a word is the share of the rates 0.05, 0.10, ...
+0.95 at which it is kept. This is the classifier's order in twenty steps, within the 512 tokens that it reads at once.
 Source: LLMLingua-2 (Pan et al. 2024), package llmlingua 0.2.2.
 """
 

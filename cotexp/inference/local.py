@@ -1,7 +1,7 @@
 """Generation with any causal or encoder-decoder transformers model on this machine.
 
-In float32 a row's text does not depend on its batch or its order: rows are padded with exact masks, and each row is sampled with a random
-generator of its own. Axes: B rows, T tokens, V vocabulary.
+In float32 a row's text does not depend on its batch or its order: rows are padded with exact masks, and each row is sampled with its own random
+generator. Axes: B rows, T tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OnEnd = Callable[[EncodedRequest, list[int], bool], None]
 class LocalEngine:
     """Generates in batches with one loaded model. With `compile`, steps are compiled and use a cache of fixed size.
 
-    Raises: ConfigError for a model that cannot be decoded step by step, or by compiled steps if those are wanted.
+    Raises: ConfigError for a model that cannot be decoded step by step, or not by compiled steps if these are requested.
     """
 
     loaded: LoadedModel
@@ -126,7 +126,7 @@ class LocalEngine:
         if self.loaded.device.type == "cuda":
             torch.cuda.empty_cache()
         size = max(1, num_left // 2)
-        log.warning("out of GPU memory with %d texts at once: going on with %d; a lower max_batch_tokens avoids this", len(batch), size)
+        log.warning("out of GPU memory with %d texts at once: continuing with %d; a lower max_batch_tokens avoids this", len(batch), size)
         return size
 
     @torch.inference_mode()
@@ -187,7 +187,7 @@ def _uniform_draws(requests: Sequence[Request], sampling: Sampling) -> torch.Ten
 
 
 def _restricted(scores_BV: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """The scores, -inf for tokens that top_k, top_p and min_p exclude, as `generate` of transformers restricts them."""
+    """The scores, -inf for tokens that top_k, top_p and min_p exclude, as in `generate` of transformers."""
     makers: dict[str, Callable[..., LogitsProcessor]] = {"top_k": TopKLogitsWarper, "top_p": TopPLogitsWarper, "min_p": MinPLogitsWarper}
     for name, value in sampling.restrictions.items():
         scores_BV = makers[name](value)(None, scores_BV)
