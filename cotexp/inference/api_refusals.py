@@ -60,7 +60,7 @@ class Refusal(NamedTuple):
         return bool(FILTERED.search(f"{self.codes} {self.words}"))
 
     def too_long(self, limit: int | None, *, again: bool = False) -> TooLong | None:
-        """The number of tokens that fit, if the server refused `limit` new tokens as too many; None for any other refusal. `again`: the limit was lowered before."""
+        """The tokens that fit, if the server refused `limit` new tokens as too many; otherwise None. `again`: the limit was lowered before."""
         return too_long(self.words, self.codes, limit, again=again) if self.status in ABOUT_THE_REQUEST and not self.is_final else None
 
 

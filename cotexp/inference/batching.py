@@ -42,7 +42,7 @@ class Batching(NamedTuple):
 
 
 class _Tried(NamedTuple):
-    """A prompt, the tokens written after it, and logits of shape (N, V): from one pass over the whole row, and from decoding it alone, step by step."""
+    """A prompt, the tokens written after it, and logits of shape (N, V): from one pass over the whole row, and from decoding it alone in steps."""
 
     prompt: list[int]
     written: list[int]

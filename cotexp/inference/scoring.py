@@ -1,7 +1,7 @@
 """Log-probabilities of given tokens, for many texts that follow one prompt and share prefixes.
 
 A causal model reads all texts of an item as one packed row, the tree of their prefixes in depth-first order. Each token has the position of
-its text and attends only to its own prefix, so every distinct prefix is computed once. Each distinct text has its own row for models that
+its text and attends only to its prefix, so every distinct prefix is computed once. Each distinct text has its own row for models that
 cannot be masked in this way (sliding windows shorter than the texts, recurrence, position biases), and for encoder-decoder models.
 
 A text beyond the length at which rotary frequencies change also has its own row: it is scored with the frequencies of its whole length. A text that was
