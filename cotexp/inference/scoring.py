@@ -4,8 +4,8 @@ A causal model reads all texts of an item as one packed row, the tree of their p
 its text and attends only to its prefix, so every distinct prefix is computed once. Each distinct text has its own row for models that
 cannot be masked in this way (sliding windows shorter than the texts, recurrence, position biases), and for encoder-decoder models.
 
-A text beyond the length at which rotary frequencies change also has its own row: it is scored with the frequencies of its whole length. A text that was
-generated across that length used both kinds, so its score is not the sum of the log-probabilities at generation.
+A text beyond the length at which rotary frequencies change also has its own row: it is scored with the frequencies of its whole length. A text
+that was generated across that length used both kinds, so its score is not the sum of the log-probabilities at generation.
 Axes: B rows, T tokens, K tokens seen, N tokens read, V vocabulary, S tokens of a prompt, D width.
 """
 
