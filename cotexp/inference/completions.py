@@ -77,7 +77,7 @@ def written(completion: dict[str, Any]) -> Written | None:
     texts: list[str] = []
     refusals, num_dropped = [_said(message.get("refusal"), SPOKEN)], 0
     for part in parts:
-        kind, said = _kind_and_text(part)
+        kind, said = _of_part(part)
         {"text": texts, "thinking": thoughts, "refusal": refusals, "none": []}[kind].append(said)
         num_dropped += kind == "none"
     text, thinking = _separated("".join(texts), thoughts)
@@ -132,7 +132,7 @@ def _first_choice(completion: dict[str, Any]) -> dict[str, Any] | None:
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
-def _kind_and_text(part: Any) -> tuple[str, str]:
+def _of_part(part: Any) -> tuple[str, str]:
     """(kind, text) of one part of a content. Kinds: "text", "thinking", "refusal", and "none" for images, calls and unknown parts."""
     if isinstance(part, str):
         return "text", part
@@ -173,7 +173,7 @@ def _separated(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
 
     Without separate reasoning the text stays as the model wrote it, marks included.
     """
-    distinct = _distinct(thoughts)
+    distinct = _each_once(thoughts)
     if not distinct:
         return text, ""
     if any(_plain(each) == _plain(text) for each in distinct):
@@ -182,7 +182,7 @@ def _separated(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
     if inline is None and (ended := _ENDED.match(text)) and any(_plain(ended.group(1)) in _plain(each) for each in distinct):
         inline = ended
     if inline:
-        return text[inline.end() :], "\n\n".join(_distinct([*distinct, inline.group(1)]))
+        return text[inline.end() :], "\n\n".join(_each_once([*distinct, inline.group(1)]))
     for each in distinct:
         words = r"\s+".join(map(re.escape, each.split()))
         if begins := re.match(rf"\s*(?:{_ANY_MARK}\s*{words}\s*{_ANY_MARK}|{words}\s*\n)\s*", text):
@@ -190,7 +190,7 @@ def _separated(text: str, thoughts: Iterable[str]) -> tuple[str, str]:
     return text, "\n\n".join(distinct)
 
 
-def _distinct(thoughts: Iterable[str]) -> list[str]:
+def _each_once(thoughts: Iterable[str]) -> list[str]:
     """Reasoning texts without marks and white space at their ends. A text that is part of another one is left out."""
     found: list[str] = []
     for each in filter(None, (_MARKS.sub("", thought).strip() for thought in thoughts)):
@@ -252,9 +252,9 @@ def _longer(before: Any, more: Any) -> Any:
         return more
     parts: list[Any] = []
     for piece in (*([before] if isinstance(before, str) else before), *([more] if isinstance(more, str) else more)):
-        kind, said = _kind_and_text(piece)
-        if parts and kind in ("text", "thinking") and _kind_and_text(parts[-1])[0] == kind:
-            parts[-1] = {"type": kind, "text": _kind_and_text(parts[-1])[1] + said}
+        kind, said = _of_part(piece)
+        if parts and kind in ("text", "thinking") and _of_part(parts[-1])[0] == kind:
+            parts[-1] = {"type": kind, "text": _of_part(parts[-1])[1] + said}
         else:
             parts.append(piece)
     return parts

@@ -85,12 +85,12 @@ def mix(full: list[Example], short: list[Example], mixture: Mixture, *, seed: in
         return short
     num_full = min(len(full), round(len(short) * ratio / (1 - ratio)))
     num_short = min(len(short), round(len(full) * (1 - ratio) / ratio))
-    return _subset(full, num_full, seed, other_form=short) + _subset(short, num_short, seed, other_form=full)
+    return _subset(full, num_full, seed, beside=short) + _subset(short, num_short, seed, beside=full)
 
 
-def _subset(examples: list[Example], count: int, seed: int, *, other_form: list[Example]) -> list[Example]:
-    """`count` of `examples`, first those whose rationale is also in `other_form`; the order within both groups depends on `seed`."""
-    paired = {each.id.rsplit("/", 1)[0] for each in other_form}
+def _subset(examples: list[Example], count: int, seed: int, *, beside: list[Example]) -> list[Example]:
+    """`count` of `examples`, first those whose rationale is also among `beside`; the order within both groups depends on `seed`."""
+    paired = {each.id.rsplit("/", 1)[0] for each in beside}
     chosen = {each.id for each in sorted(examples, key=lambda each: (each.id.rsplit("/", 1)[0] not in paired, _spread(each.id, seed)))[:count]}
     return [each for each in examples if each.id in chosen]
 

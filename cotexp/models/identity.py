@@ -28,7 +28,7 @@ SHIPPED = Path(__file__).parent / "shipped"
 """Models that come with this package, one transformers folder each."""
 
 WITHOUT_HUB = {"HuggingFaceTB/SmolLM2-135M-Instruct": "model=smollm2_135m_gguf (a quantised copy in a Python package)"}
-"""Hub models that are available elsewhere, and how."""
+"""Hub model -> how to get it elsewhere."""
 
 NOT_DOWNLOADED = "not downloaded:"
 """Prefix of the placeholder for the sha256 of a hub model that is not downloaded yet; for plans."""
@@ -157,7 +157,7 @@ def file_sha256(path: Path) -> str:
 
 
 def device_type(wanted: str) -> str:
-    """The kind of device that a `device` setting means on this machine."""
+    """The kind of device that a `device` setting selects on this machine."""
     if wanted != "auto":
         return wanted
     if has_cuda():
@@ -177,7 +177,7 @@ def gpu_names() -> list[str]:
 
 @functools.cache
 def _gpu_names(visible: str | None) -> tuple[str, ...]:
-    """Names from the driver, asked in a separate process: a process that asked cannot fork workers with a GPU. Empty without a driver."""
+    """Names from the driver, read in a separate process, since a process that has read them cannot fork workers with a GPU. Empty without a driver."""
     library = next((each for each in DRIVERS if _can_load(each)), None)
     if library is None:
         return ()
@@ -251,7 +251,7 @@ def check_attention(wanted: str | None, *, device: str, dtype: str, setting: str
     kind, problem = device_type(device), ""
     if wanted in FLASH:
         if kind != "cuda":
-            problem = f"runs on NVIDIA GPUs alone, and the device is {kind}"
+            problem = f"runs only on NVIDIA GPUs, and the device is {kind}"
         elif dtype != "bfloat16":
             problem = f"computes in bfloat16, and the number format is {dtype}"
         elif importlib.util.find_spec(FLASH[wanted]) is None:

@@ -243,7 +243,7 @@ def test_a_batch_that_finds_no_memory_is_halved_and_the_texts_stay_the_same(
         assert generated(engine, requests, sampling, batch_size=64) == whole
     first = [rows for rows, tokens in shapes if tokens > 1]
     assert first == [64, 32, 16, 16, 16, 16]
-    assert "out of GPU memory with 64 texts at once: going on with 32" in caplog.text
+    assert "out of GPU memory with 64 texts at once: continuing with 32" in caplog.text
 
 
 def test_memory_that_runs_out_midway_costs_only_the_texts_that_had_not_ended(engine: LocalEngine, requests: list[Request]) -> None:
