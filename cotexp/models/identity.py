@@ -177,7 +177,7 @@ def gpu_names() -> list[str]:
 
 @functools.cache
 def _gpu_names(visible: str | None) -> tuple[str, ...]:
-    """Names from the driver, read in a separate process, since a process that has read them cannot fork workers with a GPU. Empty if there is none."""
+    """Names from the driver, read in a separate process, since a process that has read them cannot fork workers with a GPU. Empty without one."""
     library = next((each for each in DRIVERS if _can_load(each)), None)
     if library is None:
         return ()
