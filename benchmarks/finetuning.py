@@ -1,9 +1,9 @@
-"""A fine-tuning, ours beside TRL's: same examples, weights, batch and learning rate, each in processes of their own, in turn.
+"""A fine-tuning, ours and TRL's: same examples, weights, batch and learning rate, in separate processes that take turns.
 
     python benchmarks/finetuning.py --peer PYTHON --model FOLDER [--work lora|full] [--examples 320] [--batch-size 16] [--rounds 1]
 
-PYTHON is that of an environment with benchmarks/requirements.txt. The work `full` trains every weight on SVAMP rationales; `lora` trains
-adapters of rank 8 on chains of 1,180 to 1,530 tokens of random ids. Prints useful tokens a second from the end of the first step on, peak resident
+PYTHON is the interpreter of an environment with benchmarks/requirements.txt. The work `full` trains every weight on SVAMP rationales; `lora` trains
+adapters of rank 8 on chains of 1,180 to 1,530 tokens of random ids. Prints useful tokens per second from the end of the first step, peak resident
 memory, and losses.
 """
 
@@ -101,7 +101,7 @@ def ours(options: Any) -> dict[str, Any]:
             train=[], validation=[],
         )  # fmt: skip
         given = iter((examples, examples[:1]))
-        fitting._encode = lambda *_: (next(given), 0)  # what is measured begins behind the encoding
+        fitting._encode = lambda *_: (next(given), 0)  # the measurement begins after the encoding
         fitting.fit(job, lambda row, _: times.append(time.perf_counter()))
         rows = [json.loads(line) for line in (job.folder / "curve.jsonl").read_text().splitlines()]
     losses = [row["train/loss"] for row in rows if "train/loss" in row]

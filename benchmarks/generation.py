@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--max-batch-tokens", type=int, default=8192)
     parser.add_argument("--max-new-tokens", type=int, default=192)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--rounds", type=int, default=2, help="the fastest of so many counts")
+    parser.add_argument("--rounds", type=int, default=2, help="number of rounds; the fastest counts")
     options = parser.parse_args()
     settings = PretrainedModel(path=options.model, dtype=options.dtype)
     loaded = loading.load(identity.find(settings).folder, settings)

@@ -1,10 +1,10 @@
-"""Seconds to grade 10,000 MATH-like answers, beside math-verify in a pool of processes over the same texts.
+"""Seconds to grade 10,000 MATH-like answers, compared with math-verify in a pool of processes over the same texts.
 
     python benchmarks/grading.py DATA [--texts 10000] [--long 50] [--rounds 1]
 
-DATA is a folder as `paths.data` takes it. The texts are worked solutions of MATH's training set, every third beside the gold answer of another
-problem; `--long` of them end in an answer of some thousand characters. The pool gives one label a text, `grade_all` three, of which one is
-math-verify's: both must agree on it. Goal: 1.5 times as fast.
+DATA is a folder like `paths.data`. The texts are worked solutions of MATH's training set, every third with the gold answer of another
+problem; `--long` of them end in an answer of some thousand characters. The pool gives one label per text, `grade_all` three. Both must agree
+on the label of math-verify. Goal: 1.5 times as fast.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def math_like(data: Path, count: int, num_long: int) -> list[Answered]:
-    """Solutions with gold answers; after the last of them come some again. The long ones are sums of many terms."""
+    """`count` solutions with gold answers, repeated if there are fewer. The long ones are sums of many terms."""
     rows = [json.loads(line) for line in (data / "math/train.jsonl").read_text(encoding="utf-8").split("\n") if line]
     found = [(row["solution"], box) for row in rows if (box := last_boxed(row["solution"]))]
     golds = [box for _, box in found]

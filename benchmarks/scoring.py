@@ -2,9 +2,9 @@
 
     python benchmarks/scoring.py [--model FOLDER] [--questions 2]
 
-Each question has its answer alone and six rationales in three forms (complete, without the last sentence, with one changed token). Each text ends
-with the same answer, whose log-probability is the score. Without a folder the model has random weights with the shape of SmolLM2-135M. Prints
-seconds, ratios, tokens per second, and the largest difference of the scores.
+Each question has its answer without a rationale, and six rationales in three forms (complete, without the last sentence, with one changed token).
+Each text ends with the same answer, whose log-probability is the score. Without a folder the model has random weights with the shape of
+SmolLM2-135M. Prints seconds, ratios, tokens per second, and the largest difference of the scores.
 """
 
 from __future__ import annotations

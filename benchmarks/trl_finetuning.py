@@ -1,4 +1,4 @@
-"""TRL's side of finetuning.py: a fine-tuning of SFTTrainer on examples in a file. Runs in an environment of benchmarks/requirements.txt.
+"""TRL's part of finetuning.py: a fine-tuning by SFTTrainer on the examples in a file. Runs in an environment of benchmarks/requirements.txt.
 
 python benchmarks/trl_finetuning.py EXAMPLES default|packed|"not checkpointed" --model FOLDER --work lora|full --batch-size 16
 """
@@ -20,11 +20,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 ROW = 1056
-"""Tokens of a packed row: two of them hold a batch of 16 rationales."""
+"""Tokens of a packed row; two rows hold a batch of 16 rationales."""
 
 
 class Clock(TrainerCallback):
-    """Times at which steps end."""
+    """Records the times at which steps end."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
