@@ -31,8 +31,8 @@ def clean_store(outputs: Path, *, delete: bool, paid: bool) -> None:
     if plan.recent:
         console.print(f"Left alone: {len(plan.recent)} entries that another process works on, or wrote in the last ten minutes ({size(plan.recent)})")
     for reason, entries in plan.unproven.items():
-        said = f"Left alone: {len(entries)} entries that seem to be unneeded, which cannot be proven ({size(entries)}): {reason}"
-        console.print(said, markup=False, highlight=False, soft_wrap=True)
+        left_alone = f"Left alone: {len(entries)} entries that seem to be unneeded, which cannot be proven ({size(entries)}): {reason}"
+        console.print(left_alone, markup=False, highlight=False, soft_wrap=True)
     if delete:
         gone = remove(plan.unneeded)
         console.print(f"Deleted {len(gone)} entries, {size(gone)}")

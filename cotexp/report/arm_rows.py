@@ -57,8 +57,8 @@ class ArmRow:
     @property
     def num_rationales(self) -> float | None:
         """Mean number of training rationales."""
-        found = self.metric("selection/num_kept")
-        return found.mean if found else None
+        kept = self.metric("selection/num_kept")
+        return kept.mean if kept else None
 
     @property
     def is_selected(self) -> bool:

@@ -108,11 +108,11 @@ def _ratio(row: ArmRow) -> Cell:
 
 
 def _metric(row: ArmRow, name: str, form: str) -> Cell:
-    found = row.metric(name)
-    if found is None:
+    spread_of_seeds = row.metric(name)
+    if spread_of_seeds is None:
         return NO_CELL
-    spread = "" if math.isnan(found.deviation) or not found.deviation or form != ".4g" else f" ± {found.deviation:.2g}"
-    return Cell(text=f"{found.mean:{form}}{spread}", value=found.mean, deviation=_number(found.deviation))
+    spread = "" if math.isnan(spread_of_seeds.deviation) or not spread_of_seeds.deviation or form != ".4g" else f" ± {spread_of_seeds.deviation:.2g}"
+    return Cell(text=f"{spread_of_seeds.mean:{form}}{spread}", value=spread_of_seeds.mean, deviation=_number(spread_of_seeds.deviation))
 
 
 def _latency(row: ArmRow) -> Cell:

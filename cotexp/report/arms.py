@@ -102,11 +102,11 @@ def usual_baseline(arms: Sequence[Arm]) -> Arm:
 
 def label_of(known: Sequence[str], selector: str) -> str:
     """The label that has all parts of `selector`, such as "selection=random". Raises: ConfigError unless exactly one fits."""
-    found = fitting(known, selector)
-    if len(found) != 1:
-        which = f"fits {len(found)} arms, name more of its settings" if found else f"is no arm{suggestion(selector, list(known))}"
+    matching = fitting(known, selector)
+    if len(matching) != 1:
+        which = f"fits {len(matching)} arms, name more of its settings" if matching else f"is no arm{suggestion(selector, list(known))}"
         raise ConfigError(f"report: --baseline {selector!r} {which}; arms: {'; '.join(known)}")
-    return found[0]
+    return matching[0]
 
 
 def fitting(known: Sequence[str], selector: str) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cotexp.report.differences import differences
-from cotexp.report.run_examples import Example, ExampleSource, ExampleText, Kind, sources
+from cotexp.report.run_examples import Example, ExampleKind, ExampleSource, ExampleText, sources
 from cotexp.report.stored import unless_broken
 from cotexp.store.stored_files import questions_of
 from cotexp.visible import visible, visible_lines
@@ -42,14 +42,14 @@ class Browser:
     questions: list[dict[str, str | None]] = field(default_factory=list)
     texts: list[Any] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
-    counts: list[dict[Kind, tuple[int, int]]] = field(default_factory=list)
+    counts: list[dict[ExampleKind, tuple[int, int]]] = field(default_factory=list)
     num_characters: int = 0
     places: dict[Any, int] = field(default_factory=dict)
 
     def embedded(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("runs", "questions", "texts", "examples", "counts")}
 
-    def add(self, run: int, kind: Kind, example: Example, questions: Mapping[str, Mapping[str, str]]) -> None:
+    def add(self, run: int, kind: ExampleKind, example: Example, questions: Mapping[str, Mapping[str, str]]) -> None:
         """Add an example of a run; `questions` maps the ids of its questions to their texts and gold answers."""
         known = questions.get(example.question_id, {})
         question = {
@@ -100,12 +100,12 @@ def most_of_run(num_runs: int) -> int:
     return min(MOST_OF_RUN, max(FEWEST_OF_RUN, MOST_OF_KIND // num_runs))
 
 
-def _add(browser: Browser, run: int, folder: Path, most: int, most_characters: int) -> dict[Kind, tuple[int, int]]:
+def _add(browser: Browser, run: int, folder: Path, most: int, most_characters: int) -> dict[ExampleKind, tuple[int, int]]:
     """Add a run's examples, one of each kind in turn until there is no more room; at least one of each kind."""
     questions: dict[str, dict[str, str]] = unless_broken(folder, lambda folder: questions_of(folder)[1], dict)
-    available: dict[Kind, ExampleSource] = unless_broken(folder, sources, dict)
-    waiting: dict[Kind, Iterator[Example]] = {kind: iter(source.make(choose(source.groups, most))) for kind, source in available.items()}
-    num_shown: dict[Kind, int] = dict.fromkeys(waiting, 0)
+    available: dict[ExampleKind, ExampleSource] = unless_broken(folder, sources, dict)
+    waiting: dict[ExampleKind, Iterator[Example]] = {kind: iter(source.make(choose(source.groups, most))) for kind, source in available.items()}
+    num_shown: dict[ExampleKind, int] = dict.fromkeys(waiting, 0)
     while waiting:
         for kind in list(waiting):
             has_room = not num_shown[kind] or browser.num_characters < most_characters

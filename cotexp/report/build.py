@@ -132,7 +132,7 @@ def _missing(table: Table, settings: DeclaredTable, overrides: Sequence[str]) ->
 def _plan(table: DeclaredTable, outputs: Path, options: ReportOptions, grid: Grid) -> ExpectedArms:
     mode = options.mode or table.mode
     if table.sweep is None:
-        return _found(table, outputs, mode, options)
+        return _arms_of_runs(table, outputs, mode, options)
     expected = expected_of(grid((f"sweep={table.sweep}", *table.overrides, *options.overrides)), mode, outputs)
     check_where(table.where, expected)
     expected = [run for run in expected if chosen(run, table.where)]
@@ -144,19 +144,19 @@ def _plan(table: DeclaredTable, outputs: Path, options: ReportOptions, grid: Gri
     return match_runs(expected, stored, outputs, any_name=bool(options.only))
 
 
-def _found(table: DeclaredTable, outputs: Path, mode: str | None, options: ReportOptions) -> ExpectedArms:
+def _arms_of_runs(table: DeclaredTable, outputs: Path, mode: str | None, options: ReportOptions) -> ExpectedArms:
     """The arms of all existing runs, with the seeds that each lacks."""
-    found = find_runs(table.runs, outputs, mode=mode, only=options.only)
-    check_where(table.where, found.runs)
-    arms, replaced = arms_of([run for run in found.runs if chosen(run, table.where)])
-    gaps = unfinished_of(arms, stored_runs(found.unfinished, outputs, mode), outputs)
+    finished = find_runs(table.runs, outputs, mode=mode, only=options.only)
+    check_where(table.where, finished.runs)
+    arms, replaced = arms_of([run for run in finished.runs if chosen(run, table.where)])
+    gaps = unfinished_of(arms, stored_runs(finished.unfinished, outputs, mode), outputs)
     for arm in arms:
         named = {*arm.seeds, *(gap.seed for gap in gaps[arm.label])}
         gaps[arm.label] += [Gap(row=arm.label, seed=seed, state="missing") for seed in table.seeds if seed not in named]
     begun = {gap.folder for of_arm in gaps.values() for gap in of_arm}
     planned = [ExpectedArm(label=arm.label, mode=arm.runs[0].mode, arm=arm, gaps=tuple(gaps[arm.label])) for arm in arms]
-    others = [folder for folder in found.unfinished if str(folder.relative_to(outputs)) not in begun]
-    left_out = [*(_begun(folder, outputs) for folder in others), *found.left_out, *replaced]
+    others = [folder for folder in finished.unfinished if str(folder.relative_to(outputs)) not in begun]
+    left_out = [*(_begun(folder, outputs) for folder in others), *finished.left_out, *replaced]
     return ExpectedArms(planned, left_out, common_baseline(run.settings.get("baseline", "") for arm in arms for run in arm.runs))
 
 

@@ -11,7 +11,7 @@ from cotexp.methods import reasoning
 from cotexp.methods.statistics import perplexity
 from cotexp.records import Likelihood, Rationale, Round
 from cotexp.report.compression_texts import CUT_REASONS
-from cotexp.report.markdown import block, plain
+from cotexp.report.markdown import block, escaped
 from cotexp.report.stored import stage_rows
 from cotexp.store.stored_files import Row, compressed_of, stages_of
 
@@ -106,10 +106,10 @@ def markdown(chains: list[CompressedChain]) -> str:
     lines = ["# Compression" if chains[0].is_cut else "# Compression, round by round", ""]
     for chain in chains:
         if chain.is_cut:
-            lines += [f"## {plain(chain.question_id)}: {chain.num_tokens[1]} of {chain.num_tokens[0]} tokens", ""]
+            lines += [f"## {escaped(chain.question_id)}: {chain.num_tokens[1]} of {chain.num_tokens[0]} tokens", ""]
             lines += [line for text in chain.texts for line in (*block(text), "")]
             continue
-        lines += [f"## {plain(chain.question_id)}: ended by {chain.stop_reason.replace('_', ' ')}, round {chain.kept_round} kept", ""]
+        lines += [f"## {escaped(chain.question_id)}: ended by {chain.stop_reason.replace('_', ' ')}, round {chain.kept_round} kept", ""]
         for number, (text, tokens) in enumerate(zip(chain.texts, chain.num_tokens, strict=True)):
             mark = " (kept)" if number == chain.kept_round else " (rejected)" if number > chain.kept_round else ""
             lines += [f"Round {number}, {tokens} tokens{mark}:", "", *block(text), ""]

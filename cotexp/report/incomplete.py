@@ -16,5 +16,5 @@ def line(name: str, num_rows: float, num_official: float) -> str:
 def lines(metrics: Mapping[str, float]) -> Iterator[str]:
     """The warnings for all files from which a run took questions."""
     for name, num_rows in metrics.items():
-        if found := re.fullmatch(r"questions/(.+)/num_rows", name):
-            yield line(found[1], num_rows, metrics[f"{name}_official"])
+        if match := re.fullmatch(r"questions/(.+)/num_rows", name):
+            yield line(match[1], num_rows, metrics[f"{name}_official"])

@@ -26,30 +26,30 @@ def figure_files(report: Report) -> dict[str, bytes]:
 def markdown(report: Report) -> str:
     """Title, tables with their notes, gaps, figures, footnotes."""
     has_headings = len(report.tables) > 1
-    lines = [f"# {plain(report.title)}", ""]
+    lines = [f"# {escaped(report.title)}", ""]
     for table in report.tables:
-        lines += [f"## {plain(table.title)}", ""] if has_headings and table.title else []
-        lines += [*table_lines(table), "", *(f"- {plain(note)}" for note in table.notes), ""]
+        lines += [f"## {escaped(table.title)}", ""] if has_headings and table.title else []
+        lines += [*table_lines(table), "", *(f"- {escaped(note)}" for note in table.notes), ""]
     if report.gaps:
         lines += ["## Missing", "", *table_lines(_gaps(report)), ""]
     for figure in report.figures:
-        lines += [f"**{plain(figure.title)}**", ""] if has_headings else []
-        lines += [f"![{plain(figure.description)}](figures/{figure.name}.png)", ""]
+        lines += [f"**{escaped(figure.title)}**", ""] if has_headings else []
+        lines += [f"![{escaped(figure.description)}](figures/{figure.name}.png)", ""]
     notes = [*report.footnotes, *(f"Left out: {line}" for line in report.left_out)]
-    lines += [f"- {plain(note)}" for note in notes]
+    lines += [f"- {escaped(note)}" for note in notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def table_lines(table: Table) -> Iterator[str]:
     """The lines of one table, without title and notes."""
-    yield "| " + " | ".join(map(plain, (table.row_title, *(column.title for column in table.columns)))) + " |"
+    yield "| " + " | ".join(map(escaped, (table.row_title, *(column.title for column in table.columns)))) + " |"
     yield "|---|" + "".join("---:|" if column.align == "right" else "---|" for column in table.columns)
     for row in table.rows:
-        yield "| " + " | ".join((plain(row.label), *map(_cell, row.cells))) + " |"
+        yield "| " + " | ".join((escaped(row.label), *map(_cell, row.cells))) + " |"
 
 
 def _cell(cell: Cell) -> str:
-    text = code(cell.text) if cell.is_code else plain(cell.text)
+    text = code(cell.text) if cell.is_code else escaped(cell.text)
     return f"{'**' + text + '**' if cell.bold else text}{NOISE if cell.within_noise else ''}"
 
 
@@ -59,7 +59,7 @@ def _gaps(report: Report) -> Table:
     return text_table("Missing", headings, rows, left=headings)
 
 
-def plain(text: str) -> str:
+def escaped(text: str) -> str:
     """`text` on one line: `code` between single backticks stays code, all other marks of Markdown and HTML are escaped."""
     pieces = _CODE.split(" ".join(visible_lines(text).split()))
     return "".join(f"`{piece}`" if index % 2 else _MARK.sub(r"\\\g<0>", piece) for index, piece in enumerate(pieces))

@@ -16,7 +16,7 @@ from cotexp.stages.grades import predictions_of_run
 from cotexp.stages.scores import row_id
 from cotexp.store.stored_files import Row, compressed_of, selection_of, settings_of, stages_of
 
-Kind = Literal["chains", "rationales", "answers"]
+ExampleKind = Literal["chains", "rationales", "answers"]
 
 ENDINGS = {"limit": "ended by round limit", "min_tokens": "ended by token minimum", "failed": "a round failed", **CUT_REASONS}
 """Stop reason -> its text, if that is not "ended by" and the reason."""
@@ -53,12 +53,12 @@ class ExampleSource(NamedTuple):
     make: Callable[[Sequence[str]], Iterable[Example]]
 
 
-def sources(folder: Path) -> dict[Kind, ExampleSource]:
+def sources(folder: Path) -> dict[ExampleKind, ExampleSource]:
     """The examples of the run in `folder` by kind, without empty kinds.
 
     Examples whose texts were deleted from the store are counted and cannot be made.
     """
-    by_kind: dict[Kind, ExampleSource] = {"chains": _chains(folder), "rationales": _rationales(folder), "answers": _answers(folder)}
+    by_kind: dict[ExampleKind, ExampleSource] = {"chains": _chains(folder), "rationales": _rationales(folder), "answers": _answers(folder)}
     return {kind: source for kind, source in by_kind.items() if source.groups}
 
 

@@ -34,8 +34,8 @@ def boolean_word(text: str) -> str | None:
 
 def last_word(text: str) -> str | None:
     """The last yes, no, true or false anywhere in a text."""
-    found = _MENTION.findall(_EITHER.sub(" ", text))
-    return WORDS[found[-1].lower()] if found else None
+    mentions = _MENTION.findall(_EITHER.sub(" ", text))
+    return WORDS[mentions[-1].lower()] if mentions else None
 
 
 def stated_word(sentence: str) -> str | None:
@@ -51,11 +51,11 @@ def stated_word(sentence: str) -> str | None:
     text = text[: reason.start()] if reason else text
     start, is_unsure = 0, False
     for end in (*(turn.start() for turn in _TURN.finditer(text)), len(text)):
-        said = [_word_meant(text, start, mention) for mention in _MENTION.finditer(text, start, end) if _is_meant(text, mention)]
-        if said and said[-1]:
+        words = [_word_meant(text, start, mention) for mention in _MENTION.finditer(text, start, end) if _is_meant(text, mention)]
+        if words and words[-1]:
             last = [mention for mention in _MENTION.finditer(text, start, end) if _is_meant(text, mention)][-1]
-            return "" if _is_contradicted(text, last.end(), said[-1]) else said[-1]
-        is_unsure = is_unsure or bool(said)
+            return "" if _is_contradicted(text, last.end(), words[-1]) else words[-1]
+        is_unsure = is_unsure or bool(words)
         start = end
     return "" if is_unsure else None
 
@@ -84,8 +84,8 @@ def _is_contradicted(text: str, begin: int, word: str) -> bool:
             if is_own and WORDS[match["word"].lower()] != word:
                 return True
         else:
-            said = WORDS[match["said"].lower()]
-            if (_OTHER[said] if match["denied"] else said) != word:
+            other_word = WORDS[match["said"].lower()]
+            if (_OTHER[other_word] if match["denied"] else other_word) != word:
                 return True
     return False
 

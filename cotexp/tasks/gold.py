@@ -17,7 +17,7 @@ from cotexp.tasks.booleans import boolean_word
 from cotexp.tasks.boxes import BARE_BOX, last_boxed, parts_of_answer
 from cotexp.tasks.latex import stripped
 from cotexp.tasks.options import LETTERS, shuffled_options
-from cotexp.tasks.sentence_items import plain
+from cotexp.tasks.sentence_items import plain_digits
 from cotexp.tasks.stated_formulas import in_one, joined
 
 STATEMENT = "####"
@@ -67,14 +67,14 @@ def _number(raw: Any, *, integral: bool) -> str:
         raise ValueError("must be a number")
     if isinstance(raw, float) and not math.isfinite(raw):
         raise ValueError("must hold one number")
-    text = plain(Fraction(str(raw))) if isinstance(raw, float) else str(raw)  # str() alone would give "1e-05"
+    text = plain_digits(Fraction(str(raw))) if isinstance(raw, float) else str(raw)  # str() alone would give "1e-05"
     text = text.rsplit(STATEMENT, 1)[1] if STATEMENT in text else last_boxed(text) or text
     value = number_of(text)
     if value is None:
         raise ValueError("must hold one number")
     if integral and value.denominator != 1:
         raise ValueError("must be an integer")
-    return plain(value)
+    return plain_digits(value)
 
 
 EMPTY_BOX = re.compile(r"\\boxed\s*\{\s*\}")

@@ -71,21 +71,21 @@ class _Draft:
 
     @classmethod
     def of(cls, answered: Answered, *, whole_text: bool) -> _Draft:
-        found = extract(answered.text, answered.answer_type, answered.options)
-        lenient = found if found.text is not None else extract_lenient(answered.text, answered.answer_type, answered.options)
+        strict_answer = extract(answered.text, answered.answer_type, answered.options)
+        lenient = strict_answer if strict_answer.text is not None else extract_lenient(answered.text, answered.answer_type, answered.options)
         is_whole = answered.finish_reason in ("stop", "budget")
         grade = Grade(
             id=answered.id,
-            extracted=found.text,
-            extracted_by=found.rule,
-            strict=is_whole and answers_equal(found.text, answered.gold, answered.answer_type),
+            extracted=strict_answer.text,
+            extracted_by=strict_answer.rule,
+            strict=is_whole and answers_equal(strict_answer.text, answered.gold, answered.answer_type),
             lenient=answers_equal(lenient.text, answered.gold, answered.answer_type),
         )
-        strict_open = answered.answer_type == "latex" and is_whole and found.text is not None and not grade.strict
+        strict_open = answered.answer_type == "latex" and is_whole and strict_answer.text is not None and not grade.strict
         lenient_open = answered.answer_type == "latex" and lenient.text is not None and not grade.lenient
         return cls(
             grade=grade,
-            strict=_formulas(answered.gold, found.text) if strict_open else None,
+            strict=_formulas(answered.gold, strict_answer.text) if strict_open else None,
             lenient=_formulas(answered.gold, lenient.text) if lenient_open else None,
             whole=Comparison(answered.gold, answered.text, whole_text=True) if whole_text and answered.answer_type in (*NUMBERS, "latex") else None,
         )

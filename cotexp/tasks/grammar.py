@@ -29,10 +29,10 @@ MOST_MEMBERS = 60
 def read(latex: str) -> Node:
     """The tree of a whole formula. Raises: Unsure if a part of it cannot be read."""
     reader = Expressions(tokens=tokens(latex), read_list=list_of, read_relation=relation)
-    found = list_of(reader, ())
+    tree = list_of(reader, ())
     if reader.place < len(reader.tokens):
         raise Unsure(f"{reader.tokens[reader.place].text!r} cannot be read here")
-    return found
+    return tree
 
 
 def _rounded(signs: list[str], sides: list[Node], units: Sequence[str | None]) -> Node:

@@ -71,20 +71,20 @@ def _set_of_relation(node: Relation) -> tuple[str, Any] | None:
     import sympy
 
     if node.signs == ("in",) and is_name(node.sides[0]):
-        found = set_of(bare(node.sides[1]))
-        return None if found is None else (str(symbols_of(node.sides[0])), found[1])
+        numbers = set_of(bare(node.sides[1]))
+        return None if numbers is None else (str(symbols_of(node.sides[0])), numbers[1])
     if node.signs == ("!=",) and is_name(node.sides[0]) and (end := constant_of(node.sides[1])) is not None:
         return str(symbols_of(node.sides[0])), sympy.S.Reals - sympy.FiniteSet(end)
     if any(sign not in ("<", "<=", ">", ">=") for sign in node.signs):
         return None
     names = {symbol for side in node.sides for symbol in symbols_of(side)}
-    found = sympy.S.Reals
+    numbers = sympy.S.Reals
     for sign, left, right in zip(node.signs, node.sides[:-1], node.sides[1:], strict=True):
         part = _half_line(sign, left, right)
         if part is None:
             return None
-        found = found.intersect(part)
-    return (str(names), found) if len(names) < 2 else None
+        numbers = numbers.intersect(part)
+    return (str(names), numbers) if len(names) < 2 else None
 
 
 def _half_line(sign: str, left: Node, right: Node) -> Any:

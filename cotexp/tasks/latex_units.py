@@ -43,25 +43,25 @@ def with_unit(reader: TokenReader, value: Node, before: str | None, argument: Re
 
 def _trailing_words(reader: TokenReader, argument: ReadArgument) -> str:
     """Text after a value, with its power: `\\text{ cm}^2`, `\\frac{\\text{km}}{\\text{h}}`."""
-    found = ""
+    words = ""
     while True:
         here = reader.here()
         if here.kind == "text" and here.text.strip(" ,").lower() not in ("and", "or", "to"):
-            found += f" {here.text}"
+            words += f" {here.text}"
             reader.place += 1
             if reader.next_is("^"):
                 reader.place += 1
                 power = argument()
                 if not isinstance(power, Number | Apply):
                     raise Unsure("a unit's power")
-                found += f"^{power.value if isinstance(power, Number) else -1}"
+                words += f"^{power.value if isinstance(power, Number) else -1}"
         elif here.text == "\\frac" and (unit := _unit_fraction(reader)):
-            found += unit
-        elif found and reader.next_is("/") and reader.here(1).kind == "text":
-            found += "/"
+            words += unit
+        elif words and reader.next_is("/") and reader.here(1).kind == "text":
+            words += "/"
             reader.place += 1
         else:
-            return found
+            return words
 
 
 def _unit_fraction(reader: TokenReader) -> str | None:

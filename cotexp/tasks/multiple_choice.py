@@ -50,7 +50,9 @@ MOST_MENTIONS = 40
 """Most letters in parentheses that are considered, from the end of the text."""
 
 
-class Found(NamedTuple):
+class ParenthesizedLetter(NamedTuple):
+    """A letter of an option in parentheses, and its place in the text."""
+
     letter: str
     start: int
 
@@ -84,8 +86,10 @@ def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
     left = _left_over(line, options)
     if several or left is not None:
         return left if left is not None else SEVERAL
-    if (said := re.match(rf"({label})\s*=\s*(.+)", first_sentence(line))) and letter_of_text(said[2], options) == _as_option(said[1], options):
-        return _as_option(said[1], options)
+    if (equation := re.match(rf"({label})\s*=\s*(.+)", first_sentence(line))) and letter_of_text(equation[2], options) == _as_option(
+        equation[1], options
+    ):
+        return _as_option(equation[1], options)
     if (alone := letter_of_text(first_line(text), options) or letter_of_text(line, options)) is not None:
         return alone
     sentence = first_sentence(line)
@@ -118,11 +122,11 @@ def _is_taken_back(rest: str, letter: str, options: Mapping[str, str]) -> bool:
 
 def _clauses(sentence: str) -> list[_Clause]:
     """A sentence split before every reason, denial, conclusion and "but"; clauses do not include that word."""
-    found, link, start = [], "first", 0
+    clauses, link, start = [], "first", 0
     for match in _LINK.finditer(sentence):
-        found.append(_Clause(link, sentence[start : match.start()]))
+        clauses.append(_Clause(link, sentence[start : match.start()]))
         link, start = str(match.lastgroup), match.end()
-    return [*found, _Clause(link, sentence[start:])]
+    return [*clauses, _Clause(link, sentence[start:])]
 
 
 def _clausewise(sentence: str, options: Mapping[str, str]) -> str | None:
@@ -184,7 +188,7 @@ def heading_letter(line: str, options: Mapping[str, str], *, goes_on: bool) -> s
 # --- parentheses ---------------------------------------------------------------------------------------------------------
 
 
-def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
+def said_in_parentheses(text: str, options: Mapping[str, str]) -> ParenthesizedLetter | None:
     """The single option in the last sentence with letters in parentheses, not counting those that it rules out; None if there are several."""
     label = _label(options)
     mentions = list(re.finditer(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE))[-MOST_MENTIONS:]
@@ -200,7 +204,7 @@ def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
             r"\b(?:rather|no,|wait|actually|instead)\b[\s,]*(?!than)", text[kept[-2].end() : kept[-1].start()], re.IGNORECASE
         )
         if len(letters) == 1 or corrected:
-            return Found(_as_option(kept[-1][1], options), kept[-1].start())
+            return ParenthesizedLetter(_as_option(kept[-1][1], options), kept[-1].start())
         if letters:
             return None
     return None

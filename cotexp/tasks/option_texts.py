@@ -22,11 +22,11 @@ def letter_of_text(text: str, options: Mapping[str, str]) -> str | None:
         return None
     for form in (_folded, _canonical):
         for fold in (str, str.lower):
-            said = form(fold(text))
+            folded = form(fold(text))
             fitting = [
                 letter
                 for letter, option in options.items()
-                if option and said and said in {form(fold(spelling)) for spelling in _spellings(letter, option)}
+                if option and folded and folded in {form(fold(spelling)) for spelling in _spellings(letter, option)}
             ]
             if len(fitting) == 1:
                 return fitting[0]

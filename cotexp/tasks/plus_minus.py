@@ -10,7 +10,7 @@ from cotexp.tasks.values import parts_of
 def several(node: Node) -> Node:
     """The two values of 3 \\pm 2. Raises: Unsure if there is more than one such sign, because they may depend on each other."""
     if isinstance(node, Group) and node.kind in ("list", "{}"):
-        members = [member for own in node.members for member in _members(several(own))]
+        members = [member for member_of_node in node.members for member in _members(several(member_of_node))]
         return Group(node.kind, tuple(members), node.joined_by)
     if isinstance(node, Relation) and node.signs == ("=",) and _count_signs(node) == 1:
         return Group("list", tuple(Relation(("=",), (node.sides[0], _with_sign(node.sides[1], sign))) for sign in ("+", "-")))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from cotexp.tasks.number_words import number_in_words_at
-from cotexp.tasks.sentence_items import Item, Quantity, Sign, Stop, Word, plain
+from cotexp.tasks.sentence_items import Item, Quantity, Sign, Stop, Word, plain_digits
 from cotexp.tasks.text_tokens import MOST_DIGITS, Token
 from cotexp.tasks.units import MAGNITUDES, NUMBERS, UNITS
 from cotexp.tasks.word_lists import ATTACHED, CHANGING
@@ -64,7 +64,7 @@ def _quantity(tokens: Sequence[Token], at: int, before: Sequence[Item]) -> tuple
         value, end = (value + part[0], part[1]) if part else (value, end)
         if end < len(tokens) and tokens[end].text.lower() in ("quarter", "quarters", "point"):
             return Stop(tokens[end].text), end + 1
-        quantity = Quantity(value, plain(value))
+        quantity = Quantity(value, plain_digits(value))
     elif tokens[start].kind == "number":
         if before and isinstance(before[-1], Word) and not tokens[start].spaced and not currency and len(before[-1].text) == 1:
             return Stop(tokens[start].text), start + 1
@@ -99,7 +99,7 @@ def _simple(tokens: Sequence[Token], at: int) -> tuple[Quantity, int]:
     """A number, a fraction "a/b", or a mixed one."""
     token = tokens[at]
     assert token.value is not None
-    quantity = Quantity(token.value, token.plain or plain(token.value), is_fraction=token.text == "fraction")
+    quantity = Quantity(token.value, token.plain or plain_digits(token.value), is_fraction=token.text == "fraction")
     end = at + 1
     over = _denominator(tokens, end) if not quantity.is_fraction else None
     if over is not None and quantity.value is not None:
@@ -112,7 +112,7 @@ def _simple(tokens: Sequence[Token], at: int) -> tuple[Quantity, int]:
     if part is None:
         return quantity, end
     value = token.value + part[0]
-    return Quantity(value, plain(value)), part[1]
+    return Quantity(value, plain_digits(value)), part[1]
 
 
 def _denominator(tokens: Sequence[Token], at: int) -> tuple[Token, int] | None:
@@ -170,7 +170,7 @@ def _with_modifiers(quantity: Quantity, tokens: Sequence[Token], at: int, *, cur
     if at < len(tokens) and tokens[at].kind == "word" and tokens[at].text.lower() in MAGNITUDES:
         return Stop(tokens[at].text), at + 1
     value = -value if negative else value
-    text = plain(value) if changed else f"{'-' if negative else ''}{quantity.plain}"
+    text = plain_digits(value) if changed else f"{'-' if negative else ''}{quantity.plain}"
     if len(text) > MOST_DIGITS + 10:
         return Stop(""), at
     read = Quantity(value, text, UNITS.get(currency), currency, is_fraction=quantity.is_fraction, is_letter=is_letter)
@@ -282,4 +282,4 @@ def _joined(whole: Quantity, part: Quantity) -> Quantity | None:
         return None
     share = part.value * part.unit.size / whole.unit.size
     value = whole.value - share if whole.plain.startswith("-") else whole.value + share
-    return Quantity(value, plain(value), whole.unit, whole.unit_name)
+    return Quantity(value, plain_digits(value), whole.unit, whole.unit_name)

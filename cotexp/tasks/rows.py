@@ -72,11 +72,11 @@ class Row:
         """The field's answer (or `raw` in its place) in the form that is compared. Raises: ConfigError if it is not of this type."""
         from cotexp.tasks.gold import read_gold  # importing the readers of answers takes a tenth of a second, and settings need none
 
-        given = self.value(name) if raw is None else raw
+        answer = self.value(name) if raw is None else raw
         try:
-            return read_gold(given, answer_type, options)
+            return read_gold(answer, answer_type, options)
         except ValueError as error:
-            raise self.refusal(name, f"{error}; got {_short(given)} (answer type {answer_type})") from None
+            raise self.refusal(name, f"{error}; got {_short(answer)} (answer type {answer_type})") from None
 
     def finish_reason(self) -> FinishReason:
         """The finish reason of the row's text, by its field `finish_reason`. Raises: ConfigError if its value is unknown."""
@@ -241,7 +241,7 @@ def _decoded_cell(cell: str) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        found = ast.literal_eval(_ARRAY.sub(r"\1", cell.strip()))
+        value = ast.literal_eval(_ARRAY.sub(r"\1", cell.strip()))
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return None
-    return found if isinstance(found, list | dict) else None
+    return value if isinstance(value, list | dict) else None

@@ -42,7 +42,7 @@ class Stop(NamedTuple):
 Item = Quantity | Word | Sign | Stop
 
 
-def plain(value: Fraction) -> str:
+def plain_digits(value: Fraction) -> str:
     """A number in plain digits if these terminate, such as "1080" or "0.25"; otherwise as a fraction such as "1/3"."""
     if value.denominator == 1:
         return str(value.numerator)

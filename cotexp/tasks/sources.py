@@ -55,8 +55,8 @@ def provide_files(name: str, benchmark: Benchmark, folders: Sequence[Path], revi
         raise ConfigError(_ways(name, benchmark.splits[missing[0]], folders))
     if missing:
         from_hub(name, benchmark, revision, folders[-1], splits=missing)
-    found = {split: find_file(facts, folders) for split, facts in benchmark.splits.items()}
-    return {split: path for split, path in found.items() if path is not None}
+    files = {split: find_file(facts, folders) for split, facts in benchmark.splits.items()}
+    return {split: path for split, path in files.items() if path is not None}
 
 
 def _check_revision(name: str, benchmark: Benchmark, folders: Sequence[Path], revision: str) -> None:

@@ -69,15 +69,15 @@ def stated_formula(text: str) -> Extracted:
     for mark in reversed(list(_MARK.finditer(text))[-MOST_MARKS:]):
         if _HYPOTHETICAL.search(text[max(0, mark.start() - 40) : mark.start()]):
             continue
-        found = _heading(text, mark.end()) if mark.group() == "####" else _after_mark(text[mark.end() : mark.end() + LONGEST])
-        if found == "":
+        formula = _heading(text, mark.end()) if mark.group() == "####" else _after_mark(text[mark.end() : mark.end() + LONGEST])
+        if formula == "":
             return Extracted(None, "none", len(text))
-        if found is None or _REMARK.match(found):
+        if formula is None or _REMARK.match(formula):
             continue
-        if re.search(r"[\d\\$=<>^_{}|+*/]", found) or is_formula(found):
-            return Extracted(found, "statement", mark.start())
+        if re.search(r"[\d\\$=<>^_{}|+*/]", formula) or is_formula(formula):
+            return Extracted(formula, "statement", mark.start())
         if in_words is None:
-            in_words = Extracted(found, "statement", mark.start())
+            in_words = Extracted(formula, "statement", mark.start())
     return in_words or Extracted(None, "none", len(text))
 
 

@@ -112,9 +112,9 @@ _NUMBERED = re.compile(r"[\s*_]*\d{1,2}\s*[.):]\s*[*_]*(?=[A-Za-z])")
 
 def marks(text: str) -> Iterator[Mark]:
     """The statements of a text, the last one first."""
-    found = list(_STATEMENT.finditer(_STRUCK.sub(lambda struck: " " * len(struck.group()), text)))
+    matches = list(_STATEMENT.finditer(_STRUCK.sub(lambda struck: " " * len(struck.group()), text)))
     end = len(text)
-    for match in reversed(found):
+    for match in reversed(matches):
         piece, is_heading = text[match.end() : min(end, match.end() + MOST_AFTER)], match.group().startswith("#")
         end = match.start()
         if is_heading:
@@ -159,8 +159,8 @@ def is_taken_back(text: str, begin: int) -> bool:
         if match["no"] is not None:
             return True
         following = text[match.end() : match.end() + MOST_TURNED]
-        said = match["turn"].lower()
-        plain = said.startswith(("that", "this", "i ", "scratch", "correction", "oops"))
+        turn = match["turn"].lower()
+        plain = turn.startswith(("that", "this", "i ", "scratch", "correction", "oops"))
         if (plain or _ADMITTED.search(following)) and not _UPHELD.search(following):
             return True
     return False

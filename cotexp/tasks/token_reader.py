@@ -61,9 +61,9 @@ class TokenReader:
             end += 1
         else:
             raise Unsure("a brace is missing")
-        found = self.tokens[self.place + 1 : end]
+        argument = self.tokens[self.place + 1 : end]
         self.place = end + 1
-        return found
+        return argument
 
     def set_unit(self, unit: str) -> None:
         if self.unit not in (None, unit):
