@@ -165,7 +165,7 @@ class ApiBatch:
     def written(self, completion: dict[str, Any], limit: int | None) -> tuple[str, FinishReason]:
         """The text and its finish reason.
 
-        Raises: Fault if there is no text or the server gave up half-way, Rejected when the content has an unknown form.
+        Raises: Fault if there is no text or the server gave up half-way, Rejected if the content has an unknown form.
         """
         answer = completions.written(completion)
         if answer is None and completions.has_choice(completion):
@@ -175,7 +175,7 @@ class ApiBatch:
         if answer.ending == "fault":
             raise Fault("answers that the server gave up", means_too_many=completions.means_too_many(completion))
         if answer.num_dropped:
-            self.oddities["parts of answers left out, which hold no text"] += answer.num_dropped
+            self.oddities["parts of answers left out, which have no text"] += answer.num_dropped
         if answer.ending == "filtered":
             return "", "filtered"
         if answer.refusal or answer.ending == "refused":
@@ -183,7 +183,7 @@ class ApiBatch:
         ending = answer.ending
         if ending not in completions.ENDINGS:
             if ending:
-                self.oddities[f"answers that ended by {self.service.scrubbed(ending)[:30]!r}, which is no reason that we know"] += 1
+                self.oddities[f"answers that ended by {self.service.scrubbed(ending)[:30]!r}, which is not a reason that we know"] += 1
             num_written = completions.num_written(completion)
             ending = "length" if limit is not None and num_written is not None and num_written >= limit else "stop"
         text = self.service.scrubbed(answer.joined(keep_thinking=self.keep_thinking))

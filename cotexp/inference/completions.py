@@ -1,6 +1,6 @@
 """Parses chat completions of any server: the answer, the reasoning before it, and the finish reason.
 
-`content` is a text, null, or a list of parts. Reasoning is in a part, in a field of its own (`reasoning_content`, `reasoning`,
+`content` is a text, null, or a list of parts. Reasoning is in a part, in a separate field (`reasoning_content`, `reasoning`,
 `reasoning_details`, ...), or between marks in the content, often in two of these places. Repeated reasoning counts once.
 
 Finish reasons are those of OpenAI, Anthropic, Gemini, Mistral, Cohere, vLLM and SGLang. These rules are ours: a text that ended in a tool call

@@ -120,7 +120,7 @@ class LocalEngine:
         """Rows of the next batch, after memory ran out with `num_left` rows of `batch` left."""
         if len(batch) == 1:
             raise RunFailed(
-                f"out of GPU memory with one text alone ({len(batch[0].prompt)} tokens read, up to {batch[0].room} written); "
+                f"out of GPU memory with a single text ({len(batch[0].prompt)} tokens read, up to {batch[0].room} written); "
                 "lower max_new_tokens, set model.dtype=bfloat16 or take a smaller model; nothing already computed is lost"
             )
         if self.loaded.device.type == "cuda":

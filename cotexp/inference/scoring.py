@@ -64,7 +64,7 @@ class Scorer:
     """Scores in batches with one loaded model, causal or encoder-decoder.
 
     `max_batch_tokens` bounds the tokens of one forward pass, padding included; None: 512 on a CPU and 8192 elsewhere. A longer packed row is
-    read in pieces, and any other longer text alone. The bound changes results by rounding only. Which rows may share a pass is probed first.
+    read in pieces, and any other longer text alone. The bound changes results only by rounding. Which rows may share a pass is probed first.
 
     Raises: ConfigError for a model whose scores of a text differ from those of one pass over the text alone.
     """
@@ -271,7 +271,7 @@ class Scorer:
 
 
 def _batches(things: list[_Sized], length: Callable[[_Sized], int], budget: int) -> Iterator[list[_Sized]]:
-    """Batches whose padded size stays within the budget, longest first; a longer thing is a batch of its own."""
+    """Batches whose padded size stays within the budget, longest first; a longer element forms its own batch."""
     rest = sorted(things, key=length, reverse=True)
     while rest:
         size = rows_of_batch(map(length, rest), max_rows=len(rest), max_tokens=budget)

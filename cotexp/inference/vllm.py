@@ -47,7 +47,7 @@ def check(model: PretrainedModel, setting: str, files: ModelFiles | None = None)
     if importlib.util.find_spec("vllm") is None:
         raise ConfigError(
             f"{setting}.engine=vllm needs the package vllm, which is not installed; "
-            f"pip install 'cotexp[vllm]' in an environment of its own, since it brings a torch of its own, or use {setting}.engine=local"
+            f"pip install 'cotexp[vllm]' in a separate environment, because it brings another torch, or use {setting}.engine=local"
         )
     if not identity.has_cuda():
         offers = "this machine's drivers and build of torch offer none"

@@ -89,7 +89,7 @@ def mix(full: list[Example], short: list[Example], mixture: Mixture, *, seed: in
 
 
 def _subset(examples: list[Example], count: int, seed: int, *, beside: list[Example]) -> list[Example]:
-    """`count` of `examples`, first those whose rationale is also among `beside`; the order within both groups depends on `seed`."""
+    """`count` of `examples`, first those whose rationale is also in `beside`, the other form; the order within both groups depends on `seed`."""
     paired = {each.id.rsplit("/", 1)[0] for each in beside}
     chosen = {each.id for each in sorted(examples, key=lambda each: (each.id.rsplit("/", 1)[0] not in paired, _spread(each.id, seed)))[:count]}
     return [each for each in examples if each.id in chosen]

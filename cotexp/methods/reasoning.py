@@ -106,7 +106,7 @@ def length(text: str, count: Callable[[str], int]) -> int:
 
 
 def lengths(cot: str, count: Callable[[str], int]) -> tuple[int, int]:
-    """(tokens of thinking and chain, tokens of the thinking alone), without the marks between them."""
+    """(tokens of thinking and chain, tokens of only the thinking), without the marks between them."""
     parts = Parts.of(cot)
     num_thinking = count(parts.thinking) if parts.thinking else 0
     return num_thinking + count(parts.chain), num_thinking

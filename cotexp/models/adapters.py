@@ -122,7 +122,7 @@ def _check_names(model: PreTrainedModel, lora: Lora) -> None:
         if found and all(isinstance(each, LAYERS) and id(each) not in used for each in found):
             continue
         why = "is none of them" if not found else "cannot have an adapter, since one row of embeddings and head is trained"
-        why = why if not found or any(id(each) in used for each in found) else "is no layer with weights that could have one"
+        why = why if not found or any(id(each) in used for each in found) else "is not a layer with weights that could have one"
         raise ConfigError(
             f"trainer.lora.target_modules must name layers of the model ({model.config.model_type}: {listed(known, most=12)}), or be {ALL}; "
             f"{target!r} {why}"

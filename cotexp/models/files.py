@@ -70,7 +70,7 @@ def stored(folder: Path, setting: str) -> dict[str, Stored]:
         found = _sharded(folder, setting)
     else:
         files = sorted(folder.glob("*.safetensors"))
-        names = ", ".join(f"{path.name}{'' if path.is_file() else ', which is no file'}" for path in files) or "none"
+        names = ", ".join(f"{path.name}{'' if path.is_file() else ', which is not a file'}" for path in files) or "none"
         raise ConfigError(f"{setting}: weights must be in {WEIGHTS}, or in parts that {INDEX} lists; {folder} has {names}")
     if not found:
         raise ConfigError(f"{setting}: the weights in {folder} hold no tensors; {_AGAIN}")
@@ -120,7 +120,7 @@ def _object(path: Path, setting: str) -> dict[str, Any]:
     try:
         content = (orjson if path.name in _LARGE else json).loads(path.read_bytes())  # configurations may hold Infinity
     except (ValueError, RecursionError, OSError) as error:
-        raise ConfigError(f"{setting}: {path.name} in {path.parent} is no JSON ({first_line(error)}); {_AGAIN}") from None
+        raise ConfigError(f"{setting}: {path.name} in {path.parent} is not valid JSON ({first_line(error)}); {_AGAIN}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{setting}: {path.name} in {path.parent} must hold a JSON object; it holds {type(content).__name__}; {_AGAIN}")
     return content

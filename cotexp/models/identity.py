@@ -111,7 +111,7 @@ def _cached_or_downloaded(model: PretrainedModel, path_setting: str, download: b
         advice = "accept its licence there and log in with hf auth login, or give a folder" if is_gated else "check the name or give a folder"
         instead = f", or take {WITHOUT_HUB[model.path]}" if model.path in WITHOUT_HUB else ""
         raise ConfigError(
-            f"{path_setting} {model.path!r} is no folder here and cannot be downloaded from the hub ({reason}); {advice}{instead}"
+            f"{path_setting} {model.path!r} is not a folder here and cannot be downloaded from the hub ({reason}); {advice}{instead}"
         ) from None
 
 
@@ -231,8 +231,7 @@ def check_number(wanted: int, device: str, setting: str) -> None:
     kind = device_type(device)
     if kind == "cpu" and wanted > (most := MOST_PER_PROCESSOR * (os.cpu_count() or 1)):
         raise ConfigError(
-            f"{setting} must be at most {most} here: each is a process of its own on a CPU, and this machine has "
-            f"{os.cpu_count()} processors; got {wanted}"
+            f"{setting} must be at most {most} here: on a CPU each is a process, and this machine has {os.cpu_count()} processors; got {wanted}"
         )
     available = num_devices(kind)
     if available is not None and wanted > max(1, available):

@@ -97,7 +97,7 @@ def _use_attention(model: PreTrainedModel, settings: PretrainedModel, setting: s
         return
     try:
         model.set_attn_implementation(wanted)
-        reason = f"goes on with {model.config._attn_implementation}"
+        reason = f"uses {model.config._attn_implementation}"
     except (ImportError, ValueError) as error:
         reason = first_line(error)
     if model.config._attn_implementation != wanted:

@@ -1,7 +1,7 @@
 """Rotary positions whose frequencies depend on the longest text of a batch. Texts shorter and longer than a limit must not share a batch.
 
 LongRoPE has other factors beyond `original_max_position_embeddings`. Dynamic scaling (dynamic NTK) changes with every length beyond its limit,
-and keeps the longest length that it has seen. Here every text is read with the frequencies of its own length.
+and keeps the longest length that it has seen. Here every text is read with the frequencies of its length.
 """
 
 from __future__ import annotations

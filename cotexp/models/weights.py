@@ -59,7 +59,7 @@ def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LAN
         if names := [line.split("|")[0].strip() for line in report if "| CONVERSION" in line]:
             problem = f"parts are missing or of another shape, of what transformers puts together: {files.listed(names)}"
             raise ConfigError(_do_not_fit(setting, folder, [problem])) from None
-        own = f"; it brings code of its own, which may run with {setting.removesuffix('.path')}.trust_remote_code=true: read it first"
+        own = f"; it brings its own code, which may run with {setting.removesuffix('.path')}.trust_remote_code=true: read it first"
         advice = own if files.code(folder) and not trust_remote_code else ""
         raise ConfigError(f"{setting}: transformers cannot load {folder} ({files.first_line(error)}){advice}") from None
     layers: Iterable[Any] = model.modules()

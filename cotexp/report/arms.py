@@ -104,7 +104,7 @@ def label_of(known: Sequence[str], selector: str) -> str:
     """The label that has all parts of `selector`, such as "selection=random". Raises: ConfigError unless exactly one fits."""
     matching = fitting(known, selector)
     if len(matching) != 1:
-        which = f"fits {len(matching)} arms, name more of its settings" if matching else f"is no arm{suggestion(selector, list(known))}"
+        which = f"fits {len(matching)} arms, name more of its settings" if matching else f"is not an arm{suggestion(selector, list(known))}"
         raise ConfigError(f"report: --baseline {selector!r} {which}; arms: {'; '.join(known)}")
     return matching[0]
 

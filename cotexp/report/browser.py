@@ -121,7 +121,7 @@ def _add(browser: Browser, run: int, folder: Path, most: int, most_characters: i
 def choose(groups: Mapping[str, Any], most: int) -> list[str]:
     """Up to `most` ids of `groups`, which maps each id to the group that it belongs to.
 
-    Every second id follows an order that depends on the ids alone, so that runs show the same questions. Between them, one id of each group is
+    Every second id follows an order that depends only on the ids, so that runs show the same questions. Between them, one id of each group is
     taken in turn, rare groups first, so that rare outcomes are shown as well.
     """
     order = sorted(groups, key=lambda name: hashlib.sha256(name.encode()).digest())
@@ -147,5 +147,5 @@ def explanation(num_runs: int) -> str:
     """A sentence for readers of the page: how many examples there are, and how they were chosen."""
     return (
         f"At most {most_of_run(max(num_runs, 1))} of each kind and run, {MOST_CHARACTERS:,} characters in all: every second one in an order that "
-        "depends on the question alone, so that runs show the same questions; between them one of each outcome in turn, rare ones first."
+        "depends only on the question, so that runs show the same questions; between them one of each outcome in turn, rare ones first."
     )

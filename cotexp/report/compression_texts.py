@@ -49,7 +49,7 @@ def evaluates_fine_tuned(settings: Settings) -> bool:
 
 
 def choices_of_rounds(runs: Sequence[Settings]) -> Iterator[str]:
-    """Our choices where MACC is silent, of all runs with rounds in one sentence."""
+    """Our choices in details that MACC does not give, for all runs with rounds, in one sentence."""
     chosen: dict[str, dict[str, None]] = {}
     for run in (run for run in runs if evaluates_fine_tuned(run) and compression_of(run).asks_compressor):
         compression, mixture = run["compression"], run["mixture"]
@@ -69,7 +69,7 @@ def choices_of_rounds(runs: Sequence[Settings]) -> Iterator[str]:
 
 
 def choices_of_run(settings: Settings) -> Iterator[str]:
-    """Our choices where the paper of the run's compression is silent."""
+    """Our choices in details that the paper of the run's compression does not give."""
     compression = compression_of(settings)
     if evaluates_fine_tuned(settings) or not compression.trains:
         yield from compression.disclosures(settings)

@@ -103,7 +103,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """`notes` belong to this table alone. Texts may hold `code` between backticks."""
+    """`notes` belong only to this table. Texts may hold `code` between backticks."""
 
     name: str
     title: str

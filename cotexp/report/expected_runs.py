@@ -25,7 +25,7 @@ COMMAND = "python run.py"
 
 
 class GridPoint(NamedTuple):
-    """One point of a grid: its checked settings, and the arguments of run.py that compute this point alone."""
+    """One point of a grid: its checked settings, and the arguments of run.py for only this point."""
 
     settings: Settings
     overrides: tuple[str, ...]

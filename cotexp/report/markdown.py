@@ -74,5 +74,5 @@ def code(text: str) -> str:
 
 
 def block(text: str) -> list[str]:
-    """Lines of a code block that shows a text as it is."""
+    """Lines of a code block with an unchanged text."""
     return [f"    {line}" for line in visible_lines(text).split("\n")]

@@ -152,8 +152,8 @@ def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
     inside = multiple_choice.said_in_parentheses(text, options)
     if inside is not None:
         return Extracted(inside.letter, "parentheses", inside.start)
-    alone = letter_of_text(text, options)
-    return Extracted(alone, "text", 0) if alone else _NONE
+    option = letter_of_text(text, options)
+    return Extracted(option, "text", 0) if option else _NONE
 
 
 def _boxed_letter(contents: list[str], options: Mapping[str, str]) -> str | None:
@@ -173,8 +173,8 @@ def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
             return Extracted(word, "statement", mark.start) if word else _NONE
     if in_box:
         return Extracted(in_box, "boxed", group[0].start)
-    alone = boolean_word(text)
-    return Extracted(alone, "text", 0) if alone else _NONE
+    whole_text = boolean_word(text)
+    return Extracted(whole_text, "text", 0) if whole_text else _NONE
 
 
 _READERS: dict[AnswerType, Callable[[str, Mapping[str, str]], Extracted]] = {

@@ -63,7 +63,7 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class FileQuestions:
-    """The questions of one file, in order, duplicates included. `num_unanswered` rows have no gold answer and are left out."""
+    """The questions of one file, in order, including duplicates. `num_unanswered` rows have no gold answer and are left out."""
 
     questions: list[Question]
     num_unanswered: int

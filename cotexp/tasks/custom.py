@@ -88,7 +88,10 @@ def load_sets(task: CustomTask) -> QuestionSets:
 
 
 def read_questions(task: CustomTask, setting: str, path: str) -> list[Question]:
-    """The questions of one file, in order, duplicates included."""
+    """The questions of one file, in order, including duplicates.
+
+    Raises: ConfigError naming setting, file, line and field of the first row that cannot be read, or for an empty file.
+    """
     questions = [_question(task, row) for row in read_rows(Path(path), f"task.{setting}: {path}")]
     if not questions:
         raise ConfigError(f"task.{setting} must hold at least one question; {path} is empty")
@@ -129,7 +132,7 @@ def _there(row: Row, name: str, setting: str) -> None:
 
 
 def _not_from_zero(task: CustomTask, row: Row) -> None:
-    """Raises: ConfigError for an answer 0 that is no option's label or text: the 1, 2, ... of other rows would then mean the wrong options."""
+    """Raises: ConfigError for an answer 0 that is not an option's label or text: the 1, 2, ... of other rows would then mean the wrong options."""
     answer = str(row.fields[task.answer_field]).strip()
     known = [*labels_of(row, task.options_field), *options_of(row, task.options_field).values()] if task.options_field else []
     if answer in ("0", "0.0") and not {"0", "0.0"} & {text.strip() for text in known}:

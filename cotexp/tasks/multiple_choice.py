@@ -90,8 +90,8 @@ def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
         equation[1], options
     ):
         return _as_option(equation[1], options)
-    if (alone := letter_of_text(first_line(text), options) or letter_of_text(line, options)) is not None:
-        return alone
+    if (whole := letter_of_text(first_line(text), options) or letter_of_text(line, options)) is not None:
+        return whole
     sentence = first_sentence(line)
     if "=" in sentence and one_reading(sentence).value is not None:
         sides = {letter_of_text(side, options) for side in sentence.split("=")} - {None}
@@ -169,9 +169,9 @@ def _names(text: str, options: Mapping[str, str]) -> set[str]:
 
 def boxed_letter(content: str, options: Mapping[str, str]) -> str | None:
     """The letter in a box; empty for a formula such as "C = 5"."""
-    alone = letter_of_text(content, options)
-    if alone is not None:
-        return alone
+    whole = letter_of_text(content, options)
+    if whole is not None:
+        return whole
     bare = re.sub(_FONTS + r"([^{}]*)\}", r"\1", content)
     return SEVERAL if _FORMULA.search(bare) else stated_letter(bare, options)
 
@@ -181,8 +181,8 @@ def heading_letter(line: str, options: Mapping[str, str], *, goes_on: bool) -> s
     bare = line.strip().strip("*_ ")
     if not goes_on:
         return stated_letter(line, options)
-    alone = re.fullmatch(rf"[(\[]?\s*({_label(options)})\s*[)\]]?\.?", bare, re.IGNORECASE)
-    return _as_option(alone[1], options) if alone else None
+    match = re.fullmatch(rf"[(\[]?\s*({_label(options)})\s*[)\]]?\.?", bare, re.IGNORECASE)
+    return _as_option(match[1], options) if match else None
 
 
 # --- parentheses ---------------------------------------------------------------------------------------------------------

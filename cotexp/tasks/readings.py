@@ -66,8 +66,8 @@ def heading_reading(piece: str, *, goes_on: bool) -> Reading:
 
 def begins_with_all_of(content: str, following: str) -> bool:
     """Whether a box's number is the same when it is read together with the words after the box."""
-    alone, together = _items(content), _items(f"{content} {following}")
-    numbers = [next((item for item in row if isinstance(item, Quantity | Stop)), None) for row in (alone, together)]
+    box_items, all_items = _items(content), _items(f"{content} {following}")
+    numbers = [next((item for item in row if isinstance(item, Quantity | Stop)), None) for row in (box_items, all_items)]
     if not isinstance(numbers[0], Quantity):
         return True
     return isinstance(numbers[1], Quantity) and numbers[0].value == numbers[1].value

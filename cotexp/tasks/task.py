@@ -51,7 +51,7 @@ class Task(Section, ABC):
     """Whether the references of a question go from the longest to the shortest, as compression=reference needs."""
 
     name: str = setting("???", "Name of the task; ids of its questions begin with it.")
-    train: list[str] | None = setting(None, "Tasks whose training questions are used, by name; this task alone by default.")
+    train: list[str] | None = setting(None, "Tasks whose training questions are used, by name; only this task by default.")
     num_train: int | None = setting(None, "Most training questions of each task, drawn by `seed`; all by default.", low=1)
     num_validation: int = setting(
         64, "Questions of each task that choose the checkpoint: of its validation file, else held back from training.", low=1

@@ -188,7 +188,7 @@ def same_expression(gold: Node, answer: Node) -> bool:
 
 
 def _may_vanish(one: Any, other: Any) -> bool:
-    """Whether variables that only one of them has may cancel, as in x/x. A further letter alone makes another expression."""
+    """Whether variables that only one of them has may cancel, as in x/x. A single further letter makes another expression."""
     import sympy
 
     return bool(sympy.simplify(one).free_symbols == sympy.simplify(other).free_symbols)

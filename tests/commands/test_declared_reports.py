@@ -120,7 +120,7 @@ def test_a_baseline_that_one_table_has_leaves_the_other_its_own(outputs: Path, m
     first, second = made(outputs, baseline=label).tables
     assert (first.rows == usual[0].rows, second.rows == usual[1].rows) == (False, True)
     assert any(f"differences are to the baseline, {label}" in each for each in first.notes)
-    with pytest.raises(ConfigError, match="--baseline 'nothing' is no arm; arms: "):
+    with pytest.raises(ConfigError, match="--baseline 'nothing' is not an arm; arms: "):
         made(outputs, baseline="nothing")
 
 

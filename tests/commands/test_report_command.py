@@ -257,7 +257,7 @@ def test_an_experiment_with_unfinished_runs_alone_is_refused(outputs: Path) -> N
 
 
 def test_an_unknown_baseline_and_one_that_fits_several_arms_are_refused(outputs: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'selection=rando' is no arm \(did you mean 'selection=random'\?\); arms: selection=morsd; "):
+    with pytest.raises(ConfigError, match=r"'selection=rando' is not an arm \(did you mean 'selection=random'\?\); arms: selection=morsd; "):
         report(outputs, baseline="selection=rando")
     write_run(outputs, "k3", "1" * 40, selection={**MORSD, "k": 3})
     with pytest.raises(ConfigError, match=r"'selection=morsd' fits 2 arms, name more of its settings; arms:"):

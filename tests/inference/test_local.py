@@ -272,6 +272,6 @@ def test_memory_that_runs_out_midway_costs_only_the_texts_that_had_not_ended(eng
 def test_one_text_that_finds_no_memory_ends_with_a_clear_line(engine: LocalEngine, requests: list[Request]) -> None:
     with (
         passes_of(engine, most=0),
-        pytest.raises(RunFailed, match=r"out of GPU memory with one text alone \(\d+ tokens read, up to 5 written\); lower max_new"),
+        pytest.raises(RunFailed, match=r"out of GPU memory with a single text \(\d+ tokens read, up to 5 written\); lower max_new"),
     ):
         engine.generate(requests[:4], Sampling(max_new_tokens=5), lambda output: None)
