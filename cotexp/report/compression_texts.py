@@ -9,13 +9,14 @@ from cotexp.compressions import compression_of
 from cotexp.compressions.base import INSTRUCTIONS
 from cotexp.settings.evaluation import FINE_TUNED_MODES
 
-Settings = dict[str, Any]
+StoredSettings = dict[str, Any]
+"""The settings of a run as its settings.json has them."""
 
 CUT_REASONS = {"none": "shortened to a share", "protected": "shortened, numbers kept"}
 """Stop reason of a chain whose tokens were cut -> its text."""
 
 
-def compressor_of(settings: Settings) -> str:
+def compressor_of(settings: StoredSettings) -> str:
     """The compressor: the path or name of a model, or the compression if it cuts tokens."""
     section = settings.get("compressor") or {}
     if not compression_of(settings).asks_compressor:
@@ -25,7 +26,7 @@ def compressor_of(settings: Settings) -> str:
     return str((section.get("model") or settings["model"])["path"])
 
 
-def mode_labels(settings: Settings) -> dict[str, str]:
+def mode_labels(settings: StoredSettings) -> dict[str, str]:
     """Mode -> the model that answers and how it is prompted, in the order of the table."""
     compression = settings.get("compression", {})
     kind, ratio = compression_of(settings), settings.get("evaluation", {}).get("truncate_ratio")
@@ -42,13 +43,13 @@ def mode_labels(settings: Settings) -> dict[str, str]:
     }
 
 
-def evaluates_fine_tuned(settings: Settings) -> bool:
+def evaluates_fine_tuned(settings: StoredSettings) -> bool:
     """Whether the run fine-tuned a model and evaluated it."""
     modes = settings.get("evaluation", {}).get("modes", FINE_TUNED_MODES)
     return compression_of(settings).trains and not set(modes).isdisjoint(FINE_TUNED_MODES)
 
 
-def choices_of_rounds(runs: Sequence[Settings]) -> Iterator[str]:
+def choices_of_rounds(runs: Sequence[StoredSettings]) -> Iterator[str]:
     """Our choices in details that MACC does not give, for all runs with rounds, in one sentence."""
     chosen: dict[str, dict[str, None]] = {}
     for run in (run for run in runs if evaluates_fine_tuned(run) and compression_of(run).asks_compressor):
@@ -68,7 +69,7 @@ def choices_of_rounds(runs: Sequence[Settings]) -> Iterator[str]:
         yield f"Our choice where the paper is silent: {listed}, lengths by the target's tokenizer."
 
 
-def choices_of_run(settings: Settings) -> Iterator[str]:
+def choices_of_run(settings: StoredSettings) -> Iterator[str]:
     """Our choices in details that the paper of the run's compression does not give."""
     compression = compression_of(settings)
     if evaluates_fine_tuned(settings) or not compression.trains:

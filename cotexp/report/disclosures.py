@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cotexp.report.compression_texts import Settings, choices_of_rounds, choices_of_run, evaluates_fine_tuned
+from cotexp.report.compression_texts import StoredSettings, choices_of_rounds, choices_of_run, evaluates_fine_tuned
 from cotexp.settings.sampling import UNRESTRICTED
 from cotexp.teachers import TEACHERS
 
 
-def disclosures(runs: Sequence[Settings]) -> list[str]:
+def disclosures(runs: Sequence[StoredSettings]) -> list[str]:
     """One sentence per detail that MACC or MoRSD does not give, or that is known second-hand. If runs differ, it lists all of their values."""
     lines = [*choices_of_rounds(runs), *(line for settings in runs for line in _choices_of(settings))]
     return list(dict.fromkeys(lines))
 
 
-def _choices_of(settings: Settings) -> Iterator[str]:
+def _choices_of(settings: StoredSettings) -> Iterator[str]:
     yield from choices_of_run(settings)
     if settings.get("evaluation", {}).get("truncate_ratio"):
         yield "Our choice where published truncation rows are silent: one budget per task, the largest that keeps at most this share of tokens."

@@ -24,8 +24,8 @@ Flat = dict[str, str]
 
 NAMES_CONTENT = {"path", "revision", "files", "file", "validation_file", "test_file", "few_shot_file", "questions_file"}
 """Settings that name models and files. A key contains the content in place of the name."""
-MEASURED_BESIDES = ("evaluation.modes", "evaluation.latency")
-"""Prefixes of keyed settings that change no answer of a mode."""
+WITHOUT_EFFECT_ON_ANSWERS = ("evaluation.modes", "evaluation.latency")
+"""Prefixes of keyed settings that do not change the answers of a mode."""
 MAX_NAMED_RUNS = 5
 
 
@@ -185,7 +185,7 @@ def identity_of(settings: dict[str, Any], mode: str) -> Flat:
             flat |= _flatten(section, slot, slot)
     if flat.get("evaluation.split") == "test":  # older runs lack this setting
         del flat["evaluation.split"]
-    unread = (*MEASURED_BESIDES, *_unread(settings, mode))
+    unread = (*WITHOUT_EFFECT_ON_ANSWERS, *_unread(settings, mode))
     return {path: value for path, value in flat.items() if not path.startswith(unread)}
 
 

@@ -17,7 +17,7 @@ class Unsure(ValueError):
     """A text that cannot be read completely."""
 
 
-class Unit(NamedTuple):
+class UnitReading(NamedTuple):
     """The words after a number: a factor ("million"), and the unit's canonical name; None for an unknown unit."""
 
     factor: Fraction
@@ -47,7 +47,7 @@ _PIECES = re.compile(r"[A-Za-z]+|[$€£¢°%]|\^\s*\{?\s*[-−]?\d\s*\}?|[/²³
 _SINGLE = frozenset("k m g s h l L N J W")
 
 
-def unit_of(words: str) -> Unit:
+def unit_of(words: str) -> UnitReading:
     """The unit in the words after a number.
 
     Raises: Unsure if they may change the number: "or more", "hours 30 minutes", "squared", "k" of a variable.
@@ -84,7 +84,7 @@ def unit_of(words: str) -> Unit:
         else:
             names.append(_name(piece) + (f"^{power}" if power else ""))
             power = ""
-    return Unit(factor, _joined(names))
+    return UnitReading(factor, _joined(names))
 
 
 def number_in_words(words: str) -> Fraction | None:

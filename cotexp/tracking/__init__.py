@@ -17,7 +17,7 @@ from pathlib import Path
 from cotexp.settings.root import Settings
 from cotexp.settings.tracking import WandbTracking
 from cotexp.tracking import environment
-from cotexp.tracking.wandb_run import Point, WandbRun
+from cotexp.tracking.wandb_run import TrackedRun, WandbRun
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def tracker(settings: Settings, run_key: str, *, overrides: Sequence[str] = (), 
 
     `options` are the options of the slots, and the sweep of the run.
     """
-    run_tracker = Tracker(Point(settings, run_key, list(overrides), dict(options or {})))
+    run_tracker = Tracker(TrackedRun(settings, run_key, list(overrides), dict(options or {})))
     failed = True
     try:
         yield run_tracker
@@ -44,7 +44,7 @@ def tracker(settings: Settings, run_key: str, *, overrides: Sequence[str] = (), 
 class Tracker:
     """Passes its calls to a thread that talks to W&B, and returns at once. The first call starts the thread."""
 
-    point: Point
+    tracked: TrackedRun
     broken: bool = False
     failed: bool = False
     run: WandbRun | None = None
@@ -71,12 +71,12 @@ class Tracker:
             return
         self.failed = failed
         self.tasks.put(None)
-        self.thread.join(self.point.settings.tracking.finish_seconds + MARGIN_SECONDS)
+        self.thread.join(self.tracked.settings.tracking.finish_seconds + MARGIN_SECONDS)
         if self.thread.is_alive():
-            log.warning("W&B did not finish in time; its files are in %s", self.point.folder)
+            log.warning("W&B did not finish in time; its files are in %s", self.tracked.folder)
 
     def _submit(self, task: Callable[[WandbRun], None]) -> None:
-        if not isinstance(self.point.settings.tracking, WandbTracking) or environment.is_disabled():
+        if not isinstance(self.tracked.settings.tracking, WandbTracking) or environment.is_disabled():
             return
         if self.thread is None:
             self.thread = threading.Thread(target=self._work, name="tracking", daemon=True)
@@ -84,7 +84,7 @@ class Tracker:
         self.tasks.put(task)
 
     def _work(self) -> None:
-        self.run = run = WandbRun(self.point)
+        self.run = run = WandbRun(self.tracked)
         while (task := self.tasks.get()) is not None:
             if not self.broken:
                 self._run_safely(task, run)

@@ -43,7 +43,7 @@ unreachable: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class TrackedRun:
     """A run: checked settings, key, the overrides of run.py, and the option of each slot."""
 
     settings: Settings
@@ -77,7 +77,7 @@ class Point:
 class WandbRun:
     """A W&B run. `logged` holds the last logged step of each phase, `waiting_rows` rows of the curve to log later."""
 
-    point: Point
+    tracked: TrackedRun
     run: Any = None
     logged: dict[str, float] = field(default_factory=dict)
     waiting_rows: list[Mapping[str, float]] = field(default_factory=list)
@@ -85,7 +85,7 @@ class WandbRun:
 
     @property
     def tracking(self) -> WandbTracking:
-        tracking: WandbTracking = self.point.settings.tracking
+        tracking: WandbTracking = self.tracked.settings.tracking
         return tracking
 
     def summarise(self, metrics: Mapping[str, float | str]) -> None:
@@ -117,11 +117,11 @@ class WandbRun:
         before: dict[str, Any] = {}
         with contextlib.suppress(Damaged):  # it is published again
             before = read_json(path)
-        baseline = ablation.find_baseline(folder, self.point.settings.baseline)
+        baseline = ablation.find_baseline(folder, self.tracked.settings.baseline)
         against = BASE if baseline == folder else baseline.name if baseline else None
         now = {
             "metrics_modified": (folder / "metrics.json").stat().st_mtime_ns,
-            "tags": sorted({*before.get("tags", []), *self.point.tags}),
+            "tags": sorted({*before.get("tags", []), *self.tracked.tags}),
             "baseline": against,
         }
         asked_for = sweep_agents.is_asked_for()  # wandb then takes the agent's id in place of ours
@@ -163,18 +163,18 @@ class WandbRun:
             self.logged = {phase: last for phase, axis in AXES.items() if (last := self.run.summary.get(axis)) is not None}
 
     def _init(self, wandb: Any, mode: str) -> Any:
-        self.point.folder.mkdir(parents=True, exist_ok=True)
+        self.tracked.folder.mkdir(parents=True, exist_ok=True)
         ours = {
             "project": self.tracking.project,
             "entity": self.tracking.entity,
-            "id": self.point.run_key,
-            "name": f"{self.point.settings.name}-seed{self.point.settings.seed}",
-            "group": self.point.settings.name,
-            "job_type": self.point.job_type,
-            "tags": self.point.tags,
+            "id": self.tracked.run_key,
+            "name": f"{self.tracked.settings.name}-seed{self.tracked.settings.seed}",
+            "group": self.tracked.settings.name,
+            "job_type": self.tracked.job_type,
+            "tags": self.tracked.tags,
             "notes": self.tracking.notes or None,
-            "dir": str(self.point.folder.parent),
-            "config": self.point.config,
+            "dir": str(self.tracked.folder.parent),
+            "config": self.tracked.config,
             "reinit": "create_new",
         }
         options = environment.options(self.tracking, ours)
@@ -215,7 +215,7 @@ class WandbRun:
 
     def _declare(self, wandb: Any, declared: Artifact) -> None:
         """Declare an artifact as input or output of the W&B run. Its files are referenced with checksums, or uploaded if the settings ask for it."""
-        metadata = {"scope": declared.scope, "inputs": declared.inputs, "run": self.point.run_key}
+        metadata = {"scope": declared.scope, "inputs": declared.inputs, "run": self.tracked.run_key}
         artifact = wandb.Artifact(declared.name, type=declared.kind, metadata=metadata)
         for name, path in declared.files.items():
             if declared.kind in self.tracking.upload:
@@ -231,7 +231,7 @@ class WandbRun:
 
     def _remove_earlier_folders(self) -> None:
         current = Path(self.run.dir).resolve().parent
-        for run_folder in self.point.folder.glob(f"offline-run-*-{self.point.run_key}"):
+        for run_folder in self.tracked.folder.glob(f"offline-run-*-{self.tracked.run_key}"):
             if run_folder.resolve() != current:
                 shutil.rmtree(run_folder)
 
