@@ -129,8 +129,8 @@ def _library_verdict(gold: str, text: str) -> bool:
 def _parsed(formula: str) -> list[Any]:
     from math_verify import parse
 
-    found: list[Any] = parse(f"${formula}$", parsing_timeout=None)
-    return found
+    parsed: list[Any] = parse(f"${formula}$", parsing_timeout=None)
+    return parsed
 
 
 @functools.lru_cache(maxsize=CACHED_FORMULAS, typed=True)

@@ -119,7 +119,7 @@ def _ratio(reader: Expressions) -> Node:
 
 
 def _union(reader: Expressions) -> Node:
-    found = reader.sum()
+    node = reader.sum()
     while (sign := reader.take("\\cup", "\\cap", "\\setminus", "\\backslash")) is not None:
-        found = Apply("minus" if sign in ("\\setminus", "\\backslash") else sign[1:], (found, reader.sum()))
-    return found
+        node = Apply("minus" if sign in ("\\setminus", "\\backslash") else sign[1:], (node, reader.sum()))
+    return node

@@ -62,8 +62,8 @@ def _joined(parts: Sequence[tuple[str, Any] | None], name: str) -> tuple[str, An
     if len(known) < len(parts) or len(names) > 1:
         return None
     sets = [bounds[1] for bounds in known]
-    found = sets[0] - sets[1] if name == "minus" else (sympy.Union if name == "cup" else sympy.Intersection)(*sets)
-    return (names.pop() if names else ""), found
+    result = sets[0] - sets[1] if name == "minus" else (sympy.Union if name == "cup" else sympy.Intersection)(*sets)
+    return (names.pop() if names else ""), result
 
 
 def _set_of_relation(node: Relation) -> tuple[str, Any] | None:

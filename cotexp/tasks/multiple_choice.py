@@ -109,8 +109,8 @@ def _depends(sentence: str, label: str) -> bool:
 
 
 def _left_over(line: str, options: Mapping[str, str]) -> str | None:
-    found = re.findall(rf"{_LEAVES}[(\[]?\s*({_label(options)})(?![\w'’])", line)
-    return _as_option(found[-1], options) if found else None
+    letters = re.findall(rf"{_LEAVES}[(\[]?\s*({_label(options)})(?![\w'’])", line)
+    return _as_option(letters[-1], options) if letters else None
 
 
 def _is_taken_back(rest: str, letter: str, options: Mapping[str, str]) -> bool:

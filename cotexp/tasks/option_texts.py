@@ -32,7 +32,7 @@ def letter_of_text(text: str, options: Mapping[str, str]) -> str | None:
                 return fitting[0]
     if (amount := _amount(text)) is None:
         return None
-    amounts = {letter: found for letter, option in options.items() if (found := _amount(option)) is not None}
+    amounts = {letter: amount_of_option for letter, option in options.items() if (amount_of_option := _amount(option)) is not None}
     near = [
         letter
         for letter, option in amounts.items()
@@ -56,7 +56,7 @@ def _canonical(text: str) -> str:
     """A text without parts that do not change it: formatting of LaTeX, spaces next to signs, separators of thousands, leading articles."""
     bare = re.sub(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", without_formatting(re.sub(r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\1/\2", text)))
     bare = re.sub(r"(?<=\d)[,\u2009\u202f](?=\d{3}(?!\d))", "", " ".join(bare.split()))
-    bare = re.sub(r"(\d+)\.0+(?!\d)|((?<=\d)\.\d*?[1-9])0+(?!\d)", lambda found: found[1] or found[2], bare)
+    bare = re.sub(r"(\d+)\.0+(?!\d)|((?<=\d)\.\d*?[1-9])0+(?!\d)", lambda match: match[1] or match[2], bare)
     bare = re.sub(r"\bper\s?cent(?:age)?\b", "%", re.sub(r"\b([Rr]s)\.", r"\1", bare), flags=re.IGNORECASE)
     bare = re.sub(r"\s*([:/%=+*×÷^<>≤≥√,;°-])\s*", r"\1", bare.replace("−", "-"))
     bare = re.sub(r"(?<=\d)\s+(?=[A-Za-z])|(?<=[A-Za-z$£€₹])\s+(?=\d)", "", bare)

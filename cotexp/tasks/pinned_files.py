@@ -78,11 +78,11 @@ def _members(name: str, recipe: Recipe, rows: list[dict[str, Any]], base: str | 
 
 
 def _check(name: str, split: str, content: bytes, *, num_rows: int, sha256: str | None) -> None:
-    official, found = BENCHMARKS[name].splits[split].num_rows, hashlib.sha256(content).hexdigest()
+    official, actual = BENCHMARKS[name].splits[split].num_rows, hashlib.sha256(content).hexdigest()
     if num_rows != official:
         raise ConfigError(f"fetch {name}: the {split} split must have {official} rows; got {num_rows}; nothing was written")
-    if sha256 is not None and found != sha256:
-        raise ConfigError(f"fetch {name}: sha256 of the {split} split must be {sha256}; got {found}; nothing was written; try again")
+    if sha256 is not None and actual != sha256:
+        raise ConfigError(f"fetch {name}: sha256 of the {split} split must be {sha256}; got {actual}; nothing was written; try again")
 
 
 def _json(pinned: Pinned, base: str | None) -> Any:

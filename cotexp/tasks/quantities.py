@@ -268,7 +268,7 @@ def _compounds(row: Sequence[Item]) -> list[Item]:
 def _first_of_compound(result: Sequence[Item]) -> int | None:
     """The place of the quantity that only "and" or a comma separates from the next one."""
     at = len(result) - 1
-    while at >= 0 and ((isinstance(each := result[at], Word) and each.text.lower() == "and") or (isinstance(each, Sign) and each.text == ",")):
+    while at >= 0 and ((isinstance(item := result[at], Word) and item.text.lower() == "and") or (isinstance(item, Sign) and item.text == ",")):
         at -= 1
     return at if at >= 0 and isinstance(result[at], Quantity) else None
 

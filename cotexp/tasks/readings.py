@@ -77,10 +77,10 @@ def _items(piece: str) -> list[Item]:
     return with_operators(items(_without_end(tokens(without_formatting(piece)))))
 
 
-def _without_end(found: list[Token]) -> list[Token]:
-    while found and found[-1].kind in ("separator", "colon"):
-        found.pop()
-    return found
+def _without_end(tokens: list[Token]) -> list[Token]:
+    while tokens and tokens[-1].kind in ("separator", "colon"):
+        tokens.pop()
+    return tokens
 
 
 # --- the statement -------------------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def provide_files(name: str, benchmark: Benchmark, folders: Sequence[Path], revi
 
 def _check_revision(name: str, benchmark: Benchmark, folders: Sequence[Path], revision: str) -> None:
     """Raises: ConfigError if there are already files that do not come from this revision of the hub's copy."""
-    for path in (found for facts in benchmark.splits.values() if (found := find_file(facts, folders))):
+    for path in (path_of_split for facts in benchmark.splits.values() if (path_of_split := find_file(facts, folders))):
         record = next((folder / name / "source.json" for folder in folders if path.is_relative_to(folder)), path)
         splits = json.loads(record.read_bytes())["splits"] if record.name == "source.json" and record.is_file() else []
         commit = next((split.get("commit") for split in splits if path.as_posix().endswith(split["file"])), None)

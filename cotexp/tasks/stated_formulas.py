@@ -161,8 +161,8 @@ def _unit_after(rest: str) -> str:
 
 
 def _inside(match: re.Match[str]) -> str:
-    found = next(match[group] for group in ("dd", "d", "b", "p", "e") if match[group] is not None)
-    return found.strip().rstrip(".,;").replace("&", "") if match["e"] else found.strip().strip("*").strip()
+    statement = next(match[group] for group in ("dd", "d", "b", "p", "e") if match[group] is not None)
+    return statement.strip().rstrip(".,;").replace("&", "") if match["e"] else statement.strip().strip("*").strip()
 
 
 def _sentence(rest: str) -> str | None:

@@ -88,8 +88,8 @@ def _run_on(text: str, begin: int) -> int:
 
 
 def _first_statement(text: str, begin: int) -> int:
-    found = [match.start() for pattern in (_STATEMENT, BOX) if (match := pattern.search(text, begin))]
-    return min(found, default=len(text))
+    starts = [match.start() for pattern in (_STATEMENT, BOX) if (match := pattern.search(text, begin))]
+    return min(starts, default=len(text))
 
 
 # --- statements ----------------------------------------------------------------------------------------------------------

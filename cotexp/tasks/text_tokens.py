@@ -91,7 +91,7 @@ def without_formatting(text: str) -> str:
     text = re.sub(r"(?<=\d)(?:\\[,;: ]|~)(?=\d)", "\u2009", text.replace("\\!", "")).replace("~", " ")
     text = re.sub(r"\\[,;:> ]|\\\n", " ", text).replace("\\$", "＄").replace("\\%", "%").replace("\\_", "_").replace("\\&", "&").replace("\\#", "#")
     text = _ORDINAL.sub("", _CIRCLE.sub("°", text))
-    text = _COMMAND.sub(lambda found: _NAMED.get(found[1], found[0]), _UNIT_FRACTION.sub(r" \1/\2 ", text))
+    text = _COMMAND.sub(lambda match: _NAMED.get(match[1], match[0]), _UNIT_FRACTION.sub(r" \1/\2 ", text))
     return _UNIT_POWER.sub(r"\1", _PAIR.sub(r" \1 ", text).replace("＄", "$")).strip()
 
 
