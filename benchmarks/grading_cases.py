@@ -1,4 +1,4 @@
-"""How many grading cases of a file get the desired strict label, per kind.
+"""Number of grading cases of a file that get the desired strict label, per kind.
 
     python benchmarks/grading_cases.py CASES.jsonl [--wrong]
 

@@ -1,7 +1,7 @@
-"""Measures this project beside a peer in one run, and keeps each row as outputs/benchmarks/NAME.json.
+"""Measures this project and a peer in one run, and stores each row as outputs/benchmarks/NAME.json.
 
-Ours and the peer take turns, so that a change of the machine's load meets both. Figures are medians; a ratio above 1 is in our favour. `exponent`
-is the slope of log cost over log size; a cost that grows with the number of rows alone has 1.
+Ours and the peer take turns, so that a change of the machine's load affects both. Figures are medians; a ratio above 1 is in our favour.
+`exponent` is the slope of log cost over log size; a cost that is linear in the number of rows has 1.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LIBRARIES = ("torch", "transformers", "peft", "pytorch-lightning", "hydra-core",
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `ours` and `peer` are in `unit`; `goal` is the least ratio, or None if there is none."""
+    """One line of the table. `ours` and `peer` are in `unit`; `goal` is the smallest acceptable ratio, or None."""
 
     name: str
     unit: str
@@ -37,7 +37,7 @@ class Row:
     ratio: float | None
     goal: float | None
     agrees: bool
-    """Whether ours and the peer gave the same result, as far as the row says."""
+    """Whether ours and the peer gave the same result, as far as the benchmark compares it."""
     sizes: dict[str, Any]
     exponent: float | None = None
     machine: dict[str, Any] = field(default_factory=dict)
@@ -64,7 +64,7 @@ def keep(row: Row) -> Row:
 
 
 def versions(names: Sequence[str] = LIBRARIES) -> dict[str, str]:
-    """Versions of the libraries that are installed here."""
+    """Versions of those of the libraries that are installed."""
     known = {"python": platform.python_version()}
     for name in names:
         try:
@@ -75,7 +75,7 @@ def versions(names: Sequence[str] = LIBRARIES) -> dict[str, str]:
 
 
 def in_turns(ways: Mapping[str, Callable[[], Any]], rounds: int, *, warm_up: bool = True) -> tuple[dict[str, float], dict[str, Any]]:
-    """(median seconds of each way, its last result) over so many rounds, in each of which every way is taken once."""
+    """(median seconds of each way, its last result) over `rounds` rounds. Every round runs every way once."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     results: dict[str, Any] = {}
     for number in range(rounds + warm_up):
@@ -90,14 +90,14 @@ def in_turns(ways: Mapping[str, Callable[[], Any]], rounds: int, *, warm_up: boo
 
 
 def exponent(costs: Mapping[int, float]) -> float:
-    """Slope of log cost over log size by least squares, of costs by size."""
+    """Slope of log cost over log size by least squares; `costs` maps sizes to costs."""
     xs, ys = [math.log(each) for each in costs], [math.log(each) for each in costs.values()]
     x_mean, y_mean = statistics.mean(xs), statistics.mean(ys)
     return sum((x - x_mean) * (y - y_mean) for x, y in zip(xs, ys, strict=True)) / sum((x - x_mean) ** 2 for x in xs)
 
 
 def run(command: Sequence[str], **variables: str) -> str:
-    """The standard output of a command in the project's folder. Raises: CalledProcessError, after its error output was printed."""
+    """The standard output of a command in the project's folder. Raises: CalledProcessError, after printing its error output."""
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stderr, file=sys.stderr)

@@ -1,9 +1,9 @@
-"""The memory of one training step by kind, ours and TRL's, on shapes that need not fit: tensors are fake and take none.
+"""The memory of one training step by kind, ours and TRL's, on shapes of any size: tensors are fake and take no memory.
 
     python benchmarks/memory.py [--peer PYTHON] [--check] [--step JSON]
 
-PYTHON is that of an environment with benchmarks/requirements.txt; without it there are no rows of TRL. --check compares the estimate with the
-resident memory of a real step of a small shape on this CPU. Memory that kernels take for themselves is not counted.
+PYTHON is the interpreter of an environment with benchmarks/requirements.txt; without it there are no rows for TRL. --check compares the estimate
+with the resident memory of a real step of a small shape on this CPU. Memory that kernels allocate internally is not counted.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ def count(name: str, step: Step, share: float | None, most: float | None, peer: 
 
 
 def make_model(step: Step) -> Any:
-    """The model as `training.fit` makes it with precision=bfloat16."""
+    """The model as in `training.fit` with precision=bfloat16."""
     model = step.model(torch.bfloat16 if step.tuning == "lora" else torch.float32).train()
     if step.tuning == "lora":
         model = adapters.with_adapters(model, Lora(), 7)
         adapters.follow_autocast(model)
     if step.checkpointing:
         model.activation_checkpointing_enable()
-    head._known[model] = True  # not tried: fake tensors have no numbers
+    head._known[model] = True  # not probed: fake tensors have no numbers
     return model
 
 
@@ -102,7 +102,7 @@ def of_peer(python: str, step: Step, how: str = "fake") -> Counter[str]:
 
 
 def real(step: Step) -> str:
-    """MB: resident before anything is built, at the peak of a real step, and the estimate of that growth."""
+    """MB: resident memory before the model is built, at the peak of a real step, and the estimate of the difference."""
     torch.ones(8, 8) @ torch.ones(8, 8)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     estimate = of_ours(step, fake=True).total() / 1e6
@@ -111,7 +111,7 @@ def real(step: Step) -> str:
 
 
 def check(step: Step) -> None:
-    """Run the step in a process of its own and print both figures."""
+    """Run the step in a separate process and print both figures."""
     done = subprocess.run([sys.executable, __file__, "--step", json.dumps(dataclasses.asdict(step))], capture_output=True, text=True, check=True)
     before, peak, estimate = json.loads(done.stdout.splitlines()[-1])
     print(f"{step}: resident {peak:.0f} MB, estimate {before:.0f} + {estimate:.0f} MB, {(before + estimate) / peak - 1:+.1%}", flush=True)

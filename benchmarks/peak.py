@@ -1,4 +1,4 @@
-"""The memory of a training step by kind, counted storage by storage: of real tensors, or of fake ones, which have shapes and take no memory."""
+"""The memory of a training step by kind, counted by storage: for real tensors, or for fake ones, which have only shapes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A fine-tuning step: `rows` texts of `tokens` tokens per micro-batch, the last three quarters of each supervised."""
+    """A fine-tuning step: `rows` texts of `tokens` tokens per micro-batch, with the last three quarters of every text supervised."""
 
     shape: str
     tuning: str
@@ -60,7 +60,7 @@ class Step:
 
 @dataclass
 class Peak(TorchDispatchMode):
-    """Counts the bytes of all storages that are made in this block and not yet freed, by kind, and remembers the counts at their highest sum."""
+    """Counts the bytes of all live storages that are made in this block, by kind, and keeps the counts at their highest sum."""
 
     logits_widths: tuple[int, ...]
     live: Counter[str] = field(default_factory=Counter)
@@ -104,7 +104,7 @@ Loss = Callable[[], torch.Tensor]
 def measured(
     make_model: Callable[[], Any], make_loss: Callable[[Any], Loss], *, widths: Iterable[int], fake: bool, micro_batches: int = 2
 ) -> Counter[str]:
-    """Bytes by kind at the peak of a step with AdamW. Logits are what has one of `widths` as its last size."""
+    """Bytes by kind at the peak of a step with AdamW. Logits are tensors with one of `widths` as last size."""
     with torch.device("meta") if fake else nullcontext():
         model = make_model()
     with FakeTensorMode(allow_non_fake_inputs=True) if fake else nullcontext():
@@ -139,7 +139,7 @@ def _peak_of_step(model: Any, loss: Loss, peak: Peak, micro_batches: int) -> Cou
 
 
 def without_numbers(model: Any) -> None:
-    """Turn a model of shapes alone into one on a CPU whose tensors are fake. Tied weights stay tied."""
+    """Turn a model with only shapes into one with fake tensors on a CPU. Tied weights stay tied."""
     made: dict[int, torch.Tensor] = {}
     for module in model.modules():
         for own, wrap in ((module._parameters, True), (module._buffers, False)):

@@ -2,7 +2,7 @@
 
     python benchmarks/reports.py [--report 500] [--list 2000]
 
-The runs are copies of one small real run with other seeds and learning rates, each with predictions and grades of its own. Goals for two cores:
+The runs are copies of one small real run with other seeds and learning rates, each with its predictions and grades. Goals for two cores:
 10 s for a report over 500 runs, 3 s for a list of 2,000.
 """
 
@@ -47,7 +47,7 @@ COTEXP = [sys.executable, "-m", "cotexp"]
 
 
 def copies(original: Path, outputs: Path, count: int) -> Path:
-    """`count` runs in a folder of outputs: ten learning rates with as many seeds."""
+    """`count` runs in a folder of outputs: ten learning rates with equally many seeds."""
     (source,) = original.glob("runs/copies/*")
     settings, stages = (json.loads((source / name).read_text()) for name in ("settings.json", "stages.json"))
     for number in range(count):

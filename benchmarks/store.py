@@ -1,4 +1,4 @@
-"""The store beside plain files: appending rows, reading them, and a plan over a store with many rows.
+"""The store compared with plain files: appending rows, reading them, and a plan over a store with many rows.
 
     python benchmarks/store.py [--append 100000] [--read 1000000] [--rounds 3]
 
@@ -27,7 +27,7 @@ TEXT = "He has 3 apples and buys 4 more, so he has 3 + 4 = 7 apples. " * 4
 
 
 def content(number: int) -> dict[str, object]:
-    """A row as rationales have it: a text of about 250 characters and some fields."""
+    """A row like that of a rationale: a text of about 250 characters and some fields."""
     return {"id": f"q{number // 8}/{number % 8}", "text": TEXT, "num_tokens": 70, "finish_reason": "stop", "correct": True, "seconds": 0.01}
 
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def by_ledger(folder: Path, count: int) -> int:
-    """Appends `count` rows to an empty ledger, in chunks of 1,000; returns how many it then has."""
+    """Append `count` rows to an empty ledger in chunks of 1,000. Returns the number of its rows."""
     shutil.rmtree(folder, ignore_errors=True)
     rows = {each["id"]: each for each in map(content, range(count))}
     ledger = Store(folder).ledger(Spec("rationales", {"count": count}))
@@ -79,7 +79,7 @@ def median(work: Callable[[], object], rounds: int) -> float:
 
 
 def lines_of(folder: Path, count: int) -> Path:
-    """A ledger's folder with so many rows in one file."""
+    """A ledger's folder with `count` rows in one file."""
     place = folder / f"read/rationales/{count}"
     place.mkdir(parents=True, exist_ok=True)
     with (place / "rows-w.jsonl").open("wb") as file:
@@ -119,7 +119,7 @@ PLAN = [
 
 
 def plan(folder: Path, count: int, rounds: int) -> None:
-    """A plan of a small run whose rationales' ledger holds `count` rows more, beside reading these lines."""
+    """A plan of a small run whose ledger of rationales has `count` more rows, compared with reading these lines."""
     words = [sys.executable, "run.py", *PLAN, "evaluation.max_new_tokens=16", f"paths.outputs={folder / 'outputs'}", "trainer.tuning=full"]
     run(words)
     before = run([*words, "plan=true"])
@@ -137,7 +137,7 @@ LOADS = "import sys, orjson; print(sum(1 for line in open(sys.argv[1], 'rb') if 
 
 
 def memory(folder: Path, count: int) -> None:
-    """Peak memory of a process that appends 1,000 rows to a ledger with `count` rows, beside one that appends them to an empty ledger."""
+    """Peak memory of a process that appends 1,000 rows to a ledger with `count` rows, compared with an empty ledger."""
     empty = folder / "read/rationales/0"
     empty.mkdir(parents=True, exist_ok=True)
     full, none = (float(run([sys.executable, "-c", APPENDS, str(each)])) for each in (folder / f"read/rationales/{count}", empty))

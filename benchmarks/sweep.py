@@ -1,9 +1,9 @@
-"""What twelve fine-tunings over shared rationales and rounds cost, beside the same twelve in a store of their own each.
+"""Cost of twelve fine-tunings over shared rationales and rounds, compared with the same twelve in separate stores.
 
     python benchmarks/sweep.py [--points 12]
 
-The goal is the cost of one generation, one compression and twelve fine-tunings with their evaluations, within 5 %: what the stages of the shared
-sweep took by their own clocks, beside what they took in the separate runs, generation and compression counted once.
+The goal is the cost of one generation, one compression and twelve fine-tunings with their evaluations, within 5 %: the seconds of the stages of the
+shared sweep are compared with those of the separate runs, where generation and compression count once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
     options = parser.parse_args()
     shared, separate = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for seed in range(options.points):  # in turns: what the machine does beside meets both
+        for seed in range(options.points):  # in turns, so that other load of the machine affects both
             separate.append(stages(f"{folder}/own{seed}", seed))
             shared.append(stages(f"{folder}/shared", seed))
     expected = sum(sum(each.values()) for each in separate) - sum(each.get(name, 0.0) for each in separate[1:] for name in ONCE)
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def stages(outputs: str, seed: int) -> dict[str, float]:
-    """Seconds of each stage of one point, by the run's own clock."""
+    """Seconds of each stage of one point, as measured by the run."""
     run([sys.executable, "run.py", *WORDS, f"seed={seed}", f"paths.outputs={outputs}"])
     folder = max(Path(outputs).glob("runs/*/*/*/metrics.json"), key=lambda each: each.stat().st_mtime)
     return {name.removeprefix("seconds/"): value for name, value in json.loads(folder.read_text()).items() if name.startswith("seconds/")}

@@ -13,7 +13,7 @@ from trl.trainer import utils
 
 
 def make_model(step: Step) -> Any:
-    """The model as SFTTrainer makes it: a fused head, a base in bfloat16 under peft, or a float32 model of which all is trained."""
+    """The model as in SFTTrainer, with a fused head: a base in bfloat16 under peft, or a float32 model with all weights trained."""
     model = step.model(torch.bfloat16 if step.tuning == "lora" else torch.float32).train()
     utils.add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
     if step.tuning == "lora":

@@ -1,4 +1,4 @@
-"""The pages of the site that are made from the code at every build: all settings, all commands, and the API reference.
+"""Generates the pages of the site that come from the code: all settings, all commands, and the API reference.
 
 `properdocs.yml` names this file as a hook: `on_config` puts the pages into the navigation, `on_files` adds their text.
 """
@@ -98,7 +98,7 @@ def _table(section: type, path: str, only: tuple[str, ...] = ()) -> list[str]:
 
 
 def _settings(section: type, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Path, type and field of every setting of a class, those of the classes inside it included."""
+    """Path, type and field of every setting of a class, including those of nested classes."""
     hints = get_type_hints(section)
     for each in dataclasses.fields(section):
         name = f"{path}.{each.name}" if path else each.name
@@ -109,7 +109,7 @@ def _settings(section: type, path: str) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _type(hint: Any) -> str:
-    """ "list of numbers or null" and the like."""
+    """A type as text, such as "list of numbers or null"."""
     parts = [each for each in get_args(hint) or (hint,) if each is not type(None)]
     optional = " or null" if type(None) in get_args(hint) else ""
     if getattr(hint, "__origin__", None) is list:
@@ -120,7 +120,7 @@ def _type(hint: Any) -> str:
 
 
 def _unit(hint: Any, sentence: str) -> str:
-    """What a number counts or measures, as far as its sentence says so."""
+    """The unit of a number, if its sentence names it."""
     numbers = {each for part in (get_args(hint) or (hint,)) for each in (get_args(part) or (part,))} & {int, float}
     if not numbers:
         return ""
@@ -155,13 +155,13 @@ def _number(value: float) -> str:
     return f"{value:,}"
 
 
-def _default(each: Any) -> str:
-    value = each.default if each.default is not dataclasses.MISSING else each.default_factory()
+def _default(field: Any) -> str:
+    value = field.default if field.default is not dataclasses.MISSING else field.default_factory()
     return "must be given" if value == "???" else f"<code>{_cell(json.dumps(value, ensure_ascii=False))}</code>"
 
 
 def _cell(text: str) -> str:
-    """A text inside a cell of a table: what would be markup is shown as it is, but code stays code."""
+    """A text for a cell of a table: markup is escaped, except code."""
     parts = re.split(r"(`[^`]*`)", text.replace("\n", " "))
     shown = (part if part.startswith("`") else re.sub(r"[&<>{}*_\[\]]", lambda sign: f"&#{ord(sign[0])};", part) for part in parts)
     return "".join(shown).replace("|", "&#124;")
@@ -171,7 +171,7 @@ def _cell(text: str) -> str:
 
 
 def commands_page() -> str:
-    """What every `cotexp COMMAND --help` prints, in Markdown."""
+    """The output of every `cotexp COMMAND --help`, in Markdown."""
     overview = _help()
     names = re.findall(r"^    (\w+)(?: |$)", overview, flags=re.MULTILINE)
     lines = ["# All commands", "", "This page is made from the commands at every build. `python run.py --help` describes `run.py`.", ""]
@@ -182,7 +182,7 @@ def commands_page() -> str:
 
 
 def _help(*words: str) -> str:
-    """The help that the command line prints, 100 columns wide and without colours."""
+    """The help of the command line, 100 columns wide and without colours."""
     printed = io.StringIO()
     with mock.patch.dict(os.environ, COLUMNS="100", NO_COLOR="1"), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         cli.main([*words, "--help"])
@@ -193,7 +193,7 @@ def _help(*words: str) -> str:
 
 
 def reference_pages() -> dict[str, str]:
-    """A page for the files at the top of the package, and one for each package in it."""
+    """A page for the top-level modules of the package, and one for each package in it."""
     pages = {"reference/cotexp.md": _reference("cotexp", sorted(PACKAGE.glob("*.py")))}
     for folder in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
         pages[f"reference/{folder.name}.md"] = _reference(f"cotexp.{folder.name}", sorted(folder.glob("*.py")))

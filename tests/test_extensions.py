@@ -298,7 +298,7 @@ def test_questions_of_another_task_are_refused() -> None:
         def generate(self, split: str, count: int) -> list[Question]:
             return [dataclasses.replace(each, task="other") for each in StoriesTask.generate(self, split, count)]
 
-    with pytest.raises(ConfigError, match=r"^task=stories: Renamed must give questions of this task alone; stories-\w+ is of 'other'$"):
+    with pytest.raises(ConfigError, match=r"^task=stories: Renamed must give only questions of this task; stories-\w+ belongs to 'other'$"):
         load_questions(Renamed(num_train=2, num_validation=1, num_test=1))
 
 

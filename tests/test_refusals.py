@@ -266,7 +266,7 @@ FILE_CHECKS: dict[str, tuple[list[str], list[str]]] = {
         ["task.num_test must leave test and training"],
     ),
     "fewer worked examples than asked for": (questions("good", "task.few_shot=1"), ["task.few_shot must be at most 0", "task.few_shot_file=FILE"]),
-    "fewer questions than are held back": (questions("good", "task.num_validation=10"), ["task.num_validation must leave training questions over"]),
+    "fewer questions than are held back": (questions("good", "task.num_validation=10"), ["task.num_validation must leave training questions"]),
 }
 
 

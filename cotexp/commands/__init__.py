@@ -1,4 +1,4 @@
-"""What a user can start: an experiment (run.py), and the commands `cotexp NAME`."""
+"""Entry points for users: an experiment (run.py), and the commands `cotexp NAME`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, RunFailed)
 def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: Mapping[str, str | None] | None = None) -> Result | None:
     """Plan or run one point: compute, report, show the table, publish. A plan has no result.
 
-    `overrides` make the point; `options` are the options of its slots and the name of its sweep.
-    Raises: ConfigError, RunFailed with what the user can do.
+    `overrides` are the arguments of run.py for this point; `options` are the options of its slots and the name of its sweep.
+    Raises: ConfigError or RunFailed, with what the user can do.
     """
     from cotexp.store import users
     from cotexp.store.disk import check_writable, explained_disk_errors
@@ -49,13 +49,15 @@ def _compress(settings: Settings, use: Use) -> None:
     from cotexp.jobs import pipeline
 
     context = pipeline.prepare(settings)
-    use(each.key for each in flow.specs_of(context).values())
+    use(spec.key for spec in flow.specs_of(context).values())
     metrics = pipeline.compress(context)
     perplexity = metrics.get("compression/perplexity")
-    read = f"perplexity {perplexity:.4g} (as written {metrics['compression/original_perplexity']:.4g})" if perplexity else "perplexity not measured"
+    quality = (
+        f"perplexity {perplexity:.4g} (as written {metrics['compression/original_perplexity']:.4g})" if perplexity else "perplexity not measured"
+    )
     print(
         f"{settings.name}: {metrics['compression/num_rationales']:.0f} chains compressed to {metrics['compression/compression_ratio']:.1%} of their "
-        f"tokens, {metrics['compression/answer_kept_ratio']:.1%} keep their answer, {read}; nothing is fine-tuned. "
+        f"tokens, {metrics['compression/answer_kept_ratio']:.1%} keep their answer, {quality}; nothing is fine-tuned. "
         "Next: cotexp forecast NAME --candidates, with these overrides"
     )
 
@@ -67,7 +69,7 @@ def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str
     from cotexp.report import run_table
 
     context = pipeline.prepare(settings)
-    use(each.key for each in flow.specs_of(context).values())
+    use(spec.key for spec in flow.specs_of(context).values())
     if rank := rendezvous.rank(settings.trainer):
         flow.assist(context)
         print(f"Machine {rank} has done its part; machine 0 reports.")
@@ -79,7 +81,7 @@ def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str
         if result.computed or not report.is_written(result.folder):
             report.write(result.folder)
         run_table.show(
-            result.metrics, f"{settings.name}, run {run_key}{'' if result.computed else ' (was finished already)'}", dataclasses.asdict(settings)
+            result.metrics, f"{settings.name}, run {run_key}{'' if result.computed else ' (already finished)'}", dataclasses.asdict(settings)
         )
         print(f"Results, figures and examples: {result.folder}")
         tracker.publish(result.folder, result.metrics)

@@ -19,37 +19,37 @@ class _Parser(argparse.ArgumentParser):
     """Reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` lists what it takes\n")
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` lists its arguments\n")
 
 
 def _number(low: int, high: int = LARGEST) -> Callable[[str], int]:
     """A parser of integers within bounds, both included."""
 
-    def read(word: str) -> int:
+    def read(text: str) -> int:
         try:
-            value = int(word)
+            value = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be an integer; got {word[:40]!r}") from None
+            raise argparse.ArgumentTypeError(f"must be an integer; got {text[:40]!r}") from None
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"must be at {f'least {low}' if value < low else f'most {high}'}; got {word[:40]}")
+            raise argparse.ArgumentTypeError(f"must be at {f'least {low}' if value < low else f'most {high}'}; got {text[:40]}")
         return value
 
     return read
 
 
-def _place(word: str) -> Path:
+def _path(text: str) -> Path:
     """The path that an argument names. Raises: ArgumentTypeError for a name that no file system accepts."""
-    if problem := broken_path(word):
-        raise argparse.ArgumentTypeError(f"{problem}; got {word[:40]!r}")
-    return Path(word)
+    if problem := broken_path(text):
+        raise argparse.ArgumentTypeError(f"{problem}; got {text[:40]!r}")
+    return Path(text)
 
 
-def parse(words: list[str]) -> argparse.Namespace:
+def parse(argv: list[str]) -> argparse.Namespace:
     """The parsed arguments of a command. `settings` holds the overrides after `--`, which `search` accepts.
 
     Wrong arguments end the process with the status 2 and an error of one line.
     """
-    parser = _Parser(prog="cotexp", description="Commands beside `python run.py`.")
+    parser = _Parser(prog="cotexp", description="Commands in addition to `python run.py`.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_encode(commands.add_parser)
     _add_export(commands.add_parser)
@@ -63,13 +63,13 @@ def parse(words: list[str]) -> argparse.Namespace:
     _add_questions(commands.add_parser)
     _add_search(commands.add_parser)
     for command in commands.choices.values():
-        command.add_argument("--config-dir", type=_place, metavar="DIR", help="your own folder of settings files such as task/NAME.yaml")
-    end = words.index("--") if words[:1] == ["search"] and "--" in words else len(words)
-    return parser.parse_args(words[:end], argparse.Namespace(settings=words[end + 1 :]))
+        command.add_argument("--config-dir", type=_path, metavar="DIR", help="your own folder of settings files such as task/NAME.yaml")
+    end = argv.index("--") if argv[:1] == ["search"] and "--" in argv else len(argv)
+    return parser.parse_args(argv[:end], argparse.Namespace(settings=argv[end + 1 :]))
 
 
 def _add_outputs(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--outputs", type=_place, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
+    command.add_argument("--outputs", type=_path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
 
 
 def _add_encode(add: AddParser) -> None:
@@ -80,8 +80,8 @@ def _add_encode(add: AddParser) -> None:
 
 def _add_export(add: AddParser) -> None:
     export = add("export", help="write a run's fine-tuned model as an ordinary transformers folder with a model card")
-    export.add_argument("run", help="a run's folder, its key or the first digits of it, or an experiment's name for its newest finished run")
-    export.add_argument("folder", type=_place, help="where to write; must not exist or be an earlier export")
+    export.add_argument("run", help="a run's folder, its key or the first digits of the key, or an experiment's name for its newest finished run")
+    export.add_argument("folder", type=_path, help="folder to write to; must not exist, or be an earlier export")
     export.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="number format of the weights")
     _add_outputs(export)
 
@@ -90,7 +90,7 @@ def _add_grade(add: AddParser) -> None:
     grade = add("grade", help="label answers under three rules: those of a run, or of a file with rows of id, gold and text")
     grade.add_argument("answers", metavar="RUN|FILE", help="a run's folder, key or experiment; with --task a JSON Lines file")
     grade.add_argument("--task", help="the task whose rules grade FILE, such as gsm8k; its answer type decides")
-    grade.add_argument("--output", type=_place, help="write the labels here (FILE: standard output by default; RUN: no labels by default)")
+    grade.add_argument("--output", type=_path, help="file for the labels (default: standard output for FILE, none for RUN)")
     grade.add_argument("--timeout", type=float, default=2.0, metavar="SECONDS", help="most seconds of processor time for one comparison (default 2)")
     _add_outputs(grade)
 
@@ -98,7 +98,7 @@ def _add_grade(add: AddParser) -> None:
 def _add_compare(add: AddParser) -> None:
     compare = add("compare", help="compare two finished runs on the questions that both answered")
     compare.add_argument(
-        "first", metavar="RUN", help="a run's folder, its key or the first digits of it, or an experiment's name for its newest finished run"
+        "first", metavar="RUN", help="a run's folder, its key or the first digits of the key, or an experiment's name for its newest finished run"
     )
     compare.add_argument("second", metavar="RUN", help="the other run; differences are this one minus the first")
     compare.add_argument("--mode", help="base, truncate, full or compress, or one for each run such as full,compress (default: each run's last)")
@@ -106,9 +106,9 @@ def _add_compare(add: AddParser) -> None:
 
 
 def _add_clean(add: AddParser) -> None:
-    clean = add("clean", help="show what of the store no run needs any more, and delete it when told to")
-    clean.add_argument("--delete", action="store_true", help="delete it; without this word only sizes are shown")
-    clean.add_argument("--paid", action="store_true", help="also texts that a server was paid for and no run needs")
+    clean = add("clean", help="show the entries of the store that no run needs any more, and delete them with --delete")
+    clean.add_argument("--delete", action="store_true", help="delete them; otherwise only their sizes are shown")
+    clean.add_argument("--paid", action="store_true", help="include texts of paid servers that no run needs")
     _add_outputs(clean)
 
 
@@ -116,8 +116,8 @@ def _add_fetch(add: AddParser) -> None:
     fetch = add("fetch", help="download benchmark files into a data folder")
     fetch.add_argument("tasks", nargs="*", metavar="TASK", help="tasks to download, such as multiarith; see --list")
     fetch.add_argument("--list", action="store_true", help="list every task with its rows, source and licence")
-    fetch.add_argument("--folder", type=_place, default=Path("outputs/data"), help="data folder to write to (default outputs/data)")
-    fetch.add_argument("--force", action="store_true", help="download files that are there and complete as well")
+    fetch.add_argument("--folder", type=_path, default=Path("outputs/data"), help="data folder to write to (default outputs/data)")
+    fetch.add_argument("--force", action="store_true", help="also download files that are already complete")
 
 
 def _add_questions(add: AddParser) -> None:
@@ -132,15 +132,15 @@ def _add_questions(add: AddParser) -> None:
 def _add_runs(add: AddParser) -> None:
     runs = add(
         "runs",
-        help="list runs with state, progress, metrics and cost; show one, compare two, start failed ones again",
+        help="list runs with state, progress, metrics and cost; show one, compare two, restart failed ones",
         epilog="cotexp runs; cotexp runs macc/quickstart; cotexp runs 3f2a; cotexp runs 3f2a 91bc; cotexp runs --failed --relaunch",
     )
     runs.add_argument(
         "runs", nargs="*", metavar="RUN", help="experiments, run keys or their first digits, NAME/KEY, patterns such as 'macc/*'; all by default"
     )
-    runs.add_argument("--state", action="append", default=[], choices=STATES, help="only runs in this state; may be given again")
+    runs.add_argument("--state", action="append", default=[], choices=STATES, help="only runs in this state; may be repeated")
     runs.add_argument("--failed", action="store_true", help=f"only those that {', '.join(FAILED[:-1])} or were {FAILED[-1]}")
-    runs.add_argument("--relaunch", action="store_true", help="start those listed again that neither finished nor run, one after another")
+    runs.add_argument("--relaunch", action="store_true", help="restart the listed runs that neither finished nor are running, one after another")
     _add_outputs(runs)
 
 
@@ -149,7 +149,7 @@ def _add_report(add: AddParser) -> None:
         "report",
         help="runs as tables and figures: a declared report, or all finished runs of experiments with an arm per row",
         description="Reads only files under OUTPUTS: no network, no model. conf/report/NAME.yaml declares a report: the runs that it expects, "
-        "columns, baseline; what is missing is named with the command that fills it.",
+        "columns, baseline. Missing runs are listed with the commands that compute them.",
         epilog="cotexp report macc/quickstart_ablation --format all; cotexp report morsd/arithmetic --baseline selection=random",
     )
     report.add_argument(
@@ -157,7 +157,7 @@ def _add_report(add: AddParser) -> None:
         nargs="+",
         metavar="NAME",
         help="a declared report, or experiments with runs in OUTPUTS/runs/NAME; "
-        "overrides such as task.num_train=600, with which the sweep of a declared report was started: its runs are expected with them",
+        "overrides such as task.num_train=600 with which the sweep of a declared report was started; the report then expects those runs",
     )
     report.add_argument(
         "--runs", nargs="+", default=[], metavar="RUN", help="only these: experiments, run keys, NAME/KEY, or patterns such as 'macc/*'"
@@ -165,22 +165,22 @@ def _add_report(add: AddParser) -> None:
     report.add_argument(
         "--baseline",
         metavar="SETTINGS",
-        help='arm to measure against, by its label such as "selection=random", or base for the model that each arm was made of '
+        help='arm to compare with, by its label such as "selection=random", or base for the model that each arm was fine-tuned from '
         "(default: what the runs declare as their baseline, or random over all, or the first)",
     )
     report.add_argument("--mode", choices=MODES, help="evaluated mode (default: as declared, or each run's last)")
     report.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
-    report.add_argument("--output", type=_place, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME)")
+    report.add_argument("--output", type=_path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME)")
     _add_outputs(report)
 
 
 def _add_forecast(add: AddParser) -> None:
     forecast = add(
         "forecast",
-        help="how well finished runs foretell accuracy and tokens of a fine-tuned model from its compressed training set; rank candidates",
-        description="Fits Bayesian ridge and a random forest on finished runs and says how far they miss runs of compressed training sets that they "
-        "have not seen, beside two trivial baselines. With --candidates it ranks configurations whose rounds are in the store and whose model is "
-        "not fine-tuned yet. Computes nothing but these fits: no model is loaded.",
+        help="predict accuracy and tokens of a fine-tuned model from its compressed training set; rank candidates",
+        description="Fits Bayesian ridge and a random forest on finished runs, and reports their errors on runs with unseen compressed training "
+        "sets, next to two trivial baselines. With --candidates it ranks configurations whose rounds are in the store and whose model is "
+        "not fine-tuned yet. It computes only these fits and loads no model.",
         epilog="cotexp forecast macc/quickstart_ablation; "
         "cotexp forecast macc/quickstart_ablation --candidates macc/quickstart_ablation compression.max_rounds=3,5 mixture.full_ratio=0.5",
     )
@@ -193,7 +193,7 @@ def _add_forecast(add: AddParser) -> None:
         help="a named grid, and overrides that replace or add to its settings, as after `python run.py -m`",
     )
     forecast.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
-    forecast.add_argument("--output", type=_place, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME/forecast)")
+    forecast.add_argument("--output", type=_path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME/forecast)")
     _add_outputs(forecast)
 
 
@@ -202,8 +202,8 @@ def _add_search(add: AddParser) -> None:
         "search",
         help="let Optuna choose settings: every trial is a run",
         usage="cotexp search NAME --space KEY=VALUES ... [--trials N] [--metric METRIC | --front METRIC,METRIC] [--seed N] [-- SETTING ...]",
-        description="The same command goes on where it stopped, and several processes may work on one search. Trials answer validation questions "
-        "unless evaluation.split=test follows --.",
+        description="The same command continues where it stopped, and several processes may work on one search. Trials answer validation questions "
+        "unless evaluation.split=test is given after --.",
         epilog="cotexp search learning_rate --trials 20 --space trainer.learning_rate=log:1e-4,1e-2 compression.max_rounds=int:2,8 -- "
         "experiment=macc/quickstart",
     )
@@ -216,15 +216,15 @@ def _add_search(add: AddParser) -> None:
         help="settings to vary: KEY=A,B,C, KEY=int:LOW,HIGH, KEY=float:LOW,HIGH, or KEY=log:LOW,HIGH on a logarithmic scale",
     )
     search.add_argument(
-        "--trials", type=_number(1), default=20, help="trials in all, those of earlier starts and of other processes included (default 20)"
+        "--trials", type=_number(1), default=20, help="total number of trials, including those of earlier starts and other processes (default 20)"
     )
-    wanted = search.add_mutually_exclusive_group()
-    wanted.add_argument(
+    objective = search.add_mutually_exclusive_group()
+    objective.add_argument(
         "--metric",
         default="accuracy",
         help="accuracy (default), tokens, loss (of validation), or a name of metrics.json such as eval/full/accuracy",
     )
-    wanted.add_argument("--front", metavar="METRIC,METRIC", help="search the front of several metrics, such as accuracy,tokens")
+    objective.add_argument("--front", metavar="METRIC,METRIC", help="search the Pareto front of several metrics, such as accuracy,tokens")
     direction = search.add_mutually_exclusive_group()
     direction.add_argument(
         "--minimize", action="store_const", const="minimize", dest="direction", help="small is good (default for losses, lengths and times)"
@@ -234,5 +234,5 @@ def _add_search(add: AddParser) -> None:
         "--seed",
         type=_number(0, LARGEST_SEED - LARGEST),
         default=0,
-        help="seed of the trials that are tried (default 0); the setting seed is another one",
+        help="seed of the choice of trials (default 0); the setting seed is separate",
     )

@@ -14,39 +14,37 @@ from cotexp.store.cleaning import Entry, plan_cleaning, remove
 def clean_store(outputs: Path, *, delete: bool, paid: bool) -> None:
     """Print the entries of the store that no run needs, by stage. With `delete`, delete them.
 
-    `paid`: include texts from servers. Raises: ConfigError without a store, and for a run whose needs cannot be read.
+    `paid`: include texts from servers. Raises: ConfigError without a store, or if the needs of a run cannot be read.
     """
     if not (outputs / "store").is_dir():
         raise ConfigError(f"clean: {outputs} has no store; give the folder of a store and runs by --outputs DIR")
-    found = plan_cleaning(outputs, paid=paid)
+    plan = plan_cleaning(outputs, paid=paid)
     rows = []
-    for stage in (*sorted({each.stage for each in (*found.needed, *found.unneeded)}), "all"):
-        kept, gone = ([each for each in entries if stage in (each.stage, "all")] for entries in (found.needed, found.unneeded))
+    for stage in (*sorted({entry.stage for entry in (*plan.needed, *plan.unneeded)}), "all"):
+        kept, gone = ([entry for entry in entries if stage in (entry.stage, "all")] for entries in (plan.needed, plan.unneeded))
         rows.append((stage, str(len(kept)), size(kept), str(len(gone)), size(gone)))
     console = page()
-    title = f"{outputs / 'store'}: what {found.num_runs} runs need"
+    title = f"{outputs / 'store'}: needed by {plan.num_runs} runs"
     terminal.show(text_table(title, ("stage", "needed", "size", "not needed", "size"), rows), console)
-    if found.paid:
-        console.print(f"Left alone: {len(found.paid)} ledgers of texts from servers that no run needs ({size(found.paid)}); --paid removes them too")
-    if found.recent:
-        console.print(
-            f"Left alone: {len(found.recent)} entries that another process works on, or wrote in the last ten minutes ({size(found.recent)})"
-        )
-    for reason, entries in found.unproven.items():
-        said = f"Left alone: {len(entries)} entries that nothing seems to need, which cannot be proven ({size(entries)}): {reason}"
-        console.print(said, markup=False, highlight=False, soft_wrap=True)
+    if plan.paid:
+        console.print(f"Left alone: {len(plan.paid)} ledgers of texts from servers that no run needs ({size(plan.paid)}); --paid removes them too")
+    if plan.recent:
+        console.print(f"Left alone: {len(plan.recent)} entries that another process works on, or wrote in the last ten minutes ({size(plan.recent)})")
+    for reason, entries in plan.unproven.items():
+        left_alone = f"Left alone: {len(entries)} entries that seem to be unneeded, which cannot be proven ({size(entries)}): {reason}"
+        console.print(left_alone, markup=False, highlight=False, soft_wrap=True)
     if delete:
-        gone = remove(found.unneeded)
+        gone = remove(plan.unneeded)
         console.print(f"Deleted {len(gone)} entries, {size(gone)}")
-        if stayed := len(found.unneeded) - len(gone):
-            console.print(f"Left alone: {stayed} entries that a process has begun to work on meanwhile")
-    elif found.unneeded:
-        console.print("Nothing is deleted yet; --delete does. A run that you delete (its folder in runs/) needs nothing any more")
+        if stayed := len(plan.unneeded) - len(gone):
+            console.print(f"Left alone: {stayed} entries that a process has begun to use meanwhile")
+    elif plan.unneeded:
+        console.print("Nothing is deleted yet; --delete deletes them. A run whose folder in runs/ you delete needs nothing any more")
 
 
 def size(entries: list[Entry]) -> str:
     """Bytes of all entries, in decimal units."""
-    amount = float(sum(each.num_bytes for each in entries))
+    amount = float(sum(entry.num_bytes for entry in entries))
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""`cotexp NAME`: the commands beside run.py."""
+"""`cotexp NAME`: the commands in addition to run.py."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cotexp.settings.base import ConfigError
 from cotexp.visible import format_error
 
 
-def main(words: list[str] | None = None) -> None:
-    """Run the command that `words` name; by default those of the command line."""
-    options = arguments.parse(sys.argv[1:] if words is None else words)
+def main(argv: list[str] | None = None) -> None:
+    """Run the command in `argv`, by default that of the command line."""
+    options = arguments.parse(sys.argv[1:] if argv is None else argv)
     try:
         if options.config_dir:
             from cotexp.config.overrides import use_config_dir
@@ -93,16 +93,16 @@ def _clean(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from cotexp.commands.report import formats_of, report_experiments
-    from cotexp.report.build import Wanted
+    from cotexp.report.build import ReportOptions
 
     report_experiments(
-        [each for each in options.names if "=" not in each],
+        [name for name in options.names if "=" not in name],
         outputs=options.outputs,
-        wanted=Wanted(
+        options=ReportOptions(
             baseline=options.baseline,
             mode=options.mode,
             only=tuple(options.runs),
-            overrides=tuple(each for each in options.names if "=" in each),
+            overrides=tuple(name for name in options.names if "=" in name),
         ),
         formats=formats_of(options.format),
         folder=options.output,

@@ -18,7 +18,7 @@ MAX_NAMED_QUESTIONS = 5
 
 
 class Side(NamedTuple):
-    """One of the two runs: what to call it, and the answers of the mode that is compared."""
+    """One of the two runs: its name in tables, and its answers in the compared mode."""
 
     name: str
     predictions: Sequence[Prediction]
@@ -27,13 +27,13 @@ class Side(NamedTuple):
 def compare_runs(first: str, second: str, *, outputs: Path, mode: str | None) -> None:
     """Print the paired comparison of two finished runs, per task and pooled.
 
-    A run is named by its folder or its experiment. `mode` is one evaluated mode of both, or one for each, such as "full,compress";
-    by default each run's last one, the short form where it has that.
+    A run is given by its folder, its key or its experiment. `mode` is one evaluated mode of both, or one for each, such as "full,compress";
+    by default each run's last one.
     Raises: ConfigError for an unknown run or mode, the same answers twice, or runs without a common question.
     """
-    folders = [find_run(each, outputs) for each in (first, second)]
+    folders = [find_run(name, outputs) for name in (first, second)]
     modes = _modes(mode)
-    sides = [_side(folder, _answers(folder), wanted) for folder, wanted in zip(folders, modes, strict=True)]
+    sides = [_side(folder, _answers(folder), requested) for folder, requested in zip(folders, modes, strict=True)]
     if folders[0].resolve() == folders[1].resolve() and sides[0].name == sides[1].name:
         raise ConfigError(f"compare: both are {sides[0].name}; name another run by its key, or two modes such as --mode full,compress")
     print_comparison(*sides)
@@ -57,35 +57,35 @@ def _modes(mode: str | None) -> list[str | None]:
     return [names[0], names[-1]]
 
 
-def _side(folder: Path, predictions: dict[str, list[Prediction]], wanted: str | None) -> Side:
+def _side(folder: Path, predictions: dict[str, list[Prediction]], requested: str | None) -> Side:
     """The answers of one mode under the name EXPERIMENT/KEY, MODE."""
-    place = folder.resolve()
-    run = f"{place.parent.name}/{place.name}"
-    chosen = wanted or next((each for each in reversed(MODES) if each in predictions), None)
+    resolved = folder.resolve()
+    run = f"{resolved.parent.name}/{resolved.name}"
+    chosen = requested or next((mode for mode in reversed(MODES) if mode in predictions), None)
     if chosen not in predictions:
         raise ConfigError(f"compare: run {run} has no answers in mode {chosen!r}; it has {', '.join(predictions) or 'none'}")
     return Side(f"{run}, {chosen}", predictions[chosen])
 
 
 def print_comparison(first: Side, second: Side) -> None:
-    """Print the table of two sides, a verdict and notes. Raises: ConfigError when no question can be paired."""
-    found = compare_answers(first.predictions, second.predictions)
-    if not found.rows:
-        raise ConfigError(_nothing_in_common(first, second, found))
+    """Print the table of two sides, a verdict and notes. Raises: ConfigError if no question can be paired."""
+    comparison = compare_answers(first.predictions, second.predictions)
+    if not comparison.rows:
+        raise ConfigError(_nothing_in_common(first, second, comparison))
     headings = ["task", "questions", "accuracy, first", "second", "difference, points (95 % interval)", "p", "only first right", "only second right"]
-    if not found.one_sample:
-        headings = [each.replace("right", "better") for each in headings]
-    terminal.show(text_table(f"First: {first.name}\nSecond: {second.name}", headings, map(_cells, found.rows)))
-    for line in (verdict(found.rows[-1]), *(f"- {each}" for each in notes(found))):
+    if not comparison.one_sample:
+        headings = [heading.replace("right", "better") for heading in headings]
+    terminal.show(text_table(f"First: {first.name}\nSecond: {second.name}", headings, map(_cells, comparison.rows)))
+    for line in (verdict(comparison.rows[-1]), *(f"- {note}" for note in notes(comparison))):
         terminal.say(line)
 
 
-def _nothing_in_common(first: Side, second: Side, found: RunComparison) -> str:
-    tasks = [", ".join(sorted({each.task for each in side.predictions})) or "nothing" for side in (first, second)]
-    if found.other_gold:
+def _nothing_in_common(first: Side, second: Side, comparison: RunComparison) -> str:
+    tasks = [", ".join(sorted({prediction.task for prediction in side.predictions})) or "nothing" for side in (first, second)]
+    if comparison.other_gold:
         return (
-            f"compare: all {len(found.other_gold)} common questions of {first.name} and {second.name} have other gold answers; "
-            "run both again with one version of the questions"
+            f"compare: all {len(comparison.other_gold)} common questions of {first.name} and {second.name} have different gold answers; "
+            "run both again with the same version of the questions"
         )
     return (
         f"compare: {first.name} and {second.name} answered no common question ({tasks[0]}; {tasks[1]}); "
@@ -111,26 +111,26 @@ def verdict(row: ComparedTask) -> str:
     """One sentence: whether the difference of a row is beyond noise."""
     questions = f"{row.paired.num_questions} question{'' if row.paired.num_questions == 1 else 's'}"
     if row.within_noise:
-        return f"Within noise: {questions} cannot tell the two apart (beyond noise means p < 0.05 and an interval without 0)."
+        return f"Within noise: {questions} cannot distinguish the two (beyond noise means p < 0.05 and an interval without 0)."
     better = "second" if row.paired.difference > 0 else "first"
     return f"Beyond noise: the {better} run is better by {100 * abs(row.paired.difference):.1f} points on {questions}."
 
 
-def notes(found: RunComparison) -> Iterator[str]:
+def notes(comparison: RunComparison) -> Iterator[str]:
     """What a reader needs to interpret the table, including everything left out."""
-    if found.one_sample:
+    if comparison.one_sample:
         yield "Strict grading; p by McNemar's exact test, interval by bootstrap over questions; difference = second minus first."
     else:
         yield (
-            "Strict grading; several answers per question, each question counts by its share of correct ones; p by a paired sign-flip "
+            "Strict grading; several answers per question, each question counts with its share of correct ones; p by a paired sign-flip "
             "permutation test, interval by bootstrap over questions; difference = second minus first."
         )
-    if found.rows[-1].task == POOLED:
-        yield f"In the row {POOLED!r} every question counts the same; p-values of single tasks are not corrected for their number."
+    if comparison.rows[-1].task == POOLED:
+        yield f"In the row {POOLED!r} every question has the same weight; p-values of single tasks are not corrected for their number."
     for questions, what in (
-        (found.only_first, "answered by the first run only"),
-        (found.only_second, "answered by the second run only"),
-        (found.other_gold, "graded against other gold answers"),
+        (comparison.only_first, "answered by the first run only"),
+        (comparison.only_second, "answered by the second run only"),
+        (comparison.other_gold, "graded against different gold answers"),
     ):
         if questions:
             more = f" and {len(questions) - MAX_NAMED_QUESTIONS} more" if len(questions) > MAX_NAMED_QUESTIONS else ""

@@ -1,4 +1,4 @@
-"""Declared reports, conf/report/NAME.yaml: their declarations, the runs that they expect, and the published numbers that they show."""
+"""Declared reports (conf/report/NAME.yaml): their declarations, the runs that they expect, and the published numbers that they show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cotexp.config import command_line
 from cotexp.config.grids import expand_sweep
 from cotexp.config.overrides import CONF, options
 from cotexp.config.spelling import read_yaml
-from cotexp.report.build import Wanted, joined_name, report_of
+from cotexp.report.build import ReportOptions, joined_name, report_of
 from cotexp.report.declared import DeclaredReport, DeclaredTable, Peers, Published
 from cotexp.report.document import Report
 from cotexp.report.expected_runs import GridPoint
@@ -24,33 +24,35 @@ from cotexp.settings.base import ConfigError, Section, suggestion
 FOLDER = CONF / "report"
 S = TypeVar("S", bound=Section)
 PUBLISHED = "published"
-"""Folder among the reports that holds other people's numbers."""
+"""Folder in conf/report with published numbers."""
 
 
-def make(names: Sequence[str], outputs: Path, wanted: Wanted) -> Report:
-    """The declared report of this name, or else all finished runs of the named experiments, one arm per row.
+def make(names: Sequence[str], outputs: Path, options: ReportOptions) -> Report:
+    """The declared report of this name; otherwise all finished runs of the named experiments, one arm per row.
 
     Raises: ConfigError for an unknown name, mode or baseline, or mistakes in a declaration.
     """
     distinct = list(dict.fromkeys(names))
     declared = report_names()
     if len(distinct) == 1 and distinct[0] in declared:
-        return report_of(distinct[0], report_named(distinct[0]), outputs, wanted, grid=grid, published=published_named)
-    if wanted.overrides:
-        raise ConfigError(f"report: {' '.join(wanted.overrides)} is read only with one declared report, whose runs it names: {', '.join(declared)}")
+        return report_of(distinct[0], report_named(distinct[0]), outputs, options, grid=grid, published=published_named)
+    if options.overrides:
+        raise ConfigError(
+            f"report: {' '.join(options.overrides)} is read only with one declared report, for its expected runs; declared: {', '.join(declared)}"
+        )
     try:
         experiments = DeclaredReport(title=" and ".join(distinct), tables=[DeclaredTable(runs=distinct)])
-        return report_of(joined_name(distinct), experiments, outputs, wanted, grid=grid, published=published_named)
+        return report_of(joined_name(distinct), experiments, outputs, options, grid=grid, published=published_named)
     except ConfigError as error:
         unknown = [name for name in distinct if not (outputs / "runs" / name).is_dir()]
-        near = [f"declared reports: {', '.join(declared)}{suggestion(unknown[0], declared)}"] if unknown and not wanted.only else []
+        near = [f"declared reports: {', '.join(declared)}{suggestion(unknown[0], declared)}"] if unknown and not options.only else []
         raise ConfigError(*error.problems, *near) from None
 
 
 @cache
 def grid(overrides: tuple[str, ...]) -> list[GridPoint]:
     """The points of `run.py -m` with these arguments, composed once. Raises: ConfigError with every mistake in them."""
-    return [GridPoint(each.settings, tuple(expand_sweep(each.overrides))) for each in command_line.points_of(list(overrides), multirun=True)]
+    return [GridPoint(point.settings, tuple(expand_sweep(point.overrides))) for point in command_line.points_of(list(overrides), multirun=True)]
 
 
 # --- files -----------------------------------------------------------------------------------------------------------------
@@ -58,13 +60,13 @@ def grid(overrides: tuple[str, ...]) -> list[GridPoint]:
 
 def report_names() -> list[str]:
     """Every declared report."""
-    return [each for each in options("report") if not each.startswith(f"{PUBLISHED}/")]
+    return [name for name in options("report") if not name.startswith(f"{PUBLISHED}/")]
 
 
 @cache
 def published_names() -> list[str]:
     """Every file of published numbers."""
-    return [each.removeprefix(f"{PUBLISHED}/") for each in options("report") if each.startswith(f"{PUBLISHED}/")]
+    return [name.removeprefix(f"{PUBLISHED}/") for name in options("report") if name.startswith(f"{PUBLISHED}/")]
 
 
 def report_named(name: str) -> DeclaredReport:
@@ -78,38 +80,38 @@ def published_named(name: str) -> Published:
 
 
 def _texts_of(section: Any, path: str = "") -> tuple[str, ...]:
-    """Paths of all settings in a file that hold texts, also in lists; of a dict of texts the beginning of its paths."""
-    found: tuple[str, ...] = ()
+    """Paths of all settings in a file that hold texts or lists of texts. For a dict of texts, the prefix of its paths."""
+    paths: tuple[str, ...] = ()
     for name, hint in get_type_hints(section).items():
         place, arguments = f"{path}{name}", get_args(hint)
-        if parts := [each for each in (hint, *arguments) if dataclasses.is_dataclass(each)]:
-            found += _texts_of(parts[0], f"{place}.")
+        if parts := [part for part in (hint, *arguments) if dataclasses.is_dataclass(part)]:
+            paths += _texts_of(parts[0], f"{place}.")
         elif hint == dict[str, str]:
-            found += (f"{place}.",)
+            paths += (f"{place}.",)
         elif hint is str or (str in arguments and get_origin(hint) is not dict):
-            found += (place,)
-    return found
+            paths += (place,)
+    return paths
 
 
 def _read(path: Path, section: type[S]) -> S:
     shown = path.relative_to(CONF.parent)
     try:
         texts = _texts_of(section)
-        dicts = tuple(each for each in texts if each.endswith("."))
+        dicts = tuple(text for text in texts if text.endswith("."))
         content = read_yaml(path.read_text(encoding="utf-8"), "", lambda place: place in texts or place.startswith(dicts))
     except yaml.YAMLError as error:
         raise ConfigError(f"{shown}: no YAML: {' '.join(str(error).split())}") from None
     problems: list[str] = []
     built = build(section, content, "", problems)
     if problems:
-        raise ConfigError(*(f"{shown}: {each}" for each in problems))
+        raise ConfigError(*(f"{shown}: {problem}" for problem in problems))
     return built  # type: ignore[no-any-return]
 
 
 def build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
-    """`value`, as YAML has it, as an instance of `kind`: a settings class, a plain type, a list or dict of them, or one of those or None.
+    """`value` from YAML as an instance of `kind`: a settings class, a plain type, a list or dict of these, or one of these or None.
 
-    Every mistake is appended to `problems`; what is returned then is of no use.
+    Every mistake is appended to `problems`; the returned value is then meaningless.
     """
     if dataclasses.is_dataclass(kind):
         return _section(kind, value, path, problems)
@@ -121,9 +123,9 @@ def build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
     if kind is not Any and type(value) is not origin:
         problems.append(f"{path} must be {NOUNS[origin]}; got {value!r}")
     elif origin is list:
-        return [build(arguments[0], each, f"{path}[{number}]", problems) for number, each in enumerate(value)]
+        return [build(arguments[0], item, f"{path}[{number}]", problems) for number, item in enumerate(value)]
     elif origin is dict:
-        return {str(key): build(arguments[1], each, f"{path}.{key}", problems) for key, each in value.items()}
+        return {str(key): build(arguments[1], item, f"{path}.{key}", problems) for key, item in value.items()}
     return value
 
 
@@ -135,18 +137,18 @@ def _section(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
         problems.append(f"{path or 'the file'} must be settings with their values; got {value!r}")
         return None
     hints, before = get_type_hints(kind), len(problems)
-    known, prefix = [each.name for each in dataclasses.fields(kind)], f"{path}." if path else ""
+    known, prefix = [field.name for field in dataclasses.fields(kind)], f"{path}." if path else ""
     for key in (key for key in value if key not in known):
         problems.append(f"{prefix}{key} is not a setting{suggestion(str(key), known)}; settings here: {', '.join(known)}")
-    values = {key: build(hints[key], each, prefix + key, problems) for key, each in value.items() if key in known}
+    values = {key: build(hints[key], item, prefix + key, problems) for key, item in value.items() if key in known}
     if len(problems) > before:
         return None
     try:
         section = kind(**values)
     except ConfigError as error:
-        problems += [f"{prefix}{each}" for each in error.problems]
+        problems += [f"{prefix}{problem}" for problem in error.problems]
         return None
-    problems += [f"{prefix}{each}" for each in _missing_files(section)]
+    problems += [f"{prefix}{file}" for file in _missing_files(section)]
     return section
 
 

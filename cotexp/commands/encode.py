@@ -22,9 +22,9 @@ from cotexp.visible import visible
 
 
 def print_encoded(overrides: list[str], *, num_questions: int) -> None:
-    """Print the training examples of the first questions. Rationales and rounds come from the store, or are made for these questions alone.
+    """Print the training examples of the first questions. Rationales and rounds come from the store, or are made only for these questions.
 
-    Raises: ConfigError when the settings train nothing.
+    Raises: ConfigError if the settings train nothing.
     """
     settings = command_line.check_command_line(overrides, multirun=False)[0]
     if not settings.trains:
@@ -35,22 +35,22 @@ def print_encoded(overrides: list[str], *, num_questions: int) -> None:
     check_room(context)
     context.questions = QuestionSets(train=context.questions.train[:num_questions], validation=[], test=[])
     made = flow.training_set(context, Walk())
-    encoder = mark_ready_encoder(context)
+    encoder = encoder_with_mark(context)
     console = page()
     console.print("dim: read only; ", Text("green: supervised", style="green"), "; ", Text("magenta: special token", style="bold magenta"), sep="")
     for example in checkpoint.make_examples(context, made.chosen, made.compressed).train:
         console.print(coloured(example, encoder))
 
 
-def mark_ready_encoder(context: Context) -> Encoder:
+def encoder_with_mark(context: Context) -> Encoder:
     """The target model's encoder with the `<compress>` token added, as training adds it."""
     from tokenizers import AddedToken
 
     from cotexp.models.loading import is_encoder_decoder
 
-    plain, model = engines.load_encoder(context), context.settings.model
-    tokenizer = copy.deepcopy(plain.tokenizer)
-    if plain.compress_id is None:
+    encoder, model = engines.load_encoder(context), context.settings.model
+    tokenizer = copy.deepcopy(encoder.tokenizer)
+    if encoder.compress_id is None:
         tokenizer.add_tokens([AddedToken(model.compress_token, special=True, normalized=False)], special_tokens=True)
     return Encoder.of(
         tokenizer,
@@ -61,7 +61,7 @@ def mark_ready_encoder(context: Context) -> Encoder:
 
 
 def coloured(example: Example, encoder: Encoder) -> Text:
-    """One example with every token shown; line breaks of the text stay visible as ⏎."""
+    """One example with every token shown; line breaks are shown as ⏎."""
     encoded = encoder.example(example.prompt, example.completion, compressed=example.compressed, ratio=example.ratio)
     special = set(encoder.tokenizer.all_special_ids) | {encoder.compress_id}
     text = Text(f"\n{example.id}: {example.form}, {len(encoded.ids)} tokens, {sum(encoded.loss_mask)} supervised\n", style="bold")
@@ -69,7 +69,7 @@ def coloured(example: Example, encoder: Encoder) -> Text:
         name = encoder.tokenizer.convert_ids_to_tokens(token)
         piece = encoder.tokenizer.decode([token], skip_special_tokens=False)
         piece = visible(piece, keep="\n").replace("\n", "⏎\n")
-        piece = f" {piece}" if name.startswith("▁") and not piece.startswith(" ") else piece  # lost if a piece is decoded alone
+        piece = f" {piece}" if name.startswith("▁") and not piece.startswith(" ") else piece  # decoding a single token loses its space
         style = "magenta" if token in special else "green" if supervised else "dim"
         text.append(piece, style=f"not bold {style}" + (" underline" if supervised else ""))
     return text

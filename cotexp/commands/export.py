@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     """Merge, convert and write the fine-tuned model of a finished run, with tokenizer, chat template, generation settings and model card.
 
-    Raises: ConfigError when there is no such run, it trained nothing, its model has changed since, or `folder` holds something else.
+    Raises: ConfigError if there is no such run, it trained nothing, its model has changed since, or `folder` contains something else.
     """
     source = find_run(run, outputs, trained=True)
     temporary = _checked_place(folder)
@@ -39,8 +39,8 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     from cotexp.models import loading
     from cotexp.store.disk import check_unchanged
 
-    for each in filter(None, (checkpoint, base)):
-        check_unchanged(each)
+    for source_folder in filter(None, (checkpoint, base)):
+        check_unchanged(source_folder)
     loaded = loading.load(checkpoint, _model_settings(settings), base_folder=base)
     loaded.model.generation_config = _generation_config(loaded, settings["evaluation"])
     shutil.rmtree(temporary, ignore_errors=True)
@@ -55,18 +55,18 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     durable.put(temporary, folder)
     if not is_followed:
-        print(f"{folder}: transformers' AutoTokenizer does not follow tokenizer.json for such a model; {GENERIC} does, as the card says")
+        print(f"{folder}: transformers' AutoTokenizer does not follow tokenizer.json for this model; {GENERIC} does, as the card explains")
     print(f"Wrote {folder} ({sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB)")
 
 
 def _checked_place(folder: Path) -> Path:
     """The folder in which an export is written before it is renamed to `folder`.
 
-    Raises: ConfigError when it cannot be written, or when `folder` holds something else than an earlier export.
+    Raises: ConfigError if it cannot be written, or if `folder` contains something else than an earlier export.
     """
     card = folder / "README.md"
     if folder.exists() and not (card.is_file() and MARK in card.read_text()):
-        raise ConfigError(f"export: {folder} exists and is no earlier export; name another folder")
+        raise ConfigError(f"export: {folder} exists and is not an earlier export; choose another folder")
     temporary = folder.with_name(f".{folder.name}.new")
     if problem := broken_path(temporary.name):
         raise ConfigError(f"export: FOLDER {problem} with the 5 characters of the unfinished folder; got {folder.name!r}")
@@ -87,10 +87,10 @@ def _is_followed(folder: Path) -> bool:
 
 
 def _checkpoint(source: Path, settings: dict[str, Any], stages: dict[str, Any], outputs: Path) -> Path:
-    """The folder of the run's fine-tuned model or adapter. Raises: ConfigError when there is none."""
+    """The folder of the run's fine-tuned model or adapter. Raises: ConfigError if there is none."""
     if "checkpoint" not in stages:
         why = f"compression={settings['compression']['name']}, evaluation.modes={settings['evaluation']['modes']}"
-        raise ConfigError(f"export: run {source} trained nothing ({why}); its model is {settings['model']['path']} as it is")
+        raise ConfigError(f"export: run {source} trained nothing ({why}); its model is the unchanged {settings['model']['path']}")
     checkpoint: Path = outputs / stages["checkpoint"]["path"]
     if not (checkpoint / "manifest.json").is_file():
         raise ConfigError(f"export: the fine-tuned model of {source} is not in {checkpoint}; give --outputs, or run its command again")
@@ -120,23 +120,23 @@ def _model_settings(settings: dict[str, Any]) -> PretrainedModel:
 def find_run(run: str, outputs: Path, *, trained: bool = False) -> Path:
     """The folder of a finished run, by path, by its key or the first digits of the key, or by the name of its experiment.
 
-    A name means the newest run of the experiment; with `trained` the newest that has a model, if any.
-    Raises: ConfigError when there is no such run, or several keys begin with the digits.
+    A name means the newest run of the experiment; with `trained`, the newest one with a model, if any.
+    Raises: ConfigError if there is no such run, or several keys begin with the digits.
     """
     if (Path(run) / "stages.json").is_file():
         return Path(run)
     finished = sorted((outputs / "runs").rglob("stages.json"), key=lambda path: path.stat().st_mtime)
-    found = [each for each in finished if name_of(each.parent, outputs) == run]
-    if not found:
-        found = [each for each in finished if each.parent.name.startswith(run)]
-        if len(found) != 1:
-            fitting = f"{len(found)} runs begin with it" if found else "there is none"
+    matching = [path for path in finished if name_of(path.parent, outputs) == run]
+    if not matching:
+        matching = [path for path in finished if path.parent.name.startswith(run)]
+        if len(matching) != 1:
+            fitting = f"{len(matching)} runs begin with it" if matching else "there is none"
             raise ConfigError(
                 f"RUN must be the folder, key or experiment of a finished run under {outputs / 'runs'}; got {run!r} ({fitting}); "
                 "`cotexp runs` lists them"
             )
-    with_model = [each for each in found if _has_model(each.parent)] if trained else []
-    return (with_model or found)[-1].parent
+    with_model = [path for path in matching if _has_model(path.parent)] if trained else []
+    return (with_model or matching)[-1].parent
 
 
 def _has_model(folder: Path) -> bool:
@@ -160,12 +160,12 @@ def _base_folder(settings: dict[str, Any], manifest: dict[str, Any], checkpoint:
     if files.sha256 == manifest["model"]["sha256"]:
         return files.folder
     if is_adapter:
-        raise ConfigError(f"export: the model in {files.folder} is not the one that this run's adapter was trained on; restore it, or run again")
+        raise ConfigError(f"export: the model in {files.folder} is not the one on which this run's adapter was trained; restore it, or run again")
     return None
 
 
 def _generation_config(loaded: LoadedModel, evaluation: dict[str, Any]) -> GenerationConfig:
-    """Generation as in the evaluation: greedy or sampled, without penalties and restrictions that the original settings may have."""
+    """Generation settings as in the evaluation: greedy or sampled, without the penalties and restrictions of the original settings."""
     from transformers import GenerationConfig
 
     from cotexp.models.loading import generation_stop_ids

@@ -1,4 +1,4 @@
-"""`cotexp forecast`: forecasts accuracy and length before fine-tuning from finished runs."""
+"""`cotexp forecast`: forecasts of accuracy and length before fine-tuning, from finished runs."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def forecast_experiments(
     Raises: ConfigError for an unknown name or bad overrides, or too few runs.
     """
     target = folder or target_of(names, outputs, "forecast")
-    points = grid(tuple(each if "=" in each else f"sweep={each}" for each in candidates)) if candidates else []
-    found = forecast_data.find(list(dict.fromkeys(names)), outputs)
-    asked, not_asked = look_up(points, outputs, found.runs[0].conditions)
-    report = forecast.make(list(dict.fromkeys(names)), found, asked, not_asked)
+    points = grid(tuple(name if "=" in name else f"sweep={name}" for name in candidates)) if candidates else []
+    comparable = forecast_data.find(list(dict.fromkeys(names)), outputs)
+    configurations, refused = look_up(points, outputs, comparable.runs[0].conditions)
+    report = forecast.make(list(dict.fromkeys(names)), comparable, configurations, refused)
     publish(report, formats, target)
 
 
 def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tuple[list[Configuration], list[str]]:
-    """The points that are compressed and not fine-tuned, once per configuration whatever the seed, and lines about the others by reason.
+    """The configurations of points that are compressed and not fine-tuned, and lines about the other points by reason. Seeds do not count.
 
-    A point is among the others as well if it would be trained or measured under other conditions than the runs to learn from.
+    A point is also refused if it would be trained or measured under other conditions than the runs to learn from.
     """
-    lookup, asked = Lookup(), dict[str, Configuration]()
+    lookup, configurations = Lookup(), dict[str, Configuration]()
     reasons: dict[str, list[str]] = {}
     with progress.bar("candidates", len(points)) as advance:
         for point, label in zip(points, _labels(points), strict=True):
@@ -49,21 +49,21 @@ def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tup
             try:
                 candidate = lookup.candidate(settings)
                 if candidate.is_trained:
-                    raise RunFailed("fine-tuned already")
+                    raise RunFailed("already fine-tuned")
                 if difference := forecast_data.unlike(forecast_data.conditions_of(dataclasses.asdict(settings), candidate.answers), conditions):
                     raise RunFailed(f"not comparable with the runs: {difference}")
                 features = forecasting.features_of(candidate.metrics, settings.mixture.full_ratio)
                 command = shlex.join(["python", "run.py", *point.overrides])
-                asked.setdefault(label, Configuration(label=label, command=command, features=list(features.values())))
+                configurations.setdefault(label, Configuration(label=label, command=command, features=list(features.values())))
             except RunFailed as error:
                 reasons.setdefault(str(error), []).append(f"{label}, seed={settings.seed}")
             advance()
-    return list(asked.values()), [f"candidates {listed(names_of_points)}: {reason}" for reason, names_of_points in reasons.items()]
+    return list(configurations.values()), [f"candidates {listed(names_of_points)}: {reason}" for reason, names_of_points in reasons.items()]
 
 
 def _labels(points: Sequence[GridPoint]) -> list[str]:
     """The label of each point, without its seed."""
-    expected = [each for point in points for each in expected_of([point], forecast_data.MODE)]
-    distinct = list({tuple(sorted(each.identity.items())): each for each in expected}.values())
-    label_of = {tuple(sorted(each.identity.items())): label for each, label in zip(distinct, labels(distinct), strict=True)}
-    return [label_of[tuple(sorted(each.identity.items()))] for each in expected]
+    expected = [run for point in points for run in expected_of([point], forecast_data.MODE)]
+    distinct = list({tuple(sorted(run.identity.items())): run for run in expected}.values())
+    label_of = {tuple(sorted(run.identity.items())): label for run, label in zip(distinct, labels(distinct), strict=True)}
+    return [label_of[tuple(sorted(run.identity.items()))] for run in expected]

@@ -27,7 +27,7 @@ from cotexp.visible import in_json
 ANSWER_TYPES: dict[str, AnswerType] = {
     "stories": "integer",
     "gsm_symbolic": "decimal",
-    **{name: each.answer_type for name, each in BENCHMARKS.items()},
+    **{name: benchmark.answer_type for name, benchmark in BENCHMARKS.items()},
 }
 RULES = ("strict", "lenient", "math_verify")
 LABELLED_OPTION = re.compile(r"\(?([A-Za-z0-9])(?:[).:]\s*(.*))?", re.DOTALL)
@@ -44,7 +44,7 @@ class Graded(NamedTuple):
 def grade_file(task: str, path: Path, *, output: Path | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
     """Grade rows of id, gold and text. Labels are written to `output` or standard output as JSON Lines, the summary to standard error.
 
-    Raises: ConfigError naming file, line and field, before anything is graded.
+    Raises: ConfigError with file, line and field, before anything is graded.
     """
     if task not in ANSWER_TYPES:
         raise ConfigError(f"--task must be one of {', '.join(ANSWER_TYPES)}; got {task!r}{suggestion(task, list(ANSWER_TYPES))}")
@@ -61,28 +61,31 @@ def grade_file(task: str, path: Path, *, output: Path | None, timeout_seconds: f
 
         grades = grade_all(texts, judge=judge, on_grade=on_grade)
     print_summary(
-        [Graded(task, grades, [each.finish_reason == "length" for each in texts])],
+        [Graded(task, grades, [text.finish_reason == "length" for text in texts])],
         sys.stderr,
     )
 
 
 def grade_run(run: Path, *, output: Path | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-    """Grade the stored answers of a run again, and print how many labels differ from the stored ones. The store is not changed."""
+    """Grade the stored answers of a run again, and print how many labels differ from the stored ones. The store is not changed.
+
+    Raises: ConfigError for a wrong timeout or output; RunFailed if the answers cannot be read.
+    """
     from cotexp.stages.grades import predictions_of_run
 
     _check_timeout(timeout_seconds)
-    stored = [each for of_mode in predictions_of_run(run).values() for each in of_mode]
+    stored = [prediction for of_mode in predictions_of_run(run).values() for prediction in of_mode]
     groups, changed = [], 0
     with _writer(output, otherwise=lambda line: None) as write, progress.bar("grades", len(stored)) as advance, Judge(timeout_seconds) as judge:
-        for (mode, task), group in itertools.groupby(stored, key=lambda each: (each.mode, each.task)):
+        for (mode, task), group in itertools.groupby(stored, key=lambda prediction: (prediction.mode, prediction.task)):
             predictions = list(group)
-            grades = grade_all([_stored(each) for each in predictions], judge=judge, on_grade=advance)
+            grades = grade_all([_stored(prediction) for prediction in predictions], judge=judge, on_grade=advance)
             for old, new in zip(predictions, grades, strict=True):
                 write(_line({"mode": mode, "id": new.id}, new))
                 changed += any(getattr(old, rule) != getattr(new, rule) for rule in RULES)
-            groups.append(Graded(f"{mode}, {task}", grades, [each.finish_reason == "length" for each in predictions]))
+            groups.append(Graded(f"{mode}, {task}", grades, [prediction.finish_reason == "length" for prediction in predictions]))
     print_summary(groups, sys.stdout)
-    print(f"{changed} of {len(stored)} answers have other labels than the stored ones")
+    print(f"{changed} of {len(stored)} labels differ from the stored ones")
 
 
 def _check_timeout(seconds: float) -> None:
@@ -90,8 +93,15 @@ def _check_timeout(seconds: float) -> None:
         raise ConfigError(f"--timeout must be a number of seconds of processor time above 0; got {seconds}")
 
 
-def _stored(each: Prediction) -> Answered:
-    return Answered(id=each.id, text=each.text, gold=each.gold, answer_type=each.answer_type, options=each.options, finish_reason=each.finish_reason)
+def _stored(prediction: Prediction) -> Answered:
+    return Answered(
+        id=prediction.id,
+        text=prediction.text,
+        gold=prediction.gold,
+        answer_type=prediction.answer_type,
+        options=prediction.options,
+        finish_reason=prediction.finish_reason,
+    )
 
 
 def _line(names: dict[str, Any], grade: Grade) -> bytes:
@@ -119,10 +129,10 @@ def _options(row: Row) -> dict[str, str]:
         if not all(letter.strip() and isinstance(text, str) for letter, text in raw.items()):
             raise row.refusal("options", f"must be an object of letter and text; got {raw!r}")
         pairs = [(letter.strip(), text) for letter, text in raw.items()]
-    elif not isinstance(raw, list) or not raw or not all(isinstance(each, str) for each in raw):
+    elif not isinstance(raw, list) or not raw or not all(isinstance(label, str) for label in raw):
         raise row.refusal("options", f"must be a list of letters; got {raw!r}")
     else:
-        matches = [LABELLED_OPTION.fullmatch(each.strip()) for each in raw]
+        matches = [LABELLED_OPTION.fullmatch(label.strip()) for label in raw]
         if None in matches:
             raise row.refusal("options", f"must be letters, or texts such as 'A) dog'; got {raw!r}")
         pairs = [(match[1], match[2] or "") for match in matches if match]
@@ -172,14 +182,14 @@ def print_summary(groups: Sequence[Graded], file: TextIO) -> None:
 
 def summary(group: Graded) -> Iterator[str]:
     """The summary of one group, line by line, without rules that do not apply."""
-    yield f"{group.name}: {len(group.grades)} answers, all of them in the denominator"
+    yield f"{group.name}: {len(group.grades)} answers; every one counts in the denominator"
     labels = {
-        rule: [bool(getattr(each, rule)) for each in group.grades] for rule in RULES if None not in {getattr(each, rule) for each in group.grades}
+        rule: [bool(getattr(grade, rule)) for grade in group.grades] for rule in RULES if None not in {getattr(grade, rule) for grade in group.grades}
     }
     for rule, of_rule in labels.items():
         low, high = wilson(sum(of_rule), len(of_rule))
         yield f"  {rule:<12} {sum(of_rule) / len(of_rule):7.2%}  (95 % interval {low:.2%} to {high:.2%}; {sum(of_rule)} correct)"
-    unparsable, timed_out = sum(each.extracted is None for each in group.grades), sum(each.timed_out for each in group.grades)
+    unparsable, timed_out = sum(grade.extracted is None for grade in group.grades), sum(grade.timed_out for grade in group.grades)
     yield f"  unparsable {unparsable}, truncated {sum(group.truncated)}, timed out {timed_out}"
     flips = [
         f"{one}/{other} {sum(ours != theirs for ours, theirs in zip(labels[one], labels[other], strict=True))}"

@@ -31,8 +31,8 @@ library_name: transformers
 * Parameters: {parameters:,}. Weights: {dtype}, safetensors.
 * Trained {num_steps} steps on {num_examples} examples ({num_supervised_tokens:,} supervised tokens), rationales by `{teacher}`, compression
   `{compression}`; step {best_step} has the lowest validation loss.
-* Generates as it was evaluated: {generation} (`generation_config.json`).
-* Test results, as the run measured them with {measured} weights:
+* Generates as in its evaluation: {generation} (`generation_config.json`).
+* Test results of the run, measured with {measured} weights:
 
 {results}
 
@@ -49,11 +49,11 @@ output = model.generate(**inputs)[0]
 print({printed})
 ```
 
-In training, `prompt` held a question as each task's prompt puts it.
+In training, `prompt` was a question within the prompt of its task.
 
 {prompts}
 
-## Settings that differ from the defaults or matter most
+## Settings
 
 ```json
 {settings}
@@ -64,7 +64,7 @@ GENERIC = "PreTrainedTokenizerFast"
 """The class of transformers that follows tokenizer.json."""
 
 ASKED, READ, TENSORS = '[{"role": "user", "content": prompt}]', 'inputs["input_ids"][0]', '"pt"'
-"""Pieces of the card's code."""
+"""Pieces of code for the card."""
 
 SHOWN = ("task", "model", "teacher", "selection", "compressor", "compression", "mixture", "trainer", "evaluation", "seed")
 """Settings that the card lists."""
@@ -89,17 +89,17 @@ def model_card(
 
     model, evaluation = settings["model"], settings["evaluation"]
     metrics = metrics_of(run)
-    tasks = ", ".join(f"`{each}`" for each in settings["task"].get("train") or [settings["task"]["name"]])
+    tasks = ", ".join(f"`{task}`" for task in settings["task"].get("train") or [settings["task"]["name"]])
     return CARD.format(
         title=title,
         front=_front(model),
         what=f"{'An encoder-decoder' if loaded.model.config.is_encoder_decoder else 'A causal'} {MARK} on {tasks}.",
         source=made_from,
-        license=model.get("license") or "not known to the run; see their source",
+        license=model.get("license") or "unknown to the run; see their source",
         run_key=run.name,
         experiment=settings["name"],
         libraries=", ".join(f"{name} {version}" for name, version in libraries.items()),
-        parameters=sum(each.numel() for each in loaded.model.parameters()),
+        parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
         teacher=settings["teacher"]["name"],
         compression=settings["compression"]["name"],
         generation=f"{sampling_of(evaluation)}, at most {evaluation['max_new_tokens']} new tokens",
@@ -126,7 +126,7 @@ def _use(settings: dict[str, Any], loaded: LoadedModel, *, is_followed: bool) ->
 
 
 def _front(model: dict[str, Any]) -> str:
-    """Front matter for the hub: licence, and the hub's name of the source."""
+    """Front matter for the hub: licence, and the source's name on the hub."""
     is_on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", model["path"]) and not Path(model["path"]).exists()
     lines = {"license": model.get("license"), "base_model": model["path"] if is_on_hub else None}
     return "".join(f"{name}: {value}\n" for name, value in lines.items() if value)
@@ -158,7 +158,7 @@ def _asked(settings: dict[str, Any], loaded: LoadedModel) -> str:
     if ratio := settings["evaluation"].get("ratio"):
         ratios = ", ".join(map(str, settings["compression"]["ratios"]))
         form = loaded.encoder.asked(ratio=ratio)
-        return f" + {form!r}  # the share of its tokens that is wanted of a chain of thought, of {ratios}; leave it out for a full one"
+        return f" + {form!r}  # the requested share of the tokens of a chain of thought, one of {ratios}; leave it out for a full one"
     return f" + {loaded.encoder.asked(compressed=True)!r}  # the mark asks for a short chain of thought; leave it out for a full one"
 
 
@@ -168,7 +168,7 @@ def _inputs(loaded: LoadedModel) -> str:
         return f"tokenizer.apply_chat_template({ASKED}, add_generation_prompt=True, return_dict=True, return_tensors={TENSORS})"
     if loaded.tokenizer("a")["input_ids"] == loaded.encoder.prompt("a"):
         return f"tokenizer(prompt, return_tensors={TENSORS})"
-    first = "".join(loaded.tokenizer.convert_ids_to_tokens(loaded.encoder.prefix_ids))  # the suffix would end the text that the model continues
+    first = "".join(loaded.tokenizer.convert_ids_to_tokens(loaded.encoder.prefix_ids))  # the suffix would end the text to continue
     return f"tokenizer({f'{first!r} + ' if first else ''}prompt, add_special_tokens=False, return_tensors={TENSORS})"
 
 
@@ -178,9 +178,9 @@ def _printed(loaded: LoadedModel) -> str:
         return "tokenizer.decode(output, skip_special_tokens=True)"
     encoder, whole = loaded.encoder, "tokenizer.decode({}, skip_special_tokens=True)"
     written = whole.format(f"output[len({READ}) :]")
-    alike = [loaded.tokenizer.decode(encoder.text_ids(text), skip_special_tokens=True) for text in ("a", " a")]
-    if alike == ["a", " a"]:
+    decoded = [loaded.tokenizer.decode(encoder.text_ids(text), skip_special_tokens=True) for text in ("a", " a")]
+    if decoded == ["a", " a"]:
         return written
-    if alike == ["a", "a"]:  # decoded alone, the text loses its first space
+    if decoded == ["a", "a"]:  # without the prompt, the text loses its first space
         written = f"{whole.format('output')}[len({whole.format(READ)}) :]"
     return written + (f".removeprefix({encoder.opening!r})" if encoder.opening else "")

@@ -21,18 +21,18 @@ from cotexp.tasks.grading import Answered, grade_all
 
 SPLITS = ("train", "validation", "test")
 NUM_SHOWN = 5
-"""Overlapping test questions that are printed."""
+"""Most overlapping test questions that are printed."""
 
 
 def print_questions(overrides: list[str], *, overlap: int | None, examples: int) -> None:
     """Print each task that the settings name: rows per split, what was dropped, and `examples` prompts with their gold answers.
 
-    `overlap` is the length in words of the runs that are looked for in train and test; None looks for none. No experiment's settings
-    apply unless one is named, so that whole splits are shown.
+    `overlap` is the length in words of the runs to look for in both train and test, None for no search. No experiment's settings apply
+    unless one is named, so that whole splits are shown. Raises: ConfigError for wrong settings or missing files.
     """
     console = page()
-    chosen = [] if any(each.startswith("experiment=") for each in overrides) else ["experiment=none"]
-    for settings in command_line.check_command_line([*chosen, *overrides], multirun=True):
+    experiment = [] if any(override.startswith("experiment=") for override in overrides) else ["experiment=none"]
+    for settings in command_line.check_command_line([*experiment, *overrides], multirun=True):
         folders = data_folders(settings.paths.data, settings.paths.outputs)
         for task in settings.tasks.values():
             show_task(console, task, folders, overlap=overlap, examples=examples)
@@ -47,31 +47,31 @@ def show_task(console: Console, task: Task, folders: Sequence[Path], *, overlap:
     for name, rows in sets.incomplete.items():
         console.print(Text(incomplete.line(name, *rows), style="yellow"))
     prompt = prompt_of(task, sets.shots)
-    for each in (sets.train or sets.test)[:examples]:
-        console.print(Text(f"\n{each.id}", style="bold"))
-        console.print(Text(prompt(each)))
-        console.print(Text(f"gold: {each.answer}", style="green"))
-        if each.references:
-            console.print(Text(f"worked solution: {each.references[0]}", style="dim"))
+    for question in (sets.train or sets.test)[:examples]:
+        console.print(Text(f"\n{question.id}", style="bold"))
+        console.print(Text(prompt(question)))
+        console.print(Text(f"gold: {question.answer}", style="green"))
+        if question.references:
+            console.print(Text(f"worked solution: {question.references[0]}", style="dim"))
     if overlap is not None:
         show_overlap(console, f"{task.name}: train and test", sets.train, sets.test, overlap)
 
 
 def summary(task: Task, sets: QuestionSets) -> Table:
-    """Rows per split, with how many gold answers grade as correct when they are given as answers."""
+    """Rows per split, with the number of gold answers that grade as correct when a text states them."""
     dropped = ", ".join(f"{count} {reason}" for reason, count in sets.dropped.items()) or "none"
     rows = []
     for split in SPLITS:
         num_correct, num_questions = self_check(sets[split])
-        rows.append((split, str(num_questions), str(num_correct), str(sum(bool(each.references) for each in sets[split]))))
+        rows.append((split, str(num_questions), str(num_correct), str(sum(bool(question.references) for question in sets[split]))))
     headings = ("split", "questions", "gold answers graded correct", "with worked solutions")
     return text_table(f"{task.name}: {answer_type_of(task)} answers; left out: {dropped}", headings, rows)
 
 
 def self_check(questions: Sequence[Question]) -> tuple[int, int]:
     """(gold answers that grade as correct under the strict rule when a text states them, all questions)."""
-    grades = grade_all([_answered(each) for each in questions], whole_text=False)
-    return sum(each.strict for each in grades), len(questions)
+    grades = grade_all([_answered(question) for question in questions], whole_text=False)
+    return sum(grade.strict for grade in grades), len(questions)
 
 
 def _answered(question: Question) -> Answered:
@@ -81,20 +81,20 @@ def _answered(question: Question) -> Answered:
 
 def show_overlap(console: Console, title: str, train: Sequence[Question], test: Sequence[Question], num_words: int) -> None:
     """Print how many test questions share a run of words with a training question, and the most similar ones."""
-    found = overlap_of(train, test, num_words)
+    result = overlap_of(train, test, num_words)
     console.print(
-        f"{title}: {len(found.rows)} of {len(test)} test questions share {num_words} words in a row with a training question; "
-        f"{found.num_exact} are exact duplicates",
+        f"{title}: {len(result.rows)} of {len(test)} test questions share {num_words} words in a row with a training question; "
+        f"{result.num_exact} are exact duplicates",
         markup=False,
     )
-    for row in sorted(found.rows, key=lambda each: -each.found_ratio)[:NUM_SHOWN]:
+    for row in sorted(result.rows, key=lambda row: -row.found_ratio)[:NUM_SHOWN]:
         console.print(Text(f"  {row.found_ratio:.0%} of {row.question.id}: {row.question.text[:100]}", style="dim"))
 
 
 def show_overlap_between(console: Console, settings: Settings, folders: Sequence[Path], num_words: int) -> None:
-    """Print the overlap of the tasks to train on with every other task to evaluate on."""
+    """Print the overlap of every task for training with every other task for evaluation."""
     train_names, test_names = settings.task.train, settings.evaluation.tasks
     loaded = {name: load_questions(task, folders) for name, task in settings.tasks.items()}
     for train in train_names:
-        for test in (each for each in test_names if each != train):
+        for test in (name for name in test_names if name != train):
             show_overlap(console, f"{train} (train) and {test} (test)", loaded[train].train, loaded[test].test, num_words)

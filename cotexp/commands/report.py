@@ -17,27 +17,27 @@ FORMATS = {
     "csv": "cotexp.report.long_csv:files",
     "html": "cotexp.report.web_page:files",
 }
-"""Format -> the function from a `Report` to the files that it writes: name -> content, that of the report first."""
+"""Format -> a function from a `Report` to its files (name -> content), the report itself first."""
 
 
 def report_experiments(
-    names: Sequence[str], *, outputs: Path, wanted: build.Wanted | None = None, formats: Sequence[str] = ("md",), folder: Path | None = None
+    names: Sequence[str], *, outputs: Path, options: build.ReportOptions | None = None, formats: Sequence[str] = ("md",), folder: Path | None = None
 ) -> None:
     """Print a report and write it in these formats to `folder`, by default OUTPUTS/reports/NAME.
 
-    Raises: ConfigError for an experiment without a finished run, an unknown mode or baseline.
+    Raises: ConfigError for an experiment without a finished run, or an unknown mode or baseline.
     """
     target = folder or target_of(names, outputs)
-    publish(declared_reports.make(names, outputs, wanted or build.Wanted()), formats, target)
+    publish(declared_reports.make(names, outputs, options or build.ReportOptions()), formats, target)
 
 
 def target_of(names: Sequence[str], outputs: Path, below: str = "") -> Path:
-    """The default folder of a report: OUTPUTS/reports/NAME. Raises: ConfigError for names that lead out of it or are no valid folder."""
-    if outside := [each for each in names if not {"", ".", ".."}.isdisjoint(each.split("/"))]:
+    """The default folder of a report: OUTPUTS/reports/NAME. Raises: ConfigError for names that lead out of it or are not a valid folder."""
+    if outside := [name for name in names if not {"", ".", ".."}.isdisjoint(name.split("/"))]:
         raise ConfigError(f"report: NAME must be a declared report or an experiment, words joined by '/'; got {shortened(outside[0])}")
     name = build.joined_name(names)
     if problem := broken_path(name):
-        raise ConfigError(f"report: the names together {problem}, since they name its folder; add --output DIR; got {shortened(name)}")
+        raise ConfigError(f"report: the names together {problem}, and they name its folder; add --output DIR; got {shortened(name)}")
     return outputs / "reports" / name / below
 
 
@@ -45,8 +45,8 @@ def publish(report: Report, formats: Sequence[str], target: Path) -> None:
     """Print a report and write it in these formats to the folder `target`."""
     terminal.show_report(report)
     reports = []
-    for each in formats:
-        files: dict[str, bytes] = named(FORMATS[each])(report)
+    for format_name in formats:
+        files: dict[str, bytes] = named(FORMATS[format_name])(report)
         reports.append(str(target / next(iter(files))))
         for name, content in files.items():
             path = target / name
@@ -55,10 +55,10 @@ def publish(report: Report, formats: Sequence[str], target: Path) -> None:
     print(f"Report: {', '.join(reports)}")
 
 
-def formats_of(word: str) -> list[str]:
-    """The formats that a word such as "md,csv" or "all" names. Raises: ConfigError for an unknown one."""
-    names = list(FORMATS) if word == "all" else [each.strip() for each in word.split(",")]
-    if unknown := [each for each in names if each not in FORMATS]:
+def formats_of(text: str) -> list[str]:
+    """The formats in a text such as "md,csv" or "all". Raises: ConfigError for an unknown one."""
+    names = list(FORMATS) if text == "all" else [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in FORMATS]:
         known = [*FORMATS, "all"]
-        raise ConfigError(f"report: --format must be of {', '.join(known)}; got {unknown[0]!r}{suggestion(unknown[0], known)}")
+        raise ConfigError(f"report: --format must be among {', '.join(known)}; got {unknown[0]!r}{suggestion(unknown[0], known)}")
     return names

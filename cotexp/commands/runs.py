@@ -25,22 +25,22 @@ RUN = Path(__file__).resolve().parents[2] / "run.py"
 
 
 def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], relaunch: bool) -> None:
-    """Print the selected runs: one named run in full, two side by side, otherwise one line each. With `relaunch`, start them again.
+    """Print the selected runs: one named run in full, two side by side, otherwise one line each. With `relaunch`, restart them.
 
     Raises: ConfigError if a pattern fits no run; RunFailed if a restarted run fails.
     """
-    seen, broken = list_runs(outputs, patterns, states)
-    if broken and not seen and patterns:
-        raise RunFailed("\n".join(f"runs: {each}" for each in broken))
+    runs, broken = list_runs(outputs, patterns, states)
+    if broken and not runs and patterns:
+        raise RunFailed("\n".join(f"runs: {line}" for line in broken))
     if relaunch:
-        _relaunch(seen, outputs)
-    elif not states and len(patterns) == len(seen) == 1:
-        _show(seen[0], outputs)
-    elif not states and len(patterns) == len(seen) == 2:
-        ordered = [list_runs(outputs, [each]).runs[0] for each in patterns]
+        _relaunch(runs, outputs)
+    elif not states and len(patterns) == len(runs) == 1:
+        _show(runs[0], outputs)
+    elif not states and len(patterns) == len(runs) == 2:
+        ordered = [list_runs(outputs, [pattern]).runs[0] for pattern in patterns]
         _compare(ordered[0], ordered[1], outputs)
     else:
-        _list(seen, outputs)
+        _list(runs, outputs)
     for line in broken:
         say(line)
 
@@ -48,21 +48,21 @@ def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], 
 # --- many runs -------------------------------------------------------------------------------------------------------------
 
 
-def _list(seen: Sequence[ListedRun], outputs: Path) -> None:
-    if not seen:
+def _list(runs: Sequence[ListedRun], outputs: Path) -> None:
+    if not runs:
         say("No run is in this state.")
-    for name, group in groupby(seen, key=lambda each: each.name):
+    for name, group in groupby(runs, key=lambda run: run.name):
         of_experiment = list(group)
         terminal.show(_table(name, of_experiment, outputs))
-        for each in of_experiment:
-            if each.status.error and each.status.state != "finished":
-                say(f"{each.key} {each.status.state} in {each.status.stage or 'its beginning'}: {_line(each.status.error)}")
-            if each.status.state in ("failed", "diverged", "killed", "stopped"):
-                say(f"    {command(each, outputs)}")
+        for run in of_experiment:
+            if run.status.error and run.status.state != "finished":
+                say(f"{run.key} {run.status.state} in {run.status.stage or 'its beginning'}: {_line(run.status.error)}")
+            if run.status.state in ("failed", "diverged", "killed", "stopped"):
+                say(f"    {command(run, outputs)}")
 
 
 def _table(name: str, runs: Sequence[ListedRun], outputs: Path) -> Table:
-    """A line for each run of one experiment, the newest last, without the columns that would be empty."""
+    """A line for each run of one experiment, the newest last, without empty columns."""
     rows = [_cells(run, "" if label == name else label, outputs) for run, label in zip(runs, labels(runs), strict=True)]
     headings = [heading for heading in rows[0] if any(row[heading].text for row in rows)]
     cells = ([row[heading] if heading != "run" else row[heading].text for heading in headings] for row in rows)
@@ -70,7 +70,7 @@ def _table(name: str, runs: Sequence[ListedRun], outputs: Path) -> Table:
 
 
 def _counts(runs: Sequence[ListedRun]) -> str:
-    states = [each.status.state for each in runs]
+    states = [run.status.state for run in runs]
     return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys((*terminal.COLOURS, *states)) if state in states)
 
 
@@ -93,7 +93,7 @@ def _cells(run: ListedRun, label: str, outputs: Path) -> dict[str, Cell]:
 
 
 def duration(seconds: float) -> str:
-    """A duration in the largest unit of which there are at least two: 48s, 12m, 5h, 3d."""
+    """A duration in the largest unit that gives at least two: 48s, 12m, 5h, 3d."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f}{unit}"
@@ -104,31 +104,31 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-# --- starting again --------------------------------------------------------------------------------------------------------
+# --- restarting --------------------------------------------------------------------------------------------------------
 
 
-def words_of(each: ListedRun, outputs: Path) -> list[str]:
-    """The arguments of run.py that make this run in `outputs`, even if the folder had another name then."""
-    words = [word for word in each.status.overrides if not word.startswith("paths.outputs=")]
-    return words if outputs == Path("outputs") else [*words, f"paths.outputs={outputs}"]
+def arguments_of(run: ListedRun, outputs: Path) -> list[str]:
+    """The arguments of run.py for this run in `outputs`, even if that folder had another name before."""
+    arguments = [argument for argument in run.status.overrides if not argument.startswith("paths.outputs=")]
+    return arguments if outputs == Path("outputs") else [*arguments, f"paths.outputs={outputs}"]
 
 
-def command(each: ListedRun, outputs: Path) -> str:
+def command(run: ListedRun, outputs: Path) -> str:
     """The command that continues a run."""
-    return shlex.join(["python", "run.py", *words_of(each, outputs)])
+    return shlex.join(["python", "run.py", *arguments_of(run, outputs)])
 
 
-def _relaunch(seen: Sequence[ListedRun], outputs: Path) -> None:
+def _relaunch(runs: Sequence[ListedRun], outputs: Path) -> None:
     """Run the commands of all runs that neither finished nor are running, one after another. Each continues where it stopped."""
-    to_run = [each for each in seen if each.status.state not in ("finished", "running") and (each.folder / "status.json").is_file()]
+    to_run = [run for run in runs if run.status.state not in ("finished", "running") and (run.folder / "status.json").is_file()]
     if not to_run:
-        say("No run is to be started again.")
+        say("There is no run to restart.")
     failed = []
-    for number, each in enumerate(to_run, 1):
-        say(f"{number} of {len(to_run)}: {command(each, outputs)}")
-        code = subprocess.run([sys.executable, str(RUN), *words_of(each, outputs)], check=False).returncode
+    for number, run in enumerate(to_run, 1):
+        say(f"{number} of {len(to_run)}: {command(run, outputs)}")
+        code = subprocess.run([sys.executable, str(RUN), *arguments_of(run, outputs)], check=False).returncode
         if code:
-            failed.append(each.key)
+            failed.append(run.key)
         if code > 128 or code < 0:
             break
     if failed:
@@ -138,31 +138,31 @@ def _relaunch(seen: Sequence[ListedRun], outputs: Path) -> None:
 # --- one run, two runs -----------------------------------------------------------------------------------------------------
 
 
-def _show(each: ListedRun, outputs: Path) -> None:
+def _show(run: ListedRun, outputs: Path) -> None:
     from cotexp.report import run_table
 
-    status = each.status
-    how_far = progress(each, outputs)
-    say(f"{each.name}/{each.key}: {status.state}{f', {how_far}' if how_far else ''}")
+    status = run.status
+    how_far = progress(run, outputs)
+    say(f"{run.name}/{run.key}: {status.state}{f', {how_far}' if how_far else ''}")
     if status.error and status.state != "finished":
         say(f"  error    {_line(status.error)}")
     if status.started is not None:
         say(f"  began    {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(status.started))}")
-    if each.seconds is not None:
-        spent = {name.removeprefix("seconds/"): value for name, value in each.metrics.items() if name.startswith("seconds/")}
-        say(f"  took     {duration(each.seconds)}{f' ({_listed(spent)})' if spent else ''}")
-    if each.dollars is not None:
-        say(f"  cost     ${each.dollars:.4f} for all texts of servers that it reads")
-    if (each.folder / "status.json").is_file():
-        say(f"  command  {command(each, outputs)}")
-    say(f"  folder   {each.folder}")
+    if run.seconds is not None:
+        spent = {name.removeprefix("seconds/"): value for name, value in run.metrics.items() if name.startswith("seconds/")}
+        say(f"  took     {duration(run.seconds)}{f' ({_listed(spent)})' if spent else ''}")
+    if run.dollars is not None:
+        say(f"  cost     ${run.dollars:.4f} for all texts of servers that the run reads")
+    if (run.folder / "status.json").is_file():
+        say(f"  command  {command(run, outputs)}")
+    say(f"  folder   {run.folder}")
     stages: dict[str, dict[str, Any]] = (
-        unless_broken(each.folder, functools.partial(stages_of, complete=True), dict) if (each.folder / STAGES).exists() else {}
+        unless_broken(run.folder, functools.partial(stages_of, complete=True), dict) if (run.folder / STAGES).exists() else {}
     )
     for name, stage in stages.items():
         say(f"  {name:40} {stage['path']}")
-    if each.metrics:
-        unless_broken(each.folder, lambda _: run_table.show(each.metrics, f"{each.name}, run {each.key}", each.settings), lambda: None)
+    if run.metrics:
+        unless_broken(run.folder, lambda _: run_table.show(run.metrics, f"{run.name}, run {run.key}", run.settings), lambda: None)
 
 
 def _listed(seconds: dict[str, float]) -> str:

@@ -26,30 +26,30 @@ DEFINITION = "search.json"
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is searched: `words` are the settings that all trials share."""
+    """A search; `overrides` are the settings that all trials share."""
 
     name: str
-    words: list[str]
+    overrides: list[str]
     space: list[Dimension]
     metrics: list[Metric]
     seed: int
     folder: Path
 
-    def words_of(self, values: dict[str, str]) -> list[str]:
-        """The command line of one trial's run."""
-        return [*self.words, *(f"{path}={value}" for path, value in values.items())]
+    def overrides_of(self, values: dict[str, str]) -> list[str]:
+        """The arguments of run.py for one trial."""
+        return [*self.overrides, *(f"{path}={value}" for path, value in values.items())]
 
 
 def run_search(
-    name: str, words: Sequence[str], *, space: Sequence[str], metrics: Sequence[str], direction: str | None, num_trials: int, seed: int
+    name: str, overrides: Sequence[str], *, space: Sequence[str], metrics: Sequence[str], direction: str | None, num_trials: int, seed: int
 ) -> None:
-    """Run trials until there are `num_trials`, those of earlier starts and of other processes included; then write table and figure.
+    """Run trials until there are `num_trials`, including those of earlier starts and other processes. Then write table and figure.
 
-    Raises: ConfigError before anything runs when the space, a metric or the settings cannot be used.
+    Raises: ConfigError before anything runs if the space, a metric or the settings cannot be used.
     """
     optuna = _optuna()
     sweep_agents.leave()
-    search, settings = _read(name, words, space, metrics, direction, seed)
+    search, settings = _read(name, overrides, space, metrics, direction, seed)
     _introduce(search, settings, num_trials)
     search.folder.mkdir(parents=True, exist_ok=True)
     with signals.handled(), FileLock(search.folder / ".lock"):
@@ -60,13 +60,13 @@ def run_search(
             while trial := _next_trial(optuna, study, search, num_trials):
                 _run(optuna, study, search, trial, num_trials)
     except signals.Stopped:
-        print("Everything computed is kept; the same command again goes on with this search", flush=True)
+        print("All results are kept; the same command continues this search", flush=True)
         raise
     finally:
-        best = write_report(search.folder, search.name, [each.name for each in search.metrics], study)
+        best = write_report(search.folder, search.name, [metric.name for metric in search.metrics], study)
     for trial in best:
-        tested = [each for each in search.words_of(trial.user_attrs["values"]) if each != "evaluation.split=validation"]
-        print(f"On the test questions, trial {trial.number}: python run.py {shlex.join(tested)}")
+        arguments = [word for word in search.overrides_of(trial.user_attrs["values"]) if word != "evaluation.split=validation"]
+        print(f"On the test questions, trial {trial.number}: python run.py {shlex.join(arguments)}")
 
 
 def _optuna() -> Any:
@@ -81,37 +81,39 @@ def _optuna() -> Any:
 # --- what is searched ----------------------------------------------------------------------------------------------------
 
 
-def _read(name: str, words: Sequence[str], space: Sequence[str], metrics: Sequence[str], direction: str | None, seed: int) -> tuple[Search, Settings]:
-    """The search that a command line means, and the settings before anything is varied."""
+def _read(
+    name: str, overrides: Sequence[str], space: Sequence[str], metrics: Sequence[str], direction: str | None, seed: int
+) -> tuple[Search, Settings]:
+    """The search that the arguments describe, and its settings with the first value of every dimension."""
     dimensions = read_space(space)
-    given = [each.partition("=")[0] for each in words]
-    if "name" in given:
-        raise ConfigError(f"name is that of the search, {name}: its runs lie in outputs/runs/{name} and form one W&B group; leave it out")
-    if twice := [each.path for each in dimensions if each.path in given]:
-        raise ConfigError(f"{twice[0]} is searched by --space and set after --; choose one of the two")
-    shared = [*words, f"name={name}", *([] if "evaluation.split" in given else ["evaluation.split=validation"])]
+    overridden = [word.partition("=")[0] for word in overrides]
+    if "name" in overridden:
+        raise ConfigError(f"name is the name of the search, {name}, under which its runs are stored and form one W&B group; leave it out")
+    if twice := [dimension.path for dimension in dimensions if dimension.path in overridden]:
+        raise ConfigError(f"{twice[0]} is both in --space and after --; remove one of them")
+    shared = [*overrides, f"name={name}", *([] if "evaluation.split" in overridden else ["evaluation.split=validation"])]
     settings = _checked(shared, dimensions)
     if settings.plan or settings.compress_only:
-        raise ConfigError(f"{'plan' if settings.plan else 'compress_only'}=true computes nothing that a search could choose by; leave it out")
+        raise ConfigError(f"{'plan' if settings.plan else 'compress_only'}=true computes no metric to search by; leave it out")
     folder = Path(settings.paths.outputs) / "searches" / name
-    wanted = [read_metric(each, settings, direction) for each in metrics]
-    if len({each.name for each in wanted}) < len(wanted):
+    objectives = [read_metric(metric, settings, direction) for metric in metrics]
+    if len({metric.name for metric in objectives}) < len(objectives):
         raise ConfigError(f"--front needs different metrics; got {', '.join(metrics)}")
-    return Search(name, shared, dimensions, wanted, seed, folder), settings
+    return Search(name, shared, dimensions, objectives, seed, folder), settings
 
 
-def _checked(words: list[str], space: Sequence[Dimension]) -> Settings:
-    """The settings of `words` with the first value of every dimension.
+def _checked(overrides: list[str], space: Sequence[Dimension]) -> Settings:
+    """The settings of `overrides` with the first value of every dimension.
 
-    Raises: ConfigError when they, or a value at the end of a dimension, cannot be used beside them.
+    Raises: ConfigError if they, or a value at the end of a dimension, cannot be used together.
     """
-    first = {each.path: f"{each.path}={each.ends[0]}" for each in space}
-    settings = _one([*words, *first.values()])
+    first = {dimension.path: f"{dimension.path}={dimension.ends[0]}" for dimension in space}
+    settings = _one([*overrides, *first.values()])
     problems: dict[str, None] = {}
     for dimension in space:
         for value in dimension.ends[1:]:
             try:
-                _one([*words, *(first | {dimension.path: f"{dimension.path}={value}"}).values()])
+                _one([*overrides, *(first | {dimension.path: f"{dimension.path}={value}"}).values()])
             except ConfigError as error:
                 problems.update({problem: None for problem in error.problems if problem.startswith(dimension.path)})
     if problems:
@@ -119,29 +121,29 @@ def _checked(words: list[str], space: Sequence[Dimension]) -> Settings:
     return settings
 
 
-def _one(words: list[str]) -> Settings:
-    return command_line.check_command_line(words, multirun=False)[0]
+def _one(overrides: list[str]) -> Settings:
+    return command_line.check_command_line(overrides, multirun=False)[0]
 
 
 def _introduce(search: Search, settings: Settings, num_trials: int) -> None:
-    wanted = " and ".join(f"{'small' if each.minimized else 'large'} {each.name}" for each in search.metrics)
+    goals = " and ".join(f"{'small' if metric.minimized else 'large'} {metric.name}" for metric in search.metrics)
     split = settings.evaluation.split
-    print(f"Search {search.name}: {num_trials} trials for {wanted}; tree-structured Parzen estimator, ten random trials first, seed {search.seed}")
-    if any(each.name.startswith("eval/") for each in search.metrics):  # measured on the questions of evaluation.split
+    print(f"Search {search.name}: {num_trials} trials for {goals}; tree-structured Parzen estimator, ten random trials first, seed {search.seed}")
+    if any(metric.name.startswith("eval/") for metric in search.metrics):  # measured on the questions of evaluation.split
         if split == "test":
-            print("WARNING: this search chooses by test questions; its best value is too good, and must not be reported as a result")
+            print("WARNING: this search chooses by test questions; its best value is biased and must not be reported as a result")
         else:
             print("Answers are to validation questions; test questions are not read (evaluation.split=test would choose by them)")
-    elif any(not each.path.startswith(("trainer.", "seed")) for each in search.space):
-        print("Note: a loss compares settings that leave the validation examples alone, such as trainer.*; others change what it is measured on")
+    elif any(not dimension.path.startswith(("trainer.", "seed")) for dimension in search.space):
+        print("Note: a loss can compare only settings that keep the validation examples, such as trainer.*; the others change the examples")
 
 
 def _check_definition(search: Search) -> None:
-    """Raises ConfigError when the search was begun as another one."""
+    """Raises: ConfigError if a search of this name was begun with another definition."""
     now = {
-        "space": {each.path: [each.kind, *each.ends] for each in search.space},
-        "metrics": [[each.name, each.direction] for each in search.metrics],
-        "settings": sorted(search.words),
+        "space": {dimension.path: [dimension.kind, *dimension.ends] for dimension in search.space},
+        "metrics": [[metric.name, metric.direction] for metric in search.metrics],
+        "settings": sorted(search.overrides),
         "seed": search.seed,
     }
     path = search.folder / DEFINITION
@@ -152,7 +154,7 @@ def _check_definition(search: Search) -> None:
     if changed := [part for part in now if begun.get(part) != now[part]]:
         raise ConfigError(
             f"search {search.name} was begun with another {' and '.join(changed)} ({begun.get(changed[0])}); "
-            f"take another name, or remove {search.folder} to begin anew (its runs stay)"
+            f"choose another name, or remove {search.folder} to begin again (its runs stay)"
         )
 
 
@@ -161,27 +163,29 @@ def _study(optuna: Any, search: Search) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     storage = JournalStorage(JournalFileBackend(str(search.folder / "journal.log")))
-    return optuna.create_study(study_name=search.name, storage=storage, directions=[each.direction for each in search.metrics], load_if_exists=True)
+    return optuna.create_study(
+        study_name=search.name, storage=storage, directions=[metric.direction for metric in search.metrics], load_if_exists=True
+    )
 
 
 # --- trials --------------------------------------------------------------------------------------------------------------
 
 
 def _next_trial(optuna: Any, study: Any, search: Search, num_trials: int) -> Any:
-    """A trial for this process with its values chosen, None when there are enough.
+    """The next trial of this process, with its values; None if there are enough.
 
-    Chosen one at a time over all processes, each with a seed of its own: a search that was stopped goes on as if it had not been.
+    All processes together choose one trial at a time, and every trial has a seed, so an interrupted search continues as if uninterrupted.
     """
     with FileLock(search.folder / ".lock"), signals.at_safe_points():
         for dead in _dead(optuna, study):
             study.tell(dead.number, state=optuna.trial.TrialState.FAIL)
             study.enqueue_trial(dead.params)
-        taken = [each for each in study.get_trials(deepcopy=False) if counts(each)]
+        taken = [trial for trial in study.get_trials(deepcopy=False) if counts(trial)]
         if len(taken) >= num_trials:
             return None
         study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(taken), constant_liar=True)
         trial = study.ask()
-        trial.set_user_attr("values", {each.path: each.suggest(trial) for each in search.space})
+        trial.set_user_attr("values", {dimension.path: dimension.suggest(trial) for dimension in search.space})
         trial.set_user_attr("owner", this_process())
         trial.set_user_attr("place", len(taken) + 1)
     return trial
@@ -189,45 +193,45 @@ def _next_trial(optuna: Any, study: Any, search: Search, num_trials: int) -> Any
 
 def _dead(optuna: Any, study: Any) -> Iterator[Any]:
     """Trials whose process is gone."""
-    for each in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
-        its_owner = each.user_attrs.get("owner")
-        if its_owner is None or not (is_remote(its_owner) or process_is_alive(its_owner)):
-            yield each
+    for trial in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
+        owner = trial.user_attrs.get("owner")
+        if owner is None or not (is_remote(owner) or process_is_alive(owner)):
+            yield trial
 
 
 def _run(optuna: Any, study: Any, search: Search, trial: Any, num_trials: int) -> None:
-    """Run one trial and report its values to Optuna; a trial that fails is reported as failed."""
+    """Run one trial and report its values to Optuna; a failed trial is reported as failed."""
     values = trial.user_attrs["values"]
     chosen = " ".join(f"{path}={value}" for path, value in values.items())
     print(f"\nTrial {trial.number} ({trial.user_attrs['place']} of {num_trials}): {chosen}", flush=True)
-    words = search.words_of(values)
+    overrides = search.overrides_of(values)
     try:
-        result = commands.run_experiment(_one(words), words)
+        result = commands.run_experiment(_one(overrides), overrides)
         assert result is not None
         trial.set_user_attr("run", str(result.folder))
-        numbers = [_number(result.metrics, each.name) for each in search.metrics]
+        numbers = [_number(result.metrics, metric.name) for metric in search.metrics]
         if not all(map(math.isfinite, numbers)):
-            raise ValueError(f"{', '.join(each.name for each in search.metrics)} is not a finite number: {numbers}")
+            raise ValueError(f"{', '.join(metric.name for metric in search.metrics)} is not a finite number: {numbers}")
     except _UnknownMetric:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever breaks one trial must not end the search
+    except Exception as error:  # noqa: BLE001 - no error of one trial may end the search
         reason = " ".join(str(error).split()) or type(error).__name__
         trial.set_user_attr("error", reason)
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         print(f"cotexp: trial {trial.number} failed: {reason}", file=sys.stderr)
         return
     study.tell(trial, numbers)
-    shown = ", ".join(f"{each.name} {number:.6g}" for each, number in zip(search.metrics, numbers, strict=True))
-    best = ", ".join(str(each.number) for each in best_of(study))
+    shown = ", ".join(f"{metric.name} {number:.6g}" for metric, number in zip(search.metrics, numbers, strict=True))
+    best = ", ".join(str(trial.number) for trial in best_of(study))
     print(f"Trial {trial.number}: {shown}; best so far: trial {best}", flush=True)
 
 
 class _UnknownMetric(ConfigError):
-    """No run of this search will have the metric: it ends the search, and the trial is made again by the next."""
+    """No run of this search will have the metric. The search ends, and the next start repeats the trial."""
 
 
 def _number(metrics: dict[str, float], name: str) -> float:
     if name not in metrics:
         known = sorted(metrics)
-        raise _UnknownMetric(f"a run of this search has no metric {name}{suggestion(name, known)}; its names stand in metrics.json of any run")
+        raise _UnknownMetric(f"a run of this search has no metric {name}{suggestion(name, known)}; metrics.json of any run lists the names")
     return float(metrics[name])

@@ -19,7 +19,7 @@ KINDS = "KEY=A,B,C (choices), KEY=int:LOW,HIGH, KEY=float:LOW,HIGH or KEY=log:LO
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """One setting that is varied: among `choices`, or between `low` and `high`."""
+    """One setting to vary: among `choices`, or between `low` and `high`."""
 
     path: str
     kind: str
@@ -33,7 +33,7 @@ class Dimension:
         return self.choices or (self.spelled(self.low), self.spelled(self.high))
 
     def spelled(self, value: Any) -> str:
-        """A value as an override has it."""
+        """A value as an override spells it."""
         return str(round(value)) if self.kind == "int" else f"{value:.6g}" if isinstance(value, float) else str(value)
 
     def suggest(self, trial: Any) -> str:
@@ -45,19 +45,19 @@ class Dimension:
         return self.spelled(trial.suggest_float(self.path, self.low, self.high, log=self.kind == "log"))
 
 
-def read_space(words: Sequence[str]) -> list[Dimension]:
-    """The dimensions in `words`, in order. Raises: ConfigError with every word that is no dimension, and every setting that is named twice."""
+def read_space(arguments: Sequence[str]) -> list[Dimension]:
+    """The dimensions in `arguments`, in order. Raises: ConfigError with every argument that is no dimension, and every setting given twice."""
     problems, dimensions = [], []
-    for word in words:
-        path, equals, value = word.partition("=")
+    for argument in arguments:
+        path, equals, value = argument.partition("=")
         try:
             if not (path and equals):
                 raise ValueError("is not KEY=VALUES")
             dimensions.append(_dimension(path, value))
         except ValueError as error:
-            problems.append(f"--space {word}: {error}; write {KINDS}")
-    paths = [each.path for each in dimensions]
-    problems += [f"--space names {path} twice; give all of its values at once" for path in sorted(set(paths)) if paths.count(path) > 1]
+            problems.append(f"--space {argument}: {error}; write {KINDS}")
+    paths = [dimension.path for dimension in dimensions]
+    problems += [f"--space gives {path} twice; give all of its values at once" for path in sorted(set(paths)) if paths.count(path) > 1]
     if problems:
         raise ConfigError(*problems)
     return dimensions
@@ -66,9 +66,9 @@ def read_space(words: Sequence[str]) -> list[Dimension]:
 def _dimension(path: str, value: str) -> Dimension:
     kind, colon, ends = value.partition(":")
     if not colon or kind not in ("int", "float", "log"):
-        choices = tuple(each.strip() for each in _SEPARATORS.split(value))
+        choices = tuple(part.strip() for part in _SEPARATORS.split(value))
         if len(set(choices)) < 2 or "" in choices:
-            raise ValueError("needs two choices or more, each once")
+            raise ValueError("needs two choices or more, all different")
         return Dimension(path, "choice", choices)
     try:
         low, high = map(int if kind == "int" else float, ends.split(","))
@@ -81,7 +81,7 @@ def _dimension(path: str, value: str) -> Dimension:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number of metrics.json that is maximised or minimised."""
+    """A number of metrics.json to maximise or minimise."""
 
     name: str
     minimized: bool
@@ -92,20 +92,22 @@ class Metric:
 
 
 SHORT = {"accuracy": "eval/{mode}/accuracy", "tokens": "eval/{mode}/num_tokens", "loss": "training/best_validation_loss"}
-"""Short name -> name of the metric. The mode is the last one that is evaluated."""
+"""Short name -> name of the metric. The mode is the last evaluated one."""
 SMALL_IS_GOOD = ("loss", "tokens", "ratio", "seconds", "perplexity", "cost", "unparsable", "truncated", "timed_out")
 
 
 def read_metric(word: str, settings: Settings, direction: str | None = None) -> Metric:
-    """The metric that a word names. `direction` is minimize or maximize; by default losses, lengths and times are minimised.
+    """The metric of this name. `direction` is minimize or maximize; by default losses, lengths and times are minimised.
 
     Raises: ConfigError for an unknown metric, or one that these settings do not measure.
     """
-    mode = next(each for each in reversed(MODES) if each in settings.evaluation.modes)
+    mode = next(mode for mode in reversed(MODES) if mode in settings.evaluation.modes)
     name = SHORT.get(word, word).format(mode=mode)
     if "/" not in name:
         raise ConfigError(f"a metric is {', '.join(SHORT)} or a name of metrics.json such as {SHORT['accuracy'].format(mode=mode)}; got {word!r}")
     if name.startswith("training/") and not settings.trains:
-        raise ConfigError(f"metric {name} is measured by fine-tuning, which these settings leave out; take accuracy, or another evaluation.modes")
-    small = any(each in name.rsplit("/", 1)[1] for each in SMALL_IS_GOOD) if direction is None else direction == "minimize"
+        raise ConfigError(
+            f"metric {name} is measured by fine-tuning, which these settings do not include; choose accuracy, or another evaluation.modes"
+        )
+    small = any(ending in name.rsplit("/", 1)[1] for ending in SMALL_IS_GOOD) if direction is None else direction == "minimize"
     return Metric(name, small)

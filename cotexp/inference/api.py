@@ -8,7 +8,7 @@ A request ends in one of three ways:
 * The server reports an error that no retry changes, such as a wrong key or no credit. The run ends with that error.
 
 If `max_new_tokens` does not fit the server's context, the request is sent once more for as many tokens as fit. The text's `usage` then has
-`lowered_to`; 0 means that the server did not say how many fit, and was asked without a limit. Only a prompt that fills the context alone is an
+`lowered_to`; 0 means that the server did not say how many fit, and was asked without a limit. Only a prompt that fills the whole context is an
 "overflow". `completions` parses answers, `api_refusals` errors.
 """
 
@@ -47,14 +47,14 @@ class ApiEngine:
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
         """Generate all requests, many at once; `on_output` is called for each as soon as its answer arrives.
 
-        Raises: RunFailed when some requests cannot be answered, after all answers have been passed to `on_output`.
+        Raises: RunFailed if some requests cannot be answered, after all answers have been passed to `on_output`.
         """
         batch = ApiBatch(self.service, sampling, on_output, spent=self.paid(), keep_thinking=self.keep_thinking)
 
         async def run() -> signals.Stopped | None:
             try:
                 await batch.run(requests)
-            except signals.Stopped as stop:  # asyncio would log an exception that stays in its task
+            except signals.Stopped as stop:  # otherwise asyncio logs an exception that stays in its task
                 return stop
             return None
 

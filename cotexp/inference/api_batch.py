@@ -29,7 +29,7 @@ MOST_REJECTED_IN_A_ROW = 8
 
 
 class ApiBatch:
-    """The requests of one call under one throttle. `spent`: dollars that the role cost before."""
+    """The requests of one call under one throttle. `spent`: dollars that the role has cost before."""
 
     def __init__(self, service: ApiService, sampling: Sampling, on_output: Callable[[Output], None], *, spent: float, keep_thinking: bool) -> None:
         self.service, self.server, self.sampling, self.on_output = service, service.server, sampling, on_output
@@ -41,7 +41,7 @@ class ApiBatch:
         self.last_rejection = ""
 
     async def run(self, requests: Sequence[Request]) -> None:
-        """Answer all requests. Raises: RunFailed when some cannot be answered."""
+        """Answer all requests. Raises: RunFailed if some cannot be answered."""
         throttle, paid_before, left = self.throttle, self.throttle.spent, iter(requests)
 
         async def work() -> None:
@@ -138,7 +138,7 @@ class ApiBatch:
         return Output(request.id, text, usage.get("completion_tokens", 0), reason, time.monotonic() - sent, usage)
 
     async def post(self, request: Request, limit: int | None) -> dict[str, Any] | Refusal:
-        """The server's response to one request. Raises: Fault when no readable response arrives."""
+        """The server's response to one request. Raises: Fault if no readable response arrives."""
         num_answers, body = self.throttle.num_answers, self.service.body(request, self.sampling, limit)
         try:
             async with asyncio.timeout(self.server.timeout):  # post() skips the checks of chat.completions.create(), a fifth of its time
@@ -158,14 +158,14 @@ class ApiBatch:
         return answer
 
     def refusal(self, body: Any, headers: Mapping[str, str], *, status: int | None, otherwise: str) -> Refusal:
-        """The parsed body of an error. The key and its first characters, which some services repeat, are removed."""
+        """The parsed error body, without the key and its first characters, which some services repeat."""
         found = refusal_of(body if isinstance(body, dict) else {"message": body}, headers, status=status, otherwise=otherwise)
         return found._replace(words=self.service.scrubbed_words(found.words))
 
     def written(self, completion: dict[str, Any], limit: int | None) -> tuple[str, FinishReason]:
         """The text and its finish reason.
 
-        Raises: Fault when there is no text or the server gave up half-way, Rejected when the content has an unknown form.
+        Raises: Fault if there is no text or the server gave up half-way, Rejected if the content has an unknown form.
         """
         answer = completions.written(completion)
         if answer is None and completions.has_choice(completion):
@@ -175,7 +175,7 @@ class ApiBatch:
         if answer.ending == "fault":
             raise Fault("answers that the server gave up", means_too_many=completions.means_too_many(completion))
         if answer.num_dropped:
-            self.oddities["parts of answers left out, which hold no text"] += answer.num_dropped
+            self.oddities["parts of answers left out, which have no text"] += answer.num_dropped
         if answer.ending == "filtered":
             return "", "filtered"
         if answer.refusal or answer.ending == "refused":
@@ -183,7 +183,7 @@ class ApiBatch:
         ending = answer.ending
         if ending not in completions.ENDINGS:
             if ending:
-                self.oddities[f"answers that ended by {self.service.scrubbed(ending)[:30]!r}, which is no reason that we know"] += 1
+                self.oddities[f"answers that ended by {self.service.scrubbed(ending)[:30]!r}, which is not a reason that we know"] += 1
             num_written = completions.num_written(completion)
             ending = "length" if limit is not None and num_written is not None and num_written >= limit else "stop"
         text = self.service.scrubbed(answer.joined(keep_thinking=self.keep_thinking))
@@ -222,7 +222,7 @@ class ApiBatch:
             name = self.server.api_key_env or "no key, since server.api_key_env is null"
             raise self.service.failure(f"{self.server.base_url} does not accept the key ({name}): {said}")
         if status in (403, 404):
-            look = "look at server.base_url, which mostly ends in /v1, and server.model"
+            look = "look at server.base_url, which usually ends in /v1, and server.model"
             raise self.service.failure(f"{self.server.base_url} does not offer this model to this key (status {status}): {said}; {look}")
         if refusal.is_filtered:
             return "filtered"
@@ -236,7 +236,7 @@ class ApiBatch:
         raise Rejected(f"{said} (status {status}){also}")
 
     def no_money(self, request: Request) -> str:
-        """The error for a request that could cost more than is left of `max_cost`."""
+        """The error for a request that could cost more than the rest of `max_cost`."""
         limit, spent = self.server.max_cost, self.throttle.spent
         next_cost = self.service.most_cost(request, self.sampling)
         return (

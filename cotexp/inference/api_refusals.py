@@ -18,7 +18,7 @@ ABOUT_THE_REQUEST = (200, 400, 413, 422)
 
 NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 FILTERED = re.compile(r"content_filter|content_policy_violation|content management policy|Content Exists Risk|invalid_prompt")
-"""Words of OpenAI, Azure, DeepSeek, vLLM, SGLang and llama.cpp for a filtered text, in errors of status 400.
+"""Texts of OpenAI, Azure, DeepSeek, vLLM, SGLang and llama.cpp for a filtered text, in errors with status 400.
 
 Source: their documentation and source code.
 """
@@ -60,14 +60,14 @@ class Refusal(NamedTuple):
         return bool(FILTERED.search(f"{self.codes} {self.words}"))
 
     def too_long(self, limit: int | None, *, again: bool = False) -> TooLong | None:
-        """What fits, if the server refused `limit` new tokens as too many; None for any other refusal. `again`: the limit was lowered before."""
+        """The tokens that fit, if the server refused `limit` new tokens as too many; otherwise None. `again`: the limit was lowered before."""
         return too_long(self.words, self.codes, limit, again=again) if self.status in ABOUT_THE_REQUEST and not self.is_final else None
 
 
 def refusal_of(body: Mapping[str, Any], headers: Mapping[str, str], *, status: int | None, otherwise: str) -> Refusal:
     """The refusal in the `body` of an error; its words are one line.
 
-    `status` is that of HTTP. None means that HTTP's was 200; codes in the body may name another. `otherwise` replaces missing words.
+    `status` is that of HTTP. None means that HTTP's was 200; codes in the body may name another. `otherwise` replaces a missing message.
     """
     codes = f"{body.get('code')} {body.get('type')} {body.get('error_type')} {body.get('status')}"
     stated = re.search(r"\b[45]\d\d\b", codes)

@@ -37,7 +37,7 @@ class ApiService:
         self._secrets = sorted((each for each in held if len(each) >= SHORTEST_KEY), key=len, reverse=True)
 
     def client(self) -> AsyncOpenAI:
-        """A client without retries of its own. A server without a key in the settings does not receive the user's OpenAI key."""
+        """A client that does not retry. A server without a key in the settings does not receive the user's OpenAI key."""
         timeout = Timeout(self.server.timeout, connect=min(CONNECT_SECONDS, self.server.timeout))
         address = credentials.fill_address(self.server.base_url)
         headers = {name: credentials.environment_value(variable) for name, variable in json.loads(self.server.headers_env).items()}
@@ -68,7 +68,7 @@ class ApiService:
         return (num_prompt_tokens * self.server.input_price + num_written_tokens * self.server.output_price) / 1e6
 
     def scrubbed(self, text: str) -> str:
-        """`text` without keys. Short ones stay: for servers without keys, users often set "x"."""
+        """`text` without keys. Short keys stay, because users often set "x" for servers without keys."""
         for each in self._secrets:
             text = text.replace(each, "***")
         return text
@@ -80,5 +80,5 @@ class ApiService:
         return text
 
     def failure(self, what: str) -> RunFailed:
-        """The error that ends the run, with role, service and model in front."""
+        """The error that ends the run, beginning with role, service and model."""
         return RunFailed(f"{self.role}.server ({self.server.service}, {self.server.model}): {what}")

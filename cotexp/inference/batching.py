@@ -1,7 +1,7 @@
-"""Which rows can be decoded in one batch without a change of their texts. Each loaded model is probed once, on a few short rows.
+"""Finds which rows can be decoded in one batch without changing their texts. Each loaded model is probed once, on a few short rows.
 
-Decoding step by step from a cache must give the logits of one pass over the whole row, else the model is refused. Then rows of other lengths,
-and of equal length, are added: the masks of some architectures do not cover all of their state. Axes: N steps, V vocabulary.
+Decoding step by step from a cache must give the logits of one pass over the whole row; otherwise the model is refused. Then rows of other
+lengths, and of equal length, are added: the masks of some architectures do not cover all of their state. Axes: N steps, V vocabulary.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ A lost state differs far more. Some architectures (Nemotron-H) round or clamp th
 
 
 class Batching(NamedTuple):
-    """What may share a batch: rows of different lengths (`padded`), rows of equal length (`together`). `leave`: ended rows may leave early."""
+    """Rows that may share a batch: rows of different lengths (`padded`), rows of equal length (`together`). `leave`: ended rows may leave early."""
 
     padded: bool
     together: bool
@@ -42,7 +42,7 @@ class Batching(NamedTuple):
 
 
 class _Tried(NamedTuple):
-    """A prompt, the tokens written after it, and logits of shape (N, V): from one pass over the whole row, and decoded alone step by step."""
+    """A prompt, the tokens written after it, and logits of shape (N, V): from one pass over the whole row, and from decoding it alone in steps."""
 
     prompt: list[int]
     written: list[int]

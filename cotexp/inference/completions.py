@@ -1,7 +1,7 @@
 """Parses chat completions of any server: the answer, the reasoning before it, and the finish reason.
 
-`content` is a text, null, or a list of parts. Reasoning is in a part, in a field of its own (`reasoning_content`, `reasoning`,
-`reasoning_details`, ...), or between marks in the content, often in two of these places. A repetition counts once.
+`content` is a text, null, or a list of parts. Reasoning is in a part, in a separate field (`reasoning_content`, `reasoning`,
+`reasoning_details`, ...), or between marks in the content, often in two of these places. Repeated reasoning counts once.
 
 Finish reasons are those of OpenAI, Anthropic, Gemini, Mistral, Cohere, vLLM and SGLang. These rules are ours: a text that ended in a tool call
 has ended (`stop`), since no request offers tools. A text with no reason or an unknown one was cut off (`length`) if it has as many tokens as
@@ -34,7 +34,7 @@ _ENDING_OF = {word: ending for ending, words in ENDINGS.items() for word in word
 OWN_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thought", "thinking_blocks", "reasoning_details")
 """Fields of a message that hold reasoning."""
 SPOKEN = ("text", "output_text", "value", "content")
-"""Fields that hold the text of a part; a reasoning part has more of them."""
+"""Fields with the text of a part; a reasoning part has further ones."""
 THOUGHT = ("thinking", "reasoning", "reasoning_content", "reasoning_text", *SPOKEN, "summary")
 
 _BEGIN, _END = (rf"(?:<{slash}(?:think|thinking|thought|reasoning)>|\[{slash}THINK\])" for slash in ("", "/"))
@@ -47,7 +47,7 @@ _ANY_MARK = r"(?:<\|[^|\s]*\|>(?:assistant|analysis|commentary|final)?|[<\[◁][
 
 
 class Written(NamedTuple):
-    """`ending` is a name of ENDINGS, or the server's word if it is unknown ("" for none). `num_dropped` parts hold no text."""
+    """`ending` is a name of ENDINGS, or the server's word if it is unknown ("" for none). `num_dropped` parts have no text."""
 
     text: str
     thinking: str
@@ -61,7 +61,7 @@ class Written(NamedTuple):
 
 
 def written(completion: dict[str, Any]) -> Written | None:
-    """The parsed first choice of a completion; None without a choice, or if its content cannot hold a text."""
+    """The parsed first choice of a completion; None without a choice, or if its content cannot contain a text."""
     choice = _first_choice(completion)
     if choice is None:
         return None
@@ -153,7 +153,7 @@ def _of_part(part: Any) -> tuple[str, str]:
 
 
 def _said(value: Any, names: tuple[str, ...]) -> str:
-    """The text in `value` at any depth. In an object it is in the first of the fields `names` that holds one."""
+    """The text in `value` at any depth. In an object it is in the first of the fields `names` with a text."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""Errors of servers for requests that are too long: is it the prompt alone, or the prompt with the tokens that may be written?
+"""Errors of servers for requests that are too long: either the prompt alone, or the prompt with the tokens to be written.
 
 Source: code and issues of vLLM (its wordings since 0.4), SGLang, llama.cpp, TGI, LM Studio, OpenAI, DeepSeek, Mistral, Groq, Anthropic,
-OpenRouter and Bedrock. Numbers are recognised by the words around them, since the sentences differ between versions.
+OpenRouter and Bedrock. Numbers are recognised by the words around them, because the sentences differ between versions.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class TooLong(NamedTuple):
 
 
 def too_long(said: str, codes: str, limit: int | None, *, again: bool = False) -> TooLong | None:
-    """What fits the context, by the words and codes of an error; None for an error of another kind.
+    """The number of tokens that fit the context, by the text and codes of an error; None for an error of another kind.
 
     `limit`: tokens to be written by the request, None if it named no limit. `again`: the limit was lowered before, so that an ambiguous error
     is about the prompt.

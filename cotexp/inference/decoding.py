@@ -1,6 +1,6 @@
 """The state of a batch between two decoding steps, kept by the generation hooks of the model's architecture.
 
-So every kind of state (keys and values, recurrent states, both) is handled as transformers handles it. Axes: B rows, T tokens, V vocabulary.
+Therefore every kind of state (keys and values, recurrent states, both) is handled as in transformers. Axes: B rows, T tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from cotexp.models.loading import LoadedModel, decoder_inputs
 
 STATIC_BLOCK = 256
-"""Caches of fixed size are multiples of so many tokens, so that one compiled step fits many batches."""
+"""Sizes of fixed-size caches are multiples of this number of tokens, so that one compiled step fits many batches."""
 
 
 class Rows(Protocol):
@@ -31,7 +31,7 @@ class Rows(Protocol):
         """Logits after one more token of each row, (B, V)."""
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Continue with these rows alone, given by number."""
+        """Continue with only these rows, given by number."""
 
 
 class PromptRows:

@@ -33,7 +33,7 @@ class EncodedRequest(NamedTuple):
 class Output:
     """A generated text and the number of its generated tokens, both without special tokens, and its share of the wall time in seconds.
 
-    Stored lengths are counted in the text instead, since a model may generate a text in more tokens than its tokenizer needs.
+    Stored lengths are counted in the text instead, because a model may use more tokens for a text than its tokenizer.
     `text` is empty if `finish_reason` says that nothing usable was written. `usage` is the server's account: tokens, dollars, model.
     """
 
@@ -49,7 +49,7 @@ class Engine(Protocol):
     """A generator of texts: a model on this machine, or a server."""
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
-        """Generate all requests, and call `on_output` for each as soon as its text ends. A request without that call was not answered."""
+        """Generate all requests, and call `on_output` for each as soon as its text ends. A request without such a call was not answered."""
 
 
 def seed_of(request: Request, sampling: Sampling) -> bytes:
@@ -58,9 +58,9 @@ def seed_of(request: Request, sampling: Sampling) -> bytes:
 
 
 def rows_of_batch(lengths: Iterable[int], *, max_rows: int, max_tokens: int) -> int:
-    """How many of the next rows form one batch: the rows times the longest of their expected `lengths` in tokens stay within `max_tokens`.
+    """The number of next rows that form one batch: the rows times the longest of their expected `lengths` in tokens stay within `max_tokens`.
 
-    It is at least one. No more lengths are read than needed.
+    It is at least one. Only the needed lengths are read.
     """
     longest = count = 0
     for each in itertools.islice(lengths, max_rows):

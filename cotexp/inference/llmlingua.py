@@ -1,7 +1,7 @@
 """The importance of the words of a text by LLMLingua-2, through the documented interface of its package.
 
-The package returns the words that it keeps at a rate, but no probabilities. So a word's importance is the share of the rates 0.05, 0.10, ...
-0.95 at which it is kept. That is the classifier's order in twenty steps, within the 512 tokens that it reads at once.
+The package returns the words that it keeps at a rate, but no probabilities. So the importance of a word is the share of the rates 0.05, 0.10, ...
+0.95 at which it is kept. This is the classifier's order in twenty steps, within the 512 tokens that it reads at once.
 Source: LLMLingua-2 (Pan et al. 2024), package llmlingua 0.2.2.
 """
 
@@ -20,7 +20,7 @@ WORD_END, LABEL_START = "\x1e", "\x1f"
 
 
 def check(folder: Path) -> None:
-    """Raises ConfigError when the package is missing or cannot use the model in `folder`."""
+    """Raises: ConfigError if the package is missing or cannot use the model in `folder`."""
     if importlib.util.find_spec("llmlingua") is None:
         raise ConfigError(
             "compression.importance=llmlingua2 needs the package llmlingua: pip install 'cotexp[llmlingua]'; importance=surprisal needs none"
@@ -32,7 +32,7 @@ def check(folder: Path) -> None:
 class Classifier:
     """LLMLingua-2 in memory.
 
-    Raises: RunFailed when it cannot be loaded; the package fetches a table of tiktoken on its first use.
+    Raises: RunFailed if it cannot be loaded; the package fetches a table of tiktoken on its first use.
     """
 
     def __init__(self, folder: Path, device: str) -> None:

@@ -1,7 +1,7 @@
 """Generation with any causal or encoder-decoder transformers model on this machine.
 
-In float32 a row's text does not depend on its batch or its order: rows are padded with exact masks, and each row is sampled with a random
-generator of its own. Axes: B rows, T tokens, V vocabulary.
+In float32 a row's text does not depend on its batch or its order: rows are padded with exact masks, and each row is sampled with its own random
+generator. Axes: B rows, T tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OnEnd = Callable[[EncodedRequest, list[int], bool], None]
 class LocalEngine:
     """Generates in batches with one loaded model. With `compile`, steps are compiled and use a cache of fixed size.
 
-    Raises: ConfigError for a model that cannot be decoded step by step, or by compiled steps if those are wanted.
+    Raises: ConfigError for a model that cannot be decoded step by step, or not by compiled steps if these are requested.
     """
 
     loaded: LoadedModel
@@ -65,7 +65,7 @@ class LocalEngine:
         """Generate all requests in one batch, or in several if rows cannot share one; `on_output` is called when a row ends.
 
         A prompt that fills the model's context ends as "overflow". A text that reaches the end of the context ends as "length".
-        Raises: RunFailed when a single text does not fit the GPU.
+        Raises: RunFailed if a single text does not fit the GPU.
         """
         started, rows = time.perf_counter(), self._rows(requests, sampling)
         for each in rows:
@@ -120,13 +120,13 @@ class LocalEngine:
         """Rows of the next batch, after memory ran out with `num_left` rows of `batch` left."""
         if len(batch) == 1:
             raise RunFailed(
-                f"out of GPU memory with one text alone ({len(batch[0].prompt)} tokens read, up to {batch[0].room} written); "
+                f"out of GPU memory with a single text ({len(batch[0].prompt)} tokens read, up to {batch[0].room} written); "
                 "lower max_new_tokens, set model.dtype=bfloat16 or take a smaller model; nothing already computed is lost"
             )
         if self.loaded.device.type == "cuda":
             torch.cuda.empty_cache()
         size = max(1, num_left // 2)
-        log.warning("out of GPU memory with %d texts at once: going on with %d; a lower max_batch_tokens avoids this", len(batch), size)
+        log.warning("out of GPU memory with %d texts at once: continuing with %d; a lower max_batch_tokens avoids this", len(batch), size)
         return size
 
     @torch.inference_mode()
@@ -187,7 +187,7 @@ def _uniform_draws(requests: Sequence[Request], sampling: Sampling) -> torch.Ten
 
 
 def _restricted(scores_BV: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """The scores, -inf for tokens that top_k, top_p and min_p exclude, as `generate` of transformers restricts them."""
+    """The scores, -inf for tokens that top_k, top_p and min_p exclude, as in `generate` of transformers."""
     makers: dict[str, Callable[..., LogitsProcessor]] = {"top_k": TopKLogitsWarper, "top_p": TopPLogitsWarper, "min_p": MinPLogitsWarper}
     for name, value in sampling.restrictions.items():
         scores_BV = makers[name](value)(None, scores_BV)

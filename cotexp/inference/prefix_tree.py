@@ -30,9 +30,9 @@ class Row(NamedTuple):
 
 
 def row_of(paths: list[tuple[list[int], int]], num_root: int, texts: Sequence[tuple[list[int], list[int]]], side: int) -> Row:
-    """The tree of (prefix, number of its text) pairs in lexicographic order: a prefix shares most with the one before it.
+    """The tree of (prefix, number of its text) pairs in lexicographic order: a prefix shares most with its predecessor.
 
-    Every prefix begins with the same `num_root` tokens. `texts` are (ids, indices into them whose log-probability is wanted).
+    Every prefix begins with the same `num_root` tokens. `texts` are (ids, indices into them whose log-probability is requested).
     """
     ids: list[int] = []
     positions: list[int] = []

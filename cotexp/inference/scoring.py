@@ -1,11 +1,11 @@
 """Log-probabilities of given tokens, for many texts that follow one prompt and share prefixes.
 
 A causal model reads all texts of an item as one packed row, the tree of their prefixes in depth-first order. Each token has the position of
-its text and attends to its own prefix alone, so every distinct prefix is computed once. Each distinct text has a row of its own for models that
-cannot be masked like that (sliding windows shorter than the texts, recurrence, position biases), and for encoder-decoder models.
+its text and attends only to its prefix, so every distinct prefix is computed once. Each distinct text has its own row for models that
+cannot be masked in this way (sliding windows shorter than the texts, recurrence, position biases), and for encoder-decoder models.
 
-So has a text beyond the length at which rotary frequencies change: it is scored with the frequencies of its whole length. A text that was
-generated across that length used both kinds, so its score is not the sum of the log-probabilities at generation.
+A text beyond the length at which rotary frequencies change also has its own row: it is scored with the frequencies of its whole length. A text
+that was generated across that length used both kinds, so its score is not the sum of the log-probabilities at generation.
 Axes: B rows, T tokens, K tokens seen, N tokens read, V vocabulary, S tokens of a prompt, D width.
 """
 
@@ -34,7 +34,7 @@ _Sized = TypeVar("_Sized")
 
 
 class Text(NamedTuple):
-    """A text after a prompt. `read` holds the indices into `ids`, ascending, whose log-probability is wanted."""
+    """A text after a prompt. `read` holds the indices into `ids`, ascending, whose log-probability is requested."""
 
     ids: list[int]
     read: list[int]
@@ -64,7 +64,7 @@ class Scorer:
     """Scores in batches with one loaded model, causal or encoder-decoder.
 
     `max_batch_tokens` bounds the tokens of one forward pass, padding included; None: 512 on a CPU and 8192 elsewhere. A longer packed row is
-    read in pieces, any other longer text alone. The bound changes results by rounding only. Which rows may share a pass is probed first.
+    read in pieces, and any other longer text alone. The bound changes results only by rounding. Which rows may share a pass is probed first.
 
     Raises: ConfigError for a model whose scores of a text differ from those of one pass over the text alone.
     """
@@ -92,7 +92,7 @@ class Scorer:
         """
         config = self.loaded.model.config.get_text_config()
         windows = [size for name in ("sliding_window", "attention_chunk_size") if (size := getattr(config, name, None))]
-        most = min([*windows, self.rope_limit.length if self.rope_limit else math.inf])  # tokens that every layer sees alike
+        most = min([*windows, self.rope_limit.length if self.rope_limit else math.inf])  # tokens that every layer treats alike
         parts: dict[bool, list[Item]] = {True: [], False: []}
         for each in items:
             parts[self._length(each) <= most and self.packs].append(each)
@@ -117,7 +117,7 @@ class Scorer:
         return math.inf if limit is None or limit < 1 else limit
 
     def _length(self, item: Item) -> int:
-        """Tokens of the context that the item needs. Raises: RunFailed when the model's is shorter."""
+        """Tokens of the context that the item needs. Raises: RunFailed if the model's is shorter."""
         length, limit = self._needed(item), self._limit()
         if length > limit:
             raise RunFailed(
@@ -147,7 +147,7 @@ class Scorer:
             raise ConfigError(f"model.path: {name} cannot be scored: its prediction of a token depends on later tokens; take a causal model")
 
     def _rounding(self) -> float:
-        """Nats by which two ways to compute the same scores may differ."""
+        """Largest difference in nats between two ways to compute the same scores."""
         return 1e-3 if torch.finfo(self.loaded.model.dtype).bits >= 32 else 0.15
 
     @torch.inference_mode()
@@ -209,7 +209,7 @@ class Scorer:
         return _Work(item, [row_of(paths, len(root), item.texts, side) for side, paths in rows], scores)
 
     def _path(self, root: list[int], text: Text) -> tuple[int, list[int]]:
-        """(side, tokens to be read of a text): up to the last one that is wanted, or all of them if the length decides about rotary frequencies."""
+        """(side, number of tokens to read of a text): up to the last requested one, or all if rotary frequencies depend on the length."""
         side = self.rope_limit.side(len(root) + len(text.ids)) if self.rope_limit else 0
         return side, root + (text.ids if side else text.ids[: text.read[-1]])
 
@@ -222,7 +222,7 @@ class Scorer:
         return [memory_SD[: len(ids)] for memory_SD, ids in zip(memory_BSD, prompts, strict=True)]
 
     def _run(self, works: Sequence[_Work], rows: Sequence[Row], memories: Sequence[torch.Tensor | None], *, packed: bool) -> None:
-        """Compute the wanted scores of these rows, and store them in their works."""
+        """Compute the requested scores of these rows, and store them in their works."""
         if self.rope_limit:
             self.rope_limit.restart(self.loaded.model)
         ids_BT = self._padded([each.ids_T for each in rows])
@@ -271,7 +271,7 @@ class Scorer:
 
 
 def _batches(things: list[_Sized], length: Callable[[_Sized], int], budget: int) -> Iterator[list[_Sized]]:
-    """Batches whose padded size stays within the budget, longest first; a longer thing is a batch of its own."""
+    """Batches whose padded size stays within the budget, longest first; a longer element forms its own batch."""
     rest = sorted(things, key=length, reverse=True)
     while rest:
         size = rows_of_batch(map(length, rest), max_rows=len(rest), max_tokens=budget)

@@ -34,7 +34,7 @@ class Stopped(Exception):
 
 
 class OutOfMoney(Exception):
-    """Nothing is in flight, and the next request could cost more than the money that is left."""
+    """Nothing is in flight, and the next request could cost more than the remaining money."""
 
 
 class Cut(NamedTuple):
@@ -98,13 +98,13 @@ class Throttle:
             return now
 
     def end(self, most_cost: float) -> None:
-        """A request ended in any way."""
+        """Record that a request ended, in any way."""
         self.in_flight -= 1
         self._reserved = self._reserved - most_cost if self.in_flight else 0.0
         self._changed.set()
 
     def answered(self, sent: float | None = None) -> None:
-        """The request sent at `sent` was answered: more may be in flight."""
+        """Record that the request sent at `sent` was answered: more may be in flight."""
         self.num_answers += 1
         if sent is not None:
             latest = time.monotonic() - sent
@@ -119,7 +119,7 @@ class Throttle:
             self._judge()
 
     def refused(self, sent: float, wait: float | None) -> None:
-        """The request sent at `sent` was refused as one too many. The server asks to `wait` so many seconds; None: it does not say."""
+        """Record that the request sent at `sent` was refused as one too many. `wait`: seconds that the server asks for, None if it does not say."""
         self._refused_in_a_row += 1
         if wait is not None and self._refused_in_a_row > 1:
             self._hold(wait)
@@ -186,7 +186,7 @@ class Throttle:
     def _hold(self, seconds: float) -> None:
         self._not_before = max(self._not_before, time.monotonic() + seconds)
 
-    # --- what lets a request out ----------------------------------------------------------------------------------------
+    # --- admission of requests ----------------------------------------------------------------------------------------
 
     def _check(self) -> None:
         if self.reason is not None:
@@ -201,7 +201,7 @@ class Throttle:
 
     async def _wait_for_a_change(self, held_back: float) -> None:
         """Wait until a request ends, or for the seconds of a pause. One of the two happens: without a pause, a request is in flight."""
-        assert held_back > 0 or self.in_flight, "nobody would ever wake this"
+        assert held_back > 0 or self.in_flight, "nothing would ever wake this"
         self._changed.clear()
         try:
             async with asyncio.timeout(held_back if held_back > 0 else None):

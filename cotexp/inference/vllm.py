@@ -2,7 +2,7 @@
 
 Each copy of the model has its own process and GPUs: vLLM refuses several copies in one process, and a copy's GPU memory is free for training
 only after its process ended. Texts are divided among the copies, which do not communicate.
-Prompts and texts are exchanged as token ids, so that chat form, `<compress>`, ends of texts and counts are the same as for other engines.
+Prompts and texts are exchanged as token ids, so chat form, `<compress>`, ends of texts and counts are the same as for other engines.
 Rounding depends on the other texts of a batch, and a text depends on rounding. vLLM promises no more; seeds repeat samples up to rounding.
 
 Source: vLLM's documented interface, `vllm.LLM` and `vllm.SamplingParams` (https://docs.vllm.ai/en/stable/api/vllm/).
@@ -36,7 +36,7 @@ from cotexp.settings.models import PretrainedModel
 from cotexp.settings.sampling import Sampling
 
 ROWS_AT_ONCE = 1024
-"""Texts that each copy receives at once: enough to use a GPU fully. A killed run writes at most so many again."""
+"""Texts that each copy receives at once: enough to use a GPU fully. A killed run writes at most this many again."""
 
 END_SECONDS = 20.0
 """A copy that does not end within this time is killed, with its child processes."""
@@ -47,7 +47,7 @@ def check(model: PretrainedModel, setting: str, files: ModelFiles | None = None)
     if importlib.util.find_spec("vllm") is None:
         raise ConfigError(
             f"{setting}.engine=vllm needs the package vllm, which is not installed; "
-            f"pip install 'cotexp[vllm]' in an environment of its own, since it brings a torch of its own, or use {setting}.engine=local"
+            f"pip install 'cotexp[vllm]' in a separate environment, because it brings another torch, or use {setting}.engine=local"
         )
     if not identity.has_cuda():
         offers = "this machine's drivers and build of torch offer none"
@@ -61,9 +61,9 @@ def check(model: PretrainedModel, setting: str, files: ModelFiles | None = None)
 
 
 class VllmEngine:
-    """Generates with the causal model in `folder`, which must hold whole weights: vLLM loads no adapters that train a token's row.
+    """Generates with the causal model in `folder`, which must have whole weights: vLLM loads no adapters that train a token's row.
 
-    Raises: RunFailed when vLLM cannot load it.
+    Raises: RunFailed if vLLM cannot load it.
     """
 
     def __init__(self, folder: Path, model: PretrainedModel) -> None:
@@ -99,7 +99,7 @@ class VllmEngine:
         """Generate all requests, divided among the copies; `on_output` is called when a copy has written its share.
 
         A prompt that fills the model's context ends as "overflow". A text that reaches the end of the context ends as "length".
-        Raises: RunFailed when vLLM fails, or was started for shorter texts than these.
+        Raises: RunFailed if vLLM fails, or was started for shorter texts than these.
         """
         started, rows = time.perf_counter(), []
         for each in requests:
@@ -126,7 +126,7 @@ class VllmEngine:
         return {**parameters, "seed": int.from_bytes(seed_of(row.request, sampling)[:8], "big") >> 1} if sampling.temperature else parameters
 
     def _output(self, row: EncodedRequest, ids: list[int], reason: str | None, seconds: float) -> Output:
-        stopped = bool(ids) and ids[-1] in self.stop_ids  # vLLM may call an end in the last possible step "length"
+        stopped = bool(ids) and ids[-1] in self.stop_ids  # vLLM may report "length" for a text that ends in the last possible step
         if not stopped and reason != "length":
             raise RunFailed(f"vLLM ended the text {row.request.id} for the reason {reason!r}; run the same command again")
         written = ids[:-1] if stopped else ids
@@ -177,7 +177,7 @@ class _Copy:
             self.connection.send_bytes(json.dumps(content).encode())
 
     def receive(self) -> dict[str, Any]:
-        """The next reply of the copy. Raises: RunFailed when it reports a failure or its process ended."""
+        """The next reply of the copy. Raises: RunFailed if it reports a failure or its process ended."""
         reply: dict[str, Any] = {"error": "its process ended"}
         with contextlib.suppress(EOFError, ConnectionError):
             if self.process.poll() is None or self.connection.poll():  # its child processes may hold the other end open

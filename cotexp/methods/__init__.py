@@ -1,1 +1,1 @@
-"""The science: pure functions over records, without torch, files or settings of other slots."""
+"""The methods of the papers: pure functions over records, without torch, files or settings of other slots."""

@@ -11,13 +11,13 @@ from cotexp.methods.statistics import Interval, bootstrap_interval, mean, mean_a
 from cotexp.records import Prediction
 
 COMPARED_MODES = (("truncate", "base"), ("full", "base"), ("compress", "base"), ("compress", "full"))
-"""(mode, the mode it is measured against)."""
+"""(mode, the mode with which it is compared)."""
 POOLED = "all tasks"
 """Label of the row over every task."""
 
 
 class McNemar(NamedTuple):
-    """The number of pairs in which only one side was right, for either side, and the exact two-sided p-value."""
+    """The numbers of pairs in which only one side is correct, and the exact two-sided p-value."""
 
     only_first: int
     only_second: int
@@ -41,7 +41,7 @@ class PairedDifference(NamedTuple):
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     """McNemar's exact test: a two-sided binomial test on the discordant pairs; p = 1 without such pairs.
 
-    Raises: ValueError when the sequences differ in length.
+    Raises: ValueError if the sequences differ in length.
     """
     from scipy.stats import binomtest
 
@@ -53,9 +53,9 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
 
 
 def sign_flip_p_value(differences: Sequence[float], *, seed: int = 0, num_resamples: int = 100_000) -> float:
-    """Two-sided p of "the mean difference is zero": share of random sign changes with a sum at least as far from zero.
+    """Two-sided p-value for a mean difference of zero: the share of random sign changes with a sum at least as far from zero.
 
-    Monte Carlo with the observed signs counted among them, so it is never 0 and at least 1 / (num_resamples + 1).
+    A Monte Carlo estimate that includes the observed signs, so it is at least 1 / (num_resamples + 1).
     """
     import numpy as np
 
@@ -76,7 +76,7 @@ def paired_difference(
     """Difference of mean accuracy on the same questions, with a bootstrap interval over questions.
 
     `first` and `second` hold each question's share of correct samples. The p-value is McNemar's exact one if all shares are 0 or 1,
-    else that of a paired sign-flip permutation test. Swapping the two negates the difference and mirrors the interval exactly.
+    otherwise that of a paired sign-flip permutation test. Swapping the two negates the difference and mirrors the interval exactly.
     Raises: ValueError without questions, or when the sequences differ in length.
     """
     # Rounded so that 1/3 - 0 and 1 - 2/3 are one value.
@@ -106,7 +106,7 @@ TokenCount = Literal["num_tokens", "num_cot_tokens"]
 
 
 def token_difference(first: Sequence[Prediction], second: Sequence[Prediction], length: TokenCount = "num_tokens") -> Interval | None:
-    """95 % interval (Student's t over questions) of second minus first tokens per answer, on the questions that both answered; None below two."""
+    """95 % interval (Student's t over questions) of second minus first tokens per answer, on common questions; None for fewer than two."""
     from scipy.stats import t
 
     differences = _token_differences(first, second, length)
@@ -130,7 +130,7 @@ def _token_differences(first: Sequence[Prediction], second: Sequence[Prediction]
 def mode_comparisons(predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, float]:
     """Paired differences between the modes of one run, under names such as eval/compress/delta_accuracy_vs_base(_low, _high, _p_value).
 
-    `_num_questions` counts the questions that both modes answered; a pair of modes without any is left out.
+    `_num_questions` counts the questions that both modes answered; a pair of modes without common questions is left out.
     """
     metrics: dict[str, float] = {}
     for mode, other in COMPARED_MODES:
@@ -149,7 +149,7 @@ def mode_comparisons(predictions: Mapping[str, Sequence[Prediction]]) -> dict[st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedTask:
-    """One row: a task, or all of them pooled, on the questions that both runs answered."""
+    """One row: a task, or all tasks pooled, on the questions that both runs answered."""
 
     task: str
     accuracy_first: float
@@ -166,7 +166,7 @@ class ComparedTask:
 class RunComparison:
     """Rows by task, the pooled row last if there are several tasks, and the ids of questions that could not be paired.
 
-    `other_gold` were answered by both, but graded against different gold answers. `one_sample`: one answer per question on both sides.
+    `other_gold`: questions that both answered, graded against different gold answers. `one_sample`: one answer per question on both sides.
     """
 
     rows: list[ComparedTask]
@@ -177,9 +177,9 @@ class RunComparison:
 
 
 def compare_answers(first: Sequence[Prediction], second: Sequence[Prediction]) -> RunComparison:
-    """Paired comparison of two runs under the strict rule, on the questions that both answered and graded by the same gold answer.
+    """Paired comparison of two runs under the strict rule, on the questions that both answered with the same gold answer.
 
-    In the pooled row every question counts the same, whatever its task. No common question: no rows.
+    In the pooled row every question has the same weight. There are no rows without common questions.
     """
     ours, theirs = shares_correct(first), shares_correct(second)
     gold = {each.question_id: each.gold for each in second}
@@ -207,7 +207,7 @@ def compare_answers(first: Sequence[Prediction], second: Sequence[Prediction]) -
 def paired_metrics(first: Sequence[Prediction], second: Sequence[Prediction]) -> dict[str, float]:
     """Second minus first on the questions that both answered: accuracy, num_tokens and num_cot_tokens, each with `_low`, `_high` and `_p_value`.
 
-    Lengths are compared question by question too: the interval by Student's t, p by a sign-flip permutation test. Empty without a common question.
+    Lengths are also compared question by question: the interval by Student's t, p by a sign-flip permutation test. Empty without a common question.
     """
     found = compare_answers(first, second)
     if not found.rows:

@@ -1,7 +1,7 @@
-"""The texts of Rationale Difficulty: what the student reads before the gold answer, and how the answer is written.
+"""The texts of Rationale Difficulty (RD): the context before the gold answer, and the form of the answer.
 
 Source: MoRSD (Findings of EMNLP 2025, arXiv 2509.23574), second-hand: RD = PPL(answer | question, rationale) / PPL(answer | question). A
-rationale that states the answer makes it trivially small, hence the two masks, which are ours.
+rationale that states the answer makes it trivially small; the two masks against this are ours.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _AFTER_EQUALS = re.compile(
     r"(=[^\S\n]*(?:<<[^<>\n]*=)?(?:\*\*|\\boxed\{)?)([-−]?[^\S\n]*\\?[$£€]?[^\S\n]*)"
     r"(\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?![\d,]*\d|\.\d|[^\S\n]*[-+*/×÷x−][^\S\n]*[\d(])"
 )
-"""What ends an equation: a number that no further calculation follows on its line."""
+"""The end of an equation: a number without further calculation after it on its line."""
 
 
 def answer_text(question: Question, form: str) -> str:
-    """The gold answer as it follows "The answer is ", with the full stop; `form` is "boxed" or "plain" (letters and words are plain)."""
+    """The gold answer after "The answer is ", with the full stop; `form` is "boxed" or "plain" (letters and words are plain)."""
     if question.answer_type == "choice":
         return f"({question.answer})."
     return f"\\boxed{{{question.answer}}}." if form == "boxed" and question.answer_type != "boolean" else f"{question.answer}."
@@ -35,7 +35,7 @@ def masked(rationale: Rationale) -> str:
 
 
 def hidden(rationale: Rationale, question: Question) -> str:
-    """The masked rationale, in which no equation ends in the gold value."""
+    """The masked rationale with the gold value hidden at the ends of equations."""
     if question.answer_type in ("choice", "boolean") or (gold := number_of(question.answer)) is None:
         return masked(rationale)
     return _AFTER_EQUALS.sub(lambda found: _hide(found, gold), masked(rationale))

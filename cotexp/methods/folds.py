@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 MIN_GROUPS = 8
-"""Below this many groups nothing is claimed."""
+"""Fewest groups for a claim."""
 MIN_COMPRESSORS = 5
-"""From this many on, groups are compressors."""
+"""Fewest compressors for which the groups are compressors."""
 NEARLY_EQUAL = 0.9
-"""Compressed training sets with this share of the smaller one's chains in common count as one."""
+"""Compressed training sets that share this part of the smaller one's chains count as one."""
 NUM_FOLDS = 5
 NUM_SPLITS = 5
-"""Random 80/20 splits, so that one lucky draw decides nothing."""
+"""Number of random 80/20 splits; several, so that a lucky draw decides nothing."""
 
 
 class Groups(NamedTuple):
-    """`names` holds the group of each run; `kind` says what the runs of a group share."""
+    """`names` holds the group of each run; `kind` is what the runs of a group share."""
 
     kind: str
     names: list[str]
@@ -28,14 +28,14 @@ class Groups(NamedTuple):
 
 
 def groups_of(compressors: Sequence[str], training_sets: Sequence[frozenset[str]]) -> Groups:
-    """Groups that no fold separates: the compressors if there are at least five, else the runs that share a compressed training set."""
+    """Groups that no fold separates: the compressors if there are at least MIN_COMPRESSORS, otherwise runs that share a compressed training set."""
     if len(set(compressors)) >= MIN_COMPRESSORS:
         return Groups("compressor", list(compressors))
     return Groups("compressed training set", shared_sets(training_sets))
 
 
 def shared_sets(training_sets: Sequence[frozenset[str]]) -> list[str]:
-    """The group of each set of chains: equal or nearly equal sets, and what is linked through them, are one group."""
+    """The group of each set of chains: sets that are equal or nearly equal, directly or through others, form one group."""
     distinct = list(dict.fromkeys(training_sets))
     group = list(range(len(distinct)))
     for one in range(len(distinct)):
@@ -49,7 +49,7 @@ def shared_sets(training_sets: Sequence[frozenset[str]]) -> list[str]:
 
 
 Fold = tuple[list[int], list[int]]
-"""Indices of the runs to fit on, and of those to forecast."""
+"""Indices of the runs to fit, and of those to forecast."""
 
 
 def grouped_folds(groups: Sequence[str]) -> list[Fold]:

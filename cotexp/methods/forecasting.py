@@ -1,9 +1,9 @@
 """Test accuracy and answer length of a fine-tuned model, forecast from its compressed training set before anything is fine-tuned.
 
 Source: MACC (EMNLP 2025, arXiv 2509.22144) for the idea and for compression ratio and perplexity as features; second-hand: the other
-features but the share of full chains, Bayesian ridge beside a random forest, five folds and an 80/20 split.
-Differs from MACC, which does not say whether its folds are grouped: no fold here tests on a compressed training set, or one nearly equal
-to it, that it was fitted on. Axes: N runs, F features.
+features except the share of full chains, Bayesian ridge and a random forest, five folds and an 80/20 split.
+Differs from MACC, which does not say whether its folds are grouped: no fold here tests on a compressed training set that
+equals or nearly equals one that it was fitted on. Axes: N runs, F features.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ FEATURES = {
     "num_rounds": "rounds",
     "full_ratio": "share of full chains",
 }
-"""Name -> what readers see. Perplexity is that of the compressed chains under the target before fine-tuning, given the question."""
+"""Name -> title for readers. Perplexity is that of the compressed chains under the target before fine-tuning, given the question."""
 
 NUM_TREES = 100
 COVERAGES = (0.5, 0.8, 0.95)
 
 
 def features_of(metrics: Mapping[str, float], full_ratio: float) -> dict[str, float]:
-    """The features of one compressed training set. Raises: KeyError with the name of a metric that is not there."""
+    """The features of one compressed training set. Raises: KeyError with the name of a missing metric."""
     return {
         "compression_ratio": metrics["compression/compression_ratio"],
         "log_perplexity": math.log(metrics["compression/perplexity"]),
@@ -83,7 +83,7 @@ def _ratio_alone(fit_NF: Array, truths_N: Array, asked_NF: Array) -> Predicted:
 
 
 def _forest(fit_NF: Array, truths_N: Array, asked_NF: Array) -> Predicted:
-    """The deviation combines the spread of the trees with their error on runs that they were not grown on."""
+    """The deviation combines the spread of the trees with their error on out-of-bag runs."""
     import numpy as np
     from sklearn.ensemble import RandomForestRegressor
 
@@ -117,7 +117,7 @@ class Forecast:
     truth: float | None = None
 
     def interval(self, coverage: float = 0.95, *, high: float = math.inf) -> Interval:
-        """The interval that holds the truth with this probability, within 0 and `high`."""
+        """The interval that contains the truth with this probability, within 0 and `high`."""
         half = NormalDist().inv_cdf((1 + coverage) / 2) * self.deviation
         return Interval(max(0.0, self.mean - half), min(high, self.mean + half))
 
@@ -125,9 +125,9 @@ class Forecast:
 def predict(
     method: str, fit: Sequence[Sequence[float]], truths: Sequence[float], asked: Sequence[Sequence[float]], *, most: float = math.inf
 ) -> list[Forecast]:
-    """What a method, fitted on the features and truths of all finished runs, forecasts for the features `asked`.
+    """Forecasts for the features `asked` by a method that is fitted on the features `fit` and `truths` of finished runs.
 
-    The forecasts of every method are limited to 0 and `most`, so that no method looks worse for a value that is known to be impossible.
+    The forecasts of every method are limited to 0 and `most`, so that impossible values count against no method.
     """
     import numpy as np
 
@@ -148,9 +148,9 @@ def cross_validate(
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """How good forecasts were. `r2` and `rank_correlation` (Spearman's) are None if they are not defined.
+    """Quality of forecasts. `r2` and `rank_correlation` (Spearman's) are None if they are not defined.
 
-    Calibration: `covered` is the share of truths inside the intervals meant to hold 50, 80 and 95 %; `residual` is the root mean square of
+    Calibration: `covered` is the share of truths inside the intervals for 50, 80 and 95 %; `residual` is the root mean square of
     errors over predicted deviations, 1 where these are right, above where they are too small, None where one of them is 0.
     """
 
@@ -191,7 +191,7 @@ def _rank_correlation(forecasts: Sequence[float], truths: Sequence[float]) -> fl
 
 
 class Advantage(NamedTuple):
-    """By how much less `method` errs than the best `trivial` baseline, a mean over groups with its 95 % bootstrap interval over them."""
+    """The amount by which the error of `method` is smaller than that of the best `trivial` baseline: mean over groups, 95 % bootstrap interval."""
 
     method: str
     trivial: str
@@ -205,7 +205,7 @@ class Advantage(NamedTuple):
 
 
 def advantage(forecasts: Mapping[str, Sequence[Forecast]], groups: Sequence[str]) -> Advantage:
-    """The advantage of the method with the smallest error over the trivial baseline with the smallest error; every group counts once."""
+    """The advantage of the method with the smallest error over the trivial baseline with the smallest error; every group has the same weight."""
     errors = {method: _errors_by_group(predicted, groups) for method, predicted in forecasts.items()}
     method, trivial = best_of([each for each in forecasts if each not in TRIVIAL], forecasts), best_of(TRIVIAL, forecasts)
     less = [errors[trivial][group] - errors[method][group] for group in sorted(set(groups))]
@@ -226,7 +226,7 @@ def _errors_by_group(forecasts: Sequence[Forecast], groups: Sequence[str]) -> di
 
 
 class Effect(NamedTuple):
-    """By how much Bayesian ridge raises its forecast for one standard deviation more of a feature, and how sure it is."""
+    """Change of the forecast of Bayesian ridge for one more standard deviation of a feature, and the deviation of that change."""
 
     change: float
     deviation: float
@@ -245,6 +245,6 @@ def effects(features: Sequence[Sequence[float]], truths: Sequence[float]) -> lis
 
 
 def outside(features: Sequence[Sequence[float]], asked: Sequence[float]) -> list[str]:
-    """Names of the features in which `asked` lies beyond every finished run, so that a forecast extrapolates."""
+    """Names of the features in which `asked` is beyond every finished run, so that a forecast extrapolates."""
     columns = zip(FEATURES, zip(*features, strict=True), asked, strict=True)
     return [name for name, column, value in columns if not min(column) - 1e-9 <= value <= max(column) + 1e-9]

@@ -16,7 +16,7 @@ from cotexp.tasks.answers import join_solution
 
 
 def full_examples(rationales: Sequence[Rationale], prompts: Mapping[str, str], rule: Compression) -> list[Example]:
-    """One example in full form per rationale, exactly as it was written; the compression `rule` says how it is asked for."""
+    """One example in full form per rationale, exactly as written; the compression `rule` defines how the prompt requests it."""
     return [
         Example(
             id=f"{each.id}/full",
@@ -50,7 +50,7 @@ def compressed_examples(
 
 
 def rewrite_examples(rationales: Sequence[Rationale], questions: Mapping[str, Question], prompt: str, count: int) -> list[Example]:
-    """`count` examples of the compressor's role from the questions' reference solutions: one level in, the next out.
+    """`count` examples of the compressor's role from the questions' reference solutions: input one level, output the next.
 
     No output is longer than its input, and the shortest level is never an input.
     """
@@ -73,9 +73,9 @@ def rewrite_examples(rationales: Sequence[Rationale], questions: Mapping[str, Qu
 
 
 def mix(full: list[Example], short: list[Example], mixture: Mixture, *, seed: int) -> list[Example]:
-    """As many examples as `full_ratio` allows: one form whole, of the other a subset that depends on `seed` alone.
+    """As many examples as `full_ratio` allows: all of one form, and a subset of the other that depends only on `seed`.
 
-    Subsets are nested: a larger share holds every example of a smaller one.
+    Subsets are nested: a larger share contains every example of a smaller one.
     """
     ratio = mixture.full_ratio
     assert ratio is not None
@@ -89,7 +89,7 @@ def mix(full: list[Example], short: list[Example], mixture: Mixture, *, seed: in
 
 
 def _subset(examples: list[Example], count: int, seed: int, *, beside: list[Example]) -> list[Example]:
-    """`count` of `examples`: first those whose rationale is in the other form too; the order within both groups depends on `seed`."""
+    """`count` of `examples`, first those whose rationale is also in `beside`, the other form; the order within both groups depends on `seed`."""
     paired = {each.id.rsplit("/", 1)[0] for each in beside}
     chosen = {each.id for each in sorted(examples, key=lambda each: (each.id.rsplit("/", 1)[0] not in paired, _spread(each.id, seed)))[:count]}
     return [each for each in examples if each.id in chosen]

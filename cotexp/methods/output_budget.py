@@ -1,8 +1,8 @@
-"""Truncation of the output: one budget for all answers to a task, and the answers cut there.
+"""Truncation of the output: one token budget for all answers to a task.
 
-How the budget of published truncation rows follows from their ratio is not known to us. TokenSkip's rows keep 0.95 of the tokens at 0.9
-(GSM8K) and 0.56 at 0.5 (MATH-500): a limit that all questions share can do that, a share of each answer's own length cannot. So ours is one
-for all too: the largest at which the answers keep at most that share of their tokens. What is left is graded as an ordinary text.
+We do not know how published truncation rows derive the budget from their ratio. TokenSkip's rows keep 0.95 of the tokens at 0.9
+(GSM8K) and 0.56 at 0.5 (MATH-500): a common limit for all questions explains that, a share of each answer's length does not. So we
+also use a common budget: the largest at which the answers keep at most that share of their tokens. The rest is graded as an ordinary text.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Token pruning: which tokens of a chain of thought stay when the least important ones are dropped.
+"""Token pruning: drops the least important tokens of a chain of thought.
 
 Source: TokenSkip (Xia et al. 2025): tokens are ranked by importance, and the most important share, the ratio, is kept in order. Ours:
-numbers and operators are never dropped; words go or stay whole, with the mean importance of their tokens, and take the white space before
-them along, so that neither a number nor a character of several bytes is torn and nothing grows together.
+numbers and operators are never dropped. Words are kept or dropped whole, by the mean importance of their tokens and together with the white
+space before them, so that numbers and characters of several bytes stay whole and words stay separate.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _NUMBER = r"\d+(?:[.,]\d+)*"
-_LETTER = r"[^\W\d_\u2E80-\u9FFF\uF900-\uFAFF]"  # without the signs of languages that write no spaces: each is a word
+_LETTER = r"[^\W\d_\u2E80-\u9FFF\uF900-\uFAFF]"  # without the characters of languages that write no spaces: each of them is a word
 _WORD = rf"\\?{_LETTER}+(?:['’_/-]{_LETTER}+)*"
 _OPENING = r"[\"“‘'\[$£€#]*"
 _PIECE = re.compile(rf"\s*(?:{_OPENING}(?:{_NUMBER}|{_WORD})|\S|$)")
-"""Cuts a text into what goes or stays whole; joined, the matches are the text."""
+"""Splits a text into the parts that are kept or dropped whole. Joined, the matches are the text."""
 
 _PROTECTED = re.compile(
-    r"\w?[^\w\s]*\d+"  # numbers with the signs directly before them, so that two numbers do not become one
+    r"\w?[^\w\s]*\d+"  # numbers with the signs directly before them, so that two numbers do not merge
     r"|[+=×÷·√^<>≤≥≠≈%−(){}]"
-    r"|(?<!\*)\*(?!\*)"  # not the stars of bold print
+    r"|(?<!\*)\*(?!\*)"  # except the stars of bold print
     rf"|[-/](?!{_LETTER})"
     rf"|\\{_LETTER}+"
     r"|\bx(?=\s*\d)"
@@ -32,7 +32,7 @@ _PROTECTED = re.compile(
 
 
 class Unit(NamedTuple):
-    """The tokens from `first` up to `end`, which go or stay together."""
+    """The tokens from `first` up to `end`, which are kept or dropped together."""
 
     first: int
     end: int
@@ -44,7 +44,7 @@ class Unit(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Indices of the tokens that stay, ascending, and whether protected ones alone were more than the ratio allows."""
+    """Indices of the kept tokens, ascending, and whether the protected ones alone exceed the ratio."""
 
     tokens: list[int]
     exceeded: bool
@@ -53,7 +53,7 @@ class Kept(NamedTuple):
 def units(text: str, spans: Sequence[tuple[int, int]], *, protect: bool) -> list[Unit]:
     """The units of a text whose tokens cover the characters in `spans` (first, end); every token is in exactly one unit.
 
-    Tokens that share a character are in one unit, and a token of white space alone is in the unit of the token after it.
+    Tokens that share a character are in one unit, and a token of only white space is in the unit of the next token.
     """
     borders = {found.end() for found in _PIECE.finditer(text)}
     special = [found.span() for found in _PROTECTED.finditer(text)] if protect else []
@@ -71,9 +71,9 @@ def units(text: str, spans: Sequence[tuple[int, int]], *, protect: bool) -> list
 
 
 def keep(text_units: Sequence[Unit], importances: Sequence[float], ratio: float) -> Kept:
-    """round(ratio * tokens) tokens: the protected units, then the most important others that still fit; of equal ones the first.
+    """The kept tokens, round(ratio * tokens): the protected units, then the most important others that still fit, of equal ones the first.
 
-    `importances` holds a number for every token of `text_units`.
+    `importances` has a number for every token of `text_units`.
     """
     room = round(ratio * len(importances)) - sum(unit.length for unit in text_units if unit.protected)
     exceeded = room < 0
@@ -87,15 +87,15 @@ def keep(text_units: Sequence[Unit], importances: Sequence[float], ratio: float)
 
 
 def draw_ratio(rationale_id: str, ratios: Sequence[float], seed: int) -> float:
-    """The ratio that one chain is pruned to, each as likely as the others; it depends on nothing but its arguments."""
+    """The ratio for one chain, drawn uniformly and determined by the arguments."""
     digest = hashlib.sha256(f"ratio/{seed}/{rationale_id}".encode()).digest()
     return ratios[int.from_bytes(digest[:8], "big") % len(ratios)]
 
 
 def importances_of_words(text: str, words: Sequence[tuple[str, float]], spans: Sequence[tuple[int, int]]) -> list[float]:
-    """The importance of each token, whose characters `spans` gives: the largest of the words that it overlaps, 0 without one.
+    """The importance of each token, whose characters `spans` gives: the largest of the overlapping words, 0 without one.
 
-    `words` are in the order of the text; a word that the text does not hold as it is written is ignored.
+    `words` are in the order of the text; a word that the text does not contain verbatim is ignored.
     """
     found, place = [], 0
     for word, importance in words:

@@ -1,7 +1,7 @@
-"""Reasoning models write in two parts: what they think, up to a mark such as `</think>`, and the answer part. Each is a chain of thought of its own.
+"""Texts of reasoning models: the thinking, up to a mark such as `</think>`, and the answer part. Both are separate chains of thought.
 
-Source: MACC, second-hand: both parts are compressed separately and joined again. A text without a closing mark has one part. Every family
-has marks of its own: tags, tokens, or channels such as gpt-oss's `analysis` and `final`.
+Source: MACC, second-hand: both parts are compressed separately and joined again. A text without a closing mark has one part. The marks
+depend on the model family: tags, tokens, or channels such as gpt-oss's `analysis` and `final`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cotexp.records import Compressed, Rationale
 
 OPEN, CLOSE = "<think>", "</think>"
 THINKING = "thinking"
-"""Ending of the id of the thinking part."""
+"""Suffix of the id of the thinking part."""
 
 _NAME = (
     r"(?:(?!end)[a-z]{1,12}[:_|])?(?:think|thinking|thoughts?|reason|reasoning|analysis|reflection|scratchpad|cot|rationale|antthinking"
@@ -38,15 +38,15 @@ _MARK = re.compile(rf"(?<![`'\"])(?:(?P<close>{_CLOSING})|{_OPENING})", re.IGNOR
 _TURN = re.compile(r"(?:<\|end\|>)?\s?(?:<\|start\|>)?(?:assistant)?\Z")
 """Marks between a channel's text and the name of the next channel."""
 _TOKEN = re.compile(r"<\|[^<>|\s]{1,40}\|>|<｜[^<>｜\s]{1,40}｜>|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>")
-"""A model's own mark that a decoder left in a text, such as `<|end|>`."""
+"""A mark of the model that a decoder left in a text, such as `<|end|>`."""
 
 MOST_BETWEEN = 40
-"""No turn's mark between two channels is longer."""
+"""Most characters of a turn's mark between two channels."""
 
 
 class Thought(NamedTuple):
     """The place of the thinking in a text: `opening` is the end of the first opening mark (0 without one, as if the template writes it), `end`
-    and `answer` are the begin and the end of the last closing mark; both are the text's length for thinking that never ends.
+    and `answer` are the start and the end of the last closing mark; both are the text's length for thinking that never ends.
     """
 
     opening: int
@@ -55,7 +55,7 @@ class Thought(NamedTuple):
 
 
 def thought_in(text: str) -> Thought | None:
-    """The thinking in a text, between the marks of any family; None without any. A mark within quotes is text about marks."""
+    """The thinking in a text, between the marks of any family; None if there is none. A mark within quotes does not count."""
     opening, closing, unclosed = None, None, False
     for match in _MARK.finditer(text):
         is_opening = match["close"] is None
@@ -79,7 +79,7 @@ def answer_begin(text: str) -> int:
 
 
 class Parts(NamedTuple):
-    """A chain of thought, cut; the five pieces join to it. `thinking` and `chain` are without white space at their ends."""
+    """A chain of thought in five pieces, which join to it. `thinking` and `chain` are without white space at their ends."""
 
     opening: str
     thinking: str
@@ -89,7 +89,7 @@ class Parts(NamedTuple):
 
     @classmethod
     def of(cls, cot: str) -> Parts:
-        """The last closing mark ends the thinking, as for the grading of answers; thinking that never ends is no part of its own."""
+        """The pieces of a chain. The last closing mark ends the thinking, as in grading; thinking that never ends is not a separate part."""
         thought = thought_in(cot)
         if thought is None or thought.end == len(cot):
             thought = Thought(0, 0, 0)
@@ -101,24 +101,24 @@ class Parts(NamedTuple):
 
 
 def length(text: str, count: Callable[[str], int]) -> int:
-    """Tokens of a text without white space at its start, which no chain of thought holds and which would join the first word to another token."""
+    """Tokens of a text without leading white space, which no chain of thought has and which would change the first token."""
     return count(text.lstrip())
 
 
 def lengths(cot: str, count: Callable[[str], int]) -> tuple[int, int]:
-    """(tokens of thinking and chain, tokens of the thinking alone), without the marks between them."""
+    """(tokens of thinking and chain, tokens of only the thinking), without the marks between them."""
     parts = Parts.of(cot)
     num_thinking = count(parts.thinking) if parts.thinking else 0
     return num_thinking + count(parts.chain), num_thinking
 
 
 def without_thinking(text: str) -> str:
-    """What a model writes after its thinking, such as the rewrite of a compressor that reasons; empty if the thinking never ends."""
+    """The text after the thinking, such as the rewrite of a compressor that reasons; empty if the thinking never ends."""
     return _TOKEN.sub("", text[answer_begin(text) :]).strip() if thought_in(text) else text.strip()
 
 
 def chains(rationales: Sequence[Rationale]) -> list[Rationale]:
-    """The chains to compress: each rationale as it is, or its two parts as rationales of their own without empty ones."""
+    """The chains to compress: each rationale, or its two non-empty parts as separate rationales."""
     return [part for each in rationales for part in _chains_of(each)]
 
 
@@ -133,15 +133,15 @@ def _chains_of(rationale: Rationale) -> list[Rationale]:
 
 
 def before_answer_part(chain: Rationale, chain_of: Mapping[str, Rationale]) -> str:
-    """The text between question and chain: for the answer part of a rationale whose thinking is one of the chains too, that thinking."""
+    """The text between question and chain: the thinking, for the answer part of a rationale whose thinking is also one of the chains."""
     thinking = chain_of.get(f"{chain.id}/{THINKING}")
     return f"{thinking.cot}\n{CLOSE}\n\n" if thinking else ""
 
 
 def joined(rationales: Sequence[Rationale], kept: Sequence[Compressed]) -> list[Compressed]:
-    """One compressed chain per rationale, joined from its parts; a rationale of which a part was dropped is dropped.
+    """One compressed chain per rationale, joined from its parts. A rationale with a dropped part is dropped.
 
-    Lengths are sums; rounds and the reason to stop are those of the thinking.
+    Lengths are sums; rounds and stop reason are those of the thinking.
     """
     by_id = {each.rationale_id: each for each in kept}
     found = (_joined(each, by_id) for each in rationales)

@@ -1,4 +1,4 @@
-"""Rounds of rewrites: when the rounds of a chain of thought end, and which round is kept.
+"""Rounds of rewrites: the end of the rounds of a chain of thought, and the kept round.
 
 Source: MACC (EMNLP 2025, arXiv 2509.22144). A rewrite that is longer than its input ("token elasticity") ends the rounds, and the
 text before it is kept. All rules are functions of the rounds that exist, so another rule needs no new text for them.
@@ -15,7 +15,7 @@ from cotexp.records import Compressed, FinishReason, Rationale, Round, RoundOutc
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The rounds are over: keep round `kept_round` (0 = the original text)."""
+    """The end of the rounds; round `kept_round` is kept (0 = the original text)."""
 
     kept_round: int
     reason: StopReason
@@ -39,8 +39,8 @@ ONE_ROUND = StopRule("fixed_k", fixed_k=1)
 def stop_of(original: Rationale, rounds: Sequence[Round], rule: StopRule, *, deterministic: bool) -> Stop | None:
     """The end of the rounds so far under `rule`; None while another round is needed.
 
-    `rounds` are rounds 1, 2, ... of `original`, whose lengths count the chain of thought alone, in tokens of the target model. Rounds
-    beyond the end are ignored. `deterministic`: whether the compressor would answer an unchanged text with the same text again.
+    `rounds` are rounds 1, 2, ... of `original`, whose lengths count only the chain of thought, in tokens of the target model. Rounds
+    beyond the end are ignored. `deterministic`: whether the compressor always rewrites the same text in the same way.
     """
     stop_at_fixed_point = rule.fixed_point == "stop" or (rule.fixed_point == "auto" and deterministic)
     texts = [original.cot.strip(), *(each.text for each in rounds)]
@@ -60,7 +60,7 @@ def stop_of(original: Rationale, rounds: Sequence[Round], rule: StopRule, *, det
 
 
 def _broken_rule(rule: StopRule, last: Round, lengths: Sequence[int]) -> StopReason | None:
-    """Why the last round must not be kept, or None. `lengths` ends with the last round's."""
+    """The reason why the last round must not be kept, or None. `lengths` ends with the last round's."""
     if rule.stop == "patience":
         rounds_since_shortest = len(lengths) - 1 - _shortest(lengths)
         return "patience" if rounds_since_shortest >= (rule.patience or 1) else None
@@ -76,7 +76,7 @@ def _broken_rule(rule: StopRule, last: Round, lengths: Sequence[int]) -> StopRea
 
 
 def _kept_before(rule: StopRule, lengths: Sequence[int]) -> int:
-    """The round that is kept of those whose `lengths` are given: the last one, or the shortest under stop=patience."""
+    """The kept round among those with these `lengths`: the last one, or the shortest under stop=patience."""
     return _shortest(lengths) if rule.stop == "patience" else len(lengths) - 1
 
 
@@ -89,7 +89,7 @@ Decide = Callable[..., Stop | None]
 
 
 def keep(original: Rationale, rounds: Sequence[Round], decide: Decide, *, deterministic: bool) -> Compressed:
-    """What training sees of `original` once its rounds are over. Rounds beyond those that `decide` needs do not count."""
+    """The compressed form of `original` for training, after its rounds are over. Rounds beyond those that `decide` needs do not count."""
     stop = decide(original, rounds, deterministic=deterministic)
     assert stop is not None, f"rounds of {original.id} are not over"
     kept = rounds[stop.kept_round - 1] if stop.kept_round else None
@@ -112,7 +112,7 @@ _REFUSAL = re.compile(
 
 
 def outcome_of(text: str, finish_reason: FinishReason) -> RoundOutcome:
-    """Whether a rewrite can be used; any other outcome is a failed round. A refusal without a mark of the server is recognised by its first words."""
+    """The outcome of a rewrite; any but "ok" is a failed round. A refusal that the server does not mark is recognised by its first words."""
     if finish_reason != "stop" and finish_reason != "budget":
         return finish_reason
     if not text:

@@ -1,7 +1,7 @@
-"""Which rationales of each question are learnt from.
+"""Selects the rationales of each question for training.
 
 Source: MoRSD (Findings of EMNLP 2025, arXiv 2509.23574): first accuracy, then diversity, then the k of lowest difficulty. Measure and
-threshold of diversity and k are not published; the defaults are ours. The controls differ in a filter or in the order, in nothing else.
+threshold of diversity and k are not published; the defaults are ours. The controls differ only in a filter or in the order.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from cotexp.selections.orders import spread
 def select(
     rationales: Mapping[str, Sequence[Rationale]], scores: Mapping[str, Score], selection: Selection, *, seed: int
 ) -> tuple[list[Rationale], list[Selected]]:
-    """The rationales that are kept, rank by rank, and what became of each question.
+    """The kept rationales in the order of their ranks, and the outcome of each question.
 
-    `rationales` maps every question to its rationales in sample order, `scores` the ids of the usable ones to what the student makes of
-    them; it may be empty where the order reads none. A larger `max_rationales` or `max_tokens` keeps all that a smaller one
-    keeps, and so does a larger `k` unless it takes questions away (`equal_questions`).
+    `rationales` maps every question to its rationales in sample order, `scores` the ids of the usable ones to the student's scores;
+    it may be empty if the order reads none. A larger `max_rationales` or `max_tokens` keeps all that a smaller one
+    keeps, and so does a larger `k` unless it removes questions (`equal_questions`).
     """
     ranked: dict[str, list[Rationale]] = {}
     outcomes: dict[str, Selected] = {}
@@ -42,13 +42,13 @@ def select(
 
 
 def for_validation(rationales: Mapping[str, Sequence[Rationale]], selection: Selection) -> list[Rationale]:
-    """The rationales whose likelihood chooses the checkpoint: the same for every order and filter, so that no selection chooses its own judge."""
+    """The rationales whose likelihood chooses the checkpoint. They do not depend on order and filters, so all selections are judged alike."""
     usable_of = {name: usable(written) for name, written in rationales.items()}
     return [each for left in usable_of.values() for each in (accurate(left) if selection.validation == "correct" else left)[: selection.k]]
 
 
 def _within_budget(ranked: Mapping[str, Sequence[Rationale]], selection: Selection, seed: int) -> list[Rationale]:
-    """Every question's best, then every question's second, ..., until a rationale does not fit; questions in an order that `seed` fixes."""
+    """Every question's best, then every question's second, ..., until a rationale does not fit. `seed` determines the order of the questions."""
     order = sorted(ranked, key=lambda each: spread(each, seed)) if selection.max_rationales or selection.max_tokens else list(ranked)
     last = max((len(each) for each in ranked.values()), default=0)
     kept: list[Rationale] = []

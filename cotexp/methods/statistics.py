@@ -1,4 +1,4 @@
-"""Metrics of predictions and of compression with their intervals, one definition each."""
+"""Metrics of predictions and of compression with their intervals; the only definition of each metric."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
 def bootstrap_interval(
     values: Sequence[float], *, confidence: float = 0.95, seed: int = 0, num_resamples: int = 10_000, bounds: Interval | None = None
 ) -> Interval:
-    """Percentile bootstrap interval of the mean of `values`; it holds the mean, and the order of `values` does not matter.
+    """Percentile bootstrap interval of the mean of `values`; it contains the mean and does not depend on the order of `values`.
 
-    Equal values cannot be resampled into anything else. With `bounds`, the range of a value, the interval then admits that a share
-    of unseen values up to Wilson's limit for none among n is at the far end of the range (for shares all 0 or all 1 this is
-    Wilson's interval itself); without, it has no width. Raises: ValueError without values.
+    Resamples of equal values are all equal. With `bounds`, the range of a value, the interval then allows a share of unseen values, up to
+    Wilson's limit for none among n, at the far end of the range (for shares all 0 or all 1 this is Wilson's interval); without, it has
+    no width. Raises: ValueError without values.
     """
     import numpy as np
 
@@ -54,7 +54,7 @@ def bootstrap_interval(
         low, high = bounds or (value, value)
         return Interval(value - unseen * (value - low), value + unseen * (high - value))
     generator = np.random.default_rng(seed)
-    # Drawing n of n values with replacement = drawing how often each distinct value comes: the same distribution, far fewer numbers.
+    # Draw the count of each distinct value instead of n values with replacement: the same distribution with far fewer numbers.
     sizes = [min(1000, num_resamples - first) for first in range(0, num_resamples, 1000)]
     means = np.concatenate([generator.multinomial(len(values), counts / len(values), size=size) @ distinct for size in sizes]) / len(values)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
@@ -80,12 +80,12 @@ def shares_correct(predictions: Sequence[Prediction], rule: str = "strict") -> d
 
 
 def accuracy_metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Accuracy over *all* questions with its 95 % interval, mean tokens, and the counts of what went wrong.
+    """Accuracy over *all* questions with its 95 % interval, mean tokens, and the counts of failures.
 
     With several samples per question (`num_samples`, their mean number) `accuracy` is avg@k: the mean over questions of the share of
-    correct samples, every question counting the same. The interval is Wilson's for one sample, else a bootstrap over questions.
-    `num_unparsable`, `num_truncated`, `num_timed_out` and `num_flips_*` count answers, not questions. A metric of math-verify is there
-    only if that rule applies: the accuracy if it applies to every answer, the flips if to at least one. `num_cut` is there if answers were cut
+    correct samples, with equal weights of questions. The interval is Wilson's for one sample, else a bootstrap over questions.
+    `num_unparsable`, `num_truncated`, `num_timed_out` and `num_flips_*` count answers, not questions. A metric of math-verify exists
+    only if that rule applies: the accuracy if it applies to every answer, the flips if to at least one. `num_cut` exists if answers were cut
     on purpose. Raises: ValueError without predictions.
     """
     if not predictions:
@@ -127,8 +127,8 @@ def share_interval(shares: Sequence[float]) -> Interval:
 def ratio_metrics(short: Sequence[Prediction], base: Sequence[Prediction]) -> dict[str, float]:
     """Chain-of-thought tokens against the base model's: ratio of means, and mean of ratios, over common pairs.
 
-    A pair (`num_ratio_pairs`) is the same sample of the same question; an answer without a partner is left out. Without any token of
-    the base model in the pairs there is no ratio.
+    A pair (`num_ratio_pairs`) is the same sample of the same question; an answer without a partner is left out. There is no ratio if
+    the base model wrote no token in the pairs.
     """
     by_answer = {(each.question_id, each.sample): each.num_cot_tokens for each in base}
     pairs = [(each.num_cot_tokens, by_answer[each.question_id, each.sample]) for each in short if (each.question_id, each.sample) in by_answer]
@@ -141,7 +141,7 @@ def ratio_metrics(short: Sequence[Prediction], base: Sequence[Prediction]) -> di
 
 
 def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> dict[str, float]:
-    """What the rounds did to the training chains, and how often each reason stopped them; also by part and by pruning ratio if there are any."""
+    """Results of compressing the training chains, and counts of stop reasons; also by part and by pruning ratio if there are any."""
     reasons = Counter(each.stop_reason for each in compressed)
     thinking = [each for each in compressed if each.rationale_id.endswith(f"/{THINKING}")]
     answers = [each for each in compressed if not each.rationale_id.endswith(f"/{THINKING}")]
@@ -165,16 +165,16 @@ def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> d
 
 
 def perplexity(likelihoods: Iterable[Likelihood | None]) -> float | None:
-    """exp(total negative log-likelihood / total tokens) of a set of texts; None without a token."""
+    """exp(total negative log-likelihood / total tokens) of a set of texts; None if there are no tokens."""
     read = [(each.nll, each.num_tokens) for each in likelihoods if each is not None and each.nll is not None]
     total = sum(count for _, count in read)
     return math.exp(min(math.fsum(nll for nll, _ in read) / total, MOST_NATS)) if total else None
 
 
 def perplexity_metrics(kept: Sequence[Likelihood], rounds: Sequence[Sequence[Likelihood | None]]) -> dict[str, float]:
-    """Perplexities under the model before fine-tuning: of the texts that are kept, of the chains as written, and of every round's own rewrites.
+    """Perplexities under the model before fine-tuning: of the kept texts, of the chains as written, and of the rewrites of every round.
 
-    `rounds` holds for each chain its text as written, round 1, 2, ...; None for a rewrite that cannot be used.
+    `rounds` holds for each chain its text as written, round 1, 2, ...; None for an unusable rewrite.
     """
     by_round = [perplexity(of_round) for of_round in itertools.zip_longest(*rounds)]
     named = {"perplexity": perplexity(kept), "original_perplexity": by_round[0]}
@@ -184,7 +184,7 @@ def perplexity_metrics(kept: Sequence[Likelihood], rounds: Sequence[Sequence[Lik
 
 
 def difficulty_metrics(rationales: Sequence[Rationale], scores: Mapping[str, Score]) -> dict[str, float]:
-    """How well a low Rationale Difficulty tells correct rationales from wrong ones: the area under the ROC curve, by kind of RD.
+    """How well a low Rationale Difficulty separates correct from wrong rationales: the area under the ROC curve, by kind of RD.
 
     It is the share of all pairs of a correct and a wrong rationale in which the correct one has the lower RD; ties count half. Empty if there are
     no correct or no wrong rationales.
@@ -207,14 +207,14 @@ def _ratio(compressed: Sequence[Compressed]) -> float:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean, the same in any order; 0 for no values."""
+    """Arithmetic mean, independent of the order; 0 without values."""
     return math.fsum(values) / len(values) if values else 0.0
 
 
 def selection_metrics(outcomes: Sequence[Selected], chosen: Sequence[Rationale]) -> dict[str, float]:
-    """What every filter kept and dropped of the training questions' rationales, and how many questions were left without any.
+    """Numbers of training rationales that every filter kept and dropped, and of questions that have none left.
 
-    `chosen` may hold validation rationales as well.
+    `chosen` may also contain validation rationales.
     """
     words = dict.fromkeys(word for each in outcomes for word in each.counts)
     counts = {word: sum(each.counts[word] for each in outcomes) for word in words} | {"kept": sum(len(each.kept) for each in outcomes)}

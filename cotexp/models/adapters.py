@@ -29,10 +29,10 @@ KNOWN_WARNINGS = (
     ".*_pattern keys did not match",
     "Found missing adapter keys",
 )
-"""Warnings of peft about choices that it corrects itself, or that are errors here."""
-REMAKE = "remove that folder, and let the run make it anew"
+"""Warnings of peft about choices that it corrects, or that are errors here."""
+REMAKE = "remove that folder, and let the run make it again"
 PROBE_TOKENS = 8
-"""Tokens of the text on which a fresh adapter is tried."""
+"""Tokens of the text on which a new adapter is tried."""
 ROUNDING = 1e-4
 """Largest change of a logit, as a share of the largest, that rounding explains."""
 
@@ -40,7 +40,7 @@ ROUNDING = 1e-4
 def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
     """The model with trainable adapters and a trainable row of `compress_id` in its embeddings and head, tied or untied.
 
-    Raises: ConfigError when the model lacks the targets, or when untrained adapters change its logits.
+    Raises: ConfigError if the model lacks the targets, or if untrained adapters change its logits.
     """
     before = _logits(model, compress_id)
     adapted = with_adapters(model, lora, compress_id)
@@ -54,7 +54,7 @@ def add_lora(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
 
 
 def follow_autocast(model: Any) -> None:
-    """Let adapters take their inputs as they are, for use under autocast alone. peft would keep a float32 copy of each for the backward pass."""
+    """Let adapters take their inputs unconverted, for use only under autocast. peft would keep a float32 copy of each for the backward pass."""
     for each in model.modules():
         if hasattr(each, "cast_input_dtype_enabled"):
             each.cast_input_dtype_enabled = False
@@ -63,7 +63,7 @@ def follow_autocast(model: Any) -> None:
 def merged(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """The model with the adapter in `folder`, which `add_lora` made, merged into its weights.
 
-    Raises: ConfigError when the adapter is damaged, or was made for another model.
+    Raises: ConfigError if the adapter is damaged, or belongs to another model.
     """
     from peft import PeftModel, get_peft_model_state_dict
 
@@ -72,7 +72,7 @@ def merged(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
             adapted = PeftModel.from_pretrained(model, str(folder))
             its, own = set(file.keys()), set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
             infinite = [name for name in its if not torch.isfinite(file.get_tensor(name)).all()]
-    except Exception as error:  # noqa: BLE001 - peft and safetensors raise what they meet
+    except Exception as error:  # noqa: BLE001 - peft and safetensors raise many kinds of errors
         raise ConfigError(f"the adapter in {folder} cannot be put on a {model.config.model_type} ({first_line(error)}); {REMAKE}") from None
     for what, names in {"lacks": own - its, "holds for another model": its - own, "has NaN or infinite values in": set(infinite)}.items():
         if names:
@@ -95,12 +95,12 @@ def check_targets(model: PreTrainedModel, lora: Lora) -> None:
 
 
 def with_adapters(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
-    """The model with untrained adapters and a trainable row, all in float32. Raises: ConfigError when peft cannot add them."""
+    """The model with untrained adapters and a trainable row, all in float32. Raises: ConfigError if peft cannot add them."""
     _check_names(model, lora)
     try:
         with _quiet():
             adapted = _wrapped(model, lora, compress_id)
-    except Exception as error:  # noqa: BLE001 - peft raises what its layers meet
+    except Exception as error:  # noqa: BLE001 - peft raises many kinds of errors
         reason = f"peft cannot give adapters to {lora.target_modules} of a {model.config.model_type} ({first_line(error)})"
         raise ConfigError(f"trainer.lora.target_modules: {reason}; name other modules, or take trainer.tuning=full") from None
 
@@ -122,7 +122,7 @@ def _check_names(model: PreTrainedModel, lora: Lora) -> None:
         if found and all(isinstance(each, LAYERS) and id(each) not in used for each in found):
             continue
         why = "is none of them" if not found else "cannot have an adapter, since one row of embeddings and head is trained"
-        why = why if not found or any(id(each) in used for each in found) else "is no layer with weights that could have one"
+        why = why if not found or any(id(each) in used for each in found) else "is not a layer with weights that could have one"
         raise ConfigError(
             f"trainer.lora.target_modules must name layers of the model ({model.config.model_type}: {listed(known, most=12)}), or be {ALL}; "
             f"{target!r} {why}"
@@ -158,7 +158,7 @@ def _wrapped(model: PreTrainedModel, lora: Lora, compress_id: int) -> Any:
 
 
 def _read_rows_directly(model: Any) -> None:
-    """Make trained rows of embeddings and heads take part without a copy of the whole matrix, and without a gradient for all of it.
+    """Apply trained rows of embeddings and heads without a copy of the whole matrix or a gradient for it.
 
     Differs from peft 0.21, which copies matrices of a vocabulary of 152,000 for every pass, and omits the bias of a head (its issue 3649).
     """
@@ -169,7 +169,7 @@ def _read_rows_directly(model: Any) -> None:
 
 
 def _with_rows(layer: Any, x: torch.Tensor, active_adapters: list[str]) -> torch.Tensor:
-    """The output of an embedding for ids x (B, T), or of a head for states x, with the trained rows in place of its own."""
+    """The output of an embedding for ids x (B, T), or of a head for states x, with the trained rows in place of the original ones."""
     base = layer.get_base_layer()
     output: torch.Tensor = base(x)
     for name in active_adapters if not (layer.disable_adapters or layer.merged) else ():

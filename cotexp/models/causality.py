@@ -16,8 +16,8 @@ from cotexp.settings.base import ConfigError
 def check_causal(model: Any) -> None:
     """Check that a model is causal and computes finite logits, by two texts that differ in their last tokens.
 
-    Raises: ConfigError for a model that reads the tokens that it predicts, whose loss and scores would mean nothing; and for one whose logits are
-    NaN or infinite, whose training would seem to diverge.
+    Raises: ConfigError for a model that reads the tokens that it predicts, since its loss and scores would be meaningless; and for one with NaN
+    or infinite logits, since its training would seem to diverge.
     """
     vocabulary = num_embeddings(model)
     first, second, third = torch.linspace(vocabulary // 8, vocabulary - 1, 12, device=model.device).long().view(3, 4)

@@ -1,4 +1,4 @@
-"""Turns prompts and completions into token ids, and says which are supervised. No other module does.
+"""Turns prompts and completions into token ids, and marks the supervised ones. No other module does this.
 
 Forms of a prompt with the question Q:
 
@@ -46,8 +46,8 @@ class Encoded(NamedTuple):
 class Encoder:
     """Encodes for one tokenizer. `compress_id` is None for a model without the mark. `mark_ids` follow the text of a compressed prompt.
 
-    `prefix_ids` and `suffix_ids` are what the tokenizer puts around a plain text. A completion follows one of the texts `before`, or is a text of
-    its own for an encoder-decoder model. `lead` is what the chat template puts before an answer; `opening` is how `lead` is decoded.
+    `prefix_ids` and `suffix_ids` are the ids that the tokenizer puts around a plain text. A completion follows one of the texts `before`, or is a
+    separate text for an encoder-decoder model. `lead`: ids that the chat template puts before an answer; `opening`: the decoded `lead`.
     """
 
     tokenizer: Any
@@ -109,7 +109,7 @@ class Encoder:
         return [*self.prefix_ids, *self.joint.pieces(whole).ids, *self.suffix_ids]
 
     def asked(self, *, compressed: bool = False, ratio: float | None = None) -> str:
-        """The text after a prompt that asks for a short chain of thought; special tokens appear by name."""
+        """The text after a prompt that requests a short chain of thought; special tokens appear by name."""
         if ratio is not None:
             return f"{self.tokenizer.eos_token}{ratio:g}{self.tokenizer.eos_token if self.ratio_ends else ''}"
         return "".join(self.tokenizer.convert_ids_to_tokens(self.mark_ids)) if compressed else ""
@@ -130,7 +130,7 @@ class Encoder:
             return self.joint.pieces(own) if self.starts_texts else self.joint.continuation((), own)
         lead, before = self.lead, self.before
         if own.startswith(" ") and self.opening and not lead:
-            lead, before = self.opening, ()  # a tokenizer that adds a space before a text uses a space of the text instead
+            lead, before = self.opening, ()  # a tokenizer that adds a space before a text takes the first space of the text for it
         elif self.starts_texts:
             return self.joint.pieces(own)
         ids, spans = self.joint.continuation(before, lead + own)
@@ -143,7 +143,7 @@ class Encoder:
     def spans(self, text: str, *, goes_on: bool = False) -> list[tuple[int, int]]:
         """The characters (first, end) of `readable(text)` that each token of `text_ids(text, goes_on=goes_on)` covers.
 
-        Raises: RunFailed for a tokenizer without offsets, such as one written in Python alone.
+        Raises: RunFailed for a tokenizer without offsets, such as one written only in Python.
         """
         if not self.tokenizer.is_fast:
             raise RunFailed(f"{type(self.tokenizer).__name__} does not give the offsets of its tokens; add a tokenizer.json to the model's folder")
@@ -158,7 +158,7 @@ class Encoder:
         return self.decode(self.text_ids(text)[:num_tokens])
 
     def decode(self, ids: list[int]) -> str:
-        """The text with these `text_ids`, or the text that a model wrote with them. It is decoded after other text, so that no space is lost."""
+        """The text with these `text_ids`, or the text that a model wrote with them. They are decoded after other text, so that no space is lost."""
         other = self.joint.pieces("a").ids
         before, whole = self._decoded(other), self._decoded([*other, *ids])
         return whole[len(before) :].removeprefix(self.opening) if whole.startswith(before) else self._decoded(ids)

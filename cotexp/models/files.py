@@ -42,12 +42,12 @@ class Stored:
 
     @property
     def is_mask(self) -> bool:
-        """Whether it is no weight but a causal mask or its constant. Old checkpoints contain these, and architectures make them anew."""
+        """Whether it is a causal mask or its constant, and not a weight. Old checkpoints contain these; architectures compute them again."""
         return self.dtype in ("BOOL", "U8") or len(self.shape) == 0 or self.shape == (1,) or self.shape[:2] == (1, 1)
 
 
 def check(folder: Path, setting: str, *, trust_remote_code: bool = False) -> None:
-    """Check the files of a model. Raises: ConfigError, with `setting` as its path, when one is broken, missing or of another model."""
+    """Check the files of a model. Raises: ConfigError, with `setting` as its path, if one is broken, missing or of another model."""
     read = {name: _object(folder / name, setting) for name in _OBJECTS if (folder / name).is_file()}
     config = read.get("config.json", {})
     if not isinstance(config.get("model_type"), str):
@@ -70,7 +70,7 @@ def stored(folder: Path, setting: str) -> dict[str, Stored]:
         found = _sharded(folder, setting)
     else:
         files = sorted(folder.glob("*.safetensors"))
-        names = ", ".join(f"{path.name}{'' if path.is_file() else ', which is no file'}" for path in files) or "none"
+        names = ", ".join(f"{path.name}{'' if path.is_file() else ', which is not a file'}" for path in files) or "none"
         raise ConfigError(f"{setting}: weights must be in {WEIGHTS}, or in parts that {INDEX} lists; {folder} has {names}")
     if not found:
         raise ConfigError(f"{setting}: the weights in {folder} hold no tensors; {_AGAIN}")
@@ -102,12 +102,12 @@ def _sharded(folder: Path, setting: str) -> dict[str, Stored]:
 
 
 def _header(path: Path, setting: str) -> Iterator[tuple[str, Stored]]:
-    """The tensors of a safetensors file. Raises: ConfigError for a file that is empty, truncated or no safetensors."""
+    """The tensors of a safetensors file. Raises: ConfigError if the file is empty, truncated or not in the safetensors format."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            for name in file.keys():  # noqa: SIM118 - the file is no mapping
+            for name in file.keys():  # noqa: SIM118 - the file is not a mapping
                 piece = file.get_slice(name)
                 yield name, Stored(piece.get_dtype(), tuple(piece.get_shape()), path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -120,7 +120,7 @@ def _object(path: Path, setting: str) -> dict[str, Any]:
     try:
         content = (orjson if path.name in _LARGE else json).loads(path.read_bytes())  # configurations may hold Infinity
     except (ValueError, RecursionError, OSError) as error:
-        raise ConfigError(f"{setting}: {path.name} in {path.parent} is no JSON ({first_line(error)}); {_AGAIN}") from None
+        raise ConfigError(f"{setting}: {path.name} in {path.parent} is not valid JSON ({first_line(error)}); {_AGAIN}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{setting}: {path.name} in {path.parent} must hold a JSON object; it holds {type(content).__name__}; {_AGAIN}")
     return content
@@ -134,7 +134,7 @@ def _check_size(folder: Path, config: dict[str, Any], num_tensors: int, setting:
 
 
 def _check_code(folder: Path, setting: str) -> None:
-    """Refuse code outside of the folder: only files in the folder are part of the model's hash."""
+    """Refuse code outside the folder, because the model's hash covers only files in the folder."""
     if elsewhere := [each for each in code(folder) if "--" in each]:
         raise ConfigError(
             f"{setting}: {folder} takes its code from another place, {elsewhere[0]}, which no hash covers; put its *.py files into the folder, "
@@ -161,7 +161,7 @@ def code(folder: Path) -> list[str]:
 
 
 def _check_vocabulary(folder: Path, tokenizer: dict[str, Any], config: dict[str, Any], setting: str) -> None:
-    """Refuse a tokenizer with tokens of texts that have no row in the embeddings."""
+    """Refuse a tokenizer with tokens that have no row in the embeddings."""
     model, rows = tokenizer.get("model"), _vocab_size(config)
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(vocabulary, dict | list):

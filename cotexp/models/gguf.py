@@ -16,7 +16,7 @@ from cotexp.settings.base import ConfigError
 def unpack(path: Path, folder: Path) -> None:
     """Write the model in `path` to `folder`.
 
-    Raises: ConfigError when transformers cannot read it, or finds tensors missing, left over, of another shape, or not finite.
+    Raises: ConfigError if transformers cannot read it, or finds tensors missing, left over, of another shape, or not finite.
     """
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()

@@ -1,8 +1,8 @@
-"""A tokenizer that encodes a whole prompt at once, as its chat template is encoded, and reads no text as a control token.
+"""A tokenizer that encodes a whole prompt at once, like its chat template, and reads no text as a control token.
 
 Merges, and the space that SentencePiece adds before a text, depend on the neighbouring text, so the parts of a prompt cannot be encoded separately.
-Therefore a copy of the tokenizer has secret names for its special tokens. A prompt contains a secret name for each special token that it means.
-All else is ordinary text, `<compress>` in a question too. The other rules are those of the tokenizer.
+Therefore a copy of the tokenizer has secret names for its special tokens. A prompt contains the secret names of its special tokens.
+Everything else is ordinary text, including `<compress>` in a question. The other rules are those of the tokenizer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tokenizers import Encoding, Tokenizer
 _ANCHORS = ("\n", ".", ")", "]", ":", "a")
 """Texts to encode before a continuation, tried in turn: after one of them a tokenizer adds no space and merges no token.
 
-A line break would merge with white space after it, so it is tried last for a text that begins with some.
+A line break would merge with white space after it, so it is tried last for a text that begins with white space.
 """
 
 
@@ -32,10 +32,10 @@ class Pieces(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GuardedTokenizer:
-    """Encodes for one tokenizer. `secrets` are the secret names of its special tokens. `backend` is the copy that knows these names alone.
+    """Encodes for one tokenizer. `secrets` are the secret names of its special tokens. `backend` is the copy that knows only these names.
 
-    `control_ids` are their ids, the same as in the tokenizer. `starts_plainly`: a text alone has the ids that it has after another text, which
-    is not so if SentencePiece adds a space before it. A tokenizer written in Python has no such copy: it splits texts at special tokens, and
+    `control_ids` are their ids, the same as in the tokenizer. `starts_plainly`: a text alone has the same ids as after another text, which
+    is false if SentencePiece adds a space before it. A tokenizer written in Python has no such copy: it splits texts at special tokens, and
     encodes the parts between them separately.
     """
 
@@ -101,9 +101,9 @@ class GuardedTokenizer:
         return re.sub(f"<{self.key}\\d+s>", name, text)
 
     def continuation(self, before: Iterable[str], text: str) -> Pieces:
-        """The encoded text as a continuation of the first of `before` with which it merges no token, or else of other texts.
+        """The encoded text as a continuation of the first of `before` with which it merges no token, or otherwise of other texts.
 
-        So it has the ids that the model writes after what it read.
+        So it has the ids that the model writes after that text.
         """
         if not text:
             return Pieces([], [])

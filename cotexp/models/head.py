@@ -1,7 +1,7 @@
-"""Losses and log-probabilities of chosen tokens, without the logits of all of them at once.
+"""Losses and log-probabilities of chosen tokens, without the logits of all tokens at once.
 
-A model reads a text up to its last hidden states. What it then makes of them (scaling, head, soft cap) is its own code, which here runs on a few
-hundred tokens at a time. Axes: B rows, T tokens, N chosen tokens, D width, V vocabulary; in lower case those of a part.
+A model reads a text up to its last hidden states. The model's code after them (scaling, head, soft cap) runs here on a few hundred tokens at
+a time. Axes: B rows, T tokens, N chosen tokens, D width, V vocabulary; in lower case those of a part.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LogitsOf = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Hidden(NamedTuple):
-    """The last hidden states of N tokens, how the model makes (n, V) logits of n of them, and the trained weights that it uses for that.
+    """The last hidden states of N tokens, a function from n of them to (n, V) logits, and the trained weights that it uses.
 
     `at_once` is the number of tokens whose logits are made at once.
     """
@@ -41,7 +41,7 @@ class Hidden(NamedTuple):
 
 
 def hidden(model: Any, inputs: Mapping[str, Any], rows_N: torch.Tensor, columns_N: torch.Tensor) -> Hidden:
-    """What `model(**inputs)` knows of the chosen tokens before its head. A model whose code cannot begin there gives their logits instead."""
+    """The hidden states of the chosen tokens before the head of `model(**inputs)`, or their logits if the model's code cannot begin at the head."""
     if can_split(model):
         return _split(model, inputs, rows_N, columns_N)
     at_once = max(1, LOGITS_AT_ONCE // num_embeddings(model))
@@ -62,7 +62,7 @@ def log_probabilities(states: Hidden, target_N: torch.Tensor) -> torch.Tensor:
 
 
 class _SummedLoss(torch.autograd.Function):
-    """Computes the gradients of a part together with its loss, so that its logits are made once and then forgotten."""
+    """Computes the gradients of a part together with its loss, so that its logits are computed once and not kept."""
 
     @staticmethod
     def forward(
@@ -129,19 +129,19 @@ def _split(model: Any, inputs: Mapping[str, Any], rows_N: torch.Tensor, columns_
 
 
 def _body(base: Any) -> Any:
-    """The part of a model that makes its last hidden states: all but the head, or a decoder that stands beside the head, as T5's."""
+    """The part of a model that makes its last hidden states: all but the head, or a decoder next to the head as in T5."""
     return base.get_decoder() if base.base_model is base else base.base_model
 
 
 def _trained(base: Any, head: Any, body: Any) -> list[torch.nn.Parameter]:
-    """Trained weights behind the body. Those of a tied head are the embeddings'."""
+    """Trained weights after the body. For a tied head these are the embeddings."""
     beside = [each for each in base.children() if each is not body and not (base.config.is_encoder_decoder and each is base.get_encoder())]
     own = {id(each): each for module in (head, *beside) for each in module.parameters() if each.requires_grad}
     return list(own.values())
 
 
 class _Answer(torch.nn.Module):
-    """Answers `output` to everything, and has the attributes of the body in whose place it stands."""
+    """Returns `output` for all inputs, and has the attributes of the body that it replaces."""
 
     def __init__(self, body: Any, output: Any) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class _Answer(torch.nn.Module):
 
 @contextmanager
 def _in_place_of(body: Any, base: Any, output: Any) -> Iterator[None]:
-    """In this block the base's body is one that answers `output`."""
+    """In this block, the base's body is replaced by one that returns `output`."""
     name = next(name for name, each in base.named_children() if each is body)
     setattr(base, name, _Answer(body, output))
     try:
@@ -170,7 +170,7 @@ _known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 def can_split(model: Any) -> bool:
-    """Whether a model's code can begin at its last hidden states and makes the same logits of them. Each model is tried once on a short text."""
+    """Whether a model's code can begin at its last hidden states and computes the same logits from them. Each model is tried once on a short text."""
     if model not in _known:
         was_training = model.training
         model.eval()

@@ -28,7 +28,7 @@ SHIPPED = Path(__file__).parent / "shipped"
 """Models that come with this package, one transformers folder each."""
 
 WITHOUT_HUB = {"HuggingFaceTB/SmolLM2-135M-Instruct": "model=smollm2_135m_gguf (a quantised copy in a Python package)"}
-"""Hub models that are available elsewhere, and how."""
+"""Hub model -> how to get it elsewhere."""
 
 NOT_DOWNLOADED = "not downloaded:"
 """Prefix of the placeholder for the sha256 of a hub model that is not downloaded yet; for plans."""
@@ -62,7 +62,7 @@ class ModelFiles:
 def find(model: PretrainedModel, *, path_setting: str = "model.path", download: bool = True) -> ModelFiles:
     """The files of a model. A hub model that is not cached is downloaded; without `download` it is identified by path and revision.
 
-    Raises: ConfigError when there is no such model, or weights, configuration or tokenizer are missing, broken or of different models.
+    Raises: ConfigError if there is no such model, or weights, configuration or tokenizer are missing, broken or of different models.
     """
     folder = _folder(model, path_setting, download)
     if folder is None:
@@ -111,12 +111,12 @@ def _cached_or_downloaded(model: PretrainedModel, path_setting: str, download: b
         advice = "accept its licence there and log in with hf auth login, or give a folder" if is_gated else "check the name or give a folder"
         instead = f", or take {WITHOUT_HUB[model.path]}" if model.path in WITHOUT_HUB else ""
         raise ConfigError(
-            f"{path_setting} {model.path!r} is no folder here and cannot be downloaded from the hub ({reason}); {advice}{instead}"
+            f"{path_setting} {model.path!r} is not a folder here and cannot be downloaded from the hub ({reason}); {advice}{instead}"
         ) from None
 
 
 def find_gguf(model: GgufModel) -> Path:
-    """The GGUF file at `model.path`. Raises: ConfigError when it does not exist or cannot be read."""
+    """The GGUF file at `model.path`. Raises: ConfigError if it does not exist or cannot be read."""
     place = model.path.removeprefix("package:")
     path = Path(place)
     if place != model.path:
@@ -157,7 +157,7 @@ def file_sha256(path: Path) -> str:
 
 
 def device_type(wanted: str) -> str:
-    """The kind of device that a `device` setting means on this machine."""
+    """The kind of device that a `device` setting selects on this machine."""
     if wanted != "auto":
         return wanted
     if has_cuda():
@@ -177,7 +177,7 @@ def gpu_names() -> list[str]:
 
 @functools.cache
 def _gpu_names(visible: str | None) -> tuple[str, ...]:
-    """Names from the driver, asked in a separate process: a process that asked cannot fork workers with a GPU. Empty without a driver."""
+    """Names from the driver, read in a separate process, since a process that has read them cannot fork workers with a GPU. Empty without one."""
     library = next((each for each in DRIVERS if _can_load(each)), None)
     if library is None:
         return ()
@@ -227,12 +227,11 @@ def devices_of(model: PretrainedModel) -> int:
 
 
 def check_number(wanted: int, device: str, setting: str) -> None:
-    """Check a number of devices. Raises: ConfigError when this machine has fewer, or too few processors for so many worker processes."""
+    """Check a number of devices. Raises: ConfigError if this machine has fewer, or too few processors for so many worker processes."""
     kind = device_type(device)
     if kind == "cpu" and wanted > (most := MOST_PER_PROCESSOR * (os.cpu_count() or 1)):
         raise ConfigError(
-            f"{setting} must be at most {most} here: each is a process of its own on a CPU, and this machine has "
-            f"{os.cpu_count()} processors; got {wanted}"
+            f"{setting} must be at most {most} here: on a CPU each is a process, and this machine has {os.cpu_count()} processors; got {wanted}"
         )
     available = num_devices(kind)
     if available is not None and wanted > max(1, available):
@@ -247,11 +246,11 @@ def device_name(kind: str) -> str:
 
 
 def check_attention(wanted: str | None, *, device: str, dtype: str, setting: str, trains: bool = False) -> None:
-    """Check an attention setting against device and libraries. Raises: ConfigError when this machine cannot compute it in `dtype`."""
+    """Check an attention setting against device and libraries. Raises: ConfigError if this machine cannot compute it in `dtype`."""
     kind, problem = device_type(device), ""
     if wanted in FLASH:
         if kind != "cuda":
-            problem = f"runs on NVIDIA GPUs alone, and the device is {kind}"
+            problem = f"runs only on NVIDIA GPUs, and the device is {kind}"
         elif dtype != "bfloat16":
             problem = f"computes in bfloat16, and the number format is {dtype}"
         elif importlib.util.find_spec(FLASH[wanted]) is None:
@@ -263,7 +262,7 @@ def check_attention(wanted: str | None, *, device: str, dtype: str, setting: str
 
 
 def check_device(wanted: str, setting: str) -> None:
-    """Check a device setting. Raises: ConfigError when this machine has no such device."""
+    """Check a device setting. Raises: ConfigError if this machine has no such device."""
     missing = {"cuda": not has_cuda(), "mps": not has_mps()}
     if missing.get(wanted):
         raise ConfigError(f"{setting} must name a device of this machine, whose drivers and build of torch offer no {wanted!r}; use auto")

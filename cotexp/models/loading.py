@@ -45,7 +45,7 @@ class LoadedModel:
 def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = None) -> LoadedModel:
     """The model in `folder`, ready to generate. An adapter is merged into the model in `base_folder`.
 
-    Raises: ConfigError when transformers cannot load it, or its weights do not fit its configuration.
+    Raises: ConfigError if transformers cannot load it, or its weights do not fit its configuration.
     """
     device = torch.device(device_type(settings.device))
     is_adapter = (folder / "adapter_config.json").is_file()
@@ -61,7 +61,7 @@ def load(folder: Path, settings: PretrainedModel, *, base_folder: Path | None = 
 
 
 def cast(parameters: Iterable[torch.nn.Parameter], dtype: torch.dtype) -> None:
-    """Convert the parameters one by one. Buffers stay, since rotary frequencies rounded to 16 bits are those of other positions."""
+    """Convert the parameters one by one. Buffers are not converted: rotary frequencies rounded to 16 bits would belong to other positions."""
     for each in parameters:
         each.data = each.data.to(dtype)
 
@@ -92,12 +92,12 @@ def check(files: ModelFiles, settings: PretrainedModel, setting: str) -> PreTrai
 
 
 def _use_attention(model: PreTrainedModel, settings: PretrainedModel, setting: str) -> None:
-    """Let the model compute attention as the settings say. Raises: ConfigError if it cannot; some models would go on with another one."""
+    """Let the model compute attention as the settings say. Raises: ConfigError if it cannot; some models would silently use another kind."""
     if (wanted := settings.attn_implementation) is None:
         return
     try:
         model.set_attn_implementation(wanted)
-        reason = f"goes on with {model.config._attn_implementation}"
+        reason = f"uses {model.config._attn_implementation}"
     except (ImportError, ValueError) as error:
         reason = first_line(error)
     if model.config._attn_implementation != wanted:
@@ -121,7 +121,7 @@ def tokenizer_of(folder: Path, settings: PretrainedModel, setting: str) -> Any:
 def _check_vocabulary(model: PreTrainedModel, tokenizer: Any, settings: PretrainedModel, folder: Path, setting: str) -> None:
     """Refuse a model without a head, or without a row in its embeddings for an id that prompts, texts or padding can contain.
 
-    Unused special tokens may have ids beyond the last row, as Gemma 3's image token has. So may the mark, which gets a row.
+    Unused special tokens may have ids beyond the last row, as in Gemma 3, and so may the mark, which gets a row.
     """
     if model.get_output_embeddings() is None:
         raise ConfigError(f"{setting}: the model in {folder} ({model.config.model_type}) has no head that writes tokens; take a language model")
@@ -149,7 +149,7 @@ def context_of(folder: Path, settings: PretrainedModel) -> int | None:
 def context_length(model: PreTrainedModel, settings: PretrainedModel) -> int | None:
     """Most tokens of prompt and answer together; for an encoder-decoder model of each of the two. None without a limit, as for T5.
 
-    Raises: ConfigError when the settings ask for more than the model has.
+    Raises: ConfigError if the settings ask for more than the model has.
     """
     return _context_length(model.config, settings)
 
@@ -175,7 +175,7 @@ def _add_stop_tokens(model: PreTrainedModel, tokenizer: Any, settings: Pretraine
 
 
 def make_encoder(model: PreTrainedModel, tokenizer: Any, settings: PretrainedModel) -> Encoder:
-    """How this model's prompts and completions become token ids."""
+    """The encoder of this model's prompts and completions."""
     return Encoder.of(
         tokenizer,
         compress_token=settings.compress_token,
@@ -219,7 +219,7 @@ def add_compress_token(model: PreTrainedModel, tokenizer: Any, token: str) -> in
 
 
 def save(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype | None = None) -> None:
-    """Write the weights as safetensors (under LoRA those of the adapter alone), and the tokenizer with its chat template."""
+    """Write the weights as safetensors (under LoRA only those of the adapter), and the tokenizer with its chat template."""
     is_adapter = hasattr(model, "peft_config")
     if dtype is not None:
         cast((each for each in model.parameters() if each.requires_grad or not is_adapter), dtype)

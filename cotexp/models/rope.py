@@ -1,7 +1,7 @@
 """Rotary positions whose frequencies depend on the longest text of a batch. Texts shorter and longer than a limit must not share a batch.
 
-LongRoPE has other factors from `original_max_position_embeddings` on. Dynamic scaling (dynamic NTK) changes with every length beyond its limit,
-and keeps the longest length that it saw. Here every text is read with the frequencies of its own length.
+LongRoPE has other factors beyond `original_max_position_embeddings`. Dynamic scaling (dynamic NTK) changes with every length beyond its limit,
+and keeps the longest length that it has seen. Here every text is read with the frequencies of its length.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RopeLimit:
         return -1 if num_prompt_tokens > self.length and not self.grows else num_prompt_tokens
 
     def restart(self, model: Any) -> None:
-        """Reset the longest length that the model saw, by reading one token."""
+        """Reset the longest length that the model has seen, by reading one token."""
         if self.grows:
             start = torch.zeros(1, 1, dtype=torch.long, device=model.device)
             model(input_ids=start, use_cache=False)

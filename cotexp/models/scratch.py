@@ -43,7 +43,7 @@ def make(settings: ScratchModel, texts: Iterable[str], folder: Path) -> None:
 
 
 def make_tokenizer(settings: ScratchModel, texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Byte-level BPE that can encode any text. A word, or a number of up to two digits, can be one token."""
+    """Byte-level BPE that can encode any text. A token is at most a word or two digits."""
     tokenizer = Tokenizer(models.BPE())
     words = Regex(r" ?[A-Za-z']+| ?\d{1,2}| ?[^\sA-Za-z\d]+|\s+")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

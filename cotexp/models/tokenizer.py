@@ -1,6 +1,6 @@
 """Loads a model's tokenizer by the rules of its folder, with a chat template that contains the date and the system prompt.
 
-So prompts are the same every day, and the template of an exported folder yields them alone.
+So prompts are the same every day, and the template of an exported folder gives the same prompts without settings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cotexp.settings.models import PretrainedModel
 log = logging.getLogger(__name__)
 
 TODAY = date(2024, 7, 26)
-"""The date for templates that ask for today's: Llama-3.1's default. Prompts, and so results, must not depend on the day."""
+"""The date for templates that use today's; it is Llama-3.1's default. Prompts and therefore results must not depend on the day."""
 
 PROBE = "QUESTION_STANDS_HERE"
 ANSWER_PROBE = "ANSWER_STANDS_HERE"
@@ -35,7 +35,7 @@ _NOW = re.compile(r"""strftime_now\(\s*("[^"]*"|'[^']*')\s*\)""")
 def load_tokenizer(folder: Path, settings: PretrainedModel) -> Any:
     """The tokenizer in `folder` with the date of TODAY and the system prompt of the settings in its chat template.
 
-    Raises: ConfigError when the template cannot hold them, or does not show the user's text once; whatever transformers raises.
+    Raises: ConfigError if the template cannot hold them, or does not show the user's text once; whatever transformers raises.
     """
     tokenizer = _own(folder, settings)
     _make_special(tokenizer, [each for each in (settings.compress_token,) if each in tokenizer.get_vocab()])
@@ -56,8 +56,8 @@ def load_tokenizer(folder: Path, settings: PretrainedModel) -> Any:
 def _own(folder: Path, settings: PretrainedModel) -> Any:
     """The tokenizer that the files in `folder` describe.
 
-    For many kinds of models transformers uses a class with rules of its own instead of those in tokenizer.json. Then only the special tokens of
-    the class are used.
+    For many kinds of models transformers uses a class with other rules than those in tokenizer.json. Then only the special tokens of the class
+    are used.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -71,7 +71,7 @@ def _own(folder: Path, settings: PretrainedModel) -> Any:
     else:
         if not type(tokenizer).__module__.startswith("transformers.") or follows(tokenizer, file):
             return tokenizer
-        log.info("%s: tokenizer.json holds, and not the rules of %s, which transformers would take", folder, type(tokenizer).__name__)
+        log.info("%s: the rules of tokenizer.json are used, not those of %s, which transformers would use", folder, type(tokenizer).__name__)
         known = Tokenizer.from_file(str(file)).get_vocab()
         named = {name: each for name, each in tokenizer.special_tokens_map.items() if isinstance(each, str) and each in known}
     return PreTrainedTokenizerFast.from_pretrained(folder, **named)
@@ -107,9 +107,9 @@ def _said(rules: Any) -> Any:
 
 
 def frame(tokenizer: Any) -> tuple[str, str]:
-    """What the chat template puts before and after the user's text when the model is to answer.
+    """The text that the chat template puts before and after the user's text in a prompt.
 
-    Raises: ConfigError when the template refuses the text, or does not contain it exactly once.
+    Raises: ConfigError if the template refuses the text, or does not contain it exactly once.
     """
     from jinja2 import TemplateError
 
@@ -164,7 +164,7 @@ def _settled(template: str, settings: PretrainedModel) -> str:
 
 
 def _literal(value: Any) -> str:
-    """A JSON value as Jinja writes it."""
+    """A JSON value as a Jinja literal."""
     if isinstance(value, dict):
         return f"{{{', '.join(f'{_literal(name)}: {_literal(each)}' for name, each in value.items())}}}"
     if isinstance(value, list):
@@ -175,7 +175,7 @@ def _literal(value: Any) -> str:
 def _protect(tokenizer: Any, text: str) -> None:
     """Make the tokens around a user's text special, so that no question can contain one. R1's `<｜User｜>`, for example, is not special.
 
-    Marks of reasoning stay as they are, and so do Gemma's tokens of white space, since models write them.
+    Marks of reasoning and Gemma's tokens of white space are not changed, because models write them.
     """
     marks = (reasoning.OPEN, reasoning.CLOSE)
     names = [str(each) for each in tokenizer.added_tokens_decoder.values() if not each.special]

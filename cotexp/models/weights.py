@@ -36,11 +36,11 @@ NOT_FINITE = "NaN or infinite values"
 
 
 def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LANGUAGE, dtype: str = "float32", meta: bool = False) -> PreTrainedModel:
-    """The model in `folder` on the CPU, encoder-decoder or causal by its configuration. With `meta` it has shapes alone.
+    """The model in `folder` on the CPU, encoder-decoder or causal by its configuration. With `meta` it has only shapes.
 
     `dtype` is a number format of torch; with "nf4" linear layers are rounded to 4 bits as they are read, and the rest is bfloat16.
 
-    Raises: ConfigError when transformers cannot load it, or with the tensors that do not fit the configuration or are not finite.
+    Raises: ConfigError if transformers cannot load it, or with the tensors that do not fit the configuration or are not finite.
     """
     stored, report = files.stored(folder, setting), []
     try:
@@ -59,12 +59,12 @@ def read(folder: Path, setting: str, *, trust_remote_code: bool, kind: str = LAN
         if names := [line.split("|")[0].strip() for line in report if "| CONVERSION" in line]:
             problem = f"parts are missing or of another shape, of what transformers puts together: {files.listed(names)}"
             raise ConfigError(_do_not_fit(setting, folder, [problem])) from None
-        own = f"; it brings code of its own, which may run with {setting.removesuffix('.path')}.trust_remote_code=true: read it first"
+        own = f"; it brings its own code, which may run with {setting.removesuffix('.path')}.trust_remote_code=true: read it first"
         advice = own if files.code(folder) and not trust_remote_code else ""
         raise ConfigError(f"{setting}: transformers cannot load {folder} ({files.first_line(error)}){advice}") from None
     layers: Iterable[Any] = model.modules()
     for layer in layers:
-        if hasattr(layer, "support_avx512bf16_for_cpu"):  # bitsandbytes 0.50: else its first pass without gradients ends gradients for good
+        if hasattr(layer, "support_avx512bf16_for_cpu"):  # bitsandbytes 0.50: otherwise a first pass without gradients disables gradients for ever
             layer.support_avx512bf16_for_cpu = False
     _correct_tied(model)
     found["missing_keys"] = {*found["missing_keys"], *_tied_against_config(model, stored, folder)}
@@ -88,7 +88,7 @@ def read_reported(kind: Any, folder: Path, **options: Any) -> tuple[PreTrainedMo
 
 @functools.cache
 def check(folder: Path, sha256: str, setting: str, *, trust_remote_code: bool, kind: str = LANGUAGE) -> PreTrainedModel:
-    """Check a model as `read` does, but hold one tensor in memory at a time. Returns the model with shapes alone.
+    """Check a model as `read` does, but hold one tensor in memory at a time. Returns the model with only shapes.
 
     `sha256` identifies the content of `folder`, so that the same content is checked once.
     Raises: ConfigError as `read` does.
@@ -122,7 +122,7 @@ def _do_not_fit(setting: str, folder: Path, problems: Iterable[str]) -> str:
 
 
 def _correct_tied(model: Any) -> None:
-    """Correct the configuration. transformers assumes that every T5's head is tied, and ties heads with own weights when it resizes them."""
+    """Correct the configuration. transformers assumes that the head of every T5 is tied, and ties separate heads when it resizes them."""
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     if head is not None and embedding is not None:
         for config in (model.config, model.config.get_text_config()):
@@ -130,7 +130,7 @@ def _correct_tied(model: Any) -> None:
 
 
 def faults(model: Any, found: dict[str, Any], stored: Mapping[str, Stored] = MappingProxyType({})) -> list[str]:
-    """Errors in the loaded weights: tensors by transformers' report `found`, and NaN or infinite values. `stored` tells which are masks."""
+    """Errors in the loaded weights: tensors by transformers' report `found`, and NaN or infinite values. `stored` shows which of them are masks."""
     is_quantized = getattr(model.config, "quantization_config", None) is not None
     names = {
         "missing": found["missing_keys"],

@@ -22,18 +22,18 @@ TICK_DISTANCE = 0.12
 
 def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
     """Arms that trained on rationales as points and models before fine-tuning as lines; no figure if all arms trained on one number of rationales."""
-    shown = [each for each in rows if each.answers and each.num_rationales]
-    if len({each.num_rationales for each in shown}) < 2 and not any(each.is_selected for each in shown):
+    shown = [row for row in rows if row.answers and row.num_rationales]
+    if len({row.num_rationales for row in shown}) < 2 and not any(row.is_selected for row in shown):
         return []
-    labels = [textwrap.fill(f"{each.label}: {each.accuracy:.1%}", LABEL_WIDTH) for each in shown]
-    label_inches = 0.1 + LINE_INCHES * max(each.count("\n") + 1 for each in labels)
+    labels = [textwrap.fill(f"{row.label}: {row.accuracy:.1%}", LABEL_WIDTH) for row in shown]
+    label_inches = 0.1 + LINE_INCHES * max(label.count("\n") + 1 for label in labels)
     height = max(3.0, label_inches * len(shown))
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         places = _draw_points(axes, shown)
         _draw_bases(axes, rows)
-        points = list(zip(places, (100 * each.accuracy for each in shown), strict=True))
+        points = list(zip(places, (100 * row.accuracy for row in shown), strict=True))
         _draw_labels(axes, labels, points, gap=label_inches / height)
         _draw_legend(figure, shown)
 
@@ -50,10 +50,10 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
 
 def _draw_points(axes: Any, rows: Sequence[ArmRow]) -> list[float]:
     """Draw interval, mean and seeds of every arm. Returns their horizontal positions."""
-    numbers = [each.num_rationales or 1.0 for each in rows]
+    numbers = [row.num_rationales or 1.0 for row in rows]
     wide = max(numbers) > 10 * min(numbers)
-    scaled = side_by_side([math.log10(each) if wide else each for each in numbers])
-    places = [10**each if wide else each for each in scaled]
+    scaled = side_by_side([math.log10(number) if wide else number for number in numbers])
+    places = [10**number if wide else number for number in scaled]
     for row, place in zip(rows, places, strict=True):
         colour = COLOURS["orange" if row.is_baseline else "blue"]
         filled = row.is_baseline or (row.against is not None and not row.against.within_noise)
@@ -68,15 +68,15 @@ def _draw_points(axes: Any, rows: Sequence[ArmRow]) -> list[float]:
             markerfacecolor=colour if filled else "white",
         )
         if len(row.seeds) > 1:
-            axes.plot([place] * len(row.seeds), [100 * each for each in row.seed_accuracies], "_", markersize=10, color="black", zorder=3)
-    axes.set(xlabel="training rationales (arms with nearly the same number stand side by side)", ylabel="accuracy, %")
+            axes.plot([place] * len(row.seeds), [100 * accuracy for accuracy in row.seed_accuracies], "_", markersize=10, color="black", zorder=3)
+    axes.set(xlabel="training rationales (arms with nearly the same number are side by side)", ylabel="accuracy, %")
     axes.set(title="Accuracy on the test questions", xscale="log" if wide else "linear")
     spread = max(scaled) - min(scaled) or 1.0
     limits = [min(scaled) - 0.1 * spread, max(scaled) + 0.1 * spread]
-    axes.set_xlim([10**each if wide else each for each in limits])
+    axes.set_xlim([10**limit if wide else limit for limit in limits])
     ticks = sorted(set(numbers))
     if not wide and all(after - before > TICK_DISTANCE * spread for before, after in itertools.pairwise(ticks)):
-        axes.set_xticks(ticks, [f"{each:,.0f}" for each in ticks])
+        axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     return places
 
 
@@ -91,7 +91,7 @@ def side_by_side(numbers: Sequence[float]) -> list[float]:
         else:
             groups.append([index])
     places = list(numbers)
-    for group in (each for each in groups if len(each) > 1):
+    for group in (group for group in groups if len(group) > 1):
         centre = sum(numbers[index] for index in group) / len(group)
         for rank, index in enumerate(sorted(group)):
             places[index] = centre + step * (rank - (len(group) - 1) / 2)
@@ -99,7 +99,7 @@ def side_by_side(numbers: Sequence[float]) -> list[float]:
 
 
 def _draw_bases(axes: Any, rows: Sequence[ArmRow]) -> None:
-    for row in (each for each in rows if each.answers and not each.arm):
+    for row in (row for row in rows if row.answers and not row.arm):
         axes.axhline(100 * row.accuracy, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
         text = f" {row.label}: {row.accuracy:.1%}"
         axes.text(0, 100 * row.accuracy, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, color=COLOURS["grey"])
@@ -146,6 +146,6 @@ def _draw_legend(figure: Any, rows: Sequence[ArmRow]) -> None:
         Line2D([], [], color=blue, marker="o", label="differs from it", **point),
         Line2D([], [], color=blue, marker="o", markerfacecolor="white", label="within noise", **point),
     ]
-    if any(len(each.seeds) > 1 for each in rows):
+    if any(len(row.seeds) > 1 for row in rows):
         handles.append(Line2D([], [], color="black", marker="_", markersize=10, linestyle="none", label="one seed"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, title="bar: 95 % interval over questions", title_fontsize=9)

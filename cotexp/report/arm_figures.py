@@ -22,20 +22,20 @@ def drawings(rows: Sequence[ArmRow], short_names: Mapping[str, str] = MappingPro
     yield from pareto.drawings(rows)
     yield from arm_figure.drawings(rows)
     runs = [row.arm.runs[0] for row in rows if row.arm]
-    yield from rounds.drawings([replace(each, label=renamed(each.label, short_names)) for each in _compressed_sets(runs)])
+    yield from rounds.drawings([replace(compressed, label=renamed(compressed.label, short_names)) for compressed in _compressed_sets(runs)])
     yield from _difficulties(runs)
     steps = {row.label: funnel.steps(run.metrics, run.settings) for row in rows if row.arm for run in row.arm.runs[:1]}
-    yield from funnel.drawings({label: found for label, found in steps.items() if found})
+    yield from funnel.drawings({label: filters for label, filters in steps.items() if filters})
 
 
 def _compressed_sets(runs: Sequence[Run]) -> list[rounds.CompressedSet]:
     """Every compressed training set once, labelled by the settings that set it apart from the others."""
-    found: dict[str, tuple[Run, rounds.CompressedSet]] = {}
+    distinct: dict[str, tuple[Run, rounds.CompressedSet]] = {}
     for run in runs:
         if compressed := unless_broken(run.folder, rounds.read, lambda: None):
-            found.setdefault(compressed.content, (run, compressed))
-    names = labels([run for run, _ in found.values()]) if found else []
-    return [replace(compressed, label=name) for name, (_, compressed) in zip(names, found.values(), strict=True)]
+            distinct.setdefault(compressed.content, (run, compressed))
+    names = labels([run for run, _ in distinct.values()]) if distinct else []
+    return [replace(compressed, label=name) for name, (_, compressed) in zip(names, distinct.values(), strict=True)]
 
 
 def _difficulties(runs: Sequence[Run]) -> Iterator[Drawing]:
@@ -48,4 +48,4 @@ def _difficulties(runs: Sequence[Run]) -> Iterator[Drawing]:
     for number, run in enumerate(scored.values(), 1):
         drawings: list[Drawing] = unless_broken(run.folder, lambda folder: list(run_figures.of_difficulty(folder)), list)
         ending = "" if number == 1 else f"_{number}"
-        yield from (each._replace(name=each.name + ending) for each in drawings)
+        yield from (drawing._replace(name=drawing.name + ending) for drawing in drawings)

@@ -1,4 +1,4 @@
-"""The numbers of an experiment's arms: accuracy over seeds and questions, the paired difference to a baseline, and which are the best."""
+"""Numbers of an experiment's arms: accuracy over seeds and questions, paired difference to a baseline, and the best arms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cotexp.report.document import Gap
 BASE = "base (not fine-tuned)"
 BASELINE = "baseline"
 OWN_BASE = "base"
-"""Name of a baseline that compares every arm with the model that it was fine-tuned from."""
+"""Baseline by which every arm is compared with the model that it was fine-tuned from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class ArmRow:
     """One arm, or the model before fine-tuning (no arm, no seeds), or an arm without a finished run (no answers).
 
     `accuracy` is the mean over seeds and questions in [0, 1], `low` and `high` its 95 % interval over questions, `over_seeds` holds the
-    accuracies' mean and deviation. `against` is None for the baseline and if no answers can be paired; `uncompared` gives the reason.
+    mean and standard deviation of the accuracies. `against` is None for the baseline and if no answers can be paired; `uncompared` gives the reason.
     """
 
     label: str
@@ -57,8 +57,8 @@ class ArmRow:
     @property
     def num_rationales(self) -> float | None:
         """Mean number of training rationales."""
-        found = self.metric("selection/num_kept")
-        return found.mean if found else None
+        kept = self.metric("selection/num_kept")
+        return kept.mean if kept else None
 
     @property
     def is_selected(self) -> bool:
@@ -71,7 +71,7 @@ class ArmRow:
         return self.against is not None and not self.against.within_noise and self.against.paired.difference < 0
 
     def metric(self, name: str) -> Spread | None:
-        """A number of metrics.json; names without a slash belong to the row's mode, such as latency_seconds_batch1, the only ones of a base model."""
+        """A number of metrics.json. Names without a slash, such as latency_seconds_batch1, belong to the row's mode; a base model has only these."""
         in_mode = f"eval/{self.mode}/{name}"
         if self.arm is not None:
             return self.arm.metric(name if "/" in name else in_mode)
@@ -82,50 +82,50 @@ def measure_arms(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow
     """Models before fine-tuning first, then every arm, compared with the baseline. If `baseline` is None, each arm is compared with its own
     base model; a text is the reason why there is no baseline.
 
-    Pairs are the same questions and, where the two share seeds, the same seeds.
+    Pairs are the same questions and, if the two share seeds, the same seeds.
     """
     bases: dict[tuple[str, ...], list[Arm]] = {}
-    for each in arms:
-        if each.runs[0].base_answers and each.runs[0].mode != "base":
-            bases.setdefault(each.runs[0].base_keys, []).append(each)
-    return [*(_base_row(sharing, baseline, len(bases)) for sharing in bases.values()), *(_arm_row(each, baseline) for each in arms)]
+    for arm in arms:
+        if arm.runs[0].base_answers and arm.runs[0].mode != "base":
+            bases.setdefault(arm.runs[0].base_keys, []).append(arm)
+    return [*(_base_row(sharing, baseline, len(bases)) for sharing in bases.values()), *(_arm_row(arm, baseline) for arm in arms)]
 
 
 def _base_row(arms: Sequence[Arm], baseline: Arm | str | None, num_bases: int) -> ArmRow:
     run = arms[0].runs[0]
-    against = Against(baseline.answers(), run.base_answers) if isinstance(baseline, Arm) else Against(reason=baseline or BASELINE)
+    pair = PairedAnswers(baseline.answers(), run.base_answers) if isinstance(baseline, Arm) else PairedAnswers(reason=baseline or BASELINE)
     label = BASE if num_bases == 1 else f"{BASE} of {arms[0].label}"
-    return replace(_measured(label, "base", run.base_answers, against), metrics=run.metrics)
+    return replace(_measured(label, "base", run.base_answers, pair), metrics=run.metrics)
 
 
 def _arm_row(arm: Arm, baseline: Arm | str | None) -> ArmRow:
-    run = arm.runs[0]
+    first = arm.runs[0]
     if baseline is None:
-        against = Against(run.base_answers, arm.answers()) if run.base_answers else Against(reason="its base model did not answer")
+        pair = PairedAnswers(first.base_answers, arm.answers()) if first.base_answers else PairedAnswers(reason="its base model did not answer")
     elif isinstance(baseline, str) or arm is baseline:
-        against = Against(reason=baseline if isinstance(baseline, str) else BASELINE)
+        pair = PairedAnswers(reason=baseline if isinstance(baseline, str) else BASELINE)
     else:
-        common = sorted(set(arm.seeds) & set(baseline.seeds)) or None
-        against = Against(baseline.answers(common), arm.answers(common))
-    accuracies = [mean(list(shares_correct(each.answers).values())) for each in arm.runs]
-    row = _measured(arm.label, run.mode, arm.answers(), against)
+        shared_seeds = sorted(set(arm.seeds) & set(baseline.seeds)) or None
+        pair = PairedAnswers(baseline.answers(shared_seeds), arm.answers(shared_seeds))
+    accuracies = [mean(list(shares_correct(run.answers).values())) for run in arm.runs]
+    row = _measured(arm.label, first.mode, arm.answers(), pair)
     return replace(row, arm=arm, over_seeds=mean_and_deviation(accuracies), seed_accuracies=accuracies)
 
 
-class Against(NamedTuple):
-    """The baseline's answers and those to compare with them, or why there are none."""
+class PairedAnswers(NamedTuple):
+    """The baseline's answers and those to compare with them, or the reason why there are none."""
 
     first: Sequence[Prediction] = ()
     second: Sequence[Prediction] = ()
     reason: str = ""
 
 
-def _measured(label: str, mode: str, answers: Sequence[Prediction], against: Against) -> ArmRow:
+def _measured(label: str, mode: str, answers: Sequence[Prediction], pair: PairedAnswers) -> ArmRow:
     measured = accuracy_metrics(answers)
-    compared = None if against.reason else compare_answers(against.first, against.second)
+    compared = None if pair.reason else compare_answers(pair.first, pair.second)
     by_task: dict[str, list[Prediction]] = {}
-    for each in answers:
-        by_task.setdefault(each.task, []).append(each)
+    for answer in answers:
+        by_task.setdefault(answer.task, []).append(answer)
     return ArmRow(
         label=label,
         mode=mode,
@@ -136,9 +136,9 @@ def _measured(label: str, mode: str, answers: Sequence[Prediction], against: Aga
         num_tokens=measured["num_tokens"],
         num_cot_tokens=measured["num_cot_tokens"],
         num_questions=int(measured["num_questions"]),
-        accuracy_of={task: mean(list(shares_correct(each).values())) for task, each in by_task.items()},
+        accuracy_of={task: mean(list(shares_correct(of_task).values())) for task, of_task in by_task.items()},
         against=compared.rows[-1] if compared and compared.rows else None,
-        uncompared=against.reason or "no common question",
+        uncompared=pair.reason or "no common question",
         num_unpaired=len(compared.only_first) + len(compared.only_second) + len(compared.other_gold) if compared else 0,
     )
 
@@ -150,24 +150,24 @@ def most_accurate(rows: Sequence[ArmRow]) -> set[str]:
         compared = compare_answers(first.answers, second.answers).rows
         return not compared or compared[-1].within_noise
 
-    return _best([each for each in rows if each.answers], lambda each: -each.accuracy, alike)
+    return _best([row for row in rows if row.answers], lambda row: -row.accuracy, alike)
 
 
 def shortest(rows: Sequence[ArmRow], length: TokenCount) -> set[str]:
     """Labels of the row with the fewest tokens and of those that a paired test cannot distinguish from it. Rows that are less accurate than the
-    baseline beyond noise take no part. None if the test can distinguish no row.
+    baseline beyond noise are excluded. None if the test can distinguish no row.
     """
 
     def alike(first: ArmRow, second: ArmRow) -> bool:
         interval = token_difference(first.answers, second.answers, length)
         return interval is None or interval.low <= 0 <= interval.high
 
-    return _best([each for each in rows if each.answers and not each.worse], lambda each: getattr(each, length), alike)
+    return _best([row for row in rows if row.answers and not row.worse], lambda row: getattr(row, length), alike)
 
 
 def _best(rows: Sequence[ArmRow], loss: Callable[[ArmRow], float], alike: Callable[[ArmRow, ArmRow], bool]) -> set[str]:
     if len(rows) < 2:
         return set()
     first = min(rows, key=loss)
-    best = {each.label for each in rows if each is first or alike(first, each)}
+    best = {row.label for row in rows if row is first or alike(first, row)}
     return best if len(best) < len(rows) else set()

@@ -14,9 +14,9 @@ from cotexp.settings.base import suggestion
 
 NO_CELL = Cell()
 USUAL = ("seeds", "rationales", "rationale_tokens", "accuracy", "deviation", "tokens", "ratio", "difference", "p")
-"""Columns of a table that declares none; those that no row fills are left out."""
+"""Columns of a table that declares none. A column that no row fills is left out."""
 TASK = "accuracy:"
-"""Before a task's name: the column of its accuracy."""
+"""Prefix of the column of a task's accuracy; the task's name follows."""
 
 
 class FilledColumn(NamedTuple):
@@ -27,30 +27,30 @@ class FilledColumn(NamedTuple):
 
 
 def make_table(name: str, title: str, rows: Sequence[ArmRow], columns: Sequence[str] = ()) -> Table:
-    """A table of `rows` with these columns (see `column_named`); by default the usual ones that a row fills, and one per task if several."""
-    wanted = [column_named(each) for each in columns] if columns else _usual(rows)
+    """A table of `rows` with these columns (see `column_named`); by default the usual ones that a row fills, and one per task of several."""
+    shown = [column_named(column) for column in columns] if columns else _usual(rows)
     bold = {"accuracy": most_accurate(rows), "tokens": shortest(rows, "num_tokens"), "cot_tokens": shortest(rows, "num_cot_tokens")}
     return Table(
         name=name,
         title=title,
-        columns=tuple(each.column for each in wanted),
-        rows=tuple(_row(each, wanted, bold) for each in rows),
-        notes=(*notes(rows), *(_doubts(rows) if any(each.column.name == "latency" for each in wanted) else ())),
+        columns=tuple(filled.column for filled in shown),
+        rows=tuple(_row(row, shown, bold) for row in rows),
+        notes=(*notes(rows), *(_doubts(rows) if any(filled.column.name == "latency" for filled in shown) else ())),
     )
 
 
 def _usual(rows: Sequence[ArmRow]) -> list[FilledColumn]:
-    found = [column_named(each) for each in USUAL]
+    usual = [column_named(name) for name in USUAL]
     tasks = list(dict.fromkeys(task for row in rows for task in row.accuracy_of))
-    filled = [each for each in found if any(row.arm and each.cell(row).text for row in rows)]
+    filled = [column for column in usual if any(row.arm and column.cell(row).text for row in rows)]
     return [*filled, *(column_named(TASK + task) for task in tasks if len(tasks) > 1)]
 
 
-def _row(row: ArmRow, wanted: Sequence[FilledColumn], bold: dict[str, set[str]]) -> Row:
+def _row(row: ArmRow, columns: Sequence[FilledColumn], bold: dict[str, set[str]]) -> Row:
     return Row(
         label=row.label,
         kind="arm" if row.arm or row.gaps else "base",
-        cells=tuple(_cell(row, each, bold) for each in wanted),
+        cells=tuple(_cell(row, column, bold) for column in columns),
         seeds=tuple(row.seeds),
         num_questions=row.num_questions if row.answers else None,
         is_baseline=row.is_baseline,
@@ -58,12 +58,12 @@ def _row(row: ArmRow, wanted: Sequence[FilledColumn], bold: dict[str, set[str]])
     )
 
 
-def _cell(row: ArmRow, each: FilledColumn, bold: dict[str, set[str]]) -> Cell:
+def _cell(row: ArmRow, filled: FilledColumn, bold: dict[str, set[str]]) -> Cell:
     if not row.answers:
         state: State = row.gaps[0].state if len({gap.state for gap in row.gaps}) == 1 else "missing"
         return Cell(text=state, state=state)
-    cell = each.cell(row)
-    if row.label in bold.get(each.column.name, ()):
+    cell = filled.cell(row)
+    if row.label in bold.get(filled.column.name, ()):
         cell = replace(cell, bold=True)
     return replace(cell, state="partial") if row.gaps and cell.text else cell
 
@@ -94,7 +94,7 @@ def _seeds(row: ArmRow) -> Cell:
 
 
 def _accuracy(row: ArmRow) -> Cell:
-    value, low, high = (100 * each for each in (row.accuracy, row.low, row.high))
+    value, low, high = (100 * share for share in (row.accuracy, row.low, row.high))
     deviation = 100 * row.over_seeds.deviation if row.over_seeds else math.nan
     return Cell(text=f"{value:.1f} ({low:.1f} to {high:.1f})", value=value, low=low, high=high, deviation=_number(deviation))
 
@@ -108,20 +108,20 @@ def _ratio(row: ArmRow) -> Cell:
 
 
 def _metric(row: ArmRow, name: str, form: str) -> Cell:
-    found = row.metric(name)
-    if found is None:
+    spread_of_seeds = row.metric(name)
+    if spread_of_seeds is None:
         return NO_CELL
-    spread = "" if math.isnan(found.deviation) or not found.deviation or form != ".4g" else f" ± {found.deviation:.2g}"
-    return Cell(text=f"{found.mean:{form}}{spread}", value=found.mean, deviation=_number(found.deviation))
+    spread = "" if math.isnan(spread_of_seeds.deviation) or not spread_of_seeds.deviation or form != ".4g" else f" ± {spread_of_seeds.deviation:.2g}"
+    return Cell(text=f"{spread_of_seeds.mean:{form}}{spread}", value=spread_of_seeds.mean, deviation=_number(spread_of_seeds.deviation))
 
 
 def _latency(row: ArmRow) -> Cell:
     """The median over passes, its mean over seeds, and the outermost quartiles."""
     cell = _metric(row, "latency_seconds_batch1", ".3f")
     times = list(_times(row))
-    if cell.value is None or not all("latency_seconds_batch1_low" in each for each in times):
+    if cell.value is None or not all("latency_seconds_batch1_low" in time for time in times):
         return cell
-    low, high = min(each["latency_seconds_batch1_low"] for each in times), max(each["latency_seconds_batch1_high"] for each in times)
+    low, high = min(time["latency_seconds_batch1_low"] for time in times), max(time["latency_seconds_batch1_high"] for time in times)
     return replace(cell, text=f"{cell.text} ({low:.3f} to {high:.3f})", low=low, high=high)
 
 
@@ -141,7 +141,7 @@ def _difference(row: ArmRow) -> Cell:
     if row.against is None:
         return Cell(text=row.uncompared)
     paired = row.against.paired
-    value, low, high = (100 * each for each in (paired.difference, paired.low, paired.high))
+    value, low, high = (100 * share for share in (paired.difference, paired.low, paired.high))
     text = f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
     return Cell(text=text, value=value, low=low, high=high, within_noise=row.against.within_noise)
 
@@ -162,8 +162,8 @@ def _tokens(row: ArmRow, value: float) -> Cell:
 
 
 COLUMNS: dict[str, FilledColumn] = {
-    each.column.name: each
-    for each in (
+    filled.column.name: filled
+    for filled in (
         FilledColumn(Column(name="seeds", title="seeds"), _seeds),
         FilledColumn(Column(name="rationales", title="training rationales"), lambda row: _metric(row, "selection/num_kept", ",.0f")),
         FilledColumn(Column(name="rationale_tokens", title="training tokens"), lambda row: _metric(row, "selection/num_tokens", ",.0f")),
@@ -186,53 +186,53 @@ COLUMNS: dict[str, FilledColumn] = {
 
 def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
     """What a reader needs to interpret the table."""
-    measured = [each for each in rows if each.answers]
+    measured = [row for row in rows if row.answers]
     if not measured:
         return
-    counts = sorted({each.num_questions for each in measured})
+    counts = sorted({row.num_questions for row in measured})
     questions = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    modes = dict.fromkeys(each.mode for each in measured if each.arm)
-    compared = [each for each in rows if each.is_baseline]
+    modes = dict.fromkeys(row.mode for row in measured if row.arm)
+    compared = [row for row in rows if row.is_baseline]
     against = f"; differences are to the baseline, {compared[0].label}" if len(compared) == 1 else ""
-    if len(compared) != 1 and any(each.against for each in rows):
-        against = "; differences are to the model that each arm was made of"
-    splits = {run.identity.get("evaluation.split", "test") for each in measured if each.arm for run in each.arm.runs} or {"test"}
+    if len(compared) != 1 and any(row.against for row in rows):
+        against = "; differences are to the model that each arm was fine-tuned from"
+    splits = {run.identity.get("evaluation.split", "test") for row in measured if row.arm for run in row.arm.runs} or {"test"}
     yield f"{questions} {' or '.join(sorted(splits))} questions, mode {', '.join(modes)}, strict grading{against}."
-    yield from dict.fromkeys(line for each in measured for metrics in _metrics_of(each) for line in incomplete.lines(metrics))
-    several = any(len(each.seeds) > 1 for each in measured)
+    yield from dict.fromkeys(line for row in measured for metrics in _metrics_of(row) for line in incomplete.lines(metrics))
+    several = any(len(row.seeds) > 1 for row in measured)
     if several:
         yield (
-            "Accuracy is the mean over seeds and questions, its interval a bootstrap over questions (Wilson's for a single seed); what another "
-            "training run would change is the sd over seeds, and no part of the intervals."
+            "Accuracy is the mean over seeds and questions; its interval is a bootstrap over questions (Wilson's for a single seed). The sd over "
+            "seeds shows what another training run would change; the intervals do not contain it."
         )
-    if any(each.against for each in rows):
+    if any(row.against for row in rows):
         yield (
             "Differences are paired on the same questions"
-            + (" and on the seeds that both arms have, every question with its share of correct answers" if several else "")
+            + (" and on the seeds that both arms have, each question with its share of correct answers" if several else "")
             + "; interval by bootstrap over questions, p by McNemar's exact test for one answer per question, else by a sign-flip permutation test."
         )
-        yield "≈: within noise, since the interval holds 0 or p is at least 0.05; p-values are not corrected for the number of arms."
+        yield "≈: within noise (the interval holds 0, or p is at least 0.05); p-values are not corrected for the number of arms."
     yield (
-        "Bold: the best accuracy and those that a paired test cannot tell from it; the same for tokens, among arms that are not less accurate "
-        "than the baseline beyond noise. Nothing is bold where nothing can be told apart."
+        "Bold: the best accuracy and those that a paired test cannot distinguish from it; the same for tokens, among arms that are not less "
+        "accurate than the baseline beyond noise. Nothing is bold if the test distinguishes no arm."
     )
     yield from _unequal(measured)
 
 
 def _doubts(rows: Sequence[ArmRow]) -> Iterator[str]:
     """A line for each arm whose latency is not reliable."""
-    for each in rows:
-        if each.answers:
-            yield from dict.fromkeys(line for times in _times(each) for line in latency.doubts(times, each.label))
+    for row in rows:
+        if row.answers:
+            yield from dict.fromkeys(line for times in _times(row) for line in latency.doubts(times, row.label))
 
 
 def _unequal(rows: Sequence[ArmRow]) -> Iterator[str]:
     """A line for each arm that was compared on some of its questions or seeds."""
-    baseline = next((each for each in rows if each.is_baseline and each.arm), None)
-    for each in rows:
-        if each.num_unpaired:
-            yield f"{each.label}: {each.num_unpaired:,} questions are not in both arms with one gold answer, and take no part in the difference."
-        if baseline and each.seeds and each.seeds != baseline.seeds:
-            common = sorted(set(each.seeds) & set(baseline.seeds))
-            which = f"on seeds {', '.join(map(str, common))} alone" if common else "over all seeds of both, since they share none"
-            yield f"{each.label}: other seeds than the baseline; compared {which}."
+    baseline = next((row for row in rows if row.is_baseline and row.arm), None)
+    for row in rows:
+        if row.num_unpaired:
+            yield f"{row.label}: {row.num_unpaired:,} questions are not in both arms with the same gold answer; the difference excludes them."
+        if baseline and row.seeds and row.seeds != baseline.seeds:
+            common = sorted(set(row.seeds) & set(baseline.seeds))
+            which = f"only on seeds {', '.join(map(str, common))}" if common else "over all seeds of both, since they share none"
+            yield f"{row.label}: its seeds differ from the baseline's; compared {which}."

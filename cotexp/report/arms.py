@@ -1,4 +1,4 @@
-"""Arms: runs whose settings differ in the seed alone. The label of an arm states the settings that set it apart."""
+"""Arms: runs whose settings differ only in the seed. The label of an arm states the settings that set it apart."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from cotexp.report.finished_runs import Flat, Run, RunIdentity
 from cotexp.settings.base import ConfigError, suggestion
 
 DERIVED = ("tasks.", "mixture.full_ratio", "evaluation.ratio")
-"""Settings whose defaults follow from others. They are in a label only if it is ambiguous without them."""
+"""Settings whose defaults follow from others. A label contains them only if it is ambiguous without them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """Runs that differ in the seed alone, sorted by seed."""
+    """Runs that differ only in the seed, sorted by seed."""
 
     label: str
     runs: list[Run]
 
     @property
     def seeds(self) -> list[int]:
-        return [each.seed for each in self.runs]
+        return [run.seed for run in self.runs]
 
     def answers(self, seeds: Iterable[int] | None = None) -> list[Prediction]:
         """Answers of all seeds, or of `seeds`. Several seeds count like several samples of a question."""
-        wanted = set(self.seeds if seeds is None else seeds)
-        return [answer for each in self.runs if each.seed in wanted for answer in each.answers]
+        chosen = set(self.seeds if seeds is None else seeds)
+        return [answer for run in self.runs if run.seed in chosen for answer in run.answers]
 
     def metric(self, name: str) -> Spread | None:
         """Mean and deviation over the seeds; None if a run lacks this metric."""
-        values = [each.metrics[name] for each in self.runs if name in each.metrics]
+        values = [run.metrics[name] for run in self.runs if name in run.metrics]
         return mean_and_deviation(values) if values and len(values) == len(self.runs) else None
 
 
@@ -41,16 +41,16 @@ def arms_of(runs: Sequence[Run]) -> tuple[list[Arm], list[str]]:
     """The arms of `runs` sorted by label, and a line for each run that a newer one with the same settings and seed replaces."""
     groups: dict[tuple[Any, ...], dict[int, Run]] = {}
     replaced: dict[str, str] = {}
-    for each in sorted(runs, key=lambda run: run.finished):
-        by_seed = groups.setdefault((each.mode, *sorted(each.identity.items())), {})
-        older = by_seed.get(each.seed)
-        if older is not None and older.key != each.key:
-            replaced[f"{older.name}/{older.key}"] = f"{older.name}/{older.key}: {each.name}/{each.key} has the same settings and seed, and is newer"
-        by_seed[each.seed] = each
+    for run in sorted(runs, key=lambda run: run.finished):
+        by_seed = groups.setdefault((run.mode, *sorted(run.identity.items())), {})
+        older = by_seed.get(run.seed)
+        if older is not None and older.key != run.key:
+            replaced[f"{older.name}/{older.key}"] = f"{older.name}/{older.key}: {run.name}/{run.key} has the same settings and seed, and is newer"
+        by_seed[run.seed] = run
     members = [[by_seed[seed] for seed in sorted(by_seed)] for by_seed in groups.values()]
     labelled = zip(labels([by_seed[0] for by_seed in members]), members, strict=True)
     arms = [Arm(label=label, runs=members_of_arm) for label, members_of_arm in labelled]
-    return sorted(arms, key=lambda each: _by_number(each.label)), list(replaced.values())
+    return sorted(arms, key=lambda arm: _by_number(arm.label)), list(replaced.values())
 
 
 def labels(runs: Sequence[RunIdentity]) -> list[str]:
@@ -61,27 +61,27 @@ def labels(runs: Sequence[RunIdentity]) -> list[str]:
     """
     if len(runs) == 1:
         return [runs[0].name]
-    needed = [{path: value for path, value in each.identity.items() if not path.startswith(DERIVED)} for each in runs]
+    needed = [{path: value for path, value in run.identity.items() if not path.startswith(DERIVED)} for run in runs]
     short = _labels(runs, needed)
-    return short if len(set(short)) == len(short) else _labels(runs, [each.identity for each in runs])
+    return short if len(set(short)) == len(short) else _labels(runs, [run.identity for run in runs])
 
 
 def _labels(runs: Sequence[RunIdentity], flats: Sequence[Flat]) -> list[str]:
     parts: list[list[str]] = [[] for _ in runs]
     for slot in dict.fromkeys(path.partition(".")[0] for flat in flats for path in flat):
         in_slot = [{path: value for path, value in flat.items() if path.startswith(f"{slot}.")} for flat in flats]
-        present = [each for each in in_slot if each]
-        if all(each == present[0] for each in present):
+        present = [section for section in in_slot if section]
+        if all(section == present[0] for section in present):
             continue
-        names = [each.names.get(slot, "") for each in runs]
+        names = [run.names.get(slot, "") for run in runs]
         varying = {name: _varying([flat for flat, other in zip(in_slot, names, strict=True) if flat and other == name]) for name in set(names)}
         for index, name in enumerate(names):
             if in_slot[index] and len(varying) > 1:
                 parts[index].append(f"{slot}={name}")
             parts[index] += [f"{path}={value}" for path, value in in_slot[index].items() if path != f"{slot}.name" and path in varying[name]]
-    if len({each.mode for each in runs}) > 1:
-        parts = [[*settings, f"mode={each.mode}"] for settings, each in zip(parts, runs, strict=True)]
-    return [", ".join(settings) or each.name for settings, each in zip(parts, runs, strict=True)]
+    if len({run.mode for run in runs}) > 1:
+        parts = [[*settings, f"mode={run.mode}"] for settings, run in zip(parts, runs, strict=True)]
+    return [", ".join(settings) or run.name for settings, run in zip(parts, runs, strict=True)]
 
 
 def _varying(flats: Sequence[Flat]) -> set[str]:
@@ -92,32 +92,32 @@ def _varying(flats: Sequence[Flat]) -> set[str]:
 def _by_number(label: str) -> list[tuple[bool, float, str]]:
     """Sort key of a label that orders its numbers by value."""
     words = label.replace("=", " ").replace(",", " ").split()
-    return [(False, float(each), "") if each.replace(".", "", 1).isdigit() else (True, 0.0, each) for each in words]
+    return [(False, float(word), "") if word.replace(".", "", 1).isdigit() else (True, 0.0, word) for word in words]
 
 
 def usual_baseline(arms: Sequence[Arm]) -> Arm:
     """The first arm that selects at random among all rationales, or else the first."""
-    return next((each for each in arms if _is_random(each.runs[0].settings.get("selection") or {})), arms[0])
+    return next((arm for arm in arms if _is_random(arm.runs[0].settings.get("selection") or {})), arms[0])
 
 
 def label_of(known: Sequence[str], selector: str) -> str:
     """The label that has all parts of `selector`, such as "selection=random". Raises: ConfigError unless exactly one fits."""
-    found = fitting(known, selector)
-    if len(found) != 1:
-        which = f"fits {len(found)} arms, name more of its settings" if found else f"is no arm{suggestion(selector, list(known))}"
+    matching = fitting(known, selector)
+    if len(matching) != 1:
+        which = f"fits {len(matching)} arms, name more of its settings" if matching else f"is not an arm{suggestion(selector, list(known))}"
         raise ConfigError(f"report: --baseline {selector!r} {which}; arms: {'; '.join(known)}")
-    return found[0]
+    return matching[0]
 
 
 def fitting(known: Sequence[str], selector: str) -> list[str]:
     """The labels that have all parts of `selector`; none if the selector is empty."""
-    wanted = set(_parts(selector))
-    return [each for each in known if each == selector] or [each for each in known if wanted and wanted <= set(_parts(each))]
+    parts = set(_parts(selector))
+    return [label for label in known if label == selector] or [label for label in known if parts and parts <= set(_parts(label))]
 
 
 def _parts(label: str) -> list[str]:
     """The settings in a label; commas within brackets belong to a list."""
-    return [each.strip() for each in label.split(", ") if each.strip()]
+    return [part.strip() for part in label.split(", ") if part.strip()]
 
 
 def _is_random(selection: dict[str, Any]) -> bool:

@@ -37,14 +37,14 @@ from cotexp.report.published_numbers import published_rows
 from cotexp.report.style import Drawing, picture
 
 Grid = Callable[[tuple[str, ...]], list[GridPoint]]
-"""From the overrides of a command line to the points of its grid."""
+"""Overrides of a command line -> the points of its grid."""
 FindPublished = Callable[[str], Published]
-"""From the name of a file of published numbers to its content."""
+"""Name of a file of published numbers -> its content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Options of the command: see `cotexp report --help`."""
+class ReportOptions:
+    """Options of the command, see `cotexp report --help`."""
 
     baseline: str | None = None
     mode: str | None = None
@@ -55,7 +55,7 @@ class Wanted:
 def joined_name(names: Sequence[str]) -> str:
     """Name of a report on these experiments."""
     distinct = list(dict.fromkeys(names))
-    return distinct[0] if len(distinct) == 1 else "+".join(each.replace("/", "-") for each in distinct)
+    return distinct[0] if len(distinct) == 1 else "+".join(name.replace("/", "-") for name in distinct)
 
 
 class Part(NamedTuple):
@@ -70,35 +70,36 @@ class Part(NamedTuple):
     sources: list[str]
 
 
-def report_of(name: str, report: DeclaredReport, outputs: Path, wanted: Wanted, *, grid: Grid, published: FindPublished) -> Report:
+def report_of(name: str, report: DeclaredReport, outputs: Path, options: ReportOptions, *, grid: Grid, published: FindPublished) -> Report:
     """The report that a declaration describes. Raises: ConfigError for an unknown mode or baseline, or settings that no run has."""
-    plans = [named(_plan(each, outputs, wanted, grid), each.labels) for each in report.tables]
-    asked = _asked(plans, wanted.baseline)
-    overrides = [*wanted.overrides, *place_of(outputs)]
+    plans = [named(_plan(table, outputs, options, grid), table.labels) for table in report.tables]
+    baselines = _requested_baselines(plans, options.baseline)
+    overrides = [*options.overrides, *place_of(outputs)]
     parts = [
-        _part(f"{number}", *each, report.title, overrides, published) for number, each in enumerate(zip(report.tables, plans, asked, strict=True), 1)
+        _part(f"{number}", *table, report.title, overrides, published)
+        for number, table in enumerate(zip(report.tables, plans, baselines, strict=True), 1)
     ]
-    sources = [note for each in parts for note in each.sources]
-    settings = [of_run for each in parts for of_run in each.settings]
+    sources = [note for part in parts for note in part.sources]
+    settings = [of_run for part in parts for of_run in part.settings]
     return Report(
         name=name,
         title=report.title,
-        tables=tuple(each.table for each in parts),
-        figures=tuple(picture(drawing.of_table(each.table, len(parts))) for each in parts for drawing in each.drawings),
+        tables=tuple(part.table for part in parts),
+        figures=tuple(picture(drawing.of_table(part.table, len(parts))) for part in parts for drawing in part.drawings),
         footnotes=tuple(dict.fromkeys((*report.footnotes, *sources, *disclosures(settings)))),
-        left_out=tuple(dict.fromkeys((*(line for each in parts for line in each.left_out), *unexpected(each.takes_part for each in parts)))),
-        runs=tuple(run for each in parts for run in each.runs),
+        left_out=tuple(dict.fromkeys((*(line for part in parts for line in part.left_out), *unexpected(part.takes_part for part in parts)))),
+        runs=tuple(run for part in parts for run in part.runs),
     )
 
 
-def _asked(plans: Sequence[ExpectedArms], baseline: str | None) -> list[str | None]:
+def _requested_baselines(plans: Sequence[ExpectedArms], baseline: str | None) -> list[str | None]:
     """The requested baseline for each table that has this arm, None (the table's own) for the others. Raises: ConfigError if no table has it."""
-    labels = [[each.label for each in plan.arms] for plan in plans]
+    labels = [[arm.label for arm in plan.arms] for plan in plans]
     if baseline is None or baseline == OWN_BASE:
         return [baseline for _ in plans]
-    if not any(fitting(each, baseline) for each in labels):
+    if not any(fitting(label, baseline) for label in labels):
         label_of(list(dict.fromkeys(itertools.chain(*labels))), baseline)
-    return [baseline if fitting(each, baseline) else None for each in labels]
+    return [baseline if fitting(label, baseline) else None for label in labels]
 
 
 def _part(
@@ -106,54 +107,56 @@ def _part(
 ) -> Part:
     rows = _rows(plan, baseline or settings.baseline)
     table = make_table(name, settings.title or title, rows, settings.columns)
-    rows_of_others = [published_rows(each, published(each.file), table.columns) for each in settings.published]
+    rows_of_others = [published_rows(rows, published(rows.file), table.columns) for rows in settings.published]
     notes = (*settings.notes, *table.notes, *_missing(table, settings, overrides))
     return Part(
-        table=replace(table, rows=(*table.rows, *(row for each in rows_of_others for row in each.rows)), notes=notes),
+        table=replace(table, rows=(*table.rows, *(row for added in rows_of_others for row in added.rows)), notes=notes),
         drawings=list(arm_figures.drawings(rows, settings.labels)),
         runs=list(_runs_of(rows, name)),
         settings=[row.arm.runs[0].settings for row in rows if row.arm],
         left_out=plan.left_out,
         takes_part=plan.takes_part,
-        sources=[note for each in rows_of_others for note in each.notes],
+        sources=[note for added in rows_of_others for note in added.notes],
     )
 
 
 def _missing(table: Table, settings: DeclaredTable, overrides: Sequence[str]) -> Iterator[str]:
-    """The sweep, with these further overrides, that fills all gaps at once. It computes only the missing runs."""
+    """The command of the sweep, with these further overrides, which fills all gaps at once. It computes only the missing runs."""
     gaps = [gap for row in table.rows for gap in row.gaps]
     if gaps and settings.sweep and not settings.where:
         sweep = shlex.join([f"sweep={settings.sweep}", *settings.overrides, *overrides])
         num_runs = len(gaps) + sum(len(row.seeds) for row in table.rows)
-        yield f"{len(gaps)} of {num_runs} expected runs are not there; all of them: python run.py -m {sweep}"
+        yield f"{len(gaps)} of {num_runs} expected runs are missing; all of them: python run.py -m {sweep}"
 
 
-def _plan(table: DeclaredTable, outputs: Path, wanted: Wanted, grid: Grid) -> ExpectedArms:
-    mode = wanted.mode or table.mode
+def _plan(table: DeclaredTable, outputs: Path, options: ReportOptions, grid: Grid) -> ExpectedArms:
+    mode = options.mode or table.mode
     if table.sweep is None:
-        return _found(table, outputs, mode, wanted)
-    expected = expected_of(grid((f"sweep={table.sweep}", *table.overrides, *wanted.overrides)), mode, outputs)
+        return _arms_of_runs(table, outputs, mode, options)
+    expected = expected_of(grid((f"sweep={table.sweep}", *table.overrides, *options.overrides)), mode, outputs)
     check_where(table.where, expected)
-    expected = [each for each in expected if chosen(each, table.where)]
-    names = {each.name for each in expected}
-    folders = [each for each in run_folders(outputs) if (fits(each, wanted.only, outputs) if wanted.only else name_of(each, outputs) in names)]
-    stored = [each for each in stored_runs(folders, outputs, mode) if chosen(each, table.where)]
-    return match_runs(expected, stored, outputs, any_name=bool(wanted.only))
+    expected = [run for run in expected if chosen(run, table.where)]
+    names = {run.name for run in expected}
+    folders = [
+        folder for folder in run_folders(outputs) if (fits(folder, options.only, outputs) if options.only else name_of(folder, outputs) in names)
+    ]
+    stored = [run for run in stored_runs(folders, outputs, mode) if chosen(run, table.where)]
+    return match_runs(expected, stored, outputs, any_name=bool(options.only))
 
 
-def _found(table: DeclaredTable, outputs: Path, mode: str | None, wanted: Wanted) -> ExpectedArms:
+def _arms_of_runs(table: DeclaredTable, outputs: Path, mode: str | None, options: ReportOptions) -> ExpectedArms:
     """The arms of all existing runs, with the seeds that each lacks."""
-    found = find_runs(table.runs, outputs, mode=mode, only=wanted.only)
-    check_where(table.where, found.runs)
-    arms, replaced = arms_of([each for each in found.runs if chosen(each, table.where)])
-    gaps = unfinished_of(arms, stored_runs(found.unfinished, outputs, mode), outputs)
+    finished = find_runs(table.runs, outputs, mode=mode, only=options.only)
+    check_where(table.where, finished.runs)
+    arms, replaced = arms_of([run for run in finished.runs if chosen(run, table.where)])
+    gaps = unfinished_of(arms, stored_runs(finished.unfinished, outputs, mode), outputs)
     for arm in arms:
         named = {*arm.seeds, *(gap.seed for gap in gaps[arm.label])}
         gaps[arm.label] += [Gap(row=arm.label, seed=seed, state="missing") for seed in table.seeds if seed not in named]
     begun = {gap.folder for of_arm in gaps.values() for gap in of_arm}
-    planned = [ExpectedArm(label=each.label, mode=each.runs[0].mode, arm=each, gaps=tuple(gaps[each.label])) for each in arms]
-    others = [each for each in found.unfinished if str(each.relative_to(outputs)) not in begun]
-    left_out = [*(_begun(each, outputs) for each in others), *found.left_out, *replaced]
+    planned = [ExpectedArm(label=arm.label, mode=arm.runs[0].mode, arm=arm, gaps=tuple(gaps[arm.label])) for arm in arms]
+    others = [folder for folder in finished.unfinished if str(folder.relative_to(outputs)) not in begun]
+    left_out = [*(_begun(folder, outputs) for folder in others), *finished.left_out, *replaced]
     return ExpectedArms(planned, left_out, common_baseline(run.settings.get("baseline", "") for arm in arms for run in arm.runs))
 
 
@@ -166,25 +169,25 @@ def _begun(folder: Path, outputs: Path) -> str:
 def _rows(plan: ExpectedArms, baseline: str | None) -> list[ArmRow]:
     """Base models first, then every arm in the expected order. An arm without a finished run has only gaps."""
     planned = plan.arms
-    measured = measure_arms([each.arm for each in planned if each.arm], _baseline(plan, baseline))
-    by_label = {each.label: each for each in measured if each.arm}
-    bases = [each for each in measured if not each.arm]
-    rows = [by_label.get(each.label, ArmRow(label=each.label, mode=each.mode)) for each in planned]
-    return [*bases, *(replace(row, gaps=each.gaps) for row, each in zip(rows, planned, strict=True))]
+    measured = measure_arms([arm.arm for arm in planned if arm.arm], _baseline(plan, baseline))
+    by_label = {row.label: row for row in measured if row.arm}
+    bases = [row for row in measured if not row.arm]
+    rows = [by_label.get(arm.label, ArmRow(label=arm.label, mode=arm.mode)) for arm in planned]
+    return [*bases, *(replace(row, gaps=arm.gaps) for row, arm in zip(rows, planned, strict=True))]
 
 
-def _baseline(plan: ExpectedArms, asked: str | None) -> Arm | str | None:
-    """The baseline: the requested arm, or the one that the runs declare, or the usual one. None means each arm's own base model; a text says that
-    the baseline has no finished run.
+def _baseline(plan: ExpectedArms, requested: str | None) -> Arm | str | None:
+    """The baseline: the requested arm, the one that the runs declare, or the usual one. None means each arm's own base model; a text states
+    that the baseline has no finished run.
     """
-    arms = [each.arm for each in plan.arms if each.arm]
-    if (asked or plan.baseline) == OWN_BASE or not arms:
+    arms = [arm.arm for arm in plan.arms if arm.arm]
+    if (requested or plan.baseline) == OWN_BASE or not arms:
         return None
-    known = [each.label for each in plan.arms]
-    if not asked and not fitting(known, plan.baseline):
+    known = [arm.label for arm in plan.arms]
+    if not requested and not fitting(known, plan.baseline):
         return usual_baseline(arms)
-    label = label_of(known, asked) if asked else fitting(known, plan.baseline)[0]
-    return next((each for each in arms if each.label == label), f"no finished run of the baseline, {label}")
+    label = label_of(known, requested) if requested else fitting(known, plan.baseline)[0]
+    return next((arm for arm in arms if arm.label == label), f"no finished run of the baseline, {label}")
 
 
 def _runs_of(rows: Sequence[ArmRow], table: str) -> Iterator[UsedRun]:

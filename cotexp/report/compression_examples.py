@@ -1,4 +1,4 @@
-"""Examples of compression: all rounds of a chain of thought, or the text before and after tokens were cut."""
+"""Examples of compression: all rounds of a chain of thought, or its text before and after pruning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cotexp.methods import reasoning
 from cotexp.methods.statistics import perplexity
 from cotexp.records import Likelihood, Rationale, Round
 from cotexp.report.compression_texts import CUT_REASONS
-from cotexp.report.markdown import block, plain
+from cotexp.report.markdown import block, escaped
 from cotexp.report.stored import stage_rows
 from cotexp.store.stored_files import Row, compressed_of, stages_of
 
@@ -44,7 +44,7 @@ class CompressedChain:
 def pick(folder: Path, count: int = 10) -> list[CompressedChain]:
     """Up to `count` chains of a run: those with a rebound first, then those with the most rounds."""
     rows = compressed_of(folder)
-    rows.sort(key=lambda each: (each["stop_reason"] != "rebound", -each["num_rounds_run"], each["rationale_id"]))
+    rows.sort(key=lambda row: (row["stop_reason"] != "rebound", -row["num_rounds_run"], row["rationale_id"]))
     return read_chains(folder, rows[:count])
 
 
@@ -56,7 +56,9 @@ def read_chains(folder: Path, rows: Sequence[Row]) -> list[CompressedChain]:
         {name: {**row, "task": task} for task in tasks if f"{stage}/{task}" in stages for name, row in stage_rows(folder, f"{stage}/{task}").items()}
         for stage in ("rationales", "rounds", "grades/rationales")
     )
-    return [_shown(each, rationales, rounds, grades) for each in rows if _whole(each) in grades and all(one in rounds for one in _rounds_of(each))]
+    return [
+        _chain(row, rationales, rounds, grades) for row in rows if _whole(row) in grades and all(round_id in rounds for round_id in _rounds_of(row))
+    ]
 
 
 def _whole(row: Row) -> str:
@@ -68,22 +70,22 @@ def _rounds_of(row: Row) -> list[str]:
     return [f"{row['rationale_id']}/{number}" for number in range(1, row["num_rounds_run"] + 1)]
 
 
-def _shown(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades: dict[str, Row]) -> CompressedChain:
+def _chain(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades: dict[str, Row]) -> CompressedChain:
     whole = _whole(row)
     grade = grades[whole]
     rationale = Rationale.from_row({**rationales[whole], "answer": grade["extracted"], "correct": grade["strict"]})
     original = next(chain for chain in reasoning.chains([rationale]) if chain.id == row["rationale_id"])
-    run = [Round.from_row(rounds[each]) for each in _rounds_of(row)]
-    num_tokens = row["round_num_tokens"] if run else [row["num_tokens_original"], row["num_tokens"]]
-    nll = row.get("round_nll", []) if run else [*row.get("round_nll", [None])[:1], row.get("nll")]
+    rewrites = [Round.from_row(rounds[round_id]) for round_id in _rounds_of(row)]
+    num_tokens = row["round_num_tokens"] if rewrites else [row["num_tokens_original"], row["num_tokens"]]
+    nll = row.get("round_nll", []) if rewrites else [*row.get("round_nll", [None])[:1], row.get("nll")]
     return CompressedChain(
         id=original.id,
         question_id=original.question_id,
         task=rationales[whole]["task"],
-        texts=[original.cot.strip(), *([one.text for one in run] or [row["text"]])],
+        texts=[original.cot.strip(), *([rewrite.text for rewrite in rewrites] or [row["text"]])],
         num_tokens=num_tokens,
         perplexities=[perplexity([Likelihood(nll=nats, num_tokens=count)]) for nats, count in zip_longest(nll, num_tokens)],
-        remarks=["", *([_remark(one) for one in run] or [""])],
+        remarks=["", *([_remark(rewrite) for rewrite in rewrites] or [""])],
         kept_round=row["kept_round"],
         stop_reason=row["stop_reason"],
         answer=original.answer or "",
@@ -91,24 +93,24 @@ def _shown(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades:
     )
 
 
-def _remark(one: Round) -> str:
-    if one.outcome != "ok":
-        return {"length": "cut off", "overflow": "prompt too long"}.get(one.outcome, one.outcome)
-    return "" if one.answer_kept else "answer lost"
+def _remark(rewrite: Round) -> str:
+    if rewrite.outcome != "ok":
+        return {"length": "cut off", "overflow": "prompt too long"}.get(rewrite.outcome, rewrite.outcome)
+    return "" if rewrite.answer_kept else "answer lost"
 
 
-def markdown(shown: list[CompressedChain]) -> str:
+def markdown(chains: list[CompressedChain]) -> str:
     """The chains as Markdown. Texts of models are in code blocks and are never interpreted."""
-    if not shown:
+    if not chains:
         return "This run has no compressed chains.\n"
-    lines = ["# Compression" if shown[0].is_cut else "# Compression, round by round", ""]
-    for each in shown:
-        if each.is_cut:
-            lines += [f"## {plain(each.question_id)}: {each.num_tokens[1]} of {each.num_tokens[0]} tokens", ""]
-            lines += [line for text in each.texts for line in (*block(text), "")]
+    lines = ["# Compression" if chains[0].is_cut else "# Compression, round by round", ""]
+    for chain in chains:
+        if chain.is_cut:
+            lines += [f"## {escaped(chain.question_id)}: {chain.num_tokens[1]} of {chain.num_tokens[0]} tokens", ""]
+            lines += [line for text in chain.texts for line in (*block(text), "")]
             continue
-        lines += [f"## {plain(each.question_id)}: ended by {each.stop_reason.replace('_', ' ')}, round {each.kept_round} kept", ""]
-        for number, (text, tokens) in enumerate(zip(each.texts, each.num_tokens, strict=True)):
-            mark = " (kept)" if number == each.kept_round else " (rejected)" if number > each.kept_round else ""
+        lines += [f"## {escaped(chain.question_id)}: ended by {chain.stop_reason.replace('_', ' ')}, round {chain.kept_round} kept", ""]
+        for number, (text, tokens) in enumerate(zip(chain.texts, chain.num_tokens, strict=True)):
+            mark = " (kept)" if number == chain.kept_round else " (rejected)" if number > chain.kept_round else ""
             lines += [f"Round {number}, {tokens} tokens{mark}:", "", *block(text), ""]
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from cotexp.settings.evaluation import MODES
 
 @dataclass(slots=True, kw_only=True)
 class Peers(Section):
-    """Published rows to show under a table."""
+    """Published rows to show below a table."""
 
     file: str = setting("", "File in conf/report/published, without its ending.")
     model: str | None = setting(None, "Model of the rows, as the file spells it; all by default.")
@@ -26,29 +26,30 @@ class DeclaredTable(Section):
 
     title: str = setting("", "Heading; the report's by default.")
     sweep: str | None = setting(None, "Grid in conf/sweep whose points are the expected runs.")
-    overrides: list[str] = setting([], "Further arguments of run.py -m, beside the sweep.")
+    overrides: list[str] = setting([], "Further arguments of run.py -m, in addition to the sweep.")
     runs: list[str] = setting([], "Experiments whose runs are the rows, if there is no sweep.")
     seeds: list[int] = setting([], "Seeds that every arm of `runs` should have; a sweep names its own.", low=0)
     where: dict[str, Any] = setting(dict, "Only runs with these settings, such as task: gsm8k or compression.stop: rebound.")
     mode: str | None = setting(None, "Evaluated mode; by default each run's last.", choices=MODES)
     baseline: str | None = setting(
-        None, "Arm to measure against, by settings in its label; `base` for the model that each was made of; by default what its runs declare."
+        None,
+        "Arm to compare with, by settings in its label; `base`: the model that each arm was fine-tuned from; by default what the runs declare.",
     )
     columns: list[str] = setting([], "Columns in order; the usual ones by default.")
     labels: dict[str, str] = setting(dict, "Short names of settings in the labels of rows; a setting with an empty name is left out.")
-    published: list[Peers] = setting([], "Other people's numbers under ours.")
-    notes: list[str] = setting([], "Sentences under the table.")
+    published: list[Peers] = setting([], "Published numbers to show below ours.")
+    notes: list[str] = setting([], "Sentences below the table.")
 
     def contradictions(self) -> Iterator[str]:
         if (self.sweep is None) == (not self.runs):
-            yield f"sweep or runs must be given, one of them; got sweep={self.sweep} and runs={self.runs}"
+            yield f"sweep or runs must be given, not both; got sweep={self.sweep} and runs={self.runs}"
         if self.seeds and self.sweep:
-            yield f"seeds are those of the sweep; leave them out; got {self.seeds}"
+            yield f"seeds cannot be given with sweep, which has its own; leave them out; got {self.seeds}"
         if self.overrides and not self.sweep:
             yield f"overrides are read only with sweep; got {self.overrides}"
-        for each in self.columns:
+        for column in self.columns:
             try:
-                arm_table.column_named(each)
+                arm_table.column_named(column)
             except ValueError as error:
                 yield f"columns {error}"
 
@@ -70,7 +71,7 @@ class DeclaredReport(Section):
 
 @dataclass(slots=True, kw_only=True)
 class PublishedRow(Section):
-    """What others published about one method; None for a number that they did not publish."""
+    """Published numbers of one method; None for a number that was not published."""
 
     method: str = setting("", "Name of the row.")
     model: str | None = setting(None, "Model that was measured.")
@@ -87,5 +88,5 @@ class Published(Section):
 
     system: str = setting("", "Name of the method.")
     source: str = setting("", "Reference of the numbers.")
-    notes: list[str] = setting([], "What one must know to compare with them.")
+    notes: list[str] = setting([], "What a reader must know to compare with them.")
     rows: list[PublishedRow] = setting([], "The numbers.")

@@ -1,4 +1,4 @@
-"""Figures of rationale difficulty: RD by teacher and by correctness, and against length. Reads only the store: no model, no task."""
+"""Figures of rationale difficulty (RD): by teacher and correctness, and against length. Reads only the store, without a model or a task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_SOURCES = 8
 """Teachers that get a row; the others share one."""
 OTHERS = "other teachers"
 MOST_POINTS = 6000
-"""Rationales drawn one by one in the scatter plot, evenly spaced in the order of the questions; medians are of all."""
+"""Rationales drawn one by one in the scatter plot, evenly spaced in the order of the questions; medians use all of them."""
 CORRECTNESS = ((True, "correct", COLOURS["blue"], "", "-"), (False, "wrong", COLOURS["orange"], "////", "--"))
 """Correctness, its name, colour, hatch and line."""
 TITLES = {
@@ -44,8 +44,8 @@ def read(folder: Path) -> list[Scored]:
     tasks = [name.removeprefix("scores/") for name in stages if name.startswith("scores/")]
     if not tasks:
         return []
-    num_written = {each["question_id"]: each["num_written"] for each in selection_of(folder)}
-    return [each for task in tasks for each in _of_task(folder, task, num_written)]
+    num_written = {row["question_id"]: row["num_written"] for row in selection_of(folder)}
+    return [rationale for task in tasks for rationale in _of_task(folder, task, num_written)]
 
 
 def _of_task(folder: Path, task: str, num_written: dict[str, int]) -> Iterator[Scored]:
@@ -66,11 +66,11 @@ def kinds(rd: str) -> tuple[str, str]:
 
 def grouped(rationales: Sequence[Scored]) -> dict[str, list[Scored]]:
     """The rationales of each teacher, the most frequent teacher first; teachers beyond MOST_SOURCES share one group."""
-    counts = Counter(each.source for each in rationales)
+    counts = Counter(rationale.source for rationale in rationales)
     shown = [name for name, _ in counts.most_common(MOST_SOURCES - 1 if len(counts) > MOST_SOURCES else MOST_SOURCES)]
     groups: dict[str, list[Scored]] = {name: [] for name in shown}
-    for each in rationales:
-        groups.setdefault(each.source if each.source in shown else OTHERS, []).append(each)
+    for rationale in rationales:
+        groups.setdefault(rationale.source if rationale.source in shown else OTHERS, []).append(rationale)
     return groups
 
 
@@ -99,8 +99,8 @@ def draw_by_source(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
     for axes, kind in zip(panels, shown, strict=True):
         axes.axvline(1, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
         for offset, (correct, _, colour, hatch, _) in zip((-0.19, 0.19), CORRECTNESS, strict=True):
-            values = [[each.rd[kind] for each in group if each.correct is correct] for group in groups.values()]
-            present = [(row + offset, each) for row, each in enumerate(values) if each]
+            values = [[rationale.rd[kind] for rationale in group if rationale.correct is correct] for group in groups.values()]
+            present = [(row + offset, value) for row, value in enumerate(values) if value]
             if present:
                 _boxes(axes, present, colour, hatch)
         axes.set(xscale="log", xlabel="RD (log scale; lower is better)")
@@ -133,7 +133,7 @@ def _boxes(axes: Any, present: list[tuple[float, list[float]]], colour: str, hat
 
 
 def _with_counts(name: str, group: Sequence[Scored]) -> str:
-    num_correct = sum(each.correct for each in group)
+    num_correct = sum(rationale.correct for rationale in group)
     return f"{name or 'unnamed'}\n{num_correct:,} correct, {len(group) - num_correct:,} wrong"
 
 
@@ -157,12 +157,12 @@ def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
     colours = {correct: colour for correct, _, colour, *_ in CORRECTNESS}
     for axes, kind in zip(panels, shown, strict=True):
         axes.axhline(1, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
-        drawn = [(each.num_tokens, each.rd[kind], colours[each.correct]) for each in points]
-        lengths, difficulties, shades = zip(*drawn, strict=True)
+        coloured = [(point.num_tokens, point.rd[kind], colours[point.correct]) for point in points]
+        lengths, difficulties, shades = zip(*coloured, strict=True)
         axes.scatter(lengths, difficulties, s=8, c=shades, alpha=alpha, linewidths=0)
         for correct, _, colour, _, style in CORRECTNESS:
-            of_kind = [each for each in rationales if each.correct is correct]
-            line = running_median([(each.num_tokens, each.rd[kind]) for each in of_kind])
+            of_correctness = [rationale for rationale in rationales if rationale.correct is correct]
+            line = running_median([(rationale.num_tokens, rationale.rd[kind]) for rationale in of_correctness])
             if line:
                 axes.plot(*zip(*line, strict=True), color="white", linewidth=4.5)
                 axes.plot(*zip(*line, strict=True), color=colour, linewidth=2.2, linestyle=style)
@@ -172,7 +172,7 @@ def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
     plain_log_ticks(panels[0].xaxis)
     plain_log_ticks(panels[0].yaxis)
     figure.suptitle("Rationale difficulty against length")
-    counts = Counter(each.correct for each in rationales)
+    counts = Counter(rationale.correct for rationale in rationales)
     lines = [
         Line2D(
             [],
@@ -188,7 +188,7 @@ def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
 
 
 def running_median(points: Sequence[tuple[float, float]], *, most_bins: int = 15, fewest_points: int = 30) -> list[tuple[float, float]]:
-    """Medians of both coordinates in bins along the first, of at least `fewest_points` points each; none for fewer points.
+    """Medians of both coordinates in bins along the first coordinate. A bin has at least `fewest_points` points; no bin for fewer points.
 
     Points with the same first coordinate share a bin.
     """
@@ -204,5 +204,5 @@ def running_median(points: Sequence[tuple[float, float]], *, most_bins: int = 15
     if len(bins) > 1 and len(bins[-1]) < size:
         last = bins.pop()
         bins[-1] += last
-    filled = [each for each in bins if len(each) >= fewest_points]
-    return [(median(place for place, _ in each), median(value for _, value in each)) for each in filled]
+    filled = [group for group in bins if len(group) >= fewest_points]
+    return [(median(place for place, _ in group), median(value for _, value in group)) for group in filled]

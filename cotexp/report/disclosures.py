@@ -1,22 +1,22 @@
-"""Footnotes that disclose our choices where the papers are silent, and how answers were generated."""
+"""Footnotes about our choices in details that the papers do not give, and about how answers were generated."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cotexp.report.compression_texts import Settings, choices_of_rounds, choices_of_run, evaluates_fine_tuned
+from cotexp.report.compression_texts import StoredSettings, choices_of_rounds, choices_of_run, evaluates_fine_tuned
 from cotexp.settings.sampling import UNRESTRICTED
 from cotexp.teachers import TEACHERS
 
 
-def disclosures(runs: Sequence[Settings]) -> list[str]:
-    """One sentence per detail that MACC or MoRSD leaves open or that is known second-hand. If runs differ, it lists all of their values."""
+def disclosures(runs: Sequence[StoredSettings]) -> list[str]:
+    """One sentence per detail that MACC or MoRSD does not give, or that is known second-hand. If runs differ, it lists all of their values."""
     lines = [*choices_of_rounds(runs), *(line for settings in runs for line in _choices_of(settings))]
     return list(dict.fromkeys(lines))
 
 
-def _choices_of(settings: Settings) -> Iterator[str]:
+def _choices_of(settings: StoredSettings) -> Iterator[str]:
     yield from choices_of_run(settings)
     if settings.get("evaluation", {}).get("truncate_ratio"):
         yield "Our choice where published truncation rows are silent: one budget per task, the largest that keeps at most this share of tokens."
@@ -30,7 +30,7 @@ def _choices_of(settings: Settings) -> Iterator[str]:
 
 
 def sampling_of(section: Mapping[str, Any]) -> str:
-    """How the stored settings of a role draw texts, in words."""
+    """How a role with these stored settings samples its texts, as text."""
     if not section.get("temperature"):
         return "greedy"
     restrictions = [f", {name} {value}" for name, default in UNRESTRICTED.items() if (value := section.get(name, default)) != default]
@@ -46,7 +46,7 @@ def _training_choices(trainer: dict[str, Any]) -> str:
 
 
 def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:
-    """Details that MoRSD leaves open or that are known second-hand, if this run uses a part of MoRSD."""
+    """Details that MoRSD does not give or that are known second-hand, if this run uses a part of MoRSD."""
     selection, teacher = settings["selection"], settings["teacher"]
     if selection["equal_questions"]:
         yield (
@@ -65,7 +65,7 @@ def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:
         which = {"plain": "whole", "masked": "without its answer sentence", "hidden": "without its answer sentence and the value in equations"}
         ours.append(
             f"RD given the rationale {which[selection['rd']]} ({selection['rd']}), "
-            f"the {settings['scoring']['answer']} answer behind {settings['scoring']['connector']!r}"
+            f"the {settings['scoring']['answer']} answer after {settings['scoring']['connector']!r}"
         )
     judged = "those with the gold answer" if selection["validation"] == "correct" else "all"
     ours.append(f"checkpoint by likelihood of the validation questions' rationales ({judged}), never by test questions")

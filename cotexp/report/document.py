@@ -1,7 +1,7 @@
-"""The document model: what a report says, apart from any format.
+"""The document model: the content of a report, independent of its format.
 
-Every table that a command prints or writes is a `Table`; every format (terminal, Markdown, LaTeX, CSV, HTML) is one function of this tree.
-The tree depends only on the files under outputs/. It holds no time and no random order, so the same report twice is the same bytes.
+Every table that a command prints or writes is a `Table`; every format (terminal, Markdown, LaTeX, CSV, HTML) is a function of this tree.
+The tree depends only on the files under outputs/. It contains no time and no random order, so the same report twice is the same bytes.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ NOISE = " ≈"
 State = Literal[
     "ok", "partial", "missing", "running", "finished", "failed", "diverged", "killed", "stopped", "unfinished", "unreadable", "not available"
 ]
-"""State of a cell or a run. A cell is complete (ok), covers some of the seeds (partial), or has no value for the reason named."""
+"""State of a cell or a run. A cell is complete (ok), covers some of the seeds (partial), or has no value for the named reason."""
 Kind = Literal["arm", "base", "published", "entry"]
-"""What a row is: runs that differ in the seed alone, a model before fine-tuning, another system's published numbers, or anything else."""
+"""What a row is: runs that differ only in the seed, a model before fine-tuning, another system's published numbers, or anything else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Cell:
     """`text` is what readers see. `value` is its number in the column's unit, None for words and missing values.
 
     `low` and `high` bound the 95 % interval, `deviation` is the standard deviation over seeds. `bold` marks the best of the column,
-    `within_noise` a difference that may be chance, `is_code` a text to be typed.
+    `within_noise` a difference that may be chance, `is_code` a command to type.
     """
 
     text: str = ""
@@ -57,7 +57,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """A run that a row lacks: why, with the run's own error message if it has one, and the command that fills the gap.
+    """A run that a row lacks: the reason, with the run's error message if it has one, and the command that fills the gap.
 
     `seed` is None if any seed will do. `folder` is the run's, relative to the outputs; empty if the run never began.
     """
@@ -103,7 +103,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """`notes` belong to this table alone. Texts may hold `code` between backticks."""
+    """`notes` belong only to this table. Texts may hold `code` between backticks."""
 
     name: str
     title: str
@@ -115,7 +115,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One picture in two formats; `description` tells readers who cannot see it what it shows."""
+    """One picture in two formats; `description` is its text for readers who cannot see it."""
 
     name: str
     title: str
@@ -126,7 +126,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`name` is the name under which it was requested. `left_out` has a line for each group of runs that take no part."""
+    """`name` is the name under which it was requested. `left_out` has a line for each group of runs that the report excludes."""
 
     name: str
     title: str
@@ -138,7 +138,7 @@ class Report:
 
     @property
     def gaps(self) -> list[Gap]:
-        """Every run that a table lacks, each once."""
+        """Every run that a table lacks, without duplicates."""
         return list(dict.fromkeys(gap for table in self.tables for row in table.rows for gap in row.gaps))
 
 
@@ -146,7 +146,7 @@ def text_table(
     title: str, headings: Sequence[str], rows: Iterable[Sequence[str | Cell]], *, left: Collection[str] = (), notes: Iterable[str] = ()
 ) -> Table:
     """A table of texts: the first text of a row is its label, `left` names the other columns that are aligned on the left."""
-    columns = tuple(Column(name=each, title=each, align="left" if each in left else "right") for each in headings[1:])
-    lines = ((label, tuple(each if isinstance(each, Cell) else Cell(text=each) for each in cells)) for label, *cells in rows)
+    columns = tuple(Column(name=heading, title=heading, align="left" if heading in left else "right") for heading in headings[1:])
+    lines = ((label, tuple(cell if isinstance(cell, Cell) else Cell(text=cell) for cell in cells)) for label, *cells in rows)
     entries = tuple(Row(label=str(label), kind="entry", cells=cells) for label, cells in lines)
     return Table(name="", title=title, columns=columns, rows=entries, notes=tuple(notes), row_title=headings[0])

@@ -1,4 +1,4 @@
-"""The runs that a report expects: which are finished, and for each of the others the reason and the command that computes it."""
+"""Runs that a report expects: the finished ones, and for each of the others the reason and the command that computes it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMMAND = "python run.py"
 
 
 class GridPoint(NamedTuple):
-    """One point of a grid: its checked settings, and the arguments of run.py that compute this point alone."""
+    """One point of a grid: its checked settings, and the arguments of run.py for only this point."""
 
     settings: Settings
     overrides: tuple[str, ...]
@@ -65,7 +65,7 @@ class StoredRun(RunIdentity):
 
 
 class ExpectedArms(NamedTuple):
-    """Arms in the order of the expected runs, lines about runs that take no part, and the baseline that the settings of all runs declare.
+    """Arms in the order of the expected runs, lines about excluded runs, and the baseline that the settings of all runs declare.
 
     `takes_part` maps every stored run to whether it is an expected one.
     """
@@ -79,18 +79,18 @@ class ExpectedArms(NamedTuple):
 def expected_of(points: Sequence[GridPoint], mode: str | None, outputs: Path = Path("outputs")) -> list[ExpectedRun]:
     """The runs of these points of a grid, without duplicates; `mode` defaults to the last one that a point evaluates."""
     place = place_of(outputs)
-    found: dict[tuple[Any, ...], ExpectedRun] = {}
+    runs: dict[tuple[Any, ...], ExpectedRun] = {}
     for point in points:
         settings = dataclasses.asdict(point.settings)
         chosen_mode = mode or last_mode(settings)
-        each = ExpectedRun(
+        run = ExpectedRun(
             **identify(settings, point.settings.name, chosen_mode),
             seed=point.settings.seed if point.settings.trains else None,
             overrides=(*point.overrides, *place),
             baseline=point.settings.baseline,
         )
-        found.setdefault((chosen_mode, each.name, each.seed, *sorted(each.identity.items())), each)
-    return list(found.values())
+        runs.setdefault((chosen_mode, run.name, run.seed, *sorted(run.identity.items())), run)
+    return list(runs.values())
 
 
 def place_of(outputs: Path) -> list[str]:
@@ -101,13 +101,13 @@ def place_of(outputs: Path) -> list[str]:
 def last_mode(settings: dict[str, Any]) -> str:
     """The last mode that a run with these settings evaluates."""
     modes = settings.get("evaluation", {}).get("modes") or MODES
-    return next(each for each in reversed(MODES) if each in modes)
+    return next(mode for mode in reversed(MODES) if mode in modes)
 
 
 def stored_runs(folders: Sequence[Path], outputs: Path, mode: str | None) -> list[StoredRun]:
     """The runs in these folders. A run whose settings cannot be read is reported and left out."""
-    found = (unless_broken(folder, functools.partial(_stored, outputs=outputs, mode=mode), lambda: None) for folder in folders)
-    return [each for each in found if each is not None]
+    runs = (unless_broken(folder, functools.partial(_stored, outputs=outputs, mode=mode), lambda: None) for folder in folders)
+    return [run for run in runs if run is not None]
 
 
 def _stored(folder: Path, outputs: Path, mode: str | None) -> StoredRun:
@@ -121,17 +121,17 @@ def _stored(folder: Path, outputs: Path, mode: str | None) -> StoredRun:
     )
 
 
-def chosen(each: ExpectedRun | StoredRun | Run, where: dict[str, Any]) -> bool:
+def chosen(run: ExpectedRun | StoredRun | Run, where: dict[str, Any]) -> bool:
     """Whether a run has these settings: names of sections such as task: gsm8k, or values such as compression.stop: rebound."""
-    values = each.names | each.identity | {"seed": str(each.seed)}
+    values = run.names | run.identity | {"seed": str(run.seed)}
     return all(values.get(path) == spelled(value) for path, value in where.items())
 
 
 def check_where(where: dict[str, Any], among: Sequence[ExpectedRun | Run]) -> None:
     """Raises: ConfigError if one of these settings exists in no run, or no run has all of these values."""
-    known = sorted({path for each in among for path in (*each.names, *each.identity, "seed")})
+    known = sorted({path for run in among for path in (*run.names, *run.identity, "seed")})
     problems = [f"report: where.{path} is a setting of no run{suggestion(path, known)}" for path in where if path not in known]
-    if not problems and not any(chosen(each, where) for each in among):
+    if not problems and not any(chosen(run, where) for run in among):
         problems = [f"report: no run has {', '.join(f'{path}={spelled(value)}' for path, value in where.items())}; leave one out"]
     if among and problems:
         raise ConfigError(*problems)
@@ -143,39 +143,41 @@ def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], out
     A stored run matches if all settings that both have are equal, so a run from before a setting existed still matches.
     """
     groups: dict[tuple[Any, ...], list[ExpectedRun]] = {}
-    for each in expected:
-        groups.setdefault((each.mode, each.name, *sorted(each.identity.items())), []).append(each)
+    for expected_run in expected:
+        groups.setdefault((expected_run.mode, expected_run.name, *sorted(expected_run.identity.items())), []).append(expected_run)
     planned, used = [], set[Path]()
-    for label, members in zip(labels([each[0] for each in groups.values()]), groups.values(), strict=True):
+    for label, members in zip(labels([members[0] for members in groups.values()]), groups.values(), strict=True):
         runs: list[Run] = []
         gaps: list[Gap] = []
-        for each in members:
-            found = [run for run in stored if _is(run, each, any_name)]
-            used.update(run.folder for run in found)
-            run_or_gap = _newest(each, found, outputs, label)
+        for member in members:
+            matching = [run for run in stored if _is(run, member, any_name)]
+            used.update(run.folder for run in matching)
+            run_or_gap = _newest(member, matching, outputs, label)
             (runs if isinstance(run_or_gap, Run) else gaps).append(run_or_gap)  # type: ignore[arg-type]
         arm = Arm(label=label, runs=sorted(runs, key=lambda run: run.seed)) if runs else None
         planned.append(ExpectedArm(label=label, mode=members[0].mode, arm=arm, gaps=tuple(gaps)))
-    takes_part = {f"{each.name}/{each.folder.name}": each.folder in used for each in stored}
-    return ExpectedArms(planned, [], common_baseline(each.baseline for each in expected), takes_part)
+    takes_part = {f"{run.name}/{run.folder.name}": run.folder in used for run in stored}
+    return ExpectedArms(planned, [], common_baseline(run.baseline for run in expected), takes_part)
 
 
 def common_baseline(declared: Iterable[str]) -> str:
     """The baseline that all runs declare; empty if they differ."""
-    found = set(declared)
-    return found.pop() if len(found) == 1 else ""
+    baselines = set(declared)
+    return baselines.pop() if len(baselines) == 1 else ""
 
 
 def named(plan: ExpectedArms, names: Mapping[str, str]) -> ExpectedArms:
     """The arms with these short names of settings in their labels. Raises: ConfigError if two arms would have the same label."""
-    short = [renamed(each.label, names) for each in plan.arms]
+    short = [renamed(arm.label, names) for arm in plan.arms]
     if len(set(short)) < len(short):
-        alike = next(each for each in short if short.count(each) > 1)
-        raise ConfigError(f"report: labels must tell all arms apart; several would be called {alike!r}, with {dict(names)}")
+        alike = next(label for label in short if short.count(label) > 1)
+        raise ConfigError(f"report: labels must be different for all arms; several would be {alike!r}, with {dict(names)}")
     arms = []
-    for label, each in zip(short, plan.arms, strict=True):
-        arm = dataclasses.replace(each.arm, label=label) if each.arm else None
-        arms.append(dataclasses.replace(each, label=label, arm=arm, gaps=tuple(dataclasses.replace(gap, row=label) for gap in each.gaps)))
+    for label, arm_of_plan in zip(short, plan.arms, strict=True):
+        arm = dataclasses.replace(arm_of_plan.arm, label=label) if arm_of_plan.arm else None
+        arms.append(
+            dataclasses.replace(arm_of_plan, label=label, arm=arm, gaps=tuple(dataclasses.replace(gap, row=label) for gap in arm_of_plan.gaps))
+        )
     return plan._replace(arms=arms, baseline=renamed(plan.baseline, names))
 
 
@@ -192,24 +194,24 @@ def _is(run: StoredRun, expected: ExpectedRun, any_name: bool) -> bool:
     return all(run.identity[path] == value for path, value in expected.identity.items() if path in run.identity)
 
 
-def _newest(expected: ExpectedRun, found: Sequence[StoredRun], outputs: Path, label: str) -> Run | Gap:
+def _newest(expected: ExpectedRun, matching: Sequence[StoredRun], outputs: Path, label: str) -> Run | Gap:
     """The newest finished run, or the gap if there is none."""
     gap = Gap(row=label, seed=expected.seed, state="missing", command=expected.command)
-    if not found:
+    if not matching:
         return gap
-    last = max(found, key=lambda each: (each.is_finished, each.changed))
-    if not last.is_finished:
-        return dataclasses.replace(unfinished_gap(last.folder, outputs, label, expected.seed), command=expected.command)
+    newest = max(matching, key=lambda run: (run.is_finished, run.changed))
+    if not newest.is_finished:
+        return dataclasses.replace(unfinished_gap(newest.folder, outputs, label, expected.seed), command=expected.command)
     try:
-        return read_run(last.folder, outputs, expected.mode)
+        return read_run(newest.folder, outputs, expected.mode)
     except RunFailed as error:
-        return dataclasses.replace(gap, state="unreadable", reason=str(error), folder=str(last.folder.relative_to(outputs)))
+        return dataclasses.replace(gap, state="unreadable", reason=str(error), folder=str(newest.folder.relative_to(outputs)))
 
 
 def unfinished_of(arms: Sequence[Arm], stored: Sequence[StoredRun], outputs: Path) -> dict[str, list[Gap]]:
     """Label of an arm -> its runs that began and did not finish."""
-    gaps: dict[str, list[Gap]] = {each.label: [] for each in arms}
-    for run in (each for each in stored if not each.is_finished):
+    gaps: dict[str, list[Gap]] = {arm.label: [] for arm in arms}
+    for run in (run for run in stored if not run.is_finished):
         for arm in arms:
             if (arm.runs[0].mode, arm.runs[0].identity) == (run.mode, run.identity) and run.seed not in arm.seeds:
                 gaps[arm.label].append(unfinished_gap(run.folder, outputs, arm.label, run.seed))
@@ -233,7 +235,7 @@ def unfinished_gap(folder: Path, outputs: Path, label: str = "", seed: int | Non
 def unexpected(plans: Iterable[Mapping[str, bool]]) -> Iterator[str]:
     """A line about the runs that no table uses; `plans` are the `takes_part` of all tables."""
     used: dict[str, bool] = {}
-    for name, takes_part in (item for each in plans for item in each.items()):
+    for name, takes_part in (item for plan in plans for item in plan.items()):
         used[name] = takes_part or used.get(name, False)
     others = [name for name, takes_part in used.items() if not takes_part]
     if others:

@@ -23,9 +23,9 @@ Flat = dict[str, str]
 """Dotted path of a setting -> its value as a command line spells it."""
 
 NAMES_CONTENT = {"path", "revision", "files", "file", "validation_file", "test_file", "few_shot_file", "questions_file"}
-"""Settings that name models and files. The key has their content in place of their name."""
-MEASURED_BESIDES = ("evaluation.modes", "evaluation.latency")
-"""Prefixes of keyed settings that change no answer of a mode."""
+"""Settings that name models and files. A key contains the content in place of the name."""
+WITHOUT_EFFECT_ON_ANSWERS = ("evaluation.modes", "evaluation.latency")
+"""Prefixes of keyed settings that do not change the answers of a mode."""
 MAX_NAMED_RUNS = 5
 
 
@@ -64,7 +64,7 @@ class Run(RunIdentity):
 
 
 class FinishedRuns(NamedTuple):
-    """Finished runs, lines about those that are left out (one per reason), and folders of runs that began and did not finish."""
+    """Finished runs, lines about those that are left out (one per reason), and folders of unfinished runs."""
 
     runs: list[Run]
     left_out: list[str]
@@ -74,13 +74,13 @@ class FinishedRuns(NamedTuple):
 def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Sequence[str] = ()) -> FinishedRuns:
     """All finished runs of the named experiments with answers in `mode`, by default each run's last one.
 
-    With `only`, the runs of any experiment that match one of these patterns, see `fits`.
+    With `only`, all runs that match one of these patterns, see `fits`.
     Raises: ConfigError for an experiment without finished runs, or if no run has answers in this mode.
     """
     if only:
-        folders_of = {pattern: [each for each in run_folders(outputs) if fits(each, (pattern,), outputs)] for pattern in only}
+        folders_of = {pattern: [folder for folder in run_folders(outputs) if fits(folder, (pattern,), outputs)] for pattern in only}
     else:
-        folders_of = {name: [each for each in run_folders(outputs, name) if name_of(each, outputs) == name] for name in dict.fromkeys(names)}
+        folders_of = {name: [folder for folder in run_folders(outputs, name) if name_of(folder, outputs) == name] for name in dict.fromkeys(names)}
     what = "run that fits" if only else "experiment"
     problems = [_nothing_finished(name, folders, outputs, what) for name, folders in folders_of.items() if not any(map(is_finished, folders))]
     if problems:
@@ -88,8 +88,8 @@ def find_runs(names: Sequence[str], outputs: Path, *, mode: str | None, only: Se
     folders = list(dict.fromkeys(folder for folders in folders_of.values() for folder in folders))
     runs, left_out = read_runs(filter(is_finished, folders), outputs, lambda folder: read_run(folder, outputs, mode))
     if not runs:
-        raise ConfigError(f"report: no run of {', '.join(names)} can be shown", *(f"left out: {each}" for each in left_out))
-    return FinishedRuns(runs, left_out, [each for each in folders if not is_finished(each)])
+        raise ConfigError(f"report: no run of {', '.join(names)} can be shown", *(f"left out: {line}" for line in left_out))
+    return FinishedRuns(runs, left_out, [folder for folder in folders if not is_finished(folder)])
 
 
 def read_runs(folders: Iterable[Path], outputs: Path, read: Callable[[Path], T]) -> tuple[list[T], list[str]]:
@@ -107,7 +107,7 @@ def read_runs(folders: Iterable[Path], outputs: Path, read: Callable[[Path], T])
 
 def run_folders(outputs: Path, name: str = "") -> list[Path]:
     """The folder of every run that has begun, in this experiment and those below it; links are followed."""
-    return [each for each in RunFolders(outputs / "runs" / name).folders if has_outputs(each)]
+    return [folder for folder in RunFolders(outputs / "runs" / name).folders if has_outputs(folder)]
 
 
 def name_of(folder: Path, outputs: Path) -> str:
@@ -136,7 +136,7 @@ def _nothing_finished(name: str, folders: Sequence[Path], outputs: Path, what: s
     known = sorted({str(path.parent.parent.relative_to(outputs / "runs")) for path in (outputs / "runs").rglob("stages.json")})
     there = f"; experiments with finished runs: {', '.join(known) or 'none'}"
     if folders:
-        unfinished = ", ".join(each.name for each in folders)
+        unfinished = ", ".join(folder.name for folder in folders)
         return f"report: {name} has no finished run under {outputs / 'runs'}, only unfinished ones ({unfinished}){there}"
     return f"report: no {what} {name!r} under {outputs / 'runs'}{suggestion(name, known)}{there}"
 
@@ -156,7 +156,7 @@ def read_run(folder: Path, outputs: Path, mode: str | None) -> Run:
 
 def _run(folder: Path, outputs: Path, mode: str | None) -> Run:
     answers = predictions_of_run(folder)
-    chosen = mode or next(each for each in reversed(MODES) if each in answers)
+    chosen = mode or next(name for name in reversed(MODES) if name in answers)
     if chosen not in answers:
         raise RunFailed(f"no answers in mode {chosen!r}, only in {', '.join(answers)}")
     settings, stages = settings_of(folder), stages_of(folder)
@@ -183,9 +183,9 @@ def identity_of(settings: dict[str, Any], mode: str) -> Flat:
                 flat |= _flatten(of_task, f"tasks.{task}", "task")
         elif isinstance(section, dict):
             flat |= _flatten(section, slot, slot)
-    if flat.get("evaluation.split") == "test":  # runs made before there was a choice do not state it
+    if flat.get("evaluation.split") == "test":  # older runs lack this setting
         del flat["evaluation.split"]
-    unread = (*MEASURED_BESIDES, *_unread(settings, mode))
+    unread = (*WITHOUT_EFFECT_ON_ANSWERS, *_unread(settings, mode))
     return {path: value for path, value in flat.items() if not path.startswith(unread)}
 
 
@@ -197,7 +197,7 @@ def _unread(settings: dict[str, Any], mode: str) -> Iterator[str]:
     if not compression_of(settings).asks_compressor:
         yield "compressor."
     if not compression_of(settings).trains or mode not in FINE_TUNED_MODES:
-        yield from (f"{each}." for each in READ_BY_TRAINING)
+        yield from (f"{section}." for section in READ_BY_TRAINING)
     if mode not in FINE_TUNED_MODES:
         yield "compression."
     if mode != "truncate":
@@ -218,4 +218,4 @@ def _flatten(section: dict[str, Any], path: str, slot: str) -> Flat:
 def _not_keyed(slot: str) -> set[str]:
     """Names of the settings of a slot that are not part of a key."""
     fields = (field for section in SECTIONS.get(slot, {}).values() for field in section.__dataclass_fields__.values())  # type: ignore[attr-defined]
-    return {each.name for each in fields if not each.metadata.get("keyed", True)}
+    return {field.name for field in fields if not field.metadata.get("keyed", True)}

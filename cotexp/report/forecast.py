@@ -1,4 +1,4 @@
-"""A forecast as a report: errors of forecasts for unseen training sets, and the forecasts for candidates."""
+"""Report of a forecast: errors of forecasts for unseen training sets, and the forecasts for candidates."""
 
 from __future__ import annotations
 
@@ -25,46 +25,50 @@ class Configuration:
     features: list[float]
 
 
-def make(names: Sequence[str], found: ComparableRuns, asked: Sequence[Configuration] = (), not_asked: Sequence[str] = ()) -> Report:
-    """The report on forecasts from these runs; `not_asked` has lines about candidates that cannot be forecast."""
-    runs = found.runs
-    groups = groups_of([each.compressor for each in runs], [each.training_set for each in runs])
+def make(names: Sequence[str], comparable: ComparableRuns, candidates: Sequence[Configuration] = (), refused: Sequence[str] = ()) -> Report:
+    """The report on forecasts from these runs; `refused` has lines about candidates that cannot be forecast."""
+    runs = comparable.runs
+    groups = groups_of([run.compressor for run in runs], [run.training_set for run in runs])
     validated = [validate(truth, runs, groups) for truth in TRUTHS]
-    tables = [*(_errors(each) for each in validated), _features(runs)]
-    if asked:
-        tables.insert(0, _candidates(asked, runs, validated, groups))
+    tables = [*(_errors(errors) for errors in validated), _features(runs)]
+    if candidates:
+        tables.insert(0, _candidates(candidates, runs, validated, groups))
     return Report(
         name=f"{joined_name(names)}/forecast",
         title=f"{' and '.join(names)}: forecasts from the compressed training set",
         tables=tuple(tables),
         figures=(forecast_figure.against_truth(validated),),
         footnotes=tuple(_footnotes(runs, groups, validated)),
-        left_out=(*found.left_out, *not_asked),
+        left_out=(*comparable.left_out, *refused),
     )
 
 
 GROUPED, BY_TARGET, RANDOM = "grouped", "other targets", "80/20 (leaks)"
 
 
-def _errors(each: Validated) -> Table:
+def _errors(validated: Validated) -> Table:
     columns = (
         Column(name="num_forecasts", title="forecasts"),
         Column(name="r2", title="R²"),
-        Column(name="mae", title=f"mean error, {each.truth.unit}"),
+        Column(name="mae", title=f"mean error, {validated.truth.unit}"),
         Column(name="rank_correlation", title="rank correlation"),
         *(Column(name=f"covered_{coverage:.0%}".rstrip("%"), title=f"in {coverage:.0%} interval") for coverage in COVERAGES),
         Column(name="residual", title="errors over deviation"),
     )
-    schemes = {GROUPED: each.grouped, BY_TARGET: each.by_target, RANDOM: each.random}
+    schemes = {GROUPED: validated.grouped, BY_TARGET: validated.by_target, RANDOM: validated.random}
     rows = []
     for scheme, forecasts in schemes.items():
         skills = {method: forecasting.skill_of(predicted) for method, predicted in forecasts.items()}
         least = min((skill.mae for skill in skills.values()), default=None)
         for method, skill in skills.items():
             bold = scheme != RANDOM and skill.mae == least
-            rows.append(Row(label=f"{scheme}: {method}", kind="arm", cells=_skill_cells(skill, each.truth, bold=bold)))
+            rows.append(Row(label=f"{scheme}: {method}", kind="arm", cells=_skill_cells(skill, validated.truth, bold=bold)))
     return Table(
-        name=f"errors_{each.truth.name}", title=f"{each.truth.title}: errors of forecasts", columns=columns, rows=tuple(rows), row_title="from"
+        name=f"errors_{validated.truth.name}",
+        title=f"{validated.truth.title}: errors of forecasts",
+        columns=columns,
+        rows=tuple(rows),
+        row_title="from",
     )
 
 
@@ -84,8 +88,8 @@ def _number(value: float | None, form: str) -> Cell:
 
 
 def _features(runs: Sequence[Observation]) -> Table:
-    columns = [list(each) for each in zip(*(run.features for run in runs), strict=True)]
-    found = {truth: forecasting.effects([each.features for each in runs], [getattr(each, truth.name) for each in runs]) for truth in TRUTHS}
+    columns = [list(values) for values in zip(*(run.features for run in runs), strict=True)]
+    effects_of = {truth: forecasting.effects([run.features for run in runs], [getattr(run, truth.name) for run in runs]) for truth in TRUTHS}
     rows = [
         Row(
             label=title,
@@ -93,7 +97,7 @@ def _features(runs: Sequence[Observation]) -> Table:
             cells=(
                 Cell(text=f"{min(column):.4g}", value=min(column)),
                 Cell(text=f"{max(column):.4g}", value=max(column)),
-                *(_effect(effects[number], truth) for truth, effects in found.items()),
+                *(_effect(effects[number], truth) for truth, effects in effects_of.items()),
             ),
         )
         for number, (title, column) in enumerate(zip(FEATURES.values(), columns, strict=True))
@@ -101,7 +105,7 @@ def _features(runs: Sequence[Observation]) -> Table:
     changes = (Column(name=f"effect_{truth.name}", title=f"{truth.unit} per deviation") for truth in TRUTHS)
     return Table(
         name="features",
-        title="Features: range over the runs, and what Bayesian ridge makes of one standard deviation more",
+        title="Features: range over the runs, and the effect of one more standard deviation under Bayesian ridge",
         columns=(Column(name="least", title="least"), Column(name="most", title="most"), *changes),
         rows=tuple(rows),
         row_title="feature",
@@ -115,21 +119,23 @@ def _effect(effect: Effect | None, truth: Truth) -> Cell:
     return Cell(text=f"{change:+.1f} ± {deviation:.1f}", value=change, deviation=deviation)
 
 
-def _candidates(asked: Sequence[Configuration], runs: Sequence[Observation], validated: Sequence[Validated], groups: Groups) -> Table:
-    features = [each.features for each in runs]
-    wanted = [each.features for each in asked]
+def _candidates(candidates: Sequence[Configuration], runs: Sequence[Observation], validated: Sequence[Validated], groups: Groups) -> Table:
+    features = [run.features for run in runs]
+    features_of_candidates = [candidate.features for candidate in candidates]
     forecasts = {
-        truth: forecasting.predict(each.for_candidates, features, [getattr(run, truth.name) for run in runs], wanted, most=truth.most)
-        for truth, each in zip(TRUTHS, validated, strict=True)
+        truth: forecasting.predict(
+            errors.for_candidates, features, [getattr(run, truth.name) for run in runs], features_of_candidates, most=truth.most
+        )
+        for truth, errors in zip(TRUTHS, validated, strict=True)
     }
-    accuracies, lengths = ([each.mean for each in forecasts[truth]] for truth in TRUTHS)
+    accuracies, lengths = ([forecast.mean for forecast in forecasts[truth]] for truth in TRUTHS)
     points = list(zip(lengths, accuracies, strict=True))
     front = {points[index] for index in pareto_front(points)}
-    beyond = [forecasting.outside(features, each.features) for each in asked]
-    order = sorted(range(len(asked)), key=lambda index: (-accuracies[index], lengths[index], asked[index].label))
+    beyond = [forecasting.outside(features, candidate.features) for candidate in candidates]
+    order = sorted(range(len(candidates)), key=lambda index: (-accuracies[index], lengths[index], candidates[index].label))
     rows = tuple(
         Row(
-            label=asked[index].label,
+            label=candidates[index].label,
             kind="arm",
             cells=(
                 Cell(text=f"{rank}", value=rank),
@@ -150,40 +156,40 @@ def _candidates(asked: Sequence[Configuration], runs: Sequence[Observation], val
         ),
         rows=rows,
         row_title="configuration",
-        notes=tuple(_notes_on_candidates(asked[order[0]], validated, groups)),
+        notes=tuple(_notes_on_candidates(candidates[order[0]], validated, groups)),
     )
 
 
-def _interval(each: Forecast, truth: Truth, *, bold: bool) -> Cell:
-    low, high = (bound * truth.scale for bound in each.interval(high=truth.most))
-    value = each.mean * truth.scale
-    return Cell(text=f"{value:.1f} ({low:.1f} to {high:.1f})", value=value, low=low, high=high, deviation=each.deviation * truth.scale, bold=bold)
+def _interval(forecast: Forecast, truth: Truth, *, bold: bool) -> Cell:
+    low, high = (bound * truth.scale for bound in forecast.interval(high=truth.most))
+    value = forecast.mean * truth.scale
+    return Cell(text=f"{value:.1f} ({low:.1f} to {high:.1f})", value=value, low=low, high=high, deviation=forecast.deviation * truth.scale, bold=bold)
 
 
 def _notes_on_candidates(first: Configuration, validated: Sequence[Validated], groups: Groups) -> Iterator[str]:
-    methods = " and ".join(f"{each.truth.title.lower()} by {each.for_candidates}" for each in validated)
-    yield f"Forecast: {methods}, fitted on all runs; intervals are those of the model and the noise between runs that it has seen."
+    methods = " and ".join(f"{errors.truth.title.lower()} by {errors.for_candidates}" for errors in validated)
+    yield f"Forecast: {methods}, fitted on all runs; intervals cover the model and the noise between the runs that it has seen."
     yield "Bold: no other candidate is forecast to be more accurate and shorter."
     if groups.num < MIN_GROUPS:
-        yield f"From {groups.num} groups of runs alone: a guess, not a claim."
+        yield f"Only {groups.num} groups of runs: a guess, not a claim."
     yield "A feature beyond all runs: the forecast extrapolates."
     yield f"Fine-tune the first: {first.command}"
 
 
 def _footnotes(runs: Sequence[Observation], groups: Groups, validated: Sequence[Validated]) -> Iterator[str]:
-    num_sets, targets = len({each.training_set for each in runs}), sorted({each.target for each in runs})
+    num_sets, targets = len({run.training_set for run in runs}), sorted({run.target for run in runs})
     near = "; sets that share nine tenths of the smaller one's chains are one group" if groups.kind != "compressor" else ""
     yield (
         f"{len(runs)} runs with {num_sets} different compressed training sets; folds are grouped by {groups.kind}: "
-        f"{groups.num} groups, each whole in one fold{near}."
+        f"{groups.num} groups, none of them split between folds{near}."
     )
     if groups.num < MIN_GROUPS:
-        yield f"No claim: {groups.num} groups are too few to tell a good forecast from a lucky one; it takes {MIN_GROUPS}."
+        yield f"No claim: {groups.num} groups are too few to distinguish a good forecast from a lucky one; {MIN_GROUPS} are needed."
     else:
-        yield from (claim(each, groups) for each in validated)
+        yield from (claim(errors, groups) for errors in validated)
     yield (
-        "80/20: random splits as in the paper (second-hand). Runs of one training set stand on both sides, so these errors are too small: "
-        "they say nothing about a training set that has not been fine-tuned on yet."
+        "80/20: random splits as in the paper (second-hand). Runs of one training set are on both sides, so these errors are too small "
+        "and say nothing about a training set on which nothing was fine-tuned yet."
     )
     if len(targets) == 1:
         yield f"Leave-one-target-out: not possible, all runs fine-tune {targets[0]}."
@@ -191,19 +197,19 @@ def _footnotes(runs: Sequence[Observation], groups: Groups, validated: Sequence[
         yield f"Leave-one-target-out: {', '.join(targets)} are each forecast from the runs of the others."
     yield (
         "Errors over deviation: root mean square of errors in units of the predicted deviation; above 1 intervals are too narrow. Perplexity is "
-        "that of the compressed chains under the target before fine-tuning, given the question; training accuracy of the target is the share of "
+        "measured on the compressed chains under the target before fine-tuning, given the question; training accuracy of the target is the share of "
         "its chains that are correct, and the compressor's is the share of kept chains that still lead to their answer."
     )
 
 
-def claim(each: Validated, groups: Groups) -> str:
+def claim(validated: Validated, groups: Groups) -> str:
     """One sentence: whether the better of the two methods has smaller errors than the better trivial baseline, over groups."""
-    found = forecasting.advantage(each.grouped, groups.names)
-    scale, unit = each.truth.scale, each.truth.unit
-    errors: Mapping[str, float] = {name: forecasting.skill_of(each.grouped[name]).mae * scale for name in (found.method, found.trivial)}
-    verdict = f"{'better' if found.less > 0 else 'worse'} beyond noise" if found.is_real else "within noise"
+    advantage = forecasting.advantage(validated.grouped, groups.names)
+    scale, unit = validated.truth.scale, validated.truth.unit
+    errors: Mapping[str, float] = {name: forecasting.skill_of(validated.grouped[name]).mae * scale for name in (advantage.method, advantage.trivial)}
+    verdict = f"{'better' if advantage.less > 0 else 'worse'} beyond noise" if advantage.is_real else "within noise"
     return (
-        f"{each.truth.title}: {found.method} errs by {errors[found.method]:.1f} {unit}, the better trivial baseline ({found.trivial}) by "
-        f"{errors[found.trivial]:.1f}; a difference of {-found.less * scale:+.1f} {unit} with every group counted once "
-        f"({-found.high * scale:+.1f} to {-found.low * scale:+.1f} over {groups.num} groups): {verdict}."
+        f"{validated.truth.title}: {advantage.method} errs by {errors[advantage.method]:.1f} {unit}, the better trivial baseline "
+        f"({advantage.trivial}) by {errors[advantage.trivial]:.1f}; a difference of {-advantage.less * scale:+.1f} {unit} "
+        f"with every group counted once ({-advantage.high * scale:+.1f} to {-advantage.low * scale:+.1f} over {groups.num} groups): {verdict}."
     )

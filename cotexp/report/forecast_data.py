@@ -45,28 +45,31 @@ class ComparableRuns(NamedTuple):
 
 
 def conditions_of(settings: Mapping[str, Any], answers: Mapping[str, Sequence[str]]) -> Flat:
-    """What must be equal for results to be comparable: settings of training and evaluation, prompts of the tasks, and the test questions.
+    """Conditions that must be equal for results to be comparable: settings of training and evaluation, prompts of the tasks, and the test questions.
 
-    `answers` maps tasks to the ids of the run's answers. The prompt of a rewrite and the ratio that tokenskip requests are excluded: they belong
-    to the compression, whose effect is forecast.
+    `answers` maps tasks to the ids of the run's answers. The prompt of a rewrite and the ratio that tokenskip requests are excluded, because
+    they belong to the compression, whose effect is forecast.
     """
     identity = identity_of(dict(settings), MODE)
-    asked = {
+    conditions = {
         path: value
         for path, value in identity.items()
         if path.startswith(("trainer.", "evaluation.")) or (path.startswith(("task.", "tasks.")) and path.endswith((".prompt", ".few_shot")))
     }
-    asked.pop("evaluation.ratio", None)
-    return {"test questions": f"{sum(map(len, answers.values()))} ({hash_of(each for ids in answers.values() for each in ids)})", **asked}
+    conditions.pop("evaluation.ratio", None)
+    return {
+        "test questions": f"{sum(map(len, answers.values()))} ({hash_of(question for ids in answers.values() for question in ids)})",
+        **conditions,
+    }
 
 
 def unlike(conditions: Flat, others: Flat) -> str:
     """The difference of two sets of conditions, such as "trainer.max_epochs=1.0, not 3.0"; empty if they are equal."""
     differing = sorted(name for name in {*conditions, *others} if conditions.get(name) != others.get(name))
-    return ", ".join(f"{name}={_told(name, conditions, 'not there')}, not {_told(name, others, 'there')}" for name in differing)
+    return ", ".join(f"{name}={_value_text(name, conditions, 'not there')}, not {_value_text(name, others, 'there')}" for name in differing)
 
 
-def _told(name: str, conditions: Flat, absent: str) -> str:
+def _value_text(name: str, conditions: Flat, absent: str) -> str:
     """A value as a line shows it; prompts are quoted."""
     value = conditions.get(name)
     return absent if value is None else repr(value) if name.endswith(".prompt") else value
@@ -77,22 +80,22 @@ def find(names: Sequence[str], outputs: Path) -> ComparableRuns:
 
     Raises: ConfigError for a name without a run, or if fewer than two compressed training sets are left.
     """
-    everything = run_folders(outputs)
-    known = sorted({name_of(each, outputs) for each in everything if is_finished(each)})
-    if unknown := [name for name in names if not any(fits(each, (name,), outputs) for each in everything if is_finished(each))]:
+    all_folders = run_folders(outputs)
+    known = sorted({name_of(folder, outputs) for folder in all_folders if is_finished(folder)})
+    if unknown := [name for name in names if not any(fits(folder, (name,), outputs) for folder in all_folders if is_finished(folder))]:
         there = f"experiments with finished runs: {', '.join(known) or 'none'}"
         raise ConfigError(*(f"forecast: no finished run of {name!r} under {outputs / 'runs'}{suggestion(name, known)}; {there}" for name in unknown))
-    runs, left_out = read_runs([each for each in everything if fits(each, names, outputs)], outputs, _read)
+    runs, left_out = read_runs([folder for folder in all_folders if fits(folder, names, outputs)], outputs, _read)
     runs, others = _comparable(runs)
     differing: dict[str, list[str]] = {}
-    for each, difference in others:
-        differing.setdefault(difference, []).append(str(each.folder.relative_to(outputs / "runs")))
+    for other, difference in others:
+        differing.setdefault(difference, []).append(str(other.folder.relative_to(outputs / "runs")))
     left_out += [f"{listed(folders)}: not comparable with the other runs: {difference}" for difference, folders in differing.items()]
-    if len({each.training_set for each in runs}) < 2:
+    if len({run.training_set for run in runs}) < 2:
         raise ConfigError(
-            f"forecast: {len(runs)} usable runs of {', '.join(names)} with {len({each.training_set for each in runs})} compressed training sets; "
+            f"forecast: {len(runs)} usable runs of {', '.join(names)} with {len({run.training_set for run in runs})} compressed training sets; "
             "at least two are needed: vary the compression, such as python run.py -m sweep=macc/quickstart_ablation",
-            *(f"forecast: left out {each}" for each in left_out),
+            *(f"forecast: left out {line}" for line in left_out),
         )
     return ComparableRuns(runs, left_out)
 
@@ -100,12 +103,12 @@ def find(names: Sequence[str], outputs: Path) -> ComparableRuns:
 def _comparable(runs: Sequence[Observation]) -> tuple[list[Observation], list[tuple[Observation, str]]]:
     """(the largest set of runs under the same conditions, the newest of several; every other run with its difference to them)."""
     groups: dict[tuple[tuple[str, str], ...], list[Observation]] = {}
-    for each in runs:
-        groups.setdefault(tuple(sorted(each.conditions.items())), []).append(each)
+    for run in runs:
+        groups.setdefault(tuple(sorted(run.conditions.items())), []).append(run)
     if not groups:
         return [], []
-    kept = max(groups.values(), key=lambda group: (len(group), max((each.folder / "metrics.json").stat().st_mtime for each in group)))
-    return kept, [(each, unlike(each.conditions, kept[0].conditions)) for group in groups.values() if group is not kept for each in group]
+    kept = max(groups.values(), key=lambda group: (len(group), max((run.folder / "metrics.json").stat().st_mtime for run in group)))
+    return kept, [(run, unlike(run.conditions, kept[0].conditions)) for group in groups.values() if group is not kept for run in group]
 
 
 def _read(folder: Path) -> Observation:
@@ -136,5 +139,5 @@ def _read(folder: Path) -> Observation:
 
 
 def _training_set(folder: Path) -> frozenset[str]:
-    lines = [f"{each['rationale_id']}\n{each['text']}" for each in compressed_of(folder)]
+    lines = [f"{chain['rationale_id']}\n{chain['text']}" for chain in compressed_of(folder)]
     return frozenset(hashlib.blake2b(line.encode(), digest_size=8).hexdigest() for line in lines)

@@ -15,30 +15,30 @@ def against_truth(validated: Sequence[Validated]) -> Figure:
     """A panel for accuracy and one for tokens: the better method with its 80 % intervals, the better trivial baseline in grey."""
 
     def draw(figure: Any) -> None:
-        for axes, each in zip(figure.subplots(1, len(validated)), validated, strict=True):
-            _panel(axes, each)
+        for axes, panel in zip(figure.subplots(1, len(validated)), validated, strict=True):
+            _panel(axes, panel)
 
     return picture(
         Drawing(
             "forecast_against_truth",
             "Forecast against truth",
-            "Accuracy and tokens of each fine-tuned model against what was forecast without its compressed training set.",
+            "Accuracy and tokens of each fine-tuned model against the forecast without its compressed training set.",
             draw,
             (9.5, 4.6),
         )
     )
 
 
-def _panel(axes: Any, each: Validated) -> None:
-    scale = each.truth.scale
-    trivial = forecasting.best_of(forecasting.TRIVIAL, each.grouped)
-    for method, colour, marker in ((trivial, COLOURS["grey"], "x"), (each.best, COLOURS["blue"], "o")):
-        forecasts = each.grouped[method]
+def _panel(axes: Any, validated: Validated) -> None:
+    scale = validated.truth.scale
+    trivial = forecasting.best_of(forecasting.TRIVIAL, validated.grouped)
+    for method, colour, marker in ((trivial, COLOURS["grey"], "x"), (validated.best, COLOURS["blue"], "o")):
+        forecasts = validated.grouped[method]
         truths, means = [scale * (one.truth or 0.0) for one in forecasts], [scale * one.mean for one in forecasts]
-        bars = ", bars: 80 %" if method == each.best else ""
-        label = f"{method} (error {forecasting.skill_of(forecasts).mae * scale:.1f} {each.truth.unit}{bars})"
-        if method == each.best:
-            bounds = [one.interval(0.8, high=each.truth.most) for one in forecasts]
+        bars = ", bars: 80 %" if method == validated.best else ""
+        label = f"{method} (error {forecasting.skill_of(forecasts).mae * scale:.1f} {validated.truth.unit}{bars})"
+        if method == validated.best:
+            bounds = [one.interval(0.8, high=validated.truth.most) for one in forecasts]
             below = [max(0.0, mean - scale * low) for mean, (low, _) in zip(means, bounds, strict=True)]
             above = [max(0.0, scale * high - mean) for mean, (_, high) in zip(means, bounds, strict=True)]
             axes.errorbar(truths, means, yerr=[below, above], fmt=marker, color=colour, ecolor=colour, elinewidth=0.8, alpha=0.8, label=label)
@@ -46,9 +46,9 @@ def _panel(axes: Any, each: Validated) -> None:
             axes.plot(truths, means, marker, color=colour, alpha=0.8, label=label)
     ends = [min(*axes.get_xlim(), *axes.get_ylim()), max(*axes.get_xlim(), *axes.get_ylim())]
     axes.plot(ends, ends, color="black", linewidth=0.8, linestyle="--", zorder=0)
-    axes.set(title=each.truth.title, xlabel=f"measured, {_unit(each)}", ylabel=f"forecast, {_unit(each)}")
+    axes.set(title=validated.truth.title, xlabel=f"measured, {_unit(validated)}", ylabel=f"forecast, {_unit(validated)}")
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
-def _unit(each: Validated) -> str:
-    return "%" if each.truth.scale == 100 else each.truth.unit
+def _unit(validated: Validated) -> str:
+    return "%" if validated.truth.scale == 100 else validated.truth.unit

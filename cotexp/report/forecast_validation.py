@@ -39,7 +39,7 @@ class Validated:
     @property
     def best(self) -> str:
         """The method with the smallest error in grouped folds, without the trivial baselines."""
-        return forecasting.best_of([each for each in METHODS if each not in forecasting.TRIVIAL], self.grouped)
+        return forecasting.best_of([method for method in METHODS if method not in forecasting.TRIVIAL], self.grouped)
 
     @property
     def for_candidates(self) -> str:
@@ -49,7 +49,7 @@ class Validated:
 
 def validate(truth: Truth, runs: Sequence[Observation], groups: Groups) -> Validated:
     """Every method's forecasts of one quantity."""
-    features, truths = [each.features for each in runs], [getattr(each, truth.name) for each in runs]
+    features, truths = [run.features for run in runs], [getattr(run, truth.name) for run in runs]
 
     def by(folds: Sequence[Fold]) -> dict[str, list[Forecast]]:
         return {method: forecasting.cross_validate(method, features, truths, folds, most=truth.most) for method in METHODS} if folds else {}
@@ -58,5 +58,5 @@ def validate(truth: Truth, runs: Sequence[Observation], groups: Groups) -> Valid
         truth=truth,
         grouped=by(folds.grouped_folds(groups.names)),
         random=by(folds.random_folds(len(runs))),
-        by_target=by(folds.folds_by_target([each.target for each in runs])),
+        by_target=by(folds.folds_by_target([run.target for run in runs])),
     )

@@ -16,7 +16,7 @@ COLUMNS = ("filter of training rationales", "kept", "dropped", "kept of all writ
 
 
 DROPPED = "selection/num_dropped_"
-"""Begins the metric of what a filter dropped; its word follows."""
+"""Prefix of the metric of the rationales that a filter dropped; the filter's name follows."""
 
 
 class Step(NamedTuple):
@@ -29,58 +29,60 @@ class Step(NamedTuple):
 
 
 def steps(metrics: Metrics, settings: dict[str, Any]) -> list[Step]:
-    """Every filter of a run in order, after the rationales as written; empty if there was nothing to select, or the run is older than selections."""
+    """Every filter of a run in order, after the written rationales; empty if there was nothing to select, or the run is older than selections."""
     selection = settings.get("selection")
     if not selection or "selection/num_written" not in metrics:
         return []
-    limits = [f"{selection[each]:,} {unit}" for each, unit in (("max_rationales", "rationales"), ("max_tokens", "tokens")) if selection[each]]
+    limits = [f"{selection[limit]:,} {unit}" for limit, unit in (("max_rationales", "rationales"), ("max_tokens", "tokens")) if selection[limit]]
     labels = {
         "written": Label("written"),
         "usable": Label("usable: finished, with a stated answer"),
         **selection_of(settings).labels(settings),
         "kept": Label(f"budget: {' and '.join(limits)}", not limits),
     }
-    words = ["written", *(name.removeprefix(DROPPED) for name in metrics if name.startswith(DROPPED))]
-    named = {word: labels.get(word, Label(word)) for word in words}
-    found = [
-        Step(text.partition(":")[0] if off else text, int(metrics[f"selection/num_{word}"]), int(metrics.get(f"{DROPPED}{word}", 0)), off)
-        for word, (text, off) in named.items()
+    stages = ["written", *(name.removeprefix(DROPPED) for name in metrics if name.startswith(DROPPED))]
+    named = {stage: labels.get(stage, Label(stage)) for stage in stages}
+    filters = [
+        Step(text.partition(":")[0] if off else text, int(metrics[f"selection/num_{stage}"]), int(metrics.get(f"{DROPPED}{stage}", 0)), off)
+        for stage, (text, off) in named.items()
     ]
-    return found if found[-1].num_kept < found[0].num_kept or selection["name"] != "all" else []
+    return filters if filters[-1].num_kept < filters[0].num_kept or selection["name"] != "all" else []
 
 
 def tables(metrics: Metrics, settings: dict[str, Any]) -> list[Table]:
     """The table of the filters with its notes; none if there was nothing to select."""
-    found = steps(metrics, settings)
-    num_written = max(1, found[0].num_kept) if found else 1
+    filters = steps(metrics, settings)
+    num_written = max(1, filters[0].num_kept) if filters else 1
     rows = [
-        (each.name, f"{each.num_kept:,}", "" if not number else "off" if each.off else f"{each.num_dropped:,}", f"{each.num_kept / num_written:.0%}")
-        for number, each in enumerate(found)
+        (step.name, f"{step.num_kept:,}", "" if not number else "off" if step.off else f"{step.num_dropped:,}", f"{step.num_kept / num_written:.0%}")
+        for number, step in enumerate(filters)
     ]
-    return [text_table("Selection", COLUMNS, rows, notes=notes(metrics, settings))] if found else []
+    return [text_table("Selection", COLUMNS, rows, notes=notes(metrics, settings))] if filters else []
 
 
 def line(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     """The filters in one line, for a terminal, and the notes; none if there was nothing to select."""
-    found = steps(metrics, settings)
-    if not found:
+    filters = steps(metrics, settings)
+    if not filters:
         return []
-    parts = [f"{each.num_kept:,} {'after ' if number > 1 else ''}{each.name.partition(':')[0]}" for number, each in enumerate(found) if not each.off]
+    parts = [
+        f"{step.num_kept:,} {'after ' if number > 1 else ''}{step.name.partition(':')[0]}" for number, step in enumerate(filters) if not step.off
+    ]
     return ["Training rationales: " + " → ".join(parts) + ".", *notes(metrics, settings)]
 
 
 def notes(metrics: Metrics, settings: dict[str, Any]) -> Iterator[str]:
-    """Questions without rationales, the size of the training set, rows that belong to no question, and the file with the details."""
+    """Questions without rationales, size of the training set, rows that belong to no question, and the file with the details."""
     yield (
-        f"{metrics['selection/num_questions_without']:,.0f} of {metrics['selection/num_questions']:,.0f} training questions are left without any; "
-        f"{metrics['selection/num_kept']:,.0f} rationales are kept to train on: {metrics['selection/num_tokens']:,.0f} tokens. "
+        f"{metrics['selection/num_questions_without']:,.0f} of {metrics['selection/num_questions']:,.0f} training questions have none left; "
+        f"{metrics['selection/num_kept']:,.0f} rationales are kept for training: {metrics['selection/num_tokens']:,.0f} tokens. "
         "Question by question: selection.jsonl."
     )
     if "selection/auc_rd_plain" in metrics:
         shares = ", ".join(f"{kind} RD {metrics[f'selection/auc_rd_{kind}']:.1%}" for kind in ("plain", "masked", "hidden"))
-        yield f"Of a correct and a wrong rationale the correct one has the lower difficulty in: {shares} of all pairs (half is chance)."
+        yield f"Pairs of a correct and a wrong rationale in which the correct one has the lower difficulty: {shares} (half is chance)."
     if unmatched := metrics.get("rationales/num_unmatched"):
-        yield f"{unmatched:,.0f} recorded rows belong to none of the training and validation questions and were not read."
+        yield f"{unmatched:,.0f} recorded rows belong to no training or validation question and were not read."
 
 
 MOST_PANELS = 8
@@ -105,25 +107,25 @@ def drawings(of_arm: Mapping[str, list[Step]]) -> Iterator[Drawing]:
 def _panels(figure: Any, of_arm: Mapping[str, list[Step]]) -> None:
     wide = min(2, len(of_arm))
     panels = list(figure.subplots(-(-len(of_arm) // wide), wide, squeeze=False).flat)
-    for axes, (label, found) in zip(panels, of_arm.items(), strict=False):
-        draw(axes, found)
+    for axes, (label, filters) in zip(panels, of_arm.items(), strict=False):
+        draw(axes, filters)
         axes.set_title(label or "What each filter kept and dropped", fontsize=10)
     for axes in panels[len(of_arm) :]:
         axes.axis("off")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
 
-def draw(axes: Any, found: list[Step]) -> None:
+def draw(axes: Any, filters: list[Step]) -> None:
     """One bar per active filter: what it kept and what it dropped."""
-    shown = [each for each in found if not each.off]
+    shown = [step for step in filters if not step.off]
     rows = range(len(shown))
-    kept, dropped = [each.num_kept for each in shown], [each.num_dropped for each in shown]
+    kept, dropped = [step.num_kept for step in shown], [step.num_dropped for step in shown]
     axes.barh(rows, kept, color=COLOURS["blue"], label="kept")
     axes.barh(rows, dropped, left=kept, color=COLOURS["orange"], alpha=0.55, hatch="///", edgecolor="white", linewidth=0, label="dropped here")
-    for row, each in zip(rows, shown, strict=True):
-        text = f" {each.num_kept:,}" + (f"  (−{each.num_dropped:,})" if each.num_dropped else "")
-        axes.text(each.num_kept + each.num_dropped, row, text, va="center", fontsize=9)
-    axes.set_yticks(list(rows), [each.name.replace(": ", ":\n", 1) for each in shown])
+    for row, step in zip(rows, shown, strict=True):
+        text = f" {step.num_kept:,}" + (f"  (−{step.num_dropped:,})" if step.num_dropped else "")
+        axes.text(step.num_kept + step.num_dropped, row, text, va="center", fontsize=9)
+    axes.set_yticks(list(rows), [step.name.replace(": ", ":\n", 1) for step in shown])
     axes.set(xlabel="training rationales", xlim=(0, 1.22 * shown[0].num_kept))
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)

@@ -1,11 +1,11 @@
-"""Seconds per question in tables: the median and quartiles of several passes, and warnings if they are not reliable."""
+"""Seconds per question in tables: median and quartiles of several passes, and warnings if they are not reliable."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
 MOST_SPREAD_RATIO = 0.1
-"""Quartile distance over median. If passes over the same texts differ by more, the median is not reliable."""
+"""Interquartile range over median. If passes over the same texts differ by more, the median is not reliable."""
 MOST_BUSY_RATIO = 0.1
 """Share of the machine's processor time that other processes may use during the measurement."""
 SIZES = ("batch1", "batchN")
@@ -40,6 +40,6 @@ def doubts(values: Mapping[str, float], label: str) -> Iterator[str]:
         if reasons:
             of = "batch 1" if size == "batch1" else "batch N"
             yield (
-                f"{label}: seconds at {of} are worth nothing, {' and '.join(reasons)}; measure on an idle machine, with a larger "
-                "evaluation.latency_passes, which adds passes to those that are stored."
+                f"{label}: seconds at {of} are not reliable: {' and '.join(reasons)}; measure on an idle machine, with a larger "
+                "evaluation.latency_passes, which adds passes to the stored ones."
             )

@@ -18,14 +18,14 @@ PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage{graphicx}
 \setlength{\parindent}{0pt}
 \newsavebox{\reporttable}
-% A table in its own size, or as wide as the page where it is wider.
+% A table in its natural size, or as wide as the page if it is wider.
 \newcommand{\reportinput}[1]{\sbox{\reporttable}{\small\input{#1}}%
   \begin{center}\ifdim\wd\reporttable>\linewidth\resizebox{\linewidth}{!}{\usebox{\reporttable}}\else\usebox{\reporttable}\fi\end{center}}
 \begin{document}
 """
 
 MARKUP = {
-    **{each: f"\\{each}" for each in "&%$#_{}"},
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -69,7 +69,7 @@ def document(report: Report) -> str:
     for figure in report.figures:
         picture = rf"\includegraphics[width=0.7\linewidth,height=0.8\textheight,keepaspectratio]{{figures/{figure.name}.png}}"
         lines += [r"\begin{center}", picture, rf"\\ \small {escaped(f'{figure.title}. {figure.description}')}", r"\end{center}"]
-    lines += _items([*report.footnotes, *(f"Left out: {each}" for each in report.left_out)])
+    lines += _items([*report.footnotes, *(f"Left out: {line}" for line in report.left_out)])
     return "\n".join([*lines, r"\end{document}", ""])
 
 
@@ -81,7 +81,7 @@ def tabulars(table: Table) -> dict[str, str]:
 
 
 def _tabular(table: Table, rows: Sequence[Row]) -> Iterator[str]:
-    yield rf"\begin{{tabular}}{{l{''.join(each.align[0] for each in table.columns)}}}"
+    yield rf"\begin{{tabular}}{{l{''.join(column.align[0] for column in table.columns)}}}"
     yield r"\toprule"
     yield " & ".join((escaped(table.row_title), *map(_heading, table.columns))) + r" \\"
     yield r"\midrule"
@@ -117,7 +117,7 @@ def _gap(gap: Gap) -> str:
 
 
 def _items(texts: Iterable[str], *, is_escaped: bool = False) -> list[str]:
-    items = [rf"\item {each if is_escaped else escaped(each)}" for each in texts]
+    items = [rf"\item {text if is_escaped else escaped(text)}" for text in texts]
     return [r"\begin{itemize}\footnotesize\raggedright\setlength{\itemsep}{0pt}", *items, r"\end{itemize}"] if items else []
 
 
@@ -132,4 +132,4 @@ def _sign(sign: str) -> str:
     if " " <= sign <= "~" or (sign.isalpha() and sign <= "ÿ"):
         return sign
     plain = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode()
-    return "".join(MARKUP.get(each, each) for each in plain) if plain.isprintable() and plain else f"[U+{ord(sign):04X}]"
+    return "".join(MARKUP.get(letter, letter) for letter in plain) if plain.isprintable() and plain else f"[U+{ord(sign):04X}]"

@@ -17,7 +17,7 @@ COLUMNS = (
 
 TEXTS = frozenset(("report", "table", "row", "kind", "column", "text", "state", "runs", "source", "commands"))
 FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-"""First characters of what a spreadsheet takes for a formula."""
+"""First characters that make a spreadsheet take a text for a formula."""
 
 
 def files(report: Report) -> dict[str, bytes]:
@@ -33,7 +33,7 @@ def long_csv(report: Report) -> str:
     for table in report.tables:
         for row in table.rows:
             lines = (_line(report, table, row, column, cell) for column, cell in zip(table.columns, row.cells, strict=True) if cell.text)
-            writer.writerows({name: harmless(each) if name in TEXTS else each for name, each in line.items()} for line in lines)
+            writer.writerows({name: harmless(value) if name in TEXTS else value for name, value in line.items()} for line in lines)
     return out.getvalue()
 
 

@@ -26,49 +26,47 @@ def figure_files(report: Report) -> dict[str, bytes]:
 def markdown(report: Report) -> str:
     """Title, tables with their notes, gaps, figures, footnotes."""
     has_headings = len(report.tables) > 1
-    lines = [f"# {plain(report.title)}", ""]
-    for each in report.tables:
-        lines += [f"## {plain(each.title)}", ""] if has_headings and each.title else []
-        lines += [*table_lines(each), "", *(f"- {plain(note)}" for note in each.notes), ""]
+    lines = [f"# {escaped(report.title)}", ""]
+    for table in report.tables:
+        lines += [f"## {escaped(table.title)}", ""] if has_headings and table.title else []
+        lines += [*table_lines(table), "", *(f"- {escaped(note)}" for note in table.notes), ""]
     if report.gaps:
         lines += ["## Missing", "", *table_lines(_gaps(report)), ""]
     for figure in report.figures:
-        lines += [f"**{plain(figure.title)}**", ""] if has_headings else []
-        lines += [f"![{plain(figure.description)}](figures/{figure.name}.png)", ""]
-    notes = [*report.footnotes, *(f"Left out: {each}" for each in report.left_out)]
-    lines += [f"- {plain(each)}" for each in notes]
+        lines += [f"**{escaped(figure.title)}**", ""] if has_headings else []
+        lines += [f"![{escaped(figure.description)}](figures/{figure.name}.png)", ""]
+    notes = [*report.footnotes, *(f"Left out: {line}" for line in report.left_out)]
+    lines += [f"- {escaped(note)}" for note in notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def table_lines(table: Table) -> Iterator[str]:
     """The lines of one table, without title and notes."""
-    yield "| " + " | ".join(map(plain, (table.row_title, *(each.title for each in table.columns)))) + " |"
-    yield "|---|" + "".join("---:|" if each.align == "right" else "---|" for each in table.columns)
+    yield "| " + " | ".join(map(escaped, (table.row_title, *(column.title for column in table.columns)))) + " |"
+    yield "|---|" + "".join("---:|" if column.align == "right" else "---|" for column in table.columns)
     for row in table.rows:
-        yield "| " + " | ".join((plain(row.label), *map(_cell, row.cells))) + " |"
+        yield "| " + " | ".join((escaped(row.label), *map(_cell, row.cells))) + " |"
 
 
 def _cell(cell: Cell) -> str:
-    text = code(cell.text) if cell.is_code else plain(cell.text)
+    text = code(cell.text) if cell.is_code else escaped(cell.text)
     return f"{'**' + text + '**' if cell.bold else text}{NOISE if cell.within_noise else ''}"
 
 
 def _gaps(report: Report) -> Table:
     headings = ("arm", "seed", "state", "command")
-    rows = (
-        (each.row, "any" if each.seed is None else str(each.seed), each.description, Cell(text=each.command, is_code=True)) for each in report.gaps
-    )
+    rows = ((gap.row, "any" if gap.seed is None else str(gap.seed), gap.description, Cell(text=gap.command, is_code=True)) for gap in report.gaps)
     return text_table("Missing", headings, rows, left=headings)
 
 
-def plain(text: str) -> str:
+def escaped(text: str) -> str:
     """`text` on one line: `code` between single backticks stays code, all other marks of Markdown and HTML are escaped."""
     pieces = _CODE.split(" ".join(visible_lines(text).split()))
-    return "".join(f"`{each}`" if index % 2 else _MARK.sub(r"\\\g<0>", each) for index, each in enumerate(pieces))
+    return "".join(f"`{piece}`" if index % 2 else _MARK.sub(r"\\\g<0>", piece) for index, piece in enumerate(pieces))
 
 
 def code(text: str) -> str:
-    """`text` on one line as code within a table: between more backticks than it holds in a row."""
+    """`text` on one line as code within a table: between more backticks than its longest run of them."""
     flat = " ".join(visible_lines(text).split()).replace("|", "\\|")
     fence = "`" * (max(map(len, re.findall("`+", flat)), default=0) + 1)
     space = " " if "`" in (flat[:1], flat[-1:]) else ""
@@ -76,5 +74,5 @@ def code(text: str) -> str:
 
 
 def block(text: str) -> list[str]:
-    """Lines of a code block that shows a text as it is."""
+    """Lines of a code block with an unchanged text."""
     return [f"    {line}" for line in visible_lines(text).split("\n")]

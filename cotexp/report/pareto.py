@@ -16,9 +16,9 @@ ROOM = 1.6
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices, sorted by tokens, of the (tokens, accuracy) that no other point dominates: no other is as good in both and better in one."""
+    """Indices, sorted by tokens, of the points (tokens, accuracy) that no other dominates, being as good in both and better in one."""
     best: list[int] = []
-    for index in sorted(range(len(points)), key=lambda each: (points[each][0], -points[each][1], each)):
+    for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1], index)):
         if not best or points[index][1] > points[best[-1]][1]:
             best.append(index)
     return best
@@ -26,10 +26,10 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
     """One figure if at least two rows have an accuracy."""
-    shown = [each for each in rows if each.answers]
+    shown = [row for row in rows if row.answers]
     if len(shown) < 2:
         return []
-    best = pareto_front([(each.num_tokens, each.accuracy) for each in shown])
+    best = pareto_front([(row.num_tokens, row.accuracy) for row in shown])
     lines = sum(len(_label(number, shown[index])) for number, index in enumerate(best, 1))
     return [
         Drawing(
@@ -48,7 +48,7 @@ def _label(number: int, row: ArmRow) -> list[str]:
 
 
 def _draw(figure: Any, rows: Sequence[ArmRow], best: Sequence[int]) -> None:
-    axes, beside = figure.subplots(1, 2, gridspec_kw={"width_ratios": (3, 2)})
+    axes, legend_axes = figure.subplots(1, 2, gridspec_kw={"width_ratios": (3, 2)})
     for index, row in enumerate(rows):
         errors = [[100 * (row.accuracy - row.low)], [100 * (row.high - row.accuracy)]]
         marker, colour = ("s", COLOURS["grey"]) if row.arm is None else ("o", COLOURS["blue"])
@@ -61,9 +61,9 @@ def _draw(figure: Any, rows: Sequence[ArmRow], best: Sequence[int]) -> None:
         axes.annotate(str(number), place, xytext=(4, 5), textcoords="offset points", fontsize=9, color=COLOURS["red"], fontweight="bold")
     axes.set(xlabel="mean tokens of an answer", ylabel="accuracy, %", title="Accuracy against tokens")
     axes.set_xlim(left=0)
-    beside.axis("off")
+    legend_axes.axis("off")
     text = "\n".join(line for number, index in enumerate(best, 1) for line in _label(number, rows[index]))
-    beside.text(0, 1, "Pareto front, by tokens:\n" + text, va="top", fontsize=8, transform=beside.transAxes)
+    legend_axes.text(0, 1, "Pareto front, by tokens:\n" + text, va="top", fontsize=8, transform=legend_axes.transAxes)
     _legend(figure, rows)
 
 
@@ -74,6 +74,6 @@ def _legend(figure: Any, rows: Sequence[ArmRow]) -> None:
         Line2D([], [], color=COLOURS["red"], marker="o", linestyle="--", label="Pareto front"),
         Line2D([], [], color=COLOURS["blue"], marker="o", markerfacecolor="white", linestyle="none", label="arm (bar: 95 % interval)"),
     ]
-    if any(each.arm is None for each in rows):
+    if any(row.arm is None for row in rows):
         handles.append(Line2D([], [], color=COLOURS["grey"], marker="s", markerfacecolor="white", linestyle="none", label="before fine-tuning"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)

@@ -23,18 +23,18 @@ class PublishedRows(NamedTuple):
 
 def published_rows(peers: Peers, file: Published, columns: Sequence[Column]) -> PublishedRows:
     """The rows of a file of published numbers for this model and task. Raises: ConfigError if there is none."""
-    found = [each for each in file.rows if (peers.model in (None, each.model)) and (peers.task in (None, each.task))]
-    if not found:
-        pairs = sorted({f"{each.model}, {each.task}" for each in file.rows})
+    matching = [row for row in file.rows if (peers.model in (None, row.model)) and (peers.task in (None, row.task))]
+    if not matching:
+        pairs = sorted({f"{row.model}, {row.task}" for row in file.rows})
         raise ConfigError(f"report: conf/report/published/{peers.file}.yaml has no row of {peers.model}, {peers.task}; it has {'; '.join(pairs)}")
     rows = tuple(
         Row(
-            label=_label(file.system, each, with_model=peers.model is None),
+            label=_label(file.system, row, with_model=peers.model is None),
             kind="published",
-            cells=tuple(_cell(each, column.name) for column in columns),
+            cells=tuple(_cell(row, column.name) for column in columns),
             source=file.source,
         )
-        for each in found
+        for row in matching
     )
     return PublishedRows(rows, (f"{file.system} (published): {file.source}.", *file.notes))
 

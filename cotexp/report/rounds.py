@@ -26,7 +26,7 @@ ROUND_PERPLEXITY = "compression/perplexity_round_{}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressedSet:
-    """The compressed chains of a run. For each chain, `lengths` has its tokens by round (0 first), `stops` (round, reason), `kept` the kept round.
+    """The compressed chains of a run. For each chain, `lengths` has its tokens by round from 0, `stops` its (round, reason), `kept` the kept round.
 
     `perplexities` are those of the texts of round 0, 1, ... under the model before fine-tuning, None if not measured. Sets with equal `content`
     are the same set; sets with equal `source` apply different stop rules to the same rounds.
@@ -46,14 +46,14 @@ class CompressedSet:
         return max(map(len, self.lengths)) - 1
 
     def kept_lengths(self) -> list[list[int]]:
-        """For each round, the tokens of every chain's text that is kept up to then."""
+        """For each round, the tokens of the text of every chain that is kept after it."""
         return [[lengths[min(number, kept)] for lengths, kept in zip(self.lengths, self.kept, strict=True)] for number in range(self.num_rounds + 1)]
 
 
 def read(folder: Path, label: str = "") -> CompressedSet | None:
     """The compressed chains of the run in `folder`; None if the run has no rounds."""
-    everything = compressed_of(folder)
-    rows = [row for row in everything if len(row["round_num_tokens"]) > 1]
+    all_rows = compressed_of(folder)
+    rows = [row for row in all_rows if len(row["round_num_tokens"]) > 1]
     if not rows:
         return None
     stages, metrics = stages_of(folder), read_json(folder / METRICS)
@@ -61,22 +61,22 @@ def read(folder: Path, label: str = "") -> CompressedSet | None:
     rounds = range(1, max(map(len, lengths)))
     return CompressedSet(
         label=label,
-        content=sha256(orjson.dumps(everything)).hexdigest(),
+        content=sha256(orjson.dumps(all_rows)).hexdigest(),
         source=tuple(stages[name]["key"] for name in sorted(stages) if name.startswith("rounds/")),
         lengths=lengths,
         stops=[(row["num_rounds_run"], row["stop_reason"]) for row in rows],
         kept=[row["kept_round"] for row in rows],
-        perplexities=[metrics.get("compression/original_perplexity"), *(metrics.get(ROUND_PERPLEXITY.format(each)) for each in rounds)],
+        perplexities=[metrics.get("compression/original_perplexity"), *(metrics.get(ROUND_PERPLEXITY.format(number)) for number in rounds)],
     )
 
 
 def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
-    """Tokens, stops, and ratio with perplexity. Sets that share rounds are represented by the one with the most rounds in the first and last."""
+    """Figures of tokens, stops, ratio and perplexity. In the first and last, the set with the most rounds represents those that share them."""
     if not sets:
         return
     longest: dict[tuple[str, ...], CompressedSet] = {}
-    for each in sorted(sets, key=lambda compressed: -compressed.num_rounds):
-        longest.setdefault(each.source, each)
+    for candidate in sorted(sets, key=lambda compressed: -compressed.num_rounds):
+        longest.setdefault(candidate.source, candidate)
     shown = list(longest.values())[: len(LINES)]
     yield Drawing(
         "tokens_per_round",
@@ -84,20 +84,20 @@ def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
         "Mean tokens of the text kept after each round over all chains, and of the rewrites themselves.",
         lambda figure: _tokens(figure.subplots(), shown),
     )
-    several = list({each.content: each for each in reversed(sets)}.values())[::-1]
+    distinct = list({compressed.content: compressed for compressed in reversed(sets)}.values())[::-1]
     yield Drawing(
         "stop_rounds",
         "Where and why rounds stopped",
         "How many training chains stopped in which round, and for which reason.",
-        lambda figure: _stops(figure.subplots(), several[0].stops) if len(several) == 1 else _stops_of_sets(figure, several[:MOST_SETS]),
-        None if len(several) == 1 else (9.0, 1.8 + 0.34 * min(len(several), MOST_SETS)),
+        lambda figure: _stops(figure.subplots(), distinct[0].stops) if len(distinct) == 1 else _stops_of_sets(figure, distinct[:MOST_SETS]),
+        None if len(distinct) == 1 else (9.0, 1.8 + 0.34 * min(len(distinct), MOST_SETS)),
     )
-    measured = [each for each in shown if any(value is not None for value in each.perplexities)]
+    measured = [compressed for compressed in shown if any(value is not None for value in compressed.perplexities)]
     if measured:
         yield Drawing(
             "perplexity_per_round",
             "Compression ratio and perplexity per round",
-            "Tokens kept after each round over those of the chain as written, and perplexity of each round's texts given the question, under the "
+            "Tokens kept after each round over those of the chain as written, and perplexity of each round's texts given the question under the "
             "model before fine-tuning.",
             lambda figure: _ratio_and_perplexity(figure, measured),
             (9.0, 3.8),
@@ -107,16 +107,16 @@ def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
 def _tokens(axes: Any, sets: Sequence[CompressedSet]) -> None:
     import numpy as np
 
-    for line, each in zip(LINES, sets, strict=False):
-        numbers = np.arange(each.num_rounds + 1)
-        kept = np.array(each.kept_lengths(), dtype=float)
+    for line, compressed in zip(LINES, sets, strict=False):
+        numbers = np.arange(compressed.num_rounds + 1)
+        kept = np.array(compressed.kept_lengths(), dtype=float)
         mean, spread = kept.mean(axis=1), kept.std(axis=1)
-        name = "kept text, all chains" if len(sets) == 1 else each.label
+        name = "kept text, all chains" if len(sets) == 1 else compressed.label
         if len(sets) == 1:
             axes.fill_between(numbers, mean - spread, mean + spread, color=line.colour, alpha=0.2, linewidth=0, label="± one standard deviation")
         axes.plot(numbers, mean, marker=line.marker, linestyle=line.style, color=line.colour, label=name)
         if len(sets) == 1:
-            rewritten = [[lengths[number] for lengths in each.lengths if number < len(lengths)] for number in numbers]
+            rewritten = [[lengths[number] for lengths in compressed.lengths if number < len(lengths)] for number in numbers]
             axes.plot(
                 numbers, [np.mean(texts) for texts in rewritten], marker="s", linestyle="--", color=COLOURS["orange"], label="rewrites of this round"
             )
@@ -146,8 +146,10 @@ def _stops(axes: Any, stops: Sequence[tuple[int, str]]) -> None:
 def _stops_of_sets(figure: Any, sets: Sequence[CompressedSet]) -> None:
     """Draw a row per set: on the left the share of chains that stopped in each round, on the right the share of each reason."""
     where, why = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (3, 2)})
-    last = max(number for each in sets for number, _ in each.stops)
-    shares = [[sum(number == stopped for stopped, _ in each.stops) / len(each.stops) for number in range(1, last + 1)] for each in sets]
+    last = max(number for compressed in sets for number, _ in compressed.stops)
+    shares = [
+        [sum(number == stopped for stopped, _ in compressed.stops) / len(compressed.stops) for number in range(1, last + 1)] for compressed in sets
+    ]
     where.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", extent=(0.5, last + 0.5, len(sets) - 0.5, -0.5))
     for row, of_set in enumerate(shares):
         for number, share in enumerate(of_set, 1):
@@ -155,12 +157,12 @@ def _stops_of_sets(figure: Any, sets: Sequence[CompressedSet]) -> None:
                 colour = "white" if share > 0.6 else "black"
                 where.text(number, row, f"{100 * share:.0f}" if share >= 0.005 else "<1", ha="center", va="center", fontsize=8, color=colour)
     where.set_xticks(range(1, last + 1))
-    where.set_yticks(range(len(sets)), [textwrap.fill(each.label, LABEL_WIDTH) for each in sets], fontsize=8)
+    where.set_yticks(range(len(sets)), [textwrap.fill(compressed.label, LABEL_WIDTH) for compressed in sets], fontsize=8)
     where.set(xlabel="round in which chains stopped", title="% of the chains")
     where.grid(visible=False)
     left = [0.0] * len(sets)
-    for reason in _reasons([stop for each in sets for stop in each.stops]):
-        widths = [100 * sum(other == reason for _, other in each.stops) / len(each.stops) for each in sets]
+    for reason in _reasons([stop for compressed in sets for stop in compressed.stops]):
+        widths = [100 * sum(other == reason for _, other in compressed.stops) / len(compressed.stops) for compressed in sets]
         name = reason.replace("_", " ")
         why.barh(range(len(sets)), widths, left=left, color=_colour(reason), hatch=_hatch(reason), label=name, edgecolor="white")
         left = [before + width for before, width in zip(left, widths, strict=True)]
@@ -171,13 +173,13 @@ def _stops_of_sets(figure: Any, sets: Sequence[CompressedSet]) -> None:
 
 def _ratio_and_perplexity(figure: Any, sets: Sequence[CompressedSet]) -> None:
     ratio, perplexity = figure.subplots(1, 2)
-    for line, each in zip(LINES, sets, strict=False):
-        totals = list(map(sum, each.kept_lengths()))
-        look = {"marker": line.marker, "linestyle": line.style, "color": line.colour, "label": each.label}
-        ratio.plot(range(len(totals)), [each / totals[0] for each in totals], **look)
-        known = [(number, value) for number, value in enumerate(each.perplexities) if value is not None]
+    for line, compressed in zip(LINES, sets, strict=False):
+        totals = list(map(sum, compressed.kept_lengths()))
+        look = {"marker": line.marker, "linestyle": line.style, "color": line.colour, "label": compressed.label}
+        ratio.plot(range(len(totals)), [total / totals[0] for total in totals], **look)
+        known = [(number, value) for number, value in enumerate(compressed.perplexities) if value is not None]
         perplexity.plot(*zip(*known, strict=True), **look)
-    values = [value for each in sets for value in each.perplexities if value is not None]
+    values = [value for compressed in sets for value in compressed.perplexities if value is not None]
     if max(values) > 10 * min(values):
         perplexity.set_yscale("log")
         plain_log_ticks(perplexity.yaxis)
@@ -190,7 +192,7 @@ def _ratio_and_perplexity(figure: Any, sets: Sequence[CompressedSet]) -> None:
 
 
 def _reasons(stops: Sequence[tuple[int, str]]) -> list[str]:
-    return sorted({reason for _, reason in stops}, key=lambda each: (each not in REASON_COLOURS, each))
+    return sorted({reason for _, reason in stops}, key=lambda reason: (reason not in REASON_COLOURS, reason))
 
 
 def _colour(reason: str) -> str:

@@ -16,10 +16,10 @@ from cotexp.stages.grades import predictions_of_run
 from cotexp.stages.scores import row_id
 from cotexp.store.stored_files import Row, compressed_of, selection_of, settings_of, stages_of
 
-Kind = Literal["chains", "rationales", "answers"]
+ExampleKind = Literal["chains", "rationales", "answers"]
 
 ENDINGS = {"limit": "ended by round limit", "min_tokens": "ended by token minimum", "failed": "a round failed", **CUT_REASONS}
-"""Reason to stop -> its text, if that is not "ended by" and its name."""
+"""Stop reason -> its text, if that is not "ended by" and the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +53,17 @@ class ExampleSource(NamedTuple):
     make: Callable[[Sequence[str]], Iterable[Example]]
 
 
-def sources(folder: Path) -> dict[Kind, ExampleSource]:
+def sources(folder: Path) -> dict[ExampleKind, ExampleSource]:
     """The examples of the run in `folder` by kind, without empty kinds.
 
     Examples whose texts were deleted from the store are counted and cannot be made.
     """
-    found: dict[Kind, ExampleSource] = {"chains": _chains(folder), "rationales": _rationales(folder), "answers": _answers(folder)}
-    return {kind: source for kind, source in found.items() if source.groups}
+    by_kind: dict[ExampleKind, ExampleSource] = {"chains": _chains(folder), "rationales": _rationales(folder), "answers": _answers(folder)}
+    return {kind: source for kind, source in by_kind.items() if source.groups}
 
 
 def outcome_of(*, correct: bool, finish_reason: str, extracted: str | None, timed_out: bool = False) -> str:
-    """The outcome of a graded text in one word or two."""
+    """The outcome of a graded text in at most four words."""
     if correct:
         return "right"
     if finish_reason not in ("stop", "budget"):
@@ -78,9 +78,9 @@ def _tokens(number: int) -> str:
 
 
 def _chains(folder: Path) -> ExampleSource:
-    rows = {each["rationale_id"]: each for each in compressed_of(folder)}
-    groups = {name: (each["stop_reason"], each["kept_round"] == 0) for name, each in rows.items()}
-    return ExampleSource(groups, lambda ids: map(_chain, compression_examples.read_chains(folder, [rows[each] for each in ids])))
+    rows = {chain["rationale_id"]: chain for chain in compressed_of(folder)}
+    groups = {name: (row["stop_reason"], row["kept_round"] == 0) for name, row in rows.items()}
+    return ExampleSource(groups, lambda ids: map(_chain, compression_examples.read_chains(folder, [rows[name] for name in ids])))
 
 
 def _chain(shown: CompressedChain) -> Example:
@@ -112,12 +112,12 @@ def _round(shown: CompressedChain, number: int) -> ExampleText:
 
 def _rationales(folder: Path) -> ExampleSource:
     """Questions whose rationales were not all kept."""
-    rows = {each["question_id"]: each for each in selection_of(folder) if each["num_written"] > max(1, len(each["kept"]))}
-    groups = {name: (bool(each["kept"]), each["num_usable"] == each["num_written"]) for name, each in rows.items()}
+    rows = {row["question_id"]: row for row in selection_of(folder) if row["num_written"] > max(1, len(row["kept"]))}
+    groups = {name: (bool(row["kept"]), row["num_usable"] == row["num_written"]) for name, row in rows.items()}
 
     def make(ids: Sequence[str]) -> Iterator[Example]:
         written = _Written.read(folder)
-        return (written.example(rows[each]) for each in ids if each in written.rationales)
+        return (written.example(rows[name]) for name in ids if name in written.rationales)
 
     return ExampleSource(groups, make)
 
@@ -132,43 +132,49 @@ class _Written(NamedTuple):
     @classmethod
     def read(cls, folder: Path) -> _Written:
         stages = stages_of(folder)
-        found = cls({}, {}, {})
+        written = cls({}, {}, {})
         for task in (name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")):
             grades = stage_rows(folder, f"grades/rationales/{task}")
             for name, row in stage_rows(folder, f"rationales/{task}").items():
                 if name in grades:
                     grade = {"answer": grades[name]["extracted"], "correct": grades[name]["strict"]}
-                    found.rationales.setdefault(row["question_id"], []).append(Rationale.from_row({**row, **grade}))
-                    found.tasks[row["question_id"]] = task
+                    written.rationales.setdefault(row["question_id"], []).append(Rationale.from_row({**row, **grade}))
+                    written.tasks[row["question_id"]] = task
             if f"scores/{task}" in stages:
-                found.scores.update(stage_rows(folder, f"scores/{task}"))
-        return found
+                written.scores.update(stage_rows(folder, f"scores/{task}"))
+        return written
 
     def example(self, row: Row) -> Example:
         """Kept rationales first, in their order, then the others."""
         name, kept = row["question_id"], row["kept"]
-        written = sorted((each for each in self.rationales[name] if each.sample < row["num_written"]), key=lambda each: each.sample)
-        written.sort(key=lambda each: kept.index(each.id) if each.id in kept else len(kept))
+        written = sorted(
+            (rationale for rationale in self.rationales[name] if rationale.sample < row["num_written"]), key=lambda rationale: rationale.sample
+        )
+        written.sort(key=lambda rationale: kept.index(rationale.id) if rationale.id in kept else len(kept))
         outcome = f"{len(kept)} of {row['num_written']} rationales kept"
         return Example(
-            id=name, question_id=name, task=self.tasks[name], outcome=outcome, columns=[self._column(each, each.id in kept) for each in written]
+            id=name,
+            question_id=name,
+            task=self.tasks[name],
+            outcome=outcome,
+            columns=[self._column(rationale, rationale.id in kept) for rationale in written],
         )
 
-    def _column(self, one: Rationale, kept: bool) -> ExampleText:
-        facts = [_tokens(one.num_tokens), f"answer {one.answer}" if one.answer else "no answer could be read"]
-        if (score := self.scores.get(row_id(one))) and one.question_id in self.scores:
-            scored = Score.from_row({**score, **self.scores[one.question_id], "id": one.id})
+    def _column(self, rationale: Rationale, kept: bool) -> ExampleText:
+        facts = [_tokens(rationale.num_tokens), f"answer {rationale.answer}" if rationale.answer else "no answer could be read"]
+        if (score := self.scores.get(row_id(rationale))) and rationale.question_id in self.scores:
+            scored = Score.from_row({**score, **self.scores[rationale.question_id], "id": rationale.id})
             facts.append("RD " + ", ".join(f"{scored.rd(kind):.3g} {kind}" for kind in ("plain", "masked", "hidden")))
-        outcome = outcome_of(correct=one.correct, finish_reason=one.finish_reason, extracted=one.answer)
-        source = f", {one.source}" if one.source else ""
-        return ExampleText(title=f"rationale {one.sample}{source}", text=one.text, facts=facts, outcome=outcome, kept=kept)
+        outcome = outcome_of(correct=rationale.correct, finish_reason=rationale.finish_reason, extracted=rationale.answer)
+        source = f", {rationale.source}" if rationale.source else ""
+        return ExampleText(title=f"rationale {rationale.sample}{source}", text=rationale.text, facts=facts, outcome=outcome, kept=kept)
 
 
 def _answers(folder: Path) -> ExampleSource:
     by_question: dict[str, dict[str, list[Prediction]]] = {}
     for mode, answers in predictions_of_run(folder).items():
-        for each in answers:
-            by_question.setdefault(each.question_id, {}).setdefault(mode, []).append(each)
+        for answer in answers:
+            by_question.setdefault(answer.question_id, {}).setdefault(mode, []).append(answer)
     labels = mode_labels(settings_of(folder))
     groups = {name: tuple((mode, _outcome(answers[0])) for mode, answers in by_mode.items()) for name, by_mode in by_question.items()}
 
@@ -182,8 +188,10 @@ def _answers(folder: Path) -> ExampleSource:
     return ExampleSource(groups, make)
 
 
-def _outcome(one: Prediction) -> str:
-    return outcome_of(correct=one.strict, finish_reason=one.finish_reason, extracted=one.extracted, timed_out=one.timed_out)
+def _outcome(prediction: Prediction) -> str:
+    return outcome_of(
+        correct=prediction.strict, finish_reason=prediction.finish_reason, extracted=prediction.extracted, timed_out=prediction.timed_out
+    )
 
 
 def _against_base(answers: Mapping[str, list[Prediction]]) -> str:
@@ -202,5 +210,5 @@ def _answer(answers: Sequence[Prediction], title: str) -> ExampleText:
     labels = {"lenient": first.lenient, "math-verify": first.math_verify}
     facts += [f"{rule}: {'right' if label else 'wrong'}" for rule, label in labels.items() if label not in (None, first.strict)]
     if len(answers) > 1:
-        facts.append(f"{sum(each.strict for each in answers)} of {len(answers)} samples right; this is the first")
+        facts.append(f"{sum(answer.strict for answer in answers)} of {len(answers)} samples right; this is the first")
     return ExampleText(title=title, text=first.text, facts=facts, mode=first.mode, outcome=_outcome(first))

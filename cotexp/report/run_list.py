@@ -74,60 +74,62 @@ def list_runs(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str]
     folders = run_folders(outputs)
     if not folders:
         raise ConfigError(f"runs: there are no runs under {outputs / 'runs'}; give the folder that holds them by --outputs DIR")
-    found: dict[Path, None] = {}
+    fitting_folders: dict[Path, None] = {}
     for pattern in patterns or ["*"]:
-        fitting = [each for each in folders if fits(each, (pattern, f"{pattern}/*"), outputs) or (len(pattern) > 3 and each.name.startswith(pattern))]
+        fitting = [
+            folder for folder in folders if fits(folder, (pattern, f"{pattern}/*"), outputs) or (len(pattern) > 3 and folder.name.startswith(pattern))
+        ]
         if not fitting:
-            known = ", ".join(sorted({name_of(each, outputs) for each in folders}))
+            known = ", ".join(sorted({name_of(folder, outputs) for folder in folders}))
             raise ConfigError(f"runs: no run fits {pattern!r}; name an experiment ({known}), a run's key or its first digits")
-        found.update(dict.fromkeys(fitting))
-    seen, broken = [], []
-    for folder in found:
+        fitting_folders.update(dict.fromkeys(fitting))
+    runs, broken = [], []
+    for folder in fitting_folders:
         try:
             with reading_run(folder):
-                seen.append(_read(folder, outputs))
+                runs.append(_read(folder, outputs))
         except RunFailed as error:
             broken.append(f"{name_of(folder, outputs)}/{folder.name} cannot be read: {error}")
-    return RunList(sorted((each for each in seen if not states or each.status.state in states), key=lambda each: (each.name, each.modified)), broken)
+    return RunList(sorted((run for run in runs if not states or run.status.state in states), key=lambda run: (run.name, run.modified)), broken)
 
 
 def _read(folder: Path, outputs: Path) -> ListedRun:
     settings, status = settings_of(folder), read_status(folder) or Status(state="unfinished")
     is_whole = status.state == "finished" and (folder / "metrics.json").is_file()
-    seed, mode = settings["seed"], next((each for each in reversed(MODES) if each in settings["evaluation"]["modes"]), None)
+    seed, mode = settings["seed"], next((name for name in reversed(MODES) if name in settings["evaluation"]["modes"]), None)
     if not isinstance(seed, int) or mode is None:
         raise ValueError(f"seed {seed!r}, modes {settings['evaluation']['modes']!r}")
     identity = identify(settings, name_of(folder, outputs), mode)
     return ListedRun(**identity, folder=folder, seed=seed, status=status, settings=settings, metrics=metrics_of(folder) if is_whole else {})
 
 
-def progress(seen: ListedRun, outputs: Path) -> str:
+def progress(run: ListedRun, outputs: Path) -> str:
     """Progress of a run: its stage, with rows or steps done and in total; empty for a finished run."""
-    stage = seen.status.stage
-    if seen.status.state == "finished" or stage is None:
+    stage = run.status.stage
+    if run.status.state == "finished" or stage is None:
         return ""
-    done, total = unless_broken(seen.folder, lambda folder: _done(seen, stage, outputs), lambda: (0, 0))
+    done, total = unless_broken(run.folder, lambda folder: _done(run, stage, outputs), lambda: (0, 0))
     return f"{stage} {min(done, total):,} of {total:,}" if total else stage
 
 
-def _done(seen: ListedRun, stage: str, outputs: Path) -> tuple[int, int]:
+def _done(run: ListedRun, stage: str, outputs: Path) -> tuple[int, int]:
     """(done, total) of the current stage; (0, 0) if the number of rows is not known in advance."""
-    planned = stages_of(seen.folder, PLANNED) if (seen.folder / PLANNED).exists() else {}
+    planned = stages_of(run.folder, PLANNED) if (run.folder / PLANNED).exists() else {}
     if stage == "training" and "checkpoint" in planned:
         curve = outputs / f"{planned['checkpoint']['path']}.partial" / "curve.jsonl"
-        rows = [each for each in complete_lines(curve) if isinstance(each, dict)] if curve.is_file() else []
+        rows = [line for line in complete_lines(curve) if isinstance(line, dict)] if curve.is_file() else []
         row = rows[-1] if rows else {}
         return int(row.get("step", 0)), int(row.get("num_steps", 0))
-    answers, asked = questions_of(seen.folder)
+    answers, asked = questions_of(run.folder)
     num_answers = {task: len(ids) for task, ids in answers.items()}
     if stage in ("evaluation", "grading"):
         kind = "predictions" if stage == "evaluation" else "grades"
-        ledgers = [(planned.get(f"{kind}/{mode}/{task}"), num) for mode in seen.settings["evaluation"]["modes"] for task, num in num_answers.items()]
-        return sum(min(_num_rows(each, outputs), num) for each, num in ledgers), sum(num for _, num in ledgers)
+        ledgers = [(planned.get(f"{kind}/{mode}/{task}"), num) for mode in run.settings["evaluation"]["modes"] for task, num in num_answers.items()]
+        return sum(min(_num_rows(ledger, outputs), num) for ledger, num in ledgers), sum(num for _, num in ledgers)
     if stage == "rationales":
         names = [name for name in planned if name.startswith("texts/")] or [name for name in planned if name.startswith("rationales/")]
-        tests = {each.rsplit("/", 1)[0] for ids in answers.values() for each in ids}
-        total = (len(asked) - len(tests)) * seen.settings["teacher"].get("num_samples", 1)
+        tests = {name.rsplit("/", 1)[0] for ids in answers.values() for name in ids}
+        total = (len(asked) - len(tests)) * run.settings["teacher"].get("num_samples", 1)
         return sum(_num_rows(planned[name], outputs) for name in names), max(0, total)
     return 0, 0
 
@@ -139,7 +141,7 @@ def _num_rows(entry: Mapping[str, Any] | None, outputs: Path) -> int:
 
 def differing(first: ListedRun, second: ListedRun) -> list[tuple[str, str, str]]:
     """(setting, value in the first run, value in the second) for every differing setting that can change a result; "-" if a run lacks it."""
-    flats = [{"seed": str(each.seed), **each.identity} for each in (first, second)]
+    flats = [{"seed": str(run.seed), **run.identity} for run in (first, second)]
     paths = dict.fromkeys(path for flat in flats for path in flat)
     rows = [(path, *(flat.get(path, "-") for flat in flats)) for path in paths]
     return [(path, ours, theirs) for path, ours, theirs in rows if ours != theirs]
@@ -155,5 +157,5 @@ def _is_shown(name: str) -> bool:
 def metrics_side_by_side(runs: Iterable[ListedRun]) -> list[tuple[str, list[float | None]]]:
     """(metric, its value in each run) for the metrics of tables that at least one run has."""
     compared = list(runs)
-    names = dict.fromkeys(name for each in compared for name in each.metrics if _is_shown(name))
-    return [(name, [each.metrics.get(name) for each in compared]) for name in names]
+    names = dict.fromkeys(name for run in compared for name in run.metrics if _is_shown(name))
+    return [(name, [run.metrics.get(name) for run in compared]) for name in names]

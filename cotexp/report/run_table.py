@@ -49,26 +49,26 @@ def _number(values: Metrics, name: str, form: str) -> str:
 
 
 def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
-    """What a reader needs to interpret the table: sample size, stop reasons, everything dropped or cut."""
-    named = mode_labels(settings)
-    mode = next(each for each in named if f"eval/{each}/num_questions" in metrics)
+    """Information to interpret the table: sample size, stop reasons, everything dropped or cut."""
+    labels = mode_labels(settings)
+    mode = next(name for name in labels if f"eval/{name}/num_questions" in metrics)
     samples = metrics.get(f"eval/{mode}/num_samples", 1)
     split = settings.get("evaluation", {}).get("split", "test")
-    lines = [f"{metrics[f'eval/{mode}/num_questions']:.0f} {split} questions; all of them are in the denominator."]
+    lines = [f"{metrics[f'eval/{mode}/num_questions']:.0f} {split} questions; every one counts in the denominator."]
     lines += incomplete.lines(metrics)
     if samples > 1:
         lines.append(f"Accuracy is avg@{samples:.0f}: the mean over questions of the share of {samples:.0f} sampled answers that are right.")
-    lines += [line for each, label in named.items() for line in _grading_notes(metrics, each, label)]
-    lines += _truncation_notes(metrics, named["truncate"])
-    lines += [line for each, label in named.items() for line in _differences(metrics, each, label)]
+    lines += [line for mode, label in labels.items() for line in _grading_notes(metrics, mode, label)]
+    lines += _truncation_notes(metrics, labels["truncate"])
+    lines += [line for mode, label in labels.items() for line in _differences(metrics, mode, label)]
     if overlap := metrics.get("questions/num_dropped_overlap"):
-        lines.append(f"{overlap:.0f} training and validation questions were left out, since their text is in the test questions too.")
+        lines.append(f"{overlap:.0f} training and validation questions were left out because their text is also in the test questions.")
     if "eval/latency_batch_size" in metrics:
         lines.append(
             f"Batch N is {metrics['eval/latency_batch_size']:.0f}; seconds are the median of several passes (and quartiles). Compression "
-            "ratio and stop rule count chain-of-thought tokens, the tokens column the whole text."
+            "ratio and stop rule count chain-of-thought tokens, the column of tokens the whole text."
         )
-        lines += [line for each, label in named.items() for line in latency.doubts(_of_mode(metrics, each), label)]
+        lines += [line for mode, label in labels.items() for line in latency.doubts(_of_mode(metrics, mode), label)]
     if "compression/num_protected" in metrics:
         lines.append(_pruning_note(metrics))
     elif "compression/num_rationales" in metrics:
@@ -93,10 +93,10 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
 def _pruning_note(metrics: Metrics) -> str:
     """The requested ratios of the training chains and the resulting ones."""
     name = "compression/compression_ratio_at_"
-    ratios = ", ".join(f"{value:.2f} at {each.removeprefix(name)}" for each, value in sorted(metrics.items()) if each.startswith(name))
+    ratios = ", ".join(f"{value:.2f} at {metric.removeprefix(name)}" for metric, value in sorted(metrics.items()) if metric.startswith(name))
     return (
         f"{metrics['compression/num_rationales']:.0f} chains (training and validation) pruned to {metrics['compression/compression_ratio']:.0%} of "
-        f"their tokens ({ratios}); in {metrics['compression/num_protected']:.0f} of them numbers and operators alone are more than the ratio allows."
+        f"their tokens ({ratios}); in {metrics['compression/num_protected']:.0f} of them numbers and operators exceed the ratio."
     )
 
 
@@ -112,7 +112,7 @@ def _grading_notes(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
     for rule in (rule for rule, count in flips.items() if count):
         accuracy = metrics.get(f"eval/{mode}/accuracy_{rule}")
         instead = "" if accuracy is None else f" (accuracy {accuracy:.1%})"
-        yield f"{label}: the {rule} rule labels {flips[rule]:.0f} answers otherwise{instead}."
+        yield f"{label}: the {rule} rule labels {flips[rule]:.0f} answers differently{instead}."
 
 
 def _truncation_notes(metrics: Metrics, label: str) -> Iterator[str]:
@@ -120,23 +120,23 @@ def _truncation_notes(metrics: Metrics, label: str) -> Iterator[str]:
     if num_cut := metrics.get("eval/truncate/num_cut"):
         budgets = {name.split("/")[2]: value for name, value in metrics.items() if re.fullmatch("eval/truncate/[^/]+/budget_tokens", name)}
         at = ", ".join(f"{value:.0f} tokens ({task})" for task, value in budgets.items())
-        yield f"{label}: {num_cut:.0f} answers were cut at {at} and are graded by what is left; nothing was generated anew, so no time is measured."
+        yield f"{label}: {num_cut:.0f} answers were cut at {at}, and the rest is graded; nothing was generated again, so no time is measured."
 
 
 def _differences(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
     """The paired difference to the base model, and whether it is within noise."""
     name = f"eval/{mode}/delta_accuracy_vs_base"
     if name in metrics:
-        low, high, p_value = (metrics[f"{name}_{each}"] for each in ("low", "high", "p_value"))
+        low, high, p_value = (metrics[f"{name}_{ending}"] for ending in ("low", "high", "p_value"))
         noise = "within noise" if low <= 0 <= high or p_value >= 0.05 else "beyond noise"
         yield f"{label}, against base: {metrics[name] * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f}, p = {p_value:.2g}): {noise}."
 
 
 def table(metrics: Metrics, settings: dict[str, Any], title: str = "", *, more_notes: Iterable[str] = ()) -> Table:
-    """A row per evaluated mode; its notes end with `more_notes` and what the papers leave open."""
+    """A row per evaluated mode; the notes end with `more_notes` and the disclosures of our choices."""
     return text_table(title, COLUMNS, rows(metrics, settings), notes=(*notes(metrics, settings), *more_notes, *disclosures([settings])))
 
 
 def show(metrics: Metrics, title: str, settings: dict[str, Any]) -> None:
-    """Print the table with its notes, and in one of them what the selection kept."""
+    """Print the table with its notes, one of which tells what the selection kept."""
     terminal.show(table(metrics, settings, title, more_notes=funnel.line(metrics, settings)))

@@ -16,24 +16,24 @@ FIGURE = "trials"
 
 
 def counts(trial: Any) -> bool:
-    """Whether a trial of Optuna counts: not if it only waits, or if its process died and its values were tried again."""
+    """Whether an Optuna trial counts. It does not if it waits, or if its process died and its values were tried again."""
     return trial.state.name in ("RUNNING", "COMPLETE") or (trial.state.name == "FAIL" and "error" in trial.user_attrs)
 
 
 def best_of(study: Any) -> list[Any]:
-    """The best trial, the first of several; with several metrics the Pareto front."""
-    best = sorted(study.best_trials, key=lambda each: each.number)
+    """The best trial, the first of equal ones; with several metrics the Pareto front."""
+    best = sorted(study.best_trials, key=lambda trial: trial.number)
     return best[:1] if len(study.directions) == 1 else best
 
 
 def write_report(folder: Path, name: str, metrics: Sequence[str], study: Any) -> list[Any]:
     """Print the trials, write them with a figure to `folder`, and return the best ones, see `best_of`."""
-    trials = [each for each in study.get_trials(deepcopy=False) if counts(each) and "values" in each.user_attrs]
-    complete = [each for each in trials if each.state.name == "COMPLETE"]
+    trials = [trial for trial in study.get_trials(deepcopy=False) if counts(trial) and "values" in trial.user_attrs]
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
     best = best_of(study) if complete else []
-    paths = list(dict.fromkeys(path for each in trials for path in each.user_attrs["values"]))
+    paths = list(dict.fromkeys(path for trial in trials for path in trial.user_attrs["values"]))
     headings = ["trial", *paths, *metrics, "state", "seconds", "run"]
-    rows = [_row(each, paths, len(metrics), each in best) for each in trials]
+    rows = [_row(trial, paths, len(metrics), trial in best) for trial in trials]
     table = text_table(f"Search {name}", headings, rows, left=(*paths, "state", "run"))
     terminal.show(table)
     legend = f"* best{' (no other trial beats it in every metric)' if len(metrics) > 1 else ''}"
@@ -48,7 +48,7 @@ def write_report(folder: Path, name: str, metrics: Sequence[str], study: Any) ->
 
 
 def _row(trial: Any, paths: Sequence[str], num_metrics: int, is_best: bool) -> list[str]:
-    values = [f"{each:.6g}" for each in trial.values] if trial.values else [""] * num_metrics
+    values = [f"{value:.6g}" for value in trial.values] if trial.values else [""] * num_metrics
     state = {"COMPLETE": "finished", "FAIL": "failed", "RUNNING": "running"}.get(trial.state.name, trial.state.name.lower())
     error = trial.user_attrs.get("error", "")
     return [
@@ -67,25 +67,25 @@ def _draw(figure: Any, metrics: Sequence[str], trials: Sequence[Any], best: Sequ
     if len(metrics) == 1:
         minimized = study.directions[0].name == "MINIMIZE"
         reached: list[float] = []
-        for each in trials:
-            reached.append((min if minimized else max)([*reached[-1:], each.value]))
-        numbers = [each.number for each in trials]
-        axes.plot(numbers, [each.value for each in trials], linestyle="none", marker="o", color=COLOURS["blue"], label="trial")
+        for trial in trials:
+            reached.append((min if minimized else max)([*reached[-1:], trial.value]))
+        numbers = [trial.number for trial in trials]
+        axes.plot(numbers, [trial.value for trial in trials], linestyle="none", marker="o", color=COLOURS["blue"], label="trial")
         axes.step(numbers, reached, where="post", linestyle="--", color=COLOURS["red"], label="best so far")
         axes.set(xlabel="trial", ylabel=metrics[0])
         axes.xaxis.get_major_locator().set_params(integer=True)
     else:
-        front = sorted(best, key=lambda each: (each.values[1], each.values[0]))
+        front = sorted(best, key=lambda trial: (trial.values[1], trial.values[0]))
         axes.plot(
-            [each.values[1] for each in trials],
-            [each.values[0] for each in trials],
+            [trial.values[1] for trial in trials],
+            [trial.values[0] for trial in trials],
             linestyle="none",
             marker="o",
             color=COLOURS["blue"],
             label="trial",
         )
-        axes.plot([each.values[1] for each in front], [each.values[0] for each in front], linestyle="--", label="Pareto front", **red)
-        for each in front:
-            axes.annotate(str(each.number), (each.values[1], each.values[0]), xytext=(4, 5), textcoords="offset points", fontsize=9)
+        axes.plot([trial.values[1] for trial in front], [trial.values[0] for trial in front], linestyle="--", label="Pareto front", **red)
+        for trial in front:
+            axes.annotate(str(trial.number), (trial.values[1], trial.values[0]), xytext=(4, 5), textcoords="offset points", fontsize=9)
         axes.set(xlabel=metrics[1], ylabel=metrics[0])
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)

@@ -1,4 +1,4 @@
-"""Reads what the stages of a run left in the store."""
+"""Reads the results of a run's stages in the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def unless_broken(folder: Path, read: Callable[[Path], T], otherwise: Callable[[], T]) -> T:
-    """What `read` returns for the run in `folder`; if a file is broken, a warning and what `otherwise` returns. One run does not hide the others."""
+    """The result of `read` for the run in `folder`. If a file is broken: a warning, and the result of `otherwise`, so that other runs are shown."""
     try:
         with reading_run(folder):
             return read(folder)
@@ -26,7 +26,7 @@ def unless_broken(folder: Path, read: Callable[[Path], T], otherwise: Callable[[
 
 
 def artifact_of(folder: Path, stage: str) -> Path:
-    """Place in the store of what a stage of the run in `folder` made."""
+    """Folder in the store of the result of a stage of the run in `folder`."""
     outputs = next(parent for parent in folder.absolute().parents if (parent / "store").is_dir())
     return outputs / str(stages_of(folder)[stage]["path"])
 

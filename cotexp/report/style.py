@@ -1,4 +1,4 @@
-"""One style for all figures, safe for the colour-blind and for print in grey: series differ in marker and line as well as in colour."""
+"""One style for all figures. It is safe for the colour-blind and for print in grey: series differ in marker and line as well as in colour."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STYLE = {
 
 
 class Line(NamedTuple):
-    """Look of one series among several."""
+    """Colour, marker and line style of one of several series."""
 
     colour: str
     marker: str
@@ -84,13 +84,13 @@ def _show_as_is(figure: Any) -> None:
     from matplotlib.text import Text
 
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
-        names = [each.get_text() for each in axis.get_ticklabels()]
+        names = [label.get_text() for label in axis.get_ticklabels()]
         if names != (shown := list(map(visible_lines, names))):
             axis.set_ticklabels(shown)
-    for each in figure.findobj(Text):
-        if r"\mathdefault" not in each.get_text():
-            each.set_parse_math(False)
-            each.set_text(visible_lines(each.get_text()))
+    for text in figure.findobj(Text):
+        if r"\mathdefault" not in text.get_text():
+            text.set_parse_math(False)
+            text.set_text(visible_lines(text.get_text()))
 
 
 def plain_log_ticks(axis: Any) -> None:

@@ -15,11 +15,11 @@ from cotexp.report.document import NOISE, Cell, Column, Report, Row, Table
 from cotexp.visible import visible
 
 MOST_GAPS = 6
-"""Missing runs that are listed; the other formats list them all."""
+"""Most missing runs that are listed; the other formats list all of them."""
 WIDEST_TEXT = 30
-"""Characters of a label or a text that get room before it is wrapped."""
+"""Characters of a label or a text beyond which it may be wrapped."""
 VERY_WIDE = 10_000
-"""Characters; more than any table needs."""
+"""Width in characters that any table fits."""
 BORDER = 3
 """Characters between two columns."""
 COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "diverged": "red", "killed": "red", "stopped": "yellow"}
@@ -35,8 +35,8 @@ def show(table: Table, console: Console | None = None) -> None:
     """Print a table and its notes."""
     console = console or page()
     console.print(_fitting(table, console))
-    for each in table.notes:
-        say(f"- {each}", console)
+    for note in table.notes:
+        say(f"- {note}", console)
 
 
 def show_report(report: Report) -> None:
@@ -51,19 +51,19 @@ def show_report(report: Report) -> None:
             say(f"    {gap.command}", console)
     if len(report.gaps) > MOST_GAPS:
         say(f"- Missing: {len(report.gaps) - MOST_GAPS} more, with their commands in every written format", console)
-    for each in (*report.footnotes, *(f"Left out: {line}" for line in report.left_out)):
-        say(f"- {each}", console)
+    for note in (*report.footnotes, *(f"Left out: {line}" for line in report.left_out)):
+        say(f"- {note}", console)
 
 
 def _fitting(table: Table, console: Console) -> Grid:
-    """The table with headings on one line if it fits the console; otherwise headings are wrapped, then labels and texts, and numbers last."""
-    headings = [table.row_title, *(each.title for each in table.columns)]
+    """The table, with headings on one line if it fits the console. Otherwise headings are wrapped first, then labels and texts, and numbers last."""
+    headings = [table.row_title, *(column.title for column in table.columns)]
     grid = _grid(table, headings)
     if grid.__rich_measure__(console, console.options.update(width=VERY_WIDE)).maximum <= console.width:
         return grid
-    headings = [headings[0], *(each.replace(" ", "\n", 1) for each in headings[1:])]
+    headings = [headings[0], *(heading.replace(" ", "\n", 1) for heading in headings[1:])]
     for longest in range(WIDEST_TEXT, 0, -1):
-        if widths := _widths(table, [min(longest, _width(each)) for each in headings], console.width):
+        if widths := _widths(table, [min(longest, _width(heading)) for heading in headings], console.width):
             return _grid(table, headings, widths)
     return _grid(table, headings)
 
@@ -71,19 +71,19 @@ def _fitting(table: Table, console: Console) -> Grid:
 def _widths(table: Table, headings: Sequence[int], available: int) -> list[int]:
     """Width of each column whose numbers stay on one line, given the width of its heading; empty if that is more than `available`."""
     cells = [[_label(row) for row in table.rows], *([_text(row.cells[index]).plain for row in table.rows] for index in range(len(table.columns)))]
-    wanted = [max([heading, *map(_width, texts)]) for heading, texts in zip(headings, cells, strict=True)]
-    wraps = [True, *(each.align == "left" for each in table.columns)]
-    widths = [min(width, WIDEST_TEXT) if wrapped else width for width, wrapped in zip(wanted, wraps, strict=True)]
+    needed = [max([heading, *map(_width, texts)]) for heading, texts in zip(headings, cells, strict=True)]
+    wraps = [True, *(column.align == "left" for column in table.columns)]
+    widths = [min(width, WIDEST_TEXT) if wrapped else width for width, wrapped in zip(needed, wraps, strict=True)]
     spare = available - sum(width + BORDER for width in widths) - 1
     for index in range(len(widths) if spare >= 0 else 0):
-        more = min(spare, wanted[index] - widths[index])
+        more = min(spare, needed[index] - widths[index])
         widths[index] += more
         spare -= more
     return widths if spare >= 0 else []
 
 
 def _width(text: str) -> int:
-    """Places that the longest line takes on a terminal."""
+    """Width of the longest line on a terminal, in cells."""
     return max(map(cell_len, text.split("\n")))
 
 

@@ -24,7 +24,7 @@ from cotexp.report.document import NOISE, Figure, Report, Row, UsedRun
 from cotexp.visible import visible_lines
 
 LARGEST_SVG = 400_000
-"""Bytes; larger drawings are embedded as PNG."""
+"""Bytes. Larger drawings are embedded as PNG."""
 
 
 def files(report: Report) -> dict[str, bytes]:
@@ -53,15 +53,15 @@ def html(report: Report) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Spell out control characters in every text that the template inserts, except markup that we made."""
+    """Spell out control characters in every text that the template inserts, except in our markup."""
     return visible_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _labelled(runs: Sequence[UsedRun]) -> dict[Path, str]:
     """Folder -> label of a run: that of its first row, with the run's key if another run has the same label."""
-    labels = {each.folder: f"{each.row}, seed {each.seed}" for each in reversed(runs)}
+    labels = {run.folder: f"{run.row}, seed {run.seed}" for run in reversed(runs)}
     counts = Counter(labels.values())
-    return {each.folder: labels[each.folder] + (f" ({each.key})" if counts[labels[each.folder]] > 1 else "") for each in runs}
+    return {run.folder: labels[run.folder] + (f" ({run.key})" if counts[labels[run.folder]] > 1 else "") for run in runs}
 
 
 def embedded(content: object) -> str:
@@ -84,9 +84,9 @@ def _source(figure: Figure) -> str:
 
 def _is_gap(row: Row) -> bool:
     """Whether no cell of a row has a value."""
-    return bool(row.gaps) and all(each.state not in ("ok", "partial") for each in row.cells)
+    return bool(row.gaps) and all(cell.state not in ("ok", "partial") for cell in row.cells)
 
 
 def _breakable(text: str) -> Markup:
-    """`text` with allowed line breaks between the words of names of settings and metrics."""
-    return Markup("<wbr>").join(escape(each) for each in re.split(r"(?<=[/._=])(?=[A-Za-z])", visible_lines(text)))
+    """`text` with possible line breaks within names of settings and metrics."""
+    return Markup("<wbr>").join(escape(piece) for piece in re.split(r"(?<=[/._=])(?=[A-Za-z])", visible_lines(text)))

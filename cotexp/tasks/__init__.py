@@ -1,4 +1,4 @@
-"""Questions of a task, split into train, validation and test; the kinds of tasks, those of installed packages included."""
+"""Questions of a task, split into train, validation and test; and the kinds of tasks, including those of installed packages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 KINDS = Registry(
     "cotexp.tasks",
-    Task,  # type: ignore[type-abstract]  # its subclasses are made, it is not
+    Task,  # type: ignore[type-abstract]  # only its subclasses are instantiated
     {
         "stories": "cotexp.tasks.stories:StoriesTask",
         "gsm_symbolic": "cotexp.tasks.gsm_symbolic:GsmSymbolicTask",
@@ -31,19 +31,19 @@ KINDS = Registry(
         "custom": "cotexp.tasks.custom:CustomTask",
     },
 )
-"""Kind -> settings class of the tasks of this project, and of those that packages add as entry points `cotexp.tasks`."""
+"""Kind -> settings class, for the tasks of this project and those that packages add as entry points `cotexp.tasks`."""
 
 
 def load_questions(task: Task, folders: Sequence[Path] = ()) -> QuestionSets:
-    """All questions that `task` asks for. `folders` are the data folders of benchmarks, the last one takes downloads.
+    """All questions that `task` requests. `folders` are the data folders of benchmarks; downloads go to the last one.
 
-    Raises: ConfigError when a file is missing, malformed or empty, there are too few questions, or one is of another task.
+    Raises: ConfigError if a file is missing, malformed or empty, if there are too few questions, or if one belongs to another task.
     """
     _check_prompt(task)
     sets = task.questions(folders)
-    if strangers := [each for split in (sets.train, sets.validation, sets.test) for each in split if each.task != task.name]:
+    if foreign := [question for split in (sets.train, sets.validation, sets.test) for question in split if question.task != task.name]:
         raise ConfigError(
-            f"task={task.name}: {type(task).__name__} must give questions of this task alone; {strangers[0].id} is of {strangers[0].task!r}"
+            f"task={task.name}: {type(task).__name__} must give only questions of this task; {foreign[0].id} belongs to {foreign[0].task!r}"
         )
     return sets
 
@@ -51,20 +51,20 @@ def load_questions(task: Task, folders: Sequence[Path] = ()) -> QuestionSets:
 def answer_type_of(task: Task) -> AnswerType:
     """How this task's answers are read and compared.
 
-    Raises: ConfigError when there is no such benchmark.
+    Raises: ConfigError if there is no such benchmark.
     """
     return task.graded_as()
 
 
 def prompt_for(task: Task, question: Question) -> str:
-    """The text that a model is asked to answer, without worked examples."""
+    """The prompt of a question, without worked examples."""
     return Prompt(task.prompt)(question)
 
 
 def _check_prompt(task: Task) -> None:
-    """The prompt must show options if there are any, and cannot if there are none."""
-    shown, wanted = "{options}" in task.prompt, task.graded_as() == "choice"
-    if wanted and not shown:
-        raise ConfigError(f"task.prompt must contain {{options}}, since {task.name} is multiple choice; got {task.prompt!r}")
-    if shown and not wanted:
-        raise ConfigError(f"task.prompt must not contain {{options}}, since {task.name} is not multiple choice; got {task.prompt!r}")
+    """Raises: ConfigError if the prompt lacks the options of a multiple-choice task, or shows options that the task does not have."""
+    shown, needed = "{options}" in task.prompt, task.graded_as() == "choice"
+    if needed and not shown:
+        raise ConfigError(f"task.prompt must contain {{options}}, because {task.name} is multiple choice; got {task.prompt!r}")
+    if shown and not needed:
+        raise ConfigError(f"task.prompt must not contain {{options}}, because {task.name} is not multiple choice; got {task.prompt!r}")

@@ -1,8 +1,8 @@
-"""Finds the answer in a model's text, and reads it.
+"""Extracts the answer from a model's text.
 
-Strict order: the last closed `\\boxed{...}`; else what the last "answer is" or "####" states. Choices are also read from the last
-parentheses, and an option's text alone counts. Only the lenient rule goes on to the last number, letter or yes/no of the text.
-What a reasoning model thinks holds no answer, nor does what follows a new question or turn.
+Strict rule: the last closed `\\boxed{...}`, otherwise the statement after the last "answer is" or "####". Choices are also read from the
+last parentheses or from an option's text. The lenient rule then takes the last number, letter or yes/no of the text.
+The thinking of a reasoning model contains no answer, nor does the text after a new question or turn.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from cotexp.tasks.statement import Extracted, answer_part, first_sentence, is_ta
 from cotexp.tasks.text_tokens import MOST_DIGITS
 
 MOST_IN_SENTENCE = 200
-"""Characters between two boxes of one sentence."""
+"""Most characters between two boxes of one sentence."""
 
 _DIGITS = r"(?:\d+(?:(?:,|\{,\}|\\[,!;]|\{,\}\\!|,\\!)\d{3}(?!\d))*(?:\.\d+)?|(?<![\w.])\.\d+)"
 _NUMBER = re.compile(rf"(?P<minus>(?<![\w)}}\]])[-−–]\s?(?=\\?[$€£]|\d|\.\d))?(?:\\?[$€£]\s?[-−–]?)?(?<![A-Za-z_\d])(?P<digits>{_DIGITS})(?!\d)")
 
 
 def extract(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> Extracted:
-    """The final answer under the strict rule. `options` (letter -> text) is read for choices."""
+    """The final answer under the strict rule. `options` (letter -> text) are those of multiple choice."""
     part = answer_part(text)
     answer = text[part.begin : part.end]
-    found = _READERS[answer_type](answer, options or {})
-    if found.rule in ("boxed", "statement") and is_taken_back(answer, found.start):
-        found = _NONE
-    return Extracted(found.text, found.rule, len(text) if found.text is None else found.start + part.begin)
+    extracted = _READERS[answer_type](answer, options or {})
+    if extracted.rule in ("boxed", "statement") and is_taken_back(answer, extracted.start):
+        extracted = _NONE
+    return Extracted(extracted.text, extracted.rule, len(text) if extracted.text is None else extracted.start + part.begin)
 
 
 def extract_lenient(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> Extracted:
-    """The final answer under the strict rule; without one the last number, letter or yes/no of the text."""
-    found = extract(text, answer_type, options)
-    if found.text is not None:
-        return found
+    """The final answer under the strict rule, or else the last number, letter or yes/no of the text."""
+    extracted = extract(text, answer_type, options)
+    if extracted.text is not None:
+        return extracted
     last = last_mention(text, answer_type, options)
     return Extracted(last, "last" if last is not None else "none", len(text))
 
@@ -61,9 +61,9 @@ def last_mention(text: str, answer_type: AnswerType = "decimal", options: Mappin
 
 
 def _plain(match: re.Match[str]) -> str | None:
-    """A matched number in plain characters; None for one of absurd length."""
+    """A matched number in plain characters; None if it has more than MOST_DIGITS."""
     digits = re.sub(r"[^\d.]", "", match["digits"])
-    minus = any(each in match.group()[: match.start("digits") - match.start()] for each in "-−–")
+    minus = any(sign in match.group()[: match.start("digits") - match.start()] for sign in "-−–")
     return f"{'-' if minus else ''}{digits}" if len(digits) <= MOST_DIGITS else None
 
 
@@ -77,17 +77,17 @@ def _read_number(text: str, _: Mapping[str, str]) -> Extracted:
     if group and (changed_around(text, group) or others_in_sentence(text, group)):
         return _NONE
     if group:
-        readings = [one_reading(each.content) for each in group]
-        agree = all(each.value is not None and each.value == readings[0].value for each in readings)
+        readings = [one_reading(box.content) for box in group]
+        agree = all(reading.value is not None and reading.value == readings[0].value for reading in readings)
         return Extracted(readings[-1].text, "boxed", group[0].start) if agree else _NONE
     denied: list[Fraction] = []
     for mark in marks(text):
-        found = heading_reading(mark.piece, goes_on=mark.goes_on) if mark.is_heading else stated_reading(first_sentence(mark.piece))
-        if found.denied is not None:
-            denied.append(found.denied)
-        if found.text is not None:
-            return Extracted(found.text, "statement", mark.start) if found.value not in denied else _NONE
-        if not found.is_silent:
+        stated = heading_reading(mark.piece, goes_on=mark.goes_on) if mark.is_heading else stated_reading(first_sentence(mark.piece))
+        if stated.denied is not None:
+            denied.append(stated.denied)
+        if stated.text is not None:
+            return Extracted(stated.text, "statement", mark.start) if stated.value not in denied else _NONE
+        if not stated.is_silent:
             return _NONE
     return _NONE
 
@@ -112,17 +112,17 @@ def changed_around(text: str, group: Sequence[Box]) -> bool:
 
 
 def others_in_sentence(text: str, group: Sequence[Box]) -> bool:
-    """Whether the sentence boxes another number beside this one, and does not conclude from one to the other."""
-    before = [each for each in stated_boxes(text) if each.end <= group[0].start]
+    """Whether the sentence has another number in a box, and no word between them that concludes."""
+    before = [box for box in stated_boxes(text) if box.end <= group[0].start]
     if not before or group[0].start - before[-1].end > MOST_IN_SENTENCE or _CONCLUDES.search(text, before[-1].end, group[0].start):
         return False
     return one_reading(before[-1].content).value != one_reading(group[-1].content).value
 
 
 def one_number(text: str) -> str | None:
-    """The one number that a short answer is, read whole, in plain characters: "$1,080.50", "\\text{18 eggs}", "x = 18", "2 1/2", "120k".
+    """The number of a short answer, in plain characters: "$1,080.50", "\\text{18 eggs}", "x = 18", "2 1/2", "120k".
 
-    None without a number, with several, a range or a bound, or with anything around it that changes its value in a way that is not read.
+    None if there is no number, several, a range or a bound, or if text around the number changes its value in an unknown way.
     """
     return one_reading(text).text
 
@@ -137,7 +137,7 @@ def number_of(text: str) -> Fraction | None:
 
 def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
     group = parts_of_answer(text)
-    in_box = _boxed_letter([each.content for each in group], options) if group else None
+    in_box = _boxed_letter([box.content for box in group], options) if group else None
     for mark in marks(text):
         if group and mark.start < group[0].start and in_box is not None:
             break
@@ -152,18 +152,18 @@ def _read_choice(text: str, options: Mapping[str, str]) -> Extracted:
     inside = multiple_choice.said_in_parentheses(text, options)
     if inside is not None:
         return Extracted(inside.letter, "parentheses", inside.start)
-    alone = letter_of_text(text, options)
-    return Extracted(alone, "text", 0) if alone else _NONE
+    option = letter_of_text(text, options)
+    return Extracted(option, "text", 0) if option else _NONE
 
 
 def _boxed_letter(contents: list[str], options: Mapping[str, str]) -> str | None:
-    letters = {multiple_choice.boxed_letter(each, options) for each in contents}
+    letters = {multiple_choice.boxed_letter(content, options) for content in contents}
     return letters.pop() if len(letters) == 1 else ""
 
 
 def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
     group = parts_of_answer(text)
-    words = {boolean_word(each.content) for each in group}
+    words = {boolean_word(box.content) for box in group}
     in_box = words.pop() if len(words) == 1 else None
     for mark in marks(text):
         if in_box and mark.start < group[0].start:
@@ -173,8 +173,8 @@ def _read_boolean(text: str, _: Mapping[str, str]) -> Extracted:
             return Extracted(word, "statement", mark.start) if word else _NONE
     if in_box:
         return Extracted(in_box, "boxed", group[0].start)
-    alone = boolean_word(text)
-    return Extracted(alone, "text", 0) if alone else _NONE
+    whole_text = boolean_word(text)
+    return Extracted(whole_text, "text", 0) if whole_text else _NONE
 
 
 _READERS: dict[AnswerType, Callable[[str, Mapping[str, str]], Extracted]] = {
@@ -192,16 +192,16 @@ _READERS: dict[AnswerType, Callable[[str, Mapping[str, str]], Extracted]] = {
 def split_solution(text: str, answer_type: AnswerType = "decimal", options: Mapping[str, str] | None = None) -> tuple[str, str]:
     """(chain of thought with its trailing white space, closing sentence that states the answer); they join to `text`.
 
-    Without an answer under the strict rule the closing part is empty.
+    The closing sentence is empty if there is no answer under the strict rule.
     """
-    found = extract(text, answer_type, options)
-    if found.text is None:
+    extracted = extract(text, answer_type, options)
+    if extracted.text is None:
         return text, ""
-    start = max(each for each in sentence_starts(text, answer_begin(text), found.start) if each <= found.start)
+    start = max(start for start in sentence_starts(text, answer_begin(text), extracted.start) if start <= extracted.start)
     return text[:start], text[start:]
 
 
 def join_solution(chain_of_thought: str, closing: str, separator: str) -> str:
-    """A solution of a (rewritten) chain of thought and the closing sentence, `separator` between them if both exist."""
+    """A solution: a (rewritten) chain of thought and the closing sentence, with `separator` between them if both exist."""
     chain = chain_of_thought.strip()
     return f"{chain}{separator}{closing}" if chain and closing else chain or closing

@@ -1,4 +1,4 @@
-"""A published benchmark as a task: which files it reads, and what it draws from them."""
+"""A published benchmark as a task: its files, and the questions drawn from them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class BenchmarkTask(Task):
         benchmark = known_benchmark(self.name, "task.name")
         files = provide_files(self.name, benchmark, folders, self.revision)
         splits = {split: read_split(self.name, benchmark, path, is_test=split == "test") for split, path in files.items()}
-        questions = {split: each.questions for split, each in splits.items()}
+        questions = {split: part.questions for split, part in splits.items()}
         sets = draw(self, train=questions.get("train", []), validation=questions.get("validation"), test=questions["test"])
-        if num_unanswered := sum(each.num_unanswered for each in splits.values()):
+        if num_unanswered := sum(part.num_unanswered for part in splits.values()):
             sets.dropped["unanswered"] = num_unanswered
-        for split, each in splits.items():
-            num_rows, official = len(each.questions) + each.num_unanswered, benchmark.splits[split].num_rows
+        for split, part in splits.items():
+            num_rows, official = len(part.questions) + part.num_unanswered, benchmark.splits[split].num_rows
             if num_rows != official:
                 sets.incomplete[f"{self.name}/{split}"] = (num_rows, official)
         return sets

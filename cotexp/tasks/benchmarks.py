@@ -1,4 +1,4 @@
-"""The published benchmarks: one table of facts, and for each the function that reads a row.
+"""The published benchmarks: a table of facts, and a function per format that reads a row.
 
 A task's files have fixed places below a data folder (`Split.files`). Rows keep the form of their source; the same reader takes the
 original files and the hub's copies.
@@ -30,7 +30,7 @@ class HubCopy:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One split: its places below a data folder (the first that exists is read, downloads go to the first), and its official rows."""
+    """One split: its possible files below a data folder (the first existing one is read, downloads go to the first), and its official row count."""
 
     files: tuple[str, ...]
     num_rows: int
@@ -39,9 +39,9 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a row says: `gold_field` holds the answer; `solution` is a worked solution without the closing sentence, or empty.
+    """The content of a row: `gold_field` holds the answer; `solution` is a worked solution without the closing sentence, or empty.
 
-    `answered` is false for a row whose source forgot the answer.
+    `answered` is false if the source lacks the answer.
     """
 
     text: str
@@ -53,7 +53,7 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """What is known of a benchmark. A split that the source lacks is absent from `splits`."""
+    """Facts about a benchmark. A split that the source lacks is absent from `splits`."""
 
     answer_type: AnswerType
     splits: Mapping[str, Split]
@@ -63,14 +63,14 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class FileQuestions:
-    """The questions of one file, in order, duplicates included. `num_unanswered` rows have no gold answer and are left out."""
+    """The questions of one file, in order, including duplicates. `num_unanswered` rows have no gold answer and are left out."""
 
     questions: list[Question]
     num_unanswered: int
 
 
 def read_split(name: str, benchmark: Benchmark, path: Path, *, is_test: bool = False) -> FileQuestions:
-    """What one file holds; a test file must have an answer in every row.
+    """The questions of one file. A test file must have an answer in every row.
 
     Raises: ConfigError naming file, line and field of the first row that cannot be read, or for an empty file.
     """
@@ -89,14 +89,14 @@ def read_split(name: str, benchmark: Benchmark, path: Path, *, is_test: bool = F
 
 def _question(name: str, benchmark: Benchmark, row: Row, parsed: Parsed) -> Question:
     field = parsed.gold_field
-    given = parsed.solution if field == "solution" else row.value(field)
-    gold = row.gold(field, benchmark.answer_type, parsed.options, raw=given)
+    raw = parsed.solution if field == "solution" else row.value(field)
+    gold = row.gold(field, benchmark.answer_type, parsed.options, raw=raw)
     references = [with_closing(parsed.solution, gold, benchmark.answer_type)] if parsed.solution else []
     return make_question(name, text=parsed.text, answer=gold, answer_type=benchmark.answer_type, options=parsed.options or {}, references=references)
 
 
 def with_closing(solution: str, gold: str, answer_type: AnswerType) -> str:
-    """A worked solution and the sentence that states its answer. LaTeX solutions state it themselves, in a box."""
+    """A worked solution and the sentence that states its answer. LaTeX solutions already state it in a box."""
     sentence = closing(gold, answer_type)
     return f"{solution}\n{sentence}" if sentence else solution
 
@@ -109,7 +109,7 @@ def closing(gold: str, answer_type: AnswerType) -> str:
     return f"The answer is {stated}."
 
 
-# --- one function per form of row ---------------------------------------------------------------------------------------
+# --- one function per format ---------------------------------------------------------------------------------------
 
 _MARK = re.compile(r"<<[^<>\n]*>>")
 _LETTERED = re.compile(r"\s*\(?([A-Z])\s*\)\s*(.*?)\s*", re.DOTALL)
@@ -122,7 +122,7 @@ def gsm8k(row: Row) -> Parsed:
 
 
 def math(row: Row) -> Parsed:
-    """The test file gives the answer beside the solution, the training file only in the solution's last box.
+    """The test file has a field for the answer; the training file has the answer only in the solution's last box.
 
     Two training solutions write `\\boxed 2`, which becomes `\\boxed{2}`; two have an empty box, which counts as unanswered.
     """
@@ -131,7 +131,7 @@ def math(row: Row) -> Parsed:
         return Parsed(row.text("problem"), "answer", solution=solution)
     box = last_boxed(solution)
     if box is None:
-        raise row.refusal("solution", "must state its answer in \\boxed{...}, since the row has no field 'answer'")
+        raise row.refusal("solution", "must state its answer in \\boxed{...}, because the row has no field 'answer'")
     return Parsed(row.text("problem"), "solution", solution=solution, answered=bool(box.strip()))
 
 
@@ -145,27 +145,27 @@ def mawps(row: Row) -> Parsed:
 
 
 def aqua(row: Row) -> Parsed:
-    """The original form has a list of options; the Flan Collection's has them after the question, one a line."""
+    """The original format has a list of options; in the Flan Collection they follow the question, one per line."""
     if "options" in row.fields:
         options = row.value("options")
-        if not isinstance(options, list) or not all(isinstance(each, str) for each in options):
+        if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
             raise row.refusal("options", "must be a list of texts")
         return Parsed(row.text("question"), "correct", _lettered(row, "options", options), row.optional_text("rationale"))
-    text, found, lines = row.text("question").partition("\nOptions:\n")
-    if not found:
+    text, separator, lines = row.text("question").partition("\nOptions:\n")
+    if not separator:
         raise row.refusal("question", "must list its options below a line 'Options:', or the row must have a field 'options'")
     return Parsed(text.strip(), "answer", _lettered(row, "question", lines.split("\n")), row.optional_text("chain_of_thought"))
 
 
 def _lettered(row: Row, field: str, options: Iterable[str]) -> dict[str, str]:
     """Options such as "A)12" or "(B) 13"; the letters must run from A without a gap."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for letter, option in zip(LETTERS, options, strict=False):
         match = _LETTERED.fullmatch(option)
         if match is None or match[1] != letter:
             raise row.refusal(field, f"must give option {letter} as '{letter})...'; got {option!r}")
-        found[letter] = match[2]
-    return _enough(row, field, found)
+        texts[letter] = match[2]
+    return _at_least_two(row, field, texts)
 
 
 def choices(row: Row) -> Parsed:
@@ -178,19 +178,19 @@ def choices(row: Row) -> Parsed:
 
 
 def _choice_pairs(row: Row) -> Iterator[tuple[object, object]]:
-    given = row.value("choices")
-    if isinstance(given, Mapping):
-        inner = Row(given, f"{row.place}, in 'choices'")
+    raw = row.value("choices")
+    if isinstance(raw, Mapping):
+        inner = Row(raw, f"{row.place}, in 'choices'")
         labels, texts = inner.value("label"), inner.value("text")
         if not isinstance(labels, list) or not isinstance(texts, list) or len(labels) != len(texts):
             raise row.refusal("choices", "must hold two lists of the same length, 'label' and 'text'")
         yield from zip(labels, texts, strict=True)
-    elif isinstance(given, list) and all(isinstance(each, Mapping) for each in given):
-        for number, each in enumerate(given, 1):
-            inner = Row(each, f"{row.place}, choice {number}")
+    elif isinstance(raw, list) and all(isinstance(choice, Mapping) for choice in raw):
+        for number, choice in enumerate(raw, 1):
+            inner = Row(choice, f"{row.place}, choice {number}")
             yield inner.value("label"), inner.value("text")
     else:
-        raise row.refusal("choices", f"must be a list of objects with 'label' and 'text'; got {type(given).__name__}")
+        raise row.refusal("choices", f"must be a list of objects with 'label' and 'text'; got {type(raw).__name__}")
 
 
 def _relabelled(row: Row, pairs: Iterable[tuple[object, object]]) -> dict[str, str]:
@@ -203,37 +203,37 @@ def _relabelled(row: Row, pairs: Iterable[tuple[object, object]]) -> dict[str, s
         texts.append(text.strip())
     if labels not in ([str(number) for number in range(1, len(labels) + 1)], list(LETTERS[: len(labels)])):
         raise row.refusal("choices", f"must be labelled A, B, ... or 1, 2, ... in order; got {', '.join(labels)}")
-    return _enough(row, "choices", dict(zip(LETTERS, texts, strict=False)))
+    return _at_least_two(row, "choices", dict(zip(LETTERS, texts, strict=False)))
 
 
-def _enough(row: Row, field: str, options: dict[str, str]) -> dict[str, str]:
+def _at_least_two(row: Row, field: str, options: dict[str, str]) -> dict[str, str]:
     if len(options) < 2:
         raise row.refusal(field, f"must hold at least two options; got {len(options)}")
     return options
 
 
 def strategyqa(row: Row) -> Parsed:
-    """`target` is the answer's word and then the human facts, which become the solution."""
+    """`target` is the answer followed by the human facts, which become the solution."""
     facts = re.sub(r"^(?:yes|no)\b[.,:]?\s*", "", row.optional_text("target"), flags=re.IGNORECASE)
     return Parsed(row.text("input"), "target_scores", solution=facts)
 
 
 def bigbench_choice(row: Row) -> Parsed:
-    """BIG-bench names the right option first in nearly every row: the options are put into a fixed order of their own."""
+    """BIG-bench lists the correct option first in nearly every row, so the options are shuffled into a fixed order."""
     scores = row.mapping("target_scores")
     options = shuffled_options(scores)
-    return Parsed(row.text("input"), "target_scores", _enough(row, "target_scores", {key: text.strip() for key, text in options.items()}))
+    return Parsed(row.text("input"), "target_scores", _at_least_two(row, "target_scores", {key: text.strip() for key, text in options.items()}))
 
 
 # --- the table ------------------------------------------------------------------------------------------------------------
 
 
-def _two(name: str, num_train: int, num_test: int) -> dict[str, Split]:
+def _train_and_test(name: str, num_train: int, num_test: int) -> dict[str, Split]:
     return {"train": Split((f"{name}/train.jsonl",), num_train), "test": Split((f"{name}/test.jsonl",), num_test)}
 
 
 def _hub(name: str, repository: str, config: str | None, counts: Mapping[str, int]) -> dict[str, Split]:
-    """Splits whose files and hub splits have the same names, but for `dev.jsonl`, the validation split."""
+    """Splits whose files and hub splits have the same names, except `dev.jsonl`, the validation split."""
     files = {"validation": "dev"}
     return {split: Split((f"{name}/{files.get(split, split)}.jsonl",), count, HubCopy(repository, split, config)) for split, count in counts.items()}
 
@@ -258,9 +258,9 @@ BENCHMARKS: dict[str, Benchmark] = {
         "problems (c) Mathematical Association of America",
     ),
     "svamp": Benchmark("decimal", _hub("svamp", "ChilleD/SVAMP", None, {"train": 700, "test": 300}), svamp, "MIT"),
-    "multiarith": Benchmark("decimal", _two("multiarith", 420, 180), mawps, _MAWPS_LICENCE),
-    "addsub": Benchmark("decimal", _two("addsub", 276, 119), mawps, _MAWPS_LICENCE),
-    "singleeq": Benchmark("decimal", _two("singleeq", 356, 152), mawps, _MAWPS_LICENCE),
+    "multiarith": Benchmark("decimal", _train_and_test("multiarith", 420, 180), mawps, _MAWPS_LICENCE),
+    "addsub": Benchmark("decimal", _train_and_test("addsub", 276, 119), mawps, _MAWPS_LICENCE),
+    "singleeq": Benchmark("decimal", _train_and_test("singleeq", 356, 152), mawps, _MAWPS_LICENCE),
     "aqua": Benchmark(
         "choice",
         {
@@ -279,9 +279,11 @@ BENCHMARKS: dict[str, Benchmark] = {
         choices,
         "MIT",
     ),
-    "strategyqa": Benchmark("boolean", _two("strategyqa", 1603, 687), strategyqa, "Apache-2.0 (BIG-bench), MIT (StrategyQA)"),
-    "date_understanding": Benchmark("choice", _two("date_understanding", 258, 111), bigbench_choice, "Apache-2.0 (BIG-bench)"),
-    "tracking_shuffled_objects": Benchmark("choice", _two("tracking_shuffled_objects", 525, 225), bigbench_choice, "Apache-2.0 (BIG-bench)"),
+    "strategyqa": Benchmark("boolean", _train_and_test("strategyqa", 1603, 687), strategyqa, "Apache-2.0 (BIG-bench), MIT (StrategyQA)"),
+    "date_understanding": Benchmark("choice", _train_and_test("date_understanding", 258, 111), bigbench_choice, "Apache-2.0 (BIG-bench)"),
+    "tracking_shuffled_objects": Benchmark(
+        "choice", _train_and_test("tracking_shuffled_objects", 525, 225), bigbench_choice, "Apache-2.0 (BIG-bench)"
+    ),
     "arc_challenge": Benchmark(
         "choice",
         _hub("arc_challenge", "allenai/ai2_arc", "ARC-Challenge", {"train": 1119, "validation": 299, "test": 1172}),

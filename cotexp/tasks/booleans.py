@@ -1,4 +1,4 @@
-"""Yes or no in the statement that answers: "a clear yes: no bird ...", "not true", "no doubt yes", "No. 10 ..., so yes"."""
+"""Yes or no in the statement of an answer: "a clear yes: no bird ...", "not true", "no doubt yes", "No. 10 ..., so yes"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 _OTHER = {"yes": "no", "no": "yes"}
 _MENTION = re.compile(r"(?<![^\W_])(yes|no|true|false)(?![^\W_])(?![-'’]\w)", re.IGNORECASE)
 _EITHER = re.compile(r"\b(?:yes|true)\s*(?:(?:or|nor|/)\s*(?:no|false)\b|and\s+(?:no|false)(?=\s*(?:[.,;]|$)))", re.IGNORECASE)
-"""No answer: "not a simple yes or no", "yes and no"."""
+"""Phrases that give no answer: "not a simple yes or no", "yes and no"."""
 _REASON = re.compile(
     r"(?<=\w)[\s,;:—–-]*\b(?:because|since|as|although|though|even\s+though|while|whereas|when|if|unless|given|despite|considering|due)\b",
     re.IGNORECASE,
@@ -27,19 +27,19 @@ _NEXT_WORD = re.compile(r"\s+([^\W\d_]+)")
 
 
 def boolean_word(text: str) -> str | None:
-    """ "yes" or "no" for a text that says yes, no, true or false and nothing else."""
+    """ "yes" or "no" for a text that is only yes, no, true or false."""
     bare = text.strip(" \t\r\n.!*_$`()\"'“”‘’").lower()
     return WORDS.get(bare) or (WORDS.get(without_formatting(text).strip(" .!()").lower()) if len(text) <= MOST_CHARACTERS else None)
 
 
 def last_word(text: str) -> str | None:
     """The last yes, no, true or false anywhere in a text."""
-    found = _MENTION.findall(_EITHER.sub(" ", text))
-    return WORDS[found[-1].lower()] if found else None
+    mentions = _MENTION.findall(_EITHER.sub(" ", text))
+    return WORDS[mentions[-1].lower()] if mentions else None
 
 
 def stated_word(sentence: str) -> str | None:
-    """What the sentence after "the answer is" says: "yes", "no", None for neither, or "" if it is unsure."""
+    """The answer in the sentence after "the answer is": "yes", "no", None for neither, or "" if it is ambiguous."""
     text = _EITHER.sub(" ", _ANYTHING_BUT.sub("never", without_formatting(sentence[:MOST_CHARACTERS]))).lstrip(" .,:;(*")
     first = _MENTION.match(text)
     if _ABOUT.match(text):
@@ -51,11 +51,11 @@ def stated_word(sentence: str) -> str | None:
     text = text[: reason.start()] if reason else text
     start, is_unsure = 0, False
     for end in (*(turn.start() for turn in _TURN.finditer(text)), len(text)):
-        said = [_said(text, start, each) for each in _MENTION.finditer(text, start, end) if _is_meant(text, each)]
-        if said and said[-1]:
-            last = [each for each in _MENTION.finditer(text, start, end) if _is_meant(text, each)][-1]
-            return "" if _is_contradicted(text, last.end(), said[-1]) else said[-1]
-        is_unsure = is_unsure or bool(said)
+        words = [_word_meant(text, start, mention) for mention in _MENTION.finditer(text, start, end) if _is_meant(text, mention)]
+        if words and words[-1]:
+            last = [mention for mention in _MENTION.finditer(text, start, end) if _is_meant(text, mention)][-1]
+            return "" if _is_contradicted(text, last.end(), words[-1]) else words[-1]
+        is_unsure = is_unsure or bool(words)
         start = end
     return "" if is_unsure else None
 
@@ -64,7 +64,7 @@ _ABOUT = re.compile(
     r"(?:based|derived|supported|consistent|confirmed|verified|backed|drawn|taken)\s+(?:on|upon|by|with|from)\b|true\s+(?:to|of|regardless|no\s+matter|for\s+(?:all|every|any))\b",
     re.IGNORECASE,
 )
-"""After these words "the answer is ..." says something about the answer."""
+"""Words after which "the answer is ..." is a remark about the answer."""
 _OTHERWISE = re.compile(r"\b(?:yes|no|true|false),?\s+otherwise\b|\botherwise,?\s+(?:it\s+is\s+)?(?:yes|no|true|false)\b", re.IGNORECASE)
 _SECOND = re.compile(
     r"(?:\b(?:but|and|or)\s+(?:\w+ly\s+)?|(?:\.{2,}|…|\?)\s*(?:wait,?\s*)?|\()(?P<word>yes|no|true|false)\b(?![-'’]\w)"
@@ -74,7 +74,7 @@ _SECOND = re.compile(
 
 
 def _is_contradicted(text: str, begin: int, word: str) -> bool:
-    """Whether the rest of the sentence says the opposite as well: "yes for dogs but no for cats", "yes (false)"."""
+    """Whether the rest of the sentence also says the opposite: "yes for dogs but no for cats", "yes (false)"."""
     reason = _REASON.search(text, begin)
     rest = text[begin : reason.start() if reason else len(text)]
     for match in _SECOND.finditer(rest):
@@ -84,24 +84,24 @@ def _is_contradicted(text: str, begin: int, word: str) -> bool:
             if is_own and WORDS[match["word"].lower()] != word:
                 return True
         else:
-            said = WORDS[match["said"].lower()]
-            if (_OTHER[said] if match["denied"] else said) != word:
+            other_word = WORDS[match["said"].lower()]
+            if (_OTHER[other_word] if match["denied"] else other_word) != word:
                 return True
     return False
 
 
 def _is_meant(text: str, mention: re.Match[str]) -> bool:
-    """Whether "no" is no number's sign ("No. 10") and no word's own ("no doubt")."""
+    """Whether "no" is an answer, and not part of "No. 10" or "no doubt"."""
     if mention[1].lower() != "no":
         return True
     following = _NEXT_WORD.match(text, mention.end())
     return not _NUMBERED.match(text, mention.start()) and (following is None or following[1].lower() in AFTER_NO)
 
 
-def _said(text: str, begin: int, mention: re.Match[str]) -> str:
+def _word_meant(text: str, begin: int, mention: re.Match[str]) -> str:
     word = WORDS[mention[1].lower()]
     denial = _DENIAL.search(text, max(begin, mention.start() - 60), mention.start())
     if denial is None:
         return word
-    is_plain = mention[1].lower() in ("true", "false") and all(each.lower() in MILD for each in denial[1].split())
+    is_plain = mention[1].lower() in ("true", "false") and all(word.lower() in MILD for word in denial[1].split())
     return _OTHER[word] if is_plain else ""

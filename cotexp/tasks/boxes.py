@@ -1,4 +1,4 @@
-"""Boxes of LaTeX in a text: where each begins and what it holds."""
+"""Boxes of LaTeX in a text: their positions and contents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box that closes: where its command begins and where its brace ends."""
+    """A closed box: the start of its command and the end of its brace, as positions in the text."""
 
     start: int
     end: int
@@ -20,9 +20,9 @@ class Box:
 
 
 def closed_boxes(text: str) -> list[Box]:
-    """All boxes whose braces balance, in order, found in one pass; an escaped brace is a character. A box in a box comes after it."""
+    """All boxes with balanced braces, in order of their starts. An escaped brace is a character."""
     opened: list[tuple[int, int, bool]] = []
-    found = []
+    boxes = []
     for match in _BOX_OR_BRACE.finditer(text):
         token = match.group()
         if token in ("\\{", "\\}"):
@@ -32,14 +32,14 @@ def closed_boxes(text: str) -> list[Box]:
         elif opened:
             start, inside, is_box = opened.pop()
             if is_box:
-                found.append((start, inside, match.start()))
-    return [Box(start, end + 1, text[inside:end]) for start, inside, end in sorted(found)]
+                boxes.append((start, inside, match.start()))
+    return [Box(start, end + 1, text[inside:end]) for start, inside, end in sorted(boxes)]
 
 
 def last_box(text: str) -> Box | None:
-    """The last closed box; None without any."""
-    found = closed_boxes(text)
-    return found[-1] if found else None
+    """The last closed box; None if there is none."""
+    boxes = closed_boxes(text)
+    return boxes[-1] if boxes else None
 
 
 def last_boxed(text: str) -> str | None:
@@ -49,17 +49,17 @@ def last_boxed(text: str) -> str | None:
 
 
 def cut_off(text: str) -> int:
-    """Where a box begins that never closes, after the last closed one; the text's length without any."""
+    """Start of the first unclosed box after the last closed one; the text's length if there is none."""
     box = last_box(text)
-    found = BOX.search(text, 0 if box is None else box.start + 1)
-    return len(text) if found is None else found.start()
+    match = BOX.search(text, 0 if box is None else box.start + 1)
+    return len(text) if match is None else match.start()
 
 
 _JOINED = re.compile(
     r"(?:[\s$]|\\[,;! )\]]|\\q?quad)*(?:[,;]|(?:,\s*)?(?<![A-Za-z])(?:and|or)(?![A-Za-z])|\\q?quad|\\text\s*\{\s*,?\s*(?:and|or)\s*\})"
     r"(?:[\s$,]|\\[,;! (\[]|\\q?quad|(?<![A-Za-z])(?:and|or)(?![A-Za-z]))*(?:[A-Za-z]\w*(?:_\{?\w\}?)?(?:\([a-z]\))?\s*=\s*)?[\s$]*"
 )
-"""What separates two parts of one answer: "and", "or", a comma, perhaps the variable's name."""
+"""Separators of two parts of one answer: "and", "or", a comma, and the variable's name if there is one."""
 MOST_BETWEEN = 80
 MOST_BOXES = 40
 _BLANK = r"(?:[\s$.…_?,;:!~\[\]<>]|\\[,;:! _]|\\(?:quad|qquad|[lc]?dots)(?![A-Za-z]))*"
@@ -68,29 +68,26 @@ _PLACEHOLDER = re.compile(
     rf"(?:answer|result|value|number|letter|choice|option|here)(?:\s+here)?)?{_BLANK}\}}?{_BLANK}",
     re.IGNORECASE,
 )
-"""What a box holds that only repeats how to answer: nothing, or "your final answer"."""
+"""Contents of a box that only repeats the instruction: nothing, or "your final answer"."""
 _DENIED = re.compile(r"(?:\b(?:not|rather\s+than|instead\s+of)|n['’]t(?:\s+be)?)[\s:$*]*(?:\\[(\[]\s*)?\Z", re.IGNORECASE)
 
 
 def stated_boxes(text: str) -> list[Box]:
-    """The closed boxes that hold something and are in no other box, without those that the text denies ("not \\boxed{18}")."""
-    found: list[Box] = []
-    for each in closed_boxes(text):
-        inside = bool(found) and each.end <= found[-1].end
-        empty = _PLACEHOLDER.fullmatch(each.content[:200]) if not inside else None
-        if not inside and empty is None and not _DENIED.search(text, max(0, each.start - 30), each.start):
-            found.append(each)
-    return found
+    """The closed boxes with content, without boxes inside others and those that the text denies ("not \\boxed{18}")."""
+    boxes: list[Box] = []
+    for box in closed_boxes(text):
+        inside = bool(boxes) and box.end <= boxes[-1].end
+        empty = _PLACEHOLDER.fullmatch(box.content[:200]) if not inside else None
+        if not inside and empty is None and not _DENIED.search(text, max(0, box.start - 30), box.start):
+            boxes.append(box)
+    return boxes
 
 
 def parts_of_answer(text: str) -> list[Box]:
-    """The last box that holds something, and the boxes before it with nothing but "and", "or" or a comma between them; empty without a box.
-
-    A box within another is a part of that.
-    """
-    found = stated_boxes(text)
-    parts = found[-1:]
-    for before in reversed(found[:-1]):
+    """The last box with content, and the boxes before it if only "and", "or" or a comma is between them; empty if there is no box."""
+    boxes = stated_boxes(text)
+    parts = boxes[-1:]
+    for before in reversed(boxes[:-1]):
         is_near = parts[0].start - before.end <= MOST_BETWEEN and len(parts) < MOST_BOXES
         if not is_near or not _JOINED.fullmatch(text, before.end, parts[0].start):
             break

@@ -1,4 +1,4 @@
-"""The clauses of a statement, cut where a word or sign concludes, gives a reason, denies or goes on."""
+"""The clauses of a statement, split at words and signs that conclude, give a reason, deny or continue."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from cotexp.tasks.word_lists import BECAUSE, EQUALS, NOT, SO
 
 
 class Clause(NamedTuple):
-    """`link`: how it is tied to the clause before it."""
+    """`link`: its relation to the clause before it."""
 
     link: str
     row: list[Item]
 
 
 def clauses_of(row: Sequence[Item]) -> list[Clause]:
-    """The clauses, cut at separators and at words that conclude, give a reason or deny; asides in parentheses are left out."""
+    """The clauses, split at separators and at words that conclude, give a reason or deny. Asides in parentheses are left out."""
     row = _without_asides(row)
-    found = [Clause("first", [])]
+    clauses = [Clause("first", [])]
     at = 0
     while at < len(row):
-        link, width = _link(row, at, found[-1].row)
+        link, width = _link(row, at, clauses[-1].row)
         if link is None:
-            found[-1].row.append(row[at])
+            clauses[-1].row.append(row[at])
             at += 1
             continue
         at += width
-        if found[-1].row or link not in ("comma", "dot") or len(found) == 1:
-            if not found[-1].row and found[-1].link in ("comma", "dot", "or") and len(found) > 1:
-                link = "or" if found[-1].link == "or" and link == "comma" else link
-                found.pop()
-            found.append(Clause(link, []))
-    return [each for n, each in enumerate(found) if each.row or n == 0 or each.link == "not"]
+        if clauses[-1].row or link not in ("comma", "dot") or len(clauses) == 1:
+            if not clauses[-1].row and clauses[-1].link in ("comma", "dot", "or") and len(clauses) > 1:
+                link = "or" if clauses[-1].link == "or" and link == "comma" else link
+                clauses.pop()
+            clauses.append(Clause(link, []))
+    return [clause for n, clause in enumerate(clauses) if clause.row or n == 0 or clause.link == "not"]
 
 
 def _link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | None, int]:
-    """How the item at `at` ties a new clause to the one before, and how many items say so; None inside a clause."""
+    """The relation of a new clause that begins at `at` to the one before, and the number of items that express it; None inside a clause."""
     item = row[at]
     if isinstance(item, Sign):
         if item.kind == "separator":
@@ -53,7 +53,7 @@ def _link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | N
             item.kind == "colon"
             and at + 1 < len(row)
             and not isinstance(row[at + 1], Quantity)
-            and any(isinstance(each, Quantity) for each in clause)
+            and any(isinstance(item, Quantity) for item in clause)
         ):
             return "comma", 1
         return None, 0
@@ -64,16 +64,16 @@ def _link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | N
 
 def _explains(row: Sequence[Item], at: int) -> bool:
     """Whether a colon separates a number from a text that explains it: "18: 9 eggs at $2 each", but not "18:30"."""
-    numbers = [n for n, each in enumerate(row) if isinstance(each, Quantity | Stop)]
-    words = [each for each in row[at + 1 :] if isinstance(each, Word)]
-    has_sum = any(isinstance(each, Sign) and each.kind == "operator" and each.text in "×*+÷" for each in row[at + 1 :])
+    numbers = [n for n, item in enumerate(row) if isinstance(item, Quantity | Stop)]
+    words = [item for item in row[at + 1 :] if isinstance(item, Word)]
+    has_sum = any(isinstance(item, Sign) and item.kind == "operator" and item.text in "×*+÷" for item in row[at + 1 :])
     return bool(numbers) and numbers[0] < at and (len(words) > 2 or has_sum)
 
 
 def _word_link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[str | None, int]:
-    words = [each.text.lower() if isinstance(each, Word) else "" for each in row[at : at + 4]] + ["", "", "", ""]
+    words = [item.text.lower() if isinstance(item, Word) else "" for item in row[at : at + 4]] + ["", "", "", ""]
     word = words[0]
-    has_quantity = any(isinstance(each, Quantity | Stop) for each in row[:at])
+    has_quantity = any(isinstance(item, Quantity | Stop) for item in row[:at])
     if word in ("i.e", "ie", "i.e.") or (word == "i" and words[1] == "e"):
         return "which", 1
     if word in ("which", "that") and words[1] in EQUALS and has_quantity:
@@ -100,7 +100,7 @@ def _word_link(row: Sequence[Item], at: int, clause: Sequence[Item]) -> tuple[st
 
 
 def _without_asides(row: Sequence[Item]) -> list[Item]:
-    """Without parentheses after a quantity or a longer word: "Tom (age 12) pays $18", "18 (9 * 2)"."""
+    """The items without parentheses after a quantity or a longer word: "Tom (age 12) pays $18", "18 (9 * 2)"."""
     kept: list[Item] = []
     depth = 0
     for item in row:

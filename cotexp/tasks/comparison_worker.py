@@ -1,8 +1,8 @@
-"""What compares formulas: a process that stays warm and forks one child after another, each with a limit of processor time.
+"""Compares formulas: a keeper process forks one child after another, and each child has a limit of processor time.
 
-The keeper imports math-verify once. Its child makes the comparisons; one that runs out of processor time is ended by the kernel's own clock
-(`ITIMER_PROF`), which does not advance while other programs have the processor. The keeper then forks the next child, in milliseconds.
-math-verify's own time-out is an alarm of wall time, which does not work outside a main thread and cannot end a long step in C.
+The keeper imports math-verify once, and its child makes the comparisons. A kernel timer (`ITIMER_PROF`) ends a child that exceeds its limit;
+it does not advance while other programs use the processor. The keeper then forks the next child within milliseconds.
+math-verify's own time-out is an alarm of wall time. It does not work outside the main thread, and cannot end a long step in C.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Any, NamedTuple
 
 CACHED_FORMULAS = 20_000
 MEMORY_BYTES = 4 << 30
-"""A child's address space; a formula such as 9**9**9**9 must not take the machine's memory."""
+"""Address space of a child in bytes. A formula such as 9**9**9**9 must not use up the machine's memory."""
 READY = "ready"
 RAN_OUT = "ran out"
 _OUT_OF_MEMORY = 3
 _RAN_OUT_BY = (signal.SIGPROF, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
-"""How a child ends whose comparison took too much time, or too much of the stack: by its own fault, and again if it were asked again."""
+"""Signals that end a child whose comparison used too much time or stack. The same comparison would end it again."""
 
 
 class Comparison(NamedTuple):
-    """Does `text` equal `gold`? `whole_text`: by math-verify, which finds the answer in a text itself; else both are formulas, and we say."""
+    """Whether `text` equals `gold`. With `whole_text`, math-verify extracts the answer from a text; otherwise both are formulas that we compare."""
 
     gold: str
     text: str
@@ -36,19 +36,19 @@ class Comparison(NamedTuple):
 
 
 def command(descriptor: int, seconds: float) -> list[str]:
-    """The command line of a keeper that talks over the inherited connection `descriptor`."""
+    """The command line of a keeper that communicates over the inherited connection `descriptor`."""
     root = str(Path(__file__).resolve().parents[2])
     code = f"import sys; sys.path.insert(0, {root!r}); from cotexp.tasks.comparison_worker import serve; serve({descriptor}, {seconds!r})"
     return [sys.executable, "-P", "-c", code]
 
 
 def serve(descriptor: int, seconds: float) -> None:
-    """Answer lists of comparisons, verdict by verdict, until the other side hangs up.
+    """Answer lists of comparisons, one verdict at a time, until the other side closes the connection.
 
-    A child that ended by its own fault is replaced and `RAN_OUT` sent in place of a verdict; after any other end the keeper ends too, since
-    nobody knows how much of a message is lost.
+    If a comparison ends the child, the keeper sends `RAN_OUT` in place of a verdict and forks another child. After any other end of the
+    child the keeper ends too, because a part of a message may be lost.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who asked decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the judge decides
     connection = Connection(descriptor)
     _prepare()
     connection.send(READY)
@@ -64,13 +64,13 @@ def serve(descriptor: int, seconds: float) -> None:
 
 
 def _prepare() -> None:
-    """The imports and first uses, which count against no comparison."""
+    """Import and use the libraries once, outside the time of a comparison."""
     from math_verify import parser
 
     logging.disable(logging.CRITICAL)
-    for name in ("parse_latex_cached", "parse_expr_cached"):  # pure functions that the library caches for 20 formulas; answers recur far more often
-        if own := getattr(getattr(parser, name, None), "__wrapped__", None):
-            setattr(parser, name, functools.lru_cache(maxsize=CACHED_FORMULAS)(own))
+    for name in ("parse_latex_cached", "parse_expr_cached"):  # pure functions, of which the library caches 20 results; answers recur far more often
+        if uncached := getattr(getattr(parser, name, None), "__wrapped__", None):
+            setattr(parser, name, functools.lru_cache(maxsize=CACHED_FORMULAS)(uncached))
     for gold, text in (
         ("\\frac{\\sqrt{3}}{2}x", "so $\\boxed{\\frac12\\sqrt{3}x}$"),
         ("(1,2)", "$\\{1,2\\}$"),
@@ -82,7 +82,7 @@ def _prepare() -> None:
 
 
 def _work(connection: Connection, seconds: float) -> int:
-    """Runs in the child. The exit code: 0 when the other side hung up."""
+    """Run in the child. Returns the exit code: 0 if the other side closed the connection."""
     import resource
 
     with contextlib.suppress(ValueError, OSError):
@@ -103,7 +103,7 @@ def _work(connection: Connection, seconds: float) -> int:
 
 
 def verdict_of(comparison: Comparison) -> bool:
-    """The verdict; what a library cannot compare is not equal."""
+    """The verdict. Formulas that a library cannot compare are not equal."""
     from cotexp.tasks.equality import formulas_equal
 
     judge = _library_verdict if comparison.whole_text else formulas_equal
@@ -111,7 +111,7 @@ def verdict_of(comparison: Comparison) -> bool:
         return judge(comparison.gold, comparison.text)
     except (MemoryError, KeyboardInterrupt):
         raise
-    except Exception:  # noqa: BLE001 - a bug of a library, or a formula that is nested too deep for it
+    except Exception:  # noqa: BLE001 - a bug in a library, or a formula that is nested too deeply for it
         return False
 
 
@@ -129,13 +129,13 @@ def _library_verdict(gold: str, text: str) -> bool:
 def _parsed(formula: str) -> list[Any]:
     from math_verify import parse
 
-    found: list[Any] = parse(f"${formula}$", parsing_timeout=None)
-    return found
+    parsed: list[Any] = parse(f"${formula}$", parsing_timeout=None)
+    return parsed
 
 
 @functools.lru_cache(maxsize=CACHED_FORMULAS, typed=True)
 def _equal(gold: str, answer: tuple[Any, ...]) -> bool:
-    """`answer` is a formula and the string that it was parsed from: formulas that sympy calls equal may still be told apart by math-verify."""
+    """Whether math-verify finds the formulas equal. `answer` is a formula and its string, since math-verify may separate what sympy calls equal."""
     from math_verify import verify
 
     return bool(verify(_parsed(gold), list(answer), timeout_seconds=None))

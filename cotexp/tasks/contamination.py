@@ -17,7 +17,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class OverlapRow:
-    """A test question of which a training question holds at least one run of words; `found_ratio` of its runs are found."""
+    """A test question that shares at least one run of words with a training question; `found_ratio` is the share of its runs found in training."""
 
     question: Question
     found_ratio: float
@@ -25,7 +25,7 @@ class OverlapRow:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """`rows` in the order of the test split. `num_exact` test questions are in training unchanged, except for case and white space."""
+    """`rows` in the order of the test split. `num_exact` counts test questions that are in training, up to case and white space."""
 
     rows: list[OverlapRow]
     num_exact: int
@@ -34,17 +34,17 @@ class Overlap:
 def overlap(train: Iterable[Question], test: Sequence[Question], num_words: int = NUM_WORDS) -> Overlap:
     """The test questions that share a run of `num_words` words with a training question. Options are not compared.
 
-    A question shorter than that is one run as a whole, which only an equally short question can share.
+    A shorter question is one run as a whole, which only an equally short question can share.
     """
     train = list(train)
-    known = {run for each in train for run in word_runs(each.text, num_words)}
+    known = {run for question in train for run in word_runs(question.text, num_words)}
     rows = []
-    for each in test:
-        runs = word_runs(each.text, num_words)
+    for question in test:
+        runs = word_runs(question.text, num_words)
         if num_found := sum(run in known for run in runs):
-            rows.append(OverlapRow(each, num_found / len(runs)))
-    exact = {normal_text(each) for each in train}
-    return Overlap(rows, sum(normal_text(each) in exact for each in test))
+            rows.append(OverlapRow(question, num_found / len(runs)))
+    exact = {normal_text(question) for question in train}
+    return Overlap(rows, sum(normal_text(question) in exact for question in test))
 
 
 def word_runs(text: str, num_words: int) -> set[tuple[str, ...]]:

@@ -17,7 +17,7 @@ from cotexp.tasks.splits import draw, in_order, make_question, without_duplicate
 from cotexp.tasks.task import QuestionSets, Task
 
 TEST_PART = 5
-"""Without a test file every fifth question is a test question."""
+"""Without a test file, one question in this many is a test question."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class CustomTask(Task):
 
 
 def load_sets(task: CustomTask) -> QuestionSets:
-    """The drawn splits. Without a test file, the first questions of the draw's order are the test split (a fifth, or num_test).
+    """The drawn splits. Without a test file, the first questions in the order of the draw are the test split (a fifth, or num_test).
 
     Raises: ConfigError naming setting, file, line and field.
     """
@@ -78,7 +78,7 @@ def load_sets(task: CustomTask) -> QuestionSets:
     num_test = task.num_test or len(order) // TEST_PART
     if not 0 < num_test < len(order):
         raise ConfigError(
-            f"task.num_test must leave test and training questions: {task.file} has {len(order)} different questions, {num_test} of them would be "
+            f"task.num_test must leave test and training questions: {task.file} has {len(order)} different questions, {num_test} of which would be "
             "the test split; give task.test_file=FILE or another task.num_test"
         )
     sets = draw(task, train=order[num_test:], validation=validation, test=order[:num_test])
@@ -88,7 +88,10 @@ def load_sets(task: CustomTask) -> QuestionSets:
 
 
 def read_questions(task: CustomTask, setting: str, path: str) -> list[Question]:
-    """The questions of one file, in order, duplicates included."""
+    """The questions of one file, in order, including duplicates.
+
+    Raises: ConfigError naming setting, file, line and field of the first row that cannot be read, or for an empty file.
+    """
     questions = [_question(task, row) for row in read_rows(Path(path), f"task.{setting}: {path}")]
     if not questions:
         raise ConfigError(f"task.{setting} must hold at least one question; {path} is empty")
@@ -129,22 +132,22 @@ def _there(row: Row, name: str, setting: str) -> None:
 
 
 def _not_from_zero(task: CustomTask, row: Row) -> None:
-    """Raises: ConfigError for an answer 0 that is no option's label or text: other rows' 1, 2, ... would then be read as the wrong options."""
+    """Raises: ConfigError for an answer 0 that is not an option's label or text: the 1, 2, ... of other rows would then mean the wrong options."""
     answer = str(row.fields[task.answer_field]).strip()
     known = [*labels_of(row, task.options_field), *options_of(row, task.options_field).values()] if task.options_field else []
-    if answer in ("0", "0.0") and not {"0", "0.0"} & {each.strip() for each in known}:
+    if answer in ("0", "0.0") and not {"0", "0.0"} & {text.strip() for text in known}:
         raise row.refusal(
             task.answer_field,
-            "must count options from 1; got 0: where a file counts them from 0, every number names the option before the right one; "
+            "must count options from 1; got 0: if a file counts them from 0, every number would mean the option before the correct one; "
             "write letters (0 -> A, 1 -> B), or options as an object of label and text with the labels 0, 1, ...",
         )
 
 
 def _letter_of_label(task: CustomTask, row: Row, options: Mapping[str, str]) -> str | None:
-    """The letter of an answer that is a label of the row's own object of options, such as "2" of {"1": ..., "2": ...}, or label and text."""
+    """The letter of an answer that is a label in the row's object of options, such as "2" in {"1": ..., "2": ...}, or label and text."""
     if not task.options_field:
         return None
-    labels = [each.strip().casefold() for each in labels_of(row, task.options_field)]
+    labels = [label.strip().casefold() for label in labels_of(row, task.options_field)]
     answer = str(row.fields[task.answer_field]).strip()
     if answer.casefold() in labels:
         return list(options)[labels.index(answer.casefold())]

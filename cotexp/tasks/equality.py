@@ -1,7 +1,8 @@
-"""When two formulas are equal: by what they are (number, pair, set, interval, equation, ...), and then exactly.
+"""Equality of two formulas: they must be of the same kind (number, pair, set, interval, equation, ...) and exactly equal.
 
-Rational numbers need no library. Other expressions are equal when sympy proves that their difference is zero; values to fifty digits only tell
-expressions apart. There is no absolute tolerance: decimals may be off by a relative 1e-6. What cannot be read or proved is not equal.
+Rational numbers need no library. Other expressions are equal if sympy proves that their difference is zero; values to fifty digits only show
+that expressions differ. There is no absolute tolerance; decimals may differ by a relative 1e-6. Formulas that cannot be read or proved equal
+are not equal.
 """
 
 from __future__ import annotations
@@ -33,22 +34,22 @@ _CACHED = 20_000
 
 
 def formulas_equal(gold: str, answer: str) -> bool:
-    """Whether `answer` has the value of `gold`. May need sympy, and it may take long: run it in a process whose time is limited."""
+    """Whether `answer` has the value of `gold`. It may need sympy and a long time: run it in a process with a time limit."""
     return same_spelling(gold, answer) or _equal_as_read(gold, answer, with_sympy=True)
 
 
 def plainly_equal(gold: str, answer: str) -> bool:
-    """As `formulas_equal`, but only if strings and rational numbers decide; takes no time."""
+    """As `formulas_equal`, but only by strings and rational numbers, which is fast."""
     return same_spelling(gold, answer) or _equal_as_read(gold, answer, with_sympy=False)
 
 
 def is_formula(latex: str) -> bool:
-    """Whether the whole of it can be read."""
+    """Whether the grammar reads all of it."""
     return _read(latex) is not None
 
 
 def kind_of(latex: str) -> str | None:
-    """What a formula is: "InBase", "Relation", "()", "{}", ... or "value"; None for one that cannot be read."""
+    """The kind of a formula: "InBase", "Relation", "()", "{}", ... or "value"; None if it cannot be read."""
     node = _read(latex)
     if node is None:
         return None
@@ -84,7 +85,7 @@ class _Comparison:
         self.with_sympy = with_sympy
 
     def same(self, gold: Node, answer: Node) -> bool:
-        """Whether two formulas mean the same, whatever they are."""
+        """Whether two formulas of any kind are equal."""
         if gold == answer:
             return True
         if _is_rounding(gold) or _is_rounding(answer):
@@ -102,7 +103,7 @@ class _Comparison:
         return self.same_value(gold, answer)
 
     def same_rounded(self, gold: Node, answer: Node) -> bool:
-        """The exact side counts; what it is rounded to, beside another decimal only, and only if it is rounded correctly."""
+        """Equality by the exact side. The rounded side counts only against another decimal, and only if it is rounded correctly."""
         theirs, ours = self.forms(gold), self.forms(answer)
         decimal = has_decimal(gold) and has_decimal(answer)
         return any(self.same(one, other) for one in theirs[: 1 + decimal] for other in ours[: 1 + decimal])
@@ -110,12 +111,12 @@ class _Comparison:
     def forms(self, node: Node) -> list[Node]:
         if not _is_rounding(node):
             return [node]
-        exact, rounded = (each for each in node.sides)  # type: ignore[union-attr]
+        exact, rounded = (side for side in node.sides)  # type: ignore[union-attr]
         named = self.assigned(exact)
         value, written = constant_of(bare(named[1] if named else exact)) if self.with_sympy else None, rational_of(bare(rounded))
         if value is None or written is None or not value.is_finite:
             return []
-        places = next((each for each in range(30) if 10**each % written.denominator == 0), None)
+        places = next((exponent for exponent in range(30) if 10**exponent % written.denominator == 0), None)
         beyond = abs(value).evalf(30) - expression_of(Number(abs(written)))
         is_right = places is not None and value * expression_of(Number(written)) > 0 and -0.5 <= beyond * 10**places < 1
         return [exact, rounded] if is_right else []
@@ -151,7 +152,7 @@ class _Comparison:
             return None
         *before, last = node.sides
         if is_name(before[0]) and not _mentions(last, before[0]):
-            if all(is_name(each) or self.same(each, last) for each in before[1:]):
+            if all(is_name(part) or self.same(part, last) for part in before[1:]):
                 return before[0], last
             return None
         if len(before) == 1 and is_name(last) and not _mentions(before[0], last):
@@ -160,16 +161,16 @@ class _Comparison:
             return before[0], last
         if len(before) > 1 and not symbols_of(last) and self.same(before[-1], last):
             # x + y = 3 + 4 = 7: the sides between the first and the last have no variables
-            return None if any(symbols_of(each) for each in before[1:]) else (None, last)
-        return (None, last) if not any(symbols_of(each) for each in node.sides) and all(self.same(last, each) for each in before) else None
+            return None if any(symbols_of(part) for part in before[1:]) else (None, last)
+        return (None, last) if not any(symbols_of(part) for part in node.sides) and all(self.same(last, part) for part in before) else None
 
     def same_equation(self, gold: Node, answer: Node) -> bool:
-        """Whether one equation is the other times a constant."""
+        """Whether one equation is a multiple of the other."""
         if not (isinstance(gold, Relation) and isinstance(answer, Relation) and len(gold.sides) == len(answer.sides) == 2):
             return gold == answer
         import sympy
 
-        one, other = (expression_of(each.sides[0]) - expression_of(each.sides[1]) for each in (gold, answer))
+        one, other = (expression_of(node.sides[0]) - expression_of(node.sides[1]) for node in (gold, answer))
         if one.free_symbols != other.free_symbols or not one.free_symbols or other == 0:
             return False
         ratio = sympy.cancel(sympy.together(one / other))
@@ -202,7 +203,7 @@ class _Comparison:
         if not isinstance(gold, Group) or not isinstance(answer, Group):
             group, single = (gold, answer) if isinstance(gold, Group) else (answer, gold)
             assert isinstance(group, Group)
-            return group.kind in ("list", "{}") and all(self.same(single, each) for each in group.members)
+            return group.kind in ("list", "{}") and all(self.same(single, member) for member in group.members)
         kinds = {gold.kind, answer.kind}
         if kinds == {"list", "()"}:
             return self.same_coordinates(gold, answer)
@@ -213,37 +214,37 @@ class _Comparison:
         return all(self.same(one, other) for one, other in zip(gold.members, answer.members, strict=True))
 
     def same_coordinates(self, gold: Group, answer: Group) -> bool:
-        """(3, -1) and x = 3, y = -1: all have names, in the order of the alphabet."""
+        """(3, -1) and x = 3, y = -1: all members of the latter have names, which are in alphabetical order."""
         named, pair = (gold, answer) if gold.kind == "list" else (answer, gold)
-        values = [self.assigned(each) for each in named.members]
-        names = [each[0].name for each in values if each and isinstance(each[0], Symbol)]
+        values = [self.assigned(member) for member in named.members]
+        names = [value[0].name for value in values if value and isinstance(value[0], Symbol)]
         if len(names) < len(named.members) or len(names) != len(pair.members) or names != sorted(set(names)):
             return False
-        return all(self.same(one, each[1]) for one, each in zip(pair.members, values, strict=True) if each)
+        return all(self.same(one, member[1]) for one, member in zip(pair.members, values, strict=True) if member)
 
     def same_members(self, gold: Group, answer: Group, *, once: bool) -> bool:
-        """Whether both hold the same values, in any order; in a set each counts `once`. Values with names keep the order of bare ones."""
+        """Whether both hold the same values, in any order; with `once`, duplicates count once, as in sets. Named values keep the order."""
         theirs, ours = list(gold.members), list(answer.members)
-        names = [{str(pair[0]) for each in group if (pair := self.assigned(each)) and pair[0] is not None} for group in (theirs, ours)]
-        if sorted(map(len, names))[0] == 0 and max(map(len, names)) > 1:  # x = 1, y = 2 beside 1, 2
+        names = [{str(pair[0]) for member in group if (pair := self.assigned(member)) and pair[0] is not None} for group in (theirs, ours)]
+        if sorted(map(len, names))[0] == 0 and max(map(len, names)) > 1:  # x = 1, y = 2 against 1, 2
             return len(theirs) == len(ours) and all(self.same(one, other) for one, other in zip(theirs, ours, strict=True))
         if once:
             theirs, ours = self.different(theirs), self.different(ours)
         if len(theirs) != len(ours):
             return False
-        for each in theirs:
-            match = next((place for place, other in enumerate(ours) if self.same(each, other)), None)
+        for member in theirs:
+            match = next((place for place, other in enumerate(ours) if self.same(member, other)), None)
             if match is None:
                 return False
             del ours[match]
         return True
 
     def different(self, members: list[Node]) -> list[Node]:
-        found: list[Node] = []
-        for each in members:
-            if not any(self.same(other, each) for other in found):
-                found.append(each)
-        return found
+        distinct: list[Node] = []
+        for member in members:
+            if not any(self.same(other, member) for other in distinct):
+                distinct.append(member)
+        return distinct
 
     # --- values
 
@@ -270,10 +271,10 @@ def _mentions(node: Node, name: Node) -> bool:
 
 
 def _ascending(node: Node) -> Node:
-    """a < b < c for c > b > a."""
+    """The relation c > b > a as a < b < c."""
     if not isinstance(node, Relation) or not set(node.signs) <= {">", ">="}:
         return node
-    return Relation(tuple(TURNED[each] for each in reversed(node.signs)), node.sides[::-1])
+    return Relation(tuple(TURNED[sign] for sign in reversed(node.signs)), node.sides[::-1])
 
 
 def _is_rounding(node: Node) -> bool:

@@ -1,4 +1,4 @@
-"""Equations in a row of items: "x = 18", "9 + 9 = 18", "60% of 30 = 18". A side gives a number only if nothing in it changes that number."""
+"""Equations in a row of items: "x = 18", "9 + 9 = 18", "60% of 30 = 18". A side gives a number only if nothing else in it changes that number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cotexp.tasks.word_lists import BOUND_BEFORE, EQUALS, MODIFIERS, NOT, STOP_A
 
 class Side(NamedTuple):
     """One side of an equation. Kinds: "value" (a number), "sum" (it can be computed), "words", "aside" (words with a number that is not the
-    answer's), "name" (a variable), "letters" (m+n), "several" (numbers beside each other) and "unread".
+    answer), "name" (a variable), "letters" (m+n), "several" (numbers next to each other) and "unread".
     """
 
     kind: str
@@ -27,10 +27,10 @@ _WORD_OPERATORS = {"times": "×", "plus": "+", "minus": "-", "x": "×", "multipl
 
 
 def with_operators(row: list[Item]) -> list[Item]:
-    """Words such as "times" between two quantities are operators, "of" after a share is "times"; a slash between units is none."""
-    row = [each for at, each in enumerate(row) if not (_is_rate(row[at - 1 : at + 2]) or (isinstance(each, Word) and _is_rate(row[at - 2 : at + 1])))]
-    row = [each for at, each in enumerate(row) if not _is_hyphen(row, at)]
-    followings = _followings(row)
+    """The row with words as operators: "times" between two quantities, "of" after a share. A slash between units is not an operator."""
+    row = [item for at, item in enumerate(row) if not (_is_rate(row[at - 1 : at + 2]) or (isinstance(item, Word) and _is_rate(row[at - 2 : at + 1])))]
+    row = [item for at, item in enumerate(row) if not _is_hyphen(row, at)]
+    followings = _next_items(row)
     for at in range(1, len(row) - 1):
         item, before, following = row[at], row[at - 1], followings[at]
         if not isinstance(item, Word) or not isinstance(following, Quantity):
@@ -44,19 +44,19 @@ def with_operators(row: list[Item]) -> list[Item]:
     return row
 
 
-def _followings(row: Sequence[Item]) -> list[Item | None]:
-    """For each item the next one that is no filling word."""
-    found: list[Item | None] = []
+def _next_items(row: Sequence[Item]) -> list[Item | None]:
+    """The next item that is not a filler, for each item."""
+    following_items: list[Item | None] = []
     following: Item | None = None
-    for each in reversed(row):
-        found.append(following)
-        if not (isinstance(each, Word) and each.text.lower() in ("the", "by", "of", "a")):
-            following = each
-    return found[::-1]
+    for item in reversed(row):
+        following_items.append(following)
+        if not (isinstance(item, Word) and item.text.lower() in ("the", "by", "of", "a")):
+            following = item
+    return following_items[::-1]
 
 
 def _is_hyphen(row: Sequence[Item], at: int) -> bool:
-    """Whether a "-" ties a number to a word, as in "6-year-old"."""
+    """Whether a "-" joins a number and a word, as in "6-year-old"."""
     item = row[at]
     if not (isinstance(item, Sign) and item.text == "-" and not item.spaced and 0 < at < len(row) - 1 and isinstance(row[at - 1], Quantity)):
         return False
@@ -76,51 +76,51 @@ def _is_rate(three: Sequence[Item]) -> bool:
 
 
 def _sides(row: Sequence[Item]) -> list[list[Item]]:
-    """What "=", "is" or a label's colon parts."""
-    found: list[list[Item]] = [[]]
+    """The sides of "=", "is" or the colon of a label."""
+    sides: list[list[Item]] = [[]]
     for at, item in enumerate(row):
-        is_verb = isinstance(item, Word) and item.text.lower() in EQUALS and bool(found[-1])
-        is_label = isinstance(item, Sign) and item.kind == "colon" and not any(isinstance(each, Quantity | Stop) for each in found[-1])
+        is_verb = isinstance(item, Word) and item.text.lower() in EQUALS and bool(sides[-1])
+        is_label = isinstance(item, Sign) and item.kind == "colon" and not any(isinstance(item, Quantity | Stop) for item in sides[-1])
         if (isinstance(item, Sign) and item.kind == "equals") or is_verb or is_label:
             if at + 1 < len(row) and isinstance(after := row[at + 1], Word) and after.text.lower() == "to" and is_verb:
-                found.append([])
+                sides.append([])
                 continue
-            if found[-1]:
-                found.append([])
+            if sides[-1]:
+                sides.append([])
             continue
-        if isinstance(item, Sign) and item.kind == "colon" and found[-1]:
-            found[-1].append(Stop(":"))
+        if isinstance(item, Sign) and item.kind == "colon" and sides[-1]:
+            sides[-1].append(Stop(":"))
             continue
-        found[-1].append(item)
-    return [each for each in found if each] if len(found) > 1 else found
+        sides[-1].append(item)
+    return [row for row in sides if row] if len(sides) > 1 else sides
 
 
 def _side(row: Sequence[Item], *, is_whole: bool) -> Side:
     if row and isinstance(row[0], Word) and row[0].text.lower() == "to":
         row = row[1:]
     row = _bare(row)
-    quantities = [each for each in row if isinstance(each, Quantity)]
-    signs = [each for each in row if isinstance(each, Sign)]
-    words = [each for each in row if isinstance(each, Word)]
-    if any(isinstance(each, Stop) for each in row) or any(each.text.lower() in STOP_ANYWHERE for each in words):
+    quantities = [item for item in row if isinstance(item, Quantity)]
+    signs = [item for item in row if isinstance(item, Sign)]
+    words = [item for item in row if isinstance(item, Word)]
+    if any(isinstance(item, Stop) for item in row) or any(item.text.lower() in STOP_ANYWHERE for item in words):
         return Side("unread")
     pairs = ((one.text.lower(), other) for one, other in pairwise(row) if isinstance(one, Word) and isinstance(other, Quantity))
     if any(word in ("below", "under") and other.value == 0 for word, other in pairs):
         return Side("unread")
     if not quantities:
         return _side_of_words(row, words, signs)
-    first = next(at for at, each in enumerate(row) if isinstance(each, Quantity))
-    if any(each.kind == "operator" for each in signs):
+    first = next(at for at, item in enumerate(row) if isinstance(item, Quantity))
+    if any(sign.kind == "operator" for sign in signs):
         return _sum(row)
-    if any(isinstance(each, Word) and each.text.lower() in BOUND_BEFORE for each in row[:first][-3:]):
+    if any(isinstance(item, Word) and item.text.lower() in BOUND_BEFORE for item in row[:first][-3:]):
         return Side("unread")
-    if any(isinstance(each, Word) and len(each.text) == 1 and each.text.lower() not in ("a", "i") for each in row[:first]):
+    if any(isinstance(item, Word) and len(item.text) == 1 and item.text.lower() not in ("a", "i") for item in row[:first]):
         return Side("unread")
     if _begins_bound(row[first + 1 :]):
         return Side("unread")
     if not is_whole:
         row = _head(row, first)
-    if len([each for each in row if isinstance(each, Quantity)]) > 1:
+    if len([item for item in row if isinstance(item, Quantity)]) > 1:
         return Side("several")
     tail = row[first + 1 :]
     if tail and isinstance(tail[0], Word) and _is_variable(tail[0]):
@@ -131,14 +131,14 @@ def _side(row: Sequence[Item], *, is_whole: bool) -> Side:
 
 
 def _bare(row: Sequence[Item]) -> list[Item]:
-    """A side without brackets around the whole of it, and without marks at its end."""
+    """A side without brackets around all of it, and without punctuation at its end."""
     row = list(row)
     while row and isinstance(row[-1], Sign) and row[-1].kind in ("separator", "colon"):
         row.pop()
     while len(row) > 2 and isinstance(row[0], Sign) and row[0].kind == "open" and isinstance(row[-1], Sign) and row[-1].kind == "close":
         depth = 0
-        for at, each in enumerate(row):
-            depth += isinstance(each, Sign) and {"open": 1, "close": -1}.get(each.kind, 0)
+        for at, item in enumerate(row):
+            depth += isinstance(item, Sign) and {"open": 1, "close": -1}.get(item.kind, 0)
             if depth == 0 and at < len(row) - 1:
                 return row
         row = row[1:-1]
@@ -146,29 +146,29 @@ def _bare(row: Sequence[Item]) -> list[Item]:
 
 
 def _side_of_words(row: Sequence[Item], words: Sequence[Word], signs: Sequence[Sign]) -> Side:
-    operators = [each.text for each in signs if each.kind == "operator"]
+    operators = [sign.text for sign in signs if sign.kind == "operator"]
     if operators:
-        letters = [each.text for each in words]
-        is_sum = len(row) == len(words) + len(operators) and all(len(each) == 1 for each in letters) and set(operators) == {"+"}
+        letters = [word.text for word in words]
+        is_sum = len(row) == len(words) + len(operators) and all(len(letter) == 1 for letter in letters) and set(operators) == {"+"}
         return Side("letters" if is_sum and not {"x", "y", "z"} & set(letters) and len(letters) == len(operators) + 1 else "unread")
-    if any(each.kind in ("open", "close") for each in signs) and words and len(words[0].text) == 1:
+    if any(sign.kind in ("open", "close") for sign in signs) and words and len(words[0].text) == 1:
         return Side("unread")
     if len(words) == 1 and len(words[0].text) == 1:
         return Side("name")
-    if any(each.text.lower() in NOT for each in words):
+    if any(word.text.lower() in NOT for word in words):
         return Side("unread")
     return Side("words")
 
 
 def _head(row: Sequence[Item], first: int) -> list[Item]:
-    """A side up to the modifier after its first quantity. Quantities that are next to each other, or joined by "and", all belong to it."""
+    """A side up to the modifier after its first quantity. It contains all quantities that are next to each other or joined by "and"."""
     for at in range(first + 1, len(row)):
         item = row[at]
         if isinstance(item, Word) and item.text.lower() in MODIFIERS:
             tail = row[at + 1 :]
-            joined = any(isinstance(each, Word) and each.text.lower() == "and" for each in tail)
+            joined = any(isinstance(item, Word) and item.text.lower() == "and" for item in tail)
             article = bool(tail) and isinstance(tail[0], Word) and tail[0].text.lower() in ("the", "these", "those", "his", "her", "their", "all")
-            numbers = [each for each in tail if isinstance(each, Quantity)]
+            numbers = [item for item in tail if isinstance(item, Quantity)]
             if item.text.lower() in ("to", "than", "through") and (
                 isinstance(tail[0], Quantity) if tail and item.text.lower() != "than" else numbers
             ):
@@ -184,7 +184,7 @@ def _is_variable(word: Word) -> bool:
 
 
 def _begins_bound(tail: Sequence[Item]) -> bool:
-    words = [each.text.lower() if isinstance(each, Word) else "" for each in tail[:4]]
+    words = [item.text.lower() if isinstance(item, Word) else "" for item in tail[:4]]
     return any(" ".join(words[at : at + 2]) in _BOUNDS_AFTER for at in range(2)) or words == ["give"]
 
 
@@ -192,20 +192,20 @@ _BOUNDS_AFTER = frozenset(("at least", "at most", "and up", "and above", "and ov
 
 
 def _sum(row: Sequence[Item]) -> Side:
-    """A calculation, with its value if all of it can be read."""
-    if any(isinstance(each, Word) and _is_variable(each) for each in row):
+    """A calculation, and its value if all of it can be read."""
+    if any(isinstance(item, Word) and _is_variable(item) for item in row):
         return Side("unread")
-    return Side("sum", None, _computed([each for each in row if not isinstance(each, Word)]))
+    return Side("sum", None, _computed([item for item in row if not isinstance(item, Word)]))
 
 
 _OPERATORS = {"+": (1, operator.add), "-": (1, operator.sub), "×": (2, operator.mul), "/": (2, operator.truediv)}
-"""Operator -> its rank (a higher one binds more tightly), and what it computes."""
+"""Operator -> its precedence (higher binds more tightly) and its function."""
 _SPELLED = {"−": "-", "–": "-", "*": "×", "·": "×", "⋅": "×", "÷": "/", "of": "×"}
 """Other spellings of operators."""
 
 
 def _computed(row: Sequence[Item]) -> Fraction | None:
-    """The value of numbers, + - × ÷ and brackets; None for anything else."""
+    """The value of a calculation of numbers, + - × ÷ and brackets; None for anything else."""
     rest = list(reversed(row))
     try:
         value = _calculation(rest, 1, is_alone=len(row) == 1)
@@ -215,9 +215,9 @@ def _computed(row: Sequence[Item]) -> Fraction | None:
 
 
 def _calculation(rest: list[Item], lowest_rank: int, *, is_alone: bool) -> Fraction:
-    """The value of an operand and of what operators of at least this rank add to it; its items are taken from the end of `rest`.
+    """The value of an operand and all operators after it with at least this precedence. Takes its items from the end of `rest`.
 
-    Raises: IndexError, ValueError or ZeroDivisionError for what is no calculation.
+    Raises: IndexError, ValueError or ZeroDivisionError if the items are not a calculation.
     """
     item = rest.pop()
     if isinstance(item, Quantity):
@@ -241,11 +241,11 @@ def _calculation(rest: list[Item], lowest_rank: int, *, is_alone: bool) -> Fract
 
 
 def equation(row: Sequence[Item], *, is_whole: bool) -> Side:
-    """What a clause gives: the last side of a chain of equations, if all sides agree; a variable's or a label's value."""
-    sides = [_side(each, is_whole=is_whole) for each in _sides(row)]
+    """The result of a clause: the last side of a chain of equations whose sides agree, or the value of a variable or a label."""
+    sides = [_side(side, is_whole=is_whole) for side in _sides(row)]
     if len(sides) == 1:
         return sides[0]
-    if any(each.kind in ("unread", "several") for each in sides):
+    if any(side.kind in ("unread", "several") for side in sides):
         return Side("unread")
     last = sides[-1]
     if last.kind == "sum" and sides[0].kind == "value" and sides[0].value == last.value:
@@ -256,14 +256,14 @@ def equation(row: Sequence[Item], *, is_whole: bool) -> Side:
         return sides[0]  # "18 = x"
     if last.kind != "value":
         return Side("unread" if last.kind != "words" else "words")
-    numeric = [each for each in sides if each.value is not None]
-    if not all(_agree(each, last) for each in numeric):
+    numeric = [side for side in sides if side.value is not None]
+    if not all(_agree(side, last) for side in numeric):
         return Side("unread")
     return last._replace(begins=True)
 
 
 def _agree(one: Side, last: Side) -> bool:
-    """Whether two sides are equal, but for rounding, a percent sign or another unit."""
+    """Whether two sides are equal up to rounding, a percent sign or another unit."""
     if one.value is None or last.value is None or last.quantity is None:
         return True
     if one.quantity is not None and one.quantity.unit != last.quantity.unit and one.quantity.unit_name != last.quantity.unit_name:

@@ -1,4 +1,4 @@
-"""The part of the grammar below a relation: sums, products, powers, functions, brackets, numbers in all their spellings."""
+"""The part of the grammar below relations: sums, products, powers, functions, brackets, and numbers in all spellings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MATRICES = ("pmatrix", "bmatrix", "Bmatrix", "matrix")
 
 @dataclass(slots=True, kw_only=True)
 class Expressions(TokenReader):
-    """Reads expressions. `read_list` and `read_relation` read what is in brackets, up to one of several closing signs, and in a matrix."""
+    """Reads expressions. `read_list` and `read_relation` read the content of brackets, up to one of several closing signs, and of a matrix."""
 
     read_list: Callable[[Expressions, tuple[str, ...]], Node]
     read_relation: Callable[[Expressions], Node]
@@ -32,36 +32,36 @@ class Expressions(TokenReader):
 
     def sum(self) -> Node:
         unit_before = currency(self)
-        found: Node | None = None
+        node: Node | None = None
         while True:
             sign = self.take("+", "-", "\\pm", "\\mp")
-            if sign is None and found is not None:
+            if sign is None and node is not None:
                 break
             unit_before = unit_before or currency(self)
             term = self.term()
             if sign in ("\\pm", "\\mp"):
-                found = Apply("pm", (term,) if found is None else (found, term))
-            elif found is None:
-                found = negative(term) if sign == "-" else term
+                node = Apply("pm", (term,) if node is None else (node, term))
+            elif node is None:
+                node = negative(term) if sign == "-" else term
             else:
-                found = Apply("+", (found, Apply("neg", (term,)) if sign == "-" else term))
-        return with_unit(self, found, unit_before, self.argument)
+                node = Apply("+", (node, Apply("neg", (term,)) if sign == "-" else term))
+        return with_unit(self, node, unit_before, self.argument)
 
     def term(self) -> Node:
-        """Factors; a division whose denominator goes on without a sign (1/2x) is read either way by people, so by nobody here."""
-        found = self.factor()
+        """A product or quotient. A denominator that continues without a sign (1/2x) is ambiguous and is refused."""
+        node = self.factor()
         divided = False
         while True:
             if self.take("*", "\\cdot", "\\times", "\\ast"):
-                found, divided = times(found, self.signed_factor()), False
+                node, divided = times(node, self.signed_factor()), False
             elif self.take("/", "\\div"):
-                found, divided = Apply("/", (found, self.signed_factor())), True
+                node, divided = Apply("/", (node, self.signed_factor())), True
             elif self.starts_factor():
-                if divided or self.here().kind == "number" or (isinstance(found, Number) and found.value == 0):
+                if divided or self.here().kind == "number" or (isinstance(node, Number) and node.value == 0):
                     raise Unsure("a factor without a sign")
-                found = times(found, self.factor())
+                node = times(node, self.factor())
             else:
-                return found
+                return node
 
     def signed_factor(self) -> Node:
         return Apply("neg", (self.factor(),)) if self.take("-") else self.factor()
@@ -78,41 +78,41 @@ class Expressions(TokenReader):
         self.depth += 1
         if self.depth > DEEPEST:
             raise Unsure("nested too deep")
-        found = self.postfix(self.primary())
+        node = self.postfix(self.primary())
         self.depth -= 1
-        return found
+        return node
 
-    def postfix(self, found: Node) -> Node:
+    def postfix(self, node: Node) -> Node:
         while True:
             if self.next_is("^"):
                 self.place += 1
                 if self.take("\\circ", "\\degree", "\\prime"):
-                    found = self.degrees(found)
+                    node = self.degrees(node)
                 elif self.next_is("{") and self.here(1).text in ("\\circ", "\\degree"):
                     self.place += 2
                     self.must("}")
-                    found = self.degrees(found)
+                    node = self.degrees(node)
                 elif self.next_is("{") and self.here(1).kind == "text" and self.here(1).text in ("th", "st", "nd", "rd"):
                     self.place += 2
                     self.must("}")
                 else:
-                    found = Apply("^", (found, self.argument(whole_number=True)))
+                    node = Apply("^", (node, self.argument(whole_number=True)))
             elif self.take("\\circ", "\\degree"):
-                found = self.degrees(found)
+                node = self.degrees(node)
             elif self.take("\\%", "%"):
                 self.set_unit("%")
             elif self.take("!"):
                 if self.next_is("!"):
                     raise Unsure("a double factorial")
-                found = Apply("!", (found,))
+                node = Apply("!", (node,))
             else:
-                return found
+                return node
 
-    def degrees(self, found: Node) -> Node:
+    def degrees(self, node: Node) -> Node:
         self.set_unit("°")
-        return Apply("degrees", (found,))
+        return Apply("degrees", (node,))
 
-    # --- what an expression is made of
+    # --- parts of an expression
 
     def primary(self) -> Node:
         here = self.here()
@@ -137,7 +137,7 @@ class Expressions(TokenReader):
         self.place += 1
         if self.next_is("_"):
             self.place += 1
-            name += "_" + "".join(each.text for each in self.argument_tokens())
+            name += "_" + "".join(token.text for token in self.argument_tokens())
         while self.take("'", "\\prime"):
             name += "'"
         if name in ("f", "g") and self.next_is("("):
@@ -146,7 +146,7 @@ class Expressions(TokenReader):
         return Symbol(name)
 
     def argument(self, *, whole_number: bool = False) -> Node:
-        """A braced expression; else the next digit, or the next number if people mean `whole_number` (2^10)."""
+        """A braced expression, or else the next digit; with `whole_number` the next number (2^10)."""
         if self.next_is("{"):
             return self.braces()
         here = self.here()
@@ -166,13 +166,13 @@ class Expressions(TokenReader):
         self.must("{")
         if self.next_is("}"):
             raise Unsure("empty braces")
-        found = self.sum()
+        node = self.sum()
         if self.take("\\over"):
-            found = Apply("/", (found, self.sum()))
+            node = Apply("/", (node, self.sum()))
         elif self.take("\\choose"):
-            found = Apply("binom", (found, self.sum()))
+            node = Apply("binom", (node, self.sum()))
         self.must("}")
-        return found
+        return node
 
     def brackets(self) -> Node:
         opening = self.here().text
@@ -196,7 +196,7 @@ class Expressions(TokenReader):
         return inside
 
     def named_member(self) -> str | None:
-        """Takes and gives the name before the condition of a set: `\\{x \\mid`, `\\{x \\in \\mathbb{R} :`."""
+        """Read the name before the condition of a set: `\\{x \\mid`, `\\{x \\in \\mathbb{R} :`."""
         name, place = self.here(), self.place + 1
         if self.here(1).text == "\\in" and self.here(2).text == "\\mathbbR":
             place += 2
@@ -208,9 +208,9 @@ class Expressions(TokenReader):
     def between(self) -> Node:
         opening = self.here().text
         self.place += 1
-        found = self.sum()
+        node = self.sum()
         self.must(_CLOSING.get(opening, opening))
-        return Apply(_BETWEEN[opening], (found,))
+        return Apply(_BETWEEN[opening], (node,))
 
     def fraction(self) -> Apply:
         name = "binom" if self.here().text.endswith("binom") else "/"
@@ -248,22 +248,22 @@ class Expressions(TokenReader):
         if base and name != "log":
             raise Unsure("a function with an index")
         argument = self.brackets() if self.next_is("(") else self.plain_argument()
-        found: Node = Apply(name, (argument, *base))
-        return found if power is None else Apply("^", (found, power))
+        node: Node = Apply(name, (argument, *base))
+        return node if power is None else Apply("^", (node, power))
 
     def plain_argument(self) -> Node:
-        """What a function without brackets is taken of: `\\sin 2x`, up to a sign, a bracket or another function."""
-        found = self.in_degrees()
+        """The argument of a function without brackets: in `\\sin 2x`, up to a sign, a bracket or another function."""
+        node = self.in_degrees()
         while self.starts_factor() and not self.next_is("(", "[", "\\{", *FUNCTIONS) and self.here().kind != "number":
-            found = Apply("*", (found, self.in_degrees()))
-        return found
+            node = Apply("*", (node, self.in_degrees()))
+        return node
 
     def in_degrees(self) -> Node:
-        """A factor of an angle; its degrees are no unit of the whole."""
+        """A factor of an angle, whose degrees are not the unit of the whole."""
         outer, self.unit = self.unit, None
-        found = self.signed_factor()
+        node = self.signed_factor()
         self.unit = outer
-        return found
+        return node
 
     def matrix(self) -> Node:
         kind = self.here().text
@@ -277,10 +277,10 @@ class Expressions(TokenReader):
             elif not self.take("&"):
                 rows[-1].append(self.read_relation(self))
         self.place += 1
-        rows = [each for each in rows if each]
-        if not rows or len({len(each) for each in rows}) > 1:
+        rows = [row for row in rows if row]
+        if not rows or len({len(row) for row in rows}) > 1:
             raise Unsure("a matrix with rows of several lengths")
-        return Group("matrix", tuple(Group("row", tuple(each)) for each in rows))
+        return Group("matrix", tuple(Group("row", tuple(row)) for row in rows))
 
 
 _READERS: dict[str, Callable[[Expressions], Node]] = {
@@ -292,4 +292,4 @@ _READERS: dict[str, Callable[[Expressions], Node]] = {
     "\\sqrt": Expressions.root,
     **dict.fromkeys(("\\overline", "\\bar"), Expressions.conjugate),
 }
-"""How what begins with a command or sign is read."""
+"""Command or sign -> the function that reads the expression after it."""

@@ -1,4 +1,4 @@
-"""How a text ended, in whatever words another tool says so."""
+"""Finish reasons in the words of other tools."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _WORDS: dict[FinishReason, str] = {
     "context_length_exceeded truncated incomplete error timeout cancelled canceled",
 }
 REASONS: Mapping[str, FinishReason] = {word: reason for reason, words in _WORDS.items() for word in words.split()}
-"""What servers, clients and libraries say -> whether the text is whole or was cut off. What a filter left of a text is graded as it is."""
+"""Finish reason of servers, clients and libraries -> whether the text is complete or was cut off. A filtered text is graded unchanged."""
 
 
-def finish_reason(said: Any) -> FinishReason:
-    """ "stop" or "length" for what a row says, in capitals or not ("STOP", "FinishReason.MAX_TOKENS"); nothing said is "stop".
+def finish_reason(reason_in_row: Any) -> FinishReason:
+    """ "stop" or "length" for the finish reason of a row, in any case ("STOP", "FinishReason.MAX_TOKENS"); "stop" if there is none.
 
     Raises: ValueError with the rule for anything else ("must be ...").
     """
-    if said is None or said == "":
+    if reason_in_row is None or reason_in_row == "":
         return "stop"
-    word = re.sub(r"[\s-]+", "_", said.strip().rpartition(".")[2]).lower() if isinstance(said, str) else ""
+    word = re.sub(r"[\s-]+", "_", reason_in_row.strip().rpartition(".")[2]).lower() if isinstance(reason_in_row, str) else ""
     if word not in REASONS:
         known = ", ".join(("stop", "eos", "end_turn", "completed", "length", "max_tokens", "model_length"))
-        raise ValueError(f"must say how the text ended, such as {known}; got {said!r}")
+        raise ValueError(f"must be a finish reason such as {known}; got {reason_in_row!r}")
     return REASONS[word]

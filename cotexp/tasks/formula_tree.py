@@ -1,4 +1,4 @@
-"""What a formula is made of: the nodes of the tree that `grammar` reads."""
+"""The nodes of the syntax tree of a formula, which `grammar` reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """An exact value; `is_decimal`: written with a decimal point, and so perhaps rounded."""
+    """An exact value; `is_decimal`: it has a decimal point, so it may be rounded."""
 
     value: Fraction
     is_decimal: bool = False
@@ -42,7 +42,7 @@ class Group:
     """Several values. Kinds: "(]" and the like for values in brackets, "{}" a set, "list" values next to each other,
     ":" a ratio or a time, "matrix" its rows.
 
-    `joined_by` is "or" or "and" for a list in such words.
+    `joined_by` is "or" or "and" for a list with this word.
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """Sides and the signs between them: = < > <= >= != in, or "~" alone between a value and what it is rounded to."""
+    """Sides and the signs between them: = < > <= >= != in, or only "~", between a value and its rounded form."""
 
     signs: tuple[str, ...]
     sides: tuple[Node, ...]
@@ -70,10 +70,11 @@ Node = Number | Symbol | Apply | InBase | Group | Relation | Quantity
 
 
 def times(one: Node, other: Node) -> Node:
-    """A product; a number times a matrix is taken into the matrix."""
+    """A product. A number times a matrix multiplies the entries."""
     if isinstance(other, Group) and other.kind == "matrix" and not isinstance(one, Group):
         return Group(
-            "matrix", tuple(Group("row", tuple(Apply("*", (one, each)) for each in row.members)) for row in other.members if isinstance(row, Group))
+            "matrix",
+            tuple(Group("row", tuple(Apply("*", (one, member)) for member in row.members)) for row in other.members if isinstance(row, Group)),
         )
     return Apply("*", (one, other))
 

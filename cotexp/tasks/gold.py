@@ -1,4 +1,4 @@
-"""Gold answers: from whatever form a source gives them in to the one form that is compared.
+"""Gold answers: from the formats of sources to the form that is compared.
 
 Numbers become plain digits ("1,000" -> "1000", "025" -> "25"), choices a letter, booleans "yes" or "no"; LaTeX loses its box or dollars.
 """
@@ -17,15 +17,15 @@ from cotexp.tasks.booleans import boolean_word
 from cotexp.tasks.boxes import BARE_BOX, last_boxed, parts_of_answer
 from cotexp.tasks.latex import stripped
 from cotexp.tasks.options import LETTERS, shuffled_options
-from cotexp.tasks.sentence_items import plain
+from cotexp.tasks.sentence_items import plain_digits
 from cotexp.tasks.stated_formulas import in_one, joined
 
 STATEMENT = "####"
 
 
 def read_gold(raw: Any, answer_type: AnswerType, options: Mapping[str, str] | None = None) -> str:
-    """The gold answer of a source's raw form: a number, a text, GSM8K's whole solution, a solution with a box or with several that are parts of
-    one answer, a list of such parts, or an object of option text and score.
+    """The gold answer in a source's raw form: a number, a text, a whole solution of GSM8K, a solution with a box (or several that are parts of one
+    answer), a list of such parts, or an object of option text and score.
 
     Raises: ValueError with the rule that the value breaks ("must be ...").
     """
@@ -53,8 +53,8 @@ def read_gold(raw: Any, answer_type: AnswerType, options: Mapping[str, str] | No
 
 
 def _parts(raw: list[Any], answer_type: AnswerType) -> str:
-    """Several parts of one answer, which only LaTeX has; else they must all be one and the same."""
-    parts = [read_gold(each, answer_type) for each in raw]
+    """Several parts of one answer, which only LaTeX has; for other types all parts must be equal."""
+    parts = [read_gold(part, answer_type) for part in raw]
     if answer_type == "latex":
         return joined(parts)
     if len(set(parts)) > 1:
@@ -67,26 +67,26 @@ def _number(raw: Any, *, integral: bool) -> str:
         raise ValueError("must be a number")
     if isinstance(raw, float) and not math.isfinite(raw):
         raise ValueError("must hold one number")
-    text = plain(Fraction(str(raw))) if isinstance(raw, float) else str(raw)  # str() alone would give "1e-05"
+    text = plain_digits(Fraction(str(raw))) if isinstance(raw, float) else str(raw)  # str() alone would give "1e-05"
     text = text.rsplit(STATEMENT, 1)[1] if STATEMENT in text else last_boxed(text) or text
     value = number_of(text)
     if value is None:
         raise ValueError("must hold one number")
     if integral and value.denominator != 1:
         raise ValueError("must be an integer")
-    return plain(value)
+    return plain_digits(value)
 
 
 EMPTY_BOX = re.compile(r"\\boxed\s*\{\s*\}")
 _BRACE = re.compile(r"\\[{}]")
 _WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 MOST_WORDS = 12
-"""More words than this are prose, not a formula."""
+"""A text with more words is prose, not a formula."""
 
 
 def _latex(text: str) -> str:
     boxes = parts_of_answer(text)
-    inner = joined(in_one([each.content.strip() for each in boxes])) if boxes else None
+    inner = joined(in_one([box.content.strip() for box in boxes])) if boxes else None
     if inner is None and (bare := BARE_BOX.findall(text)):
         inner = bare[-1]
     if inner is None and EMPTY_BOX.search(text):
@@ -102,11 +102,11 @@ def _latex(text: str) -> str:
 
 
 def _letter(text: str, options: Mapping[str, str]) -> str:
-    """The option's letter from "C", "(C)", "C)", a number that counts options from 1, or the option's own text."""
+    """The option's letter from "C", "(C)", "C)", a number that counts options from 1, or the option's text."""
     bare = text.strip("().: ")
-    for each in options:
-        if bare.upper() == each.upper():
-            return each
+    for choice in options:
+        if bare.upper() == choice.upper():
+            return choice
     named = [letter for letter, option in options.items() if option.strip().lower() == text.lower()]
     if len(named) == 1:
         return named[0]

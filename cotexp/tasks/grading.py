@@ -1,8 +1,8 @@
 """Whether a text's answer equals the gold answer, under three rules.
 
-*strict*: our extraction, then equality by type; LaTeX is equal as `equality` says, exactly and by what it is. A text that was
-cut off has no answer, unless an evaluation cut it on purpose. *lenient*: the same, but without a stated answer the last number, letter or
-yes/no counts, cut off or not. *math_verify*: its own reading of the whole text; for numbers and LaTeX only.
+*strict*: our extraction, then equality by type; `equality` compares LaTeX. A text that was cut off has
+no answer, unless an evaluation cut it on purpose. *lenient*: the same, but if no answer is stated, the last number, letter or yes/no counts,
+also in texts that were cut off. *math_verify*: that library's reading of the whole text, only for numbers and LaTeX.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNIT_AFTER = re.compile(r"(?<=\S)\s*\\text\{[^{}]*\}$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A text to be graded, with what it is compared to."""
+    """A text to grade, and its gold answer."""
 
     id: str
     text: str
@@ -42,14 +42,14 @@ def grade_all(
     whole_text: bool = True,
     on_grade: Callable[[Grade], None] = lambda grade: None,
 ) -> list[Grade]:
-    """One grade per text, in order. `whole_text=False` leaves out the math_verify column; numbers then need no worker process.
+    """One grade per text, in order. Without `whole_text`, math_verify is not computed, and numbers need no worker process.
 
-    `on_grade` is called for each grade as soon as it and all before it are known. A `judge` that is given keeps its workers.
+    `on_grade` is called for each grade as soon as it and all before it are known. A given `judge` keeps its workers.
     """
     if judge is None:
-        with Judge() as own:
-            return grade_all(texts, judge=own, whole_text=whole_text, on_grade=on_grade)
-    drafts = [_Draft.of(each, whole_text=whole_text) for each in texts]
+        with Judge() as new_judge:
+            return grade_all(texts, judge=new_judge, whole_text=whole_text, on_grade=on_grade)
+    drafts = [_Draft.of(text, whole_text=whole_text) for text in texts]
     for draft in drafts:
         judge.ask(draft.comparisons())
     judge.send()
@@ -70,31 +70,31 @@ class _Draft:
     whole: Comparison | None
 
     @classmethod
-    def of(cls, each: Answered, *, whole_text: bool) -> _Draft:
-        found = extract(each.text, each.answer_type, each.options)
-        lenient = found if found.text is not None else extract_lenient(each.text, each.answer_type, each.options)
-        is_whole = each.finish_reason in ("stop", "budget")
+    def of(cls, answered: Answered, *, whole_text: bool) -> _Draft:
+        strict_answer = extract(answered.text, answered.answer_type, answered.options)
+        lenient = strict_answer if strict_answer.text is not None else extract_lenient(answered.text, answered.answer_type, answered.options)
+        is_whole = answered.finish_reason in ("stop", "budget")
         grade = Grade(
-            id=each.id,
-            extracted=found.text,
-            extracted_by=found.rule,
-            strict=is_whole and answers_equal(found.text, each.gold, each.answer_type),
-            lenient=answers_equal(lenient.text, each.gold, each.answer_type),
+            id=answered.id,
+            extracted=strict_answer.text,
+            extracted_by=strict_answer.rule,
+            strict=is_whole and answers_equal(strict_answer.text, answered.gold, answered.answer_type),
+            lenient=answers_equal(lenient.text, answered.gold, answered.answer_type),
         )
-        strict_open = each.answer_type == "latex" and is_whole and found.text is not None and not grade.strict
-        lenient_open = each.answer_type == "latex" and lenient.text is not None and not grade.lenient
+        strict_open = answered.answer_type == "latex" and is_whole and strict_answer.text is not None and not grade.strict
+        lenient_open = answered.answer_type == "latex" and lenient.text is not None and not grade.lenient
         return cls(
             grade=grade,
-            strict=_formulas(each.gold, found.text) if strict_open else None,
-            lenient=_formulas(each.gold, lenient.text) if lenient_open else None,
-            whole=Comparison(each.gold, each.text, whole_text=True) if whole_text and each.answer_type in (*NUMBERS, "latex") else None,
+            strict=_formulas(answered.gold, strict_answer.text) if strict_open else None,
+            lenient=_formulas(answered.gold, lenient.text) if lenient_open else None,
+            whole=Comparison(answered.gold, answered.text, whole_text=True) if whole_text and answered.answer_type in (*NUMBERS, "latex") else None,
         )
 
     def comparisons(self) -> list[Comparison]:
-        return [each for each in (self.strict, self.lenient, self.whole) if each is not None]
+        return [comparison for comparison in (self.strict, self.lenient, self.whole) if comparison is not None]
 
     def graded(self, judge: Judge) -> Grade:
-        verdicts = {each: judge.verdict(each) for each in self.comparisons()}
+        verdicts = {comparison: judge.verdict(comparison) for comparison in self.comparisons()}
         return replace(
             self.grade,
             strict=bool(verdicts[self.strict]) if self.strict else self.grade.strict,
@@ -105,7 +105,7 @@ class _Draft:
 
 
 def answers_equal(answer: str | None, gold: str, answer_type: AnswerType) -> bool:
-    """Equality that needs no worker process: by value for numbers, by spelling and rational value for LaTeX; no answer equals nothing."""
+    """Equality without a worker process: by value for numbers, by spelling and rational value for LaTeX. A missing answer equals nothing."""
     if answer is None:
         return False
     if answer_type in NUMBERS:
@@ -116,7 +116,7 @@ def answers_equal(answer: str | None, gold: str, answer_type: AnswerType) -> boo
 
 
 def numbers_equal(answer: str | None, gold: str) -> bool:
-    """Exact for integers, within a relative 1e-6 for decimals; no answer never equals anything."""
+    """Exact equality of integers, and up to a relative 1e-6 of decimals. A missing answer equals nothing."""
     ours, theirs = number_of(answer) if answer is not None else None, number_of(gold)
     if ours is None or theirs is None:
         return False
@@ -129,12 +129,12 @@ def _formulas(gold: str, answer: str | None) -> Comparison:
 
 
 def is_kept(answer: str | None, chain: str, question: Question) -> bool:
-    """Whether a rewritten chain of thought still leads to `answer`: its last number, letter or yes/no, or a formula of which it has all parts."""
+    """Whether a rewrite still leads to `answer`: it contains the formula or all its parts, or its last number, letter or yes/no is `answer`."""
     if answer is None:
         return False
     if question.answer_type == "latex":
         written = normalised(chain)
         bare = _UNIT_AFTER.sub("", answer)
-        return any(normalised(each) in written for each in (answer, bare)) or all(normalised(each) in written for each in parts_of(answer))
+        return any(normalised(part) in written for part in (answer, bare)) or all(normalised(part) in written for part in parts_of(answer))
     last = last_mention(chain, question.answer_type, question.options)
     return last is not None and (number_of(last) == number_of(answer) if question.answer_type in NUMBERS else last == answer)

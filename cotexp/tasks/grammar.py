@@ -1,7 +1,7 @@
 """A small grammar of LaTeX answers: numbers, expressions, pairs, sets, intervals, equations, inequalities and lists of them.
 
-Every token must be read. What the grammar does not know ends in `Unsure`, and such a formula equals nothing but its own spelling: nothing is
-dropped or guessed, as parsers do that look for a formula somewhere in a text.
+Every token must be read; nothing is dropped or guessed, unlike in parsers that look for a formula somewhere in a text. For syntax that the
+grammar does not know it raises `Unsure`, and such a formula equals only its own spelling.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _NAME = re.compile(
 
 
 MOST_MEMBERS = 60
-"""Longer lists are compared as strings only: matching takes time that grows with the square."""
+"""Longer lists are compared only as strings, because the time for matching grows with the square."""
 
 
 def read(latex: str) -> Node:
-    """The whole of a formula. Raises: Unsure when a part of it cannot be read."""
+    """The tree of a whole formula. Raises: Unsure if a part of it cannot be read."""
     reader = Expressions(tokens=tokens(latex), read_list=list_of, read_relation=relation)
-    found = list_of(reader, ())
+    tree = list_of(reader, ())
     if reader.place < len(reader.tokens):
         raise Unsure(f"{reader.tokens[reader.place].text!r} cannot be read here")
-    return found
+    return tree
 
 
 def _rounded(signs: list[str], sides: list[Node], units: Sequence[str | None]) -> Node:
     """`x \\approx 5.1` is x = 5.1; in `x = \\sqrt{26} \\approx 5.1` the last side is another form of the one before it."""
-    sides = [Quantity(each, unit) if unit and not isinstance(each, Quantity) else each for each, unit in zip(sides, units, strict=True)]
+    sides = [Quantity(side, unit) if unit and not isinstance(side, Quantity) else side for side, unit in zip(sides, units, strict=True)]
     *before, last = sides
     if set(signs[:-1]) - {"="}:
         raise Unsure("several roundings")
@@ -84,42 +84,42 @@ def relation(reader: Expressions) -> Node:
     sides[-1] = Quantity(sides[-1], units[-1]) if units[-1] else sides[-1]
     if not signs:
         return sides[0]
-    if any(each for each in units[:-1]) and len(set(units)) > 1 and signs != ["="]:
+    if any(unit for unit in units[:-1]) and len(set(units)) > 1 and signs != ["="]:
         raise Unsure("units in a relation")
     return Relation(tuple(signs), tuple(sides))
 
 
 def _assigned_name(reader: Expressions) -> Symbol | None:
-    """The name before an equals sign that is more than one letter: `f(x) =`, `AB =`, `\\angle ABC =`, `\\text{Area} =`."""
+    """A name of more than one letter before an equals sign: `f(x) =`, `AB =`, `\\angle ABC =`, `\\text{Area} =`."""
     end = reader.place
     while end < len(reader.tokens) and end - reader.place < 14 and not (reader.tokens[end].kind == "sign" and reader.tokens[end].text in "=,;"):
         end += 1
     if end >= len(reader.tokens) or reader.tokens[end].text != "=" or end == reader.place:
         return None
     name_tokens = reader.tokens[reader.place : end]
-    spelled = " ".join(each.text.strip() for each in name_tokens)
-    if not _NAME.fullmatch(spelled) and not all(each.kind == "text" for each in name_tokens):
+    spelled = " ".join(token.text.strip() for token in name_tokens)
+    if not _NAME.fullmatch(spelled) and not all(token.kind == "text" for token in name_tokens):
         return None
     reader.place = end
     return Symbol(f"name {spelled}")
 
 
 def _ratio(reader: Expressions) -> Node:
-    """Numbers with colons between them: 3:2, or 10:30 of a clock; "3 to 2" is read alike."""
+    """Numbers with colons between them: 3:2, or a time such as 10:30. "3 to 2" is read in the same way."""
     members = [_union(reader)]
     while reader.take(":") or reader.word("to"):
         members.append(_union(reader))
     if len(members) == 1:
         return members[0]
-    if all(is_name(each) for each in members):
-        return Symbol("name " + ":".join(each.name for each in members if isinstance(each, Symbol)))
-    if any(symbols_of(each) for each in members):
+    if all(is_name(member) for member in members):
+        return Symbol("name " + ":".join(member.name for member in members if isinstance(member, Symbol)))
+    if any(symbols_of(member) for member in members):
         raise Unsure("a colon")
     return Group(":", tuple(members))
 
 
 def _union(reader: Expressions) -> Node:
-    found = reader.sum()
+    node = reader.sum()
     while (sign := reader.take("\\cup", "\\cap", "\\setminus", "\\backslash")) is not None:
-        found = Apply("minus" if sign in ("\\setminus", "\\backslash") else sign[1:], (found, reader.sum()))
-    return found
+        node = Apply("minus" if sign in ("\\setminus", "\\backslash") else sign[1:], (node, reader.sum()))
+    return node

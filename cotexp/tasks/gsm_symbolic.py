@@ -19,10 +19,10 @@ from cotexp.tasks.task import GeneratedTask, split_of
 
 NAME = "gsm_symbolic"
 CHUNK = 500
-"""Questions asked of reasoning-gym at a time; a fixed number, so that the first questions do not depend on how many are wanted."""
+"""Questions per call of reasoning-gym. The number is fixed, so that the first questions do not depend on how many are requested."""
 FRUITLESS_CHUNKS = 20
 SUFFIX = " Give the result as your final answer. Do not include units."
-"""Ends every question of reasoning-gym; our own prompt says how to answer."""
+"""The end of every question of reasoning-gym. It is removed, because our prompt says how to answer."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,15 +41,15 @@ class GsmSymbolicTask(GeneratedTask):
 def generate(split: str, *, count: int, seed: int) -> list[Question]:
     """`count` different questions of `split`; the first n are the same whatever `count` is.
 
-    Raises: ConfigError when reasoning-gym is not installed or makes too few different questions.
+    Raises: ConfigError if reasoning-gym is not installed or generates too few different questions.
     """
     questions: dict[str, Question] = {}
     fruitless = 0
     for entries in _chunks(split, seed):
         before = len(questions)
-        for each in map(_question, entries):
-            if split_of(each.text) == split and len(questions) < count:
-                questions.setdefault(each.text, each)
+        for question in map(_question, entries):
+            if split_of(question.text) == split and len(questions) < count:
+                questions.setdefault(question.text, question)
         if len(questions) == count:
             break
         fruitless = 0 if len(questions) > before else fruitless + 1
@@ -59,7 +59,7 @@ def generate(split: str, *, count: int, seed: int) -> list[Question]:
 
 
 def _chunks(split: str, seed: int) -> Iterator[list[dict[str, Any]]]:
-    """Endless lists of reasoning-gym's entries, each from a seed of its own."""
+    """An endless sequence of lists of reasoning-gym's entries; every list has another seed."""
     try:
         import reasoning_gym
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Sets of real numbers: intervals, unions, and what inequalities allow."""
+"""Sets of real numbers: intervals, unions, and solutions of inequalities."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from cotexp.tasks.formula_tree import Apply, Group, Node, Relation, Symbol
 from cotexp.tasks.values import bare, constant_of, is_name, symbols_of
 
 TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
-"""A sign when its sides change places."""
+"""Sign -> the sign after its sides are swapped."""
 
 
 def is_set(node: Node) -> bool:
-    """Whether it can only be a set of numbers: a union, the real numbers, an open-ended interval, inequalities joined by a word."""
+    """Whether a formula can only be a set of numbers: a union, the real numbers, an open-ended interval, inequalities joined by a word."""
     if isinstance(node, Apply):
         return node.name in ("cup", "cap", "minus")
     if isinstance(node, Symbol):
@@ -25,29 +25,29 @@ def is_set(node: Node) -> bool:
 
 def _is_condition(node: Group) -> bool:
     """Inequalities joined by a word, or by a comma if one of them excludes a number: 0 < x < 5, x \\ne 2."""
-    signs = [each.signs for each in node.members if isinstance(each, Relation)]
+    signs = [member.signs for member in node.members if isinstance(member, Relation)]
     joined = node.joined_by != "," or ("!=",) in signs
-    return node.kind == "list" and joined and len(signs) == len(node.members) and not any("=" in each for each in signs)
+    return node.kind == "list" and joined and len(signs) == len(node.members) and not any("=" in sign for sign in signs)
 
 
 def set_of(node: Node) -> tuple[str, Any] | None:
-    """(name of the variable or "", sympy set); None if it is no set of real numbers with known ends."""
+    """(name of the variable or "", sympy set); None if it is not a set of real numbers with known ends."""
     import sympy
 
     if isinstance(node, Group) and node.kind in ("()", "(]", "[)", "[]") and len(node.members) == 2:
-        left, right = (constant_of(each) for each in node.members)
+        left, right = (constant_of(member) for member in node.members)
         if left is None or right is None or (left < right) is not sympy.true:
             return None
         if (node.kind[0] == "[" and not left.is_finite) or (node.kind[1] == "]" and not right.is_finite):
-            return None  # infinity belongs to no interval
+            return None  # no interval contains infinity
         return "", sympy.Interval(left, right, node.kind[0] == "(", node.kind[1] == ")")
     if isinstance(node, Group) and node.kind == "{}":
-        ends = [constant_of(each) for each in node.members]
+        ends = [constant_of(member) for member in node.members]
         return None if None in ends else ("", sympy.FiniteSet(*ends))
     if isinstance(node, Group) and _is_condition(node):
-        return _joined([set_of(each) for each in node.members], "cup" if node.joined_by == "or" else "cap")
+        return _joined([set_of(member) for member in node.members], "cup" if node.joined_by == "or" else "cap")
     if isinstance(node, Apply) and node.name in ("cup", "cap", "minus"):
-        return _joined([set_of(bare(each)) for each in node.operands], node.name)
+        return _joined([set_of(bare(operand)) for operand in node.operands], node.name)
     if isinstance(node, Symbol):
         known = {"reals": sympy.S.Reals, "integers": sympy.S.Integers, "naturals": sympy.S.Naturals, "empty": sympy.S.EmptySet}
         return ("", known[node.name]) if node.name in known else None
@@ -57,34 +57,34 @@ def set_of(node: Node) -> tuple[str, Any] | None:
 def _joined(parts: Sequence[tuple[str, Any] | None], name: str) -> tuple[str, Any] | None:
     import sympy
 
-    known = [each for each in parts if each is not None]
-    names = {each[0] for each in known if each[0]}
+    known = [part for part in parts if part is not None]
+    names = {bounds[0] for bounds in known if bounds[0]}
     if len(known) < len(parts) or len(names) > 1:
         return None
-    sets = [each[1] for each in known]
-    found = sets[0] - sets[1] if name == "minus" else (sympy.Union if name == "cup" else sympy.Intersection)(*sets)
-    return (names.pop() if names else ""), found
+    sets = [bounds[1] for bounds in known]
+    result = sets[0] - sets[1] if name == "minus" else (sympy.Union if name == "cup" else sympy.Intersection)(*sets)
+    return (names.pop() if names else ""), result
 
 
 def _set_of_relation(node: Relation) -> tuple[str, Any] | None:
-    """The numbers that x < 3, 2 <= x < 5, x != 2 or |x| < 3 allow."""
+    """The solutions of x < 3, 2 <= x < 5, x != 2 or |x| < 3."""
     import sympy
 
     if node.signs == ("in",) and is_name(node.sides[0]):
-        found = set_of(bare(node.sides[1]))
-        return None if found is None else (str(symbols_of(node.sides[0])), found[1])
+        numbers = set_of(bare(node.sides[1]))
+        return None if numbers is None else (str(symbols_of(node.sides[0])), numbers[1])
     if node.signs == ("!=",) and is_name(node.sides[0]) and (end := constant_of(node.sides[1])) is not None:
         return str(symbols_of(node.sides[0])), sympy.S.Reals - sympy.FiniteSet(end)
-    if any(each not in ("<", "<=", ">", ">=") for each in node.signs):
+    if any(sign not in ("<", "<=", ">", ">=") for sign in node.signs):
         return None
-    names = {each for side in node.sides for each in symbols_of(side)}
-    found = sympy.S.Reals
+    names = {symbol for side in node.sides for symbol in symbols_of(side)}
+    numbers = sympy.S.Reals
     for sign, left, right in zip(node.signs, node.sides[:-1], node.sides[1:], strict=True):
         part = _half_line(sign, left, right)
         if part is None:
             return None
-        found = found.intersect(part)
-    return (str(names), found) if len(names) < 2 else None
+        numbers = numbers.intersect(part)
+    return (str(names), numbers) if len(names) < 2 else None
 
 
 def _half_line(sign: str, left: Node, right: Node) -> Any:

@@ -1,6 +1,6 @@
-"""Comparisons of formulas in processes whose processor time is limited: no formula costs more, or takes the run down with it.
+"""Comparisons of formulas in processes with limited processor time, so that no formula costs more or ends the run.
 
-No clock on the wall decides anything: on a machine that is busy a comparison takes longer, and has the same verdict.
+Wall time decides nothing: on a busy machine a comparison takes longer and has the same verdict.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from cotexp.tasks.comparison_worker import RAN_OUT, READY, Comparison, command
 TIMEOUT_SECONDS = 2.0
 """Seconds of processor time for one comparison."""
 BATCH_SIZE = 16
-"""Comparisons that a worker gets at once; they take some hundredths of a second."""
+"""Comparisons that a worker receives at once; they take some hundredths of a second."""
 NUM_RETRIES = 3
-"""How often a comparison is made again after its worker was killed from outside: the kernel's memory killer may do so for another's fault."""
+"""Retries of a comparison whose worker was killed from outside, such as by the kernel when another process used up the memory."""
 MOST_DEATHS = 5
-"""So many workers in a row that die before they are ready mean that none can start."""
+"""If this many workers in a row die before they are ready, none can start."""
 
 
 @dataclass(slots=True)
 class Judge:
-    """Answers comparisons on all cores; use it as a context. Equal ones are made once; no process is started before the first.
+    """Answers comparisons on all cores; use it as a context manager. Equal comparisons are made once. The first one starts the processes.
 
-    `timeout_seconds` are of processor time, for each comparison.
+    `timeout_seconds`: seconds of processor time for one comparison.
     """
 
     timeout_seconds: float = TIMEOUT_SECONDS
@@ -42,16 +42,16 @@ class Judge:
     _deaths: int = 0
 
     def ask(self, comparisons: Iterable[Comparison]) -> None:
-        """Queue `comparisons` that were not asked before."""
-        for each in comparisons:
-            if each not in self._known:
-                self._known.add(each)
-                self._queue.append(each)
+        """Queue those `comparisons` that are new."""
+        for comparison in comparisons:
+            if comparison not in self._known:
+                self._known.add(comparison)
+                self._queue.append(comparison)
         if len(self._queue) >= BATCH_SIZE:
             self.send()
 
     def send(self) -> None:
-        """Hand out what is queued to workers that have nothing to do."""
+        """Send queued comparisons to idle workers."""
         while self._queue and len(self._workers) < (os.cpu_count() or 1) and self._need_more():
             self._workers.append(_Worker.started(self.timeout_seconds))
         for worker in list(self._workers):
@@ -59,48 +59,48 @@ class Judge:
                 self._hand(worker)
 
     def _need_more(self) -> bool:
-        """Whether all workers are busy, and those that are starting will have more than a batch each."""
-        starting = sum(not each.ready for each in self._workers)
-        return all(each.pending or not each.ready for each in self._workers) and len(self._queue) > starting * BATCH_SIZE
+        """Whether all workers are busy, and more than a batch is queued for each one that is starting."""
+        starting = sum(not worker.ready for worker in self._workers)
+        return all(worker.pending or not worker.ready for worker in self._workers) and len(self._queue) > starting * BATCH_SIZE
 
     def verdict(self, comparison: Comparison) -> bool | None:
-        """Wait for the verdict of a comparison that was asked for; None when it ran out of processor time or memory.
+        """Wait for the verdict of a queued comparison; None if it ran out of processor time or memory.
 
-        Raises: RuntimeError when no worker can start.
+        Raises: RuntimeError if no worker can start.
         """
         assert comparison in self._known, "a verdict must be asked for first"
         while comparison not in self._verdicts:
             self.send()
-            if not self._workers:  # all were dead when they were handed something; `send` starts others
+            if not self._workers:  # all workers were dead when comparisons were sent; `send` starts others
                 continue
-            for connection in wait([each.connection for each in self._workers]):
-                self._receive(next(each for each in self._workers if each.connection is connection))
+            for connection in wait([worker.connection for worker in self._workers]):
+                self._receive(next(worker for worker in self._workers if worker.connection is connection))
         return self._verdicts[comparison]
 
     def _hand(self, worker: _Worker) -> None:
         batch = [self._queue.popleft() for _ in range(min(BATCH_SIZE, max(1, len(self._queue) // len(self._workers)), len(self._queue)))]
         worker.pending.extend(batch)
         try:
-            worker.connection.send([tuple(each) for each in batch])
+            worker.connection.send([tuple(comparison) for comparison in batch])
         except OSError:
             self._replace(worker)
 
     def _receive(self, worker: _Worker) -> None:
         try:
-            said = worker.connection.recv()
+            reply = worker.connection.recv()
         except (EOFError, OSError):
             self._replace(worker)
             return
-        if said == READY:
+        if reply == READY:
             worker.ready, self._deaths = True, 0
             return
-        self._verdicts[worker.pending.popleft()] = None if said == RAN_OUT else said
-        if said == RAN_OUT and worker.pending:  # they went down with the child
+        self._verdicts[worker.pending.popleft()] = None if reply == RAN_OUT else reply
+        if reply == RAN_OUT and worker.pending:  # they were lost with the child
             self._queue.extendleft(reversed(worker.pending))
             worker.pending.clear()
 
     def _replace(self, worker: _Worker) -> None:
-        """A worker is gone; the comparison that it was at is made again a few times, the others in any case."""
+        """Queue the comparisons of a dead worker again; the one that it was making, only NUM_RETRIES times."""
         self._workers.remove(worker)
         worker.stop()
         if not worker.ready:
@@ -118,14 +118,14 @@ class Judge:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        for each in self._workers:
-            each.stop()
+        for worker in self._workers:
+            worker.stop()
         self._workers.clear()
 
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    """A keeper process, our end of its connection, and the comparisons that it was handed, in order."""
+    """A keeper process, our end of its connection, and the comparisons sent to it, in order."""
 
     process: subprocess.Popen[bytes]
     connection: Connection
@@ -142,7 +142,7 @@ class _Worker:
         return cls(process, ours)
 
     def stop(self) -> None:
-        """End the keeper and its child, whatever they are at; they have a process group of their own."""
+        """End the keeper and its child at once; they have their own process group."""
         self.connection.close()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""LaTeX as strings: what does not change a formula is taken away, and a formula becomes words of a small language (tokens).
+"""LaTeX as strings: normalisation removes what does not change a formula, and tokenisation splits the rest.
 
-Nothing is guessed here: a command that nobody knows stays, and the reader of `grammar` then refuses the whole.
+Nothing is guessed here: an unknown command stays, and `grammar` then refuses the whole formula.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SAME = (
 
 
 def normalised(latex: str) -> str:
-    """A formula without what does not change it: spaces, sizes, dollar, percent and degree signs, separators of thousands, `\\dfrac`."""
+    """A formula without marks that do not change it: spaces, sizes, dollar, percent and degree signs, separators of thousands, `\\dfrac`."""
     latex = _SPACING.sub(" ", _GROUPING.sub(",", latex)).replace("{,}", ",").strip()
     if _ONE_LONG_NUMBER.fullmatch(latex):
         latex = latex.replace(",", "")
@@ -48,8 +48,8 @@ _LETTER_IN_BRACKETS = re.compile(r"^\(([A-Z])\)$")
 
 
 def same_spelling(gold: str, answer: str) -> bool:
-    """Whether the normalised strings are the same; words may differ in their capitals."""
-    ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(stripped(each))) for each in (answer, gold))
+    """Whether the normalised strings are the same, up to the case of words."""
+    ours, theirs = (_LETTER_IN_BRACKETS.sub(r"\1", normalised(stripped(text))) for text in (answer, gold))
     if ours == theirs:
         signs = _sign_of(gold), _sign_of(answer)
         return signs[0] == signs[1] if _OF_ANGLE.search(ours) else units_agree(*signs)
@@ -80,7 +80,7 @@ _BRACKET_OR_COMMA = re.compile(r"\\[{}]|[()\[\]{}]|, ")
 # --- tokens --------------------------------------------------------------------------------------------------------------
 
 MOST_CHARACTERS = 2_000
-"""Longer formulas are no answers, and are compared as strings only."""
+"""Longer formulas are not answers, and are compared only as strings."""
 _UNICODE = {
     "−": "-", "–": "-", "×": "\\times ", "÷": "\\div ", "·": "\\cdot ", "⋅": "\\cdot ", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ",
     "≠": "\\ne ", "±": "\\pm ", "∓": "\\mp ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ", "ℝ": "\\mathbb{R}", "θ": "\\theta ",
@@ -108,7 +108,7 @@ _ALIASES = (
         r"\\begin{pmatrix}\1\\end{pmatrix}",
     ),
 )
-"""Other spellings of a few commands, and what only moves lines apart."""
+"""Other spellings of a few commands, and commands that only change the space between lines."""
 _WORDS = re.compile(r"(?:\\(?:text|textbf|textrm|mbox|mathrm)\s*\{)?([A-Za-z -]+)\}?")
 _TEXT_DOLLAR = re.compile(r"\\text(?:dollar|degree|euro)(?![A-Za-z])")
 _DOLLAR = re.compile(r"(?<!\\)\$")
@@ -130,14 +130,14 @@ _TOKEN = re.compile(
 
 
 class Token(NamedTuple):
-    """One word of a formula. Kinds: "number", "letter", "command", "text", "sign", "begin", "end"."""
+    """One token of a formula. Kinds: "number", "letter", "command", "text", "sign", "begin", "end"."""
 
     kind: str
     text: str
 
 
 _LONE_BACKSLASH = re.compile(r"(?<!\\)\\$")
-"""What is left of a space after a formula."""
+"""The rest of a space command after a formula."""
 
 
 def stripped(latex: str) -> str:
@@ -155,7 +155,7 @@ def stripped(latex: str) -> str:
 
 
 def tokens(latex: str) -> list[Token]:
-    """The words of a formula. Raises: Unsure for one that is too long."""
+    """The tokens of a formula. Raises: Unsure if it is too long."""
     if len(latex) > MOST_CHARACTERS:
         raise Unsure("too long")
     latex = stripped(latex).replace("\\(", " ").replace("\\)", " ")
@@ -171,26 +171,26 @@ def tokens(latex: str) -> list[Token]:
     latex = _FONT.sub("", _COLOURED.sub("", _DRESS.sub(" ", latex)))
     latex = _THIN.sub(lambda match: re.sub(r"\D", "", match.group()), latex)
     latex = _without_commas(_SPACE.sub(" ", latex).replace("{,}", ","))
-    found: list[Token] = []
+    result: list[Token] = []
     after_space = True
     for match in _TOKEN.finditer(latex):
         kind, text = match.lastgroup or "", match[match.lastgroup or ""]
         if kind == "letters":
-            found += _of_letters(text, after_space, found[-1] if found else None)
+            result += _letter_tokens(text, after_space, result[-1] if result else None)
         elif kind == "text":
-            found += _of_text(text)
+            result += _text_tokens(text)
         elif kind == "blackboard":
-            found.append(Token("command", f"\\mathbb{text}"))
+            result.append(Token("command", f"\\mathbb{text}"))
         elif kind == "row":
-            found.append(Token("sign", "\\\\"))
+            result.append(Token("sign", "\\\\"))
         elif kind != "space":
-            found.append(Token(kind, text))
+            result.append(Token(kind, text))
         after_space = kind == "space"
-    return found
+    return result
 
 
 def _without_commas(latex: str) -> str:
-    """Numbers such as 1,200 lose their commas, unless these separate the members of a pair or set."""
+    """The text with numbers such as 1,200 without commas, unless these separate the members of a pair or set."""
     pieces, last = [], 0
     for match in _COMMAS.finditer(latex):
         before = latex[: match.start()]
@@ -217,12 +217,12 @@ WORDS_OF_MATHS = {
     "log": "\\log", "ln": "\\ln", "exp": "\\exp", "theta": "\\theta", "alpha": "\\alpha", "beta": "\\beta", "cup": "\\cup", "union": "\\cup",
 }  # fmt: skip
 _WORD = re.compile(r"(?=.*[aeiouyAEIOUY])[A-Za-z]{3,}|[ck]m|mm|[mk]g|ml|mL|ft|oz|lbs?|hrs?|mph|min|or|and|in")
-"""Letters after a space that are a word or a unit; other letters are variables, as in "3xyz" and "12mn"."""
+"""Letters after a space that form a word or a unit. Other letters are variables, as in "3xyz" and "12mn"."""
 _SMALL_WORDS = words("an is it at on of no to so we if by as")
 _LETTERS_OF_VARIABLES = re.compile(r"[a-d]{3,}|[x-z]{3,}|[p-t]{3}|[A-D]{3,}|[P-T]{3}|[X-Z]{3}")
 
 
-def _of_letters(text: str, after_space: bool, before: Token | None) -> list[Token]:
+def _letter_tokens(text: str, after_space: bool, before: Token | None) -> list[Token]:
     if text in WORDS_OF_MATHS:
         return [Token("command", WORDS_OF_MATHS[text])]
     if text in _SMALL_WORDS and (before is None or before.kind in ("number", "text") or before.text == ","):
@@ -230,11 +230,11 @@ def _of_letters(text: str, after_space: bool, before: Token | None) -> list[Toke
     is_word = _WORD.fullmatch(text) and not _LETTERS_OF_VARIABLES.fullmatch(text)
     if is_word and (after_space or (before is not None and before.kind == "number" and text in ("cm", "km", "mm", "kg", "mg"))):
         return [Token("text", text)]
-    return [Token("letter", each) for each in text]
+    return [Token("letter", sign) for sign in text]
 
 
-def _of_text(text: str) -> list[Token]:
-    """A letter or number that was only set in another font is itself; a number among words is a number among words."""
+def _text_tokens(text: str) -> list[Token]:
+    """The tokens of a text command: its words and numbers. A single letter or number in another font is an ordinary one."""
     bare = text.strip()
     if re.fullmatch(r"[A-Za-z]", bare) and text == bare and bare not in "kmgshlLM":
         return [Token("letter", bare)]
@@ -243,18 +243,18 @@ def _of_text(text: str) -> list[Token]:
     if bare.lower() in ("all real numbers", "all reals", "all real"):
         return [Token("command", "\\mathbbR")]
     if re.fullmatch(r"[A-Z](?:(?:,|,? and )\s*[A-Z])+", bare):
-        return [Token("letter" if each.isalpha() else "sign", each) for each in bare.replace(" and ", ",").replace(",,", ",") if not each.isspace()]
+        return [Token("letter" if sign.isalpha() else "sign", sign) for sign in bare.replace(" and ", ",").replace(",,", ",") if not sign.isspace()]
     pieces = re.findall(r"\d[\d,]*(?:\.\d+)?|[^\d]+", bare)
     if len(pieces) == 2 and pieces[0][0].isdigit() and "/" not in bare and _BY_THREE.fullmatch(pieces[0]) is None and "," in pieces[0]:
         return [Token("text", bare)]
     if len(pieces) > 2 or (len(pieces) == 2 and not pieces[0][0].isdigit() and pieces[0].strip() not in ("$", "\\$", "-")):
         return [Token("text", bare)]
-    found = []
-    for each in pieces:
-        if each[0].isdigit():
-            found.append(Token("number", each.replace(",", "")))
-        elif each.strip() in ("-", "$", "\\$", ",", "/", "%", "\\%"):
-            found.append(Token("sign", each.strip().removeprefix("\\")))
-        elif each.strip():
-            found.append(Token("text", each.strip()))
-    return found
+    result = []
+    for piece in pieces:
+        if piece[0].isdigit():
+            result.append(Token("number", piece.replace(",", "")))
+        elif piece.strip() in ("-", "$", "\\$", ",", "/", "%", "\\%"):
+            result.append(Token("sign", piece.strip().removeprefix("\\")))
+        elif piece.strip():
+            result.append(Token("text", piece.strip()))
+    return result

@@ -27,7 +27,7 @@ def currency(reader: TokenReader) -> str | None:
 
 
 def with_unit(reader: TokenReader, value: Node, before: str | None, argument: ReadArgument) -> Node:
-    """`value`, times the factor that words after it name; the unit is kept for the whole relation."""
+    """`value` times the factor in the words after it; the reader keeps the unit for the whole relation."""
     unit = before or reader.unit
     words = _trailing_words(reader, argument)
     if words:
@@ -42,31 +42,31 @@ def with_unit(reader: TokenReader, value: Node, before: str | None, argument: Re
 
 
 def _trailing_words(reader: TokenReader, argument: ReadArgument) -> str:
-    """Text after a value, with a power of it: `\\text{ cm}^2`, `\\frac{\\text{km}}{\\text{h}}`."""
-    found = ""
+    """Text after a value, with its power: `\\text{ cm}^2`, `\\frac{\\text{km}}{\\text{h}}`."""
+    words = ""
     while True:
         here = reader.here()
         if here.kind == "text" and here.text.strip(" ,").lower() not in ("and", "or", "to"):
-            found += f" {here.text}"
+            words += f" {here.text}"
             reader.place += 1
             if reader.next_is("^"):
                 reader.place += 1
                 power = argument()
                 if not isinstance(power, Number | Apply):
                     raise Unsure("a unit's power")
-                found += f"^{power.value if isinstance(power, Number) else -1}"
+                words += f"^{power.value if isinstance(power, Number) else -1}"
         elif here.text == "\\frac" and (unit := _unit_fraction(reader)):
-            found += unit
-        elif found and reader.next_is("/") and reader.here(1).kind == "text":
-            found += "/"
+            words += unit
+        elif words and reader.next_is("/") and reader.here(1).kind == "text":
+            words += "/"
             reader.place += 1
         else:
-            return found
+            return words
 
 
 def _unit_fraction(reader: TokenReader) -> str | None:
     """`\\frac{\\text{km}}{\\text{h}}`."""
-    spelled = "".join("\0" if each.kind == "text" else each.text for each in reader.tokens[reader.place : reader.place + 15])
+    spelled = "".join("\0" if token.kind == "text" else token.text for token in reader.tokens[reader.place : reader.place + 15])
     match = _UNIT_FRACTION.match(spelled)
     if match is None:
         return None
@@ -76,5 +76,5 @@ def _unit_fraction(reader: TokenReader) -> str | None:
         count, end = count + (1 if token.kind == "text" else len(token.text)), end + 1
         names += [token.text] if token.kind == "text" else []
     reader.place = end
-    powers = [f"^{each}" if each else "" for each in (match["top"], match["bottom"])]
+    powers = [f"^{power}" if power else "" for power in (match["top"], match["bottom"])]
     return f" {names[0]}{powers[0]} / {names[1]}{powers[1]}"

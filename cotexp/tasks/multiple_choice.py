@@ -1,4 +1,4 @@
-"""Letters of multiple choice in a text, from the question's own options, at word borders."""
+"""Letters of multiple choice in a text: letters of the question's options at word boundaries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cotexp.tasks.readings import one_reading
 from cotexp.tasks.statement import first_line, first_sentence
 
 SEVERAL = ""
-"""A statement of several letters, or of a formula: no answer, and no earlier one counts."""
+"""The result for a statement of several letters or a formula: no answer, and no earlier statement counts."""
 _FONTS = r"\\(?:text|textbf|textit|texttt|textrm|mathrm|mathbf|mathit|mathsf|mathtt)\s*\{"
 _MARKUP = re.compile(rf"(?:[\s*_$`\"'“‘>:]|{_FONTS}|\{{|\\\(|\\\[)+")
 _PREFIX = re.compile(
@@ -47,10 +47,12 @@ _FORMULA = re.compile(r"\\(?!text|mathrm|mathbf|mathit|mathsf|mathtt|quad|[,;! ]
 
 
 MOST_MENTIONS = 40
-"""Letters in parentheses that are looked at, from the text's end."""
+"""Most letters in parentheses that are considered, from the end of the text."""
 
 
-class Found(NamedTuple):
+class ParenthesizedLetter(NamedTuple):
+    """A letter of an option in parentheses, and its place in the text."""
+
     letter: str
     start: int
 
@@ -64,10 +66,10 @@ class _Clause(NamedTuple):
 
 
 def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter that the text after "answer is" states; None when it states none, empty when it names several as equals.
+    """The letter in the statement after "answer is"; None if it states none, empty if it names several as equals.
 
-    In this order: a letter at once that nothing but a mark follows; a conclusion's letter; letters in parentheses before any denial or
-    reason; the option's text; one single letter. An article is no letter: "A dog so (B)" is B.
+    In this order: a letter at the start that only punctuation follows; the letter of a conclusion; letters in parentheses before any denial or
+    reason; the option's text; a single letter. An article is not a letter: "A dog so (B)" is B.
     """
     line = first_line(text)[:1000]
     line = line[_skip(line) :]
@@ -84,13 +86,15 @@ def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
     left = _left_over(line, options)
     if several or left is not None:
         return left if left is not None else SEVERAL
-    if (said := re.match(rf"({label})\s*=\s*(.+)", first_sentence(line))) and letter_of_text(said[2], options) == _as_option(said[1], options):
-        return _as_option(said[1], options)
-    if (alone := letter_of_text(first_line(text), options) or letter_of_text(line, options)) is not None:
-        return alone
+    if (equation := re.match(rf"({label})\s*=\s*(.+)", first_sentence(line))) and letter_of_text(equation[2], options) == _as_option(
+        equation[1], options
+    ):
+        return _as_option(equation[1], options)
+    if (whole := letter_of_text(first_line(text), options) or letter_of_text(line, options)) is not None:
+        return whole
     sentence = first_sentence(line)
     if "=" in sentence and one_reading(sentence).value is not None:
-        sides = {letter_of_text(each, options) for each in sentence.split("=")} - {None}
+        sides = {letter_of_text(side, options) for side in sentence.split("=")} - {None}
         if sides:
             return sides.pop() if len(sides) == 1 else SEVERAL
     return _clausewise(sentence, options)
@@ -100,29 +104,29 @@ _CONDITION = re.compile(r"\bif\b.*\b(?:otherwise|else)\b", re.IGNORECASE)
 
 
 def _depends(sentence: str, label: str) -> bool:
-    """Whether a sentence gives one option under a condition and another else."""
+    """Whether a sentence gives one option under a condition and another otherwise."""
     return bool(_CONDITION.search(sentence) or re.search(rf"\b(?:{label})[)\]]?\s+if\b[^,;]*[,;]\s*(?:and\s+)?[(\[]?(?:{label})\b", sentence))
 
 
 def _left_over(line: str, options: Mapping[str, str]) -> str | None:
-    found = re.findall(rf"{_LEAVES}[(\[]?\s*({_label(options)})(?![\w'’])", line)
-    return _as_option(found[-1], options) if found else None
+    letters = re.findall(rf"{_LEAVES}[(\[]?\s*({_label(options)})(?![\w'’])", line)
+    return _as_option(letters[-1], options) if letters else None
 
 
 def _is_taken_back(rest: str, letter: str, options: Mapping[str, str]) -> bool:
     """Whether another letter is offered after the first: "probably (A), but maybe (C)"."""
     sentence = re.split(r"[.!?]\s|\n", rest, maxsplit=1)[0]
     offers = [clause.text for clause in _clauses(sentence)[1:] if clause.link == "but"]
-    return any(_names(each, options) - {letter} and not _DENIAL.search(each) and not _REFUSED_AFTER.search(each) for each in offers)
+    return any(_names(offer, options) - {letter} and not _DENIAL.search(offer) and not _REFUSED_AFTER.search(offer) for offer in offers)
 
 
 def _clauses(sentence: str) -> list[_Clause]:
-    """A sentence cut before every reason, denial, conclusion and "but"; each clause without the word that ties it."""
-    found, link, start = [], "first", 0
+    """A sentence split before every reason, denial, conclusion and "but"; clauses do not include that word."""
+    clauses, link, start = [], "first", 0
     for match in _LINK.finditer(sentence):
-        found.append(_Clause(link, sentence[start : match.start()]))
+        clauses.append(_Clause(link, sentence[start : match.start()]))
         link, start = str(match.lastgroup), match.end()
-    return [*found, _Clause(link, sentence[start:])]
+    return [*clauses, _Clause(link, sentence[start:])]
 
 
 def _clausewise(sentence: str, options: Mapping[str, str]) -> str | None:
@@ -150,24 +154,24 @@ def _clausewise(sentence: str, options: Mapping[str, str]) -> str | None:
 
 
 def _names(text: str, options: Mapping[str, str]) -> set[str]:
-    """The letters that a clause names: those in parentheses if there are any, else single letters at word borders."""
+    """The letters in a clause: those in parentheses if there are any, otherwise single letters at word boundaries."""
     label = _label(options)
-    inside = {_as_option(each, options) for each in re.findall(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE)}
+    inside = {_as_option(letter, options) for letter in re.findall(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE)}
     if inside:
         return inside
     text = text[_skip(text) :] if text.strip() else text
     if _FORMULA.search(text):
         return set()
     named = set(re.findall(rf"{_BORDERS[0]}({label}){_BORDERS[1]}", text))
-    # "A" or "I" is no article or pronoun if a mark or the end follows it
-    return {_as_option(each, options) for each in named if each not in ("A", "I") or re.search(rf"(?<![\w'’-]){each}{_CLOSED}", text)}
+    # before punctuation or the end, "A" and "I" are not an article and a pronoun
+    return {_as_option(letter, options) for letter in named if letter not in ("A", "I") or re.search(rf"(?<![\w'’-]){letter}{_CLOSED}", text)}
 
 
 def boxed_letter(content: str, options: Mapping[str, str]) -> str | None:
-    """The letter that a box states; empty for a formula, such as "C = 5"."""
-    alone = letter_of_text(content, options)
-    if alone is not None:
-        return alone
+    """The letter in a box; empty for a formula such as "C = 5"."""
+    whole = letter_of_text(content, options)
+    if whole is not None:
+        return whole
     bare = re.sub(_FONTS + r"([^{}]*)\}", r"\1", content)
     return SEVERAL if _FORMULA.search(bare) else stated_letter(bare, options)
 
@@ -177,30 +181,30 @@ def heading_letter(line: str, options: Mapping[str, str], *, goes_on: bool) -> s
     bare = line.strip().strip("*_ ")
     if not goes_on:
         return stated_letter(line, options)
-    alone = re.fullmatch(rf"[(\[]?\s*({_label(options)})\s*[)\]]?\.?", bare, re.IGNORECASE)
-    return _as_option(alone[1], options) if alone else None
+    match = re.fullmatch(rf"[(\[]?\s*({_label(options)})\s*[)\]]?\.?", bare, re.IGNORECASE)
+    return _as_option(match[1], options) if match else None
 
 
 # --- parentheses ---------------------------------------------------------------------------------------------------------
 
 
-def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
-    """The one option that the last sentence with letters in parentheses names, without those that it rules out; None if it names several."""
+def said_in_parentheses(text: str, options: Mapping[str, str]) -> ParenthesizedLetter | None:
+    """The single option in the last sentence with letters in parentheses, not counting those that it rules out; None if there are several."""
     label = _label(options)
     mentions = list(re.finditer(rf"[(\[]\s*({label})\s*[)\]]", text, re.IGNORECASE))[-MOST_MENTIONS:]
     while mentions:
         begin, end = _sentence_around(text, mentions[-1].start())
-        in_sentence = [each for each in mentions if each.start() >= begin]
+        in_sentence = [mention for mention in mentions if mention.start() >= begin]
         mentions = mentions[: len(mentions) - len(in_sentence)]
         if text[end : end + 1] == "?":
             continue
-        kept = [each for each in in_sentence if not _is_refused(text, begin, end, each)]
-        letters = {_as_option(each[1], options) for each in kept}
+        kept = [mention for mention in in_sentence if not _is_refused(text, begin, end, mention)]
+        letters = {_as_option(mention[1], options) for mention in kept}
         corrected = len(kept) > 1 and re.search(
             r"\b(?:rather|no,|wait|actually|instead)\b[\s,]*(?!than)", text[kept[-2].end() : kept[-1].start()], re.IGNORECASE
         )
         if len(letters) == 1 or corrected:
-            return Found(_as_option(kept[-1][1], options), kept[-1].start())
+            return ParenthesizedLetter(_as_option(kept[-1][1], options), kept[-1].start())
         if letters:
             return None
     return None
@@ -208,14 +212,14 @@ def said_in_parentheses(text: str, options: Mapping[str, str]) -> Found | None:
 
 def _sentence_around(text: str, at: int) -> tuple[int, int]:
     begin = max(text.rfind("\n", 0, at), *(text.rfind(mark, 0, at) for mark in (". ", "! ", "? "))) + 1
-    ends = [each for each in (text.find(mark, at) for mark in ("\n", ". ", "! ", "? ")) if each >= 0]
+    ends = [end for end in (text.find(mark, at) for mark in ("\n", ". ", "! ", "? ")) if end >= 0]
     return begin, min(ends, default=len(text))
 
 
 def _is_refused(text: str, begin: int, end: int, mention: re.Match[str]) -> bool:
     before = text[max(begin, mention.start() - 300) : mention.start()]
-    links = [each for each in _clauses(before) if each.link != "first"]
-    if links and (links[-1].link == "denial" or any(each.link == "reason" for each in links)):
+    links = [clause for clause in _clauses(before) if clause.link != "first"]
+    if links and (links[-1].link == "denial" or any(link.link == "reason" for link in links)):
         return True
     return bool(_REFUSED_AFTER.match(text[mention.end() : min(end, mention.end() + 60)]))
 
@@ -224,7 +228,7 @@ def _is_refused(text: str, begin: int, end: int, mention: re.Match[str]) -> bool
 
 
 def last_letter(text: str, options: Mapping[str, str]) -> str | None:
-    """The last letter of an option at word borders, a capital or in parentheses."""
+    """The last letter of an option at word boundaries: a capital, or in parentheses."""
     last = None
     label = _label(options)
     for match in re.finditer(rf"{_BORDERS[0]}({label}){_BORDERS[1]}|\(({label.lower()})\)", text):
@@ -233,15 +237,15 @@ def last_letter(text: str, options: Mapping[str, str]) -> str | None:
 
 
 def _label(options: Mapping[str, str]) -> str:
-    return "|".join(re.escape(each) for each in sorted(options or LETTERS[:5], key=len, reverse=True))
+    return "|".join(re.escape(label) for label in sorted(options or LETTERS[:5], key=len, reverse=True))
 
 
 def _as_option(letter: str, options: Mapping[str, str]) -> str:
-    return next((each for each in options if each.upper() == letter.upper()), letter.upper())
+    return next((label for label in options if label.upper() == letter.upper()), letter.upper())
 
 
 def _skip(text: str) -> int:
-    """Where the statement begins after white space, markup and a word such as "option"."""
+    """The start of a statement after white space, markup and a word such as "option"."""
     position = 0
     for pattern in (_MARKUP, _PREFIX, _MARKUP):
         match = pattern.match(text, position)
@@ -250,5 +254,5 @@ def _skip(text: str) -> int:
 
 
 def _names_several(rest: str, label: str) -> bool:
-    """Whether another letter follows at once, as in "A, B" or "A and C"."""
+    """Whether another letter follows directly, as in "A, B" or "A and C"."""
     return bool(re.match(rf"[)\].*}}\s]*(?:,|and|or|&|/)\s*(?:(?:and|or)\s*)?(?:[(\[]\s*)?(?:{label})(?![\w'’])|\)\s*\((?:{label})\)", rest))

@@ -11,25 +11,31 @@ from cotexp.tasks.units import MAGNITUDES, NUMBERS, UNITS
 _SPOKEN_MAGNITUDES = {name: MAGNITUDES[name] for name in ["hundred", "thousand", "million", "billion", "trillion"]}
 
 
-def spoken_at(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
-    """ "eighteen", "one hundred and twenty", "a million", "half a dozen": a number in words, and where it ends."""
-    words = [each.text.lower() if each.kind == "word" else "" for each in found[at : at + 3]] + ["", "", ""]
+def number_in_words_at(tokens: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
+    """ "eighteen", "one hundred and twenty", "a million", "half a dozen": a number in words, and the place of its end."""
+    words = [token.text.lower() if token.kind == "word" else "" for token in tokens[at : at + 3]] + ["", "", ""]
     if words[0] == "half" and words[1] in ("a", "") and words[2] in MAGNITUDES:
         return Fraction(1, 2), at + 2
     if words[0] == "a" and words[1] == "half" and words[2] in MAGNITUDES:
         return Fraction(1, 2), at + 2
     if words[0] == "a" and words[1] in MAGNITUDES:
-        return (Fraction(1), at + 1) if words[1] not in _SPOKEN_MAGNITUDES else _spoken_number(found, at)
-    return _spoken_number(found, at) if words[0].split("-")[0] in NUMBERS else None
+        return (Fraction(1), at + 1) if words[1] not in _SPOKEN_MAGNITUDES else _spoken_number(tokens, at)
+    return _spoken_number(tokens, at) if words[0].split("-")[0] in NUMBERS else None
 
 
-def _spoken_number(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
-    """The whole of a number in words; None for a "one" that may be no number ("one of the eggs")."""
+def _spoken_number(tokens: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
+    """A complete number in words; None for a "one" that may not be a number ("one of the eggs")."""
     total, group, last, end = 0, 0, 0, at
-    while end < len(found) and found[end].kind == "word":
-        word = found[end].text.lower()
-        joined = word == "and" and end > at and last in _SPOKEN_MAGNITUDES.values() and end + 1 < len(found) and _small(found[end + 1]) is not None
-        number = 1 if word == "a" and end == at else _small(found[end])
+    while end < len(tokens) and tokens[end].kind == "word":
+        word = tokens[end].text.lower()
+        joined = (
+            word == "and"
+            and end > at
+            and last in _SPOKEN_MAGNITUDES.values()
+            and end + 1 < len(tokens)
+            and _below_hundred(tokens[end + 1]) is not None
+        )
+        number = 1 if word == "a" and end == at else _below_hundred(tokens[end])
         if joined:
             end += 1
             continue
@@ -46,22 +52,22 @@ def _spoken_number(found: Sequence[Token], at: int) -> tuple[Fraction, int] | No
         end += 1
     if end == at:
         return None
-    if end == at + 1 and found[at].text.lower() == "one" and not _is_lone(found, end):
+    if end == at + 1 and tokens[at].text.lower() == "one" and not _is_lone(tokens, end):
         return None
     return Fraction(total + group), end
 
 
-def _small(token: Token) -> int | None:
-    """The number below a hundred that a word says, such as "seven" or "twenty-one"."""
+def _below_hundred(token: Token) -> int | None:
+    """The number below a hundred in a word such as "seven" or "twenty-one"."""
     tens, _, ones = token.text.lower().partition("-") if token.kind == "word" else ("", "", "")
     if not ones:
         return NUMBERS.get(tens)
     return NUMBERS[tens] + NUMBERS[ones] if NUMBERS.get(tens, 0) >= 20 and 0 < NUMBERS.get(ones, 0) < 10 else None
 
 
-def _is_lone(found: Sequence[Token], at: int) -> bool:
-    """Whether nothing but a mark, a factor or a unit follows: before other words "one" is often no number."""
-    if at == len(found) or found[at].kind in ("separator", "close", "percent", "equals", "degree"):
+def _is_lone(tokens: Sequence[Token], at: int) -> bool:
+    """Whether only punctuation, a factor or a unit follows. Before other words "one" is often not a number."""
+    if at == len(tokens) or tokens[at].kind in ("separator", "close", "percent", "equals", "degree"):
         return True
-    word = found[at].text.lower()
-    return found[at].kind == "word" and (word in MAGNITUDES or (len(word) > 1 and word in UNITS and word != "second") or word == "and")
+    word = tokens[at].text.lower()
+    return tokens[at].kind == "word" and (word in MAGNITUDES or (len(word) > 1 and word in UNITS and word != "second") or word == "and")

@@ -11,7 +11,7 @@ from cotexp.tasks.token_reader import TokenReader
 from cotexp.tasks.unit_words import Unsure, number_in_words
 
 _TWO_NUMBERS = re.compile(r"(?:\{ number \}|number) (?:\{ number \}|number)|number(?! \{)")
-"""What follows `\\frac` if both of its parts are numbers: {1}{2}, 1{2}, {1}2, 1 2, 12."""
+"""The text after `\\frac` if both of its parts are numbers: {1}{2}, 1{2}, {1}2, 1 2, 12."""
 
 
 ReadArgument = Callable[..., Node]
@@ -19,7 +19,7 @@ ReadArgument = Callable[..., Node]
 
 
 def number(reader: TokenReader, argument: ReadArgument) -> Node:
-    """Raises: Unsure for a number that cannot be read whole."""
+    """The number at the reader's place. Raises: Unsure if it cannot be read completely."""
     if reader.next_is("."):  # .\overline{3}
         if (repeating := _repeating(reader, "0")) is None:
             raise Unsure("a point")
@@ -51,7 +51,7 @@ def _in_base(reader: TokenReader, digits: str, argument: ReadArgument) -> Node:
     if not isinstance(base, Number) or base.value.denominator != 1 or not 2 <= base.value <= 36 or "." in digits:
         raise Unsure("a base")
     number = int(base.value)
-    if any(int(each) >= number for each in digits):
+    if any(int(digit) >= number for digit in digits):
         raise Unsure("a digit that its base does not have")
     return Number(Fraction(digits)) if number == 10 else InBase(digits.lstrip("0") or "0", number)
 
@@ -87,8 +87,8 @@ def _scientific(reader: TokenReader, text: str) -> Node | None:
 
 
 def _mixed_in_latex(reader: TokenReader, whole: Number, argument: ReadArgument) -> Node | None:
-    """2\\frac{1}{2} is two and a half; None if no fraction of numbers follows. Looks before it reads, so that nested fractions are read once."""
-    kinds = " ".join(each.text if each.text in ("{", "}") else each.kind for each in reader.tokens[reader.place + 1 : reader.place + 7])
+    """2\\frac{1}{2} is two and a half; None if no fraction of numbers follows. It looks ahead, so that nested fractions are read once."""
+    kinds = " ".join(token.text if token.text in ("{", "}") else token.kind for token in reader.tokens[reader.place + 1 : reader.place + 7])
     if not _TWO_NUMBERS.match(kinds):
         return None
     reader.place += 1

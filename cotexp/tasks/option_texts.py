@@ -1,4 +1,4 @@
-"""Which option of multiple choice a text is, by the option's own words or its amount."""
+"""Finds the option of multiple choice that has a given text or amount."""
 
 from __future__ import annotations
 
@@ -13,25 +13,31 @@ from cotexp.tasks.units import UNITS
 
 
 def letter_of_text(text: str, options: Mapping[str, str]) -> str | None:
-    """The one option whose text this is, alone or after its own letter; None when no option or more than one fits.
+    """The option with this text, with or without its letter; None if no option or more than one fits.
 
-    Case counts only if it tells options apart, such as "Ww" and "WW". Spaces, LaTeX, separators of thousands, "the" and a unit that only
-    one of the two names do not count.
+    Case counts only if options differ in it, such as "Ww" and "WW". Spaces, LaTeX, separators of thousands, "the" and a unit that only
+    one of the two has do not count.
     """
     if len(text) > 1000 or not options:
         return None
     for form in (_folded, _canonical):
         for fold in (str, str.lower):
-            said = form(fold(text))
+            folded = form(fold(text))
             fitting = [
-                letter for letter, option in options.items() if option and said and said in {form(fold(each)) for each in _spellings(letter, option)}
+                letter
+                for letter, option in options.items()
+                if option and folded and folded in {form(fold(spelling)) for spelling in _spellings(letter, option)}
             ]
             if len(fitting) == 1:
                 return fitting[0]
     if (amount := _amount(text)) is None:
         return None
-    amounts = {letter: found for letter, option in options.items() if (found := _amount(option)) is not None}
-    near = [letter for letter, each in amounts.items() if each.value == amount.value and (each.unit == amount.unit or "" in (each.unit, amount.unit))]
+    amounts = {letter: amount_of_option for letter, option in options.items() if (amount_of_option := _amount(option)) is not None}
+    near = [
+        letter
+        for letter, option in amounts.items()
+        if option.value == amount.value and (option.unit == amount.unit or "" in (option.unit, amount.unit))
+    ]
     return near[0] if len(near) == 1 else None
 
 
@@ -41,16 +47,16 @@ def _spellings(letter: str, option: str) -> tuple[str, ...]:
 
 
 def _folded(text: str) -> str:
-    """A text for comparing: single spaces, no marks at its ends."""
+    """A text for comparison: single spaces, no punctuation at its ends."""
     return " ".join(text.split()).strip(" .,:;!?*_\"'$()[]{}")
 
 
 @lru_cache(maxsize=4096)
 def _canonical(text: str) -> str:
-    """A text without what does not change it: LaTeX's formatting, spaces beside signs, separators of thousands, articles at its head."""
+    """A text without parts that do not change it: formatting of LaTeX, spaces next to signs, separators of thousands, leading articles."""
     bare = re.sub(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", without_formatting(re.sub(r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\1/\2", text)))
     bare = re.sub(r"(?<=\d)[,\u2009\u202f](?=\d{3}(?!\d))", "", " ".join(bare.split()))
-    bare = re.sub(r"(\d+)\.0+(?!\d)|((?<=\d)\.\d*?[1-9])0+(?!\d)", lambda found: found[1] or found[2], bare)
+    bare = re.sub(r"(\d+)\.0+(?!\d)|((?<=\d)\.\d*?[1-9])0+(?!\d)", lambda match: match[1] or match[2], bare)
     bare = re.sub(r"\bper\s?cent(?:age)?\b", "%", re.sub(r"\b([Rr]s)\.", r"\1", bare), flags=re.IGNORECASE)
     bare = re.sub(r"\s*([:/%=+*×÷^<>≤≥√,;°-])\s*", r"\1", bare.replace("−", "-"))
     bare = re.sub(r"(?<=\d)\s+(?=[A-Za-z])|(?<=[A-Za-z$£€₹])\s+(?=\d)", "", bare)
@@ -70,7 +76,7 @@ def _amount(text: str) -> _Amount | None:
         return None
     spelled = without_formatting(text).replace("$", " dollars ").replace("₹", " rupees ")
     words = re.sub(r"\\[A-Za-z]+|[\d.,{}\s$\\/()-]|[½⅓¼¾]", " ", spelled).lower().split()
-    units = [_unit_name(each) for each in words if each not in ("a", "an", "the", "about", "approximately")]
+    units = [_unit_name(word) for word in words if word not in ("a", "an", "the", "about", "approximately")]
     return _Amount(reading.value, " ".join(units)) if len(words) <= 3 else None
 
 

@@ -1,4 +1,4 @@
-"""Pinned files of public repositories: downloaded at one commit, cut into splits, and checked before anything is written."""
+"""Pinned files of public repositories: downloaded at one commit, split, and checked before anything is written."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a task's splits are cut from pinned files.
+    """How to make a task's splits from pinned files.
 
     `rows` holds all rows: a JSON list, or an object with them under `field`. `membership` is a JSON object of split and row numbers, or
-    for SVAMP one JSON Lines file per split whose `id` names a row's `ID`. `sha256` is that of the written file, if it is known.
+    for SVAMP one JSON Lines file per split whose `id` names a row's `ID`. `sha256` is the hash of the written file, if known.
     """
 
     rows: Pinned
@@ -44,18 +44,18 @@ class Recipe:
 def cut(name: str, base: str | None = None) -> dict[str, bytes]:
     """Split -> its checked content as JSON Lines. `base` replaces the address of the repositories' host (COTEXP_FETCH_BASE).
 
-    Raises: ConfigError when a download fails, or what it holds is not what was pinned.
+    Raises: ConfigError if a download fails, or its content is not the pinned one.
     """
     recipe = RECIPES[name]
     rows = _json(recipe.rows, base)
     rows = rows.get(recipe.field) if recipe.field and isinstance(rows, dict) else rows
-    if not isinstance(rows, list) or not all(isinstance(each, dict) for each in rows):
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ConfigError(f"fetch {name}: {recipe.rows.path} must hold a list of rows; the source has changed, use paths.data=FOLDER instead")
     result = {}
     for split, numbers in _members(name, recipe, rows, base).items():
-        if outside := [each for each in numbers if not 0 <= each < len(rows)]:
+        if outside := [number for number in numbers if not 0 <= number < len(rows)]:
             raise ConfigError(f"fetch {name}: the split names row {outside[0]}, but {recipe.rows.path} has {len(rows)} rows; nothing was written")
-        content = b"".join(json_line(rows[each]) for each in numbers)
+        content = b"".join(json_line(rows[number]) for number in numbers)
         _check(name, split, content, num_rows=len(numbers), sha256=recipe.sha256.get(split))
         result[split] = content
     return result
@@ -64,25 +64,25 @@ def cut(name: str, base: str | None = None) -> dict[str, bytes]:
 def _members(name: str, recipe: Recipe, rows: list[dict[str, Any]], base: str | None) -> dict[str, list[int]]:
     """Split -> row numbers, in the split's order."""
     if isinstance(recipe.membership, Pinned):
-        found = _json(recipe.membership, base)
+        members = _json(recipe.membership, base)
     else:
         by_id = {row.get("ID"): number for number, row in enumerate(rows)}
-        found = {
+        members = {
             split: [by_id.get(orjson.loads(line).get("id"), -1) for line in _get(pinned, base).splitlines() if line.strip()]
             for split, pinned in recipe.membership.items()
         }
     splits = list(BENCHMARKS[name].splits)
-    if not isinstance(found, dict) or not all(isinstance(each, int) for split in splits for each in found.get(split, [None])):
+    if not isinstance(members, dict) or not all(isinstance(number, int) for split in splits for number in members.get(split, [None])):
         raise ConfigError(f"fetch {name}: the split file must hold the row numbers of {' and '.join(splits)}; the source has changed")
-    return {split: found[split] for split in splits}
+    return {split: members[split] for split in splits}
 
 
 def _check(name: str, split: str, content: bytes, *, num_rows: int, sha256: str | None) -> None:
-    official, found = BENCHMARKS[name].splits[split].num_rows, hashlib.sha256(content).hexdigest()
+    official, actual = BENCHMARKS[name].splits[split].num_rows, hashlib.sha256(content).hexdigest()
     if num_rows != official:
         raise ConfigError(f"fetch {name}: the {split} split must have {official} rows; got {num_rows}; nothing was written")
-    if sha256 is not None and found != sha256:
-        raise ConfigError(f"fetch {name}: sha256 of the {split} split must be {sha256}; got {found}; nothing was written, try again")
+    if sha256 is not None and actual != sha256:
+        raise ConfigError(f"fetch {name}: sha256 of the {split} split must be {sha256}; got {actual}; nothing was written; try again")
 
 
 def _json(pinned: Pinned, base: str | None) -> Any:
@@ -93,7 +93,7 @@ def _json(pinned: Pinned, base: str | None) -> Any:
 
 
 def _get(pinned: Pinned, base: str | None) -> bytes:
-    import http.client  # only downloads need these
+    import http.client  # imported only for downloads
     import urllib.error
     import urllib.request
 

@@ -1,4 +1,4 @@
-"""The two values that a plus-minus sign gives."""
+"""The two values of a formula with a plus-minus sign."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from cotexp.tasks.values import parts_of
 
 
 def several(node: Node) -> Node:
-    """3 \\pm 2 is two values. Raises: Unsure for more than one such sign, since they may go together or not."""
+    """The two values of 3 \\pm 2. Raises: Unsure if there is more than one such sign, because they may depend on each other."""
     if isinstance(node, Group) and node.kind in ("list", "{}"):
-        members = [each for own in node.members for each in _members(several(own))]
+        members = [member for member_of_node in node.members for member in _members(several(member_of_node))]
         return Group(node.kind, tuple(members), node.joined_by)
     if isinstance(node, Relation) and node.signs == ("=",) and _count_signs(node) == 1:
-        return Group("list", tuple(Relation(("=",), (node.sides[0], _with_sign(node.sides[1], each))) for each in ("+", "-")))
+        return Group("list", tuple(Relation(("=",), (node.sides[0], _with_sign(node.sides[1], sign))) for sign in ("+", "-")))
     count = _count_signs(node)
     if count == 0 or isinstance(node, Group | Relation):
         return node
@@ -27,7 +27,7 @@ def _members(node: Node) -> tuple[Node, ...]:
 
 
 def _count_signs(node: Node) -> int:
-    return (isinstance(node, Apply) and node.name == "pm") + sum(_count_signs(each) for each in parts_of(node))
+    return (isinstance(node, Apply) and node.name == "pm") + sum(_count_signs(part) for part in parts_of(node))
 
 
 def _with_sign(node: Node, sign: str) -> Node:
@@ -36,7 +36,7 @@ def _with_sign(node: Node, sign: str) -> Node:
         return Quantity(_with_sign(node.value, sign), node.unit)
     if not isinstance(node, Apply):
         return node
-    operands = tuple(_with_sign(each, sign) for each in node.operands)
+    operands = tuple(_with_sign(operand, sign) for operand in node.operands)
     if node.name != "pm":
         return Apply(node.name, operands)
     last = operands[-1] if sign == "+" else Apply("neg", (operands[-1],))

@@ -1,4 +1,4 @@
-"""What a model is asked: the task's template, with worked examples before the question or without."""
+"""Prompts: the task's template, with or without worked examples before the question."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class Prompt:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What decides the prompt, for keys: the template and a hash of the worked examples (empty without any)."""
+        """The identity of the prompt for keys: the template and a hash of the worked examples (empty without examples)."""
         return {"template": self.template, "shots": hashlib.sha256(self.shots.encode()).hexdigest()[:16] if self.shots else ""}
 
 
 def prompt_of(task: Task, shots: Sequence[Question] = ()) -> Prompt:
-    """The prompt of a task. `shots` are the questions that the draw set aside; a few_shot_file takes their place.
+    """The prompt of a task. `shots` are the questions that the draw set aside; a few_shot_file replaces them.
 
-    Raises: ConfigError when there are fewer worked examples than task.few_shot, or a line of the file cannot be read.
+    Raises: ConfigError if there are fewer worked examples than task.few_shot, or a line of the file cannot be read.
     """
     if not task.few_shot:
         return Prompt(task.prompt)
     if task.few_shot_file:
         examples = _file_examples(task)
     else:
-        examples = [(_asked(task.prompt, each.text, each.options), each.references[0]) for each in shots if each.references]
+        examples = [(_asked(task.prompt, shot.text, shot.options), shot.references[0]) for shot in shots if shot.references]
     if len(examples) < task.few_shot:
         where = f"task.few_shot_file: {task.few_shot_file} has" if task.few_shot_file else f"the training questions of {task.name} give"
         raise ConfigError(

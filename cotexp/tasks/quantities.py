@@ -1,6 +1,6 @@
-"""Quantities in a row of tokens: a number with all that changes its value (sign, fraction, magnitude, factorial, a second unit).
+"""Quantities in a sequence of tokens: a number with everything that changes its value (sign, fraction, magnitude, factorial, second unit).
 
-What is not read whole becomes a `Stop`, which makes the whole statement unreadable: a part of a number is another number.
+A number that is not read completely becomes a `Stop`, which makes the whole statement unreadable, because a part of it would be another number.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from cotexp.tasks.number_words import spoken_at
-from cotexp.tasks.sentence_items import Item, Quantity, Sign, Stop, Word, plain
+from cotexp.tasks.number_words import number_in_words_at
+from cotexp.tasks.sentence_items import Item, Quantity, Sign, Stop, Word, plain_digits
 from cotexp.tasks.text_tokens import MOST_DIGITS, Token
 from cotexp.tasks.units import MAGNITUDES, NUMBERS, UNITS
 from cotexp.tasks.word_lists import ATTACHED, CHANGING
@@ -23,17 +23,17 @@ _PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4), "third": Fraction(1
 MOST_FACTORIAL = 60
 
 
-def items(found: Sequence[Token]) -> list[Item]:
-    """The tokens with their quantities put together, compounds such as "2 hours and 30 minutes" too."""
+def items(tokens: Sequence[Token]) -> list[Item]:
+    """The items of a sentence: quantities, including compounds such as "2 hours and 30 minutes", and other tokens."""
     result: list[Item] = []
     at = 0
-    while at < len(found):
-        read = _quantity(found, at, result)
+    while at < len(tokens):
+        read = _quantity(tokens, at, result)
         if read is not None:
             item, at = read
             result.append(item)
             continue
-        token = found[at]
+        token = tokens[at]
         if token.kind == "word" and token.text.lower() not in ("π", "pi"):
             result.append(Word(token.text, token.spaced))
         elif token.kind in ("word", "bad", "bang", "degree", "percent", "number"):
@@ -47,46 +47,46 @@ def items(found: Sequence[Token]) -> list[Item]:
 # --- one quantity --------------------------------------------------------------------------------------------------------
 
 
-def _quantity(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[Quantity | Stop, int] | None:
-    """The quantity that begins at a token, and where it ends; None when none begins there."""
-    negative, start = _sign(found, at, before)
+def _quantity(tokens: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[Quantity | Stop, int] | None:
+    """The quantity that begins at a token, and the place of its end; None if none begins there."""
+    negative, start = _sign(tokens, at, before)
     currency = ""
-    while start < len(found) and found[start].kind == "currency":
-        currency, start = found[start].text, start + 1
-    if not negative and currency and start < len(found) and _is_minus(found[start]):
+    while start < len(tokens) and tokens[start].kind == "currency":
+        currency, start = tokens[start].text, start + 1
+    if not negative and currency and start < len(tokens) and _is_minus(tokens[start]):
         negative, start = True, start + 1
-    if start >= len(found):
+    if start >= len(tokens):
         return None
-    spoken = spoken_at(found, start)
+    spoken = number_in_words_at(tokens, start)
     if spoken is not None:
         value, end = spoken
-        part = _part(found, end) if value.denominator == 1 else None
+        part = _part(tokens, end) if value.denominator == 1 else None
         value, end = (value + part[0], part[1]) if part else (value, end)
-        if end < len(found) and found[end].text.lower() in ("quarter", "quarters", "point"):
-            return Stop(found[end].text), end + 1
-        quantity = Quantity(value, plain(value))
-    elif found[start].kind == "number":
-        if before and isinstance(before[-1], Word) and not found[start].spaced and not currency and len(before[-1].text) == 1:
-            return Stop(found[start].text), start + 1
-        quantity, end = _simple(found, start)
+        if end < len(tokens) and tokens[end].text.lower() in ("quarter", "quarters", "point"):
+            return Stop(tokens[end].text), end + 1
+        quantity = Quantity(value, plain_digits(value))
+    elif tokens[start].kind == "number":
+        if before and isinstance(before[-1], Word) and not tokens[start].spaced and not currency and len(before[-1].text) == 1:
+            return Stop(tokens[start].text), start + 1
+        quantity, end = _simple(tokens, start)
     else:
         return None
-    return _with_modifiers(quantity, found, end, currency=currency, negative=negative)
+    return _with_modifiers(quantity, tokens, end, currency=currency, negative=negative)
 
 
-def _sign(found: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[bool, int]:
-    """Whether the token is a minus sign, and where its operand begins. After a quantity it is an operator."""
-    token = found[at]
+def _sign(tokens: Sequence[Token], at: int, before: Sequence[Item]) -> tuple[bool, int]:
+    """Whether the token is a minus sign, and the place of its operand. After a quantity it is an operator."""
+    token = tokens[at]
     operand = bool(before) and (isinstance(before[-1], Quantity | Stop) or (isinstance(before[-1], Sign) and before[-1].kind == "close"))
     glued = bool(before) and isinstance(before[-1], Word) and not token.spaced
-    if _is_minus(token) and not operand and not glued and at + 1 < len(found):
-        tight = not found[at + 1].spaced or found[at + 1].kind in ("number", "currency")
-        after_word = bool(before) and isinstance(before[-1], Word) and found[at + 1].spaced
-        if tight and not after_word and found[at + 1].kind in ("number", "currency"):
+    if _is_minus(token) and not operand and not glued and at + 1 < len(tokens):
+        tight = not tokens[at + 1].spaced or tokens[at + 1].kind in ("number", "currency")
+        after_word = bool(before) and isinstance(before[-1], Word) and tokens[at + 1].spaced
+        if tight and not after_word and tokens[at + 1].kind in ("number", "currency"):
             return True, at + 1
-    if token.kind == "operator" and token.text == "+" and not operand and not glued and at + 1 < len(found) and found[at + 1].kind == "number":
+    if token.kind == "operator" and token.text == "+" and not operand and not glued and at + 1 < len(tokens) and tokens[at + 1].kind == "number":
         return False, at + 1
-    if token.kind == "word" and token.text.lower() in ("negative", "minus") and not operand and at + 1 < len(found):
+    if token.kind == "word" and token.text.lower() in ("negative", "minus") and not operand and at + 1 < len(tokens):
         return True, at + 1
     return False, at
 
@@ -95,56 +95,56 @@ def _is_minus(token: Token) -> bool:
     return token.kind == "operator" and token.text in "-−–"
 
 
-def _simple(found: Sequence[Token], at: int) -> tuple[Quantity, int]:
+def _simple(tokens: Sequence[Token], at: int) -> tuple[Quantity, int]:
     """A number, a fraction "a/b", or a mixed one."""
-    token = found[at]
+    token = tokens[at]
     assert token.value is not None
-    quantity = Quantity(token.value, token.plain or plain(token.value), is_fraction=token.text == "fraction")
+    quantity = Quantity(token.value, token.plain or plain_digits(token.value), is_fraction=token.text == "fraction")
     end = at + 1
-    over = _over(found, end) if not quantity.is_fraction else None
+    over = _denominator(tokens, end) if not quantity.is_fraction else None
     if over is not None and quantity.value is not None:
         bottom, end = over
         assert bottom.value is not None
         return Quantity(token.value / bottom.value, f"{token.plain}/{bottom.plain}", is_fraction=True), end
     if quantity.is_fraction or token.value.denominator != 1:
         return quantity, end
-    part = _part(found, end)
+    part = _part(tokens, end)
     if part is None:
         return quantity, end
     value = token.value + part[0]
-    return Quantity(value, plain(value)), part[1]
+    return Quantity(value, plain_digits(value)), part[1]
 
 
-def _over(found: Sequence[Token], at: int) -> tuple[Token, int] | None:
-    """The denominator after a slash, one that is not zero and that no other slash follows."""
-    if at + 1 < len(found) and found[at].kind == "operator" and found[at].text == "/":
-        second = at + 1 + (found[at + 1].kind == "currency")
+def _denominator(tokens: Sequence[Token], at: int) -> tuple[Token, int] | None:
+    """The denominator after a slash, and the place of its end. None if it is zero or if another slash follows."""
+    if at + 1 < len(tokens) and tokens[at].kind == "operator" and tokens[at].text == "/":
+        second = at + 1 + (tokens[at + 1].kind == "currency")
         if (
-            second < len(found)
-            and found[second].kind == "number"
-            and found[second].text != "fraction"
-            and found[second].value
-            and found[second].plain
+            second < len(tokens)
+            and tokens[second].kind == "number"
+            and tokens[second].text != "fraction"
+            and tokens[second].value
+            and tokens[second].plain
         ):
-            after = found[second + 1] if second + 1 < len(found) else None
+            after = tokens[second + 1] if second + 1 < len(tokens) else None
             if after is None or after.kind != "operator" or after.text not in "/^":
-                return found[second], second + 1
+                return tokens[second], second + 1
     return None
 
 
-def _part(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
+def _part(tokens: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
     """The fraction of a mixed number after its whole part: "1/2", "½", "and 1/2", "and a half"."""
-    joined = at < len(found) and found[at].kind == "word" and found[at].text.lower() == "and"
+    joined = at < len(tokens) and tokens[at].kind == "word" and tokens[at].text.lower() == "and"
     at += joined
-    if at >= len(found):
+    if at >= len(tokens):
         return None
-    if found[at].kind == "number":
-        part, end = (found[at].value, at + 1) if found[at].text == "fraction" else (None, at)
-        if part is None and (over := _over(found, at + 1)) is not None and found[at].value is not None and found[at].value.denominator == 1:  # type: ignore[union-attr]
-            assert found[at].value is not None
-            part, end = found[at].value / over[0].value, over[1]  # type: ignore[operator]
+    if tokens[at].kind == "number":
+        part, end = (tokens[at].value, at + 1) if tokens[at].text == "fraction" else (None, at)
+        if part is None and (over := _denominator(tokens, at + 1)) is not None and tokens[at].value is not None and tokens[at].value.denominator == 1:  # type: ignore[union-attr]
+            assert tokens[at].value is not None
+            part, end = tokens[at].value / over[0].value, over[1]  # type: ignore[operator]
         return (part, end) if part is not None and 0 < part < 1 else None
-    words = [each.text.lower() if each.kind == "word" else "" for each in found[at : at + 2]] + ["", ""]
+    words = [token.text.lower() if token.kind == "word" else "" for token in tokens[at : at + 2]] + ["", ""]
     if joined and words[0] in ("a", "one") and words[1] in _PARTS:
         return _PARTS[words[1]], at + 2
     if joined and words[0] in ("two", "three") and words[1].removesuffix("s") in _PARTS:
@@ -153,28 +153,28 @@ def _part(found: Sequence[Token], at: int) -> tuple[Fraction, int] | None:
     return None
 
 
-# --- what follows it -----------------------------------------------------------------------------------------------------
+# --- after the number -----------------------------------------------------------------------------------------------------
 
 
-def _with_modifiers(quantity: Quantity, found: Sequence[Token], at: int, *, currency: str, negative: bool) -> tuple[Quantity | Stop, int]:
-    """The quantity with factorial, magnitudes, sign and unit. Anything directly after it that is not read stops the reading."""
+def _with_modifiers(quantity: Quantity, tokens: Sequence[Token], at: int, *, currency: str, negative: bool) -> tuple[Quantity | Stop, int]:
+    """The quantity with factorial, magnitudes, sign and unit. Unknown text directly after it makes it a `Stop`."""
     value, changed, is_letter = quantity.value, quantity.plain == "", False
-    if at < len(found) and found[at].kind == "bang" and not found[at].spaced:
+    if at < len(tokens) and tokens[at].kind == "bang" and not tokens[at].spaced:
         if value.denominator != 1 or not 0 <= value <= MOST_FACTORIAL:
             return Stop("!"), at + 1
         value, changed, at = Fraction(math.factorial(int(value))), True, at + 1
-    while at < len(found) and (factor := _magnitude(found[at], currency)) is not None:
-        value, changed, is_letter, at = value * factor, True, is_letter or (len(found[at].text) == 1 and found[at].text.isascii()), at + 1
-        if at < len(found) and found[at].kind == "separator" and found[at].text == "." and found[at - 1].text.lower() == "doz":
+    while at < len(tokens) and (factor := _magnitude(tokens[at], currency)) is not None:
+        value, changed, is_letter, at = value * factor, True, is_letter or (len(tokens[at].text) == 1 and tokens[at].text.isascii()), at + 1
+        if at < len(tokens) and tokens[at].kind == "separator" and tokens[at].text == "." and tokens[at - 1].text.lower() == "doz":
             at += 1
-    if at < len(found) and found[at].kind == "word" and found[at].text.lower() in MAGNITUDES:
-        return Stop(found[at].text), at + 1
+    if at < len(tokens) and tokens[at].kind == "word" and tokens[at].text.lower() in MAGNITUDES:
+        return Stop(tokens[at].text), at + 1
     value = -value if negative else value
-    text = plain(value) if changed else f"{'-' if negative else ''}{quantity.plain}"
+    text = plain_digits(value) if changed else f"{'-' if negative else ''}{quantity.plain}"
     if len(text) > MOST_DIGITS + 10:
         return Stop(""), at
     read = Quantity(value, text, UNITS.get(currency), currency, is_fraction=quantity.is_fraction, is_letter=is_letter)
-    return _with_unit(read, found, at)
+    return _with_unit(read, tokens, at)
 
 
 def _magnitude(token: Token, currency: str) -> int | None:
@@ -188,18 +188,18 @@ def _magnitude(token: Token, currency: str) -> int | None:
         return MAGNITUDES[token.text.lower()]
     if token.text[0] in _HAN and token.text[1:2] not in ("克", "米", "瓦", "卡", "帕"):
         factor = 1
-        for each in token.text:
-            if each not in _HAN:
+        for sign in token.text:
+            if sign not in _HAN:
                 break
-            factor *= _HAN[each]
+            factor *= _HAN[sign]
         return factor
     return None
 
 
-def _with_unit(quantity: Quantity, found: Sequence[Token], at: int) -> tuple[Quantity | Stop, int]:
-    if at >= len(found):
+def _with_unit(quantity: Quantity, tokens: Sequence[Token], at: int) -> tuple[Quantity | Stop, int]:
+    if at >= len(tokens):
         return quantity, at
-    token, after = found[at], found[at + 1] if at + 1 < len(found) else None
+    token, after = tokens[at], tokens[at + 1] if at + 1 < len(tokens) else None
     if token.kind == "percent":
         return quantity._replace(is_percent=True, unit=None, unit_name="%"), at + 1
     if token.kind == "degree":
@@ -215,21 +215,21 @@ def _with_unit(quantity: Quantity, found: Sequence[Token], at: int) -> tuple[Qua
         return quantity._replace(unit_name="/"), at + 2
     if token.kind != "word":
         return quantity, at
-    return _with_word(quantity, found, at)
+    return _with_word(quantity, tokens, at)
 
 
 def _is_scale(token: Token | None) -> bool:
     return token is not None and token.kind == "word" and token.text in ("C", "F", "K")
 
 
-def _with_word(quantity: Quantity, found: Sequence[Token], at: int) -> tuple[Quantity | Stop, int]:
-    token = found[at]
+def _with_word(quantity: Quantity, tokens: Sequence[Token], at: int) -> tuple[Quantity | Stop, int]:
+    token = tokens[at]
     word = token.text.lower()
     unit = UNITS.get(token.text) or (UNITS.get(word) if len(word) > 1 else None)
-    following = [each.text.lower() for each in found[at : at + 3]]
+    following = [token.text.lower() for token in tokens[at : at + 3]]
     if word in CHANGING or re.fullmatch(r"r\d+", word) or following[:2] == ["below", "zero"] or following == ["to", "the", "power"]:
         return Stop(word), at + 1
-    if unit is not None and (len(token.text) > 1 or _stands(found, at)):
+    if unit is not None and (len(token.text) > 1 or _is_unit_letter(tokens, at)):
         return quantity._replace(unit=unit, unit_name=token.text), at + 1
     if len(token.text) == 1 and token.text not in _OWN_LETTERS and token.text.isascii() and token.text != "x":
         return Stop(token.text), at + 1
@@ -238,9 +238,9 @@ def _with_word(quantity: Quantity, found: Sequence[Token], at: int) -> tuple[Qua
     return quantity, at
 
 
-def _stands(found: Sequence[Token], at: int) -> bool:
-    """Whether a single letter is a unit here: nothing that makes it a variable follows, such as an operator."""
-    after = found[at + 1] if at + 1 < len(found) else None
+def _is_unit_letter(tokens: Sequence[Token], at: int) -> bool:
+    """Whether a single letter is a unit: nothing after it, such as an operator, makes it a variable."""
+    after = tokens[at + 1] if at + 1 < len(tokens) else None
     return after is None or not ((after.kind == "operator" and after.text in "+-*^×−") or (after.kind == "open" and not after.spaced))
 
 
@@ -248,7 +248,7 @@ def _stands(found: Sequence[Token], at: int) -> bool:
 
 
 def _compounds(row: Sequence[Item]) -> list[Item]:
-    """Quantities of one kind in falling units, joined: "18 dollars and 50 cents" is 18.5 dollars."""
+    """Joined quantities of one kind in descending units: "18 dollars and 50 cents" is 18.5 dollars."""
     result: list[Item] = []
     at = 0
     while at < len(row):
@@ -268,7 +268,7 @@ def _compounds(row: Sequence[Item]) -> list[Item]:
 def _first_of_compound(result: Sequence[Item]) -> int | None:
     """The place of the quantity that only "and" or a comma separates from the next one."""
     at = len(result) - 1
-    while at >= 0 and ((isinstance(each := result[at], Word) and each.text.lower() == "and") or (isinstance(each, Sign) and each.text == ",")):
+    while at >= 0 and ((isinstance(item := result[at], Word) and item.text.lower() == "and") or (isinstance(item, Sign) and item.text == ",")):
         at -= 1
     return at if at >= 0 and isinstance(result[at], Quantity) else None
 
@@ -282,4 +282,4 @@ def _joined(whole: Quantity, part: Quantity) -> Quantity | None:
         return None
     share = part.value * part.unit.size / whole.unit.size
     value = whole.value - share if whole.plain.startswith("-") else whole.value + share
-    return Quantity(value, plain(value), whole.unit, whole.unit_name)
+    return Quantity(value, plain_digits(value), whole.unit, whole.unit_name)

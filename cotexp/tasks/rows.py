@@ -1,6 +1,6 @@
-"""Rows of a file, each with its place, so that every refusal names file, line and field.
+"""Rows of a file with their places, so that every error names file, line and field.
 
-A reader yields `Row`s lazily: it knows nothing of questions. What a row must hold is said by its `text`, `object` and `list_of` methods.
+A reader yields `Row`s lazily and knows nothing about questions. The methods of `Row` check the fields.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Row:
     def text(self, name: str) -> str:
         """The field's text without outer white space.
 
-        Raises: ConfigError when the field is missing, empty or no text.
+        Raises: ConfigError if the field is missing, empty or not a text.
         """
         value = self.value(name)
         if not isinstance(value, str):
@@ -60,7 +60,7 @@ class Row:
         return value
 
     def value(self, name: str) -> Any:
-        """The field as it is. Raises: ConfigError when it is missing or null."""
+        """The value of the field. Raises: ConfigError if it is missing or null."""
         if name in self.fields and self.fields[name] is None:
             raise self.refusal(name, "must not be null")
         if name not in self.fields:
@@ -69,17 +69,17 @@ class Row:
         return self.fields[name]
 
     def gold(self, name: str, answer_type: AnswerType, options: Mapping[str, str] | None = None, *, raw: Any = None) -> str:
-        """The field's answer (or `raw` in its place) in the form that is compared. Raises: ConfigError when it is none of this type."""
-        from cotexp.tasks.gold import read_gold  # the readers of answers take a tenth of a second, and settings need none
+        """The field's answer (or `raw` in its place) in the form that is compared. Raises: ConfigError if it is not of this type."""
+        from cotexp.tasks.gold import read_gold  # importing the readers of answers takes a tenth of a second, and settings need none
 
-        given = self.value(name) if raw is None else raw
+        answer = self.value(name) if raw is None else raw
         try:
-            return read_gold(given, answer_type, options)
+            return read_gold(answer, answer_type, options)
         except ValueError as error:
-            raise self.refusal(name, f"{error}; got {_short(given)} (answer type {answer_type})") from None
+            raise self.refusal(name, f"{error}; got {_short(answer)} (answer type {answer_type})") from None
 
     def finish_reason(self) -> FinishReason:
-        """How the row's text ended, by its field `finish_reason`. Raises: ConfigError when the field holds no known word."""
+        """The finish reason of the row's text, by its field `finish_reason`. Raises: ConfigError if its value is unknown."""
         try:
             return finish_reason(self.fields.get("finish_reason"))
         except ValueError as error:
@@ -109,7 +109,7 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
 
 
 def _content(path: Path, name: str) -> bytes:
-    """Raises: ConfigError for what is no file, or cannot be read; a pipe or device is not even opened, since that may wait for ever."""
+    """The bytes of a file. Raises: ConfigError if it is not a file or cannot be read. A pipe or device is not opened, as that may block forever."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -161,7 +161,7 @@ def _csv_rows(content: bytes, name: str) -> Iterator[Row]:
 
 
 def _header(cells: list[str], place: str) -> list[str]:
-    names = [each.strip() for each in cells]
+    names = [cell.strip() for cell in cells]
     if len(set(names)) < len(names):
         raise ConfigError(f"{place}: the header must not repeat a name; got {', '.join(names)}")
     return names
@@ -181,27 +181,27 @@ def _parquet_rows(content: bytes, name: str) -> Iterator[Row]:
 
 
 def json_line(row: Any) -> bytes:
-    """One line of JSON Lines, as this project writes it."""
+    """A row as a line of JSON Lines, as this project writes it."""
     return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
 def options_of(row: Row, name: str) -> dict[str, str]:
     """Options under the letters A, B, ...: from a list of texts ("A) cat" loses its label), an object of label and text, a list of objects
-    with fields label and text or an object with two such lists, or any of these as JSON (or as Python spells it) in a text.
+    with fields label and text or an object with two such lists, or any of these as JSON (or as Python prints it) in a text.
 
-    Raises: ConfigError when the field is none of these, or holds fewer than two options or more than there are letters.
+    Raises: ConfigError if the field is none of these, or has fewer than two options or more options than letters.
     """
     value = _unpacked(row, name)
     texts = list(value.values()) if isinstance(value, Mapping) else value
-    if isinstance(value, Mapping) and not all(isinstance(each, str) for each in texts):
+    if isinstance(value, Mapping) and not all(isinstance(text, str) for text in texts):
         raise row.refusal(name, f"must be an object of label and text; got {_short(value)}")
-    if isinstance(texts, list) and all(isinstance(each, str) for each in texts):
-        labelled = [label_and_text(each) for each in texts]
+    if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+        labelled = [label_and_text(text) for text in texts]
         if [label for label, _ in labelled] == list(LETTERS[: len(texts)]):
             texts = [text for _, text in labelled]
     if not isinstance(texts, list):
         raise row.refusal(name, f"must be a list of texts or an object of label and text; got {_short(value)}")
-    plain = [str(each).strip() if isinstance(each, str | int | float) and not isinstance(each, bool) else "" for each in texts]
+    plain = [str(text).strip() if isinstance(text, str | int | float) and not isinstance(text, bool) else "" for text in texts]
     if "" in plain:
         raise row.refusal(name, f"must hold texts that are not empty; got {_short(texts[plain.index('')])}")
     if not 2 <= len(plain) <= len(LETTERS):
@@ -212,19 +212,19 @@ def options_of(row: Row, name: str) -> dict[str, str]:
 def labels_of(row: Row, name: str) -> list[str]:
     """The labels of an object of options, in order; empty for a list."""
     value = _unpacked(row, name)
-    return [str(each) for each in value] if isinstance(value, Mapping) else []
+    return [str(key) for key in value] if isinstance(value, Mapping) else []
 
 
 _ARRAY = re.compile(r"\barray\(\s*(\[.*?\])\s*(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
-"""How pandas writes the arrays of a Parquet file into a cell of a CSV file."""
+"""The form of an array of a Parquet file in a CSV file written by pandas."""
 
 
 def _unpacked(row: Row, name: str) -> Any:
     """The field, read as JSON if it is a text (a cell of a CSV file); separate lists of labels and texts become one object."""
     value = row.value(name)
-    if isinstance(value, list) and value and all(isinstance(each, Mapping) and {"label", "text"} <= each.keys() for each in value):
-        return {str(each["label"]): each["text"] for each in value}
-    if isinstance(value, Mapping) and value.keys() == {"label", "text"} and all(isinstance(each, list) for each in value.values()):
+    if isinstance(value, list) and value and all(isinstance(option, Mapping) and {"label", "text"} <= option.keys() for option in value):
+        return {str(option["label"]): option["text"] for option in value}
+    if isinstance(value, Mapping) and value.keys() == {"label", "text"} and all(isinstance(column, list) for column in value.values()):
         return dict(zip(map(str, value["label"]), value["text"], strict=False))
     if not isinstance(value, str):
         return value
@@ -235,13 +235,13 @@ def _unpacked(row: Row, name: str) -> Any:
 
 
 def _decoded_cell(cell: str) -> Any:
-    """What a cell spells as JSON, or as Python writes lists and objects into a CSV file; None for neither."""
+    """The value of a cell that is JSON, or a list or object as Python prints it; None for neither."""
     try:
         return orjson.loads(cell)
     except orjson.JSONDecodeError:
         pass
     try:
-        found = ast.literal_eval(_ARRAY.sub(r"\1", cell.strip()))
+        value = ast.literal_eval(_ARRAY.sub(r"\1", cell.strip()))
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return None
-    return found if isinstance(found, list | dict) else None
+    return value if isinstance(value, list | dict) else None

@@ -1,4 +1,4 @@
-"""What a sentence is made of for the reader of numbers: quantities, words, signs, and what it cannot read."""
+"""Items of a sentence for the reader of numbers: quantities, words, signs, and unreadable parts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Sign(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """Something that changes a value in a way that is not read."""
+    """Something that changes a value in an unknown way."""
 
     text: str
 
@@ -42,8 +42,8 @@ class Stop(NamedTuple):
 Item = Quantity | Word | Sign | Stop
 
 
-def plain(value: Fraction) -> str:
-    """A number in plain digits if these end, such as "1080" or "0.25"; else as a fraction such as "1/3"."""
+def plain_digits(value: Fraction) -> str:
+    """A number in plain digits if these terminate, such as "1080" or "0.25"; otherwise as a fraction such as "1/3"."""
     if value.denominator == 1:
         return str(value.numerator)
     places = next((count for count in range(value.denominator.bit_length()) if 10**count % value.denominator == 0), None)

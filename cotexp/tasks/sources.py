@@ -1,7 +1,7 @@
-"""Where a benchmark's files come from: a data folder, the Hugging Face hub, or the pinned files of a public repository.
+"""Sources of a benchmark's files: a data folder, the Hugging Face hub, or pinned files of a public repository.
 
-Downloads are checked (official row counts, sha256 of pinned files) before anything is written; a file appears whole or not at all, and
-`source.json` beside it records where it came from.
+Downloads are checked (official row counts, sha256 of pinned files) before anything is written; a file appears complete or not at all, and
+`source.json` next to it records its source.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cotexp.tasks.rows import json_line
 
 
 def known_benchmark(name: str, setting: str) -> Benchmark:
-    """Raises: ConfigError naming `setting` when there is no such benchmark."""
+    """The benchmark of this name. Raises: ConfigError naming `setting` if there is none."""
     if name not in BENCHMARKS:
         raise ConfigError(f"{setting} must be one of {', '.join(BENCHMARKS)}{suggestion(name, list(BENCHMARKS))}; got {name!r}")
     return BENCHMARKS[name]
@@ -33,42 +33,42 @@ def known_benchmark(name: str, setting: str) -> Benchmark:
 
 
 def data_folders(data: str | None, outputs: str | Path) -> list[Path]:
-    """The folders in which files are looked for: paths.data or else COTEXP_DATA, and then OUTPUTS/data, which takes downloads."""
+    """The folders to search for files: paths.data or else COTEXP_DATA, then OUTPUTS/data, to which downloads go."""
     named = data or os.environ.get("COTEXP_DATA")
     return [*([Path(named)] if named else []), Path(outputs) / "data"]
 
 
 def find_file(split: Split, folders: Iterable[Path]) -> Path | None:
     """The first place of a split that exists; earlier folders win."""
-    return next((folder / each for folder in folders for each in split.files if (folder / each).is_file()), None)
+    return next((folder / file for folder in folders for file in split.files if (folder / file).is_file()), None)
 
 
 def provide_files(name: str, benchmark: Benchmark, folders: Sequence[Path], revision: str | None) -> dict[str, Path]:
-    """Split -> file; what is in none of the folders is downloaded from the hub into the last one.
+    """Split -> file. Files in none of the folders are downloaded from the hub into the last one.
 
-    Raises: ConfigError that names the ways to get a file when there is no hub copy or no folder, or the download fails.
+    Raises: ConfigError, with the ways to get a file, if there is no hub copy or no folder, or the download fails.
     """
     if revision:
         _check_revision(name, benchmark, folders, revision)
     missing = [split for split, facts in benchmark.splits.items() if find_file(facts, folders) is None]
-    if missing and (not folders or any(benchmark.splits[each].hub is None for each in missing)):
+    if missing and (not folders or any(benchmark.splits[split].hub is None for split in missing)):
         raise ConfigError(_ways(name, benchmark.splits[missing[0]], folders))
     if missing:
         from_hub(name, benchmark, revision, folders[-1], splits=missing)
-    found = {split: find_file(facts, folders) for split, facts in benchmark.splits.items()}
-    return {split: path for split, path in found.items() if path is not None}
+    files = {split: find_file(facts, folders) for split, facts in benchmark.splits.items()}
+    return {split: path for split, path in files.items() if path is not None}
 
 
 def _check_revision(name: str, benchmark: Benchmark, folders: Sequence[Path], revision: str) -> None:
-    """Raises: ConfigError when files are there already that do not come from this revision of the hub's copy."""
-    for path in (found for facts in benchmark.splits.values() if (found := find_file(facts, folders))):
-        record = next((each / name / "source.json" for each in folders if path.is_relative_to(each)), path)
+    """Raises: ConfigError if there are already files that do not come from this revision of the hub's copy."""
+    for path in (path_of_split for facts in benchmark.splits.values() if (path_of_split := find_file(facts, folders))):
+        record = next((folder / name / "source.json" for folder in folders if path.is_relative_to(folder)), path)
         splits = json.loads(record.read_bytes())["splits"] if record.name == "source.json" and record.is_file() else []
-        commit = next((each.get("commit") for each in splits if path.as_posix().endswith(each["file"])), None)
+        commit = next((split.get("commit") for split in splits if path.as_posix().endswith(split["file"])), None)
         if not (commit or "").startswith(revision):
             raise ConfigError(
-                f"task.revision={revision} asks for the hub's copy, but {path} is used, which comes from {commit or 'elsewhere'}; "
-                "remove that file, name another paths.data or paths.outputs, or leave task.revision out"
+                f"task.revision={revision} requests the hub's copy, but the existing {path} comes from {commit or 'elsewhere'}; "
+                "remove that file, choose another paths.data or paths.outputs, or leave task.revision out"
             )
 
 
@@ -86,7 +86,7 @@ def _ways(name: str, split: Split, folders: Sequence[Path]) -> str:
 def from_hub(name: str, benchmark: Benchmark, revision: str | None, target: Path, *, splits: Iterable[str] | None = None) -> list[Path]:
     """Download splits (all by default) through `datasets` and write them as JSON Lines below `target`; returns the files.
 
-    Raises: ConfigError when the hub cannot be reached, the split is not there, or its row count is not the official one.
+    Raises: ConfigError if the hub cannot be reached, the split does not exist, or its row count is not the official one.
     """
     contents: dict[str, bytes] = {}
     entries: list[dict[str, Any]] = []
@@ -110,7 +110,7 @@ def _download(name: str, copy: HubCopy, revision: str | None, target: Path) -> t
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError
 
-    client_error: Any = HfHubHTTPError.__mro__[1]  # of whichever HTTP library this version of the hub's client is built on
+    client_error: Any = HfHubHTTPError.__mro__[1]  # an error of the HTTP library that this version of the hub's client uses
     target.mkdir(parents=True, exist_ok=True)
     try:
         local = Path(copy.name).is_dir()
@@ -132,24 +132,24 @@ def _download(name: str, copy: HubCopy, revision: str | None, target: Path) -> t
 def fetch(name: str, target: Path, *, force: bool = False, base: str | None = None) -> list[Path]:
     """Download a task into `target`, from pinned files if there are any, else from the hub; returns the files written.
 
-    Files that are there and complete stay as they are unless `force`. `base` replaces the address of the repositories' host (COTEXP_FETCH_BASE).
+    Complete files are kept, unless `force`. `base` replaces the address of the repositories' host (COTEXP_FETCH_BASE).
 
-    Raises: ConfigError when a download fails, or what it holds is not what was pinned.
+    Raises: ConfigError if a download fails, or its content is not the pinned one.
     """
     benchmark = known_benchmark(name, "fetch")
-    wanted = [split for split, facts in benchmark.splits.items() if force or not is_complete(name, split, target / facts.files[0])]
-    if not wanted:
+    incomplete = [split for split, facts in benchmark.splits.items() if force or not is_complete(name, split, target / facts.files[0])]
+    if not incomplete:
         return []
     if name not in RECIPES:
-        return from_hub(name, benchmark, None, target, splits=wanted)
+        return from_hub(name, benchmark, None, target, splits=incomplete)
     recipe = RECIPES[name]
-    contents = {benchmark.splits[split].files[0]: content for split, content in cut(name, base).items() if split in wanted}
-    entries = [{"split": split, "repository": recipe.rows.repository, "commit": recipe.rows.commit, "path": recipe.rows.path} for split in wanted]
+    contents = {benchmark.splits[split].files[0]: content for split, content in cut(name, base).items() if split in incomplete}
+    entries = [{"split": split, "repository": recipe.rows.repository, "commit": recipe.rows.commit, "path": recipe.rows.path} for split in incomplete]
     return _write(name, target, contents, entries)
 
 
 def is_complete(name: str, split: str, path: Path) -> bool:
-    """Whether a file is the whole split: by its sha256 if it is known, else by its number of rows."""
+    """Whether a file is the complete split: by its sha256 if known, otherwise by its number of rows."""
     if not path.is_file():
         return False
     content = path.read_bytes()
@@ -163,12 +163,12 @@ def is_complete(name: str, split: str, path: Path) -> bool:
 
 
 def _write(name: str, target: Path, contents: Mapping[str, bytes], entries: list[dict[str, Any]]) -> list[Path]:
-    """Write the files and TARGET/NAME/source.json, which keeps what it says of other splits."""
+    """Write the files and TARGET/NAME/source.json, which keeps its entries for other splits."""
     for place, content in contents.items():
         _write_whole(target / place, content)
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     record = target / name / "source.json"
-    before = {each["split"]: each for each in json.loads(record.read_bytes())["splits"]} if record.is_file() else {}
+    before = {entry["split"]: entry for entry in json.loads(record.read_bytes())["splits"]} if record.is_file() else {}
     for entry, (place, content) in zip(entries, contents.items(), strict=True):
         checks = {"file": place, "num_rows": content.count(b"\n"), "sha256": hashlib.sha256(content).hexdigest(), "date": today}
         before[entry["split"]] = {**entry, **checks}

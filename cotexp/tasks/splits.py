@@ -1,6 +1,6 @@
-"""Which questions of a split are taken, and in which order.
+"""Draws questions from a split.
 
-The order of a split depends on the seed and the questions' ids alone, so a larger draw holds every question of a smaller one.
+The order depends only on the seed and the questions' ids, so a larger draw contains every question of a smaller one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from cotexp.tasks.task import QuestionSets, Task
 def make_question(
     task: str, *, text: str, answer: str, answer_type: AnswerType, options: Mapping[str, str] | None = None, references: Iterable[str] = ()
 ) -> Question:
-    """A question whose id is the task's name and a hash of all that it says: text, answer, options and worked solutions."""
-    options, kept = dict(options or {}), [each for each in references if each]
+    """A question whose id is the task's name and a hash of its content: text, answer, options and worked solutions."""
+    options, kept = dict(options or {}), [reference for reference in references if reference]
     digest = hashlib.sha256("\n".join((text, answer, *options.values(), *kept)).encode()).hexdigest()[:16]
     return Question(id=f"{task}-{digest}", text=text, answer=answer, task=task, answer_type=answer_type, options=options, references=kept)
 
@@ -27,48 +27,48 @@ def make_question(
 def normal_text(question: Question) -> str:
     """Text and options without case and with single spaces; the order of the options does not matter."""
     parts = (question.text, *sorted(question.options.values()))
-    return "\n".join(" ".join(each.casefold().split()) for each in parts)
+    return "\n".join(" ".join(part.casefold().split()) for part in parts)
 
 
 def in_order(questions: Iterable[Question], seed: int) -> list[Question]:
     """The questions in the order of a draw."""
-    return sorted(questions, key=lambda each: hashlib.sha256(f"{seed}/{each.id}".encode()).digest())
+    return sorted(questions, key=lambda question: hashlib.sha256(f"{seed}/{question.id}".encode()).digest())
 
 
 def without_duplicates(questions: Iterable[Question]) -> tuple[list[Question], int]:
-    """The questions whose text, options and answer did not come before, and how many were left out."""
+    """The questions without repetitions of text, options and answer, and the number of questions left out."""
     questions = list(questions)
     kept: dict[tuple[str, str], Question] = {}
-    for each in questions:
-        kept.setdefault((normal_text(each), each.options.get(each.answer, each.answer)), each)
+    for question in questions:
+        kept.setdefault((normal_text(question), question.options.get(question.answer, question.answer)), question)
     return list(kept.values()), len(questions) - len(kept)
 
 
 def without_overlap(questions: Iterable[Question], *others: Iterable[Question]) -> tuple[list[Question], int]:
-    """The questions whose text occurs in none of the other lists, and how many were left out."""
+    """The questions whose text is in none of the other lists, and the number of questions left out."""
     questions = list(questions)
-    blocked = {normal_text(each) for other in others for each in other}
-    kept = [each for each in questions if normal_text(each) not in blocked]
+    blocked = {normal_text(question) for other in others for question in other}
+    kept = [question for question in questions if normal_text(question) not in blocked]
     return kept, len(questions) - len(kept)
 
 
 def with_unique_ids(questions: Iterable[Question]) -> list[Question]:
-    """All questions in their order; the second one with the same id gets "-2" after it, the third "-3"."""
+    """All questions in their order; the second one with the same id gets the suffix "-2", the third "-3"."""
     seen: Counter[str] = Counter()
     result = []
-    for each in questions:
-        seen[each.id] += 1
-        result.append(each if seen[each.id] == 1 else dataclasses.replace(each, id=f"{each.id}-{seen[each.id]}"))
+    for question in questions:
+        seen[question.id] += 1
+        result.append(question if seen[question.id] == 1 else dataclasses.replace(question, id=f"{question.id}-{seen[question.id]}"))
     return result
 
 
 def draw(task: Task, *, train: Sequence[Question], validation: Sequence[Question] | None, test: Sequence[Question]) -> QuestionSets:
-    """The splits that `task` asks for; `validation` is None if the source has no such split.
+    """The splits that `task` requests; `validation` is None if the source has no such split.
 
-    Test questions are never dropped. A count larger than its split takes all of it, since tasks of different sizes share counts. A task
+    Test questions are never dropped. A count larger than its split takes the whole split, because tasks of different sizes share counts. A task
     without training questions has no validation questions either.
 
-    Raises: ConfigError when too few questions are left to train on, or too few have a worked solution for the prompt.
+    Raises: ConfigError if too few questions are left for training, or too few have a worked solution for the prompt.
     """
     unique, num_duplicates = without_duplicates(train)
     held, more_duplicates = without_duplicates(validation or [])
@@ -76,8 +76,8 @@ def draw(task: Task, *, train: Sequence[Question], validation: Sequence[Question
     unique, overlap = without_overlap(unique, test, validation or [])
     order = in_order(unique, task.seed)
     shots = _shots(task, order)
-    shown = {each.id for each in shots}
-    order = [each for each in order if each.id not in shown]
+    shown = {shot.id for shot in shots}
+    order = [question for question in order if question.id not in shown]
     if not train:
         chosen: list[Question] = []
     elif validation is not None:
@@ -100,7 +100,7 @@ def _shots(task: Task, order: Sequence[Question]) -> list[Question]:
     """The worked examples of the prompt: the first questions of the training order that have a solution."""
     if not task.few_shot or task.few_shot_file:
         return []
-    solved = [each for each in order if each.references]
+    solved = [question for question in order if question.references]
     if len(solved) < task.few_shot:
         raise ConfigError(
             f"task.few_shot must be at most {len(solved)}, the training questions of {task.name} that have a worked solution; got {task.few_shot}; "
@@ -112,7 +112,7 @@ def _shots(task: Task, order: Sequence[Question]) -> list[Question]:
 def _held_back(task: Task, order: Sequence[Question]) -> list[Question]:
     if len(order) <= task.num_validation:
         raise ConfigError(
-            f"task.num_validation must leave training questions over: {task.name} has {len(order)}, {task.num_validation} are to be held back; "
+            f"task.num_validation must leave training questions: {task.name} has {len(order)}, and {task.num_validation} would be held back; "
             "lower task.num_validation"
         )
     return list(order[: task.num_validation])

@@ -1,7 +1,7 @@
-"""Which formula a text states as its answer: its last box, with the boxes joined to it; else the last statement that gives a formula.
+"""The formula that a text states as its answer: its last box, with the boxes joined to it, or else the last statement with a formula.
 
-A heading, a remark about the answer and a negated statement state nothing. What is stated with words that change it ("at least $5$",
-"$5$ of $10$") is no formula, and neither is the first of several; "$3$ or $5$" are both.
+A heading, a remark about the answer and a negated statement state nothing. A value with words that change it ("at least $5$",
+"$5$ of $10$") is not a formula, and neither is the first of several values; "$3$ or $5$" is both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cotexp.tasks.unit_words import Unsure, unit_of
 from cotexp.tasks.word_lists import words
 
 LONGEST = 4_000
-"""Characters after a mark in which a formula is looked for."""
+"""Characters after a mark in which a formula may be."""
 _MARK = re.compile(r"answers?\s+(?:is|are)(?![A-Za-z])|####", re.IGNORECASE)
 _OPENING = re.compile(r"(?:[\s*_~:]|(?<=\n)>)*")
 _SENTENCE_END = re.compile(r"[.!?][\"')*]*\s+|\n\s*|[.!?]?[\"')*]*$")
@@ -44,13 +44,13 @@ _CHANGING = re.compile(
     r"|(?!(?:because|since|as|for|when|where|if|with|so|by|from|at|in|after|which|that|is|on|not)\b)[A-Za-z]+\s+(?:and\s+)?(?=\$\d|\\\(\d))",
     re.IGNORECASE,
 )
-"""What after a formula makes its value another one, one of a range, or the first part of a compound ("$5$ hours $30$ minutes")."""
+"""Text after a formula that changes its value, makes it one of a range, or the first part of a compound ("$5$ hours $30$ minutes")."""
 _UNIT = re.compile(r"\s*(?:(?:square|cubic|sq)\.?\s+)?(?P<name>[A-Za-z]{2,})(?:\s+per\s+[a-z]+)?(?![A-Za-z])")
 _CASES = re.compile(r"\s*(?:when|if|for)\b[^.\n]{0,80}?(?:\band|\bor|,)\s+(?:\$|\\\()[^.\n]{1,80}?\b(?:when|if|for|otherwise)\b", re.IGNORECASE)
 """Another formula under another condition."""
 _HYPOTHETICAL = re.compile(r"\b(?:if|whether|suppose|assuming|unless)\s+(?:that\s+)?(?:the|your|this|our|an|my)\s+(?:\w+\s+)?$", re.IGNORECASE)
 MOST_MARKS = 100
-"""Statements further back are not read, so that a text of nothing but marks costs no time."""
+"""Most statements that are read, so that a text of only marks costs no time."""
 _REMARK = re.compile(
     r"(?:also\s+|very\s+|quite\s+|indeed\s+|clearly\s+)*(?:reasonable|valid|correct|right|consistent|independent|clear|unique|plausible|sensible|verified|"
     r"confirmed|helpful|what\s|as\s|an?\s+integer|an?\s+whole|in\s|based|because|since|supposed|expected|given|obtained|found|written|rounded|complete)\b",
@@ -61,30 +61,30 @@ _HEADING = re.compile(r"\**\s*(?:the\s+)?(?:final\s+)?answer\s*:?\s*\**:?\s*", r
 
 
 def stated_formula(text: str) -> Extracted:
-    """The formula, or the words, that `text` gives as its answer."""
+    """The formula or words that `text` gives as its answer."""
     if boxes := parts_of_answer(text):
-        parts = in_one([each.content.strip() for each in boxes])
+        parts = in_one([box.content.strip() for box in boxes])
         return Extracted(joined(parts), "boxed", boxes[-len(parts)].start)
     in_words: Extracted | None = None
     for mark in reversed(list(_MARK.finditer(text))[-MOST_MARKS:]):
         if _HYPOTHETICAL.search(text[max(0, mark.start() - 40) : mark.start()]):
             continue
-        found = _heading(text, mark.end()) if mark.group() == "####" else _after_mark(text[mark.end() : mark.end() + LONGEST])
-        if found == "":
+        formula = _heading(text, mark.end()) if mark.group() == "####" else _after_mark(text[mark.end() : mark.end() + LONGEST])
+        if formula == "":
             return Extracted(None, "none", len(text))
-        if found is None or _REMARK.match(found):
+        if formula is None or _REMARK.match(formula):
             continue
-        if re.search(r"[\d\\$=<>^_{}|+*/]", found) or is_formula(found):
-            return Extracted(found, "statement", mark.start())
+        if re.search(r"[\d\\$=<>^_{}|+*/]", formula) or is_formula(formula):
+            return Extracted(formula, "statement", mark.start())
         if in_words is None:
-            in_words = Extracted(found, "statement", mark.start())
+            in_words = Extracted(formula, "statement", mark.start())
     return in_words or Extracted(None, "none", len(text))
 
 
 def joined(parts: list[str]) -> str:
     """Several parts as one answer, separated by commas."""
     parts = list(dict.fromkeys(parts))
-    return ", ".join(_BY_THREE.sub("{,}", each) if len(parts) > 1 and _ONE_NUMBER.fullmatch(each) else each for each in parts)
+    return ", ".join(_BY_THREE.sub("{,}", part) if len(parts) > 1 and _ONE_NUMBER.fullmatch(part) else part for part in parts)
 
 
 _BY_THREE = re.compile(r"(?<=\d),(?=\d{3})")
@@ -92,8 +92,8 @@ _ONE_NUMBER = re.compile(r"[^,\d]*\d{1,3}(?:,\d{3})+(?:\.\d+)?[^,\d]*")
 
 
 def in_one(parts: list[str]) -> list[str]:
-    """`parts`; the last alone if they are not of one readable kind, but forms of one answer, such as 28 and 28_9."""
-    kinds = {kind_of(each) for each in parts}
+    """`parts`, or only the last one if they are forms of one answer and not of one readable kind, such as 28 and 28_9."""
+    kinds = {kind_of(part) for part in parts}
     return parts if len(kinds) == 1 and None not in kinds else parts[-1:]
 
 
@@ -115,16 +115,16 @@ def _heading(text: str, place: int) -> str | None:
 
 
 def _after_mark(rest: str) -> str | None:
-    """What is stated directly after "answer is"; "" for a statement that gives a value which cannot be read, None for one that gives none."""
+    """The formula directly after "answer is"; "" for a value that cannot be read, None if the statement gives none."""
     rest = rest[_OPENING.match(rest).end() :]  # type: ignore[union-attr]
     if negation := _NEGATED.match(rest):
         but = _BUT.match(rest, negation.end())
         return _after_mark(rest[but.end() :]) if but else None
     if (first := _FIRST_MATH.match(rest)) is not None:
         fillers = re.findall(r"[A-Za-z]+", first["filler"].lower())
-        if all(each in _FILLERS for each in fillers):
+        if all(filler in _FILLERS for filler in fillers):
             return _several(rest, first)
-        if any(each in _BOUNDS for each in fillers):
+        if any(filler in _BOUNDS for filler in fillers):
             return ""
     return _sentence(rest)
 
@@ -133,12 +133,12 @@ _BOUNDS = words("least most than below above under over almost nearly about betw
 
 
 def _several(rest: str, first: re.Match[str]) -> str | None:
-    """The formula, and those that are joined to it."""
+    """The formula and those joined to it."""
     formulas, end = [_inside(first)], first.end()
     while (more := _NEXT_MATH.match(rest, end)) is not None:
         formulas.append(_inside(more))
         end = more.end()
-    if any("\\boxed" in each for each in formulas):
+    if any("\\boxed" in formula for formula in formulas):
         return None
     if _CASES.match(rest, end):
         return ""
@@ -149,7 +149,7 @@ def _several(rest: str, first: re.Match[str]) -> str | None:
 
 
 def _unit_after(rest: str) -> str:
-    """The known unit after a formula, as LaTeX; "in" may be no inches."""
+    """The known unit after a formula, as LaTeX. "in" need not mean inches."""
     unit = _UNIT.match(rest)
     if unit is None or unit["name"] == "in":
         return ""
@@ -161,12 +161,12 @@ def _unit_after(rest: str) -> str:
 
 
 def _inside(match: re.Match[str]) -> str:
-    found = next(match[each] for each in ("dd", "d", "b", "p", "e") if match[each] is not None)
-    return found.strip().rstrip(".,;").replace("&", "") if match["e"] else found.strip().strip("*").strip()
+    statement = next(match[group] for group in ("dd", "d", "b", "p", "e") if match[group] is not None)
+    return statement.strip().rstrip(".,;").replace("&", "") if match["e"] else statement.strip().strip("*").strip()
 
 
 def _sentence(rest: str) -> str | None:
-    """The rest of the sentence, or of its first clause if that alone is a formula; None for a box that was cut off."""
+    """The rest of the sentence, or its first clause if only that is a formula; None for a box that was cut off."""
     end = _SENTENCE_END.search(rest)
     whole = _clean(rest[: end.start()] if end else rest)
     if "\\boxed" in whole:

@@ -1,6 +1,6 @@
-"""Finds the statement of a text's answer: what follows "answer is" or "####" in the part that answers this question.
+"""Finds the statement of the answer in a text: the text after "answer is" or "####", in the part that answers this question.
 
-Thinking before that part, and a new question or turn after it, are no part of the answer. A Markdown heading states nothing.
+Thinking before that part and a new question or turn after it do not belong to the answer. A Markdown heading states nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from cotexp.tasks.boxes import BOX, cut_off
 
 
 class Mark(NamedTuple):
-    """A statement: where its mark begins, and the text after it (up to the next mark). `is_heading`: its mark is "####", and `goes_on` says
-    that more text follows below its line. `is_remark`: "this answer is ...".
+    """A statement: the start of its mark, and the text after it up to the next mark. `is_heading`: its mark is "####", and `goes_on`:
+    more text follows below its line. `is_remark`: "this answer is ...".
     """
 
     start: int
@@ -26,7 +26,7 @@ class Mark(NamedTuple):
 
 
 class Extracted(NamedTuple):
-    """An answer in the form that is compared, the rule that found it, and where in the text its mark begins (the text's length if none).
+    """An answer in the form that is compared, the rule that found it, and the start of its mark in the text (the text's length if there is none).
 
     Rules: "boxed", "statement", "parentheses", "text" (the text is an option or yes/no, nothing else), "last" (lenient only) or "none".
     """
@@ -59,18 +59,18 @@ _MAYBE_QUESTION = (
 _RUN_ON = re.compile(rf"(?P<turn>{_END_OF_TURN}|{_USER_TURN})|(?P<question>{_QUESTION})|(?P<maybe>{_MAYBE_QUESTION})", re.IGNORECASE | re.MULTILINE)
 _TOKENS_ONLY = re.compile(r"(?:\s|<[|｜][^<>|｜]{0,60}[|｜]>|</?s>|<bos>|assistant|model)*", re.IGNORECASE)
 _OPENING_LINE = re.compile(r"[^\d\n]{0,80}[:!.,]?\s*")
-"""A line such as "Sure, here is the solution:", after which a question is only repeated."""
+"""A line such as "Sure, here is the solution:". A question after it is only a repetition."""
 
 
 def answer_part(text: str) -> Span:
-    """The part of a text that answers: after what is thought, before a new question or turn, and before a box that was cut off."""
+    """The part of a text that answers: after the thinking, before a new question or turn, and before a box that was cut off."""
     begin = answer_begin(text)
     end = _run_on(text, begin)
     return Span(begin, min(end, begin + cut_off(text[begin:end])))
 
 
 def _run_on(text: str, begin: int) -> int:
-    """Where another question or turn begins; the text's length without any. A question that the text begins by repeating is this one's."""
+    """The start of another question or turn; the text's length if there is none. A question at the start of the text repeats this one."""
     stated: int | None = None
     blank = begin
     for match in _RUN_ON.finditer(text, begin):
@@ -88,8 +88,8 @@ def _run_on(text: str, begin: int) -> int:
 
 
 def _first_statement(text: str, begin: int) -> int:
-    found = [match.start() for pattern in (_STATEMENT, BOX) if (match := pattern.search(text, begin))]
-    return min(found, default=len(text))
+    starts = [match.start() for pattern in (_STATEMENT, BOX) if (match := pattern.search(text, begin))]
+    return min(starts, default=len(text))
 
 
 # --- statements ----------------------------------------------------------------------------------------------------------
@@ -100,10 +100,10 @@ _DOUBTED = re.compile(
     r"\s+(?:that\s+)?(?:(?:the|my|your|our|an?)\s+)?(?:\w+\s+)?\Z",
     re.IGNORECASE,
 )
-"""What makes "the answer is 18" no statement: "if the answer is 18", "a wrong answer is 18"."""
+"""Words with which "the answer is 18" is not a statement: "if the answer is 18", "a wrong answer is 18"."""
 MOST_BEFORE = 60
 MOST_AFTER = 4000
-"""Characters of a statement that are read."""
+"""Most characters of a statement that are read."""
 _TITLE = re.compile(
     r"[\s*_]*(?:(?:the|my|our|so|thus|hence|therefore)[\s,]+)*(?:final\s+)?(?:answer|result)[\s*_]*(?:[:=]|is)?[\s*_:]*", re.IGNORECASE
 )
@@ -112,9 +112,9 @@ _NUMBERED = re.compile(r"[\s*_]*\d{1,2}\s*[.):]\s*[*_]*(?=[A-Za-z])")
 
 def marks(text: str) -> Iterator[Mark]:
     """The statements of a text, the last one first."""
-    found = list(_STATEMENT.finditer(_STRUCK.sub(lambda struck: " " * len(struck.group()), text)))
+    matches = list(_STATEMENT.finditer(_STRUCK.sub(lambda struck: " " * len(struck.group()), text)))
     end = len(text)
-    for match in reversed(found):
+    for match in reversed(matches):
         piece, is_heading = text[match.end() : min(end, match.end() + MOST_AFTER)], match.group().startswith("#")
         end = match.start()
         if is_heading:
@@ -127,7 +127,7 @@ def marks(text: str) -> Iterator[Mark]:
 
 
 def _heading(line: str, following: str) -> str | None:
-    """What a line after "####" may state; None for a title such as "2. Check". "Final answer" states the line below it."""
+    """The statement in a line after "####"; None for a title such as "2. Check". After "Final answer" it is the line below."""
     title = _TITLE.match(line)
     if title is not None:
         rest = line[title.end() :]
@@ -159,8 +159,8 @@ def is_taken_back(text: str, begin: int) -> bool:
         if match["no"] is not None:
             return True
         following = text[match.end() : match.end() + MOST_TURNED]
-        said = match["turn"].lower()
-        plain = said.startswith(("that", "this", "i ", "scratch", "correction", "oops"))
+        turn = match["turn"].lower()
+        plain = turn.startswith(("that", "this", "i ", "scratch", "correction", "oops"))
         if (plain or _ADMITTED.search(following)) and not _UPHELD.search(following):
             return True
     return False
@@ -171,17 +171,17 @@ _OPENING = re.compile(r"(?:[\s*_~]|(?<=\n)>|\\\[|\\\(|\$\$|\\begin\s*\{[a-z]+\*?
 _SENTENCE_END = re.compile(r"[.!?][\"')*\]]*\s+|\n\s*")
 _ABBREVIATED = re.compile(r"\b(?:approx|ca|rs|nos?|st|vs|i\.e|e\.g|doz|eq|sq|ft|in|lbs?|oz|hrs?|mins?|secs?|u\.s|a\.m|p\.m|[A-Z])\.\Z", re.IGNORECASE)
 _TITLED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|i\.e|e\.g|Rs|approx)\.\Z")
-"""Their full stop ends no sentence before a small letter, a digit or a currency's sign; a title's never does."""
+"""Their full stop ends no sentence before a small letter, a digit or a currency sign; that of a title never does."""
 
 
 def first_line(piece: str) -> str:
-    """The first line of a piece that holds more than marks of layout."""
+    """The first line of a text with more than layout marks."""
     opening = _OPENING.match(piece)
     return piece[opening.end() if opening else 0 :].split("\n")[0]
 
 
 def first_sentence(piece: str) -> str:
-    """The first sentence of a piece's first line, an abbreviation's full stop not taken for its end."""
+    """The first sentence of a text's first line. The full stop of an abbreviation does not end it."""
     line = first_line(piece)
     for end in _SENTENCE_END.finditer(line):
         following = line[end.end() : end.end() + 1]
@@ -193,5 +193,5 @@ def first_sentence(piece: str) -> str:
 
 
 def sentence_starts(text: str, begin: int, end: int) -> list[int]:
-    """Where sentences begin between two places, the first of them included."""
+    """The starts of sentences between two places, including the first place."""
     return [begin, *(match.end() for match in _SENTENCE_END.finditer(text, begin, end))]

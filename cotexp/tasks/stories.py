@@ -1,7 +1,7 @@
 """Procedural word problems with reference solutions at nine levels of verbosity.
 
-A story gives somebody a number of things and changes it by a few operations. Every problem belongs to exactly one split by the
-hash of its *arithmetic* (start and operations, without names and things): two splits never share a calculation, whatever the seed.
+A story gives somebody a number of things and changes it by a few operations. The hash of its *arithmetic* (start and operations,
+without names and things) assigns every problem to one split, so two splits never share a calculation, whatever the seed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SPLITS = ("train", "validation", "test")
 NUM_WORDINGS = 5
 """Wordings of one step: 0 is the most verbose, 4 a bare equation."""
 NUM_LEVELS = 2 * NUM_WORDINGS - 1
-"""Reference solutions per question. Level 2w has every step in wording w; at level 2w + 1 the first half is in wording w + 1 already."""
+"""Reference solutions per question. At level 2w every step has wording w; at level 2w + 1 the first half already has wording w + 1."""
 
 NAMES = ("Ann", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo", "Ida", "Jon", "Kim", "Leo", "Mia", "Noah", "Olga", "Paul")
 THINGS = ("apples", "books", "coins", "cards", "pens", "shells", "stamps", "stones", "toys", "eggs", "nuts", "balls")
@@ -34,7 +34,7 @@ WORDS = {"+": "add", "-": "take away", "*": "multiply by"}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operation of a story: `before` `operator` `operand` = `after`; `verb` picks its wording."""
+    """One operation of a story: `before` `operator` `operand` = `after`; `verb` selects its wording."""
 
     operator: str
     operand: int
@@ -49,7 +49,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Difficulty:
-    """Bounds of the generated arithmetic; every running total is in [1, max_value]."""
+    """Bounds of the generated arithmetic. Every running total is in [1, max_value]."""
 
     min_operations: int
     max_operations: int
@@ -85,7 +85,7 @@ class StoriesTask(GeneratedTask):
 def generate(split: str, *, count: int, seed: int, difficulty: Difficulty) -> list[Question]:
     """`count` different questions of `split`; the first n are the same whatever `count` is.
 
-    Raises: ConfigError when the difficulty leaves fewer than `count` different problems.
+    Raises: ConfigError if the difficulty leaves fewer than `count` different problems.
     """
     rng = random.Random(f"stories/{split}/{seed}/{difficulty}")
     questions: list[Question] = []
@@ -99,7 +99,7 @@ def generate(split: str, *, count: int, seed: int, difficulty: Difficulty) -> li
             fruitless += 1
             if fruitless > 20_000:
                 raise ConfigError(
-                    f"task: these difficulty settings give only {len(questions)} different {split} questions, {count} were asked for; "
+                    f"task: these difficulty settings give only {len(questions)} different {split} questions, but {count} are requested; "
                     "raise task.max_operations or task.max_value, or ask for fewer"
                 )
             continue
@@ -119,7 +119,7 @@ def generate(split: str, *, count: int, seed: int, difficulty: Difficulty) -> li
 
 
 def arithmetic_of(start: int, steps: list[Step]) -> str:
-    """What identifies a story: its start and operations, without names and things."""
+    """The identity of a story: its start and operations, without names and things."""
     return f"{start}" + "".join(f"{step.operator}{step.operand}" for step in steps)
 
 
@@ -134,7 +134,7 @@ def closing(answer: int) -> str:
 
 
 def solve(name: str, things: str, start: int, steps: list[Step], level: int) -> str:
-    """The chain of thought at `level` (0 = most verbose ... NUM_LEVELS - 1 = equations alone), without the closing sentence."""
+    """The chain of thought at `level` (0 = most verbose ... NUM_LEVELS - 1 = only equations), without the closing sentence."""
     wording, half_way = divmod(level, 2)
     ahead = (len(steps) + 1) // 2 if half_way else 0
     sentences = [_sentence(name, things, step, wording + (number < ahead)) for number, step in enumerate(steps)]
@@ -180,12 +180,12 @@ def _arithmetic(rng: random.Random, difficulty: Difficulty) -> tuple[int, list[S
 
 
 def _allowed(total: int, difficulty: Difficulty) -> list[tuple[str, int]]:
-    """The operations that keep the running total within bounds; one kind is as likely as another if several fit."""
+    """The operations that keep the running total within bounds; all kinds that fit are equally likely."""
     operands = range(2, difficulty.max_operand + 1)
     by_kind = {
         "+": [n for n in operands if total + n <= difficulty.max_value],
         "-": [n for n in operands if total - n >= 1],
         "*": [n for n in (2, 3) if total * n <= difficulty.max_value],
     }
-    longest = max(len(each) for each in by_kind.values())
+    longest = max(len(numbers) for numbers in by_kind.values())
     return [(kind, ns[i % len(ns)]) for kind, ns in by_kind.items() if ns for i in range(longest)]

@@ -1,4 +1,4 @@
-"""What a task is: its settings, its questions, and how their answers are graded.
+"""The base class of tasks: settings, questions, and how answers are graded.
 
 A kind of task is one file with one class that extends `Task`, and a line in `cotexp.tasks.KINDS`, or an entry point of the group `cotexp.tasks`.
 """
@@ -23,8 +23,8 @@ class QuestionSets:
     """The drawn splits of a task.
 
     `shots` are the worked examples set aside for the prompt. `dropped` counts training and validation questions that were left out:
-    "duplicates" came before, "overlap" are also in the test split (or, for training questions, in the validation file), "unanswered"
-    have no gold answer in the source. `incomplete`: of a file that does not have the official number of rows, "TASK/SPLIT" -> (rows, official).
+    "duplicates" are repetitions, "overlap" are also in the test split (or, for training questions, in the validation file), "unanswered"
+    have no gold answer in the source. `incomplete`: "TASK/SPLIT" -> (rows, official rows), for files that differ in these.
     """
 
     train: list[Question]
@@ -44,14 +44,14 @@ class Task(Section, ABC):
     """Settings that all tasks have in common."""
 
     is_generated: ClassVar[bool] = False
-    """Whether a program makes the questions from `seed`. The tasks of a run whose questions come from files share their seed."""
+    """Whether a program generates the questions from `seed`. The tasks of a run whose questions come from files share one seed."""
     reads_data_folders: ClassVar[bool] = False
     """Whether its files are read from paths.data."""
     has_solutions_of_several_lengths: ClassVar[bool] = False
-    """Whether the references of a question run from the longest to the shortest, as compression=reference needs them."""
+    """Whether the references of a question go from the longest to the shortest, as compression=reference needs."""
 
     name: str = setting("???", "Name of the task; ids of its questions begin with it.")
-    train: list[str] | None = setting(None, "Tasks whose training questions are used, by name; this task alone by default.")
+    train: list[str] | None = setting(None, "Tasks whose training questions are used, by name; only this task by default.")
     num_train: int | None = setting(None, "Most training questions of each task, drawn by `seed`; all by default.", low=1)
     num_validation: int = setting(
         64, "Questions of each task that choose the checkpoint: of its validation file, else held back from training.", low=1
@@ -80,23 +80,23 @@ class Task(Section, ABC):
 
     @abstractmethod
     def graded_as(self) -> AnswerType:
-        """How answers are read and compared. Raises: ConfigError when there is no task of this name."""
+        """How answers are read and compared. Raises: ConfigError if there is no task of this name."""
 
     @abstractmethod
     def questions(self, folders: Sequence[Path]) -> QuestionSets:
-        """All questions that these settings ask for. `folders` are the data folders; the last one takes downloads.
+        """All questions that these settings request. `folders` are the data folders; downloads go to the last one.
 
-        Raises: ConfigError when a file is missing, malformed or empty, or there are too few questions.
+        Raises: ConfigError if a file is missing, malformed or empty, or there are too few questions.
         """
 
 
 MOST_GENERATED = 100_000
-"""Questions of a generator, which makes some thousands in a second."""
+"""Most questions of a generator, which makes some thousands per second."""
 
 
 @dataclass(slots=True, kw_only=True)
 class GeneratedTask(Task):
-    """Settings of a task whose questions a program makes."""
+    """Settings of a task whose questions a program generates."""
 
     is_generated: ClassVar[bool] = True
 
@@ -109,14 +109,14 @@ class GeneratedTask(Task):
         yield from Task.contradictions(self)
         for name in ("num_train", "num_test"):
             if getattr(self, name) is None:
-                yield f"{name} must be a number, since {self.name} makes its questions; got None"
+                yield f"{name} must be a number, because {self.name} generates its questions; got None"
 
     @abstractmethod
     def generate(self, split: str, count: int) -> list[Question]:
         """`count` different questions of "train", "validation" or "test"; the first n are the same whatever `count` is."""
 
     def questions(self, folders: Sequence[Path]) -> QuestionSets:
-        """The first training questions are the worked examples; the following ones train."""
+        """The generated splits. The first training questions are the worked examples."""
         assert self.num_train is not None
         assert self.num_test is not None
         num_shots = 0 if self.few_shot_file else self.few_shot
@@ -126,6 +126,6 @@ class GeneratedTask(Task):
 
 
 def split_of(text: str) -> str:
-    """The one split of a generated question, by the hash of what identifies it: a tenth are test, a tenth validation, the rest train."""
+    """The split of a generated question, by the hash of its identity: a tenth is test, a tenth validation, the rest train."""
     bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 10
     return {0: "test", 1: "validation"}.get(bucket, "train")

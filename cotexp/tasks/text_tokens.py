@@ -1,6 +1,6 @@
-"""The words, numbers and signs of a short text, LaTeX or not: what the grammar of quantities reads.
+"""Tokens of a short text, with or without LaTeX: the words, numbers and signs that the grammar of quantities reads.
 
-LaTeX loses its formatting first (`without_formatting`), so that `\\boxed`'s content and a sentence are the same kind of text.
+LaTeX loses its formatting first (`without_formatting`), so that the content of a `\\boxed` and a sentence are the same kind of text.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from fractions import Fraction
 from typing import NamedTuple
 
 MOST_DIGITS = 100
-"""Longer runs of digits are no answer to any benchmark; converting them would cost time for nothing."""
+"""Longer runs of digits answer no benchmark, and their conversion would be slow."""
 MOST_CHARACTERS = 1000
-"""Characters of a piece that is read; no stated answer is longer."""
+"""Most characters of a text that are read; no stated answer is longer."""
 
 
 class Token(NamedTuple):
     """`kind`: "number", "word", "operator", "equals", "separator", "colon", "open", "close", "currency", "percent", "degree", "bang", "arrow" or
-    "bad" (it changes a number's value in a way that is not read). `plain`: a number as it is written, without separators. `spaced`: white
+    "bad" (it changes a number's value in an unknown way). `plain`: a number as written, without separators. `spaced`: white
     space precedes it.
     """
 
@@ -69,7 +69,7 @@ _BAR = re.compile(r"(?<!\d)(\d+\.\d*)\\(?:overline|bar|dot)\s*(?:\{\s*(\d+)\s*\}
 _PAIR = re.compile(r"(?<!\\)\$([^$]*)(?<!\\)\$(?![\d.])")
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,30}>|<\|[^<>|]{1,40}\|>")
 _CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
-"""A calculator's mark, as GSM8K's solutions have it: "9*2=<<9*2=18>>18"."""
+"""A calculator mark, as in GSM8K's solutions: "9*2=<<9*2=18>>18"."""
 _ANGLED = re.compile(r"<([^<>\s][^<>]*)>")
 _EMPHASIS = re.compile(r"\*{2,}|`+|[\"“”„«»]|(?<!\w)_+|_+(?![\w{])|^\s*\*(?=[^\s*])|(?<=[^\s*])\*(?=\s*[.,;:!?]?\s*$)")
 _QUOTED = re.compile(r"(?<!\w)['‘]([^'’\n]*)['’](?!\w)")
@@ -91,15 +91,15 @@ def without_formatting(text: str) -> str:
     text = re.sub(r"(?<=\d)(?:\\[,;: ]|~)(?=\d)", "\u2009", text.replace("\\!", "")).replace("~", " ")
     text = re.sub(r"\\[,;:> ]|\\\n", " ", text).replace("\\$", "＄").replace("\\%", "%").replace("\\_", "_").replace("\\&", "&").replace("\\#", "#")
     text = _ORDINAL.sub("", _CIRCLE.sub("°", text))
-    text = _COMMAND.sub(lambda found: _NAMED.get(found[1], found[0]), _UNIT_FRACTION.sub(r" \1/\2 ", text))
+    text = _COMMAND.sub(lambda match: _NAMED.get(match[1], match[0]), _UNIT_FRACTION.sub(r" \1/\2 ", text))
     return _UNIT_POWER.sub(r"\1", _PAIR.sub(r" \1 ", text).replace("＄", "$")).strip()
 
 
-def _repeating(found: re.Match[str]) -> str:
-    """`0.\\overline{3}` as the fraction that it is."""
-    start, cycle = found[1], found[2] or found[3]
+def _repeating(match: re.Match[str]) -> str:
+    """The fraction of `0.\\overline{3}`."""
+    start, cycle = match[1], match[2] or match[3]
     if len(start) + len(cycle) > MOST_DIGITS:
-        return found[0]
+        return match[0]
     whole = Fraction(start.rstrip(".") if not start[:-1].isdigit() or start[-1] != "." else start[:-1])
     places = len(start) - start.index(".") - 1
     value = whole + Fraction(int(cycle), (10 ** len(cycle) - 1) * 10**places)
@@ -125,7 +125,7 @@ _BROKEN = re.compile(r"[,.:'’]?\d[\d,.:'’]*|,\d")
 
 def tokens(text: str) -> list[Token]:
     """The tokens of a text from `without_formatting`."""
-    found: list[Token] = []
+    result: list[Token] = []
     at, spaced = 0, False
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -138,14 +138,14 @@ def tokens(text: str) -> list[Token]:
         token = _token(kind, match, spaced)
         if kind in ("number", "scientific", "frac") and (broken := _BROKEN.match(text, at)) and not text.startswith(". ", at):
             at, token = broken.end(), Token("bad", match.group() + broken.group(), spaced)
-        if kind == "rest" and match.group() in "'’" and found and found[-1].kind == "number" and not spaced:
+        if kind == "rest" and match.group() in "'’" and result and result[-1].kind == "number" and not spaced:
             token = Token("bad", "'", spaced)
-        if kind == "dots" and found and "." in found[-1].plain and not spaced:
+        if kind == "dots" and result and "." in result[-1].plain and not spaced:
             token = Token("bad", "...", spaced)
         if token is not None:
-            found.append(token)
+            result.append(token)
         spaced = False
-    return found
+    return result
 
 
 def _token(kind: str, match: re.Match[str], spaced: bool) -> Token | None:

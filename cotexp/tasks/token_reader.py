@@ -1,4 +1,4 @@
-"""A place in a row of tokens, and what may be asked and taken there."""
+"""A place in a sequence of tokens, with methods to look at the next tokens and take them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from cotexp.tasks.latex import Token
 from cotexp.tasks.unit_words import Unsure
 
 DEEPEST = 60
-"""Formulas that are nested deeper are no answers."""
+"""Deepest nesting of a formula; answers are less deep."""
 
 
 @dataclass(slots=True, kw_only=True)
 class TokenReader:
-    """Reads tokens from left to right. `unit` is what a unit of the value was called so far."""
+    """Reads tokens from left to right. `unit` is the name of the value's unit so far."""
 
     tokens: list[Token]
     place: int = 0
@@ -46,7 +46,7 @@ class TokenReader:
         return None
 
     def argument_tokens(self) -> list[Token]:
-        """The tokens of a braced argument, or the one token that is the argument."""
+        """The tokens of a braced argument, or the single token of an argument without braces."""
         if not self.next_is("{"):
             self.place += 1
             if self.place > len(self.tokens):
@@ -61,9 +61,9 @@ class TokenReader:
             end += 1
         else:
             raise Unsure("a brace is missing")
-        found = self.tokens[self.place + 1 : end]
+        argument = self.tokens[self.place + 1 : end]
         self.place = end + 1
-        return found
+        return argument
 
     def set_unit(self, unit: str) -> None:
         if self.unit not in (None, unit):

@@ -1,6 +1,6 @@
-"""What words beside a number mean: a unit, a factor such as "million", or something that makes the number another value.
+"""The meaning of words next to a number: a unit, a factor such as "million", or something that changes the value.
 
-Words that nobody knows ("eggs") are units of no known kind. Where a word may change the value, the reading is unsure.
+Unknown words ("eggs") are units of no known kind. If a word may change the value, the reading is unsure.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from cotexp.tasks.units import MAGNITUDES, NAMES, NUMBERS
 
 
 class Unsure(ValueError):
-    """A text that cannot be read whole."""
+    """A text that cannot be read completely."""
 
 
-class Unit(NamedTuple):
-    """What follows a number: a factor ("million"), and the unit's one name; None for a word that is no known unit."""
+class UnitReading(NamedTuple):
+    """The words after a number: a factor ("million"), and the unit's canonical name; None for an unknown unit."""
 
     factor: Fraction
     name: str | None
@@ -41,19 +41,19 @@ _OTHER_VALUE = word_lists.words(
     "nil none "
     "cube root square-root sqrt factorial power prime sin cos tan log ln exp e pm am"
 ).union(NUMBERS, _PARTS)
-"""Words that make the number beside them another value, one of several, or a mere bound; and functions."""
+"""Words that turn the number next to them into another value, one of several or a bound; and functions."""
 _BEFORE = word_lists.words("usd rs a an the is equals exactly total answer value only just so thus")
 _PIECES = re.compile(r"[A-Za-z]+|[$€£¢°%]|\^\s*\{?\s*[-−]?\d\s*\}?|[/²³]|[^\sA-Za-z]")
 _SINGLE = frozenset("k m g s h l L N J W")
 
 
-def unit_of(words: str) -> Unit:
-    """The unit that the words after a number name.
+def unit_of(words: str) -> UnitReading:
+    """The unit in the words after a number.
 
-    Raises: Unsure when they may change the number: "or more", "hours 30 minutes", "squared", "k" of a variable.
+    Raises: Unsure if they may change the number: "or more", "hours 30 minutes", "squared", "k" of a variable.
     """
     pieces = _PIECES.findall(words.replace("\\", " "))
-    factor, power, per = Fraction(1), "", False  # `power`: of the next name
+    factor, power, per = Fraction(1), "", False  # `power`: that of the next name
     names: list[str] = []
     for piece in pieces:
         lower = piece.lower().rstrip(".")
@@ -84,11 +84,11 @@ def unit_of(words: str) -> Unit:
         else:
             names.append(_name(piece) + (f"^{power}" if power else ""))
             power = ""
-    return Unit(factor, _joined(names))
+    return UnitReading(factor, _joined(names))
 
 
 def number_in_words(words: str) -> Fraction | None:
-    """The value of "twelve", "Forty-two", "negative three", "one half"; None for any other words."""
+    """The value of "twelve", "Forty-two", "negative three", "one half"; None for other words."""
     pieces = re.split(r"[\s-]+", words.strip().lower())
     sign = 1
     if pieces[0] in ("negative", "minus"):
@@ -98,33 +98,33 @@ def number_in_words(words: str) -> Fraction | None:
         pieces = pieces[:-1]
         if pieces in ([], ["a"], ["an"]):
             return Fraction(sign, parts)
-    values = [NUMBERS.get(each) for each in pieces]
+    values = [NUMBERS.get(piece) for piece in pieces]
     if not values or None in values or len(values) > 2:
         return None
     if len(values) == 2 and not (values[0] in range(20, 100, 10) and values[1] in range(1, 10)):
         return None
-    return sign * Fraction(sum(each for each in values if each is not None), parts or 1)
+    return sign * Fraction(sum(value for value in values if value is not None), parts or 1)
 
 
 def _name(piece: str) -> str:
-    for each in (piece, piece.lower(), piece.lower().removesuffix("s"), piece.lower().removesuffix("es")):
-        if each in NAMES:
-            return NAMES[each]
+    for spelling in (piece, piece.lower(), piece.lower().removesuffix("s"), piece.lower().removesuffix("es")):
+        if spelling in NAMES:
+            return NAMES[spelling]
     return "?"
 
 
 def _joined(names: list[str]) -> str | None:
-    """One name of all; None if a part is no known unit, or "units" of whatever."""
-    if not names or {each.partition("^")[0] for each in names} & {"?", "unit"} or names == ["/"]:
+    """The joined name of the parts; None if a part is not a known unit."""
+    if not names or {name.partition("^")[0] for name in names} & {"?", "unit"} or names == ["/"]:
         return None
     name = " ".join(names)
     return {"mi / h": "mph"}.get(name, name)
 
 
 def check_before(words: str) -> str | None:
-    """The unit that the words before a number name, a currency; None without.
+    """The unit in the words before a number, which is a currency; None if there is none.
 
-    Raises: Unsure when they may change the number: "at least", "minus", "half of".
+    Raises: Unsure if they may change the number: "at least", "minus", "half of".
     """
     unit = None
     for piece in _PIECES.findall(words.replace("\\", " ")):
@@ -137,5 +137,5 @@ def check_before(words: str) -> str | None:
 
 
 def units_agree(one: str | None, other: str | None) -> bool:
-    """Units do not matter, unless both name one and they differ in kind or size."""
+    """Whether units agree: they disagree only if both are given and differ in kind or size."""
     return one is None or other is None or one == other

@@ -1,4 +1,4 @@
-"""Values of formulas: rational numbers without a library, other expressions by sympy, and when two of them are the same."""
+"""Values of formulas and their equality: rational numbers without a library, other expressions by sympy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cotexp.tasks.unit_words import Unsure
 
 RELATIVE_TOLERANCE = 1e-6
 MOST_BITS = 20_000
-"""Numbers with more binary digits are not computed."""
+"""Most binary digits of numbers that are computed."""
 _NAMED = "sin cos tan cot sec csc sinh cosh tanh exp"
 _CONSTANTS = ("\\pi", "\\infty", "e", "i", "")
 
@@ -33,7 +33,7 @@ def parts_of(node: Node) -> tuple[Node, ...]:
 def symbols_of(node: Node) -> set[str]:
     if isinstance(node, Symbol):
         return set() if node.name in _CONSTANTS else {node.name}
-    return {each for part in parts_of(node) for each in symbols_of(part)}
+    return {symbol for part in parts_of(node) for symbol in symbols_of(part)}
 
 
 def is_name(node: Node) -> bool:
@@ -41,7 +41,7 @@ def is_name(node: Node) -> bool:
 
 
 def has_decimal(node: Node) -> bool:
-    return (isinstance(node, Number) and node.is_decimal) or any(has_decimal(each) for each in parts_of(node))
+    return (isinstance(node, Number) and node.is_decimal) or any(has_decimal(part) for part in parts_of(node))
 
 
 def constant_of(node: Node) -> Any:
@@ -53,12 +53,12 @@ def constant_of(node: Node) -> Any:
 
 
 def rational_of(node: Node) -> Fraction | None:
-    """The exact value of a rational number that is small enough to be written down; None for anything else."""
+    """The exact value of a rational number whose powers have at most MOST_BITS; None for anything else."""
     if isinstance(node, Number):
         return node.value
     if not isinstance(node, Apply) or node.name not in ("+", "*", "/", "^", "neg", "!", "degrees"):
         return None
-    values = [rational_of(each) for each in node.operands]
+    values = [rational_of(operand) for operand in node.operands]
     first, last = values[0], values[-1]
     if first is None or last is None:
         return None
@@ -82,7 +82,7 @@ def _bits(value: Fraction) -> int:
 
 
 def expression_of(node: Node, *, is_angle: bool = False, positive: bool = False) -> Any:
-    """The sympy expression of a tree, with `positive` variables or complex ones. Raises: Unsure for what is no expression, or too large."""
+    """The sympy expression of a tree, with `positive` variables or complex ones. Raises: Unsure if it is not an expression, or too large."""
     import sympy
 
     exact = rational_of(node) if not is_angle else None
@@ -100,7 +100,7 @@ def expression_of(node: Node, *, is_angle: bool = False, positive: bool = False)
         value = expression_of(node.operands[0], positive=positive)
         return value * sympy.pi / 180 if is_angle else value
     trigonometric = node.name in ("sin", "cos", "tan", "cot", "sec", "csc")
-    operands = [expression_of(each, is_angle=is_angle or trigonometric, positive=positive) for each in node.operands]
+    operands = [expression_of(operand, is_angle=is_angle or trigonometric, positive=positive) for operand in node.operands]
     return _applied(node.name, operands)
 
 
@@ -143,7 +143,7 @@ def _applied(name: str, operands: list[Any]) -> Any:
     if name == "conjugate" and first.is_real:
         raise Unsure("a bar over a number")
     if name == "binom":
-        if any(each.is_number and abs(each) > MOST_BITS // 10 for each in operands):
+        if any(operand.is_number and abs(operand) > MOST_BITS // 10 for operand in operands):
             raise Unsure("a binomial coefficient")
         return sympy.binomial(first, last)
     if name.startswith("call "):
@@ -161,8 +161,8 @@ def _function(name: str) -> Any:
         "ceil": sympy.ceiling,
         "ln": sympy.log,
         "conjugate": sympy.conjugate,
-        **{f"arc{each}": getattr(sympy, f"a{each}") for each in ("sin", "cos", "tan")},
-        **{each: getattr(sympy, each) for each in _NAMED.split()},
+        **{f"arc{function}": getattr(sympy, f"a{function}") for function in ("sin", "cos", "tan")},
+        **{function: getattr(sympy, function) for function in _NAMED.split()},
     }
     if name not in functions:
         raise Unsure(f"function {name}")
@@ -188,7 +188,7 @@ def same_expression(gold: Node, answer: Node) -> bool:
 
 
 def _may_vanish(one: Any, other: Any) -> bool:
-    """Whether variables that only one of them has may cancel, as in x/x; a bare letter more is another expression."""
+    """Whether variables that only one of them has may cancel, as in x/x. A single further letter makes another expression."""
     import sympy
 
     return bool(sympy.simplify(one).free_symbols == sympy.simplify(other).free_symbols)
@@ -200,7 +200,7 @@ def same_constant(gold: Node, answer: Node, *, is_decimal: bool) -> bool:
     exact, given = expression_of(gold), expression_of(answer)
     if exact == given or not (exact.is_finite and given.is_finite):
         return bool(exact == given)
-    one, other = (each.evalf(50) for each in (exact, given))
+    one, other = (value.evalf(50) for value in (exact, given))
     if is_decimal:
         return bool(not exact.is_integer and abs(one - other) <= abs(one) * RELATIVE_TOLERANCE)
     if bool(abs(one - other) > max(abs(one), abs(other)) * sympy.Float("1e-40", 50)):
@@ -212,24 +212,24 @@ _POINTS = tuple(Fraction(top, bottom) for top, bottom in ((7, 3), (-5, 7), (13, 
 
 
 def _agree_at_points(gold: Any, answer: Any) -> bool:
-    """Whether the values are the same at some points: wherever both are real, and where all variables are positive."""
+    """Whether the values agree at some points: where both are real, and where all variables are positive."""
     import sympy
 
     names = sorted(gold.free_symbols | answer.free_symbols, key=str)
     for shift in range(len(_POINTS)):
-        values = {each: sympy.Rational(*_POINTS[(shift + 3 * place) % len(_POINTS)].as_integer_ratio()) for place, each in enumerate(names)}
-        theirs, ours = (each.subs(values).evalf(30) for each in (gold, answer))
+        values = {name: sympy.Rational(*_POINTS[(shift + 3 * place) % len(_POINTS)].as_integer_ratio()) for place, name in enumerate(names)}
+        theirs, ours = (formula.subs(values).evalf(30) for formula in (gold, answer))
         if not (ours.is_number and theirs.is_number and ours.is_finite and theirs.is_finite):
             continue
         size = max(abs(ours), abs(theirs))
-        counts = (ours.is_real and theirs.is_real) or all(each > 0 for each in values.values())
+        counts = (ours.is_real and theirs.is_real) or all(value > 0 for value in values.values())
         if counts and bool(abs(ours - theirs) > size * sympy.Float("1e-20", 30)):
             return False
     return True
 
 
 def proved_zero(difference: Any) -> bool:
-    """Whether sympy finds it to be zero; variables are taken for positive, which `_agree_at_points` has made up for."""
+    """Whether sympy proves that it is zero. It assumes positive variables; `_agree_at_points` has checked the others."""
     import sympy
 
     for step in (sympy.expand, sympy.radsimp, sympy.cancel, sympy.simplify):

@@ -1,4 +1,4 @@
-"""Values for comparisons of runs in W&B: flat settings to filter and group by, and paired differences from the declared baseline."""
+"""Values for comparisons of runs in W&B: flat settings to filter and group by, and paired differences to the declared baseline."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ def flat_settings(settings: Mapping[str, Any], options: Mapping[str, str | None]
 
     A slot that `options` lacks has its section's name as option. Names contain no dots, since W&B would read them as levels.
     """
-    found = {f"ablation/{slot}": options.get(slot) or settings[slot]["name"] for slot in SLOTS}
+    flat = {f"ablation/{slot}": options.get(slot) or settings[slot]["name"] for slot in SLOTS}
     for path in (word.partition("=")[0] for word in overrides):
         slot, *rest = path.split(".")
         value: Any = settings.get(slot)
         for part in rest:
             value = value.get(part) if isinstance(value, dict) else None
         if rest and slot not in ("tracking", "paths", "hydra") and value is not None:
-            found[f"ablation/{path.replace('.', '/')}"] = value
-    return found
+            flat[f"ablation/{path.replace('.', '/')}"] = value
+    return flat
 
 
 # --- the baseline --------------------------------------------------------------------------------------------------------
 
 
 def find_baseline(folder: Path, declared: str) -> Path | None:
-    """The finished run of the same experiment and seed that has the declared settings and otherwise differs least from the run in `folder`.
+    """The finished run with the same experiment and seed and the declared settings whose other settings differ least from the run in `folder`.
 
     None if no baseline is declared or finished, and for a run that is such a baseline itself. The baseline has the same tasks, model and teacher
     as the run, unless it is declared by one of them. The baseline `base` of a run is in the run's own folder.
     """
     if declared == BASE:
         return folder if BASE in settings_of(folder)["evaluation"]["modes"] else None
-    wanted = dict(_parts(declared))
+    required = dict(_parts(declared))
     run_settings = settings_of(folder)
-    if not wanted or _has(run_settings, wanted):
+    if not required or _has(run_settings, required):
         return None
-    near = []
+    candidates = []
     for path in sorted(folder.parent.glob("*/stages.json")):
         try:
             settings = settings_of(path.parent)
         except Damaged as error:
             warn_once(f"baseline: {error}")
             continue
-        if settings["seed"] == run_settings["seed"] and _has(settings, wanted):
-            distance = _distance(run_settings, settings, wanted)
+        if settings["seed"] == run_settings["seed"] and _has(settings, required):
+            distance = _distance(run_settings, settings, required)
             if distance is not None and (path.parent / "metrics.json").is_file():
-                near.append((distance, -path.stat().st_mtime, path.parent))
-    return min(near)[2] if near else None
+                candidates.append((distance, -path.stat().st_mtime, path.parent))
+    return min(candidates)[2] if candidates else None
 
 
 def deltas(folder: Path, baseline: Path) -> dict[str, Any]:
@@ -80,20 +80,20 @@ def _parts(declared: str) -> Iterator[tuple[str, str]]:
         yield path, value
 
 
-def _has(settings: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    """Whether stored settings match a declared baseline. A slot without a setting means the name of its section."""
+def _has(settings: Mapping[str, Any], required: Mapping[str, str]) -> bool:
+    """Whether stored settings match a declared baseline. A path that is only a slot means the name of its section."""
     flat: Flat = {}
-    for path in wanted:
+    for path in required:
         value: Any = settings
         for part in path.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         flat[path] = str(value["name"] if isinstance(value, dict) and "name" in value else value)
-    return all(flat[path].lower() == value.lower() for path, value in wanted.items())
+    return all(flat[path].lower() == value.lower() for path, value in required.items())
 
 
-def _distance(own: dict[str, Any], other: dict[str, Any], wanted: Mapping[str, str]) -> int | None:
-    """Number of settings in which two runs differ besides the declared ones; None when they cannot be compared."""
-    declared = tuple(f"{path.split('.')[0]}." for path in wanted)
-    ours, theirs = (identity_of(each, last_mode(each)) for each in (own, other))
+def _distance(settings_of_run: dict[str, Any], settings_of_other: dict[str, Any], required: Mapping[str, str]) -> int | None:
+    """Number of settings in which two runs differ besides the declared ones; None if they cannot be compared."""
+    declared = tuple(f"{path.split('.')[0]}." for path in required)
+    ours, theirs = (identity_of(settings, last_mode(settings)) for settings in (settings_of_run, settings_of_other))
     differing = [path for path in ours.keys() & theirs.keys() if ours[path] != theirs[path] and not path.startswith((*declared, *DERIVED))]
     return None if any(path.startswith(COMMON) for path in differing) else len(differing)

@@ -1,7 +1,7 @@
 """W&B's environment variables (`WANDB_MODE`, `WANDB_DISABLED`, `WANDB_PROJECT`, ...), and how they combine with the settings.
 
 A setting that is not at its default has precedence over a variable. A variable that disables W&B has precedence over all settings.
-`WANDB_RUN_ID` and `WANDB_RESUME` apply to sweep agents alone, since the id of a run is its key, by which it is found and continued.
+`WANDB_RUN_ID` and `WANDB_RESUME` apply only to sweep agents, because the id of a run is its key, by which it is found and continued.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cotexp.settings.tracking import WandbTracking
 log = logging.getLogger(__name__)
 
 MODES = {"online": "online", "run": "online", "shared": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
-"""Value of WANDB_MODE, old ones included -> mode."""
+"""Value of WANDB_MODE, including old ones -> mode."""
 NO = ("", "0", "false", "no", "off", "n", "f")
 QUIET = {"silent": True, "console": "off", "x_disable_stats": True}
 """Our defaults for settings of W&B that the environment may change."""
@@ -27,58 +27,62 @@ IGNORED = ("WANDB_RUN_ID", "WANDB_RESUME")
 
 def is_disabled() -> bool:
     """Whether the environment disables W&B, so that nothing is written or sent."""
-    return _held("WANDB_DISABLED").lower() not in NO or _mode() == "disabled"
+    return _variable("WANDB_DISABLED").lower() not in NO or _mode() == "disabled"
 
 
 def mode(tracking: WandbTracking, *, has_api_key: bool) -> str:
-    """online or offline: by the settings, else by the environment, else by whether there is a key."""
+    """online or offline: as the settings say, else the environment, else online if there is a key."""
     if tracking.mode != "auto":
         return tracking.mode
     requested = _mode()
     if requested == "online" and not has_api_key:
-        log.warning("WANDB_MODE asks for W&B online, and no API key is found; this run is kept on disk for `wandb sync`")
+        log.warning("WANDB_MODE requests W&B online, but there is no API key; this run is kept on disk for `wandb sync`")
         return "offline"
     return requested or ("online" if has_api_key else "offline")
 
 
 def _mode() -> str | None:
-    """The mode by WANDB_MODE; offline for an unknown value, None without one."""
-    word = _held("WANDB_MODE").lower()
-    if word and word not in MODES:
-        log.warning("WANDB_MODE must be online, offline or disabled; got %r: nothing is sent, this run is kept on disk for `wandb sync`", word)
-    return MODES.get(word, "offline") if word else None
+    """The mode in WANDB_MODE; offline for an unknown value, None if it is not set."""
+    value = _variable("WANDB_MODE").lower()
+    if value and value not in MODES:
+        log.warning("WANDB_MODE must be online, offline or disabled; got %r: nothing is sent, this run is kept on disk for `wandb sync`", value)
+    return MODES.get(value, "offline") if value else None
 
 
 def folder(outputs: str) -> Path:
     """The folder of W&B's files."""
-    return Path(_held("WANDB_DIR") or outputs).expanduser() / "wandb"
+    return Path(_variable("WANDB_DIR") or outputs).expanduser() / "wandb"
 
 
 def options(tracking: WandbTracking, ours: dict[str, Any]) -> dict[str, Any]:
-    """The arguments `ours` of wandb.init, replaced by the environment's for settings that are at their default."""
-    default = {each.name: each.default for each in dataclasses.fields(tracking)}
-    named = {name: _held(f"WANDB_{variable}") for name, variable in (("name", "NAME"), ("group", "RUN_GROUP"))}
-    named |= {name: _held(f"WANDB_{name.upper()}") for name in ("project", "entity", "notes", "job_type") if getattr(tracking, name) == default[name]}
+    """The arguments `ours` of wandb.init. For settings at their default, values of the environment replace them."""
+    default = {field.name: field.default for field in dataclasses.fields(tracking)}
+    named = {name: _variable(f"WANDB_{variable}") for name, variable in (("name", "NAME"), ("group", "RUN_GROUP"))}
+    named |= {
+        name: _variable(f"WANDB_{name.upper()}") for name in ("project", "entity", "notes", "job_type") if getattr(tracking, name) == default[name]
+    }
     return {**ours, **{name: value for name, value in named.items() if value}}
 
 
 def tags() -> list[str]:
-    """Tags from the environment, which are added to those of the settings."""
-    return [each.strip() for each in _held("WANDB_TAGS").split(",") if each.strip()]
+    """Tags from the environment, to add to those of the settings."""
+    return [tag.strip() for tag in _variable("WANDB_TAGS").split(",") if tag.strip()]
 
 
 def quiet() -> dict[str, Any]:
     """The settings of QUIET that the environment does not set."""
     return {
-        name: value for name, value in QUIET.items() if not _held(f"WANDB_{name.upper()}") and not _held(f"WANDB_{name.upper().removeprefix('X')}")
+        name: value
+        for name, value in QUIET.items()
+        if not _variable(f"WANDB_{name.upper()}") and not _variable(f"WANDB_{name.upper().removeprefix('X')}")
     }
 
 
 def warn_of_ignored() -> None:
     """Warn about variables that are ignored."""
-    if named := [each for each in IGNORED if _held(each) and not sweep_agents.is_asked_for()]:
-        log.warning("%s is ignored: the id of a W&B run is the key of its run, under which it continues", " and ".join(named))
+    if ignored := [variable for variable in IGNORED if _variable(variable) and not sweep_agents.is_asked_for()]:
+        log.warning("%s is ignored, because the id of a W&B run is the key of its run", " and ".join(ignored))
 
 
-def _held(name: str) -> str:
+def _variable(name: str) -> str:
     return os.environ.get(name, "").strip()

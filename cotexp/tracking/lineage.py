@@ -18,7 +18,7 @@ INPUTS = {name: set(stage.READS) for name, stage in STAGES.items()} | {"selectio
 class Artifact:
     """One artifact of a run. `scope` is its task, or mode/task, or empty. `files` maps names in the artifact to paths.
 
-    `is_input`: it was in the data or in the store before the run. `inputs` are names of other artifacts of the run.
+    `is_input`: it existed in the data or in the store before the run. `inputs` are names of other artifacts of the run.
     """
 
     kind: str
@@ -32,13 +32,13 @@ class Artifact:
 def lineage(folder: Path) -> list[Artifact]:
     """The artifacts of the finished run in `folder`, each after its inputs."""
     planned = folder / PLANNED
-    started = planned.stat().st_mtime if planned.is_file() else 0.0  # of the first attempt
-    found: list[Artifact] = []
+    started = planned.stat().st_mtime if planned.is_file() else 0.0  # by the first attempt
+    artifacts: list[Artifact] = []
     for kind, scope, name, files in _stored(folder):
         made = min(path.stat().st_mtime for path in files.values() if path.suffix == ".json") if kind != "selection" else started
-        inputs = [each.name for each in found if _reads(kind, scope, each, found)]
-        found.append(Artifact(kind, scope, name, files, kind == "dataset" or made < started, inputs))
-    return found
+        inputs = [artifact.name for artifact in artifacts if _reads(kind, scope, artifact, artifacts)]
+        artifacts.append(Artifact(kind, scope, name, files, kind == "dataset" or made < started, inputs))
+    return artifacts
 
 
 def _stored(folder: Path) -> Iterator[tuple[str, str, str, dict[str, Path]]]:
@@ -52,8 +52,8 @@ def _stored(folder: Path) -> Iterator[tuple[str, str, str, dict[str, Path]]]:
         if kind in ("grades", "latency"):
             continue
         if kind == "checkpoint":
-            own = (folder.absolute() / name for name in ("selection.jsonl", "compressed.jsonl"))
-            yield "selection", "", f"selection-{folder.name}", {each.name: each for each in own if each.is_file()}
+            run_files = (folder.absolute() / name for name in ("selection.jsonl", "compressed.jsonl"))
+            yield "selection", "", f"selection-{folder.name}", {file.name: file for file in run_files if file.is_file()}
         files = _files(outputs / entry["path"])
         if grades := stages.get(f"grades/{scope}" if kind == "predictions" else f"grades/{stage}"):
             files |= {f"grades/{name}": path for name, path in _files(outputs / grades["path"]).items()}
@@ -65,12 +65,12 @@ def _files(place: Path) -> dict[str, Path]:
     return {str(path.relative_to(place)): path for path in sorted(place.rglob("*")) if path.is_file() and "claims" not in path.parts}
 
 
-def _reads(kind: str, scope: str, other: Artifact, found: Sequence[Artifact]) -> bool:
+def _reads(kind: str, scope: str, other: Artifact, artifacts: Sequence[Artifact]) -> bool:
     """Whether `other` is an input of the artifact of this kind and scope."""
     if kind == "predictions":
         mode, _, task = scope.partition("/")
         if mode == "truncate":
             return other.scope == f"base/{task}"
-        is_trained = mode in FINE_TUNED_MODES and any(each.kind == "checkpoint" for each in found)
+        is_trained = mode in FINE_TUNED_MODES and any(artifact.kind == "checkpoint" for artifact in artifacts)
         return other.kind in ("dataset", "checkpoint" if is_trained else "model")
     return other.kind in INPUTS.get(kind, ()) and (scope == other.scope or not scope or not other.scope)

@@ -1,4 +1,4 @@
-"""Rows of W&B's tables and of the curve by round, read from a finished run's folder."""
+"""Rows of W&B's tables and of the curve by round, from a finished run's folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cotexp.store.stored_files import compressed_of, questions_of
 from cotexp.visible import visible_lines
 
 MAX_ROWS = 200
-"""Most rows of a table; its artifact holds the rest."""
+"""Most rows of a table; its artifact has all of them."""
 MAX_CHAINS = 25
 
 ROUNDS = ("question", "round", "num_tokens", "text", "kept", "stop_reason")
@@ -26,38 +26,47 @@ PREDICTIONS = (
 def rounds(folder: Path) -> list[list[Any]]:
     """A row for each round of some compressed chains, in the columns of `ROUNDS`."""
     rows = [
-        [each.question_id, number, each.num_tokens[number], text, number == each.kept_round, each.stop_reason]
-        for each in compression_examples.pick(folder, count=MAX_CHAINS)
-        for number, text in enumerate(each.texts)
+        [chain.question_id, number, chain.num_tokens[number], text, number == chain.kept_round, chain.stop_reason]
+        for chain in compression_examples.pick(folder, count=MAX_CHAINS)
+        for number, text in enumerate(chain.texts)
     ]
     return _shown(rows)
 
 
 def predictions(folder: Path) -> list[list[Any]]:
     """The answers of every mode to the first questions, side by side, in the columns of `PREDICTIONS`."""
-    asked = questions_of(folder)[1]
+    questions = questions_of(folder)[1]
     answers = predictions_of_run(folder)
-    by_id = {mode: {each.id: each for each in of_mode} for mode, of_mode in answers.items()}
+    by_id = {mode: {prediction.id: prediction for prediction in of_mode} for mode, of_mode in answers.items()}
     rows = []
     for name in next(iter(by_id.values())):
-        for each in (of_mode[name] for of_mode in by_id.values() if name in of_mode):
-            grades = [each.extracted, each.strict, each.lenient, each.math_verify]
-            lengths = [each.num_tokens, each.num_cot_tokens, each.finish_reason]
+        for prediction in (of_mode[name] for of_mode in by_id.values() if name in of_mode):
+            grades = [prediction.extracted, prediction.strict, prediction.lenient, prediction.math_verify]
+            lengths = [prediction.num_tokens, prediction.num_cot_tokens, prediction.finish_reason]
             rows.append(
-                [each.question_id, each.task, asked.get(each.question_id, {}).get("text", ""), each.gold, each.mode, each.text, *grades, *lengths]
+                [
+                    prediction.question_id,
+                    prediction.task,
+                    questions.get(prediction.question_id, {}).get("text", ""),
+                    prediction.gold,
+                    prediction.mode,
+                    prediction.text,
+                    *grades,
+                    *lengths,
+                ]
             )
     return _shown(rows)
 
 
 def _shown(rows: list[list[Any]]) -> list[list[Any]]:
     """The first rows, with control characters escaped. The run's files hold the original texts."""
-    return [[visible_lines(each) if isinstance(each, str) else each for each in row] for row in rows[:MAX_ROWS]]
+    return [[visible_lines(cell) if isinstance(cell, str) else cell for cell in row] for row in rows[:MAX_ROWS]]
 
 
 def round_curve(folder: Path) -> Iterator[dict[str, float]]:
-    """For every round: the number of chains that have it, their mean length, and the mean length of all chains so far. Lengths are in tokens."""
+    """For every round: the number of chains that reach it, their mean length, and that of all chains kept by then. Lengths are in tokens."""
     chains = compressed_of(folder)
-    runs = [(each["round_num_tokens"], each["kept_round"]) for each in chains]
+    runs = [(chain["round_num_tokens"], chain["kept_round"]) for chain in chains]
     for number in range(max((len(lengths) for lengths, _ in runs), default=0)):
         written = [lengths[number] for lengths, _ in runs if number < len(lengths)]
         kept = [lengths[min(number, last)] for lengths, last in runs]

@@ -1,8 +1,8 @@
-"""One W&B run: begun with the first metrics, published when the experiment's run is finished.
+"""One W&B run. It begins with the first metrics and is published when the experiment's run is finished.
 
 Online, a resumed run continues under its id. Offline, W&B cannot continue its files, so every attempt has its own folder. The attempt that
-publishes the finished run logs all of it and removes the folders of earlier attempts.
-A sweep agent of W&B chooses the id itself. A run that was published before is logged again, as the run for which the agent waits.
+publishes the finished run logs all of its data and removes the folders of earlier attempts.
+A sweep agent of W&B chooses the id itself. A run that was published before is logged again under the id that the agent waits for.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ unreachable: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class TrackedRun:
     """A run: checked settings, key, the overrides of run.py, and the option of each slot."""
 
     settings: Settings
@@ -75,17 +75,17 @@ class Point:
 
 @dataclass(slots=True)
 class WandbRun:
-    """A W&B run. `logged` holds the last logged step of each phase."""
+    """A W&B run. `logged` holds the last logged step of each phase, `waiting_rows` rows of the curve to log later."""
 
-    point: Point
+    tracked: TrackedRun
     run: Any = None
     logged: dict[str, float] = field(default_factory=dict)
-    held: list[Mapping[str, float]] = field(default_factory=list)
-    mark: tuple[Path, dict[str, Any]] | None = None
+    waiting_rows: list[Mapping[str, float]] = field(default_factory=list)
+    publication: tuple[Path, dict[str, Any]] | None = None
 
     @property
     def tracking(self) -> WandbTracking:
-        tracking: WandbTracking = self.point.settings.tracking
+        tracking: WandbTracking = self.tracked.settings.tracking
         return tracking
 
     def summarise(self, metrics: Mapping[str, float | str]) -> None:
@@ -96,8 +96,8 @@ class WandbRun:
     def on_curve(self, row: Mapping[str, float]) -> None:
         """Log a row of the training curve. If W&B lacks earlier rows, the row waits for them or for the end."""
         self._begin()
-        if self.held or (not self.logged and row["step"] > 1):
-            self.held.append(row)
+        if self.waiting_rows or (not self.logged and row["step"] > 1):
+            self.waiting_rows.append(row)
         else:
             self._log_curve([row])
 
@@ -112,16 +112,16 @@ class WandbRun:
                 self.logged[phase] = row["step"]
 
     def publish(self, folder: Path, metrics: Mapping[str, float]) -> None:
-        """Log a finished run, or what is new since it was published: tags of another sweep, or a baseline that is finished by now."""
+        """Log a finished run, or the changes since it was published: tags of another sweep, or a baseline that has finished meanwhile."""
         path = folder / "published.json"
         before: dict[str, Any] = {}
         with contextlib.suppress(Damaged):  # it is published again
             before = read_json(path)
-        baseline = ablation.find_baseline(folder, self.point.settings.baseline)
+        baseline = ablation.find_baseline(folder, self.tracked.settings.baseline)
         against = BASE if baseline == folder else baseline.name if baseline else None
         now = {
             "metrics_modified": (folder / "metrics.json").stat().st_mtime_ns,
-            "tags": sorted({*before.get("tags", []), *self.point.tags}),
+            "tags": sorted({*before.get("tags", []), *self.tracked.tags}),
             "baseline": against,
         }
         asked_for = sweep_agents.is_asked_for()  # wandb then takes the agent's id in place of ours
@@ -130,24 +130,24 @@ class WandbRun:
         self.summarise({**metrics, **(ablation.deltas(folder, baseline) | {"delta/baseline": against} if baseline else {})})
         self.run.tags = now["tags"]
         if self.run.offline or asked_for or before.get("metrics_modified") != now["metrics_modified"]:
-            self._tell(folder)
-        self.mark = (path, now)
+            self._log_results(folder)
+        self.publication = (path, now)
 
     def finish(self, *, failed: bool) -> None:
-        """End the W&B run, and mark it as published once W&B has all of it. Raises: TimeoutError when the upload takes too long."""
+        """End the W&B run, and record it as published once W&B has all data. Raises: TimeoutError if the upload takes too long."""
         if self.run is not None:
-            self._log_curve(self.held)
+            self._log_curve(self.waiting_rows)
             self.run.finish(exit_code=1 if failed else 0)
-        if self.mark is not None:
-            write_json(*self.mark)
+        if self.publication is not None:
+            write_json(*self.publication)
             if self.run.offline:
-                self._take_earlier_away()
+                self._remove_earlier_folders()
 
     def _begin(self) -> None:
-        """Start the W&B run. Without a key or a network its files stay on disk for `wandb sync`."""
+        """Start the W&B run. Without a key or a network, its files stay on disk for `wandb sync`."""
         if self.run is not None:
             return
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its reports of usage wait for the network when the process ends
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its usage reports would wait for the network at exit
         import wandb
 
         environment.warn_of_ignored()
@@ -163,18 +163,18 @@ class WandbRun:
             self.logged = {phase: last for phase, axis in AXES.items() if (last := self.run.summary.get(axis)) is not None}
 
     def _init(self, wandb: Any, mode: str) -> Any:
-        self.point.folder.mkdir(parents=True, exist_ok=True)
+        self.tracked.folder.mkdir(parents=True, exist_ok=True)
         ours = {
             "project": self.tracking.project,
             "entity": self.tracking.entity,
-            "id": self.point.run_key,
-            "name": f"{self.point.settings.name}-seed{self.point.settings.seed}",
-            "group": self.point.settings.name,
-            "job_type": self.point.job_type,
-            "tags": self.point.tags,
+            "id": self.tracked.run_key,
+            "name": f"{self.tracked.settings.name}-seed{self.tracked.settings.seed}",
+            "group": self.tracked.settings.name,
+            "job_type": self.tracked.job_type,
+            "tags": self.tracked.tags,
             "notes": self.tracking.notes or None,
-            "dir": str(self.point.folder.parent),
-            "config": self.point.config,
+            "dir": str(self.tracked.folder.parent),
+            "config": self.tracked.config,
             "reinit": "create_new",
         }
         options = environment.options(self.tracking, ours)
@@ -190,15 +190,15 @@ class WandbRun:
             if mode == "offline":
                 raise
             unreachable.add(address())
-            log.warning("W&B does not take this run (%s); it is kept on disk for `wandb sync`", error)
+            log.warning("W&B refused this run (%s); it is kept on disk for `wandb sync`", error)
             wandb.teardown()  # W&B's process still holds the id
             return wandb.init(mode="offline", settings=quiet, **options)
 
-    def _tell(self, folder: Path) -> None:
+    def _log_results(self, folder: Path) -> None:
         import wandb
 
         self._log_curve(run_figures.curve(folder))
-        self.held.clear()
+        self.waiting_rows.clear()
         for row in tables.round_curve(folder):
             if row["rounds/round"] > self.logged.get("rounds", -1):
                 self.run.log(row)
@@ -210,30 +210,30 @@ class WandbRun:
                 self.run.log({f"tables/{name}": wandb.Table(columns=list(columns), data=rows)})
         for path in sorted((folder / "figures").glob("*.png")):
             self.run.log({f"figures/{path.stem}": wandb.Image(str(path))})
-        for each in lineage(folder):
-            self._declare(wandb, each)
+        for declared in lineage(folder):
+            self._declare(wandb, declared)
 
-    def _declare(self, wandb: Any, each: Artifact) -> None:
+    def _declare(self, wandb: Any, declared: Artifact) -> None:
         """Declare an artifact as input or output of the W&B run. Its files are referenced with checksums, or uploaded if the settings ask for it."""
-        metadata = {"scope": each.scope, "inputs": each.inputs, "run": self.point.run_key}
-        artifact = wandb.Artifact(each.name, type=each.kind, metadata=metadata)
-        for name, path in each.files.items():
-            if each.kind in self.tracking.upload:
+        metadata = {"scope": declared.scope, "inputs": declared.inputs, "run": self.tracked.run_key}
+        artifact = wandb.Artifact(declared.name, type=declared.kind, metadata=metadata)
+        for name, path in declared.files.items():
+            if declared.kind in self.tracking.upload:
                 artifact.add_file(str(path), name=name, policy="immutable")
             else:
                 artifact.add_reference(path.as_uri(), name=name)
-        if not each.is_input:
+        if not declared.is_input:
             self.run.log_artifact(artifact)
         elif not self.run.offline:
             self.run.use_artifact(artifact)
         else:  # `use_artifact` refuses offline runs; online it makes this call for a new artifact, and `wandb sync` reads the record
             self.run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
 
-    def _take_earlier_away(self) -> None:
+    def _remove_earlier_folders(self) -> None:
         current = Path(self.run.dir).resolve().parent
-        for each in self.point.folder.glob(f"offline-run-*-{self.point.run_key}"):
-            if each.resolve() != current:
-                shutil.rmtree(each)
+        for run_folder in self.tracked.folder.glob(f"offline-run-*-{self.tracked.run_key}"):
+            if run_folder.resolve() != current:
+                shutil.rmtree(run_folder)
 
 
 def address() -> str:
@@ -242,7 +242,7 @@ def address() -> str:
 
 
 def has_api_key() -> bool:
-    """Whether W&B would find a key without asking: in the environment or in the netrc file."""
+    """Whether W&B would find a key without a prompt: in the environment or in the netrc file."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     try:
@@ -252,7 +252,7 @@ def has_api_key() -> bool:
 
 
 def is_reachable() -> bool:
-    """Whether the W&B server answers. One that did not answer is not asked again by this process."""
+    """Whether the W&B server answers. This process does not ask a server again that did not answer."""
     if address() not in unreachable:
         try:
             urllib.request.urlopen(address(), timeout=PROBE_SECONDS).close()

@@ -25,15 +25,15 @@ from cotexp.settings.training import Trainer
 
 FORMS: tuple[Form, ...] = ("full", "compress", "rewrite")
 NO_KIND = -1
-"""The kind of examples whose tokens count in no loss."""
+"""The kind of examples whose tokens are excluded from all losses."""
 VALIDATION_BATCH = 32
 """Most examples per device."""
 MAX_TOKENS_OF_CPU, MAX_TOKENS_OF_GPU = 1024, 8192
-"""Most tokens of a micro-batch by default. A CPU works as fast with few, and its memory is small."""
+"""Most tokens of a micro-batch by default. A CPU is as fast with few tokens, and its memory is small."""
 
 
 class EncodedExample(NamedTuple):
-    """`task` is the index of its question's task among those trained on."""
+    """`task` is the index of its question's task among the tasks of training."""
 
     encoded: Encoded
     form: Form
@@ -76,7 +76,7 @@ class BatchPlan:
 
     @property
     def num_micro_batches(self) -> int:
-        """Micro-batches of each device in every step: as many as the step needs that needs most."""
+        """Micro-batches of each device in every step; the step with the longest examples determines the number."""
         return math.ceil(max(map(len, self.cuts)) / self.num_devices)
 
     def micro_batches(self, step: int, device: int) -> list[list[int]]:
@@ -99,7 +99,7 @@ class BatchPlan:
 
 
 def cut(lengths: Sequence[int], indices: Iterable[int], *, max_rows: int, max_tokens: int) -> list[list[int]]:
-    """Examples of similar length together, so that they need little padding, within rows and padded tokens. A longer example is alone."""
+    """Micro-batches of examples of similar length, within limits of rows and padded tokens. A longer example is alone in its micro-batch."""
     parts: list[list[int]] = []
     for index in sorted(indices, key=lambda index: (-lengths[index], index)):
         if not parts or len(parts[-1]) == max_rows or (len(parts[-1]) + 1) * lengths[parts[-1][0]] > max_tokens:
@@ -127,7 +127,7 @@ def max_tokens(trainer: Trainer) -> int:
 
 
 def _default_rows(share: int) -> int:
-    """A quarter or a half of a device's share if that is an integer of at least 8, else all of it. Smaller ones need less padding."""
+    """A quarter or a half of a device's share if that is an integer of at least 8, otherwise all of it. Smaller micro-batches need less padding."""
     return next((share // parts for parts in (4, 2) if share % parts == 0 and share // parts >= 8), share)
 
 
@@ -237,7 +237,7 @@ class MixtureData(pl.LightningDataModule):
         return _loader([self._share([self.validation[index] for index in each], self.trainer.global_rank) for each in shared])
 
     def _share(self, batch: Sequence[EncodedExample], device: int) -> Batch | SourceTargetBatch:
-        """One device's share of a validation batch. No share may be empty, since all devices gather sharded weights together."""
+        """One device's share of a validation batch. No share may be empty, because all devices gather sharded weights together."""
         own = batch[device :: self.plan.num_devices]
         if own:
             return self.collate(own, self.pad_id, 1)

@@ -55,7 +55,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     """Fine-tune, and write the best model by validation loss to `job.folder`, with curve.jsonl and training.json.
 
     `on_row(row, num_steps)` is called for every step and validation. Training resumes from a checkpoint in the folder.
-    Raises: ConfigError when no example is short enough; TrainingDiverged when the loss is not finite.
+    Raises: ConfigError if no example is short enough; TrainingDiverged if the loss is not finite.
     """
     if (job.folder / "training.json").is_file():
         return
@@ -179,7 +179,7 @@ class Limits(NamedTuple):
 
 
 def _encode(examples: list[Example], encoder: Encoder, limits: Limits, task_of: Mapping[str, int], what: str) -> tuple[list[EncodedExample], int]:
-    """The encoded examples within the limits, and the number of the others. Raises: ConfigError when there is none."""
+    """The encoded examples within the limits, and the number of the others. Raises: ConfigError if there is none."""
     encoded = [
         EncodedExample(
             encoder.example(each.prompt, each.completion, compressed=each.compressed, ratio=each.ratio), each.form, task_of.get(each.question_id, 0)
@@ -197,9 +197,9 @@ def _encode(examples: list[Example], encoder: Encoder, limits: Limits, task_of: 
 
 
 def check_sides(lengths: list[int], limit: RopeLimit | None, trainer: Trainer) -> None:
-    """Check that a sharded model reads examples on one side of its rotary limit only, since all devices must make the same passes.
+    """Check that a sharded model reads examples on one side of its rotary limit only, because all devices must make the same passes.
 
-    `lengths` are in tokens. Raises: ConfigError if not.
+    `lengths` are in tokens. Raises: ConfigError otherwise.
     """
     if limit is not None and is_sharded(trainer) and len({limit.side(each) for each in lengths}) > 1:
         raise ConfigError(
@@ -228,7 +228,7 @@ def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress Lightning's advice on loaders, loggers and hardware, which concerns deliberate choices."""
+    """Suppress Lightning's advice on loaders, loggers and hardware, where our choices are deliberate."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators")]
     levels = [each.level for each in loggers]
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Decides whether a fine-tuning has to compute its activations twice, since the memory of a device would not hold them."""
+"""Decides whether a fine-tuning must compute its activations twice because they would not fit into the memory of a device."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from cotexp.settings.training import Trainer
 
 SHARE = 0.8
-"""Share of a device's memory that may be planned for. The rest is for temporary tensors, and for what else runs there."""
+"""Share of a device's memory for training. The rest is for temporary tensors and other programs."""
 BYTES_PER_TRAINED = 12
 """A gradient and two moments in float32."""
 
 
 def computes_twice(model: Any, trainer: Trainer, num_tokens: int, device: torch.device) -> bool:
-    """Whether activations are computed again in the backward pass: as the settings say, or else if a step would not fit without.
+    """Whether activations are computed again in the backward pass: as the settings say, or by default if a step would not fit otherwise.
 
     `num_tokens` are those of the largest micro-batch.
     """
@@ -26,7 +26,7 @@ def computes_twice(model: Any, trainer: Trainer, num_tokens: int, device: torch.
 
 
 def step_bytes(model: Any, trainer: Trainer, num_tokens: int) -> int:
-    """Memory of weights, gradients, optimiser and all activations of a step.
+    """Bytes of weights, gradients, optimiser and all activations of a step.
 
     A token has about two activations per weight of the layers, divided by the width: 2 bytes each in bfloat16, 4 in float32. benchmarks/memory.py
     counts 0.9 to 1.2 times as much for adapters, and 1.2 to 1.7 times for all weights of a small model.
@@ -41,7 +41,7 @@ def step_bytes(model: Any, trainer: Trainer, num_tokens: int) -> int:
 
 
 def memory_of(device: torch.device, trainer: Trainer) -> int:
-    """Bytes of a device's memory; on a CPU of one worker process's part of it."""
+    """Bytes of a device's memory; on a CPU, the part of one worker process."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return int(psutil.virtual_memory().total) // (trainer.devices if device.type == "cpu" else 1)

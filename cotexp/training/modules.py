@@ -20,8 +20,8 @@ from cotexp.training.sharding import shard, trained_parameters
 
 
 class Losses(NamedTuple):
-    """Of a batch: the summed negative log-likelihood in nats, through which gradients flow, and without a gradient that sum and the number of
-    supervised tokens per task and form, of shape (2, tasks, forms)."""
+    """Losses of a batch: the summed negative log-likelihood in nats, with a gradient, and without one that sum and the number of supervised
+    tokens per task and form, of shape (2, tasks, forms)."""
 
     total: torch.Tensor
     sums: torch.Tensor
@@ -36,7 +36,7 @@ def supervised_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int
 
 
 def _from_prompt(model: Any, batch: Batch, num_tasks: int) -> Losses:
-    """Of a causal model, which predicts a token where it reads the one before. It needs no mask: padding stands behind all that it could change."""
+    """Losses of a causal model, which predicts a token at the one before it. It needs no mask, because padding is after all other tokens."""
     rows_N, columns_N = batch.supervised_BT[:, 1:].nonzero().unbind(dim=1)
     inputs = {"input_ids": batch.ids_BT, "use_cache": False}
     states = head.hidden(model, inputs, rows_N, columns_N)
@@ -44,7 +44,7 @@ def _from_prompt(model: Any, batch: Batch, num_tasks: int) -> Losses:
 
 
 def _from_source(model: Any, batch: SourceTargetBatch, num_tasks: int) -> Losses:
-    """Of an encoder-decoder model, whose decoder predicts targets alone."""
+    """Losses of an encoder-decoder model, whose decoder predicts only targets."""
     rows_N, columns_N = (batch.target_BT != -100).nonzero().unbind(dim=1)
     inputs = {"input_ids": batch.source_BS, "attention_mask": batch.attention_BS, "decoder_input_ids": decoder_inputs(model, batch.target_BT)}
     states = head.hidden(model, {**inputs, "use_cache": False}, rows_N, columns_N)
@@ -62,7 +62,7 @@ class MultitaskModule(pl.LightningModule):
     """Fine-tunes on full, compressed and rewriting examples at once.
 
     The loss of a step is the mean token loss over the supervised tokens of the *global* batch. The share of a micro-batch is multiplied by the
-    number of devices and micro-batches, since Lightning, DDP and FSDP divide by it. `tasks` are the names for `EncodedExample.task`.
+    number of devices and micro-batches, because Lightning, DDP and FSDP divide by it. `tasks` are the names for `EncodedExample.task`.
     """
 
     def __init__(self, model: Any, trainer: Trainer, plan: BatchPlan, *, tasks: Sequence[str], num_steps: int, first_step: int, seed: int) -> None:
@@ -77,7 +77,7 @@ class MultitaskModule(pl.LightningModule):
         return self.first_step + self.global_step
 
     def setup(self, stage: str) -> None:
-        """All devices compute activations twice if one has to, since those that share weights must do the same."""
+        """All devices compute activations twice if one must, because devices that share weights must do the same."""
         strategy = self.trainer.strategy
         wish = computes_twice(self.model, self.options, self.most_tokens, strategy.root_device)
         if strategy.reduce(torch.tensor(float(wish), device=strategy.root_device), reduce_op="max"):
@@ -99,7 +99,7 @@ class MultitaskModule(pl.LightningModule):
         self.sums = self.sums.to(batch.kind_B.device) + supervised_loss(self.model, batch, len(self.tasks)).sums
 
     def check_finite(self, loss: float, step: int) -> None:
-        """Raises: TrainingDiverged when a loss is NaN or infinite."""
+        """Raises: TrainingDiverged if a loss is NaN or infinite."""
         if not math.isfinite(loss):
             raise TrainingDiverged(
                 f"training diverged: the loss became {loss} at step {step}; lower trainer.learning_rate (now {self.options.learning_rate}) "

@@ -1,4 +1,4 @@
-"""What a fine-tuning writes between its steps: curve, validation losses, best weights, and checkpoints from which it resumes."""
+"""Writes the results of a fine-tuning between its steps: curve, validation losses, best weights, and checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cotexp.training.sharding import gathered, trained_parameters
 CurveRow = dict[str, float]
 
 CHECKPOINT_SHARE = 0.02
-"""Largest share of the time for checkpoints. Those of a large model are rarer than the settings ask for."""
+"""Largest share of the time for checkpoints. For a large model they are rarer than the settings request."""
 
 CURVE, RESUMABLE, BEST = "curve.jsonl", "resumable.ckpt", "best.safetensors"
 
@@ -58,7 +58,7 @@ class Recorder(pl.Callback):
             raise signals.Stopped(signal_number)
 
     def _agreed(self, trainer: pl.Trainer, is_due: bool) -> tuple[bool, int]:
-        """(whether a checkpoint is due on any device, the signal that any device received or 0), the same on all devices."""
+        """(whether a checkpoint is due on any device, the signal that any device received or 0); the same on all devices."""
         wishes = torch.tensor([int(is_due), signals.noted()], device=trainer.strategy.root_device)
         due, number = trainer.strategy.reduce(wishes, reduce_op="max").tolist()
         return bool(due), int(number)

@@ -19,7 +19,7 @@ from cotexp.training.sharding import distributed, gathered, trained_parameters
 log = logging.getLogger(__name__)
 
 COUNTER = "step"
-"""The entry of an optimiser's state that does not have the parameter's shape."""
+"""The entry of an optimiser's state without the parameter's shape."""
 
 
 class Progress(NamedTuple):
@@ -38,7 +38,7 @@ def progress(path: Path) -> Progress:
 def repair(path: Path) -> None:
     """Keep the newest complete checkpoint at `path`, if any, and remove broken ones.
 
-    Every byte is compared with the file's checksums, since a power cut or a failing disk may have damaged it.
+    Every byte is compared with the file's checksums, because a power cut or a failing disk may have damaged it.
     """
     problems = []
     for each in (path, previous(path)):
@@ -63,7 +63,7 @@ def previous(path: Path) -> Path:
 
 
 def _problem(path: Path) -> str:
-    """Why training cannot resume from the checkpoint at `path`; empty if it can, or if there is none."""
+    """The reason why training cannot resume from the checkpoint at `path`; empty if it can, or if there is none."""
     if not path.is_file():
         return ""
     try:

@@ -59,7 +59,7 @@ def trained_parameters(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.
 
 
 def gathered(tensor: torch.Tensor) -> torch.Tensor:
-    """The whole of a sharded tensor. All devices must call this."""
+    """The gathered values of a sharded tensor. All devices must call this."""
     if isinstance(tensor, DTensor):
         return tensor.full_tensor()
     deepspeed: Any = sys.modules.get("deepspeed.utils")  # its trained weights are copies of those in the model
@@ -68,6 +68,6 @@ def gathered(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def distributed(full: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """This device's shard of a whole tensor that is sharded like `like`."""
+    """This device's shard of the whole tensor `full`, sharded like `like`."""
     full = full.to(like.device)
     return distribute_tensor(full, like.device_mesh, like.placements, src_data_rank=None) if isinstance(like, DTensor) else full

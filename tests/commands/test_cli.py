@@ -46,5 +46,5 @@ def test_export_refuses_an_unknown_run_and_a_folder_that_is_no_export(tmp_path: 
     run.mkdir(parents=True)
     (run / "stages.json").write_text(json.dumps({}))
     (tmp_path / "taken").mkdir()
-    with pytest.raises(SystemExit, match="exists and is no earlier export"):
+    with pytest.raises(SystemExit, match="exists and is not an earlier export"):
         cli.main(["export", str(run), str(tmp_path / "taken")])

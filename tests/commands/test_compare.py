@@ -46,7 +46,7 @@ def test_the_table_holds_both_accuracies_the_difference_and_the_discordant_count
     assert row[5:] == ["0.1094", "2", "8"]
     assert "all tasks" not in text
     assert "only first right" in text
-    assert "Within noise: 40 questions cannot tell the two apart" in text
+    assert "Within noise: 40 questions cannot distinguish the two" in text
     assert "McNemar" in text
 
 
@@ -70,7 +70,7 @@ def test_questions_that_only_one_run_answered_are_counted_and_named(capsys: pyte
 
 def test_other_gold_answers_are_left_out_and_named() -> None:
     found = compare_answers([answer("a", True), answer("b", True)], [answer("a", True), answer("b", True, gold="8")])
-    assert "Left out, graded against other gold answers: 1 (b)." in list(notes(found))
+    assert "Left out, graded against different gold answers: 1 (b)." in list(notes(found))
     assert verdict(found.rows[0]).startswith("Within noise: 1 question cannot")
 
 
@@ -90,7 +90,7 @@ def test_the_better_run_is_named_from_either_side() -> None:
 def test_runs_without_a_common_question_are_refused_with_a_next_step() -> None:
     with pytest.raises(ConfigError, match=r"answered no common question \(gsm8k; svamp\); compare runs of the same task"):
         print_comparison(Side("one", answers("10")), Side("two", answers("10", task="svamp")))
-    with pytest.raises(ConfigError, match="all 1 common questions of one and two have other gold answers; run both again"):
+    with pytest.raises(ConfigError, match="all 1 common questions of one and two have different gold answers; run both again"):
         print_comparison(Side("one", [answer("a", True)]), Side("two", [answer("a", True, gold="8")]))
 
 

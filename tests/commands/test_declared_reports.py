@@ -14,7 +14,7 @@ from run_folders import write_run
 
 from cotexp.commands import declared_reports
 from cotexp.config import command_line
-from cotexp.report.build import Wanted
+from cotexp.report.build import ReportOptions
 from cotexp.report.declared import DeclaredReport, DeclaredTable
 from cotexp.report.document import Report
 from cotexp.report.expected_runs import GridPoint, renamed
@@ -47,7 +47,7 @@ def outputs(tmp_path: Path, points: list[GridPoint]) -> Path:
 
 
 def made(outputs: Path, **wanted: Any) -> Report:
-    return declared_reports.make([ABLATION], outputs, Wanted(**wanted))
+    return declared_reports.make([ABLATION], outputs, ReportOptions(**wanted))
 
 
 def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills_it(outputs: Path, points: list[GridPoint]) -> None:
@@ -69,7 +69,7 @@ def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills
     (settings,) = command_line.check_command_line(words, multirun=False)
     assert settings.paths.outputs == str(outputs)
     assert dataclasses.replace(settings, paths=points[3].settings.paths) == points[3].settings, "the command makes the very run that is missing"
-    assert f"1 of {len(points)} expected runs are not there; all of them: python run.py -m sweep={ABLATION} " in report.tables[0].notes[-1]
+    assert f"1 of {len(points)} expected runs are missing; all of them: python run.py -m sweep={ABLATION} " in report.tables[0].notes[-1]
 
 
 def test_an_arm_without_any_run_is_a_row_that_says_so(outputs: Path, points: list[GridPoint]) -> None:
@@ -120,7 +120,7 @@ def test_a_baseline_that_one_table_has_leaves_the_other_its_own(outputs: Path, m
     first, second = made(outputs, baseline=label).tables
     assert (first.rows == usual[0].rows, second.rows == usual[1].rows) == (False, True)
     assert any(f"differences are to the baseline, {label}" in each for each in first.notes)
-    with pytest.raises(ConfigError, match="--baseline 'nothing' is no arm; arms: "):
+    with pytest.raises(ConfigError, match="--baseline 'nothing' is not an arm; arms: "):
         made(outputs, baseline="nothing")
 
 
@@ -156,7 +156,7 @@ def test_a_run_that_did_not_finish_says_what_became_of_it(
     assert gap.folder == f"runs/{ABLATION}/run1"
     assert gap.command.startswith("python run.py compression=macc ")
 
-    row = declared_reports.make([ABLATION], tmp_path, Wanted(only=(f"{ABLATION}/*",))).tables[0].rows[1]
+    row = declared_reports.make([ABLATION], tmp_path, ReportOptions(only=(f"{ABLATION}/*",))).tables[0].rows[1]
     assert row.gaps == (gap,), "the same under patterns"
 
 
@@ -166,7 +166,7 @@ def test_experiments_that_no_file_declares_name_their_unfinished_runs_as_well(tm
         folder = write_run(tmp_path, key, "1100", seed=seed, **({"trainer": {"name": "single", "learning_rate": 1.0}} if key == "other" else {}))
         (folder / "metrics.json").unlink()
         (folder / "status.json").write_text(json.dumps({"state": "diverged", "error": "nan", "overrides": [f"seed={seed}"]}))
-    report = declared_reports.make(["exp"], tmp_path, Wanted())
+    report = declared_reports.make(["exp"], tmp_path, ReportOptions())
     (gap,) = report.gaps
     assert (gap.row, gap.seed, gap.state, gap.reason, gap.command) == ("exp", 1, "diverged", "nan", "python run.py seed=1")
     assert report.left_out == ("exp/other: diverged nan; python run.py seed=0",), "no finished run has its settings"
@@ -180,7 +180,7 @@ def test_labels_may_be_short_but_must_tell_arms_apart(tmp_path: Path, monkeypatc
     assert renamed("a.b=1, c.d=[x,y], e=2", {"a.b": "b", "e": ""}) == "b=1, c.d=[x,y]"
     table = DeclaredTable(sweep=ABLATION, labels={"compression.max_rounds": ""})
     monkeypatch.setattr(declared_reports, "report_named", lambda _: DeclaredReport(title="x", tables=[table]))
-    with pytest.raises(ConfigError, match="labels must tell all arms apart; several would be called"):
+    with pytest.raises(ConfigError, match="labels must be different for all arms; several would be"):
         made(tmp_path)
 
 
@@ -205,7 +205,7 @@ def test_several_tables_have_runs_and_figures_of_their_own(outputs: Path, monkey
 @pytest.mark.parametrize("name", declared_reports.report_names())
 def test_every_declared_report_can_be_made_of_nothing(name: str, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    report = declared_reports.make([name], tmp_path, Wanted())
+    report = declared_reports.make([name], tmp_path, ReportOptions())
     assert report.tables
     assert report.gaps
     assert all(len(row.cells) == len(table.columns) for table in report.tables for row in table.rows)
@@ -221,7 +221,7 @@ def test_published_numbers_have_a_source_and_are_in_range(name: str) -> None:
 
 def test_what_a_paper_does_not_show_is_not_available(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    table = declared_reports.make(["macc/main"], tmp_path, Wanted()).tables[0]
+    table = declared_reports.make(["macc/main"], tmp_path, ReportOptions()).tables[0]
     by_label = {row.label: dict(zip((column.name for column in table.columns), row.cells, strict=True)) for row in table.rows}
     ours = by_label["MACC, Qwen2.5-7B-Instruct (published)"]
     assert {ours[each].text for each in ("accuracy", "cot_tokens", "ratio", "latency")} == {"not available"}
@@ -241,7 +241,7 @@ def test_every_mistake_in_a_declaration_is_told_with_its_place() -> None:
     assert found[0].startswith("foot is not a setting (did you mean 'footnotes'?); settings here: title, ")
     assert found[1] == "title must be a text; got 3"
     assert found[2].startswith("tables[0].colums is not a setting (did you mean 'columns'?)")
-    assert found[3].startswith("tables[1].sweep or runs must be given, one of them; got sweep=macc/rounds")
+    assert found[3].startswith("tables[1].sweep or runs must be given, not both; got sweep=macc/rounds")
     assert found[4].startswith("tables[2].columns must be one of seeds, ")
     assert found[4].endswith("got 'acuracy' (did you mean 'accuracy'?)")
     assert "tables[0].sweep must be one of" in mistakes({"title": "x", "tables": [{"sweep": "macc/roundz"}]})[0]
@@ -261,8 +261,8 @@ def test_a_filter_that_fits_nothing_is_refused(points: list[GridPoint], monkeypa
 
 
 def test_settings_beside_undeclared_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="seed=1 is read only with one declared report, whose runs it names: macc/baselines, "):
-        declared_reports.make(["exp"], tmp_path, Wanted(overrides=("seed=1",)))
+    with pytest.raises(ConfigError, match="seed=1 is read only with one declared report, for its expected runs; declared: macc/baselines, "):
+        declared_reports.make(["exp"], tmp_path, ReportOptions(overrides=("seed=1",)))
 
 
 @pytest.mark.parametrize(

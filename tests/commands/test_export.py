@@ -166,7 +166,7 @@ def test_a_card_says_what_the_model_was_made_from_and_how(random_model: Path, tm
     assert f"Made from `{random_model}` (sha256 of its files: `{identity.find(PretrainedModel(path=str(random_model))).sha256}`)." in card
     assert "Licence of those weights: mit." in card
     assert "Made by run `key` of experiment `toy`" in card
-    assert "Generates as it was evaluated: greedy, at most 8 new tokens" in card
+    assert "Generates as in its evaluation: greedy, at most 8 new tokens" in card
     assert "{question} \\boxed{}\n" in card
     assert '"max_new_tokens": 8' in card, "the settings"
 
@@ -193,7 +193,7 @@ def rename_model(run: Path, path: str) -> None:
         ({"name": "c3ot", "instruction": "Be brief.", "long_instruction": "Be long."}, "prompt = \"...\" + '\\nBe brief.'  # this line"),
         ({"name": "truncate"}, "prompt = \"...\" + '<compress>'  # the mark"),
         ({"name": "none"}, 'prompt = "..."\n'),
-        ({"name": "tokenskip", "ratios": [1.0, 0.5]}, "prompt = \"...\" + '<|end|>0.5'  # the share of its tokens"),
+        ({"name": "tokenskip", "ratios": [1.0, 0.5]}, "prompt = \"...\" + '<|end|>0.5'  # the requested share of the tokens"),
     ],
 )
 def test_a_card_tells_how_to_ask_for_the_short_form(compression: dict[str, Any], asked: str, random_model: Path, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_generation_settings_are_those_of_the_evaluation_and_not_of_the_source(r
 def test_a_run_that_trained_nothing_has_nothing_to_export(random_model: Path, tmp_path: Path) -> None:
     run, _ = finished_run(random_model, tmp_path / "outputs", lora=True, compression={"name": "prompt_only", "instruction": "Be brief."})
     (run / "stages.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"trained nothing \(compression=prompt_only, evaluation\.modes=.*\); its model is .* as it is"):
+    with pytest.raises(ConfigError, match=r"trained nothing \(compression=prompt_only, evaluation\.modes=.*\); its model is the unchanged .*"):
         export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
     assert not (tmp_path / "new").exists()
 
@@ -253,7 +253,7 @@ def test_an_adapter_whose_base_has_changed_is_refused_and_a_whole_model_needs_no
     run, _ = finished_run(source, tmp_path / "outputs", lora=lora)
     (source / "tokenizer_config.json").write_text((source / "tokenizer_config.json").read_text() + " ")
     if lora:
-        with pytest.raises(ConfigError, match=r"is not the one that this run's adapter was trained on"):
+        with pytest.raises(ConfigError, match=r"is not the one on which this run's adapter was trained"):
             export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
         shutil.rmtree(source)
         with pytest.raises(ConfigError, match=r"model\.path must be a folder, a hub id or shipped:NAME"):
@@ -267,7 +267,7 @@ def test_another_folder_is_never_replaced(random_model: Path, tmp_path: Path) ->
     run, _ = finished_run(random_model, tmp_path / "outputs", lora=False)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "README.md").write_text("notes of mine")
-    with pytest.raises(ConfigError, match="exists and is no earlier export; name another folder"):
+    with pytest.raises(ConfigError, match="exists and is not an earlier export; choose another folder"):
         export_model(str(run), tmp_path / "mine", dtype="float32", outputs=tmp_path / "outputs")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["README.md"]
 

@@ -122,7 +122,7 @@ def test_twice_the_same_runs_are_the_same_bytes_in_every_format(tmp_path: Path) 
 def test_below_eight_groups_there_is_a_table_and_no_claim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_runs(tmp_path, 7)
     text = forecast(tmp_path, capsys)
-    assert "No claim: 7 groups are too few to tell a good forecast from a lucky one; it takes 8." in text
+    assert "No claim: 7 groups are too few to distinguish a good forecast from a lucky one; 8 are needed." in text
     assert "noise" not in text
     assert float(cells(tmp_path, "Test accuracy: errors")["grouped: Bayesian ridge"][1]) > 0
 
@@ -133,7 +133,7 @@ def test_with_five_compressors_they_are_the_groups(tmp_path: Path, capsys: pytes
         own = {"ratio": draw.random(), "perplexity": 2.0, "accuracy": draw.random()}
         write_run(tmp_path, f"r{number}", training_set=f"set {number}", compressor=f"compressor-{number % 5}", **own)
     text = forecast(tmp_path, capsys)
-    assert "10 runs with 10 different compressed training sets; folds are grouped by compressor: 5 groups, each whole in one fold." in text
+    assert "10 runs with 10 different compressed training sets; folds are grouped by compressor: 5 groups, none of them split between folds." in text
 
 
 def test_each_target_is_forecast_from_the_runs_of_the_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,8 +51,8 @@ def test_rows_dropped_questions_and_checked_gold_answers_are_shown(data: Path, c
 
 def test_a_file_with_another_number_of_rows_than_the_official_one_is_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(shown(capsys, data, "task=gsm8k").split())
-    assert "gsm8k: the test file holds 2 rows, officially there are 1,319; a score on it is not one on the whole benchmark" in text
-    assert "gsm8k: the train file holds 12 rows, officially there are 7,473." in text
+    assert "gsm8k: the test file has 2 rows, the official one has 1,319; its score is not one on the whole benchmark" in text
+    assert "gsm8k: the train file has 12 rows, the official one has 7,473." in text
 
 
 def test_a_run_counts_the_rows_of_the_files_that_it_reads(data: Path) -> None:

@@ -15,7 +15,7 @@ from cotexp.commands.cli import main
 from cotexp.commands.report import formats_of, report_experiments
 from cotexp.report.arm_figure import apart, side_by_side
 from cotexp.report.arms import arms_of, labels, usual_baseline
-from cotexp.report.build import Wanted
+from cotexp.report.build import ReportOptions
 from cotexp.report.finished_runs import Run, find_runs, identity_of
 from cotexp.settings.base import ConfigError
 
@@ -35,7 +35,7 @@ def outputs(tmp_path: Path) -> Path:
 
 def report(outputs: Path, *names: str, baseline: str | None = None, mode: str | None = None, folder: Path | None = None) -> dict[str, dict[str, str]]:
     """The cells of the written table, by the row's label and the column's heading."""
-    report_experiments(names or ("exp",), outputs=outputs, wanted=Wanted(baseline=baseline, mode=mode), folder=folder)
+    report_experiments(names or ("exp",), outputs=outputs, options=ReportOptions(baseline=baseline, mode=mode), folder=folder)
     text = next(iter(sorted(outputs.rglob("report.md"), key=lambda path: -path.stat().st_mtime_ns))).read_text()
     headings, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
     return {row[0].replace("\\", ""): dict(zip(headings, row, strict=True)) for row in rows}
@@ -118,7 +118,7 @@ def test_only_common_seeds_are_paired_and_the_notes_say_so(tmp_path: Path, capsy
     write_run(tmp_path, "b1", "1100", seed=1, selection=MORSD)
     morsd, _ = report(tmp_path).values()
     assert morsd[DIFFERENCE].startswith("-50.0 ("), "against seed 1 alone"
-    assert "selection=morsd: other seeds than the baseline; compared on seeds 1 alone." in capsys.readouterr().out
+    assert "selection=morsd: its seeds differ from the baseline's; compared only on seeds 1." in capsys.readouterr().out
 
 
 def test_questions_with_another_gold_answer_take_no_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,7 +257,7 @@ def test_an_experiment_with_unfinished_runs_alone_is_refused(outputs: Path) -> N
 
 
 def test_an_unknown_baseline_and_one_that_fits_several_arms_are_refused(outputs: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'selection=rando' is no arm \(did you mean 'selection=random'\?\); arms: selection=morsd; "):
+    with pytest.raises(ConfigError, match=r"'selection=rando' is not an arm \(did you mean 'selection=random'\?\); arms: selection=morsd; "):
         report(outputs, baseline="selection=rando")
     write_run(outputs, "k3", "1" * 40, selection={**MORSD, "k": 3})
     with pytest.raises(ConfigError, match=r"'selection=morsd' fits 2 arms, name more of its settings; arms:"):
@@ -297,12 +297,12 @@ def test_many_folders_left_out_for_one_reason_are_one_line(outputs: Path, capsys
 
 def test_runs_may_be_chosen_by_patterns_whatever_their_experiment(outputs: Path) -> None:
     write_run(outputs, "d0", "1" * 40, name="other/one", selection=MORSD)
-    report_experiments(["mine"], outputs=outputs, wanted=Wanted(only=("exp/b*", "b0", "other/one")), folder=outputs / "mine")
+    report_experiments(["mine"], outputs=outputs, options=ReportOptions(only=("exp/b*", "b0", "other/one")), folder=outputs / "mine")
     text = (outputs / "mine" / "report.md").read_text()
     assert text.startswith("# mine\n")
     assert "exp/b0: other/one/d0 has the same settings and seed, and is newer" in text or "other/one/d0: exp/b0 has" in text
     with pytest.raises(ConfigError, match=r"no run that fits 'z\*' under"):
-        report_experiments(["mine"], outputs=outputs, wanted=Wanted(only=("z*",)))
+        report_experiments(["mine"], outputs=outputs, options=ReportOptions(only=("z*",)))
 
 
 def test_an_unknown_name_is_told_the_declared_reports_as_well(outputs: Path) -> None:

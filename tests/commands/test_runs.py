@@ -109,7 +109,7 @@ def test_two_runs_stand_side_by_side_with_the_paired_test(outputs: Path, capsys:
     settings = {cells(line)[0]: cells(line)[1:] for line in text.splitlines() if line.startswith("│ selection")}
     assert settings["selection.order"] == ["lowest_rd", "random"]
     assert "eval/full/accuracy" in text
-    assert "Within noise: 4 questions cannot tell the two apart" in text
+    assert "Within noise: 4 questions cannot distinguish the two" in text
 
 
 def test_what_fits_no_run_is_refused(outputs: Path, tmp_path: Path) -> None:

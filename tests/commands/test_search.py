@@ -107,9 +107,9 @@ def outcome(trial: Any) -> tuple[Any, ...]:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["evaluation.seed=3"], "evaluation.seed is searched by --space and set after --"),
-        (["name=mine"], "name is that of the search, probe"),
-        (["plan=true"], "plan=true computes nothing that a search could choose by"),
+        (["evaluation.seed=3"], "evaluation.seed is both in --space and after --"),
+        (["name=mine"], "name is the name of the search, probe"),
+        (["plan=true"], "plan=true computes no metric to search by"),
         (["evaluation.max_new_token=3"], r"evaluation\.max_new_token is not a setting \(did you mean 'max_new_tokens'\?\)"),
     ],
 )

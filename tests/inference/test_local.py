@@ -243,7 +243,7 @@ def test_a_batch_that_finds_no_memory_is_halved_and_the_texts_stay_the_same(
         assert generated(engine, requests, sampling, batch_size=64) == whole
     first = [rows for rows, tokens in shapes if tokens > 1]
     assert first == [64, 32, 16, 16, 16, 16]
-    assert "out of GPU memory with 64 texts at once: going on with 32" in caplog.text
+    assert "out of GPU memory with 64 texts at once: continuing with 32" in caplog.text
 
 
 def test_memory_that_runs_out_midway_costs_only_the_texts_that_had_not_ended(engine: LocalEngine, requests: list[Request]) -> None:
@@ -272,6 +272,6 @@ def test_memory_that_runs_out_midway_costs_only_the_texts_that_had_not_ended(eng
 def test_one_text_that_finds_no_memory_ends_with_a_clear_line(engine: LocalEngine, requests: list[Request]) -> None:
     with (
         passes_of(engine, most=0),
-        pytest.raises(RunFailed, match=r"out of GPU memory with one text alone \(\d+ tokens read, up to 5 written\); lower max_new"),
+        pytest.raises(RunFailed, match=r"out of GPU memory with a single text \(\d+ tokens read, up to 5 written\); lower max_new"),
     ):
         engine.generate(requests[:4], Sampling(max_new_tokens=5), lambda output: None)

@@ -233,9 +233,7 @@ def test_a_data_folder_that_is_none_is_refused_before_the_hub_is_asked(data: Pat
 
 
 def test_a_revision_of_the_hub_is_refused_where_other_files_would_be_read(data: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"task\.revision=abc asks for the hub's copy, but .*svamp/train\.jsonl is used, which comes from elsewhere"
-    ):
+    with pytest.raises(ConfigError, match=r"task\.revision=abc requests the hub's copy, but the existing .*svamp/train\.jsonl comes from elsewhere"):
         load(data, "task=svamp", "task.revision=abc")
     write(data / "svamp" / "source.json", [{"splits": [{"file": f"svamp/{each}.jsonl", "commit": "abcdef"} for each in ("train", "test")]}])
     sets, _, _ = load(data, "task=svamp", "task.revision=abc")

@@ -104,8 +104,8 @@ def test_a_biased_heads_new_row_begins_as_the_mean_in_weight_and_bias(random_mod
         ("phi", "q_proj,v_proy", r"phi: dense, fc1, .*; 'v_proy' is none of them$"),
         ("gpt2", "q_proj", r"gpt2: c_attn, c_fc, c_proj, wpe.*; 'q_proj' is none of them$"),
         ("gpt2", "c_attn,", r"'' is none of them$"),
-        ("gpt2", "attn", r"'attn' is no layer with weights that could have one$"),
-        ("phi", "final_layernorm", r"'final_layernorm' is no layer with weights"),
+        ("gpt2", "attn", r"'attn' is not a layer with weights that could have one$"),
+        ("phi", "final_layernorm", r"'final_layernorm' is not a layer with weights"),
         ("phi", "lm_head", r"'lm_head' cannot have an adapter"),
         ("phi", "embed_tokens", r"'embed_tokens' cannot have an adapter"),
         (

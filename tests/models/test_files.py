@@ -69,7 +69,7 @@ def test_weights_of_another_name_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "weights.safetensors")
     assert refusal(folder).endswith("has weights.safetensors")
     (folder / "model.safetensors").symlink_to(folder / "nowhere")
-    assert "model.safetensors, which is no file" in refusal(folder)
+    assert "model.safetensors, which is not a file" in refusal(folder)
 
 
 def sharded(folder: Path) -> dict[str, str]:
@@ -103,7 +103,9 @@ def test_an_index_must_list_what_its_parts_hold(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"])
-@pytest.mark.parametrize(("content", "problem"), [("", "is no JSON"), ('{"a": 1', "is no JSON"), ("[1]", "it holds list"), ('"x"', "it holds str")])
+@pytest.mark.parametrize(
+    ("content", "problem"), [("", "is not valid JSON"), ('{"a": 1', "is not valid JSON"), ("[1]", "it holds list"), ('"x"', "it holds str")]
+)
 def test_a_broken_json_file_is_named(name: str, content: str, problem: str, folder: Path) -> None:
     (folder / name).write_text(content)
     line = refusal(folder)

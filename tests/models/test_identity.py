@@ -191,7 +191,7 @@ def test_gpus_are_those_that_the_driver_shows(
 def test_a_cpu_carries_a_few_processes_for_each_of_its_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     identity.check_number(16, "cpu", "trainer.devices")
-    with pytest.raises(ConfigError, match=r"^trainer\.devices must be at most 16 here: each is a process .* 2 processors; got 1024$"):
+    with pytest.raises(ConfigError, match=r"^trainer\.devices must be at most 16 here: on a CPU each is a process, .* 2 processors; got 1024$"):
         identity.check_number(1024, "cpu", "trainer.devices")
 
 
@@ -248,7 +248,7 @@ def test_a_hub_that_gives_nothing_is_one_line_that_says_what_to_do(hub: str, tmp
         server.shutdown()
         server.server_close()
     (line,) = outcome.stdout.splitlines()
-    assert line.startswith("model.path 'meta-llama/Llama-3.1-8B-Instruct' is no folder here and cannot be downloaded from the hub (")
+    assert line.startswith("model.path 'meta-llama/Llama-3.1-8B-Instruct' is not a folder here and cannot be downloaded from the hub (")
     advice = {"gated": "accept its licence there and log in with hf auth login, or give a folder", "unreachable": "check the name or give a folder"}
     assert line.endswith(advice[hub])
     assert "hf_planted_key" not in outcome.stdout + outcome.stderr

@@ -242,5 +242,5 @@ def test_a_model_computes_attention_as_asked_or_says_what_it_has_not(random_mode
 @pytest.mark.filterwarnings("ignore")
 def test_a_model_that_would_go_on_with_another_attention_is_refused(random_model: Path, tmp_path: Path) -> None:
     base = write_model("bloom", random_model, tmp_path / "bloom", hidden_size=32, n_layer=2, n_head=4)
-    with pytest.raises(ConfigError, match=r"^model\.attn_implementation: a bloom has no sdpa here \(goes on with eager\); take sdpa or eager$"):
+    with pytest.raises(ConfigError, match=r"^model\.attn_implementation: a bloom has no sdpa here \(uses eager\); take sdpa or eager$"):
         loading.load_trainable(base, PretrainedModel(path=str(base), attn_implementation="sdpa"))

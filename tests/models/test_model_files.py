@@ -93,7 +93,7 @@ def test_a_model_that_cannot_be_had_is_named_in_one_line(name: str, settings: di
         identity.find(model)
     (line,) = caught.value.problems
     assert line.count("\n") == 0
-    assert line.startswith(f"model.path {model.path!r} is no folder here and cannot be downloaded from the hub (")
+    assert line.startswith(f"model.path {model.path!r} is not a folder here and cannot be downloaded from the hub (")
     assert "check the name or give a folder" in line
 
 

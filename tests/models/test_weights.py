@@ -249,7 +249,7 @@ def test_a_model_with_code_of_its_own_is_loaded_where_that_may_run(random_model:
     settings = PretrainedModel(path=str(folder), device="cpu", trust_remote_code=True)
     loading.check(find(settings), settings, "model.path")
     assert type(loading.load(folder, settings).model).__name__ == "OwnModel"
-    with pytest.raises(ConfigError, match=r"it brings code of its own, which may run with teacher\.model\.trust_remote_code=true: read it first$"):
+    with pytest.raises(ConfigError, match=r"it brings its own code, which may run with teacher\.model\.trust_remote_code=true: read it first$"):
         loading.check(find(settings_of(folder)), settings_of(folder), "teacher.model.path")
     reconfigured(folder, num_hidden_layers=3)
     with pytest.raises(ConfigError, match=r"missing: model\.layers\.2"):

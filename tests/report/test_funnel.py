@@ -63,7 +63,7 @@ def test_the_table_has_a_row_per_filter_with_what_it_kept_and_dropped() -> None:
         ["budget", "200", "off", "20%"],
     ]
     assert (
-        "- 10 of 110 training questions are left without any; 200 rationales are kept to train on: 12,345 tokens. "
+        "- 10 of 110 training questions have none left; 200 rationales are kept for training: 12,345 tokens. "
         "Question by question: selection.jsonl." in text
     )
 
@@ -83,7 +83,7 @@ def test_common_questions_and_unmatched_rows_are_named() -> None:
     settings = settings_with(equal_questions=True)
     text = "\n".join(lines_of(metrics_with() | {"rationales/num_unmatched": 3150}, settings))
     assert "first 2 of each question, common questions alone | 200 |" in text
-    assert "3,150 recorded rows belong to none of the training and validation questions" in text
+    assert "3,150 recorded rows belong to no training or validation question" in text
     assert "recorded rows" not in "\n".join(lines_of(metrics_with() | {"rationales/num_unmatched": 0}, settings))
 
 
@@ -104,7 +104,7 @@ def test_footnotes_tell_our_choices_from_what_is_known_second_hand() -> None:
     assert ours.startswith(
         "Our choice where MoRSD's paper is silent: 8 rationales per question, sampled at temperature 0.7; near duplicates = Jaccard"
     )
-    assert "RD given the rationale without its answer sentence (masked), the boxed answer behind 'The answer is '" in ours
+    assert "RD given the rationale without its answer sentence (masked), the boxed answer after 'The answer is '" in ours
     assert "validation questions' rationales (those with the gold answer)" in ours
     assert "k = 6" not in ours
     assert second_hand.startswith("Known of MoRSD second-hand only, not from the paper's own text: RD = PPL(answer | question, rationale) / PPL(")

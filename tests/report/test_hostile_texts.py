@@ -22,7 +22,7 @@ from cotexp.config import overrides, schema
 from cotexp.jobs import pipeline
 from cotexp.progress import page
 from cotexp.report import compression_examples, latex, long_csv, markdown, run_table, terminal, web_page
-from cotexp.report.build import Wanted
+from cotexp.report.build import ReportOptions
 from cotexp.report.document import Cell, Column, Gap, Report, Row, Table, UsedRun
 from cotexp.report.style import Drawing, picture
 from cotexp.tracking import tables as wandb_tables
@@ -65,7 +65,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_no_output_of_a_report_obeys_what_stands_in_it(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report_experiments(["exp"], outputs=hostile, wanted=Wanted(), formats=["md", "latex", "csv", "html"])
+    report_experiments(["exp"], outputs=hostile, options=ReportOptions(), formats=["md", "latex", "csv", "html"])
     shown = capsys.readouterr().out
     assert_clean(shown)
     assert "owned" in shown

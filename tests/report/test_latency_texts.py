@@ -35,7 +35,7 @@ def test_seconds_of_like_passes_on_an_idle_machine_need_no_remark(measured: dict
 )
 def test_seconds_are_worth_nothing_where_passes_differ_or_others_work(measured: dict[str, float], reason: str) -> None:
     (line,) = latency.doubts(measured, "base")
-    assert line.startswith(f"base: seconds at batch 1 are worth nothing, {reason};")
+    assert line.startswith(f"base: seconds at batch 1 are not reliable: {reason};")
 
 
 def test_each_batch_size_is_judged_by_itself() -> None:

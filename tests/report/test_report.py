@@ -163,15 +163,15 @@ def test_the_notes_say_how_many_answers_an_accuracy_is_the_mean_of() -> None:
 
 
 def test_the_notes_count_the_questions_that_were_left_out_for_overlap() -> None:
-    assert "left out, since their text" not in notes_with(questions__num_dropped_overlap=0)
-    assert "3 training and validation questions were left out, since their text is in the test" in notes_with(questions__num_dropped_overlap=3)
+    assert "left out because their text" not in notes_with(questions__num_dropped_overlap=0)
+    assert "3 training and validation questions were left out because their text is also in the test" in notes_with(questions__num_dropped_overlap=3)
 
 
 def test_the_notes_name_the_rules_that_label_otherwise_with_their_accuracy() -> None:
     assert "rule labels" not in notes_with(eval__full__num_flips_lenient=0)
     text = notes_with(eval__full__num_flips_lenient=2, eval__full__accuracy_lenient=0.75, eval__full__num_flips_math_verify=1)
-    assert "the lenient rule labels 2 answers otherwise (accuracy 75.0%)." in text
-    assert "the math_verify rule labels 1 answers otherwise." in text
+    assert "the lenient rule labels 2 answers differently (accuracy 75.0%)." in text
+    assert "the math_verify rule labels 1 answers differently." in text
 
 
 @pytest.mark.parametrize(("low", "p_value", "verdict"), [(0.01, 0.01, "beyond noise"), (-0.01, 0.01, "within noise"), (0.01, 0.05, "within noise")])
@@ -183,7 +183,7 @@ def test_the_notes_judge_a_difference_by_interval_and_p_value(low: float, p_valu
 
 def test_a_score_on_a_part_of_a_benchmark_is_told_as_one() -> None:
     metrics = {**METRICS, "questions/gsm8k/test/num_rows": 879.0, "questions/gsm8k/test/num_rows_official": 1319.0}
-    said = "gsm8k: the test file holds 879 rows, officially there are 1,319; a score on it is not one on the whole benchmark"
+    said = "gsm8k: the test file has 879 rows, the official one has 1,319; its score is not one on the whole benchmark"
     assert any(said in each for each in run_table.notes(metrics, {}))
     assert not any("officially" in each for each in run_table.notes(METRICS, {}))
 
@@ -257,7 +257,7 @@ def test_a_bar_in_an_instruction_does_not_break_the_table() -> None:
 def test_the_notes_say_where_the_output_was_cut_and_that_no_time_is_measured() -> None:
     cut = {f"eval/truncate/{name}": value for name, value in {"accuracy": 0.5, "num_cut": 7, "own/budget_tokens": 61, "num_questions": 8}.items()}
     text = "\n".join(run_table.notes({**METRICS, **cut}, compressed_by(name="macc")))
-    assert "base, output cut to 70% of its tokens: 7 answers were cut at 61 tokens (own) and are graded by what is left" in text
+    assert "base, output cut to 70% of its tokens: 7 answers were cut at 61 tokens (own), and the rest is graded" in text
     assert "were cut at" not in "\n".join(run_table.notes(METRICS, compressed_by(name="macc")))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cotexp.progress import Page
 from cotexp.report.document import Cell, Column, Row, Table, text_table
-from cotexp.report.markdown import plain, table_lines
+from cotexp.report.markdown import escaped, table_lines
 from cotexp.report.terminal import show
 
 NUMBERS = ("84.5 (81.2 to 87.1)", "-90.0 (-100.0 to -70.0)", "0.0039")
@@ -62,6 +62,6 @@ def test_labels_of_other_rows_stay_as_they_are() -> None:
     ],
 )
 def test_code_between_backticks_is_code_in_markdown_and_all_else_is_escaped(text: str, expected: str) -> None:
-    assert plain(text) == expected
+    assert escaped(text) == expected
     (line,) = list(table_lines(text_table("", ("", "x"), [(text, "1")])))[2:]
     assert line == f"| {expected} | 1 |"

@@ -314,7 +314,7 @@ def test_the_command_gives_the_reason_for_keeping_an_entry(tmp_path: Path, capsy
     (tmp_path / "runs" / "exp" / "one" / "planned.json").write_text("{")
     main(["clean", "--outputs", str(tmp_path), "--delete"])
     said = capsys.readouterr().out
-    assert "Left alone: 1 entries that nothing seems to need, which cannot be proven" in said
+    assert "Left alone: 1 entries that seem to be unneeded, which cannot be proven" in said
     assert f"{tmp_path / 'runs' / 'exp' / 'one' / 'planned.json'} is not valid JSON; run that run's command again" in said
     assert folder.is_dir()
 

@@ -170,7 +170,7 @@ def test_a_malformed_test_file_is_named_by_its_setting(tmp_path: Path) -> None:
 def test_a_file_too_small_for_a_test_split_is_refused(tmp_path: Path) -> None:
     assert "task.num_test must leave test and training questions" in refusal(load_questions, custom(json_lines(tmp_path, ROWS[:4])))
     assert "task.num_test must leave test and training questions" in refusal(load_questions, custom(json_lines(tmp_path, ROWS), num_test=20))
-    assert "task.num_validation must leave training questions over" in refusal(load_questions, custom(json_lines(tmp_path, ROWS), num_validation=16))
+    assert "task.num_validation must leave training questions" in refusal(load_questions, custom(json_lines(tmp_path, ROWS), num_validation=16))
 
 
 def test_options_in_the_prompt_go_with_multiple_choice_alone(tmp_path: Path) -> None:

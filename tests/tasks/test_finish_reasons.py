@@ -25,5 +25,5 @@ def test_a_text_that_ended_at_a_limit_is_cut_off(said: str) -> None:
 
 @pytest.mark.parametrize("said", ["lenght", 3, ["stop"], True, "because"])
 def test_anything_else_is_refused_with_its_value(said: Any) -> None:
-    with pytest.raises(ValueError, match="must say how the text ended"):
+    with pytest.raises(ValueError, match="must be a finish reason"):
         finish_reason(said)

@@ -16,7 +16,7 @@ from cotexp.tasks.answers import number_of
 from cotexp.tasks.boxes import last_boxed
 from cotexp.tasks.gold import read_gold
 from cotexp.tasks.options import shuffled_options
-from cotexp.tasks.sentence_items import plain
+from cotexp.tasks.sentence_items import plain_digits
 
 OPTIONS = {"A": "dog", "B": "cat", "C": "a mouse", "D": "river bank"}
 DATES = {"01/02/2021": 1, "01/03/2021": 0, "02/02/2021": 0, "01/02/2020": 0, "01/01/2021": 0}
@@ -175,7 +175,7 @@ def test_the_frozen_order_favours_no_place() -> None:
 @settings(deadline=None)
 @given(st.fractions(max_denominator=10**6))
 def test_plain_digits_have_the_value_they_were_made_of(value: Fraction) -> None:
-    assert number_of(plain(value)) == value
+    assert number_of(plain_digits(value)) == value
 
 
 @settings(deadline=None)

@@ -96,7 +96,7 @@ def test_the_whole_training_set_of_aqua_wins_over_the_part(tmp_path: Path) -> No
     assert [each.text for each in load_questions(aqua, [tmp_path]).train] == ["part"]
     write_rows(tmp_path / "aqua/train.jsonl", [row("whole")])
     assert [each.text for each in load_questions(aqua, [tmp_path]).train] == ["whole"]
-    assert "task.prompt must contain {options}, since aqua is multiple choice" in refusal(load_questions, task("aqua"), [tmp_path])
+    assert "task.prompt must contain {options}, because aqua is multiple choice" in refusal(load_questions, task("aqua"), [tmp_path])
 
 
 def test_all_real_tasks_load_with_disjoint_splits_and_nothing_uncounted(benchmark_data: Path) -> None:

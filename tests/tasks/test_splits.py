@@ -72,7 +72,7 @@ def test_a_validation_file_takes_nothing_from_training() -> None:
 
 
 def test_holding_back_all_training_questions_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"task\.num_validation must leave training questions over: t has 40, 40 are to be held back"):
+    with pytest.raises(ConfigError, match=r"task\.num_validation must leave training questions: t has 40, and 40 would be held back"):
         drawn(num_validation=40)
 
 

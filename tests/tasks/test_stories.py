@@ -114,7 +114,7 @@ def test_difficulty_bounds_are_respected(difficulty: Difficulty) -> None:
 
 
 def test_a_difficulty_that_leaves_too_few_questions_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"only \d+ different test questions, 5000 were asked for"):
+    with pytest.raises(ConfigError, match=r"only \d+ different test questions, but 5000 are requested"):
         generate("test", count=5000, seed=0, difficulty=Difficulty(1, 1, 10, 2))
 
 

@@ -36,7 +36,7 @@ def test_how_a_rationale_ended_is_read_from_its_row(tmp_path: Path) -> None:
     plain = lines(tmp_path / "b.jsonl", *rows)
     assert read(RecordedTeacher(files=[plain])).sha256 == read(RecordedTeacher(files=[lines(tmp_path / "c.jsonl", *rows)])).sha256 != found.sha256
     bad = lines(tmp_path / "d.jsonl", {**rows[0], "finish_reason": "lenght"})
-    with pytest.raises(ConfigError, match="line 1: field 'finish_reason' must say how the text ended"):
+    with pytest.raises(ConfigError, match="line 1: field 'finish_reason' must be a finish reason"):
         read(RecordedTeacher(files=[bad]))
 
 

@@ -110,4 +110,4 @@ def test_settings_that_say_more_than_their_default_come_first(monkeypatch: pytes
 def test_an_id_that_is_ignored_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "mine")
     environment.warn_of_ignored()
-    assert "WANDB_RUN_ID is ignored: the id of a W&B run is the key of its run" in caplog.text
+    assert "WANDB_RUN_ID is ignored, because the id of a W&B run is the key of its run" in caplog.text

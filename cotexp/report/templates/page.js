@@ -23,7 +23,7 @@ function makeSortable(table) {
     };
     head.querySelector("button").addEventListener("click", () => {
       const order = next[head.getAttribute("aria-sort")];
-      heads.forEach((each) => each.setAttribute("aria-sort", each === head ? order : "none"));
+      heads.forEach((other) => other.setAttribute("aria-sort", other === head ? order : "none"));
       const sign = order === "descending" ? -1 : 1;
       const compare = (one, other) => {
         const [a, b] = [valueOf(one), valueOf(other)];
@@ -62,11 +62,11 @@ const PAGE = 100; // items that the list grows by
 function startBrowser(data, form, list, article, status) {
   const { runs, questions, texts, examples, counts } = data;
   const fields = form.elements;
-  const numberOf = new Map(examples.map((each, number) => [each, number]));
+  const numberOf = new Map(examples.map((example, number) => [example, number]));
   const twins = new Map();
-  examples.forEach((each) => twins.set(twinKey(each), [...(twins.get(twinKey(each)) ?? []), each]));
-  const kinds = Object.keys(KINDS).filter((kind) => examples.some((each) => each.kind === kind));
-  let found = [];
+  examples.forEach((example) => twins.set(twinKey(example), [...(twins.get(twinKey(example)) ?? []), example]));
+  const kinds = Object.keys(KINDS).filter((kind) => examples.some((example) => example.kind === kind));
+  let matching = [];
   let selected;
   let numListed = 0;
   let showsChanges = true;
@@ -87,7 +87,7 @@ function startBrowser(data, form, list, article, status) {
 
   function wordsOf(example) {
     const question = questions[example.question];
-    return [example.id, question.text, question.gold, ...example.columns.flatMap((each) => [each.title, ...each.facts, plain(texts[each.text])])];
+    return [example.id, question.text, question.gold, ...example.columns.flatMap((column) => [column.title, ...column.facts, plain(texts[column.text])])];
   }
 
   // Filters. Each menu offers what the filters before it leave.
@@ -111,18 +111,18 @@ function startBrowser(data, form, list, article, status) {
   function filter() {
     offer(fields.kind, kinds.map((kind) => [kind, KINDS[kind]]));
     fields.kind.closest("label").hidden = false;
-    let left = examples.filter((each) => each.kind === fields.kind.value);
-    offerSome(fields.run, "all runs", left.map((each) => each.run), (number) => runs[number]);
-    left = left.filter((each) => fields.run.value === "" || each.run === Number(fields.run.value));
-    offerSome(fields.task, "all tasks", left.map((each) => questions[each.question].task));
-    left = left.filter((each) => fields.task.value === "" || questions[each.question].task === fields.task.value);
+    let left = examples.filter((example) => example.kind === fields.kind.value);
+    offerSome(fields.run, "all runs", left.map((example) => example.run), (number) => runs[number]);
+    left = left.filter((example) => fields.run.value === "" || example.run === Number(fields.run.value));
+    offerSome(fields.task, "all tasks", left.map((example) => questions[example.question].task));
+    left = left.filter((example) => fields.task.value === "" || questions[example.question].task === fields.task.value);
     const words = fields.text.value.trim().toLowerCase();
-    left = left.filter((each) => words === "" || searchable(each).includes(words));
-    offerSome(fields.mode, "any mode", left.flatMap((each) => each.columns.map((column) => column.mode).filter(Boolean)));
-    const outcomes = left.flatMap((each) => [...outcomesOf(each, fields.mode.value)]);
-    const label = (name) => `${name} (${outcomes.filter((each) => each === name).length})`;
+    left = left.filter((example) => words === "" || searchable(example).includes(words));
+    offerSome(fields.mode, "any mode", left.flatMap((example) => example.columns.map((column) => column.mode).filter(Boolean)));
+    const outcomes = left.flatMap((example) => [...outcomesOf(example, fields.mode.value)]);
+    const label = (name) => `${name} (${outcomes.filter((outcome) => outcome === name).length})`;
     offerSome(fields.outcome, "any outcome", [...outcomes].sort(), label);
-    found = left.filter((each) => fields.outcome.value === "" || outcomesOf(each, fields.mode.value).has(fields.outcome.value));
+    matching = left.filter((example) => fields.outcome.value === "" || outcomesOf(example, fields.mode.value).has(fields.outcome.value));
     showList();
   }
 
@@ -131,25 +131,25 @@ function startBrowser(data, form, list, article, status) {
     numListed = 0;
     grow();
     status.textContent = summary();
-    select(found.includes(selected) ? selected : found[0]);
+    select(matching.includes(selected) ? selected : matching[0]);
   }
 
   function summary() {
     const kind = fields.kind.value;
-    const counted = counts.filter((each, run) => each[kind] && (fields.run.value === "" || run === Number(fields.run.value))).map((each) => each[kind]);
-    const [shown, all] = [0, 1].map((place) => counted.reduce((sum, each) => sum + each[place], 0));
+    const counted = counts.filter((ofRun, run) => ofRun[kind] && (fields.run.value === "" || run === Number(fields.run.value))).map((ofRun) => ofRun[kind]);
+    const [shown, all] = [0, 1].map((place) => counted.reduce((sum, numbers) => sum + numbers[place], 0));
     const runsCounted = counted.length > 1 ? `these ${counted.length} runs have` : "the run has";
-    return `${found.length} of ${shown} examples${shown < all ? `; ${runsCounted} ${all.toLocaleString("en")}` : ""}`;
+    return `${matching.length} of ${shown} examples${shown < all ? `; ${runsCounted} ${all.toLocaleString("en")}` : ""}`;
   }
 
   // The list.
 
   function grow() {
     list.querySelector(".more")?.remove();
-    list.append(...found.slice(numListed, numListed + PAGE).map(item));
-    numListed = Math.min(numListed + PAGE, found.length);
-    if (numListed < found.length) {
-      const more = make("button", { type: "button", className: "more", tabIndex: -1, textContent: `Show more of ${found.length}` });
+    list.append(...matching.slice(numListed, numListed + PAGE).map(item));
+    numListed = Math.min(numListed + PAGE, matching.length);
+    if (numListed < matching.length) {
+      const more = make("button", { type: "button", className: "more", tabIndex: -1, textContent: `Show more of ${matching.length}` });
       more.addEventListener("click", grow);
       list.append(more);
     }
@@ -171,9 +171,9 @@ function startBrowser(data, form, list, article, status) {
   }
 
   function badges(example) {
-    const own = example.columns.filter((column) => column.outcome && (column.mode || example.kind === "chains"));
+    const withOutcome = example.columns.filter((column) => column.outcome && (column.mode || example.kind === "chains"));
     return [
-      ...own.map((column) => badge(column.outcome, column.mode ? `${column.mode}: ${column.outcome}` : `original ${column.outcome}`)),
+      ...withOutcome.map((column) => badge(column.outcome, column.mode ? `${column.mode}: ${column.outcome}` : `original ${column.outcome}`)),
       ...(example.outcome ? [badge(example.outcome)] : []),
     ];
   }
@@ -186,8 +186,8 @@ function startBrowser(data, form, list, article, status) {
 
   function select(example) {
     selected = example;
-    while (example && numListed <= found.indexOf(example)) grow();
-    list.querySelectorAll("[aria-selected=true]").forEach((each) => each.setAttribute("aria-selected", "false"));
+    while (example && numListed <= matching.indexOf(example)) grow();
+    list.querySelectorAll("[aria-selected=true]").forEach((option) => option.setAttribute("aria-selected", "false"));
     const element = example && document.getElementById(itemId(example));
     list.setAttribute("aria-activedescendant", element ? element.id : "");
     if (element) {
@@ -200,9 +200,9 @@ function startBrowser(data, form, list, article, status) {
   }
 
   function step(distance) {
-    const place = found.indexOf(selected) + distance;
-    if (place >= 0 && place < found.length) {
-      select(found[place]);
+    const place = matching.indexOf(selected) + distance;
+    if (place >= 0 && place < matching.length) {
+      select(matching[place]);
       history.replaceState(null, "", `#${itemId(selected)}`);
     }
   }
@@ -228,13 +228,13 @@ function startBrowser(data, form, list, article, status) {
   }
 
   function bar() {
-    const place = found.indexOf(selected);
+    const place = matching.indexOf(selected);
     const buttons = [["Previous", -1], ["Next", 1]].map(([label, distance]) => {
-      const button = make("button", { type: "button", textContent: label, disabled: !found[place + distance] });
+      const button = make("button", { type: "button", textContent: label, disabled: !matching[place + distance] });
       button.addEventListener("click", () => step(distance));
       return button;
     });
-    const parts = [...buttons, make("span", { className: "muted", textContent: `${place + 1} of ${found.length}` }), make("span", {}, ...badges(selected))];
+    const parts = [...buttons, make("span", { className: "muted", textContent: `${place + 1} of ${matching.length}` }), make("span", {}, ...badges(selected))];
     if (runs.length > 1) parts.push(runMenu());
     if (selected.kind === "chains") {
       const box = make("input", { type: "checkbox", checked: showsChanges });
@@ -251,7 +251,7 @@ function startBrowser(data, form, list, article, status) {
   function runMenu() {
     const others = twins.get(twinKey(selected));
     if (others.length === 1) return make("span", { className: "muted", textContent: runs[selected.run] });
-    const menu = make("select", {}, ...others.map((each) => make("option", { value: numberOf.get(each), textContent: runs[each.run] })));
+    const menu = make("select", {}, ...others.map((twin) => make("option", { value: numberOf.get(twin), textContent: runs[twin.run] })));
     menu.value = numberOf.get(selected);
     menu.addEventListener("change", () => open(examples[menu.value]));
     return make("label", {}, "in run ", menu);
@@ -292,7 +292,7 @@ function startBrowser(data, form, list, article, status) {
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
   list.addEventListener("keydown", (event) => {
-    const distance = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -found.indexOf(selected), End: found.length - 1 - found.indexOf(selected) };
+    const distance = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -matching.indexOf(selected), End: matching.length - 1 - matching.indexOf(selected) };
     if (event.key in distance) {
       event.preventDefault();
       step(distance[event.key]);
