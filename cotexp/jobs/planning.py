@@ -13,11 +13,6 @@ from cotexp.settings.root import Settings
 from cotexp.stages.context import Context, Counted
 from cotexp.store.specs import Spec
 
-ARTIFACTS = ("model", "checkpoint")
-"""Stages that make one folder in place of rows."""
-BOUNDED = ("scores", "rewrites", "rounds", "importances", "perplexity")
-"""Stages whose rows follow from the texts of earlier ones: while those are missing, their numbers are upper bounds."""
-
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
@@ -37,7 +32,7 @@ def plan(context: Context) -> list[PlannedStage]:
         flow.measured(context, Walk())
     specs = flow.specs_of(context)
     for name, spec in specs.items():
-        if spec.stage in ARTIFACTS:
+        if spec.stage in flow.FOLDERS:
             look.count(name, 1, int(not context.store.has_artifact(spec)))
     counted = {name: look.stages.get(name, Counted()) for name in specs}
     return [PlannedStage(name, spec, counted[name].num_wanted, counted[name].num_missing) for name, spec in specs.items()]
@@ -54,7 +49,7 @@ def print_plan(settings: Settings) -> None:
     planned = plan(context)
     for each in planned:
         total, missing = each.num_wanted, each.num_missing
-        upper = "at most " if each.spec.stage in BOUNDED and missing else ""
+        upper = "at most " if each.spec.stage in flow.BOUNDED and missing else ""
         table.add_row(each.name, each.spec.key, str(total), str(total - missing), f"{upper}{missing}" if missing else "nothing")
     console = progress.page()
     console.print(table)

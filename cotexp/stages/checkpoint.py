@@ -22,6 +22,7 @@ from cotexp.store.specs import Spec
 NAME = "checkpoint"
 VERSION = 3
 READS = ("selection", "model")
+FOLDER = True
 
 
 def spec(context: Context) -> Spec:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NAME = "importances"
 VERSION = 2
 READS = ("rationales", "model")
+BOUNDED = True
 TIMED_AS = "rounds"
 
 CHUNK = 512

@@ -20,6 +20,7 @@ from cotexp.tasks.grading import is_kept
 NAME = "perplexity"
 VERSION = 2
 READS = ("rationales", "rounds", "importances", "model")
+BOUNDED = True
 
 CHUNK = 512
 """Rows claimed at once."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NAME = "scores"
 VERSION = 3
 READS = ("rationales", "model")
+BOUNDED = True
 
 SEPARATOR = "\n"
 """Stands between a rationale and the connector."""
