@@ -62,7 +62,6 @@ HOMES: dict[str, tuple[str, ...]] = {
     "tenacity": ("cotexp/inference/api_refusals.py", "cotexp/inference/api_batch.py"),
     "rich": (
         "cotexp/progress.py",
-        "cotexp/jobs/planning.py",
         "cotexp/report/terminal.py",
         "cotexp/commands/questions.py",
         "cotexp/commands/encode.py",
