@@ -16,7 +16,6 @@ from cotexp import progress
 from cotexp.settings.base import TrainingDiverged
 from cotexp.settings.root import config_dir_words
 from cotexp.store.processes import identifies_process, is_remote, process_is_alive, this_process
-from cotexp.store.stored_files import PLANNED as PLANNED
 from cotexp.store.stored_files import STAGES, Damaged, read_json, write_json
 from cotexp.store.stored_files import STATUS as FILE
 
