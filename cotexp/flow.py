@@ -11,9 +11,9 @@ from types import ModuleType
 from typing import Any
 
 from cotexp.jobs.status import Clock, Metrics
-from cotexp.settings.models import PretrainedModel
-from cotexp.stages import checkpoint, grades, latency, made_model, merged, perplexity, predictions
+from cotexp.stages import checkpoint, made_model, merged, perplexity
 from cotexp.stages.context import Context, Look, by_task
+from cotexp.stages.evaluation import Evaluation
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import COMPRESSED, SELECTION, read_json, write_lines
@@ -35,12 +35,25 @@ BEFORE_TRAINING = tuple(
     )
 )
 """The steps that make a training set, in order; `cotexp.stages` says what each file holds. A new one is a line here."""
+AFTER_TRAINING = tuple(
+    map(
+        import_module,
+        (
+            "cotexp.stages.predictions",
+            "cotexp.stages.grades",
+            "cotexp.stages.latency",
+        ),
+    )
+)
+"""The steps that measure the base model and the fine-tuned one, in order. A new one is a line here."""
 OF_TASK = [each for each in BEFORE_TRAINING if hasattr(each, "spec")]
-"""Those that store rows: each has a ledger per task to train on."""
-STAGES: dict[str, ModuleType] = {each.NAME: each for each in (made_model, *OF_TASK, checkpoint, merged, predictions, grades, latency)}
+"""Those before fine-tuning that store rows: each has a ledger per task to train on."""
+STAGES: dict[str, ModuleType] = {each.NAME: each for each in (*OF_TASK, made_model, checkpoint, merged, *AFTER_TRAINING)}
 """Every stage by name."""
-ARTIFACTS = ("dataset", *(each.NAME for each in OF_TASK), "selection", "model", "checkpoint", "predictions")
-"""Kinds of what a run makes and reads, as trackers name them. Grades and times belong to their texts."""
+FOLDERS, BOUNDED = ({name for name, stage in STAGES.items() if hasattr(stage, trait)} for trait in ("FOLDER", "BOUNDED"))
+"""Stages that make one folder in place of rows, and those whose number of rows follows from earlier texts."""
+ARTIFACTS = ("dataset", *(name for name, stage in STAGES.items() if getattr(stage, "IS_ARTIFACT", True)), "selection")
+"""Kinds of what a run makes and reads, as trackers name them."""
 
 
 def specs_of(context: Context) -> dict[str, Spec]:
@@ -49,17 +62,13 @@ def specs_of(context: Context) -> dict[str, Spec]:
     found: dict[str, Spec | None] = {}
     if made_model.is_made(settings.model):
         found["model"] = made_model.spec(settings, context.questions, context.prompts)
-    for task, questions in by_task(context.training_questions).items() if settings.trains else ():
+    for task in by_task(context.training_questions) if settings.trains else ():
         for stage in OF_TASK:
-            found[f"{stage.NAME}/{task}"] = spec = stage.spec(context, task)
-            if stage.NAME == "rationales":
-                found[f"grades/rationales/{task}"] = grades.spec(spec, questions[0].answer_type, whole_text=False)
+            found |= stage.specs(context, task) if hasattr(stage, "specs") else {f"{stage.NAME}/{task}": stage.spec(context, task)}
     found["checkpoint"] = checkpoint.spec(context) if settings.trains else None
     for mode in settings.evaluation.modes:
-        for task, questions in by_task(context.questions.test).items():
-            found[f"predictions/{mode}/{task}"] = spec = predictions.spec(context, mode, task)
-            found[f"grades/{mode}/{task}"] = grades.spec(spec, questions[0].answer_type, whole_text=True)
-        found[f"latency/{mode}"] = latency.spec(context, mode) if mode in latency.timed_modes(context) else None
+        for stage in AFTER_TRAINING:
+            found |= stage.specs(context, mode) if hasattr(stage, "specs") else {}
     return {name: spec for name, spec in found.items() if spec is not None}
 
 
@@ -76,10 +85,15 @@ class Walk:
     until: str = ""
 
     @contextlib.contextmanager
-    def stage(self, name: str, model: PretrainedModel | None, *, timed_as: str | None = None) -> Iterator[None]:
-        with self.clock.timed(timed_as or name), self.around(name, model):
+    def stage(self, stage: ModuleType, context: Context) -> Iterator[None]:
+        """While a stage is at work. A step that stores nothing takes no time."""
+        if not hasattr(stage, "NAME"):
             yield
-        if name == self.until:
+            return
+        model = stage.model(context.settings) if hasattr(stage, "model") else None
+        with self.clock.timed(getattr(stage, "TIMED_AS", stage.NAME)), self.around(stage.NAME, model):
+            yield
+        if self.until == stage.NAME:
             raise _Reached
 
 
@@ -87,11 +101,9 @@ def training_set(context: Context, walk: Walk) -> TrainingSet:
     """Every stage before fine-tuning."""
     made = TrainingSet()
     for stage in BEFORE_TRAINING:
-        if hasattr(stage, "model"):
-            with walk.stage(stage.NAME, stage.model(context.settings), timed_as=getattr(stage, "TIMED_AS", None)):
+        if hasattr(stage, "add"):
+            with walk.stage(stage, context):
                 stage.add(context, made)
-        elif hasattr(stage, "add"):
-            stage.add(context, made)
     return made
 
 
@@ -108,22 +120,16 @@ def write_training_set(made: TrainingSet, folder: Path) -> None:
 
 
 def measured(context: Context, walk: Walk) -> Metrics:
-    """Answers of every mode, their grades and times, and the metrics made of them."""
-    with walk.stage("evaluation", context.settings.model):
-        answers = predictions.make(context)
-    with walk.stage("grading", None):
-        graded = predictions.grade(context, answers)
-    if context.look is not None:
-        for mode in latency.timed_modes(context):
-            latency.make(context, mode)
-        return {}
-    metrics = predictions.metrics_of(context, graded)
-    context.on_metrics(metrics)
-    if timed := latency.timed_modes(context):
-        metrics["eval/latency_batch_size"] = min(context.settings.evaluation.latency_batch_size, len(latency.timed_questions(context)))
-        with walk.stage("latency", None):
-            for mode in timed:
-                metrics |= {f"eval/{mode}/{name}": value for name, value in latency.make(context, mode).items()}
+    """Every stage after fine-tuning that has something to store, and the metrics made of what they store, unless others make them."""
+    made, metrics = Evaluation(), Metrics()
+    for stage in AFTER_TRAINING:
+        if hasattr(stage, "specs") and not any(stage.specs(context, mode) for mode in context.settings.evaluation.modes):
+            continue
+        with walk.stage(stage, context):
+            stage.add(context, made)
+        if hasattr(stage, "metrics") and context.look is None and not walk.until:
+            metrics |= stage.metrics(context, made)
+            context.on_metrics(metrics)
     return metrics
 
 
@@ -134,7 +140,7 @@ def computed(context: Context, walk: Walk, folder: Path) -> Metrics:
     if context.settings.trains:
         made = training_set(context, walk)
         write_training_set(made, folder)
-        with walk.stage("training", None):
+        with walk.stage(checkpoint, context):
             trained = checkpoint.make(context, checkpoint.make_examples(context, made.chosen, made.compressed))
         metrics |= metrics_of(context, made) | {f"training/{name}": value for name, value in read_json(trained / "training.json").items()}
         context.on_metrics(metrics)
@@ -143,12 +149,9 @@ def computed(context: Context, walk: Walk, folder: Path) -> Metrics:
 
 def take_part(context: Context, stage: str) -> None:
     """Compute rows of the stages up to `stage` that no other process has claimed, until all are there; another process writes the run's files."""
-    walk = Walk(until=stage)
+    walk, walked = Walk(until=stage), measured if STAGES[stage] in AFTER_TRAINING else training_set
     with contextlib.suppress(_Reached):
-        if stage == "evaluation":
-            measured(context, walk)
-        else:
-            training_set(context, walk)
+        walked(context, walk)
 
 
 @contextlib.contextmanager
@@ -166,7 +169,7 @@ def assist(context: Context) -> None:
     if context.settings.trains:
         take_part(context, "perplexity")
         checkpoint.join_training(context)
-    take_part(context, "evaluation")
+    take_part(context, "predictions")
 
 
 def _question_metrics(context: Context) -> Metrics:

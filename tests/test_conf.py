@@ -13,10 +13,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from cotexp.commands import declared_reports
+from cotexp.compressors.generating import LocalCompressor
 from cotexp.config import command_line, schema, slots
 from cotexp.jobs import pipeline, planning
 from cotexp.settings.base import ConfigError, keyed
-from cotexp.settings.compressors import LocalCompressor
 from cotexp.settings.models import GgufModel, ScratchModel
 from cotexp.settings.root import Settings
 from cotexp.store.specs import key_of

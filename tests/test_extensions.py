@@ -13,11 +13,13 @@ from typing import Literal
 import pytest
 
 from cotexp import extensions
+from cotexp.commands import declared_reports
 from cotexp.config import command_line, schema, slots
-from cotexp.config.overrides import CONFIG_DIR
 from cotexp.devices import json_codec
 from cotexp.records import Question
+from cotexp.report.expected_runs import expected_of
 from cotexp.settings.base import ConfigError, Section, setting
+from cotexp.settings.root import CONFIG_DIR
 from cotexp.tasks import KINDS, StoriesTask, load_questions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -167,6 +169,18 @@ def test_a_folder_of_the_user_s_adds_a_task_on_their_file(tmp_path: Path) -> Non
     assert "What is" in questions(tmp_path, None, "task=sums", "--config-dir", str(mine))
     assert "predictions/full/sums" in run(tmp_path, None, "--config-dir", "mine", "evaluation.tasks=[stories,sums]", "plan=true")
     assert "| sums |" in run(tmp_path, None, "--config-dir", "mine", "--help")
+
+
+def test_a_folder_of_the_user_s_adds_a_grid_whose_points_are_commands_with_that_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = "# @package _global_\nname: mine\ncompression:\n  ratio: 0.3\ndefaults:\n  - override /compression: truncate\n"
+    params = "hydra:\n  sweeper:\n    params:\n      seed: 1,2\n"
+    mine = user_file(tmp_path, "sweep/own.yaml", grid + params)
+    assert run(tmp_path, None, "-m", "--config-dir", "mine", "sweep=own", "plan=true").count("mine, run ") == 2
+    monkeypatch.setenv(CONFIG_DIR, str(mine))
+    expected = expected_of(declared_reports.grid(("sweep=own",)), None)
+    assert [each.command for each in expected] == [
+        f"python run.py seed={seed} name=mine compression.ratio=0.3 compression=truncate --config-dir={mine}" for seed in (1, 2)
+    ]
 
 
 def test_a_folder_of_the_user_s_holds_settings_of_an_installed_task(target: Path, tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: M
     from cotexp.store.disk import check_writable, explained_disk_errors
 
     if settings.plan:
-        from cotexp.jobs import planning
+        from cotexp.commands.plan import print_plan
 
-        planning.print_plan(settings)
+        print_plan(settings)
         return None
     outputs = Path(settings.paths.outputs)
     with explained_disk_errors(outputs):

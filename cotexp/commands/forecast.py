@@ -14,7 +14,7 @@ from cotexp.jobs.stored_training_sets import Lookup
 from cotexp.methods import forecasting
 from cotexp.report import forecast, forecast_data
 from cotexp.report.arms import labels
-from cotexp.report.expected_runs import GridPoint, expected_of
+from cotexp.report.expected_runs import GridPoint, expected_of, place_of
 from cotexp.report.finished_runs import Flat, listed
 from cotexp.report.forecast import Configuration
 from cotexp.settings.base import RunFailed
@@ -53,7 +53,7 @@ def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tup
                 if difference := forecast_data.unlike(forecast_data.conditions_of(dataclasses.asdict(settings), candidate.answers), conditions):
                     raise RunFailed(f"not comparable with the runs: {difference}")
                 features = forecasting.features_of(candidate.metrics, settings.mixture.full_ratio)
-                command = shlex.join(["python", "run.py", *point.overrides])
+                command = shlex.join(["python", "run.py", *point.overrides, *place_of(outputs)])
                 configurations.setdefault(label, Configuration(label=label, command=command, features=list(features.values())))
             except RunFailed as error:
                 reasons.setdefault(str(error), []).append(f"{label}, seed={settings.seed}")

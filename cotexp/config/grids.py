@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
+from cotexp.config.overrides import file_of
 from cotexp.config.spelling import is_text, quoted, read_yaml
 from cotexp.settings.base import spelled
-
-SWEEPS = Path(__file__).resolve().parents[2] / "conf" / "sweep"
 
 
 def expand_sweep(overrides: Sequence[str]) -> Iterator[str]:
     """The overrides of a point, with those of its sweep's file in place of `sweep=NAME`, which only a grid accepts."""
     for override in overrides:
         if override.startswith("sweep="):
-            file = SWEEPS / f"{override.removeprefix('sweep=')}.yaml"
+            file = file_of("sweep", override.removeprefix("sweep="))
+            assert file is not None, "the command line has been checked"
             yield from _overrides_of(read_yaml(file.read_text(encoding="utf-8"), "", is_text))
         else:
             yield override

@@ -20,10 +20,9 @@ from cotexp import credentials
 from cotexp.config import spelling
 from cotexp.config.slots import REGISTRIES
 from cotexp.settings.base import MOST_SHOWN, ConfigError, suggestion
+from cotexp.settings.root import CONFIG_DIR
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-CONFIG_DIR = "COTEXP_CONFIG_DIR"
-"""Environment variable for a folder of the user's with files such as task/NAME.yaml; --config-dir sets it for this process and those below it."""
 
 
 def parse(overrides: list[str]) -> list[Override]:

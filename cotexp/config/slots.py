@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any, get_args, get_type_hints
 
 from cotexp.compressions import COMPRESSIONS
+from cotexp.compressors import COMPRESSORS
 from cotexp.extensions import Registry
 from cotexp.selections import SELECTIONS
-from cotexp.settings.compressors import ApiCompressor, LocalCompressor, SelfCompressor
 from cotexp.settings.evaluation import Evaluation
 from cotexp.settings.models import GgufModel, PretrainedModel, ScratchModel
 from cotexp.settings.root import Paths, Settings
@@ -25,7 +25,7 @@ SECTIONS: dict[str, dict[str, type]] = {
     "teacher": dict(TEACHERS),
     "scoring": {"default": Scoring},
     "selection": dict(SELECTIONS),
-    "compressor": {"self": SelfCompressor, "local": LocalCompressor, "api": ApiCompressor},
+    "compressor": dict(COMPRESSORS),
     "compression": dict(COMPRESSIONS),
     "mixture": {"default": Mixture},
     "trainer": {"single": Trainer},
@@ -43,7 +43,13 @@ SHARED_BY_TASKS = ("num_train", "num_validation", "num_test", "few_shot", "few_s
 """Settings of `task` that the other tasks of the run take over, unless they are at their default. Tasks from files take over the seed too."""
 
 OVERLAYS = ("experiment", "sweep", "debug")
-REGISTRIES: dict[str, Registry[Any]] = {"task": KINDS, "teacher": TEACHERS, "selection": SELECTIONS, "compression": COMPRESSIONS}
+REGISTRIES: dict[str, Registry[Any]] = {
+    "task": KINDS,
+    "teacher": TEACHERS,
+    "selection": SELECTIONS,
+    "compressor": COMPRESSORS,
+    "compression": COMPRESSIONS,
+}
 """Slot -> its settings classes, to which installed packages may add."""
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 from cotexp import durable, records
 from cotexp.compressions import COMPRESSIONS
+from cotexp.compressors import COMPRESSORS
 from cotexp.extensions import Registry
 from cotexp.selections import SELECTIONS
-from cotexp.settings import compressors, evaluation, models, root, scoring, server, tracking, training
+from cotexp.settings import evaluation, models, root, scoring, server, tracking, training
 from cotexp.tasks import KINDS
 from cotexp.teachers import TEACHERS
 
-_SETTINGS = (compressors, evaluation, models, root, scoring, server, tracking, training)
+_SETTINGS = (evaluation, models, root, scoring, server, tracking, training)
 MODULES = {module.__name__: module for module in (*_SETTINGS, records)}
 """Modules whose dataclasses a file may contain, besides those of registries. `read` refuses all other classes."""
 
@@ -62,6 +63,6 @@ def _decoded(value: Any) -> Any:
 
 def _modules_of_classes() -> dict[str, Any]:
     """Modules of the settings classes in the registries, including those of installed packages."""
-    registries: tuple[Registry[Any], ...] = (KINDS, TEACHERS, SELECTIONS, COMPRESSIONS)
+    registries: tuple[Registry[Any], ...] = (KINDS, TEACHERS, SELECTIONS, COMPRESSORS, COMPRESSIONS)
     classes = [cls for registry in registries for cls in (*registry.values(), *registry.installed.values())]
     return {cls.__module__: sys.modules[cls.__module__] for cls in classes}

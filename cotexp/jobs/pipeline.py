@@ -67,7 +67,7 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
     settings, folder, wanted = context.settings, folder_of(context), stages_used(context)
     if is_finished(folder, wanted):
         return Result(folder, metrics_of(folder), computed=False)
-    for spec in (each for each in specs_of(context).values() if each.stage in ("model", "checkpoint")):
+    for spec in (each for each in specs_of(context).values() if each.stage in flow.FOLDERS):
         context.store.has_artifact(spec)  # one that is broken is told before anything is computed
     check_models(context)
     check_room(context)

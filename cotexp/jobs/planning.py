@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cotexp import flow, progress
+from cotexp import flow
 from cotexp.flow import Walk
-from cotexp.jobs import costs, pipeline
+from cotexp.jobs import costs
 from cotexp.models import identity
-from cotexp.settings.root import Settings
 from cotexp.stages.context import Context, Counted
 from cotexp.store.specs import Spec
-
-ARTIFACTS = ("model", "checkpoint")
-"""Stages that make one folder in place of rows."""
-BOUNDED = ("scores", "rewrites", "rounds", "importances", "perplexity")
-"""Stages whose rows follow from the texts of earlier ones: while those are missing, their numbers are upper bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,35 +31,16 @@ def plan(context: Context) -> list[PlannedStage]:
         flow.measured(context, Walk())
     specs = flow.specs_of(context)
     for name, spec in specs.items():
-        if spec.stage in ARTIFACTS:
+        if spec.stage in flow.FOLDERS:
             look.count(name, 1, int(not context.store.has_artifact(spec)))
     counted = {name: look.stages.get(name, Counted()) for name in specs}
     return [PlannedStage(name, spec, counted[name].num_wanted, counted[name].num_missing) for name, spec in specs.items()]
 
 
-def print_plan(settings: Settings) -> None:
-    """Print the stages with their keys, what is cached, and how many rows would be computed."""
-    context = pipeline.make_context(settings, plan=True)
-    from rich.table import Table
-
-    table = Table(title=f"{settings.name}, run {pipeline.run_key(context)}: nothing is computed", title_justify="left")
-    for column in ("stage", "key", "rows", "cached", "to compute"):
-        table.add_column(column, justify="left" if column in ("stage", "key") else "right")
-    planned = plan(context)
-    for each in planned:
-        total, missing = each.num_wanted, each.num_missing
-        upper = "at most " if each.spec.stage in BOUNDED and missing else ""
-        table.add_row(each.name, each.spec.key, str(total), str(total - missing), f"{upper}{missing}" if missing else "nothing")
-    console = progress.page()
-    console.print(table)
-    for cost in costs.estimate(context, [(each.name, each.spec, each.num_missing) for each in planned]):
-        console.print(str(cost), markup=False)
-    for name, path in _not_downloaded(context):
-        console.print(f"{name} {path} is not downloaded yet: its weights are part of the keys, which will differ", markup=False)
-
-
-def _not_downloaded(context: Context) -> Iterator[tuple[str, str]]:
+def remarks(context: Context, planned: Sequence[PlannedStage]) -> Iterator[str]:
+    """Lines below a plan: what its requests to servers will cost, and which models are not downloaded."""
+    yield from map(str, costs.estimate(context, [(each.name, each.spec, each.num_missing) for each in planned]))
     used = {"model": context.base, "compressor": context.compressor, "teacher": context.teacher, "classifier": context.classifier}
     for name, files in used.items():
         if files is not None and files.sha256.startswith(identity.NOT_DOWNLOADED):
-            yield name, str(files.folder)
+            yield f"{name} {files.folder} is not downloaded yet: its weights are part of the keys, which will differ"

@@ -14,8 +14,8 @@ from typing import Any
 
 from cotexp import progress
 from cotexp.settings.base import TrainingDiverged
+from cotexp.settings.root import config_dir_words
 from cotexp.store.processes import identifies_process, is_remote, process_is_alive, this_process
-from cotexp.store.stored_files import PLANNED as PLANNED
 from cotexp.store.stored_files import STAGES, Damaged, read_json, write_json
 from cotexp.store.stored_files import STATUS as FILE
 
@@ -48,7 +48,7 @@ class Status:
 @contextlib.contextmanager
 def recorded(folder: Path, overrides: Sequence[str]) -> Iterator[Callable[[str], None]]:
     """Keep the status of a run while the block computes it; yields a function that notes the stage at work."""
-    status = Status(state="running", started=time.time(), owner=this_process(), overrides=list(overrides))
+    status = Status(state="running", started=time.time(), owner=this_process(), overrides=[*config_dir_words(), *overrides])
 
     def write() -> None:
         write_json(folder / FILE, dataclasses.asdict(status))

@@ -10,7 +10,7 @@ from cotexp.jobs import pipeline
 from cotexp.settings.base import RunFailed, keyed
 from cotexp.settings.root import Settings
 from cotexp.stages import checkpoint, perplexity, predictions, rounds
-from cotexp.stages.context import Context, by_task, hash_of
+from cotexp.stages.context import Context, hash_of, ledgers
 from cotexp.store.specs import key_of
 
 MISSING = {
@@ -62,14 +62,13 @@ class Lookup:
 
 def _key(context: Context) -> str:
     """The same for configurations that have one compressed training set: they differ in how it is trained on."""
-    settings, tasks = context.settings, by_task(context.training_questions)
-    written = [spec.key for task in tasks if (spec := rounds.spec(context, task))]
+    settings = context.settings
     return key_of(
         {
-            "rounds": written,
+            "rounds": [each.key for each in ledgers(context, rounds.spec)],
             "questions": hash_of(each.id for each in context.training_questions),
             "selection": keyed(settings.selection),
-            "perplexity": [spec.key for task in tasks if (spec := perplexity.spec(context, task))],
+            "perplexity": [each.key for each in ledgers(context, perplexity.spec)],
             "seed": settings.seed,
             "originals": settings.mixture.originals,
             "num_samples": settings.teacher.num_samples,

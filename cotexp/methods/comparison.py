@@ -70,10 +70,8 @@ def sign_flip_p_value(differences: Sequence[float], *, seed: int = 0, num_resamp
     return float((as_far + 1) / (num_resamples + 1))
 
 
-def paired_difference(
-    first: Sequence[float], second: Sequence[float], *, confidence: float = 0.95, seed: int = 0, num_resamples: int = 10_000
-) -> PairedDifference:
-    """Difference of mean accuracy on the same questions, with a bootstrap interval over questions.
+def paired_difference(first: Sequence[float], second: Sequence[float], *, num_resamples: int = 10_000) -> PairedDifference:
+    """Difference of mean accuracy on the same questions, with a 95 % bootstrap interval over questions.
 
     `first` and `second` hold each question's share of correct samples. The p-value is McNemar's exact one if all shares are 0 or 1,
     otherwise that of a paired sign-flip permutation test. Swapping the two negates the difference and mirrors the interval exactly.
@@ -82,14 +80,12 @@ def paired_difference(
     # Rounded so that 1/3 - 0 and 1 - 2/3 are one value.
     differences = [round(float(theirs) - float(ours), 12) for ours, theirs in zip(first, second, strict=True)]
     bounds = Interval(-1.0, 1.0)
-    forward, backward = (
-        bootstrap_interval(each, confidence=confidence, seed=seed, num_resamples=num_resamples, bounds=bounds)
-        for each in (differences, [-each for each in differences])
-    )
+    mirrored = [-each for each in differences]
+    forward, backward = (bootstrap_interval(each, num_resamples=num_resamples, bounds=bounds) for each in (differences, mirrored))
     if all(each in (0, 1) for each in (*first, *second)):
         p_value = mcnemar([each == 1 for each in first], [each == 1 for each in second]).p_value
     else:
-        p_value = sign_flip_p_value(differences, seed=seed)
+        p_value = sign_flip_p_value(differences)
     difference = mean(second) - mean(first)
     return PairedDifference(
         difference=difference,

@@ -22,7 +22,6 @@ class Spread(NamedTuple):
 
     mean: float
     deviation: float
-    num_values: int
 
 
 def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
@@ -63,12 +62,12 @@ def bootstrap_interval(
 
 
 def mean_and_deviation(values: Sequence[float]) -> Spread:
-    """Mean, sample standard deviation and number of `values`, one per seed. Raises: ValueError without values."""
+    """Mean and sample standard deviation of `values`, one per seed. Raises: ValueError without values."""
     if not values:
         raise ValueError("a mean over seeds needs at least one value; got none")
     centre = mean(values)
     deviation = math.sqrt(math.fsum((each - centre) ** 2 for each in values) / (len(values) - 1)) if len(values) > 1 else math.nan
-    return Spread(centre, deviation, len(values))
+    return Spread(centre, deviation)
 
 
 def shares_correct(predictions: Sequence[Prediction], rule: str = "strict") -> dict[str, float]:

@@ -75,7 +75,7 @@ class ArmRow:
         in_mode = f"eval/{self.mode}/{name}"
         if self.arm is not None:
             return self.arm.metric(name if "/" in name else in_mode)
-        return Spread(self.metrics[in_mode], math.nan, 1) if in_mode in self.metrics else None
+        return Spread(self.metrics[in_mode], math.nan) if in_mode in self.metrics else None
 
 
 def measure_arms(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow]:

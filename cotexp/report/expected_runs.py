@@ -18,7 +18,7 @@ from cotexp.report.finished_runs import Run, RunIdentity, identify, is_finished,
 from cotexp.report.stored import unless_broken
 from cotexp.settings.base import ConfigError, RunFailed, spelled, suggestion
 from cotexp.settings.evaluation import MODES
-from cotexp.settings.root import Settings
+from cotexp.settings.root import Settings, config_dir_words
 from cotexp.store.stored_files import Damaged, settings_of
 
 COMMAND = "python run.py"
@@ -94,8 +94,8 @@ def expected_of(points: Sequence[GridPoint], mode: str | None, outputs: Path = P
 
 
 def place_of(outputs: Path) -> list[str]:
-    """The arguments that store runs in `outputs`."""
-    return [] if outputs == Path("outputs") else [f"paths.outputs={outputs}"]
+    """The arguments that store runs in `outputs`, and name the user's folder of settings files."""
+    return [*([] if outputs == Path("outputs") else [f"paths.outputs={outputs}"]), *config_dir_words()]
 
 
 def last_mode(settings: dict[str, Any]) -> str:

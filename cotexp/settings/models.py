@@ -14,6 +14,18 @@ OWN_VARIABLES = ("messages", "add_generation_prompt")
 """Variables of a chat template that no setting changes."""
 
 
+ENGINES: dict[str, dict[str, tuple[tuple[Any, ...], str]]] = {
+    "local": {},
+    "vllm": {
+        "device": (("auto", "cuda"), "runs on NVIDIA GPUs"),
+        "devices": (("1",), "divides texts by vllm.data_parallel_size"),
+        "attn_implementation": ((None,), "chooses by itself"),
+        "compile": ((False,), "compiles by itself"),
+    },
+}
+"""Engine -> settings of the model of which it takes some values alone: these values, and why. `cotexp.inference.engines` loads it."""
+
+
 def _are_variables(text: str) -> bool:
     try:
         variables = json.loads(text)
@@ -50,7 +62,7 @@ class PretrainedModel(Section):
         keyed=False,
     )
     engine: str = setting(
-        "local", "What generates: transformers, or vLLM on NVIDIA GPUs; part of the keys of all texts.", choices=("local", "vllm"), keyed=False
+        "local", "What generates: transformers, or vLLM on NVIDIA GPUs; part of the keys of all texts.", choices=tuple(ENGINES), keyed=False
     )
     compile: bool = setting(
         False, "Whether engine local compiles its steps, over a cache of fixed size; for GPUs. Part of the keys of all texts.", keyed=False
@@ -97,16 +109,17 @@ class PretrainedModel(Section):
             )
         if not self.compress_token.strip():
             yield f"compress_token must not be empty; got {self.compress_token!r}"
-        if self.engine == "vllm" and self.device not in ("auto", "cuda"):
-            yield f"device must be auto or cuda for engine=vllm, which runs on NVIDIA GPUs; got {self.device!r}"
         if not re.fullmatch(r"auto|[1-9][0-9]{0,2}", self.devices):
             yield f"devices must be a number from 1 to 999, or auto; got {self.devices!r}"
-        if self.engine == "vllm" and self.devices != "1":
-            yield f"devices must be 1 for engine=vllm, which divides texts by vllm.data_parallel_size; got {self.devices}"
-        if self.engine == "vllm" and self.attn_implementation:
-            yield f"attn_implementation must be null for engine=vllm, which chooses by itself; got {self.attn_implementation}"
-        if self.engine == "vllm" and self.compile:
-            yield "compile must be false for engine=vllm, which compiles by itself; got true"
+        for name, (allowed, reason) in ENGINES.get(self.engine, {}).items():
+            if getattr(self, name) not in allowed:
+                words, got = " or ".join(map(_word, allowed)), _word(getattr(self, name))
+                yield f"{name} must be {words} for engine={self.engine}, which {reason}; got {got}"
+
+
+def _word(value: Any) -> str:
+    """A value as a command line has it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 @dataclass(slots=True, kw_only=True)

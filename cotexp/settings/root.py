@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from cotexp.settings.base import LARGEST_SEED, ConfigError, Section, setting, shortened
@@ -14,6 +15,16 @@ from cotexp.settings.models import ScratchModel
 
 READ_BY_TRAINING = ("seed", "teacher", "scoring", "selection", "compressor", "mixture", "trainer")
 """Settings that have no effect in a run without training."""
+
+
+CONFIG_DIR = "COTEXP_CONFIG_DIR"
+"""Environment variable for a folder of the user's with files such as task/NAME.yaml; --config-dir sets it for this process and those below it."""
+
+
+def config_dir_words() -> list[str]:
+    """The argument of run.py that names the user's folder of settings files; empty if there is none."""
+    named = os.environ.get(CONFIG_DIR)
+    return [f"--config-dir={Path(named).absolute()}"] if named else []
 
 
 @dataclass(slots=True, kw_only=True)

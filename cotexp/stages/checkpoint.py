@@ -22,6 +22,8 @@ from cotexp.store.specs import Spec
 NAME = "checkpoint"
 VERSION = 3
 READS = ("selection", "model")
+FOLDER = True
+TIMED_AS = "training"
 
 
 def spec(context: Context) -> Spec:

@@ -123,6 +123,11 @@ def by_task(questions: Iterable[Question]) -> dict[str, list[Question]]:
     return groups
 
 
+def ledgers(context: Context, spec: Callable[[Context, str], Spec | None]) -> list[Spec]:
+    """What a stage before fine-tuning stores, of all tasks; `spec` is the function of that name in its file."""
+    return [own for task in by_task(context.training_questions) if (own := spec(context, task)) is not None]
+
+
 def wanted_rows(questions: Iterable[Question], num_samples: int) -> list[str]:
     """Ids of the texts for `questions`, sample by sample."""
     return [f"{each.id}/{sample}" for each in questions for sample in range(num_samples)]

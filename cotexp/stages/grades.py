@@ -1,4 +1,4 @@
-"""Grades of stored texts: their own stage, so that a better grader never asks a model again."""
+"""Grades of stored texts, and the accuracies made of them: their own stage, so that a better grader never asks a model again."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from cotexp.records import AnswerType, Grade, Prediction
+from cotexp.methods import comparison, statistics
+from cotexp.records import AnswerType, Grade, Prediction, Question
 from cotexp.settings.base import RunFailed
-from cotexp.stages.context import Context, Emit
+from cotexp.stages.context import Context, Emit, by_task
+from cotexp.stages.evaluation import Evaluation
 from cotexp.store.ledgers import Ledger
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row, questions_of, reading_run, stages_of
 from cotexp.tasks.grading import Answered, grade_all
 from cotexp.tasks.judge import Judge
+from cotexp.tasks.splits import normal_text
 
 NAME = "grades"
 VERSION = 2
 READS = ("rationales", "predictions")
+TIMED_AS = "grading"
+IS_ARTIFACT = False
+
+Metrics = dict[str, float]
 
 MOST_AT_ONCE = 20_000
 
@@ -27,6 +34,31 @@ def spec(graded: Spec, answer_type: AnswerType, *, whole_text: bool) -> Spec:
     """Labels of the texts of one ledger. A question's id stands for its gold answer and options."""
     own = {"texts": graded.key, "answer_type": answer_type, "whole_text": whole_text, "math_verify": version("math-verify")}
     return Spec(NAME, {"version": VERSION, **own})
+
+
+def add(context: Context, made: Evaluation) -> None:
+    """The graded answers."""
+    with Judge() as judge:
+        for (mode, task), (texts, ids, rows) in made.answers.items():
+            own = make(context, f"{mode}/{task}", texts, ids, [answered(each) for each in rows], judge, whole_text=True)
+            made.graded.setdefault(mode, []).extend(joined(each, own[each["id"]], mode) for each in rows if each["id"] in own)
+
+
+def metrics(context: Context, made: Evaluation) -> Metrics:
+    """`eval/MODE/TASK/...` for each task, and `eval/MODE/...` for all of them without questions that an earlier task asked already."""
+    pooled_ids = _pooled(context.questions.test)
+    pooled = {mode: [each for each in own if each.question_id in pooled_ids] for mode, own in made.graded.items()}
+    found: Metrics = {}
+    for mode, own in pooled.items():
+        found |= _of_mode(f"eval/{mode}", own, pooled.get("base") if mode != "base" else None)
+    found |= comparison.mode_comparisons(pooled)
+    for task in by_task(context.questions.test):
+        of_task = {mode: [each for each in own if each.task == task] for mode, own in made.graded.items()}
+        for mode, own in of_task.items():
+            found |= _of_mode(f"eval/{mode}/{task}", own, of_task.get("base") if mode != "base" else None)
+            if cut := [each.num_tokens for each in own if each.finish_reason == "budget"]:
+                found[f"eval/{mode}/{task}/budget_tokens"] = max(cut)
+    return found
 
 
 def make(
@@ -51,6 +83,21 @@ def answered(row: Row) -> Answered:
     """What is to be graded, of a stored answer."""
     names = ("id", "text", "gold", "answer_type", "options", "finish_reason")
     return Answered(**{name: row[name] for name in names})
+
+
+def _of_mode(prefix: str, own: Sequence[Prediction], base: Sequence[Prediction] | None) -> Metrics:
+    values = {**statistics.accuracy_metrics(own), **(statistics.ratio_metrics(own, base) if base else {})}
+    return {f"{prefix}/{name}": value for name, value in values.items()}
+
+
+def _pooled(questions: Sequence[Question]) -> set[str]:
+    """Ids of the questions whose text no earlier task holds."""
+    kept: set[str] = set()
+    seen: set[str] = set()
+    for own in by_task(questions).values():
+        kept.update(each.id for each in own if normal_text(each) not in seen)
+        seen.update(normal_text(each) for each in own)
+    return kept
 
 
 def predictions_of_run(folder: Path) -> dict[str, list[Prediction]]:

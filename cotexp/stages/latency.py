@@ -21,6 +21,7 @@ from cotexp.records import Question
 from cotexp.settings.sampling import Sampling
 from cotexp.stages import predictions
 from cotexp.stages.context import Context, by_task, hash_of
+from cotexp.stages.evaluation import Evaluation
 from cotexp.stages.predictions import answering_engine, request_for
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 NAME = "latency"
 VERSION = 2
 READS = ("predictions",)
+IS_ARTIFACT = False
 
 LOCK = Path(tempfile.gettempdir()) / "cotexp-latency.lock"
 LOCK_SECONDS = 1.0
@@ -55,6 +57,11 @@ def timed_questions(context: Context) -> list[Question]:
     return context.questions.test[: context.settings.evaluation.latency_questions]
 
 
+def specs(context: Context, mode: str) -> dict[str, Spec]:
+    """Nothing for a mode that is not timed."""
+    return {f"latency/{mode}": spec(context, mode)} if mode in timed_modes(context) else {}
+
+
 def spec(context: Context, mode: str) -> Spec:
     """Seconds per question in one mode, on this machine; a row is one pass."""
     evaluation = context.settings.evaluation
@@ -67,6 +74,23 @@ def spec(context: Context, mode: str) -> Spec:
     return Spec(NAME, {"version": VERSION, **own})
 
 
+def add(context: Context, made: Evaluation) -> None:
+    """The times of every mode."""
+    for mode in timed_modes(context):
+        make(context, mode)
+
+
+def metrics(context: Context, made: Evaluation) -> dict[str, float]:
+    """The times of every mode, and the batch size of those at batch N."""
+    found: dict[str, float] = {"eval/latency_batch_size": _batch_size(context)}
+    return found | {f"eval/{mode}/{name}": value for mode in timed_modes(context) for name, value in make(context, mode).items()}
+
+
+def _batch_size(context: Context) -> int:
+    most: int = context.settings.evaluation.latency_batch_size
+    return min(most, len(timed_questions(context)))
+
+
 def make(context: Context, mode: str) -> dict[str, float]:
     """Metrics of the seconds per question at batch 1 and batch N, sampled as the evaluation samples, after a warm-up.
 
@@ -74,7 +98,7 @@ def make(context: Context, mode: str) -> dict[str, float]:
     what was timed, and how busy others kept the machine.
     """
     evaluation, questions = context.settings.evaluation, timed_questions(context)
-    sizes = {"batch1": 1, "batchN": min(evaluation.latency_batch_size, len(questions))}
+    sizes = {"batch1": 1, "batchN": _batch_size(context)}
     ids = wanted(context)
 
     def compute(wanted: list[str], emit: Callable[[Row], None]) -> None:

@@ -17,6 +17,7 @@ from cotexp.tasks import Prompt, QuestionSets
 NAME = "model"
 VERSION = 2
 READS = ()
+FOLDER = True
 
 TOKENIZER_QUESTIONS = 4000
 """Training questions, with their worked solutions, from which the tokenizer of a model made from scratch learns."""

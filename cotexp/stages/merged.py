@@ -14,6 +14,8 @@ from cotexp.store.specs import Spec
 NAME = "merged"
 VERSION = 2
 READS = ("checkpoint",)
+FOLDER = True
+IS_ARTIFACT = False
 
 
 def spec(checkpoint: str, model: PretrainedModel) -> Spec:

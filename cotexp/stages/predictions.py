@@ -1,4 +1,4 @@
-"""How models are measured: answers and grades of the base model and the fine-tuned one, and the metrics made of them."""
+"""How models are measured: what the base model and the fine-tuned one answer."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
-from cotexp.methods import comparison, output_budget, reasoning, statistics
-from cotexp.records import Prediction, Question
+from cotexp.methods import output_budget, reasoning
+from cotexp.records import Question
 from cotexp.settings.sampling import sampling_key
 from cotexp.stages import checkpoint, grades
-from cotexp.stages.context import Compute, Context, Emit, by_task, environment, hash_of, parent, wanted_rows
+from cotexp.stages.context import Compute, Context, Emit, by_task, environment, hash_of, parent, student_model, wanted_rows
+from cotexp.stages.evaluation import Answers, Evaluation
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
 from cotexp.tasks import answer_type_of
 from cotexp.tasks.answers import split_solution
-from cotexp.tasks.judge import Judge
-from cotexp.tasks.splits import normal_text
 
 if TYPE_CHECKING:
     from cotexp.inference.engine import Engine, Output, Request
@@ -24,9 +23,16 @@ if TYPE_CHECKING:
 NAME = "predictions"
 VERSION = 3
 READS = ("dataset", "model", "checkpoint")
+TIMED_AS = "evaluation"
 
-Metrics = dict[str, float]
-Answers = dict[tuple[str, str], list[Row]]
+
+def specs(context: Context, mode: str) -> dict[str, Spec]:
+    """The answers to each task's test questions, and their grades."""
+    found = {}
+    for task, questions in by_task(context.questions.test).items():
+        found[f"predictions/{mode}/{task}"] = own = spec(context, mode, task)
+        found[f"grades/{mode}/{task}"] = grades.spec(own, questions[0].answer_type, whole_text=True)
+    return found
 
 
 def spec(context: Context, mode: str, task: str) -> Spec:
@@ -60,12 +66,20 @@ def _truncated(context: Context, task: str) -> Spec:
     return Spec(NAME, {"version": VERSION, **own})
 
 
-def make(context: Context) -> Answers:
+model = student_model
+
+
+def add(context: Context, made: Evaluation) -> None:
+    """The answers of every mode."""
+    made.answers = make(context)
+
+
+def make(context: Context) -> dict[tuple[str, str], Answers]:
     """(mode, task) -> the model's answers to the task's test questions; in a look those that are stored."""
-    answers: Answers = {}
+    answers: dict[tuple[str, str], Answers] = {}
     for mode in context.settings.evaluation.modes:
         for task, questions in by_task(context.questions.test).items():
-            compute = _cut(context, answers["base", task], questions) if mode == "truncate" else _asked(context, mode, questions)
+            compute = _cut(context, answers["base", task].rows, questions) if mode == "truncate" else _asked(context, mode, questions)
             answers[mode, task] = _answers(context, mode, task, questions, compute)
     return answers
 
@@ -76,14 +90,14 @@ def wanted(context: Context) -> dict[str, list[str]]:
     return {task: wanted_rows(own, samples) for task, own in by_task(context.questions.test).items()}
 
 
-def _answers(context: Context, mode: str, task: str, questions: Sequence[Question], compute: Compute) -> list[Row]:
+def _answers(context: Context, mode: str, task: str, questions: Sequence[Question], compute: Compute) -> Answers:
     evaluation, by_id = context.settings.evaluation, {each.id: each for each in questions}
     ids = wanted_rows(questions, evaluation.num_samples)
     chunk_size = rows_at_once(context, context.settings.model, evaluation, lambda each: request_for(context, mode, each, by_id[parent(each)]).prompt)
     in_order = sorted(ids, key=lambda each: (len(by_id[parent(each)].text), each))
-    shown = f"answers, {mode}, {task}"
-    rows = context.rows(f"predictions/{mode}/{task}", spec(context, mode, task), in_order, compute, chunk_size=chunk_size, shown=shown)
-    return [rows[each] for each in ids if each in rows]
+    own, shown = spec(context, mode, task), f"answers, {mode}, {task}"
+    rows = context.rows(f"predictions/{mode}/{task}", own, in_order, compute, chunk_size=chunk_size, shown=shown)
+    return Answers(own, ids, [rows[each] for each in ids if each in rows])
 
 
 def _asked(context: Context, mode: str, questions: Sequence[Question]) -> Compute:
@@ -151,47 +165,3 @@ def answering_engine(context: Context, mode: str) -> Engine:
     """What answers in this mode: the model before fine-tuning or the fine-tuned one."""
     fine_tuned = context.store.artifact_path(checkpoint.spec(context)) if context.settings.is_fine_tuned(mode) else None
     return load_engine(context, context.base, context.settings.model, adapter=fine_tuned)
-
-
-def grade(context: Context, answers: Answers) -> dict[str, list[Prediction]]:
-    """Mode -> graded answers over all tasks; in a look those that are stored."""
-    graded: dict[str, list[Prediction]] = {}
-    ids = wanted(context)
-    with Judge() as judge:
-        for (mode, task), rows in answers.items():
-            texts = [grades.answered(each) for each in rows]
-            own = grades.make(context, f"{mode}/{task}", spec(context, mode, task), ids[task], texts, judge, whole_text=True)
-            graded.setdefault(mode, []).extend(grades.joined(each, own[each["id"]], mode) for each in rows if each["id"] in own)
-    return graded
-
-
-def metrics_of(context: Context, predictions: dict[str, list[Prediction]]) -> Metrics:
-    """`eval/MODE/TASK/...` for each task, and `eval/MODE/...` for all of them without questions that an earlier task asked already."""
-    pooled_ids = _pooled(context.questions.test)
-    pooled = {mode: [each for each in own if each.question_id in pooled_ids] for mode, own in predictions.items()}
-    metrics: Metrics = {}
-    for mode, own in pooled.items():
-        metrics |= _of_mode(f"eval/{mode}", own, pooled.get("base") if mode != "base" else None)
-    metrics |= comparison.mode_comparisons(pooled)
-    for task in by_task(context.questions.test):
-        of_task = {mode: [each for each in own if each.task == task] for mode, own in predictions.items()}
-        for mode, own in of_task.items():
-            metrics |= _of_mode(f"eval/{mode}/{task}", own, of_task.get("base") if mode != "base" else None)
-            if cut := [each.num_tokens for each in own if each.finish_reason == "budget"]:
-                metrics[f"eval/{mode}/{task}/budget_tokens"] = max(cut)
-    return metrics
-
-
-def _of_mode(prefix: str, own: Sequence[Prediction], base: Sequence[Prediction] | None) -> Metrics:
-    values = {**statistics.accuracy_metrics(own), **(statistics.ratio_metrics(own, base) if base else {})}
-    return {f"{prefix}/{name}": value for name, value in values.items()}
-
-
-def _pooled(questions: Sequence[Question]) -> set[str]:
-    """Ids of the questions whose text no earlier task holds."""
-    kept: set[str] = set()
-    seen: set[str] = set()
-    for own in by_task(questions).values():
-        kept.update(each.id for each in own if normal_text(each) not in seen)
-        seen.update(normal_text(each) for each in own)
-    return kept

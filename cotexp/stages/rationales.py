@@ -33,6 +33,12 @@ Questions = dict[str, Question]
 CHUNK_OF_KNOWN_TEXTS = 4096
 
 
+def specs(context: Context, task: str) -> dict[str, Spec]:
+    """The rationales of one task, and their grades."""
+    own, answer_type = spec(context, task), by_task(context.training_questions)[task][0].answer_type
+    return {f"rationales/{task}": own, f"grades/rationales/{task}": grades.spec(own, answer_type, whole_text=False)}
+
+
 def spec(context: Context, task: str) -> Spec:
     """What decides the rationales of one task; more questions and samples extend the same ledger."""
     teacher = context.settings.teacher

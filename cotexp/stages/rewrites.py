@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from cotexp.jobs import api_texts
 from cotexp.settings.base import keyed
 from cotexp.stages import rationales
-from cotexp.stages.context import API, Context, by_task, hash_of
+from cotexp.stages.context import API, Context, hash_of, ledgers
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
@@ -15,6 +15,7 @@ from cotexp.store.stored_files import Row
 NAME = "rewrites"
 VERSION = 2
 READS = ("rationales",)
+BOUNDED = True
 
 
 def spec(context: Context, task: str) -> Spec | None:
@@ -33,14 +34,9 @@ def spec(context: Context, task: str) -> Spec | None:
     return Spec(NAME, {"version": VERSION, **own})
 
 
-def specs(context: Context) -> list[Spec]:
-    """The ledgers of all tasks."""
-    return [own for task in by_task(context.training_questions) if (own := spec(context, task)) is not None]
-
-
 def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
     """What the server was asked for and paid, if there is one."""
-    own = specs(context)
+    own = ledgers(context, spec)
     return api_texts.metrics(context, "compressor", own) if own else {}
 
 
@@ -50,5 +46,5 @@ def make(context: Context, task: str, prompts: Mapping[str, str], number: int) -
     assert own is not None
     names = {each: f"{each}/{hash_of([prompt])}" for each, prompt in prompts.items()}
     asked = {names[each]: prompt for each, prompt in prompts.items()}
-    texts = api_texts.texts(context, "compressor", own, asked, of_role=specs(context), what=f"rewrites, {number}")
+    texts = api_texts.texts(context, "compressor", own, asked, of_role=ledgers(context, spec), what=f"rewrites, {number}")
     return {each: texts[name] for each, name in names.items()}

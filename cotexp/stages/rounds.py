@@ -23,6 +23,7 @@ from cotexp.tasks.grading import is_kept
 NAME = "rounds"
 VERSION = 2
 READS = ("rationales", "rewrites")
+BOUNDED = True
 
 Rounds = dict[str, list[Round]]
 """Chain id -> its rounds 1, 2, ..."""

@@ -12,7 +12,7 @@ from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
 from cotexp.settings.base import keyed
 from cotexp.settings.models import PretrainedModel
-from cotexp.stages.context import API, Context, Emit, by_task, environment, parent
+from cotexp.stages.context import API, Context, Emit, environment, ledgers, parent
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
@@ -43,14 +43,9 @@ def _asked(context: Context, task: str, environment: dict[str, Any]) -> dict[str
     return {**own, "prompt": context.prompts[task].identity, **environment}
 
 
-def specs(context: Context) -> list[Spec]:
-    """The ledgers of all tasks."""
-    return [own for task in by_task(context.training_questions) if (own := spec(context, task)) is not None]
-
-
 def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
     """What the server was asked for and paid, if there is one."""
-    return api_texts.metrics(context, "teacher", specs(context)) if context.settings.teacher.server is not None else {}
+    return api_texts.metrics(context, "teacher", ledgers(context, spec)) if context.settings.teacher.server is not None else {}
 
 
 def make(context: Context, task: str, questions: Mapping[str, Question], ids: Sequence[str]) -> dict[str, Row]:
@@ -59,7 +54,7 @@ def make(context: Context, task: str, questions: Mapping[str, Question], ids: Se
     assert own is not None
     if teacher.server is not None:
         prompts = {each: context.prompt_for(questions[parent(each)]) for each in ids}
-        return api_texts.texts(context, "teacher", own, prompts, of_role=specs(context), what=f"texts, {task}")
+        return api_texts.texts(context, "teacher", own, prompts, of_role=ledgers(context, spec), what=f"texts, {task}")
 
     def compute(wanted: list[str], emit: Emit) -> None:
         assert context.teacher is not None

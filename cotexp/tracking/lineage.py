@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cotexp.flow import STAGES
+from cotexp.flow import ARTIFACTS, STAGES
 from cotexp.settings.evaluation import FINE_TUNED_MODES
 from cotexp.store.stored_files import PLANNED, questions_of, stages_of
 
@@ -49,7 +49,7 @@ def _stored(folder: Path) -> Iterator[tuple[str, str, str, dict[str, Path]]]:
     yield "dataset", "", f"dataset-{'-'.join(tasks)}", {"questions.json": folder.absolute() / "questions.json"}
     for stage, entry in stages.items():
         kind, _, scope = stage.partition("/")
-        if kind in ("grades", "latency"):
+        if kind not in ARTIFACTS:
             continue
         if kind == "checkpoint":
             run_files = (folder.absolute() / name for name in ("selection.jsonl", "compressed.jsonl"))
@@ -73,4 +73,5 @@ def _reads(kind: str, scope: str, other: Artifact, artifacts: Sequence[Artifact]
             return other.scope == f"base/{task}"
         is_trained = mode in FINE_TUNED_MODES and any(artifact.kind == "checkpoint" for artifact in artifacts)
         return other.kind in ("dataset", "checkpoint" if is_trained else "model")
-    return other.kind in INPUTS.get(kind, ()) and (scope == other.scope or not scope or not other.scope)
+    ours, its = (set(filter(None, each.split("/"))) for each in (scope, other.scope))
+    return other.kind in INPUTS.get(kind, ()) and (ours <= its or its <= ours)

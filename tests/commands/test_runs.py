@@ -14,6 +14,10 @@ from run_folders import MORSD, write_run
 
 from cotexp.commands.cli import main
 from cotexp.commands.runs import duration, show_runs
+from cotexp.config.overrides import use_config_dir
+from cotexp.jobs.status import recorded
+from cotexp.settings.base import RunFailed
+from cotexp.settings.root import CONFIG_DIR
 from cotexp.store.processes import this_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,6 +134,24 @@ def test_only_failed_runs_are_started_again_one_after_another_and_what_fails_aga
     assert f" of 2: python run.py selection.kk=1 paths.outputs={outputs}" in out
     assert "selection.kk is not a setting" in err
     assert "trainer.batch_size = 32" in out
+
+
+def test_a_run_with_settings_files_of_the_user_is_started_again_with_them(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "my files"
+    (mine / "experiment").mkdir(parents=True)
+    (mine / "experiment" / "own.yaml").write_text("# @package _global_\nname: mine\n")
+    folder = outputs / "runs" / "exp" / "cccc00000000"
+    with monkeypatch.context() as patch:
+        patch.setenv(CONFIG_DIR, "elsewhere")
+        use_config_dir(mine)
+        with pytest.raises(RunFailed), recorded(folder, ["experiment=own", "plan=true"]):
+            raise RunFailed("the disk is full")
+    main(["runs", "cccc", "--failed", "--relaunch", "--outputs", str(outputs)])
+    out, _ = capfd.readouterr()
+    assert f"1 of 1: python run.py '--config-dir={mine}' experiment=own plan=true paths.outputs={outputs}" in out
+    assert "mine, run " in out
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(48, "48s"), (119, "119s"), (750, "12m"), (7200, "2h"), (3 * 86400, "3d")])

@@ -16,7 +16,7 @@ from cotexp.commands.search_space import read_space
 from cotexp.config import command_line, grids, overrides, spelling
 from cotexp.config.slots import SECTIONS, text_settings
 from cotexp.settings.base import ConfigError
-from cotexp.settings.root import Settings
+from cotexp.settings.root import CONFIG_DIR, Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TYPED = [
@@ -160,8 +160,9 @@ def test_files_of_experiments_slots_and_sweeps_keep_the_spelling_of_texts(tmp_pa
 
 
 def test_a_point_of_a_sweep_alone_has_the_same_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine.yaml").write_text("# @package _global_\nname: 1_0\ntracking:\n  tags: [1.10, 'a, b']\n  notes: \"it's = [x]\"\n")
-    monkeypatch.setattr(grids, "SWEEPS", tmp_path)
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "mine.yaml").write_text("# @package _global_\nname: 1_0\ntracking:\n  tags: [1.10, 'a, b']\n  notes: \"it's = [x]\"\n")
+    monkeypatch.setenv(CONFIG_DIR, str(tmp_path))
     own = check(*grids.expand_sweep(["sweep=mine"]))
     assert (own.name, own.tracking.tags, own.tracking.notes) == ("1_0", ["1.10", "a, b"], "it's = [x]")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cotexp.commands.plan import print_plan
 from cotexp.config.command_line import check_command_line
 from cotexp.jobs import costs, pipeline, planning
 from cotexp.jobs.costs import ApiCost
@@ -64,7 +65,7 @@ def test_what_no_server_writes_costs_nothing(tmp_path: Path) -> None:
 
 
 def test_the_plan_prints_what_paid_calls_will_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    planning.print_plan(context_of(tmp_path).settings)
+    print_plan(context_of(tmp_path).settings)
     printed = capsys.readouterr().out
     assert "rewrites/stories: at most 24 calls to m of local" in printed.replace("\n", " ")
     assert not (tmp_path / "outputs").exists()

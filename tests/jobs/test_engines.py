@@ -8,9 +8,12 @@ import pytest
 
 from cotexp import flow
 from cotexp.config import command_line
+from cotexp.inference import engines
 from cotexp.inference.vllm import ROWS_AT_ONCE
 from cotexp.jobs import pipeline
 from cotexp.jobs.engines import load_encoder, rows_at_once
+from cotexp.settings import models
+from cotexp.settings.base import ConfigError
 from cotexp.settings.models import PretrainedModel, Vllm
 from cotexp.settings.sampling import Sampling
 from cotexp.stages.context import Context
@@ -86,3 +89,23 @@ def test_attention_is_in_the_keys_of_all_that_the_model_computes_once_it_is_chos
     before, after = (flow.specs_of(context_of(tmp_path, *overrides)) for overrides in ([], ["model.attn_implementation=eager"]))
     assert {name.split("/")[0] for name in before if before[name].key != after[name].key} >= {"checkpoint", "predictions"}
     assert "attn_implementation" not in str([each.description for each in before.values()]), "keys as they were"
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("device=cpu", "device must be auto or cuda for engine=vllm, which runs on NVIDIA GPUs; got cpu"),
+        ("devices=2", "devices must be 1 for engine=vllm, which divides texts by vllm.data_parallel_size; got 2"),
+        ("attn_implementation=eager", "attn_implementation must be null for engine=vllm, which chooses by itself; got eager"),
+        ("compile=true", "compile must be false for engine=vllm, which compiles by itself; got true"),
+    ],
+)
+def test_an_engine_names_the_settings_that_it_restricts(setting: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        command_line.check_command_line(["model.engine=vllm", f"model.{setting}"], multirun=False)
+    assert caught.value.problems == [f"model.{problem}"]
+    command_line.check_command_line([f"model.{setting}"], multirun=False)
+
+
+def test_every_engine_that_can_be_chosen_can_be_loaded() -> None:
+    assert engines.ENGINES.keys() == models.ENGINES.keys()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cotexp import compressions, selections, tasks, teachers
+from cotexp import compressions, compressors, selections, tasks, teachers
 from cotexp.compressions import rewriting
 from cotexp.compressions.c3ot import C3ot
 from cotexp.compressions.macc import Macc
@@ -23,12 +23,13 @@ from cotexp.compressions.prompt_only import PromptOnly
 from cotexp.compressions.single_round import SingleRound
 from cotexp.compressions.tokenskip import TokenSkip
 from cotexp.compressions.truncate import Truncation
+from cotexp.compressors.base import Compressor
+from cotexp.compressors.generating import ApiCompressor, LocalCompressor, SelfCompressor
 from cotexp.config import command_line, slots
 from cotexp.selections.base import Selection
-from cotexp.settings import compressors, evaluation, models, root, sampling, scoring, tracking, training
+from cotexp.settings import evaluation, models, root, sampling, scoring, tracking, training
 from cotexp.settings import server as server_settings
 from cotexp.settings.base import ConfigError, Section, keyed
-from cotexp.settings.compressors import ApiCompressor, LocalCompressor, SelfCompressor
 from cotexp.settings.evaluation import Evaluation
 from cotexp.settings.models import PretrainedModel, ScratchModel, Vllm
 from cotexp.settings.root import Settings
@@ -42,8 +43,8 @@ from cotexp.teachers.generating import ApiTeacher, LocalTeacher, SelfTeacher
 from cotexp.teachers.recorded import RecordedTeacher
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SETTINGS = (compressors, evaluation, models, root, sampling, scoring, server_settings, tracking, training)
-REGISTERED = [*compressions.COMPRESSIONS.values(), *teachers.TEACHERS.values()]
+SETTINGS = (evaluation, models, root, sampling, scoring, server_settings, tracking, training)
+REGISTERED = [*compressions.COMPRESSIONS.values(), *teachers.TEACHERS.values(), *compressors.COMPRESSORS.values()]
 NAMED = [*REGISTERED, *(each for module in (*SETTINGS, rewriting, selections, tasks) for each in vars(module).values())]
 SECTIONS = [
     each for each in dict.fromkeys(each for each in NAMED if isinstance(each, type)) if issubclass(each, Section) and dataclasses.is_dataclass(each)
@@ -81,7 +82,7 @@ def test_every_setting_has_one_sentence() -> None:
 
 
 def test_every_settings_class_can_be_chosen() -> None:
-    parts_of_others = {Lora, Sampling, rewriting.Rewriting, Task, GeneratedTask, Vllm, ApiServer}
+    parts_of_others = {Compressor, Lora, Sampling, rewriting.Rewriting, Task, GeneratedTask, Vllm, ApiServer}
     chosen = {section for schemas in slots.SECTIONS.values() for section in schemas.values()}
     assert set(SECTIONS) - parts_of_others == chosen
 

@@ -21,6 +21,8 @@ from cotexp.settings.base import RunFailed
 from cotexp.settings.sampling import Sampling
 from cotexp.stages import grades, predictions, rationales
 from cotexp.stages.context import Context
+from cotexp.stages.evaluation import Evaluation
+from cotexp.store.specs import Spec
 from cotexp.tasks.grading import Answered, grade_all
 
 TEXTS = ("So the answer is {}.", "The answer is 99.", "I am at {} now", "It is \\boxed{{{}}}.")
@@ -96,8 +98,15 @@ def context_in(folder: Path, model: Path, engine: Engine) -> Context:
     return context
 
 
+def evaluated(context: Context) -> Evaluation:
+    made = Evaluation()
+    predictions.add(context, made)
+    grades.add(context, made)
+    return made
+
+
 def answered_and_graded(context: Context) -> list[Prediction]:
-    return predictions.grade(context, predictions.make(context))["base"]
+    return evaluated(context).graded["base"]
 
 
 def finished(context: Context, monkeypatch: pytest.MonkeyPatch) -> tuple[pipeline.Result, dict[str, list[Prediction]]]:
@@ -105,8 +114,9 @@ def finished(context: Context, monkeypatch: pytest.MonkeyPatch) -> tuple[pipelin
     computed: dict[str, list[Prediction]] = {}
 
     def run_stages(context: Context, walk: Walk, folder: Path) -> dict[str, float]:
-        computed.update(predictions.grade(context, predictions.make(context)))
-        return predictions.metrics_of(context, computed)
+        made = evaluated(context)
+        computed.update(made.graded)
+        return grades.metrics(context, made)
 
     monkeypatch.setattr(flow, "computed", run_stages)
     return pipeline.run(context), computed
@@ -232,3 +242,36 @@ def test_a_plan_counts_answers_and_grades_that_are_missing(setup: Setup) -> None
         "grades/base/custom": 0,
         "grades/base/strategyqa": 11,
     }
+
+
+def test_a_stage_after_fine_tuning_is_planned_computed_and_measured_by_its_line_in_the_flow(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spec(context: Context, mode: str, task: str) -> Spec:
+        return Spec("characters", {"texts": predictions.spec(context, mode, task).key})
+
+    def lengths(context: Context, made: Evaluation, mode: str, task: str) -> list[int]:
+        texts = {row["id"]: row["text"] for row in made.answers[mode, task].rows}
+        rows = context.rows(
+            f"characters/{mode}/{task}",
+            *(spec(context, mode, task), made.answers[mode, task].ids),
+            lambda ids, emit: [emit({"id": each, "length": len(texts[each])}) for each in ids],
+            chunk_size=100,
+            shown=None,
+        )
+        return [row["length"] for row in rows.values()]
+
+    stage = SimpleNamespace(
+        NAME="characters",
+        specs=lambda context, mode: {f"characters/{mode}/{each}": spec(context, mode, each) for each in ("custom", "strategyqa")},
+        add=lambda context, made: [lengths(context, made, *each) for each in made.answers],
+        metrics=lambda context, made: {f"eval/{mode}/{task}/longest": max(lengths(context, made, mode, task)) for mode, task in made.answers},
+    )
+    monkeypatch.setattr(flow, "AFTER_TRAINING", (*flow.AFTER_TRAINING, stage))
+    assert {each.name: each.num_missing for each in planning.plan(setup.context)}["characters/base/strategyqa"] == 12
+    walk, told = Walk(), list[dict[str, float]]()
+    setup.context.on_metrics = lambda metrics: told.append(dict(metrics))
+    metrics = flow.measured(setup.context, walk)
+    longest = max(len(each.text) for each in answered_and_graded(setup.context) if each.task == "custom")
+    assert metrics["eval/base/custom/longest"] == longest
+    assert list(walk.clock.seconds) == ["seconds/evaluation", "seconds/grading", "seconds/characters"], "no time is measured in this run"
+    assert [("eval/base/accuracy" in each, "eval/base/custom/longest" in each) for each in told] == [(True, False), (True, True)]
+    assert {each.num_missing for each in planning.plan(setup.context)} == {0}

@@ -10,8 +10,9 @@ from sample_records import prediction
 from cotexp.config import command_line
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Prediction, Question
-from cotexp.stages import predictions
+from cotexp.stages import grades
 from cotexp.stages.context import Context
+from cotexp.stages.evaluation import Evaluation
 from cotexp.store.store import Store
 from cotexp.tasks import QuestionSets
 
@@ -39,7 +40,7 @@ SECOND = [question("second", "a"), question("second", "b"), question("second", "
 
 def test_each_task_has_its_metrics_and_the_pooled_ones_hold_a_question_of_two_tasks_once() -> None:
     own = [answer(one, correct) for one, correct in zip([*FIRST, *SECOND], [True, True, False, False, False, True], strict=True)]
-    metrics = predictions.metrics_of(context_over([*FIRST, *SECOND]), {"full": own})
+    metrics = grades.metrics(context_over([*FIRST, *SECOND]), Evaluation(graded={"full": own}))
     assert metrics["eval/full/first/accuracy"] == pytest.approx(2 / 3)
     assert metrics["eval/full/second/accuracy"] == pytest.approx(1 / 3)
     assert (metrics["eval/full/first/num_questions"], metrics["eval/full/second/num_questions"]) == (3, 3)
@@ -49,13 +50,13 @@ def test_each_task_has_its_metrics_and_the_pooled_ones_hold_a_question_of_two_ta
 
 def test_the_task_that_is_evaluated_first_keeps_the_common_question() -> None:
     own = [answer(one, correct) for one, correct in zip([*SECOND, *FIRST], [False, False, True, True, True, False], strict=True)]
-    metrics = predictions.metrics_of(context_over([*SECOND, *FIRST]), {"full": own})
+    metrics = grades.metrics(context_over([*SECOND, *FIRST]), Evaluation(graded={"full": own}))
     assert metrics["eval/full/accuracy"] == pytest.approx(3 / 5)
 
 
 def test_a_question_twice_in_one_task_counts_twice_as_its_official_split_has_it() -> None:
     twice = [question("first", "a", SAME), question("first", "a-2", SAME), question("first", "b")]
-    metrics = predictions.metrics_of(context_over(twice), {"full": [answer(one, one.text == SAME) for one in twice]})
+    metrics = grades.metrics(context_over(twice), Evaluation(graded={"full": [answer(one, one.text == SAME) for one in twice]}))
     assert metrics["eval/full/num_questions"] == metrics["eval/full/first/num_questions"] == 3
     assert metrics["eval/full/accuracy"] == metrics["eval/full/first/accuracy"] == pytest.approx(2 / 3)
 
@@ -64,7 +65,7 @@ def test_accuracy_over_several_samples_is_the_mean_of_the_shares_of_the_question
     """avg@4 with shares 1, 1/4 and 0 in the first task, and 1/2 in the second, whose common question is not pooled."""
     shares = {"first-a": 4, "first-b": 1, "first-c": 0, "second-a": 2, "second-b": 2, "second-c": 2}
     own = [answer(one, sample < shares[one.id], sample=sample) for one in [*FIRST, *SECOND] for sample in range(4)]
-    metrics = predictions.metrics_of(context_over([*FIRST, *SECOND]), {"full": own})
+    metrics = grades.metrics(context_over([*FIRST, *SECOND]), Evaluation(graded={"full": own}))
     assert metrics["eval/full/first/accuracy"] == pytest.approx((1 + 0.25 + 0) / 3)
     assert metrics["eval/full/second/accuracy"] == pytest.approx(0.5)
     assert metrics["eval/full/accuracy"] == pytest.approx((1 + 0.25 + 0 + 0.5 + 0.5) / 5)
@@ -77,7 +78,7 @@ def test_compression_and_difference_are_against_the_base_model_on_the_same_quest
     base = [answer(one, True, mode="base", tokens=20) for one in [*FIRST, *SECOND]]
     lengths = {"first-a": 10, "first-b": 10, "first-c": 10, "second-a": 5, "second-b": 5, "second-c": 100}
     short = [answer(one, one.task == "first", mode="compress", tokens=lengths[one.id]) for one in [*FIRST, *SECOND]]
-    metrics = predictions.metrics_of(context_over([*FIRST, *SECOND]), {"base": base, "compress": short})
+    metrics = grades.metrics(context_over([*FIRST, *SECOND]), Evaluation(graded={"base": base, "compress": short}))
     assert metrics["eval/compress/first/compression_ratio"] == pytest.approx(30 / 60)
     assert metrics["eval/compress/second/compression_ratio"] == pytest.approx(110 / 60)
     assert metrics["eval/compress/compression_ratio"] == pytest.approx(40 / 100), "without the question that both tasks ask"
@@ -88,7 +89,7 @@ def test_compression_and_difference_are_against_the_base_model_on_the_same_quest
 
 def test_every_metric_is_a_number_below_its_mode() -> None:
     own = {mode: [answer(one, True, mode=mode) for one in [*FIRST, *SECOND]] for mode in ("base", "full", "compress")}
-    metrics = predictions.metrics_of(context_over([*FIRST, *SECOND]), own)
+    metrics = grades.metrics(context_over([*FIRST, *SECOND]), Evaluation(graded=own))
     assert {"/".join(name.split("/")[:2]) for name in metrics} == {"eval/base", "eval/full", "eval/compress"}
     assert all(isinstance(value, int | float) for value in metrics.values())
     for mode in own:
