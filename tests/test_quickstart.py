@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,9 +16,8 @@ TOLERANCE = 0.10
 
 
 def run(outputs: Path, *overrides: str) -> str:
-    command = [sys.executable, "run.py", f"paths.outputs={outputs}", *overrides]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    done = forked.run(["run.py", f"paths.outputs={outputs}", *overrides], cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

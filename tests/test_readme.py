@@ -8,12 +8,11 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import forked
 import pytest
 
 from cotexp.commands import cli, search_space
@@ -230,8 +229,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two runs, two round limits on a dozen questions, under the names of three experiments."""
     folder = tmp_path_factory.mktemp("finished")
     sizes = ["task.num_train=12", "task.num_validation=4", "task.num_test=8", "compression.max_rounds=1,2", "evaluation.latency=false"]
-    command = [sys.executable, str(ROOT / "run.py"), "-m", "debug=fast", "name=macc/quickstart", *sizes, "tracking=none"]
-    done = subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    command = [str(ROOT / "run.py"), "-m", "debug=fast", "name=macc/quickstart", *sizes, "tracking=none"]
+    done = forked.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     for name in ("morsd/quickstart", "macc/quickstart_ablation"):
         shutil.copytree(folder / "outputs/runs/macc/quickstart", folder / "outputs/runs" / name)
