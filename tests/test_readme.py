@@ -101,6 +101,7 @@ def has_sweep(command: Command) -> bool:
     return any(each.startswith("sweep=") for each in command.words)
 
 
+@pytest.mark.slow
 def test_every_run_command_has_settings_that_pass_the_checks() -> None:
     commands = [each for each in RUN_COMMANDS if not has_sweep(each)]
     assert len(commands) >= 35
@@ -116,6 +117,7 @@ def test_every_command_with_a_named_grid_has_points_that_pass_the_checks() -> No
         check(command)
 
 
+@pytest.mark.slow
 def test_every_cotexp_command_is_one_that_the_command_line_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     commands = beginning_with("cotexp")
     assert {each.words[0] for each in commands} == set(cli._RUN), "each command has an example"
@@ -170,6 +172,7 @@ def test_links_of_the_readme_lead_to_files() -> None:
     assert unnamed == {"index.md"}, "which says what the README says"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("heading", "experiment"), [("## MACC", "macc/gsm8k"), ("## MoRSD", "morsd/gsm8k")])
 def test_the_page_of_the_papers_names_the_values_that_are_run(heading: str, experiment: str) -> None:
     table = PAGES["docs/method_sources.md"].split(heading)[1].split("\n## ")[0]

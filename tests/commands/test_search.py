@@ -55,6 +55,7 @@ def test_short_names_of_metrics_follow_the_last_mode_and_small_is_good_for_lengt
         read_metric("acuracy", settings)
 
 
+@pytest.mark.slow
 def test_validation_questions_stand_in_for_test_questions_and_old_runs_keep_their_keys(random_model: Path, tmp_path: Path) -> None:
     words = ["model=hf", f"model.path={random_model}", "compressor=self", "task.num_train=8", "task.num_validation=3", "task.num_test=4"]
     contexts = {}
@@ -100,6 +101,7 @@ def outcome(trial: Any) -> tuple[Any, ...]:
     return trial.state.name, trial.params, trial.values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

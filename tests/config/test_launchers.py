@@ -93,6 +93,7 @@ def test_slurm_is_refused_where_it_is_not(monkeypatch: pytest.MonkeyPatch, tmp_p
         command_line.check_command_line(["hydra/launcher=submitit_slurm", "seed=0,1"], multirun=True)
 
 
+@pytest.mark.slow
 def test_words_for_hydra_are_no_part_of_a_point() -> None:
     needs("joblib")
     points = command_line.points_of(["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1"], multirun=True)

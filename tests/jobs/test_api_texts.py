@@ -46,6 +46,7 @@ SAME = ("base_url=http://b/v1", "input_price=3", "output_price=3", "timeout=9", 
 OTHER = ("service=other", "model=other", "send_seed=false", "extra_body='{\"top_p\": 0.9}'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["teacher", "compressor"])
 def test_texts_are_keyed_by_service_model_and_sampling_and_not_by_address_prices_or_limits(role: str, random_model: Path, tmp_path: Path) -> None:
     def keys(*changes: str) -> tuple[str, str]:
@@ -83,6 +84,7 @@ def test_a_plan_names_the_texts_of_servers_and_needs_no_key(random_model: Path, 
 # --- money -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_limit_on_money_counts_what_earlier_starts_paid(random_model: Path, tmp_path: Path) -> None:
     prices = ["teacher.server.input_price=1e6", "teacher.server.output_price=1e6", "teacher.max_new_tokens=10"]  # a token is a dollar
     prompts = {f"q/{number}": f"row {number}" for number in range(60)}
