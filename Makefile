@@ -48,16 +48,18 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+# One process per core and file, one thread each: threads of several processes would wait for each other. Files with slow tests begin.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 fast: install
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' $(SIDE_BY_SIDE)
 
 # The documentation as a site in site/; a broken link, anchor or image ends it.
 docs: .venv/.docs
 	$(BIN)/properdocs build
 
-# One process per core and file, one thread each: threads of several processes would wait for each other.
 test check: lint types .venv/.symbolic .venv/.smollm2 .venv/.ray .venv/.docs
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 # TRL and what it needs, in an environment of its own.
 .venv/peers/.installed: benchmarks/requirements.txt .venv/.installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from cotexp.config import command_line, overrides
+from cotexp.config.slots import SECTIONS
 from cotexp.settings.models import ScratchModel
 from cotexp.tasks import QuestionSets, StoriesTask, load_questions, prompt_for
 
@@ -21,6 +24,30 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.update(HF_HUB_OFFLINE="1", WANDB_SILENT="true", MPLBACKEND="Agg", TOKENIZERS_PARALLELISM="false")
 for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "COTEXP_DATA", "COLUMNS"):
     os.environ.pop(name, None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no core is left alone with one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def composed_once() -> Iterator[None]:
+    """Hydra composes the same options of the same files once: it takes a quarter of a second, and hundreds of tests check a command line."""
+    compose, composed = command_line.compose, dict[Any, Any]()
+
+    def found(chosen: list[str], full: bool = False) -> Any:
+        files = {path: path.stat().st_mtime_ns for folder in overrides.config_folders() for path in folder.rglob("*.yaml")}
+        known = [(slot, *schema) for slot, schemas in SECTIONS.items() for schema in schemas.items()]
+        key = (*chosen, full, *files.items(), *known)
+        if key not in composed:
+            composed[key] = compose(chosen, full)
+        return copy.deepcopy(composed[key])
+
+    command_line.compose = found
+    yield
+    command_line.compose = compose
 
 
 @pytest.fixture(scope="session")

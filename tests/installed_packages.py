@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
+
+import forked
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,4 +25,4 @@ def install(site: Path, group: str, entry: str, code: str) -> Path:
 def run(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """`run.py` with the packages of `site`."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(site)]), "COLUMNS": "150"}
-    return subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return forked.run(["run.py", *words], cwd=ROOT, env=environment)

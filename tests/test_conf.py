@@ -184,6 +184,7 @@ def test_without_its_extra_the_procedural_benchmark_says_what_to_install(monkeyp
         pipeline.make_context(settings, plan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [each for each in FILES if not is_sweep(each)], ids=name_of)
 def test_our_check_and_hydra_come_to_the_same_settings(path: Path, files: Path) -> None:
     overrides = overrides_of(path, files)

@@ -199,6 +199,7 @@ def test_a_word_that_cannot_be_read_is_not_repeated_where_it_may_hold_a_key(word
     assert not [each for each in (SECRET, "hush") if each in str(caught.value)]
 
 
+@pytest.mark.slow
 def test_a_word_that_can_be_read_but_does_not_fit_is_not_repeated_either() -> None:
     for word in (f"teacher.server.extra_body={{token:{SECRET}}}", f"teacher.server.timeout={SECRET}", f"+teacher.server.model={SECRET}"):
         with pytest.raises(ConfigError) as caught:

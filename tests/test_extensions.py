@@ -127,6 +127,7 @@ def questions(folder: Path, target: Path | None, *words: str) -> str:
 # --- a package --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_installed_task_is_listed_shown_and_planned(target: Path, tmp_path: Path) -> None:
     shown = run(tmp_path, target, "--help", "task=parity")
     assert "| parity |" in shown
@@ -139,6 +140,7 @@ def test_an_installed_task_is_listed_shown_and_planned(target: Path, tmp_path: P
     assert "predictions/full/stories" in plan
 
 
+@pytest.mark.slow
 def test_a_mistake_in_the_settings_of_an_installed_task_is_named(target: Path, tmp_path: Path) -> None:
     done = command(tmp_path, target, str(ROOT / "run.py"), "task=parity", "task.step=10", "plan=true")
     assert done.returncode != 0
@@ -161,6 +163,7 @@ def user_file(folder: Path, name: str, text: str) -> Path:
     return folder / "mine"
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_user_s_adds_a_task_on_their_file(tmp_path: Path) -> None:
     rows = "".join(f'{{"question": "What is {n} + 1?", "answer": {n + 1}}}\n' for n in range(50))
     (tmp_path / "sums.jsonl").write_text(rows)
@@ -171,6 +174,7 @@ def test_a_folder_of_the_user_s_adds_a_task_on_their_file(tmp_path: Path) -> Non
     assert "| sums |" in run(tmp_path, None, "--config-dir", "mine", "--help")
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_user_s_adds_a_grid_whose_points_are_commands_with_that_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = "# @package _global_\nname: mine\ncompression:\n  ratio: 0.3\ndefaults:\n  - override /compression: truncate\n"
     params = "hydra:\n  sweeper:\n    params:\n      seed: 1,2\n"
@@ -183,6 +187,7 @@ def test_a_folder_of_the_user_s_adds_a_grid_whose_points_are_commands_with_that_
     ]
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_user_s_holds_settings_of_an_installed_task(target: Path, tmp_path: Path) -> None:
     mine = user_file(tmp_path, "task/steps.yaml", "defaults:\n  - /schema/task@_here_: parity\n  - _self_\nstep: 4\n")
     assert "Is 4 even?" in questions(tmp_path, target, "task=steps", "--examples=2", "--config-dir", str(mine))
@@ -212,6 +217,7 @@ def test_a_file_of_the_user_s_that_cannot_be_used_is_named_in_one_line(
     assert "\n" not in problem
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_none_is_named_in_one_line(tmp_path: Path) -> None:
     done = command(tmp_path, None, str(ROOT / "run.py"), "--config-dir", "nowhere", "plan=true")
     assert done.returncode != 0
@@ -329,6 +335,7 @@ def test_a_worker_process_reads_the_settings_of_an_installed_task(monkeypatch: p
     assert json_codec.read(tmp_path / "part.json") == Long(length=5)
 
 
+@pytest.mark.slow
 def test_a_broken_package_is_one_line_of_the_command(tmp_path: Path) -> None:
     site = tmp_path / "site"
     (site / "broken-1.0.dist-info").mkdir(parents=True)

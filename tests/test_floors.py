@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,7 +77,12 @@ LONGEST_FILE_LINES = 300
 LONGEST_FUNCTION_LINES = 40
 
 
-def imports_of(path: Path) -> Iterator[str]:
+@functools.cache
+def imports_of(path: Path) -> frozenset[str]:
+    return frozenset(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[str]:
     """Full dotted names of everything that a file imports, inside functions and by name as well; relative ones are made absolute. A text
     "module:Class" counts, as registries list classes, and what is mapped to import_module."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]

@@ -53,6 +53,7 @@ def generated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return written
 
 
+@pytest.mark.slow
 def test_a_pool_of_four_is_the_head_of_a_pool_of_eight(tmp_path: Path, generated: list[str]) -> None:
     pools = {}
     few = ("task.num_train=3", "task.num_validation=1", "teacher.temperature=1.6")
@@ -67,6 +68,7 @@ def test_a_pool_of_four_is_the_head_of_a_pool_of_eight(tmp_path: Path, generated
     assert {each.id: each.text for each in rationales.make(alone)} == pools[8], "whatever the batches"
 
 
+@pytest.mark.slow
 def test_students_share_the_teachers_texts_and_count_them_their_own_way(tmp_path: Path, generated: list[str], random_model: Path) -> None:
     small = rationales.make(pipeline.prepare(settings_of(tmp_path / "outputs")))
     num_written = len(generated)
@@ -78,6 +80,7 @@ def test_students_share_the_teachers_texts_and_count_them_their_own_way(tmp_path
     assert {each.source for each in small} == {"tiny"}
 
 
+@pytest.mark.slow
 def test_a_sweep_over_selections_scores_and_writes_once(tmp_path: Path, generated: list[str]) -> None:
     outputs = tmp_path / "outputs"
     first = run(outputs)
@@ -97,6 +100,7 @@ def test_a_sweep_over_selections_scores_and_writes_once(tmp_path: Path, generate
     assert not run(outputs).computed, "the same command again is finished already"
 
 
+@pytest.mark.slow
 def test_every_filter_is_reported_in_total_and_for_each_question(tmp_path: Path) -> None:
     result = run(tmp_path / "outputs", "teacher.temperature=1.6", "teacher.num_samples=4", "selection.diversity=0.9")
     outcomes = [json.loads(line) for line in (result.folder / "selection.jsonl").read_text().splitlines()]
@@ -110,6 +114,7 @@ def test_every_filter_is_reported_in_total_and_for_each_question(tmp_path: Path)
     assert result.metrics["training/num_examples"] == result.metrics["selection/num_kept"] == sum(len(each["kept"]) for each in outcomes)
 
 
+@pytest.mark.slow
 def test_what_is_kept_follows_from_stored_grades_and_scores(tmp_path: Path) -> None:
     """The lowest of all correct, read from the ledgers alone."""
     outputs = tmp_path / "outputs"
@@ -126,6 +131,7 @@ def test_what_is_kept_follows_from_stored_grades_and_scores(tmp_path: Path) -> N
         assert outcome["kept"] == ([min(usable, key=lambda each: (nll[each], texts[each]["sample"]))] if usable else [])
 
 
+@pytest.mark.slow
 def test_both_slots_make_compressed_distillation_in_one_command(tmp_path: Path) -> None:
     result = run(tmp_path / "outputs", "compression=macc", "compressor=tiny", "compressor.max_new_tokens=160", "compression.max_rounds=2")
     assert {"eval/base/accuracy", "eval/full/accuracy", "eval/compress/accuracy", "selection/num_kept"} <= result.metrics.keys()
@@ -140,6 +146,7 @@ def test_both_slots_make_compressed_distillation_in_one_command(tmp_path: Path) 
     assert result.metrics["training/num_examples"] == 2 * len(kept)
 
 
+@pytest.mark.slow
 def test_a_plan_counts_texts_scores_and_rounds_before_and_after(tmp_path: Path) -> None:
     given = ["compression=macc", "compressor=tiny", "compressor.max_new_tokens=160", "compression.max_rounds=1"]
     settings = settings_of(tmp_path / "outputs", *given)
@@ -163,6 +170,7 @@ def recorded(folder: Path, questions: list[Any], num_wrong: int) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_recorded_rationales_are_graded_scored_selected_and_learnt(tmp_path: Path) -> None:
     sets = pipeline.make_context(settings_of(tmp_path / "outputs"), plan=True).questions
     path = recorded(tmp_path, [*sets.train, *sets.validation], num_wrong=3)
@@ -187,6 +195,7 @@ def test_budgets_train_every_selection_on_the_same_number(tmp_path: Path) -> Non
     assert counts == {"random": 9, "morsd": 9, "longest": 9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 def test_an_encoder_decoder_student_goes_all_the_way(tmp_path: Path, encoder_decoders: dict[str, Path], tuning: str) -> None:
     folder = encoder_decoders["flan"]

@@ -124,6 +124,7 @@ def uses_in(sources: dict[str, str]) -> set[tuple[str, str]]:
     return {(name, file) for file, tree in trees.items() for name in private_names(tree, defined)}
 
 
+@pytest.mark.slow
 def test_every_private_name_of_another_library_is_listed_and_every_listed_one_is_used() -> None:
     assert uses_in({str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in FILES}) == {(each.name, each.file) for each in PRIVATE}
 
@@ -167,6 +168,7 @@ def test_a_listed_name_is_where_its_library_had_it(private: Private) -> None:
     assert callable(value := pkgutil.resolve_name(private.defined)) or value in (None, False) or isinstance(value, property)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("private", UNDOCUMENTED, ids=lambda each: each.name)
 def test_an_undocumented_name_is_used_in_its_file_alone(private: Private) -> None:
     names = {

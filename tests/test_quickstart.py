@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,11 +14,13 @@ ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = 0.10
 """Points of accuracy that one seed may lose; LOG.md has the means over three seeds, within 0.05."""
 
+FEW_TIMES = "evaluation.latency_questions=4"
+"""All of the default run but most of its times, which no promise is about and which take as long as its fine-tuning."""
+
 
 def run(outputs: Path, *overrides: str) -> str:
-    command = [sys.executable, "run.py", f"paths.outputs={outputs}", *overrides]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    done = forked.run(["run.py", f"paths.outputs={outputs}", *overrides], cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -27,7 +28,7 @@ def run(outputs: Path, *overrides: str) -> str:
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     outputs = tmp_path_factory.mktemp("quickstart")
-    return outputs, run(outputs)
+    return outputs, run(outputs, FEW_TIMES)
 
 
 def metrics_of(outputs: Path) -> dict[str, float]:
@@ -81,7 +82,7 @@ def test_the_quickstart_leaves_table_figures_examples_and_an_offline_wandb_run(q
 def test_the_same_command_again_shows_the_same_table_without_computing(quickstart: tuple[Path, str]) -> None:
     outputs, text = quickstart
     before = {path: path.stat().st_mtime_ns for path in (outputs / "store").rglob("*") if path.is_file()}
-    again = run(outputs)
+    again = run(outputs, FEW_TIMES)
     assert "was finished already" in again
     assert [line for line in again.splitlines() if "│" in line] == [line for line in text.splitlines() if "│" in line]
     assert {path: path.stat().st_mtime_ns for path in (outputs / "store").rglob("*") if path.is_file()} == before
@@ -89,10 +90,11 @@ def test_the_same_command_again_shows_the_same_table_without_computing(quickstar
 
 @pytest.mark.slow
 def test_a_model_from_scratch_learns_both_skills_in_small(tmp_path: Path) -> None:
-    """`make tiny` with a fraction of the questions: the loss of both skills falls far below that of guessing."""
-    run(tmp_path, "experiment=tiny", "task.num_train=1600", "task.num_validation=32", "task.num_test=32", "tracking=none")
+    """`make tiny` with a fraction of the questions and weights: the loss of both skills falls far below that of guessing."""
+    weights = ["model.hidden_size=64", "model.intermediate_size=128", "model.num_layers=2"]
+    run(tmp_path, "experiment=tiny", "task.num_train=1600", "task.num_validation=32", "task.num_test=8", *weights, "tracking=none")
     (path,) = tmp_path.glob("store/checkpoint/*/curve.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     validations = [row for row in rows if "validation/loss" in row]
-    assert validations[-1]["validation/loss_full"] < 1.0 < 3.0 < rows[0]["train/loss_full"]
+    assert validations[-1]["validation/loss_full"] < 1.5 < 3.0 < rows[0]["train/loss_full"]
     assert validations[-1]["validation/loss_rewrite"] < rows[0]["train/loss_rewrite"] / 2

@@ -8,12 +8,11 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import forked
 import pytest
 
 from cotexp.commands import cli, search_space
@@ -102,6 +101,7 @@ def has_sweep(command: Command) -> bool:
     return any(each.startswith("sweep=") for each in command.words)
 
 
+@pytest.mark.slow
 def test_every_run_command_has_settings_that_pass_the_checks() -> None:
     commands = [each for each in RUN_COMMANDS if not has_sweep(each)]
     assert len(commands) >= 35
@@ -117,6 +117,7 @@ def test_every_command_with_a_named_grid_has_points_that_pass_the_checks() -> No
         check(command)
 
 
+@pytest.mark.slow
 def test_every_cotexp_command_is_one_that_the_command_line_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     commands = beginning_with("cotexp")
     assert {each.words[0] for each in commands} == set(cli._RUN), "each command has an example"
@@ -171,6 +172,7 @@ def test_links_of_the_readme_lead_to_files() -> None:
     assert unnamed == {"index.md"}, "which says what the README says"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("heading", "experiment"), [("## MACC", "macc/gsm8k"), ("## MoRSD", "morsd/gsm8k")])
 def test_the_page_of_the_papers_names_the_values_that_are_run(heading: str, experiment: str) -> None:
     table = PAGES["docs/method_sources.md"].split(heading)[1].split("\n## ")[0]
@@ -230,8 +232,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two runs, two round limits on a dozen questions, under the names of three experiments."""
     folder = tmp_path_factory.mktemp("finished")
     sizes = ["task.num_train=12", "task.num_validation=4", "task.num_test=8", "compression.max_rounds=1,2", "evaluation.latency=false"]
-    command = [sys.executable, str(ROOT / "run.py"), "-m", "debug=fast", "name=macc/quickstart", *sizes, "tracking=none"]
-    done = subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    command = [str(ROOT / "run.py"), "-m", "debug=fast", "name=macc/quickstart", *sizes, "tracking=none"]
+    done = forked.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     for name in ("morsd/quickstart", "macc/quickstart_ablation"):
         shutil.copytree(folder / "outputs/runs/macc/quickstart", folder / "outputs/runs" / name)

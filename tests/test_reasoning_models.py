@@ -49,6 +49,7 @@ def rows(outputs: Path, stage: str) -> list[dict[str, Any]]:
     return [row for path in sorted((outputs / "store" / stage).glob("*/rows-*.jsonl")) for row in complete_lines(path)]
 
 
+@pytest.mark.slow
 def test_thinking_and_answer_part_are_compressed_apart_and_learnt_together(tmp_path: Path, recorded: Path) -> None:
     context = pipeline.prepare(settings_of(tmp_path, recorded))
     result = pipeline.run(context)
@@ -74,6 +75,7 @@ def test_thinking_and_answer_part_are_compressed_apart_and_learnt_together(tmp_p
     assert all(each.num_missing == 0 for each in planning.plan(pipeline.make_context(settings_of(tmp_path, recorded), plan=True)))
 
 
+@pytest.mark.slow
 def test_the_student_is_trained_on_both_parts_with_their_marks(tmp_path: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
     make = checkpoint.make_examples

@@ -171,6 +171,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
 """What is wrong -> (arguments of run.py, parts of the message). FILES stands for the folder of inputs."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", COMMANDS)
 def test_the_command_refuses(what: str, files: Path, tmp_path: Path) -> None:
     arguments, fragments = COMMANDS[what]
@@ -225,6 +226,7 @@ CHECKS: dict[str, tuple[list[str], list[str]]] = {
 """As above, refused by the check of the command line, which the command prints line by line."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CHECKS)
 def test_the_check_of_a_command_line_refuses(what: str) -> None:
     arguments, fragments = CHECKS[what]
@@ -354,6 +356,7 @@ def test_an_overlay_can_be_switched_off_or_is_refused_in_words(random_model: Pat
     assert outcome.code == 0 or [line for line in outcome.errors.splitlines() if not line.startswith("cotexp: ")] == []
 
 
+@pytest.mark.slow
 def test_a_refused_run_leaves_no_file_behind(tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     assert command("model.path=shipped:tyni", outputs=outputs).code == 1

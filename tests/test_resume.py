@@ -11,14 +11,13 @@ import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import psutil
 import pytest
 
@@ -42,11 +41,10 @@ SIZES = [
 MACC = ("compression=macc", "compression.max_rounds=3")
 
 
-def start(outputs: Path, *overrides: str, held_at: str = "") -> subprocess.Popen[bytes]:
+def start(outputs: Path, *overrides: str, held_at: str = "") -> forked.Process:
     """A run; one that is `held_at` a moment goes no further than there, so that no clock decides where it is killed."""
     program = ["run.py"] if not held_at else ["-c", HELD, str(outputs), held_at]
-    command = [sys.executable, *program, *SIZES, f"paths.outputs={outputs}", *overrides]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return forked.start([*program, *SIZES, f"paths.outputs={outputs}", *overrides], cwd=ROOT)
 
 
 HELD = """
@@ -55,6 +53,8 @@ from pathlib import Path
 from cotexp import signals
 from cotexp.store import ledgers
 from cotexp.training import recorder
+
+sys.path.append("tests")
 from tests.test_resume import MOMENTS
 
 outputs, moment = Path(sys.argv[1]), sys.argv[2]
@@ -81,7 +81,7 @@ runpy.run_path("run.py", run_name="__main__")
 """
 
 
-def wait_until_held(outputs: Path, process: subprocess.Popen[bytes]) -> None:
+def wait_until_held(outputs: Path, process: forked.Process) -> None:
     while not (outputs / "held").exists():
         assert process.poll() is None, "the run ended before it was held"
         time.sleep(0.02)
@@ -91,7 +91,7 @@ def wait_until_held(outputs: Path, process: subprocess.Popen[bytes]) -> None:
 def finish(outputs: Path, *overrides: str) -> None:
     process = start(outputs, *overrides)
     _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors.decode()
+    assert process.returncode == 0, errors
 
 
 def rows(outputs: Path, stage: str) -> list[dict[str, Any]]:
@@ -176,12 +176,12 @@ def test_a_run_ended_in_every_stage_ends_equal_to_an_undisturbed_one_and_repeats
     assert_equal(tmp_path, undisturbed, before)
 
 
-def ends_in_order(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def ends_in_order(process: forked.Process, number: signal.Signals) -> None:
     """Fine-tuning saves a checkpoint at the end of its step, whenever the next one would be due."""
     process.send_signal(number)
     _, errors = process.communicate(timeout=600)
-    assert process.returncode == 128 + number, errors.decode()
-    said = errors.decode().splitlines()
+    assert process.returncode == 128 + number, errors
+    said = errors.splitlines()
     assert f"cotexp: {number.name} received: ends at the end of this training step, with a checkpoint; a second signal ends it at once" in said
     assert said[-1] == f"cotexp: stopped by {number.name}; everything computed is kept, run the same command again to go on"
 
@@ -217,7 +217,7 @@ def test_a_run_killed_at_random_moments_ends_equal_to_an_undisturbed_one(tmp_pat
             assert_equal(outputs, undisturbed, before)
             num_finished += 1
             continue
-        assert process.returncode == -signal.SIGKILL, errors.decode()
+        assert process.returncode == -signal.SIGKILL, errors
         for stage, kept in before.items():
             now = rows(outputs, stage)
             assert len(now) == len({row["place"] for row in now}), f"{stage}: a stored row was computed again"
@@ -259,7 +259,7 @@ def test_a_point_that_diverges_does_not_end_its_sweep_and_is_named_at_its_end(tm
     process = start(tmp_path, "-m", *small, "trainer.learning_rate=1", "trainer.weight_decay=100,0.0")
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 1
-    assert errors.decode().splitlines()[-1] == ("cotexp: 1 of 2 points failed: trainer.weight_decay=100 (the same command again tries these alone)")
+    assert errors.splitlines()[-1] == ("cotexp: 1 of 2 points failed: trainer.weight_decay=100 (the same command again tries these alone)")
     found = {each.state: each for path in tmp_path.glob("runs/*/*/*/status.json") if (each := read_status(path.parent))}
     assert set(found) == {"diverged", "finished"}
     assert "the loss became nan at step" in str(found["diverged"].error)
@@ -306,7 +306,7 @@ def test_broken_files_of_a_finished_run_are_written_anew_by_its_command_and_a_mi
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 1
     told = f"cotexp: {manifest} does not exist; restore it, or remove the folder {manifest.parent}, which is then computed again"
-    assert errors.decode().splitlines()[-1] == told
+    assert errors.splitlines()[-1] == told
     assert not list(outputs.glob("store/checkpoint/*.partial"))
     shutil.rmtree(manifest.parent)
     finish(outputs, *MACC)

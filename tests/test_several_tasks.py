@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from cotexp.config import command_line
@@ -32,8 +31,7 @@ SAMPLED = (BOTH, "evaluation.temperature=0.7", "evaluation.modes=[compress]", "e
 
 
 def run(folder: Path, *overrides: str) -> str:
-    command = [sys.executable, "run.py", *arguments(folder, *overrides)]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, timeout=600, check=False)
+    done = forked.run(["run.py", *arguments(folder, *overrides)], cwd=ROOT, env={**os.environ, "COLUMNS": "200"})
     assert done.returncode == 0, done.stderr
     return done.stdout
 

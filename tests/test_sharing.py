@@ -6,12 +6,12 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
+import forked
 import pytest
 
 from cotexp.jobs.status import read_status
@@ -38,14 +38,9 @@ SETTINGS = [
 @pytest.mark.slow
 def test_sixteen_processes_at_once_ask_for_each_text_once_and_end_alike_though_one_at_work_is_killed(random_model: Path, tmp_path: Path) -> None:
     with served(latency=0.25, shares={}, text="We add both numbers. \n The answer is \\boxed{7}.") as url:
-        command = [sys.executable, "run.py", *SETTINGS, f"teacher.server.base_url={url}/v1", f"model.path={random_model}"]
+        command = ["run.py", *SETTINGS, f"teacher.server.base_url={url}/v1", f"model.path={random_model}"]
         command.append(f"paths.outputs={tmp_path}")
-        logs = [tmp_path / f"{number}.log" for number in range(NUM_PROCESSES)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        processes = []
-        for log in logs:
-            with log.open("w") as output:
-                processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT))
+        processes = [forked.start(command, cwd=ROOT, together=True) for _ in range(NUM_PROCESSES)]
         while told(url, "counts")["answered"] < 12:
             assert not any(each.poll() for each in processes)
             time.sleep(0.1)
@@ -55,14 +50,14 @@ def test_sixteen_processes_at_once_ask_for_each_text_once_and_end_alike_though_o
         assert at_work.stage == "rationales"
         os.kill(at_work.owner["pid"], signal.SIGSTOP)  # until the others have come to wait for it
         waits = f"waiting for process {at_work.owner['pid']} on"
-        while sum(waits in log.read_text() for log in logs) < NUM_PROCESSES - 1:
+        while sum(waits in each.printed() for each in processes) < NUM_PROCESSES - 1:
             assert not any(each.poll() for each in processes)
             time.sleep(0.1)
         os.kill(at_work.owner["pid"], signal.SIGKILL)
         died = time.time()
         for each in processes:
             each.wait(timeout=600)
-        said = {process.pid: log.read_text() for process, log in zip(processes, logs, strict=True)}
+        said = {each.pid: each.printed() for each in processes}
         requests = told(url, "requests")
 
     endings = Counter(each.returncode for each in processes)

@@ -67,6 +67,7 @@ def help_page(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return start("--help", folder=tmp_path_factory.mktemp("help"))
 
 
+@pytest.mark.slow
 def test_the_measurement_sees_a_heavy_import(tmp_path: Path) -> None:
     script = SCRIPT.replace("code = 0", "code = 0; import scipy")
     done = subprocess.run(
@@ -101,6 +102,7 @@ def test_help_shows_each_setting_with_its_default_and_sentence(help_page: Outcom
     assert any(line.startswith("  compressor.model.path = ") for line in lines)
 
 
+@pytest.mark.slow
 def test_help_follows_the_chosen_options(tmp_path: Path) -> None:
     page = start("--help", "model=hf", "compression=truncate", folder=tmp_path).text
     assert "  model.path = (must be given)" in page
@@ -108,6 +110,7 @@ def test_help_follows_the_chosen_options(tmp_path: Path) -> None:
     assert "compression.max_rounds" not in page
 
 
+@pytest.mark.slow
 def test_the_composed_settings_are_printed_without_heavy_imports(tmp_path: Path) -> None:
     outcome = start("--cfg", "job", "seed=7", folder=tmp_path)
     assert outcome.heavy == set()
@@ -121,6 +124,7 @@ def plan_arguments(model: Path, outputs: Path) -> list[str]:
     return ["plan=true", "model=hf", f"model.path={model}", "compressor=self", f"paths.outputs={outputs}", "tracking=none", "task.num_train=30"]
 
 
+@pytest.mark.slow
 def test_a_plan_imports_nothing_heavy_and_names_each_stage(random_model: Path, tmp_path: Path) -> None:
     outcome = start(*plan_arguments(random_model, tmp_path / "outputs"), folder=tmp_path)
     assert outcome.heavy == set()
@@ -133,6 +137,7 @@ def test_a_plan_imports_nothing_heavy_and_names_each_stage(random_model: Path, t
     assert "94" in rows, "30 training and 64 validation questions, one rationale each"
 
 
+@pytest.mark.slow
 def test_a_plan_over_files_of_questions_imports_nothing_heavy(random_model: Path, tmp_path: Path) -> None:
     data = tmp_path / "data" / "svamp"
     data.mkdir(parents=True)
@@ -156,6 +161,7 @@ def test_a_plan_over_files_of_questions_imports_nothing_heavy(random_model: Path
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_plan_creates_no_file_and_no_folder(random_model: Path, tmp_path: Path) -> None:
     start(*plan_arguments(random_model, tmp_path / "outputs"), folder=tmp_path)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == []

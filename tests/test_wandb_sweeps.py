@@ -73,6 +73,7 @@ def test_there_are_sweeps() -> None:
     assert len(FILES) >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_point_of_a_sweep_passes_our_checks(path: Path) -> None:
     sweep = read(path)

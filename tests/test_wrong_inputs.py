@@ -210,6 +210,7 @@ FILE_SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", FILE_SETTINGS)
 def test_what_is_no_file_is_refused_and_never_waited_for(setting: str, places: Path, tmp_path: Path) -> None:
     words = [*FILE_SETTINGS[setting], f"{setting}={'[GOOD]' if setting.endswith('files') else 'GOOD'}", f"paths.outputs={tmp_path}/outputs"]
@@ -304,6 +305,7 @@ def commands() -> Iterator[tuple[list[str], str]]:
 COMMANDS = list(commands())
 
 
+@pytest.mark.slow
 def test_no_command_takes_a_wrong_option(places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))

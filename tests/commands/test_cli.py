@@ -18,6 +18,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"encode", "export", "fetch", "questions", "grade", "compare"} <= listed
 
 
+@pytest.mark.slow
 def test_encode_prints_both_forms_with_the_mark_and_supervises_the_completion_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["encode", *QUICK, f"paths.outputs={tmp_path}"])
     text = capsys.readouterr().out

@@ -50,6 +50,7 @@ def made(outputs: Path, **wanted: Any) -> Report:
     return declared_reports.make([ABLATION], outputs, ReportOptions(**wanted))
 
 
+@pytest.mark.slow
 def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills_it(outputs: Path, points: list[GridPoint]) -> None:
     whole = made(outputs)
     assert whole.gaps == []
@@ -86,6 +87,7 @@ def test_without_any_run_every_expected_one_is_missing(tmp_path: Path, points: l
     assert len(made(tmp_path).gaps) == len(points)
 
 
+@pytest.mark.slow
 def test_words_beside_the_sweep_change_what_is_expected(tmp_path: Path, points: list[GridPoint]) -> None:
     settings = dataclasses.asdict(points[0].settings)
     small = {**settings["task"], "num_train": 24}
@@ -100,6 +102,7 @@ def test_words_beside_the_sweep_change_what_is_expected(tmp_path: Path, points: 
     assert "task.num_train=24" in report.gaps[0].command
 
 
+@pytest.mark.slow
 def test_a_run_of_one_table_is_not_told_as_left_out_by_another(tmp_path: Path, points: list[GridPoint], monkeypatch: pytest.MonkeyPatch) -> None:
     tables = [DeclaredTable(sweep=ABLATION, overrides=[f"task.num_train={size}"]) for size in (23, 24)]
     monkeypatch.setattr(declared_reports, "report_named", lambda _: DeclaredReport(title="x", tables=tables))
@@ -112,6 +115,7 @@ def test_a_run_of_one_table_is_not_told_as_left_out_by_another(tmp_path: Path, p
     assert line.startswith(f"{ABLATION}/run2: no expected run has these settings")
 
 
+@pytest.mark.slow
 def test_a_baseline_that_one_table_has_leaves_the_other_its_own(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tables = [DeclaredTable(sweep=ABLATION, where=where) for where in ({}, {"compression.stop": STOPS[0]})]
     monkeypatch.setattr(declared_reports, "report_named", lambda _: DeclaredReport(title="x", tables=tables))
@@ -131,6 +135,7 @@ def test_a_run_made_before_a_setting_existed_is_still_found(tmp_path: Path, poin
     assert len(made(tmp_path).gaps) == len(points) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "told"),
     [
@@ -189,6 +194,7 @@ def test_footnotes_join_what_runs_chose_differently(outputs: Path) -> None:
     assert "round limit 2 or 4 or 6 or 7 or 8, stop rule rebound or min_tokens, compressor temperature 0.7" in line
 
 
+@pytest.mark.slow
 def test_several_tables_have_runs_and_figures_of_their_own(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tables = [DeclaredTable(title=f"Two {stop}", sweep=ABLATION, where={"compression.stop": stop, "compression.max_rounds": 2}) for stop in STOPS]
     monkeypatch.setattr(declared_reports, "report_named", lambda _: DeclaredReport(title="x", tables=tables))
@@ -202,6 +208,7 @@ def test_several_tables_have_runs_and_figures_of_their_own(outputs: Path, monkey
 # --- declarations --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", declared_reports.report_names())
 def test_every_declared_report_can_be_made_of_nothing(name: str, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
@@ -265,6 +272,7 @@ def test_settings_beside_undeclared_names_are_refused(tmp_path: Path) -> None:
         declared_reports.make(["exp"], tmp_path, ReportOptions(overrides=("seed=1",)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["sweep=macc/main_reasoning"], [f"sweep={ABLATION}", "task.num_train=24"], ["sweep=morsd/full_size", "experiment=morsd/arithmetic"]]
 )

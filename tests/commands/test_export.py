@@ -103,6 +103,7 @@ def finished_run(base: Path, outputs: Path, *, lora: bool, compression: dict[str
     return run, fine_tuned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", KINDS, indirect=True)
 @pytest.mark.parametrize("lora", [False, True])
 def test_an_export_answers_as_its_card_says(base: Path, lora: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +127,7 @@ def test_an_export_answers_as_its_card_says(base: Path, lora: bool, tmp_path: Pa
     assert AutoTokenizer.from_pretrained("toy").chat_template == fine_tuned.tokenizer.chat_template
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", TOKENIZERS, indirect=True)
 def test_transformers_alone_writes_what_the_run_wrote_for_every_kind_of_tokenizer(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -157,6 +159,7 @@ def test_an_export_holds_the_number_format_that_was_asked_for(base: Path, tmp_pa
     assert json.loads((tmp_path / "small" / "config.json").read_text())["dtype"] == "bfloat16"
 
 
+@pytest.mark.slow
 def test_a_card_says_what_the_model_was_made_from_and_how(random_model: Path, tmp_path: Path) -> None:
     run, _ = finished_run(random_model, tmp_path / "outputs", lora=True)
     export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")

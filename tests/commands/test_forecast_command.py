@@ -87,6 +87,7 @@ def cells(outputs: Path, heading: str) -> dict[str, list[str]]:
     return {label: own for label, *own in rows[1:]}
 
 
+@pytest.mark.slow
 def test_forecasts_of_unseen_training_sets_are_judged_against_trivial_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_runs(tmp_path, 10)
     text = forecast(tmp_path, capsys)
@@ -110,6 +111,7 @@ def test_forecasts_of_unseen_training_sets_are_judged_against_trivial_ones(tmp_p
 METHOD_NAMES = ("mean", "compression ratio alone", "Bayesian ridge", "random forest")
 
 
+@pytest.mark.slow
 def test_twice_the_same_runs_are_the_same_bytes_in_every_format(tmp_path: Path) -> None:
     write_runs(tmp_path, 4)
     for folder in ("one", "two"):
@@ -119,6 +121,7 @@ def test_twice_the_same_runs_are_the_same_bytes_in_every_format(tmp_path: Path) 
     assert first == second
 
 
+@pytest.mark.slow
 def test_below_eight_groups_there_is_a_table_and_no_claim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_runs(tmp_path, 7)
     text = forecast(tmp_path, capsys)
@@ -127,6 +130,7 @@ def test_below_eight_groups_there_is_a_table_and_no_claim(tmp_path: Path, capsys
     assert float(cells(tmp_path, "Test accuracy: errors")["grouped: Bayesian ridge"][1]) > 0
 
 
+@pytest.mark.slow
 def test_with_five_compressors_they_are_the_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draw = random.Random(0)
     for number in range(10):
@@ -136,6 +140,7 @@ def test_with_five_compressors_they_are_the_groups(tmp_path: Path, capsys: pytes
     assert "10 runs with 10 different compressed training sets; folds are grouped by compressor: 5 groups, none of them split between folds." in text
 
 
+@pytest.mark.slow
 def test_each_target_is_forecast_from_the_runs_of_the_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_runs(tmp_path, 5, target="one-target")
     write_runs(tmp_path, 5, target="other-target")
@@ -144,6 +149,7 @@ def test_each_target_is_forecast_from_the_runs_of_the_other(tmp_path: Path, caps
     assert float(cells(tmp_path, "Test accuracy: errors")["other targets: Bayesian ridge"][1]) > 0.95, "both follow one law"
 
 
+@pytest.mark.slow
 def test_runs_that_teach_nothing_are_named_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_runs(tmp_path, 2)
     old = write_run(tmp_path, "old", training_set="x", ratio=0.5, perplexity=1.0, accuracy=0.5)
@@ -158,6 +164,7 @@ def test_runs_that_teach_nothing_are_named_with_the_reason(tmp_path: Path, capsy
     assert "Left out: exp/begun: not finished" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("others", "difference"),
     [
@@ -182,6 +189,7 @@ def test_only_runs_that_were_trained_and_measured_alike_form_one_forecast(
     assert f"Left out: exp/other0, exp/other1: not comparable with the other runs: {difference}" in text
 
 
+@pytest.mark.slow
 def test_what_a_forecast_reads_may_differ_between_its_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_runs(
         tmp_path,
@@ -203,6 +211,7 @@ def test_unknown_experiments_and_too_few_training_sets_are_one_line_each(tmp_pat
         forecast_experiments(["exp"], outputs=tmp_path)
 
 
+@pytest.mark.slow
 def test_candidates_are_ranked_with_intervals_and_others_are_named_with_what_they_lack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two rounds are in the store, written for real: one round is the longer text, which the runs say is the more accurate."""
     words = ["experiment=none", "teacher=reference", "compressor=tiny", "compressor.max_new_tokens=96", "tracking=none"]

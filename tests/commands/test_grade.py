@@ -241,6 +241,7 @@ def test_a_csv_file_can_be_graded(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [(each["id"], each["strict"]) for each in out] == [("x", True), ("y", False)]
 
 
+@pytest.mark.slow
 def test_the_module_is_a_command(tmp_path: Path) -> None:
     path = written(tmp_path, [RIGHT, {**RIGHT, "text": "\\boxed{19}"}])
     command = [sys.executable, "-m", "cotexp", "grade", "--task", "math500", str(path), "--timeout", "20"]
@@ -255,6 +256,7 @@ def test_the_module_is_a_command(tmp_path: Path) -> None:
     assert "line 1: field 'text' is missing" in done.stderr or "line 1: field 'gold' is missing" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_ends_the_command_quietly(tmp_path: Path) -> None:
     path = written(tmp_path, [{**CHOICE, "id": number} for number in range(5_000)])
     command = f"{sys.executable} -m cotexp grade --task aqua {path} | head -n 1"

@@ -67,6 +67,7 @@ def test_a_run_counts_the_rows_of_the_files_that_it_reads(data: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_examples_show_the_prompt_the_gold_answer_and_the_worked_solution(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, data, "task=gsm8k", examples=2)
     assert text.count("put the final answer in \\boxed{}.") == 2
@@ -74,6 +75,7 @@ def test_examples_show_the_prompt_the_gold_answer_and_the_worked_solution(data: 
     assert text.count("worked solution: Sum.") == 2
 
 
+@pytest.mark.slow
 def test_overlap_is_shown_on_request_and_between_tasks(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, data, "task=gsm8k", "evaluation.tasks=[svamp]", overlap=13)
     assert "gsm8k: train and test: 2 of 2 test questions share 13 words in a row with a training question; 0 are exact duplicates" in text
@@ -112,6 +114,7 @@ def test_the_check_of_gold_answers_can_fail() -> None:
     assert self_check([]) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_benchmark_has_settings_whose_prompt_asks_in_its_answers_format(name: str) -> None:
     (settings,) = command_line.check_command_line([f"task={name}", "experiment=none"], multirun=False)

@@ -45,6 +45,7 @@ ACCURACY = "accuracy, % (95 % interval)"
 DIFFERENCE = "difference (95 % interval)"
 
 
+@pytest.mark.slow
 def test_runs_that_differ_in_their_seed_are_one_arm_with_mean_deviation_and_paired_difference(
     outputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,6 +69,7 @@ def test_runs_that_differ_in_their_seed_are_one_arm_with_mean_deviation_and_pair
     assert (outputs / "reports" / "exp" / "figures" / "accuracy_against_rationales.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_same_report_twice_is_the_same_bytes(outputs: Path) -> None:
     first, second = (outputs / each for each in ("first", "second"))
     for folder in (first, second):
@@ -77,6 +79,7 @@ def test_the_same_report_twice_is_the_same_bytes(outputs: Path) -> None:
     assert {each: (first / each).read_bytes() for each in names} == {each: (second / each).read_bytes() for each in names}
 
 
+@pytest.mark.slow
 def test_one_seed_is_compared_by_mcnemar_and_has_wilsons_interval(tmp_path: Path) -> None:
     """Two against eight discordant pairs of 40: p = 2 * 56 / 1024; Wilson's interval of 32 of 40 is 65.2 to 89.5 %."""
     write_run(tmp_path, "a", "11" + "0" * 8 + "1" * 30)
@@ -89,12 +92,14 @@ def test_one_seed_is_compared_by_mcnemar_and_has_wilsons_interval(tmp_path: Path
     assert morsd["p"] == "0.1094"
 
 
+@pytest.mark.slow
 def test_the_baseline_can_be_chosen_by_its_label(outputs: Path) -> None:
     *_, morsd, random = report(outputs, baseline="selection=morsd").values()
     assert morsd[DIFFERENCE] == "baseline"
     assert random[DIFFERENCE].startswith("-25.0 (")
 
 
+@pytest.mark.slow
 def test_every_arm_can_be_measured_against_the_model_that_it_was_made_of(outputs: Path) -> None:
     write_run(outputs, "own", "1" * 40, name="own", base="1" * 20 + "0" * 20)
     base, own = report(outputs, "own", baseline="base").values()
@@ -102,6 +107,7 @@ def test_every_arm_can_be_measured_against_the_model_that_it_was_made_of(outputs
     assert own[DIFFERENCE].startswith("+50.0 (")
 
 
+@pytest.mark.slow
 def test_several_tasks_have_a_column_each_and_the_difference_is_over_all_questions(tmp_path: Path) -> None:
     write_run(tmp_path, "a", {"svamp": "1100", "addsub": "10"})
     write_run(tmp_path, "b", {"svamp": "1111", "addsub": "00"}, selection=MORSD)
@@ -112,6 +118,7 @@ def test_several_tasks_have_a_column_each_and_the_difference_is_over_all_questio
     assert morsd[DIFFERENCE].startswith("+16.7 (")
 
 
+@pytest.mark.slow
 def test_only_common_seeds_are_paired_and_the_notes_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, "a0", "1000")
     write_run(tmp_path, "a1", "1111", seed=1)
@@ -121,6 +128,7 @@ def test_only_common_seeds_are_paired_and_the_notes_say_so(tmp_path: Path, capsy
     assert "selection=morsd: its seeds differ from the baseline's; compared only on seeds 1." in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_questions_with_another_gold_answer_take_no_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, "a", "1000")
     write_run(tmp_path, "b", "1100", selection=MORSD, gold="8")
@@ -136,6 +144,7 @@ def test_the_mode_base_can_be_reported_alone(outputs: Path) -> None:
     assert rows["exp"][ACCURACY].startswith("25.0 (")
 
 
+@pytest.mark.slow
 def test_several_experiments_are_one_table_in_a_folder_of_both_names(outputs: Path) -> None:
     write_run(outputs, "d0", "1" * 40, name="other/one", selection=MORSD, trainer={"name": "single", "learning_rate": 2e-4})
     rows = report(outputs, "exp", "other/one")
@@ -147,6 +156,7 @@ def test_several_experiments_are_one_table_in_a_folder_of_both_names(outputs: Pa
     assert (outputs / "reports" / "exp+other-one" / "report.md").is_file()
 
 
+@pytest.mark.slow
 def test_the_table_can_be_written_elsewhere(outputs: Path, tmp_path: Path) -> None:
     report(outputs, folder=tmp_path / "elsewhere")
     assert (tmp_path / "elsewhere" / "report.md").is_file()
@@ -269,6 +279,7 @@ def test_a_mode_that_no_run_answered_in_is_refused(outputs: Path) -> None:
         report(outputs, mode="compress")
 
 
+@pytest.mark.slow
 def test_runs_of_an_earlier_version_are_named(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = write_run(outputs, "old", "1" * 40)
     (old / "questions.json").unlink()
@@ -288,6 +299,7 @@ def test_the_first_arm_is_the_baseline_where_none_is_random_over_all(tmp_path: P
     assert usual_baseline(arms).label == "selection=morsd"
 
 
+@pytest.mark.slow
 def test_many_folders_left_out_for_one_reason_are_one_line(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(6):
         (write_run(outputs, f"z{number}", "1") / "questions.json").unlink()
@@ -310,6 +322,7 @@ def test_an_unknown_name_is_told_the_declared_reports_as_well(outputs: Path) -> 
         report(outputs, "macc/baseline")
 
 
+@pytest.mark.slow
 def test_a_report_needs_no_model_and_no_network(outputs: Path) -> None:
     script = f"""
 import socket, sys
@@ -323,6 +336,7 @@ print([name for name in ("torch", "transformers", "peft", "pytorch_lightning", "
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_the_baseline_is_by_default_what_all_runs_declare(outputs: Path) -> None:
     for key, marks, selection in (("x", "1100", MORSD), ("y", "1111", RANDOM)):
         write_run(outputs, key, marks, name="own", selection=selection, baseline="selection=morsd")
@@ -349,6 +363,7 @@ def test_labels_stand_apart_and_within_the_axes() -> None:
     assert apart([0.5] * 5, 0.5) == pytest.approx([0, 0.25, 0.5, 0.75, 1])
 
 
+@pytest.mark.slow
 def test_long_labels_leave_room_for_the_figure(tmp_path: Path) -> None:
     """Warnings, such as of axes that collapsed, are errors."""
     for number in range(3):

@@ -123,6 +123,7 @@ def test_what_fits_no_run_is_refused(outputs: Path, tmp_path: Path) -> None:
         main(["runs", "--outputs", str(tmp_path / "nowhere")])
 
 
+@pytest.mark.slow
 def test_only_failed_runs_are_started_again_one_after_another_and_what_fails_again_is_named(outputs: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A setting that does not exist, and another one that prints the help: the run's own program answers both."""
     for key, words in (("cccc00000000", ["selection.kk=1"]), ("eeee00000000", ["--help"])):
@@ -159,6 +160,7 @@ def test_durations_are_short(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_are_listed_without_heavy_imports(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "000000000000", "1")
     files = {name: (folder / name).read_text() for name in ("settings.json", "stages.json", "metrics.json", "questions.json")}

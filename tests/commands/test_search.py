@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from cotexp.commands.search_space import Dimension, read_metric, read_space
@@ -57,6 +55,7 @@ def test_short_names_of_metrics_follow_the_last_mode_and_small_is_good_for_lengt
         read_metric("acuracy", settings)
 
 
+@pytest.mark.slow
 def test_validation_questions_stand_in_for_test_questions_and_old_runs_keep_their_keys(random_model: Path, tmp_path: Path) -> None:
     words = ["model=hf", f"model.path={random_model}", "compressor=self", "task.num_train=8", "task.num_validation=3", "task.num_test=4"]
     contexts = {}
@@ -83,10 +82,8 @@ def searched(outputs: Path, *words: str, trials: int, space: list[str] | None = 
     return [*own, "--", *SHARED, f"paths.outputs={outputs}", *words]
 
 
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "cotexp", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+def start(arguments: list[str]) -> forked.Process:
+    return forked.start(["-m", "cotexp", *arguments], cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}, together=True)
 
 
 def trials(outputs: Path) -> list[Any]:
@@ -104,6 +101,7 @@ def outcome(trial: Any) -> tuple[Any, ...]:
     return trial.state.name, trial.params, trial.values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -153,12 +151,11 @@ def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(random_model: Pa
     words = (f"model.path={random_model}",)
     tokens = ("--metric", "tokens")
     killed = start(searched(tmp_path / "killed", *words, trials=6, options=tokens))
-    assert killed.stdout is not None
-    for line in killed.stdout:
-        if line.startswith("Trial 2 (3 of 6)"):
-            killed.send_signal(signal.SIGKILL)
-            break
-    killed.communicate()
+    while "\nTrial 2 (3 of 6)" not in killed.printed():
+        assert killed.poll() is None, killed.printed()
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
     assert 2 <= len(trials(tmp_path / "killed")) < 6
     main(searched(tmp_path / "killed", *words, trials=6, options=tokens))
     main(searched(tmp_path / "whole", *words, trials=6, options=tokens))

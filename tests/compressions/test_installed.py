@@ -39,6 +39,7 @@ def package(tmp_path: Path) -> Path:
     return install(tmp_path / "site", "cotexp.compressions", "first_words = first_words:FirstWords", MODULE)
 
 
+@pytest.mark.slow
 def test_its_settings_are_checked_and_its_chains_are_learnt_from(package: Path, tmp_path: Path) -> None:
     outputs = f"paths.outputs={tmp_path / 'outputs'}"
     refused = run(package, "compression=first_words", "compression.words=0", "plan=true", outputs)

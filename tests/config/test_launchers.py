@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
@@ -92,6 +93,7 @@ def test_slurm_is_refused_where_it_is_not(monkeypatch: pytest.MonkeyPatch, tmp_p
         command_line.check_command_line(["hydra/launcher=submitit_slurm", "seed=0,1"], multirun=True)
 
 
+@pytest.mark.slow
 def test_words_for_hydra_are_no_part_of_a_point() -> None:
     needs("joblib")
     points = command_line.points_of(["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1"], multirun=True)
@@ -112,15 +114,8 @@ def swept(launcher: list[str], outputs: Path, *words: str) -> subprocess.Complet
     """A finished sweep of base models that answer four questions, in a folder of its own, with `outputs` named relative to it."""
     common = ["tracking=none", "compressor=self", "model=hf", "task.num_train=8", "task.num_validation=2", "task.num_test=4"]
     sizes = ["evaluation.modes=[base]", "evaluation.latency=false", "evaluation.max_new_tokens=8", f"paths.outputs={outputs.name}"]
-    return subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), "-m", *launcher, *common, *sizes, *words],
-        cwd=outputs.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"},
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    return forked.run([str(ROOT / "run.py"), "-m", *launcher, *common, *sizes, *words], cwd=outputs.parent, env=environment)
 
 
 def finished(outputs: Path) -> list[Path]:

@@ -119,6 +119,7 @@ def test_every_choice_of_a_search_is_a_word() -> None:
     assert dimension.choices == ("1_0", "10", "'a,b'", "[x,y]")
 
 
+@pytest.mark.slow
 def test_hydra_itself_gets_the_same_texts(tmp_path: Path) -> None:
     """Its own composition, which a run and every launcher reads, and the points that its sweeper makes."""
     words = ["experiment=none", "name=1_0,2026_11_28", "tracking=none", "plan=true", "task.num_train=8", f"paths.outputs={tmp_path}"]

@@ -163,6 +163,7 @@ AGAIN: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.slow
 def test_what_may_pass_is_asked_again_and_never_stored() -> None:
     with served(latency=0.0, fixed={**{name: said for name, (said, _) in AGAIN.items()}, "good": answer({"content": "Four."})}) as url:
         for name, (_, counted) in AGAIN.items():

@@ -56,6 +56,7 @@ def requests(anything: LoadedModel, small_task: StoriesTask, small_questions: Qu
     return result
 
 
+@pytest.mark.slow
 def test_a_text_is_the_same_alone_in_any_batch_and_by_transformers(loaded: LoadedModel, requests: list[Request]) -> None:
     engine = LocalEngine(loaded)
     alone = generated(engine, requests, SAMPLING, batch_size=1)
@@ -81,6 +82,7 @@ def test_a_batch_may_grow_wider_than_any_text_of_it(anything: LoadedModel, reque
     assert alone[0].num_tokens > context // 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CAUSAL)
 def test_compiled_steps_write_the_same_or_are_refused(anything: LoadedModel, requests: list[Request], name: str) -> None:
     loaded = loaded_with(anything, CAUSAL[name])

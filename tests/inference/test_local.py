@@ -52,6 +52,7 @@ def requests(engine: LocalEngine, small_task: StoriesTask, small_questions: Ques
     return requests_of_many_lengths(engine, texts, count=64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 def test_texts_are_the_same_alone_in_batches_and_shuffled(engine: LocalEngine, requests: list[Request], temperature: float) -> None:
     sampling = Sampling(temperature=temperature, max_new_tokens=MAX_NEW_TOKENS)
@@ -107,6 +108,7 @@ def test_an_end_token_in_the_last_possible_step_is_a_stop(engine: LocalEngine, r
     assert generated(engine, request, Sampling(max_new_tokens=length), batch_size=1)[name] == (text, length, "length")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.7, 1.5])
 def test_frequencies_of_sampled_tokens_agree_with_the_softmax(engine: LocalEngine, requests: list[Request], temperature: float) -> None:
     prompt, num_draws = requests[3].prompt, 6000
@@ -163,6 +165,7 @@ def test_restricted_sampling_draws_from_the_tokens_that_generate_would_draw_from
         assert not drawn() <= allowed, "this test would notice a restriction that is not applied"
 
 
+@pytest.mark.slow
 def test_a_restriction_that_restricts_nothing_changes_no_text(engine: LocalEngine, requests: list[Request]) -> None:
     free = generated(engine, requests, Sampling(temperature=1.0, max_new_tokens=MAX_NEW_TOKENS), batch_size=8)
     wide = Sampling(temperature=1.0, max_new_tokens=MAX_NEW_TOKENS, top_k=10_000_000, top_p=1.0, min_p=0.0)

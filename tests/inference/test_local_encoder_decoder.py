@@ -46,6 +46,7 @@ def requests(engine: LocalEngine, small_task: StoriesTask, small_questions: Ques
     return requests_of_many_lengths(engine, texts, count=32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 def test_texts_are_the_same_alone_in_batches_and_shuffled(engine: LocalEngine, requests: list[Request], temperature: float) -> None:
     sampling = Sampling(temperature=temperature, max_new_tokens=MAX_NEW_TOKENS)
@@ -57,6 +58,7 @@ def test_texts_are_the_same_alone_in_batches_and_shuffled(engine: LocalEngine, r
     assert len({length for _, length, _ in alone.values()}) > 2, "rows of a batch end at different steps"
 
 
+@pytest.mark.slow
 def test_greedy_texts_agree_with_transformers(engine: LocalEngine, requests: list[Request]) -> None:
     ours = generated(engine, requests, Sampling(max_new_tokens=MAX_NEW_TOKENS))
     assert ours == {each.id: by_transformers(engine, each, max_new_tokens=MAX_NEW_TOKENS) for each in requests}

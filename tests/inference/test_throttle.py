@@ -192,6 +192,7 @@ def run(loop: Hurried, scenario: Coroutine[Any, Any, None]) -> None:
         runner.run(scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("until_refused", [LATENCY, 0.005])
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.1, 0.2, 0.3])
 def test_refusals_by_chance_cost_what_they_take_and_no_more(monkeypatch: pytest.MonkeyPatch, share: float, until_refused: float) -> None:

@@ -95,6 +95,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_greedy_texts_are_those_of_the_local_engine_and_samples_depend_on_id_and_seed_alone(
     folder: Path, requests: list[Request], started: Callable[[], list[dict[str, Any]]]
 ) -> None:

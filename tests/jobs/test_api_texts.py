@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from cotexp.config import command_line
@@ -46,6 +46,7 @@ SAME = ("base_url=http://b/v1", "input_price=3", "output_price=3", "timeout=9", 
 OTHER = ("service=other", "model=other", "send_seed=false", "extra_body='{\"top_p\": 0.9}'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["teacher", "compressor"])
 def test_texts_are_keyed_by_service_model_and_sampling_and_not_by_address_prices_or_limits(role: str, random_model: Path, tmp_path: Path) -> None:
     def keys(*changes: str) -> tuple[str, str]:
@@ -83,6 +84,7 @@ def test_a_plan_names_the_texts_of_servers_and_needs_no_key(random_model: Path, 
 # --- money -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_limit_on_money_counts_what_earlier_starts_paid(random_model: Path, tmp_path: Path) -> None:
     prices = ["teacher.server.input_price=1e6", "teacher.server.output_price=1e6", "teacher.max_new_tokens=10"]  # a token is a dollar
     prompts = {f"q/{number}": f"row {number}" for number in range(60)}
@@ -119,11 +121,6 @@ def everything_below(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
-def heed_interrupts() -> None:
-    """What a shell starts in the background ignores SIGINT, and so would all that it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_counts_every_outcome_and_leaves_no_key_anywhere(random_model: Path, tmp_path: Path) -> None:
     """Teacher and compressor sit behind servers that fail and repeat the key in their errors; W&B writes its offline files."""
@@ -132,11 +129,10 @@ def test_an_interrupted_run_goes_on_counts_every_outcome_and_leaves_no_key_anywh
     sizes = ["teacher.num_samples=3", "teacher.batch_size=4", "compression.max_rounds=2", "trainer.max_epochs=1", "evaluation.latency=false"]
     shares = {"too_many": 0.05, "server_error": 0.1, "filtered": 0.1, "length": 0.1}
 
-    def start(teacher: str, compressor: str) -> subprocess.Popen[str]:
+    def start(teacher: str, compressor: str) -> forked.Process:
         chosen = [*overrides("teacher", f"{teacher}/v1"), *overrides("compressor", f"{compressor}/v1", *names, *sizes), "selection.validation=all"]
-        command = [sys.executable, "run.py", *chosen, "tracking=wandb", f"model.path={random_model}", f"paths.outputs={tmp_path / 'outputs'}"]
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(command, cwd=ROOT, env=environment, preexec_fn=heed_interrupts, **pipes)
+        command = ["run.py", *chosen, "tracking=wandb", f"model.path={random_model}", f"paths.outputs={tmp_path / 'outputs'}"]
+        return forked.start(command, cwd=ROOT, env=environment, together=True)
 
     with serving(latency=0.3, shares=shares, text=ANSWER) as teacher, serving(latency=0.0, shares=shares, text="We add.") as compressor:
         said = []

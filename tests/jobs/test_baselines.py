@@ -42,6 +42,7 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
     return engine
 
 
+@pytest.mark.slow
 def test_a_model_that_is_only_told_is_asked_with_the_instruction_and_not_trained(tmp_path: Path, listener: Listener) -> None:
     context = context_of(tmp_path, "compression=be_concise")
     result = pipeline.run(context)
@@ -53,6 +54,7 @@ def test_a_model_that_is_only_told_is_asked_with_the_instruction_and_not_trained
     assert not any(name.startswith(("training/", "rationales/", "selection/", "compression/")) for name in result.metrics)
 
 
+@pytest.mark.slow
 def test_other_words_share_the_base_answers_and_another_seed_is_the_same_run(tmp_path: Path, listener: Listener) -> None:
     first = pipeline.run(context_of(tmp_path, "compression=be_concise"))
     asked = len(listener.asked)
@@ -64,6 +66,7 @@ def test_other_words_share_the_base_answers_and_another_seed_is_the_same_run(tmp
     assert all(each.prompt.endswith("\nHurry.") for each in listener.asked[asked:])
 
 
+@pytest.mark.slow
 def test_a_cut_answer_is_what_the_model_writes_under_that_budget(tmp_path: Path) -> None:
     cut = pipeline.run(context_of(tmp_path, "compression=none", "evaluation.modes=[base,truncate]", "evaluation.truncate_ratio=0.7"))
     most = int(cut.metrics["eval/truncate/stories/budget_tokens"])
@@ -83,6 +86,7 @@ def test_a_cut_answer_is_what_the_model_writes_under_that_budget(tmp_path: Path)
     assert not (tmp_path / "store" / "checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_a_cut_answer_that_has_its_result_already_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the answers go on after their result, so that it outlives the cut; those of the others are lost."""
 
@@ -102,6 +106,7 @@ def test_a_cut_answer_that_has_its_result_already_is_right(tmp_path: Path, monke
     assert (metrics["eval/truncate/num_cut"], metrics["eval/truncate/num_truncated"]) == (16, 0)
 
 
+@pytest.mark.slow
 def test_each_task_has_an_output_budget_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Uneven(Listener):
         def generate(self, requests: Sequence[Request], sampling: Sampling, emit: Callable[[Output], None]) -> None:
@@ -123,6 +128,7 @@ def test_each_task_has_an_output_budget_of_its_own(tmp_path: Path, monkeypatch: 
         assert metrics[f"eval/truncate/{task}/num_cut"] == metrics[f"eval/truncate/{task}/num_questions"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["macc", "truncate", "c3ot"])
 def test_a_question_is_asked_in_evaluation_as_it_was_in_training(compression: str, random_model: Path, tmp_path: Path) -> None:
     model = [f"{slot}.path={random_model}" for slot in ("model", "compressor.model")]

@@ -54,11 +54,13 @@ def test_calls_that_were_made_are_the_measure_of_those_to_come(tmp_path: Path) -
     assert "mean of 2 made before" in str(cost)
 
 
+@pytest.mark.slow
 def test_without_prices_no_sum_is_invented(tmp_path: Path) -> None:
     [cost] = estimated(context_of(tmp_path, "compressor.server.input_price=0", "compressor.server.output_price=0"))
     assert str(cost).endswith("no price is set")
 
 
+@pytest.mark.slow
 def test_what_no_server_writes_costs_nothing(tmp_path: Path) -> None:
     settings = check_command_line(["task.num_train=4", "task.num_test=2", f"paths.outputs={tmp_path / 'outputs'}"], multirun=False)[0]
     assert estimated(pipeline.make_context(settings, plan=True)) == []

@@ -50,6 +50,7 @@ def test_engine_vllm_gets_many_rows_for_each_copy(tmp_path: Path) -> None:
     assert rows_at_once(context_of(tmp_path), model, Sampling(batch_size=2), WORDS.__getitem__) == 3 * ROWS_AT_ONCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["model.engine=vllm", "model.compile=true"])
 def test_texts_of_another_engine_are_other_texts_and_likelihoods_are_the_same(tmp_path: Path, other: str) -> None:
     common = ("teacher=reference", "selection=morsd", "compression=none", "selection.k=1")
@@ -60,12 +61,14 @@ def test_texts_of_another_engine_are_other_texts_and_likelihoods_are_the_same(tm
     assert pipeline.run_key(own) != pipeline.run_key(its)
 
 
+@pytest.mark.slow
 def test_how_an_engine_uses_the_machine_is_in_no_key(tmp_path: Path) -> None:
     own, its = context_of(tmp_path), context_of(tmp_path, "model.max_batch_tokens=100", "model.vllm.tensor_parallel_size=2")
     assert flow.specs_of(own) == flow.specs_of(its)
     assert pipeline.run_key(own) == pipeline.run_key(its)
 
 
+@pytest.mark.slow
 def test_a_model_that_says_nothing_of_its_own_keeps_the_keys_that_it_had_before_it_could(tmp_path: Path) -> None:
     checkpoint = flow.specs_of(context_of(tmp_path))["checkpoint"].description["model"]
     assert not {"system_prompt", "stop_tokens", "context_length"} & checkpoint.keys()
@@ -73,6 +76,7 @@ def test_a_model_that_says_nothing_of_its_own_keeps_the_keys_that_it_had_before_
     assert told == {**checkpoint, "system_prompt": "Hello"}
 
 
+@pytest.mark.slow
 def test_the_number_format_of_frozen_weights_is_in_the_key_where_it_is_not_float32(tmp_path: Path) -> None:
     def key(*overrides: str) -> tuple[str, str]:
         context = context_of(tmp_path, *overrides)
@@ -85,6 +89,7 @@ def test_the_number_format_of_frozen_weights_is_in_the_key_where_it_is_not_float
         assert "frozen_dtype" not in flow.specs_of(context_of(tmp_path, *overrides))["checkpoint"].description["trainer"], "keys as they were"
 
 
+@pytest.mark.slow
 def test_attention_is_in_the_keys_of_all_that_the_model_computes_once_it_is_chosen(tmp_path: Path) -> None:
     before, after = (flow.specs_of(context_of(tmp_path, *overrides)) for overrides in ([], ["model.attn_implementation=eager"]))
     assert {name.split("/")[0] for name in before if before[name].key != after[name].key} >= {"checkpoint", "predictions"}

@@ -83,6 +83,7 @@ def test_a_model_that_does_not_fit_ends_every_command_that_writes_texts(command:
     assert list(written(tmp_path / "outputs")) == []
 
 
+@pytest.mark.slow
 def test_a_template_is_named_by_the_role_of_its_model(random_model: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(random_model, tmp_path / "model"))
     (folder / "chat_template.jinja").write_text("hello")

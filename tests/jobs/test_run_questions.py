@@ -141,6 +141,7 @@ def run_key_and_stages(data: Path, model: Path, *overrides: str) -> tuple[str, d
     return pipeline.run_key(context), {name: spec.key for name, spec in flow.specs_of(context).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", ["file", "test_file", "few_shot_file"])
 def test_the_content_of_a_users_file_is_part_of_the_keys_and_its_place_is_not(changed: str, data: Path, tmp_path: Path, random_model: Path) -> None:
     own = {
@@ -169,6 +170,7 @@ def test_the_content_of_a_users_file_is_part_of_the_keys_and_its_place_is_not(ch
     assert same - {"latency/base"} == expected[changed], "rows of questions lie side by side; another prompt or another model makes other ledgers"
 
 
+@pytest.mark.slow
 def test_the_order_and_choice_of_evaluated_tasks_change_no_stage_of_a_task(data: Path, random_model: Path) -> None:
     chosen = ["task=svamp", "task.train=[multiarith,svamp]"]
     one, other, alone = (

@@ -58,6 +58,7 @@ def test_every_stop_rule_within_the_stored_rounds_is_a_candidate_with_the_metric
     assert [each.is_trained for each in (limit, one, few)] == [False, False, False]
 
 
+@pytest.mark.slow
 def test_what_is_not_compressed_yet_says_what_is_missing_and_computes_nothing(outputs: Path) -> None:
     before = sorted(outputs.rglob("*"))
     lookup = Lookup()

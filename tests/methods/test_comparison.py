@@ -132,6 +132,7 @@ def test_a_paired_interval_is_near_the_normal_one_for_many_questions() -> None:
     assert (found.low, found.high) == pytest.approx((0.06 - 1.96 * error, 0.06 + 1.96 * error), abs=0.0015)
 
 
+@pytest.mark.slow
 @given(st.one_of(SHARES, LABELS))
 @example([(True, True)])
 @example([(False, True)] * 3)
@@ -161,6 +162,7 @@ def test_thirds_that_differ_in_their_last_bit_count_as_one_value() -> None:
     assert (found.low, found.high) == pytest.approx((1 / 3 - limit * 4 / 3, 1 / 3 + limit * 2 / 3), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_about_one_in_twenty_intervals_misses_the_truth() -> None:
     """400 pairs of runs whose true difference is 0.1, on 150 questions each; five standard errors of room."""
     generator = np.random.default_rng(11)

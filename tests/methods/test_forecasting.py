@@ -37,6 +37,7 @@ def made_up_runs(num_groups: int, runs_each: int, noise: float) -> tuple[list[li
     return features, truths, groups
 
 
+@pytest.mark.slow
 def test_a_planted_linear_law_is_recovered_on_groups_never_seen() -> None:
     features, truths, groups = made_up_runs(12, 3, noise=0.01)
     forecasts = {each: cross_validate(each, features, truths, grouped_folds(groups)) for each in METHODS}
@@ -69,6 +70,7 @@ def columns(features: list[list[float]]) -> dict[str, tuple[float, ...]]:
     return dict(zip(FEATURES, zip(*features, strict=True), strict=True))
 
 
+@pytest.mark.slow
 def test_a_feature_that_only_names_the_group_has_no_skill_in_grouped_folds_and_much_in_random_splits() -> None:
     """Accuracies are drawn group by group at random: nothing can be learnt of a group from others."""
     draw = random.Random(1)

@@ -146,6 +146,7 @@ def test_a_bootstrap_interval_holds_its_mean_and_is_the_same_each_time_in_any_or
     assert interval == share_interval(shares) == share_interval(shares[::-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
     [

@@ -236,6 +236,7 @@ def test_a_saved_adapter_comes_back_merged_with_the_same_logits(
     check_ordinary_folder(tmp_path / "merged", expected, mark, tied=kind in ("t5", "bart"))
 
 
+@pytest.mark.slow
 @KINDS
 def test_a_fully_trained_model_comes_back_with_the_same_logits(load: Callable[[str], tuple[Any, Any, int]], kind: str, tmp_path: Path) -> None:
     model, tokenizer, mark = load(kind)

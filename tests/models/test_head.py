@@ -61,6 +61,7 @@ def gradients(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: each.grad.clone() for name, each in model.named_parameters() if each.grad is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "tuning"), [*((name, "full") for name in KINDS), *((name, "lora") for name in LORA)])
 def test_loss_and_gradients_from_parts_are_those_of_whole_logits(name: str, tuning: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(head, "LOGITS_AT_ONCE", 3 * VOCABULARY)

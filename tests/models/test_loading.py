@@ -222,6 +222,7 @@ def test_a_model_in_bfloat16_keeps_its_rotary_frequencies(random_model: Path) ->
     assert [name for name, _ in exact.model.named_buffers()]
 
 
+@pytest.mark.slow  # flex_attention is compiled
 def test_a_model_computes_attention_as_asked_or_says_what_it_has_not(random_model: Path) -> None:
     def loaded(attention: str | None) -> Any:
         return loading.load(random_model, PretrainedModel(path=str(random_model), device="cpu", attn_implementation=attention)).model

@@ -178,6 +178,7 @@ def answers_of(export: Path, prompts: dict[str, str]) -> Iterator[tuple[str, lis
         yield name, ids, output if is_encoder_decoder else output[len(ids) :]
 
 
+@pytest.mark.slow
 def test_one_step_is_trained_and_every_mode_answers(finished: Run) -> None:
     metrics, context = finished.result.metrics, finished.context
     assert metrics["training/num_steps"] == 1
@@ -190,6 +191,7 @@ def test_one_step_is_trained_and_every_mode_answers(finished: Run) -> None:
         assert all(row["text"] or row["finish_reason"] == "stop" for row in rows.values())
 
 
+@pytest.mark.slow
 def test_transformers_alone_writes_the_runs_own_answers_from_an_export(finished: Run) -> None:
     context = finished.context
     encoder = loading.load(finished.export, PretrainedModel(path=str(finished.export), device="cpu")).encoder
@@ -206,6 +208,7 @@ def test_transformers_alone_writes_the_runs_own_answers_from_an_export(finished:
     assert len(different) == 6
 
 
+@pytest.mark.slow
 def test_an_export_is_another_model_than_the_one_before(finished: Run) -> None:
     own = finished.context.settings.model
     base, _ = loading.load_trainable(finished.context.base.folder, own)
@@ -217,6 +220,7 @@ def test_an_export_is_another_model_than_the_one_before(finished: Run) -> None:
     assert own.compress_token in tokenizer.get_vocab()
 
 
+@pytest.mark.slow
 def test_generation_settings_of_an_export_are_the_evaluations(finished: Run) -> None:
     written = json.loads((finished.export / "generation_config.json").read_text())
     assert written["max_new_tokens"] == 12

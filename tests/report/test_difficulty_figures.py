@@ -68,6 +68,7 @@ def test_every_scored_rationale_of_the_run_is_read_with_its_teacher_and_label(fi
     assert sorted((each.source, each.num_tokens, each.rd["plain"], each.rd["masked"]) for each in found) == sorted(expected)
 
 
+@pytest.mark.slow
 def test_the_report_holds_the_figures_and_the_selection(finished: tuple[Context, Path]) -> None:
     _, folder = finished
     report.write(folder)
@@ -78,6 +79,7 @@ def test_the_report_holds_the_figures_and_the_selection(finished: tuple[Context,
     assert "| order lowest plain RD: first 1 of each question |" in text
 
 
+@pytest.mark.slow
 def test_rationales_that_other_runs_added_to_the_ledgers_are_left_out(finished: tuple[Context, Path], outputs: Path, random_model: Path) -> None:
     _, folder = finished
     _, smaller = run(outputs, random_model, "task.num_train=5", "selection.rd=hidden")
@@ -87,6 +89,7 @@ def test_rationales_that_other_runs_added_to_the_ledgers_are_left_out(finished: 
     assert (smaller / "figures" / "difficulty_by_length.png").read_bytes().startswith(PNG), "few points have no running median"
 
 
+@pytest.mark.slow
 def test_a_run_that_scores_nothing_has_no_such_figure(outputs: Path, random_model: Path) -> None:
     _, folder = run(outputs, random_model, "selection=correct", "selection.k=null")
     assert difficulty.read(folder) == []

@@ -90,6 +90,7 @@ def test_the_notes_count_what_could_not_be_read() -> None:
     assert any("3 answers could not be read, 2 were cut off" in each for each in run_table.notes(METRICS, {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tasks", [(), ("stories", "own"), ("stories", "compress")])
 def test_the_training_curve_is_drawn_by_form_and_where_there_are_several_by_task(finished: Path, tasks: tuple[str, ...]) -> None:
     path = finished.parents[2] / "store" / "checkpoint" / "checkpoint" / "curve.jsonl"
@@ -106,6 +107,7 @@ def test_the_training_curve_is_drawn_by_form_and_where_there_are_several_by_task
     assert not any(f"{task}, validation" in by_form for task in tasks)
 
 
+@pytest.mark.slow
 def test_a_report_holds_table_figures_and_examples(finished: Path) -> None:
     report.write(finished)
     text = (finished / "results.md").read_text()
@@ -285,6 +287,7 @@ def test_the_footnotes_of_two_instructions_say_whose_words_they_are() -> None:
     assert not any("round limit" in each for each in disclosures([{"compression": compression, "evaluation": {"modes": ["base"]}}]))
 
 
+@pytest.mark.slow
 def test_the_package_reads_outputs_without_hydra_or_torch() -> None:
     script = (
         "import importlib, pkgutil, sys, cotexp.report as package\n"

@@ -53,6 +53,7 @@ def test_perplexity_is_drawn_where_it_was_measured_alone(compressed: CompressedS
     assert [each.name for each in rounds.drawings([unmeasured])] == ["tokens_per_round", "stop_rounds"]
 
 
+@pytest.mark.slow
 def test_figures_of_one_set_and_of_several_are_drawn_and_twice_the_same(compressed: CompressedSet, tmp_path: Path) -> None:
     """Warnings, such as of a layout that does not fit, are errors."""
     other = rounds.read(write(tmp_path / "other", [LIMIT, LIMIT, {**REBOUND, "stop_reason": "patience"}]), "compression.stop=patience, " * 4)

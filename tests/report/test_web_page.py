@@ -204,6 +204,7 @@ def test_a_missing_cell_names_the_command_and_copies_it(page: Chrome) -> None:
     assert button.text == "Copied"
 
 
+@pytest.mark.slow
 def test_a_chain_shows_its_rounds_side_by_side_and_what_each_removed(page: Chrome) -> None:
     page.find_element("name", "text").send_keys("question A?")
     assert texts(page, ".item p") == ["Question a?"]
@@ -226,6 +227,7 @@ def test_hostile_and_empty_texts_are_shown_and_not_obeyed(page: Chrome) -> None:
     assert "empty" in all_of(page, ".facts")[2].text
 
 
+@pytest.mark.slow
 def test_examples_are_filtered_by_run_mode_outcome_and_text(page: Chrome) -> None:
     choose(page, "kind", "answers to test questions")
     choose(page, "task", "sums")
@@ -262,6 +264,7 @@ def test_a_long_list_grows_when_asked_and_when_walked(page: Chrome) -> None:
     assert not page.find_element("xpath", "//button[.='Next']").is_enabled()
 
 
+@pytest.mark.slow
 def test_the_list_is_walked_by_keys_and_the_same_question_is_found_in_another_run(page: Chrome) -> None:
     from selenium.webdriver import Keys
 

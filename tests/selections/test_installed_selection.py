@@ -43,6 +43,7 @@ def package(tmp_path: Path) -> Path:
     return install(tmp_path / "site", "cotexp.selections", "easy = easy_rationales:Easy", MODULE)
 
 
+@pytest.mark.slow
 def test_its_filter_reads_scores_and_is_counted_in_metrics_and_report(package: Path, tmp_path: Path) -> None:
     outputs = f"paths.outputs={tmp_path / 'outputs'}"
     refused = run(package, "selection=easy", "selection.most=0", "plan=true", outputs)

@@ -384,6 +384,7 @@ def test_two_sections_that_contradict_each_other_are_refused(overrides: list[str
     assert [each for each in problems_of(lambda: check(*overrides)) if each.startswith(beginning)]
 
 
+@pytest.mark.slow
 def test_what_is_left_open_follows_from_the_other_settings() -> None:
     both, plain, scratch = check(), check("compression=none"), check("experiment=tiny")
     assert (both.mixture.full_ratio, both.evaluation.modes) == (0.5, ["base", "full", "compress"])
@@ -476,6 +477,7 @@ def test_the_order_of_the_command_line_does_not_change_the_key() -> None:
     assert len({key(*order) for order in itertools.islice(itertools.permutations(overrides), 0, 24, 5)}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -495,6 +497,7 @@ def test_the_same_settings_have_one_key_however_they_are_typed(one: list[str], o
     assert key(*one) == key(*other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -524,6 +527,7 @@ def test_what_cannot_change_a_result_does_not_change_the_key(overrides: list[str
     assert key(*overrides) == key()
 
 
+@pytest.mark.slow
 def test_each_setting_that_can_change_a_result_makes_another_key() -> None:
     points: list[list[str]] = [
         [],
@@ -581,6 +585,7 @@ def test_each_setting_that_can_change_a_result_makes_another_key() -> None:
     assert same == []
 
 
+@pytest.mark.slow
 def test_another_model_makes_another_run_and_the_same_model_elsewhere_the_same(random_model: Path, tmp_path: Path) -> None:
     """A key holds the weights, not where they lie; otherwise two models would share, and overwrite, one run folder."""
     moved, changed = tmp_path / "moved", tmp_path / "changed"

@@ -36,12 +36,19 @@ def closure(roots: Iterable[str], left_out: Collection[str]) -> dict[str, str]:
         module, _, own = name.rpartition(".")
         if name in found or any(fnmatchcase(name, each) for each in left_out):
             continue
-        statements = read(module).definitions[own]
-        found[name] = "\n".join(ast.dump(_without_docstrings(each)) for each in statements)
-        waiting += [each for statement in statements for each in _names_in(statement, module)]
+        found[name], names = _definition(module, own)
+        waiting += names
         if ON_IMPORT in read(module).definitions:
             waiting.append(f"{module}.{ON_IMPORT}")
     return found
+
+
+@functools.cache
+def _definition(module: str, own: str) -> tuple[str, list[str]]:
+    """The text of a definition without docstrings, and the full names of what it uses."""
+    statements = read(module).definitions[own]
+    text = "\n".join(ast.dump(_without_docstrings(each)) for each in statements)
+    return text, [each for statement in statements for each in _names_in(statement, module)]
 
 
 @functools.cache

@@ -61,6 +61,7 @@ def test_a_question_twice_in_one_task_counts_twice_as_its_official_split_has_it(
     assert metrics["eval/full/accuracy"] == metrics["eval/full/first/accuracy"] == pytest.approx(2 / 3)
 
 
+@pytest.mark.slow
 def test_accuracy_over_several_samples_is_the_mean_of_the_shares_of_the_questions() -> None:
     """avg@4 with shares 1, 1/4 and 0 in the first task, and 1/2 in the second, whose common question is not pooled."""
     shares = {"first-a": 4, "first-b": 1, "first-c": 0, "second-a": 2, "second-b": 2, "second-c": 2}
@@ -74,6 +75,7 @@ def test_accuracy_over_several_samples_is_the_mean_of_the_shares_of_the_question
     assert 0 <= metrics["eval/full/accuracy_low"] < metrics["eval/full/accuracy"] < metrics["eval/full/accuracy_high"] <= 1
 
 
+@pytest.mark.slow
 def test_compression_and_difference_are_against_the_base_model_on_the_same_questions() -> None:
     base = [answer(one, True, mode="base", tokens=20) for one in [*FIRST, *SECOND]]
     lengths = {"first-a": 10, "first-b": 10, "first-c": 10, "second-a": 5, "second-b": 5, "second-c": 100}

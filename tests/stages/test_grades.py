@@ -147,6 +147,7 @@ def test_grades_come_from_the_ledger_and_are_made_only_once(setup: Setup) -> Non
     assert len(setup.graders.graded) == len(setup.engine.asked) == len(first)
 
 
+@pytest.mark.slow
 def test_a_killed_grading_goes_on_with_the_grades_that_are_missing(setup: Setup) -> None:
     setup.graders.most = 3
     with pytest.raises(KeyboardInterrupt):
@@ -162,6 +163,7 @@ def test_a_killed_grading_goes_on_with_the_grades_that_are_missing(setup: Setup)
     ]
 
 
+@pytest.mark.slow
 def test_more_samples_ask_and_grade_only_the_new_ones(setup: Setup) -> None:
     before = answered_and_graded(setup.context)
     setup.context.settings.evaluation.num_samples = 3
@@ -193,6 +195,7 @@ def test_a_folder_outside_of_any_outputs_holds_no_predictions(tmp_path: Path) ->
         grades.predictions_of_run(tmp_path / "runs" / "some")
 
 
+@pytest.mark.slow
 def test_a_better_grader_grades_the_stored_answers_again_and_asks_no_model(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     result, computed = finished(setup.context, monkeypatch)
     assert not pipeline.run(setup.context).computed, "nothing has changed yet"

@@ -151,6 +151,7 @@ def test_examples_are_asked_for_by_their_ratio_and_full_ones_as_before(context: 
     assert all(each.ratio is None for each in full)
 
 
+@pytest.mark.slow
 def test_another_ratio_is_asked_of_the_same_model(context: Context, random_model: Path, outputs: Path) -> None:
     """Neither its checkpoint nor the answers of the other modes are made again."""
     more = context_of(outputs, random_model, "evaluation.ratio=0.8")

@@ -23,6 +23,7 @@ def rows_below(folder: Path) -> dict[str, dict]:
     return {row["id"]: row for path in folder.rglob("rows-*.jsonl") for row in map(orjson.loads, path.read_bytes().splitlines())}
 
 
+@pytest.mark.slow
 def test_what_is_timed_is_what_is_evaluated_and_passes_are_added_to_those_there_are(tmp_path: Path) -> None:
     words = [*SIZES, "evaluation.latency_questions=3", "evaluation.latency_batch_size=2", f"paths.outputs={tmp_path}"]
     result = run_experiment(check_command_line(words, multirun=False)[0])

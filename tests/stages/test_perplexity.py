@@ -77,6 +77,7 @@ def slow_nll(context: Context, question_id: str, text: str, before: str = "") ->
     return -sum(float(logprobs[place - 1, ids[place]]) for place in range(first, len(ids))), len(ids) - first
 
 
+@pytest.mark.slow
 def test_perplexities_of_the_embedded_model_equal_an_independent_formula(made: Made) -> None:
     found = made.measure()
     training = {each.id for each in made.context.questions.train}
@@ -111,6 +112,7 @@ def test_texts_are_read_once_whatever_keeps_them(made: Made) -> None:
     assert look.num_missing("perplexity") == 0
 
 
+@pytest.mark.slow
 def test_fewer_chains_are_a_part_of_more_and_none_can_be_asked_for(made: Made, tmp_path: Path) -> None:
     everything = made.measure()
     few = made.measure(context_of(tmp_path, "scoring.perplexity_chains=2"))

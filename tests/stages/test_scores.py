@@ -60,6 +60,7 @@ class Slow:
         return -sum(float(logprobs[i - 1, ids[i]]) for i in range(first, len(ids))), len(ids) - first
 
 
+@pytest.mark.slow
 def test_scores_equal_an_independent_formula(random_model: Path, tmp_path: Path) -> None:
     context = context_of(tmp_path / "outputs", random_model, "scoring.max_batch_tokens=400")
     own = training_rationales(context)
@@ -129,6 +130,7 @@ def with_and_without_answer(context: Context) -> tuple[list[Rationale], list[Rat
     return unappended, appended
 
 
+@pytest.mark.slow
 def test_every_text_is_scored_once_whoever_wrote_it(random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cotexp.inference import scoring
 
@@ -158,6 +160,7 @@ def test_every_text_is_scored_once_whoever_wrote_it(random_model: Path, tmp_path
         assert scores.score(context, [*own, *twins, fresh]).keys() == {each.id for each in (*own, *twins, fresh)}
 
 
+@pytest.mark.slow
 def test_scores_of_chunks_and_batches_are_those_of_one(random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contexts = [context_of(tmp_path / name, random_model, f"scoring.max_batch_tokens={size}") for name, size in (("one", 8192), ("many", 64))]
     own = training_rationales(contexts[0])
@@ -169,6 +172,7 @@ def test_scores_of_chunks_and_batches_are_those_of_one(random_model: Path, tmp_p
             assert getattr(parts[name], number) == pytest.approx(getattr(each, number), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_scores_belong_to_one_student_prompt_and_connector(random_model: Path, tmp_path: Path) -> None:
     keys = {
         scores.spec(context_of(tmp_path / "outputs", random_model, *overrides), "stories").key
@@ -181,6 +185,7 @@ def test_scores_belong_to_one_student_prompt_and_connector(random_model: Path, t
     assert scores.spec(same, "stories").key in keys, "neither batches, nor the selection, nor more questions make other scores"
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_student_scores_too(tmp_path: Path, random_model: Path) -> None:
     from transformers import T5Config, T5ForConditionalGeneration
 

@@ -106,6 +106,7 @@ def is_row(line: bytes) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_at_any_write_of_a_stage_breaks_nothing(random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     undisturbed = rationales.make(context_of(random_model, tmp_path / "undisturbed"))
     assert len(undisturbed) == 8
@@ -126,6 +127,7 @@ def small_disk(tmp_path: Path, mounted: Callable[[Path, str], AbstractContextMan
         yield folder
 
 
+@pytest.mark.slow
 def test_a_real_disk_that_is_full_breaks_nothing(random_model: Path, small_disk: Path) -> None:
     undisturbed = rationales.make(context_of(random_model, small_disk / "undisturbed"))
     for num_pages in range(1, 9):

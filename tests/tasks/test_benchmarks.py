@@ -256,6 +256,7 @@ def test_real_options_run_from_a_and_hold_the_answer(real: dict[tuple[str, str],
         assert {len(each.options) for each in found.questions} == numbers.get(name, {0}) or name == "arc_challenge"
 
 
+@pytest.mark.slow
 def test_real_worked_solutions_state_their_gold_answer_and_carry_no_marks(real: dict[tuple[str, str], FileQuestions]) -> None:
     num_solved = {place: sum(bool(each.references) for each in found.questions) for place, found in real.items()}
     assert {name for (name, _), count in num_solved.items() if count} == {"gsm8k", "math500", "aqua", "strategyqa"}

@@ -49,6 +49,7 @@ def spaced_runs(text: str, n: int) -> list[str]:
     return [f" {' '.join(words[start : start + n])} " for start in range(len(words) - n + 1)]
 
 
+@pytest.mark.slow
 def test_seven_thousand_training_questions_take_seconds() -> None:
     rng = random.Random(0)
     train = [question(" ".join(str(rng.randrange(3000)) for _ in range(60))) for _ in range(7500)]

@@ -407,6 +407,7 @@ def test_the_kind_of_a_formula_is_that_of_its_value() -> None:
     assert {each: kind_of(each) for each in kinds} == kinds
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(st.text(alphabet="\\{}[]()^_$,.~ 0123abx%=<|!+-*/√½", max_size=40) | st.text(max_size=30))
 def test_any_text_equals_itself_and_is_compared_without_an_error(latex: str) -> None:

@@ -171,6 +171,7 @@ def test_labels_are_the_same_while_other_programs_keep_the_machine_busy() -> Non
     assert all(each.strict for each in first[:-3])
 
 
+@pytest.mark.slow
 def test_a_comparison_that_ran_out_starts_no_worker_anew_and_holds_up_no_other(judge: Judge) -> None:
     wait_until_warm(judge)
     own = [Comparison(str(number), ENDLESS, True) for number in range(3)]
@@ -231,6 +232,7 @@ def test_equal_comparisons_are_made_once_and_numbers_need_no_process() -> None:
         assert judge._workers == []
 
 
+@pytest.mark.slow
 def test_nothing_is_left_running() -> None:
     before = {each.pid for each in children()}
     with Judge(TIMEOUT) as judge:
@@ -243,6 +245,7 @@ def test_nothing_is_left_running() -> None:
     assert {each.pid for each in children()} - before == set()
 
 
+@pytest.mark.slow
 def test_nothing_is_left_running_after_an_error() -> None:
     before = {each.pid for each in children()}
 
@@ -257,6 +260,7 @@ def test_nothing_is_left_running_after_an_error() -> None:
     assert {each.pid for each in children()} - before == set()
 
 
+@pytest.mark.slow
 def test_labels_are_right_when_every_worker_is_killed_at_work() -> None:
     """A crash in C or the kernel's memory killer ends a worker without a word."""
     before = {each.pid for each in children()}

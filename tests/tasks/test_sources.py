@@ -99,6 +99,7 @@ def test_the_whole_training_set_of_aqua_wins_over_the_part(tmp_path: Path) -> No
     assert "task.prompt must contain {options}, because aqua is multiple choice" in refusal(load_questions, task("aqua"), [tmp_path])
 
 
+@pytest.mark.slow
 def test_all_real_tasks_load_with_disjoint_splits_and_nothing_uncounted(benchmark_data: Path) -> None:
     dropped = {}
     for name, benchmark in BENCHMARKS.items():

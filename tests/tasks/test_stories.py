@@ -72,6 +72,7 @@ def test_another_seed_gives_other_questions() -> None:
     assert len({each.text for each in first} & {each.text for each in second}) < 5
 
 
+@pytest.mark.slow
 def test_every_reference_solution_is_right_at_every_level(questions: list[Question]) -> None:
     for question in questions:
         expected = totals(question)
@@ -113,6 +114,7 @@ def test_difficulty_bounds_are_respected(difficulty: Difficulty) -> None:
     assert counts == set(range(difficulty.min_operations, difficulty.max_operations + 1))
 
 
+@pytest.mark.slow
 def test_a_difficulty_that_leaves_too_few_questions_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"only \d+ different test questions, but 5000 are requested"):
         generate("test", count=5000, seed=0, difficulty=Difficulty(1, 1, 10, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from installed_packages import install, run
 
 MODULE = """
@@ -22,6 +23,7 @@ class AnswerTeacher(Teacher):
 """
 
 
+@pytest.mark.slow
 def test_its_rationales_are_written_and_compressed(tmp_path: Path) -> None:
     site = install(tmp_path / "site", "cotexp.teachers", "answers = answer_teacher:AnswerTeacher", MODULE)
     words = ["teacher=answers", "compression=truncate", "compress_only=true", "scoring.perplexity_chains=0", "tracking=none"]

@@ -129,6 +129,7 @@ def test_what_is_wrong_with_a_file_is_said(name: str, tmp_path: Path) -> None:
 TEACHERS = ["code001", "code002", "gpt-3.5-turbo", "gpt4", "text002", "text003"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "num_questions"), [("svamp", 700), ("multiarith", 412), ("strategyqa", 1602), ("date_understanding", 252)])
 def test_the_rationales_of_six_real_teachers_find_their_questions(benchmark_data: Path, task: str, num_questions: int) -> None:
     sets = load_questions(BenchmarkTask(name=task, prompt="{question}" + ("{options}" if task == "date_understanding" else "")), [benchmark_data])

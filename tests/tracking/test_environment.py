@@ -37,6 +37,7 @@ def test_a_wish_to_write_nothing_writes_nothing(name: str, value: str, setting: 
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_offline_beside_a_key_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", API_KEY)
     monkeypatch.setenv("WANDB_MODE", "offline")

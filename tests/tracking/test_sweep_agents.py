@@ -39,6 +39,7 @@ def published_by_an_agent(folder: Path, outputs: Path, *leaves: str) -> None:
     subprocess.run(command, env={**os.environ, **agent}, check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_run_that_an_agent_asked_for_is_told_under_the_agents_id_although_it_was_published_before(tmp_path: Path) -> None:
     folder = write_run(tmp_path, settings_in(tmp_path))
     for _ in range(2):
@@ -51,6 +52,7 @@ def test_a_run_that_an_agent_asked_for_is_told_under_the_agents_id_although_it_w
     assert not list((tmp_path / "wandb").glob(f"*{KEY}*"))
 
 
+@pytest.mark.slow
 def test_a_command_that_left_its_agent_has_runs_of_its_own(tmp_path: Path) -> None:
     folder = write_run(tmp_path, settings_in(tmp_path))
     published_by_an_agent(folder, tmp_path, "leaves")

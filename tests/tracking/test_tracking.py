@@ -175,6 +175,7 @@ def die_after_one_step(settings: Settings) -> None:
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_keeps_its_curve_and_its_early_metrics_and_the_next_attempt_leaves_one_whole_run(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     with pytest.raises(KeyboardInterrupt):
@@ -191,6 +192,7 @@ def test_a_run_that_dies_keeps_its_curve_and_its_early_metrics_and_the_next_atte
     assert not first.folder.exists()
 
 
+@pytest.mark.slow
 def test_an_attempt_that_goes_on_in_the_middle_and_dies_keeps_its_part_of_the_curve(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     with tracking.tracker(settings, KEY) as tracker:
@@ -199,6 +201,7 @@ def test_an_attempt_that_goes_on_in_the_middle_and_dies_keeps_its_part_of_the_cu
     assert written_in(tmp_path, KEY).curve("train/step") == [2, 3]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_published_once_and_again_for_another_sweep_or_a_baseline_that_came_later(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, "baseline='compression=none'")
     folder = write_run(tmp_path, settings)
@@ -264,6 +267,7 @@ print(json.dumps([held_up, ended, time.monotonic() - began]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answers", [False, True], ids=["nobody listens", "somebody listens and never answers"])
 def test_a_network_that_is_lost_holds_nothing_up_and_the_run_is_kept_on_disk(tmp_path: Path, answers: bool) -> None:
     with socket.socket() as server:
@@ -319,6 +323,7 @@ def test_online_a_run_that_goes_on_continues_its_curve_where_the_server_has_it(t
     assert server.summary["questions/num_test"] == 2
 
 
+@pytest.mark.slow
 def test_a_server_that_is_lost_in_the_middle_holds_nothing_up_and_all_is_on_disk(tmp_path: Path, online: Callable[..., WandbServer]) -> None:
     server = online()
     settings = settings_in(tmp_path, "tracking.finish_seconds=3")

@@ -80,6 +80,7 @@ def weights(job: FitJob) -> dict[str, torch.Tensor]:
     return load_file(next(job.folder.glob("*model.safetensors")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tuning", "last_step"), [("full", 2), ("full", 5), ("full", 9), ("lora", 4)])
 def test_a_killed_training_ends_with_the_same_weights_and_curve_as_an_undisturbed_one(make_job: MakeJob, tuning: str, last_step: int) -> None:
     undisturbed = make_job("undisturbed", tuning=tuning)
@@ -101,6 +102,7 @@ def test_a_killed_training_ends_with_the_same_weights_and_curve_as_an_undisturbe
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.slow
 def test_a_broken_state_and_torn_lines_are_left_out_and_training_goes_on_from_the_last_good_state(
     make_job: MakeJob, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -138,6 +140,7 @@ def test_a_broken_state_and_torn_lines_are_left_out_and_training_goes_on_from_th
     assert "best.safetensors, the best weights so far, cannot be read; training starts again" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_micro_batch_count_goes_on(make_job: MakeJob) -> None:
     def kill(row: dict[str, float], num_steps: int) -> None:
         if row["step"] == 4:
@@ -156,6 +159,7 @@ def test_a_checkpoint_of_another_micro_batch_count_goes_on(make_job: MakeJob) ->
         assert one == pytest.approx(other, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_activations_that_are_computed_again_change_no_loss(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are where the settings say so, and where the memory would not hold them."""
     forward, curves, calls = LlamaMLP.forward, [], []
@@ -176,6 +180,7 @@ def test_activations_that_are_computed_again_change_no_loss(make_job: MakeJob, m
     assert curves == [curves[0]] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 def test_the_curve_does_not_depend_on_the_tokens_of_a_micro_batch(make_job: MakeJob, tuning: str) -> None:
     curves = []
@@ -188,6 +193,7 @@ def test_the_curve_does_not_depend_on_the_tokens_of_a_micro_batch(make_job: Make
             assert one == pytest.approx(other, rel=1e-5), "float32 sums in another order"
 
 
+@pytest.mark.slow
 def test_the_loss_and_weights_of_a_step_do_not_depend_on_micro_batches(make_job: MakeJob) -> None:
     whole, parts = make_job("whole", micro_batch_size=16), make_job("parts", micro_batch_size=2)
     fit(whole)
@@ -260,6 +266,7 @@ def test_an_error_in_a_worker_process_ends_training_with_its_message(make_job: M
         training_workers.run_fit(job, lambda row, num_steps: None)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_with_the_lowest_validation_loss_is_kept(make_job: MakeJob) -> None:
     job = make_job("job", learning_rate=0.3, max_epochs=3)
     fit(job)
@@ -312,6 +319,7 @@ def test_examples_on_two_sides_of_a_rotary_limit_are_refused_where_devices_hold_
         check_sides(lengths, own, trainer)
 
 
+@pytest.mark.slow
 def test_losses_of_several_tasks_stand_apart_in_the_curve(make_job: MakeJob) -> None:
     """Each is the mean over its own examples' tokens; a fine-tuning on one task keeps its curve free of them. A task may be called like a form."""
     job, plain = make_job("job"), make_job("plain")
@@ -401,6 +409,7 @@ def test_frozen_weights_have_the_format_of_the_forward_pass_and_trained_ones_flo
     assert not copies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["random_model", "encoder_decoders"])
 def test_frozen_weights_in_bfloat16_follow_the_curve_of_float32_and_the_model_that_is_saved_is_the_trained_one(
     make_job: MakeJob, model: str, request: pytest.FixtureRequest

@@ -103,6 +103,7 @@ def test_the_loss_is_that_of_transformers_summed_over_tokens_and_padding_changes
     assert together[:, 0, FORMS.index("rewrite")].tolist() == [0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "tuning", "last_step"), [("flan", "full", 1), ("t5", "full", 4), ("flan", "lora", 5)])
 def test_a_killed_training_ends_with_the_same_weights_and_curve_as_an_undisturbed_one(
     make_job: MakeJob, kind: str, tuning: str, last_step: int
@@ -124,6 +125,7 @@ def test_a_killed_training_ends_with_the_same_weights_and_curve_as_an_undisturbe
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.slow
 def test_dropout_of_the_model_works_from_the_first_step_on(make_job: MakeJob) -> None:
     with_it, without = make_job("with", dropout=0.5), make_job("without", dropout=0.0)
     fit(with_it)
@@ -131,6 +133,7 @@ def test_dropout_of_the_model_works_from_the_first_step_on(make_job: MakeJob) ->
     assert read_curve(with_it)[0]["train/loss"] != pytest.approx(read_curve(without)[0]["train/loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 def test_the_loss_and_weights_of_a_step_do_not_depend_on_micro_batches(make_job: MakeJob, tuning: str) -> None:
     whole, parts = (make_job(f"parts of {size}", dropout=0.0, tuning=tuning, micro_batch_size=size) for size in (16, 2))
@@ -140,6 +143,7 @@ def test_the_loss_and_weights_of_a_step_do_not_depend_on_micro_batches(make_job:
         assert one == pytest.approx(other, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 def test_training_in_bfloat16_follows_the_curve_of_float32(make_job: MakeJob, tuning: str) -> None:
     exact, rough = (make_job(precision, dropout=0.0, tuning=tuning, precision=precision) for precision in ("float32", "bfloat16"))
@@ -168,6 +172,7 @@ TOY = {
 """Question -> what is to be written without the mark, and with it."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "tuning", "highest_loss"), [("t5", "full", 0.05), ("flan", "full", 0.05), ("flan", "lora", 0.2), ("t5", "lora", 1.3)]
 )

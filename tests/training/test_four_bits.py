@@ -51,6 +51,7 @@ def test_gradients_on_rounded_weights_are_those_on_what_the_bits_mean(make_job: 
         assert (found[name] - each).norm() <= 0.03 * each.norm() + 1e-6, name
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_on_4_bits_learns_as_one_on_16(make_job: MakeJob) -> None:  # noqa: F811
     curves = []
     for frozen in ("bfloat16", "nf4"):
