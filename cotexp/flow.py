@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 from cotexp.jobs.status import Clock, Metrics
-from cotexp.settings.models import PretrainedModel
 from cotexp.stages import checkpoint, made_model, merged, perplexity
 from cotexp.stages.context import Context, Look, by_task
 from cotexp.stages.evaluation import Evaluation
@@ -86,10 +85,15 @@ class Walk:
     until: str = ""
 
     @contextlib.contextmanager
-    def stage(self, name: str, model: PretrainedModel | None, *, timed_as: str | None = None) -> Iterator[None]:
-        with self.clock.timed(timed_as or name), self.around(name, model):
+    def stage(self, stage: ModuleType, context: Context) -> Iterator[None]:
+        """While a stage is at work. A step that stores nothing takes no time."""
+        if not hasattr(stage, "NAME"):
             yield
-        if name == self.until:
+            return
+        model = stage.model(context.settings) if hasattr(stage, "model") else None
+        with self.clock.timed(getattr(stage, "TIMED_AS", stage.NAME)), self.around(stage.NAME, model):
+            yield
+        if self.until == stage.NAME:
             raise _Reached
 
 
@@ -97,18 +101,10 @@ def training_set(context: Context, walk: Walk) -> TrainingSet:
     """Every stage before fine-tuning."""
     made = TrainingSet()
     for stage in BEFORE_TRAINING:
-        _add(stage, context, made, walk)
+        if hasattr(stage, "add"):
+            with walk.stage(stage, context):
+                stage.add(context, made)
     return made
-
-
-def _add(stage: ModuleType, context: Context, made: TrainingSet | Evaluation, walk: Walk) -> None:
-    """One step of a walk. Those that store nothing take no time."""
-    if hasattr(stage, "add") and hasattr(stage, "NAME"):
-        model = stage.model(context.settings) if hasattr(stage, "model") else None
-        with walk.stage(stage.NAME, model, timed_as=getattr(stage, "TIMED_AS", None)):
-            stage.add(context, made)
-    elif hasattr(stage, "add"):
-        stage.add(context, made)
 
 
 def metrics_of(context: Context, made: TrainingSet) -> Metrics:
@@ -129,7 +125,8 @@ def measured(context: Context, walk: Walk) -> Metrics:
     for stage in AFTER_TRAINING:
         if hasattr(stage, "specs") and not any(stage.specs(context, mode) for mode in context.settings.evaluation.modes):
             continue
-        _add(stage, context, made, walk)
+        with walk.stage(stage, context):
+            stage.add(context, made)
         if hasattr(stage, "metrics") and context.look is None and not walk.until:
             metrics |= stage.metrics(context, made)
             context.on_metrics(metrics)
@@ -143,7 +140,7 @@ def computed(context: Context, walk: Walk, folder: Path) -> Metrics:
     if context.settings.trains:
         made = training_set(context, walk)
         write_training_set(made, folder)
-        with walk.stage("training", None):
+        with walk.stage(checkpoint, context):
             trained = checkpoint.make(context, checkpoint.make_examples(context, made.chosen, made.compressed))
         metrics |= metrics_of(context, made) | {f"training/{name}": value for name, value in read_json(trained / "training.json").items()}
         context.on_metrics(metrics)

@@ -23,6 +23,7 @@ NAME = "checkpoint"
 VERSION = 3
 READS = ("selection", "model")
 FOLDER = True
+TIMED_AS = "training"
 
 
 def spec(context: Context) -> Spec:
