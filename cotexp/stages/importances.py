@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cotexp.compressions.base import Compression
-from cotexp.jobs.engines import load_encoder, load_local, share
+from cotexp.jobs.engines import load_encoder, share
+from cotexp.jobs.likelihoods import score_rows, text_after
 from cotexp.methods import pruning
 from cotexp.methods.reasoning import before_answer_part
 from cotexp.models import identity
-from cotexp.models.encoding import Encoder
 from cotexp.models.identity import ModelFiles
-from cotexp.records import Question, Rationale
+from cotexp.records import Rationale
 from cotexp.settings.models import PretrainedModel
 from cotexp.stages import rationales
 from cotexp.stages.context import Compute, Context, Emit, by_task, environment, scoring_model, student_model
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
-
-if TYPE_CHECKING:
-    from cotexp.inference.scoring import Text
 
 NAME = "importances"
 VERSION = 2
@@ -75,7 +72,7 @@ def make(context: Context, chains: Sequence[Rationale]) -> dict[str, list[float]
         if own is None:
             continue
         of_task = [each for each in in_order if questions[each.question_id].task == task]
-        compute = _by_classifier(context, of_task) if context.classifier else _by_surprisal(context, questions, of_task)
+        compute = _by_classifier(context, of_task) if context.classifier else _by_surprisal(context, of_task)
         ids, chunk_size = [each.id for each in of_task], share(context.settings.model, CHUNK)
         rows = context.rows(f"importances/{task}", own, ids, compute, chunk_size=chunk_size, shown=f"importances, {task}")
         found |= {name: row["importances"] for name, row in rows.items()}
@@ -85,38 +82,19 @@ def make(context: Context, chains: Sequence[Rationale]) -> dict[str, list[float]
     return found
 
 
-def _by_surprisal(context: Context, questions: dict[str, Question], chains: Sequence[Rationale]) -> Compute:
+def _by_surprisal(context: Context, chains: Sequence[Rationale]) -> Compute:
     """-log p(token | question, chain so far) in nats under the model before fine-tuning."""
     chain_of = {each.id: each for each in chains}
 
     def compute(ids: list[str], emit: Emit) -> None:
-        from cotexp.inference.scoring import Item, Scorer
-
-        loaded = load_local(context, context.base, scoring_model(context.settings)).loaded
-        asked: dict[str, list[str]] = {}
-        for each in ids:
-            asked.setdefault(chain_of[each].question_id, []).append(each)
-        items = [
-            Item(name, loaded.encoder.prompt(context.prompt_for(questions[name])), [_text(chain_of, each, loaded.encoder) for each in own])
-            for name, own in asked.items()
-        ]
-
-        def on_item(name: str, scores: list[list[float]]) -> None:
-            for each, own in zip(asked[name], scores, strict=True):
-                emit({"id": each, "importances": [float(f"{-score:.4g}") for score in own]})
-
-        Scorer(loaded, max_batch_tokens=context.settings.scoring.max_batch_tokens).score(items, on_item)
+        score_rows(
+            context,
+            {each: chain_of[each].question_id for each in ids},
+            lambda name, encoder: [text_after(before_answer_part(chain_of[name], chain_of), chain_of[name].cot.strip(), encoder)],
+            lambda name, scores: emit({"id": name, "importances": [float(f"{-score:.4g}") for score in scores[0]]}),
+        )
 
     return compute
-
-
-def _text(chain_of: dict[str, Rationale], name: str, encoder: Encoder) -> Text:
-    """A chain, behind what was thought before it where there is something."""
-    from cotexp.inference.scoring import Text
-
-    before = encoder.text_ids(before_answer_part(chain_of[name], chain_of))
-    ids = [*before, *encoder.text_ids(chain_of[name].cot.strip(), goes_on=bool(before))]
-    return Text(ids, list(range(len(before), len(ids))))
 
 
 def _by_classifier(context: Context, chains: Sequence[Rationale]) -> Compute:

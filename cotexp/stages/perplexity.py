@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cotexp.jobs.engines import load_local, share
+from cotexp.jobs.engines import share
+from cotexp.jobs.likelihoods import score_rows, text_after
 from cotexp.methods import reasoning, statistics
 from cotexp.records import Compressed, Likelihood, Measured, Rationale, Round
 from cotexp.settings.models import ScratchModel
@@ -171,30 +172,13 @@ def _measured(wanted: Mapping[str, _Wanted], rows: Mapping[str, Row]) -> dict[st
 
 
 def _reader(context: Context, texts: Texts) -> Compute:
-    questions = {each.id: each for each in context.questions.train}
-
     def compute(ids: list[str], emit: Emit) -> None:
-        from cotexp.inference.scoring import Item, Scorer, Text
-
-        loaded = load_local(context, context.base, scoring_model(context.settings)).loaded
-        encoder, scorer = loaded.encoder, Scorer(loaded, max_batch_tokens=context.settings.scoring.max_batch_tokens)
-        asked: dict[str, list[str]] = {}
-        items: dict[str, Item] = {}
-        for name in ids:
-            each = texts[name]
-            before, own = encoder.text_ids(each.before), encoder.text_ids(each.text, goes_on=bool(each.before))
-            item = Item(each.question_id, encoder.prompt(context.prompt_for(questions[each.question_id])), [])
-            text = Text([*before, *own], list(range(len(before), len(before) + len(own))))
-            if not scorer.fits(item._replace(texts=[text])):
-                emit({"id": name, "num_tokens": len(own), "nll": None})
-                continue
-            items.setdefault(item.id, item).texts.append(text)
-            asked.setdefault(item.id, []).append(name)
-
-        def on_item(question_id: str, found: list[list[float]]) -> None:
-            for name, values in zip(asked[question_id], found, strict=True):
-                emit({"id": name, "num_tokens": len(values), "nll": -math.fsum(values)})
-
-        scorer.score(list(items.values()), on_item)
+        score_rows(
+            context,
+            {each: texts[each].question_id for each in ids},
+            lambda name, encoder: [text_after(texts[name].before, texts[name].text, encoder)],
+            lambda name, scores: emit({"id": name, "num_tokens": len(scores[0]), "nll": -math.fsum(scores[0])}),
+            lambda name, own: emit({"id": name, "num_tokens": len(own[0].read), "nll": None}),
+        )
 
     return compute

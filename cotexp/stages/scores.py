@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cotexp.jobs.engines import load_local, share
+from cotexp.jobs.engines import share
+from cotexp.jobs.likelihoods import score_rows
 from cotexp.methods import difficulty
 from cotexp.models.encoding import Encoder
 from cotexp.records import Question, Rationale, Score
@@ -122,34 +123,18 @@ def _scores(rationales: Sequence[Rationale], rows: dict[str, Row]) -> Scores:
 
 
 def _scorer(context: Context, questions: Sequence[Question], rationales: Sequence[Rationale]) -> Compute:
-    question_of = {each.id: each for each in questions}
+    by_id = {each.id: each for each in questions}
     rationale_of = {row_id(each): each for each in rationales}
 
     def compute(ids: list[str], emit: Emit) -> None:
-        from cotexp.inference.scoring import Item, Scorer
+        question_of = {each: rationale_of[each].question_id if each in rationale_of else each for each in ids}
+        forms: dict[str, _Forms] = {}
 
-        settings = context.settings
-        loaded = load_local(context, context.base, scoring_model(settings)).loaded
-        encoder = loaded.encoder
-        asked: dict[str, list[str]] = {}
-        for each in ids:
-            asked.setdefault(rationale_of[each].question_id if each in rationale_of else each, []).append(each)
-        forms = {name: _Forms(question_of[name], settings.scoring, encoder) for name in asked}
-        items = [
-            Item(
-                name,
-                encoder.prompt(context.prompt_for(question_of[name])),
-                [text for each in rows for text in forms[name].texts(rationale_of.get(each))],
-            )
-            for name, rows in asked.items()
-        ]
+        def texts(name: str, encoder: Encoder) -> list[Text]:
+            forms[name] = _Forms(by_id[question_of[name]], context.settings.scoring, encoder)
+            return forms[name].texts(rationale_of.get(name))
 
-        def on_item(name: str, found: list[list[float]]) -> None:
-            values = iter(found)
-            for each in asked[name]:
-                emit({"id": each, **forms[name].row(rationale_of.get(each), values)})
-
-        Scorer(loaded, max_batch_tokens=settings.scoring.max_batch_tokens).score(items, on_item)
+        score_rows(context, question_of, texts, lambda name, found: emit({"id": name, **forms[name].row(rationale_of.get(name), iter(found))}))
 
     return compute
 

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from cotexp.config import command_line
 from cotexp.jobs import pipeline, planning
 from cotexp.jobs.engines import load_encoder
+from cotexp.jobs.likelihoods import text_after
 from cotexp.methods import reasoning
 from cotexp.records import Rationale
 from cotexp.stages import checkpoint, compressing, importances, latency, predictions, rationales
@@ -95,7 +96,7 @@ def test_an_answer_part_has_the_tokens_that_go_on_behind_its_thinking(kind: str,
     encoder, before = load_encoder(context), "So 3 and 4.\n</think>\n\n"
     found = importances.make(context, [thinking, chain])
     assert len(found[chain.id]) == len(encoder.text_ids(cot, goes_on=True))
-    scored = importances._text({thinking.id: thinking, chain.id: chain}, chain.id, encoder)
+    scored = text_after(reasoning.before_answer_part(chain, {thinking.id: thinking, chain.id: chain}), cot, encoder)
     assert scored.ids == [*encoder.text_ids(before), *encoder.text_ids(cot, goes_on=True)]
     assert encoder.decode(scored.ids) == before + cot
     assert compressing.compress(context, [thinking, chain], {}, importances.make(context, [thinking, chain]))[1].text == cot
