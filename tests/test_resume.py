@@ -25,11 +25,12 @@ from cotexp.jobs.status import Status, read_status
 
 ROOT = Path(__file__).resolve().parent.parent
 
+NUM_RATIONALES, NUM_TEST = 32, 24
 SIZES = [
     "tracking=none",
-    "task.num_train=48",
+    f"task.num_train={NUM_RATIONALES - 8}",
     "task.num_validation=8",
-    "task.num_test=48",
+    f"task.num_test={NUM_TEST}",
     "teacher.batch_size=8",
     "compressor.batch_size=8",
     "evaluation.batch_size=8",
@@ -140,8 +141,8 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
     "generation": lambda outputs: len(rows(outputs, "rationales")) >= 10,
     "round 2": lambda outputs: sum(row["round"] == 2 for row in rows(outputs, "rounds")) >= 5,
     "fine-tuning": lambda outputs: steps_done(outputs) >= 8,
-    "evaluation": lambda outputs: len(rows(outputs, "predictions")) >= 60,
-    "grading": lambda outputs: len(rows(outputs, "grades")) > 56,
+    "evaluation": lambda outputs: len(rows(outputs, "predictions")) > NUM_TEST + 5,
+    "grading": lambda outputs: len(rows(outputs, "grades")) > NUM_RATIONALES,
 }
 
 
@@ -255,7 +256,7 @@ def test_a_stopped_training_goes_on_at_the_very_step_with_the_same_loss_curve(tm
 
 @pytest.mark.slow
 def test_a_point_that_diverges_does_not_end_its_sweep_and_is_named_at_its_end(tmp_path: Path) -> None:
-    small = ("compression=truncate", "trainer.max_epochs=1", "task.num_test=8")
+    small = ("compression=truncate", "trainer.max_epochs=1", "task.num_train=48", "task.num_test=8")
     process = start(tmp_path, "-m", *small, "trainer.learning_rate=1", "trainer.weight_decay=100,0.0")
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 1
@@ -277,7 +278,7 @@ def test_the_same_command_again_computes_nothing_and_a_new_seed_reuses_rationale
     assert rows(undisturbed, "rationales") == before["rationales"]
     assert rows(undisturbed, "rounds") == before["rounds"]
     for stage in ("predictions", "grades"):
-        assert len(rows(undisturbed, stage)) == len(before[stage]) + 2 * 48, "base answers are shared, two new modes are not"
+        assert len(rows(undisturbed, stage)) == len(before[stage]) + 2 * NUM_TEST, "base answers are shared, two new modes are not"
 
 
 @pytest.mark.slow
@@ -322,10 +323,10 @@ def test_a_sweep_shares_every_stage_that_its_points_can_share(tmp_path: Path) ->
         assert len(list(tmp_path.glob(f"store/{stage}/*"))) == 1
         stored = rows(tmp_path, stage)
         assert len(stored) == len({row["id"] for row in stored})
-    assert len(rows(tmp_path, "rationales")) == 56
+    assert len(rows(tmp_path, "rationales")) == NUM_RATIONALES
     modes = 1 + 2 * 4 + 2 * 3
-    assert len(rows(tmp_path, "predictions")) == 48 * modes, "one base, eight full and six compressed sets of answers"
-    assert len(rows(tmp_path, "grades")) == 56 + 48 * modes, "those of the rationales as well"
+    assert len(rows(tmp_path, "predictions")) == NUM_TEST * modes, "one base, eight full and six compressed sets of answers"
+    assert len(rows(tmp_path, "grades")) == NUM_RATIONALES + NUM_TEST * modes, "those of the rationales as well"
 
 
 @pytest.mark.slow
