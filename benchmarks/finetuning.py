@@ -5,8 +5,8 @@
 PEER is the Python of an environment with benchmarks/requirements.txt, FOLDER as `paths.data` takes it. The row `full` trains every weight of
 SmolLM2-135M on SVAMP rationales; `lora` trains adapters of rank 8 of a random 0.5B model on chains of 1,180 to 1,530 tokens of random ids, and both
 sides compute their activations twice, as TRL does by default. Speed is in useful tokens a second from the end of the first step on, memory the
-largest resident memory (of the GPU, if it trains there). The peer's figures are those of its fastest way. The losses agree if the mean over
-all steps differs by at most 2 %; each side draws its own order.
+largest resident memory (of the GPU, if it trains there). The peer's figures are those of its fastest way. The losses agree if their means over
+all steps differ by at most a tenth; each side draws its own order.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def keep_rows(work: str, results: dict[str, list[dict[str, Any]]], sizes: dict[s
 
     means = {name: statistics.mean(each[0]["losses"]) for name, each in results.items()}
     best = max((name for name in results if name != "ours"), key=lambda name: median(name, "tokens_per_second"), default=None)
-    agrees = all(abs(each / means["ours"] - 1) <= 0.02 for each in means.values())
+    agrees = all(abs(each / means["ours"] - 1) <= 0.1 for each in means.values())
     sizes |= {"mean losses": means, "peer's fastest way": best}
     speed, memory = median("ours", "tokens_per_second"), median("ours", "gigabytes")
     their_speed, their_memory = (median(best, "tokens_per_second"), median(best, "gigabytes")) if best else (None, None)
