@@ -1,4 +1,4 @@
-"""The order of the stages, walked to compute them, to look at what is stored, or to take part beside another process."""
+"""The order of the stages, walked to compute them, to inspect the store, or to help another process."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def looking(context: Context) -> Iterator[Look]:
 
 
 def assist(context: Context) -> None:
-    """What a machine beside the first one does for a run: its share of the texts, and of the fine-tuning."""
+    """The work of a further machine in a run: its share of the texts and of the fine-tuning."""
     if context.settings.trains:
         take_part(context, "perplexity")
         checkpoint.join_training(context)

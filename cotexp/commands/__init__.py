@@ -75,7 +75,7 @@ def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str
         print(f"Machine {rank} has done its part; machine 0 reports.")
         return None
     run_key = pipeline.run_key(context)
-    with pipeline.alone(context), tracking.tracker(settings, run_key, overrides=overrides, options=options) as tracker:
+    with pipeline.exclusive_run(context), tracking.tracker(settings, run_key, overrides=overrides, options=options) as tracker:
         context.on_metrics, context.on_curve = tracker.on_metrics, tracker.on_curve
         result = pipeline.run(context, overrides)
         if result.computed or not report.is_written(result.folder):

@@ -17,7 +17,7 @@ StoredSettings = Mapping[str, Any]
 """The settings of a finished run as its settings.json holds them."""
 
 
-class Asked(NamedTuple):
+class PromptForm(NamedTuple):
     """How a model is asked for one form of an answer: what the user says, and whether the `<compress>` mark or a ratio follows."""
 
     prompt: str
@@ -101,22 +101,22 @@ class Compression(Section):
         """The words that ask for a form or mode, None if there are none."""
         return getattr(self, INSTRUCTIONS.get(form, ""), None)
 
-    def ask(self, form: str, prompt: str, ratio: float | None = None) -> Asked:
+    def ask(self, form: str, prompt: str, ratio: float | None = None) -> PromptForm:
         """How a model is asked for a form or mode; training and evaluation both ask here.
 
         An instruction is a line of its own after the task's `prompt` (ours: where peers put theirs is not known to us). Without one, the
         mark asks for "compress", or a `ratio` if there is one; every other form has the prompt alone.
         """
         if form == "compress" and ratio is not None:
-            return Asked(prompt, False, ratio)
+            return PromptForm(prompt, False, ratio)
         instruction = self.instruction_for(form)
-        return Asked(f"{prompt}\n{instruction}", False) if instruction else Asked(prompt, form == "compress")
+        return PromptForm(f"{prompt}\n{instruction}", False) if instruction else PromptForm(prompt, form == "compress")
 
     @classmethod
     def disclosures(cls, settings: StoredSettings) -> Iterator[str]:
         """Sentences for reports: what this compression does that its paper does not say, from a run's stored settings."""
         if cls.asked_by == "instruction":
-            yield f"Our choice: an instruction stands on a line of its own behind the task's prompt{cls.words_of_instruction}."
+            yield f"Our choice: an instruction follows the task's prompt on a new line{cls.words_of_instruction}."
 
 
 INSTRUCTIONS = {"full": "long_instruction", "compress": "instruction"}

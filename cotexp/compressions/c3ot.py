@@ -18,8 +18,8 @@ class C3ot(Rewriting):
     words_of_instruction: ClassVar[str] = " and its words (C3oT's own are not known to us)"
 
     name: str = setting("c3ot", "Name of the compression.", choices=("c3ot",))
-    instruction: str = setting("Reason in as few words as you can.", "Asks for a short chain, on a line of its own behind the task's prompt.")
-    long_instruction: str = setting("Reason in full detail.", "Asks for a full chain, on a line of its own behind the task's prompt.")
+    instruction: str = setting("Reason in as few words as you can.", "Asks for a short chain on a new line after the task's prompt.")
+    long_instruction: str = setting("Reason in full detail.", "Asks for a full chain on a new line after the task's prompt.")
 
     def contradictions(self) -> Iterator[str]:
         yield from Rewriting.contradictions(self)

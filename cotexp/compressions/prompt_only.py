@@ -19,7 +19,7 @@ class PromptOnly(Compression):
     asked_by: ClassVar[Literal["instruction"]] = "instruction"
 
     name: str = setting("prompt_only", "Name of the compression.", choices=("prompt_only",))
-    instruction: str = setting("???", "What it is told, on a line of its own behind the task's prompt.")
+    instruction: str = setting("???", "What it is told on a new line after the task's prompt.")
 
     def contradictions(self) -> Iterator[str]:
         if not self.instruction.strip():

@@ -1,4 +1,4 @@
-"""The shortest chain among all rounds that keeps its answer: a control of ours beside MACC's stop rules."""
+"""The shortest chain among all rounds that keeps its answer: our control of MACC's stop rules."""
 
 from __future__ import annotations
 

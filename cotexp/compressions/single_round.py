@@ -1,4 +1,4 @@
-"""One rewrite of each chain: the control beside MACC's rounds."""
+"""One rewrite of each chain: the control of MACC's rounds."""
 
 from __future__ import annotations
 

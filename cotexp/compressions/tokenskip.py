@@ -54,7 +54,7 @@ class TokenSkip(Compression):
         if not self.ratios or len(set(self.ratios)) < len(self.ratios):
             yield f"ratios must name at least one ratio, and none twice; got {self.ratios}"
         if 1 in self.ratios:
-            yield f"ratios must lie below 1: chains in full form are mixture.full_ratio's share; got {self.ratios}"
+            yield f"ratios must be below 1: chains in full form are mixture.full_ratio's share; got {self.ratios}"
 
     def run_contradictions(self, settings: Any) -> Iterator[str]:
         asked = settings.evaluation.ratio

@@ -1,4 +1,4 @@
-"""Compressors that are models: the student itself, another local model, or one behind a server."""
+"""Compressors that are models: the student itself, another local model, or one on a server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LocalCompressor(Compressor):
 
 @dataclass(slots=True, kw_only=True)
 class ApiCompressor(Compressor):
-    """A model behind a server rewrites the chains of thought."""
+    """A model on a server rewrites the chains of thought."""
 
     name: str = setting("api", "Name of the compressor.", choices=("api",))
     batch_size: int = setting(64, "Most requests in flight.", low=1, high=1000, keyed=False)

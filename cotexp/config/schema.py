@@ -28,7 +28,7 @@ from cotexp.tasks import CustomTask, Task
 
 
 class UsersFolder(SearchPathPlugin):
-    """Lets Hydra find the settings files of the user's folder behind those of this project."""
+    """Lets Hydra find the settings files of the user's folder after those of this project."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for folder in config_folders()[1:]:

@@ -54,7 +54,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
 
 
 def add_installed() -> None:
-    """Put the settings classes of installed packages beside those of this project.
+    """Put the settings classes of installed packages with those of this project.
 
     Raises: ConfigError with a line for each entry point that adds none.
     """

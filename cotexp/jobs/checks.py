@@ -21,7 +21,7 @@ from cotexp.stages.context import Context
 from cotexp.store.disk import check_unchanged
 
 LEAST_ANSWER = 2
-"""Tokens behind a prompt that nobody can do without: one of the answer, and the one that ends it."""
+"""Tokens that every text needs after its prompt: one of the answer and the one that ends it."""
 
 
 class Role(NamedTuple):
@@ -77,7 +77,7 @@ def _check_formats(settings: Settings) -> None:
 
 
 def check_room(context: Context) -> None:
-    """Look whether every local model has room for an answer behind one prompt at least; longer prompts are counted one by one later.
+    """Check that every local model has room for an answer after at least one prompt; longer prompts are counted one by one later.
 
     Raises: ConfigError that names the setting which leaves no room for any of them.
     """

@@ -102,7 +102,7 @@ def _walk(context: Context, clock: Clock) -> Walk:
     return Walk(clock, around=lambda stage, model: on_all_devices(context, stage, model))
 
 
-def alone(context: Context) -> contextlib.AbstractContextManager[None]:
+def exclusive_run(context: Context) -> contextlib.AbstractContextManager[None]:
     """One process at a time computes, reports and publishes a run; another waits here until then, and says for whom.
 
     Raises: ConfigError when the run is not finished and the key of a server that it asks is missing.
@@ -114,17 +114,17 @@ def alone(context: Context) -> contextlib.AbstractContextManager[None]:
 
 
 def folder_of(context: Context) -> Path:
-    """Where the results of a run lie."""
+    """The folder of a run's results."""
     return Path(context.settings.paths.outputs) / "runs" / context.settings.name / run_key(context)
 
 
 def _plan_once(path: Path, wanted: dict[str, Any]) -> None:
-    """Write what the run goes on from, unless it stands there: the file's time is that of the first attempt."""
+    """Write the file from which a run continues, unless it exists: its time is that of the first attempt."""
     try:
-        stands_there = read_json(path) == wanted
+        is_written = read_json(path) == wanted
     except Damaged:
-        stands_there = False
-    if not stands_there:
+        is_written = False
+    if not is_written:
         write_json(path, wanted)
 
 

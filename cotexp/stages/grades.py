@@ -31,7 +31,7 @@ MOST_AT_ONCE = 20_000
 
 
 def spec(graded: Spec, answer_type: AnswerType, *, whole_text: bool) -> Spec:
-    """Labels of the texts of one ledger. A question's id stands for its gold answer and options."""
+    """Labels of the texts of one ledger. A question's id identifies its gold answer and options."""
     own = {"texts": graded.key, "answer_type": answer_type, "whole_text": whole_text, "math_verify": version("math-verify")}
     return Spec(NAME, {"version": VERSION, **own})
 
@@ -107,7 +107,7 @@ def predictions_of_run(folder: Path) -> dict[str, list[Prediction]]:
     """
     outputs = next((parent for parent in folder.absolute().parents if (parent / "store").is_dir()), None)
     if outputs is None:
-        raise RunFailed(f"{folder} lies under no folder with a store; name a run as it lies in OUTPUTS/runs")
+        raise RunFailed(f"{folder} is not in a folder with a store; name a run by its folder in OUTPUTS/runs")
     wanted, stages = questions_of(folder)[0], stages_of(folder, complete=True)
     with reading_run(folder):
         return _predictions(outputs, wanted, stages)

@@ -27,12 +27,12 @@ CHUNK = 512
 """Rows claimed at once."""
 
 Texts = dict[str, "_Text"]
-"""Row id -> what it stands for."""
+"""Row id -> its text."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text about one question, behind what was thought `before` it where it is the answer part of a model that thinks."""
+    """A text about one question; `before` is the thinking that precedes the answer of a reasoning model."""
 
     question_id: str
     before: str

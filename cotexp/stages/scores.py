@@ -141,7 +141,7 @@ def _scorer(context: Context, questions: Sequence[Question], rationales: Sequenc
 
 @dataclass(frozen=True, slots=True)
 class _Forms:
-    """What is scored about one question: the answer alone, or a rationale in three forms, each with the answer behind it."""
+    """What is scored about one question: the answer without a rationale, or a rationale in three forms, each followed by the answer."""
 
     question: Question
     scoring: Scoring
@@ -175,7 +175,7 @@ class _Forms:
         from cotexp.inference.scoring import Text
 
         before = [*ids, *self.encoder.text_ids(joint.rstrip(), goes_on=bool(ids))]
-        space = joint[len(joint.rstrip()) :]  # belongs to the word behind it, as tokenizers have learnt it
+        space = joint[len(joint.rstrip()) :]  # tokenizers attach it to the next word
         answer = self.encoder.text_ids(space + difficulty.answer_text(self.question, self.scoring.answer), goes_on=bool(before))
         answer = [*answer, self.encoder.eos_id]
         read = range(len(before), len(before) + len(answer))

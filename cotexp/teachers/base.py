@@ -44,7 +44,7 @@ class Recorded:
 class Teacher(Writer):
     """Base of the settings class of each teacher.
 
-    Traits beside those of a `Writer`: `needs_references`, every question to train on must have a worked solution.
+    Traits in addition to those of a `Writer`: `needs_references`, every question to train on must have a worked solution.
     """
 
     __slots__ = ()

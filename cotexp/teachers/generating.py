@@ -1,4 +1,4 @@
-"""Teachers that are models: the student itself, another local model, or one behind a server."""
+"""Teachers that are models: the student itself, another local model, or one on a server."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class LocalTeacher(OtherTeacher):
 
 @dataclass(slots=True, kw_only=True)
 class ApiTeacher(OtherTeacher):
-    """A model behind a server writes several rationales for each question (MoRSD)."""
+    """A model on a server writes several rationales for each question (MoRSD)."""
 
     name: str = setting("api", "Name of the teacher.", choices=("api",))
     batch_size: int = setting(64, "Most requests in flight.", low=1, high=1000, keyed=False)

@@ -20,7 +20,7 @@ class RecordedTeacher(Teacher):
     name: str = setting("recorded", "Name of the teacher.", choices=("recorded",))
     files: list[str] = setting(
         [],
-        "Files with one rationale per row (JSON Lines, CSV or Parquet); * matches any name, {task} stands for the task's; "
+        "Files with one rationale per row (JSON Lines, CSV or Parquet); * matches any name, {task} is replaced by the task's; "
         "relative to the current folder or to a data folder.",
         keyed=False,
         is_path=True,
@@ -31,7 +31,7 @@ class RecordedTeacher(Teacher):
     source_field: str = setting("source", "Field that names the author; the file's name where a row lacks it.", keyed=False)
     questions_file: str | None = setting(
         None,
-        "File with id_field and question_field for files whose rows know only the id; {task} stands for the task's name.",
+        "File with id_field and question_field for files whose rows know only the id; {task} is replaced by the task's name.",
         keyed=False,
         is_path=True,
     )

@@ -200,7 +200,7 @@ def test_what_the_papers_do_not_say_of_training_stands_under_every_table_of_trai
     assert f"{begin} 3% of the steps; every weight is trained, where MACC trains adapters." in disclosures([full])
     assert len([line for line in disclosures([lora, full, lora]) if line.startswith(begin)]) == 2, "both, each once"
     assert disclosures([{**lora, "compression": {"name": "prompt_only"}}]) == [
-        "Our choice: an instruction stands on a line of its own behind the task's prompt."
+        "Our choice: an instruction follows the task's prompt on a new line."
     ], "nothing was trained"
 
 
@@ -273,7 +273,7 @@ def test_a_run_that_trained_nothing_has_a_report_that_says_so(finished: Path) ->
     report.write(finished)
     text = (finished / "results.md").read_text()
     assert "- Nothing was trained.\n" in text
-    assert "- Our choice: an instruction stands on a line of its own behind the task's prompt.\n" in text
+    assert "- Our choice: an instruction follows the task's prompt on a new line.\n" in text
     assert "fine-tuned" not in text
     assert list((finished / "figures").iterdir()) == []
 

@@ -295,7 +295,7 @@ CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: C3ot(prompt="Shorten it."), "prompt must contain {rationale}"),
     (lambda: TokenSkip(ratios=[]), "ratios must name at least one ratio, and none twice; got []"),
     (lambda: TokenSkip(ratios=[0.5, 0.5]), "ratios must name at least one ratio, and none twice; got [0.5, 0.5]"),
-    (lambda: TokenSkip(ratios=[1.0, 0.5]), "ratios must lie below 1: chains in full form are mixture.full_ratio's share; got [1.0, 0.5]"),
+    (lambda: TokenSkip(ratios=[1.0, 0.5]), "ratios must be below 1: chains in full form are mixture.full_ratio's share; got [1.0, 0.5]"),
     (lambda: Trainer(devices=0), "devices must be at least 1; got 0"),
     (lambda: Trainer(devices=2), "devices and num_nodes must be 1 unless trainer is ddp, fsdp or deepspeed; got devices=2, num_nodes=1"),
     (lambda: Trainer(strategy="ddp", devices=3), "batch_size must be a multiple of devices * num_nodes (3); got 32"),

@@ -191,7 +191,7 @@ def test_predictions_that_the_store_has_lost_are_missed_by_count_and_task(setup:
 
 
 def test_a_folder_outside_of_any_outputs_holds_no_predictions(tmp_path: Path) -> None:
-    with pytest.raises(RunFailed, match="lies under no folder with a store"):
+    with pytest.raises(RunFailed, match="is not in a folder with a store"):
         grades.predictions_of_run(tmp_path / "runs" / "some")
 
 
