@@ -130,6 +130,7 @@ def known_groups() -> set[str]:
     return {*schema.SECTIONS, *slots.OVERLAYS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_file_can_be_composed_checked_and_planned(path: Path, files: Path, random_model: Path, tmp_path: Path) -> None:
     points = command_line.check_command_line(overrides_of(path, files), multirun=is_sweep(path))

@@ -293,6 +293,7 @@ def test_a_folder_that_holds_no_model_is_refused(name: str, missing: str, files:
     assert_clear(f"cotexp: {caught.value}", ["model.path", missing, name])
 
 
+@pytest.mark.slow
 def test_more_questions_than_there_are_stories_are_refused() -> None:
     from cotexp.tasks import load_questions
 
@@ -313,6 +314,7 @@ def small_run(model: Path) -> list[str]:
     return [f"model.path={model}", "compressor=self", "task.num_train=8", "task.num_validation=2", "task.num_test=2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["file", "file/below"])
 def test_outputs_that_are_no_folder_are_refused(place: str, random_model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
@@ -322,6 +324,7 @@ def test_outputs_that_are_no_folder_are_refused(place: str, random_model: Path, 
     assert (tmp_path / "file").read_text() == "kept"
 
 
+@pytest.mark.slow
 def test_outputs_that_are_read_only_are_refused(random_model: Path, tmp_path: Path, mounted: Mounted) -> None:
     folder = tmp_path / "locked"
     folder.mkdir()
@@ -332,6 +335,7 @@ def test_outputs_that_are_read_only_are_refused(random_model: Path, tmp_path: Pa
         assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_refused_before_any_work_and_left_clean(random_model: Path, tmp_path: Path, mounted: Mounted) -> None:
     folder = tmp_path / "full"
     folder.mkdir()

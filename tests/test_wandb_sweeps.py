@@ -86,6 +86,7 @@ def test_every_point_of_a_sweep_passes_our_checks(path: Path) -> None:
     assert len(points_of(path)) == len(commands)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_metric_of_a_sweep_is_one_that_its_runs_have_and_no_search_chooses_by_test_questions(path: Path) -> None:
     sweep = read(path)

@@ -320,6 +320,7 @@ def test_no_command_takes_a_wrong_option(places: Path, tmp_path: Path, monkeypat
     assert sorted(tmp_path.rglob("*")) == before, "nothing is written"
 
 
+@pytest.mark.slow
 def test_a_report_and_labels_that_cannot_be_written_end_in_a_line(places: Path, tmp_path: Path) -> None:
     from run_folders import write_run
 

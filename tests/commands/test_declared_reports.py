@@ -73,6 +73,7 @@ def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills
     assert f"1 of {len(points)} expected runs are missing; all of them: python run.py -m sweep={ABLATION} " in report.tables[0].notes[-1]
 
 
+@pytest.mark.slow
 def test_an_arm_without_any_run_is_a_row_that_says_so(outputs: Path, points: list[GridPoint]) -> None:
     first = [number for number, point in enumerate(points) if point.overrides[:3] == points[0].overrides[:3]]
     for number in first:
@@ -226,6 +227,7 @@ def test_published_numbers_have_a_source_and_are_in_range(name: str) -> None:
     assert all(each.method for each in file.rows)
 
 
+@pytest.mark.slow
 def test_what_a_paper_does_not_show_is_not_available(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     table = declared_reports.make(["macc/main"], tmp_path, ReportOptions()).tables[0]

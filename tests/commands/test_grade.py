@@ -90,6 +90,7 @@ def test_choices_take_their_options_in_every_form(tmp_path: Path, capsys: pytest
     assert "math_verify" not in summary
 
 
+@pytest.mark.slow
 def test_yes_and_no_and_formulas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         {"id": 0, "gold": "true", "text": "The answer is yes."},
@@ -109,6 +110,7 @@ def test_yes_and_no_and_formulas(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert out == [{"id": 0, "extracted": "25", "strict": True, "lenient": True, "math_verify": True, "timed_out": False}]
 
 
+@pytest.mark.slow
 def test_a_comparison_that_ran_out_is_marked_on_its_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"id": 0, "gold": "5", "text": "\\boxed{\\frac{10}{2}}"}, {"id": 1, "gold": "5", "text": "The answer is $9^{9^{9^{9}}}$"}]
     path = written(tmp_path, rows)

@@ -76,6 +76,7 @@ def test_an_error_on_another_device_fails_the_stage_with_its_message(tmp_path: P
         wait()
 
 
+@pytest.mark.slow
 def test_a_device_that_is_killed_ends_the_stage_and_leaves_no_process(tmp_path: Path) -> None:
     context = prepare(tmp_path, "model.devices=3")
     workers: list[psutil.Process] = []

@@ -117,6 +117,7 @@ def logits_of(model: Any, prompt: list[int], ids: list[int]) -> torch.Tensor:
     return model(input_ids=torch.tensor([prompt + ids]), use_cache=False).logits[0, len(prompt) - 1 : -1]
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_one_plain_pass(loaded: LoadedModel) -> None:
     scorer, found = Scorer(loaded, 400), {}
     own = [each for each in items() if scorer.fits(each)]

@@ -33,6 +33,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_compressing_alone_trains_nothing_makes_no_run_and_says_what_came_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_experiment(settings_of(tmp_path, "compression.max_rounds=1", "compress_only=true"))
     assert {each.name for each in (tmp_path / "store").iterdir()} - {".outputs", ".users"} == {"grades", "perplexity", "rationales", "rounds"}
@@ -44,6 +45,7 @@ def test_compressing_alone_trains_nothing_makes_no_run_and_says_what_came_out(tm
         run_experiment(settings_of(tmp_path, "compression=none", "compress_only=true"))
 
 
+@pytest.mark.slow
 def test_every_stop_rule_within_the_stored_rounds_is_a_candidate_with_the_metrics_of_its_run(outputs: Path) -> None:
     lookup = Lookup()
     limit = lookup.candidate(settings_of(outputs, "compression.max_rounds=2"))

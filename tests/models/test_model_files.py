@@ -71,6 +71,7 @@ def test_every_file_is_here() -> None:
     assert set(FILES) == {*KIND_OF, "scratch"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_is_planned_without_a_network(name: str, settings: dict[str, Settings], family_folder: MakeFamily, tmp_path: Path) -> None:
     own = copy.deepcopy(settings[name])
@@ -86,6 +87,7 @@ def test_a_file_is_planned_without_a_network(name: str, settings: dict[str, Sett
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [each for each in FILES if each in KIND_OF and KIND_OF[each] not in ("gguf", "tiny")])
 def test_a_model_that_cannot_be_had_is_named_in_one_line(name: str, settings: dict[str, Settings]) -> None:
     model = settings[name].model
@@ -97,12 +99,14 @@ def test_a_model_that_cannot_be_had_is_named_in_one_line(name: str, settings: di
     assert "check the name or give a folder" in line
 
 
+@pytest.mark.slow
 def test_large_models_generate_in_bfloat16_and_every_file_of_a_real_model_names_its_licence(settings: dict[str, Settings]) -> None:
     large = {name for name in FILES if settings[name].model.dtype == "bfloat16"}
     assert large - {"smollm2_135m_gguf"} == {name for name in FILES if name.endswith(("_1_5b", "_1_7b", "_3b", "_7b", "_8b", "_xl"))}
     assert {name for name in FILES if settings[name].model.license is None} == {"hf", "gguf", "scratch"}
 
 
+@pytest.mark.slow
 def test_what_a_model_is_told_besides_its_own_is_part_of_the_keys_of_its_texts(
     settings: dict[str, Settings], family_folder: MakeFamily, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def finished(outputs: Path, random_model: Path) -> tuple[Context, Path]:
     return run(outputs, random_model)
 
 
+@pytest.mark.slow
 def test_every_scored_rationale_of_the_run_is_read_with_its_teacher_and_label(finished: tuple[Context, Path]) -> None:
     context, folder = finished
     found = difficulty.read(folder)

@@ -163,6 +163,7 @@ def test_another_ratio_is_asked_of_the_same_model(context: Context, random_model
     assert latency.spec(context, "full") == latency.spec(more, "full")
 
 
+@pytest.mark.slow
 def test_a_run_counts_what_was_pruned_to_which_ratio(context: Context) -> None:
     result = pipeline.run(context)
     rows = [json.loads(line) for line in (result.folder / "compressed.jsonl").read_text().splitlines()]

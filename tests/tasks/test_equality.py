@@ -425,6 +425,7 @@ def test_fractions_are_equal_exactly_when_their_values_are(one: Fraction, other:
     assert plainly_equal(spelled(one, 1), spelled(one, 6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     [" ", "\\text{", "^{", "\\frac{1}", "1 ", "1,", "9", "{", "(", "a ", "\\sqrt{", "\\,", "-", "!", "\\pm ", "x=", "_", "2\\frac{", "1,2 or "],

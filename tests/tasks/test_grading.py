@@ -235,6 +235,7 @@ def test_any_formula_is_normalised_to_something_stable(latex: str) -> None:
     assert answers_equal(latex, latex, "latex")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit", [" ", "\\text{", "\\text{ ", "^ ", "^{ ", "\\frac", "\\frac{1}", "1 ", "1,", "9", "{", "a ", "\\sqrt ", "\\,", "%", "$"]
 )

@@ -347,6 +347,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 def test_a_script_may_grade(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
