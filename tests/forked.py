@@ -19,9 +19,11 @@ import sys
 import tempfile
 import time
 import types
+import weakref
 from pathlib import Path
 from typing import IO, Any
 
+# Not wandb, whose import makes a folder for its media that the first fork to end deletes.
 LIBRARIES = [
     *("torch", "torch._dynamo", "torch.utils.data", "transformers", "transformers.models.auto.modeling_auto", "transformers.models.qwen2"),
     *("transformers.generation.utils", "transformers.trainer_utils", "pytorch_lightning", "torchmetrics", "peft", "hydra", "omegaconf"),
@@ -33,7 +35,6 @@ LIBRARIES = [
         "math_verify",
         "latex2sympy2_extended",
         "sympy",
-        "wandb",
         "rich",
         "openai",
         "tenacity",
@@ -47,6 +48,9 @@ class Process:
 
     def __init__(self, pid: int, output: IO[bytes], errors: IO[bytes] | None) -> None:
         self.pid, self._output, self._errors = pid, output, errors
+        for file in (output, errors):
+            if file is not None:
+                weakref.finalize(self, file.close)
 
     @property
     def returncode(self) -> int | None:
@@ -137,6 +141,7 @@ class _Server:
         if self.owner == os.getpid():
             self.process.stdin.close()  # type: ignore[union-attr]
             self.process.wait()
+            self.process.stdout.close()  # type: ignore[union-attr]
 
 
 _SERVERS: list[_Server] = []

@@ -130,7 +130,7 @@ def test_another_task_to_evaluate_on_computes_its_own_rows_and_nothing_else(fold
 def test_the_same_command_again_computes_nothing_and_a_plan_agrees(folder: Path, both: Run) -> None:
     before = stored(folder)
     again = run(folder, BOTH)
-    assert "was finished already" in again
+    assert "already finished" in again
     assert [line for line in again.splitlines() if "│" in line] == [line for line in both.text.splitlines() if "│" in line]
     assert stored(folder) == before
     (settings,) = command_line.check_command_line(arguments(folder, BOTH), multirun=False)

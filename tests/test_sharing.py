@@ -66,7 +66,7 @@ def test_sixteen_processes_at_once_ask_for_each_text_once_and_end_alike_though_o
     assert done is not None
     assert done.state == "finished"
     assert not [text for text in said.values() if "claimed by process" in text], "a dead process was waited for"
-    tables = {re.sub(r" \(was finished already\)|(?m:^\[.*$)|\s", "", text) for pid, text in said.items() if pid != at_work.owner["pid"]}
+    tables = {re.sub(r" \(already finished\)|(?m:^\[.*$)|\s", "", text) for pid, text in said.items() if pid != at_work.owner["pid"]}
     assert len(tables) == 1, "all end with the same table"
     assert len(list(tmp_path.rglob("metrics.json"))) == 1
     assert "now at rationales" in "".join(said.values())

@@ -164,6 +164,6 @@ def test_an_adapter_that_does_not_fit_is_one_line(damage: str, random_model: Pat
     save_file(tensors, path, metadata={"format": "pt"})
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(ConfigError, match=rf"^the adapter in {tmp_path} .*; remove that folder, and let the run make it anew$") as caught:
+    with pytest.raises(ConfigError, match=rf"^the adapter in {tmp_path} .*; remove that folder, and let the run make it again$") as caught:
         loading.load(tmp_path, PretrainedModel(path=str(random_model), device="cpu"), base_folder=random_model)
     assert "\n" not in str(caught.value)

@@ -257,7 +257,7 @@ def test_a_hub_that_gives_nothing_is_one_line_that_says_what_to_do(hub: str, tmp
 @pytest.mark.parametrize(
     ("wanted", "options", "problem"),
     [
-        ("flash_attention_2", {"device": "cpu"}, "runs on NVIDIA GPUs alone, and the device is cpu"),
+        ("flash_attention_2", {"device": "cpu"}, "runs only on NVIDIA GPUs, and the device is cpu"),
         ("flash_attention_3", {"device": "cuda", "dtype": "float32"}, "computes in bfloat16, and the number format is float32"),
         ("flash_attention_3", {"device": "cuda"}, "needs the package flash-attn-interface, which is not installed"),
         ("flex_attention", {"device": "cpu", "trains": True}, "does not train on a CPU"),
