@@ -69,6 +69,12 @@ class Trainer(Section):
         low=1,
         keyed=False,
     )
+    padding_free: bool | None = setting(
+        None,
+        "Whether the texts of a forward pass stand in one row without padding: the same loss. By default where model.attn_implementation is "
+        "flash_attention_2, flash_attention_3 or flex_attention, which spend no time on pairs of tokens of different texts.",
+        keyed=False,
+    )
     gradient_checkpointing: bool | None = setting(
         None,
         "Whether activations are computed again in the backward pass: less memory, about a third more time, the same loss. By default where a step "

@@ -67,12 +67,16 @@ class SourceTargetBatch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """The examples of every global batch, by index, and their division among devices and micro-batches. Lengths are in tokens."""
+    """The examples of every global batch, by index, and their division among devices and micro-batches. Lengths are in tokens.
+
+    `padding_free`: the texts of a micro-batch stand in one row.
+    """
 
     global_batches: list[list[int]]
     lengths: list[int]
     num_devices: int
     cuts: list[list[list[int]]]
+    padding_free: bool = False
 
     @property
     def num_micro_batches(self) -> int:
@@ -95,20 +99,26 @@ class BatchPlan:
 
     def num_tokens(self, indices: Sequence[int]) -> int:
         """Tokens of a micro-batch with its padding."""
-        return len(indices) * max(self.lengths[index] for index in indices)
+        return num_tokens([self.lengths[index] for index in indices], padding_free=self.padding_free)
 
 
-def cut(lengths: Sequence[int], indices: Iterable[int], *, max_rows: int, max_tokens: int) -> list[list[int]]:
-    """Micro-batches of examples of similar length, within limits of rows and padded tokens. A longer example is alone in its micro-batch."""
+def num_tokens(lengths: Sequence[int], *, padding_free: bool) -> int:
+    """Tokens of a micro-batch of texts of these lengths, with padding up to the longest if it has any."""
+    return sum(lengths) if padding_free else len(lengths) * max(lengths)
+
+
+def cut(lengths: Sequence[int], indices: Iterable[int], *, max_rows: int, max_tokens: int, padding_free: bool = False) -> list[list[int]]:
+    """Micro-batches of examples of similar length, within limits of rows and tokens. A longer example is alone in its micro-batch."""
     parts: list[list[int]] = []
     for index in sorted(indices, key=lambda index: (-lengths[index], index)):
-        if not parts or len(parts[-1]) == max_rows or (len(parts[-1]) + 1) * lengths[parts[-1][0]] > max_tokens:
+        own = [lengths[other] for other in (*(parts[-1] if parts else ()), index)]
+        if not parts or len(own) > max_rows or num_tokens(own, padding_free=padding_free) > max_tokens:
             parts.append([])
         parts[-1].append(index)
     return parts
 
 
-def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int) -> BatchPlan:
+def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int, padding_free: bool = False) -> BatchPlan:
     """The global batches of `max_epochs` passes over examples of these lengths in tokens, in whole steps.
 
     Every pass is a new permutation. One more pass completes the last batch.
@@ -116,9 +126,10 @@ def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int) -> Batc
     steps = max(1, round(len(lengths) * trainer.max_epochs / trainer.batch_size))
     stream = _permutations(len(lengths), seed)
     batches = [[next(stream) for _ in range(trainer.batch_size)] for _ in range(steps)]
-    rows = trainer.micro_batch_size or _default_rows(trainer.batch_size // trainer.num_workers)
-    cuts = [cut(lengths, each, max_rows=rows, max_tokens=max_tokens(trainer)) for each in batches]
-    return BatchPlan(batches, list(lengths), trainer.num_workers, cuts)
+    share = trainer.batch_size // trainer.num_workers
+    rows = trainer.micro_batch_size or (share if padding_free else _default_rows(share))
+    cuts = [cut(lengths, each, max_rows=rows, max_tokens=max_tokens(trainer), padding_free=padding_free) for each in batches]
+    return BatchPlan(batches, list(lengths), trainer.num_workers, cuts, padding_free)
 
 
 def max_tokens(trainer: Trainer) -> int:
@@ -233,7 +244,8 @@ class MixtureData(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
         lengths, devices = [len(each.encoded.ids) for each in self.validation], self.plan.num_devices
-        shared = cut(lengths, range(len(lengths)), max_rows=VALIDATION_BATCH * devices, max_tokens=self.max_tokens * devices)
+        limits = {"max_rows": VALIDATION_BATCH * devices, "max_tokens": self.max_tokens * devices}
+        shared = cut(lengths, range(len(lengths)), **limits, padding_free=self.plan.padding_free)
         return _loader([self._share([self.validation[index] for index in each], self.trainer.global_rank) for each in shared])
 
     def _share(self, batch: Sequence[EncodedExample], device: int) -> Batch | SourceTargetBatch:

@@ -24,7 +24,7 @@ from cotexp.records import Example
 from cotexp.settings.base import ConfigError
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.training import Trainer
-from cotexp.training import resumable
+from cotexp.training import packing, resumable
 from cotexp.training.data import EncodedExample, MixtureData, max_tokens, plan_batches
 from cotexp.training.modules import MultitaskModule
 from cotexp.training.recorder import BEST, CURVE, RESUMABLE, CurveRow, Recorder
@@ -67,7 +67,8 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     train, num_too_long = _encode(job.train, encoder, limits, task_of, "training")
     validation, num_validation_too_long = _encode(job.validation, encoder, limits, task_of, "validation")
     check_sides([len(each.encoded.ids) for each in (*train, *validation)], RopeLimit.of(model), job.trainer)
-    plan = plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed)
+    padding_free = packing.is_padding_free(job.trainer, job.model.attn_implementation, is_encoder_decoder=limits.reads_apart)
+    plan = plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed, padding_free=padding_free)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     data = MixtureData(train, validation, plan, pad_id, max_tokens=max_tokens(job.trainer), encoder_decoder=limits.reads_apart)
     if job.trainer.num_workers == 1:
@@ -234,6 +235,7 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
         for each in loggers:
             each.setLevel(logging.ERROR)
         try:

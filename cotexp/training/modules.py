@@ -14,6 +14,7 @@ from cotexp.models.loading import decoder_inputs
 from cotexp.models.rope import RopeLimit
 from cotexp.settings.base import TrainingDiverged
 from cotexp.settings.training import Trainer
+from cotexp.training import packing
 from cotexp.training.data import FORMS, Batch, BatchPlan, SourceTargetBatch, split_at_rope_limit
 from cotexp.training.memory import computes_twice
 from cotexp.training.sharding import shard, trained_parameters
@@ -27,11 +28,15 @@ class Losses(NamedTuple):
     sums: torch.Tensor
 
 
-def supervised_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int = 1) -> Losses:
-    """The losses of a batch's supervised tokens."""
+def supervised_loss(model: Any, batch: Batch | SourceTargetBatch, num_tasks: int = 1, *, padding_free: bool = False) -> Losses:
+    """The losses of a batch's supervised tokens. With `padding_free`, a causal model reads its texts in one row.
+
+    Raises: ConfigError if the model would mix them.
+    """
     if isinstance(batch, SourceTargetBatch):
         return _from_source(model, batch, num_tasks)
-    parts = [_from_prompt(model, each, num_tasks) for each in split_at_rope_limit(batch, RopeLimit.of(model))]
+    read = _from_row if padding_free else _from_prompt
+    parts = [read(model, each, num_tasks) for each in split_at_rope_limit(batch, RopeLimit.of(model))]
     return Losses(torch.stack([each.total for each in parts]).sum(), torch.stack([each.sums for each in parts]).sum(dim=0))
 
 
@@ -40,6 +45,15 @@ def _from_prompt(model: Any, batch: Batch, num_tasks: int) -> Losses:
     rows_N, columns_N = batch.supervised_BT[:, 1:].nonzero().unbind(dim=1)
     inputs = {"input_ids": batch.ids_BT, "use_cache": False}
     states = head.hidden(model, inputs, rows_N, columns_N)
+    return _losses(states, batch.ids_BT[rows_N, columns_N + 1], batch.kind_B[rows_N], num_tasks)
+
+
+def _from_row(model: Any, batch: Batch, num_tasks: int) -> Losses:
+    """Losses of a causal model that reads the texts without padding, in one row."""
+    packing.check(model)
+    rows_N, columns_N = batch.supervised_BT[:, 1:].nonzero().unbind(dim=1)
+    inputs, places_BT = packing.packed(batch.ids_BT, batch.attention_BT)
+    states = head.hidden(model, {**inputs, "use_cache": False}, torch.zeros_like(rows_N), places_BT[rows_N, columns_N])
     return _losses(states, batch.ids_BT[rows_N, columns_N + 1], batch.kind_B[rows_N], num_tasks)
 
 
@@ -68,7 +82,7 @@ class MultitaskModule(pl.LightningModule):
     def __init__(self, model: Any, trainer: Trainer, plan: BatchPlan, *, tasks: Sequence[str], num_steps: int, first_step: int, seed: int) -> None:
         super().__init__()
         self.model, self.options, self.num_steps, self.first_step, self.seed = model, trainer, num_steps, first_step, seed
-        self.most_tokens = plan.most_tokens
+        self.most_tokens, self.padding_free = plan.most_tokens, plan.padding_free
         self.tasks, self.sums = tasks, torch.zeros(2, len(tasks), len(FORMS))
 
     @property
@@ -89,14 +103,17 @@ class MultitaskModule(pl.LightningModule):
 
     def training_step(self, batch: Batch | SourceTargetBatch, batch_idx: int) -> torch.Tensor:
         torch.manual_seed(self.seed * 1_000_003 + self.step * 1_009 + self.global_rank)
-        total, sums = supervised_loss(self.model, batch, len(self.tasks))
+        total, sums = self._losses_of(batch)
         self.sums = self.sums.to(sums.device) + sums
         loss = total / batch.num_supervised_global
         self.check_finite(loss.item(), self.step + 1)
         return loss * self.trainer.world_size * self.trainer.accumulate_grad_batches
 
     def validation_step(self, batch: Batch | SourceTargetBatch, batch_idx: int) -> None:
-        self.sums = self.sums.to(batch.kind_B.device) + supervised_loss(self.model, batch, len(self.tasks)).sums
+        self.sums = self.sums.to(batch.kind_B.device) + self._losses_of(batch).sums
+
+    def _losses_of(self, batch: Batch | SourceTargetBatch) -> Losses:
+        return supervised_loss(self.model, batch, len(self.tasks), padding_free=self.padding_free)
 
     def check_finite(self, loss: float, step: int) -> None:
         """Raises: TrainingDiverged if a loss is NaN or infinite."""

@@ -28,6 +28,8 @@ MAX_NEW_TOKENS = 12
 SAMPLING = Sampling(max_new_tokens=MAX_NEW_TOKENS)
 WITHOUT_STATIC_CACHE = {"GPT-Neo", "Mamba", "Mamba2", "FalconMamba", "RWKV", "MiniMax"}
 """Of the causal kinds, those that compiled steps are refused for."""
+MIX_TEXTS_OF_A_ROW = {"OPT", "BLOOM", "LFM2", "Jamba", "Qwen3-Next", "Mamba", "Mamba2", "FalconMamba", "RWKV", "MiniMax"}
+"""Of the causal kinds, those that micro-batches without padding are refused for."""
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -129,10 +131,37 @@ def test_scores_are_those_of_one_plain_pass(loaded: LoadedModel) -> None:
     assert len(own) > 1
 
 
-def test_the_training_loss_is_that_of_plain_passes(loaded: LoadedModel) -> None:
+def training_pairs() -> list[tuple[list[int], list[int]]]:
+    """Prompts and texts, below and above window and rotary limit."""
     draw = random.Random(5)
-    pairs = [(random_ids(draw, prompt), random_ids(draw, target)) for prompt, target in ((5, 3), (30, 20), (ROPE_LIMIT, 20), (17, 9), (2, 40))]
-    examples = [EncodedExample(Encoded(prompt + ids, [0] * len(prompt) + [1] * len(ids)), "full") for prompt, ids in pairs]
+    return [(random_ids(draw, prompt), random_ids(draw, target)) for prompt, target in ((5, 3), (30, 20), (ROPE_LIMIT, 20), (17, 9), (2, 40))]
+
+
+def encoded(pairs: list[tuple[list[int], list[int]]]) -> list[EncodedExample]:
+    return [EncodedExample(Encoded(prompt + ids, [0] * len(prompt) + [1] * len(ids)), "full") for prompt, ids in pairs]
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_without_padding_loss_and_gradients_are_the_same_or_the_model_is_refused(anything: LoadedModel, name: str) -> None:
+    model, batch = loaded_with(anything, CAUSAL[name]).model, collate(encoded(training_pairs()), 0, 1)
+    if name in MIX_TEXTS_OF_A_ROW:
+        with pytest.raises(ConfigError, match=r"^trainer\.padding_free must be false for this model \(\w+\), which mixes texts .*; take false$"):
+            supervised_loss(model, batch, padding_free=True)
+        return
+    found = []
+    for padding_free in (False, True):
+        losses = supervised_loss(model, batch, padding_free=padding_free)
+        losses.total.backward()
+        found.append((losses.sums, torch.cat([each.grad.flatten() for each in model.parameters() if each.grad is not None])))
+        model.zero_grad()
+    (padded, padded_gradient), (packed, packed_gradient) = found
+    assert torch.allclose(padded, packed, rtol=1e-6)
+    assert (padded_gradient - packed_gradient).abs().max() <= 1e-5 * padded_gradient.abs().max()
+
+
+def test_the_training_loss_is_that_of_plain_passes(loaded: LoadedModel) -> None:
+    pairs = training_pairs()
+    examples = encoded(pairs)
     batch = (collate_source_target if loaded.model.config.is_encoder_decoder else collate)(examples, 0, 1)
     with torch.no_grad():
         sums = supervised_loss(loaded.model, batch).sums

@@ -67,20 +67,22 @@ def test_every_example_of_a_step_is_dealt_exactly_once(devices: int, micro_batch
     st.sampled_from([(1, 12), (2, 12), (3, 12), (4, 4)]),
     st.integers(1, 2000),
     st.sampled_from([None, 1, 5]),
+    st.booleans(),
 )
 def test_micro_batches_keep_to_their_tokens_and_every_device_has_as_many(
-    lengths: list[int], layout: tuple[int, int], max_tokens: int, rows: int | None
+    lengths: list[int], layout: tuple[int, int], max_tokens: int, rows: int | None, padding_free: bool
 ) -> None:
     devices, batch_size = layout
     own = trainer(devices=devices, batch_size=batch_size, max_batch_tokens=max_tokens, micro_batch_size=rows, max_epochs=1)
-    plan = plan_batches(lengths, own, seed=3)
+    plan = plan_batches(lengths, own, seed=3, padding_free=padding_free)
     for step, batch in enumerate(plan.global_batches):
         dealt = [plan.micro_batches(step, device) for device in range(devices)]
         assert {len(each) for each in dealt} == {plan.num_micro_batches}
         assert sorted(chain.from_iterable(micro for each in dealt for micro in each)) == sorted(batch)
         for micro in chain.from_iterable(dealt):
             assert 0 < len(micro) <= (rows or batch_size)
-            assert len(micro) == 1 or len(micro) * max(lengths[index] for index in micro) <= max_tokens
+            of_micro = [lengths[index] for index in micro]
+            assert len(micro) == 1 or (sum(of_micro) if padding_free else len(micro) * max(of_micro)) <= max_tokens
 
 
 def test_a_long_example_goes_alone_and_short_ones_together() -> None:

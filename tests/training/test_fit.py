@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,16 @@ def test_the_curve_does_not_depend_on_the_tokens_of_a_micro_batch(make_job: Make
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_the_curve_does_not_depend_on_padding(make_job: MakeJob, tuning: str) -> None:
+    padded, packed = make_job("padded", tuning=tuning), make_job("packed", tuning=tuning, padding_free=True, max_batch_tokens=300)
+    fit(padded)
+    fit(packed)
+    for one, other in zip(read_curve(padded), read_curve(packed), strict=True):
+        assert one == pytest.approx(other, rel=1e-5), "float32 sums in another order"
+
+
+@pytest.mark.slow
 def test_the_loss_and_weights_of_a_step_do_not_depend_on_micro_batches(make_job: MakeJob) -> None:
     whole, parts = make_job("whole", micro_batch_size=16), make_job("parts", micro_batch_size=2)
     fit(whole)
@@ -267,6 +278,18 @@ def test_an_error_in_a_worker_process_ends_training_with_its_message(make_job: M
 
 
 @pytest.mark.slow
+def test_a_machine_of_a_slurm_cluster_gets_no_advice_on_srun(make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning gives it wherever it finds that command."""
+    command = tmp_path / "bin" / "srun"
+    command.parent.mkdir()
+    command.touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        fit(make_job("on a cluster", max_epochs=0.1))
+    assert not [str(each.message) for each in given if "srun" in str(each.message)]
+
+
 def test_the_checkpoint_with_the_lowest_validation_loss_is_kept(make_job: MakeJob) -> None:
     job = make_job("job", learning_rate=0.3, max_epochs=3)
     fit(job)

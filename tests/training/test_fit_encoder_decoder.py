@@ -18,6 +18,7 @@ from cotexp.inference.local import LocalEngine
 from cotexp.models import loading
 from cotexp.models.encoding import Encoded
 from cotexp.records import Example
+from cotexp.settings.base import ConfigError
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.sampling import Sampling
 from cotexp.settings.training import Lora, Trainer
@@ -141,6 +142,11 @@ def test_the_loss_and_weights_of_a_step_do_not_depend_on_micro_batches(make_job:
     fit(parts)
     for one, other in zip(read_curve(whole), read_curve(parts), strict=True):
         assert one == pytest.approx(other, rel=1e-4)
+
+
+def test_micro_batches_without_padding_are_refused(make_job: MakeJob) -> None:
+    with pytest.raises(ConfigError, match=r"^trainer\.padding_free must not be true for an encoder-decoder model, .*; take false$"):
+        fit(make_job("t5", padding_free=True))
 
 
 @pytest.mark.slow
