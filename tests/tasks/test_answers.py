@@ -518,9 +518,9 @@ def slowest(text: str) -> float:
     return max(worst, time.process_time() - started)
 
 
-LONG = 15_000
-"""Characters: read in steps of their number alone a text takes tenths of a second, in steps of its square half a minute and more."""
-MOST_SECONDS = 5
+LONG = 6_000
+"""Characters: read in steps of their number alone a text takes hundredths of a second, in steps of its square five seconds and more."""
+MOST_SECONDS = 2
 """Of processor time, far from both on any machine."""
 
 

@@ -23,7 +23,7 @@ from cotexp.tasks.comparison_worker import Comparison
 from cotexp.tasks.grading import Answered, grade_all
 from cotexp.tasks.judge import Judge
 
-TIMEOUT = 1.0
+TIMEOUT = 0.5
 CONSTANT = 2.0
 """Seconds of processor time for the harmless comparisons beside a hostile one, and for another child."""
 
@@ -159,7 +159,7 @@ def test_labels_are_the_same_while_other_programs_keep_the_machine_busy() -> Non
     texts += [formula(f"{ENDLESS[:-1]}+{n}$", "5", f"endless {n}") for n in range(3)]
     with Judge(TIMEOUT) as alone:
         first = grade_all(texts, judge=alone)
-    others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(2 * (os.cpu_count() or 1))]
+    others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(os.cpu_count() or 1)]
     try:
         with Judge(TIMEOUT) as beside:
             assert grade_all(texts, judge=beside) == first
@@ -357,9 +357,9 @@ def test_a_script_may_grade(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_thousands_of_texts_are_graded_in_parallel() -> None:
-    texts = [formula(f"So $\\boxed{{\\frac{{{number}}}{{7}}}}$.", f"{number % 2 * number}/7", str(number)) for number in range(1, 5001)]
+    texts = [formula(f"So $\\boxed{{\\frac{{{number}}}{{7}}}}$.", f"{number % 2 * number}/7", str(number)) for number in range(1, 2001)]
     with Judge(20.0) as judge:
         grades = grade_all(texts, judge=judge)
     assert [each.id for each in grades] == [each.id for each in texts]
-    assert [each.strict for each in grades] == [number % 2 == 1 for number in range(1, 5001)]
+    assert [each.strict for each in grades] == [number % 2 == 1 for number in range(1, 2001)]
     assert not any(each.timed_out for each in grades)
