@@ -23,6 +23,7 @@ from transformers import GenerationConfig
 
 from cotexp.inference.engine import Request, rows_of_batch
 from cotexp.inference.local import LocalEngine
+from cotexp.jobs.engines import BATCHES_AT_ONCE
 from cotexp.models import identity, loading
 from cotexp.models.loading import LoadedModel
 from cotexp.settings.models import PretrainedModel
@@ -30,6 +31,8 @@ from cotexp.settings.sampling import Sampling
 
 BATCHES = (16, 64)
 """Batch sizes of `generate`, of which the faster one counts."""
+MAX_TOKENS = 32768
+"""The default of a run."""
 
 
 class Prompts(NamedTuple):
@@ -70,7 +73,7 @@ def main() -> None:
         for kind, temperature in (("greedy", 0.0), ("sampled", 0.7)):
             ids = [loaded.encoder.prompt(each) for each in questions[:count]]
             sampling = Sampling(max_new_tokens=options.max_new_tokens, temperature=temperature)
-            prompts = Prompts(loaded, LocalEngine(loaded), questions[:count], ids, sampling)
+            prompts = Prompts(loaded, LocalEngine(loaded, max_batch_tokens=MAX_TOKENS), questions[:count], ids, sampling)
             compare(f"generation_{name}_{kind}", prompts, options.rounds)
 
 
@@ -101,12 +104,13 @@ def by_engine(prompts: Prompts) -> list[str]:
     return [texts[str(number)] for number in range(len(prompts.ids))]
 
 
-def batches(prompts: Prompts, *, max_rows: int = 64, max_tokens: int = 32768) -> Iterator[Sequence[int]]:
-    """Numbers of prompts, ordered by length, within the defaults of a run."""
+def batches(prompts: Prompts, *, max_rows: int = 64, max_tokens: int = MAX_TOKENS) -> Iterator[Sequence[int]]:
+    """Numbers of prompts, ordered by length, as many as the engine gets in a run."""
     rest = sorted(range(len(prompts.ids)), key=lambda number: len(prompts.ids[number]))
     while rest:
         lengths = (len(prompts.ids[number]) + prompts.sampling.max_new_tokens for number in rest)
-        size = rows_of_batch(lengths, max_rows=max_rows, max_tokens=max_tokens)
+        number = 1 if prompts.loaded.device.type == "cpu" else BATCHES_AT_ONCE
+        size = number * rows_of_batch(lengths, max_rows=max_rows, max_tokens=max_tokens)
         yield rest[:size]
         rest = rest[size:]
 

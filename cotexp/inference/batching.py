@@ -34,11 +34,15 @@ A lost state differs far more. Some architectures (Nemotron-H) round or clamp th
 
 
 class Batching(NamedTuple):
-    """Rows that may share a batch: rows of different lengths (`padded`), rows of equal length (`together`). `leave`: ended rows may leave early."""
+    """Rows that may share a batch: rows of different lengths (`padded`), rows of equal length (`together`).
+
+    `leave`: ended rows may leave early. `refill`: others may then take their places.
+    """
 
     padded: bool
     together: bool
     leave: bool
+    refill: bool = False
 
 
 class _Tried(NamedTuple):
@@ -51,8 +55,8 @@ class _Tried(NamedTuple):
 
 
 @torch.inference_mode()
-def probe(loaded: LoadedModel, *, compiled: bool) -> Batching:
-    """How rows of this model may share a batch.
+def probe(loaded: LoadedModel, *, compiled: bool, refill: bool = False) -> Batching:
+    """How rows of this model may share a batch; `refill` asks whether others can take the places of ended ones.
 
     Raises: ConfigError if the model decodes other logits step by step than in one pass, or does so in `compiled` steps with a cache of fixed size.
     """
@@ -78,6 +82,8 @@ def probe(loaded: LoadedModel, *, compiled: bool) -> Batching:
             break
     else:
         batching = Batching(padded=False, together=False, leave=False)
+    if refill and batching.padded and batching.leave and make is PromptRows and not compiled:
+        return batching._replace(refill=_refilled_difference(loaded, [long, short, other]) <= most)
     if not batching.padded:
         log.warning("%s is exact only %s: its batches are small", name, "among rows of equal length" if batching.together else "for a row alone")
     return batching
@@ -115,6 +121,38 @@ def _difference(make: Callable[[list[list[int]]], Rows], rows: Sequence[_Tried])
     except FAILURES:
         return math.inf
     return max(_distance(torch.stack(logits), each.alone_NV[: len(logits)]) for logits, each in zip(found, rows, strict=True))
+
+
+def _refilled_difference(loaded: LoadedModel, rows: Sequence[_Tried]) -> float:
+    """The largest difference of a row from the row alone if a batch loses and gains rows; infinite if that fails.
+
+    The second row joins the first after a step, and the third after the first has left.
+    """
+    try:
+        batch = PromptRows(loaded, [rows[0].prompt])
+        found = [[batch.first_logits()], [], []]
+
+        def step(*numbers: int) -> None:
+            tokens = [[rows[number].written[len(found[number]) - 1]] for number in numbers]
+            logits_BV = batch.next_logits(torch.tensor(tokens, device=loaded.device))
+            for number, logits_1V in zip(numbers, logits_BV.split(1), strict=True):
+                found[number].append(logits_1V)
+
+        def join(number: int) -> None:
+            others = PromptRows(loaded, [rows[number].prompt])
+            found[number].append(others.first_logits())
+            batch.join(others)
+
+        step(0)
+        join(1)
+        step(0, 1)
+        batch.keep(torch.ones(1, dtype=torch.long, device=loaded.device))
+        join(2)
+        step(1, 2)
+        step(1, 2)
+    except FAILURES:
+        return math.inf
+    return max(_distance(torch.cat(logits), each.alone_NV[: len(logits)]) for logits, each in zip(found, rows, strict=True))
 
 
 def _carried_on(rows: Rows, written: Sequence[list[int]]) -> list[list[torch.Tensor]]:

@@ -6,12 +6,14 @@ Therefore every kind of state (keys and values, recurrent states, both) is handl
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from transformers import Cache, GenerationConfig, StaticCache
+from transformers.cache_utils import DynamicLayer
 from transformers.generation.configuration_utils import GenerationMode
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -86,6 +88,26 @@ class PromptRows:
         """Rows in the next batch, of which `num_rows` are not ended."""
         return num_rows if self.leave else len(self.ids_BT)
 
+    def join(self, others: PromptRows) -> None:
+        """Continue with the rows of another batch as well, whose prompts have been read. Columns that no row uses are dropped.
+
+        Raises: ValueError if the rows have more state than attention mask, positions, and keys and values of all tokens.
+        """
+        rows = (self, others)
+        layers = [each.inputs["past_key_values"].layers for each in rows]
+        by_column = {name for each in rows for name, value in each.inputs.items() if isinstance(value, torch.Tensor)}
+        if not by_column <= {"attention_mask", "position_ids"} or any(type(each) is not DynamicLayer for each in itertools.chain(*layers)):
+            raise ValueError("the rows of this model cannot join those of a batch")
+        unused = int(self.inputs["attention_mask"].argmax(dim=1).min())
+        width = max(self.ids_BT.shape[1] - unused, others.ids_BT.shape[1])
+        for name in by_column:
+            self.inputs[name] = torch.cat([_of_width(each.inputs[name], width + 1, dim=1) for each in rows])
+        for own, added in zip(*layers, strict=True):
+            own.keys = torch.cat([_of_width(each.keys, width, dim=2) for each in (own, added)])
+            own.values = torch.cat([_of_width(each.values, width, dim=2) for each in (own, added)])
+        self.ids_BT = torch.cat([_of_width(each.ids_BT, width, dim=1) for each in rows])
+        self.slots_B = torch.arange(len(self.ids_BT), device=self.slots_B.device)
+
 
 class StaticPromptRows(PromptRows):
     """`PromptRows` with a cache of fixed size, so that steps can be compiled. Sizes of batches are powers of two.
@@ -109,6 +131,14 @@ class StaticPromptRows(PromptRows):
 
     def _size(self, num_rows: int) -> int:
         return _power_of_two(num_rows)
+
+
+def _of_width(values: torch.Tensor, width: int, *, dim: int) -> torch.Tensor:
+    """The last `width` columns, preceded by columns of zeros if there are fewer."""
+    columns = values.shape[dim]
+    if columns >= width:
+        return values.narrow(dim, columns - width, width)
+    return torch.cat([values.new_zeros([*values.shape[:dim], width - columns, *values.shape[dim + 1 :]]), values], dim=dim)
 
 
 def _power_of_two(number: int) -> int:

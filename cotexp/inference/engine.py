@@ -13,12 +13,16 @@ from cotexp.settings.sampling import Sampling
 
 
 class Request(NamedTuple):
-    """A text to be generated. `id` also seeds its sampling. `prompt` is the user's message; the engine applies the chat template."""
+    """A text to be generated. `id` also seeds its sampling. `prompt` is the user's message; the engine applies the chat template.
+
+    `expected`: the expected length of the text in tokens, None for the longest that is allowed. It decides how many rows share a batch.
+    """
 
     id: str
     prompt: str
     compressed: bool = False
     ratio: float | None = None
+    expected: int | None = None
 
 
 class EncodedRequest(NamedTuple):
@@ -27,6 +31,11 @@ class EncodedRequest(NamedTuple):
     request: Request
     prompt: list[int]
     room: int
+
+    @property
+    def expected_length(self) -> int:
+        """Expected tokens of prompt and text."""
+        return len(self.prompt) + (self.room if self.request.expected is None else min(self.request.expected, self.room))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def _load_local(folder: Path, model: PretrainedModel, adapter: Path | None) -> E
     from cotexp.inference.local import LocalEngine
     from cotexp.models import loading
 
-    return LocalEngine(loading.load(adapter or folder, model, base_folder=folder), compile=model.compile)
+    return LocalEngine(loading.load(adapter or folder, model, base_folder=folder), compile=model.compile, max_batch_tokens=model.max_batch_tokens)
 
 
 def _load_vllm(folder: Path, model: PretrainedModel, adapter: Path | None) -> Engine:

@@ -6,10 +6,13 @@ generator. Axes: B rows, T tokens, V vocabulary.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +21,7 @@ from transformers.generation.logits_process import LogitsProcessor, MinPLogitsWa
 from cotexp.inference import batching
 from cotexp.inference.batching import Batching
 from cotexp.inference.decoding import PromptRows, Rows, SourceRows, StaticPromptRows, widest
-from cotexp.inference.engine import EncodedRequest, Output, Request, room, seed_of
+from cotexp.inference.engine import EncodedRequest, Output, Request, room, rows_of_batch, seed_of
 from cotexp.models.loading import LoadedModel, generation_stop_ids
 from cotexp.models.rope import RopeLimit
 from cotexp.settings.base import ConfigError, RunFailed
@@ -30,16 +33,38 @@ log = logging.getLogger(__name__)
 OnEnd = Callable[[EncodedRequest, list[int], bool], None]
 """Called with a row, its written ids, and whether the model ended the text."""
 
+PLACES_PER_REFILL = 4
+"""Waiting rows join a batch when one place of so many is free."""
+
+
+@dataclass(slots=True)
+class _Writing:
+    """A row at work, the draws that choose its tokens, and its ids so far."""
+
+    row: EncodedRequest
+    draws_T: np.ndarray | None
+    written: list[int] = field(default_factory=list)
+
+    @property
+    def next_draw(self) -> float:
+        """The draw of the next token; 0 for greedy decoding."""
+        return 0.0 if self.draws_T is None else float(self.draws_T[len(self.written)])
+
 
 @dataclass(slots=True)
 class LocalEngine:
     """Generates in batches with one loaded model. With `compile`, steps are compiled and use a cache of fixed size.
 
+    `max_batch_tokens`: most tokens of a batch, its rows times the longest expected length; None for any number.
+    `refill`: waiting rows take the places of ended ones if the model's state allows it; None: not on a CPU, where a step costs as much as its
+    rows, and joining them costs more (LOG.md).
     Raises: ConfigError for a model that cannot be decoded step by step, or not by compiled steps if these are requested.
     """
 
     loaded: LoadedModel
     compile: bool = False
+    max_batch_tokens: int | None = None
+    refill: bool | None = None
     stop_ids: set[int] = field(init=False)
     special_ids: set[int] = field(init=False)
     rope_limit: RopeLimit | None = field(init=False)
@@ -51,7 +76,9 @@ class LocalEngine:
         if self.compile and self.is_encoder_decoder:
             raise ConfigError("model.compile must be false for an encoder-decoder model, whose steps are not compiled; got true")
         self.rope_limit = RopeLimit.of(self.loaded.model)
-        self.batching = batching.probe(self.loaded, compiled=self.compile)
+        wanted = self.loaded.device.type != "cpu" if self.refill is None else self.refill
+        refill = wanted and not self.rope_limit  # its factors depend on the longest row of a batch so far
+        self.batching = batching.probe(self.loaded, compiled=self.compile, refill=refill)
 
     @property
     def is_encoder_decoder(self) -> bool:
@@ -62,7 +89,7 @@ class LocalEngine:
         return self.loaded.encoder.prompt(request.prompt, compressed=request.compressed, ratio=request.ratio)
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
-        """Generate all requests in one batch, or in several if rows cannot share one; `on_output` is called when a row ends.
+        """Generate all requests, at most `sampling.batch_size` at a time; `on_output` is called when a row ends.
 
         A prompt that fills the model's context ends as "overflow". A text that reaches the end of the context ends as "length".
         Raises: RunFailed if a single text does not fit the GPU.
@@ -95,18 +122,12 @@ class LocalEngine:
 
     def _write_all(self, waiting: list[EncodedRequest], sampling: Sampling, on_end: OnEnd) -> None:
         """Write rows that may share a batch, in ever smaller batches if one does not fit the GPU."""
-        size = len(waiting)
+        size = sampling.batch_size
         while waiting:
-            batch, ended = waiting[:size], set[str]()
-
-            def note(row: EncodedRequest, written: list[int], stopped: bool, ended: set[str] = ended) -> None:
-                ended.add(row.request.id)
-                on_end(row, written, stopped)
-
-            fits = self._write(batch, sampling, note)
-            waiting = [each for each in waiting if each.request.id not in ended]
-            if not fits:
-                size = self._smaller(batch, len(batch) - len(ended))
+            writing: list[_Writing] = []
+            if not self._write(waiting, writing, size, sampling, on_end):
+                size = self._smaller([each.row for each in writing], size)
+                waiting = [each.row for each in writing] + waiting
 
     def _rows(self, requests: Sequence[Request], sampling: Sampling) -> list[EncodedRequest]:
         rows, context = [], self.loaded.context_length
@@ -116,50 +137,68 @@ class LocalEngine:
             rows.append(EncodedRequest(each, prompt, room(0 if own_context else len(prompt), sampling.max_new_tokens, context)))
         return rows
 
-    def _smaller(self, batch: Sequence[EncodedRequest], num_left: int) -> int:
-        """Rows of the next batch, after memory ran out with `num_left` rows of `batch` left."""
-        if len(batch) == 1:
+    def _smaller(self, batch: Sequence[EncodedRequest], size: int) -> int:
+        """Most rows of the next batch, after memory ran out with the rows of `batch`, which could have been `size`."""
+        if size == 1:
             raise RunFailed(
                 f"out of GPU memory with a single text ({len(batch[0].prompt)} tokens read, up to {batch[0].room} written); "
                 "lower max_new_tokens, set model.dtype=bfloat16 or take a smaller model; nothing already computed is lost"
             )
         if self.loaded.device.type == "cuda":
             torch.cuda.empty_cache()
-        size = max(1, num_left // 2)
+        size = max(1, min(size, len(batch)) // 2)
         log.warning("out of GPU memory with %d texts at once: continuing with %d; a lower max_batch_tokens avoids this", len(batch), size)
         return size
 
     @torch.inference_mode()
-    def _write(self, rows: list[EncodedRequest], sampling: Sampling, on_end: OnEnd) -> bool:
-        """Write one batch, and call `on_end(row, ids, stopped)` when a row ends. Returns false when GPU memory ran out."""
+    def _write(self, waiting: list[EncodedRequest], writing: list[_Writing], size: int, sampling: Sampling, on_end: OnEnd) -> bool:
+        """Move rows from `waiting` to `writing`, at most `size` at a time, and call `on_end(row, ids, stopped)` when a row ends.
+
+        Returns whether all are written: false when GPU memory ran out.
+        """
         try:
-            written: list[list[int]] = [[] for _ in rows]
-            uniform_BT = _uniform_draws([each.request for each in rows], sampling)
-            decoding = self._decoding(rows)
-            logits_BV = decoding.first_logits()
-            for step in range(max(each.room for each in rows)):
-                tokens = _choose(logits_BV.float(), sampling, uniform_BT[:, step] if uniform_BT is not None else None).tolist()
-                going_on = []
-                for index, token in enumerate(tokens):
-                    stopped = token in self.stop_ids
-                    if not stopped:
-                        written[index].append(token)
-                    if stopped or step + 1 == rows[index].room:
-                        on_end(rows[index], written[index], stopped)
+            decoding: Any = None
+            while writing or waiting:
+                if number := self._number_of_next(writing, waiting, size):
+                    new = [_Writing(each, _uniform_draws(each.request, sampling)) for each in waiting[:number]]
+                    writing += new
+                    del waiting[:number]
+                    others = self._decoding([each.row for each in new])
+                    first_BV = others.first_logits()
+                    if decoding is None:
+                        decoding, logits_BV = others, first_BV
                     else:
-                        going_on.append(index)
-                if not going_on:
-                    break
-                if len(going_on) < len(rows):
-                    kept = torch.tensor(going_on, device=self.loaded.device)
-                    decoding.keep(kept)
-                    uniform_BT = uniform_BT[kept.cpu()] if uniform_BT is not None else None
-                    rows, written = [rows[i] for i in going_on], [written[i] for i in going_on]
-                    tokens = [tokens[i] for i in going_on]
-                logits_BV = decoding.next_logits(torch.tensor(tokens, device=self.loaded.device).unsqueeze(1))
+                        decoding.join(others)
+                        logits_BV = torch.cat([logits_BV, first_BV])
+                tokens = _choose(logits_BV.float(), sampling, [each.next_draw for each in writing]).tolist()
+                going_on = [index for index, token in enumerate(tokens) if not self._ends(writing[index], token, on_end)]
+                if len(going_on) < len(writing):
+                    writing[:] = [writing[index] for index in going_on]
+                    if not writing:
+                        decoding = None
+                        continue
+                    decoding.keep(torch.tensor(going_on, device=self.loaded.device))
+                logits_BV = decoding.next_logits(torch.tensor([[each.written[-1]] for each in writing], device=self.loaded.device))
         except torch.OutOfMemoryError:
             return False
         return True
+
+    def _ends(self, writing: _Writing, token: int, on_end: OnEnd) -> bool:
+        """Add a token to a row. Returns whether the row ends there."""
+        stopped = token in self.stop_ids
+        if not stopped:
+            writing.written.append(token)
+        ends = stopped or len(writing.written) == writing.row.room
+        if ends:
+            on_end(writing.row, writing.written, stopped)
+        return ends
+
+    def _number_of_next(self, writing: Sequence[_Writing], waiting: Sequence[EncodedRequest], size: int) -> int:
+        """How many waiting rows join now: none while fewer than a part of the places are free, because each time costs a pass."""
+        if not waiting or (writing and (not self.batching.refill or size - len(writing) < max(1, size // PLACES_PER_REFILL))):
+            return 0
+        lengths = (each.expected_length for each in itertools.chain((each.row for each in writing), waiting))
+        return max(0, rows_of_batch(lengths, max_rows=size, max_tokens=self.max_batch_tokens or sys.maxsize) - len(writing))
 
     def _decoding(self, rows: Sequence[EncodedRequest]) -> Rows:
         prompts, most = [each.prompt for each in rows], max(each.room for each in rows)
@@ -175,15 +214,12 @@ class LocalEngine:
         return PromptRows(self.loaded, prompts, leave=self.batching.leave, most_positions=most_positions)
 
 
-def _uniform_draws(requests: Sequence[Request], sampling: Sampling) -> torch.Tensor | None:
-    """(B, T) numbers in [0, 1), each row from a generator seeded by (seed, id); None for greedy decoding."""
+def _uniform_draws(request: Request, sampling: Sampling) -> np.ndarray | None:
+    """(T,) numbers in [0, 1) from a generator seeded by (seed, id), one for each token of a row; None for greedy decoding."""
     if sampling.temperature == 0:
         return None
-    draws = []
-    for each in requests:
-        key = int.from_bytes(seed_of(each, sampling)[:16], "big")
-        draws.append(np.random.Generator(np.random.Philox(key)).random(sampling.max_new_tokens))
-    return torch.from_numpy(np.stack(draws))
+    key = int.from_bytes(seed_of(request, sampling)[:16], "big")
+    return np.random.Generator(np.random.Philox(key)).random(sampling.max_new_tokens)
 
 
 def _restricted(scores_BV: torch.Tensor, sampling: Sampling) -> torch.Tensor:
@@ -194,11 +230,12 @@ def _restricted(scores_BV: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     return scores_BV
 
 
-def _choose(logits_BV: torch.Tensor, sampling: Sampling, uniform_B: torch.Tensor | None) -> torch.Tensor:
+def _choose(logits_BV: torch.Tensor, sampling: Sampling, uniform_B: Sequence[float]) -> torch.Tensor:
     """(B,) the most probable tokens, or those at which the cumulative probability passes the row's uniform draw."""
-    if uniform_B is None:
+    if sampling.temperature == 0:
         return logits_BV.argmax(dim=-1)
     scores_BV = _restricted(logits_BV.double() / sampling.temperature, sampling)
     cumulative_BV = torch.softmax(scores_BV, dim=-1).cumsum(dim=-1)
-    threshold_B1 = (uniform_B.to(cumulative_BV.device) * cumulative_BV[:, -1]).unsqueeze(1)
+    draws_B = torch.tensor(uniform_B, dtype=torch.double, device=cumulative_BV.device)
+    threshold_B1 = (draws_B * cumulative_BV[:, -1]).unsqueeze(1)
     return torch.searchsorted(cumulative_BV, threshold_B1, right=True).squeeze(1).clamp(max=logits_BV.shape[1] - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -53,7 +53,7 @@ def rows_at_once(
     prompt: Callable[[str], str],
     expected: Callable[[str], int] | None = None,
 ) -> ChunkSize:
-    """How many rows a model's engine gets at once: with engine local a batch within model.max_batch_tokens and limits.batch_size.
+    """How many rows a model's engine gets at once: with engine local a batch within model.max_batch_tokens and limits.batch_size, several on a GPU.
 
     `prompt(id)` is what is asked, `expected(id)` the expected length of the text in tokens, without which it may be the longest allowed.
     """
@@ -65,9 +65,16 @@ def rows_at_once(
         text = min(expected(name), limits.max_new_tokens) if expected else limits.max_new_tokens
         return int(encoder().count(prompt(name))) + text
 
-    return share(model, lambda ids: rows_of_batch(map(length, ids), max_rows=limits.batch_size, max_tokens=model.max_batch_tokens))
+    number = 1 if identity.device_type(model.device) == "cpu" else BATCHES_AT_ONCE
+
+    def batches(ids: Sequence[str]) -> int:
+        return number * rows_of_batch(map(length, ids), max_rows=limits.batch_size, max_tokens=model.max_batch_tokens)
+
+    return share(model, batches)
 
 
+BATCHES_AT_ONCE = 8
+"""Of engine local where it fills the places of ended rows. At the end of them places stay free, and other processes wait for what is claimed."""
 LEAST_SHARE = 8
 """Rows: smaller batches waste more of a device than an even end of the stage saves."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import platform
 import statistics
@@ -103,14 +104,15 @@ def make(context: Context, mode: str) -> dict[str, float]:
 
     def compute(wanted: list[str], emit: Callable[[Row], None]) -> None:
         engine = answering_engine(context, mode)
-        requests = [request_for(context, mode, f"{each.id}/0", each) for each in questions]
+        requests = [request_for(context, mode, f"{each.id}/0", each)._replace(expected=0) for each in questions]  # all of a batch at once
         with _alone(), progress.bar(f"times, {mode}", len(wanted) * len(questions)) as advance:
             for size in sizes:
+                sampling = dataclasses.replace(evaluation, batch_size=sizes[size])
                 own = [each for each in wanted if each.startswith(f"{size}/")]
                 if own:
-                    engine.generate(requests[: sizes[size]], evaluation, lambda output: None)
+                    engine.generate(requests[: sizes[size]], sampling, lambda output: None)
                 for each in own:
-                    emit({"id": each, **_timed(engine, requests, sizes[size], evaluation, advance)})
+                    emit({"id": each, **_timed(engine, requests, sizes[size], sampling, advance)})
 
     rows = context.rows(f"latency/{mode}", spec(context, mode), ids, compute, chunk_size=len(ids), shown=None)
     if len(rows) < len(ids):

@@ -161,17 +161,19 @@ def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds:
             for each in ids:
                 emit(read(each, texts[each]))
         else:
-            _generate(context, prompts, lambda output: emit(read(output["id"], output)))
+            _generate(context, prompts, previous, lambda output: emit(read(output["id"], output)))
 
     return compute
 
 
-def _generate(context: Context, prompts: Mapping[str, str], on_text: Callable[[Row], None]) -> None:
+def _generate(context: Context, prompts: Mapping[str, str], previous: Mapping[str, str], on_text: Callable[[Row], None]) -> None:
+    """Let the compressor rewrite; a rewrite is expected to be as long as the previous chain."""
     from cotexp.inference.engine import Request
 
     model = compressor_model(context.settings)
     assert model is not None
     assert context.compressor is not None
     engine = load_engine(context, context.compressor, model)
-    requests = [Request(name, prompt) for name, prompt in prompts.items()]
+    count = load_encoder(context).count
+    requests = [Request(name, prompt, expected=count(previous[name])) for name, prompt in prompts.items()]
     engine.generate(requests, context.settings.compressor, lambda output: on_text(asdict(output)))

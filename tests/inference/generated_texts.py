@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -18,6 +19,8 @@ def generated(engine: Engine, requests: Sequence[Request], sampling: Sampling, *
     """The outputs for all requests, in batches of `batch_size`, by default all at once."""
     outputs: list[Output] = []
     size = batch_size or len(requests)
+    if batch_size:
+        sampling = dataclasses.replace(sampling, batch_size=batch_size)
     for first in range(0, len(requests), size):
         engine.generate(requests[first : first + size], sampling, outputs.append)
     assert sorted(each.id for each in outputs) == sorted(each.id for each in requests)

@@ -28,6 +28,8 @@ MAX_NEW_TOKENS = 12
 SAMPLING = Sampling(max_new_tokens=MAX_NEW_TOKENS)
 WITHOUT_STATIC_CACHE = {"GPT-Neo", "Mamba", "Mamba2", "FalconMamba", "RWKV", "MiniMax"}
 """Of the causal kinds, those that compiled steps are refused for."""
+REFILLED = {"Llama", "Qwen3", "Phi", "Llama with linear RoPE", "Llama with YaRN", "GPT-2", "GPT-Neo", "OPT", "BLOOM", "Mixtral", "Qwen3-MoE"}
+"""Of the causal kinds, those whose state is that of all tokens, without windows, recurrence or rotary limits."""
 MIX_TEXTS_OF_A_ROW = {"OPT", "BLOOM", "LFM2", "Jamba", "Qwen3-Next", "Mamba", "Mamba2", "FalconMamba", "RWKV", "MiniMax"}
 """Of the causal kinds, those that micro-batches without padding are refused for."""
 
@@ -66,6 +68,21 @@ def test_a_text_is_the_same_alone_in_any_batch_and_by_transformers(loaded: Loade
     assert generated(engine, requests[::-2], SAMPLING) == {each.id: alone[each.id] for each in requests[::-2]}
     assert {each.id: by_transformers(engine, each, max_new_tokens=MAX_NEW_TOKENS) for each in requests} == alone
     assert len({text for text, *_ in alone.values()}) > 3, "texts that depend on their prompts"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+@pytest.mark.parametrize("name", CAUSAL)
+def test_a_text_is_the_same_where_others_take_the_places_of_ended_ones(
+    anything: LoadedModel, requests: list[Request], name: str, temperature: float
+) -> None:
+    loaded = loaded_with(anything, CAUSAL[name])
+    engine = LocalEngine(loaded, refill=True)
+    assert engine.batching.refill == (name in REFILLED)
+    sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS, temperature=temperature)
+    alone = generated(engine, requests, sampling, batch_size=1)
+    assert generated(engine, requests, dataclasses.replace(sampling, batch_size=2)) == alone
+    assert generated(engine, requests[::-1], dataclasses.replace(sampling, batch_size=3)) == alone
 
 
 @pytest.mark.parametrize("name", ["GPT-Neo", "GPT-2", "OPT", "Mistral"])

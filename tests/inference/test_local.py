@@ -18,6 +18,7 @@ from generated_texts import by_transformers, generated, requests_of_many_lengths
 from scipy.stats import chisquare
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from cotexp.inference import batching
 from cotexp.inference.engine import Request
 from cotexp.inference.local import LocalEngine, _choose
 from cotexp.models import loading
@@ -157,7 +158,7 @@ def test_restricted_sampling_draws_from_the_tokens_that_generate_would_draw_from
         sampling = Sampling(temperature=0.7, max_new_tokens=1, seed=3, **kept)
         logits_BV = engine.loaded.model(input_ids=prompt).logits[:, -1].float()
         uniform_B = torch.linspace(0, 1, 4001, dtype=torch.float64)[:-1]
-        return set(_choose(logits_BV.expand(len(uniform_B), -1), sampling, uniform_B).tolist())
+        return set(_choose(logits_BV.expand(len(uniform_B), -1), sampling, uniform_B.tolist()).tolist())
 
     with torch.no_grad():
         assert drawn(**restrictions) <= allowed
@@ -235,6 +236,39 @@ def test_a_text_ends_where_the_context_is_full_and_a_prompt_that_fills_it_is_an_
             assert whole[name][0].startswith(text.rstrip("\ufffd"))
             assert length <= room
     assert {"stop", "length", "cut overflow", "cut length"} <= set(reasons)
+
+
+@contextlib.contextmanager
+def refilling(engine: LocalEngine, tokens: int | None = None) -> Iterator[None]:
+    """As on a GPU: waiting rows take the places of ended ones."""
+    before = engine.batching, engine.max_batch_tokens
+    engine.batching, engine.max_batch_tokens = batching.probe(engine.loaded, compiled=False, refill=True), tokens
+    assert engine.batching.refill
+    yield
+    engine.batching, engine.max_batch_tokens = before
+
+
+def test_waiting_rows_take_the_places_of_ended_ones_and_no_more(engine: LocalEngine, requests: list[Request]) -> None:
+    sampling = Sampling(max_new_tokens=MAX_NEW_TOKENS, temperature=0.7, batch_size=8)
+    whole = generated(engine, requests, sampling)
+    with passes_of(engine) as shapes:
+        assert generated(engine, requests, sampling) == whole
+    steps_in_batches = sum(tokens == 1 for _, tokens in shapes)
+    with refilling(engine), passes_of(engine) as shapes:
+        assert generated(engine, requests, sampling) == whole
+    assert max(rows for rows, _ in shapes) == 8
+    assert next(rows for rows, tokens in shapes if tokens > 1) == 8
+    assert sum(rows for rows, tokens in shapes if tokens > 1) == len(requests), "every prompt is read once"
+    assert sum(tokens == 1 for _, tokens in shapes) < steps_in_batches
+
+
+def test_rows_that_join_keep_to_the_tokens_of_a_batch_by_their_expected_lengths(engine: LocalEngine, requests: list[Request]) -> None:
+    sampling, length = Sampling(max_new_tokens=MAX_NEW_TOKENS, temperature=1.0), len(engine.encode(requests[0]))
+    for expected, at_once in ((None, MAX_NEW_TOKENS), (5, 5), (10**6, MAX_NEW_TOKENS)):
+        own = [requests[0]._replace(id=f"q/{number}", expected=expected) for number in range(12)]
+        with refilling(engine, 3 * (length + at_once)), passes_of(engine) as shapes:
+            assert len(generated(engine, own, sampling)) == len(own)
+        assert max(rows for rows, _ in shapes) == 3
 
 
 def test_a_batch_that_finds_no_memory_is_halved_and_the_texts_stay_the_same(
