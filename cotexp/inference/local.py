@@ -156,22 +156,17 @@ class LocalEngine:
 
         Returns whether all are written: false when GPU memory ran out.
         """
+        decoding: Any = None
+        logits_BV = torch.empty(0)
         try:
-            decoding: Any = None
             while writing or waiting:
                 if number := self._number_of_next(writing, waiting, size):
-                    new = [_Writing(each, _uniform_draws(each.request, sampling)) for each in waiting[:number]]
-                    writing += new
+                    new = waiting[:number]
                     del waiting[:number]
-                    others = self._decoding([each.row for each in new])
-                    first_BV = others.first_logits()
-                    if decoding is None:
-                        decoding, logits_BV = others, first_BV
-                    else:
-                        decoding.join(others)
-                        logits_BV = torch.cat([logits_BV, first_BV])
+                    writing += [_Writing(each, _uniform_draws(each.request, sampling)) for each in new]
+                    decoding, logits_BV = self._joined(decoding, logits_BV, new)
                 tokens = _choose(logits_BV.float(), sampling, [each.next_draw for each in writing]).tolist()
-                going_on = [index for index, token in enumerate(tokens) if not self._ends(writing[index], token, on_end)]
+                going_on = [index for index, token in enumerate(tokens) if self._goes_on(writing[index], token, on_end)]
                 if len(going_on) < len(writing):
                     writing[:] = [writing[index] for index in going_on]
                     if not writing:
@@ -183,15 +178,24 @@ class LocalEngine:
             return False
         return True
 
-    def _ends(self, writing: _Writing, token: int, on_end: OnEnd) -> bool:
-        """Add a token to a row. Returns whether the row ends there."""
+    def _joined(self, decoding: Any, logits_BV: torch.Tensor, new: Sequence[EncodedRequest]) -> tuple[Any, torch.Tensor]:
+        """The batch with new rows, of which the model reads the prompts, and the next logits of all its rows."""
+        others = self._decoding(new)
+        first_BV = others.first_logits()
+        if decoding is None:
+            return others, first_BV
+        decoding.join(others)
+        return decoding, torch.cat([logits_BV, first_BV])
+
+    def _goes_on(self, writing: _Writing, token: int, on_end: OnEnd) -> bool:
+        """Add a token to a row. Returns whether the row goes on; otherwise `on_end` has been called."""
         stopped = token in self.stop_ids
         if not stopped:
             writing.written.append(token)
         ends = stopped or len(writing.written) == writing.row.room
         if ends:
             on_end(writing.row, writing.written, stopped)
-        return ends
+        return not ends
 
     def _number_of_next(self, writing: Sequence[_Writing], waiting: Sequence[EncodedRequest], size: int) -> int:
         """How many waiting rows join now: none while fewer than a part of the places are free, because each time costs a pass."""

@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from cotexp.settings.base import ConfigError
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.training import Trainer
 from cotexp.training import packing, resumable
-from cotexp.training.data import EncodedExample, MixtureData, max_tokens, plan_batches
+from cotexp.training.data import BatchPlan, EncodedExample, MixtureData, max_tokens, plan_batches
 from cotexp.training.modules import MultitaskModule
 from cotexp.training.recorder import BEST, CURVE, RESUMABLE, CurveRow, Recorder
 from cotexp.training.sharding import environment_of, is_sharded, strategy_of, trained_parameters
@@ -67,8 +67,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     train, num_too_long = _encode(job.train, encoder, limits, task_of, "training")
     validation, num_validation_too_long = _encode(job.validation, encoder, limits, task_of, "validation")
     check_sides([len(each.encoded.ids) for each in (*train, *validation)], RopeLimit.of(model), job.trainer)
-    padding_free = packing.is_padding_free(job.trainer, job.model.attn_implementation, is_encoder_decoder=limits.reads_apart)
-    plan = plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed, padding_free=padding_free)
+    plan = _plan(job, train, is_encoder_decoder=limits.reads_apart)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     data = MixtureData(train, validation, plan, pad_id, max_tokens=max_tokens(job.trainer), encoder_decoder=limits.reads_apart)
     if job.trainer.num_workers == 1:
@@ -92,6 +91,11 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
             "num_supervised_tokens": sum(sum(each.encoded.loss_mask) for each in train),
         }
         _finish(job, *(_load(job) if is_sharded(job.trainer) else (model, tokenizer)), recorder, counts)
+
+
+def _plan(job: FitJob, train: Sequence[EncodedExample], *, is_encoder_decoder: bool) -> BatchPlan:
+    padding_free = packing.is_padding_free(job.trainer, job.model.attn_implementation, is_encoder_decoder=is_encoder_decoder)
+    return plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed, padding_free=padding_free)
 
 
 def _load(job: FitJob) -> tuple[Any, Any]:

@@ -91,7 +91,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
     unkeyed = {name for name, each in fields() if not each.metadata.get("keyed", True)}
     model = {"name", "path", "revision", "device", "devices", "license", "engine", "compile", "max_batch_tokens", "vllm"}
     trainer = {"name", "checkpoint_every_seconds", "micro_batch_size", "strategy", "devices", "accelerator", "gradient_checkpointing"}
-    trainer |= {"max_batch_tokens", "frozen_dtype"}  # the last is in keys by what it means
+    trainer |= {"max_batch_tokens", "padding_free", "frozen_dtype"}  # the last is in keys by what it means
     trainer |= {"num_nodes", "node_rank", "main_address", "main_port"}
     samplers = {"Sampling", "Evaluation", *(f"{kind}{role}" for kind in ("Self", "Local", "Api") for role in ("Teacher", "Compressor"))}
     server = {"base_url", "api_key_env", "input_price", "output_price", "max_cost", "timeout", "max_attempts", "token_limit_field", "headers_env"}
