@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -50,7 +51,7 @@ def installed(group: str, base: type, built_in: Collection[str]) -> dict[str, ty
     classes: dict[str, type[Any]] = {}
     problems: list[str] = []
     owners = dict.fromkeys(built_in, "cotexp itself")
-    for point in sorted(entry_points(group=group), key=lambda point: (point.name, _package(point))):
+    for point in sorted(_entry_points(tuple(sys.path)).select(group=group), key=lambda point: (point.name, _package(point))):
         if not re.fullmatch(r"\w[\w.-]*", point.name):
             problems.append(f"{_shown(point)} must have a name of letters, digits, '_', '-' and '.'")
         elif point.name in owners:
@@ -64,6 +65,12 @@ def installed(group: str, base: type, built_in: Collection[str]) -> dict[str, ty
     if problems:
         raise ConfigError(*problems)
     return classes
+
+
+@cache
+def _entry_points(path: tuple[str, ...]) -> Any:
+    """Those of every package that is installed on `path`, which Python reads from a file of each. Their class is another from Python 3.12 on."""
+    return entry_points()
 
 
 def _loaded(point: EntryPoint, base: type) -> type[Any]:

@@ -56,9 +56,9 @@ class Page(Console):
 
 def _escaped(text: Text) -> Text:
     """The same text with control characters escaped and its styles in place."""
-    pieces = [visible(character, keep="\n\t") for character in text.plain]
-    if len(pieces) == sum(map(len, pieces)):
+    if visible(text.plain, keep="\n\t") == text.plain:
         return text
+    pieces = [visible(character, keep="\n\t") for character in text.plain]
     offsets = [0, *itertools.accumulate(map(len, pieces))]
     copy = text.blank_copy("".join(pieces))
     copy.spans = [Span(offsets[span.start], offsets[min(span.end, len(pieces))], span.style) for span in text.spans]

@@ -308,7 +308,8 @@ class Odd(StoriesTask):
 
 
 def test_a_class_with_a_field_that_no_setting_can_be_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(slots.SECTIONS, "task", {**slots.SECTIONS["task"], "odd": Odd})
+    monkeypatch.setitem(slots.SECTIONS, "task", dict(slots.SECTIONS["task"]))
+    monkeypatch.setattr(KINDS, "installed", {"odd": Odd})
     with pytest.raises(ConfigError, match=r"^task=odd: .*:Odd has a field whose type settings cannot have: length \(.*Literal.*\)$"):
         schema.register()
 

@@ -29,6 +29,7 @@ class Private(NamedTuple):
 _GRAMMAR = "Hydra's public parser gives values, not how they were typed: 1.10 is lost in 1.1"
 _LAUNCHERS = "plugins put their schemas beside our files of the same names; a public ConfigStore only adds"
 _MEMORY = "what a model remembers between two steps has another name in each architecture, and `generate` tells no row's end"
+_FAST_PARSER = "the library cannot be told to try ANTLR's fast mode first, which halves the time of a parse"
 
 PRIVATE = [
     Private(
@@ -44,6 +45,12 @@ PRIVATE = [
         "OmegaConf.load applies its rules for YAML, and loses how texts were typed",
     ),
     Private(
+        "_get_header_dict",
+        "cotexp/config/spelling.py",
+        "hydra.plugins.config_source:ConfigSource._get_header_dict",
+        "# @package lines; Hydra's own reader would read the rest of the file as well",
+    ),
+    Private(
         "_supports_attention_backend", "cotexp/inference/scoring.py", "transformers:PreTrainedModel._supports_attention_backend", "no public question"
     ),
     Private("_attn_implementation", "cotexp/inference/scoring.py", "transformers:PreTrainedConfig._attn_implementation", "no public getter"),
@@ -55,6 +62,8 @@ PRIVATE = [
         "transformers:GenerationMixin._update_model_kwargs_for_generation",
         _MEMORY,
     ),
+    Private("_Latex2Sympy", "cotexp/tasks/comparison_worker.py", "latex2sympy2_extended.latex2sympy2:_Latex2Sympy.create_parser", _FAST_PARSER),
+    Private("_interp", "cotexp/tasks/comparison_worker.py", "antlr4.Recognizer:Recognizer", _FAST_PARSER),
     Private("_tied_weights_keys", "cotexp/models/adapters.py", "transformers:PreTrainedModel._tied_weights_keys", "peft reads this very name"),
     Private("_log_artifact", "cotexp/tracking/wandb_run.py", "wandb.sdk.wandb_run:Run._log_artifact", "`use_artifact` refuses offline runs"),
     Private(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging.config
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from hydra._internal.hydra import Hydra
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -118,6 +121,22 @@ def test_the_composed_settings_are_printed_without_heavy_imports(tmp_path: Path)
     assert composed["seed"] == 7
     assert composed["compression"]["name"] == "macc"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_settings_are_printed_as_hydra_prints_them(tmp_path: Path) -> None:
+    words = ["--cfg", "job", "experiment=macc/gsm8k", "task=gsm8k", "name=1.10", "trainer.lora.rank=4", "evaluation.tasks=[svamp]"]
+    assert start(*words, folder=tmp_path).text == start(*words, "hydra.verbose=false", folder=tmp_path).text
+
+
+@pytest.mark.parametrize("words", [["--cfg", "job"], ["plan=true"]])
+def test_a_command_of_one_run_is_composed_once(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    composed, compose = [], Hydra.compose_config
+    monkeypatch.setattr(Hydra, "compose_config", lambda *given, **named: composed.append(named) or compose(*given, **named))
+    monkeypatch.setattr(logging.config, "dictConfig", lambda config: None)
+    monkeypatch.setattr(sys, "argv", ["run.py", *words, "compression=none", "tracking=none", "seed=87654"])
+    runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
+    assert len(composed) <= 1, "none, where a test composed the same options before"
 
 
 def plan_arguments(model: Path, outputs: Path) -> list[str]:

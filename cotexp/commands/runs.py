@@ -77,7 +77,7 @@ def _counts(runs: Sequence[ListedRun]) -> str:
 def _cells(run: ListedRun, label: str, outputs: Path) -> dict[str, Cell]:
     """Heading -> cell."""
     state, how_far = run.status.state, progress(run, outputs)
-    accuracy, tokens = run.metric("accuracy"), run.metric("num_tokens")
+    accuracy, tokens, seconds = run.metric("accuracy"), run.metric("num_tokens"), run.seconds
     texts = {
         "run": run.key,
         "settings": label.replace(", ", "\n"),
@@ -85,7 +85,7 @@ def _cells(run: ListedRun, label: str, outputs: Path) -> dict[str, Cell]:
         "state": f"{state} ({how_far})" if how_far else state,
         "accuracy": "" if accuracy is None else f"{accuracy:.1%}",
         "tokens": "" if tokens is None else f"{tokens:.1f}",
-        "time": "" if run.seconds is None else duration(run.seconds),
+        "time": "" if seconds is None else duration(seconds),
         "cost": "" if run.dollars is None else f"${run.dollars:.2f}",
         "age": duration(time.time() - run.modified),
     }

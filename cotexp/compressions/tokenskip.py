@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from cotexp.compressions.base import Compression, Encoder, StoredSettings, Tools
-from cotexp.methods import pruning
-from cotexp.methods.reasoning import THINKING, before_answer_part
 from cotexp.records import Compressed, Rationale
 from cotexp.settings.base import setting
 from cotexp.settings.models import ScratchModel
@@ -65,17 +63,21 @@ class TokenSkip(Compression):
 
     def compress(self, chains: Sequence[Rationale], tools: Tools) -> list[Compressed]:
         """Each chain at the ratio that is drawn for it; the parts of one rationale have one ratio."""
+        from cotexp.methods.reasoning import before_answer_part
+
         encoder, chain_of = tools.encoder(), {each.id: each for each in chains}
         return [
             self._pruned(each, tools.importances[each.id], encoder, tools.seed, goes_on=bool(before_answer_part(each, chain_of))) for each in chains
         ]
 
     def _pruned(self, chain: Rationale, importances: Sequence[float], encoder: Encoder, seed: int, *, goes_on: bool) -> Compressed:
+        from cotexp.methods import pruning, reasoning
+
         text = encoder.readable(chain.cot.strip())
         ids, spans = encoder.text_ids(text, goes_on=goes_on), encoder.spans(text, goes_on=goes_on)
         units = pruning.units(text, spans, protect=self.protect)
         assert len(ids) == len(importances), f"{chain.id} has {len(ids)} tokens and {len(importances)} importances"
-        ratio = pruning.draw_ratio(chain.id.removesuffix(f"/{THINKING}"), self.ratios, seed)
+        ratio = pruning.draw_ratio(chain.id.removesuffix(f"/{reasoning.THINKING}"), self.ratios, seed)
         kept = pruning.keep(units, importances, ratio)
         short = encoder.decode([ids[each] for each in kept.tokens]).strip()
         return Compressed(

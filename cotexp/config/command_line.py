@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from hydra import initialize_config_dir
 from hydra.types import TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from cotexp import credentials
 from cotexp.config import launchers, sweeper
@@ -37,6 +37,19 @@ class Point:
     settings: Settings
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Composed(Point):
+    """A point with the config that Hydra composed for it; `hydra` has Hydra's own settings."""
+
+    config: DictConfig
+    hydra: DictConfig
+
+    @property
+    def options(self) -> dict[str, str | None]:
+        """The option of each slot, by slot."""
+        return dict(self.hydra.runtime.choices)
+
+
 def check_command_line(overrides: list[str], *, multirun: bool) -> list[Settings]:
     """The checked settings of every point of this command line.
 
@@ -50,19 +63,31 @@ def points_of(overrides: list[str], *, multirun: bool) -> list[Point]:
 
     Raises: ConfigError with every mistake in it.
     """
+    return [Point(each.overrides, each.settings) for each in _composed(overrides, multirun)]
+
+
+def only_point(overrides: list[str]) -> Composed:
+    """The point of a command of one run, with its config.
+
+    Raises: ConfigError with every mistake in it.
+    """
+    (point,) = _composed(overrides, multirun=False)
+    return point
+
+
+def _composed(overrides: list[str], multirun: bool) -> Iterator[Composed]:
+    """Every point; mistakes are raised after the last one."""
     register()
-    composed: dict[tuple[str, ...], DictConfig] = {}
+    composed: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
     problems: dict[str, None] = {}
-    points = []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for point in _points(launchers.without_hydras_own(as_typed(overrides), multirun=multirun), multirun):
             try:
-                points.append(Point(point, _check_point(point, composed)))
+                yield _check_point(point, composed)
             except ConfigError as error:
                 problems.update(dict.fromkeys(error.problems))
     if problems:
         raise ConfigError(*problems)
-    return points
 
 
 def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
@@ -88,8 +113,8 @@ def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
     yield from sweeper.combinations(parse(grid))
 
 
-def _check_point(overrides: list[str], composed: dict[tuple[str, ...], DictConfig]) -> Settings:
-    """The settings of one point. `composed` caches the configs that Hydra composed for options."""
+def _check_point(overrides: list[str], composed: dict[tuple[str, ...], tuple[DictConfig, DictConfig]]) -> Composed:
+    """One point. `composed` caches the configs that Hydra composed for options."""
     groups = {*SECTIONS, *OVERLAYS}
     parsed = parse(overrides)
     chosen = [each for each in parsed if each.key_or_group in groups and not each.key_or_group.startswith("+")]
@@ -99,8 +124,9 @@ def _check_point(overrides: list[str], composed: dict[tuple[str, ...], DictConfi
         raise ConfigError(*problems)
     names = tuple(f"{each.key_or_group}={option_of(each)}" for each in chosen)
     if names not in composed:
-        composed[names] = compose(list(names))
-    config = copy.deepcopy(composed[names])
+        composed[names] = _apart(compose(list(names), full=True))
+    composed_config, hydra = composed[names]
+    config = copy.deepcopy(composed_config)
     for each in values:
         problems += apply(config, each)
     try:
@@ -109,17 +135,31 @@ def _check_point(overrides: list[str], composed: dict[tuple[str, ...], DictConfi
         raise ConfigError(*problems, *error.problems) from None
     if problems:
         raise ConfigError(*problems)
-    return settings
+    return Composed(overrides, settings, config, hydra)
+
+
+def _apart(config: DictConfig) -> tuple[DictConfig, DictConfig]:
+    """The settings of this project, and Hydra's own."""
+    hydra = config.hydra
+    with open_dict(config):
+        del config["hydra"]
+    return config, hydra
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Command:
-    """A command line, split into Hydra's flags and overrides. `runs` is false for shell completion and Hydra's listings."""
+    """A command line, split into Hydra's flags and overrides.
+
+    `runs` is false for shell completion and Hydra's listings. `is_one_run` is true for one run, or `--cfg job` for it (`shows_settings`), without
+    settings or other flags of Hydra: composing the settings is all that Hydra has to do then.
+    """
 
     overrides: list[str]
     multirun: bool
     help_wanted: bool
     runs: bool
+    is_one_run: bool
+    shows_settings: bool
 
 
 def read_command(arguments: list[str]) -> Command:
@@ -131,8 +171,16 @@ def read_command(arguments: list[str]) -> Command:
         raise ConfigError(f"run.py has no option {unread[0].partition('=')[0]}; settings are given as KEY=VALUE, and --help lists them")
     if flags.config_dir:
         use_config_dir(flags.config_dir)
-    runs = not (flags.shell_completion or flags.hydra_help or flags.info)
-    return Command(overrides=flags.overrides, multirun=flags.multirun, help_wanted=flags.help, runs=runs)
+    given = {name for name, value in vars(flags).items() if value} - {"overrides", "config_dir"}
+    hydras_own = any(each.lstrip("+~").startswith("hydra") for each in flags.overrides)
+    return Command(
+        overrides=flags.overrides,
+        multirun=flags.multirun,
+        help_wanted=flags.help,
+        runs=not (flags.shell_completion or flags.hydra_help or flags.info),
+        is_one_run=given <= {"run", "cfg"} and flags.cfg in (None, "job") and not hydras_own,
+        shows_settings=flags.cfg is not None,
+    )
 
 
 def hydra_main(task: TaskFunction) -> None:

@@ -1,4 +1,4 @@
-"""Checked settings of a composed config, and the dataclasses that Hydra knows."""
+"""Checked settings of a composed config, and what Hydra must know to compose one."""
 
 from __future__ import annotations
 
@@ -6,58 +6,29 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cotexp.config import launchers, spelling
-from cotexp.config.overrides import (
-    config_folders,
-    file_of,
-    first_line,
-    options,
-    unknown,
-)
+from cotexp.config import launchers, sources, spelling
+from cotexp.config.overrides import file_of, first_line, options, unknown
 from cotexp.config.slots import FILLED_IN, REGISTRIES, ROOT, SECTIONS, SHARED_BY_TASKS, add_installed
 from cotexp.settings.base import ConfigError, shortened, suggestion
 from cotexp.settings.root import Settings, root_problems
 from cotexp.tasks import CustomTask, Task
 
 
-class UsersFolder(SearchPathPlugin):
-    """Lets Hydra find the settings files of the user's folder after those of this project."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for folder in config_folders()[1:]:
-            search_path.append("user", f"file://{folder}")
-
-
 def register() -> None:
-    """Make the dataclasses known to Hydra's ConfigStore under `schema/SLOT`, and a class of an installed package as an option of its slot.
+    """Let Hydra find the user's folder and the settings classes, and keep texts as they are typed.
 
     Raises: ConfigError when an installed package or the user's folder adds what cannot be used.
     """
-    Plugins.instance().register(UsersFolder)
     add_installed()
-    store = ConfigStore.instance()
-    root = OmegaConf.structured(Settings)
-    with open_dict(root):
-        for name in FILLED_IN:
-            del root[name]
-    store.store(name="settings_schema", node=root)
-    for slot, schemas in SECTIONS.items():
-        for name, section in schemas.items():
-            try:
-                store.store(group=f"schema/{slot}", name=name, node=section)
-            except OmegaConfBaseException as error:
-                where = f"{section.__module__}:{section.__qualname__}"
-                problem = f"has a field whose type settings cannot have: {error.full_key} ({first_line(error)})"
-                raise ConfigError(f"{slot}={name}: {where} {problem}") from None
-            if slot in REGISTRIES and name in REGISTRIES[slot].installed and file_of(slot, name) is None:
-                store.store(group=slot, name=name, node=section)
+    for slot, registry in REGISTRIES.items():
+        for name in registry.installed:
+            sources.config_of(slot, name)
+    for plugin in (sources.SearchPath, sources.SettingsClasses):
+        Plugins.instance().register(plugin)
     launchers.register()
     spelling.register()
 

@@ -162,21 +162,18 @@ def _keep_spelling(node: yaml.Node, path: str, is_text: Callable[[str], bool]) -
             _keep_spelling(value, ".".join(filter(None, inner)), is_text)
 
 
-@functools.cache
 def register() -> None:
     """Let Hydra's reader of settings files keep texts as they are typed."""
     readers = [each for each in Plugins.instance().discover(ConfigSource) if issubclass(each, ConfigSource)]
     (reader,) = (each for each in readers if each.scheme() == "file")
-    read_by_hydra = reader.load_config
-    if read_by_hydra.__module__ == __name__:
-        return  # registered before
+    reader.load_config = _load_config  # type: ignore[method-assign]  # Hydra's registry keeps the first reader of a scheme
 
-    def load_config(self: ConfigSource, config_path: str) -> ConfigResult:
-        result = read_by_hydra(self, config_path)
-        package = result.header.get("package") or GROUP
-        group = config_path.split("/")[0] if package == GROUP and "/" in config_path else package.replace(GROUP, "")
-        path = Path(self.path, config_path if config_path.endswith(".yaml") else f"{config_path}.yaml")
-        result.config = read_file(path, group.replace(GLOBAL, ""))
-        return result
 
-    reader.load_config = load_config  # type: ignore[method-assign]  # Hydra's registry keeps the first reader of a scheme
+def _load_config(self: ConfigSource, config_path: str) -> ConfigResult:
+    """A settings file as Hydra takes it. Its first lines may name the place of its content: # @package _global_."""
+    text = Path(self.path, f"{config_path.removesuffix('.yaml')}.yaml").read_text(encoding="utf-8")
+    header = self._get_header_dict(text)
+    package = header["package"] or GROUP
+    group = config_path.split("/")[0] if package == GROUP and "/" in config_path else package.replace(GROUP, "")
+    config = OmegaConf.create(read_yaml(text, group.replace(GLOBAL, ""), is_text) or {})
+    return ConfigResult(provider=self.provider, path=self.full_path(), config=config, header=header)

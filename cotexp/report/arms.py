@@ -68,8 +68,9 @@ def labels(runs: Sequence[RunIdentity]) -> list[str]:
 
 def _labels(runs: Sequence[RunIdentity], flats: Sequence[Flat]) -> list[str]:
     parts: list[list[str]] = [[] for _ in runs]
-    for slot in dict.fromkeys(path.partition(".")[0] for flat in flats for path in flat):
-        in_slot = [{path: value for path, value in flat.items() if path.startswith(f"{slot}.")} for flat in flats]
+    slots = [_by_slot(flat) for flat in flats]
+    for slot in dict.fromkeys(slot for of_run in slots for slot in of_run):
+        in_slot = [of_run.get(slot, {}) for of_run in slots]
         present = [section for section in in_slot if section]
         if all(section == present[0] for section in present):
             continue
@@ -82,6 +83,13 @@ def _labels(runs: Sequence[RunIdentity], flats: Sequence[Flat]) -> list[str]:
     if len({run.mode for run in runs}) > 1:
         parts = [[*settings, f"mode={run.mode}"] for settings, run in zip(parts, runs, strict=True)]
     return [", ".join(settings) or run.name for settings, run in zip(parts, runs, strict=True)]
+
+
+def _by_slot(flat: Flat) -> dict[str, Flat]:
+    slots: dict[str, Flat] = {}
+    for path, value in flat.items():
+        slots.setdefault(path.partition(".")[0], {})[path] = value
+    return slots
 
 
 def _varying(flats: Sequence[Flat]) -> set[str]:

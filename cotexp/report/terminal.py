@@ -18,8 +18,6 @@ MOST_GAPS = 6
 """Most missing runs that are listed; the other formats list all of them."""
 WIDEST_TEXT = 30
 """Characters of a label or a text beyond which it may be wrapped."""
-VERY_WIDE = 10_000
-"""Width in characters that any table fits."""
 BORDER = 3
 """Characters between two columns."""
 COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "diverged": "red", "killed": "red", "stopped": "yellow"}
@@ -58,23 +56,29 @@ def show_report(report: Report) -> None:
 def _fitting(table: Table, console: Console) -> Grid:
     """The table, with headings on one line if it fits the console. Otherwise headings are wrapped first, then labels and texts, and numbers last."""
     headings = [table.row_title, *(column.title for column in table.columns)]
-    grid = _grid(table, headings)
-    if grid.__rich_measure__(console, console.options.update(width=VERY_WIDE)).maximum <= console.width:
-        return grid
+    texts = [_label_text(row) for row in table.rows], *([_text(row.cells[index]) for row in table.rows] for index in range(len(table.columns)))
+    longest_lines = [max([0, *(_width(text.plain) for text in column)]) for column in texts]
+    widths = list(map(max, longest_lines, map(_width, headings)))
+    if _total(widths) <= console.width:
+        return _grid(table, headings, widths)
     headings = [headings[0], *(heading.replace(" ", "\n", 1) for heading in headings[1:])]
     for longest in range(WIDEST_TEXT, 0, -1):
-        if widths := _widths(table, [min(longest, _width(heading)) for heading in headings], console.width):
+        if widths := _widths(table, longest_lines, [min(longest, _width(heading)) for heading in headings], console.width):
             return _grid(table, headings, widths)
     return _grid(table, headings)
 
 
-def _widths(table: Table, headings: Sequence[int], available: int) -> list[int]:
-    """Width of each column whose numbers stay on one line, given the width of its heading; empty if that is more than `available`."""
-    cells = [[_label(row) for row in table.rows], *([_text(row.cells[index]).plain for row in table.rows] for index in range(len(table.columns)))]
-    needed = [max([heading, *map(_width, texts)]) for heading, texts in zip(headings, cells, strict=True)]
+def _total(widths: Sequence[int]) -> int:
+    """Width of a table with columns of these widths."""
+    return sum(width + BORDER for width in widths) + 1
+
+
+def _widths(table: Table, longest_lines: Sequence[int], headings: Sequence[int], available: int) -> list[int]:
+    """Width of each column whose numbers stay on one line, given those of its cells and its heading; empty if that is more than `available`."""
+    needed = list(map(max, longest_lines, headings))
     wraps = [True, *(column.align == "left" for column in table.columns)]
     widths = [min(width, WIDEST_TEXT) if wrapped else width for width, wrapped in zip(needed, wraps, strict=True)]
-    spare = available - sum(width + BORDER for width in widths) - 1
+    spare = available - _total(widths)
     for index in range(len(widths) if spare >= 0 else 0):
         more = min(spare, needed[index] - widths[index])
         widths[index] += more
@@ -93,13 +97,17 @@ def _grid(table: Table, headings: Sequence[str], widths: Sequence[int] = ()) -> 
     for index, (column, heading) in enumerate(zip(columns, headings, strict=True)):
         grid.add_column(escape(heading), justify=column.align, overflow="fold", width=widths[index] if widths else None)
     for row in table.rows:
-        grid.add_row(Text(visible(_label(row), keep="\n")), *map(_text, row.cells))
+        grid.add_row(_label_text(row), *map(_text, row.cells))
     return grid
 
 
 def _label(row: Row) -> str:
     """The label of an arm has a line for each of its settings."""
     return row.label.replace(", ", ",\n") if row.kind in ("arm", "base") else row.label
+
+
+def _label_text(row: Row) -> Text:
+    return Text(visible(_label(row), keep="\n"))
 
 
 def _text(cell: Cell) -> Text:

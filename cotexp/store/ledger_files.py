@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 
@@ -36,12 +36,13 @@ def warn_once(message: str) -> None:
         log.warning("%s", message)
 
 
-def end_torn_line(file: BinaryIO) -> None:
+def end_torn_line(path: Path) -> None:
     """End a line that a torn write left open, so that the next row is not lost with it."""
-    if file.tell():
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.write(b"\n")
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
 
 
 def complete_lines(path: Path) -> list[Any]:

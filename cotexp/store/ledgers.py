@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,7 +107,7 @@ class Ledger:
         and is not tried again in this call. Raises: Damaged if a file cannot be read; Stopped on a signal.
         """
         rows = self.read(frozenset(ids))
-        if missing := {name: None for name in ids if name not in rows}:
+        if missing := OrderedDict.fromkeys(name for name in ids if name not in rows):  # a dict would pass all that were removed, at each chunk
             self._describe()
             self._compute(rows, missing, compute, chunk_size, on_row)
         return {name: rows[name] for name in ids if name in rows}
@@ -114,7 +115,7 @@ class Ledger:
     def _compute(
         self,
         rows: dict[str, Row],
-        missing: dict[str, None],
+        missing: OrderedDict[str, None],
         compute: Callable[[list[str], Callable[[Row], None]], None],
         chunk_size: ChunkSize,
         on_row: Callable[[Row], None],
@@ -123,9 +124,10 @@ class Ledger:
         claims, wanted = Claims(self.folder / "claims", self.writer), frozenset(missing)
 
         def add(row: Row) -> None:
-            if row["id"] in wanted and row["id"] not in rows:
-                rows[row["id"]] = row
-                missing.pop(row["id"], None)
+            name = row["id"]
+            if name in wanted and name not in rows:
+                rows[name] = row
+                missing.pop(name, None)
                 on_row(row)
 
         def add_new_rows() -> None:
@@ -162,13 +164,14 @@ class Ledger:
 
     @contextlib.contextmanager
     def _appender(self, claims: Claims, add_new_rows: Callable[[], None]) -> Iterator[Callable[[Row, Container[str]], bool]]:
-        """A function that appends a row and returns True, or False if another process has written it meanwhile."""
+        """A function that appends a row and returns True, or False if another process has written it meanwhile.
+
+        An error or signal in the middle of it leaves no torn line: what the file has buffered is written when it is closed.
+        """
         name = f"rows-{self.writer}.jsonl"
-        path = self.folder / name
-        with path.open("ab+") as file:
-            synced, checked, overlaps = time.monotonic(), 0.0, False
-            end_torn_line(file)
-            position = file.seek(0, os.SEEK_END)
+        end_torn_line(path := self.folder / name)
+        with path.open("ab") as file:
+            synced, checked, overlaps, position = time.monotonic(), 0.0, False, file.tell()
 
             def check_file() -> None:
                 if not os.fstat(file.fileno()).st_nlink:
@@ -185,13 +188,12 @@ class Ledger:
                 if overlaps and row["id"] in stored:
                     log.warning("%s: another process has already written row %r; its row counts", self.folder, row["id"])
                     return False
-                line = orjson.dumps({**row, "written": time.time()}) + b"\n"
-                with signals.at_safe_points():
-                    file.write(line)
-                    file.flush()
-                    if now - synced > SYNC_SECONDS:
-                        os.fsync(file.fileno())
-                        synced = now
+                line = orjson.dumps({**row, "written": time.time()}, option=orjson.OPT_APPEND_NEWLINE)
+                file.write(line)
+                file.flush()
+                if now - synced > SYNC_SECONDS:
+                    os.fsync(file.fileno())
+                    synced = now
                 if self.offsets.get(name) == position:  # what this process wrote need not be read
                     self.offsets[name] = position + len(line)
                 position += len(line)

@@ -42,13 +42,15 @@ class Judge:
     _deaths: int = 0
 
     def ask(self, comparisons: Iterable[Comparison]) -> None:
-        """Queue those `comparisons` that are new."""
+        """Queue those `comparisons` that are new, and from time to time hand out what is queued."""
         for comparison in comparisons:
             if comparison not in self._known:
                 self._known.add(comparison)
                 self._queue.append(comparison)
-        if len(self._queue) >= BATCH_SIZE:
-            self.send()
+                if len(self._known) % BATCH_SIZE == 0:
+                    while self._receive_replies(0):
+                        pass
+                    self.send()
 
     def send(self) -> None:
         """Send queued comparisons to idle workers."""
@@ -73,9 +75,15 @@ class Judge:
             self.send()
             if not self._workers:  # all workers were dead when comparisons were sent; `send` starts others
                 continue
-            for connection in wait([worker.connection for worker in self._workers]):
-                self._receive(next(worker for worker in self._workers if worker.connection is connection))
+            self._receive_replies(None)
         return self._verdicts[comparison]
+
+    def _receive_replies(self, seconds: float | None) -> bool:
+        """Receive one reply of each worker that has one or will have one within `seconds`; None waits for one. False if there was none."""
+        ready = wait([worker.connection for worker in self._workers], seconds)
+        for connection in ready:
+            self._receive(next(worker for worker in self._workers if worker.connection is connection))
+        return bool(ready)
 
     def _hand(self, worker: _Worker) -> None:
         batch = [self._queue.popleft() for _ in range(min(BATCH_SIZE, max(1, len(self._queue) // len(self._workers)), len(self._queue)))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
+from cotexp.signals import Stopped
 from cotexp.store import claims, ledgers
 from cotexp.store.claims import Claims, claim_is_alive
 from cotexp.store.ledgers import Ledger
@@ -140,6 +142,29 @@ def test_rows_of_an_interrupted_fill_are_kept(tmp_path: Path) -> None:
     rows = Store(tmp_path).ledger(SPEC).fill(["1", "2", "3", "4"], squares, chunk_size=4)
     assert squares.asked == ["3", "4"]
     assert values(rows) == {"1": -1, "2": -1, "3": 9, "4": 16}
+
+
+def test_a_signal_at_any_moment_of_an_append_leaves_whole_lines(tmp_path: Path) -> None:
+    ledger = Store(tmp_path).ledger(SPEC)
+
+    def until_stopped(ids: list[str], emit: Emit) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.0002 + int(ids[0]) / 100_000)
+        for number in itertools.count():
+            emit({"id": f"{ids[0]}/{number}", "text": "0123456789" * 2000})
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped(number)
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        for attempt in range(30):
+            with pytest.raises(Stopped):
+                ledger.fill([str(attempt)], until_stopped, chunk_size=1)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    (path,) = ledger.folder.glob("rows-*.jsonl")
+    assert {len(json.loads(line)["text"]) for line in path.read_text().split("\n")[:-1]} == {20_000}
+    assert path.read_bytes().endswith(b"\n")
 
 
 def test_a_ledger_cut_at_any_byte_loses_only_the_torn_row_and_accepts_the_next(tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+import sympy
+from latex2sympy2_extended import latex2sympy2
 
+from cotexp.tasks import comparison_worker
 from cotexp.tasks.comparison_worker import Comparison
 from cotexp.tasks.grading import Answered, grade_all
 from cotexp.tasks.judge import Judge
@@ -363,3 +366,34 @@ def test_thousands_of_texts_are_graded_in_parallel() -> None:
     assert [each.id for each in grades] == [each.id for each in texts]
     assert [each.strict for each in grades] == [number % 2 == 1 for number in range(1, 2001)]
     assert not any(each.timed_out for each in grades)
+
+
+FORMULAS = (
+    *("\\frac{1}{2}", "x^2+2x+1", "\\sqrt{3}", "(1,2)", "[0,3)", "\\{1,2\\}", "x<3", "y=2x+1", "1,234", "3!", "\\sin x\\cos y", "|x-1|", "5\\%"),
+    *(
+        "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}",
+        "(-\\infty,3)\\cup(3,\\infty)",
+        "2\\frac12",
+        "a(b+c)",
+        "\\log_2 8",
+        "\\int_0^1 x dx",
+        "\\frac{1}{",
+        "x # 2",
+        "+",
+    ),
+)
+
+
+def test_formulas_are_read_as_in_the_full_mode_of_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(formula: str) -> str:
+        try:
+            return str(sympy.srepr(latex2sympy2.latex2sympy(formula)))
+        except Exception as error:  # noqa: BLE001 - the library raises it at a syntax error
+            return repr(error)
+
+    reader = latex2sympy2._Latex2Sympy
+    monkeypatch.setattr(reader, "create_parser", reader.create_parser)
+    full = [read(each) for each in FORMULAS]
+    comparison_worker._parse_fast_first()
+    assert type(reader().create_parser("1")) is comparison_worker._FastFirst
+    assert [read(each) for each in FORMULAS] == full
