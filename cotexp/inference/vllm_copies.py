@@ -30,6 +30,8 @@ from cotexp.settings.base import RunFailed
 END_SECONDS = 20.0
 """A copy that does not end within this time is killed, with its child processes."""
 
+TIDY_SECONDS = 3.0
+
 MOST_CHARACTERS = 300
 """Of the reason that a user reads; the log has all of it."""
 
@@ -74,10 +76,19 @@ class Copy:
         self.connection.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(END_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self.process.poll() is not None:
+                self._wait_for_group()
             os.killpg(self.process.pid, signal.SIGKILL)
         if self.process.wait() == 0:
             self.log.unlink(missing_ok=True)
+
+    def _wait_for_group(self) -> None:
+        """Leave the child processes time to end: one of them frees the memory that they shared. Raises: ProcessLookupError once they have."""
+        end = time.monotonic() + TIDY_SECONDS
+        while time.monotonic() < end:
+            os.killpg(self.process.pid, 0)
+            time.sleep(0.05)
 
 
 def replies(copies: Sequence[Copy]) -> Iterator[tuple[Copy, dict[str, Any]]]:

@@ -61,11 +61,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Large random weights, a short context, ends of texts beside EOS, and generation settings that vLLM would obey if it were let."""
+    """Large random weights, heads as narrow as vLLM takes, a short context, ends of texts beside EOS, and generation settings that vLLM would obey if it were let."""
     folder = tmp_path_factory.mktemp("models") / "wandering"
     tokenizer = AutoTokenizer.from_pretrained(random_model)
     torch.manual_seed(0)
-    config = LlamaConfig.from_pretrained(random_model, tie_word_embeddings=False, initializer_range=0.3, max_position_embeddings=96)
+    config = LlamaConfig.from_pretrained(random_model, tie_word_embeddings=False, initializer_range=0.3, max_position_embeddings=96, head_dim=32)
     model = LlamaForCausalLM(config)
     model.generation_config.eos_token_id = [tokenizer.eos_token_id, *range(5, 666, 16)]
     model.generation_config.max_new_tokens = 3
@@ -94,7 +94,7 @@ def lives(pid: int) -> bool:
 
 def family(pid: int) -> list[int]:
     """A process and its child processes."""
-    return [pid, *(each.pid for each in psutil.Process(pid).children(recursive=True))]
+    return [pid, *(each.pid for each in psutil.Process(pid).children(recursive=True))] if lives(pid) else [pid]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
