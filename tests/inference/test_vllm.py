@@ -111,7 +111,7 @@ def engine(folder: Path) -> Iterator[VllmEngine]:
     yield made[0]
     pids = family(made[0].copies[0].process.pid)
     made[0]._end()
-    assert not any(map(lives, pids)), "its memory is free"
+    wait_until(lambda: not any(map(lives, pids)))
     assert list(Path(tempfile.gettempdir()).glob("cotexp-vllm-*")) == []
 
 
@@ -169,7 +169,7 @@ def test_a_text_is_reported_when_it_ends_and_an_engine_that_was_left_in_between_
     with pytest.raises(KeyboardInterrupt):
         engine.generate(requests, Sampling(max_new_tokens=60), leave)
     assert len(seen) == 1
-    assert not any(map(lives, pids))
+    wait_until(lambda: not any(map(lives, pids)))
 
 
 @pytest.mark.slow
@@ -186,7 +186,7 @@ def test_copies_of_the_model_share_the_texts(folder: Path, requests: list[Reques
     os.kill(engine.copies[1].process.pid, signal.SIGKILL)
     with pytest.raises(RunFailed, match=r"vLLM failed: its process ended \(log: \S+\); nothing already computed is lost"):
         engine.generate(requests, Sampling(max_new_tokens=4), lambda output: None)
-    assert not any(map(lives, pids)), "the other copy ends as well"
+    wait_until(lambda: not any(map(lives, pids)))
     for each in engine.copies:
         each.log.unlink(missing_ok=True)
 
