@@ -61,7 +61,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Large random weights, heads as narrow as vLLM takes, a short context, ends of texts beside EOS, and generation settings that vLLM would obey if it were let."""
+    """Large random weights, heads as narrow as vLLM takes, a short context, ends of texts beside EOS, and generation settings that vLLM would
+    obey if it were let.
+    """
     folder = tmp_path_factory.mktemp("models") / "wandering"
     tokenizer = AutoTokenizer.from_pretrained(random_model)
     torch.manual_seed(0)
