@@ -73,7 +73,7 @@ $(ENGINES)/.installed: pyproject.toml constraints-engines.txt
 	touch $@
 
 engines: $(ENGINES)/.installed
-	OMP_NUM_THREADS=1 $(ENGINES)/bin/python -m pytest tests/inference/test_vllm.py tests/inference/test_vllm_build.py tests/inference/test_documented_vllm.py
+	OMP_NUM_THREADS=1 $(ENGINES)/bin/python -m pytest tests/inference/test_vllm.py tests/inference/test_vllm_build.py tests/inference/test_vllm_copies.py tests/inference/test_documented_vllm.py
 
 # TRL and what it needs, in an environment of its own.
 .venv/peers/.installed: benchmarks/requirements.txt .venv/.installed
