@@ -49,9 +49,18 @@ def check(model: PretrainedModel, setting: str, files: ModelFiles | None = None)
         raise ConfigError(
             f"{setting}.vllm.cpu_cache_gib times data_parallel_size must be at most {memory:.0f} GiB, this machine's memory; got {wanted:g} GiB"
         )
-    config = files.folder / "config.json" if files else None
-    if config and config.is_file() and json.loads(config.read_bytes()).get("is_encoder_decoder"):
-        raise ConfigError(f"{setting}.engine=vllm needs a causal model, and {setting}.path is an encoder-decoder; use {setting}.engine=local")
+    path = files.folder / "config.json" if files else None
+    if path and path.is_file():
+        config = json.loads(path.read_bytes())
+        if config.get("is_encoder_decoder"):
+            raise ConfigError(f"{setting}.engine=vllm needs a causal model, and {setting}.path is an encoder-decoder; use {setting}.engine=local")
+        heads, width = config.get("num_attention_heads"), config.get("hidden_size")
+        size = config.get("head_dim") or (width // heads if heads and width else None)
+        if build.head_sizes and size and size not in build.head_sizes:
+            raise ConfigError(
+                f"{setting}.engine=vllm: on processors, vllm {build.version} computes attention heads of width "
+                f"{', '.join(map(str, build.head_sizes))}; those of {setting}.path have {size}; use {setting}.engine=local"
+            )
 
 
 class VllmEngine:

