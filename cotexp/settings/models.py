@@ -17,10 +17,10 @@ OWN_VARIABLES = ("messages", "add_generation_prompt")
 ENGINES: dict[str, dict[str, tuple[tuple[Any, ...], str]]] = {
     "local": {},
     "vllm": {
-        "device": (("auto", "cuda"), "runs on NVIDIA GPUs"),
+        "device": (("auto", "cpu", "cuda"), "runs on what its build is for"),
         "devices": (("1",), "divides texts by vllm.data_parallel_size"),
         "attn_implementation": ((None,), "chooses by itself"),
-        "compile": ((False,), "compiles by itself"),
+        "compile": ((False,), "compiles unless vllm.enforce_eager=true"),
     },
 }
 """Engine -> settings of the model of which it takes some values alone: these values, and why. `cotexp.inference.engines` loads it."""
@@ -36,11 +36,17 @@ def _are_variables(text: str) -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class Vllm(Section):
-    """How engine vllm uses the GPUs of this machine; its texts are the same in any of these ways as far as rounding allows."""
+    """How engine vllm uses the devices of this machine; its texts are the same in any of these ways as far as rounding allows."""
 
-    tensor_parallel_size: int = setting(1, "GPUs over which each copy of the model is split.", low=1, keyed=False)
-    data_parallel_size: int = setting(1, "Copies of the model, each with GPUs of its own; texts are divided among them.", low=1, keyed=False)
+    tensor_parallel_size: int = setting(1, "GPUs, or shares of the processors, over which each copy of the model is split.", low=1, keyed=False)
+    data_parallel_size: int = setting(
+        1, "Copies of the model, each with GPUs or processors of its own; texts are divided among them.", low=1, keyed=False
+    )
     gpu_memory_utilization: float = setting(0.9, "Share of each GPU's memory that vLLM takes for weights and cache.", above=0, high=1, keyed=False)
+    cpu_cache_gib: float = setting(
+        4.0, "Memory of each copy's cache of keys and values on processors, in GiB; a text has to fit in it.", above=0, keyed=False
+    )
+    enforce_eager: bool = setting(False, "Whether vLLM does without compiling: it loads in half the time and writes more slowly.", keyed=False)
     max_model_len: int | None = setting(
         None, "Most tokens of prompt and text together that vLLM makes room for; the model's context by default.", low=16, keyed=False
     )
@@ -62,7 +68,7 @@ class PretrainedModel(Section):
         keyed=False,
     )
     engine: str = setting(
-        "local", "What generates: transformers, or vLLM on NVIDIA GPUs; part of the keys of all texts.", choices=tuple(ENGINES), keyed=False
+        "local", "What generates: transformers, or vLLM on what its build is for; part of the keys of all texts.", choices=tuple(ENGINES), keyed=False
     )
     compile: bool = setting(
         False, "Whether engine local compiles its steps, over a cache of fixed size; for GPUs. Part of the keys of all texts.", keyed=False
@@ -77,7 +83,7 @@ class PretrainedModel(Section):
         choices=("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"),
         keyed=IF_SET,
     )
-    vllm: Vllm = setting(Vllm, "How engine vllm uses the GPUs.", keyed=False)
+    vllm: Vllm = setting(Vllm, "How engine vllm uses the devices.", keyed=False)
     trust_remote_code: bool = setting(False, "Whether code from the model's repository may run; read it first.")
     compress_token: str = setting("<compress>", "The token that asks for a short chain of thought.")
     literal_encoding: bool = setting(False, "Whether chat models also get `Q EOS <compress> EOS` inside the user turn.")

@@ -99,10 +99,10 @@ def test_attention_is_in_the_keys_of_all_that_the_model_computes_once_it_is_chos
 @pytest.mark.parametrize(
     ("setting", "problem"),
     [
-        ("device=cpu", "device must be auto or cuda for engine=vllm, which runs on NVIDIA GPUs; got cpu"),
+        ("device=mps", "device must be auto or cpu or cuda for engine=vllm, which runs on what its build is for; got mps"),
         ("devices=2", "devices must be 1 for engine=vllm, which divides texts by vllm.data_parallel_size; got 2"),
         ("attn_implementation=eager", "attn_implementation must be null for engine=vllm, which chooses by itself; got eager"),
-        ("compile=true", "compile must be false for engine=vllm, which compiles by itself; got true"),
+        ("compile=true", "compile must be false for engine=vllm, which compiles unless vllm.enforce_eager=true; got true"),
     ],
 )
 def test_an_engine_names_the_settings_that_it_restricts(setting: str, problem: str) -> None:
