@@ -41,12 +41,16 @@ class Server:
         fixed: dict[str, Any] | None = None,
         text: str | None = None,
         context: dict[str, Any] | None = None,
+        unknown_fields: dict[str, Any] | None = None,
     ) -> None:
-        """`fixed` maps parts of a prompt to what is answered in every case, {"status", "body", "headers"}; `text` is every other answer.
+        """`unknown_fields` is {"status", "body", "names"}: a request with a field of these names is refused so, the names in place of NAMES or FIRST.
+
+        `fixed` maps parts of a prompt to what is answered in every case, {"status", "body", "headers"}; `text` is every other answer.
 
         A body that is a text is sent as it is. `context` is {"length", "said"}: prompts and tokens asked for that do not fit are refused so.
         """
         self.latency, self.seed, self.fixed, self.text, self.context = latency, seed, fixed or {}, text, context
+        self.unknown_fields = unknown_fields
         shares = {**FAULTS, **OUTCOMES} if shares is None else shares
         self.faults = {name: share for name, share in shares.items() if name in FAULTS}
         self.outcomes = {name: share for name, share in shares.items() if name in OUTCOMES}
@@ -71,7 +75,9 @@ class Server:
         kind = self.drawn(self.faults, "fault", row, number) or self.drawn(self.outcomes, "outcome", row) or "ok"
         record = {"row": row, "arrived": time.time(), "kind": kind, "not_before": 0.0, "answered": None}
         record |= (
-            {"body": body, "path": path, "headers": headers, "authorization": headers.get("authorization")} if self.fixed or self.context else {}
+            {"body": body, "path": path, "headers": headers, "authorization": headers.get("authorization")}
+            if self.fixed or self.context or self.unknown_fields
+            else {}
         )
         secret = headers.get("authorization")
         self.requests.append(record)
@@ -96,6 +102,9 @@ class Server:
             if headers.get("Content-Encoding") == "gzip":
                 body = gzip.compress(body if isinstance(body, bytes) else json.dumps(body).encode())
             connection.send(fixed["status"], body, headers)
+        elif self.unknown_fields is not None and (names := [each for each in self.unknown_fields["names"] if each in record["body"]]):
+            said = json.dumps(self.unknown_fields["body"]).replace("{NAMES}", str(set(names))).replace("FIRST", names[0])
+            connection.send(self.unknown_fields["status"], json.loads(said))
         elif self.context is not None and (said := self.too_long(row, record["body"])):
             connection.send(400, {"error": {"message": said, "type": "BadRequestError", "code": 400}})
         elif kind == "too_many":

@@ -137,7 +137,8 @@ def test_a_request_says_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -
         restricted = dataclasses.replace(SAMPLING, top_k=5, min_p=0.1)
         ApiEngine(server(url), "teacher").generate([Request("four", "four")], restricted, lambda output: None)
         assert told(url, "requests")[-1]["body"].items() >= {"top_k": 5, "min_p": 0.1}.items()
-    fields = {"model": "m", "messages": [{"role": "user", "content": "one"}], "temperature": 0.7, "max_completion_tokens": 50, "top_p": 0.9}
+    fields = {"model": "m", "messages": [{"role": "user", "content": "one"}], "temperature": 0.7, "max_completion_tokens": 50}
+    fields |= {"top_p": 0.9, "top_k": -1, "min_p": 0.0}
     assert one["body"] == {**fields, "seed": one["body"]["seed"]}
     assert one["authorization"] == f"Bearer {KEY}"
     assert one["body"]["seed"] == again["body"]["seed"] != two["body"]["seed"]
