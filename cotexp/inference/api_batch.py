@@ -146,7 +146,7 @@ class ApiBatch:
             said = await self.said(request, limit)
         if isinstance(said, Refusal):
             stated = {"cost": 0.0, "model": self.server.model, **lowered}
-            return Output(request.id, "", 0, self.judged(said, limit), time.monotonic() - sent, stated)
+            return Output(request.id, "", 0, self.judged(said, limit, was_lowered=bool(lowered)), time.monotonic() - sent, stated)
         usage = self.usage(said, most_cost) | lowered
         self.throttle.spent += usage["cost"]
         text, reason = self.written(said, limit)
@@ -229,7 +229,7 @@ class ApiBatch:
         found |= {name: self.service.scrubbed(completion[name]) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 
-    def judged(self, refusal: Refusal, limit: int | None) -> FinishReason:
+    def judged(self, refusal: Refusal, limit: int | None, *, was_lowered: bool) -> FinishReason:
         """The finish reason for a refusal that a retry would not change. Raises: Fault, Rejected or RunFailed for other refusals."""
         status, said = refusal.status, refusal.said
         if refusal.is_final:
@@ -250,7 +250,6 @@ class ApiBatch:
             raise self.service.failure(f"{self.server.base_url} does not offer this model to this key (status {status}): {said}; {look}")
         if refusal.is_filtered:
             return "filtered"
-        was_lowered = limit != self.sampling.max_new_tokens
         fits = refusal.too_long(limit, again=was_lowered)
         if fits is not None and fits.room == 0:
             return "overflow"

@@ -176,11 +176,12 @@ def thought_and_said(body: dict[str, Any]) -> dict[str, Any]:
         shares = {"one": 1.0}
     shares = dict(list(shares.items())[: body["top_k"]]) if body.get("top_k", -1) > 0 else shares
     word = random.Random(body.get("seed")).choices(list(shares), list(shares.values()))[0]
-    tokens, limit = ["I", " count", " words", "</think>", "It", " is", f" {word}", "."], body.get("max_tokens")
+    row, tokens = body["messages"][-1]["content"], ["I", " count", " words", "</think>", "It", " is", f" {word}", "."]
+    limit = min(body.get("max_tokens", 256), 256 - len(row.split()))
     thought, closed, said = "".join(tokens[:limit]).partition("</think>")
-    found = completion(body["messages"][-1]["content"], "length" if limit is not None and limit <= len(tokens) else "stop", said)
+    found = completion(row, "length" if limit <= len(tokens) else "stop", said)
     found["choices"][0]["message"] |= {"content": said if closed else None, "reasoning_content": thought}
-    found["usage"]["completion_tokens"] = min(len(tokens) + 1, limit or 9)
+    found["usage"]["completion_tokens"] = min(len(tokens) + 1, limit)
     return found
 
 

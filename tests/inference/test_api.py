@@ -189,6 +189,8 @@ WORDINGS = {
     "vLLM 0.11": "'max_tokens' or 'max_completion_tokens' is too large: {limit}. This model's maximum context length is {length} tokens and your "
     "request has {prompt} input tokens ({limit} > {length} - {prompt}).",
     "vLLM 0.15": "This model's maximum context length is {left} tokens. However, your request has {prompt} input tokens. Please reduce the length.",
+    "vLLM 0.12": "This model's maximum context length is {length} tokens. However, your request has {prompt} input tokens. Please reduce the length "
+    "of the input messages.",
     "vLLM 0.25": "This model's maximum context length is {length} tokens. However, you requested {limit} output tokens and your prompt contains "
     "{prompt} input tokens, for a total of {total} tokens.",
     "SGLang": "Requested token count exceeds the model's maximum context length of {length} tokens. You requested a total of {total} tokens: "
@@ -212,6 +214,17 @@ def test_tokens_that_do_not_fit_are_asked_for_once_more_as_many_as_do(name: str)
     assert [each["body"]["max_tokens"] for each in requests if each["row"] == "row of four words"] == [50, 46]
     assert output.usage["cost"] == pytest.approx(10 / 1e6), "the refusal costs nothing"
     assert (outputs[LONG].finish_reason, outputs[LONG].usage["cost"]) == ("overflow", 0.0)
+
+
+@pytest.mark.parametrize("name", WORDINGS)
+def test_a_prompt_of_any_length_around_the_context_is_answered_or_overflows(name: str) -> None:
+    prompts = {length: " ".join(["word"] * length) for length in range(46, 54)}
+    with served(latency=0.0, shares={}, text="Four.", context={"length": 50, "said": WORDINGS[name]}) as url:
+        outputs, failure = asked(ApiEngine(server(url), "teacher"), *prompts.values())
+    assert failure == ""
+    assert {length: outputs[each].finish_reason for length, each in prompts.items()} == {
+        length: "stop" if length < 50 else "overflow" for length in prompts
+    }
 
 
 def test_where_a_server_does_not_say_what_fits_it_is_asked_without_a_limit() -> None:
