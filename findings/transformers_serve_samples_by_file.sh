@@ -10,7 +10,7 @@ folder=$(mktemp -d)
 server=""
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check "torch==2.13.0" "transformers==5.23.0" "fastapi==0.165.0" "uvicorn==0.54.0" "openai==3.54.0" "pydantic>=2" "rich" "requests"
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check "torch==2.13.0" "transformers==5.23.0" "fastapi==0.165.0" "uvicorn==0.54.0" "openai==3.54.0" "accelerate==1.15.0" "pydantic==2.14.3" "rich==15.0.0" "requests==2.34.2"
 cat > "$folder/model.py" <<'PYTHON'
 import sys
 import torch
