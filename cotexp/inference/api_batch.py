@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT_SECONDS = 300.0
 """If a server asks for a longer pause, the run ends. Started again, it continues."""
 MOST_REJECTED_IN_A_ROW = 8
+FEWEST_EQUAL = 8
+"""Prompts with samples that are all equal, from which on chance does not explain it."""
 
 
 class ApiBatch:
@@ -39,6 +41,7 @@ class ApiBatch:
         self.oddities: Counter[str] = Counter()
         self.num_unanswered = self.rejected_in_a_row = 0
         self.last_rejection = ""
+        self.samples: defaultdict[str, list[str]] = defaultdict(list)
 
     async def run(self, requests: Sequence[Request]) -> None:
         """Answer all requests. Raises: RunFailed if some cannot be answered."""
@@ -60,12 +63,23 @@ class ApiBatch:
             f"; faults: {_listed(self.faults)}" if self.faults else "",
             f"; {_listed(self.oddities)}" if self.oddities else "",
         )
+        self.compare_samples()
         if throttle.reason is not None:
             raise throttle.reason
         if self.num_unanswered:
             raise self.service.failure(
                 f"{self.num_unanswered} of {len(requests)} texts were not answered ({_listed(self.faults)}){self.last_rejection}; "
                 "the others are kept: run the same command again to ask for these"
+            )
+
+    def compare_samples(self) -> None:
+        """Warn if no prompt that was sampled several times has two different texts."""
+        repeated = [texts for texts in self.samples.values() if len(texts) > 1]
+        if self.sampling.temperature > 0 and len(repeated) >= FEWEST_EQUAL and all(len(set(texts)) == 1 for texts in repeated):
+            log.warning(
+                "%s: the samples of each of %d prompts are equal at temperature %s, so the server seems not to sample; "
+                "transformers serve samples only if the model's generation_config.json contains do_sample=true",
+                *(self.service.role, len(repeated), self.sampling.temperature),
             )
 
     async def text(self, request: Request) -> None:
@@ -109,6 +123,7 @@ class ApiBatch:
             output = await self.answer(request, most_cost, sent)
             self.throttle.answered(sent)
             self.rejected_in_a_row = 0
+            self.samples[request.prompt].append(output.text)
             self.on_output(output)
         except (Fault, Rejected) as fault:
             self.faults[fault.kind if isinstance(fault, Fault) else "rejected"] += 1
@@ -124,22 +139,31 @@ class ApiBatch:
         """The answer to one request. If its `max_new_tokens` do not fit the context, it is sent a second time for fewer."""
         limit: int | None = self.sampling.max_new_tokens
         lowered: dict[str, Any] = {}
-        said = await self.post(request, limit)
+        said = await self.said(request, limit)
         if isinstance(said, Refusal) and (fits := said.too_long(limit)) and fits.room != 0:
             limit, lowered = fits.room, {"lowered_to": fits.room or 0}
             self.oddities["texts asked for with fewer tokens, since max_new_tokens does not fit the server's context"] += 1
-            said = await self.post(request, limit)
+            said = await self.said(request, limit)
         if isinstance(said, Refusal):
             stated = {"cost": 0.0, "model": self.server.model, **lowered}
-            return Output(request.id, "", 0, self.judged(said, limit), time.monotonic() - sent, stated)
+            return Output(request.id, "", 0, self.judged(said, limit, was_lowered=bool(lowered)), time.monotonic() - sent, stated)
         usage = self.usage(said, most_cost) | lowered
         self.throttle.spent += usage["cost"]
         text, reason = self.written(said, limit)
         return Output(request.id, text, usage.get("completion_tokens", 0), reason, time.monotonic() - sent, usage)
 
-    async def post(self, request: Request, limit: int | None) -> dict[str, Any] | Refusal:
-        """The server's response to one request. Raises: Fault if no readable response arrives."""
-        num_answers, body = self.throttle.num_answers, self.service.body(request, self.sampling, limit)
+    async def said(self, request: Request, limit: int | None) -> dict[str, Any] | Refusal:
+        """The server's response to one request. Fields that lift its own restrictions of sampling are left out once it refuses them."""
+        while True:
+            body = self.service.body(request, self.sampling, limit)
+            said = await self.post(body)
+            if not isinstance(said, Refusal) or not self.service.leaves_out(said, body):
+                return said
+            self.oddities[f"requests sent again without {', '.join(sorted(self.service.left_out))}, which the server does not take"] += 1
+
+    async def post(self, body: dict[str, Any]) -> dict[str, Any] | Refusal:
+        """The server's response to one body. Raises: Fault if no readable response arrives."""
+        num_answers = self.throttle.num_answers
         try:
             async with asyncio.timeout(self.server.timeout):  # post() skips the checks of chat.completions.create(), a fifth of its time
                 answer = completions.parsed(await self.client.post("/chat/completions", cast_to=object, body=body))
@@ -205,7 +229,7 @@ class ApiBatch:
         found |= {name: self.service.scrubbed(completion[name]) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 
-    def judged(self, refusal: Refusal, limit: int | None) -> FinishReason:
+    def judged(self, refusal: Refusal, limit: int | None, *, was_lowered: bool) -> FinishReason:
         """The finish reason for a refusal that a retry would not change. Raises: Fault, Rejected or RunFailed for other refusals."""
         status, said = refusal.status, refusal.said
         if refusal.is_final:
@@ -226,12 +250,15 @@ class ApiBatch:
             raise self.service.failure(f"{self.server.base_url} does not offer this model to this key (status {status}): {said}; {look}")
         if refusal.is_filtered:
             return "filtered"
-        was_lowered = limit != self.sampling.max_new_tokens
         fits = refusal.too_long(limit, again=was_lowered)
         if fits is not None and fits.room == 0:
             return "overflow"
         if status == 200:
             raise Fault("errors in place of answers")
+        for name, value in self.sampling.restrictions.items():
+            if refusal.is_about(name):
+                own = f"{self.service.role}.{name}"
+                raise self.service.failure(f"it refuses {own}={value} ({said}); unset it, or write it in server.extra_body as this server reads it")
         also = f", also for the {limit} tokens that fit: lower {self.service.role}.max_new_tokens" if was_lowered and limit else ""
         raise Rejected(f"{said} (status {status}){also}")
 

@@ -14,7 +14,7 @@ from cotexp.inference.context_limits import TooLong, too_long
 MOST_SAID = 300
 """Characters of a server's words that an error message repeats."""
 ABOUT_THE_REQUEST = (200, 400, 413, 422)
-"""HTTP statuses under which servers say that a request is too long."""
+"""HTTP statuses under which servers say that a request is too long or has a wrong field."""
 
 NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 FILTERED = re.compile(r"content_filter|content_policy_violation|content management policy|Content Exists Risk|invalid_prompt")
@@ -58,6 +58,10 @@ class Refusal(NamedTuple):
     def is_filtered(self) -> bool:
         """Whether a content filter refused the text."""
         return bool(FILTERED.search(f"{self.codes} {self.words}"))
+
+    def is_about(self, field: str) -> bool:
+        """Whether it rejects a field of the request by name."""
+        return self.status in ABOUT_THE_REQUEST and bool(re.search(rf"\b{field}\b", self.words))
 
     def too_long(self, limit: int | None, *, again: bool = False) -> TooLong | None:
         """The tokens that fit, if the server refused `limit` new tokens as too many; otherwise None. `again`: the limit was lowered before."""

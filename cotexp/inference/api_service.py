@@ -11,6 +11,7 @@ from typing import Any
 from openai import AsyncOpenAI, Timeout
 
 from cotexp import credentials
+from cotexp.inference.api_refusals import Refusal
 from cotexp.inference.engine import Request
 from cotexp.settings.base import RunFailed
 from cotexp.settings.sampling import Sampling
@@ -20,14 +21,21 @@ CONNECT_SECONDS = 10.0
 SHORTEST_KEY = 8
 TEMPLATE_TOKENS = 100
 """Tokens that a chat template may add to a prompt. A prompt has at most as many tokens as bytes."""
+LIFTED = {"top_k": -1, "top_p": 1.0, "min_p": 0.0}
+"""Values with which nothing is restricted, for vLLM, SGLang and llama.cpp. Where a request does not name them, these servers sample by defaults of
+their own: llama.cpp by top_k=40, top_p=0.95 and min_p=0.05, vLLM by the model's generation_config.json."""
 
 
 @dataclass(slots=True)
 class ApiService:
-    """The model of `server` for one role: teacher or compressor. Reads the key from the environment."""
+    """The model of `server` for one role: teacher or compressor. Reads the key from the environment.
+
+    `left_out`: names of LIFTED that this server has refused.
+    """
 
     server: ApiServer
     role: str
+    left_out: set[str] = field(init=False, default_factory=set)
     _key: str = field(init=False, repr=False)
     _secrets: list[str] = field(init=False, repr=False)
 
@@ -51,13 +59,21 @@ class ApiService:
             "model": self.server.model,
             "messages": [{"role": "user", "content": request.prompt}],
             "temperature": sampling.temperature,
-            **sampling.restrictions,
         }
+        if sampling.temperature > 0:  # at 0 no restriction matters
+            fields |= {name: value for name, value in LIFTED.items() if name not in self.left_out} | sampling.restrictions
         if limit is not None:
             fields[self.server.token_limit_field] = limit
         if self.server.send_seed:
             fields["seed"] = int.from_bytes(hashlib.sha256(f"{sampling.seed}/{request.id}".encode()).digest()[:4], "big") >> 1
         return {**fields, **credentials.fill_placeholders(self.server.extra_fields)}
+
+    def leaves_out(self, refusal: Refusal, body: dict[str, Any]) -> bool:
+        """Whether `refusal` is about names of LIFTED in `body`. Later bodies leave them out."""
+        ours = {name for name, value in LIFTED.items() if body.get(name) == value and name not in self.server.extra_fields}
+        named = {name for name in ours if refusal.is_about(name)}
+        self.left_out |= named
+        return bool(named)
 
     def most_cost(self, request: Request, sampling: Sampling) -> float:
         """The most dollars that one answer can cost."""

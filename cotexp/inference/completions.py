@@ -112,10 +112,12 @@ def num_written(completion: dict[str, Any]) -> int | None:
 
 
 def num_thought(completion: dict[str, Any]) -> int | None:
-    """Tokens of the reasoning, if the server counts them separately."""
+    """Tokens of the reasoning, if the server counts them separately. 0 is no count beside a reasoning: vLLM states it if the template opens it."""
     usage = completion.get("usage")
     details = usage.get("completion_tokens_details") or usage.get("output_tokens_details") if isinstance(usage, dict) else None
-    return _count(details, "reasoning_tokens")
+    count, message = _count(details, "reasoning_tokens"), (_first_choice(completion) or {}).get("message")
+    has_thought = isinstance(message, dict) and any(message.get(name) for name in OWN_FIELDS)
+    return None if count == 0 and has_thought else count
 
 
 def _count(counts: Any, *names: str) -> int | None:

@@ -53,8 +53,8 @@ MOST = (
 )
 UNKNOWN_FIELD = re.compile(r"unrecogni[sz]ed|unsupported|unknown|unexpected|not (?:permitted|supported|allowed)|extra (?:inputs|fields)", re.I)
 """Matches errors about an unknown or wrong field."""
-NEGATIVE = re.compile(r"max_tokens must be at least 1, got -\d+")
-"""vLLM's error for a prompt that fills the context, if the request names no limit."""
+NOTHING_LEFT = re.compile(r"max_tokens must be at least 1, got (?:0|-\d+)")
+"""vLLM's error for a prompt that fills the context: it counts what is left, whatever limit the request names."""
 MAY_BE_THE_REST = re.compile(r"your request has \d+ input tokens")
 """In this error, vLLM 0.14 and 0.15 call the context minus the tokens to be written "maximum context length"."""
 
@@ -74,7 +74,7 @@ def too_long(said: str, codes: str, limit: int | None, *, again: bool = False) -
     said = re.sub(r"(?<=\d),(?=\d{3})", "", said)
     if UNKNOWN_FIELD.search(said):
         return None
-    if NEGATIVE.search(said):
+    if NOTHING_LEFT.search(said):
         return TooLong(0)
     about_length, about_output = bool(CODES.search(codes) or TOO_LONG.search(said)), bool(OF_OUTPUT.search(said))
     if limit is None:

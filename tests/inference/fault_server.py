@@ -2,8 +2,9 @@
 
     python fault_server.py '{"latency": 0.02, "shares": {"too_many": 0.1}}'
 
-prints its port. The prompt names the row. What befalls a request is decided by hashes of (seed, row, how often the row was asked), so a
-run can be repeated; `filtered` and `length` are decided by the row alone. GET /requests gives the record, GET /counts a summary.
+prints its port, which is "port" if that is given. The prompt names the row. What befalls a request is decided by hashes of (seed, row, how often
+the row was asked), so a run can be repeated; `filtered` and `length` are decided by the row alone. GET /requests gives the record, GET /counts a
+summary.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import gzip
 import hashlib
 import json
+import random
 import socket
 import struct
 import subprocess
@@ -41,12 +43,23 @@ class Server:
         fixed: dict[str, Any] | None = None,
         text: str | None = None,
         context: dict[str, Any] | None = None,
+        unknown_fields: dict[str, Any] | None = None,
+        thinks: bool = False,
     ) -> None:
-        """`fixed` maps parts of a prompt to what is answered in every case, {"status", "body", "headers"}; `text` is every other answer.
+        """`thinks`: answers are those of `thinking_model`, whose tokens are words here, with reasoning in a field and a context of 256.
+
+        `unknown_fields` is {"status", "body", "names"}: a request with a field of these names is refused so, the names in place of NAMES or FIRST.
+
+        `fixed` maps parts of a prompt to what is answered in every case, {"status", "body", "headers"}; `text` is every other answer.
 
         A body that is a text is sent as it is. `context` is {"length", "said"}: prompts and tokens asked for that do not fit are refused so.
         """
         self.latency, self.seed, self.fixed, self.text, self.context = latency, seed, fixed or {}, text, context
+        self.unknown_fields = unknown_fields
+        if thinks:
+            said = "This model's maximum context length is {length} tokens. However, your request has {prompt} input tokens."
+            self.context = {"length": 256, "said": said}
+        self.thinks = thinks
         shares = {**FAULTS, **OUTCOMES} if shares is None else shares
         self.faults = {name: share for name, share in shares.items() if name in FAULTS}
         self.outcomes = {name: share for name, share in shares.items() if name in OUTCOMES}
@@ -71,7 +84,9 @@ class Server:
         kind = self.drawn(self.faults, "fault", row, number) or self.drawn(self.outcomes, "outcome", row) or "ok"
         record = {"row": row, "arrived": time.time(), "kind": kind, "not_before": 0.0, "answered": None}
         record |= (
-            {"body": body, "path": path, "headers": headers, "authorization": headers.get("authorization")} if self.fixed or self.context else {}
+            {"body": body, "path": path, "headers": headers, "authorization": headers.get("authorization")}
+            if self.fixed or self.context or self.unknown_fields
+            else {}
         )
         secret = headers.get("authorization")
         self.requests.append(record)
@@ -96,6 +111,9 @@ class Server:
             if headers.get("Content-Encoding") == "gzip":
                 body = gzip.compress(body if isinstance(body, bytes) else json.dumps(body).encode())
             connection.send(fixed["status"], body, headers)
+        elif self.unknown_fields is not None and (names := [each for each in self.unknown_fields["names"] if each in record["body"]]):
+            said = json.dumps(self.unknown_fields["body"]).replace("{NAMES}", str(set(names))).replace("FIRST", names[0])
+            connection.send(self.unknown_fields["status"], json.loads(said))
         elif self.context is not None and (said := self.too_long(row, record["body"])):
             connection.send(400, {"error": {"message": said, "type": "BadRequestError", "code": 400}})
         elif kind == "too_many":
@@ -118,6 +136,9 @@ class Server:
             connection.send(200, b'{"choices": [{"message": {"content": "cut o')
         elif kind == "no_choice":
             connection.send(200, {**completion(row, "stop"), "choices": []})
+        elif self.thinks:
+            record["answered"] = time.time()
+            connection.send(200, thought_and_said(record["body"]))
         elif kind == "filtered":
             record["answered"] = time.time()
             connection.send(200, completion(row, "content_filter", text=""))
@@ -147,6 +168,23 @@ def completion(row: str, finish_reason: str, text: str | None = None) -> dict[st
     return {**shared, "choices": [choice], "usage": usage}
 
 
+def thought_and_said(body: dict[str, Any]) -> dict[str, Any]:
+    """What `thinking_model` writes for a request, cut at its limit. A restriction of sampling leaves the likeliest words."""
+    rare = ("four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen")
+    shares = {"one": 0.4, "two": 0.25, "three": 0.2, **dict.fromkeys(rare, 0.015)}
+    if body["temperature"] == 0 or body.get("top_p", 1) < 0.4 or body.get("min_p", 0) > 0.7:
+        shares = {"one": 1.0}
+    shares = dict(list(shares.items())[: body["top_k"]]) if body.get("top_k", -1) > 0 else shares
+    word = random.Random(body.get("seed")).choices(list(shares), list(shares.values()))[0]
+    row, tokens = body["messages"][-1]["content"], ["I", " count", " words", "</think>", "It", " is", f" {word}", "."]
+    limit = min(body.get("max_tokens", 256), 256 - len(row.split()))
+    thought, closed, said = "".join(tokens[:limit]).partition("</think>")
+    found = completion(row, "length" if limit <= len(tokens) else "stop", said)
+    found["choices"][0]["message"] |= {"content": said if closed else None, "reasoning_content": thought}
+    found["usage"]["completion_tokens"] = min(len(tokens) + 1, limit)
+    return found
+
+
 class Connection(asyncio.Protocol):
     """HTTP/1.1 with kept connections and bodies of stated length; one request at a time."""
 
@@ -174,7 +212,7 @@ class Connection(asyncio.Protocol):
             return
         body, self.received = rest[:length], rest[length:]
         path = first.split()[1]
-        if path in ("/requests", "/counts"):
+        if path in ("/requests", "/counts", "/health"):
             self.send(200, self.server.requests if path == "/requests" else self.server.counts())
             return
         task = asyncio.ensure_future(self.server.answer(self, path, json.loads(body), headers))
@@ -219,8 +257,9 @@ def told(url: str, what: str) -> Any:
 
 
 async def main(options: dict[str, Any]) -> None:
+    port = options.pop("port", 0)
     server = Server(**options)
-    listener = await asyncio.get_running_loop().create_server(lambda: Connection(server), "127.0.0.1", 0, backlog=1024)
+    listener = await asyncio.get_running_loop().create_server(lambda: Connection(server), "127.0.0.1", port, backlog=1024)
     print(listener.sockets[0].getsockname()[1], flush=True)
     await listener.serve_forever()
 

@@ -137,7 +137,8 @@ def test_a_request_says_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -
         restricted = dataclasses.replace(SAMPLING, top_k=5, min_p=0.1)
         ApiEngine(server(url), "teacher").generate([Request("four", "four")], restricted, lambda output: None)
         assert told(url, "requests")[-1]["body"].items() >= {"top_k": 5, "min_p": 0.1}.items()
-    fields = {"model": "m", "messages": [{"role": "user", "content": "one"}], "temperature": 0.7, "max_completion_tokens": 50, "top_p": 0.9}
+    fields = {"model": "m", "messages": [{"role": "user", "content": "one"}], "temperature": 0.7, "max_completion_tokens": 50}
+    fields |= {"top_p": 0.9, "top_k": -1, "min_p": 0.0}
     assert one["body"] == {**fields, "seed": one["body"]["seed"]}
     assert one["authorization"] == f"Bearer {KEY}"
     assert one["body"]["seed"] == again["body"]["seed"] != two["body"]["seed"]
@@ -188,6 +189,8 @@ WORDINGS = {
     "vLLM 0.11": "'max_tokens' or 'max_completion_tokens' is too large: {limit}. This model's maximum context length is {length} tokens and your "
     "request has {prompt} input tokens ({limit} > {length} - {prompt}).",
     "vLLM 0.15": "This model's maximum context length is {left} tokens. However, your request has {prompt} input tokens. Please reduce the length.",
+    "vLLM 0.12": "This model's maximum context length is {length} tokens. However, your request has {prompt} input tokens. Please reduce the length "
+    "of the input messages.",
     "vLLM 0.25": "This model's maximum context length is {length} tokens. However, you requested {limit} output tokens and your prompt contains "
     "{prompt} input tokens, for a total of {total} tokens.",
     "SGLang": "Requested token count exceeds the model's maximum context length of {length} tokens. You requested a total of {total} tokens: "
@@ -211,6 +214,17 @@ def test_tokens_that_do_not_fit_are_asked_for_once_more_as_many_as_do(name: str)
     assert [each["body"]["max_tokens"] for each in requests if each["row"] == "row of four words"] == [50, 46]
     assert output.usage["cost"] == pytest.approx(10 / 1e6), "the refusal costs nothing"
     assert (outputs[LONG].finish_reason, outputs[LONG].usage["cost"]) == ("overflow", 0.0)
+
+
+@pytest.mark.parametrize("name", WORDINGS)
+def test_a_prompt_of_any_length_around_the_context_is_answered_or_overflows(name: str) -> None:
+    prompts = {length: " ".join(["word"] * length) for length in range(46, 54)}
+    with served(latency=0.0, shares={}, text="Four.", context={"length": 50, "said": WORDINGS[name]}) as url:
+        outputs, failure = asked(ApiEngine(server(url), "teacher"), *prompts.values())
+    assert failure == ""
+    assert {length: outputs[each].finish_reason for length, each in prompts.items()} == {
+        length: "stop" if length < 50 else "overflow" for length in prompts
+    }
 
 
 def test_where_a_server_does_not_say_what_fits_it_is_asked_without_a_limit() -> None:

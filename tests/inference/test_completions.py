@@ -187,6 +187,12 @@ def test_counts_are_whole_numbers_or_unknown(usage: Any, counts: tuple[int | Non
     assert completions.num_read({}) is None
 
 
+@pytest.mark.parametrize(("message", "count"), [({"reasoning": "I count words"}, None), ({"reasoning": None}, 0), ({}, 0)])
+def test_no_tokens_are_no_count_of_a_reasoning_that_is_there(message: dict[str, Any], count: int | None) -> None:
+    usage = {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 0}}  # vLLM 0.32, whose template wrote <think>
+    assert completions.num_thought({"choices": [{"message": {"content": "It is one.", **message}}], "usage": usage}) == count
+
+
 # --- what arrives --------------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,26 @@ REFUSALS: list[tuple[str, int, int | str | None]] = [
         2045,
         2040,
     ),
+    # vLLM 0.32, and llama.cpp's server of August 2026, as they answered
+    (
+        "max_tokens=100000 cannot be greater than max_model_len=256. Please request fewer output tokens. (parameter=max_tokens, value=100000)",
+        100_000,
+        256,
+    ),
+    ("max_tokens must be at least 1, got 0. (parameter=max_tokens, value=0)", 32, 0),
+    (
+        "This model's maximum context length is 256 tokens. However, your prompt contains at least 257 input tokens, which exceeds this limit "
+        "even without any output tokens. Please reduce the length of the input prompt. (parameter=input_tokens, value=257)",
+        32,
+        0,
+    ),
+    (
+        "This model's maximum context length is 256 tokens. However, your prompt contains 100045 characters (more than 3328 characters, which is "
+        "the upper bound for 256 input tokens). Please reduce the length of the input prompt. (parameter=input_text, value=100045)",
+        8,
+        0,
+    ),
+    ("request (907 tokens) exceeds the available context size (256 tokens), try increasing it", 32, 0),
     (
         "This model's maximum context length is 3 tokens. However, your request has 8 input tokens. Please reduce the "
         "length of the input messages. (parameter=input_tokens, value=8)",

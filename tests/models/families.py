@@ -181,7 +181,7 @@ def write_tokenizer(family: Family, texts: Sequence[str], folder: Path) -> dict[
 
 
 def write_gguf(folder: Path, path: Path) -> Path:
-    """The Llama-shaped model with tied embeddings in `folder`, as a GGUF file in float32."""
+    """The Llama-shaped model in `folder`, as a GGUF file in float32."""
     import gguf
     import numpy as np
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -197,11 +197,14 @@ def write_gguf(folder: Path, path: Path) -> Path:
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
     tokens = tokenizer.convert_ids_to_tokens(range(config.vocab_size))
-    kinds = [gguf.TokenType.CONTROL if each in tokenizer.added_tokens_encoder else gguf.TokenType.NORMAL for each in tokens]
+    kinds = {
+        each.content: gguf.TokenType.CONTROL if each.special else gguf.TokenType.USER_DEFINED for each in tokenizer.added_tokens_decoder.values()
+    }
     merges = json.loads((folder / "tokenizer.json").read_text())["model"]["merges"]
     writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    writer.add_token_types(kinds)
+    writer.add_token_types([kinds.get(each, gguf.TokenType.NORMAL) for each in tokens])
     writer.add_token_merges([" ".join(each) for each in merges])
     writer.add_bos_token_id(tokenizer.bos_token_id)
     writer.add_eos_token_id(tokenizer.eos_token_id)
@@ -210,7 +213,7 @@ def write_gguf(folder: Path, path: Path) -> Path:
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     for name, each in model.state_dict().items():
-        if name == "lm_head.weight":
+        if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
         weight, turned = each.numpy(), next((heads[part] for part in heads if part in name), None)
         if turned:  # GGUF interleaves the halves that rotary embeddings turn
