@@ -80,13 +80,18 @@ def problems(name: str, *, multirun: bool) -> Iterator[str]:
     if not multirun:
         yield f"{GROUP}={name} starts the points of a sweep; add -m: python run.py -m {GROUP}={name} ..."
     needed = NEEDED[name]
-    if not all(map(_is_installed, needed.modules)):
+    if not is_installed(name):
         yield f"{GROUP}={name} needs the package {needed.package}, which is not installed; pip install 'cotexp[{needed.extra}]'"
     if name == "submitit_slurm" and shutil.which("srun") is None:
         yield f"{GROUP}={name} needs Slurm, whose command srun is not here; start it on a login node, or try {GROUP}=submitit_local"
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(name: str) -> bool:
+    """Whether the packages of this launcher are installed."""
+    return all(map(_can_be_imported, NEEDED[name].modules))
+
+
+def _can_be_imported(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except ImportError:  # its parent package is missing
