@@ -12,17 +12,17 @@ from cotexp.settings.base import RunFailed
 ABOUT: dict[str, tuple[str, ...]] = {
     r"memory": ("mem_gb", "mem_per_cpu", "mem_per_gpu"),
     r"account": ("account",),
-    r"partition": ("partition",),
     r"qos": ("qos",),
-    r"feature|constraint": ("constraint",),
     r"time ?limit": ("timeout_min",),
-    r"gres|gpus?\b": ("gpus_per_node", "gres", "gpus_per_task", "cpus_per_gpu"),
-    r"cpu count|processors": ("cpus_per_task", "cpus_per_gpu"),
     r"node ?(count|limit)": ("nodes",),
+    r"cpu count|processors": ("cpus_per_task", "cpus_per_gpu"),
+    r"gres|gpus?\b": ("gpus_per_node", "gres", "gpus_per_task", "cpus_per_gpu"),
+    r"feature": ("constraint",),
     r"node name": ("exclude", "additional_parameters"),
-    r"policy": ("qos", "account", "timeout_min", "mem_gb", "gpus_per_node"),
     r"--[\w-]+ specification|unrecognized option": ("additional_parameters",),
-    r"PartitionConfig|node configuration": ("cpus_per_task", "mem_gb", "nodes", "exclude", "constraint"),
+    r"policy": ("qos", "account", "timeout_min", "mem_gb", "gpus_per_node"),
+    r"PartitionConfig|constraints|node configuration": ("cpus_per_task", "mem_gb", "exclude", "constraint", "additional_parameters"),
+    r"partition|group not permitted": ("partition",),
 }
 """Words of Slurm's errors and reasons -> the settings of the launcher that they are about."""
 
@@ -53,6 +53,16 @@ def refusal(error: Exception, values: Mapping[str, Any], num_points: int) -> Run
         f"{' or '.join(named)}: sbatch refuses the sweep and says: {said}. Nothing runs; `sinfo -o '%P %l %D %c %m %G %f'` lists what each "
         "partition offers, and `sacctmgr show associations user=$USER` your accounts and qos"
     )
+
+
+def requeues_if_killed_at_its_start(limit: int) -> list[str]:
+    """Shell lines after a job's command: a signal that came before Python handled it has killed the job, which goes back into the queue.
+
+    That is SIGUSR1, SIGUSR2 or SIGTERM (128 + 10, 12, 15), at most `limit` times, and not if somebody is ending the job.
+    """
+    is_running = '[ "$(squeue --noheader --format=%T --jobs=$SLURM_JOB_ID)" = RUNNING ]'
+    requeue = f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {limit} ] && {is_running} && scontrol requeue "$SLURM_JOB_ID"'
+    return ["code=$?", f"case $code in 138|140|143) {requeue} ;; esac", "exit $code"]
 
 
 class Queued(NamedTuple):

@@ -6,7 +6,9 @@ result, because somebody cancelled it or its node died, is a failed point and do
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -40,12 +42,20 @@ class Slurm(SlurmLauncher):  # type: ignore[misc]
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         return launch(self, job_overrides, initial_job_idx)
 
+    def __call__(self, *arguments: Any) -> JobReturn:
+        """The point, in its job. submitit would ignore a signal that comes before the point begins."""
+        with signals.handled():
+            return super().__call__(*arguments)  # type: ignore[no-any-return]
+
 
 class Local(LocalLauncher):  # type: ignore[misc]
     """Points as processes on this machine."""
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        return launch(self, job_overrides, initial_job_idx)
+    launch = Slurm.launch
+
+    def __call__(self, *arguments: Any) -> JobReturn:
+        with signals.handled():
+            return super().__call__(*arguments)  # type: ignore[no-any-return]
 
 
 def register() -> None:
@@ -60,7 +70,8 @@ def launch(launcher: Any, points: Sequence[Sequence[str]], first: int) -> list[J
     """Start a job per point and wait for all of them. Raises: RunFailed when Slurm refuses them."""
     log.info("%d points for %s, whose output is in %s", len(points), launcher._EXECUTOR, Path(launcher.params["submitit_folder"]).parent)
     jobs = _submit(launcher, points, first)
-    waiting = [_Point(launcher, first + number, list(point), job) for number, (point, job) in enumerate(zip(points, jobs, strict=True))]
+    common = set.intersection(*map(set, points)) if len(points) > 1 else set()
+    waiting = [_Point(launcher, list(point), [each for each in point if each not in common], job) for point, job in zip(points, jobs, strict=True)]
     look = _look_at_slurm() if launcher._EXECUTOR == "slurm" else _look_at_processes(jobs)
     try:
         while any(each.result is None for each in waiting):
@@ -70,7 +81,7 @@ def launch(launcher: Any, points: Sequence[Sequence[str]], first: int) -> list[J
             time.sleep(1)
     except signals.Stopped:
         living = [each.job.job_id for each in waiting if each.result is None]
-        log.warning("%d jobs go on without this command: %s", len(living), ", ".join(living))
+        log.warning("%d jobs go on without this command: %s", len(living), " ".join(living))
         raise
     return [each.result for each in waiting if each.result is not None]
 
@@ -82,13 +93,16 @@ def _submit(launcher: Any, points: Sequence[Sequence[str]], first: int) -> list[
     kind, own = launcher._EXECUTOR, dict(launcher.params)
     folder, limit = own.pop("submitit_folder"), own.pop("max_num_timeout", None)
     executor = submitit.AutoExecutor(folder=folder, cluster=kind, **({} if limit is None else {f"{kind}_max_num_timeout": limit}))
+    if kind == "slurm":
+        own["teardown"] = slurm.requeues_if_killed_at_its_start(limit)
     shared = {"timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name", "stderr_to_stdout"}
     executor.update_parameters(**{name if name in shared else f"{kind}_{name}": value for name, value in own.items()})
     arguments = [
         (list(each), "hydra.sweep.dir", first + number, f"job_{first + number}", Singleton.get_state()) for number, each in enumerate(points)
     ]
     try:
-        return list(executor.map_array(launcher, *zip(*arguments, strict=True)))
+        with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what the error says as well
+            return list(executor.map_array(launcher, *zip(*arguments, strict=True)))
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         raise slurm.refusal(error, launcher.params, len(points)) from None
 
@@ -115,11 +129,11 @@ def _look_at_slurm() -> Any:
 
 @dataclass(slots=True)
 class _Point:
-    """A point of the sweep and its job. `result` is None until it has ended; `state` is the last one that is known of the job."""
+    """A point of the sweep, the overrides that name it, and its job. `result` is None until it has ended; `state` is the last one known."""
 
     launcher: Any
-    number: int
     overrides: list[str]
+    name: list[str]
     job: Any
     result: JobReturn | None = None
     state: str = ""
@@ -140,7 +154,7 @@ class _Point:
             self.state = queued.state
             if queued.reason not in (*slurm.ORDINARY, self.reason) and queued.state == "PENDING":
                 about = slurm.settings_of(queued.reason, self.launcher.params)
-                log.warning("job %s waits: %s%s", self.job.job_id, queued.reason, f" ({' or '.join(about)})" if about else "")
+                _say_once("jobs wait, perhaps for ever: %s%s", queued.reason, f" ({', '.join(about)})" if about else "")
             self.reason = queued.reason
         if queued is not None and not queued.has_ended:
             self.ended_at = None
@@ -164,7 +178,7 @@ class _Point:
         if run is not None and run.state == "finished":
             return JobReturn(overrides=self.overrides, status=JobStatus.COMPLETED)
         state = self.state if self.state not in ("", *slurm.LIVING) else _account(self.job.job_id)
-        said = [f"job {self.job.job_id} ended as {state}" if state else f"job {self.job.job_id} has ended"]
+        said = [f"job {self.job.job_id} ended as {state}" if state else f"job {self.job.job_id} is no longer in the queue"]
         if setting := {"TIMEOUT": "signal_delay_s", "OUT_OF_MEMORY": "mem_gb"}.get(state):
             said.append(f"raise hydra.launcher.{setting}={self.launcher.params.get(setting)}")
         if run is not None:
@@ -172,7 +186,7 @@ class _Point:
         return self._failed(f"{'; '.join(said)}; everything stored is kept (output: {self.job.paths.stderr})")
 
     def _failed(self, why: str) -> JobReturn:
-        log.error("the point %s failed: %s", " ".join(self.overrides), why)
+        log.error("the point %s failed: %s", " ".join(self.name), why)
         failed = JobReturn(overrides=self.overrides, status=JobStatus.FAILED)
         failed.return_value = RunFailed(why)
         return failed
@@ -200,5 +214,5 @@ def _account(job: str) -> str:
 
 
 @functools.cache
-def _say_once(text: str) -> None:
-    log.warning(text)
+def _say_once(text: str, *words: str) -> None:
+    log.warning(text, *words)

@@ -1,6 +1,6 @@
 """Holds a job of Slurm at a moment until a signal comes, so that no clock decides where it is preempted.
 
-A process with this folder on its path, started for the N-th time, waits at the N-th of COTEXP_HELD_AT, moments of `test_resume`, in COTEXP_HELD_OUTPUTS.
+With this folder on its path, a job that runs for the N-th time waits at the N-th of COTEXP_HELD_AT: moments of `test_resume` in COTEXP_HELD_OUTPUTS.
 """
 
 import os
