@@ -146,15 +146,19 @@ def _print(text: str) -> None:
 # --- jobs of submitit ------------------------------------------------------------------------------------------------------
 
 
+GOING_ON = ("RUNNING", "SIGNALING", "CONFIGURING")
+"""States in Slurm's queue of a job that nobody has ended. It is SIGNALING while a signal is on its way to it."""
+
+
 def _requeue(stop: Stopped, submitits: dict[int, Any]) -> None:
     """Put this job back into its queue and end the process, unless somebody wants the job to end. `submitits` are submitit's handlers by signal.
 
     submitit requeues at one signal alone, and bypasses SIGTERM. Slurm can send any signal before it takes a node away from a job.
-    If somebody cancels a job or requeues it, its state is no longer RUNNING when the signal arrives.
+    If somebody cancels a job or requeues it, its state is none of GOING_ON when the signal arrives.
     """
     requeue = next(iter(submitits.values())).__self__.checkpoint_and_try_requeue
     if os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
-        is_wanted = stop.number != signal.SIGINT and _slurm_state() == "RUNNING"
+        is_wanted = stop.number != signal.SIGINT and _slurm_state() in GOING_ON
     else:
         is_wanted = submitits.get(stop.number) == requeue
     if not is_wanted:

@@ -170,9 +170,9 @@ def in_slurm(folder: Path, state: str) -> str:
     return f"{SUBMITIT}\nos.environ['SUBMITIT_EXECUTOR'] = 'slurm'\nos.environ['PATH'] = {str(folder)!r} + ':' + os.environ['PATH']\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
-def test_a_job_whose_node_slurm_takes_away_saves_and_closes_everything_and_queues_again(number: signal.Signals, tmp_path: Path) -> None:
-    status, lines, errors = ended(SAVED, number, before=in_slurm(tmp_path, "RUNNING"))
+@pytest.mark.parametrize(("number", "state"), [(signal.SIGTERM, "SIGNALING"), (signal.SIGUSR1, "RUNNING"), (signal.SIGUSR2, "RUNNING")])
+def test_a_job_whose_node_slurm_takes_away_saves_and_closes_everything_and_queues_again(number: signal.Signals, state: str, tmp_path: Path) -> None:
+    status, lines, errors = ended(SAVED, number, before=in_slurm(tmp_path, state))
     assert status == 255
     assert lines[-3:] == ["saved", "tidied", f"requeued {number.name}"]
     assert errors == f"cotexp: {number.name} received: ends at the end\n"

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from cotexp import signals
 from cotexp.settings.base import RunFailed
 
 ABOUT: dict[str, tuple[str, ...]] = {
@@ -60,9 +61,9 @@ def requeues_if_killed_at_its_start(limit: int) -> list[str]:
 
     That is SIGUSR1, SIGUSR2 or SIGTERM (128 + 10, 12, 15), at most `limit` times, and not if somebody is ending the job.
     """
-    is_running = '[ "$(squeue --noheader --format=%T --jobs=$SLURM_JOB_ID)" = RUNNING ]'
-    requeue = f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {limit} ] && {is_running} && scontrol requeue "$SLURM_JOB_ID"'
-    return ["code=$?", f"case $code in 138|140|143) {requeue} ;; esac", "exit $code"]
+    state = 'state=$(squeue --noheader --format=%T --jobs="$SLURM_JOB_ID")'
+    goes_on = f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {limit} ] && case $state in {"|".join(signals.GOING_ON)}) true ;; *) false ;; esac'
+    return ["code=$?", f'case $code in 138|140|143) {state}; {goes_on} && scontrol requeue "$SLURM_JOB_ID" ;; esac', "exit $code"]
 
 
 class Queued(NamedTuple):
