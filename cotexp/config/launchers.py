@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shutil
 from collections.abc import Iterator
@@ -48,6 +49,13 @@ def register() -> None:
     for name in NEEDED:
         if node := store.repo["hydra"]["launcher"].pop(f"{name}.yaml", None):
             store.store(group="schema/launcher", name=name, node=node.node)
+
+
+def replace_plugins() -> None:
+    """Use our launchers of submitit and Ray in place of the plugins' own, where those are installed."""
+    for name, module in (("submitit_slurm", "submitit_jobs"), ("ray", "ray_tasks")):
+        if is_installed(name):
+            importlib.import_module(f"cotexp.config.{module}").register()
 
 
 def without_hydras_own(overrides: list[str], *, multirun: bool) -> list[str]:

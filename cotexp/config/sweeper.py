@@ -99,11 +99,8 @@ class GridSweeper(Sweeper):
 
 
 def register() -> None:
-    """Replace Hydra's default sweeper and the launchers of submitit; names and settings stay the same."""
+    """Replace Hydra's default sweeper, and plugins of launchers by ours; names and settings stay the same."""
     plugins = Plugins.instance()
-    if launchers.is_installed("submitit_slurm"):
-        from cotexp.config import submitit_jobs
-
-        submitit_jobs.register()
+    launchers.replace_plugins()
     replaced = ConfigStore.instance().load("hydra/sweeper/basic.yaml").node["_target_"]
     plugins.class_name_to_class[replaced] = GridSweeper

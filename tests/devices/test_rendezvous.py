@@ -55,7 +55,7 @@ def test_machines_that_cannot_find_each_other_are_refused(environment: dict[str,
 
 def test_a_node_whose_name_is_no_host_is_reached_at_the_address_that_slurm_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scontrol = tmp_path / "scontrol"
-    scontrol.write_text("#!/bin/sh\n[ \"$4\" = no-such-host.invalid ] && echo NodeName=$4 Arch=x86_64 NodeAddr=10.0.0.7 NodeHostName=vm\n")
+    scontrol.write_text('#!/bin/sh\n[ "$4" = no-such-host.invalid ] && echo NodeName=$4 Arch=x86_64 NodeAddr=10.0.0.7 NodeHostName=vm\n')
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     node = {"SLURM_NODEID": "0", "SLURM_STEP_NODELIST": "no-such-host.invalid"}
