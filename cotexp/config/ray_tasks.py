@@ -22,6 +22,9 @@ from cotexp.settings.base import RunFailed
 
 log = logging.getLogger(__name__)
 
+SMALLEST_STORE = 75 * 2**20
+"""Bytes of the smallest object store that Ray begins: only settings and results pass through it."""
+
 
 class Tasks(RayLauncher):
     """Points as tasks of Ray."""
@@ -52,6 +55,8 @@ def _connect(init: Any) -> bool:
     """Begin a cluster or join the one at `address`; whether it was joined. Raises: RunFailed."""
     ray: Any = import_module("ray")
     address = init.get("address")
+    if address is None:
+        init = {"object_store_memory": SMALLEST_STORE, **init}
     try:
         if not ray.is_initialized():
             ray.init(**init)
