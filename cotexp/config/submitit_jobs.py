@@ -152,7 +152,7 @@ class _Point:
     def _follow(self, queued: slurm.Queued | None) -> None:
         if queued is not None:
             self.state = queued.state
-            if queued.reason not in (*slurm.ORDINARY, self.reason) and queued.state == "PENDING":
+            if queued.reason not in (*slurm.ORDINARY, self.reason) and not queued.has_ended:
                 about = slurm.settings_of(queued.reason, self.launcher.params)
                 _say_once("jobs wait, perhaps for ever: %s%s", queued.reason, f" ({', '.join(about)})" if about else "")
             self.reason = queued.reason

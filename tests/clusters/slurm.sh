@@ -44,7 +44,7 @@ print(*(each.getsockname()[1] for each in held))')"
 munged --force --socket="$folder/munge.socket" --key-file="$folder/munge.key" --pid-file="$folder/munged.pid" \
   --seed-file="$folder/munge.seed" --log-file="$folder/log/munged.log"
 auth="AuthType=auth/munge
-AuthInfo=socket=$folder/munge.socket,cred_expire=5"   # a requeued job starts after cred_expire seconds, 120 by default
+AuthInfo=socket=$folder/munge.socket,cred_expire=15"   # a requeued job starts after that many seconds, 120 by default; a slow machine needs some to begin a job
 
 accounting="AccountingStorageType=accounting_storage/none"
 if [ "${3:-}" = --accounting ]; then
