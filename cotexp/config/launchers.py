@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import shutil
 from collections.abc import Iterator
@@ -53,9 +52,14 @@ def register() -> None:
 
 def replace_plugins() -> None:
     """Use our launchers of submitit and Ray in place of the plugins' own, where those are installed."""
-    for name, module in (("submitit_slurm", "submitit_jobs"), ("ray", "ray_tasks")):
-        if is_installed(name):
-            importlib.import_module(f"cotexp.config.{module}").register()
+    if is_installed("submitit_slurm"):
+        from cotexp.config import submitit_jobs
+
+        submitit_jobs.register()
+    if is_installed("ray"):
+        from cotexp.config import ray_tasks
+
+        ray_tasks.register()
 
 
 def without_hydras_own(overrides: list[str], *, multirun: bool) -> list[str]:
