@@ -233,6 +233,7 @@ def _quiet() -> Iterator[None]:
     levels = [each.level for each in loggers]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         for each in loggers:
             each.setLevel(logging.ERROR)

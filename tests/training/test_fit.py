@@ -26,7 +26,7 @@ from cotexp.settings.training import Trainer
 from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 from cotexp.training import resumable
 from cotexp.training.data import EncodedExample, collate
-from cotexp.training.fit import FitJob, Limits, _load, check_sides, fit
+from cotexp.training.fit import FitJob, Limits, _load, _quiet, check_sides, fit
 from cotexp.training.modules import supervised_loss
 from cotexp.training.recorder import RESUMABLE
 from cotexp.training.sharding import trained_parameters
@@ -426,3 +426,15 @@ def test_frozen_weights_in_bfloat16_follow_the_curve_of_float32_and_the_model_th
     if model == "random_model":
         best = json.loads((job.folder / "training.json").read_text())["best_validation_loss"]
         assert measured_loss(job, job.validation) == pytest.approx(best, rel=0.01)
+
+
+def test_a_machine_with_slurm_gives_no_advice_to_use_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from pytorch_lightning.plugins.environments import SLURMEnvironment
+
+    (tmp_path / "srun").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)
+    with pytest.warns(UserWarning, match="srun"):
+        SLURMEnvironment.detect()
+    with _quiet():
+        SLURMEnvironment.detect()
