@@ -134,14 +134,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("partition", ["low", "cancelled"])
-def test_a_job_preempted_in_every_stage_ends_equal_to_an_undisturbed_run(cluster: None, partition: str, undisturbed: Path, tmp_path: Path) -> None:
-    process = sweep(tmp_path, f"hydra.launcher.partition={partition}", held_at=",".join(resume.MOMENTS))
-    for number, _ in enumerate(resume.MOMENTS):
+@pytest.mark.parametrize(("partition", "moments"), [("low", [*resume.MOMENTS]), ("cancelled", ["fine-tuning"])])
+def test_a_job_preempted_in_every_stage_ends_equal_to_an_undisturbed_run(
+    cluster: None, partition: str, moments: list[str], undisturbed: Path, tmp_path: Path
+) -> None:
+    process = sweep(tmp_path, f"hydra.launcher.partition={partition}", held_at=",".join(moments))
+    for number, _ in enumerate(moments):
         wait_for(tmp_path / f"held-{number}", process)
         before = {stage: resume.rows(tmp_path, stage) for stage in resume.STAGES}
         preempt()
-    assert ended(process)[0] == 0, ended(process)[1]
+    status, errors = ended(process)
+    assert status == 0, errors
     resume.assert_equal(tmp_path, undisturbed, before)
 
 
