@@ -2,7 +2,10 @@
 
 The first SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 raises Stopped in the main thread, so that claims are released and files are closed. Inside
 `with at_safe_points():` it is only noted. `check()` raises it then, or the end of the block does. A second signal ends the process at once.
-Ignored signals stay ignored. Handlers of submitit, which requeue the job, are called at the next safe point.
+Ignored signals stay ignored.
+
+Slurm signals every process of a job, and repeats its signals. So in a job of submitit, and in workers, a second signal changes nothing. A stopped
+job of submitit goes back into its queue once everything is closed, unless Slurm is ending it.
 """
 
 from __future__ import annotations
@@ -10,11 +13,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -41,8 +45,7 @@ class Stopped(SystemExit):
 class _State:
     """The signals that this process received. Only its main thread uses this.
 
-    `number` is the noted signal, or 0. `depth` counts the open blocks of `at_safe_points`. `requeue_handlers` are submitit's handlers,
-    which are called instead of raising Stopped.
+    `number` is the noted signal, or 0. `depth` counts the open blocks of `at_safe_points`. `are_repeated`: a second signal changes nothing.
     """
 
     number: int = 0
@@ -50,7 +53,7 @@ class _State:
     was_raised: bool = False
     depth: int = 0
     place: str = ""
-    requeue_handlers: dict[int, Handler] = field(default_factory=dict)
+    are_repeated: bool = False
 
 
 _state = _State()
@@ -63,15 +66,9 @@ def noted() -> int:
 
 def check() -> None:
     """Raises: Stopped when a signal was noted."""
-    number = _state.number
-    if not number or threading.current_thread() is not threading.main_thread():
-        return
-    if number in _state.requeue_handlers:
-        _state.number = 0
-        _state.requeue_handlers[number](number, None)
-    else:
+    if _state.number and threading.current_thread() is threading.main_thread():
         _state.was_raised = True
-        raise Stopped(number)
+        raise Stopped(_state.number)
 
 
 @contextlib.contextmanager
@@ -92,16 +89,25 @@ def at_safe_points(place: str = "") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def handled() -> Iterator[None]:
-    """Let signals stop this block without loss. Restore the earlier handlers afterwards."""
+def handled(*, are_repeated: bool = False) -> Iterator[None]:
+    """Let signals stop this block without loss. Restore the earlier handlers afterwards.
+
+    `are_repeated`: this process belongs to another one, which passes its signals on and ends it if need be.
+    """
     before = install()
+    submitits = {number: handler for number, handler in before.items() if str(getattr(handler, "__module__", "")).startswith("submitit.")}
+    _state.are_repeated |= are_repeated or bool(submitits)
     try:
         yield
+    except Stopped as stop:
+        if submitits:
+            _requeue(stop, submitits)
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         if before:
-            _state.number, _state.was_raised, _state.requeue_handlers = 0, False, {}
+            _state.number, _state.was_raised, _state.are_repeated = 0, False, False
 
 
 def install() -> dict[int, Any]:
@@ -111,15 +117,9 @@ def install() -> dict[int, Any]:
         return replaced
     for number in SIGNALS:
         current = signal.getsignal(number)
-        if current in (_on_signal, signal.SIG_IGN):
-            continue
-        if str(getattr(current, "__module__", "")).startswith("submitit."):
-            if getattr(current, "__name__", "") == "bypass":
-                continue
-            assert callable(current)
-            _state.requeue_handlers[number] = current
-        replaced[number] = current
-        signal.signal(number, _on_signal)
+        if current not in (_on_signal, signal.SIG_IGN):
+            replaced[number] = current
+            signal.signal(number, _on_signal)
     return replaced
 
 
@@ -128,8 +128,9 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if not _state.number:
         _state.number, _state.noted_at = number, now
         if _state.depth and _state.place:
-            _print(f"{signal.Signals(number).name} received: ends at {_state.place}; a second signal ends it at once")
-    elif now - _state.noted_at > SAME_REQUEST_SECONDS and number not in _state.requeue_handlers:
+            hint = "" if _state.are_repeated else "; a second signal ends it at once"
+            _print(f"{signal.Signals(number).name} received: ends at {_state.place}{hint}")
+    elif now - _state.noted_at > SAME_REQUEST_SECONDS and not _state.are_repeated:
         _print(f"ended at once by a second signal ({signal.Signals(number).name}); everything stored is kept")
         os._exit(128 + number)
     if not _state.depth and not _state.was_raised:
@@ -140,3 +141,41 @@ def _print(text: str) -> None:
     """Write directly to standard error: the signal may have interrupted a print."""
     with contextlib.suppress(OSError, ValueError):
         os.write(sys.stderr.fileno(), f"cotexp: {text}\n".encode())
+
+
+# --- jobs of submitit ------------------------------------------------------------------------------------------------------
+
+
+GOING_ON = ("RUNNING", "SIGNALING", "CONFIGURING")
+"""States in Slurm's queue of a job that nobody has ended. It is SIGNALING while a signal is on its way to it."""
+
+
+def _requeue(stop: Stopped, submitits: dict[int, Any]) -> None:
+    """Put this job back into its queue and end the process, unless somebody wants the job to end. `submitits` are submitit's handlers by signal.
+
+    submitit requeues at one signal alone, and bypasses SIGTERM. Slurm can send any signal before it takes a node away from a job.
+    If somebody cancels a job or requeues it, its state is none of GOING_ON when the signal arrives.
+    """
+    requeue = next(iter(submitits.values())).__self__.checkpoint_and_try_requeue
+    if os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+        is_wanted = stop.number != signal.SIGINT and _slurm_state() in GOING_ON
+    else:
+        is_wanted = submitits.get(stop.number) == requeue
+    if not is_wanted:
+        return
+    try:
+        requeue(stop.number, None)
+    except (OSError, subprocess.SubprocessError) as error:
+        _print(f"this job could not be put back into its queue ({error}); the same command again continues it")
+    else:
+        stop.code = 0  # The first task of a job requeues it and has ended above. Slurm may kill it as soon as another task fails.
+
+
+def _slurm_state() -> str:
+    """The state of this job in Slurm's queue, such as RUNNING; empty if Slurm does not answer."""
+    command = ["squeue", "--noheader", "--format=%T", f"--jobs={os.environ.get('SLURM_JOB_ID', '')}"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        _print(f"Slurm does not say whether this job goes on ({error})")
+        return ""

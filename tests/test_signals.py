@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -39,12 +40,12 @@ with signals.handled():
 """
 
 
-def ended(body: str, *sent: signal.Signals, together: bool = False, before: str = "") -> tuple[int, list[str], str]:
+def ended(body: str, *sent: signal.Signals, together: bool = False, before: str = "", program: str = PROGRAM) -> tuple[int, list[str], str]:
     """(status, lines printed, errors) of a process that gets the signals `sent` once it has printed a line.
 
     The second signal is sent after the first was noted in `held()` and SAME_REQUEST_SECONDS have passed, or `together` with it.
     """
-    code = before + PROGRAM.format(body=body.replace("\n", "\n        "))
+    code = before + program.format(body=body.replace("\n", "\n        "))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, "-c", code], preexec_fn=heed_interrupts, **pipes)  # type: ignore[call-overload]
     lines = [process.stdout.readline().strip()]
@@ -146,25 +147,79 @@ asyncio.run(main())"""
 
 
 SUBMITIT = """
-import signal, sys
+import os, signal, sys
 class Handler:
     def checkpoint_and_try_requeue(self, number, frame=None):
-        print("requeued", flush=True)
+        print("requeued", signal.Signals(number).name, flush=True)
         sys.exit(-1)
     def bypass(self, number, frame=None):
         print("bypassed", flush=True)
 Handler.checkpoint_and_try_requeue.__module__ = Handler.bypass.__module__ = "submitit.core.job_environment"
-signal.signal(signal.SIGUSR2, Handler().checkpoint_and_try_requeue)
-signal.signal(signal.SIGTERM, Handler().bypass)
+handler = Handler()
+signal.signal(signal.SIGUSR2, handler.checkpoint_and_try_requeue)
+signal.signal(signal.SIGTERM, handler.bypass)
 """
+SAVED = "with signals.at_safe_points('the end'):\n    held()\n    print('saved', flush=True)\n    signals.check()"
 
 
-def test_submitits_handlers_requeue_at_the_next_safe_point() -> None:
-    body = "with signals.at_safe_points():\n    held()\n    print('saved', flush=True)\n    signals.check()"
-    status, lines, _ = ended(body, signal.SIGUSR2, signal.SIGTERM, before=SUBMITIT)
+def in_slurm(folder: Path, state: str) -> str:
+    """Program text that makes a job of Slurm of the process, whose queue says `state`; fails if it is empty."""
+    squeue = folder / "squeue"
+    squeue.write_text(f"#!/bin/sh\n[ -n '{state}' ] && echo {state}\n")
+    squeue.chmod(0o755)
+    return f"{SUBMITIT}\nos.environ['SUBMITIT_EXECUTOR'] = 'slurm'\nos.environ['PATH'] = {str(folder)!r} + ':' + os.environ['PATH']\n"
+
+
+@pytest.mark.parametrize(("number", "state"), [(signal.SIGTERM, "SIGNALING"), (signal.SIGUSR1, "RUNNING"), (signal.SIGUSR2, "RUNNING")])
+def test_a_job_whose_node_slurm_takes_away_saves_and_closes_everything_and_queues_again(number: signal.Signals, state: str, tmp_path: Path) -> None:
+    status, lines, errors = ended(SAVED, number, before=in_slurm(tmp_path, state))
     assert status == 255
-    assert "bypassed" in lines
-    assert lines[-3:] == ["saved", "requeued", "tidied"]
+    assert lines[-3:] == ["saved", "tidied", f"requeued {number.name}"]
+    assert errors == f"cotexp: {number.name} received: ends at the end\n"
+
+
+@pytest.mark.parametrize("state", ["COMPLETING", "CANCELLED", "PENDING", ""])
+def test_a_job_that_slurm_ends_or_has_queued_again_itself_ends_in_order(state: str, tmp_path: Path) -> None:
+    status, lines, errors = ended(SAVED, signal.SIGTERM, before=in_slurm(tmp_path, state))
+    assert (status, lines[-2:]) == (143, ["saved", "tidied"])
+    assert ("Slurm does not say whether this job goes on" in errors) == (state == "")
+
+
+def test_an_interrupt_ends_a_job_of_slurm(tmp_path: Path) -> None:
+    status, lines, _ = ended(SAVED, signal.SIGINT, before=in_slurm(tmp_path, "RUNNING"))
+    assert (status, lines[-2:]) == (130, ["saved", "tidied"])
+
+
+def test_signals_that_slurm_repeats_do_not_end_a_job_before_it_has_saved(tmp_path: Path) -> None:
+    status, lines, errors = ended(SAVED, signal.SIGTERM, signal.SIGTERM, before=in_slurm(tmp_path, "RUNNING"))
+    assert (status, lines[-3:]) == (255, ["saved", "tidied", "requeued SIGTERM"])
+    assert errors == "cotexp: SIGTERM received: ends at the end\n"
+
+
+def test_another_task_of_a_job_ends_without_a_failure_while_the_first_one_requeues(tmp_path: Path) -> None:
+    helper = in_slurm(tmp_path, "RUNNING").replace("sys.exit(-1)", "pass")
+    status, lines, _ = ended(SAVED, signal.SIGTERM, before=helper)
+    assert (status, lines[-2:]) == (0, ["tidied", "requeued SIGTERM"])
+
+
+def test_a_job_that_cannot_be_put_back_says_so(tmp_path: Path) -> None:
+    refused = in_slurm(tmp_path, "RUNNING").replace("sys.exit(-1)", "raise OSError('no scontrol')")
+    status, lines, errors = ended(SAVED, signal.SIGTERM, before=refused)
+    assert (status, lines[-2:]) == (143, ["tidied", "requeued SIGTERM"])
+    assert errors.endswith("cotexp: this job could not be put back into its queue (no scontrol); the same command again continues it\n")
+
+
+def test_a_local_job_of_submitit_continues_at_submitits_signal_and_ends_at_another() -> None:
+    status, lines, _ = ended(SAVED, signal.SIGUSR2, before=SUBMITIT)
+    assert (status, lines[-2:]) == (255, ["tidied", "requeued SIGUSR2"])
+    status, lines, _ = ended(SAVED, signal.SIGTERM, before=SUBMITIT)
+    assert (status, lines[-2:]) == (143, ["saved", "tidied"])
+
+
+def test_a_worker_is_not_ended_by_a_signal_that_comes_twice() -> None:
+    worker = PROGRAM.replace("signals.handled()", "signals.handled(are_repeated=True)")
+    status, lines, _ = ended(SAVED, signal.SIGTERM, signal.SIGUSR1, program=worker)
+    assert (status, lines[-2:]) == (143, ["saved", "tidied"])
 
 
 def test_a_stop_can_be_pickled() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
@@ -50,6 +50,18 @@ def register() -> None:
             store.store(group="schema/launcher", name=name, node=node.node)
 
 
+def replace_plugins() -> None:
+    """Use our launchers of submitit and Ray in place of the plugins' own, where those are installed."""
+    if is_installed("submitit_slurm"):
+        from cotexp.config import submitit_jobs
+
+        submitit_jobs.register()
+    if is_installed("ray"):
+        from cotexp.config import ray_tasks
+
+        ray_tasks.register()
+
+
 def without_hydras_own(overrides: list[str], *, multirun: bool) -> list[str]:
     """The overrides without those of Hydra's own settings.
 
@@ -65,6 +77,8 @@ def without_hydras_own(overrides: list[str], *, multirun: bool) -> list[str]:
     if own and not found:
         config = compose([word_of(each) for each in own if each not in values], full=True)
         found = [problem for each in values for problem in apply(config, each)]
+        if not found and chosen[-1:] == ["submitit_slurm"]:
+            found = list(_problems_of_slurm(config.hydra.launcher))
     if found:
         raise ConfigError(*found)
     return [word_of(each) for each in every if each not in own]
@@ -80,13 +94,30 @@ def problems(name: str, *, multirun: bool) -> Iterator[str]:
     if not multirun:
         yield f"{GROUP}={name} starts the points of a sweep; add -m: python run.py -m {GROUP}={name} ..."
     needed = NEEDED[name]
-    if not all(map(_is_installed, needed.modules)):
+    if not is_installed(name):
         yield f"{GROUP}={name} needs the package {needed.package}, which is not installed; pip install 'cotexp[{needed.extra}]'"
     if name == "submitit_slurm" and shutil.which("srun") is None:
         yield f"{GROUP}={name} needs Slurm, whose command srun is not here; start it on a login node, or try {GROUP}=submitit_local"
 
 
-def _is_installed(module: str) -> bool:
+def _problems_of_slurm(values: Any) -> Iterator[str]:
+    """Why a job of Slurm with these settings would not run as wanted."""
+    if values.tasks_per_node != 1:
+        yield f"hydra.launcher.tasks_per_node must be 1, because a point starts the processes of its devices itself; got {values.tasks_per_node}"
+    if not 0 <= values.signal_delay_s < 60 * values.timeout_min:
+        limit = f"hydra.launcher.timeout_min={values.timeout_min}"
+        yield f"hydra.launcher.signal_delay_s must be shorter than the job ({limit}); got {values.signal_delay_s} seconds"
+    for name, least in (("array_parallelism", 1), ("nodes", 1), ("max_num_timeout", 0)):
+        if values[name] < least:
+            yield f"hydra.launcher.{name} must be at least {least}; got {values[name]}"
+
+
+def is_installed(name: str) -> bool:
+    """Whether the packages of this launcher are installed."""
+    return all(map(_can_be_imported, NEEDED[name].modules))
+
+
+def _can_be_imported(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except ImportError:  # its parent package is missing

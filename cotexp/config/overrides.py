@@ -157,11 +157,21 @@ def apply(config: DictConfig, override: Override) -> Iterator[str]:
     parts = path.split(".")
     for depth, part in enumerate(parts):
         known = sorted(map(str, node.keys())) if isinstance(node, DictConfig) else []
+        if part not in known and _is_free(node) and depth == len(parts) - 1:
+            yield from _added(override, suggestion(part, known))
+            return
         if part not in known:
             yield unknown(".".join(parts[: depth + 1]), part, known)
             return
         is_value = OmegaConf.is_missing(node, part) or OmegaConf.is_interpolation(node, part)
         node = None if is_value else node[part]
+    if _is_free(node):
+        value = override.value()
+        if not isinstance(value, dict):
+            yield f"{path} must be names and values, such as {{NAME: VALUE}}"
+        elif set(value) - set(node):
+            yield from _added(override)
+        return
     if isinstance(node, DictConfig):
         yield f"{path} is a group of settings; write {path}.NAME=VALUE for one of {', '.join(sorted(map(str, node)))}"
         return
@@ -174,6 +184,18 @@ def apply(config: DictConfig, override: Override) -> Iterator[str]:
     except OmegaConfBaseException:
         got = f"; got {override.value()!r}" if credentials.is_shown(word_of(override)) else ""
         yield f"{path} must be {_kind(config, parts)}{got}"
+
+
+def _added(override: Override, hint: str = "") -> Iterator[str]:
+    """The error for a new name that is set without +, as Hydra wants it."""
+    if not override.is_add():
+        word = word_of(override) if credentials.is_shown(word_of(override)) else f"{override.key_or_group}=..."
+        yield f"{word} sets a new name{hint}; write +{word}"
+
+
+def _is_free(node: Any) -> bool:
+    """Whether any names may be set in `node`, such as further options of sbatch."""
+    return isinstance(node, DictConfig) and OmegaConf.get_type(node) is dict and node._metadata.element_type is Any
 
 
 def _kind(config: DictConfig, parts: list[str]) -> str:

@@ -17,9 +17,11 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from cotexp.config import launchers
 from cotexp.config.grids import expand_sweep
 from cotexp.config.spelling import as_typed
-from cotexp.settings.base import ConfigError
+from cotexp.settings.base import ConfigError, RunFailed
+from cotexp.visible import format_error
 
 
 def current_point() -> tuple[list[str], bool]:
@@ -89,12 +91,16 @@ class GridSweeper(Sweeper):
         for first in range(0, len(points), size):
             batch = points[first : first + size]
             self.validate_batch_is_legal(batch)
-            returns += self.launcher.launch(batch, initial_job_idx=first)
+            try:
+                returns += self.launcher.launch(batch, initial_job_idx=first)
+            except RunFailed as error:
+                sys.exit(format_error(error))
         return returns
 
 
 def register() -> None:
-    """Replace Hydra's default sweeper; name and settings stay the same."""
+    """Replace Hydra's default sweeper, and plugins of launchers by ours; names and settings stay the same."""
     plugins = Plugins.instance()
+    launchers.replace_plugins()
     replaced = ConfigStore.instance().load("hydra/sweeper/basic.yaml").node["_target_"]
     plugins.class_name_to_class[replaced] = GridSweeper

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
+import subprocess
 from collections.abc import Mapping
 
 from cotexp.settings.base import ConfigError
@@ -34,7 +37,7 @@ def rank(trainer: Trainer, environment: Mapping[str, str] = os.environ) -> int:
 
 def address(trainer: Trainer, environment: Mapping[str, str] = os.environ) -> str:
     """The address at which other machines reach machine 0. Raises: ConfigError if neither the settings nor the environment contain it."""
-    main_address = trainer.main_address or environment.get("MASTER_ADDR") or _first_host(environment.get("SLURM_STEP_NODELIST", ""))
+    main_address = trainer.main_address or environment.get("MASTER_ADDR") or _reached(_first_host(environment.get("SLURM_STEP_NODELIST", "")))
     if not main_address:
         raise ConfigError(
             "trainer.main_address must be the address at which other machines reach machine 0; got none, and neither Slurm nor torchrun sets it"
@@ -46,6 +49,24 @@ def _first_host(node_list: str) -> str:
     """The first host in Slurm's compact node list, in which gpu[03-05,9] means gpu03, gpu04, ..."""
     first = re.match(r"([^\[,]*)(?:\[([^\],-]+)[^\]]*\])?", node_list)
     return f"{first[1]}{first[2] or ''}" if first else ""
+
+
+def _reached(node: str) -> str:
+    """The address of a node of Slurm: its name, or where its name is none that machines know, the address that Slurm itself uses."""
+    try:
+        socket.getaddrinfo(node, None)
+    except OSError:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            shown = subprocess.run(["scontrol", "show", "node", "--oneliner", node], capture_output=True, text=True, timeout=60, check=True)
+            if found := re.search(r"\bNodeAddr=(\S+)", shown.stdout):
+                return found[1]
+    return node
+
+
+def port(trainer: Trainer, environment: Mapping[str, str] = os.environ) -> int:
+    """The port of machine 0 at which workers meet. Where Slurm numbers the machines, jobs that share one have different ports."""
+    numbered_by_slurm = trainer.node_rank is None and "SLURM_NODEID" in environment
+    return trainer.main_port + (int(environment["SLURM_JOB_ID"]) % 1000 if numbered_by_slurm else 0)
 
 
 def check(trainer: Trainer, environment: Mapping[str, str] = os.environ) -> None:
@@ -68,5 +89,5 @@ def launcher_options(trainer: Trainer) -> list[str]:
         f"--nnodes={trainer.num_nodes}",
         f"--node-rank={rank(trainer)}",
         f"--master-addr={address(trainer)}",
-        f"--master-port={trainer.main_port}",
+        f"--master-port={port(trainer)}",
     ]

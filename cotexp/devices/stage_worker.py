@@ -14,7 +14,7 @@ def main() -> None:
     """Read the settings file that the first argument names, and work on its stage."""
     training_workers.end_with_parent()
     try:
-        with signals.handled():
+        with signals.handled(are_repeated=True):
             job = json_codec.read(Path(sys.argv[1]))
             flow.take_part(pipeline.make_context(job["settings"]), job["stage"])
     except signals.Stopped as stop:

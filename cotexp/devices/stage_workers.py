@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cotexp import signals
 from cotexp.devices import json_codec, training_workers
 from cotexp.models import identity
 from cotexp.settings.models import PretrainedModel
@@ -99,7 +100,8 @@ class StageWorkers:
         return self.folder / f"device-{number}.log"
 
     def check(self) -> None:
-        """Raises: WorkersFailed if a worker has failed."""
+        """Raises: WorkersFailed if a worker has failed; Stopped if a signal ended it that Slurm sent to this process as well."""
+        signals.check()
         for number, process in enumerate(self.processes, start=1):
             if process.poll():
                 log = self._log(number)

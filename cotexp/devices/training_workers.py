@@ -187,7 +187,7 @@ def main() -> None:
     """Run the job in the file that the first argument names."""
     end_with_parent()
     try:
-        with signals.handled():
+        with signals.handled(are_repeated=True):
             from cotexp.training.fit import FitJob, fit
 
             fit(FitJob(**json_codec.read(Path(sys.argv[1]))))

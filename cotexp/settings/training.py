@@ -96,7 +96,13 @@ class Trainer(Section):
     main_address: str | None = setting(
         None, "Host name or address of machine 0, as the others reach it; what Slurm or torchrun say by default.", keyed=False
     )
-    main_port: int = setting(29511, "Free port of machine 0 at which the workers of all machines meet.", low=1024, high=65535, keyed=False)
+    main_port: int = setting(
+        29511,
+        "Free port of machine 0 at which the workers of all machines meet; a job of Slurm adds the last three digits of its number.",
+        low=1024,
+        high=64_000,
+        keyed=False,
+    )
     accelerator: str = setting("auto", "Kind of device for training.", choices=("auto", "cpu", "cuda", "mps"), keyed=False)
 
     @property

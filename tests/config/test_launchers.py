@@ -64,6 +64,49 @@ REFUSED: dict[str, tuple[list[str], str]] = {
 }
 
 
+SLURM_REFUSED: dict[str, tuple[str, str]] = {
+    "a signal after the end": (
+        "hydra.launcher.signal_delay_s=14400",
+        r"signal_delay_s must be shorter than the job \(hydra\.launcher\.timeout_min=240\)",
+    ),
+    "several tasks": (
+        "hydra.launcher.tasks_per_node=2",
+        r"tasks_per_node must be 1, because a point starts the processes of its devices itself; got 2",
+    ),
+    "no job at a time": ("hydra.launcher.array_parallelism=0", r"hydra\.launcher\.array_parallelism must be at least 1; got 0"),
+    "a new name without +": (
+        "hydra.launcher.additional_parameters.mail_type=END",
+        r"sets a new name; write \+hydra\.launcher\.additional_parameters\.mail_type=END",
+    ),
+    "several new names without +": (
+        "hydra.launcher.additional_parameters={mail_type: END}",
+        r"sets a new name; write \+hydra\.launcher\.additional_parameters=",
+    ),
+    "one value for many names": ("hydra.launcher.additional_parameters=3", r"must be names and values, such as \{NAME: VALUE\}"),
+}
+
+
+def slurm_is_here(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    needs("submitit_slurm")
+    (folder / "srun").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+@pytest.mark.parametrize("what", SLURM_REFUSED)
+def test_settings_of_slurm_that_cannot_work_are_refused_in_one_line(what: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    slurm_is_here(monkeypatch, tmp_path)
+    word, message = SLURM_REFUSED[what]
+    with pytest.raises(ConfigError, match=message) as refused:
+        command_line.check_command_line(["hydra/launcher=submitit_slurm", word, "seed=0,1"], multirun=True)
+    assert len(refused.value.problems) == 1
+
+
+def test_further_options_of_sbatch_can_be_added(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    slurm_is_here(monkeypatch, tmp_path)
+    added = ["+hydra.launcher.additional_parameters.mail_type=END", "hydra.launcher.additional_parameters.requeue=false"]
+    assert len(command_line.check_command_line(["hydra/launcher=submitit_slurm", *added, "seed=0,1"], multirun=True)) == 2
+
+
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_launcher_is_refused_in_one_line(what: str) -> None:
     needs("joblib")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cotexp.devices import rendezvous
@@ -49,3 +51,22 @@ def test_settings_take_precedence_over_the_environment() -> None:
 def test_machines_that_cannot_find_each_other_are_refused(environment: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         rendezvous.check(TWO, environment)
+
+
+def test_a_node_whose_name_is_no_host_is_reached_at_the_address_that_slurm_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text('#!/bin/sh\n[ "$4" = no-such-host.invalid ] && echo NodeName=$4 Arch=x86_64 NodeAddr=10.0.0.7 NodeHostName=vm\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    node = {"SLURM_NODEID": "0", "SLURM_STEP_NODELIST": "no-such-host.invalid"}
+    assert rendezvous.address(TWO, node) == "10.0.0.7"
+    scontrol.unlink()
+    assert rendezvous.address(TWO, node) == "no-such-host.invalid"
+
+
+def test_jobs_of_slurm_that_share_a_machine_meet_at_different_ports() -> None:
+    numbered = {"SLURM_NODEID": "1", "SLURM_JOB_ID": "120042"}
+    assert rendezvous.port(TWO, numbered) == 29553
+    assert rendezvous.port(TWO, {}) == 29511
+    by_hand = Trainer(strategy="ddp", devices=2, num_nodes=2, node_rank=0, main_address="here")
+    assert rendezvous.port(by_hand, numbered) == 29511, "the two machines may be two jobs"

@@ -27,7 +27,7 @@ from cotexp.settings.training import Trainer
 from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 from cotexp.training import resumable
 from cotexp.training.data import EncodedExample, collate
-from cotexp.training.fit import FitJob, Limits, _load, check_sides, fit
+from cotexp.training.fit import FitJob, Limits, _load, _quiet, check_sides, fit
 from cotexp.training.modules import supervised_loss
 from cotexp.training.recorder import RESUMABLE
 from cotexp.training.sharding import trained_parameters
@@ -278,18 +278,6 @@ def test_an_error_in_a_worker_process_ends_training_with_its_message(make_job: M
 
 
 @pytest.mark.slow
-def test_a_machine_of_a_slurm_cluster_gets_no_advice_on_srun(make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lightning gives it wherever it finds that command."""
-    command = tmp_path / "bin" / "srun"
-    command.parent.mkdir()
-    command.touch(mode=0o755)
-    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
-    with warnings.catch_warnings(record=True) as given:
-        warnings.simplefilter("always")
-        fit(make_job("on a cluster", max_epochs=0.1))
-    assert not [str(each.message) for each in given if "srun" in str(each.message)]
-
-
 def test_the_checkpoint_with_the_lowest_validation_loss_is_kept(make_job: MakeJob) -> None:
     job = make_job("job", learning_rate=0.3, max_epochs=3)
     fit(job)
@@ -449,3 +437,17 @@ def test_frozen_weights_in_bfloat16_follow_the_curve_of_float32_and_the_model_th
     if model == "random_model":
         best = json.loads((job.folder / "training.json").read_text())["best_validation_loss"]
         assert measured_loss(job, job.validation) == pytest.approx(best, rel=0.01)
+
+
+def test_a_machine_with_slurm_gives_no_advice_to_use_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from pytorch_lightning.plugins.environments import SLURMEnvironment
+
+    (tmp_path / "srun").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)
+    with pytest.warns(UserWarning, match="srun"):
+        SLURMEnvironment.detect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with _quiet():
+            SLURMEnvironment.detect()
