@@ -44,6 +44,7 @@ PRIVATE = [
         "omegaconf._utils:get_yaml_loader",
         "OmegaConf.load applies its rules for YAML, and loses how texts were typed",
     ),
+    Private("_metadata", "cotexp/config/overrides.py", "omegaconf.base:ContainerMetadata", "the type of a mapping's values has no public getter"),
     Private(
         "_get_header_dict",
         "cotexp/config/spelling.py",
@@ -82,7 +83,7 @@ UNDOCUMENTED = [
     Private(
         "load_config", "cotexp/config/spelling.py", "hydra.plugins.config_source:ConfigSource.load_config", "Hydra keeps its own reader of a scheme"
     ),
-    Private("class_name_to_class", "cotexp/config/sweeper.py", "hydra.core.plugins:Plugins", "hydra.sweeper accepts classes of hydra_plugins alone"),
+    Private("class_name_to_class", "cotexp/config/plugins.py", "hydra.core.plugins:Plugins", "Hydra accepts classes of hydra_plugins alone"),
     Private("repo", "cotexp/config/launchers.py", "hydra.core.config_store:ConfigStore", _LAUNCHERS),
 ]
 """Names without one that no documentation tells of."""

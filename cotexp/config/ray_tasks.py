@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra_plugins.hydra_ray_launcher.ray_launcher import RayLauncher
 from omegaconf import OmegaConf, open_dict
 
+from cotexp.config import plugins
 from cotexp.settings.base import RunFailed
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Tasks(RayLauncher):
 
 def register() -> None:
     """Use this launcher in place of the plugin's own; name and settings stay the same."""
-    Plugins.instance().class_name_to_class[f"{RayLauncher.__module__}.{RayLauncher.__name__}"] = Tasks
+    plugins.replace(plugins.name_of(RayLauncher), Tasks)
 
 
 def _connect(init: Any) -> bool:

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import LocalLauncher, SlurmLauncher
 
 from cotexp import signals
-from cotexp.config import slurm
+from cotexp.config import plugins, slurm
 from cotexp.config.grids import expand_sweep
 from cotexp.jobs.status import Status, read_status
 from cotexp.settings.base import RunFailed
@@ -39,6 +38,8 @@ FILE_SECONDS = 15
 class Slurm(SlurmLauncher):  # type: ignore[misc]
     """Points as jobs of a Slurm array."""
 
+    kind = "slurm"
+
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         return launch(self, job_overrides, initial_job_idx)
 
@@ -51,6 +52,7 @@ class Slurm(SlurmLauncher):  # type: ignore[misc]
 class Local(LocalLauncher):  # type: ignore[misc]
     """Points as processes on this machine."""
 
+    kind = "local"
     launch = Slurm.launch
 
     def __call__(self, *arguments: Any) -> JobReturn:
@@ -60,19 +62,17 @@ class Local(LocalLauncher):  # type: ignore[misc]
 
 def register() -> None:
     """Use these launchers in place of the plugin's own; names and settings stay the same."""
-    plugins = Plugins.instance()
-    for ours in (Slurm, Local):
-        theirs = ours.__mro__[1]
-        plugins.class_name_to_class[f"{theirs.__module__}.{theirs.__name__}"] = ours
+    for theirs, ours in ((SlurmLauncher, Slurm), (LocalLauncher, Local)):
+        plugins.replace(plugins.name_of(theirs), ours)
 
 
 def launch(launcher: Any, points: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
     """Start a job per point and wait for all of them. Raises: RunFailed when Slurm refuses them."""
-    log.info("%d points for %s, whose output is in %s", len(points), launcher._EXECUTOR, Path(launcher.params["submitit_folder"]).parent)
+    log.info("%d points for %s, whose output is in %s", len(points), launcher.kind, Path(launcher.params["submitit_folder"]).parent)
     jobs = _submit(launcher, points, first)
     common = set.intersection(*map(set, points)) if len(points) > 1 else set()
     waiting = [_Point(launcher, list(point), [each for each in point if each not in common], job) for point, job in zip(points, jobs, strict=True)]
-    look = _look_at_slurm() if launcher._EXECUTOR == "slurm" else _look_at_processes(jobs)
+    look = _look_at_slurm() if launcher.kind == "slurm" else _look_at_processes(jobs)
     try:
         while any(each.result is None for each in waiting):
             states = look()
@@ -90,7 +90,7 @@ def _submit(launcher: Any, points: Sequence[Sequence[str]], first: int) -> list[
     """A job per point."""
     import submitit
 
-    kind, own = launcher._EXECUTOR, dict(launcher.params)
+    kind, own = launcher.kind, dict(launcher.params)
     folder, limit = own.pop("submitit_folder"), own.pop("max_num_timeout", None)
     executor = submitit.AutoExecutor(folder=folder, cluster=kind, **({} if limit is None else {f"{kind}_max_num_timeout": limit}))
     if kind == "slurm":

@@ -17,7 +17,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from cotexp.config import launchers
+from cotexp.config import launchers, plugins
 from cotexp.config.grids import expand_sweep
 from cotexp.config.spelling import as_typed
 from cotexp.settings.base import ConfigError, RunFailed
@@ -100,7 +100,5 @@ class GridSweeper(Sweeper):
 
 def register() -> None:
     """Replace Hydra's default sweeper, and plugins of launchers by ours; names and settings stay the same."""
-    plugins = Plugins.instance()
     launchers.replace_plugins()
-    replaced = ConfigStore.instance().load("hydra/sweeper/basic.yaml").node["_target_"]
-    plugins.class_name_to_class[replaced] = GridSweeper
+    plugins.replace(ConfigStore.instance().load("hydra/sweeper/basic.yaml").node["_target_"], GridSweeper)
