@@ -93,7 +93,7 @@ bench: .venv/.smollm2 .venv/peers/.installed
 	$(BIN)/python benchmarks/memory.py --peer .venv/peers/bin/python
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/generation.py
-	$(BIN)/python benchmarks/finetuning.py .venv/peers/bin/python --examples 64 --chains 4
+	$(BIN)/python benchmarks/finetuning.py .venv/peers/bin/python --examples 48 --chains 4
 	$(BIN)/python benchmarks/sweep.py --points 2
 
 bench-gpu: .venv/.smollm2 .venv/peers/.installed
