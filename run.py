@@ -19,7 +19,7 @@ from cotexp import signals
 from cotexp.config import command_line, help_page, schema, spelling, sweep_agents, sweeper
 from cotexp.config.command_line import Command, Composed
 from cotexp.config.grids import expand_sweep
-from cotexp.settings.base import ConfigError, RunFailed
+from cotexp.settings.base import USER_ERRORS, ConfigError
 from cotexp.settings.root import Settings
 from cotexp.visible import format_error
 
@@ -88,7 +88,7 @@ def errors_shown(one_of_many: list[str] | None = None) -> Iterator[None]:
     """Ends the process with a user's mistake. Of a point of a sweep, given by its overrides, it is printed and raised."""
     try:
         yield
-    except (ConfigError, RunFailed) as error:
+    except USER_ERRORS as error:
         if one_of_many is None:
             sys.exit(format_error(error))
         print(format_error(error), file=sys.stderr)

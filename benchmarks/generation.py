@@ -21,7 +21,7 @@ from measure import Row, in_turns, keep
 from models import smollm2
 from transformers import GenerationConfig
 
-from cotexp.inference.engine import Request, rows_of_batch
+from cotexp.inference.engine import Request, refills, rows_of_batch
 from cotexp.inference.local import LocalEngine
 from cotexp.jobs.engines import BATCHES_AT_ONCE
 from cotexp.models import identity, loading
@@ -109,7 +109,7 @@ def batches(prompts: Prompts, *, max_rows: int = 64, max_tokens: int = MAX_TOKEN
     rest = sorted(range(len(prompts.ids)), key=lambda number: len(prompts.ids[number]))
     while rest:
         lengths = (len(prompts.ids[number]) + prompts.sampling.max_new_tokens for number in rest)
-        number = 1 if prompts.loaded.device.type == "cpu" else BATCHES_AT_ONCE
+        number = BATCHES_AT_ONCE if refills(prompts.loaded.device.type) else 1
         size = number * rows_of_batch(lengths, max_rows=max_rows, max_tokens=max_tokens)
         yield rest[:size]
         rest = rest[size:]

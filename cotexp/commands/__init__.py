@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cotexp.settings.base import ConfigError, RunFailed
 from cotexp.settings.root import Settings
 
 if TYPE_CHECKING:
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 
 Use = Callable[[Iterable[str]], None]
 """Registers the keys that this process uses in the store."""
-USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, RunFailed)
-"""Errors that a user can fix. They are shown as one line without a traceback."""
 
 
 def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: Mapping[str, str | None] | None = None) -> Result | None:

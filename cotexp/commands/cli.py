@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from cotexp import signals
-from cotexp.commands import USER_ERRORS, arguments
-from cotexp.settings.base import ConfigError
+from cotexp.commands import arguments
+from cotexp.settings.base import USER_ERRORS, ConfigError
 from cotexp.visible import format_error
 
 

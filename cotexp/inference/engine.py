@@ -80,6 +80,11 @@ def rows_of_batch(lengths: Iterable[int], *, max_rows: int, max_tokens: int) -> 
     return count
 
 
+def refills(device: str) -> bool:
+    """Whether waiting rows take the places of ended ones on this kind of device: not on a CPU, where a step costs as much as its rows (LOG.md)."""
+    return device != "cpu"
+
+
 def room(num_prompt_tokens: int, max_new_tokens: int, context_length: int | None) -> int:
     """Most tokens that can be written after a prompt; 0 if the prompt alone fills the context."""
     return max_new_tokens if context_length is None else max(0, min(max_new_tokens, context_length - num_prompt_tokens))

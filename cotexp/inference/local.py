@@ -21,7 +21,7 @@ from transformers.generation.logits_process import LogitsProcessor, MinPLogitsWa
 from cotexp.inference import batching
 from cotexp.inference.batching import Batching
 from cotexp.inference.decoding import PromptRows, Rows, SourceRows, StaticPromptRows, widest
-from cotexp.inference.engine import EncodedRequest, Output, Request, room, rows_of_batch, seed_of
+from cotexp.inference.engine import EncodedRequest, Output, Request, refills, room, rows_of_batch, seed_of
 from cotexp.models.loading import LoadedModel, generation_stop_ids
 from cotexp.models.rope import RopeLimit
 from cotexp.settings.base import ConfigError, RunFailed
@@ -56,8 +56,7 @@ class LocalEngine:
     """Generates in batches with one loaded model. With `compile`, steps are compiled and use a cache of fixed size.
 
     `max_batch_tokens`: most tokens of a batch, its rows times the longest expected length; None for any number.
-    `refill`: waiting rows take the places of ended ones if the model's state allows it; None: not on a CPU, where a step costs as much as its
-    rows, and joining them costs more (LOG.md).
+    `refill`: waiting rows take the places of ended ones if the model's state allows it; None: as `refills` says.
     Raises: ConfigError for a model that cannot be decoded step by step, or not by compiled steps if these are requested.
     """
 
@@ -76,7 +75,7 @@ class LocalEngine:
         if self.compile and self.is_encoder_decoder:
             raise ConfigError("model.compile must be false for an encoder-decoder model, whose steps are not compiled; got true")
         self.rope_limit = RopeLimit.of(self.loaded.model)
-        wanted = self.loaded.device.type != "cpu" if self.refill is None else self.refill
+        wanted = refills(self.loaded.device.type) if self.refill is None else self.refill
         refill = wanted and not self.rope_limit  # its factors depend on the longest row of a batch so far
         self.batching = batching.probe(self.loaded, compiled=self.compile, refill=refill)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from cotexp.inference.engine import Engine, rows_of_batch
+from cotexp.inference.engine import Engine, refills, rows_of_batch
 from cotexp.inference.engines import ENGINES
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
@@ -65,7 +65,7 @@ def rows_at_once(
         text = min(expected(name), limits.max_new_tokens) if expected else limits.max_new_tokens
         return int(encoder().count(prompt(name))) + text
 
-    number = 1 if identity.device_type(model.device) == "cpu" else BATCHES_AT_ONCE
+    number = BATCHES_AT_ONCE if refills(identity.device_type(model.device)) else 1
 
     def batches(ids: Sequence[str]) -> int:
         return number * rows_of_batch(map(length, ids), max_rows=limits.batch_size, max_tokens=model.max_batch_tokens)

@@ -40,6 +40,10 @@ class RunFailed(RuntimeError):
     """A run that cannot continue. The message names the file or folder and the next step. All computed results are kept."""
 
 
+USER_ERRORS: tuple[type[Exception], ...] = (ConfigError, RunFailed)
+"""Errors that a user can mend: shown as one line, without a traceback."""
+
+
 class TrainingDiverged(RunFailed):
     """The loss has become NaN or infinite."""
 
