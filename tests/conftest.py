@@ -27,7 +27,12 @@ for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "COTEXP_DATA", "COLUMNS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that no core is left alone with one of them at the end."""
+    """Files with slow tests come first, so that no core is left alone with one of them at the end. A set in a test's name is refused: its order
+    differs from process to process, and processes that collect different names cannot share the tests.
+    """
+    sets = [item for item in items if (spec := getattr(item, "callspec", None)) for each in spec.params.values() if isinstance(each, set | frozenset)]
+    if named := [item.nodeid for item in sets if "{" in item.name]:
+        raise pytest.UsageError(f"give the parameters of {named[0]} ids that do not print a set")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
