@@ -24,9 +24,9 @@ from measure import ROOT
 
 from cotexp.models import identity
 
-SMALL = ["experiment=none", "teacher=reference", "compression=none", "tracking=none", "name=check"]
+SMALL = ["experiment=none", "teacher=reference", "compression=reference", "tracking=none", "name=check"]
 SMALL += ["task.num_train=32", "task.num_validation=16", "task.num_test=16", "trainer.batch_size=8", "trainer.learning_rate=1e-3"]
-SMALL += ["trainer.max_epochs=2", "trainer.checkpoint_every_seconds=0", "evaluation.latency=false", "evaluation.max_new_tokens=32"]
+SMALL += ["trainer.max_epochs=2", "trainer.checkpoint_every_seconds=0", "evaluation.latency=false", "evaluation.max_new_tokens=192"]
 
 BFLOAT16 = ("trainer.precision=bfloat16", "model.dtype=bfloat16", "scoring.dtype=bfloat16")
 LOSS, ACCURACY = "training/best_validation_loss", "eval/full/accuracy"
@@ -98,7 +98,7 @@ def verdict(check: Check, metrics: Mapping[str, float], loss_of_one: float | Non
     loss = metrics.get(LOSS, float("nan"))
     if check.near is not None and loss_of_one is not None and not abs(loss - loss_of_one) <= check.near * abs(loss_of_one):
         raise LookupError(f"{LOSS} is {loss:.6f}, and {loss_of_one:.6f} on one device")
-    return f"{check.figure} {metrics[check.figure]:.4f}"
+    return f"{check.figure} {metrics[check.figure]:.6g}"
 
 
 def tried(check: Check, device: str, own: Sequence[str], seconds: float) -> dict[str, float]:

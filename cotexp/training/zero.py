@@ -36,7 +36,8 @@ class ZeroStrategy(DeepSpeedStrategy):
     def __init__(self, precision: str, device_type: str) -> None:
         super().__init__(stage=2, logging_batch_size_per_gpu=1, precision_plugin=ZeroPrecision(precision, device_type))
         # DeepSpeed ends the autocast of others. No module is named, so that gradients are summed in float32.
-        self.config["torch_autocast"] = {"enabled": precision == "bfloat16", "dtype": "bfloat16", "lower_precision_safe_modules": []}
+        autocast = {"enabled": precision == "bfloat16", "dtype": "bfloat16", "lower_precision_safe_modules": []}
+        self.config = {**(self.config or {}), "torch_autocast": autocast}
 
     def setup_environment(self) -> None:
         DDPStrategy.setup_environment(self)
