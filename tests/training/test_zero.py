@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from test_fit import MakeJob, make_job, read_curve, weights  # noqa: F401 - a fixture
+from test_fit import Killed, MakeJob, make_job, read_curve, weights  # noqa: F401 - a fixture
 
 from cotexp import signals
 from cotexp.devices import training_workers
@@ -65,7 +65,7 @@ def test_a_killed_worker_and_a_signal_end_training_and_it_goes_on_with_any_strat
     undisturbed, job = make_job("undisturbed", **settings), make_job("job", **settings, checkpoint_every_seconds=0)
     fit(undisturbed)
     steps: list[float] = []
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Killed):
         fit(job, noting(steps, 2, end_itself))
     job.trainer.strategy, job.trainer.devices = "deepspeed", 2
     with pytest.raises(training_workers.WorkersFailed, match=r"worker 1 was killed by SIGKILL"):
@@ -93,7 +93,7 @@ def noting(steps: list[float], step: float, act: Callable[[], None]) -> Callable
 
 
 def end_itself() -> None:
-    raise KeyboardInterrupt
+    raise Killed
 
 
 def kill_a_worker() -> None:
