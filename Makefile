@@ -80,7 +80,7 @@ $(ENGINES)/.installed: pyproject.toml constraints-engines.txt .venv/.installed
 # The real engines, in about half an hour on two cores: vLLM in process, the servers behind `api`, DeepSpeed, and a cluster of Slurm where it is installed
 # (root; apt-get install slurm-wlm munge slurmdbd mariadb-server).
 engines: $(ENGINES)/.installed .venv/deepspeed/.installed
-	PYTHONPATH=.venv/deepspeed OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_zero.py
+	PYTHONPATH=$(CURDIR)/.venv/deepspeed OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_zero.py
 	OMP_NUM_THREADS=1 $(ENGINES)/bin/python -m pytest tests/inference/test_vllm.py tests/inference/test_vllm_build.py tests/inference/test_documented_vllm.py
 	COTEXP_ENGINES=$(ENGINES) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/servers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_slurm_cluster.py
