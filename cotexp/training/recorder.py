@@ -31,7 +31,7 @@ class Recorder(pl.Callback):
 
     def __init__(self, folder: Path, trainer: Trainer, num_steps: int, on_row: Callable[[CurveRow, int], None]) -> None:
         self.curve, self.best, self.resumable = folder / CURVE, folder / BEST, folder / RESUMABLE
-        self.num_steps, self.on_row, self.strategy = num_steps, on_row, trainer.strategy
+        self.num_steps, self.on_row = num_steps, on_row
         self.validation_steps = {round(part * num_steps / trainer.num_validations) for part in range(1, trainer.num_validations + 1)}
         self.seconds_between_checkpoints = trainer.checkpoint_every_seconds
         self.done = resumable.progress(self.resumable)
@@ -64,9 +64,6 @@ class Recorder(pl.Callback):
         return bool(due), int(number)
 
     def _save(self, trainer: pl.Trainer, module: Any) -> None:
-        """Save a checkpoint. DeepSpeed does not expose its state, so it has none."""
-        if self.strategy == "deepspeed":
-            return
         started = time.monotonic()
         if trainer.is_global_zero:
             durable.sync(self.curve)  # on the disk, a checkpoint must not be ahead of the curve
@@ -90,9 +87,13 @@ class Recorder(pl.Callback):
         self._write(trainer, {"step": module.step, **{f"validation/{name}": value for name, value in losses.items()}})
         if losses["loss"] < self.done.best_loss:
             self.done = Progress(module.step, losses["loss"], module.step)
-            weights = {name: gathered(each).detach() for name, each in trained_parameters(module)}
+            weights = {}
+            for name, each in trained_parameters(module):
+                weight = gathered(each).detach()  # no device holds more than one whole tensor
+                if trainer.is_global_zero:
+                    weights[name] = weight.cpu().contiguous()
             if trainer.is_global_zero:
-                save_file({name: each.cpu().contiguous() for name, each in weights.items()}, self.best.with_suffix(".new"))
+                save_file(weights, self.best.with_suffix(".new"))
                 durable.put(self.best.with_suffix(".new"), self.best)
 
     def _write(self, trainer: pl.Trainer, row: CurveRow) -> None:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import torch
 
 from cotexp import durable
-from cotexp.training.sharding import distributed, gathered, trained_parameters
+from cotexp.training import zero
+from cotexp.training.sharding import distributed, gathered, moments_of, trained_parameters
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, 
     """
     weights, moments = {}, {}
     for name, each in trained_parameters(module):
-        weight, own = gathered(each).detach(), {key: gathered(value) for key, value in optimizer.state[each].items()}
+        weight, own = gathered(each).detach(), moments_of(optimizer, each)
         if writes:
             weights[name], moments[name] = weight.cpu(), {key: value.cpu() for key, value in own.items()}
     if writes:
@@ -100,7 +101,11 @@ def save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, 
 def restore(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Load the checkpoint at `path`; each device takes its shard."""
     saved = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
-    for name, each in trained_parameters(module):
+    trained = dict(trained_parameters(module))
+    if any(zero.is_divided(each) for each in trained.values()):
+        zero.restore(optimizer, [(each, saved["weights"][name], saved["moments"][name]) for name, each in trained.items()])
+        return
+    for name, each in trained.items():
         each.copy_(distributed(saved["weights"][name], each))
         optimizer.state[each] = {
             key: value.clone() if key == COUNTER else distributed(value, each).clone() for key, value in saved["moments"][name].items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,12 +9,15 @@ import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, ModelParallelStrategy, Strategy
+from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from cotexp.models import identity
 from cotexp.settings.training import Trainer
+from cotexp.training import zero
+from cotexp.training.zero import ZeroStrategy
 
 
 def strategy_of(trainer: Trainer) -> Strategy | str:
@@ -24,7 +26,7 @@ def strategy_of(trainer: Trainer) -> Strategy | str:
         return "auto"
     if trainer.strategy == "fsdp":
         return ModelParallelStrategy(data_parallel_size=trainer.num_workers, tensor_parallel_size=1)
-    return DeepSpeedStrategy(stage=2) if trainer.strategy == "deepspeed" else DDPStrategy()
+    return ZeroStrategy(trainer.precision, identity.device_type(trainer.accelerator)) if trainer.strategy == "deepspeed" else DDPStrategy()
 
 
 def is_sharded(trainer: Trainer) -> bool:
@@ -62,9 +64,14 @@ def gathered(tensor: torch.Tensor) -> torch.Tensor:
     """The gathered values of a sharded tensor. All devices must call this."""
     if isinstance(tensor, DTensor):
         return tensor.full_tensor()
-    deepspeed: Any = sys.modules.get("deepspeed.utils")  # its trained weights are copies of those in the model
-    trained: torch.Tensor | None = deepspeed.safe_get_full_fp32_param(tensor) if deepspeed else None
-    return tensor if trained is None else trained
+    return zero.whole(tensor) if zero.is_divided(tensor) else tensor
+
+
+def moments_of(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The optimiser's state of a parameter, each tensor as a whole. All devices must call this."""
+    if zero.is_divided(parameter):
+        return zero.whole_moments(optimizer, parameter)
+    return {key: gathered(value) for key, value in optimizer.state[parameter].items()}
 
 
 def distributed(full: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

@@ -42,11 +42,19 @@ def test_a_killed_worker_is_reported_with_its_signal() -> None:
     assert "failed: no output (log:" in str(training_workers.failure("", "training failed", LOG))
 
 
-def test_deepspeed_is_refused_without_the_library_or_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = Trainer(strategy="deepspeed", devices=2, accelerator="cpu")
+def test_deepspeed_is_refused_without_the_library_and_on_a_device_that_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(strategy="deepspeed", devices=2)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"^trainer=deepspeed needs a library that is not installed: pip install 'cotexp\[deepspeed\]'"):
         training_workers.check(trainer)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    with pytest.raises(ConfigError, match=r"^trainer=deepspeed needs NVIDIA GPUs; trainer\.accelerator=cpu is cpu here"):
+    monkeypatch.setattr("cotexp.models.identity.device_type", lambda wanted: "mps")
+    with pytest.raises(ConfigError, match=r"^trainer=deepspeed needs NVIDIA GPUs or CPUs; trainer\.accelerator=auto is mps here; take cpu$"):
         training_workers.check(trainer)
+    monkeypatch.setattr("cotexp.models.identity.device_type", lambda wanted: "cpu")
+    training_workers.check(trainer)
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
+def test_deepspeed_takes_the_device_of_the_settings_and_not_any_gpu_that_there_is(accelerator: str) -> None:
+    assert training_workers._environment(Trainer(strategy="deepspeed", devices=2, accelerator=accelerator))["DS_ACCELERATOR"] == accelerator
