@@ -53,7 +53,6 @@ class MlflowRun:
     is_asked_for: bool = False
     values: dict[str, float] = field(default_factory=dict)
     points: list[Any] = field(default_factory=list)
-    folder: Path | None = None
     clock: int = 0
 
     @property
@@ -79,13 +78,12 @@ class MlflowRun:
 
     def begin(self, folder: Path | None) -> dict[str, set[float]]:
         """Start or continue the run. A run that begins when it is already finished gets the time of its first attempt."""
-        self.folder = folder
         with answers():
             self.client = self.client or mlflow_server.client(self.tracking)
             experiment = self._experiment_id()
             found = self.client.search_runs([experiment], f"tags.`{KEY}` = '{self.tracked.run_key}'", max_results=1)
             self.is_empty = not found
-            self.run = found[0] if found else self._create(experiment)
+            self.run = found[0] if found else self._create(experiment, folder)
             if folder is None and self.run.info.status != "RUNNING":
                 self.client.update_run(self.id, status="RUNNING")
             self._log_params()
@@ -119,14 +117,13 @@ class MlflowRun:
         with answers():
             self.client.log_artifact(self.id, str(path), "figures")
 
-    def declare(self, artifacts: Sequence[Artifact]) -> None:
+    def declare(self, folder: Path, artifacts: Sequence[Artifact]) -> None:
         """MLflow has inputs that are data sets, and outputs that are models; lineage.json has all artifacts with their inputs and files."""
         digests = {artifact.name: {name: _md5(path) for name, path in artifact.files.items()} for artifact in artifacts}
         with answers():
             self.client.log_dict(self.id, {"artifacts": [_entry(each, digests[each.name]) for each in artifacts]}, "lineage.json")
             for name in (SETTINGS, METRICS):
-                if self.folder is not None and (self.folder / name).is_file():
-                    self.client.log_artifact(self.id, str(self.folder / name))
+                self.client.log_artifact(self.id, str(folder / name))
             entities: Any = import_module("mlflow.entities")
             self.client.log_inputs(self.id, [_dataset(entities, each, digests[each.name]) for each in artifacts if each.is_input])
             for artifact in (each for each in artifacts if each.kind in self.tracking.upload):
@@ -141,11 +138,11 @@ class MlflowRun:
                 self.client.log_batch(self.id, metrics=self.points[:MOST_METRICS])
                 del self.points[:MOST_METRICS]
 
-    def finish(self, status: Status, *, is_published: bool) -> None:
+    def finish(self, status: Status, published: Path | None) -> None:
         self.flush()
-        metrics = self.folder / METRICS if self.folder is not None and is_published else None
+        ended = _modified(published / METRICS) if published else _now()
         with answers():
-            self.client.set_terminated(self.id, status.upper(), end_time=_modified(metrics) if metrics else _now())
+            self.client.set_terminated(self.id, status.upper(), end_time=ended)
 
     def leftover(self) -> str:
         return "the same command run again publishes what MLflow lacks"
@@ -165,12 +162,11 @@ class MlflowRun:
             raise RuntimeError(f"the experiment {name!r} of MLflow was deleted; restore it there, or set tracking.experiment to another name")
         return str(experiment.experiment_id)
 
-    def _create(self, experiment: str) -> Any:
+    def _create(self, experiment: str, folder: Path | None) -> Any:
         own = {KEY: self.tracked.run_key, "job_type": self.tracked.job_type, "mlflow.source.name": "cotexp", "mlflow.user": _user()}
         if self.tracking.notes:
             own["mlflow.note.content"] = value_of(self.tracking.notes, LONGEST_TAG)
-        planned = self.folder / PLANNED if self.folder is not None else None
-        started = _modified(planned) if planned and planned.is_file() else _now()
+        started = _modified(folder / PLANNED) if folder and (folder / PLANNED).is_file() else _now()
         return self.client.create_run(experiment, start_time=started, tags=own | tags(self.tags), run_name=self.tracked.name)
 
     def _log_params(self) -> None:

@@ -76,7 +76,7 @@ class Publisher:
         """End the tracker's run, and record it as published once the tracker has all data. Raises: TimeoutError if the upload takes too long."""
         if self.sent is not None:
             self._log_curve(self.waiting_rows)
-            self.run.finish(status, is_published=self.publication is not None)
+            self.run.finish(status, self.publication[0].parent if self.publication else None)
         if self.publication is not None:
             write_json(*self.publication)
 
@@ -114,4 +114,4 @@ class Publisher:
                 self.run.log_table(name, columns, rows)
         for path in sorted((folder / "figures").glob("*.png")):
             self.run.log_figure(path)
-        self.run.declare(lineage(folder))
+        self.run.declare(folder, lineage(folder))

@@ -93,14 +93,14 @@ class TrackerRun(Protocol):
 
     def log_figure(self, path: Path) -> None: ...
 
-    def declare(self, artifacts: Sequence[Artifact]) -> None:
-        """Name the inputs and outputs of the run: by reference with checksums, or with their files if the settings ask for it."""
+    def declare(self, folder: Path, artifacts: Sequence[Artifact]) -> None:
+        """Name the inputs and outputs of the finished run in `folder`: by reference with checksums, or with their files if the settings ask for it."""
 
     def flush(self) -> None:
         """Send what waits. Called when nothing else is to be done."""
 
-    def finish(self, status: Status, *, is_published: bool) -> None:
-        """End the run. Raises: TimeoutError if the upload takes too long."""
+    def finish(self, status: Status, published: Path | None) -> None:
+        """End the run, which is that of the folder `published` if it is finished. Raises: TimeoutError if the upload takes too long."""
 
     def leftover(self) -> str:
         """What the user can do about data that was not sent."""

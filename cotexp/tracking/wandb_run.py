@@ -106,16 +106,16 @@ class WandbRun:
 
         self.run.log({f"figures/{path.stem}": wandb.Image(str(path))})
 
-    def declare(self, artifacts: Sequence[Artifact]) -> None:
+    def declare(self, folder: Path, artifacts: Sequence[Artifact]) -> None:
         for artifact in artifacts:
             self._declare(artifact)
 
     def flush(self) -> None:
         """W&B's own process sends all data."""
 
-    def finish(self, status: Status, *, is_published: bool) -> None:
+    def finish(self, status: Status, published: Path | None) -> None:
         self.run.finish(exit_code=0 if status == "finished" else 1)
-        if is_published and self.run.offline:
+        if published and self.run.offline:
             self._remove_earlier_folders()
 
     def leftover(self) -> str:

@@ -129,7 +129,9 @@ def test_tables_figures_and_the_runs_own_files_are_artifacts(whole: Held) -> Non
     first = dict(zip(table["columns"], table["data"][0], strict=True))
     assert (first["question"], first["text"], first["correct"]) == ("How many is stories-0?", "<b>stories-0</b> The answer is 7.", True)
     assert [row[3] for row in whole.json("tables/rounds.json")["data"]] == ["One. Two.", "Two.", "Two.Two."]
-    assert json.loads(whole.tags["mlflow.loggedArtifacts"]) == [{"path": f"tables/{each}.json", "type": "table"} for each in ("rounds", "predictions")]
+    assert json.loads(whole.tags["mlflow.loggedArtifacts"]) == [
+        {"path": f"tables/{each}.json", "type": "table"} for each in ("rounds", "predictions")
+    ]
     assert whole.server.file(whole.id, "figures/curve.png") == b"\x89PNG"
     assert whole.json("settings.json")["seed"] == 7
     assert whole.json("metrics.json")["eval/compress/accuracy"] == 7 / 8
@@ -183,6 +185,7 @@ def test_a_run_that_dies_keeps_its_part_and_the_next_attempt_continues_the_same_
     assert held.curve("train/loss") == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
     assert held.metrics["eval/compress/accuracy"] == 0.5
     assert held.params["evaluation.batch_size"] == first.params["evaluation.batch_size"], "MLflow's parameters cannot change"
+    assert held.json("settings.json")["evaluation"]["batch_size"] == 3
 
 
 @needs_server
@@ -326,7 +329,9 @@ def test_a_server_that_is_away_holds_nothing_up_and_the_same_command_publishes_l
 def test_a_missing_package_or_address_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"^tracking=mlflow needs the package mlflow-skinny, which is not installed; pip install 'cotexp\[mlflow\]'$"):
+    with pytest.raises(
+        ConfigError, match=r"^tracking=mlflow needs the package mlflow-skinny, which is not installed; pip install 'cotexp\[mlflow\]'$"
+    ):
         tracking.check(settings_in(tmp_path, "tracking=mlflow"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     with pytest.raises(ConfigError, match=r"^tracking=mlflow needs the address of a server: set tracking.uri or the environment variable MLFLOW_"):
