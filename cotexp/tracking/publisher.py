@@ -50,9 +50,10 @@ class Publisher:
             before = read_json(path)
         baseline = ablation.find_baseline(folder, self.tracked.settings.baseline)
         against = BASE if baseline == folder else baseline.name if baseline else None
-        now = {
+        tags = sorted({*before.get("tags", []), *self.run.tags})
+        now: dict[str, Any] = {
             "metrics_modified": (folder / "metrics.json").stat().st_mtime_ns,
-            "tags": sorted({*before.get("tags", []), *self.run.tags}),
+            "tags": tags,
             "baseline": against,
         }
         if self.run.address:
@@ -62,7 +63,7 @@ class Publisher:
             return
         self._begin(folder)
         self.run.summarise({**metrics, **(ablation.deltas(folder, baseline) | {"delta/baseline": against} if baseline else {})})
-        self.run.tag(now["tags"])
+        self.run.tag(tags)
         if self.run.is_empty or is_asked_for or before.get("metrics_modified") != now["metrics_modified"]:
             self._log_results(folder)
         self.publication = (path, now)

@@ -94,7 +94,7 @@ class TrackerRun(Protocol):
     def log_figure(self, path: Path) -> None: ...
 
     def declare(self, folder: Path, artifacts: Sequence[Artifact]) -> None:
-        """Name the inputs and outputs of the finished run in `folder`: by reference with checksums, or with their files if the settings ask for it."""
+        """Name the inputs and outputs of the finished run in `folder`: by reference with checksums, with their files if the settings ask for it."""
 
     def flush(self) -> None:
         """Send what waits. Called when nothing else is to be done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -18,7 +19,7 @@ import pytest
 from finished_runs import CURVE, KEY, settings_in, write_run
 from mlflow_server import MlflowServer, pairs, reason_to_skip
 
-from cotexp import tracking
+from cotexp import signals, tracking
 from cotexp.settings.base import ConfigError
 from cotexp.settings.root import Settings
 
@@ -47,6 +48,17 @@ def publish(settings: Settings, folder: Path, *, overrides: Sequence[str] = (), 
         tracker.publish(folder, json.loads((folder / "metrics.json").read_text()))
     assert not tracker.broken
     return tracker
+
+
+def die(settings: Settings, error: BaseException, rows: Sequence[dict[str, float]], *metrics: Mapping[str, float]) -> None:
+    """A run that ends with an error after some metrics and rows of its curve."""
+    with contextlib.suppress(type(error)), tracking.tracker(settings, KEY) as tracker:
+        for each in metrics:
+            tracker.on_metrics(each)
+        for row in rows:
+            tracker.on_curve(row, len(rows))
+        raise error
+    assert not tracker.broken
 
 
 class Held:
@@ -167,10 +179,7 @@ def test_passwords_are_in_no_file(whole: Held, outputs: Path) -> None:
 @pytest.mark.slow
 def test_a_run_that_dies_keeps_its_part_and_the_next_attempt_continues_the_same_run(tmp_path: Path, running: MlflowServer) -> None:
     settings = tracked_in(tmp_path, running)
-    with pytest.raises(KeyboardInterrupt), tracking.tracker(settings, KEY) as tracker:
-        tracker.on_metrics({"questions/num_test": 2, "eval/compress/accuracy": 0.25})
-        tracker.on_curve(CURVE[0], 3)
-        raise KeyboardInterrupt
+    die(settings, KeyboardInterrupt(), [CURVE[0]], {"questions/num_test": 2, "eval/compress/accuracy": 0.25})
     first = Held(running, tmp_path.name)
     assert (first.status, first.curve("train/loss"), first.metrics["questions/num_test"]) == ("KILLED", [(1, 1.0)], 2)
     other = tracked_in(tmp_path, running, "tracking.notes=changed", "evaluation.batch_size=3")
@@ -227,13 +236,8 @@ def test_a_run_that_was_published_to_one_tracker_is_published_to_another(tmp_pat
 @pytest.mark.slow
 def test_a_failed_run_and_numbers_and_names_that_mlflow_refuses_are_shown_as_far_as_it_can(tmp_path: Path, running: MlflowServer) -> None:
     settings = tracked_in(tmp_path, running, f"tracking.notes={'x' * 9000}", f"model.system_prompt={'y' * 7000}", "tracking.tags=['a+b=1']")
-    with pytest.raises(RuntimeError), tracking.tracker(settings, KEY) as tracker:
-        tracker.on_metrics({"a+b/c": 1.0, "nan": float("nan"), "inf": float("inf"), "same": 2.0})
-        tracker.on_metrics({"same": 1.0})
-        for step in range(1, 1500):
-            tracker.on_curve({"step": step, "train/loss": 1.0, "train/loss/ä b": 2.0}, 1500)
-        raise RuntimeError
-    assert not tracker.broken
+    rows = [{"step": step, "train/loss": 1.0, "train/loss/ä b": 2.0} for step in range(1, 1500)]
+    die(settings, RuntimeError(), rows, {"a+b/c": 1.0, "nan": float("nan"), "inf": float("inf"), "same": 2.0}, {"same": 1.0})
     held = Held(running, tmp_path.name)
     assert (held.status, held.metrics["a_2b_b/c"], held.metrics["same"], held.tags["a_2b_b"]) == ("FAILED", 1.0, 1.0, "1")
     assert (str(held.metrics["nan"]).lower(), str(held.metrics["inf"]).lower()) == ("nan", "nan")
@@ -289,7 +293,7 @@ SCRIPT = """
 import json, sys, time
 from finished_runs import KEY, settings_in, write_run
 from pathlib import Path
-from cotexp import tracking
+from cotexp import signals, tracking
 outputs = Path(sys.argv[1])
 settings = settings_in(outputs, "tracking=mlflow", "tracking.finish_seconds=20")
 folder = write_run(outputs, settings)
@@ -356,17 +360,15 @@ def test_an_address_without_secrets_is_taken(uri: str, tmp_path: Path) -> None:
     assert settings_in(tmp_path, "tracking=mlflow", f"tracking.uri='{uri}'").tracking.uri == uri
 
 
-def test_how_a_run_ends_is_its_status(tmp_path: Path) -> None:
-    from cotexp.signals import Stopped
-
-    for error, status in ((KeyboardInterrupt(), "killed"), (Stopped(signal.SIGTERM), "killed"), (ValueError(), "failed"), (None, "finished")):
-        seen: list[str] = []
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tracking.Tracker, "finish", lambda self, how, seen=seen: seen.append(how))
-            try:
-                with tracking.tracker(settings_in(tmp_path), KEY):
-                    if error:
-                        raise error
-            except BaseException as raised:  # noqa: BLE001 - Stopped is no Exception
-                assert raised is error
-        assert seen == [status]
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(KeyboardInterrupt(), "killed"), (signals.Stopped(signal.SIGTERM), "killed"), (ValueError(), "failed"), (None, "finished")],
+    ids=["Ctrl-C", "a signal", "an error", "nothing"],
+)
+def test_how_a_run_ends_is_its_status(error: BaseException | None, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(tracking.Tracker, "finish", lambda self, how: seen.append(how))
+    with contextlib.suppress(KeyboardInterrupt, SystemExit, ValueError), tracking.tracker(settings_in(tmp_path), KEY):
+        if error:
+            raise error
+    assert seen == [status]
