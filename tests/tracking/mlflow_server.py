@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 STARTS_WITHIN_SECONDS = 240
 
@@ -39,7 +40,7 @@ class MlflowServer:
         command = [sys.executable, "-m", "mlflow", "server", *store, "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + STARTS_WITHIN_SECONDS
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "server.log").read_text()
@@ -49,7 +50,11 @@ class MlflowServer:
     def stop(self) -> None:
         """Kill the server and its workers."""
         if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            root = psutil.Process(self.process.pid)
+            processes = [*root.children(recursive=True), root]
+            for each in processes:
+                each.kill()
+            psutil.wait_procs(processes)
             self.process.wait()
             self.process = None
 

@@ -87,7 +87,8 @@ def whole(outputs: Path, running: MlflowServer) -> Held:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_USERNAME", "me")
         patch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
-        more = ["tracking.tags=[mine,who=me]", "tracking.notes='why **so**'", "tracking.upload=[checkpoint]", "baseline='compression=none'", "seed=7"]
+        more = ["tracking.tags=[mine,'who=me']", "tracking.notes='why **so**'", "tracking.upload=[checkpoint]"]
+        more += ["baseline='compression=none'", "seed=7"]
         settings = tracked_in(outputs, running, *more)
         write_run(outputs, tracked_in(outputs, running, "compression=none", "seed=7"), "beefbeefbeef", right="0" * 8, num_tokens=30)
         folder = write_run(outputs, settings, right="1" * 7 + "0")
