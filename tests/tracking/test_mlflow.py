@@ -283,9 +283,9 @@ def test_a_server_that_dies_in_the_middle_and_comes_back_has_the_whole_run(tmp_p
             tracker.publish(folder, {"eval/compress/accuracy": 0.5})
         assert not tracker.broken
         held = Held(server, tmp_path.name)
+        assert held.curve("train/loss") == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
     finally:
         server.stop()
-    assert held.curve("train/loss") == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
     assert (held.status, held.metrics["questions/num_test"], held.metrics["eval/compress/accuracy"]) == ("FINISHED", 2, 0.5)
     assert caplog.text.count("cannot be reached") == 1, "said once"
 
