@@ -51,7 +51,7 @@ class MlflowRun:
     record: str = "published_mlflow.json"
     client: Any = None
     run: Any = None
-    is_empty: bool = True
+    is_empty: bool = False
     is_asked_for: bool = False
     values: dict[str, float] = field(default_factory=dict)
     points: list[Any] = field(default_factory=list)
@@ -84,7 +84,7 @@ class MlflowRun:
             self.client = self.client or mlflow_server.client(self.tracking)
             experiment = self._experiment_id()
             found = self.client.search_runs([experiment], f"tags.`{KEY}` = '{self.tracked.run_key}'", max_results=1)
-            self.is_empty = not found
+            self.is_empty = self.is_empty or not found  # also if the server was lost after this call had made the run
             self.run = found[0] if found else self._create(experiment, folder)
             if folder is None and self.run.info.status != "RUNNING":
                 self.client.update_run(self.id, status="RUNNING")

@@ -64,7 +64,8 @@ class Publisher:
         self._begin(folder)
         self.run.summarise({**metrics, **(ablation.deltas(folder, baseline) | {"delta/baseline": against} if baseline else {})})
         self.run.tag(tags)
-        if self.run.is_empty or is_asked_for or before.get("metrics_modified") != now["metrics_modified"]:
+        is_new = any(before.get(name) != now.get(name) for name in ("metrics_modified", "address"))
+        if self.run.is_empty or is_asked_for or is_new:
             self._log_results(folder)
         self.publication = (path, now)
 
