@@ -64,7 +64,7 @@ class MlflowRun:
 
     @property
     def address(self) -> str:
-        return mlflow_server.shown_address(self.tracking)
+        return f"{mlflow_server.shown_address(self.tracking)}, experiment {self.experiment}"
 
     @property
     def tags(self) -> list[str]:

@@ -200,7 +200,7 @@ def test_a_run_that_dies_keeps_its_part_and_the_next_attempt_continues_the_same_
 
 @needs_server
 @pytest.mark.slow
-def test_a_finished_run_is_published_once_and_again_for_another_sweep_a_later_baseline_or_another_server(
+def test_a_finished_run_is_published_once_and_again_for_another_sweep_a_later_baseline_or_another_place(
     tmp_path: Path, running: MlflowServer
 ) -> None:
     settings = tracked_in(tmp_path, running, "baseline='compression=none'")
@@ -221,6 +221,9 @@ def test_a_finished_run_is_published_once_and_again_for_another_sweep_a_later_ba
     assert len(held.run["outputs"]["model_outputs"]) == 1
     elsewhere = tracked_in(tmp_path, running.address.replace("127.0.0.1", "localhost"), "baseline='compression=none'")
     assert publish(elsewhere, folder).publisher.sent is not None  # type: ignore[union-attr]
+    moved = tracked_in(tmp_path, running, f"tracking.experiment={tmp_path.name}/other")
+    publish(moved, folder)
+    assert Held(running, f"{tmp_path.name}/other").json("settings.json")["seed"] == 0
 
 
 @needs_server
