@@ -36,8 +36,6 @@ from cotexp.tracking.mlflow_values import (
 from cotexp.tracking.tracked_run import PHASES, Status, TrackedRun
 
 KEY = "cotexp.run_key"
-KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Without this tag MLflow's pages take runs with tables for evaluations of agents."""
 LOGGED = {"train": "train/loss", "validation": "validation/loss", "rounds": "rounds/num_tokens"}
 """Phase -> a metric that each of its points has."""
 
@@ -155,7 +153,7 @@ class MlflowRun:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                return str(self.client.create_experiment(name, tags=KIND))
+                return str(self.client.create_experiment(name))
             except import_module("mlflow.exceptions").MlflowException:  # another point of the sweep may have made it at the same time
                 experiment = self.client.get_experiment_by_name(name)
                 if experiment is None:
