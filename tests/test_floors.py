@@ -49,6 +49,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "hydra": ("run.py", "cotexp/config/"),
     "omegaconf": ("run.py", "cotexp/config/"),
     "wandb": ("cotexp/tracking/",),
+    "mlflow": ("cotexp/tracking/",),
     "pytorch_lightning": ("cotexp/training/",),
     "lightning": ("cotexp/training/",),
     "datasets": ("cotexp/tasks/sources.py",),

@@ -14,7 +14,7 @@ from cotexp.settings.evaluation import Evaluation
 from cotexp.settings.models import GgufModel, PretrainedModel, ScratchModel
 from cotexp.settings.root import Paths, Settings
 from cotexp.settings.scoring import Scoring
-from cotexp.settings.tracking import NoTracking, WandbTracking
+from cotexp.settings.tracking import MlflowTracking, NoTracking, WandbTracking
 from cotexp.settings.training import Mixture, Trainer
 from cotexp.tasks import KINDS
 from cotexp.teachers import TEACHERS
@@ -30,7 +30,7 @@ SECTIONS: dict[str, dict[str, type]] = {
     "mixture": {"default": Mixture},
     "trainer": {"single": Trainer},
     "evaluation": {"default": Evaluation},
-    "tracking": {"none": NoTracking, "wandb": WandbTracking},
+    "tracking": {"none": NoTracking, "wandb": WandbTracking, "mlflow": MlflowTracking},
     "paths": {"default": Paths},
 }
 """Slot -> schema -> settings class. A file conf/SLOT/OPTION.yaml names the schema that it fills."""

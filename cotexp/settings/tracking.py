@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cotexp import credentials
 from cotexp.settings.base import Section, setting
+
+UPLOAD = "Artifacts whose files are uploaded: dataset, selection, or stages by name. {tracker} gets only paths and checksums of the others."
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,9 +36,37 @@ class WandbTracking(Section):
     tags: list[str] = setting([], "W&B tags, in addition to the name of the run's sweep.", keyed=False)
     notes: str = setting("", "W&B notes.", keyed=False)
     job_type: str | None = setting(None, "W&B job type. Default: train, or evaluate if nothing is trained.", keyed=False)
-    upload: list[str] = setting(
-        [], "Artifacts whose files are uploaded: dataset, selection, or stages by name. W&B gets only paths and checksums of the others.", keyed=False
-    )
+    upload: list[str] = setting([], UPLOAD.format(tracker="W&B"), keyed=False)
     finish_seconds: float = setting(
         60.0, "Most seconds that a finished run waits for an upload. The rest remains in OUTPUTS/wandb for `wandb sync`.", low=1, keyed=False
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class MlflowTracking(Section):
+    """One MLflow run per experiment run. User name, password or token come from MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or
+    MLFLOW_TRACKING_TOKEN, and are written nowhere."""
+
+    name: str = setting("mlflow", "Name of the tracker.", choices=("mlflow",), keyed=False)
+    uri: str | None = setting(None, "Address of the MLflow server, or of a database: sqlite:////FILE. Default: MLFLOW_TRACKING_URI.", keyed=False)
+    experiment: str | None = setting(None, "MLflow experiment. Default: MLFLOW_EXPERIMENT_NAME; without it the run's `name`.", keyed=False)
+    tags: list[str] = setting([], "MLflow tags, as WORD or KEY=VALUE, in addition to the name of the run's sweep.", keyed=False)
+    notes: str = setting("", "Description of the MLflow run, in Markdown.", keyed=False)
+    upload: list[str] = setting([], UPLOAD.format(tracker="MLflow"), keyed=False)
+    finish_seconds: float = setting(
+        60.0, "Most seconds that a finished run waits for an upload. The same command run again sends the rest.", low=1, keyed=False
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        if self.uri is None:
+            return
+        if re.match(r"[^/]*://[^/]*@", self.uri):
+            yield (
+                "uri must have no user name or password, since settings are written to files; put them into the environment variables "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole address into MLFLOW_TRACKING_URI"
+            )
+        elif re.match(r"https?://", self.uri) and (re.search(r"[?#]", self.uri) or credentials.is_secret_address(self.uri)):
+            yield (
+                "uri must have no query and no key, since settings are written to files; put a token into the environment variable "
+                "MLFLOW_TRACKING_TOKEN, or the whole address into MLFLOW_TRACKING_URI"
+            )

@@ -1,7 +1,7 @@
-"""Publishes runs to Weights & Biases from the files in outputs/. No other package imports wandb.
+"""Publishes runs to a tracker, W&B or MLflow, from the files in outputs/. No other package imports wandb or mlflow.
 
-Each run of an experiment is one W&B run, whose id is the run key. Tracking has its own thread, so that no import, slow disk or lost network
-delays the experiment. Errors of tracking never end the experiment.
+Each run of an experiment is one run of the tracker, found by the run key. Tracking has its own thread, so that no import, slow disk or lost
+network delays the experiment. Errors of tracking never end the experiment.
 """
 
 from __future__ import annotations
@@ -9,92 +9,151 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cotexp.settings.root import Settings
-from cotexp.settings.tracking import WandbTracking
-from cotexp.tracking import environment
-from cotexp.tracking.wandb_run import TrackedRun, WandbRun
+from cotexp.settings.tracking import MlflowTracking, WandbTracking
+from cotexp.tracking import environment, mlflow_server
+from cotexp.tracking.mlflow_run import MlflowRun
+from cotexp.tracking.publisher import Publisher
+from cotexp.tracking.tracked_run import Status, TrackedRun, TrackerRun, Unreachable
+from cotexp.tracking.wandb_run import WandbRun
 
 log = logging.getLogger(__name__)
 
 MARGIN_SECONDS = 5.0
-"""Seconds to wait for W&B beyond its own limit."""
+"""Seconds to wait for a tracker beyond its own limit."""
+RETRY_SECONDS = 15.0
+"""Seconds until a server that did not answer is asked again."""
+
+Task = Callable[[Publisher], None]
+
+
+def check(settings: Settings) -> None:
+    """Check that the chosen tracker can be used. Raises: ConfigError that names the missing package or address."""
+    if isinstance(settings.tracking, MlflowTracking):
+        mlflow_server.check(settings.tracking)
 
 
 @contextlib.contextmanager
 def tracker(settings: Settings, run_key: str, *, overrides: Sequence[str] = (), options: Mapping[str, str | None] | None = None) -> Iterator[Tracker]:
-    """The tracker of one run with these overrides. At the end of the block, also after an error, a W&B run that has begun is closed.
+    """The tracker of one run with these overrides. At the end of the block, also after an error, the tracker's run is closed if it has begun.
 
     `options` are the options of the slots, and the sweep of the run.
     """
     run_tracker = Tracker(TrackedRun(settings, run_key, list(overrides), dict(options or {})))
-    failed = True
+    status: Status = "failed"
     try:
         yield run_tracker
-        failed = False
+        status = "finished"
+    except (KeyboardInterrupt, SystemExit):
+        status = "killed"
+        raise
     finally:
-        run_tracker.finish(failed=failed)
+        run_tracker.finish(status)
+
+
+def _run_of(tracked: TrackedRun) -> TrackerRun | None:
+    """The tracker's run of the settings; None if nothing is to be tracked."""
+    if isinstance(tracked.settings.tracking, MlflowTracking):
+        return MlflowRun(tracked)
+    if isinstance(tracked.settings.tracking, WandbTracking) and not environment.is_disabled():
+        return WandbRun(tracked)
+    return None
 
 
 @dataclass(slots=True)
 class Tracker:
-    """Passes its calls to a thread that talks to W&B, and returns at once. The first call starts the thread."""
+    """Passes its calls to a thread that talks to the tracker, and returns at once. The first call starts the thread.
+
+    `broken`: nothing more is sent. `is_lost`: because the server did not answer at the end of the run.
+    """
 
     tracked: TrackedRun
     broken: bool = False
-    failed: bool = False
-    run: WandbRun | None = None
+    is_lost: bool = False
+    has_warned: bool = False
+    status: Status = "failed"
+    publisher: Publisher | None = None
     thread: threading.Thread | None = None
-    tasks: queue.SimpleQueue[Callable[[WandbRun], None] | None] = field(default_factory=queue.SimpleQueue)
+    tasks: queue.SimpleQueue[Task | None] = field(default_factory=queue.SimpleQueue)
+    ending: threading.Event = field(default_factory=threading.Event)
 
     def on_metrics(self, metrics: Mapping[str, float]) -> None:
         """Log metrics as soon as they are known, so that a run that dies later has them."""
         copied = dict(metrics)
-        self._submit(lambda run: run.summarise(copied))
+        self._submit(lambda publisher: publisher.summarise(copied))
 
     def on_curve(self, row: dict[str, float], num_steps: int) -> None:
         """Log one row of the training curve."""
-        self._submit(lambda run: run.on_curve(row))
+        self._submit(lambda publisher: publisher.on_curve(row))
 
     def publish(self, folder: Path, metrics: Mapping[str, float]) -> None:
-        """Log all data of the finished run in `folder` that W&B lacks."""
+        """Log all data of the finished run in `folder` that the tracker lacks."""
         copied = dict(metrics)
-        self._submit(lambda run: run.publish(folder, copied))
+        self._submit(lambda publisher: publisher.publish(folder, copied))
 
-    def finish(self, *, failed: bool) -> None:
-        """Close the W&B run. Data that is not uploaded in time stays on disk."""
-        if self.thread is None:
+    def finish(self, status: Status) -> None:
+        """Close the tracker's run. Data that cannot be sent in time stays on disk."""
+        if self.thread is None or self.publisher is None:
             return
-        self.failed = failed
+        self.status = status
         self.tasks.put(None)
+        self.ending.set()
         self.thread.join(self.tracked.settings.tracking.finish_seconds + MARGIN_SECONDS)
         if self.thread.is_alive():
-            log.warning("W&B did not finish in time; its files are in %s", self.tracked.folder)
+            log.warning("%s did not finish in time; %s", self.publisher.run.title, self.publisher.run.leftover())
 
-    def _submit(self, task: Callable[[WandbRun], None]) -> None:
-        if not isinstance(self.tracked.settings.tracking, WandbTracking) or environment.is_disabled():
-            return
+    def _submit(self, task: Task) -> None:
         if self.thread is None:
-            self.thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+            run = _run_of(self.tracked)
+            if run is None:
+                return
+            self.publisher = Publisher(self.tracked, run)
+            self.thread = threading.Thread(target=self._work, args=(self.publisher,), name="tracking", daemon=True)
             self.thread.start()
         self.tasks.put(task)
 
-    def _work(self) -> None:
-        self.run = run = WandbRun(self.tracked)
+    def _work(self, publisher: Publisher) -> None:
         while (task := self.tasks.get()) is not None:
             if not self.broken:
-                self._run_safely(task, run)
-        self._run_safely(lambda wandb_run: wandb_run.finish(failed=self.failed), run)
+                self._run_safely(task, publisher)
+            if not self.broken and self.tasks.empty():
+                self._run_safely(Publisher.flush, publisher)
+        self._run_safely(lambda each: each.finish(self.status), publisher)
 
-    def _run_safely(self, task: Callable[[WandbRun], None], run: WandbRun) -> None:
-        """Run a task of tracking. After an error, tracking is disabled with one warning."""
-        try:
-            task(run)
-        except Exception as error:  # noqa: BLE001 - no error of tracking may end the experiment
-            if not self.broken:
-                log.warning("W&B tracking stopped: %s: %s", type(error).__name__, error)
-            self.broken = True
+    def _run_safely(self, task: Task, publisher: Publisher) -> None:
+        """Run a task of tracking, again and again while the server does not answer. After any other error, tracking is disabled with one warning."""
+        while not self.is_lost:
+            is_last = self.ending.is_set()
+            try:
+                task(publisher)
+                return
+            except Unreachable as error:
+                self._wait(publisher.run, error, is_last=is_last)
+            except Exception as error:  # noqa: BLE001 - no error of tracking may end the experiment
+                if not self.broken:
+                    log.warning("%s tracking stopped: %s", publisher.run.title, _redacted(f"{type(error).__name__}: {error}"))
+                self.broken = True
+                return
+
+    def _wait(self, run: TrackerRun, error: Unreachable, *, is_last: bool) -> None:
+        """Wait until the server is to be asked again. At the end of the run nothing waits for it."""
+        if is_last:
+            log.warning("%s (%s) cannot be reached; %s", run.title, run.address, run.leftover())
+            self.broken = self.is_lost = True
+            return
+        if not self.has_warned:
+            told = _redacted(f"{run.title} ({run.address}) cannot be reached: {error}")
+            log.warning("%s; the run goes on, and its tracker tries again every %.0f s", told, RETRY_SECONDS)
+        self.has_warned = True
+        self.ending.wait(RETRY_SECONDS)
+
+
+def _redacted(text: str) -> str:
+    """A text of a library without user names and passwords in addresses."""
+    return re.sub(r"://[^/\s@]*@", "://", text)

@@ -510,6 +510,7 @@ def test_the_same_settings_have_one_key_however_they_are_typed(one: list[str], o
         ["trainer.accelerator=cpu"],
         ["trainer.checkpoint_every_seconds=1"],
         ["tracking=none"],
+        ["tracking=mlflow", "tracking.uri=http://127.0.0.1:5000"],
         ["tracking.project=other", "tracking.tags=[a,b]"],
         ["name=another"],
         ["plan=true"],

@@ -151,6 +151,21 @@ def test_artifacts_lead_from_the_dataset_to_predictions_by_reference_with_checks
     assert "grades/rows-w.jsonl" in grades
 
 
+@pytest.mark.slow
+def test_wandbs_own_reader_of_offline_runs_shows_the_same_metrics_settings_and_tags(whole: Written) -> None:
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(whole.folder)]
+    shown = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=240).stdout)
+    assert (shown["run_id"], shown["state"], shown["exit_code"], shown["tags"], shown["notes"]) == (KEY, "finished", 0, whole.tags, "why")
+    assert {name: shown["summary"][name] for name in ("train/loss", "validation/step", "rounds/num_tokens")} == {
+        "train/loss": pytest.approx(1 / 3),
+        "validation/step": 3,
+        "rounds/num_tokens": 3,
+    }
+    assert shown["summary"]["eval/compress/accuracy"] == whole.summary["eval/compress/accuracy"]
+    assert shown["summary"]["delta/baseline"] == "beefbeefbeef"
+    assert shown["config"]["ablation/compressor"] == "tiny"
+
+
 def test_planted_keys_are_in_no_file(whole: Written) -> None:
     files = [path for path in whole.folder.parents[1].rglob("*") if path.is_file()]
     assert len(files) > 20
@@ -207,7 +222,7 @@ def test_a_finished_run_is_published_once_and_again_for_another_sweep_or_a_basel
     folder = write_run(tmp_path, settings)
     publish(settings, folder, options={"sweep": "first"})
     assert "delta/accuracy" not in written_in(tmp_path, KEY).summary
-    assert publish(settings, folder, options={"sweep": "first"}).run.run is None, "what W&B has begins no other run"
+    assert publish(settings, folder, options={"sweep": "first"}).publisher.sent is None, "what W&B has begins no other run"  # type: ignore[union-attr]
     time.sleep(1)
     publish(settings, folder, options={"sweep": "second"})
     assert written_in(tmp_path, KEY).tags == ["first", "second"]

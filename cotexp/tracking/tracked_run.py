@@ -1,0 +1,106 @@
+"""A run as trackers see it, and what a tracker must be able to do with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from cotexp.settings.root import Settings
+from cotexp.tracking import ablation
+from cotexp.tracking.lineage import Artifact
+
+PHASES = {"train": "train/step", "validation": "validation/step", "rounds": "rounds/round"}
+"""Phase -> x axis of its curves."""
+
+Status = Literal["finished", "failed", "killed"]
+"""How a process of a run ended. Killed: by the user or by the cluster."""
+
+
+class Unreachable(Exception):
+    """The tracker's server does not answer. The same call is made again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedRun:
+    """A run: checked settings, key, the overrides of run.py, and the option of each slot."""
+
+    settings: Settings
+    run_key: str
+    overrides: list[str] = field(default_factory=list)
+    options: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.settings.name}-seed{self.settings.seed}"
+
+    @property
+    def sweeps(self) -> list[str]:
+        """The sweep of the run, if there is one."""
+        sweep = self.options.get("sweep")
+        return [sweep] if sweep else []
+
+    @property
+    def job_type(self) -> str:
+        return "train" if self.settings.trains else "evaluate"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All resolved settings, and flat ones for comparisons of ablations."""
+        settings = dataclasses.asdict(self.settings)
+        return settings | ablation.flat_settings(settings, self.options, self.overrides)
+
+
+class TrackerRun(Protocol):
+    """One run at a tracker. Every call may be repeated. Raises: Unreachable, after which the call is made again."""
+
+    title: str
+    """The tracker's name for users."""
+    record: str
+    """The file in the run's folder that says what was published."""
+
+    @property
+    def address(self) -> str:
+        """Where the run is published, without user name and password."""
+
+    @property
+    def tags(self) -> list[str]:
+        """Tags of the settings and of the environment, and the sweep of the run."""
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether somebody waits for this run to be told again, although it was published before."""
+
+    def begin(self, folder: Path | None) -> dict[str, set[float]]:
+        """Start or continue the run, and return the steps of each phase that the tracker has. `folder` is the folder of a finished run."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the run that `begin` started lacks the results of earlier attempts."""
+
+    def summarise(self, metrics: Mapping[str, float | str]) -> None:
+        """Show metrics as those of the whole run."""
+
+    def log(self, phase: str, step: float, metrics: Mapping[str, float]) -> None:
+        """Add a point to each of some curves of a phase."""
+
+    def tag(self, tags: Sequence[str]) -> None:
+        """Give the run these tags."""
+
+    def log_table(self, name: str, columns: Sequence[str], rows: list[list[Any]]) -> None: ...
+
+    def log_figure(self, path: Path) -> None: ...
+
+    def declare(self, folder: Path, artifacts: Sequence[Artifact]) -> None:
+        """Name the inputs and outputs of the finished run in `folder`: by reference with checksums, with their files if the settings ask for it."""
+
+    def flush(self) -> None:
+        """Send what waits. Called when nothing else is to be done."""
+
+    def finish(self, status: Status, published: Path | None) -> None:
+        """End the run, which is that of the folder `published` if it is finished. Raises: TimeoutError if the upload takes too long."""
+
+    def leftover(self) -> str:
+        """What the user can do about data that was not sent."""
