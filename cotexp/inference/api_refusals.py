@@ -87,7 +87,7 @@ def refusal_of(body: Mapping[str, Any], headers: Mapping[str, str], *, status: i
 _jitter = wait_random_exponential(multiplier=1, max=60)
 _short_jitter = wait_random_exponential(multiplier=0.25, max=60)
 _patience = wait_exponential(multiplier=0.5, max=30) + wait_random_exponential(multiplier=0.5, max=30)
-"""At least half of each window. With whole windows drawn, the unluckiest of a hundred texts gave a server that restarts half a minute of two."""
+"""At least half of each window. By chance alone the unluckiest of a hundred texts would wait 17 seconds, where they wait a minute on average."""
 
 
 def wait_seconds(state: RetryCallState) -> float:
