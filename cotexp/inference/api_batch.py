@@ -36,7 +36,7 @@ class ApiBatch:
     def __init__(self, service: ApiService, sampling: Sampling, on_output: Callable[[Output], None], *, spent: float, keep_thinking: bool) -> None:
         self.service, self.server, self.sampling, self.on_output = service, service.server, sampling, on_output
         self.keep_thinking = keep_thinking
-        self.throttle = Throttle(sampling.batch_size, self.server.max_cost, spent)
+        self.throttle = Throttle(sampling.batch_size, self.server.max_cost, spent, known=service.learned.capacity)
         self.faults: Counter[str] = Counter()
         self.oddities: Counter[str] = Counter()
         self.num_unanswered = self.rejected_in_a_row = 0
@@ -57,6 +57,7 @@ class ApiBatch:
             self.client = client
             for _ in range(min(2 * self.sampling.batch_size, len(requests))):  # some wait for a retry while others are in flight
                 tasks.create_task(work())
+        self.service.learned.capacity = throttle.capacity
         log.info(
             "%s: %d of %d texts answered, %.4f dollars%s%s",
             *(self.service.role, throttle.num_answers, len(requests), throttle.spent - paid_before),
@@ -159,7 +160,7 @@ class ApiBatch:
             said = await self.post(body)
             if not isinstance(said, Refusal) or not self.service.leaves_out(said, body):
                 return said
-            self.oddities[f"requests sent again without {', '.join(sorted(self.service.left_out))}, which the server does not take"] += 1
+            self.oddities[f"requests sent again without {', '.join(sorted(self.service.learned.left_out))}, which the server does not take"] += 1
 
     async def post(self, body: dict[str, Any]) -> dict[str, Any] | Refusal:
         """The server's response to one body. Raises: Fault if no readable response arrives."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
-from tenacity import RetryCallState, wait_random_exponential
+from tenacity import RetryCallState, wait_exponential, wait_random_exponential
 
 from cotexp.inference.context_limits import TooLong, too_long
 
@@ -86,18 +86,21 @@ def refusal_of(body: Mapping[str, Any], headers: Mapping[str, str], *, status: i
 
 _jitter = wait_random_exponential(multiplier=1, max=60)
 _short_jitter = wait_random_exponential(multiplier=0.25, max=60)
+_patience = wait_exponential(multiplier=0.5, max=30) + wait_random_exponential(multiplier=0.5, max=30)
+"""At least half of each window. By chance alone the unluckiest of a hundred texts would wait 17 seconds, where they wait a minute on average."""
 
 
 def wait_seconds(state: RetryCallState) -> float:
     """Seconds until the next attempt: the pause that the server asked for, then a random part of a growing window.
 
-    The window is short after "too many requests", since the throttle limits how many are sent.
+    The window is short after "too many requests", since the throttle limits how many are sent. After other faults the part is half of it or more,
+    since the first text that has used up its attempts ends the run if nothing is answered meanwhile.
     """
     fault = state.outcome.exception() if state.outcome else None
     wait: float | None = getattr(fault, "retry_after", None)
     if wait is not None:
         return wait + min(1.0, _jitter(state))
-    return _short_jitter(state) if getattr(fault, "means_too_many", False) else _jitter(state)
+    return _short_jitter(state) if getattr(fault, "means_too_many", False) else _patience(state)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -13,6 +14,7 @@ from openai import AsyncOpenAI, Timeout
 from cotexp import credentials
 from cotexp.inference.api_refusals import Refusal
 from cotexp.inference.engine import Request
+from cotexp.inference.throttle import Capacity
 from cotexp.settings.base import RunFailed
 from cotexp.settings.sampling import Sampling
 from cotexp.settings.server import ApiServer
@@ -27,19 +29,31 @@ their own: llama.cpp by top_k=40, top_p=0.95 and min_p=0.05, vLLM by the model's
 
 
 @dataclass(slots=True)
-class ApiService:
-    """The model of `server` for one role: teacher or compressor. Reads the key from the environment.
+class Learned:
+    """What a server has shown to this process: the requests that it takes at once, and names of LIFTED that it refuses."""
 
-    `left_out`: names of LIFTED that this server has refused.
-    """
+    capacity: Capacity = Capacity()
+    left_out: set[str] = field(default_factory=set)
+
+
+@functools.cache
+def learned(address: str, model: str) -> Learned:
+    """For the model of a server. Every round of a compression asks anew, and need not begin with a few requests again."""
+    return Learned()
+
+
+@dataclass(slots=True)
+class ApiService:
+    """The model of `server` for one role: teacher or compressor. Reads the key from the environment."""
 
     server: ApiServer
     role: str
-    left_out: set[str] = field(init=False, default_factory=set)
+    learned: Learned = field(init=False)
     _key: str = field(init=False, repr=False)
     _secrets: list[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self.learned = learned(self.server.base_url, self.server.model)
         self._key = credentials.environment_value(self.server.api_key_env) if self.server.api_key_env else ""
         held = (credentials.environment_value(name) for name in self.server.variables)
         self._secrets = sorted((each for each in held if len(each) >= SHORTEST_KEY), key=len, reverse=True)
@@ -61,7 +75,7 @@ class ApiService:
             "temperature": sampling.temperature,
         }
         if sampling.temperature > 0:  # at 0 no restriction matters
-            fields |= {name: value for name, value in LIFTED.items() if name not in self.left_out} | sampling.restrictions
+            fields |= {name: value for name, value in LIFTED.items() if name not in self.learned.left_out} | sampling.restrictions
         if limit is not None:
             fields[self.server.token_limit_field] = limit
         if self.server.send_seed:
@@ -72,7 +86,7 @@ class ApiService:
         """Whether `refusal` is about names of LIFTED in `body`. Later bodies leave them out."""
         ours = {name for name, value in LIFTED.items() if body.get(name) == value and name not in self.server.extra_fields}
         named = {name for name in ours if refusal.is_about(name)}
-        self.left_out |= named
+        self.learned.left_out |= named
         return bool(named)
 
     def most_cost(self, request: Request, sampling: Sampling) -> float:

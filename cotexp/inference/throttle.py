@@ -37,6 +37,14 @@ class OutOfMoney(Exception):
     """Nothing is in flight, and the next request could cost more than the remaining money."""
 
 
+class Capacity(NamedTuple):
+    """What a server has shown to take: the requests in flight, whether it has refused more, and the share of refusals that it makes at any number."""
+
+    limit: float = FIRST_IN_FLIGHT
+    was_cut: bool = False
+    borne: float = BORNE
+
+
 class Cut(NamedTuple):
     """The state before a cut whose effect is not known yet."""
 
@@ -49,6 +57,7 @@ class Throttle:
     """Sends as many requests as the server accepts, at most `most` at once, and no more than `max_cost` dollars can pay.
 
     `spent`: dollars paid so far, earlier starts included. `num_holds`: pauses since the last answer for which the server named no duration.
+    `known`: what the same server took before, from which it goes on.
     """
 
     most: int
@@ -58,10 +67,11 @@ class Throttle:
     num_answers: int = 0
     num_holds: int = 0
     in_flight: int = 0
+    known: Capacity = Capacity()
     limit: float = field(init=False)
     _reserved: float = 0.0
-    _borne: float = BORNE
-    _was_cut: bool = False
+    _borne: float = field(init=False)
+    _was_cut: bool = field(init=False)
     _on_trial: Cut | None = None
     _refused_in_a_row: int = 0
     _is_settled: bool = False
@@ -77,7 +87,12 @@ class Throttle:
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.limit = min(FIRST_IN_FLIGHT, self.most)
+        self.limit, self._was_cut, self._borne = min(self.known.limit, self.most), self.known.was_cut, self.known.borne
+
+    @property
+    def capacity(self) -> Capacity:
+        """What the server has shown to take so far, if that is more than is known of any server."""
+        return Capacity(self.limit, self._was_cut, self._borne) if self.limit > FIRST_IN_FLIGHT else Capacity()
 
     async def begin(self, most_cost: float) -> float:
         """Wait until a request that may cost `most_cost` dollars can be sent, first come, first served. Returns time.monotonic() in seconds.

@@ -9,6 +9,9 @@ from cotexp.report.compression_texts import StoredSettings, choices_of_rounds, c
 from cotexp.settings.sampling import UNRESTRICTED
 from cotexp.teachers import TEACHERS
 
+WRITERS = {"local": "transformers on this project's local engine"}
+"""Choice of `model.engine` -> how the report names it, if not by that name. Runs of versions without the choice had the first."""
+
 
 def disclosures(runs: Sequence[StoredSettings]) -> list[str]:
     """One sentence per detail that MACC or MoRSD does not give, or that is known second-hand. If runs differ, it lists all of their values."""
@@ -25,8 +28,8 @@ def _choices_of(settings: StoredSettings) -> Iterator[str]:
     if evaluates_fine_tuned(settings) and {"selection", "teacher", "scoring"} <= settings.keys():
         yield from _selection_choices(settings)
     if model := settings.get("model", {}):
-        how = sampling_of(settings.get("evaluation", {}))
-        yield f"Answers and times: transformers on this project's local engine, {model['dtype']}, device {model['device']}, {how}."
+        engine, how = model.get("engine", "local"), sampling_of(settings.get("evaluation", {}))
+        yield f"Answers and times: {WRITERS.get(engine, f'engine {engine}')}, {model['dtype']}, device {model['device']}, {how}."
 
 
 def sampling_of(section: Mapping[str, Any]) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from fault_server import completion, served, told
+from tenacity import RetryCallState, Retrying
 
 from cotexp import signals
 from cotexp.inference.api import ApiEngine
-from cotexp.inference.api_refusals import retry_after
+from cotexp.inference.api_refusals import Fault, retry_after, wait_seconds
 from cotexp.inference.engine import Output, Request
 from cotexp.settings.base import RunFailed
 from cotexp.settings.sampling import Sampling
@@ -391,6 +392,23 @@ def test_a_signal_ends_the_requests_without_a_word_of_asyncio(caplog: pytest.Log
 
 
 # --- pauses --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("num_attempts", "least", "most"), [(8, 60.0, 125.0), (12, 180.0, 365.0)])
+def test_no_text_of_many_gives_a_server_that_restarts_less_time_than_is_promised(num_attempts: int, least: float, most: float) -> None:
+    """The first that has used up its attempts ends the run."""
+
+    def waited() -> float:
+        state = RetryCallState(Retrying(), None, (), {})
+        state.set_exception((Fault, Fault("connection errors"), None))
+        total = 0.0
+        for state.attempt_number in range(1, num_attempts):
+            total += wait_seconds(state)
+        return total
+
+    waits = [waited() for _ in range(300)]
+    assert least <= min(waits) < max(waits) <= most
+
 
 DATE, LATER = "Sun, 22 Nov 2026 10:00:00 GMT", "Sun, 22 Nov 2026 10:00:07 GMT"
 

@@ -67,6 +67,8 @@ def test_what_a_server_does_not_take_is_left_out_from_then_on_and_every_text_is_
         left = {name: value for name, value in {"top_k": -1, "top_p": 1.0, "min_p": 0.0}.items() if name not in fields}
         num_refused = 1 if "NAMES" in str(said) else len(fields)
         assert sampled(url)[num_refused:] == [left] * 3
+        asked(url, SAMPLING, ["four"])
+        assert sampled(url)[num_refused:] == [left] * 4, "nor does it refuse them in another round"
     assert [(each.text, each.finish_reason) for each in outputs] == [("Four.", "stop")] * 3
     assert f"requests sent again without {', '.join(sorted(fields))}, which the server does not take" in caplog.text
 

@@ -13,8 +13,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from cotexp.inference import throttle as module
-from cotexp.inference.throttle import OutOfMoney, Stopped, Throttle
+from cotexp.inference.api import ApiEngine
+from cotexp.inference.api_batch import ApiBatch
+from cotexp.inference.api_service import learned
+from cotexp.inference.engine import Output, Request
+from cotexp.inference.throttle import Capacity, OutOfMoney, Stopped, Throttle
 from cotexp.settings.base import RunFailed
+from cotexp.settings.sampling import Sampling
+from cotexp.settings.server import ApiServer
 
 # --- how many at once ------------------------------------------------------------------------------------------------------
 
@@ -52,6 +58,63 @@ def test_requests_in_flight_double_until_the_first_refusal_and_then_grow_by_one(
     assert growing[0] == 32
     assert all(0 <= other - one <= 1 for one, other in itertools.pairwise(growing))
     assert growing[-1] > growing[0]
+
+
+@pytest.mark.parametrize(
+    ("known", "most", "expected"),
+    [
+        (Capacity(64.0), 200, [64, 128, 200]),
+        (Capacity(64.0), 16, [16, 16, 16]),
+        (Capacity(20.5, was_cut=True), 200, [20, 21, 22]),
+        (Capacity(), 200, [8, 16, 32]),
+    ],
+)
+def test_a_later_call_goes_on_from_what_the_server_took(known: Capacity, most: int, expected: list[int]) -> None:
+    async def scenario() -> tuple[list[int], Capacity]:
+        throttle = Throttle(most, known=known)
+        return await rounds_of_answers(throttle, 3), throttle.capacity
+
+    sizes, capacity = asyncio.run(scenario())
+    assert sizes == expected
+    assert capacity.was_cut == known.was_cut
+    assert capacity.limit >= min(sizes[-1], most)
+
+
+def test_a_server_that_took_fewer_than_any_is_first_asked_is_asked_as_if_it_were_new() -> None:
+    """It may have been ill, and from one in flight on the number grows by one per round trip."""
+    throttle = Throttle(most=200)
+    for _ in range(8):
+        throttle.in_flight = 8
+        throttle.refused(time.monotonic(), wait=None)
+    assert throttle.limit < 8
+    assert throttle.capacity == Capacity()
+
+
+def test_a_second_call_has_as_many_requests_in_flight_as_the_first_came_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, in_flight, together = 0, 0, asyncio.Event()
+
+    async def answered(batch: ApiBatch, body: dict[str, Any]) -> dict[str, Any]:
+        nonlocal in_flight
+        in_flight += 1
+        if in_flight == expected:
+            together.set()
+        async with asyncio.timeout(30):
+            await together.wait()
+        in_flight -= 1
+        return {"choices": [{"message": {"content": "Four."}, "finish_reason": "stop"}]}
+
+    def ask(in_flight_at_first: int) -> None:
+        nonlocal expected, together
+        expected, together = in_flight_at_first, asyncio.Event()
+        outputs: list[Output] = []
+        server = ApiServer(service="test", model="m", base_url="http://127.0.0.1:9/v1", max_attempts=1)
+        ApiEngine(server, "teacher").generate([Request(str(n), str(n)) for n in range(200)], Sampling(batch_size=64), outputs.append)
+        assert len(outputs) == 200
+
+    learned.cache_clear()
+    monkeypatch.setattr(ApiBatch, "post", answered)
+    ask(8)
+    ask(64)
 
 
 def test_two_refusals_in_a_row_hold_everyone_back_and_one_between_answers_does_not() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cotexp import report
+from cotexp.inference.engines import ENGINES
 from cotexp.report import compression_examples, run_table
 from cotexp.report.compression_texts import mode_labels
 from cotexp.report.disclosures import disclosures
@@ -202,6 +203,16 @@ def test_what_the_papers_do_not_say_of_training_stands_under_every_table_of_trai
     assert disclosures([{**lora, "compression": {"name": "prompt_only"}}]) == [
         "Our choice: an instruction follows the task's prompt on a new line."
     ], "nothing was trained"
+
+
+@pytest.mark.parametrize(
+    ("engine", "named"),
+    [({}, "transformers on this project's local engine"), ({"engine": "local"}, "transformers on this project's local engine")]
+    + [({"engine": each}, f"engine {each}") for each in ENGINES if each != "local"],
+)
+def test_the_footnote_names_the_engine_that_wrote_the_answers(engine: dict[str, str], named: str) -> None:
+    model = {"dtype": "float32", "device": "auto", **engine}
+    assert disclosures([{"model": model}]) == [f"Answers and times: {named}, float32, device auto, greedy."]
 
 
 def test_the_footnote_says_how_answers_were_drawn() -> None:

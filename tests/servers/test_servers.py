@@ -141,7 +141,8 @@ def test_a_restriction_holds_or_ends_the_run_with_its_setting(server: Running, r
         with pytest.raises(RunFailed, match=rf"it refuses teacher\.{name}=.*unset it, or write it in server\.extra_body"):
             sampled(server, sampling)
         return
-    assert set(sentences(sampled(server, sampling))) == thinking_model.answers(words)
+    count = 12 if len(words) == 1 else 60  # of twelve, llama.cpp's draws for these seeds give the first word twelve times
+    assert set(sentences(sampled(server, sampling, count))) == thinking_model.answers(words)
 
 
 # --- what does not fit -----------------------------------------------------------------------------------------------------------
