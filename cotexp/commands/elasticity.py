@@ -23,3 +23,4 @@ def show_elasticity(names: Sequence[str], *, outputs: Path, formats: Sequence[st
     publish(report, formats, target)
     for name, content in files.items():
         (target / name).write_bytes(content)
+    print(f"Questions: {', '.join(str(target / name) for name in files)}")
