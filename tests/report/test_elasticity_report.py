@@ -11,8 +11,19 @@ import pytest
 from budget_runs import LIMIT, write_budget_run
 
 from cotexp.report import elasticity
-from cotexp.report.document import Report
+from cotexp.report.document import Figure, Report
+from cotexp.report.style import Drawing
 from cotexp.settings.base import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn in the tests of the command; here their names suffice."""
+
+    def named(drawing: Drawing) -> Figure:
+        return Figure(name=drawing.name, title=drawing.title, description=drawing.description, png=b"", svg=b"")
+
+    monkeypatch.setattr(elasticity, "picture", named)
 
 
 def rising(outputs: Path, **settings: Any) -> None:
@@ -51,7 +62,7 @@ def test_the_sentence_names_budget_rise_and_p_value(tmp_path: Path) -> None:
     (table,) = made(tmp_path).tables
     assert table.notes[0].startswith(
         "Token elasticity: the mean is smallest at budget 50, 44.5 tokens (budget 50 in 95 % of resamples of 10 questions), with 50.0 tokens more "
-        "at budget 10 (p = 0.00"
+        "at budget 10 (p < 0.001)."
     )
     assert "10 of 10 are shortest above the smallest budget (100%, 72% to 100%); 67% would be if the budget made no difference." in table.notes[1]
     assert "needs evaluation.num_samples=2 or more" in table.notes[2]
