@@ -11,14 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cotexp.methods.statistics import mean
 from cotexp.records import Prediction
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
 SIGNIFICANT = 0.05
 RESAMPLES = 10_000
-PERMUTATIONS = 1999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,28 +59,22 @@ class QuestionCurve:
         return self.means[0] - min(self.means)
 
     def p_value(self) -> float | None:
-        """The chance of such a rise if the budget made no difference to this question, by permuting its answers among the budgets.
+        """The chance of a budget so much shorter than the smallest one if the budget made no difference to this question: Dunnett's one-sided test
+        of every other budget against the smallest, which allows for their number.
 
         None without at least two answers under each budget: from one answer each, a rise cannot be told from noise.
         """
         import numpy as np
-        from scipy.stats import permutation_test
+        from scipy.stats import dunnett
 
-        samples = [np.asarray(lengths, dtype=float) for lengths in self.tokens.values()]
-        if min(map(len, samples)) < 2:
+        smallest, *others = [np.asarray(lengths, dtype=float) for lengths in self.tokens.values()]
+        if min(map(len, (smallest, *others))) < 2:
             return None
         if self.rise == 0:
             return 1.0
-        result = permutation_test(
-            samples,
-            lambda *own, axis: own[0].mean(axis=axis) - np.minimum.reduce([each.mean(axis=axis) for each in own]),
-            permutation_type="independent",
-            vectorized=True,
-            n_resamples=PERMUTATIONS,
-            alternative="greater",
-            rng=np.random.default_rng(0),
-        )
-        return float(result.pvalue)
+        if not any(np.ptp(each) for each in (smallest, *others)):
+            return 0.0
+        return float(dunnett(*others, control=smallest, alternative="less", rng=np.random.default_rng(0)).pvalue.min())
 
 
 class Turn(NamedTuple):
@@ -160,14 +159,12 @@ def turn_of(curves: Sequence[QuestionCurve], *, seed: int = 0) -> Turn | None:
     )
 
 
-def _p_value(rises: object, generator: object) -> float:
+def _p_value(rises: Array, generator: np.random.Generator) -> float:
     """The chance that the largest of B - 1 mean rises is as large as observed if no budget made a difference: signs of whole questions are
     flipped. Each mean is taken in units of its root mean square, which no flip changes. Taking the largest allows for the choice of the budget.
     """
     import numpy as np
 
-    assert isinstance(rises, np.ndarray)
-    assert isinstance(generator, np.random.Generator)
     scale = np.sqrt((rises**2).sum(axis=0))
     units = rises[:, scale > 0] / scale[scale > 0]
     observed = units.sum(axis=0).max(initial=0.0)
@@ -180,10 +177,9 @@ def _p_value(rises: object, generator: object) -> float:
     return as_large / (RESAMPLES + 1)
 
 
-def elastic(curves: Sequence[QuestionCurve]) -> Elastic:
-    """How many of the questions, all of which must be whole, rise towards the smallest budget."""
+def elastic(curves: Sequence[QuestionCurve], p_values: Sequence[float | None]) -> Elastic:
+    """How many of the questions, all of which must be whole, rise towards the smallest budget; `p_values` are theirs."""
     assert all(each.is_whole for each in curves)
     by_chance = [1 - each.means.count(min(each.means)) / len(each.means) for each in curves]
-    p_values = [each.p_value() for each in curves]
     beyond = None if None in p_values else sum(value < SIGNIFICANT for value in p_values if value is not None)
     return Elastic(len(curves), sum(each.rise > 0 for each in curves), mean(by_chance), beyond if curves else None)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cotexp.compressions import compression_of
 from cotexp.methods import elasticity
-from cotexp.methods.elasticity import QuestionCurve, Turn
+from cotexp.methods.elasticity import Elastic, QuestionCurve, Turn
 from cotexp.methods.statistics import Interval, accuracy_metrics, bootstrap_interval, mean, wilson
 from cotexp.records import Prediction
 from cotexp.report import elasticity_figure
@@ -34,7 +34,8 @@ FEWEST = 5
 class Elasticity:
     """Runs that differ in nothing but the budget, ascending, with the answers to the questions that all of them asked.
 
-    `without` are the answers without a budget, if there are any; `whole` are the curves of the questions of which no answer was cut.
+    `without` are the answers without a budget, if there are any; `whole` are the curves of the questions of which no answer was cut, and `p_values`
+    those of their rises.
     """
 
     label: str
@@ -42,6 +43,7 @@ class Elasticity:
     answers: dict[int, list[Prediction]]
     without: list[Prediction]
     curves: list[QuestionCurve]
+    p_values: dict[str, float | None]
     num_left_out: int
 
     @property
@@ -118,6 +120,7 @@ def _elasticity(label: str, runs: dict[int, Run]) -> Elasticity:
         answers={budget: [each for each in run.answers if each.question_id in kept] for budget, run in runs.items()},
         without=[each for each in without if each.question_id in kept],
         curves=curves,
+        p_values={each.question_id: each.p_value() for each in curves if each.is_whole},
         num_left_out=len(asked - kept),
     )
 
@@ -204,7 +207,7 @@ def _notes(own: Elasticity, turn: Turn | None) -> Iterator[str]:
     if num_whole < num_all and (over_all := elasticity.turn_of(own.curves)) is not None:
         yield f"Over all {num_all} questions, cut answers counted with the tokens that they have: {sentence(over_all, min(own.answers))}"
     if own.whole:
-        yield from _notes_on_questions(own.whole)
+        yield from _notes_on_questions(elasticity.elastic(own.whole, list(own.p_values.values())))
 
 
 def sentence(turn: Turn, smallest: int) -> str:
@@ -222,9 +225,8 @@ def sentence(turn: Turn, smallest: int) -> str:
     return f"No turn beyond noise: {place}, with {rise} ({p_value}{few})."
 
 
-def _notes_on_questions(whole: Sequence[QuestionCurve]) -> Iterator[str]:
+def _notes_on_questions(own: Elastic) -> Iterator[str]:
     """How many questions turn for themselves."""
-    own = elasticity.elastic(whole)
     low, high = wilson(own.num_rising, own.num_questions)
     yield (
         f"Each question for itself: {own.num_rising} of {own.num_questions} are shortest above the smallest budget "
@@ -275,7 +277,7 @@ def _questions(groups: Sequence[Elasticity]) -> str:
     for number, own in enumerate(groups, 1):
         for each in own.curves:
             means: Mapping[int, float] = dict(zip(each.tokens, each.means, strict=True))
-            p_value = each.p_value() if each.is_whole else None
+            p_value = own.p_values.get(each.question_id)
             line = {
                 "table": number,
                 "task": each.task,
