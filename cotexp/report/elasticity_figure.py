@@ -13,6 +13,8 @@ from cotexp.report.style import COLOURS, LINES, Drawing, plain_log_ticks
 
 MOST_QUESTIONS = 100
 """Questions that are drawn one by one; more would be a surface."""
+MARGIN = 1.2
+"""Factor between the outermost values and the edge of a logarithmic axis, so that small differences do not fill it."""
 CLOSEST = 1.25
 """Ratio of two budgets below which their ticks would touch."""
 
@@ -44,6 +46,7 @@ def _draw(
     _draw_accuracy(accuracy, answers, without)
     for axes in (length, accuracy):
         axes.set_xscale("log")
+        axes.set_xlim(budgets[0] / MARGIN, budgets[-1] * MARGIN)
         shown = [each for number, each in enumerate(budgets) if number == 0 or each >= CLOSEST * budgets[number - 1]]
         axes.set_xticks(shown, [f"{each:,}" for each in shown])
         axes.set_xticks([], minor=True)
@@ -68,6 +71,7 @@ def _draw_lengths(
         axes.axhline(mean(unasked), color="black", linewidth=1, linestyle="-.", label="mean without a budget")
     axes.set_yscale("log")
     low, high = axes.get_ylim()
+    low, high = low / MARGIN, high * MARGIN
     axes.plot([low, high], [low, high], color="black", linewidth=1, linestyle=":", label="as long as the budget", scalex=False, scaley=False)
     axes.set_ylim(low, high)
     plain_log_ticks(axes.yaxis)
@@ -100,7 +104,7 @@ def _draw_accuracy(axes: Any, answers: Mapping[int, Sequence[Prediction]], witho
         [100 * (each["accuracy"] - each["accuracy_low"]) for each in measured],
         [100 * (each["accuracy_high"] - each["accuracy"]) for each in measured],
     ]
-    axes.errorbar(list(answers), values, yerr=errors, color=LINES[0].colour, marker=LINES[0].marker, linewidth=2, capsize=3)
+    axes.errorbar(list(answers), values, yerr=errors, color=LINES[0].colour, marker=LINES[0].marker, linewidth=2, capsize=3, clip_on=False)
     if without:
         axes.axhline(100 * accuracy_metrics(without)["accuracy"], color="black", linewidth=1, linestyle="-.")
     axes.set(ylabel="accuracy, %", title="Accuracy, all questions", ylim=(0, 100))
