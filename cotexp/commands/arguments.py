@@ -59,6 +59,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     _add_clean(commands.add_parser)
     _add_report(commands.add_parser)
     _add_forecast(commands.add_parser)
+    _add_elasticity(commands.add_parser)
     _add_fetch(commands.add_parser)
     _add_questions(commands.add_parser)
     _add_search(commands.add_parser)
@@ -195,6 +196,20 @@ def _add_forecast(add: AddParser) -> None:
     forecast.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
     forecast.add_argument("--output", type=_path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME/forecast)")
     _add_outputs(forecast)
+
+
+def _add_elasticity(add: AddParser) -> None:
+    elasticity = add(
+        "elasticity",
+        help="draw the length and accuracy of answers against the budget of tokens in the prompt; find where lengths turn",
+        description="Reads finished runs of compression=budget that differ in the budget alone: answers under each budget, and those without one. "
+        "Writes a table, a figure and a line per question. It loads no model.",
+        epilog="python run.py -m sweep=macc/budgets; cotexp elasticity macc/quickstart",
+    )
+    elasticity.add_argument("runs", nargs="+", metavar="RUN", help="experiments, run keys, NAME/KEY, or patterns such as 'macc/*'")
+    elasticity.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
+    elasticity.add_argument("--output", type=_path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME/elasticity)")
+    _add_outputs(elasticity)
 
 
 def _add_search(add: AddParser) -> None:

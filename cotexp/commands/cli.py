@@ -118,6 +118,13 @@ def _forecast(options: argparse.Namespace) -> None:
     )
 
 
+def _elasticity(options: argparse.Namespace) -> None:
+    from cotexp.commands.elasticity import show_elasticity
+    from cotexp.commands.report import formats_of
+
+    show_elasticity(options.runs, outputs=options.outputs, formats=formats_of(options.format), folder=options.output)
+
+
 def _fetch(options: argparse.Namespace) -> None:
     from cotexp.commands.fetch import fetch_tasks, print_tasks
 
@@ -142,6 +149,7 @@ _RUN = {
     "runs": _runs,
     "report": _report,
     "forecast": _forecast,
+    "elasticity": _elasticity,
     "fetch": _fetch,
     "questions": _questions,
     "search": _search,

@@ -17,6 +17,7 @@ COMPRESSIONS = Registry(
         "c3ot": "cotexp.compressions.c3ot:C3ot",
         "tokenskip": "cotexp.compressions.tokenskip:TokenSkip",
         "prompt_only": "cotexp.compressions.prompt_only:PromptOnly",
+        "budget": "cotexp.compressions.budget:Budget",
         "reference": "cotexp.compressions.reference:ReferenceRounds",
     },
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from cotexp.records import Compressed, Rationale, Round
-from cotexp.settings.base import Section
+from cotexp.settings.base import Section, keyed
 
 StoredSettings = Mapping[str, Any]
 """The settings of a finished run as its settings.json holds them."""
@@ -97,9 +97,14 @@ class Compression(Section):
         """The short form of each chain; a chain may be dropped."""
         return []
 
+    @classmethod
+    def words_for(cls, form: str, own: StoredSettings) -> str | None:
+        """The words that ask for a form or mode, None if there are none; `own` holds the settings of this compression."""
+        return own.get(INSTRUCTIONS.get(form, ""))
+
     def instruction_for(self, form: str) -> str | None:
         """The words that ask for a form or mode, None if there are none."""
-        return getattr(self, INSTRUCTIONS.get(form, ""), None)
+        return self.words_for(form, keyed(self))
 
     def ask(self, form: str, prompt: str, ratio: float | None = None) -> PromptForm:
         """How a model is asked for a form or mode; training and evaluation both ask here.

@@ -27,4 +27,4 @@ class PromptOnly(Compression):
 
     def run_contradictions(self, settings: Any) -> Iterator[str]:
         if isinstance(settings.model, ScratchModel):
-            yield "compression must not be 'prompt_only' with a model made from scratch, which can write nothing before fine-tuning"
+            yield f"compression must not be {self.name!r} with a model made from scratch, which can write nothing before fine-tuning"

@@ -34,7 +34,7 @@ def mode_labels(settings: StoredSettings) -> dict[str, str]:
     marks = {"full": "without `<compress>`" if kind.has_short_form else "full chain of thought", "compress": "with `<compress>`"}
     if kind.asked_by == "ratio":
         marks = {"full": "without a ratio", "compress": f"asked for ratio {settings['evaluation']['ratio']:g}"}
-    instructions = {mode: " ".join(compression[key].split()) for mode, key in INSTRUCTIONS.items() if key in compression}
+    instructions = {mode: " ".join(words.split()) for mode in INSTRUCTIONS if (words := kind.words_for(mode, compression)) is not None}
     prompted = {mode: f"asked: “{instructions[mode]}”" if mode in instructions else marks[mode] for mode in INSTRUCTIONS}
     return {
         "base": "base, full chain of thought",

@@ -177,17 +177,17 @@ def _plain(value: Any) -> Any:
     return keyed(value) if dataclasses.is_dataclass(value) else value
 
 
-def bad_placeholders(template: str, allowed: set[str], needed: set[str]) -> Iterator[str]:
-    """Yield the rules that a prompt template with placeholders in braces breaks."""
+def bad_placeholders(template: str, allowed: set[str], needed: set[str], *, setting: str = "prompt") -> Iterator[str]:
+    """Yield the rules that the template in a setting, with placeholders in braces, breaks."""
     try:
         fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
-        yield f"prompt must double every brace that is not a placeholder ({error}); got {template!r}"
+        yield f"{setting} must double every brace that is not a placeholder ({error}); got {template!r}"
         return
     names = {str(name) for _, name, _, _ in fields}
     if formatted := [name for _, name, form, conversion in fields if form or conversion]:
-        yield f"prompt must have placeholders without a format, such as {{question}}; got a format for {formatted[0]}"
+        yield f"{setting} must have placeholders without a format, such as {{{min(allowed)}}}; got a format for {formatted[0]}"
     if unknown := names - allowed:
-        yield f"prompt allows only {', '.join(sorted(allowed))} in braces (double all other braces); got {sorted(unknown)}"
+        yield f"{setting} allows only {', '.join(sorted(allowed))} in braces (double all other braces); got {sorted(unknown)}"
     if missing := needed - names:
-        yield f"prompt must contain {{{'}, {'.join(sorted(missing))}}}; got {template!r}"
+        yield f"{setting} must contain {{{'}, {'.join(sorted(missing))}}}; got {template!r}"

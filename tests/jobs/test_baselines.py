@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cotexp.commands import cli
 from cotexp.config import command_line
 from cotexp.inference.engine import Output, Request
 from cotexp.jobs import engines, pipeline
@@ -28,11 +29,14 @@ class Listener:
 
     def __init__(self) -> None:
         self.asked: list[Request] = []
+        self.num_steps: dict[str, int] = {}
+        """End of a prompt -> the steps of its answer, one if there is none."""
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, emit: Callable[[Output], None]) -> None:
         self.asked += requests
         for each in requests:
-            emit(Output(each.id, "4 + 3 = 7\nThe answer is 7.", 9, "stop", 0.0))
+            num_steps = next((own for end, own in self.num_steps.items() if each.prompt.endswith(end)), 1)
+            emit(Output(each.id, num_steps * "4 + 3 = 7\n" + "The answer is 7.", 9, "stop", 0.0))
 
 
 @pytest.fixture
@@ -64,6 +68,25 @@ def test_other_words_share_the_base_answers_and_another_seed_is_the_same_run(tmp
     assert other.folder != first.folder
     assert len(listener.asked) == asked + 16
     assert all(each.prompt.endswith("\nHurry.") for each in listener.asked[asked:])
+
+
+@pytest.mark.slow
+def test_each_budget_is_asked_once_and_the_command_finds_where_lengths_turn(
+    tmp_path: Path, listener: Listener, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model is longest under the smallest budget; answers without a budget are shared, and a further budget asks for its own answers alone."""
+    listener.num_steps = {"less than 10 tokens:": 7, "less than 25 tokens:": 3}
+    for budget in (10, 25):
+        pipeline.run(context_of(tmp_path, "compression=budget", f"compression.budget={budget}"))
+    assert len(listener.asked) == 3 * 16
+    pipeline.run(context_of(tmp_path, "compression=budget", "compression.budget=50"))
+    assert [each.prompt.splitlines()[-1] for each in listener.asked[48:]] == 16 * ["Let's think step by step and use less than 50 tokens:"]
+    assert not pipeline.run(context_of(tmp_path, "compression=budget", "compression.budget=25", "seed=3")).computed
+    cli.main(["elasticity", "debug", "--outputs", str(tmp_path)])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Token elasticity: the mean is smallest at budget 50, " in printed
+    text = (tmp_path / "reports/debug/elasticity/report.md").read_text()
+    assert [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:] == ["none", "10", "25", "50"]
 
 
 @pytest.mark.slow
