@@ -111,13 +111,14 @@ def difference_over_seeds(first: Table, second: Table, *, paired: bool) -> Paire
     Swapping the two negates the difference and mirrors the interval exactly.
     """
     found = paired_difference(first.mean(axis=0).tolist(), second.mean(axis=0).tolist())
-    tables = [second - first] if paired or 1 in (len(first), len(second)) else [second, -first]
+    alone = paired or 1 in (len(first), len(second))
+    tables, swapped = ([second - first], [first - second]) if alone else ([second, -first], [first, -second])
     p_value = crossed.p_value(tables)
     if p_value is None:
         return found
     low, high = found.low, found.high
     forward = crossed.interval(tables, Interval(low, high), Interval(-1.0, 1.0))
-    backward = crossed.interval([-table for table in tables], Interval(-high, -low), Interval(-1.0, 1.0))
+    backward = crossed.interval(swapped, Interval(-high, -low), Interval(-1.0, 1.0))
     return found._replace(low=(forward.low - backward.high) / 2, high=(forward.high - backward.low) / 2, p_value=p_value)
 
 

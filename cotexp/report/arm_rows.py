@@ -203,7 +203,8 @@ def shortest(rows: Sequence[ArmRow], length: TokenCount) -> set[str]:
     """
 
     def alike(first: ArmRow, second: ArmRow) -> bool:
-        interval = token_difference(*(list(chain.from_iterable(row.answers.values())) for row in (first, second)), length)
+        ours, theirs = (list(chain.from_iterable(row.answers.values())) for row in (first, second))
+        interval = token_difference(ours, theirs, length)
         return interval is None or interval.low <= 0 <= interval.high
 
     return _best([row for row in rows if row.answers and not row.worse], lambda row: getattr(row, length), alike)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cotexp.report import arm_notes
 from cotexp.report.arm_rows import ArmRow, most_accurate, shortest
-from cotexp.report.document import Cell, Column, Row, State, Table
+from cotexp.report.document import Cell, Column, Row, State, Table, p_text
 from cotexp.settings.base import suggestion
 
 NO_CELL = Cell()
@@ -144,11 +144,6 @@ def _difference(row: ArmRow) -> Cell:
 
 def _p_value(value: float | None) -> Cell:
     return NO_CELL if value is None else Cell(text=p_text(value), value=value)
-
-
-def p_text(value: float) -> str:
-    """A p-value as tables show it."""
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _deviation(row: ArmRow) -> Cell:
