@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from cotexp.report import incomplete, latency
 from cotexp.report.arm_rows import ArmRow
+from cotexp.report.finished_runs import listed
 
 
 def notes(rows: Sequence[ArmRow], *, times: bool = False) -> Iterator[str]:
@@ -49,7 +50,7 @@ def _seeds(rows: Sequence[ArmRow]) -> Iterator[str]:
             "anew, its spread corrected for few seeds (Student's t with Satterthwaite's degrees of freedom)."
         )
     if alone := [row for row in arms if len(row.seeds) == 1]:
-        which = "every arm" if len(alone) == len(arms) else "; ".join(row.label for row in alone)
+        which = "every arm" if len(alone) == len(arms) else listed([row.label for row in alone], "; ")
         yield (
             f"One seed: {which}. Without a second one, an interval holds the variance of the questions (Wilson's, for one answer per question), "
             "not what another training run would change."
