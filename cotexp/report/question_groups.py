@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotexp.methods.crossed import BySeed, accuracy_interval
 from cotexp.methods.statistics import Interval, accuracy_metrics, mean, shares_correct
 from cotexp.records import Prediction
+from cotexp.report.arm_rows import ArmRow
 from cotexp.report.document import Cell, Column, Row, Table
+from cotexp.report.stored import unless_broken
 from cotexp.report.style import LINES, Drawing
+from cotexp.stages.grades import predictions_of_run
+from cotexp.store.stored_files import questions_of
 
 MOST_VALUES = 5
 """Different values that have a group each; more are divided into quarters."""
@@ -45,6 +50,31 @@ def groups_of(num_steps: Mapping[str, int], base: Sequence[Prediction]) -> list[
         "base": _by_correctness(shares_correct(base)),
     }
     return [Group(kind, label, frozenset(ids)) for kind, groups in kinds.items() if len(groups) > 1 for label, ids in groups.items()]
+
+
+def groups_of_run(folder: Path, base: Sequence[Prediction]) -> list[Group]:
+    """The groups of the test questions of the run in `folder`, with these answers of the base model."""
+    test, questions = questions_of(folder)
+    asked = dict.fromkeys(answer.rpartition("/")[0] for ids in test.values() for answer in ids)
+    steps = {each: int(questions[each]["num_steps"]) for each in asked if "num_steps" in questions.get(each, {})}
+    return groups_of(steps, base)
+
+
+def of_run(folder: Path, labels: Mapping[str, str]) -> list[Table]:
+    """The tables of one run: a row for each evaluated mode, with these labels."""
+    by_mode = predictions_of_run(folder)
+    rows = [Measured(label, {None: by_mode[mode]}) for mode, label in labels.items() if mode in by_mode]
+    return tables(rows, groups_of_run(folder, by_mode.get("base", [])), row_title="model and mode")
+
+
+def of_arms(rows: Sequence[ArmRow], name: str) -> list[Table]:
+    """The tables of arms; the first base model that answered gives the groups."""
+    runs = [run for row in rows if row.arm for run in row.arm.runs]
+    if not runs:
+        return []
+    first = next((run for run in runs if run.base_answers), runs[0])
+    groups: list[Group] = unless_broken(first.folder, lambda folder: groups_of_run(folder, first.base_answers), list)
+    return tables([Measured(row.label, row.answers) for row in rows if row.answers], groups, f"{name}-")
 
 
 def _by_correctness(shares: Mapping[str, float]) -> dict[str, list[str]]:
@@ -90,7 +120,7 @@ def tables(rows: Sequence[Measured], groups: Sequence[Group], name: str = "", ro
     return found
 
 
-NOTE = "With 95 % intervals; n counts questions. Groups were not chosen before the answers were seen: differences between them are descriptive."
+NOTE = "With 95 % intervals; n counts questions. The groups describe where an arm is right; differences between groups are not tested."
 
 
 def drawings(found: Sequence[Table]) -> list[Drawing]:

@@ -35,10 +35,12 @@ def outputs(tmp_path: Path) -> Path:
 
 
 def report(outputs: Path, *names: str, baseline: str | None = None, mode: str | None = None, folder: Path | None = None) -> dict[str, dict[str, str]]:
-    """The cells of the written table, by the row's label and the column's heading."""
+    """The cells of the first written table, by the row's label and the column's heading."""
     report_experiments(names or ("exp",), outputs=outputs, options=ReportOptions(baseline=baseline, mode=mode), folder=folder)
     text = next(iter(sorted(outputs.rglob("report.md"), key=lambda path: -path.stat().st_mtime_ns))).read_text()
-    headings, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    table = re.search(r"^\| arm \|.*?\n(?=\n)", text, re.DOTALL | re.MULTILINE)
+    assert table
+    headings, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[0].splitlines() if line.startswith("| ")]
     return {row[0].replace("\\", ""): dict(zip(headings, row, strict=True)) for row in rows}
 
 
