@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cotexp.report import compression_examples, funnel, markdown, question_groups, run_figures, run_table
+from cotexp.report import compression_examples, funnel, markdown, question_groups, run_figures, run_table, survival
 from cotexp.report.compression_texts import mode_labels
 from cotexp.report.document import Report, Table
 from cotexp.report.stored import unless_broken
@@ -21,11 +21,12 @@ def write(folder: Path) -> None:
 
 
 def _report(folder: Path) -> Report:
-    """The results of one run, with what its selection kept and its accuracy by difficulty of the question."""
+    """The results of one run, with what its selection and each of its rounds kept, and its accuracy by difficulty of the question."""
     metrics, settings = metrics_of(folder), settings_of(folder)
     by_difficulty: list[Table] = unless_broken(folder, lambda folder: question_groups.of_run(folder, mode_labels(settings)), list)
-    tables = [run_table.table(metrics, settings), *funnel.tables(metrics, settings), *by_difficulty]
-    drawings = [*run_figures.drawings(folder), *question_groups.drawings(by_difficulty)]
+    rounds: list[survival.Survival] = unless_broken(folder, survival.read, list)
+    tables = [run_table.table(metrics, settings), *funnel.tables(metrics, settings), *survival.tables(rounds), *by_difficulty]
+    drawings = [*run_figures.drawings(folder), *survival.drawings(rounds), *question_groups.drawings(by_difficulty)]
     name = settings["name"]
     return Report(name=name, title=f"{name}, run {folder.name}", tables=tuple(tables), figures=tuple(map(picture, drawings)))
 
