@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from cotexp.tasks.answers import number_of
-
 _DIGITS = r"\d+(?:,\d{3})*(?:\.\d+)?"
-_NUMBER = rf"\(*\s*[-−]?\s*\\?[$£€]?\s*{_DIGITS}(?:\s*\\?%)?\s*\)*"
-_UNIT = r"(?:\s+[A-Za-z]+){0,2}"
-"""Up to two words after a number, as in 3 red apples."""
-_SIGN = r"\s*(?:[-+*/×÷−·]|\\times|\\cdot|\\div|\bx\b)\s*"
-_CALCULATION = re.compile(rf"({_NUMBER}{_UNIT}(?:{_SIGN}{_NUMBER}{_UNIT})+)\s*=\s*({_NUMBER})")
+# Quantifiers are possessive and bounded: a text without an end of its calculation would otherwise be tried in exponentially many ways.
+_NUMBER = rf"(?>\({{0,3}}+[-−]?+\s*+\\?+[$£€]?+\s*+{_DIGITS}(?:\s*+\\?%)?+)"
+_TERM = rf"{_NUMBER}[\s)]*+(?:(?!x\b)[A-Za-z]++\s*+){{0,2}}+"
+"""A number, and up to two words after it, as in 3 red apples."""
+_SIGN = r"(?>[-+*/×÷−·]|\\times\b|\\cdot\b|\\div\b|(?<![A-Za-z])x\b)"
+MOST_SIGNS = 20
+"""Signs in one calculation."""
+_CALCULATION = re.compile(rf"(?<![\d.,])({_TERM}(?:{_SIGN}\s*+{_TERM}){{1,{MOST_SIGNS}}}+)=\s*+({_NUMBER})", re.ASCII)
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")
 """The calculator's annotations of GSM8K, which repeat the calculation before them."""
 _SIGNS = {"×": "*", "\\times": "*", "\\cdot": "*", "·": "*", "x": "*", "÷": "/", "\\div": "/", "−": "-"}
@@ -32,7 +33,7 @@ def calculations(text: str) -> list[Calculation]:
     """Every calculation "number sign number ... = number" of a text without repetitions, in order; words between numbers and signs do not count."""
     found = []
     for match in _CALCULATION.finditer(_ANNOTATION.sub("", text)):
-        signs = tuple(sorted(_SIGNS.get(sign.strip(), sign.strip()) for sign in re.findall(_SIGN, _without_signs_of_numbers(match[1]))))
+        signs = tuple(sorted(_SIGNS.get(sign, sign) for sign in re.findall(_SIGN, _without_first_sign(match[1]))))
         found.append(Calculation(tuple(sorted(_values(match[1]))), signs, _values(match[2])[0]))
     return list(dict.fromkeys(found))
 
@@ -54,10 +55,9 @@ def share_kept(before: Sequence[object] | set[Fraction], after: Sequence[object]
 
 
 def _values(text: str) -> list[Fraction]:
-    values = (number_of(digits) for digits in re.findall(_DIGITS, text))
-    return [value for value in values if value is not None]
+    return [Fraction(digits.replace(",", "")) for digits in re.findall(_DIGITS, text, re.ASCII)]
 
 
-def _without_signs_of_numbers(text: str) -> str:
+def _without_first_sign(text: str) -> str:
     """The left side of a calculation without the sign of its first number."""
     return re.sub(r"^[\s(]*[-−]", "", text)

@@ -29,6 +29,12 @@ def test_a_calculation_is_numbers_signs_and_a_result(text: str, expected: list[o
     assert calculations(text) == expected
 
 
+def test_a_long_text_without_a_result_takes_no_long_search() -> None:
+    """Without bounds on the search, each of these would be tried in exponentially many ways: the test would not end."""
+    for text in ("3 a b + " * 500, "1 + " * 2000, "(" * 3000 + "1", "1 " * 3000, "1" * 5000, "2 x " * 2000, "- " * 3000):
+        assert calculations(text) == []
+
+
 def test_numbers_are_values_and_not_spellings() -> None:
     assert numbers("1,000 and 1000.0 and 2.50 and 2.5 and three") == {1000, Fraction(5, 2)}
 
