@@ -84,8 +84,8 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
         lines.append(f"{metrics['rationales/num_dropped']:.0f} of {metrics['rationales/num_written']:.0f} rationales were left out.")
     if "training/num_steps" not in metrics:
         return [*lines, "Nothing was trained."]
-    lines.append("One seed: the intervals hold the variance of the questions, not what another training run would change.")
     lines.append(
+        "One seed: the intervals hold the variance of the questions, not what another training run would change. "
         f"Trained {metrics['training/num_steps']:.0f} steps on {metrics['training/num_examples']:.0f} examples "
         f"({metrics['training/num_supervised_tokens']:.0f} supervised tokens); step {metrics['training/best_step']:.0f} kept by validation loss."
     )
