@@ -60,8 +60,7 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     if samples > 1:
         lines.append(f"Accuracy is avg@{samples:.0f}: the mean over questions of the share of {samples:.0f} sampled answers that are right.")
     lines += [line for mode, label in labels.items() for line in _grading_notes(metrics, mode, label)]
-    lines += _truncation_notes(metrics, labels["truncate"])
-    lines += _differences(metrics, labels)
+    lines += [*_truncation_notes(metrics, labels["truncate"]), *_differences(metrics, labels)]
     if overlap := metrics.get("questions/num_dropped_overlap"):
         lines.append(f"{overlap:.0f} training and validation questions were left out because their text is also in the test questions.")
     if "eval/latency_batch_size" in metrics:
