@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cotexp.commands.export import find_run
-from cotexp.methods.comparison import POOLED, ComparedTask, RunComparison, compare_answers
+from cotexp.methods.comparison import POOLED, ComparedTask, RunComparison, compare_answers, holm
 from cotexp.records import Prediction
 from cotexp.report import terminal
-from cotexp.report.document import text_table
+from cotexp.report.document import p_text, text_table
 from cotexp.settings.base import ConfigError, RunFailed
 from cotexp.settings.evaluation import MODES
 
 MAX_NAMED_QUESTIONS = 5
+P_COLUMN = 5
 
 
 class Side(NamedTuple):
@@ -75,7 +76,13 @@ def print_comparison(first: Side, second: Side) -> None:
     headings = ["task", "questions", "accuracy, first", "second", "difference, points (95 % interval)", "p", "only first right", "only second right"]
     if not comparison.one_sample:
         headings = [heading.replace("right", "better") for heading in headings]
-    terminal.show(text_table(f"First: {first.name}\nSecond: {second.name}", headings, map(_cells, comparison.rows)))
+    rows = [_cells(row) for row in comparison.rows]
+    if comparison.rows[-1].task == POOLED:
+        headings.insert(P_COLUMN + 1, "p (Holm)")
+        corrected = holm([row.paired.p_value for row in comparison.rows[:-1]])
+        for cells, text in zip(rows, [*map(p_text, corrected), ""], strict=True):
+            cells.insert(P_COLUMN + 1, text)
+    terminal.show(text_table(f"First: {first.name}\nSecond: {second.name}", headings, rows))
     for line in (verdict(comparison.rows[-1]), *(f"- {note}" for note in notes(comparison))):
         terminal.say(line)
 
@@ -101,7 +108,7 @@ def _cells(row: ComparedTask) -> list[str]:
         f"{row.accuracy_first:.1%}",
         f"{row.accuracy_second:.1%}",
         f"{100 * paired.difference:+.1f} ({100 * paired.low:+.1f} to {100 * paired.high:+.1f})",
-        "< 0.0001" if paired.p_value < 0.0001 else f"{paired.p_value:.4f}",
+        p_text(paired.p_value),
         str(paired.only_first),
         str(paired.only_second),
     ]
@@ -126,7 +133,8 @@ def notes(comparison: RunComparison) -> Iterator[str]:
             "permutation test, interval by bootstrap over questions; difference = second minus first."
         )
     if comparison.rows[-1].task == POOLED:
-        yield f"In the row {POOLED!r} every question has the same weight; p-values of single tasks are not corrected for their number."
+        yield f"In the row {POOLED!r} every question has the same weight; p (Holm) of the single tasks is corrected for their number."
+    yield "One seed on each side: the interval holds the variance of the questions, not what another training run would change."
     for questions, what in (
         (comparison.only_first, "answered by the first run only"),
         (comparison.only_second, "answered by the second run only"),

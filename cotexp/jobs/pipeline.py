@@ -17,6 +17,7 @@ from cotexp.inference.engines import ENGINES
 from cotexp.jobs import api_texts, questions, status
 from cotexp.jobs.checks import check_models, check_room
 from cotexp.jobs.status import Clock, Metrics
+from cotexp.methods.calculations import num_steps
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.settings.base import RunFailed, keyed
@@ -216,10 +217,13 @@ def stages_used(context: Context) -> dict[str, Any]:
     return used
 
 
-def _what_was_asked(context: Context) -> dict[str, dict[str, str]]:
-    """Id of every question of the run -> its text, with the options of a choice, and its gold answer: a reader of answers needs no task."""
+def _what_was_asked(context: Context) -> dict[str, dict[str, Any]]:
+    """Id of every question of the run -> its text, with the options of a choice, its gold answer, and the steps of its worked solution if it has
+    one: a reader of answers needs no task.
+    """
     return {
         each.id: {"text": "\n".join(filter(None, [each.text, shown_options(each.options)])), "answer": each.answer}
+        | ({"num_steps": num_steps(each.references[0].rsplit("\n", 1)[0])} if each.references else {})
         for each in [*context.training_questions, *context.questions.test]
     }
 

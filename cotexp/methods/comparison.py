@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from cotexp.methods import crossed
+from cotexp.methods.crossed import BySeed
 from cotexp.methods.statistics import Interval, bootstrap_interval, mean, mean_and_deviation, shares_correct
 from cotexp.records import Prediction
+
+if TYPE_CHECKING:
+    from cotexp.methods.crossed import Table
 
 COMPARED_MODES = (("truncate", "base"), ("full", "base"), ("compress", "base"), ("compress", "full"))
 """(mode, the mode with which it is compared)."""
@@ -98,6 +103,37 @@ def paired_difference(first: Sequence[float], second: Sequence[float], *, num_re
     )
 
 
+def difference_over_seeds(first: Table, second: Table, *, paired: bool) -> PairedDifference:
+    """Difference of mean accuracy of two tables (seeds, questions) on the same questions, with a 95 % interval over seeds and questions.
+
+    If `paired`, row i of both is the same seed; otherwise the seeds of the two are independent. If seeds differ by more than their answers make
+    them differ, p is that of Student's t over seeds and questions; otherwise interval and p are those of `paired_difference`.
+    Swapping the two negates the difference and mirrors the interval exactly.
+    """
+    found = paired_difference(first.mean(axis=0).tolist(), second.mean(axis=0).tolist())
+    alone = paired or 1 in (len(first), len(second))
+    tables, swapped = ([second - first], [first - second]) if alone else ([second, -first], [first, -second])
+    p_value = crossed.p_value(tables)
+    if p_value is None:
+        return found
+    low, high = found.low, found.high
+    forward = crossed.interval(tables, Interval(low, high), Interval(-1.0, 1.0))
+    backward = crossed.interval(swapped, Interval(-high, -low), Interval(-1.0, 1.0))
+    return found._replace(low=(forward.low - backward.high) / 2, high=(forward.high - backward.low) / 2, p_value=p_value)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number: with these, one or more false rejections at level 0.05 have a probability of at most 0.05.
+
+    Source: S. Holm (1979), A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 65-70.
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
 TokenCount = Literal["num_tokens", "num_cot_tokens"]
 
 
@@ -177,27 +213,55 @@ def compare_answers(first: Sequence[Prediction], second: Sequence[Prediction]) -
 
     In the pooled row every question has the same weight. There are no rows without common questions.
     """
-    ours, theirs = shares_correct(first), shares_correct(second)
-    gold = {each.question_id: each.gold for each in second}
-    other_gold = {each.question_id for each in first if each.question_id in gold and each.gold != gold[each.question_id]}
-    tasks: dict[str, list[str]] = {}
-    for question, task in {each.question_id: each.task for each in first}.items():
-        if question in theirs and question not in other_gold:
-            tasks.setdefault(task, []).append(question)
-    groups = dict(sorted(tasks.items()))
+    return compare_seeds({None: first}, {None: second})
+
+
+def compare_seeds(first: BySeed, second: BySeed) -> RunComparison:
+    """As `compare_answers`, for runs of several seeds: pairs are the same questions and, if the two share seeds, the same seeds.
+
+    A question is compared if every seed of both sides answered it.
+    """
+    shared = [seed for seed in first if seed in second]
+    ours, theirs = ([side[seed] for seed in shared or side] for side in (first, second))
+    asked, others = (_questions_of(side) for side in (ours, theirs))
+    gold = {each.question_id: each.gold for side in theirs for each in side}
+    other_gold = {each.question_id for side in ours for each in side if each.gold != gold.get(each.question_id, each.gold)}
+    groups: dict[str, list[str]] = {}
+    for question in asked.all:
+        if question in asked.of_every_seed and question in others.of_every_seed and question not in other_gold:
+            groups.setdefault(asked.all[question], []).append(question)
+    groups = dict(sorted(groups.items()))
     if len(groups) > 1:
-        groups[POOLED] = [each for questions in tasks.values() for each in questions]
-    rows = []
-    for task, questions in groups.items():
-        left, right = [ours[each] for each in questions], [theirs[each] for each in questions]
-        rows.append(ComparedTask(task=task, accuracy_first=mean(left), accuracy_second=mean(right), paired=paired_difference(left, right)))
+        groups[POOLED] = [each for questions in groups.values() for each in questions]
     return RunComparison(
-        rows=rows,
-        only_first=[each for each in ours if each not in theirs],
-        only_second=[each for each in theirs if each not in ours],
+        rows=[_compared(task, questions, ours, theirs, paired=bool(shared)) for task, questions in groups.items()],
+        only_first=[each for each in asked.all if each not in others.of_every_seed],
+        only_second=[each for each in others.all if each not in asked.of_every_seed],
         other_gold=sorted(other_gold),
-        one_sample=len(ours) == len(first) and len(theirs) == len(second),
+        one_sample=all(len(side) == 1 and len(side[0]) == len(of.all) for side, of in ((ours, asked), (theirs, others))),
     )
+
+
+class _Asked(NamedTuple):
+    """Question -> task of all questions that a side answered, and those that every seed of it answered."""
+
+    all: dict[str, str]
+    of_every_seed: set[str]
+
+
+def _questions_of(side: Sequence[Sequence[Prediction]]) -> _Asked:
+    every = set.intersection(*({each.question_id for each in answers} for answers in side)) if side else set()
+    return _Asked({each.question_id: each.task for answers in side for each in answers}, every)
+
+
+def _compared(
+    task: str, questions: Sequence[str], first: Sequence[Sequence[Prediction]], second: Sequence[Sequence[Prediction]], *, paired: bool
+) -> ComparedTask:
+    ours, theirs = (crossed.share_table(side, questions) for side in (first, second))
+    assert ours is not None
+    assert theirs is not None
+    found = difference_over_seeds(ours, theirs, paired=paired)
+    return ComparedTask(task=task, accuracy_first=float(ours.mean()), accuracy_second=float(theirs.mean()), paired=found)
 
 
 def paired_metrics(first: Sequence[Prediction], second: Sequence[Prediction]) -> dict[str, float]:

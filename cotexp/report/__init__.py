@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cotexp.report import compression_examples, funnel, markdown, run_figures, run_table
-from cotexp.report.document import Report
+from cotexp.report import compression_examples, funnel, markdown, question_groups, run_figures, run_table, survival
+from cotexp.report.compression_texts import mode_labels
+from cotexp.report.document import Report, Table
+from cotexp.report.stored import unless_broken
 from cotexp.report.style import picture
 from cotexp.store.stored_files import metrics_of, settings_of
 
@@ -19,11 +21,14 @@ def write(folder: Path) -> None:
 
 
 def _report(folder: Path) -> Report:
-    """The results of one run, with what its selection kept."""
+    """The results of one run, with what its selection and each of its rounds kept, and its accuracy by difficulty of the question."""
     metrics, settings = metrics_of(folder), settings_of(folder)
-    tables = [run_table.table(metrics, settings), *funnel.tables(metrics, settings)]
+    by_difficulty: list[Table] = unless_broken(folder, lambda folder: question_groups.of_run(folder, mode_labels(settings)), list)
+    rounds: list[survival.Survival] = unless_broken(folder, survival.read, list)
+    tables = [run_table.table(metrics, settings), *funnel.tables(metrics, settings), *survival.tables(rounds), *by_difficulty]
+    drawings = [*run_figures.drawings(folder), *survival.drawings(rounds), *question_groups.drawings(by_difficulty)]
     name = settings["name"]
-    return Report(name=name, title=f"{name}, run {folder.name}", tables=tuple(tables), figures=tuple(map(picture, run_figures.drawings(folder))))
+    return Report(name=name, title=f"{name}, run {folder.name}", tables=tuple(tables), figures=tuple(map(picture, drawings)))
 
 
 def is_written(folder: Path) -> bool:

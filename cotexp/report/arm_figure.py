@@ -56,7 +56,7 @@ def _draw_points(axes: Any, rows: Sequence[ArmRow]) -> list[float]:
     places = [10**number if wide else number for number in scaled]
     for row, place in zip(rows, places, strict=True):
         colour = COLOURS["orange" if row.is_baseline else "blue"]
-        filled = row.is_baseline or (row.against is not None and not row.against.within_noise)
+        filled = row.is_baseline or (row.against is not None and not row.within_noise)
         axes.plot([place, place], [100 * row.low, 100 * row.high], color=colour, linewidth=2)
         axes.plot(
             place,
@@ -148,4 +148,5 @@ def _draw_legend(figure: Any, rows: Sequence[ArmRow]) -> None:
     ]
     if any(len(row.seeds) > 1 for row in rows):
         handles.append(Line2D([], [], color="black", marker="_", markersize=10, linestyle="none", label="one seed"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, title="bar: 95 % interval over questions", title_fontsize=9)
+    over = "seeds and questions" if any(len(row.seeds) > 1 for row in rows) else "questions"
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, title=f"bar: 95 % interval over {over}", title_fontsize=9)

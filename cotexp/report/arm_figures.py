@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from cotexp.report import arm_figure, funnel, pareto, rounds, run_figures
+from cotexp.report import arm_figure, funnel, pareto, rounds, run_figures, won_lost
 from cotexp.report.arm_rows import ArmRow
 from cotexp.report.arms import labels
 from cotexp.report.expected_runs import renamed
@@ -21,6 +21,7 @@ def drawings(rows: Sequence[ArmRow], short_names: Mapping[str, str] = MappingPro
     """Drawings of the rows and of the first run of each arm; `short_names` replace names of settings in labels."""
     yield from pareto.drawings(rows)
     yield from arm_figure.drawings(rows)
+    yield from won_lost.drawings(rows)
     runs = [row.arm.runs[0] for row in rows if row.arm]
     yield from rounds.drawings([replace(compressed, label=renamed(compressed.label, short_names)) for compressed in _compressed_sets(runs)])
     yield from _difficulties(runs)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple
 
-from cotexp.methods.comparison import ComparedTask, TokenCount, compare_answers, token_difference
-from cotexp.methods.statistics import Spread, accuracy_metrics, mean, mean_and_deviation, shares_correct
+from cotexp.methods.comparison import ComparedTask, TokenCount, compare_seeds, holm, token_difference
+from cotexp.methods.crossed import BySeed, accuracy_interval
+from cotexp.methods.statistics import Interval, Spread, accuracy_metrics, mean, mean_and_deviation, shares_correct
 from cotexp.records import Prediction
 from cotexp.report.arms import Arm
 from cotexp.report.document import Gap
@@ -23,14 +26,16 @@ OWN_BASE = "base"
 class ArmRow:
     """One arm, or the model before fine-tuning (no arm, no seeds), or an arm without a finished run (no answers).
 
-    `accuracy` is the mean over seeds and questions in [0, 1], `low` and `high` its 95 % interval over questions, `over_seeds` holds the
-    mean and standard deviation of the accuracies. `against` is None for the baseline and if no answers can be paired; `uncompared` gives the reason.
+    `answers` are those of each seed. `accuracy` is the mean over seeds and questions in [0, 1], `low` and `high` its 95 % interval over both (over
+    questions alone if there is one seed), `over_seeds` holds the mean and standard deviation of the accuracies. `against` is None for the
+    baseline and if no answers can be paired; `uncompared` gives the reason. `p_holm` is the p-value corrected for the number of comparisons
+    with the same baseline.
     """
 
     label: str
     mode: str
     arm: Arm | None = None
-    answers: list[Prediction] = field(default_factory=list, repr=False)
+    answers: BySeed = field(default_factory=dict, repr=False)
     metrics: dict[str, float] = field(default_factory=dict, repr=False)
     accuracy: float = 0.0
     low: float = 0.0
@@ -42,6 +47,7 @@ class ArmRow:
     over_seeds: Spread | None = None
     seed_accuracies: list[float] = field(default_factory=list)
     against: ComparedTask | None = None
+    p_holm: float | None = None
     uncompared: str = ""
     num_unpaired: int = 0
     gaps: tuple[Gap, ...] = ()
@@ -66,9 +72,28 @@ class ArmRow:
         return self.arm is not None and (self.arm.runs[0].settings.get("selection") or {"name": "all"})["name"] != "all"
 
     @property
+    def within_noise(self) -> bool:
+        """Whether the difference to the baseline may be chance: the interval holds 0, or the corrected p is at least 0.05."""
+        return self.against is not None and (self.against.within_noise or (self.p_holm or 0.0) >= 0.05)
+
+    @property
     def worse(self) -> bool:
         """Whether the arm is less accurate than the baseline beyond noise."""
-        return self.against is not None and not self.against.within_noise and self.against.paired.difference < 0
+        return self.against is not None and not self.within_noise and self.against.paired.difference < 0
+
+    @property
+    def run_metrics(self) -> list[Mapping[str, float]]:
+        """The metrics of each run of the row."""
+        return [run.metrics for run in self.arm.runs] if self.arm else [self.metrics]
+
+    @property
+    def times(self) -> list[dict[str, float]]:
+        """The latencies that each run of the row measured in its mode."""
+        start = f"eval/{self.mode}/"
+        return [
+            {name.removeprefix(start): value for name, value in metrics.items() if name.startswith(f"{start}latency_")}
+            for metrics in self.run_metrics
+        ]
 
     def metric(self, name: str) -> Spread | None:
         """A number of metrics.json. Names without a slash, such as latency_seconds_batch1, belong to the row's mode; a base model has only these."""
@@ -82,64 +107,83 @@ def measure_arms(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow
     """Models before fine-tuning first, then every arm, compared with the baseline. If `baseline` is None, each arm is compared with its own
     base model; a text is the reason why there is no baseline.
 
-    Pairs are the same questions and, if the two share seeds, the same seeds.
+    Pairs are the same questions and, if the two share seeds, the same seeds. The comparisons with one baseline are a family: their p-values are
+    also corrected for their number.
     """
     bases: dict[tuple[str, ...], list[Arm]] = {}
     for arm in arms:
         if arm.runs[0].base_answers and arm.runs[0].mode != "base":
             bases.setdefault(arm.runs[0].base_keys, []).append(arm)
-    return [*(_base_row(sharing, baseline, len(bases)) for sharing in bases.values()), *(_arm_row(arm, baseline) for arm in arms)]
+    rows = [*(_base_row(sharing, baseline, len(bases)) for sharing in bases.values()), *(_arm_row(arm, baseline) for arm in arms)]
+    return _corrected(rows, by_base=baseline is None)
+
+
+def _corrected(rows: Sequence[ArmRow], *, by_base: bool) -> list[ArmRow]:
+    """The rows with p-values corrected for the number of comparisons with the same baseline; `by_base`: the baseline is each arm's base model."""
+    families: dict[tuple[str, ...], list[int]] = {}
+    for index, row in enumerate(rows):
+        if row.against:
+            families.setdefault(row.arm.runs[0].base_keys if by_base and row.arm else (), []).append(index)
+    corrected = list(rows)
+    for members in families.values():
+        p_values = [row.against.paired.p_value for index in members if (row := rows[index]).against]
+        for index, p_value in zip(members, holm(p_values), strict=True):
+            corrected[index] = replace(rows[index], p_holm=p_value)
+    return corrected
 
 
 def _base_row(arms: Sequence[Arm], baseline: Arm | str | None, num_bases: int) -> ArmRow:
     run = arms[0].runs[0]
-    pair = PairedAnswers(baseline.answers(), run.base_answers) if isinstance(baseline, Arm) else PairedAnswers(reason=baseline or BASELINE)
+    answers: BySeed = {None: run.base_answers}
+    pair = PairedAnswers(baseline.answers, answers) if isinstance(baseline, Arm) else PairedAnswers(reason=baseline or BASELINE)
     label = BASE if num_bases == 1 else f"{BASE} of {arms[0].label}"
-    return replace(_measured(label, "base", run.base_answers, pair), metrics=run.metrics)
+    return replace(_measured(label, "base", answers, pair), metrics=run.metrics)
 
 
 def _arm_row(arm: Arm, baseline: Arm | str | None) -> ArmRow:
     first = arm.runs[0]
     if baseline is None:
-        pair = PairedAnswers(first.base_answers, arm.answers()) if first.base_answers else PairedAnswers(reason="its base model did not answer")
+        has_base = bool(first.base_answers)
+        pair = PairedAnswers({None: first.base_answers}, arm.answers) if has_base else PairedAnswers(reason="its base model did not answer")
     elif isinstance(baseline, str) or arm is baseline:
         pair = PairedAnswers(reason=baseline if isinstance(baseline, str) else BASELINE)
     else:
-        shared_seeds = sorted(set(arm.seeds) & set(baseline.seeds)) or None
-        pair = PairedAnswers(baseline.answers(shared_seeds), arm.answers(shared_seeds))
+        pair = PairedAnswers(baseline.answers, arm.answers)
     accuracies = [mean(list(shares_correct(run.answers).values())) for run in arm.runs]
-    row = _measured(arm.label, first.mode, arm.answers(), pair)
+    row = _measured(arm.label, first.mode, arm.answers, pair)
     return replace(row, arm=arm, over_seeds=mean_and_deviation(accuracies), seed_accuracies=accuracies)
 
 
 class PairedAnswers(NamedTuple):
     """The baseline's answers and those to compare with them, or the reason why there are none."""
 
-    first: Sequence[Prediction] = ()
-    second: Sequence[Prediction] = ()
+    first: BySeed = MappingProxyType({})
+    second: BySeed = MappingProxyType({})
     reason: str = ""
 
 
-def _measured(label: str, mode: str, answers: Sequence[Prediction], pair: PairedAnswers) -> ArmRow:
+def _measured(label: str, mode: str, by_seed: BySeed, pair: PairedAnswers) -> ArmRow:
+    answers = [answer for of_seed in by_seed.values() for answer in of_seed]
     measured = accuracy_metrics(answers)
-    compared = None if pair.reason else compare_answers(pair.first, pair.second)
+    low, high = accuracy_interval(by_seed, Interval(measured["accuracy_low"], measured["accuracy_high"]))
+    compared = None if pair.reason else compare_seeds(pair.first, pair.second)
     by_task: dict[str, list[Prediction]] = {}
     for answer in answers:
         by_task.setdefault(answer.task, []).append(answer)
     return ArmRow(
         label=label,
         mode=mode,
-        answers=list(answers),
+        answers=by_seed,
         accuracy=measured["accuracy"],
-        low=measured["accuracy_low"],
-        high=measured["accuracy_high"],
+        low=low,
+        high=high,
         num_tokens=measured["num_tokens"],
         num_cot_tokens=measured["num_cot_tokens"],
         num_questions=int(measured["num_questions"]),
         accuracy_of={task: mean(list(shares_correct(of_task).values())) for task, of_task in by_task.items()},
         against=compared.rows[-1] if compared and compared.rows else None,
         uncompared=pair.reason or "no common question",
-        num_unpaired=len(compared.only_first) + len(compared.only_second) + len(compared.other_gold) if compared else 0,
+        num_unpaired=len({*compared.only_first, *compared.only_second, *compared.other_gold}) if compared else 0,
     )
 
 
@@ -147,7 +191,7 @@ def most_accurate(rows: Sequence[ArmRow]) -> set[str]:
     """Labels of the most accurate row and of those that a paired test cannot distinguish from it; none if it can distinguish no row."""
 
     def alike(first: ArmRow, second: ArmRow) -> bool:
-        compared = compare_answers(first.answers, second.answers).rows
+        compared = compare_seeds(first.answers, second.answers).rows
         return not compared or compared[-1].within_noise
 
     return _best([row for row in rows if row.answers], lambda row: -row.accuracy, alike)
@@ -159,7 +203,8 @@ def shortest(rows: Sequence[ArmRow], length: TokenCount) -> set[str]:
     """
 
     def alike(first: ArmRow, second: ArmRow) -> bool:
-        interval = token_difference(first.answers, second.answers, length)
+        ours, theirs = (list(chain.from_iterable(row.answers.values())) for row in (first, second))
+        interval = token_difference(ours, theirs, length)
         return interval is None or interval.low <= 0 <= interval.high
 
     return _best([row for row in rows if row.answers and not row.worse], lambda row: getattr(row, length), alike)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from cotexp.report import incomplete, latency
+from cotexp.report import arm_notes
 from cotexp.report.arm_rows import ArmRow, most_accurate, shortest
-from cotexp.report.document import Cell, Column, Row, State, Table
+from cotexp.report.document import Cell, Column, Row, State, Table, p_text
 from cotexp.settings.base import suggestion
 
 NO_CELL = Cell()
-USUAL = ("seeds", "rationales", "rationale_tokens", "accuracy", "deviation", "tokens", "ratio", "difference", "p")
+USUAL = ("seeds", "rationales", "rationale_tokens", "accuracy", "deviation", "tokens", "ratio", "difference", "p", "p_holm")
 """Columns of a table that declares none. A column that no row fills is left out."""
 TASK = "accuracy:"
 """Prefix of the column of a task's accuracy; the task's name follows."""
@@ -35,15 +35,23 @@ def make_table(name: str, title: str, rows: Sequence[ArmRow], columns: Sequence[
         title=title,
         columns=tuple(filled.column for filled in shown),
         rows=tuple(_row(row, shown, bold) for row in rows),
-        notes=(*notes(rows), *(_doubts(rows) if any(filled.column.name == "latency" for filled in shown) else ())),
+        notes=tuple(arm_notes.notes(rows, times=any(filled.column.name == "latency" for filled in shown))),
     )
 
 
 def _usual(rows: Sequence[ArmRow]) -> list[FilledColumn]:
     usual = [column_named(name) for name in USUAL]
     tasks = list(dict.fromkeys(task for row in rows for task in row.accuracy_of))
-    filled = [column for column in usual if any(row.arm and column.cell(row).text for row in rows)]
+    filled = [column for column in usual if any(row.arm and _tells(column, row) for row in rows)]
     return [*filled, *(column_named(TASK + task) for task in tasks if len(tasks) > 1)]
+
+
+def _tells(filled: FilledColumn, row: ArmRow) -> bool:
+    """Whether a column without which the table would be shorter says something of this row."""
+    cell = filled.cell(row)
+    if filled.column.name == "p_holm":
+        return row.against is not None and cell.value != row.against.paired.p_value
+    return cell.value is not None if filled.column.name == "deviation" else bool(cell.text)
 
 
 def _row(row: ArmRow, columns: Sequence[FilledColumn], bold: dict[str, set[str]]) -> Row:
@@ -118,23 +126,11 @@ def _metric(row: ArmRow, name: str, form: str) -> Cell:
 def _latency(row: ArmRow) -> Cell:
     """The median over passes, its mean over seeds, and the outermost quartiles."""
     cell = _metric(row, "latency_seconds_batch1", ".3f")
-    times = list(_times(row))
+    times = row.times
     if cell.value is None or not all("latency_seconds_batch1_low" in time for time in times):
         return cell
     low, high = min(time["latency_seconds_batch1_low"] for time in times), max(time["latency_seconds_batch1_high"] for time in times)
     return replace(cell, text=f"{cell.text} ({low:.3f} to {high:.3f})", low=low, high=high)
-
-
-def _metrics_of(row: ArmRow) -> list[Mapping[str, float]]:
-    """The metrics of each run of the row."""
-    return [run.metrics for run in row.arm.runs] if row.arm else [row.metrics]
-
-
-def _times(row: ArmRow) -> Iterator[dict[str, float]]:
-    """The latencies that each run of the row measured in its mode."""
-    prefix = f"eval/{row.mode}/"
-    for metrics in _metrics_of(row):
-        yield {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(f"{prefix}latency_")}
 
 
 def _difference(row: ArmRow) -> Cell:
@@ -143,14 +139,15 @@ def _difference(row: ArmRow) -> Cell:
     paired = row.against.paired
     value, low, high = (100 * share for share in (paired.difference, paired.low, paired.high))
     text = f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
-    return Cell(text=text, value=value, low=low, high=high, within_noise=row.against.within_noise)
+    return Cell(text=text, value=value, low=low, high=high, within_noise=row.within_noise)
 
 
-def _p_value(row: ArmRow) -> Cell:
-    if row.against is None:
-        return NO_CELL
-    value = row.against.paired.p_value
-    return Cell(text="< 0.0001" if value < 0.0001 else f"{value:.4f}", value=value)
+def _p_value(value: float | None) -> Cell:
+    return NO_CELL if value is None else Cell(text=p_text(value), value=value)
+
+
+def _deviation(row: ArmRow) -> Cell:
+    return Cell(text="one seed") if len(row.seeds) == 1 else _percent(_number(row.over_seeds.deviation) if row.over_seeds else None)
 
 
 def _number(value: float) -> float | None:
@@ -168,71 +165,13 @@ COLUMNS: dict[str, FilledColumn] = {
         FilledColumn(Column(name="rationales", title="training rationales"), lambda row: _metric(row, "selection/num_kept", ",.0f")),
         FilledColumn(Column(name="rationale_tokens", title="training tokens"), lambda row: _metric(row, "selection/num_tokens", ",.0f")),
         FilledColumn(Column(name="accuracy", title="accuracy, % (95 % interval)"), _accuracy),
-        FilledColumn(
-            Column(name="deviation", title="sd over seeds"), lambda row: _percent(_number(row.over_seeds.deviation) if row.over_seeds else None)
-        ),
+        FilledColumn(Column(name="deviation", title="sd over seeds"), _deviation),
         FilledColumn(Column(name="tokens", title="answer tokens"), lambda row: _tokens(row, row.num_tokens)),
         FilledColumn(Column(name="cot_tokens", title="chain-of-thought tokens"), lambda row: _tokens(row, row.num_cot_tokens)),
         FilledColumn(Column(name="ratio", title="compression ratio"), _ratio),
         FilledColumn(Column(name="latency", title="seconds per question, batch 1"), _latency),
         FilledColumn(Column(name="difference", title="difference (95 % interval)"), _difference),
-        FilledColumn(Column(name="p", title="p"), _p_value),
+        FilledColumn(Column(name="p", title="p"), lambda row: _p_value(row.against.paired.p_value if row.against else None)),
+        FilledColumn(Column(name="p_holm", title="p (Holm)"), lambda row: _p_value(row.p_holm)),
     )
 }
-
-
-# --- notes ---------------------------------------------------------------------------------------------------------------
-
-
-def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
-    """What a reader needs to interpret the table."""
-    measured = [row for row in rows if row.answers]
-    if not measured:
-        return
-    counts = sorted({row.num_questions for row in measured})
-    questions = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    modes = dict.fromkeys(row.mode for row in measured if row.arm)
-    compared = [row for row in rows if row.is_baseline]
-    against = f"; differences are to the baseline, {compared[0].label}" if len(compared) == 1 else ""
-    if len(compared) != 1 and any(row.against for row in rows):
-        against = "; differences are to the model that each arm was fine-tuned from"
-    splits = {run.identity.get("evaluation.split", "test") for row in measured if row.arm for run in row.arm.runs} or {"test"}
-    yield f"{questions} {' or '.join(sorted(splits))} questions, mode {', '.join(modes)}, strict grading{against}."
-    yield from dict.fromkeys(line for row in measured for metrics in _metrics_of(row) for line in incomplete.lines(metrics))
-    several = any(len(row.seeds) > 1 for row in measured)
-    if several:
-        yield (
-            "Accuracy is the mean over seeds and questions; its interval is a bootstrap over questions (Wilson's for a single seed). The sd over "
-            "seeds shows what another training run would change; the intervals do not contain it."
-        )
-    if any(row.against for row in rows):
-        yield (
-            "Differences are paired on the same questions"
-            + (" and on the seeds that both arms have, each question with its share of correct answers" if several else "")
-            + "; interval by bootstrap over questions, p by McNemar's exact test for one answer per question, else by a sign-flip permutation test."
-        )
-        yield "≈: within noise (the interval holds 0, or p is at least 0.05); p-values are not corrected for the number of arms."
-    yield (
-        "Bold: the best accuracy and those that a paired test cannot distinguish from it; the same for tokens, among arms that are not less "
-        "accurate than the baseline beyond noise. Nothing is bold if the test distinguishes no arm."
-    )
-    yield from _unequal(measured)
-
-
-def _doubts(rows: Sequence[ArmRow]) -> Iterator[str]:
-    """A line for each arm whose latency is not reliable."""
-    for row in rows:
-        if row.answers:
-            yield from dict.fromkeys(line for times in _times(row) for line in latency.doubts(times, row.label))
-
-
-def _unequal(rows: Sequence[ArmRow]) -> Iterator[str]:
-    """A line for each arm that was compared on some of its questions or seeds."""
-    baseline = next((row for row in rows if row.is_baseline and row.arm), None)
-    for row in rows:
-        if row.num_unpaired:
-            yield f"{row.label}: {row.num_unpaired:,} questions are not in both arms with the same gold answer; the difference excludes them."
-        if baseline and row.seeds and row.seeds != baseline.seeds:
-            common = sorted(set(row.seeds) & set(baseline.seeds))
-            which = f"only on seeds {', '.join(map(str, common))}" if common else "over all seeds of both, since they share none"
-            yield f"{row.label}: its seeds differ from the baseline's; compared {which}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +26,10 @@ class Arm:
     def seeds(self) -> list[int]:
         return [run.seed for run in self.runs]
 
-    def answers(self, seeds: Iterable[int] | None = None) -> list[Prediction]:
-        """Answers of all seeds, or of `seeds`. Several seeds count like several samples of a question."""
-        chosen = set(self.seeds if seeds is None else seeds)
-        return [answer for run in self.runs if run.seed in chosen for answer in run.answers]
+    @property
+    def answers(self) -> dict[int | None, list[Prediction]]:
+        """Answers by seed."""
+        return {run.seed: run.answers for run in self.runs}
 
     def metric(self, name: str) -> Spread | None:
         """Mean and deviation over the seeds; None if a run lacks this metric."""

@@ -142,6 +142,11 @@ class Report:
         return list(dict.fromkeys(gap for table in self.tables for row in table.rows for gap in row.gaps))
 
 
+def p_text(value: float) -> str:
+    """A p-value as tables show it."""
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
 def text_table(
     title: str, headings: Sequence[str], rows: Iterable[Sequence[str | Cell]], *, left: Collection[str] = (), notes: Iterable[str] = ()
 ) -> Table:

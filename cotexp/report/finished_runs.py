@@ -121,10 +121,10 @@ def fits(folder: Path, patterns: Sequence[str], outputs: Path) -> bool:
     return any(fnmatch(name, pattern) for name in names for pattern in patterns)
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], between: str = ", ") -> str:
     """The first MAX_NAMED_RUNS names and the number of others."""
     more = f" and {len(names) - MAX_NAMED_RUNS} more" if len(names) > MAX_NAMED_RUNS else ""
-    return ", ".join(names[:MAX_NAMED_RUNS]) + more
+    return between.join(names[:MAX_NAMED_RUNS]) + more
 
 
 def is_finished(folder: Path) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from cotexp.methods.comparison import holm
 from cotexp.report import funnel, incomplete, latency, terminal
 from cotexp.report.compression_texts import mode_labels
 from cotexp.report.disclosures import disclosures
@@ -59,8 +60,7 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     if samples > 1:
         lines.append(f"Accuracy is avg@{samples:.0f}: the mean over questions of the share of {samples:.0f} sampled answers that are right.")
     lines += [line for mode, label in labels.items() for line in _grading_notes(metrics, mode, label)]
-    lines += _truncation_notes(metrics, labels["truncate"])
-    lines += [line for mode, label in labels.items() for line in _differences(metrics, mode, label)]
+    lines += [*_truncation_notes(metrics, labels["truncate"]), *_differences(metrics, labels)]
     if overlap := metrics.get("questions/num_dropped_overlap"):
         lines.append(f"{overlap:.0f} training and validation questions were left out because their text is also in the test questions.")
     if "eval/latency_batch_size" in metrics:
@@ -84,6 +84,7 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     if "training/num_steps" not in metrics:
         return [*lines, "Nothing was trained."]
     lines.append(
+        "One seed: the intervals hold the variance of the questions, not what another training run would change. "
         f"Trained {metrics['training/num_steps']:.0f} steps on {metrics['training/num_examples']:.0f} examples "
         f"({metrics['training/num_supervised_tokens']:.0f} supervised tokens); step {metrics['training/best_step']:.0f} kept by validation loss."
     )
@@ -123,13 +124,16 @@ def _truncation_notes(metrics: Metrics, label: str) -> Iterator[str]:
         yield f"{label}: {num_cut:.0f} answers were cut at {at}, and the rest is graded; nothing was generated again, so no time is measured."
 
 
-def _differences(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
-    """The paired difference to the base model, and whether it is within noise."""
-    name = f"eval/{mode}/delta_accuracy_vs_base"
-    if name in metrics:
+def _differences(metrics: Metrics, labels: dict[str, str]) -> Iterator[str]:
+    """The paired difference of each mode to the base model, and whether it is within noise; p-values are also corrected for their number."""
+    names = {mode: f"eval/{mode}/delta_accuracy_vs_base" for mode in labels}
+    names = {mode: name for mode, name in names.items() if name in metrics}
+    corrected = holm([metrics[f"{name}_p_value"] for name in names.values()])
+    for (mode, name), p_holm in zip(names.items(), corrected, strict=True):
         low, high, p_value = (metrics[f"{name}_{ending}"] for ending in ("low", "high", "p_value"))
-        noise = "within noise" if low <= 0 <= high or p_value >= 0.05 else "beyond noise"
-        yield f"{label}, against base: {metrics[name] * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f}, p = {p_value:.2g}): {noise}."
+        noise = "within noise" if low <= 0 <= high or p_holm >= 0.05 else "beyond noise"
+        p = f"p = {p_value:.2g}" + (f", {p_holm:.2g} by Holm for {len(names)} comparisons" if len(names) > 1 else "")
+        yield f"{labels[mode]}, against base: {metrics[name] * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f}, {p}): {noise}."
 
 
 def table(metrics: Metrics, settings: dict[str, Any], title: str = "", *, more_notes: Iterable[str] = ()) -> Table:

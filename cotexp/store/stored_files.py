@@ -175,8 +175,11 @@ def stages_of(folder: Path, name: str = STAGES, *, complete: bool = False) -> di
     return stages
 
 
-def questions_of(folder: Path) -> tuple[dict[str, list[str]], dict[str, dict[str, str]]]:
-    """(task -> ids of the answers in one mode, question id -> its text and gold answer) of a run. Raises: Damaged."""
+def questions_of(folder: Path) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
+    """(task -> ids of the answers in one mode, question id -> its text, gold answer, and the steps of its solution if known) of a run.
+
+    Raises: Damaged.
+    """
     content = read_json(folder / QUESTIONS, "test")
     answers, questions = content["test"], content.get("questions", {})
     if not isinstance(answers, dict) or not answers or not all(isinstance(ids, list) for ids in answers.values()):

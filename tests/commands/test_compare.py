@@ -48,6 +48,8 @@ def test_the_table_holds_both_accuracies_the_difference_and_the_discordant_count
     assert "only first right" in text
     assert "Within noise: 40 questions cannot distinguish the two" in text
     assert "McNemar" in text
+    assert "One seed on each side" in text
+    assert "Holm" not in text
 
 
 def test_several_tasks_have_a_row_each_and_a_pooled_one_that_the_verdict_speaks_of(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,8 +59,9 @@ def test_several_tasks_have_a_row_each_and_a_pooled_one_that_the_verdict_speaks_
     rows = [cells(line) for line in text.splitlines() if line.startswith("│")]
     assert [row[:2] for row in rows] == [["gsm8k", "20"], ["svamp", "2"], ["all tasks", "22"]]
     assert "Beyond noise: the second run is better by 68.2 points on 22 questions." in text
-    assert "not corrected for their number" in text
+    assert "p (Holm) of the single tasks is corrected for their number" in text
     assert rows[2][5] == "0.0003"
+    assert [row[6] for row in rows] == ["0.0001", "1.0000", ""], "twice 2 / 2^15, once 1; the pooled row stands alone"
 
 
 def test_questions_that_only_one_run_answered_are_counted_and_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,10 +35,12 @@ def outputs(tmp_path: Path) -> Path:
 
 
 def report(outputs: Path, *names: str, baseline: str | None = None, mode: str | None = None, folder: Path | None = None) -> dict[str, dict[str, str]]:
-    """The cells of the written table, by the row's label and the column's heading."""
+    """The cells of the first written table, by the row's label and the column's heading."""
     report_experiments(names or ("exp",), outputs=outputs, options=ReportOptions(baseline=baseline, mode=mode), folder=folder)
     text = next(iter(sorted(outputs.rglob("report.md"), key=lambda path: -path.stat().st_mtime_ns))).read_text()
-    headings, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    table = re.search(r"^\| arm \|.*?\n(?=\n)", text, re.DOTALL | re.MULTILINE)
+    assert table
+    headings, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[0].splitlines() if line.startswith("| ")]
     return {row[0].replace("\\", ""): dict(zip(headings, row, strict=True)) for row in rows}
 
 
@@ -65,7 +68,11 @@ def test_runs_that_differ_in_their_seed_are_one_arm_with_mean_deviation_and_pair
     assert base[DIFFERENCE].startswith("-30.0 (")
     text = capsys.readouterr().out
     assert "Left out: exp/c0: not finished" in text
-    assert "bootstrap over questions" in text
+    assert "a bootstrap that draws seeds and questions anew" in text
+    assert "One seed" not in text
+    assert "corrected for the number of comparisons with the baseline in this table (2 in all)" in text
+    assert float(morsd["p (Holm)"]) == pytest.approx(2 * float(morsd["p"]), abs=1e-4), "the smaller of two"
+    assert base["p (Holm)"] == base["p"], "the larger of two"
     assert (outputs / "reports" / "exp" / "figures" / "accuracy_against_rationales.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -80,16 +87,48 @@ def test_the_same_report_twice_is_the_same_bytes(outputs: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_seed_is_compared_by_mcnemar_and_has_wilsons_interval(tmp_path: Path) -> None:
+def test_one_seed_is_compared_by_mcnemar_and_has_wilsons_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two against eight discordant pairs of 40: p = 2 * 56 / 1024; Wilson's interval of 32 of 40 is 65.2 to 89.5 %."""
     write_run(tmp_path, "a", "11" + "0" * 8 + "1" * 30)
     write_run(tmp_path, "b", "00" + "1" * 8 + "1" * 30, selection=MORSD)
     morsd, random = report(tmp_path).values()
-    assert "sd over seeds" not in morsd
+    assert not {"sd over seeds", "p (Holm)"} & morsd.keys(), "no second seed, and one comparison"
+    assert "One seed: every arm. Without a second one" in capsys.readouterr().out
     assert random[ACCURACY] == "80.0 (65.2 to 89.5)", "not told apart from the best, which then is not bold either"
     assert morsd[DIFFERENCE].startswith("+15.0 (")
     assert morsd[DIFFERENCE].endswith(" ≈")
     assert morsd["p"] == "0.1094"
+
+
+@pytest.mark.slow
+def test_an_arm_with_one_seed_among_arms_with_several_says_so(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(outputs, "k3", "1" * 32 + "0" * 8, selection={**MORSD, "k": 3})
+    rows = report(outputs)
+    assert rows["selection=morsd, selection.k=3"]["sd over seeds"] == "one seed"
+    assert rows["selection=random"]["sd over seeds"] == "7.1"
+    assert "One seed: selection=morsd, selection.k=3. Without a second one" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_seeds_that_differ_widen_the_interval(tmp_path: Path) -> None:
+    """The seeds of the first arm answer 20 and 36 of 40; those of the second 28 each, so both have 70 %."""
+    for seed, (first, second) in enumerate(((20, 28), (36, 28))):
+        write_run(tmp_path, f"a{seed}", "1" * first + "0" * (40 - first), seed=seed)
+        write_run(tmp_path, f"b{seed}", "1" * second + "0" * (40 - second), seed=seed, selection=MORSD)
+    steady, moving = (re.findall(r"[\d.]+", row[ACCURACY]) for row in report(tmp_path).values())
+    assert steady[0] == moving[0] == "70.0"
+    assert float(moving[2]) - float(moving[1]) > 2 * (float(steady[2]) - float(steady[1])), "two seeds 40 points apart"
+
+
+@pytest.mark.slow
+def test_a_difference_that_only_the_plain_p_tells_from_chance_is_within_noise(tmp_path: Path) -> None:
+    """Six questions won and none lost: p = 2 / 2^6 = 0.0312, and 0.0625 beside another arm with the same p."""
+    for k, right in ((1, 24), (2, 30), (3, 30)):
+        write_run(tmp_path, f"k{k}", "1" * right + "0" * (40 - right), selection={**MORSD, "k": k})
+    rows = report(tmp_path, baseline="selection.k=1")
+    assert [rows[f"selection.k={k}"]["p"] for k in (2, 3)] == ["0.0312", "0.0312"]
+    assert [rows[f"selection.k={k}"]["p (Holm)"] for k in (2, 3)] == ["0.0625", "0.0625"]
+    assert all(rows[f"selection.k={k}"][DIFFERENCE].endswith(" ≈") for k in (2, 3))
 
 
 @pytest.mark.slow

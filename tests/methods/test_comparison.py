@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sample_records import prediction
 
-from cotexp.methods.comparison import compare_answers, mcnemar, mode_comparisons, paired_difference, sign_flip_p_value
+from cotexp.methods.comparison import compare_answers, holm, mcnemar, mode_comparisons, paired_difference, sign_flip_p_value
 from cotexp.methods.statistics import wilson
 from cotexp.records import Prediction
 
@@ -230,3 +230,22 @@ def test_several_samples_are_compared_by_their_shares() -> None:
     assert not found.one_sample
     assert (found.rows[0].accuracy_first, found.rows[0].accuracy_second) == (0.25, 0.5)
     assert found.rows[0].paired.only_second == 1
+
+
+# --- several comparisons -----------------------------------------------------------------------------------------------------
+
+
+def test_holm_multiplies_the_smallest_p_by_their_number_and_never_falls() -> None:
+    """0.01 * 4; 0.02 * 3; then 0.03 * 2 = 0.06 again; and 0.04 * 1, which may not fall below 0.06."""
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.7, 0.9]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+@settings(max_examples=50, deadline=None)
+def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]), abs=1e-12)

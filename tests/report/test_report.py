@@ -184,6 +184,18 @@ def test_the_notes_judge_a_difference_by_interval_and_p_value(low: float, p_valu
     assert f"+5.0 points ({low * 100:+.1f} to +9.0, p = {p_value:.2g}): {verdict}." in text
 
 
+def test_the_notes_correct_the_p_values_of_several_modes_for_their_number() -> None:
+    """The second smallest of three, 0.03, becomes 0.06, which is no longer beyond noise; the smallest, 0.01, becomes 0.03."""
+    found = {}
+    for mode, p_value in (("truncate", 0.5), ("full", 0.03), ("compress", 0.01)):
+        name = f"eval__{mode}__delta_accuracy_vs_base"
+        found |= {name: 0.05, f"{name}_low": 0.01, f"{name}_high": 0.09, f"{name}_p_value": p_value}
+    text = notes_with(**found)
+    assert "p = 0.03, 0.06 by Holm for 3 comparisons): within noise." in text
+    assert "p = 0.01, 0.03 by Holm for 3 comparisons): beyond noise." in text
+    assert "One seed: the intervals hold the variance of the questions" in text
+
+
 def test_a_score_on_a_part_of_a_benchmark_is_told_as_one() -> None:
     metrics = {**METRICS, "questions/gsm8k/test/num_rows": 879.0, "questions/gsm8k/test/num_rows_official": 1319.0}
     said = "gsm8k: the test file has 879 rows, the official one has 1,319; its score is not one on the whole benchmark"

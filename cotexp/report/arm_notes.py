@@ -1,0 +1,90 @@
+"""The notes below a table of arms: what a reader needs to interpret it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cotexp.report import incomplete, latency
+from cotexp.report.arm_rows import ArmRow
+from cotexp.report.finished_runs import listed
+
+
+def notes(rows: Sequence[ArmRow], *, times: bool = False) -> Iterator[str]:
+    """The notes; with `times`, also the reasons why seconds are not reliable."""
+    measured = [row for row in rows if row.answers]
+    if not measured:
+        return
+    yield _sample(rows, measured)
+    yield from dict.fromkeys(line for row in measured for metrics in row.run_metrics for line in incomplete.lines(metrics))
+    yield from _seeds(measured)
+    if any(row.against for row in rows):
+        yield from _tests(rows)
+    yield (
+        "Bold: the best accuracy and those that a paired test cannot distinguish from it; the same for tokens, among arms that are not less "
+        "accurate than the baseline beyond noise. Nothing is bold if the test distinguishes no arm."
+    )
+    yield from _unequal(measured)
+    if times:
+        yield from _doubts(measured)
+
+
+def _sample(rows: Sequence[ArmRow], measured: Sequence[ArmRow]) -> str:
+    """Questions, mode and baseline."""
+    counts = sorted({row.num_questions for row in measured})
+    questions = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    modes = dict.fromkeys(row.mode for row in measured if row.arm)
+    compared = [row for row in rows if row.is_baseline]
+    against = f"; differences are to the baseline, {compared[0].label}" if len(compared) == 1 else ""
+    if len(compared) != 1 and any(row.against for row in rows):
+        against = "; differences are to the model that each arm was fine-tuned from"
+    splits = {run.identity.get("evaluation.split", "test") for row in measured if row.arm for run in row.arm.runs} or {"test"}
+    return f"{questions} {' or '.join(sorted(splits))} questions, mode {', '.join(modes)}, strict grading{against}."
+
+
+def _seeds(rows: Sequence[ArmRow]) -> Iterator[str]:
+    """What the intervals of accuracy hold, for arms of several seeds and of one."""
+    arms = [row for row in rows if row.seeds]
+    if any(len(row.seeds) > 1 for row in arms):
+        yield (
+            "Accuracy is the mean over seeds and questions. Its interval holds the variance of both: a bootstrap that draws seeds and questions "
+            "anew, its spread corrected for few seeds (Student's t with Satterthwaite's degrees of freedom)."
+        )
+    if alone := [row for row in arms if len(row.seeds) == 1]:
+        which = "every arm" if len(alone) == len(arms) else listed([row.label for row in alone], "; ")
+        yield (
+            f"One seed: {which}. Without a second one, an interval holds the variance of the questions (Wilson's, for one answer per question), "
+            "not what another training run would change."
+        )
+
+
+def _tests(rows: Sequence[ArmRow]) -> Iterator[str]:
+    """How differences are tested, and the family of the corrected p-values."""
+    several = any(len(row.seeds) > 1 for row in rows)
+    yield (
+        "Differences are paired on the same questions"
+        + (" and on the seeds that both arms have; interval by bootstrap over both" if several else "; interval by bootstrap over questions")
+        + ", p by McNemar's exact test for one answer per question, else by a sign-flip permutation test over questions"
+        + (", or by Student's t over seeds and questions if the seeds differ by more than chance." if several else ".")
+    )
+    num_compared = sum(row.against is not None for row in rows)
+    family = "with the same baseline" if sum(row.is_baseline for row in rows) != 1 else "with the baseline"
+    corrected = f"; p (Holm): corrected for the number of comparisons {family} in this table ({num_compared} in all)" if num_compared > 1 else ""
+    yield f"≈: within noise (the interval holds 0, or p{', so corrected,' if corrected else ''} is at least 0.05){corrected}."
+
+
+def _doubts(rows: Sequence[ArmRow]) -> Iterator[str]:
+    """A line for each arm whose latency is not reliable."""
+    for row in rows:
+        yield from dict.fromkeys(line for times in row.times for line in latency.doubts(times, row.label))
+
+
+def _unequal(rows: Sequence[ArmRow]) -> Iterator[str]:
+    """A line for each arm that was compared on some of its questions or seeds."""
+    baseline = next((row for row in rows if row.is_baseline and row.arm), None)
+    for row in rows:
+        if row.num_unpaired:
+            yield f"{row.label}: {row.num_unpaired:,} questions are not in both arms with the same gold answer; the difference excludes them."
+        if baseline and row.seeds and row.seeds != baseline.seeds:
+            common = sorted(set(row.seeds) & set(baseline.seeds))
+            which = f"only on seeds {', '.join(map(str, common))}" if common else "over all seeds of both, since they share none"
+            yield f"{row.label}: its seeds differ from the baseline's; compared {which}."

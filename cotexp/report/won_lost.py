@@ -1,0 +1,93 @@
+"""Questions that each arm wins and loses against the baseline, and the difference in accuracy that they add up to."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from cotexp.report.arm_rows import ArmRow
+from cotexp.report.style import COLOURS, Drawing, whole_numbers
+
+LABEL_WIDTH = 40
+"""Characters in a line of a label."""
+LINE_INCHES = 0.17
+ROOM = 1.9
+"""Inches for titles, the names of the axes and the legend."""
+
+
+def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
+    """One figure if a row was compared with a baseline."""
+    shown = [row for row in rows if row.against]
+    if not shown:
+        return []
+    labels = [textwrap.fill(row.label, LABEL_WIDTH) for row in shown]
+    height = max(0.4, 0.15 + LINE_INCHES * max(label.count("\n") + 1 for label in labels)) * len(shown)
+    baselines = [row.label for row in rows if row.is_baseline]
+    against = baselines[0] if len(baselines) == 1 else "each arm's base model"
+    return [
+        Drawing(
+            "won_and_lost",
+            "Questions won and lost",
+            f"For each arm the questions on which it is better and those on which it is worse than the baseline ({against}), and the difference in "
+            "accuracy with its 95 % interval.",
+            lambda figure: _draw(figure, shown, labels, against),
+            (9.0, ROOM + height),
+        )
+    ]
+
+
+def _draw(figure: Any, rows: Sequence[ArmRow], labels: Sequence[str], against: str) -> None:
+    counts, differences = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (3, 2)})
+    _draw_counts(counts, rows)
+    _draw_differences(differences, rows)
+    counts.set_yticks(range(len(rows)), labels, fontsize=8)
+    counts.set_ylim(len(rows) - 0.4, -0.6)
+    figure.suptitle(textwrap.fill(f"Questions won and lost against {against}", 90), fontsize=11)
+    _draw_legend(figure, rows)
+
+
+def _draw_counts(axes: Any, rows: Sequence[ArmRow]) -> None:
+    paired = [row.against.paired for row in rows if row.against]
+    places = range(len(paired))
+    largest = max(1, *(max(each.only_first, each.only_second) for each in paired))
+    axes.barh(places, [each.only_second for each in paired], 0.6, color=COLOURS["blue"])
+    axes.barh(places, [-each.only_first for each in paired], 0.6, color="white", edgecolor=COLOURS["red"], hatch="////")
+    for place, each in zip(places, paired, strict=True):
+        axes.text(each.only_second + 0.02 * largest, place, str(each.only_second), va="center", ha="left", fontsize=9)
+        axes.text(-each.only_first - 0.02 * largest, place, str(each.only_first), va="center", ha="right", fontsize=9)
+    axes.axvline(0, color="black", linewidth=1)
+    axes.set_xlim(-1.2 * largest, 1.2 * largest)
+    whole_numbers(axes.xaxis)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+    questions = sorted({each.num_questions for each in paired})
+    of = f"{questions[0]:,}" if len(questions) == 1 else f"{questions[0]:,} to {questions[-1]:,}"
+    axes.set(xlabel=f"questions lost | won (of {of})")
+    axes.grid(axis="y", visible=False)
+
+
+def _draw_differences(axes: Any, rows: Sequence[ArmRow]) -> None:
+    axes.axvline(0, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
+    for place, row in enumerate(rows):
+        if row.against:
+            value, low, high = (100 * share for share in (row.against.paired.difference, row.against.paired.low, row.against.paired.high))
+            face = "white" if row.within_noise else "black"
+            axes.plot([low, high], [place, place], color="black", linewidth=1.6)
+            axes.plot(value, place, "o", color="black", markerfacecolor=face, markersize=7, markeredgewidth=1.6)
+    axes.set(xlabel="difference in accuracy, points")
+
+
+def _draw_legend(figure: Any, rows: Sequence[ArmRow]) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    several = any(len(row.seeds) > 1 for row in rows)
+    mean = ", mean over seeds" if several else ""
+    over = "seeds and questions" if several else "questions"
+    handles: list[Any] = [
+        Patch(facecolor="white", edgecolor=COLOURS["red"], hatch="////", label=f"lost{mean}"),
+        Patch(facecolor=COLOURS["blue"], label=f"won{mean}"),
+        Line2D([], [], color="black", marker="o", label=f"beyond noise (bar: 95 % interval over {over})"),
+        Line2D([], [], color="black", marker="o", markerfacecolor="white", label="within noise"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)

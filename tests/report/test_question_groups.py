@@ -1,0 +1,69 @@
+"""Accuracy by difficulty of the question, with groups that are counted by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from sample_records import prediction
+from written_runs import write_run
+
+from cotexp import report
+from cotexp.methods.statistics import wilson
+from cotexp.report.question_groups import Measured, drawings, groups_of, tables
+from cotexp.report.style import picture
+
+BASE = [prediction(f"q{number}", correct=number < 3, num_cot_tokens=10 * number) for number in range(8)]
+
+
+def test_questions_are_grouped_by_steps_by_the_bases_length_and_by_its_answer() -> None:
+    steps = {"q0": 2, "q1": 2, "q2": 3}
+    found = [(group.kind, group.label, sorted(group.questions)) for group in groups_of(steps, BASE)]
+    assert found == [
+        ("steps", "2", ["q0", "q1"]),
+        ("steps", "3", ["q2"]),
+        ("tokens", "0 to 10", ["q0", "q1"]),
+        ("tokens", "20 to 30", ["q2", "q3"]),
+        ("tokens", "40 to 50", ["q4", "q5"]),
+        ("tokens", "60 to 70", ["q6", "q7"]),
+        ("base", "right", ["q0", "q1", "q2"]),
+        ("base", "wrong", ["q3", "q4", "q5", "q6", "q7"]),
+    ]
+
+
+def test_what_does_not_distinguish_questions_is_no_group() -> None:
+    assert groups_of({"q0": 2, "q1": 2}, []) == []
+    assert [group.kind for group in groups_of({}, [prediction("a", correct=True), prediction("b")])] == ["base", "base"]
+
+
+def test_each_group_has_its_accuracy_with_its_interval() -> None:
+    answers = [prediction(f"q{number}", correct=number in (0, 3, 4)) for number in range(8)]
+    (table,) = [each for each in tables([Measured("arm", {0: answers})], groups_of({}, BASE)) if each.name == "base"]
+    assert [column.title for column in table.columns] == ["right (n = 3)", "wrong (n = 5)"]
+    right, wrong = table.rows[0].cells
+    assert (right.value, wrong.value) == (pytest.approx(100 / 3), 40)
+    assert (right.low, right.high) == pytest.approx(tuple(100 * end for end in wilson(1, 3)))
+
+
+def test_an_arm_without_answers_in_a_group_has_an_empty_cell_and_the_figure_is_drawn() -> None:
+    found = tables([Measured("arm", {0: [prediction("q0", correct=True)]})], groups_of({}, BASE))
+    assert [cell.text for cell in found[-1].rows[0].cells] == ["100.0 (20.7 to 100.0)", ""]
+    assert picture(drawings(found)[0]).png.startswith(b"\x89PNG")
+    assert drawings([]) == []
+
+
+def test_a_run_shows_its_modes_by_steps_and_by_the_bases_answers(tmp_path: Path) -> None:
+    answers = {"base": {"a": "right", "b": "wrong one", "c": "right"}, "full": {"a": "right", "b": "right", "c": "wrong"}}
+    folder = write_run(tmp_path, "key", answers=answers)
+    content = json.loads((folder / "questions.json").read_text())
+    for name, steps in (("a", 1), ("b", 2), ("c", 2)):
+        content["questions"][name]["num_steps"] = steps
+    (folder / "questions.json").write_text(json.dumps(content))
+    (folder / "metrics.json").write_text(json.dumps({"eval/base/num_questions": 3}))
+    report.write(folder)
+    text = (folder / "results.md").read_text()
+    assert "## Accuracy in %, by steps of the worked solution" in text
+    assert "| model and mode | 1 (n = 1) | 2 (n = 2) |" in text
+    assert "| base, full chain of thought | 100.0 (20.7 to 100.0) | 50.0 (9.5 to 90.5) |" in text
+    assert (folder / "figures" / "accuracy_by_difficulty.png").is_file()
