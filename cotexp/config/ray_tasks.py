@@ -1,13 +1,15 @@
-"""Hydra's launcher of Ray on Ray's own API, with three differences.
+"""Hydra's launcher of Ray on Ray's own API, with four differences.
 
 It reaches a running cluster; the plugin asks every cluster for a store of its own, which Ray refuses. A point whose process or node dies more often
-than `max_retries`, or that fails, does not end the sweep. A point that no node can hold is named.
+than `max_retries`, or that fails, does not end the sweep. A point that no node can hold is named. A signal to the command lets points save what they
+have before they end.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -17,6 +19,7 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra_plugins.hydra_ray_launcher.ray_launcher import RayLauncher
 from omegaconf import OmegaConf, open_dict
 
+from cotexp import signals
 from cotexp.config import plugins
 from cotexp.settings.base import RunFailed
 
@@ -43,7 +46,12 @@ class Tasks(RayLauncher):
         state = Singleton.get_state()
         log.info("%d points for Ray, on %d nodes", len(job_overrides), sum(each["Alive"] for each in ray.nodes()))
         tasks = [run.remote(self, list(overrides), initial_job_idx + number, state) for number, overrides in enumerate(job_overrides)]
-        return [_result(task, list(overrides)) for task, overrides in zip(tasks, job_overrides, strict=True)]
+        try:
+            return [_result(task, list(overrides)) for task, overrides in zip(tasks, job_overrides, strict=True)]
+        except SystemExit:  # also what Ray makes of the Stopped that a signal raises while it waits
+            _end(tasks)
+            signals.check()
+            raise
 
 
 def register() -> None:
@@ -79,8 +87,28 @@ def _unmet(nodes: Sequence[dict[str, Any]], options: dict[str, Any]) -> str:
     return f"hydra.launcher.ray.remote: no node of the Ray cluster has {said}"
 
 
+def _end(tasks: Sequence[Any]) -> None:
+    """Let the points at work save what they have, and begin no others."""
+    ray: Any = import_module("ray")
+    log.warning("points end at their next row or step; a second signal ends them at once")
+    for task in tasks:
+        ray.cancel(task)
+    ray.wait(tasks, num_returns=len(tasks))
+
+
 def _run_point(launcher: Any, overrides: list[str], number: int, state: dict[Any, Any]) -> JobReturn:
     """Run one point, in a process of Ray."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray ends a task by it, in vain where it is inherited as ignored
+    try:
+        with signals.handled(are_repeated=True):
+            return _run(launcher, overrides, number, state)
+    except signals.Stopped as stop:
+        if stop.number == signal.SIGINT:
+            raise KeyboardInterrupt from None  # which Ray expects of a task that it ends; anything else ends the process and is told as a fault
+        raise
+
+
+def _run(launcher: Any, overrides: list[str], number: int, state: dict[Any, Any]) -> JobReturn:
     setup_globals()
     Singleton.set_state(state)
     config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, overrides)
