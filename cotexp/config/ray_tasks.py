@@ -29,7 +29,7 @@ SMALLEST_STORE = 75 * 2**20
 """Bytes of the smallest object store that Ray begins: only settings and results pass through it."""
 
 
-class Tasks(RayLauncher):
+class Tasks(RayLauncher):  # type: ignore[misc]
     """Points as tasks of Ray."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
