@@ -63,7 +63,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in own.items():
             patch.setenv(name, value)
+        handler = signal.getsignal(signal.SIGTERM)
         begun = RayCluster(folder)
+        signal.signal(signal.SIGTERM, handler)  # Ray's own waits for the cluster
         yield begun
         begun.cluster.shutdown()
 

@@ -81,7 +81,7 @@ def wait_for_state(partition: str, state: str, process: forked.Process) -> None:
 
 def restarts(outputs: Path) -> list[int]:
     """How often each job of a sweep was queued again."""
-    jobs = [path.name for path in (outputs / "submitit").iterdir()]
+    jobs = [path.name for path in (outputs / "submitit").iterdir() if path.is_dir()]
     shown = [subprocess.run(["scontrol", "show", "job", job], check=True, capture_output=True, text=True).stdout for job in jobs]
     return [int(each.split("Restarts=")[1].split()[0]) for each in shown]
 
