@@ -224,11 +224,13 @@ def test_a_job_whose_node_is_silent_waits_for_its_process_there_which_ends_when_
     folder = Path(os.environ["SLURM_CONF"]).parent
     os.kill(int((folder / f"slurmd-{node}.pid").read_text()), signal.SIGKILL)
     before = {stage: resume.rows(tmp_path, stage) for stage in resume.STAGES}
-    while not [path for path in tmp_path.glob("submitit/*/*.err") if "waiting for process" in path.read_text()]:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.5)
-    assert {stage: resume.rows(tmp_path, stage) for stage in resume.STAGES} == before
-    subprocess.run(["slurmd", "-N", node], check=True)
+    try:
+        while not [path for path in tmp_path.glob("submitit/*/*_log.*") if "waiting for process" in path.read_text()]:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.5)
+        assert {stage: resume.rows(tmp_path, stage) for stage in resume.STAGES} == before
+    finally:
+        subprocess.run(["slurmd", "-N", node], check=True)
     status, errors = ended(process)
     assert status == 0, errors
     assert restarts(tmp_path) == [1]
