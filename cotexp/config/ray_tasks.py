@@ -64,7 +64,7 @@ def _connect(init: Any) -> bool:
     ray: Any = import_module("ray")
     address = init.get("address")
     if address is None:
-        init = {"object_store_memory": SMALLEST_STORE, **init}
+        init = {"object_store_memory": SMALLEST_STORE, **init, "address": "local"}  # without one Ray joins a cluster of this machine, if there is one
     try:
         if not ray.is_initialized():
             ray.init(**init)
