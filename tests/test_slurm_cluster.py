@@ -239,7 +239,7 @@ def test_a_job_whose_node_is_silent_waits_for_its_process_there_which_ends_when_
 
 @pytest.mark.timeout(1800)
 def test_a_job_out_of_time_saves_and_goes_on(cluster: None, undisturbed: Path, tmp_path: Path) -> None:
-    time_limit = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=45"]
+    time_limit = ["hydra.launcher.timeout_min=3", "hydra.launcher.signal_delay_s=60"]
     status, errors = ended(sweep(tmp_path, "hydra.launcher.partition=high", *time_limit, held_at="fine-tuning"))
     assert status == 0, errors
     assert restarts(tmp_path) >= [1]

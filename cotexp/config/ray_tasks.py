@@ -63,7 +63,8 @@ def _connect(init: Any) -> bool:
     """Begin a cluster or join the one at `address`; whether it was joined. Raises: RunFailed."""
     ray: Any = import_module("ray")
     address = init.get("address")
-    if address is None:
+    joins = address not in (None, "local")
+    if not joins:
         init = {"object_store_memory": SMALLEST_STORE, **init, "address": "local"}  # without one Ray joins a cluster of this machine, if there is one
     try:
         if not ray.is_initialized():
@@ -71,7 +72,7 @@ def _connect(init: Any) -> bool:
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise RunFailed(f"hydra.launcher.ray.init.address={address}: {first} (a cluster is begun by `ray start --head`)") from None
-    return address is not None
+    return joins
 
 
 def _unmet(nodes: Sequence[dict[str, Any]], options: dict[str, Any]) -> str:
