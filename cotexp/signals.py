@@ -174,8 +174,13 @@ def _requeue(stop: Stopped, submitits: dict[int, Any]) -> None:
 def _slurm_state() -> str:
     """The state of this job in Slurm's queue, such as RUNNING; empty if Slurm does not answer."""
     command = ["squeue", "--noheader", "--format=%T", f"--jobs={os.environ.get('SLURM_JOB_ID', '')}"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError) as error:
-        _print(f"Slurm does not say whether this job goes on ({error})")
-        return ""
+    problem: Exception | None = None
+    for _ in range(5):
+        try:
+            return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+        except (OSError, subprocess.SubprocessError) as error:
+            problem = error
+            if getattr(error, "returncode", 0) >= 0:  # else a signal has killed it: Slurm sends each one to every process of a job
+                break
+    _print(f"Slurm does not say whether this job goes on ({problem})")
+    return ""

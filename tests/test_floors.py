@@ -16,6 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS: dict[str, int] = {
     "durable": 0,
+    "ownership": 0,
     "signals": 0,
     "credentials": 0,
     "visible": 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
@@ -225,3 +226,16 @@ def test_a_worker_is_not_ended_by_a_signal_that_comes_twice() -> None:
 def test_a_stop_can_be_pickled() -> None:
     stop = pickle.loads(pickle.dumps(signals.Stopped(signal.SIGTERM)))
     assert (stop.number, stop.code, str(stop)) == (15, 143, "stopped by SIGTERM")
+
+
+@pytest.mark.parametrize(("num_killed", "state"), [(0, "RUNNING"), (2, "RUNNING"), (9, "")])
+def test_a_signal_that_kills_the_question_for_a_jobs_state_does_not_answer_it(
+    num_killed: int, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Slurm sends every signal to all processes of a job."""
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho x >>{tmp_path}/asked\n[ $(wc -l <{tmp_path}/asked) -gt {num_killed} ] || kill -TERM $$\necho RUNNING\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert signals._slurm_state() == state
+    assert ("Slurm does not say" in capfd.readouterr().err) == (not state)

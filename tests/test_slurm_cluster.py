@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -65,11 +66,24 @@ def queue(partition: str) -> dict[str, slurm.Queued]:
     return {job: slurm.Queued(state, reason) for job, state, reason in (line.split("|") for line in lines)}
 
 
-def preempt() -> None:
-    """Let a job that has priority take all of both nodes for a moment."""
-    subprocess.run(
-        ["sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"], check=True, stdout=subprocess.PIPE
-    )
+def preempt(until: Path | None = None) -> None:
+    """Let a job that has priority take all cores of both nodes for a moment, or until a file exists."""
+    work = "sleep 1" if until is None else f"while [ ! -e {until} ]; do sleep 0.2; done"
+    cores = ["--nodes=2", "--ntasks-per-node=2", "--mem=100"]
+    subprocess.run(["sbatch", "--partition=high", *cores, "--output=/dev/null", f"--wrap={work}"], check=True, stdout=subprocess.PIPE)
+
+
+def wait_for_state(partition: str, state: str, process: forked.Process) -> None:
+    while [each.state for each in queue(partition).values()] != [state]:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.2)
+
+
+def restarts(outputs: Path) -> list[int]:
+    """How often each job of a sweep was queued again."""
+    jobs = [path.name for path in (outputs / "submitit").iterdir() if path.is_dir()]
+    shown = [subprocess.run(["scontrol", "show", "job", job], check=True, capture_output=True, text=True).stdout for job in jobs]
+    return [int(each.split("Restarts=")[1].split()[0]) for each in shown]
 
 
 def ended(process: forked.Process) -> tuple[int | None, str]:
@@ -124,6 +138,7 @@ def test_a_refused_sweep_ends_with_that_line_alone(cluster: None, tmp_path: Path
     assert errors.splitlines()[-1].startswith(
         "cotexp: hydra.launcher.partition=nosuch: sbatch refuses the sweep and says: invalid partition specified"
     )
+    assert not (tmp_path / "submitit").exists()
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +193,95 @@ def test_a_job_whose_node_goes_down_continues_on_the_other(cluster: None, undist
     subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"], check=False)  # it may have come back by itself
     assert status == 0, errors
     assert resume.metrics(tmp_path) == resume.metrics(undisturbed)
+
+
+@pytest.mark.timeout(1800)
+def test_a_suspended_job_goes_on_where_it_was(cluster: None, undisturbed: Path, tmp_path: Path) -> None:
+    moments = ["generation", "fine-tuning"]
+    process = sweep(tmp_path, "hydra.launcher.partition=suspended", held_at=",".join(moments))
+    for number, _ in enumerate(moments):
+        wait_for(tmp_path / f"held-{number}", process)
+        preempt(until=tmp_path / f"end-{number}")
+        wait_for_state("suspended", "SUSPENDED", process)
+        before = {stage: resume.rows(tmp_path, stage) for stage in resume.STAGES}
+        (tmp_path / f"go-{number}").touch()
+        (tmp_path / f"end-{number}").touch()
+        wait_for_state("suspended", "RUNNING", process)
+    status, errors = ended(process)
+    assert status == 0, errors
+    assert restarts(tmp_path) == [0]
+    resume.assert_equal(tmp_path, undisturbed, before)
+
+
+@pytest.mark.timeout(1800)
+def test_a_job_whose_node_is_silent_waits_for_its_process_there_which_ends_when_the_node_comes_back(
+    cluster: None, undisturbed: Path, tmp_path: Path
+) -> None:
+    """Slurm starts the job elsewhere when slurmd is gone, though the job's processes live on; slurmd kills these as soon as it is back."""
+    process = sweep(tmp_path, "hydra.launcher.partition=high", held_at="round 2")
+    wait_for(tmp_path / "held-0", process)
+    node = subprocess.run(["squeue", "--noheader", "--format=%N"], check=True, capture_output=True, text=True).stdout.strip()
+    folder = Path(os.environ["SLURM_CONF"]).parent
+    os.kill(int((folder / f"slurmd-{node}.pid").read_text()), signal.SIGKILL)
+    before = {stage: resume.rows(tmp_path, stage) for stage in resume.STAGES}
+    try:
+        while not [path for path in tmp_path.glob("submitit/*/*_log.*") if "waiting for process" in path.read_text()]:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.5)
+        assert {stage: resume.rows(tmp_path, stage) for stage in resume.STAGES} == before
+    finally:
+        subprocess.run(["slurmd", "-N", node], check=True)
+    status, errors = ended(process)
+    assert status == 0, errors
+    assert restarts(tmp_path) == [1]
+    resume.assert_equal(tmp_path, undisturbed, before)
+
+
+@pytest.mark.timeout(1800)
+def test_a_job_out_of_time_saves_and_goes_on(cluster: None, undisturbed: Path, tmp_path: Path) -> None:
+    time_limit = ["hydra.launcher.timeout_min=3", "hydra.launcher.signal_delay_s=60"]
+    status, errors = ended(sweep(tmp_path, "hydra.launcher.partition=high", *time_limit, held_at="fine-tuning"))
+    assert status == 0, errors
+    assert restarts(tmp_path) >= [1]
+    resume.assert_equal(tmp_path, undisturbed, {})
+
+
+@pytest.mark.timeout(1800)
+def test_two_nodes_in_one_job_train_as_one_does_though_preempted(cluster: None, undisturbed: Path, tmp_path: Path) -> None:
+    two = ["hydra.launcher.nodes=2", "trainer=ddp", "trainer.num_nodes=2", "trainer.devices=1", "trainer.accelerator=cpu"]
+    process = sweep(tmp_path, "hydra.launcher.partition=low", *two, held_at="generation")
+    wait_for(tmp_path / "held-0", process)
+    preempt()
+    while resume.steps_done(tmp_path) < 4:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    before = {stage: resume.rows(tmp_path, stage) for stage in ("rationales", "rounds")}
+    preempt()
+    status, errors = ended(process)
+    assert status == 0, errors
+    assert restarts(tmp_path) >= [1]
+    for stage, kept in before.items():
+        assert resume.rows(tmp_path, stage) == kept
+        assert resume.content(tmp_path, stage) == resume.content(undisturbed, stage)
+    ours, theirs = resume.curve(tmp_path), resume.curve(undisturbed)
+    assert [row["step"] for row in ours] == [row["step"] for row in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one == pytest.approx(other, rel=1e-2), "float32 sums in another order, over all steps"
+
+
+@pytest.mark.timeout(1800)
+def test_a_point_that_its_job_refuses_is_named_and_takes_no_other_with_it(cluster: None, random_model: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(random_model, broken)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-64])
+    models = ["model=hf", f"model.path={broken},{random_model}", "compressor=self", "evaluation.modes=[base]"]
+    status, errors = ended(sweep(tmp_path / "outputs", "hydra.launcher.partition=high", *models))
+    assert (status, errors.splitlines()[-1]) == (
+        1,
+        f"cotexp: 1 of 2 points failed: model.path={broken} (the same command again tries these alone)",
+    )
+    assert len(list(tmp_path.glob("outputs/runs/*/*/*/metrics.json"))) == 1
 
 
 @pytest.fixture

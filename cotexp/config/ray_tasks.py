@@ -1,13 +1,15 @@
-"""Hydra's launcher of Ray on Ray's own API, with three differences.
+"""Hydra's launcher of Ray on Ray's own API, with four differences.
 
 It reaches a running cluster; the plugin asks every cluster for a store of its own, which Ray refuses. A point whose process or node dies more often
-than `max_retries`, or that fails, does not end the sweep. A point that no node can hold is named.
+than `max_retries`, or that fails, does not end the sweep. A point that no node can hold is named. A signal to the command lets points save what they
+have before they end.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -17,6 +19,7 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra_plugins.hydra_ray_launcher.ray_launcher import RayLauncher
 from omegaconf import OmegaConf, open_dict
 
+from cotexp import signals
 from cotexp.config import plugins
 from cotexp.settings.base import RunFailed
 
@@ -26,7 +29,7 @@ SMALLEST_STORE = 75 * 2**20
 """Bytes of the smallest object store that Ray begins: only settings and results pass through it."""
 
 
-class Tasks(RayLauncher):
+class Tasks(RayLauncher):  # type: ignore[misc]
     """Points as tasks of Ray."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -43,7 +46,12 @@ class Tasks(RayLauncher):
         state = Singleton.get_state()
         log.info("%d points for Ray, on %d nodes", len(job_overrides), sum(each["Alive"] for each in ray.nodes()))
         tasks = [run.remote(self, list(overrides), initial_job_idx + number, state) for number, overrides in enumerate(job_overrides)]
-        return [_result(task, list(overrides)) for task, overrides in zip(tasks, job_overrides, strict=True)]
+        try:
+            return [_result(task, list(overrides)) for task, overrides in zip(tasks, job_overrides, strict=True)]
+        except SystemExit:  # also what Ray makes of the Stopped that a signal raises while it waits
+            _end(tasks)
+            signals.check()
+            raise
 
 
 def register() -> None:
@@ -55,15 +63,16 @@ def _connect(init: Any) -> bool:
     """Begin a cluster or join the one at `address`; whether it was joined. Raises: RunFailed."""
     ray: Any = import_module("ray")
     address = init.get("address")
-    if address is None:
-        init = {"object_store_memory": SMALLEST_STORE, **init}
+    joins = address not in (None, "local")
+    if not joins:
+        init = {"object_store_memory": SMALLEST_STORE, **init, "address": "local"}  # without one Ray joins a cluster of this machine, if there is one
     try:
         if not ray.is_initialized():
             ray.init(**init)
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise RunFailed(f"hydra.launcher.ray.init.address={address}: {first} (a cluster is begun by `ray start --head`)") from None
-    return address is not None
+    return joins
 
 
 def _unmet(nodes: Sequence[dict[str, Any]], options: dict[str, Any]) -> str:
@@ -79,8 +88,28 @@ def _unmet(nodes: Sequence[dict[str, Any]], options: dict[str, Any]) -> str:
     return f"hydra.launcher.ray.remote: no node of the Ray cluster has {said}"
 
 
+def _end(tasks: Sequence[Any]) -> None:
+    """Let the points at work save what they have, and begin no others."""
+    ray: Any = import_module("ray")
+    log.warning("points end at their next row or step; a second signal ends them at once")
+    for task in tasks:
+        ray.cancel(task)
+    ray.wait(tasks, num_returns=len(tasks))
+
+
 def _run_point(launcher: Any, overrides: list[str], number: int, state: dict[Any, Any]) -> JobReturn:
     """Run one point, in a process of Ray."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray ends a task by it, in vain where it is inherited as ignored
+    try:
+        with signals.handled(are_repeated=True):
+            return _run(launcher, overrides, number, state)
+    except signals.Stopped as stop:
+        if stop.number == signal.SIGINT:
+            raise KeyboardInterrupt from None  # which Ray expects of a task that it ends; anything else ends the process and is told as a fault
+        raise
+
+
+def _run(launcher: Any, overrides: list[str], number: int, state: dict[Any, Any]) -> JobReturn:
     setup_globals()
     Singleton.set_state(state)
     config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, overrides)

@@ -11,6 +11,7 @@ import functools
 import io
 import logging
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +93,10 @@ def _submit(launcher: Any, points: Sequence[Sequence[str]], first: int) -> list[
 
     kind, own = launcher.kind, dict(launcher.params)
     folder, limit = own.pop("submitit_folder"), own.pop("max_num_timeout", None)
+    launcher.sweep = uuid.uuid4().hex
     executor = submitit.AutoExecutor(folder=folder, cluster=kind, **({} if limit is None else {f"{kind}_max_num_timeout": limit}))
     if kind == "slurm":
-        own["teardown"] = slurm.requeues_if_killed_at_its_start(limit)
+        own["teardown"] = [f"# sweep {launcher.sweep}", *slurm.requeues_if_killed_at_its_start(limit)]
     shared = {"timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name", "stderr_to_stdout"}
     executor.update_parameters(**{name if name in shared else f"{kind}_{name}": value for name, value in own.items()})
     arguments = [
@@ -104,7 +106,18 @@ def _submit(launcher: Any, points: Sequence[Sequence[str]], first: int) -> list[
         with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what the error says as well
             return list(executor.map_array(launcher, *zip(*arguments, strict=True)))
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+        _remove_files_of(launcher.sweep, submitit.core.utils.JobPaths.get_first_id_independent_folder(folder))
         raise slurm.refusal(error, launcher.params, len(points)) from None
+
+
+def _remove_files_of(sweep: str, folder: Path) -> None:
+    """Remove what submitit wrote for a refused sweep; other sweeps may be writing beside it. The folder goes as well if nothing else is in it."""
+    for path in (*folder.glob("*.pkl"), *folder.glob(".submission_file_*.sh")):
+        with contextlib.suppress(FileNotFoundError):
+            if sweep.encode() in path.read_bytes():
+                path.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 Look = Mapping[str, slurm.Queued] | None

@@ -12,7 +12,7 @@ from typing import Any
 from openai import APIConnectionError, APIStatusError, APITimeoutError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
-from cotexp.inference import completions
+from cotexp.inference import completions, time_limit
 from cotexp.inference.api_refusals import Fault, Refusal, Rejected, refusal_of, retry_after, wait_seconds
 from cotexp.inference.api_service import ApiService
 from cotexp.inference.engine import Output, Request
@@ -166,8 +166,8 @@ class ApiBatch:
         """The server's response to one body. Raises: Fault if no readable response arrives."""
         num_answers = self.throttle.num_answers
         try:
-            async with asyncio.timeout(self.server.timeout):  # post() skips the checks of chat.completions.create(), a fifth of its time
-                answer = completions.parsed(await self.client.post("/chat/completions", cast_to=object, body=body))
+            sent = self.client.post("/chat/completions", cast_to=object, body=body)  # skips chat.completions.create()'s checks, a fifth of its time
+            answer = completions.parsed(await time_limit.within(self.server.timeout, sent))
         except (APITimeoutError, TimeoutError):
             raise Fault("time-outs", means_too_many=self.throttle.num_answers == num_answers) from None
         except APIConnectionError:

@@ -60,7 +60,7 @@ class ApiService:
 
     def client(self) -> AsyncOpenAI:
         """A client that does not retry. A server without a key in the settings does not receive the user's OpenAI key."""
-        timeout = Timeout(self.server.timeout, connect=min(CONNECT_SECONDS, self.server.timeout))
+        timeout = Timeout(None, connect=min(CONNECT_SECONDS, self.server.timeout))
         address = credentials.fill_address(self.server.base_url)
         headers = {name: credentials.environment_value(variable) for name, variable in json.loads(self.server.headers_env).items()}
         return AsyncOpenAI(api_key=self._key or "none", base_url=address, default_headers=headers, max_retries=0, timeout=timeout)

@@ -6,6 +6,7 @@ processes can share a store.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import uuid
@@ -13,11 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cotexp import durable, signals
+from cotexp import durable, ownership, signals
 from cotexp.store.claims import Claims
 from cotexp.store.ledgers import Ledger
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Damaged, read_json, write_json
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -55,11 +58,11 @@ class Store:
     def artifact(self, spec: Spec, build: Callable[[Path], None]) -> Path:
         """The folder of this artifact. `build(folder)` makes it unless it exists.
 
-        After a kill `build` gets the same unfinished folder again, so that it can resume.
+        After a kill `build` gets the same unfinished folder again, so that it can resume. If this process was suspended for longer than a lease
+        and another one has taken the folder over, this one leaves it to that one and waits.
         Raises: Damaged if a folder without a valid manifest is in its place; nothing is built then. Stopped on a signal.
         """
         path = self.artifact_path(spec)
-        partial = self.unfinished_path(spec)
         claims = Claims(path.with_name("claims"), self.writer)
         while not self.has_artifact(spec):
             signals.check()
@@ -69,12 +72,32 @@ class Store:
                     continue
                 if self.has_artifact(spec):
                     break
-                partial.mkdir(parents=True, exist_ok=True)
-                build(partial)
-                with signals.at_safe_points():
-                    write_json(partial / "manifest.json", {"stage": spec.stage, "key": spec.key, **spec.description, "libraries": libraries()})
-                    durable.put(partial, path)
+                try:
+                    self._build(spec, build)
+                except Exception:
+                    if not (new_owner := self._new_owner(spec)):
+                        raise
+                    log.warning(
+                        "%s %s has been taken over by %s, because this process was suspended or had lost the disk; it is left to that one",
+                        *(spec.stage, spec.key, new_owner),
+                    )
         return path
+
+    def _build(self, spec: Spec, build: Callable[[Path], None]) -> None:
+        partial, path = self.unfinished_path(spec), self.artifact_path(spec)
+        partial.mkdir(parents=True, exist_ok=True)
+        owner = ownership.take(partial, self.writer)
+        build(partial)
+        with signals.at_safe_points():
+            owner.check()
+            write_json(partial / "manifest.json", {"stage": spec.stage, "key": spec.key, **spec.description, "libraries": libraries()})
+            durable.put(partial, path)
+            (path / ownership.OWNER).unlink()
+
+    def _new_owner(self, spec: Spec) -> str:
+        """Who builds this artifact, or has finished it, in place of this process; empty if nobody does."""
+        name = ownership.owner(self.unfinished_path(spec)).name
+        return name if name not in ("", self.writer) else "another process" if self.has_artifact(spec) else ""
 
 
 def libraries() -> dict[str, str]:

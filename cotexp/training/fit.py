@@ -134,8 +134,13 @@ def _lightning(trainer: Trainer, recorder: Recorder, *, num_steps: int, num_micr
 
 
 def repair(job: FitJob) -> None:
-    """Make the folder of a killed fine-tuning consistent: keep a complete checkpoint, and cut the curve at its step."""
+    """Make the folder of a killed fine-tuning consistent: keep a complete checkpoint, and cut the curve at its step.
+
+    Files that it was writing are removed: if it is only suspended, it goes on to write into those, and not into ours of the same name.
+    """
     curve, state, best = job.folder / CURVE, job.folder / RESUMABLE, job.folder / BEST
+    for unfinished in (*job.folder.glob("*.new"), *({*job.folder.glob("*.safetensors")} - {best})):
+        unfinished.unlink()
     resumable.repair(state)
     if resumable.progress(state).best_step and not _can_be_read(best):
         log.warning("%s, the best weights so far, cannot be read; training starts again", best)
@@ -216,6 +221,7 @@ def check_sides(lengths: list[int], limit: RopeLimit | None, trainer: Trainer) -
 def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts: dict[str, int]) -> None:
     """Load the best weights into `model`, which must not be sharded, and save it."""
     model.load_state_dict({name.removeprefix("model."): each for name, each in load_file(recorder.best).items()}, strict=False)
+    recorder.owner.check()
     loading.save(model, tokenizer, job.folder, dtype=getattr(torch, job.save_dtype))
     summary = {
         "num_steps": recorder.num_steps,
@@ -226,6 +232,7 @@ def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts:
     }
     unfinished = job.folder / "training.json.new"
     unfinished.write_text(json.dumps(summary, indent=2))
+    recorder.owner.check()
     durable.put(unfinished, job.folder / "training.json")
     recorder.best.unlink()
     resumable.remove(recorder.resumable)

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import save_file
 
-from cotexp import durable, signals
+from cotexp import durable, ownership, signals
 from cotexp.settings.training import Trainer
 from cotexp.training import resumable
 from cotexp.training.resumable import Progress
@@ -34,7 +34,7 @@ class Recorder(pl.Callback):
         self.num_steps, self.on_row = num_steps, on_row
         self.validation_steps = {round(part * num_steps / trainer.num_validations) for part in range(1, trainer.num_validations + 1)}
         self.seconds_between_checkpoints = trainer.checkpoint_every_seconds
-        self.done = resumable.progress(self.resumable)
+        self.done, self.owner = resumable.progress(self.resumable), ownership.owner(folder)
         self.last_checkpoint, self.seconds_of_checkpoint = time.monotonic(), 0.0
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
@@ -66,6 +66,7 @@ class Recorder(pl.Callback):
     def _save(self, trainer: pl.Trainer, module: Any) -> None:
         started = time.monotonic()
         if trainer.is_global_zero:
+            self.owner.check()
             durable.sync(self.curve)  # on the disk, a checkpoint must not be ahead of the curve
         resumable.save(self.resumable, module, trainer.optimizers[0], self.done, writes=trainer.is_global_zero)
         self.last_checkpoint = time.monotonic()
@@ -94,11 +95,13 @@ class Recorder(pl.Callback):
                     weights[name] = weight.cpu().contiguous()
             if trainer.is_global_zero:
                 save_file(weights, self.best.with_suffix(".new"))
+                self.owner.check()
                 durable.put(self.best.with_suffix(".new"), self.best)
 
     def _write(self, trainer: pl.Trainer, row: CurveRow) -> None:
         row = {**row, "num_steps": self.num_steps}
         if trainer.is_global_zero:
+            self.owner.check()
             with self.curve.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             self.on_row(row, self.num_steps)

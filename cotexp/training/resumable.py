@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from cotexp import durable
+from cotexp import durable, ownership
 from cotexp.training import zero
 from cotexp.training.sharding import distributed, gathered, moments_of, trained_parameters
 
@@ -89,9 +89,10 @@ def save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, 
         if writes:
             weights[name], moments[name] = weight.cpu(), {key: value.cpu() for key, value in own.items()}
     if writes:
-        unfinished = path.with_suffix(".new")
+        unfinished, owner = path.with_suffix(".new"), ownership.owner(path.parent)
         previous(path).unlink(missing_ok=True)
         torch.save({"progress": done._asdict(), "weights": weights, "moments": moments}, unfinished)
+        owner.check()
         if path.is_file():
             path.rename(previous(path))
         durable.put(unfinished, path)

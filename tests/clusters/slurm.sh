@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A Slurm cluster of two nodes on one machine, all of it in FOLDER:   tests/clusters/slurm.sh start FOLDER [--accounting] | stop FOLDER
 # Needs root, and of Debian: slurm-wlm munge; with --accounting also slurmdbd mariadb-server. Prints the line that a shell needs to use it.
-# Partitions: `low` is preempted by requeue after 20 s of grace, `ungraced` at once, `cancelled` by cancelling after 20 s, all of them by `high`;
-# `short` takes jobs of one minute; every partition takes jobs of at most a day.
+# Partitions: `low` is preempted by requeue after 20 s of grace, `ungraced` at once, `cancelled` by cancelling after 20 s, `suspended` by suspension,
+# all of them by `high`; `short` takes jobs of one minute; every partition takes jobs of at most a day. A silent node is down after 30 s.
 set -euo pipefail
 usage="usage: $0 start FOLDER [--accounting] | stop FOLDER"
 [ $# -ge 2 ] || { echo "$usage" >&2; exit 2; }
@@ -97,8 +97,9 @@ SchedulerParameters=bf_interval=2,sched_interval=2,batch_sched_delay=0
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
+PreemptMode=SUSPEND,GANG
 KillWait=20
+SlurmdTimeout=30
 MaxArraySize=21
 $accounting
 NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$n1_port CPUs=2 RealMemory=8000
@@ -107,6 +108,7 @@ PartitionName=DEFAULT Nodes=n1,n2 MaxTime=1-0 State=UP
 PartitionName=low Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=20
 PartitionName=ungraced PriorityTier=1 PreemptMode=REQUEUE GraceTime=0
 PartitionName=cancelled PriorityTier=1 PreemptMode=CANCEL GraceTime=20
+PartitionName=suspended PriorityTier=1 PreemptMode=SUSPEND OverSubscribe=FORCE:1
 PartitionName=high PriorityTier=10 PreemptMode=OFF
 PartitionName=short PriorityTier=1 MaxTime=1 PreemptMode=OFF
 C

@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
+from cotexp import ownership
 from cotexp.signals import Stopped
 from cotexp.store import claims, ledgers
 from cotexp.store.claims import Claims, claim_is_alive
@@ -27,7 +28,7 @@ from cotexp.store.ledgers import Ledger
 from cotexp.store.processes import this_process
 from cotexp.store.specs import Spec, key_of
 from cotexp.store.store import Store
-from cotexp.store.stored_files import Row, StoreError
+from cotexp.store.stored_files import Row, StoreError, write_json
 
 SPEC = Spec("numbers", {"version": 1, "seed": 0})
 Emit = Callable[[Row], None]
@@ -555,8 +556,56 @@ def test_a_failed_build_leaves_a_partial_folder_that_the_next_build_continues(tm
         (folder / "step2").write_text("done")
 
     path = store.artifact(SPEC, goes_on)
-    assert files == ["step1"]
+    assert sorted(files) == ["owner", "step1"]
     assert {each.name for each in path.iterdir()} == {"step1", "step2", "manifest.json"}
+
+
+def remote_build(store: Store, content: str, *, finishes: bool) -> None:
+    """Another host takes the artifact over whose builder has been suspended."""
+    (claim,) = (store.root / "numbers" / "claims").glob("*.json")
+    claim.unlink()
+    partial = store.unfinished_path(SPEC)
+    ownership.take(partial, "elsewhere")
+    (partial / "weights").write_text(content)
+    if finishes:
+        write_json(partial / "manifest.json", {"stage": SPEC.stage, "key": SPEC.key})
+        partial.rename(store.artifact_path(SPEC))
+
+
+@pytest.mark.parametrize("finishes", [True, False])
+@pytest.mark.parametrize("writes", [True, False])
+def test_an_artifact_that_another_host_took_over_is_left_to_that_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, finishes: bool, writes: bool
+) -> None:
+    store, built = Store(tmp_path), []
+
+    def build(folder: Path) -> None:
+        built.append(len(built))
+        if len(built) == 1:
+            remote_build(store, "theirs", finishes=finishes)
+            if writes:
+                (folder / "notes").write_text("ours")
+            return
+        assert (folder / "weights").read_text() == "theirs", "goes on from what the other host left"
+
+    path = store.artifact(SPEC, build)
+    assert (path / "weights").read_text() == "theirs"
+    assert len(built) == (1 if finishes else 2), "the other host has not finished and holds no claim any more"
+    new_owner = "another process" if finishes else "elsewhere"
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"numbers {SPEC.key} has been taken over by {new_owner}, because this process was suspended")
+    assert (path / "owner").exists() == finishes, "the other host removes its own file"
+
+
+def test_an_error_of_a_build_that_nobody_took_over_is_told(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def loses_its_folder(folder: Path) -> None:
+        shutil.rmtree(folder)
+        (folder / "weights").write_text("whole")
+
+    with pytest.raises(FileNotFoundError):
+        store.artifact(SPEC, loses_its_folder)
 
 
 BUILD = """

@@ -1,6 +1,7 @@
 """Holds a job of Slurm at a moment until a signal comes, so that no clock decides where it is preempted.
 
 With this folder on its path, a job that runs for the N-th time waits at the N-th of COTEXP_HELD_AT: moments of `test_resume` in COTEXP_HELD_OUTPUTS.
+The file go-N there lets it go on to the next moment.
 """
 
 import os
@@ -16,15 +17,17 @@ if "submitit.core._submit" in sys.orig_argv and "COTEXP_HELD_AT" in os.environ:
     from cotexp.store import ledgers
     from cotexp.training import recorder
 
-    moments, attempt = os.environ["COTEXP_HELD_AT"].split(","), int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    moments, number = os.environ["COTEXP_HELD_AT"].split(","), int(os.environ.get("SLURM_RESTART_COUNT", 0))
     outputs = Path(os.environ["COTEXP_HELD_OUTPUTS"])
     fill, write = ledgers.Ledger.fill, recorder.Recorder._write
 
     def hold() -> None:
-        if attempt < len(moments) and MOMENTS[moments[attempt]](outputs):
-            (outputs / f"held-{attempt}").touch()
-            while not signals.noted():
+        global number
+        if number < len(moments) and MOMENTS[moments[number]](outputs):
+            (outputs / f"held-{number}").touch()
+            while not signals.noted() and not (outputs / f"go-{number}").exists():
                 time.sleep(0.02)
+            number += not signals.noted()
 
     def held_fill(self, ids, compute, **words):  # type: ignore[no-untyped-def]
         def held_compute(chunk, emit):  # type: ignore[no-untyped-def]
