@@ -34,6 +34,13 @@ VERBS = {
 WORDS = {"+": "add", "-": "take away", "*": "multiply by"}
 
 
+REWRITES = {
+    "levels": "a solution becomes the next shorter reference solution",
+    "elastic": "a solution loses one or two redundancies; the shortest one, and one that lacks a step, is written out again",
+}
+"""What a compressor is taught, by name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One operation of a story: `before` `operator` `operand` = `after`; `verb` selects its wording."""
@@ -72,9 +79,8 @@ class StoriesTask(GeneratedTask):
     max_operand: int = setting(9, "Largest number added or taken away.", low=2, high=50)
     rewrites: str = setting(
         "levels",
-        "What mixture.rewrite_ratio teaches a compressor: each reference solution and the next shorter one (levels), or to leave out one or two "
-        "redundancies, and to write steps again where nothing is redundant or a step is missing (elastic).",
-        choices=("levels", "elastic"),
+        f"What mixture.rewrite_ratio teaches a compressor. {'. '.join(f'{name}: {what}' for name, what in REWRITES.items())}.",
+        choices=tuple(REWRITES),
         keyed=IF_SET,
     )
 
@@ -157,7 +163,7 @@ def _elastic_rewrites(name: str, things: str, start: int, steps: list[Step], tex
     for step in steps:
         full, result = re.split(r"(?<=\d\.) ", _sentence(name, things, step, 0))
         told.append(elasticity.Step(full=full, brief=_sentence(name, things, step, 3), result=result))
-    return elasticity.elastic_rewrites(*_opening(name, things, start, 0), told, random.Random(f"rewrites/{text}"))
+    return elasticity.elastic_rewrites(" ".join(_opening(name, things, start, 0)), told, random.Random(f"rewrites/{text}"))
 
 
 def _opening(name: str, things: str, start: int, wording: int) -> Iterator[str]:
