@@ -156,7 +156,7 @@ def _rewriting(settings: dict[str, Any]) -> str:
         return ""
     taught = REWRITES[settings["task"].get("rewrites", "levels")]
     return (
-        f"## As a compressor\n\n{per_solution:g} rewrites for each full solution were among its examples: {taught}. Nothing else makes it do so. "
+        f"\n## As a compressor\n\n{per_solution:g} rewrites for each full solution were among its examples: {taught}. Nothing else makes it do so. "
         f"The prompt was:\n\n```\n{settings['compression']['prompt']}\n```\n"
     )
 
