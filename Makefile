@@ -45,6 +45,8 @@ quickstart: install
 tiny: install
 	$(BIN)/python run.py experiment=tiny
 	$(BIN)/cotexp export tiny cotexp/models/shipped/tiny --dtype bfloat16
+	$(BIN)/python run.py experiment=tiny_compressor
+	$(BIN)/cotexp export tiny_compressor cotexp/models/shipped/tiny_compressor --dtype bfloat16
 	$(BIN)/python run.py experiment=tiny_student
 	$(BIN)/cotexp export tiny_student cotexp/models/shipped/tiny_student --dtype bfloat16
 

@@ -50,6 +50,7 @@ class Question(Record):
     """A question with its gold answer in the form of its `answer_type`: a letter for a choice, "yes" or "no" for a boolean.
 
     `options` maps letters to texts if the answer is a choice. `references` are worked solutions, the most verbose first; there may be none.
+    `rewrites` are pairs (solution, its rewrite) that teach a compressor; if there are none, each reference and the next one are.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Question(Record):
     answer_type: AnswerType = "decimal"
     options: dict[str, str] = field(default_factory=dict)
     references: list[str] = field(default_factory=list)
+    rewrites: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)

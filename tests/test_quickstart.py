@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
+from statistics import mean
 
 import forked
 import pytest
+
+from cotexp.tasks import StoriesTask, load_questions
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,6 +51,21 @@ def test_the_quickstart_compresses_and_keeps_accuracy(quickstart: tuple[Path, st
     assert metrics["eval/compress/num_tokens"] <= 0.5 * metrics["eval/base/num_tokens"]
     assert metrics["eval/full/accuracy"] >= base - TOLERANCE
     assert metrics["eval/full/num_tokens"] >= 0.9 * metrics["eval/base/num_tokens"]
+
+
+@pytest.mark.slow
+def test_chains_of_the_quickstart_end_where_they_rebound_and_those_of_harder_questions_end_later(quickstart: tuple[Path, str]) -> None:
+    (path,) = quickstart[0].glob("runs/macc/quickstart/*/compressed.jsonl")
+    chains = [json.loads(line) for line in path.read_text().splitlines()]
+    rebounds = Counter(each["num_rounds_run"] for each in chains if each["stop_reason"] == "rebound")
+    assert sum(rebounds.values()) >= 0.6 * len(chains), rebounds
+    assert sum(count >= 0.05 * len(chains) for count in rebounds.values()) >= 3, rebounds
+    sets = load_questions(StoriesTask())
+    steps = {question.id: question.references[-1].count(" = ") for question in (*sets.train, *sets.validation)}
+    ends: dict[int, list[int]] = {}
+    for each in chains:
+        ends.setdefault(steps[each["rationale_id"].rpartition("/")[0]], []).append(each["num_rounds_run"])
+    assert mean(ends[2]) + 0.5 < mean(ends[3]) < mean(ends[4]) - 0.5
 
 
 @pytest.mark.slow

@@ -221,7 +221,10 @@ CHECKS: dict[str, tuple[list[str], list[str]]] = {
         ["evaluation.truncate_ratio must be set if evaluation.modes contains 'truncate'"],
     ),
     "a compressor without a model": (["compressor=local"], ["compressor.model.path must be given"]),
-    "a stop rule's number without the rule": (["compression.patience=2"], ["compression.patience is read only when stop=patience"]),
+    "a stop rule's number without the rule": (
+        ["compression.stop=rebound", "compression.patience=2"],
+        ["compression.patience is read only when stop=patience"],
+    ),
 }
 """As above, refused by the check of the command line, which the command prints line by line."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cotexp.compressions import compression_of
 from cotexp.store.stored_files import metrics_of
+from cotexp.tasks.stories import REWRITES
 
 if TYPE_CHECKING:
     from cotexp.models.loading import LoadedModel
@@ -52,7 +53,7 @@ print({printed})
 In training, `prompt` was a question within the prompt of its task.
 
 {prompts}
-
+{rewriting}
 ## Settings
 
 ```json
@@ -122,6 +123,7 @@ def _use(settings: dict[str, Any], loaded: LoadedModel, *, is_followed: bool) ->
         "inputs": _inputs(loaded),
         "printed": _printed(loaded),
         "prompts": _prompts(settings, loaded),
+        "rewriting": _rewriting(settings),
     }
 
 
@@ -145,6 +147,18 @@ def _prompts(settings: dict[str, Any], loaded: LoadedModel) -> str:
     names = settings["task"].get("train") or tasks
     prompts = {name: loaded.encoder.readable(tasks[name]["prompt"].replace("{{", "{").replace("}}", "}")) for name in names}
     return "\n\n".join(f"`{name}`:\n\n```\n{prompt}\n```" for name, prompt in prompts.items())
+
+
+def _rewriting(settings: dict[str, Any]) -> str:
+    """What the model was taught as a compressor, and the prompt that asks for it; empty if it was not."""
+    per_solution = settings["mixture"].get("rewrite_ratio", 0)
+    if not per_solution:
+        return ""
+    taught = REWRITES[settings["task"].get("rewrites", "levels")]
+    return (
+        f"\n## As a compressor\n\n{per_solution:g} rewrites for each full solution were among its examples: {taught}. Nothing else makes it do so. "
+        f"The prompt was:\n\n```\n{settings['compression']['prompt']}\n```\n"
+    )
 
 
 def _asked(settings: dict[str, Any], loaded: LoadedModel) -> str:

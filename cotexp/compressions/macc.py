@@ -10,6 +10,9 @@ from cotexp.compressions.rewriting import Rewriting
 from cotexp.methods.rounds import StopRule
 from cotexp.settings.base import setting
 
+WITH_NUMBER = ("fixed_k", "patience", "min_tokens")
+"""Stop rules that have a number, which is the setting of the same name."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Macc(Rewriting):
@@ -17,9 +20,9 @@ class Macc(Rewriting):
 
     name: str = setting("macc", "Name of the compression.", choices=("macc",))
     max_rounds: int | None = setting(None, "Round limit T (MACC studies 2 to 10, second-hand); by default compressor.rounds.", low=1, most=100)
-    stop: str = setting(
-        "rebound",
-        "Rule that ends the rounds besides the limit.",
+    stop: str | None = setting(
+        None,
+        "Rule that ends the rounds besides the limit; by default the one whose number is given, and rebound if there is none.",
         choices=("rebound", "fixed_k", "patience", "min_tokens", "answer_kept"),
     )
     fixed_k: int | None = setting(None, "Number of rounds for stop=fixed_k.", low=1, most=100)
@@ -31,7 +34,13 @@ class Macc(Rewriting):
 
     @property
     def stop_rule(self) -> StopRule:
+        assert self.stop is not None
         return StopRule(self.stop, self.max_rounds, self.fixed_k, self.patience, self.min_tokens, self.fixed_point)
+
+    def __post_init__(self) -> None:
+        if self.stop is None:
+            self.stop = next((rule for rule in WITH_NUMBER if getattr(self, rule) is not None), "rebound")
+        Rewriting.__post_init__(self)
 
     def complete(self, settings: Any) -> None:
         if self.max_rounds is None:
@@ -39,7 +48,7 @@ class Macc(Rewriting):
 
     def contradictions(self) -> Iterator[str]:
         yield from Rewriting.contradictions(self)
-        for rule in ("fixed_k", "patience", "min_tokens"):
+        for rule in WITH_NUMBER:
             value = getattr(self, rule)
             if self.stop == rule and value is None:
                 yield f"{rule} must be set when stop={rule}; got None"

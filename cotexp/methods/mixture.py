@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from cotexp.compressions.base import Compression
 from cotexp.records import Compressed, Example, Question, Rationale
@@ -50,22 +51,22 @@ def compressed_examples(
 
 
 def rewrite_examples(rationales: Sequence[Rationale], questions: Mapping[str, Question], prompt: str, count: int) -> list[Example]:
-    """`count` examples of the compressor's role from the questions' reference solutions: input one level, output the next.
+    """`count` examples of the compressor's role, each one of its question's `rewrites`, or else a reference solution and the next shorter one.
 
-    No output is longer than its input, and the shortest level is never an input.
+    With references alone, no output is longer than its input, and the shortest level is never an input.
     """
     examples = []
     for number in range(count):
         rationale = rationales[number % len(rationales)]
         question = questions[rationale.question_id]
-        chains = [reference.rsplit("\n", 1)[0] for reference in question.references]
-        level = _spread(f"{rationale.id}/{number // len(rationales)}", 0) % (len(chains) - 1)
+        pairs = question.rewrites or list(pairwise(reference.rsplit("\n", 1)[0] for reference in question.references))
+        before, after = pairs[_spread(f"{rationale.id}/{number // len(rationales)}", 0) % len(pairs)]
         examples.append(
             Example(
                 id=f"{rationale.id}/rewrite/{number // len(rationales)}",
                 question_id=question.id,
-                prompt=prompt.format(question=question.text, rationale=chains[level], answer=question.answer),
-                completion=chains[level + 1],
+                prompt=prompt.format(question=question.text, rationale=before, answer=question.answer),
+                completion=after,
                 form="rewrite",
             )
         )

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from cotexp.records import AnswerType, Question
-from cotexp.settings.base import ConfigError, setting
+from cotexp.settings.base import IF_SET, ConfigError, setting
+from cotexp.tasks import elasticity
 from cotexp.tasks.task import GeneratedTask, split_of
 
 SPLITS = ("train", "validation", "test")
@@ -30,6 +32,13 @@ VERBS = {
     "*": ("gets {n} times as many {things}",),
 }
 WORDS = {"+": "add", "-": "take away", "*": "multiply by"}
+
+
+REWRITES = {
+    "levels": "a solution becomes the next shorter reference solution",
+    "elastic": "a solution loses one or two redundancies; the shortest one, and one that lacks a step, is written out again",
+}
+"""What a compressor is taught, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,12 @@ class StoriesTask(GeneratedTask):
     max_operations: int = setting(4, "Most operations in a story.", low=1, high=8)
     max_value: int = setting(60, "Largest running total in a story.", low=10, high=99)
     max_operand: int = setting(9, "Largest number added or taken away.", low=2, high=50)
+    rewrites: str = setting(
+        "levels",
+        f"What mixture.rewrite_ratio teaches a compressor. {'. '.join(f'{name}: {what}' for name, what in REWRITES.items())}.",
+        choices=tuple(REWRITES),
+        keyed=IF_SET,
+    )
 
     def contradictions(self) -> Iterator[str]:
         yield from GeneratedTask.contradictions(self)
@@ -79,10 +94,10 @@ class StoriesTask(GeneratedTask):
 
     def generate(self, split: str, count: int) -> list[Question]:
         difficulty = Difficulty(self.min_operations, self.max_operations, self.max_value, self.max_operand)
-        return generate(split, count=count, seed=self.seed, difficulty=difficulty)
+        return generate(split, count=count, seed=self.seed, difficulty=difficulty, elastic=self.rewrites == "elastic")
 
 
-def generate(split: str, *, count: int, seed: int, difficulty: Difficulty) -> list[Question]:
+def generate(split: str, *, count: int, seed: int, difficulty: Difficulty, elastic: bool = False) -> list[Question]:
     """`count` different questions of `split`; the first n are the same whatever `count` is.
 
     Raises: ConfigError if the difficulty leaves fewer than `count` different problems.
@@ -113,6 +128,7 @@ def generate(split: str, *, count: int, seed: int, difficulty: Difficulty) -> li
                 task="stories",
                 answer_type="integer",
                 references=[f"{solve(name, things, start, steps, level)}\n{closing(steps[-1].after)}" for level in range(NUM_LEVELS)],
+                rewrites=_elastic_rewrites(name, things, start, steps, text) if elastic else [],
             )
         )
     return questions
@@ -139,6 +155,15 @@ def solve(name: str, things: str, start: int, steps: list[Step], level: int) -> 
     ahead = (len(steps) + 1) // 2 if half_way else 0
     sentences = [_sentence(name, things, step, wording + (number < ahead)) for number, step in enumerate(steps)]
     return " ".join([*_opening(name, things, start, wording + half_way), *sentences])
+
+
+def _elastic_rewrites(name: str, things: str, start: int, steps: list[Step], text: str) -> list[tuple[str, str]]:
+    """The pairs of `elasticity`, from the most verbose solution down to calculations with their operation."""
+    told = []
+    for step in steps:
+        full, result = re.split(r"(?<=\d\.) ", _sentence(name, things, step, 0))
+        told.append(elasticity.Step(full=full, brief=_sentence(name, things, step, 3), result=result))
+    return elasticity.elastic_rewrites(" ".join(_opening(name, things, start, 0)), told, random.Random(f"rewrites/{text}"))
 
 
 def _opening(name: str, things: str, start: int, wording: int) -> Iterator[str]:

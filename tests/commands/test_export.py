@@ -89,11 +89,12 @@ def finished_run(base: Path, outputs: Path, *, lora: bool, compression: dict[str
     run = outputs / "runs" / "toy" / "key"
     run.mkdir(parents=True)
     ratio = 0.5 if compression and compression["name"] == "tokenskip" else None
-    stored: dict[str, Any] = dict.fromkeys(("selection", "mixture", "trainer", "seed"), "as it was")
+    stored: dict[str, Any] = dict.fromkeys(("selection", "trainer", "seed"), "as it was")
     stored |= {"name": "toy", "model": dataclasses.asdict(settings), "evaluation": dataclasses.asdict(Evaluation(max_new_tokens=8, ratio=ratio))}
     stored |= {
         "task": {"name": "stories", "prompt": "{question} \\boxed{{}}"},
         "teacher": {"name": "self"},
+        "mixture": {"full_ratio": 0.5},
         "compression": compression or {"name": "macc"},
     }
     (run / "settings.json").write_text(json.dumps(stored))
@@ -209,6 +210,18 @@ def test_a_card_tells_how_to_ask_for_the_short_form(compression: dict[str, Any],
         turn = [{"role": "user", "content": "Q<|end|>0.5"}]
         ids = AutoTokenizer.from_pretrained(tmp_path / "new").apply_chat_template(turn, add_generation_prompt=True, return_dict=False)
         assert ids == fine_tuned.encoder.prompt("Q", ratio=0.5)
+
+
+def test_a_card_tells_what_a_compressor_was_taught_and_how_it_is_asked(random_model: Path, tmp_path: Path) -> None:
+    run, _ = finished_run(random_model, tmp_path / "outputs", lora=True, compression={"name": "reference", "prompt": "Shorten: {rationale}"})
+    export_model(str(run), tmp_path / "plain", dtype="float32", outputs=tmp_path / "outputs")
+    stored = json.loads((run / "settings.json").read_text())
+    (run / "settings.json").write_text(json.dumps(stored | {"mixture": {"rewrite_ratio": 7.0}, "task": stored["task"] | {"rewrites": "elastic"}}))
+    export_model(str(run), tmp_path / "taught", dtype="float32", outputs=tmp_path / "outputs")
+    card = (tmp_path / "taught" / "README.md").read_text()
+    assert "7 rewrites for each full solution were among its examples: a solution loses one or two redundancies; the shortest one" in card
+    assert "```\nShorten: {rationale}\n```" in card
+    assert "As a compressor" not in (tmp_path / "plain" / "README.md").read_text()
 
 
 def test_generation_settings_are_those_of_the_evaluation_and_not_of_the_source(random_model: Path, tmp_path: Path) -> None:

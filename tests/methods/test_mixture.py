@@ -13,7 +13,7 @@ from cotexp.compressions.rewriting import DEFAULT_REWRITE_PROMPT
 from cotexp.methods.mixture import compressed_examples, full_examples, mix, rewrite_examples
 from cotexp.records import Example
 from cotexp.settings.training import Mixture
-from cotexp.tasks import QuestionSets
+from cotexp.tasks import QuestionSets, StoriesTask, load_questions
 
 NUM = 200
 QUESTIONS = [f"q{number}" for number in range(NUM)]
@@ -101,6 +101,17 @@ def test_rewriting_examples_never_lengthen_and_never_begin_with_the_tersest_leve
         assert chains[chains.index(chain) + 1] == example.completion
         levels.add(chains.index(chain))
     assert levels == set(range(8)), "every level but the last is an input"
+
+
+def test_a_task_with_rewrites_of_its_own_teaches_these_and_nothing_else() -> None:
+    task = StoriesTask(num_train=40, num_validation=8, num_test=8, rewrites="elastic")
+    questions = {each.id: each for each in load_questions(task).train}
+    examples = rewrite_examples([rationale(each) for each in questions], questions, "{question}|{rationale}|{answer}", 1600)
+    seen = {(example.question_id, example.prompt.split("|")[1], example.completion) for example in examples}
+    assert seen == {(each.id, before, after) for each in questions.values() for before, after in each.rewrites}
+    assert {
+        example.prompt.split("|")[::2] == [questions[example.question_id].text, questions[example.question_id].answer] for example in examples
+    } == {True}
 
 
 def test_more_rewriting_examples_hold_the_fewer(small_questions: QuestionSets) -> None:

@@ -286,7 +286,8 @@ CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: Macc(stop="fixed_k"), "fixed_k must be set when stop=fixed_k"),
     (lambda: Macc(stop="patience"), "patience must be set when stop=patience"),
     (lambda: Macc(stop="min_tokens"), "min_tokens must be set when stop=min_tokens"),
-    (lambda: Macc(fixed_k=3), "fixed_k is read only when stop=fixed_k"),
+    (lambda: Macc(stop="rebound", fixed_k=3), "fixed_k is read only when stop=fixed_k"),
+    (lambda: Macc(fixed_k=3, patience=2), "patience is read only when stop=patience; got patience=2 with stop=fixed_k"),
     (lambda: Macc(stop="fixed_k", fixed_k=11, max_rounds=10), "fixed_k must not exceed max_rounds (10); got 11"),
     (lambda: Macc(prompt="Shorten it."), "prompt must contain {rationale}"),
     (lambda: SingleRound(prompt="{rationale} {solution}"), "prompt allows only answer, question, rationale"),
@@ -347,6 +348,12 @@ def test_settings_beside_a_contradiction_are_taken() -> None:
     assert Selection(order="highest_rd", rd="hidden", k=1, equal_questions=True).needs_scores
     assert LocalTeacher(num_samples=1, temperature=0.0).temperature == 0
     assert Macc(stop="fixed_k", fixed_k=10).fixed_k == 10
+    assert [Macc(**number).stop for number in ({}, {"fixed_k": 2}, {"patience": 1}, {"min_tokens": 9})] == [
+        "rebound",
+        "fixed_k",
+        "patience",
+        "min_tokens",
+    ]
     assert Trainer(strategy="ddp", devices=2, micro_batch_size=4).devices == 2
     assert StoriesTask(prompt="{question} in \\boxed{{}}").prompt.format(question="Q") == "Q in \\boxed{}"
 
