@@ -68,7 +68,7 @@ def test_a_run_has_its_key_group_job_type_notes_and_the_tag_of_its_sweep(whole: 
 
 def test_all_settings_are_there_and_flat_ones_name_the_option_of_each_slot_and_what_the_command_line_set(whole: Written) -> None:
     assert whole.config["trainer"]["learning_rate"] == 1e-3
-    assert whole.config["compression"]["max_rounds"] == 6
+    assert whole.config["compression"]["max_rounds"] == 10
     flat = {name: value for name, value in whole.config.items() if name.startswith("ablation/")}
     assert flat == {
         "ablation/task": "stories",
