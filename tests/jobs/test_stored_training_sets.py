@@ -16,7 +16,7 @@ from cotexp.settings.root import Settings
 from cotexp.store.specs import Spec
 
 SMALL = (
-    *("experiment=none", "teacher=reference", "compressor=tiny", "compressor.max_new_tokens=96", "evaluation.latency=false", "tracking=none"),
+    *("experiment=none", "teacher=reference", "compressor=tiny", "compressor.max_new_tokens=192", "evaluation.latency=false", "tracking=none"),
     *("task.num_train=6", "task.num_validation=2", "task.num_test=2"),
 )
 

@@ -120,6 +120,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         *(f"Trainer.{name}" for name in trainer),
         *(f"{section}.batch_size" for section in samplers),
         *(f"WandbTracking.{name}" for name in ("name", "project", "entity", "mode", "tags", "notes", "job_type", "upload", "finish_seconds")),
+        *(f"MlflowTracking.{name}" for name in ("name", "experiment", "uri", "tags", "notes", "upload", "finish_seconds")),
     }
 
 

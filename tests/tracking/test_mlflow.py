@@ -112,7 +112,7 @@ def test_a_run_has_its_name_key_status_times_notes_and_tags(whole: Held) -> None
 @needs_server
 @pytest.mark.slow
 def test_all_settings_are_parameters_and_flat_ones_name_the_options(whole: Held) -> None:
-    assert (whole.params["trainer.learning_rate"], whole.params["compression.max_rounds"], whole.params["seed"]) == ("0.001", "6", "7")
+    assert (whole.params["trainer.learning_rate"], whole.params["compression.max_rounds"], whole.params["seed"]) == ("0.001", "10", "7")
     assert (whole.params["ablation/compressor"], whole.params["ablation/compression/max_rounds"]) == ("tiny", "6")
     assert len(whole.params) > 100, "more than one request takes"
 
