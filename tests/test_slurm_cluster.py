@@ -24,10 +24,11 @@ pytestmark = pytest.mark.slow
 
 
 def begun(folder: Path, *words: str) -> Iterator[None]:
-    """A cluster in `folder`, used by every process that this one starts."""
-    needed = ["slurmctld", "slurmd", "munged", *(["slurmdbd", "mariadbd"] if words else [])]
+    """A cluster in `folder`, used by every process that this one starts until its end; then the one before is used again."""
+    before = os.environ.get("SLURM_CONF")
+    needed = ["slurmctld", "slurmd", "munged", *(["slurmdbd", "mariadbd"] if "--accounting" in words else [])]
     if missing := [each for each in needed if shutil.which(each, path=f"{os.environ['PATH']}:/usr/sbin") is None]:
-        pytest.skip(f"no {', '.join(missing)} here: apt-get install slurm-wlm munge{' slurmdbd mariadb-server' if words else ''}")
+        pytest.skip(f"no {', '.join(missing)} here: apt-get install slurm-wlm munge{' slurmdbd mariadb-server' if len(needed) > 3 else ''}")
     if os.geteuid():
         pytest.skip("the daemons of Slurm are started as root")
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
@@ -38,6 +39,8 @@ def begun(folder: Path, *words: str) -> Iterator[None]:
     finally:
         subprocess.run([CLUSTER, "stop", folder], check=True)
         os.environ.pop("SLURM_CONF", None)
+        if before:
+            os.environ["SLURM_CONF"] = before
 
 
 @pytest.fixture(scope="module")
@@ -196,24 +199,6 @@ def test_a_job_whose_node_goes_down_continues_on_the_other(cluster: None, undist
 
 
 @pytest.mark.timeout(1800)
-def test_a_suspended_job_goes_on_where_it_was(cluster: None, undisturbed: Path, tmp_path: Path) -> None:
-    moments = ["generation", "fine-tuning"]
-    process = sweep(tmp_path, "hydra.launcher.partition=suspended", held_at=",".join(moments))
-    for number, _ in enumerate(moments):
-        wait_for(tmp_path / f"held-{number}", process)
-        preempt(until=tmp_path / f"end-{number}")
-        wait_for_state("suspended", "SUSPENDED", process)
-        before = {stage: resume.rows(tmp_path, stage) for stage in resume.STAGES}
-        (tmp_path / f"go-{number}").touch()
-        (tmp_path / f"end-{number}").touch()
-        wait_for_state("suspended", "RUNNING", process)
-    status, errors = ended(process)
-    assert status == 0, errors
-    assert restarts(tmp_path) == [0]
-    resume.assert_equal(tmp_path, undisturbed, before)
-
-
-@pytest.mark.timeout(1800)
 def test_a_job_whose_node_is_silent_waits_for_its_process_there_which_ends_when_the_node_comes_back(
     cluster: None, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -286,10 +271,7 @@ def test_a_point_that_its_job_refuses_is_named_and_takes_no_other_with_it(cluste
 
 @pytest.fixture
 def accounting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    before = os.environ.get("SLURM_CONF")
     yield from begun(tmp_path_factory.mktemp("accounting"), "--accounting")
-    if before:
-        os.environ["SLURM_CONF"] = before
 
 
 @pytest.mark.timeout(600)
@@ -301,3 +283,26 @@ def test_with_accounting_wrong_accounts_are_refused_and_a_forgotten_job_is_known
     while not (states := slurm.accounts([job])) or states[job] == "PENDING":
         time.sleep(0.2)
     assert states[job].startswith("CANCELLED")
+
+
+@pytest.fixture
+def suspending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    yield from begun(tmp_path_factory.mktemp("suspending"), "--suspension")
+
+
+@pytest.mark.timeout(1800)
+def test_a_suspended_job_goes_on_where_it_was(suspending: None, undisturbed: Path, tmp_path: Path) -> None:
+    moments = ["generation", "fine-tuning"]
+    process = sweep(tmp_path, "hydra.launcher.partition=suspended", held_at=",".join(moments))
+    for number, _ in enumerate(moments):
+        wait_for(tmp_path / f"held-{number}", process)
+        preempt(until=tmp_path / f"end-{number}")
+        wait_for_state("suspended", "SUSPENDED", process)
+        before = {stage: resume.rows(tmp_path, stage) for stage in resume.STAGES}
+        (tmp_path / f"go-{number}").touch()
+        (tmp_path / f"end-{number}").touch()
+        wait_for_state("suspended", "RUNNING", process)
+    status, errors = ended(process)
+    assert status == 0, errors
+    assert restarts(tmp_path) == [0]
+    resume.assert_equal(tmp_path, undisturbed, before)

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# A Slurm cluster of two nodes on one machine, all of it in FOLDER:   tests/clusters/slurm.sh start FOLDER [--accounting] | stop FOLDER
+# A Slurm cluster of two nodes on one machine, all of it in FOLDER:   tests/clusters/slurm.sh start FOLDER [--accounting | --suspension] | stop FOLDER
 # Needs root, and of Debian: slurm-wlm munge; with --accounting also slurmdbd mariadb-server. Prints the line that a shell needs to use it.
-# Partitions: `low` is preempted by requeue after 20 s of grace, `ungraced` at once, `cancelled` by cancelling after 20 s, `suspended` by suspension,
-# all of them by `high`; `short` takes jobs of one minute; every partition takes jobs of at most a day. A silent node is down after 30 s.
+# Partitions: `low` is preempted by requeue after 20 s of grace, `ungraced` at once, `cancelled` by cancelling after 20 s, all of them by
+# `high`; `short` takes jobs of one minute; every partition takes jobs of at most a day. A silent node is down after 30 s. With --suspension `suspended`
+# is preempted by suspension; Slurm then cancels the jobs of `cancelled` without their 20 s.
 set -euo pipefail
-usage="usage: $0 start FOLDER [--accounting] | stop FOLDER"
+usage="usage: $0 start FOLDER [--accounting | --suspension] | stop FOLDER"
 [ $# -ge 2 ] || { echo "$usage" >&2; exit 2; }
 mkdir -p "$2"
 folder=$(cd "$2" && pwd); host=$(hostname -s); user=$(id -un)
@@ -47,6 +48,10 @@ auth="AuthType=auth/munge
 AuthInfo=socket=$folder/munge.socket,cred_expire=15"   # a requeued job starts after that many seconds, 120 by default; a slow machine needs some to begin a job
 
 accounting="AccountingStorageType=accounting_storage/none"
+preempt_mode=REQUEUE suspended=
+if [ "${3:-}" = --suspension ]; then
+  preempt_mode=SUSPEND,GANG suspended="PartitionName=suspended PriorityTier=1 PreemptMode=SUSPEND OverSubscribe=FORCE:1"
+fi
 if [ "${3:-}" = --accounting ]; then
   mariadb-install-db --no-defaults --datadir="$folder/database" --user="$user" --auth-root-authentication-method=normal >"$folder/log/install.log" 2>&1
   mariadbd --no-defaults --datadir="$folder/database" --user="$user" --socket="$folder/mariadb.socket" --pid-file="$folder/mariadb.pid" \
@@ -97,7 +102,7 @@ SchedulerParameters=bf_interval=2,sched_interval=2,batch_sched_delay=0
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 PreemptType=preempt/partition_prio
-PreemptMode=SUSPEND,GANG
+PreemptMode=$preempt_mode
 KillWait=20
 SlurmdTimeout=30
 MaxArraySize=21
@@ -108,7 +113,7 @@ PartitionName=DEFAULT Nodes=n1,n2 MaxTime=1-0 State=UP
 PartitionName=low Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=20
 PartitionName=ungraced PriorityTier=1 PreemptMode=REQUEUE GraceTime=0
 PartitionName=cancelled PriorityTier=1 PreemptMode=CANCEL GraceTime=20
-PartitionName=suspended PriorityTier=1 PreemptMode=SUSPEND OverSubscribe=FORCE:1
+$suspended
 PartitionName=high PriorityTier=10 PreemptMode=OFF
 PartitionName=short PriorityTier=1 MaxTime=1 PreemptMode=OFF
 C
