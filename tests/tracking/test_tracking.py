@@ -57,7 +57,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Written:
         (folder / "figures").mkdir()
         (folder / "figures" / "curve.png").write_bytes(png())
         options = {"sweep": "macc/rounds", "compression": "macc", "compressor": "tiny"}
-        publish(settings, folder, overrides=["compression.max_rounds=6", "seed=7", "paths.outputs=x"], options=options)
+        publish(settings, folder, overrides=["compression.max_rounds=10", "seed=7", "paths.outputs=x"], options=options)
     return written_in(outputs, KEY)
 
 
@@ -77,7 +77,7 @@ def test_all_settings_are_there_and_flat_ones_name_the_option_of_each_slot_and_w
         "ablation/selection": "all",
         "ablation/compressor": "tiny",
         "ablation/compression": "macc",
-        "ablation/compression/max_rounds": 6,
+        "ablation/compression/max_rounds": 10,
     }
 
 
