@@ -69,6 +69,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv[:end], argparse.Namespace(settings=argv[end + 1 :]))
 
 
+def _add_formats(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
+
+
 def _add_outputs(command: argparse.ArgumentParser) -> None:
     command.add_argument("--outputs", type=_path, default=Path("outputs"), help="folder of the store and of the runs (default outputs)")
 
@@ -170,7 +174,7 @@ def _add_report(add: AddParser) -> None:
         "(default: what the runs declare as their baseline, or random over all, or the first)",
     )
     report.add_argument("--mode", choices=MODES, help="evaluated mode (default: as declared, or each run's last)")
-    report.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
+    _add_formats(report)
     report.add_argument("--output", type=_path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME)")
     _add_outputs(report)
 
@@ -193,7 +197,7 @@ def _add_forecast(add: AddParser) -> None:
         metavar="SWEEP",
         help="a named grid, and overrides that replace or add to its settings, as after `python run.py -m`",
     )
-    forecast.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
+    _add_formats(forecast)
     forecast.add_argument("--output", type=_path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME/forecast)")
     _add_outputs(forecast)
 
@@ -207,7 +211,7 @@ def _add_elasticity(add: AddParser) -> None:
         epilog="python run.py -m sweep=macc/budgets; cotexp elasticity macc/quickstart",
     )
     elasticity.add_argument("runs", nargs="+", metavar="RUN", help="experiments, run keys, NAME/KEY, or patterns such as 'macc/*'")
-    elasticity.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
+    _add_formats(elasticity)
     elasticity.add_argument("--output", type=_path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME/elasticity)")
     _add_outputs(elasticity)
 

@@ -74,12 +74,13 @@ class Store:
                     break
                 try:
                     self._build(spec, build)
-                except Exception:
+                except Exception as error:  # what a lost folder ends with depends on the write that meets it first
                     if not (new_owner := self._new_owner(spec)):
                         raise
                     log.warning(
-                        "%s %s has been taken over by %s, because this process was suspended or had lost the disk; it is left to that one",
-                        *(spec.stage, spec.key, new_owner),
+                        "%s %s has been taken over by %s, because this process was suspended or had lost the disk; it is left to that one (%s)",
+                        *(spec.stage, spec.key, new_owner, type(error).__name__),
+                        exc_info=None if isinstance(error, ownership.TakenOver | OSError) else error,
                     )
         return path
 
