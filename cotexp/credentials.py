@@ -72,6 +72,11 @@ def is_secret_address(address: str) -> bool:
     return False
 
 
+def without_user(text: str) -> str:
+    """A text without user names and passwords in its addresses. A password may hold "@" and "/" as they are, so all up to the last "@" goes."""
+    return re.sub(r"://[^/\s]\S*@", "://", text)
+
+
 def secret_fields(value: Any, *, depth: int = 0) -> Iterator[str]:
     """Names of the fields at any depth of a JSON value that are headers or may hold a key; "" if the name itself may be one."""
     if depth > MAX_DEPTH:

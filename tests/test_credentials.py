@@ -238,3 +238,15 @@ def test_what_variables_hold_is_put_in_where_they_are_named(monkeypatch: pytest.
         service="s", model="m", base_url="https://a/{MY_KEY}", extra_body='{"a": ["{NOT_SET}"]}', headers_env='{"X": "TEAM"}', api_key_env="K"
     )
     assert server.variables == {"MY_KEY": "base_url", "NOT_SET": "extra_body", "TEAM": "headers_env", "K": "api_key_env"}
+
+
+@pytest.mark.parametrize("password", ["plain", "p@ss", "p/ss", "p@s/s@", "p:a?ss", ""])
+@pytest.mark.parametrize("scheme", ["http", "postgresql+psycopg2"])
+def test_no_part_of_a_password_is_shown_with_an_address(scheme: str, password: str) -> None:
+    said = credentials.without_user(f"no answer from {scheme}://me:{password}@host:5000/path, tried 3 times")
+    assert said == f"no answer from {scheme}://host:5000/path, tried 3 times"
+
+
+@pytest.mark.parametrize("address", ["http://host:5000/a", "sqlite:////home/me@work/m.db", "mailto me@host, then http://host"])
+def test_an_address_without_a_user_stays_as_it_is(address: str) -> None:
+    assert credentials.without_user(address) == address

@@ -60,7 +60,7 @@ class MlflowTracking(Section):
     def contradictions(self) -> Iterator[str]:
         if self.uri is None:
             return
-        if re.match(r"[^/]*://[^/]*@", self.uri):
+        if credentials.without_user(self.uri) != self.uri:
             yield (
                 "uri must have no user name or password, since settings are written to files; put them into the environment variables "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole address into MLFLOW_TRACKING_URI"

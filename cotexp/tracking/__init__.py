@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cotexp import credentials
 from cotexp.settings.root import Settings
 from cotexp.settings.tracking import MlflowTracking, WandbTracking
 from cotexp.tracking import environment, mlflow_server
@@ -137,7 +137,7 @@ class Tracker:
                 self._wait(publisher.run, error, is_last=is_last)
             except Exception as error:  # noqa: BLE001 - no error of tracking may end the experiment
                 if not self.broken:
-                    log.warning("%s tracking stopped: %s", publisher.run.title, _redacted(f"{type(error).__name__}: {error}"))
+                    log.warning("%s tracking stopped: %s", publisher.run.title, credentials.without_user(f"{type(error).__name__}: {error}"))
                 self.broken = True
                 return
 
@@ -148,12 +148,7 @@ class Tracker:
             self.broken = self.is_lost = True
             return
         if not self.has_warned:
-            told = _redacted(f"{run.title} ({run.address}) cannot be reached: {error}")
+            told = credentials.without_user(f"{run.title} ({run.address}) cannot be reached: {error}")
             log.warning("%s; the run goes on, and its tracker tries again every %.0f s", told, RETRY_SECONDS)
         self.has_warned = True
         self.ending.wait(RETRY_SECONDS)
-
-
-def _redacted(text: str) -> str:
-    """A text of a library without user names and passwords in addresses."""
-    return re.sub(r"://[^/\s@]*@", "://", text)

@@ -6,11 +6,11 @@ import contextlib
 import importlib.util
 import logging
 import os
-import re
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+from cotexp import credentials
 from cotexp.settings.base import ConfigError
 from cotexp.settings.tracking import MlflowTracking
 from cotexp.tracking.tracked_run import Unreachable
@@ -36,7 +36,7 @@ def uri(tracking: MlflowTracking) -> str:
 
 def shown_address(tracking: MlflowTracking) -> str:
     """The address of the server without user name, password and query."""
-    return re.sub(r"://[^/\s@]*@", "://", uri(tracking)).partition("?")[0]
+    return credentials.without_user(uri(tracking)).partition("?")[0]
 
 
 def check(tracking: MlflowTracking) -> None:
