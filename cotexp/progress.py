@@ -84,14 +84,15 @@ def bar(what: str, total: int) -> Iterator[Advance]:
     columns = (texts[0], BarColumn(), MofNCompleteColumn(), texts[1], TimeRemainingColumn())
     shown = Progress(*columns, console=console, disable=not console.is_terminal)
     task = shown.add_task(what, total=total or None, rate="", spent="")
-    started, count, dollars = time.monotonic(), 0, 0.0
+    started, count, reached, dollars = time.monotonic(), 0, 0, 0.0
     logged_at = watched_at = started
 
     def advance(row: Any = None, *, total: int | None = None, completed: int | None = None) -> None:
-        nonlocal count, dollars, logged_at, watched_at
+        nonlocal count, reached, dollars, logged_at, watched_at
         if count == 0:
             shown.start()
-        count += 1
+        if completed is None or completed > reached:  # a step and the validation after it are one
+            count, reached = count + 1, completed or 0
         dollars += _cost(row)
         now = time.monotonic()
         rate, spent = count / max(1e-9, now - started), f", {dollars:.2f} dollars" if dollars else ""

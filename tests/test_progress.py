@@ -33,6 +33,13 @@ def test_rows_without_a_price_and_bars_without_a_total_are_shown_without(monkeyp
     assert "dollars" not in caplog.text
 
 
+def test_a_step_and_the_validation_after_it_count_once_also_in_a_resumed_fine_tuning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="cotexp"), progress.bar("training", 0) as advance:
+        for step in (41, 42, 42, 43, 44, 44):
+            advance({"step": float(step)}, total=44, completed=step)
+    assert re.fullmatch(r"training: 4 computed in [\d.]+ s", caplog.messages[-1])
+
+
 @pytest.mark.parametrize(("seconds", "pace"), [(0.125, "8.0/s"), (20.0, "20.0 s each")])
 def test_slow_rows_are_shown_in_seconds_for_each(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seconds: float, pace: str

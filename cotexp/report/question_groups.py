@@ -142,7 +142,7 @@ def _draw(figure: Any, found: Sequence[Table]) -> None:
             shift = 0.5 * (number - (len(rows) - 1) / 2) / len(rows)
             points = [(place + shift, cell) for place, cell in enumerate(row.cells) if cell.value is not None]
             axes.vlines([x for x, _ in points], [cell.low for _, cell in points], [cell.high for _, cell in points], color=line.colour, linewidth=1)
-            look = {"marker": line.marker, "color": line.colour, "linestyle": line.style, "linewidth": 1, "label": row.label}
+            look = {"marker": line.marker, "color": line.colour, "linestyle": line.style, "linewidth": 1, "label": row.label.replace("`", "")}
             axes.plot([x for x, _ in points], [cell.value for _, cell in points], **look)
         axes.set_xticks(range(len(table.columns)), [column.title.replace(" (", "\n(") for column in table.columns], fontsize=8)
         axes.set(xlabel=table.title.removeprefix("Accuracy in %, by "), ylim=(-3, 103))
