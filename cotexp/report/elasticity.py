@@ -62,7 +62,8 @@ def make(names: Sequence[str], outputs: Path) -> tuple[Report, dict[str, bytes]]
     Raises: ConfigError if there is no finished run, or no two runs differ in the budget alone.
     """
     found = find_runs(names, outputs, mode=MODE, only=names)
-    groups, left_out = _groups(found.runs)
+    unread = [*found.left_out, *(f"{folder.relative_to(outputs / 'runs')}: not finished" for folder in found.unfinished)]
+    groups, left_out = _groups(found.runs, unread)
     tables = [_table(f"{number}", each) for number, each in enumerate(groups, 1)]
     report = Report(
         name=f"{joined_name(names)}/elasticity",
@@ -73,7 +74,7 @@ def make(names: Sequence[str], outputs: Path) -> tuple[Report, dict[str, bytes]]
             for each, table in zip(groups, tables, strict=True)
         ),
         footnotes=tuple(dict.fromkeys(_footnotes(groups))),
-        left_out=(*found.left_out, *left_out, *(f"{folder.relative_to(outputs / 'runs')}: not finished" for folder in found.unfinished)),
+        left_out=tuple(left_out),
         runs=tuple(
             UsedRun(table=table.name, row=f"{budget}", name=run.name, key=run.key, seed=run.seed, folder=run.folder)
             for each, table in zip(groups, tables, strict=True)
@@ -86,8 +87,11 @@ def make(names: Sequence[str], outputs: Path) -> tuple[Report, dict[str, bytes]]
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-def _groups(runs: Sequence[Run]) -> tuple[list[Elasticity], list[str]]:
-    """Runs with equal settings but for the budget, and lines about the others. Raises: ConfigError if no two budgets can be compared."""
+def _groups(runs: Sequence[Run], unread: Sequence[str]) -> tuple[list[Elasticity], list[str]]:
+    """Runs with equal settings but for the budget, and lines about the others after those about runs that were not read.
+
+    Raises: ConfigError if no two budgets can be compared.
+    """
     by_rest: dict[tuple[tuple[str, str], ...], dict[int, Run]] = {}
     others = [f"{run.name}/{run.key}" for run in runs if BUDGET not in run.identity]
     for run in sorted((run for run in runs if BUDGET in run.identity), key=lambda run: run.finished):
@@ -95,7 +99,8 @@ def _groups(runs: Sequence[Run]) -> tuple[list[Elasticity], list[str]]:
         by_rest.setdefault(tuple(sorted(rest.items())), {})[int(run.settings["compression"]["budget"])] = run
     several = [dict(sorted(group.items())) for group in by_rest.values() if len(group) > 1]
     alone = [f"{run.name}/{run.key}" for group in by_rest.values() if len(group) == 1 for run in group.values()]
-    left_out = [f"{listed(names)}: {why}" for names, why in ((others, "no budget in its prompt"), (alone, "no other budget to compare")) if names]
+    unused = ((others, "no budget in its prompt"), (alone, "no other budget to compare"))
+    left_out = [*unread, *(f"{listed(names)}: {why}" for names, why in unused if names)]
     if not several:
         raise ConfigError(
             "elasticity: needs finished runs of compression=budget under two budgets or more with otherwise equal settings, such as those of "

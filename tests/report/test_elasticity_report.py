@@ -140,6 +140,15 @@ def test_one_budget_alone_is_refused_with_the_next_step(tmp_path: Path) -> None:
         made(tmp_path)
 
 
+@pytest.mark.parametrize("file", ["settings.json", "stages.json", "questions.json", "metrics.json"])
+def test_a_broken_run_is_named_where_the_others_cannot_be_compared(tmp_path: Path, file: str) -> None:
+    write_budget_run(tmp_path, 10, {"q0": [30]})
+    (write_budget_run(tmp_path, 50, {"q0": [30]}) / file).write_text("")
+    with pytest.raises(ConfigError) as refused:
+        elasticity.make(["exp"], tmp_path)
+    assert any((line.startswith("left out: exp/b50: ") and file in line) or "exp/b50: not finished" in line for line in refused.value.problems)
+
+
 def test_the_newer_of_two_runs_under_one_budget_counts(tmp_path: Path) -> None:
     rising(tmp_path)
     newer = write_budget_run(tmp_path, 50, {f"q{number}": [9] for number in range(10)}, key="again")
