@@ -250,7 +250,7 @@ def test_a_stopped_training_goes_on_at_the_very_step_with_the_same_loss_curve(tm
     assert [row["step"] for row in ours] == [row["step"] for row in theirs]
     assert [row["train/loss"] for row in ours] == pytest.approx([row["train/loss"] for row in theirs], abs=1e-6)
     log = next(tmp_path.glob("runs/*/*/*/log.txt")).read_text()
-    assert int(re.findall(r"training: (\d+) computed", log)[-1]) == len(curve(tmp_path)) - steps, "a step was made again"
+    assert int(re.findall(r"training: (\d+) computed", log)[-1]) == len(ours) - steps, "a step was made again"
     assert 3 <= steps < len(ours)
 
 
