@@ -34,6 +34,8 @@ def make(names: Sequence[str], outputs: Path, options: ReportOptions) -> Report:
     """
     distinct = list(dict.fromkeys(names))
     declared = report_names()
+    if places := [each for each in options.overrides if each.lstrip("+").startswith("paths.")]:
+        raise ConfigError(f"report: the folder of runs and store is given by --outputs DIR, not as a setting; got {' '.join(places)}")
     if len(distinct) == 1 and distinct[0] in declared:
         return report_of(distinct[0], report_named(distinct[0]), outputs, options, grid=grid, published=published_named)
     if options.overrides:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -62,12 +63,10 @@ def bootstrap_interval(
 
 
 def mean_and_deviation(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation of `values`, one per seed. Raises: ValueError without values."""
+    """Mean and sample standard deviation of `values`, one per seed; of equal values exactly their value and 0. Raises: ValueError without values."""
     if not values:
         raise ValueError("a mean over seeds needs at least one value; got none")
-    centre = mean(values)
-    deviation = math.sqrt(math.fsum((each - centre) ** 2 for each in values) / (len(values) - 1)) if len(values) > 1 else math.nan
-    return Spread(centre, deviation)
+    return Spread(float(statistics.mean(values)), statistics.stdev(values) if len(values) > 1 else math.nan)
 
 
 def shares_correct(predictions: Sequence[Prediction], rule: str = "strict") -> dict[str, float]:

@@ -108,12 +108,12 @@ def usual_baseline(arms: Sequence[Arm]) -> Arm:
     return next((arm for arm in arms if _is_random(arm.runs[0].settings.get("selection") or {})), arms[0])
 
 
-def label_of(known: Sequence[str], selector: str) -> str:
-    """The label that has all parts of `selector`, such as "selection=random". Raises: ConfigError unless exactly one fits."""
+def label_of(known: Sequence[str], selector: str, place: str) -> str:
+    """The label that has all parts of `selector`, such as "selection=random", given in `place`. Raises: ConfigError unless exactly one fits."""
     matching = fitting(known, selector)
     if len(matching) != 1:
         which = f"fits {len(matching)} arms, name more of its settings" if matching else f"is not an arm{suggestion(selector, list(known))}"
-        raise ConfigError(f"report: --baseline {selector!r} {which}; arms: {'; '.join(known)}")
+        raise ConfigError(f"report: {place} {selector!r} {which}; arms: {'; '.join(known)}")
     return matching[0]
 
 

@@ -27,6 +27,7 @@ from cotexp.report.expected_runs import (
     match_runs,
     named,
     place_of,
+    renamed,
     stored_runs,
     unexpected,
     unfinished_gap,
@@ -74,7 +75,8 @@ class Part(NamedTuple):
 def report_of(name: str, report: DeclaredReport, outputs: Path, options: ReportOptions, *, grid: Grid, published: FindPublished) -> Report:
     """The report that a declaration describes. Raises: ConfigError for an unknown mode or baseline, or settings that no run has."""
     plans = [named(_plan(table, outputs, options, grid), table.labels) for table in report.tables]
-    baselines = _requested_baselines(plans, options.baseline)
+    requested = _requested_baselines(plans, [options.baseline and renamed(options.baseline, table.labels) for table in report.tables])
+    baselines = [ours or declared for ours, declared in zip(requested, _declared_baselines(name, report.tables, plans), strict=True)]
     overrides = [*options.overrides, *place_of(outputs)]
     parts = [
         _part(f"{number}", *table, report.title, overrides, published)
@@ -93,20 +95,33 @@ def report_of(name: str, report: DeclaredReport, outputs: Path, options: ReportO
     )
 
 
-def _requested_baselines(plans: Sequence[ExpectedArms], baseline: str | None) -> list[str | None]:
-    """The requested baseline for each table that has this arm, None (the table's own) for the others. Raises: ConfigError if no table has it."""
+def _requested_baselines(plans: Sequence[ExpectedArms], baselines: Sequence[str | None]) -> list[str | None]:
+    """The requested baseline, in the words of each table, for the tables that have this arm; None (the table's own) for the others.
+
+    Raises: ConfigError if no table has it.
+    """
     labels = [[arm.label for arm in plan.arms] for plan in plans]
-    if baseline is None or baseline == OWN_BASE:
-        return [baseline for _ in plans]
-    if not any(fitting(label, baseline) for label in labels):
-        label_of(list(dict.fromkeys(itertools.chain(*labels))), baseline)
-    return [baseline if fitting(label, baseline) else None for label in labels]
+    asked = [
+        baseline if baseline == OWN_BASE or (baseline and fitting(label, baseline)) else None
+        for label, baseline in zip(labels, baselines, strict=True)
+    ]
+    if baselines[0] and not any(asked):
+        label_of(list(dict.fromkeys(itertools.chain(*labels))), baselines[0], "--baseline")
+    return asked
+
+
+def _declared_baselines(report: str, tables: Sequence[DeclaredTable], plans: Sequence[ExpectedArms]) -> Iterator[str | None]:
+    """The baseline that each table declares, in its words. Raises: ConfigError unless exactly one arm fits, also while none has finished."""
+    for number, (table, plan) in enumerate(zip(tables, plans, strict=True)):
+        baseline = table.baseline and renamed(table.baseline, table.labels)
+        known = [arm.label for arm in plan.arms]
+        yield label_of(known, baseline, f"{report}: tables[{number}].baseline") if baseline and baseline != OWN_BASE else baseline
 
 
 def _part(
     name: str, settings: DeclaredTable, plan: ExpectedArms, baseline: str | None, title: str, overrides: Sequence[str], published: FindPublished
 ) -> Part:
-    rows = _rows(plan, baseline or settings.baseline)
+    rows = _rows(plan, baseline)
     table = make_table(name, settings.title or title, rows, settings.columns)
     by_difficulty = question_groups.of_arms(rows, name)
     rows_of_others = [published_rows(rows, published(rows.file), table.columns) for rows in settings.published]
@@ -189,7 +204,7 @@ def _baseline(plan: ExpectedArms, requested: str | None) -> Arm | str | None:
     known = [arm.label for arm in plan.arms]
     if not requested and not fitting(known, plan.baseline):
         return usual_baseline(arms)
-    label = label_of(known, requested) if requested else fitting(known, plan.baseline)[0]
+    label = label_of(known, requested, "--baseline") if requested else fitting(known, plan.baseline)[0]
     return next((arm for arm in arms if arm.label == label), f"no finished run of the baseline, {label}")
 
 

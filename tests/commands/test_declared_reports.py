@@ -221,6 +221,33 @@ def test_every_declared_report_can_be_made_of_nothing(name: str, tmp_path: Path)
     assert all(len(row.cells) == len(table.columns) for table in report.tables for row in table.rows)
 
 
+def test_a_declared_baseline_may_name_its_settings_whole_or_short_and_is_checked_before_any_run_has_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+
+    def declared(baseline: str) -> DeclaredReport:
+        where = {"compression.max_rounds": 2, "mixture.full_ratio": 0.25}
+        table = DeclaredTable(sweep=ABLATION, where=where, baseline=baseline, labels={"compression.stop": "stop"})
+        return DeclaredReport(title="x", tables=[table])
+
+    for baseline in ("compression.stop=rebound", "stop=rebound", "base"):
+        monkeypatch.setattr(declared_reports, "report_named", lambda _, baseline=baseline: declared(baseline))
+        assert made(tmp_path).gaps
+    monkeypatch.setattr(declared_reports, "report_named", lambda _: declared("stop=rebound!"))
+    with pytest.raises(ConfigError, match=rf"^report: {ABLATION}: tables\[0\]\.baseline 'stop=rebound!' is not an arm"):
+        made(tmp_path)
+    monkeypatch.setattr(declared_reports, "report_named", lambda _: declared("stop=rebound"))
+    declared_reports.make([ABLATION], tmp_path, ReportOptions(baseline="compression.stop=min_tokens"))
+    with pytest.raises(ConfigError, match=r"^report: --baseline 'stop=x' is not an arm"):
+        declared_reports.make([ABLATION], tmp_path, ReportOptions(baseline="stop=x"))
+
+
+def test_the_folder_of_runs_is_no_setting_of_a_report(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is given by --outputs DIR, not as a setting; got paths\.outputs=/scratch"):
+        declared_reports.make([ABLATION], tmp_path, ReportOptions(overrides=("paths.outputs=/scratch",)))
+
+
 @pytest.mark.parametrize("name", declared_reports.published_names())
 def test_published_numbers_have_a_source_and_are_in_range(name: str) -> None:
     file = declared_reports.published_named(name)
