@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from cotexp.report import side_labels
 from cotexp.report.arm_rows import ArmRow
 from cotexp.report.style import COLOURS, Drawing
 
 NEAR = 0.05
 """Share of the axis. Points closer than this are drawn side by side at this distance."""
-LINE_INCHES = 0.17
-LABEL_WIDTH = 52
-"""Characters in a line of a label."""
 TICK_DISTANCE = 0.12
 """Share of the axis. If no two numbers of rationales are closer than this, they are the ticks of the axis."""
 
@@ -25,16 +22,14 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
     shown = [row for row in rows if row.answers and row.num_rationales]
     if len({row.num_rationales for row in shown}) < 2 and not any(row.is_selected for row in shown):
         return []
-    labels = [textwrap.fill(f"{row.label}: {row.accuracy:.1%}", LABEL_WIDTH) for row in shown]
-    label_inches = 0.1 + LINE_INCHES * max(label.count("\n") + 1 for label in labels)
-    height = max(3.0, label_inches * len(shown))
+    labels = side_labels.Labels([f"{row.label}: {row.accuracy:.1%}" for row in shown])
+    height = max(3.0, labels.inches)
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         places = _draw_points(axes, shown)
         _draw_bases(axes, rows)
-        points = list(zip(places, (100 * row.accuracy for row in shown), strict=True))
-        _draw_labels(axes, labels, points, gap=label_inches / height)
+        labels.draw(axes, list(zip(places, (100 * row.accuracy for row in shown), strict=True)), height)
         _draw_legend(figure, shown)
 
     return [
@@ -103,37 +98,6 @@ def _draw_bases(axes: Any, rows: Sequence[ArmRow]) -> None:
         axes.axhline(100 * row.accuracy, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
         text = f" {row.label}: {row.accuracy:.1%}"
         axes.text(0, 100 * row.accuracy, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, color=COLOURS["grey"])
-
-
-def _draw_labels(axes: Any, labels: Sequence[str], points: Sequence[tuple[float, float]], gap: float) -> None:
-    """Write the labels right of the axes in the order of the points, at least `gap` (a share of the height) apart, each with a line to its point."""
-    low, high = axes.get_ylim()
-    order = sorted(range(len(points)), key=lambda index: points[index][1])
-    heights = apart([(points[index][1] - low) / (high - low) for index in order], gap)
-    for index, height in zip(order, heights, strict=True):
-        axes.annotate(
-            labels[index],
-            xy=points[index],
-            xytext=(1.03, height),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=9,
-            arrowprops={"arrowstyle": "-", "color": COLOURS["grey"], "linewidth": 0.7, "alpha": 0.7, "shrinkB": 5, "relpos": (0, 0.5)},
-        )
-
-
-def apart(heights: Sequence[float], gap: float) -> list[float]:
-    """Rising `heights`, moved as little as possible so that they are `gap` apart within [0, 1]; evenly spaced if there is not enough room.
-
-    Method: isotonic regression of the heights less the gaps below them.
-    """
-    from scipy.optimize import isotonic_regression
-
-    room = 1 - gap * (len(heights) - 1)
-    if room < 0:
-        return [index / (len(heights) - 1) for index in range(len(heights))]
-    below = isotonic_regression([height - gap * index for index, height in enumerate(heights)]).x.clip(0.0, room)
-    return [float(height) + gap * index for index, height in enumerate(below)]
 
 
 def _draw_legend(figure: Any, rows: Sequence[ArmRow]) -> None:

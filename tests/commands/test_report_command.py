@@ -14,10 +14,11 @@ from run_folders import MORSD, RANDOM, write_run
 
 from cotexp.commands.cli import main
 from cotexp.commands.report import formats_of, report_experiments
-from cotexp.report.arm_figure import apart, side_by_side
+from cotexp.report.arm_figure import side_by_side
 from cotexp.report.arms import arms_of, labels, usual_baseline
 from cotexp.report.build import ReportOptions
 from cotexp.report.finished_runs import Run, find_runs, identity_of
+from cotexp.report.side_labels import apart
 from cotexp.settings.base import ConfigError
 
 
