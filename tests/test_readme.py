@@ -239,7 +239,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [str(ROOT / "run.py"), "-m", "debug=fast", "name=macc/quickstart", *sizes, "tracking=none"]
     done = forked.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
-    for name in ("morsd/quickstart", "macc/quickstart_ablation"):
+    for name in ("morsd/quickstart", "macc/quickstart_ablation", "macc/stop_rules"):
         shutil.copytree(folder / "outputs/runs/macc/quickstart", folder / "outputs/runs" / name)
         for path in (folder / "outputs/runs" / name).glob("*/settings.json"):
             path.write_text(json.dumps({**json.loads(path.read_text()), "name": name}))
