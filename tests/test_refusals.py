@@ -248,7 +248,7 @@ def test_two_grids_at_once_are_refused_in_words() -> None:
 FILE_CHECKS: dict[str, tuple[list[str], list[str]]] = {
     "only blank lines": (questions("blank"), ["task.file must hold at least one question", "blank.jsonl is empty"]),
     "a line that is no object": (questions("not_object"), ["not_object.jsonl, line 4 must be a JSON object; got list"]),
-    "an empty question": (questions("empty_question"), ["empty_question.jsonl, line 5: field 'question' is missing or empty", "task.question_field"]),
+    "an empty question": (questions("empty_question"), ["empty_question.jsonl, line 5: field 'question' must not be empty", "task.question_field"]),
     "an answer with two numbers": (questions("two_numbers"), ["two_numbers.jsonl, line 1", "field 'answer'", "got '3 or 4' (answer type decimal)"]),
     "bytes that are no text": (questions("bytes"), ["bytes.jsonl, line 1 is not UTF-8 (byte 0xff)"]),
     "a row with too many cells": (questions("cells.csv"), ["cells.csv, line 3 must have 2 cells as the header; got 3"]),

@@ -132,6 +132,9 @@ def _add_questions(add: AddParser) -> None:
         "--overlap", type=_number(1), nargs="?", const=13, metavar="WORDS", help="look for runs of this many words in train and test (13)"
     )
     questions.add_argument("--examples", type=_number(0), default=1, help="prompts to show per task (default 1)")
+    questions.add_argument(
+        "--detect", type=_path, metavar="FILE", help="print the settings that read this file, and three rows as they are then seen"
+    )
 
 
 def _add_runs(add: AddParser) -> None:

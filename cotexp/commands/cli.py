@@ -135,8 +135,11 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _questions(options: argparse.Namespace) -> None:
-    from cotexp.commands.questions import print_questions
+    from cotexp.commands.questions import print_detected, print_questions
 
+    if options.detect is not None:
+        print_detected(options.detect, options.overrides)
+        return
     print_questions(options.overrides, overlap=options.overlap, examples=options.examples)
 
 

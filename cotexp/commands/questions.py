@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from cotexp.config import command_line
+from cotexp.config.spelling import quoted
 from cotexp.progress import page
 from cotexp.records import Question
 from cotexp.report import incomplete, terminal
@@ -17,9 +21,15 @@ from cotexp.settings.root import Settings
 from cotexp.tasks import QuestionSets, Task, answer_type_of, data_folders, load_questions, prompt_of
 from cotexp.tasks.benchmarks import closing
 from cotexp.tasks.contamination import overlap as overlap_of
+from cotexp.tasks.detect import detect
 from cotexp.tasks.grading import Answered, grade_all
 
 SPLITS = ("train", "validation", "test")
+OF_CHOICES = "aqua"
+"""Task whose prompt asks for the letter of an option."""
+NUM_DETECTED = 3
+MOST_SHOWN = 400
+"""Characters of a field that are printed."""
 NUM_SHOWN = 5
 """Most overlapping test questions that are printed."""
 
@@ -38,6 +48,54 @@ def print_questions(overrides: list[str], *, overlap: int | None, examples: int)
             show_task(console, task, folders, overlap=overlap, examples=examples)
         if overlap is not None and len(settings.tasks) > 1:
             show_overlap_between(console, settings, folders, overlap)
+
+
+def print_detected(path: Path, overrides: list[str]) -> None:
+    """Print the settings that read a file, as questions and as recorded rationales, and three rows as they are then seen.
+
+    `overrides` are added to them, and replace what was found. Raises: ConfigError if nothing in the file looks like a question, or the settings
+    do not read it.
+    """
+    console = page()
+    found = detect(path)
+    if found.task.get("task.answer_type") == "choice":
+        [known] = command_line.check_command_line(["experiment=none", f"task={OF_CHOICES}"], multirun=False)
+        found.task["task.prompt"] = known.task.prompt
+    given = {override.partition("=")[0] for override in overrides}
+    typed = {
+        name: [*(f"{setting}={value}" for setting, value in _typed(settings).items() if setting not in given), *overrides]
+        for name, settings in {"questions": found.task, "rationales": found.teacher}.items()
+        if settings
+    }
+    for name, words in typed.items():
+        console.print(Text(f"{name}: {shlex.join(words)}", style="bold"), soft_wrap=True)
+    if not found.task:
+        here = ", ".join(map(str, found.rows[0].fields))
+        console.print(Text(f"no field holds answers that can be graded; name it by task.answer_field=FIELD; fields here: {here}", style="yellow"))
+    fields = {_role(setting): name for setting, name in {**found.task, **found.teacher}.items() if setting.endswith("_field")}
+    for row in found.rows[:NUM_DETECTED]:
+        console.print(Text(f"\n{row.place.removeprefix('--detect ')}", style="bold"))
+        for role, name in fields.items():
+            console.print(Text(f"{role}: {_shown(row.get(name))}"), soft_wrap=True)
+    if "questions" in typed:
+        [settings] = command_line.check_command_line(["experiment=none", *typed["questions"]], multirun=False)
+        show_task(console, settings.task, data_folders(settings.paths.data, settings.paths.outputs), overlap=None, examples=0)
+
+
+def _role(setting: str) -> str:
+    """What a field is for: "question" for task.question_field."""
+    return setting.partition(".")[2].removesuffix("_field")
+
+
+def _typed(settings: dict[str, str]) -> dict[str, str]:
+    """The values as they are typed on a command line."""
+    plain = re.compile(r"[\w./\[\]-]+")
+    return {name: value if plain.fullmatch(value) else quoted(value) for name, value in settings.items()}
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} ..."
 
 
 def show_task(console: Console, task: Task, folders: Sequence[Path], *, overlap: int | None, examples: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from cotexp.records import AnswerType, Question
-from cotexp.settings.base import ConfigError, setting, shortened, suggestion
+from cotexp.settings.base import ConfigError, setting, shortened
 from cotexp.tasks.benchmarks import with_closing
 from cotexp.tasks.options import label_and_text
 from cotexp.tasks.rows import Row, labels_of, options_of, read_rows
@@ -22,12 +22,12 @@ TEST_PART = 5
 
 @dataclass(slots=True, kw_only=True)
 class CustomTask(Task):
-    """Your own questions: JSON Lines, CSV or Parquet."""
+    """Your own questions: JSON, JSON Lines, CSV or Parquet. Fields may be paths such as doc.question."""
 
     name: str = setting("custom", "Name of the task; ids of its questions begin with it.")
     file: str | None = setting(
         None,
-        "File with the questions to train on (.jsonl, .csv, .parquet); its content is part of every key. None: the task is only evaluated.",
+        "File with the questions to train on (.jsonl, .json, .csv, .parquet); its content is part of every key. None: the task is only evaluated.",
         keyed=False,
         is_path=True,
     )
@@ -122,18 +122,17 @@ def _text(row: Row, name: str, setting: str) -> str:
 
 
 def _there(row: Row, name: str, setting: str) -> None:
-    value = row.fields.get(name)
-    if value is None or (isinstance(value, str) and not value.strip()):
-        here = list(row.fields)
-        raise ConfigError(
-            f"{row.place}: field '{name}' is missing or empty{'' if name in here else suggestion(name, here)}; "
-            f"fields here: {', '.join(here)}; see task.{setting}"
-        )
+    try:
+        value = row.value(name)
+    except ConfigError as error:
+        raise ConfigError(*(f"{problem}; see task.{setting}" for problem in error.problems)) from None
+    if isinstance(value, str) and not value.strip():
+        raise row.refusal(name, f"must not be empty; see task.{setting}")
 
 
 def _not_from_zero(task: CustomTask, row: Row) -> None:
     """Raises: ConfigError for an answer 0 that is not an option's label or text: the 1, 2, ... of other rows would then mean the wrong options."""
-    answer = str(row.fields[task.answer_field]).strip()
+    answer = str(row.value(task.answer_field)).strip()
     known = [*labels_of(row, task.options_field), *options_of(row, task.options_field).values()] if task.options_field else []
     if answer in ("0", "0.0") and not {"0", "0.0"} & {text.strip() for text in known}:
         raise row.refusal(
@@ -148,7 +147,7 @@ def _letter_of_label(task: CustomTask, row: Row, options: Mapping[str, str]) -> 
     if not task.options_field:
         return None
     labels = [label.strip().casefold() for label in labels_of(row, task.options_field)]
-    answer = str(row.fields[task.answer_field]).strip()
+    answer = str(row.value(task.answer_field)).strip()
     if answer.casefold() in labels:
         return list(options)[labels.index(answer.casefold())]
     label, text = label_and_text(answer)

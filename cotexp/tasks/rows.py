@@ -20,16 +20,17 @@ import orjson
 
 from cotexp.records import AnswerType, FinishReason
 from cotexp.settings.base import ConfigError, suggestion
+from cotexp.tasks import fields as named_fields
 from cotexp.tasks.finish_reasons import finish_reason
 from cotexp.tasks.options import LETTERS, label_and_text
 
 READERS = (".jsonl", ".json", ".csv", ".parquet")
-"""Endings of files that can be read; .json is read as JSON Lines too."""
+"""Endings of files that can be read; .json holds one array of objects, or JSON Lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row and its place, such as "gsm8k/train.jsonl, line 3"."""
+    """One row and its place, such as "gsm8k/train.jsonl, line 3". Names of fields may be paths: `cotexp.tasks.fields`."""
 
     fields: Mapping[str, Any]
     place: str
@@ -48,10 +49,29 @@ class Row:
 
     def optional_text(self, name: str) -> str:
         """The field's text, or an empty one if the field is missing, null or empty."""
-        value = self.fields.get(name)
+        value = self.get(name)
         if value is not None and not isinstance(value, str):
             raise self.refusal(name, f"must be a text; got {type(value).__name__}")
         return (value or "").strip()
+
+    def texts(self, name: str) -> list[str]:
+        """The field's text, or each text of a list, without outer white space.
+
+        Raises: ConfigError if the field is missing or empty, or something in it is empty or not a text.
+        """
+        value = self.value(name)
+        if not isinstance(value, list):
+            return [self.text(name)]
+        if not value:
+            raise self.refusal(name, "must not be empty")
+        return [Row({name: each}, f"{self.place}, {number} of {len(value)}").text(name) for number, each in enumerate(value, 1)]
+
+    def get(self, name: str) -> Any:
+        """The value of the field, None if it is missing."""
+        try:
+            return named_fields.find(self.fields, name)
+        except named_fields.NoField:
+            return None
 
     def mapping(self, name: str) -> Mapping[str, Any]:
         value = self.value(name)
@@ -61,12 +81,14 @@ class Row:
 
     def value(self, name: str) -> Any:
         """The value of the field. Raises: ConfigError if it is missing or null."""
-        if name in self.fields and self.fields[name] is None:
+        try:
+            value = named_fields.find(self.fields, name)
+        except named_fields.NoField as error:
+            near = suggestion(name.rpartition(".")[2], error.names)
+            raise ConfigError(f"{self.place}: field '{name}' {error}{near}; fields here: {', '.join(error.names) or 'none'}") from None
+        if value is None:
             raise self.refusal(name, "must not be null")
-        if name not in self.fields:
-            here = list(self.fields)
-            raise ConfigError(f"{self.place}: field '{name}' is missing{suggestion(name, here)}; fields here: {', '.join(here) or 'none'}")
-        return self.fields[name]
+        return value
 
     def gold(self, name: str, answer_type: AnswerType, options: Mapping[str, str] | None = None, *, raw: Any = None) -> str:
         """The field's answer (or `raw` in its place) in the form that is compared. Raises: ConfigError if it is not of this type."""
@@ -80,10 +102,18 @@ class Row:
 
     def finish_reason(self) -> FinishReason:
         """The finish reason of the row's text, by its field `finish_reason`. Raises: ConfigError if its value is unknown."""
+        return self.finish_reasons("finish_reason", 1)[0]
+
+    def finish_reasons(self, name: str, number: int) -> list[FinishReason]:
+        """The finish reasons of `number` texts: one for each of them in a list, or one for all. Raises: ConfigError for other numbers and words."""
+        value = self.get(name)
+        values = value if isinstance(value, list) else [value] * number
+        if len(values) != number:
+            raise self.refusal(name, f"must hold one finish reason for each of the row's {number} texts; got {len(values)}")
         try:
-            return finish_reason(self.fields.get("finish_reason"))
+            return [finish_reason(each) for each in values]
         except ValueError as error:
-            raise self.refusal("finish_reason", str(error)) from None
+            raise self.refusal(name, str(error)) from None
 
     def refusal(self, name: str, rule: str) -> ConfigError:
         return ConfigError(f"{self.place}: field '{name}' {rule}")
@@ -95,7 +125,7 @@ def _short(value: Any) -> str:
 
 
 def read_rows(path: Path, name: str) -> Iterator[Row]:
-    """The rows of a .jsonl, .json (JSON Lines), .csv or .parquet file; blank lines are skipped. Errors show `name`.
+    """The rows of a .jsonl, .json (one array or JSON Lines), .csv or .parquet file; blank lines are skipped. Errors show `name`.
 
     Raises: ConfigError naming the line when a line cannot be read.
     """
@@ -120,6 +150,9 @@ def _content(path: Path, name: str) -> bytes:
 
 
 def _json_rows(content: bytes, name: str) -> Iterator[Row]:
+    if content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
+        yield from _json_array(content, name)
+        return
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         place = f"{name}, line {number}"
         if not line.strip():
@@ -132,6 +165,19 @@ def _json_rows(content: bytes, name: str) -> Iterator[Row]:
         if not isinstance(row, dict):
             raise ConfigError(f"{place} must be a JSON object; got {type(row).__name__}")
         yield Row(row, place)
+
+
+def _json_array(content: bytes, name: str) -> Iterator[Row]:
+    """The objects of one array, which is the whole file."""
+    _decoded(content, name)
+    try:
+        rows = orjson.loads(content.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError as error:
+        raise ConfigError(f"{name} is not valid JSON ({error}); it must be one array of objects, or one object per line") from None
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise ConfigError(f"{name}, row {number} must be a JSON object; got {type(row).__name__}")
+        yield Row(row, f"{name}, row {number}")
 
 
 def _decoded(content: bytes, name: str, *, first_line: int = 1) -> str:

@@ -20,12 +20,15 @@ class RecordedTeacher(Teacher):
     name: str = setting("recorded", "Name of the teacher.", choices=("recorded",))
     files: list[str] = setting(
         [],
-        "Files with one rationale per row (JSON Lines, CSV or Parquet); * matches any name, {task} is replaced by the task's; "
+        "Files with one or more rationales per row (JSON, JSON Lines, CSV or Parquet); * matches any name, {task} is replaced by the task's; "
         "relative to the current folder or to a data folder.",
         keyed=False,
         is_path=True,
     )
-    text_field: str = setting("text", "Field with the rationale, its final answer included.", keyed=False)
+    text_field: str = setting("text", "Field with the rationale, its final answer included, or with a list of them.", keyed=False)
+    finish_reason_field: str = setting(
+        "finish_reason", "Field with the finish reason, or a list of them; complete texts where a row lacks it.", keyed=False
+    )
     question_field: str = setting("question", "Field with the text of the question.", keyed=False)
     id_field: str = setting("question_id", "Field with the id of the question: this project's, or the one in questions_file.", keyed=False)
     source_field: str = setting("source", "Field that names the author; the file's name where a row lacks it.", keyed=False)
@@ -64,9 +67,9 @@ def read_recorded(teacher: RecordedTeacher, task: str, questions: Sequence[Quest
     for path in paths:
         for row in read_rows(path, f"teacher.files: {path}"):
             matches = _matches(teacher, row, texts, ids)
-            written = Written(row.text(teacher.text_field), row.optional_text(teacher.source_field) or path.stem, row.finish_reason())
+            written = list(_written(teacher, row, path.stem))
             for each in matches:
-                found[each].append(written)
+                found[each] += written
             num_unmatched += not matches
     if not any(found.values()):
         raise ConfigError(
@@ -93,15 +96,22 @@ class _Ids:
         return cls(frozenset(known), by_text)
 
 
+def _written(teacher: RecordedTeacher, row: Row, author: str) -> Iterator[Written]:
+    """Every rationale of a row."""
+    texts = row.texts(teacher.text_field)
+    for text, reason in zip(texts, row.finish_reasons(teacher.finish_reason_field, len(texts)), strict=True):
+        yield Written(text, row.optional_text(teacher.source_field) or author, reason)
+
+
 def _matches(teacher: RecordedTeacher, row: Row, texts: dict[str, str], ids: _Ids) -> list[str]:
     if texts:
         name = str(row.value(teacher.id_field))
         if name not in texts:
             raise row.refusal(teacher.id_field, f"must be an id of teacher.questions_file; got {name!r}")
         return ids.by_text.get(_bare(texts[name]), [])
-    if teacher.id_field in row.fields:
+    if row.get(teacher.id_field) is not None:
         name = str(row.value(teacher.id_field))
-        if name in ids.known or teacher.question_field not in row.fields:
+        if name in ids.known or row.get(teacher.question_field) is None:
             return [name] if name in ids.known else []
     return ids.by_text.get(_bare(row.text(teacher.question_field)), [])
 

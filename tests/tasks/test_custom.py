@@ -131,11 +131,11 @@ def test_options_in_a_csv_cell_are_json(tmp_path: Path) -> None:
 
 
 BROKEN: list[tuple[dict[str, Any], str]] = [
-    ({"questions": "x", "answer": 1}, "field 'question' is missing or empty (did you mean 'questions'?); fields here: questions, answer; "),
-    ({"question": "", "answer": 1}, "field 'question' is missing or empty; fields here: question, answer; see task.question_field"),
+    ({"questions": "x", "answer": 1}, "field 'question' is missing (did you mean 'questions'?); fields here: questions, answer; "),
+    ({"question": "", "answer": 1}, "field 'question' must not be empty; see task.question_field"),
     ({"question": 5, "answer": 1}, "field 'question' must be a text; got int"),
-    ({"question": "x"}, "field 'answer' is missing or empty; fields here: question; see task.answer_field"),
-    ({"question": "x", "answer": None}, "field 'answer' is missing or empty"),
+    ({"question": "x"}, "field 'answer' is missing; fields here: question; see task.answer_field"),
+    ({"question": "x", "answer": None}, "field 'answer' must not be null; see task.answer_field"),
     ({"question": "x", "answer": "many"}, "field 'answer' must hold one number; got 'many' (answer type decimal)"),
     ({"question": "x", "answer": 1, "solution": 3}, "field 'solution' must be a text; got int"),
 ]
@@ -151,7 +151,7 @@ def test_a_malformed_row_is_refused_with_file_line_and_field(tmp_path: Path, row
     ("row", "expected"),
     [
         ({"stem": "x", "key": "C", "choices": ["x", "y"]}, "field 'key' must name one of the options A, B; got 'C' (answer type choice)"),
-        ({"stem": "x", "key": "A"}, "field 'choices' is missing or empty; fields here: stem, key; see task.options_field"),
+        ({"stem": "x", "key": "A"}, "field 'choices' is missing; fields here: stem, key; see task.options_field"),
         ({"stem": "x", "key": "A", "choices": "x or y"}, "field 'choices' must be a list of texts or an object of label and text"),
         ({"stem": "x", "key": "A", "choices": ["x"]}, "field 'choices' must hold 2 to 26 options; got 1"),
     ],
