@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from cotexp.records import AnswerType
 from cotexp.settings.base import ConfigError
@@ -18,7 +18,7 @@ NUM_ROWS = 200
 JOINED = "{instruction} {input}"
 """Question of Alpaca's rows."""
 PROSE = re.compile(r"[^\W\d_]{2,}\s+[^\W\d_]{2,}")
-"""Two words in a row: no formula. Any text can be read as LaTeX."""
+"""Two words in a row, which no formula has outside \\\\text."""
 QUESTIONS = (
     *["question", "problem", "query", "doc.question", "doc.problem", "messages.user", "conversations.user", "body.messages.user"],
     *("instruction", "prompt", "input", "stem", "text"),
@@ -134,12 +134,17 @@ def _kinds(rows: Sequence[Row], name: str, options: str | None) -> Iterator[str]
     """The first type of answer by which all rows can be read, the narrowest first."""
     if any(row.get(name) is None for row in rows):
         return
-    kinds: list[AnswerType] = ["choice"] if options else [kind for kind in ("boolean", "integer", "decimal", "latex") if kind in get_args(AnswerType)]
+    kinds: list[AnswerType] = ["choice"] if options else ["boolean", "integer", "decimal", "latex"]
     for kind in kinds:
         try:
             golds = [row.gold(name, kind, options_of(row, options) if options else None) for row in rows]
         except ConfigError:
             continue
-        if kind != "latex" or not any(PROSE.search(re.sub(r"\\(text|mbox)\s*\{[^{}]*\}", "", gold)) for gold in golds):
+        if kind != "latex" or not any(_is_prose(row.get(name), gold) for row, gold in zip(rows, golds, strict=True)):
             yield kind
         return
+
+
+def _is_prose(value: Any, gold: str) -> bool:
+    """Whether a value that can be read as LaTeX, as any text can, is no formula."""
+    return not isinstance(value, str | int | float) or bool(PROSE.search(re.sub(r"\\(text|mbox)\s*\{[^{}]*\}", "", gold)))
