@@ -248,6 +248,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, first in {"train": 0, "test": 100}.items():
         lines = [json.dumps({"question": f"What is {n} plus 1?", "answer": f"One more.\n#### {n + 1}"}) for n in range(first, first + 100)]
         (rows / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "MINE.json").write_text(json.dumps([{"doc": {"question": f"What is {n} plus 1?"}, "target": str(n + 1)} for n in range(20)]))
     (folder / "ANSWERS.jsonl").write_text(json.dumps({"id": "1", "gold": "7", "text": "The answer is 7."}) + "\n")
     return folder
 

@@ -18,7 +18,7 @@ NUM_ROWS = 200
 JOINED = "{instruction} {input}"
 """Question of Alpaca's rows."""
 PROSE = re.compile(r"[^\W\d_]{2,}\s+[^\W\d_]{2,}")
-"""Two words in a row, which no formula has outside \\\\text."""
+"""Two words in a row, which no formula has outside \\text."""
 QUESTIONS = (
     *["question", "problem", "query", "doc.question", "doc.problem", "messages.user", "conversations.user", "body.messages.user"],
     *("instruction", "prompt", "input", "stem", "text"),
