@@ -61,6 +61,13 @@ def log_probabilities(states: Hidden, target_N: torch.Tensor) -> torch.Tensor:
     return torch.cat([_log_softmax(states.logits_of(part_nD)).gather(1, target_n[:, None])[:, 0] for part_nD, target_n in parts])
 
 
+@torch.no_grad()
+def ranks(states: Hidden, target_N: torch.Tensor) -> torch.Tensor:
+    """(N,) places of the targets among all tokens, by their logits: 1 for the most likely. Equal logits share the better place."""
+    parts = zip(states.states_ND.split(states.at_once), target_N.split(states.at_once), strict=True)
+    return torch.cat([_ranks(states.logits_of(part_nD), target_n) for part_nD, target_n in parts])
+
+
 class _SummedLoss(torch.autograd.Function):
     """Computes the gradients of a part together with its loss, so that its logits are computed once and not kept."""
 
@@ -99,6 +106,10 @@ def _gradients(logits_nV: torch.Tensor, scores_nV: torch.Tensor, target_n: torch
     with torch.autocast(logits_nV.device.type, enabled=False):
         found = torch.autograd.grad(logits_nV, inputs, scores_nV.to(logits_nV.dtype), allow_unused=True)
     return [torch.zeros_like(each) if own is None else own for own, each in zip(found, inputs, strict=True)]
+
+
+def _ranks(logits_nV: torch.Tensor, target_n: torch.Tensor) -> torch.Tensor:
+    return 1 + (logits_nV > logits_nV.gather(1, target_n[:, None])).sum(dim=1)
 
 
 def _log_softmax(logits_nV: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from cotexp.models import identity
 from cotexp.records import Compressed, Example, Rationale
 from cotexp.settings.base import RunFailed, keyed
 from cotexp.settings.training import Trainer
-from cotexp.stages import grades, importances, rationales, rounds, scores
+from cotexp.stages import grades, importances, ranks, rationales, rounds, scores
 from cotexp.stages.context import OWN, Context, hash_of, own_of
 from cotexp.store.claims import POLL_SECONDS
 from cotexp.store.disk import sealed
@@ -30,7 +30,7 @@ def spec(context: Context) -> Spec:
     """The fine-tuned model: every setting, text and question that training sees."""
     settings, selection, tasks = context.settings, context.settings.selection, context.settings.task.train
     reads_grades = settings.mixture.originals == "correct" or selection.reads_grades
-    written, ranked = ([stage.spec(context, each) for each in tasks] for stage in (rounds, importances))
+    written, important, ranked = ([stage.spec(context, each) for each in tasks] for stage in (rounds, importances, ranks))
     own = {
         "model": {
             **{name: value for name, value in keyed(settings.model).items() if name not in OWN},
@@ -40,7 +40,8 @@ def spec(context: Context) -> Spec:
         "rationales": [rationales.spec(context, each).key for each in tasks],
         "num_samples": None if context.recorded else settings.teacher.num_samples,
         "rounds": [each.key for each in written if each],
-        **({"importances": [each.key for each in ranked if each]} if any(ranked) else {}),
+        **({"importances": [each.key for each in important if each]} if any(important) else {}),
+        **({"ranks": [each.key for each in ranked if each]} if any(ranked) else {}),
         "selection": keyed(selection),
         "scores": [own.key for each in tasks if (own := scores.spec(context, each)) is not None],
         "compression": keyed(settings.compression),
