@@ -86,9 +86,7 @@ class Scorer:
         self.packs = self._takes_masks() and self._difference(packed=True) < self._rounding()
 
     @torch.inference_mode()
-    def score(
-        self, items: Sequence[Item], on_item: Callable[[str, list[list[float]]], None], measure: Measure = head.log_probabilities
-    ) -> None:
+    def score(self, items: Sequence[Item], on_item: Callable[[str, list[list[float]]], None], measure: Measure = head.log_probabilities) -> None:
         """Call `on_item(id, scores)` once for each item as soon as it is scored, in any order.
 
         `scores` follows the item's texts, and each text's `read`: log p(token | prompt, the text's tokens before it) in nats, never above 0.
@@ -188,7 +186,7 @@ class Scorer:
             jobs = [(work, row, memory_SD) for work, memory_SD in zip(group, memories, strict=True) for row in work.rows]
             for compatible in self._compatible(jobs, packed=packed):
                 for batch in _batches(compatible, lambda job: len(job[1].ids_T), self.budget):
-                    self._run(*zip(*batch, strict=True), measure, packed=packed)
+                    self._run(measure, *zip(*batch, strict=True), packed=packed)
             yield from group
 
     def _compatible(self, jobs: Sequence[_Job], *, packed: bool) -> list[list[_Job]]:
@@ -226,7 +224,7 @@ class Scorer:
         memory_BSD = self.loaded.model.get_encoder()(input_ids=self._padded(prompts), attention_mask=self._lengths_mask(prompts)).last_hidden_state
         return [memory_SD[: len(ids)] for memory_SD, ids in zip(memory_BSD, prompts, strict=True)]
 
-    def _run(self, works: Sequence[_Work], rows: Sequence[Row], memories: Sequence[torch.Tensor | None], measure: Measure, *, packed: bool) -> None:
+    def _run(self, measure: Measure, works: Sequence[_Work], rows: Sequence[Row], memories: Sequence[torch.Tensor | None], *, packed: bool) -> None:
         """Compute the requested scores of these rows, and store them in their works."""
         if self.rope_limit:
             self.rope_limit.restart(self.loaded.model)

@@ -193,7 +193,7 @@ def identity_of(settings: dict[str, Any], mode: str) -> Flat:
 def _unread(settings: dict[str, Any], mode: str) -> Iterator[str]:
     """Prefixes of the settings that answers in this mode do not depend on, since the run has no scoring, rewriting, training or cutting."""
     order = ORDERS.get(settings.get("selection", {}).get("order", ""))
-    if order is None or not order.needs_scores:
+    if not (order and order.needs_scores) and not compression_of(settings).learns_labels:
         yield "scoring."
     if not compression_of(settings).asks_compressor:
         yield "compressor."

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cotexp import progress, signals
-from cotexp.methods import mixture
+from cotexp.methods import difficulty, mixture
 from cotexp.models import identity
-from cotexp.records import Compressed, Example, Rationale
+from cotexp.records import Compressed, Example, Question, Rationale
 from cotexp.settings.base import RunFailed, keyed
+from cotexp.settings.root import Settings
 from cotexp.settings.training import Trainer
 from cotexp.stages import grades, importances, ranks, rationales, rounds, scores
 from cotexp.stages.context import OWN, Context, hash_of, own_of
@@ -41,6 +42,7 @@ def spec(context: Context) -> Spec:
         "num_samples": None if context.recorded else settings.teacher.num_samples,
         "rounds": [each.key for each in written if each],
         **({"importances": [each.key for each in important if each]} if any(important) else {}),
+        **({"label": [settings.scoring.connector, settings.scoring.answer]} if settings.compression.learns_labels else {}),
         **({"ranks": [each.key for each in ranked if each]} if any(ranked) else {}),
         "selection": keyed(selection),
         "scores": [own.key for each in tasks if (own := scores.spec(context, each)) is not None],
@@ -76,9 +78,8 @@ def make_examples(context: Context, rationales: Sequence[Rationale], compressed:
     for split in ("train", "validation"):
         ids = {each.id for each in context.questions[split]}
         own = [each for each in rationales if each.question_id in ids]
-        own_ids = {each.id for each in own}
         full = mixture.full_examples(own, prompts, settings.compression)
-        short = mixture.compressed_examples(own, [each for each in compressed if each.rationale_id in own_ids], prompts, settings.compression)
+        short = _short_examples(settings, own, compressed, questions, prompts)
         if own and not short and settings.mixture.full_ratio != 1:
             raise RunFailed(
                 f"no {split} chain is left in compressed form: the rounds of all {len(own)} failed; look at the rewrites in "
@@ -90,6 +91,18 @@ def make_examples(context: Context, rationales: Sequence[Rationale], compressed:
             examples += mixture.rewrite_examples(own, questions, settings.compression.prompt, count)
         result[split] = examples
     return Examples(**result)
+
+
+def _short_examples(
+    settings: Settings, own: Sequence[Rationale], compressed: Sequence[Compressed], questions: Mapping[str, Question], prompts: Mapping[str, str]
+) -> list[Example]:
+    """The examples in short form of these rationales: their gold answers, or what is left of their chains."""
+    if settings.compression.learns_labels:
+        scoring = settings.scoring
+        labels = {each.id: f"{scoring.connector}{difficulty.answer_text(each, scoring.answer)}" for each in questions.values()}
+        return mixture.label_examples(own, labels, prompts, settings.compression)
+    ids = {each.id for each in own}
+    return mixture.compressed_examples(own, [each for each in compressed if each.rationale_id in ids], prompts, settings.compression)
 
 
 def make(context: Context, examples: Examples) -> Path:
@@ -106,6 +119,7 @@ def make(context: Context, examples: Examples) -> Path:
             model=context.settings.model,
             trainer=context.settings.trainer,
             seed=context.settings.seed,
+            full_loss_ratio=context.settings.mixture.full_loss_ratio,
             train=examples.train,
             validation=examples.validation,
             tasks={each.id: each.task for each in context.training_questions},

@@ -622,5 +622,5 @@ def planned_run_key(model: Path, outputs: Path) -> str:
 def test_artifacts_to_upload_are_stages_of_the_flow_dataset_and_selection() -> None:
     assert check("tracking=wandb", "tracking.upload=[scores,selection,checkpoint]").tracking.upload == ["scores", "selection", "checkpoint"]
     (problem,) = problems_of(lambda: check("tracking=wandb", "tracking.upload=[grades]"))
-    assert problem.startswith("tracking.upload must be one of dataset, texts, rationales, scores, rewrites, rounds, importances, perplexity, ")
+    assert problem.startswith("tracking.upload must be one of dataset, texts, rationales, scores, ranks, rewrites, rounds, importances, perplexity, ")
     assert problem.endswith("got 'grades'")

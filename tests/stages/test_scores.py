@@ -185,10 +185,10 @@ def test_every_text_is_scored_once_whoever_wrote_it(random_model: Path, tmp_path
     num_texts = 0
     score_items = scoring.Scorer.score
 
-    def counting(self: Any, items: Any, on_item: Any) -> None:
+    def counting(self: Any, items: Any, *others: Any) -> None:
         nonlocal num_texts
         num_texts += sum(len(item.texts) for item in items)
-        score_items(self, items, on_item)
+        score_items(self, items, *others)
 
     monkeypatch.setattr(scoring.Scorer, "score", counting)
     first = scores.score(context, own)
