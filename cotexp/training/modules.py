@@ -80,12 +80,23 @@ class MultitaskModule(pl.LightningModule):
     number of devices and micro-batches, because Lightning, DDP and FSDP divide by it. `tasks` are the names for `EncodedExample.task`.
     """
 
-    def __init__(self, model: Any, trainer: Trainer, plan: BatchPlan, *, tasks: Sequence[str], num_steps: int, first_step: int, seed: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        trainer: Trainer,
+        plan: BatchPlan,
+        *,
+        tasks: Sequence[str],
+        num_steps: int,
+        first_step: int,
+        seed: int,
+        full_loss_ratio: float | None = None,
+    ) -> None:
         super().__init__()
         self.model, self.options, self.num_steps, self.first_step, self.seed = model, trainer, num_steps, first_step, seed
         self.most_tokens, self.padding_free = plan.most_tokens, plan.padding_free
         self.tasks, self.sums = tasks, torch.zeros(2, len(tasks), len(FORMS))
-        self.full_loss_ratio: float | None = None
+        self.full_loss_ratio = full_loss_ratio
 
     @property
     def step(self) -> int:
