@@ -13,6 +13,7 @@ from cotexp.inference.local import LocalEngine
 from cotexp.jobs import pipeline, planning
 from cotexp.jobs.pipeline import Result
 from cotexp.records import Rationale
+from cotexp.report.compression_texts import mode_labels
 from cotexp.settings.root import Settings
 from cotexp.stages import rationales
 from cotexp.stages.scores import row_id
@@ -208,9 +209,8 @@ def test_answers_and_rationales_are_two_tasks_of_one_student_chosen_by_ranks_tha
     assert result.metrics["training/num_examples"] == 2 * kept
     assert {"eval/base/accuracy", "eval/full/accuracy", "eval/compress/accuracy"} <= result.metrics.keys()
     assert not any(name.startswith("compression/") for name in result.metrics), "no chain becomes shorter"
-    text = (result.folder / "results.md").read_text()
-    assert "asked: “Give only the answer.”" in text
-    assert "asked: “Explain the answer.”" in text
+    asked = {mode: label for mode, label in mode_labels(read_json(result.folder / "settings.json")).items() if mode in ("full", "compress")}
+    assert asked == {"full": "fine-tuned, asked: “Explain the answer.”", "compress": "fine-tuned, asked: “Give only the answer.”"}
     after = planning.plan(pipeline.make_context(settings, plan=True))
     assert {each.name: each.num_missing for each in after} == dict.fromkeys(before, 0)
     again = run(tmp_path / "outputs", *given, "mixture.full_loss_ratio=0.2")
