@@ -7,30 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from cotexp.compressions.base import Compression, StoredSettings
+from cotexp.compressions.base import StoredSettings
+from cotexp.compressions.labelling import Labelling
 from cotexp.settings.base import setting
 
 
 @dataclass(slots=True, kw_only=True)
-class AnswerOnly(Compression):
+class AnswerOnly(Labelling):
     """The model learns only the gold answer, and answers directly. The rationales choose the questions, one example for each."""
 
     has_full_form: ClassVar[bool] = False
-    learns_labels: ClassVar[bool] = True
-    asked_by: ClassVar[Literal["instruction"]] = "instruction"
 
     name: str = setting("answer_only", "Name of the compression.", choices=("answer_only",))
-    instruction: str = setting("Give only the answer.", "Asks for the answer alone on a new line after the task's prompt.")
 
     def complete(self, settings: Any) -> None:
         if settings.mixture.full_ratio is None:
             settings.mixture.full_ratio = 0.0
-
-    def contradictions(self) -> Iterator[str]:
-        if not self.instruction.strip():
-            yield f"instruction must not be blank; got {self.instruction!r}"
 
     @classmethod
     def disclosures(cls, settings: StoredSettings) -> Iterator[str]:

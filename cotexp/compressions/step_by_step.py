@@ -11,22 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
-from cotexp.compressions.base import Compression, StoredSettings
+from cotexp.compressions.base import StoredSettings
+from cotexp.compressions.labelling import Labelling
 from cotexp.settings.base import setting
 
 
 @dataclass(slots=True, kw_only=True)
-class StepByStep(Compression):
+class StepByStep(Labelling):
     """The gold answer and the rationale are two tasks, asked for by two instructions, with equal weight in the loss unless
     mixture.full_loss_ratio says otherwise (distilling step-by-step). Mode compress is the answer task, mode full the rationale task."""
 
-    learns_labels: ClassVar[bool] = True
-    asked_by: ClassVar[Literal["instruction"]] = "instruction"
-
     name: str = setting("step_by_step", "Name of the compression.", choices=("step_by_step",))
-    instruction: str = setting("Give only the answer.", "Asks for the answer alone on a new line after the task's prompt.")
     long_instruction: str = setting("Explain the answer.", "Asks for a rationale on a new line after the task's prompt.")
 
     def complete(self, settings: Any) -> None:
@@ -34,9 +31,9 @@ class StepByStep(Compression):
             settings.mixture.full_loss_ratio = 0.5
 
     def contradictions(self) -> Iterator[str]:
-        for name in ("instruction", "long_instruction"):
-            if not getattr(self, name).strip():
-                yield f"{name} must not be blank; got {getattr(self, name)!r}"
+        yield from Labelling.contradictions(self)
+        if not self.long_instruction.strip():
+            yield f"long_instruction must not be blank; got {self.long_instruction!r}"
         if self.instruction.strip() == self.long_instruction.strip():
             yield f"long_instruction must differ from instruction, or nothing tells the two tasks apart; got {self.long_instruction!r}"
 

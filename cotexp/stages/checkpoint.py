@@ -98,8 +98,7 @@ def _short_examples(
 ) -> list[Example]:
     """The examples in short form of these rationales: their gold answers, or what is left of their chains."""
     if settings.compression.learns_labels:
-        scoring = settings.scoring
-        labels = {each.id: f"{scoring.connector}{difficulty.answer_text(each, scoring.answer)}" for each in questions.values()}
+        labels = {each.id: difficulty.label(each, settings.scoring) for each in questions.values()}
         return mixture.label_examples(own, labels, prompts, settings.compression)
     ids = {each.id for each in own}
     return mixture.compressed_examples(own, [each for each in compressed if each.rationale_id in ids], prompts, settings.compression)
