@@ -70,8 +70,8 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     check_sides([len(each.encoded.ids) for each in (*train, *validation)], RopeLimit.of(model), job.trainer)
     plan = _plan(job, train, is_encoder_decoder=limits.reads_apart)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    reads = {"max_tokens": max_tokens(job.trainer), "encoder_decoder": limits.reads_apart}
-    data = MixtureData(train, validation, plan, pad_id, **reads, full_loss_ratio=job.full_loss_ratio)
+    most = max_tokens(job.trainer)
+    data = MixtureData(train, validation, plan, pad_id, max_tokens=most, encoder_decoder=limits.reads_apart, full_loss_ratio=job.full_loss_ratio)
     if job.trainer.num_workers == 1:
         repair(job)
     recorder = Recorder(job.folder, job.trainer, len(plan.global_batches), on_row)
