@@ -13,7 +13,7 @@ from cotexp.compressions import compression_of
 from cotexp.config.slots import SECTIONS
 from cotexp.records import Prediction
 from cotexp.selections.orders import ORDERS
-from cotexp.settings.base import IF_SET, ConfigError, RunFailed, spelled, suggestion
+from cotexp.settings.base import ConfigError, RunFailed, spelled, suggestion
 from cotexp.settings.evaluation import FINE_TUNED_MODES, MODES
 from cotexp.settings.root import READ_BY_TRAINING
 from cotexp.stages.grades import predictions_of_run
@@ -210,16 +210,9 @@ def _flatten(section: dict[str, Any], path: str, slot: str) -> Flat:
     for name, value in section.items():
         if isinstance(value, dict):
             flat |= _flatten(value, f"{path}.{name}", name if name in SECTIONS else slot)
-        elif (name in NAMES_CONTENT or name not in _not_keyed(slot)) and (name, spelled(value)) not in _defaults_of_later(slot):
+        elif name in NAMES_CONTENT or name not in _not_keyed(slot):
             flat[f"{path}.{name}"] = spelled(value)
     return flat
-
-
-@cache
-def _defaults_of_later(slot: str) -> set[tuple[str, str]]:
-    """Names and defaults of the settings of a slot that were added later: runs of earlier versions lack them, and are the same arm."""
-    fields = (field for section in SECTIONS.get(slot, {}).values() for field in section.__dataclass_fields__.values())  # type: ignore[attr-defined]
-    return {(field.name, spelled(field.default)) for field in fields if field.metadata.get("keyed") == IF_SET}
 
 
 @cache

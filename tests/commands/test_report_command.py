@@ -283,15 +283,6 @@ def test_scoring_is_read_by_orders_that_score_and_by_answers_as_training_example
     assert "scoring.connector" in identity_of(ranked, "full")
 
 
-def test_a_run_from_before_a_setting_existed_is_in_one_arm_with_a_run_at_its_default() -> None:
-    earlier = {"compression": {"name": "macc"}, "mixture": {"originals": "all"}, "evaluation": {"temperature": 0.0}}
-    later = {**earlier, "mixture": {"originals": "all", "full_loss_ratio": None}, "evaluation": {"temperature": 0.0, "top_p": 1.0}}
-    assert identity_of(earlier, "full") == identity_of(later, "full")
-    other = {**later, "mixture": {"originals": "all", "full_loss_ratio": 0.5}, "evaluation": {"temperature": 0.0, "top_p": 0.9}}
-    changed = {"mixture.full_loss_ratio": "0.5", "evaluation.top_p": "0.9"}
-    assert identity_of(other, "full") == {**identity_of(earlier, "full"), **changed}
-
-
 def test_arms_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for k in (10, 2, 1):
         write_run(tmp_path, f"k{k}", "10", selection={**RANDOM, "k": k})
