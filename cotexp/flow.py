@@ -25,6 +25,7 @@ BEFORE_TRAINING = tuple(
             "cotexp.stages.texts",
             "cotexp.stages.rationales",
             "cotexp.stages.scores",
+            "cotexp.stages.ranks",
             "cotexp.stages.selecting",
             "cotexp.stages.rewrites",
             "cotexp.stages.rounds",

@@ -25,6 +25,8 @@ Form = Literal["full", "compress", "rewrite"]
 AnswerType = Literal["integer", "decimal", "latex", "choice", "boolean"]
 MOST_NATS = 700.0
 """Above this many nats per token the perplexity overflows a float."""
+LEAST_NATS = 1e-12
+"""Bound of a surprisal that divides."""
 
 StopReason = Literal["rebound", "limit", "fixed_point", "failed", "patience", "min_tokens", "answer_lost", "fixed_k", "protected", "none"]
 
@@ -100,7 +102,8 @@ class Score(Record):
 
     `answer_nll` is the NLL of the gold answer (`num_answer_tokens`, including the end of the sequence) given only the question.
     `answer_nll_plain`, `_masked` and `_hidden` are given the question and the rationale: complete; without the sentence that states the answer;
-    with the answer's value also hidden in equations. `nll` is the NLL of the rationale's own `num_tokens` given the question.
+    with the answer's value also hidden in equations. `nll` is the NLL of the rationale's own `num_tokens` given the question; `rank_sum` is the
+    sum of their ranks among all tokens, each at most scoring.rank_limit, None if nobody asked for it.
     Source: MoRSD for the ratio RD = PPL(answer | question, rationale) / PPL(answer | question); lower is better. The masks are ours.
     """
 
@@ -113,6 +116,7 @@ class Score(Record):
     answer_nll_hidden: float
     num_tokens: int
     nll: float
+    rank_sum: int | None = None
 
     def rd(self, kind: str) -> float:
         """Rationale Difficulty (RD), a ratio of perplexities; `kind` is "plain", "masked" or "hidden"."""
@@ -123,6 +127,15 @@ class Score(Record):
     def perplexity(self) -> float:
         """The perplexity of the rationale per token, given the question."""
         return math.exp(min(self.nll / self.num_tokens, MOST_NATS))
+
+    @property
+    def rank_surprisal(self) -> float:
+        """Rank-Surprisal Ratio (RSR): the sum of the rationale's ranks over that of its surprisals in nats; lower is better.
+
+        Source: arXiv 2601.14249, and rsr_cal.py of github.com/UmeanNever/RankSurprisalRatio at 2675c01, which also has the bound below.
+        """
+        assert self.rank_sum is not None, "a selection that reads ranks says so"
+        return self.rank_sum / max(self.nll, LEAST_NATS)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -38,5 +38,5 @@ def compressed(question: str = "q", **changes: Any) -> Compressed:
 def score(name: str, **changes: Any) -> Score:
     """Likelihoods that make every ratio 1: one answer token."""
     with_rationale = {"answer_nll_plain": 3.0, "answer_nll_masked": 3.0, "answer_nll_hidden": 3.0}
-    sizes = {"num_answer_tokens": 1, "answer_nll": 3.0, "num_tokens": 10, "nll": 10.0}
+    sizes = {"num_answer_tokens": 1, "answer_nll": 3.0, "num_tokens": 10, "nll": 10.0, "rank_sum": 20}
     return Score(**{"id": name, "question_id": name.split("/")[0], **sizes, **with_rationale, **changes})

@@ -13,6 +13,7 @@ from cotexp.inference.local import LocalEngine
 from cotexp.jobs import pipeline, planning
 from cotexp.jobs.pipeline import Result
 from cotexp.records import Rationale
+from cotexp.report.compression_texts import mode_labels
 from cotexp.settings.root import Settings
 from cotexp.stages import rationales
 from cotexp.stages.scores import row_id
@@ -193,6 +194,38 @@ def test_budgets_train_every_selection_on_the_same_number(tmp_path: Path) -> Non
         given = [f"selection={chosen}", "selection.k=2", "selection.diversity=null", "teacher.num_samples=3", "selection.max_rationales=9"]
         counts[chosen] = run(tmp_path / "outputs", *given).metrics["training/num_examples"]
     assert counts == {"random": 9, "morsd": 9, "longest": 9}
+
+
+@pytest.mark.slow
+def test_answers_and_rationales_are_two_tasks_of_one_student_chosen_by_ranks_that_are_stored_once(tmp_path: Path) -> None:
+    given = ["selection=lowest_rank_surprisal", "selection.k=1", "selection.diversity=null", "compression=step_by_step"]
+    settings = settings_of(tmp_path / "outputs", *given)
+    before = {each.name: each.num_missing for each in planning.plan(pipeline.make_context(settings, plan=True))}
+    assert (before["scores/stories"], before["ranks/stories"]) == (8 + 16, 16), "at most"
+    result = run(tmp_path / "outputs", *given)
+    ranked, scored = ({row["id"]: row for row in rows(tmp_path / "outputs", stage)} for stage in ("ranks", "scores"))
+    assert {name: row["num_tokens"] for name, row in ranked.items()} == {name: row["num_tokens"] for name, row in scored.items() if "/" in name}
+    kept = int(result.metrics["selection/num_kept"])
+    assert result.metrics["training/num_examples"] == 2 * kept
+    assert {"eval/base/accuracy", "eval/full/accuracy", "eval/compress/accuracy"} <= result.metrics.keys()
+    assert not any(name.startswith("compression/") for name in result.metrics), "no chain becomes shorter"
+    asked = {mode: label for mode, label in mode_labels(read_json(result.folder / "settings.json")).items() if mode in ("full", "compress")}
+    assert asked == {"full": "fine-tuned, asked: “Explain the answer.”", "compress": "fine-tuned, asked: “Give only the answer.”"}
+    after = planning.plan(pipeline.make_context(settings, plan=True))
+    assert {each.name: each.num_missing for each in after} == dict.fromkeys(before, 0)
+    again = run(tmp_path / "outputs", *given, "mixture.full_loss_ratio=0.2")
+    assert again.folder != result.folder
+    assert {row["id"]: row for row in rows(tmp_path / "outputs", "ranks")} == ranked
+
+
+@pytest.mark.slow
+def test_an_encoder_decoder_student_learns_answers_alone(tmp_path: Path, encoder_decoders: dict[str, Path]) -> None:
+    given = ["model=hf", f"model.path={encoder_decoders['flan']}", "evaluation.max_new_tokens=8", "compression=answer_only"]
+    result = run(tmp_path / "outputs", *given)
+    assert result.metrics["training/num_examples"] == result.metrics["selection/num_kept"] > 0
+    assert {name.split("/")[1] for name in result.metrics if name.startswith("eval/")} & {"base", "full", "compress"} == {"base", "compress"}
+    other = run(tmp_path / "outputs", *given, "scoring.answer=plain")
+    assert other.folder != result.folder, "another form of the answer is another training"
 
 
 @pytest.mark.slow

@@ -162,13 +162,17 @@ def _rewriting(settings: dict[str, Any]) -> str:
 
 
 def _asked(settings: dict[str, Any], loaded: LoadedModel) -> str:
-    """Code after the prompt that asks for a short chain of thought, with a comment."""
-    if not compression_of(settings).has_short_form:
+    """Code after the prompt that asks for a short chain of thought, or for the answer alone, with a comment."""
+    kind = compression_of(settings)
+    if not kind.has_short_form:
         return ""
     if instruction := settings["compression"].get("instruction"):
         full = settings["compression"].get("long_instruction")
         other = f"with {full!r} for a full one" if full else "leave it out for a full one"
-        return f" + {chr(10) + instruction!r}  # this line asks for a short chain of thought; {other}"
+        if kind.learns_labels:
+            other = f"with {full!r} for a chain of thought" if full else "the model was taught nothing else"
+        short = "the answer alone" if kind.learns_labels else "a short chain of thought"
+        return f" + {chr(10) + instruction!r}  # this line asks for {short}; {other}"
     if ratio := settings["evaluation"].get("ratio"):
         ratios = ", ".join(map(str, settings["compression"]["ratios"]))
         form = loaded.encoder.asked(ratio=ratio)

@@ -18,6 +18,8 @@ COMPRESSIONS = Registry(
         "tokenskip": "cotexp.compressions.tokenskip:TokenSkip",
         "prompt_only": "cotexp.compressions.prompt_only:PromptOnly",
         "budget": "cotexp.compressions.budget:Budget",
+        "answer_only": "cotexp.compressions.answer_only:AnswerOnly",
+        "step_by_step": "cotexp.compressions.step_by_step:StepByStep",
         "reference": "cotexp.compressions.reference:ReferenceRounds",
     },
 )

@@ -57,6 +57,8 @@ class Compression(Section):
     Traits:
     * `trains`: the model is fine-tuned.
     * `has_short_form`: there is a short form of an answer besides the full one.
+    * `has_full_form`: and the full one is trained.
+    * `learns_labels`: the short form is the gold answer alone, in place of a shorter chain.
     * `asks_compressor`: a compressor rewrites the chains in rounds (`cotexp.compressions.rewriting`).
     * `ranks_tokens`: every token of a chain gets an importance.
     * `rounds_end`: when its rounds end, for reports, unless a setting `stop` says so.
@@ -69,6 +71,8 @@ class Compression(Section):
     name: str
     trains: ClassVar[bool] = True
     has_short_form: ClassVar[bool] = True
+    has_full_form: ClassVar[bool] = True
+    learns_labels: ClassVar[bool] = False
     asks_compressor: ClassVar[bool] = False
     ranks_tokens: ClassVar[bool] = False
     teaches_compressor: ClassVar[bool] = False
@@ -79,6 +83,11 @@ class Compression(Section):
     @property
     def compresses_chains(self) -> bool:
         """Whether training chains become shorter."""
+        return self.trains_short_form and not self.learns_labels
+
+    @property
+    def trains_short_form(self) -> bool:
+        """Whether training examples in the short form are needed."""
         return self.trains and self.has_short_form
 
     @property

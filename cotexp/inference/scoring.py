@@ -31,6 +31,8 @@ from cotexp.models.rope import RopeLimit
 from cotexp.settings.base import ConfigError, RunFailed
 
 _Sized = TypeVar("_Sized")
+Measure = Callable[[head.Hidden, torch.Tensor], torch.Tensor]
+"""What is read of N tokens that come next, one number each: (hidden states before them, their ids) -> (N,)."""
 
 
 class Text(NamedTuple):
@@ -84,10 +86,11 @@ class Scorer:
         self.packs = self._takes_masks() and self._difference(packed=True) < self._rounding()
 
     @torch.inference_mode()
-    def score(self, items: Sequence[Item], on_item: Callable[[str, list[list[float]]], None]) -> None:
+    def score(self, items: Sequence[Item], on_item: Callable[[str, list[list[float]]], None], measure: Measure = head.log_probabilities) -> None:
         """Call `on_item(id, scores)` once for each item as soon as it is scored, in any order.
 
         `scores` follows the item's texts, and each text's `read`: log p(token | prompt, the text's tokens before it) in nats, never above 0.
+        With `measure=head.ranks`, each token's place among all tokens instead.
         Raises: RunFailed, before anything is computed, for a text that the model's context cannot hold.
         """
         config = self.loaded.model.config.get_text_config()
@@ -97,7 +100,7 @@ class Scorer:
         for each in items:
             parts[self._length(each) <= most and self.packs].append(each)
         for packed, of_kind in parts.items():
-            for work in self._finished(of_kind, packed=packed):
+            for work in self._finished(of_kind, measure, packed=packed):
                 on_item(work.item.id, work.scores)
 
     def fits(self, item: Item) -> bool:
@@ -158,7 +161,7 @@ class Scorer:
         texts = [[*second, *third], [*second[:2], *third], second, [*third, *second]]
         item = Item("", first, [Text(each, list(range(len(each)))) for each in texts])
         try:
-            found = torch.tensor([value for each in next(self._finished([item], packed=packed)).scores for value in each])
+            found = torch.tensor([value for each in next(self._finished([item], head.log_probabilities, packed=packed)).scores for value in each])
         except (RuntimeError, ValueError, TypeError, AttributeError, LookupError):
             return math.inf
         differences = (found - torch.cat([self._plain(first, each) for each in texts])).abs()
@@ -175,7 +178,7 @@ class Scorer:
         logits_TV = self.loaded.model(**inputs, use_cache=False).logits[0, -len(ids) - 1 : -1]
         return torch.log_softmax(logits_TV.float(), dim=-1).gather(1, torch.tensor(ids, device=device)[:, None])[:, 0].cpu()
 
-    def _finished(self, items: Sequence[Item], *, packed: bool) -> Iterator[_Work]:
+    def _finished(self, items: Sequence[Item], measure: Measure, *, packed: bool) -> Iterator[_Work]:
         works = [self._work(item, packed=packed) for item in items]
         yield from (each for each in works if not each.rows)
         for group in _batches([each for each in works if each.rows], lambda each: sum(len(row.ids_T) for row in each.rows), self.budget):
@@ -183,7 +186,7 @@ class Scorer:
             jobs = [(work, row, memory_SD) for work, memory_SD in zip(group, memories, strict=True) for row in work.rows]
             for compatible in self._compatible(jobs, packed=packed):
                 for batch in _batches(compatible, lambda job: len(job[1].ids_T), self.budget):
-                    self._run(*zip(*batch, strict=True), packed=packed)
+                    self._run(measure, *zip(*batch, strict=True), packed=packed)
             yield from group
 
     def _compatible(self, jobs: Sequence[_Job], *, packed: bool) -> list[list[_Job]]:
@@ -221,7 +224,7 @@ class Scorer:
         memory_BSD = self.loaded.model.get_encoder()(input_ids=self._padded(prompts), attention_mask=self._lengths_mask(prompts)).last_hidden_state
         return [memory_SD[: len(ids)] for memory_SD, ids in zip(memory_BSD, prompts, strict=True)]
 
-    def _run(self, works: Sequence[_Work], rows: Sequence[Row], memories: Sequence[torch.Tensor | None], *, packed: bool) -> None:
+    def _run(self, measure: Measure, works: Sequence[_Work], rows: Sequence[Row], memories: Sequence[torch.Tensor | None], *, packed: bool) -> None:
         """Compute the requested scores of these rows, and store them in their works."""
         if self.rope_limit:
             self.rope_limit.restart(self.loaded.model)
@@ -242,7 +245,7 @@ class Scorer:
             if packed:
                 inputs |= {"position_ids": positions_BT[:, first:last], "attention_mask": self._tree_mask(ends_BT[:, :last], first)}
             reads = [(b, each) for b, row in enumerate(rows) for each in row.reads if first <= each.column < last]
-            found = self._log_probabilities(inputs, [(b, each.column - first, each.token) for b, each in reads])
+            found = self._measured(inputs, [(b, each.column - first, each.token) for b, each in reads], measure)
             for (b, read), value in zip(reads, found, strict=True):
                 for text, place in read.places:
                     works[b].scores[text][place] = value
@@ -256,11 +259,11 @@ class Scorer:
         zero = torch.zeros((), dtype=self.loaded.model.dtype, device=ends_BK.device)
         return zero.where(seen_BTK, torch.finfo(zero.dtype).min)[:, None]
 
-    def _log_probabilities(self, inputs: dict[str, Any], reads: list[tuple[int, int, int]]) -> list[float]:
-        """The log-probability in nats of each (row, column, next token)."""
+    def _measured(self, inputs: dict[str, Any], reads: list[tuple[int, int, int]], measure: Measure) -> list[float]:
+        """The measure of each (row, column, next token)."""
         rows_N, columns_N, tokens_N = torch.tensor(reads, device=self.loaded.device, dtype=torch.long).reshape(-1, 3).unbind(dim=1)
         states = head.hidden(self.loaded.model, inputs, rows_N, columns_N)
-        return head.log_probabilities(states, tokens_N).tolist() if reads else []
+        return measure(states, tokens_N).tolist() if reads else []
 
     def _padded(self, rows: Sequence[Any]) -> torch.Tensor:
         """The rows, right-padded with zeros, on the model's device."""

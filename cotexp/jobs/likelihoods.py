@@ -1,4 +1,4 @@
-"""Log-probabilities of texts about questions, under the model before fine-tuning."""
+"""Log-probabilities of texts about questions, or ranks of their tokens, under the model before fine-tuning."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ def score_rows(
     texts: Callable[[str, Encoder], list[Text]],
     on_row: Callable[[str, list[list[float]]], None],
     on_long: Callable[[str, list[Text]], None] | None = None,
+    *,
+    ranks: bool = False,
 ) -> None:
-    """Give `on_row` the log-probabilities of the `texts` of each row; the rows of a question share its prompt.
+    """Give `on_row` the log-probabilities of the `texts` of each row, or with `ranks` their tokens' places among all tokens; the rows of a
+    question share its prompt.
 
     `question_of`: row -> id of the question that its texts are about. `on_long` gets the rows that the model's context cannot hold.
     Raises: RunFailed for such a row without `on_long`.
     """
     from cotexp.inference.scoring import Item, Scorer
+    from cotexp.models import head
 
     loaded = load_local(context, context.base, scoring_model(context.settings)).loaded
     scorer = Scorer(loaded, max_batch_tokens=context.settings.scoring.max_batch_tokens)
@@ -47,7 +51,7 @@ def score_rows(
         for row, count in rows[name]:
             on_row(row, list(itertools.islice(values, count)))
 
-    scorer.score(list(items.values()), on_item)
+    scorer.score(list(items.values()), on_item, head.ranks if ranks else head.log_probabilities)
 
 
 def text_after(before: str, text: str, encoder: Encoder) -> Text:

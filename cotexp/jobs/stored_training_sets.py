@@ -9,7 +9,7 @@ from cotexp.flow import Walk
 from cotexp.jobs import pipeline
 from cotexp.settings.base import RunFailed, keyed
 from cotexp.settings.root import Settings
-from cotexp.stages import checkpoint, perplexity, predictions, rounds
+from cotexp.stages import checkpoint, perplexity, predictions, ranks, rounds, scores
 from cotexp.stages.context import Context, hash_of, ledgers
 from cotexp.store.specs import key_of
 
@@ -17,6 +17,7 @@ MISSING = {
     "rationales": "rationales are not written yet",
     "grades": "rationales are not graded yet",
     "scores": "scores of rationales are not stored yet",
+    "ranks": "ranks of rationales are not stored yet",
     "rounds": "rounds of its chains, at most, are not written yet",
     "perplexity": "texts, at most, are not read yet: the perplexity of its chains is not measured yet",
 }
@@ -65,10 +66,9 @@ def _key(context: Context) -> str:
     settings = context.settings
     return key_of(
         {
-            "rounds": [each.key for each in ledgers(context, rounds.spec)],
+            **{stage.NAME: [each.key for each in ledgers(context, stage.spec)] for stage in (scores, ranks, rounds, perplexity)},
             "questions": hash_of(each.id for each in context.training_questions),
             "selection": keyed(settings.selection),
-            "perplexity": [each.key for each in ledgers(context, perplexity.spec)],
             "seed": settings.seed,
             "originals": settings.mixture.originals,
             "num_samples": settings.teacher.num_samples,

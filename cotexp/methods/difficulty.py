@@ -10,6 +10,7 @@ import re
 from fractions import Fraction
 
 from cotexp.records import Question, Rationale
+from cotexp.settings.scoring import Scoring
 from cotexp.tasks.answers import number_of
 
 HIDDEN = "?"
@@ -27,6 +28,11 @@ def answer_text(question: Question, form: str) -> str:
     if question.answer_type == "choice":
         return f"({question.answer})."
     return f"\\boxed{{{question.answer}}}." if form == "boxed" and question.answer_type != "boolean" else f"{question.answer}."
+
+
+def label(question: Question, scoring: Scoring) -> str:
+    """The whole text that states the gold answer, without a rationale."""
+    return f"{scoring.connector}{answer_text(question, scoring.answer)}"
 
 
 def masked(rationale: Rationale) -> str:

@@ -1,7 +1,7 @@
 """Training examples from rationales and their compressed forms.
 
 Source: MACC: compressed chains after the `<compress>` mark, mixed with original chains without it. The share of originals is not
-published; `full_ratio` is ours. C3oT: the same two forms under two instructions.
+published; `full_ratio` is ours. C3oT: the same two forms under two instructions. Hsieh et al.: rationale and answer as two tasks.
 """
 
 from __future__ import annotations
@@ -48,6 +48,20 @@ def compressed_examples(
             )
         )
     return examples
+
+
+def label_examples(rationales: Sequence[Rationale], labels: Mapping[str, str], prompts: Mapping[str, str], rule: Compression) -> list[Example]:
+    """One example in short form per rationale that says only the answer; `labels` maps questions to the text with their gold answer."""
+    return [
+        Example(
+            id=f"{each.id}/compress",
+            question_id=each.question_id,
+            **rule.ask("compress", prompts[each.question_id])._asdict(),
+            completion=labels[each.question_id],
+            form="compress",
+        )
+        for each in rationales
+    ]
 
 
 def rewrite_examples(rationales: Sequence[Rationale], questions: Mapping[str, Question], prompt: str, count: int) -> list[Example]:

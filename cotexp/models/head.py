@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import repeat
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -48,9 +49,10 @@ def hidden(model: Any, inputs: Mapping[str, Any], rows_N: torch.Tensor, columns_
     return Hidden(model(**inputs).logits[rows_N, columns_N], lambda logits_nV: logits_nV, [], at_once)
 
 
-def summed_loss(states: Hidden, target_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sum of the targets' negative log-likelihoods in nats, through which gradients flow, and (N,) each of them, without a gradient."""
-    total, losses_N = _SummedLoss.apply(states, target_N, torch.is_grad_enabled(), states.states_ND, *states.weights)  # type: ignore[no-untyped-call]
+def summed_loss(states: Hidden, target_N: torch.Tensor, weight_N: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The sum of the targets' negative log-likelihoods in nats, each times its weight if there are weights, through which gradients flow, and (N,)
+    each of them without weight and gradient."""
+    total, losses_N = _SummedLoss.apply(states, target_N, weight_N, torch.is_grad_enabled(), states.states_ND, *states.weights)  # type: ignore[no-untyped-call]
     return total, losses_N
 
 
@@ -61,44 +63,66 @@ def log_probabilities(states: Hidden, target_N: torch.Tensor) -> torch.Tensor:
     return torch.cat([_log_softmax(states.logits_of(part_nD)).gather(1, target_n[:, None])[:, 0] for part_nD, target_n in parts])
 
 
+@torch.no_grad()
+def ranks(states: Hidden, target_N: torch.Tensor) -> torch.Tensor:
+    """(N,) places of the targets among all tokens, by their logits: 1 for the most likely. Equal logits share the better place."""
+    parts = zip(states.states_ND.split(states.at_once), target_N.split(states.at_once), strict=True)
+    return torch.cat([_ranks(states.logits_of(part_nD), target_n) for part_nD, target_n in parts])
+
+
 class _SummedLoss(torch.autograd.Function):
     """Computes the gradients of a part together with its loss, so that its logits are computed once and not kept."""
 
     @staticmethod
     def forward(
-        ctx: Any, states: Hidden, target_N: torch.Tensor, with_gradient: bool, states_ND: torch.Tensor, *weights: torch.Tensor
+        ctx: Any,
+        states: Hidden,
+        target_N: torch.Tensor,
+        weight_N: torch.Tensor | None,
+        with_gradient: bool,
+        states_ND: torch.Tensor,
+        *weights: torch.Tensor,
     ) -> tuple[Any, torch.Tensor]:
         wants_gradient = with_gradient and any(ctx.needs_input_grad)
         losses, found = [], [torch.zeros_like(each) for each in weights] if wants_gradient else []
         for_states = []
-        for part_nD, target_n in zip(states_ND.split(states.at_once), target_N.split(states.at_once), strict=True):
+        weights_of = repeat(None) if weight_N is None else weight_N.split(states.at_once)
+        for part_nD, target_n, weight_n in zip(states_ND.split(states.at_once), target_N.split(states.at_once), weights_of, strict=False):
             part_nD = part_nD.detach().requires_grad_(wants_gradient)
             with torch.set_grad_enabled(wants_gradient):
                 logits_nV = states.logits_of(part_nD)
             scores_nV = _log_softmax(logits_nV.detach())
             losses.append(-scores_nV.gather(1, target_n[:, None])[:, 0])
             if wants_gradient:
-                of_part, *of_weights = _gradients(logits_nV, scores_nV, target_n, (part_nD, *weights))
+                of_part, *of_weights = _gradients(logits_nV, scores_nV, target_n, weight_n, (part_nD, *weights))
                 for_states.append(of_part)
                 for total, own in zip(found, of_weights, strict=True):
                     total += own
         ctx.save_for_backward(*([torch.cat(for_states)] if for_states else []), *found)
         losses_N = torch.cat(losses)
         ctx.mark_non_differentiable(losses_N)
-        return losses_N.sum(), losses_N
+        return losses_N.sum() if weight_N is None else (losses_N * weight_N).sum(), losses_N
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: torch.Tensor, _: Any) -> tuple[Any, ...]:
-        return None, None, None, *(each * scale.to(each.dtype) for each in ctx.saved_tensors)
+        return None, None, None, None, *(each * scale.to(each.dtype) for each in ctx.saved_tensors)
 
 
-def _gradients(logits_nV: torch.Tensor, scores_nV: torch.Tensor, target_n: torch.Tensor, inputs: Any) -> list[torch.Tensor]:
+def _gradients(
+    logits_nV: torch.Tensor, scores_nV: torch.Tensor, target_n: torch.Tensor, weight_n: torch.Tensor | None, inputs: Any
+) -> list[torch.Tensor]:
     """Gradients of the summed loss. `scores_nV` are the logits' log-probabilities, which are overwritten."""
     scores_nV.exp_()[torch.arange(len(target_n), device=target_n.device), target_n] -= 1
+    if weight_n is not None:
+        scores_nV *= weight_n[:, None]
     with torch.autocast(logits_nV.device.type, enabled=False):
         found = torch.autograd.grad(logits_nV, inputs, scores_nV.to(logits_nV.dtype), allow_unused=True)
     return [torch.zeros_like(each) if own is None else own for own, each in zip(found, inputs, strict=True)]
+
+
+def _ranks(logits_nV: torch.Tensor, target_n: torch.Tensor) -> torch.Tensor:
+    return 1 + (logits_nV > logits_nV.gather(1, target_n[:, None])).sum(dim=1)
 
 
 def _log_softmax(logits_nV: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from cotexp.records import Prediction
 from cotexp.report.finished_runs import Flat, Run, RunIdentity
 from cotexp.settings.base import ConfigError, suggestion
 
-DERIVED = ("tasks.", "mixture.full_ratio", "evaluation.ratio")
+DERIVED = ("tasks.", "mixture.full_ratio", "mixture.full_loss_ratio", "evaluation.ratio")
 """Settings whose defaults follow from others. A label contains them only if it is ambiguous without them."""
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from cotexp.compressions import compression_of
 from cotexp.config.slots import SECTIONS
 from cotexp.records import Prediction
+from cotexp.selections.orders import ORDERS
 from cotexp.settings.base import ConfigError, RunFailed, spelled, suggestion
 from cotexp.settings.evaluation import FINE_TUNED_MODES, MODES
 from cotexp.settings.root import READ_BY_TRAINING
@@ -191,8 +192,8 @@ def identity_of(settings: dict[str, Any], mode: str) -> Flat:
 
 def _unread(settings: dict[str, Any], mode: str) -> Iterator[str]:
     """Prefixes of the settings that answers in this mode do not depend on, since the run has no scoring, rewriting, training or cutting."""
-    order = settings.get("selection", {}).get("order", "")
-    if not order.endswith("_rd") and order != "lowest_perplexity":
+    order = ORDERS.get(settings.get("selection", {}).get("order", ""))
+    if not (order and order.needs_scores) and not compression_of(settings).learns_labels:
         yield "scoring."
     if not compression_of(settings).asks_compressor:
         yield "compressor."

@@ -29,7 +29,7 @@ def published_rows(peers: Peers, file: Published, columns: Sequence[Column]) -> 
         raise ConfigError(f"report: conf/report/published/{peers.file}.yaml has no row of {peers.model}, {peers.task}; it has {'; '.join(pairs)}")
     rows = tuple(
         Row(
-            label=_label(file.system, row, with_model=peers.model is None),
+            label=_label(file.system, row),
             kind="published",
             cells=tuple(_cell(row, column.name) for column in columns),
             source=file.source,
@@ -39,9 +39,9 @@ def published_rows(peers: Peers, file: Published, columns: Sequence[Column]) -> 
     return PublishedRows(rows, (f"{file.system} (published): {file.source}.", *file.notes))
 
 
-def _label(system: str, row: PublishedRow, *, with_model: bool) -> str:
+def _label(system: str, row: PublishedRow) -> str:
     method = "" if row.method == system else f": {row.method}"
-    return f"{system}{method}{f', {row.model}' if with_model and row.model else ''} (published)"
+    return f"{system}{method}{f', {row.model}' if row.model else ''} (published)"
 
 
 def _cell(row: PublishedRow, column: str) -> Cell:

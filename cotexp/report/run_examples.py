@@ -142,6 +142,9 @@ class _Written(NamedTuple):
                     written.tasks[row["question_id"]] = task
             if f"scores/{task}" in stages:
                 written.scores.update(stage_rows(folder, f"scores/{task}"))
+            if f"ranks/{task}" in stages:
+                ranks = stage_rows(folder, f"ranks/{task}")
+                written.scores.update({name: {**row, **ranks[name]} for name, row in written.scores.items() if name in ranks})
         return written
 
     def example(self, row: Row) -> Example:
@@ -165,6 +168,7 @@ class _Written(NamedTuple):
         if (score := self.scores.get(row_id(rationale))) and rationale.question_id in self.scores:
             scored = Score.from_row({**score, **self.scores[rationale.question_id], "id": rationale.id})
             facts.append("RD " + ", ".join(f"{scored.rd(kind):.3g} {kind}" for kind in ("plain", "masked", "hidden")))
+            facts += [f"RSR {scored.rank_surprisal:.3g}"] if scored.rank_sum is not None else []
         outcome = outcome_of(correct=rationale.correct, finish_reason=rationale.finish_reason, extracted=rationale.answer)
         source = f", {rationale.source}" if rationale.source else ""
         return ExampleText(title=f"rationale {rationale.sample}{source}", text=rationale.text, facts=facts, outcome=outcome, kept=kept)

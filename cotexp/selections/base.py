@@ -64,6 +64,11 @@ class Selection(Section):
         return ORDERS[self.order].needs_scores
 
     @property
+    def needs_ranks(self) -> bool:
+        """Whether the scores must hold the ranks of the rationales' tokens."""
+        return ORDERS[self.order].needs_ranks
+
+    @property
     def reads_grades(self) -> bool:
         """Whether it matters which rationales are correct."""
         return self.accuracy or self.equal_questions or self.validation == "correct"

@@ -29,10 +29,12 @@ class Candidate(NamedTuple):
 
 
 class Order(NamedTuple):
-    """`rank` puts the lowest first. `needs_scores`: the student must score the rationales; `reads_rd`: the setting `rd` counts."""
+    """`rank` puts the lowest first. `needs_scores`: the student must score the rationales; `needs_ranks`: and rank their tokens; `reads_rd`: the
+    setting `rd` counts."""
 
     rank: Callable[[Candidate], Any]
     needs_scores: bool = False
+    needs_ranks: bool = False
     reads_rd: bool = False
 
 
@@ -47,6 +49,7 @@ ORDERS: dict[str, Order] = {
     "shortest": Order(lambda each: each.rationale.num_tokens),
     "longest": Order(lambda each: -each.rationale.num_tokens),
     "lowest_perplexity": Order(lambda each: each.score.perplexity, needs_scores=True),
+    "lowest_rank_surprisal": Order(lambda each: each.score.rank_surprisal, needs_scores=True, needs_ranks=True),
     "lowest_rd": Order(lambda each: each.rd, needs_scores=True, reads_rd=True),
     "highest_rd": Order(lambda each: -each.rd, needs_scores=True, reads_rd=True),
 }

@@ -79,10 +79,11 @@ class Settings:
         from_scratch = isinstance(self.model, ScratchModel)
         self.compression.complete(self)
         if self.mixture.full_ratio is None:
-            self.mixture.full_ratio = 0.5 if self.compression.compresses_chains else 1.0
+            self.mixture.full_ratio = 0.5 if self.compression.trains_short_form else 1.0
         if self.evaluation.modes is None:
             has_ratio = self.evaluation.truncate_ratio is not None
-            applies = (not from_scratch, has_ratio, self.compression.trains, self.compression.has_short_form)
+            trains_full = self.compression.trains and self.compression.has_full_form
+            applies = (not from_scratch, has_ratio, trains_full, self.compression.has_short_form)
             self.evaluation.modes = [mode for mode, is_available in zip(MODES, applies, strict=True) if is_available]
         self.evaluation.modes = [mode for mode in MODES if mode in self.evaluation.modes]
         problems = [
@@ -134,8 +135,15 @@ def _form_contradictions(settings: Settings) -> Iterator[str]:
     compression, name, mixture = settings.compression, settings.compression.name, settings.mixture
     if not compression.has_short_form and mixture.full_ratio != 1:
         yield f"mixture.full_ratio must be 1 with compression={name}, which has only the full form; got {mixture.full_ratio}"
-    if compression.compresses_chains and mixture.full_ratio == 1:
+    if not compression.has_full_form and mixture.full_ratio != 0:
+        yield f"mixture.full_ratio must be 0 with compression={name}, which has only the short form; got {mixture.full_ratio}"
+    elif compression.trains_short_form and mixture.full_ratio == 1:
         yield f"mixture.full_ratio must be below 1 with compression={name}; got 1.0; use compression=none to train on the full form alone"
+    if mixture.full_loss_ratio is not None and mixture.full_ratio in (0, 1):
+        yield (
+            f"mixture.full_loss_ratio needs training examples of both forms, mixture.full_ratio between 0 and 1; got {mixture.full_loss_ratio} "
+            f"with compression={name} and mixture.full_ratio={mixture.full_ratio}"
+        )
     if mixture.rewrite_ratio and not compression.teaches_compressor:
         yield f"mixture.rewrite_ratio must be 0 unless compression=reference; got {mixture.rewrite_ratio}"
 
@@ -145,8 +153,9 @@ def _mode_contradictions(settings: Settings) -> Iterator[str]:
     modes, ratio = settings.evaluation.modes, settings.evaluation.truncate_ratio
     if not compression.has_short_form and "compress" in modes:
         yield f"evaluation.modes must not contain 'compress' with compression={name}, which trains no compressed form; got {modes}"
-    if not compression.trains and "full" in modes:
-        yield f"evaluation.modes must not contain 'full' with compression={name}, which trains nothing; got {modes}"
+    if not (compression.trains and compression.has_full_form) and "full" in modes:
+        trained = "no full form" if compression.trains else "nothing"
+        yield f"evaluation.modes must not contain 'full' with compression={name}, which trains {trained}; got {modes}"
     if "truncate" in modes and ratio is None:
         yield f"evaluation.truncate_ratio must be set if evaluation.modes contains 'truncate'; got None with {modes}"
     if ratio is not None and not {"base", "truncate"} <= set(modes):

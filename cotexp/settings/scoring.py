@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cotexp.settings.base import Section, setting
+from cotexp.settings.base import IF_SET, Section, setting
 
 
 @dataclass(slots=True, kw_only=True)
@@ -17,6 +17,12 @@ class Scoring(Section):
         "boxed",
         "How the gold answer stands there: in a box, as tasks ask for it, or plain, as many recorded rationales have it.",
         choices=("boxed", "plain"),
+    )
+    rank_limit: int = setting(
+        100,
+        "Ranks of a rationale's tokens count up to this one for selection.order=lowest_rank_surprisal (RSR's released code: 100).",
+        low=1,
+        keyed=IF_SET,
     )
     dtype: str = setting("float32", "Number format of the student; bfloat16 scores depend on the batch.", choices=("float32", "bfloat16"))
     max_batch_tokens: int | None = setting(

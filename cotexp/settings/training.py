@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cotexp.settings.base import Section, setting
+from cotexp.settings.base import IF_SET, Section, setting
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,9 +19,21 @@ class Mixture(Section):
         low=0,
         high=1,
     )
+    full_loss_ratio: float | None = setting(
+        None,
+        "Share of the mean token loss of the full form in the loss of a step, the rest is that of the short form (Hsieh et al.: 0.5); by default "
+        "0.5 with compression=step_by_step, and otherwise every token counts alike.",
+        above=0,
+        high=1,
+        keyed=IF_SET,
+    )
     rewrite_ratio: float = setting(
         0.0, "Rewriting examples (one round in, the next out) per full example; teaches the compressor's role.", low=0, high=8
     )
+
+    def contradictions(self) -> Iterator[str]:
+        if self.full_loss_ratio == 1:
+            yield "full_loss_ratio must be below 1, which would leave nothing of the loss to the short form; got 1"
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cotexp import progress, signals
-from cotexp.methods import mixture
+from cotexp.methods import difficulty, mixture
 from cotexp.models import identity
-from cotexp.records import Compressed, Example, Rationale
+from cotexp.records import Compressed, Example, Question, Rationale
 from cotexp.settings.base import RunFailed, keyed
+from cotexp.settings.root import Settings
 from cotexp.settings.training import Trainer
-from cotexp.stages import grades, importances, rationales, rounds, scores
+from cotexp.stages import grades, importances, ranks, rationales, rounds, scores
 from cotexp.stages.context import OWN, Context, hash_of, own_of
 from cotexp.store.claims import POLL_SECONDS
 from cotexp.store.disk import sealed
@@ -30,7 +31,7 @@ def spec(context: Context) -> Spec:
     """The fine-tuned model: every setting, text and question that training sees."""
     settings, selection, tasks = context.settings, context.settings.selection, context.settings.task.train
     reads_grades = settings.mixture.originals == "correct" or selection.reads_grades
-    written, ranked = ([stage.spec(context, each) for each in tasks] for stage in (rounds, importances))
+    written, important, ranked = ([stage.spec(context, each) for each in tasks] for stage in (rounds, importances, ranks))
     own = {
         "model": {
             **{name: value for name, value in keyed(settings.model).items() if name not in OWN},
@@ -40,7 +41,9 @@ def spec(context: Context) -> Spec:
         "rationales": [rationales.spec(context, each).key for each in tasks],
         "num_samples": None if context.recorded else settings.teacher.num_samples,
         "rounds": [each.key for each in written if each],
-        **({"importances": [each.key for each in ranked if each]} if any(ranked) else {}),
+        **({"importances": [each.key for each in important if each]} if any(important) else {}),
+        **({"label": [settings.scoring.connector, settings.scoring.answer]} if settings.compression.learns_labels else {}),
+        **({"ranks": [each.key for each in ranked if each]} if any(ranked) else {}),
         "selection": keyed(selection),
         "scores": [own.key for each in tasks if (own := scores.spec(context, each)) is not None],
         "compression": keyed(settings.compression),
@@ -75,9 +78,8 @@ def make_examples(context: Context, rationales: Sequence[Rationale], compressed:
     for split in ("train", "validation"):
         ids = {each.id for each in context.questions[split]}
         own = [each for each in rationales if each.question_id in ids]
-        own_ids = {each.id for each in own}
         full = mixture.full_examples(own, prompts, settings.compression)
-        short = mixture.compressed_examples(own, [each for each in compressed if each.rationale_id in own_ids], prompts, settings.compression)
+        short = _short_examples(settings, own, compressed, questions, prompts)
         if own and not short and settings.mixture.full_ratio != 1:
             raise RunFailed(
                 f"no {split} chain is left in compressed form: the rounds of all {len(own)} failed; look at the rewrites in "
@@ -89,6 +91,17 @@ def make_examples(context: Context, rationales: Sequence[Rationale], compressed:
             examples += mixture.rewrite_examples(own, questions, settings.compression.prompt, count)
         result[split] = examples
     return Examples(**result)
+
+
+def _short_examples(
+    settings: Settings, own: Sequence[Rationale], compressed: Sequence[Compressed], questions: Mapping[str, Question], prompts: Mapping[str, str]
+) -> list[Example]:
+    """The examples in short form of these rationales: their gold answers, or what is left of their chains."""
+    if settings.compression.learns_labels:
+        labels = {each.id: difficulty.label(each, settings.scoring) for each in questions.values()}
+        return mixture.label_examples(own, labels, prompts, settings.compression)
+    ids = {each.id for each in own}
+    return mixture.compressed_examples(own, [each for each in compressed if each.rationale_id in ids], prompts, settings.compression)
 
 
 def make(context: Context, examples: Examples) -> Path:
@@ -105,6 +118,7 @@ def make(context: Context, examples: Examples) -> Path:
             model=context.settings.model,
             trainer=context.settings.trainer,
             seed=context.settings.seed,
+            full_loss_ratio=context.settings.mixture.full_loss_ratio,
             train=examples.train,
             validation=examples.validation,
             tasks={each.id: each.task for each in context.training_questions},

@@ -54,7 +54,7 @@ class Look:
     @property
     def is_open(self) -> bool:
         """Whether it is not known yet which chains there will be, or what each becomes."""
-        return bool(sum(self.num_unwritten.values()) + sum(map(self.num_missing, ("scores", "rounds", "importances"))))
+        return bool(sum(self.num_unwritten.values()) + sum(map(self.num_missing, ("scores", "ranks", "rounds", "importances"))))
 
     def counted(self, kind: str) -> Counted:
         """The rows of all stages of one kind, over all tasks."""

@@ -47,7 +47,7 @@ class _Text:
 def spec(context: Context, task: str) -> Spec | None:
     """None where nothing is compressed or measured. Ids of the rows stand for the texts, so every compression and compressor shares this ledger."""
     settings = context.settings
-    if not settings.scoring.perplexity_chains or not settings.compression.has_short_form or isinstance(settings.model, ScratchModel):
+    if not settings.scoring.perplexity_chains or not settings.compression.compresses_chains or isinstance(settings.model, ScratchModel):
         return None
     if task not in by_task(context.questions.train):
         return None

@@ -48,7 +48,9 @@ def select(context: Context, written: Sequence[Rationale], scores: Scores) -> tu
 
 def _misses_scores(context: Context, written: Sequence[Rationale], scores: Scores) -> bool:
     """Whether selection reads scores that are not stored."""
-    return context.settings.selection.needs_scores and any(each.id not in scores for each in to_score(context, written))
+    rule = context.settings.selection
+    found = [scores.get(each.id) for each in to_score(context, written)] if rule.needs_scores else []
+    return any(each is None or (rule.needs_ranks and each.rank_sum is None) for each in found)
 
 
 def check_selection(context: Context, written: Sequence[Rationale], chosen: Sequence[Rationale], outcomes: Sequence[Selected]) -> None:

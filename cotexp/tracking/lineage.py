@@ -10,7 +10,7 @@ from cotexp.flow import ARTIFACTS, STAGES
 from cotexp.settings.evaluation import FINE_TUNED_MODES
 from cotexp.store.stored_files import PLANNED, questions_of, stages_of
 
-INPUTS = {name: set(stage.READS) for name, stage in STAGES.items()} | {"selection": {"rationales", "scores", "rounds", "importances"}}
+INPUTS = {name: set(stage.READS) for name, stage in STAGES.items()} | {"selection": {"rationales", "scores", "ranks", "rounds", "importances"}}
 """Kind of artifact -> kinds of its inputs, if the run has them."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -32,6 +33,26 @@ MAX_TOKENS_OF_CPU, MAX_TOKENS_OF_GPU = 1024, 8192
 """Most tokens of a micro-batch by default. A CPU is as fast with few tokens, and its memory is small."""
 
 
+def shares_of_loss(forms: Iterable[Form], full_loss_ratio: float) -> dict[Form, float]:
+    """Share of the mean token loss of each of these forms in a loss: `full_loss_ratio` for the full one, the rest for the other, 1 for a form alone.
+
+    Source: Hsieh et al. (arXiv 2305.02301); their released code has the mean of the two tasks' mean token losses, weighted by alpha, the label's.
+    """
+    shares = {form: full_loss_ratio if form == "full" else 1 - full_loss_ratio for form in forms}
+    return {form: share / sum(shares.values()) for form, share in shares.items()}
+
+
+def token_weights(examples: Sequence[EncodedExample], full_loss_ratio: float | None) -> dict[Form, float] | None:
+    """How much a token of each form counts in the loss of these examples of a step, 1 on average; None if every token counts alike."""
+    if full_loss_ratio is None:
+        return None
+    counts: Counter[Form] = Counter()
+    for each in examples:
+        counts[each.form] += sum(each.encoded.loss_mask)
+    shares = shares_of_loss(counts, full_loss_ratio)
+    return {form: shares[form] * counts.total() / count for form, count in counts.items()}
+
+
 class EncodedExample(NamedTuple):
     """`task` is the index of its question's task among the tasks of training."""
 
@@ -46,23 +67,30 @@ class EncodedExample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A right-padded micro-batch. `kind_B` are the examples' kinds. `num_supervised_global` counts the supervised tokens of the global batch."""
+    """A right-padded micro-batch. `kind_B` are the examples' kinds. `num_supervised_global` counts the supervised tokens of the global batch.
+
+    `weight_B`: how much a supervised token of each example counts in the loss; None if all count alike."""
 
     ids_BT: torch.Tensor
     attention_BT: torch.Tensor
     supervised_BT: torch.Tensor
     kind_B: torch.Tensor
     num_supervised_global: int
+    weight_B: torch.Tensor | None = None
 
 
 class SourceTargetBatch(NamedTuple):
-    """A micro-batch for an encoder-decoder model. Sources and targets are right-padded separately; padding of `target_BT` is -100."""
+    """A micro-batch for an encoder-decoder model, with the last three fields of `Batch`. Sources and targets are right-padded separately.
+
+    Padding of `target_BT` is -100.
+    """
 
     source_BS: torch.Tensor
     attention_BS: torch.Tensor
     target_BT: torch.Tensor
     kind_B: torch.Tensor
     num_supervised_global: int
+    weight_B: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +208,8 @@ def split_at_rope_limit(batch: Batch, limit: RopeLimit | None) -> list[Batch]:
     for rows in rows_of.values():
         width = max(lengths[row] for row in rows)
         tokens = {name: getattr(batch, name)[rows, :width] for name in ("ids_BT", "attention_BT", "supervised_BT")}
-        parts.append(batch._replace(**tokens, kind_B=batch.kind_B[rows]))
+        weights = None if batch.weight_B is None else batch.weight_B[rows]
+        parts.append(batch._replace(**tokens, kind_B=batch.kind_B[rows], weight_B=weights))
     return parts
 
 
@@ -208,15 +237,18 @@ class _MicroBatches(Dataset[Any]):
 
     def __init__(self, examples: Sequence[EncodedExample], plan: BatchPlan, device: int, first_step: int, pad_id: int, collate: Collate) -> None:
         self.examples, self.plan, self.device, self.first_step, self.pad_id, self.collate = examples, plan, device, first_step, pad_id, collate
+        self.full_loss_ratio: float | None = None
 
     def __len__(self) -> int:
         return (len(self.plan.global_batches) - self.first_step) * self.plan.num_micro_batches
 
     def __getitem__(self, index: int) -> Batch | SourceTargetBatch:
         step, micro = divmod(index + self.first_step * self.plan.num_micro_batches, self.plan.num_micro_batches)
-        supervised = sum(sum(self.examples[i].encoded.loss_mask) for i in self.plan.global_batches[step])
-        chosen = self.plan.micro_batches(step, self.device)[micro]
-        return self.collate([self.examples[i] for i in chosen], self.pad_id, supervised)
+        together = [self.examples[i] for i in self.plan.global_batches[step]]
+        own = [self.examples[i] for i in self.plan.micro_batches(step, self.device)[micro]]
+        batch = self.collate(own, self.pad_id, sum(sum(each.encoded.loss_mask) for each in together))
+        weights = token_weights(together, self.full_loss_ratio)
+        return batch if weights is None else batch._replace(weight_B=torch.tensor([weights[each.form] for each in own]))
 
 
 class MixtureData(pl.LightningDataModule):
@@ -231,15 +263,18 @@ class MixtureData(pl.LightningDataModule):
         *,
         max_tokens: int = MAX_TOKENS_OF_CPU,
         encoder_decoder: bool = False,
+        full_loss_ratio: float | None = None,
     ) -> None:
         super().__init__()
         self.train, self.validation, self.plan, self.pad_id, self.max_tokens = train, validation, plan, pad_id, max_tokens
         self.collate: Collate = collate_source_target if encoder_decoder else collate
-        self.first_step = 0
+        self.first_step, self.full_loss_ratio = 0, full_loss_ratio
 
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
-        return _loader(_MicroBatches(self.train, self.plan, self.trainer.global_rank, self.first_step, self.pad_id, self.collate))
+        batches = _MicroBatches(self.train, self.plan, self.trainer.global_rank, self.first_step, self.pad_id, self.collate)
+        batches.full_loss_ratio = self.full_loss_ratio
+        return _loader(batches)
 
     def val_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None

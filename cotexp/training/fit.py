@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 class FitJob:
     """The inputs of a fine-tuning. `folder` holds its resumable state while it runs, and the fine-tuned model afterwards.
 
-    `tasks` maps question ids to tasks. If there are several, the curve has a loss for each.
+    `tasks` maps question ids to tasks. If there are several, the curve has a loss for each. `full_loss_ratio` is that of `settings.training.Mixture`.
     """
 
     folder: Path
@@ -48,6 +48,7 @@ class FitJob:
     train: list[Example]
     validation: list[Example]
     tasks: dict[str, str] = field(default_factory=dict)
+    full_loss_ratio: float | None = None
     save_dtype: str = "float32"
 
 
@@ -69,14 +70,14 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     check_sides([len(each.encoded.ids) for each in (*train, *validation)], RopeLimit.of(model), job.trainer)
     plan = _plan(job, train, is_encoder_decoder=limits.reads_apart)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    data = MixtureData(train, validation, plan, pad_id, max_tokens=max_tokens(job.trainer), encoder_decoder=limits.reads_apart)
+    most = max_tokens(job.trainer)
+    data = MixtureData(train, validation, plan, pad_id, max_tokens=most, encoder_decoder=limits.reads_apart, full_loss_ratio=job.full_loss_ratio)
     if job.trainer.num_workers == 1:
         repair(job)
     recorder = Recorder(job.folder, job.trainer, len(plan.global_batches), on_row)
     data.first_step = recorder.done.step
-    module = MultitaskModule(
-        model, job.trainer, plan, tasks=tasks, num_steps=recorder.num_steps, first_step=recorder.done.step, seed=job.seed
-    ).train()
+    steps = {"num_steps": recorder.num_steps, "first_step": recorder.done.step}
+    module = MultitaskModule(model, job.trainer, plan, tasks=tasks, **steps, seed=job.seed, full_loss_ratio=job.full_loss_ratio).train()
     with _quiet():
         trainer = _lightning(job.trainer, recorder, num_steps=recorder.num_steps - recorder.done.step, num_micro_batches=plan.num_micro_batches)
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # its handlers would end stopped runs with status 0

@@ -15,14 +15,14 @@ from cotexp.models.rope import RopeLimit
 from cotexp.settings.base import TrainingDiverged
 from cotexp.settings.training import Trainer
 from cotexp.training import packing
-from cotexp.training.data import FORMS, Batch, BatchPlan, SourceTargetBatch, split_at_rope_limit
+from cotexp.training.data import FORMS, Batch, BatchPlan, SourceTargetBatch, shares_of_loss, split_at_rope_limit
 from cotexp.training.memory import computes_twice
 from cotexp.training.sharding import shard, trained_parameters
 
 
 class Losses(NamedTuple):
-    """Losses of a batch: the summed negative log-likelihood in nats, with a gradient, and without one that sum and the number of supervised
-    tokens per task and form, of shape (2, tasks, forms)."""
+    """Losses of a batch: the summed negative log-likelihood in nats, with the batch's weights and a gradient, and without both that sum and the
+    number of supervised tokens per task and form, of shape (2, tasks, forms)."""
 
     total: torch.Tensor
     sums: torch.Tensor
@@ -45,7 +45,7 @@ def _from_prompt(model: Any, batch: Batch, num_tasks: int) -> Losses:
     rows_N, columns_N = batch.supervised_BT[:, 1:].nonzero().unbind(dim=1)
     inputs = {"input_ids": batch.ids_BT, "use_cache": False}
     states = head.hidden(model, inputs, rows_N, columns_N)
-    return _losses(states, batch.ids_BT[rows_N, columns_N + 1], batch.kind_B[rows_N], num_tasks)
+    return _losses(states, batch.ids_BT[rows_N, columns_N + 1], batch, rows_N, num_tasks)
 
 
 def _from_row(model: Any, batch: Batch, num_tasks: int) -> Losses:
@@ -54,7 +54,7 @@ def _from_row(model: Any, batch: Batch, num_tasks: int) -> Losses:
     rows_N, columns_N = batch.supervised_BT[:, 1:].nonzero().unbind(dim=1)
     inputs, places_BT = packing.packed(batch.ids_BT, batch.attention_BT)
     states = head.hidden(model, {**inputs, "use_cache": False}, torch.zeros_like(rows_N), places_BT[rows_N, columns_N])
-    return _losses(states, batch.ids_BT[rows_N, columns_N + 1], batch.kind_B[rows_N], num_tasks)
+    return _losses(states, batch.ids_BT[rows_N, columns_N + 1], batch, rows_N, num_tasks)
 
 
 def _from_source(model: Any, batch: SourceTargetBatch, num_tasks: int) -> Losses:
@@ -62,12 +62,12 @@ def _from_source(model: Any, batch: SourceTargetBatch, num_tasks: int) -> Losses
     rows_N, columns_N = (batch.target_BT != -100).nonzero().unbind(dim=1)
     inputs = {"input_ids": batch.source_BS, "attention_mask": batch.attention_BS, "decoder_input_ids": decoder_inputs(model, batch.target_BT)}
     states = head.hidden(model, {**inputs, "use_cache": False}, rows_N, columns_N)
-    return _losses(states, batch.target_BT[rows_N, columns_N], batch.kind_B[rows_N], num_tasks)
+    return _losses(states, batch.target_BT[rows_N, columns_N], batch, rows_N, num_tasks)
 
 
-def _losses(states: head.Hidden, target_N: torch.Tensor, kind_N: torch.Tensor, num_tasks: int) -> Losses:
-    total, loss_N = head.summed_loss(states, target_N)
-    is_kind_KN = kind_N.unsqueeze(0) == torch.arange(num_tasks * len(FORMS), device=loss_N.device).unsqueeze(1)
+def _losses(states: head.Hidden, target_N: torch.Tensor, batch: Batch | SourceTargetBatch, rows_N: torch.Tensor, num_tasks: int) -> Losses:
+    total, loss_N = head.summed_loss(states, target_N, None if batch.weight_B is None else batch.weight_B[rows_N])
+    is_kind_KN = batch.kind_B[rows_N].unsqueeze(0) == torch.arange(num_tasks * len(FORMS), device=loss_N.device).unsqueeze(1)
     sums = torch.stack([(is_kind_KN * loss_N).sum(dim=1), is_kind_KN.sum(dim=1).float()])
     return Losses(total, sums.view(2, num_tasks, len(FORMS)))
 
@@ -75,15 +75,28 @@ def _losses(states: head.Hidden, target_N: torch.Tensor, kind_N: torch.Tensor, n
 class MultitaskModule(pl.LightningModule):
     """Fine-tunes on full, compressed and rewriting examples at once.
 
-    The loss of a step is the mean token loss over the supervised tokens of the *global* batch. The share of a micro-batch is multiplied by the
+    The loss of a step is the mean token loss over the supervised tokens of the *global* batch, or with a `full_loss_ratio` the mean of the two
+    forms' mean token losses with this weight of the full form. The share of a micro-batch is multiplied by the
     number of devices and micro-batches, because Lightning, DDP and FSDP divide by it. `tasks` are the names for `EncodedExample.task`.
     """
 
-    def __init__(self, model: Any, trainer: Trainer, plan: BatchPlan, *, tasks: Sequence[str], num_steps: int, first_step: int, seed: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        trainer: Trainer,
+        plan: BatchPlan,
+        *,
+        tasks: Sequence[str],
+        num_steps: int,
+        first_step: int,
+        seed: int,
+        full_loss_ratio: float | None = None,
+    ) -> None:
         super().__init__()
         self.model, self.options, self.num_steps, self.first_step, self.seed = model, trainer, num_steps, first_step, seed
         self.most_tokens, self.padding_free = plan.most_tokens, plan.padding_free
         self.tasks, self.sums = tasks, torch.zeros(2, len(tasks), len(FORMS))
+        self.full_loss_ratio = full_loss_ratio
 
     @property
     def step(self) -> int:
@@ -124,18 +137,23 @@ class MultitaskModule(pl.LightningModule):
             )
 
     def take_losses(self) -> dict[str, float]:
-        """Mean token loss in nats over all devices since the last call: "loss", and "loss_FORM" for every form that occurred.
+        """Mean token loss in nats over all devices since the last call: "loss", weighted as in training, and "loss_FORM" for every
+        form that occurred.
 
         With several tasks there is also "loss/TASK" for every task that occurred.
         """
         sums = self.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
         self.sums = torch.zeros_like(self.sums)
         total, count = sums.sum(dim=(1, 2)).tolist()
+        loss = total / count
+        if self.full_loss_ratio is not None:
+            means = {form: own / num for form, own, num in zip(FORMS, *sums.sum(dim=1).tolist(), strict=True) if num}
+            loss = sum(share * means[form] for form, share in shares_of_loss(means, self.full_loss_ratio).items())
         names = [f"loss_{form}" for form in FORMS]
         parts = [*zip(names, *sums.sum(dim=1).tolist(), strict=True)]
         if len(self.tasks) > 1:
             parts += zip([f"loss/{task}" for task in self.tasks], *sums.sum(dim=2).tolist(), strict=True)
-        return {"loss": total / count, **{name: loss / num for name, loss, num in parts if num}}
+        return {"loss": loss, **{name: own / num for name, own, num in parts if num}}
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(

@@ -224,6 +224,22 @@ def test_a_card_tells_what_a_compressor_was_taught_and_how_it_is_asked(random_mo
     assert "As a compressor" not in (tmp_path / "plain" / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("compression", "words"),
+    [
+        ({"name": "answer_only", "instruction": "Just answer."}, "this line asks for the answer alone; the model was taught nothing else"),
+        (
+            {"name": "step_by_step", "instruction": "Just answer.", "long_instruction": "Explain."},
+            "this line asks for the answer alone; with 'Explain.' for a chain of thought",
+        ),
+    ],
+)
+def test_a_card_tells_how_a_model_is_asked_for_the_answer_alone(compression: dict[str, str], words: str, random_model: Path, tmp_path: Path) -> None:
+    run, _ = finished_run(random_model, tmp_path / "outputs", lora=True, compression=compression)
+    export_model(str(run), tmp_path / "export", dtype="float32", outputs=tmp_path / "outputs")
+    assert f" + '\\nJust answer.'  # {words}" in (tmp_path / "export" / "README.md").read_text()
+
+
 def test_generation_settings_are_those_of_the_evaluation_and_not_of_the_source(random_model: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(random_model, tmp_path / "source"))
     own = {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05, "eos_token_id": [3, 7], "bos_token_id": 5}

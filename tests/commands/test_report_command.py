@@ -276,6 +276,14 @@ def test_sections_that_nothing_reads_make_no_arm_and_are_in_no_label() -> None:
     assert labels(runs) == ["selection=random", "selection=morsd, scoring.dtype=float32", "selection=morsd, scoring.dtype=bfloat16"]
 
 
+def test_scoring_is_read_by_orders_that_score_and_by_answers_as_training_examples() -> None:
+    stored = {"scoring": {"connector": "So "}, "selection": {"order": "random"}}
+    for name, is_read in (("none", False), ("macc", False), ("answer_only", True), ("step_by_step", True)):
+        assert ("scoring.connector" in identity_of({**stored, "compression": {"name": name}}, "compress")) == is_read
+    ranked = {**stored, "selection": {"order": "lowest_rank_surprisal"}, "compression": {"name": "none"}}
+    assert "scoring.connector" in identity_of(ranked, "full")
+
+
 def test_arms_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for k in (10, 2, 1):
         write_run(tmp_path, f"k{k}", "10", selection={**RANDOM, "k": k})

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cotexp.compressions.answer_only import AnswerOnly
 from cotexp.compressions.base import Compression
 from cotexp.compressions.budget import Budget
 from cotexp.compressions.c3ot import C3ot
@@ -14,6 +15,7 @@ from cotexp.compressions.none import NoCompression
 from cotexp.compressions.prompt_only import PromptOnly
 from cotexp.compressions.reference import ReferenceRounds
 from cotexp.compressions.single_round import SingleRound
+from cotexp.compressions.step_by_step import StepByStep
 from cotexp.compressions.tokenskip import TokenSkip
 from cotexp.compressions.truncate import Truncation
 from cotexp.settings.base import ConfigError
@@ -21,10 +23,14 @@ from cotexp.settings.base import ConfigError
 BOTH = C3ot(instruction="Be brief.", long_instruction="Be thorough.")
 TOLD = PromptOnly(instruction="Be concise.")
 LIMITED = Budget(budget=25)
+DIRECT = AnswerOnly(instruction="Just answer.")
+TASKS = StepByStep(instruction="Just answer.", long_instruction="Explain.")
 
 
 @pytest.mark.parametrize(
-    "rule", [NoCompression(), Macc(), SingleRound(), Truncation(), ReferenceRounds(), BOTH, TOLD, LIMITED], ids=lambda each: each.name
+    "rule",
+    [NoCompression(), Macc(), SingleRound(), Truncation(), ReferenceRounds(), BOTH, TOLD, LIMITED, DIRECT, TASKS],
+    ids=lambda each: each.name,
 )
 @pytest.mark.parametrize("form", ["base", "truncate", "rewrite"])
 def test_what_is_no_form_of_a_compression_is_asked_for_by_the_prompt_alone(rule: Compression, form: str) -> None:
@@ -39,6 +45,8 @@ def test_what_is_no_form_of_a_compression_is_asked_for_by_the_prompt_alone(rule:
         (Truncation(), ("Q?", False), ("Q?", True)),
         (BOTH, ("Q?\nBe thorough.", False), ("Q?\nBe brief.", False)),
         (TOLD, ("Q?", False), ("Q?\nBe concise.", False)),
+        (DIRECT, ("Q?", False), ("Q?\nJust answer.", False)),
+        (TASKS, ("Q?\nExplain.", False), ("Q?\nJust answer.", False)),
         (LIMITED, ("Q?", False), ("Q?\nLet's think step by step and use less than 25 tokens:", False)),
     ],
     ids=lambda each: getattr(each, "name", ""),
@@ -66,6 +74,16 @@ def test_the_words_of_a_budget_are_filled_in_from_settings_and_from_a_stored_run
     stored = {"name": "budget", "budget": 7, "instruction": "At most {budget} tokens, {{really}} {budget}."}
     assert own.instruction_for("compress") == Budget.words_for("compress", stored) == "At most 7 tokens, {really} 7."
     assert own.instruction_for("full") is None
+
+
+def test_two_tasks_that_nothing_tells_apart_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^long_instruction must differ from instruction, or nothing tells the two tasks apart; got ' Answer. '$"):
+        StepByStep(instruction="Answer.", long_instruction=" Answer. ")
+    for settings in ({"instruction": " "}, {"long_instruction": "\n"}):
+        with pytest.raises(ConfigError, match=rf"^{next(iter(settings))} must not be blank; got "):
+            StepByStep(**settings)
+    with pytest.raises(ConfigError, match=r"^instruction must not be blank; got ''$"):
+        AnswerOnly(instruction="")
 
 
 @pytest.mark.parametrize(

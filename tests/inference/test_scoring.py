@@ -125,16 +125,19 @@ def scored(scorer: Scorer, items: Sequence[Item]) -> dict[str, list[list[float]]
 
 
 @torch.no_grad()
+def slow_logits(model: Any, prompt_ids: list[int], ids: list[int]) -> torch.Tensor:
+    """(T, V) logits of a text's tokens from one pass over the text alone, in float64: no cache, no padding."""
+    if model.config.is_encoder_decoder:
+        decoder_ids = [model.config.decoder_start_token_id, *ids]
+        return model(input_ids=torch.tensor([prompt_ids]), decoder_input_ids=torch.tensor([decoder_ids]), use_cache=False).logits[0].double()
+    return model(input_ids=torch.tensor([prompt_ids + ids]), use_cache=False).logits[0, len(prompt_ids) - 1 :].double()
+
+
 def slow_scores(model: Any, item: Item) -> list[list[float]]:
-    """One text at a time: no cache, no padding, logits everywhere, softmax in float64."""
+    """One text at a time, with the softmax of whole logits."""
     result = []
     for ids, read in item.texts:
-        if model.config.is_encoder_decoder:
-            decoder_ids = [model.config.decoder_start_token_id, *ids]
-            logits_TV = model(input_ids=torch.tensor([item.prompt_ids]), decoder_input_ids=torch.tensor([decoder_ids]), use_cache=False).logits[0]
-        else:
-            logits_TV = model(input_ids=torch.tensor([item.prompt_ids + ids]), use_cache=False).logits[0, len(item.prompt_ids) - 1 :]
-        log_probabilities_TV = torch.log_softmax(logits_TV.double(), dim=-1)
+        log_probabilities_TV = torch.log_softmax(slow_logits(model, item.prompt_ids, ids), dim=-1)
         result.append([log_probabilities_TV[index, ids[index]].item() for index in read])
     return result
 
@@ -164,6 +167,22 @@ def test_scores_depend_neither_on_order_nor_on_company(case: Case) -> None:
     for each in ITEMS:
         alone |= scored(scorer, [each])
     assert_close(alone, case.expected)
+
+
+def test_ranks_are_the_places_of_the_tokens_in_whole_logits(case: Case) -> None:
+    found: dict[str, list[list[float]]] = {}
+    Scorer(case.loaded, 200).score(ITEMS, found.__setitem__, head.ranks)
+    seen = set()
+    for item in ITEMS:
+        for (ids, read), ranks in zip(item.texts, found[item.id], strict=True):
+            logits_TV = slow_logits(case.loaded.model, item.prompt_ids, ids)
+            for index, rank in zip(read, ranks, strict=True):
+                others = logits_TV[index] - logits_TV[index, ids[index]]
+                least, most = (1 + int((others > bound).sum()) - (bound < 0) for bound in (1e-4, -1e-4))
+                assert least <= rank <= most, "but for tokens whose logits differ by rounding"
+                seen.add(rank)
+    assert len(seen) > 20, "a model that ranks tokens apart"
+    assert min(seen) >= 1
 
 
 @pytest.mark.parametrize("kind", ["llama", "window shorter than the texts", "Flan-T5"])

@@ -152,7 +152,7 @@ def test_each_task_has_an_output_budget_of_its_own(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compression", ["macc", "truncate", "c3ot"])
+@pytest.mark.parametrize("compression", ["macc", "truncate", "c3ot", "step_by_step"])
 def test_a_question_is_asked_in_evaluation_as_it_was_in_training(compression: str, random_model: Path, tmp_path: Path) -> None:
     model = [f"{slot}.path={random_model}" for slot in ("model", "compressor.model")]
     context = context_of(

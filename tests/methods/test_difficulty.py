@@ -8,9 +8,10 @@ import math
 import pytest
 from sample_records import rationale, score
 
-from cotexp.methods.difficulty import answer_text, hidden, masked
+from cotexp.methods.difficulty import answer_text, hidden, label, masked
 from cotexp.records import AnswerType, Question, Rationale
-from cotexp.tasks.answers import split_solution
+from cotexp.settings.scoring import Scoring
+from cotexp.tasks.answers import extract, split_solution
 
 
 def question(answer: str, answer_type: AnswerType = "decimal") -> Question:
@@ -20,6 +21,21 @@ def question(answer: str, answer_type: AnswerType = "decimal") -> Question:
 def written(text: str, answer_type: AnswerType = "decimal") -> Rationale:
     cot, closing = split_solution(text, answer_type, {"A": "x", "B": "y"} if answer_type == "choice" else None)
     return rationale(cot=cot, closing=closing)
+
+
+@pytest.mark.parametrize(
+    ("answer", "answer_type"),
+    [
+        *(("1080", "integer"), ("18.5", "decimal"), ("-3", "integer"), ("0.05", "decimal"), ("A", "choice"), ("yes", "boolean"), ("no", "boolean")),
+        *(("\\frac{1}{2}", "latex"), ("x^2 + 1", "latex"), ("(3, \\frac{\\pi}{2})", "latex"), ("\\text{Tuesday}", "latex")),
+    ],
+)
+@pytest.mark.parametrize("form", ["boxed", "plain"])
+def test_the_gold_answer_alone_is_read_as_that_answer_without_a_chain(answer: str, answer_type: AnswerType, form: str) -> None:
+    text = label(question(answer, answer_type), Scoring(answer=form))
+    asked = question(answer, answer_type).options if answer_type == "choice" else {}
+    assert extract(text, answer_type, asked).text == answer
+    assert split_solution(text, answer_type, asked) == ("", text)
 
 
 def test_the_mask_takes_the_sentence_with_the_answer_and_nothing_else() -> None:

@@ -10,7 +10,8 @@ from sample_records import compressed, rationale
 from cotexp.compressions.c3ot import C3ot
 from cotexp.compressions.macc import Macc
 from cotexp.compressions.rewriting import DEFAULT_REWRITE_PROMPT
-from cotexp.methods.mixture import compressed_examples, full_examples, mix, rewrite_examples
+from cotexp.compressions.step_by_step import StepByStep
+from cotexp.methods.mixture import compressed_examples, full_examples, label_examples, mix, rewrite_examples
 from cotexp.records import Example
 from cotexp.settings.training import Mixture
 from cotexp.tasks import QuestionSets, StoriesTask, load_questions
@@ -83,6 +84,16 @@ def test_each_form_is_asked_for_as_its_compression_says() -> None:
     long, short = full_examples([rationale("q1")], PROMPTS, rule)[0], compressed_examples([rationale("q1")], [compressed("q1")], PROMPTS, rule)[0]
     assert (long.prompt, long.form, long.compressed) == ("prompt of q1\nBe thorough.", "full", False)
     assert (short.prompt, short.form, short.compressed) == ("prompt of q1\nBe brief.", "compress", False)
+
+
+def test_an_answer_example_says_the_gold_answer_whatever_its_rationale_concludes() -> None:
+    rule, labels = StepByStep(instruction="Just answer.", long_instruction="Explain."), {"q1": "The answer is \\boxed{7}."}
+    wrong = rationale("q1", cot="3 + 4 = 8\n", closing="The answer is 8.")
+    label, long = label_examples([wrong], labels, PROMPTS, rule)[0], full_examples([wrong], PROMPTS, rule)[0]
+    assert (label.prompt, label.completion, label.form, label.compressed) == ("prompt of q1\nJust answer.", labels["q1"], "compress", False)
+    assert (long.prompt, long.completion, long.form) == ("prompt of q1\nExplain.", "3 + 4 = 8\nThe answer is 8.", "full")
+    assert label.id == "q1/0/compress"
+    assert mix([long], [label], Mixture(full_ratio=0.5), seed=0) == [long, label], "the two tasks of one rationale are paired"
 
 
 def test_rewriting_examples_never_lengthen_and_never_begin_with_the_tersest_level(small_questions: QuestionSets) -> None:

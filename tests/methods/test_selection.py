@@ -140,6 +140,19 @@ def test_the_controls_order_by_length_perplexity_and_chance() -> None:
     assert drawn[:9] == [ids(select({"q": own}, {}, Selection(order="random", k=1), seed=seed)[0])[0] for seed in range(9)]
 
 
+def test_rank_surprisal_prefers_high_ranks_among_equal_surprisals_and_high_surprisal_among_equal_ranks() -> None:
+    """By hand: 20 / 10, 20 / 40 and 60 / 40."""
+    own = [rationale("q", number) for number in range(3)]
+    scores = {
+        each.id: dataclasses.replace(score(each.id), rank_sum=ranks, nll=nll)
+        for each, ranks, nll in zip(own, (20, 20, 60), (10.0, 40.0, 40.0), strict=True)
+    }
+    assert [scores[each.id].rank_surprisal for each in own] == [2.0, 0.5, 1.5]
+    assert ids(select({"q": own}, scores, Selection(order="lowest_rank_surprisal", k=3), seed=0)[0]) == ["q/1", "q/2", "q/0"]
+    certain = dataclasses.replace(score("q/0"), rank_sum=10, nll=0.0)
+    assert certain.rank_surprisal == pytest.approx(1e13), "a text without surprise teaches nothing, and is divided by no zero"
+
+
 def test_the_filters_come_in_the_order_of_the_paper() -> None:
     """A wrong rationale of low difficulty, and a twin of a kept one, must not use up places among the k."""
     wrong, first = rationale("q", 0, correct=False), rationale("q", 1, text="a b c d e")

@@ -89,6 +89,22 @@ def test_loss_and_gradients_from_parts_are_those_of_whole_logits(name: str, tuni
     assert states.states_ND.shape[1] == (VOCABULARY if name in WITHOUT_PARTS else 32)
 
 
+@pytest.mark.parametrize("name", ["tied", "untied", "T5", "a decoder within the body"])
+def test_weights_multiply_losses_and_gradients_token_by_token(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head, "LOGITS_AT_ONCE", 3 * VOCABULARY)
+    model, weight_N = made(name), torch.tensor([0.5, 2.0, 0.0, 1.0, 3.0, 0.25, 1.5])
+    inputs = inputs_of(model)
+    whole = torch.nn.functional.cross_entropy(model(**inputs).logits[CHOSEN], TARGETS, reduction="none")
+    expected = gradients(model, (whole * weight_N).sum())
+    total, losses = head.summed_loss(head.hidden(model, inputs, *CHOSEN), TARGETS, weight_N)
+    torch.testing.assert_close(total, (whole * weight_N).sum().detach(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(losses, whole.detach(), rtol=2e-6, atol=0)
+    found = gradients(model, total)
+    assert found.keys() == expected.keys()
+    for each, own in expected.items():
+        torch.testing.assert_close(found[each], own, rtol=1e-4, atol=1e-5)
+
+
 def test_no_more_logits_are_made_at_once_than_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(head, "LOGITS_AT_ONCE", 3 * VOCABULARY)
     model, sizes = made("tied"), []

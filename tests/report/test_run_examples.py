@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import sample_records
 from written_runs import write_run
 
 from cotexp.report.run_examples import outcome_of, sources
+from cotexp.stages.scores import row_id
 
 
 @pytest.fixture
@@ -47,6 +50,30 @@ def test_a_round_shows_its_perplexity_where_it_was_measured(folder: Path) -> Non
     first, second = sources(folder)["chains"].make(["a/0", "b/0"])
     assert [[fact for fact in each.facts if "perplexity" in fact] for each in first.columns] == [["perplexity 2"], ["perplexity 4"], []]
     assert not any("perplexity" in fact for each in second.columns for fact in each.facts)
+
+
+def test_a_rationale_shows_its_difficulty_and_its_rank_surprisal_where_ranks_were_measured(folder: Path) -> None:
+    """By hand: an answer of one token, e^(2 - 3) = 0.368; 30 ranks over 20 nats."""
+    outputs = folder.parent.parent.parent
+    one, two = (sample_records.rationale("c", cot=text, closing="") for text in ("right one", "wrong one"))
+    own = asdict(sample_records.score("c", answer_nll_plain=2.0, nll=20.0))
+    ledgers = {
+        "scores/sums": [{**own, "id": each} for each in ("c", row_id(one), row_id(two))],
+        "ranks/sums": [{"id": row_id(one), "num_tokens": 2, "rank_sum": 30}],
+    }
+    for row in ledgers["scores/sums"]:
+        del row["rank_sum"]
+    stages = json.loads((folder / "stages.json").read_text())
+    for stage, rows in ledgers.items():
+        place = outputs / "store" / stage / "k"
+        place.mkdir(parents=True)
+        (place / "rows-w.jsonl").write_text("".join(json.dumps({**each, "written": 0}) + "\n" for each in rows))
+        stages[stage] = {"key": "k", "path": str(place.relative_to(outputs))}
+    (folder / "stages.json").write_text(json.dumps(stages))
+    (example,) = sources(folder)["rationales"].make(["c"])
+    facts = {each.text: [fact for fact in each.facts if fact.startswith("R")] for each in example.columns}
+    difficulty = "RD 0.368 plain, 1 masked, 1 hidden"
+    assert facts == {"right one": [difficulty, "RSR 1.5"], "wrong one": [difficulty], "right two": []}
 
 
 def test_the_rationales_of_a_question_stand_with_the_kept_ones_first(folder: Path) -> None:

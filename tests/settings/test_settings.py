@@ -340,6 +340,16 @@ def test_more_fields_of_a_request_have_one_spelling() -> None:
     assert server(extra_body='{"b":1, "a" :2}').extra_body == server(extra_body='{"a": 2, "b": 1}').extra_body == '{"a": 2, "b": 1}'
 
 
+def test_answers_alone_and_answers_beside_rationales_have_shares_and_modes_of_their_own() -> None:
+    found = {name: check(f"compression={name}") for name in ("answer_only", "step_by_step", "none", "macc")}
+    shares = {name: (each.mixture.full_ratio, each.mixture.full_loss_ratio) for name, each in found.items()}
+    assert shares == {"answer_only": (0.0, None), "step_by_step": (0.5, 0.5), "none": (1.0, None), "macc": (0.5, None)}
+    assert found["answer_only"].evaluation.modes == ["base", "compress"], "it answers directly, and was never shown a rationale"
+    assert found["step_by_step"].evaluation.modes == ["base", "full", "compress"]
+    assert check("compression=step_by_step", "mixture.full_loss_ratio=0.2").mixture.full_loss_ratio == 0.2
+    assert "full_loss_ratio" not in keyed(found["macc"].mixture), "earlier entries of the store remain valid"
+
+
 def test_settings_beside_a_contradiction_are_taken() -> None:
     assert SelfTeacher(num_samples=2, temperature=0.5).num_samples == 2
     assert Evaluation(num_samples=2, temperature=0.5).num_samples == 2
@@ -368,6 +378,16 @@ def test_settings_beside_a_contradiction_are_taken() -> None:
         (["compression=none", "evaluation.modes=[compress]"], "evaluation.modes must not contain 'compress' with compression=none"),
         (["compression=none", "mixture.full_ratio=0.5"], "mixture.full_ratio must be 1 with compression=none"),
         (["mixture.full_ratio=1"], "mixture.full_ratio must be below 1 with compression=macc"),
+        (["compression=answer_only", "mixture.full_ratio=0.5"], "mixture.full_ratio must be 0 with compression=answer_only"),
+        (["compression=answer_only", "evaluation.modes=[base,full]"], "evaluation.modes must not contain 'full' with compression=answer_only"),
+        (["compression=step_by_step", "mixture.full_ratio=1"], "mixture.full_ratio must be below 1 with compression=step_by_step"),
+        (["compression=answer_only", "mixture.full_loss_ratio=0.5"], "mixture.full_loss_ratio needs training examples of both forms"),
+        (["compression=none", "mixture.full_loss_ratio=0.5"], "mixture.full_loss_ratio needs training examples of both forms"),
+        (["mixture.full_ratio=0", "mixture.full_loss_ratio=0.5"], "mixture.full_loss_ratio needs training examples of both forms"),
+        (["compression=answer_only", "scoring.connector=So ", "scoring.answer=plain"], "scoring.connector and scoring.answer must make answers"),
+        (["compression=step_by_step", "task=aqua", "scoring.connector=Not "], "scoring.connector and scoring.answer must make answers"),
+        (["mixture.full_loss_ratio=0"], "mixture.full_loss_ratio must be greater than 0; got 0"),
+        (["mixture.full_loss_ratio=1"], "mixture.full_loss_ratio must be below 1, which would leave nothing of the loss"),
         (["mixture.rewrite_ratio=1"], "mixture.rewrite_ratio must be 0 unless compression=reference"),
         (["compression=reference"], "teacher must be 'reference' with compression=reference"),
         (["compression=reference", "teacher=reference", "task=gsm8k"], "compression=reference needs solutions of several lengths"),
@@ -562,6 +582,10 @@ def test_each_setting_that_can_change_a_result_makes_another_key() -> None:
         ["compression=single_round"],
         ["compression=c3ot"],
         ["compression=c3ot", "compression.instruction=Hurry."],
+        ["compression=answer_only"],
+        ["compression=step_by_step"],
+        ["compression=step_by_step", "mixture.full_loss_ratio=0.25"],
+        ["mixture.full_loss_ratio=0.5"],
         ["compression=be_concise"],
         ["compression=abbreviate"],
         ["evaluation.truncate_ratio=0.5"],
@@ -622,5 +646,5 @@ def planned_run_key(model: Path, outputs: Path) -> str:
 def test_artifacts_to_upload_are_stages_of_the_flow_dataset_and_selection() -> None:
     assert check("tracking=wandb", "tracking.upload=[scores,selection,checkpoint]").tracking.upload == ["scores", "selection", "checkpoint"]
     (problem,) = problems_of(lambda: check("tracking=wandb", "tracking.upload=[grades]"))
-    assert problem.startswith("tracking.upload must be one of dataset, texts, rationales, scores, rewrites, rounds, importances, perplexity, ")
+    assert problem.startswith("tracking.upload must be one of dataset, texts, rationales, scores, ranks, rewrites, rounds, importances, perplexity, ")
     assert problem.endswith("got 'grades'")

@@ -18,7 +18,7 @@ from cotexp.jobs import pipeline
 from cotexp.methods import difficulty, selection
 from cotexp.models import loading
 from cotexp.records import Question, Rationale
-from cotexp.stages import rationales, scores
+from cotexp.stages import checkpoint, ranks, rationales, scores
 from cotexp.stages.context import Context
 from cotexp.tasks.answers import split_solution
 
@@ -83,6 +83,52 @@ def test_scores_equal_an_independent_formula(random_model: Path, tmp_path: Path)
         assert score.perplexity == pytest.approx(math.exp(nll / num_tokens), rel=1e-4)
 
 
+def ranks_of(slow: Slow, question: Question, text: str) -> list[int]:
+    """The place of each token of the text among all tokens, by sorting whole rows of logits."""
+    chat = [{"role": "user", "content": slow.context.prompt_for(question)}]
+    prompt = slow.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    before, own = (slow.tokenizer(each, add_special_tokens=False)["input_ids"] for each in (prompt, text))
+    with torch.no_grad():
+        logits_TV = slow.model(torch.tensor([before + own])).logits[0, len(before) - 1 : -1]
+    places_TV = torch.argsort(logits_TV, dim=-1, descending=True, stable=True)
+    return [int((places == token).nonzero()) + 1 for places, token in zip(places_TV, own, strict=True)]
+
+
+@pytest.mark.parametrize("limit", [100, 3])
+def test_rank_surprisal_equals_ranks_by_sorting_over_surprisals_from_whole_logits(random_model: Path, tmp_path: Path, limit: int) -> None:
+    given = ["selection=lowest_rank_surprisal", f"scoring.rank_limit={limit}", "task.num_train=3", "scoring.max_batch_tokens=400"]
+    context = context_of(tmp_path / "outputs", random_model, *given)
+    own = training_rationales(context)
+    found, slow = ranks.make(context, own, scores.score(context, own)), Slow(context)
+    questions = {each.id: each for each in context.questions.train}
+    assert sorted(found) == sorted(each.id for each in own)
+    for each in own:
+        places = ranks_of(slow, questions[each.question_id], each.text.strip())
+        nll, num_tokens = slow.nll(questions[each.question_id], each.text.strip(), read=0)
+        expected = sum(min(place, limit) for place in places)
+        assert len(places) == num_tokens
+        assert max(places) > limit, "the limit matters"
+        assert found[each.id].rank_sum == pytest.approx(expected, abs=2), "equal but for tokens whose logits differ by rounding"
+        assert found[each.id].rank_surprisal == pytest.approx(expected / nll, rel=2e-3)
+
+
+def test_ranks_are_stored_once_beside_scores_that_every_selection_shares(random_model: Path, tmp_path: Path) -> None:
+    ranked, plain = (context_of(tmp_path / "outputs", random_model, f"selection={name}") for name in ("lowest_rank_surprisal", "morsd"))
+    assert scores.spec(ranked, "stories") == scores.spec(plain, "stories")
+    assert (ranks.spec(plain, "stories"), checkpoint.spec(plain).description.get("ranks")) == (None, None)
+    own = training_rationales(ranked)
+    found = scores.score(ranked, own)
+    first = ranks.make(ranked, own, found)
+    stored = {path: path.read_bytes() for path in (tmp_path / "outputs" / "store" / "ranks").rglob("rows-*.jsonl")}
+    again = ranks.make(ranked, [*own, dataclasses.replace(own[0], id=f"{own[0].question_id}/99")], found)
+    assert {name: again[name] for name in first} == first
+    assert {path: path.read_bytes() for path in stored} == stored
+    assert ranks.make(plain, own, found) == found, "no ranks where nobody reads them"
+    other = context_of(tmp_path / "outputs", random_model, "selection=lowest_rank_surprisal", "scoring.rank_limit=7")
+    assert ranks.spec(other, "stories") != ranks.spec(ranked, "stories")
+    assert checkpoint.spec(other) != checkpoint.spec(ranked)
+
+
 def rewritten(rationale: Rationale, text: str, sample: int) -> Rationale:
     cot, closing = split_solution(text)
     return dataclasses.replace(rationale, id=f"{rationale.question_id}/{sample}", sample=sample, cot=cot, closing=closing)
@@ -139,10 +185,10 @@ def test_every_text_is_scored_once_whoever_wrote_it(random_model: Path, tmp_path
     num_texts = 0
     score_items = scoring.Scorer.score
 
-    def counting(self: Any, items: Any, on_item: Any) -> None:
+    def counting(self: Any, items: Any, *others: Any) -> None:
         nonlocal num_texts
         num_texts += sum(len(item.texts) for item in items)
-        score_items(self, items, on_item)
+        score_items(self, items, *others)
 
     monkeypatch.setattr(scoring.Scorer, "score", counting)
     first = scores.score(context, own)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cotexp.models.encoding import Encoded
 from cotexp.models.rope import RopeLimit
 from cotexp.settings.training import Trainer
-from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, plan_batches, split_at_rope_limit
+from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, plan_batches, split_at_rope_limit, token_weights
 
 LENGTHS = [(number * 37) % 101 + 5 for number in range(100)]
 
@@ -141,6 +141,34 @@ def test_a_micro_batch_is_padded_on_the_right_and_its_padding_is_neither_seen_no
     assert batch.num_supervised_global == 99
 
 
+def test_weights_give_each_form_its_share_of_the_loss_whatever_its_tokens() -> None:
+    """By hand: 12 tokens of rationales and 4 of answers are 16; half of the loss is 8 for each."""
+    examples = [example(2, 5), example(1, 3, "compress"), example(2, 7), example(1, 1, "compress")]
+    assert token_weights(examples, None) is None
+    assert token_weights(examples, 0.5) == {"full": pytest.approx(8 / 12), "compress": pytest.approx(8 / 4)}
+    assert token_weights(examples, 0.25) == {"full": pytest.approx(4 / 12), "compress": pytest.approx(12 / 4)}
+    assert token_weights(examples[:1], 0.25) == {"full": pytest.approx(1)}, "a step with one form has its plain mean"
+    assert token_weights(examples[1:2], 0.25) == {"compress": pytest.approx(1)}
+
+
+@pytest.mark.filterwarnings("ignore:GPU available but not used")
+def test_the_weights_of_a_step_follow_from_its_global_batch_in_every_micro_batch() -> None:
+    examples = [example(3, number % 5 + 1, ("full", "compress")[number % 2], token=number) for number in range(40)]
+    plan = plan_batches([len(each.encoded.ids) for each in examples], trainer(batch_size=8, micro_batch_size=2), seed=1)
+    module = MixtureData(examples, examples[:5], plan, pad_id=999, full_loss_ratio=0.3)
+    module.trainer = quiet_trainer()
+    batches = list(module.train_dataloader())
+    for step, indices in enumerate(plan.global_batches):
+        counts = {form: sum(sum(examples[i].encoded.loss_mask) for i in indices if examples[i].form == form) for form in ("full", "compress")}
+        shares = dict.fromkeys(counts, 0.0)
+        for each in batches[step * 4 : step * 4 + 4]:
+            for row, weight, supervised in zip(each.ids_BT, each.weight_B, each.supervised_BT, strict=True):
+                shares[examples[int(row[0])].form] += float(weight) * int(supervised.sum()) / each.num_supervised_global
+        if all(counts.values()):
+            assert shares == {"full": pytest.approx(0.3), "compress": pytest.approx(0.7)}
+    assert all(each.weight_B is None for each in module.val_dataloader()), "a validation adds up each form, and weighs the means"
+
+
 def quiet_trainer() -> pl.Trainer:
     return pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
 
@@ -157,7 +185,9 @@ def test_rows_on_two_sides_of_a_rotary_limit_are_read_in_passes_of_their_own() -
         assert [each.attention_BT.sum(dim=1).tolist() for each in parts] == expected
         for part, own in zip(parts, expected, strict=True):
             alone = collate([rows[lengths.index(length)] for length in own], 0, 8)
-            assert all(torch.equal(torch.as_tensor(one), torch.as_tensor(other)) for one, other in zip(part, alone, strict=True))
+            assert all(torch.equal(torch.as_tensor(one), torch.as_tensor(other)) for one, other in zip(part[:-1], alone[:-1], strict=True))
+        weighted = split_at_rope_limit(batch._replace(weight_B=torch.tensor(lengths)), RopeLimit(5, grows=grows))
+        assert [each.weight_B.tolist() for each in weighted if each.weight_B is not None] == expected
 
 
 @pytest.mark.parametrize("first_step", [0, 3])

@@ -26,7 +26,7 @@ from cotexp.settings.models import PretrainedModel
 from cotexp.settings.training import Trainer
 from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 from cotexp.training import resumable
-from cotexp.training.data import EncodedExample, collate
+from cotexp.training.data import EncodedExample, collate, token_weights
 from cotexp.training.fit import FitJob, Limits, _load, _quiet, check_sides, fit
 from cotexp.training.modules import supervised_loss
 from cotexp.training.recorder import RESUMABLE
@@ -314,6 +314,52 @@ def test_loss_is_the_sum_over_supervised_tokens_alone_and_padding_changes_nothin
     apart = supervised_loss(model, collate([short], 0, 1)).sums + supervised_loss(model, collate([long], 0, 1)).sums
     assert torch.allclose(together, apart, rtol=1e-5)
     assert together[1].tolist() == [[sum(long.encoded.loss_mask), sum(short.encoded.loss_mask), 0]]
+
+
+@pytest.mark.parametrize("padding_free", [False, True])
+def test_the_loss_of_a_step_is_the_weighted_mean_of_the_forms_mean_token_losses(random_model: Path, padding_free: bool) -> None:
+    """Against plain transformers, as the released code of distilling step-by-step computes it: one batch of labels, one of rationales."""
+    model, tokenizer = loading.load_trainable(random_model, PretrainedModel(path=str(random_model)))
+    encoder = loading.make_encoder(model, tokenizer, PretrainedModel(path=str(random_model)))
+    texts = {
+        "full": [("Q one?", "3 + 4 = 7. It is 7."), ("Q two?", "9 - 3 = 6 and so on. It is 6.")],
+        "compress": [("Q one?", "7."), ("Q two?", "6.")],
+    }
+    examples = [EncodedExample(encoder.example(*each), form) for form, own in texts.items() for each in own]  # type: ignore[arg-type]
+    means = {}
+    for form in texts:
+        losses = []
+        for each in (each.encoded for each in examples if each.form == form):
+            logits_TV = model(input_ids=torch.tensor([each.ids])).logits[0, :-1]
+            labels = torch.tensor([token if is_read else -100 for token, is_read in zip(each.ids, each.loss_mask, strict=True)][1:])
+            losses.append(torch.nn.functional.cross_entropy(logits_TV, labels, reduction="none")[labels != -100])
+        means[form] = torch.cat(losses).mean()
+    (0.3 * means["full"] + 0.7 * means["compress"]).backward()
+    expected = {name: each.grad.clone() for name, each in model.named_parameters() if each.grad is not None}
+    model.zero_grad()
+    weights = token_weights(examples, 0.3)
+    assert weights is not None
+    count = sum(sum(each.encoded.loss_mask) for each in examples)
+    for own in (examples[:1], examples[1:]):
+        batch = collate(own, 0, count)._replace(weight_B=torch.tensor([weights[each.form] for each in own]))
+        (supervised_loss(model, batch, padding_free=padding_free).total / count).backward()
+    for name, each in model.named_parameters():
+        if each.grad is not None:
+            torch.testing.assert_close(each.grad, expected[name], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_curve_and_the_choice_of_the_checkpoint_weigh_the_forms_as_training_does(make_job: MakeJob) -> None:
+    job = make_job("job", num_validations=2, max_epochs=1)
+    job.full_loss_ratio = 0.25
+    fit(job)
+    for row in read_curve(job):
+        phase = "train" if "train/loss" in row else "validation"
+        mean = 0.25 * row[f"{phase}/loss_full"] + 0.75 * row[f"{phase}/loss_compress"]
+        assert row[f"{phase}/loss"] == pytest.approx(mean, rel=1e-6)
+    best = json.loads((job.folder / "training.json").read_text())["best_validation_loss"]
+    apart = {form: measured_loss(job, [each for each in job.validation if each.form == form]) for form in ("full", "compress")}
+    assert best == pytest.approx(0.25 * apart["full"] + 0.75 * apart["compress"], rel=1e-4)
 
 
 def test_examples_on_two_sides_of_a_rotary_limit_are_refused_where_devices_hold_parts_of_the_weights() -> None:
