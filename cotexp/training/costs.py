@@ -23,14 +23,15 @@ CROSS, OF_SOURCE = ("EncDecAttention", "encoder_attn"), ("k", "v", "k_proj", "v_
 
 
 def spent(plan: BatchPlan, examples: Sequence[EncodedExample], flops: Sequence[int]) -> dict[str, int]:
-    """What all steps together read, learn from and compute. Without `flops`, the number for each example, theirs are left out."""
+    """Supervised tokens of the examples, and what all steps together read, learn from and compute (without `flops` of each example, not those)."""
     seen = [index for batch in plan.global_batches for index in batch]
     of_example = {
         "num_tokens_seen": [len(each.encoded.ids) for each in examples],
         "num_supervised_tokens_seen": [sum(each.encoded.loss_mask) for each in examples],
         **({"flops": flops} if flops else {}),
     }
-    return {name: sum(numbers[index] for index in seen) for name, numbers in of_example.items()}
+    totals = {name: sum(numbers[index] for index in seen) for name, numbers in of_example.items()}
+    return {"num_supervised_tokens": sum(of_example["num_supervised_tokens_seen"]), **totals}
 
 
 def hours(trainer: Trainer, seconds: float | None) -> dict[str, float | str]:
