@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cotexp.report import incomplete, latency
+from cotexp.report import costs, incomplete
 from cotexp.report.arm_rows import ArmRow
 from cotexp.report.finished_runs import listed
 
 
-def notes(rows: Sequence[ArmRow], *, times: bool = False) -> Iterator[str]:
-    """The notes; with `times`, also the reasons why seconds are not reliable."""
+def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
+    """The notes; those of columns of costs: `costs.notes`."""
     measured = [row for row in rows if row.answers]
     if not measured:
         return
@@ -24,8 +24,7 @@ def notes(rows: Sequence[ArmRow], *, times: bool = False) -> Iterator[str]:
         "accurate than the baseline beyond noise. Nothing is bold if the test distinguishes no arm."
     )
     yield from _unequal(measured)
-    if times:
-        yield from _doubts(measured)
+    yield from costs.equality(rows)
 
 
 def _sample(rows: Sequence[ArmRow], measured: Sequence[ArmRow]) -> str:
@@ -70,12 +69,6 @@ def _tests(rows: Sequence[ArmRow]) -> Iterator[str]:
     family = "with the same baseline" if sum(row.is_baseline for row in rows) != 1 else "with the baseline"
     corrected = f"; p (Holm): corrected for the number of comparisons {family} in this table ({num_compared} in all)" if num_compared > 1 else ""
     yield f"≈: within noise (the interval holds 0, or p{', so corrected,' if corrected else ''} is at least 0.05){corrected}."
-
-
-def _doubts(rows: Sequence[ArmRow]) -> Iterator[str]:
-    """A line for each arm whose latency is not reliable."""
-    for row in rows:
-        yield from dict.fromkeys(line for times in row.times for line in latency.doubts(times, row.label))
 
 
 def _unequal(rows: Sequence[ArmRow]) -> Iterator[str]:

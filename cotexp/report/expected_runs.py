@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from cotexp.jobs.status import read_status
 from cotexp.report.arms import Arm, labels
 from cotexp.report.document import Gap
-from cotexp.report.finished_runs import Run, RunIdentity, identify, is_finished, listed, name_of, read_run
+from cotexp.report.finished_runs import Run, RunIdentity, identify, is_added_later, is_finished, listed, name_of, read_run
 from cotexp.report.stored import unless_broken
 from cotexp.settings.base import ConfigError, RunFailed, spelled, suggestion
 from cotexp.settings.evaluation import MODES
@@ -140,7 +140,8 @@ def check_where(where: dict[str, Any], among: Sequence[ExpectedRun | Run]) -> No
 def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], outputs: Path, *, any_name: bool = False) -> ExpectedArms:
     """The expected runs, matched with the stored ones. With `any_name`, the name of the experiment does not matter.
 
-    A stored run matches if all settings that both have are equal, so a run from before a setting existed still matches.
+    A stored run matches if all settings that both have are equal, so a run from before a setting existed still matches, unless that setting says
+    otherwise than what was done before it existed.
     """
     groups: dict[tuple[Any, ...], list[ExpectedRun]] = {}
     for expected_run in expected:
@@ -191,7 +192,12 @@ def renamed(label: str, names: Mapping[str, str]) -> str:
 def _is(run: StoredRun, expected: ExpectedRun, any_name: bool) -> bool:
     if not (any_name or run.name == expected.name) or expected.seed not in (None, run.seed):
         return False
-    return all(run.identity[path] == value for path, value in expected.identity.items() if path in run.identity)
+    both = {*run.identity, *expected.identity}
+    return all(
+        run.identity.get(path) == expected.identity.get(path)
+        for path in both
+        if is_added_later(path) or (path in run.identity and path in expected.identity)
+    )
 
 
 def _newest(expected: ExpectedRun, matching: Sequence[StoredRun], outputs: Path, label: str) -> Run | Gap:

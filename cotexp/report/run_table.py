@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cotexp.methods.comparison import holm
-from cotexp.report import funnel, incomplete, latency, terminal
+from cotexp.report import costs, funnel, incomplete, latency, terminal
 from cotexp.report.compression_texts import mode_labels
 from cotexp.report.disclosures import disclosures
 from cotexp.report.document import Table, text_table
@@ -87,8 +87,17 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
         "One seed: the intervals hold the variance of the questions, not what another training run would change. "
         f"Trained {metrics['training/num_steps']:.0f} steps on {metrics['training/num_examples']:.0f} examples "
         f"({metrics['training/num_supervised_tokens']:.0f} supervised tokens); step {metrics['training/best_step']:.0f} kept by validation loss."
+        f"{_cost_of_training(metrics)}"
     )
     return lines
+
+
+def _cost_of_training(metrics: Metrics) -> str:
+    """Tokens, FLOPs and hours of a fine-tuning, as far as it stored them; they are counted as in `costs`."""
+    found = [f"{metrics[costs.TOKENS]:,.0f} tokens with prompts"] if costs.TOKENS in metrics else []
+    found += [f"{metrics[costs.FLOPS]:.3g} FLOPs"] if costs.FLOPS in metrics else []
+    found += [f"{metrics[name]:.3g} {unit}" for name, unit in costs.HOURS.items() if name in metrics]
+    return f" All steps: {', '.join(found)}." if found else ""
 
 
 def _pruning_note(metrics: Metrics) -> str:
