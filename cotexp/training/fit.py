@@ -75,9 +75,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
         repair(job)
     recorder = Recorder(job.folder, job.trainer, len(plan.global_batches), on_row)
     data.first_step = recorder.done.step
-    module = MultitaskModule(
-        model, job.trainer, plan, tasks=tasks, num_steps=recorder.num_steps, first_step=recorder.done.step, seed=job.seed
-    ).train()
+    module = MultitaskModule(model, job.trainer, plan, tasks=tasks, num_steps=recorder.num_steps, first_step=data.first_step, seed=job.seed).train()
     with _quiet():
         trainer = _lightning(job.trainer, recorder, num_steps=recorder.num_steps - recorder.done.step, num_micro_batches=plan.num_micro_batches)
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # its handlers would end stopped runs with status 0
