@@ -83,21 +83,20 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
         lines.append(f"{metrics['rationales/num_dropped']:.0f} of {metrics['rationales/num_written']:.0f} rationales were left out.")
     if "training/num_steps" not in metrics:
         return [*lines, "Nothing was trained."]
-    lines.append(
-        "One seed: the intervals hold the variance of the questions, not what another training run would change. "
-        f"Trained {metrics['training/num_steps']:.0f} steps on {metrics['training/num_examples']:.0f} examples "
-        f"({metrics['training/num_supervised_tokens']:.0f} supervised tokens); step {metrics['training/best_step']:.0f} kept by validation loss."
-        f"{_cost_of_training(metrics)}"
-    )
-    return lines
+    return [*lines, _training_note(metrics)]
 
 
-def _cost_of_training(metrics: Metrics) -> str:
-    """Tokens, FLOPs and hours of a fine-tuning, as far as it stored them; they are counted as in `costs`."""
+def _training_note(metrics: Metrics) -> str:
+    """Steps, examples and, as far as the fine-tuning stored them, tokens, FLOPs and hours, counted as in `costs`."""
     found = [f"{metrics[costs.TOKENS]:,.0f} tokens with prompts"] if costs.TOKENS in metrics else []
     found += [f"{metrics[costs.FLOPS]:.3g} FLOPs"] if costs.FLOPS in metrics else []
     found += [f"{metrics[name]:.3g} {unit}" for name, unit in costs.HOURS.items() if name in metrics]
-    return f" All steps: {', '.join(found)}." if found else ""
+    return (
+        "One seed: the intervals hold the variance of the questions, not what another training run would change. "
+        f"Trained {metrics['training/num_steps']:.0f} steps on {metrics['training/num_examples']:.0f} examples "
+        f"({metrics['training/num_supervised_tokens']:.0f} supervised tokens); step {metrics['training/best_step']:.0f} kept by validation loss."
+        + (f" All steps: {', '.join(found)}." if found else "")
+    )
 
 
 def _pruning_note(metrics: Metrics) -> str:
