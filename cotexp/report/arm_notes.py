@@ -34,7 +34,9 @@ def _sample(rows: Sequence[ArmRow], measured: Sequence[ArmRow]) -> str:
     modes = dict.fromkeys(row.mode for row in measured if row.arm)
     compared = [row for row in rows if row.is_baseline]
     against = f"; differences are to the baseline, {compared[0].label}" if len(compared) == 1 else ""
-    if len(compared) != 1 and any(row.against for row in rows):
+    if any(row.baseline for row in rows) and len(compared) > 1:
+        against = "; differences are to the baseline with the same budget of training"
+    elif len(compared) != 1 and any(row.against for row in rows):
         against = "; differences are to the model that each arm was fine-tuned from"
     splits = {run.identity.get("evaluation.split", "test") for row in measured if row.arm for run in row.arm.runs} or {"test"}
     return f"{questions} {' or '.join(sorted(splits))} questions, mode {', '.join(modes)}, strict grading{against}."
@@ -73,8 +75,9 @@ def _tests(rows: Sequence[ArmRow]) -> Iterator[str]:
 
 def _unequal(rows: Sequence[ArmRow]) -> Iterator[str]:
     """A line for each arm that was compared on some of its questions or seeds."""
-    baseline = next((row for row in rows if row.is_baseline and row.arm), None)
+    by_label = {row.label: row for row in rows if row.arm}
     for row in rows:
+        baseline = by_label.get(row.baseline)
         if row.num_unpaired:
             yield f"{row.label}: {row.num_unpaired:,} questions are not in both arms with the same gold answer; the difference excludes them."
         if baseline and row.seeds and row.seeds != baseline.seeds:

@@ -20,6 +20,7 @@ from cotexp.report.expected_runs import (
     ExpectedArm,
     ExpectedArms,
     GridPoint,
+    budget_of,
     check_where,
     chosen,
     common_baseline,
@@ -159,7 +160,9 @@ def _arms_of_runs(table: DeclaredTable, outputs: Path, mode: str | None, options
         named = {*arm.seeds, *(gap.seed for gap in gaps[arm.label])}
         gaps[arm.label] += [Gap(row=arm.label, seed=seed, state="missing") for seed in table.seeds if seed not in named]
     begun = {gap.folder for of_arm in gaps.values() for gap in of_arm}
-    planned = [ExpectedArm(label=arm.label, mode=arm.runs[0].mode, arm=arm, gaps=tuple(gaps[arm.label])) for arm in arms]
+    planned = [
+        ExpectedArm(label=arm.label, mode=arm.runs[0].mode, arm=arm, budget=budget_of(arm.runs[0]), gaps=tuple(gaps[arm.label])) for arm in arms
+    ]
     others = [folder for folder in finished.unfinished if str(folder.relative_to(outputs)) not in begun]
     left_out = [*(_begun(folder, outputs) for folder in others), *finished.left_out, *replaced]
     return ExpectedArms(planned, left_out, common_baseline(run.settings.get("baseline", "") for arm in arms for run in arm.runs))
@@ -174,11 +177,25 @@ def _begun(folder: Path, outputs: Path) -> str:
 def _rows(plan: ExpectedArms, baseline: str | None) -> list[ArmRow]:
     """Base models first, then every arm in the expected order. An arm without a finished run has only gaps."""
     planned = plan.arms
-    measured = measure_arms([arm.arm for arm in planned if arm.arm], _baseline(plan, baseline))
-    by_label = {row.label: row for row in measured if row.arm}
-    bases = [row for row in measured if not row.arm]
+    groups = [measure_arms([arm.arm for arm in part.arms if arm.arm], _baseline(part, baseline)) for part in _by_budget(plan, baseline)]
+    by_label = {row.label: row for rows in groups for row in rows if row.arm}
+    bases: list[ArmRow] = []
+    for row in (row for rows in groups for row in rows if not row.arm):
+        if all(row.answers != other.answers for other in bases):
+            bases.append(row)
     rows = [by_label.get(arm.label, ArmRow(label=arm.label, mode=arm.mode)) for arm in planned]
     return [*bases, *(replace(row, gaps=arm.gaps) for row, arm in zip(rows, planned, strict=True))]
+
+
+def _by_budget(plan: ExpectedArms, requested: str | None) -> list[ExpectedArms]:
+    """The arms of each budget of training, if each budget has one baseline, so that arms are compared at an equal budget; otherwise all together."""
+    selector = requested or plan.baseline
+    parts: dict[tuple[str, ...], list[ExpectedArm]] = {}
+    for arm in plan.arms:
+        parts.setdefault(arm.budget, []).append(arm)
+    if selector == OWN_BASE or any(len(fitting([arm.label for arm in part], selector)) != 1 for part in parts.values()):
+        return [plan]
+    return [plan._replace(arms=part) for part in parts.values()]
 
 
 def _baseline(plan: ExpectedArms, requested: str | None) -> Arm | str | None:

@@ -92,8 +92,8 @@ ORDER = (
 
 
 def table(rows: Sequence[ArmRow], name: str) -> Table | None:
-    """The costs of the rows that answered, in the columns that one of them fills; None if there is no more than a number of steps."""
-    shown = [row for row in rows if row.answers]
+    """The costs of the rows that have any, in the columns that one of them fills; None if there is no more than a number of steps."""
+    shown = [row for row in rows if row.answers and any(cell(row).text for _, cell in CELLS.values())]
     filled = [column for column in ORDER if any(CELLS[column][1](row).text for row in shown)]
     if not set(filled) - {"steps"}:
         return None
@@ -184,11 +184,12 @@ def equality(rows: Sequence[ArmRow]) -> Iterator[str]:
     trained = [row for row in rows if row.answers and row.arm and row.metric(TOKENS)]
     if len(trained) < 2:
         return
-    baseline = next((row for row in trained if row.is_baseline), None)
-    if baseline is None:
+    by_label = {row.label: row for row in trained}
+    pairs = [(row, by_label[row.baseline]) for row in trained if row.baseline in by_label and row.baseline != row.label]
+    if not pairs:
         yield from _among(trained)
         return
-    unequal = [f"{row.label} ({', '.join(parts)})" for row in trained if (parts := [*_factors(row, baseline)])]
+    unequal = [f"{row.label} ({', '.join(parts)})" for row, baseline in pairs if (parts := [*_factors(row, baseline)])]
     if unequal:
         yield (
             f"Not at equal training, against the baseline: {'; '.join(unequal)}. `trainer.max_tokens` or `trainer.max_flops` makes arms equal; "

@@ -22,6 +22,8 @@ from cotexp.settings.root import Settings, config_dir_words
 from cotexp.store.stored_files import Damaged, settings_of
 
 COMMAND = "python run.py"
+BUDGETS = ("trainer.max_steps", "trainer.max_tokens", "trainer.max_flops")
+"""Settings of the length of a fine-tuning that are in `identity` only if they are set."""
 
 
 class GridPoint(NamedTuple):
@@ -46,11 +48,12 @@ class ExpectedRun(RunIdentity):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedArm:
-    """An arm that a report should have: its finished runs, if any, and its gaps."""
+    """An arm that a report should have: its finished runs, if any, its gaps, and the budget of its training, if it has one."""
 
     label: str
     mode: str
     arm: Arm | None
+    budget: tuple[str, ...] = ()
     gaps: tuple[Gap, ...] = ()
 
 
@@ -156,9 +159,14 @@ def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], out
             run_or_gap = _newest(member, matching, outputs, label)
             (runs if isinstance(run_or_gap, Run) else gaps).append(run_or_gap)  # type: ignore[arg-type]
         arm = Arm(label=label, runs=sorted(runs, key=lambda run: run.seed)) if runs else None
-        planned.append(ExpectedArm(label=label, mode=members[0].mode, arm=arm, gaps=tuple(gaps)))
+        planned.append(ExpectedArm(label=label, mode=members[0].mode, arm=arm, budget=budget_of(members[0]), gaps=tuple(gaps)))
     takes_part = {f"{run.name}/{run.folder.name}": run.folder in used for run in stored}
     return ExpectedArms(planned, [], common_baseline(run.baseline for run in expected), takes_part)
+
+
+def budget_of(run: RunIdentity) -> tuple[str, ...]:
+    """The settings of a run that end its fine-tuning in place of max_epochs."""
+    return tuple(f"{path}={run.identity[path]}" for path in BUDGETS if path in run.identity)
 
 
 def common_baseline(declared: Iterable[str]) -> str:

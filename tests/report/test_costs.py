@@ -134,6 +134,27 @@ def test_without_a_baseline_among_the_arms_their_range_is_told(tmp_path: Path) -
     assert note.startswith("Not at equal training: tokens from 2e+04 to 6e+04 over the arms.")
 
 
+def test_with_several_budgets_each_arm_is_compared_with_the_baseline_of_its_own_budget(tmp_path: Path) -> None:
+    trainer = {"name": "single", "learning_rate": 1e-4}
+    for number, budget in enumerate((100, 200)):
+        own = {"trainer": {**trainer, "max_tokens": budget}, "baseline": "selection=random", "base": "1" * 40}
+        tokens = {costs.TOKENS: budget}
+        write_arm(tmp_path, f"a{number}", COSTS | tokens, **own)
+        write_arm(tmp_path, f"b{number}", COSTS | tokens, selection=MORSD, **own)
+    table = made(tmp_path).tables[0]
+    assert [row.label for row in table.rows if row.is_baseline] == [
+        "selection=random, trainer.max_tokens=100",
+        "selection=random, trainer.max_tokens=200",
+    ]
+    assert [row.kind for row in table.rows] == ["base", *["arm"] * 4]
+    assert "differences are to the baseline with the same budget of training" in table.notes[0]
+    assert any(note.startswith("At equal training") for note in table.notes)
+    alone = declared_reports.make(["exp"], tmp_path, ReportOptions(baseline="selection=random, trainer.max_tokens=100")).tables[0]
+    assert [row.label for row in alone.rows if row.is_baseline] == ["selection=random, trainer.max_tokens=100"]
+    [unequal] = [note for note in alone.notes if "equal training" in note]
+    assert "selection=morsd, trainer.max_tokens=200 (tokens × 2.00)" in unequal
+
+
 def test_a_run_from_before_a_budget_existed_is_an_arm_with_those_that_leave_it_at_its_default(tmp_path: Path) -> None:
     trainer = {"name": "single", "learning_rate": 1e-4}
     write_arm(tmp_path, "a", COSTS, trainer=trainer)
