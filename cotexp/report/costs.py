@@ -50,7 +50,7 @@ def metric_cell(row: ArmRow, name: str, form: str) -> Cell:
         return Cell()
     deviation = None if math.isnan(spread.deviation) else spread.deviation
     varies = f" ± {deviation:.2g}" if deviation and form == ".4g" else ""
-    return Cell(text=f"{spread.mean:{form}}{varies}", value=spread.mean, deviation=deviation)
+    return Cell(text=f"{spread.mean:{form}}{varies}".replace("e+", "e"), value=spread.mean, deviation=deviation)
 
 
 def hours_cell(row: ArmRow) -> Cell:
@@ -101,11 +101,13 @@ def table(rows: Sequence[ArmRow], name: str) -> Table | None:
         name=f"{name}-costs",
         title="What the arms cost",
         columns=tuple(Column(name=column, title=CELLS[column][0]) for column in filled),
-        rows=tuple(
-            Row(label=row.label, kind="entry", cells=tuple(CELLS[column][1](row) for column in filled), seeds=tuple(row.seeds)) for row in shown
-        ),
+        rows=tuple(_row(row, [CELLS[column][1] for column in filled]) for row in shown),
         notes=tuple(notes(shown, filled)),
     )
+
+
+def _row(row: ArmRow, cells: Sequence[Callable[[ArmRow], Cell]]) -> Row:
+    return Row(label=row.label, kind="arm" if row.arm else "base", cells=tuple(cell(row) for cell in cells), seeds=tuple(row.seeds))
 
 
 def notes(rows: Sequence[ArmRow], columns: Sequence[str]) -> Iterator[str]:

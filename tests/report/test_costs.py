@@ -61,7 +61,7 @@ def test_each_cost_is_a_column_of_a_table_of_its_own_with_how_it_is_counted(tmp_
         "steps": "10",
         "train_tokens": "20,000",
         "supervised_tokens": "9,000",
-        "flops": "3.2e+11",
+        "flops": "3.2e11",
         "hours": "0.5 core-hours",
         "compressor_tokens_in": "700",
         "compressor_tokens_out": "300",
