@@ -17,7 +17,7 @@ from cotexp.store.stored_files import read_json
 EQUAL_RATIO = 1.05
 """Arms whose training tokens or FLOPs differ by a larger factor are not compared at equal training."""
 HOURS = {"training/core_hours": "core-hours", "training/gpu_hours": "GPU-hours"}
-TOKENS, FLOPS = "training/num_tokens_seen", "training/flops"
+TOKENS, FLOPS, BATCH = "training/num_tokens_seen", "training/flops", "eval/latency_batch_size"
 
 
 class Counted(NamedTuple):
@@ -119,6 +119,8 @@ def notes(rows: Sequence[ArmRow], columns: Sequence[str]) -> Iterator[str]:
         yield from _devices(rows)
     if set(columns) & {"train_tokens", "supervised_tokens", "flops", "hours"}:
         yield from _not_stored(rows)
+    if set(columns) & {"latency", "latency_batch", "timed_tokens"}:
+        yield _timing(rows)
     if set(columns) & {"latency", "latency_batch"}:
         yield from (line for row in rows for line in dict.fromkeys(line for times in row.times for line in latency.doubts(times, row.label)))
 
@@ -141,11 +143,17 @@ COUNTING: dict[tuple[str, ...], str] = {
         "count them in full, though they were written and paid once. A server's tokens and dollars are its own account, others are counted with the "
         "tokenizer of the model that is trained."
     ),
-    ("latency", "latency_batch", "timed_tokens"): (
-        "Seconds per question: median of several passes over the same questions, and the outermost quartiles of its seeds."
-    ),
 }
 """Columns -> how they are counted."""
+
+
+def _timing(rows: Sequence[ArmRow]) -> str:
+    """What seconds per question are, and the batch size N of the runs that say it."""
+    sizes = sorted({metrics[BATCH] for row in rows for metrics in row.run_metrics if BATCH in metrics})
+    return (
+        "Seconds per question: median of several passes over the same questions, and the outermost quartiles of its seeds; tokens per timed question "
+        "are those that were written in these passes." + (f" N is {' or '.join(f'{size:.0f}' for size in sizes)}." if sizes else "")
+    )
 
 
 def _devices(rows: Sequence[ArmRow]) -> Iterator[str]:

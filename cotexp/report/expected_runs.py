@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from cotexp.jobs.status import read_status
 from cotexp.report.arms import Arm, labels
 from cotexp.report.document import Gap
-from cotexp.report.finished_runs import Run, RunIdentity, identify, is_added_later, is_finished, listed, name_of, read_run
+from cotexp.report.finished_runs import Run, RunIdentity, differing, identify, is_finished, listed, name_of, read_run
 from cotexp.report.stored import unless_broken
 from cotexp.settings.base import ConfigError, RunFailed, spelled, suggestion
 from cotexp.settings.evaluation import MODES
@@ -200,12 +200,7 @@ def renamed(label: str, names: Mapping[str, str]) -> str:
 def _is(run: StoredRun, expected: ExpectedRun, any_name: bool) -> bool:
     if not (any_name or run.name == expected.name) or expected.seed not in (None, run.seed):
         return False
-    both = {*run.identity, *expected.identity}
-    return all(
-        run.identity.get(path) == expected.identity.get(path)
-        for path in both
-        if is_added_later(path) or (path in run.identity and path in expected.identity)
-    )
+    return not differing(run.identity, expected.identity)
 
 
 def _newest(expected: ExpectedRun, matching: Sequence[StoredRun], outputs: Path, label: str) -> Run | Gap:

@@ -214,8 +214,17 @@ def _flatten(section: dict[str, Any], path: str, slot: str) -> Flat:
     return flat
 
 
-def is_added_later(path: str) -> bool:
-    """Whether a setting was added after runs had been made: one that is missing in `Flat` is at its default, as those runs were."""
+def differing(first: Flat, second: Flat) -> list[str]:
+    """The settings in which two runs differ, among those that both have and those that are missing at their default."""
+    return [
+        path
+        for path in {**first, **second}
+        if first.get(path) != second.get(path) and ((path in first and path in second) or _is_missing_at_default(path))
+    ]
+
+
+def _is_missing_at_default(path: str) -> bool:
+    """Whether a setting was added after runs had been made, so that one that is not in `Flat` is at its default, as those runs were."""
     *places, name = path.split(".")
     slot = next((place for place in reversed(places) if place in SECTIONS), "task" if places[:1] == ["tasks"] else "")
     return name in _added_later(slot)

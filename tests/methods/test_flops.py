@@ -1,4 +1,4 @@
-"""FLOPs by the formula against hand-computed ones; against torch's counter on real models: tests/training/test_costs.py."""
+"""FLOPs by the formula against hand-computed ones; against torch's counter on real models: tests/training/test_training_costs.py."""
 
 from __future__ import annotations
 

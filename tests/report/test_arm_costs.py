@@ -13,6 +13,7 @@ from cotexp.commands import declared_reports
 from cotexp.report import costs
 from cotexp.report.build import ReportOptions
 from cotexp.report.document import Report, Table
+from cotexp.report.finished_runs import differing
 
 COSTS = {
     "training/num_steps": 10,
@@ -25,7 +26,7 @@ COSTS = {
 }
 TIMES = {f"eval/full/latency_{name}": value for name, value in {"tokens_batch1": 21.5, "seconds_batch1": 0.2}.items()}
 TIMES |= {f"eval/full/latency_seconds_batch1_{end}": value for end, value in {"low": 0.19, "high": 0.215}.items()}
-TIMES |= {"eval/full/latency_busy_ratio_batch1": 0.0}
+TIMES |= {"eval/full/latency_busy_ratio_batch1": 0.0, "eval/latency_batch_size": 16}
 
 
 def write_arm(outputs: Path, key: str, metrics: dict[str, float], *, device: str = "2 x core of A", **more: Any) -> None:
@@ -71,7 +72,7 @@ def test_each_cost_is_a_column_of_a_table_of_its_own_with_how_it_is_counted(tmp_
     }
     assert cells(table, "selection=morsd")["latency"] == ""
     text = " ".join(table.notes)
-    for part in ("prompts included", "6 for each trained weight", "a core for each thread", "its own account", "quartiles"):
+    for part in ("prompts included", "6 for each trained weight", "a core for each thread", "its own account", "quartiles", "N is 16."):
         assert part in text
     assert "Fine-tuned on 2 x core of A." in table.notes
 
@@ -153,6 +154,15 @@ def test_with_several_budgets_each_arm_is_compared_with_the_baseline_of_its_own_
     assert [row.label for row in alone.rows if row.is_baseline] == ["selection=random, trainer.max_tokens=100"]
     [unequal] = [note for note in alone.notes if "equal training" in note]
     assert "selection=morsd, trainer.max_tokens=200 (tokens × 2.00)" in unequal
+
+
+def test_runs_differ_in_a_budget_that_one_of_them_has_and_not_in_a_setting_that_one_of_them_is_too_old_for() -> None:
+    budget, rate = {"trainer.max_tokens": "500"}, {"trainer.learning_rate": "0.1"}
+    assert differing(rate, rate | budget) == differing(rate | budget, rate) == ["trainer.max_tokens"]
+    assert differing(budget, budget | rate) == []
+    assert differing(rate, {"trainer.learning_rate": "0.2"}) == ["trainer.learning_rate"]
+    sampling = {"evaluation.top_k": "5", "teacher.model.attn_implementation": "eager", "tasks.x.num_train": "5"}
+    assert differing({}, sampling) == ["evaluation.top_k", "teacher.model.attn_implementation"]
 
 
 def test_a_run_from_before_a_budget_existed_is_an_arm_with_those_that_leave_it_at_its_default(tmp_path: Path) -> None:
