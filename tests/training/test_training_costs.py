@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cotexp.models import adapters, head
 from cotexp.models.encoding import Encoded
-from cotexp.settings.base import ConfigError
+from cotexp.settings.base import ConfigError, keyed
 from cotexp.settings.training import Lora, Trainer
 from cotexp.training import costs
 from cotexp.training.data import EncodedExample, collate, collate_source_target, plan_batches
@@ -124,6 +124,15 @@ def test_the_budget_of_each_kind_ends_with_the_step_that_reaches_it() -> None:
         assert len(plan.global_batches) == steps, budget
         longer = plan_batches(lengths, Trainer(batch_size=2, max_epochs=10), seed=3)
         assert plan.global_batches == longer.global_batches[:steps], "the same order of the data"
+
+
+@pytest.mark.parametrize("budgets", [{"max_steps": 3, "max_tokens": 5}, {"max_tokens": 5, "max_flops": 1e9}, {"max_steps": 3, "max_flops": 1e9}])
+def test_two_budgets_are_refused_and_one_is_part_of_the_key_where_it_is_set_alone(budgets: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"^max_steps, max_tokens and max_flops each set the length of the fine-tuning, so one of them at most"):
+        Trainer(**budgets)
+    assert not {*keyed(Trainer())} & {"max_steps", "max_tokens", "max_flops"}, "fine-tuned models of earlier versions keep their keys"
+    for name, value in budgets.items():
+        assert keyed(Trainer(**{name: value}))[name] == value
 
 
 @pytest.mark.parametrize("budget", [{"max_steps": 10**9}, {"max_tokens": 10**15}, {"max_flops": 1e30}])
