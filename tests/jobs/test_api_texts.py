@@ -186,7 +186,8 @@ def test_an_interrupted_run_goes_on_counts_every_outcome_and_leaves_no_key_anywh
     assert metrics["teacher/cost_dollars"] == pytest.approx(expected)
     for role in ("teacher", "compressor"):
         own, of_ledgers = ("num_tokens_in", "num_tokens_out", "dollars"), ("num_prompt_tokens", "num_completion_tokens", "cost_dollars")
-        assert [metrics[f"{role}/{name}"] for name in own] == [metrics[f"{role}/{name}"] for name in of_ledgers], "no other run reads these ledgers"
+        found = [metrics[f"{role}/{name}"] for name in own]
+        assert found == pytest.approx([metrics[f"{role}/{name}"] for name in of_ledgers]), "no other run reads these ledgers"
 
     stored = everything_below(tmp_path)
     assert b"PLANTED" in stored, "the variable's name is a setting"
