@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cotexp.report import incomplete, latency
+from cotexp.report import costs, incomplete
 from cotexp.report.arm_rows import ArmRow
 from cotexp.report.finished_runs import listed
 
 
-def notes(rows: Sequence[ArmRow], *, times: bool = False) -> Iterator[str]:
-    """The notes; with `times`, also the reasons why seconds are not reliable."""
+def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
+    """The notes; those of columns of costs: `costs.notes`."""
     measured = [row for row in rows if row.answers]
     if not measured:
         return
@@ -24,8 +24,7 @@ def notes(rows: Sequence[ArmRow], *, times: bool = False) -> Iterator[str]:
         "accurate than the baseline beyond noise. Nothing is bold if the test distinguishes no arm."
     )
     yield from _unequal(measured)
-    if times:
-        yield from _doubts(measured)
+    yield from costs.equality(rows)
 
 
 def _sample(rows: Sequence[ArmRow], measured: Sequence[ArmRow]) -> str:
@@ -35,7 +34,9 @@ def _sample(rows: Sequence[ArmRow], measured: Sequence[ArmRow]) -> str:
     modes = dict.fromkeys(row.mode for row in measured if row.arm)
     compared = [row for row in rows if row.is_baseline]
     against = f"; differences are to the baseline, {compared[0].label}" if len(compared) == 1 else ""
-    if len(compared) != 1 and any(row.against for row in rows):
+    if any(row.baseline for row in rows) and len(compared) > 1:
+        against = "; differences are to the baseline with the same budget of training"
+    elif len(compared) != 1 and any(row.against for row in rows):
         against = "; differences are to the model that each arm was fine-tuned from"
     splits = {run.identity.get("evaluation.split", "test") for row in measured if row.arm for run in row.arm.runs} or {"test"}
     return f"{questions} {' or '.join(sorted(splits))} questions, mode {', '.join(modes)}, strict grading{against}."
@@ -72,16 +73,11 @@ def _tests(rows: Sequence[ArmRow]) -> Iterator[str]:
     yield f"≈: within noise (the interval holds 0, or p{', so corrected,' if corrected else ''} is at least 0.05){corrected}."
 
 
-def _doubts(rows: Sequence[ArmRow]) -> Iterator[str]:
-    """A line for each arm whose latency is not reliable."""
-    for row in rows:
-        yield from dict.fromkeys(line for times in row.times for line in latency.doubts(times, row.label))
-
-
 def _unequal(rows: Sequence[ArmRow]) -> Iterator[str]:
     """A line for each arm that was compared on some of its questions or seeds."""
-    baseline = next((row for row in rows if row.is_baseline and row.arm), None)
+    by_label = {row.label: row for row in rows if row.arm}
     for row in rows:
+        baseline = by_label.get(row.baseline)
         if row.num_unpaired:
             yield f"{row.label}: {row.num_unpaired:,} questions are not in both arms with the same gold answer; the difference excludes them."
         if baseline and row.seeds and row.seeds != baseline.seeds:

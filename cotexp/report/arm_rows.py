@@ -28,8 +28,8 @@ class ArmRow:
 
     `answers` are those of each seed. `accuracy` is the mean over seeds and questions in [0, 1], `low` and `high` its 95 % interval over both (over
     questions alone if there is one seed), `over_seeds` holds the mean and standard deviation of the accuracies. `against` is None for the
-    baseline and if no answers can be paired; `uncompared` gives the reason. `p_holm` is the p-value corrected for the number of comparisons
-    with the same baseline.
+    baseline and if no answers can be paired; `uncompared` gives the reason. `baseline` is the label of the arm that it is compared with, if any.
+    `p_holm` is the p-value corrected for the number of comparisons with the same baseline.
     """
 
     label: str
@@ -49,6 +49,7 @@ class ArmRow:
     against: ComparedTask | None = None
     p_holm: float | None = None
     uncompared: str = ""
+    baseline: str = ""
     num_unpaired: int = 0
     gaps: tuple[Gap, ...] = ()
 
@@ -137,7 +138,7 @@ def _base_row(arms: Sequence[Arm], baseline: Arm | str | None, num_bases: int) -
     answers: BySeed = {None: run.base_answers}
     pair = PairedAnswers(baseline.answers, answers) if isinstance(baseline, Arm) else PairedAnswers(reason=baseline or BASELINE)
     label = BASE if num_bases == 1 else f"{BASE} of {arms[0].label}"
-    return replace(_measured(label, "base", answers, pair), metrics=run.metrics)
+    return replace(_measured(label, "base", answers, pair), metrics=run.metrics, baseline=_label(baseline))
 
 
 def _arm_row(arm: Arm, baseline: Arm | str | None) -> ArmRow:
@@ -151,7 +152,11 @@ def _arm_row(arm: Arm, baseline: Arm | str | None) -> ArmRow:
         pair = PairedAnswers(baseline.answers, arm.answers)
     accuracies = [mean(list(shares_correct(run.answers).values())) for run in arm.runs]
     row = _measured(arm.label, first.mode, arm.answers, pair)
-    return replace(row, arm=arm, over_seeds=mean_and_deviation(accuracies), seed_accuracies=accuracies)
+    return replace(row, arm=arm, over_seeds=mean_and_deviation(accuracies), seed_accuracies=accuracies, baseline=_label(baseline))
+
+
+def _label(baseline: Arm | str | None) -> str:
+    return baseline.label if isinstance(baseline, Arm) else ""
 
 
 class PairedAnswers(NamedTuple):

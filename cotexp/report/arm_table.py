@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from cotexp.report import arm_notes
+from cotexp.report import arm_notes, costs
 from cotexp.report.arm_rows import ArmRow, most_accurate, shortest
+from cotexp.report.costs import metric_cell
 from cotexp.report.document import Cell, Column, Row, State, Table, p_text
 from cotexp.settings.base import suggestion
 
@@ -35,7 +36,7 @@ def make_table(name: str, title: str, rows: Sequence[ArmRow], columns: Sequence[
         title=title,
         columns=tuple(filled.column for filled in shown),
         rows=tuple(_row(row, shown, bold) for row in rows),
-        notes=tuple(arm_notes.notes(rows, times=any(filled.column.name == "latency" for filled in shown))),
+        notes=(*arm_notes.notes(rows), *costs.notes([row for row in rows if row.answers], [filled.column.name for filled in shown])),
     )
 
 
@@ -90,7 +91,7 @@ def column_named(name: str) -> FilledColumn:
         task = name.removeprefix(TASK)
         return FilledColumn(Column(name=name, title=f"{task}, %"), lambda row: _percent(row.accuracy_of.get(task)))
     if "/" in name:
-        return FilledColumn(Column(name=name, title=name.replace("_", " ").replace("/", ": ")), lambda row: _metric(row, name, ".4g"))
+        return FilledColumn(Column(name=name, title=name.replace("_", " ").replace("/", ": ")), lambda row: metric_cell(row, name, ".4g"))
     raise ValueError(
         f"must be one of {', '.join(COLUMNS)}, accuracy:TASK, or a name in metrics.json with a slash; got {name!r}{suggestion(name, list(COLUMNS))}"
     )
@@ -112,25 +113,7 @@ def _percent(share: float | None) -> Cell:
 
 
 def _ratio(row: ArmRow) -> Cell:
-    return Cell(text="1", value=1.0) if row.mode == "base" else _metric(row, "compression_ratio", ".2f")
-
-
-def _metric(row: ArmRow, name: str, form: str) -> Cell:
-    spread_of_seeds = row.metric(name)
-    if spread_of_seeds is None:
-        return NO_CELL
-    spread = "" if math.isnan(spread_of_seeds.deviation) or not spread_of_seeds.deviation or form != ".4g" else f" ± {spread_of_seeds.deviation:.2g}"
-    return Cell(text=f"{spread_of_seeds.mean:{form}}{spread}", value=spread_of_seeds.mean, deviation=_number(spread_of_seeds.deviation))
-
-
-def _latency(row: ArmRow) -> Cell:
-    """The median over passes, its mean over seeds, and the outermost quartiles."""
-    cell = _metric(row, "latency_seconds_batch1", ".3f")
-    times = row.times
-    if cell.value is None or not all("latency_seconds_batch1_low" in time for time in times):
-        return cell
-    low, high = min(time["latency_seconds_batch1_low"] for time in times), max(time["latency_seconds_batch1_high"] for time in times)
-    return replace(cell, text=f"{cell.text} ({low:.3f} to {high:.3f})", low=low, high=high)
+    return Cell(text="1", value=1.0) if row.mode == "base" else metric_cell(row, "compression_ratio", ".2f")
 
 
 def _difference(row: ArmRow) -> Cell:
@@ -162,14 +145,14 @@ COLUMNS: dict[str, FilledColumn] = {
     filled.column.name: filled
     for filled in (
         FilledColumn(Column(name="seeds", title="seeds"), _seeds),
-        FilledColumn(Column(name="rationales", title="training rationales"), lambda row: _metric(row, "selection/num_kept", ",.0f")),
-        FilledColumn(Column(name="rationale_tokens", title="training tokens"), lambda row: _metric(row, "selection/num_tokens", ",.0f")),
+        FilledColumn(Column(name="rationales", title="training rationales"), lambda row: metric_cell(row, "selection/num_kept", ",.0f")),
+        FilledColumn(Column(name="rationale_tokens", title="rationale tokens"), lambda row: metric_cell(row, "selection/num_tokens", ",.0f")),
         FilledColumn(Column(name="accuracy", title="accuracy, % (95 % interval)"), _accuracy),
         FilledColumn(Column(name="deviation", title="sd over seeds"), _deviation),
         FilledColumn(Column(name="tokens", title="answer tokens"), lambda row: _tokens(row, row.num_tokens)),
         FilledColumn(Column(name="cot_tokens", title="chain-of-thought tokens"), lambda row: _tokens(row, row.num_cot_tokens)),
         FilledColumn(Column(name="ratio", title="compression ratio"), _ratio),
-        FilledColumn(Column(name="latency", title="seconds per question, batch 1"), _latency),
+        *(FilledColumn(Column(name=name, title=title), cell) for name, (title, cell) in costs.CELLS.items()),
         FilledColumn(Column(name="difference", title="difference (95 % interval)"), _difference),
         FilledColumn(Column(name="p", title="p"), lambda row: _p_value(row.against.paired.p_value if row.against else None)),
         FilledColumn(Column(name="p_holm", title="p (Holm)"), lambda row: _p_value(row.p_holm)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cotexp.report import arm_figures, question_groups
+from cotexp.report import arm_figures, costs, question_groups
 from cotexp.report.arm_rows import OWN_BASE, ArmRow, measure_arms
 from cotexp.report.arm_table import make_table
 from cotexp.report.arms import Arm, arms_of, fitting, label_of, usual_baseline
@@ -20,6 +20,7 @@ from cotexp.report.expected_runs import (
     ExpectedArm,
     ExpectedArms,
     GridPoint,
+    budget_of,
     check_where,
     chosen,
     common_baseline,
@@ -63,6 +64,7 @@ class Part(NamedTuple):
     """One table of a report and what belongs to it."""
 
     table: Table
+    costs: Table | None
     by_difficulty: list[Table]
     drawings: list[Drawing]
     runs: list[UsedRun]
@@ -87,7 +89,7 @@ def report_of(name: str, report: DeclaredReport, outputs: Path, options: ReportO
     return Report(
         name=name,
         title=report.title,
-        tables=tuple(table for part in parts for table in (part.table, *part.by_difficulty)),
+        tables=tuple(table for part in parts for table in (part.table, part.costs, *part.by_difficulty) if table),
         figures=tuple(picture(drawing.of_table(part.table, len(parts))) for part in parts for drawing in part.drawings),
         footnotes=tuple(dict.fromkeys((*report.footnotes, *sources, *disclosures(settings)))),
         left_out=tuple(dict.fromkeys((*(line for part in parts for line in part.left_out), *unexpected(part.takes_part for part in parts)))),
@@ -128,6 +130,7 @@ def _part(
     notes = (*settings.notes, *table.notes, *_missing(table, settings, overrides))
     return Part(
         table=replace(table, rows=(*table.rows, *(row for added in rows_of_others for row in added.rows)), notes=notes),
+        costs=costs.table(rows, name),
         by_difficulty=by_difficulty,
         drawings=[*arm_figures.drawings(rows, settings.labels), *question_groups.drawings(by_difficulty)],
         runs=list(_runs_of(rows, name)),
@@ -172,7 +175,9 @@ def _arms_of_runs(table: DeclaredTable, outputs: Path, mode: str | None, options
         named = {*arm.seeds, *(gap.seed for gap in gaps[arm.label])}
         gaps[arm.label] += [Gap(row=arm.label, seed=seed, state="missing") for seed in table.seeds if seed not in named]
     begun = {gap.folder for of_arm in gaps.values() for gap in of_arm}
-    planned = [ExpectedArm(label=arm.label, mode=arm.runs[0].mode, arm=arm, gaps=tuple(gaps[arm.label])) for arm in arms]
+    planned = [
+        ExpectedArm(label=arm.label, mode=arm.runs[0].mode, arm=arm, budget=budget_of(arm.runs[0]), gaps=tuple(gaps[arm.label])) for arm in arms
+    ]
     others = [folder for folder in finished.unfinished if str(folder.relative_to(outputs)) not in begun]
     left_out = [*(_begun(folder, outputs) for folder in others), *finished.left_out, *replaced]
     return ExpectedArms(planned, left_out, common_baseline(run.settings.get("baseline", "") for arm in arms for run in arm.runs))
@@ -187,11 +192,25 @@ def _begun(folder: Path, outputs: Path) -> str:
 def _rows(plan: ExpectedArms, baseline: str | None) -> list[ArmRow]:
     """Base models first, then every arm in the expected order. An arm without a finished run has only gaps."""
     planned = plan.arms
-    measured = measure_arms([arm.arm for arm in planned if arm.arm], _baseline(plan, baseline))
-    by_label = {row.label: row for row in measured if row.arm}
-    bases = [row for row in measured if not row.arm]
+    groups = [measure_arms([arm.arm for arm in part.arms if arm.arm], _baseline(part, baseline)) for part in _by_budget(plan, baseline)]
+    by_label = {row.label: row for rows in groups for row in rows if row.arm}
+    bases: list[ArmRow] = []
+    for row in (row for rows in groups for row in rows if not row.arm):
+        if all(row.answers != other.answers for other in bases):
+            bases.append(row)
     rows = [by_label.get(arm.label, ArmRow(label=arm.label, mode=arm.mode)) for arm in planned]
     return [*bases, *(replace(row, gaps=arm.gaps) for row, arm in zip(rows, planned, strict=True))]
+
+
+def _by_budget(plan: ExpectedArms, requested: str | None) -> list[ExpectedArms]:
+    """The arms of each budget of training, if each budget has one baseline, so that arms are compared at an equal budget; otherwise all together."""
+    selector = requested or plan.baseline
+    parts: dict[tuple[str, ...], list[ExpectedArm]] = {}
+    for arm in plan.arms:
+        parts.setdefault(arm.budget, []).append(arm)
+    if selector == OWN_BASE or any(len(fitting([arm.label for arm in part], selector)) != 1 for part in parts.values()):
+        return [plan]
+    return [plan._replace(arms=part) for part in parts.values()]
 
 
 def _baseline(plan: ExpectedArms, requested: str | None) -> Arm | str | None:

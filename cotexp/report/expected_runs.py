@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from cotexp.jobs.status import read_status
 from cotexp.report.arms import Arm, labels
 from cotexp.report.document import Gap
-from cotexp.report.finished_runs import Run, RunIdentity, identify, is_finished, listed, name_of, read_run
+from cotexp.report.finished_runs import Run, RunIdentity, differing, identify, is_finished, listed, name_of, read_run
 from cotexp.report.stored import unless_broken
 from cotexp.settings.base import ConfigError, RunFailed, spelled, suggestion
 from cotexp.settings.evaluation import MODES
@@ -22,6 +22,8 @@ from cotexp.settings.root import Settings, config_dir_words
 from cotexp.store.stored_files import Damaged, settings_of
 
 COMMAND = "python run.py"
+BUDGETS = ("trainer.max_steps", "trainer.max_tokens", "trainer.max_flops")
+"""Settings of the length of a fine-tuning that are in `identity` only if they are set."""
 
 
 class GridPoint(NamedTuple):
@@ -46,11 +48,12 @@ class ExpectedRun(RunIdentity):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedArm:
-    """An arm that a report should have: its finished runs, if any, and its gaps."""
+    """An arm that a report should have: its finished runs, if any, its gaps, and the budget of its training, if it has one."""
 
     label: str
     mode: str
     arm: Arm | None
+    budget: tuple[str, ...] = ()
     gaps: tuple[Gap, ...] = ()
 
 
@@ -140,7 +143,8 @@ def check_where(where: dict[str, Any], among: Sequence[ExpectedRun | Run]) -> No
 def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], outputs: Path, *, any_name: bool = False) -> ExpectedArms:
     """The expected runs, matched with the stored ones. With `any_name`, the name of the experiment does not matter.
 
-    A stored run matches if all settings that both have are equal, so a run from before a setting existed still matches.
+    A stored run matches if all settings that both have are equal, so a run from before a setting existed still matches, unless that setting says
+    otherwise than what was done before it existed.
     """
     groups: dict[tuple[Any, ...], list[ExpectedRun]] = {}
     for expected_run in expected:
@@ -155,9 +159,14 @@ def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], out
             run_or_gap = _newest(member, matching, outputs, label)
             (runs if isinstance(run_or_gap, Run) else gaps).append(run_or_gap)  # type: ignore[arg-type]
         arm = Arm(label=label, runs=sorted(runs, key=lambda run: run.seed)) if runs else None
-        planned.append(ExpectedArm(label=label, mode=members[0].mode, arm=arm, gaps=tuple(gaps)))
+        planned.append(ExpectedArm(label=label, mode=members[0].mode, arm=arm, budget=budget_of(members[0]), gaps=tuple(gaps)))
     takes_part = {f"{run.name}/{run.folder.name}": run.folder in used for run in stored}
     return ExpectedArms(planned, [], common_baseline(run.baseline for run in expected), takes_part)
+
+
+def budget_of(run: RunIdentity) -> tuple[str, ...]:
+    """The settings of a run that end its fine-tuning in place of max_epochs."""
+    return tuple(f"{path}={run.identity[path]}" for path in BUDGETS if path in run.identity)
 
 
 def common_baseline(declared: Iterable[str]) -> str:
@@ -191,7 +200,7 @@ def renamed(label: str, names: Mapping[str, str]) -> str:
 def _is(run: StoredRun, expected: ExpectedRun, any_name: bool) -> bool:
     if not (any_name or run.name == expected.name) or expected.seed not in (None, run.seed):
         return False
-    return all(run.identity[path] == value for path, value in expected.identity.items() if path in run.identity)
+    return not differing(run.identity, expected.identity)
 
 
 def _newest(expected: ExpectedRun, matching: Sequence[StoredRun], outputs: Path, label: str) -> Run | Gap:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from cotexp.compressions import compression_of
 from cotexp.config.slots import SECTIONS
 from cotexp.records import Prediction
 from cotexp.selections.orders import ORDERS
-from cotexp.settings.base import ConfigError, RunFailed, spelled, suggestion
+from cotexp.settings.base import IF_SET, ConfigError, RunFailed, spelled, suggestion
 from cotexp.settings.evaluation import FINE_TUNED_MODES, MODES
 from cotexp.settings.root import READ_BY_TRAINING
 from cotexp.stages.grades import predictions_of_run
@@ -210,13 +210,42 @@ def _flatten(section: dict[str, Any], path: str, slot: str) -> Flat:
     for name, value in section.items():
         if isinstance(value, dict):
             flat |= _flatten(value, f"{path}.{name}", name if name in SECTIONS else slot)
-        elif name in NAMES_CONTENT or name not in _not_keyed(slot):
+        elif name in NAMES_CONTENT or not (name in _not_keyed(slot) or spelled(value) in _added_later(slot).get(name, ())):
             flat[f"{path}.{name}"] = spelled(value)
     return flat
+
+
+def differing(first: Flat, second: Flat) -> list[str]:
+    """The settings in which two runs differ, among those that both have and those that are missing at their default."""
+    return [
+        path
+        for path in {**first, **second}
+        if first.get(path) != second.get(path) and ((path in first and path in second) or _is_missing_at_default(path))
+    ]
+
+
+def _is_missing_at_default(path: str) -> bool:
+    """Whether a setting was added after runs had been made, so that one that is not in `Flat` is at its default, as those runs were."""
+    *places, name = path.split(".")
+    slot = next((place for place in reversed(places) if place in SECTIONS), "task" if places[:1] == ["tasks"] else "")
+    return name in _added_later(slot)
 
 
 @cache
 def _not_keyed(slot: str) -> set[str]:
     """Names of the settings of a slot that are not part of a key."""
-    fields = (field for section in SECTIONS.get(slot, {}).values() for field in section.__dataclass_fields__.values())  # type: ignore[attr-defined]
-    return {field.name for field in fields if not field.metadata.get("keyed", True)}
+    return {field.name for field in _fields(slot) if not field.metadata.get("keyed", True)}
+
+
+@cache
+def _added_later(slot: str) -> dict[str, set[str]]:
+    """Names of the settings of a slot that are part of a key only where they are not at their default, and these defaults."""
+    found: dict[str, set[str]] = {}
+    for field in _fields(slot):
+        if field.metadata.get("keyed") == IF_SET:
+            found.setdefault(field.name, set()).add(spelled(field.default))
+    return found
+
+
+def _fields(slot: str) -> Iterator[Field[Any]]:
+    return (field for section in SECTIONS.get(slot, {}).values() for field in section.__dataclass_fields__.values())  # type: ignore[attr-defined]

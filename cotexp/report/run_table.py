@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cotexp.methods.comparison import holm
-from cotexp.report import funnel, incomplete, latency, terminal
+from cotexp.report import costs, funnel, incomplete, latency, terminal
 from cotexp.report.compression_texts import mode_labels
 from cotexp.report.disclosures import disclosures
 from cotexp.report.document import Table, text_table
@@ -83,12 +83,20 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
         lines.append(f"{metrics['rationales/num_dropped']:.0f} of {metrics['rationales/num_written']:.0f} rationales were left out.")
     if "training/num_steps" not in metrics:
         return [*lines, "Nothing was trained."]
-    lines.append(
+    return [*lines, _training_note(metrics)]
+
+
+def _training_note(metrics: Metrics) -> str:
+    """Steps, examples and, as far as the fine-tuning stored them, tokens, FLOPs and hours, counted as in `costs`."""
+    found = [f"{metrics[costs.TOKENS]:,.0f} tokens with prompts"] if costs.TOKENS in metrics else []
+    found += [f"{metrics[costs.FLOPS]:.3g} FLOPs"] if costs.FLOPS in metrics else []
+    found += [f"{metrics[name]:.3g} {unit}" for name, unit in costs.HOURS.items() if name in metrics]
+    return (
         "One seed: the intervals hold the variance of the questions, not what another training run would change. "
         f"Trained {metrics['training/num_steps']:.0f} steps on {metrics['training/num_examples']:.0f} examples "
         f"({metrics['training/num_supervised_tokens']:.0f} supervised tokens); step {metrics['training/best_step']:.0f} kept by validation loss."
+        + (f" All steps: {', '.join(found)}." if found else "")
     )
-    return lines
 
 
 def _pruning_note(metrics: Metrics) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from cotexp.methods.comparison import paired_metrics
 from cotexp.report.arms import DERIVED
 from cotexp.report.expected_runs import last_mode
-from cotexp.report.finished_runs import Flat, identity_of
+from cotexp.report.finished_runs import Flat, differing, identity_of
 from cotexp.settings.evaluation import BASE, MODES
 from cotexp.stages.grades import predictions_of_run
 from cotexp.store.ledger_files import warn_once
@@ -95,5 +95,5 @@ def _distance(settings_of_run: dict[str, Any], settings_of_other: dict[str, Any]
     """Number of settings in which two runs differ besides the declared ones; None if they cannot be compared."""
     declared = tuple(f"{path.split('.')[0]}." for path in required)
     ours, theirs = (identity_of(settings, last_mode(settings)) for settings in (settings_of_run, settings_of_other))
-    differing = [path for path in ours.keys() & theirs.keys() if ours[path] != theirs[path] and not path.startswith((*declared, *DERIVED))]
-    return None if any(path.startswith(COMMON) for path in differing) else len(differing)
+    found = [path for path in differing(ours, theirs) if not path.startswith((*declared, *DERIVED))]
+    return None if any(path.startswith(COMMON) for path in found) else len(found)

@@ -129,6 +129,15 @@ def test_a_baseline_that_one_table_has_leaves_the_other_its_own(outputs: Path, m
         made(outputs, baseline="nothing")
 
 
+def test_a_run_made_before_a_budget_existed_is_no_run_of_that_budget(tmp_path: Path, points: list[GridPoint]) -> None:
+    trainer = dataclasses.asdict(points[0].settings)["trainer"]
+    for name in ("max_steps", "max_tokens", "max_flops"):
+        assert trainer.pop(name) is None
+    write_point(tmp_path, 0, points[0], "1100", trainer=trainer)
+    assert len(made(tmp_path).gaps) == len(points) - 1
+    assert len(made(tmp_path, overrides=("trainer.max_tokens=5000",)).gaps) == len(points)
+
+
 def test_a_run_made_before_a_setting_existed_is_still_found(tmp_path: Path, points: list[GridPoint]) -> None:
     trainer = dataclasses.asdict(points[0].settings)["trainer"]
     del trainer["warmup_ratio"]

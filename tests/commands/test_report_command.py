@@ -56,7 +56,7 @@ def test_runs_that_differ_in_their_seed_are_one_arm_with_mean_deviation_and_pair
     rows = report(outputs)
     base, morsd, random = rows.values()
     assert list(rows) == ["base (not fine-tuned)", "selection=morsd", "selection=random"]
-    assert (morsd["seeds"], morsd["training rationales"], morsd["training tokens"]) == ("0, 1", "100", "6,000")
+    assert (morsd["seeds"], morsd["training rationales"], morsd["rationale tokens"]) == ("0, 1", "100", "6,000")
     assert morsd[ACCURACY].startswith("**80.0 (")
     assert morsd["sd over seeds"] == "7.1", "of 75 and 85 %: 10 / sqrt(2)"
     assert morsd["answer tokens"] == "20.0"

@@ -114,6 +114,24 @@ def test_a_limit_on_money_counts_what_earlier_starts_paid(random_model: Path, tm
     assert none == ""
 
 
+def test_tokens_and_dollars_of_a_run_leave_out_the_texts_of_others_and_what_the_server_does_not_report(random_model: Path, tmp_path: Path) -> None:
+    made = context(random_model, tmp_path, *overrides("teacher", "http://a/v1"))
+    spec = texts.spec(made, "stories")
+    assert spec is not None
+    counted = {"prompt_tokens": 10, "completion_tokens": 3, "cost": 0.5}
+    usages = {"own/0": counted, "own/1": {**counted, "cost": 0.25}, "refused/0": {"cost": 0.0}, "other/0": counted, "silent/0": {"cost": 1.0}}
+    rows = [
+        {"id": name, "finish_reason": "filtered" if name == "refused/0" else "stop", "usage": usage, "written": 0} for name, usage in usages.items()
+    ]
+    folder = made.store.ledger(spec).folder
+    folder.mkdir(parents=True)
+    (folder / "rows-w.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    used = {"own/0", "own/1", "refused/0"}
+    assert api_texts.used(made, "teacher", [spec], used) == {"teacher/num_tokens_in": 20, "teacher/num_tokens_out": 6, "teacher/dollars": 0.75}
+    assert api_texts.used(made, "teacher", [spec], {*used, "silent/0"}) == {"teacher/dollars": 1.75}
+    assert api_texts.used(made, "teacher", [spec], {"refused/0"}) == {"teacher/num_tokens_in": 0, "teacher/num_tokens_out": 0}
+
+
 # --- a whole run -------------------------------------------------------------------------------------------------------------
 
 
@@ -166,6 +184,10 @@ def test_an_interrupted_run_goes_on_counts_every_outcome_and_leaves_no_key_anywh
     assert metrics["rounds/num_written"] == metrics["compressor/num_texts"] < final[1]
     expected = sum(each["usage"]["prompt_tokens"] * 1 + each["usage"]["completion_tokens"] * 2 for each in texts) / 1e6
     assert metrics["teacher/cost_dollars"] == pytest.approx(expected)
+    for role in ("teacher", "compressor"):
+        own, of_ledgers = ("num_tokens_in", "num_tokens_out", "dollars"), ("num_prompt_tokens", "num_completion_tokens", "cost_dollars")
+        found = [metrics[f"{role}/{name}"] for name in own]
+        assert found == pytest.approx([metrics[f"{role}/{name}"] for name in of_ledgers]), "no other run reads these ledgers"
 
     stored = everything_below(tmp_path)
     assert b"PLANTED" in stored, "the variable's name is a setting"

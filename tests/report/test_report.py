@@ -87,6 +87,14 @@ def test_the_table_shows_interval_tokens_ratio_and_what_was_not_measured() -> No
     assert len(lines) == 4
 
 
+def test_the_notes_tell_tokens_flops_and_hours_of_the_fine_tuning_if_it_stored_them() -> None:
+    stored = {"training/num_tokens_seen": 22_716, "training/flops": 1.107e11, "training/core_hours": 0.00266}
+    assert run_table.notes(METRICS | stored, {})[-1].endswith(
+        "validation loss. All steps: 22,716 tokens with prompts, 1.11e+11 FLOPs, 0.00266 core-hours."
+    )
+    assert run_table.notes(METRICS, {})[-1].endswith("kept by validation loss."), "an earlier version"
+
+
 def test_the_notes_count_what_could_not_be_read() -> None:
     assert any("3 answers could not be read, 2 were cut off" in each for each in run_table.notes(METRICS, {}))
 

@@ -26,7 +26,7 @@ from cotexp.settings.models import PretrainedModel
 from cotexp.settings.training import Trainer
 from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 from cotexp.training import resumable
-from cotexp.training.data import EncodedExample, collate, token_weights
+from cotexp.training.data import EncodedExample, collate, plan_batches, token_weights
 from cotexp.training.fit import FitJob, Limits, _load, _quiet, check_sides, fit
 from cotexp.training.modules import supervised_loss
 from cotexp.training.recorder import RESUMABLE
@@ -397,6 +397,24 @@ def test_losses_of_several_tasks_stand_apart_in_the_curve(make_job: MakeJob) -> 
         own = [each for each in job.validation if job.tasks[each.question_id] == task]
         assert 0 < len(own) < len(job.validation)
         assert measured_loss(job, own) == pytest.approx(losses[f"validation/loss/{task}"], rel=1e-4)
+
+
+def test_a_fine_tuning_stores_what_its_steps_read_computed_and_took(make_job: MakeJob) -> None:
+    job = make_job("job", max_steps=3, num_validations=1)
+    fit(job)
+    stored = json.loads((job.folder / "training.json").read_text())
+    model, tokenizer = _load(job)
+    encoder = loading.make_encoder(model, tokenizer, job.model)
+    encoded = [encoder.example(each.prompt, each.completion, compressed=each.compressed) for each in job.train]
+    plan = plan_batches([len(each.ids) for each in encoded], job.trainer, seed=job.seed)
+    seen = [encoded[index] for batch in plan.global_batches for index in batch]
+    assert stored["num_steps"] == len(plan.global_batches) == 3
+    assert stored["num_tokens_seen"] == sum(len(each.ids) for each in seen)
+    assert stored["num_supervised_tokens_seen"] == sum(sum(each.loss_mask) for each in seen) < stored["num_tokens_seen"]
+    weights = sum(each.numel() for each in model.parameters())
+    assert stored["num_parameters"] == stored["num_trained_parameters"] == weights
+    assert 0.2 * 6 * weights * stored["num_tokens_seen"] < stored["flops"] < 2 * 6 * weights * stored["num_tokens_seen"], "about 6 N per token"
+    assert stored["core_hours"] == pytest.approx(stored["seconds"] * torch.get_num_threads() / 3600, rel=1e-2)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_setting_to_change(make_job: MakeJob) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from cotexp.settings.training import Trainer
 from cotexp.training import resumable
+from cotexp.training.recorder import Recorder
 from cotexp.training.resumable import Progress
 
 
@@ -71,6 +73,17 @@ def test_the_state_before_the_last_one_stays_beside_it(saved: Path) -> None:
     assert resumable.progress(resumable.previous(saved)) == Progress(1, 1.0, 1)
     resumable.remove(saved)
     assert not list(saved.parent.iterdir())
+
+
+def test_the_seconds_before_a_restart_count_and_a_state_of_an_earlier_version_does_not_know_them(saved: Path) -> None:
+    state = torch.load(saved, weights_only=True)
+    for stored, least in (({"seconds": 100.0}, 100.0), ({}, None)):
+        state["progress"] = {"step": 2, "best_loss": 1.0, "best_step": 2, **stored}
+        torch.save(state, saved)
+        resumable.repair(saved)
+        assert resumable.progress(saved).step == 2, "it is whole"
+        seconds = Recorder(saved.parent, Trainer(), 4, lambda row, num_steps: None).seconds
+        assert seconds is None if least is None else seconds is not None and least <= seconds < least + 60
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda each: each.__name__)
