@@ -112,7 +112,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         *(f"Vllm.{name}" for name in ("tensor_parallel_size", "data_parallel_size", "gpu_memory_utilization", "max_model_len")),
         *("Vllm.cpu_cache_gib", "Vllm.enforce_eager"),
         *(f"RecordedTeacher.{name}" for name in ("files", "questions_file", "num_samples")),
-        *(f"RecordedTeacher.{name}_field" for name in ("id", "question", "text", "source")),
+        *(f"RecordedTeacher.{name}_field" for name in ("id", "question", "text", "finish_reason", "source")),
         "Scoring.max_batch_tokens",
         "Scoring.perplexity_chains",
         "TokenSkip.classifier",
