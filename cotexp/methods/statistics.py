@@ -170,6 +170,23 @@ def perplexity(likelihoods: Iterable[Likelihood | None]) -> float | None:
     return math.exp(min(math.fsum(nll for nll, _ in read) / total, MOST_NATS)) if total else None
 
 
+def perplexity_interval(texts: Sequence[Likelihood], *, seed: int = 0, num_resamples: int = 10_000) -> Interval:
+    """95 % percentile bootstrap interval, over texts, of their perplexity; texts that could not be read do not count.
+
+    Raises: ValueError without tokens.
+    """
+    import numpy as np
+
+    read = np.array(sorted((each.nll, each.num_tokens) for each in texts if each.nll is not None and each.num_tokens), dtype=float)
+    if not len(read):
+        raise ValueError("an interval of a perplexity needs at least one token; got none")
+    generator = np.random.default_rng(seed)
+    sizes = [min(1000, num_resamples - first) for first in range(0, num_resamples, 1000)]
+    sums = np.concatenate([generator.multinomial(len(read), [1 / len(read)] * len(read), size=size) @ read for size in sizes])
+    low, high = np.exp(np.minimum(np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975]), MOST_NATS))
+    return Interval(float(low), float(high))
+
+
 def perplexity_metrics(kept: Sequence[Likelihood], rounds: Sequence[Sequence[Likelihood | None]]) -> dict[str, float]:
     """Perplexities under the model before fine-tuning: of the kept texts, of the chains as written, and of the rewrites of every round.
 

@@ -114,7 +114,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         *(f"RecordedTeacher.{name}" for name in ("files", "questions_file", "num_samples")),
         *(f"RecordedTeacher.{name}_field" for name in ("id", "question", "text", "source")),
         "Scoring.max_batch_tokens",
-        "Scoring.perplexity_chains",
+        *("Scoring.perplexity_chains", "Scoring.answer_perplexity"),
         "TokenSkip.classifier",
         "Selection.name",
         *(f"Trainer.{name}" for name in trainer),
