@@ -18,6 +18,7 @@ COMPRESSIONS = Registry(
         "tokenskip": "cotexp.compressions.tokenskip:TokenSkip",
         "prompt_only": "cotexp.compressions.prompt_only:PromptOnly",
         "budget": "cotexp.compressions.budget:Budget",
+        "tale": "cotexp.compressions.tale:Tale",
         "reference": "cotexp.compressions.reference:ReferenceRounds",
     },
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from cotexp.compressions.rewriting import ToRewrite
 from cotexp.jobs import api_texts
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.methods import reasoning
@@ -49,8 +50,8 @@ def spec(context: Context, task: str) -> Spec | None:
     own = {
         "rationales": rationales.spec(context, task).key,
         "tokenizer": context.base.sha256,
-        "prompt": settings.compression.prompt,
-        "prompt_answer": settings.compression.prompt_answer,
+        **settings.compression.decides_rounds,
+        **({"asked": context.prompts[task].identity} if settings.compression.answers_anew else {}),
         **compressor,
     }
     return Spec(NAME, {"version": VERSION, **own})
@@ -124,7 +125,9 @@ def _rewriting(context: Context, question: Question, rationale: Rationale, round
     rule = context.settings.compression
     previous = rounds[rationale.id][-1].text if rounds[rationale.id] else rationale.cot.strip()
     answer = question.answer if rule.prompt_answer == "gold" else rationale.answer or ""
-    return previous, rule.rewrite_prompt(question=question.text, text=previous, answer=answer)
+    lengths = [rationale.num_cot_tokens, *(each.num_tokens for each in rounds[rationale.id])]
+    before = ToRewrite(question.text, context.prompt_for(question), previous, answer, len(lengths), lengths[-1], lengths[0])
+    return previous, rule.rewrite_prompt(before)
 
 
 def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds: Rounds, number: int) -> Compute:
@@ -139,7 +142,9 @@ def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds:
             previous[each], prompts[each] = _rewriting(context, questions[rationale.question_id], rationale, rounds)
 
         def read(name: str, output: Row) -> Row:
-            rationale, text = rationales[parent(name)], reasoning.without_thinking(output["text"])
+            rationale, written = rationales[parent(name)], reasoning.without_thinking(output["text"])
+            question = questions[rationale.question_id]
+            text = context.settings.compression.chain_in(written, question)
             one = Round(
                 id=name,
                 rationale_id=rationale.id,
@@ -151,7 +156,7 @@ def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds:
                 previous_text_hash=hash_of([previous[name]]),
                 finish_reason=output["finish_reason"],
                 outcome=outcome_of(text, output["finish_reason"]),
-                answer_kept=is_kept(rationale.answer, text, questions[rationale.question_id]),
+                answer_kept=is_kept(rationale.answer, written, question),
                 seconds=output["seconds"],
             )
             return asdict(one) | ({"usage": output["usage"]} if output["usage"] else {})
