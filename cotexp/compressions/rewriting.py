@@ -64,8 +64,10 @@ class Rewriting(Compression):
         return self.stop_rule.max_rounds or 1
 
     def contradictions(self) -> Iterator[str]:
-        budget = {"budget"} if self.budget_ratio is not None else set()
-        yield from bad_placeholders(self.prompt, {"question", "rationale", "answer"} | budget, {"rationale"} | budget)
+        has_budget = self.budget_ratio is not None
+        yield from bad_placeholders(self.prompt, {"question", "rationale", "answer", "budget"}, {"rationale", *(["budget"] if has_budget else [])})
+        if not has_budget and "{budget}" in self.prompt.replace("{{", ""):
+            yield "budget_ratio must be set, such as to 0.8, if prompt contains {budget}; got None"
 
     def run_contradictions(self, settings: Any) -> Iterator[str]:
         if isinstance(settings.model, ScratchModel) and settings.compressor.is_student:

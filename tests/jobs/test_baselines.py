@@ -177,3 +177,40 @@ def test_a_question_is_asked_in_evaluation_as_it_was_in_training(compression: st
     }
     assert all(len(each) == 1 for each in asked.values())
     assert asked["full"] != asked["compress"]
+
+
+def test_tale_asks_the_model_itself_again_with_half_of_each_budget_and_learns_from_the_last_right_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = context_of(tmp_path, "compression=tale", "teacher=reference", "mixture.full_ratio=0")
+    questions = {context.prompt_for(each): each for each in context.training_questions}
+    asked: dict[str, list[str]] = {prompt: [] for prompt in questions}
+
+    class Answering:
+        """Writes two calculations, then one, then a wrong answer."""
+
+        def generate(self, requests: Sequence[Request], sampling: Sampling, emit: Callable[[Output], None]) -> None:
+            for each in requests:
+                prompt, _, words = each.prompt.rpartition("\n")
+                asked[prompt].append(words)
+                number = len(asked[prompt])
+                answer = questions[prompt].answer if number < 3 else "1234"
+                emit(Output(each.id, (3 - number) * "4 + 3 = 7\n" + f"The answer is \\boxed{{{answer}}}.", 9, "stop", 0.0))
+
+    monkeypatch.setattr(rounds, "load_engine", lambda *given: Answering())
+    written = rationales.make(context)
+    made = TrainingSet(chosen=written, chains=written)
+    rounds.add(context, made)
+    words = "Let's think step by step and use less than {} tokens:"
+    for each in written:
+        prompt = context.prompt_for(next(own for own in context.training_questions if own.id == each.question_id))
+        lengths = [each.num_cot_tokens // 2**number for number in (1, 2, 3)]
+        assert asked[prompt] == [words.format(length) for length in lengths]
+    assert {tuple(one.text for one in of_chain) for of_chain in made.rounds.values()} == {("4 + 3 = 7\n4 + 3 = 7", "4 + 3 = 7", "")}
+    made.kept = compressing.compress(context, written, made.rounds, {})
+    assert {(each.text, each.kept_round) for each in made.kept} == {("4 + 3 = 7", 2)}
+    examples = checkpoint.make_examples(context, written, made.kept)
+    assert all(each.completion.startswith("4 + 3 = 7") and each.completion.count("4 + 3") == 1 and each.compressed for each in examples.train)
+    other = context_of(tmp_path, "compression=tale", "teacher=reference", "task.prompt='{question} Think.'")
+    keys = {own.key for each in (context, other) if (own := rounds.spec(each, "stories"))}
+    assert len(keys) == 2, "the question is asked in the task's words"
