@@ -291,7 +291,7 @@ CONTRADICTIONS: list[tuple[Callable[[], object], str]] = [
     (lambda: Macc(fixed_k=3, patience=2), "patience is read only when stop=patience; got patience=2 with stop=fixed_k"),
     (lambda: Macc(stop="fixed_k", fixed_k=11, max_rounds=10), "fixed_k must not exceed max_rounds (10); got 11"),
     (lambda: Macc(prompt="Shorten it."), "prompt must contain {rationale}"),
-    (lambda: SingleRound(prompt="{rationale} {solution}"), "prompt allows only answer, question, rationale"),
+    (lambda: SingleRound(prompt="{rationale} {solution}"), "prompt allows only answer, budget, question, rationale"),
     (lambda: PromptOnly(instruction=" "), "instruction must not be blank; got ' '"),
     (lambda: C3ot(long_instruction=""), "long_instruction must not be blank; got ''"),
     (lambda: C3ot(instruction="Go.", long_instruction=" Go."), "long_instruction must differ from instruction, or nothing tells the two forms apart"),
