@@ -11,6 +11,7 @@ COMPRESSIONS = Registry(
     {
         "none": "cotexp.compressions.none:NoCompression",
         "macc": "cotexp.compressions.macc:Macc",
+        "macc_budget": "cotexp.compressions.macc_budget:MaccBudget",
         "single_round": "cotexp.compressions.single_round:SingleRound",
         "shortest_correct": "cotexp.compressions.shortest_correct:ShortestCorrect",
         "truncate": "cotexp.compressions.truncate:Truncation",

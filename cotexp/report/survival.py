@@ -62,8 +62,9 @@ def read(folder: Path) -> list[Survival]:
 
 
 def of_sets(sets: Sequence[CompressedSet]) -> dict[str, list[Survival]]:
-    """Label -> the rounds of the set that has most of them, once for all sets that share them."""
-    return {each.label: unless_broken(each.folder, read, list) for each in longest(sets)}
+    """Label -> the rounds of the set that has most of them, once for all sets that share them; a single one needs no label."""
+    shown = longest(sets)
+    return {each.label if len(shown) > 1 else "": unless_broken(each.folder, read, list) for each in shown}
 
 
 def survivals(chains: Sequence[CompressedChain]) -> list[Survival]:
@@ -98,43 +99,43 @@ def _answer(chain: CompressedChain, number: int) -> Answer | None:
 
 
 def tables(found: BySet, prefix: str = "") -> list[Table]:
-    """A row for each round of each set; none without rounds. `prefix` begins the names of the tables."""
-    rounds = [(_row_label(label, each), each) for label, of_set in found.items() for each in of_set]
-    measured = [(label, each) for label, each in rounds if each.answers]
-    return [table for table in (_shares(rounds, f"{prefix}survival"), _answers(measured, f"{prefix}answers")) if table.rows]
+    """For each set, a row for each round; none without rounds. `prefix` begins the names of the tables."""
+    return [table for number, (label, of_set) in enumerate(found.items(), 1) for table in _of_set(label, of_set, prefix, number)]
 
 
-def _row_label(label: str, each: Survival) -> str:
-    return each.label if not label else f"{label}: {each.label}" if each.label == KEPT else f"{label}: round {each.label}"
+def _of_set(label: str, of_set: Sequence[Survival], prefix: str, number: int) -> Iterator[Table]:
+    ending, of_label = "" if number == 1 else f"-{number}", f": {label}" if label else ""
+    if of_set:
+        yield _shares(of_set, f"{prefix}survival{ending}", f"What a round keeps{of_label}")
+    if measured := [each for each in of_set if each.answers]:
+        yield _answers(measured, f"{prefix}answers{ending}", f"Whether the answer still follows{of_label}")
 
 
-def _shares(rounds: Sequence[tuple[str, Survival]], name: str) -> Table:
+def _shares(rounds: Sequence[Survival], name: str, title: str) -> Table:
     columns = (Column(name="chains", title="chains"), *(Column(name=name, title=title) for name, title in COLUMNS.items()))
-    rows = tuple(
-        Row(label=label, kind="entry", cells=(Cell(text=f"{each.num_chains:,}"), *map(_cell, each.shares.values()))) for label, each in rounds
-    )
+    rows = tuple(Row(label=each.label, kind="entry", cells=(Cell(text=f"{each.num_chains:,}"), *map(_cell, each.shares.values()))) for each in rounds)
     notes = (
         "Against the chain as it was written, over the chains with a usable text in this round (training and validation): the share of its distinct "
         "calculations (numbers, signs and result, in any order of the numbers) and of its distinct numbers that the text still holds, and whether it "
         "still states its answer. Mean over chains with a 95 % bootstrap interval. Chains that ended earlier are not in later rounds.",
     )
-    return Table(name=name, title="What a round keeps", columns=columns, rows=rows, notes=notes, row_title="round")
+    return Table(name=name, title=title, columns=columns, rows=rows, notes=notes, row_title="round")
 
 
-def _answers(rounds: Sequence[tuple[str, Survival]], name: str) -> Table:
+def _answers(rounds: Sequence[Survival], name: str, title: str) -> Table:
     titles = {"chains": "chains"} | AFTER | {"likelier": "likelier than without a chain, %"}
     rows = []
-    for label, each in rounds:
+    for each in rounds:
         values = [_perplexity_cell([getattr(answer, place) for answer in each.answers]) for place in AFTER]
         cells = (Cell(text=f"{len(each.answers):,}"), *values, _cell([float(answer.is_likelier) for answer in each.answers]))
-        rows.append(Row(label=label, kind="entry", cells=cells))
+        rows.append(Row(label=each.label, kind="entry", cells=cells))
     notes = (
         "Perplexity of the chain's own answer under the model before fine-tuning, given the question and the text (without the sentence that states "
         "the answer); 1 is certain. All columns of a row are over the same training chains: those of `scoring.perplexity_chains` that have a usable "
         "text in this round and a readable answer. 95 % bootstrap intervals over chains.",
     )
     columns = tuple(Column(name=name, title=title) for name, title in titles.items())
-    return Table(name=name, title="Whether the answer still follows", columns=columns, rows=tuple(rows), notes=notes, row_title="round")
+    return Table(name=name, title=title, columns=columns, rows=tuple(rows), notes=notes, row_title="round")
 
 
 def _cell(shares: Sequence[float]) -> Cell:

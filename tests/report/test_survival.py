@@ -66,19 +66,13 @@ def test_each_round_has_the_perplexity_of_the_answer_beside_that_of_the_same_cha
     assert (rows["1"][1].low, rows["1"][1].high) == pytest.approx((math.exp(0.5), math.exp(1.5))), "one chain or the other"
 
 
-def test_rounds_of_several_sets_are_rows_and_lines_of_their_own(measured: Path, tmp_path: Path) -> None:
+def test_several_sets_have_tables_and_lines_of_their_own(measured: Path, tmp_path: Path) -> None:
     found = {"macc": survival.read(measured), "single": survival.read(write_run(tmp_path / "other", "other", chains={"a": CHAINS["a"][:2]}))}
-    kept, answers = survival.tables(found, "1-")
-    assert [row.label for row in kept.rows] == [
-        "macc: round 1",
-        "macc: round 2",
-        "macc: round 3",
-        "macc: kept text",
-        "single: round 1",
-        "single: kept text",
-    ]
-    assert [row.label for row in answers.rows] == ["macc: round 1", "macc: round 2", "macc: round 3", "macc: kept text"]
-    assert (kept.name, answers.name) == ("1-survival", "1-answers")
+    tables = {each.name: each for each in survival.tables(found, "1-")}
+    assert list(tables) == ["1-survival", "1-answers", "1-survival-2"], "the answers of the second were not measured"
+    assert [row.label for row in tables["1-survival"].rows] == ["1", "2", "3", "kept text"]
+    assert [row.label for row in tables["1-survival-2"].rows] == ["1", "kept text"]
+    assert (tables["1-answers"].title, tables["1-survival-2"].title) == ("Whether the answer still follows: macc", "What a round keeps: single")
     (drawing,) = survival.drawings(found)
     assert picture(drawing) == picture(drawing)
     assert picture(*survival.drawings({"": found["macc"]})).png.startswith(b"\x89PNG")
