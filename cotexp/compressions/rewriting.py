@@ -34,13 +34,9 @@ class ToRewrite(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Rewriting(Compression):
-    """A compressor rewrites each chain, round by round; one round by default.
-
-    Trait `answers_anew`: rounds are new answers to the question, not rewrites of the round before.
-    """
+    """A compressor rewrites each chain, round by round; one round by default."""
 
     asks_compressor: ClassVar[bool] = True
-    answers_anew: ClassVar[bool] = False
 
     prompt: str = setting(
         DEFAULT_REWRITE_PROMPT, "Prompt of one round; {question}, {rationale}, {answer} and, with budget_ratio, {budget} are replaced."
