@@ -40,6 +40,7 @@ AFTER_TRAINING = tuple(
     map(
         import_module,
         (
+            "cotexp.stages.budgets",
             "cotexp.stages.predictions",
             "cotexp.stages.grades",
             "cotexp.stages.latency",

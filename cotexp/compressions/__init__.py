@@ -20,6 +20,7 @@ COMPRESSIONS = Registry(
         "prompt_only": "cotexp.compressions.prompt_only:PromptOnly",
         "budget": "cotexp.compressions.budget:Budget",
         "tale": "cotexp.compressions.tale:Tale",
+        "tale_ep": "cotexp.compressions.tale_ep:TaleEp",
         "reference": "cotexp.compressions.reference:ReferenceRounds",
     },
 )

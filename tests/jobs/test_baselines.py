@@ -13,7 +13,7 @@ from cotexp.config import command_line
 from cotexp.inference.engine import Output, Request
 from cotexp.jobs import engines, pipeline
 from cotexp.settings.sampling import Sampling
-from cotexp.stages import checkpoint, compressing, predictions, rationales, rounds, selecting
+from cotexp.stages import budgets, checkpoint, compressing, predictions, rationales, rounds, selecting
 from cotexp.stages.context import Context
 from cotexp.stages.training_set import TrainingSet
 
@@ -214,3 +214,34 @@ def test_tale_asks_the_model_itself_again_with_half_of_each_budget_and_learns_fr
     other = context_of(tmp_path, "compression=tale", "teacher=reference", "task.prompt='{question} Think.'")
     keys = {own.key for each in (context, other) if (own := rounds.spec(each, "stories"))}
     assert len(keys) == 2, "the question is asked in the task's words"
+
+
+def test_tale_ep_asks_each_question_with_the_budget_that_the_model_estimates_for_it(
+    tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first estimate is unreadable, so its question is asked without a budget. Estimates are made once."""
+    context = context_of(tmp_path, "compression=tale_ep")
+    test = context.questions.test
+    estimates = {each.id: "[[%d]]" % (20 + number) if number else "a few" for number, each in enumerate(test)}  # noqa: UP031
+    asked: list[Request] = []
+
+    class Estimating:
+        def generate(self, requests: Sequence[Request], sampling: Sampling, emit: Callable[[Output], None]) -> None:
+            asked.extend(requests)
+            for each in requests:
+                emit(Output(each.id, estimates[each.id], 5, "stop", 0.0))
+
+    monkeypatch.setattr(budgets, "load_engine", lambda *given: Estimating())
+    result = pipeline.run(context)
+    assert {each.prompt for each in asked} == {context.settings.compression.estimate.format(question=each.text) for each in test}
+    words = "\nLet's think step by step and use less than {} tokens:"
+    within = [context.prompt_for(each) + (words.format(20 + number) if number else "") for number, each in enumerate(test)]
+    assert sorted(each.prompt for each in listener.asked) == sorted([*(context.prompt_for(each) for each in test), *within])
+    assert result.metrics["eval/compress/num_unread_budgets"] == 1
+    assert result.metrics["eval/compress/budget_mean"] == pytest.approx(sum(20 + number for number in range(1, len(test))) / (len(test) - 1))
+    assert {"budgets/stories", "predictions/compress/stories"} <= json.loads((result.folder / "stages.json").read_text()).keys()
+    pipeline.run(context_of(tmp_path, "compression=tale_ep", "evaluation.modes=[compress]"))
+    assert len(asked) == len(test), "another run finds the estimates again"
+    other = context_of(tmp_path, "compression=tale_ep", "compression.estimate='{question} How long?'")
+    assert predictions.spec(other, "compress", "stories").key != predictions.spec(context, "compress", "stories").key
+    assert predictions.spec(other, "base", "stories").key == predictions.spec(context, "base", "stories").key

@@ -21,6 +21,7 @@ RECORDED = Path(__file__).with_name("stage_sources.json")
 MODULES = {name: stage.__name__ for name, stage in flow.STAGES.items()}
 BESIDE: dict[str, list[str]] = {
     "rounds": [f"{each.__module__}.{each.__name__}" for each in COMPRESSIONS.values() if each.asks_compressor],
+    "budgets": ["cotexp.compressions.tale_ep.TaleEp"],
     "grades": ["cotexp.stages.grades.answered", "cotexp.stages.rationales._to_grade"],
     "checkpoint": [
         *(f"{each.__name__}.add" for each in flow.BEFORE_TRAINING if hasattr(each, "add")),
@@ -89,7 +90,7 @@ def test_every_file_of_a_stage_is_in_the_flow_and_names_version_and_inputs() -> 
     assert {module.rpartition(".")[2] for module in MODULES.values()} == files
     kinds = {*flow.STAGES, "dataset", "selection"}
     assert all(stage.VERSION > 0 and set(stage.READS) <= kinds for stage in flow.STAGES.values())
-    assert kinds - set(flow.ARTIFACTS) == {"grades", "latency", "merged"}, "these go with others, or are no artifacts of W&B"
+    assert kinds - set(flow.ARTIFACTS) == {"budgets", "grades", "latency", "merged"}, "these go with others, or are no artifacts of W&B"
 
 
 def test_whatever_writes_a_stage_is_reached_from_its_functions() -> None:
@@ -113,6 +114,7 @@ def test_whatever_writes_a_stage_is_reached_from_its_functions() -> None:
         ("rewrites", "inference.api.ApiEngine"),
         ("rationales", "methods.reasoning.lengths"),
         ("predictions", "methods.reasoning.lengths"),
+        ("budgets", "compressions.tale_ep.TaleEp"),
         ("predictions", "inference.local.LocalEngine"),
         ("predictions", "inference.vllm.VllmEngine"),
         ("checkpoint", "methods.reasoning.chains"),
