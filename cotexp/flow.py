@@ -32,6 +32,7 @@ BEFORE_TRAINING = tuple(
             "cotexp.stages.importances",
             "cotexp.stages.compressing",
             "cotexp.stages.perplexity",
+            "cotexp.stages.answer_perplexity",
         ),
     )
 )
@@ -40,6 +41,7 @@ AFTER_TRAINING = tuple(
     map(
         import_module,
         (
+            "cotexp.stages.budgets",
             "cotexp.stages.predictions",
             "cotexp.stages.grades",
             "cotexp.stages.latency",
@@ -117,7 +119,7 @@ def metrics_of(context: Context, made: TrainingSet) -> Metrics:
 def write_training_set(made: TrainingSet, folder: Path) -> None:
     """A line per training question and per compressed chain, for reports."""
     write_lines(folder / SELECTION, [each.line for each in made.outcomes])
-    write_lines(folder / COMPRESSED, perplexity.lines(made.chains, made.rounds, made.kept, made.likelihoods))
+    write_lines(folder / COMPRESSED, perplexity.lines(made.chains, made.rounds, made.kept, made.likelihoods, made.answers))
 
 
 def measured(context: Context, walk: Walk) -> Metrics:
@@ -169,7 +171,7 @@ def looking(context: Context) -> Iterator[Look]:
 def assist(context: Context) -> None:
     """The work of a further machine in a run: its share of the texts and of the fine-tuning."""
     if context.settings.trains:
-        take_part(context, "perplexity")
+        take_part(context, OF_TASK[-1].NAME)
         checkpoint.join_training(context)
     take_part(context, "predictions")
 

@@ -176,9 +176,9 @@ class Round(Record):
 
 @dataclass(slots=True, kw_only=True)
 class Likelihood(Record):
-    """The number of tokens of a chain of thought, and their NLL in nats under the model before fine-tuning, given the question.
+    """The number of tokens of a text, such as a chain of thought, and their NLL in nats under the model before fine-tuning, given the question.
 
-    `nll` is None if the chain does not fit the model's context.
+    `nll` is None if the text does not fit the model's context.
     """
 
     num_tokens: int
@@ -187,10 +187,14 @@ class Likelihood(Record):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One chain's likelihoods: of the text that is kept, and of round 0 (the chain as it was written), 1, 2, ...; None for an unusable round."""
+    """One chain's likelihoods: of the text that is kept, and of round 0 (the chain as it was written), 1, 2, ...; None for an unusable round.
+
+    They are those of the texts themselves, or of the chain's answer after each text; `alone` is then that of the answer without any chain.
+    """
 
     kept: Likelihood
     rounds: list[Likelihood | None]
+    alone: Likelihood | None = None
 
 
 @dataclass(slots=True, kw_only=True)

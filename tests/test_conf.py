@@ -203,8 +203,9 @@ def test_worked_solutions_can_teach_the_default_method() -> None:
 def test_each_option_file_names_one_schema_of_its_own_slot_and_lets_itself_win() -> None:
     for path in OPTION_FILES:
         slot = path.relative_to(CONF).parts[0]
-        named, last = defaults_of(path)
+        named, last, *others = defaults_of(path)
         assert last == "_self_", name_of(path)
+        assert all(name.startswith("override /") for each in others for name in each), f"{name_of(path)}: at most another slot's choice follows"
         assert list(named) == [f"/schema/{slot}@_here_"], name_of(path)
 
 

@@ -11,6 +11,7 @@ COMPRESSIONS = Registry(
     {
         "none": "cotexp.compressions.none:NoCompression",
         "macc": "cotexp.compressions.macc:Macc",
+        "macc_budget": "cotexp.compressions.macc_budget:MaccBudget",
         "single_round": "cotexp.compressions.single_round:SingleRound",
         "shortest_correct": "cotexp.compressions.shortest_correct:ShortestCorrect",
         "truncate": "cotexp.compressions.truncate:Truncation",
@@ -20,6 +21,8 @@ COMPRESSIONS = Registry(
         "budget": "cotexp.compressions.budget:Budget",
         "answer_only": "cotexp.compressions.answer_only:AnswerOnly",
         "step_by_step": "cotexp.compressions.step_by_step:StepByStep",
+        "tale": "cotexp.compressions.tale:Tale",
+        "tale_ep": "cotexp.compressions.tale_ep:TaleEp",
         "reference": "cotexp.compressions.reference:ReferenceRounds",
     },
 )

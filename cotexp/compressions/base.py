@@ -60,6 +60,8 @@ class Compression(Section):
     * `has_full_form`: and the full one is trained.
     * `learns_labels`: the short form is the gold answer alone, in place of a shorter chain.
     * `asks_compressor`: a compressor rewrites the chains in rounds (`cotexp.compressions.rewriting`).
+    * `answers_anew`: its rounds are new answers to the question, not rewrites of the round before.
+    * `estimates_budget`: the model first estimates a budget of tokens for each test question (`estimate`, `budget_in`, `ask_within`).
     * `ranks_tokens`: every token of a chain gets an importance.
     * `rounds_end`: when its rounds end, for reports, unless a setting `stop` says so.
     * `teaches_compressor`: examples of the compressor's role may be mixed in.
@@ -74,6 +76,8 @@ class Compression(Section):
     has_full_form: ClassVar[bool] = True
     learns_labels: ClassVar[bool] = False
     asks_compressor: ClassVar[bool] = False
+    answers_anew: ClassVar[bool] = False
+    estimates_budget: ClassVar[bool] = False
     ranks_tokens: ClassVar[bool] = False
     teaches_compressor: ClassVar[bool] = False
     asked_by: ClassVar[Literal["mark", "instruction", "ratio"]] = "mark"

@@ -10,6 +10,9 @@ from cotexp.compressions.base import INSTRUCTIONS, StoredSettings
 from cotexp.compressions.prompt_only import PromptOnly
 from cotexp.settings.base import bad_placeholders, setting
 
+TALE_PROMPT = "Let's think step by step and use less than {budget} tokens:"
+"""TALE, table 1, where it stands in place of "Let's think step by step:"."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Budget(PromptOnly):
@@ -20,7 +23,7 @@ class Budget(PromptOnly):
     name: str = setting("budget", "Name of the compression.", choices=("budget",))
     budget: int = setting(100, "Number of tokens that the model is asked to stay below; nothing enforces it.", low=1)
     instruction: str = setting(
-        "Let's think step by step and use less than {budget} tokens:",
+        TALE_PROMPT,
         "What it is told on a new line after the task's prompt; {budget} is replaced by compression.budget (TALE's words).",
     )
 

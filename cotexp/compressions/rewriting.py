@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from cotexp.compressions.base import Compression, Tools
 from cotexp.methods.rounds import ONE_ROUND, Stop, StopRule, keep, stop_of
-from cotexp.records import Compressed, Rationale, Round
-from cotexp.settings.base import bad_placeholders, setting
+from cotexp.records import Compressed, Question, Rationale, Round
+from cotexp.settings.base import IF_SET, bad_placeholders, setting
 from cotexp.settings.models import ScratchModel
 
 DEFAULT_REWRITE_PROMPT = (
@@ -18,13 +18,32 @@ DEFAULT_REWRITE_PROMPT = (
 )
 
 
+class ToRewrite(NamedTuple):
+    """What the prompt of round `number` is made of: the question and how its task asks it, the text of the round before with its tokens, the
+    tokens of the chain as written, and the final answer.
+    """
+
+    question: str
+    asked: str
+    text: str
+    answer: str
+    number: int
+    num_tokens: int
+    num_tokens_original: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Rewriting(Compression):
     """A compressor rewrites each chain, round by round; one round by default."""
 
     asks_compressor: ClassVar[bool] = True
 
-    prompt: str = setting(DEFAULT_REWRITE_PROMPT, "Prompt of one round; {question}, {rationale} and {answer} are replaced.")
+    prompt: str = setting(
+        DEFAULT_REWRITE_PROMPT, "Prompt of one round; {question}, {rationale}, {answer} and, with budget_ratio, {budget} are replaced."
+    )
+    budget_ratio: float | None = setting(
+        None, "Share of the tokens of the round before that {budget} in the prompt asks for; by default no budget.", above=0, high=1, keyed=IF_SET
+    )
     prompt_answer: str = setting("model", "Whose final answer the prompt holds.", choices=("model", "gold"))
     failed_round: str = setting(
         "keep_previous", "What a failed rewrite means: keep the round before, or drop the sample.", choices=("keep_previous", "drop")
@@ -41,15 +60,29 @@ class Rewriting(Compression):
         return self.stop_rule.max_rounds or 1
 
     def contradictions(self) -> Iterator[str]:
-        yield from bad_placeholders(self.prompt, {"question", "rationale", "answer"}, {"rationale"})
+        has_budget = self.budget_ratio is not None
+        yield from bad_placeholders(self.prompt, {"question", "rationale", "answer", "budget"}, {"rationale", *(["budget"] if has_budget else [])})
+        if not has_budget and "{budget}" in self.prompt.replace("{{", ""):
+            yield "budget_ratio must be set, such as to 0.8, if prompt contains {budget}; got None"
 
     def run_contradictions(self, settings: Any) -> Iterator[str]:
         if isinstance(settings.model, ScratchModel) and settings.compressor.is_student:
             yield "compressor must not be 'self' with a model made from scratch; use compressor=tiny or another model"
 
-    def rewrite_prompt(self, *, question: str, text: str, answer: str) -> str:
+    @property
+    def decides_rounds(self) -> dict[str, Any]:
+        """The settings that decide the texts of the rounds, for their key."""
+        budget = {"budget_ratio": self.budget_ratio} if self.budget_ratio is not None else {}
+        return {"prompt": self.prompt, "prompt_answer": self.prompt_answer} | budget
+
+    def rewrite_prompt(self, before: ToRewrite) -> str:
         """The compressor's prompt for one round."""
-        return self.prompt.format(question=question, rationale=text, answer=answer)
+        budget = max(1, int(before.num_tokens * (self.budget_ratio or 1)))
+        return self.prompt.format(question=before.question, rationale=before.text, answer=before.answer, budget=budget)
+
+    def chain_in(self, written: str, question: Question) -> str:
+        """The chain of thought in what the compressor wrote."""
+        return written
 
     def decide(self, chain: Rationale, rounds: Sequence[Round], *, deterministic: bool) -> Stop | None:
         """Where the rounds so far end, and which one is kept; None while another round is needed."""

@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from cotexp.compressions.rewriting import ToRewrite
 from cotexp.inference.engines import ENGINES
 from cotexp.jobs import engines
 from cotexp.models import identity
@@ -106,7 +107,7 @@ def _roles(context: Context) -> Iterator[Role]:
 
 def _rewriting(context: Context, question: Question) -> str:
     """What a compressor is asked at least: the chain that is to be rewritten is not known yet."""
-    prompt: str = context.settings.compression.rewrite_prompt(question=question.text, text="", answer="")
+    prompt: str = context.settings.compression.rewrite_prompt(ToRewrite(question.text, context.prompt_for(question), "", "", 1, 1, 1))
     return prompt
 
 

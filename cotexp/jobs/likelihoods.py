@@ -13,6 +13,9 @@ from cotexp.stages.context import Context, scoring_model
 if TYPE_CHECKING:
     from cotexp.inference.scoring import Text
 
+SEPARATOR = "\n"
+"""Stands between a rationale and the connector."""
+
 
 def score_rows(
     context: Context,
@@ -61,3 +64,17 @@ def text_after(before: str, text: str, encoder: Encoder) -> Text:
     earlier = encoder.text_ids(before)
     ids = [*earlier, *encoder.text_ids(text, goes_on=bool(earlier))]
     return Text(ids, list(range(len(earlier), len(ids))))
+
+
+def answer_after(ids: list[int], joint: str, answer: str, encoder: Encoder, *, read_text: bool = False) -> Text:
+    """The tokens of a text, `joint`, which ends with the connector, and the answer with the end of the sequence, which is scored.
+
+    `read_text`: the tokens of the text are scored too, before those of the answer.
+    """
+    from cotexp.inference.scoring import Text
+
+    before = [*ids, *encoder.text_ids(joint.rstrip(), goes_on=bool(ids))]
+    space = joint[len(joint.rstrip()) :]  # tokenizers attach it to the next word
+    answer_ids = [*encoder.text_ids(space + answer, goes_on=bool(before)), encoder.eos_id]
+    read = range(len(before), len(before) + len(answer_ids))
+    return Text([*before, *answer_ids], [*(range(len(ids)) if read_text else ()), *read])

@@ -212,7 +212,7 @@ def _models(settings: Settings) -> list[PretrainedModel]:
 def stages_used(context: Context) -> dict[str, Any]:
     """What stages.json says of a finished run: the key and place of every stage, and how much of it was read where no key says so."""
     used: dict[str, Any] = {name: {"key": spec.key, "path": str(Path("store") / spec.stage / spec.key)} for name, spec in specs_of(context).items()}
-    for name in (each for each in used if each.startswith("perplexity/")):
+    for name in (each for each in used if each.startswith(("perplexity/", "answer_perplexity/"))):
         used[name]["num_chains"] = context.settings.scoring.perplexity_chains
     return used
 

@@ -14,6 +14,8 @@ from typing import NamedTuple
 from cotexp.records import Compressed, Rationale
 
 OPEN, CLOSE = "<think>", "</think>"
+AFTER_THINKING = f"\n{CLOSE}\n\n"
+"""Stands between thinking and what is scored after it."""
 THINKING = "thinking"
 """Suffix of the id of the thinking part."""
 
@@ -135,7 +137,7 @@ def _chains_of(rationale: Rationale) -> list[Rationale]:
 def before_answer_part(chain: Rationale, chain_of: Mapping[str, Rationale]) -> str:
     """The text between question and chain: the thinking, for the answer part of a rationale whose thinking is also one of the chains."""
     thinking = chain_of.get(f"{chain.id}/{THINKING}")
-    return f"{thinking.cot}\n{CLOSE}\n\n" if thinking else ""
+    return f"{thinking.cot}{AFTER_THINKING}" if thinking else ""
 
 
 def joined(rationales: Sequence[Rationale], kept: Sequence[Compressed]) -> list[Compressed]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cotexp.methods.reasoning import THINKING
-from cotexp.records import MOST_NATS, Compressed, Likelihood, Prediction, Rationale, Score, Selected
+from cotexp.records import MOST_NATS, Compressed, Likelihood, Measured, Prediction, Rationale, Score, Selected
 
 
 class Interval(NamedTuple):
@@ -169,16 +169,53 @@ def perplexity(likelihoods: Iterable[Likelihood | None]) -> float | None:
     return math.exp(min(math.fsum(nll for nll, _ in read) / total, MOST_NATS)) if total else None
 
 
+def perplexity_interval(texts: Sequence[Likelihood], *, seed: int = 0, num_resamples: int = 10_000) -> Interval:
+    """95 % percentile bootstrap interval, over texts, of their perplexity; texts that could not be read do not count.
+
+    Raises: ValueError without tokens.
+    """
+    import numpy as np
+
+    read = np.array(sorted((each.nll, each.num_tokens) for each in texts if each.nll is not None and each.num_tokens), dtype=float)
+    if not len(read):
+        raise ValueError("an interval of a perplexity needs at least one token; got none")
+    generator = np.random.default_rng(seed)
+    sizes = [min(1000, num_resamples - first) for first in range(0, num_resamples, 1000)]
+    sums = np.concatenate([generator.multinomial(len(read), [1 / len(read)] * len(read), size=size) @ read for size in sizes])
+    low, high = np.exp(np.minimum(np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975]), MOST_NATS))
+    return Interval(float(low), float(high))
+
+
 def perplexity_metrics(kept: Sequence[Likelihood], rounds: Sequence[Sequence[Likelihood | None]]) -> dict[str, float]:
     """Perplexities under the model before fine-tuning: of the kept texts, of the chains as written, and of the rewrites of every round.
 
     `rounds` holds for each chain its text as written, round 1, 2, ...; None for an unusable rewrite.
     """
-    by_round = [perplexity(of_round) for of_round in itertools.zip_longest(*rounds)]
-    named = {"perplexity": perplexity(kept), "original_perplexity": by_round[0]}
-    named |= {f"perplexity_round_{number}": value for number, value in enumerate(by_round) if number}
+    named = _by_round("perplexity", kept, rounds)
     counts = {"num_perplexity_chains": len(kept), "num_beyond_context": sum(each.nll is None for each in kept)}
     return {name: value for name, value in named.items() if value is not None} | counts
+
+
+def answer_perplexity_metrics(answers: Sequence[Measured]) -> dict[str, float]:
+    """Perplexities of the chains' own answers under the model before fine-tuning: after the kept texts, the chains as written, and the rewrites of
+    every round, and without any chain. `answer_likelier_ratio`: share of kept texts that make their answer likelier than no chain does.
+    """
+    if not answers:
+        return {}
+    pairs = [(each.kept.nll, each.alone.nll) for each in answers if each.alone is not None]
+    likelier = [kept < alone for kept, alone in pairs if kept is not None and alone is not None]
+    named = {
+        "answer_perplexity_without_chain": perplexity(each.alone for each in answers),
+        "answer_likelier_ratio": mean(likelier) if likelier else None,
+    }
+    counts = {"num_answer_perplexity_chains": len(answers), "num_answers_beyond_context": sum(each.kept.nll is None for each in answers)}
+    named |= _by_round("answer_perplexity", [each.kept for each in answers], [each.rounds for each in answers])
+    return {name: value for name, value in named.items() if value is not None} | counts
+
+
+def _by_round(name: str, kept: Sequence[Likelihood], rounds: Sequence[Sequence[Likelihood | None]]) -> dict[str, float | None]:
+    by_round = [perplexity(of_round) for of_round in itertools.zip_longest(*rounds)]
+    return {name: perplexity(kept), f"original_{name}": by_round[0]} | {f"{name}_round_{n}": value for n, value in enumerate(by_round) if n}
 
 
 def difficulty_metrics(rationales: Sequence[Rationale], scores: Mapping[str, Score]) -> dict[str, float]:

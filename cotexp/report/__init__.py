@@ -24,7 +24,7 @@ def _report(folder: Path) -> Report:
     """The results of one run, with what its selection and each of its rounds kept, and its accuracy by difficulty of the question."""
     metrics, settings = metrics_of(folder), settings_of(folder)
     by_difficulty: list[Table] = unless_broken(folder, lambda folder: question_groups.of_run(folder, mode_labels(settings)), list)
-    rounds: list[survival.Survival] = unless_broken(folder, survival.read, list)
+    rounds: dict[str, list[survival.Survival]] = {"": unless_broken(folder, survival.read, list)}
     tables = [run_table.table(metrics, settings), *funnel.tables(metrics, settings), *survival.tables(rounds), *by_difficulty]
     drawings = [*run_figures.drawings(folder), *survival.drawings(rounds), *question_groups.drawings(by_difficulty)]
     name = settings["name"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 from cotexp.report import arm_figure, funnel, pareto, rounds, run_figures, won_lost
@@ -17,26 +16,26 @@ from cotexp.report.style import Drawing
 from cotexp.store.stored_files import stages_of
 
 
-def drawings(rows: Sequence[ArmRow], short_names: Mapping[str, str] = MappingProxyType({})) -> Iterator[Drawing]:
-    """Drawings of the rows and of the first run of each arm; `short_names` replace names of settings in labels."""
+def drawings(rows: Sequence[ArmRow], sets: Sequence[rounds.CompressedSet]) -> Iterator[Drawing]:
+    """Drawings of the rows, of what they compressed, and of the first run of each arm."""
     yield from pareto.drawings(rows)
     yield from arm_figure.drawings(rows)
     yield from won_lost.drawings(rows)
     runs = [row.arm.runs[0] for row in rows if row.arm]
-    yield from rounds.drawings([replace(compressed, label=renamed(compressed.label, short_names)) for compressed in _compressed_sets(runs)])
+    yield from rounds.drawings(sets)
     yield from _difficulties(runs)
     steps = {row.label: funnel.steps(run.metrics, run.settings) for row in rows if row.arm for run in row.arm.runs[:1]}
     yield from funnel.drawings({label: filters for label, filters in steps.items() if filters})
 
 
-def _compressed_sets(runs: Sequence[Run]) -> list[rounds.CompressedSet]:
-    """Every compressed training set once, labelled by the settings that set it apart from the others."""
+def compressed_sets(rows: Sequence[ArmRow], short_names: Mapping[str, str]) -> list[rounds.CompressedSet]:
+    """Every compressed training set once, labelled by the settings that set it apart from the others, with these `short_names`."""
     distinct: dict[str, tuple[Run, rounds.CompressedSet]] = {}
-    for run in runs:
+    for run in (row.arm.runs[0] for row in rows if row.arm):
         if compressed := unless_broken(run.folder, rounds.read, lambda: None):
             distinct.setdefault(compressed.content, (run, compressed))
     names = labels([run for run, _ in distinct.values()]) if distinct else []
-    return [replace(compressed, label=name) for name, (_, compressed) in zip(names, distinct.values(), strict=True)]
+    return [replace(compressed, label=renamed(name, short_names)) for name, (_, compressed) in zip(names, distinct.values(), strict=True)]
 
 
 def _difficulties(runs: Sequence[Run]) -> Iterator[Drawing]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cotexp.report import arm_figures, costs, question_groups
+from cotexp.report import arm_figures, costs, question_groups, survival
 from cotexp.report.arm_rows import OWN_BASE, ArmRow, measure_arms
 from cotexp.report.arm_table import make_table
 from cotexp.report.arms import Arm, arms_of, fitting, label_of, usual_baseline
@@ -64,8 +64,7 @@ class Part(NamedTuple):
     """One table of a report and what belongs to it."""
 
     table: Table
-    costs: Table | None
-    by_difficulty: list[Table]
+    more_tables: list[Table]
     drawings: list[Drawing]
     runs: list[UsedRun]
     settings: list[dict[str, Any]]
@@ -89,7 +88,7 @@ def report_of(name: str, report: DeclaredReport, outputs: Path, options: ReportO
     return Report(
         name=name,
         title=report.title,
-        tables=tuple(table for part in parts for table in (part.table, part.costs, *part.by_difficulty) if table),
+        tables=tuple(table for part in parts for table in (part.table, *part.more_tables)),
         figures=tuple(picture(drawing.of_table(part.table, len(parts))) for part in parts for drawing in part.drawings),
         footnotes=tuple(dict.fromkeys((*report.footnotes, *sources, *disclosures(settings)))),
         left_out=tuple(dict.fromkeys((*(line for part in parts for line in part.left_out), *unexpected(part.takes_part for part in parts)))),
@@ -126,13 +125,14 @@ def _part(
     rows = _rows(plan, baseline)
     table = make_table(name, settings.title or title, rows, settings.columns)
     by_difficulty = question_groups.of_arms(rows, name)
+    sets = arm_figures.compressed_sets(rows, settings.labels)
+    kept = survival.of_sets(sets)
     rows_of_others = [published_rows(rows, published(rows.file), table.columns) for rows in settings.published]
     notes = (*settings.notes, *table.notes, *_missing(table, settings, overrides))
     return Part(
         table=replace(table, rows=(*table.rows, *(row for added in rows_of_others for row in added.rows)), notes=notes),
-        costs=costs.table(rows, name),
-        by_difficulty=by_difficulty,
-        drawings=[*arm_figures.drawings(rows, settings.labels), *question_groups.drawings(by_difficulty)],
+        more_tables=[*([spent] if (spent := costs.table(rows, name)) else []), *survival.tables(kept, f"{name}-"), *by_difficulty],
+        drawings=[*arm_figures.drawings(rows, sets), *survival.drawings(kept), *question_groups.drawings(by_difficulty)],
         runs=list(_runs_of(rows, name)),
         settings=[row.arm.runs[0].settings for row in rows if row.arm],
         left_out=plan.left_out,

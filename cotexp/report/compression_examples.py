@@ -20,8 +20,9 @@ from cotexp.store.stored_files import Row, compressed_of, stages_of
 class CompressedChain:
     """One compressed chain of thought with all of its rounds; round 0 is the original. A chain whose tokens were cut has one round.
 
-    `answer` and `correct` are those of the original. `remarks` has a problem or an empty text for each round. `perplexities` are measured under
-    the model before fine-tuning, None if not measured.
+    `answer` and `correct` are those of the original. `remarks` has a problem or an empty text for each round. `perplexities` of the texts and
+    `answers`, the likelihoods of the answer after each text and without any (`answer_alone`), are measured under the model before fine-tuning,
+    None if not measured.
     """
 
     id: str
@@ -30,6 +31,8 @@ class CompressedChain:
     texts: list[str]
     num_tokens: list[int]
     perplexities: list[float | None]
+    answers: list[Likelihood | None]
+    answer_alone: Likelihood | None
     remarks: list[str]
     kept_round: int
     stop_reason: str
@@ -77,7 +80,9 @@ def _chain(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades:
     original = next(chain for chain in reasoning.chains([rationale]) if chain.id == row["rationale_id"])
     rewrites = [Round.from_row(rounds[round_id]) for round_id in _rounds_of(row)]
     num_tokens = row["round_num_tokens"] if rewrites else [row["num_tokens_original"], row["num_tokens"]]
-    nll = row.get("round_nll", []) if rewrites else [*row.get("round_nll", [None])[:1], row.get("nll")]
+    nll, answer_nll = (
+        row.get(f"round_{name}", []) if rewrites else [*row.get(f"round_{name}", [None])[:1], row.get(name)] for name in ("nll", "answer_nll")
+    )
     return CompressedChain(
         id=original.id,
         question_id=original.question_id,
@@ -85,12 +90,18 @@ def _chain(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades:
         texts=[original.cot.strip(), *([rewrite.text for rewrite in rewrites] or [row["text"]])],
         num_tokens=num_tokens,
         perplexities=[perplexity([Likelihood(nll=nats, num_tokens=count)]) for nats, count in zip_longest(nll, num_tokens)],
+        answers=[_answer(row, nats) for nats, _ in zip_longest(answer_nll, num_tokens)],
+        answer_alone=_answer(row, row.get("answer_nll_alone")),
         remarks=["", *([_remark(rewrite) for rewrite in rewrites] or [""])],
         kept_round=row["kept_round"],
         stop_reason=row["stop_reason"],
         answer=original.answer or "",
         correct=original.correct,
     )
+
+
+def _answer(row: Row, nll: float | None) -> Likelihood | None:
+    return None if nll is None else Likelihood(num_tokens=row["num_answer_tokens"], nll=nll)
 
 
 def _remark(rewrite: Round) -> str:

@@ -58,7 +58,7 @@ def choices_of_rounds(runs: Sequence[StoredSettings]) -> Iterator[str]:
             "round limit": compression.get("max_rounds", 1),
             "stop rule": compression.get("stop", compression_of(run).rounds_end),
             "compressor temperature": run.get("compressor", {}).get("temperature"),
-            "answer in its prompt: the": f"{compression['prompt_answer']}'s",
+            **({} if compression_of(run).answers_anew else {"answer in its prompt: the": f"{compression['prompt_answer']}'s"}),
             "share of full chains": mixture["full_ratio"],
             "originals": mixture["originals"],
         }

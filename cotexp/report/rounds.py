@@ -26,13 +26,15 @@ ROUND_PERPLEXITY = "compression/perplexity_round_{}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressedSet:
-    """The compressed chains of a run. For each chain, `lengths` has its tokens by round from 0, `stops` its (round, reason), `kept` the kept round.
+    """The compressed chains of the run in `folder`. For each chain, `lengths` has its tokens by round from 0, `stops` its (round, reason), `kept`
+    the kept round.
 
     `perplexities` are those of the texts of round 0, 1, ... under the model before fine-tuning, None if not measured. Sets with equal `content`
     are the same set; sets with equal `source` apply different stop rules to the same rounds.
     """
 
     label: str
+    folder: Path
     content: str
     source: tuple[str, ...]
     lengths: list[list[int]]
@@ -61,6 +63,7 @@ def read(folder: Path, label: str = "") -> CompressedSet | None:
     rounds = range(1, max(map(len, lengths)))
     return CompressedSet(
         label=label,
+        folder=folder,
         content=sha256(orjson.dumps(all_rows)).hexdigest(),
         source=tuple(stages[name]["key"] for name in sorted(stages) if name.startswith("rounds/")),
         lengths=lengths,
@@ -70,14 +73,19 @@ def read(folder: Path, label: str = "") -> CompressedSet | None:
     )
 
 
+def longest(sets: Sequence[CompressedSet]) -> list[CompressedSet]:
+    """The set with the most rounds among those that share them, for each source of rounds; at most as many as there are lines in a figure."""
+    found: dict[tuple[str, ...], CompressedSet] = {}
+    for candidate in sorted(sets, key=lambda compressed: -compressed.num_rounds):
+        found.setdefault(candidate.source, candidate)
+    return list(found.values())[: len(LINES)]
+
+
 def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
     """Figures of tokens, stops, ratio and perplexity. In the first and last, the set with the most rounds represents those that share them."""
     if not sets:
         return
-    longest: dict[tuple[str, ...], CompressedSet] = {}
-    for candidate in sorted(sets, key=lambda compressed: -compressed.num_rounds):
-        longest.setdefault(candidate.source, candidate)
-    shown = list(longest.values())[: len(LINES)]
+    shown = longest(sets)
     yield Drawing(
         "tokens_per_round",
         "Tokens per round",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from cotexp.methods.statistics import perplexity
 from cotexp.records import Prediction, Rationale, Score
 from cotexp.report import compression_examples
 from cotexp.report.compression_examples import CompressedChain
@@ -96,8 +97,10 @@ def _chain(shown: CompressedChain) -> Example:
 def _round(shown: CompressedChain, number: int) -> ExampleText:
     length, original = shown.num_tokens[number], shown.num_tokens[0]
     facts = [_tokens(length), *([f"{length / original:.0%} of the original"] if number and original else [])]
-    if (perplexity := shown.perplexities[number]) is not None:
-        facts.append(f"perplexity {perplexity:.3g}")
+    if (of_text := shown.perplexities[number]) is not None:
+        facts.append(f"perplexity {of_text:.3g}")
+    if (of_answer := perplexity([shown.answers[number]])) is not None:
+        facts.append(f"its answer's perplexity {of_answer:.3g}")
     if not number:
         facts.append(f"answer {shown.answer}" if shown.answer else "no answer could be read")
     return ExampleText(

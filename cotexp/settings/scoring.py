@@ -35,6 +35,12 @@ class Scoring(Section):
         keyed=False,
     )
 
+    answer_perplexity: bool = setting(
+        True,
+        "Whether the perplexity of the own answer of these chains is measured too, after each round's text and without any chain.",
+        keyed=False,
+    )
+
     def contradictions(self) -> Iterator[str]:
         if not self.connector.strip():
             yield f"connector must not be blank; got {self.connector!r}"

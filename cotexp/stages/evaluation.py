@@ -20,7 +20,8 @@ class Answers(NamedTuple):
 
 @dataclass(slots=True)
 class Evaluation:
-    """`answers` by mode and task, and by mode the `graded` ones over all tasks."""
+    """`estimates` of budgets by question, `answers` by mode and task, and by mode the `graded` ones over all tasks."""
 
+    estimates: dict[str, Row] = field(default_factory=dict)
     answers: dict[tuple[str, str], Answers] = field(default_factory=dict)
     graded: dict[str, list[Prediction]] = field(default_factory=dict)

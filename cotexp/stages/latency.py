@@ -20,7 +20,7 @@ from cotexp import progress, signals
 from cotexp.models import identity
 from cotexp.records import Question
 from cotexp.settings.sampling import Sampling
-from cotexp.stages import predictions
+from cotexp.stages import budgets, predictions
 from cotexp.stages.context import Context, by_task, hash_of
 from cotexp.stages.evaluation import Evaluation
 from cotexp.stages.predictions import answering_engine, request_for
@@ -104,7 +104,8 @@ def make(context: Context, mode: str) -> dict[str, float]:
 
     def compute(wanted: list[str], emit: Callable[[Row], None]) -> None:
         engine = answering_engine(context, mode)
-        requests = [request_for(context, mode, f"{each.id}/0", each)._replace(expected=0) for each in questions]  # all of a batch at once
+        known = budgets.of(context, mode, questions)
+        requests = [request_for(context, mode, f"{each.id}/0", each, known)._replace(expected=0) for each in questions]  # all of a batch at once
         with _alone(), progress.bar(f"times, {mode}", len(wanted) * len(questions)) as advance:
             for size in sizes:
                 sampling = dataclasses.replace(evaluation, batch_size=sizes[size])

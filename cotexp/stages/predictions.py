@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.methods import output_budget, reasoning
 from cotexp.records import Question
 from cotexp.settings.sampling import sampling_key
-from cotexp.stages import checkpoint, grades
+from cotexp.stages import budgets, checkpoint, grades
 from cotexp.stages.context import Compute, Context, Emit, by_task, environment, hash_of, parent, student_model, wanted_rows
 from cotexp.stages.evaluation import Answers, Evaluation
 from cotexp.store.specs import Spec
@@ -47,6 +48,7 @@ def spec(context: Context, mode: str, task: str) -> Spec:
         "compressed": asked.compressed,
         **({"ratio": asked.ratio} if asked.ratio else {}),
         **({"instruction": instruction} if instruction else {}),
+        **({"budgets": budgets.spec(context, task).key} if budgets.specs(context, mode) else {}),
         "task": task,
         "answers": answer_type_of(settings.tasks[task]),
         "prompt": context.prompts[task].identity,
@@ -107,16 +109,19 @@ def _asked(context: Context, mode: str, questions: Sequence[Question]) -> Comput
     def compute(ids: list[str], emit: Emit) -> None:
         engine = answering_engine(context, mode)
         count = load_encoder(context).count
-        requests = [request_for(context, mode, each, by_id[parent(each)]) for each in ids]
+        known = budgets.of(context, mode, questions)
+        requests = [request_for(context, mode, each, by_id[parent(each)], known) for each in ids]
         engine.generate(requests, evaluation, lambda output: emit(_row(output, by_id[parent(output.id)], count)))
 
     return compute
 
 
-def request_for(context: Context, mode: str, name: str, question: Question) -> Request:
-    """The question as it is asked in this mode; `name` is the answer's id, from which it is sampled."""
+def request_for(context: Context, mode: str, name: str, question: Question, known: Mapping[str, int] = MappingProxyType({})) -> Request:
+    """The question as it is asked in this mode; `name` is the answer's id, from which it is sampled. `known`: question id -> its budget."""
     from cotexp.inference.engine import Request
 
+    if question.id in known:
+        return Request(name, *context.settings.compression.ask_within(context.prompt_for(question), known[question.id]))
     return Request(name, *context.settings.compression.ask(mode, context.prompt_for(question), context.settings.evaluation.ratio))
 
 

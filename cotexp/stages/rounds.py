@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from cotexp.compressions.rewriting import ToRewrite
 from cotexp.jobs import api_texts
 from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.methods import reasoning
@@ -49,8 +50,8 @@ def spec(context: Context, task: str) -> Spec | None:
     own = {
         "rationales": rationales.spec(context, task).key,
         "tokenizer": context.base.sha256,
-        "prompt": settings.compression.prompt,
-        "prompt_answer": settings.compression.prompt_answer,
+        **settings.compression.decides_rounds,
+        **({"asked": context.prompts[task].identity} if settings.compression.answers_anew else {}),
         **compressor,
     }
     return Spec(NAME, {"version": VERSION, **own})
@@ -85,10 +86,9 @@ def _num_tokens(context: Context, made: TrainingSet) -> dict[str, float]:
     count, questions = load_encoder(context).count, {each.id: each for each in context.training_questions}
     read = written = 0
     for each in made.chains:
-        if run := made.rounds.get(each.id, []):
-            lengths = [each.num_cot_tokens, *(one.num_tokens for one in run)]
-            read += len(run) * count(_prompt(context, questions[each.question_id], each, "")) + sum(lengths[:-1])
-            written += sum(lengths[1:])
+        run = made.rounds.get(each.id, [])
+        read += sum(count(_rewriting(context, questions[each.question_id], each, run[:number])[1]) for number in range(len(run)))
+        written += sum(one.num_tokens for one in run)
     return {"compressor/num_tokens_in": read, "compressor/num_tokens_out": written}
 
 
@@ -129,25 +129,21 @@ def _chunk_size(context: Context, rationales: dict[str, Rationale], rounds: Roun
 
     def prompt(name: str) -> str:
         rationale = rationales[parent(name)]
-        return _rewriting(context, questions[rationale.question_id], rationale, rounds)[1]
+        return _rewriting(context, questions[rationale.question_id], rationale, rounds[rationale.id])[1]
 
     model = compressor_model(context.settings)
     assert model is not None
     return rows_at_once(context, model, context.settings.compressor, prompt, lambda name: lengths[parent(name)])
 
 
-def _rewriting(context: Context, question: Question, rationale: Rationale, rounds: Rounds) -> tuple[str, str]:
-    """(the chain that is rewritten next, what the compressor is asked)."""
-    previous = rounds[rationale.id][-1].text if rounds[rationale.id] else rationale.cot.strip()
-    return previous, _prompt(context, question, rationale, previous)
-
-
-def _prompt(context: Context, question: Question, rationale: Rationale, text: str) -> str:
-    """What the compressor is asked, to rewrite `text`."""
+def _rewriting(context: Context, question: Question, rationale: Rationale, before: Sequence[Round]) -> tuple[str, str]:
+    """(the chain that is rewritten next, what the compressor is asked), after these rounds."""
     rule = context.settings.compression
+    previous = before[-1].text if before else rationale.cot.strip()
     answer = question.answer if rule.prompt_answer == "gold" else rationale.answer or ""
-    prompt: str = rule.rewrite_prompt(question=question.text, text=text, answer=answer)
-    return prompt
+    lengths = [rationale.num_cot_tokens, *(each.num_tokens for each in before)]
+    asked = ToRewrite(question.text, context.prompt_for(question), previous, answer, len(lengths), lengths[-1], lengths[0])
+    return previous, rule.rewrite_prompt(asked)
 
 
 def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds: Rounds, number: int) -> Compute:
@@ -159,10 +155,12 @@ def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds:
         prompts, previous = {}, {}
         for each in ids:
             rationale = rationales[parent(each)]
-            previous[each], prompts[each] = _rewriting(context, questions[rationale.question_id], rationale, rounds)
+            previous[each], prompts[each] = _rewriting(context, questions[rationale.question_id], rationale, rounds[rationale.id])
 
         def read(name: str, output: Row) -> Row:
-            rationale, text = rationales[parent(name)], reasoning.without_thinking(output["text"])
+            rationale, written = rationales[parent(name)], reasoning.without_thinking(output["text"])
+            question = questions[rationale.question_id]
+            text = context.settings.compression.chain_in(written, question)
             one = Round(
                 id=name,
                 rationale_id=rationale.id,
@@ -174,7 +172,7 @@ def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds:
                 previous_text_hash=hash_of([previous[name]]),
                 finish_reason=output["finish_reason"],
                 outcome=outcome_of(text, output["finish_reason"]),
-                answer_kept=is_kept(rationale.answer, text, questions[rationale.question_id]),
+                answer_kept=is_kept(rationale.answer, written, question),
                 seconds=output["seconds"],
             )
             return asdict(one) | ({"usage": output["usage"]} if output["usage"] else {})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cotexp.jobs.engines import share
-from cotexp.jobs.likelihoods import score_rows
+from cotexp.jobs.likelihoods import SEPARATOR, answer_after, score_rows
 from cotexp.methods import difficulty
 from cotexp.models.encoding import Encoder
 from cotexp.records import Question, Rationale, Score
@@ -28,8 +28,6 @@ VERSION = 3
 READS = ("rationales", "model")
 BOUNDED = True
 
-SEPARATOR = "\n"
-"""Stands between a rationale and the connector."""
 CHUNK = 512
 """Rows claimed at once."""
 
@@ -172,11 +170,4 @@ class _Forms:
         }
 
     def _before_answer(self, ids: list[int], joint: str, *, read_text: bool = False) -> Text:
-        from cotexp.inference.scoring import Text
-
-        before = [*ids, *self.encoder.text_ids(joint.rstrip(), goes_on=bool(ids))]
-        space = joint[len(joint.rstrip()) :]  # tokenizers attach it to the next word
-        answer = self.encoder.text_ids(space + difficulty.answer_text(self.question, self.scoring.answer), goes_on=bool(before))
-        answer = [*answer, self.encoder.eos_id]
-        read = range(len(before), len(before) + len(answer))
-        return Text([*before, *answer], [*(range(len(ids)) if read_text else ()), *read])
+        return answer_after(ids, joint, difficulty.answer_text(self.question, self.scoring.answer), self.encoder, read_text=read_text)

@@ -11,7 +11,8 @@ from cotexp.records import Compressed, Measured, Rationale, Round, Score, Select
 @dataclass(slots=True)
 class TrainingSet:
     """`written` rationales, their `scores` by id, those `chosen` and what became of each question (`outcomes`), the `chains` of the chosen ones,
-    and by chain id its `rounds`, the `importances` of its tokens and its `likelihoods`. `kept` is what each chain becomes."""
+    and by chain id its `rounds`, the `importances` of its tokens, its `likelihoods` and those of its answer (`answers`). `kept` is what each chain
+    becomes."""
 
     written: list[Rationale] = field(default_factory=list)
     scores: dict[str, Score] = field(default_factory=dict)
@@ -22,6 +23,7 @@ class TrainingSet:
     importances: dict[str, list[float]] = field(default_factory=dict)
     kept: list[Compressed] = field(default_factory=list)
     likelihoods: dict[str, Measured] = field(default_factory=dict)
+    answers: dict[str, Measured] = field(default_factory=dict)
 
     @property
     def compressed(self) -> list[Compressed]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cotexp.methods.statistics import mean
+from cotexp.methods.statistics import mean, perplexity
+from cotexp.records import Likelihood
 from cotexp.report import compression_examples
 from cotexp.stages.grades import predictions_of_run
 from cotexp.store.stored_files import compressed_of, questions_of
@@ -64,15 +65,24 @@ def _shown(rows: list[list[Any]]) -> list[list[Any]]:
 
 
 def round_curve(folder: Path) -> Iterator[dict[str, float]]:
-    """For every round: the number of chains that reach it, their mean length, and that of all chains kept by then. Lengths are in tokens."""
+    """For every round: the number of chains that reach it, their mean length, and that of all chains kept by then. Lengths are in tokens.
+
+    Where they were measured, the perplexity of the chains' answers after its texts too.
+    """
     chains = compressed_of(folder)
     runs = [(chain["round_num_tokens"], chain["kept_round"]) for chain in chains]
     for number in range(max((len(lengths) for lengths, _ in runs), default=0)):
         written = [lengths[number] for lengths, _ in runs if number < len(lengths)]
         kept = [lengths[min(number, last)] for lengths, last in runs]
+        of_answers = perplexity(
+            Likelihood(num_tokens=chain["num_answer_tokens"], nll=chain["round_answer_nll"][number])
+            for chain in chains
+            if number < len(chain.get("round_answer_nll", []))
+        )
         yield {
             "rounds/round": number,
             "rounds/num_chains": len(written),
             "rounds/num_tokens": mean(written),
             "rounds/num_tokens_kept": mean(kept),
+            **({} if of_answers is None else {"rounds/answer_perplexity": of_answers}),
         }

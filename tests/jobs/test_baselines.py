@@ -13,7 +13,7 @@ from cotexp.config import command_line
 from cotexp.inference.engine import Output, Request
 from cotexp.jobs import engines, pipeline
 from cotexp.settings.sampling import Sampling
-from cotexp.stages import checkpoint, compressing, predictions, rationales, rounds, selecting
+from cotexp.stages import budgets, checkpoint, compressing, predictions, rationales, rounds, selecting
 from cotexp.stages.context import Context
 from cotexp.stages.training_set import TrainingSet
 
@@ -177,3 +177,71 @@ def test_a_question_is_asked_in_evaluation_as_it_was_in_training(compression: st
     }
     assert all(len(each) == 1 for each in asked.values())
     assert asked["full"] != asked["compress"]
+
+
+def test_tale_asks_the_model_itself_again_with_half_of_each_budget_and_learns_from_the_last_right_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = context_of(tmp_path, "compression=tale", "teacher=reference", "mixture.full_ratio=0")
+    questions = {context.prompt_for(each): each for each in context.training_questions}
+    asked: dict[str, list[str]] = {prompt: [] for prompt in questions}
+
+    class Answering:
+        """Writes two calculations, then one, then a wrong answer."""
+
+        def generate(self, requests: Sequence[Request], sampling: Sampling, emit: Callable[[Output], None]) -> None:
+            for each in requests:
+                prompt, _, words = each.prompt.rpartition("\n")
+                asked[prompt].append(words)
+                number = len(asked[prompt])
+                answer = questions[prompt].answer if number < 3 else "1234"
+                emit(Output(each.id, (3 - number) * "4 + 3 = 7\n" + f"The answer is \\boxed{{{answer}}}.", 9, "stop", 0.0))
+
+    monkeypatch.setattr(rounds, "load_engine", lambda *given: Answering())
+    written = rationales.make(context)
+    made = TrainingSet(chosen=written, chains=written)
+    rounds.add(context, made)
+    words = "Let's think step by step and use less than {} tokens:"
+    for each in written:
+        prompt = context.prompt_for(next(own for own in context.training_questions if own.id == each.question_id))
+        lengths = [each.num_cot_tokens // 2**number for number in (1, 2, 3)]
+        assert asked[prompt] == [words.format(length) for length in lengths]
+    assert {tuple(one.text for one in of_chain) for of_chain in made.rounds.values()} == {("4 + 3 = 7\n4 + 3 = 7", "4 + 3 = 7", "")}
+    made.kept = compressing.compress(context, written, made.rounds, {})
+    assert {(each.text, each.kept_round) for each in made.kept} == {("4 + 3 = 7", 2)}
+    examples = checkpoint.make_examples(context, written, made.kept)
+    assert all(each.completion.startswith("4 + 3 = 7") and each.completion.count("4 + 3") == 1 and each.compressed for each in examples.train)
+    other = context_of(tmp_path, "compression=tale", "teacher=reference", "task.prompt='{question} Think.'")
+    keys = {own.key for each in (context, other) if (own := rounds.spec(each, "stories"))}
+    assert len(keys) == 2, "the question is asked in the task's words"
+
+
+def test_tale_ep_asks_each_question_with_the_budget_that_the_model_estimates_for_it(
+    tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first estimate is unreadable, so its question is asked without a budget. Estimates are made once."""
+    context = context_of(tmp_path, "compression=tale_ep")
+    test = context.questions.test
+    estimates = {each.id: "[[%d]]" % (20 + number) if number else "a few" for number, each in enumerate(test)}  # noqa: UP031
+    asked: list[Request] = []
+
+    class Estimating:
+        def generate(self, requests: Sequence[Request], sampling: Sampling, emit: Callable[[Output], None]) -> None:
+            asked.extend(requests)
+            for each in requests:
+                emit(Output(each.id, estimates[each.id], 5, "stop", 0.0))
+
+    monkeypatch.setattr(budgets, "load_engine", lambda *given: Estimating())
+    result = pipeline.run(context)
+    assert {each.prompt for each in asked} == {context.settings.compression.estimate.format(question=each.text) for each in test}
+    words = "\nLet's think step by step and use less than {} tokens:"
+    within = [context.prompt_for(each) + (words.format(20 + number) if number else "") for number, each in enumerate(test)]
+    assert sorted(each.prompt for each in listener.asked) == sorted([*(context.prompt_for(each) for each in test), *within])
+    assert result.metrics["eval/compress/num_unread_budgets"] == 1
+    assert result.metrics["eval/compress/budget_mean"] == pytest.approx(sum(20 + number for number in range(1, len(test))) / (len(test) - 1))
+    assert {"budgets/stories", "predictions/compress/stories"} <= json.loads((result.folder / "stages.json").read_text()).keys()
+    pipeline.run(context_of(tmp_path, "compression=tale_ep", "evaluation.modes=[compress]"))
+    assert len(asked) == len(test), "another run finds the estimates again"
+    other = context_of(tmp_path, "compression=tale_ep", "compression.estimate='{question} How long?'")
+    assert predictions.spec(other, "compress", "stories").key != predictions.spec(context, "compress", "stories").key
+    assert predictions.spec(other, "base", "stories").key == predictions.spec(context, "base", "stories").key

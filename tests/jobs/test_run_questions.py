@@ -160,7 +160,7 @@ def test_the_content_of_a_users_file_is_part_of_the_keys_and_its_place_is_not(ch
     run_key, stages = keys("there")
     assert run_key != before[0]
     same = {name for name, key in stages.items() if key == before[1][name]}
-    ledgers = ("rationales", "grades/rationales", "rounds", "perplexity", "predictions/base", "grades/base")
+    ledgers = ("rationales", "grades/rationales", "rounds", "perplexity", "answer_perplexity", "predictions/base", "grades/base")
     texts_of_base = {f"{each}/custom" for each in ledgers}
     expected = {
         "file": texts_of_base,

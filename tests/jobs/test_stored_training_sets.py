@@ -36,7 +36,8 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_compressing_alone_trains_nothing_makes_no_run_and_says_what_came_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_experiment(settings_of(tmp_path, "compression.max_rounds=1", "compress_only=true"))
-    assert {each.name for each in (tmp_path / "store").iterdir()} - {".outputs", ".users"} == {"grades", "perplexity", "rationales", "rounds"}
+    stored = {each.name for each in (tmp_path / "store").iterdir()} - {".outputs", ".users"}
+    assert stored == {"answer_perplexity", "grades", "perplexity", "rationales", "rounds"}
     assert not (tmp_path / "runs").exists()
     text = " ".join(capsys.readouterr().out.split())
     assert "none: 8 chains compressed to " in text

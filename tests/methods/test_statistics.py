@@ -19,6 +19,7 @@ from cotexp.methods.statistics import (
     mean,
     mean_and_deviation,
     perplexity,
+    perplexity_interval,
     perplexity_metrics,
     ratio_metrics,
     share_interval,
@@ -297,6 +298,22 @@ def test_a_perplexity_is_of_all_tokens_together_not_a_mean_over_texts() -> None:
     assert perplexity(texts) == pytest.approx(exp(0.5))
     assert perplexity([likelihood(0, 0.0)]) is None
     assert perplexity([likelihood(1, 1e9)]) == pytest.approx(exp(700)), "a number, not an overflow"
+
+
+def test_the_interval_of_a_perplexity_is_that_of_resampled_texts_and_does_not_depend_on_their_order() -> None:
+    """Against scipy's percentile bootstrap of a ratio of sums, with other random numbers."""
+    from scipy.stats import bootstrap
+
+    draw = np.random.default_rng(1)
+    counts, nats = draw.integers(1, 9, size=60), draw.exponential(2.0, size=60)
+    texts = [likelihood(int(count), float(nll)) for count, nll in zip(counts, nats, strict=True)]
+    found = perplexity_interval([*texts, likelihood(3, None)])
+    assert found == perplexity_interval(texts[::-1])
+    assert found.low < perplexity(texts) < found.high
+    slow = bootstrap((nats, counts), lambda x, y, axis: np.exp(x.sum(axis) / y.sum(axis)), paired=True, method="percentile", rng=2)
+    assert found == pytest.approx(slow.confidence_interval, rel=0.03)
+    with pytest.raises(ValueError, match="at least one token"):
+        perplexity_interval([likelihood(0, 0.0)])
 
 
 def test_perplexities_of_rounds_are_of_the_chains_that_have_them() -> None:

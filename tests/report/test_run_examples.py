@@ -76,6 +76,17 @@ def test_a_rationale_shows_its_difficulty_and_its_rank_surprisal_where_ranks_wer
     assert facts == {"right one": [difficulty, "RSR 1.5"], "wrong one": [difficulty], "right two": []}
 
 
+def test_a_round_shows_the_perplexity_of_its_answer_where_it_was_measured(folder: Path) -> None:
+    path = folder / "compressed.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[0] |= {"num_answer_tokens": 2, "answer_nll": 2 * math.log(4), "round_answer_nll": [0.0, 2 * math.log(4), None], "answer_nll_alone": 9.0}
+    path.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    first, second = sources(folder)["chains"].make(["a/0", "b/0"])
+    shown = [[fact for fact in each.facts if "perplexity" in fact] for each in first.columns]
+    assert shown == [["its answer's perplexity 1"], ["its answer's perplexity 4"], []]
+    assert not any("perplexity" in fact for each in second.columns for fact in each.facts)
+
+
 def test_the_rationales_of_a_question_stand_with_the_kept_ones_first(folder: Path) -> None:
     source = sources(folder)["rationales"]
     assert list(source.groups) == ["c"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -30,12 +32,47 @@ def test_each_round_counts_the_calculations_and_numbers_that_are_left(tmp_path: 
 
 def test_the_table_and_the_figure_show_every_round(tmp_path: Path) -> None:
     found = survival.read(write_run(tmp_path, "key", chains=CHAINS))
-    (table,) = survival.tables(found)
+    (table,) = survival.tables({"": found})
     assert [row.label for row in table.rows] == ["1", "2", "3", "kept text"]
     assert [cell.text.split(" ")[0] for cell in table.rows[0].cells] == ["2", "75.0", "80.0", "100.0"]
-    assert picture(survival.drawings(found)[0]).png.startswith(b"\x89PNG")
+    assert picture(*survival.drawings({"": found})).png.startswith(b"\x89PNG")
 
 
 def test_a_run_without_rounds_has_no_such_table(tmp_path: Path) -> None:
     found = survival.read(write_run(tmp_path, "key", answers={"base": {"a": "right"}}))
-    assert found == survival.tables(found) == survival.drawings(found) == []
+    assert found == survival.tables({"": found}) == list(survival.drawings({"": found})) == []
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    """Answers of two tokens. Chain a: nats after rounds 0 to 3, then without a chain; chain b was measured in rounds 0 and 1."""
+    folder = write_run(tmp_path, "key", chains=CHAINS)
+    rows = [json.loads(line) for line in (folder / "compressed.jsonl").read_text().splitlines()]
+    rows[0] |= {"num_answer_tokens": 2, "round_answer_nll": [0.0, 1.0, 8.0, 0.5], "answer_nll": 8.0, "answer_nll_alone": 4.0}
+    rows[1] |= {"num_answer_tokens": 2, "round_answer_nll": [2.0, 3.0, None], "answer_nll": 3.0, "answer_nll_alone": 6.0}
+    (folder / "compressed.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    return folder
+
+
+def test_each_round_has_the_perplexity_of_the_answer_beside_that_of_the_same_chains_as_written_and_without_a_chain(measured: Path) -> None:
+    """Round 1: exp((1 + 3) / 4), as written exp((0 + 2) / 4), alone exp((4 + 6) / 4). Round 2 has chain a alone, whose answer no longer follows."""
+    found = survival.read(measured)
+    _, table = survival.tables({"": found})
+    rows = {row.label: row.cells for row in table.rows}
+    assert [cell.value for cell in rows["1"][1:]] == pytest.approx([math.e, math.exp(0.5), math.exp(2.5), 100.0])
+    assert [cell.value for cell in rows["2"][1:]] == pytest.approx([math.exp(4), 1.0, math.exp(2), 0.0])
+    assert [cell.value for cell in rows["kept text"][1:]] == pytest.approx([math.exp(11 / 4), math.exp(0.5), math.exp(2.5), 50.0])
+    assert [row[0].text for row in rows.values()] == ["2", "1", "1", "2"]
+    assert (rows["1"][1].low, rows["1"][1].high) == pytest.approx((math.exp(0.5), math.exp(1.5))), "one chain or the other"
+
+
+def test_several_sets_have_tables_and_lines_of_their_own(measured: Path, tmp_path: Path) -> None:
+    found = {"macc": survival.read(measured), "single": survival.read(write_run(tmp_path / "other", "other", chains={"a": CHAINS["a"][:2]}))}
+    tables = {each.name: each for each in survival.tables(found, "1-")}
+    assert list(tables) == ["1-survival", "1-answers", "1-survival-2"], "the answers of the second were not measured"
+    assert [row.label for row in tables["1-survival"].rows] == ["1", "2", "3", "kept text"]
+    assert [row.label for row in tables["1-survival-2"].rows] == ["1", "kept text"]
+    assert (tables["1-answers"].title, tables["1-survival-2"].title) == ("Whether the answer still follows: macc", "What a round keeps: single")
+    (drawing,) = survival.drawings(found)
+    assert picture(drawing) == picture(drawing)
+    assert picture(*survival.drawings({"": found["macc"]})).png.startswith(b"\x89PNG")

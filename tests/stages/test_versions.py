@@ -20,6 +20,8 @@ RECORDED = Path(__file__).with_name("stage_sources.json")
 
 MODULES = {name: stage.__name__ for name, stage in flow.STAGES.items()}
 BESIDE: dict[str, list[str]] = {
+    "rounds": [f"{each.__module__}.{each.__name__}" for each in COMPRESSIONS.values() if each.asks_compressor],
+    "budgets": ["cotexp.compressions.tale_ep.TaleEp"],
     "grades": ["cotexp.stages.grades.answered", "cotexp.stages.rationales._to_grade"],
     "checkpoint": [
         *(f"{each.__name__}.add" for each in flow.BEFORE_TRAINING if hasattr(each, "add")),
@@ -88,12 +90,17 @@ def test_every_file_of_a_stage_is_in_the_flow_and_names_version_and_inputs() -> 
     assert {module.rpartition(".")[2] for module in MODULES.values()} == files
     kinds = {*flow.STAGES, "dataset", "selection"}
     assert all(stage.VERSION > 0 and set(stage.READS) <= kinds for stage in flow.STAGES.values())
-    assert kinds - set(flow.ARTIFACTS) == {"grades", "latency", "merged"}, "these go with others, or are no artifacts of W&B"
+    assert kinds - set(flow.ARTIFACTS) == {"budgets", "grades", "latency", "merged"}, "these go with others, or are no artifacts of W&B"
 
 
 def test_whatever_writes_a_stage_is_reached_from_its_functions() -> None:
     found = list(writers())
-    assert {stage for stage, _ in found} == set(MODULES) - {"rewrites"}, "a server writes rewrites"
+    elsewhere = {
+        "rewrites": "cotexp.jobs.api_texts.texts",
+        **dict.fromkeys(("perplexity", "answer_perplexity"), "cotexp.jobs.round_texts.likelihoods"),
+    }
+    assert {stage for stage, _ in found} == set(MODULES) - set(elsewhere)
+    assert [(stage, name) for stage, name in elsewhere.items() if name not in reached(stage)] == []
     assert [(stage, name) for stage, name in found if name not in reached(stage)] == []
 
 
@@ -107,6 +114,7 @@ def test_whatever_writes_a_stage_is_reached_from_its_functions() -> None:
         ("rewrites", "inference.api.ApiEngine"),
         ("rationales", "methods.reasoning.lengths"),
         ("predictions", "methods.reasoning.lengths"),
+        ("budgets", "compressions.tale_ep.TaleEp"),
         ("predictions", "inference.local.LocalEngine"),
         ("predictions", "inference.vllm.VllmEngine"),
         ("checkpoint", "methods.reasoning.chains"),
@@ -121,6 +129,9 @@ def test_whatever_writes_a_stage_is_reached_from_its_functions() -> None:
         ("checkpoint", "training.data.token_weights"),
         ("ranks", "inference.scoring.Scorer"),
         ("ranks", "models.head.ranks"),
+        ("rounds", "compressions.tale.Tale"),
+        ("answer_perplexity", "methods.difficulty.answer_text"),
+        ("answer_perplexity", "inference.scoring.Scorer"),
         ("scores", "inference.scoring.Scorer"),
         ("scores", "methods.difficulty.masked"),
         ("grades", "tasks.judge.Judge"),

@@ -1,0 +1,52 @@
+"""Reading an estimated budget, and asking with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from cotexp.compressions.tale_ep import TaleEp
+from cotexp.config.command_line import check_command_line
+from cotexp.settings.base import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("[[50]]", 50),
+        ("Budget: [[ 12 ]]", 12),
+        ("At first [[80]], but [[40]] is enough.", 40),
+        ("About 60 tokens.", 60),
+        ("It has 3 steps, so 45", 45),
+        ("[[35]] for 4 steps", 35),
+        ("[[0]]", None),
+        ("0", None),
+        ("as few as possible", None),
+        ("2.5", None),
+        ("1,200", 1200),
+        ("1,2", None),
+        ("", None),
+        ("[[12.5]]", None),
+        ("9" * 400, None),
+    ],
+)
+def test_the_budget_is_the_last_number_in_brackets_or_else_the_last_whole_number(text: str, budget: int | None) -> None:
+    assert TaleEp().budget_in(text) == budget
+
+
+def test_a_question_is_asked_with_its_own_budget_or_without_one() -> None:
+    within = TaleEp().ask_within("Q?", 40)
+    assert within == ("Q?\nLet's think step by step and use less than 40 tokens:", False, None)
+    assert [TaleEp().ask(form, "Q?") for form in ("base", "compress")] == [("Q?", False, None)] * 2
+
+
+@pytest.mark.parametrize(
+    ("word", "problem"),
+    [
+        ("compression.estimate=How long?", r"compression\.estimate must contain \{question\}"),
+        ("compression.instruction=Be brief.", r"compression\.instruction must contain \{budget\}"),
+        ("compression.estimate='{question} {budget}'", r"compression\.estimate allows only question in braces"),
+    ],
+)
+def test_words_without_their_placeholder_are_refused_by_name(word: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        check_command_line(["compression=tale_ep", word], multirun=False)
