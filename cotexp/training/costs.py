@@ -14,7 +14,8 @@ from cotexp.methods.flops import ModelSize, Weights
 from cotexp.models import identity
 from cotexp.settings.base import ConfigError
 from cotexp.settings.training import Trainer
-from cotexp.training.data import BatchPlan, EncodedExample
+from cotexp.training.batch_plans import BatchPlan
+from cotexp.training.data import EncodedExample
 
 EXPERTS = "experts"
 """Part of the name of a module that holds the weights of several experts, of which a token uses some."""

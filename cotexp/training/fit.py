@@ -25,7 +25,8 @@ from cotexp.settings.base import ConfigError
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.training import Trainer
 from cotexp.training import costs, packing, resumable
-from cotexp.training.data import BatchPlan, EncodedExample, MixtureData, max_tokens, plan_batches
+from cotexp.training.batch_plans import BatchPlan, max_tokens, plan_batches
+from cotexp.training.data import EncodedExample, MixtureData
 from cotexp.training.modules import MultitaskModule
 from cotexp.training.recorder import BEST, CURVE, RESUMABLE, CurveRow, Recorder
 from cotexp.training.sharding import environment_of, is_sharded, strategy_of, trained_parameters

@@ -15,7 +15,8 @@ from cotexp.models.rope import RopeLimit
 from cotexp.settings.base import TrainingDiverged
 from cotexp.settings.training import Trainer
 from cotexp.training import packing
-from cotexp.training.data import FORMS, Batch, BatchPlan, SourceTargetBatch, shares_of_loss, split_at_rope_limit
+from cotexp.training.batch_plans import BatchPlan
+from cotexp.training.data import FORMS, Batch, SourceTargetBatch, shares_of_loss, split_at_rope_limit
 from cotexp.training.memory import computes_twice
 from cotexp.training.sharding import shard, trained_parameters
 

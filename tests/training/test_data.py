@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from cotexp.models.encoding import Encoded
 from cotexp.models.rope import RopeLimit
 from cotexp.settings.training import Trainer
-from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, plan_batches, split_at_rope_limit, token_weights
+from cotexp.training.batch_plans import plan_batches
+from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, split_at_rope_limit, token_weights
 
 LENGTHS = [(number * 37) % 101 + 5 for number in range(100)]
 

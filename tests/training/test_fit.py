@@ -26,7 +26,8 @@ from cotexp.settings.models import PretrainedModel
 from cotexp.settings.training import Trainer
 from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 from cotexp.training import resumable
-from cotexp.training.data import EncodedExample, collate, plan_batches, token_weights
+from cotexp.training.batch_plans import plan_batches
+from cotexp.training.data import EncodedExample, collate, token_weights
 from cotexp.training.fit import FitJob, Limits, _load, _quiet, check_sides, fit
 from cotexp.training.modules import supervised_loss
 from cotexp.training.recorder import RESUMABLE

@@ -23,7 +23,8 @@ from cotexp.settings.models import PretrainedModel
 from cotexp.settings.sampling import Sampling
 from cotexp.settings.training import Lora, Trainer
 from cotexp.tasks import QuestionSets, StoriesTask
-from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate_source_target, plan_batches
+from cotexp.training.batch_plans import plan_batches
+from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate_source_target
 from cotexp.training.fit import FitJob, fit
 from cotexp.training.modules import supervised_loss
 

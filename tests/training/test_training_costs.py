@@ -14,7 +14,8 @@ from cotexp.models.encoding import Encoded
 from cotexp.settings.base import ConfigError, keyed
 from cotexp.settings.training import Lora, Trainer
 from cotexp.training import costs
-from cotexp.training.data import EncodedExample, collate, collate_source_target, plan_batches
+from cotexp.training.batch_plans import plan_batches
+from cotexp.training.data import EncodedExample, collate, collate_source_target
 from cotexp.training.modules import supervised_loss
 
 WIDTH: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 300}
