@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 from unittest import mock
 
 from cotexp.commands import cli
-from cotexp.config.overrides import CONF
+from cotexp.config.search_path import CONF
 from cotexp.config.slots import ROOT, SECTIONS
 from cotexp.settings.base import LARGEST
 from cotexp.settings.root import Settings
