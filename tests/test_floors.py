@@ -24,6 +24,7 @@ FLOORS: dict[str, int] = {
     "progress": 0,
     "settings": 0,
     "extensions": 0,
+    "extras": 0,
     "records": 0,
     "tasks": 1,
     "methods": 1,

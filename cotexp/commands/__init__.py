@@ -65,7 +65,7 @@ def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str
     from cotexp.jobs import pipeline
     from cotexp.report import run_table
 
-    tracking.check(settings)
+    tracking.check(settings, overrides)
     context = pipeline.prepare(settings)
     use(spec.key for spec in flow.specs_of(context).values())
     if rank := rendezvous.rank(settings.trainer):

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from cotexp import progress
+from cotexp import extras, progress
 from cotexp.commands.declared_reports import grid
 from cotexp.commands.report import publish, target_of
 from cotexp.invocation import run_command
@@ -28,6 +28,7 @@ def forecast_experiments(
     `candidates` are arguments of `cotexp run -m`; one without "=" is the name of a sweep.
     Raises: ConfigError for an unknown name or bad overrides, or too few runs.
     """
+    extras.check("forecast", "cotexp forecast")
     target = folder or target_of(names, outputs, "forecast")
     points = grid(tuple(name if "=" in name else f"sweep={name}" for name in candidates)) if candidates else []
     comparable = forecast_data.find(list(dict.fromkeys(names)), outputs)

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from cotexp import commands, signals
+from cotexp import commands, extras, signals
 from cotexp.commands.search_space import Dimension, Metric, read_metric, read_space
 from cotexp.config import command_line, sweep_agents
 from cotexp.invocation import run_command
@@ -70,10 +70,9 @@ def run_search(
 
 
 def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise ConfigError("cotexp search needs the package optuna, which is not installed; pip install 'cotexp[search]'") from None
+    extras.check("search", "cotexp search")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 
