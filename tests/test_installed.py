@@ -147,7 +147,7 @@ def test_in_an_empty_folder_the_quickstart_runs_and_is_questioned_reported_and_s
     plan = installed.output(f"cotexp run --config-dir mine 'hydra.searchpath=[more]' -m sweep=seeds experiment=brief {small} plan=true")
     assert plan.count("debug, run ") == 2
     installed.add("search")
-    searched = installed.output(f"cotexp search rounds --trials 1 --space compression.max_rounds=1,2 -- {small} tracking=none")
+    searched = installed.output(f"cotexp search seeds --trials 1 --space seed=0,1 -- {small} tracking=none")
     assert "On the test questions, trial 0: cotexp run " in searched
 
 
