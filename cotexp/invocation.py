@@ -1,10 +1,14 @@
-"""How this process was started: the words that begin a command of experiments, as its user types them."""
+"""How this process was started, and who reads what it prints."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
 import shlex
+import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -16,3 +20,23 @@ def run_words() -> list[str]:
 def run_command(arguments: Iterable[str] = ()) -> str:
     """A line for a shell that starts an experiment with these arguments."""
     return shlex.join([*run_words(), *arguments])
+
+
+@contextlib.contextmanager
+def while_read() -> Iterator[None]:
+    """End without a word when whoever reads the output, such as `head`, has read enough: with the status of a process that SIGPIPE ends."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_has_left():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _reader_has_left() -> bool:
+    """Whether standard output is a pipe without a reader; a server may have closed another."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))

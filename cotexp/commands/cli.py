@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from cotexp import signals
+from cotexp.invocation import while_read
 from cotexp.settings.base import USER_ERRORS, ConfigError
 from cotexp.visible import format_error
 
@@ -20,7 +21,8 @@ def main(argv: list[str] | None = None) -> None:
 
         run.main(words if is_for_shell else words[1:])
     else:
-        _work_with_results(words)
+        with while_read():
+            _work_with_results(words)
 
 
 def _work_with_results(words: list[str]) -> None:

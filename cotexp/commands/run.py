@@ -20,6 +20,7 @@ from cotexp.commands import completion
 from cotexp.config import command_line, help_page, schema, sweep_agents, sweeper
 from cotexp.config.command_line import Command, Composed
 from cotexp.config.grids import expand_sweep
+from cotexp.invocation import while_read
 from cotexp.settings.base import USER_ERRORS, ConfigError
 from cotexp.settings.root import Settings
 from cotexp.visible import format_error
@@ -28,29 +29,26 @@ from cotexp.visible import format_error
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command of these words, by default those after run.py."""
     gc.disable()  # what is imported and composed stays until the end
-    given = sys.argv[1:] if words is None else words
-    try:
-        command = command_line.read_command(given)
-        if command.help_wanted:
-            print(help_page.help_text(command.overrides))
-            return
-        if command.completes:
-            completion.print_completions(command.completes)
-            return
-        work = prepared(command)
-        gc.enable()
-    except ConfigError as error:
-        sys.exit(format_error(error))
-    try:
-        with signals.handled():
-            work()
-    except signals.Stopped as stop:
-        print(f"cotexp: {stop}; everything computed is kept, run the same command again to go on", file=sys.stderr)
-        raise
+    with while_read():
+        try:
+            work = prepared(command_line.read_command(sys.argv[1:] if words is None else words))
+            gc.enable()
+        except ConfigError as error:
+            sys.exit(format_error(error))
+        try:
+            with signals.handled():
+                work()
+        except signals.Stopped as stop:
+            print(f"cotexp: {stop}; everything computed is kept, run the same command again to go on", file=sys.stderr)
+            raise
 
 
 def prepared(command: Command) -> Callable[[], object]:
     """What a checked command does. Raises: ConfigError with every mistake in it."""
+    if command.help_wanted:
+        return functools.partial(print, help_page.help_text(command.overrides))
+    if command.completes:
+        return functools.partial(completion.print_completions, command.completes)
     if command.is_one_run:
         point = command_line.only_point(command.overrides)
         if command.shows_settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from hydra import initialize_config_dir
 from hydra.types import TaskFunction
@@ -148,7 +149,7 @@ def _apart(config: DictConfig) -> tuple[DictConfig, DictConfig]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Command:
-    """A command line, split into Hydra's flags and overrides; `words` is all of it, without folders of settings files.
+    """A command line, split into Hydra's flags and overrides; `words` is all of it, flags first, without folders of settings files.
 
     `completes` is the shell that asks what the last word may become. `runs` is false for completion and Hydra's listings. `is_one_run` is true for
     one run, or `--cfg job` for it (`shows_settings`), without settings or other flags of Hydra: composing the settings is all that Hydra has to do
@@ -166,9 +167,9 @@ class Command:
 
     @property
     def words_for_hydra(self) -> list[str]:
-        """The words as Hydra is to read them: texts quoted, and the flag of several runs, which it wants before the settings, first."""
+        """The words as Hydra is to read them: texts quoted."""
         quoted = dict(zip(self.overrides, as_typed(self.overrides), strict=True))
-        return [quoted.get(each, each) for each in sorted(self.words, key=lambda word: word not in ("-m", "--multirun"))]
+        return [quoted.get(each, each) for each in self.words]
 
 
 def read_command(arguments: Sequence[str]) -> Command:
@@ -179,11 +180,22 @@ def read_command(arguments: Sequence[str]) -> Command:
     from hydra._internal.utils import get_args_parser
 
     words, folders = search_path.split(arguments)
-    flags, unread = get_args_parser().parse_known_args(words)
-    if unread:
-        raise ConfigError(f"{run_command()} has no option {unread[0].partition('=')[0]}; settings are given as KEY=VALUE, and --help lists them")
+    words.sort(key=_place)
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]  # several lines, and the end of the process
+    flags, unread = parser.parse_known_args(words)
+    if unknown := [each for each in unread if each.startswith("-")]:
+        raise ConfigError(f"{run_command()} has no option {unknown[0].partition('=')[0]}; settings are given as KEY=VALUE, and --help lists them")
+    if others := [name for name in ("config_name", "config_path", "experimental_rerun") if getattr(flags, name)]:
+        raise ConfigError(f"--{others[0].replace('_', '-')} does not go with the settings files of cotexp; add your own by --config-dir DIR")
+    modes = {"-m": flags.multirun, "--run": flags.run, "--cfg": flags.cfg, "--info": flags.info, "--shell-completion": flags.shell_completion}
+    if len(given := [mode for mode, value in modes.items() if value]) > 1:
+        raise ConfigError(f"{run_command()} takes only one of {' and '.join(given)}")
+    if flags.resolve and not flags.cfg:
+        raise ConfigError("--resolve belongs to --cfg, whose settings it resolves; add --cfg job")
+    flags.overrides += unread
     search_path.use(flags.config_dir, folders)
-    given = {name for name, value in vars(flags).items() if value} - {"overrides", "config_dir"}
+    flags_given = {name for name, value in vars(flags).items() if value} - {"overrides", "config_dir"}
     hydras_own = any(each.lstrip("+~").startswith("hydra") for each in flags.overrides)
     return Command(
         words=words,
@@ -192,9 +204,18 @@ def read_command(arguments: Sequence[str]) -> Command:
         help_wanted=flags.help,
         completes=next((each.removeprefix("query=") for each in flags.overrides if each.startswith("query=")), "") if flags.shell_completion else "",
         runs=not (flags.shell_completion or flags.hydra_help or flags.info),
-        is_one_run=given <= {"run", "cfg"} and flags.cfg in (None, "job") and not hydras_own,
+        is_one_run=flags_given <= {"run", "cfg"} and flags.cfg in (None, "job") and not hydras_own,
         shows_settings=flags.cfg is not None,
     )
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{run_command()}: {message}; --help lists what can be set")
+
+
+def _place(word: str) -> int:
+    """Hydra wants all flags before the settings, which a user may type in any order."""
+    return 0 if word in ("-m", "--multirun") else 2 if "=" in word and not word.startswith("-") else 1
 
 
 def hydra_main(task: TaskFunction) -> None:
