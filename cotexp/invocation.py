@@ -26,8 +26,10 @@ def run_command(arguments: Iterable[str] = ()) -> str:
 def while_read() -> Iterator[None]:
     """End without a word when whoever reads the output, such as `head`, has read enough: with the status of a process that SIGPIPE ends."""
     try:
-        yield
-        sys.stdout.flush()
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_has_left():
             raise

@@ -15,7 +15,7 @@ from cotexp.settings.base import ConfigError
         ("--run --info all", "cotexp run takes only one of --run and --info"),
         ("--resolve seed=1", "--resolve belongs to --cfg, whose settings it resolves; add --cfg job"),
         ("--cfg nope", "cotexp run: argument --cfg/-c: invalid choice: 'nope'"),
-        ("seed=1 --config-dir", "cotexp run: argument --config-dir/-cd: expected one argument"),
+        ("--config-dir", "cotexp run: argument --config-dir/-cd: expected one argument"),
         ("--config-name mine", "--config-name does not go with the settings files of cotexp; add your own by --config-dir DIR"),
         ("--config-path mine", "--config-path does not go with"),
         ("--experimental-rerun old.pickle", "--experimental-rerun does not go with"),
