@@ -31,7 +31,7 @@ def test_a_command_is_a_line_for_a_shell(monkeypatch: pytest.MonkeyPatch) -> Non
     assert run_command(["-m", "notes=it's"]) == "cotexp run -m 'notes=it'\"'\"'s'"
 
 
-@pytest.mark.parametrize("words", [["run", "--help"], ["report", "--help"], ["run", "--cfg", "job"]])
+@pytest.mark.parametrize("words", [["run", "--help"], ["run", "--cfg", "job"]])
 def test_a_reader_that_has_read_enough_ends_a_command_without_a_word(words: list[str]) -> None:
     process = subprocess.Popen([sys.executable, "-m", "cotexp", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
