@@ -63,7 +63,6 @@ def report_names() -> list[str]:
     return [name for name in options("report") if not name.startswith(f"{PUBLISHED}/")]
 
 
-@cache
 def published_names() -> list[str]:
     """Every file of published numbers."""
     return [name.removeprefix(f"{PUBLISHED}/") for name in options("report") if name.startswith(f"{PUBLISHED}/")]

@@ -51,7 +51,7 @@ def _values(words: Sequence[str], key: str) -> list[str]:
     node = _part(words, path)
     if not isinstance(node, DictConfig) or name not in node:
         return []
-    (field,) = (each for each in dataclasses.fields(section_of(node)) if each.name == name)
+    (field,) = (each for each in dataclasses.fields(section_of(node, path)) if each.name == name)
     value: Any = None if OmegaConf.is_missing(node, name) else node[name]
     if isinstance(value, bool):
         return ["true", "false"]

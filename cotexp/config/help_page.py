@@ -54,13 +54,13 @@ def help_text(overrides: list[str]) -> str:
         *(f"  {each.name} = {config[each.name]!r}\n      {each.metadata['sentence']}" for each in dataclasses.fields(Settings) if each.name in ROOT),
     ]
     for slot in SECTIONS:
-        section = section_of(config[slot])
+        section = section_of(config[slot], slot)
         lines += ["", f"[{slot}] {(section.__doc__ or '').strip().splitlines()[0]}", *_settings_help(config[slot], slot)]
     return "\n".join(lines)
 
 
 def _settings_help(node: DictConfig, path: str) -> Iterator[str]:
-    for each in dataclasses.fields(section_of(node)):
+    for each in dataclasses.fields(section_of(node, path)):
         missing = OmegaConf.is_missing(node, each.name)
         value = None if missing else node[each.name]
         if isinstance(value, DictConfig):

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cotexp import credentials
 from cotexp.config import spelling
 from cotexp.config.search_path import config_folders, names_in
-from cotexp.config.slots import REGISTRIES
+from cotexp.config.slots import OVERLAYS, REGISTRIES
 from cotexp.settings.base import MOST_SHOWN, ConfigError, suggestion
 
 
@@ -104,7 +104,15 @@ def bad_option(override: Override) -> str | None:
     if option not in options(group):
         got = f"; got {option!r}{suggestion(option, options(group))}" if credentials.is_shown(word_of(override)) else ""
         return f"{group} must be one of {', '.join(options(group))}{got}"
-    return None
+    return _misplaced(group, option) if group in OVERLAYS else None
+
+
+def _misplaced(group: str, option: str) -> str | None:
+    """The error for a file of several slots that does not say so."""
+    file = file_of(group, option)
+    if file is None or spelling.package_of(file.read_text(encoding="utf-8", errors="replace")) == spelling.GLOBAL:
+        return None
+    return f"{group}={option}: {file} sets more than its own slot, and must begin with the comment # @package {spelling.GLOBAL}"
 
 
 def options(group: str) -> list[str]:

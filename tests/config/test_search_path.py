@@ -88,6 +88,34 @@ def test_a_mistake_in_a_declared_report_of_the_user_s_names_its_file() -> None:
         declared_reports.report_named("mine")
 
 
+@pytest.mark.parametrize("group", ["experiment", "sweep", "debug"])
+@pytest.mark.parametrize("text", ["name: mine\n", "# mine\nname: mine\n# @package _global_\n", "# @package experiment\nname: mine\n"])
+def test_a_file_of_several_slots_that_does_not_say_so_is_named(group: str, text: str) -> None:
+    folder = write("mine", **{f"{group}/bare": text})
+    search_path.use(folder)
+    with pytest.raises(ConfigError) as caught:
+        command_line.check_command_line([f"{group}=bare"], multirun=True)
+    assert caught.value.problems == [
+        f"{group}=bare: {folder}/{group}/bare.yaml sets more than its own slot, and must begin with the comment # @package _global_"
+    ]
+
+
+def test_other_comments_may_come_before_the_place_of_a_file() -> None:
+    search_path.use(write("mine", **{"experiment/mine": "# What it is for.\n\n# @package _global_\n# More.\nname: mine\nseed: 3\n"}))
+    (settings,) = command_line.check_command_line(["experiment=mine"], multirun=False)
+    assert (settings.name, settings.seed) == ("mine", 3)
+
+
+@pytest.mark.parametrize("words", [["model=bare"], ["experiment=with_bare"]])
+def test_a_file_that_names_no_kind_is_refused_wherever_it_is_chosen(words: list[str]) -> None:
+    chosen = "# @package _global_\ndefaults:\n  - override /model: bare\n"
+    search_path.use(write("mine", **{"model/bare": "path: some\n", "experiment/with_bare": chosen}))
+    expected = r"^model: its settings file must begin with defaults: \[/schema/model@_here_: KIND, _self_\], where KIND is one of hf, gguf, scratch"
+    for ask in (lambda: command_line.check_command_line(words, multirun=False), lambda: help_page.help_text(words)):
+        with pytest.raises(ConfigError, match=expected):
+            ask()
+
+
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
