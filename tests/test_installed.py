@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from dependencies import PROJECT, packages, places, requirements
 
+import cotexp
+
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["debug=fast", "task.num_train=8", "task.num_validation=2", "task.num_test=4", "compression.max_rounds=2", "evaluation.latency=false"]
 
@@ -149,6 +151,11 @@ def test_in_an_empty_folder_the_quickstart_runs_and_is_questioned_reported_and_s
     installed.add("search")
     searched = installed.output(f"cotexp search seeds --trials 1 --space seed=0,1 -- {small} tracking=none")
     assert "On the test questions, trial 0: cotexp run " in searched
+
+
+def test_the_version_is_said_once_and_cited() -> None:
+    assert importlib.metadata.version("cotexp") == cotexp.__version__
+    assert f"\nversion: {cotexp.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_every_extra_for_users_names_a_package_that_the_core_does_without() -> None:
