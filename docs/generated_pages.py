@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 from unittest import mock
 
 from cotexp.commands import cli
-from cotexp.config.overrides import CONF
+from cotexp.config.search_path import CONF
 from cotexp.config.slots import ROOT, SECTIONS
 from cotexp.settings.base import LARGEST
 from cotexp.settings.root import Settings
@@ -55,7 +55,7 @@ def settings_page() -> str:
     lines = [
         "# All settings",
         "",
-        "This page is made from the settings classes at every build. `python run.py --help` prints the same sentences for the options that a "
+        "This page is made from the settings classes at every build. `cotexp run --help` prints the same sentences for the options that a "
         "command line chooses. *Key* says whether the value is part of the keys of the store, because it can change a result. If a value enters a "
         "key in another form, such as the hash of a model's weights, the column says no and the sentence says how. `null` as a default means that "
         f"the sentence says what is used. A number without an upper limit may be at most {LARGEST:,}.",
@@ -173,8 +173,8 @@ def _cell(text: str) -> str:
 def commands_page() -> str:
     """The output of every `cotexp COMMAND --help`, in Markdown."""
     overview = _help()
-    names = re.findall(r"^    (\w+)(?: |$)", overview, flags=re.MULTILINE)
-    lines = ["# All commands", "", "This page is made from the commands at every build. `python run.py --help` describes `run.py`.", ""]
+    names = [each for each in re.findall(r"^    (\w+)(?: |$)", overview, flags=re.MULTILINE) if each != "run"]
+    lines = ["# All commands", "", "This page is made from the commands at every build. `cotexp run` takes [settings](settings.md).", ""]
     lines += ["```", overview.rstrip(), "```"]
     for name in names:
         lines += ["", f"## cotexp {name}", "", "```", _help(name).rstrip(), "```"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cotexp.config import command_line, overrides
+from cotexp.config import command_line, search_path
 from cotexp.config.slots import SECTIONS
 from cotexp.settings.models import ScratchModel
 from cotexp.tasks import QuestionSets, StoriesTask, load_questions, prompt_for
@@ -43,7 +43,7 @@ def composed_once() -> Iterator[None]:
     compose, composed = command_line.compose, dict[Any, Any]()
 
     def found(chosen: list[str], full: bool = False) -> Any:
-        files = {path: path.stat().st_mtime_ns for folder in overrides.config_folders() for path in folder.rglob("*.yaml")}
+        files = {path: path.stat().st_mtime_ns for folder in search_path.config_folders() for path in folder.rglob("*.yaml")}
         known = [(slot, *schema) for slot, schemas in SECTIONS.items() for schema in schemas.items()]
         key = (*chosen, full, *files.items(), *known)
         if key not in composed:

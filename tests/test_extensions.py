@@ -183,7 +183,7 @@ def test_a_folder_of_the_user_s_adds_a_grid_whose_points_are_commands_with_that_
     monkeypatch.setenv(CONFIG_DIR, str(mine))
     expected = expected_of(declared_reports.grid(("sweep=own",)), None)
     assert [each.command for each in expected] == [
-        f"python run.py seed={seed} name=mine compression.ratio=0.3 compression=truncate --config-dir={mine}" for seed in (1, 2)
+        f"cotexp run seed={seed} name=mine compression.ratio=0.3 compression=truncate --config-dir={mine}" for seed in (1, 2)
     ]
 
 
@@ -221,7 +221,10 @@ def test_a_file_of_the_user_s_that_cannot_be_used_is_named_in_one_line(
 def test_a_folder_that_is_none_is_named_in_one_line(tmp_path: Path) -> None:
     done = command(tmp_path, None, str(ROOT / "run.py"), "--config-dir", "nowhere", "plan=true")
     assert done.returncode != 0
-    assert done.stderr == f"cotexp: --config-dir (or {CONFIG_DIR}) must be a folder with files such as task/NAME.yaml; got '{tmp_path / 'nowhere'}'\n"
+    assert done.stderr == (
+        f"cotexp: --config-dir and hydra.searchpath (or the variable {CONFIG_DIR}) must name folders with files such as task/NAME.yaml; "
+        f"got '{tmp_path / 'nowhere'}'\n"
+    )
 
 
 # --- entry points that cannot be used ---------------------------------------------------------------------------------------

@@ -20,9 +20,11 @@ FLOORS: dict[str, int] = {
     "signals": 0,
     "credentials": 0,
     "visible": 0,
+    "invocation": 0,
     "progress": 0,
     "settings": 0,
     "extensions": 0,
+    "extras": 0,
     "records": 0,
     "tasks": 1,
     "methods": 1,
@@ -47,8 +49,8 @@ FLOORS: dict[str, int] = {
 """First part of a module's name below `cotexp` -> its floor. The package's own empty __init__ stands outside."""
 
 HOMES: dict[str, tuple[str, ...]] = {
-    "hydra": ("run.py", "cotexp/config/"),
-    "omegaconf": ("run.py", "cotexp/config/"),
+    "hydra": ("cotexp/config/",),
+    "omegaconf": ("cotexp/commands/run.py", "cotexp/config/"),
     "wandb": ("cotexp/tracking/",),
     "mlflow": ("cotexp/tracking/",),
     "pytorch_lightning": ("cotexp/training/",),

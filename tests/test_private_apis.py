@@ -46,12 +46,6 @@ PRIVATE = [
     ),
     Private("_metadata", "cotexp/config/overrides.py", "omegaconf.base:ContainerMetadata", "the type of a mapping's values has no public getter"),
     Private(
-        "_get_header_dict",
-        "cotexp/config/spelling.py",
-        "hydra.plugins.config_source:ConfigSource._get_header_dict",
-        "# @package lines; Hydra's own reader would read the rest of the file as well",
-    ),
-    Private(
         "_supports_attention_backend", "cotexp/inference/scoring.py", "transformers:PreTrainedModel._supports_attention_backend", "no public question"
     ),
     Private("_attn_implementation", "cotexp/inference/scoring.py", "transformers:PreTrainedConfig._attn_implementation", "no public getter"),

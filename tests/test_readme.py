@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import pytest
 from cotexp.commands import cli, search_space
 from cotexp.config import command_line, help_page, launchers
 from cotexp.config.slots import SECTIONS
+from cotexp.settings.root import CONFIG_DIR
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -42,8 +44,13 @@ class Command(NamedTuple):
 
 def lines_of_blocks() -> list[tuple[str, str]]:
     """Page and line of everything that is meant to be typed."""
-    blocks = [(page, block) for page, text in PAGES.items() for block in re.findall(r"^```\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)]
-    return [(page, line) for page, block in blocks for line in block.splitlines() if not line.startswith(DIAGRAM)]
+    return [(page, line) for page in PAGES for block in blocks(page) for line in block.splitlines() if not line.startswith(DIAGRAM)]
+
+
+def blocks(page: str, language: str = "") -> list[str]:
+    """The blocks of a page that are marked as text of this language."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", PAGES[page], flags=re.MULTILINE | re.DOTALL)
+    return [text for named, text in found if named == language]
 
 
 COMMANDS = [Command(page, shlex.split(line, comments=True)) for page, line in lines_of_blocks()]
@@ -78,22 +85,37 @@ def test_the_readme_is_short() -> None:
 
 def test_every_line_of_a_block_is_of_a_kind_that_a_test_checks() -> None:
     kinds = [["python", "run.py"], ["cotexp"], ["make"], ["pip", "install"], ["wandb", "sweep"], ["srun"]]
-    kinds += [["export"], ["python", "-m", "http.server"]]  # the shell's and Python's own
+    kinds += [["export"], ["eval"], ["python", "-m", "http.server"]]  # the shell's and Python's own
     assert len(COMMANDS) > 80
     for command in COMMANDS:
         assert any(command.words[: len(kind)] == kind for kind in kinds), text_of(command)
 
 
-RUN_COMMANDS = beginning_with("python", "run.py")
+COTEXP_COMMANDS = [each for each in beginning_with("cotexp") if each.words[0] not in ("run", "--version")]
+RUN_COMMANDS = beginning_with("python", "run.py") + beginning_with("cotexp", "run")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def users_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder with the files that docs/installing.md shows, of which a comment names the place."""
+    folder = tmp_path_factory.mktemp("user")
+    for text in blocks("docs/installing.md", "yaml"):
+        path = folder / re.findall(r"^# (mine/\S+)$", text, flags=re.MULTILINE)[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (folder / "sums.csv").write_text("question,answer\n" + "".join(f"What is {n} + 1?,{n + 1}\n" for n in range(60)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CONFIG_DIR, "")
+        yield folder
 
 
 def check(command: Command) -> None:
     """The settings of every point that a command asks for pass the checks."""
-    if "--help" in command.words:
+    read = command_line.read_command(command.words)
+    if read.help_wanted:
         assert help_page.help_text([])
         return
-    is_multirun = "-m" in command.words
-    overrides = [each for each in command.words if each not in ("-m", "--cfg", "job")]
+    is_multirun, overrides = read.multirun, read.overrides
     launcher = next((each.split("=")[1] for each in overrides if each.startswith(f"{launchers.GROUP}=")), launchers.BASIC)
     if list(launchers.problems(launcher, multirun=is_multirun)):
         assert launcher in launchers.names()
@@ -106,7 +128,8 @@ def has_sweep(command: Command) -> bool:
 
 
 @pytest.mark.slow
-def test_every_run_command_has_settings_that_pass_the_checks() -> None:
+def test_every_run_command_has_settings_that_pass_the_checks(users_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(users_folder)
     commands = [each for each in RUN_COMMANDS if not has_sweep(each)]
     assert len(commands) >= 35
     for command in commands:
@@ -114,7 +137,8 @@ def test_every_run_command_has_settings_that_pass_the_checks() -> None:
 
 
 @pytest.mark.slow
-def test_every_command_with_a_named_grid_has_points_that_pass_the_checks() -> None:
+def test_every_command_with_a_named_grid_has_points_that_pass_the_checks(users_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(users_folder)
     commands = [each for each in RUN_COMMANDS if has_sweep(each)]
     assert len(commands) >= 15
     for command in commands:
@@ -122,8 +146,9 @@ def test_every_command_with_a_named_grid_has_points_that_pass_the_checks() -> No
 
 
 @pytest.mark.slow
-def test_every_cotexp_command_is_one_that_the_command_line_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = beginning_with("cotexp")
+def test_every_cotexp_command_is_one_that_the_command_line_takes(users_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(users_folder)
+    commands = COTEXP_COMMANDS
     assert {each.words[0] for each in commands} == set(cli._RUN), "each command has an example"
     for command in commands:
         options = parsed(command.words, monkeypatch)
@@ -149,7 +174,9 @@ def test_a_command_inside_a_sentence_exists(monkeypatch: pytest.MonkeyPatch) -> 
     named = [(page, shlex.split(line)[1:]) for page, text in PAGES.items() for line in re.findall(r"`(cotexp [^`\n]+)`", text)]
     assert len(named) >= 10
     for page, words in named:
-        if words != ["COMMAND"]:
+        if words[0] == "run":
+            command_line.read_command(words[1:])
+        elif words != ["COMMAND"]:
             assert words[0] in cli._RUN, f"{page}: {words}"
             if len(words) > 1:
                 assert parsed(words, monkeypatch)
@@ -221,11 +248,19 @@ def test_every_extra_that_users_are_told_to_install_exists() -> None:
     named = {extra for text in texts for extra in re.findall(r"cotexp\[(\w+)\]", text)}
     assert {"search", "launchers"} <= named
     assert named <= offered.keys()
-    assert set(offered["search"] + offered["launchers"]) <= set(offered["dev"]), "or CI would skip their tests"
+    (in_ci,) = (re.findall(r"\w+", each)[1:] for each in offered["dev"] if each.startswith("cotexp["))
+    assert {"api", "wandb", "forecast", "hub", "search", "launchers"} <= set(in_ci), "or CI would skip their tests"
+    assert set(in_ci) <= offered.keys()
     makefile = (ROOT / "Makefile").read_text()
     for command in beginning_with("pip", "install"):
         pinned = [each for each in command.words if "==" in each]
         assert all(each in makefile for each in pinned), "CI installs the same"
+
+
+def test_the_page_on_installing_has_every_extra() -> None:
+    offered = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    rows = [line.split("|")[1] for line in PAGES["docs/installing.md"].splitlines() if line.startswith("| `")]
+    assert sorted(extra for row in rows for extra in re.findall(r"`([\w-]+)`", row)) == sorted(offered)
 
 
 # --- commands that take seconds ---------------------------------------------------------------------------------------
@@ -255,12 +290,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_every_cotexp_command_that_takes_seconds_works_on_finished_runs(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    finished: Path, users_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(finished)
     runs = sorted(Path("outputs/runs/macc/quickstart").iterdir())
     keys = {"3f2a": runs[0].name, "91bc": runs[1].name, "3f0a55d2c1e4": runs[1].name}
-    texts = [shlex.join(each.words) for each in beginning_with("cotexp")]
+    texts = [shlex.join(each.words) for each in COTEXP_COMMANDS]
+    shutil.copytree(users_folder / "mine", "mine")
+    shutil.copy(users_folder / "sums.csv", "sums.csv")
     done = 0
     for text in sorted(texts, key=lambda text: "clean" in text):  # what deletes comes last
         if text.startswith(tuple(NEEDS_MORE)):
@@ -280,5 +317,5 @@ def test_every_cotexp_command_that_takes_seconds_works_on_finished_runs(
 
 
 def test_commands_that_are_not_run_are_still_there() -> None:
-    texts = [shlex.join(each.words) for each in beginning_with("cotexp")]
+    texts = [shlex.join(each.words) for each in COTEXP_COMMANDS]
     assert all(any(text.startswith(each) for text in texts) for each in NEEDS_MORE)

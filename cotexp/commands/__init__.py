@@ -1,4 +1,4 @@
-"""Entry points for users: an experiment (run.py), and the commands `cotexp NAME`."""
+"""Entry points for users: an experiment (run.py and `cotexp run`), and the commands for its results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Use = Callable[[Iterable[str]], None]
 def run_experiment(settings: Settings, overrides: Sequence[str] = (), options: Mapping[str, str | None] | None = None) -> Result | None:
     """Plan or run one point: compute, report, show the table, publish. A plan has no result.
 
-    `overrides` are the arguments of run.py for this point; `options` are the options of its slots and the name of its sweep.
+    `overrides` are the arguments of this point; `options` are the options of its slots and the name of its sweep.
     Raises: ConfigError or RunFailed, with what the user can do.
     """
     from cotexp.store import users
@@ -65,7 +65,7 @@ def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str
     from cotexp.jobs import pipeline
     from cotexp.report import run_table
 
-    tracking.check(settings)
+    tracking.check(settings, overrides)
     context = pipeline.prepare(settings)
     use(spec.key for spec in flow.specs_of(context).values())
     if rank := rendezvous.rank(settings.trainer):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+import cotexp
 from cotexp.jobs.status import FAILED, STATES
 from cotexp.settings.base import LARGEST, LARGEST_SEED, broken_path
 from cotexp.settings.evaluation import MODES
@@ -49,24 +50,37 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
     Wrong arguments end the process with the status 2 and an error of one line.
     """
-    parser = _Parser(prog="cotexp", description="Commands in addition to `python run.py`.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_encode(commands.add_parser)
-    _add_export(commands.add_parser)
-    _add_grade(commands.add_parser)
-    _add_compare(commands.add_parser)
-    _add_runs(commands.add_parser)
-    _add_clean(commands.add_parser)
-    _add_report(commands.add_parser)
-    _add_forecast(commands.add_parser)
-    _add_elasticity(commands.add_parser)
-    _add_fetch(commands.add_parser)
-    _add_questions(commands.add_parser)
-    _add_search(commands.add_parser)
-    for command in commands.choices.values():
-        command.add_argument("--config-dir", type=_path, metavar="DIR", help="your own folder of settings files such as task/NAME.yaml")
+    parser, _ = _made()
     end = argv.index("--") if argv[:1] == ["search"] and "--" in argv else len(argv)
     return parser.parse_args(argv[:end], argparse.Namespace(settings=argv[end + 1 :]))
+
+
+def commands() -> list[str]:
+    """The names of the commands."""
+    return _made()[1]
+
+
+def _made() -> tuple[_Parser, list[str]]:
+    """The parser of the command line, and the names of its commands."""
+    parser = _Parser(prog="cotexp", description="Runs experiments, and works with their results in outputs/.")
+    parser.add_argument("--version", action="version", version=f"cotexp {cotexp.__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subparsers.add_parser("run", add_help=False, help="run an experiment or a sweep; see cotexp run --help")
+    _add_encode(subparsers.add_parser)
+    _add_export(subparsers.add_parser)
+    _add_grade(subparsers.add_parser)
+    _add_compare(subparsers.add_parser)
+    _add_runs(subparsers.add_parser)
+    _add_clean(subparsers.add_parser)
+    _add_report(subparsers.add_parser)
+    _add_forecast(subparsers.add_parser)
+    _add_elasticity(subparsers.add_parser)
+    _add_fetch(subparsers.add_parser)
+    _add_questions(subparsers.add_parser)
+    _add_search(subparsers.add_parser)
+    for command in subparsers.choices.values():
+        command.add_argument("--config-dir", type=_path, metavar="DIR", help="your own folder of settings files such as task/NAME.yaml")
+    return parser, list(subparsers.choices)
 
 
 def _add_formats(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +93,7 @@ def _add_outputs(command: argparse.ArgumentParser) -> None:
 
 def _add_encode(add: AddParser) -> None:
     encode = add("encode", help="print encoded training examples; supervised tokens are coloured")
-    encode.add_argument("overrides", nargs="*", help="settings as for run.py, such as model=tiny compression=macc")
+    encode.add_argument("overrides", nargs="*", help="settings as for `cotexp run`, such as model=tiny compression=macc")
     encode.add_argument("--questions", type=_number(1), default=1, help="number of training questions to show (default 1)")
 
 
@@ -127,7 +141,7 @@ def _add_fetch(add: AddParser) -> None:
 
 def _add_questions(add: AddParser) -> None:
     questions = add("questions", help="show a task's questions: counts, what was left out, examples, overlap of train and test")
-    questions.add_argument("overrides", nargs="*", help="settings as for run.py, such as task=gsm8k,svamp paths.data=FOLDER")
+    questions.add_argument("overrides", nargs="*", help="settings as for `cotexp run`, such as task=gsm8k,svamp paths.data=FOLDER")
     questions.add_argument(
         "--overlap", type=_number(1), nargs="?", const=13, metavar="WORDS", help="look for runs of this many words in train and test (13)"
     )
@@ -198,7 +212,7 @@ def _add_forecast(add: AddParser) -> None:
         nargs="+",
         default=[],
         metavar="SWEEP",
-        help="a named grid, and overrides that replace or add to its settings, as after `python run.py -m`",
+        help="a named grid, and overrides that replace or add to its settings, as after `cotexp run -m`",
     )
     _add_formats(forecast)
     forecast.add_argument("--output", type=_path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME/forecast)")
@@ -211,7 +225,7 @@ def _add_elasticity(add: AddParser) -> None:
         help="draw the length and accuracy of answers against the budget of tokens in the prompt; find where lengths turn",
         description="Reads finished runs of compression=budget that differ in the budget alone: answers under each budget, and those without one. "
         "Writes a table, a figure and a line per question. It loads no model.",
-        epilog="python run.py -m sweep=macc/budgets; cotexp elasticity macc/quickstart",
+        epilog="cotexp run -m sweep=macc/budgets; cotexp elasticity macc/quickstart",
     )
     elasticity.add_argument("runs", nargs="+", metavar="RUN", help="experiments, run keys, NAME/KEY, or patterns such as 'macc/*'")
     _add_formats(elasticity)

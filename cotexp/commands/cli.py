@@ -1,4 +1,4 @@
-"""`cotexp NAME`: the commands in addition to run.py."""
+"""`cotexp COMMAND`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,32 @@ import sys
 from pathlib import Path
 
 from cotexp import signals
-from cotexp.commands import arguments
+from cotexp.invocation import while_read
 from cotexp.settings.base import USER_ERRORS, ConfigError
 from cotexp.visible import format_error
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command in `argv`, by default that of the command line."""
-    options = arguments.parse(sys.argv[1:] if argv is None else argv)
-    try:
-        if options.config_dir:
-            from cotexp.config.overrides import use_config_dir
+    words = sys.argv[1:] if argv is None else argv
+    is_for_shell = words[:1] in (["-sc"], ["--shell-completion"])  # the shell asks the program, without the command
+    if words[:1] == ["run"] or is_for_shell:
+        from cotexp.commands import run
 
-            use_config_dir(options.config_dir)
+        run.main(words if is_for_shell else words[1:])
+    else:
+        with while_read():
+            _work_with_results(words)
+
+
+def _work_with_results(words: list[str]) -> None:
+    from cotexp.commands import arguments
+    from cotexp.config import search_path
+
+    try:
+        words, folders = search_path.split(words)
+        options = arguments.parse(words)
+        search_path.use(options.config_dir, folders)
         with signals.handled():
             _RUN[options.command](options)
     except USER_ERRORS as error:

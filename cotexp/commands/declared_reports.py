@@ -13,7 +13,8 @@ import yaml
 
 from cotexp.config import command_line
 from cotexp.config.grids import expand_sweep
-from cotexp.config.overrides import CONF, options
+from cotexp.config.overrides import file_of, options
+from cotexp.config.search_path import CONF
 from cotexp.config.spelling import read_yaml
 from cotexp.report.build import ReportOptions, joined_name, report_of
 from cotexp.report.declared import DeclaredReport, DeclaredTable, Peers, Published
@@ -21,7 +22,6 @@ from cotexp.report.document import Report
 from cotexp.report.expected_runs import GridPoint
 from cotexp.settings.base import ConfigError, Section, suggestion
 
-FOLDER = CONF / "report"
 S = TypeVar("S", bound=Section)
 PUBLISHED = "published"
 """Folder in conf/report with published numbers."""
@@ -53,7 +53,7 @@ def make(names: Sequence[str], outputs: Path, options: ReportOptions) -> Report:
 
 @cache
 def grid(overrides: tuple[str, ...]) -> list[GridPoint]:
-    """The points of `run.py -m` with these arguments, composed once. Raises: ConfigError with every mistake in them."""
+    """The points of `cotexp run -m` with these arguments, composed once. Raises: ConfigError with every mistake in them."""
     return [GridPoint(point.settings, tuple(expand_sweep(point.overrides))) for point in command_line.points_of(list(overrides), multirun=True)]
 
 
@@ -65,7 +65,6 @@ def report_names() -> list[str]:
     return [name for name in options("report") if not name.startswith(f"{PUBLISHED}/")]
 
 
-@cache
 def published_names() -> list[str]:
     """Every file of published numbers."""
     return [name.removeprefix(f"{PUBLISHED}/") for name in options("report") if name.startswith(f"{PUBLISHED}/")]
@@ -73,12 +72,12 @@ def published_names() -> list[str]:
 
 def report_named(name: str) -> DeclaredReport:
     """The declaration of this report. Raises: ConfigError with every mistake in its file."""
-    return _read(FOLDER / f"{name}.yaml", DeclaredReport)
+    return _read(name, DeclaredReport)
 
 
 def published_named(name: str) -> Published:
     """The numbers of this source. Raises: ConfigError with every mistake in its file."""
-    return _read(FOLDER / PUBLISHED / f"{name}.yaml", Published)
+    return _read(f"{PUBLISHED}/{name}", Published)
 
 
 def _texts_of(section: Any, path: str = "") -> tuple[str, ...]:
@@ -95,8 +94,10 @@ def _texts_of(section: Any, path: str = "") -> tuple[str, ...]:
     return paths
 
 
-def _read(path: Path, section: type[S]) -> S:
-    shown = path.relative_to(CONF.parent)
+def _read(name: str, section: type[S]) -> S:
+    path = file_of("report", name)
+    assert path is not None, "its name comes from the list of these files"
+    shown = path.relative_to(CONF.parent) if path.is_relative_to(CONF) else path
     try:
         texts = _texts_of(section)
         dicts = tuple(text for text in texts if text.endswith("."))

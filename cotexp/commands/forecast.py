@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from cotexp import progress
+from cotexp import extras, progress
 from cotexp.commands.declared_reports import grid
 from cotexp.commands.report import publish, target_of
+from cotexp.invocation import run_command
 from cotexp.jobs.stored_training_sets import Lookup
 from cotexp.methods import forecasting
 from cotexp.report import forecast, forecast_data
@@ -25,9 +25,10 @@ def forecast_experiments(
 ) -> None:
     """Print and write how well finished runs predict each other, and rank the points of `candidates` that are not fine-tuned yet.
 
-    `candidates` are arguments of `python run.py -m`; one without "=" is the name of a sweep.
+    `candidates` are arguments of `cotexp run -m`; one without "=" is the name of a sweep.
     Raises: ConfigError for an unknown name or bad overrides, or too few runs.
     """
+    extras.check("forecast", "cotexp forecast")
     target = folder or target_of(names, outputs, "forecast")
     points = grid(tuple(name if "=" in name else f"sweep={name}" for name in candidates)) if candidates else []
     comparable = forecast_data.find(list(dict.fromkeys(names)), outputs)
@@ -53,7 +54,7 @@ def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tup
                 if difference := forecast_data.unlike(forecast_data.conditions_of(dataclasses.asdict(settings), candidate.answers), conditions):
                     raise RunFailed(f"not comparable with the runs: {difference}")
                 features = forecasting.features_of(candidate.metrics, settings.mixture.full_ratio)
-                command = shlex.join(["python", "run.py", *point.overrides, *place_of(outputs)])
+                command = run_command([*point.overrides, *place_of(outputs)])
                 configurations.setdefault(label, Configuration(label=label, command=command, features=list(features.values())))
             except RunFailed as error:
                 reasons.setdefault(str(error), []).append(f"{label}, seed={settings.seed}")

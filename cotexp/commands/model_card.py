@@ -28,7 +28,7 @@ library_name: transformers
 
 * Made from {source}.
 * Licence of those weights: {license}.
-* Made by run `{run_key}` of experiment `{experiment}` (`python run.py experiment={experiment}` with the settings below), with {libraries}.
+* Made by run `{run_key}` of experiment `{experiment}` (`cotexp run experiment={experiment}` with the settings below), with {libraries}.
 * Parameters: {parameters:,}. Weights: {dtype}, safetensors.
 * Trained {num_steps} steps on {num_examples} examples ({num_supervised_tokens:,} supervised tokens), rationales by `{teacher}`, compression
   `{compression}`; step {best_step} has the lowest validation loss.

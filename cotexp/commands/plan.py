@@ -1,4 +1,4 @@
-"""`run.py plan=true`: the stages of a run, how much of each is stored, and how much would be computed."""
+"""`plan=true`: the stages of a run, how much of each is stored, and how much would be computed."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from cotexp.invocation import run_command
 from cotexp.report import terminal
 from cotexp.report.arms import labels
 from cotexp.report.document import Cell, Table, text_table
@@ -20,8 +20,6 @@ from cotexp.report.stored import unless_broken
 from cotexp.report.terminal import say
 from cotexp.settings.base import RunFailed
 from cotexp.store.stored_files import STAGES, stages_of
-
-RUN = Path(__file__).resolve().parents[2] / "run.py"
 
 
 def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], relaunch: bool) -> None:
@@ -108,14 +106,14 @@ def _line(text: str) -> str:
 
 
 def arguments_of(run: ListedRun, outputs: Path) -> list[str]:
-    """The arguments of run.py for this run in `outputs`, even if that folder had another name before."""
+    """The arguments of this run in `outputs`, even if that folder had another name before."""
     arguments = [argument for argument in run.status.overrides if not argument.startswith("paths.outputs=")]
     return arguments if outputs == Path("outputs") else [*arguments, f"paths.outputs={outputs}"]
 
 
 def command(run: ListedRun, outputs: Path) -> str:
     """The command that continues a run."""
-    return shlex.join(["python", "run.py", *arguments_of(run, outputs)])
+    return run_command(arguments_of(run, outputs))
 
 
 def _relaunch(runs: Sequence[ListedRun], outputs: Path) -> None:
@@ -126,7 +124,7 @@ def _relaunch(runs: Sequence[ListedRun], outputs: Path) -> None:
     failed = []
     for number, run in enumerate(to_run, 1):
         say(f"{number} of {len(to_run)}: {command(run, outputs)}")
-        code = subprocess.run([sys.executable, str(RUN), *arguments_of(run, outputs)], check=False).returncode
+        code = subprocess.run([sys.executable, "-m", "cotexp", "run", *arguments_of(run, outputs)], check=False).returncode
         if code:
             failed.append(run.key)
         if code > 128 or code < 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from typing import Any
 
 from filelock import FileLock
 
-from cotexp import commands, signals
+from cotexp import commands, extras, signals
 from cotexp.commands.search_space import Dimension, Metric, read_metric, read_space
 from cotexp.config import command_line, sweep_agents
+from cotexp.invocation import run_command
 from cotexp.report.search_table import best_of, counts, write_report
 from cotexp.settings.base import ConfigError, suggestion
 from cotexp.settings.root import Settings
@@ -36,7 +36,7 @@ class Search:
     folder: Path
 
     def overrides_of(self, values: dict[str, str]) -> list[str]:
-        """The arguments of run.py for one trial."""
+        """The arguments of a run for one trial."""
         return [*self.overrides, *(f"{path}={value}" for path, value in values.items())]
 
 
@@ -66,14 +66,13 @@ def run_search(
         best = write_report(search.folder, search.name, [metric.name for metric in search.metrics], study)
     for trial in best:
         arguments = [word for word in search.overrides_of(trial.user_attrs["values"]) if word != "evaluation.split=validation"]
-        print(f"On the test questions, trial {trial.number}: python run.py {shlex.join(arguments)}")
+        print(f"On the test questions, trial {trial.number}: {run_command(arguments)}")
 
 
 def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise ConfigError("cotexp search needs the package optuna, which is not installed; pip install 'cotexp[search]'") from None
+    extras.check("search", "cotexp search")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

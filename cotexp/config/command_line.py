@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from hydra import initialize_config_dir
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from cotexp import credentials
-from cotexp.config import launchers, sweeper
+from cotexp.config import launchers, search_path, sweeper
 from cotexp.config.overrides import (
-    CONF,
     apply,
     bad_option,
     compose,
     option_of,
     parse,
-    use_config_dir,
     word_of,
 )
 from cotexp.config.schema import load, register
+from cotexp.config.search_path import CONF
 from cotexp.config.slots import OVERLAYS, SECTIONS
 from cotexp.config.spelling import as_typed
+from cotexp.invocation import run_command
 from cotexp.settings.base import ConfigError
 from cotexp.settings.root import Settings
 
@@ -96,7 +97,7 @@ def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
     named = [each for each in parsed if each.key_or_group == "sweep"]
     if not multirun:
         if named:
-            raise ConfigError(f"{word_of(named[0])} names a grid of runs; add -m: python run.py -m {word_of(named[0])}")
+            raise ConfigError(f"{word_of(named[0])} names a grid of runs; add -m: {run_command()} -m {word_of(named[0])}")
         if sweeps:
             shown = sweeps[0] if credentials.is_shown(sweeps[0]) else sweeps[0].partition("=")[0]
             raise ConfigError(f"{shown} names several values; add -m to run them all, or quote the value to mean the text itself")
@@ -105,7 +106,7 @@ def _points(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
     grid = overrides
     if named:
         if named[0].is_sweep_override():
-            raise ConfigError(f"{word_of(named[0])} names several grids; run one at a time: python run.py -m sweep=NAME")
+            raise ConfigError(f"{word_of(named[0])} names several grids; run one at a time: {run_command()} -m sweep=NAME")
         if problem := bad_option(named[0]):
             raise ConfigError(problem)
         params = compose([f"sweep={named[0].value()}"], full=True).hydra.sweeper.params or {}
@@ -148,39 +149,73 @@ def _apart(config: DictConfig) -> tuple[DictConfig, DictConfig]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Command:
-    """A command line, split into Hydra's flags and overrides.
+    """A command line, split into Hydra's flags and overrides; `words` is all of it, flags first, without folders of settings files.
 
-    `runs` is false for shell completion and Hydra's listings. `is_one_run` is true for one run, or `--cfg job` for it (`shows_settings`), without
-    settings or other flags of Hydra: composing the settings is all that Hydra has to do then.
+    `completes` is the shell that asks what the last word may become. `runs` is false for completion and Hydra's listings. `is_one_run` is true for
+    one run, or `--cfg job` for it (`shows_settings`), without settings or other flags of Hydra: composing the settings is all that Hydra has to do
+    then.
     """
 
+    words: list[str]
     overrides: list[str]
     multirun: bool
     help_wanted: bool
+    completes: str
     runs: bool
     is_one_run: bool
     shows_settings: bool
 
+    @property
+    def words_for_hydra(self) -> list[str]:
+        """The words as Hydra is to read them: texts quoted."""
+        quoted = dict(zip(self.overrides, as_typed(self.overrides), strict=True))
+        return [quoted.get(each, each) for each in self.words]
 
-def read_command(arguments: list[str]) -> Command:
-    """The parsed command line. Raises: ConfigError for an unknown option; the error does not repeat its value, which may be a key."""
+
+def read_command(arguments: Sequence[str]) -> Command:
+    """The parsed command line, whose folders of settings files are used from now on.
+
+    Raises: ConfigError for an unknown option, without its value, which may be a key; and for a folder that is none.
+    """
     from hydra._internal.utils import get_args_parser
 
-    flags, unread = get_args_parser().parse_known_args(arguments)
-    if unread:
-        raise ConfigError(f"run.py has no option {unread[0].partition('=')[0]}; settings are given as KEY=VALUE, and --help lists them")
-    if flags.config_dir:
-        use_config_dir(flags.config_dir)
-    given = {name for name, value in vars(flags).items() if value} - {"overrides", "config_dir"}
+    words, folders = search_path.split(arguments)
+    words.sort(key=_place)
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]  # several lines, and the end of the process
+    flags, unread = parser.parse_known_args(words)
+    if unknown := [each for each in unread if each.startswith("-")]:
+        raise ConfigError(f"{run_command()} has no option {unknown[0].partition('=')[0]}; settings are given as KEY=VALUE, and --help lists them")
+    if others := [name for name in ("config_name", "config_path", "experimental_rerun") if getattr(flags, name)]:
+        raise ConfigError(f"--{others[0].replace('_', '-')} does not go with the settings files of cotexp; add your own by --config-dir DIR")
+    modes = {"-m": flags.multirun, "--run": flags.run, "--cfg": flags.cfg, "--info": flags.info, "--shell-completion": flags.shell_completion}
+    if len(given := [mode for mode, value in modes.items() if value]) > 1:
+        raise ConfigError(f"{run_command()} takes only one of {' and '.join(given)}")
+    if flags.resolve and not flags.cfg:
+        raise ConfigError("--resolve belongs to --cfg, whose settings it resolves; add --cfg job")
+    flags.overrides += unread
+    search_path.use(flags.config_dir, folders)
+    flags_given = {name for name, value in vars(flags).items() if value} - {"overrides", "config_dir"}
     hydras_own = any(each.lstrip("+~").startswith("hydra") for each in flags.overrides)
     return Command(
+        words=words,
         overrides=flags.overrides,
         multirun=flags.multirun,
         help_wanted=flags.help,
+        completes=next((each.removeprefix("query=") for each in flags.overrides if each.startswith("query=")), "") if flags.shell_completion else "",
         runs=not (flags.shell_completion or flags.hydra_help or flags.info),
-        is_one_run=given <= {"run", "cfg"} and flags.cfg in (None, "job") and not hydras_own,
+        is_one_run=flags_given <= {"run", "cfg"} and flags.cfg in (None, "job") and not hydras_own,
         shows_settings=flags.cfg is not None,
     )
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{run_command()}: {message}; --help lists what can be set")
+
+
+def _place(word: str) -> int:
+    """Hydra wants all flags before the settings, which a user may type in any order."""
+    return 0 if word in ("-m", "--multirun") else 2 if "=" in word and not word.startswith("-") else 1
 
 
 def hydra_main(task: TaskFunction) -> None:

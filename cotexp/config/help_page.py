@@ -1,4 +1,4 @@
-"""What `python run.py --help` prints."""
+"""What `cotexp run --help` prints."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from hydra import initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cotexp.config import launchers
-from cotexp.config.overrides import CONF, bad_option, compose, options, parse, word_of
+from cotexp.config.overrides import bad_option, compose, options, parse, word_of
 from cotexp.config.schema import register, section_of
+from cotexp.config.search_path import CONF
 from cotexp.config.slots import OVERLAYS, ROOT, SECTIONS
 from cotexp.config.spelling import as_typed
+from cotexp.invocation import run_command
 from cotexp.settings.base import ConfigError
 from cotexp.settings.root import Settings
 
 HELP = """cotexp: how much of a chain of thought does a model need, and which should a small model learn from?
 
-  python run.py                              the quickstart: MACC on the embedded task and model
-  python run.py SLOT=OPTION SLOT.SETTING=VALUE ...
-  python run.py -m compression=macc,none seed=0,1    every combination
-  python run.py -m sweep=macc/rounds     a named grid
-  python run.py plan=true ...                print stages and what is cached, compute nothing
-  python run.py --cfg job ...                print the composed settings
-  python run.py --help SLOT=OPTION ...       this page for other options
+  {run}                              the quickstart: MACC on the embedded task and model
+  {run} SLOT=OPTION SLOT.SETTING=VALUE ...
+  {run} -m compression=macc,none seed=0,1    every combination
+  {run} -m sweep=macc/rounds         a named grid
+  {run} plan=true ...                print stages and what is cached, compute nothing
+  {run} --cfg job ...                print the composed settings
+  {run} --help SLOT=OPTION ...       this page for other options
+  {run} --config-dir DIR ...         with your own settings files, such as DIR/task/NAME.yaml
 """
 
 
@@ -41,7 +44,7 @@ def help_text(overrides: list[str]) -> str:
         if problems:
             raise ConfigError(*problems)
         config = compose([word_of(each) for each in chosen])
-    lines = [HELP]
+    lines = [HELP.format(run=run_command())]
     for group in (*SECTIONS, *OVERLAYS):
         lines.append(f"{group}= {' | '.join(options(group))}")
     lines.append(f"{launchers.GROUP}= {' | '.join(launchers.names())}    (with -m; settings and comments in conf/{launchers.GROUP})")
@@ -51,13 +54,13 @@ def help_text(overrides: list[str]) -> str:
         *(f"  {each.name} = {config[each.name]!r}\n      {each.metadata['sentence']}" for each in dataclasses.fields(Settings) if each.name in ROOT),
     ]
     for slot in SECTIONS:
-        section = section_of(config[slot])
+        section = section_of(config[slot], slot)
         lines += ["", f"[{slot}] {(section.__doc__ or '').strip().splitlines()[0]}", *_settings_help(config[slot], slot)]
     return "\n".join(lines)
 
 
 def _settings_help(node: DictConfig, path: str) -> Iterator[str]:
-    for each in dataclasses.fields(section_of(node)):
+    for each in dataclasses.fields(section_of(node, path)):
         missing = OmegaConf.is_missing(node, each.name)
         value = None if missing else node[each.name]
         if isinstance(value, DictConfig):

@@ -12,6 +12,7 @@ from hydra.core.plugins import Plugins
 
 from cotexp import credentials
 from cotexp.config.overrides import apply, compose, option_of, parse, word_of
+from cotexp.invocation import run_command
 from cotexp.settings.base import ConfigError, suggestion
 
 GROUP = "hydra/launcher"
@@ -92,7 +93,7 @@ def problems(name: str, *, multirun: bool) -> Iterator[str]:
         yield f"{GROUP} must be one of {', '.join(names())}; got {name!r}{suggestion(name, names())}"
         return
     if not multirun:
-        yield f"{GROUP}={name} starts the points of a sweep; add -m: python run.py -m {GROUP}={name} ..."
+        yield f"{GROUP}={name} starts the points of a sweep; add -m: {run_command()} -m {GROUP}={name} ..."
     needed = NEEDED[name]
     if not is_installed(name):
         yield f"{GROUP}={name} needs the package {needed.package}, which is not installed; pip install 'cotexp[{needed.extra}]'"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cotexp import credentials
 from cotexp.config import spelling
-from cotexp.config.slots import REGISTRIES
+from cotexp.config.search_path import config_folders, names_in
+from cotexp.config.slots import OVERLAYS, REGISTRIES
 from cotexp.settings.base import MOST_SHOWN, ConfigError, suggestion
-from cotexp.settings.root import CONFIG_DIR
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 def parse(overrides: list[str]) -> list[Override]:
@@ -107,44 +104,27 @@ def bad_option(override: Override) -> str | None:
     if option not in options(group):
         got = f"; got {option!r}{suggestion(option, options(group))}" if credentials.is_shown(word_of(override)) else ""
         return f"{group} must be one of {', '.join(options(group))}{got}"
-    return None
+    return _misplaced(group, option) if group in OVERLAYS else None
+
+
+def _misplaced(group: str, option: str) -> str | None:
+    """The error for a file of several slots that does not say so."""
+    file = file_of(group, option)
+    if file is None or spelling.package_of(file.read_text(encoding="utf-8", errors="replace")) == spelling.GLOBAL:
+        return None
+    return f"{group}={option}: {file} sets more than its own slot, and must begin with the comment # @package {spelling.GLOBAL}"
 
 
 def options(group: str) -> list[str]:
     """The names that GROUP=NAME accepts: the files of GROUP in the folders of settings files, and what installed packages add."""
     return sorted(
-        {*(name for folder in config_folders() for name in _names_in(folder / group)), *(REGISTRIES[group].installed if group in REGISTRIES else ())}
+        {*(name for folder in config_folders() for name in names_in(folder / group)), *(REGISTRIES[group].installed if group in REGISTRIES else ())}
     )
-
-
-def _names_in(folder: Path) -> list[str]:
-    return [str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")]
 
 
 def file_of(group: str, option: str) -> Path | None:
     """The settings file of GROUP=OPTION; None for an option of an installed package that has no file."""
     return next((path for folder in config_folders() if (path := folder / group / f"{option}.yaml").is_file()), None)
-
-
-def config_folders() -> list[Path]:
-    """The folders of settings files: conf/ of this project, then the user's, if there is one.
-
-    Raises: ConfigError when the user's is no folder, or holds a file of the same name as one of this project.
-    """
-    named = os.environ.get(CONFIG_DIR)
-    if not named:
-        return [CONF]
-    folder = Path(named)
-    if not folder.is_dir():
-        raise ConfigError(f"--config-dir (or {CONFIG_DIR}) must be a folder with files such as task/NAME.yaml; got {named!r}")
-    if taken := sorted({*_names_in(CONF)} & {*_names_in(folder)}):
-        raise ConfigError(*(f"--config-dir: {folder / each}.yaml has the name of a settings file of cotexp; rename it" for each in taken))
-    return [CONF, folder]
-
-
-def use_config_dir(folder: str | Path) -> None:
-    """Read the settings files of this folder of the user's as well, in this process and those that it starts."""
-    os.environ[CONFIG_DIR] = str(Path(folder).absolute())
 
 
 def apply(config: DictConfig, override: Override) -> Iterator[str]:

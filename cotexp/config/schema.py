@@ -123,7 +123,11 @@ SCHEMA = "/schema/task@_here_"
 
 
 def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
-    section = section_of(node)
+    try:
+        section = section_of(node, path)
+    except ConfigError as error:
+        problems += error.problems
+        return None
     names = {each.name for each in dataclasses.fields(section)}
     values: dict[str, Any] = {}
     before, of_parts = len(problems), list[str]()
@@ -154,8 +158,13 @@ def _build(node: DictConfig, path: str, problems: list[str]) -> Any:
     return None if of_parts else built
 
 
-def section_of(node: DictConfig) -> Any:
-    """The settings class of a part of a composed config."""
+def section_of(node: DictConfig, path: str) -> Any:
+    """The settings class of the part of a composed config at `path`. Raises: ConfigError when the settings file of a slot names none."""
     section = OmegaConf.get_type(node)
-    assert dataclasses.is_dataclass(section), "every part of a composed config has a schema"
+    if not dataclasses.is_dataclass(section):
+        kinds = ", ".join(SECTIONS.get(path, ()))
+        raise ConfigError(
+            f"{path}: its settings file must begin with defaults: [/schema/{path}@_here_: KIND, _self_], where KIND is one of {kinds}, "
+            "or with defaults: [OPTION, _self_] to change another option"
+        )
     return section

@@ -1,4 +1,4 @@
-"""Where Hydra finds settings besides conf/: in the user's folder, and in the settings classes of the slots."""
+"""Where Hydra finds settings besides conf/: in the user's folders, and in the settings classes of the slots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cotexp.config.overrides import config_folders, first_line
+from cotexp.config.overrides import first_line
+from cotexp.config.search_path import config_folders
 from cotexp.config.slots import FILLED_IN, REGISTRIES, SECTIONS
 from cotexp.settings.base import ConfigError
 from cotexp.settings.root import Settings
@@ -21,7 +22,7 @@ SCHEME, ROOT_SCHEMA, SCHEMAS = "cotexp", "settings_schema", "schema"
 
 
 class SearchPath(SearchPathPlugin):
-    """Adds the user's folder and the settings classes behind the files of this project."""
+    """Adds the user's folders and the settings classes behind the files of this project."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for folder in config_folders()[1:]:

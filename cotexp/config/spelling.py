@@ -6,6 +6,7 @@ Hydra would read name=2026_11_28 as a number, and YAML would read the version 1.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -170,10 +171,16 @@ def register() -> None:
 
 
 def _load_config(self: ConfigSource, config_path: str) -> ConfigResult:
-    """A settings file as Hydra takes it. Its first lines may name the place of its content: # @package _global_."""
+    """A settings file as Hydra takes it."""
     text = Path(self.path, f"{config_path.removesuffix('.yaml')}.yaml").read_text(encoding="utf-8")
-    header = self._get_header_dict(text)
-    package = header["package"] or GROUP
+    named = package_of(text)
+    package = named or GROUP
     group = config_path.split("/")[0] if package == GROUP and "/" in config_path else package.replace(GROUP, "")
     config = OmegaConf.create(read_yaml(text, group.replace(GLOBAL, ""), is_text) or {})
-    return ConfigResult(provider=self.provider, path=self.full_path(), config=config, header=header)
+    return ConfigResult(provider=self.provider, path=self.full_path(), config=config, header={"package": named})
+
+
+def package_of(text: str) -> str | None:
+    """The place of a settings file's content, which a comment before all else may name: # @package _global_. Hydra wants it in the first comment."""
+    comments = itertools.takewhile(lambda line: not line.strip() or line.lstrip().startswith("#"), text.splitlines())
+    return next((found[1] for line in comments if (found := re.match(r"\s*#\s*@package\s+(\S+)", line))), None)

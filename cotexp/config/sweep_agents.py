@@ -1,4 +1,4 @@
-"""W&B's sweep agents. They start run.py once per point (`wandb_sweeps/`), and name the W&B run in environment variables."""
+"""W&B's sweep agents. They start a run once per point (`wandb_sweeps/`), and name the W&B run in environment variables."""
 
 from __future__ import annotations
 

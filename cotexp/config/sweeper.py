@@ -25,7 +25,7 @@ from cotexp.visible import format_error
 
 
 def current_point() -> tuple[list[str], bool]:
-    """(the overrides that make the current point by `python run.py OVERRIDES`, whether it is one of a sweep)."""
+    """(the overrides that make the current point by `cotexp run OVERRIDES`, whether it is one of a sweep)."""
     hydra_config = HydraConfig.get()
     return list(expand_sweep(hydra_config.overrides.task)), hydra_config.mode == RunMode.MULTIRUN
 

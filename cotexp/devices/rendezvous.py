@@ -73,7 +73,7 @@ def check(trainer: Trainer, environment: Mapping[str, str] = os.environ) -> None
     """Raises: ConfigError if a launcher started several processes on this machine, or if a rank or an address is missing."""
     if int(environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", "0"))):
         raise ConfigError(
-            "trainer.devices: start run.py once per machine, since it starts one worker process per device; torchrun or srun started it several "
+            "trainer.devices: start the run once per machine, since it starts one worker process per device; torchrun or srun started it several "
             "times: use --nproc-per-node=1 or --ntasks-per-node=1"
         )
     if trainer.num_nodes > 1:

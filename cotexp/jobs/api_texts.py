@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from cotexp import credentials, progress
+from cotexp import credentials, extras, progress
 from cotexp.records import WITHOUT_TEXT
 from cotexp.settings.base import ConfigError
 from cotexp.settings.root import Settings
@@ -48,9 +48,11 @@ def texts(context: Context, role: str, spec: Spec, prompts: Mapping[str, str], *
 
 
 def check_keys(settings: Settings) -> None:
-    """Raises ConfigError when what a server that this run will ask needs from the environment is not there."""
+    """Raises ConfigError when the client of servers is not installed, or a key or variable that a server of this run needs is not set."""
     problems = []
     for role, server in servers(settings):
+        if problem := extras.missing("api", f"{role}.server"):
+            problems.append(problem)
         for name, place in server.variables.items():
             if credentials.environment_value(name):
                 continue

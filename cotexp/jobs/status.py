@@ -31,7 +31,7 @@ class Status:
     """`state` is running, finished, failed, diverged or stopped; read from a folder also killed: running once, its process is gone.
 
     `stage` is at work, or the one it ended in, `done` of `total` rows or steps of it as of a few seconds ago. Times are unix seconds.
-    `overrides` are the words after run.py that make this run.
+    `overrides` are the words that make this run.
     """
 
     state: str

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cotexp.invocation import run_command
 from cotexp.report import arm_figures, costs, question_groups, survival
 from cotexp.report.arm_rows import OWN_BASE, ArmRow, measure_arms
 from cotexp.report.arm_table import make_table
@@ -145,9 +145,9 @@ def _missing(table: Table, settings: DeclaredTable, overrides: Sequence[str]) ->
     """The command of the sweep, with these further overrides, which fills all gaps at once. It computes only the missing runs."""
     gaps = [gap for row in table.rows for gap in row.gaps]
     if gaps and settings.sweep and not settings.where:
-        sweep = shlex.join([f"sweep={settings.sweep}", *settings.overrides, *overrides])
+        sweep = run_command(["-m", f"sweep={settings.sweep}", *settings.overrides, *overrides])
         num_runs = len(gaps) + sum(len(row.seeds) for row in table.rows)
-        yield f"{len(gaps)} of {num_runs} expected runs are missing; all of them: python run.py -m {sweep}"
+        yield f"{len(gaps)} of {num_runs} expected runs are missing; all of them: {sweep}"
 
 
 def _plan(table: DeclaredTable, outputs: Path, options: ReportOptions, grid: Grid) -> ExpectedArms:

@@ -26,7 +26,7 @@ class DeclaredTable(Section):
 
     title: str = setting("", "Heading; the report's by default.")
     sweep: str | None = setting(None, "Grid in conf/sweep whose points are the expected runs.")
-    overrides: list[str] = setting([], "Further arguments of run.py -m, in addition to the sweep.")
+    overrides: list[str] = setting([], "Further arguments of `cotexp run -m`, in addition to the sweep.")
     runs: list[str] = setting([], "Experiments whose runs are the rows, if there is no sweep.")
     seeds: list[int] = setting([], "Seeds that every arm of `runs` should have; a sweep names its own.", low=0)
     where: dict[str, Any] = setting(dict, "Only runs with these settings, such as task: gsm8k or compression.stop: rebound.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cotexp.compressions import compression_of
+from cotexp.invocation import run_command
 from cotexp.methods import elasticity
 from cotexp.methods.elasticity import Elastic, QuestionCurve, Turn
 from cotexp.methods.statistics import Interval, accuracy_metrics, bootstrap_interval, mean, wilson
@@ -104,7 +105,7 @@ def _groups(runs: Sequence[Run], unread: Sequence[str]) -> tuple[list[Elasticity
     if not several:
         raise ConfigError(
             "elasticity: needs finished runs of compression=budget under two budgets or more with otherwise equal settings, such as those of "
-            "python run.py -m sweep=macc/budgets",
+            f"{run_command()} -m sweep=macc/budgets",
             *(f"left out: {line}" for line in left_out),
         )
     firsts = [next(iter(group.values())) for group in several]

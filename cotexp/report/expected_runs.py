@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from cotexp.invocation import run_command
 from cotexp.jobs.status import read_status
 from cotexp.report.arms import Arm, labels
 from cotexp.report.document import Gap
@@ -21,13 +21,12 @@ from cotexp.settings.evaluation import MODES
 from cotexp.settings.root import Settings, config_dir_words
 from cotexp.store.stored_files import Damaged, settings_of
 
-COMMAND = "python run.py"
 BUDGETS = ("trainer.max_steps", "trainer.max_tokens", "trainer.max_flops")
 """Settings of the length of a fine-tuning that are in `identity` only if they are set."""
 
 
 class GridPoint(NamedTuple):
-    """One point of a grid: its checked settings, and the arguments of run.py for only this point."""
+    """One point of a grid: its checked settings, and the arguments of a run for only this point."""
 
     settings: Settings
     overrides: tuple[str, ...]
@@ -35,7 +34,7 @@ class GridPoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedRun(RunIdentity):
-    """A run that a report should have. `seed` is None if the run does not depend on it; `overrides` are the arguments of run.py."""
+    """A run that a report should have. `seed` is None if the run does not depend on it; `overrides` are its arguments."""
 
     seed: int | None
     overrides: tuple[str, ...]
@@ -43,7 +42,7 @@ class ExpectedRun(RunIdentity):
 
     @property
     def command(self) -> str:
-        return shlex.join([*COMMAND.split(), *self.overrides])
+        return run_command(self.overrides)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +96,7 @@ def expected_of(points: Sequence[GridPoint], mode: str | None, outputs: Path = P
 
 
 def place_of(outputs: Path) -> list[str]:
-    """The arguments that store runs in `outputs`, and name the user's folder of settings files."""
+    """The arguments that store runs in `outputs`, and name the user's folders of settings files."""
     return [*([] if outputs == Path("outputs") else [f"paths.outputs={outputs}"]), *config_dir_words()]
 
 
@@ -237,7 +236,7 @@ def unfinished_gap(folder: Path, outputs: Path, label: str = "", seed: int | Non
     if status is None or status.state == "finished":
         return gap
     parts = (f"in {status.stage}" if status.stage else "", " ".join((status.error or "").split()))
-    command = shlex.join([*COMMAND.split(), *status.overrides]) if status.overrides else ""
+    command = run_command(status.overrides) if status.overrides else ""
     return dataclasses.replace(gap, state=status.state, reason="; ".join(filter(None, parts)), command=command)  # type: ignore[arg-type]
 
 

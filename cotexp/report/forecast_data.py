@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cotexp.invocation import run_command
 from cotexp.methods import forecasting
 from cotexp.report.compression_texts import compressor_of
 from cotexp.report.finished_runs import Flat, fits, identity_of, is_finished, listed, name_of, read_runs, run_folders
@@ -94,7 +95,7 @@ def find(names: Sequence[str], outputs: Path) -> ComparableRuns:
     if len({run.training_set for run in runs}) < 2:
         raise ConfigError(
             f"forecast: {len(runs)} usable runs of {', '.join(names)} with {len({run.training_set for run in runs})} compressed training sets; "
-            "at least two are needed: vary the compression, such as python run.py -m sweep=macc/quickstart_ablation",
+            f"at least two are needed: vary the compression, such as {run_command()} -m sweep=macc/quickstart_ablation",
             *(f"forecast: left out {line}" for line in left_out),
         )
     return ComparableRuns(runs, left_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -18,13 +19,19 @@ READ_BY_TRAINING = ("seed", "teacher", "scoring", "selection", "compressor", "mi
 
 
 CONFIG_DIR = "COTEXP_CONFIG_DIR"
-"""Environment variable for a folder of the user's with files such as task/NAME.yaml; --config-dir sets it for this process and those below it."""
+"""Environment variable for the user's folders with files such as task/NAME.yaml, joined as in PATH. --config-dir and hydra.searchpath set it for this
+process and those below it."""
+
+
+def config_dirs() -> list[Path]:
+    """The user's folders of settings files."""
+    return [Path(each).absolute() for each in os.environ.get(CONFIG_DIR, "").split(os.pathsep) if each]
 
 
 def config_dir_words() -> list[str]:
-    """The argument of run.py that names the user's folder of settings files; empty if there is none."""
-    named = os.environ.get(CONFIG_DIR)
-    return [f"--config-dir={Path(named).absolute()}"] if named else []
+    """The arguments of a run that name the user's folders of settings files; empty if there are none."""
+    first, others = config_dirs()[:1], config_dirs()[1:]
+    return [*(f"--config-dir={each}" for each in first), *([f"hydra.searchpath={json.dumps(list(map(str, others)))}"] if others else [])]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cotexp import durable
+from cotexp import durable, extras
 from cotexp.settings.base import ConfigError, suggestion
 from cotexp.tasks.benchmarks import BENCHMARKS, Benchmark, HubCopy, Split
 from cotexp.tasks.pinned_files import RECIPES, cut
@@ -106,6 +106,7 @@ def from_hub(name: str, benchmark: Benchmark, revision: str | None, target: Path
 
 def _download(name: str, copy: HubCopy, revision: str | None, target: Path) -> tuple[str | None, list[dict[str, Any]]]:
     """The commit (None for a local folder) and the rows of one hub split."""
+    extras.check("hub", f"task={name}: a download of {copy.name} from the Hugging Face hub", "give paths.data=FOLDER (or COTEXP_DATA) with the files")
     import datasets
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError

@@ -7,6 +7,7 @@ network delays the experiment. Errors of tracking never end the experiment.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import queue
 import threading
@@ -14,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cotexp import credentials
+from cotexp import credentials, extras
+from cotexp.settings.base import ConfigError
 from cotexp.settings.root import Settings
 from cotexp.settings.tracking import MlflowTracking, WandbTracking
 from cotexp.tracking import environment, mlflow_server
@@ -33,10 +35,22 @@ RETRY_SECONDS = 15.0
 Task = Callable[[Publisher], None]
 
 
-def check(settings: Settings) -> None:
-    """Check that the chosen tracker can be used. Raises: ConfigError that names the missing package or address."""
+def check(settings: Settings, overrides: Sequence[str] = ()) -> None:
+    """Check that the chosen tracker can be used. W&B, which is the default, may be missing unless these overrides ask for it: a warning says so.
+
+    Raises: ConfigError that names the missing package or address.
+    """
     if isinstance(settings.tracking, MlflowTracking):
         mlflow_server.check(settings.tracking)
+    if isinstance(settings.tracking, WandbTracking) and not environment.is_disabled() and (problem := extras.missing("wandb", "tracking=wandb")):
+        if any(each.startswith(("tracking=", "tracking.")) for each in overrides):
+            raise ConfigError(f"{problem}, or take tracking=none")
+        _say_once(f"{problem}; this run is not tracked, which tracking=none says without a warning")
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    log.warning("%s", text)
 
 
 @contextlib.contextmanager
@@ -61,7 +75,7 @@ def _run_of(tracked: TrackedRun) -> TrackerRun | None:
     """The tracker's run of the settings; None if nothing is to be tracked."""
     if isinstance(tracked.settings.tracking, MlflowTracking):
         return MlflowRun(tracked)
-    if isinstance(tracked.settings.tracking, WandbTracking) and not environment.is_disabled():
+    if isinstance(tracked.settings.tracking, WandbTracking) and not environment.is_disabled() and not extras.missing("wandb", ""):
         return WandbRun(tracked)
     return None
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import os
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from cotexp import credentials
+from cotexp import credentials, extras
 from cotexp.settings.base import ConfigError
 from cotexp.settings.tracking import MlflowTracking
 from cotexp.tracking.tracked_run import Unreachable
@@ -41,8 +40,7 @@ def shown_address(tracking: MlflowTracking) -> str:
 
 def check(tracking: MlflowTracking) -> None:
     """Check that MLflow is installed and has an address. Raises: ConfigError."""
-    if importlib.util.find_spec("mlflow") is None:
-        raise ConfigError("tracking=mlflow needs the package mlflow-skinny, which is not installed; pip install 'cotexp[mlflow]'")
+    extras.check("mlflow", "tracking=mlflow")
     if not uri(tracking):
         raise ConfigError(
             f"tracking=mlflow needs the address of a server: set tracking.uri or the environment variable {URI}, as in http://127.0.0.1:5000"

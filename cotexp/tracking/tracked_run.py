@@ -25,7 +25,7 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TrackedRun:
-    """A run: checked settings, key, the overrides of run.py, and the option of each slot."""
+    """A run: checked settings, key, its overrides, and the option of each slot."""
 
     settings: Settings
     run_key: str

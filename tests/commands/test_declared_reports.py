@@ -66,11 +66,11 @@ def test_a_deleted_run_is_named_with_its_row_its_seed_and_the_command_that_fills
     assert {cell.state for cell in row.cells if cell.text} == {"partial"}
     assert row.cells[0].text == f"{row.seeds[0]} (missing {gap.seed})"
     program, script, *words = shlex.split(gap.command)
-    assert (program, script) == ("python", "run.py")
+    assert (program, script) == ("cotexp", "run")
     (settings,) = command_line.check_command_line(words, multirun=False)
     assert settings.paths.outputs == str(outputs)
     assert dataclasses.replace(settings, paths=points[3].settings.paths) == points[3].settings, "the command makes the very run that is missing"
-    assert f"1 of {len(points)} expected runs are missing; all of them: python run.py -m sweep={ABLATION} " in report.tables[0].notes[-1]
+    assert f"1 of {len(points)} expected runs are missing; all of them: cotexp run -m sweep={ABLATION} " in report.tables[0].notes[-1]
 
 
 @pytest.mark.slow
@@ -169,7 +169,7 @@ def test_a_run_that_did_not_finish_says_what_became_of_it(
     gap = next(each for each in made(tmp_path).gaps if each.folder)
     assert (gap.state, gap.reason, gap.seed) == (*told, points[1].settings.seed)
     assert gap.folder == f"runs/{ABLATION}/run1"
-    assert gap.command.startswith("python run.py compression=macc ")
+    assert gap.command.startswith("cotexp run compression=macc ")
 
     row = declared_reports.make([ABLATION], tmp_path, ReportOptions(only=(f"{ABLATION}/*",))).tables[0].rows[1]
     assert row.gaps == (gap,), "the same under patterns"
@@ -183,8 +183,8 @@ def test_experiments_that_no_file_declares_name_their_unfinished_runs_as_well(tm
         (folder / "status.json").write_text(json.dumps({"state": "diverged", "error": "nan", "overrides": [f"seed={seed}"]}))
     report = declared_reports.make(["exp"], tmp_path, ReportOptions())
     (gap,) = report.gaps
-    assert (gap.row, gap.seed, gap.state, gap.reason, gap.command) == ("exp", 1, "diverged", "nan", "python run.py seed=1")
-    assert report.left_out == ("exp/other: diverged nan; python run.py seed=0",), "no finished run has its settings"
+    assert (gap.row, gap.seed, gap.state, gap.reason, gap.command) == ("exp", 1, "diverged", "nan", "cotexp run seed=1")
+    assert report.left_out == ("exp/other: diverged nan; cotexp run seed=0",), "no finished run has its settings"
 
 
 def test_patterns_choose_the_runs_that_take_part(outputs: Path, points: list[GridPoint]) -> None:

@@ -231,5 +231,5 @@ def test_candidates_are_ranked_with_intervals_and_others_are_named_with_what_the
     assert all(" to " in cell for own in ranked.values() for cell in own[1:3])
     assert "rounds of its chains, at most, are not written yet" in text
     assert "compression.max_rounds=3, trainer.max_epochs=3.0, seed=1" in text
-    assert "Fine-tune the first: python run.py experiment=none teacher=reference" in text
+    assert "Fine-tune the first: cotexp run experiment=none teacher=reference" in text
     assert not (tmp_path / "store" / "checkpoint").exists()

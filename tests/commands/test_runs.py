@@ -14,7 +14,7 @@ from run_folders import MORSD, write_run
 
 from cotexp.commands.cli import main
 from cotexp.commands.runs import duration, show_runs
-from cotexp.config.overrides import use_config_dir
+from cotexp.config import search_path
 from cotexp.jobs.status import recorded
 from cotexp.settings.base import RunFailed
 from cotexp.settings.root import CONFIG_DIR
@@ -93,7 +93,7 @@ def test_failed_ones_come_with_their_last_error_and_the_command_that_goes_on(out
     text = capsys.readouterr().out
     assert set(table(text)) == {"cccc00000000", "eeee00000000"}
     assert "cccc00000000 failed in training: training diverged at [step] 3" in text
-    assert f"python run.py selection=random 'compression.instruction=Be [brief].' paths.outputs={outputs}" in text
+    assert f"cotexp run selection=random 'compression.instruction=Be [brief].' paths.outputs={outputs}" in text
 
 
 def test_one_run_is_named_by_its_first_digits_and_shown_whole(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +102,7 @@ def test_one_run_is_named_by_its_first_digits_and_shown_whole(outputs: Path, cap
     assert lines[0] == "exp/cccc00000000: failed, training"
     assert "  error    training diverged at [step] 3" in lines
     assert "  took     30s" in lines
-    assert f"  command  python run.py selection=random 'compression.instruction=Be [brief].' paths.outputs={outputs}" in lines
+    assert f"  command  cotexp run selection=random 'compression.instruction=Be [brief].' paths.outputs={outputs}" in lines
     assert f"  folder   {outputs}/runs/exp/cccc00000000" in lines
 
 
@@ -132,7 +132,7 @@ def test_only_failed_runs_are_started_again_one_after_another_and_what_fails_aga
     with pytest.raises(SystemExit, match=r"runs: 1 of 2 did not finish: cccc00000000; `cotexp runs --failed` shows"):
         main(["runs", "--failed", "--relaunch", "--outputs", str(outputs)])
     out, err = capfd.readouterr()
-    assert f" of 2: python run.py selection.kk=1 paths.outputs={outputs}" in out
+    assert f" of 2: cotexp run selection.kk=1 paths.outputs={outputs}" in out
     assert "selection.kk is not a setting" in err
     assert "trainer.batch_size = 32" in out
 
@@ -146,12 +146,12 @@ def test_a_run_with_settings_files_of_the_user_is_started_again_with_them(
     folder = outputs / "runs" / "exp" / "cccc00000000"
     with monkeypatch.context() as patch:
         patch.setenv(CONFIG_DIR, "elsewhere")
-        use_config_dir(mine)
+        search_path.use(mine)
         with pytest.raises(RunFailed), recorded(folder, ["experiment=own", "plan=true"]):
             raise RunFailed("the disk is full")
     main(["runs", "cccc", "--failed", "--relaunch", "--outputs", str(outputs)])
     out, _ = capfd.readouterr()
-    assert f"1 of 1: python run.py '--config-dir={mine}' experiment=own plan=true paths.outputs={outputs}" in out
+    assert f"1 of 1: cotexp run '--config-dir={mine}' experiment=own plan=true paths.outputs={outputs}" in out
     assert "mine, run " in out
 
 

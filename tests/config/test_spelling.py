@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cotexp.commands import declared_reports
 from cotexp.commands.search_space import read_space
-from cotexp.config import command_line, grids, overrides, spelling
+from cotexp.config import command_line, grids, search_path, spelling
 from cotexp.config.slots import SECTIONS, text_settings
 from cotexp.settings.base import ConfigError
 from cotexp.settings.root import CONFIG_DIR, Settings
@@ -152,7 +152,7 @@ def test_files_of_experiments_slots_and_sweeps_keep_the_spelling_of_texts(tmp_pa
         target.write_text(source.read_text())
     for name, content in contents.items():
         (conf / f"{name}.yaml").write_text(content)
-    monkeypatch.setattr(overrides, "CONF", conf)
+    monkeypatch.setattr(search_path, "CONF", conf)
     monkeypatch.setattr(command_line, "CONF", conf)
     first, second = command_line.check_command_line(["sweep=mine", "experiment=mine", "tracking=mine"], multirun=True)
     assert (first.name, first.task.few_shot_file, first.task.num_train, first.task.few_shot) == ("2026_11_28", "1.10", 10, 1)
@@ -169,11 +169,11 @@ def test_a_point_of_a_sweep_alone_has_the_same_texts(tmp_path: Path, monkeypatch
 
 
 def test_a_declared_report_keeps_the_spelling_of_its_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine.yaml").write_text(
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "mine.yaml").write_text(
         "title: 2026_11_28\ntables:\n  - runs: [1_0, yes]\n    seeds: [1_0]\n    labels: {seed: 1.10}\nfootnotes: [12:30]\n"
     )
-    monkeypatch.setattr(declared_reports, "FOLDER", tmp_path)
-    monkeypatch.setattr(declared_reports, "CONF", tmp_path / "conf")
+    monkeypatch.setenv(CONFIG_DIR, str(tmp_path))
     report = declared_reports.report_named("mine")
     assert (report.title, report.footnotes) == ("2026_11_28", ["12:30"])
     assert (report.tables[0].runs, report.tables[0].seeds, report.tables[0].labels) == (["1_0", "yes"], [10], {"seed": "1.10"})

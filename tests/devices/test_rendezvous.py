@@ -45,7 +45,7 @@ def test_settings_take_precedence_over_the_environment() -> None:
         ({}, r"^trainer\.node_rank must number this machine from 0 to 1; got none, and neither Slurm nor torchrun sets it$"),
         ({"SLURM_NODEID": "2"}, r"^trainer\.num_nodes must be the number of machines; got 2, and SLURM_NODEID=2$"),
         ({"SLURM_NODEID": "1"}, r"^trainer\.main_address must be the address at which other machines reach machine 0"),
-        ({"LOCAL_RANK": "3", "GROUP_RANK": "0"}, r"^trainer\.devices: start run\.py once per machine"),
+        ({"LOCAL_RANK": "3", "GROUP_RANK": "0"}, r"^trainer\.devices: start the run once per machine"),
     ],
 )
 def test_machines_that_cannot_find_each_other_are_refused(environment: dict[str, str], message: str) -> None:

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from cotexp import flow
 from cotexp.commands.export import export_model
-from cotexp.config import command_line, overrides
+from cotexp.config import command_line, search_path
 from cotexp.jobs import pipeline, planning
 from cotexp.models import identity, loading
 from cotexp.settings.base import ConfigError
@@ -53,7 +53,7 @@ KIND_OF: dict[str, str] = {
 """File of conf/model -> the kind of model that stands for it here; scratch makes its own."""
 
 
-FILES = sorted(path.stem for path in (overrides.CONF / "model").glob("*.yaml"))
+FILES = sorted(path.stem for path in (search_path.CONF / "model").glob("*.yaml"))
 FEW = ["task.num_train=8", "task.num_validation=2", "task.num_test=3"]
 SMALL = ["experiment=none", "teacher=reference", "compression=truncate", "tracking=none", *FEW]
 ONE_STEP = ["trainer.batch_size=16", "trainer.max_epochs=1", "trainer.num_validations=1", "trainer.learning_rate=1e-2", "trainer.accelerator=cpu"]

@@ -136,7 +136,7 @@ def test_runs_without_a_budget_or_with_another_model_alone_are_left_out_by_name(
 
 def test_one_budget_alone_is_refused_with_the_next_step(tmp_path: Path) -> None:
     write_budget_run(tmp_path, 25, {"q0": [30]})
-    with pytest.raises(ConfigError, match=r"two budgets or more .* python run.py -m sweep=macc/budgets"):
+    with pytest.raises(ConfigError, match=r"two budgets or more .* cotexp run -m sweep=macc/budgets"):
         made(tmp_path)
 
 

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from rich.text import Text
 
 from cotexp.commands.report import report_experiments
-from cotexp.config import overrides, schema
+from cotexp.config import overrides, schema, search_path
 from cotexp.jobs import pipeline
 from cotexp.progress import page
 from cotexp.report import compression_examples, latex, long_csv, markdown, run_table, terminal, web_page
@@ -111,7 +111,7 @@ def test_examples_of_rounds_answers_and_rationales_spell_it_out(tmp_path: Path) 
 def test_log_lines_on_the_terminal_and_in_the_file_of_a_run_spell_it_out(tmp_path: Path) -> None:
     """Hydra's logger prints what the engine says of a server's answer; log.txt holds the same."""
     schema.register()
-    with initialize_config_dir(str(overrides.CONF), version_base="1.3"):
+    with initialize_config_dir(str(search_path.CONF), version_base="1.3"):
         logging_of_a_run = OmegaConf.to_container(overrides.compose([], full=True).hydra.job_logging)
     assert isinstance(logging_of_a_run, dict)
     formatter = logging.config.DictConfigurator(logging_of_a_run).configure_formatter(logging_of_a_run["formatters"]["simple"])

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -341,7 +342,7 @@ def test_a_missing_package_or_address_is_told_in_one_line(tmp_path: Path, monkey
         ConfigError, match=r"^tracking=mlflow needs the package mlflow-skinny, which is not installed; pip install 'cotexp\[mlflow\]'$"
     ):
         tracking.check(settings_in(tmp_path, "tracking=mlflow"))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: ModuleSpec(name, None, origin=name))
     with pytest.raises(ConfigError, match=r"^tracking=mlflow needs the address of a server: set tracking.uri or the environment variable MLFLOW_"):
         tracking.check(settings_in(tmp_path, "tracking=mlflow"))
     tracking.check(settings_in(tmp_path, "tracking=mlflow", "tracking.uri=http://127.0.0.1:5000"))

@@ -1,0 +1,101 @@
+"""`python run.py` and `cotexp run`: run an experiment.
+
+Nothing heavy is imported before the settings have been checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import logging
+import logging.config
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from omegaconf import DictConfig, OmegaConf
+
+from cotexp import signals
+from cotexp.commands import completion
+from cotexp.config import command_line, help_page, schema, sweep_agents, sweeper
+from cotexp.config.command_line import Command, Composed
+from cotexp.config.grids import expand_sweep
+from cotexp.invocation import while_read
+from cotexp.settings.base import USER_ERRORS, ConfigError
+from cotexp.settings.root import Settings
+from cotexp.visible import format_error
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command of these words, by default those after run.py."""
+    gc.disable()  # what is imported and composed stays until the end
+    with while_read():
+        try:
+            work = prepared(command_line.read_command(sys.argv[1:] if words is None else words))
+            gc.enable()
+        except ConfigError as error:
+            sys.exit(format_error(error))
+        try:
+            with signals.handled():
+                work()
+        except signals.Stopped as stop:
+            print(f"cotexp: {stop}; everything computed is kept, run the same command again to go on", file=sys.stderr)
+            raise
+
+
+def prepared(command: Command) -> Callable[[], object]:
+    """What a checked command does. Raises: ConfigError with every mistake in it."""
+    if command.help_wanted:
+        return functools.partial(print, help_page.help_text(command.overrides))
+    if command.completes:
+        return functools.partial(completion.print_completions, command.completes)
+    if command.is_one_run:
+        point = command_line.only_point(command.overrides)
+        if command.shows_settings:
+            return functools.partial(print, OmegaConf.to_yaml(point.config), end="")
+        return functools.partial(run_only, point)
+    if command.runs:
+        command_line.check_command_line(command.overrides, multirun=command.multirun)
+    else:
+        schema.register()
+    sys.argv[1:] = command.words_for_hydra
+    if command.multirun:
+        sweep_agents.leave()
+    return functools.partial(command_line.hydra_main, run_by_hydra)
+
+
+def run_only(point: Composed) -> None:
+    """The run of a command of one run."""
+    logging.config.dictConfig(OmegaConf.to_container(point.hydra.job_logging))  # type: ignore[arg-type]
+    with errors_shown():
+        run(point.settings, list(expand_sweep(point.overrides)), point.options)
+
+
+def run_by_hydra(config: DictConfig) -> float | None:
+    """One point of a command; returns what a sweeper maximises. One that fails raises, which a sweep survives and a sweeper can count."""
+    overrides, is_one_of_many = sweeper.current_point()
+    with signals.handled(), errors_shown(overrides if is_one_of_many else None):
+        return run(schema.load(config), overrides, sweeper.chosen_options())
+
+
+def run(settings: Settings, overrides: list[str], options: dict[str, str | None]) -> float | None:
+    from cotexp import commands
+
+    result = commands.run_experiment(settings, overrides, options)
+    return result.objective if result else None
+
+
+@contextlib.contextmanager
+def errors_shown(one_of_many: list[str] | None = None) -> Iterator[None]:
+    """Ends the process with a user's mistake. Of a point of a sweep, given by its overrides, it is printed and raised."""
+    try:
+        yield
+    except USER_ERRORS as error:
+        if one_of_many is None:
+            sys.exit(format_error(error))
+        print(format_error(error), file=sys.stderr)
+        raise
+    except Exception:
+        if one_of_many is not None:
+            logging.getLogger("cotexp").exception("the point %s failed", " ".join(one_of_many))
+        raise

@@ -1,0 +1,44 @@
+"""How this process was started, and who reads what it prints."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shlex
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+
+def run_words() -> list[str]:
+    """`python run.py` in a process of that script, with the path that was typed; else the installed command, which works in any folder."""
+    return ["python", sys.argv[0]] if Path(sys.argv[0]).name == "run.py" else ["cotexp", "run"]
+
+
+def run_command(arguments: Iterable[str] = ()) -> str:
+    """A line for a shell that starts an experiment with these arguments."""
+    return shlex.join([*run_words(), *arguments])
+
+
+@contextlib.contextmanager
+def while_read() -> Iterator[None]:
+    """End without a word when whoever reads the output, such as `head`, has read enough: with the status of a process that SIGPIPE ends."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_has_left():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _reader_has_left() -> bool:
+    """Whether standard output is a pipe without a reader; a server may have closed another."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -1,0 +1,42 @@
+"""The command that is printed is the one that was used."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from cotexp.invocation import run_command, run_words
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("run.py", ["python", "run.py"]),
+        ("../my tree/run.py", ["python", "../my tree/run.py"]),
+        ("/venv/bin/cotexp", ["cotexp", "run"]),
+        ("/site-packages/cotexp/__main__.py", ["cotexp", "run"]),
+        ("-c", ["cotexp", "run"]),
+    ],
+)
+def test_the_words_before_the_settings_are_those_that_were_typed(program: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [program, "seed=1"])
+    assert run_words() == words
+
+
+def test_a_command_is_a_line_for_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["cotexp"])
+    assert run_command(["-m", "notes=it's"]) == "cotexp run -m 'notes=it'\"'\"'s'"
+
+
+@pytest.mark.parametrize("words", [["run", "--help"], ["run", "--cfg", "job"]])
+def test_a_reader_that_has_read_enough_ends_a_command_without_a_word(words: list[str]) -> None:
+    process = subprocess.Popen([sys.executable, "-m", "cotexp", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(), errors) == (128 + signal.SIGPIPE, b"")
