@@ -19,6 +19,7 @@ COMPRESSIONS = Registry(
         "prompt_only": "cotexp.compressions.prompt_only:PromptOnly",
         "budget": "cotexp.compressions.budget:Budget",
         "reference": "cotexp.compressions.reference:ReferenceRounds",
+        "pairs": "cotexp.compressions.pairs:RationalePairs",
     },
 )
 

@@ -18,6 +18,11 @@ DEFAULT_REWRITE_PROMPT = (
 )
 
 
+def wrong_prompt(prompt: str) -> Iterator[str]:
+    """The rules that the prompt of one round breaks."""
+    yield from bad_placeholders(prompt, {"question", "rationale", "answer"}, {"rationale"})
+
+
 @dataclass(slots=True, kw_only=True)
 class Rewriting(Compression):
     """A compressor rewrites each chain, round by round; one round by default."""
@@ -41,7 +46,7 @@ class Rewriting(Compression):
         return self.stop_rule.max_rounds or 1
 
     def contradictions(self) -> Iterator[str]:
-        yield from bad_placeholders(self.prompt, {"question", "rationale", "answer"}, {"rationale"})
+        yield from wrong_prompt(self.prompt)
 
     def run_contradictions(self, settings: Any) -> Iterator[str]:
         if isinstance(settings.model, ScratchModel) and settings.compressor.is_student:

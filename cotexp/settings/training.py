@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cotexp.settings.base import Section, setting
+from cotexp.settings.base import IF_SET, Section, setting
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +44,12 @@ class Trainer(Section):
     learning_rate: float = setting(2e-5, "Peak learning rate (MACC, second-hand: 2e-5).", above=0, high=1)
     batch_size: int = setting(32, "Examples per optimiser step over all devices (MACC, second-hand: 32).", low=1)
     max_epochs: float = setting(3.0, "Passes over the training examples (MACC, second-hand: 3).", above=0, most=10_000)
+    num_steps: int | None = setting(
+        None,
+        "Optimiser steps, in place of max_epochs: runs with different numbers of examples then see equally many.",
+        low=1,
+        keyed=IF_SET,
+    )
     warmup_ratio: float = setting(0.1, "Share of the steps in which the learning rate rises.", low=0, high=1)
     weight_decay: float = setting(0.0, "Decoupled weight decay.", low=0, most=100)
     gradient_clip: float = setting(1.0, "Largest gradient norm.", above=0)

@@ -119,11 +119,11 @@ def cut(lengths: Sequence[int], indices: Iterable[int], *, max_rows: int, max_to
 
 
 def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int, padding_free: bool = False) -> BatchPlan:
-    """The global batches of `max_epochs` passes over examples of these lengths in tokens, in whole steps.
+    """The global batches of `max_epochs` passes over examples of these lengths in tokens, in whole steps; or `num_steps` batches.
 
     Every pass is a new permutation. One more pass completes the last batch.
     """
-    steps = max(1, round(len(lengths) * trainer.max_epochs / trainer.batch_size))
+    steps = trainer.num_steps or max(1, round(len(lengths) * trainer.max_epochs / trainer.batch_size))
     stream = _permutations(len(lengths), seed)
     batches = [[next(stream) for _ in range(trainer.batch_size)] for _ in range(steps)]
     share = trainer.batch_size // trainer.num_workers
