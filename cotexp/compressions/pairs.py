@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from cotexp.compressions.base import StoredSettings
 from cotexp.compressions.teaching import Teaching
+from cotexp.methods.calculations import calculations
 from cotexp.methods.reasoning import THINKING
 from cotexp.records import Rationale
 from cotexp.settings.base import setting
@@ -21,6 +22,9 @@ class RationalePairs(Teaching):
     pairs_rationales: ClassVar[bool] = True
 
     name: str = setting("pairs", "Name of the compression.", choices=("pairs",))
+    keep_calculations: bool = setting(
+        True, "Whether pairs are left out whose shorter rationale lacks a calculation of the longer one, as another way to the answer does."
+    )
 
     def complete(self, settings: Any) -> None:
         if settings.mixture.full_ratio is None:
@@ -33,14 +37,20 @@ class RationalePairs(Teaching):
     def pairs(self, chains: Sequence[Rationale]) -> list[tuple[Rationale, Rationale]]:
         ordered = sorted((each for each in chains if each.correct), key=lambda each: (_kind(each), -each.num_cot_tokens, each.id))
         alike = [{each.cot.strip(): each for each in group}.values() for _, group in groupby(ordered, key=_kind)]
-        return [(long, short) for group in alike for long, short in combinations(group, 2) if short.num_cot_tokens < long.num_cot_tokens]
+        shorter = [(long, short) for group in alike for long, short in combinations(group, 2) if short.num_cot_tokens < long.num_cot_tokens]
+        return [pair for pair in shorter if _keeps_calculations(*pair)] if self.keep_calculations else shorter
 
     @classmethod
     def taught(cls, settings: StoredSettings) -> str:
         return (
             f"{1 - settings['mixture']['full_ratio']:.0%} of its examples were rewrites: a correct rationale of a training question by "
             f"teacher={settings['teacher']['name']} becomes a shorter correct one of the same question"
+            f"{' with all of its calculations' if settings['compression'].get('keep_calculations') else ''}"
         )
+
+
+def _keeps_calculations(long: Rationale, short: Rationale) -> bool:
+    return set(calculations(long.cot)) <= set(calculations(short.cot))
 
 
 def _kind(chain: Rationale) -> tuple[str, bool]:

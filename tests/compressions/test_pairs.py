@@ -18,6 +18,7 @@ from cotexp.config import command_line
 from cotexp.flow import Walk
 from cotexp.jobs import pipeline
 from cotexp.methods.mixture import pair_examples
+from cotexp.methods.statistics import pair_metrics
 from cotexp.records import Example, Question, Rationale
 from cotexp.settings.base import ConfigError, RunFailed
 from cotexp.stages import checkpoint
@@ -44,6 +45,15 @@ def test_wrong_chains_equal_lengths_and_repeated_texts_make_no_pairs() -> None:
     assert RationalePairs().pairs([wrong, *same]) == []
     twice = [rationale("q", 3, num_cot_tokens=20, cot="told twice \n"), rationale("q", 4, num_cot_tokens=20, cot=" told twice")]
     assert len(RationalePairs().pairs([same[0], *twice])) == 1
+
+
+def test_another_way_to_the_answer_is_no_shorter_form_of_this_one() -> None:
+    texts = ("Each has 3, so 6 * 3 = 18, and 4 * 3 = 12. In all 18 + 12 = 30.", "All are 6 + 4 = 10. So 10 * 3 = 30.", "3 * 6 = 18, 12 = 30.", "30.")
+    more = "6 * 3 = 18, 4 * 3 = 12, 12 + 18 = 30."
+    chains = [rationale("q", sample, cot=text, num_cot_tokens=30 - sample) for sample, text in enumerate((*texts, more))]
+    found = names(RationalePairs().pairs(chains))
+    assert found == [("q/0", "q/4"), ("q/2", "q/4"), ("q/3", "q/4")], "numbers count in any order, and what the longer text lacks may be added"
+    assert len(RationalePairs(keep_calculations=False).pairs(chains)) == 10
 
 
 def test_thinking_is_paired_with_thinking() -> None:
@@ -144,6 +154,16 @@ def test_pairs_come_from_the_questions_of_their_split_alone(tmp_path: Path) -> N
             assert before < after
 
 
+def test_metrics_tell_how_many_pairs_there_are_and_what_they_keep() -> None:
+    texts = ("So 3 + 4 = 7 and 7 * 2 = 14, in many words.", "3 + 4 = 7, then 7 * 2 = 14.", "2 * 7 = 14.")
+    chains = [rationale("q", sample, cot=text, num_cot_tokens=length) for sample, (text, length) in enumerate(zip(texts, (20, 15, 5), strict=True))]
+    found = pair_metrics(RationalePairs(keep_calculations=False).pairs(chains))
+    assert found == {"num_pairs": 3, "compression_ratio": pytest.approx(25 / 55), "calculations_kept_ratio": pytest.approx((1 + 0.5 + 0.5) / 3)}
+    without = [rationale("q", sample, cot=f"no calculation {sample}", num_cot_tokens=9 - sample) for sample in (0, 1)]
+    assert pair_metrics(RationalePairs().pairs(without)) == {"num_pairs": 1, "compression_ratio": pytest.approx(8 / 9)}
+    assert pair_metrics([]) == {"num_pairs": 0}
+
+
 def test_the_mixture_gives_the_share_of_full_solutions(tmp_path: Path) -> None:
     examples = examples_of(context_of(tmp_path, recorded(tmp_path), "mixture.full_ratio=0.25"))["train"]
     forms = [each.form for each in examples]
@@ -165,6 +185,7 @@ def test_a_model_taught_by_recorded_pairs_is_exported_and_compresses(tmp_path: P
     context = context_of(tmp_path, recorded(tmp_path))
     result = pipeline.run(context)
     assert result.metrics["training/num_steps"] == 2
+    assert result.metrics["pairs/num_pairs"] == 36
     folder = tmp_path / "compressor"
     export_model("macc/compressor", folder, dtype="float32", outputs=tmp_path / "outputs")
     card = (folder / "README.md").read_text()
