@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_records import rationale
 
-from cotexp import flow
+from cotexp import commands, flow
 from cotexp.commands.export import export_model
 from cotexp.compressions.macc import Macc
 from cotexp.compressions.pairs import RationalePairs
@@ -168,6 +169,15 @@ def test_the_mixture_gives_the_share_of_full_solutions(tmp_path: Path) -> None:
     examples = examples_of(context_of(tmp_path, recorded(tmp_path), "mixture.full_ratio=0.25"))["train"]
     forms = [each.form for each in examples]
     assert (forms.count("rewrite"), forms.count("full")) == (36, 12)
+
+
+def test_pairs_are_counted_without_fine_tuning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commands.run_experiment(context_of(tmp_path, recorded(tmp_path), "compress_only=true").settings)
+    expected = r"macc/compressor: 36 pairs, whose shorter rationales have \d\d\.\d% of the tokens; nothing is fine-tuned\n"
+    assert re.fullmatch(expected, capsys.readouterr().out)
+    commands.run_experiment(context_of(tmp_path, recorded(tmp_path, levels=(0,)), "compress_only=true").settings)
+    assert capsys.readouterr().out == "macc/compressor: 0 pairs; nothing is fine-tuned\n"
+    assert not (tmp_path / "outputs" / "runs").exists()
 
 
 @pytest.mark.parametrize(("levels", "answer"), [((0,), ""), (LEVELS, "The answer is 99999.")])
