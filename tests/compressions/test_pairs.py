@@ -114,6 +114,14 @@ def test_what_teaches_nothing_is_refused(overrides: list[str], beginning: str) -
     assert any(problem.startswith(beginning) for problem in caught.value.problems), caught.value.problems
 
 
+def test_target_compressor_and_arms_of_the_word_problems_hold_back_the_same_questions() -> None:
+    given = {"macc/arithmetic_target": [], "macc/arithmetic_compressor": [], "macc/arithmetic": ["compressor.model.path=COMPRESSOR"]}
+    chosen = [command_line.check_command_line([f"experiment={name}", *own], multirun=False)[0] for name, own in given.items()]
+    assert len({str((each.task.train, each.task.num_validation, each.task.seed, each.evaluation.tasks)) for each in chosen}) == 1
+    assert {str(each.tasks) for each in chosen[:2]} == {str(chosen[2].tasks).replace("num_train=384", "num_train=None")}
+    assert chosen[1].compression.prompt == chosen[2].compression.prompt, "the compressor is asked as it was taught"
+
+
 # --- through the pipeline -------------------------------------------------------------------------------------------------
 
 
