@@ -31,6 +31,7 @@ NEEDS_MORE = {
     "export macc/compressor": "it needs a run that fine-tunes; tests/compressions/test_pairs.py exports one",
     "export macc/arithmetic": "the same",
     "report macc/arithmetic": "it needs runs of hours; tests/commands/test_declared_reports.py reads the declaration",
+    "forecast macc/arithmetic": "the same",
     "elasticity": "it needs runs of sweep=macc/budgets; tests/jobs/test_baselines.py makes some",
 }
 """Commands, by their beginning, that are not run but checked, with the reason."""
