@@ -46,6 +46,10 @@ NEEDS: dict[str, list[str]] = {
     "teacher=reference": ["experiment=tiny"],
     "compression=reference": ["experiment=tiny"],
     "compression=prompt_only": ["compression.instruction=Hurry."],
+    "compression=pairs": ["teacher=recorded", "teacher.files=[FILES/rationales.jsonl]", "experiment=none", "task=svamp"],
+    "experiment=macc/compressor": ["teacher.files=[FILES/rationales.jsonl]", "task=svamp"],
+    "experiment=macc/arithmetic": ["compressor.model.path=FILES/model"],
+    "sweep=macc/arithmetic": ["experiment=macc/arithmetic", "compressor.model.path=FILES/model"],
     "compressor=local": ["compressor.model.path=FILES/model"],
     "task=custom": ["task.file=FILES/train.jsonl", "task.test_file=FILES/test.jsonl"],
 }

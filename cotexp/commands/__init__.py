@@ -48,6 +48,11 @@ def _compress(settings: Settings, use: Use) -> None:
     context = pipeline.prepare(settings)
     use(spec.key for spec in flow.specs_of(context).values())
     metrics = pipeline.compress(context)
+    if "pairs/num_pairs" in metrics:
+        ratio = metrics.get("pairs/compression_ratio")
+        shorter = f", whose shorter rationales have {ratio:.1%} of the tokens" if ratio else ""
+        print(f"{settings.name}: {metrics['pairs/num_pairs']:.0f} pairs{shorter}; nothing is fine-tuned")
+        return
     perplexity = metrics.get("compression/perplexity")
     quality = (
         f"perplexity {perplexity:.4g} (as written {metrics['compression/original_perplexity']:.4g})" if perplexity else "perplexity not measured"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from cotexp.compressions import compression_of
 from cotexp.store.stored_files import metrics_of
-from cotexp.tasks.stories import REWRITES
 
 if TYPE_CHECKING:
     from cotexp.models.loading import LoadedModel
@@ -151,14 +150,9 @@ def _prompts(settings: dict[str, Any], loaded: LoadedModel) -> str:
 
 def _rewriting(settings: dict[str, Any]) -> str:
     """What the model was taught as a compressor, and the prompt that asks for it; empty if it was not."""
-    per_solution = settings["mixture"].get("rewrite_ratio", 0)
-    if not per_solution:
-        return ""
-    taught = REWRITES[settings["task"].get("rewrites", "levels")]
-    return (
-        f"\n## As a compressor\n\n{per_solution:g} rewrites for each full solution were among its examples: {taught}. Nothing else makes it do so. "
-        f"The prompt was:\n\n```\n{settings['compression']['prompt']}\n```\n"
-    )
+    taught = compression_of(settings).taught(settings)
+    prompt = settings["compression"].get("prompt")
+    return f"\n## As a compressor\n\n{taught}. Nothing else makes it do so. The prompt was:\n\n```\n{prompt}\n```\n" if taught else ""
 
 
 def _asked(settings: dict[str, Any], loaded: LoadedModel) -> str:

@@ -24,6 +24,7 @@ COMPRESSIONS = Registry(
         "tale": "cotexp.compressions.tale:Tale",
         "tale_ep": "cotexp.compressions.tale_ep:TaleEp",
         "reference": "cotexp.compressions.reference:ReferenceRounds",
+        "pairs": "cotexp.compressions.pairs:RationalePairs",
     },
 )
 

@@ -65,6 +65,7 @@ class Compression(Section):
     * `ranks_tokens`: every token of a chain gets an importance.
     * `rounds_end`: when its rounds end, for reports, unless a setting `stop` says so.
     * `teaches_compressor`: examples of the compressor's role may be mixed in.
+    * `pairs_rationales`: examples of the compressor's role, made of `pairs` of chains, take the place of the short form.
     * `asked_by`: what asks for the short form: the `<compress>` mark, an instruction (settings `instruction`, `long_instruction`), or a ratio.
     * `words_of_instruction`: where the words of its instructions come from, for reports.
     """
@@ -80,6 +81,7 @@ class Compression(Section):
     estimates_budget: ClassVar[bool] = False
     ranks_tokens: ClassVar[bool] = False
     teaches_compressor: ClassVar[bool] = False
+    pairs_rationales: ClassVar[bool] = False
     asked_by: ClassVar[Literal["mark", "instruction", "ratio"]] = "mark"
     rounds_end: ClassVar[str] = "one round"
     words_of_instruction: ClassVar[str] = ""
@@ -109,6 +111,15 @@ class Compression(Section):
     def compress(self, chains: Sequence[Rationale], tools: Tools) -> list[Compressed]:
         """The short form of each chain; a chain may be dropped."""
         return []
+
+    def pairs(self, chains: Sequence[Rationale]) -> list[tuple[Rationale, Rationale]]:
+        """(a chain, its rewrite), both correct and of one question, by which a compressor learns; without repeated texts."""
+        return []
+
+    @classmethod
+    def taught(cls, settings: StoredSettings) -> str:
+        """A sentence for a model's card: what it was taught as a compressor; empty if it was not. From a run's stored settings."""
+        return ""
 
     @classmethod
     def words_for(cls, form: str, own: StoredSettings) -> str | None:

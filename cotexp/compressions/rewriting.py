@@ -32,6 +32,13 @@ class ToRewrite(NamedTuple):
     num_tokens_original: int
 
 
+def wrong_prompt(prompt: str, *, has_budget: bool = False) -> Iterator[str]:
+    """The rules that the prompt of one round breaks."""
+    yield from bad_placeholders(prompt, {"question", "rationale", "answer", "budget"}, {"rationale", *(["budget"] if has_budget else [])})
+    if not has_budget and "{budget}" in prompt.replace("{{", ""):
+        yield "budget_ratio must be set, such as to 0.8, if prompt contains {budget}; got None"
+
+
 @dataclass(slots=True, kw_only=True)
 class Rewriting(Compression):
     """A compressor rewrites each chain, round by round; one round by default."""
@@ -60,10 +67,7 @@ class Rewriting(Compression):
         return self.stop_rule.max_rounds or 1
 
     def contradictions(self) -> Iterator[str]:
-        has_budget = self.budget_ratio is not None
-        yield from bad_placeholders(self.prompt, {"question", "rationale", "answer", "budget"}, {"rationale", *(["budget"] if has_budget else [])})
-        if not has_budget and "{budget}" in self.prompt.replace("{{", ""):
-            yield "budget_ratio must be set, such as to 0.8, if prompt contains {budget}; got None"
+        yield from wrong_prompt(self.prompt, has_budget=self.budget_ratio is not None)
 
     def run_contradictions(self, settings: Any) -> Iterator[str]:
         if isinstance(settings.model, ScratchModel) and settings.compressor.is_student:

@@ -90,7 +90,7 @@ def compress(context: Context) -> Metrics:
     Raises: RunFailed if nothing would be compressed.
     """
     settings = context.settings
-    if not settings.trains or not settings.compression.compresses_chains:
+    if not settings.trains or not (settings.compression.compresses_chains or settings.compression.pairs_rationales):
         raise RunFailed(f"compress_only: compression={settings.compression.name} with modes {settings.evaluation.modes} compresses nothing")
     api_texts.check_keys(settings)
     check_models(context)

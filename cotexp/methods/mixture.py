@@ -87,6 +87,20 @@ def rewrite_examples(rationales: Sequence[Rationale], questions: Mapping[str, Qu
     return examples
 
 
+def pair_examples(pairs: Sequence[tuple[Rationale, Rationale]], questions: Mapping[str, Question], prompt: str) -> list[Example]:
+    """One example of the compressor's role per pair of chains: the first one is asked for, the second one written. Thinking counts as a chain."""
+    return [
+        Example(
+            id=f"{long.id}/rewrite/{short.id.removeprefix(f'{short.question_id}/')}",
+            question_id=long.question_id,
+            prompt=prompt.format(question=questions[long.question_id].text, rationale=long.cot.strip(), answer=questions[long.question_id].answer),
+            completion=short.cot.strip(),
+            form="rewrite",
+        )
+        for long, short in pairs
+    ]
+
+
 def mix(full: list[Example], short: list[Example], mixture: Mixture, *, seed: int) -> list[Example]:
     """As many examples as `full_ratio` allows: all of one form, and a subset of the other that depends only on `seed`.
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from cotexp.methods.calculations import calculations, share_kept
 from cotexp.methods.reasoning import THINKING
 from cotexp.records import MOST_NATS, Compressed, Likelihood, Measured, Prediction, Rationale, Score, Selected
 
@@ -160,6 +161,16 @@ def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> d
         "num_rounds_mean": mean([each.num_rounds_run for each in compressed]),
         "num_kept_round_mean": mean([each.kept_round for each in compressed]),
     }
+
+
+def pair_metrics(pairs: Sequence[tuple[Rationale, Rationale]]) -> dict[str, float]:
+    """What teaches a compressor: number of pairs, tokens of the shorter over those of the longer chains as a ratio of means, and the mean share of
+    a longer chain's calculations that the shorter one has, over those with calculations."""
+    shares = [share_kept(calculations(long.cot), calculations(short.cot)) for long, short in pairs]
+    kept = [each for each in shares if each is not None]
+    ratio = sum(short.num_cot_tokens for _, short in pairs) / sum(long.num_cot_tokens for long, _ in pairs) if pairs else None
+    found = {"num_pairs": len(pairs), "compression_ratio": ratio, "calculations_kept_ratio": mean(kept) if kept else None}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def perplexity(likelihoods: Iterable[Likelihood | None]) -> float | None:

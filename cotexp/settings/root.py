@@ -140,11 +140,12 @@ def broken_name(name: str) -> str | None:
 
 def _form_contradictions(settings: Settings) -> Iterator[str]:
     compression, name, mixture = settings.compression, settings.compression.name, settings.mixture
-    if not compression.has_short_form and mixture.full_ratio != 1:
+    has_other_form = compression.has_short_form or compression.pairs_rationales
+    if not has_other_form and mixture.full_ratio != 1:
         yield f"mixture.full_ratio must be 1 with compression={name}, which has only the full form; got {mixture.full_ratio}"
     if not compression.has_full_form and mixture.full_ratio != 0:
         yield f"mixture.full_ratio must be 0 with compression={name}, which has only the short form; got {mixture.full_ratio}"
-    elif compression.trains_short_form and mixture.full_ratio == 1:
+    elif compression.trains and has_other_form and mixture.full_ratio == 1:
         yield f"mixture.full_ratio must be below 1 with compression={name}; got 1.0; use compression=none to train on the full form alone"
     if mixture.full_loss_ratio is not None and mixture.full_ratio in (0, 1):
         yield (

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cotexp import progress, signals
-from cotexp.methods import difficulty, mixture
+from cotexp.methods import difficulty, mixture, reasoning
 from cotexp.models import identity
 from cotexp.records import Compressed, Example, Question, Rationale
 from cotexp.settings.base import RunFailed, keyed
-from cotexp.settings.root import Settings
 from cotexp.settings.training import Trainer
 from cotexp.stages import grades, importances, ranks, rationales, rounds, scores
 from cotexp.stages.context import OWN, Context, hash_of, own_of
@@ -30,7 +29,7 @@ TIMED_AS = "training"
 def spec(context: Context) -> Spec:
     """The fine-tuned model: every setting, text and question that training sees."""
     settings, selection, tasks = context.settings, context.settings.selection, context.settings.task.train
-    reads_grades = settings.mixture.originals == "correct" or selection.reads_grades
+    reads_grades = settings.mixture.originals == "correct" or selection.reads_grades or settings.compression.pairs_rationales
     written, important, ranked = ([stage.spec(context, each) for each in tasks] for stage in (rounds, importances, ranks))
     own = {
         "model": {
@@ -79,13 +78,11 @@ def make_examples(context: Context, rationales: Sequence[Rationale], compressed:
         ids = {each.id for each in context.questions[split]}
         own = [each for each in rationales if each.question_id in ids]
         full = mixture.full_examples(own, prompts, settings.compression)
-        short = _short_examples(settings, own, compressed, questions, prompts)
-        if own and not short and settings.mixture.full_ratio != 1:
-            raise RunFailed(
-                f"no {split} chain is left in compressed form: the rounds of all {len(own)} failed; look at the rewrites in "
-                f"{context.store.root / 'rounds'}, change compression.prompt or the compressor, or use compression=none"
-            )
-        examples = mixture.mix(full, short, settings.mixture, seed=settings.seed)
+        if settings.compression.pairs_rationales:
+            other = _rewriting_examples(context, own, questions, split)
+        else:
+            other = _short_examples(context, own, compressed, questions, prompts, split)
+        examples = mixture.mix(full, other, settings.mixture, seed=settings.seed)
         if settings.mixture.rewrite_ratio:
             count = round(len(full) * settings.mixture.rewrite_ratio)
             examples += mixture.rewrite_examples(own, questions, settings.compression.prompt, count)
@@ -94,14 +91,41 @@ def make_examples(context: Context, rationales: Sequence[Rationale], compressed:
 
 
 def _short_examples(
-    settings: Settings, own: Sequence[Rationale], compressed: Sequence[Compressed], questions: Mapping[str, Question], prompts: Mapping[str, str]
+    context: Context,
+    own: Sequence[Rationale],
+    compressed: Sequence[Compressed],
+    questions: Mapping[str, Question],
+    prompts: Mapping[str, str],
+    split: str,
 ) -> list[Example]:
-    """The examples in short form of these rationales: their gold answers, or what is left of their chains."""
+    """The short form of a split's rationales: their gold answers, or what is left of their chains. Raises: RunFailed if none is left."""
+    settings = context.settings
     if settings.compression.learns_labels:
         labels = {each.id: difficulty.label(each, settings.scoring) for each in questions.values()}
         return mixture.label_examples(own, labels, prompts, settings.compression)
     ids = {each.id for each in own}
-    return mixture.compressed_examples(own, [each for each in compressed if each.rationale_id in ids], prompts, settings.compression)
+    kept = [each for each in compressed if each.rationale_id in ids]
+    if own and not kept and settings.mixture.full_ratio != 1:
+        raise RunFailed(
+            f"no {split} chain is left in compressed form: the rounds of all {len(own)} failed; look at the rewrites in "
+            f"{context.store.root / 'rounds'}, change compression.prompt or the compressor, or use compression=none"
+        )
+    return mixture.compressed_examples(own, kept, prompts, settings.compression)
+
+
+def _rewriting_examples(context: Context, own: Sequence[Rationale], questions: Mapping[str, Question], split: str) -> list[Example]:
+    """The pairs of a split's rationales. Raises: RunFailed if there are none."""
+    rule = context.settings.compression
+    pairs = rule.pairs(reasoning.chains(own))
+    if own and not pairs:
+        num_correct = sum(each.correct for each in own)
+        raise RunFailed(
+            f"no {split} question has two correct rationales of different lengths ({len(own)} rationales of "
+            f"{len({each.question_id for each in own})} questions, {num_correct} of them correct): record more rationales per question, raise "
+            f"{'task.num_validation, ' if split == 'validation' else ''}teacher.num_samples or selection.k; look at the rationales in "
+            f"{context.store.root / 'rationales'}"
+        )
+    return mixture.pair_examples(pairs, questions, rule.prompt)
 
 
 def make(context: Context, examples: Examples) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain, pairwise
 
 import pytest
@@ -99,6 +100,14 @@ def test_micro_batches_hold_examples_of_similar_length() -> None:
         (min(LENGTHS[i] for i in micro), max(LENGTHS[i] for i in micro)) for device in range(2) for micro in plan.micro_batches(0, device)
     )
     assert all(highest <= lowest for (_, highest), (lowest, _) in pairwise(ranges))
+
+
+def test_a_number_of_steps_shows_as_many_examples_whatever_their_number() -> None:
+    few, many = (plan_batches([10] * count, Trainer(batch_size=8, max_steps=9, max_epochs=3), seed=0).global_batches for count in (20, 200))
+    assert [len(each) for each in few] == [len(each) for each in many] == [8] * 9
+    shown = Counter(chain.from_iterable(few))
+    assert set(shown) == set(range(20)), "passes begin again"
+    assert set(shown.values()) == {3, 4}
 
 
 @settings(deadline=None, max_examples=50)
