@@ -221,7 +221,7 @@ def test_a_word_that_can_be_read_but_does_not_fit_is_not_repeated_either() -> No
 
 def test_an_option_that_there_is_not_is_one_line_without_its_value() -> None:
     for words in (["--api-key=hush", "seed=1"], ["--api-key", "hush"]):
-        with pytest.raises(ConfigError, match=r"^run\.py has no option --api-key; settings are given as KEY=VALUE, and --help lists them$"):
+        with pytest.raises(ConfigError, match=r"^cotexp run has no option --api-key; settings are given as KEY=VALUE, and --help lists them$"):
             command_line.read_command(words)
 
 

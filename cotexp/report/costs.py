@@ -202,7 +202,7 @@ def equality(rows: Sequence[ArmRow]) -> Iterator[str]:
     unequal = [f"{row.label} ({', '.join(parts)})" for row, baseline in pairs if (parts := [*_factors(row, baseline)])]
     if unequal:
         yield (
-            f"Not at equal training, against the baseline: {'; '.join(unequal)}. trainer.max_tokens or trainer.max_flops makes arms equal; "
+            f"Not at equal training, against the baseline: {'; '.join(unequal)}. trainer.max_tokens or trainer.max_petaflops makes arms equal; "
             "trainer.max_steps fixes the steps."
         )
     else:
@@ -225,7 +225,7 @@ def _among(rows: Sequence[ArmRow]) -> Iterator[str]:
         if numbers and max(numbers) > EQUAL_RATIO * min(numbers):
             parts.append(f"{what} from {min(numbers):.3g} to {max(numbers):.3g}")
     yield (
-        f"Not at equal training: {', '.join(parts)} over the arms. trainer.max_tokens or trainer.max_flops makes arms equal."
+        f"Not at equal training: {', '.join(parts)} over the arms. trainer.max_tokens or trainer.max_petaflops makes arms equal."
         if parts
         else f"At equal training: tokens and FLOPs of the arms are within {EQUAL_RATIO - 1:.0%} of each other."
     )

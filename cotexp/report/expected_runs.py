@@ -21,7 +21,7 @@ from cotexp.settings.evaluation import MODES
 from cotexp.settings.root import Settings, config_dir_words
 from cotexp.store.stored_files import Damaged, settings_of
 
-BUDGETS = ("trainer.max_steps", "trainer.max_tokens", "trainer.max_flops")
+BUDGETS = ("trainer.max_steps", "trainer.max_tokens", "trainer.max_petaflops")
 """Settings of the length of a fine-tuning that are in `identity` only if they are set."""
 
 

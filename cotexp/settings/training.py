@@ -67,15 +67,13 @@ class Trainer(Section):
         "Training tokens in place of max_epochs, so that runs are compared at equal tokens: prompts count, padding does not, and training ends with "
         "the step that reaches them; by default max_epochs decides.",
         low=1,
-        most=1e15,
         keyed=IF_SET,
     )
-    max_flops: float | None = setting(
+    max_petaflops: float | None = setting(
         None,
-        "Floating-point operations (FLOPs) in place of max_epochs, so that runs are compared at equal compute: training ends with the step that "
-        "reaches them; by default max_epochs decides.",
+        "10^15 floating-point operations (FLOPs) in place of max_epochs, so that runs are compared at equal compute: training ends with the step "
+        "that reaches them; by default max_epochs decides.",
         above=0,
-        most=1e30,
         keyed=IF_SET,
     )
     warmup_ratio: float = setting(0.1, "Share of the steps in which the learning rate rises.", low=0, high=1)
@@ -152,13 +150,13 @@ class Trainer(Section):
     @property
     def budget(self) -> tuple[str, float] | None:
         """Name and value of the setting that ends the fine-tuning in place of max_epochs, if any."""
-        budgets = {"max_steps": self.max_steps, "max_tokens": self.max_tokens, "max_flops": self.max_flops}
+        budgets = {"max_steps": self.max_steps, "max_tokens": self.max_tokens, "max_petaflops": self.max_petaflops}
         return next(((name, value) for name, value in budgets.items() if value is not None), None)
 
     def contradictions(self) -> Iterator[str]:
-        if sum(each is not None for each in (self.max_steps, self.max_tokens, self.max_flops)) > 1:
-            own = f"max_steps={self.max_steps}, max_tokens={self.max_tokens} and max_flops={self.max_flops}"
-            yield f"max_steps, max_tokens and max_flops each set the length of the fine-tuning, so one of them at most can be given; got {own}"
+        if sum(each is not None for each in (self.max_steps, self.max_tokens, self.max_petaflops)) > 1:
+            own = f"max_steps={self.max_steps}, max_tokens={self.max_tokens} and max_petaflops={self.max_petaflops}"
+            yield f"max_steps, max_tokens and max_petaflops each set the length of the fine-tuning, so one of them at most can be given; got {own}"
         if self.frozen_dtype in ("bfloat16", "nf4") and (self.tuning, self.precision) != ("lora", "bfloat16"):
             own = f"tuning={self.tuning} and precision={self.precision}"
             yield f"frozen_dtype={self.frozen_dtype} needs tuning=lora and precision=bfloat16; got {own}"

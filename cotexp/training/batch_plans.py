@@ -92,7 +92,7 @@ def _num_steps(lengths: Sequence[int], flops: Sequence[int], trainer: Trainer, s
     if trainer.budget is None:
         return max(1, round(len(lengths) * trainer.max_epochs / trainer.batch_size))
     name, budget = trainer.budget
-    costs = {"max_steps": [1 / trainer.batch_size] * len(lengths), "max_tokens": lengths, "max_flops": flops}[name]
+    costs = {"max_steps": [1 / trainer.batch_size] * len(lengths), "max_tokens": lengths, "max_petaflops": [each / 1e15 for each in flops]}[name]
     most = MOST_EPOCHS * sum(costs)
     if budget > most:
         raise ConfigError(

@@ -69,10 +69,10 @@ def _numel(parameter: torch.Tensor) -> int:
 
 def check_budget(config: Any, trainer: Trainer) -> None:
     """Raises: ConfigError if the trainer's budget is of FLOPs, and those of a model with this configuration cannot be counted."""
-    if trainer.max_flops is not None and _widths(config) is None:
+    if trainer.max_petaflops is not None and _widths(config) is None:
         raise ConfigError(
-            f"trainer.max_flops needs a model whose layers are all attention, whose FLOPs can be counted; got a {config.model_type} with "
-            f"{trainer.max_flops:.4g}; take trainer.max_tokens"
+            f"trainer.max_petaflops needs a model whose layers are all attention, whose FLOPs can be counted; got a {config.model_type} with "
+            f"{trainer.max_petaflops:.4g}; take trainer.max_tokens"
         )
 
 

@@ -131,7 +131,7 @@ def test_a_baseline_that_one_table_has_leaves_the_other_its_own(outputs: Path, m
 
 def test_a_run_made_before_a_budget_existed_is_no_run_of_that_budget(tmp_path: Path, points: list[GridPoint]) -> None:
     trainer = dataclasses.asdict(points[0].settings)["trainer"]
-    for name in ("max_steps", "max_tokens", "max_flops"):
+    for name in ("max_steps", "max_tokens", "max_petaflops"):
         assert trainer.pop(name) is None
     write_point(tmp_path, 0, points[0], "1100", trainer=trainer)
     assert len(made(tmp_path).gaps) == len(points) - 1

@@ -13,6 +13,7 @@ from sample_records import rationale, rewrite
 from cotexp.compressions.macc import Macc
 from cotexp.compressions.none import NoCompression
 from cotexp.compressions.reference import ReferenceRounds
+from cotexp.compressions.rewriting import ToRewrite
 from cotexp.compressions.single_round import SingleRound
 from cotexp.compressions.truncate import Truncation
 from cotexp.methods.rounds import Stop, outcome_of
@@ -204,7 +205,7 @@ def test_a_decision_never_changes_when_later_rounds_appear(
 
 
 def test_the_prompt_of_a_round_holds_question_text_and_answer() -> None:
-    text = Macc(prompt="Q {question} R {rationale} A {answer}").rewrite_prompt(question="{how}", text="3 {+} 4", answer="7")
+    text = Macc(prompt="Q {question} R {rationale} A {answer}").rewrite_prompt(ToRewrite("{how}", "", "3 {+} 4", "7", 1, 3, 3))
     assert text == "Q {how} R 3 {+} 4 A 7"
 
 

@@ -168,8 +168,8 @@ def test_runs_differ_in_a_budget_that_one_of_them_has_and_not_in_a_setting_that_
 def test_a_run_from_before_a_budget_existed_is_an_arm_with_those_that_leave_it_at_its_default(tmp_path: Path) -> None:
     trainer = {"name": "single", "learning_rate": 1e-4}
     write_arm(tmp_path, "a", COSTS, trainer=trainer)
-    write_arm(tmp_path, "b", COSTS, trainer={**trainer, "max_tokens": None, "max_steps": None, "max_flops": None}, seed=1)
-    write_arm(tmp_path, "c", COSTS, trainer={**trainer, "max_tokens": 500, "max_steps": None, "max_flops": None}, seed=1)
+    write_arm(tmp_path, "b", COSTS, trainer={**trainer, "max_tokens": None, "max_steps": None, "max_petaflops": None}, seed=1)
+    write_arm(tmp_path, "c", COSTS, trainer={**trainer, "max_tokens": 500, "max_steps": None, "max_petaflops": None}, seed=1)
     rows = made(tmp_path).tables[0].rows
     assert sorted(row.seeds for row in rows) == [(0, 1), (1,)]
     assert any("trainer.max_tokens=500" in row.label for row in rows)

@@ -91,8 +91,10 @@ def test_flops_of_recurrent_layers_are_not_given_and_a_budget_of_them_is_refused
     assert costs.size_of(model) is None
     assert costs.flops_of(None, [example(2, 3)]) == []
     costs.check_budget(model.config, Trainer(max_tokens=100))
-    with pytest.raises(ConfigError, match=rf"^trainer\.max_flops needs a model whose layers are all attention.* got a {name.lower()} .*max_tokens$"):
-        costs.check_budget(model.config, Trainer(max_flops=1e9))
+    with pytest.raises(
+        ConfigError, match=rf"^trainer\.max_petaflops needs a model whose layers are all attention.* got a {name.lower()} .*max_tokens$"
+    ):
+        costs.check_budget(model.config, Trainer(max_petaflops=1e9))
 
 
 def test_tokens_and_flops_are_summed_over_all_steps_not_over_the_training_set() -> None:
@@ -119,7 +121,7 @@ def test_the_budget_of_each_kind_ends_with_the_step_that_reaches_it() -> None:
         ({"max_tokens": 200}, 4),
         ({"max_tokens": 201}, 5),
         ({"max_tokens": 1}, 1),
-        ({"max_flops": 20.0}, 4),
+        ({"max_petaflops": 19.5e-15}, 4),
     ):
         plan = plan_batches(lengths, Trainer(batch_size=2, **budget), seed=3, flops=flops)
         assert len(plan.global_batches) == steps, budget
@@ -127,16 +129,18 @@ def test_the_budget_of_each_kind_ends_with_the_step_that_reaches_it() -> None:
         assert plan.global_batches == longer.global_batches[:steps], "the same order of the data"
 
 
-@pytest.mark.parametrize("budgets", [{"max_steps": 3, "max_tokens": 5}, {"max_tokens": 5, "max_flops": 1e9}, {"max_steps": 3, "max_flops": 1e9}])
+@pytest.mark.parametrize(
+    "budgets", [{"max_steps": 3, "max_tokens": 5}, {"max_tokens": 5, "max_petaflops": 1e9}, {"max_steps": 3, "max_petaflops": 1e9}]
+)
 def test_two_budgets_are_refused_and_one_is_part_of_the_key_where_it_is_set_alone(budgets: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"^max_steps, max_tokens and max_flops each set the length of the fine-tuning, so one of them at most"):
+    with pytest.raises(ConfigError, match=r"^max_steps, max_tokens and max_petaflops each set the length of the fine-tuning, so one of them at most"):
         Trainer(**budgets)
-    assert not {*keyed(Trainer())} & {"max_steps", "max_tokens", "max_flops"}, "fine-tuned models of earlier versions keep their keys"
+    assert not {*keyed(Trainer())} & {"max_steps", "max_tokens", "max_petaflops"}, "fine-tuned models of earlier versions keep their keys"
     for name, value in budgets.items():
         assert keyed(Trainer(**{name: value}))[name] == value
 
 
-@pytest.mark.parametrize("budget", [{"max_steps": 10**9}, {"max_tokens": 10**15}, {"max_flops": 1e30}])
+@pytest.mark.parametrize("budget", [{"max_steps": 10**9}, {"max_tokens": 10**9}, {"max_petaflops": 1e9}])
 def test_a_budget_of_more_passes_than_max_epochs_may_have_is_refused(budget: dict[str, Any]) -> None:
     [name] = budget
     with pytest.raises(ConfigError, match=rf"^trainer\.{name} must be at most [\d.e+]+ here, 10,000 passes over 4 training examples; got 1e\+"):

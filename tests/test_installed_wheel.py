@@ -89,7 +89,7 @@ def test_the_wheel_has_the_settings_files_and_all_else_that_the_package_reads(bu
     (source,) = built.glob("*.tar.gz")
     with tarfile.open(source) as archive:
         names = {each.partition("/")[2] for each in archive.getnames()}
-    assert {"conf/config.yaml", "run.py", "pyproject.toml", "constraints.txt", "tests/test_installed.py"} <= names
+    assert {"conf/config.yaml", "run.py", "pyproject.toml", "constraints.txt", "tests/test_installed_wheel.py"} <= names
 
 
 @pytest.mark.slow
