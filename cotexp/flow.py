@@ -142,7 +142,8 @@ def computed(context: Context, walk: Walk, folder: Path) -> Metrics:
         write_training_set(made, folder)
         with walk.stage(checkpoint, context):
             trained = checkpoint.make(context, checkpoint.make_examples(context, made.chosen, made.compressed))
-        metrics |= metrics_of(context, made) | {f"training/{name}": value for name, value in read_json(trained / "training.json").items()}
+        numbers = {name: value for name, value in read_json(trained / "training.json").items() if not isinstance(value, str)}
+        metrics |= metrics_of(context, made) | {f"training/{name}": value for name, value in numbers.items()}
         context.on_metrics(metrics)
     return metrics | measured(context, walk) | walk.clock.seconds
 

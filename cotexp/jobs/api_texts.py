@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from cotexp import credentials, progress
+from cotexp.records import WITHOUT_TEXT
 from cotexp.settings.base import ConfigError
 from cotexp.settings.root import Settings
 from cotexp.settings.server import ApiServer
@@ -79,6 +80,19 @@ def metrics(context: Context, role: str, specs: Sequence[Spec]) -> dict[str, flo
         f"{role}/num_lowered_limits": sum("lowered_to" in usage for usage in usages),
         f"{role}/cost_dollars": sum(usage.get("cost", 0.0) for usage in usages),
     }
+
+
+def used(context: Context, role: str, specs: Sequence[Spec], ids: Collection[str]) -> dict[str, float]:
+    """Tokens and dollars of the texts that this run reads, by the server's account; those of other runs in the same ledgers do not count.
+
+    What the server does not report, and dollars without a price, are left out.
+    """
+    found = [row for spec in specs for name, row in context.store.ledger(spec).read(frozenset(ids)).items() if name in ids]
+    usages = [row["usage"] for row in found if row["finish_reason"] not in WITHOUT_TEXT or "prompt_tokens" in row["usage"]]
+    names = {"num_tokens_in": "prompt_tokens", "num_tokens_out": "completion_tokens"}
+    tokens = {f"{role}/{name}": sum(each[key] for each in usages) for name, key in names.items() if all(key in each for each in usages)}
+    dollars = sum(row["usage"].get("cost", 0.0) for row in found)
+    return tokens | ({f"{role}/dollars": dollars} if dollars else {})
 
 
 def servers(settings: Settings) -> Iterator[tuple[str, ApiServer]]:

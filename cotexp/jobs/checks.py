@@ -40,7 +40,7 @@ def check_models(context: Context) -> None:
     Raises: ConfigError that names setting, folder and tensors; StoreError for a stored model whose files have changed.
     """
     from cotexp.models import adapters, loading, weights
-    from cotexp.training import packing
+    from cotexp.training import costs, packing
 
     settings = context.settings
     check_unchanged(context.base.folder)
@@ -49,6 +49,7 @@ def check_models(context: Context) -> None:
         shapes = loading.check(context.base, settings.model, "model.path")
         if settings.trains:
             packing.check_kind(shapes.config.is_encoder_decoder, settings.trainer)
+            costs.check_budget(shapes.config, settings.trainer)
         if settings.trains and settings.trainer.tuning == "lora" and not context.store.has_artifact(checkpoint.spec(context)):
             adapters.check_targets(shapes, settings.trainer.lora)
     for role, files in {"teacher": context.teacher, "compressor": context.compressor}.items():

@@ -179,6 +179,11 @@ def can_split(model: Any) -> bool:
     return _known[model]
 
 
+def is_split(model: Any) -> bool:
+    """Whether `can_split` was true of this model; also if it was not asked. It computes nothing."""
+    return _known.get(model, True)
+
+
 @torch.no_grad()
 def _difference(model: Any) -> float:
     """The largest difference between logits from the last hidden states and plain ones, as a share of the largest."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cotexp.settings.base import Section, setting
+from cotexp.settings.base import IF_SET, Section, setting
+
+MOST_EPOCHS = 10_000
+"""Most passes over the training examples, however the length of a fine-tuning is set."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,7 +46,26 @@ class Trainer(Section):
     lora: Lora = setting(Lora, "Adapter settings; read only with tuning=lora.")
     learning_rate: float = setting(2e-5, "Peak learning rate (MACC, second-hand: 2e-5).", above=0, high=1)
     batch_size: int = setting(32, "Examples per optimiser step over all devices (MACC, second-hand: 32).", low=1)
-    max_epochs: float = setting(3.0, "Passes over the training examples (MACC, second-hand: 3).", above=0, most=10_000)
+    max_epochs: float = setting(3.0, "Passes over the training examples (MACC, second-hand: 3).", above=0, most=MOST_EPOCHS)
+    max_steps: int | None = setting(
+        None, "Optimiser steps in place of max_epochs, so that runs are compared at equal steps; by default max_epochs decides.", low=1, keyed=IF_SET
+    )
+    max_tokens: int | None = setting(
+        None,
+        "Training tokens in place of max_epochs, so that runs are compared at equal tokens: prompts count, padding does not, and training ends with "
+        "the step that reaches them; by default max_epochs decides.",
+        low=1,
+        most=1e15,
+        keyed=IF_SET,
+    )
+    max_flops: float | None = setting(
+        None,
+        "Floating-point operations (FLOPs) in place of max_epochs, so that runs are compared at equal compute: training ends with the step that "
+        "reaches them; by default max_epochs decides.",
+        above=0,
+        most=1e30,
+        keyed=IF_SET,
+    )
     warmup_ratio: float = setting(0.1, "Share of the steps in which the learning rate rises.", low=0, high=1)
     weight_decay: float = setting(0.0, "Decoupled weight decay.", low=0, most=100)
     gradient_clip: float = setting(1.0, "Largest gradient norm.", above=0)
@@ -115,7 +137,16 @@ class Trainer(Section):
         """Number format of the weights that are not trained; float32 if every weight is."""
         return (self.frozen_dtype or self.precision) if self.tuning == "lora" else "float32"
 
+    @property
+    def budget(self) -> tuple[str, float] | None:
+        """Name and value of the setting that ends the fine-tuning in place of max_epochs, if any."""
+        budgets = {"max_steps": self.max_steps, "max_tokens": self.max_tokens, "max_flops": self.max_flops}
+        return next(((name, value) for name, value in budgets.items() if value is not None), None)
+
     def contradictions(self) -> Iterator[str]:
+        if sum(each is not None for each in (self.max_steps, self.max_tokens, self.max_flops)) > 1:
+            own = f"max_steps={self.max_steps}, max_tokens={self.max_tokens} and max_flops={self.max_flops}"
+            yield f"max_steps, max_tokens and max_flops each set the length of the fine-tuning, so one of them at most can be given; got {own}"
         if self.frozen_dtype in ("bfloat16", "nf4") and (self.tuning, self.precision) != ("lora", "bfloat16"):
             own = f"tuning={self.tuning} and precision={self.precision}"
             yield f"frozen_dtype={self.frozen_dtype} needs tuning=lora and precision=bfloat16; got {own}"

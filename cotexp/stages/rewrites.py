@@ -35,16 +35,23 @@ def spec(context: Context, task: str) -> Spec | None:
 
 
 def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
-    """What the server was asked for and paid, if there is one."""
+    """What the server was asked for and paid, if there is one, and its tokens in this run's rounds."""
     own = ledgers(context, spec)
-    return api_texts.metrics(context, "compressor", own) if own else {}
+    if not own:
+        return {}
+    ids = {_row_id(each.id, each.prompt_hash) for run in made.rounds.values() for each in run}
+    return api_texts.metrics(context, "compressor", own) | api_texts.used(context, "compressor", own, ids)
+
+
+def _row_id(round_id: str, prompt_hash: str) -> str:
+    return f"{round_id}/{prompt_hash}"
 
 
 def make(context: Context, task: str, prompts: Mapping[str, str], number: int) -> dict[str, Row]:
     """Id -> what the server wrote for its prompt, in round `number`."""
     own = spec(context, task)
     assert own is not None
-    names = {each: f"{each}/{hash_of([prompt])}" for each, prompt in prompts.items()}
+    names = {each: _row_id(each, hash_of([prompt])) for each, prompt in prompts.items()}
     asked = {names[each]: prompt for each, prompt in prompts.items()}
     texts = api_texts.texts(context, "compressor", own, asked, of_role=ledgers(context, spec), what=f"rewrites, {number}")
     return {each: texts[name] for each, name in names.items()}

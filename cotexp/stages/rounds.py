@@ -69,10 +69,27 @@ def add(context: Context, made: TrainingSet) -> None:
 
 
 def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
-    """How many rewrites there are, and how many of them cannot be used, by outcome; nothing where no compressor was asked."""
+    """How many rewrites there are, and how many of them cannot be used, by outcome, and the tokens of a compressor on this machine; nothing where
+    no compressor was asked.
+    """
     outcomes: list[str] = [each.outcome for run in made.rounds.values() for each in run]
     failed = ("length", *WITHOUT_TEXT)
-    return {"rounds/num_written": len(outcomes), **{f"rounds/num_{each}": outcomes.count(each) for each in failed}} if outcomes else {}
+    if not outcomes:
+        return {}
+    counts = {"rounds/num_written": len(outcomes), **{f"rounds/num_{each}": outcomes.count(each) for each in failed}}
+    return counts | (_num_tokens(context, made) if context.compressor is not None else {})
+
+
+def _num_tokens(context: Context, made: TrainingSet) -> dict[str, float]:
+    """Tokens that the compressor read and wrote, in texts of prompts and rounds, by the tokenizer of the model that is trained."""
+    count, questions = load_encoder(context).count, {each.id: each for each in context.training_questions}
+    read = written = 0
+    for each in made.chains:
+        if run := made.rounds.get(each.id, []):
+            lengths = [each.num_cot_tokens, *(one.num_tokens for one in run)]
+            read += len(run) * count(_prompt(context, questions[each.question_id], each, "")) + sum(lengths[:-1])
+            written += sum(lengths[1:])
+    return {"compressor/num_tokens_in": read, "compressor/num_tokens_out": written}
 
 
 def _of_task(context: Context, task: str, chains: Sequence[Rationale], questions: Mapping[str, Question]) -> Rounds:
@@ -121,10 +138,16 @@ def _chunk_size(context: Context, rationales: dict[str, Rationale], rounds: Roun
 
 def _rewriting(context: Context, question: Question, rationale: Rationale, rounds: Rounds) -> tuple[str, str]:
     """(the chain that is rewritten next, what the compressor is asked)."""
-    rule = context.settings.compression
     previous = rounds[rationale.id][-1].text if rounds[rationale.id] else rationale.cot.strip()
+    return previous, _prompt(context, question, rationale, previous)
+
+
+def _prompt(context: Context, question: Question, rationale: Rationale, text: str) -> str:
+    """What the compressor is asked, to rewrite `text`."""
+    rule = context.settings.compression
     answer = question.answer if rule.prompt_answer == "gold" else rationale.answer or ""
-    return previous, rule.rewrite_prompt(question=question.text, text=previous, answer=answer)
+    prompt: str = rule.rewrite_prompt(question=question.text, text=text, answer=answer)
+    return prompt
 
 
 def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds: Rounds, number: int) -> Compute:

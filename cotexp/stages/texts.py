@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from cotexp.jobs import api_texts
-from cotexp.jobs.engines import load_engine
+from cotexp.jobs.engines import load_encoder, load_engine
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
 from cotexp.settings.base import keyed
 from cotexp.settings.models import PretrainedModel
-from cotexp.stages.context import API, Context, Emit, environment, ledgers, parent
+from cotexp.stages.context import API, Context, Emit, environment, ledgers, parent, teacher_model
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
@@ -44,8 +45,21 @@ def _asked(context: Context, task: str, environment: dict[str, Any]) -> dict[str
 
 
 def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
-    """What the server was asked for and paid, if there is one."""
-    return api_texts.metrics(context, "teacher", ledgers(context, spec)) if context.settings.teacher.server is not None else {}
+    """What the server was asked for and paid, if there is one, and the tokens of this run's rationales: by its account, or by the tokenizer of the
+    model that is trained. Worked solutions of a task cost nothing; nobody knows the prompts of recorded texts.
+    """
+    teacher = context.settings.teacher
+    if teacher.server is not None:
+        own = ledgers(context, spec)
+        return api_texts.metrics(context, "teacher", own) | api_texts.used(context, "teacher", own, {each.id for each in made.written})
+    if teacher.needs_references:
+        return {}
+    found: dict[str, float] = {"teacher/num_tokens_out": sum(each.num_tokens for each in made.written)}
+    if teacher_model(context.settings) is not None:
+        encoder, asked = load_encoder(context), Counter(each.question_id for each in made.written)
+        lengths = {each.id: len(encoder.prompt(context.prompt_for(each))) for each in context.training_questions if each.id in asked}
+        found["teacher/num_tokens_in"] = sum(lengths[name] * count for name, count in asked.items())
+    return found
 
 
 def make(context: Context, task: str, questions: Mapping[str, Question], ids: Sequence[str]) -> dict[str, Row]:

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -21,7 +22,8 @@ from cotexp.models.encoding import Encoded
 from cotexp.models.identity import device_type
 from cotexp.models.rope import RopeLimit
 from cotexp.records import Form
-from cotexp.settings.training import Trainer
+from cotexp.settings.base import ConfigError
+from cotexp.settings.training import MOST_EPOCHS, Trainer
 
 FORMS: tuple[Form, ...] = ("full", "compress", "rewrite")
 NO_KIND = -1
@@ -118,18 +120,36 @@ def cut(lengths: Sequence[int], indices: Iterable[int], *, max_rows: int, max_to
     return parts
 
 
-def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int, padding_free: bool = False) -> BatchPlan:
-    """The global batches of `max_epochs` passes over examples of these lengths in tokens, in whole steps.
+def plan_batches(lengths: Sequence[int], trainer: Trainer, *, seed: int, padding_free: bool = False, flops: Sequence[int] = ()) -> BatchPlan:
+    """The global batches of `max_epochs` passes over examples of these lengths in tokens, in whole steps, or of the trainer's budget.
 
-    Every pass is a new permutation. One more pass completes the last batch.
+    Every pass is a new permutation. One more pass completes the last batch. `flops` are those of each example, for a budget of them.
+    Raises: ConfigError for a budget of too many passes.
     """
-    steps = max(1, round(len(lengths) * trainer.max_epochs / trainer.batch_size))
     stream = _permutations(len(lengths), seed)
-    batches = [[next(stream) for _ in range(trainer.batch_size)] for _ in range(steps)]
+    batches = [[next(stream) for _ in range(trainer.batch_size)] for _ in range(_num_steps(lengths, flops, trainer, seed))]
     share = trainer.batch_size // trainer.num_workers
     rows = trainer.micro_batch_size or (share if padding_free else _default_rows(share))
     cuts = [cut(lengths, each, max_rows=rows, max_tokens=max_tokens(trainer), padding_free=padding_free) for each in batches]
     return BatchPlan(batches, list(lengths), trainer.num_workers, cuts, padding_free)
+
+
+def _num_steps(lengths: Sequence[int], flops: Sequence[int], trainer: Trainer, seed: int) -> int:
+    """Steps of `max_epochs`, or until the first step that reaches the trainer's budget."""
+    if trainer.budget is None:
+        return max(1, round(len(lengths) * trainer.max_epochs / trainer.batch_size))
+    name, budget = trainer.budget
+    costs = {"max_steps": [1 / trainer.batch_size] * len(lengths), "max_tokens": lengths, "max_flops": flops}[name]
+    most = MOST_EPOCHS * sum(costs)
+    if budget > most:
+        raise ConfigError(
+            f"trainer.{name} must be at most {most:.4g} here, {MOST_EPOCHS:,} passes over {len(lengths):,} training examples; got {budget:.4g}"
+        )
+    if name == "max_steps":
+        return int(budget)
+    spent = accumulate(costs[index] for index in _permutations(len(lengths), seed))
+    num_examples = next(number for number, total in enumerate(spent, 1) if total >= budget)
+    return math.ceil(num_examples / trainer.batch_size)
 
 
 def max_tokens(trainer: Trainer) -> int:

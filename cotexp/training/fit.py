@@ -17,14 +17,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from cotexp import durable, signals
-from cotexp.models import adapters, loading
+from cotexp.models import adapters, head, loading
 from cotexp.models.encoding import Encoded, Encoder
 from cotexp.models.rope import RopeLimit
 from cotexp.records import Example
 from cotexp.settings.base import ConfigError
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.training import Trainer
-from cotexp.training import packing, resumable
+from cotexp.training import costs, packing, resumable
 from cotexp.training.data import BatchPlan, EncodedExample, MixtureData, max_tokens, plan_batches
 from cotexp.training.modules import MultitaskModule
 from cotexp.training.recorder import BEST, CURVE, RESUMABLE, CurveRow, Recorder
@@ -67,7 +67,8 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     train, num_too_long = _encode(job.train, encoder, limits, task_of, "training")
     validation, num_validation_too_long = _encode(job.validation, encoder, limits, task_of, "validation")
     check_sides([len(each.encoded.ids) for each in (*train, *validation)], RopeLimit.of(model), job.trainer)
-    plan = _plan(job, train, is_encoder_decoder=limits.reads_apart)
+    size, num_parameters = costs.size_of(model), costs.num_parameters(model)
+    plan = _plan(job, train, costs.flops_of(size, train), is_encoder_decoder=limits.reads_apart)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     data = MixtureData(train, validation, plan, pad_id, max_tokens=max_tokens(job.trainer), encoder_decoder=limits.reads_apart)
     if job.trainer.num_workers == 1:
@@ -83,19 +84,16 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
         with signals.at_safe_points("the end of this training step, with a checkpoint"):
             trainer.fit(module, data)
     if trainer.is_global_zero:
-        counts = {
-            "num_examples": len(train),
-            "num_too_long": num_too_long,
-            "num_validation_examples": len(validation),
-            "num_validation_too_long": num_validation_too_long,
-            "num_supervised_tokens": sum(sum(each.encoded.loss_mask) for each in train),
-        }
+        counts: dict[str, Any] = {"num_examples": len(train), "num_too_long": num_too_long}
+        counts |= {"num_validation_examples": len(validation), "num_validation_too_long": num_validation_too_long, "num_parameters": num_parameters}
+        size = size and size._replace(head_reads_all=not head.is_split(model))
+        counts |= costs.spent(plan, train, costs.flops_of(size, train)) | costs.hours(job.trainer, recorder.seconds)
         _finish(job, *(_load(job) if is_sharded(job.trainer) else (model, tokenizer)), recorder, counts)
 
 
-def _plan(job: FitJob, train: Sequence[EncodedExample], *, is_encoder_decoder: bool) -> BatchPlan:
+def _plan(job: FitJob, train: Sequence[EncodedExample], flops: Sequence[int], *, is_encoder_decoder: bool) -> BatchPlan:
     padding_free = packing.is_padding_free(job.trainer, job.model.attn_implementation, is_encoder_decoder=is_encoder_decoder)
-    return plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed, padding_free=padding_free)
+    return plan_batches([len(each.encoded.ids) for each in train], job.trainer, seed=job.seed, padding_free=padding_free, flops=flops)
 
 
 def _load(job: FitJob) -> tuple[Any, Any]:
@@ -218,7 +216,7 @@ def check_sides(lengths: list[int], limit: RopeLimit | None, trainer: Trainer) -
         )
 
 
-def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts: dict[str, int]) -> None:
+def _finish(job: FitJob, model: Any, tokenizer: Any, recorder: Recorder, counts: dict[str, Any]) -> None:
     """Load the best weights into `model`, which must not be sharded, and save it."""
     model.load_state_dict({name.removeprefix("model."): each for name, each in load_file(recorder.best).items()}, strict=False)
     recorder.owner.check()

@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 from cotexp import durable, ownership, signals
 from cotexp.settings.training import Trainer
 from cotexp.training import resumable
-from cotexp.training.resumable import Progress
 from cotexp.training.sharding import gathered, trained_parameters
 
 CurveRow = dict[str, float]
@@ -36,8 +35,18 @@ class Recorder(pl.Callback):
         self.seconds_between_checkpoints = trainer.checkpoint_every_seconds
         self.done, self.owner = resumable.progress(self.resumable), ownership.owner(folder)
         self.last_checkpoint, self.seconds_of_checkpoint = time.monotonic(), 0.0
+        self.seconds_before, self.started = self.done.seconds, time.monotonic()
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of the fine-tuning so far, with validations and checkpoints, and with those before a restart; None if these are unknown.
+
+        What a killed process did after its last checkpoint is done again, and counts once.
+        """
+        return None if self.seconds_before is None else self.seconds_before + time.monotonic() - self.started
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        self.started = time.monotonic()
         if self.done.step:
             resumable.restore(self.resumable, module, trainer.optimizers[0])
 
@@ -68,6 +77,7 @@ class Recorder(pl.Callback):
         if trainer.is_global_zero:
             self.owner.check()
             durable.sync(self.curve)  # on the disk, a checkpoint must not be ahead of the curve
+        self.done = self.done._replace(seconds=self.seconds)
         resumable.save(self.resumable, module, trainer.optimizers[0], self.done, writes=trainer.is_global_zero)
         self.last_checkpoint = time.monotonic()
         self.seconds_of_checkpoint = self.last_checkpoint - started
@@ -87,7 +97,7 @@ class Recorder(pl.Callback):
         module.check_finite(losses["loss"], module.step)
         self._write(trainer, {"step": module.step, **{f"validation/{name}": value for name, value in losses.items()}})
         if losses["loss"] < self.done.best_loss:
-            self.done = Progress(module.step, losses["loss"], module.step)
+            self.done = self.done._replace(best_loss=losses["loss"], best_step=module.step)
             weights = {}
             for name, each in trained_parameters(module):
                 weight = gathered(each).detach()  # no device holds more than one whole tensor
