@@ -54,7 +54,7 @@ class Selection(Section):
     )
     common_diversity: float = setting(
         COMMON_DIVERSITY,
-        "Jaccard similarity of word 3-grams from which equal_questions counts two rationales as one; at most the diversity of any compared selection.",
+        "Jaccard similarity of word 3-grams from which equal_questions counts two rationales as one; at most the diversity of any selection.",
         above=0,
         high=1,
         keyed=IF_SET,
