@@ -73,7 +73,7 @@ def test_all_arms_of_one_number_train_on_the_same_question_and_equally_often() -
         for sweep in ("morsd/filters", "morsd/difficulty")
         for point in declared_reports.grid(("experiment=morsd/weak_teacher", f"sweep={sweep}", "seed=0", "selection.k=1"))
     ]
-    assert {point.trainer.max_steps for point in points} == {120}
+    assert {point.trainer.max_steps for point in points} == {200}
     assert {point.selection.common_diversity for point in points} == {0.95}
     assert all(point.selection.equal_questions for point in points)
     for k, is_trained in ((2, True), (3, True), (4, False)):
