@@ -71,7 +71,7 @@ def page() -> Page:
 
 
 class Advance(Protocol):
-    """Counts one more row, or sets `total` and `completed`."""
+    """Counts one more row, or sets `total` and `completed`; with `total` alone nothing is counted."""
 
     def __call__(self, row: Any = None, *, total: int | None = None, completed: int | None = None) -> None: ...
 
@@ -89,6 +89,9 @@ def bar(what: str, total: int) -> Iterator[Advance]:
 
     def advance(row: Any = None, *, total: int | None = None, completed: int | None = None) -> None:
         nonlocal count, reached, dollars, logged_at, watched_at
+        if total is not None and completed is None:
+            shown.update(task, total=total)
+            return
         if count == 0:
             shown.start()
         if completed is None or completed > reached:  # a step and the validation after it are one

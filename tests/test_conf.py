@@ -40,6 +40,8 @@ NEEDS: dict[str, list[str]] = {
     "teacher=faithful_cot": ["experiment=none", "task=svamp"],
     "sweep=morsd/arms": ["experiment=morsd/arithmetic"],
     "sweep=morsd/full_size": ["experiment=morsd/arithmetic"],
+    "sweep=morsd/filters": ["experiment=morsd/weak_teacher"],
+    "sweep=morsd/difficulty": ["experiment=morsd/weak_teacher"],
     "sweep=morsd/students": ["experiment=morsd/gsm8k"],
     "sweep=morsd/selections": ["experiment=morsd/gsm8k"],
     "model=scratch": ["experiment=tiny"],

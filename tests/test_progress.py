@@ -33,6 +33,16 @@ def test_rows_without_a_price_and_bars_without_a_total_are_shown_without(monkeyp
     assert "dollars" not in caplog.text
 
 
+def test_a_total_alone_counts_no_row_and_the_time_left_follows_from_it(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(progress, "NOTE_SECONDS", -1.0)
+    times = itertools.count(step=2.0)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    with caplog.at_level(logging.INFO, logger="cotexp"), progress.bar("texts", 1000) as advance:
+        advance(total=4)
+        advance({"id": "a"})
+    assert caplog.messages[0] == "texts: 1 of 4, 2.0 s each, 0:00:06 left"
+
+
 def test_a_step_and_the_validation_after_it_count_once_also_in_a_resumed_fine_tuning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="cotexp"), progress.bar("training", 0) as advance:
         for step in (41, 42, 42, 43, 44, 44):

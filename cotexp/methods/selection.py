@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from cotexp.records import Rationale, Score, Selected
 from cotexp.selections.base import Selection
-from cotexp.selections.filters import COMMON_DIVERSITY, accurate, diverse, usable
+from cotexp.selections.filters import accurate, diverse, usable
 from cotexp.selections.orders import spread
 
 
@@ -28,7 +28,7 @@ def select(
     for question_id, written in rationales.items():
         left = usable(written)
         counts = {"written": len(written), "usable": len(left)}
-        takes_part = not selection.equal_questions or len(diverse(accurate(left), COMMON_DIVERSITY)) >= (selection.k or 1)
+        takes_part = not selection.equal_questions or len(diverse(accurate(left), selection.common_diversity)) >= (selection.k or 1)
         for word, keep in selection.filters(scores, seed=seed):
             left = keep(left)
             counts[word] = len(left)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cotexp.report.compression_texts import StoredSettings, choices_of_rounds, choices_of_run, evaluates_fine_tuned
+from cotexp.selections.filters import COMMON_DIVERSITY
 from cotexp.settings.sampling import UNRESTRICTED
 from cotexp.teachers import TEACHERS
 
@@ -53,8 +54,8 @@ def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:
     selection, teacher = settings["selection"], settings["teacher"]
     if selection["equal_questions"]:
         yield (
-            "A control of ours: only questions with k correct and diverse rationales (similarity below 0.5) are trained on, "
-            "the same ones for every selection."
+            "A control of ours: only questions with k correct and diverse rationales (similarity below "
+            f"{selection.get('common_diversity', COMMON_DIVERSITY)}) are trained on, the same ones for every selection."
         )
     by_difficulty = selection["order"].endswith("_rd")
     if not by_difficulty and selection["diversity"] is None:

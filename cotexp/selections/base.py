@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from cotexp.records import Rationale, Score
 from cotexp.selections.filters import COMMON_DIVERSITY, accurate, diverse
 from cotexp.selections.orders import ORDERS, Candidate
-from cotexp.settings.base import Section, setting
+from cotexp.settings.base import IF_SET, Section, setting
 
 
 class Filter(NamedTuple):
@@ -50,7 +50,14 @@ class Selection(Section):
         choices=("plain", "masked", "hidden"),
     )
     equal_questions: bool = setting(
-        False, "Whether to train only on questions with k correct and diverse rationales (similarity below 0.5), the same for every selection."
+        False, "Whether to train only on questions with k correct rationales less similar than common_diversity, the same for every selection."
+    )
+    common_diversity: float = setting(
+        COMMON_DIVERSITY,
+        "Jaccard similarity of word 3-grams from which equal_questions counts two rationales as one; at most the diversity of any selection.",
+        above=0,
+        high=1,
+        keyed=IF_SET,
     )
     max_rationales: int | None = setting(None, "Most training rationales in all, taken rank by rank over the questions; no limit by default.", low=1)
     max_tokens: int | None = setting(None, "Most tokens of training rationales in all, taken rank by rank; no limit by default.", low=1)
@@ -82,8 +89,10 @@ class Selection(Section):
             yield f"rd is read only with order={readers}; got rd={self.rd} with order={self.order}"
         if self.equal_questions and self.k is None:
             yield "equal_questions needs k, the rationales that every question must have; got k=None"
-        if self.equal_questions and self.diversity is not None and self.diversity < COMMON_DIVERSITY:
-            yield f"diversity must be at least {COMMON_DIVERSITY} with equal_questions, which counts rationales at that; got {self.diversity}"
+        if self.equal_questions and self.diversity is not None and self.diversity < self.common_diversity:
+            yield f"diversity must be at least common_diversity ({self.common_diversity}) with equal_questions; got {self.diversity}"
+        if not self.equal_questions and self.common_diversity != COMMON_DIVERSITY:
+            yield f"common_diversity is read only with equal_questions=true; got {self.common_diversity}"
 
     def filters(self, scores: Mapping[str, Score], *, seed: int) -> Iterator[Filter]:
         """The filters in order. `scores`: rationale id -> what the student makes of it, for usable ones if this selection `needs_scores`."""

@@ -12,7 +12,7 @@ from cotexp.records import Rationale
 
 NGRAM = 3
 COMMON_DIVERSITY = 0.5
-"""Similarity from which rationales count as near duplicates when questions are chosen for all selections alike."""
+"""Similarity from which rationales count as near duplicates by default when questions are chosen for all selections alike."""
 
 
 def usable(rationales: Sequence[Rationale]) -> list[Rationale]:

@@ -108,7 +108,7 @@ class Context:
             if shown is None:
                 return ledger.fill(ids, compute, chunk_size=chunk_size)
             with progress.bar(shown, len(ids)) as advance:
-                return ledger.fill(ids, compute, chunk_size=chunk_size, on_row=advance)
+                return ledger.fill(ids, compute, chunk_size=chunk_size, on_row=advance, on_missing=lambda number: advance(total=number))
         stored = ledger.read(frozenset(ids))
         found = {each: stored[each] for each in ids if each in stored}
         self.look.count(name, len(ids), len(ids) - len(found))

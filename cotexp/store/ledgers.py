@@ -100,14 +100,16 @@ class Ledger:
         *,
         chunk_size: ChunkSize,
         on_row: Callable[[Row], None] = lambda row: None,
+        on_missing: Callable[[int], None] = lambda num_missing: None,
     ) -> dict[str, Row]:
-        """The rows of `ids`. `compute(chunk_of_ids, emit)` computes the missing ones, in the order of `ids`.
+        """The rows of `ids`. `compute(chunk_of_ids, emit)` computes the missing ones, in the order of `ids`; `on_missing` gets their number first.
 
         `compute` calls `emit(row)` for each row as soon as it is known; the row is stored when `emit` returns. An id without a row has failed
         and is not tried again in this call. Raises: Damaged if a file cannot be read; Stopped on a signal.
         """
         rows = self.read(frozenset(ids))
         if missing := OrderedDict.fromkeys(name for name in ids if name not in rows):  # a dict would pass all that were removed, at each chunk
+            on_missing(len(missing))
             self._describe()
             self._compute(rows, missing, compute, chunk_size, on_row)
         return {name: rows[name] for name in ids if name in rows}

@@ -236,6 +236,19 @@ def test_equal_questions_are_the_same_for_every_selection() -> None:
     assert two[0] < questions[0]
 
 
+def test_rationales_of_one_wording_count_for_equal_questions_from_another_similarity() -> None:
+    shared = " ".join(f"word{number}" for number in range(20))
+    alike = [rationale("q", sample, text=f"{shared} {sample}", closing="") for sample in range(3)]
+    own = [dataclasses.replace(each, closing="The answer is 1.") for each in alike]
+    assert 0.5 < jaccard(ngrams(own[0].text), ngrams(own[1].text)) < 0.95
+    two = Selection(order="random", k=2, equal_questions=True)
+    assert select({"q": own}, {}, two, seed=0)[0] == [], "by default they count as one"
+    near = dataclasses.replace(two, common_diversity=0.95)
+    for arm in (near, dataclasses.replace(near, accuracy=True, diversity=0.95)):
+        assert len(select({"q": own}, {}, arm, seed=0)[0]) == 2
+    assert select({"q": own[:1] * 2}, {}, near, seed=0)[0] == [], "the same text twice is one"
+
+
 def test_what_chooses_the_checkpoint_is_the_same_for_every_order_and_filter() -> None:
     groups, _ = pool(seed=2)
     arms = [Selection(k=2), Selection(accuracy=True, diversity=0.5, order="lowest_rd", k=2), Selection(order="random", k=2)]

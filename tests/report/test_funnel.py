@@ -116,7 +116,9 @@ def test_a_control_without_a_part_of_morsd_has_no_such_footnote() -> None:
     assert disclosures([settings]) == []
     settings["selection"]["equal_questions"] = True
     (line,) = disclosures([settings])
-    assert line.startswith("A control of ours: only questions with k correct and diverse rationales")
+    assert line.startswith("A control of ours: only questions with k correct and diverse rationales (similarity below 0.5)")
+    settings["selection"]["common_diversity"] = 0.95
+    assert "(similarity below 0.95)" in disclosures([settings])[0]
 
 
 @pytest.mark.parametrize(("order", "rd", "name"), [("lowest_rd", "plain", "lowest plain RD"), ("lowest_perplexity", "plain", "lowest perplexity")])

@@ -86,7 +86,9 @@ def run_together(code: str, *arguments: object, count: int) -> list[list[str]]:
 def test_fill_computes_only_the_missing_rows(tmp_path: Path) -> None:
     first, second = Squares(), Squares()
     Store(tmp_path).ledger(SPEC).fill(["1", "2"], first, chunk_size=8)
-    rows = Store(tmp_path).ledger(SPEC).fill(["3", "2", "1", "4"], second, chunk_size=8)
+    missing: list[int] = []
+    rows = Store(tmp_path).ledger(SPEC).fill(["3", "2", "1", "4"], second, chunk_size=8, on_missing=missing.append)
+    assert missing == [2], "those that were stored before are not expected again"
     assert (first.asked, second.asked) == (["1", "2"], ["3", "4"])
     assert list(rows) == ["3", "2", "1", "4"]
     assert values(rows) == {"1": 1, "2": 4, "3": 9, "4": 16}
