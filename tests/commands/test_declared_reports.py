@@ -308,7 +308,7 @@ def test_a_filter_that_fits_nothing_is_refused(points: list[GridPoint], monkeypa
 
 
 def test_settings_beside_undeclared_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="seed=1 is read only with one declared report, for its expected runs; declared: macc/baselines, "):
+    with pytest.raises(ConfigError, match="seed=1 is read only with one declared report, for its expected runs; declared: macc/arithmetic, "):
         declared_reports.make(["exp"], tmp_path, ReportOptions(overrides=("seed=1",)))
 
 

@@ -366,7 +366,7 @@ def test_runs_may_be_chosen_by_patterns_whatever_their_experiment(outputs: Path)
 
 
 def test_an_unknown_name_is_told_the_declared_reports_as_well(outputs: Path) -> None:
-    with pytest.raises(ConfigError, match=r"declared reports: macc/baselines, .*\(did you mean 'macc/baselines'\?\)"):
+    with pytest.raises(ConfigError, match=r"declared reports: macc/arithmetic, macc/baselines, .*\(did you mean 'macc/baselines'\?\)"):
         report(outputs, "macc/baseline")
 
 

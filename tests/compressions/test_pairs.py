@@ -15,6 +15,7 @@ from cotexp import commands, flow
 from cotexp.commands.export import export_model
 from cotexp.compressions.macc import Macc
 from cotexp.compressions.pairs import RationalePairs
+from cotexp.compressions.rewriting import ToRewrite
 from cotexp.config import command_line
 from cotexp.flow import Walk
 from cotexp.jobs import pipeline
@@ -92,7 +93,7 @@ def test_a_pair_is_asked_for_in_the_words_of_a_round() -> None:
     long, short = rationale("q", 0, num_cot_tokens=9, cot="A long way. \n"), rationale("q", 1, num_cot_tokens=3, cot="Short. ")
     question = Question(id="q", text="How many?", answer="7", task="stories")
     example = pair_examples([(long, short)], {"q": question}, RationalePairs().prompt)[0]
-    assert example.prompt == Macc().rewrite_prompt(question="How many?", text="A long way.", answer="7")
+    assert example.prompt == Macc().rewrite_prompt(ToRewrite("How many?", "", "A long way.", "7", 1, 9, 9))
     assert (example.completion, example.form, example.compressed, example.question_id) == ("Short.", "rewrite", False, "q")
 
 
