@@ -80,11 +80,24 @@ def print_detected(path: Path, overrides: list[str]) -> None:
         for role, name in fields.items():
             console.print(Text(f"{role}: {_shown(row.get(name))}"), soft_wrap=True)
     if found.teacher:
-        num_texts = sum(len(row.texts(found.teacher["teacher.text_field"])) for row in found.rows)
-        console.print(Text(f"\nrationales: {num_texts}; rows: {len(found.rows)}", style="bold"))
+        console.print(Text(f"\n{_counts(found)}", style="bold"))
     if "questions" in typed:
         [settings] = command_line.check_command_line(["experiment=none", *typed["questions"]], multirun=False)
         show_task(console, settings.task, data_folders(settings.paths.data, settings.paths.outputs), overlap=None, examples=0)
+
+
+def _counts(found: Detected) -> str:
+    """Rationales and rows, and rationales that are there before. Raises: ConfigError for the first row that cannot be read."""
+    texts = []
+    known_by = found.teacher.get("teacher.question_field") or found.teacher["teacher.id_field"]
+    for row in found.rows:
+        own = row.texts(found.teacher["teacher.text_field"])
+        row.finish_reasons(found.teacher.get("teacher.finish_reason_field", "finish_reason"), len(own))
+        texts += [(str(row.value(known_by)), each) for each in own]
+    num_repeated = len(texts) - len(set(texts))
+    return f"rationales: {len(texts)}; rows: {len(found.rows)}" + (
+        f"; {num_repeated} rationales repeat another of their question" * bool(num_repeated)
+    )
 
 
 def _without(overrides: Sequence[str], section: str) -> list[str]:
