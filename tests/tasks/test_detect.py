@@ -178,7 +178,7 @@ def test_rationales_whose_rows_know_only_an_id_need_a_file_of_questions(tmp_path
     printed = capsys.readouterr().out
     assert "'teacher.text_field='\"'\"'response.body.choices.*.message.content'\"'\"'' teacher.id_field=custom_id" in printed
     assert "name the file with 'custom_id' and the questions by teacher.questions_file=FILE" in printed
-    assert printed.endswith("\nrationales: 6; rows: 3\n")
+    assert printed.endswith("\nrationales: 6; rows: 3; 3 rationales repeat another of their question\n")
 
 
 def write(folder: Path, made: list[Any]) -> Path:
