@@ -30,20 +30,32 @@ OF_CUSTOM: AnswerType = "decimal"
 """The type that a named field of answers has if none reads it: reading then says why it does not."""
 QUESTIONS = (
     *["question", "problem", "query", "question.stem", "doc.question", "doc.question.stem", "doc.problem"],
-    *["messages.user", "conversations.user", "body.messages.user", "prompt.user"],
+    *["messages.user", "conversations.user", "body.messages.user", "prompt.user", "input.user"],
     *["instruction", "prompt", "input", "stem", "sQuestion", "text"],
 )
 ANSWERS = (
-    *["answer", "gold", "doc.answerKey", "target", "gold_answer", "final_answer", "expected_answer", "answerKey", "answer_key"],
+    *["answer", "gold", "doc.answerKey", "target", "gold_answer", "final_answer", "expected_answer", "answerKey", "answer_key", "ideal"],
     *["correct", "label", "result", "ground_truth", "doc.answer", "doc.target", "reward_model.ground_truth", "lSolutions.0", "solution", "output"],
 )
 OPTIONS = ("options", "choices", "question.choices", "doc.options", "doc.choices", "doc.question.choices")
 SOLUTIONS = ("solution", "rationale", "explanation", "worked_solution", "messages.assistant", "conversations.assistant", "output")
+FIRST_CHOICE, ALL_CHOICES = "response.body.choices.0.message.", "response.body.choices.*.message.content"
+THOUGHTS = (f"{FIRST_CHOICE}reasoning_content", f"{FIRST_CHOICE}reasoning")
 RATIONALES = (
-    *["generations", "generation", "completions", "completion", "response.body.choices.*.message.content", "outputs.*.text", "resps.*.*"],
-    *["messages.assistant", "conversations.assistant", "response", "responses", "model_output", "output", "prediction", "text"],
+    *["generations", "generation", "completions", "completion", ALL_CHOICES, "result.message.content.*.text", "outputs.*.text", "resps.*.*"],
+    *[
+        "messages.assistant",
+        "conversations.assistant",
+        "completion.assistant",
+        "response",
+        "responses",
+        "model_output",
+        "output",
+        "prediction",
+        "text",
+    ],
 )
-FINISH_REASONS = ("finish_reason", "finish_reasons", "response.body.choices.*.finish_reason", "outputs.*.finish_reason")
+FINISH_REASONS = ("finish_reason", "finish_reasons", "response.body.choices.*.finish_reason", "outputs.*.finish_reason", "result.message.stop_reason")
 IDS = ("question_id", "custom_id", "doc_id", "id", "uuid")
 """Names that the files of other tools have, the more telling ones first; upper and lower case count alike."""
 
@@ -149,6 +161,9 @@ def _teacher(path: Path, fields: _Fields, question: str | None) -> dict[str, str
     ids = fields.first("teacher.id_field", IDS, _is_there)
     if texts is None or (question is None and ids is None):
         return {}
+    thoughts = fields.first("", THOUGHTS, _is_text)
+    if texts == ALL_CHOICES and thoughts and not any(_is_there(row, "response.body.choices.1") for row in fields.rows):
+        texts = f"<think>{{{thoughts}}}</think>{{{FIRST_CHOICE}content}}"
     reasons = fields.first("teacher.finish_reason_field", FINISH_REASONS, _is_there)
     return {
         "teacher": "recorded",

@@ -181,6 +181,32 @@ def test_rationales_whose_rows_know_only_an_id_need_a_file_of_questions(tmp_path
     assert printed.endswith("\nrationales: 6; rows: 3; 3 rationales repeat another of their question\n")
 
 
+def test_thoughts_beside_the_text_of_a_batch_are_part_of_the_rationale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = {"reasoning_content": "1 + 3 = 4.", "content": "The answer is 4."}
+    rows = [{"custom_id": "q", "response": {"body": {"choices": [{"message": said, "finish_reason": "stop"}]}}}] * 3
+    cli.main(["questions", "--detect", str(write(tmp_path, rows))])
+    assert "text: <think>1 + 3 = 4.</think>The answer is 4.\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("row", "question", "answer", "texts"),
+    [
+        ({"input": [{"role": "user", "content": "1 + 3?"}], "ideal": "4"}, "input.user", "ideal", None),
+        (
+            {"prompt": [{"role": "user", "content": "1 + 3?"}], "completion": [{"role": "assistant", "content": "It is."}]},
+            None,
+            None,
+            "completion.assistant",
+        ),
+        ({"custom_id": "q", "result": {"message": {"content": [{"type": "text", "text": "It is."}]}}}, None, None, "result.message.content.*.text"),
+    ],
+)
+def test_further_kinds_of_files(row: dict[str, Any], question: str | None, answer: str | None, texts: str | None, tmp_path: Path) -> None:
+    found = detect(write(tmp_path, [row] * 3))
+    assert [found.task.get("task.question_field"), found.task.get("task.answer_field")] == [question, answer]
+    assert found.teacher.get("teacher.text_field") == texts
+
+
 def write(folder: Path, made: list[Any]) -> Path:
     path = folder / "a.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in made))
