@@ -164,7 +164,7 @@ def _json_rows(content: bytes, name: str) -> Iterator[Row]:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise ConfigError(f"{place} is not valid JSON ({error}); each line must be one JSON object, or the whole file one array of them") from None
+            raise ConfigError(f"{place} is not valid JSON ({error}); each line must be one JSON object, or the file one array of them") from None
         if not isinstance(row, dict):
             raise ConfigError(f"{place} must be a JSON object; got {type(row).__name__}")
         yield Row(row, place)

@@ -157,5 +157,5 @@ def test_a_cell_may_hold_a_long_chain_of_thought(tmp_path: Path) -> None:
 
 
 def test_an_object_around_the_rows_is_refused_with_the_form_that_is_read(tmp_path: Path) -> None:
-    expected = "each line must be one JSON object, or the whole file one array of them"
+    expected = "each line must be one JSON object, or the file one array of them"
     assert expected in refusal(lambda: rows(written(tmp_path, "a.json", '{\n "data": [{"a": 1}]\n}')))
