@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from rich.console import Console
 from rich.text import Text
@@ -15,15 +15,17 @@ from cotexp.config import command_line
 from cotexp.config.overrides import parse
 from cotexp.config.spelling import as_typed, quoted
 from cotexp.progress import page
-from cotexp.records import Question
+from cotexp.records import AnswerType, Question
 from cotexp.report import incomplete, terminal
 from cotexp.report.document import Table, text_table
+from cotexp.settings.base import ConfigError
 from cotexp.settings.root import Settings
 from cotexp.tasks import QuestionSets, Task, answer_type_of, data_folders, load_questions, prompt_of
 from cotexp.tasks.benchmarks import closing
 from cotexp.tasks.contamination import overlap as overlap_of
 from cotexp.tasks.detect import Detected, detect
 from cotexp.tasks.grading import Answered, grade_all
+from cotexp.tasks.rows import Row, options_of
 
 SPLITS = ("train", "validation", "test")
 OF_CHOICES = "aqua"
@@ -79,6 +81,8 @@ def print_detected(path: Path, overrides: list[str]) -> None:
         console.print(Text(f"\n{row.place.removeprefix('--detect ')}", style="bold"))
         for role, name in fields.items():
             console.print(Text(f"{role}: {_shown(row.get(name))}"), soft_wrap=True)
+        if gold := _gold(found.task, row):
+            console.print(Text(f"gold answer: {gold}"), soft_wrap=True)
     if found.teacher:
         console.print(Text(f"\n{_counts(found)}", style="bold"))
     if "questions" in typed:
@@ -123,6 +127,19 @@ def _notes(found: Detected, given: Mapping[str, str]) -> Iterator[str]:
 def _role(setting: str) -> str:
     """What a field is for: "question" for task.question_field."""
     return setting.partition(".")[2].removesuffix("_field")
+
+
+def _gold(settings: Mapping[str, str], row: Row) -> str:
+    """The answer as it is compared, with the text of an option; empty if the row cannot be read."""
+    kind, field = settings.get("task.answer_type"), settings.get("task.options_field")
+    if kind not in get_args(AnswerType):
+        return ""
+    try:
+        options = options_of(row, field) if field else {}
+        gold = row.gold(settings["task.answer_field"], cast(AnswerType, kind), options)
+    except ConfigError:
+        return ""
+    return f"{gold}) {options[gold]}" if gold in options else gold
 
 
 def _typed(settings: dict[str, str]) -> dict[str, str]:

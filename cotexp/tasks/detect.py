@@ -34,8 +34,8 @@ QUESTIONS = (
     *["instruction", "prompt", "input", "stem", "sQuestion", "text"],
 )
 ANSWERS = (
-    *["answer", "gold", "doc.answerKey", "target", "gold_answer", "final_answer", "expected_answer", "answerKey", "answer_key", "ideal"],
-    *["correct", "label", "result", "ground_truth", "doc.answer", "doc.target", "reward_model.ground_truth", "lSolutions.0", "solution", "output"],
+    *["gold", "gold_answer", "ground_truth", "expected_answer", "reward_model.ground_truth", "doc.answerKey", "answerKey", "answer_key", "ideal"],
+    *["answer", "target", "final_answer", "correct", "label", "result", "doc.answer", "doc.target", "lSolutions.0", "solution", "output"],
 )
 OPTIONS = ("options", "choices", "question.choices", "doc.options", "doc.choices", "doc.question.choices")
 SOLUTIONS = ("solution", "rationale", "explanation", "worked_solution", "messages.assistant", "conversations.assistant", "output")
@@ -43,17 +43,8 @@ FIRST_CHOICE, ALL_CHOICES = "response.body.choices.0.message.", "response.body.c
 THOUGHTS = (f"{FIRST_CHOICE}reasoning_content", f"{FIRST_CHOICE}reasoning")
 RATIONALES = (
     *["generations", "generation", "completions", "completion", ALL_CHOICES, "result.message.content.*.text", "outputs.*.text", "resps.*.*"],
-    *[
-        "messages.assistant",
-        "conversations.assistant",
-        "completion.assistant",
-        "response",
-        "responses",
-        "model_output",
-        "output",
-        "prediction",
-        "text",
-    ],
+    *["messages.assistant", "conversations.assistant", "completion.assistant", "response", "responses", "model_output", "generated_solution"],
+    *["output", "prediction", "text"],
 )
 FINISH_REASONS = ("finish_reason", "finish_reasons", "response.body.choices.*.finish_reason", "outputs.*.finish_reason", "result.message.stop_reason")
 IDS = ("question_id", "custom_id", "doc_id", "id", "uuid")
@@ -109,9 +100,10 @@ def detect(path: Path, given: Mapping[str, str] | None = None) -> Detected:
 
 def _question(fields: _Fields) -> str | None:
     """The field of the question, together with that of its passage if there is one."""
-    joined = [JOINED] if any("input" in row.fields for row in fields.rows) and fields.first("", ["instruction"], _is_text) else []
+    has_input = any("input" in row.fields for row in fields.rows) and fields.first("", ["instruction"], _is_text)
+    names = [*QUESTIONS[: QUESTIONS.index("instruction")], *([JOINED] if has_input else []), *QUESTIONS[QUESTIONS.index("instruction") :]]
     setting = "task.question_field" if "task.question_field" in fields.given else "teacher.question_field"
-    name = fields.first(setting, [*joined, *QUESTIONS], _is_text)
+    name = fields.first(setting, names, _is_text)
     if name is None or setting in fields.given or not name.casefold().endswith(("question", "problem", "query")):
         return name
     before = name[: name.rfind(".") + 1]
@@ -150,7 +142,7 @@ def _answer(fields: _Fields, question: str, options: str | None) -> tuple[str, s
         kind = _kind(fields.rows, name, options, None)
         if kind == "latex" and all(map(LETTER.fullmatch, values)):
             return None  # letters of options that the question names, or other fields: worth nothing without them
-        if kind and not (name.casefold() in MARKS and values <= {"0", "1", "true", "false"}):
+        if kind and not (name.casefold() in MARKS and all(map(_is_mark, values))):
             return name, type_given or kind
     return None
 
@@ -193,6 +185,14 @@ def _has_options(row: Row, name: str) -> bool:
     try:
         return len(options_of(row, name)) > 1
     except ConfigError:
+        return False
+
+
+def _is_mark(value: str) -> bool:
+    """Whether a value may say how good an answer is: true, false, or a number from 0 to 1."""
+    try:
+        return value in ("true", "false") or 0 <= float(value) <= 1
+    except ValueError:
         return False
 
 

@@ -123,6 +123,8 @@ def test_a_bad_row_is_named_and_leads_to_no_other_field(field: str, tmp_path: Pa
             "reward_model.ground_truth",
             "integer",
         ),
+        ([{"instruction": "Add.", "input": "", "question": "1 + 3?", "answer": "4"}], "question", "answer", "integer"),
+        ([{"question": "1 + 3?", "answer": "5", "ground_truth": "4"}], "question", "ground_truth", "integer"),
         ([{"sQuestion": "1 + 3?", "lSolutions": [4.0]}], "sQuestion", "lSolutions.0", "integer"),
         (
             [{"question": {"stem": "Which?", "choices": [{"label": each, "text": each * 2} for each in "AB"]}, "answerKey": "B"}],
@@ -147,6 +149,7 @@ def test_nothing_of_a_question_or_of_the_type_of_its_answers_is_lost(
         {"question": "Which?", "A": "1", "B": "2", "answer": "B"},
         {"question": "Which?", "response": "It is two.", "correct": True},
         {"question": "Which?", "response": "It is two.", "label": 0},
+        {"question": "Which?", "response": "It is two.", "result": 0.5},
     ],
 )
 def test_letters_without_options_and_marks_of_answers_are_no_gold_answers(row: dict[str, Any], tmp_path: Path) -> None:
@@ -169,6 +172,12 @@ def test_fields_that_are_named_replace_those_that_would_be_found(tmp_path: Path,
     ):
         with pytest.raises(SystemExit, match=expected):
             cli.main(["questions", "--detect", str(path), "task.question_field=frage", f"task.answer_field={given}"])
+
+
+def test_rows_show_the_answer_as_it_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [{"question": QUESTION.format(number), "options": ["x", "y", "z"], "answer": 2} for number in range(8)]
+    cli.main(["questions", "--detect", str(write(tmp_path, made))])
+    assert "answer: 2\noptions: ['x', 'y', 'z']\ngold answer: B) y\n" in capsys.readouterr().out
 
 
 def test_rationales_whose_rows_know_only_an_id_need_a_file_of_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
