@@ -182,6 +182,8 @@ def _is_text_or_texts(row: Row, name: str) -> bool:
 
 
 def _has_options(row: Row, name: str) -> bool:
+    if row.get(name) is None:
+        return False  # and no time for the words of a refusal
     try:
         return len(options_of(row, name)) > 1
     except ConfigError:
