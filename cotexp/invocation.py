@@ -29,7 +29,8 @@ def while_read() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # None where the shell closed it: >&-
+                sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_has_left():
             raise

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import cotexp
 from cotexp.invocation import run_command, run_words
 
 
@@ -40,3 +41,14 @@ def test_a_reader_that_has_read_enough_ends_a_command_without_a_word(words: list
     errors = process.stderr.read()
     process.stderr.close()
     assert (process.wait(), errors) == (128 + signal.SIGPIPE, b"")
+
+
+def test_a_command_whose_output_is_closed_ends_without_a_word() -> None:
+    done = subprocess.run(["sh", "-c", 'exec "$0" -m cotexp run --cfg job >&-', sys.executable], stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["run", "--version"], ["run", "seed=1", "--version"]])
+def test_the_version_is_that_of_this_project(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "cotexp", *words], capture_output=True, check=True, text=True)
+    assert done.stdout == f"cotexp {cotexp.__version__}\n"

@@ -40,10 +40,10 @@ def offered(line: str) -> list[str]:
 
 def _of_command(command: str, given: list[str], word: str) -> list[str]:
     words, folders = search_path.split(given)
-    named = [after for each, after in pairwise([*words, ""]) if each in ("--config-dir", "-cd")]
+    named = [after for each, after in pairwise([*words, ""]) if each in search_path.FLAGS and after]
     named += [each.partition("=")[2] for each in words if each.startswith("--config-dir=")]
     search_path.use(named[-1] if named else None, folders)
-    if words[-1:] in (["--config-dir"], ["-cd"]):
+    if words[-1:] in ([each] for each in search_path.FLAGS):
         return []
     if command == "report":
         from cotexp.commands.declared_reports import report_names

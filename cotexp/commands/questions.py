@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from rich.console import Console
 from rich.text import Text
 
 from cotexp.config import command_line
-from cotexp.config.spelling import quoted
+from cotexp.config.overrides import parse
+from cotexp.config.spelling import as_typed, quoted
 from cotexp.progress import page
-from cotexp.records import Question
+from cotexp.records import AnswerType, Question
 from cotexp.report import incomplete, terminal
 from cotexp.report.document import Table, text_table
+from cotexp.settings.base import ConfigError
 from cotexp.settings.root import Settings
 from cotexp.tasks import QuestionSets, Task, answer_type_of, data_folders, load_questions, prompt_of
 from cotexp.tasks.benchmarks import closing
 from cotexp.tasks.contamination import overlap as overlap_of
-from cotexp.tasks.detect import detect
+from cotexp.tasks.detect import Detected, detect
 from cotexp.tasks.grading import Answered, grade_all
+from cotexp.tasks.rows import Row, options_of
 
 SPLITS = ("train", "validation", "test")
 OF_CHOICES = "aqua"
@@ -53,38 +56,90 @@ def print_questions(overrides: list[str], *, overlap: int | None, examples: int)
 def print_detected(path: Path, overrides: list[str]) -> None:
     """Print the settings that read a file, as questions and as recorded rationales, and three rows as they are then seen.
 
-    `overrides` are added to them, and replace what was found. Raises: ConfigError if nothing in the file looks like a question, or the settings
-    do not read it.
+    `overrides` are added to them, and replace what was found. Raises: ConfigError if nothing in the file looks like a question, nor like
+    rationales with ids, or the settings do not read all of it.
     """
     console = page()
-    found = detect(path)
+    parsed = [each for each in parse(as_typed(overrides)) if not each.is_sweep_override() and each.value() is not None]
+    given = {each.key_or_group: str(each.value()) for each in parsed}
+    found = detect(path, given)
     if found.task.get("task.answer_type") == "choice":
         [known] = command_line.check_command_line(["experiment=none", f"task={OF_CHOICES}"], multirun=False)
         found.task["task.prompt"] = known.task.prompt
-    given = {override.partition("=")[0] for override in overrides}
     typed = {
-        name: [*(f"{setting}={value}" for setting, value in _typed(settings).items() if setting not in given), *overrides]
-        for name, settings in {"questions": found.task, "rationales": found.teacher}.items()
+        name: [*(f"{setting}={value}" for setting, value in _typed(settings).items() if setting not in given), *_without(overrides, others)]
+        for name, settings, others in (("questions", found.task, "teacher"), ("rationales", found.teacher, "task"))
         if settings
     }
     for name, words in typed.items():
         console.print(Text(f"{name}: {shlex.join(words)}", style="bold"), soft_wrap=True)
-    if not found.task:
-        here = ", ".join(map(str, found.rows[0].fields))
-        console.print(Text(f"no field holds answers that can be graded; name it by task.answer_field=FIELD; fields here: {here}", style="yellow"))
+    for note in _notes(found, given):
+        console.print(Text(note, style="yellow"), soft_wrap=True)
     fields = {_role(setting): name for setting, name in {**found.task, **found.teacher}.items() if setting.endswith("_field")}
+    fields = fields or {str(name): str(name) for name in found.rows[0].fields}
     for row in found.rows[:NUM_DETECTED]:
         console.print(Text(f"\n{row.place.removeprefix('--detect ')}", style="bold"))
         for role, name in fields.items():
             console.print(Text(f"{role}: {_shown(row.get(name))}"), soft_wrap=True)
+        if gold := _gold(found.task, row):
+            console.print(Text(f"gold answer: {gold}"), soft_wrap=True)
+    if found.teacher:
+        console.print(Text(f"\n{_counts(found)}", style="bold"))
     if "questions" in typed:
         [settings] = command_line.check_command_line(["experiment=none", *typed["questions"]], multirun=False)
         show_task(console, settings.task, data_folders(settings.paths.data, settings.paths.outputs), overlap=None, examples=0)
 
 
+def _counts(found: Detected) -> str:
+    """Rationales and rows, and rationales that are there before. Raises: ConfigError for the first row that cannot be read."""
+    texts = []
+    known_by = found.teacher.get("teacher.question_field") or found.teacher["teacher.id_field"]
+    for row in found.rows:
+        own = row.texts(found.teacher["teacher.text_field"])
+        row.finish_reasons(found.teacher.get("teacher.finish_reason_field", "finish_reason"), len(own))
+        texts += [(str(row.value(known_by)), each) for each in own]
+    num_repeated = len(texts) - len(set(texts))
+    return f"rationales: {len(texts)}; rows: {len(found.rows)}" + (
+        f"; {num_repeated} rationales repeat another of their question" * bool(num_repeated)
+    )
+
+
+def _without(overrides: Sequence[str], section: str) -> list[str]:
+    return [each for each in overrides if not each.startswith((f"{section}.", f"{section}="))]
+
+
+def _notes(found: Detected, given: Mapping[str, str]) -> Iterator[str]:
+    """What is still to be named."""
+    here = ", ".join(map(str, found.rows[0].fields))
+    if found.teacher and not {"teacher.question_field", "teacher.questions_file"} & {*found.teacher, *given}:
+        name = found.teacher["teacher.id_field"]
+        yield (
+            f"no field looks like a question; unless {name!r} is an id of this project, name the file with {name!r} and the questions by "
+            f"teacher.questions_file=FILE, and its field by teacher.question_field=FIELD; fields here: {here}"
+        )
+    elif not found.task:
+        yield (
+            "no field holds answers that can be graded; name it by task.answer_field=FIELD (letters of options also need task.options_field=FIELD); "
+            f"fields here: {here}"
+        )
+
+
 def _role(setting: str) -> str:
     """What a field is for: "question" for task.question_field."""
     return setting.partition(".")[2].removesuffix("_field")
+
+
+def _gold(settings: Mapping[str, str], row: Row) -> str:
+    """The answer as it is compared, with the text of an option; empty if the row cannot be read."""
+    kind, field = settings.get("task.answer_type"), settings.get("task.options_field")
+    if kind not in get_args(AnswerType):
+        return ""
+    try:
+        options = options_of(row, field) if field else {}
+        gold = row.gold(settings["task.answer_field"], cast(AnswerType, kind), options)
+    except ConfigError:
+        return ""
+    return f"{gold}) {options[gold]}" if gold in options else gold
 
 
 def _typed(settings: dict[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
+import cotexp
 from cotexp import signals
 from cotexp.commands import completion
 from cotexp.config import command_line, help_page, schema, sweep_agents, sweeper
@@ -28,10 +29,14 @@ from cotexp.visible import format_error
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command of these words, by default those after run.py."""
+    words = sys.argv[1:] if words is None else words
+    if "--version" in words:  # Hydra would print its own
+        print(f"cotexp {cotexp.__version__}")
+        return
     gc.disable()  # what is imported and composed stays until the end
     with while_read():
         try:
-            work = prepared(command_line.read_command(sys.argv[1:] if words is None else words))
+            work = prepared(command_line.read_command(words))
             gc.enable()
         except ConfigError as error:
             sys.exit(format_error(error))

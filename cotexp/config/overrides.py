@@ -69,7 +69,7 @@ def compose(chosen: list[str], full: bool = False) -> DictConfig:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_misfit(chosen, error)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"a settings file of {credentials.shown(chosen) or 'the default run'} is no YAML: {_plain(error)}") from None
+        raise ConfigError(f"a settings file of {credentials.shown(chosen) or 'the default run'} cannot be read: {_plain(error)}") from None
 
 
 def _misfit(chosen: list[str], error: Exception) -> str:
@@ -79,7 +79,9 @@ def _misfit(chosen: list[str], error: Exception) -> str:
         return f"the settings files of {credentials.shown(chosen) or 'the default run'} do not fit together: {_plain(error)}"
     group, name, key, path = found.groups()
     slot = path.split(".")[0]
-    option = next((each for each in chosen if each.startswith(f"{slot}=")), f"this {slot}")
+    option = next((each for each in chosen if each.startswith(f"{slot}=") and each != f"{group}={name}"), None)
+    if option is None:
+        return f"{group}={name} sets {path}, which is not a setting of this run; correct {file_of(group, name) or 'its file'}"
     return (
         f"{group}={name} sets {path}, and {option} has no setting {key}: leave {option} out, "
         f"or take experiment=none and name the settings that you want of {group}={name}"
@@ -194,9 +196,9 @@ def unknown(path: str, key: str, known: list[str]) -> str:
 
 
 def _plain(error: Exception) -> str:
-    """Hydra's error in one line, without its advice to use '+'."""
+    """Hydra's error in one line, without its advice to use '+' and its list of folders."""
     text = re.sub(r"\s+", " ", str(error.__cause__ or error)).strip()
-    text = re.sub(r"To append to your config use.*", "", text)
+    text = re.sub(r"(To append to your config use|Config search path:).*", "", text)
     return re.sub(r"full_key: (\S+).*", r"(setting \1)", text).strip()
 
 

@@ -14,6 +14,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 """The folder of this project: inside the package where that is installed, beside it in the tree of its source."""
 SEARCH_PATH = "hydra.searchpath"
+FLAGS = ("--config-dir", "-cd")
 
 
 def config_folders() -> list[Path]:
@@ -49,6 +50,8 @@ def use(config_dir: str | Path | None, others: Iterable[Path] = ()) -> None:
 
     `config_dir` takes the place of the folders in the environment; the `others` come after it or them.
     """
+    if config_dir == "":
+        raise ConfigError(f"{FLAGS[0]} must name a folder; got ''")
     folders = [*([Path(config_dir)] if config_dir else config_dirs()), *others]
     if folders:
         os.environ[CONFIG_DIR] = os.pathsep.join(dict.fromkeys(str(folder.absolute()) for folder in folders))
@@ -56,8 +59,10 @@ def use(config_dir: str | Path | None, others: Iterable[Path] = ()) -> None:
 
 def split(words: Sequence[str]) -> tuple[list[str], list[Path]]:
     """(the words of a command without hydra.searchpath, the folders that it names). Raises: ConfigError when one cannot be one."""
-    named = [word for word in words if word.startswith(f"{SEARCH_PATH}=")]
-    return [word for word in words if word not in named], [_folder(entry) for word in named for entry in _entries(word)]
+    if sum(word in FLAGS or word.startswith(f"{FLAGS[0]}=") for word in words) > 1:
+        raise ConfigError(f"{FLAGS[0]} names one folder; name several as '{SEARCH_PATH}=[FOLDER,FOLDER]', or in the variable {CONFIG_DIR}")
+    named = [word for word in words if word.lstrip("+").startswith(f"{SEARCH_PATH}=")]
+    return [word for word in words if word not in named], [_folder(entry) for word in named for entry in _entries(word.lstrip("+"))]
 
 
 def _entries(word: str) -> list[str]:

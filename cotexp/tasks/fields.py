@@ -45,13 +45,15 @@ def find(fields: Mapping[str, Any], name: str) -> Any:
 
 
 def _joined(fields: Mapping[str, Any], text: str, names: list[str]) -> str:
-    """The text with fields in place of their names. Raises: NoField if it has none of them."""
+    """The text with fields in place of their names. Raises: NoField if it has none of them, or one is a list or an object."""
     found = {}
     for name in names:
         try:
             found[name] = find(fields, name)
         except NoField:
             continue
+    if several := [name for name, value in found.items() if isinstance(value, list | Mapping)]:
+        raise NoField(f"joins {several[0]!r}, which is no text but several", [])
     if not any(found.values()):
         raise NoField("has none of its fields", [str(each) for each in fields])
     return _IN_BRACES.sub(lambda match: "" if found.get(match[1]) is None else str(found[match[1]]), text)

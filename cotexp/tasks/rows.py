@@ -27,6 +27,9 @@ from cotexp.tasks.options import LETTERS, label_and_text
 READERS = (".jsonl", ".json", ".csv", ".parquet")
 """Endings of files that can be read; .json holds one array of objects, or JSON Lines."""
 
+LONGEST_CELL = 2**31 - 1
+"""Characters of a cell; the csv module's 131,072 are fewer than a long chain of thought has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -161,7 +164,7 @@ def _json_rows(content: bytes, name: str) -> Iterator[Row]:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise ConfigError(f"{place} is not valid JSON ({error}); each line must be one JSON object") from None
+            raise ConfigError(f"{place} is not valid JSON ({error}); each line must be one JSON object, or the file one array of them") from None
         if not isinstance(row, dict):
             raise ConfigError(f"{place} must be a JSON object; got {type(row).__name__}")
         yield Row(row, place)
@@ -190,6 +193,7 @@ def _decoded(content: bytes, name: str, *, first_line: int = 1) -> str:
 
 def _csv_rows(content: bytes, name: str) -> Iterator[Row]:
     """Every cell is a text. A row's place is its first line in the file, even if its cells hold line breaks."""
+    csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader(io.StringIO(_decoded(content.removeprefix(b"\xef\xbb\xbf"), name), newline=""), strict=True)
     header: list[str] | None = None
     first = 1

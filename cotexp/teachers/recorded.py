@@ -98,7 +98,10 @@ class _Ids:
 
 def _written(teacher: RecordedTeacher, row: Row, author: str) -> Iterator[Written]:
     """Every rationale of a row."""
-    texts = row.texts(teacher.text_field)
+    try:
+        texts = row.texts(teacher.text_field)
+    except ConfigError as error:
+        raise ConfigError(*(f"{problem}; see teacher.text_field" for problem in error.problems)) from None
     for text, reason in zip(texts, row.finish_reasons(teacher.finish_reason_field, len(texts)), strict=True):
         yield Written(text, row.optional_text(teacher.source_field) or author, reason)
 

@@ -156,3 +156,42 @@ def test_the_words_for_hydra_name_no_folder_of_the_search_path() -> None:
     write("mine", **{"task/sums": ""})
     command = command_line.read_command(["seed=0,1", "hydra.searchpath=[mine]", "-m"])
     assert command.words_for_hydra == ["-m", "seed=0,1"]
+
+
+@pytest.mark.parametrize("words", [["--config-dir", "a", "--config-dir=b"], ["-cd", "a", "--config-dir", "b"]])
+def test_a_second_config_dir_is_refused_since_only_one_would_count(words: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"--config-dir names one folder; name several as 'hydra\.searchpath=\[FOLDER,FOLDER\]'"):
+        search_path.split(words)
+
+
+def test_an_empty_config_dir_is_refused_and_a_search_path_may_have_a_plus(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--config-dir must name a folder; got ''"):
+        command_line.read_command(["--config-dir", ""])
+    assert search_path.split(["+hydra.searchpath=[b]", "seed=1"]) == (["seed=1"], [Path("b")])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("experiment/own", "# @package _global_\nnonsense: 3\n", "experiment=own sets nonsense, which is not a setting of this run; correct {file}"),
+        (
+            "experiment/own",
+            "# @package _global_\ntrainer:\n  max_epoch: 1\n",
+            "experiment=own sets trainer.max_epoch, which is not a setting of this run; correct {file}",
+        ),
+        ("task/own", f"{OWN['task/sums']}nam: sums\n", "task=own sets task.nam, which is not a setting of this run; correct {file}"),
+        ("task/own", "name: [\n", "a settings file of task=own cannot be read: while parsing"),
+    ],
+)
+def test_a_mistake_in_ones_own_file_names_setting_and_file(name: str, text: str, expected: str) -> None:
+    folder = write("mine", **{name: text})
+    search_path.use(folder)
+    with pytest.raises(ConfigError) as caught:
+        command_line.check_command_line(["=".join(name.split("/"))], multirun=False)
+    assert expected.format(file=folder / f"{name}.yaml") in str(caught.value)
+
+
+def test_an_option_that_a_file_names_wrongly_is_refused_without_a_list_of_folders() -> None:
+    search_path.use(write("mine", **{"experiment/own": "# @package _global_\ndefaults:\n  - override /task: nope\n"}))
+    with pytest.raises(ConfigError, match=r"Could not find 'task/nope' Available options in 'task': .* tracking_shuffled_objects$"):
+        command_line.check_command_line(["experiment=own"], multirun=False)

@@ -68,6 +68,7 @@ def test_a_name_finds_what_other_tools_write(row: dict[str, Any], name: str, exp
             "fields here: system, user (2 messages), assistant (2 messages), 0 to 4",
         ),
         (ALPACA, "{question} {text}", "field '{question} {text}' has none of its fields; fields here: instruction, input, output"),
+        (LM_EVAL, "{doc.question} {resps.*.*}", "line 1: field '{doc.question} {resps.*.*}' joins 'resps.*.*', which is no text but several"),
         ({"messages": []}, "messages.user", "field 'messages.user' is missing in 'messages'; fields here: none"),
     ],
 )
