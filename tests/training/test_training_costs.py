@@ -108,10 +108,11 @@ def test_tokens_and_flops_are_summed_over_all_steps_not_over_the_training_set() 
 def test_hours_count_every_thread_of_every_process_and_are_left_out_if_the_time_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     two = Trainer(devices=2, strategy="ddp", accelerator="cpu")
-    found = costs.hours(two, 900.0)
+    found = costs.hours(two, 900.0, 900.0 * costs.num_devices(two))
     assert (found["seconds"], found["core_hours"]) == (900.0, 2.0)
     assert str(found["device"]).startswith("8 x core of ")
-    assert costs.hours(two, None).keys() == {"device"}
+    assert costs.hours(two, None, None).keys() == {"device"}
+    assert costs.hours(two, 900.0, None).keys() == {"device", "seconds"}
 
 
 def test_the_budget_of_each_kind_ends_with_the_step_that_reaches_it() -> None:
