@@ -59,8 +59,8 @@ ARTIFACTS = ("dataset", *(name for name, stage in STAGES.items() if getattr(stag
 """Kinds of what a run makes and reads, as trackers name them."""
 
 
-def specs_of(context: Context) -> dict[str, Spec]:
-    """Every stage of this run with what it depends on, in order."""
+def specs_before_training(context: Context) -> dict[str, Spec]:
+    """Every stage of this run before fine-tuning with what it depends on, in order."""
     settings = context.settings
     found: dict[str, Spec | None] = {}
     if made_model.is_made(settings.model):
@@ -68,11 +68,18 @@ def specs_of(context: Context) -> dict[str, Spec]:
     for task in by_task(context.training_questions) if settings.trains else ():
         for stage in OF_TASK:
             found |= stage.specs(context, task) if hasattr(stage, "specs") else {f"{stage.NAME}/{task}": stage.spec(context, task)}
-    found["checkpoint"] = checkpoint.spec(context) if settings.trains else None
+    return {name: spec for name, spec in found.items() if spec is not None}
+
+
+def specs_of(context: Context) -> dict[str, Spec]:
+    """Every stage of this run with what it depends on, in order."""
+    found, settings = specs_before_training(context), context.settings
+    if settings.trains:
+        found["checkpoint"] = checkpoint.spec(context)
     for mode in settings.evaluation.modes:
         for stage in AFTER_TRAINING:
             found |= stage.specs(context, mode) if hasattr(stage, "specs") else {}
-    return {name: spec for name, spec in found.items() if spec is not None}
+    return found
 
 
 class _Reached(Exception):

@@ -41,7 +41,7 @@ def num_devices(trainer: Trainer) -> int:
 
 
 def hours(trainer: Trainer, seconds: float | None, device_seconds: float | None) -> dict[str, float | str]:
-    """Seconds of the fine-tuning, core_hours or gpu_hours of its devices together, as far as these are known, and the name of the devices at its end."""
+    """Seconds of the fine-tuning, core_hours or gpu_hours of all its devices, as far as these are known, and the name of the devices at its end."""
     kind = identity.device_type(trainer.accelerator)
     found: dict[str, float | str] = {"device": f"{num_devices(trainer)} x {_device_name(kind)}"}
     if seconds is not None:

@@ -102,6 +102,8 @@ def test_a_pair_is_asked_for_in_the_words_of_a_round() -> None:
     [
         (["compression=pairs"], "teacher must give several rationales per question with compression=pairs; got 'self', which gives one"),
         (["compression=pairs", "teacher=reference"], "teacher must give several rationales per question"),
+        (["compression=pairs", "selection=lowest_rank_surprisal", "selection.k=1"], "selection.k must be at least 2 with compression=pairs"),
+        (["compression=pairs", "selection.max_rationales=1"], "selection.max_rationales must be at least 2 with compression=pairs"),
         (["compression=pairs", "teacher.num_samples=4", "teacher.temperature=1", "mixture.full_ratio=1"], "mixture.full_ratio must be below 1"),
         (["compression=pairs", "teacher.num_samples=4", "teacher.temperature=1", "mixture.rewrite_ratio=1"], "mixture.rewrite_ratio must be 0"),
         (["compression=pairs", "compression.prompt=Shorten."], "compression.prompt must contain {rationale}"),

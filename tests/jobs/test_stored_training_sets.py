@@ -9,7 +9,7 @@ import pytest
 from cotexp import flow
 from cotexp.commands import run_experiment
 from cotexp.config.command_line import check_command_line
-from cotexp.jobs import pipeline
+from cotexp.jobs import pipeline, planning
 from cotexp.jobs.stored_training_sets import Lookup
 from cotexp.settings.base import RunFailed
 from cotexp.settings.root import Settings
@@ -44,6 +44,16 @@ def test_compressing_alone_trains_nothing_makes_no_run_and_says_what_came_out(tm
     assert "perplexity " in text
     with pytest.raises(RunFailed, match=r"^compress_only: compression=none with modes \['base', 'full'\] compresses nothing$"):
         run_experiment(settings_of(tmp_path, "compression=none", "compress_only=true"))
+
+
+def test_the_plan_of_compressing_alone_has_no_stage_that_it_will_not_run(tmp_path: Path) -> None:
+    context = pipeline.make_context(settings_of(tmp_path, "compression=macc", "compress_only=true"), plan=True)
+    planned = [each.name for each in planning.plan(context)]
+    assert planned == [f"{stage}/stories" for stage in ("rationales", "grades/rationales", "rounds", "perplexity", "answer_perplexity")]
+    for words in (["compression=none"], ["compression=answer_only"], ["compression=macc", "evaluation.modes=[base]"]):
+        context = pipeline.make_context(settings_of(tmp_path, "compress_only=true", *words), plan=True)
+        with pytest.raises(RunFailed, match=r"^compress_only: compression=\w+ with modes .* compresses nothing$"):
+            planning.plan(context)
 
 
 @pytest.mark.slow
