@@ -12,7 +12,7 @@ from typing import Any
 
 from cotexp.jobs.status import Clock, Metrics
 from cotexp.stages import checkpoint, made_model, merged, perplexity
-from cotexp.stages.context import Context, Look, by_task
+from cotexp.stages.context import Context, Look, by_task, ledgers
 from cotexp.stages.evaluation import Evaluation
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
@@ -96,14 +96,14 @@ class Walk:
 
     @contextlib.contextmanager
     def stage(self, stage: ModuleType, context: Context) -> Iterator[None]:
-        """While a stage is at work. A step that stores nothing takes no time."""
-        if not hasattr(stage, "NAME"):
+        """While a stage is at work. A step that stores nothing, or nothing in this run, takes no time and is not named."""
+        if hasattr(stage, "NAME") and (stage not in OF_TASK or ledgers(context, stage.spec)):
+            model = stage.model(context.settings) if hasattr(stage, "model") else None
+            with self.clock.timed(getattr(stage, "TIMED_AS", stage.NAME)), self.around(stage.NAME, model):
+                yield
+        else:
             yield
-            return
-        model = stage.model(context.settings) if hasattr(stage, "model") else None
-        with self.clock.timed(getattr(stage, "TIMED_AS", stage.NAME)), self.around(stage.NAME, model):
-            yield
-        if self.until == stage.NAME:
+        if self.until and self.until == getattr(stage, "NAME", ""):
             raise _Reached
 
 

@@ -44,6 +44,8 @@ class Tale(Rewriting):
         yield from bad_placeholders(self.prompt, {"budget"}, {"budget"})
         if self.budget_ratio is None:
             yield "budget_ratio must be a number, TALE's is 0.5; got None"
+        if self.prompt_answer != "model":
+            yield f"prompt_answer is not read with compression=tale, whose prompt holds no answer; got {self.prompt_answer}"
 
     def run_contradictions(self, settings: Any) -> Iterator[str]:
         if isinstance(settings.model, ScratchModel):

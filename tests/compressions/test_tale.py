@@ -95,6 +95,7 @@ def test_the_chain_of_an_answer_is_what_comes_before_its_closing_sentence(writte
             ["compression=tale", "model=scratch", "teacher=reference", "compressor=tiny"],
             r"^compression must not be 'tale' with a model made from scr",
         ),
+        (["compression=tale", "compression.prompt_answer=gold"], r"^compression\.prompt_answer is not read with compression=tale"),
         (["compression=tale", "compression.prompt=Be brief."], r"compression\.prompt must contain \{budget\}"),
         (["compression=tale", "compression.budget_ratio=null"], r"compression\.budget_ratio must be a number, TALE's is 0\.5; got None"),
         (["compression=tale", "compression.budget_ratio=1"], r"compression\.budget_ratio "),

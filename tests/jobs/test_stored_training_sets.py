@@ -9,7 +9,9 @@ import pytest
 from cotexp import flow
 from cotexp.commands import run_experiment
 from cotexp.config.command_line import check_command_line
+from cotexp.flow import Walk
 from cotexp.jobs import pipeline, planning
+from cotexp.jobs.status import Clock
 from cotexp.jobs.stored_training_sets import Lookup
 from cotexp.settings.base import RunFailed
 from cotexp.settings.root import Settings
@@ -54,6 +56,26 @@ def test_the_plan_of_compressing_alone_has_no_stage_that_it_will_not_run(tmp_pat
         context = pipeline.make_context(settings_of(tmp_path, "compress_only=true", *words), plan=True)
         with pytest.raises(RunFailed, match=r"^compress_only: compression=\w+ with modes .* compresses nothing$"):
             planning.plan(context)
+
+
+@pytest.mark.parametrize(
+    ("words", "stages"),
+    [
+        (["compression=answer_only"], ["rationales"]),
+        (["compression=macc"], ["rationales", "rounds", "perplexity", "answer_perplexity"]),
+        (["compression=macc", "scoring.answer_perplexity=false"], ["rationales", "rounds", "perplexity"]),
+        (["compression=none", "selection=lowest_rank_surprisal"], ["rationales", "scores", "ranks"]),
+    ],
+)
+def test_a_stage_that_stores_nothing_in_a_run_is_not_said_to_be_at_work(tmp_path: Path, words: list[str], stages: list[str]) -> None:
+    """Otherwise a selection that leaves nothing would be told as a failure in ranks that nobody asked for."""
+    entered: list[str] = []
+    context = pipeline.make_context(settings_of(tmp_path, *words), plan=True)
+    walk = Walk(Clock(entered.append))
+    with flow.looking(context):
+        flow.training_set(context, walk)
+    assert entered == stages
+    assert list(walk.clock.seconds) == [f"seconds/{each}" for each in stages]
 
 
 @pytest.mark.slow
