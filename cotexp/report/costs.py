@@ -193,7 +193,7 @@ def _not_stored(rows: Sequence[ArmRow]) -> Iterator[str]:
 
 def _not_counted(rows: Sequence[ArmRow]) -> Iterator[str]:
     """The fine-tuned rows of which a part of the tokens that teacher and compressor wrote is not stored, and why."""
-    roles = {"teacher": _has_teacher, "compressor": lambda row: bool(row.metric("rounds/num_written"))}
+    roles: dict[str, Callable[[ArmRow], bool]] = {"teacher": _has_teacher, "compressor": lambda row: bool(row.metric("rounds/num_written"))}
     for role, works in roles.items():
         empty = [row.label for row in rows if row.metric("training/num_steps") and works(row) and not row.metric(f"{role}/num_tokens_out")]
         if empty:

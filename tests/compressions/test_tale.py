@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from kept import keep
 from sample_records import rationale, rewrite
@@ -11,7 +14,8 @@ from cotexp.compressions.rewriting import ToRewrite
 from cotexp.compressions.tale import Tale
 from cotexp.config.command_line import check_command_line
 from cotexp.records import Question, Round
-from cotexp.settings.base import ConfigError, keyed
+from cotexp.settings.base import ConfigError, RunFailed, keyed
+from cotexp.stages.rounds import check_thinking
 
 CHAIN = rationale(cot="as written", num_cot_tokens=92)
 
@@ -84,6 +88,15 @@ def test_nothing_is_searched_for_a_chain_whose_answer_is_wrong_or_that_has_one_t
 def test_the_chain_of_an_answer_is_what_comes_before_its_closing_sentence(written: str, chain: str) -> None:
     question = Question(id="q", text="How many?", answer="7", task="sums")
     assert Tale(max_rounds=1).chain_in(written, question) == chain
+
+
+def test_thinking_is_not_replaced_by_the_answer_after_a_new_one() -> None:
+    chains = [rationale(id="q/0/thinking"), rationale(id="q/0"), rationale(id="r/0")]
+    context: Any = SimpleNamespace(settings=SimpleNamespace(compression=Tale()))
+    check_thinking(context, chains[1:])
+    with pytest.raises(RunFailed, match=r"^compression=tale answers questions anew, and cannot replace thinking: 1 of the 3 chains are the thinking"):
+        check_thinking(context, chains)
+    check_thinking(SimpleNamespace(settings=SimpleNamespace(compression=Macc())), chains)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
