@@ -87,13 +87,16 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
 def compress(context: Context) -> Metrics:
     """Compute what comes before fine-tuning, as far as it is missing, and return its metrics; no run is made.
 
-    Raises: RunFailed if nothing would be compressed.
+    Raises: RunFailed if nothing would be compressed, or nothing is left to fine-tune on.
     """
     check_compresses(context.settings)
     api_texts.check_keys(context.settings)
     check_models(context)
     check_room(context)
-    return flow.metrics_of(context, flow.training_set(context, _walk(context, Clock(lambda stage: None))))
+    made = flow.training_set(context, _walk(context, Clock(lambda stage: None)))
+    if not context.settings.compression.pairs_rationales:  # pairs are counted, also if there are none
+        checkpoint.make_examples(context, made.chosen, made.compressed)
+    return flow.metrics_of(context, made)
 
 
 def _walk(context: Context, clock: Clock) -> Walk:

@@ -81,7 +81,7 @@ def check_thinking(context: Context, chains: Sequence[Rationale]) -> None:
     if rule.answers_anew and num_thinking:
         raise RunFailed(
             f"compression={rule.name} answers questions anew, and cannot replace thinking: {num_thinking} of the {len(chains)} chains are "
-            "the thinking of a rationale; take a teacher that does not think, turn its thinking off (chat_template_kwargs), or compress by compression=macc"
+            "the thinking of a rationale; take a teacher that does not think, turn its thinking off (chat_template_kwargs), or take compression=macc"
         )
 
 

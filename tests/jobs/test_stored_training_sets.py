@@ -78,6 +78,12 @@ def test_a_stage_that_stores_nothing_in_a_run_is_not_said_to_be_at_work(tmp_path
     assert list(walk.clock.seconds) == [f"seconds/{each}" for each in stages]
 
 
+def test_compressing_alone_ends_as_the_run_would_if_no_chain_is_left(tmp_path: Path) -> None:
+    words = ("compression=c3ot", "compression.failed_round=drop", "compressor.max_new_tokens=1", "compress_only=true")
+    with pytest.raises(RunFailed, match=r"^no train chain is left in compressed form: the rounds of all 6 failed; "):
+        run_experiment(settings_of(tmp_path, *words))
+
+
 @pytest.mark.slow
 def test_every_stop_rule_within_the_stored_rounds_is_a_candidate_with_the_metrics_of_its_run(outputs: Path) -> None:
     lookup = Lookup()
