@@ -12,7 +12,7 @@ from typing import Any
 
 from cotexp.jobs.status import Clock, Metrics
 from cotexp.stages import checkpoint, made_model, merged, perplexity
-from cotexp.stages.context import Context, Look, by_task
+from cotexp.stages.context import Context, Look, by_task, ledgers
 from cotexp.stages.evaluation import Evaluation
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
@@ -59,8 +59,8 @@ ARTIFACTS = ("dataset", *(name for name, stage in STAGES.items() if getattr(stag
 """Kinds of what a run makes and reads, as trackers name them."""
 
 
-def specs_of(context: Context) -> dict[str, Spec]:
-    """Every stage of this run with what it depends on, in order."""
+def specs_before_training(context: Context) -> dict[str, Spec]:
+    """Every stage of this run before fine-tuning with what it depends on, in order."""
     settings = context.settings
     found: dict[str, Spec | None] = {}
     if made_model.is_made(settings.model):
@@ -68,11 +68,18 @@ def specs_of(context: Context) -> dict[str, Spec]:
     for task in by_task(context.training_questions) if settings.trains else ():
         for stage in OF_TASK:
             found |= stage.specs(context, task) if hasattr(stage, "specs") else {f"{stage.NAME}/{task}": stage.spec(context, task)}
-    found["checkpoint"] = checkpoint.spec(context) if settings.trains else None
+    return {name: spec for name, spec in found.items() if spec is not None}
+
+
+def specs_of(context: Context) -> dict[str, Spec]:
+    """Every stage of this run with what it depends on, in order."""
+    found, settings = specs_before_training(context), context.settings
+    if settings.trains:
+        found["checkpoint"] = checkpoint.spec(context)
     for mode in settings.evaluation.modes:
         for stage in AFTER_TRAINING:
             found |= stage.specs(context, mode) if hasattr(stage, "specs") else {}
-    return {name: spec for name, spec in found.items() if spec is not None}
+    return found
 
 
 class _Reached(Exception):
@@ -89,14 +96,14 @@ class Walk:
 
     @contextlib.contextmanager
     def stage(self, stage: ModuleType, context: Context) -> Iterator[None]:
-        """While a stage is at work. A step that stores nothing takes no time."""
-        if not hasattr(stage, "NAME"):
+        """While a stage is at work. A step that stores nothing, or nothing in this run, takes no time and is not named."""
+        if hasattr(stage, "NAME") and (stage not in OF_TASK or ledgers(context, stage.spec)):
+            model = stage.model(context.settings) if hasattr(stage, "model") else None
+            with self.clock.timed(getattr(stage, "TIMED_AS", stage.NAME)), self.around(stage.NAME, model):
+                yield
+        else:
             yield
-            return
-        model = stage.model(context.settings) if hasattr(stage, "model") else None
-        with self.clock.timed(getattr(stage, "TIMED_AS", stage.NAME)), self.around(stage.NAME, model):
-            yield
-        if self.until == stage.NAME:
+        if self.until and self.until == getattr(stage, "NAME", ""):
             raise _Reached
 
 

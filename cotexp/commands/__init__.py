@@ -53,10 +53,9 @@ def _compress(settings: Settings, use: Use) -> None:
         shorter = f", whose shorter rationales have {ratio:.1%} of the tokens" if ratio else ""
         print(f"{settings.name}: {metrics['pairs/num_pairs']:.0f} pairs{shorter}; nothing is fine-tuned")
         return
-    perplexity = metrics.get("compression/perplexity")
-    quality = (
-        f"perplexity {perplexity:.4g} (as written {metrics['compression/original_perplexity']:.4g})" if perplexity else "perplexity not measured"
-    )
+    perplexities = [metrics.get(f"compression/{name}") for name in ("perplexity", "original_perplexity")]
+    kept, written = ("not measured" if each is None else f"{each:.4g}" for each in perplexities)
+    quality = "perplexity not measured" if perplexities[0] is None else f"perplexity {kept} (as written {written})"
     print(
         f"{settings.name}: {metrics['compression/num_rationales']:.0f} chains compressed to {metrics['compression/compression_ratio']:.1%} of their "
         f"tokens, {metrics['compression/answer_kept_ratio']:.1%} keep their answer, {quality}; nothing is fine-tuned. "

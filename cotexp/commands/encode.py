@@ -14,7 +14,7 @@ from cotexp.jobs.checks import check_models, check_room
 from cotexp.models.encoding import Encoder
 from cotexp.progress import page
 from cotexp.records import Example
-from cotexp.settings.base import ConfigError
+from cotexp.settings.base import ConfigError, RunFailed
 from cotexp.stages import checkpoint
 from cotexp.stages.context import Context
 from cotexp.tasks import QuestionSets
@@ -24,7 +24,7 @@ from cotexp.visible import visible
 def print_encoded(overrides: list[str], *, num_questions: int) -> None:
     """Print the training examples of the first questions. Rationales and rounds come from the store, or are made only for these questions.
 
-    Raises: ConfigError if the settings train nothing.
+    Raises: ConfigError if the settings train nothing; RunFailed if these questions leave no example.
     """
     settings = command_line.check_command_line(overrides, multirun=False)[0]
     if not settings.trains:
@@ -34,11 +34,15 @@ def print_encoded(overrides: list[str], *, num_questions: int) -> None:
     check_models(context)
     check_room(context)
     context.questions = QuestionSets(train=context.questions.train[:num_questions], validation=[], test=[])
-    made = flow.training_set(context, Walk())
+    try:
+        made = flow.training_set(context, Walk())
+        examples = checkpoint.make_examples(context, made.chosen, made.compressed).train
+    except RunFailed as error:  # of a run over all questions it may not be true
+        raise RunFailed(f"encode, which looks at {num_questions} of the training questions (--questions looks at more): {error}") from None
     encoder = encoder_with_mark(context)
     console = page()
     console.print("dim: read only; ", Text("green: supervised", style="green"), "; ", Text("magenta: special token", style="bold magenta"), sep="")
-    for example in checkpoint.make_examples(context, made.chosen, made.compressed).train:
+    for example in examples:
         console.print(coloured(example, encoder))
 
 

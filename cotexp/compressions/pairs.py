@@ -33,6 +33,10 @@ class RationalePairs(Teaching):
     def run_contradictions(self, settings: Any) -> Iterator[str]:
         if settings.teacher.num_samples == 1:
             yield f"teacher must give several rationales per question with compression=pairs; got {settings.teacher.name!r}, which gives one"
+        chosen = settings.selection
+        for name in ("k", "max_rationales"):
+            if (most := getattr(chosen, name)) == 1:
+                yield f"selection.{name} must be at least 2 with compression=pairs, which pairs rationales of one question; got {most}"
 
     def pairs(self, chains: Sequence[Rationale]) -> list[tuple[Rationale, Rationale]]:
         ordered = sorted((each for each in chains if each.correct), key=lambda each: (_kind(each), -each.num_cot_tokens, each.id))

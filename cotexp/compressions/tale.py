@@ -17,6 +17,7 @@ from cotexp.compressions.rewriting import Rewriting, ToRewrite
 from cotexp.methods.rounds import Stop
 from cotexp.records import Question, Rationale, Round
 from cotexp.settings.base import bad_placeholders, setting
+from cotexp.settings.models import ScratchModel
 from cotexp.tasks.answers import split_solution
 
 
@@ -43,10 +44,13 @@ class Tale(Rewriting):
         yield from bad_placeholders(self.prompt, {"budget"}, {"budget"})
         if self.budget_ratio is None:
             yield "budget_ratio must be a number, TALE's is 0.5; got None"
+        if self.prompt_answer != "model":
+            yield f"prompt_answer is not read with compression=tale, whose prompt holds no answer; got {self.prompt_answer}"
 
     def run_contradictions(self, settings: Any) -> Iterator[str]:
-        yield from Rewriting.run_contradictions(self, settings)
-        if not settings.compressor.is_student:
+        if isinstance(settings.model, ScratchModel):
+            yield "compression must not be 'tale' with a model made from scratch, which cannot answer yet"
+        elif not settings.compressor.is_student:
             yield f"compressor must be 'self' with compression=tale: the model itself answers under each budget; got {settings.compressor.name!r}"
 
     def budget(self, number: int, num_tokens: int) -> int:

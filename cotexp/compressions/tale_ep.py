@@ -31,7 +31,7 @@ class TaleEp(PromptOnly):
     estimate: str = setting(
         "How many tokens does a complete and correct solution of this question need at least? Do not solve it; write only the number, in double "
         "square brackets, such as [[50]].\n\nQuestion: {question}",
-        "What it is asked first; {question} is replaced (our words).",
+        "What it is asked first; {question} is replaced by the question, with its options if it has some (our words).",
     )
     instruction: str = setting(
         TALE_PROMPT, "What it is told then on a new line after the task's prompt; {budget} is replaced by its own estimate (TALE's words)."

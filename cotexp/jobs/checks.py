@@ -13,7 +13,7 @@ from cotexp.jobs import engines
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
 from cotexp.records import Question
-from cotexp.settings.base import ConfigError
+from cotexp.settings.base import ConfigError, RunFailed
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.root import Settings
 from cotexp.settings.training import Trainer
@@ -33,6 +33,12 @@ class Role(NamedTuple):
     files: ModelFiles
     what: str
     prompts: Iterable[str]
+
+
+def check_compresses(settings: Settings) -> None:
+    """Raises: RunFailed if these settings make no shorter chains, so that compress_only has nothing to do."""
+    if not settings.trains or not (settings.compression.compresses_chains or settings.compression.pairs_rationales):
+        raise RunFailed(f"compress_only: compression={settings.compression.name} with modes {settings.evaluation.modes} compresses nothing")
 
 
 def check_models(context: Context) -> None:

@@ -15,12 +15,12 @@ from cotexp.devices.stage_workers import check_devices, on_all_devices
 from cotexp.flow import Walk, specs_of
 from cotexp.inference.engines import ENGINES
 from cotexp.jobs import api_texts, questions, status
-from cotexp.jobs.checks import check_models, check_room
+from cotexp.jobs.checks import check_compresses, check_models, check_room
 from cotexp.jobs.status import Clock, Metrics
 from cotexp.methods.calculations import num_steps
 from cotexp.models import identity
 from cotexp.models.identity import ModelFiles
-from cotexp.settings.base import RunFailed, keyed
+from cotexp.settings.base import keyed
 from cotexp.settings.evaluation import MODES
 from cotexp.settings.models import PretrainedModel
 from cotexp.settings.root import READ_BY_TRAINING, Settings
@@ -87,15 +87,16 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
 def compress(context: Context) -> Metrics:
     """Compute what comes before fine-tuning, as far as it is missing, and return its metrics; no run is made.
 
-    Raises: RunFailed if nothing would be compressed.
+    Raises: RunFailed if nothing would be compressed, or nothing is left to fine-tune on.
     """
-    settings = context.settings
-    if not settings.trains or not (settings.compression.compresses_chains or settings.compression.pairs_rationales):
-        raise RunFailed(f"compress_only: compression={settings.compression.name} with modes {settings.evaluation.modes} compresses nothing")
-    api_texts.check_keys(settings)
+    check_compresses(context.settings)
+    api_texts.check_keys(context.settings)
     check_models(context)
     check_room(context)
-    return flow.metrics_of(context, flow.training_set(context, _walk(context, Clock(lambda stage: None))))
+    made = flow.training_set(context, _walk(context, Clock(lambda stage: None)))
+    if not context.settings.compression.pairs_rationales:  # pairs are counted, also if there are none
+        checkpoint.make_examples(context, made.chosen, made.compressed)
+    return flow.metrics_of(context, made)
 
 
 def _walk(context: Context, clock: Clock) -> Walk:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cotexp import flow
 from cotexp.flow import Walk
 from cotexp.jobs import costs
+from cotexp.jobs.checks import check_compresses
 from cotexp.models import identity
 from cotexp.stages.context import Context, Counted
 from cotexp.store.specs import Spec
@@ -24,12 +25,19 @@ class PlannedStage:
 
 
 def plan(context: Context) -> list[PlannedStage]:
-    """The stages of a run with keys and missing rows; computes nothing and writes nothing."""
+    """The stages of a run with keys and missing rows, of a run with compress_only those before fine-tuning; computes nothing and writes nothing.
+
+    Raises: RunFailed with compress_only if nothing would be compressed.
+    """
+    is_all = not context.settings.compress_only
+    if not is_all:
+        check_compresses(context.settings)
     with flow.looking(context) as look:
         if context.settings.trains:
             flow.training_set(context, Walk())
-        flow.measured(context, Walk())
-    specs = flow.specs_of(context)
+        if is_all:
+            flow.measured(context, Walk())
+    specs = flow.specs_of(context) if is_all else flow.specs_before_training(context)
     for name, spec in specs.items():
         if spec.stage in flow.FOLDERS:
             look.count(name, 1, int(not context.store.has_artifact(spec)))

@@ -13,11 +13,14 @@ from cotexp.report.document import Cell, Column, Row, Table
 from cotexp.report.finished_runs import listed
 from cotexp.report.stored import artifact_of, unless_broken
 from cotexp.store.stored_files import read_json
+from cotexp.teachers import TEACHERS
 
 EQUAL_RATIO = 1.05
 """Arms whose training tokens or FLOPs differ by a larger factor are not compared at equal training."""
 HOURS = {"training/core_hours": "core-hours", "training/gpu_hours": "GPU-hours"}
 TOKENS, FLOPS, BATCH = "training/num_tokens_seen", "training/flops", "eval/latency_batch_size"
+WRITTEN = ("teacher_tokens_in", "teacher_tokens_out", "compressor_tokens_in", "compressor_tokens_out", "teacher_dollars", "compressor_dollars")
+"""Columns of what was written before the fine-tuning."""
 
 
 class Counted(NamedTuple):
@@ -119,6 +122,8 @@ def notes(rows: Sequence[ArmRow], columns: Sequence[str]) -> Iterator[str]:
         yield from _devices(rows)
     if set(columns) & {"train_tokens", "supervised_tokens", "flops", "hours"}:
         yield from _not_stored(rows)
+    if set(columns) & {*WRITTEN}:
+        yield from _not_counted(rows)
     if set(columns) & {"latency", "latency_batch", "timed_tokens"}:
         yield _timing(rows)
     if set(columns) & {"latency", "latency_batch"}:
@@ -138,10 +143,10 @@ COUNTING: dict[tuple[str, ...], str] = {
         "Training time: wall time of the fine-tuning with its validations and checkpoints, times its devices (a core for each thread). What a kill "
         "undid is not in it."
     ),
-    ("teacher_tokens_in", "teacher_tokens_out", "compressor_tokens_in", "compressor_tokens_out", "teacher_dollars", "compressor_dollars"): (
+    WRITTEN: (
         "Teacher and compressor: all texts that a run reads, also rationales that its selection drops. Arms that read the same stored texts each "
         "count them in full, though they were written and paid once. A server's tokens and dollars are its own account, others are counted with the "
-        "tokenizer of the model that is trained."
+        "tokenizer of the model that is trained, without the thinking of a compressor on this machine."
     ),
 }
 """Columns -> how they are counted."""
@@ -186,6 +191,24 @@ def _not_stored(rows: Sequence[ArmRow]) -> Iterator[str]:
         yield f"No training time: {listed(untimed, '; ')}. A part of it ran under an earlier version, or its seeds ran on devices of several kinds."
 
 
+def _not_counted(rows: Sequence[ArmRow]) -> Iterator[str]:
+    """The fine-tuned rows of which a part of the tokens that teacher and compressor wrote is not stored, and why."""
+    roles: dict[str, Callable[[ArmRow], bool]] = {"teacher": _has_teacher, "compressor": lambda row: bool(row.metric("rounds/num_written"))}
+    for role, works in roles.items():
+        empty = [row.label for row in rows if row.metric("training/num_steps") and works(row) and not row.metric(f"{role}/num_tokens_out")]
+        if empty:
+            yield (
+                f"No tokens of the {role}: {listed(empty, '; ')}. Finished by an earlier version, which did not count them (its command does, "
+                "without training), or the server does not report them."
+            )
+
+
+def _has_teacher(row: ArmRow) -> bool:
+    """Whether texts of a teacher are read, in place of a task's worked solutions, which cost nothing."""
+    name = row.arm.runs[0].settings.get("teacher", {}).get("name") if row.arm else None
+    return name is not None and not TEACHERS.stored(name).needs_references
+
+
 # --- equal training ------------------------------------------------------------------------------------------------------
 
 
@@ -197,16 +220,27 @@ def equality(rows: Sequence[ArmRow]) -> Iterator[str]:
     by_label = {row.label: row for row in trained}
     pairs = [(row, by_label[row.baseline]) for row in trained if row.baseline in by_label and row.baseline != row.label]
     if not pairs:
-        yield from _among(trained)
+        yield f"{_among(trained)}{_unknown(rows)}"
         return
     unequal = [f"{row.label} ({', '.join(parts)})" for row, baseline in pairs if (parts := [*_factors(row, baseline)])]
     if unequal:
         yield (
             f"Not at equal training, against the baseline: {'; '.join(unequal)}. trainer.max_tokens or trainer.max_petaflops makes arms equal; "
-            "trainer.max_steps fixes the steps."
+            f"trainer.max_steps fixes the steps.{_unknown(rows)}"
         )
     else:
-        yield f"At equal training: tokens and FLOPs are within {EQUAL_RATIO - 1:.0%} of the baseline's."
+        yield f"At equal training: {_equal(trained)} are within {EQUAL_RATIO - 1:.0%} of the baseline's.{_unknown(rows)}"
+
+
+def _equal(rows: Sequence[ArmRow]) -> str:
+    """What is known to be equal: FLOPs only if those of every row are counted."""
+    return "tokens and FLOPs" if all(row.metric(FLOPS) for row in rows) else "tokens (not all have their FLOPs counted)"
+
+
+def _unknown(rows: Sequence[ArmRow]) -> str:
+    """A sentence that names the fine-tuned rows whose tokens are not known; empty if there are none."""
+    unknown = [row.label for row in rows if row.answers and row.arm and row.metric("training/num_steps") and not row.metric(TOKENS)]
+    return f" Not known of {listed(unknown, '; ')}." if unknown else ""
 
 
 def _factors(row: ArmRow, baseline: ArmRow) -> Iterator[str]:
@@ -217,15 +251,13 @@ def _factors(row: ArmRow, baseline: ArmRow) -> Iterator[str]:
             yield f"{what} × {own.mean / other.mean:.2f}"
 
 
-def _among(rows: Sequence[ArmRow]) -> Iterator[str]:
+def _among(rows: Sequence[ArmRow]) -> str:
     """The range of tokens and FLOPs over arms of which none is the baseline."""
     parts = []
     for name, what in ((TOKENS, "tokens"), (FLOPS, "FLOPs")):
         numbers = [spread.mean for row in rows if (spread := row.metric(name))]
         if numbers and max(numbers) > EQUAL_RATIO * min(numbers):
             parts.append(f"{what} from {min(numbers):.3g} to {max(numbers):.3g}")
-    yield (
-        f"Not at equal training: {', '.join(parts)} over the arms. trainer.max_tokens or trainer.max_petaflops makes arms equal."
-        if parts
-        else f"At equal training: tokens and FLOPs of the arms are within {EQUAL_RATIO - 1:.0%} of each other."
-    )
+    if parts:
+        return f"Not at equal training: {', '.join(parts)} over the arms. trainer.max_tokens or trainer.max_petaflops makes arms equal."
+    return f"At equal training: {_equal(rows)} of the arms are within {EQUAL_RATIO - 1:.0%} of each other."

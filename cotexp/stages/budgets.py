@@ -13,9 +13,10 @@ from cotexp.stages.context import Compute, Context, Emit, by_task, environment, 
 from cotexp.stages.evaluation import Evaluation
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
+from cotexp.tasks.prompts import shown_options
 
 NAME = "budgets"
-VERSION = 1
+VERSION = 2
 READS = ("dataset", "model")
 TIMED_AS = "evaluation"
 IS_ARTIFACT = False
@@ -80,7 +81,7 @@ def of(context: Context, mode: str, questions: Sequence[Question]) -> dict[str, 
 
 def _prompt(context: Context, question: Question) -> str:
     words: str = context.settings.compression.estimate
-    return words.format(question=question.text)
+    return words.format(question="\n".join(filter(None, [question.text, shown_options(question.options)])))
 
 
 def _estimated(context: Context, by_id: Mapping[str, Question]) -> Compute:

@@ -12,7 +12,7 @@ from cotexp.jobs.engines import load_encoder, load_engine, rows_at_once
 from cotexp.methods import reasoning
 from cotexp.methods.rounds import outcome_of
 from cotexp.records import WITHOUT_TEXT, Question, Rationale, Round
-from cotexp.settings.base import keyed
+from cotexp.settings.base import RunFailed, keyed
 from cotexp.stages import rationales, rewrites
 from cotexp.stages.context import Compute, Context, Emit, by_task, compressor_model, environment, hash_of, is_deterministic, parent
 from cotexp.stages.training_set import TrainingSet
@@ -61,12 +61,28 @@ model = compressor_model
 
 
 def add(context: Context, made: TrainingSet) -> None:
-    """The rounds of every chain; none when this compression asks no compressor. In a look those that are stored, up to the first missing one."""
+    """The rounds of every chain; none when this compression asks no compressor. In a look those that are stored, up to the first missing one.
+
+    Raises: RunFailed if answers are to be written anew of chains that are thinking.
+    """
     if not context.settings.compression.asks_compressor:
         return
+    if context.look is None:
+        check_thinking(context, made.chains)
     questions = {each.id: each for each in context.training_questions}
     for task in by_task(context.training_questions):
         made.rounds |= _of_task(context, task, [each for each in made.chains if questions[each.question_id].task == task], questions)
+
+
+def check_thinking(context: Context, chains: Sequence[Rationale]) -> None:
+    """Raises: RunFailed if chains are thinking, and the rounds are new answers: each would take the place of the thinking and of what follows it."""
+    rule = context.settings.compression
+    num_thinking = sum(each.id.endswith(f"/{reasoning.THINKING}") for each in chains)
+    if rule.answers_anew and num_thinking:
+        raise RunFailed(
+            f"compression={rule.name} answers questions anew, and cannot replace thinking: {num_thinking} of the {len(chains)} chains are "
+            "the thinking of a rationale; take a teacher that does not think, turn its thinking off (chat_template_kwargs), or take compression=macc"
+        )
 
 
 def metrics(context: Context, made: TrainingSet) -> dict[str, float]:

@@ -92,12 +92,10 @@ def _num_steps(lengths: Sequence[int], flops: Sequence[int], trainer: Trainer, s
     if trainer.budget is None:
         return max(1, round(len(lengths) * trainer.max_epochs / trainer.batch_size))
     name, budget = trainer.budget
-    costs = {"max_steps": [1 / trainer.batch_size] * len(lengths), "max_tokens": lengths, "max_petaflops": [each / 1e15 for each in flops]}[name]
-    most = MOST_EPOCHS * sum(costs)
+    costs = lengths if name == "max_tokens" else [each / 1e15 for each in flops]
+    most = MOST_EPOCHS * len(lengths) // trainer.batch_size if name == "max_steps" else MOST_EPOCHS * sum(costs)
     if budget > most:
-        raise ConfigError(
-            f"trainer.{name} must be at most {most:.4g} here, {MOST_EPOCHS:,} passes over {len(lengths):,} training examples; got {budget:.4g}"
-        )
+        raise ConfigError(f"trainer.{name} must be at most {most} here, {MOST_EPOCHS:,} passes over {len(lengths):,} training examples; got {budget}")
     if name == "max_steps":
         return int(budget)
     spent = accumulate(costs[index] for index in _permutations(len(lengths), seed))

@@ -35,17 +35,20 @@ def spent(plan: BatchPlan, examples: Sequence[EncodedExample], flops: Sequence[i
     return {"num_supervised_tokens": sum(of_example["num_supervised_tokens_seen"]), **totals}
 
 
-def hours(trainer: Trainer, seconds: float | None) -> dict[str, float | str]:
-    """Seconds of the fine-tuning, the name of its devices, and core_hours or gpu_hours over all of them; only the name if the time is unknown.
+def num_devices(trainer: Trainer) -> int:
+    """Devices of all processes: GPUs, or cores, one for each thread of PyTorch in each process."""
+    return trainer.num_workers * (torch.get_num_threads() if identity.device_type(trainer.accelerator) == "cpu" else 1)
 
-    A core is one for each thread of PyTorch in each process.
-    """
+
+def hours(trainer: Trainer, seconds: float | None, device_seconds: float | None) -> dict[str, float | str]:
+    """Seconds of the fine-tuning, core_hours or gpu_hours of all its devices, as far as these are known, and the name of the devices at its end."""
     kind = identity.device_type(trainer.accelerator)
-    number = trainer.num_workers * (torch.get_num_threads() if kind == "cpu" else 1)
-    device: dict[str, float | str] = {"device": f"{number} x {_device_name(kind)}"}
-    if seconds is None:
-        return device
-    return {"seconds": round(seconds, 3), f"{'core' if kind == 'cpu' else 'gpu'}_hours": number * seconds / 3600, **device}
+    found: dict[str, float | str] = {"device": f"{num_devices(trainer)} x {_device_name(kind)}"}
+    if seconds is not None:
+        found["seconds"] = round(seconds, 3)
+    if device_seconds is not None:
+        found[f"{'core' if kind == 'cpu' else 'gpu'}_hours"] = device_seconds / 3600
+    return found
 
 
 def _device_name(kind: str) -> str:

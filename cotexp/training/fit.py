@@ -89,7 +89,7 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
         counts: dict[str, Any] = {"num_examples": len(train), "num_too_long": num_too_long}
         counts |= {"num_validation_examples": len(validation), "num_validation_too_long": num_validation_too_long, "num_parameters": num_parameters}
         size = size and size._replace(head_reads_all=not head.is_split(model))
-        counts |= costs.spent(plan, train, costs.flops_of(size, train)) | costs.hours(job.trainer, recorder.seconds)
+        counts |= costs.spent(plan, train, costs.flops_of(size, train)) | costs.hours(job.trainer, recorder.seconds, recorder.device_seconds)
         _finish(job, *(_load(job) if is_sharded(job.trainer) else (model, tokenizer)), recorder, counts)
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from cotexp import durable, ownership, signals
 from cotexp.settings.training import Trainer
-from cotexp.training import resumable
+from cotexp.training import costs, resumable
 from cotexp.training.sharding import gathered, trained_parameters
 
 CurveRow = dict[str, float]
@@ -35,7 +35,7 @@ class Recorder(pl.Callback):
         self.seconds_between_checkpoints = trainer.checkpoint_every_seconds
         self.done, self.owner = resumable.progress(self.resumable), ownership.owner(folder)
         self.last_checkpoint, self.seconds_of_checkpoint = time.monotonic(), 0.0
-        self.seconds_before, self.started = self.done.seconds, time.monotonic()
+        self.before, self.started, self.num_devices = self.done, time.monotonic(), costs.num_devices(trainer)
 
     @property
     def seconds(self) -> float | None:
@@ -43,7 +43,13 @@ class Recorder(pl.Callback):
 
         What a killed process did after its last checkpoint is done again, and counts once.
         """
-        return None if self.seconds_before is None else self.seconds_before + time.monotonic() - self.started
+        return None if self.before.seconds is None else self.before.seconds + time.monotonic() - self.started
+
+    @property
+    def device_seconds(self) -> float | None:
+        """The seconds of all devices together, of as many as there were before a restart."""
+        own = self.num_devices * (time.monotonic() - self.started)
+        return None if self.before.device_seconds is None else self.before.device_seconds + own
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.started = time.monotonic()
@@ -77,7 +83,7 @@ class Recorder(pl.Callback):
         if trainer.is_global_zero:
             self.owner.check()
             durable.sync(self.curve)  # on the disk, a checkpoint must not be ahead of the curve
-        self.done = self.done._replace(seconds=self.seconds)
+        self.done = self.done._replace(seconds=self.seconds, device_seconds=self.device_seconds)
         resumable.save(self.resumable, module, trainer.optimizers[0], self.done, writes=trainer.is_global_zero)
         self.last_checkpoint = time.monotonic()
         self.seconds_of_checkpoint = self.last_checkpoint - started

@@ -24,19 +24,22 @@ COUNTER = "step"
 
 
 class Progress(NamedTuple):
-    """Optimiser steps taken, the best validation loss so far with its step, and the seconds that these steps took (None if a part is unknown)."""
+    """Optimiser steps taken, the best validation loss so far with its step, and the seconds that these steps took, also times the devices that took
+    them, of which there may have been another number before a restart (None if a part is unknown).
+    """
 
     step: int = 0
     best_loss: float = float("inf")
     best_step: int = 0
     seconds: float | None = 0.0
+    device_seconds: float | None = 0.0
 
 
 def progress(path: Path) -> Progress:
     """Progress of the checkpoint at `path`, which `repair` has checked; no steps without a checkpoint."""
     if not path.is_file():
         return Progress()
-    earlier = {"seconds": None}  # checkpoints of earlier versions do not say
+    earlier = {"seconds": None, "device_seconds": None}  # checkpoints of earlier versions do not say
     return Progress(**earlier | torch.load(path, weights_only=True, mmap=True, map_location="cpu")["progress"])
 
 

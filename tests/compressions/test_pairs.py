@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sample_records import rationale
 
 from cotexp import commands, flow
+from cotexp.commands.encode import print_encoded
 from cotexp.commands.export import export_model
 from cotexp.compressions.macc import Macc
 from cotexp.compressions.pairs import RationalePairs
@@ -102,6 +103,8 @@ def test_a_pair_is_asked_for_in_the_words_of_a_round() -> None:
     [
         (["compression=pairs"], "teacher must give several rationales per question with compression=pairs; got 'self', which gives one"),
         (["compression=pairs", "teacher=reference"], "teacher must give several rationales per question"),
+        (["compression=pairs", "selection=lowest_rank_surprisal", "selection.k=1"], "selection.k must be at least 2 with compression=pairs"),
+        (["compression=pairs", "selection.max_rationales=1"], "selection.max_rationales must be at least 2 with compression=pairs"),
         (["compression=pairs", "teacher.num_samples=4", "teacher.temperature=1", "mixture.full_ratio=1"], "mixture.full_ratio must be below 1"),
         (["compression=pairs", "teacher.num_samples=4", "teacher.temperature=1", "mixture.rewrite_ratio=1"], "mixture.rewrite_ratio must be 0"),
         (["compression=pairs", "compression.prompt=Shorten."], "compression.prompt must contain {rationale}"),
@@ -139,10 +142,14 @@ def recorded(folder: Path, *, levels: tuple[int, ...] = LEVELS, answer: str = ""
     return path
 
 
-def context_of(folder: Path, rationales: Path, *overrides: str) -> Context:
+def words_of(folder: Path, rationales: Path, *overrides: str) -> list[str]:
     own = ["experiment=macc/compressor", "model=tiny", f"teacher.files=[{rationales}]", "task.num_train=12", "task.num_validation=4"]
     steps = ["task.num_test=4", "trainer.max_steps=2", "trainer.batch_size=4", "tracking=none", f"paths.outputs={folder / 'outputs'}"]
-    return pipeline.prepare(command_line.check_command_line([*own, *steps, *overrides], multirun=False)[0])
+    return [*own, *steps, *overrides]
+
+
+def context_of(folder: Path, rationales: Path, *overrides: str) -> Context:
+    return pipeline.prepare(command_line.check_command_line(words_of(folder, rationales, *overrides), multirun=False)[0])
 
 
 def examples_of(context: Context) -> dict[str, list[Example]]:
@@ -197,6 +204,15 @@ def test_rationales_without_a_pair_end_the_run_before_fine_tuning_in_one_line(tm
     ):
         examples_of(context)
     assert not (tmp_path / "outputs" / "store" / "checkpoint").exists()
+
+
+def test_a_look_at_few_questions_says_that_more_may_have_what_they_lack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = words_of(tmp_path, recorded(tmp_path, levels=(0,)))
+    with pytest.raises(RunFailed, match=r"^encode, which looks at 2 of the training questions \(--questions looks at more\): no train question has"):
+        print_encoded(words, num_questions=2)
+    assert "supervised" not in capsys.readouterr().out
+    print_encoded(words_of(tmp_path, recorded(tmp_path)), num_questions=1)
+    assert "supervised" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from kept import keep
 from sample_records import rationale, rewrite
@@ -11,7 +14,8 @@ from cotexp.compressions.rewriting import ToRewrite
 from cotexp.compressions.tale import Tale
 from cotexp.config.command_line import check_command_line
 from cotexp.records import Question, Round
-from cotexp.settings.base import ConfigError, keyed
+from cotexp.settings.base import ConfigError, RunFailed, keyed
+from cotexp.stages.rounds import check_thinking
 
 CHAIN = rationale(cot="as written", num_cot_tokens=92)
 
@@ -86,10 +90,25 @@ def test_the_chain_of_an_answer_is_what_comes_before_its_closing_sentence(writte
     assert Tale(max_rounds=1).chain_in(written, question) == chain
 
 
+def test_thinking_is_not_replaced_by_the_answer_after_a_new_one() -> None:
+    chains = [rationale(id="q/0/thinking"), rationale(id="q/0"), rationale(id="r/0")]
+    context: Any = SimpleNamespace(settings=SimpleNamespace(compression=Tale()))
+    check_thinking(context, chains[1:])
+    with pytest.raises(RunFailed, match=r"^compression=tale answers questions anew, and cannot replace thinking: 1 of the 3 chains are the thinking"):
+        check_thinking(context, chains)
+    check_thinking(SimpleNamespace(settings=SimpleNamespace(compression=Macc())), chains)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
         (["compression=tale", "compressor=tiny"], r"^compressor must be 'self' with compression=tale"),
+        (["compression=tale", "model=scratch", "teacher=reference"], r"^compression must not be 'tale' with a model made from scratch"),
+        (
+            ["compression=tale", "model=scratch", "teacher=reference", "compressor=tiny"],
+            r"^compression must not be 'tale' with a model made from scr",
+        ),
+        (["compression=tale", "compression.prompt_answer=gold"], r"^compression\.prompt_answer is not read with compression=tale"),
         (["compression=tale", "compression.prompt=Be brief."], r"compression\.prompt must contain \{budget\}"),
         (["compression=tale", "compression.budget_ratio=null"], r"compression\.budget_ratio must be a number, TALE's is 0\.5; got None"),
         (["compression=tale", "compression.budget_ratio=1"], r"compression\.budget_ratio "),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from cotexp.compressions.tale_ep import TaleEp
 from cotexp.config.command_line import check_command_line
+from cotexp.records import Question
 from cotexp.settings.base import ConfigError
+from cotexp.stages import budgets
 
 
 @pytest.mark.parametrize(
@@ -37,6 +42,13 @@ def test_a_question_is_asked_with_its_own_budget_or_without_one() -> None:
     within = TaleEp().ask_within("Q?", 40)
     assert within == ("Q?\nLet's think step by step and use less than 40 tokens:", False, None)
     assert [TaleEp().ask(form, "Q?") for form in ("base", "compress")] == [("Q?", False, None)] * 2
+
+
+def test_who_estimates_a_budget_sees_the_options_of_a_choice() -> None:
+    context: Any = SimpleNamespace(settings=SimpleNamespace(compression=TaleEp(estimate="How long? {question}")))
+    choice = Question(id="q", text="Which {one}?", answer="B", task="aqua", answer_type="choice", options={"A": "one", "B": "two"})
+    assert budgets._prompt(context, choice) == "How long? Which {one}?\n(A) one\n(B) two"
+    assert budgets._prompt(context, Question(id="q", text="How many?", answer="7", task="sums")) == "How long? How many?"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import pytest
 from cotexp import flow
 from cotexp.commands import run_experiment
 from cotexp.config.command_line import check_command_line
-from cotexp.jobs import pipeline
+from cotexp.flow import Walk
+from cotexp.jobs import pipeline, planning
+from cotexp.jobs.status import Clock
 from cotexp.jobs.stored_training_sets import Lookup
 from cotexp.settings.base import RunFailed
 from cotexp.settings.root import Settings
@@ -44,6 +46,42 @@ def test_compressing_alone_trains_nothing_makes_no_run_and_says_what_came_out(tm
     assert "perplexity " in text
     with pytest.raises(RunFailed, match=r"^compress_only: compression=none with modes \['base', 'full'\] compresses nothing$"):
         run_experiment(settings_of(tmp_path, "compression=none", "compress_only=true"))
+
+
+def test_the_plan_of_compressing_alone_has_no_stage_that_it_will_not_run(tmp_path: Path) -> None:
+    context = pipeline.make_context(settings_of(tmp_path, "compression=macc", "compress_only=true"), plan=True)
+    planned = [each.name for each in planning.plan(context)]
+    assert planned == [f"{stage}/stories" for stage in ("rationales", "grades/rationales", "rounds", "perplexity", "answer_perplexity")]
+    for words in (["compression=none"], ["compression=answer_only"], ["compression=macc", "evaluation.modes=[base]"]):
+        context = pipeline.make_context(settings_of(tmp_path, "compress_only=true", *words), plan=True)
+        with pytest.raises(RunFailed, match=r"^compress_only: compression=\w+ with modes .* compresses nothing$"):
+            planning.plan(context)
+
+
+@pytest.mark.parametrize(
+    ("words", "stages"),
+    [
+        (["compression=answer_only"], ["rationales"]),
+        (["compression=macc"], ["rationales", "rounds", "perplexity", "answer_perplexity"]),
+        (["compression=macc", "scoring.answer_perplexity=false"], ["rationales", "rounds", "perplexity"]),
+        (["compression=none", "selection=lowest_rank_surprisal"], ["rationales", "scores", "ranks"]),
+    ],
+)
+def test_a_stage_that_stores_nothing_in_a_run_is_not_said_to_be_at_work(tmp_path: Path, words: list[str], stages: list[str]) -> None:
+    """Otherwise a selection that leaves nothing would be told as a failure in ranks that nobody asked for."""
+    entered: list[str] = []
+    context = pipeline.make_context(settings_of(tmp_path, *words), plan=True)
+    walk = Walk(Clock(entered.append))
+    with flow.looking(context):
+        flow.training_set(context, walk)
+    assert entered == stages
+    assert list(walk.clock.seconds) == [f"seconds/{each}" for each in stages]
+
+
+def test_compressing_alone_ends_as_the_run_would_if_no_chain_is_left(tmp_path: Path) -> None:
+    words = ("compression=c3ot", "compression.failed_round=drop", "compressor.max_new_tokens=1", "compress_only=true")
+    with pytest.raises(RunFailed, match=r"^no train chain is left in compressed form: the rounds of all 6 failed; "):
+        run_experiment(settings_of(tmp_path, *words))
 
 
 @pytest.mark.slow

@@ -135,6 +135,30 @@ def test_without_a_baseline_among_the_arms_their_range_is_told(tmp_path: Path) -
     assert note.startswith("Not at equal training: tokens from 2e+04 to 6e+04 over the arms.")
 
 
+@pytest.mark.parametrize("base", ["", "1" * 40])
+def test_what_is_not_known_of_an_arm_is_not_said_to_be_equal(tmp_path: Path, base: str) -> None:
+    """Neither FLOPs that nobody counted, nor anything about an arm of an earlier version."""
+    own = {"base": base, "baseline": "base"} if base else {}  # so there is no arm to compare with
+    without_flops = {name: value for name, value in COSTS.items() if name != costs.FLOPS}
+    write_arm(tmp_path, "a", COSTS, **own)
+    write_arm(tmp_path, "b", without_flops, selection=MORSD, **own)
+    write_arm(tmp_path, "c", {"training/num_steps": 12}, selection={**MORSD, "name": "other", "k": 3}, **own)
+    [note] = [note for note in made(tmp_path).tables[0].notes if "equal training" in note]
+    assert note.startswith("At equal training: tokens (not all have their FLOPs counted) ")
+    assert note.endswith(". Not known of selection=other."), note
+
+
+def test_arms_whose_teacher_and_compressor_nobody_counted_are_named_and_worked_solutions_are_not(tmp_path: Path) -> None:
+    counted = {"teacher/num_tokens_out": 90, "rounds/num_written": 5}
+    write_arm(tmp_path, "a", COSTS | counted, teacher={"name": "self"})
+    earlier = {"training/num_steps": 12, "rounds/num_written": 5}
+    write_arm(tmp_path, "b", earlier, selection=MORSD, teacher={"name": "self"})
+    write_arm(tmp_path, "c", {"training/num_steps": 12}, selection={**MORSD, "k": 3}, teacher={"name": "reference"})
+    notes = [note for note in table_of(made(tmp_path)).notes if note.startswith("No tokens of the ")]
+    earlier_arm = "selection=morsd, selection.k=1, teacher=self"
+    assert [note.split(". Finished")[0] for note in notes] == [f"No tokens of the {role}: {earlier_arm}" for role in ("teacher", "compressor")]
+
+
 def test_with_several_budgets_each_arm_is_compared_with_the_baseline_of_its_own_budget(tmp_path: Path) -> None:
     trainer = {"name": "single", "learning_rate": 1e-4}
     for number, budget in enumerate((100, 200)):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cotexp.settings.training import Trainer
-from cotexp.training import resumable
+from cotexp.training import costs, resumable
 from cotexp.training.recorder import Recorder
 from cotexp.training.resumable import Progress
 
@@ -84,6 +84,19 @@ def test_the_seconds_before_a_restart_count_and_a_state_of_an_earlier_version_do
         assert resumable.progress(saved).step == 2, "it is whole"
         seconds = Recorder(saved.parent, Trainer(), 4, lambda row, num_steps: None).seconds
         assert seconds is None if least is None else seconds is not None and least <= seconds < least + 60
+
+
+def test_hours_before_a_restart_count_the_devices_that_there_were(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process of four threads took 900 seconds, and two go on."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    state = torch.load(saved, weights_only=True)
+    state["progress"] |= {"seconds": 900.0, "device_seconds": 3600.0}
+    torch.save(state, saved)
+    two = Trainer(devices=2, strategy="ddp", accelerator="cpu")
+    recorder = Recorder(saved.parent, two, 4, lambda row, num_steps: None)
+    recorder.started -= 450
+    assert recorder.seconds == pytest.approx(1350, abs=60)
+    assert costs.hours(two, recorder.seconds, recorder.device_seconds)["core_hours"] == pytest.approx(2, abs=0.2)
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda each: each.__name__)

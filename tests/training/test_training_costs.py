@@ -108,10 +108,11 @@ def test_tokens_and_flops_are_summed_over_all_steps_not_over_the_training_set() 
 def test_hours_count_every_thread_of_every_process_and_are_left_out_if_the_time_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     two = Trainer(devices=2, strategy="ddp", accelerator="cpu")
-    found = costs.hours(two, 900.0)
+    found = costs.hours(two, 900.0, 900.0 * costs.num_devices(two))
     assert (found["seconds"], found["core_hours"]) == (900.0, 2.0)
     assert str(found["device"]).startswith("8 x core of ")
-    assert costs.hours(two, None).keys() == {"device"}
+    assert costs.hours(two, None, None).keys() == {"device"}
+    assert costs.hours(two, 900.0, None).keys() == {"device", "seconds"}
 
 
 def test_the_budget_of_each_kind_ends_with_the_step_that_reaches_it() -> None:
@@ -143,5 +144,19 @@ def test_two_budgets_are_refused_and_one_is_part_of_the_key_where_it_is_set_alon
 @pytest.mark.parametrize("budget", [{"max_steps": 10**9}, {"max_tokens": 10**9}, {"max_petaflops": 1e9}])
 def test_a_budget_of_more_passes_than_max_epochs_may_have_is_refused(budget: dict[str, Any]) -> None:
     [name] = budget
-    with pytest.raises(ConfigError, match=rf"^trainer\.{name} must be at most [\d.e+-]+ here, 10,000 passes over 4 training examples; got 1e\+"):
+    with pytest.raises(ConfigError, match=rf"^trainer\.{name} must be at most [\d.e+-]+ here, 10,000 passes over 4 training examples; got 1"):
         plan_batches([10] * 4, Trainer(batch_size=2, **budget), seed=3, flops=[5] * 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "of_each"), [("max_steps", 10_000, 10), ("max_tokens", 12_300_000, 123), ("max_petaflops", 123_456.0, 1.23456e15)]
+)
+def test_the_largest_budget_that_is_named_can_be_typed(name: str, most: float, of_each: float) -> None:
+    """Of ten examples, which make a batch of ten."""
+    lengths, flops = [round(of_each)] * 10, [round(of_each)] * 10
+    with pytest.raises(ConfigError) as caught:
+        plan_batches(lengths, Trainer(batch_size=10, **{name: 10 * most}), seed=3, flops=flops)
+    named = str(caught.value).split("at most ")[1].split(" ")[0]
+    exact = float(named) if name == "max_petaflops" else int(named)
+    assert exact == pytest.approx(most, rel=1e-4)
+    assert len(plan_batches(lengths, Trainer(batch_size=10, **{name: exact}), seed=3, flops=flops).global_batches) <= 10_001
