@@ -98,7 +98,7 @@ def test_points_whose_process_or_node_is_killed_go_on_elsewhere(cluster: RayClus
     cluster.second = cluster.cluster.add_node(**NODE)
     assert status == 0, printed
     assert_finished(tmp_path, 2)
-    said = [line for line in printed.splitlines() if "answers, base" in line]
+    said = [line for line in printed.splitlines() if "answers, base" in line and " computed in " in line]
     assert len(said) == 2, "each point that goes on says it once"
     assert all(re.match(r"\W*(\x1b\[\d+m)?\(_run_point pid=\d+(, ip=[\d.]+)?\)", line) for line in said), said
 

@@ -212,7 +212,7 @@ CHECKS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "two modes alike": (["evaluation.modes=[full,full]"], ["evaluation.modes must not repeat"]),
     "an open brace in a prompt": (["task.prompt='{question'"], ["task.prompt must double every brace"]),
-    "an unknown placeholder": (["compression.prompt='{rationale} {text}'"], ["compression.prompt allows only answer, question, rationale"]),
+    "an unknown placeholder": (["compression.prompt='{rationale} {text}'"], ["compression.prompt allows only answer, budget, question, rationale"]),
     "a deleted slot": (["~tracking"], ["~tracking: choose an option by tracking=NAME; available: mlflow, none, wandb"]),
     "a number that is none": (["trainer.learning_rate=nan"], ["trainer.learning_rate must be at most 1; got nan"]),
     "no words for a model that is only told": (["compression=prompt_only"], ["compression.instruction must be given; add compression.instruction="]),
