@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cotexp.jobs.engines import load_local
 from cotexp.models.encoding import Encoder
-from cotexp.stages.context import Context, scoring_model
+from cotexp.stages.context import Context, environment, scoring_model
+from cotexp.tasks import answer_type_of
 
 if TYPE_CHECKING:
     from cotexp.inference.scoring import Text
@@ -64,6 +65,19 @@ def text_after(before: str, text: str, encoder: Encoder) -> Text:
     earlier = encoder.text_ids(before)
     ids = [*earlier, *encoder.text_ids(text, goes_on=bool(earlier))]
     return Text(ids, list(range(len(earlier), len(ids))))
+
+
+def answers_read(context: Context, task: str) -> dict[str, Any]:
+    """What the likelihood of an answer to a question of this task depends on beside the model and the texts: part of a stage's key."""
+    scoring = context.settings.scoring
+    return {
+        "task": task,
+        "prompt": context.prompts[task].identity,
+        "connector": scoring.connector,
+        "answer": scoring.answer,
+        "answers": answer_type_of(context.settings.tasks[task]),
+        **environment(scoring_model(context.settings)),
+    }
 
 
 def answer_after(ids: list[int], joint: str, answer: str, encoder: Encoder, *, read_text: bool = False) -> Text:

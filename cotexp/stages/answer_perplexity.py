@@ -11,15 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cotexp.jobs import round_texts
-from cotexp.jobs.likelihoods import SEPARATOR, answer_after, text_after
+from cotexp.jobs.likelihoods import SEPARATOR, answer_after, answers_read, text_after
 from cotexp.jobs.round_texts import ChainTexts, RoundText
 from cotexp.methods import difficulty, reasoning, statistics
 from cotexp.models.encoding import Encoder
 from cotexp.records import Compressed, Measured, Rationale, Round
-from cotexp.stages.context import Context, environment, hash_of, scoring_model, student_model
+from cotexp.stages.context import Context, hash_of, student_model
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
-from cotexp.tasks import answer_type_of
 
 if TYPE_CHECKING:
     from cotexp.inference.scoring import Text
@@ -59,19 +58,9 @@ class _Answers:
 
 def spec(context: Context, task: str) -> Spec | None:
     """None where nothing is compressed or measured. Ids of the rows stand for texts and answers, so every compression shares this ledger."""
-    scoring = context.settings.scoring
-    if not scoring.answer_perplexity or not round_texts.is_measured(context, task):
+    if not context.settings.scoring.answer_perplexity or not round_texts.is_measured(context, task):
         return None
-    own = {
-        "model": context.base.sha256,
-        "task": task,
-        "prompt": context.prompts[task].identity,
-        "connector": scoring.connector,
-        "answer": scoring.answer,
-        "answers": answer_type_of(context.settings.tasks[task]),
-        **environment(scoring_model(context.settings)),
-    }
-    return Spec(NAME, {"version": VERSION, **own})
+    return Spec(NAME, {"version": VERSION, "model": context.base.sha256, **answers_read(context, task)})
 
 
 model = student_model

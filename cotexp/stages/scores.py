@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cotexp.jobs.engines import share
-from cotexp.jobs.likelihoods import SEPARATOR, answer_after, score_rows
+from cotexp.jobs.likelihoods import SEPARATOR, answer_after, answers_read, score_rows
 from cotexp.methods import difficulty
 from cotexp.models.encoding import Encoder
 from cotexp.records import Question, Rationale, Score
 from cotexp.selections.filters import usable
 from cotexp.settings.scoring import Scoring
-from cotexp.stages.context import Compute, Context, Emit, Look, by_task, environment, hash_of, scoring_model, student_model, wanted_rationales
+from cotexp.stages.context import Compute, Context, Emit, Look, by_task, hash_of, student_model, wanted_rationales
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row
-from cotexp.tasks import answer_type_of
 
 if TYPE_CHECKING:
     from cotexp.inference.scoring import Text
@@ -38,17 +37,7 @@ def spec(context: Context, task: str) -> Spec | None:
     """None unless a filter reads scores. Ids of the rows stand for the texts, so every teacher shares this ledger."""
     if not context.settings.selection.needs_scores:
         return None
-    scoring = context.settings.scoring
-    own = {
-        "student": context.base.sha256,
-        "task": task,
-        "prompt": context.prompts[task].identity,
-        "connector": scoring.connector,
-        "answer": scoring.answer,
-        "answers": answer_type_of(context.settings.tasks[task]),
-        **environment(scoring_model(context.settings)),
-    }
-    return Spec(NAME, {"version": VERSION, **own})
+    return Spec(NAME, {"version": VERSION, "student": context.base.sha256, **answers_read(context, task)})
 
 
 model = student_model
