@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import code
 import inspect
 import json
 import logging
 import os
+import re
 import signal
 import warnings
 from pathlib import Path
@@ -220,3 +222,23 @@ def test_a_point_that_fails_is_named_after_the_others_have_run(done: Done, capsy
     assert "cotexp: " in printed.err
     assert "already finished" in printed.out
     assert set(cotexp.read("runs", "debug", outputs=done.outputs)["state"]) == {"finished", "failed"}
+
+
+def statements_of_the_page() -> list[tuple[str, str]]:
+    """(what is typed, what is shown then) of docs/python.md."""
+    [block] = re.findall(r"^```pycon\n(.*?)^```$", (ROOT / "docs/python.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+    typed = re.split(r"^>>> ", block, flags=re.MULTILINE)[1:]
+    return [(each.partition("\n")[0], each.partition("\n")[2]) for each in typed]
+
+
+@pytest.mark.slow
+def test_the_page_shows_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Numbers and keys may be others; `...` stands for anything."""
+    monkeypatch.chdir(tmp_path)
+    console = code.InteractiveConsole()
+    for typed, shown in statements_of_the_page():
+        assert not console.push(typed), typed
+        printed = "".join(capsys.readouterr())
+        pattern = re.escape(shown).replace(r"\.\.\.", ".*").replace(r"\ \ \.\.\.", ".*")
+        pattern = re.sub(r"'outputs/runs/debug/[0-9a-f]{12}'", r"'outputs/runs/debug/[0-9a-f]{12}'", re.sub(r"\d+\\\.\d+", r"\\d\\.\\d+", pattern))
+        assert re.fullmatch(pattern, printed, flags=re.DOTALL), f"{typed}\n{printed}"

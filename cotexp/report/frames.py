@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cotexp import extras
 from cotexp.report import compression_examples
+from cotexp.report.finished_runs import Flat
 from cotexp.report.run_examples import Written
 from cotexp.report.run_list import ListedRun, list_runs, progress
 from cotexp.report.stored import unless_broken
@@ -58,15 +59,24 @@ def _runs(runs: Sequence[ListedRun], outputs: Path) -> RunRows:
 
 def _metrics(runs: Sequence[ListedRun], outputs: Path) -> RunRows:
     """A row per finished run: the settings that differ, and its metrics."""
-    varied = _varied(runs)
-    for run in (run for run in runs if run.metrics):
+    finished = [run for run in runs if run.metrics]
+    varied = _varied(finished)
+    for run in finished:
         yield run, {**{path: _value(run, path) for path in varied}, **run.metrics}
 
 
 def _varied(runs: Sequence[ListedRun]) -> list[str]:
-    """The settings that can change a result and differ between the runs."""
-    paths = dict.fromkeys(path for run in runs for path in run.identity)
-    return [path for path in paths if len({run.identity.get(path) for run in runs}) > 1]
+    """The options of slots, and the settings that can change a result, that differ between the runs."""
+    flats = [{**{f"{slot}.name": name for slot, name in run.names.items()}, **run.identity} for run in runs]
+    paths = dict.fromkeys(path for flat in flats for path in flat)
+    return [path for path in paths if len({flat.get(path) for flat in flats}) > 1 and not _is_of_the_task(path, flats)]
+
+
+def _is_of_the_task(path: str, flats: Sequence[Flat]) -> bool:
+    """Whether `tasks.NAME.SETTING` says of all runs what `task.SETTING` says."""
+    section, _, setting = path.partition(".")
+    own = f"task.{setting.partition('.')[2]}"
+    return section == "tasks" and all(flat.get(path) in (None, flat.get(own)) for flat in flats)
 
 
 def _value(run: ListedRun, path: str) -> Any:
@@ -100,7 +110,7 @@ def _selections(folder: Path) -> Iterator[Row]:
     written = Written.read(folder)
     for outcome in selection_of(folder):
         for each in written.of_question(outcome):
-            row = dataclasses.asdict(each)
+            row = {name: value for name, value in dataclasses.asdict(each).items() if name not in ("cot", "closing")}  # the parts of its text
             scored = written.score_of(each)
             values = {f"rd_{kind}": scored.rd(kind) for kind in RD} | {"perplexity": scored.perplexity} if scored else {}
             yield {"task": written.tasks[each.question_id], "kept": each.id in outcome["kept"], **row, "text": each.text, **values}
