@@ -10,40 +10,48 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, TaskID
 
 DRAW_SECONDS = 0.3
-"""Least interval between two drawings: each one is sent to a browser, and stays in the file if it is the last one."""
+"""Least interval between two drawings, each of which is sent to a browser."""
 WIDTH = 100
 HTML = '<pre style="white-space:pre;overflow-x:auto;line-height:normal;margin:0">{code}</pre>'
 
+_handles: dict[int, Any] = {}
+"""Number of the cell at work -> where it draws: one place for all bars that follow each other."""
+
 
 class CellProgress(Progress):
-    """Bars that are drawn again in their place, as text and HTML. They need no widgets and no thread, and a saved notebook has the last drawing."""
+    """A bar that is drawn again in its place, as text and HTML, and is gone at its end. It needs no widgets and no thread."""
 
     def __init__(self, *columns: ProgressColumn) -> None:
         super().__init__(*columns, auto_refresh=False)
-        self._handle: Any = None
-        self._drawn_at = 0.0
+        self._drawn_at: float | None = None
 
     def start(self) -> None:
         self._draw()
 
     def update(self, task_id: TaskID, **values: Any) -> None:
         super().update(task_id, **values)
-        if self._handle is not None and time.monotonic() - self._drawn_at > DRAW_SECONDS:
+        if self._drawn_at is not None and time.monotonic() - self._drawn_at > DRAW_SECONDS:
             self._draw()
 
     def stop(self) -> None:
-        if self._handle is not None:
-            self._draw()
+        if self._drawn_at is not None:
+            _show("", "")
 
     def _draw(self) -> None:
-        from IPython.display import display
-
         self._drawn_at = time.monotonic()
         console = Console(record=True, file=io.StringIO(), width=WIDTH, force_jupyter=False)
         console.print(self.get_renderable())
         text = console.export_text(clear=False)
-        drawn = {"text/plain": text.rstrip(), "text/html": console.export_html(code_format=HTML, inline_styles=True)}
-        if self._handle is None:
-            self._handle = display(drawn, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        else:
-            self._handle.update(drawn, raw=True)
+        _show(text.rstrip(), console.export_html(code_format=HTML, inline_styles=True))
+
+
+def _show(text: str, html: str) -> None:
+    from IPython import get_ipython
+    from IPython.display import display
+
+    drawn, cell = {"text/plain": text, "text/html": html}, get_ipython().execution_count  # type: ignore[no-untyped-call]
+    if cell in _handles:
+        _handles[cell].update(drawn, raw=True)
+    else:
+        _handles.clear()
+        _handles[cell] = display(drawn, raw=True, display_id=True)  # type: ignore[no-untyped-call]
