@@ -165,6 +165,10 @@ def _at_work(config_dir: Place | None = None) -> Iterator[None]:
 
     names = (CONFIG_DIR, *sweep_agents.VARIABLES)
     before = {name: os.environ.get(name) for name in names}
+    if "ipykernel" in sys.modules:
+        from cotexp import notebook
+
+        notebook.hush_tqdm()
     try:
         if config_dir is not None:
             search_path.use(os.fspath(config_dir))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import warnings
 from typing import Any
 
 from rich.console import Console
@@ -45,6 +46,13 @@ class CellProgress(Progress):
         _show(text.rstrip(), console.export_html(code_format=HTML, inline_styles=True))
 
 
+def hush_tqdm() -> None:
+    """Import tqdm without its advice to install widgets, which it gives in a notebook to whoever imports it first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tqdm.auto  # noqa: F401
+
+
 def _show(text: str, html: str) -> None:
     from IPython import get_ipython
     from IPython.display import display
@@ -54,4 +62,4 @@ def _show(text: str, html: str) -> None:
         _handles[cell].update(drawn, raw=True)
     else:
         _handles.clear()
-        _handles[cell] = display(drawn, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        _handles[cell] = display(drawn, raw=True, display_id=True)

@@ -64,6 +64,7 @@ def test_a_notebook_runs_from_top_to_bottom(path: Path, environment: dict[str, s
     client.execute(env=environment)
     nbformat.write(notebook, tmp_path / path.name)
     assert any("fine-tuned, with" in text for text in outputs_of(notebook, "text/plain")), "the table of a run"
+    assert [output.text for cell in notebook.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"] == []
     assert not any("rationales" in page and "━" in page for page in outputs_of(notebook, "text/html")), "bars are gone"
     if path.stem == "ablation":
         assert len(outputs_of(notebook, "image/png")) == 2, "the figure of the report, and one of pandas"
