@@ -57,9 +57,9 @@ def _show(text: str, html: str) -> None:
     from IPython import get_ipython
     from IPython.display import display
 
-    drawn, cell = {"text/plain": text, "text/html": html}, get_ipython().execution_count  # type: ignore[no-untyped-call]
+    drawn, cell = {"text/plain": text, "text/html": html}, get_ipython().execution_count
     if cell in _handles:
         _handles[cell].update(drawn, raw=True)
     else:
         _handles.clear()
-        _handles[cell] = display(drawn, raw=True, display_id=True)
+        _handles[cell] = display(drawn, raw=True, display_id=True)  # type: ignore[no-untyped-call]
