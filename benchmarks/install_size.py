@@ -22,6 +22,7 @@ IMPORTED = {
     "wandb": "wandb",
     "forecast": "sklearn.ensemble",
     "hub": "datasets",
+    "pandas": "pandas",
     "search": "optuna",
     "figures": "matplotlib.pyplot",
 }

@@ -11,6 +11,7 @@ MODULES: dict[str, dict[str, str]] = {
     "forecast": {"sklearn": "scikit-learn"},
     "hub": {"datasets": "datasets"},
     "mlflow": {"mlflow": "mlflow-skinny"},
+    "pandas": {"pandas": "pandas"},
     "search": {"optuna": "optuna"},
     "wandb": {"wandb": "wandb"},
 }

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with rate, cost and remaining time on a terminal; occasional lines in a log."""
+"""Progress of long work: a bar with rate, cost and remaining time on a terminal or in a notebook; occasional lines in a log."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.segment import Segment
 from rich.text import Span, Text
 
+from cotexp.notebook import CellProgress
 from cotexp.visible import visible, visible_lines
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def bar(what: str, total: int) -> Iterator[Advance]:
     console = Console(stderr=True)
     texts = (TextColumn("{task.description:>18}"), TextColumn("{task.fields[rate]}{task.fields[spent]}"))
     columns = (texts[0], BarColumn(), MofNCompleteColumn(), texts[1], TimeRemainingColumn())
-    shown = Progress(*columns, console=console, disable=not console.is_terminal)
+    shown = CellProgress(*columns) if console.is_jupyter else Progress(*columns, console=console, disable=not console.is_terminal)
     task = shown.add_task(what, total=total or None, rate="", spent="")
     started, count, reached, dollars = time.monotonic(), 0, 0, 0.0
     logged_at = watched_at = started
@@ -105,7 +106,7 @@ def bar(what: str, total: int) -> Iterator[Advance]:
             watched_at = now
             for watcher in _watchers:
                 watcher(what, done, int(num_rows) if num_rows else None)
-        if not console.is_terminal and now - logged_at > NOTE_SECONDS:
+        if not (console.is_terminal or console.is_jupyter) and now - logged_at > NOTE_SECONDS:
             logged_at = now
             left = f", {timedelta(seconds=round((num_rows - done) / rate))} left" if num_rows else ""
             log.info("%s: %s of %s, %s%s%s", what, done, int(num_rows) if num_rows else num_rows, _pace(rate), spent, left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def imports_of(source: str, name: str, *, is_package: bool, modules: set[str]) -
         elif isinstance(node, ast.ImportFrom):
             base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])]) if node.level else str(node.module)
             imported |= {full if (full := f"{base}.{each.name}") in modules else base for each in node.names}
-        elif isinstance(node, ast.Constant) and ":" in str(node.value):
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"[.\w]+:\w+", str(node.value)):
             imported.add(str(node.value).partition(":")[0])
         elif isinstance(node, ast.Call) and any(getattr(each, "id", "") == "import_module" for each in node.args):
             imported |= {str(each.value) for each in ast.walk(node) if isinstance(each, ast.Constant)}

@@ -98,6 +98,10 @@ def test_the_installed_command_is_that_of_the_tree(installed: Environment) -> No
     tree = subprocess.run([sys.executable, str(ROOT / "run.py"), "--help"], cwd=installed.folder, capture_output=True, text=True, check=True)
     assert installed.output("cotexp run --help") == tree.stdout.replace(f"python {ROOT / 'run.py'}", "cotexp run")
     assert "experiment=macc/quickstart" in installed.output("cotexp -sc query=bash", COMP_LINE="cotexp run experiment=macc/q")
+    code = "import cotexp; print(cotexp.compose('seed=7').seed); cotexp.read('runs')"
+    read = installed.run(f'python -c "{code}"')
+    assert read.stdout == "7\n"
+    assert read.stderr.endswith("ConfigError: cotexp.read needs the package pandas, which is not installed; pip install 'cotexp[pandas]'\n")
     refused = installed.run("cotexp run sweep=macc/rounds")
     assert (refused.returncode, refused.stderr) == (1, "cotexp: sweep=macc/rounds names a grid of runs; add -m: cotexp run -m sweep=macc/rounds\n")
     assert list(installed.folder.iterdir()) == []
@@ -161,7 +165,7 @@ def test_the_version_is_said_once_and_cited() -> None:
 def test_every_extra_for_users_names_a_package_that_the_core_does_without() -> None:
     core = packages(requirements())
     for extra in PROJECT["optional-dependencies"]:
-        if extra in ("api", "wandb", "forecast", "hub", "search"):
+        if extra in ("api", "wandb", "forecast", "pandas", "hub", "search"):
             own = {each.name for each in requirements(extra)} - {each.name for each in requirements()}
             assert own
             assert not own & {name.replace("_", "-") for name in core}, f"the core needs {own & set(core)} anyway"

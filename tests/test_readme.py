@@ -193,7 +193,7 @@ def test_every_make_target_and_file_exists() -> None:
     for target in targets:
         assert re.search(rf"^[\w ]*\b{target}\b[\w ]*:", makefile, flags=re.MULTILINE), target
     for page, text in PAGES.items():
-        for path in re.findall(r"`((?:cotexp|conf|tests|benchmarks|docs|findings|wandb_sweeps)/[\w/.]*)`", text):
+        for path in re.findall(r"`((?:cotexp|conf|tests|benchmarks|docs|examples|findings|wandb_sweeps)/[\w/.]*)`", text):
             assert list(ROOT.glob(re.sub(r"[A-Z]{2,}", "*", path))), f"{page}: {path}, where a word in capitals stands for any name"
     for command in beginning_with("wandb", "sweep"):
         assert (ROOT / command.words[0]).is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging.config
 import os
@@ -81,6 +82,12 @@ def test_the_measurement_sees_a_heavy_import(tmp_path: Path) -> None:
         check=True,
     )
     assert "scipy" in json.loads(done.stderr.rpartition("MODULES ")[2])[1]
+
+
+def test_the_package_itself_imports_nothing_but_its_functions() -> None:
+    code = "import sys; before = set(sys.modules); import cotexp; print(sorted({name.split('.')[0] for name in set(sys.modules) - before}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(ast.literal_eval(done.stdout)) <= {"cotexp", *sys.stdlib_module_names}
 
 
 def test_help_imports_nothing_heavy(help_page: Outcome) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-import cotexp
 from cotexp.jobs.status import FAILED, STATES
 from cotexp.settings.base import LARGEST, LARGEST_SEED, broken_path
 from cotexp.settings.evaluation import MODES
+from cotexp.version import __version__
 
+DTYPES = ("float32", "bfloat16")
+"""Number formats of an exported model; the first one is the default."""
 AddParser = Callable[..., argparse.ArgumentParser]
 """Adds a command by name, with the texts of its help."""
 
@@ -63,7 +65,7 @@ def commands() -> list[str]:
 def _made() -> tuple[_Parser, list[str]]:
     """The parser of the command line, and the names of its commands."""
     parser = _Parser(prog="cotexp", description="Runs experiments, and works with their results in outputs/.")
-    parser.add_argument("--version", action="version", version=f"cotexp {cotexp.__version__}")
+    parser.add_argument("--version", action="version", version=f"cotexp {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     subparsers.add_parser("run", add_help=False, help="run an experiment or a sweep; see cotexp run --help")
     _add_encode(subparsers.add_parser)
@@ -101,7 +103,7 @@ def _add_export(add: AddParser) -> None:
     export = add("export", help="write a run's fine-tuned model as an ordinary transformers folder with a model card")
     export.add_argument("run", help="a run's folder, its key or the first digits of the key, or an experiment's name for its newest finished run")
     export.add_argument("folder", type=_path, help="folder to write to; must not exist, or be an earlier export")
-    export.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="number format of the weights")
+    export.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help="number format of the weights")
     _add_outputs(export)
 
 

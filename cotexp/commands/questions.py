@@ -53,8 +53,8 @@ def print_questions(overrides: list[str], *, overlap: int | None, examples: int)
             show_overlap_between(console, settings, folders, overlap)
 
 
-def print_detected(path: Path, overrides: list[str]) -> None:
-    """Print the settings that read a file, as questions and as recorded rationales, and three rows as they are then seen.
+def print_detected(path: Path, overrides: list[str]) -> dict[str, list[str]]:
+    """Print the settings that read a file, as questions and as recorded rationales, and three rows as they are then seen. Return these settings.
 
     `overrides` are added to them, and replace what was found. Raises: ConfigError if nothing in the file looks like a question, nor like
     rationales with ids, or the settings do not read all of it.
@@ -88,6 +88,7 @@ def print_detected(path: Path, overrides: list[str]) -> None:
     if "questions" in typed:
         [settings] = command_line.check_command_line(["experiment=none", *typed["questions"]], multirun=False)
         show_task(console, settings.task, data_folders(settings.paths.data, settings.paths.outputs), overlap=None, examples=0)
+    return typed
 
 
 def _counts(found: Detected) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cotexp.commands import declared_reports
 from cotexp.extensions import named
 from cotexp.report import build, terminal
-from cotexp.report.document import Report
+from cotexp.report.document import Figure, Report
 from cotexp.settings.base import ConfigError, broken_path, shortened, suggestion
 
 FORMATS = {
@@ -22,13 +23,13 @@ FORMATS = {
 
 def report_experiments(
     names: Sequence[str], *, outputs: Path, options: build.ReportOptions | None = None, formats: Sequence[str] = ("md",), folder: Path | None = None
-) -> None:
+) -> WrittenReport:
     """Print a report and write it in these formats to `folder`, by default OUTPUTS/reports/NAME.
 
     Raises: ConfigError for an experiment without a finished run, or an unknown mode or baseline.
     """
     target = folder or target_of(names, outputs)
-    publish(declared_reports.make(names, outputs, options or build.ReportOptions()), formats, target)
+    return publish(declared_reports.make(names, outputs, options or build.ReportOptions()), formats, target)
 
 
 def target_of(names: Sequence[str], outputs: Path, below: str = "") -> Path:
@@ -41,18 +42,28 @@ def target_of(names: Sequence[str], outputs: Path, below: str = "") -> Path:
     return outputs / "reports" / name / below
 
 
-def publish(report: Report, formats: Sequence[str], target: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class WrittenReport:
+    """A report with the files that were written, one of each format, and its figures by name, which a notebook shows."""
+
+    report: Report = field(repr=False)
+    files: list[Path]
+    figures: dict[str, Figure]
+
+
+def publish(report: Report, formats: Sequence[str], target: Path) -> WrittenReport:
     """Print a report and write it in these formats to the folder `target`."""
     terminal.show_report(report)
     reports = []
     for format_name in formats:
         files: dict[str, bytes] = named(FORMATS[format_name])(report)
-        reports.append(str(target / next(iter(files))))
+        reports.append(target / next(iter(files)))
         for name, content in files.items():
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-    print(f"Report: {', '.join(reports)}")
+    print(f"Report: {', '.join(map(str, reports))}")
+    return WrittenReport(report, reports, {each.name: each for each in report.figures})
 
 
 def formats_of(text: str) -> list[str]:

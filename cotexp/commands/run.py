@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
-import cotexp
 from cotexp import signals
 from cotexp.commands import completion
 from cotexp.config import command_line, help_page, schema, sweep_agents, sweeper
@@ -24,6 +23,7 @@ from cotexp.config.grids import expand_sweep
 from cotexp.invocation import while_read
 from cotexp.settings.base import USER_ERRORS, ConfigError
 from cotexp.settings.root import Settings
+from cotexp.version import __version__
 from cotexp.visible import format_error
 
 
@@ -31,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run the command of these words, by default those after run.py."""
     words = sys.argv[1:] if words is None else words
     if "--version" in words:  # Hydra would print its own
-        print(f"cotexp {cotexp.__version__}")
+        print(f"cotexp {__version__}")
         return
     gc.disable()  # what is imported and composed stays until the end
     with while_read():

@@ -32,10 +32,11 @@ from cotexp.settings.root import Settings
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Point:
-    """One point of a command line: its overrides, of which `sweep=NAME` may be one, and its checked settings."""
+    """One point of a command line: its overrides, of which `sweep=NAME` may be one, its checked settings, and the option of each slot, by slot."""
 
     overrides: list[str]
     settings: Settings
+    options: dict[str, str | None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,11 +45,6 @@ class Composed(Point):
 
     config: DictConfig
     hydra: DictConfig
-
-    @property
-    def options(self) -> dict[str, str | None]:
-        """The option of each slot, by slot."""
-        return dict(self.hydra.runtime.choices)
 
 
 def check_command_line(overrides: list[str], *, multirun: bool) -> list[Settings]:
@@ -64,7 +60,7 @@ def points_of(overrides: list[str], *, multirun: bool) -> list[Point]:
 
     Raises: ConfigError with every mistake in it.
     """
-    return [Point(each.overrides, each.settings) for each in _composed(overrides, multirun)]
+    return [Point(each.overrides, each.settings, each.options) for each in _composed(overrides, multirun)]
 
 
 def only_point(overrides: list[str]) -> Composed:
@@ -136,7 +132,7 @@ def _check_point(overrides: list[str], composed: dict[tuple[str, ...], tuple[Dic
         raise ConfigError(*problems, *error.problems) from None
     if problems:
         raise ConfigError(*problems)
-    return Composed(overrides, settings, config, hydra)
+    return Composed(overrides, settings, dict(hydra.runtime.choices), config, hydra)
 
 
 def _apart(config: DictConfig) -> tuple[DictConfig, DictConfig]:

@@ -52,6 +52,13 @@ def combinations(overrides: Iterable[Override]) -> list[list[str]]:
     return [as_typed(point) for point in itertools.product(*values.values())]  # the arguments of a function such as choice lose their quotes
 
 
+def failed_line(points: Sequence[Sequence[str]], failed: Sequence[Sequence[str]]) -> str:
+    """Names the failed points among these by the overrides that not all of them share."""
+    shared = set.intersection(*map(set, points))
+    named = "; ".join(" ".join(each for each in point if each not in shared) for point in failed)
+    return f"{len(failed)} of {len(points)} points failed: {named} (the same command again tries these alone)"
+
+
 class GridSweeper(Sweeper):
     """Runs every point with any launcher. If points failed, it names them after the last one and ends the process with the status 1.
 
@@ -76,9 +83,7 @@ class GridSweeper(Sweeper):
         points = combinations(parser.parse_overrides([*as_typed(f"{key}={value}" for key, value in self.params.items()), *arguments]))
         returns = self._launch_all(points)
         if failed := [point for point, each in zip(points, returns, strict=True) if each.status == JobStatus.FAILED]:
-            shared = set.intersection(*map(set, points))
-            named = "; ".join(" ".join(each for each in point if each not in shared) for point in failed)
-            sys.exit(f"cotexp: {len(failed)} of {len(points)} points failed: {named} (the same command again tries these alone)")
+            sys.exit(f"cotexp: {failed_line(points, failed)}")
         return returns
 
     def _launch_all(self, points: Sequence[Sequence[str]]) -> list[JobReturn]:

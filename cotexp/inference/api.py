@@ -14,12 +14,12 @@ If `max_new_tokens` does not fit the server's context, the request is sent once 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cotexp import signals
+from cotexp.inference import event_loop
 from cotexp.inference.api_batch import ApiBatch
 from cotexp.inference.api_service import ApiService
 from cotexp.inference.engine import Output, Request
@@ -59,7 +59,7 @@ class ApiEngine:
             return None
 
         try:
-            stop = asyncio.run(run())
+            stop = event_loop.run(run())
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         if stop is not None:

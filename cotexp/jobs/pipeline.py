@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,13 @@ class Result:
     """A finished run: its folder and its flat metrics. `computed` is false when everything lay there already."""
 
     folder: Path
-    metrics: Metrics
+    metrics: Metrics = field(repr=False)
     computed: bool
+
+    @property
+    def key(self) -> str:
+        """The run's key, which names its folder."""
+        return self.folder.name
 
     @property
     def objective(self) -> float:

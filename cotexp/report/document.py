@@ -7,7 +7,7 @@ The tree depends only on the files under outputs/. It contains no time and no ra
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -120,8 +120,12 @@ class Figure:
     name: str
     title: str
     description: str
-    png: bytes
-    svg: bytes
+    png: bytes = field(repr=False)
+    svg: bytes = field(repr=False)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return self.png
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

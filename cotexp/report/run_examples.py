@@ -119,13 +119,13 @@ def _rationales(folder: Path) -> ExampleSource:
     groups = {name: (bool(row["kept"]), row["num_usable"] == row["num_written"]) for name, row in rows.items()}
 
     def make(ids: Sequence[str]) -> Iterator[Example]:
-        written = _Written.read(folder)
+        written = Written.read(folder)
         return (written.example(rows[name]) for name in ids if name in written.rationales)
 
     return ExampleSource(groups, make)
 
 
-class _Written(NamedTuple):
+class Written(NamedTuple):
     """The rationales of a run by question, its scores by id, and the task of each question."""
 
     rationales: dict[str, list[Rationale]]
@@ -133,7 +133,7 @@ class _Written(NamedTuple):
     tasks: dict[str, str]
 
     @classmethod
-    def read(cls, folder: Path) -> _Written:
+    def read(cls, folder: Path) -> Written:
         stages = stages_of(folder)
         written = cls({}, {}, {})
         for task in (name.removeprefix("rationales/") for name in stages if name.startswith("rationales/")):
@@ -150,12 +150,21 @@ class _Written(NamedTuple):
                 written.scores.update({name: {**row, **ranks[name]} for name, row in written.scores.items() if name in ranks})
         return written
 
+    def of_question(self, row: Row) -> list[Rationale]:
+        """The rationales that a row of `selection.jsonl` is about, in sample order. None if they are no longer in the store."""
+        return sorted(
+            (each for each in self.rationales.get(row["question_id"], []) if each.sample < row["num_written"]), key=lambda each: each.sample
+        )
+
+    def score_of(self, rationale: Rationale) -> Score | None:
+        """What the student made of it; None if it has no scores."""
+        score, of_question = self.scores.get(row_id(rationale)), self.scores.get(rationale.question_id)
+        return Score.from_row({**score, **of_question, "id": rationale.id}) if score and of_question else None
+
     def example(self, row: Row) -> Example:
         """Kept rationales first, in their order, then the others."""
         name, kept = row["question_id"], row["kept"]
-        written = sorted(
-            (rationale for rationale in self.rationales[name] if rationale.sample < row["num_written"]), key=lambda rationale: rationale.sample
-        )
+        written = self.of_question(row)
         written.sort(key=lambda rationale: kept.index(rationale.id) if rationale.id in kept else len(kept))
         outcome = f"{len(kept)} of {row['num_written']} rationales kept"
         return Example(
@@ -168,8 +177,7 @@ class _Written(NamedTuple):
 
     def _column(self, rationale: Rationale, kept: bool) -> ExampleText:
         facts = [_tokens(rationale.num_tokens), f"answer {rationale.answer}" if rationale.answer else "no answer could be read"]
-        if (score := self.scores.get(row_id(rationale))) and rationale.question_id in self.scores:
-            scored = Score.from_row({**score, **self.scores[rationale.question_id], "id": rationale.id})
+        if scored := self.score_of(rationale):
             facts.append("RD " + ", ".join(f"{scored.rd(kind):.3g} {kind}" for kind in ("plain", "masked", "hidden")))
             facts += [f"RSR {scored.rank_surprisal:.3g}"] if scored.rank_sum is not None else []
         outcome = outcome_of(correct=rationale.correct, finish_reason=rationale.finish_reason, extracted=rationale.answer)

@@ -64,18 +64,17 @@ class Drawing(NamedTuple):
 def picture(drawing: Drawing) -> Figure:
     """The drawing as PNG and SVG; the same drawing twice is the same bytes."""
     import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    with plt.rc_context(STYLE):  # type: ignore[arg-type]  # its names are literals of one large type
-        figure = plt.figure(figsize=drawing.size, layout="constrained")
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]  # its names are literals of one large type
+        figure = Canvas(figsize=drawing.size, layout="constrained")  # not by pyplot, whose backend may be a notebook's
+        FigureCanvasAgg(figure)
         drawing.draw(figure)
         _show_as_is(figure)
         png, svg = io.BytesIO(), io.BytesIO()
         figure.savefig(png, format="png", metadata={"Software": None})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        plt.close(figure)
     return Figure(name=drawing.name, title=drawing.title, description=drawing.description, png=png.getvalue(), svg=svg.getvalue())
 
 

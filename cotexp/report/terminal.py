@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cotexp.progress import page
 from cotexp.report.document import NOISE, Cell, Column, Report, Row, Table
-from cotexp.visible import visible
+from cotexp.visible import visible, visible_lines
 
 MOST_GAPS = 6
 """Most missing runs that are listed; the other formats list all of them."""
@@ -26,7 +26,11 @@ COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "diverged": 
 
 def say(text: str, console: Console | None = None) -> None:
     """Print a line without markup; the terminal wraps it, so that it can be copied in one piece."""
-    (console or page()).print(text, markup=False, highlight=False, soft_wrap=True)
+    console = console or page()
+    if console.is_jupyter:  # where rich gives every line a box that does not wrap
+        print(visible_lines(text))
+    else:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def show(table: Table, console: Console | None = None) -> None:

@@ -1,0 +1,3 @@
+"""The version of this project, which its command, its wheel and CITATION.cff name."""
+
+__version__ = "0.1.0"
