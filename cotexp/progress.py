@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with rate, cost and remaining time on a terminal; occasional lines in a log."""
+"""Progress of long work: on a terminal a bar with rate, cost and time left, which gives way to one line at the end; in a log a line now and again."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.segment import Segment
 from rich.text import Span, Text
 
@@ -27,18 +27,46 @@ NOTE_SECONDS = 30.0
 WATCH_SECONDS = 5.0
 """Least interval between two calls of a watcher."""
 
-Watcher = Callable[[str, int, int | None], None]
+
+class Reached(NamedTuple):
+    """How far one piece of work is: `done` of `total`, `computed` of them by this process, at `rate` a second. `is_over`: no more will come."""
+
+    what: str
+    done: int
+    total: int | None
+    computed: int
+    rate: float
+    is_over: bool = False
+
+    @property
+    def seconds_left(self) -> float | None:
+        return (self.total - self.done) / self.rate if self.total else None
+
+
+class Place(NamedTuple):
+    """Where the work stands in the whole: such as "stage 2 of 8", and the seconds left of the whole, None if they are not known."""
+
+    stage: str
+    seconds_left: float | None
+
+
+Watcher = Callable[[Reached], None]
 _watchers: list[Watcher] = []
+_places: list[Callable[[Reached], Place]] = []
 
 
 @contextlib.contextmanager
-def watched(watcher: Watcher) -> Iterator[None]:
-    """Call `watcher(what, done, total)` from time to time with the progress of the work in this block."""
+def watched(watcher: Watcher, place: Callable[[Reached], Place] | None = None) -> Iterator[None]:
+    """Call `watcher` from time to time with the progress of the work in this block, and at its end. `place` says where it stands in a run."""
+    places = [place] if place else []
     _watchers.append(watcher)
+    _places.extend(places)
     try:
         yield
     finally:
         _watchers.remove(watcher)
+        for each in places:
+            _places.remove(each)
 
 
 class Page(Console):
@@ -78,14 +106,20 @@ class Advance(Protocol):
 
 @contextlib.contextmanager
 def bar(what: str, total: int) -> Iterator[Advance]:
-    """A progress bar that appears with the first computed row; cached rows do not count. The cost of a row in dollars is in its `usage`."""
+    """A progress bar that appears with the first computed row; cached rows do not count. The cost of a row in dollars is in its `usage`.
+
+    At the end one line says what was computed. On a terminal the bar is gone by then, so that nothing is said twice.
+    """
     console = Console(stderr=True)
-    texts = (TextColumn("{task.description:>18}"), TextColumn("{task.fields[rate]}{task.fields[spent]}"))
-    columns = (texts[0], BarColumn(), MofNCompleteColumn(), texts[1], TimeRemainingColumn())
-    shown = Progress(*columns, console=console, disable=not console.is_terminal)
-    task = shown.add_task(what, total=total or None, rate="", spent="")
+    columns = (TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+    shown = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+    task = shown.add_task(_titled(what, " "), total=total or None, pace="")
     started, count, reached, dollars = time.monotonic(), 0, 0, 0.0
     logged_at = watched_at = started
+
+    def state(now: float, completed: int | None, *, is_over: bool = False) -> Reached:
+        num_rows = shown.tasks[0].total
+        return Reached(what, completed or count, int(num_rows) if num_rows else None, count, count / max(1e-9, now - started), is_over)
 
     def advance(row: Any = None, *, total: int | None = None, completed: int | None = None) -> None:
         nonlocal count, reached, dollars, logged_at, watched_at
@@ -98,28 +132,47 @@ def bar(what: str, total: int) -> Iterator[Advance]:
             count, reached = count + 1, completed or 0
         dollars += _cost(row)
         now = time.monotonic()
-        rate, spent = count / max(1e-9, now - started), f", {dollars:.2f} dollars" if dollars else ""
-        shown.update(task, advance=None if completed is not None else 1, completed=completed, total=total, rate=_pace(rate), spent=spent)
-        done, num_rows = completed or count, total or shown.tasks[0].total
+        shown.update(task, advance=None if completed is not None else 1, completed=completed, total=total)
+        here, spent = state(now, completed), f", {dollars:.2f} dollars" if dollars else ""
+        if console.is_terminal:
+            shown.update(task, pace=f"{pace(here.rate)}{spent}{_left(here)}")
         if now - watched_at > WATCH_SECONDS:
             watched_at = now
             for watcher in _watchers:
-                watcher(what, done, int(num_rows) if num_rows else None)
+                watcher(here)
         if not console.is_terminal and now - logged_at > NOTE_SECONDS:
             logged_at = now
-            left = f", {timedelta(seconds=round((num_rows - done) / rate))} left" if num_rows else ""
-            log.info("%s: %s of %s, %s%s%s", what, done, int(num_rows) if num_rows else num_rows, _pace(rate), spent, left)
+            log.info("%s: %s of %s, %s%s%s", _titled(what), here.done, here.total, pace(here.rate), spent, _left(here))
 
     try:
         yield advance
     finally:
         shown.stop()
         if count:
+            now = time.monotonic()
+            for watcher in _watchers:
+                watcher(state(now, reached or None, is_over=True))
             spent = f" for {dollars:.4f} dollars" if dollars else ""
-            log.info("%s: %d computed in %.1f s%s", what, count, time.monotonic() - started, spent)
+            log.info("%s: %d computed in %.1f s%s", _titled(what), count, now - started, spent)
 
 
-def _pace(rate: float) -> str:
+def _titled(what: str, between: str = ", ") -> str:
+    """A piece of work, after its stage where it belongs to a run."""
+    stages = [place(Reached(what, 0, None, 0, 0.0)).stage for place in _places[-1:]]
+    return between.join([*filter(None, stages), what])
+
+
+def _left(here: Reached) -> str:
+    """The time left of this work, and of the run that it belongs to; "?" where nothing measured says it."""
+    shown = f", {_clock(here.seconds_left)} left" if here.seconds_left is not None else ""
+    return shown + "".join(f", whole run {_clock(place(here).seconds_left)}" for place in _places[-1:])
+
+
+def _clock(seconds: float | None) -> str:
+    return "?" if seconds is None else str(timedelta(seconds=round(seconds)))
+
+
+def pace(rate: float) -> str:
     """A rate in rows per second, or below 1 in seconds per row."""
     return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
 

@@ -99,7 +99,7 @@ def test_help_names_every_launcher(help_page: Outcome) -> None:
 
 def test_help_shows_each_setting_with_its_default_and_sentence(help_page: Outcome) -> None:
     lines = help_page.text.splitlines()
-    place = lines.index("  trainer.batch_size = 32")
+    place = lines.index("  trainer.batch_size = 32    (at least 1)")
     assert lines[place + 1].strip() == "Examples per optimiser step over all devices (MACC, second-hand: 32)."
     assert any(line.startswith("  trainer.lora.rank = ") for line in lines)
     assert any(line.startswith("  compressor.model.path = ") for line in lines)

@@ -121,7 +121,7 @@ def test_a_watcher_hears_of_progress_only_while_it_watches(monkeypatch: pytest.M
     heard: list[tuple[str, int, int | None]] = []
     with progress.bar("texts", 3) as advance:
         advance()
-        with progress.watched(lambda what, done, total: heard.append((what, done, total))):
+        with progress.watched(lambda reached: heard.append(reached[:3])):
             advance()
         advance()
     assert heard == [("texts", 2, 3)]
