@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cotexp.config import launchers
-from cotexp.config.overrides import bad_option, compose, options, parse, word_of
+from cotexp.config.overrides import bad_option, compose, file_of, options, parse, word_of
 from cotexp.config.schema import register, section_of
 from cotexp.config.search_path import CONF
 from cotexp.config.slots import OVERLAYS, ROOT, SECTIONS
@@ -35,6 +38,8 @@ HELP = """cotexp: how much of a chain of thought does a model need, and which sh
 
 RUN = "run"
 """The name of the settings outside the slots."""
+SLOTS = (RUN, *SECTIONS, *OVERLAYS, launchers.GROUP)
+"""What the page can be confined to."""
 PLAIN = 60
 """Most characters of a default that is shown in full."""
 
@@ -47,11 +52,12 @@ def help_text(words: list[str]) -> str:
     """
     register()
     slots = [each for each in words if "=" not in each]
-    known = [RUN, *SECTIONS, *OVERLAYS, launchers.GROUP]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         chosen = [each for each in parse(as_typed([each for each in words if "=" in each])) if each.key_or_group in {*SECTIONS, *OVERLAYS}]
         problems = [
-            f"--help takes SLOT=OPTION, or a slot: {', '.join(known)}; got {each!r}{suggestion(each, known)}" for each in slots if each not in known
+            f"--help takes SLOT=OPTION, or a slot: {', '.join(SLOTS)}; got {each!r}{suggestion(each, list(SLOTS))}"
+            for each in slots
+            if each not in SLOTS
         ]
         problems += [problem for each in chosen if (problem := bad_option(each))]
         if problems:
@@ -70,10 +76,22 @@ def help_text(words: list[str]) -> str:
 
 def _slot_help(config: DictConfig, slot: str) -> Iterator[str]:
     """The options of a slot, and its settings."""
-    if slot != RUN:
+    if slot in OVERLAYS:
+        names = options(slot)
+        width = max(map(len, names), default=0)
+        yield f"{slot}="
+        yield from (f"  {name:{width}}  {_comment_of(file_of(slot, name))}".rstrip() for name in names)
+    elif slot != RUN:
         yield f"{slot}= {' | '.join(launchers.names() if slot == launchers.GROUP else options(slot))}"
     if slot == RUN or slot in SECTIONS:
         yield from _section_help(config, slot)
+
+
+def _comment_of(file: Path | None) -> str:
+    """The first sentence of the comment at the head of a settings file."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file else []
+    comments = [line.lstrip("# ").strip() for line in itertools.takewhile(lambda line: line.startswith("#"), lines)]
+    return re.split(r"(?<=[.:]) ", " ".join(each for each in comments if not each.startswith("@package")))[0]
 
 
 def _section_help(config: DictConfig, slot: str) -> Iterator[str]:
