@@ -115,7 +115,7 @@ def bar(what: str, total: int) -> Iterator[Advance]:
     shown = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
     task = shown.add_task(_titled(what, " "), total=total or None, pace="")
     started, count, reached, dollars = time.monotonic(), 0, 0, 0.0
-    logged_at = watched_at = started
+    logged_at, watched_at = started, started
 
     def state(now: float, completed: int | None, *, is_over: bool = False) -> Reached:
         num_rows = shown.tasks[0].total
@@ -126,12 +126,13 @@ def bar(what: str, total: int) -> Iterator[Advance]:
         if total is not None and completed is None:
             shown.update(task, total=total)
             return
+        now = time.monotonic()
         if count == 0:
             shown.start()
+            watched_at = now  # the rows of the first batch come at once, after all of its time
         if completed is None or completed > reached:  # a step and the validation after it are one
             count, reached = count + 1, completed or 0
         dollars += _cost(row)
-        now = time.monotonic()
         shown.update(task, advance=None if completed is not None else 1, completed=completed, total=total)
         here, spent = state(now, completed), f", {dollars:.2f} dollars" if dollars else ""
         if console.is_terminal:

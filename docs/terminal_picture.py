@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-COLUMNS, LINES = 118, 32
+COLUMNS, LINES = 124, 32
 
 
 def shown_by(command: list[str], seconds: float) -> str:

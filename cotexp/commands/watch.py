@@ -129,8 +129,8 @@ def _title(sweep: WatchedSweep) -> str:
     known = (*terminal.COLOURS, NOT_BEGUN)
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys((*known, *states)) if state in states)
     title = f"{sweep.name}: {len(states)} points: {counts}" if sweep.sweep else f"{sweep.name}: {len(states)} runs: {counts}"
-    is_going = sweep.count("running", NOT_BEGUN)
-    return f"{title}; {clock(sweep.seconds_left)} left" if sweep.sweep and is_going else title
+    is_going = sweep.sweep and sweep.is_alive and sweep.count("running", NOT_BEGUN)
+    return f"{title}; {clock(sweep.seconds_left)} left" if is_going else title
 
 
 def clock(seconds: float | None) -> str:
@@ -155,6 +155,6 @@ def _lines(sweep: WatchedSweep, outputs: Path, most_failures: int) -> Iterator[s
         return
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(sweep.sweep.began))
     yield f"Sweep {sweep.sweep.key}, begun {began}{f' at commit {sweep.sweep.commit[:12]}' if sweep.sweep.commit else ''}"
-    if not sweep.is_over and not sweep.count("running"):
-        yield "No point is at work now. What is missing is computed by"
+    if not sweep.is_over and not sweep.is_alive:
+        yield "No point is at work. What is missing is computed by"
         yield f"    {run_command(sweep.sweep.command)}"

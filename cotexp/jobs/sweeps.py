@@ -3,6 +3,7 @@
 A manifest is written once, before the first point; the same sweep again keeps it, and only its time of change is new. It holds checked settings and
 overrides of them, as the folder of a run does, and of Hydra's own settings no more than the launcher's name: others may hold keys.
 OUTPUTS/sweeps/failed/POINT.json says why a point failed that has no run, because it was refused before its folder was made.
+OUTPUTS/sweeps/owners/KEY.json is the process that started the sweep last.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from typing import Any
 import cotexp
 from cotexp.settings.base import keyed
 from cotexp.settings.root import Settings, config_dir_words
+from cotexp.store.processes import identifies_process, is_remote, process_is_alive, this_process
 from cotexp.store.specs import key_of
 from cotexp.store.stored_files import Damaged, read_json, write_json
 
-FOLDER, FAILURES = "sweeps", "failed"
+FOLDER, FAILURES, OWNERS = "sweeps", "failed", "owners"
 Overrides = tuple[str, ...]
 
 
@@ -55,6 +57,15 @@ class Sweep:
     def key(self) -> str:
         return self.path.stem
 
+    @property
+    def may_be_alive(self) -> bool:
+        """Whether the command that started it last still waits for points; of a process on another host that is not known."""
+        try:
+            owner = read_json(self.path.parent / OWNERS / self.path.name)
+        except Damaged:
+            return False
+        return identifies_process(owner) and (is_remote(owner) or process_is_alive(owner))
+
 
 def point_of(settings: Settings) -> str:
     """Sixteen hex digits that stand for a point: its experiment and all settings that can change a result, however typed."""
@@ -73,6 +84,8 @@ def write(points: Sequence[tuple[Overrides, Settings]], command: Sequence[str], 
 def _write(outputs: Path, points: Sequence[tuple[Overrides, Settings]], command: Sequence[str], name: str) -> Path:
     ids = [point_of(settings) for _, settings in points]
     path = outputs / FOLDER / f"{key_of({'points': sorted(set(ids))})[:12]}.json"
+    (path.parent / OWNERS).mkdir(parents=True, exist_ok=True)
+    write_json(path.parent / OWNERS / path.name, this_process(), fsync=False)
     with contextlib.suppress(Damaged):
         read(path)
         os.utime(path)
@@ -91,7 +104,6 @@ def _write(outputs: Path, points: Sequence[tuple[Overrides, Settings]], command:
             for point, (overrides, _), own in zip(ids, points, every, strict=True)
         ],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, content)
     return path
 

@@ -57,14 +57,23 @@ class WatchedSweep:
         return self.sweep is not None and self.count("finished") == len(self.points)
 
     @property
+    def is_alive(self) -> bool:
+        """Whether points are at work, or the command that started them may begin others."""
+        return bool(self.count("running")) or (self.sweep is not None and self.sweep.may_be_alive)
+
+    @property
     def seconds_left(self) -> float | None:
-        """Seconds until the running points and those that have not begun are done, as many at a time as now; None if nothing measured says it."""
-        running, num_waiting = [each for each in self.points if each.state == "running"], self.count(NOT_BEGUN)
-        took = [each.took for each in self.points if each.took is not None and each.state == "finished" and _has_computed(each)]
-        mean = sum(took) / len(took) if took else None
-        left = [_left(each, mean) for each in running]
-        if not running or (num_waiting and mean is None):
+        """Seconds until the running points and those that have not begun are done, as many at a time as now; None if nothing measured says it, or
+        nobody computes them."""
+        running, num_waiting, now = [each for each in self.points if each.state == "running"], self.count(NOT_BEGUN), time.time()
+        totals = [each.took for each in self.points if each.took is not None and each.state == "finished" and _has_computed(each)]
+        totals += [_age(each, now) + each.seconds_left for each in running if each.seconds_left is not None]
+        mean = sum(totals) / len(totals) if totals else None
+        if num_waiting and mean is None:
             return None
+        if not running:
+            return num_waiting * (mean or 0.0) if self.is_alive else None
+        left = [_left(each, mean, now) for each in running]
         known = [each for each in left if each is not None]
         return max(*known, (sum(known) + num_waiting * (mean or 0.0)) / len(known)) if len(known) == len(left) else None
 
@@ -74,11 +83,14 @@ def _has_computed(point: WatchedPoint) -> bool:
     return point.run is not None and any(each["rows"] for each in point.run.status.timed.values())
 
 
-def _left(point: WatchedPoint, mean: float | None) -> float | None:
-    """Seconds left of a running point: by its own progress, or else those of a finished point of the sweep less the time since it began."""
-    if point.seconds_left is not None or mean is None or point.run is None or point.run.status.started is None:
-        return point.seconds_left
-    return max(0.0, mean - (time.time() - point.run.status.started))
+def _age(point: WatchedPoint, now: float) -> float:
+    """Seconds since a running point began."""
+    return now - point.run.status.started if point.run and point.run.status.started is not None else 0.0
+
+
+def _left(point: WatchedPoint, mean: float | None, now: float) -> float | None:
+    """Seconds left of a running point: by its own progress, or else those that a point takes, less the time since it began."""
+    return point.seconds_left if point.seconds_left is not None or mean is None else max(0.0, mean - _age(point, now))
 
 
 # --- points and their runs -------------------------------------------------------------------------------------------------
