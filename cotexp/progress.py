@@ -110,51 +110,65 @@ def bar(what: str, total: int) -> Iterator[Advance]:
 
     At the end one line says what was computed. On a terminal the bar is gone by then, so that nothing is said twice.
     """
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
-    shown = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-    task = shown.add_task(_titled(what, " "), total=total or None, pace="")
-    started, count, reached, dollars = time.monotonic(), 0, 0, 0.0
-    logged_at, watched_at = started, started
+    work = _Work(what, total)
+    try:
+        yield work.advance
+    finally:
+        work.close()
 
-    def state(now: float, completed: int | None, *, is_over: bool = False) -> Reached:
-        num_rows = shown.tasks[0].total
-        return Reached(what, completed or count, int(num_rows) if num_rows else None, count, count / max(1e-9, now - started), is_over)
 
-    def advance(row: Any = None, *, total: int | None = None, completed: int | None = None) -> None:
-        nonlocal count, reached, dollars, logged_at, watched_at
+class _Work:
+    """One piece of work: its bar, and what is told of it."""
+
+    def __init__(self, what: str, total: int) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+        self.what, self.is_terminal = what, console.is_terminal
+        self.bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self.task = self.bar.add_task(_titled(what, " "), total=total or None, pace="")
+        self.started = self.logged_at = self.watched_at = time.monotonic()
+        self.count, self.completed, self.dollars = 0, 0, 0.0
+
+    def advance(self, row: Any = None, *, total: int | None = None, completed: int | None = None) -> None:
         if total is not None and completed is None:
-            shown.update(task, total=total)
+            self.bar.update(self.task, total=total)
             return
         now = time.monotonic()
-        if count == 0:
-            shown.start()
-            watched_at = now  # the rows of the first batch come at once, after all of its time
-        if completed is None or completed > reached:  # a step and the validation after it are one
-            count, reached = count + 1, completed or 0
-        dollars += _cost(row)
-        shown.update(task, advance=None if completed is not None else 1, completed=completed, total=total)
-        here, spent = state(now, completed), f", {dollars:.2f} dollars" if dollars else ""
-        if console.is_terminal:
-            shown.update(task, pace=f"{pace(here.rate)}{spent}{_left(here)}")
-        if now - watched_at > WATCH_SECONDS:
-            watched_at = now
+        if self.count == 0:
+            self.bar.start()
+            self.watched_at = now  # the rows of the first batch come at once, after all of its time
+        if completed is None or completed > self.completed:  # a step and the validation after it are one
+            self.count, self.completed = self.count + 1, completed or 0
+        self.dollars += _cost(row)
+        self.bar.update(self.task, advance=None if completed is not None else 1, completed=completed, total=total)
+        self._tell(self._reached(now), now)
+
+    def _reached(self, now: float, *, is_over: bool = False) -> Reached:
+        num_rows, rate = self.bar.tasks[0].total, self.count / max(1e-9, now - self.started)
+        return Reached(self.what, self.completed or self.count, int(num_rows) if num_rows else None, self.count, rate, is_over)
+
+    def _tell(self, here: Reached, now: float) -> None:
+        """Show the bar, and tell watchers and the log if it is time."""
+        spent = f", {self.dollars:.2f} dollars" if self.dollars else ""
+        if self.is_terminal:
+            self.bar.update(self.task, pace=f"{pace(here.rate)}{spent}{_left(here)}")
+        if now - self.watched_at > WATCH_SECONDS:
+            self.watched_at = now
             for watcher in _watchers:
                 watcher(here)
-        if not console.is_terminal and now - logged_at > NOTE_SECONDS:
-            logged_at = now
-            log.info("%s: %s of %s, %s%s%s", _titled(what), here.done, here.total, pace(here.rate), spent, _left(here))
+        if not self.is_terminal and now - self.logged_at > NOTE_SECONDS:
+            self.logged_at = now
+            log.info("%s: %s of %s, %s%s%s", _titled(self.what), here.done, here.total, pace(here.rate), spent, _left(here))
 
-    try:
-        yield advance
-    finally:
-        shown.stop()
-        if count:
+    def close(self) -> None:
+        """End the bar, and say what was computed, if anything was."""
+        self.bar.stop()
+        if self.count:
             now = time.monotonic()
             for watcher in _watchers:
-                watcher(state(now, reached or None, is_over=True))
-            spent = f" for {dollars:.4f} dollars" if dollars else ""
-            log.info("%s: %d computed in %.1f s%s", _titled(what), count, now - started, spent)
+                watcher(self._reached(now, is_over=True))
+            spent = f" for {self.dollars:.4f} dollars" if self.dollars else ""
+            log.info("%s: %d computed in %.1f s%s", _titled(self.what), self.count, now - self.started, spent)
 
 
 def _titled(what: str, between: str = ", ") -> str:

@@ -61,11 +61,18 @@ class WatchedSweep:
         """Whether points are at work, or the command that started them may begin others."""
         return bool(self.count("running")) or (self.sweep is not None and self.sweep.may_be_alive)
 
+    def _waits(self, point: WatchedPoint) -> bool:
+        """Whether a point has not begun, or ended badly before the sweep was started again, which will come to it."""
+        if point.state == NOT_BEGUN or point.run is None or self.sweep is None:
+            return point.state == NOT_BEGUN
+        return point.state in ENDED_BADLY and self.is_alive and (point.run.status.started or 0.0) < self.sweep.started
+
     @property
     def seconds_left(self) -> float | None:
         """Seconds until the running points and those that have not begun are done, as many at a time as now; None if nothing measured says it, or
         nobody computes them."""
-        running, num_waiting, now = [each for each in self.points if each.state == "running"], self.count(NOT_BEGUN), time.time()
+        running, now = [each for each in self.points if each.state == "running"], time.time()
+        num_waiting = sum(map(self._waits, self.points))
         totals = [each.took for each in self.points if each.took is not None and each.state == "finished" and _has_computed(each)]
         totals += [_age(each, now) + each.seconds_left for each in running if each.seconds_left is not None]
         mean = sum(totals) / len(totals) if totals else None

@@ -37,6 +37,7 @@ def manifest(outputs: Path, points: list[dict[str, Any]], settings: dict[str, An
     path.write_text(
         json.dumps({"name": "", "command": ["-m", "selection=random,morsd", "seed=0,1"], "began": 1.0, "settings": settings, "points": listed})
     )
+    os.utime(path, (1.0, 1.0))
     return path
 
 
@@ -166,7 +167,10 @@ def test_between_two_points_a_sweep_whose_command_lives_has_time_left(outputs: P
     (owners / f"{KEY}.json").write_text(json.dumps(this_process()))
     main(["watch", "--once", "--outputs", str(outputs)])
     text = capsys.readouterr().out
-    assert text.startswith("exp: 4 points: 1 finished, 1 killed, 1 stopped, 1 not begun; 0:00:40 left")
+    assert text.startswith("exp: 4 points: 1 finished, 1 killed, 1 stopped, 1 not begun; 0:00:40 left"), "the others ended after its start"
+    os.utime(outputs / "sweeps" / f"{KEY}.json")
+    main(["watch", "--once", "--outputs", str(outputs)])
+    assert "; 0:02:00 left" in capsys.readouterr().out, "started again, it comes to them as well"
     assert "No point is at work" not in text
     (owners / f"{KEY}.json").write_text(json.dumps({**this_process(), "pid": 2**22 + 1}))
     main(["watch", "--once", "--outputs", str(outputs)])
