@@ -40,7 +40,7 @@ def show_watch(name: str | None, *, outputs: Path, once: bool) -> None:
     chosen = _choose(name, runs)
     if once or not sys.stdout.isatty():
         for sweep in chosen():
-            terminal.show(_table(sweep, outputs))
+            terminal.show_titled(_table(sweep, outputs))
             for line in _lines(sweep, outputs, len(sweep.points)):
                 say(line)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from rich.cells import cell_len
 from rich.console import Console, Group
@@ -39,6 +40,12 @@ def show(table: Table, console: Console | None = None) -> None:
         say(f"- {note}", console)
 
 
+def show_titled(table: Table) -> None:
+    """Print a table below its title, which may be wider than the table."""
+    say(table.title)
+    show(replace(table, title=""))
+
+
 def follow(draw: Callable[[int], tuple[Sequence[Table], Sequence[str], bool]], seconds: float) -> None:
     """Show tables and the lines below them in one place of the terminal, drawn anew every few seconds until they are over.
 
@@ -48,8 +55,9 @@ def follow(draw: Callable[[int], tuple[Sequence[Table], Sequence[str], bool]], s
     with Live(console=console, auto_refresh=False) as live:
         while not is_over:
             tables, lines, is_over = draw(console.height)
+            shown = [part for table in tables for part in (Text(visible(table.title)), _fitting(replace(table, title=""), console))]
             notes = [f"- {note}" for table in tables for note in table.notes]
-            live.update(Group(*(_fitting(table, console) for table in tables), *(Text(visible(line)) for line in (*notes, *lines))), refresh=True)
+            live.update(Group(*shown, *(Text(visible(line)) for line in (*notes, *lines))), refresh=True)
             if not is_over:
                 time.sleep(seconds)
 
