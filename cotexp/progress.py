@@ -29,18 +29,20 @@ WATCH_SECONDS = 5.0
 
 
 class Reached(NamedTuple):
-    """How far one piece of work is: `done` of `total`, `computed` of them by this process, at `rate` a second. `is_over`: no more will come."""
+    """How far one piece of work is: `done` of `total`, `computed` of them by this process, at `rate` a second, which is None while only the rows of
+    the first batch have come. `is_over`: no more will come.
+    """
 
     what: str
     done: int
     total: int | None
     computed: int
-    rate: float
+    rate: float | None
     is_over: bool = False
 
     @property
     def seconds_left(self) -> float | None:
-        return (self.total - self.done) / self.rate if self.total else None
+        return (self.total - self.done) / self.rate if self.total and self.rate else None
 
 
 class Place(NamedTuple):
@@ -126,7 +128,7 @@ class _Work:
         self.what, self.is_terminal = what, console.is_terminal
         self.bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
         self.task = self.bar.add_task(_titled(what, " "), total=total or None, pace="")
-        self.started = self.logged_at = self.watched_at = time.monotonic()
+        self.started = self.first_at = self.logged_at = self.watched_at = time.monotonic()
         self.count, self.completed, self.dollars = 0, 0, 0.0
 
     def advance(self, row: Any = None, *, total: int | None = None, completed: int | None = None) -> None:
@@ -136,7 +138,7 @@ class _Work:
         now = time.monotonic()
         if self.count == 0:
             self.bar.start()
-            self.watched_at = now  # the rows of the first batch come at once, after all of its time
+            self.first_at = self.watched_at = now
         if completed is None or completed > self.completed:  # a step and the validation after it are one
             self.count, self.completed = self.count + 1, completed or 0
         self.dollars += _cost(row)
@@ -144,21 +146,23 @@ class _Work:
         self._tell(self._reached(now), now)
 
     def _reached(self, now: float, *, is_over: bool = False) -> Reached:
-        num_rows, rate = self.bar.tasks[0].total, self.count / max(1e-9, now - self.started)
+        num_rows = self.bar.tasks[0].total
+        is_known = now - self.first_at >= (self.first_at - self.started) / 2  # before, a model is loaded and the first batch at work
+        rate = self.count / max(1e-9, now - self.started) if is_known and self.count > 1 else None
         return Reached(self.what, self.completed or self.count, int(num_rows) if num_rows else None, self.count, rate, is_over)
 
     def _tell(self, here: Reached, now: float) -> None:
         """Show the bar, and tell watchers and the log if it is time."""
         spent = f", {self.dollars:.2f} dollars" if self.dollars else ""
         if self.is_terminal:
-            self.bar.update(self.task, pace=f"{pace(here.rate)}{spent}{_left(here)}")
+            self.bar.update(self.task, pace=f"{_rate(here)}{spent}{_left(here)}".removeprefix(", "))
         if now - self.watched_at > WATCH_SECONDS:
             self.watched_at = now
             for watcher in _watchers:
                 watcher(here)
         if not self.is_terminal and now - self.logged_at > NOTE_SECONDS:
             self.logged_at = now
-            log.info("%s: %s of %s, %s%s%s", _titled(self.what), here.done, here.total, pace(here.rate), spent, _left(here))
+            log.info("%s: %s of %s%s%s%s", _titled(self.what), here.done, here.total, _rate(here), spent, _left(here))
 
     def close(self) -> None:
         """End the bar, and say what was computed, if anything was."""
@@ -173,8 +177,12 @@ class _Work:
 
 def _titled(what: str, between: str = ", ") -> str:
     """A piece of work, after its stage where it belongs to a run."""
-    stages = [place(Reached(what, 0, None, 0, 0.0)).stage for place in _places[-1:]]
+    stages = [place(Reached(what, 0, None, 0, None)).stage for place in _places[-1:]]
     return between.join([*filter(None, stages), what])
+
+
+def _rate(here: Reached) -> str:
+    return f", {pace(here.rate)}" if here.rate else ""
 
 
 def _left(here: Reached) -> str:
