@@ -65,6 +65,9 @@ def _list(runs: Sequence[ListedRun], outputs: Path, missing: Sequence[tuple[Swee
                 say(f"{run.key} {run.status.state} in {run.status.stage or 'its beginning'}: {_line(run.status.error)}")
             if run.status.state in ("failed", "diverged", "killed", "stopped"):
                 say(f"    {command(run, outputs)}")
+        for point in (each for each in waiting if each.name == name and each.why):
+            say(f"seed {point.seed} {point.state} before it had a folder: {point.why}")
+            say(f"    {run_command(point.overrides)}")
     for sweep, points in missing:
         say(f"{len(points)} of {len(sweep.points)} points of a sweep are missing; `cotexp watch {sweep.key}` shows it, this computes them:")
         say(f"    {run_command(sweep.command)}")

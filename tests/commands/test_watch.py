@@ -126,6 +126,8 @@ def test_a_point_that_was_refused_before_it_had_a_run_has_failed(outputs: Path, 
     (outputs / "sweeps/failed/p3.json").write_text(json.dumps({"error": "model.path: no model", "ended": time.time()}))
     main(["watch", "exp", "--once", "--outputs", str(outputs)])
     assert "selection=morsd, seed 1, failed: model.path: no model" in capsys.readouterr().out
+    main(["runs", "exp", "--outputs", str(outputs)])
+    assert "seed 1 failed before it had a folder: model.path: no model\n    cotexp run selection=morsd seed=1" in capsys.readouterr().out
 
 
 def test_runs_without_a_manifest_are_shown_without_a_word_about_those_to_come(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
