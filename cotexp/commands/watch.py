@@ -156,6 +156,6 @@ def _lines(sweep: WatchedSweep, outputs: Path, most_failures: int) -> Iterator[s
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(sweep.sweep.began))
     yield f"Sweep {sweep.sweep.key}, begun {began}{f' at commit {sweep.sweep.commit[:12]}' if sweep.sweep.commit else ''}"
     if not sweep.is_over and not sweep.is_alive:
-        queued = ", unless jobs still wait in a queue" if any("submitit" in each for each in sweep.sweep.command) else ""
+        queued = ", unless jobs still wait in a queue" if sweep.count(NOT_BEGUN) and any("submitit" in each for each in sweep.sweep.command) else ""
         yield f"No point is at work{queued}. What is missing is computed by"
         yield f"    {run_command(sweep.sweep.command)}"
