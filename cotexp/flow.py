@@ -97,14 +97,35 @@ class Walk:
     @contextlib.contextmanager
     def stage(self, stage: ModuleType, context: Context) -> Iterator[None]:
         """While a stage is at work. A step that stores nothing, or nothing in this run, takes no time and is not named."""
-        if hasattr(stage, "NAME") and (stage not in OF_TASK or ledgers(context, stage.spec)):
+        if _is_named(stage, context):
             model = stage.model(context.settings) if hasattr(stage, "model") else None
-            with self.clock.timed(getattr(stage, "TIMED_AS", stage.NAME)), self.around(stage.NAME, model):
+            with self.clock.timed(timed_as(stage)), self.around(stage.NAME, model):
                 yield
         else:
             yield
         if self.until and self.until == getattr(stage, "NAME", ""):
             raise _Reached
+
+
+def _is_named(stage: ModuleType, context: Context) -> bool:
+    return hasattr(stage, "NAME") and (stage not in OF_TASK or bool(ledgers(context, stage.spec)))
+
+
+def timed_as(stage: ModuleType) -> str:
+    """The name of a stage in times and progress."""
+    return str(getattr(stage, "TIMED_AS", stage.NAME))
+
+
+def _measures(stage: ModuleType, context: Context) -> bool:
+    """Whether a stage after fine-tuning has something to store, or makes metrics alone."""
+    return not hasattr(stage, "specs") or any(stage.specs(context, mode) for mode in context.settings.evaluation.modes)
+
+
+def course_of(context: Context) -> list[str]:
+    """The stages of this run as its clock will name them, in order."""
+    before = [each for each in BEFORE_TRAINING if hasattr(each, "add")] if context.settings.trains else []
+    stages = [*before, *([checkpoint] if context.settings.trains else []), *(each for each in AFTER_TRAINING if _measures(each, context))]
+    return list(dict.fromkeys(timed_as(each) for each in stages if _is_named(each, context)))
 
 
 def training_set(context: Context, walk: Walk) -> TrainingSet:
@@ -133,7 +154,7 @@ def measured(context: Context, walk: Walk) -> Metrics:
     """Every stage after fine-tuning that has something to store, and the metrics made of what they store, unless others make them."""
     made, metrics = Evaluation(), Metrics()
     for stage in AFTER_TRAINING:
-        if hasattr(stage, "specs") and not any(stage.specs(context, mode) for mode in context.settings.evaluation.modes):
+        if not _measures(stage, context):
             continue
         with walk.stage(stage, context):
             stage.add(context, made)

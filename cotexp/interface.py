@@ -75,11 +75,14 @@ def sweep(*overrides: str, config_dir: Place | None = None) -> list[Result]:
     with _at_work(config_dir):
         from cotexp.config import command_line, sweep_agents
         from cotexp.config.sweeper import failed_line
+        from cotexp.jobs import sweeps
         from cotexp.settings.base import RunFailed
 
-        points = command_line.points_of(_read(overrides, "sweep", "-m").overrides, multirun=True)
+        command = _read(overrides, "sweep", "-m")
+        points = command_line.points_of(command.overrides, multirun=True)
         for point in points:
             _refuse_plan(point, "sweep")
+        sweeps.write([(tuple(_words_of(point)), point.settings) for point in points], command.words_of_sweep, command.grid)
         sweep_agents.leave()
         results = [_unless_failed(point) for point in points]
         if failed := [point.overrides for point, result in zip(points, results, strict=True) if isinstance(result, Exception)]:
@@ -243,12 +246,14 @@ def _refuse_plan(point: Point, function: str) -> None:
 def _unless_failed(point: Point) -> Any:
     """The result of a point of a sweep, or its error, which is printed."""
     from cotexp.commands import run_experiment
+    from cotexp.jobs import sweeps
     from cotexp.settings.base import USER_ERRORS
     from cotexp.visible import format_error
 
     words = _words_of(point)
     try:
-        return run_experiment(point.settings, words, point.options)
+        with sweeps.failure_noted(point.settings):
+            return run_experiment(point.settings, words, point.options)
     except USER_ERRORS as error:
         print(format_error(error), file=sys.stderr)
         return error

@@ -19,7 +19,7 @@ from unittest import mock
 from cotexp.commands import cli
 from cotexp.config.search_path import CONF
 from cotexp.config.slots import ROOT, SECTIONS
-from cotexp.settings.base import LARGEST
+from cotexp.settings.base import LARGEST, allowed
 from cotexp.settings.root import Settings
 
 PACKAGE = Path(__file__).resolve().parent.parent / "cotexp"
@@ -92,7 +92,7 @@ def _table(section: type, path: str, only: tuple[str, ...] = ()) -> list[str]:
         if not only or name in only:
             data = each.metadata
             shown = f"<code>{name.replace('.', '.<wbr>')}</code>"
-            cells = [shown, _cell(data["sentence"]), _type(hint), _unit(hint, data["sentence"]), _limits(data), _default(each)]
+            cells = [shown, _cell(data["sentence"]), _type(hint), _unit(hint, data["sentence"]), allowed(data, "`"), _default(each)]
             rows.append(f"| {' | '.join(cells)} | {'yes' if data['keyed'] else 'no'} |")
     return rows
 
@@ -137,22 +137,6 @@ def _unit(hint: Any, sentence: str) -> str:
     if counted:
         return next(each for each in COUNTED if each.lower() == counted[1].lower())
     return "rounds" if sentence.startswith("Round limit") else ""
-
-
-def _limits(data: Any) -> str:
-    if data["choices"]:
-        return ", ".join(f"`{each}`" for each in data["choices"])
-    limits = [
-        f"at least {_number(data['low'])}" if data["low"] is not None else "",
-        f"above {_number(data['above'])}" if data["above"] is not None else "",
-        f"at most {_number(data['high'])}" if data["high"] is not None else "",
-        f"at most {_number(data['most'])}" if data["high"] is None and data["most"] != LARGEST else "",
-    ]
-    return ", ".join(filter(None, limits))
-
-
-def _number(value: float) -> str:
-    return f"{value:,}"
 
 
 def _default(field: Any) -> str:

@@ -21,6 +21,7 @@ import forked
 import psutil
 import pytest
 
+from cotexp.commands.cli import main
 from cotexp.jobs.status import Status, read_status
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -259,7 +260,7 @@ def test_a_stopped_training_goes_on_at_the_very_step_with_the_same_loss_curve(tm
 
 
 @pytest.mark.slow
-def test_a_point_that_diverges_does_not_end_its_sweep_and_is_named_at_its_end(tmp_path: Path) -> None:
+def test_a_point_that_diverges_does_not_end_its_sweep_and_is_named_at_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = ("compression=truncate", "trainer.max_epochs=1", "task.num_train=48", "task.num_test=8")
     process = start(tmp_path, "-m", *small, "trainer.learning_rate=1", "trainer.weight_decay=100,0.0")
     _, errors = process.communicate(timeout=600)
@@ -270,6 +271,14 @@ def test_a_point_that_diverges_does_not_end_its_sweep_and_is_named_at_its_end(tm
     assert "the loss became nan at step" in str(found["diverged"].error)
     assert found["diverged"].stage == "training"
     assert "trainer.weight_decay=100" in found["diverged"].overrides
+    assert found["finished"].stages[0] == "rationales"
+    assert found["finished"].stages[-3:] == ["training", "evaluation", "grading"]
+    assert list(found["finished"].timed) == found["finished"].stages, "what a run says before it begins is what it does"
+    assert found["finished"].expected == {}, "no run has measured a stage before"
+    main(["watch", "--once", "--outputs", str(tmp_path)])
+    shown = capsys.readouterr().out
+    assert "2 points: 1 finished, 1 diverged" in shown
+    assert re.search(r"diverged in training: .*the loss became nan at step", shown)
 
 
 @pytest.mark.slow

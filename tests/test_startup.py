@@ -16,6 +16,9 @@ import pytest
 import yaml
 from hydra._internal.hydra import Hydra
 
+from cotexp.config.help_page import help_text as help_page_text
+from cotexp.settings.base import ConfigError
+
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
 
@@ -106,10 +109,23 @@ def test_help_names_every_launcher(help_page: Outcome) -> None:
 
 def test_help_shows_each_setting_with_its_default_and_sentence(help_page: Outcome) -> None:
     lines = help_page.text.splitlines()
-    place = lines.index("  trainer.batch_size = 32")
+    place = lines.index("  trainer.batch_size = 32    (at least 1)")
     assert lines[place + 1].strip() == "Examples per optimiser step over all devices (MACC, second-hand: 32)."
     assert any(line.startswith("  trainer.lora.rank = ") for line in lines)
     assert any(line.startswith("  compressor.model.path = ") for line in lines)
+
+
+def test_help_of_a_slot_is_that_slot_alone_with_choices_and_limits() -> None:
+    page = help_page_text(["trainer"])
+    assert page.startswith("trainer= ddp | deepspeed | fsdp | single\n[trainer] ")
+    assert "  trainer.tuning = 'full'    (lora, full)\n      Train adapters or every weight." in page
+    assert "  trainer.learning_rate = 0.001    (above 0, at most 1)\n" in page
+    assert {line.split(".")[0] for line in page.splitlines() if line.startswith("  ") and line[2] != " "} == {"  trainer"}
+    assert "  compression.ratio = 0.5" in help_page_text(["compression=truncate", "compression"])
+    assert "macc/rounds" in help_page_text(["sweep"])
+    assert "  seed = 0    (at least 0" not in help_page_text(["sweep"])
+    with pytest.raises(ConfigError, match=r"--help takes SLOT=OPTION, or a slot: run, task, .*; got 'trainr' \(did you mean 'trainer'\?\)"):
+        help_page_text(["trainr"])
 
 
 @pytest.mark.slow

@@ -73,6 +73,7 @@ def _made() -> tuple[_Parser, list[str]]:
     _add_grade(subparsers.add_parser)
     _add_compare(subparsers.add_parser)
     _add_runs(subparsers.add_parser)
+    _add_watch(subparsers.add_parser)
     _add_clean(subparsers.add_parser)
     _add_report(subparsers.add_parser)
     _add_forecast(subparsers.add_parser)
@@ -166,6 +167,21 @@ def _add_runs(add: AddParser) -> None:
     runs.add_argument("--failed", action="store_true", help=f"only those that {', '.join(FAILED[:-1])} or were {FAILED[-1]}")
     runs.add_argument("--relaunch", action="store_true", help="restart the listed runs that neither finished nor are running, one after another")
     _add_outputs(runs)
+
+
+def _add_watch(add: AddParser) -> None:
+    watch = add(
+        "watch",
+        help="show all points of a sweep, live: stage, rate, time left, failures, and those not begun",
+        description="Reads the manifest that every `cotexp run -m` writes, and the files of runs, also those of other processes and machines. On a "
+        "terminal the table is drawn anew until all points have finished; Ctrl-C ends the watch alone. ? means that nothing was measured yet.",
+        epilog="cotexp watch; cotexp watch macc/stop_rules; cotexp watch macc/quickstart --once",
+    )
+    watch.add_argument(
+        "name", nargs="?", metavar="NAME", help="a named grid, an experiment, or the first digits of a sweep's key (default: the sweep started last)"
+    )
+    watch.add_argument("--once", action="store_true", help="print it once, as without a terminal")
+    _add_outputs(watch)
 
 
 def _add_report(add: AddParser) -> None:

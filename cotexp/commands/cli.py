@@ -98,6 +98,12 @@ def _runs(options: argparse.Namespace) -> None:
     show_runs(options.runs, outputs=options.outputs, states=[*options.state, *(FAILED if options.failed else ())], relaunch=options.relaunch)
 
 
+def _watch(options: argparse.Namespace) -> None:
+    from cotexp.commands.watch import show_watch
+
+    show_watch(options.name, outputs=options.outputs, once=options.once)
+
+
 def _clean(options: argparse.Namespace) -> None:
     from cotexp.commands.clean import clean_store
 
@@ -163,6 +169,7 @@ _RUN = {
     "compare": _compare,
     "clean": _clean,
     "runs": _runs,
+    "watch": _watch,
     "report": _report,
     "forecast": _forecast,
     "elasticity": _elasticity,

@@ -6,12 +6,14 @@ import os
 from itertools import pairwise
 from pathlib import Path
 
-from cotexp.config import search_path
+from cotexp.config import help_page, search_path
 from cotexp.config.completion import completions
 from cotexp.settings.base import ConfigError
 
 WITH_SETTINGS = ("run", "encode", "questions", "search", "forecast")
 """Commands whose words may be settings."""
+OF_RUNS = ("runs", "watch")
+"""Commands whose words are experiments with runs."""
 
 
 def print_completions(shell: str) -> None:
@@ -49,4 +51,16 @@ def _of_command(command: str, given: list[str], word: str) -> list[str]:
         from cotexp.commands.declared_reports import report_names
 
         return [each for each in report_names() if each.startswith(word)]
-    return completions([each for each in words if not each.startswith("-")], word) if command in WITH_SETTINGS else []
+    if command in OF_RUNS:
+        return [each for each in _experiments(words) if each.startswith(word)]
+    slots = [each for each in help_page.SLOTS if each.startswith(word)] if command == "run" and "--help" in words else []
+    return [*slots, *(completions([each for each in words if not each.startswith("-")], word) if command in WITH_SETTINGS else ())]
+
+
+def _experiments(words: list[str]) -> list[str]:
+    """The experiments with runs, and the named grids that were started, under the folder that --outputs names."""
+    from cotexp.jobs.sweeps import sweeps_in
+    from cotexp.report.finished_runs import name_of, run_folders
+
+    outputs = Path(next((after for each, after in pairwise([*words, ""]) if each == "--outputs" and after), "outputs"))
+    return sorted({*(name_of(each, outputs) for each in run_folders(outputs)), *(each.name for each in sweeps_in(outputs)[0] if each.name)})

@@ -12,13 +12,14 @@ import logging
 import logging.config
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from cotexp import signals
 from cotexp.commands import completion
 from cotexp.config import command_line, help_page, schema, sweep_agents, sweeper
-from cotexp.config.command_line import Command, Composed
+from cotexp.config.command_line import Command, Composed, Point
 from cotexp.config.grids import expand_sweep
 from cotexp.invocation import while_read
 from cotexp.settings.base import USER_ERRORS, ConfigError
@@ -59,14 +60,27 @@ def prepared(command: Command) -> Callable[[], object]:
         if command.shows_settings:
             return functools.partial(print, OmegaConf.to_yaml(point.config), end="")
         return functools.partial(run_only, point)
+    points: list[Point] = []
     if command.runs:
-        command_line.check_command_line(command.overrides, multirun=command.multirun)
+        points = command_line.points_of(command.overrides, multirun=command.multirun)
     else:
         schema.register()
     sys.argv[1:] = command.words_for_hydra
     if command.multirun:
         sweep_agents.leave()
+    if points and command.has_grid:
+        return functools.partial(run_sweep, command, points)
     return functools.partial(command_line.hydra_main, run_by_hydra)
+
+
+def run_sweep(command: Command, points: Sequence[Point]) -> None:
+    """Write down all points of a sweep, then run them with the chosen launcher."""
+    from cotexp.jobs import sweeps
+    from cotexp.store.disk import explained_disk_errors
+
+    with errors_shown(), explained_disk_errors(Path(points[0].settings.paths.outputs)):
+        sweeps.write([(tuple(expand_sweep(each.overrides)), each.settings) for each in points], command.words_of_sweep, command.grid)
+    command_line.hydra_main(run_by_hydra)
 
 
 def run_only(point: Composed) -> None:
@@ -80,7 +94,15 @@ def run_by_hydra(config: DictConfig) -> float | None:
     """One point of a command; returns what a sweeper maximises. One that fails raises, which a sweep survives and a sweeper can count."""
     overrides, is_one_of_many = sweeper.current_point()
     with signals.handled(), errors_shown(overrides if is_one_of_many else None):
-        return run(schema.load(config), overrides, sweeper.chosen_options())
+        settings = schema.load(config)
+        with _noted(settings) if is_one_of_many and not settings.plan else contextlib.nullcontext():
+            return run(settings, overrides, sweeper.chosen_options())
+
+
+def _noted(settings: Settings) -> contextlib.AbstractContextManager[None]:
+    from cotexp.jobs import sweeps
+
+    return sweeps.failure_noted(settings)
 
 
 def run(settings: Settings, overrides: list[str], options: dict[str, str | None]) -> float | None:

@@ -7,17 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from itertools import groupby
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from cotexp.invocation import run_command
+from cotexp.jobs.sweeps import Sweep
 from cotexp.report import terminal
 from cotexp.report.arms import labels
 from cotexp.report.document import Cell, Table, text_table
 from cotexp.report.run_list import ListedRun, differing, list_runs, metrics_side_by_side, progress
 from cotexp.report.stored import unless_broken
 from cotexp.report.terminal import say
+from cotexp.report.watched import NOT_BEGUN, WatchedPoint, not_begun
 from cotexp.settings.base import RunFailed
 from cotexp.store.stored_files import STAGES, stages_of
 
@@ -38,7 +40,7 @@ def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], 
         ordered = [list_runs(outputs, [pattern]).runs[0] for pattern in patterns]
         _compare(ordered[0], ordered[1], outputs)
     else:
-        _list(runs, outputs)
+        _list(runs, outputs, [] if states else not_begun(outputs, runs, lambda name: _names(patterns, name)))
     for line in broken:
         say(line)
 
@@ -46,29 +48,55 @@ def show_runs(patterns: Sequence[str], *, outputs: Path, states: Sequence[str], 
 # --- many runs -------------------------------------------------------------------------------------------------------------
 
 
-def _list(runs: Sequence[ListedRun], outputs: Path) -> None:
+def _names(patterns: Sequence[str], name: str) -> bool:
+    """Whether the patterns name a whole experiment."""
+    return not patterns or any(fnmatch(name, each) for pattern in patterns for each in (pattern, f"{pattern}/*"))
+
+
+def _list(runs: Sequence[ListedRun], outputs: Path, missing: Sequence[tuple[Sweep, Sequence[WatchedPoint]]]) -> None:
     if not runs:
         say("No run is in this state.")
-    for name, group in groupby(runs, key=lambda run: run.name):
-        of_experiment = list(group)
-        terminal.show(_table(name, of_experiment, outputs))
+    waiting = [each for _, points in missing for each in points]
+    for name in dict.fromkeys(each.name for each in (*runs, *waiting)):
+        of_experiment = [run for run in runs if run.name == name]
+        terminal.show(_table(name, of_experiment, [each for each in waiting if each.name == name], outputs))
         for run in of_experiment:
             if run.status.error and run.status.state != "finished":
                 say(f"{run.key} {run.status.state} in {run.status.stage or 'its beginning'}: {_line(run.status.error)}")
             if run.status.state in ("failed", "diverged", "killed", "stopped"):
                 say(f"    {command(run, outputs)}")
+        for point in (each for each in waiting if each.name == name and each.why):
+            say(f"seed {point.seed} {point.state} before it had a folder: {point.why}")
+            say(f"    {run_command(point.overrides)}")
+    for sweep, points in missing:
+        say(f"{len(points)} of {len(sweep.points)} points of a sweep are missing; `cotexp watch {sweep.key}` shows it, this computes them:")
+        say(f"    {run_command(sweep.command)}")
+        say(f"    (to forget that sweep, remove {sweep.path})")
 
 
-def _table(name: str, runs: Sequence[ListedRun], outputs: Path) -> Table:
-    """A line for each run of one experiment, the newest last, without empty columns."""
-    rows = [_cells(run, "" if label == name else label, outputs) for run, label in zip(runs, labels(runs), strict=True)]
+def _table(name: str, runs: Sequence[ListedRun], waiting: Sequence[WatchedPoint], outputs: Path) -> Table:
+    """A line for each run of one experiment, the newest last, then one for each point without a run; without empty columns."""
+    of_runs, of_points = (labels([*runs, *waiting])[part] for part in (slice(len(runs)), slice(len(runs), None)))
+    rows = [_cells(run, "" if label == name else label, outputs) for run, label in zip(runs, of_runs, strict=True)]
+    rows += [_cells_of_point(point, "" if label == name else label) for point, label in zip(waiting, of_points, strict=True)]
     headings = [heading for heading in rows[0] if any(row[heading].text for row in rows)]
     cells = ([row[heading] if heading != "run" else row[heading].text for heading in headings] for row in rows)
-    return text_table(f"{name}: {_counts(runs)}", headings, cells, left=("settings", "state"))
+    counted = _counts([*(run.status.state for run in runs), *(point.state for point in waiting)])
+    return text_table(f"{name}: {counted}", headings, cells, left=("settings", "state"))
 
 
-def _counts(runs: Sequence[ListedRun]) -> str:
-    states = [run.status.state for run in runs]
+def _cells_of_point(point: WatchedPoint, label: str) -> dict[str, Cell]:
+    """The cells of a point without a run."""
+    cells = dict.fromkeys(("run", "settings", "seed", "state", "accuracy", "tokens", "time", "cost", "age"), Cell())
+    state = "missing" if point.state == NOT_BEGUN else point.state
+    return cells | {
+        "settings": Cell(text=label.replace(", ", "\n")),
+        "seed": Cell(text=str(point.seed)),
+        "state": Cell(text=point.state, state=state),  # type: ignore[arg-type]
+    }
+
+
+def _counts(states: Sequence[str]) -> str:
     return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys((*terminal.COLOURS, *states)) if state in states)
 
 

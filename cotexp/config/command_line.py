@@ -162,6 +162,21 @@ class Command:
     shows_settings: bool
 
     @property
+    def words_of_sweep(self) -> list[str]:
+        """The words that make the same sweep again. Of Hydra's own settings, some of which may hold keys, only the launcher's name is among them."""
+        return ["-m", *(each for each in self.overrides if each.startswith(f"{launchers.GROUP}=") or not _is_hydras(each))]
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether its points are known before it begins: those of a sweeper that searches are not."""
+        return self.multirun and not any(each.lstrip("+").startswith("hydra/sweeper=") for each in self.overrides)
+
+    @property
+    def grid(self) -> str:
+        """The name of its named grid; empty for an ad hoc one."""
+        return next((each.removeprefix("sweep=") for each in self.overrides if each.startswith("sweep=")), "")
+
+    @property
     def words_for_hydra(self) -> list[str]:
         """The words as Hydra is to read them: texts quoted."""
         quoted = dict(zip(self.overrides, as_typed(self.overrides), strict=True))
@@ -192,7 +207,7 @@ def read_command(arguments: Sequence[str]) -> Command:
     flags.overrides += unread
     search_path.use(flags.config_dir, folders)
     flags_given = {name for name, value in vars(flags).items() if value} - {"overrides", "config_dir"}
-    hydras_own = any(each.lstrip("+~").startswith("hydra") for each in flags.overrides)
+    hydras_own = any(map(_is_hydras, flags.overrides))
     return Command(
         words=words,
         overrides=flags.overrides,
@@ -203,6 +218,10 @@ def read_command(arguments: Sequence[str]) -> Command:
         is_one_run=flags_given <= {"run", "cfg"} and flags.cfg in (None, "job") and not hydras_own,
         shows_settings=flags.cfg is not None,
     )
+
+
+def _is_hydras(override: str) -> bool:
+    return override.lstrip("+~").startswith("hydra")
 
 
 def _refuse(message: str) -> NoReturn:

@@ -16,6 +16,7 @@ from cotexp.flow import Walk, specs_of
 from cotexp.inference.engines import ENGINES
 from cotexp.jobs import api_texts, questions, status
 from cotexp.jobs.checks import check_compresses, check_models, check_room
+from cotexp.jobs.course import course_of
 from cotexp.jobs.status import Clock, Metrics
 from cotexp.methods.calculations import num_steps
 from cotexp.models import identity
@@ -78,8 +79,8 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
     check_models(context)
     check_room(context)
     folder.mkdir(parents=True, exist_ok=True)
-    outputs = Path(settings.paths.outputs)
-    with _log_file(folder / "log.txt"), status.recorded(folder, overrides) as enter, explained_disk_errors(outputs):
+    outputs, course = Path(settings.paths.outputs), course_of(context, folder, wanted)
+    with _log_file(folder / "log.txt"), status.recorded(folder, overrides, course) as enter, explained_disk_errors(outputs):
         _plan_once(folder / PLANNED, wanted)
         write_json(folder / "settings.json", dataclasses.asdict(settings))
         write_json(folder / "questions.json", {"test": predictions.wanted(context), "questions": _what_was_asked(context)})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ STATES = ("running", "finished", *FAILED, "stopped")
 class Status:
     """`state` is running, finished, failed, diverged or stopped; read from a folder also killed: running once, its process is gone.
 
-    `stage` is at work, or the one it ended in, `done` of `total` rows or steps of it as of a few seconds ago. Times are unix seconds.
-    `overrides` are the words that make this run.
+    `stage` is at work since `entered`, or the one it ended in. At the time `seen` it was at `what`, with `done` of `total` rows or steps, at `rate` a
+    second. `stages` are all of this run, `expected` the seconds that some of them are expected to take (see `Course`), and `timed` the seconds and
+    the computed rows of those that are over. Times are unix seconds. `overrides` are the words that make this run.
     """
 
     state: str
@@ -39,33 +41,69 @@ class Status:
     stage: str | None = None
     done: int | None = None
     total: int | None = None
+    what: str | None = None
+    rate: float | None = None
+    seen: float | None = None
+    entered: float | None = None
     started: float | None = None
     ended: float | None = None
+    stages: list[str] = field(default_factory=list)
+    expected: dict[str, float] = field(default_factory=dict)
+    timed: dict[str, dict[str, float]] = field(default_factory=dict)
     owner: dict[str, Any] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
 
+    @property
+    def place(self) -> str:
+        """Such as "2 of 8" for the second stage; empty where that is not known."""
+        return f"{self.stages.index(self.stage) + 1} of {len(self.stages)}" if self.stage in self.stages else ""
+
+    def seconds_left(self, now: float) -> float | None:
+        """Seconds until this running run ends, from what was measured; None while a stage to come was never measured."""
+        if self.stage not in self.stages or self.entered is None:
+            return None
+        later = self.stages[self.stages.index(self.stage) + 1 :]
+        here = self._seconds_left_here(now)
+        return None if here is None or any(each not in self.expected for each in later) else here + sum(self.expected[each] for each in later)
+
+    def _seconds_left_here(self, now: float) -> float | None:
+        """Seconds until the stage at work ends."""
+        expected, measured = self.expected.get(self.stage or ""), None
+        if self.rate and self.total and self.seen is not None:
+            measured = max(0.0, (self.total - (self.done or 0)) / self.rate - (now - self.seen))
+        if self.stage in ONE_BAR and measured is not None:
+            return measured
+        return None if expected is None else max(0.0, measured or 0.0, expected - (now - (self.entered or now)))
+
+
+ONE_BAR = ("training",)
+"""Stages that count from their beginning to their end. Others count round by round or mode by mode: what they count now is a part of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The stages of a run in order, and the seconds that each is expected to take: those that it took in the last run of this experiment that
+    computed it, 0 if everything of it is stored. Of a stage that no such run has measured, nothing is expected.
+    """
+
+    stages: Sequence[str] = ()
+    expected: Mapping[str, float] = field(default_factory=dict)
+
 
 @contextlib.contextmanager
-def recorded(folder: Path, overrides: Sequence[str]) -> Iterator[Callable[[str], None]]:
+def recorded(folder: Path, overrides: Sequence[str], course: Course | None = None) -> Iterator[Callable[[str], None]]:
     """Keep the status of a run while the block computes it; yields a function that notes the stage at work."""
     status = Status(state="running", started=time.time(), owner=this_process(), overrides=[*config_dir_words(), *overrides])
+    status.stages, status.expected = list(course.stages if course else ()), dict(course.expected if course else {})
 
     def write() -> None:
         write_json(folder / FILE, dataclasses.asdict(status))
 
-    def enter(stage: str) -> None:
-        status.stage, status.done, status.total = stage, None, None
-        write()
-
-    def advance(what: str, done: int, total: int | None) -> None:
-        status.done, status.total = done, total
-        with contextlib.suppress(OSError):  # the work itself will say so
-            write()
-
-    write()
     try:
-        with progress.watched(advance):
-            yield enter
+        write()
+        with progress.watched(functools.partial(_note, status, write), functools.partial(_place, status)):
+            yield functools.partial(_enter, status, write)
+        _leave(status)
         status.state = "finished"
     except TrainingDiverged as error:
         status.state, status.error = "diverged", str(error)
@@ -82,6 +120,37 @@ def recorded(folder: Path, overrides: Sequence[str]) -> Iterator[Callable[[str],
             write()
         except OSError as error:  # what ends the run is told anyway
             log.warning("the state of this run (%s) could not be written to %s: %s", status.state, folder / FILE, error.strerror)
+
+
+def _enter(status: Status, write: Callable[[], None], stage: str) -> None:
+    """Begin a stage."""
+    _leave(status)
+    status.stage, status.entered = stage, time.time()
+    status.what = status.done = status.total = status.rate = status.seen = None
+    write()
+
+
+def _leave(status: Status) -> None:
+    """Note how long the stage at work took."""
+    if status.stage is not None and status.entered is not None:
+        own = status.timed.setdefault(status.stage, {"seconds": 0.0, "rows": 0})
+        own["seconds"] = round(own["seconds"] + time.time() - status.entered, 3)
+
+
+def _note(status: Status, write: Callable[[], None], reached: progress.Reached) -> None:
+    """Note how far the stage at work is."""
+    status.what, status.done, status.total, status.rate, status.seen = reached.what, reached.done, reached.total, reached.rate, time.time()
+    if reached.is_over and status.stage is not None:
+        status.timed.setdefault(status.stage, {"seconds": 0.0, "rows": 0})["rows"] += reached.computed
+    with contextlib.suppress(OSError):  # the work itself will say so
+        write()
+
+
+def _place(status: Status, reached: progress.Reached) -> progress.Place:
+    """Where the work stands in the run."""
+    now = time.time()
+    current = dataclasses.replace(status, done=reached.done, total=reached.total, rate=reached.rate, seen=now)
+    return progress.Place(f"stage {status.place}" if status.place else "", current.seconds_left(now))
 
 
 def waiting(folder: Path) -> Callable[[], None]:
@@ -135,10 +204,21 @@ def read_status(folder: Path) -> Status | None:
 
 
 def _is_sound(status: Status) -> bool:
-    texts, numbers = (status.state, status.error, status.stage), (status.done, status.total, status.started, status.ended)
+    texts = (status.state, status.error, status.stage, status.what)
+    numbers = (status.done, status.total, status.rate, status.seen, status.entered, status.started, status.ended)
     of_kind = all(each is None or isinstance(each, str) for each in texts) and all(each is None or isinstance(each, int | float) for each in numbers)
-    words = isinstance(status.overrides, list) and all(isinstance(each, str) for each in status.overrides)
-    return of_kind and words and status.state in STATES and (identifies_process(status.owner) or (status.owner == {} and status.state != "running"))
+    words = all(isinstance(each, list) and all(isinstance(word, str) for word in each) for each in (status.overrides, status.stages))
+    is_owned = identifies_process(status.owner) or (status.owner == {} and status.state != "running")
+    return of_kind and words and is_owned and status.state in STATES and _is_timed(status)
+
+
+def _is_timed(status: Status) -> bool:
+    """Whether the seconds of stages are numbers by stage."""
+    if not all(isinstance(each, dict) for each in (status.expected, status.timed)):
+        return False
+    of_stages = [status.expected, *status.timed.values()]
+    are_numbers = all(isinstance(each, dict) and all(isinstance(value, int | float) for value in each.values()) for each in of_stages)
+    return are_numbers and all({"seconds", "rows"} <= each.keys() for each in status.timed.values())
 
 
 @dataclass(slots=True)

@@ -37,6 +37,7 @@ from cotexp.report.expected_runs import (
 from cotexp.report.finished_runs import find_runs, fits, name_of, run_folders
 from cotexp.report.published_numbers import published_rows
 from cotexp.report.style import Drawing, picture
+from cotexp.report.swept_arms import expected_by_sweeps, with_missing
 
 Grid = Callable[[tuple[str, ...]], list[GridPoint]]
 """Overrides of a command line -> the points of its grid."""
@@ -170,14 +171,18 @@ def _arms_of_runs(table: DeclaredTable, outputs: Path, mode: str | None, options
     finished = find_runs(table.runs, outputs, mode=mode, only=options.only)
     check_where(table.where, finished.runs)
     arms, replaced = arms_of([run for run in finished.runs if chosen(run, table.where)])
-    gaps = unfinished_of(arms, stored_runs(finished.unfinished, outputs, mode), outputs)
+    unfinished = stored_runs(finished.unfinished, outputs, mode)
+    gaps = unfinished_of(arms, unfinished, outputs)
     for arm in arms:
         named = {*arm.seeds, *(gap.seed for gap in gaps[arm.label])}
         gaps[arm.label] += [Gap(row=arm.label, seed=seed, state="missing") for seed in table.seeds if seed not in named]
-    begun = {gap.folder for of_arm in gaps.values() for gap in of_arm}
     planned = [
         ExpectedArm(label=arm.label, mode=arm.runs[0].mode, arm=arm, budget=budget_of(arm.runs[0]), gaps=tuple(gaps[arm.label])) for arm in arms
     ]
+    if not options.only:
+        expected = expected_by_sweeps(table.runs, outputs, mode, table.where)
+        planned = with_missing(planned, finished.runs, unfinished, expected, outputs)
+    begun = {gap.folder for arm in planned for gap in arm.gaps}
     others = [folder for folder in finished.unfinished if str(folder.relative_to(outputs)) not in begun]
     left_out = [*(_begun(folder, outputs) for folder in others), *finished.left_out, *replaced]
     return ExpectedArms(planned, left_out, common_baseline(run.settings.get("baseline", "") for arm in arms for run in arm.runs))

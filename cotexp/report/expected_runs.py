@@ -153,9 +153,9 @@ def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], out
         runs: list[Run] = []
         gaps: list[Gap] = []
         for member in members:
-            matching = [run for run in stored if _is(run, member, any_name)]
+            matching = [run for run in stored if is_run_of(run, member, any_name)]
             used.update(run.folder for run in matching)
-            run_or_gap = _newest(member, matching, outputs, label)
+            run_or_gap = newest(member, matching, outputs, label)
             (runs if isinstance(run_or_gap, Run) else gaps).append(run_or_gap)  # type: ignore[arg-type]
         arm = Arm(label=label, runs=sorted(runs, key=lambda run: run.seed)) if runs else None
         planned.append(ExpectedArm(label=label, mode=members[0].mode, arm=arm, budget=budget_of(members[0]), gaps=tuple(gaps)))
@@ -196,13 +196,14 @@ def renamed(label: str, names: Mapping[str, str]) -> str:
     return ", ".join(kept) or label
 
 
-def _is(run: StoredRun, expected: ExpectedRun, any_name: bool) -> bool:
+def is_run_of(run: StoredRun | Run, expected: ExpectedRun, any_name: bool = False) -> bool:
+    """Whether a run is the expected one."""
     if not (any_name or run.name == expected.name) or expected.seed not in (None, run.seed):
         return False
     return not differing(run.identity, expected.identity)
 
 
-def _newest(expected: ExpectedRun, matching: Sequence[StoredRun], outputs: Path, label: str) -> Run | Gap:
+def newest(expected: ExpectedRun, matching: Sequence[StoredRun], outputs: Path, label: str) -> Run | Gap:
     """The newest finished run, or the gap if there is none."""
     gap = Gap(row=label, seed=expected.seed, state="missing", command=expected.command)
     if not matching:

@@ -190,6 +190,12 @@ def identity_of(settings: dict[str, Any], mode: str) -> Flat:
     return {path: value for path, value in flat.items() if not path.startswith(unread)}
 
 
+def exact_identity(settings: dict[str, Any], mode: str) -> Flat:
+    """The stored settings that decide which run this is, except the seed: also what of the evaluation changes no answer."""
+    evaluation = _flatten(settings.get("evaluation", {}), "evaluation", "evaluation")
+    return {path: value for path, value in (evaluation | identity_of(settings, mode)).items() if (path, value) != ("evaluation.split", "test")}
+
+
 def _unread(settings: dict[str, Any], mode: str) -> Iterator[str]:
     """Prefixes of the settings that answers in this mode do not depend on, since the run has no scoring, rewriting, training or cutting."""
     order = ORDERS.get(settings.get("selection", {}).get("order", ""))

@@ -86,11 +86,16 @@ def list_runs(outputs: Path, patterns: Sequence[str] = (), states: Sequence[str]
     runs, broken = [], []
     for folder in fitting_folders:
         try:
-            with reading_run(folder):
-                runs.append(_read(folder, outputs))
+            runs.append(read_listed(folder, outputs))
         except RunFailed as error:
             broken.append(f"{name_of(folder, outputs)}/{folder.name} cannot be read: {error}")
     return RunList(sorted((run for run in runs if not states or run.status.state in states), key=lambda run: (run.name, run.modified)), broken)
+
+
+def read_listed(folder: Path, outputs: Path) -> ListedRun:
+    """The run in `folder`. Raises: RunFailed."""
+    with reading_run(folder):
+        return _read(folder, outputs)
 
 
 def _read(folder: Path, outputs: Path) -> ListedRun:
@@ -106,10 +111,13 @@ def _read(folder: Path, outputs: Path) -> ListedRun:
 def progress(run: ListedRun, outputs: Path) -> str:
     """Progress of a run: its stage, with rows or steps done and in total; empty for a finished run."""
     stage = run.status.stage
-    if run.status.state == "finished" or stage is None:
-        return ""
+    return "" if run.status.state == "finished" or stage is None else f"{stage} {rows_done(run, stage, outputs)}".rstrip()
+
+
+def rows_done(run: ListedRun, stage: str, outputs: Path) -> str:
+    """Rows or steps of the stage at work that are done, and in total; empty if their number is not known in advance."""
     done, total = unless_broken(run.folder, lambda folder: _done(run, stage, outputs), lambda: (0, 0))
-    return f"{stage} {min(done, total):,} of {total:,}" if total else stage
+    return f"{min(done, total):,} of {total:,}" if total else ""
 
 
 def _done(run: ListedRun, stage: str, outputs: Path) -> tuple[int, int]:

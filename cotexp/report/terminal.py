@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
@@ -39,6 +42,28 @@ def show(table: Table, console: Console | None = None) -> None:
     console.print(_fitting(table, console))
     for note in table.notes:
         say(f"- {note}", console)
+
+
+def show_titled(table: Table) -> None:
+    """Print a table below its title, which may be wider than the table."""
+    say(table.title)
+    show(replace(table, title=""))
+
+
+def follow(draw: Callable[[int], tuple[Sequence[Table], Sequence[str], bool]], seconds: float) -> None:
+    """Show tables and the lines below them in one place of the terminal, drawn anew every few seconds until they are over.
+
+    `draw` gets the lines that the terminal has, and returns tables, lines, and whether nothing will change any more.
+    """
+    console, is_over = page(), False
+    with Live(console=console, auto_refresh=False) as live:
+        while not is_over:
+            tables, lines, is_over = draw(console.height)
+            shown = [part for table in tables for part in (Text(visible(table.title)), _fitting(replace(table, title=""), console))]
+            notes = [f"- {note}" for table in tables for note in table.notes]
+            live.update(Group(*shown, *(Text(visible(line)) for line in (*notes, *lines))), refresh=True)
+            if not is_over:
+                time.sleep(seconds)
 
 
 def show_report(report: Report) -> None:

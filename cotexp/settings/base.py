@@ -12,7 +12,7 @@ import difflib
 import math
 import os
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import Any, Literal
 
@@ -70,6 +70,15 @@ def setting(
     if isinstance(default, type):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def allowed(rules: Mapping[str, Any], quote: str = "") -> str:
+    """The choices or limits of a setting: "full, lora", or "at least 1, at most 8,192"; empty for a setting without. `quote` goes around a choice."""
+    if rules["choices"]:
+        return ", ".join(f"{quote}{each}{quote}" for each in rules["choices"])
+    most = rules["high"] if rules["high"] is not None else rules["most"] if rules["most"] != LARGEST else None
+    limits = {"at least": rules["low"], "above": rules["above"], "at most": most}
+    return ", ".join(f"{word} {limit:,}" for word, limit in limits.items() if limit is not None)
 
 
 def suggestion(word: str, known: list[str]) -> str:

@@ -13,10 +13,11 @@ import pytest
 
 from cotexp import progress
 from cotexp.jobs import status
-from cotexp.jobs.status import read_status, recorded
+from cotexp.jobs.status import Course, Status, read_status, recorded
 from cotexp.settings.base import RunFailed, TrainingDiverged
 from cotexp.signals import Stopped
 from cotexp.store.processes import this_process
+from cotexp.store.stored_files import Damaged
 
 
 def test_a_run_is_running_with_its_stage_owner_and_words_until_it_is_finished(tmp_path: Path) -> None:
@@ -121,7 +122,44 @@ def test_a_watcher_hears_of_progress_only_while_it_watches(monkeypatch: pytest.M
     heard: list[tuple[str, int, int | None]] = []
     with progress.bar("texts", 3) as advance:
         advance()
-        with progress.watched(lambda what, done, total: heard.append((what, done, total))):
+        with progress.watched(lambda reached: heard.append(reached[:3])):
             advance()
         advance()
     assert heard == [("texts", 2, 3)]
+
+
+def test_the_time_left_of_a_run_is_what_stages_took_before_and_what_is_measured_now() -> None:
+    course = {"stages": ["rounds", "training", "grading"], "expected": {"rounds": 60.0, "grading": 7.0}}
+    rounds = Status(state="running", stage="rounds", entered=100.0, **course)  # type: ignore[arg-type]
+    assert rounds.place == "1 of 3"
+    assert rounds.seconds_left(110.0) is None, "nothing says how long training takes"
+    course["expected"]["training"] = 30.0  # type: ignore[index]
+    assert rounds.seconds_left(110.0) == 50.0 + 30.0 + 7.0
+    assert rounds.seconds_left(300.0) == 30.0 + 7.0, "a stage that takes longer than before may end at any time"
+    rounds.done, rounds.total, rounds.rate, rounds.seen = 20, 100, 0.5, 110.0
+    assert rounds.seconds_left(112.0) == 158.0 + 30.0 + 7.0, "this round alone takes longer than all did"
+    training = Status(state="running", stage="training", entered=100.0, done=10, total=20, rate=2.0, seen=104.0, **course)  # type: ignore[arg-type]
+    assert training.seconds_left(105.0) == 4.0 + 7.0, "steps are counted from the first to the last"
+    assert Status(state="running", stage="elsewhere", entered=1.0, **course).seconds_left(2.0) is None  # type: ignore[arg-type]
+
+
+def test_a_run_notes_seconds_and_computed_rows_of_its_stages(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    course = Course(["rounds", "training"], {"training": 5.0})
+    with caplog.at_level(logging.INFO, logger="cotexp"), recorded(tmp_path, [], course) as enter:
+        enter("rounds")
+        for number in (1, 2):
+            with progress.bar(f"round {number}", 3) as advance:
+                for _ in range(3):
+                    advance()
+        enter("training")
+        during = read_status(tmp_path)
+    ended = read_status(tmp_path)
+    assert during is not None
+    assert ended is not None
+    assert (during.place, during.expected) == ("2 of 2", {"training": 5.0})
+    assert {stage: each["rows"] for stage, each in ended.timed.items()} == {"rounds": 6, "training": 0}
+    assert caplog.messages[0].startswith("stage 1 of 2, round 1: 3 computed in ")
+    for broken in ({"timed": {"rounds": {"seconds": 1}}}, {"expected": []}, {"stages": [1]}, {"rate": "fast"}):
+        (tmp_path / "status.json").write_text(json.dumps({"state": "finished", **broken}))
+        with pytest.raises(Damaged):
+            read_status(tmp_path)

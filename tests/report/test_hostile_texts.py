@@ -17,6 +17,7 @@ from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 from rich.text import Text
 
+from cotexp.commands.cli import main
 from cotexp.commands.report import report_experiments
 from cotexp.config import overrides, schema, search_path
 from cotexp.jobs import pipeline
@@ -62,6 +63,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (failed / name).write_text((folder / name).read_text())
     (failed / "status.json").write_text(json.dumps({"state": "failed", "error": HOSTILE, "overrides": [f"notes={HOSTILE}"], "stage": HOSTILE}))
     return outputs
+
+
+def test_no_watch_obeys_what_stands_in_a_run(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["watch", "exp", "--once", "--outputs", str(hostile)])
+    shown = capsys.readouterr().out
+    assert_clean(shown)
+    assert "owned" in shown
 
 
 def test_no_output_of_a_report_obeys_what_stands_in_it(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
