@@ -98,10 +98,19 @@ def _add_encode(add: AddParser) -> None:
 
 
 def _add_export(add: AddParser) -> None:
-    export = add("export", help="write a run's fine-tuned model as an ordinary transformers folder with a model card")
+    export = add(
+        "export",
+        help="write a run's fine-tuned model as a transformers folder, or its training set as a data set, each with a card; also to the hub",
+        epilog="cotexp export macc/quickstart my_model; cotexp export macc/quickstart --data --push me/short-chains --private",
+    )
     export.add_argument("run", help="a run's folder, its key or the first digits of the key, or an experiment's name for its newest finished run")
-    export.add_argument("folder", type=_path, help="folder to write to; must not exist, or be an earlier export")
-    export.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="number format of the weights")
+    export.add_argument(
+        "folder", type=_path, nargs="?", help="folder to write to; must not exist, or be an earlier export (default OUTPUTS/exports/KEY)"
+    )
+    export.add_argument("--data", action="store_true", help="write the examples of its training set, selected and compressed, not the model")
+    export.add_argument("--dtype", choices=("float32", "bfloat16"), help="number format of the weights (default float32)")
+    export.add_argument("--push", default="", metavar="OWNER/NAME", help="push the folder to this repository of the Hugging Face hub (HF_TOKEN)")
+    export.add_argument("--private", action="store_true", help="make the repository private if it does not exist yet")
     _add_outputs(export)
 
 
