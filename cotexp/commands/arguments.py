@@ -78,6 +78,7 @@ def _made() -> tuple[_Parser, list[str]]:
     _add_fetch(subparsers.add_parser)
     _add_questions(subparsers.add_parser)
     _add_search(subparsers.add_parser)
+    _add_workspace(subparsers.add_parser)
     for command in subparsers.choices.values():
         command.add_argument("--config-dir", type=_path, metavar="DIR", help="your own folder of settings files such as task/NAME.yaml")
     return parser, list(subparsers.choices)
@@ -240,6 +241,19 @@ def _add_elasticity(add: AddParser) -> None:
     _add_formats(elasticity)
     elasticity.add_argument("--output", type=_path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME/elasticity)")
     _add_outputs(elasticity)
+
+
+def _add_workspace(add: AddParser) -> None:
+    workspace = add(
+        "workspace",
+        help="make a Weights & Biases workspace for a sweep or an experiment: its runs grouped by what varies, and charts of what they logged",
+        description="Reads the runs that W&B keeps in OUTPUTS/wandb, prints the workspace as names and keys, and writes it to OUTPUTS/workspaces. "
+        "With --push it is saved at W&B, beside the runs.",
+        epilog="cotexp workspace macc/stop_rules; cotexp workspace sweep-3f0a55d2c1e4 --push",
+    )
+    workspace.add_argument("name", metavar="NAME", help="a sweep's name, an ad hoc sweep's id, another tag of its runs, or an experiment")
+    workspace.add_argument("--push", action="store_true", help="save it at W&B, as the user of WANDB_API_KEY or `wandb login`")
+    _add_outputs(workspace)
 
 
 def _add_search(add: AddParser) -> None:

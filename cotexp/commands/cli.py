@@ -156,6 +156,12 @@ def _fetch(options: argparse.Namespace) -> None:
         fetch_tasks(options.tasks, options.folder, force=options.force)
 
 
+def _workspace(options: argparse.Namespace) -> None:
+    from cotexp.commands.workspace import make_workspace
+
+    make_workspace(options.name, outputs=options.outputs, push=options.push)
+
+
 def _questions(options: argparse.Namespace) -> None:
     from cotexp.commands.questions import print_detected, print_questions
 
@@ -178,4 +184,5 @@ _RUN = {
     "fetch": _fetch,
     "questions": _questions,
     "search": _search,
+    "workspace": _workspace,
 }

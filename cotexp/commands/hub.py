@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from cotexp.visible import visible
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+_WORD = re.compile(r"[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
 LONGEST = 300
 """Most characters of an error of the hub that are shown."""
 
@@ -39,14 +41,12 @@ def find(name: str, kind: Literal["model", "dataset"], *, private: bool, mark: s
     Raises: ConfigError for a name that the hub does not allow, without a token, or if the hub refuses or holds something else there.
     """
     from huggingface_hub import HfApi, get_token
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise ConfigError(f"--push must be OWNER/NAME as the hub allows it; got {name[:100]!r} ({str(error).splitlines()[0][:LONGEST]})") from None
-    if "/" not in name:
-        raise ConfigError(f"--push must be OWNER/NAME; got {name!r}, which names no owner")
+    if not _is_allowed(name):
+        raise ConfigError(
+            "--push must be OWNER/NAME, each of at most 96 letters, digits, '-', '_' and '.', which neither begin nor end with '-' or '.', "
+            f"without '--', '..' and an ending .git; got {name[:200]!r}"
+        )
     token = get_token()
     if token is None:
         raise ConfigError("--push needs a token of the hub that may write: set HF_TOKEN, or log in with `hf auth login`")
@@ -57,6 +57,11 @@ def find(name: str, kind: Literal["model", "dataset"], *, private: bool, mark: s
     if is_other:
         raise ConfigError(f"--push: {repository.address} holds something else than an earlier export; choose another NAME, or empty it on the hub")
     return repository
+
+
+def _is_allowed(name: str) -> bool:
+    words = name.split("/")
+    return len(words) == 2 and all(map(_WORD.fullmatch, words)) and not re.search(r"--|\.\.|\.git$", name)
 
 
 def _holds_another(repository: Repository, mark: str) -> bool:
@@ -84,7 +89,7 @@ def push(repository: Repository, folder: Path) -> None:
 @contextlib.contextmanager
 def _told(repository: Repository) -> Iterator[None]:
     """Raises: ConfigError for any error of the hub or of the network, in one line without the token."""
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # that of its client of HTTP, which differs between versions
 
     try:
         yield

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 import cotexp
 from cotexp import signals
 from cotexp.commands import completion
-from cotexp.config import command_line, help_page, schema, sweep_agents, sweeper
+from cotexp.config import command_line, current_sweep, help_page, schema, sweep_agents, sweeper
 from cotexp.config.command_line import Command, Composed
 from cotexp.config.grids import expand_sweep
 from cotexp.invocation import while_read
@@ -50,6 +50,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def prepared(command: Command) -> Callable[[], object]:
     """What a checked command does. Raises: ConfigError with every mistake in it."""
+    current_sweep.leave()
     if command.help_wanted:
         return functools.partial(print, help_page.help_text(command.overrides))
     if command.completes:
@@ -60,7 +61,9 @@ def prepared(command: Command) -> Callable[[], object]:
             return functools.partial(print, OmegaConf.to_yaml(point.config), end="")
         return functools.partial(run_only, point)
     if command.runs:
-        command_line.check_command_line(command.overrides, multirun=command.multirun)
+        points = command_line.points_of(command.overrides, multirun=command.multirun)
+        if command.multirun:
+            current_sweep.enter(points)
     else:
         schema.register()
     sys.argv[1:] = command.words_for_hydra

@@ -124,7 +124,7 @@ def test_without_a_token_nothing_is_asked(server: HubServer, folder: Path) -> No
     assert server.seen == []
 
 
-@pytest.mark.parametrize("name", ["new", "me/", "a/b/c", "me/two words", "me/..", ""])
+@pytest.mark.parametrize("name", ["new", "me/", "me/new/", "a/b/c", "me/two words", "me/..", "me/a--b", "me/a.git", "-a/b", "x" * 97 + "/b", ""])
 def test_a_name_that_the_hub_does_not_allow_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"--push must be OWNER/NAME"):
         hub.find(name, "model", private=False, mark=MARK)

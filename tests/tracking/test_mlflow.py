@@ -104,7 +104,7 @@ def whole(outputs: Path, running: MlflowServer) -> Held:
 @pytest.mark.slow
 def test_a_run_has_its_name_key_status_times_notes_and_tags(whole: Held) -> None:
     info = whole.run["info"]
-    assert (info["run_name"], whole.status, info["start_time"]) == (f"{NAME}-seed7", "FINISHED", 1000_000)
+    assert (info["run_name"], whole.status, info["start_time"]) == (f"{NAME} rounds=10 s7", "FINISHED", 1000_000)
     assert whole.tags["cotexp.run_key"] == KEY
     assert (whole.tags["mine"], whole.tags["who"], whole.tags["macc/rounds"], whole.tags["job_type"]) == ("true", "me", "true", "train")
     assert whole.tags["mlflow.note.content"] == "why **so**"
