@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cotexp.commands.model_card import SHOWN, UNKNOWN, sources_on_hub, training_tasks
+from cotexp.commands.model_card import SHOWN, UNKNOWN, place_of, sources_on_hub, training_tasks
 from cotexp.report import funnel
 from cotexp.report.compression_texts import compressor_of
 from cotexp.report.markdown import table_lines
@@ -102,7 +102,7 @@ def data_card(
         licences="\n".join(f"* {what}: {licence}" for what, licence in licences.items()),
         columns="a `prompt` and a `completion` as turns of a conversation" if is_chat else "a `prompt` and a `completion` as texts",
         mark_note=_mark_note(settings, rows),
-        where="on the hub, or the folder of this card" if "/" in title else "the folder of this card",
+        where=place_of(title),
         name=name,
         remote=f", or `dataset_dir: REMOTE:{title}`" if "/" in title else "",
         settings=json.dumps({slot: settings[slot] for slot in SHOWN if slot in settings}, indent=2),

@@ -92,12 +92,11 @@ def model_card(
     from cotexp.report.markdown import table_lines
     from cotexp.report.run_table import COLUMNS, rows
 
-    model, evaluation = settings["model"], settings["evaluation"]
-    metrics = metrics_of(run)
+    model, evaluation, metrics = settings["model"], settings["evaluation"], metrics_of(run)
     tasks = ", ".join(f"`{task}`" for task in training_tasks(settings))
     return CARD.format(
         title=title,
-        where="on the hub, or the folder of this card" if "/" in title else "the folder of this card",
+        where=place_of(title),
         front=_front(title, settings, metrics),
         what=f"{'An encoder-decoder' if loaded.model.config.is_encoder_decoder else 'A causal'} {MARK} on {tasks}.",
         source=made_from,
@@ -167,13 +166,18 @@ def _results(settings: dict[str, Any], metrics: Mapping[str, float]) -> Iterator
         what = "accuracy" if metric == "accuracy" else "tokens per answer"
         yield EvalResult(
             task_type="text-generation",
-            dataset_type=next(iter(sources_on_hub([task])), task),
+            dataset_type=next(iter(sources_on_hub([task])), f"cotexp:{task}"),  # no name that the hub may have given to other data
             dataset_name=task,
             dataset_split=split,
             metric_type=metric,
             metric_value=value,
             metric_name=f"{what}, {'short' if mode == 'compress' else 'full'} chains",
         )
+
+
+def place_of(title: str) -> str:
+    """What the title of a card names: a folder, or OWNER/NAME on the hub too."""
+    return "on the hub, or the folder of this card" if "/" in title else "the folder of this card"
 
 
 def training_tasks(settings: dict[str, Any]) -> list[str]:

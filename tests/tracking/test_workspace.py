@@ -77,7 +77,7 @@ def test_an_experiment_chooses_its_runs_and_one_that_no_run_has_is_refused(outpu
     kept = kept_runs(outputs / "wandb")
     assert (workspace.layout("other", kept).experiment, workspace.layout("other", kept).tag) == ("other", "")
     assert workspace.layout("macc/quickstart", kept).runs == ("rounds=3 s0", "rounds=6 s0")
-    assert workspace.made(workspace.layout("other", kept), "me").runset_settings.filters == "Config('ablation/experiment') = 'other'"
+    assert workspace.made(workspace.layout("other", kept), "me").runset_settings.filters == "Config(\"ablation/experiment\") == 'other'"
     with pytest.raises(
         ConfigError,
         match=r"NAME must be a tag or experiment of runs that W&B keeps here: macc/quickstart, other, sweep-0123abcd0123; got 'othr' \(did you",
