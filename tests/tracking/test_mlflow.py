@@ -141,7 +141,7 @@ def test_metrics_and_the_paired_difference_to_the_baseline_are_those_of_the_run(
 def test_tables_figures_and_the_runs_own_files_are_artifacts(whole: Held) -> None:
     table = whole.json("tables/predictions.json")
     first = dict(zip(table["columns"], table["data"][0], strict=True))
-    assert (first["question"], first["text"], first["correct"]) == ("How many is stories-0?", "<b>stories-0</b> The answer is 7.", True)
+    assert (first["question"], first["base/text"], first["base/correct"]) == ("How many is stories-0?", "<b>stories-0</b> The answer is 7.", True)
     assert [row[3] for row in whole.json("tables/rounds.json")["data"]] == ["One. Two.", "Two.", "Two.Two."]
     assert json.loads(whole.tags["mlflow.loggedArtifacts"]) == [
         {"path": f"tables/{each}.json", "type": "table"} for each in ("rounds", "predictions")
