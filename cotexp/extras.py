@@ -13,14 +13,16 @@ MODULES: dict[str, dict[str, str]] = {
     "mlflow": {"mlflow": "mlflow-skinny"},
     "pandas": {"pandas": "pandas"},
     "search": {"optuna": "optuna"},
-    "wandb": {"wandb": "wandb"},
+    "wandb": {"wandb": "wandb", "wandb_workspaces": "wandb-workspaces"},
 }
 """Extra -> module that is imported -> package that has it."""
 
 
-def missing(extra: str, what: str) -> str | None:
-    """The error of `what`, such as tracking=wandb, which needs this extra; None if its packages are installed."""
+def missing(extra: str, what: str, *, only: str = "") -> str | None:
+    """The error of `what`, such as tracking=wandb, which needs this extra, or `only` one of its modules; None if its packages are installed."""
     for module, package in MODULES[extra].items():
+        if only not in ("", module):
+            continue
         spec = importlib.util.find_spec(module)
         if spec is None or spec.origin is None:  # none, or any folder of that name, such as the one in which W&B keeps its files
             return f"{what} needs the package {package}, which is not installed; pip install 'cotexp[{extra}]'"

@@ -81,6 +81,7 @@ def _made() -> tuple[_Parser, list[str]]:
     _add_fetch(subparsers.add_parser)
     _add_questions(subparsers.add_parser)
     _add_search(subparsers.add_parser)
+    _add_workspace(subparsers.add_parser)
     for command in subparsers.choices.values():
         command.add_argument("--config-dir", type=_path, metavar="DIR", help="your own folder of settings files such as task/NAME.yaml")
     return parser, list(subparsers.choices)
@@ -101,10 +102,19 @@ def _add_encode(add: AddParser) -> None:
 
 
 def _add_export(add: AddParser) -> None:
-    export = add("export", help="write a run's fine-tuned model as an ordinary transformers folder with a model card")
+    export = add(
+        "export",
+        help="write a run's fine-tuned model as a transformers folder, or its training set as a data set, each with a card; also to the hub",
+        epilog="cotexp export macc/quickstart my_model; cotexp export macc/quickstart --data --push me/short-chains --private",
+    )
     export.add_argument("run", help="a run's folder, its key or the first digits of the key, or an experiment's name for its newest finished run")
-    export.add_argument("folder", type=_path, help="folder to write to; must not exist, or be an earlier export")
-    export.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help="number format of the weights")
+    export.add_argument(
+        "folder", type=_path, nargs="?", help="folder to write to; must not exist, or be an earlier export (default OUTPUTS/exports/KEY)"
+    )
+    export.add_argument("--data", action="store_true", help="write the examples of its training set, selected and compressed, not the model")
+    export.add_argument("--dtype", choices=DTYPES, help=f"number format of the weights (default {DTYPES[0]})")
+    export.add_argument("--push", default="", metavar="OWNER/NAME", help="push the folder to this repository of the Hugging Face hub (HF_TOKEN)")
+    export.add_argument("--private", action="store_true", help="make the repository private if it does not exist yet")
     _add_outputs(export)
 
 
@@ -249,6 +259,19 @@ def _add_elasticity(add: AddParser) -> None:
     _add_formats(elasticity)
     elasticity.add_argument("--output", type=_path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME/elasticity)")
     _add_outputs(elasticity)
+
+
+def _add_workspace(add: AddParser) -> None:
+    workspace = add(
+        "workspace",
+        help="make a Weights & Biases workspace for a sweep or an experiment: its runs grouped by what varies, and charts of what they logged",
+        description="Reads the runs that W&B keeps in OUTPUTS/wandb, prints the workspace as names and keys, and writes it to OUTPUTS/workspaces. "
+        "With --push it is saved at W&B, beside the runs.",
+        epilog="cotexp workspace macc/stop_rules; cotexp workspace sweep-3f0a55d2c1e4 --push",
+    )
+    workspace.add_argument("name", metavar="NAME", help="a sweep's name, an ad hoc sweep's id, another tag of its runs, or an experiment")
+    workspace.add_argument("--push", action="store_true", help="save it at W&B, as the user of WANDB_API_KEY or `wandb login`")
+    _add_outputs(workspace)
 
 
 def _add_search(add: AddParser) -> None:

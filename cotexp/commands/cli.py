@@ -70,9 +70,18 @@ def _encode(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    if options.private and not options.push:
+        raise ConfigError("--private makes a new repository of --push OWNER/NAME private; add --push, or leave it out")
+    if options.data:
+        from cotexp.commands.export_data import export_data
+
+        if options.dtype:
+            raise ConfigError(f"--dtype is the number format of a model's weights, which --data does not write; got {options.dtype}")
+        export_data(options.run, options.folder, outputs=options.outputs, push=options.push, private=options.private)
+        return
     from cotexp.commands.export import export_model
 
-    export_model(options.run, options.folder, dtype=options.dtype, outputs=options.outputs)
+    export_model(options.run, options.folder, dtype=options.dtype or "float32", outputs=options.outputs, push=options.push, private=options.private)
 
 
 def _grade(options: argparse.Namespace) -> None:
@@ -153,6 +162,12 @@ def _fetch(options: argparse.Namespace) -> None:
         fetch_tasks(options.tasks, options.folder, force=options.force)
 
 
+def _workspace(options: argparse.Namespace) -> None:
+    from cotexp.commands.workspace import make_workspace
+
+    make_workspace(options.name, outputs=options.outputs, push=options.push)
+
+
 def _questions(options: argparse.Namespace) -> None:
     from cotexp.commands.questions import print_detected, print_questions
 
@@ -176,4 +191,5 @@ _RUN = {
     "fetch": _fetch,
     "questions": _questions,
     "search": _search,
+    "workspace": _workspace,
 }

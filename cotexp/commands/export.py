@@ -1,4 +1,4 @@
-"""`cotexp export`: a fine-tuned model as a transformers folder."""
+"""`cotexp export`: a fine-tuned model as a transformers folder, also on the hub."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotexp import durable
+from cotexp.commands import hub
 from cotexp.commands.model_card import GENERIC, MARK, model_card, source_of
 from cotexp.report.finished_runs import name_of
 from cotexp.settings.base import ConfigError, broken_path
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
     from cotexp.settings.models import PretrainedModel
 
 
-def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
+def export_model(run: str, folder: Path | None, *, dtype: str, outputs: Path, push: str = "", private: bool = False) -> None:
     """Merge, convert and write the fine-tuned model of a finished run, with tokenizer, chat template, generation settings and model card.
 
-    Raises: ConfigError if there is no such run, it trained nothing, its model has changed since, or `folder` contains something else.
+    `folder` is OUTPUTS/exports/KEY by default. `push` is the repository OWNER/NAME of the hub that then holds the folder too.
+    Raises: ConfigError if there is no such run, it trained nothing, its model has changed since, `folder` contains something else, or the hub
+    refuses it; before anything is merged, unless it refuses only the files.
     """
     source = find_run(run, outputs, trained=True)
-    temporary = _checked_place(folder)
+    folder = folder or outputs / "exports" / source.name
+    temporary = checked_place(folder, MARK)
     settings: dict[str, Any] = settings_of(source)
     stages = stages_of(source)
     metrics_of(source)  # the card shows them
@@ -34,6 +38,7 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
         checkpoint = _checkpoint(source, settings, stages, outputs)
     manifest = read_json(checkpoint / "manifest.json", "model", "libraries")
     base = outputs / stages["model"]["path"] if "model" in stages else _base_folder(settings, manifest, checkpoint)
+    repository = hub.find(push, "model", private=private, mark=MARK) if push else None
     import torch
 
     from cotexp.models import loading
@@ -48,30 +53,37 @@ def export_model(run: str, folder: Path, *, dtype: str, outputs: Path) -> None:
     made_from = source_of(settings["model"], manifest, base, is_made="model" in stages)
     is_followed = _is_followed(temporary)
     text = model_card(
-        source, folder.name, settings, loaded, dtype=dtype, made_from=made_from, libraries=manifest["libraries"], is_followed=is_followed
+        source, push or folder.name, settings, loaded, dtype=dtype, made_from=made_from, libraries=manifest["libraries"], is_followed=is_followed
     )
     (temporary / "README.md").write_text(text)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    durable.put(temporary, folder)
+    put(temporary, folder)
     if not is_followed:
         print(f"{folder}: transformers' AutoTokenizer does not follow tokenizer.json for this model; {GENERIC} does, as the card explains")
-    print(f"Wrote {folder} ({sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB)")
+    if repository:
+        hub.push(repository, folder)
 
 
-def _checked_place(folder: Path) -> Path:
+def checked_place(folder: Path, mark: str) -> Path:
     """The folder in which an export is written before it is renamed to `folder`.
 
-    Raises: ConfigError if it cannot be written, or if `folder` contains something else than an earlier export.
+    Raises: ConfigError if it cannot be written, or if `folder` contains something else than an earlier export, whose card has `mark`.
     """
     card = folder / "README.md"
-    if folder.exists() and not (card.is_file() and MARK in card.read_text()):
+    if folder.exists() and not (card.is_file() and mark in card.read_text()):
         raise ConfigError(f"export: {folder} exists and is not an earlier export; choose another folder")
     temporary = folder.with_name(f".{folder.name}.new")
     if problem := broken_path(temporary.name):
         raise ConfigError(f"export: FOLDER {problem} with the 5 characters of the unfinished folder; got {folder.name!r}")
     check_writable(folder.absolute().parent, "export: the folder")
     return temporary
+
+
+def put(temporary: Path, folder: Path) -> None:
+    """Rename a complete export to its place, and print its size."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    durable.put(temporary, folder)
+    print(f"Wrote {folder} ({sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 1e6:.1f} MB)")
 
 
 def _is_followed(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,15 @@ from cotexp.compressions import compression_of
 from cotexp.store.stored_files import metrics_of
 
 if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
     from cotexp.models.loading import LoadedModel
 
 MARK = "language model fine-tuned by cotexp"
 """A phrase of every export's card. Only a folder with such a card is replaced."""
 
 CARD = """---
-library_name: transformers
-{front}tags: [chain-of-thought]
+{front}
 ---
 
 # {title}
@@ -41,7 +43,7 @@ library_name: transformers
 ```python
 from transformers import {auto_class}, {tokenizer_class}
 
-folder = "{title}"  # the folder of this card
+folder = "{title}"  # {where}
 model, tokenizer = {auto_class}.from_pretrained(folder), {tokenizer_class}.from_pretrained(folder){why_class}
 prompt = "..."{asked}
 inputs = {inputs}
@@ -59,6 +61,9 @@ In training, `prompt` was a question within the prompt of its task.
 {settings}
 ```
 """
+
+UNKNOWN = "unknown"
+"""The hub's word for a licence that is not known."""
 
 GENERIC = "PreTrainedTokenizerFast"
 """The class of transformers that follows tokenizer.json."""
@@ -87,12 +92,12 @@ def model_card(
     from cotexp.report.markdown import table_lines
     from cotexp.report.run_table import COLUMNS, rows
 
-    model, evaluation = settings["model"], settings["evaluation"]
-    metrics = metrics_of(run)
-    tasks = ", ".join(f"`{task}`" for task in settings["task"].get("train") or [settings["task"]["name"]])
+    model, evaluation, metrics = settings["model"], settings["evaluation"], metrics_of(run)
+    tasks = ", ".join(f"`{task}`" for task in training_tasks(settings))
     return CARD.format(
         title=title,
-        front=_front(model),
+        where=place_of(title),
+        front=_front(title, settings, metrics),
         what=f"{'An encoder-decoder' if loaded.model.config.is_encoder_decoder else 'A causal'} {MARK} on {tasks}.",
         source=made_from,
         license=model.get("license") or "unknown to the run; see their source",
@@ -126,11 +131,66 @@ def _use(settings: dict[str, Any], loaded: LoadedModel, *, is_followed: bool) ->
     }
 
 
-def _front(model: dict[str, Any]) -> str:
-    """Front matter for the hub: licence, and the source's name on the hub."""
+def _front(title: str, settings: dict[str, Any], metrics: Mapping[str, float]) -> str:
+    """Front matter for the hub: the kind of model, licence, the source's name on the hub, and results by task and mode."""
+    from huggingface_hub import ModelCardData
+
+    model = settings["model"]
     is_on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", model["path"]) and not Path(model["path"]).exists()
-    lines = {"license": model.get("license"), "base_model": model["path"] if is_on_hub else None}
-    return "".join(f"{name}: {value}\n" for name, value in lines.items() if value)
+    results = list(_results(settings, metrics))
+    data = ModelCardData(
+        model_name=title if results else None,
+        library_name="transformers",
+        pipeline_tag="text-generation",  # the hub's task of encoder-decoder models too, since it gave up text2text-generation
+        license=model.get("license") or UNKNOWN,
+        base_model=model["path"] if is_on_hub else None,
+        base_model_relation="finetune" if is_on_hub else None,
+        datasets=sources_on_hub(training_tasks(settings)) or None,
+        metrics=["accuracy"] if results else None,
+        tags=["chain-of-thought", "cotexp"],
+        eval_results=results or None,
+    )
+    return data.to_yaml()
+
+
+def _results(settings: dict[str, Any], metrics: Mapping[str, float]) -> Iterator[EvalResult]:
+    """Accuracy and tokens of each task and mode of the fine-tuned model, as the hub lists results."""
+    from huggingface_hub import EvalResult
+
+    split = settings["evaluation"].get("split", "test")
+    for name, value in metrics.items():
+        found = re.fullmatch(r"eval/(full|compress)/([^/]+)/(accuracy|num_tokens)", name)
+        if found is None:
+            continue
+        mode, task, metric = found.groups()
+        what = "accuracy" if metric == "accuracy" else "tokens per answer"
+        yield EvalResult(
+            task_type="text-generation",
+            dataset_type=next(iter(sources_on_hub([task])), f"cotexp:{task}"),  # no name that the hub may have given to other data
+            dataset_name=task,
+            dataset_split=split,
+            metric_type=metric,
+            metric_value=value,
+            metric_name=f"{what}, {'short' if mode == 'compress' else 'full'} chains",
+        )
+
+
+def place_of(title: str) -> str:
+    """What the title of a card names: a folder, or OWNER/NAME on the hub too."""
+    return "on the hub, or the folder of this card" if "/" in title else "the folder of this card"
+
+
+def training_tasks(settings: dict[str, Any]) -> list[str]:
+    """The tasks that a run with these stored settings was trained on."""
+    return settings["task"].get("train") or [settings["task"]["name"]]
+
+
+def sources_on_hub(tasks: Sequence[str]) -> list[str]:
+    """The hub's names of the data sets of these tasks, where they have one."""
+    from cotexp.tasks.benchmarks import BENCHMARKS
+
+    splits = [split for task in tasks if task in BENCHMARKS for split in BENCHMARKS[task].splits.values()]
+    return list(dict.fromkeys(split.hub.name for split in splits if split.hub))
 
 
 def source_of(model: dict[str, Any], manifest: dict[str, Any], base: Path | None, *, is_made: bool) -> str:

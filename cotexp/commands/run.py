@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cotexp import signals
 from cotexp.commands import completion
-from cotexp.config import command_line, help_page, schema, sweep_agents, sweeper
+from cotexp.config import command_line, current_sweep, help_page, schema, sweep_agents, sweeper
 from cotexp.config.command_line import Command, Composed, Point
 from cotexp.config.grids import expand_sweep
 from cotexp.invocation import while_read
@@ -51,6 +51,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def prepared(command: Command) -> Callable[[], object]:
     """What a checked command does. Raises: ConfigError with every mistake in it."""
+    current_sweep.leave()
     if command.help_wanted:
         return functools.partial(print, help_page.help_text(command.overrides))
     if command.completes:
@@ -63,6 +64,8 @@ def prepared(command: Command) -> Callable[[], object]:
     points: list[Point] = []
     if command.runs:
         points = command_line.points_of(command.overrides, multirun=command.multirun)
+        if command.multirun:
+            current_sweep.enter(points)
     else:
         schema.register()
     sys.argv[1:] = command.words_for_hydra

@@ -14,7 +14,7 @@ from cotexp import flow
 from cotexp.devices.stage_workers import check_devices, on_all_devices
 from cotexp.flow import Walk, specs_of
 from cotexp.inference.engines import ENGINES
-from cotexp.jobs import api_texts, questions, status
+from cotexp.jobs import api_texts, origin, questions, status
 from cotexp.jobs.checks import check_compresses, check_models, check_room
 from cotexp.jobs.course import course_of
 from cotexp.jobs.status import Clock, Metrics
@@ -83,6 +83,7 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
     with _log_file(folder / "log.txt"), status.recorded(folder, overrides, course) as enter, explained_disk_errors(outputs):
         _plan_once(folder / PLANNED, wanted)
         write_json(folder / "settings.json", dataclasses.asdict(settings))
+        origin.write(folder, overrides)
         write_json(folder / "questions.json", {"test": predictions.wanted(context), "questions": _what_was_asked(context)})
         metrics = flow.computed(context, _walk(context, Clock(enter)), folder) | _duplicates(context, specs_of(context))
         write_json(folder / "metrics.json", metrics)

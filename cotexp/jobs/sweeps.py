@@ -11,19 +11,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cotexp
-from cotexp.settings.base import keyed
+from cotexp.config.current_sweep import key_of_points, point_of
+from cotexp.jobs.origin import commit
 from cotexp.settings.root import Settings, config_dir_words
 from cotexp.store.processes import identifies_process, is_remote, process_is_alive, this_process
-from cotexp.store.specs import key_of
 from cotexp.store.stored_files import Damaged, read_json, write_json
+from cotexp.version import __version__
 
 FOLDER, FAILURES, OWNERS = "sweeps", "failed", "owners"
 Overrides = tuple[str, ...]
@@ -67,11 +66,6 @@ class Sweep:
         return identifies_process(owner) and (is_remote(owner) or process_is_alive(owner))
 
 
-def point_of(settings: Settings) -> str:
-    """Sixteen hex digits that stand for a point: its experiment and all settings that can change a result, however typed."""
-    return key_of({"name": settings.name, "settings": keyed(settings)})
-
-
 def write(points: Sequence[tuple[Overrides, Settings]], command: Sequence[str], name: str) -> list[Path]:
     """Write the manifest of these points, one in each folder of outputs that they name, and return the files. Plans are no points."""
     groups: dict[str, list[tuple[Overrides, Settings]]] = {}
@@ -83,7 +77,7 @@ def write(points: Sequence[tuple[Overrides, Settings]], command: Sequence[str], 
 
 def _write(outputs: Path, points: Sequence[tuple[Overrides, Settings]], command: Sequence[str], name: str) -> Path:
     ids = [point_of(settings) for _, settings in points]
-    path = outputs / FOLDER / f"{key_of({'points': sorted(set(ids))})[:12]}.json"
+    path = outputs / FOLDER / f"{key_of_points(ids)}.json"
     (path.parent / OWNERS).mkdir(parents=True, exist_ok=True)
     write_json(path.parent / OWNERS / path.name, this_process(), fsync=False)
     with contextlib.suppress(Damaged):
@@ -96,8 +90,8 @@ def _write(outputs: Path, points: Sequence[tuple[Overrides, Settings]], command:
         "name": name,
         "command": [*config_dir_words(), *command],
         "began": time.time(),
-        "version": cotexp.__version__,
-        "commit": commit(),
+        "version": __version__,
+        "commit": commit().get("commit"),
         "settings": shared,
         "points": [
             {"point": point, "overrides": [*config_dir_words(), *overrides], "settings": _without(own, shared)}
@@ -106,18 +100,6 @@ def _write(outputs: Path, points: Sequence[tuple[Overrides, Settings]], command:
     }
     write_json(path, content)
     return path
-
-
-def commit() -> str | None:
-    """The git commit of the clone that this package is in; None outside one, or without git."""
-    clone = Path(cotexp.__file__).resolve().parent.parent
-    if not (clone / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(["git", "-C", str(clone), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------------

@@ -35,6 +35,10 @@ class WandbTracking(Section):
     )
     tags: list[str] = setting([], "W&B tags, in addition to the name of the run's sweep.", keyed=False)
     notes: str = setting("", "W&B notes.", keyed=False)
+    system_metrics: bool | None = setting(
+        None, "Whether W&B records the use of processors, memory and GPUs. Default: WANDB_X_DISABLE_STATS; without it where a GPU is.", keyed=False
+    )
+    console: bool | None = setting(None, "Whether W&B records what the run prints. Default: WANDB_CONSOLE; without it where a GPU is.", keyed=False)
     job_type: str | None = setting(None, "W&B job type. Default: train, or evaluate if nothing is trained.", keyed=False)
     upload: list[str] = setting([], UPLOAD.format(tracker="W&B"), keyed=False)
     finish_seconds: float = setting(

@@ -42,7 +42,11 @@ def check(settings: Settings, overrides: Sequence[str] = ()) -> None:
     """
     if isinstance(settings.tracking, MlflowTracking):
         mlflow_server.check(settings.tracking)
-    if isinstance(settings.tracking, WandbTracking) and not environment.is_disabled() and (problem := extras.missing("wandb", "tracking=wandb")):
+    if (
+        isinstance(settings.tracking, WandbTracking)
+        and not environment.is_disabled()
+        and (problem := extras.missing("wandb", "tracking=wandb", only="wandb"))
+    ):
         if any(each.startswith(("tracking=", "tracking.")) for each in overrides):
             raise ConfigError(f"{problem}, or take tracking=none")
         _say_once(f"{problem}; this run is not tracked, which tracking=none says without a warning")
@@ -75,7 +79,7 @@ def _run_of(tracked: TrackedRun) -> TrackerRun | None:
     """The tracker's run of the settings; None if nothing is to be tracked."""
     if isinstance(tracked.settings.tracking, MlflowTracking):
         return MlflowRun(tracked)
-    if isinstance(tracked.settings.tracking, WandbTracking) and not environment.is_disabled() and not extras.missing("wandb", ""):
+    if isinstance(tracked.settings.tracking, WandbTracking) and not environment.is_disabled() and not extras.missing("wandb", "", only="wandb"):
         return WandbRun(tracked)
     return None
 

@@ -22,11 +22,12 @@ COMMON = ("task.", "tasks.", "model.", "teacher.", "evaluation.")
 
 
 def flat_settings(settings: Mapping[str, Any], options: Mapping[str, str | None], overrides: Sequence[str]) -> dict[str, Any]:
-    """`ablation/SLOT`: the option of every slot, and `ablation/SLOT/SETTING`: every setting of a slot that the command line names.
+    """`ablation/experiment`: its name. `ablation/SLOT`: the option of every slot, and `ablation/SLOT/SETTING`: every setting of a slot that the
+    command line names.
 
     A slot that `options` lacks has its section's name as option. Names contain no dots, since W&B would read them as levels.
     """
-    flat = {f"ablation/{slot}": options.get(slot) or settings[slot]["name"] for slot in SLOTS}
+    flat = {"ablation/experiment": settings["name"]} | {f"ablation/{slot}": options.get(slot) or settings[slot]["name"] for slot in SLOTS}
     for path in (word.partition("=")[0] for word in overrides):
         slot, *rest = path.split(".")
         value: Any = settings.get(slot)

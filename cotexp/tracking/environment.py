@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 MODES = {"online": "online", "run": "online", "shared": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
 """Value of WANDB_MODE, including old ones -> mode."""
 NO = ("", "0", "false", "no", "off", "n", "f")
-QUIET = {"silent": True, "console": "off", "x_disable_stats": True}
-"""Our defaults for settings of W&B that the environment may change."""
 IGNORED = ("WANDB_RUN_ID", "WANDB_RESUME")
 
 
@@ -69,13 +67,20 @@ def tags() -> list[str]:
     return [tag.strip() for tag in _variable("WANDB_TAGS").split(",") if tag.strip()]
 
 
-def quiet() -> dict[str, Any]:
-    """The settings of QUIET that the environment does not set."""
-    return {
-        name: value
-        for name, value in QUIET.items()
-        if not _variable(f"WANDB_{name.upper()}") and not _variable(f"WANDB_{name.upper().removeprefix('X')}")
+def recorded(tracking: WandbTracking, *, has_gpu: bool) -> dict[str, Any]:
+    """What W&B prints and records besides our data, as its own settings: as the settings say, else the environment, else only where a GPU is."""
+    chosen = {"console": tracking.console, "x_disable_stats": tracking.system_metrics, "silent": None}
+    ours = {
+        "console": "wrap" if (has_gpu if tracking.console is None else tracking.console) else "off",
+        "x_disable_stats": not (has_gpu if tracking.system_metrics is None else tracking.system_metrics),
+        "silent": True,
     }
+    return {name: value for name, value in ours.items() if chosen[name] is not None or not _is_set(name)}
+
+
+def _is_set(name: str) -> bool:
+    """Whether the environment sets this setting of W&B."""
+    return bool(_variable(f"WANDB_{name.upper()}") or _variable(f"WANDB_{name.upper().removeprefix('X')}"))
 
 
 def warn_of_ignored() -> None:

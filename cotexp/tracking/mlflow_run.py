@@ -98,6 +98,9 @@ class MlflowRun:
         self.values |= changed
         self._tag(texts)
 
+    def chart(self, metrics: Mapping[str, float]) -> None:
+        """MLflow draws every metric."""
+
     def log(self, phase: str, step: float, metrics: Mapping[str, float]) -> None:
         self.points += self._points({name_of(name): number(value) for name, value in metrics.items()}, step=int(step))
 

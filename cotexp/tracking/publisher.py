@@ -6,6 +6,7 @@ A step of a curve is sent once. A finished run is published once, and again if i
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,9 @@ from cotexp.store.stored_files import Damaged, read_json, write_json
 from cotexp.tracking import ablation, tables
 from cotexp.tracking.lineage import lineage
 from cotexp.tracking.tracked_run import PHASES, Status, TrackedRun, TrackerRun
+
+CHARTED = re.compile(r"eval/[a-z]+/(accuracy|num_tokens|num_cot_tokens|compression_ratio)|delta/(accuracy|num_tokens)")
+"""Metrics of whole runs that trackers draw, besides curves."""
 
 
 @dataclass(slots=True)
@@ -32,7 +36,7 @@ class Publisher:
     def summarise(self, metrics: Mapping[str, float | str]) -> None:
         """Send metrics at once, so that a run that dies has them."""
         self._begin()
-        self.run.summarise(metrics)
+        self.run.summarise(self._shown(metrics))
 
     def on_curve(self, row: Mapping[str, float]) -> None:
         """Send a row of the training curve. If the tracker lacks earlier rows, the row waits for them or for the end."""
@@ -62,10 +66,12 @@ class Publisher:
         if now == before and not is_asked_for:
             return
         self._begin(folder)
-        self.run.summarise({**metrics, **(ablation.deltas(folder, baseline) | {"delta/baseline": against} if baseline else {})})
+        shown = self._shown({**metrics, **(ablation.deltas(folder, baseline) | {"delta/baseline": against} if baseline else {})})
+        self.run.summarise(shown)
         self.run.tag(tags)
         is_new = any(before.get(name) != now.get(name) for name in ("metrics_modified", "address"))
         if self.run.is_empty or is_asked_for or is_new:
+            self.run.chart({name: value for name, value in shown.items() if CHARTED.fullmatch(name) and not isinstance(value, str)})
             self._log_results(folder)
         self.publication = (path, now)
 
@@ -81,6 +87,15 @@ class Publisher:
             self.run.finish(status, self.publication[0].parent if self.publication else None)
         if self.publication is not None:
             write_json(*self.publication)
+
+    def _shown(self, metrics: Mapping[str, float | str]) -> dict[str, float | str]:
+        """The metrics without a second name for the same number: with one task, `eval/MODE/TASK/accuracy` is `eval/MODE/accuracy`."""
+        if len(self.tracked.settings.evaluation.tasks) > 1:
+            return dict(metrics)
+        own = f"/{self.tracked.settings.evaluation.tasks[0]}/"
+        return {
+            name: value for name, value in metrics.items() if not name.startswith("eval/") or name.replace(own, "/", 1) not in metrics.keys() - {name}
+        }
 
     def _begin(self, folder: Path | None = None) -> dict[str, set[float]]:
         """The steps that were sent. The first call starts the tracker's run."""
@@ -108,10 +123,7 @@ class Publisher:
         for row in tables.round_curve(folder):
             axis = PHASES["rounds"]
             self._log("rounds", row[axis], {name: value for name, value in row.items() if name != axis})
-        for name, columns, rows in (
-            ("rounds", tables.ROUNDS, tables.rounds(folder)),
-            ("predictions", tables.PREDICTIONS, tables.predictions(folder)),
-        ):
+        for name, (columns, rows) in (("rounds", (tables.ROUNDS, tables.rounds(folder))), ("predictions", tables.predictions(folder))):
             if rows:
                 self.run.log_table(name, columns, rows)
         for path in sorted((folder / "figures").glob("*.png")):

@@ -18,10 +18,19 @@ MAX_ROWS = 200
 MAX_CHAINS = 25
 
 ROUNDS = ("question", "round", "num_tokens", "text", "kept", "stop_reason")
-PREDICTIONS = (
-    *("question_id", "task", "question", "gold", "mode", "text", "extracted", "correct", "correct_lenient", "correct_math_verify"),
-    *("num_tokens", "num_cot_tokens", "finish_reason"),
-)
+ASKED = ("question_id", "sample", "task", "question", "gold")
+"""Columns of a question."""
+ANSWERED = {
+    "correct": "strict",
+    "num_tokens": "num_tokens",
+    "text": "text",
+    "extracted": "extracted",
+    "num_cot_tokens": "num_cot_tokens",
+    "finish_reason": "finish_reason",
+    "correct_lenient": "lenient",
+    "correct_math_verify": "math_verify",
+}
+"""Column of an answer, once for each mode -> field of a `Prediction`."""
 
 
 def rounds(folder: Path) -> list[list[Any]]:
@@ -34,29 +43,16 @@ def rounds(folder: Path) -> list[list[Any]]:
     return _shown(rows)
 
 
-def predictions(folder: Path) -> list[list[Any]]:
-    """The answers of every mode to the first questions, side by side, in the columns of `PREDICTIONS`."""
+def predictions(folder: Path) -> tuple[list[str], list[list[Any]]]:
+    """(columns, rows) of the answers to the first questions: a row for each question and sample, with the modes side by side as MODE/FIELD."""
     questions = questions_of(folder)[1]
-    answers = predictions_of_run(folder)
-    by_id = {mode: {prediction.id: prediction for prediction in of_mode} for mode, of_mode in answers.items()}
+    by_id = {mode: {prediction.id: prediction for prediction in of_mode} for mode, of_mode in predictions_of_run(folder).items()}
     rows = []
-    for name in next(iter(by_id.values())):
-        for prediction in (of_mode[name] for of_mode in by_id.values() if name in of_mode):
-            grades = [prediction.extracted, prediction.strict, prediction.lenient, prediction.math_verify]
-            lengths = [prediction.num_tokens, prediction.num_cot_tokens, prediction.finish_reason]
-            rows.append(
-                [
-                    prediction.question_id,
-                    prediction.task,
-                    questions.get(prediction.question_id, {}).get("text", ""),
-                    prediction.gold,
-                    prediction.mode,
-                    prediction.text,
-                    *grades,
-                    *lengths,
-                ]
-            )
-    return _shown(rows)
+    for name, first in next(iter(by_id.values())).items():
+        asked = [first.question_id, first.sample, first.task, questions.get(first.question_id, {}).get("text", ""), first.gold]
+        answers = [getattr(of_mode.get(name), field, None) for field in ANSWERED.values() for of_mode in by_id.values()]
+        rows.append([*asked, *answers])
+    return [*ASKED, *(f"{mode}/{column}" for column in ANSWERED for mode in by_id)], _shown(rows)
 
 
 def _shown(rows: list[list[Any]]) -> list[list[Any]]:

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from cotexp.config import current_sweep
+from cotexp.config.current_sweep import CurrentSweep
+from cotexp.jobs.origin import origin_of
 from cotexp.settings.root import Settings
 from cotexp.tracking import ablation
 from cotexp.tracking.lineage import Artifact
+from cotexp.tracking.run_names import run_name
 
 PHASES = {"train": "train/step", "validation": "validation/step", "rounds": "rounds/round"}
 """Phase -> x axis of its curves."""
@@ -25,22 +29,37 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TrackedRun:
-    """A run: checked settings, key, its overrides, and the option of each slot."""
+    """A run: checked settings, key, its overrides, the option of each slot, and the sweep of which it is a point."""
 
     settings: Settings
     run_key: str
     overrides: list[str] = field(default_factory=list)
     options: dict[str, str | None] = field(default_factory=dict)
+    sweep: CurrentSweep | None = field(default_factory=current_sweep.current)
 
     @property
     def name(self) -> str:
-        return f"{self.settings.name}-seed{self.settings.seed}"
+        """What varies, and the seed."""
+        return run_name(self.settings, dataclasses.asdict(self.settings), self.options, self.overrides, self.sweep)
 
     @property
     def sweeps(self) -> list[str]:
-        """The sweep of the run, if there is one."""
-        sweep = self.options.get("sweep")
-        return [sweep] if sweep else []
+        """The sweep of the run, if there is one: its name, or the id of an ad hoc one."""
+        return [name] if (name := self.options.get("sweep") or self._ad_hoc) else []
+
+    @property
+    def group(self) -> str:
+        """What runs are shown together: those of an ad hoc sweep, or of an experiment."""
+        return self.settings.name if self.options.get("sweep") else self._ad_hoc or self.settings.name
+
+    @property
+    def _ad_hoc(self) -> str | None:
+        return f"sweep-{self.sweep.id}" if self.sweep else None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run's results."""
+        return Path(self.settings.paths.outputs) / "runs" / self.settings.name / self.run_key
 
     @property
     def job_type(self) -> str:
@@ -48,8 +67,8 @@ class TrackedRun:
 
     @property
     def config(self) -> dict[str, Any]:
-        """All resolved settings, and flat ones for comparisons of ablations."""
-        settings = dataclasses.asdict(self.settings)
+        """All resolved settings, flat ones for comparisons of ablations, and command, version and commit of the run."""
+        settings = dataclasses.asdict(self.settings) | {"origin": origin_of(self.folder)}
         return settings | ablation.flat_settings(settings, self.options, self.overrides)
 
 
@@ -82,6 +101,9 @@ class TrackerRun(Protocol):
 
     def summarise(self, metrics: Mapping[str, float | str]) -> None:
         """Show metrics as those of the whole run."""
+
+    def chart(self, metrics: Mapping[str, float]) -> None:
+        """Draw these metrics of the whole run as charts over runs."""
 
     def log(self, phase: str, step: float, metrics: Mapping[str, float]) -> None:
         """Add a point to each of some curves of a phase."""

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cotexp.config import sweep_agents
+from cotexp.models.identity import gpu_names
 from cotexp.settings.tracking import WandbTracking
 from cotexp.tracking import environment
 from cotexp.tracking.lineage import Artifact
@@ -90,6 +91,10 @@ class WandbRun:
     def summarise(self, metrics: Mapping[str, float | str]) -> None:
         self.run.summary.update(dict(metrics))
 
+    def chart(self, metrics: Mapping[str, float]) -> None:
+        """W&B draws what is logged, and not what is in the summary alone."""
+        self.run.log(dict(metrics))
+
     def log(self, phase: str, step: float, metrics: Mapping[str, float]) -> None:
         self.run.log({PHASES[phase]: step, **metrics})
 
@@ -128,7 +133,7 @@ class WandbRun:
             "entity": self.tracking.entity,
             "id": self.tracked.run_key,
             "name": self.tracked.name,
-            "group": self.tracked.settings.name,
+            "group": self.tracked.group,
             "job_type": self.tracking.job_type or self.tracked.job_type,
             "tags": self.tags,
             "notes": self.tracking.notes or None,
@@ -138,7 +143,7 @@ class WandbRun:
         }
         options = environment.options(self.tracking, ours)
         quiet = wandb.Settings(
-            **environment.quiet(),
+            **environment.recorded(self.tracking, has_gpu=bool(gpu_names())),
             init_timeout=min(INIT_SECONDS, self.tracking.finish_seconds),
             finish_timeout=self.tracking.finish_seconds,
             finish_timeout_raises=True,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import tokenizer_kinds
 import torch
+from huggingface_hub import ModelCard
 from transformers import AutoTokenizer
 
 from cotexp.commands.export import export_model, find_run
@@ -165,7 +166,8 @@ def test_a_card_says_what_the_model_was_made_from_and_how(random_model: Path, tm
     run, _ = finished_run(random_model, tmp_path / "outputs", lora=True)
     export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
     card = (tmp_path / "new" / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: transformers\nlicense: mit\ntags:")
+    front = ModelCard(card).data
+    assert (front.library_name, front.pipeline_tag, front.license, front.base_model) == ("transformers", "text-generation", "mit", None)
     assert "# new\n" in card
     assert f"Made from `{random_model}` (sha256 of its files: `{identity.find(PretrainedModel(path=str(random_model))).sha256}`)." in card
     assert "Licence of those weights: mit." in card
@@ -183,6 +185,26 @@ def test_a_card_names_its_base_model_to_the_hub_where_it_has_one(path: str, list
     card = (tmp_path / "new" / "README.md").read_text()
     assert (f"\nbase_model: {path}\n" in card) == listed
     assert f"Made from `{path}`" in card
+
+
+@pytest.mark.slow
+def test_the_hub_reads_results_data_and_an_unknown_licence_from_a_card(random_model: Path, tmp_path: Path) -> None:
+    run, _ = finished_run(random_model, tmp_path / "outputs", lora=False)
+    stored = json.loads((run / "settings.json").read_text())
+    stored["model"] |= {"path": "Qwen/Qwen2.5-0.5B", "license": None}
+    stored["task"] |= {"train": ["gsm8k"]}
+    (run / "settings.json").write_text(json.dumps(stored | {"tasks": {"gsm8k": stored["task"]}}))
+    metrics = {"eval/base/gsm8k/accuracy": 0.9, "eval/full/gsm8k/accuracy": 0.75, "eval/compress/gsm8k/accuracy": 0.5, "eval/compress/accuracy": 0.5}
+    metrics |= {"eval/compress/gsm8k/num_tokens": 38.0}
+    (run / "metrics.json").write_text(json.dumps(json.loads((run / "metrics.json").read_text()) | metrics))
+    export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")
+    front = ModelCard((tmp_path / "new" / "README.md").read_text()).data
+    assert (front.license, front.base_model, front.datasets, front.metrics) == ("unknown", "Qwen/Qwen2.5-0.5B", ["openai/gsm8k"], ["accuracy"])
+    assert [(each.dataset_type, each.metric_name, each.metric_value) for each in front.eval_results] == [
+        ("openai/gsm8k", "accuracy, full chains", 0.75),
+        ("openai/gsm8k", "accuracy, short chains", 0.5),
+        ("openai/gsm8k", "tokens per answer, short chains", 38.0),
+    ]
 
 
 def rename_model(run: Path, path: str) -> None:

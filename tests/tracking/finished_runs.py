@@ -67,11 +67,13 @@ def write_run(outputs: Path, settings: Settings, key: str = KEY, *, right: str =
     compressed = {"rationale_id": "t/0", "text": "Two.", "kept_round": 1, "num_tokens": 4, "num_tokens_original": 6, "stop_reason": "rebound"}
     write_lines(folder / "compressed.jsonl", [{**compressed, "num_rounds_run": 2, "round_num_tokens": [6, 4, 3]}])
     write_lines(folder / "selection.jsonl", [{"question_id": "t", "kept": ["t/0"]}])
+    accuracy, more = right.count("1") / len(right), {"eval/compress/accuracy_low": 0.1, "eval/compress/num_tokens": num_tokens}
     asked = {name: {"text": f"How many is {name}?", "answer": "7"} for name in questions}
     for name, content in (
         ("settings", dataclasses.asdict(settings)),
         ("stages", stages),
-        ("metrics", {"eval/compress/accuracy": right.count("1") / len(right), "eval/compress/accuracy_low": 0.1}),
+        ("metrics", {"eval/compress/accuracy": accuracy, "eval/compress/stories/accuracy": accuracy, **more}),
+        ("origin", {"command": f"cotexp run seed={settings.seed}", "version": "0.1.0", "commit": "c0ffee", "is_changed": False}),
         ("questions", {"test": {"stories": [f"{each}/0" for each in questions]}, "questions": asked}),
         ("planned", stages),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,41 @@ def test_settings_that_say_more_than_their_default_come_first(monkeypatch: pytes
     own = WandbTracking(project="ours", entity="ours", job_type="ours", notes="ours")
     ours = {"project": "ours", "entity": "ours", "job_type": "ours", "notes": "ours"}
     assert environment.options(own, ours) == ours
+
+
+@pytest.mark.parametrize("name", ["console", "system_metrics"])
+@pytest.mark.parametrize(
+    ("setting", "variable", "has_gpu", "recorded"),
+    [
+        (None, "", True, True),
+        (None, "", False, False),
+        (True, "", False, True),
+        (False, "", True, False),
+        (None, "set", True, None),
+        (True, "set", False, True),
+    ],
+)
+def test_system_metrics_and_console_are_recorded_as_set_else_as_the_environment_says_else_where_a_gpu_is(
+    name: str, setting: bool | None, variable: str, has_gpu: bool, recorded: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None: the environment decides, so W&B is told nothing."""
+    monkeypatch.setenv({"console": "WANDB_CONSOLE", "system_metrics": "WANDB_X_DISABLE_STATS"}[name], variable)
+    found = environment.recorded(WandbTracking(**{name: setting}), has_gpu=has_gpu)
+    told = {"console": {"wrap": True, "off": False}, "x_disable_stats": {False: True, True: False}}
+    key = {"console": "console", "system_metrics": "x_disable_stats"}[name]
+    assert told[key].get(found.get(key)) == recorded
+
+
+@pytest.mark.slow
+def test_what_a_run_prints_is_in_its_file_where_the_setting_says_so(tmp_path: Path) -> None:
+    for key, setting in (("f00dcafe0000", "true"), ("f00dcafe0001", "false")):
+        with tracking.tracker(settings_in(tmp_path, f"tracking.console={setting}"), key) as tracker:
+            tracker.on_metrics({"a": 1})
+            while not tracker.publisher or tracker.publisher.sent is None:  # W&B has not begun
+                time.sleep(0.05)
+            print("a line of the run")
+        kinds = [each.WhichOneof("record_type") for each in written_in(tmp_path, key).records]
+        assert ("output_raw" in kinds or "output" in kinds) == (setting == "true")
 
 
 def test_an_id_that_is_ignored_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -104,7 +104,7 @@ def whole(outputs: Path, running: MlflowServer) -> Held:
 @pytest.mark.slow
 def test_a_run_has_its_name_key_status_times_notes_and_tags(whole: Held) -> None:
     info = whole.run["info"]
-    assert (info["run_name"], whole.status, info["start_time"]) == (f"{NAME}-seed7", "FINISHED", 1000_000)
+    assert (info["run_name"], whole.status, info["start_time"]) == (f"{NAME} rounds=10 s7", "FINISHED", 1000_000)
     assert whole.tags["cotexp.run_key"] == KEY
     assert (whole.tags["mine"], whole.tags["who"], whole.tags["macc/rounds"], whole.tags["job_type"]) == ("true", "me", "true", "train")
     assert whole.tags["mlflow.note.content"] == "why **so**"
@@ -141,7 +141,7 @@ def test_metrics_and_the_paired_difference_to_the_baseline_are_those_of_the_run(
 def test_tables_figures_and_the_runs_own_files_are_artifacts(whole: Held) -> None:
     table = whole.json("tables/predictions.json")
     first = dict(zip(table["columns"], table["data"][0], strict=True))
-    assert (first["question"], first["text"], first["correct"]) == ("How many is stories-0?", "<b>stories-0</b> The answer is 7.", True)
+    assert (first["question"], first["base/text"], first["base/correct"]) == ("How many is stories-0?", "<b>stories-0</b> The answer is 7.", True)
     assert [row[3] for row in whole.json("tables/rounds.json")["data"]] == ["One. Two.", "Two.", "Two.Two."]
     assert json.loads(whole.tags["mlflow.loggedArtifacts"]) == [
         {"path": f"tables/{each}.json", "type": "table"} for each in ("rounds", "predictions")

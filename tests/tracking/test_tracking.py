@@ -62,6 +62,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Written:
 
 
 def test_a_run_has_its_key_group_job_type_notes_and_the_tag_of_its_sweep(whole: Written) -> None:
+    assert whole.run.display_name == "macc/quickstart rounds=10 s7"
     assert (whole.run.run_id, whole.run.run_group, whole.run.job_type, whole.run.notes) == (KEY, "macc/quickstart", "train", "why")
     assert whole.tags == ["macc/rounds", "mine"]
 
@@ -71,6 +72,7 @@ def test_all_settings_are_there_and_flat_ones_name_the_option_of_each_slot_and_w
     assert whole.config["compression"]["max_rounds"] == 10
     flat = {name: value for name, value in whole.config.items() if name.startswith("ablation/")}
     assert flat == {
+        "ablation/experiment": "macc/quickstart",
         "ablation/task": "stories",
         "ablation/model": "hf",
         "ablation/teacher": "self",
@@ -102,23 +104,31 @@ def test_the_summary_holds_metrics_and_the_paired_difference_to_the_declared_bas
     assert whole.summary["delta/num_tokens_p_value"] == pytest.approx(2 / 2**8, rel=0.2), "all signs equal, by permutation"
 
 
+def test_accuracy_and_tokens_are_charts_under_the_names_of_the_summary_and_with_one_task_have_one_name(whole: Written) -> None:
+    assert whole.curve("eval/compress/accuracy") == [7 / 8]
+    assert whole.curve("delta/accuracy") == [7 / 8]
+    assert whole.curve("eval/compress/accuracy_low") == [], "an interval is no chart of its own"
+    assert [name for name in whole.summary if "/stories/" in name] == []
+
+
+def test_command_version_and_commit_are_settings_of_the_run(whole: Written) -> None:
+    assert whole.config["origin"] == {"command": "cotexp run seed=7", "version": "0.1.0", "commit": "c0ffee", "is_changed": False}
+
+
 def test_the_summary_is_written_before_curves_tables_and_artifacts(whole: Written) -> None:
     kinds = [each.WhichOneof("record_type") for each in whole.records]
     assert kinds.index("summary") < kinds.index("history") < kinds.index("artifact")
 
 
-def test_tables_hold_predictions_side_by_side_and_rounds_and_figures_are_images(whole: Written) -> None:
+def test_tables_hold_a_row_per_question_with_the_modes_side_by_side_and_rounds_and_figures_are_images(whole: Written) -> None:
     columns, rows = whole.table("tables/predictions")
+    assert columns[:9] == ["question_id", "sample", "task", "question", "gold", "base/correct", "full/correct", "compress/correct", "base/num_tokens"]
     seen = [dict(zip(columns, row, strict=True)) for row in rows]
-    assert [each["mode"] for each in seen[:3]] == ["base", "full", "compress"]
-    first = seen[0]
-    assert (first["question"], first["gold"], first["text"], first["extracted"]) == (
-        "How many is stories-0?",
-        "7",
-        "<b>stories-0</b> The answer is 7.",
-        "7",
-    )
-    assert (first["correct"], first["num_tokens"], seen[-1]["correct"]) == (True, 20, False)
+    assert [each["question_id"] for each in seen] == [f"stories-{number}" for number in range(8)]
+    first, text = seen[0], "<b>stories-0</b> The answer is 7."
+    assert (first["question"], first["gold"], first["compress/extracted"]) == ("How many is stories-0?", "7", "7")
+    for mode in ("base", "full", "compress"):
+        assert (first[f"{mode}/text"], first[f"{mode}/correct"], first[f"{mode}/num_tokens"], seen[-1][f"{mode}/correct"]) == (text, True, 20, False)
     columns, rows = whole.table("tables/rounds")
     assert [row[columns.index("text")] for row in rows] == ["One. Two.", "Two.", "Two.Two."]
     assert [row[columns.index("kept")] for row in rows] == [False, True, False]

@@ -1,37 +1,13 @@
-"""Reads what W&B keeps on disk: LevelDB's log framing around W&B's own protobuf records."""
+"""Reads what W&B keeps on disk of one run, artifacts and tables too."""
 
 from __future__ import annotations
 
 import json
-import struct
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-BLOCK = 32768
-
-
-def records(path: Path) -> Iterator[Any]:
-    """Every whole record of a .wandb file."""
-    from wandb.proto import wandb_internal_pb2
-
-    content = path.read_bytes()
-    position, parts = 7, []
-    while position + 7 <= len(content):
-        if BLOCK - position % BLOCK < 7:
-            position += BLOCK - position % BLOCK
-            continue
-        _, length, kind = struct.unpack("<IHB", content[position : position + 7])
-        parts.append(content[position + 7 : position + 7 + length])
-        position += 7 + length
-        if position > len(content):
-            return
-        if kind in (1, 4):
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(b"".join(parts))
-            parts = []
-            yield record
+from cotexp.tracking.wandb_files import records, values
 
 
 class Written:
@@ -52,11 +28,11 @@ class Written:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        return [{_name(item): json.loads(item.value_json) for item in each.history.item} for each in self.records if each.HasField("history")]
+        return [values(each.history.item) for each in self.records if each.HasField("history")]
 
     @property
     def summary(self) -> dict[str, Any]:
-        return {_name(item): json.loads(item.value_json) for each in self.records if each.HasField("summary") for item in each.summary.update}
+        return {name: value for each in self.records if each.HasField("summary") for name, value in values(each.summary.update).items()}
 
     def curve(self, name: str) -> list[Any]:
         return [row[name] for row in self.history if name in row]
@@ -72,10 +48,6 @@ class Written:
         """Artifacts of this project by kind and scope; tables log some of their own."""
         own = [each.artifact for each in self.records if each.HasField("artifact") and each.artifact.type != "run_table"]
         return {f"{each.type} {json.loads(each.metadata)['scope']}".strip(): each for each in own}
-
-
-def _name(item: Any) -> str:
-    return item.key or "/".join(item.nested_key)
 
 
 def written_in(outputs: Path, run_key: str) -> Written:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,6 +15,7 @@ class WandbServer:
     def __init__(self, resumed_at: dict[str, float] | None = None) -> None:
         self.history: list[dict[str, Any]] = []
         self.summary: dict[str, Any] = {}
+        self.views: list[dict[str, Any]] = []
         self.resumed_at = resumed_at
         owner = self
 
@@ -26,7 +28,7 @@ class WandbServer:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
                 if self.path == "/graphql":
-                    self.answer({"data": owner.data(body.get("operationName"))})
+                    self.answer({"data": owner.data(body)})
                 else:
                     owner.take(body)
                     self.answer({})
@@ -53,7 +55,26 @@ class WandbServer:
         self.http.server_close()
         self.thread.join()
 
-    def data(self, operation: str | None) -> dict[str, Any]:
+    def data(self, body: dict[str, Any]) -> dict[str, Any]:
+        operation = body.get("operationName") or next(iter(re.findall(r"(?:query|mutation) (\w+)", body.get("query", ""))), "")
+        if operation == "UpsertView2":
+            self.views.append(body["variables"])
+            return {"upsertView": {"view": {"id": "Vmlldzox", "name": body["variables"]["name"]}, "inserted": True}}
+        if "iewer" in body.get("query", ""):
+            return {
+                "viewer": {
+                    "id": "u",
+                    "username": "me",
+                    "name": "me",
+                    "email": "",
+                    "entity": "me",
+                    "admin": False,
+                    "flags": "{}",
+                    "deletedAt": None,
+                    "apiKeys": {"edges": []},
+                    "teams": {"edges": []},
+                }
+            }
         project = {"id": "p", "name": "cotexp", "entity": {"id": "e", "name": "me"}}
         bucket: dict[str, Any] = {"id": "b", "name": "x", "displayName": "d", "config": "{}", "historyLineCount": 0, "project": project}
         if operation == "UpsertBucket":
