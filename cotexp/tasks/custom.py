@@ -11,8 +11,9 @@ from typing import cast, get_args
 from cotexp.records import AnswerType, Question
 from cotexp.settings.base import ConfigError, setting, shortened
 from cotexp.tasks.benchmarks import with_closing
+from cotexp.tasks.hub import read_source
 from cotexp.tasks.options import label_and_text
-from cotexp.tasks.rows import Row, labels_of, options_of, read_rows
+from cotexp.tasks.rows import Row, labels_of, options_of
 from cotexp.tasks.splits import draw, in_order, make_question, without_duplicates
 from cotexp.tasks.task import QuestionSets, Task
 
@@ -22,12 +23,13 @@ TEST_PART = 5
 
 @dataclass(slots=True, kw_only=True)
 class CustomTask(Task):
-    """Your own questions: JSON, JSON Lines, CSV or Parquet. Fields may be paths such as doc.question."""
+    """Your own questions: JSON, JSON Lines, CSV or Parquet, or hub:OWNER/NAME. Fields may be paths such as doc.question."""
 
     name: str = setting("custom", "Name of the task; ids of its questions begin with it.")
     file: str | None = setting(
         None,
-        "File with the questions to train on (.jsonl, .json, .csv, .parquet); its content is part of every key. None: the task is only evaluated.",
+        "File with the questions to train on (.jsonl, .json, .csv, .parquet), or a data set of the Hugging Face hub, hub:OWNER/NAME/CONFIG/SPLIT; "
+        "its content is part of every key. None: the task is only evaluated.",
         keyed=False,
         is_path=True,
     )
@@ -92,7 +94,8 @@ def read_questions(task: CustomTask, setting: str, path: str) -> list[Question]:
 
     Raises: ConfigError naming setting, file, line and field of the first row that cannot be read, or for an empty file.
     """
-    questions = [_question(task, row) for row in read_rows(Path(path), f"task.{setting}: {path}")]
+    usual = setting.removesuffix("file").rstrip("_") or "train"
+    questions = [_question(task, row) for row in read_source(path, f"task.{setting}", split=usual)]
     if not questions:
         raise ConfigError(f"task.{setting} must hold at least one question; {path} is empty")
     return questions

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cotexp.records import Question
 from cotexp.settings.base import ConfigError, setting
+from cotexp.tasks import hub
 from cotexp.tasks.rows import Row, read_rows
 from cotexp.teachers.base import Recorded, Teacher, Written
 
@@ -21,7 +22,7 @@ class RecordedTeacher(Teacher):
     files: list[str] = setting(
         [],
         "Files with one or more rationales per row (JSON, JSON Lines, CSV or Parquet); * matches any name, {task} is replaced by the task's; "
-        "relative to the current folder or to a data folder.",
+        "relative to the current folder or to a data folder; or data sets of the hub, hub:OWNER/NAME/CONFIG/SPLIT.",
         keyed=False,
         is_path=True,
     )
@@ -67,7 +68,7 @@ def read_recorded(teacher: RecordedTeacher, task: str, questions: Sequence[Quest
     for path in paths:
         for row in read_rows(path, f"teacher.files: {path}"):
             matches = _matches(teacher, row, texts, ids)
-            written = list(_written(teacher, row, path.stem))
+            written = list(_written(teacher, row, hub.author_of(path)))
             for each in matches:
                 found[each] += written
             num_unmatched += not matches
@@ -133,6 +134,8 @@ def _files(patterns: Iterable[str], setting: str, task: str, folders: Sequence[P
 
 
 def _expanded(pattern: str, setting: str, folders: Sequence[Path]) -> list[Path]:
+    if hub.is_hub(pattern):
+        return hub.files(pattern, setting)
     for folder in (Path(), *folders):
         try:
             found = sorted(each for each in _glob(folder, pattern) if each.is_file())
