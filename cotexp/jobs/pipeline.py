@@ -167,6 +167,7 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
     if settings.teacher.model is not None:
         context.teacher = _find(settings.teacher.model, "teacher.model", plan)
     context.recorded = questions.recorded(settings, context.training_questions)
+    context.recorded_rounds = questions.recorded_rounds(settings, context.training_questions)
     return context
 
 
@@ -198,6 +199,7 @@ def run_key(context: Context) -> str:
             "models": [each.sha256 if each else None for each in (context.base, context.compressor, context.teacher)],
             **({"classifier": context.classifier.sha256} if context.classifier else {}),
             "recorded": {task: recorded.sha256 for task, recorded in context.recorded.items()},
+            **({"rounds": {task: rounds.sha256 for task, rounds in context.recorded_rounds.items()}} if context.recorded_rounds else {}),
             "devices": [identity.device_type(context.settings.model.device), identity.device_type(context.settings.trainer.accelerator)],
             **(checkpoint.frozen_of(context.settings.trainer) if context.settings.trains else {}),
             "engines": [engine_of(each) for each in _models(context.settings)],

@@ -25,7 +25,7 @@ from cotexp.tasks.rows import READERS, Row, read_rows
 PREFIX = "hub:"
 FORM = "hub:OWNER/NAME, hub:OWNER/NAME/CONFIG, hub:OWNER/NAME/CONFIG/SPLIT or hub:OWNER/NAME@REVISION/..."
 """What may be written. Several splits are joined by +; one part behind the name is a configuration, or else a split."""
-_ADDRESS = re.compile(r"hub:([\w.-]+/[\w.-]+)(?:@(refs/\w+/[\w.-]+|[\w.-]+))?((?:/[^/\s]+){0,2})")
+_ADDRESS = re.compile(r"hub:(\w[\w.-]*/\w[\w.-]*)(?:@(refs/\w+/[\w.-]+|[\w.-]+))?((?:/[^/\s]+){0,2})")
 CARD = "README.md"
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,9 @@ def files(source: str, setting: str, *, split: str = "train") -> list[Path]:
     config, splits = _chosen(configs, parts, split, wanted.where)
     names = [name for each in splits for name in configs[config][each]]
     if unread := [name for name in names if not name.lower().endswith(READERS)]:
-        raise ConfigError(f"{wanted.where} must hold files that end in {', '.join(READERS)}; got {unread[0]}; save it as one of these and name the file")
+        raise ConfigError(
+            f"{wanted.where} must hold files that end in {', '.join(READERS)}; got {unread[0]}; save it as one of these and name the file"
+        )
     dataclasses.replace(wanted, revision=folder.name).folder(names)
     log.info("%s: configuration %s, split %s at revision %s", wanted.where, config, "+".join(splits), folder.name)
     return [folder / name for name in names]
@@ -111,11 +113,10 @@ class _Wanted:
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
         """Errors of the hub as one line with the next step."""
-        import huggingface_hub
-        from huggingface_hub import errors
+        from huggingface_hub import constants, errors
 
         client_error: Any = errors.HfHubHTTPError.__mro__[1]  # an error of the HTTP library that this version of the hub's client uses
-        page = f"{huggingface_hub.constants.ENDPOINT}/datasets/{self.name}"
+        page = f"{constants.ENDPOINT}/datasets/{self.name}"
         try:
             yield
         except errors.GatedRepoError:
@@ -128,7 +129,7 @@ class _Wanted:
             problem = f"is not wholly in the hub's cache, and HF_HUB_OFFLINE is set; run `hf download --repo-type dataset {self.name}` with a network"
         except (OSError, client_error) as error:
             first = next(iter(str(error).splitlines()), "") or type(error).__name__
-            problem = f"cannot be had from {huggingface_hub.constants.ENDPOINT} ({first}); check the network, or set HF_HUB_OFFLINE=1 to read the hub's cache"
+            problem = f"cannot be had from {constants.ENDPOINT} ({first}); check the network, or set HF_HUB_OFFLINE=1 to read the hub's cache"
         else:
             return
         raise ConfigError(f"{self.where} {problem}")
@@ -162,7 +163,9 @@ def _chosen(configs: Mapping[str, Mapping[str, Sequence[str]]], parts: Sequence[
     if len(parts) == 2 or (parts and (parts[0] in configs or len(configs) > 1)):
         config, rest = parts[0], parts[1:]
         if config not in configs:
-            raise ConfigError(f"{where} has no configuration {config!r}{suggestion(config, list(configs))}; write one of these behind its name: {shown}")
+            raise ConfigError(
+                f"{where} has no configuration {config!r}{suggestion(config, list(configs))}; write one of these behind its name: {shown}"
+            )
     elif "default" in configs or len(configs) == 1:
         config, rest = "default" if "default" in configs else next(iter(configs)), parts
     else:
