@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from cotexp.records import AnswerType
 from cotexp.settings.base import ConfigError
 from cotexp.tasks import hub
+from cotexp.tasks.custom import gold_of
 from cotexp.tasks.grading import Answered
 from cotexp.tasks.rows import Row, options_of, read_rows
 
@@ -91,7 +92,7 @@ def _of_row(row: Row, gold_row: Row, answer_type: AnswerType, fields: AnswerFiel
     texts, is_list = _texts(row, fields)
     options = _options(gold_row, fields) if answer_type == "choice" else {}
     _named(gold_row, fields.gold, "--gold-field")
-    gold = gold_row.gold(fields.gold, answer_type, options)
+    gold = gold_of(gold_row, fields.gold, answer_type, fields.options) if fields.options else gold_row.gold(fields.gold, answer_type, options)
     for number, (text, reason) in enumerate(zip(texts, row.finish_reasons(fields.finish_reason, len(texts)), strict=True)):
         answered = Answered(id=str(num_before + number), text=text, gold=gold, answer_type=answer_type, options=options, finish_reason=reason)
         yield ReadAnswer(answered, names | ({"sample": number} if is_list else {}), row.place)

@@ -45,12 +45,6 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _source(text: str) -> str:
-    """A file's name as it was typed, or a data set of the hub. Raises: ArgumentTypeError for a name that no file system accepts."""
-    _path(text)
-    return text
-
-
 def parse(argv: list[str]) -> argparse.Namespace:
     """The parsed arguments of a command. `settings` holds the overrides after `--`, which `search` accepts.
 
@@ -175,7 +169,7 @@ def _add_questions(add: AddParser) -> None:
     questions.add_argument("--examples", type=_number(0), default=1, help="prompts to show per task (default 1)")
     questions.add_argument(
         "--detect",
-        type=_source,
+        type=_path,
         metavar="FILE",
         help="print the settings that read this file, or hub:OWNER/NAME, and three rows as they are then seen",
     )

@@ -155,7 +155,7 @@ def _questions(options: argparse.Namespace) -> None:
     from cotexp.commands.questions import print_detected, print_questions
 
     if options.detect is not None:
-        print_detected(options.detect, options.overrides)
+        print_detected(str(options.detect), options.overrides)
         return
     print_questions(options.overrides, overlap=options.overlap, examples=options.examples)
 

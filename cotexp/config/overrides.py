@@ -67,7 +67,7 @@ def compose(chosen: list[str], full: bool = False) -> DictConfig:
 
     Raises: ConfigError when a settings file is broken, or two of them contradict each other.
     """
-    left_out: list[str] = []
+    left_out: dict[str, list[str]] = {}
     try:
         while True:
             try:
@@ -76,11 +76,11 @@ def compose(chosen: list[str], full: bool = False) -> DictConfig:
                 misfit = _Misfit.of(chosen, error)
                 if misfit is None or not _widened(misfit):
                     raise ConfigError(_message(chosen, error, misfit)) from None
-                left_out.append(f"{misfit.file} sets {misfit.path}")
+                left_out.setdefault(misfit.file, []).append(misfit.path)
             else:
-                if left_out:
+                for file, paths in left_out.items():
                     option = next(each for each in chosen if each.startswith("teacher="))
-                    print(f"cotexp: {', '.join(left_out)} for its own teacher; {option} has no such setting, so this is left out", file=sys.stderr)
+                    print(f"cotexp: {file} sets {', '.join(paths)} for its own teacher, and {option} has no such setting: left out", file=sys.stderr)
                 return narrowed(config)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"a settings file of {credentials.shown(chosen) or 'the default run'} cannot be read: {_plain(error)}") from None

@@ -209,19 +209,20 @@ def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds:
             )
             return asdict(one) | ({"usage": output["usage"]} if output["usage"] else {})
 
-        if context.recorded_rounds:
-            recorded = context.recorded_rounds[task].rounds
-            for each in ids:
-                text, reason = recorded[parent(each)][number - 1]
-                emit(read(each, {"text": text, "finish_reason": reason, "seconds": 0.0, "usage": None}))
-        elif context.compressor is None:
-            texts = rewrites.make(context, task, prompts, number)
+        if context.recorded_rounds or context.compressor is None:
+            texts = _recorded(context, task, ids, number) if context.recorded_rounds else rewrites.make(context, task, prompts, number)
             for each in ids:
                 emit(read(each, texts[each]))
         else:
             _generate(context, prompts, previous, lambda output: emit(read(output["id"], output)))
 
     return compute
+
+
+def _recorded(context: Context, task: str, ids: Sequence[str], number: int) -> dict[str, Row]:
+    """Id -> what the compressor's files have as round `number`."""
+    found = {each: context.recorded_rounds[task].rounds[parent(each)][number - 1] for each in ids}
+    return {each: {"text": one.text, "finish_reason": one.finish_reason, "seconds": 0.0, "usage": None} for each, one in found.items()}
 
 
 def _generate(context: Context, prompts: Mapping[str, str], previous: Mapping[str, str], on_text: Callable[[Row], None]) -> None:

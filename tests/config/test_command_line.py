@@ -59,8 +59,8 @@ def test_what_an_experiment_sets_for_its_own_teacher_is_left_out_and_said_if_ano
     assert one.teacher == ReferenceTeacher()
     assert type(one.teacher) is ReferenceTeacher
     (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("cotexp: experiment=morsd/weak_teacher sets teacher.")
-    assert said.endswith(" for its own teacher; teacher=reference has no such setting, so this is left out")
+    assert said.startswith("cotexp: experiment=morsd/quickstart sets teacher.num_samples, teacher.temperature, ")
+    assert said.endswith(" for its own teacher, and teacher=reference has no such setting: left out")
     for wrong in ("teacher.num_samples=2", "teacher.temperatur=1"):
         with pytest.raises(ConfigError, match=f"^{wrong.partition('=')[0]} is not a setting"):
             command_line.check_command_line([*words, wrong], multirun=False)
