@@ -40,8 +40,9 @@ def spec(context: Context, task: str) -> Spec | None:
     if not settings.compression.asks_compressor:
         return None
     if context.recorded_rounds:
-        own = {"rationales": rationales.spec(context, task).key, "recorded": context.recorded_rounds[task].sha256, "tokenizer": context.base.sha256}
-        return Spec(NAME, {"version": VERSION, **own})
+        recorded = context.recorded_rounds[task].sha256
+        source = {"rationales": rationales.spec(context, task).key, "recorded": recorded, "tokenizer": context.base.sha256}
+        return Spec(NAME, {"version": VERSION, **source})
     written = rewrites.spec(context, task)
     if written is not None:
         compressor: dict[str, Any] = {"compressor": {"rewrites": written.key}}
@@ -105,6 +106,7 @@ def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
     counts = {"rounds/num_written": len(outcomes), **{f"rounds/num_{each}": outcomes.count(each) for each in failed}}
     if context.recorded_rounds:
         counts["rounds/num_chains_without"] = sum(not run for run in made.rounds.values())
+        counts["compressor/num_tokens_out"] = sum(each.num_tokens for run in made.rounds.values() for each in run)  # nobody knows the prompts
     return counts | (_num_tokens(context, made) if context.compressor is not None else {})
 
 

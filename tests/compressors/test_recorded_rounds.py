@@ -16,6 +16,8 @@ from cotexp.jobs import pipeline
 from cotexp.jobs.pipeline import Clock
 from cotexp.records import Compressed
 from cotexp.settings.base import ConfigError
+from cotexp.stages import rounds
+from cotexp.stages.context import Context
 from cotexp.stages.training_set import TrainingSet
 from cotexp.tasks.splits import make_question
 
@@ -106,9 +108,13 @@ SMALL = ["experiment=none", "teacher=reference", "task.num_train=8", "task.num_v
 
 
 def made(outputs: Path, *words: str) -> TrainingSet:
-    [settings] = check_command_line([*SMALL, "scoring.perplexity_chains=0", f"paths.outputs={outputs}", *words], multirun=False)
-    context = pipeline.make_context(settings)
+    context = context_of(outputs, *words)
     return flow.training_set(context, pipeline._walk(context, Clock(lambda stage: None)))
+
+
+def context_of(outputs: Path, *words: str) -> Context:
+    [settings] = check_command_line([*SMALL, "scoring.perplexity_chains=0", f"paths.outputs={outputs}", *words], multirun=False)
+    return pipeline.make_context(settings)
 
 
 def kept(found: TrainingSet) -> dict[str, Compressed]:
@@ -163,5 +169,8 @@ def test_chains_whose_rounds_end_keep_the_last_and_those_without_rounds_get_no_s
         third: (cots[third], "failed"),
     }
     assert not {each.rationale_id for each in found.compressed} & set(others)
+    counts = rounds.metrics(context_of(tmp_path, *words), found)
+    assert (counts["rounds/num_written"], counts["rounds/num_empty"], counts["rounds/num_chains_without"]) == (5, 1, 7)
+    assert counts["compressor/num_tokens_out"] == sum(each.num_tokens for run in found.rounds.values() for each in run) > 0
     dropped = made(tmp_path, *words, "compression.failed_round=drop")
     assert set(kept(dropped)) == {first, second}
