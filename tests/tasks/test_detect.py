@@ -216,6 +216,15 @@ def test_further_kinds_of_files(row: dict[str, Any], question: str | None, answe
     assert found.teacher.get("teacher.text_field") == texts
 
 
+def test_of_many_gold_answers_some_are_graded_and_the_table_says_how_many(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cotexp.commands.questions.NUM_CHECKED", 3)
+    cli.main(["questions", "--detect", str(write(tmp_path, [rows("plain", number) for number in range(20)]))])
+    cells = [[cell.strip() for cell in line.split("│")[1:4]] for line in capsys.readouterr().out.splitlines() if line.startswith(("│ t", "│ v"))]
+    assert cells == [["train", "14", "3 of the 3 checked"], ["validation", "2", "2"], ["test", "4", "3 of the 3 checked"]]
+
+
 def write(folder: Path, made: list[Any]) -> Path:
     path = folder / "a.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in made))
