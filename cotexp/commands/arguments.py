@@ -109,6 +109,7 @@ def _add_grade(add: AddParser) -> None:
     grade = add(
         "grade",
         help="label answers under three rules: those of a run, or of a file with rows of id, gold and text, or other fields",
+        description="FIELD may be a path such as doc.answer or messages.assistant. Three rows are shown as they are read.",
         epilog="cotexp grade --task gsm8k samples_gsm8k.jsonl --id-field doc_id --gold-field target --text-field 'resps.*.*'",
     )
     grade.add_argument(
@@ -126,9 +127,7 @@ def _add_grade(add: AddParser) -> None:
         "options": "the options of multiple choice, as a task's (default options, with letters)",
         "finish-reason": "how a text ended, or a list (default finish_reason)",
     }.items():
-        grade.add_argument(
-            f"--{name}-field", metavar="FIELD", help=f"field of FILE with {what}; may be a path such as doc.answer or messages.assistant"
-        )
+        grade.add_argument(f"--{name}-field", metavar="FIELD", help=f"field of FILE with {what}")
     grade.add_argument("--gold-file", type=_path, metavar="FILE", help="file with the gold answers (and options) of the ids, if FILE lacks them")
     grade.add_argument("--output", type=_path, help="file for the labels (default: standard output for FILE, none for RUN)")
     grade.add_argument("--timeout", type=float, default=2.0, metavar="SECONDS", help="most seconds of processor time for one comparison (default 2)")

@@ -30,6 +30,7 @@ from cotexp.store.disk import check_writable, exclusive, explained_disk_errors
 from cotexp.store.specs import Spec, key_of
 from cotexp.store.store import Store
 from cotexp.store.stored_files import METRICS, PLANNED, STAGES, Damaged, check_run, metrics_of, read_json, stages_of, write_json
+from cotexp.tasks import hub
 from cotexp.tasks.prompts import shown_options
 from cotexp.visible import LogLines
 
@@ -75,6 +76,8 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
     folder.mkdir(parents=True, exist_ok=True)
     outputs = Path(settings.paths.outputs)
     with _log_file(folder / "log.txt"), status.recorded(folder, overrides) as enter, explained_disk_errors(outputs):
+        for what in hub.REVISIONS.values():
+            log.info("%s", what)
         _plan_once(folder / PLANNED, wanted)
         write_json(folder / "settings.json", dataclasses.asdict(settings))
         write_json(folder / "questions.json", {"test": predictions.wanted(context), "questions": _what_was_asked(context)})

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import logging
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +27,8 @@ FORM = "hub:OWNER/NAME, hub:OWNER/NAME/CONFIG, hub:OWNER/NAME/CONFIG/SPLIT or hu
 _ADDRESS = re.compile(r"hub:(\w[\w.-]*/\w[\w.-]*)(?:@(refs/\w+/[\w.-]+|[\w.-]+))?((?:/[^/\s]+){0,2})")
 CARD = "README.md"
 
-log = logging.getLogger(__name__)
+REVISIONS: dict[str, str] = {}
+"""Source and usual split -> what this process read, for the logs of its runs."""
 
 
 def is_hub(source: str) -> bool:
@@ -73,7 +73,7 @@ def files(source: str, setting: str, *, split: str = "train") -> list[Path]:
             f"{wanted.where} must hold files that end in {', '.join(READERS)}; got {unread[0]}; save it as one of these and name the file"
         )
     dataclasses.replace(wanted, revision=folder.name).folder(names)
-    log.info("%s: configuration %s, split %s at revision %s", wanted.where, config, "+".join(splits), folder.name)
+    REVISIONS[f"{source} {split}"] = f"{source} is configuration {config}, split {'+'.join(splits)}, revision {folder.name}"
     return [folder / name for name in names]
 
 
@@ -125,11 +125,13 @@ class _Wanted:
             problem = "is no data set of the hub, or a private one; check OWNER/NAME, or set HF_TOKEN to a token that may read it"
         except errors.RevisionNotFoundError:
             problem = f"has no revision {self.revision!r}; {page} lists them"
-        except (errors.LocalEntryNotFoundError, errors.IncompleteSnapshotError):
-            problem = f"is not wholly in the hub's cache, and HF_HUB_OFFLINE is set; run `hf download --repo-type dataset {self.name}` with a network"
-        except (OSError, client_error) as error:
+        except (errors.LocalEntryNotFoundError, errors.IncompleteSnapshotError, OSError, client_error) as error:
             first = next(iter(str(error).splitlines()), "") or type(error).__name__
             problem = f"cannot be had from {constants.ENDPOINT} ({first}); check the network, or set HF_HUB_OFFLINE=1 to read the hub's cache"
+            if constants.HF_HUB_OFFLINE:
+                problem = (
+                    f"is not wholly in the hub's cache, and HF_HUB_OFFLINE is set; run `hf download --repo-type dataset {self.name}` with a network"
+                )
         else:
             return
         raise ConfigError(f"{self.where} {problem}")

@@ -16,6 +16,7 @@ import pytest
 from cotexp.settings.base import ConfigError
 from cotexp.tasks.hub import files
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 ROWS = [{"question": f"What is {n} plus 1?", "answer": f"{n} + 1 = {n + 1}\n#### {n + 1}", "id": f"00{n}"} for n in range(14)]
 PROGRAM = """
 import contextlib, io, json, sys
@@ -146,6 +147,21 @@ def test_data_sets_of_the_hub_are_read_as_files_online_and_then_offline(served: 
     next(tmp_path.glob("hub/datasets--some--Shards/snapshots/*/data/train-00001*")).unlink()
     [partial] = said([read[2]], tmp_path, address, offline=True)
     assert "hub:some/Shards is not wholly in the hub's cache" in partial, "a shard less would silently be other questions"
+
+
+@pytest.mark.slow
+def test_the_log_of_a_run_names_the_revision_that_it_read(served: Path, tmp_path: Path) -> None:
+    data = [f"task.{name}=hub:some/Lines/main" for name in ("file", "test_file")]
+    sizes = ["task.num_test=2", "evaluation.max_new_tokens=4", "evaluation.latency=false", "tracking=none", f"paths.outputs={tmp_path / 'outputs'}"]
+    words = ["experiment=none", "model=tiny", *SMALL, *data, "compression=prompt_only", "compression.instruction=Hurry.", *sizes]
+    with hub(served) as address:
+        environment = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (snapshot,) = (tmp_path / "home/hub/datasets--some--Lines/snapshots").iterdir()
+    (log,) = (tmp_path / "outputs/runs").rglob("log.txt")
+    assert f"hub:some/Lines/main is configuration main, split train, revision {snapshot.name}" in log.read_text()
+    assert f"split test, revision {snapshot.name}" in log.read_text()
 
 
 @pytest.mark.slow
