@@ -154,7 +154,7 @@ def detect(file: Place, *overrides: str, config_dir: Place | None = None) -> dic
     with _at_work(config_dir):
         from cotexp.commands.questions import print_detected
 
-        return print_detected(Path(file), list(overrides))
+        return print_detected(os.fspath(file), list(overrides))
 
 
 # --- one call ----------------------------------------------------------------------------------------------------------------

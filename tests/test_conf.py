@@ -23,6 +23,7 @@ from cotexp.store.specs import key_of
 from cotexp.tasks import GsmSymbolicTask, StoriesTask
 from cotexp.tasks.benchmarks import BENCHMARKS
 from cotexp.teachers.generating import LocalTeacher
+from cotexp.teachers.reference import ReferenceTeacher
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -53,6 +54,7 @@ NEEDS: dict[str, list[str]] = {
     "experiment=macc/arithmetic": ["compressor.model.path=FILES/model"],
     "sweep=macc/arithmetic": ["experiment=macc/arithmetic", "compressor.model.path=FILES/model"],
     "compressor=local": ["compressor.model.path=FILES/model"],
+    "compressor=recorded": ["compressor.files=[FILES/rationales.jsonl]", "task=svamp"],
     "task=custom": ["task.file=FILES/train.jsonl", "task.test_file=FILES/test.jsonl"],
 }
 """What must stand beside an option that does not go with the default run alone."""
@@ -204,6 +206,33 @@ def test_our_check_and_hydra_come_to_the_same_settings(path: Path, files: Path) 
 def test_worked_solutions_can_teach_the_default_method() -> None:
     settings = command_line.check_command_line(["teacher=reference"], multirun=False)[0]
     assert (settings.teacher.name, settings.compression.name) == ("reference", "macc")
+
+
+WITHOUT_SOLUTIONS = {"svamp", "multiarith", "commonsense_qa", "date_understanding", "tracking_shuffled_objects"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [each for each in FILES if each.relative_to(CONF).parts[0] == "experiment"], ids=name_of)
+def test_worked_solutions_take_the_place_of_every_experiments_teacher_or_one_line_says_why_not(
+    path: Path, files: Path, random_model: Path, tmp_path: Path
+) -> None:
+    words = [each for each in overrides_of(path, files) if not each.startswith("teacher.")]
+    if name_of(path) in ("experiment/macc/compressor", "experiment/macc/arithmetic_compressor"):
+        with pytest.raises(
+            ConfigError, match=r"^teacher must give several rationales per question with compression=pairs; got 'reference', which gives one$"
+        ):
+            command_line.check_command_line([*words, "teacher=reference"], multirun=False)
+        return
+    [settings] = command_line.check_command_line([*words, "teacher=reference"], multirun=False)
+    assert settings.teacher == ReferenceTeacher()
+    made = made_small(settings, files, random_model, tmp_path / "outputs")
+    if lacking := sorted(WITHOUT_SOLUTIONS & set(settings.task.train)):
+        with pytest.raises(
+            ConfigError, match=f"^teacher=reference needs a worked solution .*; {', '.join(lacking)} has questions without one; choose other"
+        ):
+            pipeline.make_context(made, plan=True)
+        return
+    assert planning.plan(pipeline.make_context(made, plan=True))
 
 
 def test_each_option_file_names_one_schema_of_its_own_slot_and_lets_itself_win() -> None:

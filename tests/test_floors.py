@@ -58,7 +58,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "mlflow": ("cotexp/tracking/",),
     "pytorch_lightning": ("cotexp/training/",),
     "lightning": ("cotexp/training/",),
-    "datasets": ("cotexp/tasks/sources.py",),
+    "datasets": ("cotexp/tasks/hub.py", "cotexp/tasks/sources.py"),
     "reasoning_gym": ("cotexp/tasks/gsm_symbolic.py",),
     "math_verify": ("cotexp/tasks/comparison_worker.py",),
     "sympy": ("cotexp/tasks/equality.py", "cotexp/tasks/intervals.py", "cotexp/tasks/values.py"),

@@ -111,10 +111,6 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "no key=value": (["quickstart"], ["cannot read 'quickstart' as key=value"]),
     "several values without -m": (["seed=0,1"], ["seed=0,1 names several values; add -m"]),
-    "an experiment for another teacher": (
-        ["experiment=morsd/quickstart", "teacher=reference"],
-        ["experiment=morsd/quickstart sets teacher.", "teacher=reference has no setting", "or take experiment=none"],
-    ),
     "a grid without -m": (["sweep=macc/rounds"], ["sweep=macc/rounds names a grid of runs; add -m"]),
     "an unknown grid": (["-m", "sweep=macc/round"], ["sweep must be one of ", "did you mean 'macc/rounds'?"]),
     "one wrong point of a grid": (["-m", "seed=0,-4"], ["seed must be at least 0; got -4"]),

@@ -119,9 +119,29 @@ def _add_export(add: AddParser) -> None:
 
 
 def _add_grade(add: AddParser) -> None:
-    grade = add("grade", help="label answers under three rules: those of a run, or of a file with rows of id, gold and text")
-    grade.add_argument("answers", metavar="RUN|FILE", help="a run's folder, key or experiment; with --task a JSON Lines file")
-    grade.add_argument("--task", help="the task whose rules grade FILE, such as gsm8k; its answer type decides")
+    grade = add(
+        "grade",
+        help="label answers under three rules: those of a run, or of a file with rows of id, gold and text, or other fields",
+        description="FIELD may be a path such as doc.answer or messages.assistant. Three rows are shown as they are read.",
+        epilog="cotexp grade --task gsm8k samples_gsm8k.jsonl --id-field doc_id --gold-field target --text-field 'resps.*.*'",
+    )
+    grade.add_argument(
+        "answers",
+        metavar="RUN|FILE",
+        help="a run's folder, key or experiment; with --task a JSON, JSON Lines, CSV or Parquet file, or hub:OWNER/NAME",
+    )
+    grade.add_argument(
+        "--task", help="the task whose rules grade FILE, such as gsm8k, or a type of answers: integer, decimal, latex, choice, boolean"
+    )
+    for name, what in {
+        "text": "the answer's text, or a list of texts (default text)",
+        "gold": "the gold answer (default gold)",
+        "id": "what the labels' rows begin with (default id)",
+        "options": "the options of multiple choice, as a task's (default options, with letters)",
+        "finish-reason": "how a text ended, or a list (default finish_reason)",
+    }.items():
+        grade.add_argument(f"--{name}-field", metavar="FIELD", help=f"field of FILE with {what}")
+    grade.add_argument("--gold-file", type=_path, metavar="FILE", help="file with the gold answers (and options) of the ids, if FILE lacks them")
     grade.add_argument("--output", type=_path, help="file for the labels (default: standard output for FILE, none for RUN)")
     grade.add_argument("--timeout", type=float, default=2.0, metavar="SECONDS", help="most seconds of processor time for one comparison (default 2)")
     _add_outputs(grade)
@@ -160,7 +180,10 @@ def _add_questions(add: AddParser) -> None:
     )
     questions.add_argument("--examples", type=_number(0), default=1, help="prompts to show per task (default 1)")
     questions.add_argument(
-        "--detect", type=_path, metavar="FILE", help="print the settings that read this file, and three rows as they are then seen"
+        "--detect",
+        type=_path,
+        metavar="FILE",
+        help="print the settings that read this file, or hub:OWNER/NAME, and three rows as they are then seen",
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from cotexp import signals
 from cotexp.invocation import while_read
@@ -85,11 +84,16 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _grade(options: argparse.Namespace) -> None:
+    from cotexp.commands.answer_rows import AnswerFields
     from cotexp.commands.export import find_run
     from cotexp.commands.grade import grade_file, grade_run
 
+    named = {name: value for name in ("id", "gold", "text", "options", "finish_reason") if (value := getattr(options, f"{name}_field")) is not None}
     if options.task:
-        grade_file(options.task, Path(options.answers), output=options.output, timeout_seconds=options.timeout)
+        fields = AnswerFields(**named, gold_file=options.gold_file)
+        grade_file(options.task, options.answers, output=options.output, fields=fields, timeout_seconds=options.timeout)
+    elif named or options.gold_file:
+        raise ConfigError("grade: fields are named of a file, which needs --task TASK, such as --task gsm8k")
     else:
         grade_run(find_run(options.answers, options.outputs), output=options.output, timeout_seconds=options.timeout)
 
@@ -172,7 +176,7 @@ def _questions(options: argparse.Namespace) -> None:
     from cotexp.commands.questions import print_detected, print_questions
 
     if options.detect is not None:
-        print_detected(options.detect, options.overrides)
+        print_detected(str(options.detect), options.overrides)
         return
     print_questions(options.overrides, overlap=options.overlap, examples=options.examples)
 

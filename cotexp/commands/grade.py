@@ -6,22 +6,21 @@ import contextlib
 import itertools
 import math
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO, get_args
 
 import orjson
 
 from cotexp import durable, progress
+from cotexp.commands.answer_rows import AnswerFields, read_answers, shown
 from cotexp.methods.statistics import wilson
 from cotexp.records import AnswerType, Grade, Prediction
 from cotexp.settings.base import ConfigError, suggestion
 from cotexp.tasks.benchmarks import BENCHMARKS
 from cotexp.tasks.grading import Answered, grade_all
 from cotexp.tasks.judge import TIMEOUT_SECONDS, Judge
-from cotexp.tasks.rows import Row, read_rows
 from cotexp.visible import in_json
 
 ANSWER_TYPES: dict[str, AnswerType] = {
@@ -30,7 +29,6 @@ ANSWER_TYPES: dict[str, AnswerType] = {
     **{name: benchmark.answer_type for name, benchmark in BENCHMARKS.items()},
 }
 RULES = ("strict", "lenient", "math_verify")
-LABELLED_OPTION = re.compile(r"\(?([A-Za-z0-9])(?:[).:]\s*(.*))?", re.DOTALL)
 
 
 class Graded(NamedTuple):
@@ -41,22 +39,23 @@ class Graded(NamedTuple):
     truncated: list[bool]
 
 
-def grade_file(task: str, path: Path, *, output: Path | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-    """Grade rows of id, gold and text. Labels are written to `output` or standard output as JSON Lines, the summary to standard error.
+def grade_file(task: str, source: str, *, output: Path | None, fields: AnswerFields, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """Grade the answers of a file under the rules of a task, or of a type of answers. Labels are written to `output` or standard output as JSON
+    Lines; the first rows as they are read, and the summary, to standard error.
 
     Raises: ConfigError with file, line and field, before anything is graded.
     """
-    if task not in ANSWER_TYPES:
-        raise ConfigError(f"--task must be one of {', '.join(ANSWER_TYPES)}; got {task!r}{suggestion(task, list(ANSWER_TYPES))}")
+    types: dict[str, AnswerType] = {**ANSWER_TYPES, **{each: each for each in get_args(AnswerType)}}
+    if task not in types:
+        raise ConfigError(f"--task must be one of {', '.join(types)}; got {task!r}{suggestion(task, list(types))}")
     _check_timeout(timeout_seconds)
-    rows = list(read_rows(path, str(path)))
-    if not rows:
-        raise ConfigError(f"{path} must hold at least one row; it is empty")
-    texts = [_answered(number, row, ANSWER_TYPES[task]) for number, row in enumerate(rows)]
+    answers = read_answers(source, types[task], fields)
+    print("\n".join(shown(answers)), file=sys.stderr)
+    texts = [each.answered for each in answers]
     with _writer(output, otherwise=_print_line) as write, progress.bar(f"grades, {task}", len(texts)) as advance, Judge(timeout_seconds) as judge:
 
         def on_grade(grade: Grade) -> None:
-            write(_line({"id": rows[int(grade.id)].value("id")}, grade))
+            write(_line(answers[int(grade.id)].names, grade))
             advance()
 
         grades = grade_all(texts, judge=judge, on_grade=on_grade)
@@ -107,38 +106,6 @@ def _stored(prediction: Prediction) -> Answered:
 def _line(names: dict[str, Any], grade: Grade) -> bytes:
     labels = {rule: getattr(grade, rule) for rule in RULES}
     return orjson.dumps({**names, "extracted": grade.extracted, **labels, "timed_out": grade.timed_out}) + b"\n"
-
-
-# --- a file's rows -------------------------------------------------------------------------------------------------------
-
-
-def _answered(number: int, row: Row, answer_type: AnswerType) -> Answered:
-    row.value("id")
-    text = row.value("text")
-    if not isinstance(text, str):
-        raise row.refusal("text", f"must be a text; got {text!r}")
-    options = _options(row) if answer_type == "choice" else {}
-    gold = row.gold("gold", answer_type, options)
-    return Answered(id=str(number), text=text, gold=gold, answer_type=answer_type, options=options, finish_reason=row.finish_reason())
-
-
-def _options(row: Row) -> dict[str, str]:
-    """Letter -> text, from a list of letters, a list of texts such as "A) dog", or an object. Raises: ConfigError for anything else."""
-    raw = row.value("options")
-    if isinstance(raw, dict) and raw:
-        if not all(letter.strip() and isinstance(text, str) for letter, text in raw.items()):
-            raise row.refusal("options", f"must be an object of letter and text; got {raw!r}")
-        pairs = [(letter.strip(), text) for letter, text in raw.items()]
-    elif not isinstance(raw, list) or not raw or not all(isinstance(label, str) for label in raw):
-        raise row.refusal("options", f"must be a list of letters; got {raw!r}")
-    else:
-        matches = [LABELLED_OPTION.fullmatch(label.strip()) for label in raw]
-        if None in matches:
-            raise row.refusal("options", f"must be letters, or texts such as 'A) dog'; got {raw!r}")
-        pairs = [(match[1], match[2] or "") for match in matches if match]
-    if len({letter.upper() for letter, _ in pairs}) < len(pairs):
-        raise row.refusal("options", f"must not repeat; got {raw!r}")
-    return dict(pairs)
 
 
 # --- output --------------------------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ OF_CHOICES = "aqua"
 NUM_DETECTED = 3
 MOST_SHOWN = 400
 """Characters of a field that are printed."""
+NUM_CHECKED = 1000
+"""Questions of each split whose gold answers are graded for a detected file, since grading hundreds of thousands takes many minutes."""
 NUM_SHOWN = 5
 """Most overlapping test questions that are printed."""
 
@@ -53,8 +55,9 @@ def print_questions(overrides: list[str], *, overlap: int | None, examples: int)
             show_overlap_between(console, settings, folders, overlap)
 
 
-def print_detected(path: Path, overrides: list[str]) -> dict[str, list[str]]:
-    """Print the settings that read a file, as questions and as recorded rationales, and three rows as they are then seen. Return these settings.
+def print_detected(source: str, overrides: list[str]) -> dict[str, list[str]]:
+    """Print the settings that read a file or a data set of the hub, as questions and as recorded rationales, and three rows as they are then seen.
+    Return these settings.
 
     `overrides` are added to them, and replace what was found. Raises: ConfigError if nothing in the file looks like a question, nor like
     rationales with ids, or the settings do not read all of it.
@@ -62,7 +65,7 @@ def print_detected(path: Path, overrides: list[str]) -> dict[str, list[str]]:
     console = page()
     parsed = [each for each in parse(as_typed(overrides)) if not each.is_sweep_override() and each.value() is not None]
     given = {each.key_or_group: str(each.value()) for each in parsed}
-    found = detect(path, given)
+    found = detect(source, given)
     if found.task.get("task.answer_type") == "choice":
         [known] = command_line.check_command_line(["experiment=none", f"task={OF_CHOICES}"], multirun=False)
         found.task["task.prompt"] = known.task.prompt
@@ -78,7 +81,7 @@ def print_detected(path: Path, overrides: list[str]) -> dict[str, list[str]]:
     fields = {_role(setting): name for setting, name in {**found.task, **found.teacher}.items() if setting.endswith("_field")}
     fields = fields or {str(name): str(name) for name in found.rows[0].fields}
     for row in found.rows[:NUM_DETECTED]:
-        console.print(Text(f"\n{row.place.removeprefix('--detect ')}", style="bold"))
+        console.print(Text(f"\n{row.place.removeprefix('--detect: ')}", style="bold"))
         for role, name in fields.items():
             console.print(Text(f"{role}: {_shown(row.get(name))}"), soft_wrap=True)
         if gold := _gold(found.task, row):
@@ -87,7 +90,7 @@ def print_detected(path: Path, overrides: list[str]) -> dict[str, list[str]]:
         console.print(Text(f"\n{_counts(found)}", style="bold"))
     if "questions" in typed:
         [settings] = command_line.check_command_line(["experiment=none", *typed["questions"]], multirun=False)
-        show_task(console, settings.task, data_folders(settings.paths.data, settings.paths.outputs), overlap=None, examples=0)
+        show_task(console, settings.task, data_folders(settings.paths.data, settings.paths.outputs), overlap=None, examples=0, most=NUM_CHECKED)
     return typed
 
 
@@ -145,7 +148,7 @@ def _gold(settings: Mapping[str, str], row: Row) -> str:
 
 def _typed(settings: dict[str, str]) -> dict[str, str]:
     """The values as they are typed on a command line."""
-    plain = re.compile(r"[\w./\[\]-]+")
+    plain = re.compile(r"[\w./\[\]-]+|hub:[\w./@+-]+|\[hub:[\w./@+-]+\]")
     return {name: value if plain.fullmatch(value) else quoted(value) for name, value in settings.items()}
 
 
@@ -154,10 +157,10 @@ def _shown(value: Any) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} ..."
 
 
-def show_task(console: Console, task: Task, folders: Sequence[Path], *, overlap: int | None, examples: int) -> None:
-    """Print one task."""
+def show_task(console: Console, task: Task, folders: Sequence[Path], *, overlap: int | None, examples: int, most: int | None = None) -> None:
+    """Print one task; the gold answers of at most `most` questions of each split are graded."""
     sets = load_questions(task, folders)
-    terminal.show(summary(task, sets), console)
+    terminal.show(summary(task, sets, most), console)
     for name, rows in sets.incomplete.items():
         console.print(Text(incomplete.line(name, *rows), style="yellow"))
     prompt = prompt_of(task, sets.shots)
@@ -171,13 +174,14 @@ def show_task(console: Console, task: Task, folders: Sequence[Path], *, overlap:
         show_overlap(console, f"{task.name}: train and test", sets.train, sets.test, overlap)
 
 
-def summary(task: Task, sets: QuestionSets) -> Table:
-    """Rows per split, with the number of gold answers that grade as correct when a text states them."""
+def summary(task: Task, sets: QuestionSets, most: int | None = None) -> Table:
+    """Rows per split, with the number of gold answers that grade as correct when a text states them, of the first `most` questions."""
     dropped = ", ".join(f"{count} {reason}" for reason, count in sets.dropped.items()) or "none"
     rows = []
     for split in SPLITS:
-        num_correct, num_questions = self_check(sets[split])
-        rows.append((split, str(num_questions), str(num_correct), str(sum(bool(question.references) for question in sets[split]))))
+        num_correct, num_checked = self_check(sets[split][:most])
+        of_checked = "" if num_checked == len(sets[split]) else f" of the {num_checked} checked"
+        rows.append((split, str(len(sets[split])), f"{num_correct}{of_checked}", str(sum(bool(question.references) for question in sets[split]))))
     headings = ("split", "questions", "gold answers graded correct", "with worked solutions")
     return text_table(f"{task.name}: {answer_type_of(task)} answers; left out: {dropped}", headings, rows)
 

@@ -40,7 +40,8 @@ class Encoder(Protocol):
 class Tools:
     """What a compression may be given. `rounds` and `importances` are empty unless its traits ask for them.
 
-    `rounds`: chain id -> rounds 1, 2, ... that its compressor wrote. `importances`: chain id -> one number per token, larger is more important.
+    `rounds`: chain id -> rounds 1, 2, ... that its compressor wrote; if `rounds_are_recorded` there are no more, or none at all.
+    `importances`: chain id -> one number per token, larger is more important.
     `deterministic`: whether the compressor answers an unchanged text with the same text. `encoder` loads the target model's tokenizer.
     """
 
@@ -49,6 +50,7 @@ class Tools:
     encoder: Callable[[], Encoder]
     deterministic: bool
     seed: int
+    rounds_are_recorded: bool = False
 
 
 class Compression(Section):

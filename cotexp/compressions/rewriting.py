@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from cotexp.compressions.base import Compression, Tools
-from cotexp.methods.rounds import ONE_ROUND, Stop, StopRule, keep, stop_of
+from cotexp.methods.rounds import ONE_ROUND, Stop, StopRule, at_limit, keep, stop_of
 from cotexp.records import Compressed, Question, Rationale, Round
 from cotexp.settings.base import IF_SET, bad_placeholders, setting
 from cotexp.settings.models import ScratchModel
@@ -92,6 +92,12 @@ class Rewriting(Compression):
         """Where the rounds so far end, and which one is kept; None while another round is needed."""
         return stop_of(chain, rounds, self.stop_rule, deterministic=deterministic)
 
+    def last(self, chain: Rationale, rounds: Sequence[Round]) -> Stop:
+        """Which round is kept if there are no more than these, and `decide` would go on."""
+        return at_limit(chain, rounds, self.stop_rule)
+
     def compress(self, chains: Sequence[Rationale], tools: Tools) -> list[Compressed]:
-        kept = [keep(chain, tools.rounds[chain.id], self.decide, deterministic=tools.deterministic) for chain in chains]
+        last = self.last if tools.rounds_are_recorded else None
+        with_rounds = [chain for chain in chains if tools.rounds[chain.id] or not tools.rounds_are_recorded]
+        kept = [keep(chain, tools.rounds[chain.id], self.decide, deterministic=tools.deterministic, last=last) for chain in with_rounds]
         return [each for each in kept if each.stop_reason != "failed" or self.failed_round == "keep_previous"]

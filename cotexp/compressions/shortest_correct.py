@@ -37,9 +37,12 @@ class ShortestCorrect(Rewriting):
             if deterministic and each.text == previous:
                 return Stop(_shortest_correct(chain, rounds[: number - 1]), "fixed_point")
             if number == self.most_rounds:
-                return Stop(_shortest_correct(chain, rounds[:number]), "limit")
+                return self.last(chain, rounds[:number])
             previous = each.text
         return None
+
+    def last(self, chain: Rationale, rounds: Sequence[Round]) -> Stop:
+        return Stop(_shortest_correct(chain, rounds), "limit")
 
 
 def _shortest_correct(chain: Rationale, rounds: Sequence[Round]) -> int:

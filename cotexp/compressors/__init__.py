@@ -12,5 +12,6 @@ COMPRESSORS = Registry(
         "self": "cotexp.compressors.generating:SelfCompressor",
         "local": "cotexp.compressors.generating:LocalCompressor",
         "api": "cotexp.compressors.generating:ApiCompressor",
+        "recorded": "cotexp.compressors.recorded:RecordedCompressor",
     },
 )

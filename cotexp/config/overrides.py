@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import hydra
 import yaml
@@ -18,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cotexp import credentials
 from cotexp.config import spelling
 from cotexp.config.search_path import config_folders, names_in
-from cotexp.config.slots import OVERLAYS, REGISTRIES
+from cotexp.config.slots import OVERLAYS, REGISTRIES, SECTIONS, WIDER
 from cotexp.settings.base import MOST_SHOWN, ConfigError, suggestion
 
 
@@ -60,32 +62,91 @@ def _shown(text: str, error: Exception) -> str:
 
 
 def compose(chosen: list[str], full: bool = False) -> DictConfig:
-    """The config of the chosen options; `full` includes Hydra's own settings.
+    """The config of the chosen options; `full` includes Hydra's own settings. What an experiment sets for its own teacher is left out, and said, if
+    another one is chosen that has no such setting.
 
     Raises: ConfigError when a settings file is broken, or two of them contradict each other.
     """
+    left_out: dict[str, list[str]] = {}
     try:
-        return hydra.compose("config", overrides=chosen, return_hydra_config=full)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_misfit(chosen, error)) from None
+        while True:
+            try:
+                config = hydra.compose("config", overrides=chosen, return_hydra_config=full)
+            except (HydraException, OmegaConfBaseException) as error:
+                misfit = _Misfit.of(chosen, error)
+                if misfit is None or not _widened(misfit):
+                    raise ConfigError(_message(chosen, error, misfit)) from None
+                left_out.setdefault(misfit.file, []).append(misfit.path)
+            else:
+                for file, paths in left_out.items():
+                    option = next(each for each in chosen if each.startswith("teacher="))
+                    print(f"cotexp: {file} sets {', '.join(paths)} for its own teacher, and {option} has no such setting: left out", file=sys.stderr)
+                return narrowed(config)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"a settings file of {credentials.shown(chosen) or 'the default run'} cannot be read: {_plain(error)}") from None
 
 
-def _misfit(chosen: list[str], error: Exception) -> str:
+class _Misfit(NamedTuple):
+    """A file GROUP=NAME that sets what the settings class `section` does not have, and the option that was chosen in the place of another."""
+
+    file: str
+    key: str
+    section: str
+    path: str
+    option: str | None
+
+    @classmethod
+    def of(cls, chosen: list[str], error: Exception) -> _Misfit | None:
+        """None for an error of another kind."""
+        text = re.sub(r"\s+", " ", str(error.__cause__ or error))
+        found = re.search(r"In '([^'/]+)/([^']+)'.*Key '(\w+)' not in '(\w+)'.*?full_key: ([\w.]+)", text)
+        if found is None:
+            return None
+        group, name, key, section, path = found.groups()
+        slot = path.split(".")[0]
+        option = next((each for each in chosen if each.startswith(f"{slot}=") and each != f"{group}={name}"), None)
+        return cls(f"{group}={name}", key, section, path, option)
+
+
+def _message(chosen: list[str], error: Exception, misfit: _Misfit | None) -> str:
     """Why settings files contradict each other: most often an experiment sets what only another option of a slot has."""
-    found = re.search(r"In '([^'/]+)/([^']+)'.*Key '(\w+)' not in '\w+'.*?full_key: ([\w.]+)", re.sub(r"\s+", " ", str(error.__cause__ or error)))
-    if found is None:
+    if misfit is None:
         return f"the settings files of {credentials.shown(chosen) or 'the default run'} do not fit together: {_plain(error)}"
-    group, name, key, path = found.groups()
-    slot = path.split(".")[0]
-    option = next((each for each in chosen if each.startswith(f"{slot}=") and each != f"{group}={name}"), None)
-    if option is None:
-        return f"{group}={name} sets {path}, which is not a setting of this run; correct {file_of(group, name) or 'its file'}"
+    if misfit.option is None:
+        group, _, name = misfit.file.partition("=")
+        return f"{misfit.file} sets {misfit.path}, which is not a setting of this run; correct {file_of(group, name) or 'its file'}"
     return (
-        f"{group}={name} sets {path}, and {option} has no setting {key}: leave {option} out, "
-        f"or take experiment=none and name the settings that you want of {group}={name}"
+        f"{misfit.file} sets {misfit.path}, and {misfit.option} has no setting {misfit.key}: leave {misfit.option} out, "
+        f"or take experiment=none and name the settings that you want of {misfit.file}"
     )
+
+
+def _widened(misfit: _Misfit) -> bool:
+    """Whether the chosen teacher now takes a setting that other teachers have; what they write is there already, or is written otherwise."""
+    slot, _, key = misfit.path.partition(".")
+    sections = SECTIONS[slot].values() if slot == "teacher" and misfit.option else ()
+    if key != misfit.key or not any(key in _names(each) for each in sections):
+        return False
+    section = next(each for each in sections if each.__name__ == misfit.section)
+    names = {*(_names(WIDER[section]) - _names(section) if section in WIDER else ()), key}
+    WIDER[section] = dataclasses.make_dataclass(section.__name__, [(name, Any, None) for name in sorted(names)], bases=(section,), kw_only=True)
+    return True
+
+
+def narrowed(config: DictConfig) -> DictConfig:
+    """The config without the settings that only its teacher's wider class has."""
+    for section, wider in WIDER.items():
+        teacher = config.get("teacher")
+        if isinstance(teacher, DictConfig) and OmegaConf.get_type(teacher) is wider:
+            values: Any = OmegaConf.to_container(teacher, resolve=False)
+            config.teacher = OmegaConf.merge(
+                OmegaConf.structured(section), {name: value for name, value in values.items() if name in _names(section)}
+            )
+    return config
+
+
+def _names(section: type) -> set[str]:
+    return {each.name for each in dataclasses.fields(section)}
 
 
 def option_of(override: Override) -> str:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cotexp.config import launchers, sources, spelling
-from cotexp.config.overrides import file_of, first_line, options, unknown
+from cotexp.config.overrides import file_of, first_line, narrowed, options, unknown
 from cotexp.config.slots import FILLED_IN, REGISTRIES, ROOT, SECTIONS, SHARED_BY_TASKS, add_installed
 from cotexp.settings.base import ConfigError, shortened, suggestion
 from cotexp.settings.root import Settings, root_problems
@@ -39,6 +39,7 @@ def load(config: DictConfig) -> Settings:
     Raises: ConfigError with every unknown key, missing value, broken bound and contradiction at once.
     """
     add_installed()
+    config = narrowed(config)
     problems: list[str] = []
     root = {each.name for each in dataclasses.fields(Settings)} - set(FILLED_IN)
     problems += [unknown(str(key), str(key), sorted(root)) for key in config if key not in root]

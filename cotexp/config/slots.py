@@ -35,6 +35,9 @@ SECTIONS: dict[str, dict[str, type]] = {
 }
 """Slot -> schema -> settings class. A file conf/SLOT/OPTION.yaml names the schema that it fills."""
 
+WIDER: dict[type, type] = {}
+"""Settings class of a teacher -> the same with settings that an experiment sets for its own teacher, which another one replaced: not read."""
+
 ROOT = ("name", "seed", "plan", "compress_only", "baseline")
 """Settings outside the slots."""
 FILLED_IN = ("tasks",)

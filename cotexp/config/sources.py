@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cotexp.config.overrides import first_line
 from cotexp.config.search_path import config_folders
-from cotexp.config.slots import FILLED_IN, REGISTRIES, SECTIONS
+from cotexp.config.slots import FILLED_IN, REGISTRIES, SECTIONS, WIDER
 from cotexp.settings.base import ConfigError
 from cotexp.settings.root import Settings
 
@@ -80,7 +80,7 @@ def config_of(slot: str, name: str) -> DictConfig:
     """The settings class of SLOT=NAME as a config with its defaults. Raises: ConfigError for a field that settings cannot have."""
     section = SECTIONS[slot][name]
     try:
-        return OmegaConf.structured(section)  # type: ignore[no-any-return]
+        return OmegaConf.structured(WIDER.get(section, section))  # type: ignore[no-any-return]
     except OmegaConfBaseException as error:
         where = f"{section.__module__}:{section.__qualname__}"
         raise ConfigError(f"{slot}={name}: {where} has a field whose type settings cannot have: {error.full_key} ({first_line(error)})") from None

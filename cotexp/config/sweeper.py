@@ -48,7 +48,8 @@ def combinations(overrides: Iterable[Override]) -> list[list[str]]:
         elif each.is_discrete_sweep():
             values[key] = [f"{key}={value}" for value in each.sweep_string_iterator()]
         else:
-            raise ConfigError(f"{key} is given an interval; a grid takes separate values: {key}=A,B,C or {key}=range(LOW,HIGH,STEP)")
+            ways = f"{key}=A,B,C or {key}=range(LOW,HIGH,STEP); cotexp search chooses from intervals"
+            raise ConfigError(f"{key} is given an interval; a grid takes separate values: {ways}")
     return [as_typed(point) for point in itertools.product(*values.values())]  # the arguments of a function such as choice lose their quotes
 
 

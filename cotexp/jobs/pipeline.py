@@ -31,6 +31,7 @@ from cotexp.store.disk import check_writable, exclusive, explained_disk_errors
 from cotexp.store.specs import Spec, key_of
 from cotexp.store.store import Store
 from cotexp.store.stored_files import METRICS, PLANNED, STAGES, Damaged, check_run, metrics_of, read_json, stages_of, write_json
+from cotexp.tasks import hub
 from cotexp.tasks.prompts import shown_options
 from cotexp.visible import LogLines
 
@@ -81,6 +82,8 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
     folder.mkdir(parents=True, exist_ok=True)
     outputs, course = Path(settings.paths.outputs), course_of(context, folder, wanted)
     with _log_file(folder / "log.txt"), status.recorded(folder, overrides, course) as enter, explained_disk_errors(outputs):
+        for what in hub.REVISIONS.values():
+            log.info("%s", what)
         _plan_once(folder / PLANNED, wanted)
         write_json(folder / "settings.json", dataclasses.asdict(settings))
         origin.write(folder, overrides)
@@ -174,6 +177,7 @@ def make_context(settings: Settings, *, plan: bool = False) -> Context:
     if settings.teacher.model is not None:
         context.teacher = _find(settings.teacher.model, "teacher.model", plan)
     context.recorded = questions.recorded(settings, context.training_questions)
+    context.recorded_rounds = questions.recorded_rounds(settings, context.training_questions)
     return context
 
 
@@ -205,6 +209,7 @@ def run_key(context: Context) -> str:
             "models": [each.sha256 if each else None for each in (context.base, context.compressor, context.teacher)],
             **({"classifier": context.classifier.sha256} if context.classifier else {}),
             "recorded": {task: recorded.sha256 for task, recorded in context.recorded.items()},
+            **({"rounds": {task: rounds.sha256 for task, rounds in context.recorded_rounds.items()}} if context.recorded_rounds else {}),
             "devices": [identity.device_type(context.settings.model.device), identity.device_type(context.settings.trainer.accelerator)],
             **(checkpoint.frozen_of(context.settings.trainer) if context.settings.trains else {}),
             "engines": [engine_of(each) for each in _models(context.settings)],

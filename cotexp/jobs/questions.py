@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from cotexp.compressors.base import RecordedRounds
 from cotexp.records import Question
 from cotexp.settings.base import ConfigError
 from cotexp.settings.root import Settings
@@ -71,7 +72,8 @@ def _read(settings: Settings) -> set[str]:
 def _check_references(settings: Settings, questions: Iterable[Question]) -> None:
     if settings.teacher.needs_references and (lacking := sorted({each.task for each in questions if not each.references})):
         raise ConfigError(
-            f"teacher={settings.teacher.name} needs a worked solution for every question to train on; {', '.join(lacking)} has questions without one"
+            f"teacher={settings.teacher.name} needs a worked solution for every question to train on; {', '.join(lacking)} has questions without "
+            "one; choose other tasks (task.train), or a teacher that writes (self, local, api) or reads files (recorded)"
         )
 
 
@@ -82,4 +84,16 @@ def recorded(settings: Settings, questions: Iterable[Question]) -> dict[str, Rec
     """
     folders = data_folders(settings.paths.data, settings.paths.outputs)
     read = {task: settings.teacher.read(task, own, folders) for task, own in by_task(questions).items()}
+    return {task: recorded for task, recorded in read.items() if recorded is not None}
+
+
+def recorded_rounds(settings: Settings, questions: Iterable[Question]) -> dict[str, RecordedRounds]:
+    """The rounds of the rationales of `questions` that the compressor reads from files, task by task; none if it reads none, or is not asked.
+
+    Raises: ConfigError when files are missing or malformed, or belong to no question of a task.
+    """
+    if not settings.compression.asks_compressor:
+        return {}
+    folders = data_folders(settings.paths.data, settings.paths.outputs)
+    read = {task: settings.compressor.read(task, own, folders) for task, own in by_task(questions).items()}
     return {task: recorded for task, recorded in read.items() if recorded is not None}

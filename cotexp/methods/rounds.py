@@ -55,8 +55,13 @@ def stop_of(original: Rationale, rounds: Sequence[Round], rule: StopRule, *, det
         if stop_at_fixed_point and texts[number] == texts[number - 1]:
             return Stop(_kept_before(rule, lengths[:number]), "fixed_point")
         if number == rule.max_rounds:
-            return Stop(_kept_before(rule, lengths[: number + 1]), "limit")
+            return at_limit(original, rounds[:number], rule)
     return None
+
+
+def at_limit(original: Rationale, rounds: Sequence[Round], rule: StopRule) -> Stop:
+    """What is kept of rounds that could all be kept, if there are no more of them."""
+    return Stop(_kept_before(rule, [original.num_cot_tokens, *(each.num_tokens for each in rounds)]), "limit")
 
 
 def _broken_rule(rule: StopRule, last: Round, lengths: Sequence[int]) -> StopReason | None:
@@ -87,13 +92,19 @@ def _shortest(lengths: Sequence[int]) -> int:
 Decide = Callable[..., Stop | None]
 """`decide(chain, rounds, deterministic=...)`: the end of the rounds; None while another one is needed."""
 
+Last = Callable[[Rationale, Sequence[Round]], Stop]
+"""The end of rounds of which there are no more."""
 
-def keep(original: Rationale, rounds: Sequence[Round], decide: Decide, *, deterministic: bool) -> Compressed:
-    """The compressed form of `original` for training, after its rounds are over. Rounds beyond those that `decide` needs do not count."""
-    stop = decide(original, rounds, deterministic=deterministic)
+
+def keep(original: Rationale, rounds: Sequence[Round], decide: Decide, *, deterministic: bool, last: Last | None = None) -> Compressed:
+    """The compressed form of `original` for training, after its rounds are over. Rounds beyond those that `decide` needs do not count.
+
+    `last` ends rounds that are all there are, as recorded ones, before `decide` does.
+    """
+    stop = decide(original, rounds, deterministic=deterministic) or (last(original, rounds) if last else None)
     assert stop is not None, f"rounds of {original.id} are not over"
     kept = rounds[stop.kept_round - 1] if stop.kept_round else None
-    needed = next(n for n in range(len(rounds) + 1) if decide(original, rounds[:n], deterministic=deterministic))
+    needed = next((n for n in range(len(rounds) + 1) if decide(original, rounds[:n], deterministic=deterministic)), len(rounds))
     return Compressed(
         rationale_id=original.id,
         text=kept.text if kept else original.cot.strip(),

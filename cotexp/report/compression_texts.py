@@ -17,12 +17,14 @@ CUT_REASONS = {"none": "shortened to a share", "protected": "shortened, numbers 
 
 
 def compressor_of(settings: StoredSettings) -> str:
-    """The compressor: the path or name of a model, or the compression if it cuts tokens."""
+    """The compressor: the path or name of a model, the files of recorded rounds, or the compression if it cuts tokens."""
     section = settings.get("compressor") or {}
     if not compression_of(settings).asks_compressor:
         return str(settings["compression"]["name"])
     if server := section.get("server"):
         return str(server["model"])
+    if files := section.get("files"):
+        return ", ".join(map(str, files))
     return str((section.get("model") or settings["model"])["path"])
 
 

@@ -37,6 +37,7 @@ def compress(
         encoder=lambda: load_encoder(context),
         deterministic=is_deterministic(settings) if settings.compression.asks_compressor else True,
         seed=settings.seed,
+        rounds_are_recorded=bool(context.recorded_rounds),
     )
     kept: list[Compressed] = settings.compression.compress(chains, tools)
     return kept

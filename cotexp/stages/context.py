@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cotexp import progress
+from cotexp.compressors.base import RecordedRounds
 from cotexp.inference.engine import Engine
 from cotexp.inference.engines import ENGINES
 from cotexp.models.identity import ModelFiles
@@ -72,7 +73,7 @@ class Context:
 
     `questions` are those of all tasks: train and validation of the tasks to train on, test of the tasks to evaluate on. `teacher` is the
     teacher's model if it has one of its own; `classifier` ranks tokens for pruning by LLMLingua-2; `recorded` holds for each task the rationales
-    that the teacher reads from files.
+    that the teacher reads from files, `recorded_rounds` the rounds that the compressor reads from files.
     With a `look`, stages count what is missing and compute nothing.
     """
 
@@ -85,6 +86,7 @@ class Context:
     teacher: ModelFiles | None = None
     classifier: ModelFiles | None = None
     recorded: dict[str, Recorded] = field(default_factory=dict)
+    recorded_rounds: dict[str, RecordedRounds] = field(default_factory=dict)
     look: Look | None = None
     engine: Engine | None = None
     engine_name: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +16,7 @@ from cotexp.records import WITHOUT_TEXT, Question, Rationale, Round
 from cotexp.settings.base import RunFailed, keyed
 from cotexp.stages import rationales, rewrites
 from cotexp.stages.context import Compute, Context, Emit, by_task, compressor_model, environment, hash_of, is_deterministic, parent
+from cotexp.stages.rationales import CHUNK_OF_KNOWN_TEXTS
 from cotexp.stages.training_set import TrainingSet
 from cotexp.store.claims import ChunkSize
 from cotexp.store.specs import Spec
@@ -26,6 +28,8 @@ VERSION = 2
 READS = ("rationales", "rewrites")
 BOUNDED = True
 
+log = logging.getLogger(__name__)
+
 Rounds = dict[str, list[Round]]
 """Chain id -> its rounds 1, 2, ..."""
 
@@ -35,6 +39,10 @@ def spec(context: Context, task: str) -> Spec | None:
     settings = context.settings
     if not settings.compression.asks_compressor:
         return None
+    if context.recorded_rounds:
+        recorded = context.recorded_rounds[task].sha256
+        source = {"rationales": rationales.spec(context, task).key, "recorded": recorded, "tokenizer": context.base.sha256}
+        return Spec(NAME, {"version": VERSION, **source})
     written = rewrites.spec(context, task)
     if written is not None:
         compressor: dict[str, Any] = {"compressor": {"rewrites": written.key}}
@@ -69,6 +77,8 @@ def add(context: Context, made: TrainingSet) -> None:
         return
     if context.look is None:
         check_thinking(context, made.chains)
+        for recorded in context.recorded_rounds.values():
+            log.info("%s", recorded.note)
     questions = {each.id: each for each in context.training_questions}
     for task in by_task(context.training_questions):
         made.rounds |= _of_task(context, task, [each for each in made.chains if questions[each.question_id].task == task], questions)
@@ -94,6 +104,9 @@ def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
     if not outcomes:
         return {}
     counts = {"rounds/num_written": len(outcomes), **{f"rounds/num_{each}": outcomes.count(each) for each in failed}}
+    if context.recorded_rounds:
+        counts["rounds/num_chains_without"] = sum(not run for run in made.rounds.values())
+        counts["compressor/num_tokens_out"] = sum(each.num_tokens for run in made.rounds.values() for each in run)  # nobody knows the prompts
     return counts | (_num_tokens(context, made) if context.compressor is not None else {})
 
 
@@ -117,6 +130,9 @@ def _of_task(context: Context, task: str, chains: Sequence[Rationale], questions
     active, number, most = list(chains), 0, rule.most_rounds
     while active := [each for each in active if rule.decide(each, rounds[each.id], deterministic=deterministic) is None]:
         number += 1
+        if context.recorded_rounds:
+            recorded = context.recorded_rounds[task].rounds
+            active = [each for each in active if len(recorded.get(each.id, ())) >= number]
         lengths = {each.id: rounds[each.id][-1].num_tokens if number > 1 else each.num_cot_tokens for each in active}
         ids = [f"{each.id}/{number}" for each in sorted(active, key=lambda each: (lengths[each.id], each.id))]
         compute = _one_round(context, task, active, rounds, number)
@@ -141,6 +157,8 @@ def _chunk_size(context: Context, rationales: dict[str, Rationale], rounds: Roun
     """How many chains are claimed and rewritten at once; a rewrite is expected to be as long as what goes in."""
     if context.settings.compressor.server is not None:
         return api_texts.EVERYTHING
+    if context.recorded_rounds:
+        return CHUNK_OF_KNOWN_TEXTS
     questions = {each.id: each for each in context.training_questions}
 
     def prompt(name: str) -> str:
@@ -193,14 +211,20 @@ def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds:
             )
             return asdict(one) | ({"usage": output["usage"]} if output["usage"] else {})
 
-        if context.compressor is None:
-            texts = rewrites.make(context, task, prompts, number)
+        if context.recorded_rounds or context.compressor is None:
+            texts = _recorded(context, task, ids, number) if context.recorded_rounds else rewrites.make(context, task, prompts, number)
             for each in ids:
                 emit(read(each, texts[each]))
         else:
             _generate(context, prompts, previous, lambda output: emit(read(output["id"], output)))
 
     return compute
+
+
+def _recorded(context: Context, task: str, ids: Sequence[str], number: int) -> dict[str, Row]:
+    """Id -> what the compressor's files have as round `number`."""
+    found = {each: context.recorded_rounds[task].rounds[parent(each)][number - 1] for each in ids}
+    return {each: {"text": one.text, "finish_reason": one.finish_reason, "seconds": 0.0, "usage": None} for each, one in found.items()}
 
 
 def _generate(context: Context, prompts: Mapping[str, str], previous: Mapping[str, str], on_text: Callable[[Row], None]) -> None:

@@ -11,8 +11,9 @@ from typing import cast, get_args
 from cotexp.records import AnswerType, Question
 from cotexp.settings.base import ConfigError, setting, shortened
 from cotexp.tasks.benchmarks import with_closing
+from cotexp.tasks.hub import read_source
 from cotexp.tasks.options import label_and_text
-from cotexp.tasks.rows import Row, labels_of, options_of, read_rows
+from cotexp.tasks.rows import Row, labels_of, options_of
 from cotexp.tasks.splits import draw, in_order, make_question, without_duplicates
 from cotexp.tasks.task import QuestionSets, Task
 
@@ -22,12 +23,13 @@ TEST_PART = 5
 
 @dataclass(slots=True, kw_only=True)
 class CustomTask(Task):
-    """Your own questions: JSON, JSON Lines, CSV or Parquet. Fields may be paths such as doc.question."""
+    """Your own questions: JSON, JSON Lines, CSV or Parquet, or hub:OWNER/NAME. Fields may be paths such as doc.question."""
 
     name: str = setting("custom", "Name of the task; ids of its questions begin with it.")
     file: str | None = setting(
         None,
-        "File with the questions to train on (.jsonl, .json, .csv, .parquet); its content is part of every key. None: the task is only evaluated.",
+        "File with the questions to train on (.jsonl, .json, .csv, .parquet), or a data set of the Hugging Face hub, hub:OWNER/NAME/CONFIG/SPLIT; "
+        "its content is part of every key. None: the task is only evaluated.",
         keyed=False,
         is_path=True,
     )
@@ -92,7 +94,8 @@ def read_questions(task: CustomTask, setting: str, path: str) -> list[Question]:
 
     Raises: ConfigError naming setting, file, line and field of the first row that cannot be read, or for an empty file.
     """
-    questions = [_question(task, row) for row in read_rows(Path(path), f"task.{setting}: {path}")]
+    usual = setting.removesuffix("file").rstrip("_") or "train"
+    questions = [_question(task, row) for row in read_source(path, f"task.{setting}", split=usual)]
     if not questions:
         raise ConfigError(f"task.{setting} must hold at least one question; {path} is empty")
     return questions
@@ -107,9 +110,7 @@ def _question(task: CustomTask, row: Row) -> Question:
         _there(row, task.options_field, "options_field")
     options = options_of(row, task.options_field) if task.options_field else {}
     _there(row, task.answer_field, "answer_field")
-    if options:
-        _not_from_zero(task, row)
-    answer = _letter_of_label(task, row, options) or row.gold(task.answer_field, answer_type, options)
+    answer = gold_of(row, task.answer_field, answer_type, task.options_field)
     solution = row.optional_text(task.solution_field) if task.solution_field else ""
     if solution and not split_solution(solution, answer_type, options)[1]:
         solution = with_closing(solution, answer, answer_type)
@@ -130,24 +131,33 @@ def _there(row: Row, name: str, setting: str) -> None:
         raise row.refusal(name, f"must not be empty; see task.{setting}")
 
 
-def _not_from_zero(task: CustomTask, row: Row) -> None:
+def gold_of(row: Row, answer_field: str, answer_type: AnswerType, options_field: str | None) -> str:
+    """The gold answer in the form that is compared: of multiple choice the letter of a label, a number or a text.
+
+    Raises: ConfigError if the field does not hold one.
+    """
+    options = options_of(row, options_field) if options_field else {}
+    if options_field:
+        _not_from_zero(row, answer_field, options_field)
+    return (_letter_of_label(row, answer_field, options_field, options) if options_field else None) or row.gold(answer_field, answer_type, options)
+
+
+def _not_from_zero(row: Row, answer_field: str, options_field: str) -> None:
     """Raises: ConfigError for an answer 0 that is not an option's label or text: the 1, 2, ... of other rows would then mean the wrong options."""
-    answer = str(row.value(task.answer_field)).strip()
-    known = [*labels_of(row, task.options_field), *options_of(row, task.options_field).values()] if task.options_field else []
+    answer = str(row.value(answer_field)).strip()
+    known = [*labels_of(row, options_field), *options_of(row, options_field).values()]
     if answer in ("0", "0.0") and not {"0", "0.0"} & {text.strip() for text in known}:
         raise row.refusal(
-            task.answer_field,
+            answer_field,
             "must count options from 1; got 0: if a file counts them from 0, every number would mean the option before the correct one; "
             "write letters (0 -> A, 1 -> B), or options as an object of label and text with the labels 0, 1, ...",
         )
 
 
-def _letter_of_label(task: CustomTask, row: Row, options: Mapping[str, str]) -> str | None:
+def _letter_of_label(row: Row, answer_field: str, options_field: str, options: Mapping[str, str]) -> str | None:
     """The letter of an answer that is a label in the row's object of options, such as "2" in {"1": ..., "2": ...}, or label and text."""
-    if not task.options_field:
-        return None
-    labels = [label.strip().casefold() for label in labels_of(row, task.options_field)]
-    answer = str(row.value(task.answer_field)).strip()
+    labels = [label.strip().casefold() for label in labels_of(row, options_field)]
+    answer = str(row.value(answer_field)).strip()
     if answer.casefold() in labels:
         return list(options)[labels.index(answer.casefold())]
     label, text = label_and_text(answer)

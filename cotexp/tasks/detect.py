@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cotexp.records import AnswerType
 from cotexp.settings.base import ConfigError
-from cotexp.tasks.rows import Row, options_of, read_rows
+from cotexp.tasks.hub import read_source
+from cotexp.tasks.rows import Row, options_of
 
 NUM_ROWS = 1000
 """Rows that are looked at for the names of fields; the type of the answers is that of all rows."""
@@ -80,21 +80,21 @@ class _Fields:
         return [here.get(name.casefold(), name) for name in names]
 
 
-def detect(path: Path, given: Mapping[str, str] | None = None) -> Detected:
-    """What reads a file; `given` holds settings that are already known.
+def detect(source: str, given: Mapping[str, str] | None = None) -> Detected:
+    """What reads a file or a data set of the hub; `given` holds settings that are already known.
 
     Raises: ConfigError if it cannot be read, is empty, lacks a given field, or nothing in it looks like a question, nor like rationales with ids.
     """
-    rows = list(read_rows(path, f"--detect {path}"))
+    rows = list(read_source(source, "--detect"))
     if not rows:
-        raise ConfigError(f"--detect {path} must hold at least one row; it is empty")
+        raise ConfigError(f"--detect {source} must hold at least one row; it is empty")
     fields = _Fields(rows[:NUM_ROWS], given or {})
     question = _question(fields)
-    task = _task(path, fields, rows, question) if question else {}
-    teacher = _teacher(path, fields, question)
+    task = _task(source, fields, rows, question) if question else {}
+    teacher = _teacher(source, fields, question)
     if question is None and not teacher:
         here = ", ".join(str(name) for name in rows[0].fields)
-        raise ConfigError(f"--detect {path}: no field looks like a question; fields here: {here}; name it by task.question_field=FIELD")
+        raise ConfigError(f"--detect {source}: no field looks like a question; fields here: {here}; name it by task.question_field=FIELD")
     return Detected(task=task, teacher=teacher, rows=rows)
 
 
@@ -111,7 +111,7 @@ def _question(fields: _Fields) -> str | None:
     return f"{{{context}}} {{{name}}}" if context else name
 
 
-def _task(path: Path, fields: _Fields, rows: Sequence[Row], question: str) -> dict[str, str]:
+def _task(source: str, fields: _Fields, rows: Sequence[Row], question: str) -> dict[str, str]:
     """Empty if no field holds answers that can be read."""
     options = fields.first("task.options_field", OPTIONS, _has_options)
     found = _answer(fields, question, options)
@@ -121,7 +121,7 @@ def _task(path: Path, fields: _Fields, rows: Sequence[Row], question: str) -> di
     solution = fields.first("task.solution_field", [name for name in SOLUTIONS if name not in (question, answer)], _is_text)
     return {
         "task": "custom",
-        "task.file": str(path),
+        "task.file": source,
         "task.question_field": question,
         "task.answer_field": answer,
         "task.answer_type": _kind(rows, answer, options, fields.given.get("task.answer_type")) or kind,
@@ -147,7 +147,7 @@ def _answer(fields: _Fields, question: str, options: str | None) -> tuple[str, s
     return None
 
 
-def _teacher(path: Path, fields: _Fields, question: str | None) -> dict[str, str]:
+def _teacher(source: str, fields: _Fields, question: str | None) -> dict[str, str]:
     """Empty if no field holds rationales, or nothing says to which questions they belong."""
     texts = fields.first("teacher.text_field", [name for name in RATIONALES if name != question], _is_text_or_texts)
     ids = fields.first("teacher.id_field", IDS, _is_there)
@@ -159,7 +159,7 @@ def _teacher(path: Path, fields: _Fields, question: str | None) -> dict[str, str
     reasons = fields.first("teacher.finish_reason_field", FINISH_REASONS, _is_there)
     return {
         "teacher": "recorded",
-        "teacher.files": f"[{path}]",
+        "teacher.files": f"[{source}]",
         "teacher.text_field": texts,
         **({"teacher.question_field": question} if question else {}),
         **({"teacher.id_field": ids} if ids else {}),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cotexp.records import Question
 from cotexp.settings.base import ConfigError
-from cotexp.tasks.rows import options_of, read_rows
+from cotexp.tasks.hub import read_source
+from cotexp.tasks.rows import options_of
 from cotexp.tasks.task import Task
 
 
@@ -65,7 +65,6 @@ def _joined(examples: Iterable[tuple[str, str]]) -> str:
 
 def _file_examples(task: Task) -> list[tuple[str, str]]:
     """Rows with `question` and `solution`, and `options` if the prompt shows them."""
-    path = Path(str(task.few_shot_file))
-    rows = read_rows(path, f"task.few_shot_file: {path}")
+    rows = read_source(str(task.few_shot_file), "task.few_shot_file")
     has_options = "{options}" in task.prompt
     return [(_asked(task.prompt, row.text("question"), options_of(row, "options") if has_options else {}), row.text("solution")) for row in rows]

@@ -27,6 +27,9 @@ from cotexp.tasks.options import LETTERS, label_and_text
 READERS = (".jsonl", ".json", ".csv", ".parquet")
 """Endings of files that can be read; .json holds one array of objects, or JSON Lines."""
 
+PLAIN = re.compile(r"0|-?[1-9][0-9]{0,14}")
+"""An integer that is in the form that is compared."""
+
 LONGEST_CELL = 2**31 - 1
 """Characters of a cell; the csv module's 131,072 are fewer than a long chain of thought has."""
 
@@ -98,6 +101,8 @@ class Row:
         from cotexp.tasks.gold import read_gold  # importing the readers of answers takes a tenth of a second, and settings need none
 
         answer = self.value(name) if raw is None else raw
+        if answer_type in ("integer", "decimal") and isinstance(answer, str | int) and PLAIN.fullmatch(str(answer)):
+            return str(answer)  # as `read_gold` does, which takes half a millisecond
         try:
             return read_gold(answer, answer_type, options)
         except ValueError as error:

@@ -164,6 +164,95 @@ def test_labels_go_to_a_file_when_one_is_named(tmp_path: Path, capsys: pytest.Ca
     assert sorted(each.name for each in tmp_path.iterdir()) == ["answers.jsonl", "labels.jsonl"]
 
 
+def of_kind(kind: str, number: int) -> dict[str, Any]:
+    """A row of another tool: of two answers to a question, the first is right."""
+    right, wrong = f"It is {number}.\n#### {number}", "The answer is \\boxed{77}"
+    choice = {"message": {"role": "assistant", "content": right}, "finish_reason": "stop"}
+    return {
+        "harness": {"doc_id": number, "doc": {"question": "?"}, "target": f"So.\n#### {number}", "resps": [[right, wrong]]},
+        "batch": {"custom_id": f"q{number}", "response": {"body": {"choices": [choice, {**choice, "finish_reason": "length"}]}}},
+        "messages": {"uuid": number, "label": number, "messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": right}]},
+        "choices": {"id": number, "answer": 1, "said": "The answer is (B).", "doc": {"choices": {"text": ["dog", "cat"], "label": ["0", "1"]}}},
+    }[kind]
+
+
+KINDS: dict[str, tuple[list[str], list[tuple[Any, Any, bool]]]] = {
+    "harness": (
+        ["--task", "gsm8k", "--id-field", "doc_id", "--gold-field", "target", "--text-field", "resps.*.*"],
+        [(3, 0, True), (3, 1, False), (4, 0, True), (4, 1, False)],
+    ),
+    "batch": (
+        [
+            *["--task", "integer", "--id-field", "custom_id", "--gold-field", "answer", "--text-field", "response.body.choices.*.message.content"],
+            *["--finish-reason-field", "response.body.choices.*.finish_reason"],
+        ],
+        [("q3", 0, True), ("q3", 1, False), ("q4", 0, True), ("q4", 1, False)],
+    ),
+    "messages": (
+        ["--task", "decimal", "--id-field", "uuid", "--gold-field", "label", "--text-field", "messages.assistant"],
+        [(3, None, True), (4, None, True)],
+    ),
+    "choices": (
+        ["--task", "choice", "--gold-field", "answer", "--text-field", "said", "--options-field", "doc.choices"],
+        [(3, None, True), (4, None, True)],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ending", [".json", ".parquet"])
+def test_files_of_other_tools_are_graded_by_the_names_of_their_fields(
+    kind: str, ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    words, expected = KINDS[kind]
+    path, rows = tmp_path / f"a{ending}", [of_kind(kind, number) for number in (3, 4)]
+    if ending == ".json":
+        path.write_text(json.dumps(rows))
+    else:
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    if kind == "batch":
+        golds = written(tmp_path, [{"custom_id": f"q{number}", "answer": str(number)} for number in range(9)], "golds.jsonl")
+        words = [*words, "--gold-file", str(golds)]
+    cli.main(["grade", str(path), *words])
+    shown = capsys.readouterr()
+    assert [(each["id"], each.get("sample"), each["strict"]) for each in labels(shown.out)] == expected
+    first = shown.err.splitlines()[0]
+    assert first.startswith(f"{path}, row 1: id {expected[0][0]!r}, gold answer {'B' if kind == 'choices' else '3'!r}, text '")
+    assert len([line for line in shown.err.splitlines() if line.startswith(str(path))]) == min(3, len(expected))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--text-field", "resp"], "line 1: field 'resp' is missing; fields here: id, gold, text; another field is named by --text-field"),
+        (["--text-field", "gold.x"], "line 1: field 'gold.x' is missing in 'gold'; fields here: none; another field is named by --text-field"),
+        (["--gold-file", "{golds}"], "line 1: field 'id' must be an id of --gold-file {golds}; got 'a'"),
+        (["--gold-file", "{twice}"], "twice.jsonl, line 2: field 'id' must not repeat; got 'b' as in --gold-file {twice}, line 1"),
+    ],
+)
+def test_a_wrong_name_of_a_field_is_told_with_the_option_that_names_it(
+    words: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, [RIGHT])
+    files = {name: written(tmp_path, [{"id": "b", "gold": 1}] * count, f"{name}.jsonl") for name, count in (("golds", 1), ("twice", 2))}
+    assert expected.format(**files) in refusal(["--task", "gsm8k", str(path), *(word.format(**files) for word in words)], capsys)
+    assert "grade: fields are named of a file, which needs --task" in refusal([str(path), "--text-field", "x"], capsys)
+
+
+def test_the_first_rows_are_shown_as_they_are_read_and_cannot_control_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{**RIGHT, "id": number, "text": "\x1b[31mred [bold] " + "x" * 500, "finish_reason": "length"} for number in range(5)]
+    path = written(tmp_path, rows)
+    _, summary = graded("gsm8k", path, capsys)
+    lines = summary.splitlines()
+    assert lines[0].startswith(f"{path}, line 1: id 0, gold answer '18', text '\\x1b[31mred [bold] xxx")
+    assert lines[0].endswith("xxx', cut off")
+    assert [line.startswith(str(path)) for line in lines[:5]] == [True, True, True, False, False]
+    assert "\x1b" not in summary
+
+
 CHOICE = {"id": 0, "gold": "B", "text": "The answer is (B)", "options": ["A", "B"]}
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from cotexp.config import command_line
 from cotexp.settings.base import ConfigError
+from cotexp.teachers.reference import ReferenceTeacher
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,21 @@ def test_a_word_that_is_neither_flag_nor_setting_is_left_to_the_check_of_setting
 
 def test_texts_are_quoted_for_hydra() -> None:
     assert command_line.read_command(["name=1_0", "-m", "seed=0,1"]).words_for_hydra == ["-m", "name='1_0'", "seed=0,1"]
+
+
+def test_what_an_experiment_sets_for_its_own_teacher_is_left_out_and_said_if_another_one_has_no_such_setting(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing_yet: dict[type, type] = {}
+    for module in ("overrides", "sources"):
+        monkeypatch.setattr(f"cotexp.config.{module}.WIDER", nothing_yet)
+    words = ["experiment=morsd/weak_teacher", "teacher=reference", "plan=true"]
+    [one] = command_line.check_command_line(words, multirun=False)
+    assert one.teacher == ReferenceTeacher()
+    assert type(one.teacher) is ReferenceTeacher
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("cotexp: experiment=morsd/quickstart sets teacher.num_samples, teacher.temperature, ")
+    assert said.endswith(" for its own teacher, and teacher=reference has no such setting: left out")
+    for wrong in ("teacher.num_samples=2", "teacher.temperatur=1"):
+        with pytest.raises(ConfigError, match=f"^{wrong.partition('=')[0]} is not a setting"):
+            command_line.check_command_line([*words, wrong], multirun=False)

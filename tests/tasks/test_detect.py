@@ -57,7 +57,7 @@ def test_the_settings_that_are_found_read_the_file(kind: str, ending: str, tmp_p
     question, answer, answer_type, texts = KINDS[kind]
     path, made = tmp_path / f"it's all{ending}", [rows(kind, number) for number in range(8)]
     path.write_text(json.dumps(made) if ending == ".json" else "".join(json.dumps(row) + "\n" for row in made))
-    found = detect(path)
+    found = detect(str(path))
     assert found.teacher.get("teacher.text_field") == texts
     assert [found.task[f"task.{name}"] for name in ("question_field", "answer_field", "answer_type")] == [question, answer, answer_type]
     cli.main(["questions", "--detect", str(path)])
@@ -75,17 +75,17 @@ def test_a_file_without_questions_or_rows_is_refused_with_its_fields(tmp_path: P
     path = tmp_path / "a.jsonl"
     path.write_text('{"x": 1, "y": "z"}\n')
     with pytest.raises(ConfigError, match=r"no field looks like a question; fields here: x, y; name it by task\.question_field=FIELD"):
-        detect(path)
+        detect(str(path))
     path.write_text("")
     with pytest.raises(ConfigError, match="must hold at least one row"):
-        detect(path)
+        detect(str(path))
 
 
 @pytest.mark.parametrize("answer", ["Paris is the capital of France.", ["several", "texts"], {"a": 1}])
 def test_what_is_no_gold_answer_is_not_taken_for_one(answer: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"question": "Which city?", "answer": answer, "text": "It is Paris."}) + "\n")
-    assert not detect(path).task
+    assert not detect(str(path)).task
     cli.main(["questions", "--detect", str(path)])
     printed = capsys.readouterr().out
     assert "no field holds answers that can be graded; name it by task.answer_field=FIELD" in printed
@@ -138,7 +138,7 @@ def test_a_bad_row_is_named_and_leads_to_no_other_field(field: str, tmp_path: Pa
 def test_nothing_of_a_question_or_of_the_type_of_its_answers_is_lost(
     made: list[Any], question: str, answer: str, answer_type: str, tmp_path: Path
 ) -> None:
-    task = detect(write(tmp_path, made)).task
+    task = detect(str(write(tmp_path, made))).task
     assert [task[f"task.{name}"] for name in ("question_field", "answer_field", "answer_type")] == [question, answer, answer_type]
 
 
@@ -153,7 +153,7 @@ def test_nothing_of_a_question_or_of_the_type_of_its_answers_is_lost(
     ],
 )
 def test_letters_without_options_and_marks_of_answers_are_no_gold_answers(row: dict[str, Any], tmp_path: Path) -> None:
-    assert not detect(write(tmp_path, [row] * 3)).task
+    assert not detect(str(write(tmp_path, [row] * 3))).task
 
 
 def test_fields_that_are_named_replace_those_that_would_be_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,9 +211,18 @@ def test_thoughts_beside_the_text_of_a_batch_are_part_of_the_rationale(tmp_path:
     ],
 )
 def test_further_kinds_of_files(row: dict[str, Any], question: str | None, answer: str | None, texts: str | None, tmp_path: Path) -> None:
-    found = detect(write(tmp_path, [row] * 3))
+    found = detect(str(write(tmp_path, [row] * 3)))
     assert [found.task.get("task.question_field"), found.task.get("task.answer_field")] == [question, answer]
     assert found.teacher.get("teacher.text_field") == texts
+
+
+def test_of_many_gold_answers_some_are_graded_and_the_table_says_how_many(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cotexp.commands.questions.NUM_CHECKED", 3)
+    cli.main(["questions", "--detect", str(write(tmp_path, [rows("plain", number) for number in range(20)]))])
+    cells = [[cell.strip() for cell in line.split("│")[1:4]] for line in capsys.readouterr().out.splitlines() if line.startswith(("│ t", "│ v"))]
+    assert cells == [["train", "14", "3 of the 3 checked"], ["validation", "2", "2"], ["test", "4", "3 of the 3 checked"]]
 
 
 def write(folder: Path, made: list[Any]) -> Path:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from refusals import refusal
 
-from cotexp.tasks.rows import Row, labels_of, options_of, read_rows
+from cotexp.tasks.gold import read_gold
+from cotexp.tasks.rows import PLAIN, Row, labels_of, options_of, read_rows
 
 
 def rows(path: Path) -> list[Row]:
@@ -159,3 +160,15 @@ def test_a_cell_may_hold_a_long_chain_of_thought(tmp_path: Path) -> None:
 def test_an_object_around_the_rows_is_refused_with_the_form_that_is_read(tmp_path: Path) -> None:
     expected = "each line must be one JSON object, or the file one array of them"
     assert expected in refusal(lambda: rows(written(tmp_path, "a.json", '{\n "data": [{"a": 1}]\n}')))
+
+
+@pytest.mark.parametrize("answer_type", ["integer", "decimal"])
+@pytest.mark.parametrize("answer", [0, 7, -7, "0", "72", "-18", "1234567", 999999999999999, "-999999999999999", 10**6, "1000"])
+def test_a_plain_integer_is_read_at_once_and_as_every_answer_is(answer: Any, answer_type: Any) -> None:
+    assert PLAIN.fullmatch(str(answer))
+    assert Row({"answer": answer}, "here").gold("answer", answer_type) == read_gold(answer, answer_type)
+
+
+@pytest.mark.parametrize("answer", [True, "007", "-0", "1.0", "1,000", "72 apples", "1e3", "١٢", 10**15])
+def test_what_is_no_plain_integer_is_left_to_the_reader_of_answers(answer: Any) -> None:
+    assert not PLAIN.fullmatch(str(answer))
