@@ -6,8 +6,8 @@ The tree depends only on the files under outputs/. It contains no time and no ra
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -115,13 +115,17 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One picture in two formats; `description` is its text for readers who cannot see it."""
+    """One picture in two formats; `description` is its text for readers who cannot see it.
+
+    `at_width` draws it anew for a width in inches, a size of text in points and a format: svg or pdf. A figure without it has one size.
+    """
 
     name: str
     title: str
     description: str
     png: bytes
     svg: bytes
+    at_width: Callable[[float, float, str], bytes] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
