@@ -114,11 +114,13 @@ def _report(options: argparse.Namespace) -> None:
         options=ReportOptions(
             baseline=options.baseline,
             mode=options.mode,
+            columns=tuple(options.columns),
             only=tuple(options.runs),
             overrides=tuple(name for name in options.names if "=" in name),
         ),
         formats=formats_of(options.format),
         folder=options.output,
+        paper=options.paper,
     )
 
 
@@ -127,7 +129,12 @@ def _forecast(options: argparse.Namespace) -> None:
     from cotexp.commands.report import formats_of
 
     forecast_experiments(
-        options.names, outputs=options.outputs, candidates=options.candidates, formats=formats_of(options.format), folder=options.output
+        options.names,
+        outputs=options.outputs,
+        candidates=options.candidates,
+        formats=formats_of(options.format),
+        folder=options.output,
+        paper=options.paper,
     )
 
 
@@ -135,7 +142,7 @@ def _elasticity(options: argparse.Namespace) -> None:
     from cotexp.commands.elasticity import show_elasticity
     from cotexp.commands.report import formats_of
 
-    show_elasticity(options.runs, outputs=options.outputs, formats=formats_of(options.format), folder=options.output)
+    show_elasticity(options.runs, outputs=options.outputs, formats=formats_of(options.format), folder=options.output, paper=options.paper)
 
 
 def _fetch(options: argparse.Namespace) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cotexp.commands import declared_reports
 from cotexp.extensions import named
 from cotexp.report import build, terminal
 from cotexp.report.document import Report
+from cotexp.report.papers import PAPERS, USUAL
 from cotexp.settings.base import ConfigError, broken_path, shortened, suggestion
 
 FORMATS = {
@@ -21,14 +23,20 @@ FORMATS = {
 
 
 def report_experiments(
-    names: Sequence[str], *, outputs: Path, options: build.ReportOptions | None = None, formats: Sequence[str] = ("md",), folder: Path | None = None
+    names: Sequence[str],
+    *,
+    outputs: Path,
+    options: build.ReportOptions | None = None,
+    formats: Sequence[str] = ("md",),
+    folder: Path | None = None,
+    paper: str = USUAL,
 ) -> None:
-    """Print a report and write it in these formats to `folder`, by default OUTPUTS/reports/NAME.
+    """Print a report and write it in these formats to `folder`, by default OUTPUTS/reports/NAME; tables and figures fit the style `paper`.
 
     Raises: ConfigError for an experiment without a finished run, or an unknown mode or baseline.
     """
     target = folder or target_of(names, outputs)
-    publish(declared_reports.make(names, outputs, options or build.ReportOptions()), formats, target)
+    publish(declared_reports.make(names, outputs, options or build.ReportOptions()), formats, target, paper)
 
 
 def target_of(names: Sequence[str], outputs: Path, below: str = "") -> Path:
@@ -41,8 +49,14 @@ def target_of(names: Sequence[str], outputs: Path, below: str = "") -> Path:
     return outputs / "reports" / name / below
 
 
-def publish(report: Report, formats: Sequence[str], target: Path) -> None:
-    """Print a report and write it in these formats to the folder `target`."""
+def publish(report: Report, formats: Sequence[str], target: Path, paper: str = USUAL) -> None:
+    """Print a report and write it in these formats to the folder `target`; its tables and figures fit this style of paper.
+
+    Raises: ConfigError for an unknown style.
+    """
+    if paper not in PAPERS:
+        raise ConfigError(f"report: --paper must be one of {', '.join(PAPERS)}; got {paper!r}{suggestion(paper, list(PAPERS))}")
+    report = replace(report, paper=paper)
     terminal.show_report(report)
     reports = []
     for format_name in formats:

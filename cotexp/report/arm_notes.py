@@ -20,11 +20,25 @@ def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
     if any(row.against for row in rows):
         yield from _tests(rows)
     yield (
-        "Bold: the best accuracy and those that a paired test cannot distinguish from it; the same for tokens, among arms that are not less "
-        "accurate than the baseline beyond noise. Nothing is bold if the test distinguishes no arm."
+        "Bold, among fine-tuned arms: the best accuracy and those that a paired test cannot distinguish from it; the same for tokens, among those "
+        "that are not less accurate than the baseline beyond noise. Nothing is bold if the test distinguishes no arm."
     )
     yield from _unequal(measured)
     yield from costs.equality(rows)
+
+
+def caption(rows: Sequence[ArmRow], *, has_bold: bool) -> str:
+    """What the caption of the table must say: sample and baseline, what the intervals hold, and the marks that occur."""
+    measured = [row for row in rows if row.answers]
+    if not measured:
+        return ""
+    over = "seeds and questions" if any(len(row.seeds) > 1 for row in measured) else "questions (one seed)"
+    sentences = [_sample(rows, measured), f"In brackets: 95 % intervals over {over}."]
+    if has_bold:
+        sentences.append("Bold: the best fine-tuned arm and those that a paired test cannot distinguish from it.")
+    if any(row.within_noise for row in rows):
+        sentences.append("≈: within noise.")
+    return " ".join(sentences)
 
 
 def _sample(rows: Sequence[ArmRow], measured: Sequence[ArmRow]) -> str:

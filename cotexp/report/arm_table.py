@@ -36,6 +36,7 @@ def make_table(name: str, title: str, rows: Sequence[ArmRow], columns: Sequence[
         title=title,
         columns=tuple(filled.column for filled in shown),
         rows=tuple(_row(row, shown, bold) for row in rows),
+        caption=arm_notes.caption(rows, has_bold=any(bold[filled.column.name] for filled in shown if filled.column.name in bold)),
         notes=(*arm_notes.notes(rows), *costs.notes([row for row in rows if row.answers], [filled.column.name for filled in shown])),
     )
 
@@ -130,7 +131,7 @@ def _p_value(value: float | None) -> Cell:
 
 
 def _deviation(row: ArmRow) -> Cell:
-    return Cell(text="one seed") if len(row.seeds) == 1 else _percent(_number(row.over_seeds.deviation) if row.over_seeds else None)
+    return Cell(text="n = 1") if len(row.seeds) == 1 else _percent(_number(row.over_seeds.deviation) if row.over_seeds else None)
 
 
 def _number(value: float) -> float | None:

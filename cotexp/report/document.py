@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from cotexp.report.papers import USUAL
+
 NOISE = " ≈"
 """Follows the text of a difference that may be chance."""
 
@@ -103,7 +105,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """`notes` belong only to this table. Texts may hold `code` between backticks."""
+    """`notes` belong only to this table; `caption` has what a paper must say below it, in short. Texts may hold `code` between backticks."""
 
     name: str
     title: str
@@ -111,6 +113,7 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     row_title: str = "arm"
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +133,9 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`name` is the name under which it was requested. `left_out` has a line for each group of runs that the report excludes."""
+    """`name` is the name under which it was requested. `left_out` has a line for each group of runs that the report excludes. `paper` is the
+    style of paper, one of PAPERS, that tables and figures are made to fit.
+    """
 
     name: str
     title: str
@@ -139,6 +144,7 @@ class Report:
     footnotes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     runs: tuple[UsedRun, ...] = ()
+    paper: str = USUAL
 
     @property
     def gaps(self) -> list[Gap]:

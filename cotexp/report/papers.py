@@ -10,7 +10,8 @@ CENTIMETRES = 2.54
 
 
 class Paper(NamedTuple):
-    """`column` and `text` are widths in inches, `points` is the size of text in a figure, one less than that of a caption.
+    """`column` and `text` are widths in inches, `points` is the size of text in a figure, one less than that of a caption, and `body` that
+    of the paper's text.
 
     A style with one column has the width of two figures side by side in place of a column's.
     """
@@ -18,6 +19,7 @@ class Paper(NamedTuple):
     column: float
     text: float
     points: float
+    body: int
     num_columns: int = 2
 
     @property
@@ -27,10 +29,10 @@ class Paper(NamedTuple):
 
 
 PAPERS = {
-    "acl": Paper(7.7 / CENTIMETRES, 16.0 / CENTIMETRES, 9.0),
-    "icml": Paper(3.25, 6.75, 8.0),
-    "neurips": Paper(2.65, 5.5, 9.0, 1),
-    "iclr": Paper(2.65, 5.5, 9.0, 1),
+    "acl": Paper(7.7 / CENTIMETRES, 16.0 / CENTIMETRES, 9.0, 11),
+    "icml": Paper(3.25, 6.75, 8.0, 10),
+    "neurips": Paper(2.65, 5.5, 9.0, 10, 1),
+    "iclr": Paper(2.65, 5.5, 9.0, 10, 1),
 }
 """ACL, EMNLP, NAACL and Findings: A4 with margins of 2.5 cm and 0.6 cm between the columns. Source: acl.sty, github.com/acl-org/acl-style-files.
 ICML: text of 6.75 in, 0.25 in between the columns, captions of 9 pt. Source: icml2024.sty, media.icml.cc/Conferences/ICML2024/Styles.
