@@ -46,7 +46,7 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
             "Accuracy against training rationales",
             "Accuracy of each arm with its 95 % interval over the number of rationales that it was trained on.",
             draw,
-            9.0,
+            7.5,
         )
     ]
 

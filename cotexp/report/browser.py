@@ -34,8 +34,8 @@ LONGEST_TEXT = 12_000
 class Browser:
     """What a page embeds, ready for JSON: examples refer to runs, questions and texts by number.
 
-    An example's `link` is the same in every page that shows it. A text is a string, or the pieces [change, text] of its difference to the text before it. `counts` says for every run and kind how many
-    examples are shown, of how many there are.
+    An example's `link` is the same in every page that shows it. A text is a string, or the pieces [change, text] of its difference to the text
+    before it. `counts` says for every run and kind how many examples are shown, of how many there are. `keys` are the runs' keys.
     """
 
     runs: list[str] = field(default_factory=list)

@@ -81,14 +81,14 @@ def drawings(rationales: Sequence[Scored], shown: tuple[str, str]) -> Iterator[D
         "Rationale difficulty by teacher",
         "Distribution of rationale difficulty of correct and of wrong rationales, a row for each teacher.",
         lambda figure: draw_by_source(figure, rationales, shown),
-        11.0,
+        9.0,
     )
     yield Drawing(
         "difficulty_by_length",
         "Rationale difficulty against length",
         "Rationale difficulty over the tokens of a rationale, a point for each, with running medians of correct and of wrong ones.",
         lambda figure: draw_by_length(figure, rationales, shown),
-        11.0,
+        9.0,
     )
 
 

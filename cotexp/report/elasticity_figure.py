@@ -29,7 +29,7 @@ def drawing(answers: Mapping[int, Sequence[Prediction]], without: Sequence[Predi
         "its 95 % interval and its smallest value, and of each question; on the dotted diagonal an answer would be as long as its budget. Right: "
         f"accuracy over all {len(curves)} questions with its 95 % interval.",
         lambda figure: _draw(figure, answers, without, curves, whole),
-        9.0,
+        7.5,
     )
 
 

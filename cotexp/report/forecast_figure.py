@@ -24,7 +24,7 @@ def against_truth(validated: Sequence[Validated]) -> Figure:
             "Forecast against truth",
             "Accuracy and tokens of each fine-tuned model against the forecast without its compressed training set.",
             draw,
-            9.5,
+            8.0,
         )
     )
 

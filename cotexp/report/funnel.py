@@ -101,7 +101,7 @@ def drawings(of_arm: Mapping[str, list[Step]]) -> Iterator[Drawing]:
         "What each filter kept and dropped",
         "How many training rationales each filter kept and dropped.",
         lambda figure: _panels(figure, shown),
-        8.0 if len(shown) == 1 else 12.0,
+        6.5 if len(shown) == 1 else 9.0,
     )
 
 

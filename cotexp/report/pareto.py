@@ -49,7 +49,7 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
             "Accuracy against tokens",
             "Accuracy of each arm with its 95 % interval over the mean tokens of its answers; a line joins the arms that no other beats in both.",
             draw,
-            9.0,
+            7.5,
         )
     ]
 

@@ -128,7 +128,7 @@ def drawings(found: Sequence[Table]) -> list[Drawing]:
     if not found:
         return []
     about = "Accuracy with its 95 % interval in groups of questions: by steps of the solution, tokens of the base model's chain, and its answer."
-    return [Drawing("accuracy_by_difficulty", "Accuracy by difficulty", about, lambda figure: _draw(figure, found), 4.0 * max(2, len(found)))]
+    return [Drawing("accuracy_by_difficulty", "Accuracy by difficulty", about, lambda figure: _draw(figure, found), 3.6 * max(2, len(found)))]
 
 
 def _draw(figure: Any, found: Sequence[Table]) -> None:

@@ -96,7 +96,7 @@ def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
         "Where and why rounds stopped",
         "How many training chains stopped in which round, and for which reason.",
         lambda figure: _stops(figure, distinct[0].stops) if len(distinct) == 1 else _stops_of_sets(figure, distinct[:MOST_SETS]),
-        6.0 if len(distinct) == 1 else 9.0,
+        6.0 if len(distinct) == 1 else 7.5,
     )
     measured = [compressed for compressed in shown if any(value is not None for value in compressed.perplexities)]
     if measured:
@@ -106,7 +106,7 @@ def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
             "Tokens kept after each round over those of the chain as written, and perplexity of each round's texts given the question under the "
             "model before fine-tuning.",
             lambda figure: _ratio_and_perplexity(figure, measured),
-            9.0,
+            7.5,
         )
 
 

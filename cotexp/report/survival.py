@@ -163,7 +163,7 @@ def drawings(found: BySet) -> Iterator[Drawing]:
     about = "Share of the calculations and numbers of a chain that each round's texts still hold, and of texts that still state the answer"
     if measured:
         about += "; perplexity of the chain's own answer after them, under the model before fine-tuning"
-    yield Drawing("survival_per_round", "What a round keeps", f"{about}.", partial(_draw, rounds=rounds, measured=measured), 9.0 if measured else 6.0)
+    yield Drawing("survival_per_round", "What a round keeps", f"{about}.", partial(_draw, rounds=rounds, measured=measured), 7.5 if measured else 6.0)
 
 
 def _draw(figure: Any, rounds: BySet, measured: BySet) -> None:

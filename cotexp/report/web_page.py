@@ -23,6 +23,7 @@ from cotexp.report import browser, latex
 from cotexp.report.document import NOISE, Figure, Report, Row, UsedRun
 from cotexp.report.long_csv import table_csv
 from cotexp.report.papers import PAPERS, Paper
+from cotexp.report.short_names import short_names, shortened
 from cotexp.visible import visible_lines
 
 LARGEST_SVG = 400_000
@@ -46,6 +47,8 @@ def html(report: Report) -> str:
         "narrow": lambda figure: _narrow(figure, PAPERS[report.paper]),
         "is_gap": _is_gap,
         "breakable": _breakable,
+        "names": lambda table: short_names(row.label for row in table.rows),
+        "short": shortened,
         "latex": lambda table: "\n".join(latex.table_files(report, table).values()),
         "csv": table_csv,
     }

@@ -27,7 +27,7 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
             f"For each arm the questions on which it is better and those on which it is worse than the baseline ({against}), and the difference in "
             "accuracy with its 95 % interval.",
             lambda figure: _draw(figure, shown),
-            9.0,
+            7.5,
         )
     ]
 

@@ -105,7 +105,7 @@ def test_one_seed_is_compared_by_mcnemar_and_has_wilsons_interval(tmp_path: Path
 def test_an_arm_with_one_seed_among_arms_with_several_says_so(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(outputs, "k3", "1" * 32 + "0" * 8, selection={**MORSD, "k": 3})
     rows = report(outputs)
-    assert rows["selection=morsd, selection.k=3"]["sd over seeds"] == "one seed"
+    assert rows["selection=morsd, selection.k=3"]["sd over seeds"] == "n = 1"
     assert rows["selection=random"]["sd over seeds"] == "7.1"
     assert "One seed: selection=morsd, selection.k=3. Without a second one" in capsys.readouterr().out
 
