@@ -7,7 +7,8 @@ gives are those at a text of 10 points; `inches` converts them.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -110,6 +111,13 @@ def _at_width(drawing: Drawing, width: float, points: float, form: str) -> bytes
 
 def _rendered(drawing: Drawing, width: float, points: float, forms: Sequence[str]) -> list[bytes]:
     """The drawing in each form, `width` inches wide with a text of `points`."""
+    with drawn(drawing, width, points) as figure:
+        return [_saved(figure, form) for form in forms]
+
+
+@contextmanager
+def drawn(drawing: Drawing, width: float, points: float) -> Iterator[Any]:
+    """The drawing as a figure of matplotlib, within its style."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -121,9 +129,8 @@ def _rendered(drawing: Drawing, width: float, points: float, forms: Sequence[str
         drawing.draw(figure)
         _show_as_is(figure)
         _wrap_labels(figure)
-        contents = [_saved(figure, form) for form in forms]
+        yield figure
         plt.close(figure)
-    return contents
 
 
 NO_DATES: dict[str, dict[str, None]] = {
