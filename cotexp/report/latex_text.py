@@ -84,8 +84,8 @@ def _sign(sign: str) -> str:
 
 
 def width(text: str, points: float, *, bold: bool = False) -> float:
-    """Points that a line of text takes at most."""
-    return points * sum(map(_width, " ".join(visible_lines(text).split()))) * (BOLD if bold else 1.0)
+    """Points that a line of text takes at most. The fonts for small sizes are wider."""
+    return points * (1 + 0.045 * max(0.0, 9.5 - points)) * sum(map(_width, " ".join(visible_lines(text).split()))) * (BOLD if bold else 1.0)
 
 
 def _width(sign: str) -> float:
