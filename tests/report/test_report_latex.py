@@ -104,7 +104,7 @@ def test_minus_signs_are_no_hyphens() -> None:
         (["accuracy", "tokens"], ["full", "short"], "acl", "table", 1),
         (["accuracy", "tokens"], LONG_NAMES, "acl", "table*", 1),
         ([*USUAL], ["full", "short"], "acl", "table*", 2),
-        ([*USUAL, *costs.ORDER], ["full", "short"], "acl", "table*", 3),
+        ([*USUAL, *costs.ORDER], ["full", "short"], "acl", "table*", 4),
         (["accuracy", "tokens"], ["full", "short"], "neurips", "table", 1),
         ([*USUAL], ["full", "short"], "neurips", "table", 2),
     ],
