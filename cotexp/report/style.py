@@ -124,7 +124,8 @@ def drawn(drawing: Drawing, width: float, points: float) -> Iterator[Any]:
     import matplotlib.pyplot as plt
 
     lengths = {name: length * points / POINTS for name, length in LENGTHS.items()}
-    with plt.rc_context({**STYLE, **lengths, "font.size": points}):  # type: ignore[arg-type]  # its names are literals of one large type
+    settings: Any = {**STYLE, **lengths, "font.size": points}  # its names are literals of one large type
+    with plt.rc_context(settings):
         figure = plt.figure(figsize=(width, inches(3.8)), layout="constrained")
         drawing.draw(figure)
         _show_as_is(figure)

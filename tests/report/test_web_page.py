@@ -320,7 +320,7 @@ def test_a_table_is_copied_as_latex_and_as_csv(page: Chrome) -> None:
     for name in ("LaTeX", "CSV"):
         page.find_element("xpath", f"//button[.='Copy as {name}']").click()
         copied[name] = page.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
-    assert r"\begin{table}[tbp]" in copied["LaTeX"]
+    assert r"\begin{table*}[tbp]" in copied["LaTeX"]
     assert r"ten & \textbf{9.5 (9 to 10)} & 100 \\" in copied["LaTeX"]
     assert copied["CSV"].splitlines()[:2] == ["arm,accuracy,tokens", "ten,9.5,100"]
 
