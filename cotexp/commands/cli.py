@@ -105,7 +105,7 @@ def _clean(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from cotexp.commands.report import formats_of, report_experiments
+    from cotexp.commands.report import formats_of, paper_of, report_experiments
     from cotexp.report.build import ReportOptions
 
     report_experiments(
@@ -120,13 +120,13 @@ def _report(options: argparse.Namespace) -> None:
         ),
         formats=formats_of(options.format),
         folder=options.output,
-        paper=options.paper,
+        paper=paper_of(options.paper),
     )
 
 
 def _forecast(options: argparse.Namespace) -> None:
     from cotexp.commands.forecast import forecast_experiments
-    from cotexp.commands.report import formats_of
+    from cotexp.commands.report import formats_of, paper_of
 
     forecast_experiments(
         options.names,
@@ -134,15 +134,15 @@ def _forecast(options: argparse.Namespace) -> None:
         candidates=options.candidates,
         formats=formats_of(options.format),
         folder=options.output,
-        paper=options.paper,
+        paper=paper_of(options.paper),
     )
 
 
 def _elasticity(options: argparse.Namespace) -> None:
     from cotexp.commands.elasticity import show_elasticity
-    from cotexp.commands.report import formats_of
+    from cotexp.commands.report import formats_of, paper_of
 
-    show_elasticity(options.runs, outputs=options.outputs, formats=formats_of(options.format), folder=options.output, paper=options.paper)
+    show_elasticity(options.runs, outputs=options.outputs, formats=formats_of(options.format), folder=options.output, paper=paper_of(options.paper))
 
 
 def _fetch(options: argparse.Namespace) -> None:

@@ -54,9 +54,7 @@ def publish(report: Report, formats: Sequence[str], target: Path, paper: str = U
 
     Raises: ConfigError for an unknown style.
     """
-    if paper not in PAPERS:
-        raise ConfigError(f"report: --paper must be one of {', '.join(PAPERS)}; got {paper!r}{suggestion(paper, list(PAPERS))}")
-    report = replace(report, paper=paper)
+    report = replace(report, paper=paper_of(paper))
     terminal.show_report(report)
     reports = []
     for format_name in formats:
@@ -67,6 +65,13 @@ def publish(report: Report, formats: Sequence[str], target: Path, paper: str = U
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
     print(f"Report: {', '.join(reports)}")
+
+
+def paper_of(name: str) -> str:
+    """The name of a style of paper. Raises: ConfigError for an unknown one."""
+    if name not in PAPERS:
+        raise ConfigError(f"report: --paper must be one of {', '.join(PAPERS)}; got {name!r}{suggestion(name, list(PAPERS))}")
+    return name
 
 
 def formats_of(text: str) -> list[str]:
