@@ -106,17 +106,24 @@ def read(table: TableName, *patterns: str, outputs: Place = OUTPUTS) -> DataFram
 
 
 def write_report(
-    *names: str, formats: str = "md", outputs: Place = OUTPUTS, folder: Place | None = None, config_dir: Place | None = None
+    *names: str,
+    formats: str = "md",
+    paper: str | None = None,
+    outputs: Place = OUTPUTS,
+    folder: Place | None = None,
+    config_dir: Place | None = None,
 ) -> WrittenReport:
     """Print and write the report `cotexp report NAMES`. Returns its files and its figures by name, which a notebook shows.
 
     `names` are a declared report, with settings of its sweep, or experiments. `formats` are md, latex, csv and html, joined by commas, or all.
-    Raises: ConfigError for an unknown name, format or setting, or an experiment without a finished run.
+    `paper` is the style that tables and figures of latex fit, as of `cotexp report --paper`.
+    Raises: ConfigError for an unknown name, format, style or setting, or an experiment without a finished run.
     """
     with _at_work(config_dir):
         from cotexp.commands import declared_reports
         from cotexp.commands.report import formats_of, report_experiments
         from cotexp.report.build import ReportOptions
+        from cotexp.report.papers import USUAL
         from cotexp.settings.base import ConfigError
 
         experiments = [name for name in names if "=" not in name]
@@ -125,7 +132,9 @@ def write_report(
         declared_reports.grid.cache_clear()  # settings files may have changed since the last call
         options = ReportOptions(overrides=tuple(name for name in names if "=" in name))
         target = Path(folder) if folder is not None else None
-        return report_experiments(experiments, outputs=Path(outputs), options=options, formats=formats_of(formats), folder=target)
+        return report_experiments(
+            experiments, outputs=Path(outputs), options=options, formats=formats_of(formats), folder=target, paper=paper or USUAL
+        )
 
 
 def export(run: str | Result, folder: Place, *, dtype: str = "float32", outputs: Place = OUTPUTS) -> Path:

@@ -56,7 +56,7 @@ def write_run(
         "evaluation": {"modes": list(of_task), "batch_size": 8},
         **settings,
     }
-    metrics = {"selection/num_kept": num_kept, "selection/num_tokens": 60 * num_kept}
+    metrics = {"selection/num_kept": num_kept, "selection/num_tokens": 60 * num_kept, "training/num_steps": 10}
     wanted = {task: [f"{task}-{number}/0" for number in range(len(marks))] for task, marks in of_task[mode].items()}
     for file, content in (("settings", own_settings), ("stages", stages), ("metrics", metrics), ("questions", {"test": wanted})):
         (folder / f"{file}.json").write_text(json.dumps(content))

@@ -89,6 +89,12 @@ def _made() -> tuple[_Parser, list[str]]:
 
 def _add_formats(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", default="md", metavar="FORMATS", help="md, latex, csv, html, several joined by commas, or all (default md)")
+    parser.add_argument(
+        "--paper",
+        default="acl",
+        metavar="STYLE",
+        help="acl, icml, neurips or iclr: the paper whose column and text the tables and the PDF of --format latex fit (default acl, also for EMNLP)",
+    )
 
 
 def _add_outputs(command: argparse.ArgumentParser) -> None:
@@ -242,6 +248,14 @@ def _add_report(add: AddParser) -> None:
         "(default: what the runs declare as their baseline, or random over all, or the first)",
     )
     report.add_argument("--mode", choices=MODES, help="evaluated mode (default: as declared, or each run's last)")
+    report.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="columns of the tables, in order (default: as declared, or the usual ones): seeds, accuracy, tokens, ratio, difference, p, flops, ..., "
+        "accuracy:TASK, or any number of metrics.json such as compression/num_rounds_mean; docs/reports.md lists them",
+    )
     _add_formats(report)
     report.add_argument("--output", type=_path, metavar="DIR", help="folder to write to (default OUTPUTS/reports/NAME)")
     _add_outputs(report)

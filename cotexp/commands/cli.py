@@ -124,7 +124,7 @@ def _clean(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from cotexp.commands.report import formats_of, report_experiments
+    from cotexp.commands.report import formats_of, paper_of, report_experiments
     from cotexp.report.build import ReportOptions
 
     report_experiments(
@@ -133,28 +133,35 @@ def _report(options: argparse.Namespace) -> None:
         options=ReportOptions(
             baseline=options.baseline,
             mode=options.mode,
+            columns=tuple(options.columns),
             only=tuple(options.runs),
             overrides=tuple(name for name in options.names if "=" in name),
         ),
         formats=formats_of(options.format),
         folder=options.output,
+        paper=paper_of(options.paper),
     )
 
 
 def _forecast(options: argparse.Namespace) -> None:
     from cotexp.commands.forecast import forecast_experiments
-    from cotexp.commands.report import formats_of
+    from cotexp.commands.report import formats_of, paper_of
 
     forecast_experiments(
-        options.names, outputs=options.outputs, candidates=options.candidates, formats=formats_of(options.format), folder=options.output
+        options.names,
+        outputs=options.outputs,
+        candidates=options.candidates,
+        formats=formats_of(options.format),
+        folder=options.output,
+        paper=paper_of(options.paper),
     )
 
 
 def _elasticity(options: argparse.Namespace) -> None:
     from cotexp.commands.elasticity import show_elasticity
-    from cotexp.commands.report import formats_of
+    from cotexp.commands.report import formats_of, paper_of
 
-    show_elasticity(options.runs, outputs=options.outputs, formats=formats_of(options.format), folder=options.output)
+    show_elasticity(options.runs, outputs=options.outputs, formats=formats_of(options.format), folder=options.output, paper=paper_of(options.paper))
 
 
 def _fetch(options: argparse.Namespace) -> None:

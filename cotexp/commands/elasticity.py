@@ -7,10 +7,11 @@ from pathlib import Path
 
 from cotexp.commands.report import publish, target_of
 from cotexp.report import elasticity
+from cotexp.report.papers import USUAL
 from cotexp.settings.base import ConfigError
 
 
-def show_elasticity(names: Sequence[str], *, outputs: Path, formats: Sequence[str] = ("md",), folder: Path | None = None) -> None:
+def show_elasticity(names: Sequence[str], *, outputs: Path, formats: Sequence[str] = ("md",), folder: Path | None = None, paper: str = USUAL) -> None:
     """Print and write the report on the runs that these names or patterns fit, and a line per question in questions.csv.
 
     Raises: ConfigError if there is no finished run, or no two runs differ in the budget alone.
@@ -20,7 +21,7 @@ def show_elasticity(names: Sequence[str], *, outputs: Path, formats: Sequence[st
         report, files = elasticity.make(names, outputs)
     except ConfigError as error:
         raise ConfigError(*(problem.replace("report: ", "elasticity: ", 1) for problem in error.problems)) from None
-    publish(report, formats, target)
+    publish(report, formats, target, paper)
     for name, content in files.items():
         (target / name).write_bytes(content)
     print(f"Questions: {', '.join(str(target / name) for name in files)}")

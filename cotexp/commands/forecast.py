@@ -17,11 +17,18 @@ from cotexp.report.arms import labels
 from cotexp.report.expected_runs import GridPoint, expected_of, place_of
 from cotexp.report.finished_runs import Flat, listed
 from cotexp.report.forecast import Configuration
+from cotexp.report.papers import USUAL
 from cotexp.settings.base import RunFailed
 
 
 def forecast_experiments(
-    names: Sequence[str], *, outputs: Path, candidates: Sequence[str] = (), formats: Sequence[str] = ("md",), folder: Path | None = None
+    names: Sequence[str],
+    *,
+    outputs: Path,
+    candidates: Sequence[str] = (),
+    formats: Sequence[str] = ("md",),
+    folder: Path | None = None,
+    paper: str = USUAL,
 ) -> None:
     """Print and write how well finished runs predict each other, and rank the points of `candidates` that are not fine-tuned yet.
 
@@ -34,7 +41,7 @@ def forecast_experiments(
     comparable = forecast_data.find(list(dict.fromkeys(names)), outputs)
     configurations, refused = look_up(points, outputs, comparable.runs[0].conditions)
     report = forecast.make(list(dict.fromkeys(names)), comparable, configurations, refused)
-    publish(report, formats, target)
+    publish(report, formats, target, paper)
 
 
 def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tuple[list[Configuration], list[str]]:

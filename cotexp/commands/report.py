@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cotexp.commands import declared_reports
 from cotexp.extensions import named
 from cotexp.report import build, terminal
 from cotexp.report.document import Figure, Report
+from cotexp.report.papers import PAPERS, USUAL
 from cotexp.settings.base import ConfigError, broken_path, shortened, suggestion
 
 FORMATS = {
@@ -22,14 +23,20 @@ FORMATS = {
 
 
 def report_experiments(
-    names: Sequence[str], *, outputs: Path, options: build.ReportOptions | None = None, formats: Sequence[str] = ("md",), folder: Path | None = None
+    names: Sequence[str],
+    *,
+    outputs: Path,
+    options: build.ReportOptions | None = None,
+    formats: Sequence[str] = ("md",),
+    folder: Path | None = None,
+    paper: str = USUAL,
 ) -> WrittenReport:
-    """Print a report and write it in these formats to `folder`, by default OUTPUTS/reports/NAME.
+    """Print a report and write it in these formats to `folder`, by default OUTPUTS/reports/NAME; tables and figures fit the style `paper`.
 
     Raises: ConfigError for an experiment without a finished run, or an unknown mode or baseline.
     """
     target = folder or target_of(names, outputs)
-    return publish(declared_reports.make(names, outputs, options or build.ReportOptions()), formats, target)
+    return publish(declared_reports.make(names, outputs, options or build.ReportOptions()), formats, target, paper)
 
 
 def target_of(names: Sequence[str], outputs: Path, below: str = "") -> Path:
@@ -51,8 +58,12 @@ class WrittenReport:
     figures: dict[str, Figure]
 
 
-def publish(report: Report, formats: Sequence[str], target: Path) -> WrittenReport:
-    """Print a report and write it in these formats to the folder `target`."""
+def publish(report: Report, formats: Sequence[str], target: Path, paper: str = USUAL) -> WrittenReport:
+    """Print a report and write it in these formats to the folder `target`; its tables and figures fit this style of paper.
+
+    Raises: ConfigError for an unknown style.
+    """
+    report = replace(report, paper=paper_of(paper))
     terminal.show_report(report)
     reports = []
     for format_name in formats:
@@ -64,6 +75,13 @@ def publish(report: Report, formats: Sequence[str], target: Path) -> WrittenRepo
             path.write_bytes(content)
     print(f"Report: {', '.join(map(str, reports))}")
     return WrittenReport(report, reports, {each.name: each for each in report.figures})
+
+
+def paper_of(name: str) -> str:
+    """The name of a style of paper. Raises: ConfigError for an unknown one."""
+    if name not in PAPERS:
+        raise ConfigError(f"report: --paper must be one of {', '.join(PAPERS)}; got {name!r}{suggestion(name, list(PAPERS))}")
+    return name
 
 
 def formats_of(text: str) -> list[str]:

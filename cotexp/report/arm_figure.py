@@ -9,8 +9,10 @@ from typing import Any
 
 from cotexp.report import side_labels
 from cotexp.report.arm_rows import ArmRow
-from cotexp.report.style import COLOURS, Drawing
+from cotexp.report.style import COLOURS, Drawing, inches, legend_below
 
+LEAST, ROOM = 2.6, 0.6
+"""Inches at a text of 10 points: the least height of the axes, and the name of the axis."""
 NEAR = 0.05
 """Share of the axis. Points closer than this are drawn side by side at this distance."""
 TICK_DISTANCE = 0.12
@@ -22,15 +24,21 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
     shown = [row for row in rows if row.answers and row.num_rationales]
     if len({row.num_rationales for row in shown}) < 2 and not any(row.is_selected for row in shown):
         return []
-    labels = side_labels.Labels([f"{row.label}: {row.accuracy:.1%}" for row in shown])
-    height = max(3.0, labels.inches)
+    bases = [row for row in rows if row.answers and not row.arm]
 
     def draw(figure: Any) -> None:
+        labels = side_labels.Labels(figure, [f"{row.label}: {100 * row.accuracy:.1f} %" for row in (*shown, *bases)])
+        height = max(inches(LEAST), labels.inches)
+        figure.set_figheight(height + inches(ROOM))
         axes = figure.subplots()
         places = _draw_points(axes, shown)
-        _draw_bases(axes, rows)
-        labels.draw(axes, list(zip(places, (100 * row.accuracy for row in shown), strict=True)), height)
-        _draw_legend(figure, shown)
+        for row in bases:
+            axes.axhline(100 * row.accuracy, color=COLOURS["grey"], linewidth=inches(1.0), linestyle="--", zorder=0)
+        ends = [axes.get_xlim()[1]] * len(bases)
+        points = list(zip((*places, *ends), (100 * row.accuracy for row in (*shown, *bases)), strict=True))
+        labels.draw(axes, points, height, [*["black"] * len(shown), *[COLOURS["grey"]] * len(bases)])
+        over = "seeds and questions" if any(len(row.seeds) > 1 for row in rows) else "questions"
+        legend_below(figure, [*labels.key, *_legend(shown)], title=f"bar: 95 % interval over {over}")
 
     return [
         Drawing(
@@ -38,7 +46,7 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
             "Accuracy against training rationales",
             "Accuracy of each arm with its 95 % interval over the number of rationales that it was trained on.",
             draw,
-            (9.0, height + 1.4),
+            7.5,
         )
     ]
 
@@ -52,20 +60,21 @@ def _draw_points(axes: Any, rows: Sequence[ArmRow]) -> list[float]:
     for row, place in zip(rows, places, strict=True):
         colour = COLOURS["orange" if row.is_baseline else "blue"]
         filled = row.is_baseline or (row.against is not None and not row.within_noise)
-        axes.plot([place, place], [100 * row.low, 100 * row.high], color=colour, linewidth=2)
+        axes.plot([place, place], [100 * row.low, 100 * row.high], color=colour, linewidth=inches(2.0))
         axes.plot(
             place,
             100 * row.accuracy,
             marker="D" if row.is_baseline else "o",
-            markersize=8,
-            markeredgewidth=2,
+            markeredgewidth=inches(1.8),
             color=colour,
             markerfacecolor=colour if filled else "white",
         )
         if len(row.seeds) > 1:
-            axes.plot([place] * len(row.seeds), [100 * accuracy for accuracy in row.seed_accuracies], "_", markersize=10, color="black", zorder=3)
+            axes.plot(
+                [place] * len(row.seeds), [100 * accuracy for accuracy in row.seed_accuracies], "_", markersize=inches(10.0), color="black", zorder=3
+            )
     axes.set(xlabel="training rationales (arms with nearly the same number are side by side)", ylabel="accuracy, %")
-    axes.set(title="Accuracy on the test questions", xscale="log" if wide else "linear")
+    axes.set_xscale("log" if wide else "linear")
     spread = max(scaled) - min(scaled) or 1.0
     limits = [min(scaled) - 0.1 * spread, max(scaled) + 0.1 * spread]
     axes.set_xlim([10**limit if wide else limit for limit in limits])
@@ -93,24 +102,16 @@ def side_by_side(numbers: Sequence[float]) -> list[float]:
     return places
 
 
-def _draw_bases(axes: Any, rows: Sequence[ArmRow]) -> None:
-    for row in (row for row in rows if row.answers and not row.arm):
-        axes.axhline(100 * row.accuracy, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
-        text = f" {row.label}: {row.accuracy:.1%}"
-        axes.text(0, 100 * row.accuracy, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, color=COLOURS["grey"])
-
-
-def _draw_legend(figure: Any, rows: Sequence[ArmRow]) -> None:
+def _legend(rows: Sequence[ArmRow]) -> list[Any]:
     from matplotlib.lines import Line2D
 
     orange, blue = COLOURS["orange"], COLOURS["blue"]
-    point: dict[str, Any] = {"markersize": 8, "markeredgewidth": 2, "linewidth": 2}
+    point: dict[str, Any] = {"markeredgewidth": inches(1.8), "linewidth": inches(2.0)}
     handles = [
         Line2D([], [], color=orange, marker="D", label="baseline", **point),
         Line2D([], [], color=blue, marker="o", label="differs from it", **point),
         Line2D([], [], color=blue, marker="o", markerfacecolor="white", label="within noise", **point),
     ]
     if any(len(row.seeds) > 1 for row in rows):
-        handles.append(Line2D([], [], color="black", marker="_", markersize=10, linestyle="none", label="one seed"))
-    over = "seeds and questions" if any(len(row.seeds) > 1 for row in rows) else "questions"
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, title=f"bar: 95 % interval over {over}", title_fontsize=9)
+        handles.append(Line2D([], [], color="black", marker="_", markersize=inches(10.0), linestyle="none", label="one seed"))
+    return handles

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from cotexp.report import costs, incomplete
 from cotexp.report.arm_rows import ArmRow
@@ -20,26 +20,47 @@ def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
     if any(row.against for row in rows):
         yield from _tests(rows)
     yield (
-        "Bold: the best accuracy and those that a paired test cannot distinguish from it; the same for tokens, among arms that are not less "
-        "accurate than the baseline beyond noise. Nothing is bold if the test distinguishes no arm."
+        "Bold, among fine-tuned arms: the best accuracy and those that a paired test cannot distinguish from it; the same for tokens, among those "
+        "that are not less accurate than the baseline beyond noise. Nothing is bold if the test distinguishes no arm."
     )
     yield from _unequal(measured)
     yield from costs.equality(rows)
 
 
-def _sample(rows: Sequence[ArmRow], measured: Sequence[ArmRow]) -> str:
-    """Questions, mode and baseline."""
+def caption(rows: Sequence[ArmRow], *, columns: Collection[str], has_bold: bool) -> str:
+    """What the caption of a table with these columns must say: sample and baseline, what the intervals hold, and the marks that occur."""
+    measured = [row for row in rows if row.answers]
+    if not measured:
+        return ""
+    over = "seeds and questions" if any(len(row.seeds) > 1 for row in measured) else "questions (one seed)"
+    sentences = [_sample(rows, measured, against="difference" in columns)]
+    if not {"accuracy", "difference"}.isdisjoint(columns):
+        sentences.append(f"In brackets: 95 % intervals over {over}.")
+    if has_bold:
+        sentences.append("Bold: the best fine-tuned arm and those that a paired test cannot distinguish from it.")
+    if "difference" in columns and any(row.within_noise for row in rows):
+        sentences.append("≈: within noise.")
+    return " ".join(sentences)
+
+
+def _sample(rows: Sequence[ArmRow], measured: Sequence[ArmRow], *, against: bool = True) -> str:
+    """Questions and mode, and the baseline if differences are `against` it."""
     counts = sorted({row.num_questions for row in measured})
     questions = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     modes = dict.fromkeys(row.mode for row in measured if row.arm)
-    compared = [row for row in rows if row.is_baseline]
-    against = f"; differences are to the baseline, {compared[0].label}" if len(compared) == 1 else ""
-    if any(row.baseline for row in rows) and len(compared) > 1:
-        against = "; differences are to the baseline with the same budget of training"
-    elif len(compared) != 1 and any(row.against for row in rows):
-        against = "; differences are to the model that each arm was fine-tuned from"
+    compared = _compared(rows) if against else ""
     splits = {run.identity.get("evaluation.split", "test") for row in measured if row.arm for run in row.arm.runs} or {"test"}
-    return f"{questions} {' or '.join(sorted(splits))} questions, mode {', '.join(modes)}, strict grading{against}."
+    return f"{questions} {' or '.join(sorted(splits))} questions, mode {', '.join(modes)}, strict grading{compared}."
+
+
+def _compared(rows: Sequence[ArmRow]) -> str:
+    """The end of a sentence that names the baseline."""
+    baselines = [row for row in rows if row.is_baseline]
+    if len(baselines) == 1:
+        return f"; differences are to the baseline, {baselines[0].label}"
+    if any(row.baseline for row in rows) and baselines:
+        return "; differences are to the baseline with the same budget of training"
+    return "; differences are to the model that each arm was fine-tuned from" if any(row.against for row in rows) else ""
 
 
 def _seeds(rows: Sequence[ArmRow]) -> Iterator[str]:

@@ -62,6 +62,11 @@ class ArmRow:
         return self.uncompared == BASELINE
 
     @property
+    def is_trained(self) -> bool:
+        """Whether every run of the arm fine-tuned a model."""
+        return bool(self.answers) and self.arm is not None and self.metric("training/num_steps") is not None
+
+    @property
     def num_rationales(self) -> float | None:
         """Mean number of training rationales."""
         kept = self.metric("selection/num_kept")
@@ -193,18 +198,18 @@ def _measured(label: str, mode: str, by_seed: BySeed, pair: PairedAnswers) -> Ar
 
 
 def most_accurate(rows: Sequence[ArmRow]) -> set[str]:
-    """Labels of the most accurate row and of those that a paired test cannot distinguish from it; none if it can distinguish no row."""
+    """Labels of the most accurate fine-tuned arm and of those that a paired test cannot distinguish from it; none if it can distinguish none."""
 
     def alike(first: ArmRow, second: ArmRow) -> bool:
         compared = compare_seeds(first.answers, second.answers).rows
         return not compared or compared[-1].within_noise
 
-    return _best([row for row in rows if row.answers], lambda row: -row.accuracy, alike)
+    return _best([row for row in rows if row.is_trained], lambda row: -row.accuracy, alike)
 
 
 def shortest(rows: Sequence[ArmRow], length: TokenCount) -> set[str]:
-    """Labels of the row with the fewest tokens and of those that a paired test cannot distinguish from it. Rows that are less accurate than the
-    baseline beyond noise are excluded. None if the test can distinguish no row.
+    """Labels of the fine-tuned arm with the fewest tokens and of those that a paired test cannot distinguish from it. Arms that are less accurate
+    than the baseline beyond noise are excluded. None if the test can distinguish none.
     """
 
     def alike(first: ArmRow, second: ArmRow) -> bool:
@@ -212,7 +217,7 @@ def shortest(rows: Sequence[ArmRow], length: TokenCount) -> set[str]:
         interval = token_difference(ours, theirs, length)
         return interval is None or interval.low <= 0 <= interval.high
 
-    return _best([row for row in rows if row.answers and not row.worse], lambda row: getattr(row, length), alike)
+    return _best([row for row in rows if row.is_trained and not row.worse], lambda row: getattr(row, length), alike)
 
 
 def _best(rows: Sequence[ArmRow], loss: Callable[[ArmRow], float], alike: Callable[[ArmRow, ArmRow], bool]) -> set[str]:

@@ -30,13 +30,15 @@ class FilledColumn(NamedTuple):
 def make_table(name: str, title: str, rows: Sequence[ArmRow], columns: Sequence[str] = ()) -> Table:
     """A table of `rows` with these columns (see `column_named`); by default the usual ones that a row fills, and one per task of several."""
     shown = [column_named(column) for column in columns] if columns else _usual(rows)
+    names = [filled.column.name for filled in shown]
     bold = {"accuracy": most_accurate(rows), "tokens": shortest(rows, "num_tokens"), "cot_tokens": shortest(rows, "num_cot_tokens")}
     return Table(
         name=name,
         title=title,
         columns=tuple(filled.column for filled in shown),
         rows=tuple(_row(row, shown, bold) for row in rows),
-        notes=(*arm_notes.notes(rows), *costs.notes([row for row in rows if row.answers], [filled.column.name for filled in shown])),
+        caption=arm_notes.caption(rows, columns=names, has_bold=any(bold.get(name) for name in names)),
+        notes=(*arm_notes.notes(rows), *costs.notes([row for row in rows if row.answers], names)),
     )
 
 
@@ -130,7 +132,7 @@ def _p_value(value: float | None) -> Cell:
 
 
 def _deviation(row: ArmRow) -> Cell:
-    return Cell(text="one seed") if len(row.seeds) == 1 else _percent(_number(row.over_seeds.deviation) if row.over_seeds else None)
+    return Cell(text="n = 1") if len(row.seeds) == 1 else _percent(_number(row.over_seeds.deviation) if row.over_seeds else None)
 
 
 def _number(value: float) -> float | None:

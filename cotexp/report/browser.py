@@ -34,11 +34,12 @@ LONGEST_TEXT = 12_000
 class Browser:
     """What a page embeds, ready for JSON: examples refer to runs, questions and texts by number.
 
-    A text is a string, or the pieces [change, text] of its difference to the text before it. `counts` says for every run and kind how many
-    examples are shown, of how many there are.
+    An example's `link` is the same in every page that shows it. A text is a string, or the pieces [change, text] of its difference to the text
+    before it. `counts` says for every run and kind how many examples are shown, of how many there are. `keys` are the runs' keys.
     """
 
     runs: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
     questions: list[dict[str, str | None]] = field(default_factory=list)
     texts: list[Any] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
@@ -61,6 +62,7 @@ class Browser:
         self.examples.append(
             {
                 "id": visible(example.id),
+                "link": link_of(self.keys[run], kind, example.id),
                 "kind": kind,
                 "run": run,
                 "question": self._place(self.questions, tuple(question.values()), question),
@@ -91,8 +93,14 @@ def browse(runs: Mapping[Path, str]) -> Browser:
     browser = Browser()
     for number, (folder, label) in enumerate(runs.items()):
         browser.runs.append(visible(label))
+        browser.keys.append(folder.name)
         browser.counts.append(_add(browser, number, folder, most_of_run(len(runs)), MOST_CHARACTERS * (number + 1) // len(runs)))
     return browser
+
+
+def link_of(run_key: str, kind: ExampleKind, example_id: str) -> str:
+    """The part of an address that names an example of a run."""
+    return hashlib.sha256(f"{run_key} {kind} {example_id}".encode()).hexdigest()[:10]
 
 
 def most_of_run(num_runs: int) -> int:

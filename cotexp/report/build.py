@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotexp.invocation import run_command
-from cotexp.report import arm_figures, costs, question_groups, survival
+from cotexp.report import arm_figures, costs, question_groups, rounds, survival
 from cotexp.report.arm_rows import OWN_BASE, ArmRow, measure_arms
-from cotexp.report.arm_table import make_table
+from cotexp.report.arm_table import TASK, column_named, make_table
 from cotexp.report.arms import Arm, arms_of, fitting, label_of, usual_baseline
 from cotexp.report.declared import DeclaredReport, DeclaredTable, Published
 from cotexp.report.disclosures import disclosures
@@ -36,8 +36,10 @@ from cotexp.report.expected_runs import (
 )
 from cotexp.report.finished_runs import find_runs, fits, name_of, run_folders
 from cotexp.report.published_numbers import published_rows
+from cotexp.report.short_names import short_names, shortened
 from cotexp.report.style import Drawing, picture
 from cotexp.report.swept_arms import expected_by_sweeps, with_missing
+from cotexp.settings.base import ConfigError, suggestion
 
 Grid = Callable[[tuple[str, ...]], list[GridPoint]]
 """Overrides of a command line -> the points of its grid."""
@@ -51,6 +53,7 @@ class ReportOptions:
 
     baseline: str | None = None
     mode: str | None = None
+    columns: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
 
@@ -81,7 +84,7 @@ def report_of(name: str, report: DeclaredReport, outputs: Path, options: ReportO
     baselines = [ours or declared for ours, declared in zip(requested, _declared_baselines(name, report.tables, plans), strict=True)]
     overrides = [*options.overrides, *place_of(outputs)]
     parts = [
-        _part(f"{number}", *table, report.title, overrides, published)
+        _part(f"{number}", *table, report.title, overrides, published, options.columns)
         for number, table in enumerate(zip(report.tables, plans, baselines, strict=True), 1)
     ]
     sources = [note for part in parts for note in part.sources]
@@ -121,10 +124,18 @@ def _declared_baselines(report: str, tables: Sequence[DeclaredTable], plans: Seq
 
 
 def _part(
-    name: str, settings: DeclaredTable, plan: ExpectedArms, baseline: str | None, title: str, overrides: Sequence[str], published: FindPublished
+    name: str,
+    settings: DeclaredTable,
+    plan: ExpectedArms,
+    baseline: str | None,
+    title: str,
+    overrides: Sequence[str],
+    published: FindPublished,
+    columns: Sequence[str],
 ) -> Part:
     rows = _rows(plan, baseline)
-    table = make_table(name, settings.title or title, rows, settings.columns)
+    _check_columns(columns, rows)
+    table = make_table(name, settings.title or title, rows, columns or settings.columns)
     by_difficulty = question_groups.of_arms(rows, name)
     sets = arm_figures.compressed_sets(rows, settings.labels)
     kept = survival.of_sets(sets)
@@ -133,13 +144,41 @@ def _part(
     return Part(
         table=replace(table, rows=(*table.rows, *(row for added in rows_of_others for row in added.rows)), notes=notes),
         more_tables=[*([spent] if (spent := costs.table(rows, name)) else []), *survival.tables(kept, f"{name}-"), *by_difficulty],
-        drawings=[*arm_figures.drawings(rows, sets), *survival.drawings(kept), *question_groups.drawings(by_difficulty)],
+        drawings=_drawings(rows, sets, kept, by_difficulty),
         runs=list(_runs_of(rows, name)),
         settings=[row.arm.runs[0].settings for row in rows if row.arm],
         left_out=plan.left_out,
         takes_part=plan.takes_part,
         sources=[note for added in rows_of_others for note in added.notes],
     )
+
+
+def _drawings(rows: Sequence[ArmRow], sets: Sequence[rounds.CompressedSet], kept: survival.BySet, by_difficulty: Sequence[Table]) -> list[Drawing]:
+    """All figures of a table, with short names of settings."""
+    names = short_names(row.label for row in rows)
+    shown = [replace(row, label=shortened(row.label, names)) for row in rows]
+    short_sets = [replace(each, label=shortened(each.label, names)) for each in sets]
+    groups = [replace(each, rows=tuple(replace(row, label=shortened(row.label, names)) for row in each.rows)) for each in by_difficulty]
+    return [
+        *arm_figures.drawings(shown, short_sets),
+        *survival.drawings({shortened(label, names): of_set for label, of_set in kept.items()}),
+        *question_groups.drawings(groups),
+    ]
+
+
+def _check_columns(columns: Sequence[str], rows: Sequence[ArmRow]) -> None:
+    """Raises: ConfigError for a requested column that does not exist, or that no row of a table with finished runs fills."""
+    known = sorted({name for row in rows for metrics in row.run_metrics for name in metrics})
+    tasks = sorted({task for row in rows for task in row.accuracy_of})
+    for name in columns:
+        try:
+            column_named(name)
+        except ValueError as error:
+            raise ConfigError(f"report: --columns {error}") from None
+        if "/" in name and known and name not in known:
+            raise ConfigError(f"report: --columns: no run has {name!r} in its metrics.json{suggestion(name, known)}")
+        if name.startswith(TASK) and tasks and name.removeprefix(TASK) not in tasks:
+            raise ConfigError(f"report: --columns: no run answers this task; tasks: {', '.join(tasks)}; got {name!r}")
 
 
 def _missing(table: Table, settings: DeclaredTable, overrides: Sequence[str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cotexp.records import Rationale, Score
 from cotexp.report.stored import stage_rows
-from cotexp.report.style import COLOURS, Drawing, plain_log_ticks
+from cotexp.report.style import COLOURS, Drawing, inches, is_narrow, legend_below, panels, plain_log_ticks
 from cotexp.selections.filters import usable
 from cotexp.stages.scores import row_id
 from cotexp.store.stored_files import selection_of, stages_of
@@ -81,35 +81,33 @@ def drawings(rationales: Sequence[Scored], shown: tuple[str, str]) -> Iterator[D
         "Rationale difficulty by teacher",
         "Distribution of rationale difficulty of correct and of wrong rationales, a row for each teacher.",
         lambda figure: draw_by_source(figure, rationales, shown),
-        (11.0, 1.7 + 0.75 * len(grouped(rationales))),
+        9.0,
     )
     yield Drawing(
         "difficulty_by_length",
         "Rationale difficulty against length",
         "Rationale difficulty over the tokens of a rationale, a point for each, with running medians of correct and of wrong ones.",
         lambda figure: draw_by_length(figure, rationales, shown),
-        (11.0, 4.6),
+        9.0,
     )
 
 
 def draw_by_source(figure: Any, rationales: Sequence[Scored], shown: tuple[str, str]) -> None:
     """One row per teacher with a box for correct and one for wrong rationales, one panel per kind of RD."""
     groups = grouped(rationales)
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, kind in zip(panels, shown, strict=True):
-        axes.axvline(1, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
+    both = panels(figure, [1, 1], height=0.7 + 0.75 * len(groups), sharex=not is_narrow(figure), sharey=True)
+    for axes, kind in zip(both, shown, strict=True):
+        axes.axvline(1, color=COLOURS["grey"], linewidth=inches(1.0), linestyle="--", zorder=0)
         for offset, (correct, _, colour, hatch, _) in zip((-0.19, 0.19), CORRECTNESS, strict=True):
             values = [[rationale.rd[kind] for rationale in group if rationale.correct is correct] for group in groups.values()]
             present = [(row + offset, value) for row, value in enumerate(values) if value]
             if present:
                 _boxes(axes, present, colour, hatch)
-        axes.set(xscale="log", xlabel="RD (log scale; lower is better)")
-        axes.set_title(TITLES[kind], fontsize=10)
+        axes.set(xscale="log", xlabel=TITLES[kind])
         axes.grid(axis="y", visible=False)
-    panels[0].set_yticks(range(len(groups)), [_with_counts(name, group) for name, group in groups.items()])
-    panels[0].invert_yaxis()
-    plain_log_ticks(panels[0].xaxis)
-    figure.suptitle("Rationale difficulty by teacher")
+        axes.set_yticks(range(len(groups)), [_with_counts(name, group) for name, group in groups.items()])
+        plain_log_ticks(axes.xaxis)
+    both[0].invert_yaxis()
     _legend(figure)
 
 
@@ -128,7 +126,7 @@ def _boxes(axes: Any, present: list[tuple[float, list[float]]], colour: str, hat
         boxprops={"facecolor": to_rgba(colour, 0.45), "edgecolor": colour, "hatch": hatch},
         whiskerprops={"color": colour},
         capprops={"color": colour},
-        medianprops={"color": "black", "linewidth": 2},
+        medianprops={"color": "black", "linewidth": inches(2.0)},
     )
 
 
@@ -142,36 +140,34 @@ def _legend(figure: Any) -> None:
     from matplotlib.patches import Patch
 
     handles: list[Any] = [Patch(facecolor=colour, alpha=0.5, edgecolor=colour, hatch=hatch, label=name) for _, name, colour, hatch, _ in CORRECTNESS]
-    handles.append(Line2D([], [], color="black", linewidth=2, label="median (box: middle half, whiskers: 5 to 95 %)"))
-    handles.append(Line2D([], [], color=COLOURS["grey"], linewidth=1, linestyle="--", label="RD 1: the rationale changes nothing"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
+    handles.append(Line2D([], [], color="black", linewidth=inches(2.0), label="median (box: middle half, whiskers: 5 to 95 %)"))
+    unchanged = "RD 1: the rationale changes nothing (axis: log scale, lower is better)"
+    handles.append(Line2D([], [], color=COLOURS["grey"], linewidth=inches(1.0), linestyle="--", label=unchanged))
+    legend_below(figure, handles)
 
 
 def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, str]) -> None:
     """RD against length in tokens, one point per rationale, with a running median for the correct and for the wrong ones."""
     from matplotlib.lines import Line2D
 
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    both = panels(figure, [1, 1], height=3.2, sharex=not is_narrow(figure), sharey=True)
     points = rationales[:: -(-len(rationales) // MOST_POINTS)]
     alpha = max(0.2, min(0.7, 700 / len(points)))
     colours = {correct: colour for correct, _, colour, *_ in CORRECTNESS}
-    for axes, kind in zip(panels, shown, strict=True):
-        axes.axhline(1, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
+    for axes, kind in zip(both, shown, strict=True):
+        axes.axhline(1, color=COLOURS["grey"], linewidth=inches(1.0), linestyle="--", zorder=0)
         coloured = [(point.num_tokens, point.rd[kind], colours[point.correct]) for point in points]
         lengths, difficulties, shades = zip(*coloured, strict=True)
-        axes.scatter(lengths, difficulties, s=8, c=shades, alpha=alpha, linewidths=0)
+        axes.scatter(lengths, difficulties, s=inches(2.8) ** 2, c=shades, alpha=alpha, linewidths=0)
         for correct, _, colour, _, style in CORRECTNESS:
             of_correctness = [rationale for rationale in rationales if rationale.correct is correct]
             line = running_median([(rationale.num_tokens, rationale.rd[kind]) for rationale in of_correctness])
             if line:
-                axes.plot(*zip(*line, strict=True), color="white", linewidth=4.5)
-                axes.plot(*zip(*line, strict=True), color=colour, linewidth=2.2, linestyle=style)
-        axes.set(xscale="log", yscale="log", xlabel="tokens of the rationale (log scale)")
-        axes.set_title(TITLES[kind], fontsize=10)
-    panels[0].set(ylabel="RD (log scale; lower is better)")
-    plain_log_ticks(panels[0].xaxis)
-    plain_log_ticks(panels[0].yaxis)
-    figure.suptitle("Rationale difficulty against length")
+                axes.plot(*zip(*line, strict=True), color="white", linewidth=inches(4.5))
+                axes.plot(*zip(*line, strict=True), color=colour, linewidth=inches(2.2), linestyle=style)
+        axes.set(xscale="log", yscale="log", xlabel="tokens of the rationale", ylabel=TITLES[kind])
+        plain_log_ticks(axes.xaxis)
+        plain_log_ticks(axes.yaxis)
     counts = Counter(rationale.correct for rationale in rationales)
     lines = [
         Line2D(
@@ -184,7 +180,7 @@ def draw_by_length(figure: Any, rationales: Sequence[Scored], shown: tuple[str, 
         )
         for correct, name, colour, _, style in CORRECTNESS
     ]
-    figure.legend(handles=lines, loc="outside lower center", ncols=2, fontsize=9)
+    legend_below(figure, lines)
 
 
 def running_median(points: Sequence[tuple[float, float]], *, most_bins: int = 15, fewest_points: int = 30) -> list[tuple[float, float]]:

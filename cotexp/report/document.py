@@ -6,10 +6,12 @@ The tree depends only on the files under outputs/. It contains no time and no ra
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from cotexp.report.papers import USUAL
 
 NOISE = " ≈"
 """Follows the text of a difference that may be chance."""
@@ -103,7 +105,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """`notes` belong only to this table. Texts may hold `code` between backticks."""
+    """`notes` belong only to this table; `caption` has what a paper must say below it, in short. Texts may hold `code` between backticks."""
 
     name: str
     title: str
@@ -111,17 +113,22 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     row_title: str = "arm"
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One picture in two formats; `description` is its text for readers who cannot see it."""
+    """One picture in two formats; `description` is its text for readers who cannot see it.
+
+    `at_width` draws it anew for a width in inches, a size of text in points and a format: svg or pdf. A figure without it has one size.
+    """
 
     name: str
     title: str
     description: str
     png: bytes = field(repr=False)
     svg: bytes = field(repr=False)
+    at_width: Callable[[float, float, str], bytes] | None = field(default=None, compare=False, repr=False)
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""
@@ -130,7 +137,9 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`name` is the name under which it was requested. `left_out` has a line for each group of runs that the report excludes."""
+    """`name` is the name under which it was requested. `left_out` has a line for each group of runs that the report excludes. `paper` is the
+    style of paper, one of PAPERS, that tables and figures are made to fit.
+    """
 
     name: str
     title: str
@@ -139,6 +148,7 @@ class Report:
     footnotes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     runs: tuple[UsedRun, ...] = ()
+    paper: str = USUAL
 
     @property
     def gaps(self) -> list[Gap]:

@@ -9,7 +9,7 @@ from cotexp.methods import elasticity
 from cotexp.methods.elasticity import QuestionCurve
 from cotexp.methods.statistics import accuracy_metrics, bootstrap_interval, mean
 from cotexp.records import Prediction
-from cotexp.report.style import COLOURS, LINES, Drawing, plain_log_ticks
+from cotexp.report.style import COLOURS, LINES, Drawing, inches, legend_below, panels, plain_log_ticks
 
 MOST_QUESTIONS = 100
 """Questions that are drawn one by one; more would be a surface."""
@@ -29,7 +29,7 @@ def drawing(answers: Mapping[int, Sequence[Prediction]], without: Sequence[Predi
         "its 95 % interval and its smallest value, and of each question; on the dotted diagonal an answer would be as long as its budget. Right: "
         f"accuracy over all {len(curves)} questions with its 95 % interval.",
         lambda figure: _draw(figure, answers, without, curves, whole),
-        (9.0, 4.4),
+        7.5,
     )
 
 
@@ -40,7 +40,7 @@ def _draw(
     curves: Sequence[QuestionCurve],
     whole: Sequence[QuestionCurve],
 ) -> None:
-    length, accuracy = figure.subplots(1, 2, gridspec_kw={"width_ratios": (3, 2)})
+    length, accuracy = panels(figure, [3, 2], height=3.4)
     budgets = list(answers)
     _draw_lengths(length, budgets, without, curves, whole)
     _draw_accuracy(accuracy, answers, without)
@@ -51,14 +51,16 @@ def _draw(
         axes.set_xticks(shown, [f"{each:,}" for each in shown])
         axes.set_xticks([], minor=True)
         axes.set(xlabel="budget in the prompt, tokens")
-    figure.legend(*length.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    legend_below(figure)
 
 
 def _draw_lengths(
     axes: Any, budgets: Sequence[int], without: Sequence[Prediction], curves: Sequence[QuestionCurve], whole: Sequence[QuestionCurve]
 ) -> None:
     for number, each in enumerate(whole[:MOST_QUESTIONS]):
-        axes.plot(budgets, each.means, color=COLOURS["grey"], linewidth=0.8, alpha=0.35, zorder=1, label="one question" if number == 0 else None)
+        axes.plot(
+            budgets, each.means, color=COLOURS["grey"], linewidth=inches(0.8), alpha=0.35, zorder=1, label="one question" if number == 0 else None
+        )
     if len(whole) < len(curves):
         bounds = [mean(column) for column in zip(*(each.means for each in curves), strict=True)]
         look = LINES[1]
@@ -68,14 +70,16 @@ def _draw_lengths(
         _draw_mean(axes, budgets, whole)
     kept = {each.question_id for each in (whole or curves)}
     if unasked := [each.num_tokens for each in without if each.question_id in kept]:
-        axes.axhline(mean(unasked), color="black", linewidth=1, linestyle="-.", label="mean without a budget")
+        axes.axhline(mean(unasked), color="black", linewidth=inches(1.0), linestyle="-.", label="mean without a budget")
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     low, high = low / MARGIN, high * MARGIN
-    axes.plot([low, high], [low, high], color="black", linewidth=1, linestyle=":", label="as long as the budget", scalex=False, scaley=False)
+    axes.plot(
+        [low, high], [low, high], color="black", linewidth=inches(1.0), linestyle=":", label="as long as the budget", scalex=False, scaley=False
+    )
     axes.set_ylim(low, high)
     plain_log_ticks(axes.yaxis)
-    axes.set(ylabel="tokens of the answer", title="Length")
+    axes.set(ylabel="tokens of the answer")
 
 
 def _draw_mean(axes: Any, budgets: Sequence[int], whole: Sequence[QuestionCurve]) -> None:
@@ -88,12 +92,21 @@ def _draw_mean(axes: Any, budgets: Sequence[int], whole: Sequence[QuestionCurve]
     ]
     name = f"mean of {len(whole)} whole questions, 95 % interval"
     axes.errorbar(
-        budgets, means, yerr=errors, color=look.colour, marker=look.marker, linestyle=look.style, linewidth=2, capsize=3, zorder=3, label=name
+        budgets,
+        means,
+        yerr=errors,
+        color=look.colour,
+        marker=look.marker,
+        linestyle=look.style,
+        linewidth=inches(2.0),
+        capsize=3,
+        zorder=3,
+        label=name,
     )
     assert turn is not None
     name = "turns here" if turn.is_real else "smallest mean, no turn beyond noise"
     face = COLOURS["red"] if turn.is_real else "white"
-    look_of_turn = {"marker": "*", "markersize": 16, "markeredgecolor": "black", "markerfacecolor": face, "linestyle": "none"}
+    look_of_turn = {"marker": "*", "markersize": inches(15.0), "markeredgecolor": "black", "markerfacecolor": face, "linestyle": "none"}
     axes.plot([turn.budget], [turn.tokens], zorder=4, label=name, **look_of_turn)
 
 
@@ -104,7 +117,7 @@ def _draw_accuracy(axes: Any, answers: Mapping[int, Sequence[Prediction]], witho
         [100 * (each["accuracy"] - each["accuracy_low"]) for each in measured],
         [100 * (each["accuracy_high"] - each["accuracy"]) for each in measured],
     ]
-    axes.errorbar(list(answers), values, yerr=errors, color=LINES[0].colour, marker=LINES[0].marker, linewidth=2, capsize=3, clip_on=False)
+    axes.errorbar(list(answers), values, yerr=errors, color=LINES[0].colour, marker=LINES[0].marker, linewidth=inches(2.0), capsize=3, clip_on=False)
     if without:
-        axes.axhline(100 * accuracy_metrics(without)["accuracy"], color="black", linewidth=1, linestyle="-.")
-    axes.set(ylabel="accuracy, %", title="Accuracy, all questions", ylim=(0, 100))
+        axes.axhline(100 * accuracy_metrics(without)["accuracy"], color="black", linewidth=inches(1.0), linestyle="-.")
+    axes.set(ylabel="accuracy, %, all questions", ylim=(0, 100))

@@ -8,14 +8,14 @@ from typing import Any
 from cotexp.methods import forecasting
 from cotexp.report.document import Figure
 from cotexp.report.forecast_validation import Validated
-from cotexp.report.style import COLOURS, Drawing, picture
+from cotexp.report.style import COLOURS, Drawing, legend_under, panels, picture
 
 
 def against_truth(validated: Sequence[Validated]) -> Figure:
     """A panel for accuracy and one for tokens: the better method with its 80 % intervals, the better trivial baseline in grey."""
 
     def draw(figure: Any) -> None:
-        for axes, panel in zip(figure.subplots(1, len(validated)), validated, strict=True):
+        for axes, panel in zip(panels(figure, [1] * len(validated), height=3.6), validated, strict=True):
             _panel(axes, panel)
 
     return picture(
@@ -24,7 +24,7 @@ def against_truth(validated: Sequence[Validated]) -> Figure:
             "Forecast against truth",
             "Accuracy and tokens of each fine-tuned model against the forecast without its compressed training set.",
             draw,
-            (9.5, 4.6),
+            8.0,
         )
     )
 
@@ -46,8 +46,9 @@ def _panel(axes: Any, validated: Validated) -> None:
             axes.plot(truths, means, marker, color=colour, alpha=0.8, label=label)
     ends = [min(*axes.get_xlim(), *axes.get_ylim()), max(*axes.get_xlim(), *axes.get_ylim())]
     axes.plot(ends, ends, color="black", linewidth=0.8, linestyle="--", zorder=0)
-    axes.set(title=validated.truth.title, xlabel=f"measured, {_unit(validated)}", ylabel=f"forecast, {_unit(validated)}")
-    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    name = validated.truth.title.lower()
+    axes.set(xlabel=f"measured {name}, {_unit(validated)}", ylabel=f"forecast {name}, {_unit(validated)}")
+    legend_under(axes)
 
 
 def _unit(validated: Validated) -> str:

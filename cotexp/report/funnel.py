@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from cotexp.report.document import Table, text_table
-from cotexp.report.style import COLOURS, Drawing
+from cotexp.report.style import COLOURS, Drawing, inches, is_narrow, legend_below, wrapped
 from cotexp.selections import selection_of
 from cotexp.selections.base import Label
 
@@ -85,6 +85,8 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> Iterator[str]:
         yield f"{unmatched:,.0f} recorded rows belong to no training or validation question and were not read."
 
 
+WIDE = 9.0
+"""Inches at a text of 10 points, in which two panels stand side by side."""
 MOST_PANELS = 8
 """Arms that get a panel."""
 
@@ -94,38 +96,42 @@ def drawings(of_arm: Mapping[str, list[Step]]) -> Iterator[Drawing]:
     if not of_arm:
         return
     shown = dict(list(of_arm.items())[:MOST_PANELS])
-    height = 1.6 + 0.5 * max(map(len, shown.values())) if len(shown) > 1 else 3.8
     yield Drawing(
         "selection",
         "What each filter kept and dropped",
         "How many training rationales each filter kept and dropped.",
         lambda figure: _panels(figure, shown),
-        (8.0 if len(shown) == 1 else 12.0, height * -(-len(shown) // 2)),
+        6.5 if len(shown) == 1 else 9.0,
     )
 
 
 def _panels(figure: Any, of_arm: Mapping[str, list[Step]]) -> None:
-    wide = min(2, len(of_arm))
-    panels = list(figure.subplots(-(-len(of_arm) // wide), wide, squeeze=False).flat)
+    wide = 2 if len(of_arm) > 1 and figure.get_figwidth() >= inches(WIDE) else 1
+    num_lines = -(-len(of_arm) // wide)
+    most = max(sum(not step.off for step in filters) for filters in of_arm.values())
+    figure.set_figheight(inches(num_lines * (0.9 + 0.42 * most)))
+    panels = list(figure.subplots(num_lines, wide, squeeze=False).flat)
     for axes, (label, filters) in zip(panels, of_arm.items(), strict=False):
         draw(axes, filters)
-        axes.set_title(label or "What each filter kept and dropped", fontsize=10)
+        axes.set_title(wrapped(label, 0.5 * figure.get_figwidth() / wide, small=False), fontsize="medium")
     for axes in panels[len(of_arm) :]:
         axes.axis("off")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    legend_below(figure, figure.axes[0].get_legend_handles_labels()[0])
 
 
 def draw(axes: Any, filters: list[Step]) -> None:
     """One bar per active filter: what it kept and what it dropped."""
     shown = [step for step in filters if not step.off]
+    num_columns = axes.get_subplotspec().get_gridspec().ncols
     rows = range(len(shown))
     kept, dropped = [step.num_kept for step in shown], [step.num_dropped for step in shown]
     axes.barh(rows, kept, color=COLOURS["blue"], label="kept")
     axes.barh(rows, dropped, left=kept, color=COLOURS["orange"], alpha=0.55, hatch="///", edgecolor="white", linewidth=0, label="dropped here")
     for row, step in zip(rows, shown, strict=True):
         text = f" {step.num_kept:,}" + (f"  (−{step.num_dropped:,})" if step.num_dropped else "")
-        axes.text(step.num_kept + step.num_dropped, row, text, va="center", fontsize=9)
-    axes.set_yticks(list(rows), [step.name.replace(": ", ":\n", 1) for step in shown])
-    axes.set(xlabel="training rationales", xlim=(0, 1.22 * shown[0].num_kept))
+        axes.text(step.num_kept + step.num_dropped, row, text, va="center", fontsize="small")
+    axes.set_yticks(list(rows), [wrapped(step.name, 0.36 * axes.figure.get_figwidth() / num_columns) for step in shown])
+    axes.set(xlabel="training rationales", xlim=(0, (1.5 if is_narrow(axes.figure) else 1.25) * shown[0].num_kept))
+    axes.locator_params(axis="x", nbins=4 if is_narrow(axes.figure) else 7)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)

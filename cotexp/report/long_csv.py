@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 
 from cotexp.report.document import Cell, Column, Report, Row, Table
@@ -35,6 +36,25 @@ def long_csv(report: Report) -> str:
             lines = (_line(report, table, row, column, cell) for column, cell in zip(table.columns, row.cells, strict=True) if cell.text)
             writer.writerows({name: harmless(value) if name in TEXTS else value for name, value in line.items()} for line in lines)
     return out.getvalue()
+
+
+def table_csv(table: Table) -> str:
+    """One table as readers see it: a line per row, a column per column, and the bounds of a column's intervals beside it."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    bounded = {place for place in range(len(table.columns)) if any(row.cells[place].low is not None for row in table.rows)}
+    names = [
+        [column.name, *([f"{column.name}_low", f"{column.name}_high"] if place in bounded else [])] for place, column in enumerate(table.columns)
+    ]
+    writer.writerow([harmless(name) for name in (table.row_title, *itertools.chain(*names))])
+    for row in table.rows:
+        cells = [[_shown(cell), *([_number(cell.low), _number(cell.high)] if place in bounded else [])] for place, cell in enumerate(row.cells)]
+        writer.writerow([harmless(row.label), *itertools.chain(*cells)])
+    return out.getvalue()
+
+
+def _shown(cell: Cell) -> object:
+    return harmless(cell.text) if cell.value is None else _number(cell.value)
 
 
 def _line(report: Report, table: Table, row: Row, column: Column, cell: Cell) -> dict[str, object]:

@@ -7,12 +7,12 @@ from typing import Any
 
 from cotexp.report.arm_rows import ArmRow
 from cotexp.report.side_labels import Labels
-from cotexp.report.style import COLOURS, Drawing
+from cotexp.report.style import COLOURS, Drawing, inches, legend_below
 
 MOST_NAMED = 16
 """Arms that are all named; of more, only those on the front."""
-ROOM = 1.4
-"""Inches for the name of the axis and the legend."""
+LEAST, ROOM = 2.6, 0.6
+"""Inches at a text of 10 points: the least height of the axes, and the name of the axis."""
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -31,15 +31,17 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
         return []
     best = pareto_front([(row.num_tokens, row.accuracy) for row in shown])
     named = range(len(shown)) if len(shown) <= MOST_NAMED else best
-    labels = Labels([f"{shown[index].label}: {100 * shown[index].accuracy:.1f} %, {shown[index].num_tokens:.0f} tokens" for index in named])
-    height = max(3.0, labels.inches)
+    names = [f"{shown[index].label}: {100 * shown[index].accuracy:.1f} %, {shown[index].num_tokens:.0f} tokens" for index in named]
 
     def draw(figure: Any) -> None:
+        labels = Labels(figure, names)
+        height = max(inches(LEAST), labels.inches)
+        figure.set_figheight(height + inches(ROOM))
         axes = figure.subplots()
         _draw_points(axes, shown, best)
         points = [(shown[index].num_tokens, 100 * shown[index].accuracy) for index in named]
         labels.draw(axes, points, height, [COLOURS["red"] if index in best else "black" for index in named])
-        _legend(figure, shown)
+        legend_below(figure, [*labels.key, *_legend(shown)])
 
     return [
         Drawing(
@@ -47,7 +49,7 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
             "Accuracy against tokens",
             "Accuracy of each arm with its 95 % interval over the mean tokens of its answers; a line joins the arms that no other beats in both.",
             draw,
-            (9.0, height + ROOM),
+            7.5,
         )
     ]
 
@@ -56,16 +58,16 @@ def _draw_points(axes: Any, rows: Sequence[ArmRow], best: Sequence[int]) -> None
     for index, row in enumerate(rows):
         errors = [[100 * (row.accuracy - row.low)], [100 * (row.high - row.accuracy)]]
         marker, colour = ("s", COLOURS["grey"]) if row.arm is None else ("o", COLOURS["blue"])
-        look = {"marker": marker, "color": COLOURS["red"] if index in best else colour, "markersize": 7, "linewidth": 1}
+        look = {"marker": marker, "color": COLOURS["red"] if index in best else colour, "linewidth": inches(1.0)}
         filled = {} if index in best else {"markerfacecolor": "white", "alpha": 0.75}
         axes.errorbar(row.num_tokens, 100 * row.accuracy, yerr=errors, **look, **filled)
     front = [(rows[index].num_tokens, 100 * rows[index].accuracy) for index in best]
-    axes.plot(*zip(*front, strict=True), color=COLOURS["red"], linestyle="--", linewidth=1.2, zorder=1)
-    axes.set(xlabel="mean tokens of an answer", ylabel="accuracy, %", title="Accuracy against tokens")
+    axes.plot(*zip(*front, strict=True), color=COLOURS["red"], linestyle="--", zorder=1)
+    axes.set(xlabel="mean tokens of an answer", ylabel="accuracy, %")
     axes.set_xlim(left=0)
 
 
-def _legend(figure: Any, rows: Sequence[ArmRow]) -> None:
+def _legend(rows: Sequence[ArmRow]) -> list[Any]:
     from matplotlib.lines import Line2D
 
     handles = [
@@ -74,4 +76,4 @@ def _legend(figure: Any, rows: Sequence[ArmRow]) -> None:
     ]
     if any(row.arm is None for row in rows):
         handles.append(Line2D([], [], color=COLOURS["grey"], marker="s", markerfacecolor="white", linestyle="none", label="before fine-tuning"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
+    return handles

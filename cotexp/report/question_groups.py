@@ -12,7 +12,7 @@ from cotexp.records import Prediction
 from cotexp.report.arm_rows import ArmRow
 from cotexp.report.document import Cell, Column, Row, Table
 from cotexp.report.stored import unless_broken
-from cotexp.report.style import LINES, Drawing
+from cotexp.report.style import LINES, Drawing, inches, legend_below, panels
 from cotexp.stages.grades import predictions_of_run
 from cotexp.store.stored_files import questions_of
 
@@ -128,24 +128,28 @@ def drawings(found: Sequence[Table]) -> list[Drawing]:
     if not found:
         return []
     about = "Accuracy with its 95 % interval in groups of questions: by steps of the solution, tokens of the base model's chain, and its answer."
-    height = 3.2 + 0.2 * min(len(found[0].rows), MOST_ARMS)
-    return [
-        Drawing("accuracy_by_difficulty", "Accuracy by difficulty", about, lambda figure: _draw(figure, found), (4.0 * max(2, len(found)), height))
-    ]
+    return [Drawing("accuracy_by_difficulty", "Accuracy by difficulty", about, lambda figure: _draw(figure, found), 3.6 * max(2, len(found)))]
 
 
 def _draw(figure: Any, found: Sequence[Table]) -> None:
-    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
-    for axes, table in zip(panels, found, strict=True):
+    shown = panels(figure, [1] * len(found), height=3.0, sharey=True)
+    for axes, table in zip(shown, found, strict=True):
         rows = table.rows[:MOST_ARMS]
         for number, (line, row) in enumerate(zip(LINES, rows, strict=False)):
             shift = 0.5 * (number - (len(rows) - 1) / 2) / len(rows)
             points = [(place + shift, cell) for place, cell in enumerate(row.cells) if cell.value is not None]
-            axes.vlines([x for x, _ in points], [cell.low for _, cell in points], [cell.high for _, cell in points], color=line.colour, linewidth=1)
-            look = {"marker": line.marker, "color": line.colour, "linestyle": line.style, "linewidth": 1, "label": row.label.replace("`", "")}
+            axes.vlines(
+                [x for x, _ in points], [cell.low for _, cell in points], [cell.high for _, cell in points], color=line.colour, linewidth=inches(1.0)
+            )
+            look = {
+                "marker": line.marker,
+                "color": line.colour,
+                "linestyle": line.style,
+                "linewidth": inches(1.0),
+                "label": row.label.replace("`", ""),
+            }
             axes.plot([x for x, _ in points], [cell.value for _, cell in points], **look)
-        axes.set_xticks(range(len(table.columns)), [column.title.replace(" (", "\n(") for column in table.columns], fontsize=8)
+        axes.set_xticks(range(len(table.columns)), [column.title.replace(" (", "\n(") for column in table.columns])
         axes.set(xlabel=table.title.removeprefix("Accuracy in %, by "), ylim=(-3, 103))
-    panels[0].set_ylabel("accuracy, %")
-    figure.suptitle("Accuracy by difficulty of the question", fontsize=11)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=1, fontsize=8)
+    shown[0].set_ylabel("accuracy, %")
+    legend_below(figure)

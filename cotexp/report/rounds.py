@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,13 +11,12 @@ from typing import Any
 
 import orjson
 
-from cotexp.report.style import COLOURS, LINES, Drawing, plain_log_ticks, whole_numbers
+from cotexp.report.side_labels import name_rows, row_height
+from cotexp.report.style import COLOURS, LINES, Drawing, inches, legend_below, panels, plain_log_ticks, whole_numbers
 from cotexp.store.stored_files import METRICS, compressed_of, read_json, stages_of
 
 REASON_COLOURS = {"rebound": "red", "limit": "blue", "fixed_point": "green", "failed": "grey"}
 REASON_HATCHES = {"rebound": "", "limit": "//", "fixed_point": "..", "failed": "xx"}
-LABEL_WIDTH = 44
-"""Characters in a line of a label."""
 MOST_SETS = 16
 """Compressed sets that the figure of stops shows."""
 ROUND_PERPLEXITY = "compression/perplexity_round_{}"
@@ -90,15 +88,15 @@ def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
         "tokens_per_round",
         "Tokens per round",
         "Mean tokens of the text kept after each round over all chains, and of the rewrites themselves.",
-        lambda figure: _tokens(figure.subplots(), shown),
+        lambda figure: _tokens(figure, shown),
     )
     distinct = list({compressed.content: compressed for compressed in reversed(sets)}.values())[::-1]
     yield Drawing(
         "stop_rounds",
         "Where and why rounds stopped",
         "How many training chains stopped in which round, and for which reason.",
-        lambda figure: _stops(figure.subplots(), distinct[0].stops) if len(distinct) == 1 else _stops_of_sets(figure, distinct[:MOST_SETS]),
-        None if len(distinct) == 1 else (9.0, 1.8 + 0.34 * min(len(distinct), MOST_SETS)),
+        lambda figure: _stops(figure, distinct[0].stops) if len(distinct) == 1 else _stops_of_sets(figure, distinct[:MOST_SETS]),
+        6.0 if len(distinct) == 1 else 7.5,
     )
     measured = [compressed for compressed in shown if any(value is not None for value in compressed.perplexities)]
     if measured:
@@ -108,13 +106,14 @@ def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
             "Tokens kept after each round over those of the chain as written, and perplexity of each round's texts given the question under the "
             "model before fine-tuning.",
             lambda figure: _ratio_and_perplexity(figure, measured),
-            (9.0, 3.8),
+            7.5,
         )
 
 
-def _tokens(axes: Any, sets: Sequence[CompressedSet]) -> None:
+def _tokens(figure: Any, sets: Sequence[CompressedSet]) -> None:
     import numpy as np
 
+    (axes,) = panels(figure, [1], height=3.0)
     for line, compressed in zip(LINES, sets, strict=False):
         numbers = np.arange(compressed.num_rounds + 1)
         kept = np.array(compressed.kept_lengths(), dtype=float)
@@ -129,15 +128,19 @@ def _tokens(axes: Any, sets: Sequence[CompressedSet]) -> None:
                 numbers, [np.mean(texts) for texts in rewritten], marker="s", linestyle="--", color=COLOURS["orange"], label="rewrites of this round"
             )
             axes.set_xticks(numbers, [f"{number}\n{len(texts)}" for number, texts in zip(numbers, rewritten, strict=True)])
-    axes.set(xlabel="round (below: texts in it)" if len(sets) == 1 else "round", ylabel="tokens of the chain of thought", ylim=(0, None))
-    axes.set_title("Tokens per round" if len(sets) == 1 else "Tokens kept after each round")
+    axes.set(
+        xlabel="round (below: texts in it)" if len(sets) == 1 else "round",
+        ylabel="tokens of the chain" if len(sets) == 1 else "tokens kept",
+        ylim=(0, None),
+    )
     if len(sets) > 1:
         whole_numbers(axes.xaxis)
-    axes.legend(fontsize=9 if len(sets) == 1 else 7)
+    legend_below(figure)
 
 
-def _stops(axes: Any, stops: Sequence[tuple[int, str]]) -> None:
+def _stops(figure: Any, stops: Sequence[tuple[int, str]]) -> None:
     """Draw how many chains of one set stopped in each round, by reason."""
+    (axes,) = panels(figure, [1], height=3.0)
     counts = Counter(stops)
     numbers = range(1, max(number for number, _ in counts) + 1)
     bottom = [0] * len(numbers)
@@ -147,12 +150,14 @@ def _stops(axes: Any, stops: Sequence[tuple[int, str]]) -> None:
         axes.bar(numbers, heights, bottom=bottom, color=_colour(reason), hatch=_hatch(reason), label=name, edgecolor="white")
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     axes.set_xticks(list(numbers))
-    axes.set(xlabel="round in which the chain stopped", ylabel="training chains", title="Where and why rounds stopped")
-    axes.legend()
+    axes.set(xlabel="round in which the chain stopped", ylabel="training chains")
+    legend_below(figure)
 
 
 def _stops_of_sets(figure: Any, sets: Sequence[CompressedSet]) -> None:
     """Draw a row per set: on the left the share of chains that stopped in each round, on the right the share of each reason."""
+    labels = [compressed.label for compressed in sets]
+    figure.set_figheight(inches(0.8 + len(sets) * row_height(figure, labels, 0.3)))
     where, why = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (3, 2)})
     last = max(number for compressed in sets for number, _ in compressed.stops)
     shares = [
@@ -163,10 +168,10 @@ def _stops_of_sets(figure: Any, sets: Sequence[CompressedSet]) -> None:
         for number, share in enumerate(of_set, 1):
             if share:
                 colour = "white" if share > 0.6 else "black"
-                where.text(number, row, f"{100 * share:.0f}" if share >= 0.005 else "<1", ha="center", va="center", fontsize=8, color=colour)
+                where.text(number, row, f"{100 * share:.0f}" if share >= 0.005 else "<1", ha="center", va="center", fontsize="x-small", color=colour)
     where.set_xticks(range(1, last + 1))
-    where.set_yticks(range(len(sets)), [textwrap.fill(compressed.label, LABEL_WIDTH) for compressed in sets], fontsize=8)
-    where.set(xlabel="round in which chains stopped", title="% of the chains")
+    key = name_rows(where, labels)
+    where.set(xlabel="round in which chains stopped (cells: % of them)")
     where.grid(visible=False)
     left = [0.0] * len(sets)
     for reason in _reasons([stop for compressed in sets for stop in compressed.stops]):
@@ -174,13 +179,13 @@ def _stops_of_sets(figure: Any, sets: Sequence[CompressedSet]) -> None:
         name = reason.replace("_", " ")
         why.barh(range(len(sets)), widths, left=left, color=_colour(reason), hatch=_hatch(reason), label=name, edgecolor="white")
         left = [before + width for before, width in zip(left, widths, strict=True)]
-    why.set(xlabel="% of the chains", title="Why", xlim=(0, 100))
+    why.set(xlabel="% of the chains, by reason", xlim=(0, 100))
     why.grid(axis="y", visible=False)
-    figure.legend(loc="outside lower center", ncols=5, fontsize=9)
+    legend_below(figure, [*key, *why.get_legend_handles_labels()[0]])
 
 
 def _ratio_and_perplexity(figure: Any, sets: Sequence[CompressedSet]) -> None:
-    ratio, perplexity = figure.subplots(1, 2)
+    ratio, perplexity = panels(figure, [1, 1], height=3.2)
     for line, compressed in zip(LINES, sets, strict=False):
         totals = list(map(sum, compressed.kept_lengths()))
         look = {"marker": line.marker, "linestyle": line.style, "color": line.colour, "label": compressed.label}
@@ -191,12 +196,12 @@ def _ratio_and_perplexity(figure: Any, sets: Sequence[CompressedSet]) -> None:
     if max(values) > 10 * min(values):
         perplexity.set_yscale("log")
         plain_log_ticks(perplexity.yaxis)
-    ratio.set(xlabel="round", ylabel="tokens kept / tokens as written", title="Compression ratio", ylim=(0, 1.05))
-    perplexity.set(xlabel="round (0: as written)", ylabel="perplexity given the question", title="Perplexity before fine-tuning")
+    ratio.set(xlabel="round", ylabel="tokens kept / tokens as written", ylim=(0, 1.05))
+    perplexity.set(xlabel="round (0: as written)", ylabel="perplexity given the question")
     for axes in (ratio, perplexity):
         whole_numbers(axes.xaxis)
     if len(sets) > 1:
-        figure.legend(*ratio.get_legend_handles_labels(), loc="outside lower center", ncols=1, fontsize=8)
+        legend_below(figure)
 
 
 def _reasons(stops: Sequence[tuple[int, str]]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cotexp.report import difficulty, funnel, rounds
 from cotexp.report.stored import artifact_of, unless_broken
-from cotexp.report.style import LINES, Drawing
+from cotexp.report.style import LINES, Drawing, inches, legend_below, panels
 from cotexp.store.stored_files import metrics_of, read_lines, settings_of, stages_of
 
 FORM_NAMES = {"full": "full form", "compress": "short form", "rewrite": "rewriting"}
@@ -39,21 +39,21 @@ def _training_curves(rows: list[dict[str, float]]) -> Iterator[Drawing]:
     for name, title, losses in (("training_curve", "Training curve", forms), ("training_curve_per_task", "Training curve per task", tasks)):
         if losses:
             about = "Loss of every training step and of validation."
-            yield Drawing(name, title, about, partial(_draw_losses, rows=rows, losses=losses, title=title))
+            yield Drawing(name, title, about, partial(_draw_losses, rows=rows, losses=losses))
 
 
-def _draw_losses(figure: Any, rows: list[dict[str, float]], losses: Mapping[str, str], title: str) -> None:
+def _draw_losses(figure: Any, rows: list[dict[str, float]], losses: Mapping[str, str]) -> None:
     """`losses` maps columns of the curve, without the phase in front, to names."""
-    axes = figure.subplots()
+    (axes,) = panels(figure, [1], height=3.0)
     for line, (loss, name) in zip(itertools.cycle(LINES), losses.items(), strict=False):
         steps = [(row["step"], row[f"train/{loss}"]) for row in rows if f"train/{loss}" in row]
         checks = [(row["step"], row[f"validation/{loss}"]) for row in rows if f"validation/{loss}" in row]
         if steps:
-            axes.plot(*zip(*steps, strict=True), color=line.colour, linestyle=line.style, linewidth=1, alpha=0.8, label=f"{name}, training")
+            axes.plot(*zip(*steps, strict=True), color=line.colour, linestyle=line.style, linewidth=inches(1.0), alpha=0.8, label=f"{name}, training")
         if checks:
             axes.plot(*zip(*checks, strict=True), color=line.colour, marker=line.marker, linestyle="none", label=f"{name}, validation")
-    axes.set(xlabel="step", ylabel="loss (nats per token)", title=title, yscale="log")
-    axes.legend()
+    axes.set(xlabel="step", ylabel="loss (nats per token)", yscale="log")
+    legend_below(figure)
 
 
 def is_trained(folder: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cotexp.report import markdown, terminal
 from cotexp.report.document import Report, text_table
-from cotexp.report.style import COLOURS, Drawing, picture
+from cotexp.report.style import COLOURS, Drawing, legend_below, panels, picture
 
 TABLE = "trials.md"
 FIGURE = "trials"
@@ -62,7 +62,7 @@ def _row(trial: Any, paths: Sequence[str], num_metrics: int, is_best: bool) -> l
 
 
 def _draw(figure: Any, metrics: Sequence[str], trials: Sequence[Any], best: Sequence[Any], study: Any) -> None:
-    axes = figure.subplots()
+    (axes,) = panels(figure, [1], height=3.0)
     red = {"color": COLOURS["red"], "marker": "o"}
     if len(metrics) == 1:
         minimized = study.directions[0].name == "MINIMIZE"
@@ -86,6 +86,6 @@ def _draw(figure: Any, metrics: Sequence[str], trials: Sequence[Any], best: Sequ
         )
         axes.plot([trial.values[1] for trial in front], [trial.values[0] for trial in front], linestyle="--", label="Pareto front", **red)
         for trial in front:
-            axes.annotate(str(trial.number), (trial.values[1], trial.values[0]), xytext=(4, 5), textcoords="offset points", fontsize=9)
+            axes.annotate(str(trial.number), (trial.values[1], trial.values[0]), xytext=(4, 5), textcoords="offset points", fontsize="small")
         axes.set(xlabel=metrics[1], ylabel=metrics[0])
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    legend_below(figure)

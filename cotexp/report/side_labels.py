@@ -1,24 +1,24 @@
-"""Names of points, written right of a figure's axes so that none covers another, each with a line to its point."""
+"""Names of points and bars beside their axes, so that none covers another; in a narrow figure numbers, and a key to them."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from cotexp.report.style import COLOURS
-
-LINE_INCHES = 0.17
-WIDTH = 52
-"""Characters in a line of a label."""
+from cotexp.report.style import COLOURS, LINE, inches, is_narrow, wrapped
 
 
 class Labels:
-    """The wrapped names of points; `inches` is the height that they need."""
+    """The names of points in a figure. They stand on the right, each with a line to its point.
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._texts = [textwrap.fill(name, WIDTH) for name in names]
-        self._each = 0.1 + LINE_INCHES * max((text.count("\n") + 1 for text in self._texts), default=1)
+    `inches` is the height of the axes that they need. `key` has a handle for the figure's legend for each number that stands for a name.
+    """
+
+    def __init__(self, figure: Any, names: Sequence[str], *, share: float = 0.42) -> None:
+        """`share` is that of the figure's width that names may take."""
+        self.key = key(figure, names)
+        self._texts = [str(number) for number in range(1, len(names) + 1)] if self.key else _in_share(figure, names, share)
+        self._each = inches(0.07 + LINE * max((text.count("\n") + 1 for text in self._texts), default=1))
         self.inches = self._each * len(self._texts)
 
     def draw(self, axes: Any, points: Sequence[tuple[float, float]], height: float, colours: Sequence[str] = ()) -> None:
@@ -30,13 +30,42 @@ class Labels:
             axes.annotate(
                 self._texts[index],
                 xy=points[index],
-                xytext=(1.03, place),
+                xytext=(1.05, place),
                 textcoords="axes fraction",
                 va="center",
-                fontsize=9,
+                fontsize="small",
                 color=colours[index] if colours else "black",
-                arrowprops={"arrowstyle": "-", "color": COLOURS["grey"], "linewidth": 0.7, "alpha": 0.7, "shrinkB": 5, "relpos": (0, 0.5)},
+                arrowprops={"arrowstyle": "-", "color": COLOURS["grey"], "linewidth": 0.6, "alpha": 0.7, "shrinkB": 4, "relpos": (0, 0.5)},
             )
+
+
+def key(figure: Any, names: Sequence[str]) -> list[Any]:
+    """A handle of the legend for each name, with its number from 1 in place of a marker; empty if the figure has room for the names themselves."""
+    from matplotlib.lines import Line2D
+
+    if not is_narrow(figure):
+        return []
+    numbers = [(f"${number}$", name) for number, name in enumerate(names, 1)]
+    look: dict[str, Any] = {"linestyle": "none", "color": "black", "markeredgewidth": 0.3}
+    return [Line2D([], [], marker=number, markersize=inches(6.0 + 2.5 * (len(number) - 3)), label=name, **look) for number, name in numbers]
+
+
+def name_rows(axes: Any, names: Sequence[str], *, share: float = 0.3) -> list[Any]:
+    """Name the rows 0, 1, ... of a vertical axis, in `share` of the figure's width; returns the `key` to their numbers, if these stand for names."""
+    handles = key(axes.figure, names)
+    texts = [str(number) for number in range(1, len(names) + 1)] if handles else _in_share(axes.figure, names, share)
+    axes.set_yticks(range(len(names)), texts)
+    return handles
+
+
+def row_height(figure: Any, names: Sequence[str], least: float, *, share: float = 0.3) -> float:
+    """Inches at a text of 10 points that each row needs for its name."""
+    num_lines = 1 if is_narrow(figure) else max(text.count("\n") + 1 for text in _in_share(figure, names, share))
+    return max(least, 0.12 + LINE * num_lines)
+
+
+def _in_share(figure: Any, names: Sequence[str], share: float) -> list[str]:
+    return [wrapped(name, share * figure.get_figwidth()) for name in names]
 
 
 def apart(heights: Sequence[float], gap: float) -> list[float]:

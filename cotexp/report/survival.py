@@ -14,7 +14,7 @@ from cotexp.report.compression_examples import CompressedChain, read_chains
 from cotexp.report.document import Cell, Column, Row, Table
 from cotexp.report.rounds import CompressedSet, longest
 from cotexp.report.stored import unless_broken
-from cotexp.report.style import LINES, Drawing, plain_log_ticks, whole_numbers
+from cotexp.report.style import LINES, Drawing, legend_below, legend_under, panels, plain_log_ticks, whole_numbers
 from cotexp.store.stored_files import compressed_of
 
 COLUMNS = {"calculations": "calculations kept, %", "numbers": "numbers kept, %", "answer": "answer kept, %"}
@@ -163,36 +163,35 @@ def drawings(found: BySet) -> Iterator[Drawing]:
     about = "Share of the calculations and numbers of a chain that each round's texts still hold, and of texts that still state the answer"
     if measured:
         about += "; perplexity of the chain's own answer after them, under the model before fine-tuning"
-    yield Drawing(
-        "survival_per_round", "What a round keeps", f"{about}.", partial(_draw, rounds=rounds, measured=measured), (9.0, 4.2) if measured else None
-    )
+    yield Drawing("survival_per_round", "What a round keeps", f"{about}.", partial(_draw, rounds=rounds, measured=measured), 7.5 if measured else 6.0)
 
 
 def _draw(figure: Any, rounds: BySet, measured: BySet) -> None:
     """On the left what is kept, on the right how well the answer follows; lines are shares and texts of one set, or sets."""
-    panels = figure.subplots(1, 2 if measured else 1, squeeze=False)[0]
+    shown = panels(figure, [1, 1] if measured else [1], height=3.2)
     if len(rounds) == 1:
         (of_set,) = rounds.values()
-        _draw_lines(panels[0], {title.partition(",")[0]: _shares_by_round(of_set, name) for name, title in COLUMNS.items()})
+        _draw_lines(shown[0], {title.partition(",")[0]: _shares_by_round(of_set, name) for name, title in COLUMNS.items()})
     else:
-        _draw_lines(panels[0], {label: _shares_by_round(of_set, "calculations") for label, of_set in rounds.items()})
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=1, fontsize=8)
-    title = "What a round keeps" if len(rounds) == 1 else "Calculations kept"
-    panels[0].set(xlabel="round (0: as written)", ylabel="% of the chain as written", title=title, ylim=(0, 103))
+        _draw_lines(shown[0], {label: _shares_by_round(of_set, "calculations") for label, of_set in rounds.items()})
+    kept = "% of the chain as written" if len(rounds) == 1 else "% of the calculations kept"
+    shown[0].set(xlabel="round (0: as written)", ylabel=kept, ylim=(0, 103))
     if measured and len(rounds) == 1:
-        _draw_lines(panels[1], {title: _answers_by_round(of_set, place) for place, title in LEGEND.items()})
+        _draw_lines(shown[1], {title: _answers_by_round(of_set, place) for place, title in LEGEND.items()})
     elif measured:
-        _draw_lines(panels[1], {label: _answers_by_round(measured.get(label, []), "text") for label in rounds})
+        _draw_lines(shown[1], {label: _answers_by_round(measured.get(label, []), "text") for label in rounds})
     if measured:
-        values = [value for line in panels[1].lines for value in line.get_ydata()]
+        values = [value for line in shown[1].lines for value in line.get_ydata()]
         if max(values) > 10 * min(values):
-            panels[1].set_yscale("log")
-            plain_log_ticks(panels[1].yaxis)
-        panels[1].set(xlabel="round (0: as written)", ylabel="perplexity of the chain's answer", title="Whether the answer follows")
-    for axes in panels:
+            shown[1].set_yscale("log")
+            plain_log_ticks(shown[1].yaxis)
+        shown[1].set(xlabel="round (0: as written)", ylabel="perplexity of the chain's answer")
+    for axes in shown:
         whole_numbers(axes.xaxis)
         if len(rounds) == 1:
-            axes.legend(fontsize=9)
+            legend_under(axes)
+    if len(rounds) > 1:
+        legend_below(figure)
 
 
 def _draw_lines(axes: Any, points_of: Mapping[str, Sequence[tuple[int, float]]]) -> None:

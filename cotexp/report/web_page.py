@@ -19,8 +19,11 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cotexp.report import browser
+from cotexp.report import browser, latex
 from cotexp.report.document import NOISE, Figure, Report, Row, UsedRun
+from cotexp.report.long_csv import table_csv
+from cotexp.report.papers import PAPERS, Paper
+from cotexp.report.short_names import short_names, shortened
 from cotexp.visible import visible_lines
 
 LARGEST_SVG = 400_000
@@ -39,7 +42,16 @@ def html(report: Report) -> str:
     environment = Environment(
         loader=PackageLoader("cotexp.report"), autoescape=True, finalize=_shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"source": _source, "is_gap": _is_gap, "breakable": _breakable}
+    environment.filters |= {
+        "source": _source,
+        "narrow": lambda figure: _narrow(figure, PAPERS[report.paper]),
+        "is_gap": _is_gap,
+        "breakable": _breakable,
+        "names": lambda table: short_names(row.label for row in table.rows),
+        "short": shortened,
+        "latex": lambda table: "\n".join(latex.table_files(report, table).values()),
+        "csv": table_csv,
+    }
     return environment.get_template("page.html").render(
         report=report,
         noise=NOISE.strip(),
@@ -80,6 +92,14 @@ def _source(figure: Figure) -> str:
     """The figure as a data URL."""
     kind, content = ("svg+xml", figure.svg) if len(figure.svg) <= LARGEST_SVG else ("png", figure.png)
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _narrow(figure: Figure, paper: Paper) -> str:
+    """The figure as wide as a column of a paper, for a phone, as a data URL; empty if it has one size."""
+    if figure.at_width is None:
+        return ""
+    content = figure.at_width(paper.column, paper.points, "svg")
+    return f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}" if len(content) <= LARGEST_SVG else ""
 
 
 def _is_gap(row: Row) -> bool:

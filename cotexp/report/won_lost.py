@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from cotexp.report.arm_rows import ArmRow
-from cotexp.report.style import COLOURS, Drawing, whole_numbers
+from cotexp.report.side_labels import name_rows, row_height
+from cotexp.report.style import COLOURS, Drawing, inches, is_narrow, legend_below, whole_numbers
 
-LABEL_WIDTH = 40
-"""Characters in a line of a label."""
-LINE_INCHES = 0.17
-ROOM = 1.9
-"""Inches for titles, the names of the axes and the legend."""
+ROOM = 0.7
+"""Inches at a text of 10 points for the names of the axes."""
 
 
 def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
@@ -21,8 +18,6 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
     shown = [row for row in rows if row.against]
     if not shown:
         return []
-    labels = [textwrap.fill(row.label, LABEL_WIDTH) for row in shown]
-    height = max(0.4, 0.15 + LINE_INCHES * max(label.count("\n") + 1 for label in labels)) * len(shown)
     baselines = [row.label for row in rows if row.is_baseline]
     against = baselines[0] if len(baselines) == 1 else "each arm's base model"
     return [
@@ -31,20 +26,21 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
             "Questions won and lost",
             f"For each arm the questions on which it is better and those on which it is worse than the baseline ({against}), and the difference in "
             "accuracy with its 95 % interval.",
-            lambda figure: _draw(figure, shown, labels, against),
-            (9.0, ROOM + height),
+            lambda figure: _draw(figure, shown),
+            7.5,
         )
     ]
 
 
-def _draw(figure: Any, rows: Sequence[ArmRow], labels: Sequence[str], against: str) -> None:
+def _draw(figure: Any, rows: Sequence[ArmRow]) -> None:
+    labels = [row.label for row in rows]
+    figure.set_figheight(inches(ROOM + len(rows) * row_height(figure, labels, 0.36)))
     counts, differences = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (3, 2)})
     _draw_counts(counts, rows)
     _draw_differences(differences, rows)
-    counts.set_yticks(range(len(rows)), labels, fontsize=8)
+    key = name_rows(counts, labels)
     counts.set_ylim(len(rows) - 0.4, -0.6)
-    figure.suptitle(textwrap.fill(f"Questions won and lost against {against}", 90), fontsize=11)
-    _draw_legend(figure, rows)
+    legend_below(figure, [*key, *_legend(rows)])
 
 
 def _draw_counts(axes: Any, rows: Sequence[ArmRow]) -> None:
@@ -54,11 +50,11 @@ def _draw_counts(axes: Any, rows: Sequence[ArmRow]) -> None:
     axes.barh(places, [each.only_second for each in paired], 0.6, color=COLOURS["blue"])
     axes.barh(places, [-each.only_first for each in paired], 0.6, color="white", edgecolor=COLOURS["red"], hatch="////")
     for place, each in zip(places, paired, strict=True):
-        axes.text(each.only_second + 0.02 * largest, place, str(each.only_second), va="center", ha="left", fontsize=9)
-        axes.text(-each.only_first - 0.02 * largest, place, str(each.only_first), va="center", ha="right", fontsize=9)
-    axes.axvline(0, color="black", linewidth=1)
-    axes.set_xlim(-1.2 * largest, 1.2 * largest)
-    whole_numbers(axes.xaxis)
+        axes.text(each.only_second + 0.02 * largest, place, str(each.only_second), va="center", ha="left", fontsize="small")
+        axes.text(-each.only_first - 0.02 * largest, place, str(each.only_first), va="center", ha="right", fontsize="small")
+    axes.axvline(0, color="black", linewidth=inches(1.0))
+    axes.set_xlim(-1.3 * largest, 1.3 * largest)
+    whole_numbers(axes.xaxis, 4 if is_narrow(axes.figure) else None)
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     questions = sorted({each.num_questions for each in paired})
     of = f"{questions[0]:,}" if len(questions) == 1 else f"{questions[0]:,} to {questions[-1]:,}"
@@ -67,27 +63,27 @@ def _draw_counts(axes: Any, rows: Sequence[ArmRow]) -> None:
 
 
 def _draw_differences(axes: Any, rows: Sequence[ArmRow]) -> None:
-    axes.axvline(0, color=COLOURS["grey"], linewidth=1, linestyle="--", zorder=0)
+    axes.axvline(0, color=COLOURS["grey"], linewidth=inches(1.0), linestyle="--", zorder=0)
     for place, row in enumerate(rows):
         if row.against:
             value, low, high = (100 * share for share in (row.against.paired.difference, row.against.paired.low, row.against.paired.high))
             face = "white" if row.within_noise else "black"
-            axes.plot([low, high], [place, place], color="black", linewidth=1.6)
-            axes.plot(value, place, "o", color="black", markerfacecolor=face, markersize=7, markeredgewidth=1.6)
+            axes.plot([low, high], [place, place], color="black")
+            axes.plot(value, place, "o", color="black", markerfacecolor=face)
+    axes.locator_params(axis="x", nbins=4 if is_narrow(axes.figure) else 7)
     axes.set(xlabel="difference in accuracy, points")
 
 
-def _draw_legend(figure: Any, rows: Sequence[ArmRow]) -> None:
+def _legend(rows: Sequence[ArmRow]) -> list[Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     several = any(len(row.seeds) > 1 for row in rows)
     mean = ", mean over seeds" if several else ""
     over = "seeds and questions" if several else "questions"
-    handles: list[Any] = [
+    return [
         Patch(facecolor="white", edgecolor=COLOURS["red"], hatch="////", label=f"lost{mean}"),
         Patch(facecolor=COLOURS["blue"], label=f"won{mean}"),
         Line2D([], [], color="black", marker="o", label=f"beyond noise (bar: 95 % interval over {over})"),
         Line2D([], [], color="black", marker="o", markerfacecolor="white", label="within noise"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)

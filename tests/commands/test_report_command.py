@@ -35,9 +35,11 @@ def outputs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def report(outputs: Path, *names: str, baseline: str | None = None, mode: str | None = None, folder: Path | None = None) -> dict[str, dict[str, str]]:
+def report(
+    outputs: Path, *names: str, baseline: str | None = None, mode: str | None = None, folder: Path | None = None, columns: tuple[str, ...] = ()
+) -> dict[str, dict[str, str]]:
     """The cells of the first written table, by the row's label and the column's heading."""
-    report_experiments(names or ("exp",), outputs=outputs, options=ReportOptions(baseline=baseline, mode=mode), folder=folder)
+    report_experiments(names or ("exp",), outputs=outputs, options=ReportOptions(baseline=baseline, mode=mode, columns=columns), folder=folder)
     text = next(iter(sorted(outputs.rglob("report.md"), key=lambda path: -path.stat().st_mtime_ns))).read_text()
     table = re.search(r"^\| arm \|.*?\n(?=\n)", text, re.DOTALL | re.MULTILINE)
     assert table
@@ -78,12 +80,38 @@ def test_runs_that_differ_in_their_seed_are_one_arm_with_mean_deviation_and_pair
 
 
 @pytest.mark.slow
+def test_only_fine_tuned_arms_are_bold_and_columns_may_be_chosen(tmp_path: Path) -> None:
+    """The model before fine-tuning answers everything right."""
+    write_run(tmp_path, "a", "1" * 10 + "0" * 30, base="1" * 40)
+    write_run(tmp_path, "b", "1" * 35 + "0" * 5, selection=MORSD)
+    base, morsd, random = report(tmp_path, columns=("tokens", "accuracy", "selection/num_kept")).values()
+    assert list(morsd) == ["arm", "answer tokens", ACCURACY, "selection: num kept"]
+    assert base[ACCURACY].startswith("100.0 (")
+    assert morsd[ACCURACY].startswith("**87.5 (")
+    assert random[ACCURACY].startswith("25.0 (")
+    assert morsd["selection: num kept"] == "100"
+
+
+def test_a_column_that_does_not_exist_and_an_unknown_style_are_refused(outputs: Path) -> None:
+    for columns, message in (
+        ("accuracie", r"report: --columns must be one of seeds, .*; got 'accuracie' \(did you mean 'accuracy'\?\)"),
+        ("selection/num_kep", r"report: --columns: no run has 'selection/num_kep' in its metrics.json \(did you mean 'selection/num_kept'\?\)"),
+        ("accuracy:gsm8k", "report: --columns: no run answers this task; tasks: svamp; got 'accuracy:gsm8k'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            report_experiments(["exp"], outputs=outputs, options=ReportOptions(columns=(columns,)))
+    with pytest.raises(ConfigError, match="report: --paper must be one of acl, icml, neurips, iclr; got 'aclr'"):
+        report_experiments(["exp"], outputs=outputs, paper="aclr")
+
+
+@pytest.mark.slow
 def test_the_same_report_twice_is_the_same_bytes(outputs: Path) -> None:
     first, second = (outputs / each for each in ("first", "second"))
     for folder in (first, second):
         report_experiments(["exp"], outputs=outputs, formats=formats_of("all"), folder=folder)
     names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
-    assert {"report.md", "report.csv", "figures/accuracy_against_rationales.svg"} <= set(names)
+    figures = {f"figures/accuracy_against_rationales{ending}" for ending in (".svg", ".png", "_column.pdf", "_text.pdf")}
+    assert {"report.md", "report.csv", "tables/1.tex", *figures} <= set(names)
     assert {each: (first / each).read_bytes() for each in names} == {each: (second / each).read_bytes() for each in names}
 
 
@@ -105,7 +133,7 @@ def test_one_seed_is_compared_by_mcnemar_and_has_wilsons_interval(tmp_path: Path
 def test_an_arm_with_one_seed_among_arms_with_several_says_so(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(outputs, "k3", "1" * 32 + "0" * 8, selection={**MORSD, "k": 3})
     rows = report(outputs)
-    assert rows["selection=morsd, selection.k=3"]["sd over seeds"] == "one seed"
+    assert rows["selection=morsd, selection.k=3"]["sd over seeds"] == "n = 1"
     assert rows["selection=random"]["sd over seeds"] == "7.1"
     assert "One seed: selection=morsd, selection.k=3. Without a second one" in capsys.readouterr().out
 

@@ -30,7 +30,7 @@ def test_texts_and_questions_that_runs_share_stand_in_the_page_once(tmp_path: Pa
     found = browse(runs)
     assert found.runs == ["k", "l"]
     assert found.counts == [{"chains": (1, 1), "answers": (1, 1)}] * 2
-    first, second = ([{**each, "run": None} for each in found.examples if each["run"] == run] for run in (0, 1))
+    first, second = ([{**each, "run": None, "link": None} for each in found.examples if each["run"] == run] for run in (0, 1))
     assert first == second
     assert found.texts == ["one two", [["same", "one"], ["removed", "two"]], [["same", "one "], ["added", "two"]], "right 7"]
     assert [each["text"] for each in found.questions] == ["Question a?", "Question t?"]

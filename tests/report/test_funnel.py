@@ -136,7 +136,7 @@ def test_several_arms_have_a_panel_each_and_no_panel_is_left_empty() -> None:
 
     steps = [funnel.Step("written", 10, 0), funnel.Step("accuracy: the answer is the gold one", 6, 4)]
     (drawing,) = funnel.drawings({"first": steps, "second": steps, "third": steps[:1]})
-    figure = Figure(figsize=drawing.size, layout="constrained")
+    figure = Figure(figsize=(drawing.width, 4), layout="constrained")
     drawing.draw(figure)
     assert [axes.get_title() for axes in figure.axes if axes.axison] == ["first", "second", "third"]
     assert list(funnel.drawings({})) == []

@@ -44,7 +44,7 @@ def arms(number: int) -> list[ArmRow]:
 @pytest.mark.parametrize(("number", "num_named"), [(2, 2), (7, 7), (MOST_NAMED, MOST_NAMED), (MOST_NAMED + 1, 1)])
 def test_the_figure_names_every_arm_of_a_few_and_of_many_those_on_the_front_and_no_name_covers_another(number: int, num_named: int) -> None:
     (drawing,) = drawings(arms(number))
-    figure = plt.figure(figsize=drawing.size, layout="constrained")
+    figure = plt.figure(figsize=(drawing.width, 4), layout="constrained")
     drawing.draw(figure)
     figure.canvas.draw()
     names = [text for text in figure.axes[0].texts if text.get_text().startswith("rounds=")]

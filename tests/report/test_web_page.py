@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,6 +157,17 @@ def choose(page: Chrome, name: str, label: str) -> None:
     Select(page.find_element("name", name)).select_by_visible_text(label)
 
 
+@contextmanager
+def emulated(page: Chrome, width: int) -> Iterator[None]:
+    """The page on a screen of this width."""
+    size: dict[str, Any] = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        yield
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_it_opens_from_disk_with_title_figure_and_examples_and_logs_nothing(page: Chrome) -> None:
     assert page.title.startswith("exp <script>window.x=1</script>")
     assert page.execute_script("return document.querySelector('figure img').naturalWidth") == 9
@@ -293,13 +306,57 @@ def test_the_list_is_walked_by_keys_and_the_same_question_is_found_in_another_ru
     assert one(page, ".question").text == asked, "the address names the example"
 
 
+def test_notes_are_folded_and_open_when_asked(page: Chrome) -> None:
+    note = one(page, "#tables .notes li")
+    assert not note.is_displayed()
+    all_of(page, "#tables summary")[-2].click()
+    assert note.is_displayed()
+    assert note.text == "a note & <b>more</b>"
+
+
+def test_a_table_is_copied_as_latex_and_as_csv(page: Chrome) -> None:
+    page.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+    copied = {}
+    for name in ("LaTeX", "CSV"):
+        page.find_element("xpath", f"//button[.='Copy as {name}']").click()
+        copied[name] = page.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    assert r"\begin{table*}[tbp]" in copied["LaTeX"]
+    assert r"ten & \textbf{9.5 (9 to 10)} & 100 \\" in copied["LaTeX"]
+    assert copied["CSV"].splitlines()[:2] == ["arm,accuracy,tokens", "ten,9.5,100"]
+
+
+def test_a_link_names_one_example_and_stays_when_the_page_has_other_runs(page: Chrome, report: Report, tmp_path: Path) -> None:
+    all_of(page, ".item")[1].click()
+    asked, link = one(page, ".question").text, page.current_url.partition("#")[2]
+    assert re.fullmatch("example-[0-9a-f]{10}", link)
+    all_of(page, ".item")[0].click()
+    assert one(page, ".question").text != asked
+    page.execute_script(f"location.hash = '{link}'")
+    assert one(page, ".question").text == asked, "the page follows its address"
+    assert one(page, ".bar .copy").get_attribute("data-copy").endswith(f"#{link}")
+    other = tmp_path / "report.html"
+    other.write_bytes(files(replace(report, runs=report.runs[::-1]))["report.html"])
+    page.get("about:blank")
+    page.get(f"{other.as_uri()}#{link}")
+    assert one(page, ".question").text == asked
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_first_column_stays_while_the_others_move(page: Chrome, width: int) -> None:
+    with emulated(page, width):
+        page.execute_script("document.querySelectorAll('#tables td').forEach(each => each.style.minWidth = '60rem')")
+        place = "return ['thead th', 'tbody th', 'tbody td'].map(each => document.querySelector('#tables ' + each).getBoundingClientRect().x)"
+        before = page.execute_script(place)
+        page.execute_script("document.querySelector('#tables .scroll').scrollLeft = 200")
+        after = page.execute_script(place)
+        assert after[:2] == before[:2]
+        assert after[2] == before[2] - 200
+        assert page.execute_script("return document.querySelector('#tables tbody th').getBoundingClientRect().width") <= 0.6 * width
+
+
 @pytest.mark.parametrize("width", [360, 1300])
 def test_nothing_is_wider_than_the_screen(page: Chrome, width: int) -> None:
-    size: dict[str, Any] = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    try:
+    with emulated(page, width):
         page.find_element("name", "text").send_keys("Question h")
         assert one(page, "#example h3").text == "sums: h/0"
         assert page.execute_script("return document.documentElement.scrollWidth") <= width
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -54,6 +54,8 @@ async function copy(button) {
 document.querySelectorAll("table.sortable").forEach(makeSortable);
 document.querySelectorAll("button.copy").forEach((button) => button.addEventListener("click", () => copy(button)));
 
+window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));
+
 // --- examples to browse -------------------------------------------------------------------------------------------------------
 
 const KINDS = { chains: "chains of thought, compressed", rationales: "rationales of a question", answers: "answers to test questions" };
@@ -162,12 +164,12 @@ function startBrowser(data, form, list, article, status) {
     if (runs.length > 1 && fields.run.value === "") element.append(make("small", { textContent: runs[example.run], title: runs[example.run] }));
     element.setAttribute("role", "option");
     element.setAttribute("aria-selected", example === selected);
-    element.addEventListener("click", () => select(example));
+    element.addEventListener("click", () => choose(example));
     return element;
   }
 
   function itemId(example) {
-    return `example-${numberOf.get(example)}`;
+    return `example-${example.link}`;
   }
 
   function badges(example) {
@@ -201,10 +203,13 @@ function startBrowser(data, form, list, article, status) {
 
   function step(distance) {
     const place = matching.indexOf(selected) + distance;
-    if (place >= 0 && place < matching.length) {
-      select(matching[place]);
-      history.replaceState(null, "", `#${itemId(selected)}`);
-    }
+    if (place >= 0 && place < matching.length) choose(matching[place]);
+  }
+
+  /** Show an example, and name it in the address. */
+  function choose(example) {
+    select(example);
+    history.replaceState(null, "", `#${itemId(example)}`);
   }
 
   // One example.
@@ -234,7 +239,11 @@ function startBrowser(data, form, list, article, status) {
       button.addEventListener("click", () => step(distance));
       return button;
     });
-    const parts = [...buttons, make("span", { className: "muted", textContent: `${place + 1} of ${matching.length}` }), make("span", {}, ...badges(selected))];
+    const link = make("button", { type: "button", className: "copy", textContent: "Copy link" });
+    link.dataset.copy = `${location.href.split("#")[0]}#${itemId(selected)}`;
+    link.addEventListener("click", () => copy(link));
+    const counted = make("span", { className: "muted", textContent: `${place + 1} of ${matching.length}` });
+    const parts = [...buttons, link, counted, make("span", {}, ...badges(selected))];
     if (runs.length > 1) parts.push(runMenu());
     if (selected.kind === "chains") {
       const box = make("input", { type: "checkbox", checked: showsChanges });
@@ -283,8 +292,14 @@ function startBrowser(data, form, list, article, status) {
     filter();
     fields.run.value = String(example.run);
     filter();
-    select(example);
-    history.replaceState(null, "", `#${itemId(example)}`);
+    choose(example);
+  }
+
+  function openNamed() {
+    const named = examples.find((example) => location.hash === `#${itemId(example)}`);
+    if (!named) return;
+    if (named !== selected) open(named);
+    document.getElementById("examples").scrollIntoView();
   }
 
   form.addEventListener("change", (event) => event.target === fields.text || filter());
@@ -308,11 +323,8 @@ function startBrowser(data, form, list, article, status) {
     }
   });
   filter();
-  const named = examples[/^#example-(\d+)$/.exec(location.hash)?.[1]];
-  if (named) {
-    open(named);
-    document.getElementById("examples").scrollIntoView();
-  }
+  openNamed();
+  window.addEventListener("hashchange", openNamed);
 }
 
 const form = document.getElementById("filters");
