@@ -70,26 +70,26 @@ class Claims:
         """Claim up to `most` of the `ids` that are not claimed by others; maybe none. `refresh()` may first take finished ones out of `ids`."""
         self.path = path = self.folder / f"{self.writer}-{threading.get_ident()}.json"
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._lock():
-            claimed = self._claimed_by_others(path)
-            refresh()
-            free = (name for name in ids if name not in claimed)
-            taken = list(itertools.islice(free, LARGEST_CHUNK if callable(most) else most))
-            taken = taken[: most(taken)] if callable(most) else taken
-            if taken:
-                self._write(path, taken)
-        if not taken:
-            yield []
-            return
-        self.waiting_since = self.logged_at = None
         stop = threading.Event()
-        renewer = threading.Thread(target=self._renew, args=(path, taken, stop), daemon=True)
-        renewer.start()
-        try:
+        renewer: threading.Thread | None = None
+        try:  # from before the claim is written: a signal may stop this process there, and a notebook's kernel lives on
+            with self._lock():
+                claimed = self._claimed_by_others(path)
+                refresh()
+                free = (name for name in ids if name not in claimed)
+                taken = list(itertools.islice(free, LARGEST_CHUNK if callable(most) else most))
+                taken = taken[: most(taken)] if callable(most) else taken
+                if taken:
+                    self._write(path, taken)
+            if taken:
+                self.waiting_since = self.logged_at = None
+                renewer = threading.Thread(target=self._renew, args=(path, taken, stop), daemon=True)
+                renewer.start()
             yield taken
         finally:
             stop.set()
-            renewer.join()
+            if renewer is not None and renewer.ident is not None:
+                renewer.join()
             path.unlink(missing_ok=True)
 
     def may_overlap(self) -> bool:

@@ -639,3 +639,19 @@ def test_processes_that_build_the_same_artifacts_build_each_once(tmp_path: Path)
     built = Counter(name for each in outputs for name in each)
     assert len(built) == 100
     assert set(built.values()) == {1}
+
+
+def test_a_signal_that_comes_with_the_claim_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that lives on, such as the kernel of a notebook, would wait for itself."""
+    write = Claims._write
+
+    def interrupted(self: Claims, path: Path, ids: list[str]) -> None:
+        write(self, path, ids)
+        raise Stopped(signal.SIGINT)
+
+    monkeypatch.setattr(Claims, "_write", interrupted)
+    with pytest.raises(Stopped), Claims(tmp_path, "first").take(["a", "b"]):
+        pytest.fail("nothing is computed after the signal")
+    monkeypatch.undo()
+    with Claims(tmp_path, "second").take(["a", "b"], most=2) as taken:
+        assert taken == ["a", "b"]
