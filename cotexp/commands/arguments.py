@@ -54,7 +54,20 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     parser, _ = _made()
     end = argv.index("--") if argv[:1] == ["search"] and "--" in argv else len(argv)
-    return parser.parse_args(argv[:end], argparse.Namespace(settings=argv[end + 1 :]))
+    options, left = parser.parse_known_args(argv[:end], argparse.Namespace(settings=argv[end + 1 :]))
+    if options.command == "export" and options.folder is None and len(left) == 1 and not left[0].startswith("-"):
+        options.folder, left = _folder_after_options(parser, left[0]), []
+    if left:
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    return options
+
+
+def _folder_after_options(parser: _Parser, text: str) -> Path:
+    """The folder of an export: argparse finds no positional argument that may be left out after an option."""
+    try:
+        return _path(text)
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"argument folder: {error}")
 
 
 def commands() -> list[str]:

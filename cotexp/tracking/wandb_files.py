@@ -104,7 +104,7 @@ def _read(run: KeptRun, record: Any) -> None:
 
 def _log(run: KeptRun, items: Iterable[Any]) -> None:
     """Take over the names and last values of what was logged in one step."""
-    for item in items:
+    for item in sorted(items, key=lambda item: [item.key] if item.key else list(item.nested_key)):  # W&B writes them in any order
         name, *parts = [item.key] if item.key else item.nested_key
         run.logged[name] = None
         if not parts:  # tables and images have several

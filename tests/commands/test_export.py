@@ -194,7 +194,7 @@ def test_the_hub_reads_results_data_and_an_unknown_licence_from_a_card(random_mo
     stored["model"] |= {"path": "Qwen/Qwen2.5-0.5B", "license": None}
     stored["task"] |= {"train": ["gsm8k"]}
     (run / "settings.json").write_text(json.dumps(stored | {"tasks": {"gsm8k": stored["task"]}}))
-    metrics = {"eval/base/gsm8k/accuracy": 0.9, "eval/full/gsm8k/accuracy": 0.75, "eval/compress/gsm8k/accuracy": 0.5, "eval/compress/accuracy": 0.5}
+    metrics = {"eval/base/gsm8k/accuracy": 0.9, "eval/full/gsm8k/accuracy": 0.75, "eval/compress/gsm8k/accuracy": 0.5}
     metrics |= {"eval/compress/gsm8k/num_tokens": 38.0}
     (run / "metrics.json").write_text(json.dumps(json.loads((run / "metrics.json").read_text()) | metrics))
     export_model(str(run), tmp_path / "new", dtype="float32", outputs=tmp_path / "outputs")

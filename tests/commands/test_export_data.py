@@ -13,7 +13,7 @@ import yaml
 from transformers import AutoTokenizer
 
 from cotexp import flow
-from cotexp.commands import cli
+from cotexp.commands import arguments, cli
 from cotexp.commands.encode import encoder_with_mark
 from cotexp.commands.export_data import export_data
 from cotexp.config import command_line
@@ -142,6 +142,22 @@ def test_texts_that_are_gone_and_settings_that_make_other_ones_are_refused(rando
     with pytest.raises(ConfigError, match=r"2 rationales and .*of run .* are no longer in .*store; run its command again"):
         export_data("cut", tmp_path / "new", outputs=tmp_path / "outputs")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["RUN", "DIR", "--data"], ["RUN", "--data", "DIR"], ["--data", "RUN", "DIR"], ["RUN", "--push", "me/x", "DIR", "--data"]]
+)
+def test_the_folder_may_stand_before_and_after_options(words: list[str]) -> None:
+    options = arguments.parse(["export", *words])
+    assert (options.run, options.folder, options.data) == ("RUN", Path("DIR"), True)
+    assert arguments.parse(["export", "RUN", "--data"]).folder is None
+
+
+@pytest.mark.parametrize("words", [["RUN", "A", "B"], ["RUN", "--data", "A", "B"], ["RUN", "--wrong"], ["RUN", "--data", "x\0"]])
+def test_what_is_left_over_ends_in_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        arguments.parse(["export", *words])
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_options_that_do_not_go_together_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,8 +49,8 @@ def test_runs_are_read_back_with_their_names_tags_groups_and_keys(outputs: Path)
     first = runs["aaaaaaaaaaaa"]
     assert (first.name, first.group, first.tags, first.project) == ("rounds=3 s0", "sweep-0123abcd0123", ["sweep-0123abcd0123"], "cotexp")
     assert first.charts == [
-        *("eval/compress/accuracy", "eval/compress/num_tokens", "delta/accuracy", "delta/num_tokens", "train/learning_rate", "train/loss"),
-        *("train/loss_compress", "train/loss/svamp", "validation/loss", "rounds/num_chains", "rounds/num_tokens", "rounds/num_tokens_kept"),
+        *("delta/accuracy", "delta/num_tokens", "eval/compress/accuracy", "eval/compress/num_tokens", "train/learning_rate", "train/loss"),
+        *("train/loss/svamp", "train/loss_compress", "validation/loss", "rounds/num_chains", "rounds/num_tokens", "rounds/num_tokens_kept"),
     ]
     assert (runs["cccccccccccc"].name, runs["cccccccccccc"].tags) == ("other s0", [])
 
@@ -62,7 +62,7 @@ def test_the_workspace_groups_by_what_varies_and_charts_what_was_logged(outputs:
     assert "grouped by ablation/compression/max_rounds\n" in printed
     assert "scatter eval/compress/accuracy over eval/compress/num_tokens\n" in printed
     assert "curve   rounds/num_tokens, rounds/num_tokens_kept over rounds/round\n" in printed
-    assert "curve   train/loss, train/loss_compress, train/loss/svamp over train/step\n" in printed
+    assert "curve   train/loss, train/loss/svamp, train/loss_compress over train/step\n" in printed
     written = json.loads((outputs / "workspaces" / "sweep-0123abcd0123.json").read_text())
     keys = {key for panels in written["sections"].values() for panel in panels for key in panel["keys"]}
     logged = {name for run in kept_runs(outputs / "wandb") for name in run.logged}
