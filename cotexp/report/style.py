@@ -227,6 +227,8 @@ def legend_below(figure: Any, handles: Sequence[Any] = (), *, title: str | None 
         labelled = list({label: (handle, label) for handle, label in reversed(found)}.values())[::-1]
     else:
         labelled = [(handle, handle.get_label()) for handle in handles]
+    if not labelled:
+        return
     beside, whole = inches(0.55), figure.get_figwidth() - inches(0.2)
     names = [wrapped(name, whole - beside) for _, name in labelled]
     widest = max(text_width(line) for name in names for line in name.split("\n"))
