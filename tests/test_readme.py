@@ -30,6 +30,7 @@ DIAGRAM = ("questions ->", "          -> fine-tuning")
 NEEDS_MORE = {
     "search": "it fine-tunes a model in every trial",
     "fetch multiarith strategyqa": "it downloads files",
+    "questions --detect hub:": "the same; tests/tasks/test_hub.py reads data sets of a hub in a second process",
     "export macc/compressor": "it needs a run that fine-tunes; tests/compressions/test_pairs.py exports one",
     "export macc/arithmetic": "the same",
     "export macc/quickstart --push": "it needs a token of the hub; tests/commands/test_hub.py pushes to a local one",
@@ -291,6 +292,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines = [json.dumps({"question": f"What is {n} plus 1?", "answer": f"One more.\n#### {n + 1}"}) for n in range(first, first + 100)]
         (rows / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
     (folder / "MINE.json").write_text(json.dumps([{"doc": {"question": f"What is {n} plus 1?"}, "target": str(n + 1)} for n in range(20)]))
+    (folder / "SAMPLES.jsonl").write_text(json.dumps({"doc_id": 1, "doc": {}, "target": "#### 7", "resps": [["The answer is 7."]]}) + "\n")
     (folder / "ANSWERS.jsonl").write_text(json.dumps({"id": "1", "gold": "7", "text": "The answer is 7."}) + "\n")
     return folder
 
