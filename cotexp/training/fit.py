@@ -85,12 +85,16 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # its handlers would end stopped runs with status 0
         with signals.at_safe_points("the end of this training step, with a checkpoint"):
             trainer.fit(module, data)
-    if trainer.is_global_zero:
-        counts: dict[str, Any] = {"num_examples": len(train), "num_too_long": num_too_long}
-        counts |= {"num_validation_examples": len(validation), "num_validation_too_long": num_validation_too_long, "num_parameters": num_parameters}
-        size = size and size._replace(head_reads_all=not head.is_split(model))
-        counts |= costs.spent(plan, train, costs.flops_of(size, train)) | costs.hours(job.trainer, recorder.seconds, recorder.device_seconds)
-        _finish(job, *(_load(job) if is_sharded(job.trainer) else (model, tokenizer)), recorder, counts)
+            if trainer.is_global_zero:  # the last step makes no checkpoint: a signal that comes with it waits for the result
+                counts: dict[str, Any] = {"num_examples": len(train), "num_too_long": num_too_long}
+                counts |= {
+                    "num_validation_examples": len(validation),
+                    "num_validation_too_long": num_validation_too_long,
+                    "num_parameters": num_parameters,
+                }
+                size = size and size._replace(head_reads_all=not head.is_split(model))
+                counts |= costs.spent(plan, train, costs.flops_of(size, train)) | costs.hours(job.trainer, recorder.seconds, recorder.device_seconds)
+                _finish(job, *(_load(job) if is_sharded(job.trainer) else (model, tokenizer)), recorder, counts)
 
 
 def _plan(job: FitJob, train: Sequence[EncodedExample], flops: Sequence[int], *, is_encoder_decoder: bool) -> BatchPlan:

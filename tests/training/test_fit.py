@@ -270,6 +270,24 @@ def test_a_killed_worker_and_a_signal_end_training_at_once_and_it_goes_on_with_a
 
 
 @pytest.mark.slow
+def test_a_signal_in_the_last_validation_ends_after_the_result_is_stored(make_job: MakeJob) -> None:
+    job = make_job("job", checkpoint_every_seconds=3600)
+    rows: list[float] = []
+
+    def stop(row: dict[str, float], num_steps: int) -> None:
+        rows.append(row["step"])
+        if row["step"] == num_steps and "validation/loss" in row:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(signals.Stopped), signals.handled():
+        fit(job, stop)
+    assert json.loads((job.folder / "training.json").read_text())["num_steps"] == rows[-1]
+    rows.clear()
+    fit(job, stop)
+    assert not rows, "nothing is trained again"
+
+
+@pytest.mark.slow
 def test_an_error_in_a_worker_process_ends_training_with_its_message(make_job: MakeJob) -> None:
     job = make_job("two", devices=2, strategy="ddp", learning_rate=1.0, gradient_clip=1e9, warmup_ratio=0.0)
     job.train = [Example(id="long", question_id="q", prompt="x" * 500, completion="y", form="full")]
