@@ -73,17 +73,18 @@ def sweep(*overrides: str, config_dir: Place | None = None) -> list[Result]:
     Raises: ConfigError before anything is computed; RunFailed after the last point, if some failed; KeyboardInterrupt.
     """
     with _at_work(config_dir):
-        from cotexp.config import command_line, current_sweep, sweep_agents
+        from cotexp.config import command_line, sweep_agents
         from cotexp.config.sweeper import failed_line
-        from cotexp.jobs import sweeps
+        from cotexp.jobs import current_sweep, sweeps
         from cotexp.settings.base import RunFailed
 
         command = _read(overrides, "sweep", "-m")
         points = command_line.points_of(command.overrides, multirun=True)
         for point in points:
             _refuse_plan(point, "sweep")
-        sweeps.write([(tuple(_words_of(point)), point.settings) for point in points], command.words_of_sweep, command.grid)
-        current_sweep.enter(points)
+        grid = [(tuple(_words_of(point)), point.settings) for point in points]
+        sweeps.write(grid, command.words_of_sweep, command.grid)
+        current_sweep.enter(grid)
         sweep_agents.leave()
         results = [_unless_failed(point) for point in points]
         if failed := [point.overrides for point, result in zip(points, results, strict=True) if isinstance(result, Exception)]:
@@ -173,7 +174,8 @@ def detect(file: Place, *overrides: str, config_dir: Place | None = None) -> dic
 def _at_work(config_dir: Place | None = None) -> Iterator[None]:
     """While a function works: log lines are printed, an interrupt stops it without loss, and the user's folder of settings files is read."""
     from cotexp import signals
-    from cotexp.config import current_sweep, search_path, sweep_agents
+    from cotexp.config import search_path, sweep_agents
+    from cotexp.jobs import current_sweep
     from cotexp.settings.root import CONFIG_DIR
 
     names = (CONFIG_DIR, current_sweep.VARIABLE, *sweep_agents.VARIABLES)

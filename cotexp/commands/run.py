@@ -18,10 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from cotexp import signals
 from cotexp.commands import completion
-from cotexp.config import command_line, current_sweep, help_page, schema, sweep_agents, sweeper
+from cotexp.config import command_line, help_page, schema, sweep_agents, sweeper
 from cotexp.config.command_line import Command, Composed, Point
 from cotexp.config.grids import expand_sweep
 from cotexp.invocation import while_read
+from cotexp.jobs import current_sweep
 from cotexp.settings.base import USER_ERRORS, ConfigError
 from cotexp.settings.root import Settings
 from cotexp.version import __version__
@@ -65,7 +66,7 @@ def prepared(command: Command) -> Callable[[], object]:
     if command.runs:
         points = command_line.points_of(command.overrides, multirun=command.multirun)
         if command.multirun:
-            current_sweep.enter(points)
+            current_sweep.enter([(point.overrides, point.settings) for point in points])
     else:
         schema.register()
     sys.argv[1:] = command.words_for_hydra

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cotexp.config.current_sweep import key_of_points, point_of
+from cotexp.jobs.current_sweep import key_of_points, point_of
 from cotexp.jobs.origin import commit
 from cotexp.settings.root import Settings, config_dir_words
 from cotexp.store.processes import identifies_process, is_remote, process_is_alive, this_process

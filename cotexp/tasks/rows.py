@@ -27,9 +27,7 @@ from cotexp.tasks.options import LETTERS, label_and_text
 READERS = (".jsonl", ".json", ".csv", ".parquet")
 """Endings of files that can be read; .json holds one array of objects, or JSON Lines."""
 
-PLAIN = re.compile(r"0|-?[1-9][0-9]{0,14}")
-"""An integer that is in the form that is compared."""
-
+PLAIN = re.compile(r"0|-?[1-9][0-9]{0,14}")  # an integer in the form that is compared
 LONGEST_CELL = 2**31 - 1
 """Characters of a cell; the csv module's 131,072 are fewer than a long chain of thought has."""
 

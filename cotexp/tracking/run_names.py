@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cotexp.config.current_sweep import CurrentSweep
+from cotexp.jobs.current_sweep import CurrentSweep
 from cotexp.settings.base import spelled
 from cotexp.settings.root import Settings
 

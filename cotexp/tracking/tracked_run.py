@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from cotexp.config import current_sweep
-from cotexp.config.current_sweep import CurrentSweep
+from cotexp.jobs import current_sweep
+from cotexp.jobs.current_sweep import CurrentSweep
 from cotexp.jobs.origin import origin_of
 from cotexp.settings.root import Settings
 from cotexp.tracking import ablation

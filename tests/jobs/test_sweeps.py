@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cotexp.config import command_line
-from cotexp.config.current_sweep import point_of
 from cotexp.config.grids import expand_sweep
 from cotexp.jobs import sweeps
+from cotexp.jobs.current_sweep import point_of
 from cotexp.jobs.sweeps import failure_noted, failure_of, sweeps_in
 from cotexp.settings.base import RunFailed
 from cotexp.store.stored_files import Damaged

@@ -113,6 +113,8 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         *("Vllm.cpu_cache_gib", "Vllm.enforce_eager"),
         *(f"RecordedTeacher.{name}" for name in ("files", "questions_file", "num_samples")),
         *(f"RecordedTeacher.{name}_field" for name in ("id", "question", "text", "finish_reason", "source")),
+        *("RecordedCompressor.files", "RecordedCompressor.questions_file"),
+        *(f"RecordedCompressor.{name}_field" for name in ("id", "question", "text", "finish_reason", "round", "sample")),
         "Scoring.max_batch_tokens",
         *("Scoring.perplexity_chains", "Scoring.answer_perplexity"),
         "TokenSkip.classifier",
@@ -120,6 +122,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         *(f"Trainer.{name}" for name in trainer),
         *(f"{section}.batch_size" for section in samplers),
         *(f"WandbTracking.{name}" for name in ("name", "project", "entity", "mode", "tags", "notes", "job_type", "upload", "finish_seconds")),
+        *("WandbTracking.system_metrics", "WandbTracking.console"),
         *(f"MlflowTracking.{name}" for name in ("name", "experiment", "uri", "tags", "notes", "upload", "finish_seconds")),
     }
 

@@ -10,8 +10,9 @@ import pytest
 from finished_runs import settings_in
 
 from cotexp.commands import run
-from cotexp.config import command_line, current_sweep
-from cotexp.config.current_sweep import CurrentSweep
+from cotexp.config import command_line
+from cotexp.jobs import current_sweep
+from cotexp.jobs.current_sweep import CurrentSweep
 from cotexp.tracking.run_names import run_name
 from cotexp.tracking.tracked_run import TrackedRun
 

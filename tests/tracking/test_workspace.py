@@ -15,7 +15,7 @@ from wandb_server import WandbServer
 
 from cotexp import tracking
 from cotexp.commands import cli
-from cotexp.config.current_sweep import VARIABLE
+from cotexp.jobs.current_sweep import VARIABLE
 from cotexp.settings.base import ConfigError
 from cotexp.tracking import workspace
 from cotexp.tracking.wandb_files import KeptRun, kept_runs

@@ -12,7 +12,6 @@ from cotexp.settings.base import keyed
 from cotexp.store.specs import key_of
 
 if TYPE_CHECKING:
-    from cotexp.config.command_line import Point
     from cotexp.settings.root import Settings
 
 VARIABLE = "COTEXP_SWEEP"
@@ -37,15 +36,15 @@ def key_of_points(points: Iterable[str]) -> str:
     return key_of({"points": sorted(set(points))})[:LENGTH]
 
 
-def enter(points: Sequence[Point]) -> None:
-    """Let this process and those below it run points of the sweep of these points."""
+def enter(points: Sequence[tuple[Sequence[str], Settings]]) -> None:
+    """Let this process and those below it run points of the sweep of these points, each with its overrides."""
     values: dict[str, dict[str, None]] = {}
-    for point in points:
-        for word in point.overrides:
+    for overrides, _ in points:
+        for word in overrides:
             path, _, value = word.partition("=")
             values.setdefault(path, {})[value] = None
     varied = [path for path, found in values.items() if len(found) > 1]
-    os.environ[VARIABLE] = json.dumps({"id": key_of_points(point_of(each.settings) for each in points), "varied": varied})
+    os.environ[VARIABLE] = json.dumps({"id": key_of_points(point_of(settings) for _, settings in points), "varied": varied})
 
 
 def leave() -> None:

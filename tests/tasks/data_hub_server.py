@@ -1,4 +1,4 @@
-"""A small hub of data sets in a process of its own: python hub_server.py FOLDER serves FOLDER/OWNER/NAME, and prints its port.
+"""A small hub of data sets in a process of its own: python data_hub_server.py FOLDER serves FOLDER/OWNER/NAME, and prints its port.
 
 It speaks the part of the hub's protocol that huggingface_hub uses to read: access, revisions, the list of files, and files. A file .gated makes
 a data set gated. Its commit is a hash of its content.

@@ -37,7 +37,7 @@ SMALL = ["task=custom", "task.num_validation=2", "task.answer_type=integer"]
 
 @contextmanager
 def hub(folder: Path) -> Iterator[str]:
-    command = [sys.executable, str(Path(__file__).with_name("hub_server.py")), str(folder)]
+    command = [sys.executable, str(Path(__file__).with_name("data_hub_server.py")), str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
