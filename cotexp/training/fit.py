@@ -69,7 +69,9 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     train, num_too_long = _encode(job.train, encoder, limits, task_of, "training")
     validation, num_validation_too_long = _encode(job.validation, encoder, limits, task_of, "validation")
     check_sides([len(each.encoded.ids) for each in (*train, *validation)], RopeLimit.of(model), job.trainer)
-    size, num_parameters = costs.size_of(model), costs.num_parameters(model)
+    size = costs.size_of(model)
+    counts: dict[str, Any] = {"num_examples": len(train), "num_too_long": num_too_long, "num_parameters": costs.num_parameters(model)}
+    counts |= {"num_validation_examples": len(validation), "num_validation_too_long": num_validation_too_long}
     plan = _plan(job, train, costs.flops_of(size, train), is_encoder_decoder=limits.reads_apart)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     most = max_tokens(job.trainer)
@@ -86,15 +88,9 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
         with signals.at_safe_points("the end of this training step, with a checkpoint"):
             trainer.fit(module, data)
             if trainer.is_global_zero:  # the last step makes no checkpoint: a signal that comes with it waits for the result
-                counts: dict[str, Any] = {"num_examples": len(train), "num_too_long": num_too_long}
-                counts |= {
-                    "num_validation_examples": len(validation),
-                    "num_validation_too_long": num_validation_too_long,
-                    "num_parameters": num_parameters,
-                }
-                size = size and size._replace(head_reads_all=not head.is_split(model))
-                counts |= costs.spent(plan, train, costs.flops_of(size, train)) | costs.hours(job.trainer, recorder.seconds, recorder.device_seconds)
-                _finish(job, *(_load(job) if is_sharded(job.trainer) else (model, tokenizer)), recorder, counts)
+                flops = costs.flops_of(size and size._replace(head_reads_all=not head.is_split(model)), train)
+                spent = costs.spent(plan, train, flops) | costs.hours(job.trainer, recorder.seconds, recorder.device_seconds)
+                _finish(job, *(_load(job) if is_sharded(job.trainer) else (model, tokenizer)), recorder, counts | spent)
 
 
 def _plan(job: FitJob, train: Sequence[EncodedExample], flops: Sequence[int], *, is_encoder_decoder: bool) -> BatchPlan:

@@ -113,7 +113,7 @@ def test_the_settings_that_cannot_change_a_result_are_these() -> None:
         *("Vllm.cpu_cache_gib", "Vllm.enforce_eager"),
         *(f"RecordedTeacher.{name}" for name in ("files", "questions_file", "num_samples")),
         *(f"RecordedTeacher.{name}_field" for name in ("id", "question", "text", "finish_reason", "source")),
-        *("RecordedCompressor.files", "RecordedCompressor.questions_file"),
+        *(f"RecordedCompressor.{name}" for name in ("files", "questions_file", "rounds", "batch_size")),
         *(f"RecordedCompressor.{name}_field" for name in ("id", "question", "text", "finish_reason", "round", "sample")),
         "Scoring.max_batch_tokens",
         *("Scoring.perplexity_chains", "Scoring.answer_perplexity"),
