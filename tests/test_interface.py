@@ -191,7 +191,7 @@ def test_a_finished_run_is_read_and_a_sweep_computes_what_is_missing(done: Done,
     assert [(each.computed, each.key == done.result.key) for each in results] == [(False, True), (True, False)]
     assert "already finished" in capsys.readouterr().out
     swept, problems = sweeps.sweeps_in(done.outputs)
-    assert [[point.overrides[-1] for point in each.points] for each in swept] == [["trainer.learning_rate=1e-3", "trainer.learning_rate=2e-3"]]
+    assert [[point.overrides[-1] for point in each.points] for each in swept] == [["trainer.learning_rate=0.001", "trainer.learning_rate=0.002"]]
     assert not problems
     metrics = cotexp.read("metrics", "debug", outputs=done.outputs)
     assert set(metrics["trainer.learning_rate"]) == {1e-3, 2e-3}

@@ -128,7 +128,7 @@ def test_an_interrupted_run_in_a_kernel_goes_on_with_the_next_call(environment: 
         drawn = [each["content"] for each in shown if each["msg_type"] in ("display_data", "update_display_data")]
         bars = [each for each in drawn if "display_id" in each["transient"]]
         assert len({each["transient"]["display_id"] for each in bars}) == 1, "one place for all bars of a cell"
-        assert any(re.search(r"rationales, stories ━+ +\d+/\d+ ", each["data"]["text/plain"]) for each in bars)
+        assert any(re.search(r"stage 1 of \d rationales, stories [━╸╺]+ +\d+/\d+", each["data"]["text/plain"]) for each in bars), bars
         assert bars[-1]["data"]["text/plain"] == ""
         reply, _ = kernel.ended(kernel.begin("cotexp.run('seed=x')"))
         assert (reply["ename"], reply["evalue"]) == ("ConfigError", "seed must be an integer; got 'x'")
