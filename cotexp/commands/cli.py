@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from cotexp import signals
 from cotexp.invocation import while_read
-from cotexp.settings.base import USER_ERRORS, ConfigError
+from cotexp.settings.base import USER_ERRORS, ConfigError, shortened
 from cotexp.visible import format_error
 
 
@@ -92,8 +93,8 @@ def _grade(options: argparse.Namespace) -> None:
     if options.task:
         fields = AnswerFields(**named, gold_file=options.gold_file)
         grade_file(options.task, options.answers, output=options.output, fields=fields, timeout_seconds=options.timeout)
-    elif named or options.gold_file:
-        raise ConfigError("grade: fields are named of a file, which needs --task TASK, such as --task gsm8k")
+    elif named or options.gold_file or options.answers.startswith("hub:") or Path(options.answers).is_file():
+        raise ConfigError(f"grade: a file needs --task TASK, such as --task gsm8k; got {shortened(options.answers)} without it")
     else:
         grade_run(find_run(options.answers, options.outputs), output=options.output, timeout_seconds=options.timeout)
 

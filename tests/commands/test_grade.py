@@ -239,7 +239,8 @@ def test_a_wrong_name_of_a_field_is_told_with_the_option_that_names_it(
     path = written(tmp_path, [RIGHT])
     files = {name: written(tmp_path, [{"id": "b", "gold": 1}] * count, f"{name}.jsonl") for name, count in (("golds", 1), ("twice", 2))}
     assert expected.format(**files) in refusal(["--task", "gsm8k", str(path), *(word.format(**files) for word in words)], capsys)
-    assert "grade: fields are named of a file, which needs --task" in refusal([str(path), "--text-field", "x"], capsys)
+    for words in ([str(path), "--text-field", "x"], [str(path)], ["hub:me/answers"]):
+        assert "grade: a file needs --task TASK" in refusal(words, capsys)
 
 
 def test_the_first_rows_are_shown_as_they_are_read_and_cannot_control_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
