@@ -270,8 +270,9 @@ def test_a_killed_worker_and_a_signal_end_training_at_once_and_it_goes_on_with_a
 
 
 @pytest.mark.slow
-def test_a_signal_in_the_last_validation_ends_after_the_result_is_stored(make_job: MakeJob) -> None:
-    job = make_job("job", checkpoint_every_seconds=3600)
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_signal_in_the_last_validation_ends_after_the_result_is_stored(make_job: MakeJob, devices: int) -> None:
+    job = make_job("job", checkpoint_every_seconds=3600, devices=devices, strategy="ddp" if devices > 1 else "auto")
     rows: list[float] = []
 
     def stop(row: dict[str, float], num_steps: int) -> None:
@@ -280,10 +281,10 @@ def test_a_signal_in_the_last_validation_ends_after_the_result_is_stored(make_jo
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(signals.Stopped), signals.handled():
-        fit(job, stop)
+        training_workers.run_fit(job, stop)
     assert json.loads((job.folder / "training.json").read_text())["num_steps"] == rows[-1]
     rows.clear()
-    fit(job, stop)
+    training_workers.run_fit(job, stop)
     assert not rows, "nothing is trained again"
 
 
