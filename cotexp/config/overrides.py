@@ -67,7 +67,6 @@ def compose(chosen: list[str], full: bool = False) -> DictConfig:
 
     Raises: ConfigError when a settings file is broken, or two of them contradict each other.
     """
-    left_out: dict[str, list[str]] = {}
     try:
         while True:
             try:
@@ -76,11 +75,11 @@ def compose(chosen: list[str], full: bool = False) -> DictConfig:
                 misfit = _Misfit.of(chosen, error)
                 if misfit is None or not _widened(misfit):
                     raise ConfigError(_message(chosen, error, misfit)) from None
-                left_out.setdefault(misfit.file, []).append(misfit.path)
             else:
-                for file, paths in left_out.items():
-                    option = next(each for each in chosen if each.startswith("teacher="))
-                    print(f"cotexp: {file} sets {', '.join(paths)} for its own teacher, and {option} has no such setting: left out", file=sys.stderr)
+                if left_out := _left_out(config):
+                    option, file = (next((each for each in chosen if each.startswith(f"{slot}=")), slot) for slot in ("teacher", "experiment"))
+                    paths = ", ".join(left_out)
+                    print(f"cotexp: {file} sets {paths} for its own teacher, and {option} has no such setting: left out", file=sys.stderr)
                 return narrowed(config)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"a settings file of {credentials.shown(chosen) or 'the default run'} cannot be read: {_plain(error)}") from None
@@ -131,6 +130,15 @@ def _widened(misfit: _Misfit) -> bool:
     names = {*(_names(WIDER[section]) - _names(section) if section in WIDER else ()), key}
     WIDER[section] = dataclasses.make_dataclass(section.__name__, [(name, Any, None) for name in sorted(names)], bases=(section,), kw_only=True)
     return True
+
+
+def _left_out(config: DictConfig) -> list[str]:
+    """The settings that only the wider class of the teacher has, and that files set."""
+    section = next((section for section, wider in WIDER.items() if OmegaConf.get_type(config, "teacher") is wider), None)
+    if section is None:
+        return []
+    values: Any = OmegaConf.to_container(config.teacher, resolve=False)
+    return [f"teacher.{name}" for name, value in sorted(values.items()) if name not in _names(section) and value is not None]
 
 
 def narrowed(config: DictConfig) -> DictConfig:

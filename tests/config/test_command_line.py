@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cotexp.config import command_line
+from cotexp.config import command_line, overrides
 from cotexp.settings.base import ConfigError
 from cotexp.teachers.reference import ReferenceTeacher
 
@@ -51,16 +51,15 @@ def test_texts_are_quoted_for_hydra() -> None:
 def test_what_an_experiment_sets_for_its_own_teacher_is_left_out_and_said_if_another_one_has_no_such_setting(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nothing_yet: dict[type, type] = {}
-    for module in ("overrides", "sources"):
-        monkeypatch.setattr(f"cotexp.config.{module}.WIDER", nothing_yet)
+    monkeypatch.setattr(command_line, "compose", overrides.compose)  # says it each time
     words = ["experiment=morsd/weak_teacher", "teacher=reference", "plan=true"]
-    [one] = command_line.check_command_line(words, multirun=False)
-    assert one.teacher == ReferenceTeacher()
-    assert type(one.teacher) is ReferenceTeacher
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("cotexp: experiment=morsd/quickstart sets teacher.num_samples, teacher.temperature, ")
-    assert said.endswith(" for its own teacher, and teacher=reference has no such setting: left out")
+    for _ in range(2):
+        [one] = command_line.check_command_line(words, multirun=False)
+        assert one.teacher == ReferenceTeacher()
+        assert type(one.teacher) is ReferenceTeacher
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said.startswith("cotexp: experiment=morsd/weak_teacher sets teacher.max_new_tokens, teacher.num_samples, teacher.temperature")
+        assert said.endswith(" for its own teacher, and teacher=reference has no such setting: left out")
     for wrong in ("teacher.num_samples=2", "teacher.temperatur=1"):
         with pytest.raises(ConfigError, match=f"^{wrong.partition('=')[0]} is not a setting"):
             command_line.check_command_line([*words, wrong], multirun=False)
