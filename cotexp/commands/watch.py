@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from cotexp import signals
 from cotexp.invocation import run_command
-from cotexp.jobs.sweeps import Sweep, sweeps_in
+from cotexp.jobs.sweeps import Sweep, manifests, sweeps_in
 from cotexp.progress import pace
 from cotexp.report import terminal
 from cotexp.report.arms import labels
@@ -32,7 +33,8 @@ MOST_FAILURES = 5
 
 
 def show_watch(name: str | None, *, outputs: Path, once: bool) -> None:
-    """Print the points of the sweeps that fit `name`, by default of the one started last; on a terminal again and again until all have finished.
+    """Print the points of the sweeps that fit `name`, by default of the one started last and of others at work; on a terminal again and again until
+    all have finished.
 
     Raises: ConfigError if nothing fits.
     """
@@ -52,23 +54,31 @@ def show_watch(name: str | None, *, outputs: Path, once: bool) -> None:
 
 
 def _choose(name: str | None, runs: Runs) -> Callable[[], list[WatchedSweep]]:
-    """A function that reads how the named sweeps stand: those with points at work, or else the one that was started last."""
+    """A function that reads how the named sweeps stand, later ones too: those with points at work, or else the one that was started last. Without
+    a name it is the one that was started last, and others with points at work.
+    """
     sweeps, problems = sweeps_in(runs.outputs)
     for line in problems:
         say(line)
-    fitting = [each for each in sweeps if name is None or _fits(each, name)]
-    if fitting:
-        return lambda: _at_work([watch(each, runs) for each in fitting[: None if name else 1]])
     names = {name_of(folder, runs.outputs) for folder in run_folders(runs.outputs)}
-    if name is not None and name in names:
-        return lambda: [watch_runs(name, runs)]
-    known = sorted({*names, *(each.name for each in sweeps if each.name)})
-    if name is None:
+    if name is None and not sweeps:
         raise ConfigError(
-            f"watch: no sweep was started with -m under {runs.outputs}; name an experiment with runs ({', '.join(known) or 'none yet'})"
+            f"watch: no sweep was started with -m under {runs.outputs}; name an experiment with runs ({', '.join(sorted(names)) or 'none yet'})"
         )
-    there = f"{suggestion(name, known)}; there are {', '.join(known) or 'none'}"
-    raise ConfigError(f"watch: no sweep and no experiment under {runs.outputs} is named {shortened(name)}{there}")
+    if name is not None and name not in names and not any(_fits(each, name) for each in sweeps):
+        known = sorted({*names, *(each.name for each in sweeps if each.name)})
+        there = f"{suggestion(name, known)}; there are {', '.join(known) or 'none'}"
+        raise ConfigError(f"watch: no sweep and no experiment under {runs.outputs} is named {shortened(name)}{there}")
+    newest_first = functools.lru_cache(maxsize=1)(lambda _: sweeps_in(runs.outputs)[0])
+    return lambda: _chosen(newest_first(manifests(runs.outputs)), name, runs)
+
+
+def _chosen(sweeps: Sequence[Sweep], name: str | None, runs: Runs) -> list[WatchedSweep]:
+    if name is None:
+        others = [watch(each, runs) for each in sweeps[1:] if each.may_be_alive]
+        return [*(watch(each, runs) for each in sweeps[:1]), *(each for each in others if each.count("running"))]
+    fitting = [watch(each, runs) for each in sweeps if _fits(each, name)]
+    return [each for each in fitting if each.count("running")] or fitting[:1] or [watch_runs(name, runs)]
 
 
 def _fits(sweep: Sweep, name: str) -> bool:
@@ -76,13 +86,9 @@ def _fits(sweep: Sweep, name: str) -> bool:
     return any(fnmatch(each, name) for each in {sweep.name, *experiments}) or (len(name) > 3 and sweep.key.startswith(name))
 
 
-def _at_work(sweeps: Sequence[WatchedSweep]) -> list[WatchedSweep]:
-    return [each for each in sweeps if each.count("running")] or list(sweeps[:1])
-
-
 def _draw(sweeps: Sequence[WatchedSweep], outputs: Path, height: int) -> tuple[list[Table], list[str], bool]:
     """(tables that fit on a terminal of this height, lines below them, whether all is over)."""
-    most = max(3, height // len(sweeps) - LINES_AROUND)
+    most = max(3, height // max(1, len(sweeps)) - LINES_AROUND)
     lines = [line for each in sweeps for line in _lines(each, outputs, MOST_FAILURES)]
     return [_table(each, outputs, most) for each in sweeps], lines, all(each.is_over for each in sweeps)
 
@@ -128,7 +134,7 @@ def _title(sweep: WatchedSweep) -> str:
     states = [each.state for each in sweep.points]
     known = (*terminal.COLOURS, NOT_BEGUN)
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys((*known, *states)) if state in states)
-    title = f"{sweep.name}: {len(states)} points: {counts}" if sweep.sweep else f"{sweep.name}: {len(states)} runs: {counts}"
+    title = f"{sweep.name}: {len(states)} {'point' if sweep.sweep else 'run'}{'s' * (len(states) != 1)}: {counts}"
     is_going = sweep.sweep and sweep.is_alive and sweep.count("running", NOT_BEGUN)
     return f"{title}; {clock(sweep.seconds_left)} left" if is_going else title
 

@@ -127,10 +127,19 @@ def read(path: Path) -> Sweep:
         raise Damaged(path, f"describes no sweep ({type(error).__name__}: {error})") from None
 
 
+def manifests(outputs: Path) -> tuple[tuple[Path, int], ...]:
+    """The manifests of a folder of outputs with their times of change, in nanoseconds."""
+    found = []
+    for path in sorted((outputs / FOLDER).glob("*.json")):
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path, path.stat().st_mtime_ns))
+    return tuple(found)
+
+
 def sweeps_in(outputs: Path) -> tuple[list[Sweep], list[str]]:
     """(the sweeps of a folder of outputs, the one that was started last first; a line about each manifest that cannot be read)."""
     sweeps, problems = [], []
-    for path in sorted((outputs / FOLDER).glob("*.json")):
+    for path, _ in manifests(outputs):
         try:
             sweeps.append(read(path))
         except Damaged as error:

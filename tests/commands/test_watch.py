@@ -41,6 +41,15 @@ def manifest(outputs: Path, points: list[dict[str, Any]], settings: dict[str, An
     return path
 
 
+def later_sweep(outputs: Path) -> None:
+    """The manifest of a sweep of one other point, written after that of `manifest`."""
+    content = json.loads((outputs / "sweeps" / f"{KEY}.json").read_text())
+    [first, *_] = content["points"]
+    content["points"] = [{**first, "point": "later", "settings": {**first["settings"], "name": "later"}}]
+    del content["settings"]["name"]
+    (outputs / "sweeps" / f"{KEY[::-1]}.json").write_text(json.dumps({**content, "began": 2.0}))
+
+
 def status(folder: Path, **own: Any) -> None:
     (folder / "status.json").write_text(json.dumps({"owner": this_process(), "overrides": [], **own}))
 
@@ -181,6 +190,22 @@ def test_between_two_points_a_sweep_whose_command_lives_has_time_left(outputs: P
     assert "No point is at work. What is missing is computed by\n    cotexp run -m selection=random,morsd seed=0,1" in text
 
 
+def test_without_a_name_the_newest_sweep_is_shown_and_others_only_while_they_are_at_work(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    later_sweep(outputs)
+    main(["watch", "--once", "--outputs", str(outputs)])
+    text = capsys.readouterr().out
+    assert text.startswith("later: 1 point: 1 not begun")
+    assert "exp: 4 points" not in text, "no command of it lives"
+    owners = outputs / "sweeps/owners"
+    owners.mkdir()
+    (owners / f"{KEY}.json").write_text(json.dumps(this_process()))
+    main(["watch", "--once", "--outputs", str(outputs)])
+    text = capsys.readouterr().out
+    assert text.index("later: 1 point") < text.index("exp: 4 points: 1 finished, 1 running")
+    main(["watch", "exp", "--once", "--outputs", str(outputs)])
+    assert "later" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("seconds", "shown"), [(None, "?"), (0.4, "0:00:00"), (59.6, "0:01:00"), (90_061, "25:01:01")])
 def test_a_time_is_a_clock_or_a_question_mark(seconds: float | None, shown: str) -> None:
     assert clock(seconds) == shown
@@ -209,6 +234,8 @@ def test_on_a_terminal_the_table_follows_the_files_and_ctrl_c_ends_the_watch_alo
         changed = json.loads((folder / "status.json").read_text())
         (folder / "status.json").write_text(json.dumps({**changed, "done": 33}))
         assert "not begun" in shown_until("33 of 40")
+        later_sweep(outputs)
+        assert "1 not begun" in shown_until("later: 1 point")
         os.write(terminal, b"\x03")
         _, ended = os.waitpid(pid, 0)
         assert os.waitstatus_to_exitcode(ended) == 0
