@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import cotexp
-from cotexp.invocation import run_command, run_words
+from cotexp.invocation import run_command, run_words, while_read
+
+FULL = Path("/dev/full")
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,23 @@ def test_a_reader_that_has_read_enough_ends_a_command_without_a_word(words: list
     errors = process.stderr.read()
     process.stderr.close()
     assert (process.wait(), errors) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("words", [["run", "--help"], ["run", "--cfg", "job"], ["run", "plan=true"], ["questions", "task=stories"]])
+def test_output_to_a_full_disk_is_one_line(words: list[str]) -> None:
+    with FULL.open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "cotexp", *words], stdout=full, stderr=subprocess.PIPE, check=False, text=True)
+    expected = "cotexp: standard output cannot be written (No space left on device); make room on its disk, or send it elsewhere\n"
+    assert (done.returncode, done.stderr) == (1, expected)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+def test_a_full_disk_elsewhere_is_not_said_of_the_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with (tmp_path / "output").open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(OSError, match="No space left"), while_read():
+            FULL.write_text("a row")
 
 
 def test_a_command_whose_output_is_closed_ends_without_a_word() -> None:
