@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any, NamedTuple
 from cotexp.records import AnswerType
 from cotexp.settings.base import ConfigError
 from cotexp.tasks import hub
-from cotexp.tasks.custom import gold_of
+from cotexp.tasks.custom import GoldReader
 from cotexp.tasks.grading import Answered
-from cotexp.tasks.rows import Row, options_of, read_rows
+from cotexp.tasks.options_field import options_of
+from cotexp.tasks.rows import Row, read_rows
 
 LABELLED_OPTION = re.compile(r"\(?([A-Za-z0-9])(?:[).:]\s*(.*))?", re.DOTALL)
 NUM_SHOWN = 3
@@ -50,10 +52,26 @@ def read_answers(source: str, answer_type: AnswerType, fields: AnswerFields) -> 
     if not rows:
         raise ConfigError(f"{source} must hold at least one row; it is empty")
     golds = _golds(fields)
+    rows, filters = _of_one_filter(rows, fields)
+    if filters:
+        print(f"cotexp: {source} repeats its answers for each of the filters {', '.join(filters)}; they are graded once", file=sys.stderr)
+    reader = GoldReader(fields.gold, answer_type, fields.options)
     found: list[ReadAnswer] = []
     for row in rows:
-        found += _of_row(row, _gold_row(row, fields, golds), answer_type, fields, len(found))
+        found += _of_row(row, _gold_row(row, fields, golds), answer_type, fields, reader, len(found))
     return found
+
+
+def _of_one_filter(rows: list[Row], fields: AnswerFields) -> tuple[list[Row], list[str]]:
+    """(rows without those that repeat an id and its texts under another `filter`, as logs of lm-evaluation-harness do; the names of the filters)."""
+    first: dict[tuple[str, str], Any] = {}
+    kept = []
+    for row in rows:
+        name = row.get("filter")
+        if name is None or first.setdefault((repr(row.get(fields.id)), repr(row.get(fields.text or "text"))), name) == name:
+            kept.append(row)
+    names = sorted({str(row.get("filter")) for row in rows}) if len(kept) < len(rows) else []
+    return kept, names
 
 
 def shown(answers: list[ReadAnswer]) -> Iterator[str]:
@@ -87,25 +105,26 @@ def _gold_row(row: Row, fields: AnswerFields, golds: Mapping[str, Row] | None) -
     return golds[name]
 
 
-def _of_row(row: Row, gold_row: Row, answer_type: AnswerType, fields: AnswerFields, num_before: int) -> Iterator[ReadAnswer]:
+def _of_row(row: Row, gold_row: Row, answer_type: AnswerType, fields: AnswerFields, reader: GoldReader, num_before: int) -> Iterator[ReadAnswer]:
     names = {"id": _named(row, fields.id, "--id-field")}
     texts, is_list = _texts(row, fields)
     options = _options(gold_row, fields) if answer_type == "choice" else {}
     _named(gold_row, fields.gold, "--gold-field")
-    gold = gold_of(gold_row, fields.gold, answer_type, fields.options) if fields.options else gold_row.gold(fields.gold, answer_type, options)
+    gold = reader.read(gold_row) if fields.options else gold_row.gold(fields.gold, answer_type, options)
     for number, (text, reason) in enumerate(zip(texts, row.finish_reasons(fields.finish_reason, len(texts)), strict=True)):
         answered = Answered(id=str(num_before + number), text=text, gold=gold, answer_type=answer_type, options=options, finish_reason=reason)
         yield ReadAnswer(answered, names | ({"sample": number} if is_list else {}), row.place)
 
 
 def _texts(row: Row, fields: AnswerFields) -> tuple[list[str], bool]:
-    """The texts of a row, which may be empty, and whether they are a list."""
+    """The texts of a row, which may be empty, and whether they are a list, in which null is an empty text: a server's whose reasoning was cut off."""
     name = fields.text or "text"
     value = _named(row, name, "--text-field")
+    value = row.unpacked(name) if fields.text else value
     texts = value if fields.text and isinstance(value, list) else [value]
-    if wrong := [each for each in texts if not isinstance(each, str)]:
+    if wrong := [each for each in texts if each is not None and not isinstance(each, str)]:
         raise row.refusal(name, f"must be a text{' or a list of texts' * bool(fields.text)}; got {wrong[0]!r}")
-    return texts, texts is value
+    return [each or "" for each in texts], texts is value
 
 
 def _named(row: Row, name: str, option: str) -> Any:

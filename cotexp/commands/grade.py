@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import math
 import os
 import sys
@@ -105,7 +106,11 @@ def _stored(prediction: Prediction) -> Answered:
 
 def _line(names: dict[str, Any], grade: Grade) -> bytes:
     labels = {rule: getattr(grade, rule) for rule in RULES}
-    return orjson.dumps({**names, "extracted": grade.extracted, **labels, "timed_out": grade.timed_out}) + b"\n"
+    row = {**names, "extracted": grade.extracted, **labels, "timed_out": grade.timed_out}
+    try:
+        return orjson.dumps(row) + b"\n"
+    except TypeError:  # an integer of more than 64 bits as id, or a Decimal of a Parquet file
+        return json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=str).encode() + b"\n"
 
 
 # --- output --------------------------------------------------------------------------------------------------------------

@@ -23,18 +23,23 @@ from cotexp.settings.root import Settings
 from cotexp.tasks import QuestionSets, Task, answer_type_of, data_folders, load_questions, prompt_of
 from cotexp.tasks.benchmarks import closing
 from cotexp.tasks.contamination import overlap as overlap_of
+from cotexp.tasks.custom import gold_of
 from cotexp.tasks.detect import Detected, detect
 from cotexp.tasks.grading import Answered, grade_all
-from cotexp.tasks.rows import Row, options_of
+from cotexp.tasks.options_field import options_of
+from cotexp.tasks.rows import Row
 
 SPLITS = ("train", "validation", "test")
 OF_CHOICES = "aqua"
 """Task whose prompt asks for the letter of an option."""
 NUM_DETECTED = 3
+PLAIN = re.compile(r"(hub:)?[A-Za-z0-9_./-][A-Za-z0-9_./@+-]*")
+"""Values that Hydra reads without quotes."""
 MOST_SHOWN = 400
 """Characters of a field that are printed."""
 NUM_CHECKED = 1000
 """Questions of each split whose gold answers are graded for a detected file, since grading hundreds of thousands takes many minutes."""
+THOUGHTS = ("reasoning", "reasoning_content")
 NUM_SHOWN = 5
 """Most overlapping test questions that are printed."""
 
@@ -113,7 +118,11 @@ def _without(overrides: Sequence[str], section: str) -> list[str]:
 
 
 def _notes(found: Detected, given: Mapping[str, str]) -> Iterator[str]:
-    """What is still to be named."""
+    """What is still to be named, and reasoning that is not read."""
+    text_field = found.teacher.get("teacher.text_field", "reasoning")
+    if "reasoning" not in text_field and (num_rows := sum(_thoughts_of(row.fields) for row in found.rows)):
+        left_out = f"{num_rows} of {len(found.rows)} rows have reasoning in a field of its own, which teacher.text_field={text_field} leaves out"
+        yield f"{left_out}; of one answer per row join both: <think>{{FIELD OF REASONING}}</think>{{FIELD OF TEXT}}"
     here = ", ".join(map(str, found.rows[0].fields))
     if found.teacher and not {"teacher.question_field", "teacher.questions_file"} & {*found.teacher, *given}:
         name = found.teacher["teacher.id_field"]
@@ -128,6 +137,15 @@ def _notes(found: Detected, given: Mapping[str, str]) -> Iterator[str]:
         )
 
 
+def _thoughts_of(value: Any) -> bool:
+    """Whether a text of reasoning is somewhere in these fields."""
+    if isinstance(value, list):
+        return any(map(_thoughts_of, value))
+    if not isinstance(value, Mapping):
+        return False
+    return any(bool(isinstance(each, str) and each.strip()) if name in THOUGHTS else _thoughts_of(each) for name, each in value.items())
+
+
 def _role(setting: str) -> str:
     """What a field is for: "question" for task.question_field."""
     return setting.partition(".")[2].removesuffix("_field")
@@ -140,7 +158,7 @@ def _gold(settings: Mapping[str, str], row: Row) -> str:
         return ""
     try:
         options = options_of(row, field) if field else {}
-        gold = row.gold(settings["task.answer_field"], cast(AnswerType, kind), options)
+        gold = gold_of(row, settings["task.answer_field"], cast(AnswerType, kind), field)
     except ConfigError:
         return ""
     return f"{gold}) {options[gold]}" if gold in options else gold
@@ -148,8 +166,11 @@ def _gold(settings: Mapping[str, str], row: Row) -> str:
 
 def _typed(settings: dict[str, str]) -> dict[str, str]:
     """The values as they are typed on a command line."""
-    plain = re.compile(r"[\w./\[\]-]+|hub:[\w./@+-]+|\[hub:[\w./@+-]+\]")
-    return {name: value if plain.fullmatch(value) else quoted(value) for name, value in settings.items()}
+    return {name: f"[{_word(value[1:-1])}]" if name == "teacher.files" else _word(value) for name, value in settings.items()}
+
+
+def _word(value: str) -> str:
+    return value if PLAIN.fullmatch(value) else quoted(value)
 
 
 def _shown(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,8 @@ def _written(compressor: RecordedCompressor, row: Row) -> list[Rewritten]:
     """The rounds of a row. A text that is empty or null is a failed round, as that of a compressor that wrote nothing."""
     name = compressor.text_field
     try:
-        value = fields.find(row.fields, name)
+        fields.find(row.fields, name)
+        value = row.unpacked(name)
     except fields.NoField:
         raise ConfigError(*(f"{problem}; see compressor.text_field" for problem in _refused(row, name))) from None
     texts = value if isinstance(value, list) else [value]
@@ -148,8 +149,21 @@ def _broken(found: _Found) -> str:
         problems.append(f"{len(repeated)} rows repeat a round with another text (the first: {repeated[0]})")
     if gaps:
         problems.append(f"{len(gaps)} chains lack a round before a later one (the first: {gaps[0]} has rounds {_list(found.rounds[gaps[0]])})")
+    if uncounted := _lacks_first(found.rounds):
+        problems.append(f"no row is of the first rationale of its question, number 0, but {uncounted} is a chain: rationales must be counted from 0")
     advice = "name the number of the round by compressor.round_field and that of the rationale by compressor.sample_field, or remove these rows"
     return f"{'; '.join(problems)}; {advice}" if problems else ""
+
+
+def _lacks_first(chains: Iterable[str]) -> str:
+    """The chain of a second rationale if no question has a chain of its first one; else empty."""
+    second = ""
+    for chain in chains:
+        number = chain.removesuffix("/thinking").rpartition("/")[2]
+        if number == "0":
+            return ""
+        second = second or chain * (number == "1")
+    return second
 
 
 def _list(numbers: Sequence[int] | dict[int, Rewritten]) -> str:

@@ -82,7 +82,7 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> Iterator[str]:
         shares = ", ".join(f"{kind} RD {metrics[f'selection/auc_rd_{kind}']:.1%}" for kind in ("plain", "masked", "hidden"))
         yield f"Pairs of a correct and a wrong rationale in which the correct one has the lower difficulty: {shares} (half is chance)."
     if unmatched := metrics.get("rationales/num_unmatched"):
-        yield f"{unmatched:,.0f} recorded rows belong to no training or validation question and were not read."
+        yield f"{unmatched:,.0f} recorded rows belong to no training or validation question, or not to one alone, and were not read."
 
 
 WIDE = 9.0

@@ -13,7 +13,8 @@ from cotexp.settings.base import ConfigError, setting, shortened
 from cotexp.tasks.benchmarks import with_closing
 from cotexp.tasks.hub import read_source
 from cotexp.tasks.options import label_and_text
-from cotexp.tasks.rows import Row, labels_of, options_of
+from cotexp.tasks.options_field import labels_of, options_of
+from cotexp.tasks.rows import Row
 from cotexp.tasks.splits import draw, in_order, make_question, without_duplicates
 from cotexp.tasks.task import QuestionSets, Task
 
@@ -95,13 +96,14 @@ def read_questions(task: CustomTask, setting: str, path: str) -> list[Question]:
     Raises: ConfigError naming setting, file, line and field of the first row that cannot be read, or for an empty file.
     """
     usual = setting.removesuffix("file").rstrip("_") or "train"
-    questions = [_question(task, row) for row in read_source(path, f"task.{setting}", split=usual)]
+    golds = GoldReader(task.answer_field, task.graded_as(), task.options_field)
+    questions = [_question(task, golds, row) for row in read_source(path, f"task.{setting}", split=usual)]
     if not questions:
         raise ConfigError(f"task.{setting} must hold at least one question; {path} is empty")
     return questions
 
 
-def _question(task: CustomTask, row: Row) -> Question:
+def _question(task: CustomTask, golds: GoldReader, row: Row) -> Question:
     from cotexp.tasks.answers import split_solution  # as in Row.gold
 
     answer_type = task.graded_as()
@@ -110,7 +112,7 @@ def _question(task: CustomTask, row: Row) -> Question:
         _there(row, task.options_field, "options_field")
     options = options_of(row, task.options_field) if task.options_field else {}
     _there(row, task.answer_field, "answer_field")
-    answer = gold_of(row, task.answer_field, answer_type, task.options_field)
+    answer = golds.read(row)
     solution = row.optional_text(task.solution_field) if task.solution_field else ""
     if solution and not split_solution(solution, answer_type, options)[1]:
         solution = with_closing(solution, answer, answer_type)
@@ -140,6 +142,37 @@ def gold_of(row: Row, answer_field: str, answer_type: AnswerType, options_field:
     if options_field:
         _not_from_zero(row, answer_field, options_field)
     return (_letter_of_label(row, answer_field, options_field, options) if options_field else None) or row.gold(answer_field, answer_type, options)
+
+
+@dataclass(slots=True)
+class GoldReader:
+    """Reads the gold answers of one file. A number as the answer of multiple choice counts options in all of its rows, or is a text in all."""
+
+    answer_field: str
+    answer_type: AnswerType
+    options_field: str | None
+    counts: str = ""
+    is_text: tuple[Row, str] | None = None
+
+    def read(self, row: Row) -> str:
+        """As `gold_of`. Raises: ConfigError once two rows have shown that numbers count in one and are a text in the other."""
+        gold = gold_of(row, self.answer_field, self.answer_type, self.options_field)
+        answer = str(row.value(self.answer_field)).strip("().: ")
+        if self.options_field and answer.isdecimal() and answer not in labels_of(row, self.options_field):
+            self._note(row, answer, gold, options_of(row, self.options_field))
+        return gold
+
+    def _note(self, row: Row, answer: str, gold: str, options: Mapping[str, str]) -> None:
+        from cotexp.tasks.gold import letter_of_number  # as in Row.gold
+        from cotexp.tasks.option_texts import letter_of_text
+
+        counted = letter_of_number(answer, options)
+        if letter_of_text(answer, options) is None:
+            self.counts = self.counts or row.place
+        elif counted not in (None, gold):
+            self.is_text = self.is_text or (row, f"must be a letter: {answer} may count options ({counted}) or be the text of one ({gold})")
+        if self.counts and self.is_text:
+            raise self.is_text[0].refusal(self.answer_field, f"{self.is_text[1]}; that of {self.counts} can only count")
 
 
 def _not_from_zero(row: Row, answer_field: str, options_field: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from typing import Any
 
 from cotexp.records import AnswerType
 from cotexp.settings.base import ConfigError
-from cotexp.tasks.hub import read_source
-from cotexp.tasks.rows import Row, options_of
+from cotexp.tasks.custom import gold_of
+from cotexp.tasks.hub import is_hub, read_source
+from cotexp.tasks.options_field import options_of
+from cotexp.tasks.rows import Row
 
 NUM_ROWS = 1000
 """Rows that are looked at for the names of fields; the type of the answers is that of all rows."""
@@ -156,10 +159,11 @@ def _teacher(source: str, fields: _Fields, question: str | None) -> dict[str, st
     thoughts = fields.first("", THOUGHTS, _is_text)
     if texts == ALL_CHOICES and thoughts and not any(_is_there(row, "response.body.choices.1") for row in fields.rows):
         texts = f"<think>{{{thoughts}}}</think>{{{FIRST_CHOICE}content}}"
-    reasons = fields.first("teacher.finish_reason_field", FINISH_REASONS, _is_there)
+    given = fields.given.get("teacher.finish_reason_field")  # elsewhere most rows must have a field; where no reason is given, a text is complete
+    reasons = given or next((name for name in fields.spelled(FINISH_REASONS) if any(_is_there(row, name) for row in fields.rows)), None)
     return {
         "teacher": "recorded",
-        "teacher.files": f"[{source}]",
+        "teacher.files": f"[{source if is_hub(source) else glob.escape(source)}]",
         "teacher.text_field": texts,
         **({"teacher.question_field": question} if question else {}),
         **({"teacher.id_field": ids} if ids else {}),
@@ -219,7 +223,7 @@ def _gold(row: Row, name: str, kind: AnswerType, options: str | None) -> str | N
     if row.get(name) is None:
         return None
     try:
-        return row.gold(name, kind, options_of(row, options) if options else None)
+        return gold_of(row, name, kind, options)
     except ConfigError:
         return None
 

@@ -16,6 +16,7 @@ from cotexp.tasks.answers import number_of
 from cotexp.tasks.booleans import boolean_word
 from cotexp.tasks.boxes import BARE_BOX, last_boxed, parts_of_answer
 from cotexp.tasks.latex import stripped
+from cotexp.tasks.option_texts import letter_of_text
 from cotexp.tasks.options import LETTERS, shuffled_options
 from cotexp.tasks.sentence_items import plain_digits
 from cotexp.tasks.stated_formulas import in_one, joined
@@ -48,7 +49,9 @@ def read_gold(raw: Any, answer_type: AnswerType, options: Mapping[str, str] | No
         return word
     if not isinstance(raw, str | int | float) or isinstance(raw, bool):
         raise ValueError("must be a text")
-    text = str(raw).strip()
+    if isinstance(raw, float) and not math.isfinite(raw):
+        raise ValueError("must be finite")
+    text = plain_digits(Fraction(str(raw))) if isinstance(raw, float) and answer_type == "latex" else str(raw).strip()
     return _letter(text, options or {}) if answer_type == "choice" else _latex(text)
 
 
@@ -102,7 +105,7 @@ def _latex(text: str) -> str:
 
 
 def _letter(text: str, options: Mapping[str, str]) -> str:
-    """The option's letter from "C", "(C)", "C)", a number that counts options from 1, or the option's text."""
+    """The option's letter from "C", "(C)", "C)", the option's text or amount, or a number that counts options from 1."""
     bare = text.strip("().: ")
     for choice in options:
         if bare.upper() == choice.upper():
@@ -110,11 +113,19 @@ def _letter(text: str, options: Mapping[str, str]) -> str:
     named = [letter for letter, option in options.items() if option.strip().lower() == text.lower()]
     if len(named) == 1:
         return named[0]
-    if bare.isdecimal() and 1 <= int(bare) <= len(options):
-        return list(options)[int(bare) - 1]
+    if bare.isdecimal():
+        if letter := letter_of_text(bare, options):
+            return letter
+        if letter := letter_of_number(bare, options):
+            return letter
     if not options and len(bare) == 1 and bare.upper() in LETTERS:
         return bare.upper()
     raise ValueError(f"must name one of the options {', '.join(options) or 'A, B, ...'}")
+
+
+def letter_of_number(text: str, options: Mapping[str, str]) -> str | None:
+    """The option that a whole number counts from 1, if there is one."""
+    return list(options)[int(text) - 1] if text.isdecimal() and len(text) <= 2 and 1 <= int(text) <= len(options) else None
 
 
 def _best_option(scores: Mapping[str, Any], options: Mapping[str, str] | None) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from cotexp.records import Question
-from cotexp.settings.base import ConfigError
+from cotexp.settings.base import ConfigError, shortened
 from cotexp.tasks import hub
+from cotexp.tasks.options_field import options_of
 from cotexp.tasks.rows import Row, read_rows
 
+NAMES_OF_OPTIONS = ("options", "choices")
+Options = tuple[str, ...] | None
 OF_TEXT = re.compile(r"/\d+(/thinking)?")
 """What follows the id of a question in that of one of its texts."""
 
@@ -38,13 +41,13 @@ class Joined(NamedTuple):
 class JoinedFiles:
     """The files of a setting such as teacher.files, and the questions of a task by id and text.
 
-    A question is known by this project's id, or that of one of its texts, or else by its text, of which letters and digits alone count.
+    A question is known by this project's id, or that of one of its texts, or else by its text, and by its options if several questions share that.
     """
 
     section: str
     settings: Recording
     paths: list[Path]
-    texts: dict[str, str]
+    texts: dict[str, tuple[str, Options]]
     ids: _Ids
 
     @classmethod
@@ -59,8 +62,7 @@ class JoinedFiles:
         if not paths:
             raise ConfigError(f"{section}.files must name files besides {section}.questions_file; got {', '.join(settings.files)}")
         rows = read_rows(id_file, f"{section}.questions_file: {id_file}") if id_file else ()
-        texts = {str(row.value(settings.id_field)): row.text(settings.question_field) for row in rows}
-        return cls(section, settings, paths, texts, _Ids.of(questions))
+        return cls(section, settings, paths, _texts(rows, settings), _Ids.of(questions))
 
     def rows(self) -> Iterator[Joined]:
         """The rows of all files in their order. Raises: ConfigError for the first row that cannot be read."""
@@ -72,7 +74,8 @@ class JoinedFiles:
         """The error when no row belongs to a question."""
         return ConfigError(
             f"{self.section}.files: none of the {num_unmatched} rows in {', '.join(map(str, self.paths))} belongs to a question of {task}; check the "
-            f"files, {self.section}.question_field, {self.section}.id_field and {self.section}.questions_file"
+            f"files, {self.section}.question_field, {self.section}.id_field and {self.section}.questions_file; of questions with one text and other "
+            f"options a row must name the id, or its own {' or '.join(NAMES_OF_OPTIONS)}"
         )
 
     def _questions(self, row: Row) -> list[str]:
@@ -81,29 +84,65 @@ class JoinedFiles:
             name = str(row.value(settings.id_field))
             if name not in self.texts:
                 raise row.refusal(settings.id_field, f"must be an id of {self.section}.questions_file; got {name!r}")
-            return ids.by_text.get(_bare(self.texts[name]), [])
+            return ids.with_text(*self.texts[name])
         if row.get(settings.id_field) is not None:
             name = ids.of_text(str(row.value(settings.id_field)))
             if name in ids.known or row.get(settings.question_field) is None:
                 return [name] if name in ids.known else []
-        return ids.by_text.get(_bare(row.text(settings.question_field)), [])
+        return ids.with_text(row.text(settings.question_field), _options(row))
+
+
+def _texts(rows: Iterable[Row], settings: Recording) -> dict[str, tuple[str, Options]]:
+    """Id -> (question, options). Raises: ConfigError if an id has two of them."""
+    texts: dict[str, tuple[str, Options]] = {}
+    places: dict[str, str] = {}
+    for row in rows:
+        name, found = str(row.value(settings.id_field)), (row.text(settings.question_field), _options(row))
+        if texts.setdefault(name, found) != found:
+            raise row.refusal(settings.id_field, f"must not repeat with another question; got {shortened(name)} as in {places[name]}")
+        places.setdefault(name, row.place)
+    return texts
+
+
+def _options(row: Row) -> Options:
+    """The options of a row that has them under a usual name."""
+    name = next((each for each in NAMES_OF_OPTIONS if row.get(each) is not None), None)
+    try:
+        return None if name is None else _plain_options(options_of(row, name))
+    except ConfigError:
+        return None
+
+
+def _plain_options(options: Mapping[str, str]) -> Options:
+    return tuple(_plain(each) for each in options.values())
 
 
 @dataclass(frozen=True, slots=True)
 class _Ids:
-    """Ids of the questions, and those that share a text."""
+    """Ids of the questions; by text and options; and the texts that differ in no more than spelling."""
 
     known: frozenset[str]
-    by_text: dict[str, list[str]]
+    by_text: dict[str, dict[Options, list[str]]]
+    by_spelling: dict[str, set[str]]
 
     @classmethod
     def of(cls, questions: Iterable[Question]) -> _Ids:
-        by_text: dict[str, list[str]] = {}
-        known = set()
+        ids = cls(frozenset(each.id for each in questions), {}, {})
         for each in questions:
-            known.add(each.id)
-            by_text.setdefault(_bare(each.text), []).append(each.id)
-        return cls(frozenset(known), by_text)
+            text = _plain(each.text)
+            ids.by_text.setdefault(text, {}).setdefault(_plain_options(each.options), []).append(each.id)
+            ids.by_spelling.setdefault(_unspelled(text), set()).add(text)
+        return ids
+
+    def with_text(self, text: str, options: Options) -> list[str]:
+        """The questions with this text, or with the only one that differs from it in no more than spelling. If their options, or the order of these,
+        differ, those with the given ones: a rationale names a letter.
+        """
+        found = self.by_text.get(_plain(text))
+        if found is None:
+            texts = self.by_spelling.get(_unspelled(_plain(text)), set())
+            found = self.by_text[next(iter(texts))] if len(texts) == 1 else {}
+        return next(iter(found.values())) if len(found) == 1 else found.get(options, [])
 
     def of_text(self, name: str) -> str:
         """The id of the question, if this is the id of one of its texts."""
@@ -111,8 +150,19 @@ class _Ids:
         return name[: match.start()] if match and name not in self.known and match.end() == len(name) else name
 
 
-def _bare(text: str) -> str:
-    return re.sub(r"[\W_]+", "", text.casefold())
+def _plain(text: str) -> str:
+    """The text without case and with single spaces."""
+    return " ".join(text.casefold().split())
+
+
+_SIGNS = str.maketrans("−–—’‘", "---''")
+_SPELLING = re.compile(r"""["“”„«»?…$#]|\*\*|[.,:;](?!\d)|(?<=[^\W\d_]{2})'|(?<=[^\W\d_]{2})-(?=[^\W\d_]{2})|(?<!\d)\s|\s(?!\d)""")
+"""How a question may be spelled otherwise: white space, quotation marks, marks of Markdown, punctuation outside numbers, hyphens and apostrophes of
+words. The signs of a formula, its brackets and the points of its numbers are none of these: they make another question."""
+
+
+def _unspelled(plain_text: str) -> str:
+    return _SPELLING.sub("", plain_text.translate(_SIGNS))
 
 
 def _files(patterns: Iterable[str], setting: str, task: str, folders: Sequence[Path]) -> list[Path]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cotexp.records import Question
 from cotexp.settings.base import ConfigError
 from cotexp.tasks.hub import read_source
-from cotexp.tasks.rows import options_of
+from cotexp.tasks.options_field import options_of
 from cotexp.tasks.task import Task
 
 

@@ -5,7 +5,6 @@ A reader yields `Row`s lazily and knows nothing about questions. The methods of 
 
 from __future__ import annotations
 
-import ast
 import csv
 import io
 import json
@@ -21,8 +20,8 @@ import orjson
 from cotexp.records import AnswerType, FinishReason
 from cotexp.settings.base import ConfigError, suggestion
 from cotexp.tasks import fields as named_fields
+from cotexp.tasks.cells import LIST_OF_TEXTS, decoded_cell, exact_json
 from cotexp.tasks.finish_reasons import finish_reason
-from cotexp.tasks.options import LETTERS, label_and_text
 
 READERS = (".jsonl", ".json", ".csv", ".parquet")
 """Endings of files that can be read; .json holds one array of objects, or JSON Lines."""
@@ -38,6 +37,7 @@ class Row:
 
     fields: Mapping[str, Any]
     place: str
+    is_csv: bool = False
 
     def text(self, name: str) -> str:
         """The field's text without outer white space.
@@ -63,7 +63,7 @@ class Row:
 
         Raises: ConfigError if the field is missing or empty, or something in it is empty or not a text.
         """
-        value = self.value(name)
+        value = self.unpacked(name)
         if not isinstance(value, list):
             return [self.text(name)]
         if not value:
@@ -76,6 +76,20 @@ class Row:
             return named_fields.find(self.fields, name)
         except named_fields.NoField:
             return None
+
+    def unpacked(self, name: str) -> Any:
+        """The value of the field, None if it is missing. A cell of a CSV file may hold a list of texts, as JSON or as Python prints it.
+
+        Raises: ConfigError if such a list cannot be read.
+        """
+        value = self.get(name)
+        if not self.is_csv or not isinstance(value, str) or not LIST_OF_TEXTS.fullmatch(value):
+            return value
+        decoded = decoded_cell(value)
+        if not isinstance(decoded, list) or not all(each is None or isinstance(each, str) for each in decoded):
+            rule = "must be a text, or a list of texts with commas between them, as JSON or as Python prints it"
+            raise self.refusal(name, f"{rule}; got {short(value)}; save the file as JSON Lines or Parquet")
+        return decoded
 
     def mapping(self, name: str) -> Mapping[str, Any]:
         value = self.value(name)
@@ -104,7 +118,7 @@ class Row:
         try:
             return read_gold(answer, answer_type, options)
         except ValueError as error:
-            raise self.refusal(name, f"{error}; got {_short(answer)} (answer type {answer_type})") from None
+            raise self.refusal(name, f"{error}; got {short(answer)} (answer type {answer_type})") from None
 
     def finish_reason(self) -> FinishReason:
         """The finish reason of the row's text, by its field `finish_reason`. Raises: ConfigError if its value is unknown."""
@@ -112,7 +126,7 @@ class Row:
 
     def finish_reasons(self, name: str, number: int) -> list[FinishReason]:
         """The finish reasons of `number` texts: one for each of them in a list, or one for all. Raises: ConfigError for other numbers and words."""
-        value = self.get(name)
+        value = self.unpacked(name)
         values = value if isinstance(value, list) else [value] * number
         if len(values) != number:
             raise self.refusal(name, f"must hold one finish reason for each of the row's {number} texts; got {len(values)}")
@@ -125,7 +139,7 @@ class Row:
         return ConfigError(f"{self.place}: field '{name}' {rule}")
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     shown = repr(value)
     return shown if len(shown) <= 80 else f"{shown[:40]} ... {shown[-36:]}"
 
@@ -165,7 +179,7 @@ def _json_rows(content: bytes, name: str) -> Iterator[Row]:
             continue
         _decoded(line, name, first_line=number)
         try:
-            row = orjson.loads(line)
+            row = exact_json(line)
         except orjson.JSONDecodeError as error:
             raise ConfigError(f"{place} is not valid JSON ({error}); each line must be one JSON object, or the file one array of them") from None
         if not isinstance(row, dict):
@@ -177,7 +191,7 @@ def _json_array(content: bytes, name: str) -> Iterator[Row]:
     """The objects of one array, which is the whole file."""
     _decoded(content, name)
     try:
-        rows = orjson.loads(content.removeprefix(b"\xef\xbb\xbf"))
+        rows = exact_json(content.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
         raise ConfigError(f"{name} is not valid JSON ({error}); it must be one array of objects, or one object per line") from None
     for number, row in enumerate(rows, 1):
@@ -207,7 +221,7 @@ def _csv_rows(content: bytes, name: str) -> Iterator[Row]:
             elif header is not None and cells:
                 if len(cells) != len(header):
                     raise ConfigError(f"{name}, line {first} must have {len(header)} cells as the header; got {len(cells)}")
-                yield Row(dict(zip(header, cells, strict=True)), f"{name}, line {first}")
+                yield Row(dict(zip(header, cells, strict=True)), f"{name}, line {first}", is_csv=True)
             first = reader.line_num + 1
     except csv.Error as error:
         raise ConfigError(f"{name}, line {first} is not valid CSV ({error})") from None
@@ -236,65 +250,3 @@ def _parquet_rows(content: bytes, name: str) -> Iterator[Row]:
 def json_line(row: Any) -> bytes:
     """A row as a line of JSON Lines, as this project writes it."""
     return json.dumps(row, ensure_ascii=False).encode() + b"\n"
-
-
-def options_of(row: Row, name: str) -> dict[str, str]:
-    """Options under the letters A, B, ...: from a list of texts ("A) cat" loses its label), an object of label and text, a list of objects
-    with fields label and text or an object with two such lists, or any of these as JSON (or as Python prints it) in a text.
-
-    Raises: ConfigError if the field is none of these, or has fewer than two options or more options than letters.
-    """
-    value = _unpacked(row, name)
-    texts = list(value.values()) if isinstance(value, Mapping) else value
-    if isinstance(value, Mapping) and not all(isinstance(text, str) for text in texts):
-        raise row.refusal(name, f"must be an object of label and text; got {_short(value)}")
-    if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
-        labelled = [label_and_text(text) for text in texts]
-        if [label for label, _ in labelled] == list(LETTERS[: len(texts)]):
-            texts = [text for _, text in labelled]
-    if not isinstance(texts, list):
-        raise row.refusal(name, f"must be a list of texts or an object of label and text; got {_short(value)}")
-    plain = [str(text).strip() if isinstance(text, str | int | float) and not isinstance(text, bool) else "" for text in texts]
-    if "" in plain:
-        raise row.refusal(name, f"must hold texts that are not empty; got {_short(texts[plain.index('')])}")
-    if not 2 <= len(plain) <= len(LETTERS):
-        raise row.refusal(name, f"must hold 2 to {len(LETTERS)} options; got {len(plain)}")
-    return dict(zip(LETTERS, plain, strict=False))
-
-
-def labels_of(row: Row, name: str) -> list[str]:
-    """The labels of an object of options, in order; empty for a list."""
-    value = _unpacked(row, name)
-    return [str(key) for key in value] if isinstance(value, Mapping) else []
-
-
-_ARRAY = re.compile(r"\barray\(\s*(\[.*?\])\s*(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
-"""The form of an array of a Parquet file in a CSV file written by pandas."""
-
-
-def _unpacked(row: Row, name: str) -> Any:
-    """The field, read as JSON if it is a text (a cell of a CSV file); separate lists of labels and texts become one object."""
-    value = row.value(name)
-    if isinstance(value, list) and value and all(isinstance(option, Mapping) and {"label", "text"} <= option.keys() for option in value):
-        return {str(option["label"]): option["text"] for option in value}
-    if isinstance(value, Mapping) and value.keys() == {"label", "text"} and all(isinstance(column, list) for column in value.values()):
-        return dict(zip(map(str, value["label"]), value["text"], strict=False))
-    if not isinstance(value, str):
-        return value
-    decoded = _decoded_cell(value)
-    if decoded is None:
-        raise row.refusal(name, f"must be a list of texts or an object of label and text; got the text {_short(value)}")
-    return _unpacked(Row({name: decoded}, row.place), name)
-
-
-def _decoded_cell(cell: str) -> Any:
-    """The value of a cell that is JSON, or a list or object as Python prints it; None for neither."""
-    try:
-        return orjson.loads(cell)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        value = ast.literal_eval(_ARRAY.sub(r"\1", cell.strip()))
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None
-    return value if isinstance(value, list | dict) else None

@@ -243,6 +243,29 @@ def test_a_wrong_name_of_a_field_is_told_with_the_option_that_names_it(
         assert "grade: a file needs --task TASK" in refusal(words, capsys)
 
 
+def test_answers_that_a_log_repeats_for_each_filter_count_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"target": "4", "resps": [["The answer is 4."]]}
+    rows = [{"doc_id": number, **row, "filter": name} for name in ("strict-match", "flexible-extract") for number in range(5)]
+    rows.append({**rows[0], "resps": [["The answer is 5."]]})
+    words = ["grade", "--task", "gsm8k", "--id-field", "doc_id", "--gold-field", "target", "--text-field", "resps.*.*"]
+    path = written(tmp_path, rows)
+    cli.main([*words, str(path)])
+    shown = capsys.readouterr()
+    assert [each["id"] for each in labels(shown.out)] == [0, 1, 2, 3, 4, 0], "another answer to a question is another answer"
+    assert f"cotexp: {path} repeats its answers for each of the filters flexible-extract, strict-match; they are graded once\n" in shown.err
+    cli.main([*words, str(written(tmp_path, rows[:5]))])
+    assert "filters" not in capsys.readouterr().err
+
+
+def test_long_integers_stay_exact_and_a_null_in_a_list_is_an_empty_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    number = 123456789012345678901234567890
+    out, _ = graded("integer", written(tmp_path, [{"id": number, "gold": number, "text": f"The answer is {number}."}]), capsys)
+    assert (out[0]["id"], out[0]["extracted"], out[0]["strict"]) == (number, str(number), True)
+    path = written(tmp_path, [{"id": 1, "gold": 4, "answers": ["The answer is 4.", None], "finish_reason": ["stop", "length"]}])
+    cli.main(["grade", "--task", "integer", "--text-field", "answers", str(path)])
+    assert [each["strict"] for each in labels(capsys.readouterr().out)] == [True, False]
+
+
 def test_the_first_rows_are_shown_as_they_are_read_and_cannot_control_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{**RIGHT, "id": number, "text": "\x1b[31mred [bold] " + "x" * 500, "finish_reason": "length"} for number in range(5)]
     path = written(tmp_path, rows)

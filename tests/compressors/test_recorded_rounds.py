@@ -94,6 +94,10 @@ def test_only_the_content_of_the_rounds_makes_their_identity(tmp_path: Path) -> 
             "line 1: field 'text' is missing (did you mean 'txt'?); fields here: question_id, txt; see compressor",
         ),
         (
+            [{"question_id": FIRST, "text": "a", "sample": 1}, {"question_id": FIRST, "text": "b", "sample": 2}],
+            "no row is of the first rationale of its question, number 0, but {first}/1 is a chain: rationales must be counted from 0",
+        ),
+        (
             [{"question_id": "other", "text": "a"}],
             "none of the 1 rows in {path} belongs to a question of t; check the files, compressor.question_field",
         ),

@@ -212,6 +212,34 @@ def test_an_answer_may_be_an_option_as_it_is_labelled(tmp_path: Path) -> None:
     assert read_questions(CustomTask(file=path, **CHOICE_SETTINGS), "file", path)[0].answer == "B"
 
 
+@pytest.mark.parametrize(
+    ("options", "key", "gold"),
+    [
+        (["B) cat", "A) dog"], "B", "B"),
+        (["A) cat", "C) dog", "D) cow"], "C", "C"),
+        ({"B": "x", "A": "y"}, "A", "A"),
+        (["2 cm", "3 cm", "4 cm"], "3", "B"),
+        (["3.0", "4.0", "5.0"], 3, "A"),
+        (["3 cats", "4 dogs"], 2, "B"),
+    ],
+)
+def test_an_answer_is_the_option_of_its_label_or_amount_before_a_count(tmp_path: Path, options: Any, key: Any, gold: str) -> None:
+    path = json_lines(tmp_path, [{"stem": "Which?", "key": key, "choices": options}])
+    assert [each.answer for each in read_questions(CustomTask(file=path, **CHOICE_SETTINGS), "file", path)] == [gold]
+
+
+def test_numbers_that_count_options_in_some_rows_and_are_texts_in_others_are_refused(tmp_path: Path) -> None:
+    numbers = {"stem": "Which?", "key": 2, "choices": ["4", "8", "2", "1"]}
+    path = json_lines(tmp_path, [numbers, {**numbers, "key": 1}])
+    assert [each.answer for each in read_questions(CustomTask(file=path, **CHOICE_SETTINGS), "file", path)] == ["C", "D"]
+    for rows in ([numbers, {**numbers, "key": 3}], [{**numbers, "key": 3}, numbers]):
+        path = json_lines(tmp_path, rows)
+        said = refusal(load_questions, custom(path, **CHOICE_SETTINGS))
+        place, other = (1, 2) if rows[0] is numbers else (2, 1)
+        assert f"line {place}: field 'key' must be a letter: 2 may count options (B) or be the text of one (C); that of task.file: " in said
+        assert said.endswith(f"line {other} can only count")
+
+
 def test_answers_that_count_options_from_zero_are_refused_in_one_line(tmp_path: Path) -> None:
     rows = [{"stem": f"Which, {n}?", "key": n % 2, "choices": ["x", "y"]} for n in range(10)]
     said = refusal(load_questions, custom(json_lines(tmp_path, rows), **CHOICE_SETTINGS))

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+import cotexp
 from cotexp.commands import cli
+from cotexp.config import command_line
 from cotexp.settings.base import ConfigError
+from cotexp.tasks import load_questions
 from cotexp.tasks.detect import detect
 
 QUESTION, ANSWER = "Ann has {} apples and buys 3. How many?", "{} + 3 = {}. The answer is {}."
@@ -178,6 +181,39 @@ def test_rows_show_the_answer_as_it_is_compared(tmp_path: Path, capsys: pytest.C
     made = [{"question": QUESTION.format(number), "options": ["x", "y", "z"], "answer": 2} for number in range(8)]
     cli.main(["questions", "--detect", str(write(tmp_path, made))])
     assert "answer: 2\noptions: ['x', 'y', 'z']\ngold answer: B) y\n" in capsys.readouterr().out
+
+
+def test_labels_win_over_positions_in_what_is_shown_as_in_what_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [{"question": QUESTION.format(number), "options": {"0": "x", "1": "y", "2": "z"}, "answer": "1"} for number in range(8)]
+    cli.main(["questions", "--detect", str(write(tmp_path, made))])
+    assert "gold answer: B) y\n" in capsys.readouterr().out
+
+
+def test_a_reason_that_few_rows_have_is_found(tmp_path: Path) -> None:
+    row = {"problem": "1 + 3?", "answer": "4", "generations": ["It is 4.", "It"]}
+    found = detect(str(write(tmp_path, [row, {**row, "finish_reasons": ["stop", "length"]}, row])))
+    assert found.teacher["teacher.finish_reason_field"] == "finish_reasons"
+
+
+def test_reasoning_that_is_left_out_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = {"role": "assistant", "reasoning_content": "1 + 3 = 4.", "content": "The answer is 4."}
+    rows = [{"messages": [{"role": "user", "content": f"1 + 3, {number}?"}, said], "answer": "4"} for number in range(8)]
+    cli.main(["questions", "--detect", str(write(tmp_path, rows))])
+    assert "8 of 8 rows have reasoning in a field of its own, which teacher.text_field=messages.assistant leaves out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["my data/oc (1), x=1.jsonl", "Jürgen/a.jsonl", "data[1].jsonl", "2024/a.jsonl", "it's #1: b.jsonl", "plain.jsonl"])
+def test_the_words_that_are_found_can_be_used_whatever_the_file_s_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    made = [{"question": QUESTION.format(number), "answer": number, "text": f"It is {number}."} for number in range(8)]
+    write(tmp_path, made).rename(name)
+    words = cotexp.detect(name)
+    [settings] = command_line.check_command_line(["experiment=none", "compression=none", *words["questions"], *words["rationales"]], multirun=False)
+    assert settings.task.file == name
+    questions = load_questions(settings.task, [])
+    everything = [*questions.train, *questions.validation, *questions.test]
+    assert sum(map(len, settings.teacher.read("custom", everything, []).rationales.values())) == 8
 
 
 def test_rationales_whose_rows_know_only_an_id_need_a_file_of_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

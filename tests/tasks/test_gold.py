@@ -25,6 +25,8 @@ DATES = {"01/02/2021": 1, "01/03/2021": 0, "02/02/2021": 0, "01/02/2020": 0, "01
 @pytest.mark.parametrize(
     ("raw", "answer_type", "gold"),
     [
+        (0.00005, "latex", "0.00005"),
+        (1e16, "latex", "10000000000000000"),
         # a float, a list, a string, one with thousands, GSM8K's whole solution, zero-padded AIME
         (18, "decimal", "18"),
         (18.0, "decimal", "18"),
@@ -105,6 +107,7 @@ def test_every_raw_form_is_read(raw: Any, answer_type: AnswerType, gold: str) ->
 @pytest.mark.parametrize(
     ("raw", "answer_type", "rule"),
     [
+        (float("nan"), "latex", "must be finite"),
         (None, "decimal", "empty"),
         ("", "decimal", "empty"),
         (" ", "latex", "empty"),

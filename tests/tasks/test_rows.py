@@ -9,7 +9,8 @@ import pytest
 from refusals import refusal
 
 from cotexp.tasks.gold import read_gold
-from cotexp.tasks.rows import PLAIN, Row, labels_of, options_of, read_rows
+from cotexp.tasks.options_field import labels_of, options_of
+from cotexp.tasks.rows import PLAIN, Row, read_rows
 
 
 def rows(path: Path) -> list[Row]:
@@ -111,8 +112,30 @@ def test_options_take_the_letters_in_order(value: object) -> None:
     assert options_of(Row({"options": value}, "here"), "options") == {"A": "x", "B": "y"}
 
 
-def test_labels_are_those_of_an_object_alone() -> None:
+@pytest.mark.parametrize(
+    ("value", "options"),
+    [
+        (["B) cat", "A) dog"], {"B": "cat", "A": "dog"}),
+        (["B. cat", "A. dog"], {"B": "cat", "A": "dog"}),
+        (["(A) cat", "(C) dog", "(D) cow"], {"A": "cat", "C": "dog", "D": "cow"}),
+        ({"B": "x", "A": "y"}, {"B": "x", "A": "y"}),
+        ({"a": "x", "c": "y"}, {"A": "x", "C": "y"}),
+        ({"A": "x", "B": "y", "C": None}, {"A": "x", "B": "y"}),
+        ({"C": "C) x", "A": "A) y"}, {"C": "x", "A": "y"}),
+        ({"T": "true", "F": "false"}, {"A": "true", "B": "false"}),
+        (["I. Newton", "N. Bohr"], {"A": "I. Newton", "B": "N. Bohr"}),
+        (["A. Einstein", "N. Bohr"], {"A": "A. Einstein", "B": "N. Bohr"}),
+        (["A) cat", "A) dog"], {"A": "A) cat", "B": "A) dog"}),
+    ],
+)
+def test_labels_that_are_letters_stay_in_any_order_and_with_gaps(value: object, options: dict[str, str]) -> None:
+    found = options_of(Row({"options": value}, "here"), "options")
+    assert list(found.items()) == list(options.items())
+
+
+def test_labels_are_those_of_an_object_or_of_labelled_texts() -> None:
     assert labels_of(Row({"options": {"1": "x", "2": "y"}}, "here"), "options") == ["1", "2"]
+    assert labels_of(Row({"options": ["B) x", "A) y"]}, "here"), "options") == ["B", "A"]
     assert labels_of(Row({"options": ["x", "y"]}, "here"), "options") == []
 
 
@@ -124,6 +147,11 @@ def test_labels_are_those_of_an_object_alone() -> None:
         (["x"], "must hold 2 to 26 options; got 1"),
         (["x", ""], "must hold texts that are not empty; got ''"),
         (["x", None], "must hold texts that are not empty; got None"),
+        (
+            [{"label": "A", "text": "x"}, {"label": "A", "text": "y"}],
+            "must have a label of its own for each text; got the labels ['A', 'A'] of 2 texts",
+        ),
+        ({"label": ["A", "B"], "text": ["x", "y", "z"]}, "must have a label of its own for each text; got the labels ['A', 'B'] of 3 texts"),
         ([str(n) for n in range(27)], "must hold 2 to 26 options; got 27"),
     ],
 )
@@ -150,6 +178,25 @@ def test_options_are_read_in_every_usual_form(given: Any) -> None:
 
 def test_options_with_scores_are_refused() -> None:
     assert "must be an object of label and text" in refusal(lambda: options_of(Row({"options": {"cat": 1, "dog": 0}}, "here"), "options"))
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv"])
+def test_integers_of_any_length_stay_exact(ending: str, tmp_path: Path) -> None:
+    number = 123456789012345678901234567890
+    content = {
+        "jsonl": f'{{"gold": {number}, "list": [{number}, 1.5]}}\n',
+        "json": f'[{{"gold": {number}, "list": [{number}, 1.5]}}]',
+        "csv": f'gold,list\n{number},"[{number}, 1.5]"\n',
+    }
+    [row] = rows(written(tmp_path, f"a.{ending}", content[ending]))
+    assert row.gold("gold", "integer") == str(number)
+    assert options_of(row, "list") == {"A": str(number), "B": "1.5"}
+
+
+def test_a_number_that_is_none_and_nesting_beyond_reason_are_no_json(tmp_path: Path) -> None:
+    for number, value in enumerate(("1" * 5000, "[" * 1001 + "1" * 20 + "]" * 1001)):
+        path = written(tmp_path, f"{number}.jsonl", f'{{"gold": {value}}}\n')
+        assert "line 1 is not valid JSON" in refusal(lambda path=path: rows(path))  # type: ignore[misc]
 
 
 def test_a_cell_may_hold_a_long_chain_of_thought(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from pathlib import Path
@@ -82,15 +83,99 @@ def test_other_content_has_another_hash_and_other_names_have_not(tmp_path: Path)
 
 
 def test_questions_that_share_a_text_share_its_rationales(tmp_path: Path) -> None:
-    twins = [
-        make_question(
-            "t", text="Which?", answer=answer, answer_type="choice", options={"A": "x", "B": "y"} if answer == "A" else {"A": "z", "B": "w"}
-        )
-        for answer in "AB"
-    ]
-    path = lines(tmp_path / "a.jsonl", {"question": "Which?", "text": "this"})
+    twins = [make_question("t", text="How many?", answer=answer, answer_type="decimal") for answer in "12"]
+    path = lines(tmp_path / "a.jsonl", {"question": "How many?", "text": "this"})
     found = read_recorded(RecordedTeacher(files=[path]), "t", twins, ())
     assert [found.rationales[each.id] for each in twins] == [[Written("this", "a")], [Written("this", "a")]]
+
+
+def test_of_questions_with_one_text_and_other_options_a_row_belongs_to_that_with_its_own(tmp_path: Path) -> None:
+    given = [{"A": "cats bark", "B": "dogs bark"}, {"A": "2+2=5", "B": "2+2=4"}, {"A": "dogs bark", "B": "cats bark"}]
+    asked = [
+        make_question("t", text="Which is true?", answer=answer, answer_type="choice", options=each)
+        for answer, each in zip("BBA", given, strict=True)
+    ]
+    rows = [{"question": "Which is true?", "options": list(each.values()), "text": f"text {n}"} for n, each in enumerate(given)]
+    rows += [{"question": "Which is true?", "text": "of whom?"}, {"question": "Which is true?", "choices": ["x", "y"], "text": "of another"}]
+    found = read_recorded(RecordedTeacher(files=[lines(tmp_path / "a.jsonl", *rows)]), "t", asked, ())
+    assert [found.rationales[each.id] for each in asked] == [[Written(f"text {n}", "a")] for n in range(3)]
+    assert found.num_unmatched == 2
+    alone = lines(tmp_path / "b.jsonl", rows[3])
+    with pytest.raises(ConfigError, match=r"none of the 1 rows .* a row must name the id, or its own options or choices$"):
+        read_recorded(RecordedTeacher(files=[alone]), "t", asked, ())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("What is 12 + 3?", "What is 12 - 3?"),
+        ("What is 12 * 3?", "What is 12 / 3?"),
+        ("Round 1.23.", "Round 123."),
+        ("Find $\\arcsin 1$.", "Find $\\arcsin (-1)$."),
+        ("Solve x > 0", "Solve x < 0"),
+        ("What is 1 2/3?", "What is 12/3?"),
+        ("What is 5!?", "What is 5?"),
+        ("Find f'(x).", "Find f(x)."),
+        ("Find x-y.", "Find xy."),
+        ("Which point is (1,2)?", "Which point is (12)?"),
+        ("∫?", "√?"),
+    ],
+)
+def test_a_sign_or_point_makes_another_question(one: str, other: str, tmp_path: Path) -> None:
+    asked = [make_question("t", text=text, answer=answer, answer_type="decimal") for text, answer in ((one, "1"), (other, "2"))]
+    path = lines(tmp_path / "a.jsonl", {"question": one, "text": "first"}, {"question": other, "text": "second"})
+    both = read_recorded(RecordedTeacher(files=[path]), "t", asked, ())
+    assert [[each.text for each in both.rationales[question.id]] for question in asked] == [["first"], ["second"]]
+    alone = read_recorded(RecordedTeacher(files=[path]), "t", asked[:1], ())
+    assert ([each.text for each in alone.rationales[asked[0].id]], alone.num_unmatched) == (["first"], 1)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "tom's twenty-one “apples” cost $3.50 , or 7 halves ; how many are there ?",
+        "Tom’s **twenty-one** apples cost 3.50, or 7 halves: how many are there",
+        "TOM'S twenty one apples cost $3.50 or 7 halves how many are there?",
+    ],
+)
+def test_other_spelling_finds_the_question_unless_two_are_spelled_so(spelled: str, tmp_path: Path) -> None:
+    text = 'Tom\'s twenty-one "apples" cost $3.50, or 7 halves; how many are there?'
+    asked = [make_question("t", text=text, answer="21", answer_type="decimal")]
+    teacher = RecordedTeacher(files=[lines(tmp_path / "a.jsonl", {"question": spelled, "text": "21"}, {"question": text, "text": "exact"})])
+    assert [each.text for each in read_recorded(teacher, "t", asked, ()).rationales[asked[0].id]] == ["21", "exact"]
+    asked.append(make_question("t", text=text.replace(";", ":"), answer="21", answer_type="decimal"))
+    found = read_recorded(teacher, "t", asked, ())
+    assert ([[each.text for each in found.rationales[question.id]] for question in asked], found.num_unmatched) == ([["exact"], []], 1)
+
+
+def test_an_id_of_two_questions_is_refused_with_both_places(tmp_path: Path) -> None:
+    names = [{"id": 1, "question": QUESTIONS[0].text}, {"id": 1, "question": QUESTIONS[0].text}, {"id": 1, "question": QUESTIONS[1].text}]
+    answers = lines(tmp_path / "a.jsonl", {"id": 1, "text": "x"})
+    teacher = RecordedTeacher(files=[answers], id_field="id", questions_file=lines(tmp_path / "q.jsonl", *names[:2]))
+    assert read(teacher).rationales[QUESTIONS[0].id] == [Written("x", "a")]
+    lines(tmp_path / "q.jsonl", *names)
+    with pytest.raises(ConfigError, match=r"line 3: field 'id' must not repeat with another question; got '1' as in .*q\.jsonl, line 1$"):
+        read(teacher)
+
+
+def test_a_list_in_a_cell_is_several_rationales_and_one_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    texts = ["I count.\nSo 1", 'It\'s "1"']
+    spelled = [str(texts), json.dumps(texts), f"array({texts}, dtype=object)"]
+
+    def of(cell: str, **names: str) -> Recorded:
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([["question", "text", "finish_reason"], [QUESTIONS[0].text, cell, names.get("reason", "")]])
+        return read(RecordedTeacher(files=[str(path)]))
+
+    for each in spelled:
+        assert [written.text for written in of(each).rationales[QUESTIONS[0].id]] == texts
+    assert [written.finish_reason for written in of(spelled[0], reason="['stop', 'length']").rationales[QUESTIONS[0].id]] == ["stop", "length"]
+    for plain in ("[1, 2]", "['a'] is a list", "[Step 1] I count."):
+        assert [written.text for written in of(plain).rationales[QUESTIONS[0].id]] == [plain]
+    for torn in ("['I count.'\n 'So 1']", "['I count.', 'So 1]"):  # NumPy's print of an array, which Python reads as one text
+        with pytest.raises(ConfigError, match="line 2: field 'text' must be a text, or a list of texts with commas between them"):
+            of(torn)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
