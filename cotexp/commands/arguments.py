@@ -194,10 +194,10 @@ def _add_search(add: AddParser) -> None:
         default="accuracy",
         help="accuracy (default), tokens, loss (of validation), or a name of metrics.json such as eval/full/accuracy",
     )
-    objective.add_argument("--front", metavar="METRIC,METRIC", help="search the Pareto front of several metrics, such as accuracy,tokens")
+    objective.add_argument("--front", metavar="METRIC,METRIC", help="search the Pareto front of several metrics, such as accuracy,tokens:min")
     direction = search.add_mutually_exclusive_group()
     direction.add_argument(
-        "--minimize", action="store_const", const="minimize", dest="direction", help="small is good (default for losses, lengths and times)"
+        "--minimize", action="store_const", const="minimize", dest="direction", help="small is good (default for losses, lengths, times and costs)"
     )
     direction.add_argument("--maximize", action="store_const", const="maximize", dest="direction", help="large is good (default for all others)")
     search.add_argument(

@@ -52,6 +52,8 @@ def _search(options: argparse.Namespace) -> None:
     metrics = options.front.split(",") if options.front else [options.metric]
     if options.front and len(metrics) < 2:
         raise ConfigError(f"--front needs two metrics or more, joined by commas; got {options.front}")
+    if options.front and options.direction:
+        raise ConfigError(f"--front has a direction for each metric, such as accuracy:max,training/core_hours:min; leave --{options.direction} out")
     run_search(
         options.name,
         options.settings,

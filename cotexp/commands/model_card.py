@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotexp.compressions import compression_of
+from cotexp.invocation import run_command
+from cotexp.jobs.status import read_status
 from cotexp.store.stored_files import metrics_of
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ CARD = """---
 
 * Made from {source}.
 * Licence of those weights: {license}.
-* Made by run `{run_key}` of experiment `{experiment}` (`cotexp run experiment={experiment}` with the settings below), with {libraries}.
+* Made by {run}, with {libraries}.
 * Parameters: {parameters:,}. Weights: {dtype}, safetensors.
 * Trained {num_steps} steps on {num_examples} examples ({num_supervised_tokens:,} supervised tokens), rationales by `{teacher}`, compression
   `{compression}`; step {best_step} has the lowest validation loss.
@@ -101,8 +103,7 @@ def model_card(
         what=f"{'An encoder-decoder' if loaded.model.config.is_encoder_decoder else 'A causal'} {MARK} on {tasks}.",
         source=made_from,
         license=model.get("license") or "unknown to the run; see their source",
-        run_key=run.name,
-        experiment=settings["name"],
+        run=_named(run, settings["name"]),
         libraries=", ".join(f"{name} {version}" for name, version in libraries.items()),
         parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
         teacher=settings["teacher"]["name"],
@@ -115,6 +116,15 @@ def model_card(
         **{name.removeprefix("training/"): int(value) for name, value in metrics.items() if name.startswith(("training/num", "training/best_step"))},
         **_use(settings, loaded, is_followed=is_followed),
     )
+
+
+def _named(run: Path, experiment: str) -> str:
+    """The run and the command that makes it, without the folders of this machine, if the run knows one that a code span can hold."""
+    named = f"run `{run.name}` of experiment `{experiment}`"
+    status = read_status(run)
+    words = [each for each in status.overrides if not each.startswith(("paths.", "--config-dir="))] if status else []
+    shown = run_command(words)
+    return f"{named} (`{shown}`)" if words and not {"`", "\n"} & {*shown} else named
 
 
 def _use(settings: dict[str, Any], loaded: LoadedModel, *, is_followed: bool) -> dict[str, str]:

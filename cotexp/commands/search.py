@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from filelock import FileLock
 from cotexp import commands, extras, signals
 from cotexp.commands.search_space import Dimension, Metric, read_metric, read_space
 from cotexp.config import command_line, sweep_agents
+from cotexp.config.spelling import as_typed
 from cotexp.invocation import run_command
 from cotexp.report.search_table import best_of, counts, write_report
 from cotexp.settings.base import ConfigError, suggestion
@@ -84,7 +86,7 @@ def _read(
     name: str, overrides: Sequence[str], space: Sequence[str], metrics: Sequence[str], direction: str | None, seed: int
 ) -> tuple[Search, Settings]:
     """The search that the arguments describe, and its settings with the first value of every dimension."""
-    dimensions = read_space(space)
+    dimensions, overrides = read_space(space), as_typed(overrides)
     overridden = [word.partition("=")[0] for word in overrides]
     if "name" in overridden:
         raise ConfigError(f"name is the name of the search, {name}, under which its runs are stored and form one W&B group; leave it out")
@@ -182,12 +184,17 @@ def _next_trial(optuna: Any, study: Any, search: Search, num_trials: int) -> Any
         taken = [trial for trial in study.get_trials(deepcopy=False) if counts(trial)]
         if len(taken) >= num_trials:
             return None
-        study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(taken), constant_liar=True)
+        study.sampler = optuna.samplers.TPESampler(seed=seed_of(search.seed, len(taken)), constant_liar=True)
         trial = study.ask()
         trial.set_user_attr("values", {dimension.path: dimension.suggest(trial) for dimension in search.space})
         trial.set_user_attr("owner", this_process())
         trial.set_user_attr("place", len(taken) + 1)
     return trial
+
+
+def seed_of(seed: int, number: int) -> int:
+    """The seed of a trial: another one for every seed of a search and every number, so that searches with other seeds share no trial."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4])
 
 
 def _dead(optuna: Any, study: Any) -> Iterator[Any]:

@@ -93,14 +93,24 @@ class Metric:
 
 SHORT = {"accuracy": "eval/{mode}/accuracy", "tokens": "eval/{mode}/num_tokens", "loss": "training/best_validation_loss"}
 """Short name -> name of the metric. The mode is the last evaluated one."""
-SMALL_IS_GOOD = ("loss", "tokens", "ratio", "seconds", "perplexity", "cost", "unparsable", "truncated", "timed_out")
+SMALL_IS_GOOD = re.compile(
+    r"seconds/.*|.*compression_ratio.*|.*timed_out|(.*[_/])?"
+    r"(loss|tokens|seconds|hours|perplexity|cost|dollars|flops|unparsable|truncated|failed|dropped|empty|unread|flips)([_/].*)?"
+)
+"""Metrics of which small values are good, by the words of their names."""
+DIRECTIONS = {"min": "minimize", "max": "maximize"}
 
 
 def read_metric(word: str, settings: Settings, direction: str | None = None) -> Metric:
-    """The metric of this name. `direction` is minimize or maximize; by default losses, lengths and times are minimised.
+    """The metric of this name, or of NAME:min or NAME:max. `direction` is minimize or maximize; by default losses, lengths, times and costs are
+    minimised.
 
     Raises: ConfigError for an unknown metric, or one that these settings do not measure.
     """
+    word, _, own = word.partition(":")
+    if own and (own not in DIRECTIONS or direction):
+        raise ConfigError(f"the direction of metric {word} is {word}:min or {word}:max, or --minimize or --maximize; got {own}")
+    direction = DIRECTIONS.get(own, direction)
     mode = next(mode for mode in reversed(MODES) if mode in settings.evaluation.modes)
     name = SHORT.get(word, word).format(mode=mode)
     if "/" not in name:
@@ -109,5 +119,5 @@ def read_metric(word: str, settings: Settings, direction: str | None = None) -> 
         raise ConfigError(
             f"metric {name} is measured by fine-tuning, which these settings do not include; choose accuracy, or another evaluation.modes"
         )
-    small = any(ending in name.rsplit("/", 1)[1] for ending in SMALL_IS_GOOD) if direction is None else direction == "minimize"
+    small = bool(SMALL_IS_GOOD.fullmatch(name)) if direction is None else direction == "minimize"
     return Metric(name, small)

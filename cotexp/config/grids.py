@@ -11,14 +11,25 @@ from cotexp.settings.base import spelled
 
 
 def expand_sweep(overrides: Sequence[str]) -> Iterator[str]:
-    """The overrides of a point, with those of its sweep's file in place of `sweep=NAME`, which only a grid accepts."""
-    for override in overrides:
-        if override.startswith("sweep="):
-            file = file_of("sweep", override.removeprefix("sweep="))
-            assert file is not None, "the command line has been checked"
+    """The overrides of a point, with those of its sweep's file for `sweep=NAME`, which only a grid accepts.
+
+    They come first and lack what other overrides or the file of `debug=NAME` set: in the point, as in Hydra's order, those win.
+    """
+    others = [each for each in overrides if not each.startswith("sweep=")]
+    taken = {_key(each) for each in [*others, *_words_of(others, "debug")]}
+    yield from (each for each in _words_of(overrides, "sweep") if _key(each) not in taken)
+    yield from others
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+")
+
+
+def _words_of(overrides: Sequence[str], group: str) -> Iterator[str]:
+    """What the files of the chosen options of a group set, as overrides."""
+    for option in (each.partition("=")[2] for each in overrides if each.startswith(f"{group}=")):
+        if file := file_of(group, option):
             yield from _overrides_of(read_yaml(file.read_text(encoding="utf-8"), "", is_text))
-        else:
-            yield override
 
 
 def _overrides_of(file: dict[str, Any], path: str = "") -> Iterator[str]:

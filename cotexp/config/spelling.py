@@ -53,8 +53,10 @@ def texts() -> frozenset[str]:
 
 
 def as_typed(overrides: Iterable[str]) -> list[str]:
-    """The overrides, with quotes around values of text settings that Hydra would read as numbers, truth values or a mapping (JSON objects)."""
-    return [_as_typed(each) for each in overrides]
+    """The overrides, with quotes around values of text settings that Hydra would read as numbers, truth values or a mapping (JSON objects), and
+    without the ++ that sets what is there or not: settings are always there.
+    """
+    return [_as_typed(each if each.startswith("++hydra") else each.removeprefix("++")) for each in overrides]
 
 
 def _as_typed(override: str) -> str:

@@ -28,10 +28,18 @@ class Groups(NamedTuple):
 
 
 def groups_of(compressors: Sequence[str], training_sets: Sequence[frozenset[str]]) -> Groups:
-    """Groups that no fold separates: the compressors if there are at least MIN_COMPRESSORS, otherwise runs that share a compressed training set."""
-    if len(set(compressors)) >= MIN_COMPRESSORS:
-        return Groups("compressor", list(compressors))
-    return Groups("compressed training set", shared_sets(training_sets))
+    """Groups that no fold separates: runs that share a compressed training set; of at least MIN_COMPRESSORS compressors those that share a compressor
+    or a set, directly or through others.
+    """
+    sets = shared_sets(training_sets)
+    if len(set(compressors)) < MIN_COMPRESSORS:
+        return Groups("compressed training set", sets)
+    group = dict(zip(compressors, compressors, strict=True))
+    first_of_set: dict[str, str] = {}
+    for compressor, each in zip(compressors, sets, strict=True):
+        merged, kept = group[compressor], group[first_of_set.setdefault(each, compressor)]
+        group = {name: kept if now == merged else now for name, now in group.items()}
+    return Groups("compressor", [group[each] for each in compressors])
 
 
 def shared_sets(training_sets: Sequence[frozenset[str]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def run_name(
     if sweep is None or not parts:
         parts = [settings.name, *parts]
     seed = f"s{settings.seed}"
-    return f"{' '.join(parts)[: LONGEST - len(seed) - 1]} {seed}"
+    return f"{_cut(' '.join(parts), LONGEST - len(seed) - 1)} {seed}"
 
 
 def _short(paths: Sequence[str]) -> Iterable[str]:
@@ -49,4 +50,13 @@ def _value(path: str, config: Mapping[str, Any], options: Mapping[str, str | Non
     if isinstance(value, Mapping):
         value = value.get("name")
     text = f"{value:g}" if isinstance(value, float) else spelled(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+    return _cut(text, LONGEST_VALUE)
+
+
+def _cut(text: str, most: int) -> str:
+    """A text of at most so many characters; of a longer one its beginning and end, and digits that tell it from others with the same ones."""
+    if len(text) <= most:
+        return text
+    digits = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:4]
+    ends = most - len(digits) - 3
+    return f"{text[: ends // 3]}…{text[len(text) - (ends - ends // 3) :]} #{digits}"

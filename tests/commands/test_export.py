@@ -171,7 +171,7 @@ def test_a_card_says_what_the_model_was_made_from_and_how(random_model: Path, tm
     assert "# new\n" in card
     assert f"Made from `{random_model}` (sha256 of its files: `{identity.find(PretrainedModel(path=str(random_model))).sha256}`)." in card
     assert "Licence of those weights: mit." in card
-    assert "Made by run `key` of experiment `toy`" in card
+    assert "Made by run `key` of experiment `toy`, with " in card, "it knows no command"
     assert "Generates as in its evaluation: greedy, at most 8 new tokens" in card
     assert "{question} \\boxed{}\n" in card
     assert '"max_new_tokens": 8' in card, "the settings"

@@ -12,6 +12,8 @@ from typing import Any
 import forked
 import pytest
 
+from cotexp.commands.cli import main
+from cotexp.commands.search import seed_of
 from cotexp.commands.search_space import Dimension, read_metric, read_space
 from cotexp.config import command_line
 from cotexp.jobs import pipeline
@@ -51,8 +53,31 @@ def test_short_names_of_metrics_follow_the_last_mode_and_small_is_good_for_lengt
         ("eval/full/compression_ratio", "minimize"),
     ]
     assert read_metric("accuracy", settings, "minimize").minimized
+    small = ("training/core_hours", "training/gpu_hours", "training/flops", "teacher/dollars", "seconds/training", "compression/num_failed")
+    small += ("compression/compression_ratio", "eval/full/compression_ratio_median", "eval/full/num_timed_out", "compression/perplexity")
+    large = ("compression/answer_kept_ratio", "pairs/calculations_kept_ratio", "compression/num_rationales", "compression/answer_likelier_ratio")
+    assert [[read_metric(each, settings).minimized for each in group] for group in (small, large)] == [[True] * len(small), [False] * len(large)]
+    assert [read_metric(f"{each}:{way}", settings).direction for each in ("accuracy", "tokens") for way in ("min", "max")] == [
+        "minimize",
+        "maximize",
+    ] * 2
+    for word, given in (("accuracy:up", None), ("accuracy:min", "maximize")):
+        with pytest.raises(ConfigError, match="the direction of metric accuracy is accuracy:min or accuracy:max, or --minimize or --maximize; got"):
+            read_metric(word, settings, given)
     with pytest.raises(ConfigError, match="a metric is accuracy, tokens, loss or a name of"):
         read_metric("acuracy", settings)
+
+
+def test_a_front_has_a_direction_for_each_metric() -> None:
+    with pytest.raises(SystemExit, match=r"--front has a direction for each metric, such as accuracy:max,.*; leave --minimize out"):
+        main(["search", "x", "--front", "accuracy,tokens", "--minimize", "--space", "seed=0,1"])
+
+
+def test_searches_with_other_seeds_share_no_random_trial() -> None:
+    trials = {(seed, number): seed_of(seed, number) for seed in range(50) for number in range(50)}
+    assert len(set(trials.values())) == len(trials)
+    assert all(0 <= each < 2**32 for each in trials.values())
+    assert trials[3, 4] == seed_of(3, 4)
 
 
 @pytest.mark.slow

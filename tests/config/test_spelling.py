@@ -168,6 +168,34 @@ def test_a_point_of_a_sweep_alone_has_the_same_texts(tmp_path: Path, monkeypatch
     assert (own.name, own.tracking.tags, own.tracking.notes) == ("1_0", ["1.10", "a, b"], "it's = [x]")
 
 
+SWEEPS = sorted(str(path.relative_to(ROOT / "conf" / "sweep").with_suffix("")) for path in (ROOT / "conf" / "sweep").rglob("*.yaml"))
+NEEDED = {
+    "macc/arithmetic": ["experiment=macc/arithmetic", "model.path=TARGET", "compressor.model.path=COMPRESSOR"],
+    "morsd/difficulty": ["experiment=morsd/weak_teacher"],
+    "morsd/filters": ["experiment=morsd/weak_teacher"],
+}
+"""Sweep -> what it is used with."""
+
+
+def same_point(*words: str) -> None:
+    """Checks that the words that a point of a grid is known by make the same settings."""
+    point = command_line.points_of(list(words), multirun=True)[-1]
+    known_by = list(grids.expand_sweep(point.overrides))
+    assert not any(each.startswith(("sweep=", "+")) for each in known_by)
+    assert dataclasses.asdict(command_line.only_point(known_by).settings) == dataclasses.asdict(point.settings)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_the_words_of_a_point_make_the_point_whatever_else_sets_what_its_sweep_sets(name: str) -> None:
+    same_point("task.num_train=40", *NEEDED.get(name, []), "debug=fast", f"sweep={name}")
+
+
+@pytest.mark.parametrize("given", ["evaluation.latency=true", "++task.num_train=40", "name=mine", "debug=fast"])
+def test_the_order_of_words_and_sweep_does_not_matter(given: str) -> None:
+    same_point("sweep=macc/stop_rules", given)
+    same_point(given, "sweep=macc/stop_rules")
+
+
 def test_a_declared_report_keeps_the_spelling_of_its_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "mine.yaml").write_text(

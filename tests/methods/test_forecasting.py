@@ -110,6 +110,10 @@ def test_equal_and_nearly_equal_training_sets_are_one_group() -> None:
 def test_five_compressors_are_the_groups_and_fewer_are_not() -> None:
     sets = [chains(number) for number in range(6)]
     assert groups_of(list("abcdea"), sets) == ("compressor", list("abcdea"))
+    shared = [*sets[:5], sets[1]]
+    assert groups_of(list("abcdef"), shared) == ("compressor", list("abcdeb")), "f wrote the set of b"
+    assert groups_of(list("abcdefb"), [*shared[:5], sets[0], sets[1]]) == ("compressor", list("abcdeab"))
+    assert len(set(groups_of(list("abcdefa"), [*sets[:5], sets[1], sets[1]]).names)) == 4, "a and f wrote the set of b"
     kind, names = groups_of(list("abcdaa"), sets)
     assert kind == "compressed training set"
     assert len(set(names)) == 6

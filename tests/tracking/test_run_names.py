@@ -51,7 +51,16 @@ def test_a_single_run_is_named_by_its_experiment_and_what_the_command_line_sets(
 def test_a_long_name_keeps_its_seed_and_what_w_and_b_takes(tmp_path: Path) -> None:
     name = named(tmp_path, "name=" + "x" * 200, "task.prompt='" + "{question} " * 9 + "'", "seed=12")
     assert len(name) == 128
-    assert name.endswith("x s12")
+    assert name.endswith(" s12")
+    assert named(tmp_path, "name=" + "x" * 199 + "y", "seed=12") != named(tmp_path, "name=" + "x" * 200, "seed=12")
+
+
+def test_long_values_that_begin_or_end_alike_give_different_names(tmp_path: Path) -> None:
+    long = "/data/projects/checkpoints/2026/qwen2_5_7b_instruct_sft"
+    paths = (f"{long}_a", f"{long}_b", f"{long[:30]}/other/folders{long[30:]}_a")
+    names = [named(tmp_path, f"paths.data={path}", f"task.few_shot_file={path}", "task.few_shot=1", varied=("task.few_shot_file",)) for path in paths]
+    assert len(set(names)) == 3
+    assert all(name.startswith("few_shot_file=/data/proje…") and "instruct_sft_" in name and len(name) <= 60 for name in names)
 
 
 def test_the_points_of_an_ad_hoc_sweep_share_an_id_however_it_is_typed(tmp_path: Path) -> None:
@@ -65,6 +74,7 @@ def test_the_points_of_an_ad_hoc_sweep_share_an_id_however_it_is_typed(tmp_path:
 
     first = entered("trainer.learning_rate=0.001,3e-3", "seed=0,1", "trainer.max_epochs=2")
     assert first.varied == ("trainer.learning_rate", "seed")
+    assert entered("++trainer.learning_rate=0.001,3e-3", "seed=0,1", "++trainer.max_epochs=2") == first
     assert entered("seed=1,0", "trainer.max_epochs=2", "trainer.learning_rate=0.003,1e-3").id == first.id
     assert entered("seed=1,0", "trainer.max_epochs=2", "trainer.learning_rate=0.003").id != first.id
     tracked = TrackedRun(settings_in(tmp_path), "key")
