@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cotexp.methods import crossed
 from cotexp.methods.crossed import BySeed
-from cotexp.methods.statistics import Interval, bootstrap_interval, mean, mean_and_deviation, shares_correct
+from cotexp.methods.statistics import Interval, bootstrap_interval, mean, shares_correct
 from cotexp.records import Prediction
 
 if TYPE_CHECKING:
@@ -134,31 +133,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-TokenCount = Literal["num_tokens", "num_cot_tokens"]
-
-
-def token_difference(first: Sequence[Prediction], second: Sequence[Prediction], length: TokenCount = "num_tokens") -> Interval | None:
-    """95 % interval (Student's t over questions) of second minus first tokens per answer, on common questions; None for fewer than two."""
-    from scipy.stats import t
-
-    differences = _token_differences(first, second, length)
-    if len(differences) < 2:
-        return None
-    spread = mean_and_deviation(differences)
-    half = float(t.ppf(0.975, len(differences) - 1)) * spread.deviation / math.sqrt(len(differences))
-    return Interval(spread.mean - half, spread.mean + half)
-
-
-def _token_differences(first: Sequence[Prediction], second: Sequence[Prediction], length: TokenCount) -> list[float]:
-    """Second minus first of each common question's mean tokens."""
-    lengths: tuple[dict[str, list[int]], ...] = ({}, {})
-    for by_question, answers in zip(lengths, (first, second), strict=True):
-        for answer in answers:
-            by_question.setdefault(answer.question_id, []).append(getattr(answer, length))
-    ours, theirs = lengths
-    return [mean(theirs[question]) - mean(ours[question]) for question in ours if question in theirs]
-
-
 def mode_comparisons(predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, float]:
     """Paired differences between the modes of one run, under names such as eval/compress/delta_accuracy_vs_base(_low, _high, _p_value).
 
@@ -211,7 +185,8 @@ class RunComparison:
 def compare_answers(first: Sequence[Prediction], second: Sequence[Prediction]) -> RunComparison:
     """Paired comparison of two runs under the strict rule, on the questions that both answered with the same gold answer.
 
-    In the pooled row every question has the same weight. There are no rows without common questions.
+    In the pooled row every question has the same weight, and one that several tasks ask counts once, as the first of them asks it. There are no
+    rows without common questions.
     """
     return compare_seeds({None: first}, {None: second})
 
@@ -230,9 +205,8 @@ def compare_seeds(first: BySeed, second: BySeed) -> RunComparison:
     for question in asked.all:
         if question in asked.of_every_seed and question in others.of_every_seed and question not in other_gold:
             groups.setdefault(asked.all[question], []).append(question)
-    groups = dict(sorted(groups.items()))
-    if len(groups) > 1:
-        groups[POOLED] = [each for questions in groups.values() for each in questions]
+    pooled = {POOLED: without_repeated(groups, ours)} if len(groups) > 1 else {}
+    groups = dict(sorted(groups.items())) | pooled
     return RunComparison(
         rows=[_compared(task, questions, ours, theirs, paired=bool(shared)) for task, questions in groups.items()],
         only_first=[each for each in asked.all if each not in others.of_every_seed],
@@ -240,6 +214,17 @@ def compare_seeds(first: BySeed, second: BySeed) -> RunComparison:
         other_gold=sorted(other_gold),
         one_sample=all(len(side) == 1 and len(side[0]) == len(of.all) for side, of in ((ours, asked), (theirs, others))),
     )
+
+
+def without_repeated(groups: Mapping[str, Sequence[str]], answers: Sequence[Sequence[Prediction]]) -> list[str]:
+    """The questions of these groups, one per task, without those whose text an earlier group holds."""
+    text_of = {each.question_id: each.same_as or each.question_id for of_seed in answers for each in of_seed}
+    kept: list[str] = []
+    seen: set[str] = set()
+    for questions in groups.values():
+        kept += [each for each in questions if text_of[each] not in seen]
+        seen.update(text_of[each] for each in questions)
+    return kept
 
 
 class _Asked(NamedTuple):
@@ -262,23 +247,3 @@ def _compared(
     assert theirs is not None
     found = difference_over_seeds(ours, theirs, paired=paired)
     return ComparedTask(task=task, accuracy_first=float(ours.mean()), accuracy_second=float(theirs.mean()), paired=found)
-
-
-def paired_metrics(first: Sequence[Prediction], second: Sequence[Prediction]) -> dict[str, float]:
-    """Second minus first on the questions that both answered: accuracy, num_tokens and num_cot_tokens, each with `_low`, `_high` and `_p_value`.
-
-    Lengths are also compared question by question: the interval by Student's t, p by a sign-flip permutation test. Empty without a common question.
-    """
-    found = compare_answers(first, second)
-    if not found.rows:
-        return {}
-    paired = found.rows[-1].paired
-    metrics: dict[str, float] = {"accuracy": paired.difference, "accuracy_low": paired.low, "accuracy_high": paired.high}
-    metrics |= {"accuracy_p_value": paired.p_value, "num_questions": paired.num_questions}
-    lengths: tuple[TokenCount, ...] = ("num_tokens", "num_cot_tokens")
-    for name in lengths:
-        differences = _token_differences(first, second, name)
-        metrics |= {name: mean(differences), f"{name}_p_value": sign_flip_p_value(differences)}
-        if interval := token_difference(first, second, name):
-            metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
-    return metrics

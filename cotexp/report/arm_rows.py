@@ -9,9 +9,10 @@ from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 
-from cotexp.methods.comparison import ComparedTask, TokenCount, compare_seeds, holm, token_difference
+from cotexp.methods.comparison import ComparedTask, compare_seeds, holm
 from cotexp.methods.crossed import BySeed, accuracy_interval
-from cotexp.methods.statistics import Interval, Spread, accuracy_metrics, mean, mean_and_deviation, shares_correct
+from cotexp.methods.statistics import Interval, Spread, accuracy_metrics, counted_once, mean, mean_and_deviation, shares_correct
+from cotexp.methods.token_differences import TokenCount, token_difference
 from cotexp.records import Prediction
 from cotexp.report.arms import Arm
 from cotexp.report.document import Gap
@@ -26,9 +27,10 @@ OWN_BASE = "base"
 class ArmRow:
     """One arm, or the model before fine-tuning (no arm, no seeds), or an arm without a finished run (no answers).
 
-    `answers` are those of each seed. `accuracy` is the mean over seeds and questions in [0, 1], `low` and `high` its 95 % interval over both (over
-    questions alone if there is one seed), `over_seeds` holds the mean and standard deviation of the accuracies. `against` is None for the
-    baseline and if no answers can be paired; `uncompared` gives the reason. `baseline` is the label of the arm that it is compared with, if any.
+    `answers` are those of each seed; a question that several tasks ask is in them once, `num_repeated` counts the others, and `accuracy_of` is the
+    accuracy of each task over all of its questions. `accuracy` is the mean over seeds and questions in [0, 1], `low` and `high` its 95 % interval
+    over both (over questions alone if there is one seed), `over_seeds` holds the mean and standard deviation of the accuracies. `against` is None for
+    the baseline and if no answers can be paired; `uncompared` gives the reason. `baseline` is the label of the arm that it is compared with, if any.
     `p_holm` is the p-value corrected for the number of comparisons with the same baseline.
     """
 
@@ -43,6 +45,7 @@ class ArmRow:
     num_tokens: float = 0.0
     num_cot_tokens: float = 0.0
     num_questions: int = 0
+    num_repeated: int = 0
     accuracy_of: dict[str, float] = field(default_factory=dict)
     over_seeds: Spread | None = None
     seed_accuracies: list[float] = field(default_factory=list)
@@ -155,7 +158,7 @@ def _arm_row(arm: Arm, baseline: Arm | str | None) -> ArmRow:
         pair = PairedAnswers(reason=baseline if isinstance(baseline, str) else BASELINE)
     else:
         pair = PairedAnswers(baseline.answers, arm.answers)
-    accuracies = [mean(list(shares_correct(run.answers).values())) for run in arm.runs]
+    accuracies = [mean(list(shares_correct(counted_once(run.answers)).values())) for run in arm.runs]
     row = _measured(arm.label, first.mode, arm.answers, pair)
     return replace(row, arm=arm, over_seeds=mean_and_deviation(accuracies), seed_accuracies=accuracies, baseline=_label(baseline))
 
@@ -173,23 +176,25 @@ class PairedAnswers(NamedTuple):
 
 
 def _measured(label: str, mode: str, by_seed: BySeed, pair: PairedAnswers) -> ArmRow:
-    answers = [answer for of_seed in by_seed.values() for answer in of_seed]
-    measured = accuracy_metrics(answers)
-    low, high = accuracy_interval(by_seed, Interval(measured["accuracy_low"], measured["accuracy_high"]))
+    of_tasks = list(chain.from_iterable(by_seed.values()))
+    counted = {seed: counted_once(answers) for seed, answers in by_seed.items()}
+    measured = accuracy_metrics(list(chain.from_iterable(counted.values())))
+    low, high = accuracy_interval(counted, Interval(measured["accuracy_low"], measured["accuracy_high"]))
     compared = None if pair.reason else compare_seeds(pair.first, pair.second)
     by_task: dict[str, list[Prediction]] = {}
-    for answer in answers:
+    for answer in of_tasks:
         by_task.setdefault(answer.task, []).append(answer)
     return ArmRow(
         label=label,
         mode=mode,
-        answers=by_seed,
+        answers=counted,
         accuracy=measured["accuracy"],
         low=low,
         high=high,
         num_tokens=measured["num_tokens"],
         num_cot_tokens=measured["num_cot_tokens"],
         num_questions=int(measured["num_questions"]),
+        num_repeated=len({answer.question_id for answer in of_tasks if answer.same_as}),
         accuracy_of={task: mean(list(shares_correct(of_task).values())) for task, of_task in by_task.items()},
         against=compared.rows[-1] if compared and compared.rows else None,
         uncompared=pair.reason or "no common question",
