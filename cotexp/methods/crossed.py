@@ -130,6 +130,13 @@ def share_table(answers: Sequence[Sequence[Prediction]], questions: Sequence[str
 
 
 def accuracy_interval(answers: BySeed, over_questions: Interval) -> Interval:
-    """95 % interval of the accuracy over seeds and questions; `over_questions` if there is one seed, or seeds answered different questions."""
-    table = share_table(list(answers.values())) if len(answers) > 1 else None
-    return over_questions if table is None else interval([table], over_questions, Interval(0.0, 1.0))
+    """95 % interval of the accuracy over seeds and questions; `over_questions` if there is one seed.
+
+    Raises: ValueError if seeds answered different questions.
+    """
+    if len(answers) == 1:
+        return over_questions
+    table = share_table(list(answers.values()))
+    if table is None:
+        raise ValueError("an interval over seeds and questions needs the answers of every seed to each question")
+    return interval([table], over_questions, Interval(0.0, 1.0))

@@ -17,6 +17,7 @@ from cotexp.methods.statistics import counted_once
 from cotexp.report import arm_notes, question_groups
 from cotexp.report.arm_rows import ArmRow, measure_arms, shortest
 from cotexp.report.arms import arms_of
+from cotexp.report.expected_runs import ExpectedArm, of_same_questions
 from cotexp.report.finished_runs import find_runs
 from cotexp.stages.grades import predictions_of_run
 from cotexp.tasks.splits import repeated
@@ -133,3 +134,12 @@ def test_a_run_that_did_not_store_the_texts_says_that_they_count_twice(tmp_path:
     with caplog.at_level(logging.WARNING):
         assert len(counted_once(predictions_of_run(folder)["full"])) == 10
     assert f"{folder} does not hold the texts of its questions: over all tasks, a question that two tasks ask counts twice" in caplog.text
+
+
+def test_a_seed_that_does_not_know_which_questions_are_repeated_is_not_pooled_with_one_that_does(tmp_path: Path) -> None:
+    write_run(tmp_path, "a0", FIRST, seed=0, finished=1.0)
+    with_texts(write_run(tmp_path, "a1", FIRST, seed=1, finished=2.0))
+    [arm], _ = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
+    planned = of_same_questions(ExpectedArm(label=arm.label, mode="full", arm=arm), tmp_path)
+    assert planned.arm is not None
+    assert (planned.arm.seeds, [gap.seed for gap in planned.gaps]) == ([1], [0])

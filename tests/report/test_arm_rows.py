@@ -1,0 +1,93 @@
+"""Which runs are in the rows of arms, and what each row is compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_folders import MORSD, write_run
+
+from cotexp.commands import declared_reports
+from cotexp.methods.statistics import wilson
+from cotexp.report import build
+from cotexp.report.build import ReportOptions
+from cotexp.report.document import Cell, Figure, Report, Row, Table
+
+
+@pytest.fixture(autouse=True)
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "picture", lambda drawing: Figure(name=drawing.name, title="", description="", png=b"", svg=b""))
+
+
+def made(outputs: Path, **options: Any) -> Report:
+    return declared_reports.make(["exp"], outputs, ReportOptions(**options))
+
+
+def row_of(table: Table, label: str) -> Row:
+    return next(row for row in table.rows if row.label == label)
+
+
+def cell(table: Table, row: Row, column: str) -> Cell:
+    return row.cells[[each.name for each in table.columns].index(column)]
+
+
+def with_command(folder: Path, *overrides: str) -> None:
+    (folder / "status.json").write_text(json.dumps({"state": "finished", "overrides": list(overrides)}))
+
+
+# --- seeds of other questions ----------------------------------------------------------------------------------------------
+
+
+def test_a_seed_that_answered_other_questions_than_the_newest_run_is_left_out_with_its_command(tmp_path: Path) -> None:
+    """Seeds 1 and 2 answered four questions of an edited file, seed 0 the three of before."""
+    with_command(write_run(tmp_path, "s0", "111", seed=0, finished=10.0), "seed=0", "task=custom")
+    write_run(tmp_path, "s1", "1100", seed=1, finished=20.0)
+    write_run(tmp_path, "s2", "1101", seed=2, finished=30.0)
+    report = made(tmp_path)
+    [row] = report.tables[0].rows
+    assert row.seeds == (1, 2)
+    assert row.num_questions == 4
+    assert cell(report.tables[0], row, "accuracy").value == pytest.approx(100 * (2 / 4 + 3 / 4) / 2)
+    assert cell(report.tables[0], row, "seeds").text == "1, 2 (missing 0)"
+    [gap] = report.gaps
+    assert (gap.seed, gap.state, gap.folder) == (0, "missing", "runs/exp/s0")
+    assert gap.reason == "exp/s0 answered other test questions than the newest run, exp/s2"
+    assert gap.command.endswith("seed=0 task=custom")
+    assert [run.key for run in report.runs] == ["s1", "s2"]
+
+
+def test_one_edited_question_makes_another_set_and_the_last_seed_is_one_seed(tmp_path: Path) -> None:
+    write_run(tmp_path, "a0", "0000", seed=0, finished=10.0)
+    edited = write_run(tmp_path, "a1", "1110", seed=1, finished=20.0)
+    for path in (edited / "questions.json", *(tmp_path / "store").glob("*/exp-a1-svamp/rows-w.jsonl")):
+        path.write_text(path.read_text().replace("svamp-3", "svamp-x"))
+    report = made(tmp_path)
+    [row] = report.tables[0].rows
+    accuracy = cell(report.tables[0], row, "accuracy")
+    assert (row.seeds, accuracy.value) == ((1,), 75.0)
+    assert (accuracy.low, accuracy.high) == pytest.approx(tuple(100 * end for end in wilson(3, 4)))
+    assert any(note.startswith("One seed: every arm.") for note in report.tables[0].notes)
+
+
+def test_arms_that_differ_in_their_questions_are_compared_on_the_common_ones(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", "1100")
+    write_run(tmp_path, "b", "111111", selection=MORSD)
+    report = made(tmp_path)
+    assert report.gaps == []
+    assert [row.num_questions for row in report.tables[0].rows] == [6, 4]
+    assert cell(report.tables[0], row_of(report.tables[0], "selection=morsd"), "difference").value == pytest.approx(50.0)
+
+
+def test_a_declared_report_leaves_out_seeds_of_other_questions_too(tmp_path: Path) -> None:
+    points = declared_reports.grid(("sweep=macc/quickstart_ablation",))
+    first, second = [point for point in points if point.settings.compression == points[0].settings.compression][:2]
+    assert first.settings.seed != second.settings.seed
+    for key, point, labels, finished in (("k0", first, "111", 10.0), ("k1", second, "1100", 20.0)):
+        write_run(tmp_path, key, labels, mode="compress", finished=finished, **dataclasses.asdict(point.settings))
+    report = declared_reports.make(["macc/quickstart_ablation"], tmp_path, ReportOptions())
+    [row] = [row for row in report.tables[0].rows if row.seeds]
+    assert row.seeds == (second.settings.seed,)
+    assert any(gap.folder.endswith("/k0") and "answered other test questions" in gap.reason for gap in row.gaps)
