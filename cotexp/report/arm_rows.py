@@ -113,16 +113,18 @@ class ArmRow:
 
 
 def measure_arms(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow]:
-    """Models before fine-tuning first, then every arm, compared with the baseline. If `baseline` is None, each arm is compared with its own
-    base model; a text is the reason why there is no baseline.
+    """Models before fine-tuning first, one row for each set of questions that they answered, then every arm, compared with the baseline.
+
+    If `baseline` is None, each arm is compared with its own base model; a text is the reason why there is no baseline.
 
     Pairs are the same questions and, if the two share seeds, the same seeds. The comparisons with one baseline are a family: their p-values are
     also corrected for their number.
     """
-    bases: dict[tuple[str, ...], list[Arm]] = {}
+    bases: dict[tuple[tuple[str, ...], frozenset[str]], list[Arm]] = {}
     for arm in arms:
-        if arm.runs[0].base_answers and arm.runs[0].mode != "base":
-            bases.setdefault(arm.runs[0].base_keys, []).append(arm)
+        run = arm.runs[0]
+        if run.base_answers and run.mode != "base":
+            bases.setdefault((run.base_keys, frozenset(answer.id for answer in run.base_answers)), []).append(arm)
     rows = [*(_base_row(sharing, baseline, len(bases)) for sharing in bases.values()), *(_arm_row(arm, baseline) for arm in arms)]
     return _corrected(rows, by_base=baseline is None)
 

@@ -91,3 +91,29 @@ def test_a_declared_report_leaves_out_seeds_of_other_questions_too(tmp_path: Pat
     [row] = [row for row in report.tables[0].rows if row.seeds]
     assert row.seeds == (second.settings.seed,)
     assert any(gap.folder.endswith("/k0") and "answered other test questions" in gap.reason for gap in row.gaps)
+
+
+# --- models before fine-tuning ---------------------------------------------------------------------------------------------
+
+
+def test_a_base_model_has_a_row_for_each_set_of_questions_with_its_accuracy_on_them(tmp_path: Path) -> None:
+    """The base is right on two of the first four questions and on all of the other four; the ledger is one."""
+    write_run(tmp_path, "a", "1110", base="1100", evaluation={"modes": ["full", "base"], "num_test": 4})
+    write_run(tmp_path, "b", "11111110", base="11001111", evaluation={"modes": ["full", "base"], "num_test": 8})
+    table = made(tmp_path).tables[0]
+    found = {row.label: (row.num_questions, cell(table, row, "accuracy").value) for row in table.rows}
+    assert found == {
+        "base (not fine-tuned) of evaluation.num_test=4": (4, 50.0),
+        "base (not fine-tuned) of evaluation.num_test=8": (8, 75.0),
+        "evaluation.num_test=4": (4, 75.0),
+        "evaluation.num_test=8": (8, 87.5),
+    }
+    against = {row.label: cell(table, row, "difference").value for row in table.rows}
+    assert against["base (not fine-tuned) of evaluation.num_test=4"] == pytest.approx(100 * (2 - 3) / 4)
+    assert against["base (not fine-tuned) of evaluation.num_test=8"] == pytest.approx(100 * (2 - 3) / 4), "on the four common questions"
+
+
+def test_arms_of_one_base_model_and_one_set_of_questions_share_its_row(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", "1110", base="1100")
+    write_run(tmp_path, "b", "1111", base="1100", selection=MORSD)
+    assert [row.label for row in made(tmp_path).tables[0].rows if row.kind == "base"] == ["base (not fine-tuned)"]
