@@ -19,6 +19,7 @@ from cotexp.report.document import Gap
 
 BASE = "base (not fine-tuned)"
 BASELINE = "baseline"
+NO_BUDGET = "no budget of training"
 OWN_BASE = "base"
 """Baseline by which every arm is compared with the model that it was fine-tuned from."""
 
@@ -112,29 +113,36 @@ class ArmRow:
         return Spread(self.metrics[in_mode], math.nan) if in_mode in self.metrics else None
 
 
-def measure_arms(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow]:
-    """Models before fine-tuning first, one row for each set of questions that they answered, then every arm, compared with the baseline.
+class ComparedArms(NamedTuple):
+    """Arms and their baseline. None: each arm is compared with its own base model; a text is the reason why there is no baseline."""
 
-    If `baseline` is None, each arm is compared with its own base model; a text is the reason why there is no baseline.
+    arms: Sequence[Arm]
+    baseline: Arm | str | None
 
-    Pairs are the same questions and, if the two share seeds, the same seeds. The comparisons with one baseline are a family: their p-values are
-    also corrected for their number.
+
+def measure_arms(groups: Sequence[ComparedArms]) -> list[ArmRow]:
+    """Models before fine-tuning first, one row for each set of questions that they answered, then every arm, compared with the baseline of its group.
+
+    If there are several groups, one for each budget of training, the models before fine-tuning are compared with no baseline. Pairs are the same
+    questions and, if the two share seeds, the same seeds. The comparisons with one baseline are a family: their p-values are also corrected for
+    their number.
     """
-    bases: dict[tuple[tuple[str, ...], frozenset[str]], list[Arm]] = {}
-    for arm in arms:
-        run = arm.runs[0]
-        if run.base_answers and run.mode != "base":
-            bases.setdefault((run.base_keys, frozenset(answer.id for answer in run.base_answers)), []).append(arm)
-    rows = [*(_base_row(sharing, baseline, len(bases)) for sharing in bases.values()), *(_arm_row(arm, baseline) for arm in arms)]
-    return _corrected(rows, by_base=baseline is None)
+    bases: list[Arm] = []
+    for arm in (arm for group in groups for arm in group.arms if arm.runs[0].mode != "base"):
+        answers = arm.runs[0].base_answers
+        if answers and all(answers != other.runs[0].base_answers for other in bases):
+            bases.append(arm)
+    of_bases = groups[0].baseline if len(groups) == 1 else NO_BUDGET
+    rows = [_base_row(arm, of_bases, len(bases)) for arm in bases]
+    return _corrected([*rows, *(_arm_row(arm, group.baseline) for group in groups for arm in group.arms)])
 
 
-def _corrected(rows: Sequence[ArmRow], *, by_base: bool) -> list[ArmRow]:
-    """The rows with p-values corrected for the number of comparisons with the same baseline; `by_base`: the baseline is each arm's base model."""
+def _corrected(rows: Sequence[ArmRow]) -> list[ArmRow]:
+    """The rows with p-values corrected for the number of comparisons with the same baseline, or with the same base model."""
     families: dict[tuple[str, ...], list[int]] = {}
     for index, row in enumerate(rows):
         if row.against:
-            families.setdefault(row.arm.runs[0].base_keys if by_base and row.arm else (), []).append(index)
+            families.setdefault(row.arm.runs[0].base_keys if row.arm and not row.baseline else (row.baseline,), []).append(index)
     corrected = list(rows)
     for members in families.values():
         p_values = [row.against.paired.p_value for index in members if (row := rows[index]).against]
@@ -143,11 +151,12 @@ def _corrected(rows: Sequence[ArmRow], *, by_base: bool) -> list[ArmRow]:
     return corrected
 
 
-def _base_row(arms: Sequence[Arm], baseline: Arm | str | None, num_bases: int) -> ArmRow:
-    run = arms[0].runs[0]
+def _base_row(arm: Arm, baseline: Arm | str | None, num_bases: int) -> ArmRow:
+    """The row of the base model of `arm`, the first of those whose base model gave these answers."""
+    run = arm.runs[0]
     answers: BySeed = {None: run.base_answers}
     pair = PairedAnswers(baseline.answers, answers) if isinstance(baseline, Arm) else PairedAnswers(reason=baseline or BASELINE)
-    label = BASE if num_bases == 1 else f"{BASE} of {arms[0].label}"
+    label = BASE if num_bases == 1 else f"{BASE} of {arm.label}"
     return replace(_measured(label, "base", answers, pair), metrics=run.metrics, baseline=_label(baseline))
 
 

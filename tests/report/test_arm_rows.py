@@ -117,3 +117,31 @@ def test_arms_of_one_base_model_and_one_set_of_questions_share_its_row(tmp_path:
     write_run(tmp_path, "a", "1110", base="1100")
     write_run(tmp_path, "b", "1111", base="1100", selection=MORSD)
     assert [row.label for row in made(tmp_path).tables[0].rows if row.kind == "base"] == ["base (not fine-tuned)"]
+
+
+# --- several budgets -------------------------------------------------------------------------------------------------------
+
+
+def test_with_several_budgets_only_the_comparisons_that_are_shown_are_corrected_for(tmp_path: Path) -> None:
+    """Of 40 questions the baselines have 24 right, one arm of each budget 30: six won, none lost, p = 2 / 2^6. The base has 10 right."""
+    for number, budget in enumerate((100, 200)):
+        for key, k, right in (("a", 1, 24), ("b", 2, 30), ("c", 3, 30)):
+            own = {"trainer": {"name": "single", "max_tokens": budget}, "baseline": "selection.k=1", "base": "1" * 10 + "0" * 30}
+            write_run(tmp_path, f"{key}{number}", "1" * right + "0" * (40 - right), selection={**MORSD, "k": k}, **own)
+    table = made(tmp_path).tables[0]
+    [base] = [row for row in table.rows if row.kind == "base"]
+    assert (base.label, cell(table, base, "difference").text) == ("base (not fine-tuned)", "no budget of training")
+    assert cell(table, base, "p").value is None
+    compared = [row for row in table.rows if row.kind == "arm" and not row.is_baseline]
+    assert [cell(table, row, "p").value for row in compared] == pytest.approx([2 / 2**6] * 4)
+    assert [cell(table, row, "p_holm").value for row in compared] == pytest.approx([2 * 2 / 2**6] * 4), "two of each budget"
+    assert any("comparisons with the same baseline in this table (4 in all)" in note for note in table.notes)
+
+
+def test_with_one_budget_the_base_model_is_compared_and_counts(tmp_path: Path) -> None:
+    for key, k, right in (("a", 1, 24), ("b", 2, 30)):
+        write_run(tmp_path, key, "1" * right + "0" * (40 - right), selection={**MORSD, "k": k}, base="1" * 18 + "0" * 22)
+    table = made(tmp_path, baseline="selection.k=1").tables[0]
+    base, _, arm = table.rows
+    assert [cell(table, row, "difference").value for row in (base, arm)] == pytest.approx([-15, 15])
+    assert [cell(table, row, "p_holm").value for row in (base, arm)] == pytest.approx([2 * 2 / 2**6] * 2)

@@ -15,7 +15,7 @@ from cotexp.commands.compare import Side, print_comparison
 from cotexp.methods.comparison import POOLED, compare_answers
 from cotexp.methods.statistics import counted_once
 from cotexp.report import arm_notes, question_groups
-from cotexp.report.arm_rows import ArmRow, measure_arms, shortest
+from cotexp.report.arm_rows import ArmRow, ComparedArms, measure_arms, shortest
 from cotexp.report.arms import arms_of
 from cotexp.report.expected_runs import ExpectedArm, of_same_questions
 from cotexp.report.finished_runs import find_runs
@@ -61,7 +61,7 @@ def marks(labels: Mapping[str, str]) -> np.ndarray:
 
 def rows_of(outputs: Path) -> dict[str, ArmRow]:
     arms, _ = arms_of(find_runs(["exp"], outputs, mode=None).runs)
-    return {row.label: row for row in measure_arms(arms, next(arm for arm in arms if arm.label == "selection=random"))}
+    return {row.label: row for row in measure_arms([ComparedArms(arms, next(arm for arm in arms if arm.label == "selection=random"))])}
 
 
 def test_the_answers_of_a_run_name_the_question_of_an_earlier_task_with_the_same_text(folders: tuple[Path, Path]) -> None:
