@@ -110,8 +110,7 @@ def difference_over_seeds(first: Table, second: Table, *, paired: bool) -> Paire
     Swapping the two negates the difference and mirrors the interval exactly.
     """
     found = paired_difference(first.mean(axis=0).tolist(), second.mean(axis=0).tolist())
-    alone = paired or 1 in (len(first), len(second))
-    tables, swapped = ([second - first], [first - second]) if alone else ([second, -first], [first, -second])
+    tables, swapped = as_sum(first, second, paired=paired), as_sum(second, first, paired=paired)
     p_value = crossed.p_value(tables)
     if p_value is None:
         return found
@@ -119,6 +118,11 @@ def difference_over_seeds(first: Table, second: Table, *, paired: bool) -> Paire
     forward = crossed.interval(tables, Interval(low, high), Interval(-1.0, 1.0))
     backward = crossed.interval(swapped, Interval(-high, -low), Interval(-1.0, 1.0))
     return found._replace(low=(forward.low - backward.high) / 2, high=(forward.high - backward.low) / 2, p_value=p_value)
+
+
+def as_sum(first: Table, second: Table, *, paired: bool) -> list[Table]:
+    """Tables of independent seeds, the means of which add up to that of second minus first."""
+    return [second - first] if paired or 1 in (len(first), len(second)) else [second, -first]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -196,9 +200,8 @@ def compare_seeds(first: BySeed, second: BySeed) -> RunComparison:
 
     A question is compared if every seed of both sides answered it.
     """
-    shared = [seed for seed in first if seed in second]
-    ours, theirs = ([side[seed] for seed in shared or side] for side in (first, second))
-    asked, others = (_questions_of(side) for side in (ours, theirs))
+    ours, theirs, paired = sides(first, second)
+    asked, others = (questions_of(side) for side in (ours, theirs))
     gold = {each.question_id: each.gold for side in theirs for each in side}
     other_gold = {each.question_id for side in ours for each in side if each.gold != gold.get(each.question_id, each.gold)}
     groups: dict[str, list[str]] = {}
@@ -208,12 +211,27 @@ def compare_seeds(first: BySeed, second: BySeed) -> RunComparison:
     pooled = {POOLED: without_repeated(groups, ours)} if len(groups) > 1 else {}
     groups = dict(sorted(groups.items())) | pooled
     return RunComparison(
-        rows=[_compared(task, questions, ours, theirs, paired=bool(shared)) for task, questions in groups.items()],
+        rows=[_compared(task, questions, ours, theirs, paired=paired) for task, questions in groups.items()],
         only_first=[each for each in asked.all if each not in others.of_every_seed],
         only_second=[each for each in others.all if each not in asked.of_every_seed],
         other_gold=sorted(other_gold),
         one_sample=all(len(side) == 1 and len(side[0]) == len(of.all) for side, of in ((ours, asked), (theirs, others))),
     )
+
+
+class Sides(NamedTuple):
+    """Answers of the seeds of both sides; if they are `paired`, these are the same seeds."""
+
+    first: list[Sequence[Prediction]]
+    second: list[Sequence[Prediction]]
+    paired: bool
+
+
+def sides(first: BySeed, second: BySeed) -> Sides:
+    """The seeds that both have, or all of both if they share none."""
+    shared = [seed for seed in first if seed in second]
+    ours, theirs = ([side[seed] for seed in shared or side] for side in (first, second))
+    return Sides(ours, theirs, bool(shared))
 
 
 def without_repeated(groups: Mapping[str, Sequence[str]], answers: Sequence[Sequence[Prediction]]) -> list[str]:
@@ -227,16 +245,16 @@ def without_repeated(groups: Mapping[str, Sequence[str]], answers: Sequence[Sequ
     return kept
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """Question -> task of all questions that a side answered, and those that every seed of it answered."""
 
     all: dict[str, str]
     of_every_seed: set[str]
 
 
-def _questions_of(side: Sequence[Sequence[Prediction]]) -> _Asked:
+def questions_of(side: Sequence[Sequence[Prediction]]) -> Asked:
     every = set.intersection(*({each.question_id for each in answers} for answers in side)) if side else set()
-    return _Asked({each.question_id: each.task for answers in side for each in answers}, every)
+    return Asked({each.question_id: each.task for answers in side for each in answers}, every)
 
 
 def _compared(

@@ -120,13 +120,18 @@ def _centre(tables: Sequence[Table]) -> float:
 
 def share_table(answers: Sequence[Sequence[Prediction]], questions: Sequence[str] = ()) -> Table | None:
     """(S, Q) share of correct samples of each seed on these questions, by default all; None unless every seed answered each of them."""
-    import numpy as np
-
     shares = [shares_correct(of_seed) for of_seed in answers]
     wanted = questions or list(dict.fromkeys(question for of_seed in shares for question in of_seed))
     if any(question not in of_seed for of_seed in shares for question in wanted):
         return None
-    return np.array([[of_seed[question] for question in wanted] for of_seed in shares])
+    return table_of(shares, wanted)
+
+
+def table_of(values: Sequence[Mapping[str, float]], questions: Sequence[str]) -> Table:
+    """(S, Q) values of each seed on these questions."""
+    import numpy as np
+
+    return np.array([[of_seed[question] for question in questions] for of_seed in values])
 
 
 def accuracy_interval(answers: BySeed, over_questions: Interval) -> Interval:

@@ -229,8 +229,7 @@ def shortest(rows: Sequence[ArmRow], length: TokenCount) -> set[str]:
     """
 
     def alike(first: ArmRow, second: ArmRow) -> bool:
-        ours, theirs = (list(chain.from_iterable(row.answers.values())) for row in (first, second))
-        interval = token_difference(ours, theirs, length)
+        interval = token_difference(first.answers, second.answers, length)
         return interval is None or interval.low <= 0 <= interval.high
 
     return _best([row for row in rows if row.is_trained and not row.worse], lambda row: getattr(row, length), alike)

@@ -145,3 +145,24 @@ def test_with_one_budget_the_base_model_is_compared_and_counts(tmp_path: Path) -
     base, _, arm = table.rows
     assert [cell(table, row, "difference").value for row in (base, arm)] == pytest.approx([-15, 15])
     assert [cell(table, row, "p_holm").value for row in (base, arm)] == pytest.approx([2 * 2 / 2**6] * 2)
+
+
+# --- bold ------------------------------------------------------------------------------------------------------------------
+
+
+def with_tokens(folder: Path, tokens: int) -> None:
+    """The run with answers of about this length: those of the first questions are one token longer."""
+    [path] = (folder.parents[2] / "store" / "predictions").glob(f"exp-{folder.name}-svamp/rows-w.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({**row, "num_tokens": tokens + (number < 3)}) + "\n" for number, row in enumerate(rows)))
+
+
+@pytest.mark.parametrize(("longer", "is_bold"), [((40, 120), False), ((200, 201), True)])
+def test_tokens_are_bold_only_if_seeds_and_questions_distinguish_them(longer: tuple[int, int], is_bold: bool, tmp_path: Path) -> None:
+    """One arm has answers of 82 and 81 tokens; another of 40 and 120, whose mean of 80 says little of the next seed, or of 200 and 201."""
+    for seed in (0, 1):
+        with_tokens(write_run(tmp_path, f"a{seed}", "1" * 10, seed=seed), longer[seed])
+        with_tokens(write_run(tmp_path, f"b{seed}", "1" * 10, seed=seed, selection=MORSD), (82, 81)[seed])
+    table = made(tmp_path).tables[0]
+    bold = {row.label: cell(table, row, "tokens").bold for row in table.rows}
+    assert bold == {"selection=random": False, "selection=morsd": is_bold}
