@@ -166,3 +166,21 @@ def test_tokens_are_bold_only_if_seeds_and_questions_distinguish_them(longer: tu
     table = made(tmp_path).tables[0]
     bold = {row.label: cell(table, row, "tokens").bold for row in table.rows}
     assert bold == {"selection=random": False, "selection=morsd": is_bold}
+
+
+# --- metrics without a number ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["selection/num_kept", "training/num_steps", "eval/full/compression_ratio", "eval/base/compression_ratio"])
+def test_a_metric_that_is_null_is_an_empty_cell_like_one_that_is_missing(name: str, tmp_path: Path) -> None:
+    found = []
+    for value in ({}, {name: None}):
+        outputs = tmp_path / str(len(found))
+        for seed in (0, 1):
+            path = write_run(outputs, f"a{seed}", "1100", seed=seed, base="1000") / "metrics.json"
+            others = {key: number for key, number in json.loads(path.read_text()).items() if key != name}
+            path.write_text(json.dumps(others | ({name: 0.5} if seed else value)))
+        found.append(made(outputs, columns=("accuracy", "rationales", "ratio", name)).tables)
+    assert found[0] == found[1]
+    arm = found[0][0].rows[-1]
+    assert cell(found[0][0], arm, name) == Cell()
