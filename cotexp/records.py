@@ -243,7 +243,10 @@ class Grade(Record):
 
 @dataclass(slots=True, kw_only=True)
 class Prediction(Record):
-    """One answer of an evaluated model with its gold answer, its token counts and its grade."""
+    """One answer of an evaluated model with its gold answer, its token counts and its grade.
+
+    `same_as` is the id of the question of an earlier task of the run that has the same text; empty if there is none.
+    """
 
     id: str
     question_id: str
@@ -265,3 +268,4 @@ class Prediction(Record):
     finish_reason: FinishReason
     num_thinking_tokens: int = 0
     seconds: float = 0.0
+    same_as: str = ""

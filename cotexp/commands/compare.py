@@ -133,7 +133,9 @@ def notes(comparison: RunComparison) -> Iterator[str]:
             "permutation test, interval by bootstrap over questions; difference = second minus first."
         )
     if comparison.rows[-1].task == POOLED:
-        yield f"In the row {POOLED!r} every question has the same weight; p (Holm) of the single tasks is corrected for their number."
+        num_repeated = sum(row.paired.num_questions for row in comparison.rows[:-1]) - comparison.rows[-1].paired.num_questions
+        once = f", and those that several tasks ask count once ({num_repeated} left out)" if num_repeated else ""
+        yield f"In the row {POOLED!r} every question has the same weight{once}; p (Holm) of the single tasks is corrected for their number."
     yield "One seed on each side: the interval holds the variance of the questions, not what another training run would change."
     for questions, what in (
         (comparison.only_first, "answered by the first run only"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cotexp.methods import crossed
 from cotexp.methods.crossed import BySeed
-from cotexp.methods.statistics import Interval, bootstrap_interval, mean, mean_and_deviation, shares_correct
+from cotexp.methods.statistics import Interval, bootstrap_interval, mean, shares_correct
 from cotexp.records import Prediction
 
 if TYPE_CHECKING:
@@ -111,8 +110,7 @@ def difference_over_seeds(first: Table, second: Table, *, paired: bool) -> Paire
     Swapping the two negates the difference and mirrors the interval exactly.
     """
     found = paired_difference(first.mean(axis=0).tolist(), second.mean(axis=0).tolist())
-    alone = paired or 1 in (len(first), len(second))
-    tables, swapped = ([second - first], [first - second]) if alone else ([second, -first], [first, -second])
+    tables, swapped = as_sum(first, second, paired=paired), as_sum(second, first, paired=paired)
     p_value = crossed.p_value(tables)
     if p_value is None:
         return found
@@ -120,6 +118,11 @@ def difference_over_seeds(first: Table, second: Table, *, paired: bool) -> Paire
     forward = crossed.interval(tables, Interval(low, high), Interval(-1.0, 1.0))
     backward = crossed.interval(swapped, Interval(-high, -low), Interval(-1.0, 1.0))
     return found._replace(low=(forward.low - backward.high) / 2, high=(forward.high - backward.low) / 2, p_value=p_value)
+
+
+def as_sum(first: Table, second: Table, *, paired: bool) -> list[Table]:
+    """Tables of independent seeds, the means of which add up to that of second minus first."""
+    return [second - first] if paired or 1 in (len(first), len(second)) else [second, -first]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -132,31 +135,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = largest
     return corrected
-
-
-TokenCount = Literal["num_tokens", "num_cot_tokens"]
-
-
-def token_difference(first: Sequence[Prediction], second: Sequence[Prediction], length: TokenCount = "num_tokens") -> Interval | None:
-    """95 % interval (Student's t over questions) of second minus first tokens per answer, on common questions; None for fewer than two."""
-    from scipy.stats import t
-
-    differences = _token_differences(first, second, length)
-    if len(differences) < 2:
-        return None
-    spread = mean_and_deviation(differences)
-    half = float(t.ppf(0.975, len(differences) - 1)) * spread.deviation / math.sqrt(len(differences))
-    return Interval(spread.mean - half, spread.mean + half)
-
-
-def _token_differences(first: Sequence[Prediction], second: Sequence[Prediction], length: TokenCount) -> list[float]:
-    """Second minus first of each common question's mean tokens."""
-    lengths: tuple[dict[str, list[int]], ...] = ({}, {})
-    for by_question, answers in zip(lengths, (first, second), strict=True):
-        for answer in answers:
-            by_question.setdefault(answer.question_id, []).append(getattr(answer, length))
-    ours, theirs = lengths
-    return [mean(theirs[question]) - mean(ours[question]) for question in ours if question in theirs]
 
 
 def mode_comparisons(predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, float]:
@@ -211,7 +189,8 @@ class RunComparison:
 def compare_answers(first: Sequence[Prediction], second: Sequence[Prediction]) -> RunComparison:
     """Paired comparison of two runs under the strict rule, on the questions that both answered with the same gold answer.
 
-    In the pooled row every question has the same weight. There are no rows without common questions.
+    In the pooled row every question has the same weight, and one that several tasks ask counts once, as the first of them asks it. There are no
+    rows without common questions.
     """
     return compare_seeds({None: first}, {None: second})
 
@@ -221,20 +200,18 @@ def compare_seeds(first: BySeed, second: BySeed) -> RunComparison:
 
     A question is compared if every seed of both sides answered it.
     """
-    shared = [seed for seed in first if seed in second]
-    ours, theirs = ([side[seed] for seed in shared or side] for side in (first, second))
-    asked, others = (_questions_of(side) for side in (ours, theirs))
+    ours, theirs, paired = sides(first, second)
+    asked, others = (questions_of(side) for side in (ours, theirs))
     gold = {each.question_id: each.gold for side in theirs for each in side}
     other_gold = {each.question_id for side in ours for each in side if each.gold != gold.get(each.question_id, each.gold)}
     groups: dict[str, list[str]] = {}
     for question in asked.all:
         if question in asked.of_every_seed and question in others.of_every_seed and question not in other_gold:
             groups.setdefault(asked.all[question], []).append(question)
-    groups = dict(sorted(groups.items()))
-    if len(groups) > 1:
-        groups[POOLED] = [each for questions in groups.values() for each in questions]
+    pooled = {POOLED: without_repeated(groups, ours)} if len(groups) > 1 else {}
+    groups = dict(sorted(groups.items())) | pooled
     return RunComparison(
-        rows=[_compared(task, questions, ours, theirs, paired=bool(shared)) for task, questions in groups.items()],
+        rows=[_compared(task, questions, ours, theirs, paired=paired) for task, questions in groups.items()],
         only_first=[each for each in asked.all if each not in others.of_every_seed],
         only_second=[each for each in others.all if each not in asked.of_every_seed],
         other_gold=sorted(other_gold),
@@ -242,16 +219,42 @@ def compare_seeds(first: BySeed, second: BySeed) -> RunComparison:
     )
 
 
-class _Asked(NamedTuple):
+class Sides(NamedTuple):
+    """Answers of the seeds of both sides; if they are `paired`, these are the same seeds."""
+
+    first: list[Sequence[Prediction]]
+    second: list[Sequence[Prediction]]
+    paired: bool
+
+
+def sides(first: BySeed, second: BySeed) -> Sides:
+    """The seeds that both have, or all of both if they share none."""
+    shared = [seed for seed in first if seed in second]
+    ours, theirs = ([side[seed] for seed in shared or side] for side in (first, second))
+    return Sides(ours, theirs, bool(shared))
+
+
+def without_repeated(groups: Mapping[str, Sequence[str]], answers: Sequence[Sequence[Prediction]]) -> list[str]:
+    """The questions of these groups, one per task, without those whose text an earlier group holds."""
+    text_of = {each.question_id: each.same_as or each.question_id for of_seed in answers for each in of_seed}
+    kept: list[str] = []
+    seen: set[str] = set()
+    for questions in groups.values():
+        kept += [each for each in questions if text_of[each] not in seen]
+        seen.update(text_of[each] for each in questions)
+    return kept
+
+
+class Asked(NamedTuple):
     """Question -> task of all questions that a side answered, and those that every seed of it answered."""
 
     all: dict[str, str]
     of_every_seed: set[str]
 
 
-def _questions_of(side: Sequence[Sequence[Prediction]]) -> _Asked:
+def questions_of(side: Sequence[Sequence[Prediction]]) -> Asked:
     every = set.intersection(*({each.question_id for each in answers} for answers in side)) if side else set()
-    return _Asked({each.question_id: each.task for answers in side for each in answers}, every)
+    return Asked({each.question_id: each.task for answers in side for each in answers}, every)
 
 
 def _compared(
@@ -262,23 +265,3 @@ def _compared(
     assert theirs is not None
     found = difference_over_seeds(ours, theirs, paired=paired)
     return ComparedTask(task=task, accuracy_first=float(ours.mean()), accuracy_second=float(theirs.mean()), paired=found)
-
-
-def paired_metrics(first: Sequence[Prediction], second: Sequence[Prediction]) -> dict[str, float]:
-    """Second minus first on the questions that both answered: accuracy, num_tokens and num_cot_tokens, each with `_low`, `_high` and `_p_value`.
-
-    Lengths are also compared question by question: the interval by Student's t, p by a sign-flip permutation test. Empty without a common question.
-    """
-    found = compare_answers(first, second)
-    if not found.rows:
-        return {}
-    paired = found.rows[-1].paired
-    metrics: dict[str, float] = {"accuracy": paired.difference, "accuracy_low": paired.low, "accuracy_high": paired.high}
-    metrics |= {"accuracy_p_value": paired.p_value, "num_questions": paired.num_questions}
-    lengths: tuple[TokenCount, ...] = ("num_tokens", "num_cot_tokens")
-    for name in lengths:
-        differences = _token_differences(first, second, name)
-        metrics |= {name: mean(differences), f"{name}_p_value": sign_flip_p_value(differences)}
-        if interval := token_difference(first, second, name):
-            metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
-    return metrics

@@ -120,16 +120,28 @@ def _centre(tables: Sequence[Table]) -> float:
 
 def share_table(answers: Sequence[Sequence[Prediction]], questions: Sequence[str] = ()) -> Table | None:
     """(S, Q) share of correct samples of each seed on these questions, by default all; None unless every seed answered each of them."""
-    import numpy as np
-
     shares = [shares_correct(of_seed) for of_seed in answers]
     wanted = questions or list(dict.fromkeys(question for of_seed in shares for question in of_seed))
     if any(question not in of_seed for of_seed in shares for question in wanted):
         return None
-    return np.array([[of_seed[question] for question in wanted] for of_seed in shares])
+    return table_of(shares, wanted)
+
+
+def table_of(values: Sequence[Mapping[str, float]], questions: Sequence[str]) -> Table:
+    """(S, Q) values of each seed on these questions."""
+    import numpy as np
+
+    return np.array([[of_seed[question] for question in questions] for of_seed in values])
 
 
 def accuracy_interval(answers: BySeed, over_questions: Interval) -> Interval:
-    """95 % interval of the accuracy over seeds and questions; `over_questions` if there is one seed, or seeds answered different questions."""
-    table = share_table(list(answers.values())) if len(answers) > 1 else None
-    return over_questions if table is None else interval([table], over_questions, Interval(0.0, 1.0))
+    """95 % interval of the accuracy over seeds and questions; `over_questions` if there is one seed.
+
+    Raises: ValueError if seeds answered different questions.
+    """
+    if len(answers) == 1:
+        return over_questions
+    table = share_table(list(answers.values()))
+    if table is None:
+        raise ValueError("an interval over seeds and questions needs the answers of every seed to each question")
+    return interval([table], over_questions, Interval(0.0, 1.0))

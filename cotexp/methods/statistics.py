@@ -78,6 +78,11 @@ def shares_correct(predictions: Sequence[Prediction], rule: str = "strict") -> d
     return {question: sum(of_question) / len(of_question) for question, of_question in labels.items()}
 
 
+def counted_once(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """The answers of a run over all of its tasks: without those to a question that an earlier task asks already."""
+    return [each for each in predictions if not each.same_as]
+
+
 def accuracy_metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
     """Accuracy over *all* questions with its 95 % interval, mean tokens, and the counts of failures.
 

@@ -8,6 +8,8 @@ from cotexp.report import costs, incomplete
 from cotexp.report.arm_rows import ArmRow
 from cotexp.report.finished_runs import listed
 
+ONCE = "Over all tasks, a question that several of them ask counts once, as the first of them asks it; the accuracy of a task is over all of its own."
+
 
 def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
     """The notes; those of columns of costs: `costs.notes`."""
@@ -16,6 +18,8 @@ def notes(rows: Sequence[ArmRow]) -> Iterator[str]:
         return
     yield _sample(rows, measured)
     yield from dict.fromkeys(line for row in measured for metrics in row.run_metrics for line in incomplete.lines(metrics))
+    if any(row.num_repeated for row in measured):
+        yield ONCE
     yield from _seeds(measured)
     if any(row.against for row in rows):
         yield from _tests(rows)

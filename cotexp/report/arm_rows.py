@@ -9,15 +9,17 @@ from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 
-from cotexp.methods.comparison import ComparedTask, TokenCount, compare_seeds, holm, token_difference
+from cotexp.methods.comparison import ComparedTask, compare_seeds, holm
 from cotexp.methods.crossed import BySeed, accuracy_interval
-from cotexp.methods.statistics import Interval, Spread, accuracy_metrics, mean, mean_and_deviation, shares_correct
+from cotexp.methods.statistics import Interval, Spread, accuracy_metrics, counted_once, mean, mean_and_deviation, shares_correct
+from cotexp.methods.token_differences import TokenCount, token_difference
 from cotexp.records import Prediction
 from cotexp.report.arms import Arm
 from cotexp.report.document import Gap
 
 BASE = "base (not fine-tuned)"
 BASELINE = "baseline"
+NO_BUDGET = "no budget of training"
 OWN_BASE = "base"
 """Baseline by which every arm is compared with the model that it was fine-tuned from."""
 
@@ -26,9 +28,10 @@ OWN_BASE = "base"
 class ArmRow:
     """One arm, or the model before fine-tuning (no arm, no seeds), or an arm without a finished run (no answers).
 
-    `answers` are those of each seed. `accuracy` is the mean over seeds and questions in [0, 1], `low` and `high` its 95 % interval over both (over
-    questions alone if there is one seed), `over_seeds` holds the mean and standard deviation of the accuracies. `against` is None for the
-    baseline and if no answers can be paired; `uncompared` gives the reason. `baseline` is the label of the arm that it is compared with, if any.
+    `answers` are those of each seed; a question that several tasks ask is in them once, `num_repeated` counts the others, and `accuracy_of` is the
+    accuracy of each task over all of its questions. `accuracy` is the mean over seeds and questions in [0, 1], `low` and `high` its 95 % interval
+    over both (over questions alone if there is one seed), `over_seeds` holds the mean and standard deviation of the accuracies. `against` is None for
+    the baseline and if no answers can be paired; `uncompared` gives the reason. `baseline` is the label of the arm that it is compared with, if any.
     `p_holm` is the p-value corrected for the number of comparisons with the same baseline.
     """
 
@@ -43,6 +46,7 @@ class ArmRow:
     num_tokens: float = 0.0
     num_cot_tokens: float = 0.0
     num_questions: int = 0
+    num_repeated: int = 0
     accuracy_of: dict[str, float] = field(default_factory=dict)
     over_seeds: Spread | None = None
     seed_accuracies: list[float] = field(default_factory=list)
@@ -109,27 +113,36 @@ class ArmRow:
         return Spread(self.metrics[in_mode], math.nan) if in_mode in self.metrics else None
 
 
-def measure_arms(arms: Sequence[Arm], baseline: Arm | str | None) -> list[ArmRow]:
-    """Models before fine-tuning first, then every arm, compared with the baseline. If `baseline` is None, each arm is compared with its own
-    base model; a text is the reason why there is no baseline.
+class ComparedArms(NamedTuple):
+    """Arms and their baseline. None: each arm is compared with its own base model; a text is the reason why there is no baseline."""
 
-    Pairs are the same questions and, if the two share seeds, the same seeds. The comparisons with one baseline are a family: their p-values are
-    also corrected for their number.
+    arms: Sequence[Arm]
+    baseline: Arm | str | None
+
+
+def measure_arms(groups: Sequence[ComparedArms]) -> list[ArmRow]:
+    """Models before fine-tuning first, one row for each set of questions that they answered, then every arm, compared with the baseline of its group.
+
+    If there are several groups, one for each budget of training, the models before fine-tuning are compared with no baseline. Pairs are the same
+    questions and, if the two share seeds, the same seeds. The comparisons with one baseline are a family: their p-values are also corrected for
+    their number.
     """
-    bases: dict[tuple[str, ...], list[Arm]] = {}
-    for arm in arms:
-        if arm.runs[0].base_answers and arm.runs[0].mode != "base":
-            bases.setdefault(arm.runs[0].base_keys, []).append(arm)
-    rows = [*(_base_row(sharing, baseline, len(bases)) for sharing in bases.values()), *(_arm_row(arm, baseline) for arm in arms)]
-    return _corrected(rows, by_base=baseline is None)
+    bases: list[Arm] = []
+    for arm in (arm for group in groups for arm in group.arms if arm.runs[0].mode != "base"):
+        answers = arm.runs[0].base_answers
+        if answers and all(answers != other.runs[0].base_answers for other in bases):
+            bases.append(arm)
+    of_bases = groups[0].baseline if len(groups) == 1 else NO_BUDGET
+    rows = [_base_row(arm, of_bases, len(bases)) for arm in bases]
+    return _corrected([*rows, *(_arm_row(arm, group.baseline) for group in groups for arm in group.arms)])
 
 
-def _corrected(rows: Sequence[ArmRow], *, by_base: bool) -> list[ArmRow]:
-    """The rows with p-values corrected for the number of comparisons with the same baseline; `by_base`: the baseline is each arm's base model."""
+def _corrected(rows: Sequence[ArmRow]) -> list[ArmRow]:
+    """The rows with p-values corrected for the number of comparisons with the same baseline, or with the same base model."""
     families: dict[tuple[str, ...], list[int]] = {}
     for index, row in enumerate(rows):
         if row.against:
-            families.setdefault(row.arm.runs[0].base_keys if by_base and row.arm else (), []).append(index)
+            families.setdefault(row.arm.runs[0].base_keys if row.arm and not row.baseline else (row.baseline,), []).append(index)
     corrected = list(rows)
     for members in families.values():
         p_values = [row.against.paired.p_value for index in members if (row := rows[index]).against]
@@ -138,11 +151,12 @@ def _corrected(rows: Sequence[ArmRow], *, by_base: bool) -> list[ArmRow]:
     return corrected
 
 
-def _base_row(arms: Sequence[Arm], baseline: Arm | str | None, num_bases: int) -> ArmRow:
-    run = arms[0].runs[0]
+def _base_row(arm: Arm, baseline: Arm | str | None, num_bases: int) -> ArmRow:
+    """The row of the base model of `arm`, the first of those whose base model gave these answers."""
+    run = arm.runs[0]
     answers: BySeed = {None: run.base_answers}
     pair = PairedAnswers(baseline.answers, answers) if isinstance(baseline, Arm) else PairedAnswers(reason=baseline or BASELINE)
-    label = BASE if num_bases == 1 else f"{BASE} of {arms[0].label}"
+    label = BASE if num_bases == 1 else f"{BASE} of {arm.label}"
     return replace(_measured(label, "base", answers, pair), metrics=run.metrics, baseline=_label(baseline))
 
 
@@ -155,7 +169,7 @@ def _arm_row(arm: Arm, baseline: Arm | str | None) -> ArmRow:
         pair = PairedAnswers(reason=baseline if isinstance(baseline, str) else BASELINE)
     else:
         pair = PairedAnswers(baseline.answers, arm.answers)
-    accuracies = [mean(list(shares_correct(run.answers).values())) for run in arm.runs]
+    accuracies = [mean(list(shares_correct(counted_once(run.answers)).values())) for run in arm.runs]
     row = _measured(arm.label, first.mode, arm.answers, pair)
     return replace(row, arm=arm, over_seeds=mean_and_deviation(accuracies), seed_accuracies=accuracies, baseline=_label(baseline))
 
@@ -173,23 +187,25 @@ class PairedAnswers(NamedTuple):
 
 
 def _measured(label: str, mode: str, by_seed: BySeed, pair: PairedAnswers) -> ArmRow:
-    answers = [answer for of_seed in by_seed.values() for answer in of_seed]
-    measured = accuracy_metrics(answers)
-    low, high = accuracy_interval(by_seed, Interval(measured["accuracy_low"], measured["accuracy_high"]))
+    of_tasks = list(chain.from_iterable(by_seed.values()))
+    counted = {seed: counted_once(answers) for seed, answers in by_seed.items()}
+    measured = accuracy_metrics(list(chain.from_iterable(counted.values())))
+    low, high = accuracy_interval(counted, Interval(measured["accuracy_low"], measured["accuracy_high"]))
     compared = None if pair.reason else compare_seeds(pair.first, pair.second)
     by_task: dict[str, list[Prediction]] = {}
-    for answer in answers:
+    for answer in of_tasks:
         by_task.setdefault(answer.task, []).append(answer)
     return ArmRow(
         label=label,
         mode=mode,
-        answers=by_seed,
+        answers=counted,
         accuracy=measured["accuracy"],
         low=low,
         high=high,
         num_tokens=measured["num_tokens"],
         num_cot_tokens=measured["num_cot_tokens"],
         num_questions=int(measured["num_questions"]),
+        num_repeated=len({answer.question_id for answer in of_tasks if answer.same_as}),
         accuracy_of={task: mean(list(shares_correct(of_task).values())) for task, of_task in by_task.items()},
         against=compared.rows[-1] if compared and compared.rows else None,
         uncompared=pair.reason or "no common question",
@@ -213,8 +229,7 @@ def shortest(rows: Sequence[ArmRow], length: TokenCount) -> set[str]:
     """
 
     def alike(first: ArmRow, second: ArmRow) -> bool:
-        ours, theirs = (list(chain.from_iterable(row.answers.values())) for row in (first, second))
-        interval = token_difference(ours, theirs, length)
+        interval = token_difference(first.answers, second.answers, length)
         return interval is None or interval.low <= 0 <= interval.high
 
     return _best([row for row in rows if row.is_trained and not row.worse], lambda row: getattr(row, length), alike)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cotexp.invocation import run_command
 from cotexp.report import arm_figures, costs, question_groups, rounds, survival
-from cotexp.report.arm_rows import OWN_BASE, ArmRow, measure_arms
+from cotexp.report.arm_rows import OWN_BASE, ArmRow, ComparedArms, measure_arms
 from cotexp.report.arm_table import TASK, column_named, make_table
 from cotexp.report.arms import Arm, arms_of, fitting, label_of, usual_baseline
 from cotexp.report.declared import DeclaredReport, DeclaredTable, Published
@@ -27,6 +27,7 @@ from cotexp.report.expected_runs import (
     expected_of,
     match_runs,
     named,
+    of_same_questions,
     place_of,
     renamed,
     stored_runs,
@@ -191,6 +192,12 @@ def _missing(table: Table, settings: DeclaredTable, overrides: Sequence[str]) ->
 
 
 def _plan(table: DeclaredTable, outputs: Path, options: ReportOptions, grid: Grid) -> ExpectedArms:
+    """The arms of a table; the seeds of each answered the same questions."""
+    plan = _arms_of(table, outputs, options, grid)
+    return plan._replace(arms=[of_same_questions(arm, outputs) for arm in plan.arms])
+
+
+def _arms_of(table: DeclaredTable, outputs: Path, options: ReportOptions, grid: Grid) -> ExpectedArms:
     mode = options.mode or table.mode
     if table.sweep is None:
         return _arms_of_runs(table, outputs, mode, options)
@@ -236,14 +243,11 @@ def _begun(folder: Path, outputs: Path) -> str:
 def _rows(plan: ExpectedArms, baseline: str | None) -> list[ArmRow]:
     """Base models first, then every arm in the expected order. An arm without a finished run has only gaps."""
     planned = plan.arms
-    groups = [measure_arms([arm.arm for arm in part.arms if arm.arm], _baseline(part, baseline)) for part in _by_budget(plan, baseline)]
-    by_label = {row.label: row for rows in groups for row in rows if row.arm}
-    bases: list[ArmRow] = []
-    for row in (row for rows in groups for row in rows if not row.arm):
-        if all(row.answers != other.answers for other in bases):
-            bases.append(row)
+    groups = [ComparedArms([arm.arm for arm in part.arms if arm.arm], _baseline(part, baseline)) for part in _by_budget(plan, baseline)]
+    measured = measure_arms(groups)
+    by_label = {row.label: row for row in measured if row.arm}
     rows = [by_label.get(arm.label, ArmRow(label=arm.label, mode=arm.mode)) for arm in planned]
-    return [*bases, *(replace(row, gaps=arm.gaps) for row, arm in zip(rows, planned, strict=True))]
+    return [*(row for row in measured if not row.arm), *(replace(row, gaps=arm.gaps) for row, arm in zip(rows, planned, strict=True))]
 
 
 def _by_budget(plan: ExpectedArms, requested: str | None) -> list[ExpectedArms]:

@@ -67,10 +67,9 @@ def _selection_choices(settings: dict[str, Any]) -> Iterator[str]:
         ours.append(f"near duplicates = Jaccard similarity of word 3-grams of {selection['diversity']} or more to one kept before")
     if by_difficulty:
         which = {"plain": "whole", "masked": "without its answer sentence", "hidden": "without its answer sentence and the value in equations"}
-        ours.append(
-            f"RD given the rationale {which[selection['rd']]} ({selection['rd']}), "
-            f"the {settings['scoring']['answer']} answer after {settings['scoring']['connector']!r}"
-        )
+        scoring = settings["scoring"]
+        after = f", the {scoring['answer']} answer after {scoring['connector']!r}" if {"answer", "connector"} <= scoring.keys() else ""
+        ours.append(f"RD given the rationale {which[selection['rd']]} ({selection['rd']}){after}")
     judged = "those with the gold answer" if selection["validation"] == "correct" else "all"
     ours.append(f"checkpoint by likelihood of the validation questions' rationales ({judged}), never by test questions")
     yield f"Our choice where MoRSD's paper is silent: {'; '.join(ours)}."

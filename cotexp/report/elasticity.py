@@ -13,7 +13,7 @@ from cotexp.compressions import compression_of
 from cotexp.invocation import run_command
 from cotexp.methods import elasticity
 from cotexp.methods.elasticity import Elastic, QuestionCurve, Turn
-from cotexp.methods.statistics import Interval, accuracy_metrics, bootstrap_interval, mean, wilson
+from cotexp.methods.statistics import Interval, accuracy_metrics, bootstrap_interval, counted_once, mean, wilson
 from cotexp.records import Prediction
 from cotexp.report import elasticity_figure
 from cotexp.report.arms import labels
@@ -114,16 +114,17 @@ def _groups(runs: Sequence[Run], unread: Sequence[str]) -> tuple[list[Elasticity
 
 
 def _elasticity(label: str, runs: dict[int, Run]) -> Elasticity:
-    curves = elasticity.curves_of({budget: run.answers for budget, run in runs.items()})
+    answers = {budget: counted_once(run.answers) for budget, run in runs.items()}
+    curves = elasticity.curves_of(answers)
     kept = {each.question_id for each in curves}
     if not kept:
         raise ConfigError(f"elasticity: the runs of {label} answered no common question; run them again with the same version of the questions")
     without = next((run.base_answers for run in runs.values() if run.base_answers), [])
-    asked = {each.question_id for run in runs.values() for each in run.answers}
+    asked = {each.question_id for own in answers.values() for each in own}
     return Elasticity(
         label=label,
         runs=runs,
-        answers={budget: [each for each in run.answers if each.question_id in kept] for budget, run in runs.items()},
+        answers={budget: [each for each in own if each.question_id in kept] for budget, own in answers.items()},
         without=[each for each in without if each.question_id in kept],
         curves=curves,
         p_values={each.question_id: each.p_value() for each in curves if each.is_whole},

@@ -29,9 +29,10 @@ class Step(NamedTuple):
 
 
 def steps(metrics: Metrics, settings: dict[str, Any]) -> list[Step]:
-    """Every filter of a run in order, after the written rationales; empty if there was nothing to select, or the run is older than selections."""
+    """Every filter of a run in order, after the written rationales; empty if there was nothing to select, or the run lacks a number."""
     selection = settings.get("selection")
-    if not selection or "selection/num_written" not in metrics:
+    stages = ["written", *(name.removeprefix(DROPPED) for name in metrics if name.startswith(DROPPED))]
+    if not selection or any(f"selection/num_{stage}" not in metrics for stage in stages):
         return []
     limits = [f"{selection[limit]:,} {unit}" for limit, unit in (("max_rationales", "rationales"), ("max_tokens", "tokens")) if selection[limit]]
     labels = {
@@ -40,7 +41,6 @@ def steps(metrics: Metrics, settings: dict[str, Any]) -> list[Step]:
         **selection_of(settings).labels(settings),
         "kept": Label(f"budget: {' and '.join(limits)}", not limits),
     }
-    stages = ["written", *(name.removeprefix(DROPPED) for name in metrics if name.startswith(DROPPED))]
     named = {stage: labels.get(stage, Label(stage)) for stage in stages}
     filters = [
         Step(text.partition(":")[0] if off else text, int(metrics[f"selection/num_{stage}"]), int(metrics.get(f"{DROPPED}{stage}", 0)), off)

@@ -9,7 +9,7 @@ from cotexp.report.document import NOISE, Cell, Report, Table, text_table
 from cotexp.visible import visible_lines
 
 _CODE = re.compile(r"(?<![`\\])`([^`|]+)`(?!`)")
-_MARK = re.compile(r"[\\|*_`\[\]<&~]")
+_MARK = re.compile(r"[\\|*_`\[\]<&~$]")
 
 
 def files(report: Report, name: str = "report.md") -> dict[str, bytes]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotexp.methods.crossed import BySeed, accuracy_interval
-from cotexp.methods.statistics import Interval, accuracy_metrics, mean, shares_correct
+from cotexp.methods.statistics import Interval, accuracy_metrics, counted_once, mean, shares_correct
 from cotexp.records import Prediction
 from cotexp.report.arm_rows import ArmRow
 from cotexp.report.document import Cell, Column, Row, Table
@@ -52,19 +52,19 @@ def groups_of(num_steps: Mapping[str, int], base: Sequence[Prediction]) -> list[
     return [Group(kind, label, frozenset(ids)) for kind, groups in kinds.items() if len(groups) > 1 for label, ids in groups.items()]
 
 
-def groups_of_run(folder: Path, base: Sequence[Prediction]) -> list[Group]:
-    """The groups of the test questions of the run in `folder`, with these answers of the base model."""
-    test, questions = questions_of(folder)
-    asked = dict.fromkeys(answer.rpartition("/")[0] for ids in test.values() for answer in ids)
+def groups_of_run(folder: Path, answers: Sequence[Prediction], base: Sequence[Prediction]) -> list[Group]:
+    """The groups of the questions that these answers of the run in `folder` are to, with these answers of the base model."""
+    questions = questions_of(folder)[1]
+    asked = dict.fromkeys(answer.question_id for answer in answers)
     steps = {each: int(questions[each]["num_steps"]) for each in asked if "num_steps" in questions.get(each, {})}
     return groups_of(steps, base)
 
 
 def of_run(folder: Path, labels: Mapping[str, str]) -> list[Table]:
-    """The tables of one run: a row for each evaluated mode, with these labels."""
-    by_mode = predictions_of_run(folder)
+    """The tables of one run: a row for each evaluated mode, with these labels. A question that several tasks ask counts once."""
+    by_mode = {mode: counted_once(answers) for mode, answers in predictions_of_run(folder).items()}
     rows = [Measured(label, {None: by_mode[mode]}) for mode, label in labels.items() if mode in by_mode]
-    return tables(rows, groups_of_run(folder, by_mode.get("base", [])), row_title="model and mode")
+    return tables(rows, groups_of_run(folder, next(iter(by_mode.values()), []), by_mode.get("base", [])), row_title="model and mode")
 
 
 def of_arms(rows: Sequence[ArmRow], name: str) -> list[Table]:
@@ -73,7 +73,8 @@ def of_arms(rows: Sequence[ArmRow], name: str) -> list[Table]:
     if not runs:
         return []
     first = next((run for run in runs if run.base_answers), runs[0])
-    groups: list[Group] = unless_broken(first.folder, lambda folder: groups_of_run(folder, first.base_answers), list)
+    asked, base = counted_once(first.answers), counted_once(first.base_answers)
+    groups: list[Group] = unless_broken(first.folder, lambda folder: groups_of_run(folder, asked, base), list)
     return tables([Measured(row.label, row.answers) for row in rows if row.answers], groups, f"{name}-")
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from cotexp.methods import comparison, statistics
-from cotexp.records import AnswerType, Grade, Prediction, Question
+from cotexp.records import AnswerType, Grade, Prediction
 from cotexp.settings.base import RunFailed
 from cotexp.stages.context import Context, Emit, by_task
 from cotexp.stages.evaluation import Evaluation
+from cotexp.store.ledger_files import warn_once
 from cotexp.store.ledgers import Ledger
 from cotexp.store.specs import Spec
 from cotexp.store.stored_files import Row, questions_of, reading_run, stages_of
 from cotexp.tasks.grading import Answered, grade_all
 from cotexp.tasks.judge import Judge
-from cotexp.tasks.splits import normal_text
+from cotexp.tasks.prompts import shown_options
+from cotexp.tasks.splits import normal_form, normal_text, repeated
 
 NAME = "grades"
 VERSION = 2
@@ -42,12 +46,13 @@ def add(context: Context, made: Evaluation) -> None:
         for (mode, task), (texts, ids, rows) in made.answers.items():
             own = make(context, f"{mode}/{task}", texts, ids, [answered(each) for each in rows], judge, whole_text=True)
             made.graded.setdefault(mode, []).extend(joined(each, own[each["id"]], mode) for each in rows if each["id"] in own)
+    asked = by_task(context.questions.test)
+    _mark_repeated(made.graded, repeated({task: {each.id: normal_text(each) for each in questions} for task, questions in asked.items()}))
 
 
 def metrics(context: Context, made: Evaluation) -> Metrics:
     """`eval/MODE/TASK/...` for each task, and `eval/MODE/...` for all of them without questions that an earlier task asked already."""
-    pooled_ids = _pooled(context.questions.test)
-    pooled = {mode: [each for each in own if each.question_id in pooled_ids] for mode, own in made.graded.items()}
+    pooled = {mode: statistics.counted_once(own) for mode, own in made.graded.items()}
     found: Metrics = {}
     for mode, own in pooled.items():
         found |= _of_mode(f"eval/{mode}", own, pooled.get("base") if mode != "base" else None)
@@ -90,16 +95,6 @@ def _of_mode(prefix: str, own: Sequence[Prediction], base: Sequence[Prediction] 
     return {f"{prefix}/{name}": value for name, value in values.items()}
 
 
-def _pooled(questions: Sequence[Question]) -> set[str]:
-    """Ids of the questions whose text no earlier task holds."""
-    kept: set[str] = set()
-    seen: set[str] = set()
-    for own in by_task(questions).values():
-        kept.update(each.id for each in own if normal_text(each) not in seen)
-        seen.update(normal_text(each) for each in own)
-    return kept
-
-
 def predictions_of_run(folder: Path) -> dict[str, list[Prediction]]:
     """Mode -> graded answers of a finished run in OUTPUTS/runs/NAME/KEY, in the order of its questions; needs no model and no task.
 
@@ -108,9 +103,11 @@ def predictions_of_run(folder: Path) -> dict[str, list[Prediction]]:
     outputs = next((parent for parent in folder.absolute().parents if (parent / "store").is_dir()), None)
     if outputs is None:
         raise RunFailed(f"{folder} is not in a folder with a store; name a run by its folder in OUTPUTS/runs")
-    wanted, stages = questions_of(folder)[0], stages_of(folder, complete=True)
+    (wanted, questions), stages = questions_of(folder), stages_of(folder, complete=True)
     with reading_run(folder):
-        return _predictions(outputs, wanted, stages)
+        found = _predictions(outputs, wanted, stages)
+        _mark_repeated(found, _repeated_of_run(folder, wanted, questions, found))
+        return found
 
 
 def _predictions(outputs: Path, wanted: Mapping[str, Sequence[str]], stages: Mapping[str, Mapping[str, str]]) -> dict[str, list[Prediction]]:
@@ -126,6 +123,28 @@ def _predictions(outputs: Path, wanted: Mapping[str, Sequence[str]], stages: Map
                 raise RunFailed(f"{gone}; run it again, its folder removed")
             found.setdefault(mode, []).extend(joined(answers[each], grades[each], mode) for each in wanted[task])
     return found
+
+
+def _repeated_of_run(
+    folder: Path, tasks: Iterable[str], questions: Mapping[str, Mapping[str, Any]], graded: Mapping[str, Sequence[Prediction]]
+) -> dict[str, str]:
+    """`repeated` of a finished run: the stored texts of its questions end with their options as shown, and the answers hold these options."""
+    texts: dict[str, dict[str, str]] = {task: {} for task in tasks}
+    if len(texts) == 1:
+        return {}
+    for each in itertools.chain.from_iterable(graded.values()):
+        text, own = questions.get(each.question_id, {}).get("text"), texts.setdefault(each.task, {})
+        if text is None:
+            warn_once(f"{folder} does not hold the texts of its questions: over all tasks, a question that two tasks ask counts twice")
+            return {}
+        if each.question_id not in own:
+            own[each.question_id] = normal_form(text.removesuffix(shown_options(each.options)), each.options)
+    return repeated(texts)
+
+
+def _mark_repeated(graded: Mapping[str, Sequence[Prediction]], same_as: Mapping[str, str]) -> None:
+    for each in itertools.chain.from_iterable(graded.values()):
+        each.same_as = same_as.get(each.question_id, "")
 
 
 def joined(answer: Row, grade: Row | Grade, mode: str) -> Prediction:

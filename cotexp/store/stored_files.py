@@ -150,13 +150,13 @@ def settings_of(folder: Path) -> dict[str, Any]:
 
 
 def metrics_of(folder: Path) -> dict[str, float]:
-    """The metrics of the finished run in `folder`. Raises: Damaged."""
+    """The metrics of the finished run in `folder`; one that is null there, as NaN is written, is none. Raises: Damaged."""
     metrics = read_json(folder / METRICS)
     if not metrics:
         raise Damaged(folder / METRICS, "has no metrics")
     if invalid := [name for name, value in metrics.items() if value is not None and not isinstance(value, int | float)]:
         raise Damaged(folder / METRICS, f"has no number for {invalid[0]}")
-    return metrics
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
 def stages_of(folder: Path, name: str = STAGES, *, complete: bool = False) -> dict[str, dict[str, Any]]:

@@ -26,7 +26,12 @@ def make_question(
 
 def normal_text(question: Question) -> str:
     """Text and options without case and with single spaces; the order of the options does not matter."""
-    parts = (question.text, *sorted(question.options.values()))
+    return normal_form(question.text, question.options)
+
+
+def normal_form(text: str, options: Mapping[str, str]) -> str:
+    """`normal_text` of a question with this text and these options."""
+    parts = (text, *sorted(options.values()))
     return "\n".join(" ".join(part.casefold().split()) for part in parts)
 
 
@@ -50,6 +55,17 @@ def without_overlap(questions: Iterable[Question], *others: Iterable[Question]) 
     blocked = {normal_text(question) for other in others for question in other}
     kept = [question for question in questions if normal_text(question) not in blocked]
     return kept, len(questions) - len(kept)
+
+
+def repeated(texts: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Id of each question whose text an earlier task holds -> id of the first one with that text; `texts`: task -> question id -> normal text."""
+    first: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for own in texts.values():
+        found |= {question: first[text] for question, text in own.items() if text in first}
+        for question, text in own.items():
+            first.setdefault(text, question)
+    return found
 
 
 def with_unique_ids(questions: Iterable[Question]) -> list[Question]:

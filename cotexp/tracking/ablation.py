@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cotexp.methods.comparison import paired_metrics
+from cotexp.methods.token_differences import paired_metrics
 from cotexp.report.arms import DERIVED
 from cotexp.report.expected_runs import last_mode
 from cotexp.report.finished_runs import Flat, differing, identity_of

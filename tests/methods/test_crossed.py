@@ -158,7 +158,8 @@ def test_a_question_that_one_seed_lacks_takes_no_part_and_is_named() -> None:
     found = compare_seeds({0: answers("110"), 1: answers("11")}, {0: answers("010"), 1: answers("011")})
     assert (found.only_first, found.only_second) == ([], ["q2"])
     assert found.rows[0].paired.num_questions == 2
-    assert crossed.accuracy_interval({0: answers("110"), 1: answers("11")}, UNIT) == UNIT, "no table of seeds and questions"
+    with pytest.raises(ValueError, match="needs the answers of every seed to each question"):
+        crossed.accuracy_interval({0: answers("110"), 1: answers("11")}, UNIT)
 
 
 def test_one_seed_has_the_interval_over_questions() -> None:

@@ -96,6 +96,13 @@ def test_nothing_is_shown_where_all_rationales_are_kept_by_the_selection_of_all(
     assert funnel.steps({}, {}) == [], "a run that is older than selections"
 
 
+def test_a_run_that_lacks_the_number_of_a_filter_shows_none() -> None:
+    whole = metrics_with()
+    assert funnel.steps(whole, settings_with())
+    for missing in ("written", "kept", "usable"):
+        assert funnel.steps({name: value for name, value in whole.items() if name != f"selection/num_{missing}"}, settings_with()) == []
+
+
 # --- footnotes -----------------------------------------------------------------------------------------------------------
 
 
@@ -109,6 +116,12 @@ def test_footnotes_tell_our_choices_from_what_is_known_second_hand() -> None:
     assert "k = 6" not in ours
     assert second_hand.startswith("Known of MoRSD second-hand only, not from the paper's own text: RD = PPL(answer | question, rationale) / PPL(")
     assert "k = 6 (this run: 2)" in second_hand
+
+
+def test_the_footnote_leaves_out_what_an_earlier_version_did_not_store_of_the_scoring() -> None:
+    settings = settings_with()
+    settings["scoring"] = {"connector": "The answer is "}
+    assert "RD given the rationale without its answer sentence (masked); checkpoint by" in disclosures([settings])[0]
 
 
 def test_a_control_without_a_part_of_morsd_has_no_such_footnote() -> None:

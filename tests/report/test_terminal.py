@@ -59,6 +59,7 @@ def test_labels_of_other_rows_stay_as_they_are() -> None:
         ("``a``", "\\`\\`a\\`\\`"),
         ("`a|b`", "\\`a\\|b\\`"),
         ("` ``` * `", "\\` \\`\\`\\` \\* \\`"),
+        ("from $1 to $2", "from \\$1 to \\$2"),
     ],
 )
 def test_code_between_backticks_is_code_in_markdown_and_all_else_is_escaped(text: str, expected: str) -> None:

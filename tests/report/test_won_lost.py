@@ -10,7 +10,7 @@ import pytest
 from run_folders import MORSD, write_run
 
 from cotexp.report import won_lost
-from cotexp.report.arm_rows import ArmRow, measure_arms
+from cotexp.report.arm_rows import ArmRow, ComparedArms, measure_arms
 from cotexp.report.arms import arms_of
 from cotexp.report.finished_runs import find_runs
 from cotexp.report.style import picture
@@ -18,7 +18,7 @@ from cotexp.report.style import picture
 
 def rows(outputs: Path) -> list[ArmRow]:
     arms, _ = arms_of(find_runs(["exp"], outputs, mode=None).runs)
-    return measure_arms(arms, next(arm for arm in arms if arm.label == "selection=random"))
+    return measure_arms([ComparedArms(arms, next(arm for arm in arms if arm.label == "selection=random"))])
 
 
 def drawn(rows: list[ArmRow]) -> Any:
@@ -59,7 +59,7 @@ def test_without_a_comparison_there_is_no_figure(tmp_path: Path) -> None:
 
 def rows_of_one(outputs: Path) -> list[ArmRow]:
     arms, _ = arms_of(find_runs(["exp"], outputs, mode=None).runs)
-    return measure_arms(arms, arms[0])
+    return measure_arms([ComparedArms(arms, arms[0])])
 
 
 @pytest.mark.slow

@@ -182,6 +182,26 @@ def test_the_predictions_of_a_finished_run_are_those_that_it_computed(setup: Set
     assert [each.task for each in computed["base"]] == ["custom"] * 8 + ["strategyqa"] * 12
 
 
+def test_a_question_that_two_tasks_ask_is_marked_in_the_run_and_when_it_is_read_again(
+    setup: Setup, tmp_path: Path, random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["is  12 odd?", "What is 50 plus 1?"]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps({"question": each, "answer": 0}) + "\n" for each in asked))
+    result, computed = finished(context_in(tmp_path, random_model, setup.engine), monkeypatch)
+    marked = [each for each in computed["base"] if each.same_as]
+    assert [each.task for each in marked] == ["strategyqa", "strategyqa"], "two samples of one question"
+    texts = json.loads((result.folder / "questions.json").read_text())["questions"]
+    assert {texts[each.same_as]["text"] for each in marked} == {"is  12 odd?"}
+    assert grades.predictions_of_run(result.folder) == computed
+    labels: dict[str, list[bool]] = {}
+    for each in computed["base"]:
+        if each not in marked:
+            labels.setdefault(each.question_id, []).append(each.strict)
+    assert result.metrics["eval/base/num_questions"] == len(labels) == 2 + 6 - 1
+    assert result.metrics["eval/base/accuracy"] == pytest.approx(sum(map(sum, labels.values())) / 2 / len(labels))
+    assert result.metrics["eval/base/strategyqa/num_questions"] == 6
+
+
 def test_predictions_that_the_store_has_lost_are_missed_by_count_and_task(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     result, _ = finished(setup.context, monkeypatch)
     spec = predictions.spec(setup.context, "base", "strategyqa")
