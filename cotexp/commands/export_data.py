@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from cotexp.jobs.status import read_status
 from cotexp.models.encoding import Encoder
 from cotexp.records import Example
 from cotexp.settings.base import ConfigError
+from cotexp.settings.root import outputs_words
 from cotexp.stages import checkpoint
 from cotexp.stages.checkpoint import Examples
 from cotexp.stages.context import Context
@@ -73,7 +73,7 @@ def _context(source: Path, outputs: Path) -> Context:
     folders = [each.partition("=")[2] for each in words if each.startswith("--config-dir=")]
     overrides, others = search_path.split([each for each in words if not each.startswith("--config-dir=")])
     search_path.use(next(iter(folders), None), others)
-    point = command_line.only_point([*overrides, f"paths.outputs={json.dumps(str(outputs))}"])
+    point = command_line.only_point([*overrides, *outputs_words(outputs)])
     context = pipeline.make_context(point.settings, plan=True)
     if checkpoint.spec(context).key != stored["checkpoint"]["key"]:
         raise ConfigError(

@@ -13,12 +13,12 @@ from rich.text import Text
 
 from cotexp.config import command_line
 from cotexp.config.overrides import parse
-from cotexp.config.spelling import as_typed, quoted
+from cotexp.config.spelling import as_typed
 from cotexp.progress import page
 from cotexp.records import AnswerType, Question
 from cotexp.report import incomplete, terminal
 from cotexp.report.document import Table, text_table
-from cotexp.settings.base import ConfigError
+from cotexp.settings.base import ConfigError, quoted
 from cotexp.settings.root import Settings
 from cotexp.tasks import QuestionSets, Task, answer_type_of, data_folders, load_questions, prompt_of
 from cotexp.tasks.benchmarks import closing

@@ -21,6 +21,7 @@ from cotexp.report.stored import unless_broken
 from cotexp.report.terminal import say
 from cotexp.report.watched import NOT_BEGUN, WatchedPoint, not_begun
 from cotexp.settings.base import RunFailed
+from cotexp.settings.root import outputs_words
 from cotexp.store.stored_files import STAGES, stages_of
 
 
@@ -136,7 +137,7 @@ def _line(text: str) -> str:
 def arguments_of(run: ListedRun, outputs: Path) -> list[str]:
     """The arguments of this run in `outputs`, even if that folder had another name before."""
     arguments = [argument for argument in run.status.overrides if not argument.startswith("paths.outputs=")]
-    return arguments if outputs == Path("outputs") else [*arguments, f"paths.outputs={outputs}"]
+    return [*arguments, *outputs_words(outputs)]
 
 
 def command(run: ListedRun, outputs: Path) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cotexp.config.overrides import file_of
-from cotexp.config.spelling import is_text, quoted, read_yaml
-from cotexp.settings.base import spelled
+from cotexp.config.spelling import is_text, read_yaml
+from cotexp.settings.base import quoted, spelled
 
 
 def expand_sweep(overrides: Sequence[str]) -> Iterator[str]:

@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
 
 from cotexp.config.slots import text_settings
+from cotexp.settings.base import quoted
 
 READ_AS_OTHER = (OverrideLexer.INT, OverrideLexer.FLOAT, OverrideLexer.BOOL)
 """Tokens that Hydra turns into numbers and truth values."""
@@ -115,14 +116,6 @@ def _numbers(node: Any) -> Iterator[tuple[int, int]]:
         return
     for each in getattr(node, "children", None) or ():
         yield from _numbers(each)
-
-
-def quoted(text: str) -> str:
-    """`text` as a value of an override, in quotes if Hydra would read another value without them."""
-    if re.fullmatch(r"[A-Za-z_./-][A-Za-z0-9_./-]*|", text) and text.lower() not in ("null", "true", "false", "inf", "nan", "-inf", "-nan"):
-        return text
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)  # Hydra halves the backslashes before a quote, and those at the end
-    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
 # --- files -------------------------------------------------------------------------------------------------------------

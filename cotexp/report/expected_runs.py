@@ -18,7 +18,7 @@ from cotexp.report.finished_runs import Run, RunIdentity, differing, identify, i
 from cotexp.report.stored import unless_broken
 from cotexp.settings.base import ConfigError, RunFailed, spelled, suggestion
 from cotexp.settings.evaluation import MODES
-from cotexp.settings.root import Settings, config_dir_words
+from cotexp.settings.root import Settings, config_dir_words, outputs_words
 from cotexp.store.stored_files import Damaged, settings_of
 
 BUDGETS = ("trainer.max_steps", "trainer.max_tokens", "trainer.max_petaflops")
@@ -97,7 +97,7 @@ def expected_of(points: Sequence[GridPoint], mode: str | None, outputs: Path = P
 
 def place_of(outputs: Path) -> list[str]:
     """The arguments that store runs in `outputs`, and name the user's folders of settings files."""
-    return [*([] if outputs == Path("outputs") else [f"paths.outputs={outputs}"]), *config_dir_words()]
+    return [*outputs_words(outputs), *config_dir_words()]
 
 
 def last_mode(settings: dict[str, Any]) -> str:

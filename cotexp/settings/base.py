@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import math
 import os
+import re
 import string
 from collections.abc import Iterator, Mapping
 from dataclasses import field
@@ -92,6 +93,14 @@ def spelled(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(spelled, value))}]"
     return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def quoted(text: str) -> str:
+    """`text` as a value of an override, in quotes if Hydra would read another value without them."""
+    if re.fullmatch(r"[A-Za-z_./-][A-Za-z0-9_./-]*|", text) and text.lower() not in ("null", "true", "false", "inf", "nan", "-inf", "-nan"):
+        return text
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)  # Hydra halves the backslashes before a quote, and those at the end
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
 def shortened(value: Any) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cotexp.settings.base import LARGEST_SEED, ConfigError, Section, setting, shortened
+from cotexp.settings.base import LARGEST_SEED, ConfigError, Section, quoted, setting, shortened
 from cotexp.settings.evaluation import BASE, FINE_TUNED_MODES, MODES
 from cotexp.settings.models import ScratchModel
 
@@ -32,6 +32,11 @@ def config_dir_words() -> list[str]:
     """The arguments of a run that name the user's folders of settings files; empty if there are none."""
     first, others = config_dirs()[:1], config_dirs()[1:]
     return [*(f"--config-dir={each}" for each in first), *([f"hydra.searchpath={json.dumps(list(map(str, others)))}"] if others else [])]
+
+
+def outputs_words(outputs: Path) -> list[str]:
+    """The argument of a run that stores it in `outputs`; none for the usual folder."""
+    return [] if outputs == Path("outputs") else ["paths.outputs=" + quoted(str(outputs).replace("${", "\\${"))]
 
 
 @dataclass(slots=True, kw_only=True)

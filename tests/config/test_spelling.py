@@ -15,8 +15,8 @@ from cotexp.commands import declared_reports
 from cotexp.commands.search_space import read_space
 from cotexp.config import command_line, grids, search_path, spelling
 from cotexp.config.slots import SECTIONS, text_settings
-from cotexp.settings.base import ConfigError
-from cotexp.settings.root import CONFIG_DIR, Settings
+from cotexp.settings.base import ConfigError, quoted
+from cotexp.settings.root import CONFIG_DIR, Settings, outputs_words
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TYPED = [
@@ -128,6 +128,14 @@ def test_hydra_itself_gets_the_same_texts(tmp_path: Path) -> None:
     assert "\n2026_11_28, run " in done.stdout
 
 
+@pytest.mark.parametrize("folder", ["o (1), new", "a=b", "#1", "~/x", "it's", "${b}", "[1]", "é", "2026/out", "a b/c", "${oc.env:HOME}", "plain/x-1"])
+def test_a_folder_of_outputs_is_named_so_that_the_command_can_be_typed(folder: str) -> None:
+    [word] = outputs_words(Path(folder))
+    assert check(word).paths.outputs == folder
+    assert outputs_words(Path("outputs")) == []
+    assert outputs_words(Path("/data/plain")) == ["paths.outputs=/data/plain"]
+
+
 # --- files -------------------------------------------------------------------------------------------------------------
 
 
@@ -231,4 +239,4 @@ def _texts(section: type) -> set[str]:
     ["", "plain/words_and-more.x", "a b", "it's", 'say "x"', "a,b", "[x]", "{y}", "a=b", "back\\", "back\\'", "\\\\", "1_0", "null", "true", "ü"],
 )
 def test_a_quoted_text_is_read_back(text: str) -> None:
-    assert check(f"tracking.notes={spelling.quoted(text)}").tracking.notes == text
+    assert check(f"tracking.notes={quoted(text)}").tracking.notes == text
