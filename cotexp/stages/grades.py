@@ -46,8 +46,13 @@ def add(context: Context, made: Evaluation) -> None:
         for (mode, task), (texts, ids, rows) in made.answers.items():
             own = make(context, f"{mode}/{task}", texts, ids, [answered(each) for each in rows], judge, whole_text=True)
             made.graded.setdefault(mode, []).extend(joined(each, own[each["id"]], mode) for each in rows if each["id"] in own)
+    mark_repeated(context, made)
+
+
+def mark_repeated(context: Context, made: Evaluation) -> None:
+    """Name in each answer the earlier task's question that has the same text, if there is one: `metrics` counts its text once over all tasks."""
     asked = by_task(context.questions.test)
-    _mark_repeated(made.graded, repeated({task: {each.id: normal_text(each) for each in questions} for task, questions in asked.items()}))
+    _mark(made.graded, repeated({task: {each.id: normal_text(each) for each in questions} for task, questions in asked.items()}))
 
 
 def metrics(context: Context, made: Evaluation) -> Metrics:
@@ -106,7 +111,7 @@ def predictions_of_run(folder: Path) -> dict[str, list[Prediction]]:
     (wanted, questions), stages = questions_of(folder), stages_of(folder, complete=True)
     with reading_run(folder):
         found = _predictions(outputs, wanted, stages)
-        _mark_repeated(found, _repeated_of_run(folder, wanted, questions, found))
+        _mark(found, _repeated_of_run(folder, wanted, questions, found))
         return found
 
 
@@ -142,7 +147,7 @@ def _repeated_of_run(
     return repeated(texts)
 
 
-def _mark_repeated(graded: Mapping[str, Sequence[Prediction]], same_as: Mapping[str, str]) -> None:
+def _mark(graded: Mapping[str, Sequence[Prediction]], same_as: Mapping[str, str]) -> None:
     for each in itertools.chain.from_iterable(graded.values()):
         each.same_as = same_as.get(each.question_id, "")
 

@@ -32,6 +32,12 @@ def context_over(test: list[Question]) -> Context:
     return Context(settings=settings, store=Store(Path("nowhere")), questions=sets, prompts={}, base=ModelFiles(Path("nowhere"), ""), compressor=None)
 
 
+def metrics_of(test: list[Question], **graded: list[Prediction]) -> grades.Metrics:
+    context, made = context_over(test), Evaluation(graded=graded)
+    grades.mark_repeated(context, made)
+    return grades.metrics(context, made)
+
+
 SAME = "What is 3 plus 4?"
 FIRST = [question("first", "a"), question("first", "b"), question("first", "c", SAME)]
 SECOND = [question("second", "a"), question("second", "b"), question("second", "c", "  what IS 3 plus  4?")]
@@ -40,7 +46,7 @@ SECOND = [question("second", "a"), question("second", "b"), question("second", "
 
 def test_each_task_has_its_metrics_and_the_pooled_ones_hold_a_question_of_two_tasks_once() -> None:
     own = [answer(one, correct) for one, correct in zip([*FIRST, *SECOND], [True, True, False, False, False, True], strict=True)]
-    metrics = grades.metrics(context_over([*FIRST, *SECOND]), Evaluation(graded={"full": own}))
+    metrics = metrics_of([*FIRST, *SECOND], full=own)
     assert metrics["eval/full/first/accuracy"] == pytest.approx(2 / 3)
     assert metrics["eval/full/second/accuracy"] == pytest.approx(1 / 3)
     assert (metrics["eval/full/first/num_questions"], metrics["eval/full/second/num_questions"]) == (3, 3)
@@ -50,13 +56,13 @@ def test_each_task_has_its_metrics_and_the_pooled_ones_hold_a_question_of_two_ta
 
 def test_the_task_that_is_evaluated_first_keeps_the_common_question() -> None:
     own = [answer(one, correct) for one, correct in zip([*SECOND, *FIRST], [False, False, True, True, True, False], strict=True)]
-    metrics = grades.metrics(context_over([*SECOND, *FIRST]), Evaluation(graded={"full": own}))
+    metrics = metrics_of([*SECOND, *FIRST], full=own)
     assert metrics["eval/full/accuracy"] == pytest.approx(3 / 5)
 
 
 def test_a_question_twice_in_one_task_counts_twice_as_its_official_split_has_it() -> None:
     twice = [question("first", "a", SAME), question("first", "a-2", SAME), question("first", "b")]
-    metrics = grades.metrics(context_over(twice), Evaluation(graded={"full": [answer(one, one.text == SAME) for one in twice]}))
+    metrics = metrics_of(twice, full=[answer(one, one.text == SAME) for one in twice])
     assert metrics["eval/full/num_questions"] == metrics["eval/full/first/num_questions"] == 3
     assert metrics["eval/full/accuracy"] == metrics["eval/full/first/accuracy"] == pytest.approx(2 / 3)
 
@@ -66,7 +72,7 @@ def test_accuracy_over_several_samples_is_the_mean_of_the_shares_of_the_question
     """avg@4 with shares 1, 1/4 and 0 in the first task, and 1/2 in the second, whose common question is not pooled."""
     shares = {"first-a": 4, "first-b": 1, "first-c": 0, "second-a": 2, "second-b": 2, "second-c": 2}
     own = [answer(one, sample < shares[one.id], sample=sample) for one in [*FIRST, *SECOND] for sample in range(4)]
-    metrics = grades.metrics(context_over([*FIRST, *SECOND]), Evaluation(graded={"full": own}))
+    metrics = metrics_of([*FIRST, *SECOND], full=own)
     assert metrics["eval/full/first/accuracy"] == pytest.approx((1 + 0.25 + 0) / 3)
     assert metrics["eval/full/second/accuracy"] == pytest.approx(0.5)
     assert metrics["eval/full/accuracy"] == pytest.approx((1 + 0.25 + 0 + 0.5 + 0.5) / 5)
@@ -80,7 +86,7 @@ def test_compression_and_difference_are_against_the_base_model_on_the_same_quest
     base = [answer(one, True, mode="base", tokens=20) for one in [*FIRST, *SECOND]]
     lengths = {"first-a": 10, "first-b": 10, "first-c": 10, "second-a": 5, "second-b": 5, "second-c": 100}
     short = [answer(one, one.task == "first", mode="compress", tokens=lengths[one.id]) for one in [*FIRST, *SECOND]]
-    metrics = grades.metrics(context_over([*FIRST, *SECOND]), Evaluation(graded={"base": base, "compress": short}))
+    metrics = metrics_of([*FIRST, *SECOND], base=base, compress=short)
     assert metrics["eval/compress/first/compression_ratio"] == pytest.approx(30 / 60)
     assert metrics["eval/compress/second/compression_ratio"] == pytest.approx(110 / 60)
     assert metrics["eval/compress/compression_ratio"] == pytest.approx(40 / 100), "without the question that both tasks ask"
@@ -91,7 +97,7 @@ def test_compression_and_difference_are_against_the_base_model_on_the_same_quest
 
 def test_every_metric_is_a_number_below_its_mode() -> None:
     own = {mode: [answer(one, True, mode=mode) for one in [*FIRST, *SECOND]] for mode in ("base", "full", "compress")}
-    metrics = grades.metrics(context_over([*FIRST, *SECOND]), Evaluation(graded=own))
+    metrics = metrics_of([*FIRST, *SECOND], **own)
     assert {"/".join(name.split("/")[:2]) for name in metrics} == {"eval/base", "eval/full", "eval/compress"}
     assert all(isinstance(value, int | float) for value in metrics.values())
     for mode in own:
