@@ -11,14 +11,16 @@ from cotexp.settings.base import quoted, spelled
 
 
 def expand_sweep(overrides: Sequence[str]) -> Iterator[str]:
-    """The overrides of a point, with those of its sweep's file for `sweep=NAME`, which only a grid accepts.
+    """The overrides of a point, with those of its sweep's file in place of `sweep=NAME`, which only a grid accepts.
 
-    They come first and lack what other overrides or the file of `debug=NAME` set: in the point, as in Hydra's order, those win.
+    Left out is what other overrides or the file of `debug=NAME` set: in the point, as in Hydra's order, those win.
     """
-    others = [each for each in overrides if not each.startswith("sweep=")]
-    taken = {_key(each) for each in [*others, *_words_of(others, "debug")]}
-    yield from (each for each in _words_of(overrides, "sweep") if _key(each) not in taken)
-    yield from others
+    taken = {_key(each) for each in [*overrides, *_words_of(overrides, "debug")]}
+    for override in overrides:
+        if override.startswith("sweep="):
+            yield from (each for each in _words_of([override], "sweep") if _key(each) not in taken)
+        else:
+            yield override
 
 
 def _key(override: str) -> str:
