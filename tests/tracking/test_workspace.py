@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import os
 import subprocess
 import sys
@@ -33,6 +34,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             publish(folder, key, f"compression.max_rounds={rounds}")
         patch.delenv(VARIABLE)
         publish(folder, "cccccccccccc", "name=other")
+    end = time.monotonic() + 120
+    while not all(run.name for run in kept_runs(folder / "wandb")):  # W&B's process may write the last records after a run has ended
+        assert time.monotonic() < end
+        time.sleep(0.2)
     return folder
 
 
