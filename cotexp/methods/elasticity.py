@@ -9,6 +9,7 @@ Axes: Q questions, B budgets in ascending order, N answers to a question under o
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -74,7 +75,9 @@ class QuestionCurve:
             return 1.0
         if not any(np.ptp(each) for each in (smallest, *others)):
             return 0.0
-        return float(dunnett(*others, control=smallest, alternative="less", rng=np.random.default_rng(0)).pvalue.min())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # of equal lengths, whose variance of 0 is exact
+            return float(dunnett(*others, control=smallest, alternative="less", rng=np.random.default_rng(0)).pvalue.min())
 
 
 class Turn(NamedTuple):

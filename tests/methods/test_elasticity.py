@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
 from sample_records import prediction
+from scipy.stats import t as student
 from scipy.stats import ttest_ind
 
 from cotexp.methods.elasticity import Elastic, QuestionCurve, curves_of, elastic, turn_of
@@ -140,14 +142,21 @@ def test_repeated_samples_tell_questions_that_turn_from_noise() -> None:
 def test_the_p_value_of_one_question_is_students_with_two_budgets_and_larger_with_more() -> None:
     """Dunnett's test with one budget against the smallest is Student's."""
     smallest, other = [90, 81, 95], [70, 84, 66]
-    student = float(ttest_ind(other, smallest, alternative="less").pvalue)
-    assert curve(smallest, other).p_value() == pytest.approx(student, abs=1e-4)
+    of_two = float(ttest_ind(other, smallest, alternative="less").pvalue)
+    assert curve(smallest, other).p_value() == pytest.approx(of_two, abs=1e-4)
     corrected = curve(smallest, other, [99, 82, 90], [78, 90, 101]).p_value()
     assert corrected is not None
-    assert 0 < student < corrected
+    assert 0 < of_two < corrected
 
 
 def test_a_question_has_no_p_value_without_repeated_answers_and_none_of_them_rises_from_the_smallest_length() -> None:
     assert curve([9], [1]).p_value() is None
     assert curve([1, 2], [9, 8]).p_value() == 1.0
     assert curve([9, 9], [8, 8]).p_value() == 0.0
+
+
+def test_equal_answers_under_one_budget_have_a_p_value_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = curve([5, 4], [3, 3]).p_value()
+    assert found == pytest.approx(float(student.cdf(-1.5 / 0.5, df=2)), abs=1e-4)  # the pooled variance of 0.5 and 0 is 0.25
