@@ -44,8 +44,9 @@ def numbers(text: str) -> set[Fraction]:
 
 
 def num_steps(solution: str) -> int:
-    """Steps of a worked solution: its distinct calculations, or its lines if it has none."""
-    return len(calculations(solution)) or sum(bool(line.strip()) for line in solution.splitlines())
+    """Steps of a worked solution: its distinct calculations, or, if it has none, its lines but for the last of several, which states the answer."""
+    num_lines = sum(bool(line.strip()) for line in solution.splitlines())
+    return len(calculations(solution)) or max(min(1, num_lines), num_lines - 1)
 
 
 def share_kept(before: Sequence[object] | set[Fraction], after: Sequence[object] | set[Fraction]) -> float | None:

@@ -69,7 +69,7 @@ def _compared(rows: Sequence[ArmRow]) -> str:
 
 def _seeds(rows: Sequence[ArmRow]) -> Iterator[str]:
     """What the intervals of accuracy hold, for arms of several seeds and of one."""
-    arms = [row for row in rows if row.seeds]
+    arms = [row for row in rows if row.seeds and row.is_trained]
     if any(len(row.seeds) > 1 for row in arms):
         yield (
             "Accuracy is the mean over seeds and questions. Its interval holds the variance of both: a bootstrap that draws seeds and questions "
@@ -105,7 +105,7 @@ def _unequal(rows: Sequence[ArmRow]) -> Iterator[str]:
         baseline = by_label.get(row.baseline)
         if row.num_unpaired:
             yield f"{row.label}: {row.num_unpaired:,} questions are not in both arms with the same gold answer; the difference excludes them."
-        if baseline and row.seeds and row.seeds != baseline.seeds:
+        if baseline and row.is_trained and baseline.is_trained and row.seeds != baseline.seeds:
             common = sorted(set(row.seeds) & set(baseline.seeds))
             which = f"only on seeds {', '.join(map(str, common))}" if common else "over all seeds of both, since they share none"
             yield f"{row.label}: its seeds differ from the baseline's; compared {which}."

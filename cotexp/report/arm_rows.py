@@ -68,7 +68,7 @@ class ArmRow:
     @property
     def is_trained(self) -> bool:
         """Whether every run of the arm fine-tuned a model."""
-        return bool(self.answers) and self.arm is not None and self.metric("training/num_steps") is not None
+        return bool(self.answers) and self.arm is not None and self.arm.is_trained
 
     @property
     def num_rationales(self) -> float | None:

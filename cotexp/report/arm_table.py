@@ -132,7 +132,7 @@ def _p_value(value: float | None) -> Cell:
 
 
 def _deviation(row: ArmRow) -> Cell:
-    return Cell(text="n = 1") if len(row.seeds) == 1 else _percent(_number(row.over_seeds.deviation) if row.over_seeds else None)
+    return Cell(text="n = 1") if len(row.seeds) == 1 and row.is_trained else _percent(_number(row.over_seeds.deviation) if row.over_seeds else None)
 
 
 def _number(value: float) -> float | None:

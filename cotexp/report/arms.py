@@ -27,9 +27,14 @@ class Arm:
         return [run.seed for run in self.runs]
 
     @property
+    def is_trained(self) -> bool:
+        """Whether every run fine-tuned a model; the answers of the others do not depend on the seed."""
+        return all("training/num_steps" in run.metrics for run in self.runs)
+
+    @property
     def answers(self) -> dict[int | None, list[Prediction]]:
-        """Answers by seed."""
-        return {run.seed: run.answers for run in self.runs}
+        """Answers by seed; those of a model that was not fine-tuned have none, so they are compared with every seed of another arm."""
+        return {run.seed: run.answers for run in self.runs} if self.is_trained else {None: self.runs[-1].answers}
 
     def metric(self, name: str) -> Spread | None:
         """Mean and deviation over the seeds; None if a run lacks this metric."""

@@ -146,7 +146,8 @@ COUNTING: dict[tuple[str, ...], str] = {
     WRITTEN: (
         "Teacher and compressor: all texts that a run reads, also rationales that its selection drops. Arms that read the same stored texts each "
         "count them in full, though they were written and paid once. A server's tokens and dollars are its own account, others are counted with the "
-        "tokenizer of the model that is trained, without the thinking of a compressor on this machine."
+        "tokenizer and template of the model that is trained, without the thinking of a compressor on this machine and without the answer that TALE "
+        "writes after its chain."
     ),
 }
 """Columns -> how they are counted."""

@@ -46,7 +46,7 @@ def groups_of(num_steps: Mapping[str, int], base: Sequence[Prediction]) -> list[
         lengths.setdefault(answer.question_id, []).append(answer.num_cot_tokens)
     kinds = {
         "steps": _binned(num_steps),
-        "tokens": _binned({question: mean(of_question) for question, of_question in lengths.items()}),
+        "tokens": _binned({question: round(mean(of_question)) for question, of_question in lengths.items()}),
         "base": _by_correctness(shares_correct(base)),
     }
     return [Group(kind, label, frozenset(ids)) for kind, groups in kinds.items() if len(groups) > 1 for label, ids in groups.items()]
@@ -68,12 +68,13 @@ def of_run(folder: Path, labels: Mapping[str, str]) -> list[Table]:
 
 
 def of_arms(rows: Sequence[ArmRow], name: str) -> list[Table]:
-    """The tables of arms; the first base model that answered gives the groups."""
+    """The tables of arms. The base model's answers make groups if all arms share them: for several models a question has no one difficulty."""
     runs = [run for row in rows if row.arm for run in row.arm.runs]
     if not runs:
         return []
     first = next((run for run in runs if run.base_answers), runs[0])
-    asked, base = counted_once(first.answers), counted_once(first.base_answers)
+    several = len({run.base_keys for run in runs if run.base_answers}) > 1
+    asked, base = counted_once(first.answers), [] if several else counted_once(first.base_answers)
     groups: list[Group] = unless_broken(first.folder, lambda folder: groups_of_run(folder, asked, base), list)
     return tables([Measured(row.label, row.answers) for row in rows if row.answers], groups, f"{name}-")
 

@@ -74,7 +74,7 @@ def read(folder: Path, label: str = "") -> CompressedSet | None:
 def longest(sets: Sequence[CompressedSet]) -> list[CompressedSet]:
     """The set with the most rounds among those that share them, for each source of rounds; at most as many as there are lines in a figure."""
     found: dict[tuple[str, ...], CompressedSet] = {}
-    for candidate in sorted(sets, key=lambda compressed: -compressed.num_rounds):
+    for candidate in sorted(sets, key=lambda compressed: (-compressed.num_rounds, -sum(map(len, compressed.lengths)))):
         found.setdefault(candidate.source, candidate)
     return list(found.values())[: len(LINES)]
 

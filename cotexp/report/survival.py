@@ -21,7 +21,7 @@ COLUMNS = {"calculations": "calculations kept, %", "numbers": "numbers kept, %",
 AFTER = {"text": "perplexity of the answer after this text", "written": "after the chain as written", "alone": "without a chain"}
 LEGEND = {"text": "after the round's text", "written": "same chains as written", "alone": "without a chain"}
 KEPT = "kept text"
-"""Label of the row of the texts that are trained on."""
+"""Begin of the label of the row of the texts that are trained on."""
 
 
 class Answer(NamedTuple):
@@ -50,6 +50,11 @@ class Survival(NamedTuple):
     shares: dict[str, list[float]]
     answers: list[Answer]
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether these are the texts that are trained on, after several rounds."""
+        return self.label.startswith(KEPT)
+
 
 BySet = Mapping[str, Sequence[Survival]]
 """Label of a compressed set, empty for that of one run -> what its rounds keep."""
@@ -62,9 +67,22 @@ def read(folder: Path) -> list[Survival]:
 
 
 def of_sets(sets: Sequence[CompressedSet]) -> dict[str, list[Survival]]:
-    """Label -> the rounds of the set that has most of them, once for all sets that share them; a single one needs no label."""
+    """Label -> the rounds of the set that has most of them, once for all sets that share them, then the texts that each of these sets keeps.
+
+    A single one needs no label.
+    """
     shown = longest(sets)
-    return {each.label if len(shown) > 1 else "": unless_broken(each.folder, read, list) for each in shown}
+    return {each.label if len(shown) > 1 else "": _with_kept_texts(each, sets) for each in shown}
+
+
+def _with_kept_texts(shown: CompressedSet, sets: Sequence[CompressedSet]) -> list[Survival]:
+    sharing = list({each.content: each for each in [*sets, shown] if each.source == shown.source}.values())
+    read_of = {each.folder: unless_broken(each.folder, read, list) for each in sharing}
+    found = [each for each in read_of[shown.folder] if not each.is_kept]
+    for of_set in sharing:
+        ending = f": {of_set.label}" if len(sharing) > 1 else ""
+        found += [each._replace(label=each.label + ending) for each in read_of[of_set.folder] if each.is_kept]
+    return found
 
 
 def survivals(chains: Sequence[CompressedChain]) -> list[Survival]:
@@ -155,7 +173,7 @@ def _perplexity_cell(answers: Sequence[Likelihood]) -> Cell:
 
 def drawings(found: BySet) -> Iterator[Drawing]:
     """What is kept, and how well the answer follows where that was measured, by round; no figure without rounds."""
-    rounds = {label: [each for each in of_set if each.label != KEPT] for label, of_set in found.items()}
+    rounds = {label: [each for each in of_set if not each.is_kept] for label, of_set in found.items()}
     rounds = {label: of_set for label, of_set in rounds.items() if of_set}
     if not rounds:
         return

@@ -111,12 +111,12 @@ def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
 
 
 def _num_tokens(context: Context, made: TrainingSet) -> dict[str, float]:
-    """Tokens that the compressor read and wrote, in texts of prompts and rounds, by the tokenizer of the model that is trained."""
-    count, questions = load_encoder(context).count, {each.id: each for each in context.training_questions}
+    """Tokens that the compressor read and wrote, in prompts and texts of rounds, by the tokenizer and template of the model that is trained."""
+    encoder, questions = load_encoder(context), {each.id: each for each in context.training_questions}
     read = written = 0
     for each in made.chains:
         run = made.rounds.get(each.id, [])
-        read += sum(count(_rewriting(context, questions[each.question_id], each, run[:number])[1]) for number in range(len(run)))
+        read += sum(len(encoder.prompt(_rewriting(context, questions[each.question_id], each, run[:number])[1])) for number in range(len(run)))
         written += sum(one.num_tokens for one in run)
     return {"compressor/num_tokens_in": read, "compressor/num_tokens_out": written}
 

@@ -41,7 +41,9 @@ def test_numbers_are_values_and_not_spellings() -> None:
 
 def test_the_steps_of_a_solution_are_its_calculations_or_else_its_lines() -> None:
     assert num_steps("2 + 9 = 11\n11 + 8 = 19\nThe answer is 19.") == 2
-    assert num_steps("Whales are mammals.\n\nMammals breathe.") == 2
+    assert num_steps("First 3 + 4 = 7.\nTogether 7 * 6 = 42, so \\boxed{42}.") == 2
+    assert num_steps("Whales are mammals.\n\nMammals breathe.\nThe answer is yes.") == 2
+    assert num_steps("Whales breathe.") == 1
     assert num_steps("") == 0
 
 

@@ -184,3 +184,24 @@ def test_a_metric_that_is_null_is_an_empty_cell_like_one_that_is_missing(name: s
     assert found[0] == found[1]
     arm = found[0][0].rows[-1]
     assert cell(found[0][0], arm, name) == Cell()
+
+
+# --- arms without fine-tuning ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1, 5])
+def test_an_arm_that_was_not_fine_tuned_is_compared_with_every_seed_as_its_base_model_is(seed: int, tmp_path: Path) -> None:
+    """Whatever seed its sweep gave it: it answers as the base model does."""
+    base = "1" * 6 + "0" * 4
+    for number, labels in enumerate(("1111000000", "1111111110", "1111111100")):
+        write_run(tmp_path, f"s{number}", labels, seed=number, base=base, baseline="selection=random")
+    folder = write_run(tmp_path, "brief", base, seed=seed, selection=MORSD, base=base, baseline="selection=random")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps({name: value for name, value in metrics.items() if name != "training/num_steps"}))
+    [table, *_] = made(tmp_path).tables
+    brief, before = (row_of(table, label) for label in ("selection=morsd", "base (not fine-tuned)"))
+    for column in ("difference", "p"):
+        assert cell(table, brief, column).text == cell(table, before, column).text
+    assert cell(table, brief, "difference").value == pytest.approx(100 * (0.6 - 0.7))
+    assert cell(table, brief, "deviation").text == ""
+    assert not any("its seeds differ" in note or "One seed" in note for note in table.notes)

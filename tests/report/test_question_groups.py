@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+from run_folders import write_run as write_answers
 from sample_records import prediction
 from written_runs import write_run
 
 from cotexp import report
 from cotexp.methods.statistics import wilson
-from cotexp.report.question_groups import Measured, drawings, groups_of, tables
+from cotexp.report.arm_rows import ComparedArms, measure_arms
+from cotexp.report.arms import arms_of
+from cotexp.report.finished_runs import find_runs
+from cotexp.report.question_groups import Measured, drawings, groups_of, of_arms, tables
 from cotexp.report.style import picture
 
 BASE = [prediction(f"q{number}", correct=number < 3, num_cot_tokens=10 * number) for number in range(8)]
@@ -30,6 +34,14 @@ def test_questions_are_grouped_by_steps_by_the_bases_length_and_by_its_answer() 
         ("base", "right", ["q0", "q1", "q2"]),
         ("base", "wrong", ["q3", "q4", "q5", "q6", "q7"]),
     ]
+
+
+def test_lengths_that_several_samples_make_fractions_are_whole_tokens() -> None:
+    """9.5, 9.5, 10, 10.5 and 11 tokens: each question is in one group."""
+    lengths = {"q1": (9, 10), "q2": (9, 10), "q3": (10, 10), "q4": (10, 11), "q5": (11, 11)}
+    base = [prediction(name, num_cot_tokens=length) for name, samples in lengths.items() for length in samples]
+    found = {group.label: sorted(group.questions) for group in groups_of({}, base) if group.kind == "tokens"}
+    assert found == {"10": ["q1", "q2", "q3", "q4"], "11": ["q5"]}
 
 
 def test_what_does_not_distinguish_questions_is_no_group() -> None:
@@ -67,3 +79,16 @@ def test_a_run_shows_its_modes_by_steps_and_by_the_bases_answers(tmp_path: Path)
     assert "| model and mode | 1 (n = 1) | 2 (n = 2) |" in text
     assert "| base, full chain of thought | 100.0 (20.7 to 100.0) | 50.0 (9.5 to 90.5) |" in text
     assert (folder / "figures" / "accuracy_by_difficulty.png").is_file()
+
+
+@pytest.mark.parametrize("model", ["one", "two"])
+def test_the_base_models_answers_group_questions_only_if_all_arms_have_the_same(model: str, tmp_path: Path) -> None:
+    write_answers(tmp_path, "a", "1100", base="1100")
+    folder = write_answers(tmp_path, "b", "0011", base="1100", model={"path": "other"})
+    if model == "two":
+        stages = json.loads((folder / "stages.json").read_text())
+        stages["predictions/base/svamp"]["key"] = "another"
+        (folder / "stages.json").write_text(json.dumps(stages))
+    arms, _ = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
+    found = of_arms(measure_arms([ComparedArms(arms, arms[0])]), "table")
+    assert [table.name for table in found] == (["table-base"] if model == "one" else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from written_runs import write_run
 
-from cotexp.report import survival
+from cotexp.report import rounds, survival
 from cotexp.report.style import picture
 
 CHAINS = {
@@ -76,3 +77,17 @@ def test_several_sets_have_tables_and_lines_of_their_own(measured: Path, tmp_pat
     (drawing,) = survival.drawings(found)
     assert picture(drawing) == picture(drawing)
     assert picture(*survival.drawings({"": found["macc"]})).png.startswith(b"\x89PNG")
+
+
+def test_stop_rules_that_share_rounds_have_the_rounds_once_and_each_its_kept_texts(tmp_path: Path) -> None:
+    """The second rule keeps round 1 of chain a, and its run is the shorter one."""
+    folders = [write_run(tmp_path / name, name, chains=chains) for name, chains in (("long", CHAINS), ("short", CHAINS | {"a": CHAINS["a"][:2]}))]
+    sets = [found for folder in folders if (found := rounds.read(folder, folder.name)) is not None]
+    shared = [dataclasses.replace(each, source=("rounds",)) for each in sets]
+    for order in (shared, shared[::-1]):
+        (found,) = survival.of_sets(order).values()
+        assert [each.label for each in found[:3]] == ["1", "2", "3"]
+        kept = {each.label: each.shares for each in found[3:]}
+        assert kept == {f"kept text: {folder.name}": survival.read(folder)[-1].shares for folder in folders}
+    (alone,) = survival.of_sets(shared[:1]).values()
+    assert alone[-1].label == "kept text"

@@ -52,6 +52,17 @@ def test_a_question_that_one_seed_wins_and_another_loses_counts_for_nobody(tmp_p
     assert [bar.get_width() for bar in counts.patches] == [2, 0]
 
 
+def test_the_figure_names_the_baseline_of_each_budget_of_training(tmp_path: Path) -> None:
+    for budget in (1000, 2000):
+        trainer = {"name": "single", "max_tokens": budget}
+        write_run(tmp_path, f"a{budget}", "1010", trainer=trainer)
+        write_run(tmp_path, f"b{budget}", "0110", selection=MORSD, trainer=trainer)
+    arms, _ = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
+    by_budget = [[arm for arm in arms if f"max_tokens={budget}" in arm.label] for budget in (1000, 2000)]
+    found = measure_arms([ComparedArms(own, next(arm for arm in own if "random" in arm.label)) for own in by_budget])
+    assert "(that with the same budget of training)" in won_lost.drawings(found)[0].description
+
+
 def test_without_a_comparison_there_is_no_figure(tmp_path: Path) -> None:
     write_run(tmp_path, "a", "10")
     assert won_lost.drawings(rows_of_one(tmp_path)) == []
