@@ -77,7 +77,7 @@ def of_sets(sets: Sequence[CompressedSet]) -> dict[str, list[Survival]]:
 
 def _with_kept_texts(shown: CompressedSet, sets: Sequence[CompressedSet]) -> list[Survival]:
     sharing = list({each.content: each for each in [*sets, shown] if each.source == shown.source}.values())
-    read_of = {each.folder: unless_broken(each.folder, read, list) for each in sharing}
+    read_of: dict[Path, list[Survival]] = {each.folder: unless_broken(each.folder, read, list) for each in sharing}
     found = [each for each in read_of[shown.folder] if not each.is_kept]
     for of_set in sharing:
         ending = f": {of_set.label}" if len(sharing) > 1 else ""
