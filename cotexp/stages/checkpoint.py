@@ -53,8 +53,15 @@ def spec(context: Context) -> Spec:
         "train": hash_of(each.id for each in context.questions.train),
         "validation": hash_of(each.id for each in context.questions.validation),
         "seed": settings.seed,
+        **_rewrites(context),
     }
     return Spec(NAME, {"version": VERSION, **own})
+
+
+def _rewrites(context: Context) -> dict[str, str]:
+    """What stands for the questions' own pairs that teach a compressor, if they are trained on; ids of questions do not say which these are."""
+    pairs = [each.rewrites for each in context.training_questions if each.rewrites] if context.settings.mixture.rewrite_ratio else []
+    return {"rewrites": hash_of("\n".join(pair) for of_question in pairs for pair in of_question)} if pairs else {}
 
 
 def frozen_of(trainer: Trainer) -> dict[str, str]:
