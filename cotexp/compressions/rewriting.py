@@ -11,6 +11,7 @@ from cotexp.methods.rounds import ONE_ROUND, Stop, StopRule, at_limit, keep, sto
 from cotexp.records import Compressed, Question, Rationale, Round
 from cotexp.settings.base import IF_SET, bad_placeholders, setting
 from cotexp.settings.models import ScratchModel
+from cotexp.tasks.answers import split_solution
 
 DEFAULT_REWRITE_PROMPT = (
     "Simplify the solution below by one small step: drop a little redundant wording, keep every calculation in order, and add no "
@@ -85,8 +86,8 @@ class Rewriting(Compression):
         return self.prompt.format(question=before.question, rationale=before.text, answer=before.answer, budget=budget)
 
     def chain_in(self, written: str, question: Question) -> str:
-        """The chain of thought in what the compressor wrote."""
-        return written
+        """The chain of thought in what the compressor wrote, without a sentence that states the answer: the chain's own is put after it."""
+        return split_solution(written, question.answer_type, question.options)[0].strip()
 
     def decide(self, chain: Rationale, rounds: Sequence[Round], *, deterministic: bool) -> Stop | None:
         """Where the rounds so far end, and which one is kept; None while another round is needed."""

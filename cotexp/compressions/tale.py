@@ -15,10 +15,9 @@ from cotexp.compressions.base import StoredSettings
 from cotexp.compressions.budget import TALE_PROMPT
 from cotexp.compressions.rewriting import Rewriting, ToRewrite
 from cotexp.methods.rounds import Stop
-from cotexp.records import Question, Rationale, Round
+from cotexp.records import Rationale, Round
 from cotexp.settings.base import bad_placeholders, setting
 from cotexp.settings.models import ScratchModel
-from cotexp.tasks.answers import split_solution
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,10 +61,6 @@ class Tale(Rewriting):
     def rewrite_prompt(self, before: ToRewrite) -> str:
         words = self.prompt.format(budget=self.budget(before.number, before.num_tokens_original))
         return f"{before.asked}\n{words}"
-
-    def chain_in(self, written: str, question: Question) -> str:
-        """The chain without the sentence that states the answer."""
-        return split_solution(written, question.answer_type, question.options)[0].strip()
 
     def decide(self, chain: Rationale, rounds: Sequence[Round], *, deterministic: bool) -> Stop | None:
         """The search ends with an answer that cannot be used, is not the chain's own right one, or has no shorter chain; or with a budget of 0."""

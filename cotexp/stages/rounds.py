@@ -24,7 +24,7 @@ from cotexp.store.stored_files import Row
 from cotexp.tasks.grading import is_kept
 
 NAME = "rounds"
-VERSION = 2
+VERSION = 3
 READS = ("rationales", "rewrites")
 BOUNDED = True
 
@@ -84,10 +84,15 @@ def add(context: Context, made: TrainingSet) -> None:
         made.rounds |= _of_task(context, task, [each for each in made.chains if questions[each.question_id].task == task], questions)
 
 
+def is_thinking(chain: Rationale) -> bool:
+    """Whether the chain is the thinking of a rationale, after which its whole solution follows."""
+    return chain.id.endswith(f"/{reasoning.THINKING}")
+
+
 def check_thinking(context: Context, chains: Sequence[Rationale]) -> None:
     """Raises: RunFailed if chains are thinking, and the rounds are new answers: each would take the place of the thinking and of what follows it."""
     rule = context.settings.compression
-    num_thinking = sum(each.id.endswith(f"/{reasoning.THINKING}") for each in chains)
+    num_thinking = sum(map(is_thinking, chains))
     if rule.answers_anew and num_thinking:
         raise RunFailed(
             f"compression={rule.name} answers questions anew, and cannot replace thinking: {num_thinking} of the {len(chains)} chains are "
@@ -194,7 +199,7 @@ def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds:
         def read(name: str, output: Row) -> Row:
             rationale, written = rationales[parent(name)], reasoning.without_thinking(output["text"])
             question = questions[rationale.question_id]
-            text = context.settings.compression.chain_in(written, question)
+            text = written if is_thinking(rationale) else context.settings.compression.chain_in(written, question)
             one = Round(
                 id=name,
                 rationale_id=rationale.id,

@@ -129,12 +129,24 @@ def _formulas(gold: str, answer: str | None) -> Comparison:
 
 
 def is_kept(answer: str | None, chain: str, question: Question) -> bool:
-    """Whether a rewrite still leads to `answer`: it contains the formula or all its parts, or its last number, letter or yes/no is `answer`."""
+    """Whether a rewrite still leads to `answer`: it states it; or it states no answer, and contains the formula or all its parts, or its last number,
+    letter or yes/no is `answer`.
+    """
     if answer is None:
         return False
+    bare = _UNIT_AFTER.sub("", answer) if question.answer_type == "latex" else answer
+    stated = extract(chain, question.answer_type, question.options).text
+    if stated is not None:
+        return any(answers_equal(stated, each, question.answer_type) for each in (answer, bare))
     if question.answer_type == "latex":
         written = normalised(chain)
-        bare = _UNIT_AFTER.sub("", answer)
-        return any(normalised(part) in written for part in (answer, bare)) or all(normalised(part) in written for part in parts_of(answer))
+        return any(_holds(written, part) for part in (answer, bare)) or all(_holds(written, part) for part in parts_of(answer))
     last = last_mention(chain, question.answer_type, question.options)
     return last is not None and (number_of(last) == number_of(answer) if question.answer_type in NUMBERS else last == answer)
+
+
+def _holds(written: str, part: str) -> bool:
+    """Whether the normalised text has this formula, and not as some digits of a longer number."""
+    wanted = normalised(part)
+    before, after = (r"(?<![\d.])" if wanted[:1].isdigit() else ""), (r"(?!\.?\d)" if wanted[-1:].isdigit() else "")
+    return re.search(before + re.escape(wanted) + after, written) is not None

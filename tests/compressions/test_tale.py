@@ -10,7 +10,7 @@ from kept import keep
 from sample_records import rationale, rewrite
 
 from cotexp.compressions.macc import Macc
-from cotexp.compressions.rewriting import ToRewrite
+from cotexp.compressions.rewriting import Rewriting, ToRewrite
 from cotexp.compressions.tale import Tale
 from cotexp.config.command_line import check_command_line
 from cotexp.records import Question, Round
@@ -85,9 +85,10 @@ def test_nothing_is_searched_for_a_chain_whose_answer_is_wrong_or_that_has_one_t
         ("", ""),
     ],
 )
-def test_the_chain_of_an_answer_is_what_comes_before_its_closing_sentence(written: str, chain: str) -> None:
+def test_the_chain_of_an_answer_or_rewrite_is_what_comes_before_its_closing_sentence(written: str, chain: str) -> None:
     question = Question(id="q", text="How many?", answer="7", task="sums")
     assert Tale(max_rounds=1).chain_in(written, question) == chain
+    assert Rewriting().chain_in(written, question) == chain
 
 
 def test_thinking_is_not_replaced_by_the_answer_after_a_new_one() -> None:

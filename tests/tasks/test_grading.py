@@ -387,10 +387,22 @@ def question(answer_type: AnswerType, answer: str) -> Question:
         ("5, -3", "so k = 5 then", "latex", False),
         ("12\\text{ cents}", "so it costs $12$ pennies", "latex", True),
         ("12\\text{ cents}", "so it costs $13$ cents", "latex", False),
+        ("7", "It is 7 + 10. The answer is \\boxed{17}.", "latex", False),
+        ("17", "It is 7 + 10. The answer is \\boxed{17}.", "latex", True),
+        ("\\frac{3}{4}", "The answer is \\boxed{\\frac{3}{2}}, not \\frac{3}{4}.", "latex", False),
+        ("\\frac{1}{2}", "The answer is \\boxed{0.5}.", "latex", True),
+        ("5, -3", "The answer is \\boxed{-3, 5}.", "latex", True),
+        ("1", "the value is 12", "latex", False),
+        ("1", "the value is 3.1", "latex", False),
+        ("1", "the value is 1.", "latex", True),
+        ("18", "The answer is \\boxed{18}, for the 9 eggs.", "decimal", True),
+        ("18", "The answer is \\boxed{20}, not 18.", "decimal", False),
         (None, "18", "decimal", False),
     ],
 )
-def test_a_chain_keeps_its_answer_as_the_last_thing_it_says(answer: str | None, chain: str, answer_type: AnswerType, kept: bool) -> None:
+def test_a_chain_keeps_its_answer_as_it_states_it_or_says_it_last(
+    answer: str | None, chain: str, answer_type: AnswerType, kept: bool
+) -> None:
     assert is_kept(answer, chain, question(answer_type, answer or "18")) == kept
 
 
