@@ -400,9 +400,7 @@ def question(answer_type: AnswerType, answer: str) -> Question:
         (None, "18", "decimal", False),
     ],
 )
-def test_a_chain_keeps_its_answer_as_it_states_it_or_says_it_last(
-    answer: str | None, chain: str, answer_type: AnswerType, kept: bool
-) -> None:
+def test_a_chain_keeps_its_answer_as_it_states_it_or_says_it_last(answer: str | None, chain: str, answer_type: AnswerType, kept: bool) -> None:
     assert is_kept(answer, chain, question(answer_type, answer or "18")) == kept
 
 
