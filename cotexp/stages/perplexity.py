@@ -42,7 +42,7 @@ def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
     """Nothing without a compressed chain."""
     compressed = made.compressed
     num_dropped = len(made.chosen) - len(compressed)
-    return compression_metrics(context, made.chains, made.kept, made.likelihoods, num_dropped=num_dropped) if compressed else {}
+    return compression_metrics(context, made.chains, made.kept, made.likelihoods, made.rounds, num_dropped=num_dropped) if compressed else {}
 
 
 def make(context: Context, chains: Sequence[Rationale], rounds: Mapping[str, Sequence[Round]], kept: Sequence[Compressed]) -> dict[str, Measured]:
@@ -64,11 +64,22 @@ def make(context: Context, chains: Sequence[Rationale], rounds: Mapping[str, Seq
 
 
 def compression_metrics(
-    context: Context, chains: Sequence[Rationale], kept: Sequence[Compressed], likelihoods: Mapping[str, Measured], *, num_dropped: int
+    context: Context,
+    chains: Sequence[Rationale],
+    kept: Sequence[Compressed],
+    likelihoods: Mapping[str, Measured],
+    rounds: Mapping[str, Sequence[Round]],
+    *,
+    num_dropped: int,
 ) -> dict[str, float]:
     """Everything that `metrics.json` says of the compressed chains."""
     of_chain, questions = {each.id: each for each in chains}, {each.id: each for each in context.training_questions}
-    survived = [is_kept(own.answer, each.text, questions[own.question_id]) for each in kept for own in (of_chain[each.rationale_id],)]
+    survived = []
+    for each in kept:
+        own, run = of_chain[each.rationale_id], rounds.get(each.rationale_id, ())
+        # A round knows what the compressor wrote, with a sentence that states the answer.
+        of_round = run[each.kept_round - 1].answer_kept if run and each.kept_round else None
+        survived.append(is_kept(own.answer, each.text, questions[own.question_id]) if of_round is None else of_round)
     found = statistics.compression_metrics(kept, num_dropped) | {"answer_kept_ratio": statistics.mean(survived)}
     if likelihoods:
         found |= statistics.perplexity_metrics([each.kept for each in likelihoods.values()], [each.rounds for each in likelihoods.values()])

@@ -35,7 +35,7 @@ def test_perplexities_of_the_embedded_model_equal_an_independent_formula(made: M
             assert (own.nll, own.num_tokens) == (pytest.approx(nll, rel=1e-4, abs=1e-4), count)
         assert found[each.id].kept == found[each.id].rounds[NUM_ROUNDS]
     expected = {number: math.exp(nll / count) for number, (nll, count) in slow.items()}
-    metrics = perplexity.compression_metrics(made.context, made.chains, made.kept, found, num_dropped=0)
+    metrics = perplexity.compression_metrics(made.context, made.chains, made.kept, found, made.rounds, num_dropped=0)
     assert metrics["compression/original_perplexity"] == pytest.approx(expected[0], rel=1e-4)
     assert metrics["compression/perplexity_round_1"] == pytest.approx(expected[1], rel=1e-4)
     assert metrics["compression/perplexity_round_2"] == metrics["compression/perplexity"] == pytest.approx(expected[2], rel=1e-4)
@@ -74,7 +74,7 @@ def test_what_cannot_be_read_is_left_out_and_counted(made: Made) -> None:
     found = made.measure()
     assert found[empty.id].rounds[1] is None
     assert found[endless.id].kept.nll is None
-    metrics = perplexity.compression_metrics(made.context, made.chains, made.kept, found, num_dropped=0)
+    metrics = perplexity.compression_metrics(made.context, made.chains, made.kept, found, made.rounds, num_dropped=0)
     assert metrics["compression/num_beyond_context"] == 1
     lines = perplexity.lines(made.chains, made.rounds, made.kept, found, {})
     assert [line["round_nll"][1] is None for line in lines[:2]] == [True, False]
@@ -96,7 +96,12 @@ def test_the_answer_part_of_a_thinking_model_is_read_behind_its_thinking(made: M
 
 
 def test_the_share_of_answers_that_survive_is_over_all_kept_chains(made: Made) -> None:
-    made.kept[0] = dataclasses.replace(made.kept[0], text="Nothing is left of it.")
-    metrics = perplexity.compression_metrics(made.context, made.chains, made.kept, {}, num_dropped=0)
+    """By what the compressor wrote, also where the stored text has lost the sentence that states the answer."""
+    first, second = made.kept[:2]
+    made.kept[1] = dataclasses.replace(second, text="Nothing is left of it.")
+    run = list(made.rounds[first.rationale_id])
+    run[first.kept_round - 1] = dataclasses.replace(run[first.kept_round - 1], answer_kept=False)
+    made.rounds[first.rationale_id] = run
+    metrics = perplexity.compression_metrics(made.context, made.chains, made.kept, {}, made.rounds, num_dropped=0)
     assert metrics["compression/answer_kept_ratio"] == pytest.approx(7 / 8)
     assert "compression/perplexity" not in metrics
