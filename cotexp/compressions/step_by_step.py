@@ -27,7 +27,7 @@ class StepByStep(Labelling):
     long_instruction: str = setting("Explain the answer.", "Asks for a rationale on a new line after the task's prompt.")
 
     def complete(self, settings: Any) -> None:
-        if settings.mixture.full_loss_ratio is None:
+        if settings.mixture.full_loss_ratio is None and settings.mixture.full_ratio not in (0, 1):
             settings.mixture.full_loss_ratio = 0.5
 
     def contradictions(self) -> Iterator[str]:
@@ -36,6 +36,11 @@ class StepByStep(Labelling):
             yield f"long_instruction must not be blank; got {self.long_instruction!r}"
         if self.instruction.strip() == self.long_instruction.strip():
             yield f"long_instruction must differ from instruction, or nothing tells the two tasks apart; got {self.long_instruction!r}"
+
+    def run_contradictions(self, settings: Any) -> Iterator[str]:
+        yield from Labelling.run_contradictions(self, settings)
+        if settings.mixture.full_ratio == 0 and settings.mixture.full_loss_ratio is None:
+            yield "mixture.full_ratio must be above 0 with compression=step_by_step, which learns two tasks; got 0; answer_only learns answers alone"
 
     @classmethod
     def disclosures(cls, settings: StoredSettings) -> Iterator[str]:

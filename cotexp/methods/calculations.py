@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import ast
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 _DIGITS = r"\d+(?:,\d{3})*(?:\.\d+)?"
 # Quantifiers are possessive and bounded: a text without an end of its calculation would otherwise be tried in exponentially many ways.
 _NUMBER = rf"(?>\({{0,3}}+[-−]?+\s*+\\?+[$£€]?+\s*+{_DIGITS}(?:\s*+\\?%)?+)"
-_TERM = rf"{_NUMBER}[\s)]*+(?:(?!x\b)[A-Za-z]++\s*+){{0,2}}+"
-"""A number, and up to two words after it, as in 3 red apples."""
-_SIGN = r"(?>[-+*/×÷−·]|\\times\b|\\cdot\b|\\div\b|(?<![A-Za-z])x\b)"
+_TERM = rf"{_NUMBER}[ \t)]*+(?:(?!x\b)[A-Za-z]++[ \t)]*+){{0,2}}+"
+"""A number, and up to two words after it, as in 3 red apples. It ends with its line: a sign that begins the next line is the mark of a list."""
+_SIGN = r"(?>[-+*/×÷−·]|\\times\b|\\cdot\b|\\div\b|(?<![A-Za-z])x\b|(?<=[\d)])(?=\())"
+"""The last is the sign that 2(3 + 4) leaves out."""
 MOST_SIGNS = 20
 """Signs in one calculation."""
-_CALCULATION = re.compile(rf"(?<![\d.,])({_TERM}(?:{_SIGN}\s*+{_TERM}){{1,{MOST_SIGNS}}}+)=\s*+({_NUMBER})", re.ASCII)
-_ANNOTATION = re.compile(r"<<[^<>\n]*>>")
-"""The calculator's annotations of GSM8K, which repeat the calculation before them."""
-_SIGNS = {"×": "*", "\\times": "*", "\\cdot": "*", "·": "*", "x": "*", "÷": "/", "\\div": "/", "−": "-"}
+_MORE_TERMS = rf"(?:{_SIGN}\s*+{_TERM})"
+_CHAIN = re.compile(
+    rf"(?<![\d.,^_])(?<![+*/×÷·])(?<![+*/×÷·] ){_TERM}{_MORE_TERMS}{{1,{MOST_SIGNS}}}+(?:\s*+=\s*+{_TERM}{_MORE_TERMS}{{0,{MOST_SIGNS}}}+){{1,{MOST_SIGNS}}}+", re.ASCII
+)
+_UNREAD = re.compile(r"<<[^<>\n]*>>|(?:\\\\\s*)?&\s*(?==)")
+"""The calculator's annotations of GSM8K, which repeat the calculation before them, and the marks of aligned equations in LaTeX."""
+_SIGNS = {"×": "*", "\\times": "*", "\\cdot": "*", "·": "*", "x": "*", "": "*", "÷": "/", "\\div": "/", "−": "-"}
+_OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
 
 
 class Calculation(NamedTuple):
@@ -30,17 +44,22 @@ class Calculation(NamedTuple):
 
 
 def calculations(text: str) -> list[Calculation]:
-    """Every calculation "number sign number ... = number" of a text without repetitions, in order; words between numbers and signs do not count."""
+    """Every calculation "number sign number ... = number" of a text without repetitions, in order; words between numbers and signs do not count.
+
+    In a chain of equations each is one: 3 + 4 = 7 * 2 = 14 goes on with its result, 8 * (2 + 7) = 8 * 9 = 72 writes it in another way.
+    """
     found = []
-    for match in _CALCULATION.finditer(_ANNOTATION.sub("", text)):
-        signs = tuple(sorted(_SIGNS.get(sign, sign) for sign in re.findall(_SIGN, _without_first_sign(match[1]))))
-        found.append(Calculation(tuple(sorted(_values(match[1]))), signs, _values(match[2])[0]))
+    for match in _CHAIN.finditer(_UNREAD.sub("", text)):
+        sides = match[0].split("=")
+        for side, result in zip(sides, _results(sides), strict=False):
+            if signs := _signs(side):
+                found.append(Calculation(tuple(sorted(_values(side))), tuple(sorted(signs)), result))
     return list(dict.fromkeys(found))
 
 
 def numbers(text: str) -> set[Fraction]:
     """The distinct numbers of a text, whatever their form."""
-    return set(_values(_ANNOTATION.sub("", text)))
+    return set(_values(_UNREAD.sub("", text)))
 
 
 def num_steps(solution: str) -> int:
@@ -56,9 +75,47 @@ def share_kept(before: Sequence[object] | set[Fraction], after: Sequence[object]
 
 
 def _values(text: str) -> list[Fraction]:
-    return [Fraction(digits.replace(",", "")) for digits in re.findall(_DIGITS, text, re.ASCII)]
+    # By way of Decimal, which reads a number of any length.
+    return [Fraction(Decimal(digits.replace(",", ""))) for digits in re.findall(_DIGITS, text, re.ASCII)]
 
 
-def _without_first_sign(text: str) -> str:
-    """The left side of a calculation without the sign of its first number."""
-    return re.sub(r"^[\s(]*[-−]", "", text)
+def _signs(side: str) -> list[str]:
+    """The signs between the numbers of one side of an equation, not that of its first number."""
+    return [_SIGNS.get(sign, sign) for sign in re.findall(_SIGN, re.sub(r"^[\s(]*[-−]", "", side), re.ASCII)]
+
+
+def _results(sides: Sequence[str]) -> list[Fraction]:
+    """What each side of a chain of equations but the last comes to, as the text states it.
+
+    That is the first number of the next side if the chain goes on with it. Where the next side is the same in another way, which shows in its value,
+    it is what that side comes to.
+    """
+    results: list[Fraction] = []
+    for side, following in reversed(list(pairwise(sides))):
+        first = _values(following)[0]
+        value, other = _value(side), _value(following) if _signs(following) else None
+        is_other_form = value is not None and other is not None and abs(value - other) < abs(abs(value) - first)
+        results.insert(0, (results[0] if results else abs(other)) if is_other_form else first)
+    return results
+
+
+def _value(side: str) -> Fraction | None:
+    """The value of one side of an equation; None if it cannot be computed, as with a bracket that is missing."""
+    tokens = [each[0] for each in re.finditer(rf"{_DIGITS}|{_SIGN}|%|[()]", side, re.ASCII)]
+    written = "".join("/100" if each == "%" else _SIGNS.get(each, each.replace(",", "")) for each in tokens)
+    unclosed = written.count("(") - written.count(")")
+    try:
+        return _computed(ast.parse(written[max(0, unclosed) : min(0, unclosed) or None], mode="eval").body)
+    except (SyntaxError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _computed(tree: ast.AST) -> Fraction:
+    match tree:
+        case ast.Constant():
+            return Fraction(str(tree.value))
+        case ast.BinOp():
+            return _OPERATIONS[type(tree.op)](_computed(tree.left), _computed(tree.right))
+        case ast.UnaryOp():
+            return -_computed(tree.operand)
+    raise ValueError

@@ -262,10 +262,10 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else 0.0
 
 
-def selection_metrics(outcomes: Sequence[Selected], chosen: Sequence[Rationale]) -> dict[str, float]:
+def selection_metrics(outcomes: Sequence[Selected], chosen: Sequence[Rationale], *, k: int | None = None) -> dict[str, float]:
     """Numbers of training rationales that every filter kept and dropped, and of questions that have none left.
 
-    `chosen` may also contain validation rationales.
+    `chosen` may also contain validation rationales. With `k`, questions are counted that have some left, but fewer than `k`, before budgets.
     """
     words = dict.fromkeys(word for each in outcomes for word in each.counts)
     counts = {word: sum(each.counts[word] for each in outcomes) for word in words} | {"kept": sum(len(each.kept) for each in outcomes)}
@@ -277,4 +277,5 @@ def selection_metrics(outcomes: Sequence[Selected], chosen: Sequence[Rationale])
         "num_questions": len(outcomes),
         "num_questions_without": sum(not each.kept for each in outcomes),
         "num_tokens": sum(each.num_tokens for each in chosen if each.id in kept),
+        **({} if k is None else {"num_questions_below_k": sum(0 < list(each.counts.values())[-1] < k for each in outcomes)}),
     }

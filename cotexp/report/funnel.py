@@ -78,6 +78,11 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> Iterator[str]:
         f"{metrics['selection/num_kept']:,.0f} rationales are kept for training: {metrics['selection/num_tokens']:,.0f} tokens. "
         "Question by question: selection.jsonl."
     )
+    if below := metrics.get("selection/num_questions_below_k"):
+        yield (
+            f"{below:,.0f} questions have fewer than {settings['selection']['k']} rationales, in spite of equal questions: those that this "
+            "selection keeps first are similar to more of the others than those that chose the questions."
+        )
     if "selection/auc_rd_plain" in metrics:
         shares = ", ".join(f"{kind} RD {metrics[f'selection/auc_rd_{kind}']:.1%}" for kind in ("plain", "masked", "hidden"))
         yield f"Pairs of a correct and a wrong rationale in which the correct one has the lower difficulty: {shares} (half is chance)."

@@ -22,6 +22,8 @@ from cotexp.store.specs import Spec
 NAME = "checkpoint"
 VERSION = 3
 READS = ("selection", "model")
+PAIRS_VERSION = 2
+"""Raised when other rationales would be paired; the models of other compressions do not depend on it."""
 FOLDER = True
 TIMED_AS = "training"
 
@@ -46,6 +48,7 @@ def spec(context: Context) -> Spec:
         "selection": keyed(selection),
         "scores": [own.key for each in tasks if (own := scores.spec(context, each)) is not None],
         "compression": keyed(settings.compression),
+        **({"pairs": PAIRS_VERSION} if settings.compression.pairs_rationales else {}),
         "mixture": keyed(settings.mixture),
         "grades": grades.VERSION if reads_grades else None,
         "trainer": {**keyed(settings.trainer), **frozen_of(settings.trainer), "device": identity.device_type(settings.trainer.accelerator)},

@@ -24,7 +24,9 @@ def add(context: Context, made: TrainingSet) -> None:
 
 def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
     """What each filter kept, and how well difficulty tells correct from wrong."""
-    found = statistics.selection_metrics(made.outcomes, made.chosen) | statistics.difficulty_metrics(made.written, made.scores)
+    rule = context.settings.selection
+    promised = rule.k if rule.equal_questions else None
+    found = statistics.selection_metrics(made.outcomes, made.chosen, k=promised) | statistics.difficulty_metrics(made.written, made.scores)
     return {f"selection/{name}": value for name, value in found.items()}
 
 

@@ -22,6 +22,27 @@ from cotexp.methods.calculations import calculations, num_steps, numbers, share_
         ("(2 + 3) * 4 = 20", [((2, 3, 4), ("*", "+"), 20)]),
         ("2 + 9 = 11, again 9 + 2 = 11", [((2, 9), ("+",), 11)]),
         ("Now there are 3 toys, and x = 5.", []),
+        ("3 + 4 = 7 * 2 = 14", [((3, 4), ("+",), 7), ((2, 7), ("*",), 14)]),
+        ("8 * (2 + 7) = 8 * 9 = 72", [((2, 7, 8), ("*", "+"), 72), ((8, 9), ("*",), 72)]),
+        ("2 * (3 + 4) = 2 * 7 = 14 - 4 = 10", [((2, 3, 4), ("*", "+"), 14), ((2, 7), ("*",), 14), ((4, 14), ("-",), 10)]),
+        ("3 + 4 = 8 * 2 = 16", [((3, 4), ("+",), 8), ((2, 8), ("*",), 16)]),  # as the text states it, also where it is wrong
+        ("8 * (2 + 7) = 8 * 9.", [((2, 7, 8), ("*", "+"), 72)]),
+        ("3 + 4 = 7 * 2", [((3, 4), ("+",), 7)]),
+        ("1 - 11 = -10 + 8 = -2", [((1, 11), ("-",), 10), ((8, 10), ("+",), 2)]),
+        ("50% * 40 = 0.5 * 40 = 20", [((40, 50), ("*",), 20), ((Fraction(1, 2), 40), ("*",), 20)]),
+        ("10 / 3 = 3.33 * 3 = 9.99", [((3, 10), ("/",), Fraction("3.33")), ((3, Fraction("3.33")), ("*",), Fraction("9.99"))]),
+        ("1 / 0 = 4 * 2 = 8", [((0, 1), ("/",), 4), ((2, 4), ("*",), 8)]),
+        ("(so 5 + 2 = 7) and (2 * (5 + 2) = 14)", [((2, 5), ("+",), 7), ((2, 2, 5), ("*", "+"), 14)]),
+        ("2(3 + 4) = 14", [((2, 3, 4), ("*", "+"), 14)]),
+        ("3 apples (2 + 4 = 6)", [((2, 4), ("+",), 6)]),
+        ("3 red apples + 4 apples = 7 apples * 2 dollars = 14 dollars", [((3, 4), ("+",), 7), ((2, 7), ("*",), 14)]),
+        ("48/2 = <<48/2=24>>24 + 48 = <<24+48=72>>72", [((2, 48), ("/",), 24), ((24, 48), ("+",), 72)]),
+        (r"8 \cdot (2 + 7) &= 8 \cdot 9 \\ &= 72", [((2, 7, 8), ("*", "+"), 72), ((8, 9), ("*",), 72)]),
+        ("There are 5 boxes\n- 3 * 2 = 6\n- 6 + 4 = 10", [((2, 3), ("*",), 6), ((4, 6), ("+",), 10)]),
+        ("12 * 3\n= 36", [((3, 12), ("*",), 36)]),
+        ("2^3 + 1 = 9", []),
+        ("all * 3 + 1 = 9", []),
+        ("His profit is 20/100 = 1/5.", [((20, 100), ("/",), Fraction(1, 5))]),
         ("", []),
     ],
 )
@@ -31,12 +52,29 @@ def test_a_calculation_is_numbers_signs_and_a_result(text: str, expected: list[o
 
 def test_a_long_text_without_a_result_takes_no_long_search() -> None:
     """Without bounds on the search, each of these would be tried in exponentially many ways: the test would not end."""
-    for text in ("3 a b + " * 500, "1 + " * 2000, "(" * 3000 + "1", "1 " * 3000, "1" * 5000, "2 x " * 2000, "- " * 3000):
+    for text in (
+        "3 a b + " * 500,
+        "1 + " * 2000,
+        "(" * 3000 + "1",
+        "1 " * 3000,
+        "1" * 5000,
+        "2 x " * 2000,
+        "- " * 3000,
+        "1 + 1 " * 2000,
+        "1 1= " * 2000,
+        "2(" * 3000,
+    ):
         assert calculations(text) == []
 
 
 def test_numbers_are_values_and_not_spellings() -> None:
     assert numbers("1,000 and 1000.0 and 2.50 and 2.5 and three") == {1000, Fraction(5, 2)}
+
+
+def test_a_number_of_any_length_has_a_value() -> None:
+    """Python reads no more than 4,300 digits as an integer; a model that repeats itself writes more."""
+    assert numbers("1" * 5000 + " and 2") == {Fraction(10**5000 - 1, 9), Fraction(2)}
+    assert calculations("9" * 5000 + " - 1 = 3 * 2 = 6")[1:] == [((2, 3), ("*",), 6)]
 
 
 def test_the_steps_of_a_solution_are_its_calculations_or_else_its_lines() -> None:

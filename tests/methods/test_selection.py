@@ -249,6 +249,18 @@ def test_rationales_of_one_wording_count_for_equal_questions_from_another_simila
     assert select({"q": own[:1] * 2}, {}, near, seed=0)[0] == [], "the same text twice is one"
 
 
+def test_questions_with_fewer_rationales_than_equal_questions_promise_are_counted() -> None:
+    """The wrong rationale comes first and is similar to both correct ones, which differ from each other."""
+    words = [f"word{number}" for number in range(24)]
+    texts = (words, words[:16], words[8:])
+    own = [rationale("q", sample, text=" ".join(text), closing="The answer is 1.", correct=sample > 0) for sample, text in enumerate(texts)]
+    two = Selection(accuracy=True, diversity=0.5, order="random", k=2, equal_questions=True)
+    for arm, num_below in ((two, 0), (dataclasses.replace(two, accuracy=False), 1)):
+        kept, outcomes = select({"q": own}, {}, arm, seed=0)
+        assert selection_metrics(outcomes, kept, k=2)["num_questions_below_k"] == num_below
+        assert len(kept) == 2 - num_below
+
+
 def test_what_chooses_the_checkpoint_is_the_same_for_every_order_and_filter() -> None:
     groups, _ = pool(seed=2)
     arms = [Selection(k=2), Selection(accuracy=True, diversity=0.5, order="lowest_rd", k=2), Selection(order="random", k=2)]

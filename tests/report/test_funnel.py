@@ -50,6 +50,13 @@ def lines_of(metrics: dict[str, float], settings: dict[str, Any]) -> list[str]:
     return [line for each in tables for line in (*table_lines(each), *(f"- {note}" for note in each.notes))]
 
 
+def test_a_note_says_where_equal_questions_have_fewer_rationales() -> None:
+    settings = settings_with(equal_questions=True)
+    for below in (0, 3):
+        text = "\n".join(lines_of(metrics_with() | {"selection/num_questions_below_k": below}, settings))
+        assert ("3 questions have fewer than 2 rationales" in text) == bool(below)
+
+
 def test_the_table_has_a_row_per_filter_with_what_it_kept_and_dropped() -> None:
     text = lines_of(metrics_with(), settings_with())
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text if line.startswith("| ")]
