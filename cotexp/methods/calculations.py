@@ -21,9 +21,9 @@ _SIGN = r"(?>[-+*/×÷−·]|\\times\b|\\cdot\b|\\div\b|(?<![A-Za-z])x\b|(?<=[\d
 MOST_SIGNS = 20
 """Signs in one calculation."""
 _MORE_TERMS = rf"(?:{_SIGN}\s*+{_TERM})"
-_CHAIN = re.compile(
-    rf"(?<![\d.,^_])(?<![+*/×÷·])(?<![+*/×÷·] ){_TERM}{_MORE_TERMS}{{1,{MOST_SIGNS}}}+(?:\s*+=\s*+{_TERM}{_MORE_TERMS}{{0,{MOST_SIGNS}}}+){{1,{MOST_SIGNS}}}+", re.ASCII
-)
+_LEFT = rf"{_TERM}{_MORE_TERMS}{{1,{MOST_SIGNS}}}+"
+_RIGHT = rf"\s*+=\s*+{_TERM}{_MORE_TERMS}{{0,{MOST_SIGNS}}}+"
+_CHAIN = re.compile(rf"(?<![\d.,^_])(?<![+*/×÷·])(?<![+*/×÷·] ){_LEFT}(?:{_RIGHT}){{1,{MOST_SIGNS}}}+", re.ASCII)
 _UNREAD = re.compile(r"<<[^<>\n]*>>|(?:\\\\\s*)?&\s*(?==)")
 """The calculator's annotations of GSM8K, which repeat the calculation before them, and the marks of aligned equations in LaTeX."""
 _SIGNS = {"×": "*", "\\times": "*", "\\cdot": "*", "·": "*", "x": "*", "": "*", "÷": "/", "\\div": "/", "−": "-"}

@@ -59,7 +59,7 @@ def spec(context: Context, task: str) -> Spec | None:
         "rationales": rationales.spec(context, task).key,
         "tokenizer": context.base.sha256,
         **settings.compression.decides_rounds,
-        **({"asked": context.prompts[task].identity} if settings.compression.answers_anew else {}),
+        **({"asked": context.prompts[task].identity, "judged": "stated answers"} if settings.compression.answers_anew else {}),
         **compressor,
     }
     return Spec(NAME, {"version": VERSION, **own})
@@ -186,7 +186,7 @@ def _rewriting(context: Context, question: Question, rationale: Rationale, befor
 
 
 def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds: Rounds, number: int) -> Compute:
-    questions = {each.id: each for each in context.training_questions}
+    questions, rule = {each.id: each for each in context.training_questions}, context.settings.compression
     rationales = {each.id: each for each in active}
 
     def compute(ids: list[str], emit: Emit) -> None:
@@ -199,7 +199,7 @@ def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds:
         def read(name: str, output: Row) -> Row:
             rationale, written = rationales[parent(name)], reasoning.without_thinking(output["text"])
             question = questions[rationale.question_id]
-            text = written if is_thinking(rationale) else context.settings.compression.chain_in(written, question)
+            text = written if is_thinking(rationale) else rule.chain_in(written, question)
             one = Round(
                 id=name,
                 rationale_id=rationale.id,
@@ -211,7 +211,7 @@ def _one_round(context: Context, task: str, active: Sequence[Rationale], rounds:
                 previous_text_hash=hash_of([previous[name]]),
                 finish_reason=output["finish_reason"],
                 outcome=outcome_of(text, output["finish_reason"]),
-                answer_kept=is_kept(rationale.answer, written, question),
+                answer_kept=is_kept(rationale.answer, written, question, must_state=rule.answers_anew),
                 seconds=output["seconds"],
             )
             return asdict(one) | ({"usage": output["usage"]} if output["usage"] else {})

@@ -128,16 +128,16 @@ def _formulas(gold: str, answer: str | None) -> Comparison:
     return Comparison(gold, answer, whole_text=False)
 
 
-def is_kept(answer: str | None, chain: str, question: Question) -> bool:
+def is_kept(answer: str | None, chain: str, question: Question, *, must_state: bool = False) -> bool:
     """Whether a rewrite still leads to `answer`: it states it; or it states no answer, and contains the formula or all its parts, or its last number,
-    letter or yes/no is `answer`.
+    letter or yes/no is `answer`. With `must_state`, as for an answer of its own, it has to state it.
     """
     if answer is None:
         return False
     bare = _UNIT_AFTER.sub("", answer) if question.answer_type == "latex" else answer
     stated = extract(chain, question.answer_type, question.options).text
-    if stated is not None:
-        return any(answers_equal(stated, each, question.answer_type) for each in (answer, bare))
+    if stated is not None or must_state:
+        return stated is not None and any(answers_equal(stated, each, question.answer_type) for each in (answer, bare))
     if question.answer_type == "latex":
         written = normalised(chain)
         return any(_holds(written, part) for part in (answer, bare)) or all(_holds(written, part) for part in parts_of(answer))

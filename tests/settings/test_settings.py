@@ -393,7 +393,6 @@ def test_settings_beside_a_contradiction_are_taken() -> None:
         (["compression=answer_only", "mixture.full_loss_ratio=0.5"], "mixture.full_loss_ratio needs training examples of both forms"),
         (["compression=none", "mixture.full_loss_ratio=0.5"], "mixture.full_loss_ratio needs training examples of both forms"),
         (["compression=step_by_step", "mixture.full_ratio=0"], "mixture.full_ratio must be above 0 with compression=step_by_step"),
-        (["compression=step_by_step", "mixture.full_ratio=1"], "mixture.full_ratio must be below 1 with compression=step_by_step"),
         (["mixture.full_ratio=0", "mixture.full_loss_ratio=0.5"], "mixture.full_loss_ratio needs training examples of both forms"),
         (["compression=answer_only", "scoring.connector=So ", "scoring.answer=plain"], "scoring.connector and scoring.answer must make answers"),
         (["compression=step_by_step", "task=aqua", "scoring.connector=Not "], "scoring.connector and scoring.answer must make answers"),

@@ -404,6 +404,14 @@ def test_a_chain_keeps_its_answer_as_it_states_it_or_says_it_last(answer: str | 
     assert is_kept(answer, chain, question(answer_type, answer or "18")) == kept
 
 
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [("9 + 9 = 18\n\\boxed{18}", True), ("9 + 9 = 18\nThe answer is 18.", True), ("9 + 9 = 18", False), ("\\boxed{17} or 18", False)],
+)
+def test_an_answer_of_its_own_has_to_state_what_a_rewrite_may_leave_to_the_chain(written: str, kept: bool) -> None:
+    assert is_kept("18", written, question("decimal", "18"), must_state=True) == kept
+
+
 # --- real data -----------------------------------------------------------------------------------------------------------
 
 
