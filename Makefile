@@ -42,12 +42,13 @@ install: .venv/.installed
 quickstart: install
 	$(BIN)/python run.py
 
+# Two processes of one thread each: matrices of this size gain little from two threads.
 tiny: install
-	$(BIN)/python run.py experiment=tiny
+	$(BIN)/python run.py experiment=tiny trainer=ddp
 	$(BIN)/cotexp export tiny cotexp/models/shipped/tiny --dtype bfloat16
-	$(BIN)/python run.py experiment=tiny_compressor
+	$(BIN)/python run.py experiment=tiny_compressor trainer=ddp
 	$(BIN)/cotexp export tiny_compressor cotexp/models/shipped/tiny_compressor --dtype bfloat16
-	$(BIN)/python run.py experiment=tiny_student
+	$(BIN)/python run.py experiment=tiny_student trainer=ddp
 	$(BIN)/cotexp export tiny_student cotexp/models/shipped/tiny_student --dtype bfloat16
 
 lint: install
