@@ -16,8 +16,7 @@ from cotexp.compressions.prompt_only import PromptOnly
 from cotexp.settings.base import bad_placeholders, setting
 
 _BUDGET = re.compile(r"\[\[\s*(\d{1,9})\s*\]\]")
-_NUMBER = re.compile(r"(?<![\d.,])\d{1,9}(?![\d]|[.,]\d)")
-
+_NUMBER_ALONE = re.compile(r"\W*(?:[^\W\d]+\W+)?(\d{1,9})\W*(?:tokens?\b\W*)?", re.IGNORECASE)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
@@ -50,14 +49,20 @@ class TaleEp(PromptOnly):
         return PromptForm(f"{prompt}\n{self.instruction.format(budget=budget)}", False)
 
     def budget_in(self, text: str) -> int | None:
-        """The estimate in what was written: the last number in double brackets, or the last whole number; None if there is none above 0."""
+        """The estimate in what was written: the last number in double brackets, or a text that is one whole number, as "about 60 tokens" is; None if
+        there is none above 0.
+
+        A number elsewhere is none, as in the solution that a model writes which does not estimate.
+        """
         plain = _THOUSANDS.sub("", text)
-        found = _BUDGET.findall(plain) or _NUMBER.findall(plain)
+        alone = _NUMBER_ALONE.fullmatch(plain)
+        found = _BUDGET.findall(plain) or ([alone[1]] if alone else [])
         return int(found[-1]) or None if found else None
 
     @classmethod
     def disclosures(cls, settings: StoredSettings) -> Iterator[str]:
         yield (
-            "Our choice beside TALE-EP: the words that ask for the estimate; one estimate for each question; if it cannot be read, the question is "
-            "asked without a budget. Tokens and times are those of the answers; the estimates' tokens are counted apart (`num_estimate_tokens`)."
+            "Our choice beside TALE-EP: the words that ask for the estimate (its code has others); one estimate for each question; if it cannot be "
+            "read, the question is asked without a budget. Tokens and times are those of the answers; the estimates' tokens are counted apart "
+            "(`num_estimate_tokens`)."
         )

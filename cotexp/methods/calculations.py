@@ -94,8 +94,9 @@ def _results(sides: Sequence[str]) -> list[Fraction]:
     for side, following in reversed(list(pairwise(sides))):
         first = _values(following)[0]
         value, other = _value(side), _value(following) if _signs(following) else None
-        is_other_form = value is not None and other is not None and abs(value - other) < abs(abs(value) - first)
-        results.insert(0, (results[0] if results else abs(other)) if is_other_form else first)
+        if value is not None and other is not None and abs(value - other) < abs(abs(value) - first):
+            first = results[0] if results else abs(other)
+        results.insert(0, first)
     return results
 
 

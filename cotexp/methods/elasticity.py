@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 SIGNIFICANT = 0.05
 RESAMPLES = 10_000
+TAIL = 0.025
+DECIMALS = 9
+"""Means of a token count that agree to so many are equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +87,8 @@ class Turn(NamedTuple):
     """Where the mean length over `num_questions` questions is smallest.
 
     `budget` has the smallest mean, `tokens`; `rise` is how many tokens more the smallest budget has. `p_value` is that of such a rise if
-    the budget made no difference. `low` and `high` are the smallest and largest budget that had the smallest mean in at least 2.5 % of
-    bootstrap resamples of the questions.
+    the budget made no difference. In at most 2.5 % of bootstrap resamples of the questions the smallest mean is at a budget below `low`, and in
+    at most 2.5 % above `high`.
     """
 
     budget: int
@@ -143,40 +146,37 @@ def turn_of(curves: Sequence[QuestionCurve], *, seed: int = 0) -> Turn | None:
         return None
     budgets = list(curves[0].tokens)
     lengths_QB = np.array([each.means for each in curves])
-    means_B = lengths_QB.mean(axis=0)
+    means_B = lengths_QB.mean(axis=0).round(DECIMALS)
     shortest = int(means_B.argmin())
     generator = np.random.default_rng(seed)
     counts = np.zeros(len(budgets))
     for _ in range(RESAMPLES // 1000):
         weights = generator.multinomial(len(curves), np.full(len(curves), 1 / len(curves)), size=1000)
-        counts += np.bincount((weights @ lengths_QB).argmin(axis=1), minlength=len(budgets))
-    likely = [budget for budget, count in zip(budgets, counts, strict=True) if count >= 0.025 * counts.sum()]
+        resampled = (weights @ lengths_QB / len(curves)).round(DECIMALS)
+        counts += np.bincount(resampled.argmin(axis=1), minlength=len(budgets))
+    below = counts.cumsum() / counts.sum()
     return Turn(
         budget=budgets[shortest],
         tokens=float(means_B[shortest]),
         rise=float(means_B[0] - means_B[shortest]),
         p_value=_p_value(lengths_QB[:, :1] - lengths_QB[:, 1:], generator),
-        low=min(likely, default=budgets[shortest]),
-        high=max(likely, default=budgets[shortest]),
+        low=budgets[int((below <= TAIL).sum())],
+        high=budgets[int((below < 1 - TAIL).sum())],
         num_questions=len(curves),
     )
 
 
 def _p_value(rises: Array, generator: np.random.Generator) -> float:
     """The chance that the largest of B - 1 mean rises is as large as observed if no budget made a difference: signs of whole questions are
-    flipped. Each mean is taken in units of its root mean square, which no flip changes. Taking the largest allows for the choice of the budget.
+    flipped. The largest is that of the smallest mean, so the chance belongs to its budget; taking the largest allows for the choice of it.
     """
-    import numpy as np
-
-    scale = np.sqrt((rises**2).sum(axis=0))
-    units = rises[:, scale > 0] / scale[scale > 0]
-    observed = units.sum(axis=0).max(initial=0.0)
+    observed = rises.mean(axis=0).round(DECIMALS).max(initial=0.0)
     if observed <= 0:
         return 1.0
     as_large = 1
     for _ in range(RESAMPLES // 1000):
-        signs = generator.choice((-1.0, 1.0), size=(1000, len(units)))
-        as_large += int(((signs @ units).max(axis=1) >= observed - 1e-12).sum())
+        signs = generator.choice((-1.0, 1.0), size=(1000, len(rises)))
+        as_large += int(((signs @ rises / len(rises)).round(DECIMALS).max(axis=1) >= observed).sum())
     return as_large / (RESAMPLES + 1)
 
 

@@ -89,18 +89,23 @@ def make(names: Sequence[str], outputs: Path) -> tuple[Report, dict[str, bytes]]
 
 
 def _groups(runs: Sequence[Run], unread: Sequence[str]) -> tuple[list[Elasticity], list[str]]:
-    """Runs with equal settings but for the budget, and lines about the others after those about runs that were not read.
+    """Runs of the same weights with equal settings but for the budget, and lines about the others after those about runs that were not read.
 
     Raises: ConfigError if no two budgets can be compared.
     """
-    by_rest: dict[tuple[tuple[str, str], ...], dict[int, Run]] = {}
+    by_rest: dict[tuple[tuple[str, ...], ...], dict[int, Run]] = {}
+    earlier: list[str] = []
     others = [f"{run.name}/{run.key}" for run in runs if BUDGET not in run.identity]
     for run in sorted((run for run in runs if BUDGET in run.identity), key=lambda run: run.finished):
         rest = {path: value for path, value in run.identity.items() if path != BUDGET}
-        by_rest.setdefault(tuple(sorted(rest.items())), {})[int(run.settings["compression"]["budget"])] = run
+        group = by_rest.setdefault((run.base_keys, *sorted(rest.items())), {})
+        budget = int(run.settings["compression"]["budget"])
+        if budget in group:
+            earlier.append(f"{group[budget].name}/{group[budget].key}")
+        group[budget] = run
     several = [dict(sorted(group.items())) for group in by_rest.values() if len(group) > 1]
     alone = [f"{run.name}/{run.key}" for group in by_rest.values() if len(group) == 1 for run in group.values()]
-    unused = ((others, "no budget in its prompt"), (alone, "no other budget to compare"))
+    unused = ((others, "no budget in its prompt"), (alone, "no other budget to compare"), (earlier, "a later run has the same settings"))
     left_out = [*unread, *(f"{listed(names)}: {why}" for names, why in unused if names)]
     if not several:
         raise ConfigError(
@@ -110,7 +115,8 @@ def _groups(runs: Sequence[Run], unread: Sequence[str]) -> tuple[list[Elasticity
         )
     firsts = [next(iter(group.values())) for group in several]
     names = labels([replace(run, identity={path: value for path, value in run.identity.items() if path != BUDGET}) for run in firsts])
-    return [_elasticity(name, group) for name, group in zip(names, several, strict=True)], left_out
+    told_apart = [name if names.count(name) == 1 else f"{name}, weights of {run.name}/{run.key}" for name, run in zip(names, firsts, strict=True)]
+    return [_elasticity(name, group) for name, group in zip(told_apart, several, strict=True)], left_out
 
 
 def _elasticity(label: str, runs: dict[int, Run]) -> Elasticity:
@@ -161,7 +167,7 @@ def _row(label: str, answers: Sequence[Prediction], own: Elasticity, budget: int
     measured, whole = accuracy_metrics(answers), {each.question_id for each in own.whole}
     num_cut = int(measured["num_truncated"])
     lengths = [each.num_tokens for each in answers]
-    num_within = sum(length <= budget for length in lengths) if budget else 0
+    num_within = sum(each.num_tokens <= budget and each.finish_reason != "length" for each in answers) if budget else 0
     shown, cut_of_whole = (
         [each for each in answers if each.question_id in whole],
         any(each.finish_reason == "length" for each in answers if each.question_id in whole),

@@ -24,7 +24,7 @@ class Mixture(Section):
     )
     full_loss_ratio: float | None = setting(
         None,
-        "Share of the mean token loss of the full form in the loss of a step, the rest is that of the short form (Hsieh et al.: 0.5); by default "
+        "Share of the mean token loss of the full form in the loss of all steps, the rest is that of the short form (Hsieh et al.: 0.5); by default "
         "0.5 with compression=step_by_step, and otherwise every token counts alike.",
         above=0,
         high=1,

@@ -16,7 +16,7 @@ from cotexp.store.stored_files import Row
 from cotexp.tasks.prompts import shown_options
 
 NAME = "budgets"
-VERSION = 2
+VERSION = 3
 READS = ("dataset", "model")
 TIMED_AS = "evaluation"
 IS_ARTIFACT = False

@@ -24,6 +24,8 @@ VERSION = 3
 READS = ("selection", "model")
 PAIRS_VERSION = 2
 """Raised when other rationales would be paired; the models of other compressions do not depend on it."""
+SHARES_VERSION = 2
+"""Raised when `mixture.full_loss_ratio` would weigh losses otherwise; the models of mixtures without it do not depend on it."""
 FOLDER = True
 TIMED_AS = "training"
 
@@ -50,6 +52,7 @@ def spec(context: Context) -> Spec:
         "compression": keyed(settings.compression),
         **({"pairs": PAIRS_VERSION} if settings.compression.pairs_rationales else {}),
         "mixture": keyed(settings.mixture),
+        **({"shares": SHARES_VERSION} if settings.mixture.full_loss_ratio is not None else {}),
         "grades": grades.VERSION if reads_grades else None,
         "trainer": {**keyed(settings.trainer), **frozen_of(settings.trainer), "device": identity.device_type(settings.trainer.accelerator)},
         "prompts": [context.prompts[each].identity for each in tasks],

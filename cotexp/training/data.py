@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -32,14 +32,20 @@ def shares_of_loss(forms: Iterable[Form], full_loss_ratio: float) -> dict[Form, 
     return {form: share / sum(shares.values()) for form, share in shares.items()}
 
 
-def token_weights(examples: Sequence[EncodedExample], full_loss_ratio: float | None) -> dict[Form, float] | None:
-    """How much a token of each form counts in the loss of these examples of a step, 1 on average; None if every token counts alike."""
-    if full_loss_ratio is None:
-        return None
+def shares_of_steps(steps: Sequence[Sequence[Form]], full_loss_ratio: float) -> dict[Form, float]:
+    """What the mean token loss of each form counts in a step that holds it, so that it has its share of the loss over all of these steps.
+
+    A form that every step holds has its share in each; one that is in every second step alone, as in steps of one example, has twice its share there.
+    """
+    holding = Counter(form for step in steps for form in set(step))
+    return {form: share * len(steps) / holding[form] for form, share in shares_of_loss(holding, full_loss_ratio).items()}
+
+
+def token_weights(examples: Sequence[EncodedExample], shares: Mapping[Form, float]) -> dict[Form, float]:
+    """How much a token of each form counts in the loss of these examples of a step, if the mean token losses of the forms have these shares of it."""
     counts: Counter[Form] = Counter()
     for each in examples:
         counts[each.form] += sum(each.encoded.loss_mask)
-    shares = shares_of_loss(counts, full_loss_ratio)
     return {form: shares[form] * counts.total() / count for form, count in counts.items()}
 
 
@@ -142,7 +148,7 @@ class _MicroBatches(Dataset[Any]):
 
     def __init__(self, examples: Sequence[EncodedExample], plan: BatchPlan, device: int, first_step: int, pad_id: int, collate: Collate) -> None:
         self.examples, self.plan, self.device, self.first_step, self.pad_id, self.collate = examples, plan, device, first_step, pad_id, collate
-        self.full_loss_ratio: float | None = None
+        self.shares: dict[Form, float] | None = None
 
     def __len__(self) -> int:
         return (len(self.plan.global_batches) - self.first_step) * self.plan.num_micro_batches
@@ -152,8 +158,10 @@ class _MicroBatches(Dataset[Any]):
         together = [self.examples[i] for i in self.plan.global_batches[step]]
         own = [self.examples[i] for i in self.plan.micro_batches(step, self.device)[micro]]
         batch = self.collate(own, self.pad_id, sum(sum(each.encoded.loss_mask) for each in together))
-        weights = token_weights(together, self.full_loss_ratio)
-        return batch if weights is None else batch._replace(weight_B=torch.tensor([weights[each.form] for each in own]))
+        if self.shares is None:
+            return batch
+        weights = token_weights(together, self.shares)
+        return batch._replace(weight_B=torch.tensor([weights[each.form] for each in own]))
 
 
 class MixtureData(pl.LightningDataModule):
@@ -178,7 +186,8 @@ class MixtureData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
         batches = _MicroBatches(self.train, self.plan, self.trainer.global_rank, self.first_step, self.pad_id, self.collate)
-        batches.full_loss_ratio = self.full_loss_ratio
+        if self.full_loss_ratio is not None:
+            batches.shares = shares_of_steps([[self.train[i].form for i in step] for step in self.plan.global_batches], self.full_loss_ratio)
         return _loader(batches)
 
     def val_dataloader(self) -> DataLoader[Any]:

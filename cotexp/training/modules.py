@@ -77,7 +77,7 @@ class MultitaskModule(pl.LightningModule):
     """Fine-tunes on full, compressed and rewriting examples at once.
 
     The loss of a step is the mean token loss over the supervised tokens of the *global* batch, or with a `full_loss_ratio` the mean of the two
-    forms' mean token losses with this weight of the full form. The share of a micro-batch is multiplied by the
+    forms' mean token losses with this weight of the full form (`training.data.shares_of_steps`). The share of a micro-batch is multiplied by the
     number of devices and micro-batches, because Lightning, DDP and FSDP divide by it. `tasks` are the names for `EncodedExample.task`.
     """
 

@@ -70,7 +70,7 @@ def test_the_mean_turns_at_its_smallest_value() -> None:
 
 
 def test_the_p_value_is_the_share_of_all_flips_of_signs_with_as_large_a_rise() -> None:
-    """Against all 2^6 flips, one by one: for each budget the mean rise over its root mean square, the largest of them counts."""
+    """Against all 2^6 flips, one by one: the largest of the mean rises counts."""
     curves = [
         curve(*lengths) for lengths in ((30, 20, 28, 33), (28, 25, 30, 31), (40, 42, 35, 50), (33, 20, 29, 36), (31, 30, 25, 20), (50, 45, 52, 49))
     ]
@@ -78,7 +78,7 @@ def test_the_p_value_is_the_share_of_all_flips_of_signs_with_as_large_a_rise() -
 
     def largest(signs: tuple[int, ...]) -> float:
         flipped = rises * np.array(signs)[:, None]
-        return float((flipped.mean(axis=0) / np.sqrt((rises**2).mean(axis=0))).max())
+        return float(flipped.mean(axis=0).max())
 
     flips = list(itertools.product((1, -1), repeat=6))
     exact = sum(largest(signs) >= largest(flips[0]) - 1e-12 for signs in flips) / len(flips)
@@ -86,6 +86,38 @@ def test_the_p_value_is_the_share_of_all_flips_of_signs_with_as_large_a_rise() -
     assert found is not None
     assert found.p_value == pytest.approx(exact, abs=0.015)
     assert 0.02 < exact < 0.5
+
+
+def test_a_small_sure_rise_elsewhere_does_not_make_the_noisy_smallest_mean_a_turn() -> None:
+    """Budget 50 is one token shorter than 10 for every question; 200 is shorter in the mean alone, by chance."""
+    curves = [curve(100 + number, 99 + number, 97 + number + 40 * (-1) ** number) for number in range(20)]
+    found = turn_of(curves)
+    assert found is not None
+    assert (found.budget, found.rise) == (BUDGETS[2], pytest.approx(3.0))
+    assert found.p_value > 0.2
+    assert not found.is_real
+
+
+def test_equal_means_are_equal_whatever_their_rounding() -> None:
+    """The same lengths in another order: thirds whose sums differ in the last bit."""
+    lengths = (100, 101, 103, 107, 113, 131, 151)
+    for shift in range(7):
+        other = lengths[shift:] + lengths[:shift]
+        curves = [curve([one, one + 1, one + 3], [two, two + 1, two + 3]) for one, two in zip(lengths, other, strict=True)]
+        found = turn_of(curves)
+        assert found is not None
+        assert (found.budget, found.rise, found.p_value) == (BUDGETS[0], 0, 1)
+
+
+def test_the_range_of_budgets_holds_at_least_95_in_100_resamples() -> None:
+    """Many budgets without a difference: each has the smallest mean in about one resample of forty, and no one of them may be left out alone."""
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(60, 140, size=(30, 40))
+    curves = [QuestionCurve(question_id="q", task="sums", tokens=dict(enumerate(each.tolist())), cut=frozenset()) for each in lengths[:, :, None]]
+    found = turn_of(curves)
+    assert found is not None
+    smallest = [int(lengths[generator.integers(0, 30, size=30)].mean(axis=0).argmin()) for _ in range(4000)]
+    assert sum(found.low <= each <= found.high for each in smallest) / 4000 > 0.94
 
 
 @pytest.mark.parametrize("means", [(50, 50, 50, 50), (40, 50, 60, 70), (50, 50, 80, 90)])

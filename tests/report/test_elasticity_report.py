@@ -151,10 +151,30 @@ def test_a_broken_run_is_named_where_the_others_cannot_be_compared(tmp_path: Pat
 
 def test_the_newer_of_two_runs_under_one_budget_counts(tmp_path: Path) -> None:
     rising(tmp_path)
-    newer = write_budget_run(tmp_path, 50, {f"q{number}": [9] for number in range(10)}, key="again")
+    base = {f"q{number}": [120 + number] for number in range(10)}
+    newer = write_budget_run(tmp_path, 50, {f"q{number}": [9] for number in range(10)}, key="again", base=base)
     assert cells(made(tmp_path), "50")["tokens"] in ("9.0", "44.5")
     (newer / "metrics.json").touch()
-    assert cells(made(tmp_path), "50")["tokens"] == "9.0"
+    report = made(tmp_path)
+    assert cells(report, "50")["tokens"] == "9.0"
+    assert "exp/b50: a later run has the same settings" in report.left_out
+
+
+def test_answers_of_other_weights_are_no_part_of_the_curve(tmp_path: Path) -> None:
+    """The same settings, and weights that were changed in their folder between the runs: the answers without a budget are not the same either."""
+    base = {f"q{number}": [120 + number] for number in range(10)}
+    for weights, budgets in (("before", (10, 50)), ("after", (100, 200, 400))):
+        for budget in budgets:
+            write_budget_run(tmp_path, budget, {f"q{number}": [budget + number] for number in range(10)}, base=base, weights=weights)
+    tables = made(tmp_path).tables
+    assert [[row.label for row in table.rows] for table in tables] == [["none", "10", "50"], ["none", "100", "200", "400"]]
+    assert tables[0].title != tables[1].title
+
+
+def test_a_cut_answer_is_not_within_its_budget(tmp_path: Path) -> None:
+    for budget in (10, 2 * LIMIT):
+        write_budget_run(tmp_path, budget, {f"q{number}": [LIMIT if number < 4 else 50] for number in range(10)})
+    assert cells(made(tmp_path), f"{2 * LIMIT}")["within"] == "6 of 10"
 
 
 def test_the_file_of_questions_has_each_with_its_turn_and_its_lengths(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from cotexp.models.encoding import Encoded
 from cotexp.models.rope import RopeLimit
+from cotexp.records import Form
 from cotexp.settings.training import Trainer
 from cotexp.training.batch_plans import plan_batches
-from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, split_at_rope_limit, token_weights
+from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, shares_of_steps, split_at_rope_limit, token_weights
 
 LENGTHS = [(number * 37) % 101 + 5 for number in range(100)]
 
@@ -154,11 +155,24 @@ def test_a_micro_batch_is_padded_on_the_right_and_its_padding_is_neither_seen_no
 def test_weights_give_each_form_its_share_of_the_loss_whatever_its_tokens() -> None:
     """By hand: 12 tokens of rationales and 4 of answers are 16; half of the loss is 8 for each."""
     examples = [example(2, 5), example(1, 3, "compress"), example(2, 7), example(1, 1, "compress")]
-    assert token_weights(examples, None) is None
-    assert token_weights(examples, 0.5) == {"full": pytest.approx(8 / 12), "compress": pytest.approx(8 / 4)}
-    assert token_weights(examples, 0.25) == {"full": pytest.approx(4 / 12), "compress": pytest.approx(12 / 4)}
-    assert token_weights(examples[:1], 0.25) == {"full": pytest.approx(1)}, "a step with one form has its plain mean"
-    assert token_weights(examples[1:2], 0.25) == {"compress": pytest.approx(1)}
+    assert token_weights(examples, {"full": 0.5, "compress": 0.5}) == {"full": pytest.approx(8 / 12), "compress": pytest.approx(8 / 4)}
+    assert token_weights(examples, {"full": 0.25, "compress": 0.75}) == {"full": pytest.approx(4 / 12), "compress": pytest.approx(12 / 4)}
+    assert token_weights(examples[:1], {"full": 0.25, "compress": 0.75}) == {"full": pytest.approx(0.25)}
+
+
+@pytest.mark.parametrize(
+    ("steps", "shares"),
+    [
+        ([["full", "compress"]] * 3, {"full": 0.1, "compress": 0.9}),
+        ([["full"], ["compress"]] * 3, {"full": 0.2, "compress": 1.8}),
+        ([["full"], ["compress"], ["compress"], ["compress"]], {"full": 0.4, "compress": 1.2}),
+        ([["full", "compress"], ["compress", "compress"]], {"full": 0.2, "compress": 0.9}),
+        ([["full"]] * 3, {"full": 1.0}),
+    ],
+)
+def test_a_form_has_its_share_of_the_loss_of_all_steps_also_where_steps_hold_one_form(steps: list[list[Form]], shares: dict[Form, float]) -> None:
+    """By hand: the mean over steps of what a form counts is its share, 0.1 and 0.9, or 1 of a form alone."""
+    assert shares_of_steps(steps, 0.1) == {form: pytest.approx(share) for form, share in shares.items()}
 
 
 @pytest.mark.filterwarnings("ignore:GPU available but not used")
@@ -174,8 +188,8 @@ def test_the_weights_of_a_step_follow_from_its_global_batch_in_every_micro_batch
         for each in batches[step * 4 : step * 4 + 4]:
             for row, weight, supervised in zip(each.ids_BT, each.weight_B, each.supervised_BT, strict=True):
                 shares[examples[int(row[0])].form] += float(weight) * int(supervised.sum()) / each.num_supervised_global
-        if all(counts.values()):
-            assert shares == {"full": pytest.approx(0.3), "compress": pytest.approx(0.7)}
+        assert all(counts.values())
+        assert shares == {"full": pytest.approx(0.3), "compress": pytest.approx(0.7)}
     assert all(each.weight_B is None for each in module.val_dataloader()), "a validation adds up each form, and weighs the means"
 
 

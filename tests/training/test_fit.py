@@ -357,8 +357,7 @@ def test_the_loss_of_a_step_is_the_weighted_mean_of_the_forms_mean_token_losses(
     (0.3 * means["full"] + 0.7 * means["compress"]).backward()
     expected = {name: each.grad.clone() for name, each in model.named_parameters() if each.grad is not None}
     model.zero_grad()
-    weights = token_weights(examples, 0.3)
-    assert weights is not None
+    weights = token_weights(examples, {"full": 0.3, "compress": 0.7})
     count = sum(sum(each.encoded.loss_mask) for each in examples)
     for own in (examples[:1], examples[1:]):
         batch = collate(own, 0, count)._replace(weight_B=torch.tensor([weights[each.form] for each in own]))
