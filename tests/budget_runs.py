@@ -26,7 +26,7 @@ def write_budget_run(
     **settings: Any,
 ) -> Path:
     """A run whose answers under `budget` have these `lengths`; those to questions in `wrong` are unparsable. `base` are answers without a
-    budget, which runs of the same `weights` share.
+    budget.
     """
     key = key or f"b{budget}"
     folder = outputs / "runs" / name / key
@@ -37,8 +37,8 @@ def write_budget_run(
         answers = [_answer(*each) for each in ids]
         grades = [_grade(name_of_answer, question not in wrong) for name_of_answer, question, _, _ in ids]
         for kind, rows in (("predictions", answers), ("grades", grades)):
-            place = outputs / "store" / kind / (f"{name.replace('/', '-')}-{key}-{mode}" if mode != "base" else weights)
-            place.mkdir(parents=True, exist_ok=True)
+            place = outputs / "store" / kind / f"{name.replace('/', '-')}-{key}-{mode}"
+            place.mkdir(parents=True)
             (place / "rows-w.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
             stages[f"{kind}/{mode}/sums"] = {"key": place.name, "path": str(place.relative_to(outputs))}
     own_settings = {
@@ -52,6 +52,7 @@ def write_budget_run(
     test = [f"{question}/{sample}" for question, each in lengths.items() for sample in range(len(each))]
     for file, content in (
         ("settings", own_settings),
+        ("origin", {"weights": {"model": weights}}),
         ("stages", stages),
         ("metrics", {"seconds/evaluation": 1}),
         ("questions", {"test": {"sums": test}}),

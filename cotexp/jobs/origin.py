@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ FILE = "origin.json"
 GIT_SECONDS = 10
 
 
-def write(folder: Path, overrides: Sequence[str]) -> None:
-    """Note command, version and commit of the process that computes the run in `folder`. A later one that goes on with it takes its place."""
-    write_json(folder / FILE, {"command": run_command([*config_dir_words(), *overrides]), "version": __version__, **commit()})
+def write(folder: Path, overrides: Sequence[str], weights: Mapping[str, str]) -> None:
+    """Note command, version and commit of the process that computes the run in `folder`, and the SHA-256 of the weights of each of its models. A
+    later one that goes on with it takes its place.
+    """
+    command = run_command([*config_dir_words(), *overrides])
+    write_json(folder / FILE, {"command": command, "version": __version__, **commit(), "weights": dict(weights)})
 
 
 def origin_of(folder: Path) -> dict[str, Any]:
-    """Command, version and commit of the run in `folder`; empty for runs of earlier versions."""
+    """Command, version, commit and weights of the run in `folder`; empty for runs of earlier versions."""
     try:
         return read_json(folder / FILE)
     except Damaged:

@@ -86,7 +86,8 @@ def run(context: Context, overrides: Sequence[str] = ()) -> Result:
             log.info("%s", what)
         _plan_once(folder / PLANNED, wanted)
         write_json(folder / "settings.json", dataclasses.asdict(settings))
-        origin.write(folder, overrides)
+        roles = {"model": context.base, "compressor": context.compressor, "teacher": context.teacher}
+        origin.write(folder, overrides, {role: files.sha256 for role, files in roles.items() if files is not None})
         write_json(folder / "questions.json", {"test": predictions.wanted(context), "questions": _what_was_asked(context)})
         metrics = flow.computed(context, _walk(context, Clock(enter)), folder) | _duplicates(context, specs_of(context))
         write_json(folder / "metrics.json", metrics)

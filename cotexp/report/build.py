@@ -27,7 +27,7 @@ from cotexp.report.expected_runs import (
     expected_of,
     match_runs,
     named,
-    of_same_questions,
+    of_same_content,
     place_of,
     renamed,
     stored_runs,
@@ -194,7 +194,7 @@ def _missing(table: Table, settings: DeclaredTable, overrides: Sequence[str]) ->
 def _plan(table: DeclaredTable, outputs: Path, options: ReportOptions, grid: Grid) -> ExpectedArms:
     """The arms of a table; the seeds of each answered the same questions."""
     plan = _arms_of(table, outputs, options, grid)
-    return plan._replace(arms=[of_same_questions(arm, outputs) for arm in plan.arms])
+    return plan._replace(arms=[of_same_content(arm, outputs) for arm in plan.arms])
 
 
 def _arms_of(table: DeclaredTable, outputs: Path, options: ReportOptions, grid: Grid) -> ExpectedArms:

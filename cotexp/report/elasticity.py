@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cotexp.compressions import compression_of
 from cotexp.invocation import run_command
@@ -93,12 +94,12 @@ def _groups(runs: Sequence[Run], unread: Sequence[str]) -> tuple[list[Elasticity
 
     Raises: ConfigError if no two budgets can be compared.
     """
-    by_rest: dict[tuple[tuple[str, ...], ...], dict[int, Run]] = {}
+    by_rest: dict[tuple[Any, ...], dict[int, Run]] = {}
     earlier: list[str] = []
     others = [f"{run.name}/{run.key}" for run in runs if BUDGET not in run.identity]
     for run in sorted((run for run in runs if BUDGET in run.identity), key=lambda run: run.finished):
         rest = {path: value for path, value in run.identity.items() if path != BUDGET}
-        group = by_rest.setdefault((run.base_keys, *sorted(rest.items())), {})
+        group = by_rest.setdefault((tuple(sorted(run.weights.items())), *sorted(rest.items())), {})
         budget = int(run.settings["compression"]["budget"])
         if budget in group:
             earlier.append(f"{group[budget].name}/{group[budget].key}")
@@ -168,10 +169,8 @@ def _row(label: str, answers: Sequence[Prediction], own: Elasticity, budget: int
     num_cut = int(measured["num_truncated"])
     lengths = [each.num_tokens for each in answers]
     num_within = sum(each.num_tokens <= budget and each.finish_reason != "length" for each in answers) if budget else 0
-    shown, cut_of_whole = (
-        [each for each in answers if each.question_id in whole],
-        any(each.finish_reason == "length" for each in answers if each.question_id in whole),
-    )
+    shown = [each for each in answers if each.question_id in whole]
+    cut_of_whole = any(each.finish_reason == "length" for each in shown)
     return Row(
         label=label,
         kind="entry",
@@ -273,17 +272,8 @@ def _footnotes(groups: Sequence[Elasticity]) -> Iterator[str]:
 def _questions(groups: Sequence[Elasticity]) -> str:
     """A line per question: the budget of its smallest length, its rise towards the smallest budget, and its mean length under each budget."""
     budgets = sorted({budget for own in groups for budget in own.answers})
-    columns = [
-        "table",
-        "task",
-        "question_id",
-        "is_whole",
-        "turn_budget",
-        "smallest_tokens",
-        "rise_tokens",
-        "p_value",
-        *(f"tokens_{each}" for each in budgets),
-    ]
+    own_columns = ("table", "task", "question_id", "is_whole", "turn_budget", "smallest_tokens", "rise_tokens", "p_value")
+    columns = [*own_columns, *(f"tokens_{each}" for each in budgets)]
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()

@@ -217,20 +217,28 @@ def newest(expected: ExpectedRun, matching: Sequence[StoredRun], outputs: Path, 
         return dataclasses.replace(gap, state="unreadable", reason=str(error), folder=str(newest.folder.relative_to(outputs)))
 
 
-def of_same_questions(planned: ExpectedArm, outputs: Path) -> ExpectedArm:
-    """The arm with the seeds that answered the same questions as its newest run; each other seed is a gap, with the command that computes it anew."""
+def of_same_content(planned: ExpectedArm, outputs: Path) -> ExpectedArm:
+    """The arm with the seeds of the same weights that answered the same questions as its newest run; each other seed is a gap, with the command that
+    computes it anew.
+    """
     runs = planned.arm.runs if planned.arm else []
     if planned.arm is None or len(runs) < 2:
         return planned
     asked = {run.folder: {(answer.question_id, answer.same_as) for answer in run.answers} for run in runs}
     last = max(runs, key=lambda run: (run.finished, run.seed))
-    kept = [run for run in runs if asked[run.folder] == asked[last.folder]]
-    gaps = [_other_questions(run, last, planned.label, outputs) for run in runs if asked[run.folder] != asked[last.folder]]
+    kept, gaps = [], []
+    for run in runs:
+        if asked[run.folder] != asked[last.folder]:
+            gaps.append(_other_content(run, last, "answered other test questions than", planned.label, outputs))
+        elif other := [role for role in run.weights.keys() & last.weights.keys() if run.weights[role] != last.weights[role]]:
+            gaps.append(_other_content(run, last, f"read other weights of its {' and '.join(sorted(other))} than", planned.label, outputs))
+        else:
+            kept.append(run)
     return dataclasses.replace(planned, arm=dataclasses.replace(planned.arm, runs=kept), gaps=(*planned.gaps, *gaps))
 
 
-def _other_questions(run: Run, last: Run, label: str, outputs: Path) -> Gap:
-    reason = f"{run.name}/{run.key} answered other test questions than the newest run, {last.name}/{last.key}"
+def _other_content(run: Run, last: Run, what: str, label: str, outputs: Path) -> Gap:
+    reason = f"{run.name}/{run.key} {what} the newest run, {last.name}/{last.key}"
     status = unless_broken(run.folder, read_status, lambda: None)
     command = run_command(status.overrides) if status and status.overrides else ""
     return Gap(row=label, seed=run.seed, state="missing", reason=reason, command=command, folder=str(run.folder.relative_to(outputs)))

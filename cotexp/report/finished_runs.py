@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from cotexp.compressions import compression_of
 from cotexp.config.slots import SECTIONS
+from cotexp.jobs.origin import origin_of
 from cotexp.records import Prediction
 from cotexp.selections.orders import ORDERS
 from cotexp.settings.base import IF_SET, ConfigError, RunFailed, spelled, suggestion
@@ -50,7 +51,8 @@ def identify(settings: dict[str, Any], name: str, mode: str) -> dict[str, Any]:
 class Run(RunIdentity):
     """A finished run with the answers of the reported mode and those of the model before fine-tuning, if any.
 
-    `base_keys` are the store keys of the answers before fine-tuning, `finished` is the time in seconds since the epoch.
+    `base_keys` are the store keys of the answers before fine-tuning, `weights` the SHA-256 of the weights of each role's model (empty for runs of
+    earlier versions), `finished` is the time in seconds since the epoch.
     """
 
     key: str
@@ -60,6 +62,7 @@ class Run(RunIdentity):
     answers: list[Prediction]
     base_answers: list[Prediction]
     base_keys: tuple[str, ...]
+    weights: dict[str, str]
     finished: float
     folder: Path
 
@@ -170,6 +173,7 @@ def _run(folder: Path, outputs: Path, mode: str | None) -> Run:
         answers=answers[chosen],
         base_answers=answers.get("base", []),
         base_keys=tuple(stage["key"] for name, stage in sorted(stages.items()) if name.startswith("predictions/base/")),
+        weights=origin_of(folder).get("weights", {}),
         finished=(folder / "metrics.json").stat().st_mtime,
         folder=folder,
     )

@@ -72,6 +72,19 @@ def test_one_edited_question_makes_another_set_and_the_last_seed_is_one_seed(tmp
     assert any(note.startswith("One seed: every arm.") for note in report.tables[0].notes)
 
 
+def test_a_seed_of_other_weights_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    """The folder of the model had other weights when seed 0 ran; of seed 2, an earlier version of this project did not note them."""
+    for seed, weights in ((0, {"model": "old"}), (1, {"model": "new", "teacher": "t"}), (2, None), (3, {"model": "new", "teacher": "t"})):
+        folder = write_run(tmp_path, f"s{seed}", "1100", seed=seed, finished=10.0 * (seed + 1))
+        if weights is not None:
+            (folder / "origin.json").write_text(json.dumps({"command": "run", "version": "0.1.0", "weights": weights}))
+    report = made(tmp_path)
+    [row] = report.tables[0].rows
+    assert row.seeds == (1, 2, 3)
+    [gap] = report.gaps
+    assert (gap.seed, gap.reason) == (0, "exp/s0 read other weights of its model than the newest run, exp/s3")
+
+
 def test_arms_that_differ_in_their_questions_are_compared_on_the_common_ones(tmp_path: Path) -> None:
     write_run(tmp_path, "a", "1100")
     write_run(tmp_path, "b", "111111", selection=MORSD)

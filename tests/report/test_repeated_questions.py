@@ -17,7 +17,7 @@ from cotexp.methods.statistics import counted_once
 from cotexp.report import arm_notes, question_groups
 from cotexp.report.arm_rows import ArmRow, ComparedArms, measure_arms, shortest
 from cotexp.report.arms import arms_of
-from cotexp.report.expected_runs import ExpectedArm, of_same_questions
+from cotexp.report.expected_runs import ExpectedArm, of_same_content
 from cotexp.report.finished_runs import find_runs
 from cotexp.stages.grades import predictions_of_run
 from cotexp.tasks.splits import repeated
@@ -140,6 +140,6 @@ def test_a_seed_that_does_not_know_which_questions_are_repeated_is_not_pooled_wi
     write_run(tmp_path, "a0", FIRST, seed=0, finished=1.0)
     with_texts(write_run(tmp_path, "a1", FIRST, seed=1, finished=2.0))
     [arm], _ = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
-    planned = of_same_questions(ExpectedArm(label=arm.label, mode="full", arm=arm), tmp_path)
+    planned = of_same_content(ExpectedArm(label=arm.label, mode="full", arm=arm), tmp_path)
     assert planned.arm is not None
     assert (planned.arm.seeds, [gap.seed for gap in planned.gaps]) == ([1], [0])
