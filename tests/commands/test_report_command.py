@@ -235,7 +235,7 @@ def test_the_table_can_be_written_elsewhere(outputs: Path, tmp_path: Path) -> No
 
 def run_with(mode: str = "full", names: dict[str, str] | None = None, **identity: str) -> Run:
     flat = {path.replace("__", "."): value for path, value in identity.items()}
-    empty: dict[str, Any] = {"settings": {}, "folder": Path(), "metrics": {}, "answers": [], "base_answers": [], "base_keys": ()}
+    empty: dict[str, Any] = {"settings": {}, "folder": Path(), "metrics": {}, "answers": [], "base_answers": [], "base_keys": (), "weights": {}}
     return Run(name="exp", key="k", seed=0, mode=mode, identity=flat, names=names or {}, finished=0.0, **empty)
 
 

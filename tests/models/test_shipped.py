@@ -29,7 +29,7 @@ def test_the_shipped_models_are_small_and_one_command_makes_them_again() -> None
         card = (folder / "README.md").read_text()
         assert MARK in card
         assert f"python run.py experiment={folder.name}" in card
-        assert f"run.py experiment={folder.name}\n\t$(BIN)/cotexp export {folder.name} cotexp/models/shipped/{folder.name} " in makefile
+        assert f"run.py experiment={folder.name} trainer=ddp\n\t$(BIN)/cotexp export {folder.name} cotexp/models/shipped/{folder.name} " in makefile
 
 
 def rewritten(pairs: list[tuple[str, str, str]]) -> list[str]:
