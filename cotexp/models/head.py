@@ -196,11 +196,17 @@ _known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 def can_split(model: Any) -> bool:
     """Whether a model's code can begin at its last hidden states and computes the same logits from them. Each model is tried once on a short text."""
     if model not in _known:
-        was_training = model.training
-        model.eval()
-        _known[model] = _difference(model) <= ROUNDING * (1 if torch.finfo(model.dtype).bits >= 32 else 1000)
-        model.train(was_training)
+        _known[model] = probe(model)
     return _known[model]
+
+
+def probe(model: Any) -> bool:
+    """What `can_split` finds, where the model is now; it is not kept for later, when the model may be on another device."""
+    was_training = model.training
+    model.eval()
+    found = _difference(model) <= ROUNDING * (1 if torch.finfo(model.dtype).bits >= 32 else 1000)
+    model.train(was_training)
+    return found
 
 
 def is_split(model: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cotexp.invocation import run_command
 from cotexp.report import arm_figures, costs, question_groups, rounds, survival
-from cotexp.report.arm_rows import OWN_BASE, ArmRow, ComparedArms, measure_arms
+from cotexp.report.arm_rows import NO_BUDGET, OWN_BASE, ArmRow, ComparedArms, measure_arms
 from cotexp.report.arm_table import TASK, column_named, make_table
 from cotexp.report.arms import Arm, arms_of, fitting, label_of, usual_baseline
 from cotexp.report.declared import DeclaredReport, DeclaredTable, Published
@@ -243,29 +243,36 @@ def _begun(folder: Path, outputs: Path) -> str:
 def _rows(plan: ExpectedArms, baseline: str | None) -> list[ArmRow]:
     """Base models first, then every arm in the expected order. An arm without a finished run has only gaps."""
     planned = plan.arms
-    groups = [ComparedArms([arm.arm for arm in part.arms if arm.arm], _baseline(part, baseline)) for part in _by_budget(plan, baseline)]
-    measured = measure_arms(groups)
+    measured = measure_arms(_by_budget(plan, baseline))
     by_label = {row.label: row for row in measured if row.arm}
     rows = [by_label.get(arm.label, ArmRow(label=arm.label, mode=arm.mode)) for arm in planned]
     return [*(row for row in measured if not row.arm), *(replace(row, gaps=arm.gaps) for row, arm in zip(rows, planned, strict=True))]
 
 
-def _by_budget(plan: ExpectedArms, requested: str | None) -> list[ExpectedArms]:
-    """The arms of each budget of training, if each budget has one baseline, so that arms are compared at an equal budget; otherwise all together."""
+def _by_budget(plan: ExpectedArms, requested: str | None) -> list[ComparedArms]:
+    """The arms of each budget of training with their baseline, if each budget has one, so that arms are compared at an equal budget; otherwise all
+    together. Beside several budgets, arms that train nothing are compared with no baseline.
+    """
     selector = requested or plan.baseline
     parts: dict[tuple[str, ...], list[ExpectedArm]] = {}
     for arm in plan.arms:
         parts.setdefault(arm.budget, []).append(arm)
+    untrained = parts.pop((), []) if len(parts) > 2 and not any(arm.arm and arm.arm.is_trained for arm in parts.get((), [])) else []
     if selector == OWN_BASE or any(len(fitting([arm.label for arm in part], selector)) != 1 for part in parts.values()):
-        return [plan]
-    return [plan._replace(arms=part) for part in parts.values()]
+        parts, untrained = {(): plan.arms}, []
+    groups = [ComparedArms(_finished(part), _baseline(plan._replace(arms=part), requested)) for part in parts.values()]
+    return [*groups, *([ComparedArms(_finished(untrained), NO_BUDGET)] if untrained else [])]
+
+
+def _finished(planned: Sequence[ExpectedArm]) -> list[Arm]:
+    return [each.arm for each in planned if each.arm]
 
 
 def _baseline(plan: ExpectedArms, requested: str | None) -> Arm | str | None:
     """The baseline: the requested arm, the one that the runs declare, or the usual one. None means each arm's own base model; a text states
     that the baseline has no finished run.
     """
-    arms = [arm.arm for arm in plan.arms if arm.arm]
+    arms = _finished(plan.arms)
     if (requested or plan.baseline) == OWN_BASE or not arms:
         return None
     known = [arm.label for arm in plan.arms]

@@ -94,7 +94,7 @@ def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
     yield Drawing(
         "stop_rounds",
         "Where and why rounds stopped",
-        "How many training chains stopped in which round, and for which reason.",
+        "How many chains (training and validation) stopped in which round, and for which reason.",
         lambda figure: _stops(figure, distinct[0].stops) if len(distinct) == 1 else _stops_of_sets(figure, distinct[:MOST_SETS]),
         6.0 if len(distinct) == 1 else 7.5,
     )
@@ -150,7 +150,7 @@ def _stops(figure: Any, stops: Sequence[tuple[int, str]]) -> None:
         axes.bar(numbers, heights, bottom=bottom, color=_colour(reason), hatch=_hatch(reason), label=name, edgecolor="white")
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     axes.set_xticks(list(numbers))
-    axes.set(xlabel="round in which the chain stopped", ylabel="training chains")
+    axes.set(xlabel="round in which the chain stopped", ylabel="chains")
     legend_below(figure)
 
 

@@ -41,9 +41,9 @@ class ListedRun(RunIdentity):
 
     @property
     def dollars(self) -> float | None:
-        """Cost in dollars of the servers' texts that the run reads; None if it uses no server."""
-        paid = [value for name, value in self.metrics.items() if name.endswith("/cost_dollars")]
-        return sum(paid) if paid else None
+        """Cost in dollars of the servers' texts that the run reads, whoever paid; None if it uses no server."""
+        paid = {name: value for name, value in self.metrics.items() if name.endswith(("/dollars", "/cost_dollars"))}
+        return sum(value for name, value in paid.items() if name.endswith("/dollars")) if paid else None
 
     @property
     def seconds(self) -> float | None:

@@ -95,8 +95,19 @@ def _training_note(metrics: Metrics) -> str:
         "One seed: the intervals hold the variance of the questions, not what another training run would change. "
         f"Trained {metrics['training/num_steps']:.0f} steps on {metrics['training/num_examples']:.0f} examples "
         f"({metrics['training/num_supervised_tokens']:.0f} supervised tokens); step {metrics['training/best_step']:.0f} kept by validation loss."
+        + _too_long(metrics)
         + (f" All steps: {', '.join(found)}." if found else "")
     )
+
+
+def _too_long(metrics: Metrics) -> str:
+    """How many examples were left out for their length, by form where that is known."""
+    forms = [f"{metrics[name]:,.0f} {form}" for form in ("full", "compress", "rewrite") if metrics.get(name := f"training/num_too_long_{form}")]
+    of_forms = f" ({', '.join(forms)})" if forms else ""
+    found = f"{metrics['training/num_too_long']:,.0f}{of_forms}" if metrics.get("training/num_too_long") else ""
+    validation = metrics.get("training/num_validation_too_long")
+    both = " and ".join(filter(None, (found, f"{validation:,.0f} of validation" if validation else "")))
+    return f" Left out since they are longer than trainer.max_length or the model's context: {both}." if both else ""
 
 
 def _pruning_note(metrics: Metrics) -> str:
@@ -112,11 +123,13 @@ def _pruning_note(metrics: Metrics) -> str:
 def _grading_notes(metrics: Metrics, mode: str, label: str) -> Iterator[str]:
     """Answers that could not be read, and those that other grading rules label differently."""
     values = {name: metrics.get(f"eval/{mode}/{name}", 0) for name in ("num_unparsable", "num_truncated", "num_timed_out")}
-    if any(values.values()):
+    if values["num_unparsable"] or values["num_truncated"]:
         yield (
             f"{label}: {values['num_unparsable']:.0f} answers could not be read, {values['num_truncated']:.0f} were cut off at the token "
-            f"limit, {values['num_timed_out']:.0f} took too long to compare; all count as wrong."
+            "limit; all count as wrong."
         )
+    if values["num_timed_out"]:
+        yield f"{label}: {values['num_timed_out']:.0f} answers took too long to compare under some rule, and count as wrong under that rule."
     flips = {rule: metrics.get(f"eval/{mode}/num_flips_{rule}", 0) for rule in ("lenient", "math_verify")}
     for rule in (rule for rule, count in flips.items() if count):
         accuracy = metrics.get(f"eval/{mode}/accuracy_{rule}")

@@ -26,6 +26,8 @@ PAIRS_VERSION = 2
 """Raised when other rationales would be paired; the models of other compressions do not depend on it."""
 SHARES_VERSION = 2
 """Raised when `mixture.full_loss_ratio` would weigh losses otherwise; the models of mixtures without it do not depend on it."""
+FLOPS_VERSION = 2
+"""Raised when `trainer.max_petaflops` would end a fine-tuning elsewhere."""
 FOLDER = True
 TIMED_AS = "training"
 
@@ -56,6 +58,7 @@ def spec(context: Context) -> Spec:
         "grades": grades.VERSION if reads_grades else None,
         "trainer": {**keyed(settings.trainer), **frozen_of(settings.trainer), "device": identity.device_type(settings.trainer.accelerator)},
         "prompts": [context.prompts[each].identity for each in tasks],
+        **({"flops": FLOPS_VERSION} if settings.trainer.max_petaflops is not None else {}),
         "train": hash_of(each.id for each in context.questions.train),
         "validation": hash_of(each.id for each in context.questions.validation),
         "seed": settings.seed,

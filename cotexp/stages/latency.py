@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,9 @@ def wanted(context: Context) -> list[str]:
 
 
 def timed_questions(context: Context) -> list[Question]:
-    """The test questions on which latency is measured."""
-    return context.questions.test[: context.settings.evaluation.latency_questions]
+    """The test questions on which latency is measured, from each task as many as there are."""
+    in_turn = zip_longest(*by_task(context.questions.test).values())
+    return [each for together in in_turn for each in together if each is not None][: context.settings.evaluation.latency_questions]
 
 
 def specs(context: Context, mode: str) -> dict[str, Spec]:

@@ -77,9 +77,12 @@ def compression_metrics(
     survived = []
     for each in kept:
         own, run = of_chain[each.rationale_id], rounds.get(each.rationale_id, ())
-        # A round knows what the compressor wrote, with a sentence that states the answer.
-        of_round = run[each.kept_round - 1].answer_kept if run and each.kept_round else None
-        survived.append(is_kept(own.answer, each.text, questions[own.question_id]) if of_round is None else of_round)
+        if each.text == own.cot.strip():
+            survived.append(True)
+        elif run and each.kept_round:  # a round knows what the compressor wrote, with a sentence that states the answer
+            survived.append(run[each.kept_round - 1].answer_kept)
+        else:
+            survived.append(is_kept(own.answer, each.text, questions[own.question_id]))
     found = statistics.compression_metrics(kept, num_dropped) | {"answer_kept_ratio": statistics.mean(survived)}
     if likelihoods:
         found |= statistics.perplexity_metrics([each.kept for each in likelihoods.values()], [each.rounds for each in likelihoods.values()])

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,13 +67,14 @@ def fit(job: FitJob, on_row: Callable[[CurveRow, int], None] = lambda row, num_s
     limits = Limits(job.trainer.max_length, loading.context_length(model, job.model), model.config.is_encoder_decoder)
     tasks = sorted(set(job.tasks.values())) or [""]
     task_of = {question: tasks.index(task) for question, task in job.tasks.items()}
-    train, num_too_long = _encode(job.train, encoder, limits, task_of, "training")
-    validation, num_validation_too_long = _encode(job.validation, encoder, limits, task_of, "validation")
+    train, too_long = _encode(job.train, encoder, limits, task_of, "training")
+    validation, validation_too_long = _encode(job.validation, encoder, limits, task_of, "validation")
     check_sides([len(each.encoded.ids) for each in (*train, *validation)], RopeLimit.of(model), job.trainer)
     size = costs.size_of(model)
-    counts: dict[str, Any] = {"num_examples": len(train), "num_too_long": num_too_long, "num_parameters": costs.num_parameters(model)}
-    counts |= {"num_validation_examples": len(validation), "num_validation_too_long": num_validation_too_long}
-    plan = _plan(job, train, costs.flops_of(size, train), is_encoder_decoder=limits.reads_apart)
+    reads_all = job.trainer.max_petaflops is not None and not head.probe(model)
+    counts: dict[str, Any] = {"num_examples": len(train), **too_long, "num_parameters": costs.num_parameters(model)}
+    counts |= {"num_validation_examples": len(validation), "num_validation_too_long": validation_too_long["num_too_long"]}
+    plan = _plan(job, train, costs.flops_of(size and size._replace(head_reads_all=reads_all), train), is_encoder_decoder=limits.reads_apart)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     most = max_tokens(job.trainer)
     data = MixtureData(train, validation, plan, pad_id, max_tokens=most, encoder_decoder=limits.reads_apart, full_loss_ratio=job.full_loss_ratio)
@@ -188,8 +190,13 @@ class Limits(NamedTuple):
         return length <= self.max_length and (self.context is None or needed <= self.context)
 
 
-def _encode(examples: list[Example], encoder: Encoder, limits: Limits, task_of: Mapping[str, int], what: str) -> tuple[list[EncodedExample], int]:
-    """The encoded examples within the limits, and the number of the others. Raises: ConfigError if there is none."""
+def _encode(
+    examples: list[Example], encoder: Encoder, limits: Limits, task_of: Mapping[str, int], what: str
+) -> tuple[list[EncodedExample], dict[str, int]]:
+    """The encoded examples within the limits, and the number of the others, in all and of each form that has some.
+
+    Raises: ConfigError if no example is within the limits.
+    """
     encoded = [
         EncodedExample(
             encoder.example(each.prompt, each.completion, compressed=each.compressed, ratio=each.ratio), each.form, task_of.get(each.question_id, 0)
@@ -203,7 +210,8 @@ def _encode(examples: list[Example], encoder: Encoder, limits: Limits, task_of: 
             f"trainer.max_length leaves no {what} example of {len(examples)}, the shortest of {shortest} tokens; got {limits.max_length} and a "
             f"model with a context of {limits.context or 'any'} tokens; raise it, or take another model"
         )
-    return kept, len(encoded) - len(kept)
+    of_form = Counter(each.form for each in encoded if not limits.allow(each.encoded))
+    return kept, {"num_too_long": of_form.total(), **{f"num_too_long_{form}": count for form, count in of_form.items()}}
 
 
 def check_sides(lengths: list[int], limit: RopeLimit | None, trainer: Trainer) -> None:

@@ -38,7 +38,8 @@ def outputs(tmp_path: Path) -> Path:
     """Two finished runs that differ in their selection; a failed one, one that trains, one whose process is gone."""
     first = write_run(tmp_path, "aaaa00000000", "1100")
     write_run(tmp_path, "bbbb00000000", "1111", selection=MORSD)
-    metrics = {"eval/full/accuracy": 0.5, "eval/full/num_tokens": 20.0, "seconds/training": 180.0, "teacher/cost_dollars": 1.5}
+    metrics = {"eval/full/accuracy": 0.5, "eval/full/num_tokens": 20.0, "seconds/training": 180.0}
+    metrics |= {"teacher/dollars": 1.5, "teacher/cost_dollars": 50.0}  # of what this run reads, and of all texts in its ledger
     (first / "metrics.json").write_text(json.dumps(metrics))
     words = ["selection=random", "compression.instruction=Be [brief]."]
     began(tmp_path, "cccc00000000", "failed", error="training diverged\nat [step] 3", overrides=words)

@@ -151,6 +151,23 @@ def test_with_several_budgets_only_the_comparisons_that_are_shown_are_corrected_
     assert any("comparisons with the same baseline in this table (4 in all)" in note for note in table.notes)
 
 
+def test_an_arm_that_trains_nothing_leaves_the_others_with_the_baseline_of_their_budget(tmp_path: Path) -> None:
+    """Baselines of 24 and 30 right answers: the arm of the second budget, with 36, has won six questions of 40 and not twelve."""
+    for budget, baseline, arm in ((100, 24, 30), (200, 30, 36)):
+        for k, right in ((1, baseline), (2, arm)):
+            own = {"trainer": {"name": "single", "max_tokens": budget}, "baseline": "selection.k=1"}
+            write_run(tmp_path, f"k{k}-{budget}", "1" * right + "0" * (40 - right), selection={**MORSD, "k": k}, **own)
+    untrained = write_run(tmp_path, "untrained", "1" * 10 + "0" * 30, selection={**MORSD, "k": 3}, baseline="selection.k=1")
+    metrics = json.loads((untrained / "metrics.json").read_text())
+    (untrained / "metrics.json").write_text(json.dumps({name: value for name, value in metrics.items() if not name.startswith("training/")}))
+    table = made(tmp_path).tables[0]
+    rows = [row for row in table.rows if row.kind == "arm" and not row.is_baseline]
+    assert [cell(table, row, "difference").text for row in rows if "k=3" in row.label] == ["no budget of training"]
+    compared = [row for row in rows if "k=3" not in row.label]
+    assert [cell(table, row, "difference").value for row in compared] == pytest.approx([15, 15])
+    assert [cell(table, row, "p_holm").value for row in compared] == pytest.approx([2 / 2**6] * 2)
+
+
 def test_with_one_budget_the_base_model_is_compared_and_counts(tmp_path: Path) -> None:
     for key, k, right in (("a", 1, 24), ("b", 2, 30)):
         write_run(tmp_path, key, "1" * right + "0" * (40 - right), selection={**MORSD, "k": k}, base="1" * 18 + "0" * 22)

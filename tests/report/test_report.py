@@ -95,6 +95,25 @@ def test_the_notes_tell_tokens_flops_and_hours_of_the_fine_tuning_if_it_stored_t
     assert run_table.notes(METRICS, {})[-1].endswith("kept by validation loss."), "an earlier version"
 
 
+def test_the_notes_count_examples_that_are_too_long_by_form() -> None:
+    stored = {
+        "training/num_too_long": 20,
+        "training/num_too_long_full": 19,
+        "training/num_too_long_compress": 1,
+        "training/num_validation_too_long": 7,
+    }
+    note = run_table.notes(METRICS | stored, {})[-1]
+    assert note.endswith(
+        "Left out since they are longer than trainer.max_length or the model's context: 20 (19 full, 1 compress) and 7 of validation."
+    )
+    assert "Left out" not in run_table.notes(METRICS | {"training/num_too_long": 0, "training/num_validation_too_long": 0}, {})[-1]
+
+
+def test_answers_that_one_rule_could_not_compare_are_not_said_to_be_wrong() -> None:
+    found = run_table.notes(METRICS | {"eval/compress/num_timed_out": 4}, {})
+    assert any(each.endswith("4 answers took too long to compare under some rule, and count as wrong under that rule.") for each in found)
+
+
 def test_the_notes_count_what_could_not_be_read() -> None:
     assert any("3 answers could not be read, 2 were cut off" in each for each in run_table.notes(METRICS, {}))
 

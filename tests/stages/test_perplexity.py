@@ -105,3 +105,11 @@ def test_the_share_of_answers_that_survive_is_over_all_kept_chains(made: Made) -
     metrics = perplexity.compression_metrics(made.context, made.chains, made.kept, {}, made.rounds, num_dropped=0)
     assert metrics["compression/answer_kept_ratio"] == pytest.approx(7 / 8)
     assert "compression/perplexity" not in metrics
+
+
+def test_a_chain_that_stays_as_it_was_written_keeps_its_answer_whatever_it_says(made: Made) -> None:
+    """Its closing sentence states the answer and comes back before training; the chain itself need not."""
+    own = dataclasses.replace(made.chains[0], cot="Think of whales.")
+    kept = dataclasses.replace(made.kept[0], rationale_id=own.id, text=own.cot, kept_round=0)
+    metrics = perplexity.compression_metrics(made.context, [own], [kept], {}, {}, num_dropped=0)
+    assert metrics["compression/answer_kept_ratio"] == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer, OPTConfig, OPTForCausalLM
 from transformers.models.llama.modeling_llama import LlamaMLP
 
 from cotexp import signals
@@ -27,7 +29,7 @@ from cotexp.settings.training import Trainer
 from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 from cotexp.training import resumable
 from cotexp.training.batch_plans import plan_batches
-from cotexp.training.data import EncodedExample, collate, token_weights
+from cotexp.training.data import FORMS, EncodedExample, collate, token_weights
 from cotexp.training.fit import FitJob, Limits, _load, _quiet, check_sides, fit
 from cotexp.training.modules import supervised_loss
 from cotexp.training.recorder import RESUMABLE
@@ -72,6 +74,37 @@ def make_job(tmp_path: Path, random_model: Path, small_task: StoriesTask, small_
         )
 
     return make
+
+
+def test_a_budget_of_flops_holds_for_a_model_that_makes_logits_of_all_tokens(make_job: MakeJob, random_model: Path, tmp_path: Path) -> None:
+    """OPT's head cannot be split off, and most tokens of these examples are prompts: the head's share of a step is several times as large."""
+    base = tmp_path / "opt"
+    tokenizer = AutoTokenizer.from_pretrained(random_model)
+    ids = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    sizes = {"hidden_size": 16, "ffn_dim": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "word_embed_proj_dim": 16}
+    OPTForCausalLM(OPTConfig(vocab_size=len(tokenizer), max_position_embeddings=512, **sizes, **ids)).save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    job = make_job("job", max_petaflops=3e-6, num_validations=1, batch_size=8)
+    job.base_folder, job.model = base, PretrainedModel(path=str(base), device="cpu")
+    job.train = [dataclasses.replace(each, prompt=each.prompt * 2, completion="4") for each in job.train]
+    fit(job)
+    done = json.loads((job.folder / "training.json").read_text())
+    assert done["num_steps"] > 2
+    assert 3e9 <= done["flops"] < 3e9 * (1 + 2 / done["num_steps"]), "it ends with the step that reaches the budget"
+
+
+def test_examples_that_are_too_long_are_counted_by_form(make_job: MakeJob) -> None:
+    job = make_job("job", max_epochs=1, num_validations=1)
+    encoder = loading.make_encoder(*_load(job), job.model)
+    lengths: dict[str, list[int]] = {form: [] for form in FORMS}
+    for each in job.train:
+        lengths[each.form].append(len(encoder.example(each.prompt, each.completion, compressed=each.compressed).ids))
+    job.trainer.max_length = max(lengths["compress"])
+    fit(job)
+    done = json.loads((job.folder / "training.json").read_text())
+    expected = sum(length > job.trainer.max_length for length in lengths["full"])
+    assert 0 < expected < len(lengths["full"]) + 1
+    assert (done["num_too_long"], done["num_too_long_full"], done.get("num_too_long_compress")) == (expected, expected, None)
 
 
 def read_curve(job: FitJob) -> list[dict[str, float]]:
