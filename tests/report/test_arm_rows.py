@@ -165,7 +165,7 @@ def test_an_arm_that_trains_nothing_leaves_the_others_with_the_baseline_of_their
     assert [cell(table, row, "difference").text for row in rows if "k=3" in row.label] == ["no budget of training"]
     compared = [row for row in rows if "k=3" not in row.label]
     assert [cell(table, row, "difference").value for row in compared] == pytest.approx([15, 15])
-    assert [cell(table, row, "p_holm").value for row in compared] == pytest.approx([2 / 2**6] * 2)
+    assert [cell(table, row, "p").value for row in compared] == pytest.approx([2 / 2**6] * 2)
 
 
 def test_with_one_budget_the_base_model_is_compared_and_counts(tmp_path: Path) -> None:
