@@ -20,6 +20,7 @@ from cotexp.report.document import Gap
 BASE = "base (not fine-tuned)"
 BASELINE = "baseline"
 NO_BUDGET = "no budget of training"
+NO_BASELINE = "no baseline with this budget of training"
 OWN_BASE = "base"
 """Baseline by which every arm is compared with the model that it was fine-tuned from."""
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cotexp.invocation import run_command
 from cotexp.report import arm_figures, costs, question_groups, rounds, survival
-from cotexp.report.arm_rows import NO_BUDGET, OWN_BASE, ArmRow, ComparedArms, measure_arms
+from cotexp.report.arm_rows import NO_BASELINE, NO_BUDGET, OWN_BASE, ArmRow, ComparedArms, measure_arms
 from cotexp.report.arm_table import TASK, column_named, make_table
 from cotexp.report.arms import Arm, arms_of, fitting, label_of, usual_baseline
 from cotexp.report.declared import DeclaredReport, DeclaredTable, Published
@@ -250,18 +250,24 @@ def _rows(plan: ExpectedArms, baseline: str | None) -> list[ArmRow]:
 
 
 def _by_budget(plan: ExpectedArms, requested: str | None) -> list[ComparedArms]:
-    """The arms of each budget of training with their baseline, if each budget has one, so that arms are compared at an equal budget; otherwise all
-    together. Beside several budgets, arms that train nothing are compared with no baseline.
+    """The arms of each budget of training with the baseline of that budget; all together if there is no more than one baseline, or if it is not told
+    apart by its budget alone.
     """
     selector = requested or plan.baseline
     parts: dict[tuple[str, ...], list[ExpectedArm]] = {}
     for arm in plan.arms:
         parts.setdefault(arm.budget, []).append(arm)
-    untrained = parts.pop((), []) if len(parts) > 2 and not any(arm.arm and arm.arm.is_trained for arm in parts.get((), [])) else []
-    if selector == OWN_BASE or any(len(fitting([arm.label for arm in part], selector)) != 1 for part in parts.values()):
-        parts, untrained = {(): plan.arms}, []
-    groups = [ComparedArms(_finished(part), _baseline(plan._replace(arms=part), requested)) for part in parts.values()]
-    return [*groups, *([ComparedArms(_finished(untrained), NO_BUDGET)] if untrained else [])]
+    num_baselines = [len(fitting([arm.label for arm in part], selector)) for part in parts.values()]
+    if selector == OWN_BASE or sum(num_baselines) < 2 or max(num_baselines) > 1:
+        return [ComparedArms(_finished(plan.arms), _baseline(plan, requested))]
+    return [
+        ComparedArms(_finished(part), _baseline(plan._replace(arms=part), requested) if has_baseline else _without_baseline(part))
+        for part, has_baseline in zip(parts.values(), num_baselines, strict=True)
+    ]
+
+
+def _without_baseline(part: Sequence[ExpectedArm]) -> str:
+    return NO_BASELINE if any(arm.is_trained for arm in _finished(part)) else NO_BUDGET
 
 
 def _finished(planned: Sequence[ExpectedArm]) -> list[Arm]:

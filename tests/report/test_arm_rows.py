@@ -168,6 +168,16 @@ def test_an_arm_that_trains_nothing_leaves_the_others_with_the_baseline_of_their
     assert [cell(table, row, "p").value for row in compared] == pytest.approx([2 / 2**6] * 2)
 
 
+def test_an_arm_whose_budget_has_no_baseline_is_not_compared_with_that_of_another(tmp_path: Path) -> None:
+    for budget, k, right in ((100, 1, 24), (100, 2, 30), (200, 1, 30), (300, 2, 40)):
+        own = {"trainer": {"name": "single", "max_tokens": budget}, "baseline": "selection.k=1"}
+        write_run(tmp_path, f"k{k}-{budget}", "1" * right + "0" * (40 - right), selection={**MORSD, "k": k}, **own)
+    table = made(tmp_path).tables[0]
+    found = {row.label: cell(table, row, "difference") for row in table.rows if not row.is_baseline}
+    assert {label[-3:]: cell.value for label, cell in found.items()} == {"100": pytest.approx(15), "300": None}
+    assert [cell.text for label, cell in found.items() if label.endswith("300")] == ["no baseline with this budget of training"]
+
+
 def test_with_one_budget_the_base_model_is_compared_and_counts(tmp_path: Path) -> None:
     for key, k, right in (("a", 1, 24), ("b", 2, 30)):
         write_run(tmp_path, key, "1" * right + "0" * (40 - right), selection={**MORSD, "k": k}, base="1" * 18 + "0" * 22)
