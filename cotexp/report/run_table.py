@@ -68,6 +68,9 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
             f"Batch N is {metrics['eval/latency_batch_size']:.0f}; seconds are the median of several passes (and quartiles). Compression "
             "ratio and stop rule count chain-of-thought tokens, the column of tokens the whole text."
         )
+        if several := tasks(metrics):
+            first = settings.get("evaluation", {}).get("latency_questions")
+            lines.append(f"Seconds are those of the first {first} test questions in the order of the tasks ({', '.join(several)}), not of all tasks.")
         lines += [line for mode, label in labels.items() for line in latency.doubts(_of_mode(metrics, mode), label)]
     if "compression/num_protected" in metrics:
         lines.append(_pruning_note(metrics))

@@ -10,7 +10,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,9 +54,8 @@ def wanted(context: Context) -> list[str]:
 
 
 def timed_questions(context: Context) -> list[Question]:
-    """The test questions on which latency is measured, from each task as many as there are."""
-    in_turn = zip_longest(*by_task(context.questions.test).values())
-    return [each for together in in_turn for each in together if each is not None][: context.settings.evaluation.latency_questions]
+    """The test questions on which latency is measured: the first ones, so that another task to evaluate on leaves what was measured as it is."""
+    return context.questions.test[: context.settings.evaluation.latency_questions]
 
 
 def specs(context: Context, mode: str) -> dict[str, Spec]:

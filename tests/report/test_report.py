@@ -109,6 +109,14 @@ def test_the_notes_count_examples_that_are_too_long_by_form() -> None:
     assert "Left out" not in run_table.notes(METRICS | {"training/num_too_long": 0, "training/num_validation_too_long": 0}, {})[-1]
 
 
+def test_a_note_says_which_questions_were_timed_if_there_are_several_tasks() -> None:
+    of_tasks = {f"eval/compress/{task}/accuracy": 0.5 for task in ("svamp", "stories")} | {"eval/latency_batch_size": 8}
+    settings = {"evaluation": {"latency_questions": 32}}
+    (note,) = [each for each in run_table.notes(METRICS | of_tasks, settings) if each.startswith("Seconds are those")]
+    assert note == "Seconds are those of the first 32 test questions in the order of the tasks (svamp, stories), not of all tasks."
+    assert not [each for each in run_table.notes(METRICS, settings) if each.startswith("Seconds are those")]
+
+
 def test_answers_that_one_rule_could_not_compare_are_not_said_to_be_wrong() -> None:
     found = run_table.notes(METRICS | {"eval/compress/num_timed_out": 4}, {})
     assert any(each.endswith("4 answers took too long to compare under some rule, and count as wrong under that rule.") for each in found)

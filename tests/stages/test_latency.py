@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from cotexp.commands import run_experiment
 from cotexp.config.command_line import check_command_line
-from cotexp.records import Question
 from cotexp.stages import latency
 from cotexp.store.stored_files import read_json
 
@@ -24,16 +21,6 @@ def rows_below(folder: Path) -> dict[str, dict]:
     import orjson
 
     return {row["id"]: row for path in folder.rglob("rows-*.jsonl") for row in map(orjson.loads, path.read_bytes().splitlines())}
-
-
-def test_every_task_is_timed() -> None:
-    questions = [
-        Question(id=f"{task}{number}", text="", answer="", task=task) for task, count in (("a", 5), ("b", 1), ("c", 5)) for number in range(count)
-    ]
-    context: Any = SimpleNamespace(
-        questions=SimpleNamespace(test=questions), settings=SimpleNamespace(evaluation=SimpleNamespace(latency_questions=6))
-    )
-    assert [each.id for each in latency.timed_questions(context)] == ["a0", "b0", "c0", "a1", "c1", "a2"]
 
 
 @pytest.mark.slow
