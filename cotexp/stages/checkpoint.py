@@ -12,6 +12,7 @@ from cotexp.methods import difficulty, mixture, reasoning
 from cotexp.models import identity
 from cotexp.records import Compressed, Example, Question, Rationale
 from cotexp.settings.base import RunFailed, keyed
+from cotexp.settings.root import Settings
 from cotexp.settings.training import Trainer
 from cotexp.stages import grades, importances, ranks, rationales, rounds, scores
 from cotexp.stages.context import OWN, Context, hash_of, own_of
@@ -22,12 +23,8 @@ from cotexp.store.specs import Spec
 NAME = "checkpoint"
 VERSION = 3
 READS = ("selection", "model")
-PAIRS_VERSION = 2
-"""Raised when other rationales would be paired; the models of other compressions do not depend on it."""
-SHARES_VERSION = 2
-"""Raised when `mixture.full_loss_ratio` would weigh losses otherwise; the models of mixtures without it do not depend on it."""
-FLOPS_VERSION = 2
-"""Raised when `trainer.max_petaflops` would end a fine-tuning elsewhere."""
+PART_VERSIONS = {"pairs": 2, "shares": 2, "flops": 2}
+"""Raised when a part would pair, share or end otherwise; models that do not use the part do not depend on it."""
 FOLDER = True
 TIMED_AS = "training"
 
@@ -52,19 +49,26 @@ def spec(context: Context) -> Spec:
         "selection": keyed(selection),
         "scores": [own.key for each in tasks if (own := scores.spec(context, each)) is not None],
         "compression": keyed(settings.compression),
-        **({"pairs": PAIRS_VERSION} if settings.compression.pairs_rationales else {}),
         "mixture": keyed(settings.mixture),
-        **({"shares": SHARES_VERSION} if settings.mixture.full_loss_ratio is not None else {}),
         "grades": grades.VERSION if reads_grades else None,
         "trainer": {**keyed(settings.trainer), **frozen_of(settings.trainer), "device": identity.device_type(settings.trainer.accelerator)},
         "prompts": [context.prompts[each].identity for each in tasks],
-        **({"flops": FLOPS_VERSION} if settings.trainer.max_petaflops is not None else {}),
         "train": hash_of(each.id for each in context.questions.train),
         "validation": hash_of(each.id for each in context.questions.validation),
         "seed": settings.seed,
+        **_part_versions(settings),
         **_rewrites(context),
     }
     return Spec(NAME, {"version": VERSION, **own})
+
+
+def _part_versions(settings: Settings) -> dict[str, int]:
+    uses = {
+        "pairs": settings.compression.pairs_rationales,
+        "shares": settings.mixture.full_loss_ratio is not None,
+        "flops": settings.trainer.max_petaflops is not None,
+    }
+    return {name: PART_VERSIONS[name] for name, is_used in uses.items() if is_used}
 
 
 def _rewrites(context: Context) -> dict[str, str]:
